@@ -219,7 +219,7 @@ def test_c12_many_enquiries_are_closed_a_few_in_a_transaction(
 ) -> None:
     for _ in range(3):
         asking.create(service_ids=[CLINIC])
-    monkeypatch.setattr(usecase, "_STOPPED", 2)
+    monkeypatch.setattr(usecase, "_MAX_STOPPED", 2)
     with service.database.transaction(SYSTEM) as tx:
         assert usecase.stop_asking(tx, NOON, ORG["clinic"])
     assert len(asking.rows("SELECT FROM enquiry_offers WHERE need_code IS NOT NULL")) == 1

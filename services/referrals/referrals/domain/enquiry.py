@@ -77,12 +77,12 @@ class Content:
         """Refuses an unknown need code, and a department outside the country."""
         check = Check()
         check.need("content.need_code", self.need_code)
-        same = (
+        is_inside = (
             not self.department
             or not self.country
             or self.department.startswith(f"{self.country}-")
         )
-        check.that(same, "content.department", "unknown_code")
+        check.that(is_inside, "content.department", "unknown_code")
         check.done()
 
     @property
@@ -302,7 +302,7 @@ class Enquiry:
         offer.version, offer.update_time = offer.version + 1, now
         self._note("answered", now, organization_id, offer, first_offer=first)
         if all(offer.answer == NO for offer in self.offers):
-            self._end(S.EXHAUSTED, "exhausted", self._why_nobody(), now)
+            self._end(S.EXHAUSTED, "exhausted", self._exhaustion_reason(), now)
 
     def take(self, service_id: str, answer: str, now: datetime, calendar: Calendar) -> None:
         """Takes an offer, if the service's answer is still the one that the caller read.
@@ -341,12 +341,12 @@ class Enquiry:
         While the enquiry is open, the asker sees these copies as refusals by services that do not
         offer the help. Ends the enquiry if every service has now refused.
         """
-        gone = [
+        copies = [
             offer
             for offer in self.offers
             if offer.service_id in service_ids and offer.content is not None
         ]
-        for offer in gone:
+        for offer in copies:
             offer.content, offer.version, offer.update_time = None, offer.version + 1, now
             if self.state is S.OPEN:
                 answer_before, offer.state = offer.answer, S.CANCELLED
@@ -357,8 +357,8 @@ class Enquiry:
                 )
                 if answer_before != NO:
                     self._note("answered", now, offer.organization_id, offer)
-        if gone and self.state is S.OPEN and all(offer.answer == NO for offer in self.offers):
-            self._end(S.EXHAUSTED, "exhausted", self._why_nobody(), now)
+        if copies and self.state is S.OPEN and all(offer.answer == NO for offer in self.offers):
+            self._end(S.EXHAUSTED, "exhausted", self._exhaustion_reason(), now)
 
     def refer(self, referral_id: str, now: datetime) -> None:
         """Links the referral that follows the accepted offer, and stops the deadline.
@@ -381,19 +381,19 @@ class Enquiry:
         if self.due_time is None or self.due_time > now:
             return
         if self.state is S.OPEN and not self.is_offered:
-            self._end(S.EXHAUSTED, "exhausted", self._why_nobody(), now)
+            self._end(S.EXHAUSTED, "exhausted", self._exhaustion_reason(), now)
         elif self.state is S.OPEN and self.reminded:
             self._end(S.CANCELLED, "cancelled", NOT_TAKEN, now)
         else:
-            again = due_time(DeadlineKind.ACKNOWLEDGE, self.content.urgency, now, calendar)
+            next_due_time = due_time(DeadlineKind.ACKNOWLEDGE, self.content.urgency, now, calendar)
             self.start_time, self.due_time, self.reminded = (
                 now,
-                again if self.state is S.OPEN else None,
+                next_due_time if self.state is S.OPEN else None,
                 True,
             )
             self._note("offers_waiting", now)
 
-    def _why_nobody(self) -> str:
+    def _exhaustion_reason(self) -> str:
         """Returns the reason why no service is left.
 
         The reason is `no_response` if any service did not answer, otherwise the most frequent

@@ -22,7 +22,7 @@ SETTLED = timedelta(days=7)
 In this time, mistakes made in the last days of the quarter can be corrected.
 """
 Key = TypeVar("Key")
-Kept = Mapping["Cell", int]
+CellCounts = Mapping["Cell", int]
 
 
 @dataclass(frozen=True, order=True)
@@ -91,7 +91,7 @@ class Answer:
     need_groups: list[str]
 
 
-def published_cells(counts: Kept) -> dict[Cell, int]:
+def published_cells(counts: CellCounts) -> dict[Cell, int]:
     """Returns the published cells, with their rounded counts.
 
     Other cells are dropped here, so no later answer can depend on them.
@@ -99,11 +99,11 @@ def published_cells(counts: Kept) -> dict[Cell, int]:
     return {cell: published_count(count) for cell, count in counts.items() if count >= SMALLEST}
 
 
-def answer(kept: Kept, until: str, question: Question) -> Answer:
+def answer(published: CellCounts, until: str, question: Question) -> Answer:
     """Answers a question from published cells; `until` is the last quarter that was counted."""
-    cells = {cell: count for cell, count in kept.items() if question.covers(cell)}
+    cells = {cell: count for cell, count in published.items() if question.covers(cell)}
     by_quarter = _sums(cells, lambda cell: cell.quarter)
-    first = min((cell.quarter for cell in kept), default=until)
+    first = min((cell.quarter for cell in published), default=until)
     return Answer(
         total=sum(cells.values()) or FEW,
         by_quarter=[
@@ -115,11 +115,11 @@ def answer(kept: Kept, until: str, question: Question) -> Answer:
         by_country=_ranked(_sums(cells, lambda cell: cell.country)),
         by_need_group=_ranked(_sums(cells, lambda cell: cell.need_group)),
         routes=_ranked(_sums(cells, lambda cell: (cell.exploitation_country, cell.country))),
-        years=sorted({cell.quarter[:4] for cell in kept}),
+        years=sorted({cell.quarter[:4] for cell in published}),
         countries=sorted(
-            {country for cell in kept for country in (cell.exploitation_country, cell.country)}
+            {country for cell in published for country in (cell.exploitation_country, cell.country)}
         ),
-        need_groups=sorted({cell.need_group for cell in kept}),
+        need_groups=sorted({cell.need_group for cell in published}),
     )
 
 
@@ -142,7 +142,7 @@ def end_of(quarter: str) -> datetime:
     return datetime(year + number // 4, number % 4 * 3 + 1, 1, tzinfo=UTC)
 
 
-def _sums(cells: Kept, key: Callable[[Cell], Key]) -> Counter[Key]:
+def _sums(cells: CellCounts, key: Callable[[Cell], Key]) -> Counter[Key]:
     sums = Counter[Key]()
     for cell, count in cells.items():
         sums[key(cell)] += count

@@ -260,7 +260,7 @@ def appointment_is_open(referral: "ReferralRecord", actor: "Actor", now: datetim
     _require(referral.appointment_time is not None)
 
 
-def appointment_may_have_been(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
+def appointment_is_due(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
     """Refuses to record the result of an appointment more than an hour before its time."""
     _require(referral.appointment_time is not None and now >= referral.appointment_time - EARLY)
 
@@ -393,13 +393,13 @@ TRANSITIONS: tuple[Step, ...] = (
     # When the time of an appointment has come, its result is the next thing to record.
     Step(
         "attend_appointment", "appointment_attended", _HELPING, None, _RECEIVER,
-        carries=(NOTE,), guards=(appointment_is_open, appointment_may_have_been),
+        carries=(NOTE,), guards=(appointment_is_open, appointment_is_due),
         effects=(end_appointment,), starts=(K.SILENCE,), stops=(K.SILENCE,), main=True, news=True,
     ),
     Step(
         "miss_appointment", "appointment_missed", _HELPING, None, _RECEIVER,
-        carries=(REASON, NOTE), reason="reason_code", guards=(appointment_is_open,
-            appointment_may_have_been),
+        carries=(REASON, NOTE), reason="reason_code",
+        guards=(appointment_is_open, appointment_is_due),
         effects=(end_appointment,), starts=(K.SILENCE,), stops=(K.SILENCE,), main=True,
     ),
     Step(

@@ -194,11 +194,11 @@ class ReferralRecord:
     def events_for(self, actor: Actor, events: Iterable[Event]) -> list[Event]:
         """Returns the events that this actor may see."""
         hidden = self._hidden_deadlines(actor)
-        over = self.is_receiver_alone(actor)
+        receives_only = self.is_receiver_alone(actor)
         return [
             event
             for event in events
-            if event.clock not in hidden and not (over and _is_of_her_need(event))
+            if event.clock not in hidden and not (receives_only and _is_of_her_need(event))
         ]
 
     def _hidden_deadlines(self, actor: Actor) -> tuple[DeadlineKind, ...]:
@@ -306,7 +306,7 @@ class ReferralRecord:
             if deadline.kind in kinds and deadline.stop_time is None
         ]
 
-    def _at_least(self, urgency: Urgency | None, now: datetime) -> Urgency | None:
+    def _raised_after_assault(self, urgency: Urgency | None, now: datetime) -> Urgency | None:
         if not self.recent_assault(now):
             return urgency
         return urgency if urgency and urgency.rank >= Urgency.EMERGENCY.rank else Urgency.EMERGENCY

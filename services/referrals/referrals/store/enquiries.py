@@ -55,12 +55,12 @@ _UPDATE = (
 )
 # A copy keeps the creation time and the first deadline of the enquiry, whatever happens later,
 # since the offers of others do not concern the organisation that is asked.
-_KEPT = ("enquiry_id", "service_id", "due_time", "create_time")
+_NEVER_UPDATED = ("enquiry_id", "service_id", "due_time", "create_time")
 _KEEP_OFFER = (
     f"INSERT INTO enquiry_offers ({', '.join(_OFFER_COLUMNS)})"
     f" VALUES ({', '.join(f'%({c})s' for c in _OFFER_COLUMNS)})"
     " ON CONFLICT (enquiry_id, service_id) DO UPDATE"
-    f" SET {', '.join(f'{c} = excluded.{c}' for c in _OFFER_COLUMNS if c not in _KEPT)}"
+    f" SET {', '.join(f'{c} = excluded.{c}' for c in _OFFER_COLUMNS if c not in _NEVER_UPDATED)}"
     " WHERE enquiry_offers.version < excluded.version"
 )
 
@@ -85,7 +85,7 @@ def keep(tx: Transaction, enquiry: Enquiry) -> None:
     if not events:
         return
     was = events[0].version - 1
-    values = {name: getattr(enquiry, name) for name in _PLAIN} | _said(enquiry.content)
+    values = {name: getattr(enquiry, name) for name in _PLAIN} | _content_values(enquiry.content)
     values |= {"state": enquiry.state.value, "was": was}
     values |= {
         "left_out": [attribute.value for attribute in enquiry.left_out],
@@ -108,7 +108,7 @@ def keep_copies(tx: Transaction, enquiry: Enquiry) -> None:
         cursor.executemany(_KEEP_OFFER, [_offer_values(enquiry, offer) for offer in enquiry.offers])
 
 
-def _said(content: Content | None) -> dict[str, Any]:
+def _content_values(content: Content | None) -> dict[str, Any]:
     if content is None:
         return dict.fromkeys(_CONTENT)
     values = {name: getattr(content, name) for name in _CONTENT}
@@ -117,7 +117,7 @@ def _said(content: Content | None) -> dict[str, Any]:
 
 
 def _offer_values(enquiry: Enquiry, offer: Offer) -> dict[str, Any]:
-    values = {name: getattr(offer, name) for name in _OFFER} | _said(offer.content)
+    values = {name: getattr(offer, name) for name in _OFFER} | _content_values(offer.content)
     times = {"due_time": enquiry.due_time, "create_time": enquiry.create_time}
     return values | times | {"enquiry_id": enquiry.id, "state": offer.state.value}
 
@@ -301,7 +301,7 @@ def count_alike(
         f"SELECT {', '.join(counts)} FROM ({cases}) cases JOIN members m ON m.id = sender"
         " AND m.kind = 'organization' AND m.active"
         " AND m.status <> 'PROBATION'",
-        _said(content) | {"organization": organization_id},
+        _content_values(content) | {"organization": organization_id},
     ).fetchone()
     assert row is not None
     return int(row["alike"]), {attribute: int(row[attribute.value]) for attribute in stated}
@@ -419,7 +419,7 @@ def _read(tx: Transaction, rows: Sequence[Row]) -> list[Enquiry]:
     enquiries = []
     for row in rows:
         enquiry_content = content(row)
-        assert enquiry_content is not None, "who asks keeps what was asked"
+        assert enquiry_content is not None, "only copies are ever blanked"
         enquiries.append(
             Enquiry(
                 **{name: row[name] for name in _PLAIN},

@@ -47,7 +47,7 @@ EVENTS = "events"
 COLUMNS = [*_PLAIN, *_COARSE, *_UNSAFE, "state", "urgency", "delivered_need_codes", "next_due_time"]
 """The columns of a referral's row that `read` needs."""
 # The states as literals of the statement, so that the partial index is used.
-_ANSWERED_FOR = ", ".join(sorted(f"'{state.value}'" for state in BY_VERB["assign"].sources))
+_WITH_RESPONSIBLE = ", ".join(sorted(f"'{state.value}'" for state in BY_VERB["assign"].sources))
 # Column names, joined once; no value ever becomes part of the text of a statement.
 _INSERT = (
     f"INSERT INTO referrals ({', '.join(COLUMNS)})"
@@ -250,11 +250,11 @@ def live_of_person(tx: Transaction, person_id: str, receipt_id: str = "") -> lis
     return [row["id"] for row in rows]
 
 
-def answered_for_by(tx: Transaction, worker_id: str, limit: int) -> list[str]:
+def ids_of_responsible(tx: Transaction, worker_id: str, limit: int) -> list[str]:
     """Locks at most `limit` referrals for which a worker is responsible; returns their ids."""
     rows = tx.execute(
         "SELECT id FROM referrals WHERE responsible_worker_id = %s AND responsible_worker_id <> ''"
-        f" AND state IN ({_ANSWERED_FOR}) ORDER BY id LIMIT %s FOR UPDATE",
+        f" AND state IN ({_WITH_RESPONSIBLE}) ORDER BY id LIMIT %s FOR UPDATE",
         (worker_id, limit),
     ).fetchall()
     return [row["id"] for row in rows]

@@ -55,7 +55,7 @@ from services.referrals.referrals.wire.enquiries import unsafe as parse_unsafe
 
 # The maximum number of enquiries whose received copies one transaction closes because a member is
 # on probation. 100 take far less than the ten seconds that a transaction may last.
-_STOPPED = 100
+_MAX_STOPPED = 100
 OF_A_LOOKER = Budget(60, timedelta(minutes=1), timedelta(0))
 """The budget of previews of one worker: 60 at once, then one more per minute.
 
@@ -335,8 +335,10 @@ class Enquiries:
             most_open, most_a_day = rules.MAX_OPEN_ON_PROBATION, rules.MAX_PER_DAY_ON_PROBATION
         # without the lock, two enquiries made at the same time could both pass the limit
         advisory_lock(tx, f"enquiries/{organization_id}")
-        unanswered, made = enquiries.count_of(tx, organization_id, now - rules.DAY, now + AHEAD)
-        if unanswered >= most_open or made >= most_a_day:
+        open_count, made_count = enquiries.count_of(
+            tx, organization_id, now - rules.DAY, now + AHEAD
+        )
+        if open_count >= most_open or made_count >= most_a_day:
             raise Conflict("too_many_enquiries")
 
     @staticmethod
@@ -393,7 +395,7 @@ def stop_asking(tx: Transaction, now: datetime, organization_id: str) -> bool:
 
     Returns whether there might be more received copies. Needs the scope of the whole service.
     """
-    received_ids = enquiries.ids_received(tx, organization_id, _STOPPED)
+    received_ids = enquiries.ids_received(tx, organization_id, _MAX_STOPPED)
     for identifier in received_ids + enquiries.open_of(tx, organization_id):
         enquiry = enquiries.get(tx, identifier, for_update=True)
         if enquiry.organization_id == organization_id:
@@ -407,7 +409,7 @@ def stop_asking(tx: Transaction, now: datetime, organization_id: str) -> bool:
         enquiry.stop_asking(gone, now)
         enquiries.keep_copies(tx, enquiry)
         enquiries.keep(tx, enquiry)
-    return len(received_ids) == _STOPPED
+    return len(received_ids) == _MAX_STOPPED
 
 
 def cancel_of(

@@ -22,7 +22,7 @@ from services.referrals.referrals.usecases.legs import Legs
 
 # The maximum number of referrals that one transaction changes because a worker has left or a member
 # is out. 100 take far less than the ten seconds that a transaction may last.
-_RELEASED = 100
+_MAX_CHANGED = 100
 
 
 class Lives:
@@ -116,14 +116,14 @@ class Lives:
 
         The desk is notified of each referral. Returns whether more referrals may be left.
         """
-        released = referrals.answered_for_by(tx, worker_id, _RELEASED)
+        released = referrals.ids_of_responsible(tx, worker_id, _MAX_CHANGED)
         for identifier in released:
             referral = referrals.get(tx, identifier, for_update=True)
             referral.take(
                 "assign", Actor("system", "members", ""), now, self.calendar(tx, referral)
             )
             self.save(tx, referral)
-        return len(released) == _RELEASED
+        return len(released) == _MAX_CHANGED
 
     def tell_of_standing(self, tx: Transaction, now: datetime, organization_id: str) -> bool:
         """Notifies the other side of some live referrals that an organisation is out or back.
@@ -132,12 +132,12 @@ class Lives:
         be left.
         """
         out = not members.is_active(tx, organization_id)
-        waiting = referrals.to_tell_of_standing(tx, organization_id, _RELEASED, out=out)
+        waiting = referrals.to_tell_of_standing(tx, organization_id, _MAX_CHANGED, out=out)
         for identifier in waiting:
             referral = referrals.get(tx, identifier, for_update=True)
             referral.note_standing(organization_id, now, out=out)
             self.save(tx, referral)
-        return len(waiting) == _RELEASED
+        return len(waiting) == _MAX_CHANGED
 
     def withdraw_consent(
         self, tx: Transaction, actor: Actor, now: datetime, person_id: str, receipt_id: str = ""
@@ -202,15 +202,15 @@ class Lives:
             }
         ):
             self._people.hold(tx, person_id)
-        done = [
+        completed = [
             r
             for contact_id in contact_ids
             for r in referrals.of_contact(tx, contact_id, for_update=True)
             if r.state is State.COMPLETED
         ]
-        if not done:
+        if not completed:
             raise Conflict("nothing_to_confirm")
-        for referral in done:
+        for referral in completed:
             referral.take(
                 "close",
                 actor,
@@ -219,7 +219,7 @@ class Lives:
                 help_came_code="yes" if help_came else "no",
             )
             self.save(tx, referral)
-        self.follow(tx, now, *done)
+        self.follow(tx, now, *completed)
 
     def fire_deadlines(self, tx: Transaction, now: datetime, limit: int) -> list[Event]:
         """Records the levels that deadlines have reached; returns the events.

@@ -213,7 +213,7 @@ class Referrals(Steps):
         self, request: pb.WatchReferralsRequest, stream: Stream
     ) -> Iterator[pb.WatchReferralsResponse]:
         """Streams the events of the referrals that match a filter, as they happen."""
-        whose = _queue_scope(stream.caller)
+        scope = _queue_scope(stream.caller)
         message = pb.ReferralFilter(
             box=request.box,
             need_code=request.need_code,
@@ -224,12 +224,12 @@ class Referrals(Steps):
         with self._changes.watching():
             with stream.transaction() as tx:
                 store, position = self._changes.begin(
-                    tx, self._resume.cursor(request, whose, str, int)
+                    tx, self._resume.cursor(request, scope, str, int)
                 )
             # This token is sent even if there is no event: a token that is sent only after an event
             # would reveal events that the caller may not see.
             yield pb.WatchReferralsResponse(
-                resume_token=self._resume.token(request, whose, [store, position])
+                resume_token=self._resume.token(request, scope, [store, position])
             )
             while stream.goes_on():
                 with stream.transaction() as tx:
@@ -239,11 +239,11 @@ class Referrals(Steps):
                         change.referral,
                         change.event,
                         change.step_version,
-                        self._resume.token(request, whose, [store, change.position]),
+                        self._resume.token(request, scope, [store, change.position]),
                     )
                 self._changes.wait(position, min(_LOOK, stream.left))
             yield pb.WatchReferralsResponse(
-                resume_token=self._resume.token(request, whose, [store, position])
+                resume_token=self._resume.token(request, scope, [store, position])
             )
 
     def GetDeadlinePolicy(
@@ -346,10 +346,13 @@ class Referrals(Steps):
             raise NotFound
         assault_time = draft.assault_time
         contact_id = draft.contact_id or referral.contact_id
-        anew = draft.urgency is not None or draft.contact_id not in (None, referral.contact_id)
+        affects_urgency = draft.urgency is not None or draft.contact_id not in (
+            None,
+            referral.contact_id,
+        )
         answers = (
             contacts.answers_of(tx, contact_id)[0].urgency()
-            if contact_id and anew and not urgency_checked
+            if contact_id and affects_urgency and not urgency_checked
             else None
         )
         # Contacts of other lines are refused as unknown. Otherwise a caller could read and end the

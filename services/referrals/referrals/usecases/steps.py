@@ -55,7 +55,7 @@ class Steps:
         # a note never conflicts
         base_version = None if verb == "add_note" else version(request.etag)
         referral, calendar = self._lives.lock(call.tx, object_id(request.id), base_version)
-        stood = referral.state, referral.need_is_open
+        before = referral.state, referral.need_is_open
         referral.take(verb, actor_of(call.caller), now, calendar, **fields)
         self._lives.save(call.tx, referral)
         earlier_contact_id = (
@@ -63,7 +63,7 @@ class Steps:
             if referral.state is State.ENTERED_IN_ERROR
             else ""
         )
-        if (referral.state, referral.need_is_open) != stood:
+        if (referral.state, referral.need_is_open) != before:
             self._lives.follow(call.tx, now, referral, earlier_contact_id=earlier_contact_id)
         return referral_message(referral, actor_of(call.caller), now)
 
@@ -249,7 +249,7 @@ def _check_receiver(
     Such a receiver is not active, does not exist for the sender, does not accept her age, or is not
     safe for her. The last two reasons do not count once the sender has acknowledged them.
     """
-    if referral.service_id and not _is_there(tx, referral):
+    if referral.service_id and not _is_available(tx, referral):
         raise Conflict("receiver_not_active")
     check_age_taken(
         members.ages_of_service(tx, referral.service_id).takes(person.coarse.age_band), acknowledged
@@ -265,7 +265,7 @@ def _check_receiver(
     )
 
 
-def _is_there(tx: Transaction, referral: Referral) -> bool:
+def _is_available(tx: Transaction, referral: Referral) -> bool:
     """Returns whether the receiver is active, and exists for the sender.
 
     Shelters do not exist for a member on probation.

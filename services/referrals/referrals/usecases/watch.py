@@ -110,12 +110,14 @@ class Watch:
             listen(connection, referrals.EVENTS)
             due, given_at = True, -math.inf
             while loop.turn():
-                has_asked, rest = False, time.monotonic() - given_at
-                if (self._streams and (due or rest > _LONGEST_WAIT)) or (due and rest > _UNWATCHED):
+                has_given, elapsed = False, time.monotonic() - given_at
+                if (self._streams and (due or elapsed > _LONGEST_WAIT)) or (
+                    due and elapsed > _UNWATCHED
+                ):
                     self.give(connection)
                     due, given_at = False, time.monotonic()
                     loop.wait(_PACE)
-                    has_asked = True
-                if has_asked or wait_for_input(connection, _LOOK):
+                    has_given = True
+                if has_given or wait_for_input(connection, _LOOK):
                     while wait_for_notice(connection, 0.0):  # all that arrived meanwhile
                         due = True

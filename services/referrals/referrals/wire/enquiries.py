@@ -28,7 +28,7 @@ STATES, ATTRIBUTES = (
 def content(message: pb.EnquiryContent) -> Content:
     """Parses the content of an enquiry."""
     urgency = URGENCIES.member(message.urgency, "content.urgency")
-    assert urgency is not None, "its shape was looked at"
+    assert urgency is not None, "the shape of the request was checked before"
     return Content(
         message.need_code,
         urgency,
@@ -100,8 +100,8 @@ def _offer_message(offer: Offer) -> pb.Offer:
     )
 
 
-def _turn(waits: bool, whose: referrals_pb2.Turn.ValueType) -> referrals_pb2.Turn.ValueType:
-    return whose if waits else referrals_pb2.TURN_UNSPECIFIED
+def _turn(waits: bool, side: referrals_pb2.Turn.ValueType) -> referrals_pb2.Turn.ValueType:
+    return side if waits else referrals_pb2.TURN_UNSPECIFIED
 
 
 def asker_message(enquiry: Enquiry) -> pb.Enquiry:

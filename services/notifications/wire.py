@@ -94,9 +94,9 @@ def enquiry_fact(fact: Fact) -> referrals_facts_pb2.EnquiryFact:
     return referrals_facts_pb2.EnquiryFact.FromString(fact.payload)
 
 
-def urgency_name(said: referrals_facts_pb2.EnquiryFact) -> str:
+def urgency_name(body: referrals_facts_pb2.EnquiryFact) -> str:
     """Returns the urgency of an enquiry, as messages store it."""
-    return _URGENCY_NAMES.get(said.urgency, "")
+    return _URGENCY_NAMES.get(body.urgency, "")
 
 
 def organization_of(fact: Fact, name: str) -> str:
@@ -169,7 +169,7 @@ def account_fact(fact: Fact) -> partners_pb2.AccountFact:
 def account_letter_of(body: partners_pb2.AccountFact, kind: str) -> Letter:
     """Returns the letter to a worker about her own account."""
     expire_time = moment(body, "expire_time")
-    assert expire_time is not None, "every one is told for a time"
+    assert expire_time is not None, "every notice about an account expires"
     return Letter(body.notice_id, body.organization_id, body.sealed_letter, expire_time, kind)
 
 

@@ -294,7 +294,7 @@ def test_a_sender_that_dies_in_between_sends_again_under_the_same_message_id(
     with service.database.dedicated() as connection:
         claim = service.sending.next_email(connection, service.clock.now())
     assert claim is not None
-    mail = service.sending.letter(claim)
+    mail = service.sending.mail_of(claim)
     assert mail is not None
     smtp(service, post).put(mail)  # … and here it dies
     assert service.send_mails(smtp(service, post)) == 0

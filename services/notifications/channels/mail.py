@@ -235,9 +235,9 @@ class MailSender:
 
     def _send(self, connection: Transaction, claim: EmailClaim) -> None:
         try:
-            mail = self._sending.letter(claim)
+            mail = self._sending.mail_of(claim)
             if mail is None:
-                self._sending.let_rest(claim)
+                self._sending.discard(claim)
                 return
             outcome = self._mailbox.put(mail)
             now = self._clock.now()

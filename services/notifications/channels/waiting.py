@@ -25,13 +25,13 @@ def wait_until_due(
     `next_time` returns when the next delivery is due, and is called again after `read_again`
     seconds.
     """
-    following: datetime | None = None
+    due_time: datetime | None = None
 
     def is_due() -> bool:
         now = clock.now()
-        return following is not None and (following <= now or queue.is_to_bound(channel, now))
+        return due_time is not None and (due_time <= now or queue.is_to_bound(channel, now))
 
     while loop.turn():
-        following = next_time()
+        due_time = next_time()
         if wait_for_work(loop, connection, is_due, read_again=read_again):
             return

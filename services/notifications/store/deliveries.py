@@ -26,7 +26,7 @@ from services.notifications.domain.delivery import (
 from services.notifications.domain.rules import LETTERS_WHILE_OUT
 from services.notifications.domain.webhook import SLOW_MS, TEST, Webhook
 
-_SEEN = (
+_SHOWN = (
     "id, webhook_id, kind, status, attempts, last_code, last_error, last_duration_ms,"
     " encode(sha256(convert_to(body, 'UTF8')), 'hex') AS body_sha256,"
     " create_time, next_attempt_time, delivery_time"
@@ -248,7 +248,7 @@ def add_test(tx: Transaction, id: str, webhook: Webhook, body: str, now: datetim
     row = tx.execute(
         "INSERT INTO deliveries (id, channel, organization_id, webhook_id, kind, body, status,"
         " next_attempt_time, create_time)"
-        f" VALUES (%s, 'webhook', %s, %s, %s, %s, 'WAITING', %s, %s) RETURNING {_SEEN}",
+        f" VALUES (%s, 'webhook', %s, %s, %s, %s, 'WAITING', %s, %s) RETURNING {_SHOWN}",
         (id, webhook.organization_id, webhook.id, TEST, body, now, now),
     ).fetchone()
     _wake(tx)
@@ -256,7 +256,7 @@ def add_test(tx: Transaction, id: str, webhook: Webhook, body: str, now: datetim
     return Delivery(**row)
 
 
-def again(tx: Transaction, organization_id: str, id: str, now: datetime) -> Delivery | None:
+def resend(tx: Transaction, organization_id: str, id: str, now: datetime) -> Delivery | None:
     """Makes a delivery due at once under the same id, with the full number of attempts again.
 
     Returns None if there is no such delivery, or if its endpoint was deleted.
@@ -264,7 +264,7 @@ def again(tx: Transaction, organization_id: str, id: str, now: datetime) -> Deli
     row = tx.execute(
         "UPDATE deliveries SET status = 'WAITING', next_attempt_time = %s, tries = 0,"
         " first_try_time = NULL WHERE id = %s AND organization_id = %s"
-        f" AND EXISTS (SELECT FROM webhooks WHERE webhooks.id = webhook_id) RETURNING {_SEEN}",
+        f" AND EXISTS (SELECT FROM webhooks WHERE webhooks.id = webhook_id) RETURNING {_SHOWN}",
         (now, id, organization_id),
     ).fetchone()
     _wake(tx)
@@ -274,7 +274,7 @@ def again(tx: Transaction, organization_id: str, id: str, now: datetime) -> Deli
 def fetch(tx: Transaction, organization_id: str, id: str) -> tuple[Delivery, str] | None:
     """Returns a delivery and its body; None if the delivery or its endpoint does not exist."""
     row = tx.execute(
-        f"SELECT {_SEEN}, body FROM deliveries WHERE id = %s AND organization_id = %s"
+        f"SELECT {_SHOWN}, body FROM deliveries WHERE id = %s AND organization_id = %s"
         " AND EXISTS (SELECT FROM webhooks WHERE webhooks.id = webhook_id)",
         (id, organization_id),
     ).fetchone()
@@ -290,7 +290,7 @@ def of_webhook(
     """Returns the deliveries to an endpoint, newest first."""
     time, id = after or (None, "")
     rows: list[Row] = tx.execute(
-        f"SELECT {_SEEN} FROM deliveries WHERE webhook_id = %(webhook)s"
+        f"SELECT {_SHOWN} FROM deliveries WHERE webhook_id = %(webhook)s"
         " AND (%(time)s::timestamptz IS NULL OR (create_time, id) < (%(time)s, %(id)s))"
         " ORDER BY create_time DESC, id DESC LIMIT %(limit)s",
         {"webhook": webhook_id, "time": time, "id": id, "limit": limit},

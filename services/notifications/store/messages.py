@@ -124,7 +124,7 @@ _SIDES = (
     "audience = 'worker' AND worker_id = %(me)s",
     "audience = 'coordination' AND %(coordinator)s",
 )
-_SEEN = " OR ".join(f"({side})" for side in _SIDES)
+_VISIBLE = " OR ".join(f"({side})" for side in _SIDES)
 _LIST = (
     " UNION ALL ".join(
         f"(SELECT {_COLUMNS} FROM messages WHERE {side}{_PAGE}{_ORDER})" for side in _SIDES
@@ -140,11 +140,11 @@ _COUNT = (
 )
 _READ = (
     "UPDATE messages SET read_time = coalesce(read_time, %(now)s) WHERE id = %(message)s"
-    f" AND ({_SEEN}) RETURNING {_COLUMNS}"
+    f" AND ({_VISIBLE}) RETURNING {_COLUMNS}"
 )
 _READ_ALL = (
     "UPDATE messages SET read_time = %(now)s WHERE read_time IS NULL AND create_time <= %(until)s"
-    f" AND ({_SEEN})"
+    f" AND ({_VISIBLE})"
 )
 
 

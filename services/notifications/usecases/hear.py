@@ -165,7 +165,7 @@ def invitation(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) ->
     message = about_subject(
         Recipient(kind, Audience.DESK, body.organization_id), _cause(fact), fact.time
     )
-    _bring(
+    _save_with_letter(
         tx,
         message,
         wire.subject_body(fact, "invitation"),
@@ -186,7 +186,7 @@ def application(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) -
         body.application_id,
         fact.time,
     )
-    _bring(tx, message, "", wire.application_letter_of(body), now, by_email=by_email)
+    _save_with_letter(tx, message, "", wire.application_letter_of(body), now, by_email=by_email)
 
 
 def account(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) -> None:
@@ -207,10 +207,10 @@ def account(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) -> No
         body.notice_id,
         fact.time,
     )
-    _bring(tx, message, "", wire.account_letter_of(body, kind), now, by_email=by_email)
+    _save_with_letter(tx, message, "", wire.account_letter_of(body, kind), now, by_email=by_email)
 
 
-def _bring(
+def _save_with_letter(
     tx: Transaction, message: Message, body: str, letter: Letter, now: datetime, *, by_email: bool
 ) -> None:
     """Saves the message, and the letter that was sealed for one mailbox."""

@@ -184,7 +184,7 @@ class Webhooks:
 
         Raises NotFound if the request names an endpoint other than the delivery's.
         """
-        delivery = deliveries.again(
+        delivery = deliveries.resend(
             call.tx, call.caller.organization_id, object_id(request.id), call.clock.now()
         )
         if delivery is None or request.webhook_id not in ("", delivery.webhook_id):

@@ -46,7 +46,7 @@ def load() -> NotificationsSettings:
     settings.done()
     folder = smtp_url.removeprefix(OUTBOX) if smtp_url.startswith(OUTBOX) else None
     if folder and not service.development:
-        raise WrongSettings("wrong settings: ENLACE_SMTP_URL names a folder in development only")
+        raise WrongSettings("wrong settings: ENLACE_SMTP_URL may name a folder only in development")
     try:
         mail_server = server_of(smtp_url) if folder is None else None
     except ValueError:

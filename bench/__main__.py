@@ -87,20 +87,20 @@ def main(part: str | None, file: Path, at_rest: float) -> None:
         stack.stop()
     write(file, measured)
     click.echo(table(measured))
-    for one in measured:
-        click.echo(f"  {one.name}: {one.conditions}")
+    for measurement in measured:
+        click.echo(f"  {measurement.name}: {measurement.conditions}")
 
 
 def write(file: Path, measured: list[Measurement]) -> None:
     """Writes the figures to the file, which keeps the figures of the parts not measured now."""
     known = json.loads(file.read_text()) if file.exists() else {}
-    for one in measured:
-        known[one.name] = {
-            "value": round(one.value, 3),
-            "unit": BY_NAME[one.name].unit,
-            "beside": None if one.beside is None else round(one.beside, 3),
-            "ratio": None if one.ratio is None else round(one.ratio, 3),
-            "conditions": one.conditions,
+    for measurement in measured:
+        known[measurement.name] = {
+            "value": round(measurement.value, 3),
+            "unit": BY_NAME[measurement.name].unit,
+            "beside": None if measurement.beside is None else round(measurement.beside, 3),
+            "ratio": None if measurement.ratio is None else round(measurement.ratio, 3),
+            "conditions": measurement.conditions,
         }
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n")

@@ -99,17 +99,23 @@ class Recording:
             begin, signed = self.look(), self.signatures()
             time.sleep(seconds)
             self.look()
-            seen = self.transactions[begin:]
-            if not any(text.startswith(_FACT) for one in seen for text in one.statements):
+            transactions = self.transactions[begin:]
+            if not any(
+                text.startswith(_FACT)
+                for transaction in transactions
+                for text in transaction.statements
+            ):
                 break
-        assert not [one for one in seen if one.view != "system"], "somebody calls"
-        counts = Counter(_turn(one) for one in seen)
+        assert not [transaction for transaction in transactions if transaction.view != "system"], (
+            "somebody calls"
+        )
+        counts = Counter(_turn(transaction) for transaction in transactions)
         self._resting = {
             turn
             for turn, count in counts.items()
             if count * 60 >= seconds * (_OFTEN if turn.application == _OWN else _TWICE)
         }
-        return self._spent(seen, signed)
+        return self._spent(transactions, signed)
 
     def of(self, act: Callable[[], object]) -> Spent:
         """Returns the costs of an act until all its effects are over."""
@@ -129,28 +135,30 @@ class Recording:
 
         until(silent, 60)
 
-    def _is_caused(self, one: Transaction) -> bool:
-        return bool(one.trace) or not (one.application == _PROBE or _turn(one) in self._resting)
+    def _is_caused(self, transaction: Transaction) -> bool:
+        return bool(transaction.trace) or not (
+            transaction.application == _PROBE or _turn(transaction) in self._resting
+        )
 
-    def _spent(self, seen: Iterable[Transaction], signed: tuple[int, int]) -> Spent:
+    def _spent(self, transactions: Iterable[Transaction], signed: tuple[int, int]) -> Spent:
         made, checked = self.signatures()
-        return spent(seen, (made - signed[0], checked - signed[1]))
+        return spent(transactions, (made - signed[0], checked - signed[1]))
 
 
-def spent(seen: Iterable[Transaction], signatures: tuple[int, int] = (0, 0)) -> Spent:
+def spent(transactions: Iterable[Transaction], signatures: tuple[int, int] = (0, 0)) -> Spent:
     """Returns the summed costs; transactions in a caller's scope are the call's own."""
     sides = [], []  # type: tuple[list[Transaction], list[Transaction]]
-    for one in seen:
-        sides[one.view == "system"].append(one)
+    for transaction in transactions:
+        sides[transaction.view == "system"].append(transaction)
 
     def both(count: Callable[[Transaction], int]) -> tuple[int, int]:
         return sum(map(count, sides[0])), sum(map(count, sides[1]))
 
     return Spent(
-        both(lambda one: len(one.exchanges)),
-        both(lambda one: len(one.statements)),
-        both(lambda one: bool(one.statements)),
-        both(lambda one: one.flushes),
+        both(lambda transaction: len(transaction.exchanges)),
+        both(lambda transaction: len(transaction.statements)),
+        both(lambda transaction: bool(transaction.statements)),
+        both(lambda transaction: transaction.flushes),
         signatures,
     )
 
@@ -163,9 +171,9 @@ class Turn(NamedTuple):
     statement: str
 
 
-def _turn(one: Transaction) -> Turn:
-    own = (text for text in one.statements if not text.startswith(_OPENING))
-    return Turn(one.role, one.application, next(own, ""))
+def _turn(transaction: Transaction) -> Turn:
+    own = (text for text in transaction.statements if not text.startswith(_OPENING))
+    return Turn(transaction.role, transaction.application, next(own, ""))
 
 
 class Counting:
@@ -208,8 +216,8 @@ class Counting:
         self._lines[name] = cost.least(self._lines.get(name, cost))
 
     def _search(self) -> None:
-        asked = directory_pb2.SearchServicesRequest(words="albergue", department="NI-CI")
-        self._lives.cast.sender.directory.SearchServices(asked)
+        request = directory_pb2.SearchServicesRequest(words="albergue", department="NI-CI")
+        self._lives.cast.sender.directory.SearchServices(request)
 
     def _open_today(self) -> None:
         self._viewer.get(f"{self._stack.gateway}/today", timeout=10).raise_for_status()

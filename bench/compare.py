@@ -57,8 +57,8 @@ def search(stack: LocalStack) -> dict[str, float]:
     """Measures searches of the demo network's directory."""
     directory = stack.client("Puentes").directory
     words = ("", "albergue", "psicologia", "casa segura", "documentos")
-    asked = [directory_pb2.SearchServicesRequest(words=word) for word in words]
-    return _times("search", _timed(lambda n: directory.SearchServices(asked[n % len(asked)])))
+    searches = [directory_pb2.SearchServicesRequest(words=word) for word in words]
+    return _times("search", _timed(lambda n: directory.SearchServices(searches[n % len(searches)])))
 
 
 def page(stack: LocalStack) -> dict[str, float]:

@@ -208,7 +208,7 @@ class Crowd:
             keys = itertools.cycle([text for kind, text in task.credentials if kind == "api_key"])
             self._idle.extend(Rest(task, next(keys)).ask for _ in range(task.most))
         else:
-            callers = [Caller(task, one) for one in task.credentials]
+            callers = [Caller(task, credential) for credential in task.credentials]
             await asyncio.gather(*(caller.renew() for caller in callers))
             renewing = [asyncio.create_task(caller.stay()) for caller in callers]
             for number in range(task.most):
@@ -219,8 +219,8 @@ class Crowd:
         self._began, used = time.monotonic(), time.process_time()
         await (self._open() if task.rate else self._closed())
         used = time.process_time() - used
-        for one in renewing:
-            one.cancel()
+        for renewal in renewing:
+            renewal.cancel()
         return {
             "outcomes": self._outcomes,
             "unmade": self._unmade,
@@ -251,9 +251,9 @@ class Crowd:
                 if not self._idle:
                     self._unmade += 1
                     continue
-                one = asyncio.create_task(call(self._idle.popleft()))
-                under_way.add(one)
-                one.add_done_callback(under_way.discard)
+                running_call = asyncio.create_task(call(self._idle.popleft()))
+                under_way.add(running_call)
+                running_call.add_done_callback(under_way.discard)
             begin = time.monotonic()
             await asyncio.sleep(_PAUSE)
             self._lags.append((time.monotonic() - begin - _PAUSE) * 1000)
@@ -275,7 +275,7 @@ class Crowd:
         )
 
 
-def spoken(task: Task) -> str:
+def as_line(task: Task) -> str:
     """Returns a task as a line of JSON."""
     return json.dumps(asdict(task)) + "\n"
 

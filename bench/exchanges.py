@@ -166,11 +166,11 @@ class Session:
             while self._waiting and isinstance(self._waiting[0], tuple):
                 self._waiting.popleft()
             ended = self._waiting.popleft() if self._waiting else []
-            for one in ended:
-                assert isinstance(one, Transaction)
-                one.flushes &= one.statements[-1:] != ["ROLLBACK"]
-                one.time = time.time()
-                self._record(one)
+            for completed in ended:
+                assert isinstance(completed, Transaction)
+                completed.flushes &= completed.statements[-1:] != ["ROLLBACK"]
+                completed.time = time.time()
+                self._record(completed)
 
 
 def wrote(text: str, tag: str) -> bool:
@@ -299,19 +299,19 @@ def serve() -> None:
     module = sys.argv.pop(1)
     file = os.open(os.environ[_SIGNATURES], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
-    def noted(of: type, name: str, line: bytes) -> None:
+    def record_calls(of: type, name: str, line: bytes) -> None:
         call = getattr(of, name)
 
-        def note(*arguments: Any, **named: Any) -> Any:
+        def recorded(*arguments: Any, **named: Any) -> Any:
             os.write(file, line)
             return call(*arguments, **named)
 
-        setattr(of, name, note)
+        setattr(of, name, recorded)
 
-    noted(Signer, "sign", b"made\n")
-    noted(SignatureCheck, "holds", b"checked\n")
-    noted(EdDSAAlgorithm, "sign", b"made\n")
-    noted(EdDSAAlgorithm, "verify", b"checked\n")
+    record_calls(Signer, "sign", b"made\n")
+    record_calls(SignatureCheck, "holds", b"checked\n")
+    record_calls(EdDSAAlgorithm, "sign", b"made\n")
+    record_calls(EdDSAAlgorithm, "verify", b"checked\n")
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 

@@ -61,15 +61,15 @@ def measure(_stack: LocalStack) -> list[Measurement]:
     try:
         stack.start()
         waits(stack)  # connections, caches
-        alone, beside, said = [], [], []
+        alone, beside, counts = [], [], []
         for _ in range(TURNS):
             alone += waits(stack)
             with flood(stack) as counted:
                 beside += waits(stack)
-            said.append(counted)
+            counts.append(counted)
     finally:
         stack.stop()
-    asked, refused, seconds = map(sum, zip(*said, strict=True))
+    asked, refused, seconds = map(sum, zip(*counts, strict=True))
     return [
         Measurement(
             "fair_ms_p99",
@@ -112,7 +112,7 @@ def flood(stack: LocalStack) -> Iterator[list[float]]:
         str(CONNECTIONS),
         _PATH,
     ]
-    said: list[float] = []
+    counts: list[float] = []
     process = subprocess.Popen(
         [sys.executable, "-c", _FLOOD, *words],
         stdin=subprocess.PIPE,
@@ -125,8 +125,8 @@ def flood(stack: LocalStack) -> Iterator[list[float]]:
         lambda: requests.get(stack.gateway + _PATH, headers=headers, timeout=10).status_code == 429
     )
     try:
-        yield said
+        yield counts
     finally:
         out, _ = process.communicate("", timeout=20)
         asked, refused = out.split()
-        said += [float(asked), float(refused), time.monotonic() - begin]
+        counts += [float(asked), float(refused), time.monotonic() - begin]

@@ -42,7 +42,7 @@ Took = dict[str, list[list[float]]]
 # The rows are copies of the demo network's rows, so that organisations, needs and places have the
 # same mixture. These columns of each table get a new value.
 _ID = "md5(was.{} || copy)"
-_AGAIN = {
+_NEW_VALUES = {
     "people": {"id": _ID.format("id")},
     "referrals": {
         "id": _ID.format("id"),
@@ -110,19 +110,19 @@ def measure(
 
 
 def _ratio(name: str, networks: Sequence[Network]) -> Measurement:
-    p99, told = [], []
+    p99, texts = [], []
     for network in networks:
         rounds = network.took[name]
         p99.append([percentile(each, 99) for each in rounds])
         p50 = [percentile(each, 50) for each in rounds]
-        told.append(
+        texts.append(
             f"{short(median(p99[-1]))} of {spread(p99[-1])} ({short(median(p50))} of"
             f" {spread(p50)}) with {network.size:,}"
         )
     counts = networks[0].took[name]
     how = (
         f"{len(counts)} rounds by turns of {len(counts[0])} times at each size beside {LIVE:,} live"
-        f" ones; p99 (p50) in ms: {', '.join(told)} ended referrals"
+        f" ones; p99 (p50) in ms: {', '.join(texts)} ended referrals"
     )
     return Measurement(f"growth_{name}_p99", median(p99[-1]) / median(p99[0]), how)
 
@@ -258,7 +258,7 @@ def copy(database: Database, kind: str, first: int, last: int) -> None:
     Ended referrals get an end within the three years before last month.
     """
     values = {"kind": kind, "first": first, "last": last, "size": models_of(database, kind)}
-    for table, again in _AGAIN.items():
+    for table, changed in _NEW_VALUES.items():
         columns = [
             row["name"]
             for row in database.execute(
@@ -274,7 +274,7 @@ def copy(database: Database, kind: str, first: int, last: int) -> None:
             database.execute("SET LOCAL work_mem = '256MB'")
             database.execute(
                 f"INSERT INTO {table} ({', '.join(columns)})"
-                f" SELECT {', '.join(again.get(column, f'was.{column}') for column in columns)}"
+                f" SELECT {', '.join(changed.get(column, f'was.{column}') for column in columns)}"
                 " FROM generate_series(%(first)s::int, %(last)s) AS n"
                 " JOIN models ON kind = %(kind)s AND place = n %% %(size)s"
                 " JOIN referrals AS its USING (id)"
@@ -284,7 +284,7 @@ def copy(database: Database, kind: str, first: int, last: int) -> None:
                 f" JOIN {table} AS was ON was.{_OF[table]} ORDER BY 1 ON CONFLICT DO NOTHING",
                 values,
             )
-    database.execute(f"VACUUM ANALYZE {', '.join(_AGAIN)}")
+    database.execute(f"VACUUM ANALYZE {', '.join(_NEW_VALUES)}")
     database.execute("CHECKPOINT")
 
 

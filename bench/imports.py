@@ -36,11 +36,11 @@ def sheet(run: int) -> bytes:
 def heard(stack: LocalStack, service: str, consumer: str) -> bool:
     """Returns whether a service has applied all facts of the partners service."""
     with stack.database("partners") as partners, stack.database(service) as hearer:
-        told = partners.execute("SELECT count(DISTINCT subject) AS n FROM outbox").fetchone()
+        published = partners.execute("SELECT count(DISTINCT subject) AS n FROM outbox").fetchone()
         taken = hearer.execute(
             "SELECT count(*) AS n FROM inbox WHERE consumer = %s AND version > 0", (consumer,)
         ).fetchone()
-    return bool(told and taken and taken["n"] >= told["n"])
+    return bool(published and taken and taken["n"] >= published["n"])
 
 
 def measure(stack: LocalStack) -> list[Measurement]:
@@ -76,8 +76,8 @@ def measure(stack: LocalStack) -> list[Measurement]:
                 took.append(ROWS / (time.perf_counter() - began))
     finally:
         database.close()
-    told = (
+    conditions = (
         f"the median of {TIMES} files of {ROWS} rows into the demo network's directory;"
         f" the same file once more: {sorted(again)[TIMES // 2]:.0f}/s"
     )
-    return [Measurement("import_rows_per_s", sorted(new)[TIMES // 2], told)]
+    return [Measurement("import_rows_per_s", sorted(new)[TIMES // 2], conditions)]

@@ -102,8 +102,8 @@ def measure(stack: LocalStack) -> list[Measurement]:
         moving, sent = share(stack, SECONDS, senders.send)
         busy = stop()
     assert not quiet["failed"] + busy["failed"], (quiet, busy)
-    for name, said in (("quiet", quiet), ("busy", busy)):
-        print(f"  live, {name}: {said}", file=sys.stderr)
+    for name, report in (("quiet", quiet), ("busy", busy)):
+        print(f"  live, {name}: {report}", file=sys.stderr)
     fetched = busy["pages"] / max(1, sent)
     return [
         Measurement(

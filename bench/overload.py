@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 
-from bench.crowd import Outcome, Task, spoken
+from bench.crowd import Outcome, Task, as_line
 from bench.figures import Measurement, percentile
 from bench.live import cpu_seconds
 from bench.local_stack import family, memory
@@ -64,17 +64,19 @@ class Run:
     @property
     def counted(self) -> list[Outcome]:
         """Returns the calls made after the first BEGIN seconds."""
-        return [one for one in self.outcomes if BEGIN <= one.at < self.seconds]
+        return [call for call in self.outcomes if BEGIN <= call.at < self.seconds]
 
     @property
     def goodput(self) -> float:
         """Returns the number of answers per second."""
-        good = sum(one.result == "OK" for one in self.counted)
+        good = sum(call.result == "OK" for call in self.counted)
         return good / (self.seconds - BEGIN)
 
     def milliseconds(self, *, good: bool) -> list[float]:
         """Returns the times of the answers, or of the refusals."""
-        return [one.milliseconds for one in self.counted if (one.result == "OK") is good] or [0.0]
+        return [call.milliseconds for call in self.counted if (call.result == "OK") is good] or [
+            0.0
+        ]
 
 
 class Overload:
@@ -98,13 +100,13 @@ class Overload:
     @staticmethod
     def _session(stack: LocalStack, email: str) -> str:
         account = stack.account(email)
-        asked = members_pb2.SignInRequest(email=account["email"], password=account["password"])
-        return str(stack.nobody().tokens.SignIn(asked, timeout=10).session_secret)
+        request = members_pb2.SignInRequest(email=account["email"], password=account["password"])
+        return str(stack.nobody().tokens.SignIn(request, timeout=10).session_secret)
 
     @staticmethod
     def _key(stack: LocalStack, email: str) -> str:
-        asked = members_pb2.CreateApiKeyRequest(label="x", scopes=_SCOPES, request_id=new_id())
-        return str(stack.worker(email).members.CreateApiKey(asked).secret)
+        request = members_pb2.CreateApiKeyRequest(label="x", scopes=_SCOPES, request_id=new_id())
+        return str(stack.worker(email).members.CreateApiKey(request).secret)
 
     def run(self, kind: str, seconds: float, *, callers: int = 0, rate: float = 0.0) -> Run:
         """Runs one crowd per process; the crowds share the number of callers, or the rate."""
@@ -119,14 +121,14 @@ class Overload:
                 assert process.stdin
                 process.stdin.write("\n")
                 process.stdin.flush()
-            said = [json.loads(process.communicate()[0]) for process in processes]
+            reports = [json.loads(process.communicate()[0]) for process in processes]
         after = cpu_by_part(self.stack)
         return Run(
             seconds,
-            [Outcome(*one) for each in said for one in each["outcomes"]],
-            sum(each["unmade"] for each in said),
-            sum(each["cpu_s"] for each in said),
-            [lag for each in said for lag in each["lags"]],
+            [Outcome(*call) for report in reports for call in report["outcomes"]],
+            sum(report["unmade"] for report in reports),
+            sum(report["cpu_s"] for report in reports),
+            [lag for report in reports for lag in report["lags"]],
             {name: after[name] - before[name] for name in after},
             dict(peak),
         )
@@ -156,7 +158,7 @@ class Overload:
             text=True,
         )
         assert process.stdin
-        process.stdin.write(spoken(task))
+        process.stdin.write(as_line(task))
         process.stdin.flush()
         return process
 
@@ -225,7 +227,7 @@ class Answer:
 
     def text(self) -> str:
         """Returns the conditions of the measurement."""
-        run, counts = self.run, Counter(one.result for one in self.run.counted)
+        run, counts = self.run, Counter(call.result for call in self.run.counted)
         results = ", ".join(
             f"{result} {count / len(run.counted):.0%}" for result, count in counts.most_common()
         )
@@ -253,24 +255,24 @@ def measure(stack: LocalStack) -> list[Measurement]:
     overload = Overload(stack)
     answers = [overloaded(overload, kind) for kind in KINDS]
     measured = []
-    for one in answers:
+    for answer in answers:
         measured += [
             Measurement(
-                f"overload_{one.kind}_lost_percent",
-                one.lost_percent,
-                f"{one.text()}; beside: answers a second at the peak, by {CALLERS} callers",
-                one.peak,
+                f"overload_{answer.kind}_lost_percent",
+                answer.lost_percent,
+                f"{answer.text()}; beside: answers a second at the peak, by {CALLERS} callers",
+                answer.peak,
             ),
             Measurement(
-                f"overload_{one.kind}_refused_ms_p90",
-                percentile(one.run.milliseconds(good=False), 90),
+                f"overload_{answer.kind}_refused_ms_p90",
+                percentile(answer.run.milliseconds(good=False), 90),
                 "as the callers saw it; beside: how late the callers were themselves (p90)",
-                percentile(one.run.client_lags, 90),
+                percentile(answer.run.client_lags, 90),
             ),
         ]
     memory_mb = Counter[str]()
-    for one in answers:
-        memory_mb |= Counter(one.run.memory_mb)
+    for answer in answers:
+        memory_mb |= Counter(answer.run.memory_mb)
     return [
         *measured,
         Measurement(
@@ -281,7 +283,7 @@ def measure(stack: LocalStack) -> list[Measurement]:
         ),
         Measurement(
             "overload_normal_s",
-            max(one.normal_after_s for one in answers),
+            max(answer.normal_after_s for answer in answers),
             f"until a life of nine steps has a median of {AGAIN:g} times the usual at most",
         ),
     ]

@@ -386,7 +386,7 @@ def _stories(
             need for need in network.offers[offer].needs if need.startswith(group)
         )
 
-        def ask(
+        def send_referral(
             at: datetime,
             offer: tuple[str, str],
             need: str = need,
@@ -399,7 +399,7 @@ def _stories(
             )
             return story.send(at + timedelta(minutes=chance.randint(5, 40)))
 
-        story = ask(drafted, offer)
+        story = send_referral(drafted, offer)
         if group == "HOU" and row.family in _TURNED_AWAY:
             answered = drafted + timedelta(hours=2, minutes=chance.randint(0, 59))
             story.take(
@@ -409,16 +409,18 @@ def _stories(
                 alternative_service_id=network.offers["casa-amanecer", "camas"].id,
             )
             drafted = answered + timedelta(minutes=chance.randint(10, 90))
-            following = ask(drafted, ("casa-amanecer", "camas"), based_on=story.referral.id)
+            following = send_referral(
+                drafted, ("casa-amanecer", "camas"), based_on=story.referral.id
+            )
             yield story.followed_by(following)
             story = following
-        done = _helped(story, drafted, group, chance)
+        done = _take_steps(story, drafted, group, chance)
         if group == "RET":
             free = done
         yield story
 
 
-def _helped(story: Story, drafted: datetime, group: str, chance: random.Random) -> datetime:
+def _take_steps(story: Story, drafted: datetime, group: str, chance: random.Random) -> datetime:
     """Takes the ordinary steps of a referral, from its acknowledgement to its closing.
 
     Returns the time when help was completed.

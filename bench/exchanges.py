@@ -3,11 +3,12 @@ a stack and PostgreSQL records each transaction, and a special start of the serv
 signature.
 
 An *exchange* is what a thread sends before it waits: one statement, or several in pipeline mode. On
-the wire it ends with a Sync, a Query or a Flush message (PostgreSQL's frontend/backend protocol).
+the wire, an exchange ends with a Sync, a Query or a Flush message (PostgreSQL's frontend/backend
+protocol).
 Counts do not depend on the speed of the machine.
 
-`python -m bench.exchanges FILE OPTIONS` is `python -m services OPTIONS` with both; it appends a
-JSON line per transaction to FILE, and a line per signature to FILE.signatures.
+`python -m bench.exchanges FILE OPTIONS` is `python -m services OPTIONS` with both; the command
+appends a JSON line per transaction to FILE, and a line per signature to FILE.signatures.
 """
 
 from __future__ import annotations

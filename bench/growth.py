@@ -188,7 +188,7 @@ class Network:
             return fire(database)
 
     def inbox(self) -> None:
-        """Lists a desk's received referrals: the live ones, then all including the ended ones."""
+        """Lists a desk's received referrals: first only the live referrals, then all referrals."""
         for live in (True, False):
             self._desk.referrals.ListReferrals(
                 pb.ListReferralsRequest(filter=pb.ReferralFilter(box=pb.BOX_INBOX, live=live))

@@ -34,7 +34,7 @@ SECONDS = 60
 _TICK = os.sysconf("SC_CLK_TCK")
 
 # The viewers run in a separate process with plain sockets, so that their own cost is not counted as
-# the cost of serving them. They poll as static/live.js does.
+# the cost of serving them. The viewers poll as static/live.js does.
 _VIEWERS = r"""
 import asyncio, json, random, sys, time
 host, port, cookies = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])

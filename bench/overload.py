@@ -31,7 +31,10 @@ from tests.parts.stories import Cast
 
 TIMES = 5
 PROCESSES = 2
-PEOPLE = ("gestion@puentes", "trabajadora@puentes")  # callers, beside two keys of their member
+PEOPLE = (
+    "gestion@puentes",
+    "trabajadora@puentes",
+)  # callers, in addition to two keys of their member
 CALLERS = (4, 8, 16)  # numbers of callers in the runs that find the peak
 PEAK_SECONDS, SECONDS = 6.0, 20.0
 BEGIN = 3.0  # first seconds of a run, not counted: connections open, and the queue fills

@@ -65,7 +65,7 @@ class Threads:
         return times
 
     def _part(self, pid: int) -> str:
-        """Returns the name of a process; for one of PostgreSQL, with its task or its user."""
+        """Returns the name of a process; for a process of PostgreSQL, with its task or user."""
         title = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode()
         if title.startswith("postgres: "):
             return " ".join(title.split()[:2])

@@ -129,7 +129,7 @@ class Story:
         return self
 
     def take(self, at: datetime, verb: str, **words: Any) -> Story:
-        """Takes a step that has no method of its own here, with the fields of the step.
+        """Takes a step for which Story has no method of its own, with the fields of the step.
 
         The receiver takes the step, unless only the sender may.
         """

@@ -343,8 +343,8 @@ def whole_delivery_answer(
 ) -> pb.Delivery:
     """Returns the answer for a delivery with everything that was sent.
 
-    Bodies hold ids and codes, and a signature tells the owner of the endpoint nothing that its own
-    secret does not.
+    Bodies hold ids and codes, and a signature reveals nothing to the owner of the endpoint, who has
+    its secret.
     """
     answer = delivery_answer(delivery)
     answer.sent.body = body

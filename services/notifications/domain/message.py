@@ -1,6 +1,6 @@
 """A message: one notice to one audience.
 
-It stays in the inbox, whatever happens to the e-mails and webhooks.
+A message stays in the inbox, whatever happens to the e-mails and webhooks.
 """
 
 import hashlib

@@ -107,7 +107,7 @@ def bound(tx: Transaction, now: datetime, channel: Channel, lease: timedelta) ->
     """Shortens waits of deliveries and of busy endpoints that a wrong clock has made too long.
 
     A delivery that would wait longer than is possible if all clocks were right becomes due at once,
-    and an endpoint that would stay busy for too long is freed. A right wait is at most a lease of
+    and an endpoint that would stay busy for too long is freed. A correct wait is at most a lease of
     length `lease` plus the longest pause after that number of tries; a second lease is added for
     clocks that differ.
     """

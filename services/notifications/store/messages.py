@@ -1,6 +1,6 @@
 """Messages: written together with their deliveries in one statement.
 
-They are read as one inbox from three sides: the desk, the worker and the coordinators.
+An inbox unites messages of three kinds: to the desk, to the worker and to the coordinators.
 """
 
 from collections.abc import Sequence
@@ -113,7 +113,7 @@ def keep(
     )
 
 
-# Each side comes in order from an index of its own; only a page of each is read.
+# The messages of each side come in order from an index of their own; only a page of each is read.
 _PAGE = (
     " AND (NOT %(unread)s OR read_time IS NULL) AND (%(time)s::timestamptz IS NULL"
     " OR (create_time, id) < (%(time)s, %(id)s))"

@@ -37,8 +37,8 @@ def add(tx: Transaction, keyring: Keyring, webhook: Webhook, secret: str) -> Non
 def hold_organization(tx: Transaction, organization_id: str) -> int:
     """Locks the number of endpoints of an organisation, and returns it.
 
-    No other transaction adds an endpoint to the organisation until this one ends, so that the limit
-    holds.
+    Until this transaction ends, no other transaction can add an endpoint to the organisation, so
+    that the limit holds.
     """
     tx.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 1))", (organization_id,))
     row = tx.execute(

@@ -78,7 +78,7 @@ class DeliveryQueue:
     def next_email(self, connection: Transaction, now: datetime) -> EmailClaim | None:
         """Claims one e-mail, if one is due.
 
-        An e-mail that a sender had claimed when it died becomes due again at the end of its lease.
+        If a sender dies, the e-mail that it had claimed becomes due again at the end of the lease.
         """
         self._bound(connection, now, Channel.EMAIL, EMAIL_LEASE)
         return deliveries.claim_email(connection, now, now + EMAIL_LEASE)

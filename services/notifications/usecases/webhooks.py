@@ -24,7 +24,7 @@ _CHANGEABLE = ("url", "kinds", "enabled")
 
 
 class Webhooks:
-    """The endpoints of all organisations; each call sees those of its caller's organisation."""
+    """The endpoints of all organisations; a call sees only those of its caller's organisation."""
 
     def __init__(self, keyring: Keyring, pages: PageTokens, *, development: bool) -> None:
         self._keyring = keyring

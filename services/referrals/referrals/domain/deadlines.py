@@ -67,7 +67,7 @@ class ReferralWithDeadlines(ReferralRecord):
                 deadline.restart(planned, deadline.due_time + (planned - deadline.start_time))
 
     def _watch_health(self, now: datetime) -> None:
-        for deadline in self.running(*HEALTH):  # they count from an earlier assault time
+        for deadline in self.running(*HEALTH):  # deadlines that count from an earlier assault time
             deadline.stop(now)
         for kind, span in HEALTH.items():
             if self.assault_time and now < self.assault_time + span:

@@ -1,6 +1,6 @@
 """Public figures of the network: which counts are published, and how questions are answered.
 
-A cell is a quarter, a route (the country where people had been taken, the country where they are)
+A cell is a quarter, a route (the country that people had been taken to, the country where they are)
 and a group of need. Its count is published when it is `SMALLEST` or more, rounded down to a
 multiple of `STEP`; every other figure is a sum of published cells. So no two answers can be
 subtracted to find an unpublished count: see

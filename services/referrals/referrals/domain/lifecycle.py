@@ -286,7 +286,7 @@ def second_person_confirms(referral: "ReferralRecord", actor: "Actor", now: date
 
 
 def error_is_recent(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
-    """Refuses to mark a referral as entered in error more than a day after its draft was begun.
+    """Refuses to mark a referral as entered in error more than a day after its draft was created.
 
     The limit applies neither to drafts nor to coordinators.
     """

@@ -151,7 +151,7 @@ class ReferralRecord:
     def could_stand_on(self, receipt: Receipt, now: datetime) -> bool:
         """Returns whether a receipt is a consent that could be used now.
 
-        It could be used to send the referral, or to replace the present receipt.
+        A draft could be sent on the consent, or a sent referral could exchange its receipt for it.
         """
         if receipt.id == self.receipt_id and self.state is not State.DRAFT:
             return False
@@ -212,7 +212,7 @@ class ReferralRecord:
         return () if Side.SENDER in self.sides(actor) else tuple(HEALTH)
 
     def deadlines_for(self, actor: Actor) -> list[Deadline]:
-        """Returns the deadlines that this actor may see, running ones first."""
+        """Returns the deadlines that this actor may see, with the running deadlines first."""
         hidden = self._hidden_deadlines(actor)
         known = [deadline for deadline in self.deadlines if deadline.kind not in hidden]
         return sorted(known, key=lambda deadline: (not deadline.running, deadline.due_time))

@@ -250,7 +250,10 @@ class Referral(ReferralWithDeadlines):
         self._move(step, actor, now, calendar)
 
     def withdraw_consent(self, actor: Actor, now: datetime, calendar: Calendar) -> None:
-        """Ends a live referral because the person withdrew her consent, with whichever worker."""
+        """Ends the referral, if it is live, because the person withdrew her consent.
+
+        She may have withdrawn it through any worker.
+        """
         step = BY_VERB["withdraw_consent"]
         if self.state in step.sources:
             self._move(step, actor, now, calendar)

@@ -32,7 +32,7 @@ _CAME_BACK = f"state IN ({_words(CAME_BACK)})"
 # Referral.need_is_open as a condition on rows: after a referral came back, its deadlines run only
 # as long as the need is open.
 _UNANSWERED = f"({_CAME_BACK} AND next_due_time IS NOT NULL)"
-# The condition of a live referral of which one side can't act, since that side is suspended or has
+# The condition of a live referral with a side that can't act, since that side is suspended or has
 # left. Another service has to be asked for the person, or someone has to speak to the other side.
 _OUT = "(SELECT id FROM members WHERE kind = 'organization' AND NOT active)"
 _STRANDED = (
@@ -65,8 +65,8 @@ _SENT_TO = "receiver_organization_id = %(organization)s AND send_time IS NOT NUL
 class _Part(NamedTuple):
     """A part of a box: its rows, their due time, and the condition for an open need.
 
-    Due time and open need are those that the reader may see: for a receiver, a referral that came
-    back is over.
+    Due time and open need are limited to what the reader may see: for a receiver, a referral that
+    came back is over.
     """
 
     rows: str
@@ -266,7 +266,7 @@ def count(tx: Transaction, wanted: Filter) -> Row:
 
 # The latest time alone does not show every change: of two transactions at the same time, the one
 # with the earlier time may be committed last, and its change would never be noticed. The changed
-# row is among the newest 64, unless more rows change in the five seconds that a transaction may
+# row is among the newest 64, unless more rows change in the ten seconds that a transaction may
 # take. Each branch of the union reads 64 rows by an index in this order.
 _NEWEST = "SELECT id, version FROM {} WHERE {} ORDER BY update_time DESC LIMIT 64"
 _OWN = " UNION ALL ".join(

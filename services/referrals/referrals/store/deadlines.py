@@ -1,4 +1,4 @@
-"""Deadlines of referrals: the rows of a referral, and those that are due."""
+"""Deadlines of referrals: saves and reads them, and finds the referrals with due deadlines."""
 
 from collections.abc import Callable, Iterable
 from datetime import datetime

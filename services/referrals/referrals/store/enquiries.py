@@ -237,7 +237,7 @@ def _copies(tx: Transaction, organization_id: str, identifiers: list[str]) -> li
 def count_of(
     tx: Transaction, organization_id: str, start: datetime, end: datetime
 ) -> tuple[int, int]:
-    """Returns how many of an organisation's enquiries are open, and how many it made in a time."""
+    """Returns the numbers of an organisation's open enquiries and of those made in (start, end)."""
     row = tx.execute(
         "SELECT (SELECT count(*) FROM enquiries WHERE organization_id = %(organization)s"
         " AND state = 'open') AS open,"
@@ -321,7 +321,10 @@ def unmet(tx: Transaction, since: datetime) -> list[Row]:
 
 
 def waiting_of(tx: Transaction, contact_ids: Collection[str], people: Collection[str]) -> list[str]:
-    """Returns ids of enquiries for these contacts or people that are open or need a referral."""
+    """Returns the ids of enquiries that are open or wait for a referral.
+
+    Selects the enquiries for these contacts, and for these people.
+    """
     rows = tx.execute(
         f"SELECT id FROM enquiries WHERE {WAITS} AND (contact_id = ANY(%s) OR person_id = ANY(%s))"
         " ORDER BY id",

@@ -241,7 +241,7 @@ def _opened(row: Row, key: SealingKey | None, what: str) -> str | None:
 
 
 def live_of_person(tx: Transaction, person_id: str, receipt_id: str = "") -> list[str]:
-    """Returns the live referrals of a person; `receipt_id` selects those based on that receipt."""
+    """Returns the ids of a person's live referrals; `receipt_id` selects those based on it."""
     rows = tx.execute(
         "SELECT id FROM referrals WHERE person_id = %s AND (%s = '' OR receipt_id = %s)"
         " AND state = ANY(%s) ORDER BY id",
@@ -323,7 +323,7 @@ def of_people(tx: Transaction, people: Collection[str]) -> list[Referral]:
 def senders_before_withdrawal(
     tx: Transaction, person_id: str, receiver_organization_id: str
 ) -> list[str]:
-    """Returns the ids of those who referred a person to this receiver before she withdrew consent.
+    """Returns the ids of actors who referred a person to a receiver before she withdrew consent.
 
     Includes the workers who recorded a receipt for this receiver that she withdrew. The list is
     empty if she never withdrew anything from this receiver.

@@ -36,7 +36,7 @@ def due(tx: Transaction, now: datetime, limit: int) -> list[str]:
 
 
 def put_aside(tx: Transaction, referral_id: str, now: datetime, until: datetime) -> None:
-    """Postpones the notice for a referral because it could not be recorded."""
+    """Postpones a referral's notice that could not be recorded."""
     tx.execute(
         "UPDATE renewals SET next_time = %s WHERE referral_id = %s AND next_time <= %s",
         (until, referral_id, now),

@@ -1,10 +1,10 @@
 """Events of referrals, in the order in which they became visible.
 
-Of two transactions, the one that began first, or drew the lower number, may be committed last, so a
-reader that follows such an order would miss events. Therefore an event gets its position only after
-it was committed, and one process at a time gives positions. An event that becomes visible later has
-a later position, so a reader that has reached a position has missed no event before it. The
-database calls the position `place`.
+A transaction that began earlier, or drew a lower number, than another one may be committed later.
+So a reader that follows the order of times or numbers would miss events. Therefore an event gets
+its position only after it was committed, and one process at a time gives positions. An event that
+becomes visible later has a later position, so a reader that has reached a position has missed no
+event before it. The database calls the position `place`.
 """
 
 from dataclasses import dataclass

@@ -125,10 +125,10 @@ class Enquiries:
     def similar(
         self, tx: Transaction, content: Content, organization_id: str
     ) -> tuple[int, Attribute | None]:
-        """Returns the disclosed count of other members with a similar case, and an attribute.
+        """Returns the disclosed count of other members with a similar case, and what to leave out.
 
-        The content would hide the person better without that attribute. It is None if the count is
-        high enough, or if the content states no attribute. Needs the scope of the whole service.
+        Leaving out that attribute would hide the person better. The attribute is None if the count
+        is high enough, or if the content states none. Needs the scope of the whole service.
         """
         alike: list[int] = []
         without = dict.fromkeys(content.attributes, 0)

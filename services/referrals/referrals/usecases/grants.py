@@ -171,7 +171,7 @@ def _receives(caller: Caller, referral: Referral) -> bool:
 
 
 def check_opens_people(tx: Transaction, caller: Caller) -> None:
-    """Refuses callers who do not work with people, and callers who may not know who they are."""
+    """Refuses callers who do not work with people, or who may not know who a person is."""
     if not (caller.has("WORKER") or caller.has("OPERATOR") or "people.open" in caller.scopes):
         raise NotAllowed("right_missing")
     check_knows_people(tx, caller)

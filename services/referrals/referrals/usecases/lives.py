@@ -112,7 +112,7 @@ class Lives:
         return self._policies.calendar(tx, referral.coarse.country, referral.coarse.department)
 
     def release(self, tx: Transaction, now: datetime, worker_id: str) -> bool:
-        """Reassigns some referrals of a worker who has left to the worker's desk.
+        """Makes the desk responsible for some of the referrals of a worker who has left.
 
         The desk is notified of each referral. Returns whether more referrals may be left.
         """

@@ -34,9 +34,9 @@ IDLE = "an idle minute"
 TIMES = 8
 WARM_UP = 12  # lives; a connection prepares a statement after having sent it five times
 MINUTE, SILENCE = 60.0, 2.0
-# Least number of turns a minute, while nothing happens, that make a loop's turns its work at rest.
-# It is higher for threads with a connection of their own (relays, senders, clocks), since most of
-# their turns have a cause.
+# A loop works at rest if it makes at least this many turns a minute while nothing happens: _OFTEN
+# for threads with a connection of their own (relays, senders, clocks), since most of their turns
+# have a cause, and _TWICE for all other threads.
 _OWN = "enlace-listen"
 _TWICE, _OFTEN = 2, 6
 _TOKEN = 3.2  # seconds after which a token has expired
@@ -48,7 +48,7 @@ _OPENING = ("BEGIN", "SELECT set_config('enlace.organization'")
 
 
 class Spent(NamedTuple):
-    """The costs of a line, as pairs: of the call's own transactions, and of all others."""
+    """The costs of a line, as pairs: (the call's own transactions, all other transactions)."""
 
     exchanges: tuple[int, int] = (0, 0)
     statements: tuple[int, int] = (0, 0)
@@ -228,7 +228,10 @@ class Counting:
 
 
 def _life(lives: Lives, line: Callable[[str, Callable[[], object]], None]) -> None:
-    """Takes a referral from draft to closed, each step as a line for which a token is at hand."""
+    """Takes a referral from draft to closed, and measures each step as a line.
+
+    The caller of a step gets a token before the step.
+    """
     referral = pb.Referral()
     person_id, receipt_id = lives.cast.person()
 

@@ -88,7 +88,7 @@ class Caller:
         self._token = ""
 
     async def renew(self) -> None:
-        """Fetches a token; keeps the previous token if partners does not answer in time."""
+        """Fetches a token; keeps the previous one if the partners service does not answer."""
         try:
             answer = await self._tokens.IssueToken(
                 self._credential, timeout=DEADLINE, wait_for_ready=True

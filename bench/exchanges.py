@@ -1,5 +1,5 @@
 """Records what a service sends to its database, and its signatures: a proxy between the services of
-a stack and PostgreSQL records each transaction, and a special start of the services records each
+a stack and PostgreSQL records each transaction, and a modified start of the services records each
 signature.
 
 An *exchange* is what a thread sends before it waits: one statement, or several in pipeline mode. On

@@ -16,7 +16,7 @@ from services.gateway.config import CALLER_RATE
 from tests.parts.local_stack import LocalStack, until
 
 TIMES = 40  # multiple of the quota
-TURNS = 4  # of being alone and not alone, so that a slow moment of the machine affects both
+TURNS = 4  # without and with the flood alternately: a slow moment of the machine affects both
 ASKED, EVERY = 250, 0.05  # requests of the other partner in each turn, and seconds between them
 CONNECTIONS = 8
 _PATH = "/api/v1/referrals?limit=5"

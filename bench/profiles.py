@@ -57,7 +57,7 @@ class Threads:
         times: Times = defaultdict(float)
         for pid in family(self._root):
             for task in Path(f"/proc/{pid}/task").glob("*"):
-                with suppress(OSError):  # it has ended
+                with suppress(OSError):  # the thread has ended
                     head, _, words = (task / "stat").read_text().rpartition(")")
                     name = self._names.get(int(task.name)) or head.partition("(")[2]
                     ticks = sum(int(word) for word in words.split()[11:13])

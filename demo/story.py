@@ -1,8 +1,8 @@
 """A referral with its whole life: its steps with their times, taken through the domain.
 
 The domain refuses an illegal step. The whole life is made in memory and saved once. If it were
-saved step by step, the running services would find an unfinished referral with deadlines of long
-ago, and write to it.
+saved step by step, the running services would find an unfinished referral whose deadlines passed
+long ago, and write to it.
 """
 
 from __future__ import annotations

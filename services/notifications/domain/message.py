@@ -75,8 +75,8 @@ class Notice:
 def messages_of(happening: Happening, recipients: list[Recipient]) -> list[Message]:
     """Returns the messages about one happening, dated when it happened, not when it was received.
 
-    An id is also derived from that time, since a referrals service that was restored from a backup
-    may use the same version again for another happening.
+    The ids are derived from that time, too, since a referrals service that was restored from a
+    backup may use the same version again for another happening.
     """
     personal = {
         (recipient.kind, recipient.organization_id): recipient.worker_id
@@ -108,7 +108,7 @@ def messages_of(happening: Happening, recipients: list[Recipient]) -> list[Messa
 
 
 def about_unreached(message: Message, now: datetime) -> Message:
-    """Returns the message to the coordinators that a message reached nobody.
+    """Returns the message that informs the coordinators that another message reached nobody.
 
     The coordinators are expected to phone the organisation.
     """

@@ -96,7 +96,7 @@ The person concerned, the managers and the worker who made the change are notifi
 """
 LETTERS_WHILE_OUT = frozenset({"member_held", "member_suspended"})
 """Kinds of letters to a manager that are sent although the organisation is suspended or has left,
-because the suspension is what they are about.
+because they inform the manager of exactly that.
 """
 ACCOUNT_VERBS = (
     LASTING_VERBS

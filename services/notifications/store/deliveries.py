@@ -147,7 +147,10 @@ def claim_webhooks(
 
 
 def next_webhook_time(tx: Transaction, *, slow: bool) -> datetime | None:
-    """Returns when the next delivery of a lane is due: if claimed, at the end of its lease."""
+    """Returns when the next delivery of a lane is due.
+
+    A claimed delivery is due when its lease ends.
+    """
     row = tx.execute(
         "SELECT min(greatest(first.next_attempt_time, w.busy_until)) AS next"
         " FROM webhooks w CROSS JOIN LATERAL (SELECT next_attempt_time FROM deliveries"
@@ -159,7 +162,7 @@ def next_webhook_time(tx: Transaction, *, slow: bool) -> datetime | None:
 
 
 def next_email_time(tx: Transaction) -> datetime | None:
-    """Returns when the next e-mail is due: if claimed, at the end of its lease."""
+    """Returns when the next e-mail is due; a claimed e-mail is due when its lease ends."""
     row = tx.execute(
         "SELECT min(next_attempt_time) AS next FROM deliveries WHERE channel = 'email'"
         " AND next_attempt_time IS NOT NULL"

@@ -19,7 +19,7 @@ from services.referrals.network.domain.counts import FEW, SMALLEST, published_co
 SETTLED = timedelta(days=7)
 """The time between the end of a quarter and its count.
 
-In this time, mistakes made in the last days of the quarter can be corrected.
+During this time, mistakes made in the last days of the quarter can be corrected.
 """
 Key = TypeVar("Key")
 CellCounts = Mapping["Cell", int]

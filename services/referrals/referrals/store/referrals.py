@@ -23,7 +23,7 @@ from services.referrals.referrals.domain.referral import Referral
 from services.referrals.referrals.store import deadlines
 from services.referrals.referrals.wire.facts import referral_facts
 
-# Attributes are stored in columns of the same name. Those that are not a word, a number or a time
+# Attributes are stored in columns of the same name. Attributes other than words, numbers and times
 # are handled separately.
 _APART = {
     "coarse",

@@ -125,7 +125,7 @@ class Enquiries:
     def similar(
         self, tx: Transaction, content: Content, organization_id: str
     ) -> tuple[int, Attribute | None]:
-        """Returns the disclosed count of other members with a similar case, and what to leave out.
+        """Returns the disclosed count of other members with a similar case, and one attribute.
 
         Leaving out that attribute would hide the person better. The attribute is None if the count
         is high enough, or if the content states none. Needs the scope of the whole service.

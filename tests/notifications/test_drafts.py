@@ -21,6 +21,6 @@ def told(state: referrals_pb2.State.ValueType) -> int:
     return len(recipients_of(wire.happening(fact, body), NOW))
 
 
-def test_amending_a_draft_tells_nobody_and_amending_what_was_sent_tells_the_receiver() -> None:
+def test_amending_a_draft_notifies_nobody_and_amending_a_sent_referral_the_receiver() -> None:
     assert told(referrals_pb2.STATE_DRAFT) == 0
     assert told(referrals_pb2.STATE_SENT) == 1

@@ -49,7 +49,7 @@ def changed(webhook: Webhook, **more: Any) -> Webhook:
     return change(webhook, webhook.version, LATER, **(nothing | more), reach=OUTSIDE)
 
 
-def test_a_new_endpoint_is_on_with_each_kind_once() -> None:
+def test_a_new_endpoint_is_enabled_and_has_each_kind_once() -> None:
     assert opened() == OPEN
     assert opened(LIMIT - 1) == OPEN
     with pytest.raises(Conflict, match=r"^too_many_webhooks$"):
@@ -63,7 +63,7 @@ def test_a_new_endpoint_is_on_with_each_kind_once() -> None:
         ({"kinds": ["referral_sent", "weather"]}, "kinds.1", "unknown_code"),
     ],
 )
-def test_what_is_refused_of_a_new_endpoint_is_refused_of_a_change(
+def test_a_value_refused_in_a_new_endpoint_is_refused_in_a_change(
     wrong: dict[str, Any], path: str, reason: str
 ) -> None:
     with pytest.raises(Invalid) as refused:
@@ -93,7 +93,7 @@ FAILED = replace(OPEN, enabled=False, disabled_reason="failing")
         (FAILED, {"url": URL}, FAILED),
     ],
 )
-def test_a_change_is_a_version_that_leaves_all_else_as_it_was(
+def test_a_change_makes_a_version_and_keeps_all_other_values(
     before: Webhook, changes: dict[str, Any], after: Webhook
 ) -> None:
     assert changed(before, **changes) == replace(after, version=2, update_time=LATER)
@@ -116,7 +116,7 @@ def test_a_change_of_another_version_is_stale() -> None:
         (LATER + DAY + timedelta(seconds=1), False, LATER + DAY),
     ],
 )
-def test_after_a_rotation_both_secrets_sign_for_a_day_but_of_what_leaked(
+def test_after_a_rotation_both_secrets_sign_for_a_day_unless_the_former_one_leaked(
     until: datetime | None, at_once: bool, then: datetime | None
 ) -> None:
     rotated = rotate(replace(OPEN, former_secret_expire_time=until), LATER, at_once=at_once)
@@ -124,7 +124,7 @@ def test_after_a_rotation_both_secrets_sign_for_a_day_but_of_what_leaked(
 
 
 @pytest.mark.parametrize("left", [timedelta(seconds=1), DAY])
-def test_while_two_secrets_sign_there_is_no_third(left: timedelta) -> None:
+def test_while_two_secrets_sign_no_third_can_be_made(left: timedelta) -> None:
     with pytest.raises(Conflict, match=r"^secret_rotating$"):
         rotate(replace(OPEN, former_secret_expire_time=LATER + left), LATER, at_once=False)
 
@@ -141,7 +141,9 @@ def test_while_two_secrets_sign_there_is_no_third(left: timedelta) -> None:
         ("https://:secret@partner.example/", OUTSIDE, "malformed"),
     ],
 )
-def test_which_address_is_taken(url: str, reach: Reach, reason: str) -> None:
+def test_an_address_is_accepted_or_refused_with_its_reason(
+    url: str, reach: Reach, reason: str
+) -> None:
     if not reason:
         check_url(url, reach)
         return

@@ -60,7 +60,7 @@ def told(service: Service) -> dict[str, list[str]]:
     return {who: said for who, said in heard.items() if said}
 
 
-def test_each_desk_that_is_asked_is_told_need_and_urgency_and_not_who_asks(
+def test_each_asked_desk_learns_need_and_urgency_but_not_the_asker(
     service: Service,
 ) -> None:
     hook = service.webhook(RECEIVER, "https://partner.example/hook")
@@ -84,7 +84,7 @@ def test_each_desk_that_is_asked_is_told_need_and_urgency_and_not_who_asks(
     }
 
 
-def test_the_asker_hears_of_the_first_offer_and_whose_it_is_that_it_was_taken(
+def test_the_asker_is_notified_of_the_first_offer_and_the_owner_of_the_taken_one(
     service: Service,
 ) -> None:
     answered: dict[str, Any] = {
@@ -101,14 +101,14 @@ def test_the_asker_hears_of_the_first_offer_and_whose_it_is_that_it_was_taken(
     assert told(service) == {"asker": ["enquiry_offered"], "asked": ["enquiry_matched"]}
 
 
-def test_who_asked_in_person_has_it_once(service: Service) -> None:
+def test_the_worker_who_asked_gets_the_message_once(service: Service) -> None:
     worker = new_id()
     service.take_in(fact(service, "answered", 2, worker_id=worker, first_offer=True))
     own, colleague = service.as_(SENDER, "WORKER", id=worker), service.as_(SENDER, "WORKER")
     assert [len(client.ListMessages().messages) for client in (own, colleague)] == [1, 1]
 
 
-def test_what_nobody_could_help_with_the_coordination_hears_too(service: Service) -> None:
+def test_the_coordinators_too_are_notified_of_an_exhausted_enquiry(service: Service) -> None:
     service.take_in(fact(service, "exhausted", 2, actor_organization_id=""))
     assert told(service) == {"asker": ["enquiry_exhausted"], "coordination": ["enquiry_exhausted"]}
 
@@ -117,17 +117,17 @@ def test_what_nobody_could_help_with_the_coordination_hears_too(service: Service
     ("verb", "kind"),
     [("offers_waiting", "enquiry_offers_waiting"), ("cancelled", "enquiry_cancelled")],
 )
-def test_what_the_clock_does_the_asker_hears(service: Service, verb: str, kind: str) -> None:
+def test_the_asker_is_notified_of_fired_deadlines(service: Service, verb: str, kind: str) -> None:
     service.take_in(fact(service, verb, 2, actor_organization_id=""))
     assert told(service) == {"asker": [kind]}
 
 
-def test_what_the_asker_ends_herself_is_nobodys_news(service: Service) -> None:
+def test_cancelling_an_enquiry_notifies_nobody(service: Service) -> None:
     service.take_in(fact(service, "cancelled", 2))
     assert told(service) == {}
 
 
-def test_heard_twice_it_is_one_and_what_is_long_past_wakes_nobody(service: Service) -> None:
+def test_a_repeated_fact_is_one_message_and_an_old_fact_notifies_nobody(service: Service) -> None:
     opened = fact(service, "opened", asked_organization_ids=[RECEIVER])
     for _ in range(2):
         service.take_in(opened)
@@ -136,6 +136,6 @@ def test_heard_twice_it_is_one_and_what_is_long_past_wakes_nobody(service: Servi
     assert told(service) == {"asked": ["enquiry_opened"]}
 
 
-def test_a_verb_that_is_newer_is_held(service: Service) -> None:
+def test_a_fact_with_an_unknown_verb_is_held(service: Service) -> None:
     with pytest.raises(NewerKind):
         service.take_in(fact(service, "shared"))

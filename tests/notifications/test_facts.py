@@ -181,7 +181,7 @@ def world(ears: World, service: Service) -> World:
     return ears
 
 
-def test_a_fact_told_twice_is_one_message_and_one_webhook(world: World) -> None:
+def test_a_fact_published_twice_makes_one_message_and_one_webhook(world: World) -> None:
     system = world.service.receiver()
     world.service.webhook(RECEIVER, system.url)
     fact, last = world.service.fact("sent"), world.service.fact("sent")
@@ -196,7 +196,7 @@ def test_a_fact_told_twice_is_one_message_and_one_webhook(world: World) -> None:
     assert len(system.got) == 2
 
 
-def test_what_comes_out_of_order_is_parked_and_then_applied_in_order(world: World) -> None:
+def test_facts_out_of_order_are_parked_and_then_applied_in_order(world: World) -> None:
     referral = new_id()
     first, second, third = (
         world.service.fact(verb, referral) for verb in ("sent", "amended", "withdrawn")
@@ -214,7 +214,7 @@ def test_what_comes_out_of_order_is_parked_and_then_applied_in_order(world: Worl
     assert world.service.rows("SELECT FROM inbox_parked WHERE subject = %s", referral) == []
 
 
-def test_facts_that_tell_nobody_are_taken_in_so_that_no_gap_is_left(world: World) -> None:
+def test_facts_that_notify_nobody_are_applied_so_that_no_gap_remains(world: World) -> None:
     referral = new_id()
     world.say(*(world.service.fact(verb, referral) for verb in ("drafted", "started", "sent")))
     until(lambda: world.taken_in(referral) == 3)
@@ -235,7 +235,7 @@ def receipt(service: Service, id: str, version: int, verb: str, **values: Any) -
     )
 
 
-def test_a_decision_that_waits_for_a_second_person_is_told_once_to_the_desk_that_has_her(
+def test_a_decision_awaiting_a_second_person_notifies_the_files_desk_once(
     world: World,
 ) -> None:
     system, id = world.service.receiver(), new_id()
@@ -261,7 +261,7 @@ def test_a_decision_that_waits_for_a_second_person_is_told_once_to_the_desk_that
     assert OTHER not in got.body
 
 
-def test_of_what_is_unusual_each_auditor_hears_and_without_one_the_coordination_does(
+def test_each_auditor_is_notified_of_an_anomaly_or_the_coordinators_if_there_is_no_auditor(
     world: World,
 ) -> None:
     def say(id: str) -> None:
@@ -318,7 +318,7 @@ def test_of_what_is_unusual_each_auditor_hears_and_without_one_the_coordination_
     ("verb", "kind"),
     [("opened", "emergency_opened"), ("review_overdue", "emergency_review_overdue")],
 )
-def test_of_an_emergency_access_the_desk_whose_the_file_is_hears_and_the_coordination(
+def test_the_files_desk_and_the_coordinators_are_notified_of_an_emergency_access(
     world: World, verb: str, kind: str
 ) -> None:
     id = new_id()
@@ -352,7 +352,7 @@ def test_of_an_emergency_access_the_desk_whose_the_file_is_hears_and_the_coordin
     ]
 
 
-def test_a4_of_an_export_the_managers_of_the_file_hear_and_whoever_did_it(world: World) -> None:
+def test_a4_the_managers_and_the_exporting_worker_are_notified_of_an_export(world: World) -> None:
     id, manager, worker = new_id(), new_id(), new_id()
     with world.service.database.transaction(SYSTEM) as tx:
         members.keep_worker(tx, manager, RECEIVER, ["MANAGER"], "ACTIVE")
@@ -377,7 +377,7 @@ def test_a4_of_an_export_the_managers_of_the_file_hear_and_whoever_did_it(world:
 @pytest.mark.parametrize(
     ("verb", "status"), [("agreement_ending", "APPROVED"), ("agreement_expired", "PROBATION")]
 )
-def test_that_an_agreement_ends_its_organisation_hears_and_the_coordination(
+def test_the_organisation_and_the_coordinators_are_notified_of_the_end_of_an_agreement(
     world: World, verb: str, status: str
 ) -> None:
     own = new_id()
@@ -397,7 +397,7 @@ def test_that_an_agreement_ends_its_organisation_hears_and_the_coordination(
     ("verb", "kind"),
     [("applied", "organization_applied"), ("approval_proposed", "approval_proposed")],
 )
-def test_of_who_applies_the_coordination_hears_once_a_day(
+def test_the_coordinators_are_notified_of_applications_once_a_day(
     world: World, verb: str, kind: str
 ) -> None:
     def say() -> None:
@@ -436,7 +436,7 @@ def test_of_who_applies_the_coordination_hears_once_a_day(
     ]
     + [(verb, verb) for verb in ("reinstatement_proposed", "leaving_proposed")],
 )
-def test_d24_the_coordination_hears_of_a_member_that_waits_for_a_second_coordinator(
+def test_d24_the_coordinators_are_notified_of_each_member_awaiting_a_second_coordinator(
     world: World, verb: str, kind: str
 ) -> None:
     for expected in (1, 2):
@@ -461,7 +461,7 @@ def test_d24_the_coordination_hears_of_a_member_that_waits_for_a_second_coordina
         assert world.kinds(own) == []
 
 
-def test_of_other_receipts_nobody_is_told(world: World) -> None:
+def test_other_facts_of_receipts_notify_nobody(world: World) -> None:
     facts = [receipt(world.service, new_id(), 1, verb) for verb in ("given", "a_verb_of_tomorrow")]
     # by a process that does not name its service
     facts.append(receipt(world.service, new_id(), 1, "proposed", organization_id=""))
@@ -473,7 +473,7 @@ def test_of_other_receipts_nobody_is_told(world: World) -> None:
     assert world.kinds() == []
 
 
-def test_a_kind_of_fact_that_is_newer_than_this_service_waits_for_it(world: World) -> None:
+def test_a_fact_of_an_unknown_kind_holds_its_subject_until_an_update(world: World) -> None:
     referral, settlement = new_id(), new_id()
     world.say(
         world.service.fact("sent", referral),
@@ -489,7 +489,7 @@ def test_a_kind_of_fact_that_is_newer_than_this_service_waits_for_it(world: Worl
     world.give_up()
 
 
-def test_a_body_that_can_not_be_read_holds_its_subject_and_no_other(world: World) -> None:
+def test_an_unreadable_body_holds_its_own_subject_and_no_other(world: World) -> None:
     referral = new_id()
     broken = world.service.fact("sent", referral)
     world.say(Fact(broken.subject, broken.version, broken.type, b"\xff\xff\xff", broken.time))
@@ -502,7 +502,7 @@ def test_a_body_that_can_not_be_read_holds_its_subject_and_no_other(world: World
     world.give_up()
 
 
-def test_who_signs_as_another_is_not_believed(world: World) -> None:
+def test_a_fact_with_a_wrong_signature_is_not_applied(world: World) -> None:
     forged = world.service.fact("sent")
     world.say(forged, signer="partners", source="enlace/referrals")  # signed by another service
     tampered = world.service.fact("sent")
@@ -518,7 +518,7 @@ def test_who_signs_as_another_is_not_believed(world: World) -> None:
     world.give_up()
 
 
-def test_an_invitation_that_is_told_again_and_again_is_one_letter_and_a_forged_one_is_none(
+def test_a_repeated_invitation_sends_one_email_and_a_forged_one_sends_none(
     world: World,
 ) -> None:
     told, last, forged = (invitation(world.service) for _ in range(3))
@@ -571,7 +571,7 @@ def test_a_member_that_is_suspended_is_refused_and_one_that_is_reinstated_is_not
     until(lambda: not refused())
 
 
-def test_that_a_message_reached_nobody_is_told_to_the_stack(world: World) -> None:
+def test_a_message_that_reached_nobody_is_published_as_a_fact(world: World) -> None:
     world.service.desk(RECEIVER, "nadie@ong.example")
     fact = world.service.fact("sent")
     world.say(fact)

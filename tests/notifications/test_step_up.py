@@ -41,7 +41,7 @@ def test_a4_these_rpcs_ask_for_it() -> None:
 
 
 @pytest.mark.parametrize("rpc", sorted(ASKING))
-def test_a4_every_such_rpc_refuses_an_old_proof_and_asks_no_key_for_one(
+def test_a4_every_such_rpc_refuses_an_old_proof_but_needs_none_from_a_key(
     service: Service, rpc: str
 ) -> None:
     method, manager = ASKING[rpc], service.as_(RECEIVER, "MANAGER")
@@ -66,7 +66,7 @@ def test_a4_every_such_rpc_refuses_an_old_proof_and_asks_no_key_for_one(
     assert answer(service.as_(RECEIVER, scopes=("notifications",))) != "step_up_required"
 
 
-def test_a4_the_managers_and_who_did_it_hear_that_notices_go_elsewhere_and_nobody_else(
+def test_a4_only_managers_and_the_changing_worker_are_notified_of_a_change_of_destination(
     service: Service,
 ) -> None:
     she, other, elsewhere = new_id(), new_id(), new_id()

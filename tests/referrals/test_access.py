@@ -50,7 +50,7 @@ def notes(client: Client, referral: pb.Referral) -> tuple[list[str], int]:
     )
 
 
-def test_notes_are_a_field_group_that_the_receipt_names(story: Story) -> None:
+def test_a_receiver_reads_notes_only_if_the_receipt_names_their_field_group(story: Story) -> None:
     named, unnamed = (
         noted(story, G.FIELD_GROUP_IDENTITY, G.FIELD_GROUP_NOTES),
         noted(story, G.FIELD_GROUP_IDENTITY),
@@ -60,7 +60,7 @@ def test_notes_are_a_field_group_that_the_receipt_names(story: Story) -> None:
     assert notes(story.ngo, unnamed) == ([NOTE], 0)
 
 
-def test_notes_close_with_the_consent(story: Story, service: Service) -> None:
+def test_notes_are_withheld_once_the_consent_has_ended(story: Story, service: Service) -> None:
     sent = noted(story, G.FIELD_GROUP_NOTES)
     service.clock.advance(timedelta(days=90))
     assert notes(story.shelter, sent) == ([], 1)
@@ -69,7 +69,7 @@ def test_notes_close_with_the_consent(story: Story, service: Service) -> None:
     assert notes(story.shelter, sent) == ([], 1)
 
 
-def test_notes_are_for_those_who_work_with_people(story: Story, service: Service) -> None:
+def test_only_roles_that_work_with_people_read_notes(story: Story, service: Service) -> None:
     sent = noted(story, G.FIELD_GROUP_NOTES)
     for organization in ("ngo", "shelter"):
         for client in (
@@ -86,7 +86,7 @@ def test_notes_are_for_those_who_work_with_people(story: Story, service: Service
         assert notes(service.as_("ngo", role, "WORKER"), sent) == ([], 1)
 
 
-def test_a_member_on_probation_reads_no_notes_and_its_key_opens_nobody(
+def test_a_member_on_probation_reads_no_notes_and_its_key_opens_no_file(
     story: Story, service: Service
 ) -> None:
     sent = noted(story, G.FIELD_GROUP_IDENTITY, G.FIELD_GROUP_NOTES)
@@ -106,7 +106,7 @@ def test_a_member_on_probation_reads_no_notes_and_its_key_opens_nobody(
         on(service, "shelter", "APPROVED")
 
 
-def test_reading_notes_is_on_record_for_sender_and_receiver_and_what_was_withheld_is_not_a_reading(
+def test_reading_notes_is_recorded_for_sender_and_receiver_but_withholding_them_is_not(
     story: Story,
 ) -> None:
     sent, withheld = noted(story, G.FIELD_GROUP_NOTES), noted(story, G.FIELD_GROUP_IDENTITY)
@@ -150,7 +150,7 @@ def on(service: Service, organization: str, standing: str, *, active: bool = Tru
         "version = version + 1",
     ],
 )
-def test_a_row_that_was_changed_in_the_database_opens_nothing_and_raises_an_alarm(
+def test_a_receipt_changed_in_the_database_opens_nothing_and_raises_an_alarm(
     widened: str, story: Story, service: Service
 ) -> None:
     sent = story.sent()
@@ -169,7 +169,7 @@ def test_a_row_that_was_changed_in_the_database_opens_nothing_and_raises_an_alar
     assert refusal(lambda: story.ngo.SendReferral(again))[1] in {"receipt_missing", "not_found"}
 
 
-def test_a_withdrawal_can_not_be_taken_back_in_the_database(story: Story, service: Service) -> None:
+def test_a_withdrawal_cannot_be_undone_in_the_database(story: Story, service: Service) -> None:
     sent = story.sent()
     with psycopg.connect(service.migration_url) as owner:
         old = owner.execute(
@@ -196,9 +196,7 @@ def test_a_withdrawal_can_not_be_taken_back_in_the_database(story: Story, servic
     assert not story.ngo.GetReceipt(people_pb2.GetReceiptRequest(id=sent.receipt_id)).genuine
 
 
-def test_another_persons_receipt_opens_nobody_though_it_is_genuine(
-    story: Story, service: Service
-) -> None:
+def test_a_genuine_receipt_of_another_person_opens_no_file(story: Story, service: Service) -> None:
     mine, other = story.sent(), story.sent()
     as_owner(
         service, "UPDATE referrals SET receipt_id = %s WHERE id = %s", other.receipt_id, mine.id
@@ -227,7 +225,7 @@ def alarms() -> float:
 
 
 @pytest.mark.parametrize("birth_date", ["2020-01-01", "2009-01-01"])
-def test_a_child_does_not_consent_alone(birth_date: str, story: Story) -> None:
+def test_a_child_cannot_consent_alone(birth_date: str, story: Story) -> None:
     child = story.person(birth_date=birth_date)
     assert refusal_with_fields(lambda: story.receipt(child.id))[2] == {
         "receipt.assent_code": "required"
@@ -268,7 +266,9 @@ def test_a_decision_in_a_childs_best_interest_needs_a_second_person(
     assert story.ngo.SendReferral(request).state == pb.STATE_SENT
 
 
-def test_what_was_consented_to_before_her_age_was_known_sends_nothing(story: Story) -> None:
+def test_no_referral_is_sent_on_a_consent_given_before_the_person_was_known_to_be_a_child(
+    story: Story,
+) -> None:
     draft = story.draft()
     receipt = story.receipt(draft.person_id)
     person = story.ngo.GetPerson(people_pb2.GetPersonRequest(id=draft.person_id))
@@ -288,7 +288,7 @@ def test_what_was_consented_to_before_her_age_was_known_sends_nothing(story: Sto
     )
 
 
-def test_an_adults_consent_is_not_confirmed(story: Story, service: Service) -> None:
+def test_an_adults_consent_cannot_be_confirmed(story: Story, service: Service) -> None:
     receipt = story.receipt(story.person().id)
     confirming = people_pb2.ConfirmReceiptRequest(id=receipt.id)
     assert refusal(lambda: service.as_("ngo", "MANAGER").ConfirmReceipt(confirming)) == (
@@ -320,7 +320,7 @@ def test_nothing_is_sent_to_a_suspended_organisation(story: Story, service: Serv
     assert story.ngo.SendReferral(request).state == pb.STATE_SENT
 
 
-def test_five_on_probation_are_five_however_many_are_sent_at_once(
+def test_a_member_on_probation_sends_at_most_five_referrals_even_concurrently(
     story: Story, service: Service
 ) -> None:
     drafts = [
@@ -353,7 +353,7 @@ def test_five_on_probation_are_five_however_many_are_sent_at_once(
         on(service, "ngo", "APPROVED")
 
 
-def test_the_right_pin_is_never_counted_against_her_though_what_she_asks_is_refused(
+def test_the_right_pin_is_never_counted_as_a_guess_even_if_the_request_is_refused(
     story: Story, service: Service
 ) -> None:
     made = story.contact()
@@ -368,7 +368,7 @@ def test_the_right_pin_is_never_counted_against_her_though_what_she_asks_is_refu
     assert status(service.public(), made).contact_time_band == contacts_pb2.TIME_BAND_TODAY
 
 
-def test_a_caller_who_is_no_party_can_not_ask_what_became_of_a_person(
+def test_only_sender_and_receiver_can_list_the_referrals_of_a_person(
     story: Story, service: Service
 ) -> None:
     sent = story.sent()
@@ -384,7 +384,7 @@ def test_a_caller_who_is_no_party_can_not_ask_what_became_of_a_person(
         assert [referral.id for referral in client.ListReferrals(asked).referrals] == [sent.id]
 
 
-def test_what_waits_for_a_second_person_is_listed_for_the_organisation_until_somebody_decides(
+def test_receipts_awaiting_a_second_person_are_listed_for_the_organisation_until_decided(
     story: Story, service: Service
 ) -> None:
     def waiting(client: Client) -> set[str]:

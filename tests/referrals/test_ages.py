@@ -62,7 +62,7 @@ def on_record(service: Service, person_id: str) -> int:
         ("2008-03-05", "", None),
     ],
 )
-def test_b8_a_band_is_over_on_a_birthday(born: str, band: str, end: date | None) -> None:
+def test_b8_an_age_band_ends_on_a_birthday(born: str, band: str, end: date | None) -> None:
     assert band_end(born, band) == end
     if end is not None:
         assert (age_band(born, end - timedelta(days=1)), age_band(born, end) != band) == (
@@ -71,7 +71,7 @@ def test_b8_a_band_is_over_on_a_birthday(born: str, band: str, end: date | None)
         )
 
 
-def test_b8_she_is_of_age_once_her_birthday_has_begun_at_her_place(
+def test_b8_a_person_comes_of_age_when_her_birthday_begins_in_her_local_time(
     story: Story, service: Service
 ) -> None:
     girl = girl_of_seventeen(story)
@@ -88,7 +88,7 @@ def test_b8_she_is_of_age_once_her_birthday_has_begun_at_her_place(
     assert (band_of(story, girl.id), on_record(service, girl.id)) == (pb.AGE_BAND_25_TO_59, 2)
 
 
-def test_b8_what_a_guardian_allowed_opens_nothing_once_she_is_of_age(
+def test_b8_a_guardians_consent_is_not_live_once_the_girl_is_of_age(
     story: Story, service: Service
 ) -> None:
     girl = girl_of_seventeen(story)
@@ -100,7 +100,9 @@ def test_b8_what_a_guardian_allowed_opens_nothing_once_she_is_of_age(
     assert not story.ngo.GetReceipt(request).live
 
 
-def test_b8_a_corrected_birth_date_moves_the_day(story: Story, service: Service) -> None:
+def test_b8_a_corrected_birth_date_moves_the_day_on_which_the_age_band_changes(
+    story: Story, service: Service
+) -> None:
     girl = girl_of_seventeen(story)
     story.ngo.UpdateIdentity(
         p.UpdateIdentityRequest(
@@ -115,7 +117,9 @@ def test_b8_a_corrected_birth_date_moves_the_day(story: Story, service: Service)
     assert band_of(story, girl.id) == pb.AGE_BAND_18_TO_24
 
 
-def test_b8_a_change_of_age_is_a_version_of_the_file(story: Story, service: Service) -> None:
+def test_b8_a_change_of_the_age_band_makes_a_new_version_of_the_file(
+    story: Story, service: Service
+) -> None:
     girl = girl_of_seventeen(story)
     service.clock.set(EIGHTEEN + MANAGUA)
     all_noted(service)
@@ -123,7 +127,9 @@ def test_b8_a_change_of_age_is_a_version_of_the_file(story: Story, service: Serv
     assert grown.etag != girl.etag
 
 
-def test_b8_no_row_holds_the_day(story: Story, service: Service) -> None:
+def test_b8_the_day_of_the_change_is_stored_only_as_a_keyed_fingerprint(
+    story: Story, service: Service
+) -> None:
     girl = girl_of_seventeen(story)
     with service.database.transaction(SYSTEM) as tx:
         [row] = tx.execute("SELECT band_end FROM people WHERE id = %s", (girl.id,)).fetchall()
@@ -133,7 +139,9 @@ def test_b8_no_row_holds_the_day(story: Story, service: Service) -> None:
     )
 
 
-def test_b8_files_from_before_learn_their_day_by_themselves(story: Story, service: Service) -> None:
+def test_b8_files_from_before_the_migration_get_their_day_in_the_background(
+    story: Story, service: Service
+) -> None:
     girl = girl_of_seventeen(story)
     with psycopg.connect(service.migration_url) as owner:
         owner.execute("UPDATE people SET names_form = 2, band_end = NULL WHERE id = %s", (girl.id,))
@@ -144,7 +152,7 @@ def test_b8_files_from_before_learn_their_day_by_themselves(story: Story, servic
     assert band_of(story, girl.id) == pb.AGE_BAND_18_TO_24
 
 
-def test_b8_a_file_that_does_not_open_keeps_no_other_one_from_its_age(
+def test_b8_a_file_that_cannot_be_opened_does_not_keep_other_files_from_their_update(
     story: Story, service: Service
 ) -> None:
     broken, girl = girl_of_seventeen(story), girl_of_seventeen(story)
@@ -162,7 +170,7 @@ def test_b8_a_file_that_does_not_open_keeps_no_other_one_from_its_age(
     assert all_noted(service) == 0
 
 
-def test_b8_two_processes_note_each_age_once(story: Story, service: Service) -> None:
+def test_b8_two_processes_record_each_change_of_age_once(story: Story, service: Service) -> None:
     girls = [girl_of_seventeen(story) for _ in range(3)]
     service.clock.set(EIGHTEEN + MANAGUA)
     other = AgeNoter(
@@ -176,7 +184,7 @@ def test_b8_two_processes_note_each_age_once(story: Story, service: Service) -> 
     assert [on_record(service, girl.id) for girl in girls] == [1, 1, 1]
 
 
-def test_b8_a_file_whose_day_has_not_begun_is_not_opened_and_keeps_no_other_one_waiting(
+def test_b8_a_file_whose_local_day_has_not_begun_is_not_opened_and_does_not_delay_others(
     story: Story, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("services.referrals.files.usecases.ages._BATCH", 1)
@@ -199,7 +207,7 @@ def test_b8_a_file_whose_day_has_not_begun_is_not_opened_and_keeps_no_other_one_
     assert [band_of(story, girl) for girl in girls] == [pb.AGE_BAND_12_TO_17, pb.AGE_BAND_18_TO_24]
 
 
-def test_b8_a_file_from_before_is_brought_up_to_date_however_long_ago_its_band_was_over(
+def test_b8_a_file_from_before_the_migration_is_updated_however_long_ago_its_band_ended(
     story: Story, service: Service
 ) -> None:
     girl = girl_of_seventeen(story)

@@ -58,11 +58,13 @@ def looked(count: int, organization: Callable[[int], str], time: datetime = NOON
         ([Opening("person", "other", NOON, refused=True)], {AnomalyKind.OPENING_QUOTA: 1}),
     ],
 )
-def test_what_is_unusual(openings: list[Opening], expected: dict[AnomalyKind, int]) -> None:
+def test_unusual_accesses_are_counted_by_kind(
+    openings: list[Opening], expected: dict[AnomalyKind, int]
+) -> None:
     assert find_anomalies(openings, OWN, MANAGUA, at_night_on_duty=False) == expected
 
 
-def test_who_is_on_duty_may_look_at_night() -> None:
+def test_a_worker_on_night_duty_may_open_files_at_night() -> None:
     assert (
         find_anomalies(looked(2, lambda _: OWN, MIDNIGHT), OWN, MANAGUA, at_night_on_duty=True)
         == {}
@@ -86,7 +88,7 @@ def test_who_is_on_duty_may_look_at_night() -> None:
         ("PE", 28, False),
     ],
 )
-def test_night_is_by_the_clock_of_the_country_and_belongs_to_the_day_before(
+def test_a_night_follows_local_time_and_belongs_to_the_preceding_day(
     country: str, hour: int, night: bool
 ) -> None:
     time = NOON + timedelta(hours=hour - 12)  # hours of Managua
@@ -150,7 +152,7 @@ def receives(story: Story, worker: Client) -> None:
     worker.OpenPerson(request)
 
 
-def test_it_is_told_once_a_day_and_counted_on(
+def test_an_anomaly_is_reported_once_a_day_and_its_count_is_updated(
     story: Story, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rules, "OUTSIDE", 2)
@@ -174,7 +176,7 @@ def test_it_is_told_once_a_day_and_counted_on(
     assert noticed(service, worker) == [("outside_files", 4)], "a new day begins at none"
 
 
-def test_one_worker_who_looks_at_the_files_of_many_organisations_is_noticed(
+def test_a_worker_who_opens_files_of_many_organisations_is_reported(
     story: Story, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rules, "ACROSS", 1)
@@ -183,7 +185,7 @@ def test_one_worker_who_looks_at_the_files_of_many_organisations_is_noticed(
     assert noticed(service, worker) == [("across_organizations", 1)]
 
 
-def test_who_was_refused_by_the_quota_is_noticed(
+def test_a_worker_refused_because_of_the_quota_is_reported(
     story: Story, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service.made.openings, "most", 1)
@@ -193,7 +195,7 @@ def test_who_was_refused_by_the_quota_is_noticed(
     assert noticed(service, worker) == [("opening_quota", 1)]
 
 
-def test_a_worker_who_only_opens_files_at_night_is_noticed(story: Story, service: Service) -> None:
+def test_a_worker_who_opens_a_file_at_night_is_reported(story: Story, service: Service) -> None:
     looker, system = somebody(service), service.as_("ngo", scopes=("people.open", "people.read"))
     on_line = somebody(service, "hotline", "OPERATOR")
     person = story.person()
@@ -214,7 +216,7 @@ def test_a_worker_who_only_opens_files_at_night_is_noticed(story: Story, service
     assert noticed(service, system) == [], "a system has no night"
 
 
-def test_what_was_looked_through_is_not_looked_through_again_and_two_at_once_notice_it_once(
+def test_accesses_are_searched_once_and_concurrent_searches_report_an_anomaly_once(
     story: Story, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service.made.openings, "most", 1)
@@ -233,7 +235,7 @@ def test_what_was_looked_through_is_not_looked_through_again_and_two_at_once_not
     assert noticed(service, worker) == [("opening_quota", 2)]
 
 
-def test_an_auditor_says_what_it_was_and_nobody_else(
+def test_only_an_auditor_reviews_an_anomaly(
     story: Story, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service.made.openings, "most", 1)
@@ -302,7 +304,7 @@ def test_an_auditor_says_what_it_was_and_nobody_else(
     assert [row["detail_codes"] for row in rows] == [["explained", f"worker:{worker.caller.id}"]]
 
 
-def test_the_reading_of_notes_is_a_look_too(story: Story, service: Service) -> None:
+def test_reading_notes_counts_as_an_access(story: Story, service: Service) -> None:
     looker, noted = somebody(service), story.overridden()
     service.clock.set(MIDNIGHT)
     looker.ListReferralEvents(referrals_pb2.ListReferralEventsRequest(referral_id=noted.id))

@@ -60,7 +60,7 @@ def at(client: Client, contact: c.Contact) -> c.Contact:
     return current
 
 
-def test_a_call_to_another_line_keeps_her_reference_and_each_line_its_own_contact(
+def test_a_call_to_another_line_keeps_the_callers_reference_and_makes_a_contact_of_that_line(
     story: Story,
 ) -> None:
     made = story.contact()
@@ -84,7 +84,7 @@ def test_a_call_to_another_line_keeps_her_reference_and_each_line_its_own_contac
     )
 
 
-def test_a_contact_is_tied_by_reference_and_pin_and_by_nothing_less(story: Story) -> None:
+def test_a_contact_is_linked_to_a_caller_only_by_her_reference_and_pin(story: Story) -> None:
     made = story.contact()
     for reference, pin in ((made.reference, "0000"), (made.reference, ""), ("AAAA-AAAA", made.pin)):
         request = c.CreateContactRequest(
@@ -97,7 +97,7 @@ def test_a_contact_is_tied_by_reference_and_pin_and_by_nothing_less(story: Story
     ]
 
 
-def test_what_is_asked_through_any_of_her_lines_is_told_together(story: Story) -> None:
+def test_the_status_of_a_reference_covers_the_requests_of_all_lines(story: Story) -> None:
     made = story.contact()
     again = call_again(story, made, "hotline")
     referral_for(story, made)
@@ -115,7 +115,7 @@ def test_what_is_asked_through_any_of_her_lines_is_told_together(story: Story) -
     assert (stopped.organizations_with_access, stopped.file_count) == (0, 2)
 
 
-def test_what_she_adds_reaches_the_lines_that_she_called_and_opens_their_contacts(
+def test_a_callers_note_reaches_the_lines_that_she_called_and_reopens_their_contacts(
     story: Story, service: Service
 ) -> None:
     made = story.contact()
@@ -138,7 +138,9 @@ def test_what_she_adds_reaches_the_lines_that_she_called_and_opens_their_contact
     assert len(rows) == 2
 
 
-def test_it_stays_open_until_somebody_of_the_line_has_seen_to_it(story: Story) -> None:
+def test_a_contact_with_a_new_note_stays_open_until_an_operator_has_handled_it(
+    story: Story,
+) -> None:
     made = story.contact()
     sent, operator = referral_for(story, made)
     say(story, made, "she moved to her aunt")
@@ -161,7 +163,7 @@ def test_it_stays_open_until_somebody_of_the_line_has_seen_to_it(story: Story) -
     assert (seen.outcome_code, seen.unheard) == (c.CONTACT_OUTCOME_ADVISED, False)
 
 
-def test_her_words_are_on_no_referral_and_in_no_answer_to_a_lookup_by_reference(
+def test_a_callers_note_appears_in_no_list_and_in_no_answer_to_a_lookup_by_reference(
     story: Story,
 ) -> None:
     made = story.contact()
@@ -175,7 +177,7 @@ def test_her_words_are_on_no_referral_and_in_no_answer_to_a_lookup_by_reference(
 
 
 @pytest.mark.parametrize("with_file", [False, True])
-def test_they_are_kept_sealed_with_her_own_key_where_she_has_a_file(
+def test_a_callers_notes_are_sealed_with_the_key_of_her_file_if_she_has_one(
     with_file: bool, story: Story, service: Service
 ) -> None:
     made = story.contact()
@@ -204,7 +206,7 @@ def test_they_are_kept_sealed_with_her_own_key_where_she_has_a_file(
     )
 
 
-def test_who_read_them_is_on_the_trail_as_a_reading_of_her(story: Story, service: Service) -> None:
+def test_reading_a_callers_note_is_recorded_in_the_trail(story: Story, service: Service) -> None:
     made = story.contact()
     say(story, made, "he came back")
     with service.database.transaction(SYSTEM) as tx:
@@ -217,7 +219,9 @@ def test_who_read_them_is_on_the_trail_as_a_reading_of_her(story: Story, service
     assert "read_contact" in {row["action"] for row in rows}
 
 
-def test_a_reference_takes_so_much_a_day(story: Story, service: Service) -> None:
+def test_a_reference_accepts_a_limited_number_of_notes_a_day(
+    story: Story, service: Service
+) -> None:
     made = story.contact()
     for number in range(20):
         say(story, made, f"note {number}")
@@ -229,7 +233,9 @@ def test_a_reference_takes_so_much_a_day(story: Story, service: Service) -> None
     say(story, made, "tomorrow again")
 
 
-def test_nothing_said_is_nothing_and_a_guess_writes_nothing(story: Story, service: Service) -> None:
+def test_an_empty_note_is_refused_and_a_wrong_pin_writes_nothing(
+    story: Story, service: Service
+) -> None:
     made = story.contact()
     assert refusal_with_fields(partial(say, story, made, "  "))[2] == {"note": "required"}
     guess: Any = c.AddNoteByReferenceRequest(
@@ -239,7 +245,9 @@ def test_nothing_said_is_nothing_and_a_guess_writes_nothing(story: Story, servic
     assert not at(line(story), made.contact).later_notes
 
 
-def test_said_twice_with_one_request_it_is_there_once(story: Story, service: Service) -> None:
+def test_a_note_sent_twice_with_the_same_request_id_is_stored_once(
+    story: Story, service: Service
+) -> None:
     made = story.contact()
     request = c.AddNoteByReferenceRequest(
         reference=made.reference, pin=made.pin, note="once", request_id=story.request_id()
@@ -262,7 +270,7 @@ def withdraw(story: Story, made: c.CreateContactResponse, key: str) -> c.Referen
     return status
 
 
-def test_she_takes_one_request_back_and_the_others_go_on(story: Story) -> None:
+def test_a_caller_can_withdraw_one_request_and_the_others_continue(story: Story) -> None:
     made = story.contact()
     (first, operator), (second, _) = referral_for(story, made), referral_for(story, made)
     before = items(story, made)
@@ -282,7 +290,7 @@ def test_she_takes_one_request_back_and_the_others_go_on(story: Story) -> None:
     assert withdraw(story, made, before[0].key) == after, "a second time changes nothing"
 
 
-def test_what_stands_on_the_same_consent_ends_with_it_and_what_has_ended_stays(
+def test_a_completed_request_cannot_be_withdrawn(
     story: Story,
 ) -> None:
     made = story.contact()
@@ -296,7 +304,7 @@ def test_what_stands_on_the_same_consent_ends_with_it_and_what_has_ended_stays(
     assert withdraw(story, made, item.key).items[0].status_code == c.REFERENCE_STATE_DONE
 
 
-def test_nobody_withdraws_a_request_of_somebody_else(story: Story) -> None:
+def test_a_caller_cannot_withdraw_another_callers_request(story: Story) -> None:
     made, other = story.contact(), story.contact()
     referral_for(story, made)
     referral_for(story, other)
@@ -310,7 +318,7 @@ def looked(story: Story, made: c.CreateContactResponse) -> list[c.ReferenceReadi
     return list(story.service.public().ListReadingsByReference(request).readings)
 
 
-def test_she_hears_who_looked_by_day_and_kind_and_never_which_or_where(
+def test_a_caller_sees_accesses_by_day_and_kind_of_organisation_but_never_by_name_or_place(
     story: Story, service: Service
 ) -> None:
     made = story.contact()
@@ -355,7 +363,7 @@ def test_she_hears_who_looked_by_day_and_kind_and_never_which_or_where(
     ]
 
 
-def test_she_hears_who_read_what_she_said_also_without_a_file(
+def test_a_caller_sees_who_read_her_notes_even_if_she_has_no_file(
     story: Story, service: Service
 ) -> None:
     made = story.contact()
@@ -376,7 +384,7 @@ def test_she_hears_who_read_what_she_said_also_without_a_file(
     assert reading.count == 3, "each reading once, also those from before there was a file"
 
 
-def test_what_she_says_is_sealed_with_the_key_of_the_file_for_which_something_was_asked(
+def test_a_callers_note_is_sealed_with_the_key_of_the_file_in_her_referral(
     story: Story, service: Service
 ) -> None:
     made = story.contact()
@@ -391,7 +399,7 @@ def test_what_she_says_is_sealed_with_the_key_of_the_file_for_which_something_wa
     assert [later.note for later in at(operator, made.contact).later_notes] == ["tepezcuintle"]
 
 
-def test_b9_a_line_records_no_contact_of_another_countrys_line(story: Story) -> None:
+def test_b9_a_line_cannot_record_a_contact_for_a_line_of_another_country(story: Story) -> None:
     made = story.contact()
     for organization, other in (("hotline", "CR"), ("clinic", "NI")):
         new = c.CreateContactRequest(

@@ -37,7 +37,7 @@ def listed(client: Client, size: int, **wanted: Any) -> list[pb.Referral]:
             return referrals
 
 
-def test_what_can_t_wait_is_what_is_late_due_soon_or_unanswered_and_each_is_there_once(
+def test_pressing_referrals_are_late_due_soon_or_unanswered_and_listed_once(
     story: Story,
 ) -> None:
     late, soon = story.sent(urgency=pb.URGENCY_IMMEDIATE), story.sent(urgency=pb.URGENCY_EMERGENCY)
@@ -60,7 +60,7 @@ def test_what_can_t_wait_is_what_is_late_due_soon_or_unanswered_and_each_is_ther
     )
 
 
-def test_the_most_urgent_is_first_and_of_those_the_nearest_deadline_over_all_pages(
+def test_referrals_are_ordered_by_urgency_and_then_by_deadline_across_pages(
     story: Story,
 ) -> None:
     for urgency in MOST_URGENT_FIRST[::-1]:
@@ -77,7 +77,7 @@ def test_the_most_urgent_is_first_and_of_those_the_nearest_deadline_over_all_pag
     assert {referral.urgency for referral in one_page} >= set(MOST_URGENT_FIRST)
 
 
-def test_the_pages_have_as_many_as_are_counted_and_nobody_is_lost_between_them(
+def test_all_pages_together_have_as_many_referrals_as_the_count(
     story: Story,
 ) -> None:
     for _ in range(7):
@@ -89,7 +89,7 @@ def test_the_pages_have_as_many_as_are_counted_and_nobody_is_lost_between_them(
         assert len(ids) == len(set(ids)) == counted
 
 
-def test_a_page_of_one_order_does_not_go_on_in_the_other(story: Story) -> None:
+def test_a_page_token_is_refused_for_another_order(story: Story) -> None:
     story.sent(), story.sent()
     wanted = pb.ListReferralsRequest(page_size=1, order_by=pb.ORDER_URGENCY)
     wanted.page_token = story.ngo.ListReferrals(wanted).next_page_token
@@ -99,14 +99,14 @@ def test_a_page_of_one_order_does_not_go_on_in_the_other(story: Story) -> None:
     }
 
 
-def test_an_order_that_is_not_known_is_refused(story: Story) -> None:
+def test_an_unknown_order_is_refused(story: Story) -> None:
     wanted = pb.ListReferralsRequest(order_by=9)  # type: ignore[arg-type]
     assert refusal_with_fields(lambda: story.ngo.ListReferrals(wanted))[2] == {
         "order_by": "unknown_code"
     }
 
 
-def test_deadlines_between_two_times_are_those_from_the_first_on_and_before_the_other(
+def test_a_filter_by_due_time_includes_its_start_and_excludes_its_end(
     story: Story,
 ) -> None:
     sent = story.sent(urgency=pb.URGENCY_EMERGENCY)
@@ -132,7 +132,7 @@ def needs(client: Client, box: pb.Box.ValueType) -> dict[tuple[str, str], int]:
     return {(need.need_group_code, need.department): need.count for need in counts.unanswered}
 
 
-def test_open_needs_are_counted_by_group_and_department_until_somebody_else_is_asked(
+def test_open_needs_are_counted_by_group_and_department_until_another_request_or_closing(
     story: Story,
 ) -> None:
     before = needs(story.coordinator, pb.BOX_NETWORK)
@@ -158,7 +158,7 @@ def times(story: Story) -> dict[str, tuple[int, int, int]]:
     }
 
 
-def test_the_time_to_answer_is_the_median_until_the_receiver_first_said_something(
+def test_the_response_time_is_the_median_until_the_receivers_first_step(
     story: Story,
 ) -> None:
     # referrals of other tests are too old to count

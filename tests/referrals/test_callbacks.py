@@ -38,7 +38,7 @@ def local(day: int, hour: int, minute: int = 0) -> datetime:
 # The hours.
 
 
-def test_hours_begin_at_once_when_they_have_begun() -> None:
+def test_a_call_window_that_has_already_begun_starts_now() -> None:
     assert Wish("tomorrow", "evening").hours(local(4, 23, 30), MANAGUA) == (
         local(5, 17),
         local(5, 20),
@@ -53,7 +53,7 @@ def test_hours_begin_at_once_when_they_have_begun() -> None:
     ("country", "department", "hours_behind"),
     [("NI", "", 6), ("PA", "", 5), ("US", "US-CA", 8), ("US", "US-TX", 6)],
 )
-def test_the_hours_that_she_named_are_those_of_her_place(
+def test_the_hours_for_a_call_are_local_to_the_person(
     country: str, department: str, hours_behind: int
 ) -> None:
     start, end = Wish("tomorrow", "evening").hours(NOON, zone_of(country, department))
@@ -62,12 +62,12 @@ def test_the_hours_that_she_named_are_those_of_her_place(
 
 
 @pytest.mark.parametrize(("day", "hour"), [("today", "morning"), ("today", "afternoon")])
-def test_hours_in_which_nobody_could_call_any_more_are_refused(day: str, hour: str) -> None:
+def test_hours_that_leave_no_time_for_a_call_are_refused(day: str, hour: str) -> None:
     with pytest.raises(Invalid):
         Wish(day, hour).hours(local(4, 16, 31), MANAGUA)
 
 
-def test_what_is_settled_is_settled_once() -> None:
+def test_a_callback_is_settled_only_once() -> None:
     callback = Callback.owed(
         "callback", "contact", "line", NOON, (NOON, NOON + timedelta(hours=3)), by_herself=True
     )
@@ -171,7 +171,7 @@ def told(service: Service, callback: c.Callback) -> list[str]:
     return [row["type"].removeprefix("enlace.callback.").removesuffix(".v1") for row in rows]
 
 
-def test_what_she_asks_for_stands_among_the_calls_that_the_line_owes(
+def test_a_call_that_the_person_asked_for_is_listed_among_the_calls_owed(
     story: Story, service: Service
 ) -> None:
     made = story.contact()
@@ -192,7 +192,7 @@ def test_what_she_asks_for_stands_among_the_calls_that_the_line_owes(
     assert told(service, callback) == ["asked"]
 
 
-def test_another_time_takes_the_place_of_the_one_before(story: Story) -> None:
+def test_a_new_time_for_a_call_replaces_the_earlier_one(story: Story) -> None:
     made = story.contact()
     file_of(story, made, people_pb2.SAFE_CHANNEL_PHONE)
     ask(story, made)
@@ -212,7 +212,7 @@ def test_another_time_takes_the_place_of_the_one_before(story: Story) -> None:
         None,
     ],
 )
-def test_a_call_that_her_plan_forbids_is_neither_offered_nor_agreed_on(
+def test_a_call_that_the_safe_contact_plan_forbids_is_neither_offered_nor_arranged(
     channel: people_pb2.SafeChannel.ValueType | None, story: Story
 ) -> None:
     made = story.contact()
@@ -225,7 +225,7 @@ def test_a_call_that_her_plan_forbids_is_neither_offered_nor_agreed_on(
     assert not owed(story, made)
 
 
-def test_without_a_file_she_agrees_with_an_operator_and_asks_for_nothing_by_reference(
+def test_without_a_file_a_call_is_arranged_by_an_operator_but_not_by_reference(
     story: Story,
 ) -> None:
     made = story.contact()
@@ -237,7 +237,7 @@ def test_without_a_file_she_agrees_with_an_operator_and_asks_for_nothing_by_refe
 
 
 @pytest.mark.parametrize("end", ["plan", "withdrawal"])
-def test_what_is_not_safe_any_more_is_owed_no_more(
+def test_a_call_that_is_no_longer_safe_is_no_longer_owed(
     end: str, story: Story, service: Service
 ) -> None:
     made = story.contact()
@@ -255,7 +255,7 @@ def test_what_is_not_safe_any_more_is_owed_no_more(
     assert refusal(refused) == ("ABORTED", "stale_etag")
 
 
-def test_not_reached_is_tried_again_and_each_step_is_of_what_was_seen(
+def test_a_call_that_did_not_reach_the_person_is_retried_and_needs_the_current_etag(
     story: Story, service: Service
 ) -> None:
     made = story.contact()
@@ -278,7 +278,7 @@ def test_not_reached_is_tried_again_and_each_step_is_of_what_was_seen(
     assert len(owed(story, made)) == 1, "another can be agreed on"
 
 
-def test_another_try_too_goes_by_her_plan(story: Story) -> None:
+def test_a_retry_of_a_call_also_needs_a_safe_contact_plan_that_allows_it(story: Story) -> None:
     made = story.contact()
     callback = agree(story, made.contact.id)
     file_of(story, made, None)
@@ -290,7 +290,9 @@ def test_another_try_too_goes_by_her_plan(story: Story) -> None:
     assert refusal(partial(settle, story, owed_to_other, c.CALLBACK_OUTCOME_AGAIN)) == NOT_SAFE
 
 
-def test_again_says_when_and_an_outcome_is_one_that_somebody_can_say(story: Story) -> None:
+def test_a_retry_needs_a_time_and_an_outcome_must_be_one_that_an_operator_may_choose(
+    story: Story,
+) -> None:
     callback = agree(story, story.contact().contact.id)
     request = c.SettleCallbackRequest(
         id=callback.id, etag=callback.etag, outcome_code=c.CALLBACK_OUTCOME_AGAIN
@@ -305,7 +307,9 @@ def test_again_says_when_and_an_outcome_is_one_that_somebody_can_say(story: Stor
     }
 
 
-def test_the_clock_tells_the_line_and_then_the_coordination(story: Story, service: Service) -> None:
+def test_the_deadline_of_a_call_reminds_the_line_and_then_the_coordinators(
+    story: Story, service: Service
+) -> None:
     made = story.contact()
     callback = agree(story, made.contact.id)
     clocks = DeadlineScheduler(
@@ -328,7 +332,7 @@ def test_the_clock_tells_the_line_and_then_the_coordination(story: Story, servic
     )
 
 
-def test_each_line_owes_its_own_and_others_are_not_there(story: Story) -> None:
+def test_a_line_sees_and_settles_only_its_own_calls(story: Story) -> None:
     made = story.contact()
     again = call_again(story, made)
     callback = agree(story, made.contact.id)
@@ -341,7 +345,9 @@ def test_each_line_owes_its_own_and_others_are_not_there(story: Story) -> None:
     assert refusal(partial(agree, story, again.contact.id)) == ("NOT_FOUND", "not_found")
 
 
-def test_facts_of_it_hold_ids_codes_and_times(story: Story, service: Service) -> None:
+def test_the_fact_of_a_callback_does_not_hold_the_contact_id(
+    story: Story, service: Service
+) -> None:
     assert pb.CLOCK_KIND_CALLBACK
     callback = agree(story, story.contact().contact.id)
     with service.database.transaction(SYSTEM) as tx:
@@ -353,7 +359,7 @@ def test_facts_of_it_hold_ids_codes_and_times(story: Story, service: Service) ->
 # The shift.
 
 
-def test_who_takes_over_the_line_is_kept_with_the_time_and_shown_to_that_line_alone(
+def test_take_overs_of_a_line_are_stored_with_their_time_and_shown_only_to_that_line(
     story: Story, service: Service
 ) -> None:
     for minutes in range(3):
@@ -372,7 +378,7 @@ def test_who_takes_over_the_line_is_kept_with_the_time_and_shown_to_that_line_al
 # The person's plan, wherever it is stored.
 
 
-def test_the_plan_of_the_file_for_which_something_was_asked_counts_too(
+def test_the_safe_contact_plan_of_the_referred_file_also_applies(
     story: Story, service: Service
 ) -> None:
     made = story.contact()
@@ -388,7 +394,7 @@ def test_the_plan_of_the_file_for_which_something_was_asked_counts_too(
     assert not owed(story, made)
 
 
-def test_a_call_that_her_plan_at_one_line_forbids_is_agreed_on_by_no_other_line(
+def test_a_call_that_the_plan_at_one_line_forbids_is_arranged_by_no_other_line(
     story: Story,
 ) -> None:
     made = story.contact()

@@ -53,7 +53,7 @@ def written(*steps: tuple[str, str]) -> Pathway:
         ),
     ],
 )
-def test_she_leaves_once_and_arrives_after_that_or_the_pathway_is_refused(
+def test_a_pathway_needs_exactly_one_departure_and_its_arrivals_after_it(
     steps: list[tuple[str, str]], wrong: tuple[str, str]
 ) -> None:
     with pytest.raises(Invalid) as caught:
@@ -61,7 +61,7 @@ def test_she_leaves_once_and_arrives_after_that_or_the_pathway_is_refused(
     assert wrong in caught.value.violations
 
 
-def test_an_arrival_may_wait_for_the_departure_by_way_of_others() -> None:
+def test_an_arrival_may_wait_for_the_departure_through_other_steps() -> None:
     pathway = written(
         ("go", ", leg: departure"),
         ("rest", ", after: [go]"),
@@ -70,7 +70,7 @@ def test_an_arrival_may_wait_for_the_departure_by_way_of_others() -> None:
     assert [step.leg for step in pathway.steps] == [LegKind.DEPARTURE, None, LegKind.ARRIVAL]
 
 
-def test_the_return_is_handed_over_in_three_legs_and_no_other_pathway_is() -> None:
+def test_only_the_return_pathway_has_legs_and_it_has_three() -> None:
     legs = {
         pathway.id: [(step.key, step.leg) for step in pathway.steps if step.leg]
         for pathway in shipped_pathways().values()
@@ -123,7 +123,7 @@ def refused(act: Callable[[], Any]) -> str:
     return " ".join([caught.value.reason, *caught.value.about])
 
 
-def test_whom_she_comes_to_is_asked_before_she_leaves_and_receives_her_after() -> None:
+def test_receivers_on_arrival_are_asked_before_the_departure_and_act_after_it() -> None:
     plan = begun()
     asked(plan, "housing")
     assert refused(lambda: plan.take("reception", MET, NOON)) == "step_waits travel"
@@ -138,7 +138,7 @@ def test_whom_she_comes_to_is_asked_before_she_leaves_and_receives_her_after() -
 
 
 @pytest.mark.parametrize("state", [state for state in State if state not in EXITS | {State.CLOSED}])
-def test_she_does_not_leave_before_every_leg_that_follows_is_accepted(state: State) -> None:
+def test_the_departure_waits_until_every_later_leg_is_accepted(state: State) -> None:
     plan, by = ready()
     by["housing"].state = state
     if state in (State.ACCEPTED, State.IN_PROGRESS, State.COMPLETED):
@@ -157,7 +157,7 @@ def test_she_does_not_leave_before_every_leg_that_follows_is_accepted(state: Sta
         )
 
 
-def test_a_leg_for_which_nobody_was_asked_is_missing_and_one_that_she_refuses_is_none() -> None:
+def test_the_departure_waits_for_a_leg_without_a_referral_but_not_for_a_refused_one() -> None:
     plan = begun()
     travel = asked(plan, "travel", State.ACCEPTED)
     assert (
@@ -169,7 +169,7 @@ def test_a_leg_for_which_nobody_was_asked_is_missing_and_one_that_she_refuses_is
     move(plan, travel, State.IN_PROGRESS)
 
 
-def test_who_said_no_or_gave_up_has_not_accepted() -> None:
+def test_a_receiver_that_did_not_deliver_does_not_count_as_having_accepted() -> None:
     plan, by = ready()
     move(plan, by["reception"], State.NOT_DELIVERED)
     assert (
@@ -178,7 +178,7 @@ def test_who_said_no_or_gave_up_has_not_accepted() -> None:
     )
 
 
-def test_that_the_travel_goes_on_after_all_asks_nobody_again() -> None:
+def test_a_reopened_travel_leg_does_not_check_the_later_legs_again() -> None:
     plan, by = ready()
     move(plan, by["travel"], State.IN_PROGRESS)
     move(plan, by["travel"], State.COMPLETED, "fully_met")
@@ -186,7 +186,7 @@ def test_that_the_travel_goes_on_after_all_asks_nobody_again() -> None:
     move(plan, by["travel"], State.IN_PROGRESS)  # reopened: she said that no help came
 
 
-def test_nobody_receives_who_has_not_left() -> None:
+def test_no_receiver_starts_before_the_departure() -> None:
     plan, by = ready(State.ACCEPTED)
     assert (
         refused(lambda: plan.follow("for-reception", State.IN_PROGRESS, "", NOON))
@@ -198,7 +198,7 @@ def test_nobody_receives_who_has_not_left() -> None:
     assert plan.steps["reception"].state is MET, "though the travel is not written up yet"
 
 
-def test_who_was_lost_on_the_way_and_came_all_the_same_is_received() -> None:
+def test_a_person_lost_on_the_way_who_still_arrives_is_received() -> None:
     plan, by = ready(State.ACCEPTED)
     move(plan, by["travel"], State.IN_PROGRESS)
     assert plan.lost([ended(by["travel"], State.NOT_DELIVERED)]) is by["travel"]
@@ -219,7 +219,7 @@ def test_who_was_lost_on_the_way_and_came_all_the_same_is_received() -> None:
     assert refused(lambda: move(plan, again, State.IN_PROGRESS)) == "legs_not_accepted housing"
 
 
-def test_each_leg_stands_on_a_consent_of_its_own() -> None:
+def test_each_leg_needs_its_own_consent() -> None:
     plan, by = ready(State.SENT)
     by["reception"].receipt_id = by["housing"].receipt_id
     assert (
@@ -243,7 +243,7 @@ def test_each_leg_stands_on_a_consent_of_its_own() -> None:
     plan.check_own_receipt(other)  # a referral that is no leg
 
 
-def test_one_referral_stands_for_one_leg() -> None:
+def test_one_referral_cannot_stand_for_two_legs() -> None:
     plan = begun()
     referral = asked(plan, "reception")
     plan.take("housing", REFERRED, NOON, referral=(referral.id, State.SENT))
@@ -251,7 +251,7 @@ def test_one_referral_stands_for_one_leg() -> None:
 
 
 @pytest.mark.parametrize("way", [state for state in State if state in EXITS])
-def test_while_she_is_on_her_way_a_leg_that_falls_away_is_lost(way: State) -> None:
+def test_a_leg_that_ends_during_the_travel_is_reported_as_lost(way: State) -> None:
     plan, by = ready()
     assert plan.lost([ended(by["housing"], way)]) is None, "she is still there"
     by["housing"].state = State.ACCEPTED
@@ -268,7 +268,7 @@ def ended(referral: Referral, way: State) -> Referral:
     return referral
 
 
-def test_once_she_is_where_she_was_going_nothing_is_lost_on_the_way() -> None:
+def test_no_leg_is_reported_as_lost_after_the_arrival() -> None:
     plan, by = ready()
     move(plan, by["travel"], State.IN_PROGRESS)
     move(plan, by["reception"], State.IN_PROGRESS)
@@ -277,14 +277,14 @@ def test_once_she_is_where_she_was_going_nothing_is_lost_on_the_way() -> None:
     assert plan.lost([ended(by["housing"], State.NOT_DELIVERED)]) is None
 
 
-def test_that_somebody_called_her_on_the_way_does_not_mean_that_she_is_there() -> None:
+def test_one_started_arrival_does_not_end_the_travel_while_another_is_open() -> None:
     plan, by = ready()
     move(plan, by["travel"], State.IN_PROGRESS)
     move(plan, by["housing"], State.IN_PROGRESS)
     assert plan.lost([ended(by["housing"], State.NOT_DELIVERED)]) is by["housing"]
 
 
-def test_who_did_not_travel_with_us_is_not_on_her_way() -> None:
+def test_a_travel_leg_marked_as_not_needed_means_that_nobody_is_travelling() -> None:
     plan, by = begun(), dict[str, Referral]()
     plan.take("travel", NOT_NEEDED, NOON, reason_code="done_elsewhere")
     by["housing"] = asked(plan, "housing", State.ACCEPTED)
@@ -295,7 +295,7 @@ def acting(plan: Plan) -> list[str]:
     return [f"{link.step.key} {link.acting_organization_id}".strip() for link in line(plan, {})]
 
 
-def test_the_line_says_of_each_leg_who_takes_the_next_step() -> None:
+def test_the_chain_names_the_organisation_that_takes_the_next_step_of_each_leg() -> None:
     plan = begun()
     assert acting(plan) == ["travel ngo", "reception ngo", "housing ngo"]
     by = {key: asked(plan, key) for key in WHO}
@@ -319,7 +319,7 @@ def test_the_line_says_of_each_leg_who_takes_the_next_step() -> None:
     assert acting(plan) == ["travel", "reception", "housing"]
 
 
-def test_a_receiver_has_whom_she_comes_from_and_to_whom_she_goes_beside_it() -> None:
+def test_a_receiver_sees_its_own_leg_and_its_neighbours() -> None:
     plan, by = ready()
     links = line(plan, {"shelter": "NI"})
     assert [link.country for link in links] == ["", "", "NI"]

@@ -125,7 +125,7 @@ def travelling(way: HandOver) -> HandOver:
     return way
 
 
-def test_she_leaves_when_every_leg_that_follows_is_accepted(way: HandOver) -> None:
+def test_the_travel_starts_once_every_later_leg_is_accepted(way: HandOver) -> None:
     way.accept("travel", "housing")
     assert refusal(lambda: way.start("travel")) == NOT_ACCEPTED
     assert read(way.story.ngo, way.legs["travel"].id).state == r.STATE_ACCEPTED
@@ -139,7 +139,7 @@ def test_she_leaves_when_every_leg_that_follows_is_accepted(way: HandOver) -> No
     assert way.start("travel").state == r.STATE_IN_PROGRESS
 
 
-def test_of_a_travel_that_began_elsewhere_nobody_says_later_that_it_is_this_one(
+def test_a_referral_already_started_cannot_be_linked_as_the_departure_later(
     way: HandOver,
 ) -> None:
     way.accept("travel")
@@ -152,7 +152,7 @@ def test_of_a_travel_that_began_elsewhere_nobody_says_later_that_it_is_this_one(
     )
 
 
-def test_nobody_has_received_who_has_not_left(way: HandOver) -> None:
+def test_no_arrival_can_be_started_or_completed_before_the_departure(way: HandOver) -> None:
     way.accept(*LEGS)
     assert refusal(lambda: way.start("reception")) == ("FAILED_PRECONDITION", "step_waits")
     # A referral that was begun before it became a leg is no reception, either.
@@ -175,7 +175,7 @@ def test_nobody_has_received_who_has_not_left(way: HandOver) -> None:
     assert way.stands() == {"travel": REFERRED, "reception": MET, "housing": REFERRED}
 
 
-def test_each_leg_stands_on_a_consent_of_its_own(story: Story) -> None:
+def test_each_leg_needs_its_own_consent(story: Story) -> None:
     way = prepared(story)
     both = story.receipt(way.plan.person_id, recipient=ORG["shelter"], purposes=["RET", "HOU"])
     at_one: dict[str, Any] = {"need_code": "RET.REC", "service_id": SERVICE["shelter_bed"]}
@@ -219,7 +219,7 @@ def test_each_leg_stands_on_a_consent_of_its_own(story: Story) -> None:
     assert story.ngo.AttachConsent(attach).receipt_id == attach.receipt_id
 
 
-def test_a_plan_that_moves_to_a_version_with_legs_has_a_consent_for_each(story: Story) -> None:
+def test_a_plan_moves_to_a_version_with_legs_only_with_a_consent_for_each_leg(story: Story) -> None:
     step = (
         "  - {{key: {0}, names: {{es: a, en: b, fr: c}}, need: HOU, role: shelter, legal_basis:"
         " [coe_12], {1}}}\n"
@@ -252,7 +252,7 @@ def test_a_plan_that_moves_to_a_version_with_legs_has_a_consent_for_each(story: 
     assert now(story, plan) == plan
 
 
-def test_the_owner_and_the_coordination_see_the_whole_line_and_a_receiver_the_legs_beside_its_own(
+def test_owner_and_coordinators_see_all_legs_and_a_receiver_its_own_and_the_neighbouring_ones(
     way: HandOver,
 ) -> None:
     way.accept("housing")
@@ -290,7 +290,7 @@ def test_the_owner_and_the_coordination_see_the_whole_line_and_a_receiver_the_le
     )
 
 
-def test_of_a_draft_nobody_else_hears_whom_it_is_for(story: Story) -> None:
+def test_only_the_sender_sees_for_whom_a_draft_leg_is(story: Story) -> None:
     way = prepared(story)
     way.ask("travel")
     way.draft("reception")
@@ -306,7 +306,9 @@ def test_of_a_draft_nobody_else_hears_whom_it_is_for(story: Story) -> None:
     assert way.seen("travel", story.ngo)["reception"].organization_id == ORG["border"]
 
 
-def test_who_said_no_is_gone_from_the_line_and_sees_nothing_more_of_it(way: HandOver) -> None:
+def test_a_receiver_that_declined_disappears_from_the_chain_and_no_longer_sees_it(
+    way: HandOver,
+) -> None:
     way.do("reception", r.DeclineReferralRequest(reason_code=r.DECLINE_REASON_NO_CAPACITY))
     assert way.seen("reception") == {}
     leg = way.seen("travel")["reception"]
@@ -317,7 +319,7 @@ def test_who_said_no_is_gone_from_the_line_and_sees_nothing_more_of_it(way: Hand
     )
 
 
-def test_who_may_not_open_her_data_does_not_hear_where_she_goes(
+def test_a_caller_who_may_not_open_the_persons_data_does_not_see_where_she_goes(
     way: HandOver, service: Service
 ) -> None:
     assert way.seen("travel")
@@ -337,7 +339,7 @@ def test_who_may_not_open_her_data_does_not_hear_where_she_goes(
     assert way.seen("travel") == {}
 
 
-def test_to_anybody_else_there_is_no_line(way: HandOver, service: Service) -> None:
+def test_other_organisations_cannot_find_the_chain(way: HandOver, service: Service) -> None:
     for other in (service.as_("clinic", "WORKER"), way.client("housing")):
         assert refusal(lambda: read(other, way.legs["travel"].id)) == ("NOT_FOUND", "not_found")  # noqa: B023
     assert (
@@ -383,7 +385,7 @@ def expire(way: HandOver) -> None:
 
 
 @pytest.mark.parametrize("fall", [not_deliver, withdraw, take_back, expire])
-def test_while_she_is_on_her_way_a_leg_that_falls_away_is_told_to_who_sent_her_and_the_coordination(
+def test_a_leg_that_ends_during_the_travel_is_reported_to_sender_and_coordinators(
     fall: Callable[[HandOver], None], travelling: HandOver
 ) -> None:
     fall(travelling)
@@ -410,7 +412,9 @@ def facts(way: HandOver, key: str) -> int:
     return int(row["n"])
 
 
-def test_before_she_leaves_and_once_she_is_there_it_is_not(way: HandOver) -> None:
+def test_a_leg_that_ends_before_the_departure_or_after_the_arrival_is_not_reported(
+    way: HandOver,
+) -> None:
     way.accept(*LEGS)
     not_deliver(way)
     assert "leg_lost" not in way.verbs("housing")
@@ -424,7 +428,9 @@ def test_before_she_leaves_and_once_she_is_there_it_is_not(way: HandOver) -> Non
     assert "leg_lost" not in way.verbs("housing")
 
 
-def test_what_she_takes_back_whole_is_told_once_and_her_plan_ends(travelling: HandOver) -> None:
+def test_withdrawing_all_consents_reports_one_lost_leg_and_ends_the_plan(
+    travelling: HandOver,
+) -> None:
     with travelling.story.service.database.transaction(SYSTEM) as tx:
         trail: list[Any] = []
         travelling.story.service.made.consents.withdraw_all(
@@ -444,7 +450,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 
 @pytest.mark.parametrize("fall", [not_deliver, withdraw, take_back])
-def test_she_leaves_while_a_leg_falls_away_and_either_she_stays_or_it_is_told(
+def test_a_departure_concurrent_with_the_end_of_a_leg_is_refused_or_the_leg_is_reported(
     fall: Callable[[HandOver], None], story: Story, threads: ThreadPoolExecutor
 ) -> None:
     for _ in range(4):
@@ -472,7 +478,7 @@ def waiting(tx: Transaction) -> int:
     return int(row["n"])
 
 
-def test_two_legs_that_are_sent_at_once_on_one_consent_are_not_both(
+def test_of_two_legs_sent_concurrently_on_one_consent_only_one_is_accepted(
     story: Story, threads: ThreadPoolExecutor
 ) -> None:
     for _ in range(4):
@@ -489,7 +495,7 @@ def test_two_legs_that_are_sent_at_once_on_one_consent_are_not_both(
         assert sorted(sent) == ["done", "receipt_of_another_leg"]
 
 
-def test_a_start_that_is_repeated_is_answered_as_before_whatever_fell_away_meanwhile(
+def test_a_repeated_start_gets_the_first_answer_even_if_a_leg_has_ended_since(
     way: HandOver,
 ) -> None:
     way.accept(*LEGS)
@@ -503,7 +509,9 @@ def test_a_start_that_is_repeated_is_answered_as_before_whatever_fell_away_meanw
     assert way.verbs("housing").count("leg_lost") == 1
 
 
-def test_who_accepted_ahead_is_not_late_before_she_is_expected(way: HandOver) -> None:
+def test_a_receiver_that_accepted_early_is_not_late_before_the_expected_arrival(
+    way: HandOver,
+) -> None:
     way.accept("housing")
     (clock,) = [
         clock

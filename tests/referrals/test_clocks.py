@@ -51,7 +51,7 @@ def test_the_urgency_sets_the_deadlines(
     assert due_time(K.CLOSE, urgency, NOON, NICARAGUA) - NOON == timedelta(days=14)
 
 
-def test_the_policy_that_is_told_is_the_one_by_which_clocks_run(story: Story) -> None:
+def test_deadlines_follow_the_published_policy(story: Story) -> None:
     told = {
         # from a Wednesday, as above
         (each.urgency, each.clock): timedelta(seconds=each.seconds) + each.working_days * 24 * H
@@ -132,11 +132,13 @@ def test_the_policy_that_is_told_is_the_one_by_which_clocks_run(story: Story) ->
         ),
     ],
 )
-def test_two_working_days_are_those_of_nicaragua(start: datetime, due: datetime, why: str) -> None:
+def test_two_working_days_follow_the_calendar_of_nicaragua(
+    start: datetime, due: datetime, why: str
+) -> None:
     assert due_time(K.ACKNOWLEDGE, Urgency.NORMAL, start, NICARAGUA) == due, why
 
 
-def test_a_holiday_is_one_where_she_is() -> None:
+def test_holidays_follow_the_persons_country() -> None:
     independence = datetime(2026, 9, 15, 18, tzinfo=UTC)
     assert not NICARAGUA.is_working_day(independence)
     assert CountryCalendar("MX").is_working_day(independence)
@@ -144,7 +146,7 @@ def test_a_holiday_is_one_where_she_is() -> None:
     assert not CountryCalendar("??").is_working_day(datetime(2026, 9, 13, 18, tzinfo=UTC))
 
 
-def test_each_level_is_told_once() -> None:
+def test_each_level_of_a_deadline_fires_once() -> None:
     clock = Deadline(K.DECIDE, NOON, NOON + 10 * H)
     told = [clock.fire(NOON + hours * H) for hours in range(22)]
     assert [level for level in told if level] == [50, 100, 150, 200]
@@ -156,13 +158,15 @@ def test_each_level_is_told_once() -> None:
     ("hours", "level"),
     [(4, None), (5, 50), (9, 50), (10, 100), (14, 100), (15, 150), (19, 150), (1_000, 200)],
 )
-def test_a_level_slept_through_is_not_told_late(hours: int, level: int | None) -> None:
+def test_a_level_missed_during_a_pause_of_the_loop_does_not_fire_late(
+    hours: int, level: int | None
+) -> None:
     clock = Deadline(K.DECIDE, NOON, NOON + 10 * H)
     assert clock.fire(NOON + hours * H) == level
     assert clock.fire(NOON + hours * H) is None
 
 
-def test_a_pause_gives_the_time_back() -> None:
+def test_resuming_a_deadline_adds_the_time_of_the_pause() -> None:
     clock = Deadline(K.DECIDE, NOON, NOON + 10 * H)
     clock.fire(NOON + 5 * H)
     clock.pause(NOON + 6 * H)
@@ -174,7 +178,7 @@ def test_a_pause_gives_the_time_back() -> None:
     assert clock.fire(NOON + 110 * H) == 100
 
 
-def test_a_stopped_clock_says_nothing_and_is_not_resumed() -> None:
+def test_a_stopped_deadline_neither_fires_nor_resumes() -> None:
     clock = Deadline(K.DECIDE, NOON, NOON + 10 * H)
     clock.stop(NOON + 1 * H)
     clock.stop(NOON + 2 * H)
@@ -184,7 +188,7 @@ def test_a_stopped_clock_says_nothing_and_is_not_resumed() -> None:
     assert clock.fire(NOON + 100 * H) is None
 
 
-def test_a_question_pauses_the_decision_and_the_answer_lets_it_go_on(
+def test_a_question_pauses_the_time_to_decide_and_the_answer_resumes_it(
     story: Story, service: Service
 ) -> None:
     sent = story.sent()
@@ -238,7 +242,7 @@ def wait_until(condition: threading.Event, holds: Iterator[bool]) -> None:
     raise AssertionError("it did not come")
 
 
-def test_a_watch_fires_what_was_reached_while_nobody_ran_and_a_second_start_tells_nothing_twice(
+def test_a_scheduler_catches_up_after_a_pause_and_a_second_start_repeats_nothing(
     story: Story, service: Service, quiet: None
 ) -> None:
     referral = story.sent()
@@ -274,7 +278,7 @@ def test_a_watch_fires_what_was_reached_while_nobody_ran_and_a_second_start_tell
     assert told(service, later.id) == ["acknowledge/clock_reminded"]
 
 
-def test_two_watches_at_once_tell_each_level_once(
+def test_concurrent_schedulers_fire_each_level_once(
     story: Story, service: Service, quiet: None
 ) -> None:
     referrals = [story.sent().id for _ in range(12)]
@@ -301,7 +305,7 @@ def test_two_watches_at_once_tell_each_level_once(
     assert said == {"acknowledge/clock_reminded": len(referrals)}
 
 
-def test_the_most_urgent_fires_first_and_each_replica_takes_others(
+def test_the_most_urgent_referrals_fire_first_and_replicas_share_them(
     story: Story, service: Service, quiet: None
 ) -> None:
     chosen = [pb.URGENCY_NORMAL, pb.URGENCY_IMMEDIATE, pb.URGENCY_URGENT, pb.URGENCY_EMERGENCY] * 2
@@ -333,7 +337,7 @@ def test_the_most_urgent_fires_first_and_each_replica_takes_others(
     assert fired == sorted(fired, reverse=True)
 
 
-def test_a_referral_that_has_ended_is_not_watched_any_more(
+def test_no_deadline_of_an_ended_referral_fires(
     story: Story, service: Service, quiet: None
 ) -> None:
     sent = story.sent()
@@ -347,7 +351,7 @@ def test_a_referral_that_has_ended_is_not_watched_any_more(
     assert told(service, sent.id) == []
 
 
-def test_a_clock_that_is_told_is_a_version_and_makes_nobodys_decision_out_of_date(
+def test_a_fired_deadline_makes_a_version_but_no_etag_stale(
     story: Story, service: Service, quiet: None
 ) -> None:
     sent = story.sent()
@@ -375,7 +379,7 @@ def test_a_clock_that_is_told_is_a_version_and_makes_nobodys_decision_out_of_dat
     )
 
 
-def test_what_nobody_answers_expires_and_is_its_senders_to_place_again(
+def test_an_unanswered_referral_expires_and_becomes_the_senders_turn(
     story: Story, service: Service, quiet: None
 ) -> None:
     sent = story.sent()
@@ -434,7 +438,7 @@ def put_aside() -> float:
     return float(metrics.ROWS_PUT_ASIDE.labels("clocks")._value.get())
 
 
-def test_a_row_that_nobody_can_read_holds_up_no_other_and_is_tried_again_after_a_pause(
+def test_an_unreadable_deadline_does_not_delay_others_and_is_retried_after_a_pause(
     story: Story, service: Service, quiet: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bad, good = story.sent(), story.sent()
@@ -464,7 +468,7 @@ def test_a_row_that_nobody_can_read_holds_up_no_other_and_is_tried_again_after_a
     assert told(service, bad.id) == ["acknowledge/clock_reminded"]
 
 
-def test_a_clock_that_was_told_already_in_the_outbox_holds_up_no_other(
+def test_a_deadline_whose_fact_is_already_in_the_outbox_does_not_delay_others(
     story: Story, service: Service, quiet: None
 ) -> None:
     """The version of its fact is taken: the outbox raises Stale, today and for ever."""
@@ -485,7 +489,7 @@ def test_a_clock_that_was_told_already_in_the_outbox_holds_up_no_other(
     assert (told(service, bad.id), told(service, good.id)) == ([], ["acknowledge/clock_reminded"])
 
 
-def test_of_a_batch_whose_middle_clock_fails_only_that_clock_is_held(
+def test_a_failing_deadline_in_the_middle_of_a_batch_is_the_only_one_put_aside(
     story: Story, service: Service, quiet: None
 ) -> None:
     """The deadlines of a batch are saved by one statement, which fails for all of them."""
@@ -523,7 +527,7 @@ def test_of_a_batch_whose_middle_clock_fails_only_that_clock_is_held(
     assert told(service, bad.id) == ["acknowledge/clock_reminded"]
 
 
-def test_a_whole_batch_of_bad_rows_does_not_keep_the_next_one_waiting(
+def test_a_whole_batch_of_unreadable_deadlines_does_not_delay_the_next_batch(
     story: Story, service: Service, quiet: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("services.referrals.network.usecases.deadlines._BATCH", 2)
@@ -566,7 +570,7 @@ def slow(service: Service) -> Iterator[Callable[[str], None]]:
         )
 
 
-def test_a_row_that_takes_all_the_time_there_is_holds_up_no_other(
+def test_a_deadline_that_exceeds_the_time_limit_does_not_delay_others(
     story: Story,
     service: Service,
     quiet: None,
@@ -594,7 +598,7 @@ def test_a_row_that_takes_all_the_time_there_is_holds_up_no_other(
 # Drafts.
 
 
-def test_a_draft_reminds_its_sender_and_nobody_else_hears_of_it(
+def test_the_deadline_of_a_draft_reminds_only_its_sender(
     story: Story, service: Service, quiet: None
 ) -> None:
     draft = story.draft(urgency=pb.URGENCY_URGENT)
@@ -634,7 +638,7 @@ def test_a_draft_reminds_its_sender_and_nobody_else_hears_of_it(
     assert pb.CLOCK_KIND_DRAFT not in {event.clock for event in events}
 
 
-def test_a_draft_that_came_to_nothing_can_be_ended_by_its_sender_at_any_time(
+def test_the_sender_can_end_an_abandoned_draft_at_any_time(
     story: Story, service: Service, quiet: None
 ) -> None:
     draft = story.draft()

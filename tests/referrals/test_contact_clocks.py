@@ -45,7 +45,7 @@ def opened(**answers: str) -> Contact:
         (CALM, 48 * H),
     ],
 )
-def test_how_long_there_is_follows_from_the_answers_and_what_is_not_known_may_be_anything(
+def test_the_deadline_of_a_contact_follows_its_answers_and_assumes_the_worst_of_unknown_ones(
     answers: dict[str, str], length: timedelta
 ) -> None:
     clock = opened(**answers).clock
@@ -53,7 +53,7 @@ def test_how_long_there_is_follows_from_the_answers_and_what_is_not_known_may_be
     assert clock.due_time - NOON == length
 
 
-def test_the_clock_follows_the_urgency_and_a_shorter_one_begins_anew() -> None:
+def test_the_deadline_follows_the_urgency_and_a_shorter_one_starts_from_now() -> None:
     contact = opened(**CALM)
     contact.triage = Triage(danger_now="yes")
     contact.change(NOON + 5 * H, DAYS)
@@ -64,7 +64,7 @@ def test_the_clock_follows_the_urgency_and_a_shorter_one_begins_anew() -> None:
     assert contact.clock.due_time == NOON + 29 * H
 
 
-def test_it_stops_with_the_contact_and_begins_anew_when_that_is_open_again() -> None:
+def test_the_deadline_stops_with_the_contact_and_restarts_when_the_contact_is_reopened() -> None:
     contact = opened()
     contact.outcome_code = "referred"
     contact.change(NOON + 10 * M, DAYS)
@@ -76,7 +76,7 @@ def test_it_stops_with_the_contact_and_begins_anew_when_that_is_open_again() -> 
     assert contact.clock.due_time == NOON + 51 * H
 
 
-def test_the_line_is_reminded_twice_and_then_the_coordination_hears() -> None:
+def test_the_line_is_reminded_twice_before_the_coordinators_are_notified() -> None:
     contact = opened()
     said = [contact.fire_clock(NOON + minutes * M) for minutes in (29, 30, 59, 60, 89, 90, 500)]
     assert said == ["", "waiting", "", "waiting", "", "escalated", ""]
@@ -110,7 +110,7 @@ def operator(story: Story) -> Client:
     return story.service.as_("hotline", "OPERATOR")
 
 
-def test_a_contact_that_nobody_sees_to_is_told_of_and_what_an_operator_is_writing_stays_good(
+def test_an_unattended_contact_is_reported_without_making_an_operators_etag_stale(
     story: Story, service: Service, quiet: None
 ) -> None:
     made = story.contact(safe_place_tonight=c.ANSWER_NO).contact
@@ -132,7 +132,7 @@ def test_a_contact_that_nobody_sees_to_is_told_of_and_what_an_operator_is_writin
     assert told(service, made.id) == ["recorded", "waiting", "changed"]
 
 
-def test_a_contact_whose_referral_was_refused_has_a_clock_again(
+def test_a_contact_whose_referral_was_declined_has_a_running_deadline_again(
     story: Story, service: Service, quiet: None
 ) -> None:
     made = story.contact(safe_place_tonight=c.ANSWER_NO).contact
@@ -193,7 +193,7 @@ def assaulted(story: Story, hours: float, **values: Any) -> pb.Referral:
         (119, {"pregnancy": 1 * H}),
     ],
 )
-def test_the_hours_that_are_left_travel_with_the_referral_and_it_is_an_emergency_at_least(
+def test_a_referral_carries_the_remaining_hours_of_its_health_deadlines_and_is_an_emergency(
     story: Story, hours: float, left: dict[str, timedelta]
 ) -> None:
     sent = assaulted(story, hours, urgency=pb.URGENCY_NORMAL)
@@ -202,7 +202,7 @@ def test_the_hours_that_are_left_travel_with_the_referral_and_it_is_an_emergency
     assert health(story.shelter.GetReferral(pb.GetReferralRequest(id=sent.id))) == left
 
 
-def test_an_immediate_one_stays_immediate_and_none_becomes_less_than_an_emergency(
+def test_health_deadlines_keep_a_referral_immediate_or_at_least_an_emergency(
     story: Story,
 ) -> None:
     assert assaulted(story, 2, urgency=pb.URGENCY_IMMEDIATE).urgency == pb.URGENCY_IMMEDIATE
@@ -214,13 +214,15 @@ def test_an_immediate_one_stays_immediate_and_none_becomes_less_than_an_emergenc
 
 
 @pytest.mark.parametrize("hours", [-1, 121])
-def test_what_is_to_come_or_too_long_ago_is_refused(story: Story, hours: float) -> None:
+def test_an_assault_time_in_the_future_or_too_long_ago_is_refused(
+    story: Story, hours: float
+) -> None:
     assert refusal_with_fields(lambda: story.draft(assault_time=at(hours).assault_time))[2] == {
         "assault_time": "out_of_range"
     }
 
 
-def test_only_the_hour_is_kept_and_whoever_steers_the_network_sees_nothing_of_it(
+def test_only_the_hour_of_an_assault_is_stored_and_coordinators_do_not_see_it(
     story: Story, service: Service
 ) -> None:
     sent = assaulted(story, 1.25)
@@ -230,7 +232,7 @@ def test_only_the_hour_is_kept_and_whoever_steers_the_network_sees_nothing_of_it
     assert health(seen) == {}
 
 
-def test_of_the_health_clocks_nobody_is_told_and_they_end_with_the_first_contact(
+def test_health_deadlines_notify_nobody_and_end_with_the_first_contact(
     story: Story, service: Service
 ) -> None:
     sent = assaulted(story, 2)
@@ -254,7 +256,7 @@ def test_of_the_health_clocks_nobody_is_told_and_they_end_with_the_first_contact
     assert health(story.shelter.StartReferral(begin)) == {}
 
 
-def test_what_her_call_said_goes_into_the_referral_and_on_into_the_one_that_follows(
+def test_the_assault_time_passes_from_the_contact_to_its_referral_and_to_the_following_one(
     story: Story, service: Service
 ) -> None:
     hotline = operator(story)
@@ -294,7 +296,7 @@ def test_what_her_call_said_goes_into_the_referral_and_on_into_the_one_that_foll
     assert set(health(again)) == {"hiv", "pregnancy"}
 
 
-def test_what_was_said_of_it_days_ago_may_be_said_again_as_a_form_does(
+def test_an_assault_time_that_has_become_too_old_may_be_submitted_again_unchanged(
     story: Story, service: Service
 ) -> None:
     hotline = operator(story)
@@ -325,7 +327,7 @@ def test_what_was_said_of_it_days_ago_may_be_said_again_as_a_form_does(
     )
 
 
-def test_what_waited_before_there_were_these_clocks_is_watched_from_the_update_on(
+def test_contacts_and_drafts_from_before_the_migration_get_a_deadline(
     story: Story, service: Service
 ) -> None:
     waiting, over = story.contact().contact, story.contact().contact

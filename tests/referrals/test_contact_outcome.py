@@ -35,7 +35,7 @@ def contact(outcome: str = "open") -> Contact:
 @pytest.mark.parametrize(
     "state", [state for state in State if state not in (State.DRAFT, State.ENTERED_IN_ERROR)]
 )
-def test_it_is_referred_unless_what_was_asked_for_came_back(state: State) -> None:
+def test_a_contact_is_referred_unless_its_referral_came_back(state: State) -> None:
     came_back = state in (State.DECLINED, State.EXPIRED, State.NOT_DELIVERED, State.REROUTED)
     for before in ("open", "referred"):
         call = contact(before)
@@ -46,7 +46,7 @@ def test_it_is_referred_unless_what_was_asked_for_came_back(state: State) -> Non
         assert call.version == 1 + (call.outcome_code != before)
 
 
-def test_one_thing_that_is_still_to_do_keeps_it_open() -> None:
+def test_one_unfinished_referral_keeps_a_contact_open() -> None:
     back = in_state(State.DECLINED)
     for waiting in (draft(), back):
         call = contact("referred")
@@ -57,14 +57,14 @@ def test_one_thing_that_is_still_to_do_keeps_it_open() -> None:
     assert call.outcome_code == "referred", "somebody said by name why nobody looks further"
 
 
-def test_an_error_is_nothing_that_was_asked_for() -> None:
+def test_a_referral_entered_in_error_leaves_its_contact_open() -> None:
     call = contact("referred")
     assert call.follow(waiting_for_sender([in_state(State.ENTERED_IN_ERROR)]), NOON, DAYS)
     assert call.outcome_code == "open"
 
 
 @pytest.mark.parametrize("written", ["advised", "handed_over", "dropped"])
-def test_what_an_operator_wrote_stays(written: str) -> None:
+def test_an_outcome_written_by_an_operator_is_kept_in_every_state(written: str) -> None:
     for state in State:
         call = contact(written)
         assert not call.follow(waiting_for_sender([in_state(state)]), NOON, DAYS)
@@ -107,7 +107,7 @@ def again(story: Story, operator: Any, back: pb.Referral) -> pb.Referral:
     return made
 
 
-def test_it_leaves_the_open_queue_with_what_is_sent_and_comes_back_with_a_no(
+def test_a_contact_leaves_the_open_queue_when_its_referral_is_sent_and_returns_with_a_decline(
     story: Story, service: Service
 ) -> None:
     made = story.contact()
@@ -133,7 +133,7 @@ def test_it_leaves_the_open_queue_with_what_is_sent_and_comes_back_with_a_no(
     assert told == ["enlace.contact.recorded.v1", *["enlace.contact.changed.v1"] * 3]
 
 
-def test_a_draft_alone_moves_nothing_and_a_second_one_opens_it_again(story: Story) -> None:
+def test_a_second_draft_reopens_a_referred_contact(story: Story) -> None:
     made = story.contact()
     sent, operator = referral_for(story, made)
     assert outcome(operator, made) == REFERRED
@@ -146,7 +146,7 @@ def test_a_draft_alone_moves_nothing_and_a_second_one_opens_it_again(story: Stor
     assert outcome(operator, made) == REFERRED
 
 
-def test_when_all_is_closed_by_her_own_word_nothing_is_left_open(
+def test_a_contact_is_not_open_once_the_person_has_closed_its_referral(
     story: Story, service: Service
 ) -> None:
     made = story.contact()
@@ -172,14 +172,16 @@ def test_when_all_is_closed_by_her_own_word_nothing_is_left_open(
     assert operator.GetReferral(pb.GetReferralRequest(id=sent.id)).state == pb.STATE_CLOSED
 
 
-def test_a_withdrawn_consent_leaves_nothing_to_do(story: Story) -> None:
+def test_a_withdrawn_consent_does_not_reopen_the_contact(story: Story) -> None:
     made = story.contact()
     sent, operator = referral_for(story, made)
     operator.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=sent.receipt_id))
     assert outcome(operator, made) == REFERRED
 
 
-def test_what_an_operator_wrote_is_not_overwritten_by_what_comes_later(story: Story) -> None:
+def test_an_outcome_written_by_an_operator_is_not_overwritten_by_a_later_decline(
+    story: Story,
+) -> None:
     made = story.contact()
     sent, operator = referral_for(story, made)
     current = operator.GetContact(c.GetContactRequest(id=made.contact.id))
@@ -192,7 +194,7 @@ def test_what_an_operator_wrote_is_not_overwritten_by_what_comes_later(story: St
     assert outcome(operator, made) == ADVISED
 
 
-def test_a_note_or_a_clock_changes_nothing_that_an_operator_left_open(story: Story) -> None:
+def test_a_note_does_not_change_a_contact_that_an_operator_left_open(story: Story) -> None:
     made = story.contact()
     sent, operator = referral_for(story, made)
     current = operator.GetContact(c.GetContactRequest(id=made.contact.id))
@@ -205,7 +207,9 @@ def test_a_note_or_a_clock_changes_nothing_that_an_operator_left_open(story: Sto
     assert outcome(operator, made) == OPEN
 
 
-def test_what_stood_open_before_stands_as_it_would_now(story: Story, service: Service) -> None:
+def test_the_migration_gives_open_contacts_the_outcome_that_their_referrals_imply(
+    story: Story, service: Service
+) -> None:
     on_its_way, came_back, prepared = story.contact(), story.contact(), story.contact()
     _, operator = referral_for(story, on_its_way)
     no(story, referral_for(story, came_back)[0])

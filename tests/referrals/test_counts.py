@@ -159,7 +159,7 @@ FILTERS += [{one: True, other: True} for one, other in itertools.combinations(ME
     ("box", "own"),
     [*itertools.product(("inbox", "outbox", "mine"), ("ngo", "shelter")), ("network", "coalition")],
 )
-def test_lists_and_counts_say_what_a_look_at_every_row_says(
+def test_lists_and_counts_equal_a_scan_of_every_row(
     box: str, own: str, service: Service, mixed: list[dict[str, Any]]
 ) -> None:
     caller = Caller(

@@ -56,7 +56,7 @@ def fails(act: Callable[[], object]) -> str:
 # A row
 
 
-def test_a_row_that_was_changed_is_refused_and_alarmed_and_the_others_go_on(
+def test_a_changed_row_is_refused_and_reported_and_the_other_rows_are_still_served(
     story: Story, service: Service, capsys: pytest.CaptureFixture[str]
 ) -> None:
     broken, other, before = (
@@ -110,7 +110,9 @@ def test_a_row_that_was_changed_is_refused_and_alarmed_and_the_others_go_on(
     ],
     ids=["another's identity", "another's key", "another field", "nothing", "cut off"],
 )
-def test_what_was_moved_or_cut_opens_nowhere(swap: str, story: Story, service: Service) -> None:
+def test_sealed_data_that_was_moved_or_truncated_does_not_open(
+    swap: str, story: Story, service: Service
+) -> None:
     a, b = story.person(given_name="Ana"), story.person(given_name="Berta")
     with service.database.transaction(SYSTEM) as tx:
         assert tx.execute(swap.encode(), {"a": a.id, "b": b.id}).rowcount
@@ -118,7 +120,7 @@ def test_what_was_moved_or_cut_opens_nowhere(swap: str, story: Story, service: S
     assert opened(story.ngo, b.id).given_name == "Berta"
 
 
-def test_of_a_history_one_note_that_does_not_open_is_withheld_and_the_others_are_read(
+def test_one_unreadable_note_of_a_history_is_withheld_and_the_others_are_served(
     story: Story, service: Service
 ) -> None:
     referral, before = story.accepted(), unreadable("referral_events")
@@ -154,7 +156,7 @@ def as_owner(service: Service, statement: str, *values: object) -> None:
 # The keys
 
 
-def test_until_the_keys_are_known_to_be_right_nothing_is_sealed_or_opened(service: Service) -> None:
+def test_nothing_is_sealed_or_opened_before_the_keys_are_checked(service: Service) -> None:
     keyring = key_folder.keyring(service.keys, "referrals")
     check, sealed = (
         KeyCheck(service.database, key_folder.keyring(service.keys, "referrals")),
@@ -172,7 +174,7 @@ def test_until_the_keys_are_known_to_be_right_nothing_is_sealed_or_opened(servic
     assert held.open(sealed, "c") == "x"
 
 
-def test_another_key_or_older_copies_of_the_keys_are_refused_by_name(
+def test_a_wrong_or_missing_key_is_refused_with_its_own_reason(
     service: Service, tmp_path: Path
 ) -> None:
     assert KeyCheck(service.database, key_folder.keyring(service.keys, "referrals")).turn() == ""
@@ -193,7 +195,7 @@ def test_another_key_or_older_copies_of_the_keys_are_refused_by_name(
     assert (older.turn(), older.problem) == ("sealing_key_missing", "sealing_key_missing")
 
 
-def test_a_process_with_another_key_says_so_and_does_not_run(
+def test_a_process_with_a_wrong_key_logs_the_reason_and_exits(
     postgres: parts.Server, tmp_path: Path
 ) -> None:
     place = postgres.database("referrals", MIGRATIONS)
@@ -257,7 +259,7 @@ def damaged_contact(story: Story, service: Service) -> c.CreateContactResponse:
     return made
 
 
-def test_of_a_contact_whose_note_was_changed_everything_else_is_read(
+def test_a_contact_with_a_changed_note_is_served_without_that_note(
     story: Story, service: Service
 ) -> None:
     before = unreadable("contacts"), unreadable("contact_notes")
@@ -271,7 +273,7 @@ def test_of_a_contact_whose_note_was_changed_everything_else_is_read(
     assert (unreadable("contacts"), unreadable("contact_notes")) == (before[0] + 1, before[1] + 1)
 
 
-def test_she_is_known_by_her_reference_though_a_note_was_changed(
+def test_a_caller_is_found_by_her_reference_even_if_a_note_was_changed(
     story: Story, service: Service
 ) -> None:
     made = damaged_contact(story, service)
@@ -283,7 +285,7 @@ def test_she_is_known_by_her_reference_though_a_note_was_changed(
     assert known.id == made.contact.id
 
 
-def test_a_form_that_shows_nothing_of_a_note_that_does_not_open_leaves_it_as_it_is(
+def test_saving_a_form_without_the_unreadable_note_leaves_the_note_unchanged(
     story: Story, service: Service
 ) -> None:
     made, operator = damaged_contact(story, service), service.as_("hotline", "OPERATOR")

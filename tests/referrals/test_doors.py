@@ -58,7 +58,7 @@ def rubbish() -> list[bytes]:
 
 
 @pytest.mark.long
-def test_what_can_not_be_read_is_a_wrong_request_and_never_a_fault(service: Service) -> None:
+def test_unreadable_bytes_are_refused_and_never_cause_a_fault(service: Service) -> None:
     client = service.as_("ngo", *EVERYBODY, "COORDINATOR")
     refused = 0
     for name, method in RPCS:
@@ -93,7 +93,7 @@ def readable(method: Any, sent: bytes) -> bool:
         "' OR 1=1",
     ],
 )
-def test_only_ids_reach_the_log(sent: str, story: Story) -> None:
+def test_a_request_id_that_is_no_id_does_not_reach_the_log(sent: str, story: Story) -> None:
     said = sent.encode("ascii", "replace").decode()
     [entry] = logged(story, said)
     assert is_id(entry["request_id"])
@@ -103,9 +103,7 @@ def test_only_ids_reach_the_log(sent: str, story: Story) -> None:
 @pytest.mark.parametrize(
     "sent", ["5f0c9a4e1b7d42b38c6de0f1a2b3c4d5", "5F0C9A4E-1B7D-42B3-8C6D-E0F1A2B3C4D5"]
 )
-def test_an_id_that_a_partner_gave_is_kept_so_that_its_log_and_ours_meet(
-    sent: str, story: Story
-) -> None:
+def test_a_partners_request_id_is_logged_unchanged(sent: str, story: Story) -> None:
     assert [entry["request_id"] for entry in logged(story, sent)] == [sent]
 
 
@@ -126,7 +124,9 @@ def logged(story: Story, request_id: str) -> list[Any]:
     return [entry for entry in entries if entry["event"] == "rpc"]
 
 
-def test_two_strangers_with_the_same_request_id_do_not_meet(story: Story, service: Service) -> None:
+def test_two_anonymous_callers_with_the_same_request_id_do_not_collide(
+    story: Story, service: Service
+) -> None:
     withdrawn = []
     for _ in range(2):
         made = story.contact()
@@ -145,7 +145,7 @@ def test_two_strangers_with_the_same_request_id_do_not_meet(story: Story, servic
     assert withdrawn == [contacts_pb2.REFERENCE_STATE_STOPPED] * 4
 
 
-def test_a_stranger_does_not_get_anothers_answer_by_a_request_id(
+def test_an_anonymous_caller_cannot_fetch_anothers_answer_with_a_request_id(
     story: Story, service: Service
 ) -> None:
     made = story.contact()
@@ -177,7 +177,9 @@ def counted(service: Service) -> Iterator[Service]:
         servicer.use_limits(Limits(100_000))
 
 
-def test_who_asks_too_often_is_told_when_to_come_back_and_nobody_else_is(counted: Service) -> None:
+def test_a_caller_over_its_rate_limit_is_refused_with_a_retry_delay_and_others_are_not(
+    counted: Service,
+) -> None:
     one, other = counted.as_("ngo", "WORKER"), counted.as_("shelter", "WORKER")
     for _ in range(2):
         one.ListReferrals(pb.ListReferralsRequest())
@@ -193,7 +195,7 @@ def test_who_asks_too_often_is_told_when_to_come_back_and_nobody_else_is(counted
     other.ListReferrals(pb.ListReferralsRequest())
 
 
-def test_one_too_many_costs_no_transaction(
+def test_a_call_over_the_rate_limit_opens_no_transaction(
     counted: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = counted.as_("ngo", "WORKER")
@@ -206,7 +208,7 @@ def test_one_too_many_costs_no_transaction(
     )
 
 
-def test_strangers_are_counted_by_their_address(counted: Service) -> None:
+def test_anonymous_callers_are_limited_by_address(counted: Service) -> None:
     ask = partial(
         counted.public().GetReferenceStatus,
         contacts_pb2.GetReferenceStatusRequest(reference="x", pin="0000"),

@@ -112,7 +112,7 @@ def shut(client: Client, referral: r.Referral) -> set[str]:
     return {refusal(lambda: ask(client, referral))[1] for ask in OPENINGS.values()}  # noqa: B023
 
 
-def test_for_an_hour_she_who_declared_it_opens_what_is_needed_to_act_and_nobody_else_does(
+def test_emergency_access_opens_the_data_needed_to_act_for_an_hour_and_only_to_its_declarer(
     story: Story, service: Service, nurse: Client
 ) -> None:
     referral = expired(story, service)
@@ -135,7 +135,7 @@ def test_for_an_hour_she_who_declared_it_opens_what_is_needed_to_act_and_nobody_
     assert shut(nurse, referral) == {"receipt_expired"}
 
 
-def test_notes_open_with_it_and_close_with_it(
+def test_notes_are_readable_only_during_an_emergency_access(
     story: Story, service: Service, nurse: Client
 ) -> None:
     referral = story.overridden()
@@ -152,7 +152,7 @@ def test_notes_open_with_it_and_close_with_it(
     assert notes(nurse) == []
 
 
-def test_every_look_says_on_what_it_stood_and_she_hears_of_it(
+def test_each_access_names_its_emergency_in_the_trail_and_is_listed_as_a_reading(
     story: Story, service: Service, nurse: Client
 ) -> None:
     referral = expired(story, service)
@@ -178,7 +178,7 @@ def test_every_look_says_on_what_it_stood_and_she_hears_of_it(
     assert [reading.actor_id for reading in seen] == [nurse.caller.id] * 2
 
 
-def test_an_emergency_access_is_notified_at_once_ends_by_its_deadline_and_owes_a_review_in_72_hours(
+def test_an_emergency_access_is_notified_at_once_ends_in_time_and_is_due_for_review_in_72_hours(
     story: Story, service: Service, nurse: Client
 ) -> None:
     referral = expired(story, service, days=91)
@@ -213,7 +213,7 @@ def review(
     return done
 
 
-def test_it_is_reviewed_by_the_files_organisation_or_an_auditor_and_by_nobody_who_opened(
+def test_an_emergency_is_reviewed_by_the_files_organisation_or_an_auditor_not_by_its_declarer(
     story: Story, service: Service, nurse: Client
 ) -> None:
     referral = expired(story, service)
@@ -243,7 +243,7 @@ def test_it_is_reviewed_by_the_files_organisation_or_an_auditor_and_by_nobody_wh
     )
 
 
-def test_its_text_is_for_those_who_work_with_people_at_the_files_organisation(
+def test_only_those_who_work_with_people_at_the_files_organisation_read_an_emergencys_note(
     story: Story, service: Service, nurse: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     referral = expired(story, service)
@@ -284,7 +284,9 @@ def test_its_text_is_for_those_who_work_with_people_at_the_files_organisation(
     assert refusal(lambda: text(story.ngo)) == ("FAILED_PRECONDITION", "person_erased")
 
 
-def test_what_she_limited_is_not_widened(story: Story, service: Service, nurse: Client) -> None:
+def test_an_emergency_does_not_widen_a_live_consent(
+    story: Story, service: Service, nurse: Client
+) -> None:
     referral = story.sent(field_groups=[G.FIELD_GROUP_IDENTITY])
     assert refusal(lambda: declare(nurse, referral)) == (
         "FAILED_PRECONDITION",
@@ -296,7 +298,7 @@ def test_what_she_limited_is_not_widened(story: Story, service: Service, nurse: 
     )
 
 
-def test_whoever_has_no_live_referral_of_hers_has_no_emergency(
+def test_only_the_receiver_of_a_live_referral_can_declare_an_emergency(
     story: Story, service: Service, nurse: Client
 ) -> None:
     referral, draft = expired(story, service), story.draft()
@@ -320,7 +322,7 @@ def test_whoever_has_no_live_referral_of_hers_has_no_emergency(
     ] == [emergency.id]
 
 
-def test_no_emergency_access_for_state_control_on_probation_or_by_a_key(
+def test_police_members_on_probation_and_keys_cannot_declare_an_emergency(
     story: Story, service: Service, nurse: Client
 ) -> None:
     referral = expired(story, service)
@@ -356,7 +358,7 @@ def note_shelter(service: Service, status: str, kind: str) -> None:
         members.note_member(tx, "organization", ORG["shelter"], True, status, kind, country="NI")
 
 
-def test_after_a_withdrawal_it_is_over_at_once_and_only_another_danger_begins_one(
+def test_a_withdrawal_ends_an_emergency_at_once_and_only_a_new_danger_starts_another(
     story: Story, service: Service, nurse: Client
 ) -> None:
     referral = expired(story, service)
@@ -383,14 +385,16 @@ def person_of(story: Story, referral: r.Referral) -> people_pb2.Person:
     return person
 
 
-def test_an_erased_person_has_no_emergency(story: Story, service: Service, nurse: Client) -> None:
+def test_no_emergency_can_be_declared_for_an_erased_person(
+    story: Story, service: Service, nurse: Client
+) -> None:
     referral = expired(story, service)
     with psycopg.connect(service.migration_url, autocommit=True) as owner:
         owner.execute("UPDATE people SET erased = true WHERE id = %s", (referral.person_id,))
     assert refusal(lambda: declare(nurse, referral)) == ("FAILED_PRECONDITION", "person_erased")
 
 
-def test_a_refused_one_is_on_record_with_her(story: Story, service: Service) -> None:
+def test_a_refused_emergency_is_recorded_with_the_person(story: Story, service: Service) -> None:
     referral = story.sent()
     refusal(lambda: declare(story.shelter, referral))
     with service.database.transaction(SYSTEM) as tx:

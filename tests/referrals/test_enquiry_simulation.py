@@ -51,7 +51,7 @@ def desks(service: Service) -> dict[str, Client]:
 
 
 @pytest.mark.long
-def test_how_soon_the_first_yes_comes(service: Service) -> None:
+def test_the_median_time_until_the_first_yes_is_below_fifteen_minutes(service: Service) -> None:
     chance, asked, line = random.Random(20), desks(service), service.as_("hotline", "OPERATOR")
     watch = DeadlineScheduler(
         service.made.enquiries, service.database, service.clock, store.next_time, "enquiries"

@@ -126,7 +126,7 @@ def rows(service: Service, statement: str, *values: object) -> list[dict[str, An
         return tx.execute(statement.encode(), values).fetchall()
 
 
-def test_one_person_proposes_and_nothing_changes_another_confirms_and_it_is_gone(
+def test_an_erasure_takes_effect_only_when_a_second_person_confirms_it(
     story: Story, other: Client
 ) -> None:
     person = story.person()
@@ -163,7 +163,7 @@ def test_one_person_proposes_and_nothing_changes_another_confirms_and_it_is_gone
     )
 
 
-def test_nothing_that_was_proposed_is_confirmed_and_neither_is_what_was_proposed_long_ago(
+def test_only_a_recent_proposal_of_an_erasure_can_be_confirmed(
     story: Story, service: Service, other: Client
 ) -> None:
     person = story.person()
@@ -189,7 +189,7 @@ def test_nothing_that_was_proposed_is_confirmed_and_neither_is_what_was_proposed
     assert confirm(story.ngo, person.id).HasField("erase_time")
 
 
-def test_another_organisation_has_no_part_in_it_and_hears_of_none(
+def test_another_organisation_can_neither_take_part_in_an_erasure_nor_see_it(
     story: Story, service: Service, other: Client
 ) -> None:
     referral = story.accepted()  # so that the shelter sees the file
@@ -212,7 +212,7 @@ def test_another_organisation_has_no_part_in_it_and_hears_of_none(
     assert refusal(lambda: proof(story.shelter, referral.person_id)) == nothing
 
 
-def test_what_is_asked_for_her_ends_first_and_who_holds_something_is_asked_to_delete_it(
+def test_an_erasure_ends_live_referrals_and_asks_their_receivers_to_delete_their_data(
     story: Story, other: Client
 ) -> None:
     referral, _ = known(story)
@@ -257,7 +257,7 @@ def test_what_is_asked_for_her_ends_first_and_who_holds_something_is_asked_to_de
     assert states == ["consent_withdrawn", "entered_in_error"], "and nobody waits for the draft"
 
 
-def test_an_open_need_of_hers_is_looked_for_by_nobody_any_more(story: Story, other: Client) -> None:
+def test_an_erasure_closes_an_open_need(story: Story, other: Client) -> None:
     sent = story.sent()
     declining = pb.DeclineReferralRequest(
         id=sent.id,
@@ -275,7 +275,7 @@ def test_an_open_need_of_hers_is_looked_for_by_nobody_any_more(story: Story, oth
     )
 
 
-def test_nothing_that_the_service_keeps_opens_with_its_key_and_no_word_of_hers_is_left(
+def test_after_an_erasure_no_stored_data_of_the_person_can_be_opened(
     story: Story, service: Service, other: Client
 ) -> None:
     referral, contact_id = known(story)
@@ -316,7 +316,7 @@ def test_nothing_that_the_service_keeps_opens_with_its_key_and_no_word_of_hers_i
     assert (shown.erased, shown.coarse, shown.exploitation_country) == (True, pb.CoarsePerson(), "")
 
 
-def test_an_erasure_is_a_fact_of_ids_and_on_the_trail_of_both(
+def test_an_erasure_is_published_with_ids_only_and_recorded_for_both_workers(
     story: Story, service: Service, other: Client
 ) -> None:
     person = story.person()
@@ -347,7 +347,9 @@ def test_an_erasure_is_a_fact_of_ids_and_on_the_trail_of_both(
     ]  # fmt: skip
 
 
-def test_figures_stay_as_they_were(story: Story, service: Service, other: Client) -> None:
+def test_an_erasure_does_not_change_the_figures(
+    story: Story, service: Service, other: Client
+) -> None:
     referral, _ = known(story)
     with service.database.transaction(SYSTEM) as tx:
         tx.execute(
@@ -368,7 +370,7 @@ def test_figures_stay_as_they_were(story: Story, service: Service, other: Client
     assert counted() == before != []
 
 
-def test_while_one_erases_another_opens_no_draft_that_keeps_what_is_known_of_her(
+def test_neither_draft_nor_receipt_can_be_made_for_an_erased_person(
     story: Story, other: Client
 ) -> None:
     person = story.person()
@@ -523,7 +525,7 @@ def test_the_loop_publishes_each_erasure_even_if_its_announcement_is_lost(
             assert eventually(lambda: proof(story.ngo, person_id).HasField("witness_time"))  # noqa: B023
 
 
-def test_a_store_that_is_restored_beneath_the_loop_is_opened_again(
+def test_a_database_restored_while_the_loop_runs_is_reopened(
     story: Story,
     service: Service,
     other: Client,
@@ -550,7 +552,7 @@ def test_a_store_that_is_restored_beneath_the_loop_is_opened_again(
     ]
 
 
-def test_a_copy_from_before_an_erasure_shows_nobody_who_was_erased(
+def test_a_backup_from_before_an_erasure_does_not_bring_the_person_back(
     story: Story,
     service: Service,
     other: Client,
@@ -614,7 +616,7 @@ def test_a_copy_from_before_an_erasure_shows_nobody_who_was_erased(
 
 
 @pytest.mark.parametrize("memory", ["topic", "partners", "notifications", "file"])
-def test_each_memory_alone_keeps_who_was_erased_erased_in_a_restored_store(
+def test_each_memory_alone_keeps_an_erased_person_erased_after_a_restore(
     memory: str,
     story: Story,
     service: Service,
@@ -644,7 +646,7 @@ def test_each_memory_alone_keeps_who_was_erased_erased_in_a_restored_store(
     assert opened(story.ngo, somebody).given_name == "Abril"
 
 
-def test_a_restored_store_stays_closed_until_every_witness_has_answered(
+def test_a_restored_database_stays_closed_until_every_witness_has_answered(
     story: Story, service: Service, memories: Memories, postgres: parts.Server, tmp_path: Path
 ) -> None:
     somebody = story.person().id
@@ -664,7 +666,7 @@ def test_a_restored_store_stays_closed_until_every_witness_has_answered(
     assert metrics.ERASURES_AWAITED._value.get() == 0
 
 
-def test_a_restored_store_stays_closed_while_a_witness_keeps_more_than_it_can_read(
+def test_a_restored_database_stays_closed_while_a_witness_has_records_that_it_cannot_read(
     story: Story,
     service: Service,
     other: Client,
@@ -691,7 +693,7 @@ def test_a_restored_store_stays_closed_while_a_witness_keeps_more_than_it_can_re
     assert refusal(lambda: opened(story.ngo, her)) == ("UNAVAILABLE", "store_unavailable")
 
 
-def test_an_erasure_is_in_the_file_while_the_broker_is_away_and_one_cut_line_spoils_no_other(
+def test_an_erasure_is_in_the_file_without_the_broker_and_one_cut_line_damages_no_other(
     story: Story, service: Service, other: Client, memories: Memories
 ) -> None:
     first, second = story.person().id, story.person(given_name="Abril").id
@@ -715,7 +717,7 @@ def test_an_erasure_is_in_the_file_while_the_broker_is_away_and_one_cut_line_spo
     assert file.stat().st_mode & 0o077 == 0, "for its owner's eyes"
 
 
-def test_a_broker_that_forgot_hears_it_again(
+def test_erasures_are_published_again_to_a_new_broker(
     story: Story, service: Service, other: Client, memories: Memories
 ) -> None:
     person = story.person()
@@ -729,7 +731,7 @@ def test_a_broker_that_forgot_hears_it_again(
     assert proof(story.ngo, person.id).HasField("witness_time")
 
 
-def test_nobody_else_can_have_somebody_erased(
+def test_a_fact_from_another_signer_erases_nobody(
     story: Story, service: Service, memories: Memories
 ) -> None:
     person = story.person()
@@ -774,7 +776,7 @@ def test_nobody_else_can_have_somebody_erased(
     assert opened(story.ngo, person.id).given_name == "Ximena"
 
 
-def test_of_who_was_erased_no_word_is_in_the_whole_database(
+def test_no_word_of_an_erased_person_is_left_in_the_whole_database(
     story: Story, service: Service, other: Client
 ) -> None:
     referral, _ = known(story)
@@ -796,7 +798,7 @@ def run(postgres: parts.Server, program: str, *words: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_c16_proposals_of_erasures_are_reached_page_by_page(story: Story, other: Client) -> None:
+def test_c16_proposed_erasures_are_listed_in_pages(story: Story, other: Client) -> None:
     people = {story.person().id for _ in range(3)}
     for person in people:
         propose(story.ngo, person)

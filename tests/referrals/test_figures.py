@@ -85,7 +85,7 @@ def possible(
 
 @settings(max_examples=40, deadline=None)
 @given(counts, st.data())
-def test_a_count_under_ten_may_be_any_to_a_reader_who_knows_all_other_counts(
+def test_a_count_below_ten_stays_unknown_to_a_reader_who_knows_all_other_counts(
     of: Counts, data: st.DataObject
 ) -> None:
     for cell in data.draw(st.permutations(small(of)))[:2]:
@@ -94,7 +94,7 @@ def test_a_count_under_ten_may_be_any_to_a_reader_who_knows_all_other_counts(
 
 @settings(max_examples=200, deadline=None)
 @given(counts, st.data())
-def test_all_small_counts_together_may_be_any(of: Counts, data: st.DataObject) -> None:
+def test_all_small_counts_together_stay_unknown(of: Counts, data: st.DataObject) -> None:
     others = {
         cell: data.draw(st.integers(0, SMALLEST - 1))
         for cell, count in of.items()
@@ -105,7 +105,7 @@ def test_all_small_counts_together_may_be_any(of: Counts, data: st.DataObject) -
 
 @settings(max_examples=200, deadline=None)
 @given(people, st.data())
-def test_people_may_come_and_go_in_a_small_cell_unseen(
+def test_changes_within_a_small_cell_do_not_change_any_answer(
     of: list[frozenset[Cell]], data: st.DataObject
 ) -> None:
     """The people may have several helps at once.
@@ -127,7 +127,7 @@ def test_people_may_come_and_go_in_a_small_cell_unseen(
 
 @settings(max_examples=100, deadline=None)
 @given(counts)
-def test_what_is_in_one_answer_and_not_in_a_narrower_one_is_nobody_or_ten_people_at_least(
+def test_an_answer_exceeds_a_narrower_one_by_none_or_by_at_least_ten_people(
     of: Counts,
 ) -> None:
     kept = published_cells(of)
@@ -149,7 +149,7 @@ def test_what_is_in_one_answer_and_not_in_a_narrower_one_is_nobody_or_ten_people
 
 @settings(max_examples=40, deadline=None)
 @given(counts, st.data())
-def test_members_who_put_together_what_they_know_do_not_find_how_many_the_others_have(
+def test_a_member_that_knows_its_own_people_cannot_compute_the_counts_of_others(
     of: Counts, data: st.DataObject
 ) -> None:
     """A dishonest member knows its own people in every cell."""
@@ -161,7 +161,9 @@ def test_members_who_put_together_what_they_know_do_not_find_how_many_the_others
 
 @settings(max_examples=100, deadline=None)
 @given(counts)
-def test_every_number_is_few_or_a_sum_of_fives_from_ten_on_and_never_too_much(of: Counts) -> None:
+def test_every_number_is_few_or_a_multiple_of_five_from_ten_on_and_never_too_high(
+    of: Counts,
+) -> None:
     for question, told in zip(QUESTIONS, all_that_is_told(of), strict=True):
         assert all(
             number == FEW or (number >= SMALLEST and number % STEP == 0) for number in numbers(told)
@@ -179,7 +181,7 @@ def test_every_number_is_few_or_a_sum_of_fives_from_ten_on_and_never_too_much(of
         }
 
 
-def test_the_attacker_finds_what_the_usual_way_tells() -> None:
+def test_the_attacker_finds_a_small_count_in_conventional_tables() -> None:
     """The usual way publishes totals of everybody and leaves small cells out.
 
     The same attacker needs one subtraction.
@@ -197,7 +199,7 @@ def test_the_attacker_finds_what_the_usual_way_tells() -> None:
     assert possible(of, CELLS[1]) == set(range(SMALLEST))
 
 
-def test_who_narrows_the_question_gets_the_same_cells() -> None:
+def test_a_narrower_question_is_answered_from_the_same_cells() -> None:
     kept = {
         Cell("2025-Q4", "NI", "SV", "HOU"): 20,
         Cell("2026-Q2", "NI", "SV", "HOU"): 10,
@@ -231,7 +233,7 @@ def test_who_narrows_the_question_gets_the_same_cells() -> None:
 
 
 @pytest.mark.parametrize("question", [Question(need_group="HOU.EMG"), Question(need_group="XXX")])
-def test_what_can_t_be_is_refused(question: Question) -> None:
+def test_an_impossible_question_is_refused(question: Question) -> None:
     with pytest.raises(Invalid):
         question.check()
 

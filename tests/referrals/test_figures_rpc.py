@@ -83,7 +83,7 @@ def rows(figures: Any) -> dict[str, int]:
     return {figure.code: figure.count for figure in figures}
 
 
-def test_of_what_was_helped_only_what_ten_people_share_is_told_and_to_everybody_the_same(
+def test_only_cells_of_ten_people_or_more_are_published_and_alike_to_everybody(
     story: Story,
 ) -> None:
     sheltered = helped(story, 13)
@@ -124,14 +124,14 @@ def test_of_what_was_helped_only_what_ten_people_share_is_told_and_to_everybody_
         assert figures(story.service, **other).total == 10
 
 
-def test_a_person_who_was_helped_twice_counts_once(story: Story) -> None:
+def test_a_person_helped_twice_is_counted_once(story: Story) -> None:
     for referral in helped(story, 9):
         completed(story, people_pb2.Person(id=referral.person_id))
     story.service.clock.set(SUMMER)
     assert figures(story.service).total == -1
 
 
-def test_what_was_published_does_not_move_whatever_happens_afterwards(story: Story) -> None:
+def test_later_changes_do_not_change_published_figures(story: Story) -> None:
     done = helped(story, 11)
     hidden = helped(story, 9, "GT")
     story.service.clock.set(SUMMER)
@@ -148,7 +148,7 @@ def test_what_was_published_does_not_move_whatever_happens_afterwards(story: Sto
     assert figures(story.service, period="2026-Q2").total == before.total
 
 
-def test_a_mistake_that_was_taken_back_before_is_not_counted_and_who_has_no_route_is_not(
+def test_referrals_entered_in_error_and_people_without_a_route_are_not_counted(
     story: Story,
 ) -> None:
     done = helped(story, 10)
@@ -160,7 +160,7 @@ def test_a_mistake_that_was_taken_back_before_is_not_counted_and_who_has_no_rout
     assert figures(story.service).total == -1
 
 
-def test_who_ask_first_at_the_same_moment_have_it_counted_once(story: Story) -> None:
+def test_concurrent_first_requests_count_a_quarter_once(story: Story) -> None:
     helped(story, 15)
     story.service.clock.set(SUMMER)
     with ThreadPoolExecutor(4) as pool:
@@ -170,7 +170,7 @@ def test_who_ask_first_at_the_same_moment_have_it_counted_once(story: Story) -> 
         assert len(tx.execute("SELECT * FROM figure_counts").fetchall()) == 1
 
 
-def test_what_is_too_little_is_nowhere_in_the_database_and_nothing_published_can_be_changed(
+def test_small_counts_are_not_stored_and_published_figures_cannot_be_changed(
     story: Story,
 ) -> None:
     helped(story, 9), helped(story, 12, "GT")
@@ -204,7 +204,7 @@ def test_what_is_too_little_is_nowhere_in_the_database_and_nothing_published_can
         ({"need_group_code": "XXX"}, {"need_group_code": "unknown_code"}),
     ],
 )
-def test_a_question_that_can_t_be_is_refused(
+def test_an_impossible_question_is_refused_by_field(
     question: dict[str, str], wrong: dict[str, str], service: Service
 ) -> None:
     assert refusal_with_fields(lambda: figures(service, **question))[2] == wrong

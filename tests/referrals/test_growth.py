@@ -176,22 +176,22 @@ def check(old: Service, caller: Caller, ask: Callable[[Any], Any]) -> None:
 
 
 @pytest.mark.parametrize("what", LISTS)
-def test_a_list_does_not_read_what_is_over(what: str, old: Service) -> None:
+def test_a_list_does_not_read_ended_referrals(what: str, old: Service) -> None:
     chosen, by_urgency = LISTS[what]
     check(old, caller_of(chosen.box), lambda tx: boxes.find(tx, chosen, 50, by_urgency=by_urgency))
 
 
 @pytest.mark.parametrize("what", COUNTS)
-def test_a_count_does_not_read_what_is_over(what: str, old: Service) -> None:
+def test_a_count_does_not_read_ended_referrals(what: str, old: Service) -> None:
     check(old, caller_of(COUNTS[what].box), lambda tx: boxes.count(tx, COUNTS[what]))
 
 
 @pytest.mark.parametrize("what", OTHERS)
-def test_what_is_asked_all_the_time_does_not_read_what_is_over(what: str, old: Service) -> None:
+def test_frequent_queries_do_not_read_ended_referrals(what: str, old: Service) -> None:
     check(old, SYSTEM, OTHERS[what])
 
 
-def test_what_was_placed_elsewhere_before_it_came_back_is_no_open_need(story: Story) -> None:
+def test_a_referral_already_placed_elsewhere_when_declined_is_no_open_need(story: Story) -> None:
     first = story.sent()
     draft = story.draft(based_on_id=first.id)
     receipt = story.receipt(draft.person_id)

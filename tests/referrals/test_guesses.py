@@ -57,7 +57,7 @@ def waits(service: Service, reference: str, **how: str) -> timedelta:
     return timedelta(seconds=retry.retry_delay.ToTimedelta().total_seconds())
 
 
-def test_after_ten_wrong_pins_the_right_one_has_to_wait_too(story: Story, service: Service) -> None:
+def test_after_ten_wrong_pins_the_right_pin_has_to_wait_too(story: Story, service: Service) -> None:
     made = story.contact()
     assert said(service, made.reference, 10) == {WRONG}
     service.clock.advance(timedelta(minutes=10))
@@ -66,7 +66,7 @@ def test_after_ten_wrong_pins_the_right_one_has_to_wait_too(story: Story, servic
     assert ask(service, made.reference, made.pin).contact_time_band == pb.TIME_BAND_TODAY
 
 
-def test_a_reference_that_exists_and_one_that_does_not_answer_alike_whatever_is_tried(
+def test_guesses_are_answered_alike_for_an_existing_and_an_unknown_reference(
     story: Story, service: Service
 ) -> None:
     exists, unknown = story.contact().reference, new_reference()
@@ -81,7 +81,7 @@ def test_a_reference_that_exists_and_one_that_does_not_answer_alike_whatever_is_
     assert heard(exists)[:10] == [WAIT] * 10
 
 
-def test_c13_a_stranger_who_guesses_is_stopped_at_her_address_and_she_comes_in_from_hers(
+def test_c13_guesses_from_one_address_block_that_address_but_not_the_callers(
     story: Story, service: Service
 ) -> None:
     made = story.contact()
@@ -95,7 +95,7 @@ def test_c13_a_stranger_who_guesses_is_stopped_at_her_address_and_she_comes_in_f
     )
 
 
-def test_c13_strangers_at_many_addresses_make_her_wait_and_never_stop_her(
+def test_c13_guesses_from_many_addresses_delay_the_caller_but_never_lock_her_out(
     story: Story, service: Service
 ) -> None:
     made, unknown = story.contact(), new_reference()
@@ -121,7 +121,7 @@ def test_c13_strangers_at_many_addresses_make_her_wait_and_never_stop_her(
     )
 
 
-def test_c13_a_line_lets_her_in_whatever_was_tried_and_is_never_stopped_for_long(
+def test_c13_a_line_finds_a_caller_despite_guesses_and_is_never_blocked_for_long(
     story: Story, service: Service
 ) -> None:
     made, operator = story.contact(), service.as_("hotline", "OPERATOR")
@@ -137,7 +137,9 @@ def test_c13_a_line_lets_her_in_whatever_was_tried_and_is_never_stopped_for_long
     assert operator.GetContactByReference(right).id == made.contact.id
 
 
-def test_wrong_pins_of_others_do_not_keep_her_out(story: Story, service: Service) -> None:
+def test_wrong_pins_of_others_do_not_lock_out_a_known_device(
+    story: Story, service: Service
+) -> None:
     made = story.contact()
     ask(service, made.reference, made.pin, address="192.0.2.7", device=PHONE)
     for number in range(60, 100):
@@ -154,7 +156,7 @@ def test_wrong_pins_of_others_do_not_keep_her_out(story: Story, service: Service
     )
 
 
-def test_what_strangers_tried_does_not_keep_a_line_from_looking_her_up(
+def test_public_guesses_do_not_keep_a_line_from_finding_a_caller(
     story: Story, service: Service
 ) -> None:
     made = story.contact()
@@ -170,7 +172,7 @@ def test_what_strangers_tried_does_not_keep_a_line_from_looking_her_up(
     assert operator.GetContactByReference(known).id == made.contact.id
 
 
-def test_one_address_may_not_try_a_pin_on_every_reference(story: Story, service: Service) -> None:
+def test_one_address_cannot_try_a_pin_on_every_reference(story: Story, service: Service) -> None:
     made = story.contact()
     for _ in range(30):
         assert said(service, new_reference(), address="192.0.2.99") == {WRONG}
@@ -183,7 +185,7 @@ def test_one_address_may_not_try_a_pin_on_every_reference(story: Story, service:
     )
 
 
-def test_the_right_pin_costs_nothing_also_when_what_she_asks_is_refused(
+def test_the_right_pin_costs_no_guess_even_if_the_request_is_refused(
     story: Story, service: Service
 ) -> None:
     made, public = story.contact(), service.public()
@@ -198,7 +200,7 @@ def test_the_right_pin_costs_nothing_also_when_what_she_asks_is_refused(
     assert ask(service, made.reference, made.pin).contact_time_band == pb.TIME_BAND_TODAY
 
 
-def test_a_clock_that_was_ahead_keeps_nobody_from_her_reference_once_it_is_right(
+def test_guesses_dated_by_a_fast_clock_block_nobody_once_the_clock_is_right(
     story: Story, service: Service
 ) -> None:
     made, right = story.contact(), service.clock.now()
@@ -213,7 +215,7 @@ def test_a_clock_that_was_ahead_keeps_nobody_from_her_reference_once_it_is_right
     assert waits(service, made.reference, address="192.0.2.7") == timedelta(days=1)
 
 
-def test_guessing_at_once_does_not_get_round_the_count(
+def test_concurrent_guesses_do_not_evade_the_limit(
     story: Story, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = story.contact()
@@ -247,7 +249,7 @@ def test_guessing_at_once_does_not_get_round_the_count(
     assert Counter(heard) == {WRONG: 10, WAIT: 10}
 
 
-def test_c15_made_up_addresses_are_one_address_and_her_own_budget_is_whole(
+def test_c15_forged_addresses_count_as_one_and_leave_the_callers_own_limit_untouched(
     story: Story, service: Service
 ) -> None:
     made, public = story.contact(), contacts_pb2_grpc.ReferencesStub(service.channel)

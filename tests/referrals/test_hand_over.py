@@ -23,7 +23,7 @@ def hand_over(story: Story, contact: c.Contact, **values: Any) -> c.Contact:
     return updated
 
 
-def test_it_says_whether_both_heard_each_other_and_with_whom(story: Story) -> None:
+def test_a_hand_over_records_its_receiver_and_whether_it_was_connected_live(story: Story) -> None:
     contact = story.contact().contact
     assert not contact.connected_live
     to_member = {
@@ -49,7 +49,7 @@ def test_it_says_whether_both_heard_each_other_and_with_whom(story: Story) -> No
 @pytest.mark.parametrize(
     ("organization_id", "reason"), [("f" * 32, "unknown_code"), ("not-an-id", "malformed")]
 )
-def test_to_nobody_whom_the_directory_does_not_know(
+def test_a_hand_over_to_an_unknown_organisation_is_refused(
     organization_id: str, reason: str, story: Story
 ) -> None:
     contact = story.contact().contact
@@ -63,7 +63,7 @@ def test_to_nobody_whom_the_directory_does_not_know(
     assert refusal_with_fields(lambda: line(story).CreateContact(request))[2] == said
 
 
-def test_not_to_two_at_once(story: Story) -> None:
+def test_a_hand_over_to_both_a_member_and_a_number_is_refused(story: Story) -> None:
     both = {
         "handed_over_organization_id": ORG["clinic"],
         "emergency_number_code": c.EMERGENCY_NUMBER_POLICE,
@@ -72,7 +72,7 @@ def test_not_to_two_at_once(story: Story) -> None:
     assert said == {"contact.emergency_number_code": "out_of_range"}
 
 
-def test_no_fact_tells_of_it(story: Story, service: Service) -> None:
+def test_no_fact_names_the_receiver_of_a_hand_over(story: Story, service: Service) -> None:
     contact = story.contact().contact
     hand_over(
         story, contact, connected_live=c.ANSWER_YES, handed_over_organization_id=ORG["clinic"]

@@ -58,7 +58,7 @@ def missing(owner: psycopg.Connection[Any]) -> set[str]:
     return tied - listed
 
 
-def test_every_table_and_every_column_of_hers_is_on_the_list(postgres: Postgres) -> None:
+def test_every_table_and_column_with_a_persons_data_is_on_the_list(postgres: Postgres) -> None:
     place = postgres.database("referrals", MIGRATIONS)
     with psycopg.connect(place.migration_url) as owner:
         there = columns(owner)
@@ -78,7 +78,7 @@ def test_every_table_and_every_column_of_hers_is_on_the_list(postgres: Postgres)
         "call text REFERENCES contacts (id)",
     ],
 )
-def test_a_new_table_that_is_tied_to_her_and_is_not_on_the_list_is_found(
+def test_a_new_table_about_a_person_that_is_not_on_the_list_is_detected(
     postgres: Postgres, column: str
 ) -> None:
     place = postgres.database("referrals", MIGRATIONS)
@@ -212,7 +212,7 @@ def erase(called: CallerWithData) -> None:
     called.manager.ConfirmErasure(erasures_pb2.ConfirmErasureRequest(person_id=called.person.id))
 
 
-def test_b10_an_erasure_leaves_nothing_of_what_the_list_says_is_erased(
+def test_b10_an_erasure_removes_everything_that_the_list_names(
     service: Service, called: CallerWithData
 ) -> None:
     her = her_of(service, called)
@@ -242,7 +242,7 @@ def test_b10_an_erasure_leaves_nothing_of_what_the_list_says_is_erased(
     assert contact.outcome_code == contacts_pb2.CONTACT_OUTCOME_DROPPED, "nobody waits for it"
 
 
-def test_b10_what_was_asked_for_an_erased_contact_is_closed_and_neither_answered_nor_taken(
+def test_b10_enquiries_of_an_erased_contact_are_closed_and_can_neither_be_answered_nor_taken(
     story: Story, called: CallerWithData
 ) -> None:
     erase(called)
@@ -280,7 +280,7 @@ def test_b10_what_was_asked_for_an_erased_contact_is_closed_and_neither_answered
         assert refusal(partial(called.operator.TakeOffer, taking)) == CANCELLED
 
 
-def test_b10_nothing_more_is_written_of_an_erased_contact(
+def test_b10_nothing_can_be_written_about_an_erased_contact(
     story: Story, called: CallerWithData
 ) -> None:
     erase(called)
@@ -327,7 +327,7 @@ def test_b10_nothing_more_is_written_of_an_erased_contact(
     )
 
 
-def test_b10_of_a_call_about_two_the_other_keeps_what_is_hers(
+def test_b10_erasing_one_person_of_a_contact_keeps_the_data_of_the_other(
     story: Story, service: Service, called: CallerWithData
 ) -> None:
     sister = called.operator.CreatePerson(people_pb2.CreatePersonRequest())
@@ -346,7 +346,7 @@ def test_b10_of_a_call_about_two_the_other_keeps_what_is_hers(
     assert len(status(service.public(), called.made).items) == 1
 
 
-def test_b10_a_withdrawal_ends_all_that_the_list_says_is_live(
+def test_b10_a_withdrawal_ends_everything_that_the_list_names_as_live(
     service: Service, called: CallerWithData
 ) -> None:
     her = her_of(service, called)

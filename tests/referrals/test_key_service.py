@@ -221,7 +221,7 @@ def network(softhsm: SoftHsm, postgres: parts.Server, tmp_path: Path) -> Iterato
     made.database.close()
 
 
-def test_sealed_data_opens_after_a_restart_of_the_service_and_no_key_lies_anywhere(
+def test_sealed_data_opens_after_a_restart_and_no_key_is_stored_in_the_clear(
     network: Network,
 ) -> None:
     with network.running() as service:
@@ -247,7 +247,7 @@ def test_sealed_data_opens_after_a_restart_of_the_service_and_no_key_lies_anywhe
     assert network.begin("make-keys").wait(60) == 1, "there is one already"
 
 
-def test_a_token_that_is_away_or_a_wrong_pin_at_the_start_is_said_and_waited_for(
+def test_a_service_with_a_missing_token_or_wrong_pin_logs_it_and_waits(
     network: Network, tmp_path: Path
 ) -> None:
     pin = tmp_path / "another pin"
@@ -272,7 +272,7 @@ def test_a_token_that_is_away_or_a_wrong_pin_at_the_start_is_said_and_waited_for
         assert service.name(service.create("Ximena").id) == "Ximena"
 
 
-def test_another_token_or_one_without_keys_ends_it(
+def test_a_service_with_another_token_or_one_without_keys_exits(
     network: Network, softhsm: SoftHsm, tmp_path: Path
 ) -> None:
     with network.running() as service:
@@ -286,7 +286,7 @@ def test_another_token_or_one_without_keys_ends_it(
             assert "ready" not in [line["event"] for line in service.said()]
 
 
-def test_pulled_out_while_it_works_it_refuses_and_goes_on_by_itself_when_it_is_back(
+def test_a_service_whose_token_disappears_refuses_calls_and_recovers_by_itself(
     network: Network,
 ) -> None:
     with network.running() as service:
@@ -313,7 +313,7 @@ def test_pulled_out_while_it_works_it_refuses_and_goes_on_by_itself_when_it_is_b
         assert (events.count("key_service_away"), events.count("key_service_back")) == (1, 1)
 
 
-def test_a_key_is_changed_in_it_killed_in_the_middle_and_the_old_one_destroyed(
+def test_a_killed_key_rotation_in_the_token_can_be_resumed_and_the_old_key_destroyed(
     network: Network,
 ) -> None:
     with network.running() as service:
@@ -349,7 +349,7 @@ def test_a_key_is_changed_in_it_killed_in_the_middle_and_the_old_one_destroyed(
         assert service.name(service.create("Abril").id) == "Abril"
 
 
-def test_a_network_moves_from_files_into_it_while_it_works(
+def test_a_running_network_can_move_its_keys_from_files_to_a_token(
     softhsm: SoftHsm, postgres: parts.Server, tmp_path: Path
 ) -> None:
     network, folder = Network(postgres, softhsm, "moved", tmp_path, sealing=True), tmp_path / "keys"

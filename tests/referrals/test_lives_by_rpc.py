@@ -227,7 +227,7 @@ class LifeByRpc(RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(400)
-def test_whatever_is_asked_by_whom_the_service_and_the_model_agree(story: Story) -> None:
+def test_the_service_and_the_model_agree_on_random_requests(story: Story) -> None:
     run_state_machine_as_test(  # accepts any callable that makes a machine
         partial(LifeByRpc, story),  # type: ignore[arg-type]
         settings=settings(

@@ -38,7 +38,7 @@ def said(service: Service, referral: pb.Referral) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("side", ["shelter", "ngo"])
-def test_d24_the_other_side_of_a_live_referral_hears_once_that_a_member_is_out_and_once_it_is_back(
+def test_d24_a_suspension_and_a_return_are_each_published_once_to_the_other_side(
     side: str, story: Story, service: Service, hear: Hearing
 ) -> None:
     live, over, draft = story.sent(), story.sent(), story.draft()
@@ -62,7 +62,7 @@ def test_d24_the_other_side_of_a_live_referral_hears_once_that_a_member_is_out_a
     )
 
 
-def test_d24_what_befalls_the_other_side_says_nothing_of_the_one_that_is_out(
+def test_d24_changes_of_the_other_side_do_not_report_a_suspended_member_again(
     story: Story, service: Service, hear: Hearing
 ) -> None:
     live = story.sent()
@@ -76,7 +76,7 @@ def test_d24_what_befalls_the_other_side_says_nothing_of_the_one_that_is_out(
     assert said(service, live)[3:] == [("side_back", ORG["ngo"])]
 
 
-def test_d24_what_waits_for_a_member_is_counted_for_the_coordination_alone(story: Story) -> None:
+def test_d24_only_coordinators_see_how_much_work_a_member_has(story: Story) -> None:
     asked = pb.CountMemberWorkRequest(organization_id=ORG["shelter"])
     before = story.coordinator.CountMemberWork(asked)
     story.sent()
@@ -91,7 +91,9 @@ def test_d24_what_waits_for_a_member_is_counted_for_the_coordination_alone(story
     )
 
 
-def test_d24_no_count_of_a_members_files_tells_of_one_person(story: Story) -> None:
+def test_d24_a_count_of_a_members_files_is_rounded_and_reveals_no_single_person(
+    story: Story,
+) -> None:
     asked = pb.CountMemberWorkRequest(organization_id=ORG["ngo"])
     before = story.coordinator.CountMemberWork(asked).most_people
     for _ in range(6):

@@ -220,7 +220,7 @@ def begin(story: Story, service: Service, granted: frozenset[FieldGroup]) -> Wor
     ).map(frozenset),
     actions=st.lists(st.sampled_from(ACTIONS), max_size=6),
 )
-def test_each_door_opens_exactly_the_data_that_are_granted_at_that_moment(
+def test_each_rpc_opens_exactly_the_data_that_are_granted_at_that_moment(
     granted: frozenset[FieldGroup], actions: list[str], story: Story, service: Service
 ) -> None:
     world = begin(story, service, granted)
@@ -344,7 +344,7 @@ def told_by_pages_and_rest(
     ).map(frozenset),
     actions=st.lists(st.sampled_from(ACTIONS), max_size=5),
 )
-def test_pages_and_rest_tell_what_is_granted_at_that_moment_and_nothing_else(
+def test_pages_and_rest_show_exactly_the_data_that_are_granted_at_that_moment(
     granted: frozenset[FieldGroup], actions: list[str], story: Story, service: Service
 ) -> None:
     world, behind = begin(story, service, granted), Behind()
@@ -364,7 +364,7 @@ def test_pages_and_rest_tell_what_is_granted_at_that_moment_and_nothing_else(
 @pytest.mark.parametrize(
     ("before", "ends"), [(["tamper", "emergency"], end) for end in ("hour", "withdraw", "close")]
 )
-def test_an_emergency_access_that_is_over_tells_nothing_at_any_door(
+def test_an_emergency_access_that_has_ended_opens_nothing_at_any_rpc(
     before: list[str], ends: str, story: Story, service: Service
 ) -> None:
     world = begin(story, service, frozenset({FieldGroup.IDENTITY}))
@@ -375,7 +375,7 @@ def test_an_emergency_access_that_is_over_tells_nothing_at_any_door(
     assert leaves(world.nurse, world) == set()
 
 
-def test_a_stream_and_a_list_have_no_field_that_is_hers() -> None:
+def test_streams_and_lists_have_no_field_with_sealed_data() -> None:
     for message in (r.WatchReferralsResponse, r.ListReferralsResponse, em.ListEmergenciesResponse):
         # a field that ListEmergencies leaves empty: see above
         allowed = {"enlace.referrals.v1.Emergency.note"}

@@ -84,7 +84,7 @@ def asking(service: Service, story: Story, directory: Directory) -> Iterator[Enq
         tx.execute("DELETE FROM enquiries")
 
 
-def test_c12_a_member_on_probation_is_asked_nothing_not_even_when_its_service_is_named(
+def test_c12_a_member_on_probation_is_not_asked_even_if_its_service_is_named(
     asking: EnquiryScene, directory: Directory
 ) -> None:
     directory.stands("clinic", "PROBATION")
@@ -117,7 +117,7 @@ def test_c12_enquiries_put_to_a_member_before_its_probation_are_closed_and_blank
     )
 
 
-def test_c12_to_who_asks_it_offers_nothing_any_more(
+def test_c12_the_asker_no_longer_sees_an_offer_of_a_member_on_probation(
     asking: EnquiryScene, directory: Directory
 ) -> None:
     enquiry = asking.create()
@@ -136,7 +136,7 @@ def test_c12_to_who_asks_it_offers_nothing_any_more(
     assert len(asking.facts(enquiry)) == 3, "what is heard twice happens once"
 
 
-def test_c12_when_nobody_else_was_asked_the_enquiry_is_exhausted(
+def test_c12_an_enquiry_that_asked_only_a_member_now_on_probation_is_exhausted(
     asking: EnquiryScene, directory: Directory
 ) -> None:
     enquiry = asking.create(service_ids=[CLINIC])
@@ -144,7 +144,7 @@ def test_c12_when_nobody_else_was_asked_the_enquiry_is_exhausted(
     assert asking.seen(asking.ngo, enquiry).state == e.ENQUIRY_STATE_EXHAUSTED
 
 
-def test_c12_what_was_taken_of_it_is_blanked_and_goes_on_for_who_asked(
+def test_c12_a_taken_offer_of_a_member_on_probation_is_blanked_but_stays_matched_for_the_asker(
     asking: EnquiryScene, directory: Directory
 ) -> None:
     enquiry = asking.create()
@@ -158,7 +158,7 @@ def test_c12_what_was_taken_of_it_is_blanked_and_goes_on_for_who_asked(
     assert asking.seen(asking.ngo, enquiry).state == e.ENQUIRY_STATE_MATCHED
 
 
-def test_c12_it_asks_no_shelter_whose_id_it_knows_from_before(
+def test_c12_a_member_on_probation_cannot_ask_a_shelter_whose_id_it_already_knows(
     asking: EnquiryScene, directory: Directory
 ) -> None:
     enquiry = asking.create()
@@ -170,7 +170,7 @@ def test_c12_it_asks_no_shelter_whose_id_it_knows_from_before(
     assert offers == {SHELTER: e.OFFER_ANSWER_NO, CLINIC: e.OFFER_ANSWER_UNSPECIFIED}
 
 
-def test_c12_it_sends_nobody_to_a_shelter_whose_id_it_knows_from_before(
+def test_c12_a_member_on_probation_cannot_refer_to_a_shelter_whose_id_it_already_knows(
     story: Story, directory: Directory
 ) -> None:
     draft, unknown = story.draft(), (CONFLICT, "service_unknown")
@@ -184,7 +184,7 @@ def test_c12_it_sends_nobody_to_a_shelter_whose_id_it_knows_from_before(
     assert story.ngo.SendReferral(send).state == pb.STATE_SENT
 
 
-def test_c12_a_shelter_on_probation_knows_its_own_service(
+def test_c12_a_shelter_on_probation_can_find_its_own_service(
     directory: Directory, service: Service
 ) -> None:
     directory.stands("shelter", "PROBATION")
@@ -193,7 +193,7 @@ def test_c12_a_shelter_on_probation_knows_its_own_service(
     assert owners == [ORG["shelter"]] * 2
 
 
-def test_c12_a_fact_of_before_does_not_make_a_known_shelter_unknown(
+def test_c12_an_older_fact_does_not_clear_the_mark_of_a_known_shelter(
     directory: Directory, service: Service
 ) -> None:
     said = facts_pb2.ServiceFact(service_id=SHELTER, organization_id=ORG["shelter"], active=True)
@@ -202,7 +202,7 @@ def test_c12_a_fact_of_before_does_not_make_a_known_shelter_unknown(
         assert members.shelters(tx, [SHELTER, CLINIC]) == {SHELTER}
 
 
-def test_c12_a_service_that_has_not_said_what_it_is_is_what_its_member_is(
+def test_c12_a_service_of_unknown_kind_counts_as_a_shelter_if_its_member_is_one(
     service: Service, directory: Directory
 ) -> None:
     directory.stands("ngo", "PROBATION")
@@ -214,7 +214,7 @@ def test_c12_a_service_that_has_not_said_what_it_is_is_what_its_member_is(
     assert owners == [None, ORG["clinic"]]
 
 
-def test_c12_many_enquiries_are_closed_a_few_in_a_transaction(
+def test_c12_many_enquiries_are_closed_in_several_transactions(
     asking: EnquiryScene, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(3):
@@ -228,7 +228,7 @@ def test_c12_many_enquiries_are_closed_a_few_in_a_transaction(
     assert asking.rows("SELECT FROM enquiry_offers WHERE need_code IS NOT NULL") == []
 
 
-def test_c12_an_answer_no_stays_what_it_was() -> None:
+def test_c12_an_answer_of_no_keeps_its_reason() -> None:
     services = [Asked(name, name, None) for name in ("a", "b")]
     enquiry = Enquiry.open(
         "q", ("asker", ""), Content("HOU.EMG", Urgency.IMMEDIATE), services, NOON, DAYS

@@ -107,7 +107,7 @@ def account(service: Service, organization: str, *roles: str) -> Client:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_d24_alone_she_is_never_two_in_referrals_either(
+def test_d24_one_person_with_several_accounts_never_counts_as_two_in_referrals(
     seed: int, story: Story, service: Service
 ) -> None:
     late = expired(story, service)

@@ -58,7 +58,7 @@ def waits(act: Callable[[], Any]) -> timedelta:
     return timedelta(seconds=retry.retry_delay.ToTimedelta().total_seconds())
 
 
-def test_a_worker_who_opened_as_many_files_as_work_can_need_waits_an_hour_from_the_first() -> None:
+def test_a_worker_who_has_used_up_her_quota_waits_until_an_hour_after_the_first_file() -> None:
     opened = {f"person {number}": NOON + timedelta(minutes=number) for number in range(AN_HOUR)}
     at = NOON + timedelta(minutes=45)
     assert wait(opened, "another", AN_HOUR, at) == timedelta(minutes=15)
@@ -71,7 +71,7 @@ def test_a_worker_who_opened_as_many_files_as_work_can_need_waits_an_hour_from_t
     )
 
 
-def test_one_person_too_many_in_an_hour_is_refused_and_on_record_and_those_before_stay_open(
+def test_a_file_over_the_hourly_quota_is_refused_and_recorded_and_earlier_ones_stay_open(
     story: Story, service: Service
 ) -> None:
     worker, people = somebody(service), [story.person().id for _ in range(MAX_OPENINGS + 1)]
@@ -115,7 +115,7 @@ def system(service: Service, organization: str) -> Client:
     )
 
 
-def test_a_system_opens_as_many_of_its_own_files_as_it_wants_and_of_others_as_many_as_anybody(
+def test_a_key_opens_its_own_files_without_limit_and_files_of_others_within_the_quota(
     story: Story, service: Service
 ) -> None:
     own, people = system(service, "ngo"), [story.person().id for _ in range(MAX_OPENINGS + 2)]
@@ -142,7 +142,9 @@ def test_a_system_opens_as_many_of_its_own_files_as_it_wants_and_of_others_as_ma
     )
 
 
-def test_every_way_to_a_person_counts_and_every_one_refuses(story: Story, service: Service) -> None:
+def test_every_rpc_that_opens_a_person_counts_towards_the_quota_and_enforces_it(
+    story: Story, service: Service
+) -> None:
     plan = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE, code_word="mango")
     draft = story.draft(story.person(plan=plan))
     other = story.person()
@@ -164,7 +166,7 @@ def test_every_way_to_a_person_counts_and_every_one_refuses(story: Story, servic
     assert refusal(lambda: opens(worker, story.person().id)) == REFUSED
 
 
-def test_the_notes_of_contacts_count_and_a_contact_of_a_known_person_counts_once(
+def test_notes_of_contacts_count_towards_the_quota_and_a_known_person_counts_once(
     story: Story, service: Service
 ) -> None:
     operator = somebody(service, "hotline", "OPERATOR")
@@ -204,7 +206,7 @@ def test_the_notes_of_contacts_count_and_a_contact_of_a_known_person_counts_once
     assert looks(first) == "llama"
 
 
-def test_of_many_at_once_no_more_are_let_in(story: Story, service: Service) -> None:
+def test_concurrent_openings_do_not_exceed_the_quota(story: Story, service: Service) -> None:
     """Once, 96 in a second were let in."""
     worker, people = somebody(service), [story.person().id for _ in range(16)]
 
@@ -218,13 +220,15 @@ def test_of_many_at_once_no_more_are_let_in(story: Story, service: Service) -> N
         assert sum(pool.map(attempt, people)) == MAX_OPENINGS
 
 
-def test_what_was_refused_for_another_reason_costs_nothing(story: Story, service: Service) -> None:
+def test_an_opening_refused_for_another_reason_does_not_count_towards_the_quota(
+    story: Story, service: Service
+) -> None:
     worker = somebody(service, "clinic")
     for _ in range(MAX_OPENINGS + 1):
         assert refusal(lambda: opens(worker, story.person().id)) == ("NOT_FOUND", "not_found")
 
 
-def test_what_a_clock_wrote_that_was_ahead_takes_nothing_from_the_quota_once_it_is_right(
+def test_openings_dated_by_a_fast_clock_do_not_use_the_quota_once_the_clock_is_right(
     story: Story, service: Service
 ) -> None:
     worker, people, right = (

@@ -207,7 +207,7 @@ def refer(page: Page, story: Story, plan_id: str, key: str, step: str) -> str:
     )
 
 
-def test_a_woman_comes_home_from_hand_to_hand_and_her_plan_goes_with_her_for_a_year(
+def test_a_woman_is_handed_over_on_her_way_home_and_her_plan_follows_her_for_a_year(
     worker: Page, escort: Page, coordinator: Page, story: Story, service: Service
 ) -> None:
     page = worker

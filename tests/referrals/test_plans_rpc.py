@@ -83,7 +83,7 @@ def helped(story: Story, referral: r.Referral, outcome: Any = r.OUTCOME_FULLY_ME
     return done
 
 
-def test_a_plan_holds_the_pathway_with_its_steps_their_times_and_what_they_wait_for(
+def test_a_plan_shows_its_pathway_with_steps_due_times_and_the_steps_that_they_wait_for(
     story: Story,
 ) -> None:
     plan = begun(story)
@@ -107,7 +107,7 @@ def test_a_plan_holds_the_pathway_with_its_steps_their_times_and_what_they_wait_
     assert list(story.ngo.ListPlans(pb.ListPlansRequest(person_id=plan.person_id)).plans) == [plan]
 
 
-def test_a_plan_may_have_begun_before_it_was_written_down(story: Story) -> None:
+def test_a_plan_may_start_before_it_is_recorded(story: Story) -> None:
     request = pb.CreatePlanRequest(person_id=story.person().id, pathway_id="sexual_violence_120h")
     request.start_time.FromDatetime(NOON - timedelta(hours=70))
     plan = story.ngo.CreatePlan(request)
@@ -121,7 +121,7 @@ def test_a_plan_may_have_begun_before_it_was_written_down(story: Story) -> None:
         }
 
 
-def test_to_anybody_else_there_is_no_plan(story: Story, service: Service) -> None:
+def test_other_organisations_cannot_find_a_plan(story: Story, service: Service) -> None:
     plan = begun(story)
     plan, _ = sheltered(story, plan)  # so that the shelter sees her file
     story.shelter.GetPerson(people_pb2.GetPersonRequest(id=plan.person_id))
@@ -155,7 +155,7 @@ def test_to_anybody_else_there_is_no_plan(story: Story, service: Service) -> Non
     assert now(story, plan) == plan
 
 
-def test_what_has_to_be_settled_before_is_named(story: Story) -> None:
+def test_a_refused_step_names_the_steps_to_be_settled_first(story: Story) -> None:
     plan = begun(story)
     with pytest.raises(grpc.RpcError) as caught:
         update(story.ngo, plan, "shelter", MET)
@@ -169,7 +169,7 @@ def test_what_has_to_be_settled_before_is_named(story: Story) -> None:
     assert now(story, plan) == plan
 
 
-def test_what_is_wrong_is_refused_by_name_and_changes_nothing(story: Story) -> None:
+def test_an_invalid_change_of_a_plan_is_refused_by_field_and_changes_nothing(story: Story) -> None:
     plan = begun(story)
     for values, wrong in (
         ({"state": REFERRED}, {"referral_id": "required"}),
@@ -238,7 +238,7 @@ def test_only_a_live_referral_of_the_same_person_and_organisation_stands_for_a_s
     )
 
 
-def test_help_meets_the_step_her_no_opens_it_again_and_a_second_time_meets_it(story: Story) -> None:
+def test_completed_help_meets_a_step_and_the_persons_no_reopens_it(story: Story) -> None:
     plan, referral = sheltered(story, begun(story))
     done = helped(story, referral)
     met = now(story, plan)
@@ -260,7 +260,7 @@ def test_help_meets_the_step_her_no_opens_it_again_and_a_second_time_meets_it(st
     assert one(now(story, plan), "shelter").state == MET
 
 
-def test_a_no_or_help_that_did_not_come_opens_the_step(story: Story) -> None:
+def test_a_decline_or_an_unmet_need_reopens_the_step(story: Story) -> None:
     plan, referral = sheltered(story, begun(story))
     decline = r.DeclineReferralRequest(
         id=referral.id, etag=referral.etag, reason_code=r.DECLINE_REASON_NO_CAPACITY
@@ -273,7 +273,7 @@ def test_a_no_or_help_that_did_not_come_opens_the_step(story: Story) -> None:
     assert one(now(story, plan), "shelter").state == OPEN
 
 
-def test_a_referral_that_is_done_already_meets_its_step_at_once(story: Story) -> None:
+def test_linking_a_completed_referral_meets_the_step_at_once(story: Story) -> None:
     plan = update(story.ngo, begun(story), "safety_plan", MET)
     referral = story.sent(person=person(plan))
     helped(story, referral)
@@ -283,7 +283,7 @@ def test_a_referral_that_is_done_already_meets_its_step_at_once(story: Story) ->
     )
 
 
-def test_who_changes_a_plan_knows_how_it_is(story: Story) -> None:
+def test_a_plan_is_changed_only_with_its_current_etag(story: Story) -> None:
     plan = begun(story)
     newer = update(story.ngo, plan, "safety_plan", MET)
     for act in (
@@ -299,7 +299,7 @@ def test_who_changes_a_plan_knows_how_it_is(story: Story) -> None:
     assert now(story, plan) == newer
 
 
-def test_of_two_at_once_one_wins(story: Story) -> None:
+def test_of_concurrent_changes_of_a_plan_one_succeeds(story: Story) -> None:
     her = story.person()
 
     def begin(_: int) -> str:
@@ -329,7 +329,7 @@ def outcome(act: Any) -> str:
     return "done"
 
 
-def test_a_step_is_linked_while_its_referral_is_being_completed_and_nothing_is_missed(
+def test_linking_a_step_to_a_referral_misses_no_concurrent_completion(
     story: Story,
 ) -> None:
     for _ in range(5):
@@ -345,7 +345,7 @@ def test_a_step_is_linked_while_its_referral_is_being_completed_and_nothing_is_m
         assert one(now(story, plan), "shelter").state == MET
 
 
-def test_the_same_request_twice_begins_one_plan(story: Story) -> None:
+def test_a_repeated_request_begins_one_plan(story: Story) -> None:
     request = pb.CreatePlanRequest(
         person_id=story.child().id, pathway_id="child", request_id=story.request_id()
     )
@@ -376,7 +376,7 @@ def test_a_running_plan_keeps_its_version_until_somebody_moves_it(story: Story) 
     assert now(story, plan) == moved
 
 
-def test_a_closed_plan_changes_no_more_and_another_may_begin(story: Story) -> None:
+def test_a_closed_plan_cannot_be_changed_and_another_may_begin(story: Story) -> None:
     plan = begun(story)
     closed = story.ngo.ClosePlan(
         pb.ClosePlanRequest(
@@ -478,7 +478,7 @@ def test_late_steps_are_listed_for_the_organisation_by_page_and_leave_the_list_w
     assert not client.ListLateSteps(pb.ListLateStepsRequest()).steps
 
 
-def test_the_plan_ends_when_she_takes_her_last_consent_back_and_not_before(story: Story) -> None:
+def test_the_plan_ends_only_when_the_person_withdraws_her_last_consent(story: Story) -> None:
     plan, referral = sheltered(story, begun(story))
     other = story.receipt(plan.person_id, recipient=ORG["clinic"])
     # the person told the shelter
@@ -495,7 +495,9 @@ def test_the_plan_ends_when_she_takes_her_last_consent_back_and_not_before(story
     )
 
 
-def test_the_plan_ends_on_her_own_word_by_her_reference(story: Story, service: Service) -> None:
+def test_the_plan_ends_when_the_person_withdraws_by_her_reference(
+    story: Story, service: Service
+) -> None:
     made, operator = story.contact(), service.as_("hotline", "OPERATOR")
     her = operator.CreatePerson(people_pb2.CreatePersonRequest())
     change = contacts_pb2.UpdateContactRequest(
@@ -520,7 +522,7 @@ def test_the_plan_ends_on_her_own_word_by_her_reference(story: Story, service: S
         "UPDATE person_keys SET wrapped = NULL WHERE person_id = %s",
     ],
 )
-def test_with_her_file_her_plans_are_erased(way: str, story: Story, service: Service) -> None:
+def test_erasing_a_file_erases_its_plans(way: str, story: Story, service: Service) -> None:
     plan, _referral = sheltered(story, begun(story))
     with service.database.transaction(SYSTEM) as tx:
         tx.execute(way, (plan.person_id,))
@@ -534,14 +536,14 @@ def test_with_her_file_her_plans_are_erased(way: str, story: Story, service: Ser
             assert owner.execute(sql, (plan.id,)).fetchone() is None
 
 
-def test_for_who_was_erased_no_plan_begins(story: Story, service: Service) -> None:
+def test_no_plan_can_begin_for_an_erased_person(story: Story, service: Service) -> None:
     her = story.person()
     with service.database.transaction(SYSTEM) as tx:
         tx.execute("UPDATE people SET erased = true WHERE id = %s", (her.id,))
     assert refusal(lambda: begun(story, person=her)) == ("FAILED_PRECONDITION", "person_erased")
 
 
-def test_of_the_network_only_what_ten_plans_share_is_told_and_of_ones_own_all(
+def test_compliance_shows_own_plans_in_full_and_network_cells_of_ten_plans_or_more(
     story: Story, service: Service
 ) -> None:
     client = service.as_("clinic", "WORKER", "OPERATOR")

@@ -34,14 +34,14 @@ def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
     return {name for name in before if before[name] != after[name]}
 
 
-def test_it_stays_while_nothing_happens(story: Story) -> None:
+def test_the_version_stays_the_same_while_nothing_happens(story: Story) -> None:
     story.sent()
     before = versions(story)
     story.service.clock.advance(timedelta(seconds=1))
     assert versions(story) == before
 
 
-def test_a_draft_is_its_senders_alone_and_what_is_sent_concerns_both_sides_and_the_network(
+def test_a_draft_changes_its_senders_version_and_a_sending_also_the_others(
     story: Story,
 ) -> None:
     before = versions(story)
@@ -55,7 +55,7 @@ def test_a_draft_is_its_senders_alone_and_what_is_sent_concerns_both_sides_and_t
     assert changed(drafted, versions(story)) == {"ngo", "shelter", "network"}
 
 
-def test_a_clock_that_runs_out_is_a_change(story: Story) -> None:
+def test_a_fired_deadline_changes_the_version(story: Story) -> None:
     story.sent()
     before = versions(story)
     story.service.clock.advance(timedelta(days=3))
@@ -69,7 +69,7 @@ def test_a_clock_that_runs_out_is_a_change(story: Story) -> None:
     assert changed(before, versions(story)) == {"ngo", "shelter", "network"}
 
 
-def test_a_contact_of_the_line_is_its_own_organisations(story: Story, service: Service) -> None:
+def test_a_contact_changes_only_the_version_of_its_own_line(story: Story, service: Service) -> None:
     operator = service.as_("hotline", "OPERATOR")
     before, others = version(operator), versions(story)
     operator.CreateContact(
@@ -81,7 +81,7 @@ def test_a_contact_of_the_line_is_its_own_organisations(story: Story, service: S
     assert versions(story) == others
 
 
-def test_a_plan_is_of_whose_file_it_is(story: Story) -> None:
+def test_a_plan_changes_only_the_version_of_its_own_organisation(story: Story) -> None:
     person, before = story.person(), versions(story)
     plan = story.ngo.CreatePlan(
         plans_pb2.CreatePlanRequest(person_id=person.id, pathway_id="child")
@@ -95,7 +95,7 @@ def test_a_plan_is_of_whose_file_it_is(story: Story) -> None:
     assert changed(begun, versions(story)) == {"ngo"}
 
 
-def test_of_two_at_once_the_one_that_began_first_and_came_last_is_seen(story: Story) -> None:
+def test_a_change_that_began_first_but_committed_last_is_seen(story: Story) -> None:
     """The late change has an older time than the latest change that was already seen."""
     early, late = story.sent(), story.sent()
     story.service.clock.advance(timedelta(seconds=2))
@@ -119,7 +119,7 @@ def watch_token(client: Client) -> str:
     return answer.watch_token
 
 
-def test_by_their_watch_tokens_many_are_told_at_once_what_each_would_be_told(story: Story) -> None:
+def test_one_call_with_many_watch_tokens_returns_the_version_of_each(story: Story) -> None:
     story.sent()
     clients = (story.ngo, story.shelter, story.service.as_("clinic", "WORKER"), story.coordinator)
     tokens = [watch_token(client) for client in clients]
@@ -136,7 +136,7 @@ def test_by_their_watch_tokens_many_are_told_at_once_what_each_would_be_told(sto
     ]
 
 
-def test_a_watch_token_is_good_for_a_minute_and_a_made_up_one_for_nothing(story: Story) -> None:
+def test_a_watch_token_is_valid_for_a_minute_and_a_forged_one_never(story: Story) -> None:
     token, theirs = watch_token(story.ngo), watch_token(story.shelter)
     story.service.clock.advance(timedelta(seconds=59))
     forged = [token[:-1] + ("A" if token[-1] != "A" else "B"), theirs[:22] + token[22:], "x", "="]
@@ -145,7 +145,7 @@ def test_a_watch_token_is_good_for_a_minute_and_a_made_up_one_for_nothing(story:
     assert watched(story.service, token) == [""]
 
 
-def test_a_call_that_is_owed_changes_what_its_line_shows(story: Story, service: Service) -> None:
+def test_an_owed_call_changes_the_version_of_its_line(story: Story, service: Service) -> None:
     operator = service.as_("hotline", "OPERATOR")
     made = story.contact()
     before = version(operator)

@@ -34,7 +34,7 @@ def reminded(story: Story, referral: pb.Referral) -> list[str]:
     ]
 
 
-def test_whose_turn_it_is_is_told_and_what_anybody_decided_on_stands(story: Story) -> None:
+def test_a_reminder_names_the_side_whose_turn_it_is_and_keeps_the_etag(story: Story) -> None:
     sent = story.sent()
     after = remind(story, sent)
     assert (after.state, after.etag, after.clocks) == (
@@ -59,7 +59,7 @@ def test_whose_turn_it_is_is_told_and_what_anybody_decided_on_stands(story: Stor
     assert [event.verb for event in history].count("reminded") == 2
 
 
-def test_once_an_hour(story: Story) -> None:
+def test_a_referral_can_be_reminded_once_an_hour(story: Story) -> None:
     sent = story.sent()
     remind(story, sent)
     story.service.clock.advance(timedelta(minutes=59))
@@ -70,14 +70,14 @@ def test_once_an_hour(story: Story) -> None:
     remind(story, sent)
 
 
-def test_the_same_request_reminds_once(story: Story) -> None:
+def test_a_repeated_request_reminds_once(story: Story) -> None:
     sent = story.sent()
     asked = pb.RemindReferralRequest(id=sent.id, etag=sent.etag, request_id=story.request_id())
     assert story.coordinator.RemindReferral(asked) == story.coordinator.RemindReferral(asked)
     assert len(reminded(story, sent)) == 1
 
 
-def test_of_what_came_back_its_sender_is_reminded_and_its_receiver_hears_nothing(
+def test_a_reminder_of_a_returned_referral_reaches_only_its_sender(
     story: Story,
 ) -> None:
     refused = declined(story)
@@ -97,7 +97,7 @@ def test_of_what_came_back_its_sender_is_reminded_and_its_receiver_hears_nothing
     assert ("reminded" in verbs["ngo"], "reminded" in verbs["shelter"]) == (True, False)
 
 
-def test_nobody_is_reminded_of_what_nobody_waits_for_and_nobody_else_reminds(story: Story) -> None:
+def test_only_coordinators_remind_and_only_of_referrals_that_wait(story: Story) -> None:
     sent = story.sent()
     request = pb.RemindReferralRequest(id=sent.id, etag=sent.etag)
     assert refusal(lambda: story.ngo.RemindReferral(request)) == (
@@ -117,7 +117,9 @@ def test_nobody_is_reminded_of_what_nobody_waits_for_and_nobody_else_reminds(sto
     assert refusal(lambda: remind(story, draft)) == ("NOT_FOUND", "not_found")
 
 
-def test_a_clock_that_was_ahead_keeps_nobody_from_reminding_once_it_is_right(story: Story) -> None:
+def test_a_reminder_dated_by_a_fast_clock_prevents_no_reminder_once_the_clock_is_right(
+    story: Story,
+) -> None:
     sent, right = story.sent(), story.service.clock.now()
     story.service.clock.advance(timedelta(hours=2))
     remind(story, sent)

@@ -61,7 +61,9 @@ def again(story: Story, referral: pb.Referral, **later: float) -> pb.Referral:
     return attach(story, current, receipt.id)
 
 
-def test_two_weeks_before_it_ends_it_is_told_once(story: Story, service: Service) -> None:
+def test_the_end_of_a_consent_is_announced_once_two_weeks_before(
+    story: Story, service: Service
+) -> None:
     sent = story.sent()
     service.clock.advance(timedelta(days=75, hours=23))
     assert watch(service) == 0
@@ -77,14 +79,14 @@ def test_two_weeks_before_it_ends_it_is_told_once(story: Story, service: Service
         assert [row["n"] for row in told] == [1]
 
 
-def test_the_page_that_somebody_reads_is_not_stale_by_it(story: Story, service: Service) -> None:
+def test_the_announcement_of_the_end_makes_no_etag_stale(story: Story, service: Service) -> None:
     sent = story.sent()
     service.clock.advance(timedelta(days=77))
     assert watch(service) == 1
     assert story.ngo.GetReferral(pb.GetReferralRequest(id=sent.id)).etag == sent.etag
 
 
-def test_she_is_asked_again_and_help_that_goes_on_stands_on_what_she_says(
+def test_a_renewed_consent_replaces_the_former_one_for_help_that_continues(
     story: Story, service: Service
 ) -> None:
     sent = story.sent()
@@ -100,9 +102,7 @@ def test_she_is_asked_again_and_help_that_goes_on_stands_on_what_she_says(
     assert refusal(partial(opened, story, sent)) == ("FAILED_PRECONDITION", "receipt_expired")
 
 
-def test_after_she_was_asked_again_it_is_the_new_end_that_is_told(
-    story: Story, service: Service
-) -> None:
+def test_after_a_renewal_the_new_end_is_announced(story: Story, service: Service) -> None:
     sent = story.sent()
     again(story, sent, days=365)
     service.clock.advance(timedelta(days=340))
@@ -111,7 +111,7 @@ def test_after_she_was_asked_again_it_is_the_new_end_that_is_told(
     assert watch(service) == 1
 
 
-def test_a_consent_on_which_another_referral_stands_goes_on_for_that_one(
+def test_a_replaced_consent_stays_live_for_another_referral_based_on_it(
     story: Story, service: Service
 ) -> None:
     first = story.sent()
@@ -127,7 +127,7 @@ def test_a_consent_on_which_another_referral_stands_goes_on_for_that_one(
         )
 
 
-def test_the_same_consent_again_is_none(story: Story) -> None:
+def test_a_consent_cannot_be_replaced_by_itself(story: Story) -> None:
     sent = story.sent()
     assert refusal_with_fields(partial(attach, story, sent, sent.receipt_id))[2] == {
         "receipt_id": "repeated"
@@ -139,7 +139,7 @@ def test_the_same_consent_again_is_none(story: Story) -> None:
 
 
 @pytest.mark.parametrize("end", ["withdrawn", "over"])
-def test_where_nothing_stands_on_it_any_more_nothing_is_told(
+def test_the_end_of_a_consent_without_a_live_referral_is_not_announced(
     story: Story, service: Service, end: str
 ) -> None:
     sent = story.sent()
@@ -157,7 +157,9 @@ def test_where_nothing_stands_on_it_any_more_nothing_is_told(
         assert book.next_time(tx) is None, "and it is not looked at again"
 
 
-def test_only_who_sent_it_has_it_stand_on_another_consent(story: Story, service: Service) -> None:
+def test_only_the_sender_can_replace_the_consent_of_a_referral(
+    story: Story, service: Service
+) -> None:
     sent = story.sent()
     receipt = story.receipt(sent.person_id)
     request = pb.AttachConsentRequest(id=sent.id, etag=sent.etag, receipt_id=receipt.id)

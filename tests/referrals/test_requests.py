@@ -800,7 +800,7 @@ def answer_of(client: Client, rpc: str, request: Any) -> tuple[str, str]:
     return "OK", ""
 
 
-def test_every_rpc_is_here(service: Service) -> None:
+def test_every_rpc_is_covered_by_these_tests(service: Service) -> None:
     rpcs = {
         method.name
         for descriptor in (
@@ -820,7 +820,7 @@ def test_every_rpc_is_here(service: Service) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", BEGINNINGS)
-def test_no_field_of_a_request_makes_a_fault(name: str, story: Story) -> None:
+def test_no_spoiled_field_of_a_request_causes_a_fault(name: str, story: Story) -> None:
     rpc = name.split(" ")[0]
     client, honest = BEGINNINGS[name](story)
     wrong: list[tuple[str, str, str]] = []
@@ -852,7 +852,7 @@ def test_no_field_of_a_request_makes_a_fault(name: str, story: Story) -> None:
 
 
 @pytest.mark.parametrize("value", ["HOU\n", "hou", "XXX", "HOU.EMG.MORE", "HOU.\x00\x00\x00"])
-def test_a_need_code_is_one_to_the_last_character(value: str, story: Story) -> None:
+def test_a_need_code_has_to_match_exactly(value: str, story: Story) -> None:
     assert refusal_with_fields(lambda: story.draft(need_code=value)) == (
         "INVALID_ARGUMENT",
         "invalid_fields",
@@ -860,7 +860,7 @@ def test_a_need_code_is_one_to_the_last_character(value: str, story: Story) -> N
     )
 
 
-def test_a_birth_date_is_a_year_a_month_and_a_day(story: Story) -> None:
+def test_a_birth_date_is_a_full_iso_date_in_a_plausible_range(story: Story) -> None:
     for value in ("2001-W01-1", "20010101", "2001-02-30", "1-1-2001", "2001-01-01\n"):
         assert refusal_with_fields(partial(story.person, birth_date=value))[2] == {
             "identity.birth_date": "malformed"
@@ -871,7 +871,7 @@ def test_a_birth_date_is_a_year_a_month_and_a_day(story: Story) -> None:
         }
 
 
-def test_a_refusal_says_as_much_as_it_can_carry(story: Story) -> None:
+def test_a_refusal_lists_at_most_twenty_fields(story: Story) -> None:
     draft = story.draft()
     code, reason, fields = refusal_with_fields(
         lambda: story.receipt(draft.person_id, purposes=["no need"] * 20, giver="", recipient="")
@@ -889,7 +889,7 @@ def test_a_refusal_never_repeats_what_was_sent(story: Story) -> None:
     }
 
 
-def test_an_etag_that_was_never_given_out_is_stale_and_none_is_asked_for(story: Story) -> None:
+def test_an_etag_that_never_existed_is_stale_and_a_missing_one_is_required(story: Story) -> None:
     sent = story.sent()
     for etag in ("v0", "v99", "1", "W/v2", "v-2", "v٣", "v" + "9" * 40):
         request = pb.AcknowledgeReferralRequest(id=sent.id, etag=etag)
@@ -903,7 +903,7 @@ def test_an_etag_that_was_never_given_out_is_stale_and_none_is_asked_for(story: 
     }
 
 
-def test_a_page_is_never_longer_than_two_hundred(story: Story) -> None:
+def test_a_page_never_has_more_than_two_hundred_referrals(story: Story) -> None:
     assert (
         len(story.ngo.ListReferrals(pb.ListReferralsRequest(page_size=2**31 - 1)).referrals) <= 200
     )
@@ -912,7 +912,7 @@ def test_a_page_is_never_longer_than_two_hundred(story: Story) -> None:
     )[2] == {"page_size": "out_of_range"}
 
 
-def test_a_request_id_that_can_not_be_kept_is_refused(story: Story) -> None:
+def test_a_request_id_that_cannot_be_stored_is_refused(story: Story) -> None:
     request = people_pb2.CreatePersonRequest(request_id="twice\x00")
     assert refusal_with_fields(lambda: story.ngo.CreatePerson(request))[2] == {
         "request_id": "malformed"

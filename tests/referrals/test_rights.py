@@ -123,7 +123,7 @@ def call(client: Client, rpc: str, request: Any) -> tuple[str, bytes]:
 
 @pytest.mark.parametrize("side", rights_table.SIDES)
 @pytest.mark.parametrize("stage", rights_table.STAGES)
-def test_a_referral_exists_where_the_page_says_and_elsewhere_looks_like_none(
+def test_a_referral_exists_only_where_the_page_says_so_and_otherwise_looks_unknown(
     stage: str, side: str, story: Story, service: Service
 ) -> None:
     table = {row.rpc: row for row in rights_table.rows("enlace.referrals.v1.Referrals")}
@@ -169,7 +169,7 @@ def asking(method: Any, identifier: str) -> Any:
 
 @pytest.mark.parametrize("side", rights_table.SIDES)
 @pytest.mark.parametrize("stage", rights_table.STAGES)
-def test_a_file_exists_where_the_page_says_and_elsewhere_looks_like_none(
+def test_a_file_exists_only_where_the_page_says_so_and_otherwise_looks_unknown(
     stage: str, side: str, story: Story, service: Service
 ) -> None:
     table = {row.rpc: row for row in rights_table.rows("enlace.referrals.v1.People")}
@@ -194,7 +194,7 @@ def test_a_file_exists_where_the_page_says_and_elsewhere_looks_like_none(
 
 @pytest.mark.parametrize("side", rights_table.SIDES)
 @pytest.mark.parametrize("stage", rights_table.STAGES)
-def test_the_safe_contact_plan_exists_where_the_file_does_and_elsewhere_looks_like_none(
+def test_the_safe_contact_plan_exists_only_where_the_file_does_and_otherwise_looks_unknown(
     stage: str, side: str, story: Story, service: Service
 ) -> None:
     table = {row.rpc: row for row in rights_table.rows("enlace.referrals.v1.People")}

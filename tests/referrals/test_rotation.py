@@ -77,7 +77,7 @@ def crowd(service: Service, count: int) -> None:
         )
 
 
-def test_a_key_is_changed_while_the_service_works_and_all_is_as_it_was(
+def test_a_key_is_rotated_while_the_service_runs_and_all_data_stay_readable(
     story: Story, service: Service
 ) -> None:
     operator = service.as_("hotline", "OPERATOR")
@@ -100,7 +100,9 @@ def test_a_key_is_changed_while_the_service_works_and_all_is_as_it_was(
     assert opened(story.ngo, later.id).given_name == "Abril"
 
 
-def test_names_and_references_are_found_as_before(story: Story, service: Service) -> None:
+def test_names_and_references_are_still_found_after_a_rotation(
+    story: Story, service: Service
+) -> None:
     person, heard = story.person(given_name="Iraceles"), story.contact()
     searcher: Client = service.as_("ngo", "WORKER")
     command(service, "rotate-keys")
@@ -110,7 +112,7 @@ def test_names_and_references_are_found_as_before(story: Story, service: Service
     assert service.public().GetReferenceStatus(asked) is not None
 
 
-def test_killed_in_the_middle_it_goes_on_and_nothing_is_lost(
+def test_a_rotation_killed_midway_can_be_resumed_and_loses_nothing(
     story: Story, service: Service
 ) -> None:
     crowd(service, 6_000)
@@ -144,7 +146,7 @@ def test_killed_in_the_middle_it_goes_on_and_nothing_is_lost(
     assert opened(story.ngo, person.id).given_name == "Ximena"
 
 
-def test_an_old_key_is_destroyed_when_no_copy_needs_it_and_opens_nothing_then(
+def test_an_old_key_is_destroyed_once_no_backup_needs_it_and_then_opens_nothing(
     story: Story, service: Service
 ) -> None:
     person, first = (
@@ -180,7 +182,7 @@ def test_an_old_key_is_destroyed_when_no_copy_needs_it_and_opens_nothing_then(
     ]
 
 
-def test_a_row_that_does_not_open_is_said_and_the_others_go_on(
+def test_a_row_that_cannot_be_opened_is_reported_and_the_others_are_rewrapped(
     story: Story, service: Service
 ) -> None:
     broken, person = story.person(), story.person()
@@ -205,7 +207,7 @@ def test_a_row_that_does_not_open_is_said_and_the_others_go_on(
     assert rewrap(service.database, key_folder.keyring(service.keys, "referrals"), PLACES) == (1, 0)
 
 
-def test_every_column_that_a_services_key_seals_is_wrapped_anew(
+def test_every_column_sealed_with_a_services_key_is_rewrapped(
     service: Service, postgres: parts.Server
 ) -> None:
     """The migrations mark the sealed columns.

@@ -148,7 +148,9 @@ def full(service: Service) -> dict[str, int]:
         return {table: len(tx.execute(f"SELECT 1 FROM {table}").fetchall()) for table in WALLED}
 
 
-def test_every_table_about_somebody_is_walled(service: Service, full: dict[str, int]) -> None:
+def test_every_table_with_data_of_people_has_row_level_security(
+    service: Service, full: dict[str, int]
+) -> None:
     assert all(full.values())
     with psycopg.connect(service.database_url) as connection:
         rows = connection.execute(
@@ -165,7 +167,7 @@ def test_every_table_about_somebody_is_walled(service: Service, full: dict[str, 
     assert (role, owned) == ((False,), (0,))
 
 
-def test_without_a_scope_there_is_nothing(service: Service, full: dict[str, int]) -> None:
+def test_without_a_scope_no_row_is_visible(service: Service, full: dict[str, int]) -> None:
     with psycopg.connect(service.database_url, row_factory=dict_row) as connection:
         assert set(seen(connection).values()) == {0}
     for view in ("", "member", "nonsense"):
@@ -192,7 +194,7 @@ def test_another_organisation_sees_no_row(service: Service, full: dict[str, int]
         )
 
 
-def test_nobody_writes_a_row_for_another(service: Service, full: dict[str, int]) -> None:
+def test_no_organisation_writes_a_row_for_another(service: Service, full: dict[str, int]) -> None:
     with scoped(service, "ngo") as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
         connection.execute("UPDATE people SET organization_id = %s", (ORG["clinic"],))
     with (
@@ -206,7 +208,9 @@ def test_nobody_writes_a_row_for_another(service: Service, full: dict[str, int])
         )
 
 
-def test_sender_and_receiver_see_what_is_theirs(service: Service, full: dict[str, int]) -> None:
+def test_sender_and_receiver_see_only_their_own_rows(
+    service: Service, full: dict[str, int]
+) -> None:
     with scoped(service, "ngo") as connection:
         mine = seen(connection)
         assert mine["contacts"] == 0
@@ -236,7 +240,7 @@ def test_sender_and_receiver_see_what_is_theirs(service: Service, full: dict[str
         assert set(line.values()) == {0}
 
 
-def test_a_coordinator_sees_referrals_and_nobody_in_them(
+def test_a_coordinator_sees_referrals_but_no_data_of_people(
     service: Service, full: dict[str, int]
 ) -> None:
     with scoped(service, "coalition", "coordinator") as connection:
@@ -261,7 +265,7 @@ def test_a_coordinator_sees_referrals_and_nobody_in_them(
         "draft",
     ],
 )
-def test_the_person_is_behind_the_wall_again_when_the_referral_has_ended(
+def test_the_receiver_cannot_see_the_persons_rows_once_the_referral_has_ended(
     state: str, service: Service, full: dict[str, int]
 ) -> None:
     with scoped(service, "shelter") as connection:
@@ -303,21 +307,21 @@ def test_the_person_is_behind_the_wall_again_when_the_referral_has_ended(
         "SET session_replication_role = replica",
     ],
 )
-def test_the_services_role_takes_back_and_forges_nothing_of_trail_history_and_outbox(
+def test_the_services_role_can_neither_change_nor_delete_trail_history_and_outbox(
     sentence: str, service: Service, full: dict[str, int]
 ) -> None:
     with scoped(service, "ngo") as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
         connection.execute(sentence.encode())
 
 
-def test_a_receiver_asks_for_the_file_and_not_for_others_of_the_sender(
+def test_a_receiver_does_not_list_the_files_of_the_sender(
     service: Service, full: dict[str, int]
 ) -> None:
     listed = service.as_("shelter", "WORKER").ListPeople(people_pb2.ListPeopleRequest()).people
     assert list(listed) == []
 
 
-def test_a_draft_that_ended_as_an_error_was_never_anybody_elses(service: Service) -> None:
+def test_a_draft_entered_in_error_stays_invisible_to_others(service: Service) -> None:
     ngo, shelter, coordinator = (
         service.as_("ngo", "WORKER"),
         service.as_("shelter", "WORKER"),

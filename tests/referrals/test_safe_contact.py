@@ -80,7 +80,7 @@ def on_probation(service: Service) -> Iterator[Callable[..., None]]:
         put(organization, "APPROVED")
 
 
-def test_a_receiver_hears_how_she_may_be_called_and_what_is_sealed_only_when_it_opens_it(
+def test_a_receiver_sees_the_outline_of_the_plan_and_its_sealed_parts_only_on_opening(
     story: Story,
 ) -> None:
     referral = sent(story)
@@ -90,7 +90,7 @@ def test_a_receiver_hears_how_she_may_be_called_and_what_is_sealed_only_when_it_
     assert readings(story, referral) == [(ORG["shelter"], "HOU.EMG", [CONTACT], True)]
 
 
-def test_whoever_holds_the_file_hears_it_too_and_that_is_on_record_as_well(
+def test_the_files_own_organisation_sees_the_plan_too_and_its_opening_is_recorded(
     story: Story, on_probation: Callable[..., None]
 ) -> None:
     referral = sent(story)
@@ -100,7 +100,7 @@ def test_whoever_holds_the_file_hears_it_too_and_that_is_on_record_as_well(
     assert readings(story, referral) == [(ORG["ngo"], "HOU.EMG", [CONTACT], True)]
 
 
-def test_without_the_group_contact_a_receiver_hears_nothing_of_the_plan(story: Story) -> None:
+def test_without_the_field_group_contact_a_receiver_sees_nothing_of_the_plan(story: Story) -> None:
     referral = sent(story, field_groups=[IDENTITY])
     assert (
         said(story.shelter, referral)
@@ -109,7 +109,7 @@ def test_without_the_group_contact_a_receiver_hears_nothing_of_the_plan(story: S
     assert readings(story, referral) == [(ORG["shelter"], "HOU.EMG", [CONTACT], False)]
 
 
-def test_that_nobody_may_call_her_every_receiver_hears_and_no_more_than_that(
+def test_every_receiver_sees_that_nobody_may_call_the_person_and_nothing_else(
     story: Story, service: Service, on_probation: Callable[..., None]
 ) -> None:
     plan = people_pb2.SafeContact(
@@ -138,7 +138,7 @@ def test_that_nobody_may_call_her_every_receiver_hears_and_no_more_than_that(
     )
 
 
-def test_a_plan_that_changed_is_heard_as_it_is_now(story: Story) -> None:
+def test_a_receiver_sees_the_current_version_of_a_plan(story: Story) -> None:
     referral = sent(story)
     person = story.ngo.GetPerson(people_pb2.GetPersonRequest(id=referral.person_id))
     story.ngo.SetSafeContact(
@@ -147,7 +147,7 @@ def test_a_plan_that_changed_is_heard_as_it_is_now(story: Story) -> None:
     assert outline(story.shelter, referral) == NOBODY
 
 
-def test_a_member_on_probation_hears_nothing_of_the_plan(
+def test_a_member_on_probation_sees_nothing_of_the_plan(
     story: Story, on_probation: Callable[..., None]
 ) -> None:
     referral = sent(story)
@@ -155,7 +155,7 @@ def test_a_member_on_probation_hears_nothing_of_the_plan(
     assert said(story.shelter, referral) == [("PERMISSION_DENIED", "member_on_probation")] * 2
 
 
-def test_who_does_not_work_with_people_hears_nothing_of_the_plan(
+def test_roles_that_do_not_work_with_people_see_nothing_of_the_plan(
     story: Story, service: Service
 ) -> None:
     referral = sent(story)
@@ -193,7 +193,7 @@ def withdraw_consent(story: Story, referral: pb.Referral) -> None:
 
 @pytest.mark.parametrize("end", [withdraw, decline, withdraw_consent])
 @pytest.mark.parametrize("plan", [PLAN, NOBODY])
-def test_when_the_referral_ends_it_is_as_if_there_were_no_plan_though_another_of_hers_is_live(
+def test_an_ended_referral_no_longer_shows_the_plan_even_if_another_one_is_live(
     plan: people_pb2.SafeContact, end: Callable[[Story, pb.Referral], None], story: Story
 ) -> None:
     person = story.person(plan=plan)
@@ -204,14 +204,16 @@ def test_when_the_referral_ends_it_is_as_if_there_were_no_plan_though_another_of
     assert [allowed for _, _, _, allowed in readings(story, live)] == [True, False]
 
 
-def test_when_the_consent_is_over_the_plan_is_closed(story: Story, service: Service) -> None:
+def test_an_expired_consent_no_longer_opens_the_plan_to_the_receiver(
+    story: Story, service: Service
+) -> None:
     referral = sent(story)
     service.clock.advance(timedelta(days=90))
     assert said(story.shelter, referral) == [("FAILED_PRECONDITION", "receipt_expired")] * 2
     assert opened(story.ngo, referral) == PLAN
 
 
-def test_a_consent_that_was_tampered_with_opens_no_plan(story: Story, service: Service) -> None:
+def test_a_tampered_consent_opens_no_plan(story: Story, service: Service) -> None:
     referral = sent(story)
     with psycopg.connect(service.migration_url) as owner:
         owner.execute(
@@ -221,7 +223,7 @@ def test_a_consent_that_was_tampered_with_opens_no_plan(story: Story, service: S
     assert said(story.shelter, referral) == [("FAILED_PRECONDITION", "receipt_missing")] * 2
 
 
-def test_on_an_override_it_is_heard_until_a_second_person_should_have_agreed(
+def test_an_unconfirmed_override_shows_the_plan_until_its_confirmation_is_due(
     story: Story, service: Service
 ) -> None:
     referral = story.overridden(person=story.person(plan=PLAN))
@@ -230,14 +232,14 @@ def test_on_an_override_it_is_heard_until_a_second_person_should_have_agreed(
     assert said(story.shelter, referral) == [("FAILED_PRECONDITION", "receipt_unconfirmed")] * 2
 
 
-def test_before_anybody_asked_her_there_is_none_to_hear(story: Story) -> None:
+def test_before_the_person_was_asked_there_is_no_plan_to_see(story: Story) -> None:
     draft = story.draft(
         person=story.ngo.CreatePerson(people_pb2.CreatePersonRequest(request_id=story.request_id()))
     )
     assert said(story.ngo, draft) == [("FAILED_PRECONDITION", "safe_contact_missing")] * 2
 
 
-def test_who_was_erased_has_no_plan(story: Story, service: Service) -> None:
+def test_an_erased_person_has_no_plan(story: Story, service: Service) -> None:
     referral = sent(story)
     with service.database.transaction(SYSTEM) as tx:
         tx.execute("UPDATE people SET erased = true WHERE id = %s", (referral.person_id,))

@@ -45,7 +45,7 @@ LEARNED = 0.65
 
 
 @pytest.mark.usefixtures("without_noise")
-def test_c11_four_made_up_persons_do_not_show_whether_a_fifth_is_like_them(
+def test_c11_four_invented_people_do_not_reveal_whether_a_fifth_is_like_them(
     story: Story, service: Service
 ) -> None:
     attributes = pb.CoarsePerson(
@@ -106,7 +106,7 @@ def preview(client: Client, content: e.EnquiryContent) -> e.EnquiryPreview:
     return answer
 
 
-def test_c11_a_question_has_one_answer_however_often_and_in_whichever_words_it_is_asked(
+def test_c11_equivalent_questions_get_the_same_answer_however_often_they_are_asked(
     service: Service, story: Story
 ) -> None:
     asking = service.made.enquiries
@@ -129,7 +129,7 @@ def test_c11_a_question_has_one_answer_however_often_and_in_whichever_words_it_i
             assert asking.similar(tx, other, SEARCHER) == first
 
 
-def test_c11_a_language_that_nobody_speaks_is_no_second_look_at_the_same_question(
+def test_c11_adding_a_language_that_nobody_speaks_gives_no_second_answer(
     service: Service,
 ) -> None:
     content = Content("HOU.EMG", Urgency.NORMAL, languages=("es",), country="NI")
@@ -147,7 +147,7 @@ def test_c11_a_language_that_nobody_speaks_is_no_second_look_at_the_same_questio
     assert both == [max(alone, other) for other in of_nobody]
 
 
-def test_c11_the_noise_hides_one_case_and_seldom_says_enough_of_nobody() -> None:
+def test_c11_the_noise_hides_a_single_case_and_seldom_claims_cases_where_none_exist() -> None:
     chance = random.Random(11)
     digests = [chance.randbytes(32) for _ in range(20_000)]
 
@@ -251,7 +251,7 @@ def senders(service: Service) -> list[str]:
 FRONTS = [new_id(), new_id()]
 
 
-def test_c11_over_two_hundred_networks_a_searcher_is_right_no_more_often_than_by_chance(
+def test_c11_a_searcher_guesses_right_no_more_often_than_the_leak_budget_allows(
     service: Service, senders: list[str]
 ) -> None:
     chance = random.Random(20)

@@ -88,7 +88,7 @@ class Hearing:
 
 
 @pytest.mark.parametrize("status", ["SUSPENDED", "PENDING", "", "SOMETHING_NEW"])
-def test_a_member_that_is_not_in_good_standing_is_refused_however_fresh_its_token(
+def test_a_member_not_in_good_standing_is_refused_even_with_a_fresh_token(
     status: str, story: Story, hear: Hearing
 ) -> None:
     hear.organization("ngo", status)
@@ -99,7 +99,7 @@ def test_a_member_that_is_not_in_good_standing_is_refused_however_fresh_its_toke
 
 
 @pytest.mark.parametrize("status", ["APPLIED", "REJECTED"])
-def test_who_only_applied_is_as_unknown_as_nobody(
+def test_an_organisation_that_only_applied_is_unknown(
     status: str, story: Story, hear: Hearing, service: Service
 ) -> None:
     said = facts_pb2.OrganizationFact(
@@ -113,7 +113,9 @@ def test_who_only_applied_is_as_unknown_as_nobody(
         assert members.organization(tx, "f" * 32) == ("", "")
 
 
-def test_a_member_on_probation_works_and_may_send_five(story: Story, hear: Hearing) -> None:
+def test_a_member_on_probation_can_work_and_send_five_referrals(
+    story: Story, hear: Hearing
+) -> None:
     hear.organization("shelter", "PROBATION")
     assert story.shelter.CountReferrals(ASK).total >= 0
     hear.organization("ngo", "PROBATION")
@@ -131,7 +133,7 @@ def test_a_member_on_probation_works_and_may_send_five(story: Story, hear: Heari
     assert (sent, reason) == (5, "referral_limit")
 
 
-def test_a_suspended_worker_is_out_and_her_colleagues_are_not(
+def test_a_suspended_worker_is_refused_and_her_colleagues_are_not(
     service: Service, hear: Hearing
 ) -> None:
     gone, colleague = (
@@ -144,7 +146,7 @@ def test_a_suspended_worker_is_out_and_her_colleagues_are_not(
     assert colleague.CountReferrals(ASK).total >= 0
 
 
-def test_a_revoked_key_opens_nothing(service: Service, hear: Hearing) -> None:
+def test_a_revoked_key_is_refused(service: Service, hear: Hearing) -> None:
     key, other = (
         service.as_("ngo", scopes=("referrals.read",)),
         service.as_("ngo", scopes=("referrals.read", "people.read")),
@@ -156,7 +158,7 @@ def test_a_revoked_key_opens_nothing(service: Service, hear: Hearing) -> None:
     assert other.CountReferrals(ASK).total >= 0
 
 
-def test_by_what_a_service_decides_is_known_once_it_was_said(
+def test_the_attributes_that_a_service_uses_are_known_once_published(
     service: Service, hear: Hearing
 ) -> None:
     def uses() -> object:
@@ -180,7 +182,7 @@ def test_by_what_a_service_decides_is_known_once_it_was_said(
     )
 
 
-def test_b9_from_which_age_a_service_takes_people_is_known_once_it_was_said(
+def test_b9_the_ages_that_a_service_accepts_are_known_once_published(
     service: Service, hear: Hearing
 ) -> None:
     def ages() -> Ages:
@@ -198,9 +200,7 @@ def test_b9_from_which_age_a_service_takes_people_is_known_once_it_was_said(
     assert ages() == Ages(0, None)
 
 
-def test_in_which_country_a_member_is_is_known_once_it_was_said(
-    service: Service, hear: Hearing
-) -> None:
+def test_the_country_of_a_member_is_known_once_published(service: Service, hear: Hearing) -> None:
     hear.organization("shelter", "APPROVED")
     with service.database.transaction(SYSTEM) as tx:
         assert members.countries(tx, [ORG["shelter"], "f" * 32]) == {ORG["shelter"]: "NI"}
@@ -218,7 +218,7 @@ def test_a_service_that_is_no_longer_offered_is_not_known(story: Story, hear: He
     assert story.draft().receiver_organization_id == ORG["shelter"]
 
 
-def test_what_is_said_twice_is_as_said_once(story: Story, hear: Hearing) -> None:
+def test_a_repeated_fact_has_the_effect_of_one(story: Story, hear: Hearing) -> None:
     for _ in range(2):
         hear.organization("ngo", "SUSPENDED")
     for _ in range(2):
@@ -251,7 +251,7 @@ def test_a_body_that_can_not_be_read_is_refused(hear: Hearing) -> None:
     ("side", "status"),
     [("shelter", "SUSPENDED"), ("ngo", "SUSPENDED"), ("shelter", "LEFT"), ("ngo", "LEFT")],
 )
-def test_what_is_live_with_a_member_that_is_out_can_not_wait(
+def test_live_referrals_with_a_suspended_member_are_pressing(
     side: str, status: str, story: Story, hear: Hearing
 ) -> None:
     calm, accepted = (

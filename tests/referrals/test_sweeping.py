@@ -14,7 +14,9 @@ def kept(service: Service) -> int:
     return int(row["n"]) if row else 0
 
 
-def test_answers_are_forgotten_after_a_day_and_not_before(story: Story, service: Service) -> None:
+def test_stored_answers_are_deleted_after_a_day_and_not_before(
+    story: Story, service: Service
+) -> None:
     story.contact()
     before = kept(service)
     assert before > 0

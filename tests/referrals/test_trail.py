@@ -35,7 +35,7 @@ def end(service: Service) -> int:
         return audit.head(tx).sequence
 
 
-def test_making_and_changing_a_file_and_its_plan_is_on_record(
+def test_making_and_changing_a_file_and_its_plan_is_recorded(
     story: Story, service: Service
 ) -> None:
     before = end(service)
@@ -62,7 +62,7 @@ def test_making_and_changing_a_file_and_its_plan_is_on_record(
     ]
 
 
-def test_reading_a_contacts_note_is_on_record_with_the_contact_and_with_the_person(
+def test_reading_a_contacts_note_is_recorded_with_the_contact_and_with_the_person(
     story: Story, service: Service
 ) -> None:
     operator = service.as_("hotline", "OPERATOR")
@@ -90,7 +90,7 @@ def test_reading_a_contacts_note_is_on_record_with_the_contact_and_with_the_pers
     assert [list(reading.field_groups) for reading in readings] == [[people_pb2.FIELD_GROUP_NOTES]]
 
 
-def test_every_step_is_on_record_and_so_is_its_refusal(story: Story, service: Service) -> None:
+def test_every_step_and_every_refused_step_is_recorded(story: Story, service: Service) -> None:
     before = end(service)
     accepted = story.accepted()
     request = pb.StartReferralRequest(id=accepted.id, etag=accepted.etag)
@@ -114,7 +114,7 @@ def test_every_step_is_on_record_and_so_is_its_refusal(story: Story, service: Se
     assert [bool(row[2]) for row in steps] == [False, False, False, True]
 
 
-def test_what_the_clocks_do_is_on_record(story: Story, service: Service) -> None:
+def test_every_fired_deadline_is_recorded(story: Story, service: Service) -> None:
     sent = story.sent()
     before = end(service)
     service.clock.advance(timedelta(days=3))
@@ -124,7 +124,7 @@ def test_what_the_clocks_do_is_on_record(story: Story, service: Service) -> None
     assert len(rows(service, before)) == len(events)
 
 
-def test_a_repeated_request_is_on_record_too_for_it_is_answered_again(
+def test_a_repeated_request_is_recorded_again_because_it_is_answered_again(
     story: Story, service: Service
 ) -> None:
     request = people_pb2.CreatePersonRequest(
@@ -136,7 +136,7 @@ def test_a_repeated_request_is_on_record_too_for_it_is_answered_again(
     assert rows(service, before) == [("create_person", made.id, "")] * 2
 
 
-def test_without_the_trail_there_is_neither_change_nor_answer(
+def test_without_the_trail_a_call_neither_changes_nor_returns_anything(
     story: Story, service: Service
 ) -> None:
     person = story.person()
@@ -154,7 +154,7 @@ def test_without_the_trail_there_is_neither_change_nor_answer(
     assert story.ngo.GetPerson(people_pb2.GetPersonRequest(id=person.id)).id == person.id
 
 
-def test_what_is_on_record_of_a_call_is_ids_and_codes_whatever_it_brought(
+def test_the_record_of_a_call_holds_only_ids_and_codes_whatever_the_request_held(
     story: Story, service: Service
 ) -> None:
     before = end(service)
@@ -173,7 +173,7 @@ def readings(story: Story, person_id: str) -> list[tuple[str, ...]]:
     ]
 
 
-def test_d22_a_look_at_the_outline_of_a_file_is_no_reading_and_shows_nothing_sealed(
+def test_d22_the_outline_of_a_file_shows_nothing_sealed_and_is_not_listed_as_a_reading(
     story: Story, service: Service
 ) -> None:
     person = story.person()
@@ -196,7 +196,7 @@ def test_d22_a_look_at_the_outline_of_a_file_is_no_reading_and_shows_nothing_sea
     assert readings(story, person.id) == []
 
 
-def test_d22_a_worker_who_reads_the_same_again_within_an_hour_is_listed_once_and_the_trail_has_each(
+def test_d22_repeated_readings_within_an_hour_are_listed_once_but_all_are_in_the_trail(
     story: Story, service: Service
 ) -> None:
     person = story.person()

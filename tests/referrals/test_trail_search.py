@@ -42,7 +42,7 @@ def rows(auditor: Client, page_size: int = 200, **wanted: object) -> list[pb.Tra
             ]
 
 
-def test_the_trail_is_found_by_whom_of_whom_where_what_and_when(
+def test_the_trail_can_be_searched_by_actor_object_organisation_action_and_time(
     story: Story, service: Service, auditor: Client
 ) -> None:
     worker, stranger, person = somebody(service), somebody(service, "clinic"), story.person()
@@ -79,7 +79,7 @@ def test_the_trail_is_found_by_whom_of_whom_where_what_and_when(
     )
 
 
-def test_nobody_but_an_auditor_searches_and_the_search_is_on_record(
+def test_only_an_auditor_searches_the_trail_and_each_search_is_recorded(
     story: Story, service: Service, auditor: Client
 ) -> None:
     person = story.person()
@@ -122,7 +122,7 @@ def owner(service: Service) -> Iterator[psycopg.Connection]:
         yield connection
 
 
-def test_a_trail_that_fits_is_said_to_in_as_many_calls_as_it_takes(
+def test_an_intact_trail_is_verified_in_as_many_calls_as_needed(
     story: Story, service: Service, auditor: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     story.person()
@@ -134,7 +134,7 @@ def test_a_trail_that_fits_is_said_to_in_as_many_calls_as_it_takes(
     assert verified(auditor)[1:] in ((4, []), (5, [])), "each call adds a row"
 
 
-def test_what_was_altered_is_found_in_whichever_call(
+def test_an_altered_row_is_found_by_the_call_that_verifies_it(
     story: Story,
     service: Service,
     auditor: Client,
@@ -157,7 +157,7 @@ def test_what_was_altered_is_found_in_whichever_call(
     assert verified(auditor)[2] == []
 
 
-def test_what_was_witnessed_and_is_not_there_any_more_is_found(
+def test_a_missing_or_forked_row_is_found_by_its_witnessed_head(
     service: Service, auditor: Client
 ) -> None:
     with service.database.transaction(SYSTEM) as tx:
@@ -170,7 +170,7 @@ def test_what_was_witnessed_and_is_not_there_any_more_is_found(
     assert forked.findings == [chain.Finding(head.sequence - 1, "forked")]
 
 
-def test_a_token_to_go_on_can_not_be_made_up(auditor: Client) -> None:
+def test_an_invented_page_token_is_refused(auditor: Client) -> None:
     assert (
         refusal(lambda: auditor.VerifyTrail(pb.VerifyTrailRequest(page_token="abc")))[1]
         == "invalid_fields"

@@ -77,7 +77,7 @@ def with_kin(client: Client, kin: Kin) -> Client:
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_a3_an_account_that_may_be_the_first_persons_own_is_no_second_person(
+def test_a3_an_account_that_may_be_the_first_persons_own_cannot_act_as_the_second_person(
     rule: Callable[[Story, Service], Rule], story: Story, service: Service
 ) -> None:
     first, second, agree = rule(story, service)
@@ -89,7 +89,7 @@ def test_a3_an_account_that_may_be_the_first_persons_own_is_no_second_person(
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_a_token_from_before_the_first_persons_act_does_not_do_for_her_account_may_be_newer(
+def test_a_token_older_than_the_first_persons_act_cannot_confirm_it(
     rule: Callable[[Story, Service], Rule], story: Story, service: Service
 ) -> None:
     _, second, agree = rule(story, service)
@@ -116,7 +116,7 @@ class OldToken(Client):
         return [("authorization", f"Bearer {self.token}")]
 
 
-def test_a_danger_after_a_withdrawal_is_not_said_again_by_an_account_of_who_sent_before(
+def test_a_new_danger_after_a_withdrawal_is_not_accepted_from_the_former_senders_account(
     story: Story, service: Service
 ) -> None:
     sent = story.sent()

@@ -169,7 +169,7 @@ def elsewhere(network: Network, before: r.Referral) -> r.Referral:
     return current(network, draft)
 
 
-def test_a_shelter_that_never_answers_is_reminded_escalated_and_left_and_another_one_helps(
+def test_a_shelter_that_never_answers_is_reminded_escalated_and_replaced_by_another(
     network: Network,
 ) -> None:
     story, ngo = network.story, network.ngo
@@ -216,7 +216,7 @@ def helped(network: Network, asked: r.Referral) -> None:
     client.CompleteReferral(complete)
 
 
-def test_a_decline_names_another_service_and_the_sender_is_one_press_from_it(
+def test_a_sender_refers_again_with_one_press_to_the_service_that_a_decline_names(
     network: Network,
 ) -> None:
     sent = network.story.sent()
@@ -235,7 +235,7 @@ def test_a_decline_names_another_service_and_the_sender_is_one_press_from_it(
     assert (asked.state, asked.service_id) == (r.STATE_SENT, SERVICE["clinic_visit"])
 
 
-def test_a_question_that_nobody_answers_is_the_senders_turn_until_it_is_answered(
+def test_an_open_question_is_the_senders_turn_until_it_is_answered(
     network: Network,
 ) -> None:
     story, ngo = network.story, network.ngo
@@ -264,7 +264,7 @@ def test_a_question_that_nobody_answers_is_the_senders_turn_until_it_is_answered
     )
 
 
-def test_no_help_did_not_come_reopens_it_and_the_receiver_hears(
+def test_the_answer_that_help_did_not_come_reopens_the_referral_and_notifies_the_receiver(
     browser: Browser, network: Network
 ) -> None:
     story, service = network.story, network.service

@@ -108,7 +108,7 @@ def acknowledge(story: Story, referral: pb.Referral) -> pb.Referral:
     return acknowledged
 
 
-def test_a_change_is_streamed_promptly_and_as_it_was(story: Story) -> None:
+def test_a_change_is_streamed_promptly_with_its_version_and_state(story: Story) -> None:
     sent = story.sent()
     place_events(story.service)
     for client in (story.ngo, story.shelter, story.coordinator):
@@ -229,7 +229,7 @@ def test_only_the_sender_sees_a_draft_even_if_it_is_sent_later(story: Story) -> 
     assert own <= set(ids_and_verbs(changes_since(story, story.ngo, ngo)))
 
 
-def test_after_declining_an_organisation_hears_no_more_and_a_third_party_hears_nothing(
+def test_after_a_decline_the_receiver_gets_no_more_events_and_a_third_party_gets_none(
     story: Story, service: Service
 ) -> None:
     clinic = service.as_("clinic", "WORKER")
@@ -253,7 +253,9 @@ def test_after_declining_an_organisation_hears_no_more_and_a_third_party_hears_n
     assert not end.referral_id
 
 
-def test_a_stream_takes_the_filters_of_the_list_on_fields_that_do_not_change(story: Story) -> None:
+def test_a_stream_accepts_the_filters_of_the_list_on_fields_that_do_not_change(
+    story: Story,
+) -> None:
     token = start_token(story.ngo, need_code="MED")
     story.sent()
     with watching(story.ngo, token, need_code="MED") as stream:

@@ -57,7 +57,7 @@ def state_of(client: Client, referral: pb.Referral) -> int:
     return int(client.GetReferral(pb.GetReferralRequest(id=referral.id)).state)
 
 
-def test_nothing_is_sent_on_a_consent_that_is_withdrawn_at_the_same_time(story: Story) -> None:
+def test_no_referral_is_sent_on_a_consent_withdrawn_concurrently(story: Story) -> None:
     outcomes = set()
     for _ in range(RACES):
         draft = story.draft()
@@ -83,7 +83,7 @@ def test_nothing_is_sent_on_a_consent_that_is_withdrawn_at_the_same_time(story: 
     assert outcomes == {"OK", "receipt_withdrawn"}, "a race in which one always wins is none"
 
 
-def test_no_override_slips_through_while_she_withdraws_by_reference(
+def test_no_override_slips_through_a_concurrent_withdrawal_by_reference(
     story: Story, service: Service
 ) -> None:
     made = story.contact()
@@ -124,7 +124,7 @@ def test_no_override_slips_through_while_she_withdraws_by_reference(
     assert "OK" in outcomes or "override_after_withdrawal" in outcomes
 
 
-def test_her_reference_ends_everything_of_hers_overrides_and_other_consents_included(
+def test_a_withdrawal_by_reference_ends_all_consents_and_overrides_of_the_person(
     story: Story, service: Service
 ) -> None:
     made = story.contact()
@@ -200,7 +200,7 @@ def test_her_reference_ends_everything_of_hers_overrides_and_other_consents_incl
     assert all(each.HasField("withdraw_time") and each.genuine for each in receipts)
 
 
-def test_the_contact_of_a_file_speaks_for_it_also_before_anything_was_asked(
+def test_a_reference_can_withdraw_for_the_file_of_its_contact_even_before_any_referral(
     story: Story, service: Service
 ) -> None:
     made = story.contact()
@@ -225,7 +225,7 @@ def test_the_contact_of_a_file_speaks_for_it_also_before_anything_was_asked(
     )
 
 
-def test_after_a_withdrawal_no_override_goes_there_but_for_a_danger_of_its_own_by_another_person(
+def test_after_a_withdrawal_only_another_worker_may_override_and_only_for_a_new_danger(
     story: Story, service: Service
 ) -> None:
     sent = story.overridden()
@@ -253,14 +253,16 @@ def test_after_a_withdrawal_no_override_goes_there_but_for_a_danger_of_its_own_b
     )
 
 
-def test_a_danger_after_a_withdrawal_is_no_reason_where_nothing_was_withdrawn(story: Story) -> None:
+def test_a_danger_after_a_withdrawal_is_refused_as_a_reason_without_a_withdrawal(
+    story: Story,
+) -> None:
     assert refusal(lambda: story.overridden("danger_after_withdrawal")) == (
         "INVALID_ARGUMENT",
         "invalid_fields",
     )
 
 
-def test_withdrawals_and_steps_at_once_neither_hang_nor_fail(
+def test_concurrent_withdrawals_and_steps_neither_hang_nor_fail(
     story: Story, service: Service
 ) -> None:
     for _ in range(20):
@@ -296,7 +298,7 @@ def test_withdrawals_and_steps_at_once_neither_hang_nor_fail(
     assert row["n"] == 0
 
 
-def test_who_received_something_confirms_that_it_holds_nothing_more_within_three_days(
+def test_a_receiver_confirms_the_deletion_within_three_days_of_a_withdrawal(
     story: Story, service: Service
 ) -> None:
     sent = story.sent()
@@ -338,7 +340,7 @@ def test_who_received_something_confirms_that_it_holds_nothing_more_within_three
     assert sent.id not in {one.id for one in left}
 
 
-def test_she_hears_by_her_reference_whether_what_was_kept_of_her_is_destroyed(
+def test_the_status_of_a_reference_shows_whether_the_receiver_has_deleted_the_data(
     story: Story, service: Service
 ) -> None:
     made = story.contact()

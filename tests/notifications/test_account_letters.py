@@ -1,6 +1,6 @@
 """Notices to a worker about her own account.
 
-They come by a letter to her mailbox and in her inbox, and nobody else gets them.
+A notice comes as an e-mail to her mailbox and as a message in her inbox; nobody else gets it.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def fact(
     email: str = EMAIL,
     **more: Any,
 ) -> Fact:
-    """Returns a fact of partners, with the letter as partners seals it."""
+    """Returns a fact of partners, with the e-mail as partners seals it."""
     id = notice or new_id()
     body = facts_pb2.AccountFact(notice_id=id, worker_id=SHE, organization_id=RECEIVER, **more)
     body.expire_time.FromDatetime(
@@ -222,7 +222,7 @@ def test_nothing_is_sent_to_an_invalid_address_or_for_a_suspended_organisation(
 def test_d24_a_worker_of_a_suspended_organisation_is_still_notified_of_it(
     verb: str, first: str, service: Service, post: Post
 ) -> None:
-    """The order in which the two facts are heard does not matter."""
+    """The order in which the two facts arrive does not matter."""
     other = fact(service)
     for step in (first, "suspension" if first == "letter" else "letter"):
         if step == "letter":

@@ -1,4 +1,4 @@
-"""An applicant for a membership gets a link at her own mailbox, and nobody is notified."""
+"""An applicant for membership gets a link by e-mail, and nobody else is notified."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["post"]
 def fact(
     service: Service, verb: str = "asked", *, language: str = "es", email: str = EMAIL
 ) -> Fact:
-    """Returns a fact of partners, with the letter as partners seals it."""
+    """Returns a fact of partners, with the e-mail as partners seals it."""
     id = new_id()
     letter = letters_pb2.ApplicationLetter(email=email, token=TOKEN, language=language)
     sealed = service.letter_key.seal_bytes(letter.SerializeToString(), f"applications/{id}/letter")

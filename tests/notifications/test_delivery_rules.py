@@ -1,4 +1,4 @@
-"""The rules of waiting, giving up and forbidden addresses, without parts."""
+"""The rules of waiting, giving up and forbidden addresses, without database and network."""
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -38,7 +38,7 @@ OUTSIDE = Reach(False, partial(may_call, development=False))
 
 
 def ends_after(channel: Channel, chance: float) -> tuple[int, timedelta]:
-    """Returns the number of attempts of a hopeless delivery, and the time that they take."""
+    """Returns after how many attempts, and how much time, a failing delivery is given up."""
     now, tries = NOW, 0
     while True:
         tries += 1
@@ -97,7 +97,7 @@ def test_a_delivered_attempt_is_done_and_a_hopeless_one_is_given_up_at_once() ->
 
 
 def test_time_without_attempts_does_not_count_towards_giving_up() -> None:
-    late = NOW + timedelta(days=30)  # the sender was off for a month
+    late = NOW + timedelta(days=30)  # the sender did not run for a month
     assert (
         judge(Channel.WEBHOOK, FAILED, tries=1, first_try_time=late, now=late, chance=0).status
         is Status.RETRYING

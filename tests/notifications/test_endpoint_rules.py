@@ -1,5 +1,6 @@
-"""An endpoint by its rules alone: what a new one is, what a change leaves as it was, and how long
-two secrets sign. No database.
+"""The rules of an endpoint, without a database.
+
+The tests cover a new endpoint, the values that a change keeps, and how long two secrets sign.
 """
 
 from dataclasses import replace
@@ -112,7 +113,7 @@ def test_a_change_of_another_version_is_stale() -> None:
         (None, True, None),
         (LATER + DAY, True, None),
         (LATER, False, LATER + DAY),
-        # A clock that was ahead wrote it: it says nothing.
+        # A fast clock wrote this time, so it is ignored.
         (LATER + DAY + timedelta(seconds=1), False, LATER + DAY),
     ],
 )

@@ -1,7 +1,7 @@
 """The recipients of messages about an enquiry.
 
-They are the asked organisations, the one whose offer was taken, the asker, and the coordinators if
-nobody could help.
+Recipients are the asked organisations, the one whose offer was taken, the asker, and the
+coordinators if nobody could help.
 """
 
 from __future__ import annotations

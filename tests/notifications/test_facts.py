@@ -1,6 +1,6 @@
-"""Facts heard over a broker: once, in order, from the right signer.
+"""Facts received through a broker: once, in order, from the right signer.
 
-Also the fact that this service publishes.
+The tests also cover the fact that this service publishes.
 """
 
 import time
@@ -45,7 +45,7 @@ def settings(bootstrap: str) -> ServiceSettings:
 
 
 def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    """Waits for an event in another thread; fails after `seconds`."""
+    """Waits until a condition holds in another thread; fails after `seconds`."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen"
@@ -99,7 +99,7 @@ class World:
             dead_letters.discard(
                 tx, dead_letters.waiting(tx), "for_the_test", self.service.clock.now()
             )
-        # facts that wait for others are looked at once a second
+        # parked facts are retried once a second
         self.service.clock.advance(timedelta(seconds=2))
         until(lambda: not self.service.rows("SELECT FROM inbox_parked"))
 
@@ -115,10 +115,10 @@ class World:
 
 @pytest.fixture(scope="module")
 def own_broker() -> Iterator[brokers.Broker]:
-    """A broker of this module alone.
+    """Runs a broker for this module alone.
 
-    On the shared one are facts of other tests' services under the same topics, signed with keys
-    that nobody here trusts.
+    The shared broker has facts of other tests' services under the same topics, signed with keys
+    that this module does not trust.
     """
     made = brokers.Broker()
     try:
@@ -132,7 +132,7 @@ def own_broker() -> Iterator[brokers.Broker]:
 def ears(
     running: Service, own_broker: brokers.Broker, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[World]:
-    """One world for the module: each service has a topic, and a group on it."""
+    """Returns one world for the module: each service has a topic and a consumer group on it."""
     folder = tmp_path_factory.mktemp("trusted_signers")
     key_folder.create(folder, ["referrals", "partners", "notifications"])
     signers = {
@@ -463,7 +463,7 @@ def test_d24_the_coordinators_are_notified_of_each_member_awaiting_a_second_coor
 
 def test_other_facts_of_receipts_notify_nobody(world: World) -> None:
     facts = [receipt(world.service, new_id(), 1, verb) for verb in ("given", "a_verb_of_tomorrow")]
-    # by a process that does not name its service
+    # as if published by a version that does not name the organisation
     facts.append(receipt(world.service, new_id(), 1, "proposed", organization_id=""))
     old = receipt(world.service, new_id(), 1, "proposed")
     facts.append(replace(old, time=old.time - HISTORY - timedelta(seconds=1)))
@@ -527,7 +527,7 @@ def test_a_repeated_invitation_sends_one_email_and_a_forged_one_sends_none(
     world.say(told, told, accepted, topic=PARTNERS, signer="partners")
     until(lambda: world.kinds().count("account_opened") == 1)
     assert world.service.send_mails() == 0, "accepted before it was sent"
-    for _ in range(2):  # as after the broker has lost everything
+    for _ in range(2):  # as if the broker had lost everything
         world.say(told, accepted, last, topic=PARTNERS, signer="partners")
     world.say(invitation(world.service), topic=PARTNERS, signer="partners")
     until(lambda: world.kinds().count("manager_invited") == 3)

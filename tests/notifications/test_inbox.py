@@ -1,4 +1,4 @@
-"""The inbox: messages to a desk, a worker or the coordinators, seen by these and nobody else."""
+"""The inbox: messages to a desk, a worker or the coordinators, which nobody else sees."""
 
 from datetime import timedelta
 from functools import partial
@@ -51,7 +51,7 @@ def test_the_sending_worker_sees_one_message_and_her_colleagues_another(service:
     [hers], [theirs] = own.ListMessages().messages, colleague.ListMessages().messages
     assert hers.id != theirs.id
     colleague.MarkMessageRead(id=theirs.id)
-    # a colleague's reading does not count as hers
+    # a message that a colleague has read stays unread for her
     assert (own.CountUnread().unread, colleague.CountUnread().unread) == (1, 0)
     assert refusal(lambda: colleague.MarkMessageRead(id=hers.id)) == ("NOT_FOUND", "not_found")
     own.MarkMessageRead(id=hers.id)
@@ -171,7 +171,7 @@ def test_an_unknown_message_is_not_found(service: Service) -> None:
 def test_pages_follow_each_other_without_a_gap_or_a_repeat(service: Service) -> None:
     start = service.clock.now()
     for number in range(25):
-        # several at the same moment
+        # several messages at the same moment
         service.hear("sent", time=start + timedelta(seconds=number // 3))
     client, token, seen = service.as_(RECEIVER, "WORKER"), "", []
     for size in (10, 10, 5):
@@ -429,7 +429,7 @@ def test_a_suspended_or_revoked_caller_is_refused_as_soon_as_the_fact_arrives(
     worker, key = service.as_(RECEIVER, "WORKER"), service.as_(RECEIVER, scopes=("notifications",))
     manager = service.as_(OTHER, "MANAGER")
     for client in (worker, key, manager):
-        client.CountUnread()  # not known yet, so she is let through
+        client.CountUnread()  # nothing is known of the caller yet, so the call is allowed
     service.hear_of_member(
         "worker",
         partners_pb2.WorkerFact(

@@ -1,7 +1,7 @@
 """Invitations.
 
-The organisation's desk is notified of each, without a name; the link goes sealed to one mailbox,
-once, and is nowhere afterwards.
+The organisation's desk is notified of each invitation, without a name. The link is stored sealed,
+sent once to one mailbox, and then deleted.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def fact(
     email: str = EMAIL,
     **more: Any,
 ) -> Fact:
-    """Returns a fact of partners, with the letter as partners seals it."""
+    """Returns a fact of partners, with the e-mail as partners seals it."""
     id = invitation or new_id()
     body = facts_pb2.InvitationFact(
         invitation_id=id, organization_id=RECEIVER, first_manager=True, **more
@@ -142,7 +142,7 @@ def test_a_repeated_fact_sends_no_second_email(service: Service, post: Post) -> 
     told = hear(service, fact(service))
     hear(service, told)
     assert service.send_mails(smtp(service, post)) == 1
-    # the broker or the inbox lost everything: then the derived ids prevent a second message
+    # if the broker or the inbox lost everything, the derived ids prevent a second message
     for _ in range(2):
         hear(service, told)
         service.advance(hours=1)

@@ -1,6 +1,6 @@
-"""E-mails: neutral, and handed to a real SMTP server in this process.
+"""E-mails: their text is neutral, and a real SMTP server in this process receives them.
 
-They are tried again if that makes sense, and the coordinators are notified if nobody was reached.
+A temporary failure is retried, and the coordinators are notified if nobody was reached.
 """
 
 import ssl
@@ -38,7 +38,7 @@ FROM = "enlace@coalicion.example"
 
 @dataclass
 class Post:
-    """The mail server's side: it gives answers for RCPT and DATA one by one, then accepts."""
+    """A mail server that gives answers for RCPT and DATA one by one, and then accepts."""
 
     rcpt: list[str] = field(default_factory=list)
     data: list[str] = field(default_factory=list)
@@ -228,8 +228,8 @@ def test_a_message_that_reached_nobody_is_published_and_notified_to_the_coordina
     service.desk(RECEIVER, "nadie@ong.example")
     service.coordinator_desk(COALITION, "coordinacion@coalicion.example")
     fact = service.hear("sent")
-    # The e-mail about it reaches nobody either, and that is the end: there is no message about a
-    # message about a message.
+    # The e-mail about the failure reaches nobody either, and that is the end: there is no message
+    # about a message about a message.
     post.rcpt += ["550 no such mailbox"] * 2
     assert service.send_mails(smtp(service, post)) == 2
     assert service.send_mails(smtp(service, post)) == 0
@@ -296,7 +296,7 @@ def test_an_email_of_a_sender_that_died_is_sent_again_with_the_same_message_id(
     assert claim is not None
     mail = service.sending.mail_of(claim)
     assert mail is not None
-    smtp(service, post).put(mail)  # … and here it dies
+    smtp(service, post).put(mail)  # … and here the sender dies
     assert service.send_mails(smtp(service, post)) == 0
     service.clock.advance(EMAIL_LEASE)
     assert service.send_mails(smtp(service, post)) == 1
@@ -373,7 +373,7 @@ def test_a_desk_that_has_removed_its_address_gets_no_more_emails(
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A self-signed certificate for 127.0.0.1: key and certificate in one file."""
+    """Returns a file with key and self-signed certificate for 127.0.0.1."""
     folder = tmp_path_factory.mktemp("tls")
     command = [
         "openssl",
@@ -410,7 +410,7 @@ def check_password(
 
 @pytest.fixture
 def secure_post(certificate: Path) -> Iterator[Post]:
-    """A mail server that accepts mail over STARTTLS and after a sign-in only."""
+    """Runs a mail server that accepts mail only over STARTTLS and after a sign-in."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(certificate)
     made = Post(port=free_port("127.0.0.1"))

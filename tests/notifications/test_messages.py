@@ -1,4 +1,4 @@
-"""The text and recipients of messages; the same cause makes the same message. No database."""
+"""The ids and recipients of messages, without a database; the same cause makes the same message."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -123,7 +123,7 @@ def test_the_coordinators_message_about_an_unreached_one_keeps_its_details() -> 
 
 
 def blank(id: str, recipient: Recipient) -> Message:
-    """A message that is about no referral."""
+    """Returns a message that is about no referral."""
     parties = ("", "", "", "")
     return Message(
         id,

@@ -1,4 +1,4 @@
-"""The rights to call each rpc: every cell of docs/rights.md about this service."""
+"""The rights to call each rpc: every cell of docs/rights.md about this service is tested."""
 
 from typing import Any
 

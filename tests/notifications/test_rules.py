@@ -1,4 +1,4 @@
-"""The recipients of each fact, and the facts without any."""
+"""The recipients of each fact, and the facts without recipients."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -62,7 +62,7 @@ def test_the_receivers_desk_is_notified_of_the_senders_steps(verb: str) -> None:
 
 @pytest.mark.parametrize("verb", ["withdrawn", "consent_withdrawn", "closed", "reopened"])
 def test_the_sender_too_is_notified_of_steps_that_others_took_for_it(verb: str) -> None:
-    # the coordinators, the receiver on the person's word, the person by her reference
+    # the coordinators, the receiver for the person, and the person by her reference
     for other in (COORDINATOR, RECEIVER, ""):
         assert who(recipients_of(happening(verb, actor=other), NOW)) == {
             TO_RECEIVER,

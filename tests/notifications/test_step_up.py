@@ -1,6 +1,6 @@
 """Only a user with a fresh proof changes where an organisation's notices go.
 
-Its managers are notified.
+The managers of the organisation are notified.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from services.notifications.words import mail, text
 from tests.parts.clocks import SettableClock
 
 CLOCK = SettableClock(datetime(2026, 3, 4, 18, 0, tzinfo=UTC))
-# No text outside may reveal the subject.
+# No text outside the site may reveal what the network is about.
 TELLING = re.compile(
     r"trata|traffick|traite|v[ií]ctim|sobrevivient|survivor|albergue|shelter|refugi|remisi|referral|orientation|person",
     re.IGNORECASE,

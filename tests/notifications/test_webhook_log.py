@@ -17,14 +17,14 @@ from services.notifications.usecases.webhooks import SHOWN
 from tests.builders import refusal
 from tests.notifications.conftest import OTHER, RECEIVER, Service
 
-BY_TRANSPORT = {"host", "content-length"}  # they follow from the address and the length
+BY_TRANSPORT = {"host", "content-length"}  # these headers follow from the address and the length
 NOT_FOUND = ("NOT_FOUND", "not_found")
 
 
 def delivery_of(service: Service, webhook_id: str, organization: str = RECEIVER) -> pb.Delivery:
-    """Returns the newest delivery to this endpoint, whole."""
+    """Returns the newest delivery to this endpoint, with its attempts."""
     [newest, *_] = service.deliveries(webhook_id, organization)
-    assert not newest.HasField("sent")  # lists stay short
+    assert not newest.HasField("sent")  # lists leave the attempts out
     delivery: pb.Delivery = service.as_(organization, "MANAGER").GetDelivery(
         id=newest.id, webhook_id=webhook_id
     )
@@ -172,7 +172,7 @@ def test_attempts_are_counted_by_endpoint_and_hour(service: Service) -> None:
             for each in hours
         ]
 
-    # Each of three deliveries to the failing endpoint was tried once more
+    # Each of the three deliveries to the failing endpoint was tried once more.
     expected = [
         (failing.id, 0, 0, 2),
         (failing.id, 2, 0, 3),

@@ -1,4 +1,4 @@
-"""A secret is replaced without a delivery that the owner can't check.
+"""A secret is replaced while its owner can verify every delivery.
 
 Two secrets sign for a day, never three, and a leaked one ends at once.
 """
@@ -33,7 +33,7 @@ _WAITING = (
 def signers(got: ReceivedRequest, **secrets: str) -> list[str]:
     """Returns which of these secrets signed the request, in the order of the header.
 
-    Fails if a signature is nobody's. The signatures are calculated here, because the library would
+    Fails if no secret made a signature. The signatures are computed here, because the library would
     only confirm itself.
     """
     signed = f"{got.id}.{got.headers['webhook-timestamp']}.{got.body}".encode()
@@ -90,7 +90,7 @@ def test_the_former_secret_is_stored_sealed_and_deleted_after_a_day(
         assert (row["former_secret"] is not None) is kept
         assert rotated.secret.encode() not in bytes(row["secret"])
         assert not kept or made.secret.encode() not in bytes(row["former_secret"])
-    # the data of this etag are still the same
+    # deleting the former secret does not change the data of this etag
     assert manager.GetWebhook(id=made.webhook.id) == rotated.webhook
 
 
@@ -148,7 +148,7 @@ def test_of_two_concurrent_rotations_one_succeeds_and_the_other_is_refused(
         return ask
 
     both = [threading.Thread(target=rotate(service.as_(RECEIVER, "MANAGER"))) for _ in range(2)]
-    # so that both have begun before the first goes on
+    # both have started before the first one continues
     with service.database.transaction(SYSTEM) as tx:
         webhooks.fetch(tx, RECEIVER, made.webhook.id, to_change=True)
         for thread in both:

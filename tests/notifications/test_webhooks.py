@@ -1,7 +1,7 @@
 """Webhooks to a partner's system.
 
-They are signed, and sent again after a failure under the same id; they never go into our own
-network by a detour, and never at others' cost.
+Webhooks are signed, and sent again after a failure with the same id. They never reach our own
+network by a detour, and a slow endpoint never delays others.
 """
 
 import hashlib
@@ -135,13 +135,13 @@ def test_a_delivery_of_a_sender_that_died_is_sent_again_with_the_same_id(service
         [claim] = service.sending.next_webhooks(
             connection, service.clock.now(), slow=False, limit=5
         )
-    # … and here it dies
+    # … and here the sender dies
     EgressClient(development=True).post(claim.url, {"webhook-id": claim.id}, claim.body.encode())
     assert service.send_webhooks() == 0  # its lease still runs
     service.clock.advance(WEBHOOK_LEASE)
     assert service.send_webhooks() == 1
     assert [got.id for got in system.got] == [claim.id] * 2
-    service.web_sender().send(claim)  # it only slept: its late record changes nothing
+    service.web_sender().send(claim)  # the sender only slept: its late result changes nothing
     [done] = service.deliveries(made.webhook.id)
     assert (done.status, done.attempts) == (DELIVERED, 1)
 
@@ -176,7 +176,7 @@ def test_a_connection_is_reused_and_a_closed_one_is_no_failure(service: Service)
 
 
 def answer_and_hang_up(server: socket.socket, times: int) -> None:
-    """Promises to keep the connection open, and closes it."""
+    """Answers with a promise to keep the connection open, and then closes it."""
     for _ in range(times):
         connection, _ = server.accept()
         connection.recv(65536)
@@ -204,7 +204,7 @@ def test_a_receiver_that_answers_byte_by_byte_is_cut_off_at_the_timeout() -> Non
 
 
 def drip(server: socket.socket) -> None:
-    """Sends a header a byte at a time, for ever: no single read waits long."""
+    """Sends a header byte by byte without an end, so that no single read waits long."""
     connection, _ = server.accept()
     with connection:
         connection.sendall(b"HTTP/1.1 200 OK\r\n")
@@ -301,7 +301,7 @@ def test_the_commit_of_a_fact_wakes_the_sender(service: Service) -> None:
 
 @pytest.fixture
 def rests(service: Service, monkeypatch: pytest.MonkeyPatch) -> list[datetime | None]:
-    """The times until which lanes began to rest."""
+    """Returns the list of times until which the lanes sleep; grows with each sleep."""
     begun, real = list[datetime | None](), service.sending.next_webhook_time
 
     def next_time(connection: Transaction, *, slow: bool) -> datetime | None:
@@ -424,7 +424,7 @@ def test_more_slow_endpoints_than_threads_delay_the_others_only_once(
     ):
         service.hear("sent")
         for system in slow:
-            system.wait_for(1)  # each ran into the timeout once, and is in the slow lane since
+            system.wait_for(1)  # each timed out once, and is now in the slow lane
         until_slow(service, 4)
         service.advance(seconds=10)
         service.hear("sent")  # now the slow lane is full

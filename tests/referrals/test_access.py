@@ -1,6 +1,6 @@
-"""Notes about a person are opened like her name.
+"""Notes about a person need the same access as her name.
 
-A record that was tampered with opens nothing, and a child never consents alone.
+A tampered record opens nothing, and a child never consents alone.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +27,7 @@ NOTE = "she is at the bus station until six"
 
 
 def noted(story: Story, *groups: int) -> pb.Referral:
-    """Sends a referral with a note, on a consent to these groups."""
+    """Sends a referral with a note, on a consent to these field groups."""
     draft = story.draft()
     receipt = story.receipt(draft.person_id, field_groups=list(groups))
     sent: pb.Referral = story.ngo.SendReferral(
@@ -130,7 +130,7 @@ def on(service: Service, organization: str, standing: str, *, active: bool = Tru
         members.note_member(tx, "organization", ORG[organization], active, standing, "NGO")
 
 
-# Signed, and verified at each read.
+# Records are signed, and verified at each read.
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_a_withdrawal_cannot_be_undone_in_the_database(story: Story, service: Se
         ).fetchone()
     story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=sent.receipt_id))
     assert old
-    # The former row with its signature: it verifies by itself, but a newer version was published.
+    # The former row, with its signature: its signature is valid, but a newer version exists.
     as_owner(
         service,
         "UPDATE receipts SET withdraw_time = NULL, signature = %s, version = %s WHERE id = %s",
@@ -212,7 +212,7 @@ def test_a_genuine_receipt_of_another_person_opens_no_file(story: Story, service
 
 
 def as_owner(service: Service, statement: str, *values: Any) -> None:
-    """Runs a statement as an attacker with the database."""
+    """Runs a statement as an attacker who controls the database."""
     with psycopg.connect(service.migration_url) as owner:
         assert owner.execute(statement, values).rowcount == 1
 
@@ -302,7 +302,7 @@ def test_an_adults_consent_cannot_be_confirmed(story: Story, service: Service) -
     )
 
 
-# Recipients, and their number.
+# Recipients, and the limit of referrals on probation.
 
 
 def test_nothing_is_sent_to_a_suspended_organisation(story: Story, service: Service) -> None:
@@ -326,7 +326,7 @@ def test_a_member_on_probation_sends_at_most_five_referrals_even_concurrently(
     drafts = [
         (draft, story.receipt(draft.person_id)) for draft in (story.draft() for _ in range(12))
     ]
-    # Other organisations' referrals don't count. A new organisation would do as well, but drafts
+    # Resets what this organisation has sent. A new organisation would do as well, but the drafts
     # belong to this one.
     with service.database.transaction(SYSTEM) as tx:
         tx.execute(

@@ -1,7 +1,7 @@
 """Advice cards.
 
-A caller's answers open them, they are the same in three languages, and the coordinators publish
-them in versions.
+A caller's answers open cards. A card has the same content in three languages, and the coordinators
+publish it in versions.
 """
 
 from functools import partial

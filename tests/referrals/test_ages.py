@@ -1,6 +1,7 @@
 """A file's age band follows the birth date.
 
-It changes on the day at the person's place, without anybody's action, and no row holds the date.
+The band changes when the birthday begins in the person's local time, without anybody's action, and
+no row holds the date.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def band_of(story: Story, person_id: str) -> pb.AgeBand.ValueType:
 
 
 def girl_of_seventeen(story: Story, **values: str) -> p.Person:
-    """Adds a girl three weeks before her birthday."""
+    """Adds a girl three weeks before her eighteenth birthday."""
     story.service.clock.set(EIGHTEEN - timedelta(days=21))
     return story.person(birth_date="2008-03-05", **values)
 
@@ -75,7 +76,7 @@ def test_b8_a_person_comes_of_age_when_her_birthday_begins_in_her_local_time(
     story: Story, service: Service
 ) -> None:
     girl = girl_of_seventeen(story)
-    # in Greenwich her birthday has begun
+    # in UTC, her birthday has already begun
     service.clock.set(EIGHTEEN + MANAGUA - timedelta(seconds=1))
     all_noted(service)
     assert (band_of(story, girl.id), on_record(service, girl.id)) == (pb.AGE_BAND_12_TO_17, 0)
@@ -177,7 +178,7 @@ def test_b8_two_processes_record_each_change_of_age_once(story: Story, service: 
         Files(key_folder.keyring(service.keys, "referrals")), service.database, service.clock
     )
     with service.database.transaction(SYSTEM) as tx:
-        # the other process works on the same person
+        # the other process is working on one of the files
         tx.execute("SELECT 1 FROM people WHERE id = %s FOR UPDATE", (girls[0].id,)).fetchone()
         assert other.note() >= 2
     assert all_noted(service) == 1
@@ -193,7 +194,7 @@ def test_b8_a_file_whose_local_day_has_not_begun_is_not_opened_and_does_not_dela
         owner.execute(
             "UPDATE people SET country = 'US', department = 'US-GU' WHERE id = %s", (girls[1],)
         )
-    service.clock.set(EIGHTEEN)  # it is her birthday on Guam, and the evening before in Managua
+    service.clock.set(EIGHTEEN)  # her birthday has begun on Guam, not in Managua
     opened = list[str]()
     identity = Files.identity
     monkeypatch.setattr(

@@ -1,6 +1,6 @@
 """A person is sent only to services for her age, and begins only pathways for her age.
 
-Otherwise the sender has to confirm that the age is known.
+Exceptions need an acknowledgement that the sender knows of the age.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ KNOWN = [pb.ACKNOWLEDGEMENT_AGE_NOT_TAKEN]
 
 @pytest.fixture
 def for_adults(service: Service) -> Iterator[None]:
-    """Makes the shelter accept nobody under 18."""
+    """Makes the shelter's service accept nobody under 18."""
     for minimum in (18, None):
         with service.database.transaction(SYSTEM) as tx:
             members.note_service(
@@ -102,7 +102,7 @@ def test_b9_a_pathway_for_adults_starts_for_a_girl_of_fifteen_only_after_an_ackn
         (12, 17, "0-11", False),
         (60, None, "25-59", False),
         (18, 25, "60+", False),
-        (18, None, "", True),  # nothing is known
+        (18, None, "", True),  # the age is unknown
         (None, None, "0-11", True),
     ],
 )

@@ -1,4 +1,4 @@
-"""A sent referral is corrected by a fact that names the fields: its urgency and its coarse data."""
+"""Amending urgency and coarse data of a sent referral; an event names the changed fields."""
 
 from datetime import timedelta
 

@@ -50,8 +50,8 @@ def looked(count: int, organization: Callable[[int], str], time: datetime = NOON
         (looked(20, lambda _: "other"), {}),
         (looked(21, lambda _: "other"), {AnomalyKind.OUTSIDE_FILES: 21}),
         (looked(200, lambda _: OWN), {}),
-        (looked(200, lambda _: ""), {}),  # contacts of the own line
-        (looked(21, lambda _: "other")[:1] * 21, {}),  # one person, looked at often
+        (looked(200, lambda _: ""), {}),  # contacts of her own line
+        (looked(21, lambda _: "other")[:1] * 21, {}),  # one person, opened many times
         (looked(4, str), {}),
         (looked(5, str), {AnomalyKind.ACROSS_ORGANIZATIONS: 5}),
         (looked(2, lambda _: OWN, MIDNIGHT), {AnomalyKind.AT_NIGHT: 2}),
@@ -91,7 +91,7 @@ def test_a_worker_on_night_duty_may_open_files_at_night() -> None:
 def test_a_night_follows_local_time_and_belongs_to_the_preceding_day(
     country: str, hour: int, night: bool
 ) -> None:
-    time = NOON + timedelta(hours=hour - 12)  # hours of Managua
+    time = NOON + timedelta(hours=hour - 12)  # `hour` is in local time of Managua
     zone = zone_of(country)
     assert is_night(time, zone) is night
     start, end = span_of(day_of(time, zone), zone)
@@ -101,7 +101,7 @@ def test_a_night_follows_local_time_and_belongs_to_the_preceding_day(
 
 
 def searched(service: Service) -> bool:
-    """Tells whether the whole trail was searched."""
+    """Returns whether the whole trail has been searched."""
     with service.database.transaction(SYSTEM) as tx:
         return not anomalies.has_new_rows(tx)
 
@@ -117,7 +117,7 @@ def test_the_loop_searches_each_access_even_if_its_announcement_is_lost(
         assert eventually(lambda: searched(service))
         for _ in range(2):
             with service.database.transaction(SYSTEM) as tx:
-                if not announced:  # the trigger makes an announcement for workers and keys only
+                if not announced:  # the trigger announces accesses of workers and keys only
                     caller = replace(caller, kind="system")
                 audit.record(tx, caller, service.clock.now(), [entry])
             assert eventually(lambda: searched(service))

@@ -1,4 +1,4 @@
-"""A caller is known by her reference on every line.
+"""A caller's reference is valid at every line.
 
 Her notes reach the lines that she called, and nobody else.
 """
@@ -36,7 +36,7 @@ def line(story: Story, organization: str = "hotline") -> Client:
 def call_again(
     story: Story, made: c.CreateContactResponse, organization: str = "clinic", pin: str = ""
 ) -> c.CreateContactResponse:
-    """Records a call to a line by the caller, who names her reference."""
+    """Records a further call by the caller, who names her reference, to this line."""
     request = c.CreateContactRequest(
         contact=c.Contact(line_country=country(organization)),
         reference=made.reference,

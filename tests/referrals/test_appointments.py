@@ -1,6 +1,7 @@
 """Appointments while help is given.
 
-One is open at a time, its history is stored, and no referral is forgotten for it.
+Only one appointment is open at a time, its history is stored, and a referral with an appointment is
+still followed up.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -30,7 +31,7 @@ OF_AN_OPEN_ONE = {"attend_appointment", "miss_appointment", "cancel_appointment"
 
 
 def begun() -> Referral:
-    """Returns a referral with help since noon and no open appointment."""
+    """Returns a referral whose help started at noon, without an open appointment."""
     referral = draft()
     referral.state = State.IN_PROGRESS
     referral.deadlines = [Deadline(DeadlineKind.SILENCE, NOON, NOON + SILENCE)]
@@ -155,7 +156,7 @@ def test_an_appointment_ends_with_the_help_and_is_not_restored_on_reopening() ->
     )
 
 
-# By rpc, with the database and the watch.
+# By rpc, with the database and the scheduler.
 
 
 def schedule(client: Client, referral: pb.Referral, time: datetime, **values: Any) -> Any:

@@ -1,7 +1,7 @@
 """The arrival of a person whom nobody may contact.
 
-The referral says when and how she arrives, with whom, and by what she is recognised, and its
-receiver reads that first.
+The referral states when and how she arrives, with whom, and how she can be recognised. Its receiver
+reads this first.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ REQUIRED = {f"arrival.{name}": "required" for name in ("expected", "way", "compa
 def request_for(
     story: Story, plan: people_pb2.SafeContact = NOBODY, arrival: pb.Arrival | None = None
 ) -> pb.SendReferralRequest:
-    """Returns the request to send a draft for a person with this plan.
+    """Returns the request to send a draft for a person with this safe-contact plan.
 
-    Her consent is to identity and contact.
+    Her consent covers identity and contact.
     """
     draft = story.draft(story.person(plan=plan))
     return pb.SendReferralRequest(

@@ -1,4 +1,4 @@
-"""A referral from a contact is as urgent as the answers there make it.
+"""A referral from a contact is as urgent as the contact's answers make it.
 
 A lower urgency needs a coded reason.
 """

@@ -1,6 +1,6 @@
 """The worker who is responsible for a referral at its receiver.
 
-She is named and changed, and after she has left, her desk is responsible.
+A worker is assigned and replaced. When she leaves, her desk becomes responsible.
 """
 
 from typing import Any
@@ -21,7 +21,7 @@ def hear(service: Service) -> Hearing:
 
 @pytest.fixture
 def night(service: Service, hear: Hearing) -> Client:
-    """Another worker of the shelter, who is active."""
+    """Returns another active worker of the shelter."""
     other = service.as_("shelter", "WORKER", "OPERATOR")
     hear.worker(other, "ACTIVE")
     return other
@@ -95,7 +95,7 @@ def test_the_referrals_of_a_worker_who_left_return_to_her_desk_with_a_fact(
     )
     story.shelter.NotDeliverReferral(ended)
     hear.worker(night, "SUSPENDED")
-    hear.worker(night, "SUSPENDED")  # heard twice
+    hear.worker(night, "SUSPENDED")  # the fact arrives twice
     assert (
         read(story.shelter, open_.id).responsible_worker_id,
         read(story.shelter, open_.id).responsible_desk_code,

@@ -1,6 +1,7 @@
 """The data of the coordinator's board.
 
-They are urgent cases in their order, open needs by place, and each organisation's response time.
+The board shows urgent cases in their order, open needs by place, and the response time of each
+organisation.
 """
 
 from datetime import timedelta
@@ -20,7 +21,7 @@ MOST_URGENT_FIRST = [
 
 
 def listed(client: Client, size: int, **wanted: Any) -> list[pb.Referral]:
-    """Returns all referrals that a filter finds, by urgency, in pages of `size`."""
+    """Returns all referrals that match a filter, by urgency, read in pages of `size`."""
     referrals, token = list[pb.Referral](), ""
     while True:
         page = client.ListReferrals(

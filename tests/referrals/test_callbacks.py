@@ -1,7 +1,7 @@
 """Calls that a line owes.
 
-They come at a time that is safe for the person, have a deadline like any other, and never go
-against her plan.
+A call is made at a time that is safe for the person, has a deadline, and never contradicts her
+safe-contact plan.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def test_a_callback_is_settled_only_once() -> None:
 def file_of(
     story: Story, made: c.CreateContactResponse, channel: people_pb2.SafeChannel.ValueType | None
 ) -> people_pb2.Person:
-    """Makes the person's file at the line, with this plan."""
+    """Makes the caller's file at the line, with this safe-contact channel."""
     operator = line(story)
     plan = people_pb2.SafeContact(channel_code=channel) if channel else None
     person: people_pb2.Person = operator.CreatePerson(

@@ -1,4 +1,4 @@
-"""Campaigns of the line: a code for each medium, named by callers, counted in tens."""
+"""Campaigns of the line: callers name the code of a medium; contacts are counted in tens."""
 
 from functools import partial
 from typing import Any

@@ -1,7 +1,7 @@
 """The legs of a hand-over across borders.
 
-The tests cover how a pathway states them, the departure gate, a consent for each, the data that are
-dropped on the way, and the responsible side.
+The tests cover how a pathway declares legs, the conditions of the departure, a consent for each
+leg, legs that are lost on the way, and the organisation that acts next.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def test_only_the_return_pathway_has_legs_and_it_has_three() -> None:
 
 
 def asked(plan: Plan, key: str, state: State = State.SENT, **values: Any) -> Referral:
-    """Returns a referral for a leg, as the store would have read it."""
+    """Returns a referral for a leg, as if read from the store."""
     values = {"receipt_id": f"receipt-{key}", "receiver_organization_id": WHO[key]} | values
     referral = Referral(
         f"for-{key}", "ngo", "w", "her", Coarse(), NOON, NOON, state=state, **values
@@ -102,7 +102,7 @@ def move(plan: Plan, referral: Referral, state: State, outcome: str = "") -> Non
 
 
 def begun() -> Plan:
-    """Returns a plan with everything done before the travel."""
+    """Returns a plan with every step before the travel done."""
     plan = Plan.begin(
         "p", "her", "ngo", shipped_pathways()["return_and_reintegration"], "NI-CI", None, NOON
     )
@@ -112,7 +112,7 @@ def begun() -> Plan:
 
 
 def ready(state: State = State.ACCEPTED) -> tuple[Plan, dict[str, Referral]]:
-    """Returns a plan whose legs are all referred, and in this state."""
+    """Returns a plan with a referral in this state for each leg, and the referrals by step."""
     plan = begun()
     return plan, {key: asked(plan, key, state) for key in WHO}
 
@@ -183,7 +183,7 @@ def test_a_reopened_travel_leg_does_not_check_the_later_legs_again() -> None:
     move(plan, by["travel"], State.IN_PROGRESS)
     move(plan, by["travel"], State.COMPLETED, "fully_met")
     move(plan, by["housing"], State.NOT_DELIVERED)
-    move(plan, by["travel"], State.IN_PROGRESS)  # reopened: she said that no help came
+    move(plan, by["travel"], State.IN_PROGRESS)  # reopened: no help came
 
 
 def test_no_receiver_starts_before_the_departure() -> None:
@@ -209,7 +209,7 @@ def test_a_person_lost_on_the_way_who_still_arrives_is_received() -> None:
     )
     by["housing"].state = State.ACCEPTED
     move(plan, by["reception"], State.IN_PROGRESS)
-    # Another travel begins from the start: when all legs are accepted.
+    # Another travel starts again only once all legs are accepted.
     by["housing"].state = State.NOT_DELIVERED
     again = Referral(
         "again", "ngo", "w", "her", Coarse(), NOON, NOON, state=State.ACCEPTED, receipt_id="x"
@@ -240,7 +240,7 @@ def test_each_leg_needs_its_own_consent() -> None:
         state=State.SENT,
         receipt_id=by["housing"].receipt_id,
     )
-    plan.check_own_receipt(other)  # a referral that is no leg
+    plan.check_own_receipt(other)  # a referral that stands for no leg
 
 
 def test_one_referral_cannot_stand_for_two_legs() -> None:

@@ -1,7 +1,7 @@
-"""A hand-over across borders by the rpcs.
+"""A hand-over across borders, by rpc.
 
-The tests cover who sees which leg, the departure gate, consents, and the data that are dropped
-while the person is on her way.
+The tests cover who sees which leg, the conditions of the departure, consents, and legs that are
+lost while the person is on her way.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ WITHDRAWN = r.WITHDRAW_REASON_SAFETY_CHANGED
 
 @dataclass
 class HandOver:
-    """A plan of the return, with a referral for each leg and everything done before the travel."""
+    """A plan of the return pathway, with a referral for each leg; the earlier steps are done."""
 
     story: Story
     plan: pb.Plan
@@ -47,7 +47,7 @@ class HandOver:
         return self.story.service.as_(LEGS[key][2], "WORKER")
 
     def ask(self, key: str, **values: Any) -> r.Referral:
-        """Sends a leg on a consent of its own, unless another receipt is named."""
+        """Sends the referral of a leg on its own consent, unless `receipt_id` names another one."""
         draft, receipt_id = self.draft(key), values.pop("receipt_id", "")
         if not receipt_id:
             receipt_id = self.story.receipt(
@@ -110,16 +110,16 @@ def prepared(story: Story) -> HandOver:
 
 @pytest.fixture
 def way(story: Story) -> HandOver:
-    """A hand-over with each leg sent."""
+    """Returns a hand-over whose legs are all sent."""
     way = prepared(story)
-    for key in reversed(LEGS):  # in reverse: the organisation that she reaches first comes last
+    for key in reversed(LEGS):  # in reverse: the first organisation on the way is asked last
         way.ask(key)
     return way
 
 
 @pytest.fixture
 def travelling(way: HandOver) -> HandOver:
-    """A hand-over after the person has left."""
+    """Returns a hand-over after the person has left."""
     way.accept(*LEGS)
     way.start("travel")
     return way
@@ -155,7 +155,7 @@ def test_a_referral_already_started_cannot_be_linked_as_the_departure_later(
 def test_no_arrival_can_be_started_or_completed_before_the_departure(way: HandOver) -> None:
     way.accept(*LEGS)
     assert refusal(lambda: way.start("reception")) == ("FAILED_PRECONDITION", "step_waits")
-    # A referral that was begun before it became a leg is no reception, either.
+    # A referral that was started before it became a leg does not count as the reception either.
     way.plan = update(way.story.ngo, now(way.story, way.plan), "reception", OPEN)
     way.start("reception")
     linking: dict[str, Any] = {"state": REFERRED, "referral_id": way.legs["reception"].id}
@@ -187,7 +187,7 @@ def test_each_leg_needs_its_own_consent(story: Story) -> None:
     assert not story.ngo.ListReceipts(could).receipts, "nor is it offered"
     assert refusal(lambda: story.ngo.SendReferral(again)) == SAME_RECEIPT
     assert read(story.ngo, draft.id).state == r.STATE_DRAFT
-    # Not by linking it afterwards, either, nor in the place of an override.
+    # Neither linking the referral afterwards nor replacing an override evades the rule.
     way.plan = update(story.ngo, now(story, way.plan), "reception", OPEN)
     sent = story.ngo.SendReferral(again)
     linking = {"state": REFERRED, "referral_id": sent.id}
@@ -323,8 +323,8 @@ def test_a_caller_who_may_not_open_the_persons_data_does_not_see_where_she_goes(
     way: HandOver, service: Service
 ) -> None:
     assert way.seen("travel")
-    # Not a manager, nor a key without the right to open people, nor a member on probation, nor
-    # anybody on an ended consent.
+    # Managers, keys without the right to open people, members on probation, and anybody whose
+    # consent has ended see no legs.
     assert way.seen("travel", service.as_("mission", "MANAGER")) == {}
     assert way.seen("travel", service.as_("mission", scopes=("referrals.read",))) == {}
     assert way.seen("travel", service.as_("mission", scopes=("referrals.read", "people.open")))
@@ -374,7 +374,7 @@ def take_back(way: HandOver) -> None:
 
 
 def expire(way: HandOver) -> None:
-    """Sends the referral of another place, where nobody answers until its deadlines have passed."""
+    """Sends a new referral for the leg, and lets its deadlines pass without an answer."""
     not_deliver(way)
     way.ask("housing")
     clock = way.story.service.clock
@@ -395,7 +395,7 @@ def test_a_leg_that_ends_during_the_travel_is_reported_to_sender_and_coordinator
     assert facts(travelling, "housing") == 1
     assert travelling.stands()["housing"] == OPEN
     assert travelling.seen("reception")["housing"].acting_organization_id == ORG["ngo"]
-    # Another place is found, and there is nothing to report.
+    # Once a new referral is accepted, there is nothing to report.
     travelling.ask("housing")
     travelling.accept("housing")
     assert travelling.seen("reception")["housing"].state == r.STATE_ACCEPTED
@@ -464,7 +464,7 @@ def test_a_departure_concurrent_with_the_end_of_a_leg_is_refused_or_the_leg_is_r
                 threads.submit(outcome, lambda: way.start("travel")),  # noqa: B023
                 threads.submit(outcome, lambda: fall(way)),  # noqa: B023
             )
-            # both have reached the plan's lock, and have written their own rows
+            # both transactions have written their own rows and wait for the plan's lock
             while waiting(tx) < 2:
                 assert {left.done(), fell.done()} == {False}
         assert (left.result(), fell.result()) in (("done", "done"), ("legs_not_accepted", "done"))
@@ -472,7 +472,7 @@ def test_a_departure_concurrent_with_the_end_of_a_leg_is_refused_or_the_leg_is_r
 
 
 def waiting(tx: Transaction) -> int:
-    """Returns how many transactions wait for a lock in this database."""
+    """Returns the number of transactions that wait for a lock in this database."""
     row = tx.execute("SELECT count(DISTINCT pid) AS n FROM pg_locks WHERE NOT granted").fetchone()
     assert row
     return int(row["n"])
@@ -524,7 +524,7 @@ def test_a_receiver_that_accepted_early_is_not_late_before_the_expected_arrival(
         hours=24
     )
     assert way.legs["housing"].next_due_time == clock.due_time, "and the list says so"
-    # A referral that was accepted before it became a leg waits, too, and linking it again changes
+    # A referral that was accepted before it became a leg waits too, and linking it again changes
     # nothing.
     way.legs["housing"] = way.story.sent(person=person(way.plan))
     way.accept("housing")

@@ -1,4 +1,4 @@
-"""Deadlines, and the loop that fires them: also after a pause of the loop, and never twice."""
+"""Deadlines, and the loop that fires them: even after a pause of the loop, and never twice."""
 
 import threading
 from collections import Counter
@@ -37,7 +37,7 @@ K, H, M = DeadlineKind, timedelta(hours=1), timedelta(minutes=1)
         (Urgency.IMMEDIATE, 15 * M, 1 * H, 12 * H),
         (Urgency.EMERGENCY, 1 * H, 24 * H, 24 * H),
         (Urgency.URGENT, 24 * H, 72 * H, 72 * H),
-        # from a Wednesday two working days are 48 hours
+        # two working days from a Wednesday are 48 hours
         (Urgency.NORMAL, 48 * H, 14 * 24 * H, 14 * 24 * H),
     ],
 )
@@ -211,19 +211,19 @@ def decide(referral: pb.Referral) -> pb.Clock:
     return next(clock for clock in referral.clocks if clock.kind == pb.CLOCK_KIND_DECIDE)
 
 
-# The watch, on a real database.
+# The scheduler, on a real database.
 
 
 @pytest.fixture
 def quiet(service: Service) -> None:
-    """Fires the deadlines of other tests before, so that only this test's deadlines are heard."""
+    """Fires the deadlines of earlier tests, so that only those of this test remain."""
     DeadlineScheduler(
         service.made.lives, service.database, service.clock, next_time, "clocks"
     ).fire()
 
 
 def told(service: Service, referral_id: str) -> list[str]:
-    """Returns clock/verb of a referral's deadline facts, as they are in the outbox."""
+    """Returns "deadline/verb" of each deadline fact of a referral in the outbox."""
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
             "SELECT e.clock || '/' || e.verb AS said FROM referral_events e"
@@ -246,7 +246,7 @@ def test_a_scheduler_catches_up_after_a_pause_and_a_second_start_repeats_nothing
     story: Story, service: Service, quiet: None
 ) -> None:
     referral = story.sent()
-    service.clock.advance(61 * M)  # no loop ran: 50 per cent has passed, 100 is reached
+    service.clock.advance(61 * M)  # no loop ran: 50 per cent is over, 100 is reached
     first = DeadlineScheduler(
         service.made.lives, service.database, service.clock, next_time, "clocks"
     ).loop()
@@ -300,7 +300,7 @@ def test_concurrent_schedulers_fire_each_level_once(
     for thread in threads:
         thread.join(20)
     assert len(counts) == len(watches)
-    watches[0].fire()  # a row that was locked at that moment waits for the next look
+    watches[0].fire()  # a row that was locked at that moment waits for the next run
     said = Counter(level for referral in referrals for level in told(service, referral))
     assert said == {"acknowledge/clock_reminded": len(referrals)}
 
@@ -312,7 +312,7 @@ def test_the_most_urgent_referrals_fire_first_and_replicas_share_them(
     urgency = {story.sent(urgency=each).id: each for each in chosen}
     then = NOON + timedelta(days=10)
     with service.database.transaction(SYSTEM) as one, service.database.transaction(SYSTEM) as other:
-        # Two deadlines of each are due.
+        # Two deadlines of each urgency are due.
         first, second = (
             deadline_store.due(one, then, 4),
             deadline_store.due(other, then, 100),
@@ -420,13 +420,13 @@ def accepting(referral: pb.Referral, service: Service) -> pb.AcceptReferralReque
     return request
 
 
-# A row that can't be processed.
+# Rows that can't be processed.
 
 
 def spoil(service: Service, referral_id: str, kind: str) -> None:
-    """Damages a deadline as a bug or a hand in the database might.
+    """Damages a deadline as a bug or a manual change of the database might.
 
-    Its kind is one that the code does not know.
+    Sets its kind to a value that the code does not know.
     """
     with service.database.transaction(SYSTEM) as tx:
         tx.execute(
@@ -471,7 +471,7 @@ def test_an_unreadable_deadline_does_not_delay_others_and_is_retried_after_a_pau
 def test_a_deadline_whose_fact_is_already_in_the_outbox_does_not_delay_others(
     story: Story, service: Service, quiet: None
 ) -> None:
-    """The version of its fact is taken: the outbox raises Stale, today and for ever."""
+    """The outbox already has this version of the fact, and raises Stale at every attempt."""
     bad, good = story.sent(), story.sent()
     version = int(bad.etag[1:]) + 1
     with service.database.transaction(SYSTEM) as tx:
@@ -492,7 +492,7 @@ def test_a_deadline_whose_fact_is_already_in_the_outbox_does_not_delay_others(
 def test_a_failing_deadline_in_the_middle_of_a_batch_is_the_only_one_put_aside(
     story: Story, service: Service, quiet: None
 ) -> None:
-    """The deadlines of a batch are saved by one statement, which fails for all of them."""
+    """One statement saves all deadlines of a batch, and fails for all of them."""
     sent = [story.sent() for _ in range(5)]
     bad = sent[2]
     with psycopg.connect(service.migration_url) as owner:
@@ -548,7 +548,7 @@ def test_a_whole_batch_of_unreadable_deadlines_does_not_delay_the_next_batch(
 
 @pytest.fixture
 def slow(service: Service) -> Iterator[Callable[[str], None]]:
-    """Makes the database stand still at every change of a referral.
+    """Makes the database hang at every change of a referral.
 
     The effect is that of a lock that is never released.
     """

@@ -126,7 +126,7 @@ def test_a_decision_in_a_childs_best_interest_needs_no_explained_points(
 def test_a_consent_lasts_ninety_days_by_default_and_at_most_a_year(story: Story) -> None:
     person = story.person()
     usual = story.ngo.CreateReceipt(request_for(person.id))
-    # a leap year is a year too
+    # 366 days, because a year may be a leap year
     longest = story.ngo.CreateReceipt(request_for(person.id, until=NOON + timedelta(days=366)))
     assert usual.until_time.ToDatetime(tzinfo=UTC) == NOON + timedelta(days=90)
     assert longest.until_time.ToDatetime(tzinfo=UTC) == NOON + timedelta(days=366)
@@ -366,7 +366,7 @@ def test_other_organisations_cannot_find_a_consent(story: Story, service: Servic
         partial(clinic.WithdrawReceipt, people_pb2.WithdrawReceiptRequest(id=sent.receipt_id)),
         partial(clinic.ListReceipts, people_pb2.ListReceiptsRequest(person_id=sent.person_id)),
         partial(clinic.CreateReceipt, request_for(sent.person_id)),
-        # a receiver gives itself no consent
+        # a receiver cannot record a consent for itself
         partial(story.shelter.CreateReceipt, request_for(sent.person_id)),
     ]
     for ask in asks:

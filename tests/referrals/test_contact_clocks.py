@@ -1,6 +1,6 @@
 """An open contact of the line has a deadline.
 
-A caller who waits is not forgotten between two shifts.
+No waiting caller is forgotten between two shifts.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The state of a contact follows its referrals.
 
-It is open while there is something to do, and referred when help is on its way.
+A contact is open while there is something to do, and referred when help is on its way.
 """
 
 from typing import Any
@@ -91,7 +91,7 @@ def no(story: Story, sent: pb.Referral) -> pb.Referral:
 
 
 def again(story: Story, operator: Any, back: pb.Referral) -> pb.Referral:
-    """Drafts a referral after one that came back, for the same person and contact."""
+    """Drafts a referral to follow a returned one, for the same person and contact."""
     made: pb.Referral = operator.CreateReferral(
         pb.CreateReferralRequest(
             **ASKED,

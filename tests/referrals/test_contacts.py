@@ -1,4 +1,4 @@
-"""The line: the triage of answers, and what a caller hears and adds with reference and PIN."""
+"""The line: the triage of answers, and what a caller can see and do with reference and PIN."""
 
 import itertools
 from dataclasses import fields, replace
@@ -203,7 +203,7 @@ def referral_for(
 ) -> tuple[pb.Referral, Client]:
     """Opens a file at the line, and sends a referral for the contact to the shelter.
 
-    The referral stands on a consent.
+    The referral is based on a consent.
     """
     operator = story.service.as_("hotline", "OPERATOR")
     person = operator.CreatePerson(
@@ -420,7 +420,7 @@ def test_neither_reference_nor_pin_is_stored_readably(story: Story, service: Ser
         b"tepezcuintle".hex(),
     ):
         assert not [table for table, text in stored.items() if secret in text]
-    # Any id may contain the four digits; only the places of a PIN matter.
+    # Any id may contain the same four digits; only columns that might hold a PIN matter.
     with psycopg.connect(service.migration_url) as connection:
         row = connection.execute(
             "SELECT fingerprint, pin_hash FROM contact_references WHERE contact_id = %s",

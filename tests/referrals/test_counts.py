@@ -1,6 +1,6 @@
-"""A list's hits and a count equal those of a plain look at every row.
+"""Lists and counts equal a plain scan of every row.
 
-That holds for any filter and random rows of every state.
+This holds for any filter, and for random rows of every state.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def mine(row: dict[str, Any], wanted: Filter) -> bool:
 def theirs(row: dict[str, Any], wanted: Filter) -> bool:
     """Returns whether the row waits for the other side.
 
-    A receiver is not shown as waited for in a draft, or in a referral that came back.
+    Drafts and returned referrals do not show that anybody waits for the receiver.
     """
     other = {"sender": "receiver", "receiver": "sender", "": ""}[side(row, wanted)]
     hidden = other == "receiver" and (row["state"] == "draft" or open_need(row, wanted))
@@ -99,7 +99,7 @@ IN_BOX: dict[str, Callable[[dict[str, Any], str], bool]] = {
 
 @pytest.fixture(scope="module")
 def mixed(service: Service) -> list[dict[str, Any]]:
-    """Rows of every state between three organisations, one of which also sends to itself."""
+    """Returns rows of every state between three organisations; one also sends to itself."""
     chance = random.Random(4)
     story = Story(
         service,

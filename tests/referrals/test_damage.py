@@ -1,6 +1,6 @@
 """Rows that can't be opened: another key at the start, a changed row, swapped rows.
 
-The fault is reported, the row is not served, and the others go on.
+The fault is reported, the row is not served, and the other rows are.
 """
 
 import json
@@ -74,7 +74,7 @@ def test_a_changed_row_is_refused_and_reported_and_the_other_rows_are_still_serv
     assert fails(lambda: opened(story.ngo, broken.id)) == "INTERNAL"
     with capsys.disabled():
         printed = capsys.readouterr().out
-        # otherwise later tests in this process would log past their capture
+        # otherwise later tests in this process would log to the capture of this test
         structlog.reset_defaults()
     said = [json.loads(line) for line in printed.splitlines() if "row_unreadable" in line]
     assert [line["where"] for line in said] == [f"person_sealed/{broken.id}/identity"]
@@ -232,7 +232,7 @@ def test_a_process_with_a_wrong_key_logs_the_reason_and_exits(
 
 
 def damaged_contact(story: Story, service: Service) -> c.CreateContactResponse:
-    """Makes a contact with a note and a later note, one byte of which was changed."""
+    """Makes a contact with a note and two later ones; damages the note and the first later one."""
     operator = service.as_("hotline", "OPERATOR")
     contact = c.Contact(
         line_country="NI", kind_code=c.CONTACT_KIND_CRISIS, note="ella espera en la terminal"

@@ -1,6 +1,7 @@
 """Input that a service refuses before any method sees it.
 
-It is bytes that are no request, ids that are none, and strangers with the same key.
+Such input is bytes that are no request, invalid ids, and anonymous callers with the same
+request id.
 """
 
 import random
@@ -44,7 +45,7 @@ EVERYBODY = ("WORKER", "OPERATOR", "MANAGER")
 def rubbish() -> list[bytes]:
     """Returns bytes of every length up to sixty, and broken messages.
 
-    They are cut, have half a number, no UTF-8, or a field without an end.
+    The messages are truncated, end within a number or a field, or hold invalid UTF-8.
     """
     chance = random.Random(7)
     return [
@@ -62,7 +63,7 @@ def test_unreadable_bytes_are_refused_and_never_cause_a_fault(service: Service) 
     client = service.as_("ngo", *EVERYBODY, "COORDINATOR")
     refused = 0
     for name, method in RPCS:
-        # a stream, too: it is refused before its first message
+        # works for a stream too, which is refused before its first message
         call: Any = service.channel.unary_unary(f"/{name}/{method.name}")
         unreadable = [sent for sent in rubbish() if not readable(method, sent)]
         assert len(unreadable) > 40
@@ -111,7 +112,7 @@ def logged(story: Story, request_id: str) -> list[Any]:
     """Returns the log lines of a refused call with this x-request-id."""
     call: Any = story.service.channel.unary_unary("/enlace.referrals.v1.Referrals/GetReferral")
     metadata = [*story.ngo.metadata(), ("x-request-id", request_id)]
-    log.setup("tests")  # an earlier command in this process may have switched logging off
+    log.setup("tests")  # an earlier command in this process may have disabled logging
     with capture_logs() as entries:
         with pytest.raises(grpc.RpcError):
             call(
@@ -134,7 +135,7 @@ def test_two_anonymous_callers_with_the_same_request_id_do_not_collide(
         request = contacts_pb2.WithdrawConsentByReferenceRequest(
             reference=made.reference, pin=made.pin, request_id="1"
         )
-        for _ in range(2):  # each sends it twice, and it is done once
+        for _ in range(2):  # each caller sends the request twice, and it takes effect once
             withdrawn.append(
                 service.public().WithdrawConsentByReference(request).items[0].status_code
             )
@@ -165,9 +166,9 @@ def test_an_anonymous_caller_cannot_fetch_anothers_answer_with_a_request_id(
 
 @pytest.fixture
 def counted(service: Service) -> Iterator[Service]:
-    """A service that allows two calls a caller, and forty from one address without a token.
+    """A service that allows each caller two calls, and forty from an address without a token.
 
-    All are counted in this test's second, however long it takes.
+    All calls count within one second of the test's clock, however long the test takes.
     """
     limits = Limits(1, now=lambda: 0.0)
     for servicer in service.made.servicers:
@@ -184,7 +185,7 @@ def test_a_caller_over_its_rate_limit_is_refused_with_a_retry_delay_and_others_a
     for _ in range(2):
         one.ListReferrals(pb.ListReferralsRequest())
     with pytest.raises(grpc.RpcError) as caught:
-        one.ListPeople(people_pb2.ListPeopleRequest())  # calls of another rpc count, too
+        one.ListPeople(people_pb2.ListPeopleRequest())  # calls of another rpc count too
     error: Any = caught.value
     status = rpc_status.from_call(error)
     assert status is not None

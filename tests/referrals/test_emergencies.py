@@ -1,6 +1,7 @@
 """Emergency access.
 
-The tests cover the right to it, what it opens and until when, who is notified, and its review.
+The tests cover who may declare an emergency, what it opens and for how long, who is notified, and
+its review.
 """
 
 from __future__ import annotations
@@ -32,19 +33,19 @@ PLAN = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE, code_w
 
 @pytest.fixture
 def nurse(service: Service) -> Client:
-    """A worker of the shelter who has opened nothing yet."""
+    """Returns a worker of the shelter who has opened nothing yet."""
     return somebody(service, "shelter")
 
 
 @pytest.fixture(autouse=True)
 def nothing_owed(request: pytest.FixtureRequest) -> None:
-    """Deletes the emergency accesses that other tests left unreviewed."""
+    """Deletes the emergency accesses of other tests, whose reviews may still be due."""
     with request.getfixturevalue("service").database.transaction(SYSTEM) as tx:
         tx.execute("DELETE FROM emergencies")
 
 
 def expired(story: Story, service: Service, *, days: int = 90, **values: Any) -> r.Referral:
-    """Makes a live referral on a consent that has expired."""
+    """Makes a live referral whose consent has expired."""
     sent = story.sent(person=story.person(plan=PLAN, health_note="asma"), **values)
     service.clock.advance(timedelta(days=days))
     return sent
@@ -104,11 +105,11 @@ OPENINGS: dict[str, Callable[[Client, r.Referral], Any]] = {
 
 
 def shut(client: Client, referral: r.Referral) -> set[str]:
-    """Returns the reasons with which the openings are refused.
+    """Returns the reasons for which all ways to open the data are refused.
 
     Notes are withheld without a refusal.
     """
-    # – called at once
+    # the lambda is called at once
     return {refusal(lambda: ask(client, referral))[1] for ask in OPENINGS.values()}  # noqa: B023
 
 
@@ -303,7 +304,7 @@ def test_only_the_receiver_of_a_live_referral_can_declare_an_emergency(
 ) -> None:
     referral, draft = expired(story, service), story.draft()
     for stranger in (somebody(service, "clinic"), story.ngo):
-        # – called at once
+        # the lambda is called at once
         assert refusal(lambda: declare(stranger, referral)) == NOT_THERE  # noqa: B023
     assert refusal(lambda: declare(nurse, draft)) == NOT_THERE
     emergency = declare(nurse, referral)

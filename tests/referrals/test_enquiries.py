@@ -1,6 +1,6 @@
 """Enquiries by rpc.
 
-The tests cover who may see and do what, what is sent about the person, and that one of two
+The tests cover who may see and do what, which data of the person are sent, and that one of two
 concurrent takers wins.
 """
 
@@ -43,7 +43,7 @@ CONFLICT = "FAILED_PRECONDITION"
 
 
 class EnquiryScene:
-    """An enquiry of the NGO to shelter and clinic (the police is left out), with all its sides."""
+    """The clients of an enquiry by the NGO to shelter and clinic; the police is left out."""
 
     def __init__(self, service: Service, story: Story) -> None:
         self.service, self.story = service, story
@@ -131,7 +131,7 @@ def taking(enquiry: e.Enquiry, name: str = "shelter", answer: str = "yes") -> e.
 def asking(service: Service, story: Story) -> Iterator[EnquiryScene]:
     asking = EnquiryScene(service, story)
     yield asking
-    # the limit of open enquiries is a member's, and all tests use the same member
+    # open enquiries are limited for each member, and all tests use the same member
     with service.database.transaction(SYSTEM) as tx:
         tx.execute("DELETE FROM enquiry_offers")
         tx.execute("DELETE FROM enquiries")
@@ -742,7 +742,7 @@ def test_a_preview_shows_how_many_are_asked_and_whether_the_person_could_be_reco
 def asked_by_many(
     asking: EnquiryScene, content: e.EnquiryContent, members_: int, status: str = "APPROVED"
 ) -> None:
-    """Makes an open enquiry of each of so many other members."""
+    """Makes an open enquiry by each of `members_` other members."""
     for _ in range(members_):
         organization_id = new_id()
         with asking.service.database.transaction(SYSTEM) as tx:

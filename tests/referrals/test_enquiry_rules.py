@@ -1,6 +1,7 @@
-"""The rules of an enquiry, without parts.
+"""The rules of an enquiry, without database and ports.
 
-States as a table, omitted and counted services, and random lives against a small model.
+The tests cover the table of states, omitted and counted data, and random lives against a small
+model.
 """
 
 from __future__ import annotations
@@ -165,7 +166,7 @@ def test_a_service_with_unknown_attributes_may_use_any_attribute() -> None:
 
 
 def test_a_disclosed_count_is_noisy_and_rounded() -> None:
-    even = bytes.fromhex("ff00" * 2)  # without noise: every count is two less, and rounded down
+    even = bytes.fromhex("ff00" * 2)  # every count becomes two less and is rounded down
     assert [disclosed_count(count, even) for count in (0, 1, 4, 6, 7, 11, 12, 51, 999)] == [
         0,
         0,
@@ -203,7 +204,7 @@ def test_an_unknown_need_or_a_foreign_department_is_refused(wrong: dict[str, Any
 
 
 class Model:
-    """The same life in a few sentences, written without a look at the rules."""
+    """A small model of the same life, written independently of the rules."""
 
     def __init__(self) -> None:
         self.state, self.said, self.taken, self.rounds = "open", dict.fromkeys("abc", ""), "", 0
@@ -294,8 +295,9 @@ def test_random_lives_match_the_model(life: list[tuple[str, Any, Any]]) -> None:
 
 
 def told_of(enquiry: Enquiry) -> list[tuple[str, str, str, bool]]:
-    """Returns the facts since the enquiry was opened: verb, actor, receiver of the copy, whether
-    it was the first offer.
+    """Returns the events since the opening.
+
+    Each has a verb, an actor, the receiver of the copy, and whether it was the first offer.
     """
     return [
         (

@@ -1,4 +1,4 @@
-"""Erasure: two people, what it destroys and what it leaves, and an older copy that is put back."""
+"""Erasure: its two people, what it destroys and what it keeps, and restored older backups."""
 
 import os
 import subprocess
@@ -49,7 +49,7 @@ WORDS = ("Ximena", "+50581234567", "her sister calls", "she said it on the line"
 
 @pytest.fixture
 def other(service: Service) -> Client:
-    """A second person of the NGO."""
+    """Returns a second person of the NGO."""
     return service.as_("ngo", "MANAGER")
 
 
@@ -90,9 +90,9 @@ def opened(client: Client, person_id: str) -> people_pb2.Identity:
 
 
 def known(story: Story) -> tuple[pb.Referral, str]:
-    """Makes a person with every kind of data; returns the referral and the contact.
+    """Makes a person with every kind of data; returns the referral and the contact's id.
 
-    She has a live referral with a note, a draft, and a call of the line with a note and a
+    She has a live referral with a note, a draft, and a contact of the line with a note and a
     reference.
     """
     heard = story.contact()
@@ -192,7 +192,7 @@ def test_only_a_recent_proposal_of_an_erasure_can_be_confirmed(
 def test_another_organisation_can_neither_take_part_in_an_erasure_nor_see_it(
     story: Story, service: Service, other: Client
 ) -> None:
-    referral = story.accepted()  # so that the shelter sees the file
+    referral = story.accepted()  # the shelter sees the file of an accepted referral
     nothing = ("NOT_FOUND", "not_found")
     assert refusal(lambda: propose(story.shelter, referral.person_id)) == nothing
     propose(story.ngo, referral.person_id)
@@ -303,7 +303,7 @@ def test_after_an_erasure_no_stored_data_of_the_person_can_be_opened(
         referral.id,
     )
     keyring = Keyring(key_folder.secret(service.keys, "sealing.referrals"))
-    for note in notes:  # the history can't be changed, but its content can't be read any more
+    for note in notes:  # the history can't be changed, but its content can no longer be read
         with pytest.raises(CannotOpen):
             keyring.open_bytes(bytes(note["note_sealed"]), f"referral_events/{referral.id}/2")
     [person] = rows(service, "SELECT * FROM people WHERE id = %s", her)
@@ -379,14 +379,14 @@ def test_neither_draft_nor_receipt_can_be_made_for_an_erased_person(
     assert refusal(lambda: story.receipt(person.id)) == ("FAILED_PRECONDITION", "person_erased")
 
 
-# Outside of the database
+# Outside the database
 
 
 @dataclass
 class Memories:
-    """The places outside of the database that remember erasures.
+    """The places outside the database that remember erasures.
 
-    They are a topic, two witnesses with a database each, and a file beside the keys.
+    They are a topic, two witnesses with a database each, and a file in the folder of the keys.
     """
 
     service: Service
@@ -397,7 +397,7 @@ class Memories:
     patch: pytest.MonkeyPatch
 
     def start(self, read_again: float = NEVER) -> Erasures:
-        """Returns the loop of referrals, as after a start of its process."""
+        """Returns the loop of the referrals service, as after a start of its process."""
         signer, trusted = (
             Signer(key_folder.signing(self.service.keys, "facts.referrals")),
             key_folder.trusted_signers(self.service.keys),
@@ -432,7 +432,7 @@ class Memories:
         )
 
     def lose_the_broker(self) -> None:
-        """Empties the topic, as with a new broker."""
+        """Empties the topic, as if the broker were new."""
         lost, topic = erasures.TOPIC, f"enlace.tests-{new_id()[:8]}.v1"
         admin = KafkaAdminClient(bootstrap_servers=self.watch.settings.kafka_bootstrap_servers)
         create_topics(admin, self.watch.settings, [topic])
@@ -443,9 +443,9 @@ class Memories:
                 owner.execute("UPDATE kept_records SET topic = %s WHERE topic = %s", (topic, lost))
 
     def catch_up(self, loop: Erasures, *witnesses: str) -> int:
-        """Runs all of them until the loop has heard the answers of these witnesses.
+        """Runs loop and witnesses until the loop has received the answers of the witnesses.
 
-        Returns how many files were erased again.
+        Returns the number of files that were erased again.
         """
         again = loop.turn()
         for name in witnesses or self.places:
@@ -494,7 +494,7 @@ def back_up(postgres: parts.Server, service: Service, copy: Path) -> None:
 
 
 def restore(postgres: parts.Server, service: Service, copy: Path) -> None:
-    """Restores a copy as docs/operations.md describes."""
+    """Restores a backup as docs/operations.md describes."""
     run(
         postgres,
         "pg_restore",
@@ -567,12 +567,12 @@ def test_a_backup_from_before_an_erasure_does_not_bring_the_person_back(
     propose(story.ngo, her)
     copy = tmp_path / "copy"
     back_up(postgres, service, copy)
-    # a person of whom the copy has nothing
+    # a person who is not in the backup
     done, late = confirm(other, her), story.person(given_name="Noelia").id
     erased(story, other, late)
-    loop.turn()  # publishes it
+    loop.turn()  # publishes the erasure
     assert not proof(story.ngo, her).HasField("witness_time")
-    assert loop.turn() == 0  # hears it
+    assert loop.turn() == 0  # reads the erasure back
     assert proof(story.ngo, her).HasField("witness_time")
 
     restore(postgres, service, copy)
@@ -587,7 +587,7 @@ def test_a_backup_from_before_an_erasure_does_not_bring_the_person_back(
     with service.database.transaction(SYSTEM) as tx:
         tx.execute("UPDATE people SET names_form = 0 WHERE organization_id = %s", (ORG["ngo"],))
     with pytest.raises(Unavailable):
-        service.made.names.note()  # and no person is put aside for it
+        service.made.names.note()  # while no person is put aside
     assert memories.catch_up(memories.start()) == 1
     assert service.made.names.note() > 0
     assert somebody in [
@@ -655,7 +655,7 @@ def test_a_restored_database_stays_closed_until_every_witness_has_answered(
     assert opened(story.ngo, somebody).given_name == "Ximena", "the first store waits for nobody"
     back_up(postgres, service, tmp_path / "copy")
     restore(postgres, service, tmp_path / "copy")
-    # neither an empty topic nor a single witness proves anything
+    # neither an empty topic nor a single witness proves that nobody was erased
     assert memories.catch_up(loop, "partners") == 0
     assert refusal(lambda: opened(story.ngo, somebody)) == ("UNAVAILABLE", "store_unavailable")
     assert metrics.ERASURES_AWAITED._value.get() == 1
@@ -681,7 +681,7 @@ def test_a_restored_database_stays_closed_while_a_witness_has_records_that_it_ca
     memories.start().turn()
     for name in memories.places:
         memories.witness(name).turn()
-    for place in memories.places.values():  # as if another key had signed it
+    for place in memories.places.values():  # as if another key had signed the record
         with psycopg.connect(place.migration_url) as owner:
             owner.execute(
                 "UPDATE kept_records SET record = replace(record, 'ce_time', 'ce_timing')"
@@ -700,7 +700,7 @@ def test_an_erasure_is_in_the_file_without_the_broker_and_one_cut_line_damages_n
     file = memories.folder / erasures.FILE
     erased(story, other, first)
     memories.start().remember()
-    file.write_bytes(file.read_bytes().rstrip()[:-9])  # as after a full disk
+    file.write_bytes(file.read_bytes().rstrip()[:-9])  # truncates the file, as a full disk might
     memories.start().remember()
     erased(story, other, second)
     memories.start().remember()

@@ -1,6 +1,6 @@
 """A worker with a fresh proof exports the sheet of a person as a file.
 
-The export is on record.
+The export is recorded.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Public figures reveal no count from one to nine.
 
-The attacker of these tests asks everything that can be asked, and knows the rule.
+The attacker of these tests asks every possible question, and knows the rule.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ PERIODS = ("", "2025", "2026", *QUARTERS)
 QUESTIONS = [Question(*parts) for parts in product(PERIODS, ("", *COUNTRIES), ("", *NEEDS))]
 Counts = dict[Cell, int]
 
-# Around the limit, where something could be found out.
+# Counts around the limit, where an attacker might learn something.
 counts = st.fixed_dictionaries(
     dict.fromkeys(CELLS, st.one_of(st.just(0), st.integers(0, 9), st.integers(9, 16)))
 )
-# Realistic people: each has some helps, in one quarter or several.
+# Realistic people: each was helped several times, in one quarter or more.
 people = st.lists(st.frozensets(st.sampled_from(CELLS[:8]), min_size=1, max_size=4), max_size=60)
 
 
 def all_that_is_told(of: Counts) -> list[Answer]:
-    """Returns every answer that there is.
+    """Returns the answer to every possible question.
 
-    The page, the file for a spreadsheet, the arcs and REST are made of these alone.
+    The page, the spreadsheet file, the arcs and REST are made of these answers only.
     """
     kept = published_cells(of)
     return [answer(kept, UNTIL, question) for question in QUESTIONS]
@@ -75,9 +75,9 @@ def numbers(told: Answer) -> Iterable[int]:
 def possible(
     of: Counts, cell: Cell, tell: Callable[[Counts], list[Answer]] = all_that_is_told
 ) -> set[int]:
-    """Returns the possible counts of a cell.
+    """Returns the counts that a cell may have, for a reader who knows everything else.
 
-    The reader reads everything, knows the rule and even every other count.
+    This reader has all answers, and knows the rule and every other count.
     """
     told = tell(of)
     return {count for count in range(20) if tell(of | {cell: count}) == told}
@@ -108,9 +108,9 @@ def test_all_small_counts_together_stay_unknown(of: Counts, data: st.DataObject)
 def test_changes_within_a_small_cell_do_not_change_any_answer(
     of: list[frozenset[Cell]], data: st.DataObject
 ) -> None:
-    """The people may have several helps at once.
+    """A person may have been helped in several ways.
 
-    Then the counts of two cells depend on each other, and that reveals nothing either.
+    Then the counts of two cells depend on each other, which reveals nothing either.
     """
     counted = Counter(cell for helps in of for cell in helps)
     told = all_that_is_told(counted)
@@ -182,7 +182,7 @@ def test_every_number_is_few_or_a_multiple_of_five_from_ten_on_and_never_too_hig
 
 
 def test_the_attacker_finds_a_small_count_in_conventional_tables() -> None:
-    """The usual way publishes totals of everybody and leaves small cells out.
+    """Conventional tables publish the total of all people and omit small cells.
 
     The same attacker needs one subtraction.
     """

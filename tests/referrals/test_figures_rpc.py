@@ -1,7 +1,6 @@
 """GetFigures on a real database.
 
-A quarter is counted once, a week after its end, from people and not from referrals, and never
-again.
+A quarter is counted only once, a week after its end. People are counted, not referrals.
 """
 
 from __future__ import annotations
@@ -35,9 +34,9 @@ def _nothing_counted(service: Service) -> None:
 
 
 def helped(story: Story, number: int, taken_to: str = "SV", **values: Any) -> list[pb.Referral]:
-    """Returns the referrals of `number` people who were helped now.
+    """Returns the completed referrals of `number` new people.
 
-    They had been trafficked to `taken_to`.
+    The people had been trafficked to `taken_to`.
     """
     done = [completed(story, **values) for _ in range(number)]
     taken(story, taken_to, *(referral.person_id for referral in done))
@@ -87,7 +86,7 @@ def test_only_cells_of_ten_people_or_more_are_published_and_alike_to_everybody(
     story: Story,
 ) -> None:
     sheltered = helped(story, 13)
-    for referral in sheltered[:9]:  # nine of the same women saw a doctor
+    for referral in sheltered[:9]:  # nine of these women also saw a doctor
         completed(story, people_pb2.Person(id=referral.person_id), "MED.PRI")
     helped(story, 4, "GT")
     assert rows(figures(story.service).by_quarter) == {"2026-Q1": -1}, "the quarter is not over"

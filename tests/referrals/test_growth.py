@@ -1,7 +1,7 @@
-"""A network grows old.
+"""A network that has existed for years.
 
-Ended referrals pile up, and no list of the present reads them. The lists equal a plain look at
-every row.
+Ended referrals accumulate, and no list of current work reads them. test_counts.py compares the
+lists with a scan of every row.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def copy(
     often: int,
     **anew: str,
 ) -> None:
-    """Makes copies of a referral's rows; `anew` gives the values that differ."""
+    """Copies the rows of a referral `often` times; `anew` gives the values that differ."""
     rows = database.execute(
         "SELECT attname AS name FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0"
         " AND NOT attisdropped",
@@ -69,7 +69,7 @@ def copy(
 
 @pytest.fixture(scope="module")
 def old(service: Service) -> Service:
-    """Twenty thousand ended referrals between the same two, and a few of each other kind."""
+    """Adds twenty thousand ended referrals between two members, and a few of each other kind."""
     numbers = iter(range(10_000, 20_000))
     story = Story(
         service,

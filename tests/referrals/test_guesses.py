@@ -1,6 +1,7 @@
 """Wrong PINs.
 
-The tests cover how many are accepted, from which address, and that they don't lock the caller out.
+The tests cover how many guesses are allowed from which address, and that guesses don't lock the
+caller out.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A caller is handed over live, to a member or to a number of the state.
+"""Live hand-overs of a caller to a member or to a state emergency number.
 
-Nothing else about it is stored.
+Nothing else about a hand-over is stored.
 """
 
 from functools import partial

@@ -1,7 +1,7 @@
-"""The word on which a consent stands.
+"""Whose word a consent is based on.
 
-A child's no, an unknown age, an adult for whom somebody else speaks; each is judged again when its
-basis changes.
+The tests cover a child's no, an unknown age, and an adult for whom somebody else speaks. Each
+consent is judged again when its basis changes.
 """
 
 from datetime import UTC, timedelta
@@ -24,7 +24,7 @@ ALL_GROUPS = [group for group in p.FieldGroup.values() if group]
 
 
 def ageless(story: Story) -> p.Person:
-    """Makes a file without an age."""
+    """Makes a file without a known age."""
     made: p.Person = story.ngo.CreatePerson(
         p.CreatePersonRequest(
             identity=p.Identity(given_name="Ximena"),
@@ -305,7 +305,7 @@ def test_b7_consent_by_another_is_void_once_its_receiver_is_the_police(
         becomes("NGO")
 
 
-# The rule itself, every giver by every age.
+# The rule itself: every giver at every age.
 
 
 def receipt(

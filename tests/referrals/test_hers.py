@@ -1,6 +1,6 @@
 """The list of the stored data of a person.
 
-No table is missing from it, and erasure and withdrawal follow it.
+No table is missing from the list, and erasure and withdrawal follow it.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ def columns(owner: psycopg.Connection[Any]) -> dict[str, set[str]]:
 
 
 def missing(owner: psycopg.Connection[Any]) -> set[str]:
-    """Returns the tables with a tie to a person that are not on the list.
+    """Returns the tables that refer to a person but are not on the list.
 
-    A tie is a column's name or a foreign key.
+    A table refers to a person by the name of a column or by a foreign key.
     """
     listed = {part.table for part in PARTS}
     keys = owner.execute(
@@ -91,8 +91,8 @@ def test_a_new_table_about_a_person_that_is_not_on_the_list_is_detected(
 class CallerWithData:
     """A caller of the line with every kind of data.
 
-    She has a file, an owed call, a referral, and two enquiries: one open, one whose offer was
-    taken.
+    She has a file, an owed call, a referral, and two enquiries: one is open, one has a taken
+    offer.
     """
 
     operator: Client
@@ -189,7 +189,7 @@ def running(tx: Transaction, her: Her) -> list[str]:
 
 
 def left(tx: Transaction, her: Her, part: hers.Part) -> list[dict[str, Any]]:
-    """Returns the rows of this part that an erasure should have changed or deleted."""
+    """Returns the rows of this part that an erasure has to change or delete."""
     unlike = (
         " OR ".join(
             f"{name} IS DISTINCT FROM {value}" for name, value in (part.erased or {}).items()

@@ -1,4 +1,4 @@
-"""Stored requests, for repeats: nothing in them opens with the service's own key."""
+"""Requests stored to answer repeats: the service's own key opens nothing in them."""
 
 from typing import Any
 
@@ -51,7 +51,7 @@ def test_a_stored_answer_is_repeated_to_its_caller_and_opens_with_no_key_of_the_
     ):
         with pytest.raises(CannotOpen):
             keyring.open_bytes(row["response"], context)
-    # A PIN has 10,000 values: anybody who can compute the fingerprint can try them all.
+    # A PIN has only 10,000 values, so anybody who can compute the fingerprint can try them all.
     assert row["fingerprint"] != keyring.fingerprint(
         request.SerializeToString(deterministic=True), "requests"
     )

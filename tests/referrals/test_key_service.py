@@ -1,6 +1,7 @@
-"""A service, as a process, whose sealing keys are in a PKCS#11 token.
+"""A service process whose sealing keys are in a PKCS#11 token.
 
-It seals, is restarted and opens; the token is away, another one, or changed while it works.
+The process seals, is restarted, and opens. Meanwhile the token is missing, replaced by another one,
+or its keys are rotated.
 """
 
 import json
@@ -49,7 +50,7 @@ def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
 
 
 class Network:
-    """A database, a folder of keys and a token, which outlive a process."""
+    """A database, a folder of keys and a token, all of which outlive a process."""
 
     def __init__(
         self,
@@ -109,7 +110,7 @@ class Network:
             made.process.kill()
 
     def crowd(self, count: int) -> None:
-        """Adds people, whose keys the token wrapped."""
+        """Adds files whose keys are wrapped by the token."""
         keyring, identifiers = self.keys.keyring(), [new_id() for _ in range(count)]
         with self.database.transaction(SYSTEM, timeout=30) as tx, tx.cursor() as cursor:
             cursor.executemany(
@@ -149,7 +150,7 @@ class RunningService:
         self.health: Any = HealthStub(self.channel)
 
     def says(self) -> int | None:
-        """Returns the status of the readiness check; None before it answers."""
+        """Returns the status of the readiness check, or None before the process answers."""
         try:
             return int(self.health.Check(HealthCheckRequest(), timeout=1).status)
         except grpc.RpcError:
@@ -214,7 +215,7 @@ def softhsm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SoftHsm]:
 
 @pytest.fixture
 def network(softhsm: SoftHsm, postgres: parts.Server, tmp_path: Path) -> Iterator[Network]:
-    """A network whose sealing keys were never in a file."""
+    """Returns a network whose sealing keys were never in a file."""
     made = Network(postgres, softhsm, new_id()[:12], tmp_path)
     assert made.begin("make-keys").wait(60) == 0
     yield made

@@ -1,6 +1,6 @@
-"""The life of a referral: the table cell by cell, and random lives against a small model.
+"""The life of a referral: each cell of the table, and random lives against a small model.
 
-No database, no ports.
+The tests use no database and no ports.
 """
 
 from collections.abc import Callable
@@ -126,7 +126,7 @@ STEPS: dict[str, Step] = {
     "remind": lambda r, a, now: r.take("remind", a, now, DAYS),
     "enter_in_error": lambda r, a, now: r.take("enter_in_error", a, now, DAYS),
 }
-UNREFUSED = {"withdraw_consent"}  # it ends what a withdrawal ends
+UNREFUSED = {"withdraw_consent"}  # has a test of its own below
 
 
 def rerouted(referral: Referral, actor: Actor, now: datetime) -> None:
@@ -152,7 +152,7 @@ def draft() -> Referral:
 def in_state(state: State) -> Referral:
     """Returns a referral in this state.
 
-    It has a running deadline of every kind, and an appointment at the present time.
+    The referral has a running deadline of every kind, and an appointment at the present time.
     """
     referral = draft()
     referral.appointment_time = NOON
@@ -621,8 +621,8 @@ def test_the_end_of_a_consent_is_announced_two_weeks_before_or_halfway_through_a
     assert receipt.until_time - receipt.notice_time == timedelta(days=before)
 
 
-# Random lives. The model is written a second time, from the agreements with the partners and not
-# from the table in the code.
+# Random lives. The model repeats the rules independently, from the agreements with the partners
+# and not from the table in the code.
 
 SENDING, CLOSING = {Side.SENDER, Side.COORDINATOR}, {Side.SENDER, Side.COORDINATOR, Side.PERSON}
 MODEL: dict[str, tuple[str, str, set[Side]]] = {
@@ -659,13 +659,13 @@ TIMED = {
     "completed",
     "info_requested",
     "draft",
-}  # a deadline must run here
-# the long way, so that lives get far
+}  # in these states, a deadline has to run
+# the main path, preferred so that lives reach late states
 FORWARD = ["send", "acknowledge", "accept", "start", "complete", "reopen", "complete"]
 
 
 class Life(RuleBasedStateMachine):
-    """One referral; every step is also given to the model."""
+    """One referral; the model takes every step too."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -861,7 +861,7 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def consent_is_withdrawn(self) -> None:
-        if self.now > NOON + timedelta(days=4):  # otherwise no life would get old
+        if self.now > NOON + timedelta(days=4):  # otherwise few lives would reach late states
             live = self.state in MODEL["withdraw"][0].split()
             self.referral.withdraw_consent(ACTORS[Side.PERSON], self.now, DAYS)
             if live:
@@ -938,7 +938,7 @@ class Life(RuleBasedStateMachine):
         )
         assert len(running) == len(set(running))
         assert (self.referral.next_due_time is not None) == bool(every)
-        # a deadline may begin again
+        # a deadline may restart
         amended = max(
             (event.version for event in self.referral.events if event.verb == "amended"), default=0
         )
@@ -954,7 +954,7 @@ class Life(RuleBasedStateMachine):
 def folded(events: list[Event]) -> State:
     """Returns the state to which a history leads.
 
-    Each event has to begin where the last one ended.
+    Each event has to start in the state in which the previous one ended.
     """
     state = State.DRAFT
     for event in events:

@@ -1,4 +1,4 @@
-"""Live referrals when a member is suspended or comes back, and the counts shown before."""
+"""Live referrals when a member is suspended or returns, and the counts of the member's work."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def hear(service: Service) -> Iterator[Hearing]:
 
 
 def said(service: Service, referral: pb.Referral) -> list[tuple[str, str]]:
-    """Returns (verb, member with the new standing) of the facts since the sending."""
+    """Returns (verb, member whose status changed) of each fact since the sending."""
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
             "SELECT type, payload FROM outbox WHERE subject = %s ORDER BY version", (referral.id,)

@@ -1,6 +1,6 @@
-"""A running process leaves nothing for others to read.
+"""A running process reveals nothing to other processes.
 
-There is no core and no readable memory, and no key and no name in its arguments and environment.
+There is no core file and no readable memory, and arguments and environment hold no key.
 """
 
 import base64
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 @pytest.fixture
 def running(postgres: parts.Server, tmp_path: Path) -> Iterator[tuple[int, Path]]:
-    """The service as a process, and its folder of keys."""
+    """Yields the pid of a process of the service, and its folder of keys."""
     key_folder.create(tmp_path, ["partners", "referrals", "notifications"])
     environment = os.environ | {
         "ENLACE_DATABASE_URL": postgres.database("referrals", MIGRATIONS).url,

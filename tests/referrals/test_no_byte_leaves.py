@@ -1,4 +1,4 @@
-"""No protected byte leaves without a receipt, an override or an emergency access in force.
+"""No protected byte leaves without a live receipt, override or emergency access.
 
 Random lives are compared with a model, at every rpc, page and REST answer.
 """
@@ -31,7 +31,7 @@ from tests.gateway.pages_gateway import PlayedServices, enter, pages, signed_in,
 from tests.referrals.conftest import Client, Service, Story
 from tests.referrals.test_openings import somebody
 
-# The person's data by field group, marked so that they are recognised in any answer.
+# The person's data by field group, with words that can be recognised in any answer.
 MARKS = {
     FieldGroup.IDENTITY: "MARK-name",
     FieldGroup.CONTACT: "MARK-codeword",
@@ -67,7 +67,7 @@ ACTIONS = (
 
 @dataclass
 class World:
-    """A referral to the shelter, and the data of its person that the rules open at present."""
+    """A referral to the shelter, and the field groups that may be opened at present."""
 
     story: Story
     nurse: Client
@@ -77,10 +77,10 @@ class World:
     until: datetime
     live: bool = True
     receipt_holds: bool = True
-    emergencies: dict[str, datetime] = field(default_factory=dict)  # by worker: until when
+    emergencies: dict[str, datetime] = field(default_factory=dict)  # the end, by worker id
 
     def may(self, client: Client) -> frozenset[FieldGroup]:
-        """Returns the field groups that the client may open: the model, in three lines."""
+        """Returns the field groups that the client may open, according to the model."""
         now = self.story.service.clock.now()
         by_receipt = self.granted if self.receipt_holds and now < self.until else frozenset()
         in_emergency = (
@@ -136,7 +136,7 @@ class World:
 
 
 def said(rpc: Any, request: Any) -> Any:
-    """Returns the answer; None for a refusal."""
+    """Returns the answer, or None if the call was refused."""
     try:
         return rpc(request)
     except grpc.RpcError:
@@ -185,7 +185,9 @@ def leaves(client: Client, world: World) -> set[FieldGroup]:
 def begin(story: Story, service: Service, granted: frozenset[FieldGroup]) -> World:
     service.clock.set(NOON)
     with service.database.transaction(SYSTEM) as tx:
-        tx.execute("DELETE FROM emergencies")  # another life's reviews do not count here
+        tx.execute(
+            "DELETE FROM emergencies"
+        )  # reviews that are still due from another life would count
     plan = p.SafeContact(channel_code=p.SAFE_CHANNEL_PHONE, code_word=MARKS[FieldGroup.CONTACT])
     person = story.person(
         given_name=MARKS[FieldGroup.IDENTITY],
@@ -233,9 +235,9 @@ def test_each_rpc_opens_exactly_the_data_that_are_granted_at_that_moment(
 
 
 class Behind(PlayedServices):
-    """The gateway's services for one worker.
+    """The gateway's stubs for one worker.
 
-    The real service answers for referrals, called in the worker's name.
+    The real referrals service answers, in the worker's name; the other services are fakes.
     """
 
     def __post_init__(self) -> None:
@@ -253,7 +255,7 @@ class Behind(PlayedServices):
 
 @dataclass
 class GatewayStub:
-    """A stub of the gateway, with the refusals as the gateway has them."""
+    """A stub of the gateway that raises the refusals as the gateway does."""
 
     behind: Behind
 
@@ -383,7 +385,7 @@ def test_streams_and_lists_have_no_field_with_sealed_data() -> None:
 
 
 def sealed(message: Descriptor, seen: set[str]) -> list[str]:
-    """Returns the fields of a message, also nested ones, that are stored encrypted."""
+    """Returns the fields of a message, including nested ones, that are stored sealed."""
     if message.full_name in seen:
         return []
     seen.add(message.full_name)

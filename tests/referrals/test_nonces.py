@@ -1,6 +1,6 @@
 """No nonce is used twice with one key.
 
-The data are those of many files, notes and changes; a planted bug is found.
+The data come from many files, notes and changes; planted repeats are found.
 """
 
 from collections.abc import Iterator

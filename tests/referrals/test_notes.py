@@ -1,4 +1,4 @@
-"""Notes between the two sides: a page that asks for news offers a step that gives them."""
+"""Notes between the two sides: where news is due, writing a note is the step that gives it."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -73,7 +73,7 @@ def test_after_too_long_a_silence_a_note_is_the_receivers_main_step() -> None:
     )
 
 
-# By rpc, with the database and the watch.
+# By rpc, with the database and the scheduler.
 
 
 def write(client: Client, referral: pb.Referral, note: str = "she is well") -> pb.Referral:

@@ -1,6 +1,6 @@
-"""A member on probation is asked by no enquiry, and neither asks nor sends to a shelter.
+"""No enquiry asks a member on probation, and it can neither ask nor refer to a shelter.
 
-That holds also with what it knows from before.
+This holds even for ids that it knows from before.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SHELTER, CLINIC = SERVICE["shelter_bed"], SERVICE["clinic_visit"]
 
 
 class Directory:
-    """The facts of partners."""
+    """Applies facts of the partners service."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -62,9 +62,9 @@ class Directory:
 
 @pytest.fixture
 def directory(service: Service) -> Iterator[Directory]:
-    """The facts of partners.
+    """Publishes facts of the partners service.
 
-    Afterwards all members are approved, and their services are as unknown as before.
+    After the test, all members are approved, and the kinds of their services are unknown again.
     """
     told = Directory(service)
     told.offers("shelter_bed", "shelter", shelter=True)

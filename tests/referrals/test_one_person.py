@@ -1,6 +1,6 @@
 """One cheating person with several accounts.
 
-Against all rules of two of referrals, alone she achieves only what one person may do.
+Against every rule of two in the referrals service, she achieves only what one person may do.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ROLES = [
 
 @dataclass
 class Cheat:
-    """A person's accounts at one organisation, and the acts that wait for a second person.
+    """A person's accounts, and the acts that wait for a second person.
 
     `tried` counts, by name, the acts that were not refused.
     """
@@ -50,7 +50,7 @@ class Cheat:
     tried: Counter[str] = field(default_factory=Counter)
 
     def step(self) -> None:
-        """Tries something by one of her accounts."""
+        """Tries an act with one of her accounts."""
         acts: list[Callable[[Client], Any]] = [
             *(
                 self.propose_erasure,

@@ -1,6 +1,6 @@
-"""The number of people whom a worker may look at in an hour.
+"""The number of people whose data a worker may open in an hour.
 
-The count is taken from the trail, across rpcs and processes, and one too many is on record.
+The trail is counted, across rpcs and processes, and an opening over the limit is recorded.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ MAX_OPENINGS = 3
 
 @pytest.fixture(autouse=True)
 def few(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sets the limit to three an hour, so that a test need not make forty people."""
+    """Lowers the limit to three an hour, so that a test need not make forty people."""
     if "service" in request.fixturenames:
         monkeypatch.setattr(request.getfixturevalue("service").made.openings, "most", MAX_OPENINGS)
 
 
 def somebody(service: Service, organization: str = "ngo", role: str = "WORKER") -> Client:
-    """Returns a worker who has looked at nobody yet."""
+    """Returns a worker who has opened no file yet."""
     caller = Caller(new_id(), "worker", ORG[organization], frozenset({role}), kin=NONE)
     return Client(caller, service._stubs(), service.issuer, service.gateway)
 
@@ -96,7 +96,7 @@ def test_a_file_over_the_hourly_quota_is_refused_and_recorded_and_earlier_ones_s
 
 
 def system(service: Service, organization: str) -> Client:
-    """Returns a key that has looked at nobody yet."""
+    """Returns a key that has opened no file yet."""
     scopes = frozenset(
         {
             "people.open",
@@ -161,7 +161,7 @@ def test_every_rpc_that_opens_a_person_counts_towards_the_quota_and_enforces_it(
             opens(worker, story.person().id)
         assert refusal(lambda: ask(worker)) == REFUSED  # noqa: B023
     worker = somebody(service)
-    # three people
+    # these are three people
     openings[0](worker), openings[1](worker), openings[2](worker), openings[3](worker)
     assert refusal(lambda: opens(worker, story.person().id)) == REFUSED
 
@@ -207,7 +207,7 @@ def test_notes_of_contacts_count_towards_the_quota_and_a_known_person_counts_onc
 
 
 def test_concurrent_openings_do_not_exceed_the_quota(story: Story, service: Service) -> None:
-    """Once, 96 in a second were let in."""
+    """Before a fix, 96 openings in a second were allowed."""
     worker, people = somebody(service), [story.person().id for _ in range(16)]
 
     def attempt(person: str) -> bool:

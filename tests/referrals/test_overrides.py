@@ -1,7 +1,7 @@
-"""Sending without a consent.
+"""Sending a referral without a consent.
 
-It takes a right of its own and a second person, is for one need and three days, and never to an
-organisation that may detain the person.
+An override needs a right of its own and a second person. It covers one need and three days, and
+never reaches an organisation that may detain the person.
 """
 
 from datetime import timedelta
@@ -268,7 +268,7 @@ def test_a_matching_consent_replaces_an_override(story: Story, service: Service)
     assert (attached.receipt_id, attached.state) == (given.id, pb.STATE_SENT)
     service.clock.set(NOON + END)
     assert story.shelter.OpenPerson(opening(attached, purpose="HOU")).given_name
-    # From now on her consent counts, not the override from before she could be asked.
+    # From now on, her consent counts, and not the override from before she could be asked.
     assert (
         refusal(lambda: story.shelter.OpenPerson(opening(attached, G.FIELD_GROUP_HEALTH)))[1]
         == "receipt_field_group_differs"
@@ -290,8 +290,7 @@ def test_no_override_reaches_an_organisation_that_may_detain_the_person_or_is_of
         members.note_member(tx, "organization", ORG["shelter"], True, "APPROVED", type_)
     try:
         assert refusal(story.overridden) == ("FAILED_PRECONDITION", "receipt_missing")
-        # An override also does not open what was sent there before the type of the organisation was
-        # known.
+        # Nor does an override open what was sent to the organisation before its type was known.
         assert refusal(lambda: story.shelter.OpenPerson(opening(sent))) == (
             "FAILED_PRECONDITION",
             "receipt_missing",

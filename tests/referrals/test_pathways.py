@@ -1,4 +1,4 @@
-"""Pathways as they are written: the shipped ones, refusals with their line, and publication."""
+"""The text of pathways: the shipped ones, refusals with their line, and publication."""
 
 from __future__ import annotations
 
@@ -263,7 +263,7 @@ def test_an_invalid_pathway_is_refused_by_line_and_not_published(story: Story) -
     )
     assert refused == ("INVALID_ARGUMENT", "invalid_fields", {"text.10": "unknown_code"})
     assert refusal(lambda: story.ngo.GetPathway(pb.GetPathwayRequest(id="wrong")))[0] == "NOT_FOUND"
-    # the first version of which exists already
+    # its first version exists already
     text = (SHIPPED / "return_and_reintegration.yaml").read_text()
     line = str(text.splitlines().index("version: 1") + 1)
     refused = refusal_with_fields(

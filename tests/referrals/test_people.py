@@ -1,4 +1,4 @@
-"""A person's identity: sealed where it is stored, opened for a purpose, each access on record."""
+"""A person's identity: stored sealed, opened for a purpose, each access recorded."""
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -64,7 +64,7 @@ def readings(client: Client, person_id: str) -> list[tuple[str, list[int], bool]
 def everything_stored(url: str) -> dict[str, bytes]:
     """Returns the whole database as bytes by table and column.
 
-    It is read as the owner, whom no policy limits.
+    Reads as the owner of the tables, whom no policy limits.
     """
     contents: dict[str, bytes] = {}
     with psycopg.connect(url) as connection:
@@ -129,7 +129,7 @@ def test_no_sealed_value_of_a_person_is_readable_anywhere_in_the_database(
     assert marked[11] in notes
 
     stored = everything_stored(service.migration_url)
-    assert person.id.encode() in stored["people.id"]  # shows that the database was really read
+    assert person.id.encode() in stored["people.id"]  # proves that the database was read
     assert len(stored["person_sealed.sealed"]) > 200
     for value in marked:
         needles = {
@@ -331,7 +331,7 @@ def test_access_ends_with_the_referral_and_a_later_attempt_is_recorded(
         (ORG["shelter"], [IDENTITY], False),
         (ORG["shelter"], [IDENTITY], True),
     ]
-    # The receiver keeps the record, without the person's texts.
+    # The receiver keeps the history, without its notes.
     events = story.shelter.ListReferralEvents(
         pb.ListReferralEventsRequest(referral_id=sent.id)
     ).events
@@ -493,7 +493,7 @@ def test_an_erased_person_can_be_opened_by_nobody(story: Story, service: Service
     acknowledged = story.shelter.AcknowledgeReferral(
         pb.AcknowledgeReferralRequest(id=sent.id, etag=sent.etag)
     )
-    # the referral goes on to its end, without any data of the person
+    # the referral can continue to its end, without any data of the person
     assert acknowledged.state == pb.STATE_ACKNOWLEDGED
 
 
@@ -566,7 +566,7 @@ def test_an_unstated_number_of_dependants_is_unknown_and_not_zero(story: Story) 
 def test_a_person_is_of_age_when_her_birthday_begins_in_her_local_time(
     story: Story, country: str, band: pb.AgeBand.ValueType
 ) -> None:
-    # seven in the evening of the 4th in Managua
+    # 7 p.m. on the 4th in Managua
     story.service.clock.set(datetime(2026, 3, 5, 1, 0, tzinfo=UTC))
     eve = people_pb2.CreatePersonRequest(
         identity=people_pb2.Identity(birth_date="2008-03-05"),

@@ -1,4 +1,4 @@
-"""A person's file, and a step of her plan, by their rules alone. No database."""
+"""The rules of a person's file and of a plan step, without a database."""
 
 from datetime import datetime, timedelta
 

@@ -1,6 +1,6 @@
 """The pilot's return from Guatemala to Chinandega, over a year, with the real service.
 
-The person is handed from one organisation to the next, by a settable clock. Her sender works in a
+The person is handed from one organisation to the next, with a settable clock. Her sender works in a
 real browser, the others by REST.
 """
 
@@ -33,7 +33,7 @@ DAY = timedelta(days=1)
 
 
 class Real:
-    """A stub of the real service in the name of one caller, with the gateway's refusals."""
+    """A stub that calls the real service as one caller, and raises the gateway's refusals."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -58,7 +58,7 @@ CALLED = {
 
 
 def site_of(client: Client, organization: str, role: contract_pb2.Role.ValueType) -> PlayedServices:
-    """Returns the site with a fake directory and real people, referrals and plans."""
+    """Returns fake services for the site, with real people, referrals and plans."""
     played = PlayedServices()
     for stub in ("people", "referrals", "plans"):
         setattr(played, stub, Real(client))
@@ -85,7 +85,7 @@ def site_of(client: Client, organization: str, role: contract_pb2.Role.ValueType
 
 
 class Partner:
-    """Another organisation's system, by REST."""
+    """Another organisation's system, which uses REST."""
 
     def __init__(self, service: Service, organization: str) -> None:
         self._system = System(
@@ -96,13 +96,13 @@ class Partner:
         self._service = service
 
     def get(self, identifier: str) -> dict[str, Any]:
-        """Returns the referral with its line."""
+        """Returns the referral with its chain of legs."""
         answer = self._system.get(f"/referrals/{identifier}")
         assert answer.status_code == 200, answer.text
         return dict(answer.json)
 
     def act(self, identifier: str, verb: str, status: int = 200, **fields: Any) -> dict[str, Any]:
-        """Takes a step of a referral in its present version."""
+        """Takes a step of a referral, with its current etag."""
         etag = self._system.get(f"/referrals/{identifier}").headers["ETag"]
         fields = {
             name: value.isoformat() if isinstance(value, datetime) else value
@@ -129,7 +129,7 @@ def worker(browser: Browser, service: Service, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture
 def escort(browser: Browser, service: Service) -> Iterator[Page]:
-    """The page of the worker who escorts the person."""
+    """Returns the page of the worker who escorts the person."""
     with served(
         pages(site_of(service.as_("mission", "WORKER"), "mission", contract_pb2.ROLE_WORKER))
     ) as site:
@@ -167,7 +167,7 @@ def at(service: Service, page: Page, moment: datetime) -> None:
 
 
 def line(page: Page) -> list[str]:
-    """Returns the text of the journey's line, leg by leg, after the sender's."""
+    """Returns the text of each leg of the journey; checks that of the sender."""
     first, *legs = [
         " ".join(leg.split())
         for leg in page.get_by_role("list", name="El viaje por etapas")
@@ -179,7 +179,7 @@ def line(page: Page) -> list[str]:
 
 
 def refer(page: Page, story: Story, plan_id: str, key: str, step: str) -> str:
-    """Goes from the plan's step to a sent referral, on a consent for that place; returns its id."""
+    """Sends a referral from the plan's step, on a consent for its receiver; returns its id."""
     page.goto(f"{page.url.partition('/plans/')[0].partition('/referrals/')[0]}/plans/{plan_id}")
     row(page, step).get_by_role("button", name="Remitir").click()
     plan = story.ngo.GetPlan(plans_pb2.GetPlanRequest(id=plan_id))
@@ -222,7 +222,7 @@ def test_a_woman_is_handed_over_on_her_way_home_and_her_plan_follows_her_for_a_y
     expect(page.locator("main")).to_contain_text("0 de 14 pasos resueltos")
     plan = story.ngo.ListPlans(plans_pb2.ListPlansRequest(person_id=her.id)).plans[0]
     assert all("Nadie la recibe todavía Le toca a su organización" in leg for leg in line(page))
-    # Before she leaves: the conditions of the travel, and the places that are asked ahead.
+    # Before she leaves: the conditions of the travel, and the receivers that are asked ahead.
     expect(row(page, "3. Viaje acompañado")).to_contain_text(
         "Antes: Valorar el riesgo antes de volver, Documento de viaje y consulado"
     )
@@ -237,7 +237,7 @@ def test_a_woman_is_handed_over_on_her_way_home_and_her_plan_follows_her_for_a_y
     leaves, arrives = NOON + 20 * DAY, NOON + 21 * DAY
     shelter.act(housing, "accept", planned_first_contact_time=arrives)
     mission.act(travel, "accept", planned_first_contact_time=leaves)
-    # She does not leave before the border, too, has accepted.
+    # She does not leave before the border has accepted too.
     service.clock.set(leaves)
     refused = mission.act(travel, "start", 409, first_contact_time=leaves)
     assert (refused["reason"], refused["about"]) == ("legs_not_accepted", ["reception"])
@@ -276,7 +276,7 @@ def test_a_woman_is_handed_over_on_her_way_home_and_her_plan_follows_her_for_a_y
     mission.act(travel, "complete", outcome_code="fully_met")
     page.reload()
     assert ["Le toca a Albergue Luna Nueva" in leg for leg in line(page)] == [False, False, True]
-    # Nobody met her within a day, and that is in Today, too.
+    # Nobody met her within a day, and the page Today shows that too.
     arrived = arrives
     service.clock.set(arrived + 2 * DAY)
     page.goto(f"{origin}/today")
@@ -290,13 +290,13 @@ def test_a_woman_is_handed_over_on_her_way_home_and_her_plan_follows_her_for_a_y
     page.goto(f"{origin}/plans/{plan.id}")
     expect(row(page, "5. Un lugar seguro").locator(".state").first).to_have_text("Cumplido")
     assert ["Cumplido" in leg and "Le toca" not in leg for leg in line(page)] == [True] * 3
-    # She wants no talk with her family: that is her right, and nothing else waits for it.
+    # She does not want a talk with her family; that is her right, and no other step waits for it.
     talk = row(page, "9. Mediación")
     talk.locator("summary").click()
     talk.get_by_label("Ella no lo quiere").check()
     talk.get_by_role("button", name="Guardar").click()
     expect(row(page, "9. Mediación").locator(".state").first).to_have_text("Ella no lo quiere")
-    # Meanwhile a coordinator publishes another version, after a mistake that is shown by its line.
+    # Meanwhile a coordinator publishes another version, after a mistake that is reported by line.
     coordinator.goto(
         f"{coordinator.url.removesuffix('/today')}/pathways/publish?pathway=return_and_reintegration"
     )
@@ -311,7 +311,7 @@ def test_a_woman_is_handed_over_on_her_way_home_and_her_plan_follows_her_for_a_y
     coordinator.get_by_role("button", name="Publicar").click()
     expect(coordinator.locator("main")).to_contain_text("Versión 2")
     expect(coordinator.locator("main")).to_contain_text("Visita al mes")
-    # Her plan keeps its own.
+    # Her plan keeps its own version.
     page.reload()
     expect(page.locator("main")).to_contain_text("Seguimiento al mes")
     expect(page.locator("div.note.soon")).to_contain_text("Hay una versión 2")

@@ -1,4 +1,4 @@
-"""Plans: a person's way along a pathway, by hand and after the referrals of its steps."""
+"""Plans: a person's way along a pathway; steps change by hand and with their referrals."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_a_step_follows_the_referral_that_stands_for_it() -> None:
         (
             (State.ACCEPTED, "", REFERRED),
             (State.COMPLETED, "fully_met", MET),
-            (State.IN_PROGRESS, "fully_met", REFERRED),  # reopened: she said that no help came
+            (State.IN_PROGRESS, "fully_met", REFERRED),  # reopened: no help came
             (State.COMPLETED, "not_met", OPEN),
             (State.IN_PROGRESS, "", REFERRED),
             (State.COMPLETED, "partly_met", MET),

@@ -1,7 +1,7 @@
 """The rpcs of plans.
 
-The tests cover the owner of a plan, refusals, its referrals, and what is left when the person
-withdraws her consent.
+The tests cover who may see a plan, refusals, the referrals of its steps, and what remains when the
+person withdraws her consent.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def person(plan: pb.Plan) -> people_pb2.Person:
 
 
 def sheltered(story: Story, plan: pb.Plan) -> tuple[pb.Plan, r.Referral]:
-    """Makes the safety plan, and sends a referral to a shelter."""
+    """Settles the step of the safety plan, and sends a referral for the shelter step."""
     plan = update(story.ngo, plan, "safety_plan", MET)
     referral = story.sent(person=person(plan))
     return update(story.ngo, plan, "shelter", REFERRED, referral_id=referral.id), referral
@@ -123,7 +123,7 @@ def test_a_plan_may_start_before_it_is_recorded(story: Story) -> None:
 
 def test_other_organisations_cannot_find_a_plan(story: Story, service: Service) -> None:
     plan = begun(story)
-    plan, _ = sheltered(story, plan)  # so that the shelter sees her file
+    plan, _ = sheltered(story, plan)  # the shelter sees the file of a sent referral
     story.shelter.GetPerson(people_pb2.GetPersonRequest(id=plan.person_id))
     for other in (
         story.shelter,
@@ -429,7 +429,7 @@ def test_a_childs_plan_ends_when_two_people_give_the_same_reason(
             "FAILED_PRECONDITION",
             "second_person_required",
         )
-    # The second person proposes another reason, and then it is the first one's turn.
+    # The second person proposes another reason, which the first person has to confirm.
     assert not end(second, lost).HasField("close_time")
     assert end(story.ngo, lost).close_reason_code == lost
 
@@ -481,7 +481,7 @@ def test_late_steps_are_listed_for_the_organisation_by_page_and_leave_the_list_w
 def test_the_plan_ends_only_when_the_person_withdraws_her_last_consent(story: Story) -> None:
     plan, referral = sheltered(story, begun(story))
     other = story.receipt(plan.person_id, recipient=ORG["clinic"])
-    # the person told the shelter
+    # the person withdrew at the shelter
     story.shelter.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=referral.receipt_id))
     assert (one(now(story, plan), "shelter").state, now(story, plan).HasField("close_time")) == (
         OPEN,

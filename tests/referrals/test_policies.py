@@ -1,6 +1,6 @@
 """The network's deadlines.
 
-A coordinator publishes versions, and a running deadline keeps the version under which it began.
+A coordinator publishes versions, and a running deadline keeps the version under which it started.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def test_derived_and_fixed_deadlines_cannot_be_changed(
 
 @pytest.fixture
 def alone(service: Service) -> Iterator[None]:
-    """Removes the test's versions after it, and prevents other deadlines from firing during it."""
+    """Deletes the versions of a test after it; no other deadlines fire during the test."""
     with service.database.transaction(SYSTEM) as tx:
         tx.execute("UPDATE clocks SET next_time = NULL")
     yield
@@ -130,7 +130,7 @@ def alone(service: Service) -> Iterator[None]:
 
 
 def _forget(service: Service) -> None:
-    """Deletes the test's versions as the table's owner: the service may only append."""
+    """Deletes a test's versions as the table's owner, because the service may only append."""
     with psycopg.connect(service.migration_url) as connection:
         connection.execute("DELETE FROM deadline_policies")
     _policies(service)._read = {1: FIRST_POLICY}
@@ -141,7 +141,7 @@ def _policies(service: Service) -> Policies:
 
 
 def next_policy(story: Story) -> pb.PublishDeadlinePolicyRequest:
-    """Returns the newest policy as the next version."""
+    """Returns the request to publish the newest policy again as the next version."""
     newest = story.coordinator.GetDeadlinePolicy(pb.GetDeadlinePolicyRequest())
     free = {
         pb.CLOCK_KIND_ACKNOWLEDGE,
@@ -167,7 +167,7 @@ def with_(
 
 
 def slower(story: Story) -> pb.DeadlinePolicy:
-    """Returns a policy with two hours to acknowledge an emergency instead of one."""
+    """Publishes a policy with two hours to acknowledge an emergency instead of one."""
     policy: pb.DeadlinePolicy = story.coordinator.PublishDeadlinePolicy(
         with_(next_policy(story), pb.URGENCY_EMERGENCY, pb.CLOCK_KIND_ACKNOWLEDGE, 2 * H)
     )
@@ -223,7 +223,7 @@ def test_a_deadline_whose_policy_is_missing_uses_the_last_version_and_counts_it(
 ) -> None:
     slower(story)
     sent = story.sent(urgency=pb.URGENCY_URGENT)
-    _forget(service)  # as after restoring an older copy
+    _forget(service)  # as if an older backup had been restored
     missing = metrics.VERSIONS_MISSING.labels("deadline_policies")._value
     before = missing.get()
     raised = story.ngo.AmendReferral(

@@ -1,6 +1,7 @@
 """The version of an organisation's lists.
 
-It changes with every change in the lists, and never with what the organisation may not see.
+The version changes with every change in the lists, and never with a change that the organisation
+may not see.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def test_a_plan_changes_only_the_version_of_its_own_organisation(story: Story) -
 
 
 def test_a_change_that_began_first_but_committed_last_is_seen(story: Story) -> None:
-    """The late change has an older time than the latest change that was already seen."""
+    """The late change is dated before the latest change that was already seen."""
     early, late = story.sent(), story.sent()
     story.service.clock.advance(timedelta(seconds=2))
     story.shelter.AcknowledgeReferral(pb.AcknowledgeReferralRequest(id=late.id, etag=late.etag))
@@ -107,7 +108,7 @@ def test_a_change_that_began_first_but_committed_last_is_seen(story: Story) -> N
 
 
 def watched(service: Service, *tokens: str) -> list[str]:
-    """Returns the versions that anybody with these tokens gets."""
+    """Returns the versions that anybody with these watch tokens gets."""
     answer: pb.BatchGetQueueVersionsResponse = service.public().BatchGetQueueVersions(
         pb.BatchGetQueueVersionsRequest(watch_tokens=tokens)
     )

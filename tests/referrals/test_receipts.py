@@ -1,5 +1,7 @@
-"""The consent receipt as a record of the domain: which would stand up, whom it opens for and until
-when, and what of it is signed. No database.
+"""The rules of a consent receipt, without a database.
+
+The tests cover which records are valid, to whom a receipt opens data and until when, and the signed
+text.
 """
 
 import time
@@ -108,7 +110,7 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
 
 
 def why_not(receipt: Receipt) -> str:
-    """Why its giver may not give it; empty if she may."""
+    """Returns why the giver may not give the receipt; empty if she may."""
     try:
         receipt.check_giver()
     except Conflict as refused:
@@ -123,7 +125,7 @@ def why_not(receipt: Receipt) -> str:
         (replace(OWN, about=CHILD), "guardian_required"),
         (replace(OWN, about=UNKNOWN), "guardian_required"),
         (replace(OWN, about=UNKNOWN, adult_ground_code="said_so"), ""),
-        # A child's.
+        # A child's consent.
         (GUARDIAN, ""),
         (replace(GUARDIAN, giver_code="authority"), ""),
         (replace(GUARDIAN, assent_code=""), "assent_required"),
@@ -133,7 +135,7 @@ def why_not(receipt: Receipt) -> str:
         (replace(GUARDIAN, assent_code="too_young", about=UNKNOWN), "assent_required"),
         (DECISION, ""),
         (replace(DECISION, assent_code="given"), ""),
-        # Only of a known child nothing is asked about who receives it.
+        # The kind of the recipient does not matter only if the age of a child is known.
         (
             replace(DECISION, about=Circumstances("12-17", "LAW_ENFORCEMENT", has_withdrawn=True)),
             "",
@@ -145,7 +147,7 @@ def why_not(receipt: Receipt) -> str:
             "own_consent_required",
         ),
         (replace(DECISION, assent_code="given", about=Circumstances("", "LAW_ENFORCEMENT")), ""),
-        # An adult's, by somebody else.
+        # A consent for an adult by somebody else.
         (ANOTHER, ""),
         (replace(ANOTHER, giver_code=BEST_INTEREST), "own_consent_required"),
         (replace(ANOTHER, giver_ground_code=""), "own_consent_required"),
@@ -166,7 +168,7 @@ def why_not(receipt: Receipt) -> str:
             replace(ANOTHER, about=Circumstances("18-24", "SHELTER", has_withdrawn=True)),
             "own_consent_required",
         ),
-        # Nobody gives an override.
+        # An override has no giver.
         (replace(OVERRIDE, about=Circumstances("12-17", "LAW_ENFORCEMENT", True)), ""),
     ],
 )
@@ -175,7 +177,7 @@ def test_the_allowed_giver_depends_on_age_ground_and_recipient(receipt: Receipt,
 
 
 def live(receipt: Receipt, **when: Any) -> str:
-    """Why it opens nothing at a moment; empty if it does."""
+    """Returns why the receipt opens nothing at a moment; empty if it opens data."""
     moment = NOON + timedelta(**when)
     try:
         receipt.check_live(moment)
@@ -233,7 +235,7 @@ IDENTITY, CONTACT = FieldGroup.IDENTITY, FieldGroup.CONTACT
         (replace(OWN, purpose_codes=("HOU.EMG",)), "shelter", "HOU", [], "receipt_purpose_differs"),
         (OWN, "shelter", "HOU", [IDENTITY, CONTACT], "receipt_field_group_differs"),
         (replace(OWN, withdraw_time=NOON), "clinic", "MED", [CONTACT], "receipt_withdrawn"),
-        # Its recipient does not hear that she turned out to be a child.
+        # The recipient does not learn that the person turned out to be a child.
         (replace(OWN, about=CHILD), "shelter", "HOU", [IDENTITY], "receipt_missing"),
         (
             OVERRIDE,

@@ -1,4 +1,4 @@
-"""Referrals through the real rpc, database and row-level security."""
+"""Referrals through real rpcs, a real database and row-level security."""
 
 from datetime import UTC, timedelta
 from typing import Any
@@ -218,7 +218,7 @@ def declined(story: Story, **values: Any) -> pb.Referral:
 
 
 def shown(client: Client, **wanted: Any) -> dict[str, pb.Referral]:
-    """Returns all referrals that a filter finds, in pages of three; the count has to equal them."""
+    """Returns all referrals that match a filter, in pages of three; checks the count too."""
     chosen = pb.ReferralFilter(**wanted)
     referrals: dict[str, pb.Referral] = {}
     token = ""

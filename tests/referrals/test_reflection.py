@@ -1,4 +1,4 @@
-"""Reflection lists the rpcs for callers with a token, on threads that calls do not need."""
+"""Reflection lists the rpcs only to callers with a token, without using the threads of calls."""
 
 from __future__ import annotations
 

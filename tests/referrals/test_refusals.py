@@ -1,6 +1,6 @@
 """The declared refusals that no other test provokes.
 
-They are every step in a wrong state, and consents that are over.
+They concern steps in a wrong state, and consents that have ended.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,6 @@
 """The coordinators remind the side whose turn it is.
 
-It does so once an hour at most, and no etag becomes out of date by it.
+A referral is reminded at most once an hour, and a reminder makes no etag stale.
 """
 
 from datetime import timedelta
@@ -22,7 +22,7 @@ def remind(story: Story, referral: pb.Referral) -> pb.Referral:
 
 
 def reminded(story: Story, referral: pb.Referral) -> list[str]:
-    """Returns the organisations that the facts name."""
+    """Returns the organisations that the reminder facts name."""
     with story.service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
             "SELECT payload FROM outbox WHERE subject = %s AND type = 'enlace.referral.reminded.v1'"

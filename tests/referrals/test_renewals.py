@@ -1,6 +1,6 @@
-"""A consent ends, and the person may be asked again before.
+"""A consent that ends soon may be renewed.
 
-The side that can ask her is notified once, and help that goes on stands on her new answer.
+The side that can ask the person is notified once, and continuing help is based on her new answer.
 """
 
 from datetime import datetime, timedelta
@@ -55,7 +55,7 @@ def opened(story: Story, referral: pb.Referral) -> object:
 
 
 def again(story: Story, referral: pb.Referral, **later: float) -> pb.Referral:
-    """Asks the person again, who says yes; the referral stands on that receipt."""
+    """Records the person's renewed consent, and bases the referral on that receipt."""
     receipt = story.receipt(referral.person_id, until_time=until(story.service, **later))
     current = story.ngo.GetReferral(pb.GetReferralRequest(id=referral.id))
     return attach(story, current, receipt.id)
@@ -96,7 +96,7 @@ def test_a_renewed_consent_replaces_the_former_one_for_help_that_continues(
     with service.database.transaction(SYSTEM) as tx:
         former = service.made.consents._receipts.get(tx, sent.receipt_id)
     assert former.until_time == service.clock.now()
-    service.clock.advance(timedelta(days=20))  # the first consent would have ended now
+    service.clock.advance(timedelta(days=20))  # by now, the first consent would have ended
     opened(story, sent)
     service.clock.advance(timedelta(days=71))
     assert refusal(partial(opened, story, sent)) == ("FAILED_PRECONDITION", "receipt_expired")

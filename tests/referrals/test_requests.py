@@ -1,7 +1,7 @@
 """Requests that no honest caller sends.
 
-Every field of every rpc gets values for which it was not made. Each request is refused with a type
-and a reason, or done; there is never a fault.
+Every field of every rpc gets unexpected values. Each request is refused with a status code and a
+reason, or succeeds; it never causes a fault.
 """
 
 import base64
@@ -81,7 +81,7 @@ NASTY_TIMES = [
     (0, 2**31 - 1),
 ]
 DEEP = 3
-# Fields that only answers use, in messages that requests use too: no rpc reads them, so none can
+# Fields that only answers use, in messages that requests use too: no rpc reads them, so no rpc can
 # fail on them.
 _REFERRAL = {"id", "etag", "need_code", "urgency", "service_id", "receipt_id", "contact_id"}
 _CONTACT = {
@@ -124,7 +124,7 @@ ANSWERED |= {
 
 
 def mutations(request: Any, depth: int = 0) -> Iterator[Callable[[Any], None]]:
-    """Yields functions that each spoil one field, found by its path; the rest stays honest."""
+    """Yields functions that each spoil one field of a request and keep the others."""
     for field in request.DESCRIPTOR.fields:
         name = field.name
         if depth and f"{request.DESCRIPTOR.name}.{name}" in ANSWERED:
@@ -151,7 +151,7 @@ def mutations(request: Any, depth: int = 0) -> Iterator[Callable[[Any], None]]:
 
 def _values(field: FieldDescriptor) -> list[Any]:
     if field.type == FieldDescriptor.TYPE_STRING:
-        # The chassis reads request_id for every service alike; see the last test.
+        # The chassis reads request_id in the same way for every service; see the last test.
         return (
             []
             if field.name == "request_id"
@@ -201,7 +201,7 @@ def started(story: Story) -> pb.Referral:
 
 
 def met(story: Story) -> pb.Referral:
-    """Returns a referral with an appointment at the present time."""
+    """Returns a started referral with an appointment at the present time."""
     referral = started(story)
     made: pb.Referral = story.shelter.ScheduleAppointment(
         at(
@@ -224,7 +224,7 @@ def back(story: Story) -> pb.Referral:
 
 
 def taken_back(story: Story) -> pb.Referral:
-    """Returns a referral whose consent was withdrawn, as its receiver reads it now."""
+    """Returns a referral whose consent was withdrawn, as its receiver sees it."""
     sent = story.sent()
     story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=sent.receipt_id))
     made: pb.Referral = story.shelter.GetReferral(pb.GetReferralRequest(id=sent.id))
@@ -250,7 +250,7 @@ def asked(story: Story) -> pb.Referral:
 
 
 def referral_beginnings() -> dict[str, Beginning]:
-    """Returns, for each rpc, the caller and a request that is done if nothing is spoiled."""
+    """Returns, for each rpc, a caller and a request that succeeds if nothing is spoiled."""
 
     def one(
         side: str, begin: Callable[[Story], pb.Referral], make: Callable[[Story], Any]
@@ -724,14 +724,14 @@ def enquiry_beginnings() -> dict[str, Beginning]:
     }
 
     def made(story: Story) -> e.Enquiry:
-        with story.service.database.transaction(SYSTEM) as tx:  # a member has twenty open at most
+        with story.service.database.transaction(SYSTEM) as tx:  # at most twenty may be open
             tx.execute("DELETE FROM enquiry_offers")
             tx.execute("DELETE FROM enquiries")
         answer: e.Enquiry = story.ngo.CreateEnquiry(e.CreateEnquiryRequest(**ASKED, **to))
         return answer
 
     def looking(story: Story) -> tuple[Client, Any]:
-        """Returns another caller each time, because one caller has sixty looks."""
+        """Returns a new caller each time, because each may make only sixty previews."""
         caller = Caller(new_id(), "worker", ORG["ngo"], frozenset({"WORKER"}), kin=NONE)
         return replace(story.ngo, caller=caller), e.PreviewEnquiryRequest(**to)
 
@@ -785,7 +785,7 @@ BEGINNINGS = (
 def answer_of(client: Client, rpc: str, request: Any) -> tuple[str, str]:
     """Returns ("OK", "") or (code, reason).
 
-    The reason is empty if the refusal was not one of ours.
+    The reason is empty if the service itself did not refuse the request.
     """
     try:
         getattr(client, rpc)(request)

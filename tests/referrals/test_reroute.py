@@ -1,7 +1,7 @@
-"""Another service is asked instead.
+"""Rerouting: another service is asked instead.
 
-One step ends the wait and leaves the sender the draft for the next place; the need is open until
-that is sent.
+One step ends the referral and gives the sender a draft for the next service. The need stays open
+until the draft is sent.
 """
 
 import threading
@@ -167,7 +167,7 @@ def test_of_a_concurrent_acceptance_and_rerouting_one_succeeds(
             try:
                 getattr(client, rpc)(request)
                 said.append("done")
-            except Exception as error:  # either of the two refusals is fine
+            except Exception as error:  # either of two refusals is possible
                 said.append(str(error.details()))  # type: ignore[attr-defined]
 
         asked = (

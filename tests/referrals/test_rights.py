@@ -1,6 +1,6 @@
-"""The rights to call each rpc, and what exists for whom: docs/rights.md about this service.
+"""The rights to call each rpc, and what exists for whom.
 
-Every cell is tested.
+Every cell of docs/rights.md about this service is tested.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ HELD_ONLY = (
     "ListReadings",
     "CreateReceipt",
     "ExportPerson",
-)  # a receiver sees the file; these rpcs are for its holder
+)  # a receiver sees the file, but only the file's organisation may call these rpcs
 UNKNOWN = "f" * 32
 
 
@@ -109,7 +109,7 @@ def staged(story: Story, stage: str) -> pb.Referral:
 
 
 def call(client: Client, rpc: str, request: Any) -> tuple[str, bytes]:
-    """Returns the code and all bytes of the answer."""
+    """Returns the status code and all bytes of the answer."""
     try:
         getattr(client, rpc)(request)
     except grpc.RpcError as caught:
@@ -143,7 +143,7 @@ def test_a_referral_exists_only_where_the_page_says_so_and_otherwise_looks_unkno
                 assert there[0] == "NOT_FOUND", rpc
             elif rpc == "UpdateReferral" and side != "sender":
                 assert there[0] in ("NOT_FOUND", "ABORTED"), rpc
-            elif rpc == "AddNote":  # the rpc checks the state only, and no version
+            elif rpc == "AddNote":  # the rpc checks only the state, and not the version
                 assert there[0] in ("OK", "FAILED_PRECONDITION"), (rpc, there)
             else:
                 assert there[0] in ("OK", "ABORTED"), (rpc, there)
@@ -152,7 +152,7 @@ def test_a_referral_exists_only_where_the_page_says_so_and_otherwise_looks_unkno
 def asking(method: Any, identifier: str) -> Any:
     """Returns a request about this referral that changes nothing.
 
-    It names a version that never existed, and shows whether the referral was found.
+    The request names a version that never existed; the answer shows whether the referral was found.
     """
     request: Any = GetMessageClass(method.input_type)()
     if method.name == "UpdateReferral":

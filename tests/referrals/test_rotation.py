@@ -1,6 +1,6 @@
-"""Sealing keys that change while the service works.
+"""Rotation of the sealing keys while the service runs.
 
-The change is killed in the middle and begun again, and the old key is destroyed.
+A rotation is killed midway and resumed, and the old key is destroyed.
 """
 
 import json
@@ -36,7 +36,7 @@ DAY = timedelta(days=1).total_seconds()
 
 
 def begin(service: Service, *words: str) -> "subprocess.Popen[str]":
-    """Starts a command of the service, as an operator does."""
+    """Starts a command of the service, as an administrator does."""
     environment = {
         "ENLACE_DATABASE_URL": service.database_url,
         "ENLACE_KEYS": str(service.keys),
@@ -62,7 +62,7 @@ def left(service: Service, keyring: Keyring) -> int:
 
 
 def crowd(service: Service, count: int) -> None:
-    """Adds files, each with a key that the newest key wraps."""
+    """Adds files, each with a key that is wrapped by the newest sealing key."""
     keyring, organization = key_folder.keyring(service.keys, "referrals"), new_id()
     identifiers = [new_id() for _ in range(count)]
     with service.database.transaction(SYSTEM, timeout=30) as tx, tx.cursor() as cursor:
@@ -95,7 +95,7 @@ def test_a_key_is_rotated_while_the_service_runs_and_all_data_stay_readable(
     assert left(service, key_folder.keyring(service.keys, "referrals")) == 0
     assert opened(story.ngo, person.id).given_name == "Ximena"
     assert operator.GetContact(contacts_pb2.GetContactRequest(id=heard.id)).note == "she said it"
-    later = story.person(given_name="Abril")  # made by the running service, without a restart
+    later = story.person(given_name="Abril")  # made by the running service, which was not restarted
     assert command(service, "rotate-keys", "--dry-run") == (0, {"waiting": 0, "newest": before + 1})
     assert opened(story.ngo, later.id).given_name == "Abril"
 
@@ -210,9 +210,9 @@ def test_a_row_that_cannot_be_opened_is_reported_and_the_others_are_rewrapped(
 def test_every_column_sealed_with_a_services_key_is_rewrapped(
     service: Service, postgres: parts.Server
 ) -> None:
-    """The migrations mark the sealed columns.
+    """Compares the list of rewrapped columns with the binary columns of the database.
 
-    Columns that are sealed with the person's own key are left out, and those of stored requests.
+    Hashes are left out, and columns that are sealed with another key, such as the person's own.
     """
     apart = {
         ("sealing_checks", "value"),
@@ -221,7 +221,7 @@ def test_every_column_sealed_with_a_services_key_is_rewrapped(
         ("referral_events", "arrival_sealed"),
         ("requests", "response"),
         ("person_names", "mark"),
-        ("people", "band_end"),  # a keyed hash, like those of names
+        ("people", "band_end"),  # a keyed hash, like the marks of names
         ("emergencies", "note"),
     }
     with service.database.transaction(SYSTEM) as tx:

@@ -1,6 +1,6 @@
-"""The second wall, row-level security.
+"""Row-level security, the second barrier.
 
-With the service's own plain role, any SQL sees the rows of its scope and no others.
+With the service's own unprivileged role, any SQL sees only the rows of its scope.
 """
 
 from collections.abc import Iterator
@@ -62,7 +62,7 @@ HERS = (
 def scoped(
     service: Service, organization: str = "", view: str = "member"
 ) -> Iterator[psycopg.Connection[dict[str, Any]]]:
-    """Yields a connection for any SQL; its changes are rolled back."""
+    """Yields a connection with this scope for any SQL; its changes are rolled back."""
     with psycopg.connect(service.database_url, row_factory=dict_row) as connection:
         connection.execute(
             "SELECT set_config('enlace.organization', %s, false), set_config('enlace.view', %s,"
@@ -82,7 +82,7 @@ def seen(connection: psycopg.Connection[dict[str, Any]]) -> dict[str, int]:
 def full(service: Service) -> dict[str, int]:
     """Fills every table with rows of the NGO, the shelter and the line.
 
-    Returns the counts of the whole service. An abandoned draft names no receiver.
+    Returns the number of all rows by table. One draft is abandoned and names no receiver.
     """
     story = Story(
         service,
@@ -186,7 +186,7 @@ def test_another_organisation_sees_no_row(service: Service, full: dict[str, int]
             f"SELECT * FROM people WHERE organization_id = '{ORG['ngo']}'",
         ):
             assert connection.execute(sentence).fetchall() == []
-        for table in set(WALLED) - {"referral_events"}:  # from this table nobody deletes at all
+        for table in set(WALLED) - {"referral_events"}:  # no role may delete from this table
             assert connection.execute(f"DELETE FROM {table}").rowcount == 0
         assert (
             connection.execute("UPDATE people SET organization_id = %s", (ORG["clinic"],)).rowcount

@@ -1,7 +1,7 @@
 """A person's safe-contact plan.
 
-The tests cover who learns it, what is sealed, that nobody calls a person whom nobody may call, and
-that each access is on record.
+The tests cover who sees the plan, what is sealed, that every receiver sees if nobody may call the
+person, and that each access is recorded.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def test_the_files_own_organisation_sees_the_plan_too_and_its_opening_is_recorde
     story: Story, on_probation: Callable[..., None]
 ) -> None:
     referral = sent(story)
-    on_probation("ngo")  # the file is the organisation's own
+    on_probation("ngo")  # probation does not matter for the organisation's own file
     assert outline(story.ngo, referral) == OUTLINE
     assert opened(story.ngo, referral) == PLAN
     assert readings(story, referral) == [(ORG["ngo"], "HOU.EMG", [CONTACT], True)]
@@ -129,7 +129,7 @@ def test_every_receiver_sees_that_nobody_may_call_the_person_and_nothing_else(
         "member_on_probation",
     )
     on_probation("shelter", "APPROVED")
-    # the consent has ended, the referral has not, and she must still not be called
+    # the consent has ended but the referral has not, and still nobody may call her
     service.clock.advance(timedelta(days=90))
     assert outline(story.shelter, referral) == NOBODY
     assert refusal(lambda: opened(story.shelter, referral)) == (
@@ -164,7 +164,7 @@ def test_roles_that_do_not_work_with_people_see_nothing_of_the_plan(
     for roles in steering:
         assert said(service.as_("shelter", *roles), referral) == [missing] * 2
     assert said(service.as_("shelter", scopes=("people.read",)), referral) == [missing] * 2
-    for roles in (("COORDINATOR", "WORKER"), ("AUDITOR", "WORKER")):  # no person exists for them
+    for roles in (("COORDINATOR", "WORKER"), ("AUDITOR", "WORKER")):  # who see no person at all
         assert said(service.as_("shelter", *roles), referral) == [NOT_FOUND] * 2
     assert said(service.as_("clinic", "WORKER"), referral) == [NOT_FOUND] * 2
     key = service.as_("shelter", scopes=("people.open",))

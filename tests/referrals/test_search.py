@@ -1,6 +1,7 @@
 """Finding a file by name, a referral by code, a contact by reference.
 
-Only the own ones are found, each search is on record, and nothing is stored in the clear.
+Only data of the caller's own organisation are found, each search is recorded, and nothing is stored
+in the clear.
 """
 
 from datetime import timedelta
@@ -134,7 +135,7 @@ def ids_named(client: Any, name: str) -> list[str]:
 
 @pytest.fixture
 def searcher(story: Story, service: Service, request: pytest.FixtureRequest) -> Any:
-    """A worker of the NGO who has not searched yet."""
+    """Returns a worker of the NGO who has not searched yet."""
     return service.as_("ngo", "WORKER", "OPERATOR", *[f"OF_{request.node.name}"])
 
 

@@ -1,6 +1,6 @@
-"""A searcher with made-up people learns nothing beyond the leak budget.
+"""A searcher who invents people learns nothing beyond the leak budget.
 
-The counts come from others, by distinct senders, with noise that stays.
+Only enquiries of others count, each sender once, and the noise of a question never changes.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ DEPARTMENTS, LANGUAGES, AGES, GENDERS = (
     ("Feminine", "Masculine"),
 )
 CHANCE = 0.5
-# More than 65 of a hundred random guesses are right in one run of a thousand.
+# In one of a thousand runs, more than 65 of a hundred random guesses are right.
 LEARNED = 0.65
 
 
@@ -74,7 +74,7 @@ def test_c11_four_invented_people_do_not_reveal_whether_a_fifth_is_like_them(
 
 
 def made_up(story: Story, attributes: pb.CoarsePerson) -> pb.Referral:
-    """Sends a referral of a made-up person to an accomplice."""
+    """Sends a referral of an invented person to an accomplice."""
     plan = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_NONE)
     draft = story.draft(
         story.ngo.CreatePerson(people_pb2.CreatePersonRequest(coarse=attributes, safe_contact=plan))
@@ -170,7 +170,7 @@ def subsets(content: Content) -> Iterable[Content]:
 
 
 def person(chance: random.Random, country: str) -> Content:
-    """Returns a random person: most are alike, a few are not."""
+    """Returns the data of a random person: most people are alike, a few are not."""
     department, language = (
         chance.choices(DEPARTMENTS, (2, 20, 2))[0],
         chance.choices(LANGUAGES, (20, 1))[0],
@@ -213,10 +213,10 @@ def open_case(tx: Transaction, sender: str, content: Content) -> None:
 
 
 def guessed(answers: Sequence[tuple[Sequence[int], bool]]) -> float:
-    """Returns how often an attacker guesses right.
+    """Returns the share of right guesses of an attacker.
 
-    The attacker has learned from one half of the networks which answer reveals most, and guesses
-    the other half.
+    From one half of the networks, the attacker learns which answer reveals most; then she guesses
+    for the other half.
     """
     half = len(answers) // 2
     learned, asked = answers[:half], answers[half:]
@@ -238,7 +238,7 @@ def guessed(answers: Sequence[tuple[Sequence[int], bool]]) -> float:
 
 @pytest.fixture(scope="module")
 def senders(service: Service) -> list[str]:
-    """The members, and two that the searcher has made up, which are on probation."""
+    """Adds members that send, and two that the searcher invented, on probation."""
     made = [new_id() for _ in range(SENDERS)]
     with service.database.transaction(SYSTEM) as tx:
         for sender in made:

@@ -1,6 +1,6 @@
 """The facts of partners and their effects.
 
-A suspended caller is refused, and a service that is no longer offered is not known.
+A suspended caller is refused, and a service that is no longer offered becomes unknown.
 """
 
 import itertools
@@ -28,7 +28,7 @@ ASK = pb.CountReferralsRequest()
 
 @pytest.fixture
 def hear(service: Service) -> Iterator["Hearing"]:
-    """Applies facts of partners to the service; afterwards all are in good standing again."""
+    """Applies facts of partners to the service; reinstates all members after the test."""
     hearing = Hearing(service)
     yield hearing
     for organization in ("ngo", "shelter"):

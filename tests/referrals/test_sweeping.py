@@ -1,4 +1,4 @@
-"""Stored answers are deleted after a while: a first answer may hold a PIN."""
+"""Stored answers are deleted after a while, because a first answer may hold a PIN."""
 
 from datetime import timedelta
 

@@ -1,7 +1,7 @@
 """The trail has no gap.
 
-Each access to and change of a person's data is on it, in the same transaction, and without it there
-is neither change nor answer.
+Each access to and change of a person's data is recorded in the same transaction. If the record
+fails, there is neither a change nor an answer.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.referrals.conftest import Service, Story
 
 
 def rows(service: Service, after: int) -> list[tuple[str, str, str]]:
-    """Returns action, object and reason of each row since then."""
+    """Returns action, object and reason of each row after this one."""
     with service.database.transaction(SYSTEM) as tx:
         records = tx.execute(
             "SELECT action, object_id, reason FROM audit WHERE sequence > %s ORDER BY sequence",
@@ -165,7 +165,7 @@ def test_the_record_of_a_call_holds_only_ids_and_codes_whatever_the_request_held
 
 
 def readings(story: Story, person_id: str) -> list[tuple[str, ...]]:
-    """Returns what each access to a file opened, newest first."""
+    """Returns the field groups that each access to a file opened, newest first."""
     listed = story.ngo.ListReadings(people_pb2.ListReadingsRequest(person_id=person_id)).readings
     return [
         tuple(people_pb2.FieldGroup.Name(group) for group in reading.field_groups)

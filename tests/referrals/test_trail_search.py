@@ -1,6 +1,6 @@
-"""The auditor searches the trail and has its chain computed again.
+"""The auditor searches the trail and has its chain verified.
 
-Nobody else can, and each search is on record.
+Nobody else can do this, and each search is recorded.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def verified(auditor: Client) -> tuple[int, int, list[tuple[int, int]]]:
 
 @pytest.fixture
 def owner(service: Service) -> Iterator[psycopg.Connection]:
-    """A connection of the database's owner, who may change anything; tests put the data back."""
+    """Yields a connection of the database's owner, who may change anything."""
     with psycopg.connect(service.migration_url) as connection:
         yield connection
 

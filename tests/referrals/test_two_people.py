@@ -1,4 +1,4 @@
-"""Each rule of two: an account that may be the first person's own agrees to nothing."""
+"""Each rule of two: an account that may belong to the first person cannot agree as the second."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_a_token_older_than_the_first_persons_act_cannot_confirm_it(
 
 @dataclass
 class OldToken(Client):
-    """Calls with a token of a while ago."""
+    """A client whose token was issued some time ago."""
 
     token: str = ""
 

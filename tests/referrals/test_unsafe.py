@@ -1,6 +1,6 @@
 """Organisations and places with which a person is not safe.
 
-She is asked before each referral and enquiry, and both respect the answer.
+She is asked before each referral and enquiry, and both respect her answers.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CONTENT = e.EnquiryContent(need_code="HOU.EMG", urgency=pb.URGENCY_EMERGENCY, co
 
 @pytest.fixture
 def in_leon(service: Service) -> Iterator[None]:
-    """Places the shelter's bed in León."""
+    """Moves the shelter's service to León."""
     with service.database.transaction(SYSTEM) as tx:
         members.note_service(tx, SERVICE["shelter_bed"], ORG["shelter"], True, department="NI-LE")
     yield

@@ -1,6 +1,6 @@
-"""Nobody is left without an answer.
+"""Journeys in which nobody is left without an answer.
 
-The journeys use a real browser, the real service and a settable clock.
+They use a real browser, the real service and a settable clock.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ROLES = {"WORKER": contract_pb2.ROLE_WORKER, "COORDINATOR": contract_pb2.ROLE_CO
 
 @dataclass
 class Actor:
-    """A worker with a phone, at a page of hers."""
+    """A worker who uses the site on a phone."""
 
     page: Page
     site: str
@@ -50,7 +50,7 @@ class Actor:
 class Network:
     """The members of the journeys.
 
-    The NGO refers, the shelter and the clinic are asked, and the coalition coordinates.
+    The NGO refers, the shelter and the clinic receive, and the coalition coordinates.
     """
 
     story: Story
@@ -61,7 +61,7 @@ class Network:
     coordinator: Actor
 
     def later(self, span: timedelta) -> None:
-        """Moves the time on, and fires the deadlines."""
+        """Advances the clock, and fires the deadlines."""
         self.service.clock.advance(span)
         DeadlineScheduler(
             self.service.made.lives,
@@ -123,7 +123,7 @@ def press(page: Page, name: str) -> None:
 
 
 def takes(page: Page, step: str, **answers: str) -> None:
-    """Opens the form of a step where it is, fills it in, and sends it."""
+    """Opens the form of a step, fills it in, and submits it."""
     page.locator(f"#form-{step} > summary").click()
     form = page.locator(f"form#{step}")
     for name, answer in answers.items():
@@ -140,9 +140,9 @@ def current(network: Network, referral: r.Referral) -> r.Referral:
 
 
 def elsewhere(network: Network, before: r.Referral) -> r.Referral:
-    """Sends a returned referral to the clinic.
+    """Sends the person of a returned referral to the clinic.
 
-    That takes one press, one choice, and the consent for that place.
+    This takes one press, one choice, and the consent for the clinic.
     """
     story, page = network.story, network.ngo.page
     network.ngo.reads(before)
@@ -174,7 +174,7 @@ def test_a_shelter_that_never_answers_is_reminded_escalated_and_replaced_by_anot
 ) -> None:
     story, ngo = network.story, network.ngo
     sent = story.sent()
-    # They have an hour to acknowledge and a day to decide, and do neither.
+    # The shelter has an hour to acknowledge and a day to decide, and does neither.
     network.later(31 * M)
     expect(network.shelter.reads(sent)).to_contain_text("29 min")
     network.later(35 * M)
@@ -191,7 +191,7 @@ def test_a_shelter_that_never_answers_is_reminded_escalated_and_replaced_by_anot
     expect(ngo.reads(sent)).to_contain_text("Venció sin respuesta")
     expect(ngo.goes_to("/today").locator("main")).to_contain_text(sent.code)
     expect(network.coordinator.goes_to("/board").locator("main")).to_contain_text(sent.code)
-    # The other service takes one press, and nothing is typed again.
+    # Asking the other service takes one press, and nothing has to be typed again.
     asked = elsewhere(network, sent)
     expect(ngo.goes_to("/today").locator("main")).not_to_contain_text(sent.code)
     helped(network, asked)
@@ -204,7 +204,7 @@ def test_a_shelter_that_never_answers_is_reminded_escalated_and_replaced_by_anot
 
 
 def helped(network: Network, asked: r.Referral) -> None:
-    """Accepts and helps, as the clinic."""
+    """Accepts and completes the referral, as the clinic."""
     client, now = network.clinic.client, network.service.clock.now()
     accept = r.AcceptReferralRequest(id=asked.id, etag=asked.etag)
     accept.planned_first_contact_time.FromDatetime(now)

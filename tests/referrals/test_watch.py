@@ -42,7 +42,7 @@ Change = pb.WatchReferralsResponse
 
 @pytest.fixture(scope="module", autouse=True)
 def places(service: Service) -> Iterator[None]:
-    """Gives events their places in the stream."""
+    """Runs the loop that gives events their places in the stream."""
     loop = service.made.watch.loop()
     loop.start()
     yield
@@ -73,7 +73,7 @@ def watching(
 
 
 def start_token(client: Client, **wanted: Any) -> str:
-    """Opens a stream, checks that its first message holds only a token, and returns the token."""
+    """Opens a stream, checks that its first message holds only a token, and returns that token."""
     with watching(client, **wanted) as stream:
         first = next(stream)
     assert first == Change(resume_token=first.resume_token)
@@ -81,7 +81,7 @@ def start_token(client: Client, **wanted: Any) -> str:
 
 
 def changes_since(story: Story, client: Client, token: str, **wanted: Any) -> list[Change]:
-    """Returns the events of a stream after a token, up to a referral that is sent now."""
+    """Returns the events of a stream after a token, until those of a referral that is sent now."""
     place_events(story.service)
     last, changes = story.sent(), list[Change]()
     with watching(client, token, **wanted) as stream:
@@ -161,7 +161,7 @@ def test_an_event_that_is_committed_late_is_streamed(story: Story, service: Serv
         next(stream)
         with psycopg.connect(service.database_url) as slow:
             slow.execute("SELECT set_config('enlace.view', 'system', false)")
-            # The event has its time, its row and its transaction number, but is not committed.
+            # The event has its time, its row and its transaction id, but is not committed.
             slow.execute(
                 "INSERT INTO referral_events SELECT referral_id, version + 1, 'clock_reminded',"
                 " from_state, to_state, time, 'system', 'clock', '',"
@@ -387,7 +387,7 @@ def test_one_organisation_cannot_take_all_streams(story: Story) -> None:
 
 
 def wait_until(condition: Any, seconds: float = 5) -> None:
-    """Waits until a condition holds; refusals meanwhile are retried."""
+    """Waits until a condition holds; refused calls are retried meanwhile."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         with suppress(grpc.RpcError):
@@ -419,7 +419,7 @@ def test_a_client_that_does_not_read_is_cut_off_after_a_wait(
         return changes(tx, caller, wanted, after)
 
     monkeypatch.setattr(service.made.watch, "changes", look)
-    monkeypatch.setattr(streams, "_LATE", -1.0)  # cuts off three seconds after the start
+    monkeypatch.setattr(streams, "_LATE", -1.0)  # cuts off after three seconds
     with watching(story.ngo, token) as stream:
         next(stream)
         wait_until(lambda: stalled(looked))

@@ -1,6 +1,6 @@
 """The person withdraws her consent.
 
-Everything about her ends, whoever allowed it, and nothing slips through meanwhile.
+All her referrals end, whoever allowed them, and no concurrent request slips through.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ LIVE = {
 
 
 def at_once(*acts: Callable[[], Any]) -> list[str]:
-    """Runs all acts at the same time; returns "OK" or the reason of each."""
+    """Runs all acts concurrently; returns "OK" or the reason of the refusal of each."""
     barrier = Barrier(len(acts))
 
     def run(act: Callable[[], Any]) -> str:
@@ -113,8 +113,8 @@ def test_no_override_slips_through_a_concurrent_withdrawal_by_reference(
         )
         assert withdrawn == "OK"
         if state_of(operator, draft) in LIVE:
-            # It was sent after her withdrawal. Nothing had gone to the clinic before, so it is an
-            # ordinary override, which she can withdraw, too.
+            # The override was sent after her withdrawal. Nothing had gone to the clinic before,
+            # so it is an ordinary override, which she can withdraw too.
             assert sent == "OK"
             public.WithdrawConsentByReference(withdrawing(made))
         assert state_of(operator, draft) not in LIVE
@@ -145,7 +145,7 @@ def test_a_withdrawal_by_reference_ends_all_consents_and_overrides_of_the_person
         )
         return created
 
-    # Neither of these referrals names the contact: one has no consent, one a consent of its own.
+    # Neither of these referrals names the contact: one has no consent, the other its own consent.
     drafted = draft("clinic_visit", "MED.CHK")
     overridden = rescuer.SendReferral(
         pb.SendReferralRequest(

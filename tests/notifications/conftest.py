@@ -139,10 +139,10 @@ class Service:
     def hear(self, verb: str, referral: str = "", **values: Any) -> Fact:
         """Makes a fact of the referrals service and applies it."""
         fact = self.fact(verb, referral, **values)
-        self.take_in(fact)
+        self.apply(fact)
         return fact
 
-    def take_in(self, fact: Fact) -> None:
+    def apply(self, fact: Fact) -> None:
         """Applies a fact as the subscriber does, but without the inbox's checks."""
         with self.database.transaction(SYSTEM) as tx:
             subscriptions.referrals(self.clock, public_url=PUBLIC_URL, by_email=True)(tx, fact)

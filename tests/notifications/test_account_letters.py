@@ -87,7 +87,7 @@ def fact(
     )
 
 
-def bell(service: Service, id: str = SHE, *roles: str) -> list[str]:
+def own_messages(service: Service, id: str = SHE, *roles: str) -> list[str]:
     return [
         message.kind
         for message in service.as_(RECEIVER, *(roles or ("WORKER",)), id=id).ListMessages().messages
@@ -110,8 +110,8 @@ def test_the_link_goes_to_her_mailbox_and_to_nobody_else(service: Service, post:
 def test_only_the_worker_herself_sees_the_notice_in_her_inbox(service: Service, kind: str) -> None:
     verb, role = KINDS[kind]
     hear(service, fact(service, verb, by_role_code=role))
-    assert bell(service) == [kind]
-    assert bell(service, new_id(), "MANAGER") == []
+    assert own_messages(service) == [kind]
+    assert own_messages(service, new_id(), "MANAGER") == []
     assert service.as_(COALITION, "COORDINATOR").ListMessages().messages == []
 
 
@@ -150,7 +150,7 @@ def test_a_link_revoked_before_the_email_left_is_not_sent(service: Service, post
     hear(service, fact(service, "reset_ended", told.subject))
     assert service.send_mails(smtp(service, post)) == 0
     assert [mail["status"] for mail in emails(service)] == ["DISCARDED"]
-    assert bell(service) == ["password_reset_asked"]
+    assert own_messages(service) == ["password_reset_asked"]
 
 
 def test_a_changed_password_is_notified_under_the_subject_of_its_reset(
@@ -161,7 +161,7 @@ def test_a_changed_password_is_notified_under_the_subject_of_its_reset(
     service.advance(minutes=5)
     hear(service, fact(service, "password_changed", told.subject))
     assert service.send_mails(smtp(service, post)) == 1
-    assert bell(service) == ["password_changed", "password_reset_asked"]
+    assert own_messages(service) == ["password_changed", "password_reset_asked"]
 
 
 def test_an_expired_link_is_not_sent(service: Service, post: Post) -> None:
@@ -173,7 +173,7 @@ def test_an_expired_link_is_not_sent(service: Service, post: Post) -> None:
     hear(service, fact(service, "password_changed"))
     service.advance(days=2)
     assert service.send_mails(smtp(service, post)) == 1, (
-        "what was done is told also when the mail server was away"
+        "a change is notified even if the mail server was unavailable"
     )
     old = fact(service, "second_factor_removed")
     service.advance(days=8)
@@ -187,7 +187,7 @@ def test_a_repeated_fact_sends_no_second_email(service: Service, post: Post) -> 
     assert service.send_mails(smtp(service, post)) == 1
     hear(service, told)
     assert service.send_mails(smtp(service, post)) == 0
-    assert bell(service) == ["password_reset_asked"]
+    assert own_messages(service) == ["password_reset_asked"]
 
 
 def test_an_email_is_stored_sealed_and_deleted_when_it_is_no_longer_needed(
@@ -240,7 +240,7 @@ def test_d24_a_worker_of_a_suspended_organisation_is_still_notified_of_it(
                     service.clock.now(),
                 ),
             )
-    assert service.send_mails(smtp(service, post)) == 1, "and of nothing else"
+    assert service.send_mails(smtp(service, post)) == 1, "and nothing else is notified"
     assert "24 horas" in post.text() or "suspendi" in post.text()
 
 
@@ -249,7 +249,7 @@ def test_without_a_mail_server_the_worker_gets_only_the_notice_in_her_inbox(
 ) -> None:
     hear(service, fact(service, "password_changed"), by_email=False)
     assert service.rows("SELECT FROM letters") == []
-    assert bell(service) == ["password_changed"]
+    assert own_messages(service) == ["password_changed"]
 
 
 def test_an_email_of_an_unknown_kind_is_not_sent(service: Service, post: Post) -> None:

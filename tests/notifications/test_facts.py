@@ -61,7 +61,7 @@ class World:
     signers: dict[str, Signer]
     own_signer: dict[str, SignatureCheck]
 
-    def say(
+    def publish(
         self,
         *facts: Fact,
         topic: str = REFERRALS,
@@ -83,7 +83,7 @@ class World:
             for message in self.service.as_(organization, "WORKER").ListMessages().messages
         ]
 
-    def taken_in(self, subject: str) -> int:
+    def applied_version(self, subject: str) -> int:
         rows = self.service.rows(
             "SELECT version FROM inbox WHERE consumer = 'notifications-referrals' AND subject = %s",
             subject,
@@ -94,7 +94,7 @@ class World:
         with self.service.database.transaction(SYSTEM) as tx:
             return dead_letters.waiting(tx)
 
-    def give_up(self) -> None:
+    def discard_waiting(self) -> None:
         with self.service.database.transaction(SYSTEM) as tx:
             dead_letters.discard(
                 tx, dead_letters.waiting(tx), "for_the_test", self.service.clock.now()
@@ -185,9 +185,9 @@ def test_a_fact_published_twice_makes_one_message_and_one_webhook(world: World) 
     system = world.service.receiver()
     world.service.webhook(RECEIVER, system.url)
     fact, last = world.service.fact("sent"), world.service.fact("sent")
-    world.say(fact, fact)
-    world.say(fact)
-    world.say(last)
+    world.publish(fact, fact)
+    world.publish(fact)
+    world.publish(last)
     until(lambda: len(world.kinds()) == 2)
     world.service.send_webhooks()
     assert sorted(got.headers["webhook-id"] for got in system.got) == sorted(
@@ -201,27 +201,27 @@ def test_facts_out_of_order_are_parked_and_then_applied_in_order(world: World) -
     first, second, third = (
         world.service.fact(verb, referral) for verb in ("sent", "amended", "withdrawn")
     )
-    world.say(third, second)
+    world.publish(third, second)
     until(
         lambda: (
             len(world.service.rows("SELECT FROM inbox_parked WHERE subject = %s", referral)) == 2
         )
     )
     assert world.kinds() == []
-    world.say(first)
-    until(lambda: world.taken_in(referral) == 3)
+    world.publish(first)
+    until(lambda: world.applied_version(referral) == 3)
     assert set(world.kinds()) == {"referral_sent", "referral_amended", "referral_withdrawn"}
     assert world.service.rows("SELECT FROM inbox_parked WHERE subject = %s", referral) == []
 
 
 def test_facts_that_notify_nobody_are_applied_so_that_no_gap_remains(world: World) -> None:
     referral = new_id()
-    world.say(*(world.service.fact(verb, referral) for verb in ("drafted", "started", "sent")))
-    until(lambda: world.taken_in(referral) == 3)
+    world.publish(*(world.service.fact(verb, referral) for verb in ("drafted", "started", "sent")))
+    until(lambda: world.applied_version(referral) == 3)
     assert world.kinds() == ["referral_sent"]
     contact = Fact(new_id(), 1, "enlace.contact.recorded.v1", b"", world.service.clock.now())
-    world.say(contact)
-    until(lambda: world.taken_in(contact.subject) == 1)
+    world.publish(contact)
+    until(lambda: world.applied_version(contact.subject) == 1)
 
 
 def receipt(service: Service, id: str, version: int, verb: str, **values: Any) -> Fact:
@@ -244,12 +244,12 @@ def test_a_decision_awaiting_a_second_person_notifies_the_files_desk_once(
         receipt(world.service, id, 1, "proposed"),
         receipt(world.service, id, 2, "confirmed"),
     )
-    world.say(confirmed)  # before the fact that it follows
+    world.publish(confirmed)  # before the fact that it follows
     until(lambda: len(world.service.rows("SELECT FROM inbox_parked WHERE subject = %s", id)) == 1)
     assert world.kinds() == []
-    world.say(proposed, proposed)
-    world.say(proposed)
-    until(lambda: world.taken_in(id) == 2)
+    world.publish(proposed, proposed)
+    world.publish(proposed)
+    until(lambda: world.applied_version(id) == 2)
     assert (world.kinds(RECEIVER), world.kinds(OTHER), world.kinds(SENDER)) == (
         ["receipt_proposed"],
         [],
@@ -272,7 +272,7 @@ def test_each_auditor_is_notified_of_an_anomaly_or_the_coordinators_if_there_is_
             organization_id=RECEIVER,
             count=1,
         )
-        world.say(
+        world.publish(
             Fact(
                 id,
                 1,
@@ -281,7 +281,7 @@ def test_each_auditor_is_notified_of_an_anomaly_or_the_coordinators_if_there_is_
                 world.service.clock.now(),
             )
         )
-        until(lambda: world.taken_in(id) == 1)
+        until(lambda: world.applied_version(id) == 1)
 
     def told(id: str) -> list[tuple[str, str]]:
         rows = world.service.rows(
@@ -307,7 +307,7 @@ def test_each_auditor_is_notified_of_an_anomaly_or_the_coordinators_if_there_is_
             *(("worker", auditor) for auditor in auditors),
             ("coordination", ""),
         ]
-        assert world.kinds(RECEIVER) == [], "the desk of whom it is about hears nothing"
+        assert world.kinds(RECEIVER) == [], "the desk of the reported worker is not notified"
     finally:
         with world.service.database.transaction(SYSTEM) as tx:
             for worker in auditors:
@@ -328,7 +328,7 @@ def test_the_files_desk_and_the_coordinators_are_notified_of_an_emergency_access
         opened_by_organization_id=OTHER,
         opened_by_worker_id=new_id(),
     )
-    world.say(
+    world.publish(
         Fact(
             id,
             1,
@@ -337,12 +337,12 @@ def test_the_files_desk_and_the_coordinators_are_notified_of_an_emergency_access
             world.service.clock.now(),
         )
     )
-    world.say(
+    world.publish(
         Fact(
             id, 2, "enlace.emergency.ended.v1", body.SerializeToString(), world.service.clock.now()
         )
     )
-    until(lambda: world.taken_in(id) == 2)
+    until(lambda: world.applied_version(id) == 2)
     rows = world.service.rows(
         "SELECT audience, organization_id FROM messages WHERE kind = %s ORDER BY audience", kind
     )
@@ -360,8 +360,8 @@ def test_a4_the_managers_and_the_exporting_worker_are_notified_of_an_export(worl
         export_id=id, person_id=new_id(), organization_id=RECEIVER, worker_id=worker
     )
     fact = Fact(id, 1, "enlace.export.made.v1", body.SerializeToString(), world.service.clock.now())
-    world.say(fact, fact)
-    until(lambda: world.taken_in(id) == 1)
+    world.publish(fact, fact)
+    until(lambda: world.applied_version(id) == 1)
     rows = world.service.rows(
         "SELECT audience, organization_id, worker_id FROM messages WHERE kind = 'export_made'"
     )
@@ -369,7 +369,7 @@ def test_a4_the_managers_and_the_exporting_worker_are_notified_of_an_export(worl
         ("worker", RECEIVER, manager),
         ("worker", RECEIVER, worker),
     }
-    assert len(rows) == 2, "what is heard twice is told once"
+    assert len(rows) == 2, "a repeated fact is notified once"
     with world.service.database.transaction(SYSTEM) as tx:
         members.keep_worker(tx, manager, RECEIVER, ["MANAGER"], "LEFT")
 
@@ -385,7 +385,7 @@ def test_the_organisation_and_the_coordinators_are_notified_of_the_end_of_an_agr
         organization_id=own, status_code=status, days=7
     ).SerializeToString()
     ends = Fact(own, 1, f"enlace.organization.{verb}.v1", said, world.service.clock.now())
-    world.say(ends, ends, topic=PARTNERS, signer="partners")
+    world.publish(ends, ends, topic=PARTNERS, signer="partners")
     until(lambda: world.kinds(own) == [verb])
     assert [
         message.kind for message in world.service.as_(OTHER, "COORDINATOR").ListMessages().messages
@@ -405,7 +405,7 @@ def test_the_coordinators_are_notified_of_applications_once_a_day(
         said = partners_pb2.OrganizationFact(
             organization_id=own, status_code="APPLIED"
         ).SerializeToString()
-        world.say(
+        world.publish(
             Fact(own, 1, f"enlace.organization.{verb}.v1", said, world.service.clock.now()),
             topic=PARTNERS,
             signer="partners",
@@ -444,7 +444,7 @@ def test_d24_the_coordinators_are_notified_of_each_member_awaiting_a_second_coor
         said = partners_pb2.OrganizationFact(
             organization_id=own, status_code="APPROVED"
         ).SerializeToString()
-        world.say(
+        world.publish(
             Fact(own, 1, f"enlace.organization.{verb}.v1", said, world.service.clock.now()),
             topic=PARTNERS,
             signer="partners",
@@ -467,55 +467,55 @@ def test_other_facts_of_receipts_notify_nobody(world: World) -> None:
     facts.append(receipt(world.service, new_id(), 1, "proposed", organization_id=""))
     old = receipt(world.service, new_id(), 1, "proposed")
     facts.append(replace(old, time=old.time - HISTORY - timedelta(seconds=1)))
-    world.say(*facts)
+    world.publish(*facts)
     for fact in facts:
-        until(lambda subject=fact.subject: world.taken_in(subject) == 1)  # type: ignore[misc]
+        until(lambda subject=fact.subject: world.applied_version(subject) == 1)  # type: ignore[misc]
     assert world.kinds() == []
 
 
 def test_a_fact_of_an_unknown_kind_holds_its_subject_until_an_update(world: World) -> None:
     referral, settlement = new_id(), new_id()
-    world.say(
+    world.publish(
         world.service.fact("sent", referral),
         world.service.fact("a_verb_of_tomorrow", referral),
         world.service.fact("withdrawn", referral),
     )
-    world.say(Fact(settlement, 1, "enlace.settlement.made.v1", b"", world.service.clock.now()))
-    world.say(Fact(new_id(), 1, "enlace.referral.sent.v2", b"", world.service.clock.now()))
+    world.publish(Fact(settlement, 1, "enlace.settlement.made.v1", b"", world.service.clock.now()))
+    world.publish(Fact(new_id(), 1, "enlace.referral.sent.v2", b"", world.service.clock.now()))
     until(lambda: len(world.waiting()) == 3)
     assert {letter.reason for letter in world.waiting()} == {"type"}
-    assert world.taken_in(referral) == 1
+    assert world.applied_version(referral) == 1
     assert world.kinds() == ["referral_sent"]
-    world.give_up()
+    world.discard_waiting()
 
 
 def test_an_unreadable_body_holds_its_own_subject_and_no_other(world: World) -> None:
     referral = new_id()
     broken = world.service.fact("sent", referral)
-    world.say(Fact(broken.subject, broken.version, broken.type, b"\xff\xff\xff", broken.time))
-    world.say(world.service.fact("amended", referral))
+    world.publish(Fact(broken.subject, broken.version, broken.type, b"\xff\xff\xff", broken.time))
+    world.publish(world.service.fact("amended", referral))
     other = world.service.fact("sent")
-    world.say(other)
-    until(lambda: world.taken_in(other.subject) == 1)
+    world.publish(other)
+    until(lambda: world.applied_version(other.subject) == 1)
     until(lambda: [letter.reason for letter in world.waiting()] == ["body"])
-    assert world.taken_in(referral) == 0
-    world.give_up()
+    assert world.applied_version(referral) == 0
+    world.discard_waiting()
 
 
 def test_a_fact_with_a_wrong_signature_is_not_applied(world: World) -> None:
     forged = world.service.fact("sent")
-    world.say(forged, signer="partners", source="enlace/referrals")  # signed by another service
+    world.publish(forged, signer="partners", source="enlace/referrals")  # signed by another service
     tampered = world.service.fact("sent")
-    world.say(tampered, body=tampered.payload + b"\x08\x01")
+    world.publish(tampered, body=tampered.payload + b"\x08\x01")
     honest = world.service.fact("sent")
-    world.say(honest)
-    until(lambda: world.taken_in(honest.subject) == 1)
+    world.publish(honest)
+    until(lambda: world.applied_version(honest.subject) == 1)
     until(lambda: [letter.reason for letter in world.waiting()] == ["signature", "signature"])
-    assert [world.taken_in(fact.subject) for fact in (forged, tampered)] == [0, 0]
+    assert [world.applied_version(fact.subject) for fact in (forged, tampered)] == [0, 0]
     assert len(world.kinds()) == 1
     rows = world.service.rows("SELECT sealed FROM dead_letters")
     assert not any(tampered.payload in bytes(row["sealed"]) for row in rows)
-    world.give_up()
+    world.discard_waiting()
 
 
 def test_a_repeated_invitation_sends_one_email_and_a_forged_one_sends_none(
@@ -523,18 +523,18 @@ def test_a_repeated_invitation_sends_one_email_and_a_forged_one_sends_none(
 ) -> None:
     told, last, forged = (invitation(world.service) for _ in range(3))
     accepted = invitation(world.service, "accepted", told.subject)
-    world.say(forged, topic=PARTNERS, signer="referrals", source="enlace/partners")
-    world.say(told, told, accepted, topic=PARTNERS, signer="partners")
+    world.publish(forged, topic=PARTNERS, signer="referrals", source="enlace/partners")
+    world.publish(told, told, accepted, topic=PARTNERS, signer="partners")
     until(lambda: world.kinds().count("account_opened") == 1)
-    assert world.service.send_mails() == 0, "accepted before it was sent"
+    assert world.service.send_mails() == 0, "the invitation was accepted before the e-mail was sent"
     for _ in range(2):  # as if the broker had lost everything
-        world.say(told, accepted, last, topic=PARTNERS, signer="partners")
-    world.say(invitation(world.service), topic=PARTNERS, signer="partners")
+        world.publish(told, accepted, last, topic=PARTNERS, signer="partners")
+    world.publish(invitation(world.service), topic=PARTNERS, signer="partners")
     until(lambda: world.kinds().count("manager_invited") == 3)
     assert world.service.send_mails() == 2
     assert world.service.send_mails() == 0
     until(lambda: [letter.reason for letter in world.waiting()] == ["signature"])
-    world.give_up()
+    world.discard_waiting()
 
 
 def test_a_member_that_is_suspended_is_refused_and_one_that_is_reinstated_is_not(
@@ -560,21 +560,21 @@ def test_a_member_that_is_suspended_is_refused_and_one_that_is_reinstated_is_not
             return "organization_not_active" in str(error)
         return False
 
-    world.say(
+    world.publish(
         member(1, "registered", "PROBATION"),
         member(2, "suspended", "SUSPENDED"),
         topic=PARTNERS,
         signer="partners",
     )
     until(refused)
-    world.say(member(3, "reinstated", "APPROVED"), topic=PARTNERS, signer="partners")
+    world.publish(member(3, "reinstated", "APPROVED"), topic=PARTNERS, signer="partners")
     until(lambda: not refused())
 
 
 def test_a_message_that_reached_nobody_is_published_as_a_fact(world: World) -> None:
     world.service.desk(RECEIVER, "nadie@ong.example")
     fact = world.service.fact("sent")
-    world.say(fact)
+    world.publish(fact)
     until(lambda: world.kinds() == ["referral_sent"])
     with world.service.database.dedicated() as connection:
         claim = world.service.sending.next_email(connection, world.service.clock.now())

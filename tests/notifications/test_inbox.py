@@ -72,7 +72,7 @@ def test_marking_all_as_read_leaves_later_messages_unread(service: Service) -> N
         False,
         True,
     ]
-    assert stranger.CountUnread().unread == 1, "another desk's are its own"
+    assert stranger.CountUnread().unread == 1, "another desk's messages stay unread"
     assert refusal(client.MarkAllMessagesRead)[0] == "INVALID_ARGUMENT"
 
 
@@ -229,10 +229,10 @@ def test_a_fact_applied_twice_makes_one_message_and_one_delivery(service: Servic
     system = service.receiver()
     service.webhook(RECEIVER, system.url)
     fact = service.hear("sent")
-    service.take_in(fact)
+    service.apply(fact)
     assert kinds(service.as_(RECEIVER, "WORKER")) == ["referral_sent"]
     service.send_webhooks()
-    service.take_in(fact)
+    service.apply(fact)
     service.send_webhooks()
     assert len(system.got) == 1
 
@@ -245,7 +245,7 @@ def test_after_a_lost_database_the_same_fact_makes_the_same_ids(service: Service
     [before] = service.as_(RECEIVER, "WORKER").ListMessages().messages
     service.rows("WITH gone AS (DELETE FROM deliveries RETURNING id) SELECT id FROM gone")
     service.rows("WITH gone AS (DELETE FROM messages RETURNING id) SELECT id FROM gone")
-    service.take_in(fact)
+    service.apply(fact)
     service.send_webhooks()
     assert [message.id for message in service.as_(RECEIVER, "WORKER").ListMessages().messages] == [
         before.id

@@ -200,7 +200,7 @@ def test_an_old_fact_invites_nobody(service: Service, post: Post) -> None:
     told = fact(service)
     service.advance(hours=73)
     hear(service, told)
-    assert kinds(service) == ["manager_invited"], "the desk hears of it even so"
+    assert kinds(service) == ["manager_invited"], "the desk is notified even so"
     assert service.send_mails(smtp(service, post)) == 0
     old = fact(service)
     service.advance(days=8)

@@ -40,7 +40,7 @@ def happening(
     )
 
 
-def who(recipients: list[Recipient]) -> set[str]:
+def in_words(recipients: list[Recipient]) -> set[str]:
     """Returns the recipients in words; fails if one is named twice."""
     names = {
         (Audience.DESK, RECEIVER): TO_RECEIVER,
@@ -57,14 +57,14 @@ def who(recipients: list[Recipient]) -> set[str]:
     "verb", ["sent", "amended", "answered", "withdrawn", "consent_withdrawn", "closed", "reopened"]
 )
 def test_the_receivers_desk_is_notified_of_the_senders_steps(verb: str) -> None:
-    assert who(recipients_of(happening(verb), NOW)) == {TO_RECEIVER}
+    assert in_words(recipients_of(happening(verb), NOW)) == {TO_RECEIVER}
 
 
 @pytest.mark.parametrize("verb", ["withdrawn", "consent_withdrawn", "closed", "reopened"])
 def test_the_sender_too_is_notified_of_steps_that_others_took_for_it(verb: str) -> None:
     # the coordinators, the receiver for the person, and the person by her reference
     for other in (COORDINATOR, RECEIVER, ""):
-        assert who(recipients_of(happening(verb, actor=other), NOW)) == {
+        assert in_words(recipients_of(happening(verb, actor=other), NOW)) == {
             TO_RECEIVER,
             TO_SENDER,
             TO_WORKER,
@@ -80,7 +80,7 @@ def test_the_sender_too_is_notified_of_steps_that_others_took_for_it(verb: str) 
 def test_the_senders_worker_and_desk_are_notified_of_the_receivers_steps_and_delays(
     verb: str,
 ) -> None:
-    assert who(recipients_of(happening(verb, actor=RECEIVER), NOW)) == {TO_SENDER, TO_WORKER}
+    assert in_words(recipients_of(happening(verb, actor=RECEIVER), NOW)) == {TO_SENDER, TO_WORKER}
 
 
 @pytest.mark.parametrize(
@@ -94,8 +94,8 @@ def test_the_senders_worker_and_desk_are_notified_of_the_receivers_steps_and_del
 def test_a_deadline_escalates_by_level_and_at_once_for_an_immediate_referral(
     verb: str, heard_by: set[str]
 ) -> None:
-    assert who(recipients_of(happening(verb, actor=""), NOW)) == heard_by
-    assert who(recipients_of(happening(verb, actor="", urgency="IMMEDIATE"), NOW)) == {
+    assert in_words(recipients_of(happening(verb, actor=""), NOW)) == heard_by
+    assert in_words(recipients_of(happening(verb, actor="", urgency="IMMEDIATE"), NOW)) == {
         TO_RECEIVER,
         TO_SENDER,
         TO_WORKER,
@@ -105,11 +105,15 @@ def test_a_deadline_escalates_by_level_and_at_once_for_an_immediate_referral(
 
 @pytest.mark.parametrize("clock", ["answer", "close"])
 def test_the_side_whose_turn_it_is_is_reminded(clock: str) -> None:
-    assert who(recipients_of(replace(happening("clock_reminded", actor=""), clock=clock), NOW)) == {
+    assert in_words(
+        recipients_of(replace(happening("clock_reminded", actor=""), clock=clock), NOW)
+    ) == {
         TO_SENDER,
         TO_WORKER,
     }
-    assert who(recipients_of(replace(happening("clock_breached", actor=""), clock=clock), NOW)) == {
+    assert in_words(
+        recipients_of(replace(happening("clock_breached", actor=""), clock=clock), NOW)
+    ) == {
         TO_RECEIVER,
         TO_SENDER,
         TO_WORKER,
@@ -117,7 +121,7 @@ def test_the_side_whose_turn_it_is_is_reminded(clock: str) -> None:
 
 
 def test_both_desks_are_notified_of_an_expired_referral() -> None:
-    assert who(recipients_of(happening("expired", actor=""), NOW)) == {
+    assert in_words(recipients_of(happening("expired", actor=""), NOW)) == {
         TO_RECEIVER,
         TO_SENDER,
         TO_WORKER,
@@ -129,7 +133,7 @@ def test_both_desks_are_notified_of_an_expired_referral() -> None:
 def test_a_receiver_that_declined_is_not_notified_of_the_deadline_of_the_need(
     verb: str, urgency: str
 ) -> None:
-    heard = who(
+    heard = in_words(
         recipients_of(replace(happening(verb, actor="", urgency=urgency), clock="replace"), NOW)
     )
     overseen = {TO_COORDINATION} if verb == "clock_escalated" or urgency == "IMMEDIATE" else set()
@@ -137,25 +141,28 @@ def test_a_receiver_that_declined_is_not_notified_of_the_deadline_of_the_need(
 
 
 def test_only_the_sender_is_notified_that_the_coordinators_closed_a_need() -> None:
-    assert who(recipients_of(happening("need_closed", actor=COORDINATOR), NOW)) == {
+    assert in_words(recipients_of(happening("need_closed", actor=COORDINATOR), NOW)) == {
         TO_SENDER,
         TO_WORKER,
     }
-    assert who(recipients_of(happening("need_closed", actor=SENDER), NOW)) == set()
+    assert in_words(recipients_of(happening("need_closed", actor=SENDER), NOW)) == set()
 
 
 @pytest.mark.parametrize("verb", ["side_out", "side_back"])
 def test_d24_each_side_is_notified_of_a_suspension_or_return_of_the_other(verb: str) -> None:
-    assert who(recipients_of(happening(verb, actor=RECEIVER), NOW)) == {TO_SENDER, TO_WORKER}
-    assert who(recipients_of(happening(verb, actor=SENDER), NOW)) == {TO_RECEIVER}
+    assert in_words(recipients_of(happening(verb, actor=RECEIVER), NOW)) == {TO_SENDER, TO_WORKER}
+    assert in_words(recipients_of(happening(verb, actor=SENDER), NOW)) == {TO_RECEIVER}
 
 
 def test_the_sender_is_notified_that_a_consent_ends_soon() -> None:
-    assert who(recipients_of(happening("consent_ending", actor=""), NOW)) == {TO_SENDER, TO_WORKER}
+    assert in_words(recipients_of(happening("consent_ending", actor=""), NOW)) == {
+        TO_SENDER,
+        TO_WORKER,
+    }
 
 
 def test_the_sender_and_the_coordinators_are_notified_of_a_lost_leg() -> None:
-    assert who(recipients_of(happening("leg_lost", actor=""), NOW)) == {
+    assert in_words(recipients_of(happening("leg_lost", actor=""), NOW)) == {
         TO_SENDER,
         TO_WORKER,
         TO_COORDINATION,
@@ -163,8 +170,8 @@ def test_the_sender_and_the_coordinators_are_notified_of_a_lost_leg() -> None:
 
 
 def test_the_receiver_is_notified_of_a_rerouting_and_the_sender_if_another_did_it() -> None:
-    assert who(recipients_of(happening("rerouted", actor=SENDER), NOW)) == {TO_RECEIVER}
-    assert who(recipients_of(happening("rerouted", actor=COORDINATOR), NOW)) == {
+    assert in_words(recipients_of(happening("rerouted", actor=SENDER), NOW)) == {TO_RECEIVER}
+    assert in_words(recipients_of(happening("rerouted", actor=COORDINATOR), NOW)) == {
         TO_RECEIVER,
         TO_SENDER,
         TO_WORKER,
@@ -184,41 +191,44 @@ def test_an_assignment_notifies_the_worker_unless_self_assigned_and_the_desk_if_
         "w" * 32,
     )
     assert recipients_of(replace(hers, actor_worker_id="w" * 32), NOW) == []
-    assert who(
+    assert in_words(
         recipients_of(replace(hers, responsible_worker_id="", actor_organization_id=""), NOW)
     ) == {TO_RECEIVER}
     assert recipients_of(replace(hers, responsible_worker_id=""), NOW) == [], (
-        "they gave it back to their own desk"
+        "the receiver itself returned the referral to its desk"
     )
 
 
 def test_a_reminder_goes_only_to_the_organisation_whose_turn_it_is() -> None:
     reminded = replace(happening("reminded", actor=COORDINATOR), reminded_organization_id=RECEIVER)
-    assert who(recipients_of(reminded, NOW)) == {TO_RECEIVER}
-    assert who(recipients_of(replace(reminded, reminded_organization_id=SENDER), NOW)) == {
+    assert in_words(recipients_of(reminded, NOW)) == {TO_RECEIVER}
+    assert in_words(recipients_of(replace(reminded, reminded_organization_id=SENDER), NOW)) == {
         TO_SENDER,
         TO_WORKER,
     }
 
 
 def test_the_other_side_is_notified_of_a_note() -> None:
-    assert who(recipients_of(happening("note_added", actor=RECEIVER), NOW)) == {
+    assert in_words(recipients_of(happening("note_added", actor=RECEIVER), NOW)) == {
         TO_SENDER,
         TO_WORKER,
     }
-    assert who(recipients_of(happening("note_added", actor=SENDER), NOW)) == {TO_RECEIVER}
+    assert in_words(recipients_of(happening("note_added", actor=SENDER), NOW)) == {TO_RECEIVER}
 
 
 def test_the_coordinators_are_notified_of_an_override_when_it_is_sent() -> None:
     recipients = recipients_of(happening("sent", override=True), NOW)
-    assert who(recipients) == {TO_RECEIVER, TO_SENDER, TO_COORDINATION}
+    assert in_words(recipients) == {TO_RECEIVER, TO_SENDER, TO_COORDINATION}
     assert {one.kind for one in recipients if one.audience is Audience.COORDINATION} == {
         "override_used"
     }
     assert {one.kind for one in recipients if one.organization_id == SENDER} == {"override_used"}, (
         "a manager there may confirm it"
     )
-    assert who(recipients_of(happening("accepted", override=True), NOW)) == {TO_SENDER, TO_WORKER}
+    assert in_words(recipients_of(happening("accepted", override=True), NOW)) == {
+        TO_SENDER,
+        TO_WORKER,
+    }
 
 
 @pytest.mark.parametrize(
@@ -298,15 +308,15 @@ def test_the_sender_and_the_coordinators_are_notified_of_the_deadlines_of_an_ove
 ) -> None:
     for urgency in ("NORMAL", "IMMEDIATE"):
         recipients = recipients_of(replace(happening(verb, urgency=urgency), clock=clock), NOW)
-        assert who(recipients) == {TO_SENDER, TO_WORKER, TO_COORDINATION}
+        assert in_words(recipients) == {TO_SENDER, TO_WORKER, TO_COORDINATION}
 
 
 def test_the_receiver_is_notified_that_a_consent_replaced_an_override() -> None:
-    assert who(recipients_of(happening("consent_attached"), NOW)) == {TO_RECEIVER}
+    assert in_words(recipients_of(happening("consent_attached"), NOW)) == {TO_RECEIVER}
 
 
 @pytest.mark.parametrize("verb", ["clock_reminded", "clock_breached", "clock_escalated"])
 def test_only_the_sender_is_notified_of_the_deadline_of_a_draft(verb: str) -> None:
-    assert who(
+    assert in_words(
         recipients_of(replace(happening(verb, draft=True, urgency="IMMEDIATE"), clock="draft"), NOW)
     ) == {TO_SENDER, TO_WORKER}

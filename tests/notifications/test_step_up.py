@@ -29,7 +29,7 @@ ASKING = {
 URL = "https://partner.example/hook"
 
 
-def bell(service: Service, id: str, organization: str = RECEIVER) -> list[str]:
+def own_messages(service: Service, id: str, organization: str = RECEIVER) -> list[str]:
     return [
         message.kind
         for message in service.as_(organization, "MANAGER", id=id).ListMessages().messages
@@ -76,10 +76,13 @@ def test_a4_only_managers_and_the_changing_worker_are_notified_of_a_change_of_de
     service.as_(RECEIVER, "MANAGER", id=she).CreateWebhook(
         webhook=pb.Webhook(url=URL, kinds=["referral_sent"])
     )
-    assert (bell(service, she), bell(service, other)) == (["sending_changed"], ["sending_changed"])
-    assert bell(service, elsewhere, SENDER) == []
+    assert (own_messages(service, she), own_messages(service, other)) == (
+        ["sending_changed"],
+        ["sending_changed"],
+    )
+    assert own_messages(service, elsewhere, SENDER) == []
     manager = service.as_(RECEIVER, "MANAGER", id=she)
     manager.SetDesk(
         desk=pb.Desk(etag=manager.GetDesk().etag, email="otra@correo.example", language="es")
     )
-    assert bell(service, other) == ["sending_changed"] * 2
+    assert own_messages(service, other) == ["sending_changed"] * 2

@@ -217,7 +217,7 @@ def drip(server: socket.socket) -> None:
 
 
 @contextmanager
-def names(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> Iterator[list[str]]:
+def resolving_to(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> Iterator[list[str]]:
     """Makes every name resolve to these addresses; yields the names that were looked up."""
     asked: list[str] = []
 
@@ -239,7 +239,7 @@ def names(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> Iterator[list[str
 def test_a_name_that_now_resolves_to_an_internal_address_is_not_called(
     service: Service, monkeypatch: pytest.MonkeyPatch, addresses: tuple[str, ...]
 ) -> None:
-    with names(monkeypatch, *addresses) as asked:
+    with resolving_to(monkeypatch, *addresses) as asked:
         outcome = EgressClient(development=False, timeout=1).post(
             f"http://partner.example:{service.receiver().url.rsplit(':')[-1].split('/')[0]}/",
             {},

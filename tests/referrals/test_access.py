@@ -26,7 +26,7 @@ G = people_pb2
 NOTE = "she is at the bus station until six"
 
 
-def noted(story: Story, *groups: int) -> pb.Referral:
+def sent_with_note(story: Story, *groups: int) -> pb.Referral:
     """Sends a referral with a note, on a consent to these field groups."""
     draft = story.draft()
     receipt = story.receipt(draft.person_id, field_groups=list(groups))
@@ -42,7 +42,7 @@ def noted(story: Story, *groups: int) -> pb.Referral:
     return sent
 
 
-def notes(client: Client, referral: pb.Referral) -> tuple[list[str], int]:
+def readable_notes(client: Client, referral: pb.Referral) -> tuple[list[str], int]:
     """Returns the notes that the client reads, and the number of withheld ones."""
     events = client.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=referral.id)).events
     return [event.note for event in events if event.note], sum(
@@ -52,47 +52,49 @@ def notes(client: Client, referral: pb.Referral) -> tuple[list[str], int]:
 
 def test_a_receiver_reads_notes_only_if_the_receipt_names_their_field_group(story: Story) -> None:
     named, unnamed = (
-        noted(story, G.FIELD_GROUP_IDENTITY, G.FIELD_GROUP_NOTES),
-        noted(story, G.FIELD_GROUP_IDENTITY),
+        sent_with_note(story, G.FIELD_GROUP_IDENTITY, G.FIELD_GROUP_NOTES),
+        sent_with_note(story, G.FIELD_GROUP_IDENTITY),
     )
-    assert notes(story.shelter, named) == ([NOTE], 0)
-    assert notes(story.shelter, unnamed) == ([], 1)
-    assert notes(story.ngo, unnamed) == ([NOTE], 0)
+    assert readable_notes(story.shelter, named) == ([NOTE], 0)
+    assert readable_notes(story.shelter, unnamed) == ([], 1)
+    assert readable_notes(story.ngo, unnamed) == ([NOTE], 0)
 
 
 def test_notes_are_withheld_once_the_consent_has_ended(story: Story, service: Service) -> None:
-    sent = noted(story, G.FIELD_GROUP_NOTES)
+    sent = sent_with_note(story, G.FIELD_GROUP_NOTES)
     service.clock.advance(timedelta(days=90))
-    assert notes(story.shelter, sent) == ([], 1)
+    assert readable_notes(story.shelter, sent) == ([], 1)
     service.clock.set(NOON)
     story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=sent.receipt_id))
-    assert notes(story.shelter, sent) == ([], 1)
+    assert readable_notes(story.shelter, sent) == ([], 1)
 
 
 def test_only_roles_that_work_with_people_read_notes(story: Story, service: Service) -> None:
-    sent = noted(story, G.FIELD_GROUP_NOTES)
+    sent = sent_with_note(story, G.FIELD_GROUP_NOTES)
     for organization in ("ngo", "shelter"):
         for client in (
             service.as_(organization, "MANAGER"),
             service.as_(organization, scopes=("referrals.read", "people.read")),
         ):
-            assert notes(client, sent) == ([], 1)
-        assert notes(service.as_(organization, scopes=("referrals.read", "people.open")), sent) == (
+            assert readable_notes(client, sent) == ([], 1)
+        assert readable_notes(
+            service.as_(organization, scopes=("referrals.read", "people.open")), sent
+        ) == (
             [NOTE],
             0,
         )
     for role in ("COORDINATOR", "AUDITOR"):
-        assert notes(service.as_("coalition", role), sent) == ([], 1)
-        assert notes(service.as_("ngo", role, "WORKER"), sent) == ([], 1)
+        assert readable_notes(service.as_("coalition", role), sent) == ([], 1)
+        assert readable_notes(service.as_("ngo", role, "WORKER"), sent) == ([], 1)
 
 
 def test_a_member_on_probation_reads_no_notes_and_its_key_opens_no_file(
     story: Story, service: Service
 ) -> None:
-    sent = noted(story, G.FIELD_GROUP_IDENTITY, G.FIELD_GROUP_NOTES)
-    on(service, "shelter", "PROBATION")
+    sent = sent_with_note(story, G.FIELD_GROUP_IDENTITY, G.FIELD_GROUP_NOTES)
+    set_status(service, "shelter", "PROBATION")
     try:
-        assert notes(story.shelter, sent) == ([], 1)
+        assert readable_notes(story.shelter, sent) == ([], 1)
         key = service.as_("shelter", scopes=("people.open",))
         request = people_pb2.OpenPersonRequest(
             id=sent.person_id, purpose_code="HOU", referral_id=sent.id
@@ -103,29 +105,32 @@ def test_a_member_on_probation_reads_no_notes_and_its_key_opens_no_file(
             "member_on_probation",
         )
     finally:
-        on(service, "shelter", "APPROVED")
+        set_status(service, "shelter", "APPROVED")
 
 
 def test_reading_notes_is_recorded_for_sender_and_receiver_but_withholding_them_is_not(
     story: Story,
 ) -> None:
-    sent, withheld = noted(story, G.FIELD_GROUP_NOTES), noted(story, G.FIELD_GROUP_IDENTITY)
+    sent, withheld = (
+        sent_with_note(story, G.FIELD_GROUP_NOTES),
+        sent_with_note(story, G.FIELD_GROUP_IDENTITY),
+    )
     for client in (story.ngo, story.shelter):
-        notes(client, sent)
-    notes(story.shelter, withheld)
-    assert looked(story, sent.person_id) == [
+        readable_notes(client, sent)
+    readable_notes(story.shelter, withheld)
+    assert readings_of(story, sent.person_id) == [
         (ORG["shelter"], [G.FIELD_GROUP_NOTES]),
         (ORG["ngo"], [G.FIELD_GROUP_NOTES]),
     ]
-    assert looked(story, withheld.person_id) == []
+    assert readings_of(story, withheld.person_id) == []
 
 
-def looked(story: Story, person_id: str) -> list[tuple[str, list[int]]]:
+def readings_of(story: Story, person_id: str) -> list[tuple[str, list[int]]]:
     readings = story.ngo.ListReadings(people_pb2.ListReadingsRequest(person_id=person_id)).readings
     return [(reading.organization_id, list(reading.field_groups)) for reading in readings]
 
 
-def on(service: Service, organization: str, standing: str, *, active: bool = True) -> None:
+def set_status(service: Service, organization: str, standing: str, *, active: bool = True) -> None:
     with service.database.transaction(SYSTEM) as tx:
         members.note_member(tx, "organization", ORG[organization], active, standing, "NGO")
 
@@ -309,14 +314,14 @@ def test_nothing_is_sent_to_a_suspended_organisation(story: Story, service: Serv
     draft = story.draft()
     receipt = story.receipt(draft.person_id)
     request = pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
-    on(service, "shelter", "SUSPENDED", active=False)
+    set_status(service, "shelter", "SUSPENDED", active=False)
     try:
         assert refusal(lambda: story.ngo.SendReferral(request)) == (
             "FAILED_PRECONDITION",
             "receiver_not_active",
         )
     finally:
-        on(service, "shelter", "APPROVED")
+        set_status(service, "shelter", "APPROVED")
     assert story.ngo.SendReferral(request).state == pb.STATE_SENT
 
 
@@ -332,7 +337,7 @@ def test_a_member_on_probation_sends_at_most_five_referrals_even_concurrently(
         tx.execute(
             "UPDATE referrals SET send_time = NULL WHERE sender_organization_id = %s", (ORG["ngo"],)
         )
-    on(service, "ngo", "PROBATION")
+    set_status(service, "ngo", "PROBATION")
     try:
 
         def send(pair: tuple[pb.Referral, people_pb2.Receipt]) -> str:
@@ -350,7 +355,7 @@ def test_a_member_on_probation_sends_at_most_five_referrals_even_concurrently(
             ["OK"] * PROBATION_LIMIT + ["referral_limit"] * (12 - PROBATION_LIMIT)
         )
     finally:
-        on(service, "ngo", "APPROVED")
+        set_status(service, "ngo", "APPROVED")
 
 
 def test_the_right_pin_is_never_counted_as_a_guess_even_if_the_request_is_refused(
@@ -408,7 +413,7 @@ def test_receipts_awaiting_a_second_person_are_listed_for_the_organisation_until
     assert {kept.id, withdrawn.id, over.id} <= waiting(story.ngo)
     for stranger in (story.shelter, service.as_("hotline", "OPERATOR")):
         assert not waiting(stranger) & {kept.id, withdrawn.id, over.id}, (
-            "the recipient is told when it stands"
+            "the recipient sees it only once it is confirmed"
         )
     manager.ConfirmReceipt(people_pb2.ConfirmReceiptRequest(id=kept.id))
     story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=withdrawn.id))

@@ -36,14 +36,14 @@ def girl_of_seventeen(story: Story, **values: str) -> p.Person:
     return story.person(birth_date="2008-03-05", **values)
 
 
-def all_noted(service: Service) -> int:
+def note_all_ages(service: Service) -> int:
     changed = 0
     while batch := service.made.ages.note():
         changed += batch
     return changed
 
 
-def on_record(service: Service, person_id: str) -> int:
+def recorded_changes(service: Service, person_id: str) -> int:
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
             "SELECT 1 FROM audit WHERE action = 'note_age' AND object_id = %s", (person_id,)
@@ -78,15 +78,24 @@ def test_b8_a_person_comes_of_age_when_her_birthday_begins_in_her_local_time(
     girl = girl_of_seventeen(story)
     # in UTC, her birthday has already begun
     service.clock.set(EIGHTEEN + MANAGUA - timedelta(seconds=1))
-    all_noted(service)
-    assert (band_of(story, girl.id), on_record(service, girl.id)) == (pb.AGE_BAND_12_TO_17, 0)
+    note_all_ages(service)
+    assert (band_of(story, girl.id), recorded_changes(service, girl.id)) == (
+        pb.AGE_BAND_12_TO_17,
+        0,
+    )
     service.clock.set(EIGHTEEN + MANAGUA)
-    assert all_noted(service) >= 1
-    assert (band_of(story, girl.id), on_record(service, girl.id)) == (pb.AGE_BAND_18_TO_24, 1)
-    assert all_noted(service) == 0
+    assert note_all_ages(service) >= 1
+    assert (band_of(story, girl.id), recorded_changes(service, girl.id)) == (
+        pb.AGE_BAND_18_TO_24,
+        1,
+    )
+    assert note_all_ages(service) == 0
     service.clock.set(datetime(2033, 3, 6, tzinfo=UTC))
-    all_noted(service)
-    assert (band_of(story, girl.id), on_record(service, girl.id)) == (pb.AGE_BAND_25_TO_59, 2)
+    note_all_ages(service)
+    assert (band_of(story, girl.id), recorded_changes(service, girl.id)) == (
+        pb.AGE_BAND_25_TO_59,
+        2,
+    )
 
 
 def test_b8_a_guardians_consent_is_not_live_once_the_girl_is_of_age(
@@ -97,7 +106,7 @@ def test_b8_a_guardians_consent_is_not_live_once_the_girl_is_of_age(
     request = p.GetReceiptRequest(id=receipt.id)
     assert story.ngo.GetReceipt(request).live
     service.clock.set(EIGHTEEN + MANAGUA)
-    all_noted(service)
+    note_all_ages(service)
     assert not story.ngo.GetReceipt(request).live
 
 
@@ -111,10 +120,10 @@ def test_b8_a_corrected_birth_date_moves_the_day_on_which_the_age_band_changes(
         )
     )
     service.clock.set(EIGHTEEN + MANAGUA)
-    all_noted(service)
+    note_all_ages(service)
     assert band_of(story, girl.id) == pb.AGE_BAND_12_TO_17
     service.clock.set(datetime(2026, 9, 5, 6, tzinfo=UTC))
-    all_noted(service)
+    note_all_ages(service)
     assert band_of(story, girl.id) == pb.AGE_BAND_18_TO_24
 
 
@@ -123,7 +132,7 @@ def test_b8_a_change_of_the_age_band_makes_a_new_version_of_the_file(
 ) -> None:
     girl = girl_of_seventeen(story)
     service.clock.set(EIGHTEEN + MANAGUA)
-    all_noted(service)
+    note_all_ages(service)
     grown = story.ngo.GetPerson(p.GetPersonRequest(id=girl.id))
     assert grown.etag != girl.etag
 
@@ -136,7 +145,7 @@ def test_b8_the_day_of_the_change_is_stored_only_as_a_keyed_fingerprint(
         [row] = tx.execute("SELECT band_end FROM people WHERE id = %s", (girl.id,)).fetchall()
     keyring = Keyring(key_folder.secret(service.keys, "sealing.referrals"))
     assert row["band_end"] == keyring.fingerprint(b"2026-03-05", "band_end"), (
-        "the key of the service is in it"
+        "the fingerprint is made with the key of the service"
     )
 
 
@@ -149,7 +158,7 @@ def test_b8_files_from_before_the_migration_get_their_day_in_the_background(
     service.clock.set(EIGHTEEN + timedelta(days=90))
     while service.made.names.note():
         pass
-    all_noted(service)
+    note_all_ages(service)
     assert band_of(story, girl.id) == pb.AGE_BAND_18_TO_24
 
 
@@ -163,12 +172,12 @@ def test_b8_a_file_that_cannot_be_opened_does_not_keep_other_files_from_their_up
             (broken.id,),
         )
     service.clock.set(EIGHTEEN + MANAGUA)
-    all_noted(service)
+    note_all_ages(service)
     assert (band_of(story, girl.id), band_of(story, broken.id)) == (
         pb.AGE_BAND_18_TO_24,
         pb.AGE_BAND_12_TO_17,
     )
-    assert all_noted(service) == 0
+    assert note_all_ages(service) == 0
 
 
 def test_b8_two_processes_record_each_change_of_age_once(story: Story, service: Service) -> None:
@@ -181,8 +190,8 @@ def test_b8_two_processes_record_each_change_of_age_once(story: Story, service: 
         # the other process is working on one of the files
         tx.execute("SELECT 1 FROM people WHERE id = %s FOR UPDATE", (girls[0].id,)).fetchone()
         assert other.note() >= 2
-    assert all_noted(service) == 1
-    assert [on_record(service, girl.id) for girl in girls] == [1, 1, 1]
+    assert note_all_ages(service) == 1
+    assert [recorded_changes(service, girl.id) for girl in girls] == [1, 1, 1]
 
 
 def test_b8_a_file_whose_local_day_has_not_begun_is_not_opened_and_does_not_delay_others(

@@ -33,28 +33,30 @@ from services.referrals.people.usecases.anomalies import Anomalies
 from tests.builders import NOON, refusal
 from tests.parts.loops import NEVER, OFTEN, eventually, running
 from tests.referrals.conftest import ORG, Client, Service, Story
-from tests.referrals.test_openings import opens, somebody
+from tests.referrals.test_openings import open_person, somebody
 
 OWN = "o" * 32
 MANAGUA = zone_of("NI")
 MIDNIGHT = NOON + timedelta(hours=12)
 
 
-def looked(count: int, organization: Callable[[int], str], time: datetime = NOON) -> list[Opening]:
+def made_openings(
+    count: int, organization: Callable[[int], str], time: datetime = NOON
+) -> list[Opening]:
     return [Opening(f"person {number}", organization(number), time) for number in range(count)]
 
 
 @pytest.mark.parametrize(
     ("openings", "expected"),
     [
-        (looked(20, lambda _: "other"), {}),
-        (looked(21, lambda _: "other"), {AnomalyKind.OUTSIDE_FILES: 21}),
-        (looked(200, lambda _: OWN), {}),
-        (looked(200, lambda _: ""), {}),  # contacts of her own line
-        (looked(21, lambda _: "other")[:1] * 21, {}),  # one person, opened many times
-        (looked(4, str), {}),
-        (looked(5, str), {AnomalyKind.ACROSS_ORGANIZATIONS: 5}),
-        (looked(2, lambda _: OWN, MIDNIGHT), {AnomalyKind.AT_NIGHT: 2}),
+        (made_openings(20, lambda _: "other"), {}),
+        (made_openings(21, lambda _: "other"), {AnomalyKind.OUTSIDE_FILES: 21}),
+        (made_openings(200, lambda _: OWN), {}),
+        (made_openings(200, lambda _: ""), {}),  # contacts of her own line
+        (made_openings(21, lambda _: "other")[:1] * 21, {}),  # one person, opened many times
+        (made_openings(4, str), {}),
+        (made_openings(5, str), {AnomalyKind.ACROSS_ORGANIZATIONS: 5}),
+        (made_openings(2, lambda _: OWN, MIDNIGHT), {AnomalyKind.AT_NIGHT: 2}),
         ([Opening("person", "other", NOON, refused=True)], {AnomalyKind.OPENING_QUOTA: 1}),
     ],
 )
@@ -66,13 +68,15 @@ def test_unusual_accesses_are_counted_by_kind(
 
 def test_a_worker_on_night_duty_may_open_files_at_night() -> None:
     assert (
-        find_anomalies(looked(2, lambda _: OWN, MIDNIGHT), OWN, MANAGUA, at_night_on_duty=True)
+        find_anomalies(
+            made_openings(2, lambda _: OWN, MIDNIGHT), OWN, MANAGUA, at_night_on_duty=True
+        )
         == {}
     )
     tonight = day_of(MIDNIGHT, MANAGUA)
     assert on_duty([MIDNIGHT - timedelta(hours=1)], tonight, MANAGUA)
     assert not on_duty([NOON, MIDNIGHT - timedelta(days=3)], tonight, MANAGUA), (
-        "one night is no habit, and a day is no night"
+        "one night is no habit, and a day does not count as a night"
     )
     assert on_duty([MIDNIGHT - timedelta(days=3), MIDNIGHT - timedelta(days=5)], tonight, MANAGUA)
 
@@ -133,7 +137,7 @@ def test_every_access_that_is_judged_is_announced(service: Service) -> None:
     assert {action for action in READING if f"'{action}'" in row["trigger"]} == set(READING)
 
 
-def noticed(service: Service, worker: Client) -> list[tuple[str, int]]:
+def anomalies_of(service: Service, worker: Client) -> list[tuple[str, int]]:
     service.made.anomalies.search()
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
@@ -143,7 +147,7 @@ def noticed(service: Service, worker: Client) -> list[tuple[str, int]]:
     return [(row["kind"], row["count"]) for row in rows]
 
 
-def receives(story: Story, worker: Client) -> None:
+def open_received_file(story: Story, worker: Client) -> None:
     sent = story.sent()
     groups = [people_pb2.FIELD_GROUP_IDENTITY]
     request = people_pb2.OpenPersonRequest(
@@ -158,8 +162,8 @@ def test_an_anomaly_is_reported_once_a_day_and_its_count_is_updated(
     monkeypatch.setattr(rules, "OUTSIDE", 2)
     worker = somebody(service, "shelter")
     for expected in ([], [], [("outside_files", 3)], [("outside_files", 4)]):
-        receives(story, worker)
-        assert noticed(service, worker) == expected
+        open_received_file(story, worker)
+        assert anomalies_of(service, worker) == expected
     with service.database.transaction(SYSTEM) as tx:
         told = tx.execute(
             "SELECT subject, version, payload FROM outbox WHERE type = 'enlace.anomaly.noted.v1'"
@@ -172,8 +176,8 @@ def test_an_anomaly_is_reported_once_a_day_and_its_count_is_updated(
         3,
     )
     service.clock.advance(timedelta(days=1))
-    receives(story, worker)
-    assert noticed(service, worker) == [("outside_files", 4)], "a new day begins at none"
+    open_received_file(story, worker)
+    assert anomalies_of(service, worker) == [("outside_files", 4)], "a new day starts at zero"
 
 
 def test_a_worker_who_opens_files_of_many_organisations_is_reported(
@@ -181,8 +185,8 @@ def test_a_worker_who_opens_files_of_many_organisations_is_reported(
 ) -> None:
     monkeypatch.setattr(rules, "ACROSS", 1)
     worker = somebody(service, "shelter")
-    receives(story, worker)
-    assert noticed(service, worker) == [("across_organizations", 1)]
+    open_received_file(story, worker)
+    assert anomalies_of(service, worker) == [("across_organizations", 1)]
 
 
 def test_a_worker_refused_because_of_the_quota_is_reported(
@@ -190,9 +194,9 @@ def test_a_worker_refused_because_of_the_quota_is_reported(
 ) -> None:
     monkeypatch.setattr(service.made.openings, "most", 1)
     worker = somebody(service)
-    opens(worker, story.person().id)
-    assert refusal(lambda: opens(worker, story.person().id))[1] == "opening_quota"
-    assert noticed(service, worker) == [("opening_quota", 1)]
+    open_person(worker, story.person().id)
+    assert refusal(lambda: open_person(worker, story.person().id))[1] == "opening_quota"
+    assert anomalies_of(service, worker) == [("opening_quota", 1)]
 
 
 def test_a_worker_who_opens_a_file_at_night_is_reported(story: Story, service: Service) -> None:
@@ -210,10 +214,10 @@ def test_a_worker_who_opens_a_file_at_night_is_reported(story: Story, service: S
         contacts_pb2.CreateContactRequest(contact=said, pin="4821")
     ).contact
     on_line.GetContact(contacts_pb2.GetContactRequest(id=made.id))
-    opens(looker, person.id), opens(system, person.id)
-    assert noticed(service, looker) == [("at_night", 1)]
-    assert noticed(service, on_line) == []
-    assert noticed(service, system) == [], "a system has no night"
+    open_person(looker, person.id), open_person(system, person.id)
+    assert anomalies_of(service, looker) == [("at_night", 1)]
+    assert anomalies_of(service, on_line) == []
+    assert anomalies_of(service, system) == [], "keys are not reported for accesses at night"
 
 
 def test_accesses_are_searched_once_and_concurrent_searches_report_an_anomaly_once(
@@ -221,8 +225,8 @@ def test_accesses_are_searched_once_and_concurrent_searches_report_an_anomaly_on
 ) -> None:
     monkeypatch.setattr(service.made.openings, "most", 1)
     worker = somebody(service)
-    opens(worker, story.person().id)
-    refusal(lambda: opens(worker, story.person().id))
+    open_person(worker, story.person().id)
+    refusal(lambda: open_person(worker, story.person().id))
     lookers = [
         threading.Thread(target=Anomalies(service.database, service.clock).search) for _ in range(4)
     ]
@@ -230,9 +234,9 @@ def test_accesses_are_searched_once_and_concurrent_searches_report_an_anomaly_on
         looker.start()
     for looker in lookers:
         looker.join(20)
-    assert noticed(service, worker) == [("opening_quota", 1)]
-    refusal(lambda: opens(worker, story.person().id))
-    assert noticed(service, worker) == [("opening_quota", 2)]
+    assert anomalies_of(service, worker) == [("opening_quota", 1)]
+    refusal(lambda: open_person(worker, story.person().id))
+    assert anomalies_of(service, worker) == [("opening_quota", 2)]
 
 
 def test_only_an_auditor_reviews_an_anomaly(
@@ -240,8 +244,8 @@ def test_only_an_auditor_reviews_an_anomaly(
 ) -> None:
     monkeypatch.setattr(service.made.openings, "most", 1)
     worker, auditor = somebody(service), service.as_("coalition", "AUDITOR")
-    opens(worker, story.person().id)
-    refusal(lambda: opens(worker, story.person().id))
+    open_person(worker, story.person().id)
+    refusal(lambda: open_person(worker, story.person().id))
     service.made.anomalies.search()
 
     def listed(*, waiting: bool) -> list[pb.Anomaly]:
@@ -308,4 +312,4 @@ def test_reading_notes_counts_as_an_access(story: Story, service: Service) -> No
     looker, noted = somebody(service), story.overridden()
     service.clock.set(MIDNIGHT)
     looker.ListReferralEvents(referrals_pb2.ListReferralEventsRequest(referral_id=noted.id))
-    assert noticed(service, looker) == [("at_night", 1)]
+    assert anomalies_of(service, looker) == [("at_night", 1)]

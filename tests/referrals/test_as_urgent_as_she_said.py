@@ -88,10 +88,10 @@ def test_b9_an_urgency_below_the_callers_answers_needs_a_reason(
     assert (
         refusal_with_fields(partial(updated, operator, reasoned, urgency=pb.URGENCY_URGENT))
         == NOT_STATED
-    ), "a reason is for one step down"
+    ), "a reason allows only one change"
     same = updated(operator, reasoned, urgency=pb.URGENCY_EMERGENCY, need_code="HOU.SHE")
     assert same.urgency_reason_code == pb.URGENCY_REASON_SAFE_ELSEWHERE, (
-        "a form sends again what it shows"
+        "a form submits again what it shows"
     )
     again = updated(operator, same, urgency=pb.URGENCY_IMMEDIATE)
     assert again.urgency_reason_code == pb.URGENCY_REASON_UNSPECIFIED

@@ -43,7 +43,7 @@ def test_a_referral_is_assigned_to_another_worker_and_back_to_the_desk(
         "",
         accepted.state,
     )
-    assert hers.clocks == accepted.clocks, "who answers for it changes no deadline"
+    assert hers.clocks == accepted.clocks, "an assignment changes no deadline"
     desk = night.AssignReferral(assigning(hers, ""))
     assert (desk.responsible_worker_id, desk.responsible_desk_code) == ("", "desk")
     events = story.ngo.ListReferralEvents(
@@ -101,7 +101,7 @@ def test_the_referrals_of_a_worker_who_left_return_to_her_desk_with_a_fact(
         read(story.shelter, open_.id).responsible_desk_code,
     ) == ("", "desk")
     assert read(story.shelter, over.id).responsible_worker_id == night.caller.id, (
-        "what is over stays as it was"
+        "an ended referral is unchanged"
     )
     last = story.shelter.ListReferralEvents(
         pb.ListReferralEventsRequest(referral_id=open_.id)

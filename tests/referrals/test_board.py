@@ -57,7 +57,7 @@ def test_pressing_referrals_are_late_due_soon_or_unanswered_and_listed_once(
         ]
         assert pressing.keys() == {identifier for part in parts for identifier in part}
     assert refused.id not in shown(story.shelter, pressing=True), (
-        "what becomes of a no is not its receiver's business"
+        "a receiver that declined does not follow what happens next"
     )
 
 
@@ -140,9 +140,9 @@ def test_open_needs_are_counted_by_group_and_department_until_another_request_or
     refused = declined(story)
     after = needs(story.coordinator, pb.BOX_NETWORK)
     assert after == before | {("HOU", "NI-CI"): before.get(("HOU", "NI-CI"), 0) + 1}
-    assert needs(story.ngo, pb.BOX_OUTBOX) == after, "the ngo asked for all of them"
+    assert needs(story.ngo, pb.BOX_OUTBOX) == after, "the ngo sent all of them"
     assert needs(story.shelter, pb.BOX_MINE) == {}, (
-        "who said no does not learn that the need is open"
+        "a receiver that declined does not learn that the need is open"
     )
     story.ngo.CloseNeed(
         pb.CloseNeedRequest(
@@ -184,7 +184,7 @@ def test_the_response_time_is_the_median_until_the_receivers_first_step(
         pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
     )
     assert list(times(story).items())[1:] == [(ORG["clinic"], (1, 0, 0))], (
-        "who answered nothing is last"
+        "an organisation without an answer comes last"
     )
     story.ngo.WithdrawReferral(
         pb.WithdrawReferralRequest(
@@ -192,7 +192,7 @@ def test_the_response_time_is_the_median_until_the_receivers_first_step(
         )
     )
     assert times(story)[ORG["shelter"]] == (4, 3, 20 * 60), (
-        "that its sender took it back is no answer of the receiver"
+        "a withdrawal by the sender is no answer of the receiver"
     )
     story.service.clock.advance(timedelta(days=31))
     assert times(story) == {}, "only the last 30 days count"

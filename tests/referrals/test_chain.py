@@ -30,7 +30,7 @@ HEAD = "id: short\nversion: 1\nnames: {es: Corta, en: Short, fr: Courte}\nsteps:
 WHO = {"travel": "mission", "reception": "border", "housing": "shelter"}
 
 
-def written(*steps: tuple[str, str]) -> Pathway:
+def pathway_of(*steps: tuple[str, str]) -> Pathway:
     text = HEAD + "".join(STEP.format(*step) for step in steps)
     return read(parse(text), LISTS, text)
 
@@ -57,12 +57,12 @@ def test_a_pathway_needs_exactly_one_departure_and_its_arrivals_after_it(
     steps: list[tuple[str, str]], wrong: tuple[str, str]
 ) -> None:
     with pytest.raises(Invalid) as caught:
-        written(*steps)
+        pathway_of(*steps)
     assert wrong in caught.value.violations
 
 
 def test_an_arrival_may_wait_for_the_departure_through_other_steps() -> None:
-    pathway = written(
+    pathway = pathway_of(
         ("go", ", leg: departure"),
         ("rest", ", after: [go]"),
         ("come", ", after: [rest], leg: arrival"),
@@ -83,7 +83,7 @@ def test_only_the_return_pathway_has_legs_and_it_has_three() -> None:
     assert not any(legs.values())
 
 
-def asked(plan: Plan, key: str, state: State = State.SENT, **values: Any) -> Referral:
+def refer_leg(plan: Plan, key: str, state: State = State.SENT, **values: Any) -> Referral:
     """Returns a referral for a leg, as if read from the store."""
     values = {"receipt_id": f"receipt-{key}", "receiver_organization_id": WHO[key]} | values
     referral = Referral(
@@ -111,13 +111,13 @@ def begun() -> Plan:
     return plan
 
 
-def ready(state: State = State.ACCEPTED) -> tuple[Plan, dict[str, Referral]]:
+def plan_with_referrals(state: State = State.ACCEPTED) -> tuple[Plan, dict[str, Referral]]:
     """Returns a plan with a referral in this state for each leg, and the referrals by step."""
     plan = begun()
-    return plan, {key: asked(plan, key, state) for key in WHO}
+    return plan, {key: refer_leg(plan, key, state) for key in WHO}
 
 
-def refused(act: Callable[[], Any]) -> str:
+def conflict_of(act: Callable[[], Any]) -> str:
     with pytest.raises(Conflict) as caught:
         act()
     return " ".join([caught.value.reason, *caught.value.about])
@@ -125,43 +125,44 @@ def refused(act: Callable[[], Any]) -> str:
 
 def test_receivers_on_arrival_are_asked_before_the_departure_and_act_after_it() -> None:
     plan = begun()
-    asked(plan, "housing")
-    assert refused(lambda: plan.take("reception", MET, NOON)) == "step_waits travel"
+    refer_leg(plan, "housing")
+    assert conflict_of(lambda: plan.take("reception", MET, NOON)) == "step_waits travel"
     assert (
-        refused(lambda: plan.take("reception", REFERRED, NOON, referral=("r", State.COMPLETED)))
+        conflict_of(lambda: plan.take("reception", REFERRED, NOON, referral=("r", State.COMPLETED)))
         == "step_waits travel"
     )
     assert (
-        refused(lambda: plan.take("medical_check", REFERRED, NOON, referral=("r", State.SENT)))
+        conflict_of(lambda: plan.take("medical_check", REFERRED, NOON, referral=("r", State.SENT)))
         == "step_waits reception"
     )
 
 
 @pytest.mark.parametrize("state", [state for state in State if state not in EXITS | {State.CLOSED}])
 def test_the_departure_waits_until_every_later_leg_is_accepted(state: State) -> None:
-    plan, by = ready()
+    plan, by = plan_with_referrals()
     by["housing"].state = state
     if state in (State.ACCEPTED, State.IN_PROGRESS, State.COMPLETED):
         move(plan, by["travel"], State.IN_PROGRESS)
         return
     assert (
-        refused(lambda: move(plan, by["travel"], State.IN_PROGRESS)) == "legs_not_accepted housing"
+        conflict_of(lambda: move(plan, by["travel"], State.IN_PROGRESS))
+        == "legs_not_accepted housing"
     )
-    assert refused(lambda: plan.take("travel", MET, NOON)) == "legs_not_accepted housing", (
-        "nor does somebody say by hand that she did"
+    assert conflict_of(lambda: plan.take("travel", MET, NOON)) == "legs_not_accepted housing", (
+        "nor can anybody record the departure by hand"
     )
     for begun_already in (State.IN_PROGRESS, State.COMPLETED, State.CLOSED):
         assert (
-            refused(lambda: plan.take("travel", REFERRED, NOON, referral=("r", begun_already)))  # noqa: B023
+            conflict_of(lambda: plan.take("travel", REFERRED, NOON, referral=("r", begun_already)))  # noqa: B023
             == "legs_not_accepted housing"
         )
 
 
 def test_the_departure_waits_for_a_leg_without_a_referral_but_not_for_a_refused_one() -> None:
     plan = begun()
-    travel = asked(plan, "travel", State.ACCEPTED)
+    travel = refer_leg(plan, "travel", State.ACCEPTED)
     assert (
-        refused(lambda: move(plan, travel, State.IN_PROGRESS))
+        conflict_of(lambda: move(plan, travel, State.IN_PROGRESS))
         == "legs_not_accepted reception housing"
     )
     plan.take("reception", NOT_NEEDED, NOON, reason_code="has_it")
@@ -170,16 +171,16 @@ def test_the_departure_waits_for_a_leg_without_a_referral_but_not_for_a_refused_
 
 
 def test_a_receiver_that_did_not_deliver_does_not_count_as_having_accepted() -> None:
-    plan, by = ready()
+    plan, by = plan_with_referrals()
     move(plan, by["reception"], State.NOT_DELIVERED)
     assert (
-        refused(lambda: move(plan, by["travel"], State.IN_PROGRESS))
+        conflict_of(lambda: move(plan, by["travel"], State.IN_PROGRESS))
         == "legs_not_accepted reception"
     )
 
 
 def test_a_reopened_travel_leg_does_not_check_the_later_legs_again() -> None:
-    plan, by = ready()
+    plan, by = plan_with_referrals()
     move(plan, by["travel"], State.IN_PROGRESS)
     move(plan, by["travel"], State.COMPLETED, "fully_met")
     move(plan, by["housing"], State.NOT_DELIVERED)
@@ -187,24 +188,24 @@ def test_a_reopened_travel_leg_does_not_check_the_later_legs_again() -> None:
 
 
 def test_no_receiver_starts_before_the_departure() -> None:
-    plan, by = ready(State.ACCEPTED)
+    plan, by = plan_with_referrals(State.ACCEPTED)
     assert (
-        refused(lambda: plan.follow("for-reception", State.IN_PROGRESS, "", NOON))
+        conflict_of(lambda: plan.follow("for-reception", State.IN_PROGRESS, "", NOON))
         == "step_waits travel"
     )
     move(plan, by["travel"], State.IN_PROGRESS)
     move(plan, by["reception"], State.IN_PROGRESS)
     move(plan, by["reception"], State.COMPLETED, "fully_met")
-    assert plan.steps["reception"].state is MET, "though the travel is not written up yet"
+    assert plan.steps["reception"].state is MET, "even though the travel is not completed yet"
 
 
 def test_a_person_lost_on_the_way_who_still_arrives_is_received() -> None:
-    plan, by = ready(State.ACCEPTED)
+    plan, by = plan_with_referrals(State.ACCEPTED)
     move(plan, by["travel"], State.IN_PROGRESS)
-    assert plan.lost([ended(by["travel"], State.NOT_DELIVERED)]) is by["travel"]
+    assert plan.lost([with_state(by["travel"], State.NOT_DELIVERED)]) is by["travel"]
     move(plan, by["travel"], State.NOT_DELIVERED)
-    assert acting(plan) == ["travel ngo", "reception border", "housing"]
-    assert plan.lost([ended(by["housing"], State.WITHDRAWN)]) is by["housing"], (
+    assert acting_organizations(plan) == ["travel ngo", "reception border", "housing"]
+    assert plan.lost([with_state(by["housing"], State.WITHDRAWN)]) is by["housing"], (
         "she is still on her way"
     )
     by["housing"].state = State.ACCEPTED
@@ -216,14 +217,15 @@ def test_a_person_lost_on_the_way_who_still_arrives_is_received() -> None:
     )
     plan.referrals["again"] = again
     plan.take("travel", REFERRED, NOON, referral=("again", State.ACCEPTED))
-    assert refused(lambda: move(plan, again, State.IN_PROGRESS)) == "legs_not_accepted housing"
+    assert conflict_of(lambda: move(plan, again, State.IN_PROGRESS)) == "legs_not_accepted housing"
 
 
 def test_each_leg_needs_its_own_consent() -> None:
-    plan, by = ready(State.SENT)
+    plan, by = plan_with_referrals(State.SENT)
     by["reception"].receipt_id = by["housing"].receipt_id
     assert (
-        refused(lambda: plan.check_own_receipt(by["reception"])) == "receipt_of_another_leg housing"
+        conflict_of(lambda: plan.check_own_receipt(by["reception"]))
+        == "receipt_of_another_leg housing"
     )
     by["housing"].state = State.CLOSED
     plan.check_own_receipt(by["reception"])
@@ -245,82 +247,82 @@ def test_each_leg_needs_its_own_consent() -> None:
 
 def test_one_referral_cannot_stand_for_two_legs() -> None:
     plan = begun()
-    referral = asked(plan, "reception")
+    referral = refer_leg(plan, "reception")
     plan.take("housing", REFERRED, NOON, referral=(referral.id, State.SENT))
-    assert refused(lambda: plan.check_own_receipt(referral)) == "receipt_of_another_leg housing"
+    assert conflict_of(lambda: plan.check_own_receipt(referral)) == "receipt_of_another_leg housing"
 
 
 @pytest.mark.parametrize("way", [state for state in State if state in EXITS])
 def test_a_leg_that_ends_during_the_travel_is_reported_as_lost(way: State) -> None:
-    plan, by = ready()
-    assert plan.lost([ended(by["housing"], way)]) is None, "she is still there"
+    plan, by = plan_with_referrals()
+    assert plan.lost([with_state(by["housing"], way)]) is None, "she has not left yet"
     by["housing"].state = State.ACCEPTED
     move(plan, by["travel"], State.IN_PROGRESS)
-    assert plan.lost([by["housing"]]) is None, "it stands"
-    assert plan.lost([ended(by["housing"], way)]) is by["housing"]
-    assert plan.lost([ended(by["travel"], way), by["housing"]]) is by["travel"], (
-        "of several the first, once"
+    assert plan.lost([by["housing"]]) is None, "the leg has not ended"
+    assert plan.lost([with_state(by["housing"], way)]) is by["housing"]
+    assert plan.lost([with_state(by["travel"], way), by["housing"]]) is by["travel"], (
+        "only the first of several is reported"
     )
 
 
-def ended(referral: Referral, way: State) -> Referral:
+def with_state(referral: Referral, way: State) -> Referral:
     referral.state = way
     return referral
 
 
 def test_no_leg_is_reported_as_lost_after_the_arrival() -> None:
-    plan, by = ready()
+    plan, by = plan_with_referrals()
     move(plan, by["travel"], State.IN_PROGRESS)
     move(plan, by["reception"], State.IN_PROGRESS)
     move(plan, by["housing"], State.IN_PROGRESS)
-    assert plan.lost([ended(by["reception"], State.NOT_DELIVERED)]) is None
-    assert plan.lost([ended(by["housing"], State.NOT_DELIVERED)]) is None
+    assert plan.lost([with_state(by["reception"], State.NOT_DELIVERED)]) is None
+    assert plan.lost([with_state(by["housing"], State.NOT_DELIVERED)]) is None
 
 
 def test_one_started_arrival_does_not_end_the_travel_while_another_is_open() -> None:
-    plan, by = ready()
+    plan, by = plan_with_referrals()
     move(plan, by["travel"], State.IN_PROGRESS)
     move(plan, by["housing"], State.IN_PROGRESS)
-    assert plan.lost([ended(by["housing"], State.NOT_DELIVERED)]) is by["housing"]
+    assert plan.lost([with_state(by["housing"], State.NOT_DELIVERED)]) is by["housing"]
 
 
 def test_a_travel_leg_marked_as_not_needed_means_that_nobody_is_travelling() -> None:
     plan, by = begun(), dict[str, Referral]()
     plan.take("travel", NOT_NEEDED, NOON, reason_code="done_elsewhere")
-    by["housing"] = asked(plan, "housing", State.ACCEPTED)
-    assert plan.lost([ended(by["housing"], State.NOT_DELIVERED)]) is None
+    by["housing"] = refer_leg(plan, "housing", State.ACCEPTED)
+    assert plan.lost([with_state(by["housing"], State.NOT_DELIVERED)]) is None
 
 
-def acting(plan: Plan) -> list[str]:
+def acting_organizations(plan: Plan) -> list[str]:
     return [f"{link.step.key} {link.acting_organization_id}".strip() for link in line(plan, {})]
 
 
 def test_the_chain_names_the_organisation_that_takes_the_next_step_of_each_leg() -> None:
     plan = begun()
-    assert acting(plan) == ["travel ngo", "reception ngo", "housing ngo"]
-    by = {key: asked(plan, key) for key in WHO}
-    assert acting(plan) == ["travel mission", "reception border", "housing shelter"]
+    assert acting_organizations(plan) == ["travel ngo", "reception ngo", "housing ngo"]
+    by = {key: refer_leg(plan, key) for key in WHO}
+    assert acting_organizations(plan) == ["travel mission", "reception border", "housing shelter"]
     for each in ("travel", "housing"):
         move(plan, by[each], State.ACCEPTED)
-    assert acting(plan) == ["travel", "reception border", "housing"], (
-        "who has accepted waits for the border"
+    assert acting_organizations(plan) == ["travel", "reception border", "housing"], (
+        "the other receivers have accepted and wait for the border"
     )
     assert [list(link.waits_for_keys) for link in line(plan, {})] == [["reception"], [], []]
     move(plan, by["reception"], State.ACCEPTED)
-    assert acting(plan) == ["travel mission", "reception", "housing"]
+    assert acting_organizations(plan) == ["travel mission", "reception", "housing"]
     move(plan, by["travel"], State.IN_PROGRESS)
-    assert acting(plan) == ["travel mission", "reception border", "housing"]
+    assert acting_organizations(plan) == ["travel mission", "reception border", "housing"]
     move(plan, by["travel"], State.COMPLETED, "fully_met")
     move(plan, by["reception"], State.IN_PROGRESS)
-    assert acting(plan) == ["travel", "reception border", "housing shelter"]
+    assert acting_organizations(plan) == ["travel", "reception border", "housing shelter"]
     move(plan, by["housing"], State.NOT_DELIVERED)
-    assert acting(plan) == ["travel", "reception border", "housing ngo"]
+    assert acting_organizations(plan) == ["travel", "reception border", "housing ngo"]
     plan.close("contact_lost", NOON)
-    assert acting(plan) == ["travel", "reception", "housing"]
+    assert acting_organizations(plan) == ["travel", "reception", "housing"]
 
 
 def test_a_receiver_sees_its_own_leg_and_its_neighbours() -> None:
-    plan, by = ready()
+    plan, by = plan_with_referrals()
     links = line(plan, {"shelter": "NI"})
     assert [link.country for link in links] == ["", "", "NI"]
     seen = {
@@ -336,5 +338,5 @@ def test_a_receiver_sees_its_own_leg_and_its_neighbours() -> None:
     assert [link.step.key for link in with_neighbours(line(plan, {}), "for-travel")] == [
         "travel",
         "housing",
-    ], "nobody is between them"
+    ], "no leg is between them"
     assert with_neighbours(line(plan, {}), "for-reception") == []

@@ -22,7 +22,7 @@ from protos.referrals.v1 import referrals_pb2 as r
 from services.referrals.network.store import members
 from tests.builders import NOON, refusal
 from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story, read
-from tests.referrals.test_plans_rpc import begun, now, outcome, person, update
+from tests.referrals.test_plans_rpc import begun, current_plan, outcome, person, update
 
 MET, OPEN, REFERRED = pb.PLAN_STEP_STATE_MET, pb.PLAN_STEP_STATE_OPEN, pb.PLAN_STEP_STATE_REFERRED
 LEGS = {
@@ -62,7 +62,7 @@ class HandOver:
         need, service, _ = LEGS[key]
         draft = self.story.draft(person(self.plan), need_code=need, service_id=SERVICE[service])
         self.plan = update(
-            self.story.ngo, now(self.story, self.plan), key, REFERRED, referral_id=draft.id
+            self.story.ngo, current_plan(self.story, self.plan), key, REFERRED, referral_id=draft.id
         )
         return draft
 
@@ -96,9 +96,11 @@ class HandOver:
         asked = r.ListReferralEventsRequest(referral_id=self.legs[key].id)
         return [event.verb for event in (by or self.story.ngo).ListReferralEvents(asked).events]
 
-    def stands(self) -> dict[str, Any]:
+    def step_states(self) -> dict[str, Any]:
         return {
-            step.key: step.state for step in now(self.story, self.plan).steps if step.key in LEGS
+            step.key: step.state
+            for step in current_plan(self.story, self.plan).steps
+            if step.key in LEGS
         }
 
 
@@ -131,7 +133,7 @@ def test_the_travel_starts_once_every_later_leg_is_accepted(way: HandOver) -> No
     assert read(way.story.ngo, way.legs["travel"].id).state == r.STATE_ACCEPTED
     assert list(way.seen("travel")["travel"].waits_for_keys) == ["reception"]
     assert (
-        refusal(lambda: update(way.story.ngo, now(way.story, way.plan), "travel", MET))
+        refusal(lambda: update(way.story.ngo, current_plan(way.story, way.plan), "travel", MET))
         == NOT_ACCEPTED
     )
     way.accept("reception")
@@ -143,11 +145,13 @@ def test_a_referral_already_started_cannot_be_linked_as_the_departure_later(
     way: HandOver,
 ) -> None:
     way.accept("travel")
-    way.plan = update(way.story.ngo, now(way.story, way.plan), "travel", OPEN)
+    way.plan = update(way.story.ngo, current_plan(way.story, way.plan), "travel", OPEN)
     way.start("travel")
     linking = {"state": REFERRED, "referral_id": way.legs["travel"].id}
     assert (
-        refusal(lambda: update(way.story.ngo, now(way.story, way.plan), "travel", **linking))
+        refusal(
+            lambda: update(way.story.ngo, current_plan(way.story, way.plan), "travel", **linking)
+        )
         == NOT_ACCEPTED
     )
 
@@ -156,23 +160,23 @@ def test_no_arrival_can_be_started_or_completed_before_the_departure(way: HandOv
     way.accept(*LEGS)
     assert refusal(lambda: way.start("reception")) == ("FAILED_PRECONDITION", "step_waits")
     # A referral that was started before it became a leg does not count as the reception either.
-    way.plan = update(way.story.ngo, now(way.story, way.plan), "reception", OPEN)
+    way.plan = update(way.story.ngo, current_plan(way.story, way.plan), "reception", OPEN)
     way.start("reception")
     linking: dict[str, Any] = {"state": REFERRED, "referral_id": way.legs["reception"].id}
     assert refusal(
-        lambda: update(way.story.ngo, now(way.story, way.plan), "reception", **linking)
+        lambda: update(way.story.ngo, current_plan(way.story, way.plan), "reception", **linking)
     ) == ("FAILED_PRECONDITION", "step_waits")
     update(
         way.story.ngo,
-        now(way.story, way.plan),
+        current_plan(way.story, way.plan),
         "reception",
         pb.PLAN_STEP_STATE_NOT_NEEDED,
         reason_code=pb.SKIP_REASON_DOES_NOT_APPLY,
     )
     way.start("travel")
-    update(way.story.ngo, now(way.story, way.plan), "reception", **linking)
+    update(way.story.ngo, current_plan(way.story, way.plan), "reception", **linking)
     way.complete("reception")
-    assert way.stands() == {"travel": REFERRED, "reception": MET, "housing": REFERRED}
+    assert way.step_states() == {"travel": REFERRED, "reception": MET, "housing": REFERRED}
 
 
 def test_each_leg_needs_its_own_consent(story: Story) -> None:
@@ -181,25 +185,27 @@ def test_each_leg_needs_its_own_consent(story: Story) -> None:
     at_one: dict[str, Any] = {"need_code": "RET.REC", "service_id": SERVICE["shelter_bed"]}
     way.ask("housing", receipt_id=both.id)
     draft = story.draft(person(way.plan), **at_one)
-    way.plan = update(story.ngo, now(story, way.plan), "reception", REFERRED, referral_id=draft.id)
+    way.plan = update(
+        story.ngo, current_plan(story, way.plan), "reception", REFERRED, referral_id=draft.id
+    )
     again = r.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=both.id)
     could = people_pb2.ListReceiptsRequest(person_id=way.plan.person_id, referral_id=draft.id)
-    assert not story.ngo.ListReceipts(could).receipts, "nor is it offered"
+    assert not story.ngo.ListReceipts(could).receipts, "nor is the receipt listed as usable"
     assert refusal(lambda: story.ngo.SendReferral(again)) == SAME_RECEIPT
     assert read(story.ngo, draft.id).state == r.STATE_DRAFT
     # Neither linking the referral afterwards nor replacing an override evades the rule.
-    way.plan = update(story.ngo, now(story, way.plan), "reception", OPEN)
+    way.plan = update(story.ngo, current_plan(story, way.plan), "reception", OPEN)
     sent = story.ngo.SendReferral(again)
     linking = {"state": REFERRED, "referral_id": sent.id}
     assert (
-        refusal(lambda: update(story.ngo, now(story, way.plan), "reception", **linking))
+        refusal(lambda: update(story.ngo, current_plan(story, way.plan), "reception", **linking))
         == SAME_RECEIPT
     )
     assert (
         refusal(
             lambda: update(
                 story.ngo,
-                now(story, way.plan),
+                current_plan(story, way.plan),
                 "reception",
                 REFERRED,
                 referral_id=way.legs["housing"].id,
@@ -209,7 +215,7 @@ def test_each_leg_needs_its_own_consent(story: Story) -> None:
     )
     override = story.overridden(person=person(way.plan), **at_one)
     way.plan = update(
-        story.ngo, now(story, way.plan), "reception", REFERRED, referral_id=override.id
+        story.ngo, current_plan(story, way.plan), "reception", REFERRED, referral_id=override.id
     )
     attach = r.AttachConsentRequest(id=override.id, etag=override.etag, receipt_id=both.id)
     assert refusal(lambda: story.ngo.AttachConsent(attach)) == SAME_RECEIPT
@@ -249,14 +255,14 @@ def test_a_plan_moves_to_a_version_with_legs_only_with_a_consent_for_each_leg(st
         )
         == SAME_RECEIPT
     )
-    assert now(story, plan) == plan
+    assert current_plan(story, plan) == plan
 
 
 def test_owner_and_coordinators_see_all_legs_and_a_receiver_its_own_and_the_neighbouring_ones(
     way: HandOver,
 ) -> None:
     way.accept("housing")
-    legs = {leg.key: leg for leg in now(way.story, way.plan).legs}
+    legs = {leg.key: leg for leg in current_plan(way.story, way.plan).legs}
     assert [(leg.country, leg.organization_id, leg.state) for leg in legs.values()] == [
         ("GT", ORG["mission"], r.STATE_SENT),
         ("NI", ORG["border"], r.STATE_SENT),
@@ -286,7 +292,7 @@ def test_owner_and_coordinators_see_all_legs_and_a_receiver_its_own_and_the_neig
     )
     assert beside.HasField("planned_first_contact_time")
     assert not way.client("travel").ListReferrals(r.ListReferralsRequest()).referrals[0].legs, (
-        "in a list there is no line"
+        "lists leave the legs out"
     )
 
 
@@ -344,7 +350,7 @@ def test_other_organisations_cannot_find_the_chain(way: HandOver, service: Servi
         assert refusal(lambda: read(other, way.legs["travel"].id)) == ("NOT_FOUND", "not_found")  # noqa: B023
     assert (
         refusal(
-            lambda: now(
+            lambda: current_plan(
                 Story(
                     service,
                     way.client("travel"),
@@ -393,7 +399,7 @@ def test_a_leg_that_ends_during_the_travel_is_reported_to_sender_and_coordinator
     assert travelling.verbs("housing", travelling.story.coordinator)[-1] == "leg_lost"
     assert "leg_lost" not in travelling.verbs("housing", travelling.client("housing"))
     assert facts(travelling, "housing") == 1
-    assert travelling.stands()["housing"] == OPEN
+    assert travelling.step_states()["housing"] == OPEN
     assert travelling.seen("reception")["housing"].acting_organization_id == ORG["ngo"]
     # Once a new referral is accepted, there is nothing to report.
     travelling.ask("housing")
@@ -438,7 +444,7 @@ def test_withdrawing_all_consents_reports_one_lost_leg_and_ends_the_plan(
         )
     assert [travelling.verbs(key).count("leg_lost") for key in LEGS] == [1, 0, 0]
     assert (
-        now(travelling.story, travelling.plan).close_reason_code
+        current_plan(travelling.story, travelling.plan).close_reason_code
         == pb.PLAN_CLOSE_REASON_CONSENT_WITHDRAWN
     )
 
@@ -465,13 +471,13 @@ def test_a_departure_concurrent_with_the_end_of_a_leg_is_refused_or_the_leg_is_r
                 threads.submit(outcome, lambda: fall(way)),  # noqa: B023
             )
             # both transactions have written their own rows and wait for the plan's lock
-            while waiting(tx) < 2:
+            while waiting_transactions(tx) < 2:
                 assert {left.done(), fell.done()} == {False}
         assert (left.result(), fell.result()) in (("done", "done"), ("legs_not_accepted", "done"))
         assert ("leg_lost" in way.verbs("housing")) == (left.result() == "done")
 
 
-def waiting(tx: Transaction) -> int:
+def waiting_transactions(tx: Transaction) -> int:
     """Returns the number of transactions that wait for a lock in this database."""
     row = tx.execute("SELECT count(DISTINCT pid) AS n FROM pg_locks WHERE NOT granted").fetchone()
     assert row
@@ -487,7 +493,9 @@ def test_of_two_legs_sent_concurrently_on_one_consent_only_one_is_accepted(
         requests = []
         for key, need in (("reception", "RET.REC"), ("housing", "HOU.SAFE")):
             draft = story.draft(person(way.plan), need_code=need)
-            way.plan = update(story.ngo, now(story, way.plan), key, REFERRED, referral_id=draft.id)
+            way.plan = update(
+                story.ngo, current_plan(story, way.plan), key, REFERRED, referral_id=draft.id
+            )
             requests.append(r.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=both.id))
         sent = threads.map(
             lambda request: outcome(lambda: story.ngo.SendReferral(request)), requests
@@ -523,7 +531,7 @@ def test_a_receiver_that_accepted_early_is_not_late_before_the_expected_arrival(
     assert clock.due_time.ToDatetime(NOON.tzinfo) == expected.ToDatetime(NOON.tzinfo) + timedelta(
         hours=24
     )
-    assert way.legs["housing"].next_due_time == clock.due_time, "and the list says so"
+    assert way.legs["housing"].next_due_time == clock.due_time, "and the list shows the same time"
     # A referral that was accepted before it became a leg waits too, and linking it again changes
     # nothing.
     way.legs["housing"] = way.story.sent(person=person(way.plan))
@@ -532,7 +540,7 @@ def test_a_receiver_that_accepted_early_is_not_late_before_the_expected_arrival(
     for _ in range(2):
         way.plan = update(
             way.story.ngo,
-            now(way.story, way.plan),
+            current_plan(way.story, way.plan),
             "housing",
             REFERRED,
             referral_id=way.legs["housing"].id,

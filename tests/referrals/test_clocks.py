@@ -197,7 +197,7 @@ def test_a_question_pauses_the_time_to_decide_and_the_answer_resumes_it(
         pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code=pb.QUESTION_DATES)
     )
     assert decide(asked).stop_time.ToDatetime(tzinfo=UTC) == NOON
-    assert asked.next_due_time.ToDatetime(tzinfo=UTC) == NOON + 1 * H, "of the answer"
+    assert asked.next_due_time.ToDatetime(tzinfo=UTC) == NOON + 1 * H, "the deadline of the answer"
     service.clock.advance(5 * H)
     answered = story.ngo.AnswerReferral(
         pb.AnswerReferralRequest(id=asked.id, etag=asked.etag, note="on Monday")
@@ -222,7 +222,7 @@ def quiet(service: Service) -> None:
     ).fire()
 
 
-def told(service: Service, referral_id: str) -> list[str]:
+def fired_levels(service: Service, referral_id: str) -> list[str]:
     """Returns "deadline/verb" of each deadline fact of a referral in the outbox."""
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
@@ -251,10 +251,10 @@ def test_a_scheduler_catches_up_after_a_pause_and_a_second_start_repeats_nothing
         service.made.lives, service.database, service.clock, next_time, "clocks"
     ).loop()
     first.start()
-    wait_until(threading.Event(), (told(service, referral.id) != [] for _ in range(250)))
+    wait_until(threading.Event(), (fired_levels(service, referral.id) != [] for _ in range(250)))
     first.stop()
     first.join(5)
-    assert told(service, referral.id) == ["acknowledge/clock_breached"]
+    assert fired_levels(service, referral.id) == ["acknowledge/clock_breached"]
 
     second = DeadlineScheduler(
         service.made.lives, service.database, service.clock, next_time, "clocks"
@@ -265,17 +265,17 @@ def test_a_scheduler_catches_up_after_a_pause_and_a_second_start_repeats_nothing
     wait_until(
         threading.Event(),
         (
-            len(told(service, later.id)) > 0 and len(told(service, referral.id)) > 1
+            len(fired_levels(service, later.id)) > 0 and len(fired_levels(service, referral.id)) > 1
             for _ in range(250)
         ),
     )
     second.stop()
     second.join(5)
-    assert told(service, referral.id) == [
+    assert fired_levels(service, referral.id) == [
         "acknowledge/clock_breached",
         "acknowledge/clock_escalated",
     ]
-    assert told(service, later.id) == ["acknowledge/clock_reminded"]
+    assert fired_levels(service, later.id) == ["acknowledge/clock_reminded"]
 
 
 def test_concurrent_schedulers_fire_each_level_once(
@@ -301,7 +301,7 @@ def test_concurrent_schedulers_fire_each_level_once(
         thread.join(20)
     assert len(counts) == len(watches)
     watches[0].fire()  # a row that was locked at that moment waits for the next run
-    said = Counter(level for referral in referrals for level in told(service, referral))
+    said = Counter(level for referral in referrals for level in fired_levels(service, referral))
     assert said == {"acknowledge/clock_reminded": len(referrals)}
 
 
@@ -348,7 +348,7 @@ def test_no_deadline_of_an_ended_referral_fires(
     DeadlineScheduler(
         service.made.lives, service.database, service.clock, next_time, "clocks"
     ).fire()
-    assert told(service, sent.id) == []
+    assert fired_levels(service, sent.id) == []
 
 
 def test_a_fired_deadline_makes_a_version_but_no_etag_stale(
@@ -360,14 +360,14 @@ def test_a_fired_deadline_makes_a_version_but_no_etag_stale(
     DeadlineScheduler(
         service.made.lives, service.database, service.clock, next_time, "clocks"
     ).fire()
-    assert told(service, sent.id) == ["acknowledge/clock_reminded"]
+    assert fired_levels(service, sent.id) == ["acknowledge/clock_reminded"]
     now = story.shelter.GetReferral(pb.GetReferralRequest(id=sent.id))
     assert now.etag == sent.etag
     assert [
         clock.fired_percent for clock in now.clocks if clock.kind == pb.CLOCK_KIND_ACKNOWLEDGE
     ] == [50]
     assert story.shelter.GetQueueVersion(pb.GetQueueVersionRequest()).version != lists, (
-        "open pages hear of it"
+        "open pages are refreshed"
     )
     acknowledged = story.shelter.AcknowledgeReferral(
         pb.AcknowledgeReferralRequest(id=sent.id, etag=sent.etag)
@@ -449,7 +449,10 @@ def test_an_unreadable_deadline_does_not_delay_others_and_is_retried_after_a_pau
         put_aside(),
     )
     assert watch.fire() == 1
-    assert (told(service, bad.id), told(service, good.id)) == ([], ["acknowledge/clock_reminded"])
+    assert (fired_levels(service, bad.id), fired_levels(service, good.id)) == (
+        [],
+        ["acknowledge/clock_reminded"],
+    )
     assert put_aside() == before + 1
     assert bad.id in capsys.readouterr().out
     for _ in range(3):  # not in a tight loop
@@ -465,7 +468,7 @@ def test_an_unreadable_deadline_does_not_delay_others_and_is_retried_after_a_pau
         )
     service.clock.advance(PUT_ASIDE)
     assert watch.fire() == 1
-    assert told(service, bad.id) == ["acknowledge/clock_reminded"]
+    assert fired_levels(service, bad.id) == ["acknowledge/clock_reminded"]
 
 
 def test_a_deadline_whose_fact_is_already_in_the_outbox_does_not_delay_others(
@@ -486,7 +489,10 @@ def test_a_deadline_whose_fact_is_already_in_the_outbox_does_not_delay_others(
         ).fire()
         == 1
     )
-    assert (told(service, bad.id), told(service, good.id)) == ([], ["acknowledge/clock_reminded"])
+    assert (fired_levels(service, bad.id), fired_levels(service, good.id)) == (
+        [],
+        ["acknowledge/clock_reminded"],
+    )
 
 
 def test_a_failing_deadline_in_the_middle_of_a_batch_is_the_only_one_put_aside(
@@ -511,7 +517,7 @@ def test_a_failing_deadline_in_the_middle_of_a_batch_is_the_only_one_put_aside(
         with psycopg.connect(service.migration_url) as owner:
             owner.execute("ALTER TABLE clocks DROP CONSTRAINT bad")
     assert put_aside() == before + 1
-    assert {referral.id: told(service, referral.id) for referral in sent} == {
+    assert {referral.id: fired_levels(service, referral.id) for referral in sent} == {
         referral.id: [] if referral is bad else ["acknowledge/clock_reminded"] for referral in sent
     }
     with service.database.transaction(SYSTEM) as tx:
@@ -524,7 +530,7 @@ def test_a_failing_deadline_in_the_middle_of_a_batch_is_the_only_one_put_aside(
     )
     service.clock.advance(PUT_ASIDE)
     assert watch.fire() == 1
-    assert told(service, bad.id) == ["acknowledge/clock_reminded"]
+    assert fired_levels(service, bad.id) == ["acknowledge/clock_reminded"]
 
 
 def test_a_whole_batch_of_unreadable_deadlines_does_not_delay_the_next_batch(
@@ -540,7 +546,7 @@ def test_a_whole_batch_of_unreadable_deadlines_does_not_delay_the_next_batch(
         service.made.lives, service.database, service.clock, next_time, "clocks"
     ).loop()
     loop.start()
-    wait_until(threading.Event(), (told(service, good.id) != [] for _ in range(250)))
+    wait_until(threading.Event(), (fired_levels(service, good.id) != [] for _ in range(250)))
     assert loop.state is State.RUNNING
     loop.stop()
     assert loop.join(5)
@@ -586,7 +592,10 @@ def test_a_deadline_that_exceeds_the_time_limit_does_not_delay_others(
         service.made.lives, service.database, service.clock, next_time, "clocks"
     )
     watch.fire()
-    assert (told(service, bad.id), told(service, good.id)) == ([], ["acknowledge/clock_reminded"])
+    assert (fired_levels(service, bad.id), fired_levels(service, good.id)) == (
+        [],
+        ["acknowledge/clock_reminded"],
+    )
     assert bad.id in capsys.readouterr().out
     watch.fire()
     assert bad.id not in capsys.readouterr().out, "not in a tight loop"
@@ -618,7 +627,7 @@ def test_the_deadline_of_a_draft_reminds_only_its_sender(
         service.made.lives, service.database, service.clock, next_time, "clocks"
     )
     watch.fire()
-    assert told(service, draft.id) == ["draft/clock_escalated"]
+    assert fired_levels(service, draft.id) == ["draft/clock_escalated"]
     mine = story.ngo.ListReferrals(
         pb.ListReferralsRequest(
             filter=pb.ReferralFilter(box=pb.BOX_MINE, waiting_for_me=True, late=True)

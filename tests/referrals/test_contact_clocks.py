@@ -28,7 +28,7 @@ CALM = {name: "yes" if name == "safe_place_tonight" else "no" for name in DECIDI
 M, H = timedelta(minutes=1), timedelta(hours=1)
 
 
-def opened(**answers: str) -> Contact:
+def open_contact(**answers: str) -> Contact:
     contact = Contact("contact", "line", NOON, NOON, triage=Triage(**answers))
     contact.watch(NOON, DAYS)
     return contact
@@ -48,24 +48,26 @@ def opened(**answers: str) -> Contact:
 def test_the_deadline_of_a_contact_follows_its_answers_and_assumes_the_worst_of_unknown_ones(
     answers: dict[str, str], length: timedelta
 ) -> None:
-    clock = opened(**answers).clock
+    clock = open_contact(**answers).clock
     assert clock is not None
     assert clock.due_time - NOON == length
 
 
 def test_the_deadline_follows_the_urgency_and_a_shorter_one_starts_from_now() -> None:
-    contact = opened(**CALM)
+    contact = open_contact(**CALM)
     contact.triage = Triage(danger_now="yes")
     contact.change(NOON + 5 * H, DAYS)
     assert contact.clock is not None
-    assert contact.clock.due_time == NOON + 5 * H + 15 * M, "it was not over before anybody knew"
+    assert contact.clock.due_time == NOON + 5 * H + 15 * M, (
+        "the deadline cannot end before anybody knew of it"
+    )
     contact.triage = Triage(need_within_days="yes")
     contact.change(NOON + 5 * H + 1 * M, DAYS)
     assert contact.clock.due_time == NOON + 29 * H
 
 
 def test_the_deadline_stops_with_the_contact_and_restarts_when_the_contact_is_reopened() -> None:
-    contact = opened()
+    contact = open_contact()
     contact.outcome_code = "referred"
     contact.change(NOON + 10 * M, DAYS)
     assert contact.clock is not None
@@ -77,10 +79,12 @@ def test_the_deadline_stops_with_the_contact_and_restarts_when_the_contact_is_re
 
 
 def test_the_line_is_reminded_twice_before_the_coordinators_are_notified() -> None:
-    contact = opened()
+    contact = open_contact()
     said = [contact.fire_clock(NOON + minutes * M) for minutes in (29, 30, 59, 60, 89, 90, 500)]
     assert said == ["", "waiting", "", "waiting", "", "escalated", ""]
-    assert opened(danger_now="yes").fire_clock(NOON + 8 * M) == "escalated", "no time for a ladder"
+    assert open_contact(danger_now="yes").fire_clock(NOON + 8 * M) == "escalated", (
+        "there is no time for reminders"
+    )
 
 
 # By rpc, with the scheduler.
@@ -92,7 +96,7 @@ def quiet(service: Service) -> None:
         tx.execute("UPDATE contacts SET clock_next_time = NULL")
 
 
-def told(service: Service, contact_id: str) -> list[str]:
+def published_verbs(service: Service, contact_id: str) -> list[str]:
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
             "SELECT type FROM outbox WHERE subject = %s ORDER BY version", (contact_id,)
@@ -118,9 +122,9 @@ def test_an_unattended_contact_is_reported_without_making_an_operators_etag_stal
     service.clock.advance(31 * M)
     assert watch(service).fire() == 1
     assert watch(service).fire() == 0
-    assert told(service, made.id) == ["recorded", "waiting"]
+    assert published_verbs(service, made.id) == ["recorded", "waiting"]
     now = operator(story).GetContact(c.GetContactRequest(id=made.id))
-    assert now.etag == made.etag, "a clock is no change of anybody's"
+    assert now.etag == made.etag, "a fired deadline makes no etag stale"
     change = c.UpdateContactRequest(
         contact=c.Contact(id=made.id, etag=made.etag, outcome_code=c.CONTACT_OUTCOME_ADVISED)
     )
@@ -129,7 +133,7 @@ def test_an_unattended_contact_is_reported_without_making_an_operators_etag_stal
     assert [clock.HasField("stop_time") for clock in ended.clocks] == [True]
     service.clock.advance(10 * H)
     assert watch(service).fire() == 0
-    assert told(service, made.id) == ["recorded", "waiting", "changed"]
+    assert published_verbs(service, made.id) == ["recorded", "waiting", "changed"]
 
 
 def test_a_contact_whose_referral_was_declined_has_a_running_deadline_again(
@@ -285,8 +289,8 @@ def test_the_assault_time_passes_from_the_contact_to_its_referral_and_to_the_fol
     assert set(health(hotline.GetReferral(pb.GetReferralRequest(id=back.id)))) == {
         "hiv",
         "pregnancy",
-    }, "no time stands still while another is asked"
-    assert health(back) == {}, "and to whom it is over it is"
+    }, "the deadlines do not stop while another service is asked"
+    assert health(back) == {}, "and they have ended for the former receiver"
     again = hotline.CreateReferral(
         pb.CreateReferralRequest(
             **ASKED, person_id=draft.person_id, based_on_id=sent.id, request_id=story.request_id()
@@ -323,7 +327,7 @@ def test_an_assault_time_that_has_become_too_old_may_be_submitted_again_unchange
     )
     change.update_mask.paths.extend(["assault_time", "urgency"])
     assert story.ngo.UpdateReferral(change).urgency == pb.URGENCY_URGENT, (
-        "and no health clock makes it an emergency any more"
+        "and no health deadline makes it an emergency any longer"
     )
 
 

@@ -54,7 +54,7 @@ def test_one_unfinished_referral_keeps_a_contact_open() -> None:
         assert call.outcome_code == "open"
     STEPS["close_need"](back, ACTORS[Side.SENDER], NOON)
     assert call.follow(waiting_for_sender([back]), NOON, DAYS)
-    assert call.outcome_code == "referred", "somebody said by name why nobody looks further"
+    assert call.outcome_code == "referred", "somebody has closed the need with a reason"
 
 
 def test_a_referral_entered_in_error_leaves_its_contact_open() -> None:
@@ -81,7 +81,7 @@ def outcome(operator: Any, made: c.CreateContactResponse) -> c.ContactOutcome.Va
     return code
 
 
-def no(story: Story, sent: pb.Referral) -> pb.Referral:
+def decline(story: Story, sent: pb.Referral) -> pb.Referral:
     made: pb.Referral = story.shelter.DeclineReferral(
         pb.DeclineReferralRequest(
             id=sent.id, etag=sent.etag, reason_code=pb.DECLINE_REASON_NO_CAPACITY
@@ -90,7 +90,7 @@ def no(story: Story, sent: pb.Referral) -> pb.Referral:
     return made
 
 
-def again(story: Story, operator: Any, back: pb.Referral) -> pb.Referral:
+def draft_following(story: Story, operator: Any, back: pb.Referral) -> pb.Referral:
     """Drafts a referral to follow a returned one, for the same person and contact."""
     made: pb.Referral = operator.CreateReferral(
         pb.CreateReferralRequest(
@@ -113,10 +113,10 @@ def test_a_contact_leaves_the_open_queue_when_its_referral_is_sent_and_returns_w
     made = story.contact()
     sent, operator = referral_for(story, made)
     assert outcome(operator, made) == REFERRED
-    back = no(story, sent)
+    back = decline(story, sent)
     assert outcome(operator, made) == OPEN
-    follows = again(story, operator, back)
-    assert outcome(operator, made) == OPEN, "nobody was asked yet"
+    follows = draft_following(story, operator, back)
+    assert outcome(operator, made) == OPEN, "nobody has been asked yet"
     operator.SendReferral(
         pb.SendReferralRequest(
             id=follows.id, etag=follows.etag, receipt_id=sent.receipt_id, arrival=ARRIVAL
@@ -190,7 +190,7 @@ def test_an_outcome_written_by_an_operator_is_not_overwritten_by_a_later_decline
     )
     request.update_mask.paths.append("outcome_code")
     operator.UpdateContact(request)
-    no(story, sent)
+    decline(story, sent)
     assert outcome(operator, made) == ADVISED
 
 
@@ -212,8 +212,8 @@ def test_the_migration_gives_open_contacts_the_outcome_that_their_referrals_impl
 ) -> None:
     on_its_way, came_back, prepared = story.contact(), story.contact(), story.contact()
     _, operator = referral_for(story, on_its_way)
-    no(story, referral_for(story, came_back)[0])
-    again(story, operator, referral_for(story, prepared)[0])
+    decline(story, referral_for(story, came_back)[0])
+    draft_following(story, operator, referral_for(story, prepared)[0])
     up = (
         (MIGRATIONS[1] / "20261128000001_contact_outcome.sql")
         .read_text()

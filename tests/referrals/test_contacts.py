@@ -315,7 +315,7 @@ def test_contact_is_promised_only_for_a_live_referral_and_if_every_plan_allows_i
 
     made = story.contact()
     sent, operator = referral_for(story, made)
-    assert promised() == [False], "her plan says that nobody may"
+    assert promised() == [False], "her plan forbids any contact"
     plan(people_pb2.SAFE_CHANNEL_PHONE)
     assert promised() == [True]
     plan(people_pb2.SAFE_CHANNEL_NONE)
@@ -332,7 +332,7 @@ def test_contact_is_promised_only_for_a_live_referral_and_if_every_plan_allows_i
             request_id=story.request_id(),
         )
     )
-    assert promised() == [False, False], "in another file of hers nobody asked her yet"
+    assert promised() == [False, False], "another file of hers has no plan yet"
     service.public().WithdrawConsentByReference(
         contacts_pb2.WithdrawConsentByReferenceRequest(reference=made.reference, pin=made.pin)
     )

@@ -30,7 +30,7 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.__main__ import MIGRATIONS
 from tests.parts import postgres as parts
 from tests.referrals.conftest import Service, Story
-from tests.referrals.test_erasure import opened
+from tests.referrals.test_erasure import open_identity
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -44,7 +44,7 @@ def change(service: Service, statement: str, *values: object) -> None:
         assert tx.execute(statement.encode(), values).rowcount
 
 
-def fails(act: Callable[[], object]) -> str:
+def fault_code(act: Callable[[], object]) -> str:
     """Returns the code of a call that ends in a fault; its answer holds only the request id."""
     with pytest.raises(grpc.RpcError) as caught:
         act()
@@ -71,7 +71,7 @@ def test_a_changed_row_is_refused_and_reported_and_the_other_rows_are_still_serv
         broken.id,
     )
     log.setup("referrals")
-    assert fails(lambda: opened(story.ngo, broken.id)) == "INTERNAL"
+    assert fault_code(lambda: open_identity(story.ngo, broken.id)) == "INTERNAL"
     with capsys.disabled():
         printed = capsys.readouterr().out
         # otherwise later tests in this process would log to the capture of this test
@@ -79,7 +79,7 @@ def test_a_changed_row_is_refused_and_reported_and_the_other_rows_are_still_serv
     said = [json.loads(line) for line in printed.splitlines() if "row_unreadable" in line]
     assert [line["where"] for line in said] == [f"person_sealed/{broken.id}/identity"]
     assert unreadable("person_sealed") == before + 1
-    assert opened(story.ngo, other.id).given_name == "Abril"
+    assert open_identity(story.ngo, other.id).given_name == "Abril"
     assert (
         story.ngo.GetPerson(people_pb2.GetPersonRequest(id=broken.id)).safe_contact.channel_code
         == people_pb2.SAFE_CHANNEL_THROUGH_WORKER
@@ -116,8 +116,8 @@ def test_sealed_data_that_was_moved_or_truncated_does_not_open(
     a, b = story.person(given_name="Ana"), story.person(given_name="Berta")
     with service.database.transaction(SYSTEM) as tx:
         assert tx.execute(swap.encode(), {"a": a.id, "b": b.id}).rowcount
-    assert fails(lambda: opened(story.ngo, a.id)) == "INTERNAL"
-    assert opened(story.ngo, b.id).given_name == "Berta"
+    assert fault_code(lambda: open_identity(story.ngo, a.id)) == "INTERNAL"
+    assert open_identity(story.ngo, b.id).given_name == "Berta"
 
 
 def test_one_unreadable_note_of_a_history_is_withheld_and_the_others_are_served(
@@ -189,7 +189,7 @@ def test_a_wrong_or_missing_key_is_refused_with_its_own_reason(
     assert running.turn() == ""
     assert KeyCheck(service.database, newer).turn() == ""
     assert (running.turn(), running.problem) == ("sealing_key_missing", ""), (
-        "who works already goes on, and hears of the new one in time"
+        "a running process continues, and learns of the new key in time"
     )
     older = KeyCheck(service.database, key_folder.keyring(service.keys, "referrals"))
     assert (older.turn(), older.problem) == ("sealing_key_missing", "sealing_key_missing")

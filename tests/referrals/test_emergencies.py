@@ -80,7 +80,7 @@ def watch(service: Service) -> None:
     ).fire()
 
 
-def told(service: Service, identifier: str) -> list[str]:
+def published_verbs(service: Service, identifier: str) -> list[str]:
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
             "SELECT type, payload FROM outbox WHERE subject = %s ORDER BY version", (identifier,)
@@ -104,7 +104,7 @@ OPENINGS: dict[str, Callable[[Client, r.Referral], Any]] = {
 }
 
 
-def shut(client: Client, referral: r.Referral) -> set[str]:
+def refusal_reasons(client: Client, referral: r.Referral) -> set[str]:
     """Returns the reasons for which all ways to open the data are refused.
 
     Notes are withheld without a refusal.
@@ -117,7 +117,7 @@ def test_emergency_access_opens_the_data_needed_to_act_for_an_hour_and_only_to_i
     story: Story, service: Service, nurse: Client
 ) -> None:
     referral = expired(story, service)
-    assert shut(nurse, referral) == {"receipt_expired"}
+    assert refusal_reasons(nurse, referral) == {"receipt_expired"}
     emergency = declare(nurse, referral)
     assert (emergency.live, emergency.note, emergency.person_id) == (True, "", referral.person_id)
     assert (
@@ -128,12 +128,14 @@ def test_emergency_access_opens_the_data_needed_to_act_for_an_hour_and_only_to_i
     story.shelter.ListReferralEvents(r.ListReferralEventsRequest(referral_id=referral.id))
     differs = ("FAILED_PRECONDITION", "receipt_field_group_differs")
     assert refusal(lambda: opens(nurse, referral, G.FIELD_GROUP_EXPLOITATION)) == differs, (
-        "her story is not needed to act"
+        "her story is not needed in an emergency"
     )
-    assert shut(story.shelter, referral) == {"receipt_expired"}, "a colleague declares her own"
+    assert refusal_reasons(story.shelter, referral) == {"receipt_expired"}, (
+        "a colleague has to declare her own emergency"
+    )
     assert refusal(lambda: opens(somebody(service, "clinic"), referral)) == NOT_THERE
     service.clock.advance(timedelta(minutes=60))
-    assert shut(nurse, referral) == {"receipt_expired"}
+    assert refusal_reasons(nurse, referral) == {"receipt_expired"}
 
 
 def test_notes_are_readable_only_during_an_emergency_access(
@@ -184,23 +186,23 @@ def test_an_emergency_access_is_notified_at_once_ends_in_time_and_is_due_for_rev
 ) -> None:
     referral = expired(story, service, days=91)
     emergency = declare(nurse, referral)
-    assert told(service, emergency.id) == ["opened"]
+    assert published_verbs(service, emergency.id) == ["opened"]
     service.clock.advance(timedelta(minutes=59))
     watch(service)
-    assert told(service, emergency.id) == ["opened"]
+    assert published_verbs(service, emergency.id) == ["opened"]
     service.clock.advance(timedelta(minutes=1))
     watch(service)
-    assert told(service, emergency.id) == ["opened", "ended"]
+    assert published_verbs(service, emergency.id) == ["opened", "ended"]
     service.clock.advance(timedelta(hours=71))
     watch(service)
     watch(service)
-    assert told(service, emergency.id) == ["opened", "ended", "review_overdue"]
+    assert published_verbs(service, emergency.id) == ["opened", "ended", "review_overdue"]
     assert refusal(lambda: declare(somebody(service, "shelter"), referral)) == (
         "FAILED_PRECONDITION",
         "review_owed",
     )
     review(story.ngo, emergency)
-    assert told(service, emergency.id)[-1] == "reviewed"
+    assert published_verbs(service, emergency.id)[-1] == "reviewed"
     assert declare(nurse, referral).live
 
 
@@ -239,9 +241,7 @@ def test_an_emergency_is_reviewed_by_the_files_organisation_or_an_auditor_not_by
     )
     assert refusal(lambda: review(story.ngo, first)) == ("FAILED_PRECONDITION", "nothing_to_review")
     auditor = service.as_("coalition", "AUDITOR")
-    assert review(auditor, second).person_id == "", (
-        "who checks the network never hears who somebody is"
-    )
+    assert review(auditor, second).person_id == "", "an auditor never learns who a person is"
 
 
 def test_only_those_who_work_with_people_at_the_files_organisation_read_an_emergencys_note(
@@ -313,7 +313,9 @@ def test_only_the_receiver_of_a_live_referral_can_declare_an_emergency(
             id=referral.id, etag=referral.etag, reason_code=r.WITHDRAW_REASON_MOVED
         )
     )
-    assert refusal(lambda: opens(nurse, referral)) == NOT_THERE, "it ends with the referral"
+    assert refusal(lambda: opens(nurse, referral)) == NOT_THERE, (
+        "the emergency ends with the referral"
+    )
     assert refusal(lambda: declare(nurse, referral)) == NOT_THERE
     assert [
         each.id
@@ -341,7 +343,7 @@ def test_police_members_on_probation_and_keys_cannot_declare_an_emergency(
     try:
         assert emergency.live
         assert refusal(lambda: opens(nurse, referral)) == MISSING, (
-            "it is looked at again at every read"
+            "the member's status and kind are checked again at every read"
         )
     finally:
         note_shelter(service, "APPROVED", "NGO")
@@ -367,7 +369,7 @@ def test_a_withdrawal_ends_an_emergency_at_once_and_only_a_new_danger_starts_ano
     story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=referral.receipt_id))
     assert refusal(lambda: opens(nurse, referral)) == NOT_THERE
     assert not story.ngo.GetEmergency(pb.GetEmergencyRequest(id=emergency.id)).live
-    assert told(service, emergency.id) == ["opened", "ended"]
+    assert published_verbs(service, emergency.id) == ["opened", "ended"]
     again = story.overridden("danger_after_withdrawal", person=person_of(story, referral))
     service.clock.advance(timedelta(hours=13))
     assert refusal(lambda: declare(nurse, again)) == (

@@ -436,7 +436,7 @@ def test_only_a_current_offer_can_be_taken(asking: EnquiryScene) -> None:
         )
     asking.answer("shelter", enquiry, "maybe")
     assert refusal(lambda: asking.take(enquiry)) == (CONFLICT, "offer_gone"), (
-        "it was yes when it was read"
+        "the answer was yes when it was read"
     )
     strange = e.TakeOfferRequest(id=enquiry.id, service_id="f" * 32, answer=e.OFFER_ANSWER_YES)
     assert refusal(lambda: asking.ngo.TakeOffer(strange)) == (CONFLICT, "offer_gone")
@@ -544,7 +544,7 @@ def test_waiting_offers_are_reported_once_and_released_if_nobody_takes_one(
     )
     asked = asking.seen(asking.clinic, enquiry)
     assert asked.due_time.ToDatetime(NOON.tzinfo) == NOON + timedelta(hours=1), (
-        "that somebody offered something is nothing to it"
+        "an offer does not concern another receiver"
     )
     asking.service.clock.advance(timedelta(hours=1))
     assert asking.fire() == 1
@@ -594,7 +594,7 @@ def test_a_referral_from_a_matched_enquiry_takes_its_data_over(asking: EnquirySc
     assert refusal(lambda: asking.ngo.CreateReferral(request)) == (
         CONFLICT,
         "illegal_transition",
-    ), "nothing is taken yet"
+    ), "no offer is taken yet"
     asking.take(enquiry)
     draft = asking.ngo.CreateReferral(request)
     assert (draft.need_code, draft.urgency, draft.service_id) == (
@@ -739,7 +739,7 @@ def test_a_preview_shows_how_many_are_asked_and_whether_the_person_could_be_reco
     assert asking.rows("SELECT 1 FROM enquiries") == []
 
 
-def asked_by_many(
+def make_enquiries(
     asking: EnquiryScene, content: e.EnquiryContent, members_: int, status: str = "APPROVED"
 ) -> None:
     """Makes an open enquiry by each of `members_` other members."""
@@ -766,11 +766,11 @@ def test_similar_cases_count_other_members_and_are_never_exact(
         asking.create(content, keep_unused=True)
     assert preview(asking, content).few
     assert preview(asking, content, asking.service.as_("hotline", "OPERATOR")).few, (
-        "twenty of one member are one"
+        "twenty enquiries of one member count once"
     )
-    asked_by_many(asking, content, 40, "PROBATION")
-    assert preview(asking, content).few, "who is on probation is not counted"
-    asked_by_many(asking, content, 40)
+    make_enquiries(asking, content, 40, "PROBATION")
+    assert preview(asking, content).few, "a member on probation is not counted"
+    make_enquiries(asking, content, 40)
     seen = preview(asking, content)
     assert (seen.few, seen.similar_cases % 5, seen.coarser_attribute) == (False, 0, 0)
     assert 20 < seen.similar_cases <= 50
@@ -784,7 +784,7 @@ def test_attributes_that_no_service_uses_are_named_and_omitted_unless_kept(
             for name, owner in (("shelter_bed", "shelter"), ("clinic_visit", "clinic")):
                 members.note_service(tx, SERVICE[name], ORG[owner], True, uses)
 
-    assert list(preview(asking).unused_attributes) == [], "what was not heard may matter"
+    assert list(preview(asking).unused_attributes) == [], "an unknown attribute may matter"
     note([Attribute.AGE_BAND, Attribute.GENDER])
     try:
         unused = {
@@ -795,7 +795,7 @@ def test_attributes_that_no_service_uses_are_named_and_omitted_unless_kept(
         assert set(preview(asking).unused_attributes) == unused
         made = asking.create()
         assert (made.content, set(made.left_out_attributes)) == (CONTENT, unused), (
-            "who asks keeps it for the referral"
+            "the asker keeps the data for the referral"
         )
         said = asking.seen(asking.shelter, made).content
         assert (said.department, list(said.languages), said.HasField("dependants")) == (

@@ -161,7 +161,7 @@ def test_a_service_with_unknown_attributes_may_use_any_attribute() -> None:
     assert unused(CONTENT, some) == (A.DEPARTMENT, A.DEPENDANTS, A.AGE_BAND)
     assert unused(CONTENT, [*some, Service("c", "o", None)]) == ()
     assert unused(Content("HOU.EMG", Urgency.NORMAL), some) == (), (
-        "what is not said need not be left out"
+        "missing data need not be omitted"
     )
 
 
@@ -178,15 +178,15 @@ def test_a_disclosed_count_is_noisy_and_rounded() -> None:
         45,
         50,
     ]
-    assert disclosed_count(4, bytes.fromhex("07ff")) == 5, "five more"
-    assert disclosed_count(12, bytes.fromhex("ff07")) == 5, "five less"
+    assert disclosed_count(4, bytes.fromhex("07ff")) == 5, "noise may add five"
+    assert disclosed_count(12, bytes.fromhex("ff07")) == 5, "noise may subtract five"
 
 
 def test_the_attribute_to_omit_is_the_one_without_which_most_cases_are_similar() -> None:
     assert coarser(7, {A.DEPARTMENT: 90}) is None
     assert coarser(1, {A.DEPARTMENT: 3, A.AGE_BAND: 12}) is A.AGE_BAND
     assert coarser(0, {A.DEPARTMENT: 0, A.AGE_BAND: 0}) is A.DEPARTMENT, (
-        "where none does better, the one that marks most"
+        "where none helps more, the most distinctive attribute"
     )
     assert coarser(0, {}) is None
 
@@ -287,10 +287,10 @@ def test_random_lives_match_the_model(life: list[tuple[str, Any, Any]]) -> None:
             assert (offer.content is not None) == shown
             assert offer.state is enquiry.state
         assert [event.version for event in enquiry.events] == list(range(2, enquiry.version + 1)), (
-            "facts have no gap"
+            "the versions of the events have no gap"
         )
         assert (enquiry.due_time is None) <= (enquiry.state is not EnquiryState.OPEN), (
-            "nothing that is open waits without a clock"
+            "no open enquiry is without a due time"
         )
 
 

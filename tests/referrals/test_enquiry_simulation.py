@@ -119,5 +119,5 @@ def test_the_median_time_until_the_first_yes_is_below_fifteen_minutes(service: S
     assert sum(ended.values()) == ENQUIRIES
     assert "open" not in ended
     assert ended["matched"] == len(times)
-    assert kept == {"n": 0}, "nobody keeps what it need not know"
+    assert kept == {"n": 0}, "no receiver keeps data that it no longer needs"
     assert median(times) < 15

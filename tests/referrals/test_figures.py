@@ -47,7 +47,7 @@ counts = st.fixed_dictionaries(
 people = st.lists(st.frozensets(st.sampled_from(CELLS[:8]), min_size=1, max_size=4), max_size=60)
 
 
-def all_that_is_told(of: Counts) -> list[Answer]:
+def all_answers(of: Counts) -> list[Answer]:
     """Returns the answer to every possible question.
 
     The page, the spreadsheet file, the arcs and REST are made of these answers only.
@@ -56,7 +56,7 @@ def all_that_is_told(of: Counts) -> list[Answer]:
     return [answer(kept, UNTIL, question) for question in QUESTIONS]
 
 
-def small(of: Counts) -> list[Cell]:
+def small_cells(of: Counts) -> list[Cell]:
     return [cell for cell, count in of.items() if 0 < count < SMALLEST]
 
 
@@ -72,8 +72,8 @@ def numbers(told: Answer) -> Iterable[int]:
     yield from (count for _, count in told.routes)
 
 
-def possible(
-    of: Counts, cell: Cell, tell: Callable[[Counts], list[Answer]] = all_that_is_told
+def possible_counts(
+    of: Counts, cell: Cell, tell: Callable[[Counts], list[Answer]] = all_answers
 ) -> set[int]:
     """Returns the counts that a cell may have, for a reader who knows everything else.
 
@@ -88,8 +88,8 @@ def possible(
 def test_a_count_below_ten_stays_unknown_to_a_reader_who_knows_all_other_counts(
     of: Counts, data: st.DataObject
 ) -> None:
-    for cell in data.draw(st.permutations(small(of)))[:2]:
-        assert possible(of, cell) == set(range(SMALLEST))
+    for cell in data.draw(st.permutations(small_cells(of)))[:2]:
+        assert possible_counts(of, cell) == set(range(SMALLEST))
 
 
 @settings(max_examples=200, deadline=None)
@@ -100,7 +100,7 @@ def test_all_small_counts_together_stay_unknown(of: Counts, data: st.DataObject)
         for cell, count in of.items()
         if count < SMALLEST
     }
-    assert all_that_is_told(of | others) == all_that_is_told(of)
+    assert all_answers(of | others) == all_answers(of)
 
 
 @settings(max_examples=200, deadline=None)
@@ -113,12 +113,12 @@ def test_changes_within_a_small_cell_do_not_change_any_answer(
     Then the counts of two cells depend on each other, which reveals nothing either.
     """
     counted = Counter(cell for helps in of for cell in helps)
-    told = all_that_is_told(counted)
+    told = all_answers(counted)
     hidden = data.draw(st.sampled_from([cell for cell in CELLS if counted[cell] < SMALLEST]))
     without = [helps - {hidden} for helps in of]
     for some in (0, 1, SMALLEST - 1):
         assert (
-            all_that_is_told(
+            all_answers(
                 Counter(cell for helps in without + [frozenset({hidden})] * some for cell in helps)
             )
             == told
@@ -156,7 +156,10 @@ def test_a_member_that_knows_its_own_people_cannot_compute_the_counts_of_others(
     own = {cell: data.draw(st.integers(0, count)) for cell, count in of.items()}
     rest = [cell for cell in CELLS if 0 < of[cell] - own[cell] < SMALLEST]
     for cell in data.draw(st.permutations(rest))[:2]:
-        assert len({count - own[cell] for count in possible(of, cell) if count >= own[cell]}) > 1
+        assert (
+            len({count - own[cell] for count in possible_counts(of, cell) if count >= own[cell]})
+            > 1
+        )
 
 
 @settings(max_examples=100, deadline=None)
@@ -164,7 +167,7 @@ def test_a_member_that_knows_its_own_people_cannot_compute_the_counts_of_others(
 def test_every_number_is_few_or_a_multiple_of_five_from_ten_on_and_never_too_high(
     of: Counts,
 ) -> None:
-    for question, told in zip(QUESTIONS, all_that_is_told(of), strict=True):
+    for question, told in zip(QUESTIONS, all_answers(of), strict=True):
         assert all(
             number == FEW or (number >= SMALLEST and number % STEP == 0) for number in numbers(told)
         )
@@ -189,14 +192,14 @@ def test_the_attacker_finds_a_small_count_in_conventional_tables() -> None:
     of = dict.fromkeys(CELLS, 0) | {CELLS[0]: 20, CELLS[1]: 7}
 
     def usual(of: Counts) -> list[Answer]:
-        told = all_that_is_told(of)
+        told = all_answers(of)
         return [
             answer({Cell(UNTIL, "NI", "SV", "HOU"): sum(of.values())}, UNTIL, Question()),
             *told,
         ]
 
-    assert possible(of, CELLS[1], usual) == {7}
-    assert possible(of, CELLS[1]) == set(range(SMALLEST))
+    assert possible_counts(of, CELLS[1], usual) == {7}
+    assert possible_counts(of, CELLS[1]) == set(range(SMALLEST))
 
 
 def test_a_narrower_question_is_answered_from_the_same_cells() -> None:

@@ -89,7 +89,7 @@ def test_only_cells_of_ten_people_or_more_are_published_and_alike_to_everybody(
     for referral in sheltered[:9]:  # nine of these women also saw a doctor
         completed(story, people_pb2.Person(id=referral.person_id), "MED.PRI")
     helped(story, 4, "GT")
-    assert rows(figures(story.service).by_quarter) == {"2026-Q1": -1}, "the quarter is not over"
+    assert rows(figures(story.service).by_quarter) == {"2026-Q1": -1}, "the quarter has not ended"
     story.service.clock.set(SUMMER)
     told = figures(story.service)
     assert (told.total, told.counted_until, rows(told.by_quarter)) == (

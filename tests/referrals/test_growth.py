@@ -41,7 +41,7 @@ def wanted(box: str, **filters: Any) -> Filter:
     return Filter(box, ORG[BOXES[box]], NOON, **filters)
 
 
-def copy(
+def copy_rows(
     database: psycopg.Connection[dict[str, Any]],
     table: str,
     key: str,
@@ -93,10 +93,12 @@ def old(service: Service) -> Service:
         times = {
             name: f"was.{name} - ({then})" for name in ("create_time", "send_time", "update_time")
         }
-        copy(database, "referrals", "id", over.id, OVER, **times)
-        copy(database, "clocks", "referral_id", over.id, OVER)
-        copy(database, "referral_events", "referral_id", over.id, OVER, time=f"was.time - ({then})")
-        copy(database, "outbox", "subject", over.id, OVER, first_round="1", last_round="1")
+        copy_rows(database, "referrals", "id", over.id, OVER, **times)
+        copy_rows(database, "clocks", "referral_id", over.id, OVER)
+        copy_rows(
+            database, "referral_events", "referral_id", over.id, OVER, time=f"was.time - ({then})"
+        )
+        copy_rows(database, "outbox", "subject", over.id, OVER, first_round="1", last_round="1")
         database.execute("UPDATE outbox SET first_round = 1, last_round = 1")
         database.execute("VACUUM ANALYZE referrals, clocks, referral_events, outbox")
     return service
@@ -168,7 +170,7 @@ OTHERS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def check(old: Service, caller: Caller, ask: Callable[[Any], Any]) -> None:
+def check_rows_read(old: Service, caller: Caller, ask: Callable[[Any], Any]) -> None:
     with old.database.transaction(caller) as tx:
         reader = Reader(tx)
         ask(reader)
@@ -178,17 +180,19 @@ def check(old: Service, caller: Caller, ask: Callable[[Any], Any]) -> None:
 @pytest.mark.parametrize("what", LISTS)
 def test_a_list_does_not_read_ended_referrals(what: str, old: Service) -> None:
     chosen, by_urgency = LISTS[what]
-    check(old, caller_of(chosen.box), lambda tx: boxes.find(tx, chosen, 50, by_urgency=by_urgency))
+    check_rows_read(
+        old, caller_of(chosen.box), lambda tx: boxes.find(tx, chosen, 50, by_urgency=by_urgency)
+    )
 
 
 @pytest.mark.parametrize("what", COUNTS)
 def test_a_count_does_not_read_ended_referrals(what: str, old: Service) -> None:
-    check(old, caller_of(COUNTS[what].box), lambda tx: boxes.count(tx, COUNTS[what]))
+    check_rows_read(old, caller_of(COUNTS[what].box), lambda tx: boxes.count(tx, COUNTS[what]))
 
 
 @pytest.mark.parametrize("what", OTHERS)
 def test_frequent_queries_do_not_read_ended_referrals(what: str, old: Service) -> None:
-    check(old, SYSTEM, OTHERS[what])
+    check_rows_read(old, SYSTEM, OTHERS[what])
 
 
 def test_a_referral_already_placed_elsewhere_when_declined_is_no_open_need(story: Story) -> None:

@@ -43,11 +43,13 @@ def ask(
     return status
 
 
-def said(service: Service, reference: str, often: int = 1, **how: str) -> set[tuple[str, str]]:
+def refusals_of(
+    service: Service, reference: str, often: int = 1, **how: str
+) -> set[tuple[str, str]]:
     return {refusal(partial(ask, service, reference, **how)) for _ in range(often)}
 
 
-def waits(service: Service, reference: str, **how: str) -> timedelta:
+def retry_delay(service: Service, reference: str, **how: str) -> timedelta:
     with pytest.raises(grpc.RpcError) as caught:
         ask(service, reference, **how)
     error: Any = caught.value
@@ -60,9 +62,9 @@ def waits(service: Service, reference: str, **how: str) -> timedelta:
 
 def test_after_ten_wrong_pins_the_right_pin_has_to_wait_too(story: Story, service: Service) -> None:
     made = story.contact()
-    assert said(service, made.reference, 10) == {WRONG}
+    assert refusals_of(service, made.reference, 10) == {WRONG}
     service.clock.advance(timedelta(minutes=10))
-    assert waits(service, made.reference, pin=made.pin) == timedelta(minutes=110)
+    assert retry_delay(service, made.reference, pin=made.pin) == timedelta(minutes=110)
     service.clock.advance(timedelta(minutes=110))
     assert ask(service, made.reference, made.pin).contact_time_band == pb.TIME_BAND_TODAY
 
@@ -76,7 +78,7 @@ def test_guesses_are_answered_alike_for_an_existing_and_an_unknown_reference(
         answers: list[tuple[str, str] | timedelta] = [
             refusal(partial(ask, service, reference)) for _ in range(12)
         ]
-        return [*answers, waits(service, reference)]
+        return [*answers, retry_delay(service, reference)]
 
     assert heard(exists) == heard(unknown)
     assert heard(exists)[:10] == [WAIT] * 10
@@ -86,10 +88,10 @@ def test_c13_guesses_from_one_address_block_that_address_but_not_the_callers(
     story: Story, service: Service
 ) -> None:
     made = story.contact()
-    assert said(service, made.reference, 12, address="192.0.2.66") == {WRONG, WAIT}
-    assert waits(service, made.reference, pin=made.pin, address="192.0.2.66") == timedelta(
+    assert refusals_of(service, made.reference, 12, address="192.0.2.66") == {WRONG, WAIT}
+    assert retry_delay(service, made.reference, pin=made.pin, address="192.0.2.66") == timedelta(
         days=1
-    ), "there it stops"
+    ), "at this address, guessing stops"
     assert (
         ask(service, made.reference, made.pin, address="192.0.2.67").contact_time_band
         == pb.TIME_BAND_TODAY
@@ -112,8 +114,8 @@ def test_c13_guesses_from_many_addresses_delay_the_caller_but_never_lock_her_out
     assert heard[-1] == WAIT
     assert (
         refusal(partial(ask, service, made.reference, made.pin, address="198.51.100.3")) == WAIT
-    ), "who was wrong before waits longer"
-    longest = waits(service, made.reference, pin=made.pin, address="192.0.2.67")
+    ), "an address with wrong guesses waits longer"
+    longest = retry_delay(service, made.reference, pin=made.pin, address="192.0.2.67")
     assert longest <= timedelta(hours=1)
     service.clock.advance(longest)
     assert (
@@ -144,16 +146,16 @@ def test_wrong_pins_of_others_do_not_lock_out_a_known_device(
     made = story.contact()
     ask(service, made.reference, made.pin, address="192.0.2.7", device=PHONE)
     for number in range(60, 100):
-        said(service, made.reference, 1, address=f"192.0.2.{number}")
-    assert waits(service, made.reference, pin=made.pin, address="192.0.2.69")
+        refusals_of(service, made.reference, 1, address=f"192.0.2.{number}")
+    assert retry_delay(service, made.reference, pin=made.pin, address="192.0.2.69")
     assert (
         ask(service, made.reference, made.pin, address="192.0.2.68", device=PHONE).contact_time_band
         == pb.TIME_BAND_TODAY
     )
     other = story.contact()
-    assert said(service, other.reference, 10, device=PHONE) == {WRONG}
-    assert waits(service, other.reference, pin=other.pin, device=PHONE), (
-        "the phone is known for her own reference only"
+    assert refusals_of(service, other.reference, 10, device=PHONE) == {WRONG}
+    assert retry_delay(service, other.reference, pin=other.pin, device=PHONE), (
+        "the device is known only for her own reference"
     )
 
 
@@ -161,14 +163,14 @@ def test_public_guesses_do_not_keep_a_line_from_finding_a_caller(
     story: Story, service: Service
 ) -> None:
     made = story.contact()
-    said(service, made.reference, 20, address="192.0.2.66")
+    refusals_of(service, made.reference, 20, address="192.0.2.66")
     operator, other = service.as_("hotline", "OPERATOR"), service.as_("ngo", "OPERATOR")
     known = pb.GetContactByReferenceRequest(reference=made.reference, pin=made.pin)
     wrong = pb.GetContactByReferenceRequest(reference=made.reference, pin="0000")
     assert operator.GetContactByReference(known).id == made.contact.id
     assert {refusal(partial(other.GetContactByReference, wrong)) for _ in range(10)} == {WRONG}
     assert refusal(partial(other.GetContactByReference, known)) == WAIT, (
-        "each organisation has as many guesses as strangers have together"
+        "each organisation has as many guesses as the public has together"
     )
     assert operator.GetContactByReference(known).id == made.contact.id
 
@@ -176,8 +178,8 @@ def test_public_guesses_do_not_keep_a_line_from_finding_a_caller(
 def test_one_address_cannot_try_a_pin_on_every_reference(story: Story, service: Service) -> None:
     made = story.contact()
     for _ in range(30):
-        assert said(service, new_reference(), address="192.0.2.99") == {WRONG}
-    assert waits(service, made.reference, pin=made.pin, address="192.0.2.99") == timedelta(
+        assert refusals_of(service, new_reference(), address="192.0.2.99") == {WRONG}
+    assert retry_delay(service, made.reference, pin=made.pin, address="192.0.2.99") == timedelta(
         minutes=10
     )
     assert (
@@ -206,14 +208,14 @@ def test_guesses_dated_by_a_fast_clock_block_nobody_once_the_clock_is_right(
 ) -> None:
     made, right = story.contact(), service.clock.now()
     service.clock.advance(timedelta(days=30))
-    assert said(service, made.reference, 3, address="192.0.2.7") == {WRONG}
+    assert refusals_of(service, made.reference, 3, address="192.0.2.7") == {WRONG}
     service.clock.set(right)
     assert (
         ask(service, made.reference, made.pin, address="192.0.2.7").contact_time_band
         == pb.TIME_BAND_TODAY
     )
-    assert said(service, made.reference, 2, address="192.0.2.7") == {WRONG}
-    assert waits(service, made.reference, address="192.0.2.7") == timedelta(days=1)
+    assert refusals_of(service, made.reference, 2, address="192.0.2.7") == {WRONG}
+    assert retry_delay(service, made.reference, address="192.0.2.7") == timedelta(days=1)
 
 
 def test_concurrent_guesses_do_not_evade_the_limit(
@@ -264,7 +266,7 @@ def test_c15_forged_addresses_count_as_one_and_leave_the_callers_own_limit_untou
         )
 
     heard = [guess(made.reference, f"203.0.113.{number}") for number in range(12)]
-    assert heard == [WRONG] * 5 + [WAIT] * 7, "from one address five, then one a day"
+    assert heard == [WRONG] * 5 + [WAIT] * 7, "five guesses from one address, then one a day"
     assert [guess(new_reference(), f"203.0.113.{number}") for number in range(26)] == [
         WRONG
     ] * 25 + [WAIT]

@@ -12,14 +12,14 @@ from chassis.tokens import SYSTEM
 from protos.referrals.v1 import contacts_pb2 as c
 from tests.builders import refusal_with_fields
 from tests.referrals.conftest import ORG, Service, Story
-from tests.referrals.test_any_line import at, line
+from tests.referrals.test_any_line import operator_of, read_contact
 
 
 def hand_over(story: Story, contact: c.Contact, **values: Any) -> c.Contact:
-    current = at(line(story), contact)
+    current = read_contact(operator_of(story), contact)
     request = c.UpdateContactRequest(contact=c.Contact(id=current.id, etag=current.etag, **values))
     request.update_mask.paths.extend(values)
-    updated: c.Contact = line(story).UpdateContact(request)
+    updated: c.Contact = operator_of(story).UpdateContact(request)
     return updated
 
 
@@ -33,7 +33,7 @@ def test_a_hand_over_records_its_receiver_and_whether_it_was_connected_live(stor
     }
     kept = hand_over(story, contact, **to_member)
     assert (kept.connected_live, kept.handed_over_organization_id) == (c.ANSWER_YES, ORG["clinic"])
-    assert at(line(story), contact) == kept
+    assert read_contact(operator_of(story), contact) == kept
     instead = {
         "connected_live": c.ANSWER_NO,
         "handed_over_organization_id": "",
@@ -60,7 +60,7 @@ def test_a_hand_over_to_an_unknown_organisation_is_refused(
     request = c.CreateContactRequest(
         contact=c.Contact(line_country="NI", handed_over_organization_id=organization_id)
     )
-    assert refusal_with_fields(lambda: line(story).CreateContact(request))[2] == said
+    assert refusal_with_fields(lambda: operator_of(story).CreateContact(request))[2] == said
 
 
 def test_a_hand_over_to_both_a_member_and_a_number_is_refused(story: Story) -> None:

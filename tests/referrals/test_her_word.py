@@ -36,7 +36,7 @@ def ageless(story: Story) -> p.Person:
     return made
 
 
-def born(story: Story, person_id: str, birth_date: str) -> None:
+def set_birth_date(story: Story, person_id: str, birth_date: str) -> None:
     person = story.ngo.GetPerson(p.GetPersonRequest(id=person_id))
     story.ngo.UpdateIdentity(
         p.UpdateIdentityRequest(
@@ -45,7 +45,7 @@ def born(story: Story, person_id: str, birth_date: str) -> None:
     )
 
 
-def live(story: Story, receipt: p.Receipt) -> bool:
+def is_live(story: Story, receipt: p.Receipt) -> bool:
     return bool(story.ngo.GetReceipt(p.GetReceiptRequest(id=receipt.id)).live)
 
 
@@ -106,9 +106,9 @@ def test_b6_a_consent_for_a_child_too_young_to_ask_ends_when_she_turns_out_to_be
 ) -> None:
     draft = story.draft(story.person(birth_date="2020-01-01"))
     given = story.receipt(draft.person_id, giver="guardian", assent_code="too_young")
-    assert live(story, given)
-    born(story, draft.person_id, "2012-01-01")
-    assert not live(story, given)
+    assert is_live(story, given)
+    set_birth_date(story, draft.person_id, "2012-01-01")
+    assert not is_live(story, given)
     assert refusal(lambda: send(story, draft, given)) == (REFUSED, "assent_required")
 
 
@@ -120,7 +120,7 @@ def test_b6_a_person_of_unknown_age_is_treated_as_a_child(story: Story) -> None:
     assert refusal(lambda: story.receipt(person.id)) == (REFUSED, "guardian_required")
     mute = partial(story.receipt, person.id, giver="guardian", assent_code="too_young")
     assert refusal_with_fields(mute)[2] == {"receipt.assent_code": "out_of_range"}
-    assert live(story, story.receipt(person.id, giver="guardian", assent_code="given"))
+    assert is_live(story, story.receipt(person.id, giver="guardian", assent_code="given"))
 
 
 def test_b6_a_person_of_unknown_age_is_treated_as_an_adult_if_a_ground_is_given(
@@ -140,7 +140,7 @@ def test_b6_a_consent_given_at_unknown_age_opens_nothing_once_the_person_is_know
         story, draft, story.receipt(draft.person_id, adult_ground_code=p.ADULT_GROUND_UNMISTAKABLE)
     )
     assert opened_by(story.shelter, sent).given_name == "Ximena"
-    born(story, sent.person_id, "2016-05-01")
+    set_birth_date(story, sent.person_id, "2016-05-01")
     assert refusal(lambda: opened_by(story.shelter, sent)) == (REFUSED, "receipt_missing")
 
 
@@ -150,7 +150,7 @@ def test_b6_a_guardians_consent_opens_nothing_once_the_person_is_known_to_be_an_
     draft = story.draft(story.child())
     sent = send(story, draft, story.receipt(draft.person_id, giver="guardian", assent_code="given"))
     assert opened_by(story.shelter, sent).given_name == "Ximena"
-    born(story, sent.person_id, "2001-05-01")
+    set_birth_date(story, sent.person_id, "2001-05-01")
     assert refusal(lambda: opened_by(story.shelter, sent)) == (REFUSED, "receipt_missing")
 
 
@@ -170,7 +170,9 @@ def test_b6_a_person_of_unknown_age_is_not_referred_to_the_police_against_her_no
 # An adult for whom somebody else speaks.
 
 
-def instead(story: Story, person_id: str, /, by: str = "authority", **values: Any) -> p.Receipt:
+def consent_by_another(
+    story: Story, person_id: str, /, by: str = "authority", **values: Any
+) -> p.Receipt:
     """Returns an authority's consent for an adult who can't be asked.
 
     `by` has the right to override, and records it.
@@ -182,7 +184,7 @@ def instead(story: Story, person_id: str, /, by: str = "authority", **values: An
 
 
 def test_b7_consent_by_another_for_an_adult_needs_a_ground(story: Story) -> None:
-    bare = partial(instead, story, story.person().id, giver_ground_code=0)
+    bare = partial(consent_by_another, story, story.person().id, giver_ground_code=0)
     assert refusal_with_fields(bare)[2] == {"receipt.giver_ground_code": "required"}
 
 
@@ -190,7 +192,7 @@ def test_b7_consent_by_another_for_an_adult_needs_a_second_worker(
     story: Story, service: Service
 ) -> None:
     draft = story.draft()
-    given = instead(story, draft.person_id)
+    given = consent_by_another(story, draft.person_id)
     assert refusal(lambda: send(story, draft, given)) == (REFUSED, "receipt_unconfirmed")
     alone = partial(story.rescuer.ConfirmReceipt, p.ConfirmReceiptRequest(id=given.id))
     assert refusal(alone) == (REFUSED, "second_person_required")
@@ -213,10 +215,12 @@ def test_b7_consent_by_another_for_an_adult_has_the_limits_of_an_override(
         ({"purposes": ["HOU.EMG", "MED"]}, "receipt.purpose_codes", "out_of_range"),
         ({"until_time": late}, "receipt.until_time", "out_of_range"),
     ):
-        assert refusal_with_fields(partial(instead, story, person.id, **values))[2] == {
+        assert refusal_with_fields(partial(consent_by_another, story, person.id, **values))[2] == {
             field: reason
         }
-    assert instead(story, person.id).until_time.ToDatetime(tzinfo=UTC) == NOON + timedelta(hours=72)
+    assert consent_by_another(story, person.id).until_time.ToDatetime(
+        tzinfo=UTC
+    ) == NOON + timedelta(hours=72)
 
 
 def test_b7_consent_by_another_for_an_adult_needs_the_right_to_override(story: Story) -> None:
@@ -235,15 +239,15 @@ def test_b7_only_the_adult_herself_consents_to_a_referral_to_the_police(
     by: str, story: Story
 ) -> None:
     person = story.person()
-    assert refusal(partial(instead, story, person.id, by, recipient=ORG["police"])) == (
+    assert refusal(partial(consent_by_another, story, person.id, by, recipient=ORG["police"])) == (
         REFUSED,
         "own_consent_required",
     )
-    assert live(story, story.receipt(person.id, recipient=ORG["police"], purposes=["PRO"]))
+    assert is_live(story, story.receipt(person.id, recipient=ORG["police"], purposes=["PRO"]))
 
 
 def test_b7_a_decision_in_a_childs_best_interest_is_refused_for_an_adult(story: Story) -> None:
-    assert refusal(partial(instead, story, story.person().id, "best_interest")) == (
+    assert refusal(partial(consent_by_another, story, story.person().id, "best_interest")) == (
         REFUSED,
         "own_consent_required",
     )
@@ -253,7 +257,10 @@ def test_b7_nobody_consents_for_a_person_who_has_withdrawn_any_consent(story: St
     person = story.person()
     own = story.receipt(person.id, recipient=ORG["clinic"], purposes=["MED"])
     story.ngo.WithdrawReceipt(p.WithdrawReceiptRequest(id=own.id))
-    assert refusal(partial(instead, story, person.id)) == (REFUSED, "own_consent_required")
+    assert refusal(partial(consent_by_another, story, person.id)) == (
+        REFUSED,
+        "own_consent_required",
+    )
 
 
 def test_b7_a_persons_withdrawal_ends_the_consents_that_others_gave_for_her(
@@ -261,7 +268,7 @@ def test_b7_a_persons_withdrawal_ends_the_consents_that_others_gave_for_her(
 ) -> None:
     draft = story.draft()
     own = story.receipt(draft.person_id, recipient=ORG["clinic"], purposes=["MED"])
-    sent = send(story, draft, confirm(service, instead(story, draft.person_id)))
+    sent = send(story, draft, confirm(service, consent_by_another(story, draft.person_id)))
     service.as_("clinic", "WORKER").WithdrawReceipt(p.WithdrawReceiptRequest(id=own.id))
     assert refusal(lambda: opened_by(story.shelter, sent))[0] in (REFUSED, "NOT_FOUND")
     assert (
@@ -281,7 +288,7 @@ def test_b6_a_child_now_old_enough_is_asked_before_a_consent_replaces_an_overrid
 ) -> None:
     sent = story.overridden(person=story.person(birth_date="2016-05-01"))
     given = story.receipt(sent.person_id, giver="guardian", assent_code="too_young")
-    born(story, sent.person_id, "2012-05-01")
+    set_birth_date(story, sent.person_id, "2012-05-01")
     assert refusal(lambda: attach(story, sent, given)) == (REFUSED, "assent_required")
 
 
@@ -290,7 +297,7 @@ def test_b7_consent_by_another_is_void_once_its_receiver_is_the_police(
 ) -> None:
     draft, sent = story.draft(), story.overridden()
     for_draft, for_sent = (
-        confirm(service, instead(story, each.person_id)) for each in (draft, sent)
+        confirm(service, consent_by_another(story, each.person_id)) for each in (draft, sent)
     )
 
     def becomes(type_: str) -> None:
@@ -363,7 +370,7 @@ def test_c16_receipts_awaiting_a_second_person_are_listed_in_pages(
     story: Story, service: Service
 ) -> None:
     manager = service.as_("ngo", "MANAGER")
-    made = {instead(story, story.person().id).id for _ in range(3)}
+    made = {consent_by_another(story, story.person().id).id for _ in range(3)}
     seen, token = list[str](), ""
     while True:
         page = manager.ListProposedReceipts(

@@ -42,7 +42,7 @@ def columns(owner: psycopg.Connection[Any]) -> dict[str, set[str]]:
     return {table: {column for each, column in rows if each == table} for table, _ in rows}
 
 
-def missing(owner: psycopg.Connection[Any]) -> set[str]:
+def missing_tables(owner: psycopg.Connection[Any]) -> set[str]:
     """Returns the tables that refer to a person but are not on the list.
 
     A table refers to a person by the name of a column or by a foreign key.
@@ -62,7 +62,7 @@ def test_every_table_and_column_with_a_persons_data_is_on_the_list(postgres: Pos
     place = postgres.database("referrals", MIGRATIONS)
     with psycopg.connect(place.migration_url) as owner:
         there = columns(owner)
-        assert missing(owner) == set()
+        assert missing_tables(owner) == set()
         for table in {part.table for part in PARTS}:
             parts = [part for part in PARTS if part.table == table]
             said = {name for part in parts for name in (*part.kept.split(), *(part.erased or {}))}
@@ -84,7 +84,7 @@ def test_a_new_table_about_a_person_that_is_not_on_the_list_is_detected(
     place = postgres.database("referrals", MIGRATIONS)
     with psycopg.connect(place.migration_url) as owner:
         owner.execute(f"CREATE TABLE diaries (id text, {column})".encode())
-        assert missing(owner) == {"diaries"}
+        assert missing_tables(owner) == {"diaries"}
 
 
 @dataclass
@@ -188,7 +188,7 @@ def running(tx: Transaction, her: Her) -> list[str]:
     ]
 
 
-def left(tx: Transaction, her: Her, part: hers.Part) -> list[dict[str, Any]]:
+def rows_left(tx: Transaction, her: Her, part: hers.Part) -> list[dict[str, Any]]:
     """Returns the rows of this part that an erasure has to change or delete."""
     unlike = (
         " OR ".join(
@@ -217,7 +217,7 @@ def test_b10_an_erasure_removes_everything_that_the_list_names(
 ) -> None:
     her = her_of(service, called)
     with service.database.transaction(SYSTEM) as tx:
-        before = {part.table for part in PARTS if left(tx, her, part)}
+        before = {part.table for part in PARTS if rows_left(tx, her, part)}
         assert before >= {
             "contacts",
             "enquiries",
@@ -230,7 +230,7 @@ def test_b10_an_erasure_removes_everything_that_the_list_names(
         }
     erase(called)
     with service.database.transaction(SYSTEM) as tx:
-        assert {part.table: rows for part in PARTS if (rows := left(tx, her, part))} == {}
+        assert {part.table: rows for part in PARTS if (rows := rows_left(tx, her, part))} == {}
         assert running(tx, her) == []
     contact = called.operator.GetContact(contacts_pb2.GetContactRequest(id=called.contact.id))
     assert (contact.person_id, contact.need_code, contact.triage, contact.note) == (
@@ -239,7 +239,9 @@ def test_b10_an_erasure_removes_everything_that_the_list_names(
         contacts_pb2.Triage(),
         "",
     )
-    assert contact.outcome_code == contacts_pb2.CONTACT_OUTCOME_DROPPED, "nobody waits for it"
+    assert contact.outcome_code == contacts_pb2.CONTACT_OUTCOME_DROPPED, (
+        "nobody has to follow the contact up"
+    )
 
 
 def test_b10_enquiries_of_an_erased_contact_are_closed_and_can_neither_be_answered_nor_taken(
@@ -353,7 +355,7 @@ def test_b10_a_withdrawal_ends_everything_that_the_list_names_as_live(
     with service.database.transaction(SYSTEM) as tx:
         assert {"enquiries", "callbacks"} <= set(running(tx, her))
     assert status(service.public(), called.made).organizations_asked == 1, (
-        "she is told who knows something of her"
+        "she sees how many organisations know of her"
     )
     withdrawing = contacts_pb2.WithdrawConsentByReferenceRequest(
         reference=called.made.reference, pin=called.made.pin

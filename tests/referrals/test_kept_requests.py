@@ -24,7 +24,7 @@ def keyring(service: Service) -> Keyring:
     return Keyring(key_folder.secret(service.keys, "sealing.referrals"))
 
 
-def kept(service: Service, caller_id: str) -> list[dict[str, Any]]:
+def stored_requests(service: Service, caller_id: str) -> list[dict[str, Any]]:
     with service.database.transaction(SYSTEM) as tx:
         return tx.execute(
             "SELECT * FROM requests WHERE caller_id = %s ORDER BY time DESC", (caller_id,)
@@ -43,7 +43,7 @@ def test_a_stored_answer_is_repeated_to_its_caller_and_opens_with_no_key_of_the_
     request = contacts_pb2.CreateContactRequest(contact=contact, pin="4821", request_id=request_id)
     first = operator.CreateContact(request)
     assert operator.CreateContact(request).reference == first.reference
-    [row, *_] = kept(service, operator.caller.id)
+    [row, *_] = stored_requests(service, operator.caller.id)
     assert request_id not in str(row)
     for context in (
         f"requests/{operator.caller.id}/{row['request_id']}",

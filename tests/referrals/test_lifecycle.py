@@ -287,7 +287,7 @@ def test_the_main_step_is_allowed_and_advances_the_referral(side: Side | None) -
             assert main == REFER_AGAIN
         elif main:
             assert main in moving
-            assert allowed[0] == main, "what moves things on is offered first"
+            assert allowed[0] == main, "the main step is offered first"
         else:
             assert not moving & set(allowed)
 
@@ -310,7 +310,7 @@ def test_a_returned_referral_is_the_senders_turn_until_it_is_followed_up_or_clos
     assert (referral.is_unanswered(sender), referral.turn(sender)) == (True, Side.SENDER)
     assert (referral.is_unanswered(receiver), referral.turn(receiver)) == (False, None)
     years = NOON + timedelta(days=700)
-    assert referral.main_step(sender, years) == REFER_AGAIN, "no time ends it"
+    assert referral.main_step(sender, years) == REFER_AGAIN, "it never ends by time"
     assert "close_need" in referral.allowed_verbs(sender, years)
     if end == "followed up":
         referral.followed_up = True
@@ -375,7 +375,7 @@ def test_every_wait_has_a_deadline_of_the_side_whose_turn_it_is() -> None:
     }
     assert ways.keys() == {
         state.value for state in LIVE | CAME_BACK | {State.DRAFT, State.CONSENT_WITHDRAWN}
-    }, "a new state that waits has its line here"
+    }, "a new waiting state needs an entry here"
     for state, verbs in ways.items():
         referral = draft()
         if state != "draft":
@@ -408,7 +408,7 @@ def test_an_unanswered_referral_expires_at_twice_the_time_to_decide() -> None:
         for hours in (36, 47, 48, 400)
     ]
     assert said[:3] == [["clock_escalated", "clock_escalated"], [], ["expired"]], (
-        "the clock of the need begins with the end"
+        "the deadline of the need starts with the end"
     )
     assert referral.state is State.EXPIRED
     assert referral.main_step(ACTORS[Side.SENDER], NOON) == REFER_AGAIN
@@ -423,7 +423,7 @@ def test_a_question_stops_the_time_to_decide_and_starts_the_senders_deadline() -
     assert (clock.kind, clock.due_time) == (DeadlineKind.ANSWER, NOON + timedelta(hours=1))
     assert [event.verb for event in referral.fire_deadlines(NOON + timedelta(days=60), DAYS)] == [
         "clock_escalated"
-    ], "it does not expire"
+    ], "the question never expires"
     STEPS["answer"](referral, ACTORS[Side.SENDER], NOON + timedelta(days=60))
     assert [clock.kind for clock in referral.deadlines if clock.running] == [DeadlineKind.DECIDE]
 
@@ -845,7 +845,7 @@ class Life(RuleBasedStateMachine):
                 STEPS["remind"](self.referral, ACTORS[side], self.now)
             return
         STEPS["remind"](self.referral, ACTORS[side], self.now)
-        assert self.referral.step_version == before, "nobody's decision is out of date"
+        assert self.referral.step_version == before, "a reminder makes no etag stale"
         self.version, self.reminded = self.version + 1, self.now
 
     @rule(data=st.data())
@@ -893,7 +893,9 @@ class Life(RuleBasedStateMachine):
         assert [event.verb for event in told if event.from_state is not event.to_state] == [
             "expired"
         ] * len(over)
-        assert (self.referral.step_version == steps) == (not over), "a clock is no step"
+        assert (self.referral.step_version == steps) == (not over), (
+            "of the fired deadlines, only an expiry makes an etag stale"
+        )
         if over:
             self.state, self.need_is_open = "expired", True
         assert self.referral.fire_deadlines(self.now, DAYS) == []

@@ -157,7 +157,7 @@ class LifeByRpc(RuleBasedStateMachine):
         answer = ask()
         if twice:
             assert ask() == answer
-        self.took(verb)
+        self.note_success(verb)
         self.read()
 
     def refused(self, verb: str, side: Side | None, late: bool) -> set[tuple[str, str]]:
@@ -181,7 +181,7 @@ class LifeByRpc(RuleBasedStateMachine):
         unseen = {("NOT_FOUND", "not_found")} if verb == "send" and side is Side.RECEIVER else set()
         return set() if possible else {("FAILED_PRECONDITION", "illegal_transition")} | unseen
 
-    def took(self, verb: str) -> None:
+    def note_success(self, verb: str) -> None:
         self.state = MODEL[verb][1] or self.state
         self.asked = self.asked or verb == "ask"
         if MODEL[verb][1]:
@@ -219,7 +219,7 @@ class LifeByRpc(RuleBasedStateMachine):
         )
         assert (self.shown.turn, self.shown.unanswered) == (turn, self.need_is_open)
         assert self.shown.etag == f"v{self.events}", (
-            "each step is one version, refused and repeated ones are none"
+            "each step makes one version; refused and repeated ones make none"
         )
         assert self.shown.HasField("next_due_time") == (
             turn != pb.TURN_UNSPECIFIED and self.state != "draft"

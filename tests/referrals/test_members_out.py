@@ -24,7 +24,7 @@ def hear(service: Service) -> Iterator[Hearing]:
         hearing.organization(organization, "APPROVED")
 
 
-def said(service: Service, referral: pb.Referral) -> list[tuple[str, str]]:
+def member_facts(service: Service, referral: pb.Referral) -> list[tuple[str, str]]:
     """Returns (verb, member whose status changed) of each fact since the sending."""
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
@@ -52,13 +52,13 @@ def test_d24_a_suspension_and_a_return_are_each_published_once_to_the_other_side
     before = story.coordinator.GetReferral(pb.GetReferralRequest(id=live.id)).etag
     hear.organization(side, "SUSPENDED")
     hear.organization(side, "SUSPENDED")
-    assert said(service, live) == [("side_out", ORG[side])]
+    assert member_facts(service, live) == [("side_out", ORG[side])]
     hear.organization(side, "APPROVED")
     hear.organization(side, "APPROVED")
-    assert said(service, live) == [("side_out", ORG[side]), ("side_back", ORG[side])]
-    assert [said(service, each) for each in (over, draft)] == [[], []]
+    assert member_facts(service, live) == [("side_out", ORG[side]), ("side_back", ORG[side])]
+    assert [member_facts(service, each) for each in (over, draft)] == [[], []]
     assert story.coordinator.GetReferral(pb.GetReferralRequest(id=live.id)).etag == before, (
-        "what anybody decided on stands as it did"
+        "no etag has become stale"
     )
 
 
@@ -68,12 +68,15 @@ def test_d24_changes_of_the_other_side_do_not_report_a_suspended_member_again(
     live = story.sent()
     hear.organization("shelter", "SUSPENDED")
     hear.organization("ngo", "APPROVED")  # the member changed its phone number
-    assert said(service, live) == [("side_out", ORG["shelter"])]
+    assert member_facts(service, live) == [("side_out", ORG["shelter"])]
     hear.organization("ngo", "SUSPENDED")
     hear.organization("shelter", "APPROVED")
-    assert said(service, live)[1:] == [("side_out", ORG["ngo"]), ("side_back", ORG["shelter"])]
+    assert member_facts(service, live)[1:] == [
+        ("side_out", ORG["ngo"]),
+        ("side_back", ORG["shelter"]),
+    ]
     hear.organization("ngo", "APPROVED")
-    assert said(service, live)[3:] == [("side_back", ORG["ngo"])]
+    assert member_facts(service, live)[3:] == [("side_back", ORG["ngo"])]
 
 
 def test_d24_only_coordinators_see_how_much_work_a_member_has(story: Story) -> None:
@@ -99,7 +102,7 @@ def test_d24_a_count_of_a_members_files_is_rounded_and_reveals_no_single_person(
     for _ in range(6):
         story.ngo.CreatePerson(people_pb2.CreatePersonRequest(request_id=story.request_id()))
         assert story.coordinator.CountMemberWork(asked).most_people == before, (
-            "not before the step of time is over"
+            "the count is not updated before the period ends"
         )
     story.service.clock.set(NOON + timedelta(hours=6))
     after = story.coordinator.CountMemberWork(asked).most_people

@@ -79,7 +79,7 @@ class World:
     receipt_holds: bool = True
     emergencies: dict[str, datetime] = field(default_factory=dict)  # the end, by worker id
 
-    def may(self, client: Client) -> frozenset[FieldGroup]:
+    def allowed_groups(self, client: Client) -> frozenset[FieldGroup]:
         """Returns the field groups that the client may open, according to the model."""
         now = self.story.service.clock.now()
         by_receipt = self.granted if self.receipt_holds and now < self.until else frozenset()
@@ -106,10 +106,10 @@ class World:
                 reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK,
                 note="MARK-note",
             )
-            if said(client.OpenInEmergency, request) is not None:
+            if answer_of(client.OpenInEmergency, request) is not None:
                 assert self.live
                 assert not (self.receipt_holds and clock.now() < self.until), (
-                    "what she limited is not widened"
+                    "a limited consent is not widened"
                 )
                 self.emergencies[client.caller.id] = clock.now() + timedelta(minutes=60)
         elif action == "close" and self.live:
@@ -135,7 +135,7 @@ class World:
                 )
 
 
-def said(rpc: Any, request: Any) -> Any:
+def answer_of(rpc: Any, request: Any) -> Any:
     """Returns the answer, or None if the call was refused."""
     try:
         return rpc(request)
@@ -143,7 +143,7 @@ def said(rpc: Any, request: Any) -> Any:
         return None
 
 
-def leaves(client: Client, world: World) -> set[FieldGroup]:
+def revealed_groups(client: Client, world: World) -> set[FieldGroup]:
     """Returns the field groups of the person that any rpc reveals to this client."""
     person, referral = world.referral.person_id, world.referral.id
     openings = [
@@ -156,23 +156,23 @@ def leaves(client: Client, world: World) -> set[FieldGroup]:
         for group in MARKS
     ]
     answers = [
-        *(said(client.OpenPerson, request) for request in openings),
-        said(
+        *(answer_of(client.OpenPerson, request) for request in openings),
+        answer_of(
             client.OpenPerson,
             p.OpenPersonRequest(
                 id=person, purpose_code="HOU.EMG", field_groups=[GROUPS.number(g) for g in MARKS]
             ),
         ),
-        said(client.OpenSafeContact, p.OpenSafeContactRequest(referral_id=referral)),
-        said(client.GetSafeContact, p.GetSafeContactRequest(referral_id=referral)),
-        said(client.ListReferralEvents, r.ListReferralEventsRequest(referral_id=referral)),
-        said(client.GetPerson, p.GetPersonRequest(id=person)),
-        said(client.GetReferral, r.GetReferralRequest(id=referral)),
-        said(client.ListReceipts, p.ListReceiptsRequest(person_id=person)),
-        said(client.ListReadings, p.ListReadingsRequest(person_id=person)),
-        said(client.ListEmergencies, em.ListEmergenciesRequest(referral_id=referral)),
+        answer_of(client.OpenSafeContact, p.OpenSafeContactRequest(referral_id=referral)),
+        answer_of(client.GetSafeContact, p.GetSafeContactRequest(referral_id=referral)),
+        answer_of(client.ListReferralEvents, r.ListReferralEventsRequest(referral_id=referral)),
+        answer_of(client.GetPerson, p.GetPersonRequest(id=person)),
+        answer_of(client.GetReferral, r.GetReferralRequest(id=referral)),
+        answer_of(client.ListReceipts, p.ListReceiptsRequest(person_id=person)),
+        answer_of(client.ListReadings, p.ListReadingsRequest(person_id=person)),
+        answer_of(client.ListEmergencies, em.ListEmergenciesRequest(referral_id=referral)),
         *(
-            said(client.GetEmergency, em.GetEmergencyRequest(id=one.id))
+            answer_of(client.GetEmergency, em.GetEmergencyRequest(id=one.id))
             for one in world.story.ngo.ListEmergencies(
                 em.ListEmergenciesRequest(referral_id=referral)
             ).emergencies
@@ -230,8 +230,10 @@ def test_each_rpc_opens_exactly_the_data_that_are_granted_at_that_moment(
         if action:
             world.do(action)
         for client in (world.nurse, world.colleague):
-            assert leaves(client, world) == world.may(client), (action, actions)
-        assert leaves(somebody(service, "clinic"), world) == set(), "who is no party hears nothing"
+            assert revealed_groups(client, world) == world.allowed_groups(client), (action, actions)
+        assert revealed_groups(somebody(service, "clinic"), world) == set(), (
+            "an uninvolved organisation sees nothing"
+        )
 
 
 class Behind(PlayedServices):
@@ -269,7 +271,7 @@ class GatewayStub:
         return ask
 
 
-def told_by_pages_and_rest(
+def groups_in_pages_and_rest(
     app: Flask, behind: Behind, client: Client, world: World
 ) -> set[FieldGroup]:
     """Returns the field groups that any page or REST answer reveals to this worker."""
@@ -354,12 +356,14 @@ def test_pages_and_rest_show_exactly_the_data_that_are_granted_at_that_moment(
     for action in (None, *actions):
         if action:
             world.do(action)
-        assert told_by_pages_and_rest(app, behind, world.nurse, world) == world.may(world.nurse), (
+        assert groups_in_pages_and_rest(app, behind, world.nurse, world) == world.allowed_groups(
+            world.nurse
+        ), (
             action,
             actions,
         )
-        assert told_by_pages_and_rest(app, behind, somebody(service, "clinic"), world) == set(), (
-            "who is no party hears nothing"
+        assert groups_in_pages_and_rest(app, behind, somebody(service, "clinic"), world) == set(), (
+            "an uninvolved organisation sees nothing"
         )
 
 
@@ -372,9 +376,9 @@ def test_an_emergency_access_that_has_ended_opens_nothing_at_any_rpc(
     world = begin(story, service, frozenset({FieldGroup.IDENTITY}))
     for action in before:
         world.do(action)
-    assert leaves(world.nurse, world) == OVERRIDE_GROUPS
+    assert revealed_groups(world.nurse, world) == OVERRIDE_GROUPS
     world.do(ends)
-    assert leaves(world.nurse, world) == set()
+    assert revealed_groups(world.nurse, world) == set()
 
 
 def test_streams_and_lists_have_no_field_with_sealed_data() -> None:

@@ -69,7 +69,7 @@ def test_after_too_long_a_silence_a_note_is_the_receivers_main_step() -> None:
     assert main_steps(referral, 36) == ("complete", "")
     assert main_steps(referral, 37) == ("add_note", "")
     assert main_steps(planned(NOON + D), 8) == ("attend_appointment", ""), (
-        "what became of the appointment is the news"
+        "the outcome of the appointment counts as news"
     )
 
 

@@ -113,7 +113,7 @@ def test_c12_enquiries_put_to_a_member_before_its_probation_are_closed_and_blank
     )
     assert [set(row.values()) for row in rows] == [{None}]
     assert asking.seen(asking.shelter, enquiry).content.need_code == "HOU.EMG", (
-        "the others are asked on"
+        "the other receivers are still asked"
     )
 
 
@@ -133,7 +133,7 @@ def test_c12_the_asker_no_longer_sees_an_offer_of_a_member_on_probation(
     assert refusal(lambda: asking.take(enquiry, "clinic")) == (CONFLICT, "offer_gone")
     assert [verb for verb, _ in asking.facts(enquiry)] == ["opened", "answered", "answered"]
     directory.stands("clinic", "PROBATION")
-    assert len(asking.facts(enquiry)) == 3, "what is heard twice happens once"
+    assert len(asking.facts(enquiry)) == 3, "a repeated fact has one effect"
 
 
 def test_c12_an_enquiry_that_asked_only_a_member_now_on_probation_is_exhausted(

@@ -41,7 +41,7 @@ def somebody(service: Service, organization: str = "ngo", role: str = "WORKER") 
     return Client(caller, service._stubs(), service.issuer, service.gateway)
 
 
-def opens(client: Client, person_id: str) -> people_pb2.Identity:
+def open_person(client: Client, person_id: str) -> people_pb2.Identity:
     request = people_pb2.OpenPersonRequest(
         id=person_id, purpose_code="HOU.EMG", field_groups=[people_pb2.FIELD_GROUP_IDENTITY]
     )
@@ -49,7 +49,7 @@ def opens(client: Client, person_id: str) -> people_pb2.Identity:
     return opened
 
 
-def waits(act: Callable[[], Any]) -> timedelta:
+def retry_delay(act: Callable[[], Any]) -> timedelta:
     with pytest.raises(grpc.RpcError) as caught:
         act()
     status, retry = rpc_status.from_call(caught.value), error_details_pb2.RetryInfo()  # type: ignore[arg-type]
@@ -63,11 +63,11 @@ def test_a_worker_who_has_used_up_her_quota_waits_until_an_hour_after_the_first_
     at = NOON + timedelta(minutes=45)
     assert wait(opened, "another", AN_HOUR, at) == timedelta(minutes=15)
     assert wait(opened, "person 7", AN_HOUR, at) == timedelta(0), (
-        "whom she looked at she may look at again"
+        "a file that she has opened may be opened again"
     )
     assert wait(dict(list(opened.items())[1:]), "another", AN_HOUR, at) == timedelta(0)
     assert wait({"one": NOON, "two": NOON + HOUR / 2}, "another", 1, at) == timedelta(minutes=45), (
-        "when the quota was lowered"
+        "even if the quota was lowered"
     )
 
 
@@ -76,10 +76,10 @@ def test_a_file_over_the_hourly_quota_is_refused_and_recorded_and_earlier_ones_s
 ) -> None:
     worker, people = somebody(service), [story.person().id for _ in range(MAX_OPENINGS + 1)]
     for person in people[:MAX_OPENINGS]:
-        assert opens(worker, person).given_name == "Ximena"
+        assert open_person(worker, person).given_name == "Ximena"
         service.clock.advance(timedelta(minutes=10))
-    assert waits(lambda: opens(worker, people[MAX_OPENINGS])) == timedelta(minutes=30)
-    assert opens(worker, people[MAX_OPENINGS - 1]).given_name == "Ximena"
+    assert retry_delay(lambda: open_person(worker, people[MAX_OPENINGS])) == timedelta(minutes=30)
+    assert open_person(worker, people[MAX_OPENINGS - 1]).given_name == "Ximena"
     seen = story.ngo.ListReadings(
         people_pb2.ListReadingsRequest(person_id=people[MAX_OPENINGS])
     ).readings
@@ -90,9 +90,11 @@ def test_a_file_over_the_hourly_quota_is_refused_and_recorded_and_earlier_ones_s
             (people[MAX_OPENINGS],),
         ).fetchall()
     assert rows == [{"action": "open_identity", "reason": "opening_quota"}]
-    assert opens(somebody(service), people[MAX_OPENINGS]).given_name == "Ximena", "it is hers alone"
+    assert open_person(somebody(service), people[MAX_OPENINGS]).given_name == "Ximena", (
+        "the quota of one worker does not affect another"
+    )
     service.clock.advance(timedelta(minutes=30))
-    assert opens(worker, people[MAX_OPENINGS]).given_name == "Ximena"
+    assert open_person(worker, people[MAX_OPENINGS]).given_name == "Ximena"
 
 
 def system(service: Service, organization: str) -> Client:
@@ -119,7 +121,7 @@ def test_a_key_opens_its_own_files_without_limit_and_files_of_others_within_the_
     story: Story, service: Service
 ) -> None:
     own, people = system(service, "ngo"), [story.person().id for _ in range(MAX_OPENINGS + 2)]
-    assert [opens(own, person).given_name for person in people] == ["Ximena"] * len(people)
+    assert [open_person(own, person).given_name for person in people] == ["Ximena"] * len(people)
     received, theirs = [story.sent() for _ in range(MAX_OPENINGS + 1)], system(service, "shelter")
 
     def opens_received(referral: pb.Referral) -> str:
@@ -137,9 +139,9 @@ def test_a_key_opens_its_own_files_without_limit_and_files_of_others_within_the_
     ] * MAX_OPENINGS
     assert refusal(lambda: opens_received(received[MAX_OPENINGS])) == REFUSED
     mixed = system(service, "ngo")
-    assert [opens(mixed, person).given_name for person in people] == ["Ximena"] * len(people), (
-        "each key has its own count"
-    )
+    assert [open_person(mixed, person).given_name for person in people] == ["Ximena"] * len(
+        people
+    ), "each key has its own count"
 
 
 def test_every_rpc_that_opens_a_person_counts_towards_the_quota_and_enforces_it(
@@ -150,7 +152,7 @@ def test_every_rpc_that_opens_a_person_counts_towards_the_quota_and_enforces_it(
     other = story.person()
     noted = story.overridden()
     openings: list[Callable[[Client], Any]] = [
-        lambda by: opens(by, other.id),
+        lambda by: open_person(by, other.id),
         lambda by: by.OpenSafeContact(people_pb2.OpenSafeContactRequest(referral_id=draft.id)),
         lambda by: by.GetPerson(people_pb2.GetPersonRequest(id=draft.person_id)),
         lambda by: by.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=noted.id)),
@@ -158,12 +160,12 @@ def test_every_rpc_that_opens_a_person_counts_towards_the_quota_and_enforces_it(
     for ask in openings:
         worker = somebody(service)
         for _ in range(MAX_OPENINGS):
-            opens(worker, story.person().id)
+            open_person(worker, story.person().id)
         assert refusal(lambda: ask(worker)) == REFUSED  # noqa: B023
     worker = somebody(service)
     # these are three people
     openings[0](worker), openings[1](worker), openings[2](worker), openings[3](worker)
-    assert refusal(lambda: opens(worker, story.person().id)) == REFUSED
+    assert refusal(lambda: open_person(worker, story.person().id)) == REFUSED
 
 
 def test_notes_of_contacts_count_towards_the_quota_and_a_known_person_counts_once(
@@ -199,7 +201,7 @@ def test_notes_of_contacts_count_towards_the_quota_and_a_known_person_counts_onc
     )
     change.update_mask.paths.append("person_id")
     assert operator.UpdateContact(change).note == "", (
-        "what was written before is opened by GetContact, which is on record"
+        "an earlier note is opened only by GetContact, which is recorded"
     )
     assert [looks(made) for made in (first, contact(), contact())] == ["llama"] * MAX_OPENINGS
     assert refusal(lambda: looks(contact())) == REFUSED
@@ -212,7 +214,7 @@ def test_concurrent_openings_do_not_exceed_the_quota(story: Story, service: Serv
 
     def attempt(person: str) -> bool:
         try:
-            return bool(opens(worker, person).given_name)
+            return bool(open_person(worker, person).given_name)
         except grpc.RpcError as error:
             return error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED
 
@@ -225,7 +227,7 @@ def test_an_opening_refused_for_another_reason_does_not_count_towards_the_quota(
 ) -> None:
     worker = somebody(service, "clinic")
     for _ in range(MAX_OPENINGS + 1):
-        assert refusal(lambda: opens(worker, story.person().id)) == ("NOT_FOUND", "not_found")
+        assert refusal(lambda: open_person(worker, story.person().id)) == ("NOT_FOUND", "not_found")
 
 
 def test_openings_dated_by_a_fast_clock_do_not_use_the_quota_once_the_clock_is_right(
@@ -238,6 +240,6 @@ def test_openings_dated_by_a_fast_clock_do_not_use_the_quota_once_the_clock_is_r
     )
     service.clock.advance(timedelta(days=1))
     for person in people[:MAX_OPENINGS]:
-        opens(worker, person)
+        open_person(worker, person)
     service.clock.set(right)
-    assert opens(worker, people[MAX_OPENINGS]).given_name == "Ximena"
+    assert open_person(worker, people[MAX_OPENINGS]).given_name == "Ximena"

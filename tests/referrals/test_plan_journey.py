@@ -252,7 +252,7 @@ def test_a_woman_is_handed_over_on_her_way_home_and_her_plan_follows_her_for_a_y
     )
     escort.goto(f"{escort.url.removesuffix('/today')}/referrals/{travel}")
     assert [leg.split(" ")[0] for leg in line(escort)] == ["Viaje", "Recepción"], (
-        "beside its own leg, and no further"
+        "its own leg and its neighbours, and no others"
     )
     expect(escort.locator("#do")).to_contain_text("Todavía no puede salir")
     border.act(reception, "accept", planned_first_contact_time=arrives)

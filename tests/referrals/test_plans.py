@@ -129,7 +129,7 @@ def test_a_step_follows_the_referral_that_stands_for_it() -> None:
         plan.follow("r", state, outcome, now)
         assert plan.steps["risk_check"].state is becomes, state
     assert plan.steps["risk_check"].settle_time == NOON + 6 * DAY, (
-        "since it is met, not since it was last looked at"
+        "settled since it was met, not since the last event"
     )
     for ended in (
         State.DECLINED,
@@ -142,7 +142,9 @@ def test_a_step_follows_the_referral_that_stands_for_it() -> None:
         plan.take("risk_check", REFERRED, NOON, referral=("r", State.SENT))
         plan.follow("r", ended, "", NOON)
         assert plan.steps["risk_check"].state is OPEN
-        assert plan.steps["risk_check"].referral_id == "r", "it can be seen what became of it"
+        assert plan.steps["risk_check"].referral_id == "r", (
+            "the outcome of the referral remains visible"
+        )
 
 
 def test_a_referral_does_not_undo_a_step_settled_by_hand() -> None:

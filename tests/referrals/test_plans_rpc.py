@@ -51,12 +51,12 @@ def update(client: Client, plan: pb.Plan, key: str, state: Any, **values: Any) -
     return changed
 
 
-def now(story: Story, plan: pb.Plan) -> pb.Plan:
+def current_plan(story: Story, plan: pb.Plan) -> pb.Plan:
     seen: pb.Plan = story.ngo.GetPlan(pb.GetPlanRequest(id=plan.id))
     return seen
 
 
-def one(plan: pb.Plan, key: str) -> pb.PlanStep:
+def step_of(plan: pb.Plan, key: str) -> pb.PlanStep:
     return next(step for step in plan.steps if step.key == key)
 
 
@@ -95,15 +95,15 @@ def test_a_plan_shows_its_pathway_with_steps_due_times_and_the_steps_that_they_w
     )
     assert [step.key for step in plan.steps] == [step.key for step in plan.pathway.steps]
     assert (
-        one(plan, "safety_plan").due_time.ToDatetime(NOON.tzinfo)
+        step_of(plan, "safety_plan").due_time.ToDatetime(NOON.tzinfo)
         == NOON + timedelta(hours=1)
         == plan.next_due_time.ToDatetime(NOON.tzinfo)
     )
     assert (
-        list(one(plan, "shelter").waits_for_keys),
-        one(plan, "safe_house").HasField("due_time"),
+        list(step_of(plan, "shelter").waits_for_keys),
+        step_of(plan, "safe_house").HasField("due_time"),
     ) == (["safety_plan"], False)
-    assert now(story, plan) == plan
+    assert current_plan(story, plan) == plan
     assert list(story.ngo.ListPlans(pb.ListPlansRequest(person_id=plan.person_id)).plans) == [plan]
 
 
@@ -111,8 +111,8 @@ def test_a_plan_may_start_before_it_is_recorded(story: Story) -> None:
     request = pb.CreatePlanRequest(person_id=story.person().id, pathway_id="sexual_violence_120h")
     request.start_time.FromDatetime(NOON - timedelta(hours=70))
     plan = story.ngo.CreatePlan(request)
-    assert one(plan, "care_72h").due_time.ToDatetime(NOON.tzinfo) == NOON + timedelta(hours=2)
-    assert one(plan, "safety").late
+    assert step_of(plan, "care_72h").due_time.ToDatetime(NOON.tzinfo) == NOON + timedelta(hours=2)
+    assert step_of(plan, "safety").late
     for start in (NOON + DAY, NOON - 400 * DAY):
         request = pb.CreatePlanRequest(person_id=story.child().id, pathway_id="child")
         request.start_time.FromDatetime(start)
@@ -152,7 +152,7 @@ def test_other_organisations_cannot_find_a_plan(story: Story, service: Service) 
         "PERMISSION_DENIED",
         "right_missing",
     )
-    assert now(story, plan) == plan
+    assert current_plan(story, plan) == plan
 
 
 def test_a_refused_step_names_the_steps_to_be_settled_first(story: Story) -> None:
@@ -166,7 +166,7 @@ def test_a_refused_step_names_the_steps_to_be_settled_first(story: Story) -> Non
     heard = refusal_of(caught.value)  # as the gateway reads it
     assert isinstance(heard, Conflict)
     assert (heard.reason, heard.about) == ("step_waits", ("safety_plan",))
-    assert now(story, plan) == plan
+    assert current_plan(story, plan) == plan
 
 
 def test_an_invalid_change_of_a_plan_is_refused_by_field_and_changes_nothing(story: Story) -> None:
@@ -200,7 +200,7 @@ def test_an_invalid_change_of_a_plan_is_refused_by_field_and_changes_nothing(sto
     assert refusal_with_fields(lambda: story.ngo.MovePlan(nowhere))[2] == {
         "version": "out_of_range"
     }
-    assert now(story, plan) == plan
+    assert current_plan(story, plan) == plan
 
 
 def test_only_a_live_referral_of_the_same_person_and_organisation_stands_for_a_step(
@@ -224,7 +224,7 @@ def test_only_a_live_referral_of_the_same_person_and_organisation_stands_for_a_s
         "illegal_transition",
     )
     assert (
-        one(
+        step_of(
             update(
                 story.ngo,
                 plan,
@@ -241,23 +241,27 @@ def test_only_a_live_referral_of_the_same_person_and_organisation_stands_for_a_s
 def test_completed_help_meets_a_step_and_the_persons_no_reopens_it(story: Story) -> None:
     plan, referral = sheltered(story, begun(story))
     done = helped(story, referral)
-    met = now(story, plan)
-    assert (one(met, "shelter").state, one(met, "shelter").referral_id, met.etag != plan.etag) == (
+    met = current_plan(story, plan)
+    assert (
+        step_of(met, "shelter").state,
+        step_of(met, "shelter").referral_id,
+        met.etag != plan.etag,
+    ) == (
         MET,
         referral.id,
         True,
     )
-    assert one(met, "first_aid").waits_for_keys == []
+    assert step_of(met, "first_aid").waits_for_keys == []
     again = story.ngo.CloseReferral(
         r.CloseReferralRequest(id=referral.id, etag=done.etag, help_came_code=r.HELP_CAME_NO)
     )
-    assert one(now(story, plan), "shelter").state == REFERRED
+    assert step_of(current_plan(story, plan), "shelter").state == REFERRED
     story.shelter.CompleteReferral(
         r.CompleteReferralRequest(
             id=referral.id, etag=again.etag, outcome_code=r.OUTCOME_PARTLY_MET
         )
     )
-    assert one(now(story, plan), "shelter").state == MET
+    assert step_of(current_plan(story, plan), "shelter").state == MET
 
 
 def test_a_decline_or_an_unmet_need_reopens_the_step(story: Story) -> None:
@@ -266,11 +270,11 @@ def test_a_decline_or_an_unmet_need_reopens_the_step(story: Story) -> None:
         id=referral.id, etag=referral.etag, reason_code=r.DECLINE_REASON_NO_CAPACITY
     )
     story.shelter.DeclineReferral(decline)
-    assert one(now(story, plan), "shelter").state == OPEN
+    assert step_of(current_plan(story, plan), "shelter").state == OPEN
     other = story.sent(person=person(plan))
-    update(story.ngo, now(story, plan), "shelter", REFERRED, referral_id=other.id)
+    update(story.ngo, current_plan(story, plan), "shelter", REFERRED, referral_id=other.id)
     helped(story, other, r.OUTCOME_NOT_MET)
-    assert one(now(story, plan), "shelter").state == OPEN
+    assert step_of(current_plan(story, plan), "shelter").state == OPEN
 
 
 def test_linking_a_completed_referral_meets_the_step_at_once(story: Story) -> None:
@@ -278,7 +282,9 @@ def test_linking_a_completed_referral_meets_the_step_at_once(story: Story) -> No
     referral = story.sent(person=person(plan))
     helped(story, referral)
     assert (
-        one(update(story.ngo, plan, "shelter", REFERRED, referral_id=referral.id), "shelter").state
+        step_of(
+            update(story.ngo, plan, "shelter", REFERRED, referral_id=referral.id), "shelter"
+        ).state
         == MET
     )
 
@@ -296,7 +302,7 @@ def test_a_plan_is_changed_only_with_its_current_etag(story: Story) -> None:
         ),
     ):
         assert refusal(act) == ("ABORTED", "stale_etag")
-    assert now(story, plan) == newer
+    assert current_plan(story, plan) == newer
 
 
 def test_of_concurrent_changes_of_a_plan_one_succeeds(story: Story) -> None:
@@ -342,7 +348,7 @@ def test_linking_a_step_to_a_referral_misses_no_concurrent_completion(
             helping = threads.submit(helped, story, referral)
             linking.result()
             helping.result()
-        assert one(now(story, plan), "shelter").state == MET
+        assert step_of(current_plan(story, plan), "shelter").state == MET
 
 
 def test_a_repeated_request_begins_one_plan(story: Story) -> None:
@@ -363,17 +369,21 @@ def test_a_running_plan_keeps_its_version_until_somebody_moves_it(story: Story) 
         .replace("key: counselling", "key: therapy")
     )
     story.coordinator.PublishPathway(pb.PublishPathwayRequest(text=text))
-    kept = now(story, plan)
+    kept = current_plan(story, plan)
     assert (kept.pathway.version, kept.latest_version, kept.steps) == (1, 2, plan.steps)
     assert begun(story, "sexual_violence_120h").pathway.version == 2
     moved = story.ngo.MovePlan(pb.MovePlanRequest(id=plan.id, etag=kept.etag, version=2))
-    assert (moved.pathway.version, one(moved, "first_aid").state, one(moved, "therapy").state) == (
+    assert (
+        moved.pathway.version,
+        step_of(moved, "first_aid").state,
+        step_of(moved, "therapy").state,
+    ) == (
         2,
         MET,
         OPEN,
     )
-    assert one(moved, "therapy").due_time.ToDatetime(NOON.tzinfo) == NOON + 14 * DAY
-    assert now(story, plan) == moved
+    assert step_of(moved, "therapy").due_time.ToDatetime(NOON.tzinfo) == NOON + 14 * DAY
+    assert current_plan(story, plan) == moved
 
 
 def test_a_closed_plan_cannot_be_changed_and_another_may_begin(story: Story) -> None:
@@ -408,7 +418,7 @@ def test_a_childs_plan_ends_when_two_people_give_the_same_reason(
 
     def end(client: Client, reason: Any) -> pb.Plan:
         closed: pb.Plan = client.ClosePlan(
-            pb.ClosePlanRequest(id=plan.id, etag=now(story, plan).etag, reason_code=reason)
+            pb.ClosePlanRequest(id=plan.id, etag=current_plan(story, plan).etag, reason_code=reason)
         )
         return closed
 
@@ -483,12 +493,15 @@ def test_the_plan_ends_only_when_the_person_withdraws_her_last_consent(story: St
     other = story.receipt(plan.person_id, recipient=ORG["clinic"])
     # the person withdrew at the shelter
     story.shelter.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=referral.receipt_id))
-    assert (one(now(story, plan), "shelter").state, now(story, plan).HasField("close_time")) == (
+    assert (
+        step_of(current_plan(story, plan), "shelter").state,
+        current_plan(story, plan).HasField("close_time"),
+    ) == (
         OPEN,
         False,
     )
     story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=other.id))
-    ended = now(story, plan)
+    ended = current_plan(story, plan)
     assert (ended.HasField("close_time"), ended.close_reason_code) == (
         True,
         pb.PLAN_CLOSE_REASON_CONSENT_WITHDRAWN,
@@ -526,7 +539,7 @@ def test_erasing_a_file_erases_its_plans(way: str, story: Story, service: Servic
     plan, _referral = sheltered(story, begun(story))
     with service.database.transaction(SYSTEM) as tx:
         tx.execute(way, (plan.person_id,))
-    assert refusal(lambda: now(story, plan)) == GONE
+    assert refusal(lambda: current_plan(story, plan)) == GONE
     assert not story.ngo.ListPlans(pb.ListPlansRequest(person_id=plan.person_id)).plans
     with psycopg.connect(service.migration_url) as owner:
         for sql in (

@@ -192,7 +192,7 @@ def test_a_deadline_follows_the_policy_version_under_which_it_began(
     raised = story.ngo.AmendReferral(
         pb.AmendReferralRequest(id=again.id, etag=again.etag, urgency=pb.URGENCY_EMERGENCY)
     )
-    assert due(raised, pb.CLOCK_KIND_ACKNOWLEDGE, service) == 1 * H, "its own version said so"
+    assert due(raised, pb.CLOCK_KIND_ACKNOWLEDGE, service) == 1 * H, "its own version says so"
     assert due(story.sent(), pb.CLOCK_KIND_ACKNOWLEDGE, service) == 2 * H
     first = story.ngo.GetDeadlinePolicy(pb.GetDeadlinePolicyRequest(version=1))
     assert first.version == 1
@@ -238,7 +238,7 @@ def test_a_deadline_whose_policy_is_missing_uses_the_last_version_and_counts_it(
             service.made.lives, service.database, service.clock, next_time, "clocks"
         ).fire()
         == 1
-    ), "and it fires"
+    ), "and the deadline fires"
 
 
 def test_of_two_concurrent_publications_of_a_policy_one_is_stale(

@@ -107,7 +107,7 @@ def test_a_change_that_began_first_but_committed_last_is_seen(story: Story) -> N
     assert changed(before, versions(story)) == {"ngo", "shelter", "network"}
 
 
-def watched(service: Service, *tokens: str) -> list[str]:
+def watched_versions(service: Service, *tokens: str) -> list[str]:
     """Returns the versions that anybody with these watch tokens gets."""
     answer: pb.BatchGetQueueVersionsResponse = service.public().BatchGetQueueVersions(
         pb.BatchGetQueueVersionsRequest(watch_tokens=tokens)
@@ -124,10 +124,10 @@ def test_one_call_with_many_watch_tokens_returns_the_version_of_each(story: Stor
     story.sent()
     clients = (story.ngo, story.shelter, story.service.as_("clinic", "WORKER"), story.coordinator)
     tokens = [watch_token(client) for client in clients]
-    before = watched(story.service, *tokens, tokens[0])
+    before = watched_versions(story.service, *tokens, tokens[0])
     assert before == [*(version(client) for client in clients), version(story.ngo)]
     story.draft()
-    after = watched(story.service, *tokens, tokens[0])
+    after = watched_versions(story.service, *tokens, tokens[0])
     assert [old != new for old, new in zip(before, after, strict=True)] == [
         True,
         False,
@@ -141,9 +141,9 @@ def test_a_watch_token_is_valid_for_a_minute_and_a_forged_one_never(story: Story
     token, theirs = watch_token(story.ngo), watch_token(story.shelter)
     story.service.clock.advance(timedelta(seconds=59))
     forged = [token[:-1] + ("A" if token[-1] != "A" else "B"), theirs[:22] + token[22:], "x", "="]
-    assert watched(story.service, *forged, token) == ["", "", "", "", version(story.ngo)]
+    assert watched_versions(story.service, *forged, token) == ["", "", "", "", version(story.ngo)]
     story.service.clock.advance(timedelta(seconds=1))
-    assert watched(story.service, token) == [""]
+    assert watched_versions(story.service, token) == [""]
 
 
 def test_an_owed_call_changes_the_version_of_its_line(story: Story, service: Service) -> None:

@@ -56,7 +56,7 @@ OVERRIDE = Receipt.override(
 SECOND = Actor("worker", "second", "ngo", kin=NONE)
 
 
-def wrong(receipt: Receipt) -> list[tuple[str, str]]:
+def violations_of(receipt: Receipt) -> list[tuple[str, str]]:
     with pytest.raises(Invalid) as refused:
         receipt.check()
     return [(field.removeprefix("receipt."), reason) for field, reason in refused.value.violations]
@@ -89,7 +89,7 @@ def test_a_complete_record_is_valid(receipt: Receipt) -> None:
     ],
 )
 def test_an_incomplete_record_is_refused_by_field(receipt: Receipt, said: tuple[str, str]) -> None:
-    assert wrong(receipt) == [said]
+    assert violations_of(receipt) == [said]
 
 
 def test_a_consent_may_last_a_year_and_one_by_another_person_three_days() -> None:
@@ -102,14 +102,16 @@ def test_a_small_child_may_be_recorded_as_too_young_to_ask() -> None:
 
 
 def test_all_that_is_wrong_is_said_at_once() -> None:
-    assert wrong(replace(OWN, purpose_codes=("XYZ",), until_time=NOON, explained_codes=())) == [
+    assert violations_of(
+        replace(OWN, purpose_codes=("XYZ",), until_time=NOON, explained_codes=())
+    ) == [
         ("purpose_codes.0", "unknown_code"),
         ("until_time", "out_of_range"),
         ("explained_codes", "required"),
     ]
 
 
-def why_not(receipt: Receipt) -> str:
+def why_giver_refused(receipt: Receipt) -> str:
     """Returns why the giver may not give the receipt; empty if she may."""
     try:
         receipt.check_giver()
@@ -173,10 +175,10 @@ def why_not(receipt: Receipt) -> str:
     ],
 )
 def test_the_allowed_giver_depends_on_age_ground_and_recipient(receipt: Receipt, why: str) -> None:
-    assert why_not(receipt) == why
+    assert why_giver_refused(receipt) == why
 
 
-def live(receipt: Receipt, **when: Any) -> str:
+def why_not_live(receipt: Receipt, **when: Any) -> str:
     """Returns why the receipt opens nothing at a moment; empty if it opens data."""
     moment = NOON + timedelta(**when)
     try:
@@ -211,7 +213,7 @@ def live(receipt: Receipt, **when: Any) -> str:
 def test_a_receipt_is_live_while_genuine_unexpired_and_confirmed_where_required(
     receipt: Receipt, when: dict[str, int], why: str
 ) -> None:
-    assert live(receipt, **when) == why
+    assert why_not_live(receipt, **when) == why
 
 
 def opened(receipt: Receipt, to: str, purpose: str, *groups: FieldGroup) -> Grant | str:

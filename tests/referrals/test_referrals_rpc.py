@@ -226,7 +226,9 @@ def shown(client: Client, **wanted: Any) -> dict[str, pb.Referral]:
         page = client.ListReferrals(
             pb.ListReferralsRequest(page_size=3, page_token=token, filter=chosen)
         )
-        assert len(page.referrals) == 3 or not page.next_page_token, "no page is short but the last"
+        assert len(page.referrals) == 3 or not page.next_page_token, (
+            "only the last page may be short"
+        )
         referrals |= {referral.id: referral for referral in page.referrals}
         token = page.next_page_token
         if not token:
@@ -243,7 +245,7 @@ def test_a_declined_referral_is_unanswered_until_its_sender_refers_the_person_ag
     own = shown(story.ngo, box=pb.BOX_OUTBOX, unanswered=True)[refused.id]
     assert (own.turn, own.main_step, own.unanswered) == (pb.TURN_SENDER, "refer_again", True)
     draft = story.draft(based_on_id=refused.id)
-    assert refused.id in shown(story.ngo, unanswered=True), "nobody was asked yet"
+    assert refused.id in shown(story.ngo, unanswered=True), "nobody has been asked yet"
     sent = story.ngo.SendReferral(
         pb.SendReferralRequest(
             id=draft.id,
@@ -262,7 +264,7 @@ def test_a_declined_referral_is_unanswered_until_its_sender_refers_the_person_ag
     assert refused.id not in shown(story.ngo, unanswered=True)
     story.ngo.EnterReferralInError(pb.EnterReferralInErrorRequest(id=sent.id, etag=sent.etag))
     again = shown(story.ngo, unanswered=True)[refused.id]
-    assert again.next_due_time == own.next_due_time, "a follow-up that was an error is none"
+    assert again.next_due_time == own.next_due_time, "a follow-up entered in error does not count"
 
 
 @pytest.mark.parametrize("closes", ["ngo", "coordinator"])

@@ -154,7 +154,7 @@ def test_the_end_of_a_consent_without_a_live_referral_is_not_announced(
     service.clock.advance(timedelta(days=80))
     assert watch(service) == 0
     with service.database.transaction(SYSTEM) as tx:
-        assert book.next_time(tx) is None, "and it is not looked at again"
+        assert book.next_time(tx) is None, "and the consent is not checked again"
 
 
 def test_only_the_sender_can_replace_the_consent_of_a_referral(

@@ -73,7 +73,7 @@ def scoped(
         connection.rollback()
 
 
-def seen(connection: psycopg.Connection[dict[str, Any]]) -> dict[str, int]:
+def visible_rows(connection: psycopg.Connection[dict[str, Any]]) -> dict[str, int]:
     """Returns the number of rows of each protected table in this scope."""
     return {table: len(connection.execute(f"SELECT * FROM {table}").fetchall()) for table in WALLED}
 
@@ -169,15 +169,15 @@ def test_every_table_with_data_of_people_has_row_level_security(
 
 def test_without_a_scope_no_row_is_visible(service: Service, full: dict[str, int]) -> None:
     with psycopg.connect(service.database_url, row_factory=dict_row) as connection:
-        assert set(seen(connection).values()) == {0}
+        assert set(visible_rows(connection).values()) == {0}
     for view in ("", "member", "nonsense"):
         with scoped(service, "", view) as connection:
-            assert set(seen(connection).values()) == {0}
+            assert set(visible_rows(connection).values()) == {0}
 
 
 def test_another_organisation_sees_no_row(service: Service, full: dict[str, int]) -> None:
     with scoped(service, "clinic") as connection:
-        assert set(seen(connection).values()) == {0}
+        assert set(visible_rows(connection).values()) == {0}
         for sentence in (
             "SELECT * FROM people WHERE true OR organization_id = scope_organization()",
             "SELECT p.* FROM people p JOIN person_sealed s ON s.person_id = p.id",
@@ -212,27 +212,29 @@ def test_sender_and_receiver_see_only_their_own_rows(
     service: Service, full: dict[str, int]
 ) -> None:
     with scoped(service, "ngo") as connection:
-        mine = seen(connection)
+        mine = visible_rows(connection)
         assert mine["contacts"] == 0
         assert {table: mine[table] for table in ("people", "referrals", "receipts")} == {
             table: full[table] for table in ("people", "referrals", "receipts")
         }
     with scoped(service, "shelter") as connection:
-        theirs = seen(connection)
+        theirs = visible_rows(connection)
         assert (
             theirs["people"],
             theirs["person_keys"],
             theirs["referrals"],
             theirs["receipts"],
         ) == (1, 1, 1, 1)
-        assert (theirs["plans"], theirs["plan_steps"]) == (0, 0), "a plan is of whose file it is"
-        assert (theirs["enquiries"], theirs["enquiry_offers"]) == (0, 1), (
-            "who is asked reads its copy, and nothing of who asks"
+        assert (theirs["plans"], theirs["plan_steps"]) == (0, 0), (
+            "a plan belongs to the organisation of the file"
         )
-        assert theirs["person_names"] == 0, "by her name only her own organisation finds her"
+        assert (theirs["enquiries"], theirs["enquiry_offers"]) == (0, 1), (
+            "a receiver reads its copy, and nothing of the asker"
+        )
+        assert theirs["person_names"] == 0, "only the file's own organisation finds her by name"
         assert connection.execute("SELECT 1 FROM referrals WHERE state = 'draft'").fetchall() == []
     with scoped(service, "hotline") as connection:
-        line = seen(connection)
+        line = visible_rows(connection)
         assert all(
             line.pop(table) == full[table]
             for table in ("contacts", "contact_notes", "callbacks", "line_take_overs")
@@ -244,10 +246,12 @@ def test_a_coordinator_sees_referrals_but_no_data_of_people(
     service: Service, full: dict[str, int]
 ) -> None:
     with scoped(service, "coalition", "coordinator") as connection:
-        counts = seen(connection)
+        counts = visible_rows(connection)
         assert [counts[table] for table in (*HERS, "contacts")] == [0] * (len(HERS) + 1)
         assert counts["referrals"] >= 1
-        assert counts["clocks"] == full["clocks"] - 2, "what was never sent is its sender's"
+        assert counts["clocks"] == full["clocks"] - 2, (
+            "a referral that was never sent belongs to its sender"
+        )
         assert connection.execute("SELECT 1 FROM referrals WHERE state = 'draft'").fetchall() == []
 
 
@@ -276,7 +280,7 @@ def test_the_receiver_cannot_see_the_persons_rows_once_the_referral_has_ended(
             (state, ORG["shelter"]),
         )
         connection.execute("SELECT set_config('enlace.view', 'member', false)")
-        counts = seen(connection)
+        counts = visible_rows(connection)
         assert (counts["people"], counts["person_keys"], counts["person_sealed"]) == (0, 0, 0)
 
 

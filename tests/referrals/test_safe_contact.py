@@ -54,7 +54,7 @@ def opened(client: Client, referral: pb.Referral) -> people_pb2.SafeContact:
     return plan
 
 
-def said(client: Client, referral: pb.Referral) -> list[tuple[str, str]]:
+def refusals_of(client: Client, referral: pb.Referral) -> list[tuple[str, str]]:
     """Returns the refusals of both rpcs."""
     return [refusal(partial(ask, client, referral)) for ask in (outline, opened)]
 
@@ -103,7 +103,7 @@ def test_the_files_own_organisation_sees_the_plan_too_and_its_opening_is_recorde
 def test_without_the_field_group_contact_a_receiver_sees_nothing_of_the_plan(story: Story) -> None:
     referral = sent(story, field_groups=[IDENTITY])
     assert (
-        said(story.shelter, referral)
+        refusals_of(story.shelter, referral)
         == [("FAILED_PRECONDITION", "receipt_field_group_differs")] * 2
     )
     assert readings(story, referral) == [(ORG["shelter"], "HOU.EMG", [CONTACT], False)]
@@ -152,7 +152,9 @@ def test_a_member_on_probation_sees_nothing_of_the_plan(
 ) -> None:
     referral = sent(story)
     on_probation("shelter")
-    assert said(story.shelter, referral) == [("PERMISSION_DENIED", "member_on_probation")] * 2
+    assert (
+        refusals_of(story.shelter, referral) == [("PERMISSION_DENIED", "member_on_probation")] * 2
+    )
 
 
 def test_roles_that_do_not_work_with_people_see_nothing_of_the_plan(
@@ -162,11 +164,11 @@ def test_roles_that_do_not_work_with_people_see_nothing_of_the_plan(
     missing = ("PERMISSION_DENIED", "right_missing")
     steering: tuple[tuple[str, ...], ...] = (("MANAGER",), ("COORDINATOR",), ("AUDITOR",))
     for roles in steering:
-        assert said(service.as_("shelter", *roles), referral) == [missing] * 2
-    assert said(service.as_("shelter", scopes=("people.read",)), referral) == [missing] * 2
+        assert refusals_of(service.as_("shelter", *roles), referral) == [missing] * 2
+    assert refusals_of(service.as_("shelter", scopes=("people.read",)), referral) == [missing] * 2
     for roles in (("COORDINATOR", "WORKER"), ("AUDITOR", "WORKER")):  # who see no person at all
-        assert said(service.as_("shelter", *roles), referral) == [NOT_FOUND] * 2
-    assert said(service.as_("clinic", "WORKER"), referral) == [NOT_FOUND] * 2
+        assert refusals_of(service.as_("shelter", *roles), referral) == [NOT_FOUND] * 2
+    assert refusals_of(service.as_("clinic", "WORKER"), referral) == [NOT_FOUND] * 2
     key = service.as_("shelter", scopes=("people.open",))
     assert opened(key, referral) == PLAN
 
@@ -199,7 +201,7 @@ def test_an_ended_referral_no_longer_shows_the_plan_even_if_another_one_is_live(
     person = story.person(plan=plan)
     ended, live = story.sent(person=person), story.sent(person=person)
     end(story, ended)
-    assert said(story.shelter, ended) == [NOT_FOUND] * 2
+    assert refusals_of(story.shelter, ended) == [NOT_FOUND] * 2
     assert opened(story.shelter, live) == plan
     assert [allowed for _, _, _, allowed in readings(story, live)] == [True, False]
 
@@ -209,7 +211,7 @@ def test_an_expired_consent_no_longer_opens_the_plan_to_the_receiver(
 ) -> None:
     referral = sent(story)
     service.clock.advance(timedelta(days=90))
-    assert said(story.shelter, referral) == [("FAILED_PRECONDITION", "receipt_expired")] * 2
+    assert refusals_of(story.shelter, referral) == [("FAILED_PRECONDITION", "receipt_expired")] * 2
     assert opened(story.ngo, referral) == PLAN
 
 
@@ -220,7 +222,7 @@ def test_a_tampered_consent_opens_no_plan(story: Story, service: Service) -> Non
             "UPDATE receipts SET field_groups = '{identity,contact,notes}' WHERE id = %s",
             (referral.receipt_id,),
         )
-    assert said(story.shelter, referral) == [("FAILED_PRECONDITION", "receipt_missing")] * 2
+    assert refusals_of(story.shelter, referral) == [("FAILED_PRECONDITION", "receipt_missing")] * 2
 
 
 def test_an_unconfirmed_override_shows_the_plan_until_its_confirmation_is_due(
@@ -229,14 +231,16 @@ def test_an_unconfirmed_override_shows_the_plan_until_its_confirmation_is_due(
     referral = story.overridden(person=story.person(plan=PLAN))
     assert opened(story.shelter, referral) == PLAN
     service.clock.set(NOON + timedelta(hours=12))
-    assert said(story.shelter, referral) == [("FAILED_PRECONDITION", "receipt_unconfirmed")] * 2
+    assert (
+        refusals_of(story.shelter, referral) == [("FAILED_PRECONDITION", "receipt_unconfirmed")] * 2
+    )
 
 
 def test_before_the_person_was_asked_there_is_no_plan_to_see(story: Story) -> None:
     draft = story.draft(
         person=story.ngo.CreatePerson(people_pb2.CreatePersonRequest(request_id=story.request_id()))
     )
-    assert said(story.ngo, draft) == [("FAILED_PRECONDITION", "safe_contact_missing")] * 2
+    assert refusals_of(story.ngo, draft) == [("FAILED_PRECONDITION", "safe_contact_missing")] * 2
 
 
 def test_an_erased_person_has_no_plan(story: Story, service: Service) -> None:
@@ -247,4 +251,4 @@ def test_an_erased_person_has_no_plan(story: Story, service: Service) -> None:
             "UPDATE person_keys SET wrapped = NULL WHERE person_id = %s", (referral.person_id,)
         )
     for client in (story.ngo, story.shelter):
-        assert said(client, referral) == [("FAILED_PRECONDITION", "person_erased")] * 2
+        assert refusals_of(client, referral) == [("FAILED_PRECONDITION", "person_erased")] * 2

@@ -172,7 +172,7 @@ def test_a_person_is_found_by_either_or_both_surnames_with_or_without_accents(
     her = story.person(given_name="Ximena José", family_name="Núñez Ibáñez").id
     story.person(given_name="Ximena", family_name="Núnes Peralta")
     assert her in ids_named(searcher, said)
-    assert her not in ids_named(searcher, f"{said} Zeledón"), "all words that are said are hers"
+    assert her not in ids_named(searcher, f"{said} Zeledón"), "every searched word has to match"
 
 
 def test_nobody_finds_files_of_another_organisation_not_even_the_receiver_of_a_referral(
@@ -239,7 +239,7 @@ def test_every_search_counts_towards_the_limit_whether_or_not_it_finds_somebody(
         search(searcher, "Noemi" if number % 2 else f"Nobody{number}")
     assert refusal(lambda: search(searcher, "Noemi")) == ("RESOURCE_EXHAUSTED", "too_many_attempts")
     assert search(service.as_("ngo", "WORKER", "ANOTHER"), "Noemi").people, (
-        "one's own searches keep nobody else out"
+        "the limit of one searcher does not affect others"
     )
     service.clock.advance(OF_A_SEARCHER.every)
     assert search(searcher, "Noemi").people
@@ -300,7 +300,7 @@ def test_the_stored_mark_of_a_name_is_a_keyed_fingerprint_that_differs_by_organi
     assert {len(mark) for mark in marks.values()} == {32}
     keyring = Keyring(key_folder.secret(service.keys, "sealing.referrals"))
     assert marks[mine] == keyring.fingerprint(b"guadalupe", f"names/{ORG['ngo']}"), (
-        "and the key of the service is in it"
+        "the fingerprint is made with the key of the service"
     )
 
 
@@ -323,7 +323,7 @@ def test_files_without_name_marks_are_completed_in_the_background_once(
     looked = 0
     while batch := service.made.names.note():
         looked += batch
-    assert before == {"n": looked}, "each file once, also the one that does not open"
+    assert before == {"n": looked}, "each file once, even the one that cannot be opened"
     assert set(ids_named(searcher, "Abigail")) == {people[0], people[2]}
     with service.database.transaction(SYSTEM) as tx:
         forms = {
@@ -372,5 +372,5 @@ def test_an_operators_guesses_of_a_pin_are_limited_like_anybodys(
     assert refusal(lambda: find(operator, made)) == ("RESOURCE_EXHAUSTED", "too_many_attempts")
     status = contacts_pb2.GetReferenceStatusRequest(reference=made.reference, pin=made.pin)
     assert service.public().GetReferenceStatus(status).contact_time_band, (
-        "and it keeps her out of nothing: hers are counted apart"
+        "the caller's own guesses are counted apart"
     )

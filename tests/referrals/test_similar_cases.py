@@ -57,14 +57,14 @@ def test_c11_four_invented_people_do_not_reveal_whether_a_fifth_is_like_them(
         department="NI-AN",
     )
     assert len({made_up(story, attributes).id for _ in range(4)}) == 4
-    before = preview(story.ngo, like(attributes))
+    before = preview(story.ngo, content_like(attributes))
     line = service.as_("hotline", "OPERATOR")
     line.CreateEnquiry(
         e.CreateEnquiryRequest(
-            **ASKED, content=like(attributes), service_ids=SERVICES, keep_unused=True
+            **ASKED, content=content_like(attributes), service_ids=SERVICES, keep_unused=True
         )
     )
-    after = preview(story.ngo, like(attributes))
+    after = preview(story.ngo, content_like(attributes))
     assert (before.few, before.similar_cases) == (True, 0)
     assert (after.few, after.similar_cases, after.coarser_attribute) == (
         before.few,
@@ -86,7 +86,7 @@ def made_up(story: Story, attributes: pb.CoarsePerson) -> pb.Referral:
     return sent
 
 
-def like(attributes: pb.CoarsePerson) -> e.EnquiryContent:
+def content_like(attributes: pb.CoarsePerson) -> e.EnquiryContent:
     return e.EnquiryContent(
         need_code="HOU.EMG",
         urgency=pb.URGENCY_EMERGENCY,
@@ -157,9 +157,9 @@ def test_c11_the_noise_hides_a_single_case_and_seldom_claims_cases_where_none_ex
     assert enough(0) < 0.02
     assert enough(12) > 0.95
     for count in range(20):
-        assert enough(count + 1) <= 2.2 * enough(count) + 0.005, "no answer is proof of one more"
+        assert enough(count + 1) <= 2.2 * enough(count) + 0.005, "no answer proves one more case"
         assert 1 - enough(count) <= 2.2 * (1 - enough(count + 1)) + 0.005, (
-            "and none is proof of one less"
+            "and none proves one case less"
         )
     assert {disclosed_count(999, digest) for digest in digests} == {MAX_SIMILAR_CASES}
 
@@ -281,7 +281,7 @@ def test_c11_a_searcher_guesses_right_no_more_often_than_the_leak_budget_allows(
                 for own in (SEARCHER, *FRONTS):
                     open_case(tx, own, her)
             after = [service.made.enquiries.similar(tx, content, SEARCHER) for content in asked]
-            assert [figure for figure, _ in after] == before, "made-up persons move no figure"
+            assert [figure for figure, _ in after] == before, "invented people change no count"
             shown.append(
                 (
                     [
@@ -297,5 +297,5 @@ def test_c11_a_searcher_guesses_right_no_more_often_than_the_leak_budget_allows(
             exact.append(
                 ([store.count_alike(tx, content, SEARCHER)[0] for content in asked], there)
             )
-    assert guessed(exact) > 0.9, "an exact count would have told her"
+    assert guessed(exact) > 0.9, "an exact count would have revealed the case"
     assert guessed(shown) <= LEARNED

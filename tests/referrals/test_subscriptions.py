@@ -168,7 +168,7 @@ def test_the_attributes_that_a_service_uses_are_known_once_published(
             ).fetchone()
             return row and row["uses"]
 
-    assert uses() is None, "a fact from before does not say it"
+    assert uses() is None, "an earlier fact does not state it"
     said = facts_pb2.ServiceFact(
         service_id=SERVICE["shelter_bed"],
         organization_id=ORG["shelter"],
@@ -178,7 +178,7 @@ def test_the_attributes_that_a_service_uses_are_known_once_published(
     )
     hear.fact("enlace.service.changed.v1", said.SerializeToString())
     assert uses() == ["gender", "age_band"], (
-        "what is newer than this service is nothing that an enquiry says"
+        "attributes newer than this service do not occur in enquiries"
     )
 
 
@@ -275,7 +275,7 @@ def test_live_referrals_with_a_suspended_member_are_pressing(
         assert "reroute" in pressing[waits.id].allowed_verbs, "the coordinators ask another service"
     other = {"shelter": story.ngo, "ngo": story.shelter}[side]
     assert mine & shown(other, box=pb.BOX_MINE, pressing=True).keys() == {calm.id, accepted.id}, (
-        "the side that is there sees it, too"
+        "the remaining side sees it too"
     )
     hear.organization(side, "APPROVED")
     assert not mine & shown(story.coordinator, box=pb.BOX_NETWORK, pressing=True).keys()

@@ -30,7 +30,7 @@ def rows(service: Service, after: int) -> list[tuple[str, str, str]]:
     return [(row["action"], row["object_id"], row["reason"]) for row in records]
 
 
-def end(service: Service) -> int:
+def last_sequence(service: Service) -> int:
     with service.database.transaction(SYSTEM) as tx:
         return audit.head(tx).sequence
 
@@ -38,7 +38,7 @@ def end(service: Service) -> int:
 def test_making_and_changing_a_file_and_its_plan_is_recorded(
     story: Story, service: Service
 ) -> None:
-    before = end(service)
+    before = last_sequence(service)
     person = story.person()
     person = story.ngo.UpdateIdentity(
         people_pb2.UpdateIdentityRequest(
@@ -83,7 +83,7 @@ def test_reading_a_contacts_note_is_recorded_with_the_contact_and_with_the_perso
     )
     request.update_mask.paths.append("person_id")
     operator.UpdateContact(request)
-    before = end(service)
+    before = last_sequence(service)
     operator.GetContact(contacts_pb2.GetContactRequest(id=made.id))
     assert rows(service, before) == [("read_contact", made.id, ""), ("read_contact", person.id, "")]
     readings = operator.ListReadings(people_pb2.ListReadingsRequest(person_id=person.id)).readings
@@ -91,7 +91,7 @@ def test_reading_a_contacts_note_is_recorded_with_the_contact_and_with_the_perso
 
 
 def test_every_step_and_every_refused_step_is_recorded(story: Story, service: Service) -> None:
-    before = end(service)
+    before = last_sequence(service)
     accepted = story.accepted()
     request = pb.StartReferralRequest(id=accepted.id, etag=accepted.etag)
     request.first_contact_time.FromDatetime(service.clock.now())
@@ -116,7 +116,7 @@ def test_every_step_and_every_refused_step_is_recorded(story: Story, service: Se
 
 def test_every_fired_deadline_is_recorded(story: Story, service: Service) -> None:
     sent = story.sent()
-    before = end(service)
+    before = last_sequence(service)
     service.clock.advance(timedelta(days=3))
     with service.database.transaction(SYSTEM) as tx:
         events = service.made.lives.fire_deadlines(tx, service.clock.now(), 1000)
@@ -130,7 +130,7 @@ def test_a_repeated_request_is_recorded_again_because_it_is_answered_again(
     request = people_pb2.CreatePersonRequest(
         coarse=pb.CoarsePerson(language="es", country="NI"), request_id="twice-the-same"
     )
-    before = end(service)
+    before = last_sequence(service)
     made = story.ngo.CreatePerson(request)
     assert story.ngo.CreatePerson(request) == made
     assert rows(service, before) == [("create_person", made.id, "")] * 2
@@ -157,7 +157,7 @@ def test_without_the_trail_a_call_neither_changes_nor_returns_anything(
 def test_the_record_of_a_call_holds_only_ids_and_codes_whatever_the_request_held(
     story: Story, service: Service
 ) -> None:
-    before = end(service)
+    before = last_sequence(service)
     for wrong in ("Ximena Inventada", "x" * 32, "../../etc", "a\tb", "0" * 33):
         request = people_pb2.GetPersonRequest(id=wrong)
         assert refusal(partial(story.ngo.GetPerson, request))[1] == "not_found"
@@ -186,7 +186,7 @@ def test_d22_the_outline_of_a_file_shows_nothing_sealed_and_is_not_listed_as_a_r
     story.ngo.SetSafeContact(
         people_pb2.SetSafeContactRequest(id=person.id, etag=person.etag, safe_contact=plan)
     )
-    before = end(service)
+    before = last_sequence(service)
     for _ in range(9):
         seen = story.ngo.GetPerson(people_pb2.GetPersonRequest(id=person.id, outline_only=True))
     assert seen.safe_contact == people_pb2.SafeContact(
@@ -204,14 +204,14 @@ def test_d22_repeated_readings_within_an_hour_are_listed_once_but_all_are_in_the
     story.ngo.SetSafeContact(
         people_pb2.SetSafeContactRequest(id=person.id, etag=person.etag, safe_contact=plan)
     )
-    before = end(service)
+    before = last_sequence(service)
     for _ in range(4):
         story.ngo.GetPerson(people_pb2.GetPersonRequest(id=person.id))
     assert rows(service, before) == [("read_safe_contact", person.id, "")] * 4
     assert readings(story, person.id) == [("FIELD_GROUP_CONTACT",)]
     colleague = service.as_("ngo", "WORKER", "OPERATOR")
     colleague.GetPerson(people_pb2.GetPersonRequest(id=person.id))
-    assert len(readings(story, person.id)) == 2, "her list says who looked"
+    assert len(readings(story, person.id)) == 2, "her list shows who opened the file"
     service.clock.advance(timedelta(hours=1))
     story.ngo.GetPerson(people_pb2.GetPersonRequest(id=person.id))
     assert len(readings(story, person.id)) == 3

@@ -18,7 +18,7 @@ from protos.referrals.v1 import people_pb2
 from services.referrals.people.usecases import trail
 from tests.builders import refusal, refusal_with_fields
 from tests.referrals.conftest import ORG, Client, Service, Story
-from tests.referrals.test_openings import opens, somebody
+from tests.referrals.test_openings import open_person, somebody
 from trail import chain
 
 
@@ -46,8 +46,8 @@ def test_the_trail_can_be_searched_by_actor_object_organisation_action_and_time(
     story: Story, service: Service, auditor: Client
 ) -> None:
     worker, stranger, person = somebody(service), somebody(service, "clinic"), story.person()
-    opens(worker, person.id)
-    refusal(lambda: opens(stranger, person.id))
+    open_person(worker, person.id)
+    refusal(lambda: open_person(stranger, person.id))
     about = rows(auditor, object_id=person.id)
     assert [(row.action_code, row.allowed) for row in about] == [
         ("open_identity", False),
@@ -100,7 +100,7 @@ def test_only_an_auditor_searches_the_trail_and_each_search_is_recorded(
         row.actor_id for row in rows(auditor, object_id=person.id, action_code="list_trail")
     ] == [auditor.caller.id]
     readings = story.ngo.ListReadings(people_pb2.ListReadingsRequest(person_id=person.id)).readings
-    assert list(readings) == [], "a look at the trail is no look at her"
+    assert list(readings) == [], "a search of the trail is no access to her file"
 
 
 def verified(auditor: Client) -> tuple[int, int, list[tuple[int, int]]]:
@@ -142,7 +142,7 @@ def test_an_altered_row_is_found_by_the_call_that_verifies_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     person = story.person()
-    opens(story.ngo, person.id)
+    open_person(story.ngo, person.id)
     row = rows(auditor, object_id=person.id, action_code="open_identity")[0].sequence
     monkeypatch.setattr(trail, "_ROWS", 5)
     owner.execute("UPDATE audit SET actor_id = 'nobody' WHERE sequence = %s", (row,))

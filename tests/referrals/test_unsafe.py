@@ -132,7 +132,7 @@ def test_d23_an_earlier_answer_holds_for_the_persons_next_referral(story: Story)
     )
     assert (
         story.ngo.SendReferral(sending(story, story.draft(story.person()))).state == pb.STATE_SENT
-    ), "of somebody else it says nothing"
+    ), "the answer does not concern another person"
 
 
 def test_d23_a_following_referral_keeps_the_earlier_answer(story: Story) -> None:
@@ -225,4 +225,6 @@ def test_d23_an_earlier_answer_holds_for_the_persons_next_enquiry(
     del request.service_ids[1:]
     assert refusal(lambda: story.ngo.CreateEnquiry(request)) == (CONFLICT, "service_unknown")
     request.person_id = story.person().id
-    assert len(story.ngo.CreateEnquiry(request).offers) == 1, "of somebody else it says nothing"
+    assert len(story.ngo.CreateEnquiry(request).offers) == 1, (
+        "the answer does not concern another person"
+    )

@@ -122,7 +122,7 @@ def press(page: Page, name: str) -> None:
     ).first.click()
 
 
-def takes(page: Page, step: str, **answers: str) -> None:
+def take_step(page: Page, step: str, **answers: str) -> None:
     """Opens the form of a step, fills it in, and submits it."""
     page.locator(f"#form-{step} > summary").click()
     form = page.locator(f"form#{step}")
@@ -139,7 +139,7 @@ def current(network: Network, referral: r.Referral) -> r.Referral:
     return latest
 
 
-def elsewhere(network: Network, before: r.Referral) -> r.Referral:
+def refer_to_clinic(network: Network, before: r.Referral) -> r.Referral:
     """Sends the person of a returned referral to the clinic.
 
     This takes one press, one choice, and the consent for the clinic.
@@ -192,18 +192,18 @@ def test_a_shelter_that_never_answers_is_reminded_escalated_and_replaced_by_anot
     expect(ngo.goes_to("/today").locator("main")).to_contain_text(sent.code)
     expect(network.coordinator.goes_to("/board").locator("main")).to_contain_text(sent.code)
     # Asking the other service takes one press, and nothing has to be typed again.
-    asked = elsewhere(network, sent)
+    asked = refer_to_clinic(network, sent)
     expect(ngo.goes_to("/today").locator("main")).not_to_contain_text(sent.code)
-    helped(network, asked)
+    accept_and_complete(network, asked)
     assert current(network, asked).state == r.STATE_COMPLETED
     ngo.reads(asked)
-    takes(ngo.page, "close", help_came_code="yes")
+    take_step(ngo.page, "close", help_came_code="yes")
     expect(ngo.page.locator("main")).to_contain_text("Anotado")
     assert current(network, asked).state == r.STATE_CLOSED
     assert not current(network, sent).unanswered
 
 
-def helped(network: Network, asked: r.Referral) -> None:
+def accept_and_complete(network: Network, asked: r.Referral) -> None:
     """Accepts and completes the referral, as the clinic."""
     client, now = network.clinic.client, network.service.clock.now()
     accept = r.AcceptReferralRequest(id=asked.id, etag=asked.etag)
@@ -231,7 +231,7 @@ def test_a_sender_refers_again_with_one_press_to_the_service_that_a_decline_name
     shown = network.ngo.reads(sent)
     expect(shown).to_contain_text("No la pudieron recibir")
     expect(shown).to_contain_text("Camas")
-    asked = elsewhere(network, sent)
+    asked = refer_to_clinic(network, sent)
     assert (asked.state, asked.service_id) == (r.STATE_SENT, SERVICE["clinic_visit"])
 
 
@@ -254,13 +254,13 @@ def test_an_open_question_is_the_senders_turn_until_it_is_answered(
     assert current(network, sent).state == r.STATE_INFO_REQUESTED
     expect(ngo.goes_to("/today").locator("main")).to_contain_text(sent.code)
     ngo.reads(sent)
-    takes(ngo.page, "answer", note="tomorrow at noon")
+    take_step(ngo.page, "answer", note="tomorrow at noon")
     expect(ngo.page.locator("main")).to_contain_text("Respuesta enviada")
     now = current(network, sent)
     assert now.state == r.STATE_ACKNOWLEDGED
     left = next(clock for clock in now.clocks if clock.kind == r.CLOCK_KIND_DECIDE)
     assert left.due_time.seconds - network.service.clock.now().timestamp() == 24 * 3600, (
-        "what the question took is given back"
+        "the time that the question took is added"
     )
 
 

@@ -423,7 +423,9 @@ def test_a_client_that_does_not_read_is_cut_off_after_a_wait(
     with watching(story.ngo, token) as stream:
         next(stream)
         wait_until(lambda: stalled(looked))
-        assert len(looked) < 280, "of 300 batches: one is read once the client took the one before"
+        assert len(looked) < 280, (
+            "of 300 batches: each is read only once the client has taken the previous one"
+        )
         wait_until(lambda: REGISTRY.get_sample_value("enlace_streams") == 0, 8)
         with pytest.raises(grpc.RpcError) as error:
             list(stream)
@@ -496,7 +498,9 @@ def test_two_processes_stream_the_same_changes_and_one_resumes_where_the_other_s
                 server.stop(5).wait(5)
                 rest = list(there)
                 assert not rest[-1].referral_id
-                assert time.monotonic() - began < 3, "it ends by itself when the service stops"
+                assert time.monotonic() - began < 3, (
+                    "the stream ends by itself when the service stops"
+                )
     finally:
         loop.stop()
         assert loop.join(5)

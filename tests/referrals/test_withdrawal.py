@@ -31,7 +31,7 @@ LIVE = {
 }
 
 
-def at_once(*acts: Callable[[], Any]) -> list[str]:
+def run_concurrently(*acts: Callable[[], Any]) -> list[str]:
     """Runs all acts concurrently; returns "OK" or the reason of the refusal of each."""
     barrier = Barrier(len(acts))
 
@@ -71,7 +71,7 @@ def test_no_referral_is_sent_on_a_consent_withdrawn_concurrently(story: Story) -
         withdraw = partial(
             story.ngo.WithdrawReceipt, people_pb2.WithdrawReceiptRequest(id=receipt.id)
         )
-        sent, withdrawn = at_once(send, withdraw)
+        sent, withdrawn = run_concurrently(send, withdraw)
         assert withdrawn == "OK"
         state = state_of(story.ngo, draft)
         assert state not in LIVE
@@ -80,7 +80,9 @@ def test_no_referral_is_sent_on_a_consent_withdrawn_concurrently(story: Story) -
             ("receipt_withdrawn", pb.STATE_DRAFT),
         }
         outcomes.add(sent)
-    assert outcomes == {"OK", "receipt_withdrawn"}, "a race in which one always wins is none"
+    assert outcomes == {"OK", "receipt_withdrawn"}, (
+        "a race that always has the same winner tests nothing"
+    )
 
 
 def test_no_override_slips_through_a_concurrent_withdrawal_by_reference(
@@ -107,7 +109,7 @@ def test_no_override_slips_through_a_concurrent_withdrawal_by_reference(
             note="in danger",
             arrival=ARRIVAL,
         )
-        sent, withdrawn = at_once(
+        sent, withdrawn = run_concurrently(
             partial(rescuer.SendReferral, request),
             partial(public.WithdrawConsentByReference, withdrawing(made)),
         )
@@ -249,7 +251,7 @@ def test_after_a_withdrawal_only_another_worker_may_override_and_only_for_a_new_
         "life_at_risk", person=person, service_id=SERVICE["clinic_visit"], need_code="MED.CHK"
     )
     assert elsewhere.state == pb.STATE_SENT, (
-        "she took it back from one receiver; that says nothing of another"
+        "she withdrew from one receiver, which does not concern another"
     )
 
 
@@ -284,7 +286,7 @@ def test_concurrent_withdrawals_and_steps_neither_hang_nor_fail(
                 ),
             ),
         ]
-        by_reference, by_worker, *_ = at_once(*acts)
+        by_reference, by_worker, *_ = run_concurrently(*acts)
         assert {by_reference, by_worker} == {"OK"}
         assert state_of(operator, sent) in (pb.STATE_CONSENT_WITHDRAWN, pb.STATE_WITHDRAWN)
     with service.database.transaction(SYSTEM) as tx:

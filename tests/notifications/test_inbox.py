@@ -375,7 +375,7 @@ def calls_of_webhooks(webhook_id: str, delivery_id: str) -> dict[str, dict[str, 
     }
 
 
-def test_another_organisations_webhooks_do_not_exist(service: Service) -> None:
+def test_another_organisations_webhooks_cannot_be_found(service: Service) -> None:
     webhook = service.webhook(RECEIVER, "http://127.0.0.1:9/").webhook
     service.hear("sent")
     delivery = service.deliveries(webhook.id)[0].id
@@ -395,7 +395,7 @@ def test_another_organisations_webhooks_do_not_exist(service: Service) -> None:
         getattr(service.as_(RECEIVER, scopes=("notifications",)), rpc)(**values)
 
 
-def test_twenty_webhooks_are_the_limit(service: Service) -> None:
+def test_an_organisation_can_have_at_most_twenty_webhooks(service: Service) -> None:
     for _ in range(20):
         service.webhook(RECEIVER, "http://127.0.0.1:9/")
     assert refusal(lambda: service.webhook(RECEIVER, "http://127.0.0.1:9/")) == (

@@ -36,7 +36,7 @@ def own_messages(service: Service, id: str, organization: str = RECEIVER) -> lis
     ]
 
 
-def test_a4_these_rpcs_ask_for_it() -> None:
+def test_a4_exactly_these_rpcs_need_a_fresh_proof() -> None:
     assert set(ASKING) == {"SetDesk", "CreateWebhook", "UpdateWebhook", "RotateWebhookSecret"}
 
 

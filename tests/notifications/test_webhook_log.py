@@ -108,7 +108,7 @@ def test_a_delivery_with_many_attempts_shows_the_latest(service: Service) -> Non
     assert statuses == list(range(SHOWN + 20, 20, -1))
 
 
-def test_not_yours_and_not_there_look_the_same(service: Service) -> None:
+def test_another_organisations_delivery_and_an_unknown_one_look_the_same(service: Service) -> None:
     mine, also_mine = (service.webhook(RECEIVER, service.receiver().url).webhook for _ in range(2))
     theirs = service.webhook(OTHER, service.receiver().url).webhook
     service.desk(RECEIVER, "mesa@ong.example")

@@ -127,7 +127,7 @@ def test_the_loop_searches_each_access_even_if_its_announcement_is_lost(
             assert eventually(lambda: searched(service))
 
 
-def test_every_access_that_is_judged_is_announced(service: Service) -> None:
+def test_every_access_that_may_be_unusual_is_announced(service: Service) -> None:
     with service.database.transaction(SYSTEM) as tx:
         row = tx.execute(
             "SELECT pg_get_triggerdef(oid) AS trigger FROM pg_trigger"

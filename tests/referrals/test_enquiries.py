@@ -389,7 +389,7 @@ def test_only_the_first_offer_is_published_as_first_offer(asking: EnquiryScene) 
     )
 
 
-def test_once_an_offer_is_taken_the_other_receivers_copies_are_closed_and_blanked_in_the_rows_too(
+def test_once_an_offer_is_taken_the_other_copies_are_closed_and_blanked_in_the_database(
     asking: EnquiryScene,
 ) -> None:
     enquiry = asking.create(keep_unused=True)

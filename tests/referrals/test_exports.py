@@ -32,7 +32,7 @@ def exports(by: Client, since: datetime) -> list[str]:
     ]
 
 
-def test_a4_these_rpcs_ask_for_it() -> None:
+def test_a4_exactly_these_rpcs_need_a_fresh_proof() -> None:
     asking = {
         method.name
         for service in SERVICES

@@ -97,7 +97,7 @@ def test_c12_a_member_on_probation_is_not_asked_even_if_its_service_is_named(
     assert preview.service_count == 1
 
 
-def test_c12_enquiries_put_to_a_member_before_its_probation_are_closed_and_blanked_in_the_rows_too(
+def test_c12_enquiries_to_a_member_now_on_probation_are_closed_and_blanked_in_the_database(
     asking: EnquiryScene, directory: Directory
 ) -> None:
     enquiry = asking.create()

@@ -153,7 +153,7 @@ def test_a_text_that_is_no_pathway_is_refused(text: str) -> None:
     assert all(field.startswith("text.") for field, _ in wrong(text))
 
 
-def test_all_that_is_wrong_is_said_at_once() -> None:
+def test_all_errors_are_reported_at_once() -> None:
     text = (
         TEXT.replace("need: HOU.EMG", "need: HOU.BED")
         .replace("role: health_service", "role: angel")

@@ -42,7 +42,7 @@ def test_the_version_stays_the_same_while_nothing_happens(story: Story) -> None:
     assert versions(story) == before
 
 
-def test_a_draft_changes_its_senders_version_and_a_sending_also_the_others(
+def test_a_draft_changes_only_its_senders_version_and_sending_it_all_others(
     story: Story,
 ) -> None:
     before = versions(story)

@@ -101,7 +101,7 @@ def test_a_small_child_may_be_recorded_as_too_young_to_ask() -> None:
     replace(GUARDIAN, assent_code="too_young", about=SMALL).check()
 
 
-def test_all_that_is_wrong_is_said_at_once() -> None:
+def test_all_errors_are_reported_at_once() -> None:
     assert violations_of(
         replace(OWN, purpose_codes=("XYZ",), until_time=NOON, explained_codes=())
     ) == [

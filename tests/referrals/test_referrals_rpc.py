@@ -62,7 +62,9 @@ def test_the_receiver_does_not_see_a_draft(story: Story) -> None:
     ]
 
 
-def test_not_yours_and_not_there_look_the_same(story: Story, service: Service) -> None:
+def test_another_organisations_referral_and_an_unknown_one_look_the_same(
+    story: Story, service: Service
+) -> None:
     sent = story.sent()
     clinic = service.as_("clinic", "WORKER")
     not_yours = refusal(lambda: clinic.GetReferral(pb.GetReferralRequest(id=sent.id)))

@@ -85,7 +85,9 @@ UNKNOWN = "f" * 32
 
 
 @pytest.mark.parametrize("descriptor", SERVICES, ids=lambda descriptor: descriptor.name)
-def test_every_rpc_lets_in_whom_the_page_says(descriptor: Any, service: Service) -> None:
+def test_every_rpc_admits_exactly_the_callers_that_the_page_names(
+    descriptor: Any, service: Service
+) -> None:
     def metadata(role: str, scope: str) -> Any:
         return service.as_(
             "ngo", *([role] if role else []), scopes=(scope,) if scope else ()

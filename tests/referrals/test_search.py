@@ -200,7 +200,7 @@ def test_roles_that_never_open_a_file_cannot_search_for_people(
         )
 
 
-def test_a_member_on_probation_finds_nobody(story: Story, service: Service) -> None:
+def test_a_member_on_probation_cannot_search_for_people(story: Story, service: Service) -> None:
     with service.database.transaction(SYSTEM) as tx:
         tx.execute("UPDATE members SET status = 'PROBATION' WHERE id = %s", (ORG["clinic"],))
     assert refusal(lambda: search(service.as_("clinic", "WORKER"), "Ximena")) == (

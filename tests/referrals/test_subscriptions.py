@@ -237,12 +237,12 @@ def test_a_repeated_fact_has_the_effect_of_one(story: Story, hear: Hearing) -> N
         "",
     ],
 )
-def test_a_kind_of_fact_that_is_newer_than_this_service_is_held(type_: str, hear: Hearing) -> None:
+def test_a_fact_of_an_unknown_kind_is_held(type_: str, hear: Hearing) -> None:
     with pytest.raises(NewerKind):
         hear.fact(type_, b"")
 
 
-def test_a_body_that_can_not_be_read_is_refused(hear: Hearing) -> None:
+def test_an_unreadable_body_is_refused(hear: Hearing) -> None:
     with pytest.raises(DecodeError):
         hear.fact("enlace.organization.changed.v1", b"\xff\xff\xff")
 

@@ -229,14 +229,14 @@ def test_d24_a_worker_of_a_suspended_organisation_is_still_notified_of_it(
             hear(service, fact(service, verb))
             hear(service, other)
         else:
-            said = facts_pb2.OrganizationFact(organization_id=RECEIVER, status_code="SUSPENDED")
+            body = facts_pb2.OrganizationFact(organization_id=RECEIVER, status_code="SUSPENDED")
             hear(
                 service,
                 Fact(
                     RECEIVER,
                     1,
                     "enlace.organization.held.v1",
-                    said.SerializeToString(),
+                    body.SerializeToString(),
                     service.clock.now(),
                 ),
             )

@@ -381,10 +381,10 @@ def test_the_organisation_and_the_coordinators_are_notified_of_the_end_of_an_agr
     world: World, verb: str, status: str
 ) -> None:
     own = new_id()
-    said = partners_pb2.OrganizationFact(
+    body = partners_pb2.OrganizationFact(
         organization_id=own, status_code=status, days=7
     ).SerializeToString()
-    ends = Fact(own, 1, f"enlace.organization.{verb}.v1", said, world.service.clock.now())
+    ends = Fact(own, 1, f"enlace.organization.{verb}.v1", body, world.service.clock.now())
     world.publish(ends, ends, topic=PARTNERS, signer="partners")
     until(lambda: world.kinds(own) == [verb])
     assert [
@@ -402,11 +402,11 @@ def test_the_coordinators_are_notified_of_applications_once_a_day(
 ) -> None:
     def say() -> None:
         own = new_id()
-        said = partners_pb2.OrganizationFact(
+        body = partners_pb2.OrganizationFact(
             organization_id=own, status_code="APPLIED"
         ).SerializeToString()
         world.publish(
-            Fact(own, 1, f"enlace.organization.{verb}.v1", said, world.service.clock.now()),
+            Fact(own, 1, f"enlace.organization.{verb}.v1", body, world.service.clock.now()),
             topic=PARTNERS,
             signer="partners",
         )
@@ -441,11 +441,11 @@ def test_d24_the_coordinators_are_notified_of_each_member_awaiting_a_second_coor
 ) -> None:
     for expected in (1, 2):
         own = new_id()
-        said = partners_pb2.OrganizationFact(
+        body = partners_pb2.OrganizationFact(
             organization_id=own, status_code="APPROVED"
         ).SerializeToString()
         world.publish(
-            Fact(own, 1, f"enlace.organization.{verb}.v1", said, world.service.clock.now()),
+            Fact(own, 1, f"enlace.organization.{verb}.v1", body, world.service.clock.now()),
             topic=PARTNERS,
             signer="partners",
         )

@@ -350,8 +350,8 @@ def test_a_member_on_probation_sends_at_most_five_referrals_even_concurrently(
             return "OK"
 
         with ThreadPoolExecutor(12) as pool:
-            said = list(pool.map(send, drafts))
-        assert sorted(said) == sorted(
+            answers = list(pool.map(send, drafts))
+        assert sorted(answers) == sorted(
             ["OK"] * PROBATION_LIMIT + ["referral_limit"] * (12 - PROBATION_LIMIT)
         )
     finally:
@@ -377,16 +377,16 @@ def test_only_sender_and_receiver_can_list_the_referrals_of_a_person(
     story: Story, service: Service
 ) -> None:
     sent = story.sent()
-    asked = pb.ListReferralsRequest(
+    request = pb.ListReferralsRequest(
         filter=pb.ReferralFilter(box=pb.BOX_NETWORK, person_id=sent.person_id)
     )
     for role in ("COORDINATOR", "AUDITOR"):
         client = service.as_("coalition", role)
-        assert not client.ListReferrals(asked).referrals
-        assert client.CountReferrals(pb.CountReferralsRequest(filter=asked.filter)).total == 0
-    asked.filter.box = pb.BOX_MINE
+        assert not client.ListReferrals(request).referrals
+        assert client.CountReferrals(pb.CountReferralsRequest(filter=request.filter)).total == 0
+    request.filter.box = pb.BOX_MINE
     for client in (story.ngo, story.shelter):
-        assert [referral.id for referral in client.ListReferrals(asked).referrals] == [sent.id]
+        assert [referral.id for referral in client.ListReferrals(request).referrals] == [sent.id]
 
 
 def test_receipts_awaiting_a_second_person_are_listed_for_the_organisation_until_decided(

@@ -165,10 +165,10 @@ def test_an_anomaly_is_reported_once_a_day_and_its_count_is_updated(
         open_received_file(story, worker)
         assert anomalies_of(service, worker) == expected
     with service.database.transaction(SYSTEM) as tx:
-        told = tx.execute(
+        rows = tx.execute(
             "SELECT subject, version, payload FROM outbox WHERE type = 'enlace.anomaly.noted.v1'"
         ).fetchall()
-    facts = [facts_pb2.AnomalyFact.FromString(row["payload"]) for row in told]
+    facts = [facts_pb2.AnomalyFact.FromString(row["payload"]) for row in rows]
     [fact] = [fact for fact in facts if fact.worker_id == worker.caller.id]
     assert (fact.kind_code, fact.organization_id, fact.count) == (
         "outside_files",
@@ -204,14 +204,14 @@ def test_a_worker_who_opens_a_file_at_night_is_reported(story: Story, service: S
     on_line = somebody(service, "hotline", "OPERATOR")
     person = story.person()
     service.clock.set(MIDNIGHT)
-    said = contacts_pb2.Contact(
+    contact = contacts_pb2.Contact(
         line_country="NI",
         kind_code=contacts_pb2.CONTACT_KIND_CRISIS,
         speaker_code=contacts_pb2.SPEAKER_PERSON,
         note="x",
     )
     made = on_line.CreateContact(
-        contacts_pb2.CreateContactRequest(contact=said, pin="4821")
+        contacts_pb2.CreateContactRequest(contact=contact, pin="4821")
     ).contact
     on_line.GetContact(contacts_pb2.GetContactRequest(id=made.id))
     open_person(looker, person.id), open_person(system, person.id)

@@ -60,19 +60,19 @@ def test_d19_a_person_whom_nobody_may_contact_is_sent_only_with_her_arrival(
 
 def test_d19_an_override_needs_the_arrival_too(story: Story) -> None:
     draft = story.draft(story.person(plan=NOBODY))
-    asked = pb.SendReferralRequest(
+    request = pb.SendReferralRequest(
         id=draft.id,
         etag=draft.etag,
         override_reason_code=pb.OVERRIDE_REASON_LIFE_AT_RISK,
         note="he is at the door",
     )
-    assert refusal_with_fields(lambda: story.rescuer.SendReferral(asked)) == (
+    assert refusal_with_fields(lambda: story.rescuer.SendReferral(request)) == (
         "INVALID_ARGUMENT",
         "invalid_fields",
         REQUIRED,
     )
-    asked.arrival.CopyFrom(ARRIVAL)
-    assert read(story.shelter, story.rescuer.SendReferral(asked).id) == [ARRIVAL]
+    request.arrival.CopyFrom(ARRIVAL)
+    assert read(story.shelter, story.rescuer.SendReferral(request).id) == [ARRIVAL]
 
 
 def test_d19_only_sender_and_receiver_read_the_arrival_and_any_consent_suffices(

@@ -143,9 +143,9 @@ def test_b9_an_enquiry_is_at_least_as_urgent_as_the_callers_answers(
     operator: Client, story: Story
 ) -> None:
     content = e.EnquiryContent(need_code="HOU.EMG", urgency=pb.URGENCY_NORMAL, country="NI")
-    asked = e.CreateEnquiryRequest(
+    request = e.CreateEnquiryRequest(
         **ASKED, content=content, service_ids=[SERVICE["shelter_bed"]], contact_id=protected(story)
     )
-    assert refusal_with_fields(lambda: operator.CreateEnquiry(asked)) == NOT_STATED
-    asked.urgency_reason_code = pb.URGENCY_REASON_OTHER_NEED
-    assert operator.CreateEnquiry(asked).content.urgency == pb.URGENCY_NORMAL
+    assert refusal_with_fields(lambda: operator.CreateEnquiry(request)) == NOT_STATED
+    request.urgency_reason_code = pb.URGENCY_REASON_OTHER_NEED
+    assert operator.CreateEnquiry(request).content.urgency == pb.URGENCY_NORMAL

@@ -68,10 +68,10 @@ def test_only_an_active_worker_of_the_receiver_can_be_made_responsible(
             ("AcceptReferral", accepting),
         )
         for rpc, request in asked:
-            said = refusal_with_fields(
+            refused = refusal_with_fields(
                 lambda rpc=rpc, request=request: getattr(story.shelter, rpc)(request)  # type: ignore[misc]
             )
-            assert said == (
+            assert refused == (
                 "INVALID_ARGUMENT",
                 "invalid_fields",
                 {"responsible_worker_id": "unknown_code"},

@@ -93,8 +93,8 @@ class HandOver:
         return {leg.key: leg for leg in read(by or self.client(key), self.legs[key].id).legs}
 
     def verbs(self, key: str, by: Client | None = None) -> list[str]:
-        asked = r.ListReferralEventsRequest(referral_id=self.legs[key].id)
-        return [event.verb for event in (by or self.story.ngo).ListReferralEvents(asked).events]
+        request = r.ListReferralEventsRequest(referral_id=self.legs[key].id)
+        return [event.verb for event in (by or self.story.ngo).ListReferralEvents(request).events]
 
     def step_states(self) -> dict[str, Any]:
         return {
@@ -189,8 +189,8 @@ def test_each_leg_needs_its_own_consent(story: Story) -> None:
         story.ngo, current_plan(story, way.plan), "reception", REFERRED, referral_id=draft.id
     )
     again = r.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=both.id)
-    could = people_pb2.ListReceiptsRequest(person_id=way.plan.person_id, referral_id=draft.id)
-    assert not story.ngo.ListReceipts(could).receipts, "nor is the receipt listed as usable"
+    request = people_pb2.ListReceiptsRequest(person_id=way.plan.person_id, referral_id=draft.id)
+    assert not story.ngo.ListReceipts(request).receipts, "nor is the receipt listed as usable"
     assert refusal(lambda: story.ngo.SendReferral(again)) == SAME_RECEIPT
     assert read(story.ngo, draft.id).state == r.STATE_DRAFT
     # Neither linking the referral afterwards nor replacing an override evades the rule.

@@ -279,14 +279,14 @@ def test_a_decision_is_published_as_awaiting_a_second_person_of_its_organisation
     decided = story.receipt(story.child().id, giver="best_interest", assent_code="given")
     service.as_("ngo", "MANAGER").ConfirmReceipt(people_pb2.ConfirmReceiptRequest(id=decided.id))
     with service.database.transaction(SYSTEM) as tx:
-        told = tx.execute(
+        rows = tx.execute(
             "SELECT type, payload FROM outbox WHERE subject = %s ORDER BY version", (decided.id,)
         ).fetchall()
-    assert [row["type"] for row in told] == [
+    assert [row["type"] for row in rows] == [
         "enlace.receipt.proposed.v1",
         "enlace.receipt.confirmed.v1",
     ]
-    said = facts_pb2.ReceiptFact.FromString(bytes(told[0]["payload"]))
+    said = facts_pb2.ReceiptFact.FromString(bytes(rows[0]["payload"]))
     assert (said.receipt_id, said.organization_id, said.recipient_organization_id) == (
         decided.id,
         ORG["ngo"],
@@ -322,10 +322,10 @@ def test_a_withdrawal_ends_its_referral_at_once_and_a_second_one_changes_nothing
     assert again == withdrawn
     assert story.ngo.GetReferral(pb.GetReferralRequest(id=sent.id)) == ended
     with service.database.transaction(SYSTEM) as tx:
-        told = tx.execute(
+        rows = tx.execute(
             "SELECT type FROM outbox WHERE subject = %s ORDER BY version", (sent.receipt_id,)
         ).fetchall()
-    assert [row["type"] for row in told] == [
+    assert [row["type"] for row in rows] == [
         "enlace.receipt.given.v1",
         "enlace.receipt.withdrawn.v1",
     ]

@@ -372,7 +372,7 @@ def test_an_unknown_or_mistyped_reference_is_answered_like_a_wrong_pin(
 ) -> None:
     made, public = story.contact(), service.public()
     mistyped = ("0" if made.reference[0] != "0" else "1") + made.reference[1:]
-    said = {
+    refusals = {
         refusal(
             partial(
                 public.GetReferenceStatus,
@@ -387,7 +387,7 @@ def test_an_unknown_or_mistyped_reference_is_answered_like_a_wrong_pin(
             (made.reference, ""),
         )
     }
-    assert said == {WRONG}
+    assert refusals == {WRONG}
 
 
 def test_neither_reference_nor_pin_is_stored_readably(story: Story, service: Service) -> None:
@@ -534,8 +534,8 @@ def test_open_contacts_can_be_listed_apart_from_all_others(story: Story, service
     )
 
     def listed(outcome: contacts_pb2.ContactOutcome.ValueType) -> set[str]:
-        question = contacts_pb2.ListContactsRequest(outcome_code=outcome, page_size=200)
-        return {contact.id for contact in operator.ListContacts(question).contacts} & {
+        request = contacts_pb2.ListContactsRequest(outcome_code=outcome, page_size=200)
+        return {contact.id for contact in operator.ListContacts(request).contacts} & {
             waits.id,
             done.id,
         }
@@ -575,10 +575,10 @@ def test_a_contact_is_not_assessed_until_each_deciding_question_is_answered(
     changed = operator.UpdateContact(change)
     assert (changed.urgency, changed.open_question_count) == (pb.URGENCY_NORMAL, 0)
     with service.database.transaction(SYSTEM) as tx:
-        told = tx.execute(
+        rows = tx.execute(
             "SELECT payload FROM outbox WHERE subject = %s ORDER BY version", (made.id,)
         ).fetchall()
-    assert [facts_pb2.ContactFact.FromString(bytes(row["payload"])).urgency for row in told] == [
+    assert [facts_pb2.ContactFact.FromString(bytes(row["payload"])).urgency for row in rows] == [
         pb.URGENCY_UNSPECIFIED,
         pb.URGENCY_NORMAL,
     ]
@@ -604,8 +604,8 @@ def test_an_unknown_triage_answer_is_refused(service: Service) -> None:
     contact = contacts_pb2.Contact(
         line_country="NI", triage=contacts_pb2.Triage(danger_now=contacts_pb2.Answer.ValueType(99))
     )
-    asked = contacts_pb2.CreateContactRequest(contact=contact)
-    refused = refusal_with_fields(lambda: service.as_("hotline", "OPERATOR").CreateContact(asked))
+    request = contacts_pb2.CreateContactRequest(contact=contact)
+    refused = refusal_with_fields(lambda: service.as_("hotline", "OPERATOR").CreateContact(request))
     assert refused[2] == {"contact.triage.danger_now": "unknown_code"}
 
 

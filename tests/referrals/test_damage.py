@@ -76,8 +76,8 @@ def test_a_changed_row_is_refused_and_reported_and_the_other_rows_are_still_serv
         printed = capsys.readouterr().out
         # otherwise later tests in this process would log to the capture of this test
         structlog.reset_defaults()
-    said = [json.loads(line) for line in printed.splitlines() if "row_unreadable" in line]
-    assert [line["where"] for line in said] == [f"person_sealed/{broken.id}/identity"]
+    log_lines = [json.loads(line) for line in printed.splitlines() if "row_unreadable" in line]
+    assert [line["where"] for line in log_lines] == [f"person_sealed/{broken.id}/identity"]
     assert unreadable("person_sealed") == before + 1
     assert open_identity(story.ngo, other.id).given_name == "Abril"
     assert (
@@ -221,10 +221,10 @@ def test_a_process_with_a_wrong_key_logs_the_reason_and_exits(
         timeout=60,
         check=False,
     )
-    said = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    log_lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     assert (
         done.returncode,
-        [line["reason"] for line in said if line["event"] == "refuses_to_run"],
+        [line["reason"] for line in log_lines if line["event"] == "refuses_to_run"],
     ) == (78, ["sealing_key_wrong"])
 
 

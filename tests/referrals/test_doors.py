@@ -214,7 +214,7 @@ def test_anonymous_callers_are_limited_by_address(counted: Service) -> None:
         counted.public().GetReferenceStatus,
         contacts_pb2.GetReferenceStatusRequest(reference="x", pin="0000"),
     )
-    said = [refusal(ask) for _ in range(45)]
-    assert said[0][1] != "rate_limited"
-    assert said[-1] == ("RESOURCE_EXHAUSTED", "rate_limited")
+    refusals = [refusal(ask) for _ in range(45)]
+    assert refusals[0][1] != "rate_limited"
+    assert refusals[-1] == ("RESOURCE_EXHAUSTED", "rate_limited")
     counted.as_("ngo", "WORKER").ListReferrals(pb.ListReferralsRequest())

@@ -456,9 +456,9 @@ def test_of_two_concurrent_takers_one_wins(asking: EnquiryScene) -> None:
             return name
 
         with ThreadPoolExecutor(2) as pool:
-            said = list(pool.map(take, ["shelter", "clinic"]))
-        assert sorted(said, key=len)[-1] == "enquiry_taken"
-        won = next(name for name in said if name in SERVICE_OF)
+            answers = list(pool.map(take, ["shelter", "clinic"]))
+        assert sorted(answers, key=len)[-1] == "enquiry_taken"
+        won = next(name for name in answers if name in SERVICE_OF)
         assert asking.seen(asking.ngo, enquiry).taken_service_id == SERVICE_OF[won]
         assert [verb for verb, _ in asking.facts(enquiry)].count("matched") == 1
 

@@ -753,12 +753,12 @@ def test_a_fact_from_another_signer_erases_nobody(
     story: Story, service: Service, memories: Memories
 ) -> None:
     person = story.person()
-    said = facts_pb2.ErasureFact(
+    body = facts_pb2.ErasureFact(
         erasure_id=new_id(), person_id=person.id, organization_id=ORG["ngo"]
     )
-    said.propose_time.FromDatetime(NOON)
-    said.erase_time.FromDatetime(NOON)
-    fact = Fact(said.erasure_id, 2, "enlace.erasure.done.v1", said.SerializeToString(), NOON)
+    body.propose_time.FromDatetime(NOON)
+    body.erase_time.FromDatetime(NOON)
+    fact = Fact(body.erasure_id, 2, "enlace.erasure.done.v1", body.SerializeToString(), NOON)
     producer = Producer(memories.watch.settings)
     key_folder.create(service.keys, ["stranger"])
     for source, signer in (
@@ -788,7 +788,7 @@ def test_a_fact_from_another_signer_erases_nobody(
     assert memories.witness("partners").turn() == 0
     with memories.databases["partners"].transaction(SYSTEM) as tx:
         assert (
-            tx.execute("SELECT FROM kept_records WHERE subject = %s", (said.erasure_id,)).fetchall()
+            tx.execute("SELECT FROM kept_records WHERE subject = %s", (body.erasure_id,)).fetchall()
             == []
         )
     assert open_identity(story.ngo, person.id).given_name == "Ximena"

@@ -163,8 +163,8 @@ def test_concurrent_first_requests_count_a_quarter_once(story: Story) -> None:
     helped(story, 15)
     story.service.clock.set(SUMMER)
     with ThreadPoolExecutor(4) as pool:
-        told = list(pool.map(lambda _: figures(story.service).total, range(4)))
-    assert told == [15] * 4
+        answers = list(pool.map(lambda _: figures(story.service).total, range(4)))
+    assert answers == [15] * 4
     with story.service.database.transaction(SYSTEM) as tx:
         assert len(tx.execute("SELECT * FROM figure_counts").fetchall()) == 1
 

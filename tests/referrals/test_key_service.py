@@ -181,22 +181,24 @@ class RunningService:
             country="NI",
         )
         plan = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_NONE)
-        asked = people_pb2.CreatePersonRequest(
+        request = people_pb2.CreatePersonRequest(
             identity=people_pb2.Identity(given_name=name),
             coarse=coarse,
             safe_contact=plan,
             request_id=new_id(),
         )
         made: people_pb2.Person = self.people.CreatePerson(
-            asked, metadata=self.as_worker(), timeout=10
+            request, metadata=self.as_worker(), timeout=10
         )
         return made
 
     def name(self, identifier: str) -> str:
-        asked = people_pb2.OpenPersonRequest(
+        request = people_pb2.OpenPersonRequest(
             id=identifier, purpose_code="HOU.EMG", field_groups=[people_pb2.FIELD_GROUP_IDENTITY]
         )
-        return str(self.people.OpenPerson(asked, metadata=self.as_worker(), timeout=10).given_name)
+        return str(
+            self.people.OpenPerson(request, metadata=self.as_worker(), timeout=10).given_name
+        )
 
     def as_worker(self) -> list[tuple[str, str]]:
         caller = Caller(f"{7:032x}", "worker", ORG["ngo"], frozenset({"WORKER"}), frozenset())

@@ -80,15 +80,15 @@ def test_d24_changes_of_the_other_side_do_not_report_a_suspended_member_again(
 
 
 def test_d24_only_coordinators_see_how_much_work_a_member_has(story: Story) -> None:
-    asked = pb.CountMemberWorkRequest(organization_id=ORG["shelter"])
-    before = story.coordinator.CountMemberWork(asked)
+    request = pb.CountMemberWorkRequest(organization_id=ORG["shelter"])
+    before = story.coordinator.CountMemberWork(request)
     story.sent()
-    after = story.coordinator.CountMemberWork(asked)
+    after = story.coordinator.CountMemberWork(request)
     assert (after.received_count - before.received_count, after.due_count - before.due_count) == (
         1,
         1,
     )
-    assert refusal(lambda: story.ngo.CountMemberWork(asked)) == (
+    assert refusal(lambda: story.ngo.CountMemberWork(request)) == (
         "PERMISSION_DENIED",
         "right_missing",
     )
@@ -97,14 +97,14 @@ def test_d24_only_coordinators_see_how_much_work_a_member_has(story: Story) -> N
 def test_d24_a_count_of_a_members_files_is_rounded_and_reveals_no_single_person(
     story: Story,
 ) -> None:
-    asked = pb.CountMemberWorkRequest(organization_id=ORG["ngo"])
-    before = story.coordinator.CountMemberWork(asked).most_people
+    request = pb.CountMemberWorkRequest(organization_id=ORG["ngo"])
+    before = story.coordinator.CountMemberWork(request).most_people
     for _ in range(6):
         story.ngo.CreatePerson(people_pb2.CreatePersonRequest(request_id=story.request_id()))
-        assert story.coordinator.CountMemberWork(asked).most_people == before, (
+        assert story.coordinator.CountMemberWork(request).most_people == before, (
             "the count is not updated before the period ends"
         )
     story.service.clock.set(NOON + timedelta(hours=6))
-    after = story.coordinator.CountMemberWork(asked).most_people
+    after = story.coordinator.CountMemberWork(request).most_people
     assert (before % 5, after % 5, after > before) == (0, 0, True)
     assert [at_most(count) for count in (0, 1, 5, 6)] == [0, 5, 5, 10]

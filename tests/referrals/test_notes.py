@@ -201,8 +201,8 @@ def test_d26_a_note_on_an_ended_referral_is_refused_as_before(story: Story) -> N
     gone = story.ngo.EnterReferralInError(
         pb.EnterReferralInErrorRequest(id=sent.id, etag=sent.etag)
     )
-    asked = pb.AddNoteRequest(id=gone.id, note="she is well")
-    assert refusal(lambda: story.ngo.AddNote(asked)) == (
+    request = pb.AddNoteRequest(id=gone.id, note="she is well")
+    assert refusal(lambda: story.ngo.AddNote(request)) == (
         "FAILED_PRECONDITION",
         "illegal_transition",
     )

@@ -38,19 +38,19 @@ class Directory:
         self._service = service
 
     def stands(self, name: str, status: str) -> None:
-        said = facts_pb2.OrganizationFact(
+        body = facts_pb2.OrganizationFact(
             organization_id=ORG[name],
             organization_type_code="NGO",
             status_code=status,
             country_code="NI",
         )
-        self._hear("enlace.organization.changed.v1", said)
+        self._hear("enlace.organization.changed.v1", body)
 
     def offers(self, service: str, owner: str, *, shelter: bool) -> None:
-        said = facts_pb2.ServiceFact(
+        body = facts_pb2.ServiceFact(
             service_id=SERVICE[service], organization_id=ORG[owner], active=True, shelter=shelter
         )
-        self._hear("enlace.service.changed.v1", said)
+        self._hear("enlace.service.changed.v1", body)
 
     def _hear(self, type_: str, said: Any) -> None:
         made, clock = self._service.made, self._service.clock
@@ -196,8 +196,8 @@ def test_c12_a_shelter_on_probation_can_find_its_own_service(
 def test_c12_an_older_fact_does_not_clear_the_mark_of_a_known_shelter(
     directory: Directory, service: Service
 ) -> None:
-    said = facts_pb2.ServiceFact(service_id=SHELTER, organization_id=ORG["shelter"], active=True)
-    directory._hear("enlace.service.changed.v1", said)
+    body = facts_pb2.ServiceFact(service_id=SHELTER, organization_id=ORG["shelter"], active=True)
+    directory._hear("enlace.service.changed.v1", body)
     with service.database.transaction(SYSTEM) as tx:
         assert members.shelters(tx, [SHELTER, CLINIC]) == {SHELTER}
 

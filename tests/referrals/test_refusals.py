@@ -255,9 +255,9 @@ def test_guesses_are_stopped_at_each_rpc_that_takes_a_pin(
 ) -> None:
     made = story.contact()
     request_.reference, request_.pin = made.reference, "0000"
-    said = [
+    refusals = [
         refusal(lambda: getattr(service.public(), step_of(request_))(request_)) for _ in range(11)
     ]
-    assert said == [("UNAUTHENTICATED", "reference_or_pin_wrong")] * 10 + [
+    assert refusals == [("UNAUTHENTICATED", "reference_or_pin_wrong")] * 10 + [
         ("RESOURCE_EXHAUSTED", "too_many_attempts")
     ]

@@ -14,10 +14,10 @@ from tests.referrals.test_referrals_rpc import declined
 
 
 def remind(story: Story, referral: pb.Referral) -> pb.Referral:
-    asked = pb.RemindReferralRequest(
+    request = pb.RemindReferralRequest(
         id=referral.id, etag=referral.etag, request_id=story.request_id()
     )
-    answer: pb.Referral = story.coordinator.RemindReferral(asked)
+    answer: pb.Referral = story.coordinator.RemindReferral(request)
     return answer
 
 
@@ -72,8 +72,8 @@ def test_a_referral_can_be_reminded_once_an_hour(story: Story) -> None:
 
 def test_a_repeated_request_reminds_once(story: Story) -> None:
     sent = story.sent()
-    asked = pb.RemindReferralRequest(id=sent.id, etag=sent.etag, request_id=story.request_id())
-    assert story.coordinator.RemindReferral(asked) == story.coordinator.RemindReferral(asked)
+    request = pb.RemindReferralRequest(id=sent.id, etag=sent.etag, request_id=story.request_id())
+    assert story.coordinator.RemindReferral(request) == story.coordinator.RemindReferral(request)
     assert len(reminded(story, sent)) == 1
 
 

@@ -337,7 +337,7 @@ def test_a_draft_entered_in_error_stays_invisible_to_others(service: Service) ->
         pb.EnterReferralInErrorRequest(id=draft.id, etag=draft.etag)
     )
     assert ended.state == pb.STATE_ENTERED_IN_ERROR
-    asked = pb.GetReferralRequest(id=draft.id)
-    assert refusal(lambda: story.shelter.GetReferral(asked)) == ("NOT_FOUND", "not_found")
-    assert refusal(lambda: story.coordinator.GetReferral(asked)) == ("NOT_FOUND", "not_found")
+    request = pb.GetReferralRequest(id=draft.id)
+    assert refusal(lambda: story.shelter.GetReferral(request)) == ("NOT_FOUND", "not_found")
+    assert refusal(lambda: story.coordinator.GetReferral(request)) == ("NOT_FOUND", "not_found")
     assert story.ngo.GetReferral(pb.GetReferralRequest(id=draft.id)).id == draft.id

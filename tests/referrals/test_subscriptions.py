@@ -58,33 +58,33 @@ class Hearing:
         raise AssertionError
 
     def organization(self, name: str, status: str) -> None:
-        said = facts_pb2.OrganizationFact(
+        body = facts_pb2.OrganizationFact(
             organization_id=ORG[name],
             organization_type_code="NGO",
             status_code=status,
             country_code="NI",
         )
-        self.fact("enlace.organization.changed.v1", said.SerializeToString())
+        self.fact("enlace.organization.changed.v1", body.SerializeToString())
 
     def worker(self, client: Client, status: str) -> int:
-        said = facts_pb2.WorkerFact(
+        body = facts_pb2.WorkerFact(
             worker_id=client.caller.id,
             organization_id=client.caller.organization_id,
             status_code=status,
         )
-        return self.fact("enlace.worker.suspended.v1", said.SerializeToString())
+        return self.fact("enlace.worker.suspended.v1", body.SerializeToString())
 
     def key(self, client: Client, live: bool) -> None:
-        said = facts_pb2.ApiKeyFact(
+        body = facts_pb2.ApiKeyFact(
             api_key_id=client.caller.id, organization_id=client.caller.organization_id, live=live
         )
-        self.fact("enlace.api_key.revoked.v1", said.SerializeToString())
+        self.fact("enlace.api_key.revoked.v1", body.SerializeToString())
 
     def service_of(self, name: str, owner: str, active: bool) -> None:
-        said = facts_pb2.ServiceFact(
+        body = facts_pb2.ServiceFact(
             service_id=SERVICE[name], organization_id=ORG[owner], active=active
         )
-        self.fact("enlace.service.changed.v1", said.SerializeToString())
+        self.fact("enlace.service.changed.v1", body.SerializeToString())
 
 
 @pytest.mark.parametrize("status", ["SUSPENDED", "PENDING", "", "SOMETHING_NEW"])
@@ -102,13 +102,13 @@ def test_a_member_not_in_good_standing_is_refused_even_with_a_fresh_token(
 def test_an_organisation_that_only_applied_is_unknown(
     status: str, story: Story, hear: Hearing, service: Service
 ) -> None:
-    said = facts_pb2.OrganizationFact(
+    body = facts_pb2.OrganizationFact(
         organization_id="f" * 32,
         organization_type_code="NGO",
         status_code=status,
         country_code="NI",
     )
-    hear.fact("enlace.organization.applied.v1", said.SerializeToString())
+    hear.fact("enlace.organization.applied.v1", body.SerializeToString())
     with service.database.transaction(SYSTEM) as tx:
         assert members.organization(tx, "f" * 32) == ("", "")
 
@@ -169,14 +169,14 @@ def test_the_attributes_that_a_service_uses_are_known_once_published(
             return row and row["uses"]
 
     assert uses() is None, "an earlier fact does not state it"
-    said = facts_pb2.ServiceFact(
+    body = facts_pb2.ServiceFact(
         service_id=SERVICE["shelter_bed"],
         organization_id=ORG["shelter"],
         active=True,
         criterion_codes=["gender", "age", "mood"],
         criteria_said=True,
     )
-    hear.fact("enlace.service.changed.v1", said.SerializeToString())
+    hear.fact("enlace.service.changed.v1", body.SerializeToString())
     assert uses() == ["gender", "age_band"], (
         "attributes newer than this service do not occur in enquiries"
     )
@@ -189,14 +189,14 @@ def test_b9_the_ages_that_a_service_accepts_are_known_once_published(
         with service.database.transaction(SYSTEM) as tx:
             return members.ages_of_service(tx, SERVICE["shelter_bed"])
 
-    said = facts_pb2.ServiceFact(
+    body = facts_pb2.ServiceFact(
         service_id=SERVICE["shelter_bed"], organization_id=ORG["shelter"], active=True
     )
-    said.minimum_age, said.maximum_age = 0, 17
-    hear.fact("enlace.service.changed.v1", said.SerializeToString())
+    body.minimum_age, body.maximum_age = 0, 17
+    hear.fact("enlace.service.changed.v1", body.SerializeToString())
     assert ages() == Ages(0, 17)
-    said.ClearField("maximum_age")
-    hear.fact("enlace.service.changed.v1", said.SerializeToString())
+    body.ClearField("maximum_age")
+    hear.fact("enlace.service.changed.v1", body.SerializeToString())
     assert ages() == Ages(0, None)
 
 

@@ -320,12 +320,12 @@ def test_a_receiver_confirms_the_deletion_within_three_days_of_a_withdrawal(
         ["confirm_deletion"],
     )
     assert mine.next_due_time.ToDatetime(tzinfo=UTC) - service.clock.now() == timedelta(hours=72)
-    asked = pb.ConfirmDeletionRequest(id=sent.id, etag=mine.etag)
-    assert refusal(lambda: story.ngo.ConfirmDeletion(asked)) == (
+    request = pb.ConfirmDeletionRequest(id=sent.id, etag=mine.etag)
+    assert refusal(lambda: story.ngo.ConfirmDeletion(request)) == (
         "FAILED_PRECONDITION",
         "illegal_transition",
     )
-    done = story.shelter.ConfirmDeletion(asked)
+    done = story.shelter.ConfirmDeletion(request)
     assert (done.state, done.turn, done.HasField("next_due_time")) == (
         pb.STATE_CONSENT_WITHDRAWN,
         pb.TURN_UNSPECIFIED,

@@ -264,7 +264,7 @@ def test_a_decision_awaiting_a_second_person_notifies_the_files_desk_once(
 def test_each_auditor_is_notified_of_an_anomaly_or_the_coordinators_if_there_is_no_auditor(
     world: World,
 ) -> None:
-    def say(id: str) -> None:
+    def publish_anomaly(id: str) -> None:
         body = referrals_pb2.AnomalyFact(
             anomaly_id=id,
             kind_code="at_night",
@@ -283,15 +283,15 @@ def test_each_auditor_is_notified_of_an_anomaly_or_the_coordinators_if_there_is_
         )
         until(lambda: world.applied_version(id) == 1)
 
-    def told(id: str) -> list[tuple[str, str]]:
+    def recipients(id: str) -> list[tuple[str, str]]:
         rows = world.service.rows(
             "SELECT audience, worker_id FROM messages WHERE kind = 'anomaly_noted'"
             " ORDER BY create_time DESC, worker_id"
         )
         return [(row["audience"], row["worker_id"]) for row in rows]
 
-    say(first := new_id())
-    assert told(first) == [("coordination", "")]
+    publish_anomaly(first := new_id())
+    assert recipients(first) == [("coordination", "")]
     auditors = sorted((new_id(), new_id()))
     for worker, roles, status in (
         (auditors[0], ["AUDITOR"], "ACTIVE"),
@@ -302,8 +302,8 @@ def test_each_auditor_is_notified_of_an_anomaly_or_the_coordinators_if_there_is_
             members.keep_worker(tx, worker, OTHER, roles, status)
     try:
         world.service.clock.advance(timedelta(seconds=1))
-        say(second := new_id())
-        assert told(second) == [
+        publish_anomaly(second := new_id())
+        assert recipients(second) == [
             *(("worker", auditor) for auditor in auditors),
             ("coordination", ""),
         ]
@@ -400,7 +400,7 @@ def test_the_organisation_and_the_coordinators_are_notified_of_the_end_of_an_agr
 def test_the_coordinators_are_notified_of_applications_once_a_day(
     world: World, verb: str, kind: str
 ) -> None:
-    def say() -> None:
+    def publish_application() -> None:
         own = new_id()
         body = partners_pb2.OrganizationFact(
             organization_id=own, status_code="APPLIED"
@@ -413,18 +413,18 @@ def test_the_coordinators_are_notified_of_applications_once_a_day(
         until(lambda: bool(world.service.rows("SELECT FROM inbox WHERE subject = %s", own)))
         assert world.kinds(own) == [], "nobody is there to read it"
 
-    def told() -> int:
+    def notice_count() -> int:
         return [
             message.kind
             for message in world.service.as_(OTHER, "COORDINATOR").ListMessages().messages
         ].count(kind)
 
-    say()
-    say()
-    assert told() == 1
+    publish_application()
+    publish_application()
+    assert notice_count() == 1
     world.service.clock.advance(timedelta(days=1))
-    say()
-    assert told() == 2
+    publish_application()
+    assert notice_count() == 2
 
 
 @pytest.mark.parametrize(

@@ -392,7 +392,7 @@ def test_only_sender_and_receiver_can_list_the_referrals_of_a_person(
 def test_receipts_awaiting_a_second_person_are_listed_for_the_organisation_until_decided(
     story: Story, service: Service
 ) -> None:
-    def waiting(client: Client) -> set[str]:
+    def proposed_receipts(client: Client) -> set[str]:
         return {
             receipt.id
             for receipt in client.ListProposedReceipts(
@@ -406,17 +406,17 @@ def test_receipts_awaiting_a_second_person_are_listed_for_the_organisation_until
     )
     manager = service.as_("ngo", "MANAGER")
     assert (
-        waiting(story.ngo) & {kept.id, withdrawn.id, over.id}
-        == waiting(manager) & {kept.id, withdrawn.id, over.id}
+        proposed_receipts(story.ngo) & {kept.id, withdrawn.id, over.id}
+        == proposed_receipts(manager) & {kept.id, withdrawn.id, over.id}
         != set()
     )
-    assert {kept.id, withdrawn.id, over.id} <= waiting(story.ngo)
+    assert {kept.id, withdrawn.id, over.id} <= proposed_receipts(story.ngo)
     for stranger in (story.shelter, service.as_("hotline", "OPERATOR")):
-        assert not waiting(stranger) & {kept.id, withdrawn.id, over.id}, (
+        assert not proposed_receipts(stranger) & {kept.id, withdrawn.id, over.id}, (
             "the recipient sees it only once it is confirmed"
         )
     manager.ConfirmReceipt(people_pb2.ConfirmReceiptRequest(id=kept.id))
     story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=withdrawn.id))
-    assert waiting(story.ngo) & {kept.id, withdrawn.id, over.id} == {over.id}
+    assert proposed_receipts(story.ngo) & {kept.id, withdrawn.id, over.id} == {over.id}
     service.clock.advance(timedelta(days=91))
-    assert not waiting(story.ngo) & {over.id}
+    assert not proposed_receipts(story.ngo) & {over.id}

@@ -19,7 +19,7 @@ H = timedelta(hours=1)
 SENDER = ACTORS[Side.SENDER]
 
 
-def sent(urgency: Urgency = Urgency.URGENT) -> Referral:
+def sent_referral(urgency: Urgency = Urgency.URGENT) -> Referral:
     referral = draft()
     referral.urgency = urgency
     STEPS["send"](referral, SENDER, NOON)
@@ -37,17 +37,20 @@ def amend(
     )
 
 
-def running(referral: Referral) -> dict[DeadlineKind, timedelta]:
+def running_deadlines(referral: Referral) -> dict[DeadlineKind, timedelta]:
     return {
         clock.kind: clock.due_time - NOON for clock in referral.deadlines if clock.stop_time is None
     }
 
 
 def test_a_raised_urgency_restarts_the_deadlines_and_their_notices() -> None:
-    referral = sent()
+    referral = sent_referral()
     referral.fire_deadlines(NOON + 13 * H, DAYS)
     amend(referral, Urgency.EMERGENCY, 14 * H)
-    assert running(referral) == {DeadlineKind.ACKNOWLEDGE: 15 * H, DeadlineKind.DECIDE: 38 * H}
+    assert running_deadlines(referral) == {
+        DeadlineKind.ACKNOWLEDGE: 15 * H,
+        DeadlineKind.DECIDE: 38 * H,
+    }
     assert referral.events[-1].changed_field_codes == ("urgency",)
     assert [event.verb for event in referral.fire_deadlines(NOON + 14.5 * H, DAYS)] == [
         "clock_reminded"
@@ -55,32 +58,35 @@ def test_a_raised_urgency_restarts_the_deadlines_and_their_notices() -> None:
 
 
 def test_a_raised_urgency_never_postpones_a_deadline() -> None:
-    referral = sent()
+    referral = sent_referral()
     amend(referral, Urgency.EMERGENCY, 71 * H)
-    assert running(referral)[DeadlineKind.DECIDE] == 72 * H
+    assert running_deadlines(referral)[DeadlineKind.DECIDE] == 72 * H
 
 
 def test_a_lowered_urgency_extends_the_deadlines_from_the_sending_and_repeats_no_notice() -> None:
-    referral = sent(Urgency.EMERGENCY)
+    referral = sent_referral(Urgency.EMERGENCY)
     referral.fire_deadlines(NOON + 1 * H, DAYS)
     amend(referral, Urgency.URGENT, 2 * H)
-    assert running(referral) == {DeadlineKind.ACKNOWLEDGE: 24 * H, DeadlineKind.DECIDE: 72 * H}
+    assert running_deadlines(referral) == {
+        DeadlineKind.ACKNOWLEDGE: 24 * H,
+        DeadlineKind.DECIDE: 72 * H,
+    }
     assert [event.verb for event in referral.fire_deadlines(NOON + 25 * H, DAYS)] == []
 
 
 def test_amending_does_not_resume_the_time_to_decide_while_a_question_is_open() -> None:
-    referral = sent()
+    referral = sent_referral()
     STEPS["ask"](referral, ACTORS[Side.RECEIVER], NOON + 2 * H)
     amend(referral, Urgency.EMERGENCY, 3 * H)
     [decide] = [clock for clock in referral.deadlines if clock.kind is DeadlineKind.DECIDE]
     assert (decide.pause_time, decide.due_time) == (NOON + 2 * H, NOON + 26 * H)
-    assert running(referral)[DeadlineKind.ANSWER] == 4 * H
+    assert running_deadlines(referral)[DeadlineKind.ANSWER] == 4 * H
     STEPS["answer"](referral, SENDER, NOON + 4 * H)
-    assert running(referral)[DeadlineKind.DECIDE] == 28 * H
+    assert running_deadlines(referral)[DeadlineKind.DECIDE] == 28 * H
 
 
 def test_an_amendment_without_a_change_or_after_the_end_is_refused() -> None:
-    referral = sent()
+    referral = sent_referral()
     before = (referral.version, list(referral.events))
     with pytest.raises(Invalid):
         amend(referral, Urgency.URGENT)

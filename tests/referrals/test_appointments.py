@@ -50,7 +50,7 @@ def planned(time: datetime, now: datetime = NOON) -> Referral:
     return referral
 
 
-def offered(referral: Referral, now: datetime) -> set[str]:
+def offered_steps(referral: Referral, now: datetime) -> set[str]:
     return OF_AN_OPEN_ONE & set(referral.allowed_verbs(RECEIVER, now))
 
 
@@ -84,7 +84,7 @@ def test_recording_the_outcome_of_an_appointment_ends_it_and_counts_as_news(verb
     )
     span = SILENCE_AFTER_NEWS if verb == "attend_appointment" else SILENCE
     assert (silence(referral).start_time, silence(referral).due_time) == (time, time + span)
-    assert offered(referral, time) == set()
+    assert offered_steps(referral, time) == set()
 
 
 def test_a_new_appointment_replaces_the_open_one() -> None:
@@ -115,12 +115,16 @@ def test_an_appointment_is_at_most_ninety_days_ahead_and_not_long_past(
 def test_appointments_are_attended_or_missed_from_an_hour_before_and_cancelled_anytime() -> None:
     referral = planned(NOON + D)
     too_early = NOON + D - H - timedelta(seconds=1)
-    assert offered(referral, too_early) == {"cancel_appointment"}
+    assert offered_steps(referral, too_early) == {"cancel_appointment"}
     with pytest.raises(Conflict, match=r"^illegal_transition$"):
         referral.take("attend_appointment", RECEIVER, too_early, DAYS)
     with pytest.raises(Conflict, match=r"^illegal_transition$"):
         referral.take("miss_appointment", RECEIVER, too_early, DAYS, reason_code="ill")
-    assert offered(referral, NOON + D - H) == offered(referral, NOON + 30 * D) == OF_AN_OPEN_ONE
+    assert (
+        offered_steps(referral, NOON + D - H)
+        == offered_steps(referral, NOON + 30 * D)
+        == OF_AN_OPEN_ONE
+    )
 
 
 def test_once_an_appointment_is_due_recording_its_outcome_is_the_main_step() -> None:
@@ -139,7 +143,7 @@ def test_once_an_appointment_is_due_recording_its_outcome_is_the_main_step() -> 
 
 def test_without_an_open_appointment_no_outcome_can_be_recorded() -> None:
     referral = begun()
-    assert offered(referral, NOON) == set()
+    assert offered_steps(referral, NOON) == set()
     with pytest.raises(Conflict, match=r"^illegal_transition$"):
         referral.take("cancel_appointment", RECEIVER, NOON, DAYS, reason_code="by_person")
 

@@ -128,7 +128,7 @@ def shown_by(client: Client, wanted: pb.ReferralFilter) -> set[str]:
     }
 
 
-def needs(client: Client, box: pb.Box.ValueType) -> dict[tuple[str, str], int]:
+def open_needs(client: Client, box: pb.Box.ValueType) -> dict[tuple[str, str], int]:
     counts = client.CountReferrals(pb.CountReferralsRequest(filter=pb.ReferralFilter(box=box)))
     return {(need.need_group_code, need.department): need.count for need in counts.unanswered}
 
@@ -136,12 +136,12 @@ def needs(client: Client, box: pb.Box.ValueType) -> dict[tuple[str, str], int]:
 def test_open_needs_are_counted_by_group_and_department_until_another_request_or_closing(
     story: Story,
 ) -> None:
-    before = needs(story.coordinator, pb.BOX_NETWORK)
+    before = open_needs(story.coordinator, pb.BOX_NETWORK)
     refused = declined(story)
-    after = needs(story.coordinator, pb.BOX_NETWORK)
+    after = open_needs(story.coordinator, pb.BOX_NETWORK)
     assert after == before | {("HOU", "NI-CI"): before.get(("HOU", "NI-CI"), 0) + 1}
-    assert needs(story.ngo, pb.BOX_OUTBOX) == after, "the ngo sent all of them"
-    assert needs(story.shelter, pb.BOX_MINE) == {}, (
+    assert open_needs(story.ngo, pb.BOX_OUTBOX) == after, "the ngo sent all of them"
+    assert open_needs(story.shelter, pb.BOX_MINE) == {}, (
         "a receiver that declined does not learn that the need is open"
     )
     story.ngo.CloseNeed(
@@ -149,10 +149,10 @@ def test_open_needs_are_counted_by_group_and_department_until_another_request_or
             id=refused.id, etag=refused.etag, reason_code=pb.NEED_CLOSE_REASON_MOVED
         )
     )
-    assert needs(story.coordinator, pb.BOX_NETWORK) == before
+    assert open_needs(story.coordinator, pb.BOX_NETWORK) == before
 
 
-def times(story: Story) -> dict[str, tuple[int, int, int]]:
+def response_times(story: Story) -> dict[str, tuple[int, int, int]]:
     organizations = story.coordinator.GetResponseTimes(pb.GetResponseTimesRequest()).organizations
     return {
         one.organization_id: (one.sent, one.answered, one.median_seconds) for one in organizations
@@ -177,13 +177,13 @@ def test_the_response_time_is_the_median_until_the_receivers_first_step(
             )
         )
     quiet = story.sent()
-    assert times(story) == {ORG["shelter"]: (4, 3, 20 * 60)}
+    assert response_times(story) == {ORG["shelter"]: (4, 3, 20 * 60)}
     draft = story.draft(need_code="MED.PRI", service_id=SERVICE["clinic_visit"])
     receipt = story.receipt(draft.person_id, recipient=ORG["clinic"], purposes=["MED"])
     story.ngo.SendReferral(
         pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
     )
-    assert list(times(story).items())[1:] == [(ORG["clinic"], (1, 0, 0))], (
+    assert list(response_times(story).items())[1:] == [(ORG["clinic"], (1, 0, 0))], (
         "an organisation without an answer comes last"
     )
     story.ngo.WithdrawReferral(
@@ -191,8 +191,8 @@ def test_the_response_time_is_the_median_until_the_receivers_first_step(
             id=quiet.id, etag=quiet.etag, reason_code=pb.WITHDRAW_REASON_MOVED
         )
     )
-    assert times(story)[ORG["shelter"]] == (4, 3, 20 * 60), (
+    assert response_times(story)[ORG["shelter"]] == (4, 3, 20 * 60), (
         "a withdrawal by the sender is no answer of the receiver"
     )
     story.service.clock.advance(timedelta(days=31))
-    assert times(story) == {}, "only the last 30 days count"
+    assert response_times(story) == {}, "only the last 30 days count"

@@ -161,13 +161,13 @@ def test_a_contact_whose_referral_was_declined_has_a_running_deadline_again(
 # After an assault.
 
 
-def at(hours: float) -> pb.Referral:
+def referral_after_assault(hours: float) -> pb.Referral:
     referral = pb.Referral()
     referral.assault_time.FromDatetime(NOON - hours * H)
     return referral
 
 
-def health(referral: pb.Referral) -> dict[str, timedelta]:
+def health_deadlines(referral: pb.Referral) -> dict[str, timedelta]:
     names = {
         pb.CLOCK_KIND_HIV_PROPHYLAXIS: "hiv",
         pb.CLOCK_KIND_EMERGENCY_CONTRACEPTION: "pregnancy",
@@ -179,8 +179,8 @@ def health(referral: pb.Referral) -> dict[str, timedelta]:
     }
 
 
-def assaulted(story: Story, hours: float, **values: Any) -> pb.Referral:
-    draft = story.draft(assault_time=at(hours).assault_time, **values)
+def send_after_assault(story: Story, hours: float, **values: Any) -> pb.Referral:
+    draft = story.draft(assault_time=referral_after_assault(hours).assault_time, **values)
     receipt = story.receipt(draft.person_id)
     sent: pb.Referral = story.ngo.SendReferral(
         pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
@@ -200,17 +200,19 @@ def assaulted(story: Story, hours: float, **values: Any) -> pb.Referral:
 def test_a_referral_carries_the_remaining_hours_of_its_health_deadlines_and_is_an_emergency(
     story: Story, hours: float, left: dict[str, timedelta]
 ) -> None:
-    sent = assaulted(story, hours, urgency=pb.URGENCY_NORMAL)
+    sent = send_after_assault(story, hours, urgency=pb.URGENCY_NORMAL)
     assert sent.urgency == pb.URGENCY_EMERGENCY
-    assert health(sent) == left
-    assert health(story.shelter.GetReferral(pb.GetReferralRequest(id=sent.id))) == left
+    assert health_deadlines(sent) == left
+    assert health_deadlines(story.shelter.GetReferral(pb.GetReferralRequest(id=sent.id))) == left
 
 
 def test_health_deadlines_keep_a_referral_immediate_or_at_least_an_emergency(
     story: Story,
 ) -> None:
-    assert assaulted(story, 2, urgency=pb.URGENCY_IMMEDIATE).urgency == pb.URGENCY_IMMEDIATE
-    sent = assaulted(story, 2)
+    assert (
+        send_after_assault(story, 2, urgency=pb.URGENCY_IMMEDIATE).urgency == pb.URGENCY_IMMEDIATE
+    )
+    sent = send_after_assault(story, 2)
     lower = pb.AmendReferralRequest(id=sent.id, etag=sent.etag, urgency=pb.URGENCY_URGENT)
     assert refusal_with_fields(lambda: story.ngo.AmendReferral(lower))[2] == {
         "urgency": "out_of_range"
@@ -221,25 +223,25 @@ def test_health_deadlines_keep_a_referral_immediate_or_at_least_an_emergency(
 def test_an_assault_time_in_the_future_or_too_long_ago_is_refused(
     story: Story, hours: float
 ) -> None:
-    assert refusal_with_fields(lambda: story.draft(assault_time=at(hours).assault_time))[2] == {
-        "assault_time": "out_of_range"
-    }
+    assert refusal_with_fields(
+        lambda: story.draft(assault_time=referral_after_assault(hours).assault_time)
+    )[2] == {"assault_time": "out_of_range"}
 
 
 def test_only_the_hour_of_an_assault_is_stored_and_coordinators_do_not_see_it(
     story: Story, service: Service
 ) -> None:
-    sent = assaulted(story, 1.25)
+    sent = send_after_assault(story, 1.25)
     assert sent.assault_time.ToDatetime(tzinfo=UTC) == NOON - 2 * H
     seen = story.coordinator.GetReferral(pb.GetReferralRequest(id=sent.id))
     assert not seen.HasField("assault_time")
-    assert health(seen) == {}
+    assert health_deadlines(seen) == {}
 
 
 def test_health_deadlines_notify_nobody_and_end_with_the_first_contact(
     story: Story, service: Service
 ) -> None:
-    sent = assaulted(story, 2)
+    sent = send_after_assault(story, 2)
     service.clock.advance(71 * H)
     DeadlineScheduler(
         service.made.lives, service.database, service.clock, next_time, "clocks"
@@ -250,14 +252,14 @@ def test_health_deadlines_notify_nobody_and_end_with_the_first_contact(
         ).fetchall()
     assert {row["clock"] for row in rows} <= {"", "draft", "acknowledge", "decide", "replace"}
     service.clock.set(NOON)
-    accepted = assaulted(story, 2)
+    accepted = send_after_assault(story, 2)
     request = pb.AcceptReferralRequest(id=accepted.id, etag=accepted.etag)
     request.planned_first_contact_time.FromDatetime(NOON)
     accepted = story.shelter.AcceptReferral(request)
-    assert set(health(accepted)) == {"hiv", "pregnancy"}
+    assert set(health_deadlines(accepted)) == {"hiv", "pregnancy"}
     begin = pb.StartReferralRequest(id=accepted.id, etag=accepted.etag)
     begin.first_contact_time.FromDatetime(NOON)
-    assert health(story.shelter.StartReferral(begin)) == {}
+    assert health_deadlines(story.shelter.StartReferral(begin)) == {}
 
 
 def test_the_assault_time_passes_from_the_contact_to_its_referral_and_to_the_following_one(
@@ -269,7 +271,7 @@ def test_the_assault_time_passes_from_the_contact_to_its_referral_and_to_the_fol
         kind_code=c.CONTACT_KIND_CRISIS,
         triage=c.Triage(sexual_violence_120h=c.ANSWER_YES),
     )
-    contact.assault_time.CopyFrom(at(10).assault_time)
+    contact.assault_time.CopyFrom(referral_after_assault(10).assault_time)
     made = hotline.CreateContact(
         c.CreateContactRequest(contact=contact, request_id=story.request_id())
     ).contact
@@ -286,18 +288,18 @@ def test_the_assault_time_passes_from_the_contact_to_its_referral_and_to_the_fol
             id=sent.id, etag=sent.etag, reason_code=pb.DECLINE_REASON_NO_CAPACITY
         )
     )
-    assert set(health(hotline.GetReferral(pb.GetReferralRequest(id=back.id)))) == {
+    assert set(health_deadlines(hotline.GetReferral(pb.GetReferralRequest(id=back.id)))) == {
         "hiv",
         "pregnancy",
     }, "the deadlines do not stop while another service is asked"
-    assert health(back) == {}, "and they have ended for the former receiver"
+    assert health_deadlines(back) == {}, "and they have ended for the former receiver"
     again = hotline.CreateReferral(
         pb.CreateReferralRequest(
             **ASKED, person_id=draft.person_id, based_on_id=sent.id, request_id=story.request_id()
         )
     )
     assert again.assault_time == made.assault_time
-    assert set(health(again)) == {"hiv", "pregnancy"}
+    assert set(health_deadlines(again)) == {"hiv", "pregnancy"}
 
 
 def test_an_assault_time_that_has_become_too_old_may_be_submitted_again_unchanged(
@@ -305,7 +307,7 @@ def test_an_assault_time_that_has_become_too_old_may_be_submitted_again_unchange
 ) -> None:
     hotline = operator(story)
     contact = c.Contact(line_country="NI", kind_code=c.CONTACT_KIND_CRISIS)
-    contact.assault_time.CopyFrom(at(100).assault_time)
+    contact.assault_time.CopyFrom(referral_after_assault(100).assault_time)
     made = hotline.CreateContact(
         c.CreateContactRequest(contact=contact, request_id=story.request_id())
     ).contact
@@ -318,7 +320,7 @@ def test_an_assault_time_that_has_become_too_old_may_be_submitted_again_unchange
     again.update_mask.paths.extend(["assault_time", "need_code"])
     assert hotline.UpdateContact(again).need_code == "MED.SVC"
     service.clock.set(NOON)
-    draft = story.draft(assault_time=at(100).assault_time)
+    draft = story.draft(assault_time=referral_after_assault(100).assault_time)
     service.clock.advance(48 * H)
     change = pb.UpdateReferralRequest(
         referral=pb.Referral(

@@ -74,7 +74,7 @@ def opens(
     return identity
 
 
-def watch(service: Service) -> None:
+def fire_deadlines(service: Service) -> None:
     DeadlineScheduler(
         service.made.emergencies, service.database, service.clock, book.next_time, "emergencies"
     ).fire()
@@ -188,14 +188,14 @@ def test_an_emergency_access_is_notified_at_once_ends_in_time_and_is_due_for_rev
     emergency = declare(nurse, referral)
     assert published_verbs(service, emergency.id) == ["opened"]
     service.clock.advance(timedelta(minutes=59))
-    watch(service)
+    fire_deadlines(service)
     assert published_verbs(service, emergency.id) == ["opened"]
     service.clock.advance(timedelta(minutes=1))
-    watch(service)
+    fire_deadlines(service)
     assert published_verbs(service, emergency.id) == ["opened", "ended"]
     service.clock.advance(timedelta(hours=71))
-    watch(service)
-    watch(service)
+    fire_deadlines(service)
+    fire_deadlines(service)
     assert published_verbs(service, emergency.id) == ["opened", "ended", "review_overdue"]
     assert refusal(lambda: declare(somebody(service, "shelter"), referral)) == (
         "FAILED_PRECONDITION",

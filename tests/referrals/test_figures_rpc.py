@@ -39,7 +39,7 @@ def helped(story: Story, number: int, taken_to: str = "SV", **values: Any) -> li
     The people had been trafficked to `taken_to`.
     """
     done = [completed(story, **values) for _ in range(number)]
-    taken(story, taken_to, *(referral.person_id for referral in done))
+    set_exploitation_country(story, taken_to, *(referral.person_id for referral in done))
     return done
 
 
@@ -65,7 +65,7 @@ def completed(
     return done
 
 
-def taken(story: Story, country: str, *people: str) -> None:
+def set_exploitation_country(story: Story, country: str, *people: str) -> None:
     with story.service.database.transaction(SYSTEM) as tx:
         tx.execute(
             "UPDATE people SET exploitation_country = %s WHERE id = ANY(%s)",
@@ -78,7 +78,7 @@ def figures(service: Service, **question: str) -> pb.Figures:
     return answer
 
 
-def rows(figures: Any) -> dict[str, int]:
+def counts_by_code(figures: Any) -> dict[str, int]:
     return {figure.code: figure.count for figure in figures}
 
 
@@ -89,15 +89,20 @@ def test_only_cells_of_ten_people_or_more_are_published_and_alike_to_everybody(
     for referral in sheltered[:9]:  # nine of these women also saw a doctor
         completed(story, people_pb2.Person(id=referral.person_id), "MED.PRI")
     helped(story, 4, "GT")
-    assert rows(figures(story.service).by_quarter) == {"2026-Q1": -1}, "the quarter has not ended"
+    assert counts_by_code(figures(story.service).by_quarter) == {"2026-Q1": -1}, (
+        "the quarter has not ended"
+    )
     story.service.clock.set(SUMMER)
     told = figures(story.service)
-    assert (told.total, told.counted_until, rows(told.by_quarter)) == (
+    assert (told.total, told.counted_until, counts_by_code(told.by_quarter)) == (
         10,
         "2026-Q2",
         {"2026-Q2": 10},
     )
-    assert (rows(told.by_need_group), rows(told.by_country)) == ({"HOU": 10}, {"NI": 10})
+    assert (counts_by_code(told.by_need_group), counts_by_code(told.by_country)) == (
+        {"HOU": 10},
+        {"NI": 10},
+    )
     assert [(route.exploitation_country, route.country, route.count) for route in told.routes] == [
         ("SV", "NI", 10)
     ]
@@ -138,12 +143,12 @@ def test_later_changes_do_not_change_published_figures(story: Story) -> None:
     story.coordinator.EnterReferralInError(
         pb.EnterReferralInErrorRequest(id=done[0].id, etag=done[0].etag, note="a test")
     )
-    taken(story, "SV", *(referral.person_id for referral in hidden))
+    set_exploitation_country(story, "SV", *(referral.person_id for referral in hidden))
     helped(story, 12)  # people of the next quarter
     assert figures(story.service) == before
     story.service.clock.set(SUMMER + timedelta(days=92))
     after = figures(story.service)
-    assert rows(after.by_quarter) == {"2026-Q2": 10, "2026-Q3": 10}
+    assert counts_by_code(after.by_quarter) == {"2026-Q2": 10, "2026-Q3": 10}
     assert figures(story.service, period="2026-Q2").total == before.total
 
 

@@ -74,14 +74,14 @@ def test_guesses_are_answered_alike_for_an_existing_and_an_unknown_reference(
 ) -> None:
     exists, unknown = story.contact().reference, new_reference()
 
-    def heard(reference: str) -> list[tuple[str, str] | timedelta]:
+    def answers_for(reference: str) -> list[tuple[str, str] | timedelta]:
         answers: list[tuple[str, str] | timedelta] = [
             refusal(partial(ask, service, reference)) for _ in range(12)
         ]
         return [*answers, retry_delay(service, reference)]
 
-    assert heard(exists) == heard(unknown)
-    assert heard(exists)[:10] == [WAIT] * 10
+    assert answers_for(exists) == answers_for(unknown)
+    assert answers_for(exists)[:10] == [WAIT] * 10
 
 
 def test_c13_guesses_from_one_address_block_that_address_but_not_the_callers(

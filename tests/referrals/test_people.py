@@ -311,11 +311,11 @@ def withdraw_consent(story: Story, sent: pb.Referral) -> None:
     story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=sent.receipt_id))
 
 
-def call_it_an_error(story: Story, sent: pb.Referral) -> None:
+def enter_in_error(story: Story, sent: pb.Referral) -> None:
     story.ngo.EnterReferralInError(pb.EnterReferralInErrorRequest(id=sent.id, etag=sent.etag))
 
 
-@pytest.mark.parametrize("end", [withdraw, decline, withdraw_consent, call_it_an_error])
+@pytest.mark.parametrize("end", [withdraw, decline, withdraw_consent, enter_in_error])
 def test_access_ends_with_the_referral_and_a_later_attempt_is_recorded(
     end: Any, story: Story
 ) -> None:

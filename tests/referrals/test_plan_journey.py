@@ -156,17 +156,17 @@ def row(page: Page, step: str) -> Any:
     return page.locator(".row", has_text=step).first
 
 
-def done(page: Page, step: str) -> None:
+def mark_as_done(page: Page, step: str) -> None:
     row(page, step).get_by_role("button", name="Ya se hizo").click()
     expect(row(page, step).locator(".state").first).to_have_text("Cumplido")
 
 
-def at(service: Service, page: Page, moment: datetime) -> None:
+def set_time(service: Service, page: Page, moment: datetime) -> None:
     service.clock.set(moment)
     page.reload()
 
 
-def line(page: Page) -> list[str]:
+def leg_texts(page: Page) -> list[str]:
     """Returns the text of each leg of the journey; checks that of the sender."""
     first, *legs = [
         " ".join(leg.split())
@@ -221,7 +221,9 @@ def test_a_woman_is_handed_over_on_her_way_home_and_her_plan_follows_her_for_a_y
     expect(page.locator("h1")).to_have_text("Retorno y reintegración")
     expect(page.locator("main")).to_contain_text("0 de 14 pasos resueltos")
     plan = story.ngo.ListPlans(plans_pb2.ListPlansRequest(person_id=her.id)).plans[0]
-    assert all("Nadie la recibe todavía Le toca a su organización" in leg for leg in line(page))
+    assert all(
+        "Nadie la recibe todavía Le toca a su organización" in leg for leg in leg_texts(page)
+    )
     # Before she leaves: the conditions of the travel, and the receivers that are asked ahead.
     expect(row(page, "3. Viaje acompañado")).to_contain_text(
         "Antes: Valorar el riesgo antes de volver, Documento de viaje y consulado"
@@ -229,8 +231,8 @@ def test_a_woman_is_handed_over_on_her_way_home_and_her_plan_follows_her_for_a_y
     expect(row(page, "3. Viaje acompañado").get_by_role("button", name="Ya se hizo")).to_have_count(
         0
     )
-    done(page, "1. Valorar el riesgo")
-    done(page, "2. Documento de viaje")
+    mark_as_done(page, "1. Valorar el riesgo")
+    mark_as_done(page, "2. Documento de viaje")
     housing = refer(page, story, plan.id, "housing", "5. Un lugar seguro")
     reception = refer(page, story, plan.id, "reception", "4. Recepción")
     travel = refer(page, story, plan.id, "travel", "3. Viaje acompañado")
@@ -242,8 +244,8 @@ def test_a_woman_is_handed_over_on_her_way_home_and_her_plan_follows_her_for_a_y
     refused = mission.act(travel, "start", 409, first_contact_time=leaves)
     assert (refused["reason"], refused["about"]) == ("legs_not_accepted", ["reception"])
     page.goto(f"{origin}/plans/{plan.id}")
-    assert ["Le toca a" in leg for leg in line(page)] == [False, True, False]
-    assert line(page)[1].endswith(
+    assert ["Le toca a" in leg for leg in leg_texts(page)] == [False, True, False]
+    assert leg_texts(page)[1].endswith(
         "Puesto de El Guasaule, Nicaragua Enviada Le toca a Puesto de El Guasaule"
     )
     expect(page.locator("main")).to_contain_text(
@@ -251,7 +253,7 @@ def test_a_woman_is_handed_over_on_her_way_home_and_her_plan_follows_her_for_a_y
         " aeropuerto."
     )
     escort.goto(f"{escort.url.removesuffix('/today')}/referrals/{travel}")
-    assert [leg.split(" ")[0] for leg in line(escort)] == ["Viaje", "Recepción"], (
+    assert [leg.split(" ")[0] for leg in leg_texts(escort)] == ["Viaje", "Recepción"], (
         "its own leg and its neighbours, and no others"
     )
     expect(escort.locator("#do")).to_contain_text("Todavía no puede salir")
@@ -275,7 +277,11 @@ def test_a_woman_is_handed_over_on_her_way_home_and_her_plan_follows_her_for_a_y
     border.act(reception, "complete", outcome_code="fully_met")
     mission.act(travel, "complete", outcome_code="fully_met")
     page.reload()
-    assert ["Le toca a Albergue Luna Nueva" in leg for leg in line(page)] == [False, False, True]
+    assert ["Le toca a Albergue Luna Nueva" in leg for leg in leg_texts(page)] == [
+        False,
+        False,
+        True,
+    ]
     # Nobody met her within a day, and the page Today shows that too.
     arrived = arrives
     service.clock.set(arrived + 2 * DAY)
@@ -289,7 +295,7 @@ def test_a_woman_is_handed_over_on_her_way_home_and_her_plan_follows_her_for_a_y
     expect(page.get_by_role("list", name="Pasos atrasados")).to_have_count(0)
     page.goto(f"{origin}/plans/{plan.id}")
     expect(row(page, "5. Un lugar seguro").locator(".state").first).to_have_text("Cumplido")
-    assert ["Cumplido" in leg and "Le toca" not in leg for leg in line(page)] == [True] * 3
+    assert ["Cumplido" in leg and "Le toca" not in leg for leg in leg_texts(page)] == [True] * 3
     # She does not want a talk with her family; that is her right, and no other step waits for it.
     talk = row(page, "9. Mediación")
     talk.locator("summary").click()
@@ -315,8 +321,8 @@ def test_a_woman_is_handed_over_on_her_way_home_and_her_plan_follows_her_for_a_y
     page.reload()
     expect(page.locator("main")).to_contain_text("Seguimiento al mes")
     expect(page.locator("div.note.soon")).to_contain_text("Hay una versión 2")
-    done(page, "6. Revisión médica")
-    done(page, "7. Primeros auxilios")
+    mark_as_done(page, "6. Revisión médica")
+    mark_as_done(page, "7. Primeros auxilios")
     for days, steps in (
         (25, ["8. Documentos"]),
         (30, ["11. Seguimiento al mes"]),
@@ -325,9 +331,9 @@ def test_a_woman_is_handed_over_on_her_way_home_and_her_plan_follows_her_for_a_y
         (180, ["13. Seguimiento a los 6"]),
         (365, ["14. Seguimiento a los 12"]),
     ):
-        at(service, page, arrived + days * DAY)
+        set_time(service, page, arrived + days * DAY)
         for step in steps:
-            done(page, step)
+            mark_as_done(page, step)
     expect(page.locator("main")).to_contain_text("14 de 14 pasos resueltos")
     page.get_by_text("Terminar el plan").click()
     page.select_option("#reason_code", "fulfilled")

@@ -21,7 +21,7 @@ def remind(story: Story, referral: pb.Referral) -> pb.Referral:
     return answer
 
 
-def reminded(story: Story, referral: pb.Referral) -> list[str]:
+def reminded_organizations(story: Story, referral: pb.Referral) -> list[str]:
     """Returns the organisations that the reminder facts name."""
     with story.service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
@@ -43,7 +43,7 @@ def test_a_reminder_names_the_side_whose_turn_it_is_and_keeps_the_etag(story: St
         read(story.coordinator, sent.id).clocks,
     )
     assert after.remind_time.ToDatetime() == after.update_time.ToDatetime()
-    assert reminded(story, sent) == [ORG["shelter"]]
+    assert reminded_organizations(story, sent) == [ORG["shelter"]]
     seen = story.shelter.AcknowledgeReferral(
         pb.AcknowledgeReferralRequest(id=sent.id, etag=sent.etag)
     )
@@ -52,7 +52,7 @@ def test_a_reminder_names_the_side_whose_turn_it_is_and_keeps_the_etag(story: St
     )
     story.service.clock.advance(timedelta(hours=1))
     remind(story, asked)
-    assert reminded(story, sent) == [ORG["shelter"], ORG["ngo"]]
+    assert reminded_organizations(story, sent) == [ORG["shelter"], ORG["ngo"]]
     history = story.shelter.ListReferralEvents(
         pb.ListReferralEventsRequest(referral_id=sent.id)
     ).events
@@ -74,7 +74,7 @@ def test_a_repeated_request_reminds_once(story: Story) -> None:
     sent = story.sent()
     request = pb.RemindReferralRequest(id=sent.id, etag=sent.etag, request_id=story.request_id())
     assert story.coordinator.RemindReferral(request) == story.coordinator.RemindReferral(request)
-    assert len(reminded(story, sent)) == 1
+    assert len(reminded_organizations(story, sent)) == 1
 
 
 def test_a_reminder_of_a_returned_referral_reaches_only_its_sender(
@@ -82,7 +82,7 @@ def test_a_reminder_of_a_returned_referral_reaches_only_its_sender(
 ) -> None:
     refused = declined(story)
     remind(story, refused)
-    assert reminded(story, refused) == [ORG["ngo"]]
+    assert reminded_organizations(story, refused) == [ORG["ngo"]]
     assert read(story.ngo, refused.id).HasField("remind_time")
     assert not read(story.shelter, refused.id).HasField("remind_time")
     verbs = {

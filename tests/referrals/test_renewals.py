@@ -25,7 +25,7 @@ def at_noon(service: Service) -> None:
         tx.execute("DELETE FROM renewals")
 
 
-def watch(service: Service) -> int:
+def fire_deadlines(service: Service) -> int:
     return DeadlineScheduler(
         service.made.renewals, service.database, service.clock, book.next_time, "renewals"
     ).fire()
@@ -54,7 +54,7 @@ def opened(story: Story, referral: pb.Referral) -> object:
     return story.shelter.OpenPerson(request)
 
 
-def again(story: Story, referral: pb.Referral, **later: float) -> pb.Referral:
+def renew_consent(story: Story, referral: pb.Referral, **later: float) -> pb.Referral:
     """Records the person's renewed consent, and bases the referral on that receipt."""
     receipt = story.receipt(referral.person_id, until_time=until(story.service, **later))
     current = story.ngo.GetReferral(pb.GetReferralRequest(id=referral.id))
@@ -66,9 +66,9 @@ def test_the_end_of_a_consent_is_announced_once_two_weeks_before(
 ) -> None:
     sent = story.sent()
     service.clock.advance(timedelta(days=75, hours=23))
-    assert watch(service) == 0
+    assert fire_deadlines(service) == 0
     service.clock.advance(timedelta(hours=2))
-    assert (watch(service), watch(service)) == (1, 0)
+    assert (fire_deadlines(service), fire_deadlines(service)) == (1, 0)
     assert verbs(story, sent)[-1] == "consent_ending"
     with service.database.transaction(SYSTEM) as tx:
         told = tx.execute(
@@ -82,7 +82,7 @@ def test_the_end_of_a_consent_is_announced_once_two_weeks_before(
 def test_the_announcement_of_the_end_makes_no_etag_stale(story: Story, service: Service) -> None:
     sent = story.sent()
     service.clock.advance(timedelta(days=77))
-    assert watch(service) == 1
+    assert fire_deadlines(service) == 1
     assert story.ngo.GetReferral(pb.GetReferralRequest(id=sent.id)).etag == sent.etag
 
 
@@ -91,7 +91,7 @@ def test_a_renewed_consent_replaces_the_former_one_for_help_that_continues(
 ) -> None:
     sent = story.sent()
     service.clock.advance(timedelta(days=80))
-    renewed = again(story, sent, days=90)
+    renewed = renew_consent(story, sent, days=90)
     assert renewed.receipt_id != sent.receipt_id
     with service.database.transaction(SYSTEM) as tx:
         former = service.made.consents._receipts.get(tx, sent.receipt_id)
@@ -104,11 +104,11 @@ def test_a_renewed_consent_replaces_the_former_one_for_help_that_continues(
 
 def test_after_a_renewal_the_new_end_is_announced(story: Story, service: Service) -> None:
     sent = story.sent()
-    again(story, sent, days=365)
+    renew_consent(story, sent, days=365)
     service.clock.advance(timedelta(days=340))
-    assert watch(service) == 0
+    assert fire_deadlines(service) == 0
     service.clock.advance(timedelta(days=12))
-    assert watch(service) == 1
+    assert fire_deadlines(service) == 1
 
 
 def test_a_replaced_consent_stays_live_for_another_referral_based_on_it(
@@ -119,7 +119,7 @@ def test_a_replaced_consent_stays_live_for_another_referral_based_on_it(
     second = story.ngo.SendReferral(
         pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=first.receipt_id)
     )
-    again(story, first, days=90)
+    renew_consent(story, first, days=90)
     opened(story, second)
     with service.database.transaction(SYSTEM) as tx:
         assert service.made.consents._receipts.get(tx, first.receipt_id).is_live(
@@ -152,7 +152,7 @@ def test_the_end_of_a_consent_without_a_live_referral_is_not_announced(
             )
         )
     service.clock.advance(timedelta(days=80))
-    assert watch(service) == 0
+    assert fire_deadlines(service) == 0
     with service.database.transaction(SYSTEM) as tx:
         assert book.next_time(tx) is None, "and the consent is not checked again"
 

@@ -134,7 +134,7 @@ def take_step(page: Page, step: str, **answers: str) -> None:
     form.get_by_role("button").click()
 
 
-def current(network: Network, referral: r.Referral) -> r.Referral:
+def current_referral(network: Network, referral: r.Referral) -> r.Referral:
     latest: r.Referral = network.story.ngo.GetReferral(r.GetReferralRequest(id=referral.id))
     return latest
 
@@ -151,7 +151,7 @@ def refer_to_clinic(network: Network, before: r.Referral) -> r.Referral:
     expect(page.locator("main")).to_contain_text("Camas")
     page.get_by_role("button", name="Elegir").first.click()
     expect(page).to_have_url(re.compile("/consent"))
-    draft = current(network, r.Referral(id=current(network, before).following_id))
+    draft = current_referral(network, r.Referral(id=current_referral(network, before).following_id))
     assert (draft.based_on_id, draft.need_code, draft.urgency) == (
         before.id,
         before.need_code,
@@ -166,7 +166,7 @@ def refer_to_clinic(network: Network, before: r.Referral) -> r.Referral:
     network.ngo.goes_to(f"/referrals/{draft.id}/check")
     press(page, "Enviar la remisión")
     expect(page.locator("main")).to_contain_text("Enviada")
-    return current(network, draft)
+    return current_referral(network, draft)
 
 
 def test_a_shelter_that_never_answers_is_reminded_escalated_and_replaced_by_another(
@@ -195,12 +195,12 @@ def test_a_shelter_that_never_answers_is_reminded_escalated_and_replaced_by_anot
     asked = refer_to_clinic(network, sent)
     expect(ngo.goes_to("/today").locator("main")).not_to_contain_text(sent.code)
     accept_and_complete(network, asked)
-    assert current(network, asked).state == r.STATE_COMPLETED
+    assert current_referral(network, asked).state == r.STATE_COMPLETED
     ngo.reads(asked)
     take_step(ngo.page, "close", help_came_code="yes")
     expect(ngo.page.locator("main")).to_contain_text("Anotado")
-    assert current(network, asked).state == r.STATE_CLOSED
-    assert not current(network, sent).unanswered
+    assert current_referral(network, asked).state == r.STATE_CLOSED
+    assert not current_referral(network, sent).unanswered
 
 
 def accept_and_complete(network: Network, asked: r.Referral) -> None:
@@ -251,12 +251,12 @@ def test_an_open_question_is_the_senders_turn_until_it_is_answered(
     expect(ngo.goes_to("/today").locator("main")).to_contain_text(sent.code)
     expect(network.coordinator.goes_to("/board").locator("main")).to_contain_text(sent.code)
     network.later(60 * 24 * H)  # the need never expires, and never leaves the list
-    assert current(network, sent).state == r.STATE_INFO_REQUESTED
+    assert current_referral(network, sent).state == r.STATE_INFO_REQUESTED
     expect(ngo.goes_to("/today").locator("main")).to_contain_text(sent.code)
     ngo.reads(sent)
     take_step(ngo.page, "answer", note="tomorrow at noon")
     expect(ngo.page.locator("main")).to_contain_text("Respuesta enviada")
-    now = current(network, sent)
+    now = current_referral(network, sent)
     assert now.state == r.STATE_ACKNOWLEDGED
     left = next(clock for clock in now.clocks if clock.kind == r.CLOCK_KIND_DECIDE)
     assert left.due_time.seconds - network.service.clock.now().timestamp() == 24 * 3600, (

@@ -54,8 +54,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def folder(path: Path) -> str:
-    """The folder of `tests` with the tests of a file."""
-    return path.parts[1] if path.parts[0] == "services" else path.parts[0]
+    """Returns the folder of `tests` with the tests of a file. The tests of `facts` stand with those
+    of the chassis.
+    """
+    return path.parts[1] if path.parts[0] == "services" else "chassis"
 
 
 def _belongs(item: pytest.Item, words: set[str]) -> bool:

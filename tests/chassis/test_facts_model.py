@@ -85,7 +85,7 @@ BUGS: dict[str, tuple[object, str, Callable[[Any], object]]] = {
     ),
     "another memory of the broker goes unnoticed": (
         outbox,
-        "meet_cluster",
+        "note_cluster",
         lambda _: lambda *_: False,
     ),
 }

@@ -395,7 +395,7 @@ def test_a_store_that_was_restored_asks_for_everything_once(
     hearer: Hearer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     epochs = iter([0, 7, 7, 7])
-    monkeypatch.setattr(outbox, "meet_store", lambda *_: next(epochs))
+    monkeypatch.setattr(outbox, "ensure_epoch", lambda *_: next(epochs))
     assert hearer.ask(timedelta()) == []
     assert hearer.ask(10 * SECOND) == [(TOPIC.encode(), b"")]
     assert hearer.ask(20 * SECOND) == []

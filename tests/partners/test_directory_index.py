@@ -264,7 +264,7 @@ def test_an_outgrown_index_is_rebuilt_and_queries_meanwhile_miss_nothing(
 
     def first_name() -> str:
         with scene.database.transaction(SYSTEM) as tx, known.current(tx, NOW) as content:
-            return content.search.page(content.search.having("listed", True), [], 1, None)[0][1]
+            return content.search.page(content.search.slots_with("listed", True), [], 1, None)[0][1]
 
     def rename(name: str) -> None:
         with scene.database.transaction(SYSTEM) as tx:

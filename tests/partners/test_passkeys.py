@@ -318,7 +318,7 @@ def test_a_site_without_a_host_name_has_no_passkeys_except_localhost(
     member: Scene,
 ) -> None:
     assert [
-        Site(url).can_have
+        Site(url).supports_passkeys
         for url in ("http://10.0.0.7:8080", "http://[::1]:8080", "", "http://127.0.0.1:8080")
     ] == [
         False,
@@ -336,7 +336,7 @@ def test_where_passkeys_are_impossible_the_refusal_says_so(
     member: Scene, monkeypatch: pytest.MonkeyPatch, ask: str
 ) -> None:
     me = herself(member)
-    monkeypatch.setattr(Site, "can_have", False)
+    monkeypatch.setattr(Site, "supports_passkeys", False)
     with refused("FAILED_PRECONDITION", "passkeys_unavailable"):
         if ask == "BeginPasskey":
             begin(me)

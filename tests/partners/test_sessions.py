@@ -125,10 +125,10 @@ def test_an_unknown_email_costs_the_same_work(
 
 
 def test_checking_a_password_is_slow_whether_or_not_the_account_has_one() -> None:
-    passwords.nobodys.cache_clear()
+    passwords.unknown_hash.cache_clear()
     kept = passwords.hash_of(PASSWORD)
     assert kept.startswith("$argon2id$v=19$m=32768,t=2,p=1$")
-    assert passwords.nobodys().startswith("$argon2id$v=19$m=32768,t=2,p=1$")
+    assert passwords.unknown_hash().startswith("$argon2id$v=19$m=32768,t=2,p=1$")
     assert passwords.holds(kept, PASSWORD)
     assert not passwords.holds(None, PASSWORD)
     assert not passwords.holds("no hash", PASSWORD)

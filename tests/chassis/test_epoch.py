@@ -18,7 +18,7 @@ from tests.chassis.world import World, until
 pytestmark = pytest.mark.long
 
 
-def test_a_teller_that_was_restored_uses_versions_again_and_is_heard(
+def test_a_restored_publisher_reuses_versions_and_its_facts_are_applied(
     world: World, tmp_path: Path
 ) -> None:
     quiet, busy, behind = new_id(), new_id(), new_id()
@@ -48,7 +48,7 @@ def test_a_teller_that_was_restored_uses_versions_again_and_is_heard(
     assert world.versions(busy) == [1, 2, 3, 4, 5, 2, 3, 4, 5]
 
 
-def test_a_teller_that_was_restored_without_a_loss_tells_nobody_twice(
+def test_a_publisher_restored_without_a_loss_causes_no_effect_twice(
     world: World, tmp_path: Path
 ) -> None:
     subjects = [new_id() for _ in range(50)]
@@ -67,7 +67,7 @@ def test_a_teller_that_was_restored_without_a_loss_tells_nobody_twice(
     assert len(world.effects()) == 152
 
 
-def test_a_teller_that_was_restored_twice_from_one_copy_is_heard_both_times(
+def test_facts_of_a_publisher_restored_twice_from_one_copy_are_applied_both_times(
     world: World, tmp_path: Path
 ) -> None:
     subject = new_id()
@@ -82,7 +82,7 @@ def test_a_teller_that_was_restored_twice_from_one_copy_is_heard_both_times(
         until(lambda said=said: world.standing(subject) == said)  # type: ignore[misc]
 
 
-def test_what_waits_of_a_lost_future_is_forgotten(world: World, tmp_path: Path) -> None:
+def test_waiting_facts_that_a_restore_has_undone_are_deleted(world: World, tmp_path: Path) -> None:
     subject = new_id()
     world.tell(subject, 1)
     until(lambda: world.versions(subject) == [1])
@@ -101,7 +101,7 @@ def test_what_waits_of_a_lost_future_is_forgotten(world: World, tmp_path: Path) 
     assert b"lost" not in [fact.payload for fact in world.heard]
 
 
-def test_a_hearer_that_was_restored_asks_for_what_it_has_missed(
+def test_a_restored_consumer_requests_the_facts_that_it_has_missed(
     world: World, tmp_path: Path
 ) -> None:
     subject, other = new_id(), new_id()
@@ -117,7 +117,7 @@ def test_a_hearer_that_was_restored_asks_for_what_it_has_missed(
     until(lambda: world.effects() == sorted([*((subject, n) for n in (1, 2, 3, 4)), (other, 1)]))
 
 
-def test_a_hearer_knows_its_store_before_it_takes_its_first_fact(
+def test_a_consumer_saves_the_id_of_its_store_before_it_applies_its_first_fact(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise a restored copy of that moment would look like a new store.

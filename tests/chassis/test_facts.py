@@ -38,7 +38,7 @@ from tests.parts.still import standing_still
 pytestmark = pytest.mark.long
 
 
-def test_a_committed_fact_is_heard_once_and_in_order(world: World) -> None:
+def test_committed_facts_are_applied_once_and_in_order(world: World) -> None:
     subjects = [new_id() for _ in range(20)]
     for subject in subjects:
         world.tell(subject, 5)
@@ -46,7 +46,7 @@ def test_a_committed_fact_is_heard_once_and_in_order(world: World) -> None:
     assert all(world.versions(subject) == [1, 2, 3, 4, 5] for subject in subjects)
 
 
-def test_facts_that_come_faster_than_the_pace_of_the_relay_go_together(
+def test_facts_that_come_faster_than_the_relays_pace_are_published_in_batches(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batches: list[int] = []
@@ -66,7 +66,7 @@ def test_facts_that_come_faster_than_the_pace_of_the_relay_go_together(
     assert sum(batches) == 300, "a fact was sent twice, or another test is still sending"
 
 
-def test_a_fact_that_was_rolled_back_is_never_told(world: World) -> None:
+def test_a_fact_that_was_rolled_back_is_never_published(world: World) -> None:
     ghost, real = new_id(), new_id()
 
     def change_and_refuse() -> None:
@@ -81,7 +81,7 @@ def test_a_fact_that_was_rolled_back_is_never_told(world: World) -> None:
     assert world.versions(ghost) == []
 
 
-def test_a_fact_told_twice_has_one_effect(world: World) -> None:
+def test_a_fact_that_is_published_twice_has_one_effect(world: World) -> None:
     subject, after = new_id(), new_id()
     world.tell(subject, 3)
     until(lambda: len(world.versions(subject)) == 3)
@@ -104,7 +104,7 @@ def test_facts_in_the_wrong_order_wait_for_each_other(world: World) -> None:
     until(lambda: world.versions(subject) == [1, 2, 3])
 
 
-def test_a_missing_fact_is_asked_for_and_told_again(world: World) -> None:
+def test_a_missing_fact_is_requested_and_published_again(world: World) -> None:
     subject = new_id()
     with world.teller.transaction(SYSTEM) as tx:
         outbox.save(
@@ -115,7 +115,9 @@ def test_a_missing_fact_is_asked_for_and_told_again(world: World) -> None:
     until(lambda: world.versions(subject) == [1, 2], 60)
 
 
-def test_what_can_not_be_read_is_a_dead_letter_once_and_the_next_ones_go_on(world: World) -> None:
+def test_an_unreadable_record_becomes_one_dead_letter_and_later_records_are_applied(
+    world: World,
+) -> None:
     fact = Fact(new_id(), 1, "enlace.test.told.v1", b"x", datetime.now(UTC))
     world.send_raw(fact, body=b"altered after signing")
     # the same record again is the same dead letter
@@ -143,7 +145,7 @@ def test_what_can_not_be_read_is_a_dead_letter_once_and_the_next_ones_go_on(worl
     ]
 
 
-def test_what_is_new_goes_before_what_is_told_again(world: World) -> None:
+def test_new_facts_are_published_before_repeated_ones(world: World) -> None:
     """The order is read from the outbox, so that it does not depend on a batch under way."""
     # in the order of subjects the old ones might not come first; so the reverse order is tested too
     old, new = "f" * 32, "0" * 32
@@ -166,7 +168,7 @@ def test_what_is_new_goes_before_what_is_told_again(world: World) -> None:
             outbox.mark_published(tx, outbox.next_batch(tx, 100).facts, outbox.current_round(tx))
 
 
-def test_a_replay_of_a_large_outbox_goes_in_chunks(
+def test_a_replay_of_a_large_outbox_is_marked_in_chunks(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outbox, "_CHUNK", 100)
@@ -189,7 +191,7 @@ def test_a_replay_of_a_large_outbox_goes_in_chunks(
     until(lambda: len(world.effects()) == 501)
 
 
-def test_nothing_is_lost_or_doubled_when_the_broker_is_killed_in_the_middle(world: World) -> None:
+def test_no_fact_is_lost_or_doubled_when_the_broker_is_killed_midway(world: World) -> None:
     subjects = [new_id() for _ in range(300)]
 
     def write() -> None:
@@ -207,7 +209,9 @@ def test_nothing_is_lost_or_doubled_when_the_broker_is_killed_in_the_middle(worl
     assert world.effects() == sorted((subject, n) for subject in subjects for n in (1, 2))
 
 
-def test_work_goes_on_without_a_broker_and_is_told_when_it_is_back(world: World) -> None:
+def test_facts_written_while_the_broker_is_down_are_published_after_its_return(
+    world: World,
+) -> None:
     world.part.stop()
     subject = new_id()
     world.tell(subject, 3)
@@ -231,7 +235,7 @@ def test_a_consumer_that_leaves_while_it_joins_does_not_block_its_group(
     patient.close()
 
 
-def test_a_consumer_that_leaves_while_it_joins_anew_does_not_block_its_group(
+def test_a_consumer_that_leaves_while_it_rejoins_does_not_block_its_group(
     broker: brokers.Broker, topic: str
 ) -> None:
     """The broker came back during the join.
@@ -271,7 +275,7 @@ def assigned(join: Callable[[], Consumer], heard: list[Any] | None = None) -> Co
     return consumer
 
 
-def test_a_consumer_at_rest_asks_the_broker_once_in_two_seconds(
+def test_an_idle_consumer_polls_the_broker_every_two_seconds(
     broker: brokers.Broker, topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[int] = []
@@ -292,7 +296,7 @@ def test_a_consumer_at_rest_asks_the_broker_once_in_two_seconds(
     consumer.close()
 
 
-def test_reading_back_goes_on_after_a_silence_to_the_end_that_it_saw(
+def test_reading_a_topic_back_continues_after_a_silence_to_the_end_found_at_the_start(
     broker: brokers.Broker, topic: str
 ) -> None:
     producer = Producer(settings(broker.bootstrap))
@@ -308,7 +312,7 @@ def test_reading_back_goes_on_after_a_silence_to_the_end_that_it_saw(
     assert len({(record.partition, record.offset) for record in records}) == len(records) == 500
 
 
-def test_reading_back_fails_where_the_end_never_comes(
+def test_reading_a_topic_back_fails_if_the_end_is_never_reached(
     broker: brokers.Broker, topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kafka, "_SILENCE", 1.0)
@@ -319,12 +323,12 @@ def test_reading_back_fails_where_the_end_never_comes(
         list(kafka.read_from(settings(broker.bootstrap), topic, {}))
 
 
-def test_reading_back_fails_where_there_is_no_topic(broker: brokers.Broker) -> None:
+def test_reading_a_topic_back_fails_if_the_topic_does_not_exist(broker: brokers.Broker) -> None:
     with pytest.raises(kafka.BrokerLost):
         list(kafka.read_from(settings(broker.bootstrap), f"enlace.tests-{new_id()[:8]}.v1", {}))
 
 
-def test_reading_back_begins_anew_in_a_topic_that_was_made_again(
+def test_reading_back_a_recreated_topic_starts_at_its_beginning(
     broker: brokers.Broker, topic: str
 ) -> None:
     producer = Producer(settings(broker.bootstrap))
@@ -344,7 +348,7 @@ BACKLOG = 36_000  # records, in twelve partitions
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("pause", [0, 0.010, 0.050])
-def test_a_backlog_is_taken_once_and_nothing_is_asked_for_again(
+def test_each_record_of_a_backlog_is_received_once_and_in_order(
     pause: float, broker: brokers.Broker, topic: str
 ) -> None:
     """The handler is slow for half a minute.
@@ -371,7 +375,7 @@ def test_a_backlog_is_taken_once_and_nothing_is_asked_for_again(
     assert all(offsets == list(range(len(offsets))) for offsets in taken.values())
 
 
-def test_what_was_polled_and_not_taken_is_read_again_by_the_next(
+def test_records_that_were_polled_but_not_committed_go_to_the_next_consumer(
     broker: brokers.Broker, topic: str
 ) -> None:
     group = new_id()
@@ -390,7 +394,7 @@ def test_what_was_polled_and_not_taken_is_read_again_by_the_next(
     assert values == [b"%d" % number for number in range(10)]
 
 
-def test_stacks_with_a_prefix_each_share_a_broker(broker: brokers.Broker) -> None:
+def test_stacks_with_different_prefixes_can_share_a_broker(broker: brokers.Broker) -> None:
     topic, heard = "enlace.tests.v1", {}
     for prefix in (f"{new_id()[:8]}.", f"{new_id()[:8]}."):
         own = replace(settings(broker.bootstrap), kafka_prefix=prefix)
@@ -423,7 +427,7 @@ def topic(broker: brokers.Broker) -> str:
     return name
 
 
-def test_a_broker_that_answers_and_takes_nothing_shows_until_its_topic_is_made_again(
+def test_a_broker_without_its_topic_is_unusable_until_the_topic_is_recreated(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     subject = new_id()
@@ -437,7 +441,7 @@ def test_a_broker_that_answers_and_takes_nothing_shows_until_its_topic_is_made_a
     until(lambda: world.watch.usable)
 
 
-def test_a_member_that_gets_no_partition_shows_and_joins_anew(
+def test_a_consumer_that_gets_no_partition_is_reported_and_joins_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """kafka-python's leader may assign no partitions.
@@ -468,7 +472,7 @@ def test_a_member_that_gets_no_partition_shows_and_joins_anew(
     until(lambda: world.watch.usable)
 
 
-def test_the_backlog_counts_all_that_waits_when_it_is_asked_for(world: World) -> None:
+def test_the_backlog_metric_counts_all_waiting_facts_when_it_is_read(world: World) -> None:
     subject = new_id()
     world.tell(subject, 1)
     until(lambda: world.taken(subject) == 1)

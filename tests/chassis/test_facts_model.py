@@ -49,7 +49,7 @@ def run(parts: Parts, examples: int, steps: int, **more: Any) -> None:
 
 
 @pytest.mark.timeout(400)
-def test_facts_are_heard_once_and_in_order_whatever_happens(
+def test_facts_are_applied_once_and_in_order_whatever_happens(
     broker: brokers.Broker, postgres: Server, folder: Path
 ) -> None:
     run(Parts(broker, postgres, folder), 20, 30)
@@ -139,7 +139,7 @@ def test_a_life_in_which_everything_happens_once(
 
 
 @pytest.mark.parametrize("bug", BUGS)
-def test_the_model_sees(
+def test_the_model_detects_the_planted_bug(
     bug: str,
     broker: brokers.Broker,
     postgres: Server,

@@ -112,7 +112,7 @@ def outcome(call: Any) -> str:
     return "OK" if call.exception() is None else str(call.code().name)
 
 
-def test_c15_a_neighbours_call_is_in_work_at_once_while_anothers_hold_all_that_they_may(
+def test_c15_a_call_starts_at_once_while_another_caller_uses_its_whole_share(
     flooded: FloodedService,
 ) -> None:
     calls = flooded.flood(20)
@@ -125,7 +125,7 @@ def test_c15_a_neighbours_call_is_in_work_at_once_while_anothers_hold_all_that_t
     )
 
 
-def test_c15_a_flood_fills_no_queue_for_others(flooded: FloodedService) -> None:
+def test_c15_a_flood_leaves_room_in_the_queue_for_other_callers(flooded: FloodedService) -> None:
     calls = flooded.flood(WAITING + 30)
     until(lambda: sum(call.done() for call in calls) == 30)
     assert outcome(flooded.ask(NEIGHBOUR)) == "OK"
@@ -133,7 +133,7 @@ def test_c15_a_flood_fills_no_queue_for_others(flooded: FloodedService) -> None:
     assert Counter(map(outcome, calls)) == {"OK": WAITING, "RESOURCE_EXHAUSTED": 30}
 
 
-def test_c15_who_has_flooded_has_its_whole_share_again(flooded: FloodedService) -> None:
+def test_c15_a_caller_gets_its_whole_share_again_after_a_flood(flooded: FloodedService) -> None:
     calls = flooded.flood(5)
     flooded.let_go.set()
     assert [outcome(call) for call in calls] == ["OK"] * 5
@@ -142,7 +142,7 @@ def test_c15_who_has_flooded_has_its_whole_share_again(flooded: FloodedService) 
     flooded.flood(3)
 
 
-def test_c15_at_a_stop_those_that_wait_behind_their_own_are_refused_at_once(
+def test_c15_a_stop_refuses_at_once_the_calls_that_wait_for_their_callers_share(
     flooded: FloodedService,
 ) -> None:
     calls = flooded.flood(20)

@@ -122,7 +122,7 @@ def count(database: Database) -> int:
     return int(row["n"])
 
 
-def test_writes_are_refused_reads_go_on_and_nothing_is_half_written(store: Store) -> None:
+def test_writes_are_refused_reads_succeed_and_nothing_is_half_written(store: Store) -> None:
     database, fill_disk, make_room = store
     write(database)
     fill_disk()
@@ -146,7 +146,7 @@ def disk() -> Iterator[Path]:
         yield home
 
 
-def test_a_server_without_room_for_its_log_is_read_again_and_takes_writes_when_there_is_room(
+def test_a_server_without_room_for_its_log_can_be_read_and_accepts_writes_once_there_is_room(
     disk: Path,
 ) -> None:
     with served(disk, durable=True) as (engine, database):
@@ -168,7 +168,7 @@ def test_a_server_without_room_for_its_log_is_read_again_and_takes_writes_when_t
         assert count(database) == 40
 
 
-def test_a_server_takes_no_writes_before_its_disk_is_full_and_does_not_end(disk: Path) -> None:
+def test_a_server_refuses_writes_before_its_disk_is_full_and_keeps_running(disk: Path) -> None:
     with served(disk, durable=True) as (engine, database):
         write(database)
         assert engine.process
@@ -187,7 +187,7 @@ def test_a_server_takes_no_writes_before_its_disk_is_full_and_does_not_end(disk:
         assert engine.process.pid == server
 
 
-def test_a_server_does_not_start_on_a_disk_that_is_full_and_says_so(disk: Path) -> None:
+def test_a_server_reports_why_it_cannot_start_on_a_full_disk(disk: Path) -> None:
     with served(disk, durable=True) as (engine, _):
         engine.stop()
         fill(disk / "ballast")
@@ -197,7 +197,7 @@ def test_a_server_does_not_start_on_a_disk_that_is_full_and_says_so(disk: Path) 
             Postgres(disk / "postgres").start()
 
 
-def test_a_reserve_that_was_copied_without_its_zeros_is_set_aside_again(disk: Path) -> None:
+def test_a_reserve_that_was_copied_as_a_sparse_file_is_allocated_again(disk: Path) -> None:
     file = disk / "reserve"
     with file.open("wb") as copy:
         copy.truncate(SIZE)

@@ -188,7 +188,7 @@ UPDATE audit_head SET (sequence, hash) = (SELECT sequence, hash FROM audit ORDER
 """
 
 
-def test_services_keep_each_others_heads(pair: Pair) -> None:
+def test_services_store_each_others_heads(pair: Pair) -> None:
     one, two = pair.places
     assert pair.turn(one) == []  # an empty trail has no head to say
     pair.write(one, 5)
@@ -206,7 +206,7 @@ def test_services_keep_each_others_heads(pair: Pair) -> None:
 @pytest.mark.parametrize(
     ("cheat", "reason"), [(CUT, "cut"), (COMPUTE_ANEW, "forked"), ("DELETE FROM audit", "cut")]
 )
-def test_a_tail_that_was_cut_or_a_chain_computed_anew_shows_within_a_minute(
+def test_a_cut_tail_or_a_recomputed_chain_is_detected_within_a_minute(
     cheat: str, reason: str, pair: Pair
 ) -> None:
     one, two = pair.places
@@ -223,7 +223,7 @@ def test_a_tail_that_was_cut_or_a_chain_computed_anew_shows_within_a_minute(
 
 
 @pytest.mark.parametrize(("cheat", "reason"), [(CUT, "cut"), (COMPUTE_ANEW, "forked")])
-def test_what_others_keep_of_a_trail_is_held_against_it_when_a_broker_has_lost_its_heads(
+def test_heads_stored_by_other_services_expose_a_changed_trail_after_the_broker_lost_them(
     cheat: str, reason: str, pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = pair.places
@@ -241,7 +241,9 @@ def test_what_others_keep_of_a_trail_is_held_against_it_when_a_broker_has_lost_i
     assert code == 1
 
 
-def test_what_one_service_says_of_anothers_trail_is_kept_by_no_third(pair: Pair) -> None:
+def test_heads_that_a_service_reports_of_another_trail_are_not_stored_by_a_third(
+    pair: Pair,
+) -> None:
     one, two = pair.places
     head = BytesValue(value=b"x" * 32).SerializeToString()
     fact = Fact("a-third", 9, heads.WITNESSED, head, datetime.now(UTC))
@@ -255,7 +257,7 @@ def test_what_one_service_says_of_anothers_trail_is_kept_by_no_third(pair: Pair)
     assert pair.witnessed(one, "a-third") == []
 
 
-def test_a_cut_tail_that_has_grown_again_shows_by_the_hash(pair: Pair) -> None:
+def test_a_cut_tail_that_has_grown_again_is_detected_by_its_hash(pair: Pair) -> None:
     one, _ = pair.places
     pair.write(one, 5)
     pair.turn(one)
@@ -264,7 +266,7 @@ def test_a_cut_tail_that_has_grown_again_shows_by_the_hash(pair: Pair) -> None:
     assert pair.turn(one) == ["forked"]
 
 
-def test_a_row_that_was_edited_since_the_last_look_shows(pair: Pair) -> None:
+def test_a_row_edited_since_the_last_check_is_detected(pair: Pair) -> None:
     one, _ = pair.places
     pair.write(one, 3)
     pair.turn(one)
@@ -274,7 +276,7 @@ def test_a_row_that_was_edited_since_the_last_look_shows(pair: Pair) -> None:
     assert pair.turn(one) == ["altered"]
 
 
-def test_the_command_holds_the_trail_against_the_topic_and_against_what_the_other_has_kept(
+def test_the_command_compares_the_trail_with_the_topic_and_with_the_other_services_heads(
     pair: Pair,
 ) -> None:
     one, two = pair.places
@@ -307,7 +309,7 @@ def test_the_command_holds_the_trail_against_the_topic_and_against_what_the_othe
     assert pair.command(two, "witnesses", "--of", "nobody")[0] == 1
 
 
-def test_after_a_restore_the_alarm_is_silent_and_the_command_is_not(
+def test_after_a_restore_no_alarm_is_raised_but_the_command_reports_the_fork(
     pair: Pair, postgres: parts.Server, tmp_path: Path
 ) -> None:
     one, two = pair.places
@@ -348,7 +350,9 @@ def run(postgres: parts.Server, program: str, *words: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_nobody_witnesses_for_another(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_head_is_stored_only_if_the_trails_own_service_signed_it(
+    pair: Pair, capsys: pytest.CaptureFixture[str]
+) -> None:
     one, two = pair.places
     pair.write(one, 3)
     pair.turn(one)
@@ -359,7 +363,7 @@ def test_nobody_witnesses_for_another(pair: Pair, capsys: pytest.CaptureFixture[
     assert pair.turn(one) == []
 
 
-def test_two_rows_at_one_place_are_both_kept_and_said(
+def test_two_heads_at_one_place_are_both_stored_and_reported(
     pair: Pair, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one, two = pair.places
@@ -372,7 +376,7 @@ def test_two_rows_at_one_place_are_both_kept_and_said(
     assert '"audit_fork_witnessed"' in capsys.readouterr().out
 
 
-def test_without_the_broker_the_command_gives_no_verdict_on_what_was_said_on_the_topic(
+def test_without_the_broker_the_command_gives_no_verdict_on_the_published_heads(
     pair: Pair, broker: brokers.Broker
 ) -> None:
     one, _ = pair.places

@@ -147,7 +147,7 @@ def connected(world: World) -> None:
         call.exception(timeout=20)
 
 
-def test_a_stop_does_not_wait_for_who_watches_its_health(world: World) -> None:
+def test_a_stop_does_not_wait_for_clients_that_watch_the_health(world: World) -> None:
     stub: Any = HealthStub(world.channel)
     watch = stub.Watch(HealthCheckRequest(service="live"))
     assert next(watch).status == SERVING
@@ -161,7 +161,7 @@ def statuses(watch: Any) -> Iterator[HealthCheckResponse]:
         yield from watch
 
 
-def test_health_answers_while_all_threads_wait_for_a_row_and_all_other_calls_for_a_thread(
+def test_health_is_answered_while_all_threads_wait_for_a_row_and_other_calls_for_a_thread(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # the queue takes all these calls, however long they wait for each other here
@@ -180,7 +180,7 @@ def test_health_answers_while_all_threads_wait_for_a_row_and_all_other_calls_for
     assert world.ask() == members_pb2.EndSessionResponse()
 
 
-def test_health_answers_while_the_database_stands_still(
+def test_health_is_answered_while_the_database_hangs(
     world: World, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Calls wait in the queue until those before them give up; meanwhile others would be refused
@@ -204,7 +204,7 @@ def test_health_answers_while_the_database_stands_still(
     assert world.ask() == members_pb2.EndSessionResponse()
 
 
-def test_a_call_whose_time_is_over_says_so(world: World) -> None:
+def test_a_call_past_its_deadline_fails_with_deadline_exceeded(world: World) -> None:
     with psycopg.connect(world.place.migration_url) as owner:
         owner.execute("SELECT FROM held FOR UPDATE")
         with pytest.raises(grpc.RpcError) as error:
@@ -213,7 +213,7 @@ def test_a_call_whose_time_is_over_says_so(world: World) -> None:
         until(lambda: waiting(world) == 0, 10)  # and no thread goes on working for the call
 
 
-def test_a_loop_shows_in_health_and_metrics_when_it_hangs_and_when_it_goes_on(world: World) -> None:
+def test_health_and_metrics_show_when_a_loop_hangs_and_when_it_continues(world: World) -> None:
     released = threading.Event()
 
     def work(loop: Loop) -> None:
@@ -247,7 +247,7 @@ def test_a_loop_shows_in_health_and_metrics_when_it_hangs_and_when_it_goes_on(wo
     assert loop.join(5)
 
 
-def test_a_dead_loop_shows_and_is_started_again(world: World) -> None:
+def test_a_dead_loop_is_reported_and_started_again(world: World) -> None:
     lives: list[int] = []
 
     class Dying(Loop):
@@ -273,7 +273,9 @@ def test_a_dead_loop_shows_and_is_started_again(world: World) -> None:
     assert loop.join(5)
 
 
-def test_a_loop_that_fails_at_every_try_shows_and_the_process_lives(world: World) -> None:
+def test_a_loop_that_fails_at_every_try_is_reported_and_the_process_stays_live(
+    world: World,
+) -> None:
     def work(loop: Loop) -> None:
         raise ValueError("a row that nobody can read")
 

@@ -68,7 +68,7 @@ def test_a_replay_does_not_pass_over_a_fact_that_had_no_effect(world: World) -> 
     until(lambda: world.versions(subject) == [1, 2] and world.versions(after) == [1])
 
 
-def test_a_held_fact_that_an_operator_wants_tried_again_is_tried_at_once(world: World) -> None:
+def test_a_held_fact_that_an_operator_redrives_is_tried_at_once(world: World) -> None:
     subject = new_id()
     world.refuse.add(subject)
     world.tell(subject, 2)
@@ -79,7 +79,7 @@ def test_a_held_fact_that_an_operator_wants_tried_again_is_tried_at_once(world: 
     until(lambda: world.versions(subject) == [1, 2], 10)
 
 
-def test_a_held_fact_that_an_operator_gives_up_is_on_the_trail_and_its_followers_go_on(
+def test_a_held_fact_that_an_operator_discards_is_on_the_trail_and_later_facts_are_applied(
     world: World,
 ) -> None:
     subject = new_id()
@@ -127,7 +127,7 @@ def test_a_record_that_can_be_read_after_all_is_applied_when_it_is_redriven(worl
     ],
     ids=str,
 )
-def test_a_signed_fact_that_can_not_be_stored_is_a_dead_letter_and_stops_nobody(
+def test_a_signed_fact_that_cannot_be_stored_is_a_dead_letter_and_delays_no_other(
     world: World, wrong: dict[str, Any]
 ) -> None:
     subject, after, dead = new_id(), new_id(), len(world.waiting("unreadable"))
@@ -159,7 +159,7 @@ def test_a_signed_fact_is_not_turned_into_another_by_a_second_header(world: Worl
     assert world.versions(victim) == []
 
 
-def test_a_handler_that_never_has_time_enough_holds_its_subject_and_no_other(
+def test_a_handler_that_always_exceeds_its_time_limit_holds_its_subject_and_no_other(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(subscriber, "_LIMIT", 1.0)
@@ -173,7 +173,7 @@ def test_a_handler_that_never_has_time_enough_holds_its_subject_and_no_other(
     until(lambda: world.versions(other) == [1] and world.versions(late) == [1, 2])
 
 
-def test_a_handler_may_work_in_parts_of_which_each_is_there_when_the_next_fails(
+def test_a_handler_may_work_in_parts_and_completed_parts_stay_when_a_later_one_fails(
     world: World,
 ) -> None:
     subject, calls = new_id(), 3
@@ -192,7 +192,7 @@ def test_a_handler_may_work_in_parts_of_which_each_is_there_when_the_next_fails(
     assert [row for row in world.effects() if row[0] == another] == [(another, 1)] * 3
 
 
-def test_a_request_for_what_no_subject_is_called_stops_no_other(world: World) -> None:
+def test_a_replay_request_with_an_invalid_subject_delays_no_other(world: World) -> None:
     subject = new_id()
     world.tell(subject, 1)
     until(lambda: world.taken(subject) == 1)
@@ -213,7 +213,7 @@ def test_a_request_for_what_no_subject_is_called_stops_no_other(world: World) ->
     assert metrics.LOOP_FAILURES.labels("replays")._value.get() == failures
 
 
-def test_a_follower_that_fails_is_held_itself_and_the_fact_before_it_stays_applied(
+def test_a_later_fact_that_fails_is_held_and_the_fact_before_it_stays_applied(
     world: World,
 ) -> None:
     subject = new_id()
@@ -228,7 +228,7 @@ def test_a_follower_that_fails_is_held_itself_and_the_fact_before_it_stays_appli
     until(lambda: world.versions(subject) == [1, 2, 3])
 
 
-def test_a_waiting_fact_whose_version_came_by_the_topic_is_forgotten(world: World) -> None:
+def test_a_waiting_fact_whose_version_was_applied_from_the_topic_is_deleted(world: World) -> None:
     subject = new_id()
     with world.hearer.transaction(SYSTEM) as tx:
         stale = Fact(subject, 1, "enlace.test.told.v1", b"x", datetime.now(UTC))

@@ -40,7 +40,7 @@ class ReadingService:
 
 
 # D24
-def test_a_migration_that_adds_a_column_costs_no_call_of_a_process_that_prepared_its_statements(
+def test_a_migration_that_adds_a_column_fails_no_call_of_a_process_with_prepared_statements(
     postgres: Postgres, tmp_path: Path
 ) -> None:
     place = postgres.database()

@@ -75,7 +75,7 @@ def server(address: str) -> grpc_server.Server:
 
 
 # D24
-def test_a_server_that_joins_a_name_gets_calls_within_the_age_of_a_connection(
+def test_a_server_that_joins_a_name_gets_calls_within_the_maximum_age_of_a_connection(
     names: Names, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     age = dict(grpc_server._OPTIONS)["grpc.max_connection_age_ms"]

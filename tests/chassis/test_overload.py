@@ -166,7 +166,7 @@ def test_a_refused_call_costs_neither_a_token_nor_a_transaction_nor_a_thread(
     assert spent == {"_signed": ROOM - THREADS, "transaction": ROOM - THREADS}
 
 
-def test_nobody_joins_a_queue_whose_first_has_waited_too_long(
+def test_calls_are_refused_while_the_first_call_in_the_queue_has_waited_too_long(
     crowded: Crowded, clock: SettableClock
 ) -> None:
     calls = crowded.fill(THREADS + 1)
@@ -177,7 +177,9 @@ def test_nobody_joins_a_queue_whose_first_has_waited_too_long(
     assert outcome(crowded.ask(who="z")) == "OK", "the queue is empty again"
 
 
-def test_calls_that_are_only_long_keep_nobody_out(crowded: Crowded, clock: SettableClock) -> None:
+def test_long_calls_that_hold_all_threads_do_not_close_the_queue(
+    crowded: Crowded, clock: SettableClock
+) -> None:
     crowded.fill(THREADS)
     clock.advance(LONGER)
     waiting = crowded.ask(who="z")
@@ -186,7 +188,7 @@ def test_calls_that_are_only_long_keep_nobody_out(crowded: Crowded, clock: Setta
     assert outcome(waiting) == "OK"
 
 
-def test_a_caller_that_waits_long_for_its_own_share_keeps_only_itself_out(
+def test_a_long_wait_for_a_callers_share_closes_the_queue_only_for_that_caller(
     clock: SettableClock,
 ) -> None:
     pool, let_go = CallPool(4, 32, share=1), threading.Event()
@@ -205,7 +207,7 @@ def test_a_caller_that_waits_long_for_its_own_share_keeps_only_itself_out(
     pool.shutdown()
 
 
-def test_a_call_whose_time_is_over_in_the_queue_is_never_in_work(crowded: Crowded) -> None:
+def test_a_call_whose_deadline_passes_in_the_queue_is_never_started(crowded: Crowded) -> None:
     calls = crowded.fill(THREADS)
     late = [crowded.ask(who="z", timeout=0.2) for _ in range(3)]
     assert [outcome(call) for call in late] == ["DEADLINE_EXCEEDED"] * 3
@@ -231,7 +233,7 @@ class _Late:
         raise Exception
 
 
-def test_a_call_that_comes_to_its_thread_too_late_is_refused_before_its_token_is_read(
+def test_a_call_that_reaches_its_thread_too_late_is_refused_before_its_token_is_read(
     crowded: Crowded,
 ) -> None:
     handlers: Any = crowded.servicer.handlers
@@ -242,7 +244,7 @@ def test_a_call_that_comes_to_its_thread_too_late_is_refused_before_its_token_is
     assert crowded.in_work == 0
 
 
-def test_what_an_interpreter_at_work_has_not_looked_at_is_cancelled_beyond_a_limit(
+def test_calls_beyond_a_limit_that_a_busy_interpreter_has_not_seen_are_cancelled(
     crowded: Crowded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     look, standing = threading.Event(), server.Door.intercept_service
@@ -267,7 +269,7 @@ def test_what_an_interpreter_at_work_has_not_looked_at_is_cancelled_beyond_a_lim
     assert outcome(crowded.ask()) == "OK"
 
 
-def test_a_callers_quota_for_a_burst_is_never_cancelled_unseen(
+def test_a_burst_within_a_callers_quota_is_never_cancelled_unseen(
     crowded: Crowded, clock: SettableClock
 ) -> None:
     calls = [crowded.ask() for _ in range(WINDOW * CALLER_RATE)]

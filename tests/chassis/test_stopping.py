@@ -136,7 +136,7 @@ def pid_of(part: Any) -> int:
     return int(pid)
 
 
-def test_its_end_costs_next_to_no_processor_time(notifications: Service) -> None:
+def test_a_stop_uses_almost_no_processor_time(notifications: Service) -> None:
     """On a busy machine a second of processor time takes ten seconds.
 
     The parts of a stack end one level after the other.
@@ -155,7 +155,7 @@ def processor_time(pid: int | None) -> tuple[str, float]:
     return state, (int(rest[10]) + int(rest[11])) / os.sysconf("SC_CLK_TCK")
 
 
-def test_it_outlives_a_database_that_stands_still_and_stops_in_time_while_it_does(
+def test_a_service_survives_a_hanging_database_and_can_stop_in_time_meanwhile(
     notifications: Service, postgres: Postgres
 ) -> None:
     notifications.wait()
@@ -174,7 +174,7 @@ def test_it_outlives_a_database_that_stands_still_and_stops_in_time_while_it_doe
     assert notifications.process.returncode == 0
 
 
-def test_it_stops_in_time_while_the_broker_stands_still(
+def test_a_service_stops_in_time_while_the_broker_hangs(
     notifications: Service, broker: brokers.Broker
 ) -> None:
     notifications.wait()
@@ -185,7 +185,7 @@ def test_it_stops_in_time_while_the_broker_stands_still(
     assert notifications.process.returncode == 0
 
 
-def test_it_stops_in_time_when_the_broker_stood_still_from_the_beginning(
+def test_a_service_stops_in_time_if_the_broker_has_hung_from_the_start(
     postgres: Postgres, broker: brokers.Broker, tmp_path: Path
 ) -> None:
     with (
@@ -196,14 +196,14 @@ def test_it_stops_in_time_when_the_broker_stood_still_from_the_beginning(
         service.stop()
 
 
-def test_it_stops_in_time_while_it_joins_its_groups(notifications: Service) -> None:
+def test_a_service_stops_in_time_while_it_joins_its_consumer_groups(notifications: Service) -> None:
     # a join takes three seconds from now
     until(lambda: notifications.says("broker") == SERVING, 30)
     notifications.stop()
     assert notifications.process.returncode == 0
 
 
-def test_a_call_that_a_stop_cuts_off_is_told_that_the_service_is_unavailable(
+def test_calls_that_a_stop_cuts_off_fail_as_unavailable(
     referrals: Service,
 ) -> None:
     referrals.wait()
@@ -260,7 +260,7 @@ def run_to_the_end(hang: str, folder: Path) -> Process:
     return process
 
 
-def test_a_thread_that_never_ends_is_left_behind(tmp_path: Path) -> None:
+def test_a_process_ends_although_one_of_its_threads_never_does(tmp_path: Path) -> None:
     """The last resort: a library call that hangs keeps the process no longer than nine seconds."""
     process = run_to_the_end(
         "threading.Thread(target=threading.Event().wait).start()", tmp_path
@@ -269,7 +269,7 @@ def test_a_thread_that_never_ends_is_left_behind(tmp_path: Path) -> None:
     assert '"loops": ["hanging"]' in process.last_words()
 
 
-def test_a_process_in_which_nothing_moves_any_more_is_ended(tmp_path: Path) -> None:
+def test_a_process_that_hangs_while_it_holds_pythons_lock_is_ended(tmp_path: Path) -> None:
     # while it holds Python's lock
     process = run_to_the_end("ctypes.PyDLL(None).sleep(60)", tmp_path)
     assert "Timeout" in process.last_words(40)

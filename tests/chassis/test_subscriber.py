@@ -161,14 +161,16 @@ def test_facts_are_applied_in_order_and_each_once(hearer: Hearer) -> None:
     assert (hearer.heard("next"), hearer.heard("ahead"), hearer.heard("seen")) == (3, 3, 4)
 
 
-def test_a_batch_passes_over_what_was_seen_and_takes_the_rest(hearer: Hearer) -> None:
+def test_facts_of_a_batch_that_were_seen_before_are_skipped_and_the_others_applied(
+    hearer: Hearer,
+) -> None:
     one, other = new_id(), new_id()
     hearer.take(hearer.record(one, 1))
     hearer.take(hearer.record(one, 1), hearer.record(one, 2), hearer.record(other, 1))
     assert hearer.applied == [(one, 1), (one, 2), (other, 1)]
 
 
-def test_what_is_known_from_the_epoch_before_is_taken_in_without_being_applied(
+def test_facts_known_from_the_previous_epoch_advance_the_inbox_without_being_applied(
     hearer: Hearer,
 ) -> None:
     subject = new_id()
@@ -179,7 +181,7 @@ def test_what_is_known_from_the_epoch_before_is_taken_in_without_being_applied(
     assert (hearer.heard("known"), hearer.seen(subject)) == (2, 2)
 
 
-def test_a_fact_is_applied_under_the_request_that_it_goes_back_to(
+def test_a_fact_is_applied_under_the_trace_of_the_request_that_caused_it(
     hearer: Hearer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     under = []
@@ -202,7 +204,7 @@ def test_a_fact_is_applied_under_the_request_that_it_goes_back_to(
         (ZeroDivisionError(), "fault"),
     ],
 )
-def test_a_refused_fact_holds_its_subject_and_says_why(
+def test_a_refused_fact_holds_its_subject_and_has_a_reason(
     hearer: Hearer, error: Exception, reason: str
 ) -> None:
     subject, other = new_id(), new_id()
@@ -215,7 +217,9 @@ def test_a_refused_fact_holds_its_subject_and_says_why(
     assert (hearer.heard("held"), hearer.seen(subject)) == (1, 0)
 
 
-def test_a_held_fact_is_tried_at_its_time_and_not_when_it_is_told_again(hearer: Hearer) -> None:
+def test_a_held_fact_is_tried_at_its_time_and_not_when_it_is_published_again(
+    hearer: Hearer,
+) -> None:
     subject = new_id()
     hearer.refuse[subject] = Conflict("refused_for_the_test")
     hearer.take(hearer.record(subject, 1))
@@ -238,7 +242,7 @@ def test_each_try_that_fails_is_counted(hearer: Hearer) -> None:
     assert letter.attempts == 3
 
 
-def test_of_facts_taken_together_only_the_one_that_fails_is_held_with_what_follows_it(
+def test_in_a_batch_only_the_failing_fact_and_later_facts_of_its_subject_are_held(
     hearer: Hearer,
 ) -> None:
     first, bad, last = new_id(), new_id(), new_id()
@@ -267,7 +271,7 @@ def test_a_fault_before_any_handler_was_called_holds_no_fact(
     assert (hearer.waiting(), hearer.applied) == ([], [])
 
 
-def test_what_the_handlers_of_facts_taken_together_write_has_the_trace_of_its_own_fact(
+def test_facts_written_by_the_handlers_of_a_batch_have_the_trace_of_their_causes(
     hearer: Hearer,
 ) -> None:
     def tell_on(tx: Transaction, fact: Fact) -> None:
@@ -281,7 +285,7 @@ def test_what_the_handlers_of_facts_taken_together_write_has_the_trace_of_its_ow
     assert written == facts
 
 
-def test_how_much_is_held_and_unreadable_is_told(hearer: Hearer) -> None:
+def test_the_numbers_of_held_facts_and_unreadable_records_are_reported(hearer: Hearer) -> None:
     subject = new_id()
     hearer.refuse[subject] = Conflict("refused_for_the_test")
     hearer.take(hearer.record(subject, 1), Record(b"x", b"rubbish", []), Record(b"y", b"", []))
@@ -294,7 +298,7 @@ def test_how_much_is_held_and_unreadable_is_told(hearer: Hearer) -> None:
     assert hearer.gauge("enlace_facts_held") == 0
 
 
-def test_what_waits_is_looked_at_once_a_second_and_after_a_clock_that_was_ahead(
+def test_waiting_facts_are_checked_once_a_second_and_after_the_clock_was_set_back(
     hearer: Hearer,
 ) -> None:
     hearer.take(hearer.record(new_id(), 2))
@@ -307,7 +311,7 @@ def test_what_waits_is_looked_at_once_a_second_and_after_a_clock_that_was_ahead(
     assert len(hearer.held) == 3
 
 
-def test_while_nothing_waits_it_is_looked_for_what_another_process_left_once_a_minute(
+def test_facts_that_another_process_left_waiting_are_looked_for_once_a_minute(
     hearer: Hearer,
 ) -> None:
     subject = new_id()
@@ -321,7 +325,7 @@ def test_while_nothing_waits_it_is_looked_for_what_another_process_left_once_a_m
     assert (hearer.held, hearer.applied) == ([0, 0], [(subject, 1)])
 
 
-def test_a_part_that_is_done_is_there_and_the_fact_waits_for_the_last(hearer: Hearer) -> None:
+def test_a_handler_with_several_parts_is_called_until_the_last_part_is_done(hearer: Hearer) -> None:
     subject = new_id()
     hearer.unfinished = 2
     hearer.take(hearer.record(subject, 1))
@@ -329,7 +333,9 @@ def test_a_part_that_is_done_is_there_and_the_fact_waits_for_the_last(hearer: He
     assert (hearer.seen(subject), hearer.heard("next")) == (1, 1)
 
 
-def test_what_can_not_be_read_is_one_dead_letter_and_the_next_go_on(hearer: Hearer) -> None:
+def test_an_unreadable_record_becomes_one_dead_letter_and_later_facts_are_applied(
+    hearer: Hearer,
+) -> None:
     subject = new_id()
     rubbish = Record(None, None, [("ce_id", b"x")])
     altered = replace(hearer.record(new_id(), 1), value=b"altered", offset=15)
@@ -343,7 +349,7 @@ def test_what_can_not_be_read_is_one_dead_letter_and_the_next_go_on(hearer: Hear
     assert hearer.heard("dead") == 4
 
 
-def test_a_dead_letter_is_read_again_when_an_operator_wants_it(hearer: Hearer) -> None:
+def test_a_dead_letter_is_read_again_when_an_operator_redrives_it(hearer: Hearer) -> None:
     subject = new_id()
     trusted = hearer.works._trusted_signers
     hearer.works._trusted_signers = {}
@@ -358,7 +364,7 @@ def test_a_dead_letter_is_read_again_when_an_operator_wants_it(hearer: Hearer) -
     assert [letter.reason for letter in hearer.waiting()] == ["headers"]
 
 
-def test_a_fact_that_does_not_come_is_asked_for_after_ten_seconds_and_ever_more_rarely(
+def test_a_missing_fact_is_requested_after_ten_seconds_and_then_ever_more_rarely(
     hearer: Hearer,
 ) -> None:
     subject = new_id()
@@ -382,7 +388,7 @@ def test_a_fact_that_does_not_come_is_asked_for_after_ten_seconds_and_ever_more_
     assert hearer.ask(9 * SECOND) == [(TOPIC.encode(), subject.encode())]
 
 
-def test_the_facts_of_the_key_of_an_unreadable_record_are_asked_for_once(hearer: Hearer) -> None:
+def test_the_facts_of_an_unreadable_records_key_are_requested_once(hearer: Hearer) -> None:
     subject = new_id()
     hearer.ask(timedelta())
     hearer.take(Record(subject.encode(), b"x", []), Record(b"no id", b"x", []))
@@ -391,7 +397,7 @@ def test_the_facts_of_the_key_of_an_unreadable_record_are_asked_for_once(hearer:
     assert hearer.ask(20 * SECOND) == []
 
 
-def test_a_store_that_was_restored_asks_for_everything_once(
+def test_a_consumer_with_a_restored_store_requests_everything_once(
     hearer: Hearer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     epochs = iter([0, 7, 7, 7])
@@ -430,7 +436,7 @@ def waits(hearer: Hearer, monkeypatch: pytest.MonkeyPatch, *, stops: bool = Fals
     return pauses
 
 
-def test_while_the_database_is_away_it_waits_longer_and_longer_and_skips_nothing(
+def test_while_the_database_is_down_the_pauses_grow_and_no_fact_is_skipped(
     hearer: Hearer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses, subject = waits(hearer, monkeypatch), new_id()
@@ -452,7 +458,7 @@ def test_a_handler_that_is_late_three_times_in_a_row_holds_its_fact(
     assert [letter.reason for letter in hearer.waiting()] == [Late().reason]
 
 
-def test_it_is_not_the_handler_that_is_late_when_it_had_not_begun(
+def test_a_deadline_that_passes_before_the_handler_starts_holds_no_fact(
     hearer: Hearer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses, subject = waits(hearer, monkeypatch), new_id()
@@ -471,7 +477,7 @@ def test_a_stop_leaves_the_record_for_the_next_process(
     assert hearer.applied == []
 
 
-def test_a_stop_ends_the_waiting_for_a_database(
+def test_a_stop_ends_the_wait_for_the_database(
     hearer: Hearer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses = waits(hearer, monkeypatch, stops=True)
@@ -481,7 +487,7 @@ def test_a_stop_ends_the_waiting_for_a_database(
     assert pauses == [0.1]
 
 
-def test_what_is_held_and_what_was_taken_is_logged_without_its_content(
+def test_applied_and_held_facts_are_logged_without_their_content(
     hearer: Hearer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines: list[tuple[str, dict[str, object]]] = []
@@ -590,7 +596,7 @@ def topics(hearer: Hearer, monkeypatch: pytest.MonkeyPatch) -> Topics:
     return Topics(hearer, monkeypatch)
 
 
-def test_offsets_are_committed_after_the_facts_and_only_if_there_were_any(
+def test_offsets_are_committed_after_the_facts_and_only_if_there_were_facts(
     hearer: Hearer, topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     subject = new_id()
@@ -604,7 +610,7 @@ def test_offsets_are_committed_after_the_facts_and_only_if_there_were_any(
 
 
 @pytest.mark.parametrize(("count", "pauses"), [(FULL - 1, 1), (FULL, 0)])
-def test_a_consumer_that_gathers_pauses_after_a_batch_that_was_not_full(
+def test_a_consumer_that_gathers_facts_pauses_after_a_batch_that_was_not_full(
     count: int, pauses: int, hearer: Hearer, topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     subject, waited = new_id(), waits(hearer, monkeypatch)
@@ -615,14 +621,14 @@ def test_a_consumer_that_gathers_pauses_after_a_batch_that_was_not_full(
     assert waited == [0.1] * pauses
 
 
-def test_while_the_broker_is_away_what_waits_is_still_tried(
+def test_while_the_broker_is_down_waiting_facts_are_still_retried(
     hearer: Hearer, topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     topics.clusters = [None]
     assert topics.run(hearer, monkeypatch, 3) == ["wait 0.5", "sweep"] * 3
 
 
-def test_of_a_broker_with_another_memory_everything_is_read_from_its_beginning(
+def test_a_broker_with_another_cluster_id_is_read_from_its_beginning(
     hearer: Hearer, topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     topics.clusters = ["one", "two"]
@@ -632,7 +638,7 @@ def test_of_a_broker_with_another_memory_everything_is_read_from_its_beginning(
     assert did[-1] == "close"
 
 
-def test_whatever_ends_it_leaves_no_consumer_behind(
+def test_the_kafka_consumer_is_closed_whatever_ends_the_loop(
     hearer: Hearer, topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     topics.batches = [[Record(None, None, [], topic="lost")]]

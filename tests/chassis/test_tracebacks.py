@@ -62,7 +62,7 @@ def broken(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "answer"])
-def test_an_answer_says_nothing_of_what_broke(broken: Broken, kind: str) -> None:
+def test_an_answer_reveals_nothing_of_the_fault(broken: Broken, kind: str) -> None:
     answer = broken.answers[kind]
     told = (
         f"{answer.details()} {answer.debug_error_string()} {answer.trailing_metadata()}"
@@ -72,12 +72,12 @@ def test_an_answer_says_nothing_of_what_broke(broken: Broken, kind: str) -> None
     assert answer.code() is grpc.StatusCode.INTERNAL
 
 
-def test_no_line_of_the_log_names_anybody(broken: Broken) -> None:
+def test_no_log_line_contains_a_name(broken: Broken) -> None:
     assert NAME not in broken.log
     assert NAME not in broken.aside
 
 
-def test_each_fault_is_said_with_its_kind_and_the_lines_where_it_broke(broken: Broken) -> None:
+def test_each_fault_is_logged_with_its_kind_and_the_lines_where_it_happened(broken: Broken) -> None:
     said = [line["fault"] for line in map(json.loads, broken.log.splitlines()) if line.get("fault")]
     for kind in (
         "builtins.ValueError",
@@ -89,7 +89,7 @@ def test_each_fault_is_said_with_its_kind_and_the_lines_where_it_broke(broken: B
         assert [fault for fault in said if kind in fault and "__main__:" in fault], kind
 
 
-def test_a_thread_and_a_process_that_die_say_where(broken: Broken) -> None:
+def test_a_dying_thread_or_process_reports_where_it_failed(broken: Broken) -> None:
     assert broken.code == 1
     died = [line for line in broken.aside.splitlines() if line.startswith("DIED ")]
     assert [line for line in died if "builtins.KeyError at " in line and "__main__:" in line]

@@ -68,7 +68,7 @@ def verdict(tx: Transaction, witnessed: dict[int, set[bytes]] | None = None) -> 
     )
 
 
-def test_a_trail_that_nobody_touched_fits(database: Database) -> None:
+def test_an_untouched_trail_has_no_findings(database: Database) -> None:
     with database.transaction(SYSTEM) as tx:
         assert audit.head(tx) == START
         write(tx, 40)
@@ -111,7 +111,7 @@ def test_eight_writers_at_once_make_one_chain(database: Database) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["a\tb", "a\nb", "a,b", "a\\b"])
-def test_nothing_is_written_that_would_make_two_rows_one_line(
+def test_values_that_could_make_two_rows_look_like_one_line_are_rejected(
     wrong: str, database: Database
 ) -> None:
     for entry in (
@@ -124,7 +124,7 @@ def test_nothing_is_written_that_would_make_two_rows_one_line(
             audit.record(tx, WORKER, NOW, [entry])
 
 
-def test_what_was_recorded_before_there_was_a_chain_is_chained_as_it_stands(
+def test_rows_recorded_before_the_chain_existed_are_chained_unchanged(
     postgres: parts.Server, tmp_path: Path
 ) -> None:
     before = sorted(MIGRATIONS.glob("*.sql"))[:2]
@@ -306,7 +306,7 @@ def marks(database: Database) -> list[str]:
         return [finding.reason for finding in (*findings, *chain.repeated_marks(tx))]
 
 
-def test_c14_what_a_service_writes_is_marked_by_its_key_and_tied_to_the_token(
+def test_c14_rows_that_a_service_writes_are_marked_with_its_key_and_tied_to_the_token(
     marking: Database,
 ) -> None:
     with marking.transaction(SIGNED_IN) as tx:
@@ -331,7 +331,7 @@ def test_c14_what_a_service_writes_is_marked_by_its_key_and_tied_to_the_token(
         ("actor_id", "mark", ["repeated"]),
     ],
 )
-def test_c14_the_services_role_adds_no_row_that_fits(
+def test_c14_a_row_added_with_the_services_database_role_is_detected(
     actor: str, mark: str, reasons: list[str], place: parts.Database, marking: Database
 ) -> None:
     with marking.transaction(SIGNED_IN) as tx:
@@ -341,7 +341,7 @@ def test_c14_the_services_role_adds_no_row_that_fits(
     assert marks(marking) == reasons
 
 
-def test_c14_another_services_key_marks_nothing_here(
+def test_c14_a_row_marked_with_another_services_key_is_detected(
     place: parts.Database, marking: Database
 ) -> None:
     with marking.transaction(SIGNED_IN) as tx:
@@ -355,7 +355,7 @@ def test_c14_another_services_key_marks_nothing_here(
 
 
 @pytest.mark.parametrize("kind", ["worker", "key"])
-def test_c14_nobody_is_on_record_for_an_act_without_a_token_of_hers(
+def test_c14_a_row_that_names_a_worker_or_an_api_key_without_a_token_is_detected(
     kind: str, marking: Database
 ) -> None:
     with marking.transaction(SYSTEM) as tx:
@@ -363,7 +363,7 @@ def test_c14_nobody_is_on_record_for_an_act_without_a_token_of_hers(
     assert marks(marking) == ["untied"]
 
 
-def test_c14_rows_of_the_version_before_are_no_finding_for_an_hour(
+def test_c14_unmarked_rows_of_the_previous_version_are_accepted_for_an_hour(
     place: parts.Database, database: Database, marking: Database
 ) -> None:
     with database.transaction(SYSTEM) as tx:

@@ -57,7 +57,7 @@ def holds_turn(world: World, process: subprocess.Popen[bytes]) -> bool:
         ]
 
 
-def test_a_teller_that_stands_still_is_followed_by_the_other_and_disturbs_nothing_when_it_wakes(
+def test_a_hanging_publisher_is_replaced_by_the_other_and_disturbs_nothing_when_it_wakes(
     world: World,
 ) -> None:
     world.stop("teller")

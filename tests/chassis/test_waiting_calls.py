@@ -99,7 +99,7 @@ def busy(postgres: PostgresServer, tmp_path: Path, clock: SettableClock) -> Iter
     database.close()
 
 
-def test_a_token_that_runs_out_while_its_call_waits_for_a_thread_is_good(
+def test_a_token_that_expires_while_its_call_waits_for_a_thread_is_accepted(
     busy: Busy, pass_time: Callable[[timedelta], None]
 ) -> None:
     token = busy.issuer.issue(WHO, "enlace.tests")[0]
@@ -118,7 +118,7 @@ def test_a_token_that_runs_out_while_its_call_waits_for_a_thread_is_good(
         waiting.result(10)
 
 
-def test_a_token_that_had_run_out_when_its_call_came_is_refused(
+def test_a_token_that_had_expired_when_its_call_arrived_is_refused(
     busy: Busy, pass_time: Callable[[timedelta], None]
 ) -> None:
     token = busy.issuer.issue(WHO, "enlace.tests")[0]

@@ -348,7 +348,7 @@ BACKLOG = 36_000  # records, in twelve partitions
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("pause", [0, 0.010, 0.050])
-def test_each_record_of_a_backlog_is_received_once_and_in_order(
+def test_each_record_of_a_backlog_is_received_exactly_once(
     pause: float, broker: brokers.Broker, topic: str
 ) -> None:
     """The handler is slow for half a minute.

@@ -37,7 +37,7 @@ pytestmark = pytest.mark.long
 SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
 
 
-def test_services_start_before_database_and_broker_and_heal(cleanup: ExitStack) -> None:
+def test_services_that_start_before_the_database_and_the_broker_recover(cleanup: ExitStack) -> None:
     folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="enlace-test-order-")))
     if os.geteuid() == 0:
         folder.chmod(0o711)
@@ -215,7 +215,7 @@ def test_calls_to_a_paused_service_fail_fast_and_succeed_again_soon_after_it_res
         until(lambda: ask()[0] == 200, 10)
 
 
-def test_referrals_go_on_while_the_broker_is_away(victim: LocalStack, cast: Cast) -> None:
+def test_referrals_proceed_while_the_broker_is_down(victim: LocalStack, cast: Cast) -> None:
     person_id, receipt_id = cast.person()
     with paused(victim, "broker"):
         assert (

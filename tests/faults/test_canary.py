@@ -424,7 +424,7 @@ def test_no_planted_text_is_found_in(told: Told, place: str) -> None:
     assert canary.hits(told.marks, hay) == []
 
 
-def test_who_may_read_them_reads_them_whole(told: Told) -> None:
+def test_a_receiver_with_consent_reads_the_planted_text(told: Told) -> None:
     assert told.marks.cores["given name"] in told.opened
 
 
@@ -448,7 +448,7 @@ ENCODINGS: dict[str, Callable[[str], bytes]] = {
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_the_scanner_sees_a_mark_as(encoding: str) -> None:
+def test_the_scanner_finds_a_mark_encoded_as(encoding: str) -> None:
     for make in (Marks.text, Marks.phone):
         marks = Marks()
         planted = ENCODINGS[encoding](make(marks, "planted"))
@@ -456,7 +456,7 @@ def test_the_scanner_sees_a_mark_as(encoding: str) -> None:
         assert not Marks().found_in(planted)
 
 
-def test_the_scanner_sees_a_mark_in_every_place(told: Told) -> None:
+def test_the_scanner_finds_a_mark_in_every_place(told: Told) -> None:
     marks, stack = Marks(), told.stack
     (stack.logs / "partners.log").open("ab").write(ENCODINGS["json"](marks.text("log")))
     producer = KafkaProducer(bootstrap_servers=stack.state["kafka"])

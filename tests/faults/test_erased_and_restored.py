@@ -108,7 +108,7 @@ def counted(stack: LocalStack, reader: Actor, person_id: str) -> tuple[str, list
 
 
 @pytest.mark.timeout(240)
-def test_who_was_erased_by_two_stays_erased_in_a_copy_from_before_it(
+def test_a_person_erased_by_two_people_stays_erased_after_an_older_copy_is_restored(
     restored: LocalStack, browser: Browser, tmp_path: Path
 ) -> None:
     cast = Cast(restored)

@@ -39,7 +39,7 @@ def run() -> Iterator[Run]:
         stack.stop()
 
 
-def test_the_faults_bit(run: Run) -> None:
+def test_the_faults_had_an_effect(run: Run) -> None:
     assert bit(run) == []
     assert run.transitions >= TRANSITIONS
     assert run.faults.total() == FAULTS
@@ -47,18 +47,20 @@ def test_the_faults_bit(run: Run) -> None:
 
 
 @pytest.mark.parametrize("check", checker.CHECKS, ids=lambda check: check.__name__)
-def test_after_all_faults(run: Run, check: Callable[[Books], list[str]]) -> None:
+def test_after_all_faults_the_invariant_holds(
+    run: Run, check: Callable[[Books], list[str]]
+) -> None:
     assert check(run.books) == []
 
 
 @pytest.mark.parametrize("bug", PLANTED)
-def test_the_checker_sees(run: Run, bug: str) -> None:
+def test_the_checker_finds_the_planted_bug(run: Run, bug: str) -> None:
     planted = PLANTED[bug]
     with planted.in_books(run.books) as books:
         assert planted.seen_by(books) != []
 
 
-def test_every_invariant_has_a_bug_that_it_sees() -> None:
+def test_every_invariant_has_a_planted_bug_that_it_finds() -> None:
     assert {planted.seen_by for planted in PLANTED.values()} == set(checker.CHECKS)
 
 

@@ -27,7 +27,7 @@ from tests.parts.stories import Cast
 
 
 @pytest.mark.timeout(300)
-def test_facts_are_held_while_a_handler_fails_and_have_their_effect_once_when_it_is_mended(
+def test_facts_are_held_while_a_handler_fails_and_applied_once_when_it_is_repaired(
     victim: LocalStack, cast: Cast, cleanup: ExitStack
 ) -> None:
     work, since = (

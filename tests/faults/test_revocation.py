@@ -48,7 +48,7 @@ def silent(victim: LocalStack, request: pytest.FixtureRequest) -> Iterator[None]
 
 
 @pytest.mark.usefixtures("silent")
-def test_a_revoked_key_has_its_last_success_within_five_seconds(victim: LocalStack) -> None:
+def test_a_revoked_key_stops_working_within_five_seconds(victim: LocalStack) -> None:
     manager = victim.worker("MANAGER")
     made = key_of(manager)
     ways = ways_of(victim, members_pb2.IssueTokenRequest(api_key=made.secret), made.secret)
@@ -61,7 +61,7 @@ def test_a_revoked_key_has_its_last_success_within_five_seconds(victim: LocalSta
 
 
 @pytest.mark.usefixtures("silent")
-def test_a_suspended_worker_has_her_last_success_within_five_seconds(victim: LocalStack) -> None:
+def test_a_suspended_worker_is_locked_out_within_five_seconds(victim: LocalStack) -> None:
     manager = victim.worker("MANAGER")
     email = f"{new_id()[:12]}@ejemplo.demo"
     own = manager.members.ListWorkers(members_pb2.ListWorkersRequest()).workers[0].organization_id
@@ -89,7 +89,7 @@ def test_a_suspended_worker_has_her_last_success_within_five_seconds(victim: Loc
 
 
 @pytest.mark.usefixtures("silent")
-def test_a_suspended_member_has_its_last_success_within_five_seconds(victim: LocalStack) -> None:
+def test_a_suspended_member_is_locked_out_within_five_seconds(victim: LocalStack) -> None:
     coordinator, manager = victim.worker("COORDINATOR"), victim.worker("casa@amanecer")
     key = key_of(manager).secret
     ways = ways_of(victim, members_pb2.IssueTokenRequest(api_key=key), key)
@@ -115,7 +115,7 @@ def test_a_suspended_member_has_its_last_success_within_five_seconds(victim: Loc
             by.directory.ReinstateOrganization(directory_pb2.ReinstateOrganizationRequest(**now()))
 
 
-def test_honest_work_goes_on_without_a_refusal_while_no_fact_is_heard(
+def test_legitimate_work_continues_without_refusals_while_no_fact_is_delivered(
     victim: LocalStack, cast: Cast
 ) -> None:
     """The work by gRPC and by REST takes longer than a token lives."""

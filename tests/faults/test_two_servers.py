@@ -135,7 +135,7 @@ def answered(clients: Clients) -> bool:
     return True
 
 
-def test_one_with_a_wrong_password_gets_no_call_and_gets_its_share_once_it_has_the_right_one(
+def test_a_process_with_a_wrong_password_gets_no_calls_until_it_has_the_right_one(
     pods: Pods, gateway: Clients
 ) -> None:
     broken = pods.start(0, STRANGER)
@@ -152,9 +152,7 @@ def test_one_with_a_wrong_password_gets_no_call_and_gets_its_share_once_it_has_t
     until(lambda: answered(gateway), 10)
 
 
-def test_a_database_that_comes_back_is_noticed_by_nobodys_call(
-    pods: Pods, gateway: Clients
-) -> None:
+def test_calls_succeed_again_after_the_database_comes_back(pods: Pods, gateway: Clients) -> None:
     for number in (0, 1):
         pods.start(number)
     until(lambda: pods.ready(0) and pods.ready(1), 60)
@@ -166,7 +164,7 @@ def test_a_database_that_comes_back_is_noticed_by_nobodys_call(
     assert all(process.alive for process in pods.processes)
 
 
-def test_servers_that_stop_and_start_one_after_the_other_cost_no_call(
+def test_no_call_fails_while_servers_restart_one_after_the_other(
     pods: Pods, gateway: Clients
 ) -> None:
     running = {number: pods.start(number) for number in (0, 1)}

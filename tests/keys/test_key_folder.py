@@ -11,7 +11,7 @@ import pytest
 from keys import key_folder
 
 
-def test_of_two_who_make_a_key_at_once_both_have_the_same(tmp_path: Path) -> None:
+def test_two_threads_that_create_the_same_key_at_once_get_equal_keys(tmp_path: Path) -> None:
     key_folder.create(tmp_path, ["referrals"])
     for _ in range(30):
         barrier = Barrier(2)

@@ -63,7 +63,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("keys.service._AGAIN", 0.0)
 
 
-def test_what_it_sealed_it_opens_where_it_belongs_and_nowhere_else(
+def test_a_sealed_text_can_be_opened_only_in_its_own_context(
     token: KeyServiceSettings, folder: Path
 ) -> None:
     keyring = begun(token, folder).keyring()
@@ -112,7 +112,7 @@ def test_nobody_can_read_a_key_not_even_a_holder_of_the_pin(
                     read()  # type: ignore[no-untyped-call]
 
 
-def test_many_threads_ask_it_at_once_and_none_hears_anothers_answer(
+def test_many_threads_use_the_token_at_once_and_each_gets_its_own_results(
     token: KeyServiceSettings, folder: Path
 ) -> None:
     keyring, wrong = begun(token, folder).keyring(), list[str]()
@@ -131,7 +131,7 @@ def test_many_threads_ask_it_at_once_and_none_hears_anothers_answer(
     assert wrong == []
 
 
-def test_while_it_is_away_nothing_is_called_unreadable_and_when_it_is_back_all_goes_on(
+def test_while_the_token_is_away_nothing_counts_as_unreadable_and_all_works_after_its_return(
     token: KeyServiceSettings, folder: Path, softhsm: SoftHsm, quick: None
 ) -> None:
     keyring = begun(token, folder).keyring()
@@ -162,7 +162,7 @@ def test_while_it_is_away_nothing_is_called_unreadable_and_when_it_is_back_all_g
     assert [line["event"] for line in said_then] == ["key_service_back"]
 
 
-def test_one_that_is_away_at_the_start_is_waited_for(
+def test_a_token_that_is_away_at_the_start_is_used_once_it_returns(
     token: KeyServiceSettings, folder: Path, softhsm: SoftHsm, quick: None
 ) -> None:
     sealed = begun(token, folder).keyring().seal("x", "c")
@@ -173,7 +173,7 @@ def test_one_that_is_away_at_the_start_is_waited_for(
     assert keyring.open(sealed, "c") == "x"
 
 
-def test_a_wrong_pin_is_tried_once_and_another_at_once(
+def test_a_wrong_pin_is_tried_only_once_and_a_new_pin_at_once(
     token: KeyServiceSettings,
     folder: Path,
     tmp_path: Path,
@@ -205,7 +205,7 @@ def test_a_wrong_pin_is_tried_once_and_another_at_once(
     assert keyring.open(sealed, "c") == "x"
 
 
-def test_what_it_has_not_is_said_by_name(
+def test_a_missing_module_or_token_is_reported_by_name(
     token: KeyServiceSettings, folder: Path, quick: None
 ) -> None:
     for module, label, why in (
@@ -217,7 +217,7 @@ def test_what_it_has_not_is_said_by_name(
         assert caught.value.why == why
 
 
-def test_two_keys_of_one_name_are_not_guessed_at(token: KeyServiceSettings, folder: Path) -> None:
+def test_two_keys_of_one_name_are_an_error(token: KeyServiceSettings, folder: Path) -> None:
     begun(token, folder)
     KeyService(token).make("tests", 0, NOW)
     with capture_logs() as said, pytest.raises(ValueError, match="one name"):
@@ -225,7 +225,7 @@ def test_two_keys_of_one_name_are_not_guessed_at(token: KeyServiceSettings, fold
     assert [line["reason"] for line in said] == ["key_twice"]
 
 
-def test_keys_move_from_files_into_it_and_what_was_found_is_found(
+def test_keys_move_from_files_into_the_token_and_fingerprints_stay_the_same(
     token: KeyServiceSettings, folder: Path
 ) -> None:
     key_folder.create(folder, ["tests"])
@@ -257,7 +257,7 @@ def test_keys_move_from_files_into_it_and_what_was_found_is_found(
     assert (moving.add(NOW), moving.retire(), moving.newest()) == (2, [1], 2)
 
 
-def test_another_token_one_without_keys_and_other_marks_are_refused_by_name(
+def test_another_token_a_token_without_keys_and_other_marks_are_reported_by_name(
     token: KeyServiceSettings,
     folder: Path,
     softhsm: SoftHsm,
@@ -292,7 +292,7 @@ def test_another_token_one_without_keys_and_other_marks_are_refused_by_name(
     database.close()
 
 
-def test_nobody_waits_long_for_a_module_that_hangs(
+def test_no_call_waits_long_for_a_module_that_hangs(
     token: KeyServiceSettings, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keyring = begun(token, folder).keyring()
@@ -316,7 +316,9 @@ def test_nobody_waits_long_for_a_module_that_hangs(
     assert keyring.open(sealed, "c") == "x"
 
 
-def test_all_of_its_settings_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_either_all_or_none_of_the_tokens_settings_must_be_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert service_settings(Settings()).key_service is None
     monkeypatch.setenv("ENLACE_PKCS11_TOKEN", "enlace")
     settings = Settings()
@@ -325,7 +327,7 @@ def test_all_of_its_settings_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
         settings.done()
 
 
-def test_it_is_quick_enough_for_every_call(token: KeyServiceSettings, folder: Path) -> None:
+def test_the_token_is_fast_enough_for_every_call(token: KeyServiceSettings, folder: Path) -> None:
     keyring, began = begun(token, folder).keyring(), time.perf_counter()
     for _ in range(500):
         keyring.open(keyring.seal("x", "c"), "c")

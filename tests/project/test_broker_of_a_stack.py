@@ -48,7 +48,7 @@ def all_told(stack: LocalStack) -> bool:
 
 @pytest.mark.long
 @pytest.mark.timeout(400)
-def test_facts_outlive_a_stop_and_a_stack_of_an_older_version_publishes_again_once() -> None:
+def test_facts_survive_a_stop_and_a_stack_with_an_empty_broker_publishes_them_again_once() -> None:
     stack = LocalStack()
     try:
         stack.start()

@@ -133,7 +133,7 @@ def test_after_an_error_the_next_transaction_is_a_new_one() -> None:
     ]
 
 
-def test_the_table_reads_as_it_was_written(tmp_path: Path) -> None:
+def test_a_written_table_is_read_back_unchanged(tmp_path: Path) -> None:
     page = tmp_path / "figures.md"
     page.write_text("before\n<!-- make budget -->\n<!-- end of make budget -->\nafter\n")
     table: Table = {"draft": FILLED, IDLE: Spent()}
@@ -145,7 +145,7 @@ def test_the_table_reads_as_it_was_written(tmp_path: Path) -> None:
     assert page.read_text().count("| draft |") == 1
 
 
-def test_what_spends_more_is_named_and_what_spends_less_is_not() -> None:
+def test_a_step_that_spends_more_is_named_and_one_that_spends_less_is_not() -> None:
     more = FILLED._replace(statements=(5, 7))
     assert beyond({"draft": more}, {"draft": FILLED}) == ["draft: 7 statements instead of 6"]
     assert not beyond({"draft": FILLED}, {"draft": more})
@@ -156,7 +156,7 @@ def test_what_spends_more_is_named_and_what_spends_less_is_not() -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-def test_nothing_spends_more_than_the_committed_table_and_one_more_statement_is_seen(
+def test_no_step_exceeds_the_committed_table_and_one_more_statement_is_detected(
     tmp_path: Path,
 ) -> None:
     limits, file, switch = committed(), tmp_path / "transactions", tmp_path / "switch"

@@ -84,7 +84,7 @@ def verify(cluster: Cluster, service: str, token: str) -> Caller:
     ).verify(token)
 
 
-def test_the_key_of_tokens_is_changed_and_each_service_takes_every_token_meanwhile(
+def test_each_service_accepts_every_token_while_the_key_of_tokens_is_changed(
     cluster: Cluster,
 ) -> None:
     before = token(cluster)
@@ -110,7 +110,7 @@ def test_the_key_of_tokens_is_changed_and_each_service_takes_every_token_meanwhi
     }
 
 
-def test_a_sealing_key_is_changed_and_what_was_sealed_opens_without_the_old_one(
+def test_after_a_change_of_sealing_keys_sealed_data_can_be_opened_without_the_old_key(
     cluster: Cluster, postgres: Server
 ) -> None:
     place = postgres.database("referrals", MIGRATIONS)
@@ -149,7 +149,7 @@ def test_a_sealing_key_is_changed_and_what_was_sealed_opens_without_the_old_one(
     assert now.fingerprint(b"x", "references") == marked
 
 
-def test_the_key_of_facts_is_changed_for_its_teller_and_for_all_who_hear_it(
+def test_the_key_of_facts_is_changed_for_its_publisher_and_for_all_consumers(
     cluster: Cluster, postgres: Server
 ) -> None:
     place = postgres.database("referrals", MIGRATIONS)
@@ -166,7 +166,7 @@ def test_the_key_of_facts_is_changed_for_its_teller_and_for_all_who_hear_it(
     assert not (cluster.keys("partners") / "facts.referrals.jwk").exists()
 
 
-def test_secrets_of_the_version_before_can_be_changed_once_they_were_made_anew(
+def test_immutable_secrets_of_the_previous_version_can_be_changed_once_replaced(
     make_cluster: Callable[[bool], Cluster],
 ) -> None:
     cluster = make_cluster(True)

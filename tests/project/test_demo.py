@@ -70,7 +70,7 @@ def test_the_pilot_has_the_published_totals() -> None:
     }
 
 
-def test_the_tables_of_the_pilot_give_no_small_count_away() -> None:
+def test_the_tables_of_the_pilot_reveal_no_small_count() -> None:
     """The total is known, and so is the sum of the unpublished counts.
 
     The sum would give a count away if there were only one, if each were one, or if each were nine.
@@ -86,7 +86,7 @@ def test_the_tables_of_the_pilot_give_no_small_count_away() -> None:
         assert len(hidden) < sum(hidden) < len(hidden) * (SMALLEST - 1)
 
 
-def test_the_last_quarters_are_told_with_what_is_too_little_left_out() -> None:
+def test_the_last_quarters_are_published_without_counts_that_are_too_small() -> None:
     made = figures_of(NOW)
     assert {cell.quarter for cell in made} == {
         "2024-Q2",
@@ -101,7 +101,7 @@ def test_the_last_quarters_are_told_with_what_is_too_little_left_out() -> None:
     assert figures_of(NOW) == made
 
 
-def test_every_referral_of_the_pilot_is_a_whole_story_of_2006() -> None:
+def test_every_referral_of_the_pilot_has_a_complete_history_of_2006() -> None:
     for story in pilots():
         verbs = [event.verb for event in story.referral.events]
         told = (
@@ -114,7 +114,7 @@ def test_every_referral_of_the_pilot_is_a_whole_story_of_2006() -> None:
         assert not [clock for clock in story.referral.deadlines if clock.running]
 
 
-def test_whom_one_shelter_turned_away_another_one_took() -> None:
+def test_every_person_declined_by_one_shelter_was_accepted_by_another() -> None:
     stories = pilots()
     declined = {story.referral.id for story in stories if story.referral.state is State.DECLINED}
     assert declined
@@ -129,13 +129,13 @@ def test_the_pilot_is_the_same_at_every_start() -> None:
     assert [story.referral for story in pilots()] == [story.referral for story in pilots()]
 
 
-def test_each_asked_service_offers_what_is_asked_and_is_somebody_elses() -> None:
+def test_each_requested_service_offers_the_need_and_belongs_to_another_member() -> None:
     for story in [*pilots(), *tonights_stories(network(), CALENDAR, NOW)]:
         assert story.need in network().offers[story.offer].needs, story.offer
         assert story.file.holder != story.offer[0]
 
 
-def test_tonight_has_every_state_that_can_be_reached() -> None:
+def test_tonights_referrals_have_every_reachable_state() -> None:
     reachable = {transition.target for transition in BY_VERB.values()} - {
         None,
         State.ENTERED_IN_ERROR,
@@ -146,13 +146,13 @@ def test_tonight_has_every_state_that_can_be_reached() -> None:
 
 # Wednesday, Friday, a Sunday at dawn
 @pytest.mark.parametrize("now", [NOW, NOW + timedelta(days=2), NOW + timedelta(days=3, hours=14)])
-def test_tonight_some_are_late_and_some_soon_due(now: datetime) -> None:
+def test_some_of_tonights_referrals_are_late_and_some_are_due_soon(now: datetime) -> None:
     dues = [story.referral.next_due_time for story in tonights_stories(network(), CALENDAR, now)]
     assert len([due for due in dues if due and due < now]) >= 3
     assert len([due for due in dues if due and now <= due < now + timedelta(hours=4)]) >= 4
 
 
-def test_this_evening_the_line_asked_several_and_waits() -> None:
+def test_the_lines_enquiry_of_this_evening_is_open_and_waits_for_answers() -> None:
     asked = enquiry(network(), CALENDAR, NOW)
     assert (asked.state.value, asked.is_offered) == ("open", True)
     assert asked.due_time is not None
@@ -161,7 +161,7 @@ def test_this_evening_the_line_asked_several_and_waits() -> None:
     assert all(fact.time <= NOW for fact in asked.events)
 
 
-def test_no_clock_is_behind_what_it_told() -> None:
+def test_no_deadline_of_tonights_referrals_is_overdue() -> None:
     for story in tonights_stories(network(), CALENDAR, NOW):
         assert not [
             clock
@@ -170,7 +170,7 @@ def test_no_clock_is_behind_what_it_told() -> None:
         ]
 
 
-def test_contacts_and_their_referrals_belong_together() -> None:
+def test_a_referral_has_the_person_of_its_contact_and_is_not_older() -> None:
     heard = {contact.id: contact for contact, _ in contacts(network(), NOW)}
     for story in tonights_stories(network(), CALENDAR, NOW):
         if story.contact_id:
@@ -178,7 +178,7 @@ def test_contacts_and_their_referrals_belong_together() -> None:
             assert heard[story.contact_id].create_time <= story.at
 
 
-def test_every_kind_of_member_and_every_kind_of_help_is_there() -> None:
+def test_the_network_has_every_kind_of_member_help_and_role() -> None:
     assert {member.type for member in network().members.values()} == {
         str(kind) for kind in OrganizationType
     }
@@ -200,21 +200,23 @@ def test_every_kind_of_member_and_every_kind_of_help_is_there() -> None:
     }
 
 
-def test_where_a_shelter_is_stays_unsaid() -> None:
+def test_every_shelters_housing_is_confidential() -> None:
     shelters = {slug for slug, member in network().members.items() if member.type == "SHELTER"}
     for offer in network().offers.values():
         if offer.organization in shelters and any(need.startswith("HOU") for need in offer.needs):
             assert offer.confidential
 
 
-def test_no_number_can_reach_anybody() -> None:
+def test_no_phone_number_or_url_reaches_anybody() -> None:
     for member in network().members.values():
         assert re.search(r"(0000|555)0?1\d\d$", member.phone), member.phone
         assert member.hotline_number in ("", "133") or member.hotline_number.startswith("000-")
         assert not member.url or member.url.endswith(".demo")
 
 
-def test_run_twice_it_is_there_once(stores: Callable[[], Stores], tmp_path: Path) -> None:
+def test_filling_the_demo_network_twice_gives_the_same_as_once(
+    stores: Callable[[], Stores], tmp_path: Path
+) -> None:
     empty, seen = stores(), []
     for _ in range(2):
         empty.fill(NOW)
@@ -237,7 +239,7 @@ def test_run_twice_it_is_there_once(stores: Callable[[], Stores], tmp_path: Path
 
 
 @pytest.mark.timeout(240)
-def test_killed_again_and_again_it_goes_on_and_nothing_is_there_twice(
+def test_filling_that_is_killed_again_and_again_continues_without_duplicates(
     stores: Callable[[], Stores],
 ) -> None:
     complete, broken = stores(), stores()
@@ -272,7 +274,7 @@ def test_killed_again_and_again_it_goes_on_and_nothing_is_there_twice(
     )
 
 
-def test_a_part_that_is_refused_for_the_moment_is_written_with_all_that_belongs_to_it(
+def test_a_write_that_is_refused_temporarily_is_repeated_with_all_its_facts(
     stores: Callable[[], Stores],
 ) -> None:
     """A try that fails at its commit has already taken the facts out of what it wrote."""
@@ -283,7 +285,7 @@ def test_a_part_that_is_refused_for_the_moment_is_written_with_all_that_belongs_
     assert late.rows() == complete.rows()
 
 
-def test_what_is_refused_for_long_is_said_in_a_sentence() -> None:
+def test_a_lasting_refusal_of_the_database_is_reported_in_a_sentence() -> None:
     def refused(part: int) -> None:
         raise Unavailable("store_busy")
 
@@ -294,7 +296,9 @@ def test_what_is_refused_for_long_is_said_in_a_sentence() -> None:
         steps.each("members", [1], refused, patience=0.1)
 
 
-def test_without_a_fact_for_long_it_is_not_there(stores: Callable[[], Stores]) -> None:
+def test_filling_fails_if_the_services_apply_no_facts_for_long(
+    stores: Callable[[], Stores],
+) -> None:
     stores().enter()
     with pytest.raises(
         SystemExit, match=r"^0 of [0-9]+ facts about members and services have come"

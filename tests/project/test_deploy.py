@@ -99,11 +99,11 @@ def test_every_object_follows_the_schema_of_its_kind(folder: str) -> None:
         kubernetes_validate.validate(thing, "1.37", strict=True)
 
 
-def test_nothing_lands_in_another_namespace() -> None:
+def test_every_object_is_in_the_same_namespace() -> None:
     assert {thing["metadata"].get("namespace") for thing in local()} == {"enlace"}
 
 
-def test_every_pod_keeps_the_restricted_standard_and_a_read_only_root() -> None:
+def test_every_pod_meets_the_restricted_standard_and_has_a_read_only_root() -> None:
     for name, pod in pods():
         spec = pod["spec"]
         assert spec["automountServiceAccountToken"] is False, name
@@ -124,7 +124,7 @@ def test_every_pod_keeps_the_restricted_standard_and_a_read_only_root() -> None:
         assert context["capabilities"] == {"drop": ["ALL"]}, name
 
 
-def test_every_container_says_what_it_needs_and_is_bounded() -> None:
+def test_every_container_requests_resources_and_has_a_memory_limit() -> None:
     for name, container in containers():
         assert set(container["resources"]["requests"]) == {"cpu", "memory"}, name
         assert set(container["resources"]["limits"]) == {"memory"}, name
@@ -156,19 +156,19 @@ def test_only_mail_may_lack_its_secret() -> None:
     assert optional == {"smtp"}
 
 
-def test_a_slow_node_has_five_minutes_for_a_start_and_five_seconds_for_an_answer() -> None:
+def test_a_slow_node_has_five_minutes_to_start_and_five_seconds_to_answer() -> None:
     for name, container in containers():
         if probe := container.get("startupProbe"):
             assert probe["periodSeconds"] * probe["failureThreshold"] >= 300, name
             assert probe["timeoutSeconds"] >= 5, name
 
 
-def test_images_are_of_a_named_version() -> None:
+def test_images_have_a_version_tag() -> None:
     for name, container in containers():
         assert re.search(r":v?\d", container["image"]), name
 
 
-def test_probes_ask_ports_that_exist_and_tell_alive_from_ready() -> None:
+def test_probes_use_existing_ports_and_distinguish_live_from_ready() -> None:
     for name, container in containers():
         if name == "make-secrets" or container["name"] == "migrate":  # they end by themselves
             continue
@@ -205,7 +205,7 @@ def test_services_select_pods_and_their_ports_exist() -> None:
         assert {port["targetPort"] for port in thing["spec"]["ports"]} <= names
 
 
-def test_budget_and_scaling_belong_to_a_deployment() -> None:
+def test_every_deployment_has_a_disruption_budget_and_scaling() -> None:
     deployments = {thing["metadata"]["name"] for thing in local() if thing["kind"] == "Deployment"}
     for kind in ("PodDisruptionBudget", "HorizontalPodAutoscaler"):
         assert {
@@ -213,7 +213,7 @@ def test_budget_and_scaling_belong_to_a_deployment() -> None:
         } == deployments
 
 
-def test_what_a_pod_mounts_exists_and_is_declared() -> None:
+def test_everything_that_a_pod_mounts_exists_and_is_declared() -> None:
     # the cluster's own
     maps = {thing["metadata"]["name"] for thing in local() if thing["kind"] == "ConfigMap"} | {
         "kube-root-ca.crt"
@@ -336,7 +336,7 @@ def edges() -> set[tuple[str, str, int]]:
     }
 
 
-def test_nothing_is_open_unless_a_policy_opens_it() -> None:
+def test_all_connections_are_denied_by_default() -> None:
     closed = [
         thing["spec"]
         for thing in local()
@@ -345,7 +345,7 @@ def test_nothing_is_open_unless_a_policy_opens_it() -> None:
     assert closed == [{"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}]
 
 
-def test_the_open_edges_are_those_of_the_picture() -> None:
+def test_the_allowed_connections_are_those_of_the_picture() -> None:
     assert edges() == PICTURE | {(name, "dns", 53) for name, _ in pods()}
 
 
@@ -400,7 +400,7 @@ def with_component(folder: Path, name: str) -> tuple[Object, ...]:
     return tuple(yaml.safe_load_all(done.stdout))
 
 
-def test_pages_and_api_may_run_in_pods_of_their_own(tmp_path: Path) -> None:
+def test_pages_and_api_may_run_in_separate_pods(tmp_path: Path) -> None:
     things = with_component(tmp_path, "apart")
     for thing in things:
         kubernetes_validate.validate(thing, "1.37", strict=True)

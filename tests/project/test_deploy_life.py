@@ -68,7 +68,7 @@ class TestTakingAway:
                 "whenScaled": "Retain",
             }, name
 
-    def test_the_namespace_is_made_by_a_command_of_its_own_and_lets_in_only_the_restricted(
+    def test_the_namespace_has_its_own_command_and_admits_only_restricted_pods(
         self,
     ) -> None:
         kubernetes_validate.validate(NAMESPACE, "1.37", strict=True)
@@ -78,7 +78,7 @@ class TestTakingAway:
         assert NAMESPACE["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
 
     @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
-    def test_every_document_says_both_commands_in_order_and_the_paths_exist(
+    def test_every_document_names_both_commands_in_order_with_existing_paths(
         self, document: Path
     ) -> None:
         said = re.findall(r"kubectl apply (-[fk]) (\S+?)[`\s]", document.read_text())
@@ -144,7 +144,7 @@ class TestCorrecting:
         )
         assert images == {said.stdout.strip()}
 
-    def test_a_release_sets_the_version_wherever_it_stands(self, tmp_path: Path) -> None:
+    def test_a_release_sets_the_version_in_every_file_that_names_it(self, tmp_path: Path) -> None:
         shown = subprocess.run(
             ["make", "-n", "release", "VERSION=9.8.7"],
             cwd=ROOT,
@@ -171,13 +171,13 @@ class TestCorrecting:
             in (tmp_path / "services/gateway/api/spec.py").read_text().splitlines()
         )
 
-    def test_every_job_ends_and_goes_by_itself(self) -> None:
+    def test_every_job_ends_and_is_deleted_by_itself(self) -> None:
         for name, spec in of_kind("Job").items():
             assert spec["activeDeadlineSeconds"] <= 3600, name
             assert spec["ttlSecondsAfterFinished"] <= 600, name
 
     @pytest.mark.parametrize("service", SERVICES)
-    def test_a_pod_begins_with_its_migration_and_only_that_container_has_the_owners_password(
+    def test_a_pod_starts_with_its_migration_which_alone_has_the_owners_password(
         self, service: str
     ) -> None:
         by_name = {
@@ -215,7 +215,7 @@ class TestStopping:
 
 
 class TestGrowing:
-    def test_calls_go_round_all_pods(self) -> None:
+    def test_calls_are_distributed_to_all_pods(self) -> None:
         """A name without an address of its own resolves to all pods.
 
         Then nothing translates the port.
@@ -234,7 +234,7 @@ class TestGrowing:
                 ports[port["targetPort"]] for port in spec["ports"]
             ], name
 
-    def test_only_the_gateway_who_watches_the_health_of_each_pod_is_given_those_that_are_not_ready(
+    def test_only_the_gateway_gets_unready_pods_because_it_watches_their_health(
         self,
     ) -> None:
         """All others, the ingress and partner systems, get the ready pods only."""
@@ -249,7 +249,7 @@ class TestGrowing:
             "healthCheckConfig": {"serviceName": ""},
         }
 
-    def test_the_gateway_calls_the_services_by_these_names_and_ports(self) -> None:
+    def test_the_gateway_calls_the_services_by_the_names_and_ports_of_their_pods(self) -> None:
         settings = next(
             thing["data"]
             for thing in local()
@@ -262,7 +262,9 @@ class TestGrowing:
             )
 
     @pytest.mark.parametrize("name", sorted(IDLE))
-    def test_a_pod_requests_what_it_uses_idle_and_little_more(self, name: str) -> None:
+    def test_a_pod_requests_little_more_processor_time_than_it_uses_when_idle(
+        self, name: str
+    ) -> None:
         (container,) = [
             container
             for pod, container in containers()
@@ -275,7 +277,7 @@ class TestGrowing:
         )
 
     @pytest.mark.parametrize("name", sorted(IDLE))
-    def test_idle_is_far_below_what_another_pod_is_started_at(self, name: str) -> None:
+    def test_an_idle_pod_is_far_below_the_threshold_for_another_pod(self, name: str) -> None:
         (metric,) = of_kind("HorizontalPodAutoscaler")[name]["metrics"]
         assert metric["resource"]["target"]["type"] == "AverageValue"
         assert IDLE[name] * 5 < int(metric["resource"]["target"]["averageValue"].removesuffix("m"))
@@ -321,7 +323,7 @@ class TestWatching:
                 assert settings["ENLACE_METRICS_LISTEN"] == f"0.0.0.0:{ports['metrics']}", name
                 assert f"port {ports['metrics']}" in (DEPLOY / "README.md").read_text()
 
-    def test_kafka_writes_no_log_of_its_garbage_into_its_small_tmp(self) -> None:
+    def test_kafka_writes_no_garbage_collection_log_into_its_small_tmp(self) -> None:
         """Kafka's start script asks for such a log unless this is set.
 
         The script is not among the jars, so it is not run here.
@@ -333,7 +335,7 @@ class TestWatching:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
-def test_the_first_coordinator_comes_by_a_command_that_exists(document: Path) -> None:
+def test_the_documented_command_for_the_first_coordinator_exists(document: Path) -> None:
     text = re.sub(r"\s+", " ", document.read_text().replace("\\\n", " "))
     said = re.findall(
         r"kubectl -n enlace exec deploy/partners -- python -m services\.partners (found(?:"
@@ -348,7 +350,7 @@ def test_the_first_coordinator_comes_by_a_command_that_exists(document: Path) ->
         assert CliRunner().invoke(partners, [command, "--help"]).exit_code == 0
 
 
-def test_java_takes_the_options_that_kafka_is_given() -> None:
+def test_java_accepts_the_options_that_kafka_is_given() -> None:
     (kafka,) = [container for name, container in containers() if name == "kafka"]
     told = {variable["name"]: variable["value"] for variable in kafka["env"]}
     done = subprocess.run(

@@ -87,11 +87,11 @@ def context() -> frozenset[str]:
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_every_source_that_the_image_copies_is_let_through(source: str) -> None:
+def test_every_source_that_the_image_copies_reaches_the_builder(source: str) -> None:
     assert source in context() or any(path.startswith(f"{source}/") for path in context())
 
 
-def test_nothing_is_let_through_that_the_image_does_not_copy() -> None:
+def test_nothing_reaches_the_builder_that_the_image_does_not_copy() -> None:
     assert not [
         path
         for path in context()
@@ -114,7 +114,7 @@ def test_nothing_is_let_through_that_the_image_does_not_copy() -> None:
         "__pycache__/x.py",
     ],
 )
-def test_what_lies_about_in_a_checkout_stays_out(path: str) -> None:
+def test_private_and_generated_files_of_a_checkout_stay_out(path: str) -> None:
     assert not let_through(path)
 
 
@@ -183,7 +183,7 @@ def pinned(name: str) -> set[str]:
     }
 
 
-def test_the_image_has_no_server_that_only_one_machine_starts(image: Path) -> None:
+def test_the_image_lacks_the_servers_of_the_local_stack(image: Path) -> None:
     """Requirements of the local stack beyond those of a pod stay out.
 
     So does the code that starts the local stack.
@@ -218,7 +218,7 @@ def test_a_longer_list_of_requirements_has_the_versions_of_the_shorter_one(
     [(["run.txt"], ["keys/service.py"]), (["run.txt", "pkcs11.txt"], [])],
     ids=["keys in files", "keys in a key service"],
 )
-def test_what_the_image_holds_imports_with_its_requirements_alone_and_writes_nothing(
+def test_every_module_of_the_image_imports_with_its_requirements_alone_and_writes_nothing(
     image: Path, lists: list[str], without: list[str]
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in image.rglob("*")}
@@ -229,7 +229,7 @@ def test_what_the_image_holds_imports_with_its_requirements_alone_and_writes_not
     assert {path: path.stat().st_mtime_ns for path in image.rglob("*")} == before
 
 
-def test_without_its_library_a_key_service_is_refused_by_the_name_of_what_is_missing(
+def test_a_key_service_without_its_library_is_refused_with_the_name_of_the_requirements(
     image: Path,
 ) -> None:
     code = f"{_ONLY_NAMED}\nfrom chassis.config import service_settings, Settings\n"
@@ -291,7 +291,9 @@ for language in LANGUAGES:
 """  # noqa: E501
 
 
-def test_pages_say_with_the_locales_of_the_image_what_they_say_with_all(locale_data: Path) -> None:
+def test_pages_show_the_same_names_with_the_images_locales_as_with_all_locales(
+    locale_data: Path,
+) -> None:
     all_locales = Path(babel.__file__).parent / "locale-data"
     said = [
         subprocess.run(
@@ -309,7 +311,7 @@ def test_pages_say_with_the_locales_of_the_image_what_they_say_with_all(locale_d
     assert len(list(locale_data.iterdir())) < len(list(all_locales.iterdir())) / 3
 
 
-def test_the_image_is_at_most_200_mb_beside_its_base(image: Path, locale_data: Path) -> None:
+def test_the_image_adds_at_most_200_mb_to_its_base(image: Path, locale_data: Path) -> None:
     """Counts the installed files of the packages and the code.
 
     This Python's wheels stand for those of the image's Python.
@@ -335,10 +337,10 @@ def test_the_image_is_at_most_200_mb_beside_its_base(image: Path, locale_data: P
 
 
 @pytest.mark.parametrize("page", guide.PAGES.values(), ids=lambda page: page.file)
-def test_every_page_of_the_guide_travels_with_it(image: Path, page: guide.Page) -> None:
+def test_the_image_contains_every_page_of_the_guide(image: Path, page: guide.Page) -> None:
     assert (image / page.file).read_bytes() == (ROOT / page.file).read_bytes()
 
 
 @pytest.mark.parametrize("name", ["LICENSE", "NOTICE"])
-def test_the_licence_travels_with_it(image: Path, name: str) -> None:
+def test_the_image_contains_the_licence(image: Path, name: str) -> None:
     assert (image / name).read_bytes() == (ROOT / name).read_bytes()

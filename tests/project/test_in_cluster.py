@@ -114,13 +114,13 @@ def access(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_it_makes_every_secret_that_the_pods_wait_for(api: Api, access: Path) -> None:
+def test_the_job_creates_every_secret_that_the_pods_wait_for(api: Api, access: Path) -> None:
     make_secrets.main(api.url, access)
     assert set(api.secrets) == SECRETS | {"enlace-keys"}
     assert not api.refused
 
 
-def test_run_again_it_changes_nothing(api: Api, access: Path) -> None:
+def test_a_second_run_of_the_job_changes_nothing(api: Api, access: Path) -> None:
     make_secrets.main(api.url, access)
     before = dict(api.secrets)
     make_secrets.main(api.url, access)
@@ -128,7 +128,9 @@ def test_run_again_it_changes_nothing(api: Api, access: Path) -> None:
 
 
 @pytest.mark.parametrize("after", [0, 1, 5])
-def test_interrupted_and_run_again_all_fit_together(api: Api, access: Path, after: int) -> None:
+def test_the_secrets_fit_together_after_an_interrupted_and_a_second_run(
+    api: Api, access: Path, after: int
+) -> None:
     api.dies_after = after
     with pytest.raises(OSError, match="500"):
         make_secrets.main(api.url, access)
@@ -139,7 +141,7 @@ def test_interrupted_and_run_again_all_fit_together(api: Api, access: Path, afte
     } == make_secrets.cut(api.secrets["enlace-keys"])
 
 
-def test_each_service_has_the_keys_it_needs_and_nobody_elses(tmp_path: Path) -> None:
+def test_each_service_has_the_keys_that_it_needs_and_no_others(tmp_path: Path) -> None:
     given = make_secrets.cut(make_secrets.make_all())
     private = [
         name
@@ -187,12 +189,12 @@ def test_the_mail_catcher_is_the_mail_server_of_the_local_overlay(
     )
 
 
-def test_a_key_that_nobody_is_given_is_noticed() -> None:
+def test_a_key_that_no_service_receives_is_an_error() -> None:
     with pytest.raises(SystemExit, match=r"new\.key"):
         make_secrets.cut(make_secrets.make_all() | {"new.key": b"?"})
 
 
-def test_the_databases_are_made_as_on_one_machine(tmp_path: Path) -> None:
+def test_the_databases_are_created_as_on_one_machine(tmp_path: Path) -> None:
     passwords = {
         name.removeprefix("password."): value.decode()
         for name, value in make_secrets.make_all().items()
@@ -243,7 +245,7 @@ def test_the_databases_are_made_as_on_one_machine(tmp_path: Path) -> None:
         server.remove()
 
 
-def test_pods_that_begin_together_migrate_one_after_the_other_and_the_next_one_finds_nothing_to_do(
+def test_pods_that_start_together_migrate_one_at_a_time_and_the_next_has_nothing_to_do(
     postgres: Server, tmp_path: Path
 ) -> None:
     beginning = next(

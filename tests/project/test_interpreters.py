@@ -42,7 +42,7 @@ WORKS = {
         "tests/gateway/test_api_openapi.py",
         "-k",
         (
-            "not apache and (once_and_in_order or told_twice or wrong_order or dead_letter or"
+            "not apache and (once_and_in_order or published_twice or wrong_order or dead_letter or"
             " killed or committed_document or the_document)"
         ),
     ],
@@ -202,13 +202,13 @@ def test_on_every_python_a_stack_starts_a_referral_is_closed_and_ctrl_c_ends_it(
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("version", OTHERS)
-def test_on_every_python_facts_are_told_once_and_in_order(works: Works, version: str) -> None:
+def test_on_every_python_facts_are_published_once_and_in_order(works: Works, version: str) -> None:
     code, said = works.result(version, "facts")
     assert code == 0, said
     assert re.search(r"^\d+ passed", said, re.MULTILINE)
 
 
-def test_what_is_claimed_is_what_is_tested() -> None:
+def test_the_claimed_python_versions_are_the_tested_ones() -> None:
     first, last = TESTED[0], TESTED[-1]
     for name in ("README.md", "Makefile"):
         text = (ROOT / name).read_text()
@@ -298,7 +298,7 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_requirement_without_a_wheel_is_said_in_one_sentence(checkout: Path) -> None:
+def test_a_requirement_without_a_wheel_is_reported_in_one_sentence(checkout: Path) -> None:
     done = make("run", f"PYTHON={sys.executable}", folder=checkout)
     assert done.returncode != 0
     installing, sentence, *end = done.stdout.splitlines()
@@ -308,7 +308,7 @@ def test_a_requirement_without_a_wheel_is_said_in_one_sentence(checkout: Path) -
     assert len(end) == 1  # make's own message that it failed
 
 
-def test_no_java_for_this_machine_is_said_and_left_out_where_a_broker_is_given(
+def test_a_missing_java_is_reported_and_not_needed_if_a_broker_is_given(
     checkout: Path,
 ) -> None:
     local = checkout / "requirements" / "local.txt"
@@ -339,7 +339,7 @@ def test_no_java_for_this_machine_is_said_and_left_out_where_a_broker_is_given(
         ("3.99", "Enlace is tested on Python 3.11 to 3.13, this is 3.99"),
     ],
 )
-def test_a_python_that_is_not_tested_is_refused_when_older_and_taken_with_a_word_when_newer(
+def test_an_untested_python_is_refused_if_older_and_accepted_with_a_warning_if_newer(
     checkout: Path, version: str, said: str
 ) -> None:
     python = checkout / "python"

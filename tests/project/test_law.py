@@ -135,12 +135,12 @@ def tree(tmp_path: Path) -> Iterator[Path]:
     shutil.rmtree(tmp_path)
 
 
-def test_the_law_is_kept(tree: Path) -> None:
+def test_the_tree_obeys_all_contracts(tree: Path) -> None:
     said = _lint(tree)
     assert said.returncode == 0, said.stdout
 
 
-def test_every_contract_is_broken_below() -> None:
+def test_every_contract_has_a_planted_violation() -> None:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"][
         "contracts"
     ]
@@ -148,7 +148,7 @@ def test_every_contract_is_broken_below() -> None:
 
 
 @pytest.mark.parametrize(("contract", "where", "what"), VIOLATIONS)
-def test_a_breach_is_seen(tree: Path, contract: str, where: str, what: str) -> None:
+def test_a_planted_violation_is_reported(tree: Path, contract: str, where: str, what: str) -> None:
     _plant(tree, where, what)
     said = _lint(tree, "--contract", contract)
     assert said.returncode == 1, said.stdout + said.stderr
@@ -156,7 +156,7 @@ def test_a_breach_is_seen(tree: Path, contract: str, where: str, what: str) -> N
 
 
 @pytest.mark.parametrize("service", ["partners", "referrals"])
-def test_a_capability_has_only_the_files_of_one(service: str) -> None:
+def test_a_capability_has_only_the_allowed_files(service: str) -> None:
     """The contract `layers` would let a capability have settings and subscriptions, too."""
     allowed = {"__init__", "domain", "store", "usecases", "wire"}
     for folder in sorted((ROOT / "services" / service).glob("*/__init__.py")):
@@ -176,7 +176,7 @@ def _domain_files() -> list[Path]:
 
 
 @pytest.mark.parametrize("file", _domain_files(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_domain_stands_on_the_standard_library_alone(file: Path) -> None:
+def test_a_domain_imports_only_the_standard_library_and_allowed_modules(file: Path) -> None:
     own = re.compile(rf"services\.{file.relative_to(ROOT).parts[1]}(\.[a-z_]+)?\.domain\..*")
     foreign = {
         name
@@ -221,7 +221,7 @@ def _all_but_python(folder: str, names: list[str]) -> set[str]:
     }
 
 
-def test_the_chassis_knows_no_role() -> None:
+def test_the_shared_packages_name_no_role() -> None:
     for file in [
         file
         for folder in ("chassis", "facts", "keys", "local", "runtime", "trail")
@@ -236,7 +236,7 @@ def test_the_chassis_knows_no_role() -> None:
 
 
 @pytest.mark.parametrize("service", ["partners", "referrals", "notifications"])
-def test_no_two_migrations_have_one_version(service: str) -> None:
+def test_no_two_migrations_have_the_same_version(service: str) -> None:
     # dbmate applies both and fails at the second: this happens when two branches each added one
     versions = [
         path.name.partition("_")[0]

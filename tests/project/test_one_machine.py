@@ -108,7 +108,7 @@ def stack() -> Iterator[LocalStack]:
 
 
 @pytest.mark.timeout(240)
-def test_whatever_is_killed_heals_and_all_ends_with_the_stack(stack: LocalStack) -> None:
+def test_every_killed_part_recovers_and_all_parts_end_with_the_stack(stack: LocalStack) -> None:
     said = stack.start()
     assert "ready in" in said
     assert stack.state["gateway"] in said
@@ -136,7 +136,7 @@ def test_whatever_is_killed_heals_and_all_ends_with_the_stack(stack: LocalStack)
 
 
 @pytest.mark.timeout(240)
-def test_a_part_heals_though_the_stack_can_neither_say_so_nor_write_its_state(
+def test_a_part_recovers_although_the_stack_can_neither_print_nor_write_its_state(
     stack: LocalStack,
 ) -> None:
     stack.start()
@@ -154,7 +154,7 @@ def test_a_part_heals_though_the_stack_can_neither_say_so_nor_write_its_state(
 
 
 @pytest.mark.timeout(120)
-def test_what_is_secret_is_closed_and_a_second_stack_in_the_folder_is_refused(
+def test_secret_files_are_private_and_a_second_stack_in_the_folder_is_refused(
     stack: LocalStack,
 ) -> None:
     stack.start()
@@ -183,7 +183,7 @@ def test_what_is_secret_is_closed_and_a_second_stack_in_the_folder_is_refused(
 
 @pytest.mark.alone
 @pytest.mark.timeout(900)
-def test_beside_eight_busy_loops_a_killed_stack_goes_on_and_is_ready_when_people_can_sign_in(
+def test_on_a_busy_machine_a_killed_stack_continues_and_is_ready_once_people_can_sign_in(
     stack: LocalStack,
 ) -> None:
     with busy(8):
@@ -210,7 +210,7 @@ def test_beside_eight_busy_loops_a_killed_stack_goes_on_and_is_ready_when_people
 
 
 @pytest.mark.timeout(600)
-def test_where_the_demo_network_can_not_be_filled_it_is_not_ready_and_goes_on_at_the_next_start(
+def test_a_stack_that_cannot_fill_the_demo_network_is_not_ready_and_continues_at_its_next_start(
     stack: LocalStack,
 ) -> None:
     (stack.var / "demo.json" / "in the way").mkdir(parents=True)
@@ -226,12 +226,12 @@ def test_where_the_demo_network_can_not_be_filled_it_is_not_ready_and_goes_on_at
 
 
 @pytest.mark.parametrize("var", ["file", "file/var", "/sys/enlace"])
-def test_a_folder_that_can_not_be_is_a_sentence(tmp_path: Path, var: str) -> None:
+def test_an_impossible_folder_is_reported_in_a_sentence(tmp_path: Path, var: str) -> None:
     (tmp_path / "file").touch()
     assert "--var" in refusal(tmp_path / var)
 
 
-def test_a_full_disk_is_a_sentence(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_in_a_sentence(tmp_path: Path) -> None:
     """A limit on the size of files has the same effect: every write is refused."""
     assert "can't be written" in refusal(tmp_path / "var", "ulimit -f 0; ")
 
@@ -260,7 +260,7 @@ def busy(loops: int) -> Iterator[None]:
             one.wait()
 
 
-def test_what_the_tests_start_hears_ctrl_c_though_they_were_started_deaf_to_it() -> None:
+def test_child_processes_receive_ctrl_c_although_the_tests_themselves_ignore_it() -> None:
     """A script that puts the suite in the background has it ignore SIGINT.
 
     A child inherits that.

@@ -126,7 +126,7 @@ def broken(stack: LocalStack) -> Iterator[Any]:
     mend()
 
 
-def test_every_service_says_by_doctor_that_it_lacks_nothing(operator: Operator) -> None:
+def test_doctor_reports_that_no_service_lacks_anything(operator: Operator) -> None:
     assert "referrals doctor" in operator.told(COMMANDS, "doctor")
     for service in SERVICES:
         said = operator.run(operator.told(COMMANDS, "doctor").replace("referrals", service))
@@ -140,7 +140,7 @@ def test_every_service_says_by_doctor_that_it_lacks_nothing(operator: Operator) 
     assert {name.split()[0] for name, well in json.loads(missing).items() if not well} == {"key"}
 
 
-def test_a_held_fact_is_seen_mended_and_tried_again_with_its_effect_once(
+def test_a_held_fact_is_listed_and_applied_once_after_repair_and_redrive(
     operator: Operator, scenes: Scenes, broken: Any
 ) -> None:
     sent = scenes.send()
@@ -182,7 +182,7 @@ def test_a_held_fact_is_seen_mended_and_tried_again_with_its_effect_once(
     until(lambda: scenes.health("notifications", "facts") == "SERVING", 90)
 
 
-def test_a_fact_that_is_given_up_is_on_the_trail_and_those_behind_it_go_on(
+def test_a_discarded_fact_is_on_the_trail_and_later_facts_are_applied(
     operator: Operator, scenes: Scenes, broken: Any
 ) -> None:
     sent = scenes.send()
@@ -206,7 +206,7 @@ def test_a_fact_that_is_given_up_is_on_the_trail_and_those_behind_it_go_on(
     )
 
 
-def test_a_record_that_nobody_can_read_holds_nobody_up_and_is_thrown_away(
+def test_an_unreadable_record_delays_no_facts_and_can_be_discarded(
     operator: Operator, scenes: Scenes
 ) -> None:
     producer = KafkaProducer(bootstrap_servers=scenes.stack.state["kafka"], metrics_enabled=False)
@@ -233,7 +233,9 @@ def test_a_record_that_nobody_can_read_holds_nobody_up_and_is_thrown_away(
     assert operator.run(discard.replace("notifications", "partners")) == "1 given up\n"
 
 
-def test_a_replay_is_heard_whole_and_tells_nobody_twice(operator: Operator, scenes: Scenes) -> None:
+def test_a_replay_delivers_every_fact_and_notifies_nobody_twice(
+    operator: Operator, scenes: Scenes
+) -> None:
     def told() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         # Events from before.
         messages = scenes.rows(
@@ -415,7 +417,7 @@ def at_rest(stack: LocalStack, cleanup: ExitStack, since: Any, lost: set[str]) -
     )
 
 
-def test_a_restored_service_loses_what_came_after_the_copy_and_no_more_and_tells_nobody_twice(
+def test_a_restored_service_loses_only_changes_after_the_copy_and_notifies_nobody_twice(
     stack: LocalStack, operator: Operator
 ) -> None:
     since = checker.started()
@@ -489,7 +491,7 @@ def test_a_restored_service_loses_what_came_after_the_copy_and_no_more_and_tells
     ] == delivered, "none was sent again"
 
 
-def test_a_stack_moves_to_a_new_machine_by_its_copies_alone(
+def test_a_stack_moves_to_a_new_machine_with_its_copies_alone(
     stack: LocalStack, operator: Operator, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     scenes = Scenes(stack, Cast(stack))

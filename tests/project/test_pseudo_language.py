@@ -36,7 +36,7 @@ def add_catalogue(texts: Iterable[Text], file: Path) -> None:
         write_po(po, catalogue)
 
 
-def test_a_new_language_is_a_catalogue_a_service_and_a_row_and_no_text_escapes_it(
+def test_a_catalogue_per_service_and_one_row_add_a_language_to_every_text(
     tmp_path: Path,
 ) -> None:
     for package in ROOT.glob("*/__init__.py"):
@@ -62,5 +62,5 @@ def test_a_new_language_is_a_catalogue_a_service_and_a_row_and_no_text_escapes_i
     assert found["places"] > 1400
 
 
-def test_what_stands_outside_of_the_brackets_is_seen() -> None:
+def test_text_outside_of_the_brackets_is_found() -> None:
     assert outside(f"{LEFT}a {LEFT}b{RIGHT} c{RIGHT} d {LEFT}e{RIGHT}").split() == ["d"]

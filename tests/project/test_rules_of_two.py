@@ -48,7 +48,7 @@ def test_no_rule_of_two_compares_ids_by_itself(name: str) -> None:
     assert wrong == {}
 
 
-def test_who_refuses_for_want_of_a_second_person_asks_the_one_check() -> None:
+def test_a_missing_second_person_is_detected_by_the_shared_check_only() -> None:
     """The reason of the refusal is in `chassis.second`.
 
     It is elsewhere only where no person asks or no other organisation.
@@ -65,7 +65,7 @@ def test_who_refuses_for_want_of_a_second_person_asks_the_one_check() -> None:
     }
 
 
-def test_the_guard_sees_such_a_comparison(tmp_path: Path) -> None:
+def test_the_guard_detects_a_comparison_of_ids(tmp_path: Path) -> None:
     file = tmp_path / "rule.py"
     file.write_text(
         "def confirm(self, worker_id):\n    if worker_id == self.proposed_by_worker_id:\n"

@@ -112,11 +112,11 @@ def constants(path: Path) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.value
 
 
-def test_no_code_list_of_the_contract_is_written_out_again() -> None:
+def test_no_code_list_of_the_contract_is_repeated_in_the_code() -> None:
     assert sorted(lists_said_again(FILES, enums())) == sorted(RULES)
 
 
-def test_no_route_of_the_contract_is_written_out_again() -> None:
+def test_no_route_of_the_contract_is_repeated_in_the_code() -> None:
     routes = {
         binding.path for service in SERVICES for rpc in service.methods for binding in bindings(rpc)
     }
@@ -128,7 +128,7 @@ def test_no_route_of_the_contract_is_written_out_again() -> None:
     ] == []
 
 
-def test_a_list_that_is_written_out_again_is_found(tmp_path: Path) -> None:
+def test_a_repeated_code_list_is_found(tmp_path: Path) -> None:
     file = ROOT / "tests" / "project" / "test_said_once.py"
     copies = (
         'ANSWERS = ("yes", "no", "did_not_say")',
@@ -140,7 +140,7 @@ def test_a_list_that_is_written_out_again_is_found(tmp_path: Path) -> None:
     assert lists_said_again([file], {"Answer": frozenset({"yes", "no", "did_not_say"})}) != []
 
 
-def test_what_a_place_has_and_what_she_needs_of_it_are_the_same_codes() -> None:
+def test_a_places_accessibility_and_a_persons_needs_use_the_same_codes() -> None:
     """Two services have these codes, and neither may import the other's words.
 
     Matching compares their numbers.

@@ -1,9 +1,9 @@
 """Random lives of facts, checked against the rules that must hold.
 
-There are orders, repeats, rubbish, failing handlers, crashes at each named point, two consumers, a
-broker that loses everything, and a store that is restored. Outbox, inbox and topic are real; the
-turns of the relay and of the subscriber are taken one by one, so that a run shows which turn broke
-something.
+A life has facts out of order, repeats, rubbish, failing handlers, crashes at each named point, two
+consumers, a broker that loses everything, and a store that is restored. Outbox, inbox and topic are
+real. The model takes the turns of the relay and of the subscriber one by one, so that a failed run
+shows which turn caused the failure.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ KIND = "enlace.test.told.v1"
 
 
 class Crash(BaseException):
-    """The process ends here, as by kill -9."""
+    """Stands for the end of the process, as by kill -9."""
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Parts:
 
 
 class Facts(RuleBasedStateMachine):
-    """One run: a publishing service, and two consumers of one name."""
+    """One run: a publishing service, and two processes of one consumer."""
 
     parts: Parts
 
@@ -181,7 +181,7 @@ class Facts(RuleBasedStateMachine):
             self.restart_teller()
 
     def restart_teller(self) -> None:
-        """Lets another process go on where the relay died."""
+        """Starts another relay, as after its process died."""
         self.connection.close()
         self.connection = self.teller.dedicated()
         self.looked_back = False
@@ -226,10 +226,10 @@ class Facts(RuleBasedStateMachine):
     @precondition(lambda self: self.copy is not None)
     @rule(same_disk=st.booleans())
     def restore(self, same_disk: bool) -> None:
-        """Lets the publishing service go on from the copy.
+        """Restores the publishing service from the copy.
 
-        The copy is another database, as after a real restore, or with `same_disk` the same one as
-        it was.
+        The restored store counts as another database, as after a real restore; with `same_disk` it
+        counts as the same database.
         """
         assert self.copy is not None
         self.connection.close()
@@ -243,9 +243,9 @@ class Facts(RuleBasedStateMachine):
         self.reopen_teller(same_disk)
 
     def reopen_teller(self, same_disk: bool = False) -> None:
-        """Opens the store that is in place now.
+        """Opens the present store.
 
-        On the same disk nothing in the store shows that it was put back.
+        With `same_disk` nothing in the store shows that it was restored.
         """
         self.teller = Database(self.place.url, max_size=2)
         self.teller.open()
@@ -308,7 +308,7 @@ class Facts(RuleBasedStateMachine):
             self.crash_in_handler = ""
 
     def read(self, half: range) -> tuple[list[Any], dict[int, int]]:
-        """Returns all records from the committed offsets on, and the offsets after them."""
+        """Returns all records after the committed offsets, and the offsets to commit next."""
         places = [TopicPartition(self.topic, n) for n in half]
         last = self.reader.end_offsets(places)
         waits = {place for place in places if last[place] > self.offsets[place.partition]}
@@ -325,7 +325,7 @@ class Facts(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 1), seconds=st.sampled_from([1, 3, 400]))
     def sweep(self, which: int, seconds: int) -> None:
-        """Moves the time on, and retries what waits."""
+        """Advances the clock, and retries the waiting facts."""
         self.clock.advance(timedelta(seconds=seconds))
         self.hearers[which].sweep()
 
@@ -342,7 +342,7 @@ class Facts(RuleBasedStateMachine):
     # --- the rules that must hold
 
     def settle(self) -> None:
-        """Removes all causes of trouble, and gives every part time."""
+        """Removes all causes of trouble, and gives every part enough turns to finish."""
         self.refused.clear()
         for _ in range(3):
             for _ in range(20):

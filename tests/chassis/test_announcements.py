@@ -1,5 +1,6 @@
-"""Loops that ask the database only for announced work: they act at once, at the time that was
-announced, and without an announcement at the fallback.
+"""Loops that ask the database only for announced work.
+
+They act at once or at the announced time; without an announcement they act at the next reading.
 """
 
 from __future__ import annotations

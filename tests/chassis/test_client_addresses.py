@@ -1,6 +1,6 @@
-"""The address of a client is the one that the gateway has just signed for this service.
+"""The address of a client, which the gateway signs for the service.
 
-Nothing else that a caller sends counts.
+A service ignores every address that the gateway has not just signed for that service.
 """
 
 from __future__ import annotations

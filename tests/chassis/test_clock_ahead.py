@@ -1,6 +1,6 @@
-"""Times that a clock wrote while it was ahead.
+"""Times that were stored while the clock was ahead.
 
-Nothing waits longer for them than it can under a right clock.
+Such a time makes no fact wait longer than it would wait with a correct clock.
 """
 
 from collections.abc import Iterator

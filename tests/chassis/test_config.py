@@ -1,6 +1,6 @@
 """Settings in files: the content counts, a missing file is reported.
 
-A missing optional file is a setting that was not made.
+A missing optional file counts as a missing setting.
 """
 
 from pathlib import Path

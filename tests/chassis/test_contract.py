@@ -1,6 +1,6 @@
 """Rights and refusals as the .proto files state them.
 
-A service does not start with an rpc whose .proto does not say who may call it.
+A service does not start if the .proto of an rpc names no callers.
 """
 
 from datetime import date
@@ -26,7 +26,7 @@ def rpc(file: Any, name: str) -> MethodDescriptor:
 
 
 def made(name: str, rules: contract_pb2.Rules | None) -> MethodDescriptor:
-    """Returns an rpc of a file made for the test."""
+    """Returns an rpc with these rules, in a file made for the test."""
     file = descriptor_pb2.FileDescriptorProto(
         name=f"{name}.proto", package=name, dependency=["protos/contract/v1/contract.proto"]
     )
@@ -158,7 +158,7 @@ def test_a_scope_alone_is_a_right_too() -> None:
 @pytest.mark.parametrize(
     ("file", "name", "refused"),
     [
-        # With neither an etag nor a request id, with both, and with the etag inside its resource.
+        # requests with neither etag nor request id, with both, and with the etag in the resource
         (referrals_pb2, "Referrals/GetReferral", set()),
         (referrals_pb2, "Referrals/SendReferral", {"stale_etag", "request_id_reused"}),
         (locations_pb2, "Locations/UpdateLocation", {"stale_etag", "request_id_reused"}),

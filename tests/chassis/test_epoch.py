@@ -1,6 +1,6 @@
 """Stores that are restored from older copies.
 
-Nothing is lost, nothing takes effect twice, and consumers take the restored history for the truth.
+No fact is lost, none takes effect twice, and consumers adopt the restored history.
 """
 
 from pathlib import Path
@@ -34,15 +34,15 @@ def test_a_restored_publisher_reuses_versions_and_its_facts_are_applied(
     world.stop("teller")
     world.restore("teller", tmp_path / "copy")
     world.start("teller")
-    # As many versions as the lost future had: the worst case for a consumer that compares versions
-    # only.
+    # The new facts have the same versions as the lost ones: the worst case for a consumer that
+    # compares only versions.
     world.tell(busy, 3, start=3, payload=b"after")
     world.tell(behind, 1, start=2, payload=b"after")
 
     until(lambda: world.versions(busy)[-3:] == [3, 4, 5] and world.standing(busy) == b"after")
     until(lambda: world.versions(behind) == [1, 2])
-    # Effects that are no longer true are undone, back to the last fact that both histories share;
-    # nothing before it is applied again.
+    # The last fact that both histories share is applied again, which undoes the effects of the lost
+    # facts; no earlier fact is applied again.
     until(lambda: world.standing(quiet) == b"before")
     assert world.versions(quiet) == [1, 2, 3, 2]
     assert world.versions(busy) == [1, 2, 3, 4, 5, 2, 3, 4, 5]
@@ -120,9 +120,10 @@ def test_a_restored_consumer_requests_the_facts_that_it_has_missed(
 def test_a_consumer_saves_the_id_of_its_store_before_it_applies_its_first_fact(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Otherwise a restored copy of that moment would look like a new store.
+    """Checks that every copy of the store contains the store's id.
 
-    It would then miss the facts after that moment.
+    A restored copy without the id would look like a new store, and the consumer would not request
+    the facts that it missed.
     """
     world.stop("hearer")
     with psycopg.connect(world.places["hearer"].migration_url) as owner:

@@ -1,6 +1,6 @@
-"""Facts from outbox to inbox, whatever is killed in between.
+"""Facts on their way from outbox to inbox, whichever part is killed in between.
 
-They are published if and only if they are committed, and applied once and in order.
+A fact is published if and only if its transaction commits, and applied once and in order.
 """
 
 import math
@@ -110,7 +110,7 @@ def test_a_missing_fact_is_requested_and_published_again(world: World) -> None:
         outbox.save(
             tx, [Fact(subject, n, "enlace.test.told.v1", b"x", datetime.now(UTC)) for n in (1, 2)]
         )
-        # As if the broker had lost the first one after acknowledging it.
+        # as if the broker had lost the first fact after acknowledging it
         outbox.mark_published(tx, [Fact(subject, 1, "", b"", datetime.now(UTC))], 1)
     until(lambda: world.versions(subject) == [1, 2], 60)
 
@@ -120,7 +120,7 @@ def test_an_unreadable_record_becomes_one_dead_letter_and_later_records_are_appl
 ) -> None:
     fact = Fact(new_id(), 1, "enlace.test.told.v1", b"x", datetime.now(UTC))
     world.send_raw(fact, body=b"altered after signing")
-    # the same record again is the same dead letter
+    # the repeated record adds no dead letter
     world.send_raw(fact, body=b"altered after signing")
     world.send_raw(replace(fact, subject=new_id()), source="enlace/stranger")
     producer = Producer(settings(world.part.bootstrap))
@@ -146,8 +146,8 @@ def test_an_unreadable_record_becomes_one_dead_letter_and_later_records_are_appl
 
 
 def test_new_facts_are_published_before_repeated_ones(world: World) -> None:
-    """The order is read from the outbox, so that it does not depend on a batch under way."""
-    # in the order of subjects the old ones might not come first; so the reverse order is tested too
+    """Reads the order from the outbox, so that no batch of the relay can change it."""
+    # The order of subjects alone could put the new fact first; so the reverse order is tested too.
     old, new = "f" * 32, "0" * 32
     until(lambda: world.watch.cluster_id is not None)
     world.stop("teller")
@@ -162,8 +162,8 @@ def test_new_facts_are_published_before_repeated_ones(world: World) -> None:
         world.tell(first, 1, start=3)
         with world.teller.transaction(SYSTEM) as tx:
             told = [(fact.subject, fact.version) for fact in outbox.next_batch(tx, 100).facts]
-            # Within a subject the order of versions holds: a new fact brings the earlier ones
-            # along.
+            # Within a subject facts stay in the order of their versions: a new fact is preceded by
+            # the subject's repeated ones.
             assert told == sorted([(first, 1), (first, 2), (first, 3), (second, 1)])
             outbox.mark_published(tx, outbox.next_batch(tx, 100).facts, outbox.current_round(tx))
 
@@ -177,7 +177,7 @@ def test_a_replay_of_a_large_outbox_is_marked_in_chunks(
     until(lambda: len(world.effects()) == 500)
     with world.teller.transaction(SYSTEM) as tx:
         assert outbox.count(tx) == 500
-    # While the relay publishes facts again that are marked already.
+    # Meanwhile the relay publishes the facts of the first chunks again.
     assert list(outbox.repeat_since(world.teller, datetime(2000, 1, 1, tzinfo=UTC))) == [
         100,
         200,
@@ -238,9 +238,9 @@ def test_a_consumer_that_leaves_while_it_joins_does_not_block_its_group(
 def test_a_consumer_that_leaves_while_it_rejoins_does_not_block_its_group(
     broker: brokers.Broker, topic: str
 ) -> None:
-    """The broker came back during the join.
+    """Restarts the broker without its data, so that the consumer has to join again.
 
-    The consumer still has its former partitions, and is no member of any group.
+    At that moment the consumer still has its former partitions, but belongs to no group.
     """
     group = new_id()
     hasty = assigned(lambda: Consumer(settings(broker.bootstrap), group, [topic]))
@@ -257,10 +257,10 @@ def test_a_consumer_that_leaves_while_it_rejoins_does_not_block_its_group(
 
 
 def assigned(join: Callable[[], Consumer], heard: list[Any] | None = None) -> Consumer:
-    """Returns a consumer that has its partitions; records of the meantime are added to `heard`.
+    """Returns a consumer once it has its partitions; adds records received until then to `heard`.
 
-    A consumer that is given no partition for too long joins again, as a subscriber does. It polls
-    without a pause: a join that ends between two polls is lost (facts/kafka.py).
+    A consumer that gets no partition for too long joins again, as a subscriber does. This function
+    polls without a pause, because a join that ends between two polls is lost (facts/kafka.py).
     """
     consumer = join()
     while not consumer.assigned:
@@ -292,7 +292,7 @@ def test_an_idle_consumer_polls_the_broker_every_two_seconds(
         assert consumer.poll(0.5) == []
     assert waits
     assert set(waits) == {2000}
-    assert len(waits) <= 4  # two and a half in five seconds, and the one under way
+    assert len(waits) <= 4  # two and a half requests in five seconds, and the one under way
     consumer.close()
 
 
@@ -305,7 +305,7 @@ def test_reading_a_topic_back_continues_after_a_silence_to_the_end_found_at_the_
     reading = kafka.read_from(settings(broker.bootstrap), topic, {})
     records = list(next(reading))
     with standing_still(broker.process.pid):
-        for _ in range(10):  # each takes half a second
+        for _ in range(10):  # each turn takes half a second
             records += next(reading, [])
     for batch in reading:
         records += batch
@@ -351,9 +351,9 @@ BACKLOG = 36_000  # records, in twelve partitions
 def test_each_record_of_a_backlog_is_received_exactly_once(
     pause: float, broker: brokers.Broker, topic: str
 ) -> None:
-    """The handler is slow for half a minute.
+    """Handles records slowly for 25 seconds, so that most partitions have to wait.
 
-    While kafka-python works through one partition, the others stand still.
+    While kafka-python works through one partition, it returns nothing from the others.
     """
     producer = Producer(settings(broker.bootstrap))
     for begin in range(0, BACKLOG, 500):
@@ -444,9 +444,9 @@ def test_a_broker_without_its_topic_is_unusable_until_the_topic_is_recreated(
 def test_a_consumer_that_gets_no_partition_is_reported_and_joins_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """kafka-python's leader may assign no partitions.
+    """Covers a leader in kafka-python that assigns no partitions.
 
-    It does so while it does not know the topic's partitions yet.
+    The leader does so while it does not know the topic's partitions yet.
     """
     subject = new_id()
     world.tell(subject, 1)
@@ -487,7 +487,7 @@ def test_the_backlog_metric_counts_all_waiting_facts_when_it_is_read(world: Worl
     assert "enlace_facts_told_total" in generate_latest().decode(), "and all else is"
     database = world.databases["teller"] = Database(world.places["teller"].url, max_size=2)
     database.open()
-    # a loop that makes no turn
+    # this loop is never started
     Relay("teller", world.topic, database, world.watch, world.signer, SystemClock()).loop()
     world.tell(new_id(), 700)  # more than a batch
     assert backlog() == 700

@@ -69,7 +69,7 @@ def remember_nothing(tx: Transaction, consumer: str, fact: Fact) -> inbox.FactPo
 
 
 def ignore_epochs(position: Callable[..., inbox.FactPosition]) -> Callable[..., inbox.FactPosition]:
-    """Returns the position of a consumer that compares versions only."""
+    """Returns a variant of `position` that compares only versions, not epochs."""
     return lambda tx, consumer, fact: position(tx, consumer, replace(fact, epoch=0, base=0))
 
 
@@ -92,13 +92,13 @@ BUGS: dict[str, tuple[object, str, Callable[[Any], object]]] = {
 
 
 def marked(tx: Transaction, batch: outbox.Batch) -> outbox.Batch:
-    """Returns a batch whose facts the outbox marks as published before they are."""
+    """Marks the facts of a batch as published before they are, and returns the batch."""
     outbox.mark_published(tx, batch.facts, batch.round)
     return batch
 
 
 def one_life(parts: Parts) -> None:
-    """Lives the same life each time, in which every kind of trouble happens once."""
+    """Runs one fixed life, in which every kind of trouble happens once."""
     life = type("Life", (Facts,), {"parts": parts})()
     everything = range(PARTITIONS)
     a, b, c = SUBJECTS

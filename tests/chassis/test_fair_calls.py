@@ -1,6 +1,6 @@
-"""One caller that floods a service uses only a share of its threads.
+"""A caller that floods a service uses only a share of the service's threads.
 
-Its calls wait behind each other, and another caller's call starts at once.
+The caller's calls wait behind each other, and another caller's call starts at once.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class FloodedService:
         self.channel = grpc.insecure_channel(f"127.0.0.1:{self.server.port}")
 
     def __getattr__(self, rpc: str) -> Any:
-        return print  # no other is called
+        return print  # no other rpc is called
 
     def ListOrganizations(
         self, request: pb.ListOrganizationsRequest, call: Call
@@ -86,7 +86,7 @@ class FloodedService:
         )
 
     def flood(self, often: int) -> list[Any]:
-        """Starts `often` calls, of which a share runs at once."""
+        """Starts `often` calls; returns once the caller's share of them is running."""
         calls = [self.ask(FLOODS) for _ in range(often)]
         until(lambda: self.in_work[FLOODS.id] == SHARE)
         return calls

@@ -1,7 +1,7 @@
 """A database whose disk is full.
 
-Writes are refused with that reason, nothing is half written, reads go on, and all is well as soon
-as there is room.
+Writes are refused with that reason, nothing is half written, reads continue, and writes succeed
+again as soon as there is room.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ pytestmark = pytest.mark.long
 OWNER, APP = Login("tests_owner", "owner-password"), Login("tests", "app-password")
 Store = tuple[Database, Callable[[], None], Callable[[], None]]
 
-# Where no file system may be mounted, PostgreSQL itself raises the error at each write, in the same
-# words.
+# If the test may not mount a file system, this trigger makes PostgreSQL raise the same error at
+# each write.
 FULL = """
 CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no room'
     USING ERRCODE = 'disk_full'; END $$;
@@ -40,7 +40,7 @@ CREATE TRIGGER no_room BEFORE INSERT ON kept EXECUTE FUNCTION no_room();
 
 @pytest.fixture
 def store() -> Iterator[Store]:
-    """A database on a small disk, with functions that fill the disk and make room again."""
+    """A database on a small disk, a function that fills the disk, and one that makes room again."""
     with ExitStack() as cleanup:
         home = Path(tempfile.mkdtemp(prefix="enlace-test-full-"))
         home.chmod(0o711)
@@ -207,7 +207,7 @@ def test_a_reserve_that_was_copied_as_a_sparse_file_is_allocated_again(disk: Pat
 
 
 def write_ahead(engine: Postgres) -> None:
-    """Writes to the write-ahead log alone, and more than the disk had room for."""
+    """Writes more than the disk has room for, and only to the write-ahead log."""
     with psycopg.connect(
         engine.url("tests", engine.superuser, "?sslmode=disable"), autocommit=True
     ) as admin:

@@ -1,6 +1,6 @@
 """The number of guesses that a budget allows in the long run.
 
-The counting itself is tested with passwords and PINs.
+The tests of passwords and PINs cover the counting itself.
 """
 
 from datetime import timedelta
@@ -17,7 +17,7 @@ DAY = timedelta(days=1)
 
 
 def wrong_ones(budget: Budget, time: timedelta) -> int:
-    """Returns the number of wrong guesses of somebody who never rests."""
+    """Returns the number of wrong guesses that somebody can make who never pauses."""
     now, end = NOON, NOON + time
     row: dict[str, Any] = {"whole_time": now, "wrong": 0}
     while now <= end:

@@ -48,7 +48,7 @@ WORKER = Caller("w" * 32, "worker", "o" * 32)
 
 @dataclass
 class Pair:
-    """Two services; their names are used by this test alone, because the topic is shared."""
+    """Two services, with names that no other test uses, because all tests share the topic."""
 
     broker: Broker
     folder: Path
@@ -190,7 +190,7 @@ UPDATE audit_head SET (sequence, hash) = (SELECT sequence, hash FROM audit ORDER
 
 def test_services_store_each_others_heads(pair: Pair) -> None:
     one, two = pair.places
-    assert pair.turn(one) == []  # an empty trail has no head to say
+    assert pair.turn(one) == []  # an empty trail has no head to publish
     pair.write(one, 5)
     assert pair.turn(one) == []
     pair.write(one, 2)
@@ -198,7 +198,7 @@ def test_services_store_each_others_heads(pair: Pair) -> None:
     assert pair.turn(two) == []
     assert pair.witnessed(two, one) == [5, 7]
     assert pair.witnessed(one, one) == []
-    pair.start(two)  # and hears all of it again
+    pair.start(two)  # and reads the whole topic again
     assert pair.turn(two) == []
     assert pair.witnessed(two, one) == [5, 7]
 
@@ -214,11 +214,11 @@ def test_a_cut_tail_or_a_recomputed_chain_is_detected_within_a_minute(
     pair.turn(one)
     pair.turn(two)
     pair.own(one, cheat)
-    if cheat is CUT:  # and goes on as if nothing had happened
+    if cheat is CUT:  # the service continues as if nothing had happened
         pair.write(one, 1)
     assert pair.turn(one) == [reason]
     assert pair.turn(one) == [reason]
-    pair.start(one)  # a restart loses nothing: the topic and the other service have it
+    pair.start(one)  # a restart loses nothing: the topic and the other service have the heads
     assert pair.turn(one) == [reason]
 
 
@@ -296,7 +296,7 @@ def test_the_command_compares_the_trail_with_the_topic_and_with_the_other_servic
     assert (code, [head["sequence"] for head in json.loads(kept)]) == (0, [4, 8, 12])
     pair.own(one, COMPUTE_ANEW)
     code, said = pair.command(one, "verify", "--json", "--no-topic")
-    assert (code, json.loads(said)["findings"]) == (0, [])  # by itself it fits
+    assert (code, json.loads(said)["findings"]) == (0, [])  # the trail by itself is consistent
     code, said = pair.command(one, "verify", "--json", "--no-topic", "--witnesses", "-", given=kept)
     assert (code, [finding["sequence"] for finding in json.loads(said)["findings"]]) == (
         1,
@@ -324,7 +324,7 @@ def test_after_a_restore_no_alarm_is_raised_but_the_command_reports_the_fork(
     )
     migrate(url, MIGRATIONS)
     pair.start(one)
-    pair.write(one, 3)  # as many as were lost: another row at each place
+    pair.write(one, 3)  # as many rows as were lost: each place has another row now
     assert pair.turn(one) == []
     pair.turn(two)
     assert pair.witnessed(two, one) == [5, 8, 8]

@@ -1,6 +1,6 @@
 """The health that a service reports, however busy it is.
 
-Health has threads of its own, and a loop that dies or hangs shows in it.
+Health checks have threads of their own, and report a loop that dies or hangs.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ class WaitingService:
     """A service whose EndSession waits for a row; the rpc needs no token and leaves no trail."""
 
     def __getattr__(self, rpc: str) -> Any:
-        return print  # no other is called
+        return print  # no other rpc is called
 
     def EndSession(self, request: Any, call: Call) -> members_pb2.EndSessionResponse:
         call.tx.execute("SELECT FROM held FOR UPDATE")
@@ -77,7 +77,7 @@ class World:
         return int(stub.Check(HealthCheckRequest(service=name), timeout=5).status)
 
     def looks(self, reporter: HealthReporter) -> int:
-        """Returns the readiness after one look of the reporter."""
+        """Lets the reporter look once; returns the readiness after that."""
         reporter.look()
         return self.says("")
 
@@ -134,7 +134,8 @@ def waiting(world: World) -> int:
 def connected(world: World) -> None:
     """Opens a connection for every thread.
 
-    On a busy machine part of a burst is refused while connections are opened, and would not wait.
+    On a busy machine some calls of a burst are refused while connections are opened; without this
+    function, fewer calls would wait for the row.
     """
     with psycopg.connect(world.place.migration_url) as owner:
         owner.execute("SELECT FROM held FOR UPDATE")
@@ -174,7 +175,7 @@ def test_health_is_answered_while_all_threads_wait_for_a_row_and_other_calls_for
         assert refusal(world.ask) == ("RESOURCE_EXHAUSTED", "too_many_requests")
         for _ in range(10):
             for name in ("live", "", "enlace.partners.v1.Tokens"):
-                assert world.says(name) == SERVING  # otherwise the call is an error
+                assert world.says(name) == SERVING  # or the call raises an error
     for call in calls:
         call.result(timeout=20)
     assert world.ask() == members_pb2.EndSessionResponse()
@@ -192,7 +193,7 @@ def test_health_is_answered_while_the_database_hangs(
         calls = world.ask_many(THREADS * 2, timeout=2)
         until(lambda: world.looks(reporter) == NOT_SERVING, 10)
         assert world.says("live") == SERVING
-        # One or two may succeed: a stopped process stops at the end of its present work.
+        # One or two calls may succeed: a stopped process stops after its present system call.
         errors = [error for call in calls if (error := call.exception()) is not None]
         assert len(errors) > THREADS
         assert {error.code() for error in errors} <= {
@@ -289,7 +290,7 @@ def test_a_loop_that_fails_at_every_try_is_reported_and_the_process_stays_live(
 
 
 def measured(name: str) -> float:
-    """Returns a metric as a scrape reads it."""
+    """Returns the value of a metric, as Prometheus scrapes it."""
     return next(
         float(line.rpartition(" ")[2])
         for line in generate_latest().decode().splitlines()

@@ -1,6 +1,6 @@
-"""Facts that a handler refuses: each holds its subject and nothing else.
+"""Facts that a handler refuses: each holds only its own subject.
 
-It does so until the cause is repaired or an operator decides.
+The subject waits until the cause is repaired or an operator decides.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ from tests.parts.postgres import Server
 def world(
     broker: brokers.Broker, postgres: Server, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[World]:
-    """One world for all tests here: each test has subjects of its own."""
+    """One world for all tests of this file; each test has subjects of its own."""
     with running(broker, postgres, tmp_path_factory.mktemp("world")) as made:
         yield made
 
@@ -103,14 +103,14 @@ def test_a_held_fact_that_an_operator_discards_is_on_the_trail_and_later_facts_a
 
 def test_a_record_that_can_be_read_after_all_is_applied_when_it_is_redriven(world: World) -> None:
     subject = new_id()
-    # as if this service did not have the key yet
+    # as if the consuming service did not have the publisher's key yet
     check = world.trusted_signers.pop("enlace/teller")
     world.tell(subject, 2)
     until(lambda: len(world.waiting("unreadable")) == 2)
     world.trusted_signers["enlace/teller"] = check
     world.operate(dead_letters.redrive)
     until(lambda: world.versions(subject) == [1, 2])
-    # the facts may also have been published again, and come first
+    # the facts may also have been published again, and have been applied before the redrive
     until(lambda: world.waiting("unreadable") == [])
 
 
@@ -133,7 +133,7 @@ def test_a_signed_fact_that_cannot_be_stored_is_a_dead_letter_and_delays_no_othe
     subject, after, dead = new_id(), new_id(), len(world.waiting("unreadable"))
     fact = replace(Fact(subject, 1, "enlace.test.told.v1", b"x", datetime.now(UTC)), **wrong)
     world.send_raw(fact)
-    world.send_raw(replace(fact, version=2))  # nor if it would be parked
+    world.send_raw(replace(fact, version=2))  # a fact that would be parked
     world.tell(after, 1)
     until(lambda: world.versions(after) == [1])
     until(lambda: len(world.waiting("unreadable")) == dead + 2)

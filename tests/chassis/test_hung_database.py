@@ -1,6 +1,6 @@
-"""A database that stands still, is killed, or comes back.
+"""A database that hangs, is killed, or comes back.
 
-Each caller has an answer in time, and nobody waits for a database that is known to be away.
+Each caller gets an answer in time, and no caller waits for a database that is known to be down.
 """
 
 import threading
@@ -107,7 +107,7 @@ def test_a_transaction_under_way_ends_within_its_time_limit_when_the_database_ha
 def test_all_transactions_end_within_their_time_limits_when_the_database_hangs(
     database: Database, postgres: Server
 ) -> None:
-    """The test includes transactions that have to wait for a connection."""
+    """Includes transactions that have to wait for a connection."""
     said: list[Refusal] = []
 
     def one() -> None:
@@ -249,7 +249,7 @@ def test_a_wait_for_a_row_ends_as_late_at_the_callers_deadline_and_as_busy_at_ou
 def test_postgresql_ends_a_transaction_that_exceeds_its_time_limit(
     database: Database, place: Place
 ) -> None:
-    """A transaction whose owner is gone or asleep holds its locks no longer than its time limit."""
+    """Checks that a transaction whose client hangs holds its locks no longer than its limit."""
 
     def forget() -> None:
         with database.transaction(SYSTEM, timeout=0.5) as tx:

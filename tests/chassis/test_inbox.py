@@ -1,4 +1,4 @@
-"""The inbox on a real database, call by call: where a fact stands, and what waits. No broker."""
+"""The inbox on a real database, call by call: positions of facts, and waiting facts. No broker."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -40,7 +40,7 @@ def fact(version: int, *, subject: str = SUBJECT, epoch: int = 0, base: int = 0)
 
 
 def take(tx: Transaction, *facts: Fact) -> None:
-    """Takes them in, whatever they are."""
+    """Advances the inbox past these facts, whatever their position is."""
     for given in facts:
         inbox.position(tx, "hearer", given)
         inbox.advance(tx, "hearer", given)
@@ -56,7 +56,7 @@ def take(tx: Transaction, *facts: Fact) -> None:
         ([fact(1), fact(2)], fact(3), FactPosition.NEXT),
         ([fact(1), fact(2)], fact(4), FactPosition.AHEAD),
         ([fact(1)], fact(1, subject=OTHER), FactPosition.NEXT),
-        # A restored store tells its history again: what both have in common is known.
+        # A restored store publishes its history again; facts of both histories are known.
         ([fact(1), fact(2)], fact(1, epoch=7, base=2), FactPosition.KNOWN),
         ([fact(1), fact(2)], fact(2, epoch=7, base=2), FactPosition.AHEAD),
         (
@@ -64,13 +64,14 @@ def take(tx: Transaction, *facts: Fact) -> None:
             fact(2, epoch=7, base=2),
             FactPosition.KNOWN,
         ),
-        # Facts after the common part are no longer true: the last common fact has the state.
+        # Later facts of the old history are no longer true; the last common fact restores the
+        # state.
         (
             [fact(1), fact(2), fact(3), fact(1, epoch=7, base=2)],
             fact(2, epoch=7, base=2),
             FactPosition.NEXT,
         ),
-        # Beyond the common part all is new, also where the lost future had the same versions.
+        # Facts after the common part are new, even if lost facts had the same versions.
         ([fact(1), fact(2), fact(1, epoch=7, base=1)], fact(2, epoch=7, base=1), FactPosition.NEXT),
         ([fact(1)], fact(1, epoch=7, base=0), FactPosition.NEXT),
         ([fact(1, epoch=7)], fact(2), FactPosition.SEEN),

@@ -1,7 +1,7 @@
 """A migration while calls are under way.
 
-A statement that was prepared before the migration fails no call, in either of two versions that run
-side by side.
+No call fails because a statement was prepared before the migration, in either of two versions that
+run side by side.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class ReadingService:
     """A service whose EndSession reads whole rows; the rpc needs no token."""
 
     def __getattr__(self, rpc: str) -> Any:
-        return print  # no other is called
+        return print  # no other rpc is called
 
     def EndSession(self, request: Any, call: Call) -> members_pb2.EndSessionResponse:
         assert call.tx.execute("SELECT * FROM things").fetchall()

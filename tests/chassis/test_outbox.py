@@ -1,5 +1,6 @@
-"""The outbox on a real database, call by call: what is to be told, again or for the first time. No
-broker.
+"""The outbox on a real database, call by call.
+
+The tests check which facts are to be published, for the first time or again. There is no broker.
 """
 
 from collections.abc import Iterator
@@ -43,7 +44,7 @@ def fact(version: int, subject: str = A) -> Fact:
 
 
 def tell(tx: Transaction, *facts: Fact) -> None:
-    """As the relay does: they are kept, told, and marked."""
+    """Saves facts and marks them as published, as the relay does."""
     outbox.save(tx, facts)
     outbox.mark_published(tx, facts, outbox.current_round(tx))
 
@@ -189,7 +190,7 @@ def test_a_replaced_store_starts_one_new_epoch(tx: Transaction) -> None:
     ("now", "after", "epoch"),
     [
         (EPOCH + 60, 0, EPOCH + 60),
-        (EPOCH, 0, EPOCH + 1),  # the clock went back, or two begin in one second
+        (EPOCH, 0, EPOCH + 1),  # the clock went back, or two epochs start within one second
         (EPOCH + 60, EPOCH + 60, EPOCH + 61),
         (EPOCH + 60, EPOCH + 100, EPOCH + 101),
     ],

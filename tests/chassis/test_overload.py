@@ -1,5 +1,6 @@
-"""A service that gets more calls than it can answer: it takes only those that it answers in time,
-and a call that it refuses costs next to nothing.
+"""A service that gets more calls than it can answer.
+
+The service accepts only calls that it can answer in time, and a refused call costs almost nothing.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ LONGER = timedelta(seconds=admission.LONGEST_WAIT + 0.1)
 
 
 class Crowded:
-    """A service whose calls stay until the test releases them; counts what they cost."""
+    """A service whose calls wait until the test releases them; counts the calls in work."""
 
     def __init__(self, database: Database, folder: Path) -> None:
         self.in_work, self.let_go = 0, threading.Event()
@@ -68,7 +69,7 @@ class Crowded:
         self.channel = self.connect()
 
     def __getattr__(self, rpc: str) -> Any:
-        return print  # no other is called
+        return print  # no other rpc is called
 
     def ListOrganizations(
         self, request: pb.ListOrganizationsRequest, call: Call
@@ -87,7 +88,7 @@ class Crowded:
     def ask(
         self, *, who: str = "a", timeout: float = 20.0, channel: grpc.Channel | None = None
     ) -> Any:
-        """Starts a call of one of many callers."""
+        """Starts a call; `who` is the letter of the caller's id."""
         caller = Caller(who * 32, "worker", "o" * 32, frozenset({"COORDINATOR"}))
         token = self._issuer.issue(caller, "enlace.tests")[0]
         stub: Any = directory_pb2_grpc.DirectoryStub(channel or self.channel)
@@ -98,7 +99,7 @@ class Crowded:
         )
 
     def fill(self, count: int = ROOM) -> list[Any]:
-        """Starts calls of several callers, of which as many are in work as there are threads."""
+        """Starts calls of several callers; returns once each thread has one of them in work."""
         calls = [self.ask(who="abcdefgh"[n % 8]) for n in range(count)]
         until(lambda: self.in_work == THREADS and self.server._pool._running == count)
         return calls
@@ -260,7 +261,7 @@ def test_calls_beyond_a_limit_that_a_busy_interpreter_has_not_seen_are_cancelled
         for channel in [crowded.connect() for _ in range(4)]
         for _ in range(server._PENDING // 2)
     ]
-    most = server._PENDING + 1  # and the one that is looked at
+    most = server._PENDING + 1  # and the one that the interceptor holds
     until(lambda: sum(call.done() for call in calls) >= len(calls) - most)
     assert {outcome(call) for call in calls if call.done()} == {"CANCELLED"}
     look.set()

@@ -1,6 +1,6 @@
-"""The faults of a request are found by its .proto alone, all at once.
+"""The faults of a request, which are found from its .proto alone and reported all at once.
 
-Nothing that was sent is repeated in the refusal.
+The refusal repeats nothing of the request's content.
 """
 
 import re

@@ -1,6 +1,6 @@
-"""A service that is asked to stop has ended within ten seconds.
+"""A service that is asked to stop ends within ten seconds.
 
-That holds in every state of the parts that it needs, and it always receives the signal.
+This holds in every state of the parts that the service needs.
 """
 
 import os
@@ -69,7 +69,7 @@ class Service:
             return None
 
     def measures(self, name: str) -> float:
-        """Returns a metric as Prometheus reads it."""
+        """Returns the value of a metric, as Prometheus scrapes it."""
         text = requests.get(f"http://{self.metrics}/metrics", timeout=10).text
         return next(
             float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(name)
@@ -137,9 +137,10 @@ def pid_of(part: Any) -> int:
 
 
 def test_a_stop_uses_almost_no_processor_time(notifications: Service) -> None:
-    """On a busy machine a second of processor time takes ten seconds.
+    """Limits the time that a stack takes to stop on a busy machine.
 
-    The parts of a stack end one level after the other.
+    There a second of processor time can take ten seconds, and the parts of a stack stop one level
+    after the other.
     """
     notifications.wait()
     pid = notifications.process.pid
@@ -162,7 +163,7 @@ def test_a_service_survives_a_hanging_database_and_can_stop_in_time_meanwhile(
     with standing_still(pid_of(postgres.engine)):
         until(lambda: notifications.says() == NOT_SERVING, 10)
         assert notifications.says("live") == SERVING
-        time.sleep(2)  # long enough for its loops to have noticed
+        time.sleep(2)  # long enough for the service's loops to fail at the database
         assert notifications.measures("enlace_database_last_success_age_seconds") > 3
         assert notifications.measures('enlace_loop_well{loop="mail"}') == 1
     until(lambda: notifications.says() == SERVING, 10)
@@ -197,7 +198,7 @@ def test_a_service_stops_in_time_if_the_broker_has_hung_from_the_start(
 
 
 def test_a_service_stops_in_time_while_it_joins_its_consumer_groups(notifications: Service) -> None:
-    # a join takes three seconds from now
+    # joining takes three more seconds
     until(lambda: notifications.says("broker") == SERVING, 30)
     notifications.stop()
     assert notifications.process.returncode == 0
@@ -222,7 +223,7 @@ def test_calls_that_a_stop_cuts_off_fail_as_unavailable(
     with ExitStack() as cleanup:
         owner = cleanup.enter_context(psycopg.connect(referrals.place.migration_url))
         owner.execute("LOCK TABLE contact_references")
-        # sixteen wait for the table, four for a thread
+        # sixteen calls wait for the table, four for a thread
         threads = [threading.Thread(target=ask) for _ in range(20)]
         for thread in threads:
             thread.start()
@@ -246,7 +247,7 @@ def waiting(service: Service) -> int:
 
 
 def run_to_the_end(hang: str, folder: Path) -> Process:
-    """Runs a process that was asked to stop and then hangs in this way; returns it ended."""
+    """Runs a process that hangs in the given way after it was asked to stop, until it has ended."""
     script = (
         "import ctypes, threading; from chassis import log; from runtime import service_runner;"
         " from chassis.supervisor import Loop; log.setup('test');"
@@ -270,6 +271,5 @@ def test_a_process_ends_although_one_of_its_threads_never_does(tmp_path: Path) -
 
 
 def test_a_process_that_hangs_while_it_holds_pythons_lock_is_ended(tmp_path: Path) -> None:
-    # while it holds Python's lock
     process = run_to_the_end("ctypes.PyDLL(None).sleep(60)", tmp_path)
     assert "Timeout" in process.last_words(40)

@@ -1,5 +1,7 @@
-"""The subscriber on a real database, turn by turn: what it takes, holds, buries and asks for. No
-broker: the records are handed to it, and what it asks for is caught.
+"""The subscriber on a real database, turn by turn.
+
+There is no broker: a test hands the records to the subscriber, and catches its requests for
+replays.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ SECOND = timedelta(seconds=1)
 
 @dataclass
 class Record:
-    """As it comes from its topic."""
+    """A record as a consumer receives it."""
 
     key: bytes | None
     value: bytes | None
@@ -48,7 +50,7 @@ class Record:
 
 @dataclass
 class Hearer:
-    """A subscriber with a handler that notes what it applied, or refuses as the test says."""
+    """A subscriber whose handler notes the facts that it applies, and refuses chosen subjects."""
 
     database: Database
     keys: Path
@@ -58,7 +60,7 @@ class Hearer:
     refuse: dict[str, Exception] = field(default_factory=dict)
     asked: list[tuple[str, list[tuple[bytes, bytes]]]] = field(default_factory=list)
     held: list[int] = field(default_factory=list)
-    unfinished: int = 0  # so many calls answer that a part is done
+    unfinished: int = 0  # number of calls after which the handler has more parts to do
 
     def __post_init__(self) -> None:
         self.signer = Signer(key_folder.signing(self.keys, "facts.teller"))
@@ -91,12 +93,12 @@ class Hearer:
         self.works.take(records)
 
     def after(self, pause: timedelta) -> None:
-        """Time goes by, and what waits is looked at."""
+        """Advances the clock, and retries the waiting facts."""
         self.clock.advance(pause)
         self.works.sweep()
 
     def ask(self, pause: timedelta) -> list[tuple[bytes, bytes]]:
-        """Time goes by; what it asks for then."""
+        """Advances the clock; returns the replays that the subscriber then requests."""
         self.clock.advance(pause)
         self.asked.clear()
         self.works._request_missing()
@@ -393,7 +395,7 @@ def test_the_facts_of_an_unreadable_records_key_are_requested_once(hearer: Heare
     hearer.ask(timedelta())
     hearer.take(Record(subject.encode(), b"x", []), Record(b"no id", b"x", []))
     assert hearer.ask(10 * SECOND) == [(TOPIC.encode(), subject.encode())]
-    hearer.take(Record(subject.encode(), b"x", []))  # the same one, read again
+    hearer.take(Record(subject.encode(), b"x", []))  # the same record, read again
     assert hearer.ask(20 * SECOND) == []
 
 
@@ -409,7 +411,7 @@ def test_a_consumer_with_a_restored_store_requests_everything_once(
 
 
 class Away:
-    """A database that is away so often, and then there again."""
+    """A database that fails once for each given refusal, and works after that."""
 
     answers = True
 
@@ -425,7 +427,7 @@ class Away:
 
 
 def waits(hearer: Hearer, monkeypatch: pytest.MonkeyPatch, *, stops: bool = False) -> list[float]:
-    """The pauses that it makes from now on, instead of making them."""
+    """Returns a list that receives the subscriber's pauses, which are skipped from now on."""
     pauses: list[float] = []
 
     def wait(seconds: float) -> bool:
@@ -530,7 +532,7 @@ def test_applied_and_held_facts_are_logged_without_their_content(
 
 
 class Topics:
-    """A broker of which a test says turn by turn what it has: a cluster, and batches of records."""
+    """A broker whose cluster id and batches of records a test sets turn by turn."""
 
     def __init__(self, hearer: Hearer, monkeypatch: pytest.MonkeyPatch) -> None:
         self.settings = settings("127.0.0.1:1")
@@ -558,7 +560,7 @@ class Topics:
             monkeypatch.setattr(works, name, watched(name, act))
 
     def run(self, hearer: Hearer, monkeypatch: pytest.MonkeyPatch, turns: int) -> list[object]:
-        """Runs the loop for so many turns and returns what it did."""
+        """Runs the loop for `turns` turns; returns its actions."""
         loop, left = hearer.works.loop(), iter([True] * turns)
         monkeypatch.setattr(loop, "turn", lambda: next(left, False))
         hearer.works._work(loop)

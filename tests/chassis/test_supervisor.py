@@ -1,4 +1,4 @@
-"""Background loops: they go on whatever a turn does, and a loop that stops shows."""
+"""Background loops: they continue whatever a turn does, and a loop that stops is reported."""
 
 import threading
 import time

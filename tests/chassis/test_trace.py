@@ -1,6 +1,6 @@
 """The id of a request stays with the facts that the request made.
 
-It is in the outbox, in the topic, and with facts that wait at a consumer.
+The id is in the outbox, in the topic, and with facts that wait at a consumer.
 """
 
 from __future__ import annotations

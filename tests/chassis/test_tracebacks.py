@@ -1,4 +1,7 @@
-"""A fault that handles a name reports its place, and never the name, in log and answer."""
+"""A fault in code that handles a name: log and answers never contain the name.
+
+The log has the kind and the place of the fault.
+"""
 
 import json
 import re
@@ -22,7 +25,7 @@ NAME = "XimenaMarcada"
 
 
 class Broken:
-    """A process that was asked to fail in every way and then to die by one, with all its output."""
+    """The output of a process that failed in every way, one after the other, and then died."""
 
     def __init__(self, url: str, folder: Path) -> None:
         self.answers = dict[str, Any]()

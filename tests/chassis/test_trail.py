@@ -1,6 +1,6 @@
-"""The trail: a chain that its own service can't forge.
+"""The trail: a chain that the role of its service can't forge.
 
-Its owner can't change it unseen, and it is one chain however many processes write.
+The owner of the database can't change it unseen, and it is one chain however many processes write.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def owner_of(place: parts.Database) -> psycopg.Connection[dict[str, object]]:
 
 
 def verdict(tx: Transaction, witnessed: dict[int, set[bytes]] | None = None) -> list[chain.Finding]:
-    """Returns all faults of the whole trail, compared with the witnessed heads."""
+    """Returns all findings in the whole trail, which is compared with the witnessed heads."""
     seen = witnessed or {}
     end = audit.head(tx)
     last, findings = chain.verify(tx, START, end.sequence, seen)
@@ -151,8 +151,7 @@ def test_rows_recorded_before_the_chain_existed_are_chained_unchanged(
 class Owner:
     """An owner of the database who has read the source.
 
-    The owner changes the trail in each possible way, and may compute the chain again behind the
-    change.
+    The owner changes the trail in any possible way, and may recompute the chain after the change.
     """
 
     def __init__(
@@ -190,14 +189,14 @@ class Owner:
         )
 
     def _rehash(self, where: int) -> None:
-        """Edits a row and computes its hash again, and no other row's."""
+        """Edits a row and recomputes only its own hash."""
         self._connection.execute(
             "UPDATE audit SET action = 'x', hash = sha256(hash) WHERE sequence = %s", (where,)
         )
 
     def _delete(self, where: int) -> None:
         self._connection.execute("DELETE FROM audit WHERE sequence = %s", (where,))
-        if self._chance.random() < 0.5:  # and closes the gap
+        if self._chance.random() < 0.5:  # closes the gap
             self._connection.execute(
                 "UPDATE audit SET sequence = -sequence WHERE sequence > %s", (where,)
             )
@@ -239,7 +238,7 @@ class Owner:
             )
 
     def _compute_anew(self) -> None:
-        """Computes the whole chain and the head again, so that the trail fits by itself."""
+        """Recomputes the whole chain and the head, so that the trail is consistent by itself."""
         self._connection.execute(
             "DO $$ DECLARE entry audit; place bigint := 0; before bytea :="
             " sha256('enlace.audit.v1'); old bigint; BEGIN"
@@ -300,7 +299,7 @@ def marking(place: parts.Database) -> Iterator[Database]:
 
 
 def marks(database: Database) -> list[str]:
-    """Returns the service's findings about its whole trail by its own key."""
+    """Returns the reasons of all findings that the service makes in its trail with its own key."""
     with database.transaction(SYSTEM) as tx:
         _, findings = chain.verify(tx, START, audit.head(tx).sequence, {}, chain.marked_since(tx))
         return [finding.reason for finding in (*findings, *chain.repeated_marks(tx))]
@@ -372,9 +371,9 @@ def test_c14_unmarked_rows_of_the_previous_version_are_accepted_for_an_hour(
     with marking.transaction(SIGNED_IN) as tx:
         write(tx, 1, SIGNED_IN)
     with database.transaction(SYSTEM) as tx:
-        write(tx, 1)  # beside it
+        write(tx, 1)  # from a process of the previous version, side by side with the new one
     assert marks(marking) == []
-    with owner_of(place) as owner:  # an hour passes; the chain with its times is computed again
+    with owner_of(place) as owner:  # an hour passes; the chain is recomputed for the moved times
         owner.execute("UPDATE audit SET recorded_time = recorded_time - interval '61 minutes'")
         Owner(owner, 5, random.Random(14))._compute_anew()
     with marking.transaction(SIGNED_IN) as tx:

@@ -1,4 +1,4 @@
-"""Transactions in pipeline mode: what fails is never swallowed, and nothing of it is committed."""
+"""Transactions in pipeline mode: no error is swallowed, and a failure commits nothing."""
 
 from __future__ import annotations
 

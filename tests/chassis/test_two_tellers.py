@@ -1,6 +1,6 @@
 """Two processes publish the facts of one outbox in turn.
 
-A process that stands still loses its turn, and publishes and marks nothing when it wakes.
+A process that hangs loses its turn, and publishes and marks nothing when it wakes.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def test_a_hanging_publisher_is_replaced_by_the_other_and_disturbs_nothing_when_
             for stopped, other in ((first, second), (second, first), (first, second)):
                 versions += 20
                 for subject in subjects:
-                    # it may be stopped in the middle of these facts
+                    # the process may be stopped in the middle of these facts
                     world.tell(subject, 20, start=versions - 19)
                 stopped.send_signal(signal.SIGSTOP)
                 versions += 20

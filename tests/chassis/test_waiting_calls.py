@@ -1,6 +1,6 @@
-"""A call that waits for a thread: its token is judged at the time of its arrival.
+"""The token of a call that waits for a thread is judged at the time of the call's arrival.
 
-The caller did not cause the wait: the service did.
+The service caused the wait, not the caller.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Busy:
         self.channel = grpc.insecure_channel(f"127.0.0.1:{self.server.port}")
 
     def __getattr__(self, rpc: str) -> Any:
-        return print  # no other is called
+        return print  # no other rpc is called
 
     def ListHotlines(
         self, request: directory_pb2.ListHotlinesRequest, call: Call

@@ -1,6 +1,6 @@
-"""The parts that the messages of all services share, and how wrong ones are refused.
+"""Values that the messages of all services share, and the refusals of wrong ones.
 
-They are times, enums, etags, page tokens and sizes, and masks.
+The values are times, enums, etags, page tokens, page sizes, masks and ids.
 """
 
 import base64
@@ -207,10 +207,10 @@ def test_the_longest_position_fits_into_a_page_token() -> None:
 
 
 def no_tokens() -> list[str]:
-    """Returns texts that are no valid page tokens of this list.
+    """Returns texts that are not valid page tokens of this list.
 
-    They are made up, of another key, changed by one bit, cut, lengthened, or written in another
-    way.
+    They are made up, sealed with another key, changed by one bit, cut, lengthened, or encoded in
+    another way.
     """
     token = TOKENS.token(asked(), ["a", "b"])
     known = base64.urlsafe_b64decode(token + "==")

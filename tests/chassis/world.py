@@ -1,6 +1,6 @@
-"""A service that publishes facts and one that applies them, and an operator's actions.
+"""A service that publishes facts, a service that applies them, and an operator's actions.
 
-Each has a database; both use one broker.
+Each service has a database; both use one broker.
 """
 
 import os
@@ -43,7 +43,7 @@ def settings(bootstrap: str) -> ServiceSettings:
 
 
 def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    """Waits for an event elsewhere; fails after `seconds`."""
+    """Waits until the condition holds; fails after `seconds`."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen"
@@ -54,9 +54,9 @@ def until(condition: Callable[[], bool], seconds: float = 60) -> None:
 class World:
     """A publishing and a consuming service with a database each, on one broker.
 
-    `refuse` names subjects, or subject/version, that the handler refuses; `slow` names subjects for
-    which it never ends; `parts` is the number of parts in which it works on a subject, and
-    `fail_after` the number of parts that succeed.
+    `refuse` names the subjects, or subject/version, that the handler refuses; `slow` names the
+    subjects for which the handler exceeds its time limit; `parts` is the number of parts in which
+    it applies a fact of a subject, and `fail_after` the number of parts that succeed.
     """
 
     part: brokers.Broker
@@ -232,7 +232,7 @@ class World:
             return inbox.lock(tx, self.name, [subject])[subject].version
 
     def parked(self, subject: str) -> list[int]:
-        """Returns the versions of a subject that wait."""
+        """Returns the waiting versions of a subject."""
         with self.hearer.transaction(SYSTEM) as tx:
             return [
                 row["version"]
@@ -249,7 +249,7 @@ class World:
             return [letter for letter in dead_letters.waiting(tx) if letter.kind == kind]
 
     def operate(self, do: Callable[..., None], **which: str) -> None:
-        """Does an operator's action on them."""
+        """Does an operator's action on the chosen dead letters."""
         with self.hearer.transaction(SYSTEM) as tx:
             do(
                 tx,

@@ -1,4 +1,4 @@
-"""Keys as files: created once, by the first process, and readable while a rotation deletes them."""
+"""Keys as files: the first process creates them, and they can be read during a rotation."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +30,7 @@ def test_two_threads_that_create_the_same_key_at_once_get_equal_keys(tmp_path: P
 
 
 def before_the_next_read(change: Callable[[], object], patch: pytest.MonkeyPatch) -> None:
-    """Runs `change` when the next file has been found, and before it is read."""
+    """Makes `change` run once, after the next file has been found and before it is read."""
     original = Path.read_text
     changes = [change]
 

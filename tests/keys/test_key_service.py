@@ -51,7 +51,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def begun(token: KeyServiceSettings, folder: Path) -> SealingKeys:
-    """Returns the keys of a service whose keys were never anywhere else."""
+    """Returns the keys of a service that had no keys before it used the token."""
     made = SealingKeys(folder, "tests", KeyService(token))
     assert made.begin(os.urandom(32), NOW)
     return made
@@ -59,7 +59,7 @@ def begun(token: KeyServiceSettings, folder: Path) -> SealingKeys:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes the token be tried again at once."""
+    """Removes the pause before the token is tried again."""
     monkeypatch.setattr("keys.service._AGAIN", 0.0)
 
 

@@ -1,6 +1,6 @@
 """Jars of Java programs: fetched once and checked.
 
-A failure to fetch them is a sentence that says what to do.
+The message of a failure is a sentence that says what to do.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def lock(tmp_path: Path) -> Path:
 def repository(
     httpserver: HTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> HTTPServer:
-    """A mirror that is set in the client's own settings; the local repository is empty."""
+    """A mirror, which the client's own settings name; the local repository is empty."""
     use(httpserver.url_for(""), tmp_path, monkeypatch)
     return httpserver
 
@@ -114,7 +114,7 @@ def test_a_jar_that_cannot_be_fetched_is_reported_in_a_sentence(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # the first has no such jar
+    # a listening repository has no such jar
     use(
         httpserver.url_for("") if listens else f"http://127.0.0.1:{free_port()}",
         tmp_path,

@@ -1,6 +1,6 @@
 """The embedded PostgreSQL and broker.
 
-They start, recover, leave nothing behind, and require passwords.
+Both start, recover and leave nothing behind; PostgreSQL requires passwords.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ OWNER, APP = Login("owner", "owner's password"), Login("app", "app-password")
 
 @pytest.fixture
 def engine() -> Iterator[Postgres]:
-    """A PostgreSQL in a folder that is closed to others, as mkdtemp makes it.
+    """A PostgreSQL in a folder that mkdtemp has made inaccessible to other users.
 
-    That is the hard case for a stack that root starts.
+    This is the hard case for a stack that root starts.
     """
     made = Postgres(Path(tempfile.mkdtemp()) / "postgres", durable=False)
     made.start()

@@ -1,7 +1,7 @@
 """The supervisor of child processes.
 
-A process that dies is restarted, one that never comes up is given up, and the last level is stopped
-first.
+A process that dies is restarted, a process that never comes up is given up, and the highest level
+is stopped first.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def test_a_part_that_does_nothing_is_restarted_but_not_after_a_short_pause(
 
 
 def test_a_part_that_is_late_is_named_and_waited_for(said: Lines, tmp_path: Path) -> None:
-    """There is no limit to the wait: a part that runs may be on a slow machine."""
+    """Checks that the wait has no limit, because a part that runs may be on a slow machine."""
     supervisor = Supervisor(said.append, remind=0.01)
     part = _part("late", SLEEP, tmp_path, ready=lambda: len(said) >= 3)
     supervisor.begin([part])

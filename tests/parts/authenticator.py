@@ -1,6 +1,6 @@
 """A device that makes passkeys and signs with them, as a browser and its authenticator do.
 
-Unlike them, it can also lie.
+Unlike a real device, it can also lie.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """A ministry's own sign-in provider (OpenID Connect), real and on this machine.
 
-It is Authlib's server, with people, a login form, and ways to cheat. Unless a test cheats, Authlib
-makes what it signs. Use `Provider(…)` … `stop()`; `signs_in` does what a browser would.
+The provider is Authlib's server, with people, a login form, and ways to cheat. Unless a test
+cheats, Authlib makes the signed tokens. Use `Provider(…)` … `stop()`; `signs_in` acts as a browser
+would.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ FORM = """<!doctype html><html lang="es"><title>Ministerio de Prueba</title><h1>
 
 @cache
 def made_key(kid: str) -> RSAKey:
-    """Returns an RSA key by id, cached because making one is slow."""
+    """Returns the RSA key with this id; cached, because generating a key is slow."""
     return RSAKey.generate_key(2048, {"kid": kid, "use": "sig"})
 
 
@@ -120,9 +121,9 @@ Cheat = Callable[[dict[str, Any]], str]
 class Provider:
     """The provider.
 
-    `now` is its clock; `cheat` signs claims in the place of Authlib; `discovery` replaces fields of
-    its discovery document. With `spread`, its authorization, tokens and keys each have a port of
-    their own, as large providers have hosts.
+    `now` is the provider's clock; `cheat` signs claims instead of Authlib; `discovery` replaces
+    fields of the discovery document. With `spread`, authorization, tokens and keys each have a port
+    of their own, as they have hosts of their own at large providers.
     """
 
     redirect_uri: str

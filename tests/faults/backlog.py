@@ -1,6 +1,6 @@
-"""A backlog beside a broker that stands still.
+"""A backlog of facts while first the consumer and then the broker hangs.
 
-Facts that were published while their consumer stood still are applied, and no replay is requested.
+Facts that were published while their consumer hung are applied, and no replay is requested.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PAUSE = 20.0  # seconds; less than the time after which the stack restarts an id
 
 
 def lag(bootstrap: str) -> int:
-    """Returns how many records of the topic the group has not committed."""
+    """Returns the number of records of the topic that the group has not committed."""
     with closing(
         KafkaConsumer(bootstrap_servers=bootstrap, group_id=GROUP, enable_auto_commit=False)
     ) as consumer:
@@ -34,9 +34,9 @@ def lag(bootstrap: str) -> int:
 
 
 def troubles_of_a_backlog(stack: LocalStack, size: int) -> list[str]:
-    """Publishes all facts again while notifications, and then the broker, stand still.
+    """Publishes all facts again, until `size` facts wait, while notifications hangs.
 
-    This goes on until `size` facts wait; returns the faults after it.
+    The broker hangs for a while at the end. Returns the faults found once the backlog is gone.
     """
     bootstrap = str(stack.state["kafka"])
     requests = len(topics.records(bootstrap, [REPLAYS]))

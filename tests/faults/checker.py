@@ -1,8 +1,8 @@
 """The invariants after any fault.
 
-They are read from the databases, the broker and the clients' own notes; each is a function that
-returns its violations. Limit: of referrals, only events since `Books.since` are checked, not the
-past that the demo network made up.
+Each invariant is a function that reads the databases, the broker and the clients' own notes, and
+returns its violations. Limit: only referrals created since `Books.since` are checked, not those
+that the demo network made up.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tests.parts.topics import Record
 from trail import chain
 
 Database = psycopg.Connection[dict[str, Any]]
-# consumer → the service whose facts it applies, and the place of its position
+# (consumer, the service whose facts it applies, the service whose inbox has its position)
 CONSUMERS = (
     ("notifications-referrals", "referrals", "notifications"),
     ("notifications-partners", "partners", "notifications"),
@@ -41,7 +41,7 @@ BY_CLOCK = {"clock_reminded", "clock_breached", "clock_escalated"}
 # A referral that is created with fields has two events of one request.
 CREATION = "amended"
 GRACE = 2.0  # seconds that a client on a busy machine may take to notice its deadline
-# Every service has these; some have others, too.
+# the loops that every service has; some services have more
 LOOPS = ("database", "broker", "relay", "replays", "sweeper", "audit-heads", "keys")
 LEGAL = {
     (t.event_verb, source.value, (t.target or source).value)
@@ -61,8 +61,9 @@ class Books:
     topics: Sequence[Record]
     since: datetime
     calls: Sequence[Call] = ()
-    topics_time: datetime | None = None  # when the topics were read: deadlines go on firing
-    # SERVICE ABOUT → whether health and metrics report it as well after the run
+    # the time when the topics were read; later deadlines still publish facts
+    topics_time: datetime | None = None
+    # "SERVICE ABOUT" → whether health or metrics report this to be well after the run
     standing: Mapping[str, bool] = field(default_factory=dict)
 
     def of(self, service: str) -> Database:
@@ -79,7 +80,7 @@ class Books:
         ).fetchall()
 
     def requests(self) -> set[str]:
-        """Returns the stored ids of all requests that had their effect."""
+        """Returns the stored ids of all requests that took effect."""
         return {
             row["request_id"]
             for row in self.referrals.execute(
@@ -89,7 +90,7 @@ class Books:
 
 
 def answered_transitions_are_in_the_history_once(books: Books) -> list[str]:
-    """Each is there with the request that asked for it."""
+    """Each answered transition is in the history once, and its request is stored."""
     kept, problems = books.requests(), []
     history: dict[tuple[str, str, str], list[int]] = {}
     for event in books.history():
@@ -113,7 +114,7 @@ def answered_transitions_are_in_the_history_once(books: Books) -> list[str]:
 def unknown_transitions_happened_once_or_never(books: Books) -> list[str]:
     """A transition happened if and only if its request is stored.
 
-    Nobody knows the id of an unanswered creation: creations are counted.
+    No client knows the id of a referral whose creation was not answered, so creations are counted.
     """
     kept, history, problems = books.requests(), books.history(), []
     unknown = [o for o in books.operations if o.outcome != OK]
@@ -141,7 +142,7 @@ def unknown_transitions_happened_once_or_never(books: Books) -> list[str]:
 
 
 def history_and_outbox_are_one_to_one(books: Books) -> list[str]:
-    """Every event has one fact that equals it, and every fact has its event."""
+    """Every event has exactly one matching fact, and every fact has its event."""
     rows = books.referrals.execute(
         "SELECT coalesce(e.referral_id, o.subject) AS id, coalesce(e.version, o.version) AS"
         " version, e.verb, o.type FROM referral_events e"
@@ -175,7 +176,7 @@ def versions_have_no_gap(books: Books) -> list[str]:
 
 
 def state_is_what_the_history_says(books: Books) -> list[str]:
-    """Each path is a legal one, and the referral is in the state in which the path ends."""
+    """Each history is a legal path, and the referral is in the state in which the path ends."""
     problems = []
     rows = books.referrals.execute(
         "SELECT id, state, version FROM referrals WHERE create_time >= %s", (books.since,)
@@ -199,7 +200,7 @@ def state_is_what_the_history_says(books: Books) -> list[str]:
 
 
 def every_fact_was_taken_in(books: Books) -> list[str]:
-    """Each consumer is as far as the outbox that it consumes, for each subject."""
+    """For each subject, each consumer has applied all versions that the consumed outbox has."""
     problems = []
     for consumer, teller, hearer in CONSUMERS:
         told = (
@@ -256,7 +257,7 @@ def each_fact_made_its_messages_once(books: Books) -> list[str]:
 
 
 def each_message_is_delivered_once_to_a_place(books: Books) -> list[str]:
-    """There is one delivery for each message and address, whatever was heard twice."""
+    """There is one delivery for each message and address, even if a fact arrived twice."""
     rows = books.notifications.execute(
         "SELECT message_id, channel, count(*) AS n FROM deliveries WHERE message_id IS NOT NULL"
         " GROUP BY message_id, channel, organization_id, webhook_id HAVING count(*) > 1"
@@ -265,7 +266,7 @@ def each_message_is_delivered_once_to_a_place(books: Books) -> list[str]:
 
 
 def nothing_waits(books: Books) -> list[str]:
-    """Every outbox is published, and no fact waits for an earlier one."""
+    """Every outbox is published, no fact is parked or held, and there is no dead letter."""
     problems = []
     for service in SERVICES:
         for table, waits in (
@@ -284,7 +285,7 @@ def nothing_waits(books: Books) -> list[str]:
 
 
 def every_sending_is_on_record(books: Books) -> list[str]:
-    """There is one audit row for each sent referral, from which on the identity may be opened."""
+    """There is one audit row for each sent referral; from then on the identity may be opened."""
     rows = books.referrals.execute(
         "SELECT e.referral_id, (SELECT count(*) FROM audit a"
         " WHERE a.action IN ('send', 'send_override') AND a.allowed"
@@ -301,10 +302,10 @@ def every_sending_is_on_record(books: Books) -> list[str]:
 
 
 def every_step_is_on_record(books: Books) -> list[str]:
-    """Each step of a person, and each level of a deadline, has a row of the trail.
+    """Each step of a worker or key, and each level of a deadline, has a row in the trail.
 
-    A step that follows from the end of a consent has the consent's row; a draft may have two
-    events.
+    Not counted are a step that follows from a withdrawn consent, which has the consent's row, and
+    the second event of a draft.
     """
     rows = books.referrals.execute(
         "SELECT e.referral_id, count(*) AS steps, (SELECT count(*) FROM audit a WHERE a.allowed"
@@ -325,7 +326,7 @@ def every_step_is_on_record(books: Books) -> list[str]:
 
 
 def the_trails_fit(books: Books) -> list[str]:
-    """Each service's chain is computed again, up to its head."""
+    """Each service's chain, recomputed up to its head, is unchanged."""
     problems: list[str] = []
     for service in SERVICES:
         database = books.of(service)
@@ -339,9 +340,9 @@ def the_trails_fit(books: Books) -> list[str]:
 
 
 def topics_tell_what_happened(books: Books) -> list[str]:
-    """Topics hold nothing that is not in an outbox.
+    """Topics hold only facts that are in an outbox.
 
-    They hold everything that was published before they were read, at least once. Facts of an
+    Topics hold every fact that was published before they were read, at least once. Facts of an
     earlier epoch are ignored.
     """
     problems: list[str] = []
@@ -378,9 +379,9 @@ def topics_tell_what_happened(books: Books) -> list[str]:
 
 
 def every_epoch_was_taken_in(books: Books) -> list[str]:
-    """After a restore a service publishes everything under a new epoch.
+    """No consumer is in an older epoch with any subject.
 
-    No consumer may stay in an older epoch with any subject.
+    After a restore a service publishes everything under a new epoch.
     """
     problems = []
     for consumer, teller, hearer in CONSUMERS:
@@ -403,9 +404,9 @@ def every_epoch_was_taken_in(books: Books) -> list[str]:
 
 
 def copies_say_what_partners_say(books: Books) -> list[str]:
-    """The other services' copies of members and services equal those of partners.
+    """The other services' copies of members and services equal the data of partners.
 
-    Each applied fact had its effect.
+    This shows that each applied fact had its effect.
     """
     ask = books.partners.execute
     good = ("PROBATION", "APPROVED")
@@ -463,7 +464,7 @@ def copies_say_what_partners_say(books: Books) -> list[str]:
 
 
 def every_call_came_back_in_time(books: Books) -> list[str]:
-    """Each call ended with an answer, a refusal or its deadline: nobody waits for ever."""
+    """Each call ended with an answer, a refusal or its deadline: no call waits for ever."""
     took = [
         (call, call.ended - call.began if call.ended is not None else None) for call in books.calls
     ]
@@ -475,7 +476,7 @@ def every_call_came_back_in_time(books: Books) -> list[str]:
 
 
 def every_loop_is_well(books: Books) -> list[str]:
-    """Every service reports each of its loops and itself as well, in health and metrics."""
+    """Every service reports itself and each of its loops as well, in health and metrics."""
     named = {
         f"{service} {kind}/{loop}"
         for service in SERVICES
@@ -487,7 +488,7 @@ def every_loop_is_well(books: Books) -> list[str]:
 
 
 def no_clock_is_overdue(books: Books) -> list[str]:
-    """Deadlines that came due while their loop was away fired when it was back."""
+    """Deadlines that came due while their loop was down fired after its return."""
     rows = books.referrals.execute(
         "SELECT referral_id, kind, next_time FROM clocks"
         " WHERE next_time < now() - interval '5 seconds'"
@@ -499,7 +500,7 @@ def no_clock_is_overdue(books: Books) -> list[str]:
 
 
 def what_was_sent_stood_on_a_receipt(books: Books) -> list[str]:
-    """The receipt is for this person and this receiver, and was in force at the sending."""
+    """Each sent referral has a receipt for its person and receiver, in force at the sending."""
     rows = books.referrals.execute(
         "SELECT r.id FROM referrals r LEFT JOIN receipts c ON c.id = r.receipt_id"
         " AND c.person_id = r.person_id"
@@ -513,7 +514,7 @@ def what_was_sent_stood_on_a_receipt(books: Books) -> list[str]:
 
 
 def no_override_came_after_a_withdrawal(books: Books) -> list[str]:
-    """The exception is an override with the reason danger_after_withdrawal."""
+    """No override follows a withdrawal, unless its reason is danger_after_withdrawal."""
     rows = books.referrals.execute(
         "SELECT o.id FROM receipts o WHERE o.reason_code NOT IN ('', 'danger_after_withdrawal')"
         " AND EXISTS (SELECT FROM receipts w"
@@ -525,10 +526,10 @@ def no_override_came_after_a_withdrawal(books: Books) -> list[str]:
 
 
 def every_reading_was_covered(books: Books) -> list[str]:
-    """A receipt of that moment covers each access of another organisation.
+    """A receipt in force at that moment covers each access of another organisation to a file.
 
-    That holds for identity, notes and the safe-contact plan of a file that the organisation does
-    not hold.
+    This applies to the identity, the notes and the safe-contact plan of a file that the
+    organisation does not hold.
     """
     rows = books.referrals.execute(
         "SELECT a.sequence, a.action FROM audit a JOIN people p ON p.id = a.object_id"
@@ -548,7 +549,7 @@ def every_reading_was_covered(books: Books) -> list[str]:
 def what_is_the_networks_was_changed_by_two(books: Books) -> list[str]:
     """An organisation's type and country are the last published ones.
 
-    Each change of them was proposed by one person and confirmed by another.
+    One person proposed each change of type or country, and another person confirmed it.
     """
     told: dict[str, list[tuple[str, str]]] = {}
     for row in books.partners.execute(
@@ -624,8 +625,8 @@ CHECKS: tuple[Callable[[Books], list[str]], ...] = (
     what_is_the_networks_was_changed_by_two,
     no_nonce_was_used_twice,
 )
-# For the two totals: the invariants that find something missing, and those that find something more
-# than once.
+# The invariants of the two totals: those whose violations are lost effects, and those whose
+# violations are doubled ones.
 LOST = (
     answered_transitions_are_in_the_history_once,
     every_fact_was_taken_in,
@@ -636,9 +637,9 @@ DOUBLE = (unknown_transitions_happened_once_or_never, each_message_is_delivered_
 
 
 def lost_and_double(books: Books) -> tuple[int, int]:
-    """Returns how many were lost and how many doubled, by the invariants above.
+    """Returns the numbers of lost and of doubled effects, according to the invariants above.
 
-    For messages these are the missing and the superfluous ones.
+    Missing messages count as lost, superfluous messages as doubled.
     """
     messages = each_fact_made_its_messages_once(books)
     missing = sum(message.startswith("missing") for message in messages)
@@ -648,11 +649,11 @@ def lost_and_double(books: Books) -> tuple[int, int]:
 
 
 def violations(books: Books) -> dict[str, list[str]]:
-    """Returns all violations by invariant; empty if all is well."""
+    """Returns up to ten violations of each violated invariant, by the invariant's name."""
     by_check = {check.__name__: check(books) for check in CHECKS}
     return {name: wrong[:10] for name, wrong in by_check.items() if wrong}
 
 
 def started() -> datetime:
-    """Returns a time to count from."""
+    """Returns the present time, as the start of a run."""
     return datetime.now(UTC)

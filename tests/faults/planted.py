@@ -1,6 +1,6 @@
 """The traces of bugs, planted one at a time in the data that a fault run left.
 
-Each names the invariant that must find it, and is removed after the look.
+Each trace names the invariant that must find it, and is removed after the check.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Check = Callable[[Books], list[str]]
 
 @dataclass(frozen=True)
 class InDatabase:
-    """A statement in a service's database."""
+    """A trace that a statement leaves in a service's database."""
 
     service: str
     statement: str
@@ -26,7 +26,7 @@ class InDatabase:
 
     @contextmanager
     def in_books(self, books: Books) -> Iterator[Books]:
-        """Yields the books with the trace, which is removed at the end."""
+        """Yields the books with the trace; removes the trace at the end."""
         database = books.of(self.service)
         with database.transaction(force_rollback=True):
             assert database.execute(self.statement).rowcount > 0, "nothing was planted"
@@ -35,7 +35,7 @@ class InDatabase:
 
 @dataclass(frozen=True)
 class InBooks:
-    """Changed notes of clients, or a changed answer about a service's standing."""
+    """A trace in the clients' notes, or in a service's reports about its health."""
 
     plant: Callable[[Books], Books]
     seen_by: Check
@@ -162,7 +162,7 @@ PLANTED: dict[str, Planted] = {
     ),
     "an inbox advanced although the handler failed": InDatabase(
         "notifications",
-        # Everything that one fact would have made; the inbox has the fact as applied.
+        # deletes everything that one fact has made; the inbox still has the fact as applied
         "WITH fact AS (SELECT referral_id, kind FROM messages WHERE kind = 'referral_accepted'"
         " ORDER BY create_time DESC LIMIT 1),"
         " lost AS (SELECT id FROM messages JOIN fact USING (referral_id, kind)),"

@@ -1,4 +1,4 @@
-"""One fault run: load, faults, rest, and the books for the checker with all counts."""
+"""One fault run: load, faults, the wait for rest, and the books for the checker with all counts."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ from tests.parts.local_stack import SERVICES, LocalStack
 from tests.parts.stories import Cast
 
 STALL = (
-    # seconds after the last fault within which the number of waiting facts must reach a new low:
-    # more than any pause of a loop
+    # longest time in seconds without a new low of the number of remaining troubles after the last
+    # fault; longer than any pause of a loop
     120.0
 )
-# seconds for the transitions that are missing when all faults are done: thousands if the list of
-# faults is short
+# most seconds for the transitions that are still missing when all faults are done; these are
+# thousands if the list of faults is short
 LONGEST = 900.0
-CALM = ("--calm", "0")  # a part that was up is started again at once, however often it is killed
+# options with which the stack restarts a part at once, however often the part is killed
+CALM = ("--calm", "0")
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Run:
         return sum(o.outcome == OK for o in self.books.operations)
 
     def report(self) -> str:
-        """Returns all counts, a line each."""
+        """Returns all counts, one on each line."""
         lost, double = checker.lost_and_double(self.books)
         kinds: Counter[str] = Counter()
         for (kind, _), count in self.faults.items():
@@ -93,10 +94,9 @@ class Run:
 def fault_run(
     stack: LocalStack, cast: Cast, *, transitions: int, faults: int, seed: int
 ) -> Iterator[Run]:
-    """Runs load and faults, and yields the run at rest.
+    """Runs load and faults, and yields the run once the stack is at rest.
 
-    Only the checker may find a fault after this: a refusal that no client expects fails the run
-    here.
+    Fails if a client got an unexpected refusal; all other violations are left to the checker.
     """
     people = [cast.person() for _ in range(16)]
     since, began = checker.started(), time.monotonic()
@@ -144,7 +144,10 @@ def fault_run(
 
 
 def come_to_rest(left: Callable[[], list[str]]) -> None:
-    """Waits while the rest shrinks; tens of thousands of facts take their time."""
+    """Waits until nothing is left, as long as the number of remaining troubles shrinks.
+
+    Tens of thousands of waiting facts take their time.
+    """
     least, since = math.inf, time.monotonic()
     while remaining := left():
         if len(remaining) < least:
@@ -157,7 +160,7 @@ def come_to_rest(left: Callable[[], list[str]]) -> None:
 
 
 def bit(run: Run) -> list[str]:
-    """Returns the reasons for which a run proves nothing; empty if its faults had an effect."""
+    """Returns the reasons why a run proves nothing; empty if its faults had an effect."""
     relay = run.books.partners.execute("SELECT epoch FROM relay").fetchone()
     wanted = {
         "kills hit nothing": run.kills_in_flight >= 0.8 * run.kills,
@@ -170,7 +173,7 @@ def bit(run: Run) -> list[str]:
 
 
 def standing(stack: LocalStack) -> dict[str, bool]:
-    """Returns what every service reports of itself and its loops, by health and metrics."""
+    """Returns whether services and loops are well, as each service's health and metrics report."""
     well: dict[str, bool] = {}
     for service in SERVICES:
         loops = [

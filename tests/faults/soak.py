@@ -1,7 +1,7 @@
 """The long fault run: `make soak`.
 
-Prints the faults and counts; the exit code is 1 if anything is lost, doubled or otherwise wrong, or
-if the faults had no effect.
+Prints the faults and counts; exits with 1 if anything is lost, doubled or otherwise wrong, or if
+the faults had no effect.
 """
 
 from __future__ import annotations

@@ -46,8 +46,8 @@ def test_services_that_start_before_the_database_and_the_broker_recover(cleanup:
     broker = Broker(folder / "kafka", folder / "broker.log")
     cleanup.callback(postgres.remove)
     cleanup.callback(broker.kill)
-    # No other process may take their ports while they are away. A bound port without a listener
-    # refuses connections, as an unused port does.
+    # No other process may take the ports of PostgreSQL and the broker before they start. A bound
+    # port without a listener refuses connections, as an unused port does.
     kept = {part: cleanup.enter_context(socket.socket()) for part in (postgres, broker)}
     for part, place in kept.items():
         place.bind(("127.0.0.1", part.port))
@@ -112,7 +112,7 @@ def test_services_that_start_before_the_database_and_the_broker_recover(cleanup:
         )
     )
     assert {says(name, about) for name in SERVICES for about in ("", "broker")} == {NOT_SERVING}
-    # readiness is about the gateway; /status, a page for people, is about all parts
+    # readiness is about the gateway alone; /status, a page for people, is about all parts
     until(lambda: asked("/readyz")[0] == 200)
     assert asked("/status")[1].count("No llega a sus datos") == len(SERVICES)
 
@@ -243,7 +243,7 @@ def send_and_step(cast: Cast, person_id: str, receipt_id: str, *steps: Step) -> 
 def test_a_frozen_broker_is_restarted_and_queued_facts_are_delivered(
     victim: LocalStack, cast: Cast
 ) -> None:
-    """The broker's process lives, so its supervisor sees no fault.
+    """Covers a broker whose process lives, so that its supervisor sees no fault.
 
     The services report that they can't publish.
     """

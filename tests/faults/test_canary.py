@@ -1,6 +1,6 @@
-"""Marked people go through the whole stack, rightly and wrongly.
+"""Marked people pass through the whole stack, in correct and in wrong requests.
 
-Afterwards no trace of them is anywhere but sealed in the referrals service.
+Afterwards the only traces of them are in the referrals service, in sealed form.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Told:
     opened: str = ""
 
     def refused(self, what: str, call: Callable[[], Any]) -> None:
-        """Makes a wrong call, and stores everything in its answer."""
+        """Makes a wrong call, and stores the whole content of its answer."""
         with pytest.raises(grpc.RpcError) as caught:
             call()
         error: Any = caught.value
@@ -179,7 +179,7 @@ def by_grpc(told: Told, cast: Cast) -> str:
 
 
 def by_wrong_grpc(told: Told, cast: Cast) -> None:
-    """Sends words in place of codes, dates, ids and tokens."""
+    """Sends marked texts instead of codes, dates, ids and tokens."""
     text, people, referrals = told.marks.text, cast.sender.people, cast.sender.referrals
     identity = people_pb2.Identity(
         given_name=text("name in a refused file"),
@@ -230,7 +230,7 @@ def by_wrong_grpc(told: Told, cast: Cast) -> None:
 
 
 def by_rest(told: Told) -> None:
-    """Sends a right file, and every kind of wrong one."""
+    """Sends a correct file, and every kind of wrong request."""
     text = told.marks.text
     root = f"{told.stack.gateway}/api/v1"
     with requests.Session() as session:
@@ -308,7 +308,7 @@ def by_rest(told: Told) -> None:
 
 
 def by_pages(told: Told) -> None:
-    """Types into pages: in addresses, in a wrong sign-in, in a refused form.
+    """Sends marked texts to pages: in addresses, a wrong sign-in, a refused form, and headers.
 
     A page may show such text again to the person who typed it.
     """
@@ -345,7 +345,7 @@ def by_pages(told: Told) -> None:
 
 
 def by_browser(told: Told, playwright: Playwright, folder: Path) -> None:
-    """Types and reads as workers do, in a browser that keeps a profile, as on a shared computer."""
+    """Types and reads as workers do, in a browser with a profile, as on a shared computer."""
     text, gateway = told.marks.text, told.stack.gateway
     context = playwright.chromium.launch_persistent_context(
         str(folder), executable_path=PROGRAM, args=["--no-sandbox"], locale="es-NI"
@@ -367,7 +367,7 @@ def by_browser(told: Told, playwright: Playwright, folder: Path) -> None:
 def a_contact(
     page: Page, gateway: str, text: Callable[[str], str], _phone: Callable[[str], str]
 ) -> None:
-    """Makes a contact with a note, and a search."""
+    """Records a contact with a note, and makes a search."""
     page.goto(f"{gateway}/line/new")
     page.fill("textarea[name=note]", text("typed note"))
     page.locator(".save button").click()
@@ -460,7 +460,7 @@ def test_the_scanner_finds_a_mark_in_every_place(told: Told) -> None:
     marks, stack = Marks(), told.stack
     (stack.logs / "partners.log").open("ab").write(ENCODINGS["json"](marks.text("log")))
     producer = KafkaProducer(bootstrap_servers=stack.state["kafka"])
-    # A replay request for a topic that no service has: no service acts on it.
+    # A replay request for a topic that does not exist: no service acts on it.
     header = [("note", ENCODINGS["base64"](marks.text("header")))]
     producer.send(
         "enlace.replays.v1", key=b"nobody", value=marks.text("body").encode(), headers=header

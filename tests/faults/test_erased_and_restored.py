@@ -1,8 +1,8 @@
-"""Two people erase a file in the browser, and an older copy of the database is put back.
+"""Two people erase a file in the browser, and an older copy of the database is restored.
 
-Nobody can open the person, and the figures are what they were. The test has a stack of its own,
-because the other services have then heard facts that the outbox no longer has; else it is a journey
-like those of tests/journeys.
+Nobody can open the person's data, and the figures are unchanged. The test has a stack of its own,
+because after the restore the other services have received facts that the outbox no longer has;
+apart from that it is a journey like those of tests/journeys.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.long
 
 @pytest.fixture
 def restored() -> Iterator[LocalStack]:
-    """A stack with its demo network; at its end no word about a person is anywhere but sealed."""
+    """A stack with its demo network; at the end it may have texts about a person only sealed."""
     stack = LocalStack()
     try:
         yield stack.start()
@@ -62,7 +62,7 @@ def owner(stack: LocalStack) -> str:
 def put_back(stack: LocalStack, copy: Path, person_id: str) -> None:
     """Restores the copy as docs/operations.md describes.
 
-    The service is stopped by a kill and kept down: its supervisor stands still meanwhile.
+    A kill stops the service, which stays down because its supervisor is stopped meanwhile.
     """
     with held(stack.state["pid"]):
         killed = stack.kill("referrals")
@@ -167,9 +167,9 @@ def test_a_person_erased_by_two_people_stays_erased_after_an_older_copy_is_resto
     assert refusal(lambda: name_of(cast.sender, her)) == ("FAILED_PRECONDITION", "person_erased")
 
     def everybody_else_is_there() -> bool:
-        """Returns whether other people can be opened.
+        """Returns whether the files of other people can be opened.
 
-        Nobody can be until all erasures that the other services remember have been heard.
+        No file can be opened until the service has received all erasures that others remember.
         """
         with suppress(grpc.RpcError):
             return MARKED["her name"] in name_of(cast.sender, somebody)

@@ -1,8 +1,8 @@
 """Every part of the stack is killed and paused while partner systems work.
 
-An answered transition stays, an unanswered one acts once or never, and everybody is notified once.
-There are 2,000 transitions and 200 faults, which follow from a seed (schedule.py); `make soak` does
-more. A run whose faults had no effect fails.
+An answered transition stays, an unanswered one takes effect once or never, and every recipient is
+notified once. There are 2,000 transitions and 200 faults, which follow from a seed (schedule.py);
+`make soak` does more. A run whose faults had no effect fails.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.timeout(900), pytest.mark.alone, pytest.mark.long]
 
 @pytest.fixture(scope="module")
 def run() -> Iterator[Run]:
-    """The fault run, and the data that it left when all has come to rest."""
+    """The fault run, and the data that it left once everything has come to rest."""
     stack = LocalStack(words=CALM)
     try:
         stack.start()

@@ -1,6 +1,6 @@
 """A handler that fails for a while in the running stack.
 
-Facts are held and reported, and once the cause is repaired each has had its effect once.
+Facts are held and reported, and once the cause is repaired each fact takes effect once.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def test_facts_are_held_while_a_handler_fails_and_applied_once_when_it_is_repair
         lambda: notifications.execute("ALTER TABLE IF EXISTS deliveries_away RENAME TO deliveries")
     )
     until(lambda: len(held(victim)) >= 5)
-    assert work.wait_for(work.answered + 20, 60)  # callers notice nothing
+    assert work.wait_for(work.answered + 20, 60)  # callers are not affected
     until(lambda: facts_held(victim) >= 5)
     assert {letter["reason"] for letter in held(victim)} == {"fault"}
     assert not says_facts_are_well(victim)
@@ -59,7 +59,7 @@ def test_facts_are_held_while_a_handler_fails_and_applied_once_when_it_is_repair
     )
 
     # As after a fault of an hour, the next try is minutes away. Otherwise all facts could be
-    # applied before the command has begun, and none be left to redrive.
+    # applied before the command starts, and none would be left to redrive.
     notifications.execute(
         "UPDATE inbox_parked SET next_try_time = now() + interval '5 minutes' WHERE reason <> ''"
     )
@@ -70,7 +70,7 @@ def test_facts_are_held_while_a_handler_fails_and_applied_once_when_it_is_repair
         checker.nothing_waits,
         checker.every_fact_was_taken_in,
     )
-    # The pauses of a fact that was held after the redrive, too, are at most eight seconds by now.
+    # A fact that was held only after the redrive is retried within eight seconds, too.
     until(
         lambda: not any(wait(books) for wait in waits),
         90,
@@ -119,7 +119,7 @@ def facts_held(stack: LocalStack) -> float:
 
 
 def says_facts_are_well(stack: LocalStack) -> bool:
-    """Returns whether the service's health reports its facts as well."""
+    """Returns whether the service's health reports that its facts are well."""
     stub = HealthStub(stack.channel("notifications"))
     return bool(
         stub.Check(HealthCheckRequest(service="facts"), timeout=5).status  # type: ignore[attr-defined]

@@ -1,7 +1,7 @@
 """Revocations, whatever happens to the facts about them.
 
-A revoked key, a suspended worker and a suspended member have their last success within five
-seconds.
+A revoked key, a suspended worker and a suspended member have no success later than five seconds
+after the answer to the revocation.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ PASSWORD = "una clave bastante larga"
 
 @pytest.fixture(params=["broker", "none"])
 def silent(victim: LocalStack, request: pytest.FixtureRequest) -> Iterator[None]:
-    """Runs the test with a broker that stands still, and with a working one.
+    """Runs the test once with a broker that hangs, and once with a working broker.
 
-    While the broker stands still no fact is heard.
+    While the broker hangs no fact is delivered.
     """
     with ExitStack() as cleanup:
         if request.param != "none":
@@ -118,7 +118,7 @@ def test_a_suspended_member_is_locked_out_within_five_seconds(victim: LocalStack
 def test_legitimate_work_continues_without_refusals_while_no_fact_is_delivered(
     victim: LocalStack, cast: Cast
 ) -> None:
-    """The work by gRPC and by REST takes longer than a token lives."""
+    """Works by gRPC and by REST for longer than a token lives."""
     person_id, receipt_id = cast.person()
     headers = {"Authorization": f"Bearer {cast.sender.api_key}"}
     rounds = 0
@@ -158,15 +158,15 @@ def signed_in(stack: LocalStack, email: str) -> str:
 def ways_of(
     stack: LocalStack, credential: members_pb2.IssueTokenRequest, bearer: str
 ) -> dict[str, Callable[[], bool]]:
-    """Returns the ways in which a caller may try; each returns whether it succeeded.
+    """Returns functions, by name, that each make a call and return whether it succeeded.
 
-    They are gRPC with the last token, and REST with the credential for which tokens are issued.
+    They call by gRPC with the latest token, or by REST with the credential itself.
     """
     nobody = stack.nobody()
     held = {"tokens": dict(nobody.tokens.IssueToken(credential, timeout=10).tokens)}
 
     def renewed() -> None:
-        """Returns whether a call with the freshest token succeeds, which lives longest."""
+        """Replaces the tokens by new ones, if the credential still gets any."""
         with suppress(grpc.RpcError):
             held["tokens"] = dict(nobody.tokens.IssueToken(credential, timeout=10).tokens)
 
@@ -180,8 +180,8 @@ def ways_of(
                 grpc.StatusCode.PERMISSION_DENIED,
                 grpc.StatusCode.UNAVAILABLE,
             ):
-                # no success: on a machine that is busy with other tests a call may wait,
-                # and times out
+                # The call did not succeed; on a machine that is busy with other tests it may also
+                # have timed out.
                 return False
             raise
         return True
@@ -220,9 +220,9 @@ def ways_of(
 
 
 def ended(ways: dict[str, Callable[[], bool]], revoke: Callable[[], object]) -> None:
-    """Tries each way ten times a second, from before the revocation on.
+    """Calls in each way ten times a second, starting before the revocation.
 
-    Fails if one succeeds later after the answer to the revocation than is promised.
+    Fails if a call succeeds more than the promised seconds after the answer to the revocation.
     """
     last = dict.fromkeys(ways, 0.0)
     wrong: list[BaseException] = []

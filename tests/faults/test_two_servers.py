@@ -1,7 +1,7 @@
-"""Two processes of partners behind one address, as pods are.
+"""Two processes of partners behind one address, as with pods.
 
-A process that is broken, stops or comes back fails no call of the gateway. Limit: an address list
-stands for the name; tests/chassis/test_new_servers.py tests a name whose answer changes.
+No call of the gateway fails because one process is broken, stops or comes back. Limit: a list of
+addresses replaces the name; tests/chassis/test_new_servers.py tests a name whose answer changes.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Pods:
         )
 
     def ready(self, number: int) -> bool:
-        """Returns whether this process alone takes calls."""
+        """Returns whether this process accepts calls."""
         try:
             asked = HealthStub(self._channels[number]).Check(HealthCheckRequest(), timeout=1)  # type: ignore[attr-defined]
         except grpc.RpcError:
@@ -91,7 +91,7 @@ class Pods:
     def has_its_share(self, number: int) -> bool:
         """Returns whether a call has reached this process since it started.
 
-        It may be ready for a second before a gateway that lost it connects again.
+        A process may be ready for a second before a gateway that lost it connects again.
         """
         return (
             'method="enlace.partners.v1.Directory/ListHotlines"'
@@ -121,13 +121,13 @@ def gateway(pods: Pods) -> Iterator[Clients]:
 
 
 def read_and_write(clients: Clients) -> None:
-    """Makes a read and a write without a token; the write is not repeated."""
+    """Makes a read and a write without a token; the gateway does not retry the write."""
     clients.directory.ListHotlines(directory_pb2.ListHotlinesRequest())
     clients.tokens.EndSession(members_pb2.EndSessionRequest(session_secret="x" * 43))
 
 
 def answered(clients: Clients) -> bool:
-    """Returns whether a call succeeds."""
+    """Returns whether a read and a write succeed."""
     try:
         read_and_write(clients)
     except errors.Unavailable:
@@ -190,7 +190,7 @@ def test_no_call_fails_while_servers_restart_one_after_the_other(
             until(lambda number=number: not running[number].alive, 20)  # type: ignore[misc]
             running[number] = pods.start(number)
             until(lambda number=number: pods.ready(number), 60)  # type: ignore[misc]
-            # as `preStop` waits before the next one goes
+            # as `preStop` waits before the next process stops
             until(lambda number=number: pods.has_its_share(number), 10)  # type: ignore[misc]
             assert len(calls) > before
     finally:

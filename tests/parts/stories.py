@@ -90,7 +90,7 @@ def hence(seconds: float) -> Timestamp:
 
 
 class Cast:
-    """The members with their API keys: Asociación Puentes sends, the shelter Luna Nueva receives."""
+    """The members and their API keys: Asociación Puentes sends, the shelter Luna Nueva receives."""
 
     def __init__(self, stack: LocalStack) -> None:
         self.sender, self.receiver = stack.client("Puentes"), stack.client("Luna Nueva")

@@ -1,7 +1,7 @@
 """The page of code lists (docs/codes.md).
 
-It lists every enum that REST uses, with its words in three languages, from the .proto files and the
-vocabulary.
+The page lists every enum that REST uses, with its words in three languages, from the .proto files
+and the vocabulary.
 """
 
 import sys
@@ -91,7 +91,7 @@ def _list(enum: EnumDescriptor, fields: list[str]) -> Iterator[str]:
 
 
 def _kind(enum: EnumDescriptor) -> str:
-    """Returns the table of an enum's words; empty if there is none."""
+    """Returns the name of the table of an enum's words; "" if there is no table."""
     kind = words.kind_of(enum)
     return kind if kind in vocabulary.TABLES else ""
 

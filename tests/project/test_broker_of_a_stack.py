@@ -1,6 +1,7 @@
 """The broker of a local stack.
 
-Its records outlive a stop, and a stack whose broker is empty publishes everything again once.
+The broker's records survive a stop, and a stack whose broker is empty publishes everything again
+once.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ AGAIN = "relay_tells_all_again"
 
 
 def told_again(stack: LocalStack) -> dict[str, int]:
-    """Returns how often each service has begun to publish all facts again, by its log."""
+    """Returns how often each service has started to publish all facts again, as its log says."""
     return {name: (stack.logs / f"{name}.log").read_text().count(AGAIN) for name in SERVICES}
 
 
@@ -55,7 +56,7 @@ def test_facts_survive_a_stop_and_a_stack_with_an_empty_broker_publishes_them_ag
         until(lambda: all_told(stack))
         before, facts = told_again(stack), published(stack)
         assert facts
-        for _ in range(2):  # the second shows that the first left nothing behind
+        for _ in range(2):  # the second turn shows that the first left nothing behind
             stack.stop(keep=True)
             stack.start()
             until(lambda: all_told(stack))
@@ -63,7 +64,7 @@ def test_facts_survive_a_stop_and_a_stack_with_an_empty_broker_publishes_them_ag
             assert not facts - published(stack)
             assert max(published(stack).values()) == 1  # each fact once
         stack.stop(keep=True)
-        # as with an older stack, whose broker had everything in memory only
+        # as with a stack of an older version, whose broker had its records only in memory
         shutil.rmtree(stack.var / "kafka")
         for _ in range(2):
             stack.start()

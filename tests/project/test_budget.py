@@ -1,5 +1,7 @@
-"""No step of a referral's life, no sign-in, search or page spends more exchanges, statements,
-transactions, flushes or signatures than docs/figures.md says (`make budget`).
+"""The budget in docs/figures.md (`make budget`) is not exceeded.
+
+It limits the exchanges, statements, transactions, flushes and signatures of each step of a
+referral's life, and of a sign-in, a search and a page.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from bench.exchanges import Session, Transaction
 from tests.parts.local_stack import LocalStack
 from tests.parts.stories import STEPS
 
-# A transaction of referrals for a request has one statement more while a file exists.
+# adds one statement to each transaction of referrals for a request, while a file exists
 PLANT = """
 import os, psycopg, sys
 execute = psycopg.Connection.execute
@@ -47,7 +49,7 @@ SCOPE = b"SELECT set_config('enlace.view', $1, true), set_config('enlace.trace',
 
 
 class Line:
-    """A connection that is recorded."""
+    """A database connection whose messages are recorded."""
 
     def __init__(self) -> None:
         self.transactions: list[Transaction] = []

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def quick() -> list[str]:
     """Returns the test files that the Makefile names for `make check`."""
     made = subprocess.run(
-        # `make test` may be the parent of this make
+        # plain options, because `make test` may be the parent of this make
         ["make", "--no-print-directory", "-f", "Makefile", "-f", "-", "quick"],
         cwd=ROOT,
         input="quick:\n\t@echo $(QUICK)\n",

@@ -1,6 +1,6 @@
 """Keys are changed in a cluster as deploy/k8s/README.md describes.
 
-Its commands run one after the other on the Secrets that the Job makes.
+The page's commands run one after the other on the Secrets that the Job creates.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def cluster(make_cluster: Callable[[bool], Cluster]) -> Iterator[Cluster]:
     """A cluster.
 
     At the end the Secret of all keys and the Secrets cut from it have the same content, so that a
-    lost one can be made again.
+    lost Secret can be created again.
     """
     made = make_cluster(False)
     yield made
@@ -67,7 +67,7 @@ def cluster(make_cluster: Callable[[bool], Cluster]) -> Iterator[Cluster]:
 
 
 def token(cluster: Cluster) -> str:
-    """Returns a caller's token, as partners' pods sign it."""
+    """Returns a caller's token, signed with the key that the pods of partners use."""
     return Issuer(
         lambda: key_folder.signing_at(
             key_folder.all_signing(cluster.keys("partners"), "tokens"), time.time()
@@ -90,8 +90,7 @@ def test_each_service_accepts_every_token_while_the_key_of_tokens_is_changed(
     before = token(cluster)
     script = ""
     for line in recipe("print-key tokens.1"):
-        # The shell's variables and files last from line to line; a restart takes one deployment
-        # after the other.
+        # Files last from line to line; a restart restarts one deployment after the other.
         cluster.run(f"umask 077\n{line}")
         script += line
         for service in SERVICES:

@@ -1,6 +1,6 @@
 """The promises of the protos.
 
-Facts have no content, rpcs are documented, topics are registered, and generated code is fresh.
+Facts have no texts, rpcs are documented, topics are registered, and generated code is up to date.
 """
 
 import subprocess

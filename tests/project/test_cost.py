@@ -14,9 +14,9 @@ from bench.cost import Size
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """A repository with three steps and a commit without a trailer.
+    """A repository with three commits of steps, one of a fact, and one without a trailer.
 
-    One step is a resource too.
+    One of the steps is a resource, too.
     """
     settings = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}

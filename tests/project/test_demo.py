@@ -1,6 +1,6 @@
 """The demo network.
 
-It shows what it promises and is made up, and a second start finds the data of the first.
+It has the promised content, all of it is made up, and a second start finds the data of the first.
 """
 
 from __future__ import annotations
@@ -71,9 +71,9 @@ def test_the_pilot_has_the_published_totals() -> None:
 
 
 def test_the_tables_of_the_pilot_reveal_no_small_count() -> None:
-    """The total is known, and so is the sum of the unpublished counts.
+    """Checks that the sum of the unpublished counts, which anybody can compute, reveals no count.
 
-    The sum would give a count away if there were only one, if each were one, or if each were nine.
+    It would do so if only one count were unpublished, if each were one, or if each were nine.
     """
     files = [file.person for file, _ in pilot(network(), CALENDAR)]
     for table in (
@@ -257,10 +257,10 @@ def test_filling_that_is_killed_again_and_again_continues_without_duplicates(
             assert process.stdout
             for line in islice(process.stdout, lines):
                 told.append(line.partition(":")[0])
-            time.sleep(chance.random() * 0.05)  # anywhere in the next part
+            time.sleep(chance.random() * 0.05)  # so that the kill comes anywhere in the next part
             process.kill()
         reached.append(told[-1])
-        if told[-1].startswith("facts"):  # no service publishes these facts here
+        if told[-1].startswith("facts"):  # the program waits for facts, which no service publishes
             break
     assert len(set(reached)) > 3
     broken.fill(SystemClock().now())
@@ -277,7 +277,7 @@ def test_filling_that_is_killed_again_and_again_continues_without_duplicates(
 def test_a_write_that_is_refused_temporarily_is_repeated_with_all_its_facts(
     stores: Callable[[], Stores],
 ) -> None:
-    """A try that fails at its commit has already taken the facts out of what it wrote."""
+    """Covers tries that fail at their commit, when they have already taken the objects' facts."""
     complete, late = stores(), stores()
     complete.fill(NOW)
     with late.refusing_every(50):
@@ -307,7 +307,7 @@ def test_filling_fails_if_the_services_apply_no_facts_for_long(
 
 
 class Stores:
-    """Databases of the three services, and keys, in which a demo network can be filled."""
+    """Databases of the three services, and keys, which a demo network can fill."""
 
     def __init__(self, postgres: Server, folder: Path, patched: pytest.MonkeyPatch) -> None:
         self._patched = patched
@@ -347,7 +347,10 @@ class Stores:
 
     @contextlib.contextmanager
     def refusing_every(self, number: int) -> Iterator[None]:
-        """Makes the database refuse every n-th fact at its commit, as with a full disk."""
+        """Makes the databases refuse each fact with a multiple of `number` at its commit.
+
+        The refusal is that of a full disk.
+        """
         for url in self._owned.values():
             with psycopg.connect(url) as connection:
                 connection.execute(

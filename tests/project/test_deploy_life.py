@@ -1,4 +1,4 @@
-"""The life of the cluster's objects: made, corrected, scaled, deleted.
+"""The life of the cluster's objects, which are created, corrected, scaled and deleted.
 
 The tests read what kubectl renders, because nothing here runs a pod.
 """
@@ -35,7 +35,7 @@ from tests.project.test_deploy import (
 
 DOCUMENTS = [DEPLOY / "README.md", ROOT / "docs" / "operations.md"]
 NAMESPACE: Object = yaml.safe_load((DEPLOY / "namespace.yaml").read_text())
-# measured, in thousandths of a core: base/scaling.yaml
+# processor time of idle pods in thousandths of a core, as measured for base/scaling.yaml
 IDLE = {"gateway": 1, "partners": 28, "referrals": 44, "notifications": 32}
 
 
@@ -92,9 +92,9 @@ class TestTakingAway:
 
 class TestCorrecting:
     def test_a_job_of_another_tag_has_another_name(self, tmp_path: Path) -> None:
-        """A Job's template can't be changed.
+        """Checks that a wrong tag can be corrected.
 
-        Under the same name, applying the right tag would be refused.
+        A Job's template can't be changed: under the same name another tag would be refused.
         """
         shutil.copytree(DEPLOY, tmp_path / "k8s")
         tag = tmp_path / "k8s" / "components" / "version" / "kustomization.yaml"
@@ -115,9 +115,9 @@ class TestCorrecting:
         assert of_kind("Job").keys() == {f"make-secrets-{VERSION}"}
 
     def test_the_tag_is_the_version_and_make_image_builds_it(self) -> None:
-        """So the next apply rolls out a new version.
+        """Checks that the next apply rolls out a new version.
 
-        A node with the old image has none of this name.
+        A node that has only the old image has no image with the new tag.
         """
         images = {
             container["image"]
@@ -216,9 +216,9 @@ class TestStopping:
 
 class TestGrowing:
     def test_calls_are_distributed_to_all_pods(self) -> None:
-        """A name without an address of its own resolves to all pods.
+        """Checks that the name of a Service has no address of its own, so that it names all pods.
 
-        Then nothing translates the port.
+        Nothing translates the port then, so the Service must have the port of the pods.
         """
         for name in (*SERVICES, *(f"{name}-pods" for name in SERVICES)):
             spec = of_kind("Service")[name]
@@ -237,7 +237,7 @@ class TestGrowing:
     def test_only_the_gateway_gets_unready_pods_because_it_watches_their_health(
         self,
     ) -> None:
-        """All others, the ingress and partner systems, get the ready pods only."""
+        """Checks that the other callers, the ingress and partner systems, get only ready pods."""
         services = of_kind("Service")
         all_pods = {name for name, spec in services.items() if spec.get("publishNotReadyAddresses")}
         assert all_pods == {f"{name}-pods" for name in SERVICES}
@@ -324,9 +324,9 @@ class TestWatching:
                 assert f"port {ports['metrics']}" in (DEPLOY / "README.md").read_text()
 
     def test_kafka_writes_no_garbage_collection_log_into_its_small_tmp(self) -> None:
-        """Kafka's start script asks for such a log unless this is set.
+        """Checks the setting without which Kafka's start script turns this log on.
 
-        The script is not among the jars, so it is not run here.
+        The script is not among the jars, so the test can't run it.
         """
         (kafka,) = [container for name, container in containers() if name == "kafka"]
         assert {variable["name"]: variable["value"] for variable in kafka["env"]}[

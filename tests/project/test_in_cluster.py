@@ -1,7 +1,7 @@
 """The programs that run once inside the cluster.
 
-They are the Job that makes the Secrets, the script that makes the databases, and the migration with
-which a pod begins.
+They are the Job that creates the Secrets, the script that creates the databases, and the migration
+with which a pod starts.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ make_secrets = load(LOCAL / "make_secrets.py")
 
 
 class Api:
-    """An API server that knows Secrets of one namespace.
+    """An API server that knows the Secrets of one namespace.
 
-    It may be told to die after a number of them.
+    With `dies_after` it fails once it has that number of Secrets.
     """
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class Api:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 name = self.path.removeprefix("/api/v1/namespaces/enlace/secrets/")
-                if name != "enlace-keys":  # what the Role allows
+                if name != "enlace-keys":  # the Role allows no other
                     api.refused.append(name)
                     self._answer(403, {})
                 else:
@@ -149,7 +149,7 @@ def test_each_service_has_the_keys_that_it_needs_and_no_others(tmp_path: Path) -
         for name in contents
         if name.endswith((".jwk", ".key")) and not name.endswith(".pub.jwk")
     ]
-    # One key is shared: notifications opens the letters that partners seals for a mailbox.
+    # One key is shared: notifications opens the e-mails that partners seals for a mailbox.
     assert {name for name in private if private.count(name) > 1} == {"mail.key"}
     assert [name for name, contents in sorted(given.items()) if "mail.key" in contents] == [
         "keys-notifications",
@@ -171,7 +171,7 @@ def test_each_service_has_the_keys_that_it_needs_and_no_others(tmp_path: Path) -
 def test_the_mail_catcher_is_the_mail_server_of_the_local_overlay(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The pod of notifications finds it at the port of the Service `mail`."""
+    """Checks that the settings of notifications name the port of the Service `mail`."""
     for name, value in make_secrets.cut(make_secrets.make_all())["smtp"].items():
         (tmp_path / name).write_bytes(value)
     monkeypatch.setenv("ENLACE_SMTP_URL_FILE", str(tmp_path / "url"))

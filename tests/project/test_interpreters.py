@@ -1,11 +1,11 @@
 """Every supported Python, in an environment of its own, as make sets it up.
 
-The stack lives one life there, and its facts arrive. The Python that runs this file has the whole
-suite for proof; the others of this machine have these two tests, with the packages that `make run`
-installs and the few tools of requirements/pythons.in. Their environments stay under build/, so only
-the first run pays for them (half a minute and 0.4 GB each). All of them run side by side, because
-they mostly wait. Limit: only the Pythons of the machine are tested. In CI these must be the oldest
-and the newest that we support.
+With each Python a stack lives one life, and facts arrive. The Python that runs this file also runs
+the whole suite; the other Pythons of the machine run only these two pieces of work, with the
+packages that `make run` installs and the few tools of requirements/pythons.in. Their environments
+stay under build/, so only the first run pays for them (half a minute and 0.4 GB each). All Pythons
+run side by side, because they mostly wait. Limit: only the Pythons of the machine are tested. In CI
+these must be the oldest and the newest that we support.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ pytestmark = [pytest.mark.alone, pytest.mark.long]
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = ROOT / "build" / "pythons"
 TESTED = ("3.11", "3.12", "3.13")
-NEWER = ("3.14",)  # tested on a machine that has one; its packages are looked up on every machine
+NEWER = ("3.14",)  # tested on a machine that has it; its packages are looked up on every machine
 OURS = f"{sys.version_info[0]}.{sys.version_info[1]}"
 NEEDED = {TESTED[0], TESTED[-1]} - {OURS}
 WORKS = {
     "life": ["tests/journeys/test_one_life.py"],
-    # The tests that depend on the Python: records, threads and sockets of the client, and a killed
-    # broker. The suite's own Python covers the rest of that file. Also the document of the REST
-    # interface, which once depended on a Python's names of statuses.
+    # The tests of facts that depend on the Python: records, threads and sockets of the client, and
+    # a killed broker; the suite's own Python covers the rest of test_facts.py. Also the tests of
+    # the document of the REST interface, which once depended on a Python's names of statuses.
     "facts": [
         "tests/chassis/test_facts.py",
         "tests/gateway/test_api_openapi.py",
@@ -51,9 +51,9 @@ WORKS = {
 
 @functools.cache
 def interpreter(version: str) -> str | None:
-    """Returns a Python of this version that works and can make environments; None if there is none.
+    """Returns a working Python of this version that can make environments, or None.
 
-    It is on the PATH, or one of pyenv's that is not selected.
+    It may be on the PATH, or be a version of pyenv that is not selected.
     """
     folders = [Path(folder) for folder in os.get_exec_path()]
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
@@ -77,9 +77,9 @@ OTHERS = [
 
 
 def environment(version: str) -> Path:
-    """Returns the Python of an environment with everything that these tests need.
+    """Returns the Python of an environment with all packages that these tests need.
 
-    `make VENV=… PYTHON=…` makes the environment.
+    `make VENV=… PYTHON=…` creates the environment.
     """
     program = interpreter(version)
     if not program:
@@ -88,7 +88,7 @@ def environment(version: str) -> Path:
     folder = KEPT / version
     KEPT.mkdir(parents=True, exist_ok=True)
     with (KEPT / f"{version}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # another test process may be making it
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another test process may be creating the environment
         made = make(
             f"VENV={folder.relative_to(ROOT)}",
             f"PYTHON={program}",
@@ -99,7 +99,7 @@ def environment(version: str) -> Path:
 
 
 def make(*words: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """Runs make as a person types it, also inside `make test`."""
+    """Runs make as if a person had typed the command, even inside `make test`."""
     clean = {
         name: value
         for name, value in os.environ.items()
@@ -117,9 +117,9 @@ def make(*words: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
 
 
 class Works:
-    """The works under way, each a pytest of its own.
+    """The pieces of work under way, each in a pytest of its own.
 
-    The first request starts those of all interpreters.
+    `begin` starts them for all other Pythons at once.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -132,7 +132,7 @@ class Works:
                 name: value for name, value in os.environ.items() if not name.startswith("PYTEST")
             }
             if version == TESTED[-1]:
-                # deprecated features are gone in the next Python, also from libraries
+                # the next Python may lack deprecated features; this also checks the libraries' code
                 told["PYTHONWARNINGS"] = "error::DeprecationWarning"
             if interpreter(version):
                 python = environment(version)
@@ -230,9 +230,9 @@ def test_the_claimed_python_versions_are_the_tested_ones() -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("version", NEWER)
 def test_a_newer_python_has_a_wheel_of_every_requirement(version: str, tmp_path: Path) -> None:
-    """A new machine brings a newer Python.
+    """Prepares for new machines, which bring a newer Python.
 
-    The package index is asked as that Python would ask it; nothing is installed.
+    pip asks the package index as that Python would ask it, and installs nothing.
     """
     done = resolved(version, ROOT / "requirements" / "local.txt", tmp_path)
     assert done.returncode == 0, done.stderr
@@ -250,7 +250,7 @@ def test_a_requirement_that_a_newer_python_lacks_is_found(tmp_path: Path) -> Non
 
 
 def resolved(version: str, requirements: Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Returns pip's result of installing this list in a Python of that version.
+    """Returns pip's result of a trial installation of this list for a Python of that version.
 
     The options are those of requirements/install.
     """
@@ -280,9 +280,9 @@ def resolved(version: str, requirements: Path, folder: Path) -> subprocess.Compl
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A checkout of only the files that set up an environment.
+    """A checkout with only the files that set up an environment.
 
-    One of its requirements has no wheel.
+    Its only requirement has no wheel.
     """
     shutil.copy(ROOT / "Makefile", tmp_path)
     (tmp_path / "requirements").mkdir()

@@ -1,4 +1,4 @@
-"""The broker of the local stack and of the tests does what the stack relies on."""
+"""The broker of the local stack and of the tests behaves as the stack requires."""
 
 from __future__ import annotations
 
@@ -54,14 +54,17 @@ def test_records_and_the_cluster_id_survive_a_kill() -> None:
 
 
 class TestOnAVolumeOfTheCluster:
-    """The start of the pod of deploy/k8s/overlays/local, up to the start of the broker.
+    """The start of Kafka's pod in deploy/k8s/overlays/local, up to the start of the broker.
 
-    The pod's own script runs, with Kafka's own storage tool.
+    The tests run the pod's own script, with Kafka's own storage tool.
     """
 
     @pytest.fixture
     def begin(self, tmp_path: Path) -> Callable[[Path], str]:
-        """Begins on a volume, without the broker itself; returns the volume's cluster id."""
+        """Returns a function that runs the script on a volume and returns the volume's cluster id.
+
+        The function does not start the broker itself.
+        """
         program = prepare()
         (container,) = [container for name, container in containers() if name == "kafka"]
         tools = tmp_path / "bin"

@@ -1,7 +1,7 @@
-"""The import law works: each contract in pyproject.toml is broken once in a copy of the tree.
+"""The import rules work: each contract in pyproject.toml is violated in a copy of the tree.
 
-The contract has to report it. One rule is beyond the contracts: a domain imports nothing but the
-standard library, `chassis.errors`, `chassis.languages`, `chassis.second` and itself.
+The contract has to report the violation. One rule goes beyond the contracts: a domain imports only
+the standard library, `chassis.errors`, `chassis.languages`, `chassis.second` and itself.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ VIOLATIONS = [
 def tree(tmp_path: Path) -> Iterator[Path]:
     """A copy of the Python files.
 
-    A service that does not exist yet is there as an empty package.
+    The copy has an empty package for a service that does not exist yet.
     """
     for folder in PACKAGES:
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=_all_but_python)
@@ -157,7 +157,7 @@ def test_a_planted_violation_is_reported(tree: Path, contract: str, where: str, 
 
 @pytest.mark.parametrize("service", ["partners", "referrals"])
 def test_a_capability_has_only_the_allowed_files(service: str) -> None:
-    """The contract `layers` would let a capability have settings and subscriptions, too."""
+    """Adds a rule to the contract `layers`, which also allows settings and subscriptions."""
     allowed = {"__init__", "domain", "store", "usecases", "wire"}
     for folder in sorted((ROOT / "services" / service).glob("*/__init__.py")):
         names = {path.stem for path in folder.parent.glob("*.py")} | {
@@ -199,7 +199,7 @@ def _imports(file: Path) -> Iterator[str]:
 
 
 def _plant(tree: Path, where: str, what: str) -> None:
-    """Adds a line to the file, or to its __init__ if the module has become a folder by now."""
+    """Adds a line to the file, or to the module's __init__ if the module has become a folder."""
     file = tree / where
     if file.with_suffix("").is_dir():
         file = file.with_suffix("") / "__init__.py"
@@ -237,7 +237,8 @@ def test_the_shared_packages_name_no_role() -> None:
 
 @pytest.mark.parametrize("service", ["partners", "referrals", "notifications"])
 def test_no_two_migrations_have_the_same_version(service: str) -> None:
-    # dbmate applies both and fails at the second: this happens when two branches each added one
+    # When two branches have each added a migration with the same version, dbmate applies the first
+    # and fails at the second.
     versions = [
         path.name.partition("_")[0]
         for path in (ROOT / "services" / service / "migrations").glob("*.sql")

@@ -1,6 +1,6 @@
 """The local stack, as a person runs it.
 
-It comes up, whatever is killed recovers, it stops cleanly and retains its data.
+The stack comes up, each killed part recovers, and the stack stops cleanly and retains its data.
 """
 
 from __future__ import annotations
@@ -44,10 +44,7 @@ class LocalStack:
         self._process: subprocess.Popen[str] | None = None
 
     def start(self, *, demo: bool = False, until: str = "Stop ") -> str:
-        """Starts the stack; returns its output up to the last line of its start.
-
-        That line begins with `until`.
-        """
+        """Starts the stack; returns its output up to the first line that begins with `until`."""
         command = [
             *HEARING,
             sys.executable,
@@ -97,8 +94,8 @@ class LocalStack:
 
 @pytest.fixture
 def stack() -> Iterator[LocalStack]:
-    # Not tmp_path: each run of pytest closes the folder that all tests share, and under root the
-    # database runs as the user nobody.
+    # tmp_path can't be used: pytest makes the folder of all its tests inaccessible to other users,
+    # and under root the database runs as the user nobody.
     folder = Path(tempfile.mkdtemp(prefix="enlace-test-machine-"))
     folder.chmod(0o711)
     made = LocalStack(folder / "var")
@@ -232,12 +229,12 @@ def test_an_impossible_folder_is_reported_in_a_sentence(tmp_path: Path, var: str
 
 
 def test_a_full_disk_is_reported_in_a_sentence(tmp_path: Path) -> None:
-    """A limit on the size of files has the same effect: every write is refused."""
+    """Simulates the full disk by a limit on the size of files: every write is refused, too."""
     assert "can't be written" in refusal(tmp_path / "var", "ulimit -f 0; ")
 
 
 def refusal(var: Path, first: str = "") -> str:
-    """Returns the one line of output of a stack that can't start in a folder."""
+    """Returns the one-line message of a stack that can't start in a folder."""
     command = f"{first}exec {sys.executable} -m services --no-demo --var {var}"
     done = subprocess.run(
         ["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60
@@ -250,7 +247,7 @@ def refusal(var: Path, first: str = "") -> str:
 
 @contextmanager
 def busy(loops: int) -> Iterator[None]:
-    """Runs processes that only take processor time."""
+    """Runs processes that only use processor time."""
     running = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(loops)]
     try:
         yield
@@ -261,9 +258,9 @@ def busy(loops: int) -> Iterator[None]:
 
 
 def test_child_processes_receive_ctrl_c_although_the_tests_themselves_ignore_it() -> None:
-    """A script that puts the suite in the background has it ignore SIGINT.
+    """Covers a script that runs the suite in the background, and so makes it ignore SIGINT.
 
-    A child inherits that.
+    Children inherit this.
     """
     deaf = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

@@ -1,6 +1,7 @@
 """docs/operations.md, followed to the letter on a running stack.
 
-Held facts, dead letters, replay; copies, a service that is restored, a stack that moves.
+The tests cover held facts, dead letters, replays, copies, the restore of a service, and the move of
+a stack.
 """
 
 from __future__ import annotations
@@ -37,9 +38,10 @@ REPLAY, COMMANDS, COPIES = (
     "Copies",
 )
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.long]  # a stack comes up within each of three
+# Within each of three tests a stack has to come up.
+pytestmark = [pytest.mark.timeout(300), pytest.mark.long]
 
-# Everything that sets rights in a database.
+# queries for everything that determines rights in a database
 RIGHTS = (
     "SELECT relname, relkind, relacl::text, relowner::regrole::text, relrowsecurity,"
     " relforcerowsecurity FROM pg_class"
@@ -78,7 +80,7 @@ ALSO_AFTER_A_RESTORE = (
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[LocalStack]:
-    """A stack of this module's own: it is broken, stopped and restored here."""
+    """A stack of this module's own, because the tests break, stop and restore it."""
     made = LocalStack()
     try:
         yield made.start()
@@ -98,9 +100,9 @@ def cast(stack: LocalStack) -> Cast:
 
 @pytest.fixture(scope="module")
 def scenes(stack: LocalStack, cast: Cast) -> Scenes:
-    """The scenes, once all facts of the demo network have been heard.
+    """The scenes, once all facts of the demo network have been applied.
 
-    There are many, and a stack is ready before.
+    The facts are many, and a stack becomes ready before that.
     """
     with ExitStack() as cleanup:
         at_rest(stack, cleanup, checker.started(), set())
@@ -111,7 +113,7 @@ def scenes(stack: LocalStack, cast: Cast) -> Scenes:
 def broken(stack: LocalStack) -> Iterator[Any]:
     """Makes notifications unable to write the message about a sent referral.
 
-    The yielded function repairs it.
+    Yields a function that repairs this.
     """
 
     def mend() -> None:
@@ -160,7 +162,7 @@ def test_a_held_fact_is_listed_and_applied_once_after_repair_and_redrive(
     )
     until(lambda: bool(scenes.rows("notifications", taken, other.id)), 90)
 
-    # As after an hour: the next try by itself is five minutes away.
+    # As after an hour: the next automatic try is five minutes away.
     until(lambda: scenes.held(sent.id)[0]["attempts"] >= 3, 90)
     scenes.rows(
         "notifications",
@@ -237,7 +239,7 @@ def test_a_replay_delivers_every_fact_and_notifies_nobody_twice(
     operator: Operator, scenes: Scenes
 ) -> None:
     def told() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        # Events from before.
+        # only messages and deliveries from before the replay
         messages = scenes.rows(
             "notifications", "SELECT id FROM messages WHERE create_time < %s ORDER BY 1", begun
         )
@@ -286,7 +288,7 @@ def rights(stack: LocalStack, service: str) -> list[list[dict[str, Any]]]:
 
 
 def copy(operator: Operator) -> None:
-    """Makes the documented copies, of databases and of keys."""
+    """Makes the documented copies of the databases and the keys."""
     for name in (*(f"{service}.dump" for service in SERVICES), "keys.tar"):
         (operator.folder / name).unlink(missing_ok=True)
     assert operator.run("\n".join(blocks(COPIES)[0])) == ""
@@ -295,7 +297,7 @@ def copy(operator: Operator) -> None:
 
 
 def restore(operator: Operator, *services: str) -> None:
-    """Makes the documented restore, while only PostgreSQL of the stack runs."""
+    """Restores services as documented, while PostgreSQL is the only running part of the stack."""
     [command] = ["\n".join(block) for block in blocks(COPIES) if "pg_restore" in block[0]]
     with operator.stays_at(operator.told(COPIES, "make run")):
         for service in services:
@@ -303,7 +305,7 @@ def restore(operator: Operator, *services: str) -> None:
 
 
 def trail_is_append_only(stack: LocalStack) -> None:
-    """Checks that the service's own role can't change the trail, also after a restore."""
+    """Checks that the service's own role can't change the trail, even after a restore."""
     for service in SERVICES:
         for statement in ("UPDATE audit SET reason = ''", "DELETE FROM audit", "TRUNCATE audit"):
             with (
@@ -321,9 +323,9 @@ def nothing_is_seen_without_a_caller(stack: LocalStack) -> None:
 
 
 def erase(stack: LocalStack, person_id: str) -> None:
-    """Has two people of her organisation erase the person's file.
+    """Makes two people of the holding organisation erase the person's file.
 
-    Returns once every place outside of the database that remembers erasures has it.
+    Returns once the erasure is recorded in every place outside of the database.
     """
     asked = {"person_id": person_id}
     stack.worker("trabajadora@puentes.demo").erasures.ProposeErasure(
@@ -354,9 +356,9 @@ def bodies(packed: Iterable[bytes]) -> bytes:
 
 
 def stays_erased(stack: LocalStack, person_id: str, another_id: str) -> None:
-    """Checks a store that was restored from an older copy.
+    """Checks that an erased person stays erased in a store that was restored from an older copy.
 
-    From the first answer on nobody can open the erased person, and soon everybody else can be
+    Nobody can open her file from the first answer on, while another person's file can soon be
     opened again.
     """
     sender = stack.client("Puentes")
@@ -392,9 +394,9 @@ def stays_erased(stack: LocalStack, person_id: str, another_id: str) -> None:
 
 
 def at_rest(stack: LocalStack, cleanup: ExitStack, since: Any, lost: set[str]) -> Books:
-    """Returns the books of a stack that has published and heard everything.
+    """Waits until a stack has published and applied everything; returns its books.
 
-    `lost` are subjects of published facts that no longer exist.
+    `lost` names subjects that were published but no longer exist.
     """
     partners, referrals, notifications = (
         cleanup.enter_context(stack.database(name)) for name in SERVICES
@@ -477,7 +479,7 @@ def test_a_restored_service_loses_only_changes_after_the_copy_and_notifies_nobod
     with ExitStack() as cleanup:
         books = at_rest(stack, cleanup, since, {lost.id})
         assert [line for check in ALSO_AFTER_A_RESTORE for line in check(books)] == []
-        # Messages about the lost steps stay; otherwise every fact made its messages once.
+        # Messages about the lost steps stay; apart from these, every fact made its messages once.
         gone = [one for one in told if one["late"] and one["referral_id"] == goes_on.id]
         assert gone
         too_many = sorted(
@@ -503,7 +505,7 @@ def test_a_stack_moves_to_a_new_machine_with_its_copies_alone(
     older = shutil.copy(operator.folder / "referrals.dump", operator.folder / "older")
     erase(stack, erased)
     copy(operator)
-    # the copies may be of different moments
+    # the copies may have been made at different times
     shutil.move(older, operator.folder / "referrals.dump")
     stack.stop(keep=True)
     elsewhere = LocalStack(fresh=True)

@@ -1,5 +1,6 @@
-"""A language is added as docs/contributing.md says, one catalogue a service and one row of a table,
-and every page and message is looked at in it.
+"""A language is added as docs/contributing.md says: a catalogue per service, and a row of a table.
+
+Every page and message is then searched for text that is not translated.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from tests.project.every_text import LEFT, RIGHT, outside
 from tests.words import SERVICES, Text, forms
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-NEW, ITS_NAME = "eo", "Esperanto"  # known to CLDR, and spoken by no reader of ours
+NEW, ITS_NAME = "eo", "Esperanto"  # known to CLDR, and spoken by none of our readers
 ROW = '"fr": "Français"'
 UNNEEDED = shutil.ignore_patterns("clients", "html", "released", "*.pyi")
 
@@ -57,7 +58,7 @@ def test_a_catalogue_per_service_and_one_row_add_a_language_to_every_text(
         check=False,
     )
     assert looked.returncode == 0, looked.stderr
-    found = json.loads(looked.stdout.splitlines()[-1])  # behind what the pages log
+    found = json.loads(looked.stdout.splitlines()[-1])  # the lines before are logs of the pages
     assert found["escaped"] == {}
     assert found["places"] > 1400
 

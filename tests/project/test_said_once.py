@@ -1,9 +1,9 @@
-"""The contents of the .proto files are nowhere else.
+"""The contents of the .proto files are not repeated anywhere else.
 
-No code list, no scope and no route is written a second time in Python. Allowed are the tables of
-words that people read (test_pages_words compares their keys), the enums of the domains, which
-import nothing (wire.EnumCodec compares them when a service starts), and subsets, because a rule
-about some codes names them.
+Python code repeats no code list, no scope and no route. Allowed are the tables of words that people
+read (test_pages_words compares their keys), the enums of the domains, which may not import the
+protos (wire.EnumCodec compares them when a service starts), and subsets, because a rule about some
+codes has to name them.
 """
 
 import ast
@@ -25,13 +25,13 @@ FILES = sorted(
     for path in (ROOT / folder).rglob("*.py")
     if "vocabulary" not in path.parts
 )
-# Rules of the business that name nearly every code, and treat each differently.
+# business rules that name nearly every code of a list, and treat each code differently
 RULES = (
     # what each code checks, and its effect
     "services/partners/directory/domain/matching.py: enlace.partners.v1.Criterion",
-    # the number of days from now
+    # the number of days from now to each band
     "services/referrals/line/domain/callback.py: enlace.referrals.v1.DayBand",
-    # the begin and the end
+    # the start and the end of each band
     "services/referrals/line/domain/callback.py: enlace.referrals.v1.HourBand",
     # the recipients of an override
     "services/referrals/network/domain/codes.py: enlace.partners.v1.OrganizationType",
@@ -44,8 +44,8 @@ RULES = (
     # the condition of each box
     "services/referrals/referrals/store/boxes.py: enlace.referrals.v1.Box",
 )
-# share of a list's words in one literal from which on it counts as the list, with some words
-# forgotten
+# least share of a list's words in one literal that makes the literal count as the list, with some
+# words forgotten
 MOST = 0.75
 
 
@@ -73,7 +73,7 @@ def enums() -> dict[str, frozenset[str]]:
 
 
 def literals(tree: ast.AST) -> Iterator[frozenset[str]]:
-    """Yields the texts of each literal collection, also of a text that is split."""
+    """Yields the texts of each literal collection, including those of a text that is split."""
     for node in ast.walk(tree):
         parts: list[ast.expr | None] = []
         if isinstance(node, ast.List | ast.Tuple | ast.Set):
@@ -141,9 +141,9 @@ def test_a_repeated_code_list_is_found(tmp_path: Path) -> None:
 
 
 def test_a_places_accessibility_and_a_persons_needs_use_the_same_codes() -> None:
-    """Two services have these codes, and neither may import the other's words.
+    """Compares the two enums, because matching compares their numbers.
 
-    Matching compares their numbers.
+    Two services declare these codes, and neither may import the other's enum.
     """
     there, needed = (
         dict(wire.words(each.DESCRIPTOR))

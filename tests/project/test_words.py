@@ -1,4 +1,4 @@
-"""The catalogues have every text of the code, and no other, translated with its placeholders."""
+"""The catalogues contain exactly the texts of the code, translated with their placeholders."""
 
 from __future__ import annotations
 

@@ -209,14 +209,14 @@ def answers(walk: Walk, stack: LocalStack) -> Iterator[str]:
         yield "referral_new_consent_manner"
 
 
-def looks(page: Page, size: Size) -> None:
+def set_view(page: Page, size: Size) -> None:
     page.set_viewport_size({"width": size.width, "height": 800})
     page.emulate_media(media=size.media, color_scheme=size.scheme)
 
 
 def take_one(page: Page, size: Size, file: Path) -> None:
     """Takes a picture in a window as high as the page, so that sticky parts are at the edges."""
-    looks(page, size)
+    set_view(page, size)
     page.set_viewport_size(
         {
             "width": size.width,
@@ -244,7 +244,7 @@ def take_all(browser: Browser, stack: LocalStack, app: Flask) -> list[str]:
                 file = OUT / f"{role}-{name.replace('.', '_')}-{size}.png"
                 take_one(walk.page, SIZES[size], file)
                 shown.append(file)
-            looks(walk.page, SIZES["desk"])
+            set_view(walk.page, SIZES["desk"])
         taken |= walk.seen
         context.close()
     (OUT / "index.html").write_text(index(shown), encoding="utf-8")
@@ -283,7 +283,7 @@ def take_for_docs(browser: Browser, stack: LocalStack, app: Flask) -> list[str]:
         walk = Walk(context.new_page(), stack.gateway, app, role)
         if role != "public":
             walk.signs_in(stack.account(ROLES[role]))
-        looks(walk.page, size)
+        set_view(walk.page, size)
         if endpoint in walk.pages(["/", "/today", "/line", "/referrals", "/board"]):
             walk.page.screenshot(path=DOCS / f"{name}.png")
         else:

@@ -95,7 +95,7 @@ class Facts(RuleBasedStateMachine):
             Subscriber(
                 "hearer",
                 [self.topic],
-                self.hear,
+                self.handle,
                 database=self.hearer,
                 broker=self.watch,
                 trusted_signers=trusted_signers,
@@ -146,7 +146,7 @@ class Facts(RuleBasedStateMachine):
         self.teller.close()
 
     @rule(subject=st.sampled_from(SUBJECTS), count=st.integers(1, 3), commits=st.booleans())
-    def happen(self, subject: str, count: int, commits: bool) -> None:
+    def write(self, subject: str, count: int, commits: bool) -> None:
         """Writes facts in a transaction that commits or is rolled back."""
         with self.teller.transaction(SYSTEM) as tx:
             row = tx.execute(
@@ -167,7 +167,7 @@ class Facts(RuleBasedStateMachine):
                 self.ever.setdefault((fact.subject, fact.version), set()).add(fact.payload)
 
     @rule(crash=st.sampled_from(["", "", "before the send", "after the send", "after the mark"]))
-    def tell(self, crash: str) -> None:
+    def relay_turn(self, crash: str) -> None:
         """Takes one turn of the relay."""
         outbox.meet_cluster(self.connection, f"memory {self.memories}")
         if not self.looked_back:
@@ -178,9 +178,9 @@ class Facts(RuleBasedStateMachine):
             if crash == "after the mark":
                 raise Crash
         except Crash:
-            self.restart_teller()
+            self.restart_relay()
 
-    def restart_teller(self) -> None:
+    def restart_relay(self) -> None:
         """Starts another relay, as after its process died."""
         self.connection.close()
         self.connection = self.teller.dedicated()
@@ -221,7 +221,7 @@ class Facts(RuleBasedStateMachine):
         self.parts.postgres.engine.clone(self.place.name, name)
         self.copy = self._place(name), {}
         self.made.append(self.copy[0])
-        self.reopen_teller()
+        self.reopen_store()
 
     @precondition(lambda self: self.copy is not None)
     @rule(same_disk=st.booleans())
@@ -240,9 +240,9 @@ class Facts(RuleBasedStateMachine):
         self.made.append(self.place)
         self.restored = True
         self.clock.advance(timedelta(seconds=1))
-        self.reopen_teller(same_disk)
+        self.reopen_store(same_disk)
 
-    def reopen_teller(self, same_disk: bool = False) -> None:
+    def reopen_store(self, same_disk: bool = False) -> None:
         """Opens the present store.
 
         With `same_disk` nothing in the store shows that it was restored.
@@ -252,7 +252,7 @@ class Facts(RuleBasedStateMachine):
         if same_disk:
             with self.teller.transaction(SYSTEM) as tx:
                 tx.execute(f"UPDATE relay SET store = ({outbox.STORE}) WHERE store <> ''")
-        self.restart_teller()
+        self.restart_relay()
 
     def _place(self, name: str) -> Place:
         url, migration_url = (
@@ -271,7 +271,7 @@ class Facts(RuleBasedStateMachine):
 
     # --- the consumers
 
-    def hear(self, tx: Transaction, fact: Fact) -> None:
+    def handle(self, tx: Transaction, fact: Fact) -> None:
         """Applies a fact; the handler may refuse it, not know its kind, or be cut off."""
         if self.crash_in_handler == "before the effect":
             raise Crash
@@ -346,7 +346,7 @@ class Facts(RuleBasedStateMachine):
         self.refused.clear()
         for _ in range(3):
             for _ in range(20):
-                self.tell("")
+                self.relay_turn("")
                 with self.teller.transaction(SYSTEM) as tx:
                     if not outbox.next_batch(tx, 1).facts and not outbox.next_batch(tx, 1).repeat:
                         break

@@ -97,8 +97,8 @@ def forgotten(name: str, call: Call) -> None:
 
 
 KINDS: dict[str, Callable[[str, Call], None]] = {
-    one.__name__: one
-    for one in (
+    fail.__name__: fail
+    for fail in (
         words,
         key,
         cause,

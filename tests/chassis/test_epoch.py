@@ -74,12 +74,12 @@ def test_facts_of_a_publisher_restored_twice_from_one_copy_are_applied_both_time
     world.tell(subject, 1, payload=b"before")
     until(lambda: world.versions(subject) == [1])
     world.back_up("teller", tmp_path / "copy")
-    for said in (b"first", b"second"):
+    for payload in (b"first", b"second"):
         world.stop("teller")
         world.restore("teller", tmp_path / "copy")
         world.start("teller")
-        world.tell(subject, 1, start=2, payload=said)
-        until(lambda said=said: world.standing(subject) == said)  # type: ignore[misc]
+        world.tell(subject, 1, start=2, payload=payload)
+        until(lambda payload=payload: world.standing(subject) == payload)  # type: ignore[misc]
 
 
 def test_waiting_facts_that_a_restore_has_undone_are_deleted(world: World, tmp_path: Path) -> None:
@@ -131,12 +131,12 @@ def test_a_consumer_saves_the_id_of_its_store_before_it_applies_its_first_fact(
         owner.execute("DELETE FROM consumers")
     known: list[str] = []
 
-    def looks(tx: Transaction, fact: Fact) -> None:
+    def note_store(tx: Transaction, fact: Fact) -> None:
         row = tx.execute("SELECT store FROM relay").fetchone()
         known.append(row["store"] if row else "")
         World.hear(world, tx, fact)
 
-    monkeypatch.setattr(world, "hear", looks)
+    monkeypatch.setattr(world, "hear", note_store)
     subject = new_id()
     world.tell(subject, 1)
     world.start("hearer")

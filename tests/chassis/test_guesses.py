@@ -16,7 +16,7 @@ from tests.builders import NOON
 DAY = timedelta(days=1)
 
 
-def wrong_ones(budget: Budget, time: timedelta) -> int:
+def allowed_guesses(budget: Budget, time: timedelta) -> int:
     """Returns the number of wrong guesses that somebody can make who never pauses."""
     now, end = NOON, NOON + time
     row: dict[str, Any] = {"whole_time": now, "wrong": 0}
@@ -30,17 +30,17 @@ def wrong_ones(budget: Budget, time: timedelta) -> int:
 
 
 def test_a_pin_is_guessed_within_a_year_with_a_chance_of_less_than_one_in_twenty() -> None:
-    assert wrong_ones(OF_A_REFERENCE, timedelta(0)) == 10
-    assert wrong_ones(OF_A_REFERENCE, DAY) == 22
-    assert wrong_ones(OF_A_REFERENCE, 365 * DAY) / 10_000 < 0.05
+    assert allowed_guesses(OF_A_REFERENCE, timedelta(0)) == 10
+    assert allowed_guesses(OF_A_REFERENCE, DAY) == 22
+    assert allowed_guesses(OF_A_REFERENCE, 365 * DAY) / 10_000 < 0.05
 
 
 def test_an_address_gets_at_most_174_wrong_guesses_a_day() -> None:
-    assert wrong_ones(OF_AN_ADDRESS, DAY) == 30 + 144
+    assert allowed_guesses(OF_AN_ADDRESS, DAY) == 30 + 144
 
 
 def test_a_password_is_exposed_to_fewer_than_ten_thousand_guesses_a_year() -> None:
-    assert wrong_ones(OF_AN_ACCOUNT, 365 * DAY) < 10_000
+    assert allowed_guesses(OF_AN_ACCOUNT, 365 * DAY) < 10_000
 
 
 @pytest.mark.parametrize("wrong", [0, 99, 100, 5000])
@@ -51,5 +51,5 @@ def test_a_guess_that_is_given_back_costs_nothing(wrong: int) -> None:
 
 
 def test_c13_a_new_address_for_each_guess_adds_a_chance_of_less_than_one_in_ten_a_year() -> None:
-    assert wrong_ones(LANES.newcomer, 365 * DAY) / 10_000 < 0.1
-    assert wrong_ones(LANES.at_address, DAY) == 6
+    assert allowed_guesses(LANES.newcomer, 365 * DAY) / 10_000 < 0.1
+    assert allowed_guesses(LANES.at_address, DAY) == 6

@@ -99,7 +99,7 @@ class Pair:
     def turn(self, name: str) -> list[str]:
         return [finding.reason for finding in self.loops[name].turn()]
 
-    def own(self, name: str, statement: str) -> None:
+    def run_as_owner(self, name: str, statement: str) -> None:
         """Runs a statement as the owner of the service's database."""
         with psycopg.connect(self.places[name].migration_url) as owner:
             owner.execute(statement.encode())
@@ -108,7 +108,7 @@ class Pair:
         with self.databases[by].transaction(SYSTEM) as tx:
             return [row["sequence"] for row in heads.witnessed(tx, of)]
 
-    def say(self, as_: str, subject: str, sequence: int, hash: bytes, signer: str) -> None:
+    def publish_head(self, as_: str, subject: str, sequence: int, hash: bytes, signer: str) -> None:
         """Publishes a head to the topic directly."""
         fact = Fact(
             subject,
@@ -171,7 +171,7 @@ def pair(broker: brokers.Broker, postgres: parts.Server, tmp_path: Path) -> Iter
     structlog.reset_defaults()  # otherwise later tests in this process would log past their capture
 
 
-COMPUTE_ANEW = """
+RECOMPUTE = """
 DO $$ DECLARE entry audit; head bytea := sha256('enlace.audit.v1'); BEGIN
     UPDATE audit SET object_id = 'nobody' WHERE sequence = 2;
     FOR entry IN SELECT * FROM audit ORDER BY sequence LOOP
@@ -204,7 +204,7 @@ def test_services_store_each_others_heads(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cheat", "reason"), [(CUT, "cut"), (COMPUTE_ANEW, "forked"), ("DELETE FROM audit", "cut")]
+    ("cheat", "reason"), [(CUT, "cut"), (RECOMPUTE, "forked"), ("DELETE FROM audit", "cut")]
 )
 def test_a_cut_tail_or_a_recomputed_chain_is_detected_within_a_minute(
     cheat: str, reason: str, pair: Pair
@@ -213,7 +213,7 @@ def test_a_cut_tail_or_a_recomputed_chain_is_detected_within_a_minute(
     pair.write(one, 5)
     pair.turn(one)
     pair.turn(two)
-    pair.own(one, cheat)
+    pair.run_as_owner(one, cheat)
     if cheat is CUT:  # the service continues as if nothing had happened
         pair.write(one, 1)
     assert pair.turn(one) == [reason]
@@ -222,7 +222,7 @@ def test_a_cut_tail_or_a_recomputed_chain_is_detected_within_a_minute(
     assert pair.turn(one) == [reason]
 
 
-@pytest.mark.parametrize(("cheat", "reason"), [(CUT, "cut"), (COMPUTE_ANEW, "forked")])
+@pytest.mark.parametrize(("cheat", "reason"), [(CUT, "cut"), (RECOMPUTE, "forked")])
 def test_heads_stored_by_other_services_expose_a_changed_trail_after_the_broker_lost_them(
     cheat: str, reason: str, pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -230,7 +230,7 @@ def test_heads_stored_by_other_services_expose_a_changed_trail_after_the_broker_
     pair.write(one, 5)
     pair.turn(one)
     pair.turn(two)
-    pair.own(one, cheat)
+    pair.run_as_owner(one, cheat)
     pair.move_to_an_empty_topic(monkeypatch)
     for name in pair.places:
         pair.start(name)
@@ -261,7 +261,7 @@ def test_a_cut_tail_that_has_grown_again_is_detected_by_its_hash(pair: Pair) -> 
     one, _ = pair.places
     pair.write(one, 5)
     pair.turn(one)
-    pair.own(one, CUT)
+    pair.run_as_owner(one, CUT)
     pair.write(one, 6)
     assert pair.turn(one) == ["forked"]
 
@@ -271,7 +271,7 @@ def test_a_row_edited_since_the_last_check_is_detected(pair: Pair) -> None:
     pair.write(one, 3)
     pair.turn(one)
     pair.write(one, 3)
-    pair.own(one, "UPDATE audit SET object_id = 'nobody' WHERE sequence = 5")
+    pair.run_as_owner(one, "UPDATE audit SET object_id = 'nobody' WHERE sequence = 5")
     assert pair.turn(one) == ["altered"]
     assert pair.turn(one) == ["altered"]
 
@@ -294,7 +294,7 @@ def test_the_command_compares_the_trail_with_the_topic_and_with_the_other_servic
 
     code, kept = pair.command(two, "witnesses", "--of", one)
     assert (code, [head["sequence"] for head in json.loads(kept)]) == (0, [4, 8, 12])
-    pair.own(one, COMPUTE_ANEW)
+    pair.run_as_owner(one, RECOMPUTE)
     code, said = pair.command(one, "verify", "--json", "--no-topic")
     assert (code, json.loads(said)["findings"]) == (0, [])  # the trail by itself is consistent
     code, said = pair.command(one, "verify", "--json", "--no-topic", "--witnesses", "-", given=kept)
@@ -356,8 +356,8 @@ def test_a_head_is_stored_only_if_the_trails_own_service_signed_it(
     one, two = pair.places
     pair.write(one, 3)
     pair.turn(one)
-    pair.say(one, one, 4, b"x" * 32, signer=two)  # signed by another
-    pair.say(two, one, 5, b"x" * 32, signer=two)  # another's head, in its own name
+    pair.publish_head(one, one, 4, b"x" * 32, signer=two)  # signed by another
+    pair.publish_head(two, one, 5, b"x" * 32, signer=two)  # another's head, in its own name
     assert pair.turn(two) == []
     assert pair.witnessed(two, one) == [3]
     assert pair.turn(one) == []
@@ -369,7 +369,7 @@ def test_two_heads_at_one_place_are_both_stored_and_reported(
     one, two = pair.places
     pair.write(one, 3)
     pair.turn(one)
-    pair.say(one, one, 3, b"x" * 32, signer=one)
+    pair.publish_head(one, one, 3, b"x" * 32, signer=one)
     log.setup("test")
     pair.turn(two)
     assert pair.witnessed(two, one) == [3, 3]

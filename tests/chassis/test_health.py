@@ -72,14 +72,14 @@ class World:
             method.future(members_pb2.EndSessionRequest(), timeout=timeout) for _ in range(count)
         ]
 
-    def says(self, name: str) -> int:
+    def status(self, name: str) -> int:
         stub: Any = HealthStub(self.channel)
         return int(stub.Check(HealthCheckRequest(service=name), timeout=5).status)
 
-    def looks(self, reporter: HealthReporter) -> int:
+    def status_after_look(self, reporter: HealthReporter) -> int:
         """Lets the reporter look once; returns the readiness after that."""
         reporter.look()
-        return self.says("")
+        return self.status("")
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def waiting(world: World) -> int:
     return int(row[0])
 
 
-def connected(world: World) -> None:
+def open_all_connections(world: World) -> None:
     """Opens a connection for every thread.
 
     On a busy machine some calls of a burst are refused while connections are opened; without this
@@ -167,7 +167,7 @@ def test_health_is_answered_while_all_threads_wait_for_a_row_and_other_calls_for
 ) -> None:
     # the queue takes all these calls, however long they wait for each other here
     monkeypatch.setattr(admission, "monotonic", lambda: 0.0)
-    connected(world)
+    open_all_connections(world)
     with psycopg.connect(world.place.migration_url) as owner:
         owner.execute("SELECT FROM held FOR UPDATE")
         calls = world.ask_many(THREADS * 8)
@@ -175,7 +175,7 @@ def test_health_is_answered_while_all_threads_wait_for_a_row_and_other_calls_for
         assert refusal(world.ask) == ("RESOURCE_EXHAUSTED", "too_many_requests")
         for _ in range(10):
             for name in ("live", "", "enlace.partners.v1.Tokens"):
-                assert world.says(name) == SERVING  # or the call raises an error
+                assert world.status(name) == SERVING  # or the call raises an error
     for call in calls:
         call.result(timeout=20)
     assert world.ask() == members_pb2.EndSessionResponse()
@@ -191,8 +191,8 @@ def test_health_is_answered_while_the_database_hangs(
     assert postgres.engine.process
     with standing_still(postgres.engine.process.pid):
         calls = world.ask_many(THREADS * 2, timeout=2)
-        until(lambda: world.looks(reporter) == NOT_SERVING, 10)
-        assert world.says("live") == SERVING
+        until(lambda: world.status_after_look(reporter) == NOT_SERVING, 10)
+        assert world.status("live") == SERVING
         # One or two calls may succeed: a stopped process stops after its present system call.
         errors = [error for call in calls if (error := call.exception()) is not None]
         assert len(errors) > THREADS
@@ -201,7 +201,7 @@ def test_health_is_answered_while_the_database_hangs(
             grpc.StatusCode.UNAVAILABLE,
         }
         assert refusal(world.ask) == ("UNAVAILABLE", "store_unavailable")
-    until(lambda: world.looks(reporter) == SERVING, 10)
+    until(lambda: world.status_after_look(reporter) == SERVING, 10)
     assert world.ask() == members_pb2.EndSessionResponse()
 
 
@@ -227,10 +227,10 @@ def test_health_and_metrics_show_when_a_loop_hangs_and_when_it_continues(world: 
     loop.start()
     reporter = HealthReporter(world.server, world.database, None, [loop])
     reporter.look()
-    assert (world.says("loop/hanging"), world.says("live")) == (SERVING, SERVING)
+    assert (world.status("loop/hanging"), world.status("live")) == (SERVING, SERVING)
     until(lambda: loop.state is State.STUCK)
     reporter.look()
-    assert (world.says("loop/hanging"), world.says("live"), world.says("")) == (
+    assert (world.status("loop/hanging"), world.status("live"), world.status("")) == (
         NOT_SERVING,
         NOT_SERVING,
         SERVING,
@@ -242,7 +242,7 @@ def test_health_and_metrics_show_when_a_loop_hangs_and_when_it_continues(world: 
     released.set()
     until(lambda: loop.state is State.RUNNING)
     reporter.look()
-    assert (world.says("loop/hanging"), world.says("live")) == (SERVING, SERVING)
+    assert (world.status("loop/hanging"), world.status("live")) == (SERVING, SERVING)
     assert measured('enlace_loop_well{loop="hanging"}') == 1
     loop.stop()
     assert loop.join(5)
@@ -266,10 +266,10 @@ def test_a_dead_loop_is_reported_and_started_again(world: World) -> None:
     until(lambda: loop.state is State.DEAD)
     reporter = HealthReporter(world.server, world.database, None, [loop])
     reporter.look()
-    assert world.says("loop/dying") == NOT_SERVING
+    assert world.status("loop/dying") == NOT_SERVING
     until(lambda: loop.state is State.RUNNING)
     reporter.look()
-    assert (world.says("loop/dying"), len(lives)) == (SERVING, 2)
+    assert (world.status("loop/dying"), len(lives)) == (SERVING, 2)
     loop.stop()
     assert loop.join(5)
 
@@ -284,7 +284,7 @@ def test_a_loop_that_fails_at_every_try_is_reported_and_the_process_stays_live(
     loop.start()
     until(lambda: loop.state is State.FAILING)
     HealthReporter(world.server, world.database, None, [loop]).look()
-    assert (world.says("loop/failing"), world.says("live")) == (NOT_SERVING, SERVING)
+    assert (world.status("loop/failing"), world.status("live")) == (NOT_SERVING, SERVING)
     loop.stop()
     assert loop.join(5)
 

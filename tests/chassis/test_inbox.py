@@ -39,7 +39,7 @@ def fact(version: int, *, subject: str = SUBJECT, epoch: int = 0, base: int = 0)
     return Fact(subject, version, "enlace.test.told.v1", b"x", NOON, epoch, base, trace="t" * 32)
 
 
-def take(tx: Transaction, *facts: Fact) -> None:
+def apply(tx: Transaction, *facts: Fact) -> None:
     """Advances the inbox past these facts, whatever their position is."""
     for given in facts:
         inbox.position(tx, "hearer", given)
@@ -82,15 +82,15 @@ def take(tx: Transaction, *facts: Fact) -> None:
 def test_the_position_of_a_fact_follows_from_the_facts_applied_before(
     tx: Transaction, taken: list[Fact], given: Fact, position: FactPosition
 ) -> None:
-    take(tx, *taken)
+    apply(tx, *taken)
     assert inbox.position(tx, "hearer", given) is position
     assert inbox.position(tx, "another", given) in (FactPosition.NEXT, FactPosition.AHEAD)
 
 
 def test_after_two_restores_the_longest_history_counts_as_applied(tx: Transaction) -> None:
-    take(tx, fact(1), fact(2), fact(3), fact(1, epoch=7, base=3))
+    apply(tx, fact(1), fact(2), fact(3), fact(1, epoch=7, base=3))
     assert inbox.position(tx, "hearer", fact(1, epoch=9, base=3)) is FactPosition.KNOWN
-    take(tx, fact(1, epoch=9, base=3))
+    apply(tx, fact(1, epoch=9, base=3))
     assert inbox.position(tx, "hearer", fact(2, epoch=9, base=3)) is FactPosition.KNOWN
 
 
@@ -105,7 +105,7 @@ def test_a_fact_is_held_only_for_its_own_epoch_version_and_consumer(
 
 def test_a_parked_fact_is_next_and_not_held_when_its_turn_comes(tx: Transaction) -> None:
     inbox.park(tx, "hearer", "topic", fact(2), NOON)
-    take(tx, fact(1))
+    apply(tx, fact(1))
     assert inbox.position(tx, "hearer", fact(2)) is FactPosition.NEXT
 
 
@@ -120,7 +120,7 @@ def test_advance_returns_whether_the_next_fact_waits(tx: Transaction) -> None:
 
 
 def test_lock_returns_the_epoch_and_version_of_each_subject(tx: Transaction) -> None:
-    take(tx, fact(1), fact(2), fact(1, subject=OTHER, epoch=7))
+    apply(tx, fact(1), fact(2), fact(1, subject=OTHER, epoch=7))
     states = inbox.lock(tx, "hearer", [SUBJECT, OTHER, "c" * 32])
     seen = {subject: (state.epoch, state.version) for subject, state in states.items()}
     assert seen == {SUBJECT: (0, 2), OTHER: (7, 1), "c" * 32: (0, 0)}
@@ -166,7 +166,7 @@ def test_the_pause_before_the_next_try_doubles_up_to_five_minutes(
 
 
 def test_a_fact_that_another_process_has_applied_meanwhile_is_not_held(tx: Transaction) -> None:
-    take(tx, fact(1))
+    apply(tx, fact(1))
     inbox.hold(tx, "hearer", Waiting("topic", fact(1)), "fault", NOON)
     assert dead_letters.count(tx, "hearer")[0] == 0
 
@@ -196,7 +196,7 @@ def test_only_overtaken_waiting_facts_are_deleted(tx: Transaction) -> None:
     inbox.park(tx, "hearer", "topic", fact(4), NOON)
     inbox.park(tx, "hearer", "topic", fact(2, subject=OTHER), NOON)
     inbox.park(tx, "another", "topic", fact(2), NOON)
-    take(tx, fact(1, subject=OTHER, epoch=7))
+    apply(tx, fact(1, subject=OTHER, epoch=7))
     tx.execute("INSERT INTO inbox VALUES ('another', %s, 2)", (SUBJECT,))
     tx.execute("INSERT INTO inbox VALUES ('hearer', %s, 2)", (SUBJECT,))
     inbox.forget_overtaken(tx, "hearer")
@@ -216,7 +216,7 @@ def test_a_gap_is_reported_if_a_fact_waits_long_for_a_missing_one(tx: Transactio
         ("topic", SUBJECT),
         ("topic", OTHER),
     ]
-    take(tx, fact(2, subject=OTHER))  # the waiting fact is the next one now: nothing is missing
+    apply(tx, fact(2, subject=OTHER))  # the waiting fact is the next one now: nothing is missing
     assert inbox.gaps(tx, "hearer", NOON + SECOND) == [("topic", SUBJECT)]
     assert inbox.gaps(tx, "another", NOON + SECOND) == []
 

@@ -43,7 +43,7 @@ def fact(version: int, subject: str = A) -> Fact:
     return Fact(subject, version, "enlace.test.told.v1", b"x%d" % version, NOON)
 
 
-def tell(tx: Transaction, *facts: Fact) -> None:
+def publish(tx: Transaction, *facts: Fact) -> None:
     """Saves facts and marks them as published, as the relay does."""
     outbox.save(tx, facts)
     outbox.mark_published(tx, facts, outbox.current_round(tx))
@@ -92,7 +92,7 @@ def test_the_relay_is_woken_when_a_fact_is_saved_or_all_are_to_be_repeated(
 def test_a_round_repeats_every_fact_and_new_facts_follow_those_of_their_subject(
     tx: Transaction,
 ) -> None:
-    tell(tx, fact(1), fact(2), fact(1, B))
+    publish(tx, fact(1), fact(2), fact(1, B))
     assert (outbox.next_batch(tx, 1).repeat, outbox.backlog(tx)) == (False, 0)
     outbox.repeat_all(tx)
     outbox.save(tx, [fact(2, B)])
@@ -106,7 +106,7 @@ def test_a_round_repeats_every_fact_and_new_facts_follow_those_of_their_subject(
 
 
 def test_only_the_requested_subject_is_repeated(tx: Transaction) -> None:
-    tell(tx, fact(1), fact(2), fact(1, B))
+    publish(tx, fact(1), fact(2), fact(1, B))
     outbox.save(tx, [fact(3)])
     assert outbox.repeat_subject(tx, A) == 2
     assert names(outbox.facts_to_repeat(tx, 10, ("", 0))) == ["a1", "a2"]
@@ -114,7 +114,7 @@ def test_only_the_requested_subject_is_repeated(tx: Transaction) -> None:
 
 
 def test_published_facts_are_counted_since_a_time_or_in_total(tx: Transaction) -> None:
-    tell(tx, fact(1), replace(fact(2), time=NOON + timedelta(hours=1)))
+    publish(tx, fact(1), replace(fact(2), time=NOON + timedelta(hours=1)))
     outbox.save(tx, [fact(3)])
     assert outbox.count(tx) == 2
     assert outbox.count(tx, NOON + timedelta(hours=1)) == 1
@@ -129,8 +129,8 @@ def test_facts_since_a_time_are_marked_for_repetition_in_chunks(
     made.open()
     with made.transaction(SYSTEM) as tx:
         later = [replace(fact(n), time=NOON + timedelta(hours=1)) for n in (2, 3, 4)]
-        tell(tx, fact(1), *later)
-        tell(tx, replace(fact(1, B), time=NOON + timedelta(hours=2)))
+        publish(tx, fact(1), *later)
+        publish(tx, replace(fact(1, B), time=NOON + timedelta(hours=2)))
         outbox.save(tx, [replace(fact(5), time=NOON + timedelta(hours=2))])
     assert list(outbox.repeat_since(made, NOON + timedelta(hours=1))) == [2, 4]
     with made.transaction(SYSTEM) as tx:
@@ -139,7 +139,7 @@ def test_facts_since_a_time_are_marked_for_repetition_in_chunks(
 
 
 def test_a_fact_is_known_only_if_all_its_fields_match(tx: Transaction) -> None:
-    tell(tx, fact(1))
+    publish(tx, fact(1))
     assert outbox.knows(tx, fact(1))
     for other in (
         fact(1, B),
@@ -207,10 +207,10 @@ def test_an_epoch_is_always_later_than_the_one_before(
 
 
 def test_a_fact_of_a_new_epoch_carries_the_last_version_published_before(tx: Transaction) -> None:
-    tell(tx, fact(1), fact(2), fact(1, B))
+    publish(tx, fact(1), fact(2), fact(1, B))
     outbox.save(tx, [fact(2, B)])  # not published before the store was copied
     outbox.begin_epoch(tx, SettableClock(NOON))
-    tell(tx, fact(3))
+    publish(tx, fact(3))
     outbox.save(tx, [fact(4)])
     told = outbox.next_batch(tx, 20).facts
     assert {(fact.subject[0], fact.epoch, fact.base) for fact in told} == {

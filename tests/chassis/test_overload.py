@@ -42,7 +42,7 @@ METHOD = "enlace.partners.v1.Directory/ListOrganizations"
 LONGER = timedelta(seconds=admission.LONGEST_WAIT + 0.1)
 
 
-class Crowded:
+class CrowdedService:
     """A service whose calls wait until the test releases them; counts the calls in work."""
 
     def __init__(self, database: Database, folder: Path) -> None:
@@ -120,8 +120,8 @@ def database(postgres: PostgresServer) -> Iterator[Database]:
 
 
 @pytest.fixture
-def crowded(database: Database, tmp_path: Path) -> Iterator[Crowded]:
-    made = Crowded(database, tmp_path)
+def crowded(database: Database, tmp_path: Path) -> Iterator[CrowdedService]:
+    made = CrowdedService(database, tmp_path)
     yield made
     made.close()
 
@@ -139,7 +139,10 @@ def outcome(call: Any) -> str:
 
 
 def test_a_refused_call_costs_neither_a_token_nor_a_transaction_nor_a_thread(
-    crowded: Crowded, clock: SettableClock, database: Database, monkeypatch: pytest.MonkeyPatch
+    crowded: CrowdedService,
+    clock: SettableClock,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     calls = crowded.fill()
     spent = Counter[str]()
@@ -168,7 +171,7 @@ def test_a_refused_call_costs_neither_a_token_nor_a_transaction_nor_a_thread(
 
 
 def test_calls_are_refused_while_the_first_call_in_the_queue_has_waited_too_long(
-    crowded: Crowded, clock: SettableClock
+    crowded: CrowdedService, clock: SettableClock
 ) -> None:
     calls = crowded.fill(THREADS + 1)
     clock.advance(LONGER)
@@ -179,7 +182,7 @@ def test_calls_are_refused_while_the_first_call_in_the_queue_has_waited_too_long
 
 
 def test_long_calls_that_hold_all_threads_do_not_close_the_queue(
-    crowded: Crowded, clock: SettableClock
+    crowded: CrowdedService, clock: SettableClock
 ) -> None:
     crowded.fill(THREADS)
     clock.advance(LONGER)
@@ -208,7 +211,9 @@ def test_a_long_wait_for_a_callers_share_closes_the_queue_only_for_that_caller(
     pool.shutdown()
 
 
-def test_a_call_whose_deadline_passes_in_the_queue_is_never_started(crowded: Crowded) -> None:
+def test_a_call_whose_deadline_passes_in_the_queue_is_never_started(
+    crowded: CrowdedService,
+) -> None:
     calls = crowded.fill(THREADS)
     late = [crowded.ask(who="z", timeout=0.2) for _ in range(3)]
     assert [outcome(call) for call in late] == ["DEADLINE_EXCEEDED"] * 3
@@ -218,7 +223,7 @@ def test_a_call_whose_deadline_passes_in_the_queue_is_never_started(crowded: Cro
     assert crowded.in_work == THREADS + 1
 
 
-class _Late:
+class _LateContext:
     """The context of a call whose end gRPC has not noticed yet."""
 
     status: Any = None
@@ -235,10 +240,10 @@ class _Late:
 
 
 def test_a_call_that_reaches_its_thread_too_late_is_refused_before_its_token_is_read(
-    crowded: Crowded,
+    crowded: CrowdedService,
 ) -> None:
     handlers: Any = crowded.servicer.handlers
-    context = _Late()
+    context = _LateContext()
     with pytest.raises(Exception, match=r"^$"):
         handlers._method_handlers[f"/{METHOD}"].unary_unary(b"", context)
     assert context.status.code is grpc.StatusCode.DEADLINE_EXCEEDED
@@ -246,7 +251,7 @@ def test_a_call_that_reaches_its_thread_too_late_is_refused_before_its_token_is_
 
 
 def test_calls_beyond_a_limit_that_a_busy_interpreter_has_not_seen_are_cancelled(
-    crowded: Crowded, monkeypatch: pytest.MonkeyPatch
+    crowded: CrowdedService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     look, standing = threading.Event(), server.Door.intercept_service
 
@@ -271,14 +276,16 @@ def test_calls_beyond_a_limit_that_a_busy_interpreter_has_not_seen_are_cancelled
 
 
 def test_a_burst_within_a_callers_quota_is_never_cancelled_unseen(
-    crowded: Crowded, clock: SettableClock
+    crowded: CrowdedService, clock: SettableClock
 ) -> None:
     calls = [crowded.ask() for _ in range(WINDOW * CALLER_RATE)]
     crowded.let_go.set()
     assert {outcome(call) for call in calls} <= {"OK", "RESOURCE_EXHAUSTED"}
 
 
-def test_health_is_answered_while_calls_are_refused(crowded: Crowded, clock: SettableClock) -> None:
+def test_health_is_answered_while_calls_are_refused(
+    crowded: CrowdedService, clock: SettableClock
+) -> None:
     crowded.fill()
     stub: Any = HealthStub(crowded.channel)
     assert outcome(crowded.ask()) == "RESOURCE_EXHAUSTED"

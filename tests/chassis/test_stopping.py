@@ -61,14 +61,14 @@ class Service:
         self.process.start()
         self.channel = grpc.insecure_channel(self.listen)
 
-    def says(self, name: str = "") -> int | None:
+    def status(self, name: str = "") -> int | None:
         stub: Any = HealthStub(self.channel)
         try:
             return int(stub.Check(HealthCheckRequest(service=name), timeout=1).status)
         except grpc.RpcError:
             return None
 
-    def measures(self, name: str) -> float:
+    def metric(self, name: str) -> float:
         """Returns the value of a metric, as Prometheus scrapes it."""
         text = requests.get(f"http://{self.metrics}/metrics", timeout=10).text
         return next(
@@ -78,7 +78,7 @@ class Service:
     def wait(self, *, broker: bool = True) -> None:
         """Waits until the service is ready."""
         until(
-            lambda: self.says() == SERVING and (not broker or self.says("broker") == SERVING),
+            lambda: self.status() == SERVING and (not broker or self.status("broker") == SERVING),
             30,
             self.process.last_words,
         )
@@ -161,16 +161,16 @@ def test_a_service_survives_a_hanging_database_and_can_stop_in_time_meanwhile(
 ) -> None:
     notifications.wait()
     with standing_still(pid_of(postgres.engine)):
-        until(lambda: notifications.says() == NOT_SERVING, 10)
-        assert notifications.says("live") == SERVING
+        until(lambda: notifications.status() == NOT_SERVING, 10)
+        assert notifications.status("live") == SERVING
         time.sleep(2)  # long enough for the service's loops to fail at the database
-        assert notifications.measures("enlace_database_last_success_age_seconds") > 3
-        assert notifications.measures('enlace_loop_well{loop="mail"}') == 1
-    until(lambda: notifications.says() == SERVING, 10)
+        assert notifications.metric("enlace_database_last_success_age_seconds") > 3
+        assert notifications.metric('enlace_loop_well{loop="mail"}') == 1
+    until(lambda: notifications.status() == SERVING, 10)
     for loop in ("mail", "webhooks", "webhooks-slow", "database", "broker", "sweeper"):
-        until(lambda loop=loop: notifications.says(f"loop/{loop}") == SERVING, 10)  # type: ignore[misc]
+        until(lambda loop=loop: notifications.status(f"loop/{loop}") == SERVING, 10)  # type: ignore[misc]
     with standing_still(pid_of(postgres.engine)):
-        until(lambda: notifications.says() == NOT_SERVING, 10)
+        until(lambda: notifications.status() == NOT_SERVING, 10)
         notifications.stop()
     assert notifications.process.returncode == 0
 
@@ -180,8 +180,8 @@ def test_a_service_stops_in_time_while_the_broker_hangs(
 ) -> None:
     notifications.wait()
     with standing_still(pid_of(broker)):
-        until(lambda: notifications.says("broker") == NOT_SERVING, 10)
-        assert notifications.says() == SERVING
+        until(lambda: notifications.status("broker") == NOT_SERVING, 10)
+        assert notifications.status() == SERVING
         notifications.stop()
     assert notifications.process.returncode == 0
 
@@ -199,7 +199,7 @@ def test_a_service_stops_in_time_if_the_broker_has_hung_from_the_start(
 
 def test_a_service_stops_in_time_while_it_joins_its_consumer_groups(notifications: Service) -> None:
     # joining takes three more seconds
-    until(lambda: notifications.says("broker") == SERVING, 30)
+    until(lambda: notifications.status("broker") == SERVING, 30)
     notifications.stop()
     assert notifications.process.returncode == 0
 

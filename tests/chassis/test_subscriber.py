@@ -276,10 +276,10 @@ def test_a_fault_before_any_handler_was_called_holds_no_fact(
 def test_facts_written_by_the_handlers_of_a_batch_have_the_trace_of_their_causes(
     hearer: Hearer,
 ) -> None:
-    def tell_on(tx: Transaction, fact: Fact) -> None:
+    def publish_again(tx: Transaction, fact: Fact) -> None:
         outbox.save(tx, [replace(fact, subject=fact.subject[::-1])])
 
-    hearer.works._handle = tell_on
+    hearer.works._handle = publish_again
     facts = {new_id(): request for request in (new_id(), "", new_id())}
     hearer.take(*(hearer.record(subject, 1, trace=request) for subject, request in facts.items()))
     with hearer.database.transaction(SYSTEM) as tx:
@@ -410,7 +410,7 @@ def test_a_consumer_with_a_restored_store_requests_everything_once(
     assert hearer.ask(10 * SECOND) == []
 
 
-class Away:
+class FailingDatabase:
     """A database that fails once for each given refusal, and works after that."""
 
     answers = True
@@ -426,7 +426,9 @@ class Away:
         return self.database.transaction(SYSTEM, timeout=timeout)
 
 
-def waits(hearer: Hearer, monkeypatch: pytest.MonkeyPatch, *, stops: bool = False) -> list[float]:
+def skip_pauses(
+    hearer: Hearer, monkeypatch: pytest.MonkeyPatch, *, stops: bool = False
+) -> list[float]:
     """Returns a list that receives the subscriber's pauses, which are skipped from now on."""
     pauses: list[float] = []
 
@@ -441,19 +443,21 @@ def waits(hearer: Hearer, monkeypatch: pytest.MonkeyPatch, *, stops: bool = Fals
 def test_while_the_database_is_down_the_pauses_grow_and_no_fact_is_skipped(
     hearer: Hearer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pauses, subject = waits(hearer, monkeypatch), new_id()
-    away = Away(hearer.database, *(Unavailable("store_unavailable") for _ in range(8)))
-    hearer.works._database = away  # type: ignore[assignment]
+    pauses, subject = skip_pauses(hearer, monkeypatch), new_id()
+    failing = FailingDatabase(
+        hearer.database, *(Unavailable("store_unavailable") for _ in range(8))
+    )
+    hearer.works._database = failing  # type: ignore[assignment]
     hearer.take(hearer.record(subject, 1))
     assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
     assert hearer.applied == [(subject, 1)]
-    assert set(away.limits) == {10.0}
+    assert set(failing.limits) == {10.0}
 
 
 def test_a_handler_that_is_late_three_times_in_a_row_holds_its_fact(
     hearer: Hearer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pauses, subject = waits(hearer, monkeypatch), new_id()
+    pauses, subject = skip_pauses(hearer, monkeypatch), new_id()
     hearer.refuse[subject] = Late()
     hearer.take(hearer.record(subject, 1))
     assert pauses == [0.1, 0.2]
@@ -463,8 +467,8 @@ def test_a_handler_that_is_late_three_times_in_a_row_holds_its_fact(
 def test_a_deadline_that_passes_before_the_handler_starts_holds_no_fact(
     hearer: Hearer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pauses, subject = waits(hearer, monkeypatch), new_id()
-    hearer.works._database = Away(hearer.database, *(Late() for _ in range(5)))  # type: ignore[assignment]
+    pauses, subject = skip_pauses(hearer, monkeypatch), new_id()
+    hearer.works._database = FailingDatabase(hearer.database, *(Late() for _ in range(5)))  # type: ignore[assignment]
     hearer.take(hearer.record(subject, 1))
     assert (len(pauses), hearer.applied) == (5, [(subject, 1)])
 
@@ -482,8 +486,8 @@ def test_a_stop_leaves_the_record_for_the_next_process(
 def test_a_stop_ends_the_wait_for_the_database(
     hearer: Hearer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pauses = waits(hearer, monkeypatch, stops=True)
-    hearer.works._database = Away(hearer.database, Unavailable("store_unavailable"))  # type: ignore[assignment]
+    pauses = skip_pauses(hearer, monkeypatch, stops=True)
+    hearer.works._database = FailingDatabase(hearer.database, Unavailable("store_unavailable"))  # type: ignore[assignment]
     with pytest.raises(subscriber._Stopped):
         hearer.take(hearer.record(new_id(), 1))
     assert pauses == [0.1]
@@ -615,7 +619,7 @@ def test_offsets_are_committed_after_the_facts_and_only_if_there_were_facts(
 def test_a_consumer_that_gathers_facts_pauses_after_a_batch_that_was_not_full(
     count: int, pauses: int, hearer: Hearer, topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    subject, waited = new_id(), waits(hearer, monkeypatch)
+    subject, waited = new_id(), skip_pauses(hearer, monkeypatch)
     hearer.works._gather = 0.1
     topics.batches = [[hearer.record(subject, version + 1) for version in range(count)]]
     topics.run(hearer, monkeypatch, 2 * FULL)

@@ -164,8 +164,8 @@ class Owner:
         where = self._chance.randrange(1, self._rows)
         getattr(self, f"_{way}")(where)
         if self._chance.random() < 0.5:
-            self._compute_anew()
-            return f"{way} at {where}, computed anew"
+            self._recompute()
+            return f"{way} at {where}, recomputed"
         return f"{way} at {where}"
 
     def _edit(self, where: int) -> None:
@@ -237,7 +237,7 @@ class Owner:
                 " WHERE EXISTS (SELECT FROM audit)"
             )
 
-    def _compute_anew(self) -> None:
+    def _recompute(self) -> None:
         """Recomputes the whole chain and the head, so that the trail is consistent by itself."""
         self._connection.execute(
             "DO $$ DECLARE entry audit; place bigint := 0; before bytea :="
@@ -375,7 +375,7 @@ def test_c14_unmarked_rows_of_the_previous_version_are_accepted_for_an_hour(
     assert marks(marking) == []
     with owner_of(place) as owner:  # an hour passes; the chain is recomputed for the moved times
         owner.execute("UPDATE audit SET recorded_time = recorded_time - interval '61 minutes'")
-        Owner(owner, 5, random.Random(14))._compute_anew()
+        Owner(owner, 5, random.Random(14))._recompute()
     with marking.transaction(SIGNED_IN) as tx:
         write(tx, 1, SIGNED_IN)
     with database.transaction(SYSTEM) as tx:

@@ -33,7 +33,7 @@ WHO = Caller("w" * 32, "worker", "o" * 32, frozenset({"COORDINATOR"}))
 OUTLIVED = LIFETIME + timedelta(seconds=LEEWAY + 1)
 
 
-class Busy:
+class BusyService:
     """A service of one thread, which one call holds until the test releases it."""
 
     def __init__(self, database: Database, folder: Path, clock: SettableClock) -> None:
@@ -89,10 +89,10 @@ def pass_time(clock: SettableClock, monkeypatch: pytest.MonkeyPatch) -> Callable
 
 
 @pytest.fixture
-def busy(postgres: PostgresServer, tmp_path: Path, clock: SettableClock) -> Iterator[Busy]:
+def busy(postgres: PostgresServer, tmp_path: Path, clock: SettableClock) -> Iterator[BusyService]:
     database = Database(postgres.database("tests", MIGRATIONS).url, max_size=4)
     database.open()
-    made = Busy(database, tmp_path, clock)
+    made = BusyService(database, tmp_path, clock)
     yield made
     made.channel.close()
     made.server.stop(0)
@@ -100,7 +100,7 @@ def busy(postgres: PostgresServer, tmp_path: Path, clock: SettableClock) -> Iter
 
 
 def test_a_token_that_expires_while_its_call_waits_for_a_thread_is_accepted(
-    busy: Busy, pass_time: Callable[[timedelta], None]
+    busy: BusyService, pass_time: Callable[[timedelta], None]
 ) -> None:
     token = busy.issuer.issue(WHO, "enlace.tests")[0]
     with ThreadPoolExecutor(2) as callers:
@@ -119,7 +119,7 @@ def test_a_token_that_expires_while_its_call_waits_for_a_thread_is_accepted(
 
 
 def test_a_token_that_had_expired_when_its_call_arrived_is_refused(
-    busy: Busy, pass_time: Callable[[timedelta], None]
+    busy: BusyService, pass_time: Callable[[timedelta], None]
 ) -> None:
     token = busy.issuer.issue(WHO, "enlace.tests")[0]
     pass_time(OUTLIVED)

@@ -206,7 +206,7 @@ def test_the_longest_position_fits_into_a_page_token() -> None:
     assert TOKENS.cursor(asked(TOKENS.token(asked(), position)), int, str, str) == position
 
 
-def no_tokens() -> list[str]:
+def invalid_page_tokens() -> list[str]:
     """Returns texts that are not valid page tokens of this list.
 
     They are made up, sealed with another key, changed by one bit, cut, lengthened, or encoded in
@@ -244,7 +244,7 @@ def no_tokens() -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("token", no_tokens())
+@pytest.mark.parametrize("token", invalid_page_tokens())
 def test_a_page_token_that_this_service_did_not_issue_is_malformed(token: str) -> None:
     assert violations(lambda: TOKENS.cursor(asked(token), str, str)) == [
         ("page_token", "malformed")

@@ -33,7 +33,7 @@ def lag(bootstrap: str) -> int:
         )
 
 
-def troubles_of_a_backlog(stack: LocalStack, size: int) -> list[str]:
+def faults_of_a_backlog(stack: LocalStack, size: int) -> list[str]:
     """Publishes all facts again, until `size` facts wait, while notifications hangs.
 
     The broker hangs for a while at the end. Returns the faults found once the backlog is gone.
@@ -47,7 +47,7 @@ def troubles_of_a_backlog(stack: LocalStack, size: int) -> list[str]:
                 producer.send(REPLAYS, key=TOPIC.encode(), value=b"").get(10)
             requests += 1
             until(lambda before=before: lag(bootstrap) > before, 300)  # type: ignore[misc]
-            _until_it_rests(bootstrap)
+            _wait_for_rest(bootstrap)
         with standing_still(stack.pid("broker")):
             time.sleep(PAUSE)
     until(lambda: lag(bootstrap) == 0, 1800, lambda: lag(bootstrap), every=1.0)
@@ -55,7 +55,7 @@ def troubles_of_a_backlog(stack: LocalStack, size: int) -> list[str]:
     return [f"{asked} requests to publish facts again"] if asked else []
 
 
-def _until_it_rests(bootstrap: str) -> None:
+def _wait_for_rest(bootstrap: str) -> None:
     """Waits until all requested facts have been published."""
     before = -1
     while (now := lag(bootstrap)) != before:

@@ -175,7 +175,7 @@ def versions_have_no_gap(books: Books) -> list[str]:
     return problems
 
 
-def state_is_what_the_history_says(books: Books) -> list[str]:
+def state_matches_the_history(books: Books) -> list[str]:
     """Each history is a legal path, and the referral is in the state in which the path ends."""
     problems = []
     rows = books.referrals.execute(
@@ -199,7 +199,7 @@ def state_is_what_the_history_says(books: Books) -> list[str]:
     return problems
 
 
-def every_fact_was_taken_in(books: Books) -> list[str]:
+def every_fact_was_applied(books: Books) -> list[str]:
     """For each subject, each consumer has applied all versions that the consumed outbox has."""
     problems = []
     for consumer, teller, hearer in CONSUMERS:
@@ -256,7 +256,7 @@ def each_fact_made_its_messages_once(books: Books) -> list[str]:
     return missing + [f"too many: {actual[id]}" for id in actual.keys() - expected.keys()]
 
 
-def each_message_is_delivered_once_to_a_place(books: Books) -> list[str]:
+def each_message_is_delivered_once_to_an_address(books: Books) -> list[str]:
     """There is one delivery for each message and address, even if a fact arrived twice."""
     rows = books.notifications.execute(
         "SELECT message_id, channel, count(*) AS n FROM deliveries WHERE message_id IS NOT NULL"
@@ -265,7 +265,7 @@ def each_message_is_delivered_once_to_a_place(books: Books) -> list[str]:
     return [f"{row['n']} × {row['channel']} for message {row['message_id']}" for row in rows]
 
 
-def nothing_waits(books: Books) -> list[str]:
+def nothing_is_waiting(books: Books) -> list[str]:
     """Every outbox is published, no fact is parked or held, and there is no dead letter."""
     problems = []
     for service in SERVICES:
@@ -325,7 +325,7 @@ def every_step_is_on_record(books: Books) -> list[str]:
     ]
 
 
-def the_trails_fit(books: Books) -> list[str]:
+def trails_are_unchanged(books: Books) -> list[str]:
     """Each service's chain, recomputed up to its head, is unchanged."""
     problems: list[str] = []
     for service in SERVICES:
@@ -339,7 +339,7 @@ def the_trails_fit(books: Books) -> list[str]:
     return problems
 
 
-def topics_tell_what_happened(books: Books) -> list[str]:
+def topics_match_the_outboxes(books: Books) -> list[str]:
     """Topics hold only facts that are in an outbox.
 
     Topics hold every fact that was published before they were read, at least once. Facts of an
@@ -378,7 +378,7 @@ def topics_tell_what_happened(books: Books) -> list[str]:
     return problems
 
 
-def every_epoch_was_taken_in(books: Books) -> list[str]:
+def every_epoch_was_adopted(books: Books) -> list[str]:
     """No consumer is in an older epoch with any subject.
 
     After a restore a service publishes everything under a new epoch.
@@ -403,7 +403,7 @@ def every_epoch_was_taken_in(books: Books) -> list[str]:
     return problems
 
 
-def copies_say_what_partners_say(books: Books) -> list[str]:
+def copies_match_the_data_of_partners(books: Books) -> list[str]:
     """The other services' copies of members and services equal the data of partners.
 
     This shows that each applied fact had its effect.
@@ -487,7 +487,7 @@ def every_loop_is_well(books: Books) -> list[str]:
     return missing + [name for name, well in sorted(books.standing.items()) if not well]
 
 
-def no_clock_is_overdue(books: Books) -> list[str]:
+def no_deadline_is_overdue(books: Books) -> list[str]:
     """Deadlines that came due while their loop was down fired after its return."""
     rows = books.referrals.execute(
         "SELECT referral_id, kind, next_time FROM clocks"
@@ -499,7 +499,7 @@ def no_clock_is_overdue(books: Books) -> list[str]:
     ]
 
 
-def what_was_sent_stood_on_a_receipt(books: Books) -> list[str]:
+def every_sending_had_a_receipt(books: Books) -> list[str]:
     """Each sent referral has a receipt for its person and receiver, in force at the sending."""
     rows = books.referrals.execute(
         "SELECT r.id FROM referrals r LEFT JOIN receipts c ON c.id = r.receipt_id"
@@ -546,7 +546,7 @@ def every_reading_was_covered(books: Books) -> list[str]:
     return [f"{row['action']} at {row['sequence']} was covered by nothing" for row in rows]
 
 
-def what_is_the_networks_was_changed_by_two(books: Books) -> list[str]:
+def type_and_country_were_changed_by_two(books: Books) -> list[str]:
     """An organisation's type and country are the last published ones.
 
     One person proposed each change of type or country, and another person confirmed it.
@@ -605,35 +605,35 @@ CHECKS: tuple[Callable[[Books], list[str]], ...] = (
     unknown_transitions_happened_once_or_never,
     history_and_outbox_are_one_to_one,
     versions_have_no_gap,
-    state_is_what_the_history_says,
-    every_fact_was_taken_in,
+    state_matches_the_history,
+    every_fact_was_applied,
     each_fact_made_its_messages_once,
-    each_message_is_delivered_once_to_a_place,
-    nothing_waits,
+    each_message_is_delivered_once_to_an_address,
+    nothing_is_waiting,
     every_sending_is_on_record,
     every_step_is_on_record,
-    the_trails_fit,
-    topics_tell_what_happened,
-    every_epoch_was_taken_in,
-    copies_say_what_partners_say,
+    trails_are_unchanged,
+    topics_match_the_outboxes,
+    every_epoch_was_adopted,
+    copies_match_the_data_of_partners,
     every_call_came_back_in_time,
     every_loop_is_well,
-    no_clock_is_overdue,
-    what_was_sent_stood_on_a_receipt,
+    no_deadline_is_overdue,
+    every_sending_had_a_receipt,
     no_override_came_after_a_withdrawal,
     every_reading_was_covered,
-    what_is_the_networks_was_changed_by_two,
+    type_and_country_were_changed_by_two,
     no_nonce_was_used_twice,
 )
 # The invariants of the two totals: those whose violations are lost effects, and those whose
 # violations are doubled ones.
 LOST = (
     answered_transitions_are_in_the_history_once,
-    every_fact_was_taken_in,
-    every_epoch_was_taken_in,
-    nothing_waits,
+    every_fact_was_applied,
+    every_epoch_was_adopted,
+    nothing_is_waiting,
 )
-DOUBLE = (unknown_transitions_happened_once_or_never, each_message_is_delivered_once_to_a_place)
+DOUBLE = (unknown_transitions_happened_once_or_never, each_message_is_delivered_once_to_an_address)
 
 
 def lost_and_double(books: Books) -> tuple[int, int]:

@@ -96,20 +96,20 @@ PLANTED: dict[str, Planted] = {
         "referrals",
         "UPDATE referrals SET state = 'accepted' WHERE id IN (SELECT id FROM referrals"
         " WHERE state = 'closed' ORDER BY create_time DESC LIMIT 1)",
-        checker.state_is_what_the_history_says,
+        checker.state_matches_the_history,
     ),
     "a step that is not allowed": InDatabase(
         "referrals",
         "UPDATE referral_events SET from_state = 'draft' WHERE (referral_id, version) IN"
         " (SELECT referral_id, version FROM referral_events WHERE verb = 'completed'"
         " ORDER BY time DESC LIMIT 1)",
-        checker.state_is_what_the_history_says,
+        checker.state_matches_the_history,
     ),
     "an offset committed before the effect": InDatabase(
         "notifications",
         "UPDATE inbox SET version = version - 1 WHERE ctid IN (SELECT ctid FROM inbox"
         " WHERE consumer = 'notifications-referrals' AND version > 1 LIMIT 1)",
-        checker.every_fact_was_taken_in,
+        checker.every_fact_was_applied,
     ),
     "an inbox row outside the transaction of its effect": InDatabase(
         "notifications",
@@ -128,13 +128,13 @@ PLANTED: dict[str, Planted] = {
         "notifications",
         'INSERT INTO deliveries SELECT (jsonb_populate_record(d, \'{"id": "twice"}\')).*'
         " FROM deliveries d WHERE message_id IS NOT NULL LIMIT 1",
-        checker.each_message_is_delivered_once_to_a_place,
+        checker.each_message_is_delivered_once_to_an_address,
     ),
     "a relay that goes by a watermark": InDatabase(
         "referrals",
         "UPDATE outbox SET first_round = NULL WHERE (subject, version) IN (SELECT subject, version"
         " FROM outbox LIMIT 1)",
-        checker.nothing_waits,
+        checker.nothing_is_waiting,
     ),
     "an audit row after the answer": InDatabase(
         "referrals",
@@ -152,13 +152,13 @@ PLANTED: dict[str, Planted] = {
         "partners",
         "UPDATE audit SET actor_id = 'another' WHERE sequence = (SELECT max(sequence) / 2"
         " FROM audit)",
-        checker.the_trails_fit,
+        checker.trails_are_unchanged,
     ),
     "published before the commit": InDatabase(
         "referrals",
         "DELETE FROM outbox WHERE (subject, version) IN (SELECT subject, max(version) FROM outbox"
         " GROUP BY 1 LIMIT 1)",
-        checker.topics_tell_what_happened,
+        checker.topics_match_the_outboxes,
     ),
     "an inbox advanced although the handler failed": InDatabase(
         "notifications",
@@ -173,13 +173,13 @@ PLANTED: dict[str, Planted] = {
     "an inbox advanced although the handler of members failed": InDatabase(
         "referrals",
         "DELETE FROM members WHERE id IN (SELECT id FROM members WHERE kind = 'worker' LIMIT 1)",
-        checker.copies_say_what_partners_say,
+        checker.copies_match_the_data_of_partners,
     ),
     "an epoch ignored": InDatabase(
         "referrals",
         "UPDATE inbox SET epoch = 0 WHERE epoch > 0 AND subject IN (SELECT subject FROM inbox"
         " WHERE consumer = 'referrals' AND epoch > 0 LIMIT 1)",
-        checker.every_epoch_was_taken_in,
+        checker.every_epoch_was_adopted,
     ),
     "a hung call": InBooks(
         lambda books: replace(books, calls=[*books.calls, Call("grpc", 0.0, 3.0)]),
@@ -206,14 +206,14 @@ PLANTED: dict[str, Planted] = {
         "referrals",
         "UPDATE clocks SET next_time = now() - interval '1 minute' WHERE (referral_id, number) IN"
         " (SELECT referral_id, number FROM clocks WHERE next_time IS NOT NULL LIMIT 1)",
-        checker.no_clock_is_overdue,
+        checker.no_deadline_is_overdue,
     ),
     "a receipt unchecked": InDatabase(
         "referrals",
         "UPDATE receipts SET recipient_organization_id = 'another' WHERE id IN"
         " (SELECT receipt_id FROM referrals WHERE send_time IS NOT NULL ORDER BY send_time DESC"
         " LIMIT 1)",
-        checker.what_was_sent_stood_on_a_receipt,
+        checker.every_sending_had_a_receipt,
     ),
     "an override after a withdrawal": InDatabase(
         "referrals",
@@ -228,7 +228,7 @@ PLANTED: dict[str, Planted] = {
         "partners",
         "UPDATE organizations SET type = 'HEALTH' WHERE id IN (SELECT id FROM organizations"
         " WHERE type <> 'HEALTH' LIMIT 1)",
-        checker.what_is_the_networks_was_changed_by_two,
+        checker.type_and_country_were_changed_by_two,
     ),
     "a member that changed its own type, and told it": InDatabase(
         "partners",
@@ -237,7 +237,7 @@ PLANTED: dict[str, Planted] = {
         " decode(replace(encode(o.payload, 'hex'), encode('NGO', 'hex'), encode('OGN', 'hex')),"
         " 'hex'), now() FROM outbox o JOIN organizations g"
         " ON g.id = o.subject AND g.type = 'NGO' ORDER BY o.version DESC LIMIT 1",
-        checker.what_is_the_networks_was_changed_by_two,
+        checker.type_and_country_were_changed_by_two,
     ),
     "notes past consent": InDatabase(
         "referrals",

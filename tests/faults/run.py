@@ -117,12 +117,12 @@ def fault_run(
         )
         books = Books(partners, referrals, notifications, work.operations, [], since, work.calls)
         waits: list[Callable[[Books], list[str]]] = [
-            checker.nothing_waits,
-            checker.every_fact_was_taken_in,
-            checker.every_epoch_was_taken_in,
+            checker.nothing_is_waiting,
+            checker.every_fact_was_applied,
+            checker.every_epoch_was_adopted,
             lambda books: checker.every_loop_is_well(replace(books, standing=standing(stack))),
         ]
-        come_to_rest(lambda: [trouble for wait in waits for trouble in wait(books)])
+        wait_for_rest(lambda: [trouble for wait in waits for trouble in wait(books)])
         observer.end()
         books = replace(
             books,
@@ -143,7 +143,7 @@ def fault_run(
         )
 
 
-def come_to_rest(left: Callable[[], list[str]]) -> None:
+def wait_for_rest(left: Callable[[], list[str]]) -> None:
     """Waits until nothing is left, as long as the number of remaining troubles shrinks.
 
     Tens of thousands of waiting facts take their time.
@@ -159,7 +159,7 @@ def come_to_rest(left: Callable[[], list[str]]) -> None:
         time.sleep(1)
 
 
-def bit(run: Run) -> list[str]:
+def missing_effects(run: Run) -> list[str]:
     """Returns the reasons why a run proves nothing; empty if its faults had an effect."""
     relay = run.books.partners.execute("SELECT epoch FROM relay").fetchone()
     wanted = {

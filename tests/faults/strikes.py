@@ -42,9 +42,9 @@ REPEATED = 30  # records of each partition that are published once more
 # The parts whose death keeps notifications from receiving facts of referrals for up to nine
 # seconds, because the broker waits for the dead member of the group, then for others. Between two
 # such deaths the consumer LISTENER must have received ENOUGH facts.
-DEAFENS = ("notifications", "broker")
+STOP_CONSUMERS = ("notifications", "broker")
 LISTENER, ENOUGH = "notifications-referrals", 100
-STOPS = ("referrals", "postgres")
+STOP_TRANSITIONS = ("referrals", "postgres")
 STANDSTILL = 1.0  # seconds without enough transitions after which other parts are hit
 LOOK = 0.1  # seconds between two looks for a fault that is possible
 BACK = 120.0  # most seconds without a fault that is possible
@@ -79,8 +79,10 @@ class Strikes:
         """
         waiting, answered, since = list(faults), self._work.answered, time.monotonic()
         while waiting:
-            goes_on = self._work.wait_for(answered + pace, STANDSTILL)
-            fault = next((fault for fault in waiting if self._possible(fault, goes_on)), None)
+            progressing = self._work.wait_for(answered + pace, STANDSTILL)
+            fault = next(
+                (fault for fault in waiting if self._is_possible(fault, progressing)), None
+            )
             if fault is None:
                 assert time.monotonic() - since < BACK, self._standstill(waiting)
                 time.sleep(LOOK)
@@ -133,17 +135,17 @@ class Strikes:
             sum(any(c.outcome != OK for c in struck) for struck in hit),
         )
 
-    def _possible(self, fault: Fault, goes_on: bool) -> bool:
+    def _is_possible(self, fault: Fault, progressing: bool) -> bool:
         """Returns whether a fault can be inflicted now.
 
         The fault's part and the other parts that it needs must be well; a restore needs its copy; a
         fault that stops all transitions is possible only while transitions are answered.
         """
-        if fault.part in STOPS and not goes_on and fault.kind in (KILL, PAUSE):
+        if fault.part in STOP_TRANSITIONS and not progressing and fault.kind in (KILL, PAUSE):
             return False
         if (
             fault.kind == KILL
-            and fault.part in DEAFENS
+            and fault.part in STOP_CONSUMERS
             and self._observer.heard[LISTENER] < self._heard + ENOUGH
         ):
             return False
@@ -197,7 +199,7 @@ class Strikes:
 
     def _kill(self, part: str) -> None:
         self._killed[part] = self._stack.kill(part)
-        if part in DEAFENS:
+        if part in STOP_CONSUMERS:
             self._heard = self._observer.heard[LISTENER]
 
     def _pause(self, fault: Fault) -> None:

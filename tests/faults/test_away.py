@@ -88,7 +88,7 @@ def test_services_that_start_before_the_database_and_the_broker_recover(cleanup:
         name: cleanup.enter_context(grpc.insecure_channel(listen[name])) for name in SERVICES
     }
 
-    def says(name: str, about: str) -> int | None:
+    def status(name: str, about: str) -> int | None:
         try:
             return int(
                 HealthStub(channels[name])  # type: ignore[attr-defined]
@@ -98,7 +98,7 @@ def test_services_that_start_before_the_database_and_the_broker_recover(cleanup:
         except grpc.RpcError:
             return None
 
-    def asked(path: str) -> tuple[int, str]:
+    def fetched(path: str) -> tuple[int, str]:
         try:
             answer = requests.get(f"http://{listen['gateway']}{path}", timeout=5)
             return answer.status_code, answer.text
@@ -107,19 +107,19 @@ def test_services_that_start_before_the_database_and_the_broker_recover(cleanup:
 
     until(
         lambda: (
-            {(name, says(name, about)) for name in SERVICES for about in ("live",)}
+            {(name, status(name, about)) for name in SERVICES for about in ("live",)}
             == {(name, SERVING) for name in SERVICES}
         )
     )
-    assert {says(name, about) for name in SERVICES for about in ("", "broker")} == {NOT_SERVING}
+    assert {status(name, about) for name in SERVICES for about in ("", "broker")} == {NOT_SERVING}
     # readiness is about the gateway alone; /status, a page for people, is about all parts
-    until(lambda: asked("/readyz")[0] == 200)
-    assert asked("/status")[1].count("No llega a sus datos") == len(SERVICES)
+    until(lambda: fetched("/readyz")[0] == 200)
+    assert fetched("/status")[1].count("No llega a sus datos") == len(SERVICES)
 
     kept[broker].close()
     broker.start()
-    until(lambda: all(says(name, "broker") == SERVING for name in SERVICES))
-    assert {says(name, "") for name in SERVICES} == {NOT_SERVING}
+    until(lambda: all(status(name, "broker") == SERVING for name in SERVICES))
+    assert {status(name, "") for name in SERVICES} == {NOT_SERVING}
     kept[postgres].close()
     postgres.start()
     for name in SERVICES:
@@ -132,8 +132,8 @@ def test_services_that_start_before_the_database_and_the_broker_recover(cleanup:
             capture_output=True,
         )
     # services recover within ten seconds, however long the database was down
-    until(lambda: all(says(name, "") == SERVING for name in SERVICES), 10)
-    until(lambda: "Todas las partes responden." in asked("/status")[1])
+    until(lambda: all(status(name, "") == SERVING for name in SERVICES), 10)
+    until(lambda: "Todas las partes responden." in fetched("/status")[1])
     assert all(process.alive for process in running.values())
     for process in running.values():
         assert process.stop() == 0, f"{process.name}:\n{process.last_words()}"

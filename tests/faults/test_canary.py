@@ -42,7 +42,7 @@ GROUPS = [
 
 
 @dataclass
-class Told:
+class Output:
     """The output of the stack while it handled marked people."""
 
     stack: LocalStack
@@ -69,9 +69,9 @@ def told(
     cast: Cast,
     playwright: Playwright,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Told]:
+) -> Iterator[Output]:
     """The output of the whole story, run once."""
-    told, profile = Told(victim, Marks()), tmp_path_factory.mktemp("profile")
+    told, profile = Output(victim, Marks()), tmp_path_factory.mktemp("profile")
     receiver = Receiver()
     try:
         webhook = notifications_pb2.Webhook(url=receiver.url, enabled=True)
@@ -106,7 +106,7 @@ def told(
         receiver.close()
 
 
-def by_grpc(told: Told, cast: Cast) -> str:
+def by_grpc(told: Output, cast: Cast) -> str:
     """Makes a file, a contact, and a referral with a note at every step."""
     text = told.marks.text
     identity = people_pb2.Identity(
@@ -178,7 +178,7 @@ def by_grpc(told: Told, cast: Cast) -> str:
     return referral.id
 
 
-def by_wrong_grpc(told: Told, cast: Cast) -> None:
+def by_wrong_grpc(told: Output, cast: Cast) -> None:
     """Sends marked texts instead of codes, dates, ids and tokens."""
     text, people, referrals = told.marks.text, cast.sender.people, cast.sender.referrals
     identity = people_pb2.Identity(
@@ -229,7 +229,7 @@ def by_wrong_grpc(told: Told, cast: Cast) -> None:
     told.refused("AcceptReferral", lambda: referrals.AcceptReferral(planned))
 
 
-def by_rest(told: Told) -> None:
+def by_rest(told: Output) -> None:
     """Sends a correct file, and every kind of wrong request."""
     text = told.marks.text
     root = f"{told.stack.gateway}/api/v1"
@@ -307,7 +307,7 @@ def by_rest(told: Told) -> None:
             )
 
 
-def by_pages(told: Told) -> None:
+def by_pages(told: Output) -> None:
     """Sends marked texts to pages: in addresses, a wrong sign-in, a refused form, and headers.
 
     A page may show such text again to the person who typed it.
@@ -344,7 +344,7 @@ def by_pages(told: Told) -> None:
         )
 
 
-def by_browser(told: Told, playwright: Playwright, folder: Path) -> None:
+def by_browser(told: Output, playwright: Playwright, folder: Path) -> None:
     """Types and reads as workers do, in a browser with a profile, as on a shared computer."""
     text, gateway = told.marks.text, told.stack.gateway
     context = playwright.chromium.launch_persistent_context(
@@ -405,7 +405,7 @@ def settled(stack: LocalStack, referral_id: str) -> None:
         )
 
 
-PLACES: dict[str, Callable[[Told], Place]] = {
+PLACES: dict[str, Callable[[Output], Place]] = {
     "topics": lambda told: canary.in_topics(told.stack),
     "logs": lambda told: canary.in_logs(told.stack),
     "databases": lambda told: canary.in_databases(told.stack),
@@ -418,13 +418,13 @@ PLACES: dict[str, Callable[[Told], Place]] = {
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_no_planted_text_is_found_in(told: Told, place: str) -> None:
+def test_no_planted_text_is_found_in(told: Output, place: str) -> None:
     hay = PLACES[place](told)
     assert sum(len(part) for part in hay.values()) > 100, "nothing was looked at"
     assert canary.hits(told.marks, hay) == []
 
 
-def test_a_receiver_with_consent_reads_the_planted_text(told: Told) -> None:
+def test_a_receiver_with_consent_reads_the_planted_text(told: Output) -> None:
     assert told.marks.cores["given name"] in told.opened
 
 
@@ -456,7 +456,7 @@ def test_the_scanner_finds_a_mark_encoded_as(encoding: str) -> None:
         assert not Marks().found_in(planted)
 
 
-def test_the_scanner_finds_a_mark_in_every_place(told: Told) -> None:
+def test_the_scanner_finds_a_mark_in_every_place(told: Output) -> None:
     marks, stack = Marks(), told.stack
     (stack.logs / "partners.log").open("ab").write(ENCODINGS["json"](marks.text("log")))
     producer = KafkaProducer(bootstrap_servers=stack.state["kafka"])

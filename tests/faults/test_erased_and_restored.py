@@ -59,7 +59,7 @@ def owner(stack: LocalStack) -> str:
     return str(stack.state["environment"]["ENLACE_REFERRALS_MIGRATION_URL"])
 
 
-def put_back(stack: LocalStack, copy: Path, person_id: str) -> None:
+def restore(stack: LocalStack, copy: Path, person_id: str) -> None:
     """Restores the copy as docs/operations.md describes.
 
     A kill stops the service, which stays down because its supervisor is stopped meanwhile.
@@ -153,7 +153,7 @@ def test_a_person_erased_by_two_people_stays_erased_after_an_older_copy_is_resto
     shelter.goes_to(f"/referrals/{referral}")
     shelter.finds_it("Consentimiento retirado")
 
-    put_back(restored, copy, her)
+    restore(restored, copy, her)
 
     def is_erased_again() -> bool:
         first.goes_to(f"/people/{her}")

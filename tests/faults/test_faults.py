@@ -14,7 +14,7 @@ import pytest
 from tests.faults import canary, checker
 from tests.faults.checker import Books
 from tests.faults.planted import PLANTED
-from tests.faults.run import CALM, Run, bit, fault_run
+from tests.faults.run import CALM, Run, fault_run, missing_effects
 from tests.faults.schedule import MIX, schedule
 from tests.parts.local_stack import LocalStack
 from tests.parts.stories import Cast
@@ -40,7 +40,7 @@ def run() -> Iterator[Run]:
 
 
 def test_the_faults_had_an_effect(run: Run) -> None:
-    assert bit(run) == []
+    assert missing_effects(run) == []
     assert run.transitions >= TRANSITIONS
     assert run.faults.total() == FAULTS
     assert {part for _, part in run.faults} == {part for _, part in MIX}

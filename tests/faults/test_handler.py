@@ -50,7 +50,7 @@ def test_facts_are_held_while_a_handler_fails_and_applied_once_when_it_is_repair
     assert work.wait_for(work.answered + 20, 60)  # callers are not affected
     until(lambda: facts_held(victim) >= 5)
     assert {letter["reason"] for letter in held(victim)} == {"fault"}
-    assert not says_facts_are_well(victim)
+    assert not facts_are_reported_well(victim)
     until(
         lambda: any(
             "mail" in trouble
@@ -67,8 +67,8 @@ def test_facts_are_held_while_a_handler_fails_and_applied_once_when_it_is_repair
     assert command(victim, "redrive", "--all", "--reason", "handler_mended")["count"] > 0
     work.end()
     waits: tuple[Callable[[Books], list[str]], ...] = (
-        checker.nothing_waits,
-        checker.every_fact_was_taken_in,
+        checker.nothing_is_waiting,
+        checker.every_fact_was_applied,
     )
     # A fact that was held only after the redrive is retried within eight seconds, too.
     until(
@@ -78,10 +78,10 @@ def test_facts_are_held_while_a_handler_fails_and_applied_once_when_it_is_repair
         every=0.5,
     )
     assert held(victim) == []
-    until(lambda: facts_held(victim) == 0 and says_facts_are_well(victim))
+    until(lambda: facts_held(victim) == 0 and facts_are_reported_well(victim))
     until(lambda: checker.every_loop_is_well(with_standing(books, victim)) == [])
     assert checker.each_fact_made_its_messages_once(books) == []
-    assert checker.each_message_is_delivered_once_to_a_place(books) == []
+    assert checker.each_message_is_delivered_once_to_an_address(books) == []
     assert not work.refused
     redriven = (
         "SELECT FROM audit WHERE action = 'redrive_dead_letter' AND purpose_code = 'handler_mended'"
@@ -118,7 +118,7 @@ def facts_held(stack: LocalStack) -> float:
     )
 
 
-def says_facts_are_well(stack: LocalStack) -> bool:
+def facts_are_reported_well(stack: LocalStack) -> bool:
     """Returns whether the service's health reports that its facts are well."""
     stub = HealthStub(stack.channel("notifications"))
     return bool(

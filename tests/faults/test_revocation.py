@@ -51,8 +51,8 @@ def silent(victim: LocalStack, request: pytest.FixtureRequest) -> Iterator[None]
 def test_a_revoked_key_stops_working_within_five_seconds(victim: LocalStack) -> None:
     manager = victim.worker("MANAGER")
     made = key_of(manager)
-    ways = ways_of(victim, members_pb2.IssueTokenRequest(api_key=made.secret), made.secret)
-    ended(
+    ways = calls_of(victim, members_pb2.IssueTokenRequest(api_key=made.secret), made.secret)
+    check_that_calls_end(
         ways,
         lambda: manager.members.RevokeApiKey(
             members_pb2.RevokeApiKeyRequest(id=made.api_key.id, request_id=new_id())
@@ -79,8 +79,8 @@ def test_a_suspended_worker_is_locked_out_within_five_seconds(victim: LocalStack
         if one.id == made.id
     )
     secret = signed_in(victim, email)
-    ways = ways_of(victim, members_pb2.IssueTokenRequest(session_secret=secret), secret)
-    ended(
+    ways = calls_of(victim, members_pb2.IssueTokenRequest(session_secret=secret), secret)
+    check_that_calls_end(
         ways,
         lambda: manager.members.SuspendWorker(
             members_pb2.SuspendWorkerRequest(id=worker.id, etag=worker.etag, request_id=new_id())
@@ -92,7 +92,7 @@ def test_a_suspended_worker_is_locked_out_within_five_seconds(victim: LocalStack
 def test_a_suspended_member_is_locked_out_within_five_seconds(victim: LocalStack) -> None:
     coordinator, manager = victim.worker("COORDINATOR"), victim.worker("casa@amanecer")
     key = key_of(manager).secret
-    ways = ways_of(victim, members_pb2.IssueTokenRequest(api_key=key), key)
+    ways = calls_of(victim, members_pb2.IssueTokenRequest(api_key=key), key)
     asked = directory_pb2.GetOrganizationRequest(id=victim.client_of_key(key).organization_id)
     organization = coordinator.directory.GetOrganization(asked)
     second = victim.worker("coordinacion@gobernacion")
@@ -108,7 +108,7 @@ def test_a_suspended_member_is_locked_out_within_five_seconds(victim: LocalStack
         **now(), reason=directory_pb2.SUSPENSION_REASON_FRONT, hold=True
     )
     try:
-        ended(ways, lambda: coordinator.directory.SuspendOrganization(held))
+        check_that_calls_end(ways, lambda: coordinator.directory.SuspendOrganization(held))
     finally:
         second.directory.SuspendOrganization(directory_pb2.SuspendOrganizationRequest(**now()))
         for by in (coordinator, second):
@@ -155,7 +155,7 @@ def signed_in(stack: LocalStack, email: str) -> str:
     return str(answer.session_secret)
 
 
-def ways_of(
+def calls_of(
     stack: LocalStack, credential: members_pb2.IssueTokenRequest, bearer: str
 ) -> dict[str, Callable[[], bool]]:
     """Returns functions, by name, that each make a call and return whether it succeeded.
@@ -165,13 +165,13 @@ def ways_of(
     nobody = stack.nobody()
     held = {"tokens": dict(nobody.tokens.IssueToken(credential, timeout=10).tokens)}
 
-    def renewed() -> None:
+    def renew() -> None:
         """Replaces the tokens by new ones, if the credential still gets any."""
         with suppress(grpc.RpcError):
             held["tokens"] = dict(nobody.tokens.IssueToken(credential, timeout=10).tokens)
 
     def by_grpc(service: str, ask: Callable[..., object]) -> bool:
-        renewed()
+        renew()
         try:
             ask(metadata=[("authorization", f"Bearer {held['tokens'][f'enlace.{service}']}")])
         except grpc.RpcError as error:
@@ -219,7 +219,7 @@ def ways_of(
     }
 
 
-def ended(ways: dict[str, Callable[[], bool]], revoke: Callable[[], object]) -> None:
+def check_that_calls_end(ways: dict[str, Callable[[], bool]], revoke: Callable[[], object]) -> None:
     """Calls in each way ten times a second, starting before the revocation.
 
     Fails if a call succeeds more than the promised seconds after the answer to the revocation.

@@ -172,7 +172,7 @@ def test_no_call_fails_while_servers_restart_one_after_the_other(
     read_and_write(gateway)
     over, lost, calls = threading.Event(), list[str](), list[int]()
 
-    def go_on() -> None:
+    def keep_calling() -> None:
         while not over.is_set():
             try:
                 read_and_write(gateway)
@@ -180,7 +180,7 @@ def test_no_call_fails_while_servers_restart_one_after_the_other(
                 lost.append(repr(error))
             calls.append(1)
 
-    callers = [threading.Thread(target=go_on) for _ in range(4)]
+    callers = [threading.Thread(target=keep_calling) for _ in range(4)]
     for caller in callers:
         caller.start()
     try:

@@ -101,7 +101,7 @@ class Work:
         self._ending = threading.Event()
         self._stories = itertools.count(1)
         self._threads = [threading.Thread(target=self._live, daemon=True) for _ in range(threads)]
-        self._threads.append(threading.Thread(target=self._tell_room, daemon=True))
+        self._threads.append(threading.Thread(target=self._set_capacity, daemon=True))
 
     def begin(self) -> None:
         """Starts all threads."""
@@ -220,7 +220,7 @@ class Work:
             with self._turn:
                 self._under_way[way] -= 1
 
-    def _tell_room(self) -> None:
+    def _set_capacity(self) -> None:
         """Sets the member's capacity.
 
         A lost call does no harm, because the next one replaces it.

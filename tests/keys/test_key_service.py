@@ -50,7 +50,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "keys"
 
 
-def begun(token: KeyServiceSettings, folder: Path) -> SealingKeys:
+def new_keys(token: KeyServiceSettings, folder: Path) -> SealingKeys:
     """Returns the keys of a service that had no keys before it used the token."""
     made = SealingKeys(folder, "tests", KeyService(token))
     assert made.begin(os.urandom(32), NOW)
@@ -66,7 +66,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_sealed_text_can_be_opened_only_in_its_own_context(
     token: KeyServiceSettings, folder: Path
 ) -> None:
-    keyring = begun(token, folder).keyring()
+    keyring = new_keys(token, folder).keyring()
     for text in ("Ximena", "", "ñ" * 20_000):
         sealed = keyring.seal(text, "people/1/name")
         assert keyring.open(sealed, "people/1/name") == text
@@ -87,7 +87,7 @@ def test_a_sealed_text_can_be_opened_only_in_its_own_context(
 def test_nobody_can_read_a_key_not_even_a_holder_of_the_pin(
     token: KeyServiceSettings, folder: Path
 ) -> None:
-    begun(token, folder).add(NOW)
+    new_keys(token, folder).add(NOW)
     module = pkcs11.lib(token.module)
     module.reinitialize()
     with module.get_token(token_label=token.token).open(user_pin=PIN, rw=True) as session:
@@ -115,7 +115,7 @@ def test_nobody_can_read_a_key_not_even_a_holder_of_the_pin(
 def test_many_threads_use_the_token_at_once_and_each_gets_its_own_results(
     token: KeyServiceSettings, folder: Path
 ) -> None:
-    keyring, wrong = begun(token, folder).keyring(), list[str]()
+    keyring, wrong = new_keys(token, folder).keyring(), list[str]()
 
     def ask(who: int) -> None:
         for number in range(60):
@@ -134,7 +134,7 @@ def test_many_threads_use_the_token_at_once_and_each_gets_its_own_results(
 def test_while_the_token_is_away_nothing_counts_as_unreadable_and_all_works_after_its_return(
     token: KeyServiceSettings, folder: Path, softhsm: SoftHsm, quick: None
 ) -> None:
-    keyring = begun(token, folder).keyring()
+    keyring = new_keys(token, folder).keyring()
     sealed, newer = keyring.seal("x", "c"), b"\x02\x00\x07" + bytes(40)
     with capture_logs() as said, softhsm.away():
         for act in (
@@ -165,7 +165,7 @@ def test_while_the_token_is_away_nothing_counts_as_unreadable_and_all_works_afte
 def test_a_token_that_is_away_at_the_start_is_used_once_it_returns(
     token: KeyServiceSettings, folder: Path, softhsm: SoftHsm, quick: None
 ) -> None:
-    sealed = begun(token, folder).keyring().seal("x", "c")
+    sealed = new_keys(token, folder).keyring().seal("x", "c")
     with softhsm.away():
         keyring = SealingKeys(folder, "tests", KeyService(token)).keyring()
         with pytest.raises(Unavailable):
@@ -180,7 +180,7 @@ def test_a_wrong_pin_is_tried_only_once_and_a_new_pin_at_once(
     quick: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    sealed, tried, lib = begun(token, folder).keyring().seal("x", "c"), list[str](), pkcs11.lib
+    sealed, tried, lib = new_keys(token, folder).keyring().seal("x", "c"), list[str](), pkcs11.lib
 
     def counted(module: str) -> object:
         tried.append(module)
@@ -218,7 +218,7 @@ def test_a_missing_module_or_token_is_reported_by_name(
 
 
 def test_two_keys_of_one_name_are_an_error(token: KeyServiceSettings, folder: Path) -> None:
-    begun(token, folder)
+    new_keys(token, folder)
     KeyService(token).make("tests", 0, NOW)
     with capture_logs() as said, pytest.raises(ValueError, match="one name"):
         SealingKeys(folder, "tests", KeyService(token)).keyring()
@@ -267,7 +267,7 @@ def test_another_token_a_token_without_keys_and_other_marks_are_reported_by_name
 ) -> None:
     database = Database(postgres.database("partners", MIGRATIONS).url, max_size=2)
     database.open()
-    made = begun(token, folder)
+    made = new_keys(token, folder)
 
     def problem(keys: SealingKeys) -> str:
         return KeyCheck(database, keys.keyring()).turn()
@@ -277,7 +277,7 @@ def test_another_token_a_token_without_keys_and_other_marks_are_reported_by_name
         problem(SealingKeys(folder, "tests", KeyService(softhsm.token("empty"))))
         == "sealing_key_missing"
     )
-    assert problem(begun(softhsm.token("another"), folder)) == "sealing_key_wrong"
+    assert problem(new_keys(softhsm.token("another"), folder)) == "sealing_key_wrong"
     half = KeyService(softhsm.token("half"))
     half.make("tests", 1, NOW)
     assert problem(SealingKeys(folder, "tests", half)) == "sealing_key_missing", "it has no marks"
@@ -295,7 +295,7 @@ def test_another_token_a_token_without_keys_and_other_marks_are_reported_by_name
 def test_no_call_waits_long_for_a_module_that_hangs(
     token: KeyServiceSettings, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keyring = begun(token, folder).keyring()
+    keyring = new_keys(token, folder).keyring()
     sealed = keyring.seal("x", "c")
     monkeypatch.setattr("keys.service._PATIENCE", 0.05)
     hanging, over = threading.Event(), threading.Event()
@@ -328,7 +328,7 @@ def test_either_all_or_none_of_the_tokens_settings_must_be_given(
 
 
 def test_the_token_is_fast_enough_for_every_call(token: KeyServiceSettings, folder: Path) -> None:
-    keyring, began = begun(token, folder).keyring(), time.perf_counter()
+    keyring, began = new_keys(token, folder).keyring(), time.perf_counter()
     for _ in range(500):
         keyring.open(keyring.seal("x", "c"), "c")
     assert time.perf_counter() - began < 2, "a call seals and opens a handful"

@@ -325,7 +325,7 @@ class Client(PartnersStubs, ReferralsStubs, NotificationsStubs):
         self.organization_id = ""
         self.organization_name = ""
         asked = {
-            name: grpc.intercept_channel(stack.channel(name), _InTheirName(self, name))
+            name: grpc.intercept_channel(stack.channel(name), _WithToken(self, name))
             for name in SERVICES
         }
         PartnersStubs.__init__(self, asked["partners"])
@@ -375,7 +375,7 @@ class _Details(NamedTuple):
     compression: Any
 
 
-class _InTheirName(grpc.UnaryUnaryClientInterceptor):
+class _WithToken(grpc.UnaryUnaryClientInterceptor):
     """Adds the caller's token and a deadline."""
 
     def __init__(self, client: Client, service: str) -> None:

@@ -60,7 +60,7 @@ class Operator:
             (folder / part).symlink_to(ROOT / part)
         (folder / "var").symlink_to(var)
 
-    def told(self, about: str, words: str, **placeholders: str) -> str:
+    def documented(self, about: str, words: str, **placeholders: str) -> str:
         """Returns the documented command that contains these words.
 
         The command that reads the settings, if the entry has one, precedes it.
@@ -88,14 +88,14 @@ class Operator:
         )
         return done.stdout
 
-    def does(
+    def run_documented(
         self, about: str, words: str, code: int = 0, more: str = "", **placeholders: str
     ) -> str:
         """Runs a documented command followed by the text `more`; returns its standard output."""
-        return self.run(self.told(about, words, **placeholders) + more, code)
+        return self.run(self.documented(about, words, **placeholders) + more, code)
 
     @contextmanager
-    def stays_at(self, command: str) -> Iterator[None]:
+    def running(self, command: str) -> Iterator[None]:
         """Runs a documented `make run …` in a second shell, and ends it with Ctrl-C."""
         assert command.startswith("make run ")
         made = command.replace("make run ", f"make -s -C {ROOT} -o .venv/.run run ", 1).replace(

@@ -28,9 +28,9 @@ def standing_still(pid: int | None) -> Iterator[None]:
                 stopped.append(child)
         yield
     finally:
-        for one in reversed(stopped):
+        for process in reversed(stopped):
             with suppress(ProcessLookupError):
-                os.kill(one, signal.SIGCONT)
+                os.kill(process, signal.SIGCONT)
 
 
 def _children(pid: int) -> list[int]:

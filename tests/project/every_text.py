@@ -123,7 +123,7 @@ def names(language: str) -> frozenset[str]:
     return frozenset(WORD.findall(" ".join(map(str, said))))
 
 
-def escaped(texts: list[str], language: str, known: str = "") -> list[str]:
+def untranslated(texts: list[str], language: str, known: str = "") -> list[str]:
     """Returns the words of the texts that are in no catalogue."""
     return [
         word
@@ -171,7 +171,7 @@ def shown(language: str) -> Iterator[tuple[str, str, TestResponse]]:
                 yield "refused", endpoint, answer
 
 
-def said(language: str) -> Iterator[tuple[str, str]]:
+def other_texts(language: str) -> Iterator[tuple[str, str]]:
     """Yields (place, text) of each word of the vocabulary, each notice and each e-mail."""
     with pages(PlayedServices()).test_request_context(f"/?lang={language}"):
         for kind, table in vocabulary.TABLES.items():
@@ -196,10 +196,10 @@ def main(language: str) -> None:
     """Prints the words that are in no catalogue, and the number of places searched."""
     found, count = dict[str, list[str]](), 0
     for state, endpoint, answer in shown(language):
-        bad, count = escaped(read(answer), language, NAMES.get(endpoint, "")), count + 1
+        bad, count = untranslated(read(answer), language, NAMES.get(endpoint, "")), count + 1
         found[f"{state} {endpoint}"] = bad
-    for place, each in said(language):
-        found[place], count = escaped([each], language), count + 1
+    for place, each in other_texts(language):
+        found[place], count = untranslated([each], language), count + 1
     assert shipped_cards(), "referrals starts with the cards that came before the language"
     assert shipped_pathways()
     sys.stdout.write(

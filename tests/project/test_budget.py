@@ -75,7 +75,7 @@ def test_a_transaction_is_recorded_with_its_scope_its_exchanges_and_its_flush() 
     line.ask(statement(b"UPDATE referrals SET x = 1"), statement(b"COMMIT"))
     assert not line.transactions
     line.answer(b"UPDATE 1", b"COMMIT")
-    assert [vars(one) | {"time": 0} for one in line.transactions] == [
+    assert [vars(transaction) | {"time": 0} for transaction in line.transactions] == [
         {
             "role": "referrals",
             "application": "enlace",
@@ -112,7 +112,7 @@ def test_a_commit_waits_for_the_disk_if_a_row_was_written(
     line = Line()
     line.ask(statement(text))
     line.answer(tag)
-    assert [one.flushes for one in line.transactions] == [flushes]
+    assert [transaction.flushes for transaction in line.transactions] == [flushes]
     line.ask(statement(b"SET synchronous_commit = off"))
     line.answer(b"SET")
     line.ask(statement(text))
@@ -129,7 +129,9 @@ def test_after_an_error_the_next_transaction_is_a_new_one() -> None:
     line.answer(b"ROLLBACK")
     line.ask(statement(b"SELECT 1"))
     line.answer(b"SELECT 1")
-    assert [(len(one.exchanges), one.flushes) for one in line.transactions] == [
+    assert [
+        (len(transaction.exchanges), transaction.flushes) for transaction in line.transactions
+    ] == [
         (2, False),
         (1, False),
     ]

@@ -224,7 +224,7 @@ def test_filling_the_demo_network_twice_gives_the_same_as_once(
         seen.append((json.loads((tmp_path / "demo.json").read_text()), empty.rows()))
     assert seen[0] == seen[1]
     assert stat.S_IMODE((tmp_path / "demo.json").stat().st_mode) == 0o600
-    with _entered(empty.urls["partners"]) as database, database.transaction(SYSTEM) as tx:
+    with _opened(empty.urls["partners"]) as database, database.transaction(SYSTEM) as tx:
         for account in seen[0][0]["accounts"]:
             assert len(account["password"]) >= 12
             worker_and_hash = workers.by_email(tx, account["email"])
@@ -233,7 +233,7 @@ def test_filling_the_demo_network_twice_gives_the_same_as_once(
             assert account is not seen[0][0]["accounts"][0] or holds(
                 worker_and_hash[1], account["password"]
             )
-    with _entered(empty.urls["referrals"]) as database, database.transaction(SYSTEM) as tx:
+    with _opened(empty.urls["referrals"]) as database, database.transaction(SYSTEM) as tx:
         counted = figures.pilot(tx)
     assert (counted.assisted, counted.from_chinandega) == (26, 13)
 
@@ -265,7 +265,7 @@ def test_filling_that_is_killed_again_and_again_continues_without_duplicates(
     assert len(set(reached)) > 3
     broken.fill(SystemClock().now())
     assert broken.rows() == complete.rows()
-    with _entered(broken.urls["referrals"]) as database, database.transaction(SYSTEM) as tx:
+    with _opened(broken.urls["referrals"]) as database, database.transaction(SYSTEM) as tx:
         begun = campaigns.begin_time(tx)
         assert begun
         heard = tx.execute("SELECT id, create_time FROM contacts ORDER BY id").fetchall()
@@ -378,7 +378,7 @@ def stores(
 
 
 @contextlib.contextmanager
-def _entered(url: str) -> Iterator[Database]:
+def _opened(url: str) -> Iterator[Database]:
     database = Database(url, max_size=2)
     database.open()
     try:
@@ -389,7 +389,7 @@ def _entered(url: str) -> Iterator[Database]:
 
 def _rows(url: str) -> dict[str, int]:
     """Returns the number of rows of each table."""
-    with _entered(url) as database, database.transaction(SYSTEM) as tx:
+    with _opened(url) as database, database.transaction(SYSTEM) as tx:
         tables = [
             row["tablename"]
             for row in tx.execute(

@@ -234,7 +234,7 @@ def test_a_newer_python_has_a_wheel_of_every_requirement(version: str, tmp_path:
 
     pip asks the package index as that Python would ask it, and installs nothing.
     """
-    done = resolved(version, ROOT / "requirements" / "local.txt", tmp_path)
+    done = trial_install(version, ROOT / "requirements" / "local.txt", tmp_path)
     assert done.returncode == 0, done.stderr
 
 
@@ -244,12 +244,14 @@ def test_a_requirement_that_a_newer_python_lacks_is_found(tmp_path: Path) -> Non
     made_for_each_python = re.search(r"^psycopg-binary==.*(\n    --hash.*)+", lines, re.MULTILINE)
     assert made_for_each_python
     (tmp_path / "one.txt").write_text(made_for_each_python[0].rstrip("\\ "))
-    assert resolved(OURS, tmp_path / "one.txt", tmp_path).returncode == 0
-    done = resolved("3.99", tmp_path / "one.txt", tmp_path)
+    assert trial_install(OURS, tmp_path / "one.txt", tmp_path).returncode == 0
+    done = trial_install("3.99", tmp_path / "one.txt", tmp_path)
     assert "No matching distribution found for psycopg-binary" in done.stderr
 
 
-def resolved(version: str, requirements: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+def trial_install(
+    version: str, requirements: Path, folder: Path
+) -> subprocess.CompletedProcess[str]:
     """Returns pip's result of a trial installation of this list for a Python of that version.
 
     The options are those of requirements/install.

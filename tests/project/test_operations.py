@@ -70,11 +70,11 @@ RIGHTS = (
 ALSO_AFTER_A_RESTORE = (
     checker.history_and_outbox_are_one_to_one,
     checker.versions_have_no_gap,
-    checker.state_is_what_the_history_says,
-    checker.each_message_is_delivered_once_to_a_place,
-    checker.nothing_waits,
+    checker.state_matches_the_history,
+    checker.each_message_is_delivered_once_to_an_address,
+    checker.nothing_is_waiting,
     checker.every_sending_is_on_record,
-    checker.topics_tell_what_happened,
+    checker.topics_match_the_outboxes,
 )
 
 
@@ -129,13 +129,13 @@ def broken(stack: LocalStack) -> Iterator[Any]:
 
 
 def test_doctor_reports_that_no_service_lacks_anything(operator: Operator) -> None:
-    assert "referrals doctor" in operator.told(COMMANDS, "doctor")
+    assert "referrals doctor" in operator.documented(COMMANDS, "doctor")
     for service in SERVICES:
-        said = operator.run(operator.told(COMMANDS, "doctor").replace("referrals", service))
+        said = operator.run(operator.documented(COMMANDS, "doctor").replace("referrals", service))
         assert {line[:8] for line in said.splitlines()} == {"ok      "}
         assert {"database", "schema", "broker"} <= {line[8:] for line in said.splitlines()}
     missing = operator.run(
-        operator.told(COMMANDS, "doctor").replace("python", "ENLACE_KEYS=/nowhere python")
+        operator.documented(COMMANDS, "doctor").replace("python", "ENLACE_KEYS=/nowhere python")
         + " --json",
         1,
     )
@@ -149,12 +149,15 @@ def test_a_held_fact_is_listed_and_applied_once_after_repair_and_redrive(
     scenes.step(sent, ACKNOWLEDGE)
     other = scenes.cast.sender.referrals.CreateReferral(scenes.cast.draft(scenes.person_id))
     until(lambda: bool(scenes.held(sent.id)), 90)
-    assert f"held       {sent.id}/{sent.etag[1:]}  enlace.referral.sent.v1  fault" in operator.does(
-        HELD, "list"
+    assert (
+        f"held       {sent.id}/{sent.etag[1:]}  enlace.referral.sent.v1  fault"
+        in operator.run_documented(HELD, "list")
     )
     until(lambda: scenes.health("notifications", "facts") == "NOT_SERVING", 90)
     assert "algo quedó en espera" in requests.get(f"{scenes.stack.gateway}/status", timeout=5).text
-    held = [letter["id"] for letter in json.loads(operator.does(HELD, "list", more=" --json"))]
+    held = [
+        letter["id"] for letter in json.loads(operator.run_documented(HELD, "list", more=" --json"))
+    ]
     assert held == [f"{sent.id}/{sent.etag[1:]}"], "one subject waits, not its followers or others"
     taken = (
         "SELECT FROM inbox WHERE consumer = 'notifications-referrals' AND subject = %s"
@@ -171,7 +174,7 @@ def test_a_held_fact_is_listed_and_applied_once_after_repair_and_redrive(
         sent.id,
     )
     broken()
-    redrive = operator.told(HELD, "redrive")
+    redrive = operator.documented(HELD, "redrive")
     assert operator.run(redrive) == "1 tried again\n"
     until(
         lambda: (
@@ -191,7 +194,7 @@ def test_a_discarded_fact_is_on_the_trail_and_later_facts_are_applied(
     scenes.step(sent, ACKNOWLEDGE)
     identity = f"{sent.id}/{sent.etag[1:]}"
     until(lambda: bool(scenes.held(sent.id)), 90)
-    discard = operator.told(HELD, "discard", **{"SUBJECT/VERSION": identity})
+    discard = operator.documented(HELD, "discard", **{"SUBJECT/VERSION": identity})
     operator.run(discard + " --all", 2)
     operator.run(discard.replace("told_by_telephone", "'I rang Ana'"), 2)
     operator.run(discard.replace(identity, f"{new_id()}/1"), 1)
@@ -219,19 +222,19 @@ def test_an_unreadable_record_delays_no_facts_and_can_be_discarded(
     until(lambda: bool(scenes.rows("notifications", "SELECT FROM dead_letters")), 90)
     listed = re.fullmatch(
         r"unreadable (\w+)  enlace\.referrals\.v1  (\w+)  since \S+\n1 in all\n",
-        operator.does(UNREADABLE, "list"),
+        operator.run_documented(UNREADABLE, "list"),
     )
     assert listed
     assert listed[2] in ("headers", "source", "signature")
     assert scenes.health("notifications", "facts") == "SERVING"
-    assert operator.does(HELD, "redrive") == "1 tried again\n"
-    assert "unreadable" in operator.does(UNREADABLE, "list")
-    assert operator.does(UNREADABLE, "discard", ID=listed[1]) == "1 given up\n"
-    assert operator.does(HELD, "list") == "0 in all\n"
+    assert operator.run_documented(HELD, "redrive") == "1 tried again\n"
+    assert "unreadable" in operator.run_documented(UNREADABLE, "list")
+    assert operator.run_documented(UNREADABLE, "discard", ID=listed[1]) == "1 given up\n"
+    assert operator.run_documented(HELD, "list") == "0 in all\n"
     # Partners consumes the topic too, and has stored its own copy.
     until(lambda: bool(scenes.rows("partners", "SELECT FROM dead_letters")), 90)
     [kept] = scenes.rows("partners", "SELECT id FROM dead_letters")
-    discard = operator.told(UNREADABLE, "discard", ID=kept["id"])
+    discard = operator.documented(UNREADABLE, "discard", ID=kept["id"])
     assert operator.run(discard.replace("notifications", "partners")) == "1 given up\n"
 
 
@@ -269,10 +272,12 @@ def test_a_replay_delivers_every_fact_and_notifies_nobody_twice(
     [row] = scenes.rows("referrals", "SELECT count(*) AS n FROM outbox")
     begun = checker.started()
     before, count, start = told(), row["n"], heard()
-    said = re.fullmatch(r"(\d+) facts would be told again\n", operator.does(REPLAY, "--dry-run"))
+    said = re.fullmatch(
+        r"(\d+) facts would be told again\n", operator.run_documented(REPLAY, "--dry-run")
+    )
     assert said
     assert int(said[1]) >= count, "a clock of the demo network may fire at any time"
-    since = json.loads(operator.does(REPLAY, "--from", more=" --json"))["facts"]
+    since = json.loads(operator.run_documented(REPLAY, "--from", more=" --json"))["facts"]
     assert 0 < since <= int(said[1])
     until(lambda: heard() >= start + since, 90)
     start = heard()
@@ -299,7 +304,7 @@ def copy(operator: Operator) -> None:
 def restore(operator: Operator, *services: str) -> None:
     """Restores services as documented, while PostgreSQL is the only running part of the stack."""
     [command] = ["\n".join(block) for block in blocks(COPIES) if "pg_restore" in block[0]]
-    with operator.stays_at(operator.told(COPIES, "make run")):
+    with operator.running(operator.documented(COPIES, "make run")):
         for service in services:
             assert operator.run(command.replace("referrals", service)).strip() == ""
 
@@ -408,10 +413,10 @@ def at_rest(stack: LocalStack, cleanup: ExitStack, since: Any, lost: set[str]) -
     def waits() -> list[str]:
         missing = [
             line
-            for line in checker.every_fact_was_taken_in(books)
+            for line in checker.every_fact_was_applied(books)
             if not any(id in line for id in lost)
         ]
-        return [*checker.nothing_waits(books), *missing]
+        return [*checker.nothing_is_waiting(books), *missing]
 
     until(lambda: not waits(), 120, waits)
     return Books(
@@ -513,7 +518,7 @@ def test_a_stack_moves_to_a_new_machine_with_its_copies_alone(
         there = Operator(tmp_path_factory.mktemp("elsewhere"), elsewhere.var)
         for file in (*operator.folder.glob("*.dump"), operator.folder / "keys.tar"):
             shutil.copy(file, there.folder)
-        there.does(COPIES, "mkdir -p var")
+        there.run_documented(COPIES, "mkdir -p var")
         restore(there, *SERVICES)
         elsewhere.start()
         assert {service: rights(elsewhere, service) for service in SERVICES} == before

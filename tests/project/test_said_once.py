@@ -95,7 +95,7 @@ def literals(tree: ast.AST) -> Iterator[frozenset[str]]:
             yield said
 
 
-def lists_said_again(files: list[Path], lists: dict[str, frozenset[str]]) -> list[str]:
+def repeated_lists(files: list[Path], lists: dict[str, frozenset[str]]) -> list[str]:
     repeated = []
     for path in files:
         for said in literals(ast.parse(path.read_text())):
@@ -113,7 +113,7 @@ def constants(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def test_no_code_list_of_the_contract_is_repeated_in_the_code() -> None:
-    assert sorted(lists_said_again(FILES, enums())) == sorted(RULES)
+    assert sorted(repeated_lists(FILES, enums())) == sorted(RULES)
 
 
 def test_no_route_of_the_contract_is_repeated_in_the_code() -> None:
@@ -137,7 +137,7 @@ def test_a_repeated_code_list_is_found(tmp_path: Path) -> None:
     )
     for copy in copies:
         assert list(literals(ast.parse(copy))) == [frozenset({"yes", "no", "did_not_say"})], copy
-    assert lists_said_again([file], {"Answer": frozenset({"yes", "no", "did_not_say"})}) != []
+    assert repeated_lists([file], {"Answer": frozenset({"yes", "no", "did_not_say"})}) != []
 
 
 def test_a_places_accessibility_and_a_persons_needs_use_the_same_codes() -> None:

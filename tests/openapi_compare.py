@@ -160,5 +160,5 @@ def _answered(old: Document, new: Document, was: Schema, now: Schema, at: str) -
 
 
 def _types(schema: Schema) -> set[str]:
-    said = schema.get("type", [])
-    return {said} if isinstance(said, str) else set(said)
+    types = schema.get("type", [])
+    return {types} if isinstance(types, str) else set(types)

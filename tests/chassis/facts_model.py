@@ -372,24 +372,24 @@ class Facts(RuleBasedStateMachine):
             "what was forgotten before anybody read it can't be a dead letter"
         )
         for subject in SUBJECTS:
-            told = [
+            published = [
                 (row["version"], bytes(row["payload"]))
                 for row in history
                 if row["subject"] == subject
             ]
-            heard = [
+            applied = [
                 (row["version"], bytes(row["payload"]))
                 for row in effects
                 if row["subject"] == subject
             ]
             if not self.restored:
-                assert heard == told
-            assert set(told) <= set(heard), "lost"
-            assert all(payload in self.ever[subject, version] for version, payload in heard), (
+                assert applied == published
+            assert set(published) <= set(applied), "lost"
+            assert all(payload in self.ever[subject, version] for version, payload in applied), (
                 "a phantom"
             )
-            if told:
-                assert heard[-1] == told[-1], "the subject does not stand as it is told"
+            if published:
+                assert applied[-1] == published[-1], "the subject does not stand as it is told"
 
 
 class KillableProducer:

@@ -105,7 +105,7 @@ def test_the_page_of_rights_has_each_rpc_with_its_refusals() -> None:
 
 
 def test_all_rules_of_an_rpc_are_read_from_its_proto() -> None:
-    said = contract_pb2.Rules(
+    declared = contract_pb2.Rules(
         roles=[contract_pb2.ROLE_MANAGER, contract_pb2.ROLE_COORDINATOR],
         scope=contract_pb2.SCOPE_REFERRALS_READ,
         unrecorded=True,
@@ -115,7 +115,7 @@ def test_all_rules_of_an_rpc_are_read_from_its_proto() -> None:
         sunset_date="2027-01-01",
         step_up=True,
     )
-    assert contract.rules(made("full", said)) == contract.Rules(
+    assert contract.rules(made("full", declared)) == contract.Rules(
         roles=frozenset({"MANAGER", "COORDINATOR"}),
         scope="referrals.read",
         public=False,

@@ -161,10 +161,10 @@ def test_new_facts_are_published_before_repeated_ones(world: World) -> None:
         world.tell(second, 1)
         world.tell(first, 1, start=3)
         with world.teller.transaction(SYSTEM) as tx:
-            told = [(fact.subject, fact.version) for fact in outbox.next_batch(tx, 100).facts]
+            batch = [(fact.subject, fact.version) for fact in outbox.next_batch(tx, 100).facts]
             # Within a subject facts stay in the order of their versions: a new fact is preceded by
             # the subject's repeated ones.
-            assert told == sorted([(first, 1), (first, 2), (first, 3), (second, 1)])
+            assert batch == sorted([(first, 1), (first, 2), (first, 3), (second, 1)])
             outbox.mark_published(tx, outbox.next_batch(tx, 100).facts, outbox.current_round(tx))
 
 
@@ -229,9 +229,9 @@ def test_a_consumer_that_leaves_while_it_joins_does_not_block_its_group(
     producer = Producer(settings(broker.bootstrap))
     producer.send_all(topic, [(b"key", b"value", [])])
     producer.discard()
-    heard: list[Any] = []
-    patient = assigned(lambda: Consumer(settings(broker.bootstrap), group, [topic]), heard)
-    until(lambda: bool(heard or patient.poll(0.5)))
+    received: list[Any] = []
+    patient = assigned(lambda: Consumer(settings(broker.bootstrap), group, [topic]), received)
+    until(lambda: bool(received or patient.poll(0.5)))
     patient.close()
 
 
@@ -256,8 +256,8 @@ def test_a_consumer_that_leaves_while_it_rejoins_does_not_block_its_group(
     watch.stop()
 
 
-def assigned(join: Callable[[], Consumer], heard: list[Any] | None = None) -> Consumer:
-    """Returns a consumer once it has its partitions; adds records received until then to `heard`.
+def assigned(join: Callable[[], Consumer], received: list[Any] | None = None) -> Consumer:
+    """Returns a consumer once it has its partitions; `received` gets the records until then.
 
     A consumer that gets no partition for too long joins again, as a subscriber does. This function
     polls without a pause, because a join that ends between two polls is lost (facts/kafka.py).
@@ -270,8 +270,8 @@ def assigned(join: Callable[[], Consumer], heard: list[Any] | None = None) -> Co
             consumer.close()
             consumer = join()
         else:
-            if heard is not None:
-                heard += records
+            if received is not None:
+                received += records
     return consumer
 
 
@@ -362,17 +362,17 @@ def test_each_record_of_a_backlog_is_received_exactly_once(
         )
     producer.discard()
     consumer = Consumer(settings(broker.bootstrap), new_id(), [topic])
-    taken: dict[int, list[int]] = {partition: [] for partition in range(kafka.PARTITIONS)}
+    received: dict[int, list[int]] = {partition: [] for partition in range(kafka.PARTITIONS)}
     begun = time.monotonic()
-    while sum(map(len, taken.values())) < BACKLOG:
+    while sum(map(len, received.values())) < BACKLOG:
         batch = consumer.poll(1.0)
         for record in batch:
-            taken[record.partition].append(record.offset)
+            received[record.partition].append(record.offset)
             if time.monotonic() - begun < 25:
                 time.sleep(pause)
         consumer.commit(batch)
     consumer.close()
-    assert all(offsets == list(range(len(offsets))) for offsets in taken.values())
+    assert all(offsets == list(range(len(offsets))) for offsets in received.values())
 
 
 def test_records_that_were_polled_but_not_committed_go_to_the_next_consumer(
@@ -383,19 +383,19 @@ def test_records_that_were_polled_but_not_committed_go_to_the_next_consumer(
     producer.send_all(topic, [(b"key", b"%d" % number, []) for number in range(10)])
     producer.discard()
     values: list[bytes] = []
-    for taken in (3, 10):
+    for committed in (3, 10):
         records: list[kafka.ReceivedRecord] = []
         consumer = assigned(lambda: Consumer(settings(broker.bootstrap), group, [topic]), records)
         while len(records) < min(10, 10 - len(values)):
             records += consumer.poll(0.5)
-        values += [record.value for record in records[:taken]]
-        consumer.commit(records[:taken])
+        values += [record.value for record in records[:committed]]
+        consumer.commit(records[:committed])
         consumer.close()
     assert values == [b"%d" % number for number in range(10)]
 
 
 def test_stacks_with_different_prefixes_can_share_a_broker(broker: brokers.Broker) -> None:
-    topic, heard = "enlace.tests.v1", {}
+    topic, received = "enlace.tests.v1", {}
     for prefix in (f"{new_id()[:8]}.", f"{new_id()[:8]}."):
         own = replace(settings(broker.bootstrap), kafka_prefix=prefix)
         watch = Broker(own, [topic])
@@ -410,12 +410,12 @@ def test_stacks_with_different_prefixes_can_share_a_broker(broker: brokers.Broke
             records += consumer.poll(0.5)
         consumer.commit(records)
         consumer.close()
-        heard[prefix] = [(record.topic, record.value) for record in records]
+        received[prefix] = [(record.topic, record.value) for record in records]
         assert [record.value for batch in kafka.read_from(own, topic, {}) for record in batch] == [
             prefix.encode()
         ]
         watch.stop()
-    assert heard == {prefix: [(topic, prefix.encode())] for prefix in heard}
+    assert received == {prefix: [(topic, prefix.encode())] for prefix in received}
 
 
 @pytest.fixture

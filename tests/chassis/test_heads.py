@@ -284,27 +284,29 @@ def test_the_command_compares_the_trail_with_the_topic_and_with_the_other_servic
         pair.write(one, 4)
         pair.turn(one)
     pair.turn(two)
-    code, said = pair.command(one, "verify", "--json")
+    code, output = pair.command(one, "verify", "--json")
     assert (
         code,
-        json.loads(said)["rows"],
-        json.loads(said)["witnessed"],
-        json.loads(said)["findings"],
+        json.loads(output)["rows"],
+        json.loads(output)["witnessed"],
+        json.loads(output)["findings"],
     ) == (0, 12, 3, [])
 
-    code, kept = pair.command(two, "witnesses", "--of", one)
-    assert (code, [head["sequence"] for head in json.loads(kept)]) == (0, [4, 8, 12])
+    code, stored = pair.command(two, "witnesses", "--of", one)
+    assert (code, [head["sequence"] for head in json.loads(stored)]) == (0, [4, 8, 12])
     pair.run_as_owner(one, RECOMPUTE)
-    code, said = pair.command(one, "verify", "--json", "--no-topic")
-    assert (code, json.loads(said)["findings"]) == (0, [])  # the trail by itself is consistent
-    code, said = pair.command(one, "verify", "--json", "--no-topic", "--witnesses", "-", given=kept)
-    assert (code, [finding["sequence"] for finding in json.loads(said)["findings"]]) == (
+    code, output = pair.command(one, "verify", "--json", "--no-topic")
+    assert (code, json.loads(output)["findings"]) == (0, [])  # the trail by itself is consistent
+    code, output = pair.command(
+        one, "verify", "--json", "--no-topic", "--witnesses", "-", given=stored
+    )
+    assert (code, [finding["sequence"] for finding in json.loads(output)["findings"]]) == (
         1,
         [4, 8, 12],
     )
-    code, said = pair.command(one, "verify")
+    code, output = pair.command(one, "verify")
     assert code == 1
-    assert "forked   row 12\nthe trail is not what it was" in said
+    assert "forked   row 12\nthe trail is not what it was" in output
     assert pair.command(one, "verify", "--witnesses", "-", given="nonsense")[0] == 2
     assert pair.command(two, "witnesses", "--of", "nobody")[0] == 1
 
@@ -328,8 +330,8 @@ def test_after_a_restore_no_alarm_is_raised_but_the_command_reports_the_fork(
     assert pair.turn(one) == []
     pair.turn(two)
     assert pair.witnessed(two, one) == [5, 8, 8]
-    code, said = pair.command(one, "verify", "--json")
-    assert (code, [finding["reason"] for finding in json.loads(said)["findings"]]) == (
+    code, output = pair.command(one, "verify", "--json")
+    assert (code, [finding["reason"] for finding in json.loads(output)["findings"]]) == (
         1,
         ["forked"],
     )

@@ -108,21 +108,21 @@ def test_all_transactions_end_within_their_time_limits_when_the_database_hangs(
     database: Database, postgres: Server
 ) -> None:
     """Includes transactions that have to wait for a connection."""
-    said: list[Refusal] = []
+    refusals: list[Refusal] = []
 
-    def one() -> None:
+    def ask_once() -> None:
         try:
             ask(database, timeout=1)
         except Refusal as refusal:
-            said.append(refusal)
+            refusals.append(refusal)
 
-    threads = [threading.Thread(target=one) for _ in range(12)]
+    threads = [threading.Thread(target=ask_once) for _ in range(12)]
     with still(postgres), within(6):
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-    assert len(said) == len(threads)
+    assert len(refusals) == len(threads)
 
 
 def test_a_database_that_hangs_is_known_to_be_down(database: Database, postgres: Server) -> None:
@@ -175,12 +175,12 @@ def test_no_call_fails_because_of_connections_that_died_while_unused(
 def test_a_connection_that_an_administrator_terminates_is_no_outage(
     database: Database, postgres: Server, place: Place
 ) -> None:
-    said: list[bool] = []
+    reports: list[bool] = []
     stop = threading.Event()
 
     def listen() -> None:
         while not stop.wait(0.005):
-            said.append(database.answers)
+            reports.append(database.answers)
 
     listener = threading.Thread(target=listen)
     listener.start()
@@ -194,7 +194,7 @@ def test_a_connection_that_an_administrator_terminates_is_no_outage(
             time.sleep(0.6)  # the probe asks twice a second
     stop.set()
     listener.join()
-    assert all(said)
+    assert all(reports)
 
 
 def test_a_background_connection_is_lost_when_the_database_hangs(
@@ -273,18 +273,18 @@ def test_a_waiting_call_is_answered_when_the_database_is_closed(
     database = Database(place.url, max_size=4)
     database.open()
     assert database.reachable()
-    said: list[str] = []
+    reasons: list[str] = []
 
-    def one() -> None:
+    def ask_once() -> None:
         try:
             ask(database, "SELECT pg_sleep(30)", timeout=20)
         except Unavailable as refusal:
-            said.append(refusal.reason)
+            reasons.append(refusal.reason)
 
-    thread = threading.Thread(target=one)
+    thread = threading.Thread(target=ask_once)
     thread.start()
     time.sleep(0.3)
     with still(postgres), within(6):
         database.close()
         thread.join()
-    assert said == ["store_unavailable"]
+    assert reasons == ["store_unavailable"]

@@ -212,8 +212,8 @@ def test_a_fact_of_a_new_epoch_carries_the_last_version_published_before(tx: Tra
     outbox.begin_epoch(tx, SettableClock(NOON))
     publish(tx, fact(3))
     outbox.save(tx, [fact(4)])
-    told = outbox.next_batch(tx, 20).facts
-    assert {(fact.subject[0], fact.epoch, fact.base) for fact in told} == {
+    batch = outbox.next_batch(tx, 20).facts
+    assert {(fact.subject[0], fact.epoch, fact.base) for fact in batch} == {
         ("a", EPOCH, 2),
         ("b", EPOCH, 1),
     }

@@ -289,6 +289,6 @@ def test_health_is_answered_while_calls_are_refused(
     crowded.fill()
     stub: Any = HealthStub(crowded.channel)
     assert outcome(crowded.ask()) == "RESOURCE_EXHAUSTED"
-    asked = HealthCheckRequest(service="live")
-    assert stub.Check(asked, timeout=10).status == HealthCheckResponse.SERVING
-    assert next(stub.Watch(asked, timeout=10)).status == HealthCheckResponse.SERVING
+    request = HealthCheckRequest(service="live")
+    assert stub.Check(request, timeout=10).status == HealthCheckResponse.SERVING
+    assert next(stub.Watch(request, timeout=10)).status == HealthCheckResponse.SERVING

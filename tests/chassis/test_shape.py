@@ -27,10 +27,10 @@ def problems(request: Any) -> dict[str, str]:
 
 
 def test_all_faults_are_reported_at_once() -> None:
-    asked = referrals_pb2.WaitlistReferralRequest(
+    request = referrals_pb2.WaitlistReferralRequest(
         id="r", etag="v1", expected_wait_days=400, note="x" * 4001
     )
-    assert problems(asked) == {
+    assert problems(request) == {
         "expected_wait_days": "out_of_range",
         "review_time": "required",
         "note": "too_long",
@@ -38,12 +38,12 @@ def test_all_faults_are_reported_at_once() -> None:
 
 
 def test_no_sent_text_appears_in_a_path_or_reason() -> None:
-    said = violations(
+    found = violations(
         people_pb2.CreatePersonRequest(
             identity=people_pb2.Identity(given_name="María\x00", birth_date="ayer")
         )
     )
-    assert said == [("identity.given_name", "malformed"), ("identity.birth_date", "malformed")]
+    assert found == [("identity.given_name", "malformed"), ("identity.birth_date", "malformed")]
 
 
 def test_a_refusal_reports_at_most_the_maximum_number_of_faults() -> None:
@@ -68,12 +68,12 @@ def test_a_refusal_reports_at_most_the_maximum_number_of_faults() -> None:
 def test_a_text_must_be_present_short_enough_and_free_of_control_characters(
     value: str, reason: str | None
 ) -> None:
-    said = problems(
+    found = problems(
         directory_pb2.CreateServiceRequest(
             service=directory_pb2.Service(name=value, need_codes=["HOU"])
         )
     )
-    assert said.get("service.name") == reason
+    assert found.get("service.name") == reason
 
 
 def test_a_code_must_not_end_with_a_line_break() -> None:
@@ -87,16 +87,18 @@ def test_an_unknown_enum_value_is_refused_and_a_required_one_must_be_set() -> No
         "reason_code": "unknown_code"
     }
     assert problems(referrals_pb2.DeclineReferralRequest(id="r")) == {"reason_code": "required"}
-    asked = people_pb2.OpenPersonRequest(
+    request = people_pb2.OpenPersonRequest(
         purpose_code="HOU",
         field_groups=[people_pb2.FIELD_GROUP_IDENTITY, 0],  # type: ignore[list-item]
     )
-    assert problems(asked) == {"field_groups.1": "unknown_code"}
+    assert problems(request) == {"field_groups.1": "unknown_code"}
 
 
 def test_a_time_outside_the_calendar_is_refused() -> None:
-    asked = referrals_pb2.StartReferralRequest(id="r", first_contact_time=Timestamp(seconds=2**60))
-    assert problems(asked) == {"first_contact_time": "out_of_range"}
+    request = referrals_pb2.StartReferralRequest(
+        id="r", first_contact_time=Timestamp(seconds=2**60)
+    )
+    assert problems(request) == {"first_contact_time": "out_of_range"}
 
 
 def test_only_fields_named_in_the_mask_of_a_change_are_checked() -> None:
@@ -122,10 +124,10 @@ def test_only_fields_named_in_the_mask_of_a_change_are_checked() -> None:
 
 
 def test_a_mask_may_name_only_fields_that_its_rpc_may_change() -> None:
-    asked = directory_pb2.ProposeOrganizationChangeRequest(
+    request = directory_pb2.ProposeOrganizationChangeRequest(
         organization=directory_pb2.Organization(id="o"), update_mask=FieldMask(paths=["status"])
     )
-    assert problems(asked) == {"update_mask": "unknown_code"}
+    assert problems(request) == {"update_mask": "unknown_code"}
 
 
 def test_too_large_a_page_size_is_accepted_and_a_negative_one_refused() -> None:

@@ -45,7 +45,7 @@ class Service:
         key_folder.create(folder / "keys", ["partners", "referrals", "notifications"])
         self.place = place
         self.listen, self.metrics = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
-        told = {
+        environment = {
             **os.environ,
             "KAFKA_BOOTSTRAP_SERVERS": bootstrap,
             "ENLACE_KEYS": str(folder / "keys"),
@@ -56,7 +56,11 @@ class Service:
             "ENLACE_SMTP_URL": f"outbox:{folder}/mail",
         }
         self.process = Process(
-            name, [sys.executable, "-m", f"services.{name}", "serve"], folder / "log", told, ROOT
+            name,
+            [sys.executable, "-m", f"services.{name}", "serve"],
+            folder / "log",
+            environment,
+            ROOT,
         )
         self.process.start()
         self.channel = grpc.insecure_channel(self.listen)
@@ -208,7 +212,7 @@ def test_calls_that_a_stop_cuts_off_fail_as_unavailable(
     referrals: Service,
 ) -> None:
     referrals.wait()
-    said: list[grpc.StatusCode] = []
+    codes: list[grpc.StatusCode] = []
 
     def ask() -> None:
         stub = contacts_pb2_grpc.ReferencesStub(referrals.channel)
@@ -218,7 +222,7 @@ def test_calls_that_a_stop_cuts_off_fail_as_unavailable(
                 timeout=9,
             )
         except grpc.RpcError as error:
-            said.append(error.code())
+            codes.append(error.code())
 
     with ExitStack() as cleanup:
         owner = cleanup.enter_context(psycopg.connect(referrals.place.migration_url))
@@ -231,7 +235,7 @@ def test_calls_that_a_stop_cuts_off_fail_as_unavailable(
         referrals.stop()
         for thread in threads:
             thread.join()
-    assert said == [grpc.StatusCode.UNAVAILABLE] * 20
+    assert codes == [grpc.StatusCode.UNAVAILABLE] * 20
     assert referrals.process.returncode == 0
 
 

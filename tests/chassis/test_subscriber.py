@@ -512,14 +512,14 @@ def test_applied_and_held_facts_are_logged_without_their_content(
         Record(refused.encode(), b"rubbish", []),
     )
     hearer.ask(10 * SECOND)
-    said = dict(lines)
-    told = {"consumer": hearer.name, "type": "enlace.test.told.v1", "version": 1}
-    fault = said["error fact_held"].pop("fault")
+    logged = dict(lines)
+    common = {"consumer": hearer.name, "type": "enlace.test.told.v1", "version": 1}
+    fault = logged["error fact_held"].pop("fault")
     assert fault
-    assert said == {
-        "info fact_taken": {**told, "subject": subject},
+    assert logged == {
+        "info fact_taken": {**common, "subject": subject},
         "error fact_held": {
-            **told,
+            **common,
             "subject": refused,
             "attempt": 1,
             "reason": "refused_for_the_test",

@@ -56,10 +56,10 @@ def test_a_fact_has_the_id_of_the_request_that_made_it_and_keeps_it_while_it_wai
     with database.transaction(SYSTEM) as tx:
         [fact] = outbox.next_batch(tx, 10).facts
         _, body, headers = pack(fact, "enlace/teller", signer)
-        heard = unpack(headers, body, {"enlace/teller": signer.check()})
-        assert heard.trace == REQUEST
-        inbox.position(tx, "hearer", heard)
-        inbox.park(tx, "hearer", "topic", heard, NOON)
+        received = unpack(headers, body, {"enlace/teller": signer.check()})
+        assert received.trace == REQUEST
+        inbox.position(tx, "hearer", received)
+        inbox.park(tx, "hearer", "topic", received, NOON)
         waiting = inbox.due(tx, "hearer", subject, NOON)
     assert waiting
     assert waiting.fact.trace == REQUEST
@@ -78,8 +78,8 @@ def test_an_invalid_traceparent_leaves_the_fact_readable_and_is_not_kept(
     _, body, headers = pack(
         Fact(new_id(), 1, "enlace.test.told.v1", b"x", NOON), "enlace/teller", signer
     )
-    heard = unpack([*headers, (trace.HEADER, strange)], body, {"enlace/teller": signer.check()})
-    assert heard.trace == ""
+    received = unpack([*headers, (trace.HEADER, strange)], body, {"enlace/teller": signer.check()})
+    assert received.trace == ""
 
 
 def test_each_log_line_within_a_request_has_its_trace_id(

@@ -67,11 +67,11 @@ def broken(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iter
 @pytest.mark.parametrize("kind", [*KINDS, "answer"])
 def test_an_answer_reveals_nothing_of_the_fault(broken: Broken, kind: str) -> None:
     answer = broken.answers[kind]
-    told = (
+    content = (
         f"{answer.details()} {answer.debug_error_string()} {answer.trailing_metadata()}"
         f" {answer.initial_metadata()}"
     )
-    assert NAME not in told
+    assert NAME not in content
     assert answer.code() is grpc.StatusCode.INTERNAL
 
 
@@ -81,7 +81,9 @@ def test_no_log_line_contains_a_name(broken: Broken) -> None:
 
 
 def test_each_fault_is_logged_with_its_kind_and_the_lines_where_it_happened(broken: Broken) -> None:
-    said = [line["fault"] for line in map(json.loads, broken.log.splitlines()) if line.get("fault")]
+    faults = [
+        line["fault"] for line in map(json.loads, broken.log.splitlines()) if line.get("fault")
+    ]
     for kind in (
         "builtins.ValueError",
         "builtins.KeyError",
@@ -89,7 +91,7 @@ def test_each_fault_is_logged_with_its_kind_and_the_lines_where_it_happened(brok
         "UniqueViolation (held_name_key)",
         "InvalidDatetimeFormat",
     ):
-        assert [fault for fault in said if kind in fault and "__main__:" in fault], kind
+        assert [fault for fault in faults if kind in fault and "__main__:" in fault], kind
 
 
 def test_a_dying_thread_or_process_reports_where_it_failed(broken: Broken) -> None:

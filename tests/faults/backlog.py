@@ -51,8 +51,8 @@ def faults_of_a_backlog(stack: LocalStack, size: int) -> list[str]:
         with standing_still(stack.pid("broker")):
             time.sleep(PAUSE)
     until(lambda: lag(bootstrap) == 0, 1800, lambda: lag(bootstrap), every=1.0)
-    asked = len(topics.records(bootstrap, [REPLAYS])) - requests
-    return [f"{asked} requests to publish facts again"] if asked else []
+    requested = len(topics.records(bootstrap, [REPLAYS])) - requests
+    return [f"{requested} requests to publish facts again"] if requested else []
 
 
 def _wait_for_rest(bootstrap: str) -> None:

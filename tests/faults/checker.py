@@ -91,7 +91,7 @@ class Books:
 
 def answered_transitions_are_in_the_history_once(books: Books) -> list[str]:
     """Each answered transition is in the history once, and its request is stored."""
-    kept, problems = books.requests(), []
+    stored, problems = books.requests(), []
     history: dict[tuple[str, str, str], list[int]] = {}
     for event in books.history():
         history.setdefault((event["referral_id"], event["verb"], event["actor_id"]), []).append(
@@ -106,7 +106,7 @@ def answered_transitions_are_in_the_history_once(books: Books) -> list[str]:
                 f"{o.fact} of {o.referral_id} was answered as version {o.version}, the history has"
                 f" it at {versions}"
             )
-        if stored_id(o.caller_id, o.request_id) not in kept:
+        if stored_id(o.caller_id, o.request_id) not in stored:
             problems.append(f"{o.fact} of {o.referral_id}: its request is not kept")
     return problems
 
@@ -116,7 +116,7 @@ def unknown_transitions_happened_once_or_never(books: Books) -> list[str]:
 
     No client knows the id of a referral whose creation was not answered, so creations are counted.
     """
-    kept, history, problems = books.requests(), books.history(), []
+    stored, history, problems = books.requests(), books.history(), []
     unknown = [o for o in books.operations if o.outcome != OK]
     for o in unknown:
         if o.referral_id:
@@ -126,14 +126,14 @@ def unknown_transitions_happened_once_or_never(books: Books) -> list[str]:
                 and e["actor_id"] == o.caller_id
                 for e in history
             )
-            if times != (stored_id(o.caller_id, o.request_id) in kept):
+            if times != (stored_id(o.caller_id, o.request_id) in stored):
                 problems.append(
                     f"{o.fact} of {o.referral_id}, of which its caller knows nothing, happened"
                     f" {times} times"
                 )
     known = {o.referral_id for o in books.operations}
     orphans = {e["referral_id"] for e in history} - known
-    made = sum(stored_id(o.caller_id, o.request_id) in kept for o in unknown if not o.referral_id)
+    made = sum(stored_id(o.caller_id, o.request_id) in stored for o in unknown if not o.referral_id)
     if len(orphans) != made:
         problems.append(
             f"{len(orphans)} referrals that nobody knows, by {made} requests without an answer"
@@ -203,12 +203,12 @@ def every_fact_was_applied(books: Books) -> list[str]:
     """For each subject, each consumer has applied all versions that the consumed outbox has."""
     problems = []
     for consumer, teller, hearer in CONSUMERS:
-        told = (
+        outbox = (
             books.of(teller)
             .execute("SELECT subject, max(version) AS version FROM outbox GROUP BY 1")
             .fetchall()
         )
-        heard = (
+        inbox = (
             books.of(hearer)
             .execute(
                 "SELECT subject, version FROM inbox WHERE consumer = %s AND version > 0",
@@ -216,14 +216,17 @@ def every_fact_was_applied(books: Books) -> list[str]:
             )
             .fetchall()
         )
-        said, taken = ({row["subject"]: row["version"] for row in rows} for rows in (told, heard))
+        published, applied = (
+            {row["subject"]: row["version"] for row in rows} for rows in (outbox, inbox)
+        )
         differing = {
             subject
-            for subject in said.keys() | taken.keys()
-            if said.get(subject) != taken.get(subject)
+            for subject in published.keys() | applied.keys()
+            if published.get(subject) != applied.get(subject)
         }
         problems += [
-            f"{consumer}: {subject} told to {said.get(subject)}, taken to {taken.get(subject)}"
+            f"{consumer}: {subject} is published to {published.get(subject)}, applied to"
+            f" {applied.get(subject)}"
             for subject in sorted(differing)
         ]
     return problems
@@ -354,26 +357,26 @@ def topics_match_the_outboxes(books: Books) -> list[str]:
             for record in books.topics
             if record.topic == f"enlace.{service}.v1" and record.header("ce_epoch") == epoch
         ]
-        told = {record.header("ce_id"): record.value for record in records}
+        in_topic = {record.header("ce_id"): record.value for record in records}
         rows = (
             books.of(service)
             .execute("SELECT subject || '/' || version AS id, payload, published_at FROM outbox")
             .fetchall()
         )
-        kept = {row["id"]: bytes(row["payload"]) for row in rows}
+        in_outbox = {row["id"]: bytes(row["payload"]) for row in rows}
         later = {
             row["id"]
             for row in rows
             if books.topics_time and row["published_at"] and row["published_at"] > books.topics_time
         }
-        problems += [f"{service}: phantom {id}" for id in told.keys() - kept.keys()]
+        problems += [f"{service}: phantom {id}" for id in in_topic.keys() - in_outbox.keys()]
         problems += [
-            f"{service}: not in the topic {id}" for id in kept.keys() - told.keys() - later
+            f"{service}: not in the topic {id}" for id in in_outbox.keys() - in_topic.keys() - later
         ]
         problems += [
             f"{service}: {id} tells something else"
-            for id in kept.keys() & told.keys()
-            if kept[id] != told[id]
+            for id in in_outbox.keys() & in_topic.keys()
+            if in_outbox[id] != in_topic[id]
         ]
     return problems
 
@@ -387,18 +390,18 @@ def every_epoch_was_adopted(books: Books) -> list[str]:
     for consumer, teller, hearer in CONSUMERS:
         row = books.of(teller).execute("SELECT epoch FROM relay").fetchone()
         epoch = row["epoch"] if row else 0
-        told = {
+        published = {
             row["subject"]
             for row in books.of(teller).execute("SELECT DISTINCT subject FROM outbox")
         }
-        heard = books.of(hearer).execute(
+        behind = books.of(hearer).execute(
             "SELECT subject, epoch FROM inbox WHERE consumer = %s AND epoch <> %s",
             (consumer, epoch),
         )
         problems += [
-            f"{consumer}: {row['subject']} in {row['epoch']}, told in {epoch}"
-            for row in heard
-            if row["subject"] in told
+            f"{consumer}: {row['subject']} in {row['epoch']}, published in {epoch}"
+            for row in behind
+            if row["subject"] in published
         ]
     return problems
 
@@ -424,7 +427,7 @@ def copies_match_the_data_of_partners(books: Books) -> list[str]:
     members |= {id: (row["status"] == "ACTIVE", "") for id, row in workers.items()} | {
         id: (live, "") for id, live in keys.items()
     }
-    heard: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    compared: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         "referrals members": (
             members,
             {
@@ -443,21 +446,21 @@ def copies_match_the_data_of_partners(books: Books) -> list[str]:
         ),
     }
     ask = books.notifications.execute
-    heard["notifications organizations"] = (
+    compared["notifications organizations"] = (
         organizations,
         {row["id"]: row["status"] for row in ask("SELECT * FROM organizations")},
     )
-    heard["notifications workers"] = (
+    compared["notifications workers"] = (
         workers,
         {row["id"]: row for row in ask("SELECT id, organization_id, roles, status FROM workers")},
     )
-    heard["notifications keys"] = (
+    compared["notifications keys"] = (
         keys,
         {row["id"]: row["live"] for row in ask("SELECT * FROM api_keys")},
     )
     return [
         f"{where}: {id} is {copy.get(id)}, partners have {truth.get(id)}"
-        for where, (truth, copy) in heard.items()
+        for where, (truth, copy) in compared.items()
         for id in sorted(truth.keys() | copy.keys())
         if truth.get(id) != copy.get(id)
     ]
@@ -551,13 +554,15 @@ def type_and_country_were_changed_by_two(books: Books) -> list[str]:
 
     One person proposed each change of type or country, and another person confirmed it.
     """
-    told: dict[str, list[tuple[str, str]]] = {}
+    published: dict[str, list[tuple[str, str]]] = {}
     for row in books.partners.execute(
         "SELECT subject, payload FROM outbox WHERE type LIKE 'enlace.organization.%'"
         " ORDER BY subject, version"
     ):
         fact = OrganizationFact.FromString(row["payload"])
-        told.setdefault(row["subject"], []).append((fact.organization_type_code, fact.country_code))
+        published.setdefault(row["subject"], []).append(
+            (fact.organization_type_code, fact.country_code)
+        )
     confirmed = books.partners.execute(
         "SELECT c.object_id, count(*) AS n FROM audit c"
         " WHERE c.action = 'organization_confirm_change' AND c.allowed AND EXISTS (SELECT"
@@ -569,12 +574,12 @@ def type_and_country_were_changed_by_two(books: Books) -> list[str]:
     by_two = {row["object_id"]: row["n"] for row in confirmed}
     problems = [
         f"{subject}: changed {changes} times, by two {by_two.get(subject, 0)} times"
-        for subject, states in told.items()
+        for subject, states in published.items()
         if (changes := sum(one != other for one, other in pairwise(states)))
         > by_two.get(subject, 0)
     ]
     for row in books.partners.execute("SELECT id, type, country FROM organizations"):
-        if told.get(row["id"], [("", "")])[-1] != (row["type"], row["country"]):
+        if published.get(row["id"], [("", "")])[-1] != (row["type"], row["country"]):
             problems.append(f"{row['id']} is another than was told")
     return problems
 

@@ -82,8 +82,8 @@ class Observer:
                 request_timeout_ms=2000,
             )
             try:
-                for group, told in admin.describe_groups(list(GROUPS)).items():
-                    members = frozenset(member["member_id"] for member in told["members"])
+                for group, description in admin.describe_groups(list(GROUPS)).items():
+                    members = frozenset(member["member_id"] for member in description["members"])
                     before = self._members.get(group, members)
                     if members:
                         self.rebalances[group] += members != before
@@ -95,10 +95,10 @@ class Observer:
 def samples(stack: LocalStack, service: str, timeout: float) -> Iterator[Sample]:
     """Yields the service's metrics; no metric if the service does not answer."""
     try:
-        told = requests.get(
+        text = requests.get(
             f"http://{stack.state['parts'][service]['metrics']}/metrics", timeout=timeout
         ).text
     except requests.RequestException:
         return
-    for family in text_string_to_metric_families(told):
+    for family in text_string_to_metric_families(text):
         yield from family.samples

@@ -180,12 +180,12 @@ def standing(stack: LocalStack) -> dict[str, bool]:
             sample for sample in samples(stack, service, 5) if sample.name == "enlace_loop_well"
         ]
         well |= {f"{service} metric/{sample.labels['loop']}": sample.value == 1 for sample in loops}
-        asked = {"live": "live", "ready": "", "broker": "broker"} | {
+        names = {"live": "live", "ready": "", "broker": "broker"} | {
             f"health/{s.labels['loop']}": f"loop/{s.labels['loop']}" for s in loops
         }
         well |= {
             f"{service} {name}": _serves(stack.channel(service), about)
-            for name, about in asked.items()
+            for name, about in names.items()
         }
     return well
 

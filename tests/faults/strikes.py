@@ -100,7 +100,7 @@ class Strikes:
         The text has the remaining faults, the state of the parts, and the last lines of the logs of
         notifications and the broker.
         """
-        said = [
+        log_lines = [
             line
             for part in ("notifications", "broker")
             for line in (self._stack.logs / f"{part}.log").read_text().splitlines()[-15:]
@@ -112,7 +112,7 @@ class Strikes:
             "answered": (self._work.answered, self._work.refused[:3]),
             "parts": self._stack.state["parts"],
         }
-        return "\n".join([*(f"{name}: {value}" for name, value in details.items()), *said])
+        return "\n".join([*(f"{name}: {value}" for name, value in details.items()), *log_lines])
 
     def in_flight(self, calls: Sequence[Call]) -> tuple[int, int, int]:
         """Returns three numbers of kills.

@@ -48,8 +48,8 @@ def test_services_that_start_before_the_database_and_the_broker_recover(cleanup:
     cleanup.callback(broker.kill)
     # No other process may take the ports of PostgreSQL and the broker before they start. A bound
     # port without a listener refuses connections, as an unused port does.
-    kept = {part: cleanup.enter_context(socket.socket()) for part in (postgres, broker)}
-    for part, place in kept.items():
+    reserved = {part: cleanup.enter_context(socket.socket()) for part in (postgres, broker)}
+    for part, place in reserved.items():
         place.bind(("127.0.0.1", part.port))
     listen = {name: f"127.0.0.1:{free_port()}" for name in (*SERVICES, "gateway")}
     common = {
@@ -58,7 +58,7 @@ def test_services_that_start_before_the_database_and_the_broker_recover(cleanup:
         "ENLACE_KEYS": str(folder / "keys"),
         "ENLACE_DEVELOPMENT": "1",
     }
-    told = {
+    environments = {
         name: {
             **common,
             "ENLACE_LISTEN": listen[name],
@@ -70,16 +70,16 @@ def test_services_that_start_before_the_database_and_the_broker_recover(cleanup:
         for name in SERVICES
     }
     addresses = {f"ENLACE_{name.upper()}_ADDRESS": listen[name] for name in SERVICES}
-    told["gateway"] = {**common, **addresses, "ENLACE_HTTP_LISTEN": listen["gateway"]}
+    environments["gateway"] = {**common, **addresses, "ENLACE_HTTP_LISTEN": listen["gateway"]}
     running = {
         name: Process(
             name,
             [sys.executable, "-m", f"services.{name}", "serve"],
             folder / f"{name}.log",
-            told[name],
+            environments[name],
             ROOT,
         )
-        for name in told
+        for name in environments
     }
     for process in running.values():
         process.start()
@@ -116,18 +116,18 @@ def test_services_that_start_before_the_database_and_the_broker_recover(cleanup:
     until(lambda: fetched("/readyz")[0] == 200)
     assert fetched("/status")[1].count("No llega a sus datos") == len(SERVICES)
 
-    kept[broker].close()
+    reserved[broker].close()
     broker.start()
     until(lambda: all(status(name, "broker") == SERVING for name in SERVICES))
     assert {status(name, "") for name in SERVICES} == {NOT_SERVING}
-    kept[postgres].close()
+    reserved[postgres].close()
     postgres.start()
     for name in SERVICES:
         postgres.ensure(name, Login(f"{name}_owner", "owner"), Login(name, "app"))
         subprocess.run(
             [sys.executable, "-m", f"services.{name}", "migrate"],
             cwd=ROOT,
-            env=told[name],
+            env=environments[name],
             check=True,
             capture_output=True,
         )

@@ -133,11 +133,11 @@ def by_grpc(told: Output, cast: Cast) -> str:
         language="es",
         note=text("contact note"),
     )
-    heard = operator.contacts.CreateContact(
+    created = operator.contacts.CreateContact(
         contacts_pb2.CreateContactRequest(contact=contact, request_id=new_id())
     )
     change = contacts_pb2.Contact(
-        id=heard.contact.id, etag=heard.contact.etag, note=text("second contact note")
+        id=created.contact.id, etag=created.contact.etag, note=text("second contact note")
     )
     operator.contacts.UpdateContact(
         contacts_pb2.UpdateContactRequest(contact=change, update_mask=FieldMask(paths=["note"]))
@@ -154,10 +154,10 @@ def by_grpc(told: Output, cast: Cast) -> str:
             request.note = text(f"note of {step.fact}")
         referral = getattr(cast.who(step).referrals, step.rpc)(request)
         if step.fact == "accepted":
-            asked = people_pb2.OpenPersonRequest(
+            opening = people_pb2.OpenPersonRequest(
                 id=person_id, purpose_code=NEED, field_groups=GROUPS, referral_id=referral.id
             )
-            told.opened = cast.receiver.people.OpenPerson(asked).given_name
+            told.opened = cast.receiver.people.OpenPerson(opening).given_name
     other = cast.sender.referrals.CreateReferral(cast.draft(person_id))
     sending = pb.SendReferralRequest(
         id=other.id,
@@ -475,8 +475,12 @@ def test_the_scanner_finds_a_mark_in_every_place(told: Output) -> None:
         with stack.database(service) as database, database.transaction(force_rollback=True):
             assert database.execute(planting, (marks.text(service),)).rowcount
             hits += canary.hits(marks, canary.dump(database))
-    for what, kept in (("webhook", told.webhooks), ("mail", told.mails), ("error", told.errors)):
+    for what, contents in (
+        ("webhook", told.webhooks),
+        ("mail", told.mails),
+        ("error", told.errors),
+    ):
         hits += canary.hits(
-            marks, {**kept, "planted": ENCODINGS["quoted-printable"](marks.text(what))}
+            marks, {**contents, "planted": ENCODINGS["quoted-printable"](marks.text(what))}
         )
     assert {hit.split(": ")[1].split(" (")[0] for hit in hits} == marks.cores.keys()

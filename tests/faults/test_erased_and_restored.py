@@ -87,10 +87,10 @@ def restore(stack: LocalStack, copy: Path, person_id: str) -> None:
 
 def name_of(client: Client, person_id: str) -> str:
     """Returns the person's name, opened for the need of the usual story."""
-    asked = people_pb2.OpenPersonRequest(
+    request = people_pb2.OpenPersonRequest(
         id=person_id, purpose_code=NEED, field_groups=[people_pb2.FIELD_GROUP_IDENTITY]
     )
-    return str(client.people.OpenPerson(asked).given_name)
+    return str(client.people.OpenPerson(request).given_name)
 
 
 def counted(stack: LocalStack, reader: Actor, person_id: str) -> tuple[str, list[dict[str, Any]]]:
@@ -177,10 +177,10 @@ def test_a_person_erased_by_two_people_stays_erased_after_an_older_copy_is_resto
 
     until(everybody_else_is_there)
     with restored.database("referrals") as database:
-        kept = database.execute(
+        rows = database.execute(
             "SELECT wrapped FROM person_keys WHERE person_id = %s", (her,)
         ).fetchall()
-    assert kept == [{"wrapped": None}]
+    assert rows == [{"wrapped": None}]
     shelter.goes_to(f"/referrals/{referral}")
     shelter.finds_it("Consentimiento retirado")
     assert counted(restored, reader, her) == before

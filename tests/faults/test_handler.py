@@ -98,13 +98,13 @@ def held(stack: LocalStack) -> list[dict[str, Any]]:
 
 def command(stack: LocalStack, *words: str) -> Any:
     """Runs `python -m services.notifications dead-letters …` beside the running service."""
-    told = {
+    environment = {
         **os.environ,
         "ENLACE_DATABASE_URL": stack.database_url("notifications"),
         "ENLACE_KEYS": str(stack.var / "keys"),
     }
     arguments = [sys.executable, "-m", "services.notifications", "dead-letters", *words, "--json"]
-    done = subprocess.run(arguments, cwd=ROOT, env=told, capture_output=True, text=True)
+    done = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

@@ -74,9 +74,9 @@ def test_a_suspended_worker_is_locked_out_within_five_seconds(victim: LocalStack
             PASSWORD,
         )
     worker = next(
-        one
-        for one in manager.members.ListWorkers(members_pb2.ListWorkersRequest()).workers
-        if one.id == made.id
+        listed
+        for listed in manager.members.ListWorkers(members_pb2.ListWorkersRequest()).workers
+        if listed.id == made.id
     )
     secret = signed_in(victim, email)
     ways = calls_of(victim, members_pb2.IssueTokenRequest(session_secret=secret), secret)
@@ -93,14 +93,14 @@ def test_a_suspended_member_is_locked_out_within_five_seconds(victim: LocalStack
     coordinator, manager = victim.worker("COORDINATOR"), victim.worker("casa@amanecer")
     key = key_of(manager).secret
     ways = calls_of(victim, members_pb2.IssueTokenRequest(api_key=key), key)
-    asked = directory_pb2.GetOrganizationRequest(id=victim.client_of_key(key).organization_id)
-    organization = coordinator.directory.GetOrganization(asked)
+    request = directory_pb2.GetOrganizationRequest(id=victim.client_of_key(key).organization_id)
+    organization = coordinator.directory.GetOrganization(request)
     second = victim.worker("coordinacion@gobernacion")
 
     def now() -> dict[str, Any]:
         return {
             "id": organization.id,
-            "etag": coordinator.directory.GetOrganization(asked).etag,
+            "etag": coordinator.directory.GetOrganization(request).etag,
             "request_id": new_id(),
         }
 
@@ -139,12 +139,12 @@ def test_legitimate_work_continues_without_refusals_while_no_fact_is_delivered(
 
 
 def key_of(manager: Client) -> members_pb2.CreateApiKeyResponse:
-    asked = members_pb2.CreateApiKeyRequest(
+    request = members_pb2.CreateApiKeyRequest(
         label="x",
         scopes=[contract_pb2.SCOPE_REFERRALS_READ, contract_pb2.SCOPE_NOTIFICATIONS],
         request_id=new_id(),
     )
-    made: members_pb2.CreateApiKeyResponse = manager.members.CreateApiKey(asked)
+    made: members_pb2.CreateApiKeyResponse = manager.members.CreateApiKey(request)
     return made
 
 

@@ -83,10 +83,10 @@ class Pods:
     def ready(self, number: int) -> bool:
         """Returns whether this process accepts calls."""
         try:
-            asked = HealthStub(self._channels[number]).Check(HealthCheckRequest(), timeout=1)  # type: ignore[attr-defined]
+            answer = HealthStub(self._channels[number]).Check(HealthCheckRequest(), timeout=1)  # type: ignore[attr-defined]
         except grpc.RpcError:
             return False
-        return bool(asked.status == HealthCheckResponse.SERVING)
+        return bool(answer.status == HealthCheckResponse.SERVING)
 
     def has_its_share(self, number: int) -> bool:
         """Returns whether a call has reached this process since it started.

@@ -281,8 +281,8 @@ def test_another_token_a_token_without_keys_and_other_marks_are_reported_by_name
     half = KeyService(softhsm.token("half"))
     half.make("tests", 1, NOW)
     assert problem(SealingKeys(folder, "tests", half)) == "sealing_key_missing", "it has no marks"
-    kept = Keyring(os.urandom(32), KeyService(token).ring("tests").copy)  # type: ignore[attr-defined]
-    assert KeyCheck(database, kept).turn() == "sealing_key_wrong", (
+    other_marks = Keyring(os.urandom(32), KeyService(token).ring("tests").copy)  # type: ignore[attr-defined]
+    assert KeyCheck(database, other_marks).turn() == "sealing_key_wrong", (
         "other marks would find nothing of what there is"
     )
     check = KeyCheck(database, made.keyring())

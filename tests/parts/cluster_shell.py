@@ -65,7 +65,7 @@ class Cluster:
             _KUBECTL.format(python=sys.executable, state=self.state, kubectl=self._kubectl)
         )
         program.chmod(0o755)
-        told = {
+        variables = {
             "PATH": f"{program.parent}:/usr/bin:/bin",
             "PYTHONPATH": str(ROOT),
             "HOME": str(self.state),
@@ -74,7 +74,7 @@ class Cluster:
         done = subprocess.run(
             ["bash", "-ec", script],
             cwd=self.state,
-            env=told,
+            env=variables,
             capture_output=True,
             text=True,
             check=False,

@@ -124,14 +124,14 @@ class LocalStack:
             text=True,
         )
         assert self._process.stdout
-        said: list[str] = []
+        output: list[str] = []
         for line in self._process.stdout:
-            said.append(line)
+            output.append(line)
             if line.startswith("Stop "):
                 break
-        if not any(line.startswith("ready in") for line in said):
+        if not any(line.startswith("ready in") for line in output):
             self.stop()
-            raise AssertionError("the stack did not come up:\n" + "".join(said))
+            raise AssertionError("the stack did not come up:\n" + "".join(output))
         if self._copied:
             now = {"gateway": self.gateway, "grpc": {name: self.address(name) for name in SERVICES}}
             (self.var / "demo.json").write_text(json.dumps(self.demo | now))
@@ -324,13 +324,13 @@ class Client(PartnersStubs, ReferralsStubs, NotificationsStubs):
         self.key_id = self.api_key.split("_")[1] if self.api_key else ""
         self.organization_id = ""
         self.organization_name = ""
-        asked = {
+        channels = {
             name: grpc.intercept_channel(stack.channel(name), _WithToken(self, name))
             for name in SERVICES
         }
-        PartnersStubs.__init__(self, asked["partners"])
-        ReferralsStubs.__init__(self, asked["referrals"])
-        NotificationsStubs.__init__(self, asked["notifications"])
+        PartnersStubs.__init__(self, channels["partners"])
+        ReferralsStubs.__init__(self, channels["referrals"])
+        NotificationsStubs.__init__(self, channels["notifications"])
         self.tokens = self._tokens
         if credential:
             self.token()

@@ -112,13 +112,13 @@ class Operator:
         )
         assert shell.stdout
         try:
-            said = []
+            output = []
             for line in shell.stdout:
-                said.append(line)
+                output.append(line)
                 if line.startswith("Stop "):
                     break
             else:
-                raise AssertionError("".join(said))
+                raise AssertionError("".join(output))
             yield
         finally:
             os.killpg(shell.pid, signal.SIGINT)  # to all in the foreground, as a terminal's Ctrl-C

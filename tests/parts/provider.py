@@ -209,7 +209,7 @@ class Provider:
 
         @app.get(f"{realm}/.well-known/openid-configuration")
         def discovery() -> Any:
-            said = {
+            document = {
                 "issuer": self.issuer,
                 "authorization_endpoint": f"{self.authorization}/authorize",
                 "token_endpoint": f"{self.tokens}/token",
@@ -218,7 +218,7 @@ class Provider:
                 "subject_types_supported": ["public"],
                 "id_token_signing_alg_values_supported": ["RS256"],
             }
-            return jsonify(said | self.discovery)
+            return jsonify(document | self.discovery)
 
         @app.get(f"{realm}/keys")
         def keys() -> Any:
@@ -248,15 +248,15 @@ class Provider:
 def _grant(provider: Provider) -> type[grants.AuthorizationCodeGrant]:
     class Grant(grants.AuthorizationCodeGrant):  # type: ignore[misc]
         def save_authorization_code(self, code: str, request: Any) -> None:
-            said = request.payload.data
+            data = request.payload.data
             provider.codes[code] = Code(
                 code,
                 request.user,
-                said.get("nonce", ""),
+                data.get("nonce", ""),
                 request.payload.redirect_uri,
                 request.scope,
-                said.get("code_challenge", ""),
-                said.get("code_challenge_method", ""),
+                data.get("code_challenge", ""),
+                data.get("code_challenge_method", ""),
                 int(provider.now()),
             )
 

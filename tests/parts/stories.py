@@ -94,17 +94,17 @@ class Cast:
 
     def __init__(self, stack: LocalStack) -> None:
         self.sender, self.receiver = stack.client("Puentes"), stack.client("Luna Nueva")
-        asked = directory_pb2.SearchServicesRequest(
+        request = directory_pb2.SearchServicesRequest(
             organization_id=self.receiver.organization_id, need_code=NEED
         )
-        self.service_id = self.sender.directory.SearchServices(asked).services[0].id
-        heard = (
+        self.service_id = self.sender.directory.SearchServices(request).services[0].id
+        query = (
             "SELECT FROM directory_services s JOIN members m ON m.id = s.organization_id"
             " WHERE s.id = %s"
         )
         # a stack becomes ready before each service has applied all facts of the others
         with stack.database("referrals") as database:
-            until(lambda: database.execute(heard, (self.service_id,)).fetchone() is not None)
+            until(lambda: database.execute(query, (self.service_id,)).fetchone() is not None)
 
     def who(self, step: Step) -> Client:
         """Returns the client of the member that takes the step."""

@@ -88,13 +88,13 @@ def read(answer: TestResponse) -> list[str]:
     return [reader.body, *reader.attributes]
 
 
-def outside(said: str) -> str:
+def outside(shown_text: str) -> str:
     """Returns the part of a text that is outside of all brackets."""
-    depth, kept = 0, list[str]()
-    for sign in said:
+    depth, unbracketed = 0, list[str]()
+    for sign in shown_text:
         depth += (sign == LEFT) - (sign == RIGHT)
-        kept.append(sign if not depth and sign != RIGHT else " ")
-    return "".join(kept)
+        unbracketed.append(sign if not depth and sign != RIGHT else " ")
+    return "".join(unbracketed)
 
 
 @cache
@@ -111,7 +111,7 @@ def names(language: str) -> frozenset[str]:
         for context in kind.values()
         for each in context.values()
     ]
-    said = [
+    known = [
         *(name for each in of_time for name in each),
         *locale.territories.values(),
         *locale.languages.values(),
@@ -120,15 +120,15 @@ def names(language: str) -> frozenset[str]:
         *LANGUAGES.values(),
         "Enlace Llama Vive h min Rosa Méndez Casa Puentes Albergue Vivienda",
     ]
-    return frozenset(WORD.findall(" ".join(map(str, said))))
+    return frozenset(WORD.findall(" ".join(map(str, known))))
 
 
 def untranslated(texts: list[str], language: str, known: str = "") -> list[str]:
     """Returns the words of the texts that are in no catalogue."""
     return [
         word
-        for said in texts
-        for word in WORD.findall(ADDRESS.sub("", outside(said)))
+        for shown_text in texts
+        for word in WORD.findall(ADDRESS.sub("", outside(shown_text)))
         if word not in names(language) and word not in known.split()
     ]
 

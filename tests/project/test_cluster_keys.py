@@ -131,10 +131,10 @@ def test_after_a_change_of_sealing_keys_sealed_data_can_be_opened_without_the_ol
                 "INSERT INTO person_keys (person_id, wrapped) VALUES (%s, %s)", (person, wrapped)
             )
         settings = {"ENLACE_DATABASE_URL": place.url}
-        said = cluster.run("\n".join(recipe("print-key sealing.referrals.1")), **settings)
-        assert said.endswith("1 wrapped, 0 unreadable, 1 newest\n")
-        said = cluster.run("\n".join(recipe('"op": "move"')), **settings)
-        assert said.startswith("0 waiting, 1 newest\n")
+        output = cluster.run("\n".join(recipe("print-key sealing.referrals.1")), **settings)
+        assert output.endswith("1 wrapped, 0 unreadable, 1 newest\n")
+        output = cluster.run("\n".join(recipe('"op": "move"')), **settings)
+        assert output.startswith("0 waiting, 1 newest\n")
         with database.transaction(SYSTEM) as tx:
             row = tx.execute(
                 "SELECT wrapped FROM person_keys WHERE person_id = %s", (person,)
@@ -153,10 +153,10 @@ def test_the_key_of_facts_is_changed_for_its_publisher_and_for_all_consumers(
 ) -> None:
     place = postgres.database("referrals", MIGRATIONS)
     before = key_folder.verifying(cluster.keys("partners"), "facts.referrals")
-    said = cluster.run(
+    output = cluster.run(
         "\n".join(recipe("print-key facts.referrals")), ENLACE_DATABASE_URL=place.url
     )
-    assert said.endswith("0 facts will be told again\n")
+    assert output.endswith("0 facts will be told again\n")
     signing = key_folder.signing(cluster.keys("referrals"), "facts.referrals")
     assert signing.kid != before.kid
     assert {

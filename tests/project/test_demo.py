@@ -104,12 +104,12 @@ def test_the_last_quarters_are_published_without_counts_that_are_too_small() -> 
 def test_every_referral_of_the_pilot_has_a_complete_history_of_2006() -> None:
     for story in pilots():
         verbs = [event.verb for event in story.referral.events]
-        told = (
+        ending = (
             ["acknowledged", "accepted", "started", "completed", "closed"]
             if story.referral.state is State.CLOSED
             else ["declined"]
         )
-        assert verbs == ["drafted", "amended", "sent", *told]
+        assert verbs == ["drafted", "amended", "sent", *ending]
         assert {event.time.year for event in story.referral.events} == {2006}
         assert not [clock for clock in story.referral.deadlines if clock.running]
 
@@ -153,12 +153,12 @@ def test_some_of_tonights_referrals_are_late_and_some_are_due_soon(now: datetime
 
 
 def test_the_lines_enquiry_of_this_evening_is_open_and_waits_for_answers() -> None:
-    asked = enquiry(network(), CALENDAR, NOW)
-    assert (asked.state.value, asked.is_offered) == ("open", True)
-    assert asked.due_time is not None
-    assert asked.due_time > NOW
-    assert {offer.answer for offer in asked.offers} == {"", "maybe", "no"}
-    assert all(fact.time <= NOW for fact in asked.events)
+    tonights = enquiry(network(), CALENDAR, NOW)
+    assert (tonights.state.value, tonights.is_offered) == ("open", True)
+    assert tonights.due_time is not None
+    assert tonights.due_time > NOW
+    assert {offer.answer for offer in tonights.offers} == {"", "maybe", "no"}
+    assert all(fact.time <= NOW for fact in tonights.events)
 
 
 def test_no_deadline_of_tonights_referrals_is_overdue() -> None:
@@ -171,11 +171,11 @@ def test_no_deadline_of_tonights_referrals_is_overdue() -> None:
 
 
 def test_a_referral_has_the_person_of_its_contact_and_is_not_older() -> None:
-    heard = {contact.id: contact for contact, _ in contacts(network(), NOW)}
+    by_id = {contact.id: contact for contact, _ in contacts(network(), NOW)}
     for story in tonights_stories(network(), CALENDAR, NOW):
         if story.contact_id:
-            assert heard[story.contact_id].person_id == story.file.person.id
-            assert heard[story.contact_id].create_time <= story.at
+            assert by_id[story.contact_id].person_id == story.file.person.id
+            assert by_id[story.contact_id].create_time <= story.at
 
 
 def test_the_network_has_every_kind_of_member_help_and_role() -> None:
@@ -246,7 +246,7 @@ def test_filling_that_is_killed_again_and_again_continues_without_duplicates(
     complete.fill(SystemClock().now())
     chance, reached = random.Random(24), list[str]()
     for lines in count(9, 25):
-        told = []
+        parts = []
         with subprocess.Popen(
             [sys.executable, "-m", "demo"],
             cwd=ROOT,
@@ -256,11 +256,11 @@ def test_filling_that_is_killed_again_and_again_continues_without_duplicates(
         ) as process:
             assert process.stdout
             for line in islice(process.stdout, lines):
-                told.append(line.partition(":")[0])
+                parts.append(line.partition(":")[0])
             time.sleep(chance.random() * 0.05)  # so that the kill comes anywhere in the next part
             process.kill()
-        reached.append(told[-1])
-        if told[-1].startswith("facts"):  # the program waits for facts, which no service publishes
+        reached.append(parts[-1])
+        if parts[-1].startswith("facts"):  # the program waits for facts, which no service publishes
             break
     assert len(set(reached)) > 3
     broken.fill(SystemClock().now())
@@ -268,8 +268,8 @@ def test_filling_that_is_killed_again_and_again_continues_without_duplicates(
     with _opened(broken.urls["referrals"]) as database, database.transaction(SYSTEM) as tx:
         begun = campaigns.begin_time(tx)
         assert begun
-        heard = tx.execute("SELECT id, create_time FROM contacts ORDER BY id").fetchall()
-    assert [(row["id"], row["create_time"]) for row in heard] == sorted(
+        rows = tx.execute("SELECT id, create_time FROM contacts ORDER BY id").fetchall()
+    assert [(row["id"], row["create_time"]) for row in rows] == sorted(
         (each.contact.id, each.contact.create_time) for each in contacts(network(), begun)
     )
 

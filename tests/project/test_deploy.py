@@ -177,8 +177,10 @@ def test_probes_use_existing_ports_and_distinguish_live_from_ready() -> None:
         }
         for kind in ("startupProbe", "livenessProbe", "readinessProbe"):
             probe = container[kind]
-            asked = [probe[way]["port"] for way in ("grpc", "httpGet", "tcpSocket") if way in probe]
-            assert set(asked) <= ports, (name, kind)
+            probed = [
+                probe[way]["port"] for way in ("grpc", "httpGet", "tcpSocket") if way in probe
+            ]
+            assert set(probed) <= ports, (name, kind)
         if name in SERVICES:
             assert container["livenessProbe"]["grpc"]["service"] == "live"
             # Readiness asks for the overall status of the process and its database. Liveness must
@@ -257,13 +259,13 @@ def test_every_setting_is_one_that_the_service_reads(service: str) -> None:
     known = settings_read_by(service)
     for name, container in containers():
         if name == service:
-            told = {variable["name"] for variable in container.get("env", [])}
-            told |= {
+            given = {variable["name"] for variable in container.get("env", [])}
+            given |= {
                 variable
                 for source in container.get("envFrom", [])
                 for variable in maps[source["configMapRef"]["name"]]
             }
-            assert {variable.removesuffix("_FILE") for variable in told} <= known
+            assert {variable.removesuffix("_FILE") for variable in given} <= known
 
 
 @pytest.mark.parametrize("service", [*SERVICES, "gateway"])
@@ -374,13 +376,13 @@ def test_neither_a_webhook_nor_a_provider_of_sign_ins_reaches_a_private_address(
         next(thing for thing in local() if thing["metadata"]["name"] == "notifications-outside"),
     ):
         for peer in policy["spec"]["egress"][0]["to"]:
-            block, asked = (
+            block, private = (
                 ipaddress.ip_network(peer["ipBlock"]["cidr"]),
                 ipaddress.ip_address(address),
             )
-            if asked.version == block.version:
+            if private.version == block.version:
                 assert any(
-                    asked in ipaddress.ip_network(closed) for closed in peer["ipBlock"]["except"]
+                    private in ipaddress.ip_network(closed) for closed in peer["ipBlock"]["except"]
                 )
 
 
@@ -389,9 +391,11 @@ def with_component(folder: Path, name: str) -> tuple[Object, ...]:
     own = folder / "k8s"
     shutil.copytree(DEPLOY, own)
     overlay = own / "overlays" / "local" / "kustomization.yaml"
-    kept = yaml.safe_load(overlay.read_text())
+    content = yaml.safe_load(overlay.read_text())
     overlay.write_text(
-        yaml.safe_dump(kept | {"components": [f"../../components/{name}", *kept["components"]]})
+        yaml.safe_dump(
+            content | {"components": [f"../../components/{name}", *content["components"]]}
+        )
     )
     done = subprocess.run(
         [kubectl(), "kustomize", str(overlay.parent)], capture_output=True, text=True, check=False

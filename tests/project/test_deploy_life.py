@@ -81,12 +81,12 @@ class TestTakingAway:
     def test_every_document_names_both_commands_in_order_with_existing_paths(
         self, document: Path
     ) -> None:
-        said = re.findall(r"kubectl apply (-[fk]) (\S+?)[`\s]", document.read_text())
-        assert said[:2] == [
+        commands = re.findall(r"kubectl apply (-[fk]) (\S+?)[`\s]", document.read_text())
+        assert commands[:2] == [
             ("-f", "deploy/k8s/namespace.yaml"),
             ("-k", "deploy/k8s/overlays/local"),
         ]
-        assert all((ROOT / path).exists() for _, path in said)
+        assert all((ROOT / path).exists() for _, path in commands)
         assert (DEPLOY / "namespace.yaml").is_file()
 
 
@@ -135,14 +135,14 @@ class TestCorrecting:
         )
         [command] = done.stdout.splitlines()
         assert command.startswith("docker build ")
-        said = subprocess.run(
+        built = subprocess.run(
             ["bash", "-c", f"docker() {{ echo $3; }}; {command}"],
             cwd=ROOT,
             capture_output=True,
             text=True,
             check=True,
         )
-        assert images == {said.stdout.strip()}
+        assert images == {built.stdout.strip()}
 
     def test_a_release_sets_the_version_in_every_file_that_names_it(self, tmp_path: Path) -> None:
         shown = subprocess.run(
@@ -299,12 +299,12 @@ class TestGrowing:
         )
         scaling = of_kind("HorizontalPodAutoscaler")
         listening, surge = 12, 1
-        asked = sum(
+        needed = sum(
             (int(count) + listening) * (scaling[name]["maxReplicas"] + surge)
             for count, name in worst
         )
         assert len(worst) == len(SERVICES)
-        assert asked <= room
+        assert needed <= room
 
 
 class TestWatching:
@@ -337,24 +337,26 @@ class TestWatching:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
 def test_the_documented_command_for_the_first_coordinator_exists(document: Path) -> None:
     text = re.sub(r"\s+", " ", document.read_text().replace("\\\n", " "))
-    said = re.findall(
+    documented = re.findall(
         r"kubectl -n enlace exec deploy/partners -- python -m services\.partners (found(?:"
         r" --\w+ (?:'[^']+'|[^\s`']+))+)",
         text,
     )
-    assert said, "no such command"
-    for words in said:
+    assert documented, "no such command"
+    for words in documented:
         command, *options = shlex.split(words)
-        asked = {option.opts[0] for option in partners.commands[command].params if option.required}
-        assert set(options[::2]) == asked
+        required = {
+            option.opts[0] for option in partners.commands[command].params if option.required
+        }
+        assert set(options[::2]) == required
         assert CliRunner().invoke(partners, [command, "--help"]).exit_code == 0
 
 
 def test_java_accepts_the_options_that_kafka_is_given() -> None:
     (kafka,) = [container for name, container in containers() if name == "kafka"]
-    told = {variable["name"]: variable["value"] for variable in kafka["env"]}
+    variables = {variable["name"]: variable["value"] for variable in kafka["env"]}
     done = subprocess.run(
-        [JAVA, *told["KAFKA_HEAP_OPTS"].split(), told["KAFKA_GC_LOG_OPTS"], "-version"],
+        [JAVA, *variables["KAFKA_HEAP_OPTS"].split(), variables["KAFKA_GC_LOG_OPTS"], "-version"],
         capture_output=True,
         check=False,
     )

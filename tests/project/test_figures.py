@@ -27,7 +27,7 @@ def test_the_list_of_figures_is_the_documented_one() -> None:
     )
     written = [(name, float(limit) if limit else None) for name, _, limit in rows]
     assert written == [(figure.name, figure.limit) for figure in FIGURES]
-    told = subprocess.run(
+    shown = subprocess.run(
         [sys.executable, "-m", "bench", "--help"],
         cwd=ROOT,
         capture_output=True,
@@ -35,7 +35,7 @@ def test_the_list_of_figures_is_the_documented_one() -> None:
         timeout=60,
         check=True,
     )
-    assert {part for _, part, _ in rows} <= set(re.findall(r"\w+", told.stdout))
+    assert {part for _, part, _ in rows} <= set(re.findall(r"\w+", shown.stdout))
 
 
 def test_a_table_marks_a_figure_that_missed_its_limit() -> None:

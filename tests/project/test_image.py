@@ -255,19 +255,19 @@ def test_a_key_service_without_its_library_is_refused_with_the_name_of_the_requi
 @pytest.fixture(scope="module")
 def locale_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Babel's data without the files that the Dockerfile's own command deletes."""
-    kept = tmp_path_factory.mktemp("babel") / "locale-data"
-    shutil.copytree(Path(babel.__file__).parent / "locale-data", kept)
+    data = tmp_path_factory.mktemp("babel") / "locale-data"
+    shutil.copytree(Path(babel.__file__).parent / "locale-data", data)
     [command] = re.findall(
         r"^RUN (.*\\\n && find \S+/babel/locale-data .*)", DOCKERFILE, re.MULTILINE
     )
-    shutil.copy(ROOT / "chassis" / "languages.py", kept.parent)
+    shutil.copy(ROOT / "chassis" / "languages.py", data.parent)
     subprocess.run(
-        ["bash", "-ec", re.sub(r"\S+/babel/locale-data", str(kept), command)],
-        cwd=kept.parent,
+        ["bash", "-ec", re.sub(r"\S+/babel/locale-data", str(data), command)],
+        cwd=data.parent,
         env={"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"},
         check=True,
     )
-    return kept
+    return data
 
 
 # prints names and dates in each language, as pages show them, with the locale data of a folder
@@ -294,7 +294,7 @@ def test_pages_show_the_same_names_with_the_images_locales_as_with_all_locales(
     locale_data: Path,
 ) -> None:
     all_locales = Path(babel.__file__).parent / "locale-data"
-    said = [
+    outputs = [
         subprocess.run(
             [sys.executable, "-c", _SPEAK, str(folder)],
             cwd=ROOT,
@@ -304,9 +304,9 @@ def test_pages_show_the_same_names_with_the_images_locales_as_with_all_locales(
         ).stdout
         for folder in (all_locales, locale_data)
     ]
-    assert said[0] == said[1]
-    assert "portugués (Brasil)" in said[1]
-    assert "3 févr. 2026" in said[1]
+    assert outputs[0] == outputs[1]
+    assert "portugués (Brasil)" in outputs[1]
+    assert "3 févr. 2026" in outputs[1]
     assert len(list(locale_data.iterdir())) < len(list(all_locales.iterdir())) / 3
 
 

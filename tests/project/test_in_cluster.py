@@ -253,8 +253,8 @@ def test_pods_that_start_together_migrate_one_at_a_time_and_the_next_has_nothing
         for name, container in containers()
         if name == "referrals" and container["name"] == "migrate"
     )
-    told = {variable["name"]: variable["value"] for variable in beginning["env"]}
-    assert set(told) == {"ENLACE_MIGRATION_URL_FILE"}
+    variables = {variable["name"]: variable["value"] for variable in beginning["env"]}
+    assert set(variables) == {"ENLACE_MIGRATION_URL_FILE"}
     (tmp_path / "url").write_text(postgres.database("referrals").migration_url)
     environment = {"PATH": os.environ["PATH"], "ENLACE_MIGRATION_URL_FILE": str(tmp_path / "url")}
     command = [sys.executable, *beginning["command"][1:]]
@@ -269,8 +269,8 @@ def test_pods_that_start_together_migrate_one_at_a_time_and_the_next_has_nothing
             text=True,
         )
 
-    said = [pod.communicate(timeout=60)[0] for pod in [begin(), begin(), begin()]]
-    assert sorted(bool(words.strip()) for words in said) == [False, False, True], said
+    outputs = [pod.communicate(timeout=60)[0] for pod in [begin(), begin(), begin()]]
+    assert sorted(bool(words.strip()) for words in outputs) == [False, False, True], outputs
     last = begin()
     assert (last.communicate(timeout=60)[0].strip(), last.returncode) == ("", 0)
 

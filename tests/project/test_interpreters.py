@@ -57,12 +57,12 @@ def interpreter(version: str) -> str | None:
     """
     folders = [Path(folder) for folder in os.get_exec_path()]
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
-    asked = "import sys, venv, ensurepip; print('%d.%d' % sys.version_info[:2])"
+    script = "import sys, venv, ensurepip; print('%d.%d' % sys.version_info[:2])"
     for folder in [*folders, *sorted(pyenv.glob(f"versions/{version}*/bin"))]:
         program = folder / f"python{version}"
         if os.access(program, os.X_OK):
             done = subprocess.run(
-                [program, "-c", asked], capture_output=True, text=True, check=False
+                [program, "-c", script], capture_output=True, text=True, check=False
             )
             if done.stdout.strip() == version:  # a pyenv shim exists even if it refuses to run
                 return str(program)
@@ -128,12 +128,12 @@ class Works:
 
     def begin(self) -> None:
         for version in OTHERS:
-            told = {
+            variables = {
                 name: value for name, value in os.environ.items() if not name.startswith("PYTEST")
             }
             if version == TESTED[-1]:
                 # the next Python may lack deprecated features; this also checks the libraries' code
-                told["PYTHONWARNINGS"] = "error::DeprecationWarning"
+                variables["PYTHONWARNINGS"] = "error::DeprecationWarning"
             if interpreter(version):
                 python = environment(version)
                 for work, words in WORKS.items():
@@ -149,13 +149,13 @@ class Works:
                         own,
                         *words,
                     ]
-                    with self._file(version, work).open("wb") as said:
+                    with self._file(version, work).open("wb") as log:
                         self._running[version, work] = subprocess.Popen(
                             command,
                             cwd=ROOT,
-                            env=told,
-                            stdout=said,
-                            stderr=said,
+                            env=variables,
+                            stdout=log,
+                            stderr=log,
                             start_new_session=True,
                         )
 
@@ -195,17 +195,17 @@ def works(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Works]:
 def test_on_every_python_a_stack_starts_a_referral_is_closed_and_ctrl_c_ends_it(
     works: Works, version: str
 ) -> None:
-    code, said = works.result(version, "life")
-    assert code == 0, said
-    assert "1 passed" in said
+    code, output = works.result(version, "life")
+    assert code == 0, output
+    assert "1 passed" in output
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("version", OTHERS)
 def test_on_every_python_facts_are_published_once_and_in_order(works: Works, version: str) -> None:
-    code, said = works.result(version, "facts")
-    assert code == 0, said
-    assert re.search(r"^\d+ passed", said, re.MULTILINE)
+    code, output = works.result(version, "facts")
+    assert code == 0, output
+    assert re.search(r"^\d+ passed", output, re.MULTILINE)
 
 
 def test_the_claimed_python_versions_are_the_tested_ones() -> None:

@@ -136,8 +136,8 @@ def tree(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_the_tree_obeys_all_contracts(tree: Path) -> None:
-    said = _lint(tree)
-    assert said.returncode == 0, said.stdout
+    done = _lint(tree)
+    assert done.returncode == 0, done.stdout
 
 
 def test_every_contract_has_a_planted_violation() -> None:
@@ -150,9 +150,9 @@ def test_every_contract_has_a_planted_violation() -> None:
 @pytest.mark.parametrize(("contract", "where", "what"), VIOLATIONS)
 def test_a_planted_violation_is_reported(tree: Path, contract: str, where: str, what: str) -> None:
     _plant(tree, where, what)
-    said = _lint(tree, "--contract", contract)
-    assert said.returncode == 1, said.stdout + said.stderr
-    assert "BROKEN" in said.stdout
+    done = _lint(tree, "--contract", contract)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "BROKEN" in done.stdout
 
 
 @pytest.mark.parametrize("service", ["partners", "referrals"])

@@ -106,9 +106,9 @@ def stack() -> Iterator[LocalStack]:
 
 @pytest.mark.timeout(240)
 def test_every_killed_part_recovers_and_all_parts_end_with_the_stack(stack: LocalStack) -> None:
-    said = stack.start()
-    assert "ready in" in said
-    assert stack.state["gateway"] in said
+    output = stack.start()
+    assert "ready in" in output
+    assert stack.state["gateway"] in output
     assert stack.state["parts"].keys() == set(PARTS)
 
     for name in PARTS:
@@ -187,13 +187,13 @@ def test_on_a_busy_machine_a_killed_stack_continues_and_is_ready_once_people_can
         for part in ("demo: members", "demo: files"):
             stack.start(demo=True, until=part)
             stack.end(signal.SIGKILL)
-        said = stack.start(demo=True)
-    assert re.search(r"^ready in ", said, re.MULTILINE)
+        output = stack.start(demo=True)
+    assert re.search(r"^ready in ", output, re.MULTILINE)
     made = json.loads((stack.var / "demo.json").read_text())
     assert [account["email"] for account in made["accounts"]] == [
         worker.email for worker in network().workers
     ]
-    shown = re.findall(r"^ {8}(\S+@\S+) +(\S+)", said, re.MULTILINE)
+    shown = re.findall(r"^ {8}(\S+@\S+) +(\S+)", output, re.MULTILINE)
     assert len(shown) == len({account["role"] for account in made["accounts"]})
     with grpc.insecure_channel(stack.state["parts"]["partners"]["listen"]) as channel:
         for email, password in shown:
@@ -211,11 +211,11 @@ def test_a_stack_that_cannot_fill_the_demo_network_is_not_ready_and_continues_at
     stack: LocalStack,
 ) -> None:
     (stack.var / "demo.json" / "in the way").mkdir(parents=True)
-    said = stack.start(demo=True)
-    assert "not ready: demo ended with 1" in said
-    assert "it goes on where this start ended" in said
-    assert "ready in" not in said
-    assert "Sign in" not in said
+    output = stack.start(demo=True)
+    assert "not ready: demo ended with 1" in output
+    assert "it goes on where this start ended" in output
+    assert "ready in" not in output
+    assert "Sign in" not in output
     assert stack.state["ready_s"] is None
     stack.end(signal.SIGTERM)
     shutil.rmtree(stack.var / "demo.json")
@@ -252,9 +252,9 @@ def busy(loops: int) -> Iterator[None]:
     try:
         yield
     finally:
-        for one in running:
-            one.kill()
-            one.wait()
+        for process in running:
+            process.kill()
+            process.wait()
 
 
 def test_child_processes_receive_ctrl_c_although_the_tests_themselves_ignore_it() -> None:

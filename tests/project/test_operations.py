@@ -131,9 +131,9 @@ def broken(stack: LocalStack) -> Iterator[Any]:
 def test_doctor_reports_that_no_service_lacks_anything(operator: Operator) -> None:
     assert "referrals doctor" in operator.documented(COMMANDS, "doctor")
     for service in SERVICES:
-        said = operator.run(operator.documented(COMMANDS, "doctor").replace("referrals", service))
-        assert {line[:8] for line in said.splitlines()} == {"ok      "}
-        assert {"database", "schema", "broker"} <= {line[8:] for line in said.splitlines()}
+        output = operator.run(operator.documented(COMMANDS, "doctor").replace("referrals", service))
+        assert {line[:8] for line in output.splitlines()} == {"ok      "}
+        assert {"database", "schema", "broker"} <= {line[8:] for line in output.splitlines()}
     missing = operator.run(
         operator.documented(COMMANDS, "doctor").replace("python", "ENLACE_KEYS=/nowhere python")
         + " --json",
@@ -233,15 +233,15 @@ def test_an_unreadable_record_delays_no_facts_and_can_be_discarded(
     assert operator.run_documented(HELD, "list") == "0 in all\n"
     # Partners consumes the topic too, and has stored its own copy.
     until(lambda: bool(scenes.rows("partners", "SELECT FROM dead_letters")), 90)
-    [kept] = scenes.rows("partners", "SELECT id FROM dead_letters")
-    discard = operator.documented(UNREADABLE, "discard", ID=kept["id"])
+    [stored] = scenes.rows("partners", "SELECT id FROM dead_letters")
+    discard = operator.documented(UNREADABLE, "discard", ID=stored["id"])
     assert operator.run(discard.replace("notifications", "partners")) == "1 given up\n"
 
 
 def test_a_replay_delivers_every_fact_and_notifies_nobody_twice(
     operator: Operator, scenes: Scenes
 ) -> None:
-    def told() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    def sent() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         # only messages and deliveries from before the replay
         messages = scenes.rows(
             "notifications", "SELECT id FROM messages WHERE create_time < %s ORDER BY 1", begun
@@ -252,7 +252,7 @@ def test_a_replay_delivers_every_fact_and_notifies_nobody_twice(
             begun,
         )
 
-    def heard() -> int:
+    def received() -> int:
         page = requests.get(
             f"http://{scenes.stack.state['parts']['notifications']['metrics']}/metrics", timeout=5
         ).text
@@ -271,20 +271,20 @@ def test_a_replay_delivers_every_fact_and_notifies_nobody_twice(
     )
     [row] = scenes.rows("referrals", "SELECT count(*) AS n FROM outbox")
     begun = checker.started()
-    before, count, start = told(), row["n"], heard()
-    said = re.fullmatch(
+    before, count, start = sent(), row["n"], received()
+    announced = re.fullmatch(
         r"(\d+) facts would be told again\n", operator.run_documented(REPLAY, "--dry-run")
     )
-    assert said
-    assert int(said[1]) >= count, "a clock of the demo network may fire at any time"
+    assert announced
+    assert int(announced[1]) >= count, "a clock of the demo network may fire at any time"
     since = json.loads(operator.run_documented(REPLAY, "--from", more=" --json"))["facts"]
-    assert 0 < since <= int(said[1])
-    until(lambda: heard() >= start + since, 90)
-    start = heard()
+    assert 0 < since <= int(announced[1])
+    until(lambda: received() >= start + since, 90)
+    start = received()
     settings, *_, every = blocks(REPLAY)[0]
     assert operator.run(f"{settings}\n{every}").endswith(" facts will be told again\n")
-    until(lambda: heard() >= start + count, 90)
-    assert told() == before
+    until(lambda: received() >= start + count, 90)
+    assert sent() == before
 
 
 def rights(stack: LocalStack, service: str) -> list[list[dict[str, Any]]]:
@@ -332,12 +332,12 @@ def erase(stack: LocalStack, person_id: str) -> None:
 
     Returns once the erasure is recorded in every place outside of the database.
     """
-    asked = {"person_id": person_id}
+    about = {"person_id": person_id}
     stack.worker("trabajadora@puentes.demo").erasures.ProposeErasure(
-        erasures_pb2.ProposeErasureRequest(**asked, request_id=new_id())
+        erasures_pb2.ProposeErasureRequest(**about, request_id=new_id())
     )
     stack.worker("gestion@puentes.demo").erasures.ConfirmErasure(
-        erasures_pb2.ConfirmErasureRequest(**asked, request_id=new_id())
+        erasures_pb2.ConfirmErasureRequest(**about, request_id=new_id())
     )
 
     def is_kept(service: str) -> bool:
@@ -446,7 +446,7 @@ def test_a_restored_service_loses_only_changes_after_the_copy_and_notifies_nobod
         " WHERE create_time >= %s ORDER BY id"
     )
     deliveries = "SELECT id, attempts FROM deliveries WHERE status <> 'WAITING' ORDER BY id"
-    told, delivered = (
+    messages_before, delivered = (
         scenes.rows("notifications", messages, row["now"], since),
         scenes.rows("notifications", deliveries),
     )
@@ -485,16 +485,21 @@ def test_a_restored_service_loses_only_changes_after_the_copy_and_notifies_nobod
         books = at_rest(stack, cleanup, since, {lost.id})
         assert [line for check in ALSO_AFTER_A_RESTORE for line in check(books)] == []
         # Messages about the lost steps stay; apart from these, every fact made its messages once.
-        gone = [one for one in told if one["late"] and one["referral_id"] == goes_on.id]
+        gone = [
+            message
+            for message in messages_before
+            if message["late"] and message["referral_id"] == goes_on.id
+        ]
         assert gone
         too_many = sorted(
-            f"too many: {one['kind']} to {one['audience']} of {one['referral_id']}" for one in gone
+            f"too many: {message['kind']} to {message['audience']} of {message['referral_id']}"
+            for message in gone
         )
         assert sorted(checker.each_fact_made_its_messages_once(books)) == too_many
     now = scenes.rows("notifications", messages, row["now"], since)
-    assert [one for one in now if one in told] == told
+    assert [message for message in now if message in messages_before] == messages_before
     assert [
-        one for one in scenes.rows("notifications", deliveries) if one in delivered
+        message for message in scenes.rows("notifications", deliveries) if message in delivered
     ] == delivered, "none was sent again"
 
 

@@ -86,21 +86,21 @@ def literals(tree: ast.AST) -> Iterator[frozenset[str]]:
             and isinstance(node.value, ast.Constant)
         ):
             yield frozenset(str(node.value.value).split())
-        said = frozenset(
+        texts = frozenset(
             part.value
             for part in parts
             if isinstance(part, ast.Constant) and isinstance(part.value, str)
         )
-        if said:
-            yield said
+        if texts:
+            yield texts
 
 
 def repeated_lists(files: list[Path], lists: dict[str, frozenset[str]]) -> list[str]:
     repeated = []
     for path in files:
-        for said in literals(ast.parse(path.read_text())):
+        for texts in literals(ast.parse(path.read_text())):
             for name, codes in lists.items():
-                same = {code for code in codes if code in said or code.upper() in said}
+                same = {code for code in codes if code in texts or code.upper() in texts}
                 if len(same) >= 3 and len(same) >= MOST * len(codes):
                     repeated.append(f"{path.relative_to(ROOT)}: {name}")
     return repeated
@@ -146,7 +146,7 @@ def test_a_places_accessibility_and_a_persons_needs_use_the_same_codes() -> None
     Two services declare these codes, and neither may import the other's enum.
     """
     there, needed = (
-        dict(wire.words(each.DESCRIPTOR))
-        for each in (directory_pb2.Accessibility, enquiries_pb2.Accessibility)
+        dict(wire.words(enum.DESCRIPTOR))
+        for enum in (directory_pb2.Accessibility, enquiries_pb2.Accessibility)
     )
     assert there == needed

@@ -369,7 +369,7 @@ class Facts(RuleBasedStateMachine):
         assert parked == []
         assert len(waiting) <= self.rubbish
         assert len(waiting) == self.rubbish or self.memories > 1, (
-            "what was forgotten before anybody read it can't be a dead letter"
+            "only rubbish that the broker lost before it was read may lack a dead letter"
         )
         for subject in SUBJECTS:
             published = [
@@ -389,7 +389,7 @@ class Facts(RuleBasedStateMachine):
                 "a phantom"
             )
             if published:
-                assert applied[-1] == published[-1], "the subject does not stand as it is told"
+                assert applied[-1] == published[-1], "the subject's state is not the published one"
 
 
 class KillableProducer:

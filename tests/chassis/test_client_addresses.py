@@ -63,7 +63,7 @@ def test_c15_a_signed_address_is_valid_only_as_long_as_a_call_may_last(gateway: 
     gateway.clock.advance(timedelta(seconds=LEEWAY + 1))
     assert gateway.reader.read(signed) is None
     assert gateway.reader.read(signed, waited=LEEWAY + 1) == "192.0.2.7", (
-        "the wait was the service's"
+        "the service caused the wait"
     )
 
 

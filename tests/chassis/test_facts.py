@@ -483,8 +483,10 @@ def test_the_backlog_metric_counts_all_waiting_facts_when_it_is_read(world: Worl
 
     until(lambda: backlog() == 0)
     world.stop("teller")
-    assert math.isnan(backlog()), "it is not known where the database does not answer"
-    assert "enlace_facts_told_total" in generate_latest().decode(), "and all else is"
+    assert math.isnan(backlog()), "the backlog is unknown without the database"
+    assert "enlace_facts_told_total" in generate_latest().decode(), (
+        "other metrics are still reported"
+    )
     database = world.databases["teller"] = Database(world.places["teller"].url, max_size=2)
     database.open()
     # this loop is never started
@@ -493,5 +495,5 @@ def test_the_backlog_metric_counts_all_waiting_facts_when_it_is_read(world: Worl
     assert backlog() == 700
     with database.transaction(SYSTEM) as tx:
         outbox.repeat_all(tx)
-    assert backlog() == 701, "what is to be told again waits, too"
+    assert backlog() == 701, "facts to be published again count, too"
     database.close()

@@ -74,16 +74,16 @@ def ignore_epochs(position: Callable[..., inbox.FactPosition]) -> Callable[..., 
 
 
 BUGS: dict[str, tuple[object, str, Callable[[Any], object]]] = {
-    "a fact that is refused is passed over": (inbox, "hold", lambda _: give_up),
+    "refused facts are skipped": (inbox, "hold", lambda _: give_up),
     "no inbox": (inbox, "position", lambda _: remember_nothing),
-    "an epoch ignored": (inbox, "position", ignore_epochs),
-    "waiting facts are never looked at again": (inbox, "due", lambda _: lambda *_: None),
-    "marked before it is sent": (
+    "epochs are ignored": (inbox, "position", ignore_epochs),
+    "waiting facts are never retried": (inbox, "due", lambda _: lambda *_: None),
+    "facts are marked before they are sent": (
         outbox,
         "next_batch",
         lambda batch: lambda tx, limit: marked(tx, batch(tx, limit)),
     ),
-    "another memory of the broker goes unnoticed": (
+    "another cluster id of the broker is ignored": (
         outbox,
         "meet_cluster",
         lambda _: lambda *_: False,

@@ -121,7 +121,7 @@ def test_c15_a_call_starts_at_once_while_another_caller_uses_its_whole_share(
     assert flooded.in_work == {FLOODS.id: SHARE, NEIGHBOUR.id: 3}
     flooded.let_go.set()
     assert [outcome(call) for call in calls] == ["OK"] * 20, (
-        "who waited behind its own is answered all the same"
+        "calls that waited for their caller's share are answered, too"
     )
 
 

@@ -81,7 +81,7 @@ def test_a_migration_that_adds_a_column_fails_no_call_of_a_process_with_prepared
                     "SELECT count(*) AS n FROM pg_prepared_statements"
                     " WHERE statement LIKE '%things%'"
                 ).fetchone()
-            assert prepared == {"n": 1}, "else nothing is tried here"
+            assert prepared == {"n": 1}, "otherwise the test would prove nothing"
             with psycopg.connect(place.migration_url) as owner:
                 owner.execute("ALTER TABLE things ADD COLUMN name text")
             list(callers.map(ask, range(4 * THREADS)))

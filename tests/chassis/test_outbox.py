@@ -72,7 +72,7 @@ def test_the_second_of_two_facts_with_the_same_version_is_stale(database: Databa
     with pytest.raises(Stale), database.transaction(SYSTEM) as tx:
         outbox.save(tx, twice)
     with database.transaction(SYSTEM) as tx:
-        assert outbox.backlog(tx) == 0, "the loser takes back everything"
+        assert outbox.backlog(tx) == 0, "the stale transaction is rolled back as a whole"
 
 
 @pytest.mark.parametrize("act", [lambda tx: outbox.save(tx, [fact(1)]), outbox.repeat_all])

@@ -83,7 +83,7 @@ def test_a_hanging_publisher_is_replaced_by_the_other_and_disturbs_nothing_when_
                 for subject in subjects:
                     world.tell(subject, 20, start=versions - 19)
                 until(lambda: all(world.taken(subject) == versions for subject in subjects))  # noqa: B023
-                assert holds_turn(world, other), "who woke up does not take its turn back"
+                assert holds_turn(world, other), "a process that wakes does not get its turn back"
             assert (first.poll(), second.poll()) == (None, None)
     assert sorted(world.effects()) == sorted(
         (subject, n) for subject in subjects for n in range(1, versions + 1)
@@ -96,7 +96,7 @@ def test_a_hanging_publisher_is_replaced_by_the_other_and_disturbs_nothing_when_
             if record.key == subject.encode()
         ]
         assert list(dict.fromkeys(published)) == list(range(1, versions + 1)), (
-            "each for the first time in its order"
+            "the first records of all versions are in order"
         )
     with world.teller.transaction(SYSTEM) as tx:
         assert outbox.backlog(tx) == 0

@@ -103,11 +103,11 @@ def answered_transitions_are_in_the_history_once(books: Books) -> list[str]:
         versions = history.get((o.referral_id, o.fact, o.caller_id), [])
         if versions != [o.version]:
             problems.append(
-                f"{o.fact} of {o.referral_id} was answered as version {o.version}, the history has"
-                f" it at {versions}"
+                f"{o.fact} of {o.referral_id} was answered as version {o.version}, but the history"
+                f" has {versions}"
             )
         if stored_id(o.caller_id, o.request_id) not in stored:
-            problems.append(f"{o.fact} of {o.referral_id}: its request is not kept")
+            problems.append(f"{o.fact} of {o.referral_id}: its request is not stored")
     return problems
 
 
@@ -128,15 +128,15 @@ def unknown_transitions_happened_once_or_never(books: Books) -> list[str]:
             )
             if times != (stored_id(o.caller_id, o.request_id) in stored):
                 problems.append(
-                    f"{o.fact} of {o.referral_id}, of which its caller knows nothing, happened"
-                    f" {times} times"
+                    f"{o.fact} of {o.referral_id}, which was not answered, happened {times} times"
                 )
     known = {o.referral_id for o in books.operations}
     orphans = {e["referral_id"] for e in history} - known
     made = sum(stored_id(o.caller_id, o.request_id) in stored for o in unknown if not o.referral_id)
     if len(orphans) != made:
         problems.append(
-            f"{len(orphans)} referrals that nobody knows, by {made} requests without an answer"
+            f"{len(orphans)} referrals unknown to all clients, but {made} unanswered requests that"
+            " took effect"
         )
     return problems
 
@@ -338,7 +338,7 @@ def trails_are_unchanged(books: Books) -> list[str]:
         problems += [
             f"{service}: {finding.reason} at {finding.sequence}" for finding in findings[:5]
         ]
-        problems += [f"{service}: the head is another"] if last != end and not findings else []
+        problems += [f"{service}: the head differs"] if last != end and not findings else []
     return problems
 
 
@@ -374,7 +374,7 @@ def topics_match_the_outboxes(books: Books) -> list[str]:
             f"{service}: not in the topic {id}" for id in in_outbox.keys() - in_topic.keys() - later
         ]
         problems += [
-            f"{service}: {id} tells something else"
+            f"{service}: {id} has another content in the topic"
             for id in in_outbox.keys() & in_topic.keys()
             if in_outbox[id] != in_topic[id]
         ]
@@ -486,7 +486,7 @@ def every_loop_is_well(books: Books) -> list[str]:
         for kind in ("health", "metric")
         for loop in LOOPS
     }
-    missing = [f"{name} is not said" for name in sorted(named - books.standing.keys())]
+    missing = [f"{name} is not reported" for name in sorted(named - books.standing.keys())]
     return missing + [name for name, well in sorted(books.standing.items()) if not well]
 
 
@@ -497,7 +497,7 @@ def no_deadline_is_overdue(books: Books) -> list[str]:
         " WHERE next_time < now() - interval '5 seconds'"
     )
     return [
-        f"{row['kind']} of {row['referral_id']} should have been told at {row['next_time']}"
+        f"{row['kind']} of {row['referral_id']} should have fired at {row['next_time']}"
         for row in rows
     ]
 
@@ -513,7 +513,7 @@ def every_sending_had_a_receipt(books: Books) -> list[str]:
         " AND c.id IS NULL",
         (books.since,),
     )
-    return [f"{row['id']} was sent on no receipt" for row in rows]
+    return [f"{row['id']} was sent without a receipt" for row in rows]
 
 
 def no_override_came_after_a_withdrawal(books: Books) -> list[str]:
@@ -525,7 +525,7 @@ def no_override_came_after_a_withdrawal(books: Books) -> list[str]:
         " o.recipient_organization_id AND w.id <> o.id"
         " AND w.withdraw_time <= o.create_time)"
     )
-    return [f"{row['id']} overrides what she took back" for row in rows]
+    return [f"{row['id']} overrides a withdrawal" for row in rows]
 
 
 def every_reading_was_covered(books: Books) -> list[str]:
@@ -546,7 +546,7 @@ def every_reading_was_covered(books: Books) -> list[str]:
         " WHERE code NOT LIKE 'referral:%%'))",
         (books.since,),
     )
-    return [f"{row['action']} at {row['sequence']} was covered by nothing" for row in rows]
+    return [f"{row['action']} at {row['sequence']} was covered by no receipt" for row in rows]
 
 
 def type_and_country_were_changed_by_two(books: Books) -> list[str]:
@@ -580,7 +580,7 @@ def type_and_country_were_changed_by_two(books: Books) -> list[str]:
     ]
     for row in books.partners.execute("SELECT id, type, country FROM organizations"):
         if published.get(row["id"], [("", "")])[-1] != (row["type"], row["country"]):
-            problems.append(f"{row['id']} is another than was told")
+            problems.append(f"{row['id']} differs from the published type and country")
     return problems
 
 

@@ -56,7 +56,7 @@ PLANTED: dict[str, Planted] = {
         " ORDER BY time DESC LIMIT 1)",
         checker.answered_transitions_are_in_the_history_once,
     ),
-    "a retry without its key": InDatabase(
+    "a request that was not stored": InDatabase(
         "referrals",
         "DELETE FROM requests WHERE (caller_id, request_id) IN (SELECT caller_id, request_id"
         " FROM requests"
@@ -73,7 +73,7 @@ PLANTED: dict[str, Planted] = {
         " FROM referrals ORDER BY create_time DESC LIMIT 1)",
         checker.unknown_transitions_happened_once_or_never,
     ),
-    "a fact told before a rollback": InDatabase(
+    "a fact of a transaction that was rolled back": InDatabase(
         "referrals",
         "INSERT INTO outbox SELECT id, version + 100, 'enlace.referral.closed.v1', '', now(), now()"
         " FROM referrals LIMIT 1",
@@ -118,7 +118,7 @@ PLANTED: dict[str, Planted] = {
         " ORDER BY create_time DESC LIMIT 1)",
         checker.each_fact_made_its_messages_once,
     ),
-    "no inbox: a message twice": InDatabase(
+    "a message twice, as without an inbox": InDatabase(
         "notifications",
         'INSERT INTO messages SELECT (jsonb_populate_record(m, \'{"id": "twice"}\')).*'
         " FROM messages m ORDER BY create_time DESC LIMIT 1",
@@ -130,13 +130,13 @@ PLANTED: dict[str, Planted] = {
         " FROM deliveries d WHERE message_id IS NOT NULL LIMIT 1",
         checker.each_message_is_delivered_once_to_an_address,
     ),
-    "a relay that goes by a watermark": InDatabase(
+    "a fact that the relay has skipped": InDatabase(
         "referrals",
         "UPDATE outbox SET first_round = NULL WHERE (subject, version) IN (SELECT subject, version"
         " FROM outbox LIMIT 1)",
         checker.nothing_is_waiting,
     ),
-    "an audit row after the answer": InDatabase(
+    "a sending without its audit row": InDatabase(
         "referrals",
         "DELETE FROM audit WHERE sequence IN (SELECT sequence FROM audit WHERE action = 'send'"
         " ORDER BY sequence DESC LIMIT 1)",
@@ -154,7 +154,7 @@ PLANTED: dict[str, Planted] = {
         " FROM audit)",
         checker.trails_are_unchanged,
     ),
-    "published before the commit": InDatabase(
+    "a fact published before its commit": InDatabase(
         "referrals",
         "DELETE FROM outbox WHERE (subject, version) IN (SELECT subject, max(version) FROM outbox"
         " GROUP BY 1 LIMIT 1)",
@@ -185,7 +185,7 @@ PLANTED: dict[str, Planted] = {
         lambda books: replace(books, calls=[*books.calls, Call("grpc", 0.0, 3.0)]),
         checker.every_call_came_back_in_time,
     ),
-    "a call that went on past its deadline": InBooks(
+    "a call that continued past its deadline": InBooks(
         lambda books: replace(books, calls=[*books.calls, Call("rest", 0.0, 10.0, 12.1, "ok")]),
         checker.every_call_came_back_in_time,
     ),
@@ -202,13 +202,13 @@ PLANTED: dict[str, Planted] = {
         ),
         checker.every_loop_is_well,
     ),
-    "a watch that died": InDatabase(
+    "a loop of deadlines that died": InDatabase(
         "referrals",
         "UPDATE clocks SET next_time = now() - interval '1 minute' WHERE (referral_id, number) IN"
         " (SELECT referral_id, number FROM clocks WHERE next_time IS NOT NULL LIMIT 1)",
         checker.no_deadline_is_overdue,
     ),
-    "a receipt unchecked": InDatabase(
+    "a receipt for another receiver": InDatabase(
         "referrals",
         "UPDATE receipts SET recipient_organization_id = 'another' WHERE id IN"
         " (SELECT receipt_id FROM referrals WHERE send_time IS NOT NULL ORDER BY send_time DESC"
@@ -230,7 +230,7 @@ PLANTED: dict[str, Planted] = {
         " WHERE type <> 'HEALTH' LIMIT 1)",
         checker.type_and_country_were_changed_by_two,
     ),
-    "a member that changed its own type, and told it": InDatabase(
+    "a member that changed its own type, and published the change": InDatabase(
         "partners",
         "INSERT INTO outbox (subject, version, type, payload, time)"
         " SELECT o.subject, o.version + 1, 'enlace.organization.changed.v1',"
@@ -239,7 +239,7 @@ PLANTED: dict[str, Planted] = {
         " ON g.id = o.subject AND g.type = 'NGO' ORDER BY o.version DESC LIMIT 1",
         checker.type_and_country_were_changed_by_two,
     ),
-    "notes past consent": InDatabase(
+    "notes read after the end of consent": InDatabase(
         "referrals",
         "INSERT INTO audit (time, actor_kind, actor_id, organization_id, action, object_id,"
         " purpose_code, detail_codes, allowed, reason)"

@@ -82,7 +82,7 @@ class Run:
             + ", ".join(f"{name} {n}" for name, n in sorted(self.seen.items())),
             "rebalances seen": f"at least {self.rebalances.total()}: "
             + ", ".join(f"{name} {n}" for name, n in sorted(self.rebalances.items())),
-            "seconds": f"{self.seconds:.0f}, and {self.rest_seconds:.0f} until all was told",
+            "seconds": f"{self.seconds:.0f}, and {self.rest_seconds:.0f} until all was published",
             "lost": lost,
             "double": double,
             "violations": checker.violations(self.books) or "none",
@@ -153,7 +153,7 @@ def wait_for_rest(left: Callable[[], list[str]]) -> None:
         if len(remaining) < least:
             least, since = len(remaining), time.monotonic()
         assert time.monotonic() - since < STALL, (
-            f"{len(remaining)} left and no less for {STALL:g} s: {remaining[:5]}"
+            f"{len(remaining)} troubles left, no new low for {STALL:g} s: {remaining[:5]}"
         )
         print(f"{len(remaining)} left", file=sys.stderr)
         time.sleep(1)
@@ -165,9 +165,9 @@ def missing_effects(run: Run) -> list[str]:
     wanted = {
         "kills hit nothing": run.kills_in_flight >= 0.8 * run.kills,
         "no call was cut off": run.kills_that_cut > 0,
-        "nothing was heard twice": run.seen.total() > 0,
-        "no group had to share anew": run.rebalances.total() > 0,
-        "the restore began no epoch": bool(relay and relay["epoch"]),
+        "no fact was received twice": run.seen.total() > 0,
+        "no consumer group rebalanced": run.rebalances.total() > 0,
+        "the restore started no epoch": bool(relay and relay["epoch"]),
     }
     return [trouble for trouble, absent in wanted.items() if not absent]
 

@@ -81,7 +81,7 @@ def restore(stack: LocalStack, copy: Path, person_id: str) -> None:
             row = database.execute(
                 "SELECT wrapped IS NULL AS gone FROM person_keys WHERE person_id = %s", (person_id,)
             ).fetchone()
-        assert row == {"gone": False}, "she is back"
+        assert row == {"gone": False}, "the copy has her key"
     stack.wait_healthy(killed)
 
 
@@ -125,7 +125,7 @@ def test_a_person_erased_by_two_people_stays_erased_after_an_older_copy_is_resto
     first.presses("Proponer el borrado")
     first.sees("Espera a otra persona de su organización")
     expect(first.page.get_by_role("button", name="Borrar para siempre")).to_have_count(0)
-    assert MARKED["her name"] in name_of(cast.sender, her), "one alone changes nothing"
+    assert MARKED["her name"] in name_of(cast.sender, her), "one person alone changes nothing"
     copy = tmp_path / "referrals.dump"
     postgres(
         restored,

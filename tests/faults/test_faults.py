@@ -34,7 +34,7 @@ def run() -> Iterator[Run]:
         ) as done:
             print(done.report())
             yield done
-        assert canary.left_in(stack) == [], "no word of a person is anywhere but sealed"
+        assert canary.left_in(stack) == [], "texts about a person exist only sealed"
     finally:
         stack.stop()
 

@@ -25,7 +25,7 @@ def test_two_threads_that_create_the_same_key_at_once_get_equal_keys(tmp_path: P
             (first, its), (second, others) = pool.map(make, range(2))
         assert first != second or its == others
     assert not [file for file in tmp_path.iterdir() if file.suffix not in (".key", ".jwk")], (
-        "nothing half made is left"
+        "no incomplete file is left"
     )
 
 

@@ -158,7 +158,7 @@ def test_while_the_token_is_away_nothing_counts_as_unreadable_and_all_works_afte
         keyring.open(newer, "c")
     assert [(line["event"], line["reason"]) for line in said] == [
         ("key_service_away", "token_away")
-    ], "once"
+    ], "the outage is logged once"
     assert [line["event"] for line in said_then] == ["key_service_back"]
 
 
@@ -200,7 +200,7 @@ def test_a_wrong_pin_is_tried_only_once_and_a_new_pin_at_once(
     assert why() == "pin_missing"
     pin.write_text("0000")
     assert [why() for _ in range(5)] == ["pin_wrong"] * 5
-    assert len(tried) == 1, "a card that was told three wrong ones may lock itself"
+    assert len(tried) == 1, "after three wrong PINs a card may lock itself"
     pin.write_text(PIN)
     assert keyring.open(sealed, "c") == "x"
 
@@ -239,7 +239,7 @@ def test_keys_move_from_files_into_the_token_and_fingerprints_stay_the_same(
         both.fingerprint(b"her reference", "references"),
     ) == ("x", b"\x01", mark)
     assert moving.add(NOW) == 1
-    assert not moving.begin(b"", NOW), "there is one already"
+    assert not moving.begin(b"", NOW), "the token already has a key"
     assert both.numbers == [0, 1]
     moved = both.rewrap(sealed, "c")
     assert moved[:3] == b"\x02\x00\x01"
@@ -253,7 +253,7 @@ def test_keys_move_from_files_into_the_token_and_fingerprints_stay_the_same(
             keyring.fingerprint(b"her reference", "references"),
         ) == ([1], "x", mark)
     key_folder.create(folder, ["tests"], sealing=False)
-    assert key_folder.names(folder, "tests") == [], "a start makes no first key anew"
+    assert key_folder.names(folder, "tests") == [], "a start creates no new first key"
     assert (moving.add(NOW), moving.retire(), moving.newest()) == (2, [1], 2)
 
 
@@ -280,10 +280,12 @@ def test_another_token_a_token_without_keys_and_other_marks_are_reported_by_name
     assert problem(new_keys(softhsm.token("another"), folder)) == "sealing_key_wrong"
     half = KeyService(softhsm.token("half"))
     half.make("tests", 1, NOW)
-    assert problem(SealingKeys(folder, "tests", half)) == "sealing_key_missing", "it has no marks"
+    assert problem(SealingKeys(folder, "tests", half)) == "sealing_key_missing", (
+        "the token has no key for marks"
+    )
     other_marks = Keyring(os.urandom(32), KeyService(token).ring("tests").copy)  # type: ignore[attr-defined]
     assert KeyCheck(database, other_marks).turn() == "sealing_key_wrong", (
-        "other marks would find nothing of what there is"
+        "fingerprints made with other marks would find no stored row"
     )
     check = KeyCheck(database, made.keyring())
     with softhsm.away(), pytest.raises(Unavailable):
@@ -331,4 +333,4 @@ def test_the_token_is_fast_enough_for_every_call(token: KeyServiceSettings, fold
     keyring, began = new_keys(token, folder).keyring(), time.perf_counter()
     for _ in range(500):
         keyring.open(keyring.seal("x", "c"), "c")
-    assert time.perf_counter() - began < 2, "a call seals and opens a handful"
+    assert time.perf_counter() - began < 2, "a call seals and opens only a few texts"

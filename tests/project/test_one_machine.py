@@ -174,7 +174,7 @@ def test_secret_files_are_private_and_a_second_stack_in_the_folder_is_refused(
     for name, pid in stack.pids().items():
         environment = Path(f"/proc/{pid}/environ").read_text()
         assert not [name for owner in owners if owner in environment], (
-            "who serves can't change tables"
+            "the serving processes must not have an owner's password"
         )
 
 

@@ -158,7 +158,7 @@ def test_a_held_fact_is_listed_and_applied_once_after_repair_and_redrive(
     held = [
         letter["id"] for letter in json.loads(operator.run_documented(HELD, "list", more=" --json"))
     ]
-    assert held == [f"{sent.id}/{sent.etag[1:]}"], "one subject waits, not its followers or others"
+    assert held == [f"{sent.id}/{sent.etag[1:]}"], "only the failed fact is listed"
     taken = (
         "SELECT FROM inbox WHERE consumer = 'notifications-referrals' AND subject = %s"
         " AND version > 0"
@@ -276,7 +276,7 @@ def test_a_replay_delivers_every_fact_and_notifies_nobody_twice(
         r"(\d+) facts would be told again\n", operator.run_documented(REPLAY, "--dry-run")
     )
     assert announced
-    assert int(announced[1]) >= count, "a clock of the demo network may fire at any time"
+    assert int(announced[1]) >= count, "a deadline of the demo network may fire at any time"
     since = json.loads(operator.run_documented(REPLAY, "--from", more=" --json"))["facts"]
     assert 0 < since <= int(announced[1])
     until(lambda: received() >= start + since, 90)
@@ -298,7 +298,9 @@ def copy(operator: Operator) -> None:
         (operator.folder / name).unlink(missing_ok=True)
     assert operator.run("\n".join(blocks(COPIES)[0])) == ""
     for name in (*(f"{service}.dump" for service in SERVICES), "keys.tar"):
-        assert (operator.folder / name).stat().st_mode & 0o077 == 0, "for its owner's eyes"
+        assert (operator.folder / name).stat().st_mode & 0o077 == 0, (
+            "only the owner may read the copies"
+        )
 
 
 def restore(operator: Operator, *services: str) -> None:
@@ -500,7 +502,7 @@ def test_a_restored_service_loses_only_changes_after_the_copy_and_notifies_nobod
     assert [message for message in now if message in messages_before] == messages_before
     assert [
         message for message in scenes.rows("notifications", deliveries) if message in delivered
-    ] == delivered, "none was sent again"
+    ] == delivered, "no message was sent again"
 
 
 def test_a_stack_moves_to_a_new_machine_with_its_copies_alone(

@@ -41,7 +41,7 @@ pytestmark = pytest.mark.long
 def test_committed_facts_are_applied_once_and_in_order(world: World) -> None:
     subjects = [new_id() for _ in range(20)]
     for subject in subjects:
-        world.tell(subject, 5)
+        world.write(subject, 5)
     until(lambda: len(world.effects()) == 100)
     assert all(world.versions(subject) == [1, 2, 3, 4, 5] for subject in subjects)
 
@@ -52,14 +52,14 @@ def test_facts_that_come_faster_than_the_relays_pace_are_published_in_batches(
     batches: list[int] = []
     send_all = Producer.send_all
 
-    def counted(producer: Producer, topic: str, records: Any, **options: Any) -> Any:
+    def count_and_send(producer: Producer, topic: str, records: Any, **options: Any) -> Any:
         batches.append(len(records))
         return send_all(producer, topic, records, **options)
 
-    monkeypatch.setattr(Producer, "send_all", counted)
+    monkeypatch.setattr(Producer, "send_all", count_and_send)
     begin = time.monotonic()
     for _ in range(300):
-        world.tell(new_id(), 1)
+        world.write(new_id(), 1)
     until(lambda: sum(batches) >= 300)
     seconds = time.monotonic() - begin
     assert len(batches) <= _PASSES_PER_SECOND * (seconds + WINDOW) + 1
@@ -76,18 +76,18 @@ def test_a_fact_that_was_rolled_back_is_never_published(world: World) -> None:
 
     with pytest.raises(Conflict):
         change_and_refuse()
-    world.tell(real, 1)
+    world.write(real, 1)
     until(lambda: world.versions(real) == [1])
     assert world.versions(ghost) == []
 
 
 def test_a_fact_that_is_published_twice_has_one_effect(world: World) -> None:
     subject, after = new_id(), new_id()
-    world.tell(subject, 3)
+    world.write(subject, 3)
     until(lambda: len(world.versions(subject)) == 3)
     with world.teller.transaction(SYSTEM) as tx:
         assert outbox.repeat_subject(tx, subject) == 3
-    world.tell(after, 1)
+    world.write(after, 1)
     until(lambda: world.versions(after) == [1])
     assert [row for row in world.effects() if row[0] == subject] == [
         (subject, 1),
@@ -133,7 +133,7 @@ def test_an_unreadable_record_becomes_one_dead_letter_and_later_records_are_appl
     )
     producer.discard()
     after = new_id()
-    world.tell(after, 1)
+    world.write(after, 1)
     until(lambda: world.versions(after) == [1])
     until(lambda: len(world.waiting("unreadable")) == 4)
     assert world.versions(fact.subject) == []
@@ -154,12 +154,12 @@ def test_new_facts_are_published_before_repeated_ones(world: World) -> None:
     world.databases["teller"] = Database(world.places["teller"].url, max_size=2)
     world.teller.open()
     for first, second in ((old, new), ("1" * 32, "e" * 32)):
-        world.tell(first, 2)
+        world.write(first, 2)
         with world.teller.transaction(SYSTEM) as tx:
             outbox.mark_published(tx, outbox.next_batch(tx, 100).facts, outbox.current_round(tx))
             outbox.repeat_all(tx)
-        world.tell(second, 1)
-        world.tell(first, 1, start=3)
+        world.write(second, 1)
+        world.write(first, 1, start=3)
         with world.teller.transaction(SYSTEM) as tx:
             batch = [(fact.subject, fact.version) for fact in outbox.next_batch(tx, 100).facts]
             # Within a subject facts stay in the order of their versions: a new fact is preceded by
@@ -173,7 +173,7 @@ def test_a_replay_of_a_large_outbox_is_marked_in_chunks(
 ) -> None:
     monkeypatch.setattr(outbox, "_CHUNK", 100)
     for subject in (new_id() for _ in range(25)):
-        world.tell(subject, 20)
+        world.write(subject, 20)
     until(lambda: len(world.effects()) == 500)
     with world.teller.transaction(SYSTEM) as tx:
         assert outbox.count(tx) == 500
@@ -186,7 +186,7 @@ def test_a_replay_of_a_large_outbox_is_marked_in_chunks(
         500,
     ]
     after = new_id()
-    world.tell(after, 1)
+    world.write(after, 1)
     until(lambda: world.versions(after) == [1])
     until(lambda: len(world.effects()) == 501)
 
@@ -196,11 +196,11 @@ def test_no_fact_is_lost_or_doubled_when_the_broker_is_killed_midway(world: Worl
 
     def write() -> None:
         for subject in subjects:
-            world.tell(subject, 2)
+            world.write(subject, 2)
 
     writer = threading.Thread(target=write)
     writer.start()
-    until(lambda: len(world.heard) > 20)
+    until(lambda: len(world.applied) > 20)
     world.part.kill()
     time.sleep(0.3)
     world.part.start()
@@ -214,7 +214,7 @@ def test_facts_written_while_the_broker_is_down_are_published_after_its_return(
 ) -> None:
     world.part.stop()
     subject = new_id()
-    world.tell(subject, 3)
+    world.write(subject, 3)
     world.part.start()
     until(lambda: world.versions(subject) == [1, 2, 3], 90)
 
@@ -281,12 +281,12 @@ def test_an_idle_consumer_polls_the_broker_every_two_seconds(
     waits: list[int] = []
     encode = FetchRequest.encode
 
-    def noted(self: FetchRequest, *words: Any, **options: Any) -> Any:
+    def note_and_encode(self: FetchRequest, *words: Any, **options: Any) -> Any:
         waits.append(self.max_wait_ms)
         return encode(self, *words, **options)
 
     consumer = assigned(lambda: Consumer(settings(broker.bootstrap), new_id(), [topic]))
-    monkeypatch.setattr(FetchRequest, "encode", noted)
+    monkeypatch.setattr(FetchRequest, "encode", note_and_encode)
     begin = time.monotonic()
     while time.monotonic() - begin < 5:
         assert consumer.poll(0.5) == []
@@ -431,12 +431,12 @@ def test_a_broker_without_its_topic_is_unusable_until_the_topic_is_recreated(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     subject = new_id()
-    world.tell(subject, 1)
+    world.write(subject, 1)
     until(lambda: world.versions(subject) == [1])
     assert world.watch.usable
     monkeypatch.setattr(world.watch, "_patience", 0.0)
     topics.delete(world.part.bootstrap, world.topic)
-    world.tell(subject, 1, start=2)
+    world.write(subject, 1, start=2)
     until(lambda: not world.watch.usable)
     until(lambda: world.watch.usable)
 
@@ -449,7 +449,7 @@ def test_a_consumer_that_gets_no_partition_is_reported_and_joins_again(
     The leader does so while it does not know the topic's partitions yet.
     """
     subject = new_id()
-    world.tell(subject, 1)
+    world.write(subject, 1)
     until(lambda: world.versions(subject) == [1])
     starving, assignment, poll = True, KafkaConsumer.assignment, KafkaConsumer.poll
     monkeypatch.setattr(
@@ -467,15 +467,15 @@ def test_a_consumer_that_gets_no_partition_is_reported_and_joins_again(
     for limit in ("_UNASSIGNED", "_EMPTY"):
         monkeypatch.setattr(kafka, limit, 30.0)
     starving = False
-    world.tell(subject, 1, start=2)
+    world.write(subject, 1, start=2)
     until(lambda: world.versions(subject) == [1, 2])
     until(lambda: world.watch.usable)
 
 
 def test_the_backlog_metric_counts_all_waiting_facts_when_it_is_read(world: World) -> None:
     subject = new_id()
-    world.tell(subject, 1)
-    until(lambda: world.taken(subject) == 1)
+    world.write(subject, 1)
+    until(lambda: world.last_version(subject) == 1)
 
     def backlog() -> float:
         [metric] = metrics.OUTBOX_BACKLOG.collect()
@@ -491,7 +491,7 @@ def test_the_backlog_metric_counts_all_waiting_facts_when_it_is_read(world: Worl
     database.open()
     # this loop is never started
     Relay("teller", world.topic, database, world.watch, world.signer, SystemClock()).loop()
-    world.tell(new_id(), 700)  # more than a batch
+    world.write(new_id(), 700)  # more than a batch
     assert backlog() == 700
     with database.transaction(SYSTEM) as tx:
         outbox.repeat_all(tx)

@@ -34,11 +34,11 @@ def world(
 def test_a_fact_that_its_handler_refuses_holds_its_subject_and_no_other(world: World) -> None:
     refused, other = new_id(), new_id()
     world.refuse.add(refused)
-    world.tell(refused, 3)
+    world.write(refused, 3)
     until(lambda: len(world.waiting()) == 1)
-    world.tell(other, 3)
+    world.write(other, 3)
     until(lambda: world.versions(other) == [1, 2, 3])
-    assert world.taken(refused) == 0
+    assert world.last_version(refused) == 0
     [letter] = world.waiting()
     assert (letter.id, letter.reason) == (f"{refused}/1", "refused_for_the_test")
     world.refuse.clear()
@@ -49,7 +49,7 @@ def test_a_fact_that_its_handler_refuses_holds_its_subject_and_no_other(world: W
 def test_the_pauses_between_the_tries_of_a_held_fact_grow(world: World) -> None:
     subject = new_id()
     world.refuse.add(subject)
-    world.tell(subject, 1)
+    world.write(subject, 1)
     until(lambda: any(letter.attempts >= 3 for letter in world.waiting()))
     [letter] = world.waiting()
     assert letter.next_try_time is not None
@@ -59,19 +59,19 @@ def test_the_pauses_between_the_tries_of_a_held_fact_grow(world: World) -> None:
 def test_a_replay_does_not_pass_over_a_fact_that_had_no_effect(world: World) -> None:
     subject, after = new_id(), new_id()
     world.refuse.add(subject)
-    world.tell(subject, 2)
+    world.write(subject, 2)
     until(lambda: len(world.waiting()) == 1)
     world.refuse.clear()
     with world.teller.transaction(SYSTEM) as tx:
         outbox.repeat_all(tx)
-    world.tell(after, 1)
+    world.write(after, 1)
     until(lambda: world.versions(subject) == [1, 2] and world.versions(after) == [1])
 
 
 def test_a_held_fact_that_an_operator_redrives_is_tried_at_once(world: World) -> None:
     subject = new_id()
     world.refuse.add(subject)
-    world.tell(subject, 2)
+    world.write(subject, 2)
     # the next try is eight seconds away
     until(lambda: any(letter.attempts >= 4 for letter in world.waiting()))
     world.refuse.clear()
@@ -84,11 +84,11 @@ def test_a_held_fact_that_an_operator_discards_is_on_the_trail_and_later_facts_a
 ) -> None:
     subject = new_id()
     world.refuse.add(subject)
-    world.tell(subject, 1)
+    world.write(subject, 1)
     until(lambda: len(world.waiting()) == 1)
     world.operate(dead_letters.discard, identity=f"{subject}/1")
     world.refuse.clear()
-    world.tell(subject, 2, start=2)
+    world.write(subject, 2, start=2)
     until(lambda: world.versions(subject) == [2, 3])
     with world.hearer.transaction(SYSTEM) as tx:
         [entry] = tx.execute(
@@ -105,7 +105,7 @@ def test_a_record_that_can_be_read_after_all_is_applied_when_it_is_redriven(worl
     subject = new_id()
     # as if the consuming service did not have the publisher's key yet
     check = world.trusted_signers.pop("enlace/teller")
-    world.tell(subject, 2)
+    world.write(subject, 2)
     until(lambda: len(world.waiting("unreadable")) == 2)
     world.trusted_signers["enlace/teller"] = check
     world.operate(dead_letters.redrive)
@@ -134,11 +134,11 @@ def test_a_signed_fact_that_cannot_be_stored_is_a_dead_letter_and_delays_no_othe
     fact = replace(Fact(subject, 1, "enlace.test.told.v1", b"x", datetime.now(UTC)), **wrong)
     world.send_raw(fact)
     world.send_raw(replace(fact, version=2))  # a fact that would be parked
-    world.tell(after, 1)
+    world.write(after, 1)
     until(lambda: world.versions(after) == [1])
     until(lambda: len(world.waiting("unreadable")) == dead + 2)
     assert {letter.reason for letter in world.waiting("unreadable")[dead:]} == {"limits"}
-    assert world.taken(subject) == 0
+    assert world.last_version(subject) == 0
 
 
 def test_a_signed_fact_is_not_turned_into_another_by_a_second_header(world: World) -> None:
@@ -153,7 +153,7 @@ def test_a_signed_fact_is_not_turned_into_another_by_a_second_header(world: Worl
     producer = Producer(settings(world.part.bootstrap))
     producer.send_all(world.topic, [(key, value, forged), (key, value, twice)])
     producer.discard()
-    world.tell(after, 1)
+    world.write(after, 1)
     until(lambda: world.versions(after) == [1])
     until(lambda: len(world.waiting("unreadable")) == dead + 2)
     assert world.versions(victim) == []
@@ -165,11 +165,11 @@ def test_a_handler_that_always_exceeds_its_time_limit_holds_its_subject_and_no_o
     monkeypatch.setattr(subscriber, "_LIMIT", 1.0)
     late, other = new_id(), new_id()
     world.slow.add(late)
-    world.tell(late, 2)
+    world.write(late, 2)
     until(lambda: [letter.id for letter in world.waiting()] == [f"{late}/1"])
     assert [letter.reason for letter in world.waiting()] == ["deadline_exceeded"]
     world.slow.clear()
-    world.tell(other, 1)
+    world.write(other, 1)
     until(lambda: world.versions(other) == [1] and world.versions(late) == [1, 2])
 
 
@@ -178,24 +178,24 @@ def test_a_handler_may_work_in_parts_and_completed_parts_stay_when_a_later_one_f
 ) -> None:
     subject, calls = new_id(), 3
     world.parts[subject] = calls
-    world.tell(subject, 2)
-    until(lambda: world.taken(subject) == 2)
+    world.write(subject, 2)
+    until(lambda: world.last_version(subject) == 2)
     assert world.versions(subject) == [1, 1, 1, 2, 2, 2]
     another = new_id()
     world.parts[another] = calls
     world.fail_after = {another: 2}
-    world.tell(another, 1)
+    world.write(another, 1)
     until(lambda: [letter.id for letter in world.waiting()] == [f"{another}/1"])
     assert [row for row in world.effects() if row[0] == another] == [(another, 1)] * 2
     world.fail_after.clear()
-    until(lambda: world.taken(another) == 1)
+    until(lambda: world.last_version(another) == 1)
     assert [row for row in world.effects() if row[0] == another] == [(another, 1)] * 3
 
 
 def test_a_replay_request_with_an_invalid_subject_delays_no_other(world: World) -> None:
     subject = new_id()
-    world.tell(subject, 1)
-    until(lambda: world.taken(subject) == 1)
+    world.write(subject, 1)
+    until(lambda: world.last_version(subject) == 1)
     before, failures = datetime.now(UTC), metrics.LOOP_FAILURES.labels("replays")._value.get()
     producer = Producer(settings(world.part.bootstrap))
     names = (b"nobody\x00", b"\xff", b"n" * 900_000, subject.encode())

@@ -58,7 +58,7 @@ class Hearer:
     name: str = field(default_factory=new_id)
     applied: list[tuple[str, int]] = field(default_factory=list)
     refuse: dict[str, Exception] = field(default_factory=dict)
-    asked: list[tuple[str, list[tuple[bytes, bytes]]]] = field(default_factory=list)
+    requested: list[tuple[str, list[tuple[bytes, bytes]]]] = field(default_factory=list)
     held: list[int] = field(default_factory=list)
     unfinished: int = 0  # number of calls after which the handler has more parts to do
 
@@ -92,18 +92,21 @@ class Hearer:
     def take(self, *records: Record) -> None:
         self.works.take(records)
 
-    def after(self, pause: timedelta) -> None:
+    def retry_after(self, pause: timedelta) -> None:
         """Advances the clock, and retries the waiting facts."""
         self.clock.advance(pause)
         self.works.sweep()
 
-    def ask(self, pause: timedelta) -> list[tuple[bytes, bytes]]:
+    def requests_after(self, pause: timedelta) -> list[tuple[bytes, bytes]]:
         """Advances the clock; returns the replays that the subscriber then requests."""
         self.clock.advance(pause)
-        self.asked.clear()
+        self.requested.clear()
         self.works._request_missing()
         return [
-            request for topic, requests in self.asked if topic == REPLAYS for request in requests
+            request
+            for topic, requests in self.requested
+            if topic == REPLAYS
+            for request in requests
         ]
 
     def seen(self, subject: str) -> int:
@@ -114,7 +117,7 @@ class Hearer:
         with self.database.transaction(SYSTEM) as tx:
             return [letter for letter in dead_letters.waiting(tx) if letter.consumer == self.name]
 
-    def heard(self, outcome: str) -> float:
+    def count(self, outcome: str) -> float:
         labels = {"consumer": self.name, "outcome": outcome}
         return REGISTRY.get_sample_value("enlace_facts_heard_total", labels) or 0
 
@@ -143,7 +146,7 @@ def hearer(database: Database, keys: Path, monkeypatch: pytest.MonkeyPatch) -> H
     made = Hearer(database, keys)
 
     def caught(_: object, topic: str, records: list[tuple[bytes, bytes, list[object]]]) -> None:
-        made.asked.append((topic, [(key, value) for key, value, _ in records]))
+        made.requested.append((topic, [(key, value) for key, value, _ in records]))
 
     monkeypatch.setattr(subscriber, "send", caught)
     return made
@@ -160,7 +163,7 @@ def test_facts_are_applied_in_order_and_each_once(hearer: Hearer) -> None:
     hearer.take(first)
     assert hearer.applied == [(subject, 1), (subject, 2), (subject, 3)]
     assert hearer.seen(subject) == 3
-    assert (hearer.heard("next"), hearer.heard("ahead"), hearer.heard("seen")) == (3, 3, 4)
+    assert (hearer.count("next"), hearer.count("ahead"), hearer.count("seen")) == (3, 3, 4)
 
 
 def test_facts_of_a_batch_that_were_seen_before_are_skipped_and_the_others_applied(
@@ -180,7 +183,7 @@ def test_facts_known_from_the_previous_epoch_advance_the_inbox_without_being_app
     hearer.take(hearer.record(subject, 1, epoch=7, base=2))
     hearer.take(hearer.record(subject, 2, epoch=7, base=2))
     assert hearer.applied == [(subject, 1), (subject, 2)]
-    assert (hearer.heard("known"), hearer.seen(subject)) == (2, 2)
+    assert (hearer.count("known"), hearer.seen(subject)) == (2, 2)
 
 
 def test_a_fact_is_applied_under_the_trace_of_the_request_that_caused_it(
@@ -216,7 +219,7 @@ def test_a_refused_fact_holds_its_subject_and_has_a_reason(
     [letter] = [letter for letter in hearer.waiting() if letter.reason]
     assert (letter.id, letter.topic, letter.reason) == (f"{subject}/1", TOPIC, reason)
     assert (letter.attempts, letter.next_try_time) == (1, NOON + SECOND)
-    assert (hearer.heard("held"), hearer.seen(subject)) == (1, 0)
+    assert (hearer.count("held"), hearer.seen(subject)) == (1, 0)
 
 
 def test_a_held_fact_is_tried_at_its_time_and_not_when_it_is_published_again(
@@ -229,7 +232,7 @@ def test_a_held_fact_is_tried_at_its_time_and_not_when_it_is_published_again(
     hearer.refuse.clear()
     hearer.take(hearer.record(subject, 1))
     assert hearer.applied == []
-    hearer.after(SECOND)
+    hearer.retry_after(SECOND)
     assert hearer.applied == [(subject, 1), (subject, 2)]
     assert hearer.waiting() == []
 
@@ -238,8 +241,8 @@ def test_each_try_that_fails_is_counted(hearer: Hearer) -> None:
     subject = new_id()
     hearer.refuse[subject] = Conflict("refused_for_the_test")
     hearer.take(hearer.record(subject, 1))
-    hearer.after(SECOND)
-    hearer.after(2 * SECOND)
+    hearer.retry_after(SECOND)
+    hearer.retry_after(2 * SECOND)
     [letter] = hearer.waiting()
     assert letter.attempts == 3
 
@@ -254,7 +257,7 @@ def test_in_a_batch_only_the_failing_fact_and_later_facts_of_its_subject_are_hel
     assert [hearer.seen(subject) for subject in (first, bad, last)] == [2, 0, 1]
     assert [fact for fact in hearer.applied if fact[0] == first][-2:] == [(first, 1), (first, 2)]
     hearer.refuse.clear()
-    hearer.after(SECOND * 2)
+    hearer.retry_after(SECOND * 2)
     assert [hearer.seen(subject) for subject in (first, bad, last)] == [2, 2, 1]
 
 
@@ -295,7 +298,7 @@ def test_the_numbers_of_held_facts_and_unreadable_records_are_reported(hearer: H
     assert hearer.held == [1]
     assert (hearer.gauge("enlace_facts_held"), hearer.gauge("enlace_dead_letters")) == (1, 2)
     hearer.refuse.clear()
-    hearer.after(SECOND)
+    hearer.retry_after(SECOND)
     assert hearer.held == [1, 0]
     assert hearer.gauge("enlace_facts_held") == 0
 
@@ -305,11 +308,11 @@ def test_waiting_facts_are_checked_once_a_second_and_after_the_clock_was_set_bac
 ) -> None:
     hearer.take(hearer.record(new_id(), 2))
     hearer.works.sweep()
-    hearer.after(SECOND * 0.9)
+    hearer.retry_after(SECOND * 0.9)
     assert len(hearer.held) == 1
-    hearer.after(SECOND * 0.1)
+    hearer.retry_after(SECOND * 0.1)
     assert len(hearer.held) == 2
-    hearer.after(-timedelta(days=1))
+    hearer.retry_after(-timedelta(days=1))
     assert len(hearer.held) == 3
 
 
@@ -321,9 +324,9 @@ def test_facts_that_another_process_left_waiting_are_looked_for_once_a_minute(
     another = Hearer(hearer.database, hearer.keys, hearer.clock, name=hearer.name)
     another.refuse[subject] = Conflict("refused_for_the_test")
     another.take(another.record(subject, 1))
-    hearer.after(SECOND * 59)
+    hearer.retry_after(SECOND * 59)
     assert (hearer.held, hearer.applied) == ([0], [])
-    hearer.after(SECOND)
+    hearer.retry_after(SECOND)
     assert (hearer.held, hearer.applied) == ([0, 0], [(subject, 1)])
 
 
@@ -332,7 +335,7 @@ def test_a_handler_with_several_parts_is_called_until_the_last_part_is_done(hear
     hearer.unfinished = 2
     hearer.take(hearer.record(subject, 1))
     assert hearer.applied == [(subject, 1)] * 3
-    assert (hearer.seen(subject), hearer.heard("next")) == (1, 1)
+    assert (hearer.seen(subject), hearer.count("next")) == (1, 1)
 
 
 def test_an_unreadable_record_becomes_one_dead_letter_and_later_facts_are_applied(
@@ -348,7 +351,7 @@ def test_an_unreadable_record_becomes_one_dead_letter_and_later_facts_are_applie
     assert {(letter.kind, letter.topic, letter.since) for letter in letters} == {
         ("unreadable", TOPIC, NOON)
     }
-    assert hearer.heard("dead") == 4
+    assert hearer.count("dead") == 4
 
 
 def test_a_dead_letter_is_read_again_when_an_operator_redrives_it(hearer: Hearer) -> None:
@@ -359,10 +362,10 @@ def test_a_dead_letter_is_read_again_when_an_operator_redrives_it(hearer: Hearer
     hearer.works._trusted_signers = trusted
     with hearer.database.transaction(SYSTEM) as tx:
         tx.execute("UPDATE dead_letters SET redrive = true WHERE consumer = %s", (hearer.name,))
-    hearer.after(SECOND)
+    hearer.retry_after(SECOND)
     assert hearer.applied == [(subject, 1)]
     assert [letter.reason for letter in hearer.waiting()] == ["headers"]
-    hearer.after(SECOND)
+    hearer.retry_after(SECOND)
     assert [letter.reason for letter in hearer.waiting()] == ["headers"]
 
 
@@ -370,33 +373,33 @@ def test_a_missing_fact_is_requested_after_ten_seconds_and_then_ever_more_rarely
     hearer: Hearer,
 ) -> None:
     subject = new_id()
-    hearer.ask(timedelta())
+    hearer.requests_after(timedelta())
     hearer.take(hearer.record(subject, 2))
-    assert hearer.ask(10 * SECOND) == []
+    assert hearer.requests_after(10 * SECOND) == []
     missing = [(TOPIC.encode(), subject.encode())]
-    assert hearer.ask(10 * SECOND) == missing
-    assert hearer.ask(19 * SECOND) == []
-    assert hearer.ask(SECOND) == missing
-    assert hearer.ask(40 * SECOND) == missing
+    assert hearer.requests_after(10 * SECOND) == missing
+    assert hearer.requests_after(19 * SECOND) == []
+    assert hearer.requests_after(SECOND) == missing
+    assert hearer.requests_after(40 * SECOND) == missing
     for _ in range(5):
-        hearer.ask(timedelta(minutes=5))
-    assert hearer.ask(299 * SECOND) == []
-    assert hearer.ask(SECOND) == missing
+        hearer.requests_after(timedelta(minutes=5))
+    assert hearer.requests_after(299 * SECOND) == []
+    assert hearer.requests_after(SECOND) == missing
     hearer.take(hearer.record(subject, 1))
-    assert hearer.ask(300 * SECOND) == []
+    assert hearer.requests_after(300 * SECOND) == []
     hearer.take(hearer.record(subject, 4))
-    assert hearer.ask(10 * SECOND) == []
-    assert hearer.ask(SECOND) == []
-    assert hearer.ask(9 * SECOND) == [(TOPIC.encode(), subject.encode())]
+    assert hearer.requests_after(10 * SECOND) == []
+    assert hearer.requests_after(SECOND) == []
+    assert hearer.requests_after(9 * SECOND) == [(TOPIC.encode(), subject.encode())]
 
 
 def test_the_facts_of_an_unreadable_records_key_are_requested_once(hearer: Hearer) -> None:
     subject = new_id()
-    hearer.ask(timedelta())
+    hearer.requests_after(timedelta())
     hearer.take(Record(subject.encode(), b"x", []), Record(b"no id", b"x", []))
-    assert hearer.ask(10 * SECOND) == [(TOPIC.encode(), subject.encode())]
+    assert hearer.requests_after(10 * SECOND) == [(TOPIC.encode(), subject.encode())]
     hearer.take(Record(subject.encode(), b"x", []))  # the same record, read again
-    assert hearer.ask(20 * SECOND) == []
+    assert hearer.requests_after(20 * SECOND) == []
 
 
 def test_a_consumer_with_a_restored_store_requests_everything_once(
@@ -404,10 +407,10 @@ def test_a_consumer_with_a_restored_store_requests_everything_once(
 ) -> None:
     epochs = iter([0, 7, 7, 7])
     monkeypatch.setattr(outbox, "meet_store", lambda *_: next(epochs))
-    assert hearer.ask(timedelta()) == []
-    assert hearer.ask(10 * SECOND) == [(TOPIC.encode(), b"")]
-    assert hearer.ask(20 * SECOND) == []
-    assert hearer.ask(10 * SECOND) == []
+    assert hearer.requests_after(timedelta()) == []
+    assert hearer.requests_after(10 * SECOND) == [(TOPIC.encode(), b"")]
+    assert hearer.requests_after(20 * SECOND) == []
+    assert hearer.requests_after(10 * SECOND) == []
 
 
 class FailingDatabase:
@@ -505,13 +508,13 @@ def test_applied_and_held_facts_are_logged_without_their_content(
     monkeypatch.setattr(log, "get", Log)
     subject, refused, request = new_id(), new_id(), "1" * 32
     hearer.refuse[refused] = Conflict("refused_for_the_test")
-    hearer.ask(timedelta())
+    hearer.requests_after(timedelta())
     hearer.take(
         hearer.record(subject, 1, trace=request),
         hearer.record(refused, 1),
         Record(refused.encode(), b"rubbish", []),
     )
-    hearer.ask(10 * SECOND)
+    hearer.requests_after(10 * SECOND)
     logged = dict(lines)
     common = {"consumer": hearer.name, "type": "enlace.test.told.v1", "version": 1}
     fault = logged["error fact_held"].pop("fault")

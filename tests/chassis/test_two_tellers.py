@@ -71,18 +71,18 @@ def test_a_hanging_publisher_is_replaced_by_the_other_and_disturbs_nothing_when_
                 versions += 20
                 for subject in subjects:
                     # the process may be stopped in the middle of these facts
-                    world.tell(subject, 20, start=versions - 19)
+                    world.write(subject, 20, start=versions - 19)
                 stopped.send_signal(signal.SIGSTOP)
                 versions += 20
                 for subject in subjects:
-                    world.tell(subject, 20, start=versions - 19)
-                until(lambda: all(world.taken(subject) == versions for subject in subjects))  # noqa: B023
+                    world.write(subject, 20, start=versions - 19)
+                until(lambda: all(world.last_version(subject) == versions for subject in subjects))  # noqa: B023
                 assert holds_turn(world, other)
                 versions += 20
                 stopped.send_signal(signal.SIGCONT)
                 for subject in subjects:
-                    world.tell(subject, 20, start=versions - 19)
-                until(lambda: all(world.taken(subject) == versions for subject in subjects))  # noqa: B023
+                    world.write(subject, 20, start=versions - 19)
+                until(lambda: all(world.last_version(subject) == versions for subject in subjects))  # noqa: B023
                 assert holds_turn(world, other), "a process that wakes does not get its turn back"
             assert (first.poll(), second.poll()) == (None, None)
     assert sorted(world.effects()) == sorted(

@@ -182,28 +182,31 @@ def test_an_etag_changes_with_anything_that_a_reader_sees() -> None:
 # --- page tokens
 
 
-def asked(token: str = "", **filters: Any) -> pb.ListReferralsRequest:
+def list_request(token: str = "", **filters: Any) -> pb.ListReferralsRequest:
     return pb.ListReferralsRequest(filter=pb.ReferralFilter(**filters), page_token=token)
 
 
 def test_a_page_token_returns_the_position_that_it_was_issued_for() -> None:
     position: wire.Cursor = ["Ágora \U0001f4a5", -1, "f" * 32]
-    token = TOKENS.token(asked(), position)
-    assert TOKENS.cursor(asked(token), str, int, str) == position
+    token = TOKENS.token(list_request(), position)
+    assert TOKENS.cursor(list_request(token), str, int, str) == position
 
 
 def test_an_empty_page_token_means_the_beginning_and_no_position_means_the_end() -> None:
-    assert TOKENS.cursor(asked(), str) is None
-    assert TOKENS.token(asked(), None) == ""
+    assert TOKENS.cursor(list_request(), str) is None
+    assert TOKENS.token(list_request(), None) == ""
 
 
 def test_the_same_page_has_the_same_token_each_time() -> None:
-    assert TOKENS.token(asked(), ["a"]) == TOKENS.token(asked(), ["a"])
+    assert TOKENS.token(list_request(), ["a"]) == TOKENS.token(list_request(), ["a"])
 
 
 def test_the_longest_position_fits_into_a_page_token() -> None:
     position: wire.Cursor = [2**31, "\U0001f4a5" * 200, "\U0001f4a5" * 32]
-    assert TOKENS.cursor(asked(TOKENS.token(asked(), position)), int, str, str) == position
+    assert (
+        TOKENS.cursor(list_request(TOKENS.token(list_request(), position)), int, str, str)
+        == position
+    )
 
 
 def invalid_page_tokens() -> list[str]:
@@ -212,7 +215,7 @@ def invalid_page_tokens() -> list[str]:
     They are made up, sealed with another key, changed by one bit, cut, lengthened, or encoded in
     another way.
     """
-    token = TOKENS.token(asked(), ["a", "b"])
+    token = TOKENS.token(list_request(), ["a", "b"])
     known = base64.urlsafe_b64decode(token + "==")
     flipped = [bytearray(known) for _ in known]
     for index, changed in enumerate(flipped):
@@ -231,7 +234,7 @@ def invalid_page_tokens() -> list[str]:
     ]
     forged = [
         base64.urlsafe_b64encode(bytes(16) + b'["a","b"]').decode(),
-        wire.PageTokens(Keyring(b"o" * 32)).token(asked(), ["a", "b"]),
+        wire.PageTokens(Keyring(b"o" * 32)).token(list_request(), ["a", "b"]),
     ]
     cut = [token[:length] for length in range(1, len(token))]
     longer = [token + more for more in ("A", "AAAA", "\n", " ", token)]
@@ -246,7 +249,7 @@ def invalid_page_tokens() -> list[str]:
 
 @pytest.mark.parametrize("token", invalid_page_tokens())
 def test_a_page_token_that_this_service_did_not_issue_is_malformed(token: str) -> None:
-    assert violations(lambda: TOKENS.cursor(asked(token), str, str)) == [
+    assert violations(lambda: TOKENS.cursor(list_request(token), str, str)) == [
         ("page_token", "malformed")
     ]
 
@@ -259,22 +262,22 @@ def test_a_page_token_is_valid_only_for_its_rpc() -> None:
 
 
 def test_a_page_token_is_valid_only_for_its_filters() -> None:
-    token = TOKENS.token(asked(need_code="HOU", states=[pb.STATE_SENT]), ["a"])
+    token = TOKENS.token(list_request(need_code="HOU", states=[pb.STATE_SENT]), ["a"])
     for other in (
-        asked(token),
-        asked(token, need_code="HOU"),
-        asked(token, need_code="MED", states=[pb.STATE_SENT]),
+        list_request(token),
+        list_request(token, need_code="HOU"),
+        list_request(token, need_code="MED", states=[pb.STATE_SENT]),
     ):
         assert violations(lambda other=other: TOKENS.cursor(other, str)) == [  # type: ignore[misc]
             ("page_token", "malformed")
         ]
-    assert TOKENS.cursor(asked(token, need_code="HOU", states=[pb.STATE_SENT]), str) == ["a"]
+    assert TOKENS.cursor(list_request(token, need_code="HOU", states=[pb.STATE_SENT]), str) == ["a"]
 
 
 def test_the_next_page_may_have_another_size_and_a_later_due_time() -> None:
     now = wire.timestamp(LATE)
-    token = TOKENS.token(asked(live=True, due_before=now), ["a"])
-    later = asked(token, live=True, due_before=wire.timestamp(LATE + timedelta(minutes=1)))
+    token = TOKENS.token(list_request(live=True, due_before=now), ["a"])
+    later = list_request(token, live=True, due_before=wire.timestamp(LATE + timedelta(minutes=1)))
     later.page_size = 200
     assert TOKENS.cursor(later, str) == ["a"]
 
@@ -283,8 +286,10 @@ def test_the_next_page_may_have_another_size_and_a_later_due_time() -> None:
 def test_a_position_with_other_types_is_malformed(
     kinds: tuple[type[str] | type[int], ...],
 ) -> None:
-    token = TOKENS.token(asked(), ["a", 1])
-    assert violations(lambda: TOKENS.cursor(asked(token), *kinds)) == [("page_token", "malformed")]
+    token = TOKENS.token(list_request(), ["a", 1])
+    assert violations(lambda: TOKENS.cursor(list_request(token), *kinds)) == [
+        ("page_token", "malformed")
+    ]
 
 
 # --- page sizes, masks, ids

@@ -58,7 +58,7 @@ def test_an_rpc_that_names_no_callers_is_rejected(
         contract.rules(made(name, rules))
 
 
-def test_rights_are_those_of_the_proto() -> None:
+def test_rights_are_read_from_the_proto() -> None:
     send = contract.rules(rpc(referrals_pb2, "Referrals/SendReferral"))
     assert send.roles == {"WORKER", "OPERATOR", "MANAGER"}
     assert (send.scope, send.public, send.recorded) == ("referrals.write", False, True)

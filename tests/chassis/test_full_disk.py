@@ -142,7 +142,7 @@ def disk() -> Iterator[Path]:
     home.chmod(0o711)
     with mounted(home, 320) as small:
         if not small:
-            pytest.skip("needs root, and leave to mount")
+            pytest.skip("needs root and the permission to mount")
         yield home
 
 

@@ -143,7 +143,7 @@ def test_malformed_ids_and_secrets_are_no_violations() -> None:
     assert problems(contacts_pb2.GetReferenceStatusRequest(reference="", pin="12")) == {}
 
 
-def test_every_field_of_the_contract_has_a_shape_that_its_example_keeps() -> None:
+def test_every_example_of_a_field_fits_the_fields_shape() -> None:
     seen = set()
 
     def walk(message: Any) -> None:

@@ -120,7 +120,7 @@ def test_a_commit_waits_for_the_disk_if_a_row_was_written(
     assert not line.transactions[-1].flushes
 
 
-def test_after_an_error_the_next_transaction_is_a_new_one() -> None:
+def test_a_transaction_after_an_error_is_recorded_separately() -> None:
     line = Line()
     line.ask(statement(b"BEGIN"), statement(b"UPDATE a SET x = 1"), statement(b"UPDATE b"))
     line.session.received(message(b"C", b"BEGIN\0") + message(b"C", b"UPDATE 1\0"))

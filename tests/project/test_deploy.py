@@ -146,7 +146,7 @@ def test_no_password_is_in_an_environment() -> None:
         )
 
 
-def test_only_mail_may_lack_its_secret() -> None:
+def test_only_the_secret_of_mail_is_optional() -> None:
     optional = {
         volume["secret"]["secretName"]
         for _, pod in pods()
@@ -250,7 +250,7 @@ def settings_read_by(service: str) -> set[str]:
 
 
 @pytest.mark.parametrize("service", [*SERVICES, "gateway"])
-def test_every_setting_is_one_that_the_service_reads(service: str) -> None:
+def test_every_setting_in_the_objects_is_read_by_its_service(service: str) -> None:
     maps = {
         thing["metadata"]["name"]: thing["data"]
         for thing in local()

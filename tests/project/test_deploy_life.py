@@ -54,7 +54,7 @@ def settings_of(name: str) -> dict[str, str]:
     return data
 
 
-class TestTakingAway:
+class TestDeleting:
     def test_kubectl_delete_k_leaves_claims_and_keys(self) -> None:
         assert not {thing["kind"] for thing in local()} & {
             "Namespace",

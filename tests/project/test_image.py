@@ -118,7 +118,7 @@ def test_private_and_generated_files_of_a_checkout_stay_out(path: str) -> None:
     assert not let_through(path)
 
 
-def test_every_stage_has_the_same_python_and_it_is_a_tested_one() -> None:
+def test_every_stage_has_the_same_tested_python() -> None:
     images = set(re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE))
     assert len(images) == 1
     assert re.fullmatch(r"python:(3\.\d+)-slim", images.pop()).group(1) in TESTED  # type: ignore[union-attr]

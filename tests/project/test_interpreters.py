@@ -192,7 +192,7 @@ def works(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Works]:
 
 @pytest.mark.timeout(600)  # the first run makes the environments
 @pytest.mark.parametrize("version", OTHERS)
-def test_on_every_python_a_stack_starts_a_referral_is_closed_and_ctrl_c_ends_it(
+def test_on_every_python_a_stack_can_start_and_close_a_referral_and_end_with_ctrl_c(
     works: Works, version: str
 ) -> None:
     code, output = works.result(version, "life")

@@ -122,7 +122,7 @@ def one_life(parts: Parts) -> None:
     life.listen(0, everything, "")
     life.write(c, 1, True)
     life.relay_turn("")
-    life.wipe()  # before any consumer has heard the facts
+    life.wipe()  # before any consumer has received the facts
     life.break_handler(b)
     life.write(b, 2, True)
     life.write(a, 1, True)

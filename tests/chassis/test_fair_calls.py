@@ -37,7 +37,7 @@ FLOODS, NEIGHBOUR = (
 
 
 class FloodedService:
-    """A service in which the calls of one caller stay until the test releases them."""
+    """A service in which the calls of one caller wait until the test releases them."""
 
     def __init__(self, database: Database, folder: Path) -> None:
         self.in_work, self.let_go, self._counting = (

@@ -358,8 +358,8 @@ def test_a_head_is_stored_only_if_the_trails_own_service_signed_it(
     one, two = pair.places
     pair.write(one, 3)
     pair.turn(one)
-    pair.publish_head(one, one, 4, b"x" * 32, signer=two)  # signed by another
-    pair.publish_head(two, one, 5, b"x" * 32, signer=two)  # another's head, in its own name
+    pair.publish_head(one, one, 4, b"x" * 32, signer=two)  # signed by the other service
+    pair.publish_head(two, one, 5, b"x" * 32, signer=two)  # the other trail's head, in its own name
     assert pair.turn(two) == []
     assert pair.witnessed(two, one) == [3]
     assert pair.turn(one) == []
@@ -385,6 +385,6 @@ def test_without_the_broker_the_command_gives_no_verdict_on_the_published_heads(
     pair.write(one, 4)
     pair.turn(one)
     with standing_still(broker.process.pid):
-        # a sentence on standard error, and no verdict
+        # prints a sentence to standard error, and no verdict
         assert pair.command(one, "verify", "--json") == (1, "")
         assert pair.command(one, "verify", "--json", "--no-topic")[0] == 0

@@ -211,7 +211,7 @@ def test_a_call_past_its_deadline_fails_with_deadline_exceeded(world: World) -> 
         with pytest.raises(grpc.RpcError) as error:
             world.ask(timeout=0.5)
         assert error.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        until(lambda: waiting(world) == 0, 10)  # and no thread goes on working for the call
+        until(lambda: waiting(world) == 0, 10)  # and no thread continues to work for the call
 
 
 def test_health_and_metrics_show_when_a_loop_hangs_and_when_it_continues(world: World) -> None:

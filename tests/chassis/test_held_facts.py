@@ -42,7 +42,7 @@ def test_a_fact_that_its_handler_refuses_holds_its_subject_and_no_other(world: W
     [letter] = world.waiting()
     assert (letter.id, letter.reason) == (f"{refused}/1", "refused_for_the_test")
     world.refuse.clear()
-    until(lambda: world.versions(refused) == [1, 2, 3])  # by itself, at its next try
+    until(lambda: world.versions(refused) == [1, 2, 3])  # without an operator, at the next try
     assert world.waiting() == []
 
 

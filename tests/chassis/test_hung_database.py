@@ -154,7 +154,7 @@ def test_a_database_that_was_killed_is_used_again_after_its_return(
     postgres.engine.kill()
     try:
         until(lambda: not database.answers, 10)
-        time.sleep(away)  # longer than the pool tries by itself
+        time.sleep(away)  # the longer time exceeds that of the pool's own tries
     finally:
         postgres.engine.start()
     until(lambda: answers(database), 10)
@@ -201,7 +201,7 @@ def test_a_background_connection_is_lost_when_the_database_hangs(
     database: Database, postgres: Server
 ) -> None:
     with database.dedicated() as connection:
-        vars(connection)["limit"] = 1.0  # half a minute otherwise
+        vars(connection)["limit"] = 1.0  # seconds, instead of half a minute
         with still(postgres), within(5), pytest.raises(LOST):
             connection.execute("SELECT 1")
 

@@ -35,7 +35,7 @@ from tests.parts.still import standing_still
 pytestmark = pytest.mark.long
 
 SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
-PROMISED = 10  # seconds
+PROMISED = 10  # most seconds between the request to stop and the end of the process
 
 
 class Service:
@@ -266,10 +266,10 @@ def run_to_the_end(hang: str, folder: Path) -> Process:
 
 
 def test_a_process_ends_although_one_of_its_threads_never_does(tmp_path: Path) -> None:
-    """The last resort: a library call that hangs keeps the process no longer than nine seconds."""
+    """Covers the last resort: a library call that hangs delays the end by at most nine seconds."""
     process = run_to_the_end(
         "threading.Thread(target=threading.Event().wait).start()", tmp_path
-    )  # no daemon: the interpreter would wait for it
+    )  # not a daemon thread, so that the interpreter would wait for its end
     assert '"event": "stopped_by_force"' in process.last_words()
     assert '"loops": ["hanging"]' in process.last_words()
 

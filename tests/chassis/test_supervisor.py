@@ -10,7 +10,7 @@ from chassis.supervisor import Loop, State
 
 
 def until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    """Waits for an event in another thread; fails after `seconds`."""
+    """Waits until the condition holds; fails after `seconds`."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen"

@@ -24,7 +24,7 @@ from tests.parts.local_stack import ROOT
 
 pytestmark = pytest.mark.long
 
-SILENT = "3"  # seconds, instead of twenty
+SILENT = "3"  # seconds of silence after which a process loses its turn, instead of twenty
 HOLDER = (
     "SELECT a.application_name FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
     " WHERE l.locktype = 'advisory' AND l.granted AND a.application_name LIKE 'enlace-listen-%'"

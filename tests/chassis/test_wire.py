@@ -350,7 +350,7 @@ def test_a_word_that_differs_from_the_enum_name_comes_from_the_values_option() -
     assert (
         wire.words(contract_pb2.Scope.DESCRIPTOR)[contract_pb2.SCOPE_PEOPLE_OPEN] == "people.open"
     )
-    # the enum's name is enough
+    # without the option, the word comes from the enum's name
     assert (
         wire.words(contract_pb2.Scope.DESCRIPTOR)[contract_pb2.SCOPE_NOTIFICATIONS]
         == "notifications"

@@ -1,4 +1,5 @@
 """Benchmarks of the local stack, each figure with its limit.
 
-`make bench` runs all, `python -m bench transition` one part. They are no part of the tests.
+`make bench` runs all parts, `python -m bench transition` runs one part. The benchmarks are not part
+of the tests.
 """

@@ -1,8 +1,9 @@
 """`python -m bench [PART]`: starts a stack of its own, measures, and prints a table.
-`python -m bench compare REV [PART]` measures two commits by turns (bench/compare.py).
+`python -m bench compare REV [PART]` measures two commits alternately (bench/compare.py).
 
-Each part waits until the stack is silent and the machine at rest; it fails if that takes long. The
-figures are written to var/bench.json; with one part, the figures of the others stay there.
+Each part waits until the stack is silent and the machine is at rest, and fails if that takes long.
+The figures are written to var/bench.json. If only one part is measured, the figures of the other
+parts stay there.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ from bench.quiet import MACHINE_AT_REST, silence, wait_for_machine
 from tests.parts.local_stack import LocalStack
 
 FILE = Path(__file__).resolve().parent.parent / "var" / "bench.json"
-# The order matters: the last part fills the directory until it is no longer the demo network's.
+# The order matters: the last part adds so many services that the directory is no longer the demo
+# network's.
 PARTS = {
     "ready": local_stack.measure,
     "transition": transitions.measure,
@@ -85,20 +87,20 @@ def main(part: str | None, file: Path, at_rest: float) -> None:
         stack.stop()
     write(file, measured)
     click.echo(table(measured))
-    for one in measured:
-        click.echo(f"  {one.name}: {one.conditions}")
+    for measurement in measured:
+        click.echo(f"  {measurement.name}: {measurement.conditions}")
 
 
 def write(file: Path, measured: list[Measurement]) -> None:
-    """Writes the figures to the file; figures of parts that were not measured now stay."""
+    """Writes the figures to the file, which keeps the figures of the parts not measured now."""
     known = json.loads(file.read_text()) if file.exists() else {}
-    for one in measured:
-        known[one.name] = {
-            "value": round(one.value, 3),
-            "unit": BY_NAME[one.name].unit,
-            "beside": None if one.beside is None else round(one.beside, 3),
-            "ratio": None if one.ratio is None else round(one.ratio, 3),
-            "conditions": one.conditions,
+    for measurement in measured:
+        known[measurement.name] = {
+            "value": round(measurement.value, 3),
+            "unit": BY_NAME[measurement.name].unit,
+            "beside": None if measurement.beside is None else round(measurement.beside, 3),
+            "ratio": None if measurement.ratio is None else round(measurement.ratio, 3),
+            "conditions": measurement.conditions,
         }
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n")

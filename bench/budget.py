@@ -1,10 +1,11 @@
 """`make budget`: what the steps of a referral's life and a few calls cost in exchanges, statements,
 transactions, flushes and signatures, written into docs/figures.md.
 
-Each line is measured several times on a whole stack, from the call until everybody has heard of it
-(two seconds of silence), and the least of each count is kept: other work of a service may happen
-to fall into one of the times. What a thread repeats while nothing happens is counted in the idle
-minute only, unless it carries the trace of a request. So the counts do not depend on the machine.
+Each line is measured several times on a whole stack, from the call until all its effects are over
+(two seconds of silence). The smallest value of each count is kept, since other work of a service
+may happen to fall into one of the measurements. Work that a thread repeats while nothing happens is
+counted only in the idle minute, unless the work carries the trace of a request. So the counts do
+not depend on the machine.
 """
 
 from __future__ import annotations
@@ -31,13 +32,14 @@ from tests.parts.stories import STEPS, Cast, Step
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "figures.md"
 IDLE = "an idle minute"
 TIMES = 8
-WARM_UP = 12  # lives; a connection prepares a statement after it has sent it five times
+WARM_UP = 12  # lives; a connection prepares a statement after having sent it five times
 MINUTE, SILENCE = 60.0, 2.0
-# Times a minute at which a turn of a loop belongs to its work at rest. Threads with a connection of
-# their own (relays, senders, clocks) turn at rest too, but mostly for what has happened.
+# A loop works at rest if it makes at least this many turns a minute while nothing happens: _OFTEN
+# for threads with a connection of their own (relays, senders, clocks), since most of their turns
+# have a cause, and _TWICE for all other threads.
 _OWN = "enlace-listen"
 _TWICE, _OFTEN = 2, 6
-_TOKEN = 3.2  # seconds after which a token has run out
+_TOKEN = 3.2  # seconds after which a token has expired
 _BEGIN, _END = "<!-- make budget -->\n", "<!-- end of make budget -->\n"
 _PROBE = "enlace-probe"
 _PERSON = "albergue@lunanueva"
@@ -46,17 +48,17 @@ _OPENING = ("BEGIN", "SELECT set_config('enlace.organization'")
 
 
 class Spent(NamedTuple):
-    """The costs of a line: each of the call's own transactions, and of all others."""
+    """The costs of a line, as pairs: (the call's own transactions, all other transactions)."""
 
     exchanges: tuple[int, int] = (0, 0)
     statements: tuple[int, int] = (0, 0)
     transactions: tuple[int, int] = (0, 0)
     flushes: tuple[int, int] = (0, 0)
     signatures: tuple[int, int] = (0, 0)
-    """Made, and checked."""
+    """Signatures made, and signatures checked."""
 
     def least(self, other: Spent) -> Spent:
-        """Returns the smaller of each count."""
+        """Returns the smaller value of each count."""
         return Spent(*((min(a, c), min(b, d)) for (a, b), (c, d) in zip(self, other, strict=True)))
 
 
@@ -73,7 +75,7 @@ class Recording:
         self.transactions: list[Transaction] = []
 
     def look(self) -> int:
-        """Reads what is new; returns the number of transactions so far."""
+        """Reads the new transactions; returns the number of transactions so far."""
         with self._file.open("rb") as opened:
             opened.seek(self._position)
             data = opened.read()
@@ -88,28 +90,35 @@ class Recording:
         return lines.count("made"), lines.count("checked")
 
     def rest(self, seconds: float = MINUTE) -> Spent:
-        """Returns what is spent while nothing happens, and learns which loops work then.
+        """Returns the costs of a time without calls, and learns which loops work meanwhile.
 
-        Begins again, at most twice, if a fact was written: a deadline of the demo network fired.
+        Starts again, at most twice, if a fact was written because a deadline of the demo network
+        fired.
         """
         for _ in range(3):
             begin, signed = self.look(), self.signatures()
             time.sleep(seconds)
             self.look()
-            seen = self.transactions[begin:]
-            if not any(text.startswith(_FACT) for one in seen for text in one.statements):
+            transactions = self.transactions[begin:]
+            if not any(
+                text.startswith(_FACT)
+                for transaction in transactions
+                for text in transaction.statements
+            ):
                 break
-        assert not [one for one in seen if one.view != "system"], "somebody calls"
-        counts = Counter(_turn(one) for one in seen)
+        assert not [transaction for transaction in transactions if transaction.view != "system"], (
+            "somebody calls"
+        )
+        counts = Counter(_turn(transaction) for transaction in transactions)
         self._resting = {
             turn
             for turn, count in counts.items()
             if count * 60 >= seconds * (_OFTEN if turn.application == _OWN else _TWICE)
         }
-        return self._spent(seen, signed)
+        return self._spent(transactions, signed)
 
     def of(self, act: Callable[[], object]) -> Spent:
-        """Returns what an act costs until everybody has heard of it."""
+        """Returns the costs of an act until all its effects are over."""
         begin, signed = self.look(), self.signatures()
         act()
         self.silence()
@@ -126,28 +135,30 @@ class Recording:
 
         until(silent, 60)
 
-    def _is_caused(self, one: Transaction) -> bool:
-        return bool(one.trace) or not (one.application == _PROBE or _turn(one) in self._resting)
+    def _is_caused(self, transaction: Transaction) -> bool:
+        return bool(transaction.trace) or not (
+            transaction.application == _PROBE or _turn(transaction) in self._resting
+        )
 
-    def _spent(self, seen: Iterable[Transaction], signed: tuple[int, int]) -> Spent:
+    def _spent(self, transactions: Iterable[Transaction], signed: tuple[int, int]) -> Spent:
         made, checked = self.signatures()
-        return spent(seen, (made - signed[0], checked - signed[1]))
+        return spent(transactions, (made - signed[0], checked - signed[1]))
 
 
-def spent(seen: Iterable[Transaction], signatures: tuple[int, int] = (0, 0)) -> Spent:
-    """Returns the sums of transactions; those in a caller's scope are the call's own."""
+def spent(transactions: Iterable[Transaction], signatures: tuple[int, int] = (0, 0)) -> Spent:
+    """Returns the summed costs; transactions in a caller's scope are the call's own."""
     sides = [], []  # type: tuple[list[Transaction], list[Transaction]]
-    for one in seen:
-        sides[one.view == "system"].append(one)
+    for transaction in transactions:
+        sides[transaction.view == "system"].append(transaction)
 
     def both(count: Callable[[Transaction], int]) -> tuple[int, int]:
         return sum(map(count, sides[0])), sum(map(count, sides[1]))
 
     return Spent(
-        both(lambda one: len(one.exchanges)),
-        both(lambda one: len(one.statements)),
-        both(lambda one: bool(one.statements)),
-        both(lambda one: one.flushes),
+        both(lambda transaction: len(transaction.exchanges)),
+        both(lambda transaction: len(transaction.statements)),
+        both(lambda transaction: bool(transaction.statements)),
+        both(lambda transaction: transaction.flushes),
         signatures,
     )
 
@@ -160,9 +171,9 @@ class Turn(NamedTuple):
     statement: str
 
 
-def _turn(one: Transaction) -> Turn:
-    own = (text for text in one.statements if not text.startswith(_OPENING))
-    return Turn(one.role, one.application, next(own, ""))
+def _turn(transaction: Transaction) -> Turn:
+    own = (text for text in transaction.statements if not text.startswith(_OPENING))
+    return Turn(transaction.role, transaction.application, next(own, ""))
 
 
 class Counting:
@@ -205,8 +216,8 @@ class Counting:
         self._lines[name] = cost.least(self._lines.get(name, cost))
 
     def _search(self) -> None:
-        asked = directory_pb2.SearchServicesRequest(words="albergue", department="NI-CI")
-        self._lives.cast.sender.directory.SearchServices(asked)
+        request = directory_pb2.SearchServicesRequest(words="albergue", department="NI-CI")
+        self._lives.cast.sender.directory.SearchServices(request)
 
     def _open_today(self) -> None:
         self._viewer.get(f"{self._stack.gateway}/today", timeout=10).raise_for_status()
@@ -217,7 +228,10 @@ class Counting:
 
 
 def _life(lives: Lives, line: Callable[[str, Callable[[], object]], None]) -> None:
-    """Takes a referral from draft to closed, each step a line. Each caller has a token before."""
+    """Takes a referral from draft to closed, and measures each step as a line.
+
+    The caller of a step gets a token before the step.
+    """
     referral = pb.Referral()
     person_id, receipt_id = lives.cast.person()
 
@@ -231,7 +245,7 @@ def _life(lives: Lives, line: Callable[[str, Callable[[], object]], None]) -> No
             pb.SendReferralRequest(receipt_id=receipt_id, **lives.to(referral))
         )
 
-    time.sleep(SILENCE)  # the person has been heard of
+    time.sleep(SILENCE)  # until the facts about the person have been applied
     for name, act in (("draft", create), ("send", send)):
         lives.cast.sender.token()
         line(name, act)
@@ -276,9 +290,10 @@ def committed(page: Path = PAGE) -> Table:
 
 
 def beyond(table: Mapping[str, Spent], limits: Mapping[str, Spent]) -> list[str]:
-    """Returns a sentence for each count that is beyond its limit.
+    """Returns a sentence for each count that exceeds its limit.
 
-    An idle minute may have a tenth and ten more: what falls into it is chance.
+    The counts of an idle minute may exceed their limits by a tenth plus ten, since it is a matter
+    of chance what falls into the minute.
     """
     return [
         f"{name}: {have} {of} instead of {limit}"

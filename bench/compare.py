@@ -1,10 +1,10 @@
-"""`python -m bench compare REV [PART]`: the figures of two commits, measured by turns on one
+"""`python -m bench compare REV [PART]`: the figures of two commits, measured alternately on one
 machine.
 
-Clones of this repository at REV and at HEAD get a stack each, which is filled once. In each round
-both start from a copy of it, one after the other, and are measured with the same code, this one.
-Each part waits for silence first: no fact waits, and the processors are at rest. It fails rather
-than print a figure of a busy machine.
+A clone of this repository at REV and a clone at HEAD get a stack each, which is filled once. In
+each round, one stack after the other starts from a copy of its filled state. Both are measured with
+the same code, that of the working tree. Each part waits for silence first: no fact waits, and the
+processors are at rest. A part fails rather than print a figure of a busy machine.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def search(stack: LocalStack) -> dict[str, float]:
     """Measures searches of the demo network's directory."""
     directory = stack.client("Puentes").directory
     words = ("", "albergue", "psicologia", "casa segura", "documentos")
-    asked = [directory_pb2.SearchServicesRequest(words=word) for word in words]
-    return _times("search", _timed(lambda n: directory.SearchServices(asked[n % len(asked)])))
+    searches = [directory_pb2.SearchServicesRequest(words=word) for word in words]
+    return _times("search", _timed(lambda n: directory.SearchServices(searches[n % len(searches)])))
 
 
 def page(stack: LocalStack) -> dict[str, float]:
@@ -79,7 +79,7 @@ PARTS = {one.__name__: one for one in (transition, webhook, search, page, idle)}
 
 
 def _timed(act: Callable[[int], object]) -> list[float]:
-    """Returns milliseconds."""
+    """Returns the milliseconds that each call took after the warm-up."""
     took = []
     for number in range(WARM_UP + TIMES):
         begin = time.perf_counter()
@@ -124,7 +124,7 @@ def _git(*words: str) -> str:
 
 
 def table(names: Sequence[str], before: Figures, now: Figures) -> str:
-    """Returns the medians, their ratio, and the least and the most of each figure."""
+    """Returns a text table with each figure's medians, their ratio, and its extreme values."""
     rows = [("figure", *names, "ratio", *(f"{name} from…to" for name in names))]
     for name, values in before.items():
         others = now[name]
@@ -163,7 +163,7 @@ def main(revision: str, part: str | None, rounds: int, at_rest: float) -> None:
             (folder / name).mkdir(mode=0o711)
             sides.append(Side(commit, folder / name))
         for number in range(rounds):
-            # the second of a round is the first of the next
+            # the side that is second in one round is first in the next round
             for side in sides if number % 2 == 0 else reversed(sides):
                 click.echo(f"round {number + 1} of {rounds}: {side.name} …", err=True)
                 side.measure([part] if part else list(PARTS), at_rest)

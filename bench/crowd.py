@@ -1,9 +1,10 @@
 """A crowd of callers in a process of its own: reads what to do as JSON from standard input, and
 prints each call's outcome as JSON.
 
-A closed crowd has a fixed number of callers that wait for each answer; an open one makes calls at a
-rate, whatever becomes of them. It makes drafts of referrals or reads one by gRPC, or lists them by
-REST. A draft that was refused is tried again later with its request id.
+A closed crowd has a fixed number of callers that wait for each answer; an open crowd makes calls at
+a fixed rate, whatever becomes of them. A crowd either creates drafts of referrals by gRPC, or reads
+referrals by gRPC, or lists referrals by REST. A draft that was refused is tried again later with
+its request id.
 """
 
 from __future__ import annotations
@@ -33,15 +34,16 @@ from tests.parts.stories import NEED
 
 DEADLINE = 5.0  # seconds, as the gateway's
 _RENEW = 1.0  # seconds after which a token is renewed
-_PAUSE = 0.002  # seconds between two looks at what is due in an open crowd
+_PAUSE = 0.002  # seconds between two checks of which calls are due in an open crowd
 
 
 @dataclass(frozen=True)
 class Task:
     """The task of a crowd: `kind` is step, read or rest.
 
-    `rate` is in calls a second; 0 for `callers` callers that wait for each answer. `credentials`
-    are (api_key or session_secret, its text); `most` is the number of calls under way at once.
+    `rate` is in calls a second; 0 means a closed crowd of `callers` callers. `credentials` are
+    (kind, text), with the kind api_key or session_secret; `most` is the maximum number of calls
+    under way at once.
     """
 
     kind: str
@@ -59,8 +61,8 @@ class Task:
 
 
 class Outcome(NamedTuple):
-    """A call: when it was made (seconds since the start), its milliseconds, and OK or the reason
-    for its failure.
+    """The outcome of a call: when it was made (seconds since the start), its milliseconds, and OK
+    or the reason for its failure.
     """
 
     at: float
@@ -86,7 +88,7 @@ class Caller:
         self._token = ""
 
     async def renew(self) -> None:
-        """Fetches a token; keeps the last one if partners does not answer in time."""
+        """Fetches a token; keeps the previous one if the partners service does not answer."""
         try:
             answer = await self._tokens.IssueToken(
                 self._credential, timeout=DEADLINE, wait_for_ready=True
@@ -96,7 +98,7 @@ class Caller:
             pass
 
     async def stay(self) -> None:
-        """Renews the token until it is cancelled."""
+        """Renews the token again and again, until this task is cancelled."""
         while True:
             await asyncio.sleep(_RENEW)
             await self.renew()
@@ -118,7 +120,7 @@ class Grpc:
         self._draft = pb.CreateReferralRequest()
 
     async def step(self) -> None:
-        """Makes a draft, or tries the same one again."""
+        """Creates a draft, or retries the draft that was refused."""
         if not self._draft.request_id:
             self._draft = pb.CreateReferralRequest(
                 person_id=self._person_id,
@@ -175,7 +177,7 @@ class Rest:
 
 
 class Refused(Exception):
-    """A request was refused with this status."""
+    """Raised if a request is refused, with the status as its text."""
 
 
 def reason_of(error: grpc.RpcError) -> str:
@@ -198,15 +200,15 @@ class Crowd:
         self._lags: list[float] = []
 
     async def run(self) -> dict[str, Any]:
-        """Makes the calls; returns their outcomes, those that found nobody to make them, and the
-        crowd's own processor time.
+        """Makes the calls; returns their outcomes, the number of calls not made because no caller
+        was free, and the crowd's own processor time and delays.
         """
         task, renewing = self._task, []
         if task.kind == "rest":
             keys = itertools.cycle([text for kind, text in task.credentials if kind == "api_key"])
             self._idle.extend(Rest(task, next(keys)).ask for _ in range(task.most))
         else:
-            callers = [Caller(task, one) for one in task.credentials]
+            callers = [Caller(task, credential) for credential in task.credentials]
             await asyncio.gather(*(caller.renew() for caller in callers))
             renewing = [asyncio.create_task(caller.stay()) for caller in callers]
             for number in range(task.most):
@@ -217,8 +219,8 @@ class Crowd:
         self._began, used = time.monotonic(), time.process_time()
         await (self._open() if task.rate else self._closed())
         used = time.process_time() - used
-        for one in renewing:
-            one.cancel()
+        for renewal in renewing:
+            renewal.cancel()
         return {
             "outcomes": self._outcomes,
             "unmade": self._unmade,
@@ -236,7 +238,7 @@ class Crowd:
 
     async def _open(self) -> None:
         under_way, made = set[asyncio.Task[None]](), 0
-        # as a pool of connections does; the callers by gRPC take turns
+        # REST uses the latest free connection, as a pool does; the callers by gRPC take turns
         put_back = self._idle.appendleft if self._task.kind == "rest" else self._idle.append
 
         async def call(act: Callable[[], Awaitable[None]]) -> None:
@@ -249,9 +251,9 @@ class Crowd:
                 if not self._idle:
                     self._unmade += 1
                     continue
-                one = asyncio.create_task(call(self._idle.popleft()))
-                under_way.add(one)
-                one.add_done_callback(under_way.discard)
+                running_call = asyncio.create_task(call(self._idle.popleft()))
+                under_way.add(running_call)
+                running_call.add_done_callback(under_way.discard)
             begin = time.monotonic()
             await asyncio.sleep(_PAUSE)
             self._lags.append((time.monotonic() - begin - _PAUSE) * 1000)
@@ -273,7 +275,7 @@ class Crowd:
         )
 
 
-def spoken(task: Task) -> str:
+def as_line(task: Task) -> str:
     """Returns a task as a line of JSON."""
     return json.dumps(asdict(task)) + "\n"
 

@@ -1,13 +1,14 @@
-"""Counts what a service asks its database, and its signatures: a proxy between the services of a
-stack and PostgreSQL, which records each transaction, and a start of the services that records each
+"""Records what a service sends to its database, and its signatures: a proxy between the services of
+a stack and PostgreSQL records each transaction, and a modified start of the services records each
 signature.
 
 An *exchange* is what a thread sends before it waits: one statement, or several in pipeline mode. On
-the wire it ends with a Sync, a Query or a Flush message (PostgreSQL's frontend/backend protocol).
+the wire, an exchange ends with a Sync, a Query or a Flush message (PostgreSQL's frontend/backend
+protocol).
 Counts do not depend on the speed of the machine.
 
-`python -m bench.exchanges FILE OPTIONS` is `python -m services OPTIONS` with both; it appends a
-JSON line per transaction to FILE, and a line per signature to FILE.signatures.
+`python -m bench.exchanges FILE OPTIONS` is `python -m services OPTIONS` with both; the command
+appends a JSON line per transaction to FILE, and a line per signature to FILE.signatures.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _SIGNATURES = "ENLACE_BENCH_SIGNATURES"
 
 @dataclass
 class Transaction:
-    """A transaction of a connection, from BEGIN to COMMIT, or one exchange outside of one.
+    """A transaction of a connection, from BEGIN to COMMIT, or an exchange outside a transaction.
 
     `view` is its scope of row-level security; the service's own work has `system`. `trace` is the
     id of the request that caused it (chassis.trace). `flushes` is true if its commit waits for the
@@ -121,7 +122,7 @@ class Session:
             self._portals[portal] = self._prepared.get(name, "?"), _parameters(rest)
         elif kind == b"E":
             self._execute(*self._portals.get(body.split(b"\0", 1)[0], ("?", [])))
-        # a Flush after each statement of a pipeline is not waited for; Sync is
+        # the client waits for a Sync, but not for a Flush after each statement of a pipeline
         if kind in (b"S", b"Q") or (kind == b"H" and self._statements):
             self._end_exchange()
         if kind in (b"S", b"Q"):
@@ -166,15 +167,15 @@ class Session:
             while self._waiting and isinstance(self._waiting[0], tuple):
                 self._waiting.popleft()
             ended = self._waiting.popleft() if self._waiting else []
-            for one in ended:
-                assert isinstance(one, Transaction)
-                one.flushes &= one.statements[-1:] != ["ROLLBACK"]
-                one.time = time.time()
-                self._record(one)
+            for completed in ended:
+                assert isinstance(completed, Transaction)
+                completed.flushes &= completed.statements[-1:] != ["ROLLBACK"]
+                completed.time = time.time()
+                self._record(completed)
 
 
 def wrote(text: str, tag: str) -> bool:
-    """Returns whether a statement wrote a row, by the server's tag (`UPDATE 2`)."""
+    """Returns whether a statement wrote a row, according to the server's tag (`UPDATE 2`)."""
     verb, _, rest = tag.partition(" ")
     rows = rest.split(" ")[-1]
     if verb == "SELECT":
@@ -183,7 +184,7 @@ def wrote(text: str, tag: str) -> bool:
 
 
 def _messages(data: bytes) -> tuple[list[tuple[bytes, bytes]], bytes]:
-    """Returns the whole messages of a stream, each with its kind, and what is left."""
+    """Returns the complete messages of a stream as (kind, body), and the rest of the data."""
     found, start = [], 0
     while len(data) >= start + 5:
         end = start + 1 + struct.unpack_from("!I", data, start + 1)[0]
@@ -195,7 +196,7 @@ def _messages(data: bytes) -> tuple[list[tuple[bytes, bytes]], bytes]:
 
 
 def _parameters(body: bytes) -> list[bytes]:
-    """Returns the values in a Bind message, from the formats on; NULL is empty."""
+    """Returns the values in a Bind message, whose body begins with the formats; NULL is empty."""
     values, start = [], 2 + 2 * struct.unpack_from("!H", body)[0]
     count, start = struct.unpack_from("!H", body, start)[0], start + 2
     for _ in range(count):
@@ -242,7 +243,7 @@ class Proxy:
 
 
 def _copy(source: socket.socket, target: socket.socket, read: Callable[[bytes], None]) -> None:
-    """Copies until one side ends; `read` reads a copy first."""
+    """Copies data until one side ends; `read` gets the data before the target does."""
     try:
         while data := source.recv(65536):
             read(data)
@@ -299,19 +300,19 @@ def serve() -> None:
     module = sys.argv.pop(1)
     file = os.open(os.environ[_SIGNATURES], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
-    def noted(of: type, name: str, line: bytes) -> None:
+    def record_calls(of: type, name: str, line: bytes) -> None:
         call = getattr(of, name)
 
-        def note(*arguments: Any, **named: Any) -> Any:
+        def recorded(*arguments: Any, **named: Any) -> Any:
             os.write(file, line)
             return call(*arguments, **named)
 
-        setattr(of, name, note)
+        setattr(of, name, recorded)
 
-    noted(Signer, "sign", b"made\n")
-    noted(SignatureCheck, "holds", b"checked\n")
-    noted(EdDSAAlgorithm, "sign", b"made\n")
-    noted(EdDSAAlgorithm, "verify", b"checked\n")
+    record_calls(Signer, "sign", b"made\n")
+    record_calls(SignatureCheck, "holds", b"checked\n")
+    record_calls(EdDSAAlgorithm, "sign", b"made\n")
+    record_calls(EdDSAAlgorithm, "verify", b"checked\n")
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 

@@ -138,7 +138,7 @@ def measure_relay(stack: LocalStack) -> list[Measurement]:
 
 
 def bare_producer(bootstrap: str, payload: bytes) -> float:
-    """Returns the records per second of a bare producer, acknowledged by all.
+    """Returns how many records per second a bare producer sends, each acknowledged by all replicas.
 
     Each record has the size of a fact with its headers.
     """

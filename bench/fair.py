@@ -15,14 +15,14 @@ from bench.figures import Measurement, percentile
 from services.gateway.config import CALLER_RATE
 from tests.parts.local_stack import LocalStack, until
 
-TIMES = 40  # the quota
-TURNS = 4  # alone, beside, alone, …: a slow moment of the machine affects both
+TIMES = 40  # multiple of the quota
+TURNS = 4  # without and with the flood alternately: a slow moment of the machine affects both
 ASKED, EVERY = 250, 0.05  # requests of the other partner in each turn, and seconds between them
 CONNECTIONS = 8
 _PATH = "/api/v1/referrals?limit=5"
 
-# A process of its own with plain sockets, so that the cost of asking is not measured as an effect
-# on others.
+# A process of its own with plain sockets, so that the cost of making requests is not measured as an
+# effect on the other partner.
 _FLOOD = r"""
 import socket, sys, threading, time
 host, port, key, rate, connections, path = sys.argv[1], int(sys.argv[2]), sys.argv[3], float(sys.argv[4]), int(sys.argv[5]), sys.argv[6]
@@ -61,15 +61,15 @@ def measure(_stack: LocalStack) -> list[Measurement]:
     try:
         stack.start()
         waits(stack)  # connections, caches
-        alone, beside, said = [], [], []
+        alone, beside, counts = [], [], []
         for _ in range(TURNS):
             alone += waits(stack)
             with flood(stack) as counted:
                 beside += waits(stack)
-            said.append(counted)
+            counts.append(counted)
     finally:
         stack.stop()
-    asked, refused, seconds = map(sum, zip(*said, strict=True))
+    asked, refused, seconds = map(sum, zip(*counts, strict=True))
     return [
         Measurement(
             "fair_ms_p99",
@@ -100,7 +100,8 @@ def waits(stack: LocalStack) -> list[float]:
 def flood(stack: LocalStack) -> Iterator[list[float]]:
     """Floods the gateway from one partner, far above its quota, until the block ends.
 
-    The yielded list then holds the number of requests, the number of refused ones, and the seconds.
+    After the block, the yielded list holds the numbers of requests and of refused requests, and the
+    seconds.
     """
     where = urlsplit(stack.gateway)
     words = [
@@ -111,7 +112,7 @@ def flood(stack: LocalStack) -> Iterator[list[float]]:
         str(CONNECTIONS),
         _PATH,
     ]
-    said: list[float] = []
+    counts: list[float] = []
     process = subprocess.Popen(
         [sys.executable, "-c", _FLOOD, *words],
         stdin=subprocess.PIPE,
@@ -124,8 +125,8 @@ def flood(stack: LocalStack) -> Iterator[list[float]]:
         lambda: requests.get(stack.gateway + _PATH, headers=headers, timeout=10).status_code == 429
     )
     try:
-        yield said
+        yield counts
     finally:
         out, _ = process.communicate("", timeout=20)
         asked, refused = out.split()
-        said += [float(asked), float(refused), time.monotonic() - begin]
+        counts += [float(asked), float(refused), time.monotonic() - begin]

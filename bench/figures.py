@@ -13,7 +13,7 @@ from dataclasses import dataclass
 class Figure:
     """A figure.
 
-    `limit` is the highest accepted value; None if it is only compared with `beside`.
+    `limit` is the highest accepted value; None if the value is only compared with `beside`.
     """
 
     name: str
@@ -85,7 +85,7 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 
 def table(measured: Sequence[Measurement]) -> str:
-    """Returns the figures as a table of text."""
+    """Returns the figures as a text table."""
     rows = [("figure", "value", "unit", "beside", "ratio", "limit", "")]
     for one in measured:
         figure = BY_NAME[one.name]

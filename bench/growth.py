@@ -1,7 +1,8 @@
 """Growth: how the size of a network's history changes its speed.
 
-Two stacks get the same live referrals, and few and many ended ones. The same requests are made to
-both by turns, in several rounds; each part waits until both stacks are silent.
+Two stacks get the same live referrals; one gets few ended referrals, the other many. The same
+requests are made to both stacks alternately, in several rounds; each part waits until both stacks
+are silent.
 """
 
 from __future__ import annotations
@@ -31,17 +32,17 @@ ROUNDS, FIRINGS = 5, 3
 STORIES, ASKED = 12, 60  # lives of nine transitions, and requests of each page, in a round
 PATIENCE = 300.0  # seconds to wait for silence: PostgreSQL tidies up after a million rows
 KEPT = 4  # the number of events and facts that are copied of each referral
-CLOCKS = 6  # the deadlines of each referral: the running one is the last
+CLOCKS = 6  # the number of deadlines that are copied of each referral; the running one is the last
 HEARERS = {"partners": "partners", "notifications": "notifications-referrals"}
 """The consumers of the facts of referrals, by service."""
 Database = psycopg.Connection[dict[str, Any]]
 Took = dict[str, list[list[float]]]
 """The milliseconds of each request, by its name and round."""
 
-# The rows are copies of the demo network's, so that organisations, needs and places are mixed as
-# there. These columns of each table get another value.
+# The rows are copies of the demo network's rows, so that organisations, needs and places have the
+# same mixture. These columns of each table get a new value.
 _ID = "md5(was.{} || copy)"
-_AGAIN = {
+_NEW_VALUES = {
     "people": {"id": _ID.format("id")},
     "referrals": {
         "id": _ID.format("id"),
@@ -53,12 +54,12 @@ _AGAIN = {
         "send_time": "was.send_time + moved",
         "update_time": "was.update_time + moved",
     },
-    # No deadline fires while the requests are made.
+    # so that no deadline fires while the requests are made
     "clocks": {
         "referral_id": _ID.format("referral_id"),
         "next_time": "was.next_time + interval '90 days'",
     },
-    # The copies are in nobody's stream: only what happens now gets a place.
+    # The copies are in nobody's stream: only new events get a place.
     "referral_events": {
         "referral_id": _ID.format("referral_id"),
         "time": "was.time + moved",
@@ -82,13 +83,13 @@ def measure(
     rounds: int = ROUNDS,
     firings: int = FIRINGS,
 ) -> list[Measurement]:
-    """Measures in stacks of its own, so that no other figure is that of an old network."""
+    """Measures in stacks of its own, so that no other figure is measured in a large network."""
     networks = [Network(size) for size in sizes]
     try:
         for network in networks:
             network.fill()
         for number in range(rounds):
-            # the second of a round is the first of the next
+            # the network that is second in one round is first in the next round
             for network in networks if number % 2 == 0 else reversed(networks):
                 for part in (network.live, network.open_pages):
                     for each in networks:
@@ -109,25 +110,25 @@ def measure(
 
 
 def _ratio(name: str, networks: Sequence[Network]) -> Measurement:
-    p99, told = [], []
+    p99, texts = [], []
     for network in networks:
         rounds = network.took[name]
         p99.append([percentile(each, 99) for each in rounds])
         p50 = [percentile(each, 50) for each in rounds]
-        told.append(
+        texts.append(
             f"{short(median(p99[-1]))} of {spread(p99[-1])} ({short(median(p50))} of"
             f" {spread(p50)}) with {network.size:,}"
         )
     counts = networks[0].took[name]
     how = (
         f"{len(counts)} rounds by turns of {len(counts[0])} times at each size beside {LIVE:,} live"
-        f" ones; p99 (p50) in ms: {', '.join(told)} ended referrals"
+        f" ones; p99 (p50) in ms: {', '.join(texts)} ended referrals"
     )
     return Measurement(f"growth_{name}_p99", median(p99[-1]) / median(p99[0]), how)
 
 
 def spread(values: Sequence[float]) -> str:
-    """Returns the least and the most of some values."""
+    """Returns the smallest and the largest value as a text."""
     return f"{short(min(values))}…{short(max(values))}"
 
 
@@ -140,7 +141,7 @@ class Network:
         self.took: Took = {}
 
     def fill(self) -> None:
-        """Starts the stack, adds referrals, and makes each request a few times first."""
+        """Starts the stack, adds referrals, and makes each request a few times as a warm-up."""
         self.stack.start()
         with self.stack.database("referrals") as database:
             choose(database)
@@ -169,14 +170,14 @@ class Network:
             self.took.setdefault(name, []).append([timed(page) for _ in range(times)])
 
     def fire(self, first: int, last: int) -> float:
-        """Makes referrals of which a clock is due; returns the seconds until all have fired."""
+        """Creates referrals with a due deadline; returns the seconds until all have fired."""
         with self.stack.database("referrals") as database:
             copy(database, "due", first, last)
             choose_due(database, first, last)
             rows = database.execute("SELECT id, version FROM referrals JOIN due USING (id)")
             ids, versions = zip(*((row["id"], row["version"]) for row in rows), strict=True)
             for service, consumer in HEARERS.items():
-                # otherwise the hearers ask for the facts that were copied and never published
+                # otherwise the consumers would request the copied facts, which were never published
                 with self.stack.database(service) as hearer:
                     hearer.execute(
                         "INSERT INTO inbox (consumer, subject, version)"
@@ -187,14 +188,14 @@ class Network:
             return fire(database)
 
     def inbox(self) -> None:
-        """Lists a desk's received referrals: the live ones, then all including the ended ones."""
+        """Lists a desk's received referrals: first only the live referrals, then all referrals."""
         for live in (True, False):
             self._desk.referrals.ListReferrals(
                 pb.ListReferralsRequest(filter=pb.ReferralFilter(box=pb.BOX_INBOX, live=live))
             )
 
     def today(self) -> None:
-        """Makes the requests of a desk's page to the referrals service."""
+        """Makes the requests that a desk's page Today makes to the referrals service."""
         ask, box = self._desk.referrals, pb.BOX_MINE
         ask.ListReferrals(
             pb.ListReferralsRequest(
@@ -212,7 +213,7 @@ class Network:
         )
 
     def board(self) -> None:
-        """Makes the requests of the coordinator's page to the referrals service."""
+        """Makes the requests that the coordinator's board makes to the referrals service."""
         ask, box, now = self._coordinator, pb.BOX_NETWORK, datetime.now(UTC).replace(tzinfo=None)
         upcoming = pb.ReferralFilter(box=box)
         upcoming.due_after.FromDatetime(now)
@@ -231,16 +232,16 @@ class Network:
 
 
 def timed(page: Callable[[], None]) -> float:
-    """Returns the milliseconds that a page takes."""
+    """Returns the milliseconds that the requests of a page take."""
     begin = time.perf_counter()
     page()
     return (time.perf_counter() - begin) * 1000
 
 
 def choose(database: Database) -> None:
-    """Marks the demo network's referrals as models: `over`, `live`, and `due`.
+    """Marks the demo network's referrals as models of the kinds `over`, `live` and `due`.
 
-    A live referral is a draft or has a running deadline; a due one was just sent.
+    A live referral is a draft or has a running deadline; a due referral is in the state `sent`.
     """
     database.execute(
         "CREATE TABLE models AS SELECT id, kind, row_number() OVER (PARTITION BY kind"
@@ -252,12 +253,12 @@ def choose(database: Database) -> None:
 
 
 def copy(database: Database, kind: str, first: int, last: int) -> None:
-    """Makes the first-th to last-th copy of a kind, with its history and its facts.
+    """Creates the copies of a kind with the numbers `first` to `last`, with history and facts.
 
-    Ended referrals get an end in the three years before last month.
+    Ended referrals get an end within the three years before last month.
     """
     values = {"kind": kind, "first": first, "last": last, "size": models_of(database, kind)}
-    for table, again in _AGAIN.items():
+    for table, changed in _NEW_VALUES.items():
         columns = [
             row["name"]
             for row in database.execute(
@@ -269,11 +270,11 @@ def copy(database: Database, kind: str, first: int, last: int) -> None:
         with database.transaction():
             # The rows were valid when they were copied: no constraint is checked again.
             database.execute("SET LOCAL session_replication_role = replica")
-            # sorting a million rows by their keys takes minutes
+            # otherwise, sorting a million rows by their keys takes minutes
             database.execute("SET LOCAL work_mem = '256MB'")
             database.execute(
                 f"INSERT INTO {table} ({', '.join(columns)})"
-                f" SELECT {', '.join(again.get(column, f'was.{column}') for column in columns)}"
+                f" SELECT {', '.join(changed.get(column, f'was.{column}') for column in columns)}"
                 " FROM generate_series(%(first)s::int, %(last)s) AS n"
                 " JOIN models ON kind = %(kind)s AND place = n %% %(size)s"
                 " JOIN referrals AS its USING (id)"
@@ -283,7 +284,7 @@ def copy(database: Database, kind: str, first: int, last: int) -> None:
                 f" JOIN {table} AS was ON was.{_OF[table]} ORDER BY 1 ON CONFLICT DO NOTHING",
                 values,
             )
-    database.execute(f"VACUUM ANALYZE {', '.join(_AGAIN)}")
+    database.execute(f"VACUUM ANALYZE {', '.join(_NEW_VALUES)}")
     database.execute("CHECKPOINT")
 
 
@@ -295,7 +296,7 @@ def models_of(database: Database, kind: str) -> int:
 
 
 def choose_due(database: Database, first: int, last: int) -> None:
-    """Lists the copies whose deadline is to fire, each with its urgency, for this connection."""
+    """Lists, in a temporary table, the copies whose deadline is to fire, each with its urgency."""
     database.execute(
         f"CREATE TEMPORARY TABLE due AS SELECT {_ID.format('id')} AS id,"
         " (%(urgencies)s::text[])[1 + n %% 4] AS urgency, n %% 4 AS rank"
@@ -313,9 +314,9 @@ def choose_due(database: Database, first: int, last: int) -> None:
 
 
 def fire(database: Database) -> float:
-    """Returns the seconds until a deadline of each of the `due` copies, due at once, has fired.
+    """Makes a deadline of each `due` copy due at once; returns the seconds until all have fired.
 
-    Fails unless they fired in the order of their urgency.
+    Fails unless the deadlines fired in the order of their urgency.
     """
     before = audit.head(database).sequence
     with database.transaction():

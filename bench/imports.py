@@ -25,7 +25,7 @@ HEADINGS = "Nombre;Necesidades;Departamento;Teléfono;Horario;Edades;Idiomas"
 
 
 def sheet(run: int) -> bytes:
-    """Returns a spreadsheet of services that nobody has yet."""
+    """Returns a spreadsheet of services that are not in the directory yet."""
     rows = (
         f"Asesoría {run}-{n};LEG.INF;Chinandega;2341-{n:04};L-V 8am-5pm;18+;español, inglés"
         for n in range(ROWS)
@@ -34,13 +34,13 @@ def sheet(run: int) -> bytes:
 
 
 def heard(stack: LocalStack, service: str, consumer: str) -> bool:
-    """Returns whether a service has applied all facts of partners."""
+    """Returns whether a service has applied all facts of the partners service."""
     with stack.database("partners") as partners, stack.database(service) as hearer:
-        told = partners.execute("SELECT count(DISTINCT subject) AS n FROM outbox").fetchone()
+        published = partners.execute("SELECT count(DISTINCT subject) AS n FROM outbox").fetchone()
         taken = hearer.execute(
             "SELECT count(*) AS n FROM inbox WHERE consumer = %s AND version > 0", (consumer,)
         ).fetchone()
-    return bool(told and taken and taken["n"] >= told["n"])
+    return bool(published and taken and taken["n"] >= published["n"])
 
 
 def measure(stack: LocalStack) -> list[Measurement]:
@@ -60,8 +60,8 @@ def measure(stack: LocalStack) -> list[Measurement]:
         new, again = list[float](), list[float]()
         for run in range(TIMES):
             for took in (new, again):
-                # Waits until the facts of the file before are published and applied: otherwise
-                # that work would be measured too.
+                # Waits until the facts of the previous file are published and applied, since
+                # otherwise that work would be measured, too.
                 until(lambda: all(heard(stack, *each) for each in HEARERS), 120)
                 began = time.perf_counter()
                 parsed = read_apart(
@@ -76,8 +76,8 @@ def measure(stack: LocalStack) -> list[Measurement]:
                 took.append(ROWS / (time.perf_counter() - began))
     finally:
         database.close()
-    told = (
+    conditions = (
         f"the median of {TIMES} files of {ROWS} rows into the demo network's directory;"
         f" the same file once more: {sorted(again)[TIMES // 2]:.0f}/s"
     )
-    return [Measurement("import_rows_per_s", sorted(new)[TIMES // 2], told)]
+    return [Measurement("import_rows_per_s", sorted(new)[TIMES // 2], conditions)]

@@ -1,4 +1,4 @@
-"""The processor time that 200 people cost who keep the page "Today" open.
+"""The processor time that it costs to serve 200 people who keep the page "Today" open.
 
 The cost is measured while nothing happens, and while one referral a second is sent.
 """
@@ -34,7 +34,7 @@ SECONDS = 60
 _TICK = os.sysconf("SC_CLK_TCK")
 
 # The viewers run in a separate process with plain sockets, so that their own cost is not counted as
-# the cost of serving them. They poll as static/live.js does.
+# the cost of serving them. The viewers poll as static/live.js does.
 _VIEWERS = r"""
 import asyncio, json, random, sys, time
 host, port, cookies = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
@@ -85,9 +85,9 @@ asyncio.run(main())
 
 
 def measure(stack: LocalStack) -> list[Measurement]:
-    """Measures how much of a core serving the viewers takes.
+    """Measures the share of a core that it takes to serve the viewers.
 
-    The result is what all processes take with viewers, minus what they take without.
+    The result is what all processes take with viewers, minus what they take without viewers.
     """
     cookies = sessions(stack)
     senders = Senders(stack)
@@ -102,8 +102,8 @@ def measure(stack: LocalStack) -> list[Measurement]:
         moving, sent = share(stack, SECONDS, senders.send)
         busy = stop()
     assert not quiet["failed"] + busy["failed"], (quiet, busy)
-    for name, said in (("quiet", quiet), ("busy", busy)):
-        print(f"  live, {name}: {said}", file=sys.stderr)
+    for name, report in (("quiet", quiet), ("busy", busy)):
+        print(f"  live, {name}: {report}", file=sys.stderr)
     fetched = busy["pages"] / max(1, sent)
     return [
         Measurement(
@@ -201,7 +201,7 @@ def cpu_seconds(stack: LocalStack) -> dict[int, float]:
 
 @contextmanager
 def viewers(stack: LocalStack, cookies: list[str]) -> Iterator[Callable[[], dict[str, Any]]]:
-    """Runs viewers until the yielded function is called, which returns their report."""
+    """Runs viewers until the yielded function is called; the function returns their report."""
     where = urlsplit(stack.gateway)
     process = subprocess.Popen(
         [sys.executable, "-c", _VIEWERS, str(where.hostname), str(where.port), json.dumps(cookies)],

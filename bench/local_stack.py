@@ -16,7 +16,7 @@ from tests.parts.stories import Cast
 def measure(stack: LocalStack) -> list[Measurement]:
     """Measures memory after a little work.
 
-    Everything that is loaded on first use is there by then.
+    By then, everything that is loaded on first use has been loaded.
     """
     lives = Lives(Cast(stack))
     for _ in range(10):
@@ -62,7 +62,7 @@ def family(pid: int) -> list[int]:
 
 
 def memory(pid: int, what: str) -> int:
-    """Returns kB of memory of a process; 0 if the process is gone."""
+    """Returns the memory of a process in kB, such as its "Pss:"; 0 if the process has ended."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:

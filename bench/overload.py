@@ -1,8 +1,8 @@
-"""Overload: what becomes of a stack that is asked five times as often as it can answer.
+"""Overload: the behaviour of a stack that gets five times as many calls as it can answer.
 
 Crowds in processes of their own (bench/crowd.py) find the peak rate, then call at five times that
-rate for a while. Counted are the answers in time, the refusals and how soon they came, the memory
-of each service, and the time until a single caller's steps are as quick as before.
+rate for a while. The figures are the answers in time, the refusals and how soon they came, the
+memory of each service, and the time until a single caller's steps are as quick as before.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 
-from bench.crowd import Outcome, Task, spoken
+from bench.crowd import Outcome, Task, as_line
 from bench.figures import Measurement, percentile
 from bench.live import cpu_seconds
 from bench.local_stack import family, memory
@@ -31,12 +31,15 @@ from tests.parts.stories import Cast
 
 TIMES = 5
 PROCESSES = 2
-PEOPLE = ("gestion@puentes", "trabajadora@puentes")  # callers, beside two keys of their member
-CALLERS = (4, 8, 16)  # of the runs that find the peak
+PEOPLE = (
+    "gestion@puentes",
+    "trabajadora@puentes",
+)  # callers, in addition to two keys of their member
+CALLERS = (4, 8, 16)  # numbers of callers in the runs that find the peak
 PEAK_SECONDS, SECONDS = 6.0, 20.0
-BEGIN = 3.0  # seconds of a run that are not counted: connections, and the queue fills
-MOST = 450  # calls under way at once in a process
-AGAIN = 1.5  # times the usual time of a step is normal
+BEGIN = 3.0  # first seconds of a run, not counted: connections open, and the queue fills
+MOST = 450  # maximum number of calls under way at once in a process
+AGAIN = 1.5  # multiple of a step's usual time up to which the step counts as normal
 PATIENCE = 30.0  # seconds for the stack to be normal again
 _SCOPES = (
     contract_pb2.SCOPE_PEOPLE_READ,
@@ -57,24 +60,26 @@ class Run:
     unmade: int
     client_cpu_s: float
     client_lags: list[float]
-    """Milliseconds by which the crowds were late themselves: part of each time that they saw."""
+    """Delays of the crowds themselves, in milliseconds: part of each time that they measured."""
     stack_cpu_s: dict[str, float]
     memory_mb: dict[str, int]
 
     @property
     def counted(self) -> list[Outcome]:
-        """The calls after the begin."""
-        return [one for one in self.outcomes if BEGIN <= one.at < self.seconds]
+        """Returns the calls made after the first BEGIN seconds."""
+        return [call for call in self.outcomes if BEGIN <= call.at < self.seconds]
 
     @property
     def goodput(self) -> float:
-        """Answers a second."""
-        good = sum(one.result == "OK" for one in self.counted)
+        """Returns the number of answers per second."""
+        good = sum(call.result == "OK" for call in self.counted)
         return good / (self.seconds - BEGIN)
 
     def milliseconds(self, *, good: bool) -> list[float]:
         """Returns the times of the answers, or of the refusals."""
-        return [one.milliseconds for one in self.counted if (one.result == "OK") is good] or [0.0]
+        return [call.milliseconds for call in self.counted if (call.result == "OK") is good] or [
+            0.0
+        ]
 
 
 class Overload:
@@ -98,16 +103,16 @@ class Overload:
     @staticmethod
     def _session(stack: LocalStack, email: str) -> str:
         account = stack.account(email)
-        asked = members_pb2.SignInRequest(email=account["email"], password=account["password"])
-        return str(stack.nobody().tokens.SignIn(asked, timeout=10).session_secret)
+        request = members_pb2.SignInRequest(email=account["email"], password=account["password"])
+        return str(stack.nobody().tokens.SignIn(request, timeout=10).session_secret)
 
     @staticmethod
     def _key(stack: LocalStack, email: str) -> str:
-        asked = members_pb2.CreateApiKeyRequest(label="x", scopes=_SCOPES, request_id=new_id())
-        return str(stack.worker(email).members.CreateApiKey(asked).secret)
+        request = members_pb2.CreateApiKeyRequest(label="x", scopes=_SCOPES, request_id=new_id())
+        return str(stack.worker(email).members.CreateApiKey(request).secret)
 
     def run(self, kind: str, seconds: float, *, callers: int = 0, rate: float = 0.0) -> Run:
-        """Runs crowds that share the callers or the rate."""
+        """Runs one crowd per process; the crowds share the number of callers, or the rate."""
         processes = [self._crowd(kind, seconds, callers, rate, n) for n in range(PROCESSES)]
         for process in processes:
             assert process.stdout
@@ -119,14 +124,14 @@ class Overload:
                 assert process.stdin
                 process.stdin.write("\n")
                 process.stdin.flush()
-            said = [json.loads(process.communicate()[0]) for process in processes]
+            reports = [json.loads(process.communicate()[0]) for process in processes]
         after = cpu_by_part(self.stack)
         return Run(
             seconds,
-            [Outcome(*one) for each in said for one in each["outcomes"]],
-            sum(each["unmade"] for each in said),
-            sum(each["cpu_s"] for each in said),
-            [lag for each in said for lag in each["lags"]],
+            [Outcome(*call) for report in reports for call in report["outcomes"]],
+            sum(report["unmade"] for report in reports),
+            sum(report["cpu_s"] for report in reports),
+            [lag for report in reports for lag in report["lags"]],
             {name: after[name] - before[name] for name in after},
             dict(peak),
         )
@@ -156,7 +161,7 @@ class Overload:
             text=True,
         )
         assert process.stdin
-        process.stdin.write(spoken(task))
+        process.stdin.write(as_line(task))
         process.stdin.flush()
         return process
 
@@ -220,12 +225,12 @@ class Answer:
 
     @property
     def lost_percent(self) -> float:
-        """The part of the peak's answers that was lost."""
+        """Returns by how many percent the answers per second are below the peak."""
         return max(0.0, 100 * (1 - self.run.goodput / self.peak))
 
     def text(self) -> str:
-        """Returns the conditions."""
-        run, counts = self.run, Counter(one.result for one in self.run.counted)
+        """Returns the conditions of the measurement."""
+        run, counts = self.run, Counter(call.result for call in self.run.counted)
         results = ", ".join(
             f"{result} {count / len(run.counted):.0%}" for result, count in counts.most_common()
         )
@@ -241,7 +246,7 @@ class Answer:
 
 
 def overloaded(overload: Overload, kind: str) -> Answer:
-    """Finds the peak of a kind of call, then calls at five times its rate."""
+    """Finds the peak rate of a kind of call, then calls at five times that rate."""
     usual_ms = overload.usual_ms()
     peak = max(overload.run(kind, PEAK_SECONDS, callers=count).goodput for count in CALLERS)
     run = overload.run(kind, SECONDS, rate=TIMES * peak)
@@ -253,24 +258,24 @@ def measure(stack: LocalStack) -> list[Measurement]:
     overload = Overload(stack)
     answers = [overloaded(overload, kind) for kind in KINDS]
     measured = []
-    for one in answers:
+    for answer in answers:
         measured += [
             Measurement(
-                f"overload_{one.kind}_lost_percent",
-                one.lost_percent,
-                f"{one.text()}; beside: answers a second at the peak, by {CALLERS} callers",
-                one.peak,
+                f"overload_{answer.kind}_lost_percent",
+                answer.lost_percent,
+                f"{answer.text()}; beside: answers a second at the peak, by {CALLERS} callers",
+                answer.peak,
             ),
             Measurement(
-                f"overload_{one.kind}_refused_ms_p90",
-                percentile(one.run.milliseconds(good=False), 90),
+                f"overload_{answer.kind}_refused_ms_p90",
+                percentile(answer.run.milliseconds(good=False), 90),
                 "as the callers saw it; beside: how late the callers were themselves (p90)",
-                percentile(one.run.client_lags, 90),
+                percentile(answer.run.client_lags, 90),
             ),
         ]
     memory_mb = Counter[str]()
-    for one in answers:
-        memory_mb |= Counter(one.run.memory_mb)
+    for answer in answers:
+        memory_mb |= Counter(answer.run.memory_mb)
     return [
         *measured,
         Measurement(
@@ -281,7 +286,7 @@ def measure(stack: LocalStack) -> list[Measurement]:
         ),
         Measurement(
             "overload_normal_s",
-            max(one.normal_after_s for one in answers),
+            max(answer.normal_after_s for answer in answers),
             f"until a life of nine steps has a median of {AGAIN:g} times the usual at most",
         ),
     ]

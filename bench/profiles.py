@@ -1,8 +1,8 @@
 """`make profile`: the processor time of a transition by process and thread, and a flame graph of
 each service (py-spy) in build/profile.
 
-What the threads take while nothing happens is subtracted. The flame graphs are of a second run,
-since py-spy pauses the processes that it looks into.
+The time that the threads take while nothing happens is subtracted. The flame graphs are of a second
+run, since py-spy pauses the processes that it examines.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ class Threads:
         }
 
     def times(self) -> Times:
-        """Returns what each thread has taken so far."""
+        """Returns the processor time that each thread has taken so far."""
         times: Times = defaultdict(float)
         for pid in family(self._root):
             for task in Path(f"/proc/{pid}/task").glob("*"):
-                with suppress(OSError):  # it has ended
+                with suppress(OSError):  # the thread has ended
                     head, _, words = (task / "stat").read_text().rpartition(")")
                     name = self._names.get(int(task.name)) or head.partition("(")[2]
                     ticks = sum(int(word) for word in words.split()[11:13])
@@ -65,7 +65,7 @@ class Threads:
         return times
 
     def _part(self, pid: int) -> str:
-        """Returns the name of a process; those of PostgreSQL say whom they serve."""
+        """Returns the name of a process; for a process of PostgreSQL, with its task or user."""
         title = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode()
         if title.startswith("postgres: "):
             return " ".join(title.split()[:2])
@@ -73,7 +73,7 @@ class Threads:
 
 
 def _dump(pid: int) -> list[dict[str, Any]]:
-    """Returns the threads of a process as py-spy sees them. Fails if it can't attach."""
+    """Returns the threads of a process as py-spy sees them. Fails if py-spy can't attach."""
     done = subprocess.run(
         [PY_SPY, "dump", "--json", "--nonblocking", "--pid", str(pid)],
         capture_output=True,
@@ -88,7 +88,7 @@ def _dump(pid: int) -> list[dict[str, Any]]:
 
 
 def profile(stack: LocalStack, count: int) -> Times:
-    """Returns the milliseconds of each thread in one transition, without what it takes at rest."""
+    """Returns the milliseconds of each thread per transition, without its time at rest."""
     lives = Lives(Cast(stack))
     for _ in range(WARM_UP):
         lives.one()
@@ -111,7 +111,7 @@ def profile(stack: LocalStack, count: int) -> Times:
 
 
 def draw(stack: LocalStack, count: int) -> list[Path]:
-    """Writes a flame graph of each service while referrals live; returns the files."""
+    """Writes a flame graph of each service while referrals take their steps; returns the files."""
     lives, files = Lives(Cast(stack)), []
     OUT.mkdir(parents=True, exist_ok=True)
     spies = []
@@ -129,13 +129,13 @@ def draw(stack: LocalStack, count: int) -> list[Path]:
     for _ in range(count):
         lives.one()
     for spy in spies:
-        spy.send_signal(2)  # it writes the graph then
+        spy.send_signal(2)  # makes it write the graph
         spy.wait(60)
     return [file for file in files if file.exists()]
 
 
 def table(times: Times, at_least: float = 0.02) -> str:
-    """Returns the times as text: each process, and its threads that take something."""
+    """Returns the times as text: each process, and its threads that take `at_least` ms."""
     lines, parts = [], defaultdict[str, float](float)
     for (part, _), value in times.items():
         parts[part] += value

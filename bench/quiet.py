@@ -1,7 +1,7 @@
-"""Silence: a figure of a stack that still digests what came before proves nothing.
+"""Silence: a figure of a stack that is still busy with earlier work proves nothing.
 
-A stack is silent if no fact waits to be published or applied, and its processes are at rest. Who
-measures waits for that, and fails rather than print a figure of a busy stack.
+A stack is silent if no fact waits to be published or applied, and its processes are at rest. Each
+measurement waits for silence, and fails rather than print a figure of a busy stack.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from tests.parts.local_stack import SERVICES, LocalStack
 
 PATIENCE = 60.0  # seconds to wait for silence
 AT_REST = 15.0  # percent of a core that a stack may take; a stack without calls takes about 5
-MACHINE_AT_REST = 25.0  # percent of the processors that anybody may use before a part
-_LOOK = 2.0  # seconds in which processor time is counted
+MACHINE_AT_REST = 25.0  # percent of all processors that may be busy before a part
+_LOOK = 2.0  # seconds during which processor time is counted
 
 
 class Busy(click.ClickException):
@@ -51,7 +51,7 @@ def _unrest(stack: LocalStack) -> str:
 
 
 def lag(bootstrap: str) -> int:
-    """Returns the number of records that the consumers of a broker have not taken yet."""
+    """Returns the number of records that the consumers of a broker have not consumed yet."""
     broker = KafkaAdminClient(bootstrap_servers=bootstrap)
     consumer = KafkaConsumer(bootstrap_servers=bootstrap)
     try:
@@ -69,7 +69,7 @@ def lag(bootstrap: str) -> int:
 
 
 def busy(seconds: float = _LOOK) -> float:
-    """Returns the percent of a processor that is busy on this machine, whoever uses it."""
+    """Returns how many percent of this machine's processors are busy, whoever uses them."""
 
     def read() -> tuple[int, int]:
         ticks = [int(n) for n in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]

@@ -1,4 +1,4 @@
-"""The list of accesses to a person: the time until all of it is there, in a million rows."""
+"""The list of accesses to a person: the time to read all of it, among a million rows."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from tests.parts.local_stack import LocalStack
 from tests.parts.stories import Cast
 
 ROWS, HERS, ASKED = 1_000_000, 1_000, 50
-# The rows have no valid chain, for they are not verified. One row in ROWS / HERS is an access to
-# the person, the others are accesses to 10,000 other people.
+# The rows have no valid chain, since they are not verified. One row in ROWS / HERS is an access to
+# the person, the other rows are accesses to 10,000 other people.
 _FILL = (
     "INSERT INTO audit (sequence, time, actor_kind, actor_id, organization_id, action, object_id,"
     " purpose_code, detail_codes, allowed, reason, hash)"

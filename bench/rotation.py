@@ -1,7 +1,4 @@
-"""Key rotation, beside a working service.
-
-The time is measured in which the keys of ten thousand people are wrapped again.
-"""
+"""Key rotation while the service is at work: the time to wrap the keys of 10,000 people again."""
 
 from __future__ import annotations
 
@@ -29,11 +26,14 @@ def measure(stack: LocalStack) -> list[Measurement]:
         cursor.executemany(
             "INSERT INTO people (id, organization_id, version, create_time, update_time,"
             " names_form) VALUES (%s, %s, 1, now(), now(), 9)",
-            [(one, identifiers[0]) for one in identifiers],
+            [(identifier, identifiers[0]) for identifier in identifiers],
         )
         cursor.executemany(
             "INSERT INTO person_keys (person_id, wrapped) VALUES (%s, %s)",
-            [(one, keyring.new_key(f"person_keys/{one}/wrapped")[1]) for one in identifiers],
+            [
+                (identifier, keyring.new_key(f"person_keys/{identifier}/wrapped")[1])
+                for identifier in identifiers
+            ],
         )
         database.commit()
         url = database.info.dsn + f" password={database.info.password}"

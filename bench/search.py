@@ -1,6 +1,6 @@
 """The search for help among 100,000 services.
 
-By words and filters, and by matching a person's situation.
+Services are found by words and filters, and by matching a person's situation.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def fill(stack: LocalStack) -> int:
                 " ORDER BY ordinal_position"
             )
         ]
-        told = {
+        new_values = {
             "id": "md5(s.id || n)",
             "name": "word || ' ' || n || ': ' || s.name",
             "name_key": "lower(word) || ' ' || n || ': ' || s.name_key",
@@ -67,7 +67,7 @@ def fill(stack: LocalStack) -> int:
             ),
             "document": "s.document || setweight(to_tsvector('enlace', word || ' ' || n), 'A')",
         }
-        values = ", ".join(told.get(column, f"s.{column}") for column in columns)
+        values = ", ".join(new_values.get(column, f"s.{column}") for column in columns)
         database.execute(
             f"INSERT INTO services ({', '.join(columns)}) SELECT {values} FROM services AS s"
             " CROSS JOIN generate_series(1, %(each)s) AS n"

@@ -1,4 +1,4 @@
-"""The trail: the speed at which its chain is computed again and the marks of its rows checked."""
+"""The trail: the speed at which its chain is recomputed and the marks of its rows are checked."""
 
 from __future__ import annotations
 

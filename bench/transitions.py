@@ -128,7 +128,7 @@ def through_rest(stack: LocalStack, lives: Lives) -> list[float]:
 
 
 def moment(seconds: float) -> str:
-    """Returns the time in `seconds` seconds from now in RFC 3339."""
+    """Returns the time that lies `seconds` seconds from now, in the format of RFC 3339."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + seconds))
 
 

@@ -1,10 +1,10 @@
 """Thread pool for calls, with a short queue and a fair share for each caller.
 
-The server asks `is_full` before it submits a call, and refuses the call if there is no room for it.
-A queue that is not emptied in time takes no further calls, so a call that is accepted is answered
-in time however slow the machine is. Each caller has a lane (`set_lane`): its calls occupy at most a
-share of the threads and three quarters of the queue, so that a caller who floods the service delays
-mostly itself.
+The server calls `is_full` before it submits a call, and refuses the call if there is no room for
+it. A queue that is not emptied in time takes no further calls, so a call that is accepted is
+answered in time however slow the machine is. Each caller has a lane (`set_lane`): its calls occupy
+at most a share of the threads and three quarters of the queue, so that a caller who floods the
+service delays mostly itself.
 """
 
 import threading
@@ -42,16 +42,16 @@ class CallPool(ThreadPoolExecutor):
         self._share = share
         self._running = 0
         self._count_by_caller = Counter[str]()  # running and waiting calls by caller
-        self._queued = deque[float]()  # since when each call waits for a thread, in their order
-        # calls, by caller, that wait because their caller's share of threads is in use: since when,
-        # and how each is begun
+        self._queued = deque[float]()  # the times since which calls wait for a thread, in order
+        # calls, by caller, that wait because the caller's share of threads is in use: for each, the
+        # time since which it waits, and the function that starts it
         self._waiting = defaultdict[str, deque[tuple[float, Callable[[], object]]]](deque)
         self._counting = threading.Lock()
         self.stopping = False
 
     def is_full(self, lane: str = "") -> bool:
-        """Returns True if there is no room for a call of this caller, or of any caller without a
-        lane.
+        """Returns True if there is no room for a call of this caller or, without a lane, for a call
+        of any caller.
         """
         now = monotonic()
         with self._counting:
@@ -89,7 +89,7 @@ class CallPool(ThreadPoolExecutor):
 
     def refuse_waiting(self) -> None:
         """Refuses all calls that have not started yet, including calls that wait for their caller's
-        share. Running calls go on.
+        share. Running calls continue.
         """
         self.stopping = True
         with self._counting:

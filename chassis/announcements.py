@@ -1,11 +1,11 @@
-"""Announces work to the loops that wait for it, so that a loop asks the database only when there is
-something to do.
+"""Announces work to the loops that wait for it, so that a loop queries the database only when there
+is work to do.
 
-The transaction that makes the work tells a channel (NOTIFY) when the work is due. A loop listens,
-and looks at its clock once a second without a statement, since the clock may jump. PostgreSQL drops
-no notification of a connection that lives; a loop whose connection is lost begins anew and reads
-everything. Once a minute a loop reads without an announcement, for work that nobody announced, such
-as the work of a process that died.
+The transaction that creates the work announces on a channel (NOTIFY) the time at which the work is
+due. A loop listens to the channel, and looks at its clock once a second without a statement, since
+the clock may jump. PostgreSQL drops no notification while the connection of the loop is open; a
+loop whose connection is lost starts again and reads everything. Once a minute a loop reads without
+an announcement, to find work that nobody announced, such as the work of a process that died.
 """
 
 import math
@@ -21,19 +21,19 @@ from chassis.supervisor import Loop
 AT_ONCE = datetime.min.replace(tzinfo=UTC)
 """The time of work that is due at once, whatever the clock says."""
 READ_AGAIN = 60.0
-"""Most seconds between two readings of a loop: the fallback to announcements."""
-_LOOK = 1.0  # most seconds between two looks at the clock, and that a stop waits
-# least seconds between two readings, so that due work that another transaction has locked is not
+"""Maximum seconds between two reads by a loop: the fallback in case an announcement is missing."""
+_LOOK = 1.0  # maximum seconds between two looks at the clock, and maximum delay of a stop
+# minimum seconds between two reads, so that due work that another transaction has locked is not
 # read in a tight loop
 _SHORTEST_WAIT = 0.05
-_ARRIVED = 0.01  # seconds to read a notification that has arrived
+_ARRIVED = 0.01  # seconds allowed for reading a notification that has arrived
 
 
 def announce(tx: Transaction, channel: str, *times: datetime | None) -> None:
-    """Tells a channel, when the transaction commits, the earliest of the times at which work is
-    due.
+    """Announces on a channel, when the transaction commits, the earliest of these times at which
+    work is due.
 
-    A time that was removed or postponed is not announced: the loop then finds nothing due.
+    If a time is removed or postponed, no announcement is needed: the loop merely finds nothing due.
     """
     earliest = min((time for time in times if time is not None), default=None)
     if earliest is not None:
@@ -57,29 +57,30 @@ def work_when_due(
 ) -> None:
     """Calls `act` whenever work is due, until the loop is stopped.
 
-    `next_time` reads when the next work is due; it is asked at the start, after each act, when the
-    clock was put back, and after `read_again` seconds.
+    `next_time` reads when the next work is due; it is called at the start, after each call of
+    `act`, when the clock was put back, and after `read_again` seconds.
     """
     with database.dedicated() as connection:
         listen(connection, channel)
-        read_at, following, looked = -math.inf, None, AT_ONCE
+        read_at, next_due, last_look = -math.inf, None, AT_ONCE
         while loop.turn():
-            has_asked = False
+            has_read = False
             now = clock.now()
-            if following is not None and following <= now:
+            if next_due is not None and next_due <= now:
                 act()
                 read_at, now = -math.inf, clock.now()
-            if now < looked or time.monotonic() - read_at > read_again:
-                following, read_at = next_time(connection), time.monotonic()
-                has_asked = True
-            looked = now
-            seconds = (following - now).total_seconds() if following else _LOOK
+            if now < last_look or time.monotonic() - read_at > read_again:
+                next_due, read_at = next_time(connection), time.monotonic()
+                has_read = True
+            last_look = now
+            seconds = (next_due - now).total_seconds() if next_due else _LOOK
             seconds = max(_SHORTEST_WAIT, min(seconds, _LOOK))
-            # what came during the statement is no input any more
-            if not has_asked and not wait_for_input(connection, seconds):
+            # psycopg has already read the notifications that arrived during the statement
+            if not has_read and not wait_for_input(connection, seconds):
                 continue
-            for announced in notices(connection, _SHORTEST_WAIT if has_asked else _ARRIVED):
-                following = min(filter(None, (following, datetime.fromisoformat(announced))))
+            patience = _SHORTEST_WAIT if has_read else _ARRIVED
+            for announced in read_notifications(connection, patience):
+                next_due = min(filter(None, (next_due, datetime.fromisoformat(announced))))
 
 
 def wait_for_work(
@@ -92,24 +93,25 @@ def wait_for_work(
     """Waits until work is announced on the connection's channels or `is_due` returns True; then
     returns True. Returns False if `read_again` seconds have passed, or at a stop.
 
-    `is_due` is asked once a second and makes no statement.
+    `is_due` is called once a second, and must not send a statement.
     """
     end = time.monotonic() + read_again
-    came = bool(notices(connection, _ARRIVED))  # during a statement
-    while loop.turn() and not came:
+    # notifications that arrived during an earlier statement
+    has_arrived = bool(read_notifications(connection, _ARRIVED))
+    while loop.turn() and not has_arrived:
         if is_due():
             return True
-        left = end - time.monotonic()
-        if left <= 0:
+        remaining = end - time.monotonic()
+        if remaining <= 0:
             return False
-        if wait_for_input(connection, min(_LOOK, left)):
-            came = bool(notices(connection, _ARRIVED))
-    return came
+        if wait_for_input(connection, min(_LOOK, remaining)):
+            has_arrived = bool(read_notifications(connection, _ARRIVED))
+    return has_arrived
 
 
-def notices(connection: Transaction, seconds: float) -> list[str]:
+def read_notifications(connection: Transaction, seconds: float) -> list[str]:
     """Waits for notifications on the channels that the connection listens to, at most `seconds`;
-    returns the payloads of those that came, and an empty list if the time has passed.
+    returns the payloads of the notifications that arrived, and an empty list if none did.
     """
     return [notice.payload for notice in connection.notifies(timeout=seconds, stop_after=1)]
 
@@ -118,7 +120,8 @@ def wait_for_input(connection: Transaction, seconds: float) -> bool:
     """Waits until the server has sent something or the connection is lost, at most `seconds`;
     returns False if the time has passed.
 
-    Costs a tenth of `notices`, but does not see notifications that came during a statement.
+    Costs a tenth as much as `read_notifications`, but does not see notifications that arrived
+    during a statement.
     """
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
@@ -126,5 +129,5 @@ def wait_for_input(connection: Transaction, seconds: float) -> bool:
 
 
 def wait_for_notice(connection: Transaction, seconds: float) -> bool:
-    """Waits for a notification, at most `seconds`; returns True if one came."""
-    return bool(notices(connection, seconds))
+    """Waits for a notification, at most `seconds`; returns True if one arrived."""
+    return bool(read_notifications(connection, seconds))

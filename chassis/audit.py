@@ -2,9 +2,9 @@
 row holds ids and codes only, and is chained to the row before.
 
 A row is written in the transaction of the call that it records, so neither a change nor an answer
-exists without its row. The service's role can only add rows; the database gives them their numbers.
-The owner of the database can change rows; then the chain (trail/chain.py) or the heads that other
-services store (trail/heads.py) do not match any more.
+exists without its row. The service's role can only add rows; the database numbers the rows. The
+owner of the database can change rows; then the chain (trail/chain.py) or the heads that other
+services store (trail/heads.py) no longer match.
 
 Each row carries a mark: an HMAC-SHA256 over its contents and the caller's token, with a key that
 only the service's processes have. So the password of the database is not enough to add a valid row.

@@ -10,7 +10,7 @@ from pathlib import Path
 from environs import Env, EnvValidationError
 
 # Calls per second that one caller may make, on average. A page makes up to ten calls, and a
-# ministry's system that synchronises makes ten per second. A higher rate would let one caller
+# ministry's system makes ten per second while it synchronises. A higher rate would let one caller
 # occupy a process.
 CALLER_RATE = 50
 
@@ -43,15 +43,15 @@ class Settings:
         return self.env.str(name) if default is None else self.env.str(name, default)
 
     def path(self, name: str, default: str) -> Path:
-        """Returns the path of a folder or file."""
+        """Returns a setting that is the path of a folder or a file."""
         return Path(self.env.str(name, default))
 
     def flag(self, name: str, default: bool = False) -> bool:
-        """Returns a truth value."""
+        """Returns a setting that is true or false."""
         return bool(self.env.bool(name, default))
 
     def number(self, name: str, default: int) -> int:
-        """Returns a whole number."""
+        """Returns a setting that is a whole number."""
         return int(self.env.int(name, default) or 0)
 
     def pairs(self, name: str) -> dict[str, str]:
@@ -136,8 +136,8 @@ def service_settings(settings: Settings) -> ServiceSettings:
 
 
 def _key_service(settings: Settings) -> KeyServiceSettings | None:
-    """Returns the settings of the key service; None if none of the three is set. With only some of
-    them set, the service would start without its keys, so the others are then required.
+    """Returns the settings of the key service; None if none of the three is set. If only some of
+    the three are set, the others are required: otherwise the service would start without its keys.
     """
     names = ["ENLACE_PKCS11_MODULE", "ENLACE_PKCS11_TOKEN", "ENLACE_PKCS11_PIN_FILE"]
     if not any(settings.env.str(name, "") for name in names):

@@ -1,5 +1,5 @@
-"""Reads the options of rpcs in the .proto files: who may call each, whether the trail records it,
-and the reasons for which it may refuse a call.
+"""Reads the options of rpcs in the .proto files: who may call an rpc, whether the trail records its
+calls, and the reasons for which it may refuse a call.
 
 The options are declared in protos/contract/v1/contract.proto. They are looked up by name, since the
 chassis imports no message of the project.

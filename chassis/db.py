@@ -2,13 +2,13 @@
 
 A transaction that ends without an exception is committed; any exception rolls it back. Faults of
 the database become the refusals Unavailable("store_unavailable"), Exhausted("store_full") and Late.
-In these cases nothing was written, unless the connection broke during the commit; then a retry with
-the same request_id finds out.
+In these cases nothing was written, unless the connection broke during the commit; a retry with the
+same request_id then shows whether the commit succeeded.
 
 Statements are sent as the code reaches them, and a thread waits only when it reads a result (a row,
 or `rowcount`) and at the commit: psycopg's pipeline mode. So an error of a statement may be raised
-by a later one of its transaction, at the latest by the commit; code that handles the error of one
-statement uses a `savepoint`.
+by a later statement of its transaction, at the latest by the commit; code that handles the error of
+one statement uses a `savepoint`.
 
 Nothing waits forever. A server that hangs keeps its connections open and acknowledges what it
 receives, so each exchange has a time limit here (`Bounded`). The server has limits too, for clients
@@ -45,18 +45,19 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 Transaction = psycopg.Connection[Row]
 
-# Seconds that a caller waits for a free connection before it is refused (C2: refuse quickly rather
-# than queue).
+# Seconds that a caller waits for a free connection before the call is refused: it is better to
+# refuse quickly than to queue.
 _POOL_TIMEOUT = 2.0
 _LIMIT = 10.0  # seconds that a transaction may take if its caller sets no timeout
-# Most seconds that a transaction may take: enough to import 5,000 rows on a slow machine.
+# Maximum seconds that any transaction may take: enough to import 5,000 rows on a slow machine.
 _LONGEST = 600.0
 # Seconds within which a connection must give its first response. A firewall may have dropped the
 # connection while it was idle.
 _FIRST = 2.0
 _WAKE = 5.0  # seconds after which a waiting thread looks at its connection
 _GRACE = 0.5  # seconds after a transaction's time limit in which it can still be rolled back
-# Most seconds that one exchange of a background loop may take; below chassis.supervisor.LIMIT.
+# Maximum seconds that one exchange of a background loop may take; must be below
+# chassis.supervisor.LIMIT.
 _DEDICATED = 30.0
 _PROBE_EVERY = 0.5  # seconds between two queries of the probe
 # Seconds within which the database must respond to the probe. With the pause above, a database that
@@ -92,7 +93,9 @@ class Bounded(psycopg.Connection[Row]):
     pipe: psycopg.Pipeline | None = None
     """The pipeline of the current transaction."""
     expected: list[tuple[Cursor, int]]
-    """Statements of the current transaction that must change a number of rows (`expect_rows`)."""
+    """Statements of the current transaction, each with the number of rows that it must change
+    (`expect_rows`).
+    """
     marker: "Marker | None" = None
     """Computes the marks of the trail's rows that this connection writes (chassis.audit)."""
 
@@ -189,7 +192,7 @@ class Probe:
 
 
 class Database:
-    """The service's own database, entered as its plain role."""
+    """The service's own database, accessed as the service's plain role."""
 
     def __init__(
         self,
@@ -260,13 +263,13 @@ class Database:
         `timeout` seconds, or when the deadline of the current call has passed.
 
         `by_key`: the transaction finds its rows by their keys, so the server plans each statement
-        once for a connection, whatever its values. It plans a list anew for each set of values: the
-        right index depends on them.
+        once for a connection, whatever its values. Otherwise the server may plan a statement again
+        for each set of values, as lists need: the right index depends on the values.
         """
         is_callers = timeout is not None or deadline.current() is not None
         end = deadline.after(_LIMIT if timeout is None else min(timeout, _LONGEST))
         try:
-            with self._begun(caller, end, by_key=by_key) as connection:
+            with self._open_transaction(caller, end, by_key=by_key) as connection:
                 yield connection
         except (
             psycopg.OperationalError,
@@ -310,8 +313,9 @@ class Database:
         return connection
 
     @contextmanager
-    def _begun(self, caller: Caller, end: float, *, by_key: bool) -> Iterator[Bounded]:
-        """Yields a connection with an open transaction, and commits it or rolls it back.
+    def _open_transaction(self, caller: Caller, end: float, *, by_key: bool) -> Iterator[Bounded]:
+        """Yields a connection with an open transaction, and commits the transaction or rolls it
+        back.
 
         A connection that died while idle (all of them, after a restart of the server) is replaced
         by the next.
@@ -327,16 +331,17 @@ class Database:
             is_open = False
             try:
                 with connection.pipeline() as connection.pipe:
-                    self._open(connection, caller, end, by_key=by_key)
+                    self._begin(connection, caller, end, by_key=by_key)
                     is_open = True
                     try:
                         yield connection
                     except BaseException:
-                        with suppress(psycopg.Error):  # the cause is more important
+                        with suppress(psycopg.Error):  # the first exception is more important
                             connection.rollback()
                         raise
                     _check_expected(connection)
-                    connection.execute("COMMIT")  # sent with what is not yet sent; waits below
+                    # sent with the statements that are not sent yet; the pipeline waits at its end
+                    connection.execute("COMMIT")
             except LOST:
                 if is_open:
                     raise
@@ -347,7 +352,7 @@ class Database:
                 connection.pipe = None
                 self._return_to_pool(connection)
 
-    def _open(self, connection: Bounded, caller: Caller, end: float, *, by_key: bool) -> None:
+    def _begin(self, connection: Bounded, caller: Caller, end: float, *, by_key: bool) -> None:
         """Begins a transaction, and waits for it. Raises one of LOST if the connection is dead."""
         left = max(1, int((end - time.monotonic()) * 1000))
         connection.expected = []
@@ -395,7 +400,7 @@ _NO_ROOM = (pg.DiskFull, pg.ReadOnlySqlTransaction)
 
 def _refusal(error: psycopg.Error, *, past: bool, is_callers: bool) -> Refusal:
     """Returns the refusal for a fault of the database. `past`: the time limit had passed.
-    `is_callers`: the limit was the caller's own, by a timeout or by the deadline of the call.
+    `is_callers`: the caller set the limit, with a timeout or with the deadline of the call.
     """
     if isinstance(error, (*_NO_ROOM, pg.OutOfMemory, pg.TooManyConnections)):
         return Exhausted("store_full", 5)
@@ -448,7 +453,7 @@ def expect_rows(tx: Transaction, cursor: psycopg.Cursor[Row], count: int) -> Non
 
 @contextmanager
 def savepoint(tx: Transaction) -> Iterator[None]:
-    """Takes back what the block has written if it raises, and only that.
+    """Undoes the writes of the block, and only those, if the block raises an exception.
 
     Waits for the block's statements, so that their errors are raised in the block.
     """
@@ -465,14 +470,15 @@ def savepoint(tx: Transaction) -> Iterator[None]:
 
 def _check_expected(connection: Bounded) -> None:
     for cursor, count in connection.expected:
-        # A result that has come needs no exchange; `rowcount` of our cursors waits for it.
+        # A result that has already arrived needs no exchange; `rowcount` of our cursors waits for
+        # it.
         if super(Cursor, cursor).rowcount != count and cursor.rowcount != count:
             raise Stale
 
 
 def elevate_to_system_scope(tx: Transaction) -> None:
-    """Extends the scope of this transaction, from here on, to the whole service: for a caller who
-    has proved another right, and for counts.
+    """Extends the scope of this transaction to the whole service from now on: for a caller who has
+    proved another right, and for counts.
     """
     tx.execute("SELECT set_config('enlace.view', 'system', true)")
 

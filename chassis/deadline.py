@@ -33,6 +33,6 @@ def left(seconds: float) -> float:
 
 
 def after(seconds: float) -> float:
-    """Returns the time in `seconds` from now, or the deadline if that is earlier."""
+    """Returns the time `seconds` from now, or the deadline if that is earlier."""
     end, moment = _end.get(), time.monotonic() + seconds
     return moment if end is None else min(moment, end)

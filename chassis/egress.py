@@ -1,5 +1,5 @@
 """HTTP client for outgoing requests. It checks the addresses that a host name resolves to, and
-connects to exactly one of those.
+connects to exactly one of the checked addresses.
 
 A name may be harmless when it is entered and point into the internal network later, so each
 connection checks again. The client follows no redirect, ignores the environment's proxy settings
@@ -33,8 +33,8 @@ logging.getLogger("urllib3").setLevel(logging.CRITICAL)
 
 TIMEOUT = 10.0  # seconds that an attempt may take as a whole
 _CONNECT_TIMEOUT = 5.0
-# Bytes of an ignored response that are read so that the connection can stay open; after a longer
-# response the connection is closed.
+# Maximum bytes of an ignored response that are read so that the connection can stay open; after a
+# longer response, the connection is closed.
 _ANSWER = 16_384
 
 
@@ -193,7 +193,7 @@ class EgressClient:
         guard.daemon = True
         guard.start()
         error, code, content, is_whole = "", 0, b"", False
-        room = _ANSWER if most is None else most + 1
+        max_bytes = _ANSWER if most is None else most + 1
         try:
             with self._session.request(
                 method,
@@ -208,8 +208,8 @@ class EgressClient:
                     raise requests.Timeout
                 code = answer.status_code
                 error = "" if 200 <= code < 300 else "http"
-                content = answer.raw.read(room, decode_content=False)
-                is_whole = len(content) < room
+                content = answer.raw.read(max_bytes, decode_content=False)
+                is_whole = len(content) < max_bytes
         except requests.Timeout:
             error = "timeout"
         except requests.ConnectionError as failure:

@@ -58,8 +58,8 @@ class Conflict(Refusal):
 
 
 class Stale(Refusal):
-    """Refuses a change because somebody else changed the object first: read it again and decide
-    anew.
+    """Refuses a change because somebody else changed the object first: the caller has to read it
+    again and decide again.
     """
 
     def __init__(self) -> None:

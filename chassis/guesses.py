@@ -1,23 +1,24 @@
 """Limits guesses at secrets that people choose, with budgets that refill. A guess is reserved
 before the secret is compared.
 
-A guess counts against the account and against the address it comes from. If a worker makes the
-guess at a member's desk, it counts against the account at that desk, so that strangers do not use
-up that budget. A device from which the right secret was given once has a budget of its own, so that
-other people's guesses do not lock its owner out (OWASP calls this device cookies).
+A guess counts against the account and against the address it comes from. If a worker at a member's
+desk makes the guess on behalf of the account's owner, the guess counts instead against a budget of
+the account at that desk, which strangers cannot use up. A device from which the right secret was
+given once has a budget of its own, so that other people's guesses do not lock its owner out (OWASP
+calls this device cookies).
 
 With `Lanes`, an address that guessed wrong about an account is soon blocked for that account. When
-the account's budget is used up, an address that never guessed wrong has another budget: strangers
-delay the owner, but do not lock her out. Guesses at accounts that do not exist are counted in the
-same way.
+the account's budget is used up, an address that never guessed wrong has another budget, so
+strangers can delay the owner, but cannot lock her out. Guesses at accounts that do not exist are
+counted in the same way.
 
-Only a comparison that took place is a guess. `begin` reserves a guess, so that parallel guesses are
-all counted. `settle` counts a wrong guess, and cancels the reservation of a right one. If the call
-ends before `settle` (its deadline passed, or the database was lost), the reservation expires when
-the call can't be running any more. If a stored time lies further in the future than real guesses
-could have moved it, a clock was wrong; the time is capped when read.
+Only a comparison that took place counts as a guess. `begin` reserves a guess, so that parallel
+guesses are all counted. `settle` counts a wrong guess, and cancels the reservation of a right one.
+If the call ends before `settle` (its deadline passed, or the database was lost), the reservation
+expires when the call can't be running any more. If a stored time lies further in the future than
+real guesses could have moved it, a clock was wrong; the time is capped when read.
 
-Limit: somebody with many addresses has many budgets of addresses; then the account's budget is the
+Limit: somebody with many addresses has as many address budgets; then the account's budget is the
 only limit.
 """
 
@@ -67,8 +68,8 @@ class Budget:
         return before + step, max(before + step - now - room, timedelta(0))
 
     def _owed(self, wrong: int) -> timedelta:
-        """Returns the most time that `wrong` wrong guesses can have cost, if all of them were made
-        just now.
+        """Returns the longest time that `wrong` wrong guesses can have cost, if all of them were
+        made just now.
         """
         return (
             self.every * min(wrong, self.burst)
@@ -142,7 +143,7 @@ class Guesses:
         return self._take(account, origin, now, counted=False)
 
     def count(self, account: str, origin: Origin, now: datetime) -> None:
-        """Counts an attempt that is never given back, e.g. a request for a letter.
+        """Counts an attempt for good, without a comparison, e.g. a request for an e-mail.
 
         Raises Exhausted too_many_attempts, and then counts nothing.
         """
@@ -234,8 +235,8 @@ def forget(tx: Transaction, now: datetime) -> int:
 
 
 def _wait(row: Row, budget: Budget, now: datetime) -> timedelta:
-    """Returns the time that a guess has to wait. Guesses that are still running make it wait no
-    longer than they can last.
+    """Returns the time that a guess has to wait. Guesses that are still running make the new guess
+    wait no longer than they can last.
     """
     return max(
         budget.take(row, now)[1],

@@ -1,4 +1,4 @@
-"""The limit of open files of the process, sockets included."""
+"""The process's limit on open files, sockets included."""
 
 import resource
 
@@ -6,8 +6,8 @@ _MAX_OPEN_FILES = 65_536  # enough for every process; some systems refuse to set
 
 
 def raise_limit() -> int:
-    """Raises the soft limit of open files to the hard limit, at most to _MAX_OPEN_FILES; returns
-    the limit now in force.
+    """Raises the soft limit on open files to the hard limit, but at most to _MAX_OPEN_FILES;
+    returns the limit that is then in force.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     possible = _MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_OPEN_FILES)

@@ -4,9 +4,9 @@ are written in one transaction.
 Of two parallel calls with the same request_id, the second waits for the first to commit and gets
 its response. A request or response may hold a reference, a PIN, a note, or a secret that is shown
 once. So the fingerprint and the key of the response derive from the service's key *and* the
-request_id, which is not stored: the database and the service's key are not enough to open them.
-Limit: a response is not protected if its request_id can be guessed; Enlace's own ids, and UUIDs,
-can't be guessed.
+request_id, which is not stored: the database and the service's key are not enough to open the
+response. Limit: a response is not protected if its request_id can be guessed; Enlace's own ids, and
+UUIDs, can't be guessed.
 """
 
 from collections.abc import Callable
@@ -63,13 +63,15 @@ class IdempotencyStore:
                 " ORDER BY request_id = %(before)s DESC LIMIT 1",
                 parameters,
             ).fetchone()
-            kept = key, row_id, fingerprint
+            stored_with = key, row_id, fingerprint
             if row is not None and row["request_id"] == request_id:
-                old = self._keyring.fingerprint(request, "requests")
-                kept = self._keyring, request_id, old
-            if row is None or (row["method"], row["fingerprint"]) != (method, kept[2]):
+                old_fingerprint = self._keyring.fingerprint(request, "requests")
+                stored_with = self._keyring, request_id, old_fingerprint
+            if row is None or (row["method"], row["fingerprint"]) != (method, stored_with[2]):
                 raise Reused
-            return kept[0].open_bytes(row["response"], f"requests/{caller_id}/{kept[1]}")
+            return stored_with[0].open_bytes(
+                row["response"], f"requests/{caller_id}/{stored_with[1]}"
+            )
 
         return first_response
 

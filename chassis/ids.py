@@ -1,4 +1,4 @@
-"""Opaque ids: 128 random bits as 32 hexadecimal digits, neither sequential nor a hint of time."""
+"""Opaque ids: 128 random bits as 32 hexadecimal digits, which reveal no order and no time."""
 
 import secrets
 

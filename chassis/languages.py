@@ -1,16 +1,16 @@
 """Languages in which people read Enlace, in one table.
 
-Texts stand in the code in Spanish, which is their id in the catalogues of all other languages
-(chassis/words.py).
+In the code, texts are written in Spanish. The Spanish text is the id of its translations in the
+catalogues of all other languages (chassis/words.py).
 """
 
 from collections.abc import Mapping
 from typing import TypeVar
 
 LANGUAGES = {"es": "Español", "en": "English", "fr": "Français"}
-"""Each language by its code (ISO 639, known to CLDR), with its own name."""
+"""The name of each language, in that language, by its code (ISO 639, known to CLDR)."""
 SOURCE = "es"
-"""The language of the texts in the code, and of whatever is not translated."""
+"""The language of the texts in the code, and of every text that is not translated."""
 
 Text = TypeVar("Text")
 

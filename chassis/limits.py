@@ -19,8 +19,8 @@ from chassis.tokens import NOBODY, Caller
 # Seconds' worth of calls that may come at once, since pages, and systems that send a backlog, call
 # in bursts.
 WINDOW = 2
-# Callers that are remembered. Beyond that number, callers with a full quota are forgotten first,
-# and then the callers whose last call is oldest.
+# Maximum number of callers that are remembered. Beyond that number, callers with a full quota are
+# forgotten first, and then the callers whose last call is oldest.
 _MAX_CALLERS = 20_000
 # The rate of an address, as a multiple of the rate of a caller: the gateway's address makes the
 # calls of many people without a token.
@@ -29,8 +29,9 @@ _CALLERS_PER_ADDRESS = 20
 
 @dataclass(frozen=True)
 class Quota:
-    """A caller's quota after a call: `left` of `all` calls may come at once, and in `reset` seconds
-    all of them. If `wait` is above 0, the call is over the limit.
+    """A caller's quota after a call: `left` of `all` calls may still come at once, and all of them
+    again after `reset` seconds. If `wait` is above 0, the call is over the limit, and may be
+    repeated after `wait` seconds.
     """
 
     all: int
@@ -70,10 +71,10 @@ class Limiter:
     def _look(self, caller: str, now: float) -> tuple[Quota, float]:
         before = max(self._whole_at.get(caller, now), now)
         after = before + self._step
-        late = after - now - self.quota * self._step
-        if late > 1e-9:
-            return Quota(self.quota, 0, before - now, late), before
-        return Quota(self.quota, int((-late + 1e-9) / self._step), after - now), after
+        excess = after - now - self.quota * self._step
+        if excess > 1e-9:
+            return Quota(self.quota, 0, before - now, excess), before
+        return Quota(self.quota, int((-excess + 1e-9) / self._step), after - now), after
 
     def _forget(self, now: float) -> None:
         self._whole_at = {caller: at for caller, at in self._whole_at.items() if at > now}
@@ -105,14 +106,15 @@ class Limits:
 
 
 def address_of(peer: str) -> str:
-    """Returns the network of a peer name of gRPC (ipv4:192.0.2.1:50000)."""
+    """Returns the network (as `network_of` does) of a gRPC peer such as ipv4:192.0.2.1:50000."""
     return network_of(unquote(peer).partition(":")[2].rpartition(":")[0].strip("[]"))
 
 
 def network_of(host: str) -> str:
-    """Returns an IP address; of an IPv6 address its /64 network, which belongs to one customer.
+    """Returns an IPv4 address as it is, and for an IPv6 address its /64 network, which belongs to
+    one customer.
 
-    Returns any other text as it is.
+    Returns any other text unchanged.
     """
     try:
         address = ipaddress.ip_address(host.partition("%")[0])

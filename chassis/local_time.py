@@ -50,7 +50,9 @@ _ZONES |= {code: zone for zone, codes in _OF_SUBDIVISIONS.items() for code in co
 
 
 def zone_of(country: str, subdivision: str = "") -> ZoneInfo:
-    """Returns the zone of a subdivision, or of its country; that of Managua if neither is known."""
+    """Returns the zone of a subdivision, or else of its country; Managua's zone if neither is
+    known.
+    """
     return ZoneInfo(_ZONES.get(subdivision) or _ZONES.get(country) or _ZONES["NI"])
 
 

@@ -23,7 +23,7 @@ def keeping_lock(connection: Transaction) -> Iterator[None]:
 
     def work() -> None:
         while not ended.wait(SILENT / 4):
-            with suppress(Exception):  # the block meets the same error
+            with suppress(Exception):  # the block's own statements raise the same error
                 connection.execute("")
 
     thread = threading.Thread(target=work, name="turn", daemon=True)

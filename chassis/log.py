@@ -48,7 +48,7 @@ def setup(service: str, *, level: int = logging.INFO) -> None:
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.clear_contextvars()
-    # Libraries log to stderr from WARNING on. kafka-python, which repeats each lost connection
+    # Libraries log to stderr at WARNING and above. kafka-python, which reports each lost connection
     # several times a second at WARNING, is silenced below.
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_FormatterWithoutMessages())
@@ -72,7 +72,7 @@ class _StandardOutput:
     """
 
     def __init__(self) -> None:
-        self._whole = True  # False if the last line was written in part
+        self._whole = True  # False if the last line was written only in part
 
     def write(self, line: str) -> None:
         """Writes one line, or counts it as lost."""
@@ -140,7 +140,8 @@ def get() -> structlog.stdlib.BoundLogger:
     return structlog.get_logger()  # type: ignore[no-any-return]
 
 
-# Modules of which a fault names no lines: they lie between the line of a statement and its error.
+# Modules whose lines are left out of a fault: they lie between the line that sends a statement and
+# the error of the statement.
 _PASSED_OVER = ("psycopg", "contextlib")
 
 
@@ -148,8 +149,8 @@ def fault(error: BaseException) -> str:
     """Returns an unexpected error as its class and the lines where it was raised, without its
     message, which may hold data of a caller.
 
-    The database's errors name the constraint or the table, too: the statement may have been sent by
-    an earlier line.
+    For an error of the database, the constraint or the table is named too, since the statement may
+    have been sent by an earlier line.
     """
     lines = []
     trace = error.__traceback__

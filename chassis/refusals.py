@@ -1,4 +1,4 @@
-"""Maps refusals to gRPC statuses. The gateway maps them back by their reason."""
+"""Maps refusals to gRPC statuses. The gateway maps statuses back to refusals by their reason."""
 
 from collections.abc import Mapping
 from typing import NoReturn

@@ -7,8 +7,8 @@ transaction for each read of the database (chassis/streams.py). A servicer raise
 start if an rpc has no method, or if its .proto does not state who may call it.
 
 A repeated request gets its first answer, and a refusal becomes a gRPC status (chassis/refusals.py).
-The address of a caller without a token is the address that the gateway signed, or that of the
-connection.
+The address of a caller without a token is the address that the gateway signed, or else the address
+of the connection.
 """
 
 import re
@@ -301,9 +301,9 @@ class Servicer:
         try:
             yield trail
         except errors.Refusal as refusal:
-            # A store that is unavailable or full can't record the refusal, and revealed nothing.
-            # For an rpc that is not recorded, a refusal is on the trail only if the right is
-            # missing, or if the method has added entries.
+            # A store that is unavailable or full can't record the refusal, and has revealed
+            # nothing. For an rpc that is not recorded, a refusal is on the trail only if the right
+            # is missing, or if the method has added entries.
             if (
                 isinstance(refusal, errors.Unavailable | errors.Late)
                 or refusal.reason == "store_full"

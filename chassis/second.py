@@ -2,9 +2,9 @@
 
 Every such rule of every service calls `check_second` instead of comparing ids. Two accounts may
 belong to one person, since a person who may invite others can invite herself. So partners finds the
-kin of each account, the accounts that may be the same person
-(services/partners/members/domain/independence.py), and puts them into the caller's token. A caller
-whose kin are unknown is never a second person.
+kin of each account, that is, the accounts that may belong to the same person
+(services/partners/members/domain/independence.py), and puts these kin into the caller's token. A
+caller whose kin are unknown is never a second person.
 """
 
 from dataclasses import dataclass, field
@@ -16,7 +16,8 @@ from chassis.errors import Conflict, Unauthenticated
 _MARK = 12
 """Length of a mark, the last characters of an id: 48 bits.
 
-Two ids with the same mark would be taken for kin, and refused.
+Two accounts whose ids have the same mark would count as kin, and be refused as first and second
+person.
 """
 
 _ROUNDING = timedelta(milliseconds=1)
@@ -86,8 +87,8 @@ def check_second(second: Second, first_id: str, first_time: datetime | None = No
     `first_id`.
 
     `first_time` is when the first person acted. Kin that were looked up before that are too old,
-    since the account may have been created in between: the caller needs a fresh token
-    (Unauthenticated token_expired).
+    since the first person's account may have been created in between: the caller needs a fresh
+    token (Unauthenticated token_expired).
     """
     if why := refusal(second, first_id):
         raise why

@@ -34,8 +34,9 @@ _NAMES = health.SERVICE_NAME, reflection.SERVICE_NAME
 # calls per thread, running and waiting; more are refused at once instead of waiting in a long queue
 _CALLS_PER_THREAD = 8
 
-# Calls that wait to be looked at, at most: far more than a queue has room for, so that no burst is
-# cut while there is room. A busy service looks at 700 a second (bench overload).
+# Maximum number of received calls that the service has not looked at yet: far more than a queue has
+# room for, so that no burst is cut off while there is room. A busy service looks at 700 calls a
+# second (bench overload).
 _PENDING = 512
 
 _OPTIONS = [
@@ -46,7 +47,7 @@ _OPTIONS = [
     # the grace.
     ("grpc.max_connection_age_ms", 30_000),
     ("grpc.max_connection_age_grace_ms", 30_000),
-    # The gateway pings idle connections every 30 s, which a server takes for an attack by default.
+    # The gateway pings idle connections every 30 s, which a server by default treats as an attack.
     # Half of that interval tolerates jitter.
     ("grpc.http2.min_ping_interval_without_data_ms", 15_000),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -58,15 +59,15 @@ _OPTIONS = [
     ("grpc.server_handshake_timeout_ms", 10_000),
     ("grpc.max_connection_idle_ms", 60_000),
     ("grpc.max_concurrent_streams", 256),  # per connection; the gateway's gates allow fewer
-    # Calls that were received and not looked at yet. Under a flood the interpreter is busy with the
-    # calls in work, and gRPC's own threads cancel further calls at once: by chance above the first
-    # number, all above the second.
+    # Calls that were received and not looked at yet. Under a flood, the interpreter is busy with
+    # the calls in progress, and gRPC's own threads cancel further calls at once: a random part of
+    # them above the first number, and all of them above the second.
     ("grpc.server.max_pending_requests", _PENDING // 2),
     ("grpc.server.max_pending_requests_hard_limit", _PENDING),
 ]
 
-# Most open connections, if the limit of open files allows so many; further connections are closed
-# at once.
+# Maximum number of open connections, if the limit on open files allows so many; further connections
+# are closed at once.
 _CONNECTIONS = 2000
 
 _OTHER_FILES = 128  # file handles left for the database, the broker, keys and libraries
@@ -128,8 +129,8 @@ class Health(health.HealthServicer):
 
 
 class Reflection(reflection.ReflectionServicer):
-    """Lists the rpcs to callers with a token. Runs on threads of its own, since a reflection stream
-    may last as long as its caller likes.
+    """Lists the rpcs for callers with a token. Runs on threads of its own, since a reflection
+    stream may last as long as its caller likes.
     """
 
     def __init__(
@@ -150,7 +151,7 @@ class Reflection(reflection.ReflectionServicer):
         self.ServerReflectionInfo = list_services  # type: ignore[method-assign, assignment]
 
 
-class _Here(ThreadPoolExecutor):
+class _SameThreadExecutor(ThreadPoolExecutor):
     """Runs a call on the thread that submits it."""
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -164,15 +165,15 @@ class Door(grpc.ServerInterceptor):
     """Assigns each call to the lane of its caller, and refuses a call for which its pool has no
     room.
 
-    A refusal costs little: it reads neither the token, if nobody's call has room, nor the request,
-    it is sent by the thread that receives all calls, and it is counted, but neither logged nor
-    timed. Health and reflection have pools of their own, and are not refused here.
+    A refusal costs little. The request is not read, and the token is not read if there is no room
+    for any call. The thread that receives all calls sends the refusal. It is counted, but neither
+    logged nor timed. Health and reflection have pools of their own, and are not refused here.
     """
 
     def __init__(self, pool: CallPool, lane_of: Callable[[Mapping[str, str]], str]) -> None:
         self._pool = pool
         self._lane_of = lane_of
-        self._here = _Here(1)
+        self._same_thread = _SameThreadExecutor(1)
 
     def intercept_service(
         self, continuation: Callable[[Any], Any], handler_call_details: Any
@@ -209,13 +210,13 @@ class Door(grpc.ServerInterceptor):
             context.abort_with_status(_STATUSES[refusal])
 
         # grpc reads the pool from this attribute
-        refuse.experimental_thread_pool = self._here  # type: ignore[attr-defined]
+        refuse.experimental_thread_pool = self._same_thread  # type: ignore[attr-defined]
         return grpc.stream_unary_rpc_method_handler(refuse)
 
 
 class Server:
-    """Serves the rpcs of servicers with health and reflection, and stops gracefully: reports not
-    ready, takes no new calls, drains.
+    """Serves the rpcs of servicers with health and reflection, and stops gracefully: it reports
+    that it is not ready, accepts no new calls, and drains.
     """
 
     def __init__(
@@ -277,14 +278,14 @@ class Server:
     def announce_stop(self) -> bool:
         """Reports the server as not ready, for good, and keeps serving.
 
-        Returns whether a client watches, and so turns to another server.
+        Returns True if a client watches, which then turns to another server.
         """
         self._health.enter_graceful_shutdown()
         return self._health.is_watched
 
     def stop(self, grace: float) -> threading.Event:
-        """Takes no new calls, gives running calls `grace` seconds, and refuses calls that wait for
-        a thread. Returns the event that is set at the end.
+        """Accepts no new calls, gives running calls `grace` seconds, and refuses calls that wait
+        for a thread. Returns the event that is set at the end.
         """
         self.announce_stop()
         self._pool.refuse_waiting()

@@ -136,14 +136,14 @@ class Shape:
     """The rules of a field.
 
     `least` and `most` limit the length of a text, the number of entries of a list, or the value of
-    a number. `kind` is the kind of a text, or of a list's texts. `distinct`: a list has no entry
-    twice (the service that stores it checks that).
+    a number. `kind` is the kind of a text, or of a list's texts. `distinct`: no entry occurs twice
+    in the list (the service that stores the list checks that).
 
     `required`: in requests. `output_only`: never in a request. `immutable`: set at creation only.
     `always`: present in each response. `private`: never part of a URL. `sealed`: stored encrypted.
-    `optional`: an etag without which a change is accepted, too. `only`: the fields that a mask or
-    message may contain; `without`: those that it may not. If both are empty, it may contain all
-    that are not output-only.
+    `optional`: an etag that a change may leave out. `only`: the fields that a mask or message may
+    contain; `without`: the fields that it may not contain. If both are empty, it may contain all
+    fields that are not output-only.
     """
 
     kind: Kind | None

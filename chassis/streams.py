@@ -2,8 +2,9 @@
 streams do not block calls.
 
 A stream ends with the token that it was opened with, so a revoked caller loses her streams as soon
-as she loses calls (docs/decisions/0019). A slow reader does not fill the memory: the next message
-is made after the previous one was taken. A reader that takes nothing for too long is disconnected.
+as her calls are refused (docs/decisions/0019). A slow reader does not fill the memory: the next
+message is made only after the previous message was taken. A reader that takes nothing for too long
+is disconnected.
 """
 
 import threading
@@ -24,7 +25,7 @@ MAX_STREAMS = 32  # the maximum number of open streams in a process
 MAX_PER_ORGANIZATION = 4  # the maximum number of open streams of one organisation in a process
 TURNS = 4  # streams that may read at once: the number of database connections for streams
 _LOOK = 5.0  # seconds that one transaction of a stream may take
-_LATE = 5.0  # seconds after a stream's end until it is cut off, if it is stuck in sending
+_LATE = 5.0  # seconds after its end at which a stream that is stuck in sending is cut off
 
 
 class Line(Protocol):
@@ -110,16 +111,16 @@ class Streams:
                 yield tx
 
         self._count(caller.organization_id, line)
-        late = threading.Timer(LIFETIME.total_seconds() + LEEWAY + _LATE, line.cancel)
-        late.daemon = True
-        late.start()
+        cut_off = threading.Timer(LIFETIME.total_seconds() + LEEWAY + _LATE, line.cancel)
+        cut_off.daemon = True
+        cut_off.start()
         try:
             end = until + timedelta(seconds=LEEWAY)
             yield Stream(
                 caller, end, clock, lambda: line.is_active() and not self.pool.stopping, in_turn
             )
         finally:
-            late.cancel()
+            cut_off.cancel()
 
     def _count(self, organization_id: str, line: Line) -> None:
         """Counts the stream until its connection has ended. The end is noticed even before the

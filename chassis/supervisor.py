@@ -30,7 +30,7 @@ LIMIT = 60.0
 The longest normal turn is a batch that the broker does not acknowledge (15 s).
 """
 
-# Most seconds between two tries, so that a part that is back is noticed within that time.
+# Maximum seconds between two tries, so that a part that is back is noticed within that time.
 _LONGEST_PAUSE = 5.0
 # Seconds of turns after which a try counts as working, so that a try that fails at once does not
 # reset the state and the pauses.
@@ -44,11 +44,11 @@ class State(Enum):
     WAITING = "waiting"  # for a part that is unavailable
     FAILING = "failing"  # the last try ended with a fault
     STUCK = "stuck"  # no turn for longer than the limit
-    DEAD = "dead"  # the thread has ended unasked
+    DEAD = "dead"  # the thread has ended without being asked to
 
 
 WELL = frozenset({State.RUNNING, State.WAITING})
-"""The states of a loop that need no attention. A part that it waits for is reported elsewhere."""
+"""The states that need no attention. A part that a loop waits for is reported elsewhere."""
 
 
 class Loop:
@@ -158,13 +158,13 @@ class Loop:
         try:
             self._work(self)
         except self._waits_for as error:
-            known, self._trouble = self._trouble is State.WAITING, State.WAITING
-            if not known:  # logged once, not at every try
+            was_waiting, self._trouble = self._trouble is State.WAITING, State.WAITING
+            if not was_waiting:  # logged once, not at every try
                 reason = error.reason if isinstance(error, Refusal) else ""
                 log.get().info(
                     "loop_waits", loop=self.name, error=type(error).__name__, reason=reason
                 )
-        # Any exception, even SystemExit, is logged, and the work goes on.
+        # Any exception, even SystemExit, is logged, and the work continues.
         except BaseException as error:
             self._trouble = State.FAILING
             metrics.LOOP_FAILURES.labels(self.name).inc()

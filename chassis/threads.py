@@ -3,12 +3,12 @@
 import sys
 
 # Seconds that a thread may compute while others wait for the lock. A single thread receives all
-# calls or requests, and takes its turn among all that compute. With Python's default of 5 ms, a
-# service with every thread at work refused a call after 265 ms; with this, after 23 ms
-# (bench overload, one run each), at the same processor time a call.
+# calls or requests, and takes its turn among all threads that compute. With Python's default of 5
+# ms, a service whose threads were all at work took 265 ms to refuse a call; with this value it took
+# 23 ms (bench overload, one run each), with the same processor time per call.
 _TURN = 0.0005
 
 
 def shorten_turns() -> None:
-    """Lets a thread that waits for Python's lock have it soon."""
+    """Makes threads pass Python's lock on soon to the threads that wait for it."""
     sys.setswitchinterval(_TURN)

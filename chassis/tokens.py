@@ -1,10 +1,11 @@
-"""Caller tokens: short-lived JWTs signed with Ed25519 (named as RFC 9864 requires), issued by
-partners and verified by each service.
+"""Caller tokens: short-lived JWTs signed with Ed25519 (the algorithm is named as RFC 9864
+requires), issued by partners and verified by each service.
 
 A token names its caller (a worker or an API key), the organisation, and the roles or scopes. A
 token does not prove that the member is in good standing: each service checks that with the facts
-that it has received. A token is valid at one service, its audience, and nowhere else. Because of
-its lifetime of a few seconds, a revocation takes effect in time even if the fact has not arrived.
+that it has received. A token is valid at one service, its audience, and nowhere else. Because a
+token lives for only a few seconds, a revocation takes effect in time even if its fact has not
+arrived.
 """
 
 import time
@@ -30,27 +31,27 @@ GATEWAY = "enlace.gateway"
 LIFETIME = timedelta(seconds=3)
 LEEWAY = 1
 PROOF_LIFE = timedelta(minutes=10)
-"""The time after a proof of identity in which a session may do things that outlast the session."""
+"""Time after a proof of identity during which a session may do things that outlast the session."""
 ADDRESS_LIFETIME = timedelta(seconds=15)
 """The time for which a client address that the gateway signed is accepted: longer than any call and
 its repetitions.
 """
-# Tokens that are remembered after their signature was verified: a caller sends the same token for a
-# second or more.
+# Maximum number of tokens that are remembered after their signature was verified: a caller sends
+# the same token for a second or more.
 _MAX_VERIFIED = 1000
-_REREAD_SIGNING = 1.0  # least seconds between two reads of the signing key
+_REREAD_SIGNING = 1.0  # minimum seconds between two reads of the signing key
 _REREAD = 4.0  # seconds after which a removed key is no longer accepted
-# Least seconds between two reads for an unknown `kid`, so that invalid tokens do not cause constant
-# reads.
+# Minimum seconds between two reads for an unknown `kid`, so that invalid tokens do not cause
+# constant reads.
 _REREAD_UNKNOWN = 0.2
 
 
 @dataclass(frozen=True)
 class Evidence:
     """Evidence that a service received a token: the SHA-256 of the token in hexadecimal digits, and
-    its end.
+    the token's end.
 
-    It can't be used as a token.
+    The evidence can't be used as a token.
     """
 
     hash: str
@@ -108,8 +109,9 @@ class Issuer:
     ) -> tuple[str, datetime]:
         """Returns a token for this caller at this service (enlace.<service>), and its end.
 
-        `since` is a moment before the caller's standing was checked, so that a revocation between
-        check and signature does not leave the token its whole lifetime.
+        `since` is a moment before the caller's standing was checked. The token's lifetime counts
+        from that moment, so a caller who is revoked between the check and the signature does not
+        get the whole lifetime.
         """
         begin = since or self._clock.now()
         end = begin + LIFETIME
@@ -176,11 +178,11 @@ class Verifier:
         token_expired or token_invalid.
 
         `waited` is the number of seconds that the call has waited in this service: the token is
-        judged as of its arrival.
+        judged as of the call's arrival.
         """
         registry = jwt.JWTClaimsRegistry(
-            # Not rounded to seconds, since a token lives for only a few; the library only compares
-            # the numbers.
+            # Not rounded to seconds, since a token lives for only a few seconds; the library only
+            # compares the numbers.
             now=cast("int", self._clock.now().timestamp() - waited),
             leeway=LEEWAY,
             iss={"essential": True, "value": ISSUER},
@@ -189,7 +191,7 @@ class Verifier:
             sub={"essential": True},
         )
         try:
-            claims = self._signed(token)
+            claims = self._verified_claims(token)
             registry.validate(claims)
             end = datetime.fromtimestamp(claims["exp"], UTC)
             caller = Caller(
@@ -212,15 +214,15 @@ class Verifier:
             raise Unauthenticated("token_invalid") from error
 
     def subject(self, token: str) -> str:
-        """Returns the caller's id of a token, "" if its signature is not valid. Checks neither its
-        audience nor its end, so the result proves nothing about a call.
+        """Returns the caller's id in a token; "" if the token's signature is not valid. Checks
+        neither the audience nor the end of the token, so the result proves nothing about a call.
         """
         try:
-            return str(self._signed(token)["sub"]) if token else ""
+            return str(self._verified_claims(token)["sub"]) if token else ""
         except (JoseError, KeyError, TypeError, ValueError):
             return ""
 
-    def _signed(self, token: str) -> dict[str, Any]:
+    def _verified_claims(self, token: str) -> dict[str, Any]:
         """Returns the claims of a token after checking its signature.
 
         The signature of a token is checked only once, as long as its key stays valid.

@@ -32,8 +32,8 @@ EnumClass = Any
 class for each enum, without a common base.)
 """
 Cursor = list[str | int]
-"""The end of a page or of a stream so far: the sort key of its last row, after which the next query
-begins.
+"""The position reached in a list or a stream: the sort key of the last row, after which the next
+query begins.
 """
 
 # The name of the option that gives the word of an enum's value. It is looked up by name, since the
@@ -42,8 +42,8 @@ _WORD = "enlace.contract.v1.word"
 _VERSION = re.compile(r"v([0-9]{1,16})")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAC = 16  # bytes of a signature: 128 bits, as many as an id has
-# Most characters of a token, as the REST API documents; the longest token that is issued (for two
-# names of 200 characters) is shorter.
+# Maximum length of a token in characters, as the REST API documents; the longest token that is
+# issued (for two names of 200 characters) is shorter.
 _LONGEST_TOKEN = 2000
 
 
@@ -54,7 +54,7 @@ def timestamp(time: datetime | None) -> Timestamp | None:
     """Returns a time as a Timestamp; None stays unset."""
     if time is None:
         return None
-    # Three times as fast as FromDatetime, which matters for a page of services with 150 times.
+    # Three times as fast as FromDatetime, which matters for a page of services with 150 timestamps.
     since = time - _EPOCH
     return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1000)
 
@@ -91,7 +91,7 @@ def moment(
 
 
 # --- enums: STATE_SENT is State.SENT. The zero value is called <PREFIX>_UNSPECIFIED, as protobuf's
-# style guide wants it.
+# style guide requires.
 
 
 class EnumCodec(Generic[M]):
@@ -194,7 +194,7 @@ def word(enum: EnumClass, number: int, path: str) -> str:
 
 
 def word_list(enum: EnumClass, numbers: Iterable[int], path: str) -> tuple[str, ...]:
-    """Returns the words of values.
+    """Returns the words of these values.
 
     Raises Invalid (path.INDEX, unknown_code) for the first value that is unspecified or unknown.
     """
@@ -317,8 +317,8 @@ class ResumeTokens:
         self._keyring = keyring
 
     def token(self, request: Message, whose: str, cursor: Cursor) -> str:
-        """Returns the token of the stream's cursor, valid for `whose` stream and the filters of
-        the request.
+        """Returns the token of the stream's cursor. The token is valid only for the caller that
+        `whose` identifies, and for the filters of the request.
         """
         sealed = self._keyring.seal(json.dumps(cursor), self._context(request, whose))
         return base64.urlsafe_b64encode(sealed).decode().rstrip("=")
@@ -374,8 +374,8 @@ class WatchTokens:
         Queries all scopes at once.
         """
         scopes = [self._scope(token, now) for token in tokens]
-        known = ask(sorted({scope for scope in scopes if scope is not None}))
-        return ["" if scope is None else known[scope] for scope in scopes]
+        version_by_scope = ask(sorted({scope for scope in scopes if scope is not None}))
+        return ["" if scope is None else version_by_scope[scope] for scope in scopes]
 
     def _scope(self, token: str, now: datetime) -> str | None:
         try:

@@ -1,6 +1,6 @@
 """The demo network: synthetic members, people and referrals for an empty stack.
 
-It lets anybody look at the stack, and sign in to it, at once. The data are written through the
+With it, anybody can explore the stack and sign in to it at once. The data are written through the
 services' own domain and stores, so that they obey the services' rules; no other package may import
 several services. Limit: only for an empty stack on one machine. The demo is never part of a
 cluster, and holds no real person's data.

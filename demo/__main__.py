@@ -1,8 +1,8 @@
 """`python -m demo`: fills an empty stack with the demo network.
 
 It writes the accounts and API keys for signing in to the file that ENLACE_DEMO_FILE names, and
-prints its progress. `python -m services` starts it when all services answer. If it is stopped and
-run again, it fills the parts that are still missing.
+prints its progress. `python -m services` starts it as soon as all services answer. If it is stopped
+and run again, it fills the parts that are still missing.
 """
 
 import contextlib
@@ -63,7 +63,7 @@ def fill(directory: Path, demo_network: Network, words: Words, now: datetime) ->
 
 
 def wait_until_heard(demo_network: Network, patience: float = steps.PATIENCE) -> None:
-    """Waits for the facts about members and services, as long as more of them arrive.
+    """Waits until the referrals service has received the facts about all members and services.
 
     The referrals service refuses a request that names a member or service whose facts have not
     arrived, and a user of a stack that reports "ready" must not meet that refusal. Exits if no fact
@@ -75,19 +75,21 @@ def wait_until_heard(demo_network: Network, patience: float = steps.PATIENCE) ->
     )
     wanted, last, end = sum(map(len, known)), -1, 0.0
     with _database("referrals") as database:
-        while (heard := steps.patiently("facts", lambda: _count_heard(database, *known))) < wanted:
-            if heard > last:
-                print(f"facts about members and services: {heard} of {wanted}", flush=True)
-                last, end = heard, time.monotonic() + patience
+        while (
+            received := steps.patiently("facts", lambda: _count_received(database, *known))
+        ) < wanted:
+            if received > last:
+                print(f"facts about members and services: {received} of {wanted}", flush=True)
+                last, end = received, time.monotonic() + patience
             elif time.monotonic() > end:
                 raise SystemExit(
-                    f"{heard} of {wanted} facts about members and services have come, and none in"
-                    f" {patience:g} seconds"
+                    f"{received} of {wanted} facts about members and services have come, and none"
+                    f" in {patience:g} seconds"
                 )
             time.sleep(0.1)
 
 
-def _count_heard(database: Database, members: list[str], services: list[str]) -> int:
+def _count_received(database: Database, members: list[str], services: list[str]) -> int:
     with database.transaction(SYSTEM) as tx:
         row = tx.execute(
             "SELECT (SELECT count(*) FROM directory_services WHERE id = ANY(%s)) + (SELECT count(*)"

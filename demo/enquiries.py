@@ -27,7 +27,7 @@ ANSWERS = (
 
 
 def enquiry(network: Network, calendar: Calendar, now: datetime) -> Enquiry:
-    """Returns the enquiry, for a woman with a child who is safe tonight but cannot stay."""
+    """Returns the enquiry, for a woman with a child; she is safe tonight, but cannot stay."""
     line = "llama-y-vive-ni"
     offers = [network.offers[which] for which in ASKED]
     services = [Service(offer.id, network.members[offer.organization].id, None) for offer in offers]

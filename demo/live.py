@@ -232,7 +232,7 @@ class Teller:
         """Adds a story.
 
         `steps` are (time since the step, verb, fields). A field that is a timedelta stands for the
-        moment that lies so far from now.
+        time that lies this far from now.
         """
         organization, slug = offer.split("/")
         at, file = self._now - drafted, self._files[who]
@@ -269,7 +269,7 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
     tell = teller.tell
     m, h, d = _minutes, _hours, _days
 
-    def taken(ago: timedelta, first: timedelta) -> tuple[timedelta, str, dict[str, Any]]:
+    def accept_step(ago: timedelta, first: timedelta) -> tuple[timedelta, str, dict[str, Any]]:
         return ago, "accept", {"responsible_worker_id": "", "planned_first_contact_time": first}
 
     # From the line: one referral must be answered in minutes, one is being decided, one has a
@@ -311,7 +311,7 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         h(25),
         (h(24.9), "send"),
         (h(24.5), "acknowledge"),
-        taken(h(22), h(1.5)),
+        accept_step(h(22), h(1.5)),
         contact_id=id_of("contact", "hospital"),
     )
     # Sent, and not seen yet: one is soon due, one is late, two have time left.
@@ -379,7 +379,7 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         h(30),
         (h(29), "send"),
         (h(26), "acknowledge"),
-        taken(h(20), h(16)),
+        accept_step(h(20), h(16)),
     )
     tell(
         "gaby",
@@ -389,11 +389,11 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         h(33),
         (h(32.5), "send"),
         (h(32), "acknowledge"),
-        taken(h(30), -h(12)),
+        accept_step(h(30), -h(12)),
     )
     # Help is under way: one case goes well, with an appointment the day after tomorrow; one has
     # been silent for nine days; one began yesterday, with an appointment two hours ago.
-    _begun(
+    _tell_started(
         tell,
         "rosa",
         "PSS.CNS",
@@ -403,8 +403,8 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         d(3),
         (h(20), "schedule_appointment", {"appointment_time": d(2)}),
     )
-    _begun(tell, "elieth", "PSS.PFA", "tejer-redes/primeros-auxilios", URGENT, d(12), d(9))
-    _begun(
+    _tell_started(tell, "elieth", "PSS.PFA", "tejer-redes/primeros-auxilios", URGENT, d(12), d(9))
+    _tell_started(
         tell,
         "elieth",
         "MED.SRH",
@@ -417,7 +417,7 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
     # Completed, and the sender must still confirm that help came: one has nine days left, one three
     # hours.
     done = {"outcome_code": "fully_met", "delivered_need_codes": ("DOC.BIR", "DOC.IDN")}
-    _begun(
+    _tell_started(
         tell,
         "suyen",
         "DOC.BIR",
@@ -428,7 +428,7 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         (d(5), "complete", done),
     )
     done = {"outcome_code": "fully_met", "delivered_need_codes": ("RET.TRA",)}
-    _begun(
+    _tell_started(
         tell,
         "return",
         "RET.TRA",
@@ -444,7 +444,7 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         {"outcome_code": "fully_met", "delivered_need_codes": ("MAT.FOD", "MAT.NFI")},
         {"help_came_code": "yes"},
     )
-    _begun(
+    _tell_started(
         tell,
         "marcia",
         "MAT.FOD",
@@ -456,7 +456,7 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         (d(5), "close", yes),
     )
     done = {"outcome_code": "partly_met", "delivered_need_codes": ("LIV.JOB",)}
-    _begun(
+    _tell_started(
         tell,
         "ulises",
         "LIV.JOB",
@@ -512,7 +512,7 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         (d(6.2), "acknowledge"),
         (d(2), "withdraw_consent"),
     )
-    accepted_steps = ((d(5.9), "send"), (d(5), "acknowledge"), taken(d(4), d(1)))
+    accepted_steps = ((d(5.9), "send"), (d(5), "acknowledge"), accept_step(d(4), d(1)))
     tell(
         "marcia",
         "PSS.CNS",
@@ -533,7 +533,7 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         URGENT,
         d(9),
         (d(9), "send"),
-        taken(d(8), -d(6)),
+        accept_step(d(8), -d(6)),
         (d(4), "not_deliver", lost),
     )
     # A journey from Guatemala to Chinandega. The escort and the receiving house have accepted; the
@@ -546,7 +546,7 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         d(4),
         (d(3.9), "send"),
         (d(3.5), "acknowledge"),
-        taken(d(3), d(6)),
+        accept_step(d(3), d(6)),
     )
     tell(
         "journey",
@@ -556,7 +556,7 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         d(3),
         (d(2.9), "send"),
         (d(2.5), "acknowledge"),
-        taken(d(2), d(5)),
+        accept_step(d(2), d(5)),
     )
     tell(
         "journey",
@@ -584,7 +584,7 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
     return teller.stories
 
 
-def _begun(
+def _tell_started(
     tell: Callable[..., Story],
     who: str,
     need: str,
@@ -592,7 +592,7 @@ def _begun(
     urgency: Urgency,
     drafted: timedelta,
     begun: timedelta,
-    *later: tuple[Any, ...],
+    *further_steps: tuple[Any, ...],
 ) -> Story:
     """Adds a story with the ordinary steps up to the start of help."""
     sent = drafted - timedelta(minutes=20)
@@ -610,7 +610,7 @@ def _begun(
         (acknowledged, "acknowledge"),
         (accepted, "accept", plan),
         (begun, "start", start),
-        *later,
+        *further_steps,
     )
 
 
@@ -623,9 +623,9 @@ class NotedContact(NamedTuple):
 
 def contacts(network: Network, now: datetime) -> list[NotedContact]:
     """Returns the contacts of the lines in the last two days, the oldest first."""
-    heard: list[NotedContact] = []
+    noted_contacts: list[NotedContact] = []
 
-    def hear(
+    def add_contact(
         word: str,
         line: str,
         ago: timedelta,
@@ -655,10 +655,10 @@ def contacts(network: Network, now: datetime) -> list[NotedContact]:
             person_id=id_of("person", word) if word in PEOPLE else "",
         )
         contact.check()
-        heard.append(NotedContact(contact, note))
+        noted_contacts.append(NotedContact(contact, note))
 
     here = "llama-y-vive-ni"
-    hear(
+    add_contact(
         "leaflet",
         here,
         _hours(46),
@@ -668,7 +668,7 @@ def contacts(network: Network, now: datetime) -> list[NotedContact]:
     )
     triage = Triage(danger_now="no", still_held="no", safe_to_talk="yes")
     note = "Pregunta si una oferta de trabajo en el extranjero es de fiar."
-    hear(
+    add_contact(
         "offer",
         here,
         _hours(41),
@@ -681,7 +681,7 @@ def contacts(network: Network, now: datetime) -> list[NotedContact]:
     triage = Triage(
         danger_now="no", sexual_violence_120h="yes", safe_place_tonight="no", safe_to_talk="yes"
     )
-    hear(
+    add_contact(
         "hospital",
         here,
         _hours(25.5),
@@ -691,9 +691,9 @@ def contacts(network: Network, now: datetime) -> list[NotedContact]:
         triage,
         "Pide que no se llame a la casa.",
     )
-    hear("wrong", here, _hours(16), ("other", "unrelated", "unknown", "dropped"))
+    add_contact("wrong", here, _hours(16), ("other", "unrelated", "unknown", "dropped"))
     triage = Triage(danger_now="no", need_within_days="yes", exploiters_looking="no")
-    hear(
+    add_contact(
         "abroad-cr",
         "llama-y-vive-cr",
         _hours(12),
@@ -708,7 +708,7 @@ def contacts(network: Network, now: datetime) -> list[NotedContact]:
         wants_protection="yes",
         safe_to_talk="yes",
     )
-    hear(
+    add_contact(
         "protection",
         here,
         _minutes(40),
@@ -726,7 +726,7 @@ def contacts(network: Network, now: datetime) -> list[NotedContact]:
         safe_to_talk="yes",
     )
     note = "Está con su hija en un lugar público; llama de un teléfono prestado."
-    hear(
+    add_contact(
         "tonight",
         here,
         _minutes(14),
@@ -736,14 +736,14 @@ def contacts(network: Network, now: datetime) -> list[NotedContact]:
         triage,
         note,
     )
-    hear(
+    add_contact(
         "unfinished",
         here,
         _minutes(3),
         ("", "crisis", "family", "open"),
         triage=Triage(danger_now="did_not_say"),
     )
-    return heard
+    return noted_contacts
 
 
 def _minutes(number: float) -> timedelta:

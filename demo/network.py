@@ -68,7 +68,7 @@ class Room:
 
 @dataclass(frozen=True)
 class Offer:
-    """A service of an organisation; None is "not stated"."""
+    """A service of an organisation; None means "not stated"."""
 
     organization: str
     slug: str
@@ -125,8 +125,7 @@ class Network:
     def hand_of(self, organization: str) -> str:
         """Returns the id of the worker who acted for an organisation.
 
-        This is the first worker who handles referrals; if there is none, the id of a worker who has
-        left.
+        This is the first worker who handles referrals, or if there is none, a worker who has left.
         """
         for worker in self.workers:
             if worker.organization == organization and {"WORKER", "OPERATOR"} & set(worker.roles):

@@ -1,6 +1,6 @@
 """Writes the network into the partners service.
 
-These are members, their services with the free places, workers, and keys.
+The network consists of members, their services with the free places, workers, and keys.
 """
 
 import hashlib
@@ -37,7 +37,8 @@ from services.partners.members.usecases.passwords import hash_of
 # A date before the pilot began, so that the receivers of the referrals were already members.
 _FOUNDED = datetime(2005, 11, 7, 15, tzinfo=UTC)
 _CONFIRMED, _LONG_AGO = timedelta(days=40), timedelta(days=240)
-# Hours. A service whose free places were stated so long ago has not confirmed its entry either.
+# Hours. If a service stated its free places at least this long ago, it has not confirmed its entry
+# for a long time, either.
 _OLD_FIGURE = 500
 
 

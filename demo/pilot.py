@@ -1,8 +1,8 @@
 """The pilot of 2006 as history: 26 synthetic people, each with her referrals.
 
-They were assisted from January to October; 13 came from Chinandega. These totals are the published
-ones. People, dates and everything else are made up, and are the same in every run. Every story ends
-within 2006.
+They were assisted from January to October; 13 came from Chinandega. Only these totals were
+published. People, dates and everything else are made up, and are the same in every run. Every story
+ends within 2006.
 """
 
 import random
@@ -329,7 +329,7 @@ _DAYS = {
     "FAM": (15, 45),
     "LEG": (10, 30),
 }
-# Family names of the people for whom the first shelter had no bed, and the second one had.
+# Family names of the people for whom the first shelter had no bed, but the second shelter did.
 _TURNED_AWAY = {"Suazo Meza", "Moncada", "Cerrato", "Escorcia"}
 _GENDERS = {"F": "Feminine", "M": "Masculine", "TF": "TransgenderFeminine"}
 
@@ -386,7 +386,7 @@ def _stories(
             need for need in network.offers[offer].needs if need.startswith(group)
         )
 
-        def ask(
+        def send_referral(
             at: datetime,
             offer: tuple[str, str],
             need: str = need,
@@ -399,7 +399,7 @@ def _stories(
             )
             return story.send(at + timedelta(minutes=chance.randint(5, 40)))
 
-        story = ask(drafted, offer)
+        story = send_referral(drafted, offer)
         if group == "HOU" and row.family in _TURNED_AWAY:
             answered = drafted + timedelta(hours=2, minutes=chance.randint(0, 59))
             story.take(
@@ -409,17 +409,19 @@ def _stories(
                 alternative_service_id=network.offers["casa-amanecer", "camas"].id,
             )
             drafted = answered + timedelta(minutes=chance.randint(10, 90))
-            following = ask(drafted, ("casa-amanecer", "camas"), based_on=story.referral.id)
+            following = send_referral(
+                drafted, ("casa-amanecer", "camas"), based_on=story.referral.id
+            )
             yield story.followed_by(following)
             story = following
-        done = _helped(story, drafted, group, chance)
+        done = _take_steps(story, drafted, group, chance)
         if group == "RET":
             free = done
         yield story
 
 
-def _helped(story: Story, drafted: datetime, group: str, chance: random.Random) -> datetime:
-    """Takes the ordinary steps of a referral, from the receiver's first look to its closing.
+def _take_steps(story: Story, drafted: datetime, group: str, chance: random.Random) -> datetime:
+    """Takes the ordinary steps of a referral, from its acknowledgement to its closing.
 
     Returns the time when help was completed.
     """

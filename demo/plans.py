@@ -1,7 +1,7 @@
-"""Two plans under way: of a woman who came home, and of one who still waits in Guatemala.
+"""Two plans under way: that of a woman who has come home, and of another who waits in Guatemala.
 
-The first plan counts from nine days before the file was opened. The second woman waits until the
-border, too, has agreed to receive her.
+The first plan starts nine days before the file was opened. The second woman waits until the service
+at the border, too, has agreed to receive her.
 """
 
 from collections.abc import Sequence

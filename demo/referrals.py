@@ -1,6 +1,7 @@
 """Writes the pilot and tonight's stories into the referrals service.
 
-These are files, consents, requests, contacts of the line, and figures of the last quarters.
+The stories consist of files, consents, referrals, enquiries and contacts of the line. Also writes
+the figures of the last quarters.
 """
 
 from copy import deepcopy
@@ -51,40 +52,40 @@ def fill(
     receipts = Receipts(Signer(key_folder.signing(directory, f"facts.{NAME}")))
     calendar = CountryCalendar("NI")
 
-    def history(part: tuple[File, list[Story]]) -> None:
+    def save_file(part: tuple[File, list[Story]]) -> None:
         # Saving removes the facts from these objects. Each attempt therefore saves a copy, because
         # an attempt may fail and be repeated.
         file, stories = deepcopy(part)
         with database.transaction(SYSTEM, timeout=30) as tx:
-            if not _is_there(tx, "people", file.person.id):
+            if not _exists(tx, "people", file.person.id):
                 _keep(tx, files, receipts, file, stories)
                 plans.fill(tx, file, stories, now)
 
-    def asked(enquiry: Enquiry) -> None:
+    def save_enquiry(enquiry: Enquiry) -> None:
         with database.transaction(SYSTEM, timeout=30) as tx:
-            if not _is_there(tx, "enquiries", enquiry.id):
+            if not _exists(tx, "enquiries", enquiry.id):
                 enquiry_book.keep(tx, deepcopy(enquiry))
 
-    def heard(part: NotedContact) -> None:
+    def save_contact(part: NotedContact) -> None:
         contact, note = deepcopy(part)
         reference, pin = words.reference(contact.id), HASHER.hash(words.pin(contact.id))
         with database.transaction(SYSTEM, timeout=30) as tx:
-            if not _is_there(tx, "contacts", contact.id):
+            if not _exists(tx, "contacts", contact.id):
                 contact.reference_hint = reference[-2:]
                 contact.watch(contact.create_time, calendar)
                 book.add(tx, contact, note)
                 book.add_reference(tx, reference, contact.id, pin)
 
-    steps.each("files of the pilot", pilot(network, calendar), history)
+    steps.each("files of the pilot", pilot(network, calendar), save_file)
     by_file: dict[str, tuple[File, list[Story]]] = {}
     for story in tonights_stories(network, calendar, now):
         by_file.setdefault(story.file.person.id, (story.file, []))[1].append(story)
-    steps.each("files of tonight", by_file.values(), history)
-    steps.each("enquiries", [enquiries.enquiry(network, calendar, now)], asked)
-    steps.each("contacts", contacts(network, now), heard)
+    steps.each("files of tonight", by_file.values(), save_file)
+    steps.each("enquiries", [enquiries.enquiry(network, calendar, now)], save_enquiry)
+    steps.each("contacts", contacts(network, now), save_contact)
 
 
-def _is_there(tx: Transaction, table: str, identifier: str) -> bool:
+def _exists(tx: Transaction, table: str, identifier: str) -> bool:
     return tx.execute(f"SELECT 1 FROM {table} WHERE id = %s", (identifier,)).fetchone() is not None  # noqa: S608
 
 

@@ -1,8 +1,8 @@
 """A referral with its whole life: its steps with their times, taken through the domain.
 
 The domain refuses an illegal step. The whole life is made in memory and saved once. If it were
-saved step by step, the running services would find an unfinished referral with deadlines of long
-ago, and write to it.
+saved step by step, the running services would find an unfinished referral whose deadlines passed
+long ago, and write to it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from services.referrals.network.domain.deadline import Calendar, Urgency
 from services.referrals.referrals.domain.record import Actor
 from services.referrals.referrals.domain.referral import Referral
 
-# The field groups that a receiver needs in order to help, and none beyond these.
+# The field groups that a receiver needs in order to help, and no others.
 _GROUPS = {
     "MED": {FieldGroup.IDENTITY, FieldGroup.HEALTH, FieldGroup.CONTACT},
     "PSS": {FieldGroup.IDENTITY, FieldGroup.EXPLOITATION, FieldGroup.CONTACT},
@@ -58,7 +58,7 @@ class Story:
     at: datetime
     calendar: Calendar
     watched: bool = True
-    """Whether deadlines were watched. The pilot of 2006 had none, so no deadlines are recorded."""
+    """Whether deadlines fire. The pilot of 2006 had no deadlines, so none fires in its stories."""
     based_on: str = ""
     contact_id: str = ""
     withdrawn: datetime | None = field(default=None, init=False)
@@ -129,7 +129,7 @@ class Story:
         return self
 
     def take(self, at: datetime, verb: str, **words: Any) -> Story:
-        """Takes a step that has no method of its own here, with the fields of the step.
+        """Takes a step for which Story has no method of its own, with the fields of the step.
 
         The receiver takes the step, unless only the sender may.
         """
@@ -141,7 +141,7 @@ class Story:
     def reroute(self, at: datetime, offer: tuple[str, str]) -> Story:
         """Re-routes the referral to another service, as the sender.
 
-        The draft for that service is kept in `following`.
+        The draft for that service is stored in `following`.
         """
         self._turn(at)
         service = self.network.offers[offer]
@@ -166,7 +166,7 @@ class Story:
         return self
 
     def withdraw_consent(self, at: datetime) -> Story:
-        """Withdraws the consent, as the person, for the referral that rests on it."""
+        """Withdraws, as the person, the consent on which the referral is based."""
         self._turn(at)
         self.withdrawn = at
         self.referral.withdraw_consent(Actor("person", self.file.person.id, ""), at, self.calendar)

@@ -1,8 +1,10 @@
-"""Dead letters: unreadable records, stored sealed. Operators list dead letters and held facts,
+"""Dead letters: held facts and unreadable records, which wait for an operator. Operators list them,
 retry them, or discard them.
 
-Discarding is the only way past a fact that can't be applied. The trail records each discarding with
-the operator's reason.
+Unreadable records are stored here, sealed; facts.inbox stores held facts.
+
+Discarding is the only way past a fact that can't be applied. The trail records each retry and each
+discard with the operator's reason.
 """
 
 import hashlib
@@ -37,7 +39,7 @@ class Record:
 class DeadLetter:
     """A held fact or an unreadable record that waits for an operator.
 
-    `kind` is `held` (a fact; id is subject/version) or `unreadable` (a record).
+    `kind` is `held` (a fact; its `id` is subject/version) or `unreadable` (a record).
     """
 
     kind: str
@@ -54,7 +56,7 @@ class DeadLetter:
 def save(
     tx: Transaction, keyring: Keyring, consumer: str, record: Record, reason: str, now: datetime
 ) -> bool:
-    """Stores a record, sealed; returns False if the same record is stored already."""
+    """Stores a record, sealed; returns False if the same record is already stored."""
     packed = records.pack(record.key, record.value, record.headers)
     identity = hashlib.sha256(packed).hexdigest()[:32]
     return bool(
@@ -77,8 +79,8 @@ def save(
 
 
 def count(tx: Transaction, consumer: str) -> tuple[int, int, int]:
-    """Returns the number of held facts of a consumer, of all its waiting facts, and of its stored
-    records.
+    """Returns three numbers for a consumer: held facts, all waiting facts (held facts included),
+    and stored records.
     """
     row = tx.execute(
         "SELECT count(*) FILTER (WHERE reason <> '') AS held, count(*) AS waiting,"
@@ -90,16 +92,17 @@ def count(tx: Transaction, consumer: str) -> tuple[int, int, int]:
 
 
 def any_held(tx: Transaction) -> bool:
-    """Returns True if a fact is held, by any consumer of this service."""
+    """Returns True if any consumer of this service has a held fact."""
     return tx.execute("SELECT FROM inbox_parked WHERE reason <> '' LIMIT 1").fetchone() is not None
 
 
 def take_redriven(
     tx: Transaction, keyring: Keyring, consumer: str, limit: int
 ) -> list[tuple[str, Record]]:
-    """Returns (id, record) for each record that an operator wants to have read again.
+    """Returns (id, record) for each record that an operator has marked to be read again, at most
+    `limit` of them.
 
-    Clears the marks that the operator has set; a record that is still unreadable stays stored.
+    Clears the marks of these records; a record that is still unreadable stays stored.
     """
     rows = tx.execute(
         "UPDATE dead_letters SET redrive = false WHERE (consumer, id) IN"
@@ -115,7 +118,7 @@ def take_redriven(
 
 
 def remove(tx: Transaction, consumer: str, identity: str) -> None:
-    """Deletes a stored record that could be read or is discarded."""
+    """Deletes a stored record, once it has been read or because an operator discards it."""
     tx.execute("DELETE FROM dead_letters WHERE consumer = %s AND id = %s", (consumer, identity))
 
 
@@ -136,8 +139,8 @@ def waiting(tx: Transaction) -> list[DeadLetter]:
 def chosen(
     letters: Sequence[DeadLetter], *, identity: str = "", subject: str = ""
 ) -> list[DeadLetter]:
-    """Returns the letter with this id, or the held facts of this subject; all letters if neither is
-    given.
+    """Returns the letters with this id (several consumers may have one each), or the held facts of
+    this subject; all letters if neither is given.
     """
     if identity:
         return [letter for letter in letters if letter.id == identity]
@@ -151,7 +154,7 @@ def chosen(
 
 
 def redrive(tx: Transaction, letters: Sequence[DeadLetter], reason: str, now: datetime) -> None:
-    """Lets the running service retry these letters at once."""
+    """Makes the running service retry these letters at once."""
     for letter in letters:
         if letter.kind == "held":
             subject, _, version = letter.id.rpartition("/")
@@ -169,16 +172,18 @@ def redrive(tx: Transaction, letters: Sequence[DeadLetter], reason: str, now: da
 
 
 def discard(tx: Transaction, letters: Sequence[DeadLetter], reason: str, now: datetime) -> None:
-    """Discards these letters: a held fact never takes effect, and the facts behind it go on."""
+    """Discards these letters. A held fact then never takes effect, and the later facts of its
+    subject can be applied.
+    """
     for letter in letters:
         if letter.kind == "held":
-            _release(tx, letter)
+            _skip_fact(tx, letter)
         else:
             remove(tx, letter.consumer, letter.id)
     _record(tx, "discard_dead_letter", letters, reason, now)
 
 
-def _release(tx: Transaction, letter: DeadLetter) -> None:
+def _skip_fact(tx: Transaction, letter: DeadLetter) -> None:
     subject, _, version = letter.id.rpartition("/")
     row = tx.execute(
         "SELECT subject, version, type, payload, time, epoch, base FROM inbox_parked"

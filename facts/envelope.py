@@ -39,7 +39,7 @@ _EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzin
 
 class Unreadable(Exception):
     """Raised if a record is not a valid fact (`reason`: headers, source, signature), or if no
-    consumer could store its values (limits).
+    consumer could store its values (`reason`: limits).
     """
 
     def __init__(self, reason: str) -> None:
@@ -48,13 +48,13 @@ class Unreadable(Exception):
 
 
 class NewerKind(Exception):
-    """Raised by a handler that does not know this kind of fact. A later version published the fact,
-    so this consumer can't judge what it would miss if it ignored the fact.
+    """Raised by a handler that does not know this kind of fact. A later version of the publisher
+    published the fact, so this consumer can't judge what it would miss if it ignored the fact.
     """
 
 
 class _Protobuf:
-    """A CloudEvents format for a body that is bytes already."""
+    """A CloudEvents format for a body that already consists of bytes."""
 
     def read(self, event_factory: EventFactory | None, data: str | bytes) -> BaseCloudEvent:
         raise ValueError("binary mode only")
@@ -95,7 +95,7 @@ def pack(fact: Fact, source: str, signer: Signer) -> tuple[bytes, bytes, list[tu
         fact.payload,
     )
     message = to_binary(event, _Protobuf(), key_mapper=lambda e: e.get_subject())
-    signature = signer.sign(_signed(message.headers, message.value))
+    signature = signer.sign(_signed_bytes(message.headers, message.value))
     headers = [*message.headers.items(), (SIGNATURE, signature)]
     if fact.trace:
         headers.append((trace.HEADER, trace.parent(fact.trace).encode()))
@@ -114,8 +114,8 @@ def unpack(
     """
     header_list = list(headers)
     headers_by_name = dict(header_list)
-    # The library ignores the case of names, and the signature covers names in lower case: two
-    # headers that differ in case only are refused.
+    # The library ignores the case of names, and the signature covers names in lower case. So two
+    # headers are refused if their names are equal or differ only in case.
     if (
         len({name.lower() for name, _ in header_list}) < len(header_list)
         or None in headers_by_name.values()
@@ -144,7 +144,7 @@ def unpack(
     check = trusted_signers.get(event.get_source())
     if check is None:
         raise Unreadable("source")
-    if not check.holds(signature, _signed(headers_by_name, body)):
+    if not check.holds(signature, _signed_bytes(headers_by_name, body)):
         raise Unreadable("signature")
     kind = event.get_type()
     if not (
@@ -162,7 +162,7 @@ def is_subject(value: bytes) -> bool:
     return re.fullmatch(_SUBJECT.encode(), value) is not None
 
 
-def _signed(headers: Mapping[str, bytes], body: bytes) -> bytes:
+def _signed_bytes(headers: Mapping[str, bytes], body: bytes) -> bytes:
     names = ["ce_id", "ce_type", "ce_source", "ce_time"]
     # If a fact has no epoch, the signed bytes are the same as in releases that predate epochs, so
     # that old and new releases can run side by side.

@@ -37,7 +37,7 @@ class FactPosition(Enum):
 
 @dataclass(frozen=True)
 class Waiting:
-    """A waiting fact, its topic, and the number of attempts to apply it."""
+    """A waiting fact, its topic, the reason if it is held, and the number of attempts at it."""
 
     topic: str
     fact: Fact
@@ -115,8 +115,8 @@ def advance(tx: Transaction, consumer: str, fact: Fact) -> bool:
 
 @dataclass(frozen=True)
 class Applied:
-    """The last applied version of a subject. `plain` is True if nothing of the subject waits, and
-    no earlier epoch has to be considered.
+    """The last applied version of a subject. `plain` is True if no fact of the subject is waiting,
+    and no earlier epoch has to be considered.
     """
 
     epoch: int
@@ -125,7 +125,7 @@ class Applied:
 
 
 def lock(tx: Transaction, consumer: str, subjects: Collection[str]) -> dict[str, Applied]:
-    """Returns what was applied of each subject, and locks the subjects for the transaction."""
+    """Locks the subjects for the transaction; returns the last applied version of each subject."""
     key = {"consumer": consumer, "subjects": sorted(subjects)}
     tx.execute(
         "INSERT INTO inbox (consumer, subject, version)"
@@ -144,7 +144,7 @@ def lock(tx: Transaction, consumer: str, subjects: Collection[str]) -> dict[str,
 
 
 def advance_plain(tx: Transaction, consumer: str, versions: Mapping[str, int]) -> None:
-    """Records the last applied version of subjects of which nothing waits."""
+    """Records the last applied versions of subjects that have no waiting fact."""
     tx.execute(
         "UPDATE inbox SET version = applied.version"
         " FROM unnest(%s::text[], %s::bigint[]) AS applied (subject, version)"
@@ -183,7 +183,7 @@ def park(tx: Transaction, consumer: str, topic: str, fact: Fact, now: datetime) 
 def hold(tx: Transaction, consumer: str, waiting: Waiting, reason: str, now: datetime) -> None:
     """Holds a refused fact, and with it all later facts of its subject.
 
-    Each pause between two tries is longer than the last.
+    Each pause between two tries is twice as long as the one before, up to five minutes.
 
     Does nothing if another process applied the fact meanwhile.
     """
@@ -232,7 +232,7 @@ def due(tx: Transaction, consumer: str, subject: str, now: datetime) -> Waiting 
 
 
 def forget_overtaken(tx: Transaction, consumer: str) -> None:
-    """Deletes waiting facts whose version has been applied meanwhile, or whose epoch is over."""
+    """Deletes waiting facts whose version has been applied by now, or whose epoch is over."""
     tx.execute(
         "DELETE FROM inbox_parked p USING inbox i WHERE p.consumer = %s AND i.consumer = p.consumer"
         " AND i.subject = p.subject"

@@ -2,9 +2,9 @@
 
 The module hides the traps of kafka-python 3.0: constructors that block, a producer that waits
 forever after a timed-out batch (so a producer is discarded after any failure), back-offs of 30 s.
-Delivery is not guaranteed: the caller keeps its records until `send_all` returns. The names of
-topics and groups have the prefix of the settings only at the broker. The functions raise no other
-exception than BrokerLost.
+Delivery is not guaranteed: the caller keeps its records until `send_all` returns. Callers name
+topics and groups without the prefix of the settings; this module adds it. The functions raise no
+exception other than BrokerLost.
 """
 
 import threading
@@ -71,29 +71,31 @@ end was reached.
 
 _POLL = 1.0
 """Seconds that one poll may last. If a join completes between two polls, kafka-python 3.0 discards
-it and joins again; longer and so fewer polls make that rarer.
+it and joins again; longer, and therefore fewer, polls make that rarer.
 """
 
 FULL = 50
-"""Most records of one poll.
+"""Maximum number of records in one poll.
 
 While a member processes records, it takes part in no rebalance, so a batch must not take long even
 with a slow handler.
 """
 
 _SLOWEST_BATCH = 900.0
-"""Seconds that a batch may take before the group excludes its member: more than the transactions of
-all its records may take.
+"""Seconds that a batch may take before the group excludes the member that processes it. Longer than
+the transactions of all the batch's records may take.
 """
 
 _UNASSIGNED = 30.0
-"""Seconds without a partition after which a member leaves and joins again."""
+"""Seconds without a partition after which a member whose join has not completed leaves and joins
+again.
+"""
 
 _EMPTY = 8.0
-"""Seconds without a partition after which a member that has joined leaves and joins again. There
-are fewer processes of a service than partitions, so each process should have some. kafka-python's
-leader assigns nothing if it does not know the topic's partitions yet, and then does not always
-assign again.
+"""Seconds without a partition after which a member that has joined leaves and joins again. A
+service has fewer processes than its topics have partitions, so each process should have some.
+kafka-python's leader assigns nothing if it does not know the topic's partitions yet, and then does
+not always assign again.
 """
 
 Record = tuple[bytes, bytes, list[tuple[str, bytes]]]
@@ -156,7 +158,7 @@ class Broker:
 
     @property
     def cluster_id(self) -> str | None:
-        """The cluster that responded last, or None."""
+        """The id of the cluster that responded to the last query; None if none did."""
         return self._cluster_id
 
     @property
@@ -194,8 +196,8 @@ class Broker:
         return self.loop.join(timeout)
 
     def _watch(self, loop: Loop) -> None:
-        """Queries the cluster every other second. After any failure the cluster is unknown until a
-        cluster responds.
+        """Queries the cluster every two seconds. After any failure, the cluster id is unknown until
+        a cluster responds again.
         """
         admin = None
         try:
@@ -262,8 +264,8 @@ class Producer:
 
     def __init__(self, settings: ServiceSettings) -> None:
         # Idempotence by producer ids is off. Consumers recognise repeats by (subject, version), and
-        # a broker that lost its state assigns the same producer ids again, takes new records for
-        # repeats, and acknowledges and drops them. One request at a time keeps the order.
+        # a broker that lost its state assigns the same producer ids again, mistakes new records for
+        # repeats, acknowledges them, and drops them. One request at a time keeps the order.
         # delivery_timeout exceeds all waits of this module, because kafka-python 3.0 waits forever
         # after a batch has timed out during a retry.
         with _raising_broker_lost():
@@ -285,7 +287,7 @@ class Producer:
         self, topic: str, records: Sequence[Record], *, timeout: float = 15.0
     ) -> dict[int, int]:
         """Sends records in order, and waits until all are acknowledged; returns the offset after
-        the last record of each partition.
+        the last record, by partition.
 
         Raises BrokerLost; some records may have arrived even then.
         """
@@ -320,7 +322,7 @@ def send(settings: ServiceSettings, topic: str, records: Sequence[Record]) -> No
 
 
 class Reader:
-    """Reads a topic without a group, again and again over the same connections.
+    """Reads a topic without a group, any number of times over the same connections.
 
     Discard it after any failure.
     """
@@ -354,28 +356,30 @@ class Reader:
                 raise BrokerLost("no topic")
             ends = consumer.end_offsets(partitions)
             starts = {partition: begins.get(partition.partition, 0) for partition in partitions}
-            # If a partition ends before the given offset, the topic has been created anew: read
-            # it from its beginning.
+            # If a partition ends before the given offset, the topic has been created again, so it
+            # is read from its beginning.
             starts = {
                 partition: start if start <= ends[partition] else 0
                 for partition, start in starts.items()
             }
-            behind = [partition for partition in partitions if ends[partition] > starts[partition]]
-            if not behind:
+            unread = [partition for partition in partitions if ends[partition] > starts[partition]]
+            if not unread:
                 return
-            consumer.assign(behind)
-            for partition in behind:
+            consumer.assign(unread)
+            for partition in unread:
                 consumer.seek(partition, starts[partition])
-            places, since = dict[TopicPartition, int](), time.monotonic()
-            while behind:
+            last_positions, since = dict[TopicPartition, int](), time.monotonic()
+            while unread:
                 batch = _received(self._settings, consumer.poll(timeout_ms=500))
-                now_at = {partition: consumer.position(partition) or 0 for partition in behind}
-                if now_at != places:
-                    places, since = now_at, time.monotonic()
+                positions = {partition: consumer.position(partition) or 0 for partition in unread}
+                if positions != last_positions:
+                    last_positions, since = positions, time.monotonic()
                 elif time.monotonic() - since > _SILENCE:
                     raise BrokerLost("silent")
                 yield batch
-                behind = [partition for partition in behind if now_at[partition] < ends[partition]]
+                unread = [
+                    partition for partition in unread if positions[partition] < ends[partition]
+                ]
 
     def close(self) -> None:
         """Closes the connections."""
@@ -516,7 +520,7 @@ def read(broker: Broker, user: str, consumer: Consumer) -> list[ReceivedRecord]:
 
 
 def _quietly(act: Callable[[], object]) -> None:
-    """Runs a clean-up of something that may be broken already; logs its failure."""
+    """Runs the clean-up of an object that may already be broken; logs a failure of the clean-up."""
     try:
         act()
     except Exception as error:

@@ -6,10 +6,11 @@ perhaps repeatedly, and at no guaranteed time. (subject, version) is unique and 
 optimistic lock: the loser of a race gets Stale.
 
 Facts are published in *rounds*. A new fact has not been published in any round; a fact is published
-again if its last round is not the current one. A broker that lost its state begins the next round.
-A store that was restored from a copy begins a new *epoch* and publishes its facts again under it.
-Consumers then accept the store's history, even where it reuses versions that were published after
-the copy was made. The `base` of a subject is its last version published before the epoch began.
+again if its last round is not the current one. When a broker has lost its state, the next round
+begins. When a store was restored from a copy, a new *epoch* begins, and all facts of the store are
+published again under it. Consumers then accept the store's history, even where it reuses versions
+that were published after the copy was made. The `base` of a subject is its last version published
+before the epoch began.
 """
 
 import json
@@ -31,8 +32,8 @@ class Fact:
     """A statement that has become true of a subject. Its version counts the facts of that subject
     from 1 without a gap.
 
-    `epoch` and `base` are those under which the fact is published; they are 0 until the store is
-    restored for the first time.
+    The fact is published under `epoch` and `base`; both are 0 until the store is restored for the
+    first time.
     """
 
     subject: str
@@ -48,7 +49,7 @@ class Fact:
 def save(tx: Transaction, facts: Sequence[Fact]) -> None:
     """Writes facts in the transaction, and wakes the relay when it commits.
 
-    The transaction ends with Stale if another one wrote a version first.
+    The transaction ends with Stale if another transaction wrote one of these versions first.
     """
     if not facts:
         return
@@ -215,7 +216,7 @@ def knows(tx: Transaction, fact: Fact) -> bool:
 
 
 def repeat_all(tx: Transaction) -> None:
-    """Begins a round: all facts are published again."""
+    """Begins a round, in which all facts are published again."""
     tx.execute("UPDATE relay SET round = round + 1")
     wake(tx)
 
@@ -263,19 +264,19 @@ def repeat_since(database: Database, since: datetime) -> Iterator[int]:
         yield marked
 
 
-def meet_cluster(tx: Transaction, cluster_id: str) -> bool:
+def note_cluster(tx: Transaction, cluster_id: str) -> bool:
     """Records the broker's cluster. If another cluster was recorded before, begins a round and
     returns True.
     """
     row = tx.execute("SELECT cluster_id FROM relay").fetchone()
-    known = row["cluster_id"] if row else ""
-    if known != cluster_id:
-        rounds = 1 if known else 0
+    previous_id = row["cluster_id"] if row else ""
+    if previous_id != cluster_id:
+        rounds = 1 if previous_id else 0
         tx.execute(
             "UPDATE relay SET cluster_id = %s, round = round + %s, offsets = '{}'",
             (cluster_id, rounds),
         )
-    return bool(known) and known != cluster_id
+    return bool(previous_id) and previous_id != cluster_id
 
 
 def store(tx: Transaction) -> str:
@@ -285,7 +286,7 @@ def store(tx: Transaction) -> str:
     return str(row["store"])
 
 
-def meet_store(tx: Transaction, clock: Clock) -> int:
+def ensure_epoch(tx: Transaction, clock: Clock) -> int:
     """Returns the epoch of this store; begins a new epoch if the recorded identity is that of
     another store.
     """
@@ -298,13 +299,14 @@ def meet_store(tx: Transaction, clock: Clock) -> int:
     if not row["known"]:
         tx.execute("UPDATE relay SET store = %s WHERE store = ''", (row["store"],))
         return int(row["epoch"])
-    # If two processes notice at once, one of them begins the epoch.
+    # If two processes notice at once that the store was restored, only one of them begins the
+    # epoch.
     with tx.transaction():
         if tx.execute(
             "UPDATE relay SET store = %s WHERE store = %s", (row["store"], row["known"])
         ).rowcount:
             begin_epoch(tx, clock)
-    return meet_store(tx, clock)
+    return ensure_epoch(tx, clock)
 
 
 def begin_epoch(tx: Transaction, clock: Clock, after: int = 0) -> None:

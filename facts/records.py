@@ -1,5 +1,5 @@
-"""Packs a Kafka record into bytes that can be stored: key, value and headers, so that it can be
-read or published again unchanged.
+"""Packs a Kafka record (key, value and headers) into bytes that can be stored, so that the record
+can be read or published again unchanged.
 """
 
 import base64
@@ -13,14 +13,14 @@ Contents = tuple[bytes | None, bytes | None, list[tuple[str, bytes | None]]]
 def pack(
     key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes | None]]
 ) -> bytes:
-    """Returns one line of ASCII; equal for equal records."""
+    """Returns the record as one line of ASCII. Equal records give equal lines."""
     return json.dumps(
         [_text(key), _text(value), [[name, _text(header)] for name, header in headers]]
     ).encode()
 
 
 def unpack(packed: bytes) -> Contents:
-    """Returns the record's contents. Raises ValueError if the bytes are no packed record."""
+    """Returns the record's contents. Raises ValueError if the bytes are not a packed record."""
     try:
         key, value, headers = json.loads(packed)
         return _bytes(key), _bytes(value), [(str(name), _bytes(header)) for name, header in headers]

@@ -1,8 +1,8 @@
-"""The relay: publishes the outbox's facts to Kafka, in one process at a time. New facts go before
-repeated ones.
+"""The relay: publishes the outbox's facts to Kafka, in one process at a time. New facts are
+published before repeated facts.
 
 Reading, sending and marking are three steps, and no lock is held during sending. A crash between
-two steps repeats facts and never skips one. If the broker's cluster has changed, the broker has
+two steps repeats facts and never skips any. If the broker's cluster has changed, the broker has
 lost its state, and all facts are published again. After the store was restored from a copy, all
 facts are also published again, under a new epoch.
 """
@@ -11,7 +11,7 @@ import math
 from contextlib import suppress
 
 from chassis import log, metrics
-from chassis.announcements import listen, notices, wait_for_work
+from chassis.announcements import listen, read_notifications, wait_for_work
 from chassis.clock import Clock
 from chassis.db import LOST, Database, Transaction
 from chassis.limits import Limiter
@@ -26,17 +26,17 @@ from keys.sealing import Signer
 
 _BATCH = 500
 _LOOK = 1.0  # seconds between two tries for the lock
-# Passes over the outbox in a second of lasting load. A pass costs relay, broker and subscribers as
-# much as ten facts do, so under load facts go together, up to 40 ms later. A fact that comes alone
-# goes at once, and so do those of the first two seconds of load.
+# Passes over the outbox per second under lasting load. A pass costs relay, broker and subscribers
+# as much as ten facts do, so under load facts are sent together, up to 40 ms later. A single fact
+# is sent at once, and so are the facts of the first two seconds of load.
 _PASSES_PER_SECOND = 25
 _BEGINNING = ("", 0)
 _COUNTED_WITHIN = 2.0  # seconds that counting the backlog may take
 
 
 class Relay:
-    """Publishes a service's facts in a loop. Runs in each replica; an advisory lock lets one of
-    them work.
+    """Publishes a service's facts in a loop. Runs in each replica; an advisory lock lets one
+    replica at a time work.
     """
 
     def __init__(
@@ -56,13 +56,13 @@ class Relay:
         self._signer = signer
         self._clock = clock
         self._epoch: int | None = None
-        # the place that the pass through repeated facts has reached
+        # the (subject, version) that the pass through the facts to be repeated has reached
         self._repeated: tuple[str, int] = _BEGINNING
 
     def loop(self) -> Loop:
         """Returns the loop that publishes.
 
-        From now on the backlog is counted whenever the metric is read.
+        After this call, the backlog is counted whenever the metric is read.
         """
         metrics.OUTBOX_BACKLOG.set_function(self._backlog)
         return Loop("relay", self._work, waits_for=(*LOST, BrokerLost))
@@ -89,11 +89,11 @@ class Relay:
     def _serve(self, loop: Loop, connection: Transaction) -> None:
         self._epoch = None
         while loop.turn():
-            self._meet_store(connection)  # also detects a lost database while the broker is away
+            self._refresh_epoch(connection)  # also detects a lost database while the broker is down
             cluster_id = self._broker.wait(0.5)
             if cluster_id is None:
                 continue
-            if outbox.meet_cluster(connection, cluster_id):
+            if outbox.note_cluster(connection, cluster_id):
                 log.get().warning("relay_tells_all_again", cluster_id=cluster_id)
             self._repeated = _BEGINNING
             try:
@@ -105,7 +105,8 @@ class Relay:
     def _publish_all(self, loop: Loop, connection: Transaction, cluster_id: str) -> None:
         self.look_back(connection, loop)
         producer = Producer(self._broker.settings)
-        # A mark that is lost with the database server repeats a fact, which is always allowed.
+        # If a crash of the database server loses a mark, the fact is published again, which is
+        # always allowed.
         connection.execute("SET synchronous_commit = off")
         try:
             pace = Limiter(_PASSES_PER_SECOND)
@@ -116,7 +117,7 @@ class Relay:
                 wait_for_work(loop, connection, lambda: self._broker.cluster_id != cluster_id)
                 while (seconds := pace.take(self._topic).wait) and not loop.wait(seconds):
                     pass
-                notices(connection, 0.0)  # the next pass reads everything
+                read_notifications(connection, 0.0)  # the next pass reads everything
         finally:
             producer.discard()
             with suppress(*LOST):
@@ -124,11 +125,11 @@ class Relay:
 
     def look_back(self, connection: Transaction, loop: Loop) -> None:
         """Reads the records after the offsets that this store knows. A fact of this service that
-        the outbox lacks shows that the store has gone back in time.
+        the outbox lacks shows that the store has gone back in time; a new epoch then begins.
 
         This detects a restored snapshot of the disk, which leaves the store's identity unchanged. A
-        crash between sending and marking leaves such records, too, but their facts are in the
-        outbox.
+        crash between sending and marking also leaves records after those offsets, but their facts
+        are in the outbox.
         """
         trusted_signers = {self._source: self._signer.check()}
         ends, lost, epochs = dict[int, int](), 0, [0]
@@ -150,13 +151,13 @@ class Relay:
             outbox.note_offsets(connection, ends)
 
     def publish(self, connection: Transaction, producer: Producer) -> int:
-        """Publishes the next facts; returns their number, 0 when none are left.
+        """Publishes the next facts. Returns their number if more facts may be left, otherwise 0.
 
-        Facts that are written while these are sent come with a notification of their own.
+        Facts that are written in the meantime come with a notification of their own.
         """
         batch = outbox.next_batch(connection, _BATCH)
         if not batch.same_store or batch.epoch != self._epoch:
-            self._meet_store(connection)
+            self._refresh_epoch(connection)
             batch = outbox.next_batch(connection, _BATCH)
         facts = batch.facts or (self._next_to_repeat(connection) if batch.repeat else [])
         if facts:
@@ -168,16 +169,16 @@ class Relay:
         return len(facts) if len(facts) == _BATCH or batch.repeat else 0
 
     def _next_to_repeat(self, connection: Transaction) -> list[Fact]:
-        # Facts before the position of the pass may have been marked meanwhile, so the pass starts
-        # over.
+        # Facts before the position of the pass may have been marked in the meantime, so at its end
+        # the pass starts over.
         facts = outbox.facts_to_repeat(
             connection, _BATCH, self._repeated
         ) or outbox.facts_to_repeat(connection, _BATCH, _BEGINNING)
         self._repeated = (facts[-1].subject, facts[-1].version) if facts else _BEGINNING
         return facts
 
-    def _meet_store(self, connection: Transaction) -> None:
-        epoch = outbox.meet_store(connection, self._clock)
+    def _refresh_epoch(self, connection: Transaction) -> None:
+        epoch = outbox.ensure_epoch(connection, self._clock)
         if (self._epoch is not None and epoch != self._epoch) or (self._epoch is None and epoch):
             log.get().warning("relay_epoch", epoch=epoch)
         self._epoch = epoch
@@ -205,7 +206,7 @@ class Replays:
             try:
                 while loop.turn() and self._broker.cluster_id == cluster_id:
                     records = read(self._broker, self._group, consumer)
-                    # A lost request is repeated by the consumer that misses the fact. A subject
+                    # If a request is lost, the consumer that misses the fact repeats it. A subject
                     # that is requested a hundred times is published once.
                     for subject in {
                         record.value or b"" for record in records if record.key == self._topic
@@ -220,8 +221,8 @@ class Replays:
                 consumer.close()
 
     def _republish(self, subject: str) -> None:
-        """Publishes a subject's facts again. An empty subject means all facts; a consumer requests
-        that after its store was restored.
+        """Publishes a subject's facts again. An empty subject means all facts, which a consumer
+        requests after its store was restored from a copy.
         """
         with self._database.transaction(SYSTEM) as tx:
             if subject:

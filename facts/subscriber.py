@@ -1,16 +1,17 @@
 """The subscriber: reads topics, applies each fact once and in order of its subject's versions, and
 never skips a fact that could not be applied.
 
-A handler gets a transaction and a fact. Its effect and the inbox row are committed together, and
-the offset after that. A handler is called again for the same fact only if that transaction did not
-commit, or if it returned True: part of its work is done and committed, and it is called for the
-next part. A transaction has ten seconds, so longer work is done in parts.
+A handler gets a transaction and a fact. The handler's effect and the inbox row are committed
+together, and the record's offset after that. A handler is called again for the same fact only if
+that transaction did not commit, or if the handler returned True, which means that a part of its
+work is done and committed, and that the handler is to be called for the next part. A transaction
+has ten seconds, so longer work is done in parts.
 
 Failures are handled in three ways. An *unreadable* record (not an event, a wrong signature, values
 that can't be stored) becomes a dead letter at once. A fact is *held* if its handler refuses it,
 fails, or is late three times, or if its kind is newer than this consumer: its subject waits and is
-retried with growing pauses, while other subjects go on. If a part is *unavailable*, the subscriber
-waits and skips nothing.
+retried with growing pauses, while other subjects continue. If a part that the subscriber needs is
+*unavailable*, the subscriber waits and skips nothing.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -38,14 +39,14 @@ Handler = Callable[[Transaction, Fact], bool | None]
 _LIMIT = 10.0  # seconds that one transaction may take
 # Late tries in a row, while the database responds, after which the handler counts as the cause.
 _LATE_TRIES = 3
-_SWEEP = timedelta(seconds=1)  # least time between two sweeps of waiting facts
+_SWEEP = timedelta(seconds=1)  # minimum time between two sweeps of waiting facts
 # The time before a missing fact is requested, and the longest time before it is requested again.
 _FIRST_PATIENCE, _LONGEST_PATIENCE = timedelta(seconds=10), timedelta(minutes=5)
-# The time between two looks, while nothing waits as far as this process knows. Another process may
-# have left something, and this service's own store may have been restored.
+# The time between two looks at the database while nothing waits, as far as this process knows.
+# Another process may have left waiting facts, and this service's own store may have been restored.
 _REST = timedelta(minutes=1)
-_TOGETHER = 100  # most facts that one transaction applies
-_SWEPT = 100  # most waiting subjects of one sweep; the topics are read between two sweeps
+_TOGETHER = 100  # maximum number of facts that one transaction applies
+_SWEPT = 100  # maximum number of subjects in one sweep; topics are read between two sweeps
 
 
 class Subscriber:
@@ -66,8 +67,8 @@ class Subscriber:
         gather: float = 0.0,
     ) -> None:
         """`on_held` receives the number of held facts. `gather` is the number of seconds between
-        two batches of a light load, for a consumer that need not hear at once: facts that come
-        meanwhile share a transaction, a fetch and a commit of offsets.
+        two batches under a light load, for a consumer that need not receive facts at once: facts
+        that arrive in the meantime share a transaction, a fetch and a commit of offsets.
         """
         self._name = name
         self._topics = list(topics)
@@ -124,8 +125,8 @@ class Subscriber:
     # --- records of the topics
 
     def take(self, records: Sequence[Any]) -> None:
-        """Applies, parks or holds each of these records, or stores it as a dead letter. Afterwards
-        their offsets may be committed.
+        """Applies, parks or holds each of these records, or stores it as a dead letter. Afterwards,
+        the offsets of these records may be committed.
         """
         readable = list[tuple[str, Fact]]()
         for record in records:
@@ -139,15 +140,15 @@ class Subscriber:
             self._take_together(readable[start : start + _TOGETHER])
 
     def _take_together(self, chunk: Sequence[tuple[str, Fact]]) -> None:
-        """Applies facts in one transaction. If a fact fails, each half is tried by itself, so that
-        the fact is alone in the end and can be held.
+        """Applies facts in one transaction. If a fact fails, each half of the chunk is tried by
+        itself, and so on, until the fact is alone and can be held.
 
-        Subjects of which a fact waits or is missing are taken fact by fact.
+        Facts of a subject that has a waiting or missing fact are taken one by one.
         """
         self._handling = False
         try:
-            with trace.under(""):  # each fact sets its own
-                applied, apart = self._retry_while_unavailable(
+            with trace.under(""):  # each fact sets its own trace id
+                applied, remaining = self._retry_while_unavailable(
                     lambda tx: self._apply(tx, chunk),
                     is_handling=lambda: self._handling,
                     late_tries=1,
@@ -164,37 +165,39 @@ class Subscriber:
                 return
             topic, fact = chunk[0]
             if isinstance(error, Late):  # gets two more tries
-                applied, apart = [], [(topic, fact)]
+                applied, remaining = [], [(topic, fact)]
             else:
                 self._hold(Waiting(topic, fact), error)
-                applied, apart = [(fact, FactPosition.HELD)], []
+                applied, remaining = [(fact, FactPosition.HELD)], []
         for fact, position in applied:
             self._report(fact, position)
-        for topic, fact in apart:
+        for topic, fact in remaining:
             with trace.under(fact.trace):
                 self._take_one(topic, fact)
 
     def _apply(
         self, tx: Transaction, chunk: Sequence[tuple[str, Fact]]
     ) -> tuple[list[tuple[Fact, FactPosition]], list[tuple[str, Fact]]]:
-        """Applies the facts of a chunk that are the next of their subjects; returns these and those
-        applied before, and the facts that must be taken one by one.
+        """Applies the facts of a chunk that are the next of their subjects; returns two lists:
+        these facts and the facts that were applied before, each with its position; and the facts
+        that must be taken one by one.
         """
         self._handling = False
         states = inbox.lock(tx, self._name, {fact.subject for _, fact in chunk})
         versions = {subject: state.version for subject, state in states.items()}
-        applied, apart, changed = list[tuple[Fact, FactPosition]](), list[tuple[str, Fact]](), {}
-        apart_subjects = set[str]()
+        applied, remaining = list[tuple[Fact, FactPosition]](), list[tuple[str, Fact]]()
+        changed = dict[str, int]()
+        remaining_subjects = set[str]()
         for number, (topic, fact) in enumerate(chunk):
             state = states[fact.subject]
             if (
-                fact.subject in apart_subjects
+                fact.subject in remaining_subjects
                 or not state.plain
                 or fact.epoch != state.epoch
                 or fact.version > versions[fact.subject] + 1
             ):
-                apart_subjects.add(fact.subject)
-                apart.append((topic, fact))
+                remaining_subjects.add(fact.subject)
+                remaining.append((topic, fact))
             elif fact.version <= versions[fact.subject]:
                 applied.append((fact, FactPosition.SEEN))
             else:
@@ -203,16 +206,16 @@ class Subscriber:
                 follow(tx, fact.trace)
                 if self._handle(tx, fact):
                     # The part that is done is committed; the rest is taken one by one.
-                    apart += chunk[number:]
+                    remaining += chunk[number:]
                     break
                 versions[fact.subject] = changed[fact.subject] = fact.version
                 applied.append((fact, FactPosition.NEXT))
         if changed:
             inbox.advance_plain(tx, self._name, changed)
-        return applied, apart
+        return applied, remaining
 
     def _take_one(self, topic: str, fact: Fact) -> None:
-        if self._try(lambda tx: self._position(tx, topic, fact)):
+        if self._apply_found(lambda tx: self._position(tx, topic, fact)):
             self._take_waiting(fact.subject)
 
     def _position(self, tx: Transaction, topic: str, fact: Fact) -> tuple[FactPosition, Waiting]:
@@ -224,8 +227,8 @@ class Subscriber:
     # --- waiting facts
 
     def _take_waiting(self, subject: str) -> None:
-        """Applies the facts that wait behind an applied one, each in a transaction of its own."""
-        while self._try(lambda tx: self._next_waiting(tx, subject)):
+        """Applies the waiting facts of a subject that are due, each in a transaction of its own."""
+        while self._apply_found(lambda tx: self._next_waiting(tx, subject)):
             pass
 
     def _next_waiting(self, tx: Transaction, subject: str) -> tuple[FactPosition, Waiting | None]:
@@ -236,9 +239,11 @@ class Subscriber:
         position = inbox.position(tx, self._name, waiting.fact)
         return (FactPosition.NEXT if position is FactPosition.HELD else position), waiting
 
-    def _try(self, find: Callable[[Transaction], tuple[FactPosition, Waiting | None]]) -> bool:
+    def _apply_found(
+        self, find: Callable[[Transaction], tuple[FactPosition, Waiting | None]]
+    ) -> bool:
         """Applies the fact that `find` returns, if it is the next of its subject, and holds it if
-        that fails. Returns True if the fact after it waits.
+        that fails. Returns True if the next fact of the subject is waiting.
         """
         waiting: Waiting | None = None
 
@@ -302,8 +307,8 @@ class Subscriber:
         )
 
     def sweep(self) -> None:
-        """Retries the waiting facts that are due, reads the dead letters that an operator released,
-        and reports the number of held facts.
+        """Retries the waiting facts that are due, reads again the unreadable records that an
+        operator has marked for a retry, and reports the number of held facts.
         """
         now = self._clock.now()
         pause = _SWEEP if self._anything_waits else _REST
@@ -324,7 +329,9 @@ class Subscriber:
         self._note_counts(self._retry_while_unavailable(self._counts))
 
     def _counts(self, tx: Transaction) -> tuple[int, int, int]:
-        """Returns the number of held facts, of all waiting facts, and of dead letters."""
+        """Returns three numbers: held facts, all waiting facts (held facts included), and
+        unreadable records.
+        """
         return dead_letters.count(tx, self._name)
 
     def _note_counts(self, counts: tuple[int, int, int]) -> None:
@@ -341,8 +348,8 @@ class Subscriber:
     # --- unreadable records
 
     def _dead_letter(self, record: Any, reason: str) -> None:
-        """Stores a record as a dead letter, and requests the facts of its key again, since one of
-        them may have been damaged on its way.
+        """Stores a record as a dead letter, and notes its key: the facts of that key will be
+        requested again, since one of them may have been damaged on its way.
         """
         letter = dead_letters.Record(
             record.topic,
@@ -391,12 +398,12 @@ class Subscriber:
 
     def _request_missing(self) -> None:
         """Requests missing facts from the services that published them, and requests all facts
-        after this service's own store was restored from a copy. While nothing waits, also looks in
-        the same transaction for what another process has left.
+        after this service's own store was restored from a copy. While nothing waits, also counts,
+        in the same transaction, the facts and records that another process may have left.
         """
         now = self._clock.now()
-        rests = not self._anything_waits
-        patience = _REST if rests and not self._doubtful else self._patience
+        is_idle = not self._anything_waits
+        patience = _REST if is_idle and not self._doubtful else self._patience
         if timedelta() <= now - self._requested_at < patience:
             return
         self._requested_at = now
@@ -404,9 +411,9 @@ class Subscriber:
         def look(
             tx: Transaction,
         ) -> tuple[list[tuple[str, str]], tuple[int, int, int] | None, int, bool]:
-            gaps = [] if rests else inbox.gaps(tx, self._name, now - _FIRST_PATIENCE)
-            counts = self._counts(tx) if rests else None
-            epoch = outbox.meet_store(tx, self._clock)
+            gaps = [] if is_idle else inbox.gaps(tx, self._name, now - _FIRST_PATIENCE)
+            counts = self._counts(tx) if is_idle else None
+            epoch = outbox.ensure_epoch(tx, self._clock)
             return gaps, counts, epoch, not inbox.missed_nothing(tx, self._name, epoch)
 
         gaps, counts, epoch, restored = self._retry_while_unavailable(look)
@@ -415,7 +422,8 @@ class Subscriber:
             self._swept_at = now
         missing = sorted({*gaps, *self._doubtful})
         missing += [(topic, "") for topic in self._topics if restored]
-        # A lasting gap is requested less and less often: its publisher may be down for days.
+        # The facts of a lasting gap are requested less and less often: their publisher may be down
+        # for days.
         self._patience = min(self._patience * 2, _LONGEST_PATIENCE) if missing else _FIRST_PATIENCE
         if missing:
             log.get().warning(
@@ -438,9 +446,11 @@ class Subscriber:
     # --- retries
 
     def _note_turn(self) -> None:
-        """Records a turn for each fact, since a batch may last longer than a turn is allowed to.
+        """Records a turn for each fact, since a batch may last longer than a turn is allowed to
+        last.
 
-        Raises _Stopped if the loop is asked to end; the next process takes the rest.
+        Raises _Stopped if the loop is asked to end; the next process takes over the remaining
+        records.
         """
         if not self._loop.turn():
             raise _Stopped
@@ -456,8 +466,8 @@ class Subscriber:
         skipped.
 
         Raises Late if a handler was late `late_tries` times in a row while the database responded;
-        `is_handling` returns True if the handler had begun. Raises _Stopped if the loop is asked to
-        end.
+        `is_handling` returns True if the handler had started. Raises _Stopped if the loop is asked
+        to end.
         """
         delay, late = 0.1, 0
         while True:
@@ -492,4 +502,4 @@ def _reason(error: Exception) -> str:
 
 
 class _Stopped(Exception):
-    """Raised when the process is ending; the next process takes the record."""
+    """Raised when the process is ending; the next process takes over the remaining records."""

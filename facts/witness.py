@@ -3,10 +3,10 @@ if a broker has lost them.
 
 A witness stores each record with the signature of its publisher, so it can repeat records but not
 forge any. It publishes the records that the topic lacks when it starts, when the broker's cluster
-changes, and when the publisher asks (`QUESTION`). Then it answers with the number of subjects whose
-records it stores (`ANSWER`). A publisher that has the answers of all witnesses, and has then read
-the topic to its end, knows all records. Without the answers, an empty or short topic proves
-nothing.
+changes, and when the publisher asks (`QUESTION`). It then answers the question with the number of
+subjects whose records it stores (`ANSWER`). A publisher that has the answers of all witnesses, and
+has then read the topic to its end, knows all records. Without the answers, an empty or short topic
+proves nothing.
 """
 
 import hashlib
@@ -41,15 +41,15 @@ _PAUSE = 5.0
 
 @dataclass(frozen=True)
 class Question:
-    """A request of the publisher to all witnesses to publish the records that the topic lacks."""
+    """The publisher's request that all witnesses publish the records that the topic lacks."""
 
     id: str
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A statement of a witness that it has published the records that the topic lacked, and the
-    number of subjects that it stores.
+    """A witness's statement that it has published the records that the topic lacked, with the
+    number of subjects that the witness stores.
     """
 
     question_id: str
@@ -62,9 +62,9 @@ def read(
 ) -> Fact | Question | Answer:
     """Returns the message of a record of the topic.
 
-    Raises Unreadable, including when a witness publishes in the publisher's name. Only facts of
-    type `kind` belong to the topic: an attacker with write access could insert any other fact that
-    the publisher signed.
+    Raises Unreadable, including for a fact or a question that a witness, and not the publisher, has
+    signed. Only facts of type `kind` belong to the topic: otherwise an attacker with write access
+    could insert any other fact that the publisher has signed.
     """
     fact = unpack(record.headers, record.value, trusted_signers)
     source = dict(record.headers)["ce_source"].decode().removeprefix("enlace/")
@@ -145,8 +145,8 @@ class Witness:
         on_progress: Callable[[], object] = lambda: None,
         read: Callable[[Mapping[int, int]], Iterator[Sequence[ReceivedRecord]]] | None = None,
     ) -> int:
-        """Stores new records of the topic and, if that is due, publishes the records that only this
-        service has; returns the number of published records. Raises BrokerLost.
+        """Stores new records of the topic and, if a comparison is due, publishes the records that
+        only this service has; returns the number of published records. Raises BrokerLost.
 
         `read` reads the topic from offsets; by default, over a connection of its own.
         """
@@ -181,7 +181,9 @@ class Witness:
         return len(missing)
 
     def _forget(self) -> None:
-        """Makes the next turn read the topic from its beginning, and compare it."""
+        """Makes the next turn read the topic from its beginning, and compare it with the stored
+        records.
+        """
         self._offsets, self._subjects, self._compared = {}, set(), False
 
     def _read_topic(
@@ -216,12 +218,12 @@ class Witness:
 
 
 def as_sent(record: Any) -> Record:
-    """Returns a received record in the form in which it is sent."""
+    """Returns a received record as a record to be sent."""
     return outgoing(records.pack(record.key, record.value, record.headers))
 
 
 def save(tx: Transaction, topic: str, subject: str, record: Any) -> None:
-    """Stores a record forever; ignores a record that is stored already."""
+    """Stores a record forever; ignores a record that is already stored."""
     packed = records.pack(record.key, record.value, record.headers)
     tx.execute(
         "INSERT INTO kept_records (topic, id, subject, record) VALUES (%s, %s, %s, %s)"
@@ -243,8 +245,8 @@ def latest(tx: Transaction, topic: str) -> dict[str, Record]:
 
 
 def outgoing(packed: bytes) -> Record:
-    """Returns a stored record in the form in which it is sent. Raises ValueError for bytes that are
-    no record.
+    """Returns a stored record as a record to be sent. Raises ValueError if the bytes are not a
+    packed record.
     """
     key, value, headers = records.unpack(packed)
     return key or b"", value or b"", [(name, header or b"") for name, header in headers]

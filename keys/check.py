@@ -1,5 +1,5 @@
-"""Checks that the sealing keys belong to the database, before anything is sealed or opened and then
-every minute.
+"""Checks that the sealing keys belong to the database, before anything is sealed or opened, and
+every minute after that.
 
 With wrong keys, existing data would not open, and new data would not open with the right keys. So
 the process logs the problem and ends.
@@ -12,11 +12,11 @@ from chassis.tokens import SYSTEM
 from keys.sealing import CannotOpen, Keyring
 
 WRONG, MISSING = "sealing_key_wrong", "sealing_key_missing"
-"""WRONG: a key does not open what was sealed with it. MISSING: there is no key here, or the
-database knows a newer one.
+"""WRONG: a key does not open what was sealed with it. MISSING: the process has no key, or the
+database knows a newer key.
 """
 _TEXT = "these are the keys"
-_MARKS = -1  # the number that stands for the secret of fingerprints
+_MARKS = -1  # the number that stands for the secret that fingerprints are made with
 _EVERY = 60.0  # seconds between two checks
 # Seconds between two checks while the keys are wrong: as often as a process looks at its loops.
 _RETRY_WRONG = 0.2
@@ -25,21 +25,21 @@ _RETRY_WRONG = 0.2
 class KeyCheck:
     """Runs the check in a loop of the service's process.
 
-    The keyring is locked until the keys are found to be right. The loop waits for an unavailable
+    The keyring is blocked until the keys are found to be right. The loop waits for an unavailable
     key service.
     """
 
     def __init__(self, database: Database, keyring: Keyring) -> None:
         self._database = database
         self._keyring = keyring
-        self._agreed = False
-        self.wrong = ""
+        self._confirmed = False
+        self.problem = ""
         keyring.hold()
 
     @property
-    def agreed(self) -> bool:
+    def confirmed(self) -> bool:
         """True once the keys were found to be right."""
-        return self._agreed
+        return self._confirmed
 
     def loop(self) -> Loop:
         """Returns the loop that runs the check."""
@@ -49,32 +49,33 @@ class KeyCheck:
         with self._database.dedicated() as connection:
             while loop.turn():
                 self.turn(connection)
-                loop.wait(_EVERY if not self.wrong else _RETRY_WRONG)
+                loop.wait(_EVERY if not self.problem else _RETRY_WRONG)
 
     def turn(self, connection: Transaction | None = None) -> str:
         """Checks once; returns the problem, or ""."""
         if connection is None:
             with self._database.transaction(SYSTEM) as tx:
                 return self.turn(tx)
-        problem = wrong(connection, self._keyring)
+        problem = find_problem(connection, self._keyring)
         if problem:
             log.get().error(problem)
-        if problem == MISSING and self._agreed:
-            # while a new key is distributed, another process may have it a moment earlier
+        if problem == MISSING and self._confirmed:
+            # while a new key is being distributed, another process may have the key a moment
+            # earlier
             return problem
-        self.wrong = problem
+        self.problem = problem
         if problem:
             self._keyring.hold()
         else:
-            self._agreed = True
+            self._confirmed = True
             self._keyring.release()
         return problem
 
 
-def wrong(tx: Transaction, keyring: Keyring) -> str:
+def find_problem(tx: Transaction, keyring: Keyring) -> str:
     """Returns the problem with the keys, or "".
 
-    Registers new keys if all others are right.
+    Registers new keys if all keys are right.
     """
     numbers = keyring.numbers
     stored = {
@@ -90,7 +91,7 @@ def wrong(tx: Transaction, keyring: Keyring) -> str:
     if stored.get(_MARKS, mark) != mark:
         return WRONG
     new = {
-        number: keyring.checked(number, _TEXT, _context(number))
+        number: keyring.seal_check(number, _TEXT, _context(number))
         for number in numbers
         if number not in stored
     }
@@ -108,7 +109,7 @@ def wrong(tx: Transaction, keyring: Keyring) -> str:
 
 def _opens(keyring: Keyring, value: bytes, number: int) -> bool:
     try:
-        return keyring.opens(value, _context(number)) == _TEXT
+        return keyring.open_check(value, _context(number)) == _TEXT
     except CannotOpen:
         return False
 

@@ -26,9 +26,9 @@ from keys.sealing import Keyring
 # Seconds after which each running process seals with a new key: twice the interval at which it
 # looks for one.
 _TAKEN_UP = 4.0
-# Seconds for which the newest key must have existed before older keys may be destroyed: with
-# --at-once, so that all processes have noticed it, and without, so that copies from before have
-# expired.
+# Seconds for which the newest key must have existed before older keys may be destroyed. With
+# --at-once: until all processes have noticed the newest key. Without: until copies of the database
+# from before that key have expired.
 _NOTICED, _COPIES = 60.0, 24 * 3600.0
 json_option = click.option("--json", "as_json", is_flag=True, help="Say it as JSON.")
 dry_run_option = click.option("--dry-run", is_flag=True, help="Only say how many.")
@@ -42,7 +42,7 @@ def add_to(
     columns: Sequence[SealedColumn],
 ) -> None:
     """Adds the commands to those of the service `name`. `opened` opens the service's database;
-    `columns` lists the columns that its sealing key seals.
+    `columns` lists the columns that the service's sealing key seals.
     """
 
     @main.command(
@@ -61,7 +61,7 @@ def add_to(
             if not dry_run:
                 is_new = not count
                 if is_new:
-                    _changing(settings().keys, lambda: keys.add(SystemClock().now().timestamp()))
+                    _change_keys(settings().keys, lambda: keys.add(SystemClock().now().timestamp()))
                 count, broken = _rewrap(database, keys.keyring(), columns, wait=is_new)
             result = (
                 {"waiting": count} if dry_run else {"wrapped": count, "unreadable": broken}
@@ -146,7 +146,7 @@ def add_to(
                     "the newest key is too young: copies from before it need the older ones for a"
                     " day (--at-once: for a minute)"
                 )
-            _changing(settings().keys, lambda: retired.extend(keys.retire()))
+            _change_keys(settings().keys, lambda: retired.extend(keys.retire()))
         click.echo(json.dumps({"retired": retired}) if as_json else f"{len(retired)} retired")
 
 
@@ -158,8 +158,8 @@ def _count_older(database: Database, keyring: Keyring, columns: Sequence[SealedC
 def _rewrap(
     database: Database, keyring: Keyring, columns: Sequence[SealedColumn], *, wait: bool
 ) -> tuple[int, int]:
-    """Rewraps once and, if the key is new (`wait`), a second time, since for a moment the running
-    processes still seal with the previous key.
+    """Rewraps once and, if the key is new (`wait`), a second time, since the running processes
+    still seal with the previous key for a moment.
     """
 
     def say(count: int) -> None:
@@ -170,12 +170,12 @@ def _rewrap(
     wrapped, broken = rewrap(database, keyring, columns, say)
     if wait:
         time.sleep(max(0.0, _TAKEN_UP - (time.monotonic() - began)))
-        more, broken = rewrap(database, keyring, columns, say)
-        wrapped += more
+        rewrapped_again, broken = rewrap(database, keyring, columns, say)
+        wrapped += rewrapped_again
     return wrapped, broken
 
 
-def _changing(folder: Path, change: Callable[[], object]) -> None:
+def _change_keys(folder: Path, change: Callable[[], object]) -> None:
     try:
         change()
     except OSError as error:

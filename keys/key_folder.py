@@ -5,9 +5,10 @@ Owners: `tokens.jwk` (signs caller tokens) belongs to partners alone; `facts.<se
 facts) and `sealing.<service>.key` (the key-encryption key) to that service alone; the `.pub.jwk`
 files to everybody. `rotate-keys` creates `sealing.<service>.1.key` and so on, with the same owner.
 `gateway.key` signs forms, and `calls.gateway.jwk` signs the client addresses that the gateway sends
-to services; both belong to the gateway alone. `mail.key` seals letters that partners hands to
-notifications for one mailbox, and belongs to these two. The files are mounted or created here. The
-sealing keys may be in a key service instead, under the same names (keys/service.py).
+to services; both belong to the gateway alone. `mail.key` seals e-mails that partners hands to
+notifications, each for one mailbox, and belongs to these two services. The files are mounted or
+created here. The sealing keys may be in a key service instead, under the same names
+(keys/service.py).
 """
 
 import base64
@@ -74,8 +75,8 @@ def all_signing(directory: Path, name: str) -> list[tuple[float, OKPKey]]:
     """Returns the private keys `name` and `name`.N, oldest first, each with the time at which its
     public half was created.
 
-    The gateway's folder in a cluster has no public halves; there the creation of the private keys'
-    files counts.
+    The gateway's folder in a cluster has no public halves; there the creation times of the private
+    keys' files count.
     """
     half = ".pub.jwk" if any(directory.glob(f"{name}*.pub.jwk")) else ".jwk"
     # A pair without a private half is left out: its creation was interrupted.
@@ -90,15 +91,15 @@ def all_signing(directory: Path, name: str) -> list[tuple[float, OKPKey]]:
 
 def signing_at(pairs: Sequence[tuple[float, OKPKey]], now: float) -> OKPKey:
     """Returns the newest private key whose public half each service has had time to read; the
-    oldest key if there is none.
+    oldest key if there is no such key.
     """
     settled = [key for created, key in pairs if now - created >= SETTLED]
     return settled[-1] if settled else pairs[0][1]
 
 
 class FileCache(Generic[T]):
-    """Caches a value that `read` makes from the files `pattern` of a folder. Reads again only after
-    the folder or one of the files changed.
+    """Caches a value that `read` makes from the files of a folder that match `pattern`. Calls
+    `read` again only after the folder or one of the files has changed.
 
     A check of unchanged files opens none of them. If reading fails, the value stays, and the next
     check tries again.
@@ -172,7 +173,7 @@ def _pairs(directory: Path, name: str, half: str = ".pub.jwk") -> list[str]:
 
 
 def _read_all(names: Sequence[Name], read: Callable[[Name], T]) -> list[T]:
-    """Returns the keys of these names, which are sorted: oldest first.
+    """Returns the keys of these names. The names must be sorted, oldest first.
 
     Leaves out keys that a rotation has deleted since the names were listed. A rotation never
     deletes the newest key: raises FileNotFoundError if that key is missing.
@@ -188,8 +189,8 @@ def _read_all(names: Sequence[Name], read: Callable[[Name], T]) -> list[T]:
 
 
 def trusted_signers(directory: Path, *services: str) -> dict[str, SignatureCheck]:
-    """Returns the checks for the signatures of facts, by source: for these services, or for all
-    services whose public key is here if none is named.
+    """Returns the checks for the signatures of facts, by source: for these services or, if no
+    service is named, for all services whose public key is in the folder.
     """
     names = services or [
         file.name.removeprefix("facts.").removesuffix(".pub.jwk")
@@ -286,7 +287,7 @@ def retire(directory: Path, service: str) -> list[int]:
     return older
 
 
-def names(directory: Path, service: str) -> list[Path]:
+def sealing_files(directory: Path, service: str) -> list[Path]:
     """Returns the files of a service's sealing keys, and of its secret for fingerprints."""
     return [
         *directory.glob(f"sealing.{service}.key"),
@@ -296,10 +297,10 @@ def names(directory: Path, service: str) -> list[Path]:
 
 
 def drop_sealing(directory: Path, service: str) -> None:
-    """Deletes the files that `names` returns, once a key service holds newer keys and the secret
-    for fingerprints.
+    """Deletes the files of a service's sealing keys and of its secret for fingerprints, once a key
+    service holds newer keys and that secret.
     """
-    for file in names(directory, service):
+    for file in sealing_files(directory, service):
         file.unlink()
 
 

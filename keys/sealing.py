@@ -3,11 +3,11 @@ Signatures with Ed25519.
 
 The `context`, bound as associated data, names the place of a sealed value, "table/row/field"; at
 another place the value does not open. A nonce is 96 random bits, and NIST SP 800-38D allows 2**32
-texts per key. A subject's key seals some thousands of texts (probability of a repeated nonce below
+texts per key. A subject's key seals a few thousand texts (probability of a repeated nonce below
 2**-70), a service's key a million keys and notes (2**-57).
 
-Destroying a wrapped key destroys each copy of the data that it sealed. Limit: an attacker who has
-both the key-encryption key and the database can open everything.
+Destroying a wrapped key makes every copy of the data that the key sealed unreadable. Limit: an
+attacker who has both the key-encryption key and the database can open everything.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ _NUMBERED = b"\x02"
 _NONCE = 12
 _REREAD = 2.0  # seconds within which all processes of a service use its new key
 _PATIENCE = 2.0  # seconds that a call waits until the keys are found to be right
-_REREAD_UNKNOWN = 0.2  # least seconds between two reads for an unknown key
+_REREAD_UNKNOWN = 0.2  # minimum seconds between two reads for an unknown key
 
 
 class Cipher(Protocol):
@@ -151,14 +151,14 @@ class Keyring(SealingKey):
         self._read_keys(0.0)
         return sorted(self._keys)
 
-    def checked(self, number: int, text: str, context: str) -> bytes:
+    def seal_check(self, number: int, text: str, context: str) -> bytes:
         """Returns a text sealed with one of the keys, for the check of that key. Works even while
         the keys are blocked.
         """
         return _mark(number) + _encrypt(self._keys[number], text.encode(), context)
 
-    def opens(self, sealed: bytes, context: str) -> str:
-        """Returns a text that `checked` sealed. Works even while the keys are blocked."""
+    def open_check(self, sealed: bytes, context: str) -> str:
+        """Returns a text that `seal_check` sealed. Works even while the keys are blocked."""
         return self._decrypt_value(sealed, context).decode()
 
     def rewrap(self, sealed: bytes, context: str) -> bytes:
@@ -198,7 +198,7 @@ class Keyring(SealingKey):
             raise Unavailable("store_unavailable")
 
     def _decrypt_value(self, sealed: bytes, context: str) -> bytes:
-        number, rest = (
+        number, payload = (
             (0, sealed[1:])
             if sealed[:1] == _FORMAT
             else (int.from_bytes(sealed[1:3], "big"), sealed[3:])
@@ -209,7 +209,7 @@ class Keyring(SealingKey):
             self._read_keys(_REREAD_UNKNOWN)  # another process may use a newer key
         if number not in self._keys:
             raise CannotOpen(context)
-        return _decrypt(self._keys[number], rest, context)
+        return _decrypt(self._keys[number], payload, context)
 
     def _read_keys(self, after: float) -> None:
         """Reads the keys again, unless that happened less than `after` seconds ago. If files are

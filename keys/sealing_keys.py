@@ -63,7 +63,7 @@ class SealingKeys:
         in_service = self._service.ring(self._name) if self._service else {}
         if not self._service or newest not in in_service:
             return key_folder.retire(self._folder, self._name)
-        if key_folder.names(self._folder, self._name):
+        if key_folder.sealing_files(self._folder, self._name):
             self._service.keep_marks(self._name, key_folder.root(self._folder, self._name))
         for number in older:
             if number in in_service:
@@ -81,12 +81,12 @@ class SealingKeys:
         self._service.make(self._name, 0, now)
         return True
 
-    def work(self) -> bool:
+    def usable(self) -> bool:
         """Returns True if each key seals and opens, and fingerprints can be made."""
         try:
             keyring = self.keyring()
             opened = [
-                keyring.opens(keyring.checked(number, "x", "x"), "x") == "x"
+                keyring.open_check(keyring.seal_check(number, "x", "x"), "x") == "x"
                 for number in keyring.numbers
             ]
             keyring.fingerprint(b"x", "sealing_checks")
@@ -97,7 +97,7 @@ class SealingKeys:
     def _ring(self) -> Mapping[int, bytes | Cipher]:
         files = (
             key_folder.ring(self._folder, f"sealing.{self._name}")
-            if key_folder.names(self._folder, self._name) or not self._service
+            if key_folder.sealing_files(self._folder, self._name) or not self._service
             else {}
         )
         return {**files, **(self._service.ring(self._name) if self._service else {})}

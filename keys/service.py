@@ -5,9 +5,9 @@ The keys have the names of the files (keys/key_folder.py): the AES keys `sealing
 `sealing.SERVICE.N`, and `marks.SERVICE`, which makes fingerprints.
 
 There is one session, and one call at a time: the library promises the module that all calls come
-from one thread, and a session can do only one operation. A broken session is opened again, at most
-once a second; until then callers get Unavailable, and no caller waits long for a module that hangs.
-A wrong PIN is tried only once, since a card may lock itself after three tries.
+from one thread, and a session can run only one operation at a time. A broken session is opened
+again, at most once a second; until then callers get Unavailable, and no caller waits long for a
+module that hangs. A wrong PIN is tried only once, since a card may lock itself after three tries.
 """
 
 import hashlib
@@ -41,10 +41,10 @@ from keys.sealing import Cipher
 
 _Answer = TypeVar("_Answer")
 _PATIENCE = 2.0  # seconds that a call waits for another call to end
-_AGAIN = 1.0  # least seconds between two tries to open a session
+_AGAIN = 1.0  # minimum seconds between two tries to open a session
 _TAG_BITS = 128
-_PURPOSES = 4096  # cached hashes of purposes; the names of each organisation are one purpose
-_ONE_CALLER = threading.RLock()  # the module is loaded once per process
+_PURPOSES = 4096  # maximum number of cached hashes of purposes; each organisation's names are one
+_ONE_CALLER = threading.RLock()  # one for all objects, since the module is loaded once per process
 _HIDDEN = {
     Attribute.SENSITIVE: True,
     Attribute.EXTRACTABLE: False,
@@ -98,7 +98,7 @@ class KeyService:
         return lru_cache(_PURPOSES)(mark) if f"marks.{service}" in self._labels() else None
 
     def make(self, service: str, number: int, now: float) -> None:
-        """Creates a sealing key. Its id is the time of its creation."""
+        """Creates a sealing key. The key's id is the time of its creation."""
         self._change(
             lambda session: session.generate_key(
                 KeyType.AES, 256, id=int(now).to_bytes(8, "big"), label=_label(service, number),
@@ -110,13 +110,13 @@ class KeyService:
     def keep_marks(self, service: str, secret: bytes) -> None:
         """Stores the service's secret for fingerprints, unless the token has one already."""
         if f"marks.{service}" not in self._labels():
-            known = {
+            identity = {
                 Attribute.CLASS: ObjectClass.SECRET_KEY,
                 Attribute.KEY_TYPE: KeyType.GENERIC_SECRET,
                 Attribute.LABEL: f"marks.{service}",
             }
-            able = {Attribute.TOKEN: True, Attribute.SIGN: True, Attribute.VALUE: secret}
-            self._change(lambda session: session.create_object(known | able | _HIDDEN))
+            usage = {Attribute.TOKEN: True, Attribute.SIGN: True, Attribute.VALUE: secret}
+            self._change(lambda session: session.create_object(identity | usage | _HIDDEN))
 
     def destroy(self, service: str, number: int) -> None:
         """Destroys a sealing key."""
@@ -155,8 +155,8 @@ class KeyService:
                     key.decrypt(data, mechanism=Mechanism.AES_GCM, mechanism_param=parameters)
                 )
             except PKCS11Error:
-                # Modules report a wrong tag in different ways, and some (SoftHSM 2.6) like any
-                # other failure. If the key still encrypts, the tag was wrong.
+                # Modules report a wrong tag in different ways, and some (SoftHSM 2.6) report it
+                # like any other failure. If the key still encrypts, the tag was wrong.
                 key.encrypt(
                     b"-",
                     mechanism=Mechanism.AES_GCM,
@@ -213,7 +213,7 @@ class KeyService:
                 try:
                     return act(self._session)
                 except PKCS11Error:
-                    self._session = None  # the token may have been away in between
+                    self._session = None  # the token may have been removed in between
             session = self._open()
             try:
                 answer = act(session)
@@ -243,7 +243,7 @@ class KeyService:
             raise self._away("pin_wrong")
         try:
             module = pkcs11.lib(self._settings.module)
-            module.reinitialize()  # detects a token that was away at the start
+            module.reinitialize()  # detects a token that was missing at the start
             token = module.get_token(token_label=self._settings.token)
             try:
                 return token.open(user_pin=pin)
@@ -274,7 +274,7 @@ class KeyService:
 
 
 class _Key:
-    """A key in the service, with the methods of AESGCM."""
+    """A key in the key service, with the methods of AESGCM."""
 
     def __init__(self, service: KeyService, label: str) -> None:
         self._service = service

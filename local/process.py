@@ -1,5 +1,5 @@
-"""A child process: started, waited for until it is ready, stopped or killed, with a log file of its
-own.
+"""A child process with a log file of its own: it is started, awaited until it is ready, and stopped
+or killed.
 
 Limit: nothing is restarted here; the owner of the child decides that. Only on Linux does the child
 end with its parent (elsewhere a `kill -9` of the parent leaves the child running); everything else
@@ -44,10 +44,10 @@ class Account:
 class Process:
     """A child process in a process group of its own.
 
-    So Ctrl-C in a terminal reaches the parent alone, which stops its children in the right order.
-    `farewell` is the signal that asks the child to stop. On Linux, the kernel also sends it when
-    the *thread* that started the child ends, so start children only from a thread that lives as
-    long as they should.
+    Therefore Ctrl-C in a terminal reaches only the parent, which stops its children in the right
+    order. `farewell` is the signal that asks the child to stop. On Linux, the kernel also sends it
+    when the *thread* that started the child ends, so start children only from a thread that lives
+    as long as they should.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """The stack as one table: PostgreSQL, a broker, the four services, and a demo network.
 
 A stack creates missing files (folder, passwords, keys, databases), starts all parts side by side,
-restarts those that die, and stops all in reverse order. Limit: one machine, for demonstrations,
-development and small networks; deploy/k8s is for clusters.
+restarts parts that die, and stops all parts in reverse order. Limit: one machine, for
+demonstrations, development and small networks; deploy/k8s is for clusters.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ HOST = "127.0.0.1"
 IMPORTED = time.monotonic()
 PROGRESS = 2.0  # seconds between two progress lines of a command
 # Seconds within which a part that accepted a connection must respond; on a machine with a load of
-# 40, a response takes many times as long as usual.
+# 40, a response takes many times longer than usual.
 ANSWER = 10.0
 # Connections to PostgreSQL for each process of a service: two for each of 20 calls, and one for
 # each loop.
@@ -59,13 +59,14 @@ class Service:
         return [sys.executable, "-m", f"services.{self.name}", "serve", *words]
 
     def processes(self, workers: int) -> dict[str, str]:
-        """Returns the names of the service's processes, each with what it does only: one process
-        that does all, or `workers` processes that answer calls and one with the loops.
+        """Returns the service's processes: the name of each, and the work that it is limited to
+        ("calls", "loops", or "" for both). This is either one process that does both, or `workers`
+        processes that answer calls and one that runs the loops.
         """
         if workers == 1 or not self.database:
             return {self.name: ""}
-        others = (f"{self.name}.{number}" for number in range(2, workers + 1))
-        return dict.fromkeys([self.name, *others], "calls") | {f"{self.name}.loops": "loops"}
+        worker_names = (f"{self.name}.{number}" for number in range(2, workers + 1))
+        return dict.fromkeys([self.name, *worker_names], "calls") | {f"{self.name}.loops": "loops"}
 
     def migrate(self) -> list[str]:
         return [
@@ -103,11 +104,11 @@ class LocalStack:
         self.ready_after: float | None = None
         self.without_demo = ""  # the reason why a requested demo network is missing
         self._make_folders()
-        of_databases = sum(len(self.processes[service.name]) for service in WITH_DATABASE)
+        database_processes = sum(len(self.processes[service.name]) for service in WITH_DATABASE)
         self.postgres = Postgres(
             self.var / "postgres",
             self.logs / "postgres.log",
-            connections=_CONNECTIONS * of_databases,
+            connections=_CONNECTIONS * database_processes,
         )
         external_kafka = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
         self.broker = (
@@ -139,7 +140,7 @@ class LocalStack:
         self.supervisor.begin(
             [part for service in SERVICES if not service.database for part in self._parts(service)]
         )
-        self._finish(
+        self._run_to_end(
             [
                 (
                     f"{service.name} migrate",
@@ -153,7 +154,9 @@ class LocalStack:
         self.supervisor.wait()
         if demo:
             try:
-                self._finish([("demo", [sys.executable, "-m", "demo"], self.demo_environment())])
+                self._run_to_end(
+                    [("demo", [sys.executable, "-m", "demo"], self.demo_environment())]
+                )
             except StackFailure as failure:
                 self.without_demo = str(failure)
         if not self.without_demo:
@@ -190,11 +193,11 @@ class LocalStack:
     def environment(
         self, service: Service, process: str = "", *, owner: bool = False
     ) -> dict[str, str]:
-        """Returns the environment of a service, or of one of its processes. Of other services, it
-        contains only the addresses.
+        """Returns the environment of a service, or of one of its processes. The environment
+        contains nothing about other services but their addresses.
 
         `owner` adds the URL of the database's owner, for migrations and operators. A running
-        service does not have it, and so can't change tables.
+        service does not have this URL, and so can't change tables.
         """
         variables, process = self._common(), process or service.name
         if service.database:
@@ -215,7 +218,7 @@ class LocalStack:
 
     def _target(self, service: str) -> str:
         """Returns the address at which calls reach a service: all of its processes that answer
-        calls, as gRPC writes a list.
+        calls, in gRPC's notation for a list.
         """
         addresses = [
             self.listen[name] for name, only in self.processes[service].items() if only != "loops"
@@ -239,7 +242,7 @@ class LocalStack:
         """Writes the processes and addresses of the parts, for tests, for measurements, and for
         trials that kill a part. The file contains passwords.
 
-        If it can't be written, the stack goes on and tries again every second.
+        If the file can't be written, the stack continues, and tries again every second.
         """
         parts = {
             part.name: {
@@ -264,13 +267,13 @@ class LocalStack:
         content = json.dumps(
             state | {"environment": _own_variables(self.demo_environment())}, indent=1
         )
-        late = self._write_state_at is not None
+        was_failing = self._write_state_at is not None
         try:
             _write_secret(self.var / "stack.json", content)
             self._write_state_at = None
         except OSError as error:
             self._write_state_at = time.monotonic() + 1
-            if not late:
+            if not was_failing:
                 say(f"stack.json can't be written: {error.strerror}")
 
     def _write_environment(self, service: Service) -> None:
@@ -356,7 +359,7 @@ class LocalStack:
             for name in self.processes[service.name]
         )
 
-    def _finish(self, commands: list[tuple[str, list[str], Mapping[str, str]]]) -> None:
+    def _run_to_end(self, commands: list[tuple[str, list[str], Mapping[str, str]]]) -> None:
         """Runs commands to their end, side by side, and prints their progress.
 
         Raises StackFailure with the last log lines of a command that failed.
@@ -396,9 +399,9 @@ class LocalStack:
         # in it have modes of their own.
         self.var.mkdir(parents=True, exist_ok=True)
         self.var.chmod(0o711 if os.geteuid() == 0 else 0o700)
-        for closed in (self.logs, self.environments):
-            closed.mkdir(mode=0o700, exist_ok=True)
-            closed.chmod(0o700)
+        for folder in (self.logs, self.environments):
+            folder.mkdir(mode=0o700, exist_ok=True)
+            folder.chmod(0o700)
 
     def _passwords(self) -> dict[str, dict[str, str]]:
         file = self.var / "secrets.json"

@@ -20,12 +20,12 @@ CALM = 30.0  # seconds that a part must be up before its earlier deaths no longe
 # seconds between two readiness checks, each of which is a call and a line in the part's log
 LOOK = 0.1
 EXAMINE = 5.0  # seconds between two checks of a running part
-# seconds of failed checks in a row after which a part is killed; longer than a machine stalls under
-# heavy writes
+# seconds of failed checks in a row after which a part is killed; longer than heavy writes can stall
+# a machine
 PATIENCE = 30.0
 REMIND = 15.0  # seconds between two lines that name the parts that are not ready
 TRIM = 5.0  # seconds between two checks of the logs' sizes
-LIMIT = 4  # deaths of a part that was never ready after which the start fails
+LIMIT = 4  # deaths of a part, before it was ever ready, that make the start fail
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Part:
     """A supervised child: how to start it (returning at once), and how to see that it is ready.
 
     Parts of a higher level are stopped earlier. `works` checks a running part; a part that fails
-    the check for long is killed and restarted.
+    the check for too long is killed and restarted.
     """
 
     name: str
@@ -84,20 +84,20 @@ class Supervisor:
     def wait(self) -> None:
         """Returns when all parts are ready.
 
-        Waits for a running part however long it takes, and names it from time to time.
+        Waits for a running part however long the part takes, and names the part from time to time.
 
         Raises StackFailure when a part dies repeatedly before it was ever ready.
         """
         reminded_at = time.monotonic()
-        while late := [part for part in self.parts if not part.up]:
+        while unready := [part for part in self.parts if not part.up]:
             self.tick()
-            for part in late:
+            for part in unready:
                 if part.deaths >= LIMIT and not part.ever_up:
                     raise StackFailure(f"{part.name} does not become ready{_why(part)}")
             if time.monotonic() - reminded_at > self._remind:
                 reminded_at = time.monotonic()
                 self._say(
-                    "still starting: " + ", ".join(f"{part.name}{_log(part)}" for part in late)
+                    "still starting: " + ", ".join(f"{part.name}{_log(part)}" for part in unready)
                 )
             time.sleep(0.02)
 

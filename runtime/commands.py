@@ -58,7 +58,9 @@ class Target:
 
     @contextmanager
     def opened(self) -> Iterator[Database]:
-        """Opens the service's database, and shows a refusal as the reason of a failed command."""
+        """Opens the service's database, and reports a refusal as the cause of the command's
+        failure.
+        """
         _silence_log()
         database = Database(
             self.settings().database_url,
@@ -217,7 +219,7 @@ def _add_for_letters(
     do: Callable[[Transaction, list[dead_letters.DeadLetter], str, datetime], None],
     done: str,
 ) -> None:
-    """Adds a command that does something with the dead letters that its arguments choose."""
+    """Adds a command that applies `do` to the dead letters that its arguments choose."""
 
     @_dead_letters.command(name, help=help)
     @click.argument("identity", required=False, default="", metavar="[ID]")
@@ -305,13 +307,13 @@ def _silence_log() -> None:
 def _examine(
     settings: ServiceSettings, service: str, key_files: Sequence[str], migrations: Sequence[Path]
 ) -> dict[str, bool]:
-    """Returns the requirements of the service, each with whether it is met. Changes nothing."""
+    """Returns, for each requirement of the service, whether it is met. Changes nothing."""
     required_files = [
         name for name in key_files if not (settings.key_service and name.startswith("sealing."))
     ]
     checks = {f"key {name}": key_folder.readable(settings.keys, name) for name in required_files}
     if settings.key_service:
-        checks["key service"] = sealing_keys.of(settings, service).work()
+        checks["key service"] = sealing_keys.of(settings, service).usable()
     database = Database(settings.database_url, max_size=2)
     database.open()
     checks["database"] = database.reachable()
@@ -343,7 +345,7 @@ def _holds(database: Database, ask: Callable[[Transaction], bool]) -> bool:
     try:
         with database.transaction(SYSTEM) as tx:
             return ask(tx)
-    except Exception:  # the service could not serve either, whatever the failure is
+    except Exception:  # whatever the failure is, the service could not serve either
         return False
 
 
@@ -359,7 +361,7 @@ def _repeat_facts(database: Database, since: datetime | None, dry_run: bool) -> 
     return count
 
 
-_MAX_FINDINGS = 100  # findings that are listed; the others are counted
+_MAX_FINDINGS = 100  # maximum number of findings that are listed; the others are only counted
 _CHUNK = 100_000  # rows verified in one transaction
 
 
@@ -386,10 +388,10 @@ def _published_heads(settings: ServiceSettings, name: str) -> list[Head]:
         broker.stop()
 
 
-def _verify_trail(database: Database, seen: Sequence[Head]) -> dict[str, Any]:
+def _verify_trail(database: Database, witnessed_heads: Sequence[Head]) -> dict[str, Any]:
     """Verifies the trail against itself and against the witnessed heads; returns the verdict."""
     witnessed: dict[int, set[bytes]] = {}
-    for head in seen:
+    for head in witnessed_heads:
         witnessed.setdefault(head.sequence, set()).add(head.hash)
     position, findings, began = audit_trail.START, list[chain.Finding](), time.monotonic()
     with database.transaction(SYSTEM) as tx:

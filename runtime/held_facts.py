@@ -1,4 +1,4 @@
-"""The health check `facts` of a process that answers calls and hears no facts itself."""
+"""The health check `facts` of a process that answers calls and receives no facts itself."""
 
 from chassis.db import LOST, Database
 from chassis.server import Server
@@ -6,18 +6,18 @@ from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
 from facts import dead_letters
 
-_EVERY = 15.0  # seconds between two counts, as a subscriber at rest makes them
+_EVERY = 15.0  # seconds between two checks
 
 
 class HeldFacts:
-    """Counts the held facts in the service's database for the server's health check."""
+    """Checks whether the service's database has held facts, for the server's health check."""
 
     def __init__(self, database: Database, server: Server) -> None:
         self._database = database
         self._server = server
 
     def loop(self) -> Loop:
-        """Returns the loop that counts."""
+        """Returns the loop that checks."""
         return Loop("held-facts", self._work, waits_for=LOST)
 
     def _work(self, loop: Loop) -> None:

@@ -42,7 +42,7 @@ only_option = click.option(
 
 @dataclass(frozen=True)
 class Parts:
-    """The parts of a service process. `topic` is the topic of the facts that it publishes.
+    """The parts of a service process. `topic` is the topic of the facts that the service publishes.
 
     `only` is CALLS or LOOPS for a process that does only that, and None for a whole service.
     """
@@ -62,8 +62,8 @@ class Parts:
     only: str | None = None
 
     def server(self, servicers: Sequence[Servicer]) -> Server:
-        """Returns a server with these servicers, configured by the settings. The server of a
-        process of loops has health checks only.
+        """Returns a server with these servicers, configured by the settings. In a process that only
+        runs loops, the server has health checks only.
         """
         settings = self.settings
         return Server(
@@ -115,8 +115,8 @@ class Parts:
         """Runs until SIGTERM; returns the exit code.
 
         `for_calls` are the loops without which calls can't be answered: each process that answers
-        calls has them. `ready` returns True if such a process has everything else that it needs,
-        besides these parts.
+        calls runs them. `ready` returns True if such a process has everything that it needs in
+        addition to these parts.
         """
         watched = [self.key_check.loop(), self.heads.loop()]
         if self.only == CALLS:
@@ -126,8 +126,8 @@ class Parts:
         if self.only != LOOPS:
             watched += for_calls
         return service_runner.run(
-            server, self.database, self.broker, watched, wrong=lambda: self.key_check.wrong,
-            usable=lambda: self.key_check.agreed and (self.only == LOOPS or ready()),
+            server, self.database, self.broker, watched, problem=lambda: self.key_check.problem,
+            usable=lambda: self.key_check.confirmed and (self.only == LOOPS or ready()),
             metrics_address=self.settings.metrics_listen,
         )  # fmt: skip
 

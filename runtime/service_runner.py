@@ -2,7 +2,7 @@
 ends within ten seconds of SIGTERM or Ctrl-C.
 
 The main thread makes no call to a database or a broker, so it always handles a signal at once. It
-reads their state from their loops.
+reads the state of the database and the broker from the loops that watch them.
 """
 
 import faulthandler
@@ -35,7 +35,7 @@ _MISCONFIGURED = 78  # sysexits.h: EX_CONFIG
 # with these thresholds it took 7.9 ms (bench search, two runs of each, alternately).
 _GARBAGE = 20_000, 20, 50
 _LOOK = 0.2  # seconds between two looks at the database
-_LOOKS = 5  # looks at the database to one look at the loops
+_LOOKS = 5  # looks at the database for each look at the loops
 
 
 def run(
@@ -44,16 +44,16 @@ def run(
     broker: Broker,
     loops: Sequence[Loop],
     *,
-    wrong: Callable[[], str] = lambda: "",
+    problem: Callable[[], str] = lambda: "",
     usable: Callable[[], bool] = lambda: True,
     metrics_address: str = "",
 ) -> int:
     """Runs until a signal arrives; returns the exit code.
 
     The process waits for an unavailable database or broker, and the health service reports it.
-    `wrong` returns the reason why the process can't run at all, once that is known; the process
-    then ends with exit code 78. `usable` returns True if the process can answer while its database
-    responds.
+    `problem` returns the reason why the process can't run at all, once that is known; the process
+    then ends with exit code 78. `usable` returns True if the process can answer, provided that its
+    database responds.
     """
     memory.forbid_dumps()
     gc.set_threshold(*_GARBAGE)
@@ -78,13 +78,13 @@ def run(
     log.get().info("started", port=server.port)
     reporter = HealthReporter(server, database, broker, watched, usable)
     looks = 0
-    while not ending.wait(_LOOK) and not wrong():
+    while not ending.wait(_LOOK) and not problem():
         if looks % _LOOKS:
             reporter.look_at_database()
         else:
             reporter.look()
         looks += 1
-    reason = wrong()
+    reason = problem()
     if reason:
         log.get().error("refuses_to_run", reason=reason)
     _stop(server, database, watched)
@@ -116,7 +116,7 @@ class HealthReporter:
         self._stuck: set[str] = set()
 
     def look(self) -> None:
-        """Reports once, now."""
+        """Reports all states once, and restarts dead loops."""
         states = dict[str, State]()
         for loop in self._loops:
             states[loop.name] = loop.state
@@ -132,7 +132,7 @@ class HealthReporter:
         self.look_at_database()
 
     def look_at_database(self) -> None:
-        """Reports whether the process is ready."""
+        """Reports whether the process is ready, if that has changed."""
         if (self._database.answers and self._usable()) != self._ready:
             self._ready = not self._ready
             self._server.set_ready(self._ready)
@@ -141,7 +141,7 @@ class HealthReporter:
 
 def _stop(server: Server, database: Database, loops: Sequence[Loop]) -> None:
     began = time.monotonic()
-    _arm(loops)
+    _start_force_timers(loops)
     log.get().info("stopping")
     for loop in loops:
         loop.stop()
@@ -156,9 +156,9 @@ def _stop(server: Server, database: Database, loops: Sequence[Loop]) -> None:
     drained.wait(_CUT + 0.5)
     _join(loops, began + _LOOPS)
     database.close()
-    left = _running(loops)
-    if left:
-        log.get().warning("left_behind", loops=left)
+    still_running = _running(loops)
+    if still_running:
+        log.get().warning("left_behind", loops=still_running)
     log.get().info("stopped", duration_ms=round((time.monotonic() - began) * 1000))
 
 
@@ -167,8 +167,8 @@ def _join(loops: Sequence[Loop], end: float) -> None:
         loop.join(max(0.0, end - time.monotonic()))
 
 
-def _arm(loops: Sequence[Loop]) -> None:
-    """Ends the process by force if it does not end by itself."""
+def _start_force_timers(loops: Sequence[Loop]) -> None:
+    """Starts two timers that end the process by force if it does not end by itself."""
     force = threading.Timer(_FORCE, _force, (loops,))
     force.daemon = True
     force.start()

@@ -54,8 +54,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def folder(path: Path) -> str:
-    """Returns the name of the folder of `tests` that has the tests of a file."""
-    return path.parts[1] if path.parts[0] == "services" else path.parts[0]
+    """Returns the name of the folder of `tests` that has the tests of a file.
+
+    The folder of the chassis also has the tests of `facts`.
+    """
+    return path.parts[1] if path.parts[0] == "services" else "chassis"
 
 
 def _belongs(item: pytest.Item, words: set[str]) -> bool:

@@ -17,8 +17,8 @@ from chassis.db import Bounded, Transaction
 class Finding:
     """A place at which the trail is not valid. `reason` is altered, missing, forked (another row
     was witnessed there), cut (rows after the end were witnessed), forged (the mark was not made
-    with the service's key), unmarked (no mark), untied (the row of a worker or an API key without a
-    token) or repeated (a copy of an earlier row).
+    with the service's key), unmarked (no mark), untied (the row names a worker or an API key, but
+    no token) or repeated (a copy of an earlier row).
     """
 
     sequence: int
@@ -26,13 +26,14 @@ class Finding:
 
 
 _ROLLING = timedelta(hours=1)
-"""Time after the first marked row in which the previous version, which makes no marks, may still
-run.
+"""Time after the first marked row during which the previous version, which makes no marks, may
+still be running.
 """
 
 # Rows in the format that their hashes cover, made with built-in functions only (migration 3 has the
-# same format). Each row has its hash before it, and its token and its mark after it. `plain` is
-# false for a row whose fields contain a character that could make two different rows one line.
+# same format). In each line, the hash of the row stands before the row, and the token and the mark
+# after it. `plain` is false for a row whose fields contain a character that could make two
+# different rows one line.
 _LINES = (
     "SELECT convert_to(concat_ws(E'\\t', encode(hash, 'hex'), sequence, (extract(epoch"
     " FROM time) * 1000000)::bigint, (extract(epoch FROM recorded_time) * 1000000)::bigint,"
@@ -48,7 +49,8 @@ _CHUNK = 10_000  # rows that are in memory at once
 
 
 def marked_since(tx: Transaction) -> int | None:
-    """Returns the sequence from which on each row must have a mark; None if no row has one yet.
+    """Returns the sequence of the first row that must have a mark, as must all rows after it; None
+    if there is no such row yet.
 
     Rows that were written before the update to a version with marks have none.
     """
@@ -64,7 +66,9 @@ def marked_since(tx: Transaction) -> int | None:
 
 
 def repeated_marks(tx: Transaction) -> list[Finding]:
-    """Returns a finding for each row with the mark of an earlier row: a mark is made once."""
+    """Returns a finding for each row that has the same mark as an earlier row: each mark is made
+    only once.
+    """
     rows = tx.execute(
         "SELECT sequence FROM (SELECT sequence, row_number() OVER (PARTITION BY mark"
         " ORDER BY sequence) AS times FROM audit WHERE mark IS NOT NULL) AS marked"
@@ -83,30 +87,32 @@ def verify(
     """Recomputes the chain from the row after `after` to the row at `until`; `witnessed` holds the
     hashes that other services store, by sequence.
 
-    Checks marks if the service's own key is available; from the sequence `marked` on
-    (`marked_since`), a row without a mark is a finding. Returns the last row with its computed
+    Checks marks if the service's own key is available; a row without a mark is a finding if its
+    sequence is `marked` or higher (see `marked_since`). Returns the last row with its computed
     hash, and the findings up to that row.
     """
     findings: list[Finding] = []
     marker = tx.marker if isinstance(tx, Bounded) else None
     last, expected = after.sequence, after.hash
-    for stored, plain in _rows(tx, after.sequence, until):
-        stored_hash, _, text = stored.partition(b"\t")
+    for row, plain in _rows(tx, after.sequence, until):
+        stored_hash, _, text = row.partition(b"\t")
         line, token_hash, token_end, mark = text.rsplit(b"\t", 3)
         sequence = int(line[: line.index(b"\t")])
         if sequence != last + 1:
             findings.append(Finding(last + 1, "missing"))
         digest = sha256(expected + line)
-        fits = plain and digest.hexdigest().encode() == stored_hash
+        is_intact = plain and digest.hexdigest().encode() == stored_hash
         # continues with the stored hash, so that later rows are not all reported as altered
-        expected = digest.digest() if fits else bytes.fromhex(stored_hash.decode())
-        if not fits:
+        expected = digest.digest() if is_intact else bytes.fromhex(stored_hash.decode())
+        if not is_intact:
             findings.append(Finding(sequence, "altered"))
         if any(witnessed_hash != expected for witnessed_hash in witnessed.get(sequence, ())):
             findings.append(Finding(sequence, "forked"))
         due = marked is not None and sequence >= marked
         reason = (
-            _unproven(marker, line, token_hash, token_end, mark, due=due) if fits and marker else ""
+            _unproven(marker, line, token_hash, token_end, mark, due=due)
+            if is_intact and marker
+            else ""
         )
         if reason:
             findings.append(Finding(sequence, reason))
@@ -126,7 +132,9 @@ def _rows(tx: Transaction, after: int, until: int) -> Iterator[tuple[bytes, bool
 def _unproven(
     marker: Marker, line: bytes, token_hash: bytes, token_end: bytes, mark: bytes, *, due: bool
 ) -> str:
-    """Returns the reason why a row's mark does not prove the row; "" if it does."""
+    """Returns the reason why a row's mark does not prove the row; "" if it does, or if the row
+    needs no mark.
+    """
     if not mark:
         return "unmarked" if due else ""
     _, time, _, contents = line.split(b"\t", 3)

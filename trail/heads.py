@@ -1,11 +1,12 @@
-"""Heads of the trails. Each service publishes the last row of its trail every minute, stores the
-heads that other services publish, and compares its own trail with the heads it published.
+"""Heads of the trails. Each service publishes the head of its trail (sequence and hash of the last
+row) every minute, stores the heads that other services publish, and compares its own trail with the
+heads that it has published.
 
 So the owner of one database can't shorten or rewrite its trail unnoticed: earlier heads are signed,
-in the topic, and in the other services' databases. If a broker has lost the heads, the other
-services publish the last ones that they store. This loop detects a trail that no longer contains
-the last published head of this epoch, or has invalid rows after it. `audit verify` checks the whole
-chain against all stored heads.
+and are stored in the topic and in the other services' databases. If a broker has lost the heads,
+the other services publish the last heads that they store. The loop of `Heads` detects a trail that
+no longer contains the last published head of this epoch, or that has invalid rows after that head.
+`audit verify` checks the whole chain against all stored heads.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -72,12 +73,12 @@ class Heads:
         self._cluster = ""
         self._offsets: dict[int, int] = {}
         self._in_topic: set[tuple[str, int, int]] = set()  # service, epoch and sequence
-        # True once the topic has all heads of others that are stored here
+        # True once the topic has all heads of other services that are stored here
         self._compared = False
-        # own heads in the topic that were not yet compared with the trail
+        # this service's heads in the topic that were not yet compared with its trail
         self._unchecked: list[Fact] = []
         self._published = START  # the latest published head of this epoch
-        self._checked: Head | None = None  # the last verified row of the own trail
+        self._checked: Head | None = None  # the last verified row of this service's trail
         self._marked: int | None = None  # the first row that must have a mark, once known
         self._epoch = 0
         self._witnessed: dict[int, set[bytes]] = {}
@@ -166,7 +167,7 @@ class Heads:
         self._compared = True
 
     def _check(self, tx: Transaction) -> tuple[list[Finding], int, Head]:
-        epoch, head = outbox.meet_store(tx, self._clock), audit.head(tx)
+        epoch, head = outbox.ensure_epoch(tx, self._clock), audit.head(tx)
         if epoch != self._epoch:  # a restored store continues from its copy
             self._epoch, self._published, self._checked, self._witnessed, self._marked = (
                 epoch,
@@ -182,7 +183,7 @@ class Heads:
         for earlier in published_heads - {START}:
             self._witnessed.setdefault(earlier.sequence, set()).add(earlier.hash)
         latest = max(published_heads, key=lambda earlier: earlier.sequence)
-        findings = _against(tx, published_heads)
+        findings = _missing_heads(tx, published_heads)
         # Verifies the rows since the last turn, one chunk per turn.
         after = self._checked or latest
         until = min(head.sequence, after.sequence + _ROWS)
@@ -283,8 +284,8 @@ def published_heads(
 
 
 def _read(record: Any, trusted_signers: Mapping[str, SignatureCheck]) -> Fact | None:
-    """Returns the head in a record; None unless its own service or a service that stores it signed
-    it.
+    """Returns the head in a record; None unless the record is signed by the head's own service, or
+    by another service that stores the head.
     """
     try:
         fact = unpack(record.headers, record.value, trusted_signers)
@@ -299,7 +300,7 @@ def _hash(fact: Fact) -> bytes:
     return BytesValue.FromString(fact.payload).value
 
 
-def _against(tx: Transaction, published_heads: Collection[Head]) -> list[Finding]:
+def _missing_heads(tx: Transaction, published_heads: Collection[Head]) -> list[Finding]:
     """Returns a finding for each of these heads that the trail no longer contains."""
     rows = tx.execute(
         "SELECT sequence, hash FROM audit WHERE sequence = ANY(%s)",

@@ -1,4 +1,4 @@
-"""The gateway's settings: where it listens, where the services are, how a browser reaches it.
+"""The gateway's settings, such as its own address, the services' addresses and the public URL.
 
 Each setting has a default that works on one machine.
 """
@@ -14,8 +14,9 @@ from chassis.clock import SystemClock
 from chassis.tokens import AddressSigner
 from keys import key_folder
 
-# Requests per second of one caller, on average. A request makes one call or more to the services, a
-# page up to ten; the services therefore allow a caller twice as many calls.
+# Average number of requests per second that one caller may make. A request makes at least one call
+# to the services, and a page makes up to ten; the services therefore allow a caller twice as many
+# calls.
 CALLER_RATE = config.CALLER_RATE // 2
 
 
@@ -49,8 +50,8 @@ class Settings:
     addresses: AddressSigner | None = None
     """Signs the address of a caller without a token, for the services.
 
-    Without a signer, which only development allows, the services count the gateway's own address
-    for everybody.
+    Only development may do without a signer; the services then count all such callers under the
+    gateway's own address.
     """
     site: SiteSettings | None = None
     """None in a process without pages."""
@@ -86,7 +87,7 @@ def from_environment(*, with_site: bool = True) -> Settings:
         # With too few proxies, everybody behind a proxy counts as one address; with too many, a
         # caller can invent an address.
         proxies=settings.number("ENLACE_PROXIES", 0),
-        # Set behind a proxy that keeps connections to several gateways.
+        # To be set behind a proxy that keeps connections to several gateways.
         farewell_seconds=settings.number("ENLACE_FAREWELL_SECONDS", 0),
         caller_rate=settings.number("ENLACE_CALLER_RATE", CALLER_RATE),
         addresses=addresses,
@@ -112,8 +113,8 @@ def _site(settings: config.Settings, folder: Path) -> SiteSettings:
 def _signing_key(keys: Path) -> bytes:
     """Returns the key that signs form tokens.
 
-    Without a key file, makes a key for the life of the process, so that forms from before a restart
-    are rejected and shown again.
+    Without a key file, makes a key that lasts as long as the process; a form from before a restart
+    is then rejected and shown again.
     """
     file = keys / "gateway.key"
     return base64.b64decode(file.read_text()) if file.exists() else secrets.token_bytes(32)

@@ -142,7 +142,7 @@ def run(settings: NotificationsSettings, only: str | None = None) -> int:
 
     held_by_source = dict.fromkeys((source for source, _, _ in hearing), 0)
 
-    def say_held(source: str, count: int) -> None:
+    def report_held(source: str, count: int) -> None:
         held_by_source[source] = count
         server.set_status("facts", not any(held_by_source.values()))
 
@@ -160,7 +160,7 @@ def run(settings: NotificationsSettings, only: str | None = None) -> int:
                 trusted_signers=key_folder.trusted_signers(settings.service.keys, source),
                 keyring=parts.keyring,
                 clock=clock,
-                on_held=partial(say_held, source),
+                on_held=partial(report_held, source),
             ).loop()
             for source, topic, handle in hearing
         ),

@@ -12,9 +12,10 @@ OUTBOX = "outbox:"
 
 @dataclass(frozen=True)
 class NotificationsSettings:
-    """The settings beyond those of every service.
+    """The settings of this service, including those that every service has.
 
-    E-mails go to the mail server or, in development, to a folder; without either, none are made.
+    E-mails are handed to a mail server or, only in development, written to a folder. Without a
+    server or a folder, no e-mails are created.
     """
 
     service: ServiceSettings
@@ -25,14 +26,18 @@ class NotificationsSettings:
 
     @property
     def by_email(self) -> bool:
-        """Returns whether e-mails are made at all."""
+        """Returns whether e-mails are created at all."""
         return self.mail_server is not None or self.mail_folder is not None
 
 
 def load() -> NotificationsSettings:
-    """Returns the settings from the environment; raises WrongSettings if any is invalid."""
+    """Returns the settings from the environment; raises WrongSettings if any is invalid.
+
+    ENLACE_SMTP_URL must be `outbox:` (no e-mails), `outbox:FOLDER` (allowed only in development) or
+    the URL of a mail server.
+    """
     settings = Settings()
-    # If the URL contains a password, it is a secret, and is better given in a file
+    # A URL that contains a password is a secret, and should be given in a file
     # (ENLACE_SMTP_URL_FILE).
     smtp_url = settings.text("ENLACE_SMTP_URL", OUTBOX, optional_file=True) or OUTBOX
     mail_from = settings.text("ENLACE_MAIL_FROM", "enlace@localhost", optional_file=True)
@@ -41,7 +46,7 @@ def load() -> NotificationsSettings:
     settings.done()
     folder = smtp_url.removeprefix(OUTBOX) if smtp_url.startswith(OUTBOX) else None
     if folder and not service.development:
-        raise WrongSettings("wrong settings: ENLACE_SMTP_URL names a folder in development only")
+        raise WrongSettings("wrong settings: ENLACE_SMTP_URL may name a folder only in development")
     try:
         mail_server = server_of(smtp_url) if folder is None else None
     except ValueError:

@@ -28,8 +28,7 @@ _OTHERS = tuple(
     for message in facts_pb2.DESCRIPTOR.message_types_by_name
     if (name := words_of(message).removesuffix("_fact")) not in ("referral", "enquiry")
 )
-"""The subjects of the referrals service's facts whose notices all follow one rule (hear.subject).
-"""
+"""The other subjects of the referrals service's facts; `hear.subject` handles all of them."""
 
 Handler = Callable[[Transaction, Fact], None]
 
@@ -37,8 +36,8 @@ Handler = Callable[[Transaction, Fact], None]
 def referrals(clock: Clock, *, public_url: str, by_email: bool) -> Handler:
     """Returns the handler of the facts of the referrals service.
 
-    It writes the messages about referrals, enquiries and each subject of `_OTHERS` that has a
-    notice.
+    The handler writes the messages about referrals, enquiries and each subject of `_OTHERS` that
+    has a notice.
     """
 
     def handle(tx: Transaction, fact: Fact) -> None:
@@ -57,9 +56,9 @@ def referrals(clock: Clock, *, public_url: str, by_email: bool) -> Handler:
 def partners(clock: Clock, *, by_email: bool) -> Handler:
     """Returns the handler of the facts of the partners service.
 
-    It records which members are in good standing, and writes the messages about invitations,
-    agreements that end, and a worker's own account. The services that members offer do not matter
-    here.
+    The handler records which members are in good standing, and writes the messages about
+    invitations, agreements that end, and a worker's own account. It ignores the services that
+    members offer.
     """
 
     def handle(tx: Transaction, fact: Fact) -> None:

@@ -68,7 +68,7 @@ def referral_fact(fact: Fact) -> referrals_facts_pb2.ReferralFact:
 
 
 def happening(fact: Fact, body: referrals_facts_pb2.ReferralFact) -> Happening:
-    """Returns the part of the fact that matters here."""
+    """Returns the parts of a fact about a referral that this service uses."""
     return Happening(
         verb_of(fact, "referral"),
         body.state == referrals_pb2.STATE_DRAFT,
@@ -94,9 +94,9 @@ def enquiry_fact(fact: Fact) -> referrals_facts_pb2.EnquiryFact:
     return referrals_facts_pb2.EnquiryFact.FromString(fact.payload)
 
 
-def urgency_name(said: referrals_facts_pb2.EnquiryFact) -> str:
+def urgency_name(body: referrals_facts_pb2.EnquiryFact) -> str:
     """Returns the urgency of an enquiry, as messages store it."""
-    return _URGENCY_NAMES.get(said.urgency, "")
+    return _URGENCY_NAMES.get(body.urgency, "")
 
 
 def organization_of(fact: Fact, name: str) -> str:
@@ -112,7 +112,7 @@ def organization_of(fact: Fact, name: str) -> str:
 
 
 def worker_of(fact: Fact, name: str) -> str:
-    """Returns the worker who did what a fact about an export reports; "" if it names nobody."""
+    """Returns the id of the worker whom a fact, such as one about an export, names; else ""."""
     body: Any = getattr(referrals_facts_pb2, f"{name.capitalize()}Fact")
     return getattr(body.FromString(fact.payload), "worker_id", "")
 
@@ -169,7 +169,7 @@ def account_fact(fact: Fact) -> partners_pb2.AccountFact:
 def account_letter_of(body: partners_pb2.AccountFact, kind: str) -> Letter:
     """Returns the letter to a worker about her own account."""
     expire_time = moment(body, "expire_time")
-    assert expire_time is not None, "every one is told for a time"
+    assert expire_time is not None, "every notice about an account expires"
     return Letter(body.notice_id, body.organization_id, body.sealed_letter, expire_time, kind)
 
 
@@ -204,7 +204,7 @@ def undeliverable(message: Message, reason: str, now: datetime) -> Fact:
 def webhook_body(fact: Fact, body: referrals_facts_pb2.ReferralFact, public_url: str) -> str:
     """Returns the webhook body for a fact about a referral.
 
-    It holds ids, codes, times and the address of the details; the worker's id is left out.
+    The body holds ids, codes, times and the URL of the referral; the worker's id is left out.
     """
     data = {
         "referral_id": body.referral_id,
@@ -226,7 +226,7 @@ def webhook_body(fact: Fact, body: referrals_facts_pb2.ReferralFact, public_url:
 def enquiry_body(fact: Fact, body: referrals_facts_pb2.EnquiryFact, public_url: str) -> str:
     """Returns the webhook body for a fact about an enquiry.
 
-    Nothing in it tells who asks, or about which person.
+    Nothing in the body reveals who asks, or about which person.
     """
     data = {
         "enquiry_id": body.enquiry_id,
@@ -240,9 +240,9 @@ def enquiry_body(fact: Fact, body: referrals_facts_pb2.EnquiryFact, public_url: 
 
 
 def subject_body(fact: Fact, name: str) -> str:
-    """Returns the webhook body for a fact about another subject: it holds only the subject's id.
+    """Returns the webhook body for a fact about another subject, with only the subject's id.
 
-    The subject belongs to the organisation that gets the webhook, e.g. one of its invitations.
+    The subject, e.g. an invitation, belongs to the organisation that gets the webhook.
     """
     return _body(fact.type, fact.time, {f"{name}_id": fact.subject})
 
@@ -253,7 +253,7 @@ def test_body(webhook: Webhook, now: datetime) -> str:
 
 
 def disabled_body(webhook_id: str, now: datetime) -> str:
-    """Returns the webhook body for the other endpoints of an organisation when one was disabled."""
+    """Returns the webhook body that informs an organisation's endpoints that one was disabled."""
     return _body(WEBHOOK_DISABLED, now, {"webhook_id": webhook_id})
 
 
@@ -343,8 +343,8 @@ def whole_delivery_answer(
 ) -> pb.Delivery:
     """Returns the answer for a delivery with everything that was sent.
 
-    Bodies hold ids and codes, and a signature tells the owner of the endpoint nothing that its own
-    secret does not.
+    Bodies hold ids and codes, and a signature reveals nothing to the owner of the endpoint, who has
+    its secret.
     """
     answer = delivery_answer(delivery)
     answer.sent.body = body

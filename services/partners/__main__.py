@@ -79,8 +79,8 @@ KEYS = (
     "facts.referrals.pub.jwk",
 )
 
-# Seconds between two batches of facts about referrals: they change the stated places, and what a
-# shelter promised and kept, which nobody watches by the second.
+# Seconds between two batches of facts about referrals. The facts change the figures of room and the
+# records of kept promises, and nobody watches either by the second.
 _GATHER = 0.1
 
 
@@ -136,7 +136,7 @@ def run(settings: PartnersSettings, only: str | None = None) -> int:
             strict=settings.second_factor_required,
         )
     )
-    reading = keeping_up(parts.database, parts.clock, index)
+    index_loop = keeping_up(parts.database, parts.clock, index)
     loops = [
         *parts.loops(sweeping(mail)),
         parts.witness(subscriptions.ERASURES, "referrals", subscriptions.ERASED),
@@ -155,13 +155,13 @@ def run(settings: PartnersSettings, only: str | None = None) -> int:
             gather=_GATHER,
         ).loop(),
     ]
-    # The process is ready once it has read the directory, or has failed to: everything but
-    # searching and matching then works.
+    # The process is ready once it has read the directory or has failed to read it: everything
+    # except searching and matching works without the directory.
     return parts.run(
         server,
         loops,
-        for_calls=[reading],
-        ready=lambda: index.loaded or reading.state not in WELL,
+        for_calls=[index_loop],
+        ready=lambda: index.loaded or index_loop.state not in WELL,
     )
 
 
@@ -181,9 +181,10 @@ def servicers(
 ) -> list[Servicer]:
     """Returns the services of protos/partners/v1.
 
-    `mail` seals letters that the notifications service sends; `site` is the site of the passkeys.
-    `paper_url`: the beginning of links in a network that sends no e-mail and hands links over on
-    paper; "" if it sends e-mail. `strict`: some roles need more than a password.
+    `mail` seals e-mails that the notifications service sends; `site` is the website for which
+    passkeys are made. `paper_url`: the beginning of links in a network that sends no e-mail and
+    hands links over on paper; "" if it sends e-mail. `strict`: some roles need more than a
+    password.
     """
     pages = PageTokens(keyring)
     guesses = Guesses(database, keyring, "password", sessions.OF_AN_ACCOUNT, sessions.OF_AN_ADDRESS)
@@ -268,8 +269,8 @@ def found_network(
 ) -> None:
     """Founds the network, once.
 
-    Refused if there is a coordinator already: otherwise the caller could create a coordinator for
-    herself.
+    Refused if there is a coordinator already: otherwise whoever runs the command could make herself
+    a coordinator of an existing network.
     """
     if not len(emails) == len(names) == 2:
         raise click.UsageError("two coordinators: --email and --name twice each")
@@ -293,8 +294,8 @@ def found_network(
 def found_elsewhere(organization: str, country: str, email: str, name: str) -> None:
     """Registers a coordinator of another member.
 
-    Refused if several organisations have coordinators already: those coordinators then give such
-    roles themselves.
+    Refused if no organisation has coordinators yet, and if several have: coordinators of several
+    organisations can give such roles themselves.
     """
 
     def make(
@@ -367,8 +368,8 @@ def _create_coordinators(
 def rotate_token_keys() -> None:
     """Replaces the key that signs tokens.
 
-    For a while there are two keys: the old key signs until every service knows the new one, and is
-    deleted when its last token has expired.
+    For a while there are two keys: the old key signs until every service knows the new key, and is
+    deleted when the last token that it signed has expired.
     """
     folder = config.load().service.keys
     try:

@@ -1,4 +1,4 @@
-"""The settings of the partners service; each has a default that runs embedded."""
+"""The settings of the partners service. Each setting has a default."""
 
 from dataclasses import dataclass, replace
 
@@ -22,8 +22,8 @@ def load() -> PartnersSettings:
     """Reads the environment. Raises WrongSettings that names all faults."""
     settings = Settings()
     public_url = settings.text("ENLACE_PUBLIC_URL", "http://127.0.0.1:8080").rstrip("/")
-    # Off on one machine, where the demo network's accounts have a password alone; on in a cluster
-    # (deploy/k8s/base).
+    # Off on one machine, where the accounts of the demo network have only a password; on in a
+    # cluster (deploy/k8s/base).
     required = settings.flag("ENLACE_SECOND_FACTOR_REQUIRED")
     # Partners sends no e-mail itself: a sender's address means that notifications does. In
     # development, notifications writes e-mail to the outbox folder instead.

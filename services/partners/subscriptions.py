@@ -18,7 +18,7 @@ from services.partners.directory.usecases.locations import end_address, grant_ad
 from services.partners.directory.usecases.services import (
     doubt_capacity,
     leave_places,
-    say_yes,
+    note_yes,
     take_places,
 )
 
@@ -50,8 +50,8 @@ def hear(clock: Clock, tx: Transaction, fact: Fact) -> None:
     """Handles one fact of referrals.
 
     A fact of an unknown kind is held back, because only a newer version can handle it. A figure of
-    room changes now, whenever the person came; others see the new figure from the next step of time
-    on.
+    room changes when the fact is handled, whenever the person came. Others see the new figure from
+    the next step of time on.
     """
     now = clock.now()
     if fact.type == _DECLINED:
@@ -63,7 +63,7 @@ def hear(clock: Clock, tx: Transaction, fact: Fact) -> None:
         if answered.reason_code == _NO_ROOM:
             _doubt_room(tx, now, fact, answered, answered.organization_id)
         elif answered.answer == enquiries_pb2.OFFER_ANSWER_YES:
-            say_yes(tx, answered.service_id, answered.actor_organization_id, fact.time)
+            note_yes(tx, answered.service_id, answered.actor_organization_id, fact.time)
     elif fact.type in _TAKES:
         referral = facts_pb2.ReferralFact.FromString(fact.payload)
         take_places(

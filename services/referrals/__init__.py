@@ -1,7 +1,7 @@
-"""The referrals service: people, contacts of the line, consents, and the requests made for them.
+"""The referrals service: people, contacts of the line, consents, and the requests made for people.
 
-Owns: persons (identity sealed per person), consent receipts, contacts with reference and PIN,
-referrals with their deadlines and history. Publishes: enlace.referrals.v1 (ReferralFact,
+Owns: persons (each identity sealed with its own key), consent receipts, contacts with reference and
+PIN, referrals with their deadlines and history. Publishes: enlace.referrals.v1 (ReferralFact,
 ContactFact, ReceiptFact). Subscribes to: enlace.partners.v1, to know members and services. Limit:
 this service notifies nobody; the notifications service does that when it reads the facts.
 """

@@ -1,4 +1,4 @@
-"""Starts the referrals service: every object is made here, once, in reading order."""
+"""Starts the referrals service. Every object is made in this module, once, in reading order."""
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -121,7 +121,7 @@ commands.add_to(main, NAME, lambda: config.load().service, KEYS, MIGRATIONS, SEA
 
 @dataclass(frozen=True)
 class Components:
-    """The objects that answer calls, and the use cases that other parts work with."""
+    """The objects that answer calls, and the use cases that the loops call."""
 
     servicers: list[Servicer]
     lives: Lives
@@ -147,7 +147,7 @@ def make(
     openings_an_hour: int = AN_HOUR,
     witnessed: Callable[[], Mapping[int, Iterable[bytes]]] = dict,
 ) -> Components:
-    """Makes the stores and use cases; each use case answers the rpcs of one .proto service.
+    """Makes the stores and use cases, and a servicer for each service in the .proto files.
 
     `witnessed` returns the heads of the trail that other services keep.
     """
@@ -258,7 +258,7 @@ def run(settings: ServiceSettings, openings_an_hour: int, only: str | None = Non
             on_held=lambda held: server.set_status("facts", not held),
         ).loop(),
         DeadlineScheduler(
-            made.lives, parts.database, parts.clock, deadlines.next_deadline_time, "clocks"
+            made.lives, parts.database, parts.clock, deadlines.next_time, "clocks"
         ).loop(),
         DeadlineScheduler(
             made.enquiries, parts.database, parts.clock, enquiry_book.next_time, "enquiries"

@@ -1,4 +1,4 @@
-"""Settings of the referrals service; each has a default that runs embedded."""
+"""Settings of the referrals service; the defaults suit the local stack."""
 
 from dataclasses import dataclass
 
@@ -8,14 +8,14 @@ from services.referrals.files.domain.openings import AN_HOUR
 
 @dataclass(frozen=True)
 class ReferralsSettings:
-    """The settings of this service besides those that every service has."""
+    """The settings of every service, and the one that only this service has."""
 
     service: ServiceSettings
     openings_an_hour: int
 
 
 def load() -> ReferralsSettings:
-    """Returns the settings from the environment; raises WrongSettings with all faults."""
+    """Reads the settings from the environment; raises WrongSettings with all faults."""
     settings = Settings()
     loaded = ReferralsSettings(
         service_settings(settings), settings.number("ENLACE_OPENINGS_AN_HOUR", AN_HOUR)

@@ -24,9 +24,9 @@ _TYPE = re.compile(r"enlace\.([a-z_]+)\.[a-z_]+\.v1")
 
 
 def hear(lives: Lives, clock: Clock, tx: Transaction, fact: Fact) -> bool:
-    """Applies one fact of the directory; returns whether more work is left for this fact.
+    """Applies one fact of the partners service; returns whether more work is left for this fact.
 
-    A fact of an unknown kind is held, since this version can't judge it.
+    Raises NewerKind for an unknown kind, so that the fact is held: this version can't judge it.
     """
     match = _TYPE.fullmatch(fact.type)
     kind = match[1] if match else ""
@@ -76,6 +76,6 @@ def hear(lives: Lives, clock: Clock, tx: Transaction, fact: Fact) -> bool:
         "invitation",
         "application",
         "account",
-    ):  # invitations, applications and notices of accounts do not matter here
+    ):  # invitations, applications and account notifications have no effect here
         raise NewerKind
     return False

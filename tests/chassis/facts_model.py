@@ -169,7 +169,7 @@ class Facts(RuleBasedStateMachine):
     @rule(crash=st.sampled_from(["", "", "before the send", "after the send", "after the mark"]))
     def relay_turn(self, crash: str) -> None:
         """Takes one turn of the relay."""
-        outbox.meet_cluster(self.connection, f"memory {self.memories}")
+        outbox.note_cluster(self.connection, f"memory {self.memories}")
         if not self.looked_back:
             self.relay.look_back(self.connection, Loop("relay", lambda _: None))
             self.looked_back = True

@@ -85,7 +85,7 @@ BUGS: dict[str, tuple[object, str, Callable[[Any], object]]] = {
     ),
     "another cluster id of the broker is ignored": (
         outbox,
-        "meet_cluster",
+        "note_cluster",
         lambda _: lambda *_: False,
     ),
 }

@@ -164,23 +164,23 @@ def test_another_cluster_id_starts_a_round_and_the_first_one_does_not(
     tx: Transaction,
 ) -> None:
     first = outbox.current_round(tx)
-    assert outbox.meet_cluster(tx, "one") is False
+    assert outbox.note_cluster(tx, "one") is False
     outbox.note_offsets(tx, {0: 5})
-    assert outbox.meet_cluster(tx, "one") is False
+    assert outbox.note_cluster(tx, "one") is False
     assert (outbox.current_round(tx), outbox.offsets(tx)) == (first, {0: 5})
-    assert outbox.meet_cluster(tx, "two") is True
+    assert outbox.note_cluster(tx, "two") is True
     assert (outbox.current_round(tx), outbox.offsets(tx)) == (first + 1, {})
-    assert outbox.meet_cluster(tx, "two") is False
+    assert outbox.note_cluster(tx, "two") is False
 
 
 def test_a_replaced_store_starts_one_new_epoch(tx: Transaction) -> None:
     clock = SettableClock(NOON)
-    assert outbox.meet_store(tx, clock) == 0
+    assert outbox.ensure_epoch(tx, clock) == 0
     first = outbox.current_round(tx)
-    assert (outbox.meet_store(tx, clock), outbox.current_round(tx)) == (0, first)
+    assert (outbox.ensure_epoch(tx, clock), outbox.current_round(tx)) == (0, first)
     tx.execute("UPDATE relay SET store = 'another'")
-    assert (outbox.meet_store(tx, clock), outbox.current_round(tx)) == (EPOCH, first + 1)
-    assert (outbox.meet_store(tx, clock), outbox.current_round(tx)) == (EPOCH, first + 1)
+    assert (outbox.ensure_epoch(tx, clock), outbox.current_round(tx)) == (EPOCH, first + 1)
+    assert (outbox.ensure_epoch(tx, clock), outbox.current_round(tx)) == (EPOCH, first + 1)
     row = tx.execute("SELECT store FROM relay").fetchone()
     assert row is not None
     assert row["store"] == outbox.store(tx)
@@ -199,11 +199,11 @@ def test_an_epoch_is_always_later_than_the_one_before(
     tx: Transaction, now: int, after: int, epoch: int
 ) -> None:
     clock = SettableClock(NOON)
-    outbox.meet_store(tx, clock)
+    outbox.ensure_epoch(tx, clock)
     outbox.begin_epoch(tx, clock)
     clock.advance(timedelta(seconds=now - EPOCH))
     outbox.begin_epoch(tx, clock, after)
-    assert outbox.meet_store(tx, clock) == epoch
+    assert outbox.ensure_epoch(tx, clock) == epoch
 
 
 def test_a_fact_of_a_new_epoch_carries_the_last_version_published_before(tx: Transaction) -> None:

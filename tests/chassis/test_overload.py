@@ -156,7 +156,7 @@ def test_a_refused_call_costs_neither_a_token_nor_a_transaction_nor_a_thread(
 
     for of, name in (
         (database, "transaction"),
-        (crowded.verifier, "_signed"),
+        (crowded.verifier, "_verified_claims"),
         (crowded.server._pool, "submit"),
     ):
         monkeypatch.setattr(of, name, counting(name, getattr(of, name)))
@@ -167,7 +167,7 @@ def test_a_refused_call_costs_neither_a_token_nor_a_transaction_nor_a_thread(
     assert REFUSALS.labels(METHOD, "too_many_requests")._value.get() == before + 20
     crowded.let_go.set()
     assert [outcome(call) for call in calls] == ["OK"] * ROOM
-    assert spent == {"_signed": ROOM - THREADS, "transaction": ROOM - THREADS}
+    assert spent == {"_verified_claims": ROOM - THREADS, "transaction": ROOM - THREADS}
 
 
 def test_calls_are_refused_while_the_first_call_in_the_queue_has_waited_too_long(

@@ -256,7 +256,7 @@ def run_to_the_end(hang: str, folder: Path) -> Process:
         "import ctypes, threading; from chassis import log; from runtime import service_runner;"
         " from chassis.supervisor import Loop; log.setup('test');"
         "loop = Loop('hanging', lambda loop: threading.Event().wait()); loop.start();"
-        " service_runner._FORCE = 1.0; service_runner._arm([loop]);" + hang
+        " service_runner._FORCE = 1.0; service_runner._start_force_timers([loop]);" + hang
     )
     process = Process("stuck", [sys.executable, "-c", script], folder / "log", {**os.environ}, ROOT)
     process.start()

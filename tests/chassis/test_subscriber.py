@@ -406,7 +406,7 @@ def test_a_consumer_with_a_restored_store_requests_everything_once(
     hearer: Hearer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     epochs = iter([0, 7, 7, 7])
-    monkeypatch.setattr(outbox, "meet_store", lambda *_: next(epochs))
+    monkeypatch.setattr(outbox, "ensure_epoch", lambda *_: next(epochs))
     assert hearer.requests_after(timedelta()) == []
     assert hearer.requests_after(10 * SECOND) == [(TOPIC.encode(), b"")]
     assert hearer.requests_after(20 * SECOND) == []

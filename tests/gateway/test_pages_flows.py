@@ -883,8 +883,10 @@ def test_d18_no_is_the_calm_answer_to_each_question(played: PlayedServices) -> N
             for value, words in re.findall(r'value="(\w*)"[^>]*><span>([^<]+)', fieldset)
             if words == "No"
         ]
-        assert not Triage(**{question: no})._holding(), question
-        assert Triage(**{question: {"yes": "no", "no": "yes"}[no]})._holding() or question in (
+        assert not Triage(**{question: no})._applying_rules(), question
+        assert Triage(
+            **{question: {"yes": "no", "no": "yes"}[no]}
+        )._applying_rules() or question in (
             "wants_out",
             "safe_to_talk",
         )

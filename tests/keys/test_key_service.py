@@ -245,7 +245,7 @@ def test_keys_move_from_files_into_the_token_and_fingerprints_stay_the_same(
     assert moved[:3] == b"\x02\x00\x01"
     assert moving.age_of_newest(NOW + 90) == 90
     assert moving.retire() == [0]
-    assert key_folder.names(folder, "tests") == []
+    assert key_folder.sealing_files(folder, "tests") == []
     for keyring in (both, SealingKeys(folder, "tests", KeyService(token)).keyring()):
         assert (
             keyring.numbers,
@@ -253,7 +253,7 @@ def test_keys_move_from_files_into_the_token_and_fingerprints_stay_the_same(
             keyring.fingerprint(b"her reference", "references"),
         ) == ([1], "x", mark)
     key_folder.create(folder, ["tests"], sealing=False)
-    assert key_folder.names(folder, "tests") == [], "a start creates no new first key"
+    assert key_folder.sealing_files(folder, "tests") == [], "a start creates no new first key"
     assert (moving.add(NOW), moving.retire(), moving.newest()) == (2, [1], 2)
 
 
@@ -290,7 +290,7 @@ def test_another_token_a_token_without_keys_and_other_marks_are_reported_by_name
     check = KeyCheck(database, made.keyring())
     with softhsm.away(), pytest.raises(Unavailable):
         check.turn()
-    assert (check.agreed, check.turn(), check.agreed) == (False, "", True)
+    assert (check.confirmed, check.turn(), check.confirmed) == (False, "", True)
     database.close()
 
 

@@ -46,7 +46,7 @@ STATES = {"sent": "STATE_SENT", "accepted": "STATE_ACCEPTED"}
 
 
 class Client:
-    """A caller; an rpc of either service is a method that takes the request's fields."""
+    """A caller; each rpc is a method that takes the fields of the request."""
 
     def __init__(self, caller: Caller, channel: grpc.Channel, issuer: Issuer) -> None:
         self.caller = caller
@@ -76,7 +76,7 @@ class Client:
 
 @dataclass
 class Service:
-    """The service, and the actions of a test on it."""
+    """The running service, with the actions that tests need."""
 
     clock: SettableClock
     database: Database
@@ -139,11 +139,11 @@ class Service:
     def hear(self, verb: str, referral: str = "", **values: Any) -> Fact:
         """Makes a fact of the referrals service and applies it."""
         fact = self.fact(verb, referral, **values)
-        self.take_in(fact)
+        self.apply(fact)
         return fact
 
-    def take_in(self, fact: Fact) -> None:
-        """Applies a fact as the subscriber does, but without the inbox."""
+    def apply(self, fact: Fact) -> None:
+        """Applies a fact as the subscriber does, but without the inbox's checks."""
         with self.database.transaction(SYSTEM) as tx:
             subscriptions.referrals(self.clock, public_url=PUBLIC_URL, by_email=True)(tx, fact)
 
@@ -173,17 +173,17 @@ class Service:
         self.desk(organization, email)
 
     def desk(self, organization: str, email: str, language: str = "es") -> None:
-        """Sets a desk in the name of the organisation's manager."""
+        """Sets the desk of an organisation, as its manager."""
         manager = self.as_(organization, "MANAGER")
         manager.SetDesk(desk=pb.Desk(language=language, email=email, etag=manager.GetDesk().etag))
 
     def receiver(self, **values: Any) -> Receiver:
-        """Returns a partner's system, which is closed after the test."""
+        """Returns a new partner's system, which is closed after the test."""
         self.receivers.append(Receiver(**values))
         return self.receivers[-1]
 
     def webhook(self, organization: str, url: str, *kinds: str) -> pb.CreateWebhookResponse:
-        """Adds a webhook in the name of the organisation's manager."""
+        """Adds a webhook of an organisation, as its manager."""
         made: pb.CreateWebhookResponse = self.as_(organization, "MANAGER").CreateWebhook(
             webhook=pb.Webhook(url=url, kinds=kinds)
         )
@@ -247,7 +247,7 @@ class Service:
         self.clock.advance(timedelta(**step))
 
     def rows(self, statement: str, *values: object) -> list[Row]:
-        """Returns rows of the database."""
+        """Runs a statement and returns its rows."""
         with self.database.transaction(SYSTEM) as tx:
             return tx.execute(statement, values).fetchall()
 
@@ -317,21 +317,21 @@ def served(postgres: PostgresServer, folder: Path, *, development: bool) -> Iter
 def running(
     postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
-    """The service for a module; `service` gives it to a test."""
+    """Runs the service for a module; the fixture `service` hands it to a test."""
     with served(postgres, tmp_path_factory.mktemp("keys"), development=True) as made:
         yield made
 
 
 @pytest.fixture
 def production(postgres: PostgresServer, tmp_path: Path) -> Iterator[Service]:
-    """The service as it runs in a cluster instead of on one machine."""
+    """Runs the service as in a cluster instead of in development."""
     with served(postgres, tmp_path, development=False) as made:
         yield made
 
 
 @pytest.fixture
 def service(running: Service) -> Iterator[Service]:
-    """The module's service, emptied before every test and set to the present time.
+    """Returns the module's service, emptied before every test and set to the present time.
 
     Verifying a signature needs the present time.
     """

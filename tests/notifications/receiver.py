@@ -12,7 +12,7 @@ from standardwebhooks import Webhook
 
 @dataclass
 class ReceivedRequest:
-    """One request."""
+    """One request as the receiver got it."""
 
     path: str
     headers: dict[str, str]
@@ -28,15 +28,15 @@ class ReceivedRequest:
         return str(json.loads(self.body)["type"])
 
     def verified(self, secret: str) -> Any:
-        """Returns the body if its signature is right, by the library that a partner would use."""
+        """Returns the body; the library that a partner would use verifies its signature."""
         return Webhook(secret).verify(self.body, self.headers)
 
 
 @dataclass
 class Receiver:
-    """The server.
+    """The server of a partner's system.
 
-    It gives `answers` one by one, then 204 for ever; `hold` delays every answer until it is set.
+    It gives `answers` one by one, and then always 204; `hold` delays every answer until it is set.
     """
 
     answers: list[int] = field(default_factory=list)
@@ -93,7 +93,7 @@ class Receiver:
         return f"http://127.0.0.1:{self._server.server_port}/enlace"
 
     def wait_for(self, count: int, seconds: float = 10) -> None:
-        """Waits until this many requests have come."""
+        """Waits until this many requests have arrived."""
         with self.arrived:
             assert self.arrived.wait_for(lambda: len(self.got) >= count, seconds), (
                 f"{len(self.got)} of {count} came"

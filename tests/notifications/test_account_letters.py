@@ -1,6 +1,6 @@
 """Notices to a worker about her own account.
 
-They come by a letter to her mailbox and in her inbox, and nobody else gets them.
+A notice comes as an e-mail to her mailbox and as a message in her inbox; nobody else gets it.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def fact(
     email: str = EMAIL,
     **more: Any,
 ) -> Fact:
-    """Returns a fact of partners, with the letter as partners seals it."""
+    """Returns a fact of partners, with the e-mail as partners seals it."""
     id = notice or new_id()
     body = facts_pb2.AccountFact(notice_id=id, worker_id=SHE, organization_id=RECEIVER, **more)
     body.expire_time.FromDatetime(
@@ -87,7 +87,7 @@ def fact(
     )
 
 
-def bell(service: Service, id: str = SHE, *roles: str) -> list[str]:
+def own_messages(service: Service, id: str = SHE, *roles: str) -> list[str]:
     return [
         message.kind
         for message in service.as_(RECEIVER, *(roles or ("WORKER",)), id=id).ListMessages().messages
@@ -107,15 +107,15 @@ def test_the_link_goes_to_her_mailbox_and_to_nobody_else(service: Service, post:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_she_sees_it_in_her_bell_and_nobody_else_does(service: Service, kind: str) -> None:
+def test_only_the_worker_herself_sees_the_notice_in_her_inbox(service: Service, kind: str) -> None:
     verb, role = KINDS[kind]
     hear(service, fact(service, verb, by_role_code=role))
-    assert bell(service) == [kind]
-    assert bell(service, new_id(), "MANAGER") == []
+    assert own_messages(service) == [kind]
+    assert own_messages(service, new_id(), "MANAGER") == []
     assert service.as_(COALITION, "COORDINATOR").ListMessages().messages == []
 
 
-def test_no_system_of_her_organisation_hears_of_it(service: Service) -> None:
+def test_no_webhook_of_her_organisation_receives_the_notice(service: Service) -> None:
     receiver = service.receiver()
     service.webhook(RECEIVER, receiver.url)
     for verb, role in KINDS.values():
@@ -126,7 +126,7 @@ def test_no_system_of_her_organisation_hears_of_it(service: Service) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_the_letters_say_in_her_language_what_was_done_and_not_what_the_network_is_for(
+def test_an_account_email_states_the_change_in_her_language_but_not_what_the_network_is_for(
     service: Service, post: Post, kind: str, language: str
 ) -> None:
     verb, role = KINDS[kind]
@@ -141,19 +141,19 @@ def test_the_letters_say_in_her_language_what_was_done_and_not_what_the_network_
     assert SHE not in sent
 
 
-def test_every_kind_has_its_letter() -> None:
+def test_every_kind_of_account_notice_has_an_email() -> None:
     assert ACCOUNT.keys() == KINDS.keys() <= BY_KIND.keys()
 
 
-def test_a_link_that_was_ended_before_it_left_is_not_sent(service: Service, post: Post) -> None:
+def test_a_link_revoked_before_the_email_left_is_not_sent(service: Service, post: Post) -> None:
     told = hear(service, fact(service))
     hear(service, fact(service, "reset_ended", told.subject))
     assert service.send_mails(smtp(service, post)) == 0
     assert [mail["status"] for mail in emails(service)] == ["DISCARDED"]
-    assert bell(service) == ["password_reset_asked"]
+    assert own_messages(service) == ["password_reset_asked"]
 
 
-def test_that_the_password_changed_is_told_under_the_same_subject(
+def test_a_changed_password_is_notified_under_the_subject_of_its_reset(
     service: Service, post: Post
 ) -> None:
     told = hear(service, fact(service))
@@ -161,10 +161,10 @@ def test_that_the_password_changed_is_told_under_the_same_subject(
     service.advance(minutes=5)
     hear(service, fact(service, "password_changed", told.subject))
     assert service.send_mails(smtp(service, post)) == 1
-    assert bell(service) == ["password_changed", "password_reset_asked"]
+    assert own_messages(service) == ["password_changed", "password_reset_asked"]
 
 
-def test_a_link_that_is_too_old_is_not_sent(service: Service, post: Post) -> None:
+def test_an_expired_link_is_not_sent(service: Service, post: Post) -> None:
     told = fact(service)
     hear(service, told)
     service.advance(hours=1)
@@ -173,7 +173,7 @@ def test_a_link_that_is_too_old_is_not_sent(service: Service, post: Post) -> Non
     hear(service, fact(service, "password_changed"))
     service.advance(days=2)
     assert service.send_mails(smtp(service, post)) == 1, (
-        "what was done is told also when the mail server was away"
+        "a change is notified even if the mail server was unavailable"
     )
     old = fact(service, "second_factor_removed")
     service.advance(days=8)
@@ -181,16 +181,16 @@ def test_a_link_that_is_too_old_is_not_sent(service: Service, post: Post) -> Non
     assert service.send_mails(smtp(service, post)) == 0
 
 
-def test_a_fact_that_is_told_again_sends_nothing_twice(service: Service, post: Post) -> None:
+def test_a_repeated_fact_sends_no_second_email(service: Service, post: Post) -> None:
     told = hear(service, fact(service))
     hear(service, told)
     assert service.send_mails(smtp(service, post)) == 1
     hear(service, told)
     assert service.send_mails(smtp(service, post)) == 0
-    assert bell(service) == ["password_reset_asked"]
+    assert own_messages(service) == ["password_reset_asked"]
 
 
-def test_the_letter_lies_sealed_and_is_taken_away_when_it_is_done_with(
+def test_an_email_is_stored_sealed_and_deleted_when_it_is_no_longer_needed(
     service: Service, post: Post
 ) -> None:
     hear(service, fact(service))
@@ -206,7 +206,7 @@ def test_the_letter_lies_sealed_and_is_taken_away_when_it_is_done_with(
         assert tx.execute("SELECT FROM letters").fetchall() == []
 
 
-def test_to_what_is_no_address_and_for_a_suspended_organisation_nothing_is_sent(
+def test_nothing_is_sent_to_an_invalid_address_or_for_a_suspended_organisation(
     service: Service, post: Post
 ) -> None:
     hear(service, fact(service, email="a@b.example, c@d.example"))
@@ -222,35 +222,37 @@ def test_to_what_is_no_address_and_for_a_suspended_organisation_nothing_is_sent(
 def test_d24_a_worker_of_a_suspended_organisation_is_still_notified_of_it(
     verb: str, first: str, service: Service, post: Post
 ) -> None:
-    """The order in which the two facts are heard does not matter."""
+    """The order in which the two facts arrive does not matter."""
     other = fact(service)
     for step in (first, "suspension" if first == "letter" else "letter"):
         if step == "letter":
             hear(service, fact(service, verb))
             hear(service, other)
         else:
-            said = facts_pb2.OrganizationFact(organization_id=RECEIVER, status_code="SUSPENDED")
+            body = facts_pb2.OrganizationFact(organization_id=RECEIVER, status_code="SUSPENDED")
             hear(
                 service,
                 Fact(
                     RECEIVER,
                     1,
                     "enlace.organization.held.v1",
-                    said.SerializeToString(),
+                    body.SerializeToString(),
                     service.clock.now(),
                 ),
             )
-    assert service.send_mails(smtp(service, post)) == 1, "and of nothing else"
+    assert service.send_mails(smtp(service, post)) == 1, "and nothing else is notified"
     assert "24 horas" in post.text() or "suspendi" in post.text()
 
 
-def test_without_a_mail_server_she_is_told_in_her_bell(service: Service) -> None:
+def test_without_a_mail_server_the_worker_gets_only_the_notice_in_her_inbox(
+    service: Service,
+) -> None:
     hear(service, fact(service, "password_changed"), by_email=False)
     assert service.rows("SELECT FROM letters") == []
-    assert bell(service) == ["password_changed"]
+    assert own_messages(service) == ["password_changed"]
 
 
-def test_a_letter_of_a_later_version_is_left_alone(service: Service, post: Post) -> None:
+def test_an_email_of_an_unknown_kind_is_not_sent(service: Service, post: Post) -> None:
     with pytest.raises(NewerKind):
         hear(service, fact(service, "something_new"))
     hear(service, fact(service))
@@ -259,7 +261,7 @@ def test_a_letter_of_a_later_version_is_left_alone(service: Service, post: Post)
     assert post.got == []
 
 
-def test_no_notice_has_a_place_for_a_name() -> None:
+def test_no_notice_has_a_placeholder_for_a_name() -> None:
     assert not [
         kind for kind in KINDS for language in LANGUAGES if re.search("[{%]", text(kind, language))
     ]

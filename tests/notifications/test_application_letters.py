@@ -1,4 +1,4 @@
-"""An applicant for a membership gets a link at her own mailbox, and nobody is notified."""
+"""An applicant for membership gets a link by e-mail, and nobody else is notified."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["post"]
 def fact(
     service: Service, verb: str = "asked", *, language: str = "es", email: str = EMAIL
 ) -> Fact:
-    """Returns a fact of partners, with the letter as partners seals it."""
+    """Returns a fact of partners, with the e-mail as partners seals it."""
     id = new_id()
     letter = letters_pb2.ApplicationLetter(email=email, token=TOKEN, language=language)
     sealed = service.letter_key.seal_bytes(letter.SerializeToString(), f"applications/{id}/letter")
@@ -39,7 +39,9 @@ def fact(
     )
 
 
-def test_the_link_goes_to_the_mailbox_and_nobody_is_told(service: Service, post: Post) -> None:
+def test_the_link_goes_to_the_applicants_mailbox_and_nobody_is_notified(
+    service: Service, post: Post
+) -> None:
     service.coordinator_desk(COALITION, "coordinacion@coalicion.example")
     hear(service, fact(service))
     assert service.send_mails(smtp(service, post)) == 1
@@ -53,7 +55,7 @@ def test_the_link_goes_to_the_mailbox_and_nobody_is_told(service: Service, post:
         assert EMAIL not in str(row)
 
 
-def test_an_address_that_is_none_is_no_alarm_to_the_coordination(
+def test_an_unreachable_applicant_causes_no_notice_to_the_coordinators(
     service: Service, post: Post
 ) -> None:
     post.rcpt.append("550 no such mailbox")
@@ -63,7 +65,7 @@ def test_an_address_that_is_none_is_no_alarm_to_the_coordination(
     assert service.as_(COALITION, "COORDINATOR").ListMessages().messages == []
 
 
-def test_a_letter_is_kept_for_no_longer_than_its_link_is_good(service: Service) -> None:
+def test_an_email_is_stored_no_longer_than_its_link_is_valid(service: Service) -> None:
     hear(service, fact(service))
     service.advance(days=3)
     with service.database.transaction(SYSTEM) as tx:
@@ -72,12 +74,12 @@ def test_a_letter_is_kept_for_no_longer_than_its_link_is_good(service: Service) 
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_its_text_holds_nothing_that_was_written_into_the_form(language: str) -> None:
+def test_the_email_holds_nothing_that_was_entered_in_the_form(language: str) -> None:
     body = WORDS.text(language, APPLICATION.body)
     assert re.findall(r"{(\w+)}", body) == ["link", "code"]
     assert WORDS.text(language, APPLICATION.subject)
 
 
-def test_what_else_may_become_of_an_application_is_held(service: Service) -> None:
+def test_a_fact_of_an_unknown_kind_about_an_application_is_held(service: Service) -> None:
     with pytest.raises(NewerKind):
         hear(service, fact(service, "withdrawn"))

@@ -1,4 +1,4 @@
-"""The rules of waiting, giving up and forbidden addresses, without parts."""
+"""The rules of waiting, giving up and forbidden addresses, without database and network."""
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -38,7 +38,7 @@ OUTSIDE = Reach(False, partial(may_call, development=False))
 
 
 def ends_after(channel: Channel, chance: float) -> tuple[int, timedelta]:
-    """Returns the number of attempts of a hopeless delivery, and the time that they take."""
+    """Returns after how many attempts, and how much time, a failing delivery is given up."""
     now, tries = NOW, 0
     while True:
         tries += 1
@@ -50,7 +50,7 @@ def ends_after(channel: Channel, chance: float) -> tuple[int, timedelta]:
         now = verdict.next_attempt_time
 
 
-def test_a_webhook_is_tried_from_five_seconds_to_three_days() -> None:
+def test_a_webhook_is_retried_from_five_seconds_to_three_days() -> None:
     assert wait(WEBHOOK_BACK_OFF, 1, 0.5) == timedelta(seconds=5)
     for chance in (0.0, 0.5, 1.0):
         attempts, time = ends_after(Channel.WEBHOOK, chance)
@@ -58,7 +58,7 @@ def test_a_webhook_is_tried_from_five_seconds_to_three_days() -> None:
         assert timedelta(days=2) < time <= timedelta(days=3)
 
 
-def test_an_email_is_tried_from_one_minute_to_a_day() -> None:
+def test_an_email_is_retried_from_one_minute_to_a_day() -> None:
     assert wait(EMAIL_BACK_OFF, 1, 0.5) == timedelta(minutes=1)
     for chance in (0.0, 0.5, 1.0):
         attempts, time = ends_after(Channel.EMAIL, chance)
@@ -67,7 +67,7 @@ def test_an_email_is_tried_from_one_minute_to_a_day() -> None:
 
 
 @given(some.sampled_from(sorted(BACK_OFFS, key=str)), some.integers(1, 10_000), some.floats(0, 1))
-def test_waiting_grows_to_its_limit_and_is_spread_by_a_fifth(
+def test_waiting_times_grow_up_to_a_limit_and_vary_by_a_fifth(
     channel: Channel, tries: int, chance: float
 ) -> None:
     back_off: BackOff = BACK_OFFS[channel]
@@ -76,7 +76,7 @@ def test_waiting_grows_to_its_limit_and_is_spread_by_a_fifth(
     assert wait(back_off, tries, 0.0) <= wait(back_off, tries, chance) <= wait(back_off, tries, 1.0)
 
 
-def test_what_arrived_is_done_and_what_is_hopeless_is_given_up_at_once() -> None:
+def test_a_delivered_attempt_is_done_and_a_hopeless_one_is_given_up_at_once() -> None:
     assert (
         judge(
             Channel.EMAIL, Outcome(code=250), tries=1, first_try_time=NOW, now=NOW, chance=0
@@ -96,8 +96,8 @@ def test_what_arrived_is_done_and_what_is_hopeless_is_given_up_at_once() -> None
     )
 
 
-def test_time_in_which_nobody_tried_is_no_reason_to_give_up() -> None:
-    late = NOW + timedelta(days=30)  # the sender was off for a month
+def test_time_without_attempts_does_not_count_towards_giving_up() -> None:
+    late = NOW + timedelta(days=30)  # the sender did not run for a month
     assert (
         judge(Channel.WEBHOOK, FAILED, tries=1, first_try_time=late, now=late, chance=0).status
         is Status.RETRYING
@@ -115,18 +115,18 @@ def test_time_in_which_nobody_tried_is_no_reason_to_give_up() -> None:
         "203.0.113.9", "::ffff:203.0.113.9",
     ],
 )  # fmt: skip
-def test_addresses_inside_are_never_called(address: str) -> None:
+def test_internal_addresses_are_never_called(address: str) -> None:
     assert not may_call(ip_address(address), development=False)
 
 
 @pytest.mark.parametrize(
     "address", ["93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c", "64:ff9b::5db8:d70e"]
 )
-def test_addresses_in_the_world_are_called(address: str) -> None:
+def test_public_addresses_are_called(address: str) -> None:
     assert may_call(ip_address(address), development=False)
 
 
-def test_development_may_call_the_machine_itself_and_nothing_else_inside() -> None:
+def test_development_may_call_loopback_but_no_other_internal_address() -> None:
     assert all(
         may_call(ip_address(address), development=True)
         for address in ("127.0.0.1", "::1", "::ffff:127.0.0.1")
@@ -158,18 +158,18 @@ def test_development_may_call_the_machine_itself_and_nothing_else_inside() -> No
         ("partner.example", "malformed"),
     ],
 )
-def test_an_address_that_is_not_called_is_refused_when_it_is_entered(url: str, reason: str) -> None:
+def test_an_address_that_would_not_be_called_is_refused_on_entry(url: str, reason: str) -> None:
     with pytest.raises(Invalid) as refused:
         check_url(url, OUTSIDE)
     assert refused.value.violations == [("webhook.url", reason)]
 
 
-def test_an_ordinary_address_is_taken() -> None:
+def test_an_ordinary_address_is_accepted() -> None:
     check_url("https://partner.example:8443/hooks/enlace?tenant=7", OUTSIDE)
     check_url("http://127.0.0.1:8000/hook", Reach(True, partial(may_call, development=True)))
 
 
-def test_a_kind_that_is_never_told_is_refused_by_its_place() -> None:
+def test_an_unknown_kind_is_refused_with_its_index() -> None:
     with pytest.raises(Invalid) as refused:
         check_kinds(["referral_sent", "weather"])
     assert refused.value.violations == [("webhook.kinds.1", "unknown_code")]
@@ -202,14 +202,14 @@ def test_a_change_based_on_an_older_version_is_refused() -> None:
         change(once, 1, NOW, url=None, kinds=None, enabled=False, reach=OUTSIDE)
 
 
-def test_switched_off_says_by_whom_and_on_again_forgets_it() -> None:
+def test_a_disabled_endpoint_records_the_reason_and_an_enabled_one_clears_it() -> None:
     off = change(webhook(), 1, NOW, url=None, kinds=None, enabled=False, reach=OUTSIDE)
     assert (off.enabled, off.disabled_reason) == (False, "by_owner")
     on = change(off, 2, NOW, url=None, kinds=None, enabled=True, reach=OUTSIDE)
     assert (on.enabled, on.disabled_reason) == (True, "")
 
 
-def test_an_organisation_has_a_limit_of_endpoints() -> None:
+def test_an_organisation_can_have_a_limited_number_of_endpoints() -> None:
     with pytest.raises(Conflict, match=r"^too_many_webhooks$"):
         open_webhook(
             "1" * 32,
@@ -231,13 +231,13 @@ def test_an_organisation_has_a_limit_of_endpoints() -> None:
         "Mesa <a@b.example>", "a b@c.example", "a@-b.example",
     ],
 )  # fmt: skip
-def test_what_is_no_single_address_is_no_desks_email(email: str) -> None:
+def test_an_email_of_a_desk_has_to_be_a_single_address(email: str) -> None:
     with pytest.raises(Invalid) as refused:
         check(Desk("1" * 32, "es", email))
     assert refused.value.violations == [("desk.email", "malformed")]
 
 
-def test_a_desk_has_a_known_language_and_may_do_without_email() -> None:
+def test_a_desk_needs_a_known_language_but_no_email() -> None:
     check(Desk("1" * 32, "fr", ""))
     check(Desk("1" * 32, "es", "mesa.turno+noche@ong.example"))
     with pytest.raises(Invalid) as refused:

@@ -10,7 +10,7 @@ from services.notifications.domain.rules import recipients_of
 NOW = datetime(2026, 3, 4, 18, 0, tzinfo=UTC)
 
 
-def told(state: referrals_pb2.State.ValueType) -> int:
+def notified_count(state: referrals_pb2.State.ValueType) -> int:
     body = facts_pb2.ReferralFact(
         referral_id="a" * 32,
         state=state,
@@ -21,6 +21,6 @@ def told(state: referrals_pb2.State.ValueType) -> int:
     return len(recipients_of(wire.happening(fact, body), NOW))
 
 
-def test_amending_a_draft_tells_nobody_and_amending_what_was_sent_tells_the_receiver() -> None:
-    assert told(referrals_pb2.STATE_DRAFT) == 0
-    assert told(referrals_pb2.STATE_SENT) == 1
+def test_amending_a_draft_notifies_nobody_and_amending_a_sent_referral_the_receiver() -> None:
+    assert notified_count(referrals_pb2.STATE_DRAFT) == 0
+    assert notified_count(referrals_pb2.STATE_SENT) == 1

@@ -1,5 +1,6 @@
-"""An endpoint by its rules alone: what a new one is, what a change leaves as it was, and how long
-two secrets sign. No database.
+"""The rules of an endpoint, without a database.
+
+The tests cover a new endpoint, the values that a change keeps, and how long two secrets sign.
 """
 
 from dataclasses import replace
@@ -49,7 +50,7 @@ def changed(webhook: Webhook, **more: Any) -> Webhook:
     return change(webhook, webhook.version, LATER, **(nothing | more), reach=OUTSIDE)
 
 
-def test_a_new_endpoint_is_on_with_each_kind_once() -> None:
+def test_a_new_endpoint_is_enabled_and_has_each_kind_once() -> None:
     assert opened() == OPEN
     assert opened(LIMIT - 1) == OPEN
     with pytest.raises(Conflict, match=r"^too_many_webhooks$"):
@@ -63,7 +64,7 @@ def test_a_new_endpoint_is_on_with_each_kind_once() -> None:
         ({"kinds": ["referral_sent", "weather"]}, "kinds.1", "unknown_code"),
     ],
 )
-def test_what_is_refused_of_a_new_endpoint_is_refused_of_a_change(
+def test_a_value_refused_in_a_new_endpoint_is_refused_in_a_change(
     wrong: dict[str, Any], path: str, reason: str
 ) -> None:
     with pytest.raises(Invalid) as refused:
@@ -93,7 +94,7 @@ FAILED = replace(OPEN, enabled=False, disabled_reason="failing")
         (FAILED, {"url": URL}, FAILED),
     ],
 )
-def test_a_change_is_a_version_that_leaves_all_else_as_it_was(
+def test_a_change_makes_a_version_and_keeps_all_other_values(
     before: Webhook, changes: dict[str, Any], after: Webhook
 ) -> None:
     assert changed(before, **changes) == replace(after, version=2, update_time=LATER)
@@ -112,11 +113,11 @@ def test_a_change_of_another_version_is_stale() -> None:
         (None, True, None),
         (LATER + DAY, True, None),
         (LATER, False, LATER + DAY),
-        # A clock that was ahead wrote it: it says nothing.
+        # A fast clock wrote this time, so it is ignored.
         (LATER + DAY + timedelta(seconds=1), False, LATER + DAY),
     ],
 )
-def test_after_a_rotation_both_secrets_sign_for_a_day_but_of_what_leaked(
+def test_after_a_rotation_both_secrets_sign_for_a_day_unless_the_former_one_leaked(
     until: datetime | None, at_once: bool, then: datetime | None
 ) -> None:
     rotated = rotate(replace(OPEN, former_secret_expire_time=until), LATER, at_once=at_once)
@@ -124,7 +125,7 @@ def test_after_a_rotation_both_secrets_sign_for_a_day_but_of_what_leaked(
 
 
 @pytest.mark.parametrize("left", [timedelta(seconds=1), DAY])
-def test_while_two_secrets_sign_there_is_no_third(left: timedelta) -> None:
+def test_while_two_secrets_sign_no_third_can_be_made(left: timedelta) -> None:
     with pytest.raises(Conflict, match=r"^secret_rotating$"):
         rotate(replace(OPEN, former_secret_expire_time=LATER + left), LATER, at_once=False)
 
@@ -141,7 +142,9 @@ def test_while_two_secrets_sign_there_is_no_third(left: timedelta) -> None:
         ("https://:secret@partner.example/", OUTSIDE, "malformed"),
     ],
 )
-def test_which_address_is_taken(url: str, reach: Reach, reason: str) -> None:
+def test_an_address_is_accepted_or_refused_with_its_reason(
+    url: str, reach: Reach, reason: str
+) -> None:
     if not reason:
         check_url(url, reach)
         return

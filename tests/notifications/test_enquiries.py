@@ -1,7 +1,7 @@
 """The recipients of messages about an enquiry.
 
-They are the asked organisations, the one whose offer was taken, the asker, and the coordinators if
-nobody could help.
+Recipients are the asked organisations, the one whose offer was taken, the asker, and the
+coordinators if nobody could help.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def kinds(service: Service, organization: str, *roles: str) -> list[str]:
     ]
 
 
-def told(service: Service) -> dict[str, list[str]]:
+def notified(service: Service) -> dict[str, list[str]]:
     coordinator = kinds(service, COALITION, "COORDINATOR")
     heard = {
         "asker": kinds(service, SENDER),
@@ -60,12 +60,12 @@ def told(service: Service) -> dict[str, list[str]]:
     return {who: said for who, said in heard.items() if said}
 
 
-def test_each_desk_that_is_asked_is_told_need_and_urgency_and_not_who_asks(
+def test_each_asked_desk_learns_need_and_urgency_but_not_the_asker(
     service: Service,
 ) -> None:
     hook = service.webhook(RECEIVER, "https://partner.example/hook")
-    service.take_in(fact(service, "opened", asked_organization_ids=[RECEIVER, OTHER]))
-    assert told(service) == {"asked": ["enquiry_opened"], "other": ["enquiry_opened"]}
+    service.apply(fact(service, "opened", asked_organization_ids=[RECEIVER, OTHER]))
+    assert notified(service) == {"asked": ["enquiry_opened"], "other": ["enquiry_opened"]}
     [message] = service.as_(RECEIVER, "WORKER").ListMessages().messages
     assert (message.enquiry_id, message.need_code, message.urgency_code) == (
         ENQUIRY,
@@ -84,7 +84,7 @@ def test_each_desk_that_is_asked_is_told_need_and_urgency_and_not_who_asks(
     }
 
 
-def test_the_asker_hears_of_the_first_offer_and_whose_it_is_that_it_was_taken(
+def test_the_asker_is_notified_of_the_first_offer_and_the_owner_of_the_taken_one(
     service: Service,
 ) -> None:
     answered: dict[str, Any] = {
@@ -92,50 +92,53 @@ def test_the_asker_hears_of_the_first_offer_and_whose_it_is_that_it_was_taken(
         "service_organization_id": RECEIVER,
         "answer": enquiries_pb2.OFFER_ANSWER_YES,
     }
-    service.take_in(fact(service, "answered", 2, **answered, first_offer=True))
-    service.take_in(fact(service, "answered", 3, **answered))
-    assert told(service) == {"asker": ["enquiry_offered"]}
+    service.apply(fact(service, "answered", 2, **answered, first_offer=True))
+    service.apply(fact(service, "answered", 3, **answered))
+    assert notified(service) == {"asker": ["enquiry_offered"]}
     service.advance(minutes=1)
-    service.take_in(fact(service, "matched", 4, service_organization_id=RECEIVER))
-    service.take_in(fact(service, "referred", 5))
-    assert told(service) == {"asker": ["enquiry_offered"], "asked": ["enquiry_matched"]}
+    service.apply(fact(service, "matched", 4, service_organization_id=RECEIVER))
+    service.apply(fact(service, "referred", 5))
+    assert notified(service) == {"asker": ["enquiry_offered"], "asked": ["enquiry_matched"]}
 
 
-def test_who_asked_in_person_has_it_once(service: Service) -> None:
+def test_the_worker_who_asked_gets_the_message_once(service: Service) -> None:
     worker = new_id()
-    service.take_in(fact(service, "answered", 2, worker_id=worker, first_offer=True))
+    service.apply(fact(service, "answered", 2, worker_id=worker, first_offer=True))
     own, colleague = service.as_(SENDER, "WORKER", id=worker), service.as_(SENDER, "WORKER")
     assert [len(client.ListMessages().messages) for client in (own, colleague)] == [1, 1]
 
 
-def test_what_nobody_could_help_with_the_coordination_hears_too(service: Service) -> None:
-    service.take_in(fact(service, "exhausted", 2, actor_organization_id=""))
-    assert told(service) == {"asker": ["enquiry_exhausted"], "coordination": ["enquiry_exhausted"]}
+def test_the_coordinators_too_are_notified_of_an_exhausted_enquiry(service: Service) -> None:
+    service.apply(fact(service, "exhausted", 2, actor_organization_id=""))
+    assert notified(service) == {
+        "asker": ["enquiry_exhausted"],
+        "coordination": ["enquiry_exhausted"],
+    }
 
 
 @pytest.mark.parametrize(
     ("verb", "kind"),
     [("offers_waiting", "enquiry_offers_waiting"), ("cancelled", "enquiry_cancelled")],
 )
-def test_what_the_clock_does_the_asker_hears(service: Service, verb: str, kind: str) -> None:
-    service.take_in(fact(service, verb, 2, actor_organization_id=""))
-    assert told(service) == {"asker": [kind]}
+def test_the_asker_is_notified_of_fired_deadlines(service: Service, verb: str, kind: str) -> None:
+    service.apply(fact(service, verb, 2, actor_organization_id=""))
+    assert notified(service) == {"asker": [kind]}
 
 
-def test_what_the_asker_ends_herself_is_nobodys_news(service: Service) -> None:
-    service.take_in(fact(service, "cancelled", 2))
-    assert told(service) == {}
+def test_cancelling_an_enquiry_notifies_nobody(service: Service) -> None:
+    service.apply(fact(service, "cancelled", 2))
+    assert notified(service) == {}
 
 
-def test_heard_twice_it_is_one_and_what_is_long_past_wakes_nobody(service: Service) -> None:
+def test_a_repeated_fact_is_one_message_and_an_old_fact_notifies_nobody(service: Service) -> None:
     opened = fact(service, "opened", asked_organization_ids=[RECEIVER])
     for _ in range(2):
-        service.take_in(opened)
-    assert told(service) == {"asked": ["enquiry_opened"]}
-    service.take_in(fact(service, "exhausted", 2, ago=HISTORY + timedelta(seconds=1)))
-    assert told(service) == {"asked": ["enquiry_opened"]}
+        service.apply(opened)
+    assert notified(service) == {"asked": ["enquiry_opened"]}
+    service.apply(fact(service, "exhausted", 2, ago=HISTORY + timedelta(seconds=1)))
+    assert notified(service) == {"asked": ["enquiry_opened"]}
 
 
-def test_a_verb_that_is_newer_is_held(service: Service) -> None:
+def test_a_fact_with_an_unknown_verb_is_held(service: Service) -> None:
     with pytest.raises(NewerKind):
-        service.take_in(fact(service, "shared"))
+        service.apply(fact(service, "shared"))

@@ -1,6 +1,6 @@
-"""Facts heard over a broker: once, in order, from the right signer.
+"""Facts received through a broker: once, in order, from the right signer.
 
-Also the fact that this service publishes.
+The tests also cover the fact that this service publishes.
 """
 
 import time
@@ -45,7 +45,7 @@ def settings(bootstrap: str) -> ServiceSettings:
 
 
 def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    """Waits for an event in another thread; fails after `seconds`."""
+    """Waits until a condition holds in another thread; fails after `seconds`."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen"
@@ -61,7 +61,7 @@ class World:
     signers: dict[str, Signer]
     own_signer: dict[str, SignatureCheck]
 
-    def say(
+    def publish(
         self,
         *facts: Fact,
         topic: str = REFERRALS,
@@ -83,7 +83,7 @@ class World:
             for message in self.service.as_(organization, "WORKER").ListMessages().messages
         ]
 
-    def taken_in(self, subject: str) -> int:
+    def applied_version(self, subject: str) -> int:
         rows = self.service.rows(
             "SELECT version FROM inbox WHERE consumer = 'notifications-referrals' AND subject = %s",
             subject,
@@ -94,12 +94,12 @@ class World:
         with self.service.database.transaction(SYSTEM) as tx:
             return dead_letters.waiting(tx)
 
-    def give_up(self) -> None:
+    def discard_waiting(self) -> None:
         with self.service.database.transaction(SYSTEM) as tx:
             dead_letters.discard(
                 tx, dead_letters.waiting(tx), "for_the_test", self.service.clock.now()
             )
-        # facts that wait for others are looked at once a second
+        # parked facts are retried once a second
         self.service.clock.advance(timedelta(seconds=2))
         until(lambda: not self.service.rows("SELECT FROM inbox_parked"))
 
@@ -115,10 +115,10 @@ class World:
 
 @pytest.fixture(scope="module")
 def own_broker() -> Iterator[brokers.Broker]:
-    """A broker of this module alone.
+    """Runs a broker for this module alone.
 
-    On the shared one are facts of other tests' services under the same topics, signed with keys
-    that nobody here trusts.
+    The shared broker has facts of other tests' services under the same topics, signed with keys
+    that this module does not trust.
     """
     made = brokers.Broker()
     try:
@@ -132,7 +132,7 @@ def own_broker() -> Iterator[brokers.Broker]:
 def ears(
     running: Service, own_broker: brokers.Broker, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[World]:
-    """One world for the module: each service has a topic, and a group on it."""
+    """Returns one world for the module: each service has a topic and a consumer group on it."""
     folder = tmp_path_factory.mktemp("trusted_signers")
     key_folder.create(folder, ["referrals", "partners", "notifications"])
     signers = {
@@ -181,13 +181,13 @@ def world(ears: World, service: Service) -> World:
     return ears
 
 
-def test_a_fact_told_twice_is_one_message_and_one_webhook(world: World) -> None:
+def test_a_fact_published_twice_makes_one_message_and_one_webhook(world: World) -> None:
     system = world.service.receiver()
     world.service.webhook(RECEIVER, system.url)
     fact, last = world.service.fact("sent"), world.service.fact("sent")
-    world.say(fact, fact)
-    world.say(fact)
-    world.say(last)
+    world.publish(fact, fact)
+    world.publish(fact)
+    world.publish(last)
     until(lambda: len(world.kinds()) == 2)
     world.service.send_webhooks()
     assert sorted(got.headers["webhook-id"] for got in system.got) == sorted(
@@ -196,32 +196,32 @@ def test_a_fact_told_twice_is_one_message_and_one_webhook(world: World) -> None:
     assert len(system.got) == 2
 
 
-def test_what_comes_out_of_order_is_parked_and_then_applied_in_order(world: World) -> None:
+def test_facts_out_of_order_are_parked_and_then_applied_in_order(world: World) -> None:
     referral = new_id()
     first, second, third = (
         world.service.fact(verb, referral) for verb in ("sent", "amended", "withdrawn")
     )
-    world.say(third, second)
+    world.publish(third, second)
     until(
         lambda: (
             len(world.service.rows("SELECT FROM inbox_parked WHERE subject = %s", referral)) == 2
         )
     )
     assert world.kinds() == []
-    world.say(first)
-    until(lambda: world.taken_in(referral) == 3)
+    world.publish(first)
+    until(lambda: world.applied_version(referral) == 3)
     assert set(world.kinds()) == {"referral_sent", "referral_amended", "referral_withdrawn"}
     assert world.service.rows("SELECT FROM inbox_parked WHERE subject = %s", referral) == []
 
 
-def test_facts_that_tell_nobody_are_taken_in_so_that_no_gap_is_left(world: World) -> None:
+def test_facts_that_notify_nobody_are_applied_so_that_no_gap_remains(world: World) -> None:
     referral = new_id()
-    world.say(*(world.service.fact(verb, referral) for verb in ("drafted", "started", "sent")))
-    until(lambda: world.taken_in(referral) == 3)
+    world.publish(*(world.service.fact(verb, referral) for verb in ("drafted", "started", "sent")))
+    until(lambda: world.applied_version(referral) == 3)
     assert world.kinds() == ["referral_sent"]
     contact = Fact(new_id(), 1, "enlace.contact.recorded.v1", b"", world.service.clock.now())
-    world.say(contact)
-    until(lambda: world.taken_in(contact.subject) == 1)
+    world.publish(contact)
+    until(lambda: world.applied_version(contact.subject) == 1)
 
 
 def receipt(service: Service, id: str, version: int, verb: str, **values: Any) -> Fact:
@@ -235,7 +235,7 @@ def receipt(service: Service, id: str, version: int, verb: str, **values: Any) -
     )
 
 
-def test_a_decision_that_waits_for_a_second_person_is_told_once_to_the_desk_that_has_her(
+def test_a_decision_awaiting_a_second_person_notifies_the_files_desk_once(
     world: World,
 ) -> None:
     system, id = world.service.receiver(), new_id()
@@ -244,12 +244,12 @@ def test_a_decision_that_waits_for_a_second_person_is_told_once_to_the_desk_that
         receipt(world.service, id, 1, "proposed"),
         receipt(world.service, id, 2, "confirmed"),
     )
-    world.say(confirmed)  # before the fact that it follows
+    world.publish(confirmed)  # before the fact that it follows
     until(lambda: len(world.service.rows("SELECT FROM inbox_parked WHERE subject = %s", id)) == 1)
     assert world.kinds() == []
-    world.say(proposed, proposed)
-    world.say(proposed)
-    until(lambda: world.taken_in(id) == 2)
+    world.publish(proposed, proposed)
+    world.publish(proposed)
+    until(lambda: world.applied_version(id) == 2)
     assert (world.kinds(RECEIVER), world.kinds(OTHER), world.kinds(SENDER)) == (
         ["receipt_proposed"],
         [],
@@ -261,10 +261,10 @@ def test_a_decision_that_waits_for_a_second_person_is_told_once_to_the_desk_that
     assert OTHER not in got.body
 
 
-def test_of_what_is_unusual_each_auditor_hears_and_without_one_the_coordination_does(
+def test_each_auditor_is_notified_of_an_anomaly_or_the_coordinators_if_there_is_no_auditor(
     world: World,
 ) -> None:
-    def say(id: str) -> None:
+    def publish_anomaly(id: str) -> None:
         body = referrals_pb2.AnomalyFact(
             anomaly_id=id,
             kind_code="at_night",
@@ -272,7 +272,7 @@ def test_of_what_is_unusual_each_auditor_hears_and_without_one_the_coordination_
             organization_id=RECEIVER,
             count=1,
         )
-        world.say(
+        world.publish(
             Fact(
                 id,
                 1,
@@ -281,17 +281,17 @@ def test_of_what_is_unusual_each_auditor_hears_and_without_one_the_coordination_
                 world.service.clock.now(),
             )
         )
-        until(lambda: world.taken_in(id) == 1)
+        until(lambda: world.applied_version(id) == 1)
 
-    def told(id: str) -> list[tuple[str, str]]:
+    def recipients(id: str) -> list[tuple[str, str]]:
         rows = world.service.rows(
             "SELECT audience, worker_id FROM messages WHERE kind = 'anomaly_noted'"
             " ORDER BY create_time DESC, worker_id"
         )
         return [(row["audience"], row["worker_id"]) for row in rows]
 
-    say(first := new_id())
-    assert told(first) == [("coordination", "")]
+    publish_anomaly(first := new_id())
+    assert recipients(first) == [("coordination", "")]
     auditors = sorted((new_id(), new_id()))
     for worker, roles, status in (
         (auditors[0], ["AUDITOR"], "ACTIVE"),
@@ -302,12 +302,12 @@ def test_of_what_is_unusual_each_auditor_hears_and_without_one_the_coordination_
             members.keep_worker(tx, worker, OTHER, roles, status)
     try:
         world.service.clock.advance(timedelta(seconds=1))
-        say(second := new_id())
-        assert told(second) == [
+        publish_anomaly(second := new_id())
+        assert recipients(second) == [
             *(("worker", auditor) for auditor in auditors),
             ("coordination", ""),
         ]
-        assert world.kinds(RECEIVER) == [], "the desk of whom it is about hears nothing"
+        assert world.kinds(RECEIVER) == [], "the desk of the reported worker is not notified"
     finally:
         with world.service.database.transaction(SYSTEM) as tx:
             for worker in auditors:
@@ -318,7 +318,7 @@ def test_of_what_is_unusual_each_auditor_hears_and_without_one_the_coordination_
     ("verb", "kind"),
     [("opened", "emergency_opened"), ("review_overdue", "emergency_review_overdue")],
 )
-def test_of_an_emergency_access_the_desk_whose_the_file_is_hears_and_the_coordination(
+def test_the_files_desk_and_the_coordinators_are_notified_of_an_emergency_access(
     world: World, verb: str, kind: str
 ) -> None:
     id = new_id()
@@ -328,7 +328,7 @@ def test_of_an_emergency_access_the_desk_whose_the_file_is_hears_and_the_coordin
         opened_by_organization_id=OTHER,
         opened_by_worker_id=new_id(),
     )
-    world.say(
+    world.publish(
         Fact(
             id,
             1,
@@ -337,12 +337,12 @@ def test_of_an_emergency_access_the_desk_whose_the_file_is_hears_and_the_coordin
             world.service.clock.now(),
         )
     )
-    world.say(
+    world.publish(
         Fact(
             id, 2, "enlace.emergency.ended.v1", body.SerializeToString(), world.service.clock.now()
         )
     )
-    until(lambda: world.taken_in(id) == 2)
+    until(lambda: world.applied_version(id) == 2)
     rows = world.service.rows(
         "SELECT audience, organization_id FROM messages WHERE kind = %s ORDER BY audience", kind
     )
@@ -352,7 +352,7 @@ def test_of_an_emergency_access_the_desk_whose_the_file_is_hears_and_the_coordin
     ]
 
 
-def test_a4_of_an_export_the_managers_of_the_file_hear_and_whoever_did_it(world: World) -> None:
+def test_a4_the_managers_and_the_exporting_worker_are_notified_of_an_export(world: World) -> None:
     id, manager, worker = new_id(), new_id(), new_id()
     with world.service.database.transaction(SYSTEM) as tx:
         members.keep_worker(tx, manager, RECEIVER, ["MANAGER"], "ACTIVE")
@@ -360,8 +360,8 @@ def test_a4_of_an_export_the_managers_of_the_file_hear_and_whoever_did_it(world:
         export_id=id, person_id=new_id(), organization_id=RECEIVER, worker_id=worker
     )
     fact = Fact(id, 1, "enlace.export.made.v1", body.SerializeToString(), world.service.clock.now())
-    world.say(fact, fact)
-    until(lambda: world.taken_in(id) == 1)
+    world.publish(fact, fact)
+    until(lambda: world.applied_version(id) == 1)
     rows = world.service.rows(
         "SELECT audience, organization_id, worker_id FROM messages WHERE kind = 'export_made'"
     )
@@ -369,7 +369,7 @@ def test_a4_of_an_export_the_managers_of_the_file_hear_and_whoever_did_it(world:
         ("worker", RECEIVER, manager),
         ("worker", RECEIVER, worker),
     }
-    assert len(rows) == 2, "what is heard twice is told once"
+    assert len(rows) == 2, "a repeated fact is notified once"
     with world.service.database.transaction(SYSTEM) as tx:
         members.keep_worker(tx, manager, RECEIVER, ["MANAGER"], "LEFT")
 
@@ -377,15 +377,15 @@ def test_a4_of_an_export_the_managers_of_the_file_hear_and_whoever_did_it(world:
 @pytest.mark.parametrize(
     ("verb", "status"), [("agreement_ending", "APPROVED"), ("agreement_expired", "PROBATION")]
 )
-def test_that_an_agreement_ends_its_organisation_hears_and_the_coordination(
+def test_the_organisation_and_the_coordinators_are_notified_of_the_end_of_an_agreement(
     world: World, verb: str, status: str
 ) -> None:
     own = new_id()
-    said = partners_pb2.OrganizationFact(
+    body = partners_pb2.OrganizationFact(
         organization_id=own, status_code=status, days=7
     ).SerializeToString()
-    ends = Fact(own, 1, f"enlace.organization.{verb}.v1", said, world.service.clock.now())
-    world.say(ends, ends, topic=PARTNERS, signer="partners")
+    ends = Fact(own, 1, f"enlace.organization.{verb}.v1", body, world.service.clock.now())
+    world.publish(ends, ends, topic=PARTNERS, signer="partners")
     until(lambda: world.kinds(own) == [verb])
     assert [
         message.kind for message in world.service.as_(OTHER, "COORDINATOR").ListMessages().messages
@@ -397,34 +397,34 @@ def test_that_an_agreement_ends_its_organisation_hears_and_the_coordination(
     ("verb", "kind"),
     [("applied", "organization_applied"), ("approval_proposed", "approval_proposed")],
 )
-def test_of_who_applies_the_coordination_hears_once_a_day(
+def test_the_coordinators_are_notified_of_applications_once_a_day(
     world: World, verb: str, kind: str
 ) -> None:
-    def say() -> None:
+    def publish_application() -> None:
         own = new_id()
-        said = partners_pb2.OrganizationFact(
+        body = partners_pb2.OrganizationFact(
             organization_id=own, status_code="APPLIED"
         ).SerializeToString()
-        world.say(
-            Fact(own, 1, f"enlace.organization.{verb}.v1", said, world.service.clock.now()),
+        world.publish(
+            Fact(own, 1, f"enlace.organization.{verb}.v1", body, world.service.clock.now()),
             topic=PARTNERS,
             signer="partners",
         )
         until(lambda: bool(world.service.rows("SELECT FROM inbox WHERE subject = %s", own)))
         assert world.kinds(own) == [], "nobody is there to read it"
 
-    def told() -> int:
+    def notice_count() -> int:
         return [
             message.kind
             for message in world.service.as_(OTHER, "COORDINATOR").ListMessages().messages
         ].count(kind)
 
-    say()
-    say()
-    assert told() == 1
+    publish_application()
+    publish_application()
+    assert notice_count() == 1
     world.service.clock.advance(timedelta(days=1))
-    say()
-    assert told() == 2
+    publish_application()
+    assert notice_count() == 2
 
 
 @pytest.mark.parametrize(
@@ -436,16 +436,16 @@ def test_of_who_applies_the_coordination_hears_once_a_day(
     ]
     + [(verb, verb) for verb in ("reinstatement_proposed", "leaving_proposed")],
 )
-def test_d24_the_coordination_hears_of_a_member_that_waits_for_a_second_coordinator(
+def test_d24_the_coordinators_are_notified_of_each_member_awaiting_a_second_coordinator(
     world: World, verb: str, kind: str
 ) -> None:
     for expected in (1, 2):
         own = new_id()
-        said = partners_pb2.OrganizationFact(
+        body = partners_pb2.OrganizationFact(
             organization_id=own, status_code="APPROVED"
         ).SerializeToString()
-        world.say(
-            Fact(own, 1, f"enlace.organization.{verb}.v1", said, world.service.clock.now()),
+        world.publish(
+            Fact(own, 1, f"enlace.organization.{verb}.v1", body, world.service.clock.now()),
             topic=PARTNERS,
             signer="partners",
         )
@@ -461,80 +461,80 @@ def test_d24_the_coordination_hears_of_a_member_that_waits_for_a_second_coordina
         assert world.kinds(own) == []
 
 
-def test_of_other_receipts_nobody_is_told(world: World) -> None:
+def test_other_facts_of_receipts_notify_nobody(world: World) -> None:
     facts = [receipt(world.service, new_id(), 1, verb) for verb in ("given", "a_verb_of_tomorrow")]
-    # by a process that does not name its service
+    # as if published by a version that does not name the organisation
     facts.append(receipt(world.service, new_id(), 1, "proposed", organization_id=""))
     old = receipt(world.service, new_id(), 1, "proposed")
     facts.append(replace(old, time=old.time - HISTORY - timedelta(seconds=1)))
-    world.say(*facts)
+    world.publish(*facts)
     for fact in facts:
-        until(lambda subject=fact.subject: world.taken_in(subject) == 1)  # type: ignore[misc]
+        until(lambda subject=fact.subject: world.applied_version(subject) == 1)  # type: ignore[misc]
     assert world.kinds() == []
 
 
-def test_a_kind_of_fact_that_is_newer_than_this_service_waits_for_it(world: World) -> None:
+def test_a_fact_of_an_unknown_kind_holds_its_subject_until_an_update(world: World) -> None:
     referral, settlement = new_id(), new_id()
-    world.say(
+    world.publish(
         world.service.fact("sent", referral),
         world.service.fact("a_verb_of_tomorrow", referral),
         world.service.fact("withdrawn", referral),
     )
-    world.say(Fact(settlement, 1, "enlace.settlement.made.v1", b"", world.service.clock.now()))
-    world.say(Fact(new_id(), 1, "enlace.referral.sent.v2", b"", world.service.clock.now()))
+    world.publish(Fact(settlement, 1, "enlace.settlement.made.v1", b"", world.service.clock.now()))
+    world.publish(Fact(new_id(), 1, "enlace.referral.sent.v2", b"", world.service.clock.now()))
     until(lambda: len(world.waiting()) == 3)
     assert {letter.reason for letter in world.waiting()} == {"type"}
-    assert world.taken_in(referral) == 1
+    assert world.applied_version(referral) == 1
     assert world.kinds() == ["referral_sent"]
-    world.give_up()
+    world.discard_waiting()
 
 
-def test_a_body_that_can_not_be_read_holds_its_subject_and_no_other(world: World) -> None:
+def test_an_unreadable_body_holds_its_own_subject_and_no_other(world: World) -> None:
     referral = new_id()
     broken = world.service.fact("sent", referral)
-    world.say(Fact(broken.subject, broken.version, broken.type, b"\xff\xff\xff", broken.time))
-    world.say(world.service.fact("amended", referral))
+    world.publish(Fact(broken.subject, broken.version, broken.type, b"\xff\xff\xff", broken.time))
+    world.publish(world.service.fact("amended", referral))
     other = world.service.fact("sent")
-    world.say(other)
-    until(lambda: world.taken_in(other.subject) == 1)
+    world.publish(other)
+    until(lambda: world.applied_version(other.subject) == 1)
     until(lambda: [letter.reason for letter in world.waiting()] == ["body"])
-    assert world.taken_in(referral) == 0
-    world.give_up()
+    assert world.applied_version(referral) == 0
+    world.discard_waiting()
 
 
-def test_who_signs_as_another_is_not_believed(world: World) -> None:
+def test_a_fact_with_a_wrong_signature_is_not_applied(world: World) -> None:
     forged = world.service.fact("sent")
-    world.say(forged, signer="partners", source="enlace/referrals")  # signed by another service
+    world.publish(forged, signer="partners", source="enlace/referrals")  # signed by another service
     tampered = world.service.fact("sent")
-    world.say(tampered, body=tampered.payload + b"\x08\x01")
+    world.publish(tampered, body=tampered.payload + b"\x08\x01")
     honest = world.service.fact("sent")
-    world.say(honest)
-    until(lambda: world.taken_in(honest.subject) == 1)
+    world.publish(honest)
+    until(lambda: world.applied_version(honest.subject) == 1)
     until(lambda: [letter.reason for letter in world.waiting()] == ["signature", "signature"])
-    assert [world.taken_in(fact.subject) for fact in (forged, tampered)] == [0, 0]
+    assert [world.applied_version(fact.subject) for fact in (forged, tampered)] == [0, 0]
     assert len(world.kinds()) == 1
     rows = world.service.rows("SELECT sealed FROM dead_letters")
     assert not any(tampered.payload in bytes(row["sealed"]) for row in rows)
-    world.give_up()
+    world.discard_waiting()
 
 
-def test_an_invitation_that_is_told_again_and_again_is_one_letter_and_a_forged_one_is_none(
+def test_a_repeated_invitation_sends_one_email_and_a_forged_one_sends_none(
     world: World,
 ) -> None:
     told, last, forged = (invitation(world.service) for _ in range(3))
     accepted = invitation(world.service, "accepted", told.subject)
-    world.say(forged, topic=PARTNERS, signer="referrals", source="enlace/partners")
-    world.say(told, told, accepted, topic=PARTNERS, signer="partners")
+    world.publish(forged, topic=PARTNERS, signer="referrals", source="enlace/partners")
+    world.publish(told, told, accepted, topic=PARTNERS, signer="partners")
     until(lambda: world.kinds().count("account_opened") == 1)
-    assert world.service.send_mails() == 0, "accepted before it was sent"
-    for _ in range(2):  # as after the broker has lost everything
-        world.say(told, accepted, last, topic=PARTNERS, signer="partners")
-    world.say(invitation(world.service), topic=PARTNERS, signer="partners")
+    assert world.service.send_mails() == 0, "the invitation was accepted before the e-mail was sent"
+    for _ in range(2):  # as if the broker had lost everything
+        world.publish(told, accepted, last, topic=PARTNERS, signer="partners")
+    world.publish(invitation(world.service), topic=PARTNERS, signer="partners")
     until(lambda: world.kinds().count("manager_invited") == 3)
     assert world.service.send_mails() == 2
     assert world.service.send_mails() == 0
     until(lambda: [letter.reason for letter in world.waiting()] == ["signature"])
-    world.give_up()
+    world.discard_waiting()
 
 
 def test_a_member_that_is_suspended_is_refused_and_one_that_is_reinstated_is_not(
@@ -560,21 +560,21 @@ def test_a_member_that_is_suspended_is_refused_and_one_that_is_reinstated_is_not
             return "organization_not_active" in str(error)
         return False
 
-    world.say(
+    world.publish(
         member(1, "registered", "PROBATION"),
         member(2, "suspended", "SUSPENDED"),
         topic=PARTNERS,
         signer="partners",
     )
     until(refused)
-    world.say(member(3, "reinstated", "APPROVED"), topic=PARTNERS, signer="partners")
+    world.publish(member(3, "reinstated", "APPROVED"), topic=PARTNERS, signer="partners")
     until(lambda: not refused())
 
 
-def test_that_a_message_reached_nobody_is_told_to_the_stack(world: World) -> None:
+def test_a_message_that_reached_nobody_is_published_as_a_fact(world: World) -> None:
     world.service.desk(RECEIVER, "nadie@ong.example")
     fact = world.service.fact("sent")
-    world.say(fact)
+    world.publish(fact)
     until(lambda: world.kinds() == ["referral_sent"])
     with world.service.database.dedicated() as connection:
         claim = world.service.sending.next_email(connection, world.service.clock.now())

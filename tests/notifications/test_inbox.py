@@ -1,4 +1,4 @@
-"""The inbox: messages to a desk, a worker or the coordinators, seen by these and nobody else."""
+"""The inbox: messages to a desk, a worker or the coordinators, which nobody else sees."""
 
 from datetime import timedelta
 from functools import partial
@@ -23,7 +23,7 @@ def kinds(client: Client, **values: object) -> list[str]:
     return [message.kind for message in client.ListMessages(**values).messages]
 
 
-def test_the_receivers_desk_reads_what_was_sent_to_it_in_its_readers_language(
+def test_the_receivers_desk_reads_its_messages_in_the_readers_language(
     service: Service,
 ) -> None:
     fact = service.hear("sent", urgency=4)
@@ -51,14 +51,14 @@ def test_the_sending_worker_sees_one_message_and_her_colleagues_another(service:
     [hers], [theirs] = own.ListMessages().messages, colleague.ListMessages().messages
     assert hers.id != theirs.id
     colleague.MarkMessageRead(id=theirs.id)
-    # a colleague's reading does not count as hers
+    # a message that a colleague has read stays unread for her
     assert (own.CountUnread().unread, colleague.CountUnread().unread) == (1, 0)
     assert refusal(lambda: colleague.MarkMessageRead(id=hers.id)) == ("NOT_FOUND", "not_found")
     own.MarkMessageRead(id=hers.id)
     assert own.CountUnread().unread == 0
 
 
-def test_all_that_was_seen_is_read_at_once_and_what_came_meanwhile_is_not(service: Service) -> None:
+def test_marking_all_as_read_leaves_later_messages_unread(service: Service) -> None:
     first = service.hear("sent")
     client, stranger = service.as_(RECEIVER, "WORKER"), service.as_(OTHER, "WORKER")
     service.hear("sent", receiver_organization_id=OTHER)
@@ -72,11 +72,11 @@ def test_all_that_was_seen_is_read_at_once_and_what_came_meanwhile_is_not(servic
         False,
         True,
     ]
-    assert stranger.CountUnread().unread == 1, "another desk's are its own"
+    assert stranger.CountUnread().unread == 1, "another desk's messages stay unread"
     assert refusal(client.MarkAllMessagesRead)[0] == "INVALID_ARGUMENT"
 
 
-def test_one_version_tells_a_whole_organisation_that_somebodys_messages_are_others(
+def test_one_version_shows_a_whole_organisation_that_messages_have_changed(
     service: Service,
 ) -> None:
     worker = new_id()
@@ -96,7 +96,7 @@ def test_one_version_tells_a_whole_organisation_that_somebodys_messages_are_othe
     assert stranger.CountUnread().version == elsewhere
 
 
-def test_by_their_watch_tokens_many_are_told_at_once_what_each_would_be_told(
+def test_one_call_with_many_watch_tokens_returns_the_version_of_each(
     service: Service,
 ) -> None:
     clients = [
@@ -120,7 +120,7 @@ def test_by_their_watch_tokens_many_are_told_at_once_what_each_would_be_told(
     ]
 
 
-def test_the_version_of_the_coordination_moves_with_what_climbs_the_ladder(
+def test_an_override_changes_the_unread_version_of_the_coordinators(
     service: Service,
 ) -> None:
     coordinator, desk = service.as_(COALITION, "COORDINATOR"), service.as_(COALITION, "WORKER")
@@ -130,7 +130,7 @@ def test_the_version_of_the_coordination_moves_with_what_climbs_the_ladder(
     assert (after[0] != before[0], after[1] == before[1]) == (True, True)
 
 
-def test_the_coordination_is_told_of_what_climbs_the_ladder(service: Service) -> None:
+def test_the_coordinators_are_notified_of_overrides_and_escalations(service: Service) -> None:
     service.hear("sent", override_used=True)
     service.advance(hours=1)
     service.hear("clock_escalated")
@@ -149,7 +149,7 @@ def test_the_coordination_is_told_of_what_climbs_the_ladder(service: Service) ->
     assert coordinator.MarkMessageRead(id=message.id).HasField("read_time")
 
 
-def test_reading_twice_keeps_the_first_time(service: Service) -> None:
+def test_reading_a_message_twice_keeps_the_first_time_of_reading(service: Service) -> None:
     service.hear("sent")
     client = service.as_(RECEIVER, "WORKER")
     [message] = client.ListMessages(unread_only=True).messages
@@ -171,7 +171,7 @@ def test_an_unknown_message_is_not_found(service: Service) -> None:
 def test_pages_follow_each_other_without_a_gap_or_a_repeat(service: Service) -> None:
     start = service.clock.now()
     for number in range(25):
-        # several at the same moment
+        # several messages at the same moment
         service.hear("sent", time=start + timedelta(seconds=number // 3))
     client, token, seen = service.as_(RECEIVER, "WORKER"), "", []
     for size in (10, 10, 5):
@@ -188,7 +188,7 @@ def test_pages_follow_each_other_without_a_gap_or_a_repeat(service: Service) -> 
 @pytest.mark.parametrize(
     "id", ["\x00", "a\x00" + "b" * 30, "f" * 32 + "\x00", "\ufeff", "F" * 32, ""]
 )
-def test_what_is_no_id_is_not_found_at_every_rpc(service: Service, id: str) -> None:
+def test_an_invalid_id_is_not_found_by_any_rpc(service: Service, id: str) -> None:
     client = service.as_(RECEIVER, "MANAGER")
     asks = [
         partial(client.MarkMessageRead, id=id),
@@ -211,33 +211,33 @@ def test_what_is_no_id_is_not_found_at_every_rpc(service: Service, id: str) -> N
 @pytest.mark.parametrize(
     "token", ["x", "!!!", "bm90IGEgdG9rZW4", "MjAyNi0wMS0wMVQwMDowMDowMHxh", "\x00"]
 )
-def test_what_is_no_page_token_is_refused(service: Service, token: str) -> None:
+def test_an_invalid_page_token_is_refused(service: Service, token: str) -> None:
     code, _, fields = refusal_with_fields(
         lambda: service.as_(RECEIVER, "WORKER").ListMessages(page_token=token)
     )
     assert (code, fields) == ("INVALID_ARGUMENT", {"page_token": "malformed"})
 
 
-def test_a_negative_page_is_refused_and_a_huge_one_is_cut(service: Service) -> None:
+def test_a_negative_page_size_is_refused_and_a_huge_one_is_reduced(service: Service) -> None:
     client = service.as_(RECEIVER, "WORKER")
     code, _, fields = refusal_with_fields(lambda: client.ListMessages(page_size=-1))
     assert (code, fields) == ("INVALID_ARGUMENT", {"page_size": "out_of_range"})
     assert client.ListMessages(page_size=2**31 - 1).messages == []
 
 
-def test_a_fact_taken_in_twice_is_one_message_and_one_delivery(service: Service) -> None:
+def test_a_fact_applied_twice_makes_one_message_and_one_delivery(service: Service) -> None:
     system = service.receiver()
     service.webhook(RECEIVER, system.url)
     fact = service.hear("sent")
-    service.take_in(fact)
+    service.apply(fact)
     assert kinds(service.as_(RECEIVER, "WORKER")) == ["referral_sent"]
     service.send_webhooks()
-    service.take_in(fact)
+    service.apply(fact)
     service.send_webhooks()
     assert len(system.got) == 1
 
 
-def test_after_the_database_was_lost_the_same_fact_has_the_same_ids(service: Service) -> None:
+def test_after_a_lost_database_the_same_fact_makes_the_same_ids(service: Service) -> None:
     system = service.receiver()
     service.webhook(RECEIVER, system.url)
     fact = service.hear("sent")
@@ -245,7 +245,7 @@ def test_after_the_database_was_lost_the_same_fact_has_the_same_ids(service: Ser
     [before] = service.as_(RECEIVER, "WORKER").ListMessages().messages
     service.rows("WITH gone AS (DELETE FROM deliveries RETURNING id) SELECT id FROM gone")
     service.rows("WITH gone AS (DELETE FROM messages RETURNING id) SELECT id FROM gone")
-    service.take_in(fact)
+    service.apply(fact)
     service.send_webhooks()
     assert [message.id for message in service.as_(RECEIVER, "WORKER").ListMessages().messages] == [
         before.id
@@ -253,12 +253,12 @@ def test_after_the_database_was_lost_the_same_fact_has_the_same_ids(service: Ser
     assert system.got[0].id == system.got[1].id  # the partner recognises the repeat
 
 
-def test_history_makes_no_message(service: Service) -> None:
+def test_an_old_fact_makes_no_message(service: Service) -> None:
     service.hear("sent", time=service.clock.now() - timedelta(days=8))
     assert kinds(service.as_(RECEIVER, "WORKER")) == []
 
 
-def test_both_sides_of_a_referral_see_how_its_notices_went_and_nobody_else_does(
+def test_only_the_two_sides_of_a_referral_see_the_state_of_its_notices(
     service: Service,
 ) -> None:
     system = service.receiver()
@@ -287,7 +287,7 @@ def test_both_sides_of_a_referral_see_how_its_notices_went_and_nobody_else_does(
         assert stranger.ListNotices(referral_id=fact.subject).notices == []
 
 
-def test_desk_and_worker_of_one_organisation_are_one_notice(service: Service) -> None:
+def test_desk_and_worker_of_one_organisation_count_as_one_notice(service: Service) -> None:
     worker = new_id()
     fact = service.hear("accepted", sender_worker_id=worker)
     own = service.as_(SENDER, "WORKER", id=worker)
@@ -296,7 +296,7 @@ def test_desk_and_worker_of_one_organisation_are_one_notice(service: Service) ->
     assert notice.HasField("read_time")
 
 
-def test_a_desk_is_told_in_spanish_by_the_inbox_until_its_manager_says_otherwise(
+def test_a_desk_has_spanish_and_no_email_until_its_manager_changes_that(
     service: Service,
 ) -> None:
     manager = service.as_(RECEIVER, "MANAGER")
@@ -312,7 +312,7 @@ def test_a_desk_is_told_in_spanish_by_the_inbox_until_its_manager_says_otherwise
     assert manager.GetDesk().email == ""
 
 
-def test_of_two_who_set_a_desk_at_once_one_looks_again(service: Service) -> None:
+def test_a_desk_is_changed_only_with_its_current_etag(service: Service) -> None:
     manager = service.as_(RECEIVER, "MANAGER")
     manager.SetDesk(desk=pb.Desk(language="es", email="mesa@ong.example", etag="v0"))
     for etag in ("v0", "v2", "1", "x"):
@@ -351,7 +351,7 @@ def test_only_a_coordinator_sets_the_desk_of_another_organisation(service: Servi
         ("xx", "", {"desk.language": "unknown_code"}),
     ],
 )
-def test_a_wrong_desk_says_which_field(
+def test_an_invalid_desk_is_refused_by_field(
     language: str, email: str, wrong: dict[str, str], service: Service
 ) -> None:
     desk = pb.Desk(language=language, email=email, etag="v0")
@@ -375,7 +375,7 @@ def calls_of_webhooks(webhook_id: str, delivery_id: str) -> dict[str, dict[str, 
     }
 
 
-def test_another_organisations_webhooks_do_not_exist(service: Service) -> None:
+def test_another_organisations_webhooks_cannot_be_found(service: Service) -> None:
     webhook = service.webhook(RECEIVER, "http://127.0.0.1:9/").webhook
     service.hear("sent")
     delivery = service.deliveries(webhook.id)[0].id
@@ -395,7 +395,7 @@ def test_another_organisations_webhooks_do_not_exist(service: Service) -> None:
         getattr(service.as_(RECEIVER, scopes=("notifications",)), rpc)(**values)
 
 
-def test_twenty_webhooks_are_the_limit(service: Service) -> None:
+def test_an_organisation_can_have_at_most_twenty_webhooks(service: Service) -> None:
     for _ in range(20):
         service.webhook(RECEIVER, "http://127.0.0.1:9/")
     assert refusal(lambda: service.webhook(RECEIVER, "http://127.0.0.1:9/")) == (
@@ -423,13 +423,13 @@ def test_a_change_needs_the_current_etag_and_a_known_field(service: Service) -> 
     assert manager.GetWebhook(id=webhook.id) == webhook
 
 
-def test_whoever_is_suspended_or_revoked_is_refused_as_soon_as_it_is_heard(
+def test_a_suspended_or_revoked_caller_is_refused_as_soon_as_the_fact_arrives(
     service: Service,
 ) -> None:
     worker, key = service.as_(RECEIVER, "WORKER"), service.as_(RECEIVER, scopes=("notifications",))
     manager = service.as_(OTHER, "MANAGER")
     for client in (worker, key, manager):
-        client.CountUnread()  # not known yet, so she is let through
+        client.CountUnread()  # nothing is known of the caller yet, so the call is allowed
     service.hear_of_member(
         "worker",
         partners_pb2.WorkerFact(
@@ -456,14 +456,14 @@ def test_the_database_itself_keeps_organisations_apart(service: Service) -> None
                 assert bool(tx.execute(f"SELECT FROM {table}").fetchall()) is seen, table
 
 
-def test_what_this_service_says_holds_ids_and_codes_only() -> None:
+def test_the_facts_of_this_service_hold_only_ids_and_codes() -> None:
     for message in facts_pb2.DESCRIPTOR.message_types_by_name.values():
         for field in message.fields:
             assert field.message_type is None, field.full_name
             assert field.name.endswith(("_id", "_code")), field.full_name
 
 
-def test_who_is_an_auditor_alone_reads_her_own_messages_and_none_of_the_desk(
+def test_a_caller_who_is_only_an_auditor_reads_no_messages_of_the_desk(
     service: Service,
 ) -> None:
     service.hear("sent", receiver_organization_id=COALITION)

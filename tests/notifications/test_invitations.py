@@ -1,7 +1,7 @@
 """Invitations.
 
-The organisation's desk is notified of each, without a name; the link goes sealed to one mailbox,
-once, and is nowhere afterwards.
+The organisation's desk is notified of each invitation, without a name. The link is stored sealed,
+sent once to one mailbox, and then deleted.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def fact(
     email: str = EMAIL,
     **more: Any,
 ) -> Fact:
-    """Returns a fact of partners, with the letter as partners seals it."""
+    """Returns a fact of partners, with the e-mail as partners seals it."""
     id = invitation or new_id()
     body = facts_pb2.InvitationFact(
         invitation_id=id, organization_id=RECEIVER, first_manager=True, **more
@@ -91,7 +91,7 @@ def test_the_link_goes_to_the_invited_mailbox_and_to_nobody_else(
     assert f"{PUBLIC_URL}/inbox\r\n" in notice
 
 
-def test_the_desk_hears_that_a_first_manager_was_invited_and_that_the_account_is_there(
+def test_the_desk_is_notified_of_the_invitation_and_of_the_opened_account(
     service: Service,
 ) -> None:
     created = hear(service, fact(service))
@@ -105,7 +105,7 @@ def test_the_desk_hears_that_a_first_manager_was_invited_and_that_the_account_is
         assert EMAIL not in str(row)
 
 
-def test_the_own_invitations_of_an_organisation_have_words_of_their_own(service: Service) -> None:
+def test_an_invitation_by_the_organisation_itself_has_a_notice_of_its_own(service: Service) -> None:
     told = fact(service)
     body = facts_pb2.InvitationFact.FromString(told.payload)
     body.first_manager = False
@@ -113,7 +113,7 @@ def test_the_own_invitations_of_an_organisation_have_words_of_their_own(service:
     assert kinds(service) == ["worker_invited"]
 
 
-def test_a_system_of_the_organisation_hears_of_it_without_a_name(service: Service) -> None:
+def test_a_webhook_reports_an_invitation_without_a_name(service: Service) -> None:
     receiver = service.receiver()
     service.webhook(RECEIVER, receiver.url)
     told = hear(service, fact(service))
@@ -125,7 +125,7 @@ def test_a_system_of_the_organisation_hears_of_it_without_a_name(service: Servic
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_the_letter_says_in_her_language_no_more_than_that_there_is_an_account_to_open(
+def test_an_invitation_says_only_in_the_chosen_language_that_there_is_an_account_to_open(
     service: Service, post: Post, language: str
 ) -> None:
     hear(service, fact(service, language=language))
@@ -138,11 +138,11 @@ def test_the_letter_says_in_her_language_no_more_than_that_there_is_an_account_t
     assert RECEIVER not in sent
 
 
-def test_a_fact_that_is_told_again_sends_nothing_twice(service: Service, post: Post) -> None:
+def test_a_repeated_fact_sends_no_second_email(service: Service, post: Post) -> None:
     told = hear(service, fact(service))
     hear(service, told)
     assert service.send_mails(smtp(service, post)) == 1
-    # the broker or the inbox lost everything: then the derived ids prevent a second message
+    # if the broker or the inbox lost everything, the derived ids prevent a second message
     for _ in range(2):
         hear(service, told)
         service.advance(hours=1)
@@ -151,7 +151,7 @@ def test_a_fact_that_is_told_again_sends_nothing_twice(service: Service, post: P
     assert kinds(service) == ["manager_invited"]
 
 
-def test_a_fact_that_is_told_again_before_the_letter_left_does_not_hold_it_up(
+def test_a_repeated_fact_does_not_delay_an_email_that_has_not_left(
     service: Service, post: Post
 ) -> None:
     told = hear(service, fact(service))
@@ -163,7 +163,7 @@ def test_a_fact_that_is_told_again_before_the_letter_left_does_not_hold_it_up(
     assert len(post.got) == 1
 
 
-def test_after_the_store_was_lost_the_mailbox_sees_the_same_message_id(
+def test_after_a_lost_database_the_email_has_the_same_message_id(
     service: Service, post: Post
 ) -> None:
     told = hear(service, fact(service))
@@ -178,7 +178,7 @@ def test_after_the_store_was_lost_the_mailbox_sees_the_same_message_id(
 
 
 @pytest.mark.parametrize("verb", ["accepted", "replaced", "revoked"])
-def test_a_letter_that_nobody_needs_any_more_is_not_sent(
+def test_an_invitation_no_longer_needed_is_not_sent(
     service: Service, post: Post, verb: str
 ) -> None:
     told = hear(service, fact(service))
@@ -188,7 +188,7 @@ def test_a_letter_that_nobody_needs_any_more_is_not_sent(
     assert [mail["status"] for mail in emails(service)] == ["DISCARDED"]
 
 
-def test_a_letter_that_is_too_old_is_not_sent(service: Service, post: Post) -> None:
+def test_an_expired_invitation_is_not_sent(service: Service, post: Post) -> None:
     hear(service, fact(service))
     service.advance(hours=72)
     service.send_mails(smtp(service, post))
@@ -196,11 +196,11 @@ def test_a_letter_that_is_too_old_is_not_sent(service: Service, post: Post) -> N
     assert [mail["status"] for mail in emails(service)] == ["DISCARDED"]
 
 
-def test_history_invites_nobody(service: Service, post: Post) -> None:
+def test_an_old_fact_invites_nobody(service: Service, post: Post) -> None:
     told = fact(service)
     service.advance(hours=73)
     hear(service, told)
-    assert kinds(service) == ["manager_invited"], "the desk hears of it even so"
+    assert kinds(service) == ["manager_invited"], "the desk is notified even so"
     assert service.send_mails(smtp(service, post)) == 0
     old = fact(service)
     service.advance(days=8)
@@ -208,7 +208,7 @@ def test_history_invites_nobody(service: Service, post: Post) -> None:
     assert kinds(service) == ["manager_invited"]
 
 
-def test_to_a_suspended_organisation_nobody_is_invited(service: Service, post: Post) -> None:
+def test_nobody_is_invited_to_a_suspended_organisation(service: Service, post: Post) -> None:
     service.suspend(RECEIVER)
     hear(service, fact(service))
     assert service.send_mails(smtp(service, post)) == 0
@@ -218,7 +218,7 @@ def test_to_a_suspended_organisation_nobody_is_invited(service: Service, post: P
     assert service.send_mails(smtp(service, post)) == 0
 
 
-def test_the_coordination_hears_of_a_letter_that_does_not_arrive_without_learning_to_whom(
+def test_the_coordinators_are_notified_of_an_undeliverable_invitation_without_its_address(
     service: Service, post: Post
 ) -> None:
     hear(service, fact(service))
@@ -229,7 +229,7 @@ def test_the_coordination_hears_of_a_letter_that_does_not_arrive_without_learnin
     assert EMAIL not in str(message)
 
 
-def test_the_letter_lies_sealed_and_is_taken_away_when_it_is_done_with(
+def test_an_email_is_stored_sealed_and_deleted_when_it_is_no_longer_needed(
     service: Service, post: Post
 ) -> None:
     hear(service, fact(service))
@@ -255,35 +255,33 @@ def test_the_letter_lies_sealed_and_is_taken_away_when_it_is_done_with(
 
 
 @pytest.mark.parametrize("role", ["MANAGER", "COORDINATOR", "AUDITOR", "WORKER"])
-def test_no_caller_sees_a_letter_in_the_database_whatever_the_statement(
-    service: Service, role: str
-) -> None:
+def test_no_caller_can_read_stored_emails_in_the_database(service: Service, role: str) -> None:
     hear(service, fact(service))
     caller = service.as_(RECEIVER, role).caller
     with service.database.transaction(caller) as tx:
         assert tx.execute("SELECT FROM letters").fetchall() == []
 
 
-def test_a_network_without_a_mail_server_keeps_no_letter(service: Service) -> None:
+def test_a_network_without_a_mail_server_stores_no_email(service: Service) -> None:
     hear(service, fact(service), by_email=False)
     assert service.rows("SELECT FROM letters") == service.rows("SELECT FROM deliveries") == []
     assert kinds(service) == ["manager_invited"]
 
 
-def test_a_letter_to_what_is_no_address_goes_nowhere(service: Service, post: Post) -> None:
+def test_an_email_to_an_invalid_address_is_discarded(service: Service, post: Post) -> None:
     hear(service, fact(service, email="a@b.example, c@d.example"))
     service.send_mails(smtp(service, post))
     assert post.got == []
     assert [mail["status"] for mail in emails(service)] == ["DISCARDED"]
 
 
-def test_in_development_the_link_can_be_looked_at(service: Service) -> None:
+def test_the_link_can_be_viewed_in_development(service: Service) -> None:
     hear(service, fact(service))
     service.send_mails()
     [mail] = service.as_(OTHER, "WORKER").ListDevelopmentMails().mails
     assert (mail.recipient, f"#{TOKEN}" in mail.body) == (EMAIL, True)
 
 
-def test_no_notice_has_a_place_for_a_name() -> None:
+def test_no_notice_has_a_placeholder_for_a_name() -> None:
     for kind in ("manager_invited", "worker_invited", "account_opened"):
         assert not [language for language in LANGUAGES if "{" in text(kind, language)]

@@ -1,6 +1,6 @@
-"""E-mails: neutral, and handed to a real SMTP server in this process.
+"""E-mails: their text is neutral, and a real SMTP server in this process receives them.
 
-They are tried again if that makes sense, and the coordinators are notified if nobody was reached.
+A temporary failure is retried, and the coordinators are notified if nobody was reached.
 """
 
 import ssl
@@ -38,7 +38,7 @@ FROM = "enlace@coalicion.example"
 
 @dataclass
 class Post:
-    """The mail server's side: it gives answers for RCPT and DATA one by one, then accepts."""
+    """A mail server that gives answers for RCPT and DATA one by one, and then accepts."""
 
     rcpt: list[str] = field(default_factory=list)
     data: list[str] = field(default_factory=list)
@@ -115,20 +115,20 @@ def test_the_desk_gets_one_neutral_email_with_one_link(service: Service, post: P
     assert service.send_mails(smtp(service, post)) == 0
 
 
-def test_the_desks_language_is_spoken(service: Service, post: Post) -> None:
+def test_an_email_is_in_the_language_of_the_desk(service: Service, post: Post) -> None:
     service.desk(RECEIVER, "mesa@ong.example", "fr")
     service.hear("sent")
     service.send_mails(smtp(service, post))
     assert "Content-Language: fr\r\n" in post.text()
 
 
-def test_the_message_of_a_worker_makes_no_second_email(service: Service, post: Post) -> None:
+def test_a_message_to_desk_and_worker_makes_one_email(service: Service, post: Post) -> None:
     service.desk(SENDER, "mesa@ong.example")
     service.hear("accepted", sender_worker_id="f" * 32)
     assert service.send_mails(smtp(service, post)) == 1
 
 
-def test_the_coordinations_email_goes_to_the_desks_of_active_coordinators(
+def test_an_email_to_the_coordinators_goes_to_the_desks_of_active_coordinators(
     service: Service, post: Post
 ) -> None:
     service.coordinator_desk(COALITION, "coordinacion@coalicion.example")
@@ -138,7 +138,7 @@ def test_the_coordinations_email_goes_to_the_desks_of_active_coordinators(
     assert [envelope.rcpt_tos for envelope in post.got] == [["coordinacion@coalicion.example"]]
 
 
-def test_a_batch_is_one_dialogue(service: Service, post: Post) -> None:
+def test_a_batch_is_sent_in_one_smtp_session(service: Service, post: Post) -> None:
     service.desk(RECEIVER, "mesa@ong.example")
     for _ in range(5):
         service.hear("sent")
@@ -183,7 +183,7 @@ def test_the_loop_sends_retries_when_due_and_emails_whose_announcement_was_lost(
 
 
 @pytest.mark.parametrize("stage", ["rcpt", "data"])
-def test_a_temporary_refusal_is_tried_again_under_the_same_message_id(
+def test_a_temporary_refusal_is_retried_with_the_same_message_id(
     service: Service, post: Post, stage: str
 ) -> None:
     service.desk(RECEIVER, "mesa@ong.example")
@@ -222,14 +222,14 @@ def test_a_final_refusal_is_given_up_at_once_and_does_not_stop_the_others(
     ]
 
 
-def test_a_message_that_reached_nobody_is_said_and_the_coordination_told(
+def test_a_message_that_reached_nobody_is_published_and_notified_to_the_coordinators(
     service: Service, post: Post
 ) -> None:
     service.desk(RECEIVER, "nadie@ong.example")
     service.coordinator_desk(COALITION, "coordinacion@coalicion.example")
     fact = service.hear("sent")
-    # The e-mail about it reaches nobody either, and that is the end: there is no message about a
-    # message about a message.
+    # The e-mail about the failure reaches nobody either, and that is the end: there is no message
+    # about a message about a message.
     post.rcpt += ["550 no such mailbox"] * 2
     assert service.send_mails(smtp(service, post)) == 2
     assert service.send_mails(smtp(service, post)) == 0
@@ -250,7 +250,7 @@ def test_a_message_that_reached_nobody_is_said_and_the_coordination_told(
     assert (message.kind, message.referral_id) == ("message_undeliverable", fact.subject)
 
 
-def test_as_long_as_another_channel_is_open_nobody_is_alarmed(service: Service, post: Post) -> None:
+def test_no_failure_is_reported_while_another_channel_is_open(service: Service, post: Post) -> None:
     service.desk(RECEIVER, "nadie@ong.example")
     system = service.receiver(answers=[500])
     service.webhook(RECEIVER, system.url)
@@ -261,7 +261,7 @@ def test_as_long_as_another_channel_is_open_nobody_is_alarmed(service: Service, 
     assert service.rows("SELECT FROM outbox") == []
 
 
-def test_no_server_is_no_fault_of_the_email_and_the_rest_of_the_batch_waits_too(
+def test_without_a_mail_server_connection_every_email_of_the_batch_is_retried(
     service: Service,
 ) -> None:
     service.desk(RECEIVER, "mesa@ong.example")
@@ -286,7 +286,7 @@ def test_an_email_is_given_up_after_a_day(service: Service) -> None:
     assert 5 < dead["attempts"] < 20
 
 
-def test_a_sender_that_dies_in_between_sends_again_under_the_same_message_id(
+def test_an_email_of_a_sender_that_died_is_sent_again_with_the_same_message_id(
     service: Service, post: Post
 ) -> None:
     service.desk(RECEIVER, "mesa@ong.example")
@@ -294,9 +294,9 @@ def test_a_sender_that_dies_in_between_sends_again_under_the_same_message_id(
     with service.database.dedicated() as connection:
         claim = service.sending.next_email(connection, service.clock.now())
     assert claim is not None
-    mail = service.sending.letter(claim)
+    mail = service.sending.mail_of(claim)
     assert mail is not None
-    smtp(service, post).put(mail)  # … and here it dies
+    smtp(service, post).put(mail)  # … and here the sender dies
     assert service.send_mails(smtp(service, post)) == 0
     service.clock.advance(EMAIL_LEASE)
     assert service.send_mails(smtp(service, post)) == 1
@@ -306,7 +306,7 @@ def test_a_sender_that_dies_in_between_sends_again_under_the_same_message_id(
     assert first == second
 
 
-def test_a_sender_that_stops_in_between_leaves_the_others_to_the_next(
+def test_a_stopped_sender_leaves_the_remaining_emails_to_the_next_one(
     service: Service, post: Post
 ) -> None:
     service.desk(RECEIVER, "mesa@ong.example")
@@ -318,7 +318,7 @@ def test_a_sender_that_stops_in_between_leaves_the_others_to_the_next(
     assert service.send_mails(smtp(service, post)) == 2
 
 
-def test_a_sender_that_dies_in_between_keeps_back_only_the_email_that_it_had(
+def test_a_sender_that_died_delays_only_the_email_that_it_had_claimed(
     service: Service, post: Post
 ) -> None:
     service.desk(RECEIVER, "mesa@ong.example")
@@ -331,7 +331,7 @@ def test_a_sender_that_dies_in_between_keeps_back_only_the_email_that_it_had(
     assert service.send_mails(smtp(service, post)) == 1
 
 
-def test_an_address_that_cannot_be_opened_holds_up_no_other_and_is_tried_again_after_its_lease(
+def test_an_unreadable_address_does_not_delay_others_and_is_retried_after_its_lease(
     service: Service, post: Post, capsys: pytest.CaptureFixture[str]
 ) -> None:
     put_aside = metrics.ROWS_PUT_ASIDE.labels("mail")._value
@@ -360,7 +360,7 @@ def test_an_address_that_cannot_be_opened_holds_up_no_other_and_is_tried_again_a
     assert post.got[-1].rcpt_tos == ["otra@ong.example"]
 
 
-def test_a_desk_that_has_taken_its_address_away_gets_nothing_more(
+def test_a_desk_that_has_removed_its_address_gets_no_more_emails(
     service: Service, post: Post
 ) -> None:
     service.desk(RECEIVER, "mesa@ong.example")
@@ -373,7 +373,7 @@ def test_a_desk_that_has_taken_its_address_away_gets_nothing_more(
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A self-signed certificate for 127.0.0.1: key and certificate in one file."""
+    """Returns a file with key and self-signed certificate for 127.0.0.1."""
     folder = tmp_path_factory.mktemp("tls")
     command = [
         "openssl",
@@ -410,7 +410,7 @@ def check_password(
 
 @pytest.fixture
 def secure_post(certificate: Path) -> Iterator[Post]:
-    """A mail server that accepts mail over STARTTLS and after a sign-in only."""
+    """Runs a mail server that accepts mail only over STARTTLS and after a sign-in."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(certificate)
     made = Post(port=free_port("127.0.0.1"))
@@ -431,7 +431,7 @@ def secure_post(certificate: Path) -> Iterator[Post]:
 @pytest.mark.parametrize(
     ("password", "status", "code"), [("secret", "DELIVERED", 250), ("wrong", "RETRYING", 535)]
 )
-def test_over_starttls_with_a_password(
+def test_an_email_is_sent_over_starttls_only_with_the_right_password(
     service: Service, secure_post: Post, certificate: Path, password: str, status: str, code: int
 ) -> None:
     service.desk(RECEIVER, "mesa@ong.example")
@@ -463,7 +463,7 @@ def test_a_server_with_an_unknown_certificate_is_not_trusted(
     assert secure_post.got == []
 
 
-def test_a_server_that_can_not_encrypt_gets_nothing_from_who_asked_for_it(
+def test_a_server_without_encryption_gets_no_email_where_encryption_is_required(
     service: Service, post: Post
 ) -> None:
     service.desk(RECEIVER, "mesa@ong.example")
@@ -487,19 +487,19 @@ def test_a_server_that_can_not_encrypt_gets_nothing_from_who_asked_for_it(
         ("smtps://me:pw@mail.example", MailServer("mail.example", 465, "tls", "me", "pw")),
     ],
 )
-def test_a_mail_server_is_named_by_its_url(url: str, server: MailServer) -> None:
+def test_a_mail_server_is_read_from_its_url(url: str, server: MailServer) -> None:
     assert server_of(url) == server
 
 
 @pytest.mark.parametrize(
     "url", ["", "mail.example", "http://mail.example", "smtp://", "smtp://mail.example:port"]
 )
-def test_what_names_no_mail_server_is_refused(url: str) -> None:
+def test_an_invalid_mail_server_url_is_refused(url: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011
         server_of(url)
 
 
-def test_in_development_emails_are_kept_to_be_looked_at(service: Service) -> None:
+def test_emails_are_stored_for_viewing_in_development(service: Service) -> None:
     service.desk(RECEIVER, "mesa@ong.example", "en")
     fact = service.hear("sent")
     service.send_mails()
@@ -509,7 +509,7 @@ def test_in_development_emails_are_kept_to_be_looked_at(service: Service) -> Non
     assert mail.create_time.ToDatetime(UTC) == service.clock.now()
 
 
-def test_the_folder_of_development_keeps_the_latest_and_one_of_each(
+def test_the_development_mail_folder_keeps_the_latest_emails_and_each_only_once(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mail_folder, "KEPT", 2)
@@ -549,7 +549,9 @@ def test_an_email_that_a_sender_deletes_while_the_page_lists_it_is_left_out(
         assert [mail.id for mail, _ in folder.mails()] == ["b"]
 
 
-def test_outside_development_there_is_nothing_to_look_at(production: Service) -> None:
+def test_outside_development_no_email_can_be_viewed_and_no_internal_webhook_created(
+    production: Service,
+) -> None:
     assert refusal(production.as_(OTHER, "MANAGER").ListDevelopmentMails) == (
         "FAILED_PRECONDITION",
         "not_in_development",
@@ -599,7 +601,7 @@ def test_the_commit_of_a_fact_wakes_the_sender_and_one_broken_email_does_not_sto
         ),
     ],
 )
-def test_without_a_mail_server_emails_are_made_for_a_folder_in_development_only(
+def test_without_a_mail_server_emails_are_made_only_in_development(
     monkeypatch: pytest.MonkeyPatch,
     environment: dict[str, str],
     server: MailServer | None,
@@ -618,7 +620,7 @@ def test_without_a_mail_server_emails_are_made_for_a_folder_in_development_only(
         {"ENLACE_SMTP_URL": "outbox:/hush"},
     ],
 )
-def test_wrong_mail_settings_are_said_without_the_password(
+def test_invalid_mail_settings_are_reported_without_the_password(
     monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
 ) -> None:
     set_environment(monkeypatch, environment)
@@ -640,7 +642,7 @@ def set_environment(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
         monkeypatch.setenv(name, value)
 
 
-def test_a_clock_that_was_ahead_keeps_back_no_email_once_it_is_right(
+def test_an_email_dated_by_a_fast_clock_is_not_delayed_once_the_clock_is_right(
     service: Service, post: Post
 ) -> None:
     service.desk(RECEIVER, "mesa@ong.example")

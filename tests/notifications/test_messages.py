@@ -1,4 +1,4 @@
-"""The text and recipients of messages; the same cause makes the same message. No database."""
+"""The ids and recipients of messages, without a database; the same cause makes the same message."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -39,7 +39,7 @@ DESK, WORKER = (
 )
 
 
-def test_a_happening_is_a_message_to_each_who_is_told() -> None:
+def test_a_happening_makes_one_message_for_each_recipient() -> None:
     coordination = Recipient("asked", Audience.COORDINATION)
     [first, second] = messages_of(HAPPENING, [DESK, coordination])
     assert first == Message(
@@ -64,7 +64,7 @@ def test_a_happening_is_a_message_to_each_who_is_told() -> None:
     )
 
 
-def test_the_desk_is_told_besides_whom_of_its_own_it_has_the_same_message() -> None:
+def test_the_message_of_a_desk_names_the_worker_who_gets_the_same_message() -> None:
     other = replace(DESK, organization_id="ngo")
     another_kind = replace(DESK, kind="reminded")
     made = messages_of(HAPPENING, [DESK, WORKER, other, another_kind])
@@ -80,7 +80,7 @@ def test_the_desk_is_told_besides_whom_of_its_own_it_has_the_same_message() -> N
         {"time": NOON + timedelta(seconds=1)},
     ],
 )
-def test_another_happening_has_other_ids(other: dict[str, Any]) -> None:
+def test_another_happening_makes_other_ids(other: dict[str, Any]) -> None:
     [message] = messages_of(HAPPENING, [DESK])
     [another] = messages_of(replace(HAPPENING, **other), [DESK])
     assert message.id != another.id
@@ -95,7 +95,7 @@ def test_another_happening_has_other_ids(other: dict[str, Any]) -> None:
         {"worker_id": "worker"},
     ],
 )
-def test_the_same_cause_gives_the_same_id_and_to_others_another_one(
+def test_the_same_cause_gives_the_same_id_to_one_recipient_and_another_id_to_others(
     other: dict[str, Any],
 ) -> None:
     assert derived_id("cause", DESK) == derived_id("cause", replace(DESK))
@@ -103,12 +103,12 @@ def test_the_same_cause_gives_the_same_id_and_to_others_another_one(
     assert derived_id("cause", DESK) != derived_id("cause", replace(DESK, **other))
 
 
-def test_ids_stay_what_they_were_so_that_what_is_heard_anew_is_not_told_anew() -> None:
+def test_derived_ids_never_change_so_that_a_repeated_fact_makes_no_new_message() -> None:
     assert derived_id("cause", DESK) == "438711f61354168817832151bd190d1c"
     assert letter_id("message") == "77e7685293120332a702a9f7b507ef1e"
 
 
-def test_of_a_message_that_reached_nobody_the_coordination_is_told_whose_it_was() -> None:
+def test_the_coordinators_message_about_an_unreached_one_keeps_its_details() -> None:
     [message] = messages_of(HAPPENING, [DESK])
     lost = about_unreached(message, NOON + timedelta(hours=1))
     unreached = Recipient("message_undeliverable", Audience.COORDINATION)
@@ -123,7 +123,7 @@ def test_of_a_message_that_reached_nobody_the_coordination_is_told_whose_it_was(
 
 
 def blank(id: str, recipient: Recipient) -> Message:
-    """A message that is about no referral."""
+    """Returns a message that is about no referral."""
     parties = ("", "", "", "")
     return Message(
         id,
@@ -137,18 +137,18 @@ def blank(id: str, recipient: Recipient) -> Message:
     )
 
 
-def test_a_desk_whose_system_was_switched_off_is_told_each_time() -> None:
+def test_a_desk_is_notified_each_time_its_webhook_is_disabled() -> None:
     recipient = Recipient("webhook_disabled", Audience.DESK, "ngo")
     made = about_disabled("webhook", "ngo", NOON)
     assert made == blank(derived_id(f"webhook/{NOON.isoformat()}", recipient), recipient)
     assert made.id != about_disabled("webhook", "ngo", NOON + timedelta(days=1)).id
 
 
-def test_what_is_about_no_referral_is_one_message_for_each_cause() -> None:
+def test_a_message_without_a_referral_is_made_once_for_each_cause() -> None:
     assert about_subject(WORKER, "cause", NOON) == blank(derived_id("cause", WORKER), WORKER)
 
 
-def test_only_the_asker_sees_in_an_enquirys_message_whose_it_is() -> None:
+def test_only_the_askers_copies_of_an_enquirys_message_name_the_asker() -> None:
     kind = "enquired"
     recipients = [
         Recipient(kind, Audience.DESK, "ngo"),

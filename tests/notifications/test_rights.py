@@ -1,4 +1,4 @@
-"""The rights to call each rpc: every cell of docs/rights.md about this service."""
+"""The rights to call each rpc: every cell of docs/rights.md about this service is tested."""
 
 from typing import Any
 
@@ -13,7 +13,9 @@ SERVICES = list(notifications_pb2.DESCRIPTOR.services_by_name.values())
 
 
 @pytest.mark.parametrize("descriptor", SERVICES, ids=lambda descriptor: descriptor.name)
-def test_every_rpc_lets_in_whom_the_page_says(descriptor: Any, service: Service) -> None:
+def test_every_rpc_admits_exactly_the_callers_that_the_page_names(
+    descriptor: Any, service: Service
+) -> None:
     def metadata(role: str, scope: str) -> Any:
         return service.as_(
             RECEIVER, *([role] if role else []), scopes=(scope,) if scope else ()

@@ -1,6 +1,6 @@
 """Only a user with a fresh proof changes where an organisation's notices go.
 
-Its managers are notified.
+The managers of the organisation are notified.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ ASKING = {
 URL = "https://partner.example/hook"
 
 
-def bell(service: Service, id: str, organization: str = RECEIVER) -> list[str]:
+def own_messages(service: Service, id: str, organization: str = RECEIVER) -> list[str]:
     return [
         message.kind
         for message in service.as_(organization, "MANAGER", id=id).ListMessages().messages
     ]
 
 
-def test_a4_these_rpcs_ask_for_it() -> None:
+def test_a4_exactly_these_rpcs_need_a_fresh_proof() -> None:
     assert set(ASKING) == {"SetDesk", "CreateWebhook", "UpdateWebhook", "RotateWebhookSecret"}
 
 
 @pytest.mark.parametrize("rpc", sorted(ASKING))
-def test_a4_every_such_rpc_refuses_an_old_proof_and_asks_no_key_for_one(
+def test_a4_every_such_rpc_refuses_an_old_proof_but_needs_none_from_a_key(
     service: Service, rpc: str
 ) -> None:
     method, manager = ASKING[rpc], service.as_(RECEIVER, "MANAGER")
@@ -66,7 +66,7 @@ def test_a4_every_such_rpc_refuses_an_old_proof_and_asks_no_key_for_one(
     assert answer(service.as_(RECEIVER, scopes=("notifications",))) != "step_up_required"
 
 
-def test_a4_the_managers_and_who_did_it_hear_that_notices_go_elsewhere_and_nobody_else(
+def test_a4_only_managers_and_the_changing_worker_are_notified_of_a_change_of_destination(
     service: Service,
 ) -> None:
     she, other, elsewhere = new_id(), new_id(), new_id()
@@ -76,10 +76,13 @@ def test_a4_the_managers_and_who_did_it_hear_that_notices_go_elsewhere_and_nobod
     service.as_(RECEIVER, "MANAGER", id=she).CreateWebhook(
         webhook=pb.Webhook(url=URL, kinds=["referral_sent"])
     )
-    assert (bell(service, she), bell(service, other)) == (["sending_changed"], ["sending_changed"])
-    assert bell(service, elsewhere, SENDER) == []
+    assert (own_messages(service, she), own_messages(service, other)) == (
+        ["sending_changed"],
+        ["sending_changed"],
+    )
+    assert own_messages(service, elsewhere, SENDER) == []
     manager = service.as_(RECEIVER, "MANAGER", id=she)
     manager.SetDesk(
         desk=pb.Desk(etag=manager.GetDesk().etag, email="otra@correo.example", language="es")
     )
-    assert bell(service, other) == ["sending_changed"] * 2
+    assert own_messages(service, other) == ["sending_changed"] * 2

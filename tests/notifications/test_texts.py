@@ -18,7 +18,7 @@ from services.notifications.words import mail, text
 from tests.parts.clocks import SettableClock
 
 CLOCK = SettableClock(datetime(2026, 3, 4, 18, 0, tzinfo=UTC))
-# No text outside may reveal the subject.
+# No text outside the site may reveal what the network is about.
 TELLING = re.compile(
     r"trata|traffick|traite|v[ií]ctim|sobrevivient|survivor|albergue|shelter|refugi|remisi|referral|orientation|person",
     re.IGNORECASE,
@@ -44,7 +44,7 @@ def sent(referral_id: str, language: str = "es", delivery_id: str = "") -> Email
     )
 
 
-def test_every_notice_has_a_text_in_every_language_and_one_row() -> None:
+def test_every_notice_has_exactly_one_row_and_a_text_in_every_language() -> None:
     assert len(BY_KIND) == len(NOTICES)
     assert len(BY_VERB) == len([notice for notice in NOTICES if notice.verb])
     assert all(
@@ -53,13 +53,13 @@ def test_every_notice_has_a_text_in_every_language_and_one_row() -> None:
     assert all(said.strip() == said != "" for texts in TEXTS.values() for said in texts.values())
 
 
-def test_no_two_kinds_say_the_same() -> None:
+def test_no_two_kinds_have_the_same_text() -> None:
     for language in LANGUAGES:
         said = [texts[language] for texts in TEXTS.values()]
         assert len(said) == len(set(said))
 
 
-def test_texts_have_no_place_for_anything() -> None:
+def test_texts_have_no_placeholders_and_no_digits() -> None:
     assert not any(
         mark in said
         for texts in TEXTS.values()
@@ -69,7 +69,7 @@ def test_texts_have_no_place_for_anything() -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_all_emails_of_a_language_are_equal_but_for_their_ids(language: str) -> None:
+def test_all_emails_of_a_language_are_equal_except_for_their_ids(language: str) -> None:
     first, second = (new_id(), new_id()), (new_id(), new_id())
     one, other = (
         sent(first[0], language, first[1]).as_bytes(),
@@ -96,7 +96,7 @@ def test_an_email_says_that_there_is_a_task_and_nothing_else() -> None:
             assert not TELLING.search(said)
 
 
-def test_the_message_id_is_the_delivery_and_has_one_length() -> None:
+def test_the_message_id_is_the_delivery_id_and_has_a_fixed_length() -> None:
     delivery = new_id()
     assert sent(new_id(), delivery_id=delivery)["Message-ID"] == f"<{delivery}@coalicion.example>"
     assert len(delivery) == ID_LENGTH
@@ -106,11 +106,11 @@ def test_the_message_id_is_the_delivery_and_has_one_length() -> None:
     ("tag", "chosen"),
     [("es", "es"), ("es-NI", "es"), ("EN", "en"), ("fr-CA", "fr"), ("miq", "es"), ("", "es")],
 )
-def test_a_language_that_has_no_texts_gets_spanish(tag: str, chosen: str) -> None:
+def test_a_language_without_texts_falls_back_to_spanish(tag: str, chosen: str) -> None:
     assert language_of(tag) == chosen
 
 
-def test_a_kind_of_a_later_version_is_shown_by_its_code() -> None:
+def test_an_unknown_kind_is_shown_by_its_code() -> None:
     assert {text("a_kind_of_tomorrow", language) for language in LANGUAGES} == {
         "a_kind_of_tomorrow"
     }

@@ -13,7 +13,9 @@ _WAITING = (
 )
 
 
-def test_a_manager_disables_an_endpoint_while_an_attempt_to_it_is_noted(service: Service) -> None:
+def test_a_manager_can_disable_an_endpoint_while_an_attempt_is_being_recorded(
+    service: Service,
+) -> None:
     webhook = service.webhook(RECEIVER, service.receiver().url).webhook
     service.hear("sent")
     with service.database.dedicated() as connection:

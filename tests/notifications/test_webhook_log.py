@@ -17,21 +17,21 @@ from services.notifications.usecases.webhooks import SHOWN
 from tests.builders import refusal
 from tests.notifications.conftest import OTHER, RECEIVER, Service
 
-BY_TRANSPORT = {"host", "content-length"}  # they follow from the address and the length
+BY_TRANSPORT = {"host", "content-length"}  # these headers follow from the address and the length
 NOT_FOUND = ("NOT_FOUND", "not_found")
 
 
 def delivery_of(service: Service, webhook_id: str, organization: str = RECEIVER) -> pb.Delivery:
-    """Returns the newest delivery to this endpoint, whole."""
+    """Returns the newest delivery to this endpoint, with its attempts."""
     [newest, *_] = service.deliveries(webhook_id, organization)
-    assert not newest.HasField("sent")  # lists stay short
+    assert not newest.HasField("sent")  # lists leave the attempts out
     delivery: pb.Delivery = service.as_(organization, "MANAGER").GetDelivery(
         id=newest.id, webhook_id=webhook_id
     )
     return delivery
 
 
-def test_what_is_shown_of_an_attempt_is_what_the_receiver_got(service: Service) -> None:
+def test_an_attempt_is_shown_exactly_as_the_receiver_got_it(service: Service) -> None:
     system = service.receiver()
     made = service.webhook(RECEIVER, system.url)
     service.hear("sent")
@@ -48,7 +48,7 @@ def test_what_is_shown_of_an_attempt_is_what_the_receiver_got(service: Service) 
     got.verified(made.secret)
 
 
-def test_each_attempt_says_when_with_which_status_and_why_it_failed(service: Service) -> None:
+def test_each_attempt_shows_its_time_status_and_reason_of_failure(service: Service) -> None:
     system = service.receiver(answers=[503, 500], body=b"a trace with who knows what in it")
     webhook = service.webhook(RECEIVER, system.url).webhook
     service.hear("sent")
@@ -69,7 +69,7 @@ def test_each_attempt_says_when_with_which_status_and_why_it_failed(service: Ser
     assert "who knows what" not in str(service.rows("SELECT * FROM attempts"))
 
 
-def test_nobody_answering_is_an_attempt_too(service: Service) -> None:
+def test_an_attempt_without_an_answer_is_recorded_too(service: Service) -> None:
     system = service.receiver()
     system.close()
     service.receivers.clear()
@@ -80,7 +80,9 @@ def test_nobody_answering_is_an_attempt_too(service: Service) -> None:
     assert (attempt.http_status, attempt.error_code) == (0, pb.DELIVERY_ERROR_CONNECTION)
 
 
-def test_an_attempt_whose_lease_had_run_out_is_neither_counted_nor_noted(service: Service) -> None:
+def test_an_attempt_whose_lease_has_expired_is_neither_counted_nor_recorded(
+    service: Service,
+) -> None:
     webhook = service.webhook(RECEIVER, service.receiver().url).webhook
     service.hear("sent")
     with service.database.dedicated() as connection:
@@ -94,7 +96,7 @@ def test_an_attempt_whose_lease_had_run_out_is_neither_counted_nor_noted(service
     assert shown.attempts == len(shown.sent.attempts) == 1
 
 
-def test_one_that_is_sent_again_and_again_shows_the_last(service: Service) -> None:
+def test_a_delivery_with_many_attempts_shows_the_latest(service: Service) -> None:
     webhook = service.webhook(RECEIVER, service.receiver().url).webhook
     sample = service.as_(RECEIVER, "MANAGER").TestWebhook(id=webhook.id)
     service.rows(
@@ -106,7 +108,7 @@ def test_one_that_is_sent_again_and_again_shows_the_last(service: Service) -> No
     assert statuses == list(range(SHOWN + 20, 20, -1))
 
 
-def test_not_yours_and_not_there_look_the_same(service: Service) -> None:
+def test_another_organisations_delivery_and_an_unknown_one_look_the_same(service: Service) -> None:
     mine, also_mine = (service.webhook(RECEIVER, service.receiver().url).webhook for _ in range(2))
     theirs = service.webhook(OTHER, service.receiver().url).webhook
     service.desk(RECEIVER, "mesa@ong.example")
@@ -170,7 +172,7 @@ def test_attempts_are_counted_by_endpoint_and_hour(service: Service) -> None:
             for each in hours
         ]
 
-    # Each of three deliveries to the failing endpoint was tried once more
+    # Each of the three deliveries to the failing endpoint was tried once more.
     expected = [
         (failing.id, 0, 0, 2),
         (failing.id, 2, 0, 3),
@@ -185,14 +187,14 @@ def test_attempts_are_counted_by_endpoint_and_hour(service: Service) -> None:
     assert counted() == sorted([expected[1], expected[3]])
 
 
-def test_hours_of_an_endpoint_of_others_are_not_there(service: Service) -> None:
+def test_the_hours_of_another_organisations_endpoint_are_not_found(service: Service) -> None:
     theirs = service.webhook(OTHER, service.receiver().url).webhook
     manager = service.as_(RECEIVER, "MANAGER")
     assert refusal(lambda: manager.ListDeliveryHours(webhook_id=theirs.id)) == NOT_FOUND
     assert refusal(lambda: manager.ListDeliveryHours(webhook_id=new_id())) == NOT_FOUND
 
 
-def test_attempts_are_forgotten_after_a_month_and_the_delivery_stays(service: Service) -> None:
+def test_attempts_are_deleted_after_a_month_and_the_delivery_is_kept(service: Service) -> None:
     webhook = service.webhook(RECEIVER, service.receiver().url).webhook
     service.hear("sent")
     service.send_webhooks()
@@ -205,6 +207,6 @@ def test_attempts_are_forgotten_after_a_month_and_the_delivery_stays(service: Se
         assert json.loads(shown.sent.body)["type"] == "enlace.referral.sent.v1"
 
 
-def test_an_attempt_is_of_a_delivery(service: Service) -> None:
+def test_an_attempt_without_a_delivery_cannot_be_stored(service: Service) -> None:
     with pytest.raises(ForeignKeyViolation), service.database.transaction(SYSTEM) as tx:
         tx.execute("INSERT INTO attempts VALUES ('none', 1, 'none', now(), '', 0, '', 0)")

@@ -1,4 +1,4 @@
-"""A secret is replaced without a delivery that the owner can't check.
+"""A secret is replaced while its owner can verify every delivery.
 
 Two secrets sign for a day, never three, and a leaked one ends at once.
 """
@@ -33,7 +33,7 @@ _WAITING = (
 def signers(got: ReceivedRequest, **secrets: str) -> list[str]:
     """Returns which of these secrets signed the request, in the order of the header.
 
-    Fails if a signature is nobody's. The signatures are calculated here, because the library would
+    Fails if no secret made a signature. The signatures are computed here, because the library would
     only confirm itself.
     """
     signed = f"{got.id}.{got.headers['webhook-timestamp']}.{got.body}".encode()
@@ -46,7 +46,7 @@ def signers(got: ReceivedRequest, **secrets: str) -> list[str]:
     return [by_signature[each] for each in got.headers["webhook-signature"].split(" ")]
 
 
-def test_for_a_day_both_secrets_sign_and_then_the_new_one_alone(service: Service) -> None:
+def test_both_secrets_sign_for_a_day_and_then_only_the_new_one(service: Service) -> None:
     system = service.receiver()
     made = service.webhook(RECEIVER, system.url)
     manager = service.as_(RECEIVER, "MANAGER")
@@ -75,7 +75,7 @@ def test_for_a_day_both_secrets_sign_and_then_the_new_one_alone(service: Service
         system.got[0].verified("whsec_" + base64.b64encode(b"x" * 32).decode())
 
 
-def test_the_former_secret_is_sealed_like_the_other_and_forgotten_when_its_day_is_over(
+def test_the_former_secret_is_stored_sealed_and_deleted_after_a_day(
     service: Service,
 ) -> None:
     made = service.webhook(RECEIVER, service.receiver().url)
@@ -90,11 +90,11 @@ def test_the_former_secret_is_sealed_like_the_other_and_forgotten_when_its_day_i
         assert (row["former_secret"] is not None) is kept
         assert rotated.secret.encode() not in bytes(row["secret"])
         assert not kept or made.secret.encode() not in bytes(row["former_secret"])
-    # the data of this etag are still the same
+    # deleting the former secret does not change the data of this etag
     assert manager.GetWebhook(id=made.webhook.id) == rotated.webhook
 
 
-def test_there_is_no_third_secret_while_two_sign(service: Service) -> None:
+def test_no_third_secret_can_be_made_while_two_sign(service: Service) -> None:
     system = service.receiver()
     made = service.webhook(RECEIVER, system.url)
     manager = service.as_(RECEIVER, "MANAGER")
@@ -111,7 +111,7 @@ def test_there_is_no_third_secret_while_two_sign(service: Service) -> None:
     ]
 
 
-def test_what_leaked_ends_at_once_also_in_the_middle_of_a_rotation(service: Service) -> None:
+def test_a_leaked_secret_ends_at_once_even_during_a_rotation(service: Service) -> None:
     system = service.receiver()
     made = service.webhook(RECEIVER, system.url)
     manager = service.as_(RECEIVER, "MANAGER")
@@ -131,7 +131,9 @@ def test_what_leaked_ends_at_once_also_in_the_middle_of_a_rotation(service: Serv
     assert row["former_secret"] is None
 
 
-def test_of_two_who_rotate_at_once_one_does_and_the_other_hears_it(service: Service) -> None:
+def test_of_two_concurrent_rotations_one_succeeds_and_the_other_is_refused(
+    service: Service,
+) -> None:
     system = service.receiver()
     made = service.webhook(RECEIVER, system.url)
     said: list[pb.RotateWebhookSecretResponse | tuple[str, str]] = []
@@ -146,7 +148,7 @@ def test_of_two_who_rotate_at_once_one_does_and_the_other_hears_it(service: Serv
         return ask
 
     both = [threading.Thread(target=rotate(service.as_(RECEIVER, "MANAGER"))) for _ in range(2)]
-    # so that both have begun before the first goes on
+    # both have started before the first one continues
     with service.database.transaction(SYSTEM) as tx:
         webhooks.fetch(tx, RECEIVER, made.webhook.id, to_change=True)
         for thread in both:
@@ -172,9 +174,7 @@ def refused(error: grpc.RpcError) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("at_once", [False, True])
-def test_a_rotation_while_a_delivery_is_under_way_loses_nothing(
-    service: Service, at_once: bool
-) -> None:
+def test_a_rotation_during_a_delivery_loses_nothing(service: Service, at_once: bool) -> None:
     system = service.receiver(answers=[500])
     made = service.webhook(RECEIVER, system.url)
     service.hear("sent")
@@ -197,7 +197,9 @@ def test_a_rotation_while_a_delivery_is_under_way_loses_nothing(
     assert (delivery.status, delivery.attempts) == (pb.DELIVERY_STATUS_DELIVERED, 2)
 
 
-def test_a_rotation_wakes_nobody_and_forgives_nothing(service: Service) -> None:
+def test_a_rotation_changes_neither_the_state_of_the_endpoint_nor_its_failures(
+    service: Service,
+) -> None:
     webhook = service.webhook(RECEIVER, service.receiver(answers=[500]).url).webhook
     service.hear("sent")
     service.send_webhooks()
@@ -211,14 +213,14 @@ def test_a_rotation_wakes_nobody_and_forgives_nothing(service: Service) -> None:
     )
 
 
-def test_a_lost_answer_is_not_a_lost_secret(service: Service) -> None:
+def test_a_repeated_rotation_request_returns_the_same_secret(service: Service) -> None:
     made = service.webhook(RECEIVER, service.receiver().url)
     manager, request = service.as_(RECEIVER, "MANAGER"), new_id()
     rotated = manager.RotateWebhookSecret(id=made.webhook.id, request_id=request)
     assert manager.RotateWebhookSecret(id=made.webhook.id, request_id=request) == rotated
 
 
-def test_nobody_rotates_the_secret_of_another_organisation(service: Service) -> None:
+def test_nobody_can_rotate_the_secret_of_another_organisation(service: Service) -> None:
     theirs = service.webhook(OTHER, service.receiver().url).webhook
     manager = service.as_(RECEIVER, "MANAGER")
     for id in (theirs.id, new_id()):

@@ -1,7 +1,7 @@
 """Webhooks to a partner's system.
 
-They are signed, and sent again after a failure under the same id; they never go into our own
-network by a detour, and never at others' cost.
+Webhooks are signed, and sent again after a failure with the same id. They never reach our own
+network by a detour, and a slow endpoint never delays others.
 """
 
 import hashlib
@@ -53,7 +53,7 @@ def test_a_fact_arrives_signed_with_ids_and_codes_only(service: Service) -> None
     }
 
 
-def test_a_delivery_shows_what_became_of_it(service: Service) -> None:
+def test_a_delivery_shows_its_outcome(service: Service) -> None:
     system = service.receiver()
     webhook = service.webhook(RECEIVER, system.url).webhook
     service.hear("sent")
@@ -73,7 +73,7 @@ def test_a_delivery_shows_what_became_of_it(service: Service) -> None:
     assert not done.HasField("next_attempt_time")
 
 
-def test_only_the_kinds_that_were_asked_for_are_sent(service: Service) -> None:
+def test_only_the_selected_kinds_are_sent(service: Service) -> None:
     system = service.receiver()
     service.webhook(RECEIVER, system.url, "referral_withdrawn", "clock_breached")
     for verb in ("sent", "withdrawn", "clock_breached", "clock_reminded"):
@@ -85,7 +85,7 @@ def test_only_the_kinds_that_were_asked_for_are_sent(service: Service) -> None:
     }
 
 
-def test_both_sides_hear_what_is_theirs_and_nobody_else_does(service: Service) -> None:
+def test_only_the_two_sides_receive_webhooks_and_each_its_own(service: Service) -> None:
     systems = {organization: service.receiver() for organization in (SENDER, RECEIVER, OTHER)}
     for organization, system in systems.items():
         service.webhook(organization, system.url)
@@ -100,7 +100,7 @@ def test_both_sides_hear_what_is_theirs_and_nobody_else_does(service: Service) -
     ]
 
 
-def test_a_failure_is_tried_again_later_under_the_same_id_with_the_same_body(
+def test_a_failure_is_retried_later_with_the_same_id_and_body(
     service: Service,
 ) -> None:
     system = service.receiver(answers=[500, 503])
@@ -127,7 +127,7 @@ def test_a_failure_is_tried_again_later_under_the_same_id_with_the_same_body(
         got.verified(made.secret)
 
 
-def test_a_sender_that_dies_after_the_post_sends_again_under_the_same_id(service: Service) -> None:
+def test_a_delivery_of_a_sender_that_died_is_sent_again_with_the_same_id(service: Service) -> None:
     system = service.receiver()
     made = service.webhook(RECEIVER, system.url)
     service.hear("sent")
@@ -135,13 +135,13 @@ def test_a_sender_that_dies_after_the_post_sends_again_under_the_same_id(service
         [claim] = service.sending.next_webhooks(
             connection, service.clock.now(), slow=False, limit=5
         )
-    # … and here it dies
+    # … and here the sender dies
     EgressClient(development=True).post(claim.url, {"webhook-id": claim.id}, claim.body.encode())
     assert service.send_webhooks() == 0  # its lease still runs
     service.clock.advance(WEBHOOK_LEASE)
     assert service.send_webhooks() == 1
     assert [got.id for got in system.got] == [claim.id] * 2
-    service.web_sender().send(claim)  # it only slept: its late record changes nothing
+    service.web_sender().send(claim)  # the sender only slept: its late result changes nothing
     [done] = service.deliveries(made.webhook.id)
     assert (done.status, done.attempts) == (DELIVERED, 1)
 
@@ -161,7 +161,7 @@ def test_a_redirect_is_a_failure_and_is_not_followed(service: Service) -> None:
     assert elsewhere.got == []
 
 
-def test_a_connection_is_used_again_and_a_closed_one_is_no_failure(service: Service) -> None:
+def test_a_connection_is_reused_and_a_closed_one_is_no_failure(service: Service) -> None:
     system = service.receiver(answers=[200] * 3, body=b"thank you")
     client = EgressClient(development=True)
     for _ in range(3):
@@ -176,7 +176,7 @@ def test_a_connection_is_used_again_and_a_closed_one_is_no_failure(service: Serv
 
 
 def answer_and_hang_up(server: socket.socket, times: int) -> None:
-    """Promises to keep the connection open, and closes it."""
+    """Answers with a promise to keep the connection open, and then closes it."""
     for _ in range(times):
         connection, _ = server.accept()
         connection.recv(65536)
@@ -184,7 +184,7 @@ def answer_and_hang_up(server: socket.socket, times: int) -> None:
         connection.close()
 
 
-def test_who_answers_without_end_is_hung_up_on(service: Service) -> None:
+def test_the_connection_to_a_receiver_with_an_endless_answer_is_closed(service: Service) -> None:
     system = service.receiver(answers=[200], body=b"x" * 1_000_000)
     client = EgressClient(development=True)
     assert client.post(system.url, {}, b"{}").arrived
@@ -192,7 +192,7 @@ def test_who_answers_without_end_is_hung_up_on(service: Service) -> None:
     assert len({got.connection for got in system.got}) == 2
 
 
-def test_who_drips_is_cut_off_when_the_time_is_up() -> None:
+def test_a_receiver_that_answers_byte_by_byte_is_cut_off_at_the_timeout() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=drip, args=(server,), daemon=True).start()
         started = time.monotonic()
@@ -204,7 +204,7 @@ def test_who_drips_is_cut_off_when_the_time_is_up() -> None:
 
 
 def drip(server: socket.socket) -> None:
-    """Sends a header a byte at a time, for ever: no single read waits long."""
+    """Sends a header byte by byte without an end, so that no single read waits long."""
     connection, _ = server.accept()
     with connection:
         connection.sendall(b"HTTP/1.1 200 OK\r\n")
@@ -217,7 +217,7 @@ def drip(server: socket.socket) -> None:
 
 
 @contextmanager
-def names(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> Iterator[list[str]]:
+def resolving_to(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> Iterator[list[str]]:
     """Makes every name resolve to these addresses; yields the names that were looked up."""
     asked: list[str] = []
 
@@ -236,10 +236,10 @@ def names(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> Iterator[list[str
     "addresses",
     [("127.0.0.1",), ("10.1.2.3",), ("169.254.169.254",), ("93.184.215.14", "10.1.2.3")],
 )
-def test_a_name_that_has_come_to_mean_an_address_inside_is_not_connected_to(
+def test_a_name_that_now_resolves_to_an_internal_address_is_not_called(
     service: Service, monkeypatch: pytest.MonkeyPatch, addresses: tuple[str, ...]
 ) -> None:
-    with names(monkeypatch, *addresses) as asked:
+    with resolving_to(monkeypatch, *addresses) as asked:
         outcome = EgressClient(development=False, timeout=1).post(
             f"http://partner.example:{service.receiver().url.rsplit(':')[-1].split('/')[0]}/",
             {},
@@ -249,7 +249,7 @@ def test_a_name_that_has_come_to_mean_an_address_inside_is_not_connected_to(
     assert outcome.error == "refused_address"
 
 
-def test_a_name_in_the_environment_leads_nowhere(
+def test_a_proxy_in_the_environment_is_ignored(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     proxy, system = service.receiver(), service.receiver()
@@ -260,7 +260,7 @@ def test_a_name_in_the_environment_leads_nowhere(
     assert (len(proxy.got), len(system.got)) == (0, 1)
 
 
-def test_nobody_listening_is_a_connection_error(service: Service) -> None:
+def test_a_closed_port_is_recorded_as_a_connection_error(service: Service) -> None:
     system = service.receiver()
     system.close()
     service.receivers.clear()
@@ -301,7 +301,7 @@ def test_the_commit_of_a_fact_wakes_the_sender(service: Service) -> None:
 
 @pytest.fixture
 def rests(service: Service, monkeypatch: pytest.MonkeyPatch) -> list[datetime | None]:
-    """The times until which lanes began to rest."""
+    """Returns the list of times until which the lanes sleep; grows with each sleep."""
     begun, real = list[datetime | None](), service.sending.next_webhook_time
 
     def next_time(connection: Transaction, *, slow: bool) -> datetime | None:
@@ -350,7 +350,7 @@ def test_deliveries_whose_announcement_was_lost_are_found(
         system.wait_for(1)
 
 
-def test_what_a_dead_sender_had_claimed_is_sent_at_the_end_of_its_lease(
+def test_the_delivery_claimed_by_a_dead_sender_is_sent_at_the_end_of_its_lease(
     service: Service, rests: list[datetime | None]
 ) -> None:
     system = service.receiver()
@@ -365,7 +365,7 @@ def test_what_a_dead_sender_had_claimed_is_sent_at_the_end_of_its_lease(
         system.wait_for(1)
 
 
-def test_a_secret_that_cannot_be_opened_holds_up_no_other_and_is_tried_again_after_its_lease(
+def test_an_unreadable_secret_does_not_delay_others_and_is_retried_after_its_lease(
     service: Service, capsys: pytest.CaptureFixture[str]
 ) -> None:
     put_aside = metrics.ROWS_PUT_ASIDE.labels("webhooks")._value
@@ -409,7 +409,7 @@ def test_a_slow_endpoint_delays_no_other_and_gets_one_delivery_at_a_time(service
         slow.wait_for(10)
 
 
-def test_more_slow_endpoints_than_threads_keep_the_others_waiting_only_once(
+def test_more_slow_endpoints_than_threads_delay_the_others_only_once(
     service: Service,
 ) -> None:
     hold = threading.Event()
@@ -424,7 +424,7 @@ def test_more_slow_endpoints_than_threads_keep_the_others_waiting_only_once(
     ):
         service.hear("sent")
         for system in slow:
-            system.wait_for(1)  # each ran into the timeout once, and is in the slow lane since
+            system.wait_for(1)  # each timed out once, and is now in the slow lane
         until_slow(service, 4)
         service.advance(seconds=10)
         service.hear("sent")  # now the slow lane is full
@@ -448,7 +448,7 @@ def wait_for_total(systems: list[Receiver], count: int) -> None:
         time.sleep(0.02)
 
 
-def test_who_was_served_longest_ago_is_served_first(service: Service) -> None:
+def test_the_endpoint_served_longest_ago_is_served_first(service: Service) -> None:
     made = [service.webhook(RECEIVER, service.receiver().url).webhook.id for _ in range(3)]
     for _ in range(2):
         service.hear("sent")
@@ -479,7 +479,7 @@ def test_two_senders_never_hold_the_same_endpoint(service: Service) -> None:
     assert len({claim.webhook_id for claim in [*first, *second]}) == 3
 
 
-def test_after_three_days_of_failing_an_endpoint_is_switched_off_and_its_desk_told(
+def test_an_endpoint_failing_for_three_days_is_disabled_and_its_desk_notified(
     service: Service,
 ) -> None:
     broken, other = service.receiver(answers=[500] * 50), service.receiver()
@@ -513,7 +513,7 @@ def test_after_three_days_of_failing_an_endpoint_is_switched_off_and_its_desk_to
     assert len(broken.got) == sent
 
 
-def test_one_success_among_failures_keeps_an_endpoint_on(service: Service) -> None:
+def test_one_success_among_failures_keeps_an_endpoint_enabled(service: Service) -> None:
     system = service.receiver(answers=[500, 500, 204, 500, 500])
     webhook = service.webhook(RECEIVER, system.url).webhook
     for _ in range(5):
@@ -536,7 +536,7 @@ def test_a_delivery_is_given_up_after_three_days(service: Service) -> None:
     assert 5 < dead.attempts < 40
 
 
-def test_a_delivery_can_be_sent_again_under_its_id_whatever_became_of_it(service: Service) -> None:
+def test_a_delivery_can_be_sent_again_with_its_id_whatever_its_outcome(service: Service) -> None:
     system = service.receiver()
     made = service.webhook(RECEIVER, system.url)
     service.hear("sent")
@@ -552,7 +552,7 @@ def test_a_delivery_can_be_sent_again_under_its_id_whatever_became_of_it(service
     system.got[1].verified(made.secret)
 
 
-def test_a_test_goes_through_the_ordinary_queue_also_to_an_endpoint_that_is_off(
+def test_a_test_delivery_uses_the_ordinary_queue_even_for_a_disabled_endpoint(
     service: Service,
 ) -> None:
     system = service.receiver()
@@ -575,7 +575,7 @@ def test_a_test_goes_through_the_ordinary_queue_also_to_an_endpoint_that_is_off(
     assert system.got[0].verified(made.secret)["data"] == {"webhook_id": made.webhook.id}
 
 
-def test_what_waits_for_an_endpoint_that_is_switched_off_or_removed_is_discarded(
+def test_deliveries_waiting_for_a_disabled_or_deleted_endpoint_are_discarded(
     service: Service,
 ) -> None:
     system = service.receiver()
@@ -608,7 +608,7 @@ def test_a_suspended_organisation_is_sent_nothing(service: Service) -> None:
     assert service.send_webhooks() == service.send_mails() == 1
 
 
-def test_the_secret_is_kept_sealed_and_shown_once(service: Service) -> None:
+def test_the_secret_is_stored_sealed_and_shown_once(service: Service) -> None:
     request = new_id()
     manager = service.as_(RECEIVER, "MANAGER")
     values: dict[str, Any] = {
@@ -626,7 +626,7 @@ def test_the_secret_is_kept_sealed_and_shown_once(service: Service) -> None:
     assert made.secret.encode() not in bytes(row["secret"])
 
 
-def test_a_sender_that_is_stopped_does_not_wait_for_who_hangs(service: Service) -> None:
+def test_a_stopped_sender_does_not_wait_for_a_receiver_that_hangs(service: Service) -> None:
     system = service.receiver(hold=threading.Event())
     made = service.webhook(RECEIVER, system.url)
     sender = service.web_sender(timeout=60).loop()
@@ -639,7 +639,7 @@ def test_a_sender_that_is_stopped_does_not_wait_for_who_hangs(service: Service) 
     assert (cut.status, cut.last_error_code) == (RETRYING, pb.DELIVERY_ERROR_TIMEOUT)
 
 
-def test_a_secret_that_can_not_be_opened_stops_nobody_elses_deliveries(service: Service) -> None:
+def test_an_unreadable_secret_does_not_stop_the_deliveries_of_others(service: Service) -> None:
     broken, intact = service.receiver(), service.receiver()
     webhook = service.webhook(RECEIVER, broken.url).webhook
     service.webhook(OTHER, intact.url)
@@ -656,7 +656,7 @@ def test_a_secret_that_can_not_be_opened_stops_nobody_elses_deliveries(service: 
     assert broken.got == []
 
 
-def test_what_comes_while_the_one_before_is_being_noted_is_sent_at_once(
+def test_a_fact_that_arrives_while_a_delivery_is_being_recorded_is_sent_at_once(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(webhooks, "_PAUSE", 60.0)
@@ -669,7 +669,9 @@ def test_what_comes_while_the_one_before_is_being_noted_is_sent_at_once(
             system.wait_for(count)
 
 
-def test_a_clock_that_was_ahead_silences_no_endpoint_once_it_is_right(service: Service) -> None:
+def test_an_attempt_dated_by_a_fast_clock_blocks_no_endpoint_once_the_clock_is_right(
+    service: Service,
+) -> None:
     system = service.receiver(answers=[500])
     made = service.webhook(RECEIVER, system.url)
     service.advance(days=1)
@@ -681,7 +683,7 @@ def test_a_clock_that_was_ahead_silences_no_endpoint_once_it_is_right(service: S
     assert {delivery.status for delivery in service.deliveries(made.webhook.id)} == {DELIVERED}
 
 
-def test_a_wait_that_is_as_long_as_it_may_be_is_left_alone(service: Service) -> None:
+def test_a_wait_of_allowed_length_is_not_shortened(service: Service) -> None:
     system = service.receiver(answers=[500] * 4)
     made = service.webhook(RECEIVER, system.url)
     service.hear("sent")
@@ -694,7 +696,7 @@ def test_a_wait_that_is_as_long_as_it_may_be_is_left_alone(service: Service) -> 
     assert waiting.status == RETRYING
 
 
-def test_a_secret_that_was_changed_by_a_clock_ahead_can_be_changed_again(service: Service) -> None:
+def test_a_secret_changed_under_a_fast_clock_can_be_changed_again(service: Service) -> None:
     made = service.webhook(RECEIVER, service.receiver().url)
     manager = service.as_(RECEIVER, "MANAGER")
     service.advance(days=3)

@@ -28,6 +28,6 @@ def scene(running: Scene, monkeypatch: pytest.MonkeyPatch) -> Scene:
     monkeypatch.setattr(
         passwords, "_HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
     )
-    passwords.nobodys.cache_clear()
+    passwords.unknown_hash.cache_clear()
     running.begin()
     return running

@@ -262,7 +262,7 @@ def test_an_index_that_has_outgrown_is_made_anew_and_who_asks_meanwhile_misses_n
 
     def first_name() -> str:
         with scene.database.transaction(SYSTEM) as tx, known.current(tx, NOW) as content:
-            return content.search.page(content.search.having("listed", True), [], 1, None)[0][1]
+            return content.search.page(content.search.slots_with("listed", True), [], 1, None)[0][1]
 
     def rename(name: str) -> None:
         with scene.database.transaction(SYSTEM) as tx:

@@ -273,10 +273,12 @@ def test_an_account_of_which_nobody_knows_how_it_came_about_is_no_second_person_
 
 def test_more_kin_than_a_token_carries_make_nobody_a_second_person(scene: Scene) -> None:
     related = [f"{number:032x}" for number in range(independence.MAX_RELATED + 1)]
-    assert independence.kin(related[1:], known=True, proves_more=True) == Kin(
+    assert independence.kin(related[1:], known=True, meets_second_factor_rule=True) == Kin(
         frozenset(map(mark_of, related[1:])), ""
     )
-    assert independence.kin(related, known=True, proves_more=True) == Kin(alone="too_many")
+    assert independence.kin(related, known=True, meets_second_factor_rule=True) == Kin(
+        alone="too_many"
+    )
 
 
 def test_devices_are_forgotten_and_who_invited_whom_is_not(scene: Scene) -> None:

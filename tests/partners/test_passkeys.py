@@ -314,7 +314,7 @@ def test_a_site_without_a_name_has_none_and_one_machine_has_them_as_localhost(
     member: Scene,
 ) -> None:
     assert [
-        Site(url).can_have
+        Site(url).supports_passkeys
         for url in ("http://10.0.0.7:8080", "http://[::1]:8080", "", "http://127.0.0.1:8080")
     ] == [
         False,
@@ -332,7 +332,7 @@ def test_where_there_can_be_none_it_is_said(
     member: Scene, monkeypatch: pytest.MonkeyPatch, ask: str
 ) -> None:
     me = herself(member)
-    monkeypatch.setattr(Site, "can_have", False)
+    monkeypatch.setattr(Site, "supports_passkeys", False)
     with refused("FAILED_PRECONDITION", "passkeys_unavailable"):
         if ask == "BeginPasskey":
             begin(me)

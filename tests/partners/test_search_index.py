@@ -135,8 +135,8 @@ def test_what_is_found_and_its_order_are_those_of_looking_at_each(
             chance.randrange(4),
             chance.choice(["NI", "CR"]),
         )
-        saying = [index.saying(word) for word in words]
-        hits = index.having("country", country) & index.where(
+        saying = [index.slots_containing(word) for word in words]
+        hits = index.slots_with("country", country) & index.slots_matching(
             "ages",
             lambda age, least=least: age >= least,  # type: ignore[misc]
         )
@@ -161,7 +161,7 @@ def test_what_is_found_and_its_order_are_those_of_looking_at_each(
         assert [id for _, _, id in page_by_page(index, hits, tests, chance.choice([1, 3, 50]))] == [
             said.id for said in sorted(fit, key=rank)
         ]
-        assert index.count("country", index.of(directory)) == {
+        assert index.count("country", index.slots_of(directory)) == {
             code: number
             for code in ("NI", "CR")
             if (number := sum(said.country == code for said in directory.values()))

@@ -125,10 +125,10 @@ def test_an_unknown_e_mail_costs_the_same_work(
 
 
 def test_checking_a_password_is_slow_whether_there_is_one_or_not() -> None:
-    passwords.nobodys.cache_clear()
+    passwords.unknown_hash.cache_clear()
     kept = passwords.hash_of(PASSWORD)
     assert kept.startswith("$argon2id$v=19$m=32768,t=2,p=1$")
-    assert passwords.nobodys().startswith("$argon2id$v=19$m=32768,t=2,p=1$")
+    assert passwords.unknown_hash().startswith("$argon2id$v=19$m=32768,t=2,p=1$")
     assert passwords.holds(kept, PASSWORD)
     assert not passwords.holds(None, PASSWORD)
     assert not passwords.holds("no hash", PASSWORD)

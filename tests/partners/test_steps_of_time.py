@@ -203,7 +203,7 @@ def test_c12_a_process_that_reads_the_directory_in_the_middle_of_a_step_says_the
             shelters.scene.database.transaction(SYSTEM) as tx,
             DirectoryIndex().current(tx, now) as content,
         ):
-            assert len(content.search.having("room", True)) == with_room
+            assert len(content.search.slots_with("room", True)) == with_room
 
 
 def test_c12_what_others_see_after_a_step_says_nothing_of_the_moment_in_it(

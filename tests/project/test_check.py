@@ -71,3 +71,13 @@ def test_the_hooks_can_be_installed_and_removed_as_documented_and_refuse_bad_sty
     assert do(*out.split()).returncode == 0
     (tmp_path / "bad.py").write_text("x  =  1\n")
     assert do("git", "commit", "-qam", "Bad style without hooks").returncode == 0
+
+
+def test_make_mutate_finds_the_tests_of_every_folder_of_the_rules() -> None:
+    from mutmut.utils.file_utils import walk_mutatable_files
+
+    from tests.mutants import folder
+
+    folders = {folder(path) for path in walk_mutatable_files()}
+    assert folders == {"chassis", "notifications", "partners", "referrals"}
+    assert all((ROOT / "tests" / name).is_dir() for name in folders)

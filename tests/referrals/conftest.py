@@ -91,7 +91,7 @@ class Client:
 
 @dataclass
 class Service:
-    """The running service."""
+    """The running service, with its clock, keys and database."""
 
     clock: SettableClock
     database: Database
@@ -133,10 +133,10 @@ class Service:
 def service(
     postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
-    """One service for each module; tests use people and referrals of their own."""
+    """Runs one service for each module; each test makes its own people and referrals."""
     place = postgres.database("referrals", MIGRATIONS)
     folder = tmp_path_factory.mktemp("keys")
-    # Hashing a PIN is slow on purpose; tests of other things need not wait for it.
+    # Hashing a PIN is deliberately slow; tests of other things need not wait for it.
     slow, usecases.HASHER = (
         usecases.HASHER,
         PasswordHasher(time_cost=1, memory_cost=8, parallelism=1),
@@ -193,7 +193,7 @@ def at_noon(request: pytest.FixtureRequest) -> None:
 class Story:
     """The usual beginning of a test.
 
-    It has a person of the NGO and a referral to the shelter, taken as far as a test needs.
+    Makes people of the NGO and referrals to the shelter, taken as far as a test needs.
     """
 
     service: Service
@@ -206,9 +206,9 @@ class Story:
         return f"request-{next(self.numbers)}"
 
     def person(self, **identity: Any) -> people_pb2.Person:
-        """Adds a person with a name and a number.
+        """Adds a person with a name and a telephone number.
 
-        She is contacted through a worker, unless `plan` names another way.
+        She is contacted through a worker, unless `plan` states another way.
         """
         plan = identity.pop(
             "plan", people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_THROUGH_WORKER)
@@ -251,7 +251,7 @@ class Story:
 
     @property
     def rescuer(self) -> Client:
-        """Returns a worker of the NGO who may send on an override."""
+        """Returns a worker of the NGO who may send a referral on an override."""
         return self.service.as_("ngo", "WORKER", "EMERGENCY")
 
     def overridden(
@@ -292,7 +292,7 @@ class Story:
         return made
 
     def sent(self, **values: Any) -> referrals_pb2.Referral:
-        """Sends a referral on a consent to identity and contact, or to other `field_groups`."""
+        """Sends a referral on a consent to identity and contact, or to `field_groups` if given."""
         groups = {"field_groups": values.pop("field_groups")} if "field_groups" in values else {}
         draft = self.draft(**values)
         receipt = self.receipt(draft.person_id, **groups)
@@ -360,7 +360,7 @@ def story(service: Service) -> Story:
 
 @pytest.fixture
 def abroad(service: Service) -> None:
-    """Makes the clinic's country Costa Rica, so that it has the line there."""
+    """Moves the clinic to Costa Rica, so that it runs the line of that country."""
     with service.database.transaction(SYSTEM) as tx:
         members.note_member(
             tx, "organization", ORG["clinic"], True, "APPROVED", "NGO", country="CR"
@@ -368,7 +368,7 @@ def abroad(service: Service) -> None:
 
 
 def read(client: Client, identifier: str) -> referrals_pb2.Referral:
-    """Returns a referral as this client may see it now."""
+    """Returns the referral as this client may see it now."""
     referral: referrals_pb2.Referral = client.GetReferral(
         referrals_pb2.GetReferralRequest(id=identifier)
     )
@@ -377,5 +377,5 @@ def read(client: Client, identifier: str) -> referrals_pb2.Referral:
 
 @pytest.fixture
 def without_noise(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The noise of counts, which depends on the random key of a test, is 0."""
+    """Sets the noise of counts, which depends on the random key of a test, to 0."""
     monkeypatch.setattr(enquiry_rules, "_leading_zeros", lambda data: 0)

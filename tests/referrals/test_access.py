@@ -1,6 +1,6 @@
-"""Notes about a person are opened like her name.
+"""Notes about a person need the same access as her name.
 
-A record that was tampered with opens nothing, and a child never consents alone.
+A tampered record opens nothing, and a child never consents alone.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -26,8 +26,8 @@ G = people_pb2
 NOTE = "she is at the bus station until six"
 
 
-def noted(story: Story, *groups: int) -> pb.Referral:
-    """Sends a referral with a note, on a consent to these groups."""
+def sent_with_note(story: Story, *groups: int) -> pb.Referral:
+    """Sends a referral with a note, on a consent to these field groups."""
     draft = story.draft()
     receipt = story.receipt(draft.person_id, field_groups=list(groups))
     sent: pb.Referral = story.ngo.SendReferral(
@@ -42,7 +42,7 @@ def noted(story: Story, *groups: int) -> pb.Referral:
     return sent
 
 
-def notes(client: Client, referral: pb.Referral) -> tuple[list[str], int]:
+def readable_notes(client: Client, referral: pb.Referral) -> tuple[list[str], int]:
     """Returns the notes that the client reads, and the number of withheld ones."""
     events = client.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=referral.id)).events
     return [event.note for event in events if event.note], sum(
@@ -50,49 +50,51 @@ def notes(client: Client, referral: pb.Referral) -> tuple[list[str], int]:
     )
 
 
-def test_notes_are_a_field_group_that_the_receipt_names(story: Story) -> None:
+def test_a_receiver_reads_notes_only_if_the_receipt_names_their_field_group(story: Story) -> None:
     named, unnamed = (
-        noted(story, G.FIELD_GROUP_IDENTITY, G.FIELD_GROUP_NOTES),
-        noted(story, G.FIELD_GROUP_IDENTITY),
+        sent_with_note(story, G.FIELD_GROUP_IDENTITY, G.FIELD_GROUP_NOTES),
+        sent_with_note(story, G.FIELD_GROUP_IDENTITY),
     )
-    assert notes(story.shelter, named) == ([NOTE], 0)
-    assert notes(story.shelter, unnamed) == ([], 1)
-    assert notes(story.ngo, unnamed) == ([NOTE], 0)
+    assert readable_notes(story.shelter, named) == ([NOTE], 0)
+    assert readable_notes(story.shelter, unnamed) == ([], 1)
+    assert readable_notes(story.ngo, unnamed) == ([NOTE], 0)
 
 
-def test_notes_close_with_the_consent(story: Story, service: Service) -> None:
-    sent = noted(story, G.FIELD_GROUP_NOTES)
+def test_notes_are_withheld_once_the_consent_has_ended(story: Story, service: Service) -> None:
+    sent = sent_with_note(story, G.FIELD_GROUP_NOTES)
     service.clock.advance(timedelta(days=90))
-    assert notes(story.shelter, sent) == ([], 1)
+    assert readable_notes(story.shelter, sent) == ([], 1)
     service.clock.set(NOON)
     story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=sent.receipt_id))
-    assert notes(story.shelter, sent) == ([], 1)
+    assert readable_notes(story.shelter, sent) == ([], 1)
 
 
-def test_notes_are_for_those_who_work_with_people(story: Story, service: Service) -> None:
-    sent = noted(story, G.FIELD_GROUP_NOTES)
+def test_only_roles_that_work_with_people_read_notes(story: Story, service: Service) -> None:
+    sent = sent_with_note(story, G.FIELD_GROUP_NOTES)
     for organization in ("ngo", "shelter"):
         for client in (
             service.as_(organization, "MANAGER"),
             service.as_(organization, scopes=("referrals.read", "people.read")),
         ):
-            assert notes(client, sent) == ([], 1)
-        assert notes(service.as_(organization, scopes=("referrals.read", "people.open")), sent) == (
+            assert readable_notes(client, sent) == ([], 1)
+        assert readable_notes(
+            service.as_(organization, scopes=("referrals.read", "people.open")), sent
+        ) == (
             [NOTE],
             0,
         )
     for role in ("COORDINATOR", "AUDITOR"):
-        assert notes(service.as_("coalition", role), sent) == ([], 1)
-        assert notes(service.as_("ngo", role, "WORKER"), sent) == ([], 1)
+        assert readable_notes(service.as_("coalition", role), sent) == ([], 1)
+        assert readable_notes(service.as_("ngo", role, "WORKER"), sent) == ([], 1)
 
 
-def test_a_member_on_probation_reads_no_notes_and_its_key_opens_nobody(
+def test_a_member_on_probation_reads_no_notes_and_its_key_opens_no_file(
     story: Story, service: Service
 ) -> None:
-    sent = noted(story, G.FIELD_GROUP_IDENTITY, G.FIELD_GROUP_NOTES)
-    on(service, "shelter", "PROBATION")
+    sent = sent_with_note(story, G.FIELD_GROUP_IDENTITY, G.FIELD_GROUP_NOTES)
+    set_status(service, "shelter", "PROBATION")
     try:
-        assert notes(story.shelter, sent) == ([], 1)
+        assert readable_notes(story.shelter, sent) == ([], 1)
         key = service.as_("shelter", scopes=("people.open",))
         request = people_pb2.OpenPersonRequest(
             id=sent.person_id, purpose_code="HOU", referral_id=sent.id
@@ -103,34 +105,37 @@ def test_a_member_on_probation_reads_no_notes_and_its_key_opens_nobody(
             "member_on_probation",
         )
     finally:
-        on(service, "shelter", "APPROVED")
+        set_status(service, "shelter", "APPROVED")
 
 
-def test_reading_notes_is_on_record_for_sender_and_receiver_and_what_was_withheld_is_not_a_reading(
+def test_reading_notes_is_recorded_for_sender_and_receiver_but_withholding_them_is_not(
     story: Story,
 ) -> None:
-    sent, withheld = noted(story, G.FIELD_GROUP_NOTES), noted(story, G.FIELD_GROUP_IDENTITY)
+    sent, withheld = (
+        sent_with_note(story, G.FIELD_GROUP_NOTES),
+        sent_with_note(story, G.FIELD_GROUP_IDENTITY),
+    )
     for client in (story.ngo, story.shelter):
-        notes(client, sent)
-    notes(story.shelter, withheld)
-    assert looked(story, sent.person_id) == [
+        readable_notes(client, sent)
+    readable_notes(story.shelter, withheld)
+    assert readings_of(story, sent.person_id) == [
         (ORG["shelter"], [G.FIELD_GROUP_NOTES]),
         (ORG["ngo"], [G.FIELD_GROUP_NOTES]),
     ]
-    assert looked(story, withheld.person_id) == []
+    assert readings_of(story, withheld.person_id) == []
 
 
-def looked(story: Story, person_id: str) -> list[tuple[str, list[int]]]:
+def readings_of(story: Story, person_id: str) -> list[tuple[str, list[int]]]:
     readings = story.ngo.ListReadings(people_pb2.ListReadingsRequest(person_id=person_id)).readings
     return [(reading.organization_id, list(reading.field_groups)) for reading in readings]
 
 
-def on(service: Service, organization: str, standing: str, *, active: bool = True) -> None:
+def set_status(service: Service, organization: str, standing: str, *, active: bool = True) -> None:
     with service.database.transaction(SYSTEM) as tx:
         members.note_member(tx, "organization", ORG[organization], active, standing, "NGO")
 
 
-# Signed, and verified at each read.
+# Records are signed, and verified at each read.
 
 
 @pytest.mark.parametrize(
@@ -150,7 +155,7 @@ def on(service: Service, organization: str, standing: str, *, active: bool = Tru
         "version = version + 1",
     ],
 )
-def test_a_row_that_was_changed_in_the_database_opens_nothing_and_raises_an_alarm(
+def test_a_receipt_changed_in_the_database_opens_nothing_and_raises_an_alarm(
     widened: str, story: Story, service: Service
 ) -> None:
     sent = story.sent()
@@ -169,7 +174,7 @@ def test_a_row_that_was_changed_in_the_database_opens_nothing_and_raises_an_alar
     assert refusal(lambda: story.ngo.SendReferral(again))[1] in {"receipt_missing", "not_found"}
 
 
-def test_a_withdrawal_can_not_be_taken_back_in_the_database(story: Story, service: Service) -> None:
+def test_a_withdrawal_cannot_be_undone_in_the_database(story: Story, service: Service) -> None:
     sent = story.sent()
     with psycopg.connect(service.migration_url) as owner:
         old = owner.execute(
@@ -177,7 +182,7 @@ def test_a_withdrawal_can_not_be_taken_back_in_the_database(story: Story, servic
         ).fetchone()
     story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=sent.receipt_id))
     assert old
-    # The former row with its signature: it verifies by itself, but a newer version was published.
+    # The former row, with its signature: its signature is valid, but a newer version exists.
     as_owner(
         service,
         "UPDATE receipts SET withdraw_time = NULL, signature = %s, version = %s WHERE id = %s",
@@ -196,9 +201,7 @@ def test_a_withdrawal_can_not_be_taken_back_in_the_database(story: Story, servic
     assert not story.ngo.GetReceipt(people_pb2.GetReceiptRequest(id=sent.receipt_id)).genuine
 
 
-def test_another_persons_receipt_opens_nobody_though_it_is_genuine(
-    story: Story, service: Service
-) -> None:
+def test_a_genuine_receipt_of_another_person_opens_no_file(story: Story, service: Service) -> None:
     mine, other = story.sent(), story.sent()
     as_owner(
         service, "UPDATE referrals SET receipt_id = %s WHERE id = %s", other.receipt_id, mine.id
@@ -214,7 +217,7 @@ def test_another_persons_receipt_opens_nobody_though_it_is_genuine(
 
 
 def as_owner(service: Service, statement: str, *values: Any) -> None:
-    """Runs a statement as an attacker with the database."""
+    """Runs a statement as an attacker who controls the database."""
     with psycopg.connect(service.migration_url) as owner:
         assert owner.execute(statement, values).rowcount == 1
 
@@ -227,7 +230,7 @@ def alarms() -> float:
 
 
 @pytest.mark.parametrize("birth_date", ["2020-01-01", "2009-01-01"])
-def test_a_child_does_not_consent_alone(birth_date: str, story: Story) -> None:
+def test_a_child_cannot_consent_alone(birth_date: str, story: Story) -> None:
     child = story.person(birth_date=birth_date)
     assert refusal_with_fields(lambda: story.receipt(child.id))[2] == {
         "receipt.assent_code": "required"
@@ -268,7 +271,9 @@ def test_a_decision_in_a_childs_best_interest_needs_a_second_person(
     assert story.ngo.SendReferral(request).state == pb.STATE_SENT
 
 
-def test_what_was_consented_to_before_her_age_was_known_sends_nothing(story: Story) -> None:
+def test_no_referral_is_sent_on_a_consent_given_before_the_person_was_known_to_be_a_child(
+    story: Story,
+) -> None:
     draft = story.draft()
     receipt = story.receipt(draft.person_id)
     person = story.ngo.GetPerson(people_pb2.GetPersonRequest(id=draft.person_id))
@@ -288,7 +293,7 @@ def test_what_was_consented_to_before_her_age_was_known_sends_nothing(story: Sto
     )
 
 
-def test_an_adults_consent_is_not_confirmed(story: Story, service: Service) -> None:
+def test_an_adults_consent_cannot_be_confirmed(story: Story, service: Service) -> None:
     receipt = story.receipt(story.person().id)
     confirming = people_pb2.ConfirmReceiptRequest(id=receipt.id)
     assert refusal(lambda: service.as_("ngo", "MANAGER").ConfirmReceipt(confirming)) == (
@@ -302,37 +307,37 @@ def test_an_adults_consent_is_not_confirmed(story: Story, service: Service) -> N
     )
 
 
-# Recipients, and their number.
+# Recipients, and the limit of referrals on probation.
 
 
 def test_nothing_is_sent_to_a_suspended_organisation(story: Story, service: Service) -> None:
     draft = story.draft()
     receipt = story.receipt(draft.person_id)
     request = pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
-    on(service, "shelter", "SUSPENDED", active=False)
+    set_status(service, "shelter", "SUSPENDED", active=False)
     try:
         assert refusal(lambda: story.ngo.SendReferral(request)) == (
             "FAILED_PRECONDITION",
             "receiver_not_active",
         )
     finally:
-        on(service, "shelter", "APPROVED")
+        set_status(service, "shelter", "APPROVED")
     assert story.ngo.SendReferral(request).state == pb.STATE_SENT
 
 
-def test_five_on_probation_are_five_however_many_are_sent_at_once(
+def test_a_member_on_probation_sends_at_most_five_referrals_even_concurrently(
     story: Story, service: Service
 ) -> None:
     drafts = [
         (draft, story.receipt(draft.person_id)) for draft in (story.draft() for _ in range(12))
     ]
-    # Other organisations' referrals don't count. A new organisation would do as well, but drafts
+    # Resets what this organisation has sent. A new organisation would do as well, but the drafts
     # belong to this one.
     with service.database.transaction(SYSTEM) as tx:
         tx.execute(
             "UPDATE referrals SET send_time = NULL WHERE sender_organization_id = %s", (ORG["ngo"],)
         )
-    on(service, "ngo", "PROBATION")
+    set_status(service, "ngo", "PROBATION")
     try:
 
         def send(pair: tuple[pb.Referral, people_pb2.Receipt]) -> str:
@@ -345,15 +350,15 @@ def test_five_on_probation_are_five_however_many_are_sent_at_once(
             return "OK"
 
         with ThreadPoolExecutor(12) as pool:
-            said = list(pool.map(send, drafts))
-        assert sorted(said) == sorted(
+            answers = list(pool.map(send, drafts))
+        assert sorted(answers) == sorted(
             ["OK"] * PROBATION_LIMIT + ["referral_limit"] * (12 - PROBATION_LIMIT)
         )
     finally:
-        on(service, "ngo", "APPROVED")
+        set_status(service, "ngo", "APPROVED")
 
 
-def test_the_right_pin_is_never_counted_against_her_though_what_she_asks_is_refused(
+def test_the_right_pin_is_never_counted_as_a_guess_even_if_the_request_is_refused(
     story: Story, service: Service
 ) -> None:
     made = story.contact()
@@ -368,26 +373,26 @@ def test_the_right_pin_is_never_counted_against_her_though_what_she_asks_is_refu
     assert status(service.public(), made).contact_time_band == contacts_pb2.TIME_BAND_TODAY
 
 
-def test_a_caller_who_is_no_party_can_not_ask_what_became_of_a_person(
+def test_only_sender_and_receiver_can_list_the_referrals_of_a_person(
     story: Story, service: Service
 ) -> None:
     sent = story.sent()
-    asked = pb.ListReferralsRequest(
+    request = pb.ListReferralsRequest(
         filter=pb.ReferralFilter(box=pb.BOX_NETWORK, person_id=sent.person_id)
     )
     for role in ("COORDINATOR", "AUDITOR"):
         client = service.as_("coalition", role)
-        assert not client.ListReferrals(asked).referrals
-        assert client.CountReferrals(pb.CountReferralsRequest(filter=asked.filter)).total == 0
-    asked.filter.box = pb.BOX_MINE
+        assert not client.ListReferrals(request).referrals
+        assert client.CountReferrals(pb.CountReferralsRequest(filter=request.filter)).total == 0
+    request.filter.box = pb.BOX_MINE
     for client in (story.ngo, story.shelter):
-        assert [referral.id for referral in client.ListReferrals(asked).referrals] == [sent.id]
+        assert [referral.id for referral in client.ListReferrals(request).referrals] == [sent.id]
 
 
-def test_what_waits_for_a_second_person_is_listed_for_the_organisation_until_somebody_decides(
+def test_receipts_awaiting_a_second_person_are_listed_for_the_organisation_until_decided(
     story: Story, service: Service
 ) -> None:
-    def waiting(client: Client) -> set[str]:
+    def proposed_receipts(client: Client) -> set[str]:
         return {
             receipt.id
             for receipt in client.ListProposedReceipts(
@@ -401,17 +406,17 @@ def test_what_waits_for_a_second_person_is_listed_for_the_organisation_until_som
     )
     manager = service.as_("ngo", "MANAGER")
     assert (
-        waiting(story.ngo) & {kept.id, withdrawn.id, over.id}
-        == waiting(manager) & {kept.id, withdrawn.id, over.id}
+        proposed_receipts(story.ngo) & {kept.id, withdrawn.id, over.id}
+        == proposed_receipts(manager) & {kept.id, withdrawn.id, over.id}
         != set()
     )
-    assert {kept.id, withdrawn.id, over.id} <= waiting(story.ngo)
+    assert {kept.id, withdrawn.id, over.id} <= proposed_receipts(story.ngo)
     for stranger in (story.shelter, service.as_("hotline", "OPERATOR")):
-        assert not waiting(stranger) & {kept.id, withdrawn.id, over.id}, (
-            "the recipient is told when it stands"
+        assert not proposed_receipts(stranger) & {kept.id, withdrawn.id, over.id}, (
+            "the recipient sees it only once it is confirmed"
         )
     manager.ConfirmReceipt(people_pb2.ConfirmReceiptRequest(id=kept.id))
     story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=withdrawn.id))
-    assert waiting(story.ngo) & {kept.id, withdrawn.id, over.id} == {over.id}
+    assert proposed_receipts(story.ngo) & {kept.id, withdrawn.id, over.id} == {over.id}
     service.clock.advance(timedelta(days=91))
-    assert not waiting(story.ngo) & {over.id}
+    assert not proposed_receipts(story.ngo) & {over.id}

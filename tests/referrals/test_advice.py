@@ -1,7 +1,7 @@
 """Advice cards.
 
-A caller's answers open them, they are the same in three languages, and the coordinators publish
-them in versions.
+A caller's answers open cards. A card has the same content in three languages, and the coordinators
+publish it in versions.
 """
 
 from functools import partial
@@ -43,7 +43,9 @@ CARD = AdviceCard(
         (Triage(), "MED.PRI", False),
     ],
 )
-def test_an_answer_or_a_need_opens_a_card(said: Triage, need_code: str, opens: bool) -> None:
+def test_an_answer_or_a_need_opens_an_advice_card(
+    said: Triage, need_code: str, opens: bool
+) -> None:
     assert CARD.opens(said, need_code) is opens
 
 
@@ -56,7 +58,7 @@ def test_an_answer_or_a_need_opens_a_card(said: Triage, need_code: str, opens: b
         (Text("Sujet", ("Une phrase.",)), "card.fr.lines", "not_translated"),
     ],
 )
-def test_a_sentence_that_was_not_translated_is_refused_at_its_language(
+def test_an_incomplete_translation_is_refused_and_the_error_names_the_language(
     text: Text, field: str, reason: str
 ) -> None:
     with pytest.raises(Invalid) as wrong:
@@ -65,7 +67,7 @@ def test_a_sentence_that_was_not_translated_is_refused_at_its_language(
     assert {path.split(".")[1] for path, _ in wrong.value.violations} == {"fr"}
 
 
-def test_a_card_may_be_said_in_a_new_language_too_and_then_as_completely(
+def test_a_card_may_be_translated_into_a_new_language_but_only_completely(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before = shipped_cards()
@@ -84,7 +86,7 @@ def test_a_card_may_be_said_in_a_new_language_too_and_then_as_completely(
     assert parse(card_message(complete)) == complete
 
 
-def test_the_cards_that_come_with_the_service_answer_each_question_of_danger() -> None:
+def test_the_shipped_cards_cover_every_question_about_danger() -> None:
     opened = {
         question
         for card in shipped_cards()
@@ -101,7 +103,7 @@ def test_the_cards_that_come_with_the_service_answer_each_question_of_danger() -
     }
 
 
-def test_a_card_that_is_wrong_keeps_the_service_from_starting(tmp_path: Path) -> None:
+def test_an_invalid_shipped_card_prevents_the_service_from_starting(tmp_path: Path) -> None:
     file = tmp_path / "advice.yaml"
     texts = "\n".join(
         f"  {language}: {{title: T, lines: [{'A, B' if language == 'es' else 'A'}]}}"
@@ -135,7 +137,7 @@ def used(client: Any, contact_id: str = "") -> dict[str, pb.AdviceCard]:
     }
 
 
-def test_the_line_reads_a_card_as_soon_as_it_is_published(story: Story) -> None:
+def test_an_operator_reads_a_card_as_soon_as_it_is_published(story: Story) -> None:
     operator = story.service.as_("hotline", "OPERATOR")
     first = publish(story, opened_by=c.Triage(wants_out=c.ANSWER_YES))
     second = publish(story, id=first.id, version=2, need_code="EDU")
@@ -149,7 +151,7 @@ def test_the_line_reads_a_card_as_soon_as_it_is_published(story: Story) -> None:
     assert operator.GetAdviceCard(pb.GetAdviceCardRequest(id=first.id)) == second
 
 
-def test_a_card_that_came_with_the_service_is_replaced_and_its_first_version_stays(
+def test_a_shipped_card_can_be_replaced_and_its_first_version_remains_readable(
     story: Story,
 ) -> None:
     operator = story.service.as_("hotline", "OPERATOR")
@@ -160,7 +162,7 @@ def test_a_card_that_came_with_the_service_is_replaced_and_its_first_version_sta
     assert (again.es.title, again.HasField("publish_time")) == ("Solo quiere informarse", False)
 
 
-def test_a_retired_card_is_not_shown_but_can_be_taken_up_again(story: Story) -> None:
+def test_a_retired_card_is_not_shown_but_can_be_published_again(story: Story) -> None:
     operator = story.service.as_("hotline", "OPERATOR")
     card = publish(story)
     publish(story, id=card.id, version=2, retired=True)
@@ -170,7 +172,7 @@ def test_a_retired_card_is_not_shown_but_can_be_taken_up_again(story: Story) -> 
     assert card.id in used(operator)
 
 
-def test_the_answers_of_a_contact_open_its_cards_and_those_of_another_line_are_not_told(
+def test_the_answers_of_a_contact_open_cards_only_for_operators_of_its_own_line(
     story: Story,
 ) -> None:
     contact = story.contact(still_held=c.ANSWER_YES, safe_place_tonight=c.ANSWER_NO).contact
@@ -184,7 +186,7 @@ def test_the_answers_of_a_contact_open_its_cards_and_those_of_another_line_are_n
         assert refusal(partial(used, stranger, contact.id))[0] == "NOT_FOUND"
 
 
-def test_of_two_versions_written_at_once_the_second_is_refused(story: Story) -> None:
+def test_a_card_version_that_is_not_the_next_one_is_refused_as_stale(story: Story) -> None:
     card = publish(story)
     publish(story, id=card.id, version=2)
     for version in (1, 2, 4):
@@ -202,7 +204,7 @@ def test_of_two_versions_written_at_once_the_second_is_refused(story: Story) -> 
     )
 
 
-def test_a_request_that_is_repeated_publishes_once(story: Story) -> None:
+def test_a_repeated_request_publishes_a_card_once(story: Story) -> None:
     request = pb.PublishAdviceCardRequest(
         card=pb.AdviceCard(version=1, **texts_of(story)), request_id=story.request_id()
     )
@@ -211,7 +213,7 @@ def test_a_request_that_is_repeated_publishes_once(story: Story) -> None:
     )
 
 
-def test_what_is_not_whole_is_refused_by_field(story: Story) -> None:
+def test_an_incomplete_or_invalid_card_is_refused(story: Story) -> None:
     wrong = refusal(partial(publish, story, en=pb.AdviceText(title="A", lines=["One.", "Two."])))
     assert wrong == ("INVALID_ARGUMENT", "invalid_fields")
     assert refusal(partial(publish, story, need_code="XXX")) == (

@@ -1,6 +1,7 @@
 """A file's age band follows the birth date.
 
-It changes on the day at the person's place, without anybody's action, and no row holds the date.
+The band changes when the birthday begins in the person's local time, without anybody's action, and
+no row holds the date.
 """
 
 from __future__ import annotations
@@ -30,19 +31,19 @@ def band_of(story: Story, person_id: str) -> pb.AgeBand.ValueType:
 
 
 def girl_of_seventeen(story: Story, **values: str) -> p.Person:
-    """Adds a girl three weeks before her birthday."""
+    """Adds a girl three weeks before her eighteenth birthday."""
     story.service.clock.set(EIGHTEEN - timedelta(days=21))
     return story.person(birth_date="2008-03-05", **values)
 
 
-def all_noted(service: Service) -> int:
+def note_all_ages(service: Service) -> int:
     changed = 0
     while batch := service.made.ages.note():
         changed += batch
     return changed
 
 
-def on_record(service: Service, person_id: str) -> int:
+def recorded_changes(service: Service, person_id: str) -> int:
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
             "SELECT 1 FROM audit WHERE action = 'note_age' AND object_id = %s", (person_id,)
@@ -62,7 +63,7 @@ def on_record(service: Service, person_id: str) -> int:
         ("2008-03-05", "", None),
     ],
 )
-def test_b8_a_band_is_over_on_a_birthday(born: str, band: str, end: date | None) -> None:
+def test_b8_an_age_band_ends_on_a_birthday(born: str, band: str, end: date | None) -> None:
     assert band_end(born, band) == end
     if end is not None:
         assert (age_band(born, end - timedelta(days=1)), age_band(born, end) != band) == (
@@ -71,24 +72,33 @@ def test_b8_a_band_is_over_on_a_birthday(born: str, band: str, end: date | None)
         )
 
 
-def test_b8_she_is_of_age_once_her_birthday_has_begun_at_her_place(
+def test_b8_a_person_comes_of_age_when_her_birthday_begins_in_her_local_time(
     story: Story, service: Service
 ) -> None:
     girl = girl_of_seventeen(story)
-    # in Greenwich her birthday has begun
+    # in UTC, her birthday has already begun
     service.clock.set(EIGHTEEN + MANAGUA - timedelta(seconds=1))
-    all_noted(service)
-    assert (band_of(story, girl.id), on_record(service, girl.id)) == (pb.AGE_BAND_12_TO_17, 0)
+    note_all_ages(service)
+    assert (band_of(story, girl.id), recorded_changes(service, girl.id)) == (
+        pb.AGE_BAND_12_TO_17,
+        0,
+    )
     service.clock.set(EIGHTEEN + MANAGUA)
-    assert all_noted(service) >= 1
-    assert (band_of(story, girl.id), on_record(service, girl.id)) == (pb.AGE_BAND_18_TO_24, 1)
-    assert all_noted(service) == 0
+    assert note_all_ages(service) >= 1
+    assert (band_of(story, girl.id), recorded_changes(service, girl.id)) == (
+        pb.AGE_BAND_18_TO_24,
+        1,
+    )
+    assert note_all_ages(service) == 0
     service.clock.set(datetime(2033, 3, 6, tzinfo=UTC))
-    all_noted(service)
-    assert (band_of(story, girl.id), on_record(service, girl.id)) == (pb.AGE_BAND_25_TO_59, 2)
+    note_all_ages(service)
+    assert (band_of(story, girl.id), recorded_changes(service, girl.id)) == (
+        pb.AGE_BAND_25_TO_59,
+        2,
+    )
 
 
-def test_b8_what_a_guardian_allowed_opens_nothing_once_she_is_of_age(
+def test_b8_a_guardians_consent_is_not_live_once_the_girl_is_of_age(
     story: Story, service: Service
 ) -> None:
     girl = girl_of_seventeen(story)
@@ -96,11 +106,13 @@ def test_b8_what_a_guardian_allowed_opens_nothing_once_she_is_of_age(
     request = p.GetReceiptRequest(id=receipt.id)
     assert story.ngo.GetReceipt(request).live
     service.clock.set(EIGHTEEN + MANAGUA)
-    all_noted(service)
+    note_all_ages(service)
     assert not story.ngo.GetReceipt(request).live
 
 
-def test_b8_a_corrected_birth_date_moves_the_day(story: Story, service: Service) -> None:
+def test_b8_a_corrected_birth_date_moves_the_day_on_which_the_age_band_changes(
+    story: Story, service: Service
+) -> None:
     girl = girl_of_seventeen(story)
     story.ngo.UpdateIdentity(
         p.UpdateIdentityRequest(
@@ -108,43 +120,49 @@ def test_b8_a_corrected_birth_date_moves_the_day(story: Story, service: Service)
         )
     )
     service.clock.set(EIGHTEEN + MANAGUA)
-    all_noted(service)
+    note_all_ages(service)
     assert band_of(story, girl.id) == pb.AGE_BAND_12_TO_17
     service.clock.set(datetime(2026, 9, 5, 6, tzinfo=UTC))
-    all_noted(service)
+    note_all_ages(service)
     assert band_of(story, girl.id) == pb.AGE_BAND_18_TO_24
 
 
-def test_b8_a_change_of_age_is_a_version_of_the_file(story: Story, service: Service) -> None:
+def test_b8_a_change_of_the_age_band_makes_a_new_version_of_the_file(
+    story: Story, service: Service
+) -> None:
     girl = girl_of_seventeen(story)
     service.clock.set(EIGHTEEN + MANAGUA)
-    all_noted(service)
+    note_all_ages(service)
     grown = story.ngo.GetPerson(p.GetPersonRequest(id=girl.id))
     assert grown.etag != girl.etag
 
 
-def test_b8_no_row_holds_the_day(story: Story, service: Service) -> None:
+def test_b8_the_day_of_the_change_is_stored_only_as_a_keyed_fingerprint(
+    story: Story, service: Service
+) -> None:
     girl = girl_of_seventeen(story)
     with service.database.transaction(SYSTEM) as tx:
         [row] = tx.execute("SELECT band_end FROM people WHERE id = %s", (girl.id,)).fetchall()
     keyring = Keyring(key_folder.secret(service.keys, "sealing.referrals"))
     assert row["band_end"] == keyring.fingerprint(b"2026-03-05", "band_end"), (
-        "the key of the service is in it"
+        "the fingerprint is made with the key of the service"
     )
 
 
-def test_b8_files_from_before_learn_their_day_by_themselves(story: Story, service: Service) -> None:
+def test_b8_files_from_before_the_migration_get_their_day_in_the_background(
+    story: Story, service: Service
+) -> None:
     girl = girl_of_seventeen(story)
     with psycopg.connect(service.migration_url) as owner:
         owner.execute("UPDATE people SET names_form = 2, band_end = NULL WHERE id = %s", (girl.id,))
     service.clock.set(EIGHTEEN + timedelta(days=90))
     while service.made.names.note():
         pass
-    all_noted(service)
+    note_all_ages(service)
     assert band_of(story, girl.id) == pb.AGE_BAND_18_TO_24
 
 
-def test_b8_a_file_that_does_not_open_keeps_no_other_one_from_its_age(
+def test_b8_a_file_that_cannot_be_opened_does_not_keep_other_files_from_their_update(
     story: Story, service: Service
 ) -> None:
     broken, girl = girl_of_seventeen(story), girl_of_seventeen(story)
@@ -154,29 +172,29 @@ def test_b8_a_file_that_does_not_open_keeps_no_other_one_from_its_age(
             (broken.id,),
         )
     service.clock.set(EIGHTEEN + MANAGUA)
-    all_noted(service)
+    note_all_ages(service)
     assert (band_of(story, girl.id), band_of(story, broken.id)) == (
         pb.AGE_BAND_18_TO_24,
         pb.AGE_BAND_12_TO_17,
     )
-    assert all_noted(service) == 0
+    assert note_all_ages(service) == 0
 
 
-def test_b8_two_processes_note_each_age_once(story: Story, service: Service) -> None:
+def test_b8_two_processes_record_each_change_of_age_once(story: Story, service: Service) -> None:
     girls = [girl_of_seventeen(story) for _ in range(3)]
     service.clock.set(EIGHTEEN + MANAGUA)
     other = AgeNoter(
         Files(key_folder.keyring(service.keys, "referrals")), service.database, service.clock
     )
     with service.database.transaction(SYSTEM) as tx:
-        # the other process works on the same person
+        # the other process is working on one of the files
         tx.execute("SELECT 1 FROM people WHERE id = %s FOR UPDATE", (girls[0].id,)).fetchone()
         assert other.note() >= 2
-    assert all_noted(service) == 1
-    assert [on_record(service, girl.id) for girl in girls] == [1, 1, 1]
+    assert note_all_ages(service) == 1
+    assert [recorded_changes(service, girl.id) for girl in girls] == [1, 1, 1]
 
 
-def test_b8_a_file_whose_day_has_not_begun_is_not_opened_and_keeps_no_other_one_waiting(
+def test_b8_a_file_whose_local_day_has_not_begun_is_not_opened_and_does_not_delay_others(
     story: Story, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("services.referrals.files.usecases.ages._BATCH", 1)
@@ -185,7 +203,7 @@ def test_b8_a_file_whose_day_has_not_begun_is_not_opened_and_keeps_no_other_one_
         owner.execute(
             "UPDATE people SET country = 'US', department = 'US-GU' WHERE id = %s", (girls[1],)
         )
-    service.clock.set(EIGHTEEN)  # it is her birthday on Guam, and the evening before in Managua
+    service.clock.set(EIGHTEEN)  # her birthday has begun on Guam, not in Managua
     opened = list[str]()
     identity = Files.identity
     monkeypatch.setattr(
@@ -199,7 +217,7 @@ def test_b8_a_file_whose_day_has_not_begun_is_not_opened_and_keeps_no_other_one_
     assert [band_of(story, girl) for girl in girls] == [pb.AGE_BAND_12_TO_17, pb.AGE_BAND_18_TO_24]
 
 
-def test_b8_a_file_from_before_is_brought_up_to_date_however_long_ago_its_band_was_over(
+def test_b8_a_file_from_before_the_migration_is_updated_however_long_ago_its_band_ended(
     story: Story, service: Service
 ) -> None:
     girl = girl_of_seventeen(story)

@@ -1,6 +1,6 @@
 """A person is sent only to services for her age, and begins only pathways for her age.
 
-Otherwise the sender has to confirm that the age is known.
+Exceptions need an acknowledgement that the sender knows of the age.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ KNOWN = [pb.ACKNOWLEDGEMENT_AGE_NOT_TAKEN]
 
 @pytest.fixture
 def for_adults(service: Service) -> Iterator[None]:
-    """Makes the shelter accept nobody under 18."""
+    """Makes the shelter's service accept nobody under 18."""
     for minimum in (18, None):
         with service.database.transaction(SYSTEM) as tx:
             members.note_service(
@@ -44,7 +44,7 @@ def sending(story: Story, person: p.Person) -> pb.SendReferralRequest:
     return pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
 
 
-def test_b9_a_girl_of_fifteen_is_sent_to_no_home_for_adults_by_oversight(
+def test_b9_a_girl_of_fifteen_is_sent_to_a_shelter_for_adults_only_after_an_acknowledgement(
     story: Story, service: Service, for_adults: None
 ) -> None:
     request = sending(story, story.child())
@@ -60,18 +60,22 @@ def test_b9_a_girl_of_fifteen_is_sent_to_no_home_for_adults_by_oversight(
     assert "acknowledged:age_not_taken" in row["detail_codes"]
 
 
-def test_b9_an_override_sends_a_child_to_no_home_for_adults_either(
+def test_b9_an_override_does_not_send_a_child_to_a_shelter_for_adults(
     story: Story, for_adults: None
 ) -> None:
     child = story.child()
     assert refusal(partial(story.overridden, person=child)) == NOT_TAKEN
 
 
-def test_b9_who_may_be_taken_is_sent_without_a_word(story: Story, for_adults: None) -> None:
+def test_b9_a_person_of_an_accepted_age_is_sent_without_an_acknowledgement(
+    story: Story, for_adults: None
+) -> None:
     assert story.ngo.SendReferral(sending(story, story.person())).state == pb.STATE_SENT
 
 
-def test_b9_no_pathway_for_adults_is_begun_for_a_girl_of_fifteen_by_oversight(story: Story) -> None:
+def test_b9_a_pathway_for_adults_starts_for_a_girl_of_fifteen_only_after_an_acknowledgement(
+    story: Story,
+) -> None:
     request = plans_pb2.CreatePlanRequest(
         person_id=story.child().id, pathway_id="return_and_reintegration"
     )
@@ -98,11 +102,11 @@ def test_b9_no_pathway_for_adults_is_begun_for_a_girl_of_fifteen_by_oversight(st
         (12, 17, "0-11", False),
         (60, None, "25-59", False),
         (18, 25, "60+", False),
-        (18, None, "", True),  # nothing is known
+        (18, None, "", True),  # the age is unknown
         (None, None, "0-11", True),
     ],
 )
-def test_a_service_takes_an_age_band_as_far_as_any_of_it_is_among_its_ages(
+def test_a_service_accepts_an_age_band_if_it_accepts_any_age_of_the_band(
     minimum: int | None, maximum: int | None, band: str, takes: bool
 ) -> None:
     assert Ages(minimum, maximum).takes(band) is takes

@@ -1,4 +1,4 @@
-"""A sent referral is corrected by a fact that names the fields: its urgency and its coarse data."""
+"""Amending urgency and coarse data of a sent referral; an event names the changed fields."""
 
 from datetime import timedelta
 
@@ -19,7 +19,7 @@ H = timedelta(hours=1)
 SENDER = ACTORS[Side.SENDER]
 
 
-def sent(urgency: Urgency = Urgency.URGENT) -> Referral:
+def sent_referral(urgency: Urgency = Urgency.URGENT) -> Referral:
     referral = draft()
     referral.urgency = urgency
     STEPS["send"](referral, SENDER, NOON)
@@ -37,50 +37,56 @@ def amend(
     )
 
 
-def running(referral: Referral) -> dict[DeadlineKind, timedelta]:
+def running_deadlines(referral: Referral) -> dict[DeadlineKind, timedelta]:
     return {
         clock.kind: clock.due_time - NOON for clock in referral.deadlines if clock.stop_time is None
     }
 
 
-def test_more_urgent_its_deadlines_are_counted_from_now_and_told_again() -> None:
-    referral = sent()
+def test_a_raised_urgency_restarts_the_deadlines_and_their_notices() -> None:
+    referral = sent_referral()
     referral.fire_deadlines(NOON + 13 * H, DAYS)
     amend(referral, Urgency.EMERGENCY, 14 * H)
-    assert running(referral) == {DeadlineKind.ACKNOWLEDGE: 15 * H, DeadlineKind.DECIDE: 38 * H}
+    assert running_deadlines(referral) == {
+        DeadlineKind.ACKNOWLEDGE: 15 * H,
+        DeadlineKind.DECIDE: 38 * H,
+    }
     assert referral.events[-1].changed_field_codes == ("urgency",)
     assert [event.verb for event in referral.fire_deadlines(NOON + 14.5 * H, DAYS)] == [
         "clock_reminded"
     ]
 
 
-def test_what_is_due_sooner_anyway_stays_due() -> None:
-    referral = sent()
+def test_a_raised_urgency_never_postpones_a_deadline() -> None:
+    referral = sent_referral()
     amend(referral, Urgency.EMERGENCY, 71 * H)
-    assert running(referral)[DeadlineKind.DECIDE] == 72 * H
+    assert running_deadlines(referral)[DeadlineKind.DECIDE] == 72 * H
 
 
-def test_less_urgent_there_is_more_time_from_the_beginning_and_nothing_is_told_twice() -> None:
-    referral = sent(Urgency.EMERGENCY)
+def test_a_lowered_urgency_extends_the_deadlines_from_the_sending_and_repeats_no_notice() -> None:
+    referral = sent_referral(Urgency.EMERGENCY)
     referral.fire_deadlines(NOON + 1 * H, DAYS)
     amend(referral, Urgency.URGENT, 2 * H)
-    assert running(referral) == {DeadlineKind.ACKNOWLEDGE: 24 * H, DeadlineKind.DECIDE: 72 * H}
+    assert running_deadlines(referral) == {
+        DeadlineKind.ACKNOWLEDGE: 24 * H,
+        DeadlineKind.DECIDE: 72 * H,
+    }
     assert [event.verb for event in referral.fire_deadlines(NOON + 25 * H, DAYS)] == []
 
 
-def test_the_time_to_decide_stays_in_pause_while_a_question_waits() -> None:
-    referral = sent()
+def test_amending_does_not_resume_the_time_to_decide_while_a_question_is_open() -> None:
+    referral = sent_referral()
     STEPS["ask"](referral, ACTORS[Side.RECEIVER], NOON + 2 * H)
     amend(referral, Urgency.EMERGENCY, 3 * H)
     [decide] = [clock for clock in referral.deadlines if clock.kind is DeadlineKind.DECIDE]
     assert (decide.pause_time, decide.due_time) == (NOON + 2 * H, NOON + 26 * H)
-    assert running(referral)[DeadlineKind.ANSWER] == 4 * H
+    assert running_deadlines(referral)[DeadlineKind.ANSWER] == 4 * H
     STEPS["answer"](referral, SENDER, NOON + 4 * H)
-    assert running(referral)[DeadlineKind.DECIDE] == 28 * H
+    assert running_deadlines(referral)[DeadlineKind.DECIDE] == 28 * H
 
 
-def test_what_would_change_nothing_and_what_is_over_is_refused() -> None:
-    referral = sent()
+def test_an_amendment_without_a_change_or_after_the_end_is_refused() -> None:
+    referral = sent_referral()
     before = (referral.version, list(referral.events))
     with pytest.raises(Invalid):
         amend(referral, Urgency.URGENT)
@@ -96,7 +102,9 @@ def amending(
     return pb.AmendReferralRequest(id=referral.id, etag=referral.etag, urgency=urgency)
 
 
-def test_the_receiver_sees_what_her_file_says_now_once_its_holder_said_so(story: Story) -> None:
+def test_the_receiver_sees_the_current_coarse_data_once_the_sender_has_amended_the_referral(
+    story: Story,
+) -> None:
     made = story.sent(urgency=pb.URGENCY_URGENT)
     file = story.ngo.GetPerson(people_pb2.GetPersonRequest(id=made.person_id))
     born = people_pb2.Identity(given_name="Ximena", birth_date="1996-05-04")
@@ -123,7 +131,7 @@ def test_the_receiver_sees_what_her_file_says_now_once_its_holder_said_so(story:
     )
 
 
-def test_only_its_sender_corrects_it_and_on_what_she_has_read(story: Story) -> None:
+def test_only_the_sender_amends_a_referral_and_only_with_the_current_etag(story: Story) -> None:
     made = story.sent(urgency=pb.URGENCY_URGENT)
     asked = amending(made, pb.URGENCY_IMMEDIATE)
     assert refusal(lambda: story.shelter.AmendReferral(asked)) == (

@@ -22,10 +22,10 @@ from services.referrals.people.domain.anomaly import (
     AnomalyKind,
     Opening,
     day_of,
+    find_anomalies,
     is_night,
     on_duty,
     span_of,
-    unusual,
 )
 from services.referrals.people.store import anomalies
 from services.referrals.people.usecases import anomalies as anomalies_loop
@@ -33,41 +33,50 @@ from services.referrals.people.usecases.anomalies import Anomalies
 from tests.builders import NOON, refusal
 from tests.parts.loops import NEVER, OFTEN, eventually, running
 from tests.referrals.conftest import ORG, Client, Service, Story
-from tests.referrals.test_openings import opens, somebody
+from tests.referrals.test_openings import open_person, somebody
 
 OWN = "o" * 32
 MANAGUA = zone_of("NI")
 MIDNIGHT = NOON + timedelta(hours=12)
 
 
-def looked(count: int, organization: Callable[[int], str], time: datetime = NOON) -> list[Opening]:
+def made_openings(
+    count: int, organization: Callable[[int], str], time: datetime = NOON
+) -> list[Opening]:
     return [Opening(f"person {number}", organization(number), time) for number in range(count)]
 
 
 @pytest.mark.parametrize(
     ("openings", "expected"),
     [
-        (looked(20, lambda _: "other"), {}),
-        (looked(21, lambda _: "other"), {AnomalyKind.OUTSIDE_FILES: 21}),
-        (looked(200, lambda _: OWN), {}),
-        (looked(200, lambda _: ""), {}),  # contacts of the own line
-        (looked(21, lambda _: "other")[:1] * 21, {}),  # one person, looked at often
-        (looked(4, str), {}),
-        (looked(5, str), {AnomalyKind.ACROSS_ORGANIZATIONS: 5}),
-        (looked(2, lambda _: OWN, MIDNIGHT), {AnomalyKind.AT_NIGHT: 2}),
+        (made_openings(20, lambda _: "other"), {}),
+        (made_openings(21, lambda _: "other"), {AnomalyKind.OUTSIDE_FILES: 21}),
+        (made_openings(200, lambda _: OWN), {}),
+        (made_openings(200, lambda _: ""), {}),  # contacts of her own line
+        (made_openings(21, lambda _: "other")[:1] * 21, {}),  # one person, opened many times
+        (made_openings(4, str), {}),
+        (made_openings(5, str), {AnomalyKind.ACROSS_ORGANIZATIONS: 5}),
+        (made_openings(2, lambda _: OWN, MIDNIGHT), {AnomalyKind.AT_NIGHT: 2}),
         ([Opening("person", "other", NOON, refused=True)], {AnomalyKind.OPENING_QUOTA: 1}),
     ],
 )
-def test_what_is_unusual(openings: list[Opening], expected: dict[AnomalyKind, int]) -> None:
-    assert unusual(openings, OWN, MANAGUA, at_night_on_duty=False) == expected
+def test_unusual_accesses_are_counted_by_kind(
+    openings: list[Opening], expected: dict[AnomalyKind, int]
+) -> None:
+    assert find_anomalies(openings, OWN, MANAGUA, at_night_on_duty=False) == expected
 
 
-def test_who_is_on_duty_may_look_at_night() -> None:
-    assert unusual(looked(2, lambda _: OWN, MIDNIGHT), OWN, MANAGUA, at_night_on_duty=True) == {}
+def test_a_worker_on_night_duty_may_open_files_at_night() -> None:
+    assert (
+        find_anomalies(
+            made_openings(2, lambda _: OWN, MIDNIGHT), OWN, MANAGUA, at_night_on_duty=True
+        )
+        == {}
+    )
     tonight = day_of(MIDNIGHT, MANAGUA)
     assert on_duty([MIDNIGHT - timedelta(hours=1)], tonight, MANAGUA)
     assert not on_duty([NOON, MIDNIGHT - timedelta(days=3)], tonight, MANAGUA), (
-        "one night is no habit, and a day is no night"
+        "one night is no habit, and a day does not count as a night"
     )
     assert on_duty([MIDNIGHT - timedelta(days=3), MIDNIGHT - timedelta(days=5)], tonight, MANAGUA)
 
@@ -83,10 +92,10 @@ def test_who_is_on_duty_may_look_at_night() -> None:
         ("PE", 28, False),
     ],
 )
-def test_night_is_by_the_clock_of_the_country_and_belongs_to_the_day_before(
+def test_a_night_follows_local_time_and_belongs_to_the_preceding_day(
     country: str, hour: int, night: bool
 ) -> None:
-    time = NOON + timedelta(hours=hour - 12)  # hours of Managua
+    time = NOON + timedelta(hours=hour - 12)  # `hour` is in local time of Managua
     zone = zone_of(country)
     assert is_night(time, zone) is night
     start, end = span_of(day_of(time, zone), zone)
@@ -96,9 +105,9 @@ def test_night_is_by_the_clock_of_the_country_and_belongs_to_the_day_before(
 
 
 def searched(service: Service) -> bool:
-    """Tells whether the whole trail was searched."""
+    """Returns whether the whole trail has been searched."""
     with service.database.transaction(SYSTEM) as tx:
-        return not anomalies.are_new(tx)
+        return not anomalies.has_new_rows(tx)
 
 
 @pytest.mark.parametrize(("announced", "read_again"), [(True, NEVER), (False, OFTEN)])
@@ -112,13 +121,13 @@ def test_the_loop_searches_each_access_even_if_its_announcement_is_lost(
         assert eventually(lambda: searched(service))
         for _ in range(2):
             with service.database.transaction(SYSTEM) as tx:
-                if not announced:  # the trigger makes an announcement for workers and keys only
+                if not announced:  # the trigger announces accesses of workers and keys only
                     caller = replace(caller, kind="system")
                 audit.record(tx, caller, service.clock.now(), [entry])
             assert eventually(lambda: searched(service))
 
 
-def test_every_access_that_is_judged_is_announced(service: Service) -> None:
+def test_every_access_that_may_be_unusual_is_announced(service: Service) -> None:
     with service.database.transaction(SYSTEM) as tx:
         row = tx.execute(
             "SELECT pg_get_triggerdef(oid) AS trigger FROM pg_trigger"
@@ -128,8 +137,8 @@ def test_every_access_that_is_judged_is_announced(service: Service) -> None:
     assert {action for action in READING if f"'{action}'" in row["trigger"]} == set(READING)
 
 
-def noticed(service: Service, worker: Client) -> list[tuple[str, int]]:
-    service.made.anomalies.look()
+def anomalies_of(service: Service, worker: Client) -> list[tuple[str, int]]:
+    service.made.anomalies.search()
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
             "SELECT kind, count FROM anomalies WHERE worker_id = %s ORDER BY kind",
@@ -138,7 +147,7 @@ def noticed(service: Service, worker: Client) -> list[tuple[str, int]]:
     return [(row["kind"], row["count"]) for row in rows]
 
 
-def receives(story: Story, worker: Client) -> None:
+def open_received_file(story: Story, worker: Client) -> None:
     sent = story.sent()
     groups = [people_pb2.FIELD_GROUP_IDENTITY]
     request = people_pb2.OpenPersonRequest(
@@ -147,19 +156,19 @@ def receives(story: Story, worker: Client) -> None:
     worker.OpenPerson(request)
 
 
-def test_it_is_told_once_a_day_and_counted_on(
+def test_an_anomaly_is_reported_once_a_day_and_its_count_is_updated(
     story: Story, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rules, "OUTSIDE", 2)
     worker = somebody(service, "shelter")
     for expected in ([], [], [("outside_files", 3)], [("outside_files", 4)]):
-        receives(story, worker)
-        assert noticed(service, worker) == expected
+        open_received_file(story, worker)
+        assert anomalies_of(service, worker) == expected
     with service.database.transaction(SYSTEM) as tx:
-        told = tx.execute(
+        rows = tx.execute(
             "SELECT subject, version, payload FROM outbox WHERE type = 'enlace.anomaly.noted.v1'"
         ).fetchall()
-    facts = [facts_pb2.AnomalyFact.FromString(row["payload"]) for row in told]
+    facts = [facts_pb2.AnomalyFact.FromString(row["payload"]) for row in rows]
     [fact] = [fact for fact in facts if fact.worker_id == worker.caller.id]
     assert (fact.kind_code, fact.organization_id, fact.count) == (
         "outside_files",
@@ -167,77 +176,77 @@ def test_it_is_told_once_a_day_and_counted_on(
         3,
     )
     service.clock.advance(timedelta(days=1))
-    receives(story, worker)
-    assert noticed(service, worker) == [("outside_files", 4)], "a new day begins at none"
+    open_received_file(story, worker)
+    assert anomalies_of(service, worker) == [("outside_files", 4)], "a new day starts at zero"
 
 
-def test_one_worker_who_looks_at_the_files_of_many_organisations_is_noticed(
+def test_a_worker_who_opens_files_of_many_organisations_is_reported(
     story: Story, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rules, "ACROSS", 1)
     worker = somebody(service, "shelter")
-    receives(story, worker)
-    assert noticed(service, worker) == [("across_organizations", 1)]
+    open_received_file(story, worker)
+    assert anomalies_of(service, worker) == [("across_organizations", 1)]
 
 
-def test_who_was_refused_by_the_quota_is_noticed(
+def test_a_worker_refused_because_of_the_quota_is_reported(
     story: Story, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service.made.openings, "most", 1)
     worker = somebody(service)
-    opens(worker, story.person().id)
-    assert refusal(lambda: opens(worker, story.person().id))[1] == "opening_quota"
-    assert noticed(service, worker) == [("opening_quota", 1)]
+    open_person(worker, story.person().id)
+    assert refusal(lambda: open_person(worker, story.person().id))[1] == "opening_quota"
+    assert anomalies_of(service, worker) == [("opening_quota", 1)]
 
 
-def test_a_worker_who_only_opens_files_at_night_is_noticed(story: Story, service: Service) -> None:
+def test_a_worker_who_opens_a_file_at_night_is_reported(story: Story, service: Service) -> None:
     looker, system = somebody(service), service.as_("ngo", scopes=("people.open", "people.read"))
     on_line = somebody(service, "hotline", "OPERATOR")
     person = story.person()
     service.clock.set(MIDNIGHT)
-    said = contacts_pb2.Contact(
+    contact = contacts_pb2.Contact(
         line_country="NI",
         kind_code=contacts_pb2.CONTACT_KIND_CRISIS,
         speaker_code=contacts_pb2.SPEAKER_PERSON,
         note="x",
     )
     made = on_line.CreateContact(
-        contacts_pb2.CreateContactRequest(contact=said, pin="4821")
+        contacts_pb2.CreateContactRequest(contact=contact, pin="4821")
     ).contact
     on_line.GetContact(contacts_pb2.GetContactRequest(id=made.id))
-    opens(looker, person.id), opens(system, person.id)
-    assert noticed(service, looker) == [("at_night", 1)]
-    assert noticed(service, on_line) == []
-    assert noticed(service, system) == [], "a system has no night"
+    open_person(looker, person.id), open_person(system, person.id)
+    assert anomalies_of(service, looker) == [("at_night", 1)]
+    assert anomalies_of(service, on_line) == []
+    assert anomalies_of(service, system) == [], "keys are not reported for accesses at night"
 
 
-def test_what_was_looked_through_is_not_looked_through_again_and_two_at_once_notice_it_once(
+def test_accesses_are_searched_once_and_concurrent_searches_report_an_anomaly_once(
     story: Story, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service.made.openings, "most", 1)
     worker = somebody(service)
-    opens(worker, story.person().id)
-    refusal(lambda: opens(worker, story.person().id))
+    open_person(worker, story.person().id)
+    refusal(lambda: open_person(worker, story.person().id))
     lookers = [
-        threading.Thread(target=Anomalies(service.database, service.clock).look) for _ in range(4)
+        threading.Thread(target=Anomalies(service.database, service.clock).search) for _ in range(4)
     ]
     for looker in lookers:
         looker.start()
     for looker in lookers:
         looker.join(20)
-    assert noticed(service, worker) == [("opening_quota", 1)]
-    refusal(lambda: opens(worker, story.person().id))
-    assert noticed(service, worker) == [("opening_quota", 2)]
+    assert anomalies_of(service, worker) == [("opening_quota", 1)]
+    refusal(lambda: open_person(worker, story.person().id))
+    assert anomalies_of(service, worker) == [("opening_quota", 2)]
 
 
-def test_an_auditor_says_what_it_was_and_nobody_else(
+def test_only_an_auditor_reviews_an_anomaly(
     story: Story, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service.made.openings, "most", 1)
     worker, auditor = somebody(service), service.as_("coalition", "AUDITOR")
-    opens(worker, story.person().id)
-    refusal(lambda: opens(worker, story.person().id))
-    service.made.anomalies.look()
+    open_person(worker, story.person().id)
+    refusal(lambda: open_person(worker, story.person().id))
+    service.made.anomalies.search()
 
     def listed(*, waiting: bool) -> list[pb.Anomaly]:
         anomalies, token = list[pb.Anomaly](), ""
@@ -299,8 +308,8 @@ def test_an_auditor_says_what_it_was_and_nobody_else(
     assert [row["detail_codes"] for row in rows] == [["explained", f"worker:{worker.caller.id}"]]
 
 
-def test_the_reading_of_notes_is_a_look_too(story: Story, service: Service) -> None:
+def test_reading_notes_counts_as_an_access(story: Story, service: Service) -> None:
     looker, noted = somebody(service), story.overridden()
     service.clock.set(MIDNIGHT)
     looker.ListReferralEvents(referrals_pb2.ListReferralEventsRequest(referral_id=noted.id))
-    assert noticed(service, looker) == [("at_night", 1)]
+    assert anomalies_of(service, looker) == [("at_night", 1)]

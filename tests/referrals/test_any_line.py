@@ -1,4 +1,4 @@
-"""A caller is known by her reference on every line.
+"""A caller's reference is valid at every line.
 
 Her notes reach the lines that she called, and nobody else.
 """
@@ -29,25 +29,25 @@ def country(organization: str) -> str:
     return "CR" if organization == "clinic" else "NI"
 
 
-def line(story: Story, organization: str = "hotline") -> Client:
+def operator_of(story: Story, organization: str = "hotline") -> Client:
     return story.service.as_(organization, "OPERATOR")
 
 
 def call_again(
     story: Story, made: c.CreateContactResponse, organization: str = "clinic", pin: str = ""
 ) -> c.CreateContactResponse:
-    """Records a call to a line by the caller, who names her reference."""
+    """Records a further call by the caller, who names her reference, to this line."""
     request = c.CreateContactRequest(
         contact=c.Contact(line_country=country(organization)),
         reference=made.reference,
         pin=pin or made.pin,
         request_id=story.request_id(),
     )
-    answer: c.CreateContactResponse = line(story, organization).CreateContact(request)
+    answer: c.CreateContactResponse = operator_of(story, organization).CreateContact(request)
     return answer
 
 
-def say(story: Story, made: c.CreateContactResponse, note: str) -> c.ReferenceStatus:
+def add_note(story: Story, made: c.CreateContactResponse, note: str) -> c.ReferenceStatus:
     request = c.AddNoteByReferenceRequest(
         reference=made.reference, pin=made.pin, note=note, request_id=story.request_id()
     )
@@ -55,12 +55,12 @@ def say(story: Story, made: c.CreateContactResponse, note: str) -> c.ReferenceSt
     return status
 
 
-def at(client: Client, contact: c.Contact) -> c.Contact:
+def read_contact(client: Client, contact: c.Contact) -> c.Contact:
     current: c.Contact = client.GetContact(c.GetContactRequest(id=contact.id))
     return current
 
 
-def test_a_call_to_another_line_keeps_her_reference_and_each_line_its_own_contact(
+def test_a_call_to_another_line_keeps_the_callers_reference_and_makes_a_contact_of_that_line(
     story: Story,
 ) -> None:
     made = story.contact()
@@ -72,32 +72,32 @@ def test_a_call_to_another_line_keeps_her_reference_and_each_line_its_own_contac
     )
     assert (made.contact.called_before, again.contact.called_before) == (False, True)
     known = c.GetContactByReferenceRequest(reference=made.reference, pin=made.pin)
-    assert line(story).GetContactByReference(known).id == made.contact.id
-    assert line(story, "clinic").GetContactByReference(known).id == again.contact.id
-    assert refusal(lambda: line(story, "shelter").GetContactByReference(known)) == NOT_THERE
-    assert refusal(lambda: at(line(story), again.contact)) == NOT_THERE
-    assert refusal(lambda: at(line(story, "clinic"), made.contact)) == NOT_THERE
+    assert operator_of(story).GetContactByReference(known).id == made.contact.id
+    assert operator_of(story, "clinic").GetContactByReference(known).id == again.contact.id
+    assert refusal(lambda: operator_of(story, "shelter").GetContactByReference(known)) == NOT_THERE
+    assert refusal(lambda: read_contact(operator_of(story), again.contact)) == NOT_THERE
+    assert refusal(lambda: read_contact(operator_of(story, "clinic"), made.contact)) == NOT_THERE
     story.service.clock.advance(timedelta(minutes=1))
     later = call_again(story, made)
-    assert line(story, "clinic").GetContactByReference(known).id == later.contact.id, (
-        "the last of several"
+    assert operator_of(story, "clinic").GetContactByReference(known).id == later.contact.id, (
+        "the latest of several contacts"
     )
 
 
-def test_a_contact_is_tied_by_reference_and_pin_and_by_nothing_less(story: Story) -> None:
+def test_a_contact_is_linked_to_a_caller_only_by_her_reference_and_pin(story: Story) -> None:
     made = story.contact()
     for reference, pin in ((made.reference, "0000"), (made.reference, ""), ("AAAA-AAAA", made.pin)):
         request = c.CreateContactRequest(
             contact=c.Contact(line_country="CR"), reference=reference, pin=pin
         )
-        assert refusal(partial(line(story, "clinic").CreateContact, request)) == WRONG
+        assert refusal(partial(operator_of(story, "clinic").CreateContact, request)) == WRONG
     wrong = partial(call_again, story, made, pin="0000")
     assert [refusal(wrong) for _ in range(9)] == [WRONG] * 8 + [
         ("RESOURCE_EXHAUSTED", "too_many_attempts")
     ]
 
 
-def test_what_is_asked_through_any_of_her_lines_is_told_together(story: Story) -> None:
+def test_the_status_of_a_reference_covers_the_requests_of_all_lines(story: Story) -> None:
     made = story.contact()
     again = call_again(story, made, "hotline")
     referral_for(story, made)
@@ -115,16 +115,19 @@ def test_what_is_asked_through_any_of_her_lines_is_told_together(story: Story) -
     assert (stopped.organizations_with_access, stopped.file_count) == (0, 2)
 
 
-def test_what_she_adds_reaches_the_lines_that_she_called_and_opens_their_contacts(
+def test_a_callers_note_reaches_the_lines_that_she_called_and_reopens_their_contacts(
     story: Story, service: Service
 ) -> None:
     made = story.contact()
     again = call_again(story, made)
     referral_for(story, made)
-    assert at(line(story), made.contact).outcome_code == c.CONTACT_OUTCOME_REFERRED
-    say(story, made, "he took the passport")
-    for client, contact in ((line(story), made.contact), (line(story, "clinic"), again.contact)):
-        heard = at(client, contact)
+    assert read_contact(operator_of(story), made.contact).outcome_code == c.CONTACT_OUTCOME_REFERRED
+    add_note(story, made, "he took the passport")
+    for client, contact in (
+        (operator_of(story), made.contact),
+        (operator_of(story, "clinic"), again.contact),
+    ):
+        heard = read_contact(client, contact)
         assert [later.note for later in heard.later_notes] == ["he took the passport"]
         assert (heard.outcome_code, heard.unheard) == (c.CONTACT_OUTCOME_OPEN, True)
         assert heard.clocks[0].fired_percent == 0
@@ -138,14 +141,16 @@ def test_what_she_adds_reaches_the_lines_that_she_called_and_opens_their_contact
     assert len(rows) == 2
 
 
-def test_it_stays_open_until_somebody_of_the_line_has_seen_to_it(story: Story) -> None:
+def test_a_contact_with_a_new_note_stays_open_until_an_operator_has_handled_it(
+    story: Story,
+) -> None:
     made = story.contact()
     sent, operator = referral_for(story, made)
-    say(story, made, "she moved to her aunt")
+    add_note(story, made, "she moved to her aunt")
     completed(story, sent)
-    heard = at(operator, made.contact)
+    heard = read_contact(operator, made.contact)
     assert (heard.outcome_code, heard.unheard) == (c.CONTACT_OUTCOME_OPEN, True), (
-        "though the referral went on"
+        "even though the referral continued"
     )
     request = c.UpdateContactRequest(
         contact=c.Contact(
@@ -154,19 +159,19 @@ def test_it_stays_open_until_somebody_of_the_line_has_seen_to_it(story: Story) -
     )
     request.update_mask.paths.append("outcome_code")
     assert refusal(lambda: operator.UpdateContact(request)) == ("ABORTED", "stale_etag"), (
-        "whoever decided before she spoke reads first"
+        "an operator who decided before the note has to read it first"
     )
     request.contact.etag = heard.etag
     seen = operator.UpdateContact(request)
     assert (seen.outcome_code, seen.unheard) == (c.CONTACT_OUTCOME_ADVISED, False)
 
 
-def test_her_words_are_on_no_referral_and_in_no_answer_to_a_lookup_by_reference(
+def test_a_callers_note_appears_in_no_list_and_in_no_answer_to_a_lookup_by_reference(
     story: Story,
 ) -> None:
     made = story.contact()
     sent, operator = referral_for(story, made)
-    said = say(story, made, "quetzal")
+    said = add_note(story, made, "quetzal")
     assert b"quetzal" not in said.SerializeToString()
     known = c.GetContactByReferenceRequest(reference=made.reference, pin=made.pin)
     assert b"quetzal" not in operator.GetContactByReference(known).SerializeToString()
@@ -175,20 +180,20 @@ def test_her_words_are_on_no_referral_and_in_no_answer_to_a_lookup_by_reference(
 
 
 @pytest.mark.parametrize("with_file", [False, True])
-def test_they_are_kept_sealed_with_her_own_key_where_she_has_a_file(
+def test_a_callers_notes_are_sealed_with_the_key_of_her_file_if_she_has_one(
     with_file: bool, story: Story, service: Service
 ) -> None:
     made = story.contact()
-    operator = line(story)
+    operator = operator_of(story)
     person = operator.CreatePerson(people_pb2.CreatePersonRequest(request_id=story.request_id()))
     if with_file:
-        current = at(operator, made.contact)
+        current = read_contact(operator, made.contact)
         request = c.UpdateContactRequest(
             contact=c.Contact(id=current.id, etag=current.etag, person_id=person.id)
         )
         request.update_mask.paths.append("person_id")
         operator.UpdateContact(request)
-    say(story, made, "tepezcuintle")
+    add_note(story, made, "tepezcuintle")
     with psycopg.connect(service.migration_url) as owner:
         (sealed, by) = owner.execute(
             "SELECT sealed, person_id FROM contact_notes WHERE contact_id = %s", (made.contact.id,)
@@ -199,17 +204,17 @@ def test_they_are_kept_sealed_with_her_own_key_where_she_has_a_file(
             owner.execute(
                 "UPDATE person_keys SET wrapped = NULL WHERE person_id = %s", (person.id,)
             )
-    assert [later.note for later in at(operator, made.contact).later_notes] == (
+    assert [later.note for later in read_contact(operator, made.contact).later_notes] == (
         [] if with_file else ["tepezcuintle"]
     )
 
 
-def test_who_read_them_is_on_the_trail_as_a_reading_of_her(story: Story, service: Service) -> None:
+def test_reading_a_callers_note_is_recorded_in_the_trail(story: Story, service: Service) -> None:
     made = story.contact()
-    say(story, made, "he came back")
+    add_note(story, made, "he came back")
     with service.database.transaction(SYSTEM) as tx:
         tx.execute("UPDATE contacts SET person_id = '' WHERE id = %s", (made.contact.id,))
-    at(line(story), made.contact)
+    read_contact(operator_of(story), made.contact)
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
             "SELECT action FROM audit WHERE object_id = %s", (made.contact.id,)
@@ -217,36 +222,42 @@ def test_who_read_them_is_on_the_trail_as_a_reading_of_her(story: Story, service
     assert "read_contact" in {row["action"] for row in rows}
 
 
-def test_a_reference_takes_so_much_a_day(story: Story, service: Service) -> None:
+def test_a_reference_accepts_a_limited_number_of_notes_a_day(
+    story: Story, service: Service
+) -> None:
     made = story.contact()
     for number in range(20):
-        say(story, made, f"note {number}")
-    assert refusal(partial(say, story, made, "one more")) == (
+        add_note(story, made, f"note {number}")
+    assert refusal(partial(add_note, story, made, "one more")) == (
         "FAILED_PRECONDITION",
         "too_much_said",
     )
     service.clock.advance(timedelta(days=1, seconds=1))
-    say(story, made, "tomorrow again")
+    add_note(story, made, "tomorrow again")
 
 
-def test_nothing_said_is_nothing_and_a_guess_writes_nothing(story: Story, service: Service) -> None:
+def test_an_empty_note_is_refused_and_a_wrong_pin_writes_nothing(
+    story: Story, service: Service
+) -> None:
     made = story.contact()
-    assert refusal_with_fields(partial(say, story, made, "  "))[2] == {"note": "required"}
+    assert refusal_with_fields(partial(add_note, story, made, "  "))[2] == {"note": "required"}
     guess: Any = c.AddNoteByReferenceRequest(
         reference=made.reference, pin="0000", note="call me at this number"
     )
     assert refusal(partial(service.public().AddNoteByReference, guess)) == WRONG
-    assert not at(line(story), made.contact).later_notes
+    assert not read_contact(operator_of(story), made.contact).later_notes
 
 
-def test_said_twice_with_one_request_it_is_there_once(story: Story, service: Service) -> None:
+def test_a_note_sent_twice_with_the_same_request_id_is_stored_once(
+    story: Story, service: Service
+) -> None:
     made = story.contact()
     request = c.AddNoteByReferenceRequest(
         reference=made.reference, pin=made.pin, note="once", request_id=story.request_id()
     )
     for _ in range(2):
         service.public().AddNoteByReference(request)
-    assert len(at(line(story), made.contact).later_notes) == 1
+    assert len(read_contact(operator_of(story), made.contact).later_notes) == 1
 
 
 def items(story: Story, made: c.CreateContactResponse) -> list[c.ReferenceItem]:
@@ -262,7 +273,7 @@ def withdraw(story: Story, made: c.CreateContactResponse, key: str) -> c.Referen
     return status
 
 
-def test_she_takes_one_request_back_and_the_others_go_on(story: Story) -> None:
+def test_a_caller_can_withdraw_one_request_and_the_others_continue(story: Story) -> None:
     made = story.contact()
     (first, operator), (second, _) = referral_for(story, made), referral_for(story, made)
     before = items(story, made)
@@ -279,10 +290,10 @@ def test_she_takes_one_request_back_and_the_others_go_on(story: Story) -> None:
         operator.GetReferral(pb.GetReferralRequest(id=sent.id)).state for sent in (first, second)
     ]
     assert sorted(states) == [pb.STATE_SENT, pb.STATE_CONSENT_WITHDRAWN]
-    assert withdraw(story, made, before[0].key) == after, "a second time changes nothing"
+    assert withdraw(story, made, before[0].key) == after, "a second withdrawal changes nothing"
 
 
-def test_what_stands_on_the_same_consent_ends_with_it_and_what_has_ended_stays(
+def test_a_completed_request_cannot_be_withdrawn(
     story: Story,
 ) -> None:
     made = story.contact()
@@ -296,7 +307,7 @@ def test_what_stands_on_the_same_consent_ends_with_it_and_what_has_ended_stays(
     assert withdraw(story, made, item.key).items[0].status_code == c.REFERENCE_STATE_DONE
 
 
-def test_nobody_withdraws_a_request_of_somebody_else(story: Story) -> None:
+def test_a_caller_cannot_withdraw_another_callers_request(story: Story) -> None:
     made, other = story.contact(), story.contact()
     referral_for(story, made)
     referral_for(story, other)
@@ -305,16 +316,16 @@ def test_nobody_withdraws_a_request_of_somebody_else(story: Story) -> None:
     assert [item.may_withdraw for item in items(story, other)] == [True]
 
 
-def looked(story: Story, made: c.CreateContactResponse) -> list[c.ReferenceReading]:
+def readings_of(story: Story, made: c.CreateContactResponse) -> list[c.ReferenceReading]:
     request = c.ListReadingsByReferenceRequest(reference=made.reference, pin=made.pin)
     return list(story.service.public().ListReadingsByReference(request).readings)
 
 
-def test_she_hears_who_looked_by_day_and_kind_and_never_which_or_where(
+def test_a_caller_sees_accesses_by_day_and_kind_of_organisation_but_never_by_name_or_place(
     story: Story, service: Service
 ) -> None:
     made = story.contact()
-    assert not looked(story, made)
+    assert not readings_of(story, made)
     sent, operator = referral_for(story, made)
     opening = people_pb2.OpenPersonRequest(
         id=sent.person_id, purpose_code="HOU.EMG", referral_id=sent.id
@@ -331,7 +342,7 @@ def test_she_hears_who_looked_by_day_and_kind_and_never_which_or_where(
     )
     service.clock.advance(timedelta(days=1))
     operator.GetPerson(people_pb2.GetPersonRequest(id=sent.person_id))
-    readings = looked(story, made)
+    readings = readings_of(story, made)
     assert [
         (
             each.date,
@@ -355,15 +366,18 @@ def test_she_hears_who_looked_by_day_and_kind_and_never_which_or_where(
     ]
 
 
-def test_she_hears_who_read_what_she_said_also_without_a_file(
+def test_a_caller_sees_who_read_her_notes_even_if_she_has_no_file(
     story: Story, service: Service
 ) -> None:
     made = story.contact()
     again = call_again(story, made)
-    say(story, made, "he came back")
-    for client, contact in ((line(story), made.contact), (line(story, "clinic"), again.contact)):
-        at(client, contact)
-    (reading,) = looked(story, made)
+    add_note(story, made, "he came back")
+    for client, contact in (
+        (operator_of(story), made.contact),
+        (operator_of(story, "clinic"), again.contact),
+    ):
+        read_contact(client, contact)
+    (reading,) = readings_of(story, made)
     assert (reading.need_group_code, list(reading.field_groups), reading.count) == (
         "",
         [people_pb2.FIELD_GROUP_NOTES],
@@ -371,27 +385,29 @@ def test_she_hears_who_read_what_she_said_also_without_a_file(
     )
     referral_for(story, made)
     service.clock.advance(timedelta(hours=1))
-    at(line(story), made.contact)
-    (reading,) = looked(story, made)
-    assert reading.count == 3, "each reading once, also those from before there was a file"
+    read_contact(operator_of(story), made.contact)
+    (reading,) = readings_of(story, made)
+    assert reading.count == 3, "each reading counts once, even those from before the file existed"
 
 
-def test_what_she_says_is_sealed_with_the_key_of_the_file_for_which_something_was_asked(
+def test_a_callers_note_is_sealed_with_the_key_of_the_file_in_her_referral(
     story: Story, service: Service
 ) -> None:
     made = story.contact()
     sent, operator = referral_for(story, made)
-    say(story, made, "tepezcuintle")
+    add_note(story, made, "tepezcuintle")
     with service.database.transaction(SYSTEM) as tx:
         row = tx.execute(
             "SELECT person_id FROM contact_notes WHERE contact_id = %s", (made.contact.id,)
         ).fetchone()
     assert row is not None
     assert row["person_id"] == sent.person_id
-    assert [later.note for later in at(operator, made.contact).later_notes] == ["tepezcuintle"]
+    assert [later.note for later in read_contact(operator, made.contact).later_notes] == [
+        "tepezcuintle"
+    ]
 
 
-def test_b9_a_line_records_no_contact_of_another_countrys_line(story: Story) -> None:
+def test_b9_a_line_cannot_record_a_contact_for_a_line_of_another_country(story: Story) -> None:
     made = story.contact()
     for organization, other in (("hotline", "CR"), ("clinic", "NI")):
         new = c.CreateContactRequest(
@@ -401,5 +417,5 @@ def test_b9_a_line_records_no_contact_of_another_countrys_line(story: Story) -> 
             contact=c.Contact(line_country=other), reference=made.reference, pin=made.pin
         )
         for request in (new, again):
-            recorded = partial(line(story, organization).CreateContact, request)
+            recorded = partial(operator_of(story, organization).CreateContact, request)
             assert refusal_with_fields(recorded)[2] == {"contact.line_country": "out_of_range"}

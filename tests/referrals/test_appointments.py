@@ -1,6 +1,7 @@
 """Appointments while help is given.
 
-One is open at a time, its history is stored, and no referral is forgotten for it.
+Only one appointment is open at a time, its history is stored, and a referral with an appointment is
+still followed up.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,7 @@ from services.referrals.network.domain.deadline import SILENCE_AFTER_NEWS, Deadl
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
 from services.referrals.referrals.domain.lifecycle import Side, State
 from services.referrals.referrals.domain.referral import Referral
-from services.referrals.referrals.store.deadlines import next_deadline_time
+from services.referrals.referrals.store.deadlines import next_time
 from tests.builders import NOON, refusal, refusal_with_fields
 from tests.referrals.conftest import ORG, Client, Service, Story
 from tests.referrals.test_lifecycle import ACTORS, DAYS, draft
@@ -30,7 +31,7 @@ OF_AN_OPEN_ONE = {"attend_appointment", "miss_appointment", "cancel_appointment"
 
 
 def begun() -> Referral:
-    """Returns a referral with help since noon and no open appointment."""
+    """Returns a referral whose help started at noon, without an open appointment."""
     referral = draft()
     referral.state = State.IN_PROGRESS
     referral.deadlines = [Deadline(DeadlineKind.SILENCE, NOON, NOON + SILENCE)]
@@ -49,11 +50,11 @@ def planned(time: datetime, now: datetime = NOON) -> Referral:
     return referral
 
 
-def offered(referral: Referral, now: datetime) -> set[str]:
+def offered_steps(referral: Referral, now: datetime) -> set[str]:
     return OF_AN_OPEN_ONE & set(referral.allowed_verbs(RECEIVER, now))
 
 
-def test_nobody_is_asked_for_news_before_an_appointment_and_whoever_lets_it_pass_is() -> None:
+def test_the_receiver_is_asked_for_news_only_after_the_appointment() -> None:
     time = NOON + 30 * D
     referral = planned(time)
     assert referral.fire_deadlines(time + 3 * D, DAYS) == []
@@ -67,7 +68,7 @@ def test_nobody_is_asked_for_news_before_an_appointment_and_whoever_lets_it_pass
 
 
 @pytest.mark.parametrize("verb", sorted(OF_AN_OPEN_ONE))
-def test_what_comes_of_an_appointment_ends_it_and_is_news(verb: str) -> None:
+def test_recording_the_outcome_of_an_appointment_ends_it_and_counts_as_news(verb: str) -> None:
     time = NOON + 2 * D
     referral = planned(time)
     if verb == "attend_appointment":
@@ -83,10 +84,10 @@ def test_what_comes_of_an_appointment_ends_it_and_is_news(verb: str) -> None:
     )
     span = SILENCE_AFTER_NEWS if verb == "attend_appointment" else SILENCE
     assert (silence(referral).start_time, silence(referral).due_time) == (time, time + span)
-    assert offered(referral, time) == set()
+    assert offered_steps(referral, time) == set()
 
 
-def test_another_appointment_takes_the_place_of_the_open_one() -> None:
+def test_a_new_appointment_replaces_the_open_one() -> None:
     referral = planned(NOON + 2 * D)
     referral.take("schedule_appointment", RECEIVER, NOON + H, DAYS, appointment_time=NOON + D)
     assert referral.appointment_time == silence(referral).start_time == NOON + D
@@ -100,7 +101,7 @@ def test_another_appointment_takes_the_place_of_the_open_one() -> None:
     ("offset", "fits"),
     [(-H, True), (-H - timedelta(seconds=1), False), (90 * D, True), (90 * D + H, False)],
 )
-def test_an_appointment_is_within_ninety_days_or_was_just_now(
+def test_an_appointment_is_at_most_ninety_days_ahead_and_not_long_past(
     offset: timedelta, fits: bool
 ) -> None:
     if fits:
@@ -111,18 +112,22 @@ def test_an_appointment_is_within_ninety_days_or_was_just_now(
     assert list(caught.value.violations) == [("appointment_time", "out_of_range")]
 
 
-def test_it_was_or_was_missed_from_an_hour_before_its_time_and_is_cancelled_whenever() -> None:
+def test_appointments_are_attended_or_missed_from_an_hour_before_and_cancelled_anytime() -> None:
     referral = planned(NOON + D)
     too_early = NOON + D - H - timedelta(seconds=1)
-    assert offered(referral, too_early) == {"cancel_appointment"}
+    assert offered_steps(referral, too_early) == {"cancel_appointment"}
     with pytest.raises(Conflict, match=r"^illegal_transition$"):
         referral.take("attend_appointment", RECEIVER, too_early, DAYS)
     with pytest.raises(Conflict, match=r"^illegal_transition$"):
         referral.take("miss_appointment", RECEIVER, too_early, DAYS, reason_code="ill")
-    assert offered(referral, NOON + D - H) == offered(referral, NOON + 30 * D) == OF_AN_OPEN_ONE
+    assert (
+        offered_steps(referral, NOON + D - H)
+        == offered_steps(referral, NOON + 30 * D)
+        == OF_AN_OPEN_ONE
+    )
 
 
-def test_when_its_time_has_come_what_became_of_it_is_the_next_thing_to_say() -> None:
+def test_once_an_appointment_is_due_recording_its_outcome_is_the_main_step() -> None:
     referral = planned(NOON + D)
     assert (referral.main_step(RECEIVER, NOON), referral.allowed_verbs(RECEIVER, NOON)[0]) == (
         "complete",
@@ -136,14 +141,14 @@ def test_when_its_time_has_come_what_became_of_it_is_the_next_thing_to_say() -> 
     assert referral.main_step(RECEIVER, NOON + D) == "attend_appointment"
 
 
-def test_without_an_open_appointment_there_is_nothing_to_say_of_one() -> None:
+def test_without_an_open_appointment_no_outcome_can_be_recorded() -> None:
     referral = begun()
-    assert offered(referral, NOON) == set()
+    assert offered_steps(referral, NOON) == set()
     with pytest.raises(Conflict, match=r"^illegal_transition$"):
         referral.take("cancel_appointment", RECEIVER, NOON, DAYS, reason_code="by_person")
 
 
-def test_it_ends_with_the_help_and_does_not_come_back() -> None:
+def test_an_appointment_ends_with_the_help_and_is_not_restored_on_reopening() -> None:
     referral = planned(NOON + D)
     referral.take("complete", RECEIVER, NOON, DAYS, outcome_code="fully_met")
     assert referral.appointment_time is None
@@ -155,7 +160,7 @@ def test_it_ends_with_the_help_and_does_not_come_back() -> None:
     )
 
 
-# By rpc, with the database and the watch.
+# By rpc, with the database and the scheduler.
 
 
 def schedule(client: Client, referral: pb.Referral, time: datetime, **values: Any) -> Any:
@@ -164,7 +169,7 @@ def schedule(client: Client, referral: pb.Referral, time: datetime, **values: An
     return client.ScheduleAppointment(request)
 
 
-def test_sender_and_receiver_see_the_open_appointment_and_what_came_of_it(
+def test_sender_and_receiver_see_the_open_appointment_and_its_outcome(
     story: Story, service: Service
 ) -> None:
     made = schedule(story.shelter, started(story), NOON + D)
@@ -189,7 +194,9 @@ def test_sender_and_receiver_see_the_open_appointment_and_what_came_of_it(
     assert events[-1].note == "the bus did not run"
 
 
-def test_a_note_of_an_appointment_is_sealed_like_any_other(story: Story, service: Service) -> None:
+def test_the_note_of_an_appointment_is_sealed_like_any_other(
+    story: Story, service: Service
+) -> None:
     made = schedule(story.shelter, started(story), NOON + D, note="at the side door")
     with service.database.transaction(SYSTEM) as tx:
         row = tx.execute(
@@ -206,11 +213,11 @@ def test_a_note_of_an_appointment_is_sealed_like_any_other(story: Story, service
     assert (told.note, told.note_withheld) == ("", True)
 
 
-def test_the_watch_waits_for_the_appointment_and_asks_for_news_after_it(
+def test_the_scheduler_waits_for_the_appointment_and_asks_for_news_after_it(
     story: Story, service: Service
 ) -> None:
     watch = DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
+        service.made.lives, service.database, service.clock, next_time, "clocks"
     )
     watch.fire()
     made = schedule(story.shelter, started(story), NOON + 20 * D)
@@ -225,7 +232,7 @@ def test_the_watch_waits_for_the_appointment_and_asks_for_news_after_it(
     assert (last.verb, last.clock) == ("clock_breached", pb.CLOCK_KIND_SILENCE)
 
 
-def test_only_the_receiver_sees_to_appointments_and_only_within_reach(story: Story) -> None:
+def test_only_the_receiver_makes_appointments_and_only_within_ninety_days(story: Story) -> None:
     referral = started(story)
     assert refusal(lambda: schedule(story.ngo, referral, NOON + D)) == (
         "FAILED_PRECONDITION",

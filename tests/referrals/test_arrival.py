@@ -1,7 +1,7 @@
 """The arrival of a person whom nobody may contact.
 
-The referral says when and how she arrives, with whom, and by what she is recognised, and its
-receiver reads that first.
+The referral states when and how she arrives, with whom, and how she can be recognised. Its receiver
+reads this first.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ REQUIRED = {f"arrival.{name}": "required" for name in ("expected", "way", "compa
 def request_for(
     story: Story, plan: people_pb2.SafeContact = NOBODY, arrival: pb.Arrival | None = None
 ) -> pb.SendReferralRequest:
-    """Returns the request to send a draft for a person with this plan.
+    """Returns the request to send a draft for a person with this safe-contact plan.
 
-    Her consent is to identity and contact.
+    Her consent covers identity and contact.
     """
     draft = story.draft(story.person(plan=plan))
     return pb.SendReferralRequest(
@@ -38,7 +38,7 @@ def read(client: Client, referral_id: str) -> list[pb.Arrival]:
 
 
 @pytest.mark.parametrize("missing", ["expected", "way", "company", "sign"])
-def test_d19_whom_nobody_may_contact_is_not_sent_without_saying_how_she_arrives(
+def test_d19_a_person_whom_nobody_may_contact_is_sent_only_with_her_arrival(
     story: Story, missing: str
 ) -> None:
     asked = request_for(story)
@@ -58,24 +58,24 @@ def test_d19_whom_nobody_may_contact_is_not_sent_without_saying_how_she_arrives(
     assert story.ngo.SendReferral(asked).state == pb.STATE_SENT
 
 
-def test_d19_an_override_says_how_she_arrives_too(story: Story) -> None:
+def test_d19_an_override_needs_the_arrival_too(story: Story) -> None:
     draft = story.draft(story.person(plan=NOBODY))
-    asked = pb.SendReferralRequest(
+    request = pb.SendReferralRequest(
         id=draft.id,
         etag=draft.etag,
         override_reason_code=pb.OVERRIDE_REASON_LIFE_AT_RISK,
         note="he is at the door",
     )
-    assert refusal_with_fields(lambda: story.rescuer.SendReferral(asked)) == (
+    assert refusal_with_fields(lambda: story.rescuer.SendReferral(request)) == (
         "INVALID_ARGUMENT",
         "invalid_fields",
         REQUIRED,
     )
-    asked.arrival.CopyFrom(ARRIVAL)
-    assert read(story.shelter, story.rescuer.SendReferral(asked).id) == [ARRIVAL]
+    request.arrival.CopyFrom(ARRIVAL)
+    assert read(story.shelter, story.rescuer.SendReferral(request).id) == [ARRIVAL]
 
 
-def test_d19_its_two_sides_read_it_on_any_consent_and_nobody_else_does(
+def test_d19_only_sender_and_receiver_read_the_arrival_and_any_consent_suffices(
     story: Story, service: Service
 ) -> None:
     sent = story.ngo.SendReferral(request_for(story, arrival=ARRIVAL))
@@ -88,7 +88,9 @@ def test_d19_its_two_sides_read_it_on_any_consent_and_nobody_else_does(
     assert read(story.shelter, sent.id) == []
 
 
-def test_d19_it_is_sealed_and_who_read_it_is_on_record(story: Story, service: Service) -> None:
+def test_d19_an_arrival_is_sealed_and_each_reading_is_recorded(
+    story: Story, service: Service
+) -> None:
     sent = story.ngo.SendReferral(request_for(story, arrival=ARRIVAL))
     read(story.shelter, sent.id)
     with service.database.transaction(SYSTEM) as tx:
@@ -108,7 +110,7 @@ def test_d19_it_is_sealed_and_who_read_it_is_on_record(story: Story, service: Se
     assert [reading.actor_id for reading in readings] == [story.shelter.caller.id]
 
 
-def test_d19_who_can_be_contacted_says_nothing_of_an_arrival(story: Story) -> None:
+def test_d19_a_person_who_can_be_contacted_is_sent_without_an_arrival(story: Story) -> None:
     plan = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE)
     sent = story.ngo.SendReferral(request_for(story, plan))
     assert read(story.shelter, sent.id) == []

@@ -1,4 +1,4 @@
-"""A referral from a contact is as urgent as the answers there make it.
+"""A referral from a contact is as urgent as the contact's answers make it.
 
 A lower urgency needs a coded reason.
 """
@@ -60,7 +60,9 @@ def updated(operator: Client, draft: pb.Referral, **values: Any) -> pb.Referral:
     return changed
 
 
-def test_b9_who_wants_protection_is_referred_at_once(operator: Client, story: Story) -> None:
+def test_b9_a_caller_who_wants_protection_is_referred_as_immediate(
+    operator: Client, story: Story
+) -> None:
     assert drafted(operator, story, protected(story)).urgency == pb.URGENCY_IMMEDIATE
     assert (
         drafted(operator, story, protected(story), urgency=pb.URGENCY_IMMEDIATE).urgency
@@ -68,14 +70,14 @@ def test_b9_who_wants_protection_is_referred_at_once(operator: Client, story: St
     )
 
 
-def test_b9_a_draft_that_is_given_a_contact_becomes_as_urgent(
-    operator: Client, story: Story
-) -> None:
+def test_b9_linking_a_draft_to_a_contact_raises_its_urgency(operator: Client, story: Story) -> None:
     draft = drafted(operator, story, "", urgency=pb.URGENCY_URGENT)
     assert updated(operator, draft, contact_id=protected(story)).urgency == pb.URGENCY_IMMEDIATE
 
 
-def test_b9_less_urgent_than_her_answers_needs_a_reason(operator: Client, story: Story) -> None:
+def test_b9_an_urgency_below_the_callers_answers_needs_a_reason(
+    operator: Client, story: Story
+) -> None:
     lower = partial(drafted, operator, story, protected(story), urgency=pb.URGENCY_EMERGENCY)
     assert refusal_with_fields(lower) == NOT_STATED
     reasoned = lower(urgency_reason_code=pb.URGENCY_REASON_SAFE_ELSEWHERE)
@@ -86,10 +88,10 @@ def test_b9_less_urgent_than_her_answers_needs_a_reason(operator: Client, story:
     assert (
         refusal_with_fields(partial(updated, operator, reasoned, urgency=pb.URGENCY_URGENT))
         == NOT_STATED
-    ), "a reason is for one step down"
+    ), "a reason allows only one change"
     same = updated(operator, reasoned, urgency=pb.URGENCY_EMERGENCY, need_code="HOU.SHE")
     assert same.urgency_reason_code == pb.URGENCY_REASON_SAFE_ELSEWHERE, (
-        "a form sends again what it shows"
+        "a form submits again what it shows"
     )
     again = updated(operator, same, urgency=pb.URGENCY_IMMEDIATE)
     assert again.urgency_reason_code == pb.URGENCY_REASON_UNSPECIFIED
@@ -99,7 +101,7 @@ def test_b9_less_urgent_than_her_answers_needs_a_reason(operator: Client, story:
     )
 
 
-def test_b9_what_was_sent_is_not_made_less_urgent_without_a_reason(
+def test_b9_lowering_the_urgency_of_a_sent_referral_needs_a_reason(
     operator: Client, story: Story
 ) -> None:
     draft = drafted(operator, story, protected(story))
@@ -128,7 +130,7 @@ def test_b9_what_was_sent_is_not_made_less_urgent_without_a_reason(
     )
 
 
-def test_b9_a_contact_of_which_nothing_is_known_makes_nothing_urgent(
+def test_b9_a_contact_without_answers_does_not_raise_the_urgency(
     operator: Client, story: Story
 ) -> None:
     assert (
@@ -137,11 +139,13 @@ def test_b9_a_contact_of_which_nothing_is_known_makes_nothing_urgent(
     )
 
 
-def test_b9_an_enquiry_is_as_urgent_as_her_answers_too(operator: Client, story: Story) -> None:
+def test_b9_an_enquiry_is_at_least_as_urgent_as_the_callers_answers(
+    operator: Client, story: Story
+) -> None:
     content = e.EnquiryContent(need_code="HOU.EMG", urgency=pb.URGENCY_NORMAL, country="NI")
-    asked = e.CreateEnquiryRequest(
+    request = e.CreateEnquiryRequest(
         **ASKED, content=content, service_ids=[SERVICE["shelter_bed"]], contact_id=protected(story)
     )
-    assert refusal_with_fields(lambda: operator.CreateEnquiry(asked)) == NOT_STATED
-    asked.urgency_reason_code = pb.URGENCY_REASON_OTHER_NEED
-    assert operator.CreateEnquiry(asked).content.urgency == pb.URGENCY_NORMAL
+    assert refusal_with_fields(lambda: operator.CreateEnquiry(request)) == NOT_STATED
+    request.urgency_reason_code = pb.URGENCY_REASON_OTHER_NEED
+    assert operator.CreateEnquiry(request).content.urgency == pb.URGENCY_NORMAL

@@ -1,6 +1,6 @@
 """The worker who is responsible for a referral at its receiver.
 
-She is named and changed, and after she has left, her desk is responsible.
+A worker is assigned and replaced. When she leaves, her desk becomes responsible.
 """
 
 from typing import Any
@@ -21,7 +21,7 @@ def hear(service: Service) -> Hearing:
 
 @pytest.fixture
 def night(service: Service, hear: Hearing) -> Client:
-    """Another worker of the shelter, who is active."""
+    """Returns another active worker of the shelter."""
     other = service.as_("shelter", "WORKER", "OPERATOR")
     hear.worker(other, "ACTIVE")
     return other
@@ -33,7 +33,9 @@ def assigning(referral: pb.Referral, worker: str) -> pb.AssignReferralRequest:
     )
 
 
-def test_another_worker_answers_for_it_and_again_the_desk(story: Story, night: Client) -> None:
+def test_a_referral_is_assigned_to_another_worker_and_back_to_the_desk(
+    story: Story, night: Client
+) -> None:
     accepted = story.accepted()
     hers = story.shelter.AssignReferral(assigning(accepted, night.caller.id))
     assert (hers.responsible_worker_id, hers.responsible_desk_code, hers.state) == (
@@ -41,7 +43,7 @@ def test_another_worker_answers_for_it_and_again_the_desk(story: Story, night: C
         "",
         accepted.state,
     )
-    assert hers.clocks == accepted.clocks, "who answers for it changes no deadline"
+    assert hers.clocks == accepted.clocks, "an assignment changes no deadline"
     desk = night.AssignReferral(assigning(hers, ""))
     assert (desk.responsible_worker_id, desk.responsible_desk_code) == ("", "desk")
     events = story.ngo.ListReferralEvents(
@@ -50,7 +52,7 @@ def test_another_worker_answers_for_it_and_again_the_desk(story: Story, night: C
     assert [event.verb for event in events][-2:] == ["assigned", "assigned"]
 
 
-def test_nobody_but_who_works_there_is_named_when_it_is_accepted_and_later(
+def test_only_an_active_worker_of_the_receiver_can_be_made_responsible(
     story: Story, service: Service, hear: Hearing
 ) -> None:
     elsewhere, gone = service.as_("clinic", "WORKER"), service.as_("shelter", "WORKER", "MANAGER")
@@ -66,10 +68,10 @@ def test_nobody_but_who_works_there_is_named_when_it_is_accepted_and_later(
             ("AcceptReferral", accepting),
         )
         for rpc, request in asked:
-            said = refusal_with_fields(
+            refused = refusal_with_fields(
                 lambda rpc=rpc, request=request: getattr(story.shelter, rpc)(request)  # type: ignore[misc]
             )
-            assert said == (
+            assert refused == (
                 "INVALID_ARGUMENT",
                 "invalid_fields",
                 {"responsible_worker_id": "unknown_code"},
@@ -82,7 +84,7 @@ def test_nobody_but_who_works_there_is_named_when_it_is_accepted_and_later(
     hear.worker(gone, "ACTIVE")
 
 
-def test_what_a_worker_who_has_left_answered_for_is_her_desks_and_a_fact(
+def test_the_referrals_of_a_worker_who_left_return_to_her_desk_with_a_fact(
     story: Story, service: Service, night: Client, hear: Hearing
 ) -> None:
     open_, over = (
@@ -93,13 +95,13 @@ def test_what_a_worker_who_has_left_answered_for_is_her_desks_and_a_fact(
     )
     story.shelter.NotDeliverReferral(ended)
     hear.worker(night, "SUSPENDED")
-    hear.worker(night, "SUSPENDED")  # heard twice
+    hear.worker(night, "SUSPENDED")  # the fact arrives twice
     assert (
         read(story.shelter, open_.id).responsible_worker_id,
         read(story.shelter, open_.id).responsible_desk_code,
     ) == ("", "desk")
     assert read(story.shelter, over.id).responsible_worker_id == night.caller.id, (
-        "what is over stays as it was"
+        "an ended referral is unchanged"
     )
     last = story.shelter.ListReferralEvents(
         pb.ListReferralEventsRequest(referral_id=open_.id)
@@ -108,7 +110,7 @@ def test_what_a_worker_who_has_left_answered_for_is_her_desks_and_a_fact(
     hear.worker(night, "ACTIVE")
 
 
-def test_what_a_worker_with_very_much_answered_for_goes_to_her_desk_in_parts_of_some_seconds(
+def test_very_many_referrals_of_a_worker_who_left_return_to_her_desk_in_several_parts(
     story: Story, service: Service, night: Client, hear: Hearing
 ) -> None:
     one = story.shelter.AssignReferral(assigning(story.accepted(), night.caller.id))

@@ -1,6 +1,7 @@
 """The data of the coordinator's board.
 
-They are urgent cases in their order, open needs by place, and each organisation's response time.
+The board shows urgent cases in their order, open needs by place, and the response time of each
+organisation.
 """
 
 from datetime import timedelta
@@ -20,7 +21,7 @@ MOST_URGENT_FIRST = [
 
 
 def listed(client: Client, size: int, **wanted: Any) -> list[pb.Referral]:
-    """Returns all referrals that a filter finds, by urgency, in pages of `size`."""
+    """Returns all referrals that match a filter, by urgency, read in pages of `size`."""
     referrals, token = list[pb.Referral](), ""
     while True:
         page = client.ListReferrals(
@@ -37,7 +38,7 @@ def listed(client: Client, size: int, **wanted: Any) -> list[pb.Referral]:
             return referrals
 
 
-def test_what_can_t_wait_is_what_is_late_due_soon_or_unanswered_and_each_is_there_once(
+def test_pressing_referrals_are_late_due_soon_or_unanswered_and_listed_once(
     story: Story,
 ) -> None:
     late, soon = story.sent(urgency=pb.URGENCY_IMMEDIATE), story.sent(urgency=pb.URGENCY_EMERGENCY)
@@ -56,11 +57,11 @@ def test_what_can_t_wait_is_what_is_late_due_soon_or_unanswered_and_each_is_ther
         ]
         assert pressing.keys() == {identifier for part in parts for identifier in part}
     assert refused.id not in shown(story.shelter, pressing=True), (
-        "what becomes of a no is not its receiver's business"
+        "a receiver that declined does not follow what happens next"
     )
 
 
-def test_the_most_urgent_is_first_and_of_those_the_nearest_deadline_over_all_pages(
+def test_referrals_are_ordered_by_urgency_and_then_by_deadline_across_pages(
     story: Story,
 ) -> None:
     for urgency in MOST_URGENT_FIRST[::-1]:
@@ -77,7 +78,7 @@ def test_the_most_urgent_is_first_and_of_those_the_nearest_deadline_over_all_pag
     assert {referral.urgency for referral in one_page} >= set(MOST_URGENT_FIRST)
 
 
-def test_the_pages_have_as_many_as_are_counted_and_nobody_is_lost_between_them(
+def test_all_pages_together_have_as_many_referrals_as_the_count(
     story: Story,
 ) -> None:
     for _ in range(7):
@@ -89,7 +90,7 @@ def test_the_pages_have_as_many_as_are_counted_and_nobody_is_lost_between_them(
         assert len(ids) == len(set(ids)) == counted
 
 
-def test_a_page_of_one_order_does_not_go_on_in_the_other(story: Story) -> None:
+def test_a_page_token_is_refused_for_another_order(story: Story) -> None:
     story.sent(), story.sent()
     wanted = pb.ListReferralsRequest(page_size=1, order_by=pb.ORDER_URGENCY)
     wanted.page_token = story.ngo.ListReferrals(wanted).next_page_token
@@ -99,14 +100,14 @@ def test_a_page_of_one_order_does_not_go_on_in_the_other(story: Story) -> None:
     }
 
 
-def test_an_order_that_is_not_known_is_refused(story: Story) -> None:
+def test_an_unknown_order_is_refused(story: Story) -> None:
     wanted = pb.ListReferralsRequest(order_by=9)  # type: ignore[arg-type]
     assert refusal_with_fields(lambda: story.ngo.ListReferrals(wanted))[2] == {
         "order_by": "unknown_code"
     }
 
 
-def test_deadlines_between_two_times_are_those_from_the_first_on_and_before_the_other(
+def test_a_filter_by_due_time_includes_its_start_and_excludes_its_end(
     story: Story,
 ) -> None:
     sent = story.sent(urgency=pb.URGENCY_EMERGENCY)
@@ -127,38 +128,38 @@ def shown_by(client: Client, wanted: pb.ReferralFilter) -> set[str]:
     }
 
 
-def needs(client: Client, box: pb.Box.ValueType) -> dict[tuple[str, str], int]:
+def open_needs(client: Client, box: pb.Box.ValueType) -> dict[tuple[str, str], int]:
     counts = client.CountReferrals(pb.CountReferralsRequest(filter=pb.ReferralFilter(box=box)))
     return {(need.need_group_code, need.department): need.count for need in counts.unanswered}
 
 
-def test_open_needs_are_counted_by_group_and_department_until_somebody_else_is_asked(
+def test_open_needs_are_counted_by_group_and_department_until_another_request_or_closing(
     story: Story,
 ) -> None:
-    before = needs(story.coordinator, pb.BOX_NETWORK)
+    before = open_needs(story.coordinator, pb.BOX_NETWORK)
     refused = declined(story)
-    after = needs(story.coordinator, pb.BOX_NETWORK)
+    after = open_needs(story.coordinator, pb.BOX_NETWORK)
     assert after == before | {("HOU", "NI-CI"): before.get(("HOU", "NI-CI"), 0) + 1}
-    assert needs(story.ngo, pb.BOX_OUTBOX) == after, "the ngo asked for all of them"
-    assert needs(story.shelter, pb.BOX_MINE) == {}, (
-        "who said no does not learn that the need is open"
+    assert open_needs(story.ngo, pb.BOX_OUTBOX) == after, "the ngo sent all of them"
+    assert open_needs(story.shelter, pb.BOX_MINE) == {}, (
+        "a receiver that declined does not learn that the need is open"
     )
     story.ngo.CloseNeed(
         pb.CloseNeedRequest(
             id=refused.id, etag=refused.etag, reason_code=pb.NEED_CLOSE_REASON_MOVED
         )
     )
-    assert needs(story.coordinator, pb.BOX_NETWORK) == before
+    assert open_needs(story.coordinator, pb.BOX_NETWORK) == before
 
 
-def times(story: Story) -> dict[str, tuple[int, int, int]]:
+def response_times(story: Story) -> dict[str, tuple[int, int, int]]:
     organizations = story.coordinator.GetResponseTimes(pb.GetResponseTimesRequest()).organizations
     return {
         one.organization_id: (one.sent, one.answered, one.median_seconds) for one in organizations
     }
 
 
-def test_the_time_to_answer_is_the_median_until_the_receiver_first_said_something(
+def test_the_response_time_is_the_median_until_the_receivers_first_step(
     story: Story,
 ) -> None:
     # referrals of other tests are too old to count
@@ -176,22 +177,22 @@ def test_the_time_to_answer_is_the_median_until_the_receiver_first_said_somethin
             )
         )
     quiet = story.sent()
-    assert times(story) == {ORG["shelter"]: (4, 3, 20 * 60)}
+    assert response_times(story) == {ORG["shelter"]: (4, 3, 20 * 60)}
     draft = story.draft(need_code="MED.PRI", service_id=SERVICE["clinic_visit"])
     receipt = story.receipt(draft.person_id, recipient=ORG["clinic"], purposes=["MED"])
     story.ngo.SendReferral(
         pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
     )
-    assert list(times(story).items())[1:] == [(ORG["clinic"], (1, 0, 0))], (
-        "who answered nothing is last"
+    assert list(response_times(story).items())[1:] == [(ORG["clinic"], (1, 0, 0))], (
+        "an organisation without an answer comes last"
     )
     story.ngo.WithdrawReferral(
         pb.WithdrawReferralRequest(
             id=quiet.id, etag=quiet.etag, reason_code=pb.WITHDRAW_REASON_MOVED
         )
     )
-    assert times(story)[ORG["shelter"]] == (4, 3, 20 * 60), (
-        "that its sender took it back is no answer of the receiver"
+    assert response_times(story)[ORG["shelter"]] == (4, 3, 20 * 60), (
+        "a withdrawal by the sender is no answer of the receiver"
     )
     story.service.clock.advance(timedelta(days=31))
-    assert times(story) == {}, "only the last 30 days count"
+    assert response_times(story) == {}, "only the last 30 days count"

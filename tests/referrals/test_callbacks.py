@@ -1,7 +1,7 @@
 """Calls that a line owes.
 
-They come at a time that is safe for the person, have a deadline like any other, and never go
-against her plan.
+A call is made at a time that is safe for the person, has a deadline, and never contradicts her
+safe-contact plan.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from services.referrals.line.store import contacts
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
 from tests.builders import NOON, refusal, refusal_with_fields
 from tests.referrals.conftest import Client, Service, Story
-from tests.referrals.test_any_line import call_again, line
+from tests.referrals.test_any_line import call_again, operator_of
 from tests.referrals.test_contacts import referral_for
 
 pytestmark = pytest.mark.usefixtures("abroad")
@@ -31,21 +31,21 @@ MANAGUA = zone_of("NI")
 NOT_SAFE = ("FAILED_PRECONDITION", "call_not_safe")
 
 
-def local(day: int, hour: int, minute: int = 0) -> datetime:
+def local_time(day: int, hour: int, minute: int = 0) -> datetime:
     return datetime(2026, 3, day, hour, minute, tzinfo=MANAGUA)
 
 
 # The hours.
 
 
-def test_hours_begin_at_once_when_they_have_begun() -> None:
-    assert Wish("tomorrow", "evening").hours(local(4, 23, 30), MANAGUA) == (
-        local(5, 17),
-        local(5, 20),
+def test_a_call_window_that_has_already_begun_starts_now() -> None:
+    assert Wish("tomorrow", "evening").hours(local_time(4, 23, 30), MANAGUA) == (
+        local_time(5, 17),
+        local_time(5, 20),
     )
-    assert Wish("today", "morning").hours(local(4, 9, 15), MANAGUA) == (
-        local(4, 9, 15),
-        local(4, 12),
+    assert Wish("today", "morning").hours(local_time(4, 9, 15), MANAGUA) == (
+        local_time(4, 9, 15),
+        local_time(4, 12),
     )
 
 
@@ -53,7 +53,7 @@ def test_hours_begin_at_once_when_they_have_begun() -> None:
     ("country", "department", "hours_behind"),
     [("NI", "", 6), ("PA", "", 5), ("US", "US-CA", 8), ("US", "US-TX", 6)],
 )
-def test_the_hours_that_she_named_are_those_of_her_place(
+def test_the_hours_for_a_call_are_local_to_the_person(
     country: str, department: str, hours_behind: int
 ) -> None:
     start, end = Wish("tomorrow", "evening").hours(NOON, zone_of(country, department))
@@ -62,12 +62,12 @@ def test_the_hours_that_she_named_are_those_of_her_place(
 
 
 @pytest.mark.parametrize(("day", "hour"), [("today", "morning"), ("today", "afternoon")])
-def test_hours_in_which_nobody_could_call_any_more_are_refused(day: str, hour: str) -> None:
+def test_hours_that_leave_no_time_for_a_call_are_refused(day: str, hour: str) -> None:
     with pytest.raises(Invalid):
-        Wish(day, hour).hours(local(4, 16, 31), MANAGUA)
+        Wish(day, hour).hours(local_time(4, 16, 31), MANAGUA)
 
 
-def test_what_is_settled_is_settled_once() -> None:
+def test_a_callback_is_settled_only_once() -> None:
     callback = Callback.owed(
         "callback", "contact", "line", NOON, (NOON, NOON + timedelta(hours=3)), by_herself=True
     )
@@ -90,8 +90,8 @@ def test_what_is_settled_is_settled_once() -> None:
 def file_of(
     story: Story, made: c.CreateContactResponse, channel: people_pb2.SafeChannel.ValueType | None
 ) -> people_pb2.Person:
-    """Makes the person's file at the line, with this plan."""
-    operator = line(story)
+    """Makes the caller's file at the line, with this safe-contact channel."""
+    operator = operator_of(story)
     plan = people_pb2.SafeContact(channel_code=channel) if channel else None
     person: people_pb2.Person = operator.CreatePerson(
         people_pb2.CreatePersonRequest(safe_contact=plan, request_id=story.request_id())
@@ -108,13 +108,13 @@ def file_of(
 def plan(
     story: Story, person: people_pb2.Person, channel: people_pb2.SafeChannel.ValueType
 ) -> None:
-    file = line(story).GetPerson(people_pb2.GetPersonRequest(id=person.id))
+    file = operator_of(story).GetPerson(people_pb2.GetPersonRequest(id=person.id))
     request = people_pb2.SetSafeContactRequest(id=file.id, etag=file.etag)
     request.safe_contact.channel_code = channel
-    line(story).SetSafeContact(request)
+    operator_of(story).SetSafeContact(request)
 
 
-def ask(
+def ask_for_call(
     story: Story,
     made: c.CreateContactResponse,
     day: c.DayBand.ValueType = TOMORROW,
@@ -131,19 +131,21 @@ def ask(
     return status
 
 
-def agree(story: Story, contact_id: str, hour: c.HourBand.ValueType = EVENING) -> c.Callback:
+def arrange_call(story: Story, contact_id: str, hour: c.HourBand.ValueType = EVENING) -> c.Callback:
     wanted = c.Callback(contact_id=contact_id, day_code=TOMORROW, hour_code=hour)
-    callback: c.Callback = line(story).CreateCallback(
+    callback: c.Callback = operator_of(story).CreateCallback(
         c.CreateCallbackRequest(callback=wanted, request_id=story.request_id())
     )
     return callback
 
 
-def owed(
+def owed_calls(
     story: Story, made: c.CreateContactResponse, client: Client | None = None
 ) -> list[c.Callback]:
     callbacks = (
-        (client or line(story)).ListCallbacks(c.ListCallbacksRequest(page_size=200)).callbacks
+        (client or operator_of(story))
+        .ListCallbacks(c.ListCallbacksRequest(page_size=200))
+        .callbacks
     )
     return [callback for callback in callbacks if callback.contact_id == made.contact.id]
 
@@ -159,11 +161,11 @@ def settle(
     )
     if outcome == c.CALLBACK_OUTCOME_AGAIN:
         request.day_code, request.hour_code = TOMORROW, hour
-    settled: c.Callback = line(story).SettleCallback(request)
+    settled: c.Callback = operator_of(story).SettleCallback(request)
     return settled
 
 
-def told(service: Service, callback: c.Callback) -> list[str]:
+def published_verbs(service: Service, callback: c.Callback) -> list[str]:
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
             "SELECT type FROM outbox WHERE subject = %s ORDER BY version", (callback.id,)
@@ -171,35 +173,35 @@ def told(service: Service, callback: c.Callback) -> list[str]:
     return [row["type"].removeprefix("enlace.callback.").removesuffix(".v1") for row in rows]
 
 
-def test_what_she_asks_for_stands_among_the_calls_that_the_line_owes(
+def test_a_call_that_the_person_asked_for_is_listed_among_the_calls_owed(
     story: Story, service: Service
 ) -> None:
     made = story.contact()
     person = file_of(story, made, people_pb2.SAFE_CHANNEL_PHONE)
-    status = ask(story, made)
+    status = ask_for_call(story, made)
     assert status.may_ask_for_call
     assert (status.call_from_time.ToDatetime(), status.call_until_time.ToDatetime()) == (
         datetime(2026, 3, 5, 23),
         datetime(2026, 3, 6, 2),
     )
-    (callback,) = owed(story, made)
+    (callback,) = owed_calls(story, made)
     assert (callback.asked_by_herself, callback.person_id, callback.reference_hint) == (
         True,
         person.id,
         made.contact.reference_hint,
     )
     assert callback.clocks[0].due_time == status.call_until_time
-    assert told(service, callback) == ["asked"]
+    assert published_verbs(service, callback) == ["asked"]
 
 
-def test_another_time_takes_the_place_of_the_one_before(story: Story) -> None:
+def test_a_new_time_for_a_call_replaces_the_earlier_one(story: Story) -> None:
     made = story.contact()
     file_of(story, made, people_pb2.SAFE_CHANNEL_PHONE)
-    ask(story, made)
-    status = ask(story, made, hour=NIGHT)
-    (callback,) = owed(story, made)
+    ask_for_call(story, made)
+    status = ask_for_call(story, made, hour=NIGHT)
+    (callback,) = owed_calls(story, made)
     assert callback.clocks[0].due_time == status.call_until_time
-    moved = agree(story, made.contact.id)
+    moved = arrange_call(story, made.contact.id)
     assert (moved.id, moved.asked_by_herself) == (callback.id, False)
 
 
@@ -212,102 +214,106 @@ def test_another_time_takes_the_place_of_the_one_before(story: Story) -> None:
         None,
     ],
 )
-def test_a_call_that_her_plan_forbids_is_neither_offered_nor_agreed_on(
+def test_a_call_that_the_safe_contact_plan_forbids_is_neither_offered_nor_arranged(
     channel: people_pb2.SafeChannel.ValueType | None, story: Story
 ) -> None:
     made = story.contact()
     file_of(story, made, channel)
     known = c.GetReferenceStatusRequest(reference=made.reference, pin=made.pin)
     assert not story.service.public().GetReferenceStatus(known).may_ask_for_call
-    assert refusal(partial(ask, story, made)) == NOT_SAFE
+    assert refusal(partial(ask_for_call, story, made)) == NOT_SAFE
     expected = NOT_SAFE if channel else ("FAILED_PRECONDITION", "safe_contact_missing")
-    assert refusal(partial(agree, story, made.contact.id)) == expected
-    assert not owed(story, made)
+    assert refusal(partial(arrange_call, story, made.contact.id)) == expected
+    assert not owed_calls(story, made)
 
 
-def test_without_a_file_she_agrees_with_an_operator_and_asks_for_nothing_by_reference(
+def test_without_a_file_a_call_is_arranged_by_an_operator_but_not_by_reference(
     story: Story,
 ) -> None:
     made = story.contact()
-    assert refusal(partial(ask, story, made)) == NOT_SAFE, (
-        "nobody asked her yet how she can be called"
+    assert refusal(partial(ask_for_call, story, made)) == NOT_SAFE, (
+        "nobody has asked her yet how she can be called"
     )
-    agree(story, made.contact.id)
-    assert [callback.asked_by_herself for callback in owed(story, made)] == [False]
+    arrange_call(story, made.contact.id)
+    assert [callback.asked_by_herself for callback in owed_calls(story, made)] == [False]
 
 
 @pytest.mark.parametrize("end", ["plan", "withdrawal"])
-def test_what_is_not_safe_any_more_is_owed_no_more(
+def test_a_call_that_is_no_longer_safe_is_no_longer_owed(
     end: str, story: Story, service: Service
 ) -> None:
     made = story.contact()
     person = file_of(story, made, people_pb2.SAFE_CHANNEL_PHONE)
-    ask(story, made)
-    (callback,) = owed(story, made)
+    ask_for_call(story, made)
+    (callback,) = owed_calls(story, made)
     if end == "plan":
         plan(story, person, people_pb2.SAFE_CHANNEL_NONE)
     else:
         known = c.WithdrawConsentByReferenceRequest(reference=made.reference, pin=made.pin)
         assert not service.public().WithdrawConsentByReference(known).HasField("call_until_time")
-    assert not owed(story, made)
-    assert told(service, callback) == ["asked", "settled"]
+    assert not owed_calls(story, made)
+    assert published_verbs(service, callback) == ["asked", "settled"]
     refused = partial(settle, story, callback, c.CALLBACK_OUTCOME_REACHED)
     assert refusal(refused) == ("ABORTED", "stale_etag")
 
 
-def test_not_reached_is_tried_again_and_each_step_is_of_what_was_seen(
+def test_a_call_that_did_not_reach_the_person_is_retried_and_needs_the_current_etag(
     story: Story, service: Service
 ) -> None:
     made = story.contact()
-    first = agree(story, made.contact.id)
+    first = arrange_call(story, made.contact.id)
     again = settle(story, first, c.CALLBACK_OUTCOME_AGAIN)
-    assert (again.tries, again.outcome_code, len(owed(story, made))) == (1, 0, 1)
+    assert (again.tries, again.outcome_code, len(owed_calls(story, made))) == (1, 0, 1)
     assert refusal(partial(settle, story, first, c.CALLBACK_OUTCOME_REACHED)) == (
         "ABORTED",
         "stale_etag",
     )
     done = settle(story, again, c.CALLBACK_OUTCOME_REACHED)
     assert done.clocks[0].HasField("stop_time")
-    assert not owed(story, made)
+    assert not owed_calls(story, made)
     assert refusal(partial(settle, story, done, c.CALLBACK_OUTCOME_GIVEN_UP)) == (
         "FAILED_PRECONDITION",
         "callback_settled",
     )
-    assert told(service, first) == ["changed", "changed", "settled"]
-    agree(story, made.contact.id)
-    assert len(owed(story, made)) == 1, "another can be agreed on"
+    assert published_verbs(service, first) == ["changed", "changed", "settled"]
+    arrange_call(story, made.contact.id)
+    assert len(owed_calls(story, made)) == 1, "another call can be arranged"
 
 
-def test_another_try_too_goes_by_her_plan(story: Story) -> None:
+def test_a_retry_of_a_call_also_needs_a_safe_contact_plan_that_allows_it(story: Story) -> None:
     made = story.contact()
-    callback = agree(story, made.contact.id)
+    callback = arrange_call(story, made.contact.id)
     file_of(story, made, None)
     again = partial(settle, story, callback, c.CALLBACK_OUTCOME_AGAIN)
     assert refusal(again) == ("FAILED_PRECONDITION", "safe_contact_missing")
     other = story.contact()
-    owed_to_other = agree(story, other.contact.id)
+    owed_to_other = arrange_call(story, other.contact.id)
     file_of(story, other, people_pb2.SAFE_CHANNEL_VISIT)
     assert refusal(partial(settle, story, owed_to_other, c.CALLBACK_OUTCOME_AGAIN)) == NOT_SAFE
 
 
-def test_again_says_when_and_an_outcome_is_one_that_somebody_can_say(story: Story) -> None:
-    callback = agree(story, story.contact().contact.id)
+def test_a_retry_needs_a_time_and_an_outcome_must_be_one_that_an_operator_may_choose(
+    story: Story,
+) -> None:
+    callback = arrange_call(story, story.contact().contact.id)
     request = c.SettleCallbackRequest(
         id=callback.id, etag=callback.etag, outcome_code=c.CALLBACK_OUTCOME_AGAIN
     )
-    assert refusal_with_fields(lambda: line(story).SettleCallback(request))[2] == {
+    assert refusal_with_fields(lambda: operator_of(story).SettleCallback(request))[2] == {
         "day_code": "required",
         "hour_code": "required",
     }
     request.outcome_code = c.CALLBACK_OUTCOME_NOT_SAFE
-    assert refusal_with_fields(lambda: line(story).SettleCallback(request))[2] == {
+    assert refusal_with_fields(lambda: operator_of(story).SettleCallback(request))[2] == {
         "outcome_code": "unknown_code"
     }
 
 
-def test_the_clock_tells_the_line_and_then_the_coordination(story: Story, service: Service) -> None:
+def test_the_deadline_of_a_call_reminds_the_line_and_then_the_coordinators(
+    story: Story, service: Service
+) -> None:
     made = story.contact()
-    callback = agree(story, made.contact.id)
+    callback = arrange_call(story, made.contact.id)
     clocks = DeadlineScheduler(
         service.made.contacts, service.database, service.clock, contacts.next_time, "contacts"
     )
@@ -321,29 +327,31 @@ def test_the_clock_tells_the_line_and_then_the_coordination(story: Story, servic
     ):
         service.clock.set(begin + timedelta(hours=hours))
         clocks.fire()
-        assert told(service, callback) == ["changed", *said]
-    (still_owed,) = owed(story, made)
+        assert published_verbs(service, callback) == ["changed", *said]
+    (still_owed,) = owed_calls(story, made)
     assert settle(story, still_owed, c.CALLBACK_OUTCOME_REACHED).id == callback.id, (
-        "that a clock fired makes nobody's page out of date"
+        "a fired deadline makes no etag stale"
     )
 
 
-def test_each_line_owes_its_own_and_others_are_not_there(story: Story) -> None:
+def test_a_line_sees_and_settles_only_its_own_calls(story: Story) -> None:
     made = story.contact()
     again = call_again(story, made)
-    callback = agree(story, made.contact.id)
-    clinic = line(story, "clinic")
-    assert not owed(story, made, clinic)
+    callback = arrange_call(story, made.contact.id)
+    clinic = operator_of(story, "clinic")
+    assert not owed_calls(story, made, clinic)
     request = c.SettleCallbackRequest(
         id=callback.id, etag=callback.etag, outcome_code=c.CALLBACK_OUTCOME_REACHED
     )
     assert refusal(lambda: clinic.SettleCallback(request)) == ("NOT_FOUND", "not_found")
-    assert refusal(partial(agree, story, again.contact.id)) == ("NOT_FOUND", "not_found")
+    assert refusal(partial(arrange_call, story, again.contact.id)) == ("NOT_FOUND", "not_found")
 
 
-def test_facts_of_it_hold_ids_codes_and_times(story: Story, service: Service) -> None:
+def test_the_fact_of_a_callback_does_not_hold_the_contact_id(
+    story: Story, service: Service
+) -> None:
     assert pb.CLOCK_KIND_CALLBACK
-    callback = agree(story, story.contact().contact.id)
+    callback = arrange_call(story, story.contact().contact.id)
     with service.database.transaction(SYSTEM) as tx:
         row = tx.execute("SELECT payload FROM outbox WHERE subject = %s", (callback.id,)).fetchone()
     assert row is not None
@@ -353,53 +361,53 @@ def test_facts_of_it_hold_ids_codes_and_times(story: Story, service: Service) ->
 # The shift.
 
 
-def test_who_takes_over_the_line_is_kept_with_the_time_and_shown_to_that_line_alone(
+def test_take_overs_of_a_line_are_stored_with_their_time_and_shown_only_to_that_line(
     story: Story, service: Service
 ) -> None:
     for minutes in range(3):
         service.clock.set(NOON + timedelta(days=9, minutes=minutes))
-        line(story).TakeOverLine(c.TakeOverLineRequest(request_id=story.request_id()))
-    first = line(story).ListTakeOvers(c.ListTakeOversRequest(page_size=2))
-    rest = line(story).ListTakeOvers(
+        operator_of(story).TakeOverLine(c.TakeOverLineRequest(request_id=story.request_id()))
+    first = operator_of(story).ListTakeOvers(c.ListTakeOversRequest(page_size=2))
+    rest = operator_of(story).ListTakeOvers(
         c.ListTakeOversRequest(page_size=2, page_token=first.next_page_token)
     )
     times = [each.time.ToDatetime() for each in (*first.take_overs, *rest.take_overs)][:3]
     assert times == sorted(times, reverse=True)
-    assert first.take_overs[0].worker_id == line(story).caller.id
-    assert not line(story, "clinic").ListTakeOvers(c.ListTakeOversRequest()).take_overs
+    assert first.take_overs[0].worker_id == operator_of(story).caller.id
+    assert not operator_of(story, "clinic").ListTakeOvers(c.ListTakeOversRequest()).take_overs
 
 
 # The person's plan, wherever it is stored.
 
 
-def test_the_plan_of_the_file_for_which_something_was_asked_counts_too(
+def test_the_safe_contact_plan_of_the_referred_file_also_applies(
     story: Story, service: Service
 ) -> None:
     made = story.contact()
     sent, _ = referral_for(story, made)
-    assert refusal(partial(agree, story, made.contact.id)) == NOT_SAFE, (
-        "her plan says none, though the contact names no file"
+    assert refusal(partial(arrange_call, story, made.contact.id)) == NOT_SAFE, (
+        "her plan forbids calls, even though the contact names no file"
     )
-    person = line(story).GetPerson(people_pb2.GetPersonRequest(id=sent.person_id))
+    person = operator_of(story).GetPerson(people_pb2.GetPersonRequest(id=sent.person_id))
     plan(story, person, people_pb2.SAFE_CHANNEL_PHONE)
-    assert agree(story, made.contact.id).person_id == person.id
-    assert [callback.person_id for callback in owed(story, made)] == [person.id]
+    assert arrange_call(story, made.contact.id).person_id == person.id
+    assert [callback.person_id for callback in owed_calls(story, made)] == [person.id]
     plan(story, person, people_pb2.SAFE_CHANNEL_VISIT)
-    assert not owed(story, made)
+    assert not owed_calls(story, made)
 
 
-def test_a_call_that_her_plan_at_one_line_forbids_is_agreed_on_by_no_other_line(
+def test_a_call_that_the_plan_at_one_line_forbids_is_arranged_by_no_other_line(
     story: Story,
 ) -> None:
     made = story.contact()
-    again, clinic = call_again(story, made), line(story, "clinic")
+    again, clinic = call_again(story, made), operator_of(story, "clinic")
     wanted = c.Callback(contact_id=again.contact.id, day_code=TOMORROW, hour_code=EVENING)
     request = c.CreateCallbackRequest(callback=wanted)
     callback = clinic.CreateCallback(request)
     person = file_of(story, made, people_pb2.SAFE_CHANNEL_PHONE)
-    assert (callback.person_id, owed(story, again, clinic)[0].person_id) == ("", ""), (
-        "of another's file nothing is told"
+    assert (callback.person_id, owed_calls(story, again, clinic)[0].person_id) == ("", ""), (
+        "nothing about another organisation's file is shown"
     )
     plan(story, person, people_pb2.SAFE_CHANNEL_NONE)
-    assert not owed(story, again, clinic), "what was agreed on ends"
+    assert not owed_calls(story, again, clinic), "the arranged call ends"
     assert refusal(lambda: clinic.CreateCallback(request)) == NOT_SAFE

@@ -1,4 +1,4 @@
-"""Campaigns of the line: a code for each medium, named by callers, counted in tens."""
+"""Campaigns of the line: callers name the code of a medium; contacts are counted in tens."""
 
 from functools import partial
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 
 from protos.referrals.v1 import campaigns_pb2 as pb
 from protos.referrals.v1 import contacts_pb2 as c
-from services.referrals.line.domain.campaign import LENGTH, brought, new_code
+from services.referrals.line.domain.campaign import LENGTH, counts_of, new_code
 from services.referrals.line.domain.campaign import Placement as Placed
 from services.referrals.line.usecases import campaigns
 from services.referrals.network.domain.codes import ALPHABET, checked_code
@@ -35,7 +35,7 @@ def figures(story: Story, campaign: pb.LineCampaign) -> dict[str, pb.PlacementFi
     return {each.placement.code: each for each in told.placements}
 
 
-def test_each_medium_of_a_campaign_has_a_code_that_a_bad_line_does_not_turn_into_another() -> None:
+def test_no_single_wrong_character_turns_one_campaign_code_into_another() -> None:
     code = new_code()
     assert (
         checked_code(code.lower(), LENGTH)
@@ -52,14 +52,14 @@ def test_each_medium_of_a_campaign_has_a_code_that_a_bad_line_does_not_turn_into
 
 
 @pytest.mark.parametrize(("count", "told"), [(0, -1), (9, -1), (10, 10), (14, 10), (15, 15)])
-def test_what_a_code_brought_is_told_in_tens(count: int, told: int) -> None:
-    assert brought(PLACED, {"normal": count}, {"open": count}).contacts == told
+def test_the_contacts_of_a_campaign_code_are_published_in_tens(count: int, told: int) -> None:
+    assert counts_of(PLACED, {"normal": count}, {"open": count}).contacts == told
 
 
-def test_of_fewer_than_ten_contacts_not_even_their_urgency_is_told() -> None:
-    few = brought(PLACED, {"immediate": 9}, {"open": 9})
+def test_fewer_than_ten_contacts_are_published_without_urgency_and_outcome() -> None:
+    few = counts_of(PLACED, {"immediate": 9}, {"open": 9})
     assert (few.by_urgency, few.by_outcome) == ([], [])
-    more = brought(PLACED, {"immediate": 9, "normal": 12}, {"open": 21})
+    more = counts_of(PLACED, {"immediate": 9, "normal": 12}, {"open": 21})
     assert (more.contacts, more.by_urgency, more.by_outcome) == (
         20,
         [("normal", 10)],
@@ -67,7 +67,7 @@ def test_of_fewer_than_ten_contacts_not_even_their_urgency_is_told() -> None:
     )
 
 
-def test_a_caller_names_a_code_and_needs_to_explain_nothing(story: Story) -> None:
+def test_a_campaign_code_is_stored_with_the_contact(story: Story) -> None:
     campaign = story.campaign(*MEDIA)
     assert (
         [each.medium_code for each in campaign.placements]
@@ -85,7 +85,7 @@ def test_a_caller_names_a_code_and_needs_to_explain_nothing(story: Story) -> Non
     )
 
 
-def test_a_code_that_is_none_is_refused_at_its_field_and_nothing_is_lost(story: Story) -> None:
+def test_an_unknown_campaign_code_is_refused_and_changes_nothing(story: Story) -> None:
     operator = story.service.as_("hotline", "OPERATOR")
     contact = story.contact().contact
     change = c.UpdateContactRequest(contact=contact)
@@ -98,7 +98,9 @@ def test_a_code_that_is_none_is_refused_at_its_field_and_nothing_is_lost(story: 
     assert operator.GetContact(c.GetContactRequest(id=contact.id)).etag == contact.etag
 
 
-def test_figures_count_the_contacts_of_all_lines_and_tell_no_small_number(story: Story) -> None:
+def test_campaign_figures_count_the_contacts_of_all_lines_and_hide_small_numbers(
+    story: Story,
+) -> None:
     campaign = story.campaign(*MEDIA)
     poster, radio = (each.code for each in campaign.placements)
     for number in range(12):
@@ -115,7 +117,7 @@ def test_figures_count_the_contacts_of_all_lines_and_tell_no_small_number(story:
     assert not told[radio].by_outcome
 
 
-def test_a_campaign_that_ended_is_not_told_on_its_page_and_its_posters_still_count(
+def test_an_ended_campaign_is_inactive_on_its_page_but_its_codes_still_count(
     story: Story,
 ) -> None:
     campaign = story.campaign()
@@ -144,7 +146,7 @@ def test_an_unknown_code_and_campaign_are_not_found(story: Story) -> None:
     )
 
 
-def test_a_code_that_is_taken_is_given_to_nobody_else(
+def test_a_campaign_code_in_use_is_not_issued_again(
     story: Story, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken = story.campaign().placements[0].code
@@ -154,7 +156,7 @@ def test_a_code_that_is_taken_is_given_to_nobody_else(
     assert story.campaign().placements[0].code != taken
 
 
-def test_a_medium_that_is_named_twice_is_refused(story: Story) -> None:
+def test_a_campaign_that_names_a_medium_twice_is_refused(story: Story) -> None:
     assert refusal(partial(story.campaign, c.CAMPAIGN_POSTER, c.CAMPAIGN_POSTER)) == (
         "INVALID_ARGUMENT",
         "invalid_fields",

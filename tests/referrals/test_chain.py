@@ -1,7 +1,7 @@
 """The legs of a hand-over across borders.
 
-The tests cover how a pathway states them, the departure gate, a consent for each, the data that are
-dropped on the way, and the responsible side.
+The tests cover how a pathway declares legs, the conditions of the departure, a consent for each
+leg, legs that are lost on the way, and the organisation that acts next.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pytest
 
 from chassis.errors import Conflict, Invalid
 from services.referrals.files.domain.person import Coarse
-from services.referrals.plans.domain.chain import beside, line
+from services.referrals.plans.domain.chain import line, with_neighbours
 from services.referrals.plans.domain.pathway import LegKind, Pathway, read
 from services.referrals.plans.domain.plan import Plan, StepState
 from services.referrals.plans.usecases.pathways import LISTS, parse, shipped_pathways
@@ -30,7 +30,7 @@ HEAD = "id: short\nversion: 1\nnames: {es: Corta, en: Short, fr: Courte}\nsteps:
 WHO = {"travel": "mission", "reception": "border", "housing": "shelter"}
 
 
-def written(*steps: tuple[str, str]) -> Pathway:
+def pathway_of(*steps: tuple[str, str]) -> Pathway:
     text = HEAD + "".join(STEP.format(*step) for step in steps)
     return read(parse(text), LISTS, text)
 
@@ -53,16 +53,16 @@ def written(*steps: tuple[str, str]) -> Pathway:
         ),
     ],
 )
-def test_she_leaves_once_and_arrives_after_that_or_the_pathway_is_refused(
+def test_a_pathway_needs_exactly_one_departure_and_its_arrivals_after_it(
     steps: list[tuple[str, str]], wrong: tuple[str, str]
 ) -> None:
     with pytest.raises(Invalid) as caught:
-        written(*steps)
+        pathway_of(*steps)
     assert wrong in caught.value.violations
 
 
-def test_an_arrival_may_wait_for_the_departure_by_way_of_others() -> None:
-    pathway = written(
+def test_an_arrival_may_wait_for_the_departure_through_other_steps() -> None:
+    pathway = pathway_of(
         ("go", ", leg: departure"),
         ("rest", ", after: [go]"),
         ("come", ", after: [rest], leg: arrival"),
@@ -70,7 +70,7 @@ def test_an_arrival_may_wait_for_the_departure_by_way_of_others() -> None:
     assert [step.leg for step in pathway.steps] == [LegKind.DEPARTURE, None, LegKind.ARRIVAL]
 
 
-def test_the_return_is_handed_over_in_three_legs_and_no_other_pathway_is() -> None:
+def test_only_the_return_pathway_has_legs_and_it_has_three() -> None:
     legs = {
         pathway.id: [(step.key, step.leg) for step in pathway.steps if step.leg]
         for pathway in shipped_pathways().values()
@@ -83,8 +83,8 @@ def test_the_return_is_handed_over_in_three_legs_and_no_other_pathway_is() -> No
     assert not any(legs.values())
 
 
-def asked(plan: Plan, key: str, state: State = State.SENT, **values: Any) -> Referral:
-    """Returns a referral for a leg, as the store would have read it."""
+def refer_leg(plan: Plan, key: str, state: State = State.SENT, **values: Any) -> Referral:
+    """Returns a referral for a leg, as if read from the store."""
     values = {"receipt_id": f"receipt-{key}", "receiver_organization_id": WHO[key]} | values
     referral = Referral(
         f"for-{key}", "ngo", "w", "her", Coarse(), NOON, NOON, state=state, **values
@@ -102,7 +102,7 @@ def move(plan: Plan, referral: Referral, state: State, outcome: str = "") -> Non
 
 
 def begun() -> Plan:
-    """Returns a plan with everything done before the travel."""
+    """Returns a plan with every step before the travel done."""
     plan = Plan.begin(
         "p", "her", "ngo", shipped_pathways()["return_and_reintegration"], "NI-CI", None, NOON
     )
@@ -111,57 +111,58 @@ def begun() -> Plan:
     return plan
 
 
-def ready(state: State = State.ACCEPTED) -> tuple[Plan, dict[str, Referral]]:
-    """Returns a plan whose legs are all referred, and in this state."""
+def plan_with_referrals(state: State = State.ACCEPTED) -> tuple[Plan, dict[str, Referral]]:
+    """Returns a plan with a referral in this state for each leg, and the referrals by step."""
     plan = begun()
-    return plan, {key: asked(plan, key, state) for key in WHO}
+    return plan, {key: refer_leg(plan, key, state) for key in WHO}
 
 
-def refused(act: Callable[[], Any]) -> str:
+def conflict_of(act: Callable[[], Any]) -> str:
     with pytest.raises(Conflict) as caught:
         act()
     return " ".join([caught.value.reason, *caught.value.about])
 
 
-def test_whom_she_comes_to_is_asked_before_she_leaves_and_receives_her_after() -> None:
+def test_receivers_on_arrival_are_asked_before_the_departure_and_act_after_it() -> None:
     plan = begun()
-    asked(plan, "housing")
-    assert refused(lambda: plan.take("reception", MET, NOON)) == "step_waits travel"
+    refer_leg(plan, "housing")
+    assert conflict_of(lambda: plan.take("reception", MET, NOON)) == "step_waits travel"
     assert (
-        refused(lambda: plan.take("reception", REFERRED, NOON, referral=("r", State.COMPLETED)))
+        conflict_of(lambda: plan.take("reception", REFERRED, NOON, referral=("r", State.COMPLETED)))
         == "step_waits travel"
     )
     assert (
-        refused(lambda: plan.take("medical_check", REFERRED, NOON, referral=("r", State.SENT)))
+        conflict_of(lambda: plan.take("medical_check", REFERRED, NOON, referral=("r", State.SENT)))
         == "step_waits reception"
     )
 
 
 @pytest.mark.parametrize("state", [state for state in State if state not in EXITS | {State.CLOSED}])
-def test_she_does_not_leave_before_every_leg_that_follows_is_accepted(state: State) -> None:
-    plan, by = ready()
+def test_the_departure_waits_until_every_later_leg_is_accepted(state: State) -> None:
+    plan, by = plan_with_referrals()
     by["housing"].state = state
     if state in (State.ACCEPTED, State.IN_PROGRESS, State.COMPLETED):
         move(plan, by["travel"], State.IN_PROGRESS)
         return
     assert (
-        refused(lambda: move(plan, by["travel"], State.IN_PROGRESS)) == "legs_not_accepted housing"
+        conflict_of(lambda: move(plan, by["travel"], State.IN_PROGRESS))
+        == "legs_not_accepted housing"
     )
-    assert refused(lambda: plan.take("travel", MET, NOON)) == "legs_not_accepted housing", (
-        "nor does somebody say by hand that she did"
+    assert conflict_of(lambda: plan.take("travel", MET, NOON)) == "legs_not_accepted housing", (
+        "nor can anybody record the departure by hand"
     )
     for begun_already in (State.IN_PROGRESS, State.COMPLETED, State.CLOSED):
         assert (
-            refused(lambda: plan.take("travel", REFERRED, NOON, referral=("r", begun_already)))  # noqa: B023
+            conflict_of(lambda: plan.take("travel", REFERRED, NOON, referral=("r", begun_already)))  # noqa: B023
             == "legs_not_accepted housing"
         )
 
 
-def test_a_leg_for_which_nobody_was_asked_is_missing_and_one_that_she_refuses_is_none() -> None:
+def test_the_departure_waits_for_a_leg_without_a_referral_but_not_for_a_refused_one() -> None:
     plan = begun()
-    travel = asked(plan, "travel", State.ACCEPTED)
+    travel = refer_leg(plan, "travel", State.ACCEPTED)
     assert (
-        refused(lambda: move(plan, travel, State.IN_PROGRESS))
+        conflict_of(lambda: move(plan, travel, State.IN_PROGRESS))
         == "legs_not_accepted reception housing"
     )
     plan.take("reception", NOT_NEEDED, NOON, reason_code="has_it")
@@ -169,61 +170,62 @@ def test_a_leg_for_which_nobody_was_asked_is_missing_and_one_that_she_refuses_is
     move(plan, travel, State.IN_PROGRESS)
 
 
-def test_who_said_no_or_gave_up_has_not_accepted() -> None:
-    plan, by = ready()
+def test_a_receiver_that_did_not_deliver_does_not_count_as_having_accepted() -> None:
+    plan, by = plan_with_referrals()
     move(plan, by["reception"], State.NOT_DELIVERED)
     assert (
-        refused(lambda: move(plan, by["travel"], State.IN_PROGRESS))
+        conflict_of(lambda: move(plan, by["travel"], State.IN_PROGRESS))
         == "legs_not_accepted reception"
     )
 
 
-def test_that_the_travel_goes_on_after_all_asks_nobody_again() -> None:
-    plan, by = ready()
+def test_a_reopened_travel_leg_does_not_check_the_later_legs_again() -> None:
+    plan, by = plan_with_referrals()
     move(plan, by["travel"], State.IN_PROGRESS)
     move(plan, by["travel"], State.COMPLETED, "fully_met")
     move(plan, by["housing"], State.NOT_DELIVERED)
-    move(plan, by["travel"], State.IN_PROGRESS)  # reopened: she said that no help came
+    move(plan, by["travel"], State.IN_PROGRESS)  # reopened: no help came
 
 
-def test_nobody_receives_who_has_not_left() -> None:
-    plan, by = ready(State.ACCEPTED)
+def test_no_receiver_starts_before_the_departure() -> None:
+    plan, by = plan_with_referrals(State.ACCEPTED)
     assert (
-        refused(lambda: plan.follow("for-reception", State.IN_PROGRESS, "", NOON))
+        conflict_of(lambda: plan.follow("for-reception", State.IN_PROGRESS, "", NOON))
         == "step_waits travel"
     )
     move(plan, by["travel"], State.IN_PROGRESS)
     move(plan, by["reception"], State.IN_PROGRESS)
     move(plan, by["reception"], State.COMPLETED, "fully_met")
-    assert plan.steps["reception"].state is MET, "though the travel is not written up yet"
+    assert plan.steps["reception"].state is MET, "even though the travel is not completed yet"
 
 
-def test_who_was_lost_on_the_way_and_came_all_the_same_is_received() -> None:
-    plan, by = ready(State.ACCEPTED)
+def test_a_person_lost_on_the_way_who_still_arrives_is_received() -> None:
+    plan, by = plan_with_referrals(State.ACCEPTED)
     move(plan, by["travel"], State.IN_PROGRESS)
-    assert plan.lost([ended(by["travel"], State.NOT_DELIVERED)]) is by["travel"]
+    assert plan.lost([with_state(by["travel"], State.NOT_DELIVERED)]) is by["travel"]
     move(plan, by["travel"], State.NOT_DELIVERED)
-    assert acting(plan) == ["travel ngo", "reception border", "housing"]
-    assert plan.lost([ended(by["housing"], State.WITHDRAWN)]) is by["housing"], (
+    assert acting_organizations(plan) == ["travel ngo", "reception border", "housing"]
+    assert plan.lost([with_state(by["housing"], State.WITHDRAWN)]) is by["housing"], (
         "she is still on her way"
     )
     by["housing"].state = State.ACCEPTED
     move(plan, by["reception"], State.IN_PROGRESS)
-    # Another travel begins from the start: when all legs are accepted.
+    # Another travel starts again only once all legs are accepted.
     by["housing"].state = State.NOT_DELIVERED
     again = Referral(
         "again", "ngo", "w", "her", Coarse(), NOON, NOON, state=State.ACCEPTED, receipt_id="x"
     )
     plan.referrals["again"] = again
     plan.take("travel", REFERRED, NOON, referral=("again", State.ACCEPTED))
-    assert refused(lambda: move(plan, again, State.IN_PROGRESS)) == "legs_not_accepted housing"
+    assert conflict_of(lambda: move(plan, again, State.IN_PROGRESS)) == "legs_not_accepted housing"
 
 
-def test_each_leg_stands_on_a_consent_of_its_own() -> None:
-    plan, by = ready(State.SENT)
+def test_each_leg_needs_its_own_consent() -> None:
+    plan, by = plan_with_referrals(State.SENT)
     by["reception"].receipt_id = by["housing"].receipt_id
     assert (
-        refused(lambda: plan.check_own_receipt(by["reception"])) == "receipt_of_another_leg housing"
+        conflict_of(lambda: plan.check_own_receipt(by["reception"]))
+        == "receipt_of_another_leg housing"
     )
     by["housing"].state = State.CLOSED
     plan.check_own_receipt(by["reception"])
@@ -240,91 +242,92 @@ def test_each_leg_stands_on_a_consent_of_its_own() -> None:
         state=State.SENT,
         receipt_id=by["housing"].receipt_id,
     )
-    plan.check_own_receipt(other)  # a referral that is no leg
+    plan.check_own_receipt(other)  # a referral that stands for no leg
 
 
-def test_one_referral_stands_for_one_leg() -> None:
+def test_one_referral_cannot_stand_for_two_legs() -> None:
     plan = begun()
-    referral = asked(plan, "reception")
+    referral = refer_leg(plan, "reception")
     plan.take("housing", REFERRED, NOON, referral=(referral.id, State.SENT))
-    assert refused(lambda: plan.check_own_receipt(referral)) == "receipt_of_another_leg housing"
+    assert conflict_of(lambda: plan.check_own_receipt(referral)) == "receipt_of_another_leg housing"
 
 
 @pytest.mark.parametrize("way", [state for state in State if state in EXITS])
-def test_while_she_is_on_her_way_a_leg_that_falls_away_is_lost(way: State) -> None:
-    plan, by = ready()
-    assert plan.lost([ended(by["housing"], way)]) is None, "she is still there"
+def test_a_leg_that_ends_during_the_travel_is_reported_as_lost(way: State) -> None:
+    plan, by = plan_with_referrals()
+    assert plan.lost([with_state(by["housing"], way)]) is None, "she has not left yet"
     by["housing"].state = State.ACCEPTED
     move(plan, by["travel"], State.IN_PROGRESS)
-    assert plan.lost([by["housing"]]) is None, "it stands"
-    assert plan.lost([ended(by["housing"], way)]) is by["housing"]
-    assert plan.lost([ended(by["travel"], way), by["housing"]]) is by["travel"], (
-        "of several the first, once"
+    assert plan.lost([by["housing"]]) is None, "the leg has not ended"
+    assert plan.lost([with_state(by["housing"], way)]) is by["housing"]
+    assert plan.lost([with_state(by["travel"], way), by["housing"]]) is by["travel"], (
+        "only the first of several is reported"
     )
 
 
-def ended(referral: Referral, way: State) -> Referral:
+def with_state(referral: Referral, way: State) -> Referral:
     referral.state = way
     return referral
 
 
-def test_once_she_is_where_she_was_going_nothing_is_lost_on_the_way() -> None:
-    plan, by = ready()
+def test_no_leg_is_reported_as_lost_after_the_arrival() -> None:
+    plan, by = plan_with_referrals()
     move(plan, by["travel"], State.IN_PROGRESS)
     move(plan, by["reception"], State.IN_PROGRESS)
     move(plan, by["housing"], State.IN_PROGRESS)
-    assert plan.lost([ended(by["reception"], State.NOT_DELIVERED)]) is None
-    assert plan.lost([ended(by["housing"], State.NOT_DELIVERED)]) is None
+    assert plan.lost([with_state(by["reception"], State.NOT_DELIVERED)]) is None
+    assert plan.lost([with_state(by["housing"], State.NOT_DELIVERED)]) is None
 
 
-def test_that_somebody_called_her_on_the_way_does_not_mean_that_she_is_there() -> None:
-    plan, by = ready()
+def test_one_started_arrival_does_not_end_the_travel_while_another_is_open() -> None:
+    plan, by = plan_with_referrals()
     move(plan, by["travel"], State.IN_PROGRESS)
     move(plan, by["housing"], State.IN_PROGRESS)
-    assert plan.lost([ended(by["housing"], State.NOT_DELIVERED)]) is by["housing"]
+    assert plan.lost([with_state(by["housing"], State.NOT_DELIVERED)]) is by["housing"]
 
 
-def test_who_did_not_travel_with_us_is_not_on_her_way() -> None:
+def test_a_travel_leg_marked_as_not_needed_means_that_nobody_is_travelling() -> None:
     plan, by = begun(), dict[str, Referral]()
     plan.take("travel", NOT_NEEDED, NOON, reason_code="done_elsewhere")
-    by["housing"] = asked(plan, "housing", State.ACCEPTED)
-    assert plan.lost([ended(by["housing"], State.NOT_DELIVERED)]) is None
+    by["housing"] = refer_leg(plan, "housing", State.ACCEPTED)
+    assert plan.lost([with_state(by["housing"], State.NOT_DELIVERED)]) is None
 
 
-def acting(plan: Plan) -> list[str]:
+def acting_organizations(plan: Plan) -> list[str]:
     return [f"{link.step.key} {link.acting_organization_id}".strip() for link in line(plan, {})]
 
 
-def test_the_line_says_of_each_leg_who_takes_the_next_step() -> None:
+def test_the_chain_names_the_organisation_that_takes_the_next_step_of_each_leg() -> None:
     plan = begun()
-    assert acting(plan) == ["travel ngo", "reception ngo", "housing ngo"]
-    by = {key: asked(plan, key) for key in WHO}
-    assert acting(plan) == ["travel mission", "reception border", "housing shelter"]
+    assert acting_organizations(plan) == ["travel ngo", "reception ngo", "housing ngo"]
+    by = {key: refer_leg(plan, key) for key in WHO}
+    assert acting_organizations(plan) == ["travel mission", "reception border", "housing shelter"]
     for each in ("travel", "housing"):
         move(plan, by[each], State.ACCEPTED)
-    assert acting(plan) == ["travel", "reception border", "housing"], (
-        "who has accepted waits for the border"
+    assert acting_organizations(plan) == ["travel", "reception border", "housing"], (
+        "the other receivers have accepted and wait for the border"
     )
     assert [list(link.waits_for_keys) for link in line(plan, {})] == [["reception"], [], []]
     move(plan, by["reception"], State.ACCEPTED)
-    assert acting(plan) == ["travel mission", "reception", "housing"]
+    assert acting_organizations(plan) == ["travel mission", "reception", "housing"]
     move(plan, by["travel"], State.IN_PROGRESS)
-    assert acting(plan) == ["travel mission", "reception border", "housing"]
+    assert acting_organizations(plan) == ["travel mission", "reception border", "housing"]
     move(plan, by["travel"], State.COMPLETED, "fully_met")
     move(plan, by["reception"], State.IN_PROGRESS)
-    assert acting(plan) == ["travel", "reception border", "housing shelter"]
+    assert acting_organizations(plan) == ["travel", "reception border", "housing shelter"]
     move(plan, by["housing"], State.NOT_DELIVERED)
-    assert acting(plan) == ["travel", "reception border", "housing ngo"]
+    assert acting_organizations(plan) == ["travel", "reception border", "housing ngo"]
     plan.close("contact_lost", NOON)
-    assert acting(plan) == ["travel", "reception", "housing"]
+    assert acting_organizations(plan) == ["travel", "reception", "housing"]
 
 
-def test_a_receiver_has_whom_she_comes_from_and_to_whom_she_goes_beside_it() -> None:
-    plan, by = ready()
+def test_a_receiver_sees_its_own_leg_and_its_neighbours() -> None:
+    plan, by = plan_with_referrals()
     links = line(plan, {"shelter": "NI"})
     assert [link.country for link in links] == ["", "", "NI"]
     seen = {
-        key: [link.step.key for link in beside(links, referral.id)] for key, referral in by.items()
+        key: [link.step.key for link in with_neighbours(links, referral.id)]
+        for key, referral in by.items()
     }
     assert seen == {
         "travel": ["travel", "reception"],
@@ -332,8 +335,8 @@ def test_a_receiver_has_whom_she_comes_from_and_to_whom_she_goes_beside_it() -> 
         "housing": ["reception", "housing"],
     }
     plan.take("reception", REFUSED, NOON)
-    assert [link.step.key for link in beside(line(plan, {}), "for-travel")] == [
+    assert [link.step.key for link in with_neighbours(line(plan, {}), "for-travel")] == [
         "travel",
         "housing",
-    ], "nobody is between them"
-    assert beside(line(plan, {}), "for-reception") == []
+    ], "no leg is between them"
+    assert with_neighbours(line(plan, {}), "for-reception") == []

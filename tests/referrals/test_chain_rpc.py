@@ -1,7 +1,7 @@
-"""A hand-over across borders by the rpcs.
+"""A hand-over across borders, by rpc.
 
-The tests cover who sees which leg, the departure gate, consents, and the data that are dropped
-while the person is on her way.
+The tests cover who sees which leg, the conditions of the departure, consents, and legs that are
+lost while the person is on her way.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from protos.referrals.v1 import referrals_pb2 as r
 from services.referrals.network.store import members
 from tests.builders import NOON, refusal
 from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story, read
-from tests.referrals.test_plans_rpc import begun, now, outcome, person, update
+from tests.referrals.test_plans_rpc import begun, current_plan, outcome, person, update
 
 MET, OPEN, REFERRED = pb.PLAN_STEP_STATE_MET, pb.PLAN_STEP_STATE_OPEN, pb.PLAN_STEP_STATE_REFERRED
 LEGS = {
@@ -37,7 +37,7 @@ WITHDRAWN = r.WITHDRAW_REASON_SAFETY_CHANGED
 
 @dataclass
 class HandOver:
-    """A plan of the return, with a referral for each leg and everything done before the travel."""
+    """A plan of the return pathway, with a referral for each leg; the earlier steps are done."""
 
     story: Story
     plan: pb.Plan
@@ -47,7 +47,7 @@ class HandOver:
         return self.story.service.as_(LEGS[key][2], "WORKER")
 
     def ask(self, key: str, **values: Any) -> r.Referral:
-        """Sends a leg on a consent of its own, unless another receipt is named."""
+        """Sends the referral of a leg on its own consent, unless `receipt_id` names another one."""
         draft, receipt_id = self.draft(key), values.pop("receipt_id", "")
         if not receipt_id:
             receipt_id = self.story.receipt(
@@ -62,7 +62,7 @@ class HandOver:
         need, service, _ = LEGS[key]
         draft = self.story.draft(person(self.plan), need_code=need, service_id=SERVICE[service])
         self.plan = update(
-            self.story.ngo, now(self.story, self.plan), key, REFERRED, referral_id=draft.id
+            self.story.ngo, current_plan(self.story, self.plan), key, REFERRED, referral_id=draft.id
         )
         return draft
 
@@ -93,12 +93,14 @@ class HandOver:
         return {leg.key: leg for leg in read(by or self.client(key), self.legs[key].id).legs}
 
     def verbs(self, key: str, by: Client | None = None) -> list[str]:
-        asked = r.ListReferralEventsRequest(referral_id=self.legs[key].id)
-        return [event.verb for event in (by or self.story.ngo).ListReferralEvents(asked).events]
+        request = r.ListReferralEventsRequest(referral_id=self.legs[key].id)
+        return [event.verb for event in (by or self.story.ngo).ListReferralEvents(request).events]
 
-    def stands(self) -> dict[str, Any]:
+    def step_states(self) -> dict[str, Any]:
         return {
-            step.key: step.state for step in now(self.story, self.plan).steps if step.key in LEGS
+            step.key: step.state
+            for step in current_plan(self.story, self.plan).steps
+            if step.key in LEGS
         }
 
 
@@ -110,28 +112,28 @@ def prepared(story: Story) -> HandOver:
 
 @pytest.fixture
 def way(story: Story) -> HandOver:
-    """A hand-over with each leg sent."""
+    """Returns a hand-over whose legs are all sent."""
     way = prepared(story)
-    for key in reversed(LEGS):  # in reverse: the organisation that she reaches first comes last
+    for key in reversed(LEGS):  # in reverse: the first organisation on the way is asked last
         way.ask(key)
     return way
 
 
 @pytest.fixture
 def travelling(way: HandOver) -> HandOver:
-    """A hand-over after the person has left."""
+    """Returns a hand-over after the person has left."""
     way.accept(*LEGS)
     way.start("travel")
     return way
 
 
-def test_she_leaves_when_every_leg_that_follows_is_accepted(way: HandOver) -> None:
+def test_the_travel_starts_once_every_later_leg_is_accepted(way: HandOver) -> None:
     way.accept("travel", "housing")
     assert refusal(lambda: way.start("travel")) == NOT_ACCEPTED
     assert read(way.story.ngo, way.legs["travel"].id).state == r.STATE_ACCEPTED
     assert list(way.seen("travel")["travel"].waits_for_keys) == ["reception"]
     assert (
-        refusal(lambda: update(way.story.ngo, now(way.story, way.plan), "travel", MET))
+        refusal(lambda: update(way.story.ngo, current_plan(way.story, way.plan), "travel", MET))
         == NOT_ACCEPTED
     )
     way.accept("reception")
@@ -139,67 +141,71 @@ def test_she_leaves_when_every_leg_that_follows_is_accepted(way: HandOver) -> No
     assert way.start("travel").state == r.STATE_IN_PROGRESS
 
 
-def test_of_a_travel_that_began_elsewhere_nobody_says_later_that_it_is_this_one(
+def test_a_referral_already_started_cannot_be_linked_as_the_departure_later(
     way: HandOver,
 ) -> None:
     way.accept("travel")
-    way.plan = update(way.story.ngo, now(way.story, way.plan), "travel", OPEN)
+    way.plan = update(way.story.ngo, current_plan(way.story, way.plan), "travel", OPEN)
     way.start("travel")
     linking = {"state": REFERRED, "referral_id": way.legs["travel"].id}
     assert (
-        refusal(lambda: update(way.story.ngo, now(way.story, way.plan), "travel", **linking))
+        refusal(
+            lambda: update(way.story.ngo, current_plan(way.story, way.plan), "travel", **linking)
+        )
         == NOT_ACCEPTED
     )
 
 
-def test_nobody_has_received_who_has_not_left(way: HandOver) -> None:
+def test_no_arrival_can_be_started_or_completed_before_the_departure(way: HandOver) -> None:
     way.accept(*LEGS)
     assert refusal(lambda: way.start("reception")) == ("FAILED_PRECONDITION", "step_waits")
-    # A referral that was begun before it became a leg is no reception, either.
-    way.plan = update(way.story.ngo, now(way.story, way.plan), "reception", OPEN)
+    # A referral that was started before it became a leg does not count as the reception either.
+    way.plan = update(way.story.ngo, current_plan(way.story, way.plan), "reception", OPEN)
     way.start("reception")
     linking: dict[str, Any] = {"state": REFERRED, "referral_id": way.legs["reception"].id}
     assert refusal(
-        lambda: update(way.story.ngo, now(way.story, way.plan), "reception", **linking)
+        lambda: update(way.story.ngo, current_plan(way.story, way.plan), "reception", **linking)
     ) == ("FAILED_PRECONDITION", "step_waits")
     update(
         way.story.ngo,
-        now(way.story, way.plan),
+        current_plan(way.story, way.plan),
         "reception",
         pb.PLAN_STEP_STATE_NOT_NEEDED,
         reason_code=pb.SKIP_REASON_DOES_NOT_APPLY,
     )
     way.start("travel")
-    update(way.story.ngo, now(way.story, way.plan), "reception", **linking)
+    update(way.story.ngo, current_plan(way.story, way.plan), "reception", **linking)
     way.complete("reception")
-    assert way.stands() == {"travel": REFERRED, "reception": MET, "housing": REFERRED}
+    assert way.step_states() == {"travel": REFERRED, "reception": MET, "housing": REFERRED}
 
 
-def test_each_leg_stands_on_a_consent_of_its_own(story: Story) -> None:
+def test_each_leg_needs_its_own_consent(story: Story) -> None:
     way = prepared(story)
     both = story.receipt(way.plan.person_id, recipient=ORG["shelter"], purposes=["RET", "HOU"])
     at_one: dict[str, Any] = {"need_code": "RET.REC", "service_id": SERVICE["shelter_bed"]}
     way.ask("housing", receipt_id=both.id)
     draft = story.draft(person(way.plan), **at_one)
-    way.plan = update(story.ngo, now(story, way.plan), "reception", REFERRED, referral_id=draft.id)
+    way.plan = update(
+        story.ngo, current_plan(story, way.plan), "reception", REFERRED, referral_id=draft.id
+    )
     again = r.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=both.id)
-    could = people_pb2.ListReceiptsRequest(person_id=way.plan.person_id, referral_id=draft.id)
-    assert not story.ngo.ListReceipts(could).receipts, "nor is it offered"
+    request = people_pb2.ListReceiptsRequest(person_id=way.plan.person_id, referral_id=draft.id)
+    assert not story.ngo.ListReceipts(request).receipts, "nor is the receipt listed as usable"
     assert refusal(lambda: story.ngo.SendReferral(again)) == SAME_RECEIPT
     assert read(story.ngo, draft.id).state == r.STATE_DRAFT
-    # Not by linking it afterwards, either, nor in the place of an override.
-    way.plan = update(story.ngo, now(story, way.plan), "reception", OPEN)
+    # Neither linking the referral afterwards nor replacing an override evades the rule.
+    way.plan = update(story.ngo, current_plan(story, way.plan), "reception", OPEN)
     sent = story.ngo.SendReferral(again)
     linking = {"state": REFERRED, "referral_id": sent.id}
     assert (
-        refusal(lambda: update(story.ngo, now(story, way.plan), "reception", **linking))
+        refusal(lambda: update(story.ngo, current_plan(story, way.plan), "reception", **linking))
         == SAME_RECEIPT
     )
     assert (
         refusal(
             lambda: update(
                 story.ngo,
-                now(story, way.plan),
+                current_plan(story, way.plan),
                 "reception",
                 REFERRED,
                 referral_id=way.legs["housing"].id,
@@ -209,7 +215,7 @@ def test_each_leg_stands_on_a_consent_of_its_own(story: Story) -> None:
     )
     override = story.overridden(person=person(way.plan), **at_one)
     way.plan = update(
-        story.ngo, now(story, way.plan), "reception", REFERRED, referral_id=override.id
+        story.ngo, current_plan(story, way.plan), "reception", REFERRED, referral_id=override.id
     )
     attach = r.AttachConsentRequest(id=override.id, etag=override.etag, receipt_id=both.id)
     assert refusal(lambda: story.ngo.AttachConsent(attach)) == SAME_RECEIPT
@@ -219,7 +225,7 @@ def test_each_leg_stands_on_a_consent_of_its_own(story: Story) -> None:
     assert story.ngo.AttachConsent(attach).receipt_id == attach.receipt_id
 
 
-def test_a_plan_that_moves_to_a_version_with_legs_has_a_consent_for_each(story: Story) -> None:
+def test_a_plan_moves_to_a_version_with_legs_only_with_a_consent_for_each_leg(story: Story) -> None:
     step = (
         "  - {{key: {0}, names: {{es: a, en: b, fr: c}}, need: HOU, role: shelter, legal_basis:"
         " [coe_12], {1}}}\n"
@@ -249,14 +255,14 @@ def test_a_plan_that_moves_to_a_version_with_legs_has_a_consent_for_each(story: 
         )
         == SAME_RECEIPT
     )
-    assert now(story, plan) == plan
+    assert current_plan(story, plan) == plan
 
 
-def test_the_owner_and_the_coordination_see_the_whole_line_and_a_receiver_the_legs_beside_its_own(
+def test_owner_and_coordinators_see_all_legs_and_a_receiver_its_own_and_the_neighbouring_ones(
     way: HandOver,
 ) -> None:
     way.accept("housing")
-    legs = {leg.key: leg for leg in now(way.story, way.plan).legs}
+    legs = {leg.key: leg for leg in current_plan(way.story, way.plan).legs}
     assert [(leg.country, leg.organization_id, leg.state) for leg in legs.values()] == [
         ("GT", ORG["mission"], r.STATE_SENT),
         ("NI", ORG["border"], r.STATE_SENT),
@@ -286,11 +292,11 @@ def test_the_owner_and_the_coordination_see_the_whole_line_and_a_receiver_the_le
     )
     assert beside.HasField("planned_first_contact_time")
     assert not way.client("travel").ListReferrals(r.ListReferralsRequest()).referrals[0].legs, (
-        "in a list there is no line"
+        "lists leave the legs out"
     )
 
 
-def test_of_a_draft_nobody_else_hears_whom_it_is_for(story: Story) -> None:
+def test_only_the_sender_sees_for_whom_a_draft_leg_is(story: Story) -> None:
     way = prepared(story)
     way.ask("travel")
     way.draft("reception")
@@ -306,7 +312,9 @@ def test_of_a_draft_nobody_else_hears_whom_it_is_for(story: Story) -> None:
     assert way.seen("travel", story.ngo)["reception"].organization_id == ORG["border"]
 
 
-def test_who_said_no_is_gone_from_the_line_and_sees_nothing_more_of_it(way: HandOver) -> None:
+def test_a_receiver_that_declined_disappears_from_the_chain_and_no_longer_sees_it(
+    way: HandOver,
+) -> None:
     way.do("reception", r.DeclineReferralRequest(reason_code=r.DECLINE_REASON_NO_CAPACITY))
     assert way.seen("reception") == {}
     leg = way.seen("travel")["reception"]
@@ -317,12 +325,12 @@ def test_who_said_no_is_gone_from_the_line_and_sees_nothing_more_of_it(way: Hand
     )
 
 
-def test_who_may_not_open_her_data_does_not_hear_where_she_goes(
+def test_a_caller_who_may_not_open_the_persons_data_does_not_see_where_she_goes(
     way: HandOver, service: Service
 ) -> None:
     assert way.seen("travel")
-    # Not a manager, nor a key without the right to open people, nor a member on probation, nor
-    # anybody on an ended consent.
+    # Managers, keys without the right to open people, members on probation, and anybody whose
+    # consent has ended see no legs.
     assert way.seen("travel", service.as_("mission", "MANAGER")) == {}
     assert way.seen("travel", service.as_("mission", scopes=("referrals.read",))) == {}
     assert way.seen("travel", service.as_("mission", scopes=("referrals.read", "people.open")))
@@ -337,12 +345,12 @@ def test_who_may_not_open_her_data_does_not_hear_where_she_goes(
     assert way.seen("travel") == {}
 
 
-def test_to_anybody_else_there_is_no_line(way: HandOver, service: Service) -> None:
+def test_other_organisations_cannot_find_the_chain(way: HandOver, service: Service) -> None:
     for other in (service.as_("clinic", "WORKER"), way.client("housing")):
         assert refusal(lambda: read(other, way.legs["travel"].id)) == ("NOT_FOUND", "not_found")  # noqa: B023
     assert (
         refusal(
-            lambda: now(
+            lambda: current_plan(
                 Story(
                     service,
                     way.client("travel"),
@@ -372,7 +380,7 @@ def take_back(way: HandOver) -> None:
 
 
 def expire(way: HandOver) -> None:
-    """Sends the referral of another place, where nobody answers until its deadlines have passed."""
+    """Sends a new referral for the leg, and lets its deadlines pass without an answer."""
     not_deliver(way)
     way.ask("housing")
     clock = way.story.service.clock
@@ -383,7 +391,7 @@ def expire(way: HandOver) -> None:
 
 
 @pytest.mark.parametrize("fall", [not_deliver, withdraw, take_back, expire])
-def test_while_she_is_on_her_way_a_leg_that_falls_away_is_told_to_who_sent_her_and_the_coordination(
+def test_a_leg_that_ends_during_the_travel_is_reported_to_sender_and_coordinators(
     fall: Callable[[HandOver], None], travelling: HandOver
 ) -> None:
     fall(travelling)
@@ -391,9 +399,9 @@ def test_while_she_is_on_her_way_a_leg_that_falls_away_is_told_to_who_sent_her_a
     assert travelling.verbs("housing", travelling.story.coordinator)[-1] == "leg_lost"
     assert "leg_lost" not in travelling.verbs("housing", travelling.client("housing"))
     assert facts(travelling, "housing") == 1
-    assert travelling.stands()["housing"] == OPEN
+    assert travelling.step_states()["housing"] == OPEN
     assert travelling.seen("reception")["housing"].acting_organization_id == ORG["ngo"]
-    # Another place is found, and there is nothing to report.
+    # Once a new referral is accepted, there is nothing to report.
     travelling.ask("housing")
     travelling.accept("housing")
     assert travelling.seen("reception")["housing"].state == r.STATE_ACCEPTED
@@ -410,7 +418,9 @@ def facts(way: HandOver, key: str) -> int:
     return int(row["n"])
 
 
-def test_before_she_leaves_and_once_she_is_there_it_is_not(way: HandOver) -> None:
+def test_a_leg_that_ends_before_the_departure_or_after_the_arrival_is_not_reported(
+    way: HandOver,
+) -> None:
     way.accept(*LEGS)
     not_deliver(way)
     assert "leg_lost" not in way.verbs("housing")
@@ -424,7 +434,9 @@ def test_before_she_leaves_and_once_she_is_there_it_is_not(way: HandOver) -> Non
     assert "leg_lost" not in way.verbs("housing")
 
 
-def test_what_she_takes_back_whole_is_told_once_and_her_plan_ends(travelling: HandOver) -> None:
+def test_withdrawing_all_consents_reports_one_lost_leg_and_ends_the_plan(
+    travelling: HandOver,
+) -> None:
     with travelling.story.service.database.transaction(SYSTEM) as tx:
         trail: list[Any] = []
         travelling.story.service.made.consents.withdraw_all(
@@ -432,7 +444,7 @@ def test_what_she_takes_back_whole_is_told_once_and_her_plan_ends(travelling: Ha
         )
     assert [travelling.verbs(key).count("leg_lost") for key in LEGS] == [1, 0, 0]
     assert (
-        now(travelling.story, travelling.plan).close_reason_code
+        current_plan(travelling.story, travelling.plan).close_reason_code
         == pb.PLAN_CLOSE_REASON_CONSENT_WITHDRAWN
     )
 
@@ -444,7 +456,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 
 @pytest.mark.parametrize("fall", [not_deliver, withdraw, take_back])
-def test_she_leaves_while_a_leg_falls_away_and_either_she_stays_or_it_is_told(
+def test_a_departure_concurrent_with_the_end_of_a_leg_is_refused_or_the_leg_is_reported(
     fall: Callable[[HandOver], None], story: Story, threads: ThreadPoolExecutor
 ) -> None:
     for _ in range(4):
@@ -458,21 +470,21 @@ def test_she_leaves_while_a_leg_falls_away_and_either_she_stays_or_it_is_told(
                 threads.submit(outcome, lambda: way.start("travel")),  # noqa: B023
                 threads.submit(outcome, lambda: fall(way)),  # noqa: B023
             )
-            # both have reached the plan's lock, and have written their own rows
-            while waiting(tx) < 2:
+            # both transactions have written their own rows and wait for the plan's lock
+            while waiting_transactions(tx) < 2:
                 assert {left.done(), fell.done()} == {False}
         assert (left.result(), fell.result()) in (("done", "done"), ("legs_not_accepted", "done"))
         assert ("leg_lost" in way.verbs("housing")) == (left.result() == "done")
 
 
-def waiting(tx: Transaction) -> int:
-    """Returns how many transactions wait for a lock in this database."""
+def waiting_transactions(tx: Transaction) -> int:
+    """Returns the number of transactions that wait for a lock in this database."""
     row = tx.execute("SELECT count(DISTINCT pid) AS n FROM pg_locks WHERE NOT granted").fetchone()
     assert row
     return int(row["n"])
 
 
-def test_two_legs_that_are_sent_at_once_on_one_consent_are_not_both(
+def test_of_two_legs_sent_concurrently_on_one_consent_only_one_is_accepted(
     story: Story, threads: ThreadPoolExecutor
 ) -> None:
     for _ in range(4):
@@ -481,7 +493,9 @@ def test_two_legs_that_are_sent_at_once_on_one_consent_are_not_both(
         requests = []
         for key, need in (("reception", "RET.REC"), ("housing", "HOU.SAFE")):
             draft = story.draft(person(way.plan), need_code=need)
-            way.plan = update(story.ngo, now(story, way.plan), key, REFERRED, referral_id=draft.id)
+            way.plan = update(
+                story.ngo, current_plan(story, way.plan), key, REFERRED, referral_id=draft.id
+            )
             requests.append(r.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=both.id))
         sent = threads.map(
             lambda request: outcome(lambda: story.ngo.SendReferral(request)), requests
@@ -489,7 +503,7 @@ def test_two_legs_that_are_sent_at_once_on_one_consent_are_not_both(
         assert sorted(sent) == ["done", "receipt_of_another_leg"]
 
 
-def test_a_start_that_is_repeated_is_answered_as_before_whatever_fell_away_meanwhile(
+def test_a_repeated_start_gets_the_first_answer_even_if_a_leg_has_ended_since(
     way: HandOver,
 ) -> None:
     way.accept(*LEGS)
@@ -503,7 +517,9 @@ def test_a_start_that_is_repeated_is_answered_as_before_whatever_fell_away_meanw
     assert way.verbs("housing").count("leg_lost") == 1
 
 
-def test_who_accepted_ahead_is_not_late_before_she_is_expected(way: HandOver) -> None:
+def test_a_receiver_that_accepted_early_is_not_late_before_the_expected_arrival(
+    way: HandOver,
+) -> None:
     way.accept("housing")
     (clock,) = [
         clock
@@ -515,8 +531,8 @@ def test_who_accepted_ahead_is_not_late_before_she_is_expected(way: HandOver) ->
     assert clock.due_time.ToDatetime(NOON.tzinfo) == expected.ToDatetime(NOON.tzinfo) + timedelta(
         hours=24
     )
-    assert way.legs["housing"].next_due_time == clock.due_time, "and the list says so"
-    # A referral that was accepted before it became a leg waits, too, and linking it again changes
+    assert way.legs["housing"].next_due_time == clock.due_time, "and the list shows the same time"
+    # A referral that was accepted before it became a leg waits too, and linking it again changes
     # nothing.
     way.legs["housing"] = way.story.sent(person=person(way.plan))
     way.accept("housing")
@@ -524,7 +540,7 @@ def test_who_accepted_ahead_is_not_late_before_she_is_expected(way: HandOver) ->
     for _ in range(2):
         way.plan = update(
             way.story.ngo,
-            now(way.story, way.plan),
+            current_plan(way.story, way.plan),
             "housing",
             REFERRED,
             referral_id=way.legs["housing"].id,

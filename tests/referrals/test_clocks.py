@@ -1,4 +1,4 @@
-"""Deadlines, and the loop that fires them: also after a pause of the loop, and never twice."""
+"""Deadlines, and the loop that fires them: even after a pause of the loop, and never twice."""
 
 import threading
 from collections import Counter
@@ -22,7 +22,8 @@ from services.referrals.network.usecases.deadlines import (
     PUT_ASIDE_LATE,
     DeadlineScheduler,
 )
-from services.referrals.referrals.store.deadlines import next_deadline_time, with_due_deadlines
+from services.referrals.referrals.store import deadlines as deadline_store
+from services.referrals.referrals.store.deadlines import next_time
 from tests.builders import NOON, refusal
 from tests.referrals.conftest import Service, Story
 
@@ -36,7 +37,7 @@ K, H, M = DeadlineKind, timedelta(hours=1), timedelta(minutes=1)
         (Urgency.IMMEDIATE, 15 * M, 1 * H, 12 * H),
         (Urgency.EMERGENCY, 1 * H, 24 * H, 24 * H),
         (Urgency.URGENT, 24 * H, 72 * H, 72 * H),
-        # from a Wednesday two working days are 48 hours
+        # two working days from a Wednesday are 48 hours
         (Urgency.NORMAL, 48 * H, 14 * 24 * H, 14 * 24 * H),
     ],
 )
@@ -50,7 +51,7 @@ def test_the_urgency_sets_the_deadlines(
     assert due_time(K.CLOSE, urgency, NOON, NICARAGUA) - NOON == timedelta(days=14)
 
 
-def test_the_policy_that_is_told_is_the_one_by_which_clocks_run(story: Story) -> None:
+def test_deadlines_follow_the_published_policy(story: Story) -> None:
     told = {
         # from a Wednesday, as above
         (each.urgency, each.clock): timedelta(seconds=each.seconds) + each.working_days * 24 * H
@@ -131,11 +132,13 @@ def test_the_policy_that_is_told_is_the_one_by_which_clocks_run(story: Story) ->
         ),
     ],
 )
-def test_two_working_days_are_those_of_nicaragua(start: datetime, due: datetime, why: str) -> None:
+def test_two_working_days_follow_the_calendar_of_nicaragua(
+    start: datetime, due: datetime, why: str
+) -> None:
     assert due_time(K.ACKNOWLEDGE, Urgency.NORMAL, start, NICARAGUA) == due, why
 
 
-def test_a_holiday_is_one_where_she_is() -> None:
+def test_holidays_follow_the_persons_country() -> None:
     independence = datetime(2026, 9, 15, 18, tzinfo=UTC)
     assert not NICARAGUA.is_working_day(independence)
     assert CountryCalendar("MX").is_working_day(independence)
@@ -143,7 +146,7 @@ def test_a_holiday_is_one_where_she_is() -> None:
     assert not CountryCalendar("??").is_working_day(datetime(2026, 9, 13, 18, tzinfo=UTC))
 
 
-def test_each_level_is_told_once() -> None:
+def test_each_level_of_a_deadline_fires_once() -> None:
     clock = Deadline(K.DECIDE, NOON, NOON + 10 * H)
     told = [clock.fire(NOON + hours * H) for hours in range(22)]
     assert [level for level in told if level] == [50, 100, 150, 200]
@@ -155,13 +158,15 @@ def test_each_level_is_told_once() -> None:
     ("hours", "level"),
     [(4, None), (5, 50), (9, 50), (10, 100), (14, 100), (15, 150), (19, 150), (1_000, 200)],
 )
-def test_a_level_slept_through_is_not_told_late(hours: int, level: int | None) -> None:
+def test_a_level_missed_during_a_pause_of_the_loop_does_not_fire_late(
+    hours: int, level: int | None
+) -> None:
     clock = Deadline(K.DECIDE, NOON, NOON + 10 * H)
     assert clock.fire(NOON + hours * H) == level
     assert clock.fire(NOON + hours * H) is None
 
 
-def test_a_pause_gives_the_time_back() -> None:
+def test_resuming_a_deadline_adds_the_time_of_the_pause() -> None:
     clock = Deadline(K.DECIDE, NOON, NOON + 10 * H)
     clock.fire(NOON + 5 * H)
     clock.pause(NOON + 6 * H)
@@ -173,7 +178,7 @@ def test_a_pause_gives_the_time_back() -> None:
     assert clock.fire(NOON + 110 * H) == 100
 
 
-def test_a_stopped_clock_says_nothing_and_is_not_resumed() -> None:
+def test_a_stopped_deadline_neither_fires_nor_resumes() -> None:
     clock = Deadline(K.DECIDE, NOON, NOON + 10 * H)
     clock.stop(NOON + 1 * H)
     clock.stop(NOON + 2 * H)
@@ -183,7 +188,7 @@ def test_a_stopped_clock_says_nothing_and_is_not_resumed() -> None:
     assert clock.fire(NOON + 100 * H) is None
 
 
-def test_a_question_pauses_the_decision_and_the_answer_lets_it_go_on(
+def test_a_question_pauses_the_time_to_decide_and_the_answer_resumes_it(
     story: Story, service: Service
 ) -> None:
     sent = story.sent()
@@ -192,7 +197,7 @@ def test_a_question_pauses_the_decision_and_the_answer_lets_it_go_on(
         pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code=pb.QUESTION_DATES)
     )
     assert decide(asked).stop_time.ToDatetime(tzinfo=UTC) == NOON
-    assert asked.next_due_time.ToDatetime(tzinfo=UTC) == NOON + 1 * H, "of the answer"
+    assert asked.next_due_time.ToDatetime(tzinfo=UTC) == NOON + 1 * H, "the deadline of the answer"
     service.clock.advance(5 * H)
     answered = story.ngo.AnswerReferral(
         pb.AnswerReferralRequest(id=asked.id, etag=asked.etag, note="on Monday")
@@ -206,19 +211,19 @@ def decide(referral: pb.Referral) -> pb.Clock:
     return next(clock for clock in referral.clocks if clock.kind == pb.CLOCK_KIND_DECIDE)
 
 
-# The watch, on a real database.
+# The scheduler, on a real database.
 
 
 @pytest.fixture
 def quiet(service: Service) -> None:
-    """Fires the deadlines of other tests before, so that only this test's deadlines are heard."""
+    """Fires the deadlines of earlier tests, so that only those of this test remain."""
     DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
+        service.made.lives, service.database, service.clock, next_time, "clocks"
     ).fire()
 
 
-def told(service: Service, referral_id: str) -> list[str]:
-    """Returns clock/verb of a referral's deadline facts, as they are in the outbox."""
+def fired_levels(service: Service, referral_id: str) -> list[str]:
+    """Returns "deadline/verb" of each deadline fact of a referral in the outbox."""
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
             "SELECT e.clock || '/' || e.verb AS said FROM referral_events e"
@@ -237,22 +242,22 @@ def wait_until(condition: threading.Event, holds: Iterator[bool]) -> None:
     raise AssertionError("it did not come")
 
 
-def test_a_watch_fires_what_was_reached_while_nobody_ran_and_a_second_start_tells_nothing_twice(
+def test_a_scheduler_catches_up_after_a_pause_and_a_second_start_repeats_nothing(
     story: Story, service: Service, quiet: None
 ) -> None:
     referral = story.sent()
-    service.clock.advance(61 * M)  # no loop ran: 50 per cent has passed, 100 is reached
+    service.clock.advance(61 * M)  # no loop ran: 50 per cent is over, 100 is reached
     first = DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
+        service.made.lives, service.database, service.clock, next_time, "clocks"
     ).loop()
     first.start()
-    wait_until(threading.Event(), (told(service, referral.id) != [] for _ in range(250)))
+    wait_until(threading.Event(), (fired_levels(service, referral.id) != [] for _ in range(250)))
     first.stop()
     first.join(5)
-    assert told(service, referral.id) == ["acknowledge/clock_breached"]
+    assert fired_levels(service, referral.id) == ["acknowledge/clock_breached"]
 
     second = DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
+        service.made.lives, service.database, service.clock, next_time, "clocks"
     ).loop()
     second.start()
     later = story.sent()
@@ -260,28 +265,26 @@ def test_a_watch_fires_what_was_reached_while_nobody_ran_and_a_second_start_tell
     wait_until(
         threading.Event(),
         (
-            len(told(service, later.id)) > 0 and len(told(service, referral.id)) > 1
+            len(fired_levels(service, later.id)) > 0 and len(fired_levels(service, referral.id)) > 1
             for _ in range(250)
         ),
     )
     second.stop()
     second.join(5)
-    assert told(service, referral.id) == [
+    assert fired_levels(service, referral.id) == [
         "acknowledge/clock_breached",
         "acknowledge/clock_escalated",
     ]
-    assert told(service, later.id) == ["acknowledge/clock_reminded"]
+    assert fired_levels(service, later.id) == ["acknowledge/clock_reminded"]
 
 
-def test_two_watches_at_once_tell_each_level_once(
+def test_concurrent_schedulers_fire_each_level_once(
     story: Story, service: Service, quiet: None
 ) -> None:
     referrals = [story.sent().id for _ in range(12)]
     service.clock.advance(31 * M)
     watches = [
-        DeadlineScheduler(
-            service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
-        )
+        DeadlineScheduler(service.made.lives, service.database, service.clock, next_time, "clocks")
         for _ in range(4)
     ]
     begin = threading.Barrier(len(watches))
@@ -297,22 +300,22 @@ def test_two_watches_at_once_tell_each_level_once(
     for thread in threads:
         thread.join(20)
     assert len(counts) == len(watches)
-    watches[0].fire()  # a row that was locked at that moment waits for the next look
-    said = Counter(level for referral in referrals for level in told(service, referral))
+    watches[0].fire()  # a row that was locked at that moment waits for the next run
+    said = Counter(level for referral in referrals for level in fired_levels(service, referral))
     assert said == {"acknowledge/clock_reminded": len(referrals)}
 
 
-def test_the_most_urgent_fires_first_and_each_replica_takes_others(
+def test_the_most_urgent_referrals_fire_first_and_replicas_share_them(
     story: Story, service: Service, quiet: None
 ) -> None:
     chosen = [pb.URGENCY_NORMAL, pb.URGENCY_IMMEDIATE, pb.URGENCY_URGENT, pb.URGENCY_EMERGENCY] * 2
     urgency = {story.sent(urgency=each).id: each for each in chosen}
     then = NOON + timedelta(days=10)
     with service.database.transaction(SYSTEM) as one, service.database.transaction(SYSTEM) as other:
-        # Two deadlines of each are due.
+        # Two deadlines of each urgency are due.
         first, second = (
-            with_due_deadlines(one, then, 4),
-            with_due_deadlines(other, then, 100),
+            deadline_store.due(one, then, 4),
+            deadline_store.due(other, then, 100),
         )
     assert [urgency[identifier] for identifier in first] == [pb.URGENCY_IMMEDIATE] * 2
     assert {*first, *second} >= urgency.keys()
@@ -321,7 +324,7 @@ def test_the_most_urgent_fires_first_and_each_replica_takes_others(
     with service.database.transaction(SYSTEM) as tx:
         before = audit.head(tx).sequence
     DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
+        service.made.lives, service.database, service.clock, next_time, "clocks"
     ).fire()
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
@@ -334,7 +337,7 @@ def test_the_most_urgent_fires_first_and_each_replica_takes_others(
     assert fired == sorted(fired, reverse=True)
 
 
-def test_a_referral_that_has_ended_is_not_watched_any_more(
+def test_no_deadline_of_an_ended_referral_fires(
     story: Story, service: Service, quiet: None
 ) -> None:
     sent = story.sent()
@@ -343,28 +346,28 @@ def test_a_referral_that_has_ended_is_not_watched_any_more(
     )
     service.clock.advance(100 * H)
     DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
+        service.made.lives, service.database, service.clock, next_time, "clocks"
     ).fire()
-    assert told(service, sent.id) == []
+    assert fired_levels(service, sent.id) == []
 
 
-def test_a_clock_that_is_told_is_a_version_and_makes_nobodys_decision_out_of_date(
+def test_a_fired_deadline_makes_a_version_but_no_etag_stale(
     story: Story, service: Service, quiet: None
 ) -> None:
     sent = story.sent()
     lists = story.shelter.GetQueueVersion(pb.GetQueueVersionRequest()).version
     service.clock.advance(31 * M)
     DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
+        service.made.lives, service.database, service.clock, next_time, "clocks"
     ).fire()
-    assert told(service, sent.id) == ["acknowledge/clock_reminded"]
+    assert fired_levels(service, sent.id) == ["acknowledge/clock_reminded"]
     now = story.shelter.GetReferral(pb.GetReferralRequest(id=sent.id))
     assert now.etag == sent.etag
     assert [
         clock.fired_percent for clock in now.clocks if clock.kind == pb.CLOCK_KIND_ACKNOWLEDGE
     ] == [50]
     assert story.shelter.GetQueueVersion(pb.GetQueueVersionRequest()).version != lists, (
-        "open pages hear of it"
+        "open pages are refreshed"
     )
     acknowledged = story.shelter.AcknowledgeReferral(
         pb.AcknowledgeReferralRequest(id=sent.id, etag=sent.etag)
@@ -376,12 +379,12 @@ def test_a_clock_that_is_told_is_a_version_and_makes_nobodys_decision_out_of_dat
     )
 
 
-def test_what_nobody_answers_expires_and_is_its_senders_to_place_again(
+def test_an_unanswered_referral_expires_and_becomes_the_senders_turn(
     story: Story, service: Service, quiet: None
 ) -> None:
     sent = story.sent()
     watch = DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
+        service.made.lives, service.database, service.clock, next_time, "clocks"
     )
     for hours in (36, 11):
         service.clock.advance(hours * H)
@@ -417,13 +420,13 @@ def accepting(referral: pb.Referral, service: Service) -> pb.AcceptReferralReque
     return request
 
 
-# A row that can't be processed.
+# Rows that can't be processed.
 
 
 def spoil(service: Service, referral_id: str, kind: str) -> None:
-    """Damages a deadline as a bug or a hand in the database might.
+    """Damages a deadline as a bug or a manual change of the database might.
 
-    Its kind is one that the code does not know.
+    Sets its kind to a value that the code does not know.
     """
     with service.database.transaction(SYSTEM) as tx:
         tx.execute(
@@ -435,20 +438,21 @@ def put_aside() -> float:
     return float(metrics.ROWS_PUT_ASIDE.labels("clocks")._value.get())
 
 
-def test_a_row_that_nobody_can_read_holds_up_no_other_and_is_tried_again_after_a_pause(
+def test_an_unreadable_deadline_does_not_delay_others_and_is_retried_after_a_pause(
     story: Story, service: Service, quiet: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bad, good = story.sent(), story.sent()
     spoil(service, bad.id, "unknown_")
     service.clock.advance(31 * M)
     watch, before = (
-        DeadlineScheduler(
-            service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
-        ),
+        DeadlineScheduler(service.made.lives, service.database, service.clock, next_time, "clocks"),
         put_aside(),
     )
     assert watch.fire() == 1
-    assert (told(service, bad.id), told(service, good.id)) == ([], ["acknowledge/clock_reminded"])
+    assert (fired_levels(service, bad.id), fired_levels(service, good.id)) == (
+        [],
+        ["acknowledge/clock_reminded"],
+    )
     assert put_aside() == before + 1
     assert bad.id in capsys.readouterr().out
     for _ in range(3):  # not in a tight loop
@@ -464,13 +468,13 @@ def test_a_row_that_nobody_can_read_holds_up_no_other_and_is_tried_again_after_a
         )
     service.clock.advance(PUT_ASIDE)
     assert watch.fire() == 1
-    assert told(service, bad.id) == ["acknowledge/clock_reminded"]
+    assert fired_levels(service, bad.id) == ["acknowledge/clock_reminded"]
 
 
-def test_a_clock_that_was_told_already_in_the_outbox_holds_up_no_other(
+def test_a_deadline_whose_fact_is_already_in_the_outbox_does_not_delay_others(
     story: Story, service: Service, quiet: None
 ) -> None:
-    """The version of its fact is taken: the outbox raises Stale, today and for ever."""
+    """The outbox already has this version of the fact, and raises Stale at every attempt."""
     bad, good = story.sent(), story.sent()
     version = int(bad.etag[1:]) + 1
     with service.database.transaction(SYSTEM) as tx:
@@ -481,17 +485,20 @@ def test_a_clock_that_was_told_already_in_the_outbox_holds_up_no_other(
     service.clock.advance(31 * M)
     assert (
         DeadlineScheduler(
-            service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
+            service.made.lives, service.database, service.clock, next_time, "clocks"
         ).fire()
         == 1
     )
-    assert (told(service, bad.id), told(service, good.id)) == ([], ["acknowledge/clock_reminded"])
+    assert (fired_levels(service, bad.id), fired_levels(service, good.id)) == (
+        [],
+        ["acknowledge/clock_reminded"],
+    )
 
 
-def test_of_a_batch_whose_middle_clock_fails_only_that_clock_is_held(
+def test_a_failing_deadline_in_the_middle_of_a_batch_is_the_only_one_put_aside(
     story: Story, service: Service, quiet: None
 ) -> None:
-    """The deadlines of a batch are saved by one statement, which fails for all of them."""
+    """One statement saves all deadlines of a batch, and fails for all of them."""
     sent = [story.sent() for _ in range(5)]
     bad = sent[2]
     with psycopg.connect(service.migration_url) as owner:
@@ -501,9 +508,7 @@ def test_of_a_batch_whose_middle_clock_fails_only_that_clock_is_held(
         )
     service.clock.advance(31 * M)
     watch, before = (
-        DeadlineScheduler(
-            service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
-        ),
+        DeadlineScheduler(service.made.lives, service.database, service.clock, next_time, "clocks"),
         put_aside(),
     )
     try:
@@ -512,7 +517,7 @@ def test_of_a_batch_whose_middle_clock_fails_only_that_clock_is_held(
         with psycopg.connect(service.migration_url) as owner:
             owner.execute("ALTER TABLE clocks DROP CONSTRAINT bad")
     assert put_aside() == before + 1
-    assert {referral.id: told(service, referral.id) for referral in sent} == {
+    assert {referral.id: fired_levels(service, referral.id) for referral in sent} == {
         referral.id: [] if referral is bad else ["acknowledge/clock_reminded"] for referral in sent
     }
     with service.database.transaction(SYSTEM) as tx:
@@ -525,10 +530,10 @@ def test_of_a_batch_whose_middle_clock_fails_only_that_clock_is_held(
     )
     service.clock.advance(PUT_ASIDE)
     assert watch.fire() == 1
-    assert told(service, bad.id) == ["acknowledge/clock_reminded"]
+    assert fired_levels(service, bad.id) == ["acknowledge/clock_reminded"]
 
 
-def test_a_whole_batch_of_bad_rows_does_not_keep_the_next_one_waiting(
+def test_a_whole_batch_of_unreadable_deadlines_does_not_delay_the_next_batch(
     story: Story, service: Service, quiet: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("services.referrals.network.usecases.deadlines._BATCH", 2)
@@ -538,10 +543,10 @@ def test_a_whole_batch_of_bad_rows_does_not_keep_the_next_one_waiting(
     good = story.sent()
     service.clock.advance(31 * M)
     loop = DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
+        service.made.lives, service.database, service.clock, next_time, "clocks"
     ).loop()
     loop.start()
-    wait_until(threading.Event(), (told(service, good.id) != [] for _ in range(250)))
+    wait_until(threading.Event(), (fired_levels(service, good.id) != [] for _ in range(250)))
     assert loop.state is State.RUNNING
     loop.stop()
     assert loop.join(5)
@@ -549,7 +554,7 @@ def test_a_whole_batch_of_bad_rows_does_not_keep_the_next_one_waiting(
 
 @pytest.fixture
 def slow(service: Service) -> Iterator[Callable[[str], None]]:
-    """Makes the database stand still at every change of a referral.
+    """Makes the database hang at every change of a referral.
 
     The effect is that of a lock that is never released.
     """
@@ -571,7 +576,7 @@ def slow(service: Service) -> Iterator[Callable[[str], None]]:
         )
 
 
-def test_a_row_that_takes_all_the_time_there_is_holds_up_no_other(
+def test_a_deadline_that_exceeds_the_time_limit_does_not_delay_others(
     story: Story,
     service: Service,
     quiet: None,
@@ -584,10 +589,13 @@ def test_a_row_that_takes_all_the_time_there_is_holds_up_no_other(
     slow(bad.id)
     service.clock.advance(31 * M)
     watch = DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
+        service.made.lives, service.database, service.clock, next_time, "clocks"
     )
     watch.fire()
-    assert (told(service, bad.id), told(service, good.id)) == ([], ["acknowledge/clock_reminded"])
+    assert (fired_levels(service, bad.id), fired_levels(service, good.id)) == (
+        [],
+        ["acknowledge/clock_reminded"],
+    )
     assert bad.id in capsys.readouterr().out
     watch.fire()
     assert bad.id not in capsys.readouterr().out, "not in a tight loop"
@@ -599,7 +607,7 @@ def test_a_row_that_takes_all_the_time_there_is_holds_up_no_other(
 # Drafts.
 
 
-def test_a_draft_reminds_its_sender_and_nobody_else_hears_of_it(
+def test_the_deadline_of_a_draft_reminds_only_its_sender(
     story: Story, service: Service, quiet: None
 ) -> None:
     draft = story.draft(urgency=pb.URGENCY_URGENT)
@@ -616,10 +624,10 @@ def test_a_draft_reminds_its_sender_and_nobody_else_hears_of_it(
     assert raised.clocks[0].due_time.ToDatetime(tzinfo=UTC) == NOON + 1 * H
     service.clock.advance(2 * H)
     watch = DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
+        service.made.lives, service.database, service.clock, next_time, "clocks"
     )
     watch.fire()
-    assert told(service, draft.id) == ["draft/clock_escalated"]
+    assert fired_levels(service, draft.id) == ["draft/clock_escalated"]
     mine = story.ngo.ListReferrals(
         pb.ListReferralsRequest(
             filter=pb.ReferralFilter(box=pb.BOX_MINE, waiting_for_me=True, late=True)
@@ -639,7 +647,7 @@ def test_a_draft_reminds_its_sender_and_nobody_else_hears_of_it(
     assert pb.CLOCK_KIND_DRAFT not in {event.clock for event in events}
 
 
-def test_a_draft_that_came_to_nothing_can_be_ended_by_its_sender_at_any_time(
+def test_the_sender_can_end_an_abandoned_draft_at_any_time(
     story: Story, service: Service, quiet: None
 ) -> None:
     draft = story.draft()

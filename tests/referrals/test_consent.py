@@ -81,7 +81,7 @@ def request_for(person_id: str, /, **values: object) -> people_pb2.CreateReceipt
         ({"person_id": ""}, {"receipt.person_id": "required"}),
     ],
 )
-def test_a_record_that_would_not_stand_up_is_refused(
+def test_an_invalid_consent_record_is_refused(
     wrong: dict[str, object], said: dict[str, str], story: Story
 ) -> None:
     request = request_for(story.person().id, **wrong)
@@ -92,13 +92,13 @@ def test_a_record_that_would_not_stand_up_is_refused(
     )
 
 
-def test_the_seven_points_are_those_of_the_contract() -> None:
+def test_the_number_of_explained_points_matches_the_contract() -> None:
     assert len(wire.numbers(people_pb2.Explained.DESCRIPTOR)) == POINTS
 
 
 @pytest.mark.parametrize("point", SEVEN_POINTS)
 @pytest.mark.parametrize("giver", ["person", "guardian", "authority"])
-def test_whoever_was_not_told_every_point_has_agreed_to_nothing(
+def test_a_consent_without_every_point_explained_is_refused(
     giver: str, point: int, story: Story
 ) -> None:
     person = story.person() if giver == "person" else story.child()
@@ -113,7 +113,7 @@ def test_whoever_was_not_told_every_point_has_agreed_to_nothing(
     assert refusal_with_fields(given)[2] == {"receipt.explained_codes": "required"}
 
 
-def test_a_decision_in_a_childs_best_interest_is_nobodys_word_and_needs_no_explaining(
+def test_a_decision_in_a_childs_best_interest_needs_no_explained_points(
     story: Story,
 ) -> None:
     small = story.person(birth_date="2020-01-01")
@@ -123,10 +123,10 @@ def test_a_decision_in_a_childs_best_interest_is_nobodys_word_and_needs_no_expla
     assert not decided.explained_codes
 
 
-def test_a_consent_holds_ninety_days_unless_said_otherwise_and_at_most_a_year(story: Story) -> None:
+def test_a_consent_lasts_ninety_days_by_default_and_at_most_a_year(story: Story) -> None:
     person = story.person()
     usual = story.ngo.CreateReceipt(request_for(person.id))
-    # a leap year is a year too
+    # 366 days, because a year may be a leap year
     longest = story.ngo.CreateReceipt(request_for(person.id, until=NOON + timedelta(days=366)))
     assert usual.until_time.ToDatetime(tzinfo=UTC) == NOON + timedelta(days=90)
     assert longest.until_time.ToDatetime(tzinfo=UTC) == NOON + timedelta(days=366)
@@ -134,7 +134,7 @@ def test_a_consent_holds_ninety_days_unless_said_otherwise_and_at_most_a_year(st
     assert usual.create_time.ToDatetime(tzinfo=UTC) == NOON
 
 
-def test_anyone_with_the_public_key_can_check_a_receipt_and_every_part_of_it_counts(
+def test_a_receipts_signature_covers_every_field_and_is_verified_with_the_public_key(
     story: Story, service: Service
 ) -> None:
     made = story.receipt(story.person().id)
@@ -182,7 +182,7 @@ def test_a_referral_is_sent_only_on_a_consent_that_covers_it(
     assert story.ngo.GetReferral(pb.GetReferralRequest(id=draft.id)) == draft
 
 
-def test_a_consent_that_is_over_or_withdrawn_or_another_persons_sends_nothing(
+def test_no_referral_is_sent_on_an_expired_or_withdrawn_consent_or_on_another_persons(
     story: Story, service: Service
 ) -> None:
     draft = story.draft()
@@ -205,7 +205,7 @@ def test_a_consent_that_is_over_or_withdrawn_or_another_persons_sends_nothing(
     )
 
 
-def test_the_consents_that_are_listed_for_a_referral_are_those_on_which_it_can_be_sent(
+def test_the_consents_listed_for_a_referral_are_those_on_which_it_can_be_sent(
     story: Story, service: Service
 ) -> None:
     child = story.child()
@@ -247,9 +247,7 @@ def test_the_consents_that_are_listed_for_a_referral_are_those_on_which_it_can_b
         )
 
 
-def test_a_receipt_says_itself_whether_it_opens_anything_now(
-    story: Story, service: Service
-) -> None:
+def test_a_receipt_states_whether_it_is_live(story: Story, service: Service) -> None:
     def live(identifier: str) -> bool:
         receipt: people_pb2.Receipt = story.ngo.GetReceipt(
             people_pb2.GetReceiptRequest(id=identifier)
@@ -275,20 +273,20 @@ def test_a_receipt_says_itself_whether_it_opens_anything_now(
     assert not live(consent.id)
 
 
-def test_a_decision_is_told_as_one_that_waits_for_a_second_person_of_its_organisation(
+def test_a_decision_is_published_as_awaiting_a_second_person_of_its_organisation(
     story: Story, service: Service
 ) -> None:
     decided = story.receipt(story.child().id, giver="best_interest", assent_code="given")
     service.as_("ngo", "MANAGER").ConfirmReceipt(people_pb2.ConfirmReceiptRequest(id=decided.id))
     with service.database.transaction(SYSTEM) as tx:
-        told = tx.execute(
+        rows = tx.execute(
             "SELECT type, payload FROM outbox WHERE subject = %s ORDER BY version", (decided.id,)
         ).fetchall()
-    assert [row["type"] for row in told] == [
+    assert [row["type"] for row in rows] == [
         "enlace.receipt.proposed.v1",
         "enlace.receipt.confirmed.v1",
     ]
-    said = facts_pb2.ReceiptFact.FromString(bytes(told[0]["payload"]))
+    said = facts_pb2.ReceiptFact.FromString(bytes(rows[0]["payload"]))
     assert (said.receipt_id, said.organization_id, said.recipient_organization_id) == (
         decided.id,
         ORG["ngo"],
@@ -296,14 +294,14 @@ def test_a_decision_is_told_as_one_that_waits_for_a_second_person_of_its_organis
     )
 
 
-def test_a_consent_is_not_listed_for_another_person_s_referral(story: Story) -> None:
+def test_a_consent_is_not_listed_for_another_persons_referral(story: Story) -> None:
     draft = story.draft()
     story.receipt(draft.person_id)
     request = people_pb2.ListReceiptsRequest(person_id=story.person().id, referral_id=draft.id)
     assert refusal(lambda: story.ngo.ListReceipts(request)) == ("NOT_FOUND", "not_found")
 
 
-def test_a_withdrawal_ends_what_stands_on_it_at_once_and_a_second_changes_nothing(
+def test_a_withdrawal_ends_its_referral_at_once_and_a_second_one_changes_nothing(
     story: Story, service: Service
 ) -> None:
     sent = story.accepted()
@@ -324,16 +322,16 @@ def test_a_withdrawal_ends_what_stands_on_it_at_once_and_a_second_changes_nothin
     assert again == withdrawn
     assert story.ngo.GetReferral(pb.GetReferralRequest(id=sent.id)) == ended
     with service.database.transaction(SYSTEM) as tx:
-        told = tx.execute(
+        rows = tx.execute(
             "SELECT type FROM outbox WHERE subject = %s ORDER BY version", (sent.receipt_id,)
         ).fetchall()
-    assert [row["type"] for row in told] == [
+    assert [row["type"] for row in rows] == [
         "enlace.receipt.given.v1",
         "enlace.receipt.withdrawn.v1",
     ]
 
 
-def test_she_may_tell_the_organisation_that_helps_her(story: Story) -> None:
+def test_a_person_may_withdraw_her_consent_through_the_receiver(story: Story) -> None:
     sent = story.accepted()
     withdrawn = story.shelter.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=sent.receipt_id))
     assert withdrawn.HasField("withdraw_time")
@@ -345,7 +343,7 @@ def test_she_may_tell_the_organisation_that_helps_her(story: Story) -> None:
     )
 
 
-def test_a_withdrawal_ends_every_referral_that_stands_on_the_receipt(story: Story) -> None:
+def test_a_withdrawal_ends_every_referral_based_on_the_receipt(story: Story) -> None:
     first = story.sent()
     person = story.ngo.GetPerson(people_pb2.GetPersonRequest(id=first.person_id))
     draft = story.draft(person=person)
@@ -360,7 +358,7 @@ def test_a_withdrawal_ends_every_referral_that_stands_on_the_receipt(story: Stor
         )
 
 
-def test_to_others_a_consent_does_not_exist(story: Story, service: Service) -> None:
+def test_other_organisations_cannot_find_a_consent(story: Story, service: Service) -> None:
     sent = story.sent()
     clinic = service.as_("clinic", "WORKER")
     asks = [
@@ -368,7 +366,7 @@ def test_to_others_a_consent_does_not_exist(story: Story, service: Service) -> N
         partial(clinic.WithdrawReceipt, people_pb2.WithdrawReceiptRequest(id=sent.receipt_id)),
         partial(clinic.ListReceipts, people_pb2.ListReceiptsRequest(person_id=sent.person_id)),
         partial(clinic.CreateReceipt, request_for(sent.person_id)),
-        # a receiver gives itself no consent
+        # a receiver cannot record a consent for itself
         partial(story.shelter.CreateReceipt, request_for(sent.person_id)),
     ]
     for ask in asks:
@@ -378,7 +376,9 @@ def test_to_others_a_consent_does_not_exist(story: Story, service: Service) -> N
     )
 
 
-def test_the_file_lists_all_consents_and_a_recipient_its_own(story: Story) -> None:
+def test_the_files_organisation_lists_all_consents_and_a_recipient_only_its_own(
+    story: Story,
+) -> None:
     sent = story.sent()
     story.receipt(sent.person_id, recipient=ORG["clinic"], purposes=["MED"])
     request = people_pb2.ListReceiptsRequest(person_id=sent.person_id)

@@ -1,6 +1,6 @@
 """An open contact of the line has a deadline.
 
-A caller who waits is not forgotten between two shifts.
+No waiting caller is forgotten between two shifts.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from services.referrals.line.domain.contact import Contact
 from services.referrals.line.domain.triage import DECIDING, Triage
 from services.referrals.line.store import contacts
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
-from services.referrals.referrals.store.deadlines import next_deadline_time
+from services.referrals.referrals.store.deadlines import next_time
 from tests.builders import ASKED, NOON, refusal_with_fields
 from tests.referrals.conftest import Client, Service, Story
 from tests.referrals.test_lifecycle import DAYS
@@ -28,7 +28,7 @@ CALM = {name: "yes" if name == "safe_place_tonight" else "no" for name in DECIDI
 M, H = timedelta(minutes=1), timedelta(hours=1)
 
 
-def opened(**answers: str) -> Contact:
+def open_contact(**answers: str) -> Contact:
     contact = Contact("contact", "line", NOON, NOON, triage=Triage(**answers))
     contact.watch(NOON, DAYS)
     return contact
@@ -45,27 +45,29 @@ def opened(**answers: str) -> Contact:
         (CALM, 48 * H),
     ],
 )
-def test_how_long_there_is_follows_from_the_answers_and_what_is_not_known_may_be_anything(
+def test_the_deadline_of_a_contact_follows_its_answers_and_assumes_the_worst_of_unknown_ones(
     answers: dict[str, str], length: timedelta
 ) -> None:
-    clock = opened(**answers).clock
+    clock = open_contact(**answers).clock
     assert clock is not None
     assert clock.due_time - NOON == length
 
 
-def test_the_clock_follows_the_urgency_and_a_shorter_one_begins_anew() -> None:
-    contact = opened(**CALM)
+def test_the_deadline_follows_the_urgency_and_a_shorter_one_starts_from_now() -> None:
+    contact = open_contact(**CALM)
     contact.triage = Triage(danger_now="yes")
     contact.change(NOON + 5 * H, DAYS)
     assert contact.clock is not None
-    assert contact.clock.due_time == NOON + 5 * H + 15 * M, "it was not over before anybody knew"
+    assert contact.clock.due_time == NOON + 5 * H + 15 * M, (
+        "the deadline cannot end before anybody knew of it"
+    )
     contact.triage = Triage(need_within_days="yes")
     contact.change(NOON + 5 * H + 1 * M, DAYS)
     assert contact.clock.due_time == NOON + 29 * H
 
 
-def test_it_stops_with_the_contact_and_begins_anew_when_that_is_open_again() -> None:
-    contact = opened()
+def test_the_deadline_stops_with_the_contact_and_restarts_when_the_contact_is_reopened() -> None:
+    contact = open_contact()
     contact.outcome_code = "referred"
     contact.change(NOON + 10 * M, DAYS)
     assert contact.clock is not None
@@ -76,11 +78,13 @@ def test_it_stops_with_the_contact_and_begins_anew_when_that_is_open_again() -> 
     assert contact.clock.due_time == NOON + 51 * H
 
 
-def test_the_line_is_reminded_twice_and_then_the_coordination_hears() -> None:
-    contact = opened()
+def test_the_line_is_reminded_twice_before_the_coordinators_are_notified() -> None:
+    contact = open_contact()
     said = [contact.fire_clock(NOON + minutes * M) for minutes in (29, 30, 59, 60, 89, 90, 500)]
     assert said == ["", "waiting", "", "waiting", "", "escalated", ""]
-    assert opened(danger_now="yes").fire_clock(NOON + 8 * M) == "escalated", "no time for a ladder"
+    assert open_contact(danger_now="yes").fire_clock(NOON + 8 * M) == "escalated", (
+        "there is no time for reminders"
+    )
 
 
 # By rpc, with the scheduler.
@@ -92,7 +96,7 @@ def quiet(service: Service) -> None:
         tx.execute("UPDATE contacts SET clock_next_time = NULL")
 
 
-def told(service: Service, contact_id: str) -> list[str]:
+def published_verbs(service: Service, contact_id: str) -> list[str]:
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
             "SELECT type FROM outbox WHERE subject = %s ORDER BY version", (contact_id,)
@@ -110,7 +114,7 @@ def operator(story: Story) -> Client:
     return story.service.as_("hotline", "OPERATOR")
 
 
-def test_a_contact_that_nobody_sees_to_is_told_of_and_what_an_operator_is_writing_stays_good(
+def test_an_unattended_contact_is_reported_without_making_an_operators_etag_stale(
     story: Story, service: Service, quiet: None
 ) -> None:
     made = story.contact(safe_place_tonight=c.ANSWER_NO).contact
@@ -118,9 +122,9 @@ def test_a_contact_that_nobody_sees_to_is_told_of_and_what_an_operator_is_writin
     service.clock.advance(31 * M)
     assert watch(service).fire() == 1
     assert watch(service).fire() == 0
-    assert told(service, made.id) == ["recorded", "waiting"]
+    assert published_verbs(service, made.id) == ["recorded", "waiting"]
     now = operator(story).GetContact(c.GetContactRequest(id=made.id))
-    assert now.etag == made.etag, "a clock is no change of anybody's"
+    assert now.etag == made.etag, "a fired deadline makes no etag stale"
     change = c.UpdateContactRequest(
         contact=c.Contact(id=made.id, etag=made.etag, outcome_code=c.CONTACT_OUTCOME_ADVISED)
     )
@@ -129,10 +133,10 @@ def test_a_contact_that_nobody_sees_to_is_told_of_and_what_an_operator_is_writin
     assert [clock.HasField("stop_time") for clock in ended.clocks] == [True]
     service.clock.advance(10 * H)
     assert watch(service).fire() == 0
-    assert told(service, made.id) == ["recorded", "waiting", "changed"]
+    assert published_verbs(service, made.id) == ["recorded", "waiting", "changed"]
 
 
-def test_a_contact_whose_referral_was_refused_has_a_clock_again(
+def test_a_contact_whose_referral_was_declined_has_a_running_deadline_again(
     story: Story, service: Service, quiet: None
 ) -> None:
     made = story.contact(safe_place_tonight=c.ANSWER_NO).contact
@@ -157,13 +161,13 @@ def test_a_contact_whose_referral_was_refused_has_a_clock_again(
 # After an assault.
 
 
-def at(hours: float) -> pb.Referral:
+def referral_after_assault(hours: float) -> pb.Referral:
     referral = pb.Referral()
     referral.assault_time.FromDatetime(NOON - hours * H)
     return referral
 
 
-def health(referral: pb.Referral) -> dict[str, timedelta]:
+def health_deadlines(referral: pb.Referral) -> dict[str, timedelta]:
     names = {
         pb.CLOCK_KIND_HIV_PROPHYLAXIS: "hiv",
         pb.CLOCK_KIND_EMERGENCY_CONTRACEPTION: "pregnancy",
@@ -175,8 +179,8 @@ def health(referral: pb.Referral) -> dict[str, timedelta]:
     }
 
 
-def assaulted(story: Story, hours: float, **values: Any) -> pb.Referral:
-    draft = story.draft(assault_time=at(hours).assault_time, **values)
+def send_after_assault(story: Story, hours: float, **values: Any) -> pb.Referral:
+    draft = story.draft(assault_time=referral_after_assault(hours).assault_time, **values)
     receipt = story.receipt(draft.person_id)
     sent: pb.Referral = story.ngo.SendReferral(
         pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
@@ -193,20 +197,22 @@ def assaulted(story: Story, hours: float, **values: Any) -> pb.Referral:
         (119, {"pregnancy": 1 * H}),
     ],
 )
-def test_the_hours_that_are_left_travel_with_the_referral_and_it_is_an_emergency_at_least(
+def test_a_referral_carries_the_remaining_hours_of_its_health_deadlines_and_is_an_emergency(
     story: Story, hours: float, left: dict[str, timedelta]
 ) -> None:
-    sent = assaulted(story, hours, urgency=pb.URGENCY_NORMAL)
+    sent = send_after_assault(story, hours, urgency=pb.URGENCY_NORMAL)
     assert sent.urgency == pb.URGENCY_EMERGENCY
-    assert health(sent) == left
-    assert health(story.shelter.GetReferral(pb.GetReferralRequest(id=sent.id))) == left
+    assert health_deadlines(sent) == left
+    assert health_deadlines(story.shelter.GetReferral(pb.GetReferralRequest(id=sent.id))) == left
 
 
-def test_an_immediate_one_stays_immediate_and_none_becomes_less_than_an_emergency(
+def test_health_deadlines_keep_a_referral_immediate_or_at_least_an_emergency(
     story: Story,
 ) -> None:
-    assert assaulted(story, 2, urgency=pb.URGENCY_IMMEDIATE).urgency == pb.URGENCY_IMMEDIATE
-    sent = assaulted(story, 2)
+    assert (
+        send_after_assault(story, 2, urgency=pb.URGENCY_IMMEDIATE).urgency == pb.URGENCY_IMMEDIATE
+    )
+    sent = send_after_assault(story, 2)
     lower = pb.AmendReferralRequest(id=sent.id, etag=sent.etag, urgency=pb.URGENCY_URGENT)
     assert refusal_with_fields(lambda: story.ngo.AmendReferral(lower))[2] == {
         "urgency": "out_of_range"
@@ -214,29 +220,31 @@ def test_an_immediate_one_stays_immediate_and_none_becomes_less_than_an_emergenc
 
 
 @pytest.mark.parametrize("hours", [-1, 121])
-def test_what_is_to_come_or_too_long_ago_is_refused(story: Story, hours: float) -> None:
-    assert refusal_with_fields(lambda: story.draft(assault_time=at(hours).assault_time))[2] == {
-        "assault_time": "out_of_range"
-    }
+def test_an_assault_time_in_the_future_or_too_long_ago_is_refused(
+    story: Story, hours: float
+) -> None:
+    assert refusal_with_fields(
+        lambda: story.draft(assault_time=referral_after_assault(hours).assault_time)
+    )[2] == {"assault_time": "out_of_range"}
 
 
-def test_only_the_hour_is_kept_and_whoever_steers_the_network_sees_nothing_of_it(
+def test_only_the_hour_of_an_assault_is_stored_and_coordinators_do_not_see_it(
     story: Story, service: Service
 ) -> None:
-    sent = assaulted(story, 1.25)
+    sent = send_after_assault(story, 1.25)
     assert sent.assault_time.ToDatetime(tzinfo=UTC) == NOON - 2 * H
     seen = story.coordinator.GetReferral(pb.GetReferralRequest(id=sent.id))
     assert not seen.HasField("assault_time")
-    assert health(seen) == {}
+    assert health_deadlines(seen) == {}
 
 
-def test_of_the_health_clocks_nobody_is_told_and_they_end_with_the_first_contact(
+def test_health_deadlines_notify_nobody_and_end_with_the_first_contact(
     story: Story, service: Service
 ) -> None:
-    sent = assaulted(story, 2)
+    sent = send_after_assault(story, 2)
     service.clock.advance(71 * H)
     DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
+        service.made.lives, service.database, service.clock, next_time, "clocks"
     ).fire()
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
@@ -244,17 +252,17 @@ def test_of_the_health_clocks_nobody_is_told_and_they_end_with_the_first_contact
         ).fetchall()
     assert {row["clock"] for row in rows} <= {"", "draft", "acknowledge", "decide", "replace"}
     service.clock.set(NOON)
-    accepted = assaulted(story, 2)
+    accepted = send_after_assault(story, 2)
     request = pb.AcceptReferralRequest(id=accepted.id, etag=accepted.etag)
     request.planned_first_contact_time.FromDatetime(NOON)
     accepted = story.shelter.AcceptReferral(request)
-    assert set(health(accepted)) == {"hiv", "pregnancy"}
+    assert set(health_deadlines(accepted)) == {"hiv", "pregnancy"}
     begin = pb.StartReferralRequest(id=accepted.id, etag=accepted.etag)
     begin.first_contact_time.FromDatetime(NOON)
-    assert health(story.shelter.StartReferral(begin)) == {}
+    assert health_deadlines(story.shelter.StartReferral(begin)) == {}
 
 
-def test_what_her_call_said_goes_into_the_referral_and_on_into_the_one_that_follows(
+def test_the_assault_time_passes_from_the_contact_to_its_referral_and_to_the_following_one(
     story: Story, service: Service
 ) -> None:
     hotline = operator(story)
@@ -263,7 +271,7 @@ def test_what_her_call_said_goes_into_the_referral_and_on_into_the_one_that_foll
         kind_code=c.CONTACT_KIND_CRISIS,
         triage=c.Triage(sexual_violence_120h=c.ANSWER_YES),
     )
-    contact.assault_time.CopyFrom(at(10).assault_time)
+    contact.assault_time.CopyFrom(referral_after_assault(10).assault_time)
     made = hotline.CreateContact(
         c.CreateContactRequest(contact=contact, request_id=story.request_id())
     ).contact
@@ -280,26 +288,26 @@ def test_what_her_call_said_goes_into_the_referral_and_on_into_the_one_that_foll
             id=sent.id, etag=sent.etag, reason_code=pb.DECLINE_REASON_NO_CAPACITY
         )
     )
-    assert set(health(hotline.GetReferral(pb.GetReferralRequest(id=back.id)))) == {
+    assert set(health_deadlines(hotline.GetReferral(pb.GetReferralRequest(id=back.id)))) == {
         "hiv",
         "pregnancy",
-    }, "no time stands still while another is asked"
-    assert health(back) == {}, "and to whom it is over it is"
+    }, "the deadlines do not stop while another service is asked"
+    assert health_deadlines(back) == {}, "and they have ended for the former receiver"
     again = hotline.CreateReferral(
         pb.CreateReferralRequest(
             **ASKED, person_id=draft.person_id, based_on_id=sent.id, request_id=story.request_id()
         )
     )
     assert again.assault_time == made.assault_time
-    assert set(health(again)) == {"hiv", "pregnancy"}
+    assert set(health_deadlines(again)) == {"hiv", "pregnancy"}
 
 
-def test_what_was_said_of_it_days_ago_may_be_said_again_as_a_form_does(
+def test_an_assault_time_that_has_become_too_old_may_be_submitted_again_unchanged(
     story: Story, service: Service
 ) -> None:
     hotline = operator(story)
     contact = c.Contact(line_country="NI", kind_code=c.CONTACT_KIND_CRISIS)
-    contact.assault_time.CopyFrom(at(100).assault_time)
+    contact.assault_time.CopyFrom(referral_after_assault(100).assault_time)
     made = hotline.CreateContact(
         c.CreateContactRequest(contact=contact, request_id=story.request_id())
     ).contact
@@ -312,7 +320,7 @@ def test_what_was_said_of_it_days_ago_may_be_said_again_as_a_form_does(
     again.update_mask.paths.extend(["assault_time", "need_code"])
     assert hotline.UpdateContact(again).need_code == "MED.SVC"
     service.clock.set(NOON)
-    draft = story.draft(assault_time=at(100).assault_time)
+    draft = story.draft(assault_time=referral_after_assault(100).assault_time)
     service.clock.advance(48 * H)
     change = pb.UpdateReferralRequest(
         referral=pb.Referral(
@@ -321,11 +329,11 @@ def test_what_was_said_of_it_days_ago_may_be_said_again_as_a_form_does(
     )
     change.update_mask.paths.extend(["assault_time", "urgency"])
     assert story.ngo.UpdateReferral(change).urgency == pb.URGENCY_URGENT, (
-        "and no health clock makes it an emergency any more"
+        "and no health deadline makes it an emergency any longer"
     )
 
 
-def test_what_waited_before_there_were_these_clocks_is_watched_from_the_update_on(
+def test_contacts_and_drafts_from_before_the_migration_get_a_deadline(
     story: Story, service: Service
 ) -> None:
     waiting, over = story.contact().contact, story.contact().contact

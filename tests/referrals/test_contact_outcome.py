@@ -1,6 +1,6 @@
 """The state of a contact follows its referrals.
 
-It is open while there is something to do, and referred when help is on its way.
+A contact is open while there is something to do, and referred when help is on its way.
 """
 
 from typing import Any
@@ -35,7 +35,7 @@ def contact(outcome: str = "open") -> Contact:
 @pytest.mark.parametrize(
     "state", [state for state in State if state not in (State.DRAFT, State.ENTERED_IN_ERROR)]
 )
-def test_it_is_referred_unless_what_was_asked_for_came_back(state: State) -> None:
+def test_a_contact_is_referred_unless_its_referral_came_back(state: State) -> None:
     came_back = state in (State.DECLINED, State.EXPIRED, State.NOT_DELIVERED, State.REROUTED)
     for before in ("open", "referred"):
         call = contact(before)
@@ -46,7 +46,7 @@ def test_it_is_referred_unless_what_was_asked_for_came_back(state: State) -> Non
         assert call.version == 1 + (call.outcome_code != before)
 
 
-def test_one_thing_that_is_still_to_do_keeps_it_open() -> None:
+def test_one_unfinished_referral_keeps_a_contact_open() -> None:
     back = in_state(State.DECLINED)
     for waiting in (draft(), back):
         call = contact("referred")
@@ -54,17 +54,17 @@ def test_one_thing_that_is_still_to_do_keeps_it_open() -> None:
         assert call.outcome_code == "open"
     STEPS["close_need"](back, ACTORS[Side.SENDER], NOON)
     assert call.follow(waiting_for_sender([back]), NOON, DAYS)
-    assert call.outcome_code == "referred", "somebody said by name why nobody looks further"
+    assert call.outcome_code == "referred", "somebody has closed the need with a reason"
 
 
-def test_an_error_is_nothing_that_was_asked_for() -> None:
+def test_a_referral_entered_in_error_leaves_its_contact_open() -> None:
     call = contact("referred")
     assert call.follow(waiting_for_sender([in_state(State.ENTERED_IN_ERROR)]), NOON, DAYS)
     assert call.outcome_code == "open"
 
 
 @pytest.mark.parametrize("written", ["advised", "handed_over", "dropped"])
-def test_what_an_operator_wrote_stays(written: str) -> None:
+def test_an_outcome_written_by_an_operator_is_kept_in_every_state(written: str) -> None:
     for state in State:
         call = contact(written)
         assert not call.follow(waiting_for_sender([in_state(state)]), NOON, DAYS)
@@ -81,7 +81,7 @@ def outcome(operator: Any, made: c.CreateContactResponse) -> c.ContactOutcome.Va
     return code
 
 
-def no(story: Story, sent: pb.Referral) -> pb.Referral:
+def decline(story: Story, sent: pb.Referral) -> pb.Referral:
     made: pb.Referral = story.shelter.DeclineReferral(
         pb.DeclineReferralRequest(
             id=sent.id, etag=sent.etag, reason_code=pb.DECLINE_REASON_NO_CAPACITY
@@ -90,8 +90,8 @@ def no(story: Story, sent: pb.Referral) -> pb.Referral:
     return made
 
 
-def again(story: Story, operator: Any, back: pb.Referral) -> pb.Referral:
-    """Drafts a referral after one that came back, for the same person and contact."""
+def draft_following(story: Story, operator: Any, back: pb.Referral) -> pb.Referral:
+    """Drafts a referral to follow a returned one, for the same person and contact."""
     made: pb.Referral = operator.CreateReferral(
         pb.CreateReferralRequest(
             **ASKED,
@@ -107,16 +107,16 @@ def again(story: Story, operator: Any, back: pb.Referral) -> pb.Referral:
     return made
 
 
-def test_it_leaves_the_open_queue_with_what_is_sent_and_comes_back_with_a_no(
+def test_a_contact_leaves_the_open_queue_when_its_referral_is_sent_and_returns_with_a_decline(
     story: Story, service: Service
 ) -> None:
     made = story.contact()
     sent, operator = referral_for(story, made)
     assert outcome(operator, made) == REFERRED
-    back = no(story, sent)
+    back = decline(story, sent)
     assert outcome(operator, made) == OPEN
-    follows = again(story, operator, back)
-    assert outcome(operator, made) == OPEN, "nobody was asked yet"
+    follows = draft_following(story, operator, back)
+    assert outcome(operator, made) == OPEN, "nobody has been asked yet"
     operator.SendReferral(
         pb.SendReferralRequest(
             id=follows.id, etag=follows.etag, receipt_id=sent.receipt_id, arrival=ARRIVAL
@@ -133,7 +133,7 @@ def test_it_leaves_the_open_queue_with_what_is_sent_and_comes_back_with_a_no(
     assert told == ["enlace.contact.recorded.v1", *["enlace.contact.changed.v1"] * 3]
 
 
-def test_a_draft_alone_moves_nothing_and_a_second_one_opens_it_again(story: Story) -> None:
+def test_a_second_draft_reopens_a_referred_contact(story: Story) -> None:
     made = story.contact()
     sent, operator = referral_for(story, made)
     assert outcome(operator, made) == REFERRED
@@ -146,7 +146,7 @@ def test_a_draft_alone_moves_nothing_and_a_second_one_opens_it_again(story: Stor
     assert outcome(operator, made) == REFERRED
 
 
-def test_when_all_is_closed_by_her_own_word_nothing_is_left_open(
+def test_a_contact_is_not_open_once_the_person_has_closed_its_referral(
     story: Story, service: Service
 ) -> None:
     made = story.contact()
@@ -172,14 +172,16 @@ def test_when_all_is_closed_by_her_own_word_nothing_is_left_open(
     assert operator.GetReferral(pb.GetReferralRequest(id=sent.id)).state == pb.STATE_CLOSED
 
 
-def test_a_withdrawn_consent_leaves_nothing_to_do(story: Story) -> None:
+def test_a_withdrawn_consent_does_not_reopen_the_contact(story: Story) -> None:
     made = story.contact()
     sent, operator = referral_for(story, made)
     operator.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=sent.receipt_id))
     assert outcome(operator, made) == REFERRED
 
 
-def test_what_an_operator_wrote_is_not_overwritten_by_what_comes_later(story: Story) -> None:
+def test_an_outcome_written_by_an_operator_is_not_overwritten_by_a_later_decline(
+    story: Story,
+) -> None:
     made = story.contact()
     sent, operator = referral_for(story, made)
     current = operator.GetContact(c.GetContactRequest(id=made.contact.id))
@@ -188,11 +190,11 @@ def test_what_an_operator_wrote_is_not_overwritten_by_what_comes_later(story: St
     )
     request.update_mask.paths.append("outcome_code")
     operator.UpdateContact(request)
-    no(story, sent)
+    decline(story, sent)
     assert outcome(operator, made) == ADVISED
 
 
-def test_a_note_or_a_clock_changes_nothing_that_an_operator_left_open(story: Story) -> None:
+def test_a_note_does_not_change_a_contact_that_an_operator_left_open(story: Story) -> None:
     made = story.contact()
     sent, operator = referral_for(story, made)
     current = operator.GetContact(c.GetContactRequest(id=made.contact.id))
@@ -205,11 +207,13 @@ def test_a_note_or_a_clock_changes_nothing_that_an_operator_left_open(story: Sto
     assert outcome(operator, made) == OPEN
 
 
-def test_what_stood_open_before_stands_as_it_would_now(story: Story, service: Service) -> None:
+def test_the_migration_gives_open_contacts_the_outcome_that_their_referrals_imply(
+    story: Story, service: Service
+) -> None:
     on_its_way, came_back, prepared = story.contact(), story.contact(), story.contact()
     _, operator = referral_for(story, on_its_way)
-    no(story, referral_for(story, came_back)[0])
-    again(story, operator, referral_for(story, prepared)[0])
+    decline(story, referral_for(story, came_back)[0])
+    draft_following(story, operator, referral_for(story, prepared)[0])
     up = (
         (MIGRATIONS[1] / "20261128000001_contact_outcome.sql")
         .read_text()

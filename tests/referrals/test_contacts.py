@@ -1,4 +1,4 @@
-"""The line: the triage of answers, and what a caller hears and adds with reference and PIN."""
+"""The line: the triage of answers, and what a caller can see and do with reference and PIN."""
 
 import itertools
 from dataclasses import fields, replace
@@ -82,7 +82,7 @@ TRIAGES = st.builds(
         (dict.fromkeys(QUESTIONS, DID_NOT_SAY), None, ""),
     ],
 )
-def test_the_answers_say_how_urgent_it_is_and_what_order_of_help_they_open(
+def test_the_answers_determine_urgency_and_pathway(
     answers: dict[str, str], urgency: Urgency | None, pathway: str
 ) -> None:
     triage = Triage(**answers)
@@ -90,7 +90,7 @@ def test_the_answers_say_how_urgent_it_is_and_what_order_of_help_they_open(
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.question}-{rule.urgency.value}")
-def test_each_rule_bites(rule: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_triage_rule_is_redundant(rule: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
     excluded = next(
         (
             other.unless
@@ -112,7 +112,7 @@ def test_each_rule_bites(rule: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @given(TRIAGES, st.sampled_from(QUESTIONS))
-def test_what_was_not_said_never_lowers_the_urgency(triage: Triage, question: str) -> None:
+def test_a_missing_answer_never_lowers_the_urgency(triage: Triage, question: str) -> None:
     unsaid = replace(triage, **{question: DID_NOT_SAY}).urgency()
     said = [replace(triage, **{question: answer}).urgency() for answer in (YES, NO)]
     ranks = [urgency.rank for urgency in said if urgency]
@@ -121,7 +121,7 @@ def test_what_was_not_said_never_lowers_the_urgency(triage: Triage, question: st
 
 
 @given(TRIAGES)
-def test_d18_nothing_is_normal_before_each_deciding_question_is_answered_or_declined(
+def test_d18_no_contact_is_normal_before_each_deciding_question_is_answered_or_declined(
     triage: Triage,
 ) -> None:
     open_questions = [name for name in DECIDING if getattr(triage, name) == NOT_ASKED]
@@ -143,7 +143,7 @@ def test_d18_nothing_is_normal_before_each_deciding_question_is_answered_or_decl
         (CALM, 0),
     ],
 )
-def test_it_is_counted_how_many_questions_can_still_change_the_urgency(
+def test_the_questions_that_can_still_change_the_urgency_are_counted(
     answers: dict[str, str], left: int
 ) -> None:
     assert len(Triage(**answers).unanswered()) == left
@@ -152,7 +152,7 @@ def test_it_is_counted_how_many_questions_can_still_change_the_urgency(
 # The reference.
 
 
-def test_the_last_character_finds_every_single_wrong_one() -> None:
+def test_the_check_character_detects_every_single_wrong_character() -> None:
     for _ in range(20):
         reference = new_reference()
         assert read_reference(reference) == reference
@@ -162,7 +162,7 @@ def test_the_last_character_finds_every_single_wrong_one() -> None:
                     read_reference(reference[:place] + character + reference[place + 1 :])
 
 
-def test_a_reference_is_read_as_it_was_meant() -> None:
+def test_a_reference_is_recognised_despite_case_spaces_and_similar_letters() -> None:
     reference = next(
         candidate
         for candidate in iter(new_reference, None)
@@ -181,7 +181,7 @@ def test_a_reference_is_read_as_it_was_meant() -> None:
             read_reference(nonsense)
 
 
-def test_references_are_not_guessed_from_one_another() -> None:
+def test_references_are_distinct_and_use_the_whole_alphabet() -> None:
     made = {new_reference() for _ in range(2_000)}
     assert len(made) == 2_000
     assert set("".join(reference[:7] for reference in made)) == set(ALPHABET)
@@ -203,7 +203,7 @@ def referral_for(
 ) -> tuple[pb.Referral, Client]:
     """Opens a file at the line, and sends a referral for the contact to the shelter.
 
-    The referral stands on a consent.
+    The referral is based on a consent.
     """
     operator = story.service.as_("hotline", "OPERATOR")
     person = operator.CreatePerson(
@@ -251,7 +251,7 @@ def completed(story: Story, sent: pb.Referral) -> pb.Referral:
     return referral
 
 
-def test_any_line_and_anybody_hears_the_state_with_reference_and_pin(
+def test_reference_and_pin_show_the_status_to_the_public_and_to_any_line(
     story: Story, service: Service
 ) -> None:
     made = story.contact(danger_now=contacts_pb2.ANSWER_YES)
@@ -272,7 +272,7 @@ def test_any_line_and_anybody_hears_the_state_with_reference_and_pin(
     ]
 
 
-def test_the_state_names_nobody_and_no_place(story: Story, service: Service) -> None:
+def test_the_status_names_neither_people_nor_places(story: Story, service: Service) -> None:
     made = story.contact()
     sent, _ = referral_for(story, made)
     said = status(service.public(), made).SerializeToString()
@@ -301,7 +301,7 @@ def test_the_state_names_nobody_and_no_place(story: Story, service: Service) -> 
     }
 
 
-def test_contact_is_promised_only_where_it_is_live_and_every_plan_of_hers_names_a_way(
+def test_contact_is_promised_only_for_a_live_referral_and_if_every_plan_allows_it(
     story: Story, service: Service
 ) -> None:
     def promised() -> list[bool]:
@@ -315,7 +315,7 @@ def test_contact_is_promised_only_where_it_is_live_and_every_plan_of_hers_names_
 
     made = story.contact()
     sent, operator = referral_for(story, made)
-    assert promised() == [False], "her plan says that nobody may"
+    assert promised() == [False], "her plan forbids any contact"
     plan(people_pb2.SAFE_CHANNEL_PHONE)
     assert promised() == [True]
     plan(people_pb2.SAFE_CHANNEL_NONE)
@@ -332,7 +332,7 @@ def test_contact_is_promised_only_where_it_is_live_and_every_plan_of_hers_names_
             request_id=story.request_id(),
         )
     )
-    assert promised() == [False, False], "in another file of hers nobody asked her yet"
+    assert promised() == [False, False], "another file of hers has no plan yet"
     service.public().WithdrawConsentByReference(
         contacts_pb2.WithdrawConsentByReferenceRequest(reference=made.reference, pin=made.pin)
     )
@@ -340,7 +340,7 @@ def test_contact_is_promised_only_where_it_is_live_and_every_plan_of_hers_names_
 
 
 @pytest.mark.parametrize("end", ["decline", "consent"])
-def test_nobody_is_said_to_come_once_nothing_is_live(
+def test_no_contact_is_promised_once_no_referral_is_live(
     end: str, story: Story, service: Service
 ) -> None:
     made = story.contact()
@@ -360,19 +360,19 @@ def test_nobody_is_said_to_come_once_nothing_is_live(
     assert [item.may_be_contacted for item in status(service.public(), made).items] == [False]
 
 
-def test_every_state_but_an_error_has_a_plain_word() -> None:
+def test_every_state_except_an_error_has_a_status_in_plain_words() -> None:
     assert {state.value for state in State} - PLAIN.keys() == {"entered_in_error"}
     assert set(PLAIN.values()) == set(
         "being_prepared asked accepted waiting_list in_progress done not_possible stopped".split()
     )
 
 
-def test_an_unknown_reference_and_a_mistyped_one_sound_like_a_wrong_pin(
+def test_an_unknown_or_mistyped_reference_is_answered_like_a_wrong_pin(
     story: Story, service: Service
 ) -> None:
     made, public = story.contact(), service.public()
     mistyped = ("0" if made.reference[0] != "0" else "1") + made.reference[1:]
-    said = {
+    refusals = {
         refusal(
             partial(
                 public.GetReferenceStatus,
@@ -387,10 +387,10 @@ def test_an_unknown_reference_and_a_mistyped_one_sound_like_a_wrong_pin(
             (made.reference, ""),
         )
     }
-    assert said == {WRONG}
+    assert refusals == {WRONG}
 
 
-def test_neither_reference_nor_pin_is_kept_readable(story: Story, service: Service) -> None:
+def test_neither_reference_nor_pin_is_stored_readably(story: Story, service: Service) -> None:
     operator = service.as_("hotline", "OPERATOR")
     request = contacts_pb2.CreateContactRequest(
         contact=contacts_pb2.Contact(line_country="NI", note="tepezcuintle"),
@@ -420,7 +420,7 @@ def test_neither_reference_nor_pin_is_kept_readable(story: Story, service: Servi
         b"tepezcuintle".hex(),
     ):
         assert not [table for table, text in stored.items() if secret in text]
-    # Any id may contain the four digits; only the places of a PIN matter.
+    # Any id may contain the same four digits; only columns that might hold a PIN matter.
     with psycopg.connect(service.migration_url) as connection:
         row = connection.execute(
             "SELECT fingerprint, pin_hash FROM contact_references WHERE contact_id = %s",
@@ -431,7 +431,7 @@ def test_neither_reference_nor_pin_is_kept_readable(story: Story, service: Servi
     assert row[1].startswith("$argon2id$")
 
 
-def test_a_pin_is_four_digits_or_is_made(story: Story, service: Service) -> None:
+def test_a_pin_has_four_digits_or_is_generated(story: Story, service: Service) -> None:
     operator = service.as_("hotline", "OPERATOR")
     for pin in ("123", "12345", "abcd", "١٢٣٤", "12 4"):
         request = contacts_pb2.CreateContactRequest(
@@ -448,7 +448,9 @@ def test_a_pin_is_four_digits_or_is_made(story: Story, service: Service) -> None
     assert status(service.public(), made).contact_time_band == contacts_pb2.TIME_BAND_TODAY
 
 
-def test_she_confirms_that_help_came_or_asks_again(story: Story, service: Service) -> None:
+def test_a_caller_confirms_that_help_came_or_reopens_her_referral(
+    story: Story, service: Service
+) -> None:
     made, public = story.contact(), service.public()
     nothing = contacts_pb2.ConfirmHelpRequest(
         reference=made.reference, pin=made.pin, help_came=True
@@ -486,7 +488,7 @@ def test_she_confirms_that_help_came_or_asks_again(story: Story, service: Servic
     ]
 
 
-def test_she_withdraws_her_consent_with_the_reference(story: Story, service: Service) -> None:
+def test_a_caller_withdraws_her_consent_with_her_reference(story: Story, service: Service) -> None:
     made, public = story.contact(), service.public()
     sent, operator = referral_for(story, made)
     request = contacts_pb2.WithdrawConsentByReferenceRequest(reference=made.reference, pin=made.pin)
@@ -516,7 +518,7 @@ def test_she_withdraws_her_consent_with_the_reference(story: Story, service: Ser
 # The operators' side.
 
 
-def test_the_open_contacts_are_found_among_all_others(story: Story, service: Service) -> None:
+def test_open_contacts_can_be_listed_apart_from_all_others(story: Story, service: Service) -> None:
     operator, waits, done = (
         service.as_("hotline", "OPERATOR"),
         story.contact().contact,
@@ -532,8 +534,8 @@ def test_the_open_contacts_are_found_among_all_others(story: Story, service: Ser
     )
 
     def listed(outcome: contacts_pb2.ContactOutcome.ValueType) -> set[str]:
-        question = contacts_pb2.ListContactsRequest(outcome_code=outcome, page_size=200)
-        return {contact.id for contact in operator.ListContacts(question).contacts} & {
+        request = contacts_pb2.ListContactsRequest(outcome_code=outcome, page_size=200)
+        return {contact.id for contact in operator.ListContacts(request).contacts} & {
             waits.id,
             done.id,
         }
@@ -573,19 +575,17 @@ def test_a_contact_is_not_assessed_until_each_deciding_question_is_answered(
     changed = operator.UpdateContact(change)
     assert (changed.urgency, changed.open_question_count) == (pb.URGENCY_NORMAL, 0)
     with service.database.transaction(SYSTEM) as tx:
-        told = tx.execute(
+        rows = tx.execute(
             "SELECT payload FROM outbox WHERE subject = %s ORDER BY version", (made.id,)
         ).fetchall()
-    assert [facts_pb2.ContactFact.FromString(bytes(row["payload"])).urgency for row in told] == [
+    assert [facts_pb2.ContactFact.FromString(bytes(row["payload"])).urgency for row in rows] == [
         pb.URGENCY_UNSPECIFIED,
         pb.URGENCY_NORMAL,
     ]
 
 
 @pytest.mark.parametrize("name", ["campaign_code", "kind_code", "speaker_code", "outcome_code"])
-def test_a_code_of_a_contact_that_is_none_is_refused(
-    name: str, story: Story, service: Service
-) -> None:
+def test_an_unknown_code_in_a_contact_is_refused(name: str, story: Story, service: Service) -> None:
     operator, wrong = service.as_("hotline", "OPERATOR"), {"contact." + name: "unknown_code"}
     new: Any = contacts_pb2.CreateContactRequest(contact=contacts_pb2.Contact(line_country="NI"))
     setattr(new.contact, name, 99)
@@ -600,16 +600,16 @@ def test_a_code_of_a_contact_that_is_none_is_refused(
         assert refusal_with_fields(lambda: operator.UpdateContact(change))[2] == wrong
 
 
-def test_an_answer_of_the_triage_that_is_none_is_refused(service: Service) -> None:
+def test_an_unknown_triage_answer_is_refused(service: Service) -> None:
     contact = contacts_pb2.Contact(
         line_country="NI", triage=contacts_pb2.Triage(danger_now=contacts_pb2.Answer.ValueType(99))
     )
-    asked = contacts_pb2.CreateContactRequest(contact=contact)
-    refused = refusal_with_fields(lambda: service.as_("hotline", "OPERATOR").CreateContact(asked))
+    request = contacts_pb2.CreateContactRequest(contact=contact)
+    refused = refusal_with_fields(lambda: service.as_("hotline", "OPERATOR").CreateContact(request))
     assert refused[2] == {"contact.triage.danger_now": "unknown_code"}
 
 
-def test_the_queue_is_the_lines_and_no_other_organisations(story: Story, service: Service) -> None:
+def test_only_operators_of_the_line_see_its_queue(story: Story, service: Service) -> None:
     made = story.contact()
     colleague, other = (
         service.as_("hotline", "OPERATOR", "WORKER"),
@@ -638,7 +638,9 @@ def test_the_queue_is_the_lines_and_no_other_organisations(story: Story, service
     )
 
 
-def test_a_colleague_goes_on_where_the_shift_ended(story: Story, service: Service) -> None:
+def test_a_colleague_of_the_next_shift_can_continue_a_contact(
+    story: Story, service: Service
+) -> None:
     made = story.contact()
     colleague = service.as_("hotline", "OPERATOR", "WORKER")
     request = contacts_pb2.UpdateContactRequest(
@@ -677,6 +679,6 @@ def test_a_repeated_request_gets_the_same_reference_and_pin(story: Story, servic
     assert status(service.public(), second).contact_time_band == contacts_pb2.TIME_BAND_TODAY
 
 
-def test_a_referral_is_tied_to_a_contact_of_ones_own_line_only(story: Story) -> None:
+def test_a_referral_can_be_linked_only_to_a_contact_of_its_own_organisation(story: Story) -> None:
     made = story.contact()
     assert refusal(lambda: story.draft(contact_id=made.contact.id)) == ("NOT_FOUND", "not_found")

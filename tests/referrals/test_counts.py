@@ -1,6 +1,6 @@
-"""A list's hits and a count equal those of a plain look at every row.
+"""Lists and counts equal a plain scan of every row.
 
-That holds for any filter and random rows of every state.
+This holds for any filter, and for random rows of every state.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from tests.builders import NOON
 from tests.referrals.conftest import ORG, Service, Story
 
 
-def due(row: dict[str, Any], wanted: Filter) -> Any:
+def is_due(row: dict[str, Any], wanted: Filter) -> Any:
     hidden = (
         wanted.box != "network"
         and State(row["state"]) in CAME_BACK
@@ -41,7 +41,7 @@ def due(row: dict[str, Any], wanted: Filter) -> Any:
     return None if hidden else row["next_due_time"]
 
 
-def open_need(row: dict[str, Any], wanted: Filter) -> bool:
+def is_open_need(row: dict[str, Any], wanted: Filter) -> bool:
     seen = wanted.box == "network" or row["sender_organization_id"] == wanted.organization_id
     return seen and State(row["state"]) in CAME_BACK and row["next_due_time"] is not None
 
@@ -49,24 +49,24 @@ def open_need(row: dict[str, Any], wanted: Filter) -> bool:
 def side(row: dict[str, Any], wanted: Filter) -> str:
     """Returns the side whose turn it is."""
     deleting = row["state"] == "consent_withdrawn" and row["next_due_time"] is not None
-    if State(row["state"]) in WAITS_FOR_SENDER or open_need(row, wanted):
+    if State(row["state"]) in WAITS_FOR_SENDER or is_open_need(row, wanted):
         return "sender"
     return "receiver" if State(row["state"]) in WAITS_FOR_RECEIVER or deleting else ""
 
 
-def mine(row: dict[str, Any], wanted: Filter) -> bool:
+def waits_for_own_side(row: dict[str, Any], wanted: Filter) -> bool:
     return (
         bool(turn := side(row, wanted)) and row[f"{turn}_organization_id"] == wanted.organization_id
     )
 
 
-def theirs(row: dict[str, Any], wanted: Filter) -> bool:
+def waits_for_other_side(row: dict[str, Any], wanted: Filter) -> bool:
     """Returns whether the row waits for the other side.
 
-    A receiver is not shown as waited for in a draft, or in a referral that came back.
+    Drafts and returned referrals do not show that anybody waits for the receiver.
     """
     other = {"sender": "receiver", "receiver": "sender", "": ""}[side(row, wanted)]
-    hidden = other == "receiver" and (row["state"] == "draft" or open_need(row, wanted))
+    hidden = other == "receiver" and (row["state"] == "draft" or is_open_need(row, wanted))
     return bool(other) and not hidden and row[f"{other}_organization_id"] == wanted.organization_id
 
 
@@ -75,16 +75,16 @@ MEANT: dict[str, Callable[[dict[str, Any], Filter], bool]] = {
         State(row["state"]) in LIVE
         or (row["state"] == "consent_withdrawn" and row["next_due_time"] is not None)
     ),
-    "waiting_for_me": mine,
-    "waiting_for_other": theirs,
-    "late": lambda row, wanted: (moment := due(row, wanted)) is not None and moment < NOON,
+    "waiting_for_me": waits_for_own_side,
+    "waiting_for_other": waits_for_other_side,
+    "late": lambda row, wanted: (moment := is_due(row, wanted)) is not None and moment < NOON,
     "due_soon": lambda row, wanted: (
-        (moment := due(row, wanted)) is not None and NOON <= moment < NOON + SOON
+        (moment := is_due(row, wanted)) is not None and NOON <= moment < NOON + SOON
     ),
-    "unanswered": open_need,
+    "unanswered": is_open_need,
     "pressing": lambda row, wanted: (
-        open_need(row, wanted)
-        or ((moment := due(row, wanted)) is not None and moment < NOON + SOON)
+        is_open_need(row, wanted)
+        or ((moment := is_due(row, wanted)) is not None and moment < NOON + SOON)
     ),
 }
 IN_BOX: dict[str, Callable[[dict[str, Any], str], bool]] = {
@@ -99,7 +99,7 @@ IN_BOX: dict[str, Callable[[dict[str, Any], str], bool]] = {
 
 @pytest.fixture(scope="module")
 def mixed(service: Service) -> list[dict[str, Any]]:
-    """Rows of every state between three organisations, one of which also sends to itself."""
+    """Returns rows of every state between three organisations; one also sends to itself."""
     chance = random.Random(4)
     story = Story(
         service,
@@ -159,7 +159,7 @@ FILTERS += [{one: True, other: True} for one, other in itertools.combinations(ME
     ("box", "own"),
     [*itertools.product(("inbox", "outbox", "mine"), ("ngo", "shelter")), ("network", "coalition")],
 )
-def test_lists_and_counts_say_what_a_look_at_every_row_says(
+def test_lists_and_counts_equal_a_scan_of_every_row(
     box: str, own: str, service: Service, mixed: list[dict[str, Any]]
 ) -> None:
     caller = Caller(
@@ -185,7 +185,7 @@ def test_lists_and_counts_say_what_a_look_at_every_row_says(
             said = boxes.count(tx, wanted)
         order = [
             (
-                due(row, wanted) or NOON + timedelta(days=9),
+                is_due(row, wanted) or NOON + timedelta(days=9),
                 -row["update_time"].timestamp(),
                 row["id"],
             )
@@ -200,13 +200,17 @@ def test_lists_and_counts_say_what_a_look_at_every_row_says(
         assert said["due_soon"] == sum(MEANT["due_soon"](row, wanted) for row in rows), filters
         assert said["fresh"] == sum(row["state"] == "sent" for row in rows), filters
         if box != "network":
-            assert said["waiting_for_me"] == sum(mine(row, wanted) for row in rows), filters
-            assert said["waiting_for_other"] == sum(theirs(row, wanted) for row in rows), filters
+            assert said["waiting_for_me"] == sum(waits_for_own_side(row, wanted) for row in rows), (
+                filters
+            )
+            assert said["waiting_for_other"] == sum(
+                waits_for_other_side(row, wanted) for row in rows
+            ), filters
         assert said["by_need"] == Counter(row["need_code"][:3] for row in live), filters
         assert said["by_department"] == Counter(
             row["department"] for row in live if row["department"]
         ), filters
         needs = Counter(
-            (row["need_code"][:3], row["department"]) for row in rows if open_need(row, wanted)
+            (row["need_code"][:3], row["department"]) for row in rows if is_open_need(row, wanted)
         )
         assert {(need, place): n for need, place, n in said["unanswered"]} == needs, filters

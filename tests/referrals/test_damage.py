@@ -1,6 +1,6 @@
 """Rows that can't be opened: another key at the start, a changed row, swapped rows.
 
-The fault is reported, the row is not served, and the others go on.
+The fault is reported, the row is not served, and the other rows are.
 """
 
 import json
@@ -30,7 +30,7 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.__main__ import MIGRATIONS
 from tests.parts import postgres as parts
 from tests.referrals.conftest import Service, Story
-from tests.referrals.test_erasure import opened
+from tests.referrals.test_erasure import open_identity
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -44,7 +44,7 @@ def change(service: Service, statement: str, *values: object) -> None:
         assert tx.execute(statement.encode(), values).rowcount
 
 
-def fails(act: Callable[[], object]) -> str:
+def fault_code(act: Callable[[], object]) -> str:
     """Returns the code of a call that ends in a fault; its answer holds only the request id."""
     with pytest.raises(grpc.RpcError) as caught:
         act()
@@ -56,7 +56,7 @@ def fails(act: Callable[[], object]) -> str:
 # A row
 
 
-def test_a_row_that_was_changed_is_refused_and_alarmed_and_the_others_go_on(
+def test_a_changed_row_is_refused_and_reported_and_the_other_rows_are_still_served(
     story: Story, service: Service, capsys: pytest.CaptureFixture[str]
 ) -> None:
     broken, other, before = (
@@ -71,15 +71,15 @@ def test_a_row_that_was_changed_is_refused_and_alarmed_and_the_others_go_on(
         broken.id,
     )
     log.setup("referrals")
-    assert fails(lambda: opened(story.ngo, broken.id)) == "INTERNAL"
+    assert fault_code(lambda: open_identity(story.ngo, broken.id)) == "INTERNAL"
     with capsys.disabled():
         printed = capsys.readouterr().out
-        # otherwise later tests in this process would log past their capture
+        # otherwise later tests in this process would log to the capture of this test
         structlog.reset_defaults()
-    said = [json.loads(line) for line in printed.splitlines() if "row_unreadable" in line]
-    assert [line["where"] for line in said] == [f"person_sealed/{broken.id}/identity"]
+    log_lines = [json.loads(line) for line in printed.splitlines() if "row_unreadable" in line]
+    assert [line["where"] for line in log_lines] == [f"person_sealed/{broken.id}/identity"]
     assert unreadable("person_sealed") == before + 1
-    assert opened(story.ngo, other.id).given_name == "Abril"
+    assert open_identity(story.ngo, other.id).given_name == "Abril"
     assert (
         story.ngo.GetPerson(people_pb2.GetPersonRequest(id=broken.id)).safe_contact.channel_code
         == people_pb2.SAFE_CHANNEL_THROUGH_WORKER
@@ -110,15 +110,17 @@ def test_a_row_that_was_changed_is_refused_and_alarmed_and_the_others_go_on(
     ],
     ids=["another's identity", "another's key", "another field", "nothing", "cut off"],
 )
-def test_what_was_moved_or_cut_opens_nowhere(swap: str, story: Story, service: Service) -> None:
+def test_sealed_data_that_was_moved_or_truncated_does_not_open(
+    swap: str, story: Story, service: Service
+) -> None:
     a, b = story.person(given_name="Ana"), story.person(given_name="Berta")
     with service.database.transaction(SYSTEM) as tx:
         assert tx.execute(swap.encode(), {"a": a.id, "b": b.id}).rowcount
-    assert fails(lambda: opened(story.ngo, a.id)) == "INTERNAL"
-    assert opened(story.ngo, b.id).given_name == "Berta"
+    assert fault_code(lambda: open_identity(story.ngo, a.id)) == "INTERNAL"
+    assert open_identity(story.ngo, b.id).given_name == "Berta"
 
 
-def test_of_a_history_one_note_that_does_not_open_is_withheld_and_the_others_are_read(
+def test_one_unreadable_note_of_a_history_is_withheld_and_the_others_are_served(
     story: Story, service: Service
 ) -> None:
     referral, before = story.accepted(), unreadable("referral_events")
@@ -154,7 +156,7 @@ def as_owner(service: Service, statement: str, *values: object) -> None:
 # The keys
 
 
-def test_until_the_keys_are_known_to_be_right_nothing_is_sealed_or_opened(service: Service) -> None:
+def test_nothing_is_sealed_or_opened_before_the_keys_are_checked(service: Service) -> None:
     keyring = key_folder.keyring(service.keys, "referrals")
     check, sealed = (
         KeyCheck(service.database, key_folder.keyring(service.keys, "referrals")),
@@ -172,7 +174,7 @@ def test_until_the_keys_are_known_to_be_right_nothing_is_sealed_or_opened(servic
     assert held.open(sealed, "c") == "x"
 
 
-def test_another_key_or_older_copies_of_the_keys_are_refused_by_name(
+def test_a_wrong_or_missing_key_is_refused_with_its_own_reason(
     service: Service, tmp_path: Path
 ) -> None:
     assert KeyCheck(service.database, key_folder.keyring(service.keys, "referrals")).turn() == ""
@@ -186,14 +188,14 @@ def test_another_key_or_older_copies_of_the_keys_are_refused_by_name(
     running = KeyCheck(service.database, key_folder.keyring(service.keys, "referrals"))
     assert running.turn() == ""
     assert KeyCheck(service.database, newer).turn() == ""
-    assert (running.turn(), running.wrong) == ("sealing_key_missing", ""), (
-        "who works already goes on, and hears of the new one in time"
+    assert (running.turn(), running.problem) == ("sealing_key_missing", ""), (
+        "a running process continues, and learns of the new key in time"
     )
     older = KeyCheck(service.database, key_folder.keyring(service.keys, "referrals"))
-    assert (older.turn(), older.wrong) == ("sealing_key_missing", "sealing_key_missing")
+    assert (older.turn(), older.problem) == ("sealing_key_missing", "sealing_key_missing")
 
 
-def test_a_process_with_another_key_says_so_and_does_not_run(
+def test_a_process_with_a_wrong_key_logs_the_reason_and_exits(
     postgres: parts.Server, tmp_path: Path
 ) -> None:
     place = postgres.database("referrals", MIGRATIONS)
@@ -219,10 +221,10 @@ def test_a_process_with_another_key_says_so_and_does_not_run(
         timeout=60,
         check=False,
     )
-    said = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    log_lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     assert (
         done.returncode,
-        [line["reason"] for line in said if line["event"] == "refuses_to_run"],
+        [line["reason"] for line in log_lines if line["event"] == "refuses_to_run"],
     ) == (78, ["sealing_key_wrong"])
 
 
@@ -230,7 +232,7 @@ def test_a_process_with_another_key_says_so_and_does_not_run(
 
 
 def damaged_contact(story: Story, service: Service) -> c.CreateContactResponse:
-    """Makes a contact with a note and a later note, one byte of which was changed."""
+    """Makes a contact with a note and two later ones; damages the note and the first later one."""
     operator = service.as_("hotline", "OPERATOR")
     contact = c.Contact(
         line_country="NI", kind_code=c.CONTACT_KIND_CRISIS, note="ella espera en la terminal"
@@ -257,7 +259,7 @@ def damaged_contact(story: Story, service: Service) -> c.CreateContactResponse:
     return made
 
 
-def test_of_a_contact_whose_note_was_changed_everything_else_is_read(
+def test_a_contact_with_a_changed_note_is_served_without_that_note(
     story: Story, service: Service
 ) -> None:
     before = unreadable("contacts"), unreadable("contact_notes")
@@ -271,7 +273,7 @@ def test_of_a_contact_whose_note_was_changed_everything_else_is_read(
     assert (unreadable("contacts"), unreadable("contact_notes")) == (before[0] + 1, before[1] + 1)
 
 
-def test_she_is_known_by_her_reference_though_a_note_was_changed(
+def test_a_caller_is_found_by_her_reference_even_if_a_note_was_changed(
     story: Story, service: Service
 ) -> None:
     made = damaged_contact(story, service)
@@ -283,7 +285,7 @@ def test_she_is_known_by_her_reference_though_a_note_was_changed(
     assert known.id == made.contact.id
 
 
-def test_a_form_that_shows_nothing_of_a_note_that_does_not_open_leaves_it_as_it_is(
+def test_saving_a_form_without_the_unreadable_note_leaves_the_note_unchanged(
     story: Story, service: Service
 ) -> None:
     made, operator = damaged_contact(story, service), service.as_("hotline", "OPERATOR")

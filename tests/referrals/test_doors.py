@@ -1,6 +1,7 @@
 """Input that a service refuses before any method sees it.
 
-It is bytes that are no request, ids that are none, and strangers with the same key.
+Such input is bytes that are no request, invalid ids, and anonymous callers with the same
+request id.
 """
 
 import random
@@ -44,7 +45,7 @@ EVERYBODY = ("WORKER", "OPERATOR", "MANAGER")
 def rubbish() -> list[bytes]:
     """Returns bytes of every length up to sixty, and broken messages.
 
-    They are cut, have half a number, no UTF-8, or a field without an end.
+    The messages are truncated, end within a number or a field, or hold invalid UTF-8.
     """
     chance = random.Random(7)
     return [
@@ -58,11 +59,11 @@ def rubbish() -> list[bytes]:
 
 
 @pytest.mark.long
-def test_what_can_not_be_read_is_a_wrong_request_and_never_a_fault(service: Service) -> None:
+def test_unreadable_bytes_are_refused_and_never_cause_a_fault(service: Service) -> None:
     client = service.as_("ngo", *EVERYBODY, "COORDINATOR")
     refused = 0
     for name, method in RPCS:
-        # a stream, too: it is refused before its first message
+        # works for a stream too, which is refused before its first message
         call: Any = service.channel.unary_unary(f"/{name}/{method.name}")
         unreadable = [sent for sent in rubbish() if not readable(method, sent)]
         assert len(unreadable) > 40
@@ -93,7 +94,7 @@ def readable(method: Any, sent: bytes) -> bool:
         "' OR 1=1",
     ],
 )
-def test_only_ids_reach_the_log(sent: str, story: Story) -> None:
+def test_a_request_id_that_is_no_id_does_not_reach_the_log(sent: str, story: Story) -> None:
     said = sent.encode("ascii", "replace").decode()
     [entry] = logged(story, said)
     assert is_id(entry["request_id"])
@@ -103,9 +104,7 @@ def test_only_ids_reach_the_log(sent: str, story: Story) -> None:
 @pytest.mark.parametrize(
     "sent", ["5f0c9a4e1b7d42b38c6de0f1a2b3c4d5", "5F0C9A4E-1B7D-42B3-8C6D-E0F1A2B3C4D5"]
 )
-def test_an_id_that_a_partner_gave_is_kept_so_that_its_log_and_ours_meet(
-    sent: str, story: Story
-) -> None:
+def test_a_partners_request_id_is_logged_unchanged(sent: str, story: Story) -> None:
     assert [entry["request_id"] for entry in logged(story, sent)] == [sent]
 
 
@@ -113,7 +112,7 @@ def logged(story: Story, request_id: str) -> list[Any]:
     """Returns the log lines of a refused call with this x-request-id."""
     call: Any = story.service.channel.unary_unary("/enlace.referrals.v1.Referrals/GetReferral")
     metadata = [*story.ngo.metadata(), ("x-request-id", request_id)]
-    log.setup("tests")  # an earlier command in this process may have switched logging off
+    log.setup("tests")  # an earlier command in this process may have disabled logging
     with capture_logs() as entries:
         with pytest.raises(grpc.RpcError):
             call(
@@ -126,7 +125,9 @@ def logged(story: Story, request_id: str) -> list[Any]:
     return [entry for entry in entries if entry["event"] == "rpc"]
 
 
-def test_two_strangers_with_the_same_request_id_do_not_meet(story: Story, service: Service) -> None:
+def test_two_anonymous_callers_with_the_same_request_id_do_not_collide(
+    story: Story, service: Service
+) -> None:
     withdrawn = []
     for _ in range(2):
         made = story.contact()
@@ -134,7 +135,7 @@ def test_two_strangers_with_the_same_request_id_do_not_meet(story: Story, servic
         request = contacts_pb2.WithdrawConsentByReferenceRequest(
             reference=made.reference, pin=made.pin, request_id="1"
         )
-        for _ in range(2):  # each sends it twice, and it is done once
+        for _ in range(2):  # each caller sends the request twice, and it takes effect once
             withdrawn.append(
                 service.public().WithdrawConsentByReference(request).items[0].status_code
             )
@@ -145,7 +146,7 @@ def test_two_strangers_with_the_same_request_id_do_not_meet(story: Story, servic
     assert withdrawn == [contacts_pb2.REFERENCE_STATE_STOPPED] * 4
 
 
-def test_a_stranger_does_not_get_anothers_answer_by_a_request_id(
+def test_an_anonymous_caller_cannot_fetch_anothers_answer_with_a_request_id(
     story: Story, service: Service
 ) -> None:
     made = story.contact()
@@ -165,9 +166,9 @@ def test_a_stranger_does_not_get_anothers_answer_by_a_request_id(
 
 @pytest.fixture
 def counted(service: Service) -> Iterator[Service]:
-    """A service that allows two calls a caller, and forty from one address without a token.
+    """A service that allows each caller two calls, and forty from an address without a token.
 
-    All are counted in this test's second, however long it takes.
+    All calls count within one second of the test's clock, however long the test takes.
     """
     limits = Limits(1, now=lambda: 0.0)
     for servicer in service.made.servicers:
@@ -177,12 +178,14 @@ def counted(service: Service) -> Iterator[Service]:
         servicer.use_limits(Limits(100_000))
 
 
-def test_who_asks_too_often_is_told_when_to_come_back_and_nobody_else_is(counted: Service) -> None:
+def test_a_caller_over_its_rate_limit_is_refused_with_a_retry_delay_and_others_are_not(
+    counted: Service,
+) -> None:
     one, other = counted.as_("ngo", "WORKER"), counted.as_("shelter", "WORKER")
     for _ in range(2):
         one.ListReferrals(pb.ListReferralsRequest())
     with pytest.raises(grpc.RpcError) as caught:
-        one.ListPeople(people_pb2.ListPeopleRequest())  # calls of another rpc count, too
+        one.ListPeople(people_pb2.ListPeopleRequest())  # calls of another rpc count too
     error: Any = caught.value
     status = rpc_status.from_call(error)
     assert status is not None
@@ -193,7 +196,7 @@ def test_who_asks_too_often_is_told_when_to_come_back_and_nobody_else_is(counted
     other.ListReferrals(pb.ListReferralsRequest())
 
 
-def test_one_too_many_costs_no_transaction(
+def test_a_call_over_the_rate_limit_opens_no_transaction(
     counted: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = counted.as_("ngo", "WORKER")
@@ -206,12 +209,12 @@ def test_one_too_many_costs_no_transaction(
     )
 
 
-def test_strangers_are_counted_by_their_address(counted: Service) -> None:
+def test_anonymous_callers_are_limited_by_address(counted: Service) -> None:
     ask = partial(
         counted.public().GetReferenceStatus,
         contacts_pb2.GetReferenceStatusRequest(reference="x", pin="0000"),
     )
-    said = [refusal(ask) for _ in range(45)]
-    assert said[0][1] != "rate_limited"
-    assert said[-1] == ("RESOURCE_EXHAUSTED", "rate_limited")
+    refusals = [refusal(ask) for _ in range(45)]
+    assert refusals[0][1] != "rate_limited"
+    assert refusals[-1] == ("RESOURCE_EXHAUSTED", "rate_limited")
     counted.as_("ngo", "WORKER").ListReferrals(pb.ListReferralsRequest())

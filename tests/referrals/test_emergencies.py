@@ -1,6 +1,7 @@
 """Emergency access.
 
-The tests cover the right to it, what it opens and until when, who is notified, and its review.
+The tests cover who may declare an emergency, what it opens and for how long, who is notified, and
+its review.
 """
 
 from __future__ import annotations
@@ -32,19 +33,19 @@ PLAN = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE, code_w
 
 @pytest.fixture
 def nurse(service: Service) -> Client:
-    """A worker of the shelter who has opened nothing yet."""
+    """Returns a worker of the shelter who has opened nothing yet."""
     return somebody(service, "shelter")
 
 
 @pytest.fixture(autouse=True)
 def nothing_owed(request: pytest.FixtureRequest) -> None:
-    """Deletes the emergency accesses that other tests left unreviewed."""
+    """Deletes the emergency accesses of other tests, whose reviews may still be due."""
     with request.getfixturevalue("service").database.transaction(SYSTEM) as tx:
         tx.execute("DELETE FROM emergencies")
 
 
 def expired(story: Story, service: Service, *, days: int = 90, **values: Any) -> r.Referral:
-    """Makes a live referral on a consent that has expired."""
+    """Makes a live referral whose consent has expired."""
     sent = story.sent(person=story.person(plan=PLAN, health_note="asma"), **values)
     service.clock.advance(timedelta(days=days))
     return sent
@@ -73,13 +74,13 @@ def opens(
     return identity
 
 
-def watch(service: Service) -> None:
+def fire_deadlines(service: Service) -> None:
     DeadlineScheduler(
         service.made.emergencies, service.database, service.clock, book.next_time, "emergencies"
     ).fire()
 
 
-def told(service: Service, identifier: str) -> list[str]:
+def published_verbs(service: Service, identifier: str) -> list[str]:
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
             "SELECT type, payload FROM outbox WHERE subject = %s ORDER BY version", (identifier,)
@@ -103,20 +104,20 @@ OPENINGS: dict[str, Callable[[Client, r.Referral], Any]] = {
 }
 
 
-def shut(client: Client, referral: r.Referral) -> set[str]:
-    """Returns the reasons with which the openings are refused.
+def refusal_reasons(client: Client, referral: r.Referral) -> set[str]:
+    """Returns the reasons for which all ways to open the data are refused.
 
     Notes are withheld without a refusal.
     """
-    # – called at once
+    # the lambda is called at once
     return {refusal(lambda: ask(client, referral))[1] for ask in OPENINGS.values()}  # noqa: B023
 
 
-def test_for_an_hour_she_who_declared_it_opens_what_is_needed_to_act_and_nobody_else_does(
+def test_emergency_access_opens_the_data_needed_to_act_for_an_hour_and_only_to_its_declarer(
     story: Story, service: Service, nurse: Client
 ) -> None:
     referral = expired(story, service)
-    assert shut(nurse, referral) == {"receipt_expired"}
+    assert refusal_reasons(nurse, referral) == {"receipt_expired"}
     emergency = declare(nurse, referral)
     assert (emergency.live, emergency.note, emergency.person_id) == (True, "", referral.person_id)
     assert (
@@ -127,15 +128,17 @@ def test_for_an_hour_she_who_declared_it_opens_what_is_needed_to_act_and_nobody_
     story.shelter.ListReferralEvents(r.ListReferralEventsRequest(referral_id=referral.id))
     differs = ("FAILED_PRECONDITION", "receipt_field_group_differs")
     assert refusal(lambda: opens(nurse, referral, G.FIELD_GROUP_EXPLOITATION)) == differs, (
-        "her story is not needed to act"
+        "her story is not needed in an emergency"
     )
-    assert shut(story.shelter, referral) == {"receipt_expired"}, "a colleague declares her own"
+    assert refusal_reasons(story.shelter, referral) == {"receipt_expired"}, (
+        "a colleague has to declare her own emergency"
+    )
     assert refusal(lambda: opens(somebody(service, "clinic"), referral)) == NOT_THERE
     service.clock.advance(timedelta(minutes=60))
-    assert shut(nurse, referral) == {"receipt_expired"}
+    assert refusal_reasons(nurse, referral) == {"receipt_expired"}
 
 
-def test_notes_open_with_it_and_close_with_it(
+def test_notes_are_readable_only_during_an_emergency_access(
     story: Story, service: Service, nurse: Client
 ) -> None:
     referral = story.overridden()
@@ -152,7 +155,7 @@ def test_notes_open_with_it_and_close_with_it(
     assert notes(nurse) == []
 
 
-def test_every_look_says_on_what_it_stood_and_she_hears_of_it(
+def test_each_access_names_its_emergency_in_the_trail_and_is_listed_as_a_reading(
     story: Story, service: Service, nurse: Client
 ) -> None:
     referral = expired(story, service)
@@ -178,28 +181,28 @@ def test_every_look_says_on_what_it_stood_and_she_hears_of_it(
     assert [reading.actor_id for reading in seen] == [nurse.caller.id] * 2
 
 
-def test_an_emergency_access_is_notified_at_once_ends_by_its_deadline_and_owes_a_review_in_72_hours(
+def test_an_emergency_access_is_notified_at_once_ends_in_time_and_is_due_for_review_in_72_hours(
     story: Story, service: Service, nurse: Client
 ) -> None:
     referral = expired(story, service, days=91)
     emergency = declare(nurse, referral)
-    assert told(service, emergency.id) == ["opened"]
+    assert published_verbs(service, emergency.id) == ["opened"]
     service.clock.advance(timedelta(minutes=59))
-    watch(service)
-    assert told(service, emergency.id) == ["opened"]
+    fire_deadlines(service)
+    assert published_verbs(service, emergency.id) == ["opened"]
     service.clock.advance(timedelta(minutes=1))
-    watch(service)
-    assert told(service, emergency.id) == ["opened", "ended"]
+    fire_deadlines(service)
+    assert published_verbs(service, emergency.id) == ["opened", "ended"]
     service.clock.advance(timedelta(hours=71))
-    watch(service)
-    watch(service)
-    assert told(service, emergency.id) == ["opened", "ended", "review_overdue"]
+    fire_deadlines(service)
+    fire_deadlines(service)
+    assert published_verbs(service, emergency.id) == ["opened", "ended", "review_overdue"]
     assert refusal(lambda: declare(somebody(service, "shelter"), referral)) == (
         "FAILED_PRECONDITION",
         "review_owed",
     )
     review(story.ngo, emergency)
-    assert told(service, emergency.id)[-1] == "reviewed"
+    assert published_verbs(service, emergency.id)[-1] == "reviewed"
     assert declare(nurse, referral).live
 
 
@@ -213,7 +216,7 @@ def review(
     return done
 
 
-def test_it_is_reviewed_by_the_files_organisation_or_an_auditor_and_by_nobody_who_opened(
+def test_an_emergency_is_reviewed_by_the_files_organisation_or_an_auditor_not_by_its_declarer(
     story: Story, service: Service, nurse: Client
 ) -> None:
     referral = expired(story, service)
@@ -238,12 +241,10 @@ def test_it_is_reviewed_by_the_files_organisation_or_an_auditor_and_by_nobody_wh
     )
     assert refusal(lambda: review(story.ngo, first)) == ("FAILED_PRECONDITION", "nothing_to_review")
     auditor = service.as_("coalition", "AUDITOR")
-    assert review(auditor, second).person_id == "", (
-        "who checks the network never hears who somebody is"
-    )
+    assert review(auditor, second).person_id == "", "an auditor never learns who a person is"
 
 
-def test_its_text_is_for_those_who_work_with_people_at_the_files_organisation(
+def test_only_those_who_work_with_people_at_the_files_organisation_read_an_emergencys_note(
     story: Story, service: Service, nurse: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     referral = expired(story, service)
@@ -284,7 +285,9 @@ def test_its_text_is_for_those_who_work_with_people_at_the_files_organisation(
     assert refusal(lambda: text(story.ngo)) == ("FAILED_PRECONDITION", "person_erased")
 
 
-def test_what_she_limited_is_not_widened(story: Story, service: Service, nurse: Client) -> None:
+def test_an_emergency_does_not_widen_a_live_consent(
+    story: Story, service: Service, nurse: Client
+) -> None:
     referral = story.sent(field_groups=[G.FIELD_GROUP_IDENTITY])
     assert refusal(lambda: declare(nurse, referral)) == (
         "FAILED_PRECONDITION",
@@ -296,12 +299,12 @@ def test_what_she_limited_is_not_widened(story: Story, service: Service, nurse: 
     )
 
 
-def test_whoever_has_no_live_referral_of_hers_has_no_emergency(
+def test_only_the_receiver_of_a_live_referral_can_declare_an_emergency(
     story: Story, service: Service, nurse: Client
 ) -> None:
     referral, draft = expired(story, service), story.draft()
     for stranger in (somebody(service, "clinic"), story.ngo):
-        # – called at once
+        # the lambda is called at once
         assert refusal(lambda: declare(stranger, referral)) == NOT_THERE  # noqa: B023
     assert refusal(lambda: declare(nurse, draft)) == NOT_THERE
     emergency = declare(nurse, referral)
@@ -310,7 +313,9 @@ def test_whoever_has_no_live_referral_of_hers_has_no_emergency(
             id=referral.id, etag=referral.etag, reason_code=r.WITHDRAW_REASON_MOVED
         )
     )
-    assert refusal(lambda: opens(nurse, referral)) == NOT_THERE, "it ends with the referral"
+    assert refusal(lambda: opens(nurse, referral)) == NOT_THERE, (
+        "the emergency ends with the referral"
+    )
     assert refusal(lambda: declare(nurse, referral)) == NOT_THERE
     assert [
         each.id
@@ -320,7 +325,7 @@ def test_whoever_has_no_live_referral_of_hers_has_no_emergency(
     ] == [emergency.id]
 
 
-def test_no_emergency_access_for_state_control_on_probation_or_by_a_key(
+def test_police_members_on_probation_and_keys_cannot_declare_an_emergency(
     story: Story, service: Service, nurse: Client
 ) -> None:
     referral = expired(story, service)
@@ -338,7 +343,7 @@ def test_no_emergency_access_for_state_control_on_probation_or_by_a_key(
     try:
         assert emergency.live
         assert refusal(lambda: opens(nurse, referral)) == MISSING, (
-            "it is looked at again at every read"
+            "the member's status and kind are checked again at every read"
         )
     finally:
         note_shelter(service, "APPROVED", "NGO")
@@ -356,7 +361,7 @@ def note_shelter(service: Service, status: str, kind: str) -> None:
         members.note_member(tx, "organization", ORG["shelter"], True, status, kind, country="NI")
 
 
-def test_after_a_withdrawal_it_is_over_at_once_and_only_another_danger_begins_one(
+def test_a_withdrawal_ends_an_emergency_at_once_and_only_a_new_danger_starts_another(
     story: Story, service: Service, nurse: Client
 ) -> None:
     referral = expired(story, service)
@@ -364,7 +369,7 @@ def test_after_a_withdrawal_it_is_over_at_once_and_only_another_danger_begins_on
     story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=referral.receipt_id))
     assert refusal(lambda: opens(nurse, referral)) == NOT_THERE
     assert not story.ngo.GetEmergency(pb.GetEmergencyRequest(id=emergency.id)).live
-    assert told(service, emergency.id) == ["opened", "ended"]
+    assert published_verbs(service, emergency.id) == ["opened", "ended"]
     again = story.overridden("danger_after_withdrawal", person=person_of(story, referral))
     service.clock.advance(timedelta(hours=13))
     assert refusal(lambda: declare(nurse, again)) == (
@@ -383,14 +388,16 @@ def person_of(story: Story, referral: r.Referral) -> people_pb2.Person:
     return person
 
 
-def test_an_erased_person_has_no_emergency(story: Story, service: Service, nurse: Client) -> None:
+def test_no_emergency_can_be_declared_for_an_erased_person(
+    story: Story, service: Service, nurse: Client
+) -> None:
     referral = expired(story, service)
     with psycopg.connect(service.migration_url, autocommit=True) as owner:
         owner.execute("UPDATE people SET erased = true WHERE id = %s", (referral.person_id,))
     assert refusal(lambda: declare(nurse, referral)) == ("FAILED_PRECONDITION", "person_erased")
 
 
-def test_a_refused_one_is_on_record_with_her(story: Story, service: Service) -> None:
+def test_a_refused_emergency_is_recorded_with_the_person(story: Story, service: Service) -> None:
     referral = story.sent()
     refusal(lambda: declare(story.shelter, referral))
     with service.database.transaction(SYSTEM) as tx:

@@ -1,6 +1,6 @@
 """Enquiries by rpc.
 
-The tests cover who may see and do what, what is sent about the person, and that one of two
+The tests cover who may see and do what, which data of the person are sent, and that one of two
 concurrent takers wins.
 """
 
@@ -43,7 +43,7 @@ CONFLICT = "FAILED_PRECONDITION"
 
 
 class EnquiryScene:
-    """An enquiry of the NGO to shelter and clinic (the police is left out), with all its sides."""
+    """The clients of an enquiry by the NGO to shelter and clinic; the police is left out."""
 
     def __init__(self, service: Service, story: Story) -> None:
         self.service, self.story = service, story
@@ -131,7 +131,7 @@ def taking(enquiry: e.Enquiry, name: str = "shelter", answer: str = "yes") -> e.
 def asking(service: Service, story: Story) -> Iterator[EnquiryScene]:
     asking = EnquiryScene(service, story)
     yield asking
-    # the limit of open enquiries is a member's, and all tests use the same member
+    # open enquiries are limited for each member, and all tests use the same member
     with service.database.transaction(SYSTEM) as tx:
         tx.execute("DELETE FROM enquiry_offers")
         tx.execute("DELETE FROM enquiries")
@@ -147,7 +147,7 @@ def contents(client: Client, box: e.EnquiryBox.ValueType, **values: Any) -> list
 # The asked organisations, and what each side sees.
 
 
-def test_all_that_fit_are_asked_at_once_but_not_the_police_oneself_or_whom_she_named_as_unsafe(
+def test_an_enquiry_asks_every_service_except_police_own_and_unsafe_ones(
     asking: EnquiryScene,
 ) -> None:
     assert {offer.service_id for offer in asking.create().offers} == {
@@ -166,7 +166,7 @@ def test_all_that_fit_are_asked_at_once_but_not_the_police_oneself_or_whom_she_n
     assert refusal(lambda: asking.shelter.CreateEnquiry(mine)) == (CONFLICT, "service_unknown")
 
 
-def test_a_service_that_is_closed_for_good_or_of_a_suspended_member_is_left_out(
+def test_a_service_of_a_suspended_member_is_not_asked(
     asking: EnquiryScene,
 ) -> None:
     with asking.service.database.transaction(SYSTEM) as tx:
@@ -200,7 +200,7 @@ def test_a_receiver_of_an_enquiry_sees_its_content_but_no_asker_other_receiver_o
         assert hidden.encode() not in said
 
 
-def test_others_answers_change_nothing_for_who_is_asked(asking: EnquiryScene) -> None:
+def test_the_answer_of_one_receiver_changes_nothing_for_another(asking: EnquiryScene) -> None:
     enquiry = asking.create()
     before = asking.seen(asking.shelter, enquiry)
     version = asking.shelter.GetQueueVersion(pb.GetQueueVersionRequest()).version
@@ -215,9 +215,7 @@ def test_others_answers_change_nothing_for_who_is_asked(asking: EnquiryScene) ->
     ("organization", "role"),
     [("hotline", "OPERATOR"), ("police", "WORKER"), ("coalition", "WORKER"), ("ngo", "")],
 )
-def test_to_anybody_else_it_is_not_there(
-    asking: EnquiryScene, organization: str, role: str
-) -> None:
+def test_others_cannot_find_an_enquiry(asking: EnquiryScene, organization: str, role: str) -> None:
     if not role:
         role, organization = "MANAGER", "coalition"
     client, enquiry = asking.service.as_(organization, role), asking.create()
@@ -235,7 +233,7 @@ def test_to_anybody_else_it_is_not_there(
     assert contents(client, e.ENQUIRY_BOX_ASKED) == contents(client, e.ENQUIRY_BOX_RECEIVED) == []
 
 
-def test_who_is_asked_neither_takes_nor_cancels_and_answers_for_nobody_else(
+def test_a_receiver_of_an_enquiry_can_only_answer_and_only_for_itself(
     asking: EnquiryScene,
 ) -> None:
     enquiry = asking.create()
@@ -251,7 +249,7 @@ def test_who_is_asked_neither_takes_nor_cancels_and_answers_for_nobody_else(
         assert refusal(ask) == ("NOT_FOUND", "not_found")
 
 
-def test_contact_and_file_have_to_be_ones_own(asking: EnquiryScene) -> None:
+def test_an_enquiry_needs_a_contact_and_file_of_its_own_organisation(asking: EnquiryScene) -> None:
     foreign = asking.story.contact()
     assert refusal(lambda: asking.create(contact_id=foreign.contact.id)) == (
         "NOT_FOUND",
@@ -278,7 +276,7 @@ def test_contact_and_file_have_to_be_ones_own(asking: EnquiryScene) -> None:
         ({"languages": ["spanisch!"]}, {"content.languages.0": "malformed"}),
     ],
 )
-def test_what_is_wrong_is_named(
+def test_an_invalid_enquiry_is_refused_by_field(
     asking: EnquiryScene, change: dict[str, Any], wrong: dict[str, str]
 ) -> None:
     content = e.EnquiryContent()
@@ -292,13 +290,13 @@ def test_what_is_wrong_is_named(
     assert refusal_with_fields(lambda: asking.create(content))[2] == wrong
 
 
-def test_fifty_services_are_the_most(asking: EnquiryScene) -> None:
+def test_an_enquiry_asks_at_most_fifty_services(asking: EnquiryScene) -> None:
     assert refusal_with_fields(lambda: asking.create(service_ids=["f" * 32] * 51))[2] == {
         "service_ids": "too_long"
     }
 
 
-def test_a_no_says_why_and_only_a_no(asking: EnquiryScene) -> None:
+def test_a_no_needs_a_reason_and_no_other_answer_may_have_one(asking: EnquiryScene) -> None:
     enquiry = asking.create()
     assert refusal_with_fields(lambda: asking.answer("shelter", enquiry, "no"))[2] == {
         "reason_code": "required"
@@ -308,7 +306,7 @@ def test_a_no_says_why_and_only_a_no(asking: EnquiryScene) -> None:
     }
 
 
-def test_a_member_asks_for_twenty_at_once_and_one_on_probation_for_two(
+def test_a_member_may_have_twenty_open_enquiries_or_two_while_on_probation(
     asking: EnquiryScene,
 ) -> None:
     for _ in range(20):
@@ -333,7 +331,7 @@ def test_a_member_asks_for_twenty_at_once_and_one_on_probation_for_two(
             members.note_member(tx, "organization", ORG["clinic"], True, "APPROVED", "NGO")
 
 
-def test_opening_and_cancelling_is_no_way_round_it(asking: EnquiryScene) -> None:
+def test_cancelling_enquiries_does_not_evade_the_limit(asking: EnquiryScene) -> None:
     with asking.service.database.transaction(SYSTEM) as tx:
         members.note_member(tx, "organization", ORG["ngo"], True, "PROBATION", "NGO")
     try:
@@ -351,7 +349,7 @@ def test_opening_and_cancelling_is_no_way_round_it(asking: EnquiryScene) -> None
 # Answers, and taking an offer.
 
 
-def test_an_answer_may_be_changed_while_it_is_open_and_a_stale_one_is_refused(
+def test_an_answer_may_change_while_the_enquiry_is_open_but_not_with_a_stale_etag(
     asking: EnquiryScene,
 ) -> None:
     enquiry = asking.create()
@@ -369,7 +367,7 @@ def test_an_answer_may_be_changed_while_it_is_open_and_a_stale_one_is_refused(
     )
 
 
-def test_the_asker_is_told_of_the_first_offer_and_of_no_other(asking: EnquiryScene) -> None:
+def test_only_the_first_offer_is_published_as_first_offer(asking: EnquiryScene) -> None:
     enquiry = asking.create()
     asking.answer("clinic", enquiry, "no", "no_capacity")
     asking.answer("shelter", enquiry, "maybe")
@@ -391,7 +389,7 @@ def test_the_asker_is_told_of_the_first_offer_and_of_no_other(asking: EnquirySce
     )
 
 
-def test_once_an_offer_is_taken_the_other_receivers_copies_are_closed_and_blanked_in_the_rows_too(
+def test_once_an_offer_is_taken_the_other_copies_are_closed_and_blanked_in_the_database(
     asking: EnquiryScene,
 ) -> None:
     enquiry = asking.create(keep_unused=True)
@@ -421,13 +419,13 @@ def test_once_an_offer_is_taken_the_other_receivers_copies_are_closed_and_blanke
 
 
 @pytest.mark.parametrize("answer", ["yes", "maybe", "waitlist"])
-def test_any_offer_may_be_taken_as_it_was_read(asking: EnquiryScene, answer: str) -> None:
+def test_any_kind_of_offer_may_be_taken(asking: EnquiryScene, answer: str) -> None:
     enquiry = asking.create()
     asking.answer("shelter", enquiry, answer)
     assert asking.take(enquiry, answer=answer).state == e.ENQUIRY_STATE_MATCHED
 
 
-def test_what_is_not_offered_is_not_taken(asking: EnquiryScene) -> None:
+def test_only_a_current_offer_can_be_taken(asking: EnquiryScene) -> None:
     enquiry = asking.create()
     assert refusal(lambda: asking.take(enquiry)) == (CONFLICT, "offer_gone")
     asking.answer("shelter", enquiry, "no", "no_capacity")
@@ -438,13 +436,13 @@ def test_what_is_not_offered_is_not_taken(asking: EnquiryScene) -> None:
         )
     asking.answer("shelter", enquiry, "maybe")
     assert refusal(lambda: asking.take(enquiry)) == (CONFLICT, "offer_gone"), (
-        "it was yes when it was read"
+        "the answer was yes when it was read"
     )
     strange = e.TakeOfferRequest(id=enquiry.id, service_id="f" * 32, answer=e.OFFER_ANSWER_YES)
     assert refusal(lambda: asking.ngo.TakeOffer(strange)) == (CONFLICT, "offer_gone")
 
 
-def test_of_two_who_take_at_once_one_wins(asking: EnquiryScene) -> None:
+def test_of_two_concurrent_takers_one_wins(asking: EnquiryScene) -> None:
     for _ in range(5):
         enquiry = asking.create()
         asking.answer("shelter", enquiry, "yes")
@@ -458,14 +456,14 @@ def test_of_two_who_take_at_once_one_wins(asking: EnquiryScene) -> None:
             return name
 
         with ThreadPoolExecutor(2) as pool:
-            said = list(pool.map(take, ["shelter", "clinic"]))
-        assert sorted(said, key=len)[-1] == "enquiry_taken"
-        won = next(name for name in said if name in SERVICE_OF)
+            answers = list(pool.map(take, ["shelter", "clinic"]))
+        assert sorted(answers, key=len)[-1] == "enquiry_taken"
+        won = next(name for name in answers if name in SERVICE_OF)
         assert asking.seen(asking.ngo, enquiry).taken_service_id == SERVICE_OF[won]
         assert [verb for verb, _ in asking.facts(enquiry)].count("matched") == 1
 
 
-def test_an_answer_to_what_is_closed_says_how_it_ended(asking: EnquiryScene) -> None:
+def test_an_answer_to_a_closed_enquiry_is_refused_with_how_it_ended(asking: EnquiryScene) -> None:
     taken, cancelled, exhausted = (asking.create() for _ in range(3))
     asking.answer("clinic", taken, "yes")
     asking.take(taken, "clinic")
@@ -489,7 +487,7 @@ def test_an_answer_to_what_is_closed_says_how_it_ended(asking: EnquiryScene) -> 
 # The deadline.
 
 
-def test_all_say_no_and_it_is_exhausted_at_once_for_the_most_frequent_reason(
+def test_an_enquiry_that_every_service_refuses_is_exhausted_with_the_most_frequent_reason(
     asking: EnquiryScene,
 ) -> None:
     enquiry = asking.create()
@@ -514,7 +512,7 @@ def test_all_say_no_and_it_is_exhausted_at_once_for_the_most_frequent_reason(
         (pb.URGENCY_NORMAL, 2880),
     ],
 )
-def test_nobody_answers_in_time_and_it_is_exhausted_once(
+def test_an_enquiry_that_nobody_answers_in_time_is_exhausted_once(
     asking: EnquiryScene, urgency: pb.Urgency.ValueType, minutes: int
 ) -> None:
     content = e.EnquiryContent(need_code="HOU.EMG", urgency=urgency, country="NI")
@@ -532,7 +530,7 @@ def test_nobody_answers_in_time_and_it_is_exhausted_once(
     )
 
 
-def test_offers_that_wait_are_told_once_and_let_go_when_nobody_takes_them(
+def test_waiting_offers_are_reported_once_and_released_if_nobody_takes_one(
     asking: EnquiryScene,
 ) -> None:
     enquiry = asking.create()
@@ -546,7 +544,7 @@ def test_offers_that_wait_are_told_once_and_let_go_when_nobody_takes_them(
     )
     asked = asking.seen(asking.clinic, enquiry)
     assert asked.due_time.ToDatetime(NOON.tzinfo) == NOON + timedelta(hours=1), (
-        "that somebody offered something is nothing to it"
+        "an offer does not concern another receiver"
     )
     asking.service.clock.advance(timedelta(hours=1))
     assert asking.fire() == 1
@@ -560,7 +558,7 @@ def test_offers_that_wait_are_told_once_and_let_go_when_nobody_takes_them(
     ]
 
 
-def test_what_was_taken_waits_for_its_referral_and_that_is_told_once(asking: EnquiryScene) -> None:
+def test_a_taken_offer_without_a_referral_is_reported_once(asking: EnquiryScene) -> None:
     enquiry = asking.create()
     asking.answer("shelter", enquiry, "yes")
     assert asking.take(enquiry).turn == pb.TURN_SENDER
@@ -569,14 +567,14 @@ def test_what_was_taken_waits_for_its_referral_and_that_is_told_once(asking: Enq
     assert asking.seen(asking.ngo, enquiry).state == e.ENQUIRY_STATE_MATCHED
 
 
-def test_two_processes_fire_it_once(asking: EnquiryScene) -> None:
+def test_two_processes_fire_each_enquiry_once(asking: EnquiryScene) -> None:
     made = [asking.create() for _ in range(10)]
     asking.service.clock.advance(timedelta(hours=1))
     with ThreadPoolExecutor(2) as pool:
         assert sum(pool.map(lambda _: asking.fire(), range(2))) == len(made)
 
 
-def test_one_whose_clock_can_not_be_fired_holds_up_no_other(asking: EnquiryScene) -> None:
+def test_an_enquiry_whose_deadline_cannot_fire_does_not_delay_others(asking: EnquiryScene) -> None:
     broken, intact = asking.create(), asking.create()
     with asking.service.database.transaction(SYSTEM) as tx:
         tx.execute("UPDATE enquiries SET urgency = 'whenever' WHERE id = %s", (broken.id,))
@@ -588,7 +586,7 @@ def test_one_whose_clock_can_not_be_fired_holds_up_no_other(asking: EnquiryScene
 # From enquiry to referral.
 
 
-def test_a_referral_goes_on_from_it_with_nothing_said_again(asking: EnquiryScene) -> None:
+def test_a_referral_from_a_matched_enquiry_takes_its_data_over(asking: EnquiryScene) -> None:
     enquiry = asking.create()
     asking.answer("shelter", enquiry, "yes")
     person = asking.story.person()
@@ -596,7 +594,7 @@ def test_a_referral_goes_on_from_it_with_nothing_said_again(asking: EnquiryScene
     assert refusal(lambda: asking.ngo.CreateReferral(request)) == (
         CONFLICT,
         "illegal_transition",
-    ), "nothing is taken yet"
+    ), "no offer is taken yet"
     asking.take(enquiry)
     draft = asking.ngo.CreateReferral(request)
     assert (draft.need_code, draft.urgency, draft.service_id) == (
@@ -611,7 +609,7 @@ def test_a_referral_goes_on_from_it_with_nothing_said_again(asking: EnquiryScene
     assert asking.seen(asking.shelter, enquiry).referral_id == ""
 
 
-def test_nobody_else_goes_on_from_it(asking: EnquiryScene) -> None:
+def test_no_other_organisation_can_make_a_referral_from_an_enquiry(asking: EnquiryScene) -> None:
     enquiry = asking.create()
     asking.answer("shelter", enquiry, "yes")
     asking.take(enquiry)
@@ -621,7 +619,7 @@ def test_nobody_else_goes_on_from_it(asking: EnquiryScene) -> None:
     assert refusal(lambda: mine.CreateReferral(request)) == ("NOT_FOUND", "not_found")
 
 
-def test_who_takes_her_consent_back_is_asked_for_no_more(asking: EnquiryScene) -> None:
+def test_an_enquiry_ends_when_the_person_withdraws_her_consent(asking: EnquiryScene) -> None:
     made = asking.story.contact()
     operator = asking.service.as_("hotline", "OPERATOR")
     enquiry = operator.CreateEnquiry(
@@ -642,7 +640,9 @@ def test_who_takes_her_consent_back_is_asked_for_no_more(asking: EnquiryScene) -
 # Lists.
 
 
-def test_each_side_lists_its_own_and_what_waits_for_it(asking: EnquiryScene) -> None:
+def test_each_side_lists_its_own_enquiries_and_those_awaiting_its_turn(
+    asking: EnquiryScene,
+) -> None:
     first, second = asking.create(), asking.create()
     asking.answer("shelter", first, "yes")
     asked, received = e.ENQUIRY_BOX_ASKED, e.ENQUIRY_BOX_RECEIVED
@@ -659,7 +659,7 @@ def test_each_side_lists_its_own_and_what_waits_for_it(asking: EnquiryScene) -> 
     assert contents(asking.shelter, received, states=[e.ENQUIRY_STATE_OPEN]) == [second.id]
 
 
-def test_those_about_her_are_listed_with_who_still_holds_what_they_say(
+def test_enquiries_about_a_person_are_listed_with_the_organisations_that_still_hold_their_data(
     asking: EnquiryScene,
 ) -> None:
     asking.ngo = asking.service.as_("hotline", "OPERATOR")
@@ -692,7 +692,7 @@ def test_those_about_her_are_listed_with_who_still_holds_what_they_say(
     assert not asking.shelter.ListEnquiries(e.ListEnquiriesRequest(person_id=person.id)).enquiries
 
 
-def test_a_list_comes_in_pages(asking: EnquiryScene) -> None:
+def test_enquiries_are_listed_in_pages(asking: EnquiryScene) -> None:
     made = []
     for _ in range(5):
         made.append(asking.create().id)
@@ -722,7 +722,7 @@ def preview(
 
 
 @pytest.mark.usefixtures("without_noise")
-def test_before_anything_is_told_it_says_to_how_many_and_whether_she_could_be_recognised(
+def test_a_preview_shows_how_many_are_asked_and_whether_the_person_could_be_recognised(
     asking: EnquiryScene,
 ) -> None:
     content = e.EnquiryContent(
@@ -739,10 +739,10 @@ def test_before_anything_is_told_it_says_to_how_many_and_whether_she_could_be_re
     assert asking.rows("SELECT 1 FROM enquiries") == []
 
 
-def asked_by_many(
+def make_enquiries(
     asking: EnquiryScene, content: e.EnquiryContent, members_: int, status: str = "APPROVED"
 ) -> None:
-    """Makes an open enquiry of each of so many other members."""
+    """Makes an open enquiry by each of `members_` other members."""
     for _ in range(members_):
         organization_id = new_id()
         with asking.service.database.transaction(SYSTEM) as tx:
@@ -756,7 +756,7 @@ def asked_by_many(
 
 
 @pytest.mark.usefixtures("without_noise")
-def test_it_counts_members_and_says_no_exact_count_and_ones_own_enquiries_are_not_in_it(
+def test_similar_cases_count_other_members_and_are_never_exact(
     asking: EnquiryScene,
 ) -> None:
     content = e.EnquiryContent(
@@ -766,17 +766,17 @@ def test_it_counts_members_and_says_no_exact_count_and_ones_own_enquiries_are_no
         asking.create(content, keep_unused=True)
     assert preview(asking, content).few
     assert preview(asking, content, asking.service.as_("hotline", "OPERATOR")).few, (
-        "twenty of one member are one"
+        "twenty enquiries of one member count once"
     )
-    asked_by_many(asking, content, 40, "PROBATION")
-    assert preview(asking, content).few, "who is on probation is not counted"
-    asked_by_many(asking, content, 40)
+    make_enquiries(asking, content, 40, "PROBATION")
+    assert preview(asking, content).few, "a member on probation is not counted"
+    make_enquiries(asking, content, 40)
     seen = preview(asking, content)
     assert (seen.few, seen.similar_cases % 5, seen.coarser_attribute) == (False, 0, 0)
     assert 20 < seen.similar_cases <= 50
 
 
-def test_what_no_service_decides_by_is_named_and_left_out_unless_it_is_wanted(
+def test_attributes_that_no_service_uses_are_named_and_omitted_unless_kept(
     asking: EnquiryScene,
 ) -> None:
     def note(uses: list[Attribute] | None) -> None:
@@ -784,7 +784,7 @@ def test_what_no_service_decides_by_is_named_and_left_out_unless_it_is_wanted(
             for name, owner in (("shelter_bed", "shelter"), ("clinic_visit", "clinic")):
                 members.note_service(tx, SERVICE[name], ORG[owner], True, uses)
 
-    assert list(preview(asking).unused_attributes) == [], "what was not heard may matter"
+    assert list(preview(asking).unused_attributes) == [], "an unknown attribute may matter"
     note([Attribute.AGE_BAND, Attribute.GENDER])
     try:
         unused = {
@@ -795,7 +795,7 @@ def test_what_no_service_decides_by_is_named_and_left_out_unless_it_is_wanted(
         assert set(preview(asking).unused_attributes) == unused
         made = asking.create()
         assert (made.content, set(made.left_out_attributes)) == (CONTENT, unused), (
-            "who asks keeps it for the referral"
+            "the asker keeps the data for the referral"
         )
         said = asking.seen(asking.shelter, made).content
         assert (said.department, list(said.languages), said.HasField("dependants")) == (
@@ -809,7 +809,7 @@ def test_what_no_service_decides_by_is_named_and_left_out_unless_it_is_wanted(
         note(None)
 
 
-def test_the_count_can_not_be_searched_for_somebody(asking: EnquiryScene) -> None:
+def test_previews_are_limited_so_that_nobody_can_be_searched_for(asking: EnquiryScene) -> None:
     searcher = asking.service.as_("ngo", "WORKER", "MANAGER")
     for _ in range(60):
         preview(asking, client=searcher)
@@ -819,7 +819,7 @@ def test_the_count_can_not_be_searched_for_somebody(asking: EnquiryScene) -> Non
     )
 
 
-def test_what_was_asked_by_a_clock_ahead_does_not_count_for_a_day_longer(
+def test_enquiries_dated_by_a_fast_clock_do_not_count_for_longer_than_a_day(
     asking: EnquiryScene,
 ) -> None:
     right = asking.service.clock.now()

@@ -1,6 +1,7 @@
-"""The rules of an enquiry, without parts.
+"""The rules of an enquiry, without database and ports.
 
-States as a table, omitted and counted services, and random lives against a small model.
+The tests cover the table of states, omitted and counted data, and random lives against a small
+model.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ TABLE = {
 @pytest.mark.parametrize(
     ("state", "step"), [(state, step) for state in BEGINNINGS for step in STEPS]
 )
-def test_every_step_in_every_state(state: str, step: str) -> None:
+def test_every_step_in_every_state_follows_the_table(state: str, step: str) -> None:
     enquiry = BEGINNINGS[state]()
     before = (enquiry.version, enquiry.state, [vars(offer).copy() for offer in enquiry.offers])
     if TABLE[state, step] in BEGINNINGS:
@@ -119,7 +120,7 @@ def test_every_step_in_every_state(state: str, step: str) -> None:
     )
 
 
-def test_what_is_closed_waits_for_nobody_and_what_is_open_for_somebody() -> None:
+def test_only_an_open_or_matched_enquiry_has_a_due_time() -> None:
     assert [BEGINNINGS[state]().due_time is None for state in BEGINNINGS] == [
         False,
         False,
@@ -128,13 +129,13 @@ def test_what_is_closed_waits_for_nobody_and_what_is_open_for_somebody() -> None
     ]
 
 
-def test_a_service_that_was_not_asked_or_is_anothers_answers_nothing() -> None:
+def test_only_the_owner_of_an_asked_service_can_answer() -> None:
     for service, organization in (("d", "org-d"), ("a", "org-b")):
         with pytest.raises(NotFound):
             opened().answer(service, organization, "yes", "", NOON)
 
 
-def test_the_reason_for_nobody_is_the_most_frequent_and_silence_counts_more() -> None:
+def test_the_reason_of_exhaustion_is_the_most_frequent_and_silence_prevails() -> None:
     enquiry = opened()
     for name, reason in (("a", "out_of_area"), ("b", "no_capacity"), ("c", "no_capacity")):
         enquiry.answer(name, f"org-{name}", "no", reason, NOON)
@@ -145,7 +146,7 @@ def test_the_reason_for_nobody_is_the_most_frequent_and_silence_counts_more() ->
     assert (silent.state, silent.reason_code) == (EnquiryState.EXHAUSTED, "no_response")
 
 
-def test_what_is_left_out_of_the_copies_stays_with_who_asks() -> None:
+def test_attributes_omitted_from_the_copies_stay_with_the_asker() -> None:
     enquiry = Enquiry.open(
         "e", ("asker", ""), CONTENT, SERVICES, NOON, EveryDay(), left_out=[A.DEPARTMENT, A.GENDER]
     )
@@ -155,17 +156,17 @@ def test_what_is_left_out_of_the_copies_stays_with_who_asks() -> None:
     }
 
 
-def test_a_service_of_which_nothing_was_heard_may_decide_by_anything() -> None:
+def test_a_service_with_unknown_attributes_may_use_any_attribute() -> None:
     some = [Service("a", "o", frozenset({A.GENDER})), Service("b", "o", frozenset({A.LANGUAGES}))]
     assert unused(CONTENT, some) == (A.DEPARTMENT, A.DEPENDANTS, A.AGE_BAND)
     assert unused(CONTENT, [*some, Service("c", "o", None)]) == ()
     assert unused(Content("HOU.EMG", Urgency.NORMAL), some) == (), (
-        "what is not said need not be left out"
+        "missing data need not be omitted"
     )
 
 
-def test_a_count_is_said_so_that_nobody_can_be_searched_in_it() -> None:
-    even = bytes.fromhex("ff00" * 2)  # without noise: every count is two less, and rounded down
+def test_a_disclosed_count_is_noisy_and_rounded() -> None:
+    even = bytes.fromhex("ff00" * 2)  # every count becomes two less and is rounded down
     assert [disclosed_count(count, even) for count in (0, 1, 4, 6, 7, 11, 12, 51, 999)] == [
         0,
         0,
@@ -177,33 +178,33 @@ def test_a_count_is_said_so_that_nobody_can_be_searched_in_it() -> None:
         45,
         50,
     ]
-    assert disclosed_count(4, bytes.fromhex("07ff")) == 5, "five more"
-    assert disclosed_count(12, bytes.fromhex("ff07")) == 5, "five less"
+    assert disclosed_count(4, bytes.fromhex("07ff")) == 5, "noise may add five"
+    assert disclosed_count(12, bytes.fromhex("ff07")) == 5, "noise may subtract five"
 
 
-def test_the_attribute_to_leave_out_is_the_one_without_which_most_are_like_her() -> None:
+def test_the_attribute_to_omit_is_the_one_without_which_most_cases_are_similar() -> None:
     assert coarser(7, {A.DEPARTMENT: 90}) is None
     assert coarser(1, {A.DEPARTMENT: 3, A.AGE_BAND: 12}) is A.AGE_BAND
     assert coarser(0, {A.DEPARTMENT: 0, A.AGE_BAND: 0}) is A.DEPARTMENT, (
-        "where none does better, the one that marks most"
+        "where none helps more, the most distinctive attribute"
     )
     assert coarser(0, {}) is None
 
 
-def test_without_an_attribute_the_rest_stays() -> None:
+def test_omitting_attributes_keeps_the_other_data() -> None:
     assert CONTENT.without(list(Attribute)) == Content(
         "HOU.EMG", Urgency.EMERGENCY, accessibility_codes=("step_free",), country="NI"
     )
 
 
 @pytest.mark.parametrize("wrong", [{"need_code": "HOUSE"}, {"department": "CR-SJ"}])
-def test_what_is_no_need_or_of_another_country_is_refused(wrong: dict[str, Any]) -> None:
+def test_an_unknown_need_or_a_foreign_department_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(Invalid):
         replace(CONTENT, **wrong).check()
 
 
 class Model:
-    """The same life in a few sentences, written without a look at the rules."""
+    """A small model of the same life, written independently of the rules."""
 
     def __init__(self) -> None:
         self.state, self.said, self.taken, self.rounds = "open", dict.fromkeys("abc", ""), "", 0
@@ -253,7 +254,7 @@ LIVES = st.lists(
 
 @settings(max_examples=400, deadline=None)
 @given(LIVES)
-def test_random_lives_go_as_the_model_says(life: list[tuple[str, Any, Any]]) -> None:
+def test_random_lives_match_the_model(life: list[tuple[str, Any, Any]]) -> None:
     enquiry, model, now = opened(), Model(), NOON
     for step, name, said in life:
         version, done = enquiry.version, True
@@ -286,16 +287,17 @@ def test_random_lives_go_as_the_model_says(life: list[tuple[str, Any, Any]]) -> 
             assert (offer.content is not None) == shown
             assert offer.state is enquiry.state
         assert [event.version for event in enquiry.events] == list(range(2, enquiry.version + 1)), (
-            "facts have no gap"
+            "the versions of the events have no gap"
         )
         assert (enquiry.due_time is None) <= (enquiry.state is not EnquiryState.OPEN), (
-            "nothing that is open waits without a clock"
+            "no open enquiry is without a due time"
         )
 
 
 def told_of(enquiry: Enquiry) -> list[tuple[str, str, str, bool]]:
-    """Returns the facts since the enquiry was opened: verb, actor, receiver of the copy, whether
-    it was the first offer.
+    """Returns the events since the opening.
+
+    Each has a verb, an actor, the receiver of the copy, and whether it was the first offer.
     """
     return [
         (
@@ -308,7 +310,7 @@ def told_of(enquiry: Enquiry) -> list[tuple[str, str, str, bool]]:
     ]
 
 
-def test_each_answer_is_told_with_its_copy_and_the_first_offer_as_such() -> None:
+def test_each_answer_is_an_event_and_only_the_first_offer_is_marked_as_such() -> None:
     enquiry = opened()
     for name, said in (("a", "no"), ("b", "yes"), ("c", "yes"), ("b", "no")):
         answer(enquiry, name, said)
@@ -320,11 +322,11 @@ def test_each_answer_is_told_with_its_copy_and_the_first_offer_as_such() -> None
     ]
 
 
-def test_the_last_refusal_ends_it_and_is_told_after_the_answer() -> None:
+def test_exhaustion_is_an_event_after_the_last_answer() -> None:
     assert [verb for verb, *_ in told_of(exhausted())][-2:] == ["answered", "exhausted"]
 
 
-def test_an_enquiry_keeps_what_its_organisation_alone_knows() -> None:
+def test_a_new_enquiry_keeps_the_private_data_of_its_organisation() -> None:
     unsafe = Unsafe("named", ("org",), ("NI-LE",))
     made = Enquiry.open(
         "e",

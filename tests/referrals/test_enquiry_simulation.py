@@ -1,7 +1,8 @@
 """A hundred enquiries to twenty services each, by rpc, with a settable clock.
 
-The time until the first yes is measured; `-s` prints it. The desks are a model: how many look, how
-soon, and how they answer. The measurement shows what the network makes of that, not how people act.
+The time until the first yes is measured; `-s` prints it. A model states how many desks look, how
+soon, and how they answer. The measurement shows what the network does with such answers, not how
+people act.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from tests.builders import ASKED, NOON
 from tests.referrals.conftest import Client, Service
 
 ENQUIRIES, SERVICES = 100, 20
-# The answers of a hundred desks that look: most have no room. A fifth never look.
+# The answers of a hundred desks that look; most have no room. A fifth of all desks never look.
 SAYS = {
     e.OFFER_ANSWER_YES: 12,
     e.OFFER_ANSWER_MAYBE: 12,
@@ -51,12 +52,12 @@ def desks(service: Service) -> dict[str, Client]:
 
 
 @pytest.mark.long
-def test_how_soon_the_first_yes_comes(service: Service) -> None:
+def test_the_median_time_until_the_first_yes_is_below_fifteen_minutes(service: Service) -> None:
     chance, asked, line = random.Random(20), desks(service), service.as_("hotline", "OPERATOR")
     watch = DeadlineScheduler(
         service.made.enquiries, service.database, service.clock, store.next_time, "enquiries"
     )
-    # (minute, order, event) in the order of time; an operator asks every seven minutes.
+    # (minute, order, event), sorted by time; an operator makes an enquiry every seven minutes.
     agenda: list[tuple[float, int, tuple[str, str]]] = [
         (7.0 * number, number, ("ask", "")) for number in range(ENQUIRIES)
     ]
@@ -118,5 +119,5 @@ def test_how_soon_the_first_yes_comes(service: Service) -> None:
     assert sum(ended.values()) == ENQUIRIES
     assert "open" not in ended
     assert ended["matched"] == len(times)
-    assert kept == {"n": 0}, "nobody keeps what it need not know"
+    assert kept == {"n": 0}, "no receiver keeps data that it no longer needs"
     assert median(times) < 15

@@ -1,4 +1,4 @@
-"""Erasure: two people, what it destroys and what it leaves, and an older copy that is put back."""
+"""Erasure: its two people, what it destroys and what it keeps, and restored older backups."""
 
 import os
 import subprocess
@@ -49,7 +49,7 @@ WORDS = ("Ximena", "+50581234567", "her sister calls", "she said it on the line"
 
 @pytest.fixture
 def other(service: Service) -> Client:
-    """A second person of the NGO."""
+    """Returns a second person of the NGO."""
     return service.as_("ngo", "MANAGER")
 
 
@@ -67,21 +67,21 @@ def confirm(client: Client, person_id: str) -> erasures_pb2.Erasure:
     return made
 
 
-def proof(client: Client, person_id: str) -> erasures_pb2.Erasure:
+def get_erasure(client: Client, person_id: str) -> erasures_pb2.Erasure:
     erasure: erasures_pb2.Erasure = client.GetErasure(
         erasures_pb2.GetErasureRequest(person_id=person_id)
     )
     return erasure
 
 
-def waiting(client: Client) -> list[str]:
+def proposed_erasures(client: Client) -> list[str]:
     return [
         erasure.person_id
         for erasure in client.ListErasures(erasures_pb2.ListErasuresRequest()).erasures
     ]
 
 
-def opened(client: Client, person_id: str) -> people_pb2.Identity:
+def open_identity(client: Client, person_id: str) -> people_pb2.Identity:
     groups = [people_pb2.FIELD_GROUP_IDENTITY, people_pb2.FIELD_GROUP_CONTACT]
     made: people_pb2.Identity = client.OpenPerson(
         people_pb2.OpenPersonRequest(id=person_id, purpose_code="HOU.EMG", field_groups=groups)
@@ -89,10 +89,10 @@ def opened(client: Client, person_id: str) -> people_pb2.Identity:
     return made
 
 
-def known(story: Story) -> tuple[pb.Referral, str]:
-    """Makes a person with every kind of data; returns the referral and the contact.
+def person_with_data(story: Story) -> tuple[pb.Referral, str]:
+    """Makes a person with every kind of data; returns the referral and the contact's id.
 
-    She has a live referral with a note, a draft, and a call of the line with a note and a
+    She has a live referral with a note, a draft, and a contact of the line with a note and a
     reference.
     """
     heard = story.contact()
@@ -116,7 +116,7 @@ def known(story: Story) -> tuple[pb.Referral, str]:
     return accepted, heard.contact.id
 
 
-def erased(story: Story, other: Client, person_id: str) -> erasures_pb2.Erasure:
+def erase(story: Story, other: Client, person_id: str) -> erasures_pb2.Erasure:
     propose(story.ngo, person_id)
     return confirm(other, person_id)
 
@@ -126,7 +126,7 @@ def rows(service: Service, statement: str, *values: object) -> list[dict[str, An
         return tx.execute(statement.encode(), values).fetchall()
 
 
-def test_one_person_proposes_and_nothing_changes_another_confirms_and_it_is_gone(
+def test_an_erasure_takes_effect_only_when_a_second_person_confirms_it(
     story: Story, other: Client
 ) -> None:
     person = story.person()
@@ -136,7 +136,7 @@ def test_one_person_proposes_and_nothing_changes_another_confirms_and_it_is_gone
         False,
     )
     assert proposed.confirm_until_time.ToDatetime(tzinfo=UTC) == NOON + timedelta(days=7)
-    assert opened(story.ngo, person.id).given_name == "Ximena"
+    assert open_identity(story.ngo, person.id).given_name == "Ximena"
     assert refusal(lambda: confirm(story.ngo, person.id)) == (
         "FAILED_PRECONDITION",
         "second_person_required",
@@ -151,8 +151,11 @@ def test_one_person_proposes_and_nothing_changes_another_confirms_and_it_is_gone
         done.destroyed.sealed_parts,
         done.destroyed.name_marks,
     ) == (NOON, 2, 1)
-    assert refusal(lambda: opened(story.ngo, person.id)) == ("FAILED_PRECONDITION", "person_erased")
-    assert proof(story.ngo, person.id) == done
+    assert refusal(lambda: open_identity(story.ngo, person.id)) == (
+        "FAILED_PRECONDITION",
+        "person_erased",
+    )
+    assert get_erasure(story.ngo, person.id) == done
     assert refusal(lambda: confirm(other, person.id)) == (
         "FAILED_PRECONDITION",
         "nothing_to_confirm",
@@ -163,7 +166,7 @@ def test_one_person_proposes_and_nothing_changes_another_confirms_and_it_is_gone
     )
 
 
-def test_nothing_that_was_proposed_is_confirmed_and_neither_is_what_was_proposed_long_ago(
+def test_only_a_recent_proposal_of_an_erasure_can_be_confirmed(
     story: Story, service: Service, other: Client
 ) -> None:
     person = story.person()
@@ -172,33 +175,35 @@ def test_nothing_that_was_proposed_is_confirmed_and_neither_is_what_was_proposed
         "nothing_to_confirm",
     )
     propose(story.ngo, person.id)
-    assert person.id in waiting(other)
-    assert person.id not in waiting(story.shelter)
+    assert person.id in proposed_erasures(other)
+    assert person.id not in proposed_erasures(story.shelter)
     service.clock.advance(timedelta(days=7))
     assert refusal(lambda: confirm(other, person.id)) == (
         "FAILED_PRECONDITION",
         "nothing_to_confirm",
     )
-    assert person.id not in waiting(other)
-    assert not proof(story.ngo, person.id).HasField("confirm_until_time")
+    assert person.id not in proposed_erasures(other)
+    assert not get_erasure(story.ngo, person.id).HasField("confirm_until_time")
     propose(other, person.id)
     assert refusal(lambda: confirm(other, person.id)) == (
         "FAILED_PRECONDITION",
         "second_person_required",
-    ), "who proposed last is who began it"
+    ), "the latest proposal counts"
     assert confirm(story.ngo, person.id).HasField("erase_time")
 
 
-def test_another_organisation_has_no_part_in_it_and_hears_of_none(
+def test_another_organisation_can_neither_take_part_in_an_erasure_nor_see_it(
     story: Story, service: Service, other: Client
 ) -> None:
-    referral = story.accepted()  # so that the shelter sees the file
+    referral = story.accepted()  # the shelter sees the file of an accepted referral
     nothing = ("NOT_FOUND", "not_found")
     assert refusal(lambda: propose(story.shelter, referral.person_id)) == nothing
     propose(story.ngo, referral.person_id)
     assert refusal(lambda: confirm(story.shelter, referral.person_id)) == nothing
-    assert refusal(lambda: proof(story.shelter, referral.person_id)) == nothing
-    assert refusal(lambda: proof(story.ngo, story.person().id)) == nothing, "nobody proposed it"
+    assert refusal(lambda: get_erasure(story.shelter, referral.person_id)) == nothing
+    assert refusal(lambda: get_erasure(story.ngo, story.person().id)) == nothing, (
+        "nobody has proposed this erasure"
+    )
     key = service.as_("ngo", scopes=("people.read", "people.write", "people.open"))
     assert refusal(lambda: propose(key, referral.person_id)) == (
         "PERMISSION_DENIED",
@@ -209,14 +214,14 @@ def test_another_organisation_has_no_part_in_it_and_hears_of_none(
         "right_missing",
     )
     confirm(other, referral.person_id)
-    assert refusal(lambda: proof(story.shelter, referral.person_id)) == nothing
+    assert refusal(lambda: get_erasure(story.shelter, referral.person_id)) == nothing
 
 
-def test_what_is_asked_for_her_ends_first_and_who_holds_something_is_asked_to_delete_it(
+def test_an_erasure_ends_live_referrals_and_asks_their_receivers_to_delete_their_data(
     story: Story, other: Client
 ) -> None:
-    referral, _ = known(story)
-    done = erased(story, other, referral.person_id)
+    referral, _ = person_with_data(story)
+    done = erase(story, other, referral.person_id)
     assert (done.destroyed.referrals, done.destroyed.receipts, done.destroyed.notes) == (1, 1, 2)
     ended = story.shelter.GetReferral(pb.GetReferralRequest(id=referral.id))
     assert (ended.state, ended.main_step) == (pb.STATE_CONSENT_WITHDRAWN, "confirm_deletion")
@@ -235,7 +240,7 @@ def test_what_is_asked_for_her_ends_first_and_who_holds_something_is_asked_to_de
     assert refusal(lambda: story.shelter.ConfirmDeletion(with_note)) == (
         "FAILED_PRECONDITION",
         "person_erased",
-    ), "nothing more is written of her"
+    ), "nothing more can be written about her"
     gone = story.shelter.ConfirmDeletion(
         pb.ConfirmDeletionRequest(id=ended.id, etag=ended.etag, request_id=story.request_id())
     )
@@ -254,10 +259,10 @@ def test_what_is_asked_for_her_ends_first_and_who_holds_something_is_asked_to_de
             referral.person_id,
         )
     ]
-    assert states == ["consent_withdrawn", "entered_in_error"], "and nobody waits for the draft"
+    assert states == ["consent_withdrawn", "entered_in_error"], "and the draft is ended"
 
 
-def test_an_open_need_of_hers_is_looked_for_by_nobody_any_more(story: Story, other: Client) -> None:
+def test_an_erasure_closes_an_open_need(story: Story, other: Client) -> None:
     sent = story.sent()
     declining = pb.DeclineReferralRequest(
         id=sent.id,
@@ -266,7 +271,7 @@ def test_an_open_need_of_hers_is_looked_for_by_nobody_any_more(story: Story, oth
         request_id=story.request_id(),
     )
     story.shelter.DeclineReferral(declining)
-    erased(story, other, sent.person_id)
+    erase(story, other, sent.person_id)
     after = story.ngo.GetReferral(pb.GetReferralRequest(id=sent.id))
     assert (after.state, after.need_close_reason_code, after.HasField("next_due_time")) == (
         pb.STATE_DECLINED,
@@ -275,11 +280,11 @@ def test_an_open_need_of_hers_is_looked_for_by_nobody_any_more(story: Story, oth
     )
 
 
-def test_nothing_that_the_service_keeps_opens_with_its_key_and_no_word_of_hers_is_left(
+def test_after_an_erasure_no_stored_data_of_the_person_can_be_opened(
     story: Story, service: Service, other: Client
 ) -> None:
-    referral, contact_id = known(story)
-    erased(story, other, referral.person_id)
+    referral, contact_id = person_with_data(story)
+    erase(story, other, referral.person_id)
     her = referral.person_id
     assert rows(service, "SELECT wrapped FROM person_keys WHERE person_id = %s", her) == [
         {"wrapped": None}
@@ -303,7 +308,7 @@ def test_nothing_that_the_service_keeps_opens_with_its_key_and_no_word_of_hers_i
         referral.id,
     )
     keyring = Keyring(key_folder.secret(service.keys, "sealing.referrals"))
-    for note in notes:  # the history can't be changed, but its content can't be read any more
+    for note in notes:  # the history can't be changed, but its content can no longer be read
         with pytest.raises(CannotOpen):
             keyring.open_bytes(bytes(note["note_sealed"]), f"referral_events/{referral.id}/2")
     [person] = rows(service, "SELECT * FROM people WHERE id = %s", her)
@@ -316,11 +321,11 @@ def test_nothing_that_the_service_keeps_opens_with_its_key_and_no_word_of_hers_i
     assert (shown.erased, shown.coarse, shown.exploitation_country) == (True, pb.CoarsePerson(), "")
 
 
-def test_an_erasure_is_a_fact_of_ids_and_on_the_trail_of_both(
+def test_an_erasure_is_published_with_ids_only_and_recorded_for_both_workers(
     story: Story, service: Service, other: Client
 ) -> None:
     person = story.person()
-    done = erased(story, other, person.id)
+    done = erase(story, other, person.id)
     told = rows(
         service,
         "SELECT version, type, payload FROM outbox WHERE subject = %s ORDER BY version",
@@ -347,8 +352,10 @@ def test_an_erasure_is_a_fact_of_ids_and_on_the_trail_of_both(
     ]  # fmt: skip
 
 
-def test_figures_stay_as_they_were(story: Story, service: Service, other: Client) -> None:
-    referral, _ = known(story)
+def test_an_erasure_does_not_change_the_figures(
+    story: Story, service: Service, other: Client
+) -> None:
+    referral, _ = person_with_data(story)
     with service.database.transaction(SYSTEM) as tx:
         tx.execute(
             "UPDATE people SET exploitation_country = 'SV' WHERE id = %s", (referral.person_id,)
@@ -364,27 +371,27 @@ def test_figures_stay_as_they_were(story: Story, service: Service, other: Client
         )
 
     before = counted()
-    erased(story, other, referral.person_id)
+    erase(story, other, referral.person_id)
     assert counted() == before != []
 
 
-def test_while_one_erases_another_opens_no_draft_that_keeps_what_is_known_of_her(
+def test_neither_draft_nor_receipt_can_be_made_for_an_erased_person(
     story: Story, other: Client
 ) -> None:
     person = story.person()
-    erased(story, other, person.id)
+    erase(story, other, person.id)
     assert refusal(lambda: story.draft(person)) == ("FAILED_PRECONDITION", "person_erased")
     assert refusal(lambda: story.receipt(person.id)) == ("FAILED_PRECONDITION", "person_erased")
 
 
-# Outside of the database
+# Outside the database
 
 
 @dataclass
 class Memories:
-    """The places outside of the database that remember erasures.
+    """The places outside the database that remember erasures.
 
-    They are a topic, two witnesses with a database each, and a file beside the keys.
+    They are a topic, two witnesses with a database each, and a file in the folder of the keys.
     """
 
     service: Service
@@ -395,7 +402,7 @@ class Memories:
     patch: pytest.MonkeyPatch
 
     def start(self, read_again: float = NEVER) -> Erasures:
-        """Returns the loop of referrals, as after a start of its process."""
+        """Returns the loop of the referrals service, as after a start of its process."""
         signer, trusted = (
             Signer(key_folder.signing(self.service.keys, "facts.referrals")),
             key_folder.trusted_signers(self.service.keys),
@@ -430,7 +437,7 @@ class Memories:
         )
 
     def lose_the_broker(self) -> None:
-        """Empties the topic, as with a new broker."""
+        """Empties the topic, as if the broker were new."""
         lost, topic = erasures.TOPIC, f"enlace.tests-{new_id()[:8]}.v1"
         admin = KafkaAdminClient(bootstrap_servers=self.watch.settings.kafka_bootstrap_servers)
         create_topics(admin, self.watch.settings, [topic])
@@ -441,9 +448,9 @@ class Memories:
                 owner.execute("UPDATE kept_records SET topic = %s WHERE topic = %s", (topic, lost))
 
     def catch_up(self, loop: Erasures, *witnesses: str) -> int:
-        """Runs all of them until the loop has heard the answers of these witnesses.
+        """Runs loop and witnesses until the loop has received the answers of the witnesses.
 
-        Returns how many files were erased again.
+        Returns the number of files that were erased again.
         """
         again = loop.turn()
         for name in witnesses or self.places:
@@ -492,7 +499,7 @@ def back_up(postgres: parts.Server, service: Service, copy: Path) -> None:
 
 
 def restore(postgres: parts.Server, service: Service, copy: Path) -> None:
-    """Restores a copy as docs/operations.md describes."""
+    """Restores a backup as docs/operations.md describes."""
     run(
         postgres,
         "pg_restore",
@@ -519,11 +526,11 @@ def test_the_loop_publishes_each_erasure_even_if_its_announcement_is_lost(
     people = [story.person().id for _ in range(3)]
     with running(memories.start(read_again).loop()):
         for person_id in people:
-            erased(story, other, person_id)
-            assert eventually(lambda: proof(story.ngo, person_id).HasField("witness_time"))  # noqa: B023
+            erase(story, other, person_id)
+            assert eventually(lambda: get_erasure(story.ngo, person_id).HasField("witness_time"))  # noqa: B023
 
 
-def test_a_store_that_is_restored_beneath_the_loop_is_opened_again(
+def test_a_database_restored_while_the_loop_runs_is_reopened(
     story: Story,
     service: Service,
     other: Client,
@@ -535,8 +542,8 @@ def test_a_store_that_is_restored_beneath_the_loop_is_opened_again(
     witnesses = [memories.witness(name).loop() for name in memories.places]
     with running(memories.start(OFTEN).loop(), *witnesses):
         back_up(postgres, service, copy)
-        erased(story, other, person_id)
-        assert eventually(lambda: proof(story.ngo, person_id).HasField("witness_time"))
+        erase(story, other, person_id)
+        assert eventually(lambda: get_erasure(story.ngo, person_id).HasField("witness_time"))
         restore(postgres, service, copy)
 
         def is_open() -> bool:
@@ -550,7 +557,7 @@ def test_a_store_that_is_restored_beneath_the_loop_is_opened_again(
     ]
 
 
-def test_a_copy_from_before_an_erasure_shows_nobody_who_was_erased(
+def test_a_backup_from_before_an_erasure_does_not_bring_the_person_back(
     story: Story,
     service: Service,
     other: Client,
@@ -560,48 +567,53 @@ def test_a_copy_from_before_an_erasure_shows_nobody_who_was_erased(
 ) -> None:
     loop = memories.start()
     loop.turn()
-    referral, contact_id = known(story)
+    referral, contact_id = person_with_data(story)
     her, somebody = referral.person_id, story.person(given_name="Abril").id
     propose(story.ngo, her)
     copy = tmp_path / "copy"
     back_up(postgres, service, copy)
-    # a person of whom the copy has nothing
+    # a person who is not in the backup
     done, late = confirm(other, her), story.person(given_name="Noelia").id
-    erased(story, other, late)
-    loop.turn()  # publishes it
-    assert not proof(story.ngo, her).HasField("witness_time")
-    assert loop.turn() == 0  # hears it
-    assert proof(story.ngo, her).HasField("witness_time")
+    erase(story, other, late)
+    loop.turn()  # publishes the erasure
+    assert not get_erasure(story.ngo, her).HasField("witness_time")
+    assert loop.turn() == 0  # reads the erasure back
+    assert get_erasure(story.ngo, her).HasField("witness_time")
 
     restore(postgres, service, copy)
     assert rows(
         service, "SELECT wrapped IS NULL AS gone FROM person_keys WHERE person_id = %s", her
-    ) == [{"gone": False}], "she is back"
+    ) == [{"gone": False}], "the restored backup holds her data again"
     for person in (her, somebody):
-        assert refusal(partial(opened, story.ngo, person)) == (
+        assert refusal(partial(open_identity, story.ngo, person)) == (
             "UNAVAILABLE",
             "store_unavailable",
-        ), "until it is known who was erased"
+        ), "until it is known who has been erased"
     with service.database.transaction(SYSTEM) as tx:
         tx.execute("UPDATE people SET names_form = 0 WHERE organization_id = %s", (ORG["ngo"],))
     with pytest.raises(Unavailable):
-        service.made.names.note()  # and no person is put aside for it
+        service.made.names.note()  # while no person is put aside
     assert memories.catch_up(memories.start()) == 1
     assert service.made.names.note() > 0
     assert somebody in [
         one.id
         for one in story.ngo.SearchPeople(people_pb2.SearchPeopleRequest(name="Abril")).people
     ]
-    assert refusal(lambda: opened(story.ngo, her)) == ("FAILED_PRECONDITION", "person_erased")
-    assert opened(story.ngo, somebody).given_name == "Abril", "and everybody else is there"
-    again = proof(story.ngo, her)
+    assert refusal(lambda: open_identity(story.ngo, her)) == (
+        "FAILED_PRECONDITION",
+        "person_erased",
+    )
+    assert open_identity(story.ngo, somebody).given_name == "Abril", (
+        "and everybody else can be opened"
+    )
+    again = get_erasure(story.ngo, her)
     assert (again.id, again.erase_time, again.confirmed_by_worker_id) == (
         done.id,
         done.erase_time,
         other.caller.id,
     )
-    assert proof(story.ngo, late).HasField("erase_time"), (
-        "the proof is there, of a file that is not"
+    assert get_erasure(story.ngo, late).HasField("erase_time"), (
+        "the proof exists even for a file that is not in the backup"
     )
     assert (
         story.ngo.GetReferral(pb.GetReferralRequest(id=referral.id)).state
@@ -614,7 +626,7 @@ def test_a_copy_from_before_an_erasure_shows_nobody_who_was_erased(
 
 
 @pytest.mark.parametrize("memory", ["topic", "partners", "notifications", "file"])
-def test_each_memory_alone_keeps_who_was_erased_erased_in_a_restored_store(
+def test_each_memory_alone_keeps_an_erased_person_erased_after_a_restore(
     memory: str,
     story: Story,
     service: Service,
@@ -626,7 +638,7 @@ def test_each_memory_alone_keeps_who_was_erased_erased_in_a_restored_store(
     her, somebody = story.person().id, story.person(given_name="Abril").id
     memories.start().turn()
     back_up(postgres, service, tmp_path / "copy")
-    erased(story, other, her)
+    erase(story, other, her)
     memories.start().turn()
     for name in memories.places:
         memories.witness(name).turn()
@@ -640,31 +652,39 @@ def test_each_memory_alone_keeps_who_was_erased_erased_in_a_restored_store(
         with psycopg.connect(memories.places[name].migration_url) as owner:
             owner.execute("TRUNCATE kept_records")
     assert memories.catch_up(memories.start()) == 1
-    assert refusal(lambda: opened(story.ngo, her)) == ("FAILED_PRECONDITION", "person_erased")
-    assert opened(story.ngo, somebody).given_name == "Abril"
+    assert refusal(lambda: open_identity(story.ngo, her)) == (
+        "FAILED_PRECONDITION",
+        "person_erased",
+    )
+    assert open_identity(story.ngo, somebody).given_name == "Abril"
 
 
-def test_a_restored_store_stays_closed_until_every_witness_has_answered(
+def test_a_restored_database_stays_closed_until_every_witness_has_answered(
     story: Story, service: Service, memories: Memories, postgres: parts.Server, tmp_path: Path
 ) -> None:
     somebody = story.person().id
     loop = memories.start()
     loop.turn()
-    assert opened(story.ngo, somebody).given_name == "Ximena", "the first store waits for nobody"
+    assert open_identity(story.ngo, somebody).given_name == "Ximena", (
+        "a database that was never restored waits for nobody"
+    )
     back_up(postgres, service, tmp_path / "copy")
     restore(postgres, service, tmp_path / "copy")
-    # neither an empty topic nor a single witness proves anything
+    # neither an empty topic nor a single witness proves that nobody was erased
     assert memories.catch_up(loop, "partners") == 0
-    assert refusal(lambda: opened(story.ngo, somebody)) == ("UNAVAILABLE", "store_unavailable")
+    assert refusal(lambda: open_identity(story.ngo, somebody)) == (
+        "UNAVAILABLE",
+        "store_unavailable",
+    )
     assert metrics.ERASURES_AWAITED._value.get() == 1
     memories.witness("notifications").turn()
     loop.turn()
     loop.turn()
-    assert opened(story.ngo, somebody).given_name == "Ximena"
+    assert open_identity(story.ngo, somebody).given_name == "Ximena"
     assert metrics.ERASURES_AWAITED._value.get() == 0
 
 
-def test_a_restored_store_stays_closed_while_a_witness_keeps_more_than_it_can_read(
+def test_a_restored_database_stays_closed_while_a_witness_has_records_that_it_cannot_read(
     story: Story,
     service: Service,
     other: Client,
@@ -675,11 +695,11 @@ def test_a_restored_store_stays_closed_while_a_witness_keeps_more_than_it_can_re
     her = story.person().id
     memories.start().turn()
     back_up(postgres, service, tmp_path / "copy")
-    erased(story, other, her)
+    erase(story, other, her)
     memories.start().turn()
     for name in memories.places:
         memories.witness(name).turn()
-    for place in memories.places.values():  # as if another key had signed it
+    for place in memories.places.values():  # as if another key had signed the record
         with psycopg.connect(place.migration_url) as owner:
             owner.execute(
                 "UPDATE kept_records SET record = replace(record, 'ce_time', 'ce_timing')"
@@ -688,19 +708,19 @@ def test_a_restored_store_stays_closed_while_a_witness_keeps_more_than_it_can_re
     memories.lose_the_broker()
     restore(postgres, service, tmp_path / "copy")
     assert memories.catch_up(memories.start()) == 0
-    assert refusal(lambda: opened(story.ngo, her)) == ("UNAVAILABLE", "store_unavailable")
+    assert refusal(lambda: open_identity(story.ngo, her)) == ("UNAVAILABLE", "store_unavailable")
 
 
-def test_an_erasure_is_in_the_file_while_the_broker_is_away_and_one_cut_line_spoils_no_other(
+def test_an_erasure_is_in_the_file_without_the_broker_and_one_cut_line_damages_no_other(
     story: Story, service: Service, other: Client, memories: Memories
 ) -> None:
     first, second = story.person().id, story.person(given_name="Abril").id
     file = memories.folder / erasures.FILE
-    erased(story, other, first)
+    erase(story, other, first)
     memories.start().remember()
-    file.write_bytes(file.read_bytes().rstrip()[:-9])  # as after a full disk
+    file.write_bytes(file.read_bytes().rstrip()[:-9])  # truncates the file, as a full disk might
     memories.start().remember()
-    erased(story, other, second)
+    erase(story, other, second)
     memories.start().remember()
     lines = [line for line in file.read_bytes().splitlines() if line.endswith(b"]]]")]
     people = [
@@ -712,33 +732,33 @@ def test_an_erasure_is_in_the_file_while_the_broker_is_away_and_one_cut_line_spo
     }
     assert sorted(people) == sorted(everybody)
     assert {first, second} <= everybody
-    assert file.stat().st_mode & 0o077 == 0, "for its owner's eyes"
+    assert file.stat().st_mode & 0o077 == 0, "only its owner may read the file"
 
 
-def test_a_broker_that_forgot_hears_it_again(
+def test_erasures_are_published_again_to_a_new_broker(
     story: Story, service: Service, other: Client, memories: Memories
 ) -> None:
     person = story.person()
-    erased(story, other, person.id)
+    erase(story, other, person.id)
     loop = memories.start()
     loop.turn()
     memories.lose_the_broker()
     loop._cluster = "another"  # the cluster id of a new broker
     loop.turn()
     assert loop.turn() == 0
-    assert proof(story.ngo, person.id).HasField("witness_time")
+    assert get_erasure(story.ngo, person.id).HasField("witness_time")
 
 
-def test_nobody_else_can_have_somebody_erased(
+def test_a_fact_from_another_signer_erases_nobody(
     story: Story, service: Service, memories: Memories
 ) -> None:
     person = story.person()
-    said = facts_pb2.ErasureFact(
+    body = facts_pb2.ErasureFact(
         erasure_id=new_id(), person_id=person.id, organization_id=ORG["ngo"]
     )
-    said.propose_time.FromDatetime(NOON)
-    said.erase_time.FromDatetime(NOON)
-    fact = Fact(said.erasure_id, 2, "enlace.erasure.done.v1", said.SerializeToString(), NOON)
+    body.propose_time.FromDatetime(NOON)
+    body.erase_time.FromDatetime(NOON)
+    fact = Fact(body.erasure_id, 2, "enlace.erasure.done.v1", body.SerializeToString(), NOON)
     producer = Producer(memories.watch.settings)
     key_folder.create(service.keys, ["stranger"])
     for source, signer in (
@@ -768,17 +788,17 @@ def test_nobody_else_can_have_somebody_erased(
     assert memories.witness("partners").turn() == 0
     with memories.databases["partners"].transaction(SYSTEM) as tx:
         assert (
-            tx.execute("SELECT FROM kept_records WHERE subject = %s", (said.erasure_id,)).fetchall()
+            tx.execute("SELECT FROM kept_records WHERE subject = %s", (body.erasure_id,)).fetchall()
             == []
         )
-    assert opened(story.ngo, person.id).given_name == "Ximena"
+    assert open_identity(story.ngo, person.id).given_name == "Ximena"
 
 
-def test_of_who_was_erased_no_word_is_in_the_whole_database(
+def test_no_word_of_an_erased_person_is_left_in_the_whole_database(
     story: Story, service: Service, other: Client
 ) -> None:
-    referral, _ = known(story)
-    erased(story, other, referral.person_id)
+    referral, _ = person_with_data(story)
+    erase(story, other, referral.person_id)
     with service.database.transaction(SYSTEM) as tx:
         hay = dump(tx)
     assert [
@@ -796,7 +816,7 @@ def run(postgres: parts.Server, program: str, *words: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_c16_proposals_of_erasures_are_reached_page_by_page(story: Story, other: Client) -> None:
+def test_c16_proposed_erasures_are_listed_in_pages(story: Story, other: Client) -> None:
     people = {story.person().id for _ in range(3)}
     for person in people:
         propose(story.ngo, person)

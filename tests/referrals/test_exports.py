@@ -1,6 +1,6 @@
 """A worker with a fresh proof exports the sheet of a person as a file.
 
-The export is on record.
+The export is recorded.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def exports(by: Client, since: datetime) -> list[str]:
     ]
 
 
-def test_a4_these_rpcs_ask_for_it() -> None:
+def test_a4_exactly_these_rpcs_need_a_fresh_proof() -> None:
     asking = {
         method.name
         for service in SERVICES
@@ -43,7 +43,7 @@ def test_a4_these_rpcs_ask_for_it() -> None:
     assert asking == {"ExportPerson"}
 
 
-def test_a4_a_sheet_is_exported_after_a_proof_of_the_last_ten_minutes(
+def test_a4_a_sheet_is_exported_only_within_ten_minutes_of_a_proof(
     service: Service, story: Story
 ) -> None:
     now, person_id = service.clock.now(), story.person().id
@@ -58,7 +58,7 @@ def test_a4_a_sheet_is_exported_after_a_proof_of_the_last_ten_minutes(
     assert refusal(lambda: export(earlier, person_id)) == ("PERMISSION_DENIED", "step_up_required")
 
 
-def test_a4_who_exported_it_is_on_record_and_sees_it_and_nobody_else_does(
+def test_a4_an_export_is_recorded_and_listed_only_for_the_worker_who_made_it(
     service: Service, story: Story
 ) -> None:
     since, person_id = service.clock.now(), story.person().id
@@ -74,9 +74,7 @@ def test_a4_who_exported_it_is_on_record_and_sees_it_and_nobody_else_does(
     )
 
 
-def test_a4_whoever_takes_many_more_sheets_pushes_none_off_the_list(
-    service: Service, story: Story
-) -> None:
+def test_a4_further_exports_push_none_off_the_list(service: Service, story: Story) -> None:
     since, person_id = service.clock.now(), story.person().id
     thief = service.as_("ngo", "WORKER", "MANAGER")
     export(thief, person_id)
@@ -96,7 +94,9 @@ def test_a4_whoever_takes_many_more_sheets_pushes_none_off_the_list(
     assert (seen[-1], len(set(seen))) == (person_id, 5)
 
 
-def test_a4_nobody_exports_the_sheet_of_anothers_file(service: Service, story: Story) -> None:
+def test_a4_no_other_organisation_exports_the_sheet_of_a_file(
+    service: Service, story: Story
+) -> None:
     person_id = story.person().id
     for organization in ("shelter", "clinic"):
         assert refusal(lambda: export(service.as_(organization, "WORKER"), person_id)) == (  # noqa: B023
@@ -105,7 +105,7 @@ def test_a4_nobody_exports_the_sheet_of_anothers_file(service: Service, story: S
         )
 
 
-def test_a4_of_an_export_a_fact_is_told_without_a_name(service: Service, story: Story) -> None:
+def test_a4_an_export_is_published_without_a_name(service: Service, story: Story) -> None:
     person_id = story.person(given_name="Marta").id
     colleague = service.as_("ngo", "WORKER")
     export(colleague, person_id)

@@ -1,6 +1,6 @@
 """Public figures reveal no count from one to nine.
 
-The attacker of these tests asks everything that can be asked, and knows the rule.
+The attacker of these tests asks every possible question, and knows the rule.
 """
 
 from __future__ import annotations
@@ -39,24 +39,24 @@ PERIODS = ("", "2025", "2026", *QUARTERS)
 QUESTIONS = [Question(*parts) for parts in product(PERIODS, ("", *COUNTRIES), ("", *NEEDS))]
 Counts = dict[Cell, int]
 
-# Around the limit, where something could be found out.
+# Counts around the limit, where an attacker might learn something.
 counts = st.fixed_dictionaries(
     dict.fromkeys(CELLS, st.one_of(st.just(0), st.integers(0, 9), st.integers(9, 16)))
 )
-# Realistic people: each has some helps, in one quarter or several.
+# Realistic people: each was helped several times, in one quarter or more.
 people = st.lists(st.frozensets(st.sampled_from(CELLS[:8]), min_size=1, max_size=4), max_size=60)
 
 
-def all_that_is_told(of: Counts) -> list[Answer]:
-    """Returns every answer that there is.
+def all_answers(of: Counts) -> list[Answer]:
+    """Returns the answer to every possible question.
 
-    The page, the file for a spreadsheet, the arcs and REST are made of these alone.
+    The page, the spreadsheet file, the arcs and REST are made of these answers only.
     """
     kept = published_cells(of)
     return [answer(kept, UNTIL, question) for question in QUESTIONS]
 
 
-def small(of: Counts) -> list[Cell]:
+def small_cells(of: Counts) -> list[Cell]:
     return [cell for cell, count in of.items() if 0 < count < SMALLEST]
 
 
@@ -72,12 +72,12 @@ def numbers(told: Answer) -> Iterable[int]:
     yield from (count for _, count in told.routes)
 
 
-def possible(
-    of: Counts, cell: Cell, tell: Callable[[Counts], list[Answer]] = all_that_is_told
+def possible_counts(
+    of: Counts, cell: Cell, tell: Callable[[Counts], list[Answer]] = all_answers
 ) -> set[int]:
-    """Returns the possible counts of a cell.
+    """Returns the counts that a cell may have, for a reader who knows everything else.
 
-    The reader reads everything, knows the rule and even every other count.
+    This reader has all answers, and knows the rule and every other count.
     """
     told = tell(of)
     return {count for count in range(20) if tell(of | {cell: count}) == told}
@@ -85,40 +85,40 @@ def possible(
 
 @settings(max_examples=40, deadline=None)
 @given(counts, st.data())
-def test_a_count_under_ten_may_be_any_to_a_reader_who_knows_all_other_counts(
+def test_a_count_below_ten_stays_unknown_to_a_reader_who_knows_all_other_counts(
     of: Counts, data: st.DataObject
 ) -> None:
-    for cell in data.draw(st.permutations(small(of)))[:2]:
-        assert possible(of, cell) == set(range(SMALLEST))
+    for cell in data.draw(st.permutations(small_cells(of)))[:2]:
+        assert possible_counts(of, cell) == set(range(SMALLEST))
 
 
 @settings(max_examples=200, deadline=None)
 @given(counts, st.data())
-def test_all_small_counts_together_may_be_any(of: Counts, data: st.DataObject) -> None:
+def test_all_small_counts_together_stay_unknown(of: Counts, data: st.DataObject) -> None:
     others = {
         cell: data.draw(st.integers(0, SMALLEST - 1))
         for cell, count in of.items()
         if count < SMALLEST
     }
-    assert all_that_is_told(of | others) == all_that_is_told(of)
+    assert all_answers(of | others) == all_answers(of)
 
 
 @settings(max_examples=200, deadline=None)
 @given(people, st.data())
-def test_people_may_come_and_go_in_a_small_cell_unseen(
+def test_changes_within_a_small_cell_do_not_change_any_answer(
     of: list[frozenset[Cell]], data: st.DataObject
 ) -> None:
-    """The people may have several helps at once.
+    """A person may have been helped in several ways.
 
-    Then the counts of two cells depend on each other, and that reveals nothing either.
+    Then the counts of two cells depend on each other, which reveals nothing either.
     """
     counted = Counter(cell for helps in of for cell in helps)
-    told = all_that_is_told(counted)
+    told = all_answers(counted)
     hidden = data.draw(st.sampled_from([cell for cell in CELLS if counted[cell] < SMALLEST]))
     without = [helps - {hidden} for helps in of]
     for some in (0, 1, SMALLEST - 1):
         assert (
-            all_that_is_told(
+            all_answers(
                 Counter(cell for helps in without + [frozenset({hidden})] * some for cell in helps)
             )
             == told
@@ -127,7 +127,7 @@ def test_people_may_come_and_go_in_a_small_cell_unseen(
 
 @settings(max_examples=100, deadline=None)
 @given(counts)
-def test_what_is_in_one_answer_and_not_in_a_narrower_one_is_nobody_or_ten_people_at_least(
+def test_an_answer_exceeds_a_narrower_one_by_none_or_by_at_least_ten_people(
     of: Counts,
 ) -> None:
     kept = published_cells(of)
@@ -149,20 +149,25 @@ def test_what_is_in_one_answer_and_not_in_a_narrower_one_is_nobody_or_ten_people
 
 @settings(max_examples=40, deadline=None)
 @given(counts, st.data())
-def test_members_who_put_together_what_they_know_do_not_find_how_many_the_others_have(
+def test_a_member_that_knows_its_own_people_cannot_compute_the_counts_of_others(
     of: Counts, data: st.DataObject
 ) -> None:
     """A dishonest member knows its own people in every cell."""
     own = {cell: data.draw(st.integers(0, count)) for cell, count in of.items()}
     rest = [cell for cell in CELLS if 0 < of[cell] - own[cell] < SMALLEST]
     for cell in data.draw(st.permutations(rest))[:2]:
-        assert len({count - own[cell] for count in possible(of, cell) if count >= own[cell]}) > 1
+        assert (
+            len({count - own[cell] for count in possible_counts(of, cell) if count >= own[cell]})
+            > 1
+        )
 
 
 @settings(max_examples=100, deadline=None)
 @given(counts)
-def test_every_number_is_few_or_a_sum_of_fives_from_ten_on_and_never_too_much(of: Counts) -> None:
-    for question, told in zip(QUESTIONS, all_that_is_told(of), strict=True):
+def test_every_number_is_few_or_a_multiple_of_five_from_ten_on_and_never_too_high(
+    of: Counts,
+) -> None:
+    for question, told in zip(QUESTIONS, all_answers(of), strict=True):
         assert all(
             number == FEW or (number >= SMALLEST and number % STEP == 0) for number in numbers(told)
         )
@@ -179,25 +184,25 @@ def test_every_number_is_few_or_a_sum_of_fives_from_ten_on_and_never_too_much(of
         }
 
 
-def test_the_attacker_finds_what_the_usual_way_tells() -> None:
-    """The usual way publishes totals of everybody and leaves small cells out.
+def test_the_attacker_finds_a_small_count_in_conventional_tables() -> None:
+    """Conventional tables publish the total of all people and omit small cells.
 
     The same attacker needs one subtraction.
     """
     of = dict.fromkeys(CELLS, 0) | {CELLS[0]: 20, CELLS[1]: 7}
 
     def usual(of: Counts) -> list[Answer]:
-        told = all_that_is_told(of)
+        told = all_answers(of)
         return [
             answer({Cell(UNTIL, "NI", "SV", "HOU"): sum(of.values())}, UNTIL, Question()),
             *told,
         ]
 
-    assert possible(of, CELLS[1], usual) == {7}
-    assert possible(of, CELLS[1]) == set(range(SMALLEST))
+    assert possible_counts(of, CELLS[1], usual) == {7}
+    assert possible_counts(of, CELLS[1]) == set(range(SMALLEST))
 
 
-def test_who_narrows_the_question_gets_the_same_cells() -> None:
+def test_a_narrower_question_is_answered_from_the_same_cells() -> None:
     kept = {
         Cell("2025-Q4", "NI", "SV", "HOU"): 20,
         Cell("2026-Q2", "NI", "SV", "HOU"): 10,
@@ -231,7 +236,7 @@ def test_who_narrows_the_question_gets_the_same_cells() -> None:
 
 
 @pytest.mark.parametrize("question", [Question(need_group="HOU.EMG"), Question(need_group="XXX")])
-def test_what_can_t_be_is_refused(question: Question) -> None:
+def test_an_impossible_question_is_refused(question: Question) -> None:
     with pytest.raises(Invalid):
         question.check()
 

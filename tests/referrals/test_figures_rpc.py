@@ -1,7 +1,6 @@
 """GetFigures on a real database.
 
-A quarter is counted once, a week after its end, from people and not from referrals, and never
-again.
+A quarter is counted only once, a week after its end. People are counted, not referrals.
 """
 
 from __future__ import annotations
@@ -35,12 +34,12 @@ def _nothing_counted(service: Service) -> None:
 
 
 def helped(story: Story, number: int, taken_to: str = "SV", **values: Any) -> list[pb.Referral]:
-    """Returns the referrals of `number` people who were helped now.
+    """Returns the completed referrals of `number` new people.
 
-    They had been trafficked to `taken_to`.
+    The people had been trafficked to `taken_to`.
     """
     done = [completed(story, **values) for _ in range(number)]
-    taken(story, taken_to, *(referral.person_id for referral in done))
+    set_exploitation_country(story, taken_to, *(referral.person_id for referral in done))
     return done
 
 
@@ -66,7 +65,7 @@ def completed(
     return done
 
 
-def taken(story: Story, country: str, *people: str) -> None:
+def set_exploitation_country(story: Story, country: str, *people: str) -> None:
     with story.service.database.transaction(SYSTEM) as tx:
         tx.execute(
             "UPDATE people SET exploitation_country = %s WHERE id = ANY(%s)",
@@ -79,26 +78,31 @@ def figures(service: Service, **question: str) -> pb.Figures:
     return answer
 
 
-def rows(figures: Any) -> dict[str, int]:
+def counts_by_code(figures: Any) -> dict[str, int]:
     return {figure.code: figure.count for figure in figures}
 
 
-def test_of_what_was_helped_only_what_ten_people_share_is_told_and_to_everybody_the_same(
+def test_only_cells_of_ten_people_or_more_are_published_and_alike_to_everybody(
     story: Story,
 ) -> None:
     sheltered = helped(story, 13)
-    for referral in sheltered[:9]:  # nine of the same women saw a doctor
+    for referral in sheltered[:9]:  # nine of these women also saw a doctor
         completed(story, people_pb2.Person(id=referral.person_id), "MED.PRI")
     helped(story, 4, "GT")
-    assert rows(figures(story.service).by_quarter) == {"2026-Q1": -1}, "the quarter is not over"
+    assert counts_by_code(figures(story.service).by_quarter) == {"2026-Q1": -1}, (
+        "the quarter has not ended"
+    )
     story.service.clock.set(SUMMER)
     told = figures(story.service)
-    assert (told.total, told.counted_until, rows(told.by_quarter)) == (
+    assert (told.total, told.counted_until, counts_by_code(told.by_quarter)) == (
         10,
         "2026-Q2",
         {"2026-Q2": 10},
     )
-    assert (rows(told.by_need_group), rows(told.by_country)) == ({"HOU": 10}, {"NI": 10})
+    assert (counts_by_code(told.by_need_group), counts_by_code(told.by_country)) == (
+        {"HOU": 10},
+        {"NI": 10},
+    )
     assert [(route.exploitation_country, route.country, route.count) for route in told.routes] == [
         ("SV", "NI", 10)
     ]
@@ -124,14 +128,14 @@ def test_of_what_was_helped_only_what_ten_people_share_is_told_and_to_everybody_
         assert figures(story.service, **other).total == 10
 
 
-def test_a_person_who_was_helped_twice_counts_once(story: Story) -> None:
+def test_a_person_helped_twice_is_counted_once(story: Story) -> None:
     for referral in helped(story, 9):
         completed(story, people_pb2.Person(id=referral.person_id))
     story.service.clock.set(SUMMER)
     assert figures(story.service).total == -1
 
 
-def test_what_was_published_does_not_move_whatever_happens_afterwards(story: Story) -> None:
+def test_later_changes_do_not_change_published_figures(story: Story) -> None:
     done = helped(story, 11)
     hidden = helped(story, 9, "GT")
     story.service.clock.set(SUMMER)
@@ -139,16 +143,16 @@ def test_what_was_published_does_not_move_whatever_happens_afterwards(story: Sto
     story.coordinator.EnterReferralInError(
         pb.EnterReferralInErrorRequest(id=done[0].id, etag=done[0].etag, note="a test")
     )
-    taken(story, "SV", *(referral.person_id for referral in hidden))
+    set_exploitation_country(story, "SV", *(referral.person_id for referral in hidden))
     helped(story, 12)  # people of the next quarter
     assert figures(story.service) == before
     story.service.clock.set(SUMMER + timedelta(days=92))
     after = figures(story.service)
-    assert rows(after.by_quarter) == {"2026-Q2": 10, "2026-Q3": 10}
+    assert counts_by_code(after.by_quarter) == {"2026-Q2": 10, "2026-Q3": 10}
     assert figures(story.service, period="2026-Q2").total == before.total
 
 
-def test_a_mistake_that_was_taken_back_before_is_not_counted_and_who_has_no_route_is_not(
+def test_referrals_entered_in_error_and_people_without_a_route_are_not_counted(
     story: Story,
 ) -> None:
     done = helped(story, 10)
@@ -160,17 +164,17 @@ def test_a_mistake_that_was_taken_back_before_is_not_counted_and_who_has_no_rout
     assert figures(story.service).total == -1
 
 
-def test_who_ask_first_at_the_same_moment_have_it_counted_once(story: Story) -> None:
+def test_concurrent_first_requests_count_a_quarter_once(story: Story) -> None:
     helped(story, 15)
     story.service.clock.set(SUMMER)
     with ThreadPoolExecutor(4) as pool:
-        told = list(pool.map(lambda _: figures(story.service).total, range(4)))
-    assert told == [15] * 4
+        answers = list(pool.map(lambda _: figures(story.service).total, range(4)))
+    assert answers == [15] * 4
     with story.service.database.transaction(SYSTEM) as tx:
         assert len(tx.execute("SELECT * FROM figure_counts").fetchall()) == 1
 
 
-def test_what_is_too_little_is_nowhere_in_the_database_and_nothing_published_can_be_changed(
+def test_small_counts_are_not_stored_and_published_figures_cannot_be_changed(
     story: Story,
 ) -> None:
     helped(story, 9), helped(story, 12, "GT")
@@ -204,7 +208,7 @@ def test_what_is_too_little_is_nowhere_in_the_database_and_nothing_published_can
         ({"need_group_code": "XXX"}, {"need_group_code": "unknown_code"}),
     ],
 )
-def test_a_question_that_can_t_be_is_refused(
+def test_an_impossible_question_is_refused_by_field(
     question: dict[str, str], wrong: dict[str, str], service: Service
 ) -> None:
     assert refusal_with_fields(lambda: figures(service, **question))[2] == wrong

@@ -1,7 +1,7 @@
-"""A network grows old.
+"""A network that has existed for years.
 
-Ended referrals pile up, and no list of the present reads them. The lists equal a plain look at
-every row.
+Ended referrals accumulate, and no list of current work reads them. test_counts.py compares the
+lists with a scan of every row.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def wanted(box: str, **filters: Any) -> Filter:
     return Filter(box, ORG[BOXES[box]], NOON, **filters)
 
 
-def copy(
+def copy_rows(
     database: psycopg.Connection[dict[str, Any]],
     table: str,
     key: str,
@@ -49,7 +49,7 @@ def copy(
     often: int,
     **anew: str,
 ) -> None:
-    """Makes copies of a referral's rows; `anew` gives the values that differ."""
+    """Copies the rows of a referral `often` times; `anew` gives the values that differ."""
     rows = database.execute(
         "SELECT attname AS name FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0"
         " AND NOT attisdropped",
@@ -69,7 +69,7 @@ def copy(
 
 @pytest.fixture(scope="module")
 def old(service: Service) -> Service:
-    """Twenty thousand ended referrals between the same two, and a few of each other kind."""
+    """Adds twenty thousand ended referrals between two members, and a few of each other kind."""
     numbers = iter(range(10_000, 20_000))
     story = Story(
         service,
@@ -93,10 +93,12 @@ def old(service: Service) -> Service:
         times = {
             name: f"was.{name} - ({then})" for name in ("create_time", "send_time", "update_time")
         }
-        copy(database, "referrals", "id", over.id, OVER, **times)
-        copy(database, "clocks", "referral_id", over.id, OVER)
-        copy(database, "referral_events", "referral_id", over.id, OVER, time=f"was.time - ({then})")
-        copy(database, "outbox", "subject", over.id, OVER, first_round="1", last_round="1")
+        copy_rows(database, "referrals", "id", over.id, OVER, **times)
+        copy_rows(database, "clocks", "referral_id", over.id, OVER)
+        copy_rows(
+            database, "referral_events", "referral_id", over.id, OVER, time=f"was.time - ({then})"
+        )
+        copy_rows(database, "outbox", "subject", over.id, OVER, first_round="1", last_round="1")
         database.execute("UPDATE outbox SET first_round = 1, last_round = 1")
         database.execute("VACUUM ANALYZE referrals, clocks, referral_events, outbox")
     return service
@@ -157,10 +159,8 @@ COUNTS = {
     "of what can't wait": wanted("network", pressing=True),
 }
 OTHERS: dict[str, Callable[[Any], Any]] = {
-    "which clocks are due": lambda tx: deadlines.with_due_deadlines(
-        tx, NOON + timedelta(days=1), 50
-    ),
-    "when the next clock is": deadlines.next_deadline_time,
+    "which clocks are due": lambda tx: deadlines.due(tx, NOON + timedelta(days=1), 50),
+    "when the next clock is": deadlines.next_time,
     "whether an open page is behind": lambda tx: boxes.queue_version(tx, ORG["ngo"], network=True),
     "how soon organisations answer": lambda tx: figures.response_times(
         tx, NOON - timedelta(days=30)
@@ -170,7 +170,7 @@ OTHERS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def check(old: Service, caller: Caller, ask: Callable[[Any], Any]) -> None:
+def check_rows_read(old: Service, caller: Caller, ask: Callable[[Any], Any]) -> None:
     with old.database.transaction(caller) as tx:
         reader = Reader(tx)
         ask(reader)
@@ -178,22 +178,24 @@ def check(old: Service, caller: Caller, ask: Callable[[Any], Any]) -> None:
 
 
 @pytest.mark.parametrize("what", LISTS)
-def test_a_list_does_not_read_what_is_over(what: str, old: Service) -> None:
+def test_a_list_does_not_read_ended_referrals(what: str, old: Service) -> None:
     chosen, by_urgency = LISTS[what]
-    check(old, caller_of(chosen.box), lambda tx: boxes.find(tx, chosen, 50, by_urgency=by_urgency))
+    check_rows_read(
+        old, caller_of(chosen.box), lambda tx: boxes.find(tx, chosen, 50, by_urgency=by_urgency)
+    )
 
 
 @pytest.mark.parametrize("what", COUNTS)
-def test_a_count_does_not_read_what_is_over(what: str, old: Service) -> None:
-    check(old, caller_of(COUNTS[what].box), lambda tx: boxes.count(tx, COUNTS[what]))
+def test_a_count_does_not_read_ended_referrals(what: str, old: Service) -> None:
+    check_rows_read(old, caller_of(COUNTS[what].box), lambda tx: boxes.count(tx, COUNTS[what]))
 
 
 @pytest.mark.parametrize("what", OTHERS)
-def test_what_is_asked_all_the_time_does_not_read_what_is_over(what: str, old: Service) -> None:
-    check(old, SYSTEM, OTHERS[what])
+def test_frequent_queries_do_not_read_ended_referrals(what: str, old: Service) -> None:
+    check_rows_read(old, SYSTEM, OTHERS[what])
 
 
-def test_what_was_placed_elsewhere_before_it_came_back_is_no_open_need(story: Story) -> None:
+def test_a_referral_already_placed_elsewhere_when_declined_is_no_open_need(story: Story) -> None:
     first = story.sent()
     draft = story.draft(based_on_id=first.id)
     receipt = story.receipt(draft.person_id)

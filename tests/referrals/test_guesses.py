@@ -1,6 +1,7 @@
 """Wrong PINs.
 
-The tests cover how many are accepted, from which address, and that they don't lock the caller out.
+The tests cover how many guesses are allowed from which address, and that guesses don't lock the
+caller out.
 """
 
 from __future__ import annotations
@@ -42,11 +43,13 @@ def ask(
     return status
 
 
-def said(service: Service, reference: str, often: int = 1, **how: str) -> set[tuple[str, str]]:
+def refusals_of(
+    service: Service, reference: str, often: int = 1, **how: str
+) -> set[tuple[str, str]]:
     return {refusal(partial(ask, service, reference, **how)) for _ in range(often)}
 
 
-def waits(service: Service, reference: str, **how: str) -> timedelta:
+def retry_delay(service: Service, reference: str, **how: str) -> timedelta:
     with pytest.raises(grpc.RpcError) as caught:
         ask(service, reference, **how)
     error: Any = caught.value
@@ -57,45 +60,45 @@ def waits(service: Service, reference: str, **how: str) -> timedelta:
     return timedelta(seconds=retry.retry_delay.ToTimedelta().total_seconds())
 
 
-def test_after_ten_wrong_pins_the_right_one_has_to_wait_too(story: Story, service: Service) -> None:
+def test_after_ten_wrong_pins_the_right_pin_has_to_wait_too(story: Story, service: Service) -> None:
     made = story.contact()
-    assert said(service, made.reference, 10) == {WRONG}
+    assert refusals_of(service, made.reference, 10) == {WRONG}
     service.clock.advance(timedelta(minutes=10))
-    assert waits(service, made.reference, pin=made.pin) == timedelta(minutes=110)
+    assert retry_delay(service, made.reference, pin=made.pin) == timedelta(minutes=110)
     service.clock.advance(timedelta(minutes=110))
     assert ask(service, made.reference, made.pin).contact_time_band == pb.TIME_BAND_TODAY
 
 
-def test_a_reference_that_exists_and_one_that_does_not_answer_alike_whatever_is_tried(
+def test_guesses_are_answered_alike_for_an_existing_and_an_unknown_reference(
     story: Story, service: Service
 ) -> None:
     exists, unknown = story.contact().reference, new_reference()
 
-    def heard(reference: str) -> list[tuple[str, str] | timedelta]:
+    def answers_for(reference: str) -> list[tuple[str, str] | timedelta]:
         answers: list[tuple[str, str] | timedelta] = [
             refusal(partial(ask, service, reference)) for _ in range(12)
         ]
-        return [*answers, waits(service, reference)]
+        return [*answers, retry_delay(service, reference)]
 
-    assert heard(exists) == heard(unknown)
-    assert heard(exists)[:10] == [WAIT] * 10
+    assert answers_for(exists) == answers_for(unknown)
+    assert answers_for(exists)[:10] == [WAIT] * 10
 
 
-def test_c13_a_stranger_who_guesses_is_stopped_at_her_address_and_she_comes_in_from_hers(
+def test_c13_guesses_from_one_address_block_that_address_but_not_the_callers(
     story: Story, service: Service
 ) -> None:
     made = story.contact()
-    assert said(service, made.reference, 12, address="192.0.2.66") == {WRONG, WAIT}
-    assert waits(service, made.reference, pin=made.pin, address="192.0.2.66") == timedelta(
+    assert refusals_of(service, made.reference, 12, address="192.0.2.66") == {WRONG, WAIT}
+    assert retry_delay(service, made.reference, pin=made.pin, address="192.0.2.66") == timedelta(
         days=1
-    ), "there it stops"
+    ), "at this address, guessing stops"
     assert (
         ask(service, made.reference, made.pin, address="192.0.2.67").contact_time_band
         == pb.TIME_BAND_TODAY
     )
 
 
-def test_c13_strangers_at_many_addresses_make_her_wait_and_never_stop_her(
+def test_c13_guesses_from_many_addresses_delay_the_caller_but_never_lock_her_out(
     story: Story, service: Service
 ) -> None:
     made, unknown = story.contact(), new_reference()
@@ -111,8 +114,8 @@ def test_c13_strangers_at_many_addresses_make_her_wait_and_never_stop_her(
     assert heard[-1] == WAIT
     assert (
         refusal(partial(ask, service, made.reference, made.pin, address="198.51.100.3")) == WAIT
-    ), "who was wrong before waits longer"
-    longest = waits(service, made.reference, pin=made.pin, address="192.0.2.67")
+    ), "an address with wrong guesses waits longer"
+    longest = retry_delay(service, made.reference, pin=made.pin, address="192.0.2.67")
     assert longest <= timedelta(hours=1)
     service.clock.advance(longest)
     assert (
@@ -121,7 +124,7 @@ def test_c13_strangers_at_many_addresses_make_her_wait_and_never_stop_her(
     )
 
 
-def test_c13_a_line_lets_her_in_whatever_was_tried_and_is_never_stopped_for_long(
+def test_c13_a_line_finds_a_caller_despite_guesses_and_is_never_blocked_for_long(
     story: Story, service: Service
 ) -> None:
     made, operator = story.contact(), service.as_("hotline", "OPERATOR")
@@ -137,44 +140,46 @@ def test_c13_a_line_lets_her_in_whatever_was_tried_and_is_never_stopped_for_long
     assert operator.GetContactByReference(right).id == made.contact.id
 
 
-def test_wrong_pins_of_others_do_not_keep_her_out(story: Story, service: Service) -> None:
+def test_wrong_pins_of_others_do_not_lock_out_a_known_device(
+    story: Story, service: Service
+) -> None:
     made = story.contact()
     ask(service, made.reference, made.pin, address="192.0.2.7", device=PHONE)
     for number in range(60, 100):
-        said(service, made.reference, 1, address=f"192.0.2.{number}")
-    assert waits(service, made.reference, pin=made.pin, address="192.0.2.69")
+        refusals_of(service, made.reference, 1, address=f"192.0.2.{number}")
+    assert retry_delay(service, made.reference, pin=made.pin, address="192.0.2.69")
     assert (
         ask(service, made.reference, made.pin, address="192.0.2.68", device=PHONE).contact_time_band
         == pb.TIME_BAND_TODAY
     )
     other = story.contact()
-    assert said(service, other.reference, 10, device=PHONE) == {WRONG}
-    assert waits(service, other.reference, pin=other.pin, device=PHONE), (
-        "the phone is known for her own reference only"
+    assert refusals_of(service, other.reference, 10, device=PHONE) == {WRONG}
+    assert retry_delay(service, other.reference, pin=other.pin, device=PHONE), (
+        "the device is known only for her own reference"
     )
 
 
-def test_what_strangers_tried_does_not_keep_a_line_from_looking_her_up(
+def test_public_guesses_do_not_keep_a_line_from_finding_a_caller(
     story: Story, service: Service
 ) -> None:
     made = story.contact()
-    said(service, made.reference, 20, address="192.0.2.66")
+    refusals_of(service, made.reference, 20, address="192.0.2.66")
     operator, other = service.as_("hotline", "OPERATOR"), service.as_("ngo", "OPERATOR")
     known = pb.GetContactByReferenceRequest(reference=made.reference, pin=made.pin)
     wrong = pb.GetContactByReferenceRequest(reference=made.reference, pin="0000")
     assert operator.GetContactByReference(known).id == made.contact.id
     assert {refusal(partial(other.GetContactByReference, wrong)) for _ in range(10)} == {WRONG}
     assert refusal(partial(other.GetContactByReference, known)) == WAIT, (
-        "each organisation has as many guesses as strangers have together"
+        "each organisation has as many guesses as the public has together"
     )
     assert operator.GetContactByReference(known).id == made.contact.id
 
 
-def test_one_address_may_not_try_a_pin_on_every_reference(story: Story, service: Service) -> None:
+def test_one_address_cannot_try_a_pin_on_every_reference(story: Story, service: Service) -> None:
     made = story.contact()
     for _ in range(30):
-        assert said(service, new_reference(), address="192.0.2.99") == {WRONG}
-    assert waits(service, made.reference, pin=made.pin, address="192.0.2.99") == timedelta(
+        assert refusals_of(service, new_reference(), address="192.0.2.99") == {WRONG}
+    assert retry_delay(service, made.reference, pin=made.pin, address="192.0.2.99") == timedelta(
         minutes=10
     )
     assert (
@@ -183,7 +188,7 @@ def test_one_address_may_not_try_a_pin_on_every_reference(story: Story, service:
     )
 
 
-def test_the_right_pin_costs_nothing_also_when_what_she_asks_is_refused(
+def test_the_right_pin_costs_no_guess_even_if_the_request_is_refused(
     story: Story, service: Service
 ) -> None:
     made, public = story.contact(), service.public()
@@ -198,22 +203,22 @@ def test_the_right_pin_costs_nothing_also_when_what_she_asks_is_refused(
     assert ask(service, made.reference, made.pin).contact_time_band == pb.TIME_BAND_TODAY
 
 
-def test_a_clock_that_was_ahead_keeps_nobody_from_her_reference_once_it_is_right(
+def test_guesses_dated_by_a_fast_clock_block_nobody_once_the_clock_is_right(
     story: Story, service: Service
 ) -> None:
     made, right = story.contact(), service.clock.now()
     service.clock.advance(timedelta(days=30))
-    assert said(service, made.reference, 3, address="192.0.2.7") == {WRONG}
+    assert refusals_of(service, made.reference, 3, address="192.0.2.7") == {WRONG}
     service.clock.set(right)
     assert (
         ask(service, made.reference, made.pin, address="192.0.2.7").contact_time_band
         == pb.TIME_BAND_TODAY
     )
-    assert said(service, made.reference, 2, address="192.0.2.7") == {WRONG}
-    assert waits(service, made.reference, address="192.0.2.7") == timedelta(days=1)
+    assert refusals_of(service, made.reference, 2, address="192.0.2.7") == {WRONG}
+    assert retry_delay(service, made.reference, address="192.0.2.7") == timedelta(days=1)
 
 
-def test_guessing_at_once_does_not_get_round_the_count(
+def test_concurrent_guesses_do_not_evade_the_limit(
     story: Story, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = story.contact()
@@ -247,7 +252,7 @@ def test_guessing_at_once_does_not_get_round_the_count(
     assert Counter(heard) == {WRONG: 10, WAIT: 10}
 
 
-def test_c15_made_up_addresses_are_one_address_and_her_own_budget_is_whole(
+def test_c15_forged_addresses_count_as_one_and_leave_the_callers_own_limit_untouched(
     story: Story, service: Service
 ) -> None:
     made, public = story.contact(), contacts_pb2_grpc.ReferencesStub(service.channel)
@@ -261,7 +266,7 @@ def test_c15_made_up_addresses_are_one_address_and_her_own_budget_is_whole(
         )
 
     heard = [guess(made.reference, f"203.0.113.{number}") for number in range(12)]
-    assert heard == [WRONG] * 5 + [WAIT] * 7, "from one address five, then one a day"
+    assert heard == [WRONG] * 5 + [WAIT] * 7, "five guesses from one address, then one a day"
     assert [guess(new_reference(), f"203.0.113.{number}") for number in range(26)] == [
         WRONG
     ] * 25 + [WAIT]

@@ -1,6 +1,6 @@
-"""A caller is handed over live, to a member or to a number of the state.
+"""Live hand-overs of a caller to a member or to a state emergency number.
 
-Nothing else about it is stored.
+Nothing else about a hand-over is stored.
 """
 
 from functools import partial
@@ -12,18 +12,18 @@ from chassis.tokens import SYSTEM
 from protos.referrals.v1 import contacts_pb2 as c
 from tests.builders import refusal_with_fields
 from tests.referrals.conftest import ORG, Service, Story
-from tests.referrals.test_any_line import at, line
+from tests.referrals.test_any_line import operator_of, read_contact
 
 
 def hand_over(story: Story, contact: c.Contact, **values: Any) -> c.Contact:
-    current = at(line(story), contact)
+    current = read_contact(operator_of(story), contact)
     request = c.UpdateContactRequest(contact=c.Contact(id=current.id, etag=current.etag, **values))
     request.update_mask.paths.extend(values)
-    updated: c.Contact = line(story).UpdateContact(request)
+    updated: c.Contact = operator_of(story).UpdateContact(request)
     return updated
 
 
-def test_it_says_whether_both_heard_each_other_and_with_whom(story: Story) -> None:
+def test_a_hand_over_records_its_receiver_and_whether_it_was_connected_live(story: Story) -> None:
     contact = story.contact().contact
     assert not contact.connected_live
     to_member = {
@@ -33,7 +33,7 @@ def test_it_says_whether_both_heard_each_other_and_with_whom(story: Story) -> No
     }
     kept = hand_over(story, contact, **to_member)
     assert (kept.connected_live, kept.handed_over_organization_id) == (c.ANSWER_YES, ORG["clinic"])
-    assert at(line(story), contact) == kept
+    assert read_contact(operator_of(story), contact) == kept
     instead = {
         "connected_live": c.ANSWER_NO,
         "handed_over_organization_id": "",
@@ -49,7 +49,7 @@ def test_it_says_whether_both_heard_each_other_and_with_whom(story: Story) -> No
 @pytest.mark.parametrize(
     ("organization_id", "reason"), [("f" * 32, "unknown_code"), ("not-an-id", "malformed")]
 )
-def test_to_nobody_whom_the_directory_does_not_know(
+def test_a_hand_over_to_an_unknown_organisation_is_refused(
     organization_id: str, reason: str, story: Story
 ) -> None:
     contact = story.contact().contact
@@ -60,10 +60,10 @@ def test_to_nobody_whom_the_directory_does_not_know(
     request = c.CreateContactRequest(
         contact=c.Contact(line_country="NI", handed_over_organization_id=organization_id)
     )
-    assert refusal_with_fields(lambda: line(story).CreateContact(request))[2] == said
+    assert refusal_with_fields(lambda: operator_of(story).CreateContact(request))[2] == said
 
 
-def test_not_to_two_at_once(story: Story) -> None:
+def test_a_hand_over_to_both_a_member_and_a_number_is_refused(story: Story) -> None:
     both = {
         "handed_over_organization_id": ORG["clinic"],
         "emergency_number_code": c.EMERGENCY_NUMBER_POLICE,
@@ -72,7 +72,7 @@ def test_not_to_two_at_once(story: Story) -> None:
     assert said == {"contact.emergency_number_code": "out_of_range"}
 
 
-def test_no_fact_tells_of_it(story: Story, service: Service) -> None:
+def test_no_fact_names_the_receiver_of_a_hand_over(story: Story, service: Service) -> None:
     contact = story.contact().contact
     hand_over(
         story, contact, connected_live=c.ANSWER_YES, handed_over_organization_id=ORG["clinic"]

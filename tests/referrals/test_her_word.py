@@ -1,7 +1,7 @@
-"""The word on which a consent stands.
+"""Whose word a consent is based on.
 
-A child's no, an unknown age, an adult for whom somebody else speaks; each is judged again when its
-basis changes.
+The tests cover a child's no, an unknown age, and an adult for whom somebody else speaks. Each
+consent is judged again when its basis changes.
 """
 
 from datetime import UTC, timedelta
@@ -24,7 +24,7 @@ ALL_GROUPS = [group for group in p.FieldGroup.values() if group]
 
 
 def ageless(story: Story) -> p.Person:
-    """Makes a file without an age."""
+    """Makes a file without a known age."""
     made: p.Person = story.ngo.CreatePerson(
         p.CreatePersonRequest(
             identity=p.Identity(given_name="Ximena"),
@@ -36,7 +36,7 @@ def ageless(story: Story) -> p.Person:
     return made
 
 
-def born(story: Story, person_id: str, birth_date: str) -> None:
+def set_birth_date(story: Story, person_id: str, birth_date: str) -> None:
     person = story.ngo.GetPerson(p.GetPersonRequest(id=person_id))
     story.ngo.UpdateIdentity(
         p.UpdateIdentityRequest(
@@ -45,7 +45,7 @@ def born(story: Story, person_id: str, birth_date: str) -> None:
     )
 
 
-def live(story: Story, receipt: p.Receipt) -> bool:
+def is_live(story: Story, receipt: p.Receipt) -> bool:
     return bool(story.ngo.GetReceipt(p.GetReceiptRequest(id=receipt.id)).live)
 
 
@@ -78,14 +78,12 @@ def confirm(service: Service, receipt: p.Receipt) -> p.Receipt:
 
 
 @pytest.mark.parametrize("giver", ["guardian", "authority"])
-def test_b6_a_childs_no_is_not_overruled_by_one_who_speaks_for_her(
-    giver: str, story: Story
-) -> None:
+def test_b6_a_childs_no_is_not_overruled_by_guardian_or_authority(giver: str, story: Story) -> None:
     refused = partial(story.receipt, story.child().id, giver=giver, assent_code="refused")
     assert refusal(refused) == (REFUSED, "assent_required")
 
 
-def test_b6_a_childs_no_is_overruled_by_a_decision_of_two_in_her_best_interest(
+def test_b6_a_childs_no_is_overruled_only_by_two_people_in_her_best_interest(
     story: Story, service: Service
 ) -> None:
     draft = story.draft(story.child())
@@ -96,57 +94,69 @@ def test_b6_a_childs_no_is_overruled_by_a_decision_of_two_in_her_best_interest(
 
 
 @pytest.mark.parametrize("giver", ["guardian", "authority", "best_interest"])
-def test_b6_nobody_of_fifteen_is_too_young_to_be_asked(giver: str, story: Story) -> None:
+def test_b6_a_child_of_fifteen_cannot_be_recorded_as_too_young_to_be_asked(
+    giver: str, story: Story
+) -> None:
     mute = partial(story.receipt, story.child().id, giver=giver, assent_code="too_young")
     assert refusal_with_fields(mute)[2] == {"receipt.assent_code": "out_of_range"}
 
 
-def test_b6_a_small_child_is_too_young_until_it_turns_out_that_she_is_not(story: Story) -> None:
+def test_b6_a_consent_for_a_child_too_young_to_ask_ends_when_she_turns_out_to_be_older(
+    story: Story,
+) -> None:
     draft = story.draft(story.person(birth_date="2020-01-01"))
     given = story.receipt(draft.person_id, giver="guardian", assent_code="too_young")
-    assert live(story, given)
-    born(story, draft.person_id, "2012-01-01")
-    assert not live(story, given)
+    assert is_live(story, given)
+    set_birth_date(story, draft.person_id, "2012-01-01")
+    assert not is_live(story, given)
     assert refusal(lambda: send(story, draft, given)) == (REFUSED, "assent_required")
 
 
 # An unknown age.
 
 
-def test_b6_an_unknown_age_is_a_childs(story: Story) -> None:
+def test_b6_a_person_of_unknown_age_is_treated_as_a_child(story: Story) -> None:
     person = ageless(story)
     assert refusal(lambda: story.receipt(person.id)) == (REFUSED, "guardian_required")
     mute = partial(story.receipt, person.id, giver="guardian", assent_code="too_young")
     assert refusal_with_fields(mute)[2] == {"receipt.assent_code": "out_of_range"}
-    assert live(story, story.receipt(person.id, giver="guardian", assent_code="given"))
+    assert is_live(story, story.receipt(person.id, giver="guardian", assent_code="given"))
 
 
-def test_b6_an_unknown_age_is_an_adults_once_somebody_says_so_and_why(story: Story) -> None:
+def test_b6_a_person_of_unknown_age_is_treated_as_an_adult_if_a_ground_is_given(
+    story: Story,
+) -> None:
     draft = story.draft(ageless(story))
     given = story.receipt(draft.person_id, adult_ground_code=p.ADULT_GROUND_HER_WORD)
     assert (given.live, given.adult_ground_code) == (True, p.ADULT_GROUND_HER_WORD)
     assert send(story, draft, given).state == pb.STATE_SENT
 
 
-def test_b6_a_consent_given_at_unknown_age_opens_nothing_once_she_is_ten(story: Story) -> None:
+def test_b6_a_consent_given_at_unknown_age_opens_nothing_once_the_person_is_known_to_be_ten(
+    story: Story,
+) -> None:
     draft = story.draft(ageless(story))
     sent = send(
         story, draft, story.receipt(draft.person_id, adult_ground_code=p.ADULT_GROUND_UNMISTAKABLE)
     )
     assert opened_by(story.shelter, sent).given_name == "Ximena"
-    born(story, sent.person_id, "2016-05-01")
+    set_birth_date(story, sent.person_id, "2016-05-01")
     assert refusal(lambda: opened_by(story.shelter, sent)) == (REFUSED, "receipt_missing")
 
 
-def test_b6_what_a_guardian_allowed_opens_nothing_once_she_is_an_adult(story: Story) -> None:
+def test_b6_a_guardians_consent_opens_nothing_once_the_person_is_known_to_be_an_adult(
+    story: Story,
+) -> None:
     draft = story.draft(story.child())
     sent = send(story, draft, story.receipt(draft.person_id, giver="guardian", assent_code="given"))
     assert opened_by(story.shelter, sent).given_name == "Ximena"
-    born(story, sent.person_id, "2001-05-01")
+    set_birth_date(story, sent.person_id, "2001-05-01")
     assert refusal(lambda: opened_by(story.shelter, sent)) == (REFUSED, "receipt_missing")
 
 
-def test_b6_nobody_is_of_unknown_age_to_be_given_to_the_police_against_her_no(story: Story) -> None:
+def test_b6_a_person_of_unknown_age_is_not_referred_to_the_police_against_her_no(
+    story: Story,
+) -> None:
     against = partial(
         story.receipt,
         ageless(story).id,
@@ -160,7 +170,9 @@ def test_b6_nobody_is_of_unknown_age_to_be_given_to_the_police_against_her_no(st
 # An adult for whom somebody else speaks.
 
 
-def instead(story: Story, person_id: str, /, by: str = "authority", **values: Any) -> p.Receipt:
+def consent_by_another(
+    story: Story, person_id: str, /, by: str = "authority", **values: Any
+) -> p.Receipt:
     """Returns an authority's consent for an adult who can't be asked.
 
     `by` has the right to override, and records it.
@@ -171,16 +183,16 @@ def instead(story: Story, person_id: str, /, by: str = "authority", **values: An
     ).receipt(person_id, giver=by, **values)
 
 
-def test_b7_another_gives_for_an_adult_only_with_a_ground(story: Story) -> None:
-    bare = partial(instead, story, story.person().id, giver_ground_code=0)
+def test_b7_consent_by_another_for_an_adult_needs_a_ground(story: Story) -> None:
+    bare = partial(consent_by_another, story, story.person().id, giver_ground_code=0)
     assert refusal_with_fields(bare)[2] == {"receipt.giver_ground_code": "required"}
 
 
-def test_b7_one_worker_alone_opens_no_adult_on_anothers_word(
+def test_b7_consent_by_another_for_an_adult_needs_a_second_worker(
     story: Story, service: Service
 ) -> None:
     draft = story.draft()
-    given = instead(story, draft.person_id)
+    given = consent_by_another(story, draft.person_id)
     assert refusal(lambda: send(story, draft, given)) == (REFUSED, "receipt_unconfirmed")
     alone = partial(story.rescuer.ConfirmReceipt, p.ConfirmReceiptRequest(id=given.id))
     assert refusal(alone) == (REFUSED, "second_person_required")
@@ -193,7 +205,7 @@ def test_b7_one_worker_alone_opens_no_adult_on_anothers_word(
     assert opened_by(story.shelter, sent).given_name == "Ximena"
 
 
-def test_b7_another_gives_for_an_adult_what_an_override_would_open_and_no_longer(
+def test_b7_consent_by_another_for_an_adult_has_the_limits_of_an_override(
     story: Story,
 ) -> None:
     person = story.person()
@@ -203,13 +215,15 @@ def test_b7_another_gives_for_an_adult_what_an_override_would_open_and_no_longer
         ({"purposes": ["HOU.EMG", "MED"]}, "receipt.purpose_codes", "out_of_range"),
         ({"until_time": late}, "receipt.until_time", "out_of_range"),
     ):
-        assert refusal_with_fields(partial(instead, story, person.id, **values))[2] == {
+        assert refusal_with_fields(partial(consent_by_another, story, person.id, **values))[2] == {
             field: reason
         }
-    assert instead(story, person.id).until_time.ToDatetime(tzinfo=UTC) == NOON + timedelta(hours=72)
+    assert consent_by_another(story, person.id).until_time.ToDatetime(
+        tzinfo=UTC
+    ) == NOON + timedelta(hours=72)
 
 
-def test_b7_another_gives_for_an_adult_only_by_somebody_who_may_override(story: Story) -> None:
+def test_b7_consent_by_another_for_an_adult_needs_the_right_to_override(story: Story) -> None:
     without = partial(
         story.receipt,
         story.person().id,
@@ -221,33 +235,40 @@ def test_b7_another_gives_for_an_adult_only_by_somebody_who_may_override(story: 
 
 
 @pytest.mark.parametrize("by", ["guardian", "authority"])
-def test_b7_nobody_gives_an_adult_to_the_police_but_herself(by: str, story: Story) -> None:
+def test_b7_only_the_adult_herself_consents_to_a_referral_to_the_police(
+    by: str, story: Story
+) -> None:
     person = story.person()
-    assert refusal(partial(instead, story, person.id, by, recipient=ORG["police"])) == (
+    assert refusal(partial(consent_by_another, story, person.id, by, recipient=ORG["police"])) == (
         REFUSED,
         "own_consent_required",
     )
-    assert live(story, story.receipt(person.id, recipient=ORG["police"], purposes=["PRO"]))
+    assert is_live(story, story.receipt(person.id, recipient=ORG["police"], purposes=["PRO"]))
 
 
-def test_b7_a_decision_in_a_childs_best_interest_is_none_for_an_adult(story: Story) -> None:
-    assert refusal(partial(instead, story, story.person().id, "best_interest")) == (
+def test_b7_a_decision_in_a_childs_best_interest_is_refused_for_an_adult(story: Story) -> None:
+    assert refusal(partial(consent_by_another, story, story.person().id, "best_interest")) == (
         REFUSED,
         "own_consent_required",
     )
 
 
-def test_b7_nobody_gives_against_her_withdrawal_whomever_it_was_from(story: Story) -> None:
+def test_b7_nobody_consents_for_a_person_who_has_withdrawn_any_consent(story: Story) -> None:
     person = story.person()
     own = story.receipt(person.id, recipient=ORG["clinic"], purposes=["MED"])
     story.ngo.WithdrawReceipt(p.WithdrawReceiptRequest(id=own.id))
-    assert refusal(partial(instead, story, person.id)) == (REFUSED, "own_consent_required")
+    assert refusal(partial(consent_by_another, story, person.id)) == (
+        REFUSED,
+        "own_consent_required",
+    )
 
 
-def test_b7_her_withdrawal_ends_what_others_gave_for_her(story: Story, service: Service) -> None:
+def test_b7_a_persons_withdrawal_ends_the_consents_that_others_gave_for_her(
+    story: Story, service: Service
+) -> None:
     draft = story.draft()
     own = story.receipt(draft.person_id, recipient=ORG["clinic"], purposes=["MED"])
-    sent = send(story, draft, confirm(service, instead(story, draft.person_id)))
+    sent = send(story, draft, confirm(service, consent_by_another(story, draft.person_id)))
     service.as_("clinic", "WORKER").WithdrawReceipt(p.WithdrawReceiptRequest(id=own.id))
     assert refusal(lambda: opened_by(story.shelter, sent))[0] in (REFUSED, "NOT_FOUND")
     assert (
@@ -262,21 +283,21 @@ def attach(story: Story, sent: pb.Referral, given: p.Receipt) -> pb.Referral:
     return attached
 
 
-def test_b6_a_child_that_grew_old_enough_is_asked_before_its_consent_replaces_an_override(
+def test_b6_a_child_now_old_enough_is_asked_before_a_consent_replaces_an_override(
     story: Story,
 ) -> None:
     sent = story.overridden(person=story.person(birth_date="2016-05-01"))
     given = story.receipt(sent.person_id, giver="guardian", assent_code="too_young")
-    born(story, sent.person_id, "2012-05-01")
+    set_birth_date(story, sent.person_id, "2012-05-01")
     assert refusal(lambda: attach(story, sent, given)) == (REFUSED, "assent_required")
 
 
-def test_b7_what_another_gave_for_her_is_good_for_nothing_once_its_receiver_is_the_police(
+def test_b7_consent_by_another_is_void_once_its_receiver_is_the_police(
     story: Story, service: Service
 ) -> None:
     draft, sent = story.draft(), story.overridden()
     for_draft, for_sent = (
-        confirm(service, instead(story, each.person_id)) for each in (draft, sent)
+        confirm(service, consent_by_another(story, each.person_id)) for each in (draft, sent)
     )
 
     def becomes(type_: str) -> None:
@@ -291,7 +312,7 @@ def test_b7_what_another_gave_for_her_is_good_for_nothing_once_its_receiver_is_t
         becomes("NGO")
 
 
-# The rule itself, every giver by every age.
+# The rule itself: every giver at every age.
 
 
 def receipt(
@@ -334,22 +355,22 @@ def receipt(
         (receipt("best_interest", assent="too_young", age="12-17"), False),
     ],
 )  # fmt: skip
-def test_who_gives_for_whom(made: Receipt, opens: bool) -> None:
+def test_a_consent_is_live_only_from_a_giver_who_may_give_it(made: Receipt, opens: bool) -> None:
     assert made.is_live(NOON) is opens
 
 
-def test_what_was_signed_before_grounds_were_recorded_still_holds() -> None:
+def test_receipts_signed_before_grounds_were_recorded_remain_valid() -> None:
     before = receipt("person", age="18-24")
     assert b"ground_code" not in before.canonical()
     assert b"about" not in before.canonical()
     assert b"adult_ground_code=her_word" in receipt("person", adult="her_word", age="").canonical()
 
 
-def test_c16_all_that_waits_for_a_second_person_is_reached_page_by_page(
+def test_c16_receipts_awaiting_a_second_person_are_listed_in_pages(
     story: Story, service: Service
 ) -> None:
     manager = service.as_("ngo", "MANAGER")
-    made = {instead(story, story.person().id).id for _ in range(3)}
+    made = {consent_by_another(story, story.person().id).id for _ in range(3)}
     seen, token = list[str](), ""
     while True:
         page = manager.ListProposedReceipts(

@@ -1,6 +1,6 @@
 """The list of the stored data of a person.
 
-No table is missing from it, and erasure and withdrawal follow it.
+No table is missing from the list, and erasure and withdrawal follow it.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ def columns(owner: psycopg.Connection[Any]) -> dict[str, set[str]]:
     return {table: {column for each, column in rows if each == table} for table, _ in rows}
 
 
-def missing(owner: psycopg.Connection[Any]) -> set[str]:
-    """Returns the tables with a tie to a person that are not on the list.
+def missing_tables(owner: psycopg.Connection[Any]) -> set[str]:
+    """Returns the tables that refer to a person but are not on the list.
 
-    A tie is a column's name or a foreign key.
+    A table refers to a person by the name of a column or by a foreign key.
     """
     listed = {part.table for part in PARTS}
     keys = owner.execute(
@@ -58,11 +58,11 @@ def missing(owner: psycopg.Connection[Any]) -> set[str]:
     return tied - listed
 
 
-def test_every_table_and_every_column_of_hers_is_on_the_list(postgres: Postgres) -> None:
+def test_every_table_and_column_with_a_persons_data_is_on_the_list(postgres: Postgres) -> None:
     place = postgres.database("referrals", MIGRATIONS)
     with psycopg.connect(place.migration_url) as owner:
         there = columns(owner)
-        assert missing(owner) == set()
+        assert missing_tables(owner) == set()
         for table in {part.table for part in PARTS}:
             parts = [part for part in PARTS if part.table == table]
             said = {name for part in parts for name in (*part.kept.split(), *(part.erased or {}))}
@@ -78,21 +78,21 @@ def test_every_table_and_every_column_of_hers_is_on_the_list(postgres: Postgres)
         "call text REFERENCES contacts (id)",
     ],
 )
-def test_a_new_table_that_is_tied_to_her_and_is_not_on_the_list_is_found(
+def test_a_new_table_about_a_person_that_is_not_on_the_list_is_detected(
     postgres: Postgres, column: str
 ) -> None:
     place = postgres.database("referrals", MIGRATIONS)
     with psycopg.connect(place.migration_url) as owner:
         owner.execute(f"CREATE TABLE diaries (id text, {column})".encode())
-        assert missing(owner) == {"diaries"}
+        assert missing_tables(owner) == {"diaries"}
 
 
 @dataclass
 class CallerWithData:
     """A caller of the line with every kind of data.
 
-    She has a file, an owed call, a referral, and two enquiries: one open, one whose offer was
-    taken.
+    She has a file, an owed call, a referral, and two enquiries: one is open, one has a taken
+    offer.
     """
 
     operator: Client
@@ -188,8 +188,8 @@ def running(tx: Transaction, her: Her) -> list[str]:
     ]
 
 
-def left(tx: Transaction, her: Her, part: hers.Part) -> list[dict[str, Any]]:
-    """Returns the rows of this part that an erasure should have changed or deleted."""
+def rows_left(tx: Transaction, her: Her, part: hers.Part) -> list[dict[str, Any]]:
+    """Returns the rows of this part that an erasure has to change or delete."""
     unlike = (
         " OR ".join(
             f"{name} IS DISTINCT FROM {value}" for name, value in (part.erased or {}).items()
@@ -212,12 +212,12 @@ def erase(called: CallerWithData) -> None:
     called.manager.ConfirmErasure(erasures_pb2.ConfirmErasureRequest(person_id=called.person.id))
 
 
-def test_b10_an_erasure_leaves_nothing_of_what_the_list_says_is_erased(
+def test_b10_an_erasure_removes_everything_that_the_list_names(
     service: Service, called: CallerWithData
 ) -> None:
     her = her_of(service, called)
     with service.database.transaction(SYSTEM) as tx:
-        before = {part.table for part in PARTS if left(tx, her, part)}
+        before = {part.table for part in PARTS if rows_left(tx, her, part)}
         assert before >= {
             "contacts",
             "enquiries",
@@ -230,7 +230,7 @@ def test_b10_an_erasure_leaves_nothing_of_what_the_list_says_is_erased(
         }
     erase(called)
     with service.database.transaction(SYSTEM) as tx:
-        assert {part.table: rows for part in PARTS if (rows := left(tx, her, part))} == {}
+        assert {part.table: rows for part in PARTS if (rows := rows_left(tx, her, part))} == {}
         assert running(tx, her) == []
     contact = called.operator.GetContact(contacts_pb2.GetContactRequest(id=called.contact.id))
     assert (contact.person_id, contact.need_code, contact.triage, contact.note) == (
@@ -239,10 +239,12 @@ def test_b10_an_erasure_leaves_nothing_of_what_the_list_says_is_erased(
         contacts_pb2.Triage(),
         "",
     )
-    assert contact.outcome_code == contacts_pb2.CONTACT_OUTCOME_DROPPED, "nobody waits for it"
+    assert contact.outcome_code == contacts_pb2.CONTACT_OUTCOME_DROPPED, (
+        "nobody has to follow the contact up"
+    )
 
 
-def test_b10_what_was_asked_for_an_erased_contact_is_closed_and_neither_answered_nor_taken(
+def test_b10_enquiries_of_an_erased_contact_are_closed_and_can_neither_be_answered_nor_taken(
     story: Story, called: CallerWithData
 ) -> None:
     erase(called)
@@ -280,7 +282,7 @@ def test_b10_what_was_asked_for_an_erased_contact_is_closed_and_neither_answered
         assert refusal(partial(called.operator.TakeOffer, taking)) == CANCELLED
 
 
-def test_b10_nothing_more_is_written_of_an_erased_contact(
+def test_b10_nothing_can_be_written_about_an_erased_contact(
     story: Story, called: CallerWithData
 ) -> None:
     erase(called)
@@ -327,7 +329,7 @@ def test_b10_nothing_more_is_written_of_an_erased_contact(
     )
 
 
-def test_b10_of_a_call_about_two_the_other_keeps_what_is_hers(
+def test_b10_erasing_one_person_of_a_contact_keeps_the_data_of_the_other(
     story: Story, service: Service, called: CallerWithData
 ) -> None:
     sister = called.operator.CreatePerson(people_pb2.CreatePersonRequest())
@@ -346,14 +348,14 @@ def test_b10_of_a_call_about_two_the_other_keeps_what_is_hers(
     assert len(status(service.public(), called.made).items) == 1
 
 
-def test_b10_a_withdrawal_ends_all_that_the_list_says_is_live(
+def test_b10_a_withdrawal_ends_everything_that_the_list_names_as_live(
     service: Service, called: CallerWithData
 ) -> None:
     her = her_of(service, called)
     with service.database.transaction(SYSTEM) as tx:
         assert {"enquiries", "callbacks"} <= set(running(tx, her))
     assert status(service.public(), called.made).organizations_asked == 1, (
-        "she is told who knows something of her"
+        "she sees how many organisations know of her"
     )
     withdrawing = contacts_pb2.WithdrawConsentByReferenceRequest(
         reference=called.made.reference, pin=called.made.pin

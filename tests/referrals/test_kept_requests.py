@@ -1,4 +1,4 @@
-"""Stored requests, for repeats: nothing in them opens with the service's own key."""
+"""Requests stored to answer repeats: the service's own key opens nothing in them."""
 
 from typing import Any
 
@@ -24,14 +24,14 @@ def keyring(service: Service) -> Keyring:
     return Keyring(key_folder.secret(service.keys, "sealing.referrals"))
 
 
-def kept(service: Service, caller_id: str) -> list[dict[str, Any]]:
+def stored_requests(service: Service, caller_id: str) -> list[dict[str, Any]]:
     with service.database.transaction(SYSTEM) as tx:
         return tx.execute(
             "SELECT * FROM requests WHERE caller_id = %s ORDER BY time DESC", (caller_id,)
         ).fetchall()
 
 
-def test_a_reference_in_an_answer_comes_again_for_who_asked_and_opens_with_no_key_of_the_service(
+def test_a_stored_answer_is_repeated_to_its_caller_and_opens_with_no_key_of_the_service(
     story: Story, service: Service, keyring: Keyring
 ) -> None:
     operator, request_id = service.as_("hotline", "OPERATOR"), new_id()
@@ -43,7 +43,7 @@ def test_a_reference_in_an_answer_comes_again_for_who_asked_and_opens_with_no_ke
     request = contacts_pb2.CreateContactRequest(contact=contact, pin="4821", request_id=request_id)
     first = operator.CreateContact(request)
     assert operator.CreateContact(request).reference == first.reference
-    [row, *_] = kept(service, operator.caller.id)
+    [row, *_] = stored_requests(service, operator.caller.id)
     assert request_id not in str(row)
     for context in (
         f"requests/{operator.caller.id}/{row['request_id']}",
@@ -51,7 +51,7 @@ def test_a_reference_in_an_answer_comes_again_for_who_asked_and_opens_with_no_ke
     ):
         with pytest.raises(CannotOpen):
             keyring.open_bytes(row["response"], context)
-    # A PIN has 10,000 values: anybody who can compute the fingerprint can try them all.
+    # A PIN has only 10,000 values, so anybody who can compute the fingerprint can try them all.
     assert row["fingerprint"] != keyring.fingerprint(
         request.SerializeToString(deterministic=True), "requests"
     )
@@ -62,7 +62,7 @@ def test_a_reference_in_an_answer_comes_again_for_who_asked_and_opens_with_no_ke
     )
 
 
-def test_the_request_id_itself_is_nowhere_in_the_database(story: Story, service: Service) -> None:
+def test_no_request_id_is_stored_in_the_database(story: Story, service: Service) -> None:
     operator, request_id = service.as_("hotline", "OPERATOR"), new_id()
     contact = contacts_pb2.Contact(line_country="NI", kind_code=contacts_pb2.CONTACT_KIND_TIP)
     operator.CreateContact(
@@ -72,7 +72,9 @@ def test_the_request_id_itself_is_nowhere_in_the_database(story: Story, service:
         assert [table for table, text in dump(tx).items() if request_id.encode() in text] == []
 
 
-def test_what_the_version_before_kept_is_still_answered(service: Service, keyring: Keyring) -> None:
+def test_requests_stored_by_the_previous_version_are_still_answered(
+    service: Service, keyring: Keyring
+) -> None:
     store, request_id = IdempotencyStore(keyring), new_id()
     with service.database.transaction(SYSTEM) as tx:
         tx.execute(
@@ -91,5 +93,5 @@ def test_what_the_version_before_kept_is_still_answered(service: Service, keyrin
             store.send(tx, CALLER, request_id, METHOD, b"another body")()
 
 
-def test_the_same_request_id_of_two_callers_is_two_requests() -> None:
+def test_the_same_request_id_from_two_callers_means_two_requests() -> None:
     assert idempotency.stored_id("a", "1") != idempotency.stored_id("b", "1")

@@ -1,6 +1,7 @@
-"""A service, as a process, whose sealing keys are in a PKCS#11 token.
+"""A service process whose sealing keys are in a PKCS#11 token.
 
-It seals, is restarted and opens; the token is away, another one, or changed while it works.
+The process seals, is restarted, and opens. Meanwhile the token is missing, replaced by another one,
+or its keys are rotated.
 """
 
 import json
@@ -37,7 +38,7 @@ from tests.referrals.conftest import ORG
 
 pytestmark = pytest.mark.long
 
-CROWD = 10_000
+PEOPLE = 10_000
 
 
 def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
@@ -49,7 +50,7 @@ def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
 
 
 class Network:
-    """A database, a folder of keys and a token, which outlive a process."""
+    """A database, a folder of keys and a token, all of which outlive a process."""
 
     def __init__(
         self,
@@ -69,7 +70,7 @@ class Network:
             folder / "keys", ["partners", "referrals", "notifications"], sealing=sealing
         )
         self.keys = SealingKeys(folder / "keys", "referrals", KeyService(softhsm.token(label)))
-        self.told = {
+        self.environment = {
             **os.environ, **softhsm.told(label), "ENLACE_DATABASE_URL": self.place.url,
             "ENLACE_KEYS": str(folder / "keys"),
             "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9",
@@ -93,23 +94,23 @@ class Network:
         return subprocess.Popen(
             command,
             cwd=ROOT,
-            env=self.told,
+            env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
 
     @contextmanager
-    def running(self, **told: str) -> Iterator["RunningService"]:
-        made = RunningService(self, told)
+    def running(self, **environment: str) -> Iterator["RunningService"]:
+        made = RunningService(self, environment)
         try:
             yield made
         finally:
             made.channel.close()
             made.process.kill()
 
-    def crowd(self, count: int) -> None:
-        """Adds people, whose keys the token wrapped."""
+    def add_people(self, count: int) -> None:
+        """Adds files whose keys are wrapped by the token."""
         keyring, identifiers = self.keys.keyring(), [new_id() for _ in range(count)]
         with self.database.transaction(SYSTEM, timeout=30) as tx, tx.cursor() as cursor:
             cursor.executemany(
@@ -134,13 +135,13 @@ class Network:
 class RunningService:
     """A running process of the service."""
 
-    def __init__(self, network: Network, told: dict[str, str]) -> None:
+    def __init__(self, network: Network, environment: dict[str, str]) -> None:
         self.network, listen = network, f"127.0.0.1:{free_port()}"
         self.process = Process(
             "referrals",
             [sys.executable, "-m", "services.referrals", "serve"],
             network.folder / f"{new_id()}.log",
-            network.told | {"ENLACE_LISTEN": listen} | told,
+            network.environment | {"ENLACE_LISTEN": listen} | environment,
             ROOT,
         )
         self.process.start()
@@ -148,8 +149,8 @@ class RunningService:
         self.people: Any = people_pb2_grpc.PeopleStub(self.channel)
         self.health: Any = HealthStub(self.channel)
 
-    def says(self) -> int | None:
-        """Returns the status of the readiness check; None before it answers."""
+    def readiness(self) -> int | None:
+        """Returns the status of the readiness check, or None before the process answers."""
         try:
             return int(self.health.Check(HealthCheckRequest(), timeout=1).status)
         except grpc.RpcError:
@@ -157,20 +158,20 @@ class RunningService:
 
     @property
     def ready(self) -> bool:
-        return self.says() == HealthCheckResponse.SERVING
+        return self.readiness() == HealthCheckResponse.SERVING
 
-    def ended(self) -> None:
+    def wait_until_exit(self) -> None:
         until(lambda: not self.process.alive)
 
-    def said(self) -> list[dict[str, Any]]:
+    def log_lines(self) -> list[dict[str, Any]]:
         return [
             json.loads(line)
             for line in self.process.log.read_text().splitlines()
             if line.startswith("{")
         ]
 
-    def reasons(self, event: str) -> list[str]:
-        return [line["reason"] for line in self.said() if line["event"] == event]
+    def logged_reasons(self, event: str) -> list[str]:
+        return [line["reason"] for line in self.log_lines() if line["event"] == event]
 
     def create(self, name: str) -> people_pb2.Person:
         coarse = referrals_pb2.CoarsePerson(
@@ -180,22 +181,24 @@ class RunningService:
             country="NI",
         )
         plan = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_NONE)
-        asked = people_pb2.CreatePersonRequest(
+        request = people_pb2.CreatePersonRequest(
             identity=people_pb2.Identity(given_name=name),
             coarse=coarse,
             safe_contact=plan,
             request_id=new_id(),
         )
         made: people_pb2.Person = self.people.CreatePerson(
-            asked, metadata=self.as_worker(), timeout=10
+            request, metadata=self.as_worker(), timeout=10
         )
         return made
 
     def name(self, identifier: str) -> str:
-        asked = people_pb2.OpenPersonRequest(
+        request = people_pb2.OpenPersonRequest(
             id=identifier, purpose_code="HOU.EMG", field_groups=[people_pb2.FIELD_GROUP_IDENTITY]
         )
-        return str(self.people.OpenPerson(asked, metadata=self.as_worker(), timeout=10).given_name)
+        return str(
+            self.people.OpenPerson(request, metadata=self.as_worker(), timeout=10).given_name
+        )
 
     def as_worker(self) -> list[tuple[str, str]]:
         caller = Caller(f"{7:032x}", "worker", ORG["ngo"], frozenset({"WORKER"}), frozenset())
@@ -214,14 +217,14 @@ def softhsm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SoftHsm]:
 
 @pytest.fixture
 def network(softhsm: SoftHsm, postgres: parts.Server, tmp_path: Path) -> Iterator[Network]:
-    """A network whose sealing keys were never in a file."""
+    """Returns a network whose sealing keys were never in a file."""
     made = Network(postgres, softhsm, new_id()[:12], tmp_path)
     assert made.begin("make-keys").wait(60) == 0
     yield made
     made.database.close()
 
 
-def test_sealed_data_opens_after_a_restart_of_the_service_and_no_key_lies_anywhere(
+def test_sealed_data_opens_after_a_restart_and_no_key_is_stored_in_the_clear(
     network: Network,
 ) -> None:
     with network.running() as service:
@@ -235,25 +238,25 @@ def test_sealed_data_opens_after_a_restart_of_the_service_and_no_key_lies_anywhe
         assert MODULE.encode() in shown
         assert PIN.encode() not in shown
         service.process.ask_to_stop()
-        service.ended()
+        service.wait_until_exit()
         assert PIN not in service.process.log.read_text()
-    assert key_folder.names(network.folder / "keys", "referrals") == []
+    assert key_folder.sealing_files(network.folder / "keys", "referrals") == []
     with network.running() as again:
         until(lambda: again.ready)
         assert again.name(person.id) == "Ximena"
     assert network.command("doctor")[1]["key service"]
     with network.softhsm.away():
         assert not network.command("doctor")[1]["key service"]
-    assert network.begin("make-keys").wait(60) == 1, "there is one already"
+    assert network.begin("make-keys").wait(60) == 1, "there is a key already"
 
 
-def test_a_token_that_is_away_or_a_wrong_pin_at_the_start_is_said_and_waited_for(
+def test_a_service_with_a_missing_token_or_wrong_pin_logs_it_and_waits(
     network: Network, tmp_path: Path
 ) -> None:
     pin = tmp_path / "another pin"
     pin.write_text("0000")
     with network.softhsm.away(), network.running() as service:
-        until(lambda: service.says() and service.reasons("key_service_away"))
+        until(lambda: service.readiness() and service.logged_reasons("key_service_away"))
         with pytest.raises(grpc.RpcError) as caught:
             service.create("Ximena")
         assert (caught.value.code(), caught.value.details(), service.ready) == (
@@ -261,18 +264,18 @@ def test_a_token_that_is_away_or_a_wrong_pin_at_the_start_is_said_and_waited_for
             "store_unavailable",
             False,
         )
-        assert service.reasons("key_service_away") == ["token_away"]
+        assert service.logged_reasons("key_service_away") == ["token_away"]
     with network.running(ENLACE_PKCS11_PIN_FILE=str(pin)) as service:
-        until(lambda: service.says() and service.reasons("key_service_away"))
+        until(lambda: service.readiness() and service.logged_reasons("key_service_away"))
         with pytest.raises(grpc.RpcError):
             service.create("Ximena")
-        assert (service.reasons("key_service_away"), service.ready) == (["pin_wrong"], False)
+        assert (service.logged_reasons("key_service_away"), service.ready) == (["pin_wrong"], False)
         pin.write_text(PIN)
         until(lambda: service.ready)
         assert service.name(service.create("Ximena").id) == "Ximena"
 
 
-def test_another_token_or_one_without_keys_ends_it(
+def test_a_service_with_another_token_or_one_without_keys_exits(
     network: Network, softhsm: SoftHsm, tmp_path: Path
 ) -> None:
     with network.running() as service:
@@ -281,12 +284,15 @@ def test_another_token_or_one_without_keys_ends_it(
         there = SealingKeys(tmp_path, "referrals", KeyService(softhsm.token(label)))
         assert label == "bare" or there.begin(os.urandom(32), 0.0)
         with network.running(ENLACE_PKCS11_TOKEN=label) as service:
-            service.ended()
-            assert (service.process.returncode, service.reasons("refuses_to_run")) == (78, [reason])
-            assert "ready" not in [line["event"] for line in service.said()]
+            service.wait_until_exit()
+            assert (service.process.returncode, service.logged_reasons("refuses_to_run")) == (
+                78,
+                [reason],
+            )
+            assert "ready" not in [line["event"] for line in service.log_lines()]
 
 
-def test_pulled_out_while_it_works_it_refuses_and_goes_on_by_itself_when_it_is_back(
+def test_a_service_whose_token_disappears_refuses_calls_and_recovers_by_itself(
     network: Network,
 ) -> None:
     with network.running() as service:
@@ -308,52 +314,50 @@ def test_pulled_out_while_it_works_it_refuses_and_goes_on_by_itself_when_it_is_b
                 return False
 
         until(answers, 5)
-        events = [line["event"] for line in service.said()]
+        events = [line["event"] for line in service.log_lines()]
         assert not {"row_unreadable", "fault", "loop_failed"} & set(events)
         assert (events.count("key_service_away"), events.count("key_service_back")) == (1, 1)
 
 
-def test_a_key_is_changed_in_it_killed_in_the_middle_and_the_old_one_destroyed(
+def test_a_killed_key_rotation_in_the_token_can_be_resumed_and_the_old_key_destroyed(
     network: Network,
 ) -> None:
     with network.running() as service:
         until(lambda: service.ready)
         person = service.create("Ximena")
-        network.crowd(CROWD)
+        network.add_people(PEOPLE)
         process = network.begin("rotate-keys")
         until(lambda: network.wrapped_by(1))
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=30)
-        assert 0 < network.wrapped_by(1) < CROWD, "it was killed in the middle"
+        assert 0 < network.wrapped_by(1) < PEOPLE, "the rotation was killed midway"
         assert service.name(person.id) == "Ximena"
         assert network.command("rotate-keys", "--dry-run")[1]["newest"] == 1
-        assert network.command("retire-keys", "--at-once")[0] == 1, (
-            "while something is wrapped by it, it stays"
-        )
-        code, said = network.command("rotate-keys")
-        assert (code, said["unreadable"], said["newest"], network.wrapped_by(1)) == (
+        assert network.command("retire-keys", "--at-once")[0] == 1, "a key in use cannot be retired"
+        code, output = network.command("rotate-keys")
+        assert (code, output["unreadable"], output["newest"], network.wrapped_by(1)) == (
             0,
             0,
             1,
-            CROWD + 1,
+            PEOPLE + 1,
         )
         began = time.perf_counter()
-        code, said = network.command("rotate-keys")
+        code, output = network.command("rotate-keys")
         seconds = time.perf_counter() - began
-        print(f"{CROWD} keys wrapped anew in {seconds:.1f} s")
-        assert (code, said["wrapped"], said["newest"]) == (0, CROWD + 1, 2)
+        print(f"{PEOPLE} keys rewrapped in {seconds:.1f} s")
+        assert (code, output["wrapped"], output["newest"]) == (0, PEOPLE + 1, 2)
         assert seconds < 60
-        assert network.command("retire-keys", "--at-once")[0] == 1, "it is too young"
+        assert network.command("retire-keys", "--at-once")[0] == 1, "the newest key is too young"
         assert network.keys.retire() == [0, 1]
         assert service.name(person.id) == "Ximena"
         assert service.name(service.create("Abril").id) == "Abril"
 
 
-def test_a_network_moves_from_files_into_it_while_it_works(
+def test_a_running_network_can_move_its_keys_from_files_to_a_token(
     softhsm: SoftHsm, postgres: parts.Server, tmp_path: Path
 ) -> None:
     network, folder = Network(postgres, softhsm, "moved", tmp_path, sealing=True), tmp_path / "keys"
-    without = {name: "" for name in network.told if name.startswith("ENLACE_PKCS11")}
+    without = {name: "" for name in network.environment if name.startswith("ENLACE_PKCS11")}
     with network.running(**without) as before:
         until(lambda: before.ready)
         person = before.create("Ximena")
@@ -361,18 +365,18 @@ def test_a_network_moves_from_files_into_it_while_it_works(
             until(lambda: service.ready)
             assert service.name(person.id) == "Ximena"
         before.process.ask_to_stop()
-        before.ended()
+        before.wait_until_exit()
     with network.running() as service:
         until(lambda: service.ready)
-        code, said = network.command("rotate-keys")
-        assert (code, said["wrapped"], said["newest"]) == (0, 1, 1)
+        code, output = network.command("rotate-keys")
+        assert (code, output["wrapped"], output["newest"]) == (0, 1, 1)
         assert network.keys.retire() == [0]
-        assert key_folder.names(folder, "referrals") == []
+        assert key_folder.sealing_files(folder, "referrals") == []
         assert service.name(person.id) == "Ximena"
     with network.running() as after:
         until(lambda: after.ready)
         assert after.name(person.id) == "Ximena"
     with network.running(**without) as forgetful:
-        forgetful.ended()
+        forgetful.wait_until_exit()
         assert forgetful.process.returncode != 0
     network.database.close()

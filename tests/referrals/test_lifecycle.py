@@ -1,6 +1,6 @@
-"""The life of a referral: the table cell by cell, and random lives against a small model.
+"""The life of a referral: each cell of the table, and random lives against a small model.
 
-No database, no ports.
+The tests use no database and no ports.
 """
 
 from collections.abc import Callable
@@ -126,7 +126,7 @@ STEPS: dict[str, Step] = {
     "remind": lambda r, a, now: r.take("remind", a, now, DAYS),
     "enter_in_error": lambda r, a, now: r.take("enter_in_error", a, now, DAYS),
 }
-UNREFUSED = {"withdraw_consent"}  # it ends what a withdrawal ends
+UNREFUSED = {"withdraw_consent"}  # has a test of its own below
 
 
 def rerouted(referral: Referral, actor: Actor, now: datetime) -> None:
@@ -152,7 +152,7 @@ def draft() -> Referral:
 def in_state(state: State) -> Referral:
     """Returns a referral in this state.
 
-    It has a running deadline of every kind, and an appointment at the present time.
+    The referral has a running deadline of every kind, and an appointment at the present time.
     """
     referral = draft()
     referral.appointment_time = NOON
@@ -161,7 +161,7 @@ def in_state(state: State) -> Referral:
     return referral
 
 
-def test_every_verb_of_the_table_is_tried_here_or_confessed() -> None:
+def test_every_verb_of_the_table_is_tested_or_listed_as_an_exception() -> None:
     assert STEPS.keys() | UNREFUSED == BY_VERB.keys()
     assert len(BY_VERB) == len(TRANSITIONS)
 
@@ -174,7 +174,7 @@ def test_each_row_carries_the_fields_of_its_request() -> None:
 
 
 @pytest.mark.parametrize("verb", STEPS)
-def test_a_step_is_possible_exactly_where_the_table_says_and_changes_nothing_elsewhere(
+def test_a_step_succeeds_exactly_where_the_table_allows_it_and_changes_nothing_elsewhere(
     verb: str,
 ) -> None:
     row = BY_VERB[verb]
@@ -206,14 +206,14 @@ def test_a_step_is_possible_exactly_where_the_table_says_and_changes_nothing_els
 
 
 @pytest.mark.parametrize("side", ACTORS)
-def test_what_may_be_done_next_is_what_can_be_done(side: Side | None) -> None:
+def test_the_offered_steps_are_the_allowed_ones(side: Side | None) -> None:
     for state in State:
         referral = in_state(state)
         offered = {t.verb for t in TRANSITIONS if t.offered and state in t.sources and side in t.by}
         assert set(referral.allowed_verbs(ACTORS[side], NOON)) == offered
 
 
-def test_a_withdrawn_consent_ends_what_is_live_whoever_passes_it_on_and_leaves_the_rest() -> None:
+def test_a_withdrawn_consent_ends_only_live_referrals_whoever_records_it() -> None:
     for state in State:
         for actor in ACTORS.values():
             referral = in_state(state)
@@ -230,7 +230,7 @@ def test_a_withdrawn_consent_ends_what_is_live_whoever_passes_it_on_and_leaves_t
                 assert referral == before
 
 
-def test_an_end_is_left_only_by_being_an_error() -> None:
+def test_a_terminal_state_is_left_only_by_an_entry_in_error() -> None:
     for row in TRANSITIONS:
         assert row.verb == "enter_in_error" or row.target is None or not row.sources & TERMINAL, (
             row.verb
@@ -238,14 +238,14 @@ def test_an_end_is_left_only_by_being_an_error() -> None:
     assert not [row.verb for row in TRANSITIONS if State.ENTERED_IN_ERROR in row.sources]
 
 
-def test_every_state_waits_for_one_side_or_is_an_end() -> None:
+def test_every_state_waits_for_one_side_or_is_terminal() -> None:
     assert not WAITS_FOR_RECEIVER & WAITS_FOR_SENDER
     assert frozenset(State) == WAITS_FOR_RECEIVER | WAITS_FOR_SENDER | TERMINAL
     assert LIVE | {State.DRAFT} == WAITS_FOR_RECEIVER | WAITS_FOR_SENDER
 
 
 @pytest.mark.parametrize("side", ACTORS)
-def test_whose_turn_it_is_is_one_answer_for_everybody_but_the_receiver_of_what_came_back(
+def test_everybody_sees_the_same_turn_except_the_receiver_of_a_returned_referral(
     side: Side | None,
 ) -> None:
     for state in State:
@@ -264,7 +264,7 @@ def test_whose_turn_it_is_is_one_answer_for_everybody_but_the_receiver_of_what_c
 
 
 @pytest.mark.parametrize("side", ACTORS)
-def test_the_main_step_can_be_taken_and_moves_things_on(side: Side | None) -> None:
+def test_the_main_step_is_allowed_and_advances_the_referral(side: Side | None) -> None:
     moving = {
         "send",
         "acknowledge",
@@ -287,12 +287,12 @@ def test_the_main_step_can_be_taken_and_moves_things_on(side: Side | None) -> No
             assert main == REFER_AGAIN
         elif main:
             assert main in moving
-            assert allowed[0] == main, "what moves things on is offered first"
+            assert allowed[0] == main, "the main step is offered first"
         else:
             assert not moving & set(allowed)
 
 
-def test_whose_turn_it_is_has_something_to_do() -> None:
+def test_the_side_whose_turn_it_is_has_a_main_step() -> None:
     for state in State:
         referral = in_state(state)
         for actor in (ACTORS[Side.SENDER], ACTORS[Side.RECEIVER]):
@@ -302,7 +302,7 @@ def test_whose_turn_it_is_has_something_to_do() -> None:
 
 @pytest.mark.parametrize("state", [state for state in State if state in CAME_BACK])
 @pytest.mark.parametrize("end", ["followed up", "closed by name"])
-def test_what_came_back_is_the_sender_s_turn_until_it_is_followed_up_or_closed_by_name(
+def test_a_returned_referral_is_the_senders_turn_until_it_is_followed_up_or_closed(
     state: State, end: str
 ) -> None:
     sender, receiver = ACTORS[Side.SENDER], ACTORS[Side.RECEIVER]
@@ -310,7 +310,7 @@ def test_what_came_back_is_the_sender_s_turn_until_it_is_followed_up_or_closed_b
     assert (referral.is_unanswered(sender), referral.turn(sender)) == (True, Side.SENDER)
     assert (referral.is_unanswered(receiver), referral.turn(receiver)) == (False, None)
     years = NOON + timedelta(days=700)
-    assert referral.main_step(sender, years) == REFER_AGAIN, "no time ends it"
+    assert referral.main_step(sender, years) == REFER_AGAIN, "it never ends by time"
     assert "close_need" in referral.allowed_verbs(sender, years)
     if end == "followed up":
         referral.followed_up = True
@@ -325,7 +325,7 @@ def test_what_came_back_is_the_sender_s_turn_until_it_is_followed_up_or_closed_b
         STEPS["close_need"](referral, sender, years)
 
 
-def test_a_need_is_looked_after_by_a_clock_that_its_receiver_does_not_see() -> None:
+def test_an_open_need_has_a_deadline_that_its_receiver_does_not_see() -> None:
     for verb, state in (("decline", State.SENT), ("not_deliver", State.ACCEPTED)):
         referral = in_state(state)
         STEPS[verb](referral, ACTORS[Side.RECEIVER], NOON)
@@ -357,7 +357,7 @@ def test_a_need_is_looked_after_by_a_clock_that_its_receiver_does_not_see() -> N
         }
 
 
-def test_nobody_waits_without_a_deadline_and_each_is_of_the_side_whose_turn_it_is() -> None:
+def test_every_wait_has_a_deadline_of_the_side_whose_turn_it_is() -> None:
     ways: dict[str, list[str]] = {
         "draft": [],
         "sent": [],
@@ -375,7 +375,7 @@ def test_nobody_waits_without_a_deadline_and_each_is_of_the_side_whose_turn_it_i
     }
     assert ways.keys() == {
         state.value for state in LIVE | CAME_BACK | {State.DRAFT, State.CONSENT_WITHDRAWN}
-    }, "a new state that waits has its line here"
+    }, "a new waiting state needs an entry here"
     for state, verbs in ways.items():
         referral = draft()
         if state != "draft":
@@ -400,7 +400,7 @@ def test_nobody_waits_without_a_deadline_and_each_is_of_the_side_whose_turn_it_i
         assert referral.next_due_time is not None, state
 
 
-def test_nobody_answers_and_it_expires_at_twice_the_time_to_decide() -> None:
+def test_an_unanswered_referral_expires_at_twice_the_time_to_decide() -> None:
     referral = draft()
     STEPS["send"](referral, ACTORS[Side.SENDER], NOON)
     said = [
@@ -408,14 +408,14 @@ def test_nobody_answers_and_it_expires_at_twice_the_time_to_decide() -> None:
         for hours in (36, 47, 48, 400)
     ]
     assert said[:3] == [["clock_escalated", "clock_escalated"], [], ["expired"]], (
-        "the clock of the need begins with the end"
+        "the deadline of the need starts with the end"
     )
     assert referral.state is State.EXPIRED
     assert referral.main_step(ACTORS[Side.SENDER], NOON) == REFER_AGAIN
     assert "accept" not in referral.allowed_verbs(ACTORS[Side.RECEIVER], NOON)
 
 
-def test_a_question_stops_the_time_to_decide_and_starts_the_senders() -> None:
+def test_a_question_stops_the_time_to_decide_and_starts_the_senders_deadline() -> None:
     referral = draft()
     STEPS["send"](referral, ACTORS[Side.SENDER], NOON)
     STEPS["ask"](referral, ACTORS[Side.RECEIVER], NOON)
@@ -423,12 +423,12 @@ def test_a_question_stops_the_time_to_decide_and_starts_the_senders() -> None:
     assert (clock.kind, clock.due_time) == (DeadlineKind.ANSWER, NOON + timedelta(hours=1))
     assert [event.verb for event in referral.fire_deadlines(NOON + timedelta(days=60), DAYS)] == [
         "clock_escalated"
-    ], "it does not expire"
+    ], "the question never expires"
     STEPS["answer"](referral, ACTORS[Side.SENDER], NOON + timedelta(days=60))
     assert [clock.kind for clock in referral.deadlines if clock.running] == [DeadlineKind.DECIDE]
 
 
-def test_the_clock_of_a_need_stops_with_what_follows_and_goes_on_when_that_was_an_error() -> None:
+def test_the_deadline_of_a_need_stops_at_a_follow_up_and_resumes_if_that_was_an_error() -> None:
     referral = in_state(State.SENT)
     referral.deadlines = []
     STEPS["decline"](referral, ACTORS[Side.RECEIVER], NOON)
@@ -444,7 +444,7 @@ def test_the_clock_of_a_need_stops_with_what_follows_and_goes_on_when_that_was_a
     assert referral.next_due_time is None
 
 
-def test_the_sender_may_call_it_an_error_for_a_day_and_a_coordinator_for_ever() -> None:
+def test_the_sender_may_enter_a_referral_in_error_for_a_day_and_a_coordinator_at_any_time() -> None:
     day_after = NOON + timedelta(hours=24, seconds=1)
     late = in_state(State.SENT)
     with pytest.raises(Conflict, match=r"^illegal_transition$"):
@@ -456,7 +456,7 @@ def test_the_sender_may_call_it_an_error_for_a_day_and_a_coordinator_for_ever() 
     assert in_time.state is late.state is State.ENTERED_IN_ERROR
 
 
-def test_a_question_is_asked_once() -> None:
+def test_a_question_can_be_asked_only_once() -> None:
     referral = draft()
     for verb, side in (("send", Side.SENDER), ("ask", Side.RECEIVER), ("answer", Side.SENDER)):
         STEPS[verb](referral, ACTORS[side], NOON)
@@ -465,7 +465,7 @@ def test_a_question_is_asked_once() -> None:
     assert "ask" not in referral.allowed_verbs(ACTORS[Side.RECEIVER], NOON)
 
 
-def test_what_a_step_must_carry_is_missed_before_anything_changes() -> None:
+def test_a_step_without_its_required_data_is_refused_and_changes_nothing() -> None:
     receiver, sender = ACTORS[Side.RECEIVER], ACTORS[Side.SENDER]
     empty: list[tuple[State, Callable[[Referral], None], str]] = [
         (
@@ -552,7 +552,7 @@ def overridden() -> Referral:
     return referral
 
 
-def test_an_override_is_confirmed_by_another_person_who_steers_and_only_in_time() -> None:
+def test_an_override_is_confirmed_only_in_time_and_by_another_person_with_that_right() -> None:
     referral = overridden()
     worker = Actor("worker", "another worker", "sender")
     for nobody in (RESCUER, worker, ACTORS[Side.RECEIVER], ACTORS[Side.PERSON], ACTORS[None]):
@@ -572,7 +572,7 @@ def test_an_override_is_confirmed_by_another_person_who_steers_and_only_in_time(
         referral.take("confirm_override", ACTORS[Side.SENDER], NOON, DAYS)
 
 
-def test_who_may_be_the_sender_herself_does_not_confirm_her_override() -> None:
+def test_an_account_that_may_be_the_senders_cannot_confirm_her_override() -> None:
     for kin in (Kin(), Kin(alone="second_factor"), Kin(frozenset({mark_of(RESCUER.id)}), "")):
         referral, again = overridden(), replace(ACTORS[Side.SENDER], kin=kin)
         assert "confirm_override" not in referral.allowed_verbs(again, NOON)
@@ -581,7 +581,7 @@ def test_who_may_be_the_sender_herself_does_not_confirm_her_override() -> None:
         assert refused.value.about == (kin.alone or "kin",)
 
 
-def test_a_consent_takes_the_place_of_an_override_once_and_its_clocks_stop() -> None:
+def test_a_consent_replaces_an_override_once_and_stops_its_deadlines() -> None:
     referral = overridden()
     assert (referral.receipt_id, referral.override_reason_code) == ("override", "life_at_risk")
     referral.attach_consent(ACTORS[Side.SENDER], NOON, DAYS, RECEIPT)
@@ -595,7 +595,7 @@ def test_a_consent_takes_the_place_of_an_override_once_and_its_clocks_stop() -> 
     assert "confirm_override" not in referral.allowed_verbs(ACTORS[Side.SENDER], NOON)
 
 
-def test_another_consent_takes_the_place_of_one_that_ends_and_the_same_does_not() -> None:
+def test_a_consent_is_replaced_by_another_one_but_not_by_itself() -> None:
     consented = in_state(State.IN_PROGRESS)
     again = replace(RECEIPT, id="again", until_time=NOON + timedelta(days=365))
     consented.attach_consent(ACTORS[Side.SENDER], NOON, DAYS, again)
@@ -614,15 +614,15 @@ def test_another_consent_takes_the_place_of_one_that_ends_and_the_same_does_not(
 
 
 @pytest.mark.parametrize(("lasts", "before"), [(90, 14), (28, 14), (20, 10), (1, 0.5)])
-def test_it_is_told_two_weeks_before_a_consent_ends_or_at_the_half_of_a_short_one(
+def test_the_end_of_a_consent_is_announced_two_weeks_before_or_halfway_through_a_short_one(
     lasts: float, before: float
 ) -> None:
     receipt = replace(RECEIPT, create_time=NOON, until_time=NOON + timedelta(days=lasts))
     assert receipt.until_time - receipt.notice_time == timedelta(days=before)
 
 
-# Random lives. The model is written a second time, from the agreements with the partners and not
-# from the table in the code.
+# Random lives. The model repeats the rules independently, from the agreements with the partners
+# and not from the table in the code.
 
 SENDING, CLOSING = {Side.SENDER, Side.COORDINATOR}, {Side.SENDER, Side.COORDINATOR, Side.PERSON}
 MODEL: dict[str, tuple[str, str, set[Side]]] = {
@@ -659,13 +659,13 @@ TIMED = {
     "completed",
     "info_requested",
     "draft",
-}  # a deadline must run here
-# the long way, so that lives get far
+}  # in these states, a deadline has to run
+# the main path, preferred so that lives reach late states
 FORWARD = ["send", "acknowledge", "accept", "start", "complete", "reopen", "complete"]
 
 
 class Life(RuleBasedStateMachine):
-    """One referral; every step is also given to the model."""
+    """One referral; the model takes every step too."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -845,7 +845,7 @@ class Life(RuleBasedStateMachine):
                 STEPS["remind"](self.referral, ACTORS[side], self.now)
             return
         STEPS["remind"](self.referral, ACTORS[side], self.now)
-        assert self.referral.step_version == before, "nobody's decision is out of date"
+        assert self.referral.step_version == before, "a reminder makes no etag stale"
         self.version, self.reminded = self.version + 1, self.now
 
     @rule(data=st.data())
@@ -861,7 +861,7 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def consent_is_withdrawn(self) -> None:
-        if self.now > NOON + timedelta(days=4):  # otherwise no life would get old
+        if self.now > NOON + timedelta(days=4):  # otherwise few lives would reach late states
             live = self.state in MODEL["withdraw"][0].split()
             self.referral.withdraw_consent(ACTORS[Side.PERSON], self.now, DAYS)
             if live:
@@ -893,7 +893,9 @@ class Life(RuleBasedStateMachine):
         assert [event.verb for event in told if event.from_state is not event.to_state] == [
             "expired"
         ] * len(over)
-        assert (self.referral.step_version == steps) == (not over), "a clock is no step"
+        assert (self.referral.step_version == steps) == (not over), (
+            "of the fired deadlines, only an expiry makes an etag stale"
+        )
         if over:
             self.state, self.need_is_open = "expired", True
         assert self.referral.fire_deadlines(self.now, DAYS) == []
@@ -938,7 +940,7 @@ class Life(RuleBasedStateMachine):
         )
         assert len(running) == len(set(running))
         assert (self.referral.next_due_time is not None) == bool(every)
-        # a deadline may begin again
+        # a deadline may restart
         amended = max(
             (event.version for event in self.referral.events if event.verb == "amended"), default=0
         )
@@ -954,7 +956,7 @@ class Life(RuleBasedStateMachine):
 def folded(events: list[Event]) -> State:
     """Returns the state to which a history leads.
 
-    Each event has to begin where the last one ended.
+    Each event has to start in the state in which the previous one ended.
     """
     state = State.DRAFT
     for event in events:
@@ -973,11 +975,11 @@ TestRandomLives.settings = settings(
 )
 
 
-def test_the_page_says_for_every_step_what_it_must_carry() -> None:
+def test_the_page_names_the_required_data_of_every_step() -> None:
     assert lifecycle_page.CARRIES.keys() == BY_VERB.keys()
 
 
-def test_the_page_is_fresh() -> None:
+def test_the_page_is_up_to_date() -> None:
     assert lifecycle_page.PAGE.read_text(encoding="utf-8") == lifecycle_page.page(), (
         "python -m tests.referrals.lifecycle_page"
     )

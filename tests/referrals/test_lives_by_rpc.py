@@ -23,7 +23,7 @@ from tests.referrals.test_lifecycle import SENDING
 pytestmark = pytest.mark.long
 
 LIVE = STEPS["withdraw"][0]
-IN_PLACE = {  # steps that leave the state as it is
+IN_PLACE = {  # steps that keep the state
     "add_note": (LIVE, {Side.SENDER, Side.RECEIVER}),
     "amend": (LIVE.replace(" completed", ""), {Side.SENDER}),
     "assign": ("accepted in_progress completed", {Side.RECEIVER}),
@@ -39,9 +39,9 @@ ROLES_OF_COORDINATORS = {"close", "reopen", "withdraw", "close_need", "reroute"}
 
 
 def requests(story: Story) -> dict[str, tuple[str, Callable[[], Any]]]:
-    """Returns the rpc of each step, and a request with the fields that it needs.
+    """Returns the rpc of each step, and a request with its required fields.
 
-    id, etag and request_id are added later.
+    The caller adds id, etag and request_id.
     """
     now = story.service.clock.now
 
@@ -106,7 +106,7 @@ def requests(story: Story) -> dict[str, tuple[str, Callable[[], Any]]]:
 
 
 class LifeByRpc(RuleBasedStateMachine):
-    """One referral of two organisations, a coordinator, and an uninvolved member."""
+    """One referral, its two organisations, a coordinator, and an uninvolved member."""
 
     def __init__(self, story: Story) -> None:
         super().__init__()
@@ -157,11 +157,11 @@ class LifeByRpc(RuleBasedStateMachine):
         answer = ask()
         if twice:
             assert ask() == answer
-        self.took(verb)
+        self.note_success(verb)
         self.read()
 
     def refused(self, verb: str, side: Side | None, late: bool) -> set[tuple[str, str]]:
-        """Returns the possible refusals of a step; empty if it is done."""
+        """Returns the possible reasons to refuse a step; empty if the step has to succeed."""
         sources, _target, by = MODEL[verb]
         if side is Side.COORDINATOR and verb not in ROLES_OF_COORDINATORS:
             return {("PERMISSION_DENIED", "right_missing")}
@@ -177,11 +177,11 @@ class LifeByRpc(RuleBasedStateMachine):
             and (verb != "close_need" or self.need_is_open)
             and (verb != "confirm_deletion" or self.deleting)
         )
-        # A sender reads the person's file first, which a receiver no longer has after the end.
+        # The service reads the person's file first, which a receiver can't do after the end.
         unseen = {("NOT_FOUND", "not_found")} if verb == "send" and side is Side.RECEIVER else set()
         return set() if possible else {("FAILED_PRECONDITION", "illegal_transition")} | unseen
 
-    def took(self, verb: str) -> None:
+    def note_success(self, verb: str) -> None:
         self.state = MODEL[verb][1] or self.state
         self.asked = self.asked or verb == "ask"
         if MODEL[verb][1]:
@@ -193,7 +193,7 @@ class LifeByRpc(RuleBasedStateMachine):
 
     @rule(often=st.integers(0, 9))
     def she_takes_her_consent_back(self, often: int) -> None:
-        # once in ten, otherwise no life would get far; the step ends the receipt, too
+        # only once in ten times, or no life would get far; the withdrawal also ends the receipt
         if often or self.state in ("draft", "consent_withdrawn"):
             return
         self.story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=self.receipt_id))
@@ -204,9 +204,9 @@ class LifeByRpc(RuleBasedStateMachine):
         self.read()
 
     def read(self) -> None:
-        """Reads the referral as its sender after each step that was taken.
+        """Reads the referral as its sender after each step that succeeded.
 
-        So an effect of an earlier refusal shows as well.
+        An effect of an earlier refusal would show too.
         """
         self.shown = self.story.ngo.GetReferral(pb.GetReferralRequest(id=self.shown.id))
         assert self.shown.state == pb.State.Value(f"STATE_{self.state.upper()}")
@@ -219,7 +219,7 @@ class LifeByRpc(RuleBasedStateMachine):
         )
         assert (self.shown.turn, self.shown.unanswered) == (turn, self.need_is_open)
         assert self.shown.etag == f"v{self.events}", (
-            "each step is one version, refused and repeated ones are none"
+            "each step makes one version; refused and repeated ones make none"
         )
         assert self.shown.HasField("next_due_time") == (
             turn != pb.TURN_UNSPECIFIED and self.state != "draft"
@@ -227,7 +227,7 @@ class LifeByRpc(RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(400)
-def test_whatever_is_asked_by_whom_the_service_and_the_model_agree(story: Story) -> None:
+def test_the_service_and_the_model_agree_on_random_requests(story: Story) -> None:
     run_state_machine_as_test(  # accepts any callable that makes a machine
         partial(LifeByRpc, story),  # type: ignore[arg-type]
         settings=settings(

@@ -1,4 +1,4 @@
-"""Live referrals when a member is suspended or comes back, and the counts shown before."""
+"""Live referrals when a member is suspended or returns, and the counts of the member's work."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def hear(service: Service) -> Iterator[Hearing]:
         hearing.organization(organization, "APPROVED")
 
 
-def said(service: Service, referral: pb.Referral) -> list[tuple[str, str]]:
-    """Returns (verb, member with the new standing) of the facts since the sending."""
+def member_facts(service: Service, referral: pb.Referral) -> list[tuple[str, str]]:
+    """Returns (verb, member whose status changed) of each fact since the sending."""
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
             "SELECT type, payload FROM outbox WHERE subject = %s ORDER BY version", (referral.id,)
@@ -38,7 +38,7 @@ def said(service: Service, referral: pb.Referral) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("side", ["shelter", "ngo"])
-def test_d24_the_other_side_of_a_live_referral_hears_once_that_a_member_is_out_and_once_it_is_back(
+def test_d24_a_suspension_and_a_return_are_each_published_once_to_the_other_side(
     side: str, story: Story, service: Service, hear: Hearing
 ) -> None:
     live, over, draft = story.sent(), story.sent(), story.draft()
@@ -52,54 +52,59 @@ def test_d24_the_other_side_of_a_live_referral_hears_once_that_a_member_is_out_a
     before = story.coordinator.GetReferral(pb.GetReferralRequest(id=live.id)).etag
     hear.organization(side, "SUSPENDED")
     hear.organization(side, "SUSPENDED")
-    assert said(service, live) == [("side_out", ORG[side])]
+    assert member_facts(service, live) == [("side_out", ORG[side])]
     hear.organization(side, "APPROVED")
     hear.organization(side, "APPROVED")
-    assert said(service, live) == [("side_out", ORG[side]), ("side_back", ORG[side])]
-    assert [said(service, each) for each in (over, draft)] == [[], []]
+    assert member_facts(service, live) == [("side_out", ORG[side]), ("side_back", ORG[side])]
+    assert [member_facts(service, each) for each in (over, draft)] == [[], []]
     assert story.coordinator.GetReferral(pb.GetReferralRequest(id=live.id)).etag == before, (
-        "what anybody decided on stands as it did"
+        "no etag has become stale"
     )
 
 
-def test_d24_what_befalls_the_other_side_says_nothing_of_the_one_that_is_out(
+def test_d24_changes_of_the_other_side_do_not_report_a_suspended_member_again(
     story: Story, service: Service, hear: Hearing
 ) -> None:
     live = story.sent()
     hear.organization("shelter", "SUSPENDED")
     hear.organization("ngo", "APPROVED")  # the member changed its phone number
-    assert said(service, live) == [("side_out", ORG["shelter"])]
+    assert member_facts(service, live) == [("side_out", ORG["shelter"])]
     hear.organization("ngo", "SUSPENDED")
     hear.organization("shelter", "APPROVED")
-    assert said(service, live)[1:] == [("side_out", ORG["ngo"]), ("side_back", ORG["shelter"])]
+    assert member_facts(service, live)[1:] == [
+        ("side_out", ORG["ngo"]),
+        ("side_back", ORG["shelter"]),
+    ]
     hear.organization("ngo", "APPROVED")
-    assert said(service, live)[3:] == [("side_back", ORG["ngo"])]
+    assert member_facts(service, live)[3:] == [("side_back", ORG["ngo"])]
 
 
-def test_d24_what_waits_for_a_member_is_counted_for_the_coordination_alone(story: Story) -> None:
-    asked = pb.CountMemberWorkRequest(organization_id=ORG["shelter"])
-    before = story.coordinator.CountMemberWork(asked)
+def test_d24_only_coordinators_see_how_much_work_a_member_has(story: Story) -> None:
+    request = pb.CountMemberWorkRequest(organization_id=ORG["shelter"])
+    before = story.coordinator.CountMemberWork(request)
     story.sent()
-    after = story.coordinator.CountMemberWork(asked)
+    after = story.coordinator.CountMemberWork(request)
     assert (after.received_count - before.received_count, after.due_count - before.due_count) == (
         1,
         1,
     )
-    assert refusal(lambda: story.ngo.CountMemberWork(asked)) == (
+    assert refusal(lambda: story.ngo.CountMemberWork(request)) == (
         "PERMISSION_DENIED",
         "right_missing",
     )
 
 
-def test_d24_no_count_of_a_members_files_tells_of_one_person(story: Story) -> None:
-    asked = pb.CountMemberWorkRequest(organization_id=ORG["ngo"])
-    before = story.coordinator.CountMemberWork(asked).most_people
+def test_d24_a_count_of_a_members_files_is_rounded_and_reveals_no_single_person(
+    story: Story,
+) -> None:
+    request = pb.CountMemberWorkRequest(organization_id=ORG["ngo"])
+    before = story.coordinator.CountMemberWork(request).most_people
     for _ in range(6):
         story.ngo.CreatePerson(people_pb2.CreatePersonRequest(request_id=story.request_id()))
-        assert story.coordinator.CountMemberWork(asked).most_people == before, (
-            "not before the step of time is over"
+        assert story.coordinator.CountMemberWork(request).most_people == before, (
+            "the count is not updated before the period ends"
         )
     story.service.clock.set(NOON + timedelta(hours=6))
-    after = story.coordinator.CountMemberWork(asked).most_people
+    after = story.coordinator.CountMemberWork(request).most_people
     assert (before % 5, after % 5, after > before) == (0, 0, True)
     assert [at_most(count) for count in (0, 1, 5, 6)] == [0, 5, 5, 10]

@@ -1,6 +1,6 @@
-"""A running process leaves nothing for others to read.
+"""A running process reveals nothing to other processes.
 
-There is no core and no readable memory, and no key and no name in its arguments and environment.
+There is no core file and no readable memory, and arguments and environment hold no key.
 """
 
 import base64
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 @pytest.fixture
 def running(postgres: parts.Server, tmp_path: Path) -> Iterator[tuple[int, Path]]:
-    """The service as a process, and its folder of keys."""
+    """Yields the pid of a process of the service, and its folder of keys."""
     key_folder.create(tmp_path, ["partners", "referrals", "notifications"])
     environment = os.environ | {
         "ENLACE_DATABASE_URL": postgres.database("referrals", MIGRATIONS).url,
@@ -47,12 +47,12 @@ def running(postgres: parts.Server, tmp_path: Path) -> Iterator[tuple[int, Path]
     process.communicate(timeout=20)
 
 
-def test_it_writes_no_core(running: tuple[int, Path]) -> None:
+def test_a_running_process_writes_no_core_file(running: tuple[int, Path]) -> None:
     limits = Path(f"/proc/{running[0]}/limits").read_text()
     assert re.search(r"^Max core file size +0 +0 ", limits, re.MULTILINE), limits
 
 
-def test_no_other_process_looks_into_it() -> None:
+def test_no_other_process_can_read_the_memory_of_the_process() -> None:
     asked = (
         "from chassis.memory import forbid_dumps; forbid_dumps(); import ctypes;"
         " print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
@@ -63,7 +63,7 @@ def test_no_other_process_looks_into_it() -> None:
     assert done.stdout == "0\n"
 
 
-def test_a_process_that_is_broken_off_leaves_nothing_in_its_folder(
+def test_an_aborted_process_leaves_nothing_in_its_folder(
     running: tuple[int, Path],
 ) -> None:
     before = {file.name for file in ROOT.iterdir()}
@@ -72,7 +72,9 @@ def test_a_process_that_is_broken_off_leaves_nothing_in_its_folder(
     assert {file.name for file in ROOT.iterdir()} == before
 
 
-def test_neither_its_arguments_nor_its_environment_hold_a_key(running: tuple[int, Path]) -> None:
+def test_neither_arguments_nor_environment_of_the_process_hold_a_key(
+    running: tuple[int, Path],
+) -> None:
     pid, folder = running
     shown = Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
     assert b"services.referrals" in shown

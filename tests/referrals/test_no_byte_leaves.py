@@ -1,4 +1,4 @@
-"""No protected byte leaves without a receipt, an override or an emergency access in force.
+"""No protected byte leaves without a live receipt, override or emergency access.
 
 Random lives are compared with a model, at every rpc, page and REST answer.
 """
@@ -31,7 +31,7 @@ from tests.gateway.pages_gateway import PlayedServices, enter, pages, signed_in,
 from tests.referrals.conftest import Client, Service, Story
 from tests.referrals.test_openings import somebody
 
-# The person's data by field group, marked so that they are recognised in any answer.
+# The person's data by field group, with words that can be recognised in any answer.
 MARKS = {
     FieldGroup.IDENTITY: "MARK-name",
     FieldGroup.CONTACT: "MARK-codeword",
@@ -67,7 +67,7 @@ ACTIONS = (
 
 @dataclass
 class World:
-    """A referral to the shelter, and the data of its person that the rules open at present."""
+    """A referral to the shelter, and the field groups that may be opened at present."""
 
     story: Story
     nurse: Client
@@ -77,10 +77,10 @@ class World:
     until: datetime
     live: bool = True
     receipt_holds: bool = True
-    emergencies: dict[str, datetime] = field(default_factory=dict)  # by worker: until when
+    emergencies: dict[str, datetime] = field(default_factory=dict)  # the end, by worker id
 
-    def may(self, client: Client) -> frozenset[FieldGroup]:
-        """Returns the field groups that the client may open: the model, in three lines."""
+    def allowed_groups(self, client: Client) -> frozenset[FieldGroup]:
+        """Returns the field groups that the client may open, according to the model."""
         now = self.story.service.clock.now()
         by_receipt = self.granted if self.receipt_holds and now < self.until else frozenset()
         in_emergency = (
@@ -106,10 +106,10 @@ class World:
                 reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK,
                 note="MARK-note",
             )
-            if said(client.OpenInEmergency, request) is not None:
+            if answer_of(client.OpenInEmergency, request) is not None:
                 assert self.live
                 assert not (self.receipt_holds and clock.now() < self.until), (
-                    "what she limited is not widened"
+                    "a limited consent is not widened"
                 )
                 self.emergencies[client.caller.id] = clock.now() + timedelta(minutes=60)
         elif action == "close" and self.live:
@@ -135,15 +135,15 @@ class World:
                 )
 
 
-def said(rpc: Any, request: Any) -> Any:
-    """Returns the answer; None for a refusal."""
+def answer_of(rpc: Any, request: Any) -> Any:
+    """Returns the answer, or None if the call was refused."""
     try:
         return rpc(request)
     except grpc.RpcError:
         return None
 
 
-def leaves(client: Client, world: World) -> set[FieldGroup]:
+def revealed_groups(client: Client, world: World) -> set[FieldGroup]:
     """Returns the field groups of the person that any rpc reveals to this client."""
     person, referral = world.referral.person_id, world.referral.id
     openings = [
@@ -156,23 +156,23 @@ def leaves(client: Client, world: World) -> set[FieldGroup]:
         for group in MARKS
     ]
     answers = [
-        *(said(client.OpenPerson, request) for request in openings),
-        said(
+        *(answer_of(client.OpenPerson, request) for request in openings),
+        answer_of(
             client.OpenPerson,
             p.OpenPersonRequest(
                 id=person, purpose_code="HOU.EMG", field_groups=[GROUPS.number(g) for g in MARKS]
             ),
         ),
-        said(client.OpenSafeContact, p.OpenSafeContactRequest(referral_id=referral)),
-        said(client.GetSafeContact, p.GetSafeContactRequest(referral_id=referral)),
-        said(client.ListReferralEvents, r.ListReferralEventsRequest(referral_id=referral)),
-        said(client.GetPerson, p.GetPersonRequest(id=person)),
-        said(client.GetReferral, r.GetReferralRequest(id=referral)),
-        said(client.ListReceipts, p.ListReceiptsRequest(person_id=person)),
-        said(client.ListReadings, p.ListReadingsRequest(person_id=person)),
-        said(client.ListEmergencies, em.ListEmergenciesRequest(referral_id=referral)),
+        answer_of(client.OpenSafeContact, p.OpenSafeContactRequest(referral_id=referral)),
+        answer_of(client.GetSafeContact, p.GetSafeContactRequest(referral_id=referral)),
+        answer_of(client.ListReferralEvents, r.ListReferralEventsRequest(referral_id=referral)),
+        answer_of(client.GetPerson, p.GetPersonRequest(id=person)),
+        answer_of(client.GetReferral, r.GetReferralRequest(id=referral)),
+        answer_of(client.ListReceipts, p.ListReceiptsRequest(person_id=person)),
+        answer_of(client.ListReadings, p.ListReadingsRequest(person_id=person)),
+        answer_of(client.ListEmergencies, em.ListEmergenciesRequest(referral_id=referral)),
         *(
-            said(client.GetEmergency, em.GetEmergencyRequest(id=one.id))
+            answer_of(client.GetEmergency, em.GetEmergencyRequest(id=one.id))
             for one in world.story.ngo.ListEmergencies(
                 em.ListEmergenciesRequest(referral_id=referral)
             ).emergencies
@@ -185,7 +185,9 @@ def leaves(client: Client, world: World) -> set[FieldGroup]:
 def begin(story: Story, service: Service, granted: frozenset[FieldGroup]) -> World:
     service.clock.set(NOON)
     with service.database.transaction(SYSTEM) as tx:
-        tx.execute("DELETE FROM emergencies")  # another life's reviews do not count here
+        tx.execute(
+            "DELETE FROM emergencies"
+        )  # reviews that are still due from another life would count
     plan = p.SafeContact(channel_code=p.SAFE_CHANNEL_PHONE, code_word=MARKS[FieldGroup.CONTACT])
     person = story.person(
         given_name=MARKS[FieldGroup.IDENTITY],
@@ -220,7 +222,7 @@ def begin(story: Story, service: Service, granted: frozenset[FieldGroup]) -> Wor
     ).map(frozenset),
     actions=st.lists(st.sampled_from(ACTIONS), max_size=6),
 )
-def test_each_door_opens_exactly_the_data_that_are_granted_at_that_moment(
+def test_each_rpc_opens_exactly_the_data_that_are_granted_at_that_moment(
     granted: frozenset[FieldGroup], actions: list[str], story: Story, service: Service
 ) -> None:
     world = begin(story, service, granted)
@@ -228,14 +230,16 @@ def test_each_door_opens_exactly_the_data_that_are_granted_at_that_moment(
         if action:
             world.do(action)
         for client in (world.nurse, world.colleague):
-            assert leaves(client, world) == world.may(client), (action, actions)
-        assert leaves(somebody(service, "clinic"), world) == set(), "who is no party hears nothing"
+            assert revealed_groups(client, world) == world.allowed_groups(client), (action, actions)
+        assert revealed_groups(somebody(service, "clinic"), world) == set(), (
+            "an uninvolved organisation sees nothing"
+        )
 
 
 class Behind(PlayedServices):
-    """The gateway's services for one worker.
+    """The gateway's stubs for one worker.
 
-    The real service answers for referrals, called in the worker's name.
+    The real referrals service answers, in the worker's name; the other services are fakes.
     """
 
     def __post_init__(self) -> None:
@@ -253,7 +257,7 @@ class Behind(PlayedServices):
 
 @dataclass
 class GatewayStub:
-    """A stub of the gateway, with the refusals as the gateway has them."""
+    """A stub of the gateway that raises the refusals as the gateway does."""
 
     behind: Behind
 
@@ -267,7 +271,7 @@ class GatewayStub:
         return ask
 
 
-def told_by_pages_and_rest(
+def groups_in_pages_and_rest(
     app: Flask, behind: Behind, client: Client, world: World
 ) -> set[FieldGroup]:
     """Returns the field groups that any page or REST answer reveals to this worker."""
@@ -344,7 +348,7 @@ def told_by_pages_and_rest(
     ).map(frozenset),
     actions=st.lists(st.sampled_from(ACTIONS), max_size=5),
 )
-def test_pages_and_rest_tell_what_is_granted_at_that_moment_and_nothing_else(
+def test_pages_and_rest_show_exactly_the_data_that_are_granted_at_that_moment(
     granted: frozenset[FieldGroup], actions: list[str], story: Story, service: Service
 ) -> None:
     world, behind = begin(story, service, granted), Behind()
@@ -352,30 +356,32 @@ def test_pages_and_rest_tell_what_is_granted_at_that_moment_and_nothing_else(
     for action in (None, *actions):
         if action:
             world.do(action)
-        assert told_by_pages_and_rest(app, behind, world.nurse, world) == world.may(world.nurse), (
+        assert groups_in_pages_and_rest(app, behind, world.nurse, world) == world.allowed_groups(
+            world.nurse
+        ), (
             action,
             actions,
         )
-        assert told_by_pages_and_rest(app, behind, somebody(service, "clinic"), world) == set(), (
-            "who is no party hears nothing"
+        assert groups_in_pages_and_rest(app, behind, somebody(service, "clinic"), world) == set(), (
+            "an uninvolved organisation sees nothing"
         )
 
 
 @pytest.mark.parametrize(
     ("before", "ends"), [(["tamper", "emergency"], end) for end in ("hour", "withdraw", "close")]
 )
-def test_an_emergency_access_that_is_over_tells_nothing_at_any_door(
+def test_an_emergency_access_that_has_ended_opens_nothing_at_any_rpc(
     before: list[str], ends: str, story: Story, service: Service
 ) -> None:
     world = begin(story, service, frozenset({FieldGroup.IDENTITY}))
     for action in before:
         world.do(action)
-    assert leaves(world.nurse, world) == OVERRIDE_GROUPS
+    assert revealed_groups(world.nurse, world) == OVERRIDE_GROUPS
     world.do(ends)
-    assert leaves(world.nurse, world) == set()
+    assert revealed_groups(world.nurse, world) == set()
 
 
-def test_a_stream_and_a_list_have_no_field_that_is_hers() -> None:
+def test_streams_and_lists_have_no_field_with_sealed_data() -> None:
     for message in (r.WatchReferralsResponse, r.ListReferralsResponse, em.ListEmergenciesResponse):
         # a field that ListEmergencies leaves empty: see above
         allowed = {"enlace.referrals.v1.Emergency.note"}
@@ -383,7 +389,7 @@ def test_a_stream_and_a_list_have_no_field_that_is_hers() -> None:
 
 
 def sealed(message: Descriptor, seen: set[str]) -> list[str]:
-    """Returns the fields of a message, also nested ones, that are stored encrypted."""
+    """Returns the fields of a message, including nested ones, that are stored sealed."""
     if message.full_name in seen:
         return []
     seen.add(message.full_name)

@@ -1,6 +1,6 @@
 """No nonce is used twice with one key.
 
-The data are those of many files, notes and changes; a planted bug is found.
+The data come from many files, notes and changes; planted repeats are found.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ def books(service: Service) -> Iterator[Books]:
         yield Books(owner, owner, owner, (), (), datetime.now(UTC))
 
 
-def test_what_was_sealed_has_a_nonce_of_its_own_and_one_that_is_used_again_is_seen(
+def test_every_sealed_value_has_its_own_nonce_and_a_reused_one_is_detected(
     story: Story, service: Service, books: Books
 ) -> None:
     operator = service.as_("hotline", "OPERATOR")

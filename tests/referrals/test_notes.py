@@ -1,4 +1,4 @@
-"""Notes between the two sides: a page that asks for news offers a step that gives them."""
+"""Notes between the two sides: where news is due, writing a note is the step that gives it."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -10,7 +10,7 @@ from services.referrals.network.domain.deadline import SILENCE_AFTER_NEWS
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
 from services.referrals.referrals.domain.lifecycle import Side, State
 from services.referrals.referrals.domain.referral import Referral
-from services.referrals.referrals.store.deadlines import next_deadline_time
+from services.referrals.referrals.store.deadlines import next_time
 from tests.builders import NOON, refusal, refusal_with_fields
 from tests.referrals.conftest import Client, Service, Story
 from tests.referrals.test_appointments import D, begun, planned, silence
@@ -22,7 +22,7 @@ SILENCE = timedelta(days=7)
 SENDER, RECEIVER = ACTORS[Side.SENDER], ACTORS[Side.RECEIVER]
 
 
-def test_what_the_receiver_writes_is_news_and_what_the_sender_writes_is_not() -> None:
+def test_a_note_counts_as_news_only_if_the_receiver_wrote_it() -> None:
     referral = begun()
     referral.take("add_note", SENDER, NOON + D, DAYS, note="her sister asks")
     assert (silence(referral).start_time, silence(referral).due_time) == (NOON, NOON + SILENCE)
@@ -37,7 +37,7 @@ def test_what_the_receiver_writes_is_news_and_what_the_sender_writes_is_not() ->
     )
 
 
-def test_news_of_today_puts_off_no_question_about_the_appointment_to_come() -> None:
+def test_a_note_does_not_postpone_the_question_about_a_coming_appointment() -> None:
     referral = planned(NOON + 3 * D)
     referral.take("add_note", RECEIVER, NOON + D, DAYS, note="she is well")
     assert (referral.appointment_time, silence(referral).due_time) == (
@@ -46,7 +46,7 @@ def test_news_of_today_puts_off_no_question_about_the_appointment_to_come() -> N
     )
 
 
-def test_before_help_is_given_a_note_moves_no_clock() -> None:
+def test_a_note_after_the_help_is_completed_changes_no_deadline() -> None:
     referral = begun()
     referral.state = State.COMPLETED
     clocks = list(referral.deadlines)
@@ -61,7 +61,7 @@ def main_steps(referral: Referral, days: int) -> tuple[str, str]:
     return step, referral.main_step(SENDER, now)
 
 
-def test_when_silence_has_run_out_news_is_the_next_thing_the_receiver_has_to_give() -> None:
+def test_after_too_long_a_silence_a_note_is_the_receivers_main_step() -> None:
     referral = begun()
     assert main_steps(referral, 6) == ("complete", "")
     assert main_steps(referral, 7) == ("add_note", "")
@@ -69,11 +69,11 @@ def test_when_silence_has_run_out_news_is_the_next_thing_the_receiver_has_to_giv
     assert main_steps(referral, 36) == ("complete", "")
     assert main_steps(referral, 37) == ("add_note", "")
     assert main_steps(planned(NOON + D), 8) == ("attend_appointment", ""), (
-        "what became of the appointment is the news"
+        "the outcome of the appointment counts as news"
     )
 
 
-# By rpc, with the database and the watch.
+# By rpc, with the database and the scheduler.
 
 
 def write(client: Client, referral: pb.Referral, note: str = "she is well") -> pb.Referral:
@@ -83,11 +83,11 @@ def write(client: Client, referral: pb.Referral, note: str = "she is well") -> p
     return made
 
 
-def test_the_watch_asks_for_news_the_note_gives_it_and_both_sides_read_it(
+def test_a_note_answers_the_request_for_news_and_both_sides_read_it(
     story: Story, service: Service
 ) -> None:
     watch = DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
+        service.made.lives, service.database, service.clock, next_time, "clocks"
     )
     referral = started(story)
     service.clock.advance(SILENCE)
@@ -110,7 +110,7 @@ def test_the_watch_asks_for_news_the_note_gives_it_and_both_sides_read_it(
     ]
 
 
-def test_a_note_is_sealed_and_told_as_ids_only(story: Story, service: Service) -> None:
+def test_a_note_is_sealed_and_published_with_ids_only(story: Story, service: Service) -> None:
     made = write(story.shelter, started(story), "at the side door")
     with service.database.transaction(SYSTEM) as tx:
         row = tx.execute(
@@ -133,7 +133,7 @@ def test_a_note_is_sealed_and_told_as_ids_only(story: Story, service: Service) -
     assert (told.note, told.note_withheld) == ("", True)
 
 
-def test_only_the_two_sides_write(story: Story) -> None:
+def test_only_sender_and_receiver_write_notes(story: Story) -> None:
     referral = started(story)
     clinic = story.service.as_("clinic", "WORKER")
     assert refusal(lambda: write(clinic, referral)) == ("NOT_FOUND", "not_found")
@@ -143,7 +143,7 @@ def test_only_the_two_sides_write(story: Story) -> None:
     )
 
 
-def test_an_empty_note_is_none_and_after_the_end_there_is_nobody_to_write_to(story: Story) -> None:
+def test_an_empty_note_or_one_after_the_end_is_refused(story: Story) -> None:
     referral = started(story)
     assert refusal_with_fields(lambda: write(story.shelter, referral, "")) == (
         "INVALID_ARGUMENT",
@@ -156,7 +156,7 @@ def test_an_empty_note_is_none_and_after_the_end_there_is_nobody_to_write_to(sto
 
 
 # D26
-def test_d26_a_note_that_meets_anothers_change_is_written(story: Story) -> None:
+def test_d26_a_note_is_saved_even_with_a_stale_etag(story: Story) -> None:
     seen = started(story)
     write(story.ngo, seen, "her sister asks")
     for etag in (seen.etag, "v1", "", "of no version"):
@@ -177,7 +177,7 @@ def test_d26_a_note_that_meets_anothers_change_is_written(story: Story) -> None:
 
 
 # D26
-def test_d26_notes_written_at_the_same_moment_are_all_kept_and_each_once(story: Story) -> None:
+def test_d26_concurrent_notes_are_all_saved_exactly_once(story: Story) -> None:
     seen = started(story)
     asked = [
         pb.AddNoteRequest(
@@ -196,13 +196,13 @@ def test_d26_notes_written_at_the_same_moment_are_all_kept_and_each_once(story: 
 
 
 # D26
-def test_d26_a_note_to_what_is_over_is_refused_as_before(story: Story) -> None:
+def test_d26_a_note_on_an_ended_referral_is_refused_as_before(story: Story) -> None:
     sent = story.sent()
     gone = story.ngo.EnterReferralInError(
         pb.EnterReferralInErrorRequest(id=sent.id, etag=sent.etag)
     )
-    asked = pb.AddNoteRequest(id=gone.id, note="she is well")
-    assert refusal(lambda: story.ngo.AddNote(asked)) == (
+    request = pb.AddNoteRequest(id=gone.id, note="she is well")
+    assert refusal(lambda: story.ngo.AddNote(request)) == (
         "FAILED_PRECONDITION",
         "illegal_transition",
     )

@@ -1,6 +1,6 @@
-"""A member on probation is asked by no enquiry, and neither asks nor sends to a shelter.
+"""No enquiry asks a member on probation, and it can neither ask nor refer to a shelter.
 
-That holds also with what it knows from before.
+This holds even for ids that it knows from before.
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ SHELTER, CLINIC = SERVICE["shelter_bed"], SERVICE["clinic_visit"]
 
 
 class Directory:
-    """The facts of partners."""
+    """Applies facts of the partners service."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
 
     def stands(self, name: str, status: str) -> None:
-        said = facts_pb2.OrganizationFact(
+        body = facts_pb2.OrganizationFact(
             organization_id=ORG[name],
             organization_type_code="NGO",
             status_code=status,
             country_code="NI",
         )
-        self._hear("enlace.organization.changed.v1", said)
+        self._hear("enlace.organization.changed.v1", body)
 
     def offers(self, service: str, owner: str, *, shelter: bool) -> None:
-        said = facts_pb2.ServiceFact(
+        body = facts_pb2.ServiceFact(
             service_id=SERVICE[service], organization_id=ORG[owner], active=True, shelter=shelter
         )
-        self._hear("enlace.service.changed.v1", said)
+        self._hear("enlace.service.changed.v1", body)
 
     def _hear(self, type_: str, said: Any) -> None:
         made, clock = self._service.made, self._service.clock
@@ -62,9 +62,9 @@ class Directory:
 
 @pytest.fixture
 def directory(service: Service) -> Iterator[Directory]:
-    """The facts of partners.
+    """Publishes facts of the partners service.
 
-    Afterwards all members are approved, and their services are as unknown as before.
+    After the test, all members are approved, and the kinds of their services are unknown again.
     """
     told = Directory(service)
     told.offers("shelter_bed", "shelter", shelter=True)
@@ -84,7 +84,7 @@ def asking(service: Service, story: Story, directory: Directory) -> Iterator[Enq
         tx.execute("DELETE FROM enquiries")
 
 
-def test_c12_a_member_on_probation_is_asked_nothing_not_even_when_its_service_is_named(
+def test_c12_a_member_on_probation_is_not_asked_even_if_its_service_is_named(
     asking: EnquiryScene, directory: Directory
 ) -> None:
     directory.stands("clinic", "PROBATION")
@@ -97,7 +97,7 @@ def test_c12_a_member_on_probation_is_asked_nothing_not_even_when_its_service_is
     assert preview.service_count == 1
 
 
-def test_c12_enquiries_put_to_a_member_before_its_probation_are_closed_and_blanked_in_the_rows_too(
+def test_c12_enquiries_to_a_member_now_on_probation_are_closed_and_blanked_in_the_database(
     asking: EnquiryScene, directory: Directory
 ) -> None:
     enquiry = asking.create()
@@ -113,11 +113,11 @@ def test_c12_enquiries_put_to_a_member_before_its_probation_are_closed_and_blank
     )
     assert [set(row.values()) for row in rows] == [{None}]
     assert asking.seen(asking.shelter, enquiry).content.need_code == "HOU.EMG", (
-        "the others are asked on"
+        "the other receivers are still asked"
     )
 
 
-def test_c12_to_who_asks_it_offers_nothing_any_more(
+def test_c12_the_asker_no_longer_sees_an_offer_of_a_member_on_probation(
     asking: EnquiryScene, directory: Directory
 ) -> None:
     enquiry = asking.create()
@@ -133,10 +133,10 @@ def test_c12_to_who_asks_it_offers_nothing_any_more(
     assert refusal(lambda: asking.take(enquiry, "clinic")) == (CONFLICT, "offer_gone")
     assert [verb for verb, _ in asking.facts(enquiry)] == ["opened", "answered", "answered"]
     directory.stands("clinic", "PROBATION")
-    assert len(asking.facts(enquiry)) == 3, "what is heard twice happens once"
+    assert len(asking.facts(enquiry)) == 3, "a repeated fact has one effect"
 
 
-def test_c12_when_nobody_else_was_asked_the_enquiry_is_exhausted(
+def test_c12_an_enquiry_that_asked_only_a_member_now_on_probation_is_exhausted(
     asking: EnquiryScene, directory: Directory
 ) -> None:
     enquiry = asking.create(service_ids=[CLINIC])
@@ -144,7 +144,7 @@ def test_c12_when_nobody_else_was_asked_the_enquiry_is_exhausted(
     assert asking.seen(asking.ngo, enquiry).state == e.ENQUIRY_STATE_EXHAUSTED
 
 
-def test_c12_what_was_taken_of_it_is_blanked_and_goes_on_for_who_asked(
+def test_c12_a_taken_offer_of_a_member_on_probation_is_blanked_but_stays_matched_for_the_asker(
     asking: EnquiryScene, directory: Directory
 ) -> None:
     enquiry = asking.create()
@@ -158,7 +158,7 @@ def test_c12_what_was_taken_of_it_is_blanked_and_goes_on_for_who_asked(
     assert asking.seen(asking.ngo, enquiry).state == e.ENQUIRY_STATE_MATCHED
 
 
-def test_c12_it_asks_no_shelter_whose_id_it_knows_from_before(
+def test_c12_a_member_on_probation_cannot_ask_a_shelter_whose_id_it_already_knows(
     asking: EnquiryScene, directory: Directory
 ) -> None:
     enquiry = asking.create()
@@ -170,7 +170,7 @@ def test_c12_it_asks_no_shelter_whose_id_it_knows_from_before(
     assert offers == {SHELTER: e.OFFER_ANSWER_NO, CLINIC: e.OFFER_ANSWER_UNSPECIFIED}
 
 
-def test_c12_it_sends_nobody_to_a_shelter_whose_id_it_knows_from_before(
+def test_c12_a_member_on_probation_cannot_refer_to_a_shelter_whose_id_it_already_knows(
     story: Story, directory: Directory
 ) -> None:
     draft, unknown = story.draft(), (CONFLICT, "service_unknown")
@@ -184,7 +184,7 @@ def test_c12_it_sends_nobody_to_a_shelter_whose_id_it_knows_from_before(
     assert story.ngo.SendReferral(send).state == pb.STATE_SENT
 
 
-def test_c12_a_shelter_on_probation_knows_its_own_service(
+def test_c12_a_shelter_on_probation_can_find_its_own_service(
     directory: Directory, service: Service
 ) -> None:
     directory.stands("shelter", "PROBATION")
@@ -193,16 +193,16 @@ def test_c12_a_shelter_on_probation_knows_its_own_service(
     assert owners == [ORG["shelter"]] * 2
 
 
-def test_c12_a_fact_of_before_does_not_make_a_known_shelter_unknown(
+def test_c12_an_older_fact_does_not_clear_the_mark_of_a_known_shelter(
     directory: Directory, service: Service
 ) -> None:
-    said = facts_pb2.ServiceFact(service_id=SHELTER, organization_id=ORG["shelter"], active=True)
-    directory._hear("enlace.service.changed.v1", said)
+    body = facts_pb2.ServiceFact(service_id=SHELTER, organization_id=ORG["shelter"], active=True)
+    directory._hear("enlace.service.changed.v1", body)
     with service.database.transaction(SYSTEM) as tx:
         assert members.shelters(tx, [SHELTER, CLINIC]) == {SHELTER}
 
 
-def test_c12_a_service_that_has_not_said_what_it_is_is_what_its_member_is(
+def test_c12_a_service_of_unknown_kind_counts_as_a_shelter_if_its_member_is_one(
     service: Service, directory: Directory
 ) -> None:
     directory.stands("ngo", "PROBATION")
@@ -214,12 +214,12 @@ def test_c12_a_service_that_has_not_said_what_it_is_is_what_its_member_is(
     assert owners == [None, ORG["clinic"]]
 
 
-def test_c12_many_enquiries_are_closed_a_few_in_a_transaction(
+def test_c12_many_enquiries_are_closed_in_several_transactions(
     asking: EnquiryScene, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(3):
         asking.create(service_ids=[CLINIC])
-    monkeypatch.setattr(usecase, "_STOPPED", 2)
+    monkeypatch.setattr(usecase, "_MAX_STOPPED", 2)
     with service.database.transaction(SYSTEM) as tx:
         assert usecase.stop_asking(tx, NOON, ORG["clinic"])
     assert len(asking.rows("SELECT FROM enquiry_offers WHERE need_code IS NOT NULL")) == 1
@@ -228,7 +228,7 @@ def test_c12_many_enquiries_are_closed_a_few_in_a_transaction(
     assert asking.rows("SELECT FROM enquiry_offers WHERE need_code IS NOT NULL") == []
 
 
-def test_c12_an_answer_no_stays_what_it_was() -> None:
+def test_c12_an_answer_of_no_keeps_its_reason() -> None:
     services = [Asked(name, name, None) for name in ("a", "b")]
     enquiry = Enquiry.open(
         "q", ("asker", ""), Content("HOU.EMG", Urgency.IMMEDIATE), services, NOON, DAYS

@@ -1,6 +1,6 @@
 """One cheating person with several accounts.
 
-Against all rules of two of referrals, alone she achieves only what one person may do.
+Against every rule of two in the referrals service, she achieves only what one person may do.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ROLES = [
 
 @dataclass
 class Cheat:
-    """A person's accounts at one organisation, and the acts that wait for a second person.
+    """A person's accounts, and the acts that wait for a second person.
 
     `tried` counts, by name, the acts that were not refused.
     """
@@ -50,7 +50,7 @@ class Cheat:
     tried: Counter[str] = field(default_factory=Counter)
 
     def step(self) -> None:
-        """Tries something by one of her accounts."""
+        """Tries an act with one of her accounts."""
         acts: list[Callable[[Client], Any]] = [
             *(
                 self.propose_erasure,
@@ -107,7 +107,7 @@ def account(service: Service, organization: str, *roles: str) -> Client:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_d24_alone_she_is_never_two_in_referrals_either(
+def test_d24_one_person_with_several_accounts_never_counts_as_two_in_referrals(
     seed: int, story: Story, service: Service
 ) -> None:
     late = expired(story, service)

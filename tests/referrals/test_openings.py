@@ -1,6 +1,6 @@
-"""The number of people whom a worker may look at in an hour.
+"""The number of people whose data a worker may open in an hour.
 
-The count is taken from the trail, across rpcs and processes, and one too many is on record.
+The trail is counted, across rpcs and processes, and an opening over the limit is recorded.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ MAX_OPENINGS = 3
 
 @pytest.fixture(autouse=True)
 def few(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sets the limit to three an hour, so that a test need not make forty people."""
+    """Lowers the limit to three an hour, so that a test need not make forty people."""
     if "service" in request.fixturenames:
         monkeypatch.setattr(request.getfixturevalue("service").made.openings, "most", MAX_OPENINGS)
 
 
 def somebody(service: Service, organization: str = "ngo", role: str = "WORKER") -> Client:
-    """Returns a worker who has looked at nobody yet."""
+    """Returns a worker who has opened no file yet."""
     caller = Caller(new_id(), "worker", ORG[organization], frozenset({role}), kin=NONE)
     return Client(caller, service._stubs(), service.issuer, service.gateway)
 
 
-def opens(client: Client, person_id: str) -> people_pb2.Identity:
+def open_person(client: Client, person_id: str) -> people_pb2.Identity:
     request = people_pb2.OpenPersonRequest(
         id=person_id, purpose_code="HOU.EMG", field_groups=[people_pb2.FIELD_GROUP_IDENTITY]
     )
@@ -49,7 +49,7 @@ def opens(client: Client, person_id: str) -> people_pb2.Identity:
     return opened
 
 
-def waits(act: Callable[[], Any]) -> timedelta:
+def retry_delay(act: Callable[[], Any]) -> timedelta:
     with pytest.raises(grpc.RpcError) as caught:
         act()
     status, retry = rpc_status.from_call(caught.value), error_details_pb2.RetryInfo()  # type: ignore[arg-type]
@@ -58,28 +58,28 @@ def waits(act: Callable[[], Any]) -> timedelta:
     return timedelta(seconds=retry.retry_delay.ToTimedelta().total_seconds())
 
 
-def test_a_worker_who_opened_as_many_files_as_work_can_need_waits_an_hour_from_the_first() -> None:
+def test_a_worker_who_has_used_up_her_quota_waits_until_an_hour_after_the_first_file() -> None:
     opened = {f"person {number}": NOON + timedelta(minutes=number) for number in range(AN_HOUR)}
     at = NOON + timedelta(minutes=45)
     assert wait(opened, "another", AN_HOUR, at) == timedelta(minutes=15)
     assert wait(opened, "person 7", AN_HOUR, at) == timedelta(0), (
-        "whom she looked at she may look at again"
+        "a file that she has opened may be opened again"
     )
     assert wait(dict(list(opened.items())[1:]), "another", AN_HOUR, at) == timedelta(0)
     assert wait({"one": NOON, "two": NOON + HOUR / 2}, "another", 1, at) == timedelta(minutes=45), (
-        "when the quota was lowered"
+        "even if the quota was lowered"
     )
 
 
-def test_one_person_too_many_in_an_hour_is_refused_and_on_record_and_those_before_stay_open(
+def test_a_file_over_the_hourly_quota_is_refused_and_recorded_and_earlier_ones_stay_open(
     story: Story, service: Service
 ) -> None:
     worker, people = somebody(service), [story.person().id for _ in range(MAX_OPENINGS + 1)]
     for person in people[:MAX_OPENINGS]:
-        assert opens(worker, person).given_name == "Ximena"
+        assert open_person(worker, person).given_name == "Ximena"
         service.clock.advance(timedelta(minutes=10))
-    assert waits(lambda: opens(worker, people[MAX_OPENINGS])) == timedelta(minutes=30)
-    assert opens(worker, people[MAX_OPENINGS - 1]).given_name == "Ximena"
+    assert retry_delay(lambda: open_person(worker, people[MAX_OPENINGS])) == timedelta(minutes=30)
+    assert open_person(worker, people[MAX_OPENINGS - 1]).given_name == "Ximena"
     seen = story.ngo.ListReadings(
         people_pb2.ListReadingsRequest(person_id=people[MAX_OPENINGS])
     ).readings
@@ -90,13 +90,15 @@ def test_one_person_too_many_in_an_hour_is_refused_and_on_record_and_those_befor
             (people[MAX_OPENINGS],),
         ).fetchall()
     assert rows == [{"action": "open_identity", "reason": "opening_quota"}]
-    assert opens(somebody(service), people[MAX_OPENINGS]).given_name == "Ximena", "it is hers alone"
+    assert open_person(somebody(service), people[MAX_OPENINGS]).given_name == "Ximena", (
+        "the quota of one worker does not affect another"
+    )
     service.clock.advance(timedelta(minutes=30))
-    assert opens(worker, people[MAX_OPENINGS]).given_name == "Ximena"
+    assert open_person(worker, people[MAX_OPENINGS]).given_name == "Ximena"
 
 
 def system(service: Service, organization: str) -> Client:
-    """Returns a key that has looked at nobody yet."""
+    """Returns a key that has opened no file yet."""
     scopes = frozenset(
         {
             "people.open",
@@ -115,11 +117,11 @@ def system(service: Service, organization: str) -> Client:
     )
 
 
-def test_a_system_opens_as_many_of_its_own_files_as_it_wants_and_of_others_as_many_as_anybody(
+def test_a_key_opens_its_own_files_without_limit_and_files_of_others_within_the_quota(
     story: Story, service: Service
 ) -> None:
     own, people = system(service, "ngo"), [story.person().id for _ in range(MAX_OPENINGS + 2)]
-    assert [opens(own, person).given_name for person in people] == ["Ximena"] * len(people)
+    assert [open_person(own, person).given_name for person in people] == ["Ximena"] * len(people)
     received, theirs = [story.sent() for _ in range(MAX_OPENINGS + 1)], system(service, "shelter")
 
     def opens_received(referral: pb.Referral) -> str:
@@ -137,18 +139,20 @@ def test_a_system_opens_as_many_of_its_own_files_as_it_wants_and_of_others_as_ma
     ] * MAX_OPENINGS
     assert refusal(lambda: opens_received(received[MAX_OPENINGS])) == REFUSED
     mixed = system(service, "ngo")
-    assert [opens(mixed, person).given_name for person in people] == ["Ximena"] * len(people), (
-        "each key has its own count"
-    )
+    assert [open_person(mixed, person).given_name for person in people] == ["Ximena"] * len(
+        people
+    ), "each key has its own count"
 
 
-def test_every_way_to_a_person_counts_and_every_one_refuses(story: Story, service: Service) -> None:
+def test_every_rpc_that_opens_a_person_counts_towards_the_quota_and_enforces_it(
+    story: Story, service: Service
+) -> None:
     plan = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE, code_word="mango")
     draft = story.draft(story.person(plan=plan))
     other = story.person()
     noted = story.overridden()
     openings: list[Callable[[Client], Any]] = [
-        lambda by: opens(by, other.id),
+        lambda by: open_person(by, other.id),
         lambda by: by.OpenSafeContact(people_pb2.OpenSafeContactRequest(referral_id=draft.id)),
         lambda by: by.GetPerson(people_pb2.GetPersonRequest(id=draft.person_id)),
         lambda by: by.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=noted.id)),
@@ -156,15 +160,15 @@ def test_every_way_to_a_person_counts_and_every_one_refuses(story: Story, servic
     for ask in openings:
         worker = somebody(service)
         for _ in range(MAX_OPENINGS):
-            opens(worker, story.person().id)
+            open_person(worker, story.person().id)
         assert refusal(lambda: ask(worker)) == REFUSED  # noqa: B023
     worker = somebody(service)
-    # three people
+    # these are three people
     openings[0](worker), openings[1](worker), openings[2](worker), openings[3](worker)
-    assert refusal(lambda: opens(worker, story.person().id)) == REFUSED
+    assert refusal(lambda: open_person(worker, story.person().id)) == REFUSED
 
 
-def test_the_notes_of_contacts_count_and_a_contact_of_a_known_person_counts_once(
+def test_notes_of_contacts_count_towards_the_quota_and_a_known_person_counts_once(
     story: Story, service: Service
 ) -> None:
     operator = somebody(service, "hotline", "OPERATOR")
@@ -197,20 +201,20 @@ def test_the_notes_of_contacts_count_and_a_contact_of_a_known_person_counts_once
     )
     change.update_mask.paths.append("person_id")
     assert operator.UpdateContact(change).note == "", (
-        "what was written before is opened by GetContact, which is on record"
+        "an earlier note is opened only by GetContact, which is recorded"
     )
     assert [looks(made) for made in (first, contact(), contact())] == ["llama"] * MAX_OPENINGS
     assert refusal(lambda: looks(contact())) == REFUSED
     assert looks(first) == "llama"
 
 
-def test_of_many_at_once_no_more_are_let_in(story: Story, service: Service) -> None:
-    """Once, 96 in a second were let in."""
+def test_concurrent_openings_do_not_exceed_the_quota(story: Story, service: Service) -> None:
+    """Before a fix, 96 openings in a second were allowed."""
     worker, people = somebody(service), [story.person().id for _ in range(16)]
 
     def attempt(person: str) -> bool:
         try:
-            return bool(opens(worker, person).given_name)
+            return bool(open_person(worker, person).given_name)
         except grpc.RpcError as error:
             return error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED
 
@@ -218,13 +222,15 @@ def test_of_many_at_once_no_more_are_let_in(story: Story, service: Service) -> N
         assert sum(pool.map(attempt, people)) == MAX_OPENINGS
 
 
-def test_what_was_refused_for_another_reason_costs_nothing(story: Story, service: Service) -> None:
+def test_an_opening_refused_for_another_reason_does_not_count_towards_the_quota(
+    story: Story, service: Service
+) -> None:
     worker = somebody(service, "clinic")
     for _ in range(MAX_OPENINGS + 1):
-        assert refusal(lambda: opens(worker, story.person().id)) == ("NOT_FOUND", "not_found")
+        assert refusal(lambda: open_person(worker, story.person().id)) == ("NOT_FOUND", "not_found")
 
 
-def test_what_a_clock_wrote_that_was_ahead_takes_nothing_from_the_quota_once_it_is_right(
+def test_openings_dated_by_a_fast_clock_do_not_use_the_quota_once_the_clock_is_right(
     story: Story, service: Service
 ) -> None:
     worker, people, right = (
@@ -234,6 +240,6 @@ def test_what_a_clock_wrote_that_was_ahead_takes_nothing_from_the_quota_once_it_
     )
     service.clock.advance(timedelta(days=1))
     for person in people[:MAX_OPENINGS]:
-        opens(worker, person)
+        open_person(worker, person)
     service.clock.set(right)
-    assert opens(worker, people[MAX_OPENINGS]).given_name == "Ximena"
+    assert open_person(worker, people[MAX_OPENINGS]).given_name == "Ximena"

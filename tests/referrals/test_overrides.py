@@ -1,7 +1,7 @@
-"""Sending without a consent.
+"""Sending a referral without a consent.
 
-It takes a right of its own and a second person, is for one need and three days, and never to an
-organisation that may detain the person.
+An override needs a right of its own and a second person. It covers one need and three days, and
+never reaches an organisation that may detain the person.
 """
 
 from datetime import timedelta
@@ -15,7 +15,7 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.network.domain import codes
 from services.referrals.network.store import members
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
-from services.referrals.referrals.store.deadlines import next_deadline_time
+from services.referrals.referrals.store.deadlines import next_time
 from tests.builders import NOON, refusal, refusal_with_fields
 from tests.referrals.conftest import ORG, Client, Service, Story
 
@@ -47,7 +47,7 @@ def attach(story: Story, referral: pb.Referral, receipt_id: str) -> pb.Referral:
     return attached
 
 
-def test_an_override_is_a_right_of_its_own(story: Story, service: Service) -> None:
+def test_an_override_needs_a_right_of_its_own(story: Story, service: Service) -> None:
     draft = story.draft()
     request = pb.SendReferralRequest(
         id=draft.id,
@@ -70,7 +70,7 @@ def test_an_override_is_a_right_of_its_own(story: Story, service: Service) -> No
     assert key.SendReferral(request).state == pb.STATE_SENT
 
 
-def test_it_says_why_or_it_is_none(story: Story) -> None:
+def test_an_override_needs_a_reason_and_a_note(story: Story) -> None:
     draft = story.draft()
     request = pb.SendReferralRequest(
         id=draft.id, etag=draft.etag, override_reason_code=pb.OverrideReason.ValueType(99)
@@ -84,7 +84,7 @@ def test_it_says_why_or_it_is_none(story: Story) -> None:
     }
 
 
-def test_it_opens_for_the_need_of_the_referral_and_no_other_purpose(story: Story) -> None:
+def test_an_override_opens_data_only_for_the_need_of_its_referral(story: Story) -> None:
     sent = story.overridden()
     assert story.shelter.OpenPerson(opening(sent)).given_name == "Ximena"
     for purpose in ("HOU", "MED", "FAM"):
@@ -94,7 +94,7 @@ def test_it_opens_for_the_need_of_the_referral_and_no_other_purpose(story: Story
         )
 
 
-def test_without_a_second_person_it_falls_after_twelve_hours(
+def test_an_override_without_a_second_person_ends_after_twelve_hours(
     story: Story, service: Service
 ) -> None:
     sent = story.overridden()
@@ -117,7 +117,7 @@ def test_without_a_second_person_it_falls_after_twelve_hours(
     ]
 
 
-def test_a5_until_a_second_person_agrees_it_opens_her_first_name_and_how_she_may_be_contacted(
+def test_a5_an_unconfirmed_override_opens_only_first_name_and_safe_contact(
     story: Story,
 ) -> None:
     plan = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE, code_word="luna")
@@ -156,7 +156,7 @@ def test_a5_until_a_second_person_agrees_it_opens_her_first_name_and_how_she_may
     )
 
 
-def test_a5_before_a_second_person_agrees_more_of_her_opens_in_an_emergency_alone(
+def test_a5_an_unconfirmed_override_opens_more_only_in_an_emergency(
     story: Story, service: Service
 ) -> None:
     sent = story.overridden(person=story.person(health_note="anemia"))
@@ -177,7 +177,7 @@ def test_a5_before_a_second_person_agrees_more_of_her_opens_in_an_emergency_alon
     )
 
 
-def test_confirmed_it_ends_after_three_days(story: Story, service: Service) -> None:
+def test_a_confirmed_override_ends_after_three_days(story: Story, service: Service) -> None:
     sent = story.overridden()
     confirm(story.coordinator, sent)
     service.clock.set(NOON + END - timedelta(seconds=1))
@@ -189,7 +189,9 @@ def test_confirmed_it_ends_after_three_days(story: Story, service: Service) -> N
     )
 
 
-def test_who_sent_it_is_not_the_second_person(story: Story, service: Service) -> None:
+def test_the_sender_of_an_override_cannot_be_its_second_person(
+    story: Story, service: Service
+) -> None:
     both = service.as_("ngo", "WORKER", "EMERGENCY", "MANAGER")
     sent = story.overridden(by=both)
     assert "confirm_override" not in sent.allowed_verbs
@@ -221,7 +223,7 @@ def test_who_sent_it_is_not_the_second_person(story: Story, service: Service) ->
     )
 
 
-def test_its_two_deadlines_are_watched_and_told(story: Story, service: Service) -> None:
+def test_the_two_deadlines_of_an_override_fire(story: Story, service: Service) -> None:
     sent = story.overridden()
     running = {
         clock.kind: clock.due_time.ToDatetime()
@@ -232,7 +234,7 @@ def test_its_two_deadlines_are_watched_and_told(story: Story, service: Service) 
     assert running[pb.CLOCK_KIND_OVERRIDE_END] == (NOON + END).replace(tzinfo=None)
     service.clock.set(NOON + CONFIRM)
     DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
+        service.made.lives, service.database, service.clock, next_time, "clocks"
     ).fire()
     events = story.coordinator.ListReferralEvents(
         pb.ListReferralEventsRequest(referral_id=sent.id)
@@ -242,7 +244,7 @@ def test_its_two_deadlines_are_watched_and_told(story: Story, service: Service) 
     }
 
 
-def test_a_consent_takes_its_place(story: Story, service: Service) -> None:
+def test_a_matching_consent_replaces_an_override(story: Story, service: Service) -> None:
     sent = story.overridden()
     wrong = story.receipt(sent.person_id, purposes=["MED"])
     assert refusal(lambda: attach(story, sent, wrong.id)) == (
@@ -266,7 +268,7 @@ def test_a_consent_takes_its_place(story: Story, service: Service) -> None:
     assert (attached.receipt_id, attached.state) == (given.id, pb.STATE_SENT)
     service.clock.set(NOON + END)
     assert story.shelter.OpenPerson(opening(attached, purpose="HOU")).given_name
-    # From now on her consent counts, not the override from before she could be asked.
+    # From now on, her consent counts, and not the override from before she could be asked.
     assert (
         refusal(lambda: story.shelter.OpenPerson(opening(attached, G.FIELD_GROUP_HEALTH)))[1]
         == "receipt_field_group_differs"
@@ -280,7 +282,7 @@ def test_a_consent_takes_its_place(story: Story, service: Service) -> None:
     "type_",
     ["LAW_ENFORCEMENT", "IMMIGRATION_SERVICE", "PROSECUTION", "CONSULATE", "A_KIND_TO_COME", ""],
 )
-def test_to_whoever_may_hold_her_it_never_goes_nor_to_an_unknown_kind_of_member(
+def test_no_override_reaches_an_organisation_that_may_detain_the_person_or_is_of_unknown_kind(
     type_: str, story: Story, service: Service
 ) -> None:
     sent = story.overridden()
@@ -288,8 +290,7 @@ def test_to_whoever_may_hold_her_it_never_goes_nor_to_an_unknown_kind_of_member(
         members.note_member(tx, "organization", ORG["shelter"], True, "APPROVED", type_)
     try:
         assert refusal(story.overridden) == ("FAILED_PRECONDITION", "receipt_missing")
-        # An override also does not open what was sent there before the type of the organisation was
-        # known.
+        # Nor does an override open what was sent to the organisation before its type was known.
         assert refusal(lambda: story.shelter.OpenPerson(opening(sent))) == (
             "FAILED_PRECONDITION",
             "receipt_missing",
@@ -301,7 +302,7 @@ def test_to_whoever_may_hold_her_it_never_goes_nor_to_an_unknown_kind_of_member(
             members.note_member(tx, "organization", ORG["shelter"], True, "APPROVED", "NGO")
 
 
-def test_the_kinds_that_it_reaches_are_kinds_of_member_and_none_that_may_hold_her() -> None:
+def test_an_override_reaches_only_known_kinds_of_member_that_cannot_detain_a_person() -> None:
     from services.partners.members.domain.organization import OrganizationType
 
     kinds = {kind.value for kind in OrganizationType}
@@ -314,7 +315,7 @@ def test_the_kinds_that_it_reaches_are_kinds_of_member_and_none_that_may_hold_he
     }
 
 
-def test_every_override_is_on_record(story: Story, service: Service) -> None:
+def test_every_override_is_recorded_in_the_trail(story: Story, service: Service) -> None:
     sent = story.overridden()
     confirm(story.coordinator, sent)
     with service.database.transaction(SYSTEM) as tx:

@@ -1,4 +1,4 @@
-"""Pathways as they are written: the shipped ones, refusals with their line, and publication."""
+"""The text of pathways: the shipped ones, refusals with their line, and publication."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def wrong(text: str) -> list[tuple[str, str]]:
     return caught.value.violations
 
 
-def test_four_pathways_are_shipped_in_three_languages_with_a_basis_in_law_for_each_step() -> None:
+def test_four_pathways_are_shipped_in_three_languages_with_a_legal_basis_for_each_step() -> None:
     pathways = shipped_pathways()
     assert set(pathways) == {
         "return_and_reintegration",
@@ -72,14 +72,14 @@ def test_four_pathways_are_shipped_in_three_languages_with_a_basis_in_law_for_ea
     )
 
 
-def test_what_a_triage_opens_is_shipped() -> None:
+def test_every_pathway_that_a_triage_opens_is_shipped() -> None:
     from chassis.wire import words
     from protos.referrals.v1 import contacts_pb2
 
     assert set(words(contacts_pb2.Pathway.DESCRIPTOR).values()) == set(shipped_pathways())
 
 
-def test_needs_are_those_of_the_taxonomy() -> None:
+def test_the_needs_are_those_of_the_taxonomy() -> None:
     terms = json.loads(
         (
             Path(services.__file__).parent / "partners" / "directory" / "data" / "taxonomy.json"
@@ -138,7 +138,7 @@ def test_needs_are_those_of_the_taxonomy() -> None:
         ("es: Corta", f"es: {'x' * 201}", 3, "too_long"),
     ],
 )
-def test_what_is_wrong_with_a_text_is_said_with_its_line(
+def test_an_error_in_a_pathway_is_reported_with_its_line(
     before: str, after: str, line: int, reason: str
 ) -> None:
     assert before in TEXT
@@ -149,11 +149,11 @@ def test_what_is_wrong_with_a_text_is_said_with_its_line(
     "text",
     ["", "# nothing", "- a\n- b", "id", "steps: []", "\t", "{", "!!python/object:os.system {}"],
 )
-def test_what_is_no_pathway_at_all_is_refused(text: str) -> None:
+def test_a_text_that_is_no_pathway_is_refused(text: str) -> None:
     assert all(field.startswith("text.") for field, _ in wrong(text))
 
 
-def test_all_that_is_wrong_is_said_at_once() -> None:
+def test_all_errors_are_reported_at_once() -> None:
     text = (
         TEXT.replace("need: HOU.EMG", "need: HOU.BED")
         .replace("role: health_service", "role: angel")
@@ -166,7 +166,7 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
     } <= set(wrong(text))
 
 
-def test_a_long_cycle_is_said_for_the_steps_on_it_and_not_for_those_behind_it() -> None:
+def test_a_cycle_is_reported_for_its_own_steps_and_not_for_those_after_it() -> None:
     step = (
         "  - {{key: {0}, names: {{es: a, en: b, fr: c}}, need: HOU, role: shelter, legal_basis:"
         " [coe_12], after: [{1}]}}\n"
@@ -179,7 +179,7 @@ def test_a_long_cycle_is_said_for_the_steps_on_it_and_not_for_those_behind_it() 
     assert wrong(text) == [("text.8", "cycle"), ("text.9", "cycle"), ("text.10", "cycle")]
 
 
-def test_a_name_may_be_said_in_a_new_language_too_and_is_read_in_spanish_without(
+def test_a_name_may_be_given_in_a_new_language_and_is_otherwise_read_in_spanish(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(LANGUAGES, "qu", "Runasimi")
@@ -189,7 +189,9 @@ def test_a_name_may_be_said_in_a_new_language_too_and_is_read_in_spanish_without
 
 
 @pytest.mark.parametrize("mistake", ["need: HOU.BED", "nead: HOU.EMG"])
-def test_the_service_does_not_start_with_a_wrong_file(mistake: str, tmp_path: Path) -> None:
+def test_the_service_does_not_start_with_an_invalid_pathway_file(
+    mistake: str, tmp_path: Path
+) -> None:
     (tmp_path / "short.yaml").write_text(TEXT.replace("need: HOU.EMG", mistake))
     with pytest.raises(ValueError, match=r"short\.yaml: .*line 10: unknown_"):
         shipped_pathways(tmp_path)
@@ -199,7 +201,7 @@ def test_the_service_does_not_start_with_a_wrong_file(mistake: str, tmp_path: Pa
         shipped_pathways(tmp_path)
 
 
-def test_a_coordinator_publishes_the_next_version_and_all_see_it(story: Story) -> None:
+def test_a_coordinator_publishes_the_next_version_and_everybody_sees_it(story: Story) -> None:
     text = (
         (SHIPPED / "child.yaml")
         .read_text()
@@ -233,7 +235,7 @@ def test_a_coordinator_publishes_the_next_version_and_all_see_it(story: Story) -
         ]
 
 
-def test_a_pathway_may_be_new_and_the_first_of_its_id(story: Story) -> None:
+def test_a_new_pathway_can_be_published_as_the_first_version(story: Story) -> None:
     published = story.coordinator.PublishPathway(pb.PublishPathwayRequest(text=TEXT))
     assert (published.version, published.countries, published.steps[1].after_keys) == (
         1,
@@ -254,14 +256,14 @@ def test_a_pathway_may_be_new_and_the_first_of_its_id(story: Story) -> None:
     ]
 
 
-def test_a_wrong_text_is_refused_by_line_and_nothing_is_published(story: Story) -> None:
+def test_an_invalid_pathway_is_refused_by_line_and_not_published(story: Story) -> None:
     text = TEXT.replace("id: short", "id: wrong").replace("need: HOU.EMG", "need: HOU.BED")
     refused = refusal_with_fields(
         lambda: story.coordinator.PublishPathway(pb.PublishPathwayRequest(text=text))
     )
     assert refused == ("INVALID_ARGUMENT", "invalid_fields", {"text.10": "unknown_code"})
     assert refusal(lambda: story.ngo.GetPathway(pb.GetPathwayRequest(id="wrong")))[0] == "NOT_FOUND"
-    # the first version of which exists already
+    # its first version exists already
     text = (SHIPPED / "return_and_reintegration.yaml").read_text()
     line = str(text.splitlines().index("version: 1") + 1)
     refused = refusal_with_fields(
@@ -270,7 +272,7 @@ def test_a_wrong_text_is_refused_by_line_and_nothing_is_published(story: Story) 
     assert refused[2] == {f"text.{line}": "out_of_range"}
 
 
-def test_of_two_who_publish_the_same_version_at_once_one_is_refused(
+def test_of_two_concurrent_publications_of_a_version_one_is_refused(
     service: Service, story: Story
 ) -> None:
     text = TEXT.replace("id: short", "id: raced")
@@ -291,7 +293,7 @@ def test_of_two_who_publish_the_same_version_at_once_one_is_refused(
         assert sorted(threads.map(publish, range(2))) == ["INVALID_ARGUMENT", "published"]
 
 
-def test_what_is_not_there_is_not_found(story: Story) -> None:
+def test_an_unknown_pathway_or_version_is_not_found(story: Story) -> None:
     for ask in (
         lambda: story.ngo.GetPathway(pb.GetPathwayRequest(id="nothing")),
         lambda: story.ngo.GetPathway(pb.GetPathwayRequest(id="child", version=99)),

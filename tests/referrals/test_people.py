@@ -1,4 +1,4 @@
-"""A person's identity: sealed where it is stored, opened for a purpose, each access on record."""
+"""A person's identity: stored sealed, opened for a purpose, each access recorded."""
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -64,7 +64,7 @@ def readings(client: Client, person_id: str) -> list[tuple[str, list[int], bool]
 def everything_stored(url: str) -> dict[str, bytes]:
     """Returns the whole database as bytes by table and column.
 
-    It is read as the owner, whom no policy limits.
+    Reads as the owner of the tables, whom no policy limits.
     """
     contents: dict[str, bytes] = {}
     with psycopg.connect(url) as connection:
@@ -81,7 +81,9 @@ def everything_stored(url: str) -> dict[str, bytes]:
     return contents
 
 
-def test_nothing_of_her_stands_anywhere_in_the_database(story: Story, service: Service) -> None:
+def test_no_sealed_value_of_a_person_is_readable_anywhere_in_the_database(
+    story: Story, service: Service
+) -> None:
     marked = [
         *MARKED.values(),
         "tecuani-hours",
@@ -127,7 +129,7 @@ def test_nothing_of_her_stands_anywhere_in_the_database(story: Story, service: S
     assert marked[11] in notes
 
     stored = everything_stored(service.migration_url)
-    assert person.id.encode() in stored["people.id"]  # shows that the database was really read
+    assert person.id.encode() in stored["people.id"]  # proves that the database was read
     assert len(stored["person_sealed.sealed"]) > 200
     for value in marked:
         needles = {
@@ -139,7 +141,9 @@ def test_nothing_of_her_stands_anywhere_in_the_database(story: Story, service: S
         assert not [place for place, text in stored.items() for needle in needles if needle in text]
 
 
-def test_one_key_opens_one_person_and_one_place(story: Story, service: Service) -> None:
+def test_a_persons_key_opens_only_her_own_data_in_their_own_place(
+    story: Story, service: Service
+) -> None:
     files = Files(Keyring(key_folder.secret(service.keys, "sealing.referrals")))
     mine, other = story.person(given_name="Mine").id, story.person(given_name="Other").id
     with service.database.transaction(SYSTEM) as tx:
@@ -163,7 +167,7 @@ def test_one_key_opens_one_person_and_one_place(story: Story, service: Service) 
                 key.open(blob, where)
 
 
-def test_what_is_moved_to_another_file_does_not_open(story: Story, service: Service) -> None:
+def test_sealed_data_moved_to_another_file_does_not_open(story: Story, service: Service) -> None:
     files = Files(Keyring(key_folder.secret(service.keys, "sealing.referrals")))
     mine, other = story.person().id, story.person().id
     with service.database.transaction(SYSTEM) as tx:
@@ -180,7 +184,7 @@ def test_what_is_moved_to_another_file_does_not_open(story: Story, service: Serv
 # Opening.
 
 
-def test_the_files_own_organisation_opens_what_it_asks_for_and_no_more(story: Story) -> None:
+def test_the_files_own_organisation_opens_only_the_requested_field_groups(story: Story) -> None:
     person = story.person(**MARKED)
     answer = story.ngo.OpenPerson(opening(person.id, IDENTITY, HEALTH))
     assert (answer.given_name, answer.family_name, answer.health_note) == (
@@ -208,7 +212,7 @@ def test_the_files_own_organisation_opens_what_it_asks_for_and_no_more(story: St
     }
 
 
-def test_a_receiver_opens_what_the_receipt_names(story: Story) -> None:
+def test_a_receiver_opens_the_field_groups_that_the_receipt_names(story: Story) -> None:
     person = story.person(**MARKED)
     sent = story.sent(person=person)
     identity = story.shelter.OpenPerson(
@@ -222,7 +226,7 @@ def test_a_receiver_opens_what_the_receipt_names(story: Story) -> None:
     )
 
 
-def test_a_receiver_is_refused_what_the_receipt_does_not_name(
+def test_a_receiver_is_refused_field_groups_and_purposes_that_the_receipt_does_not_name(
     story: Story, service: Service
 ) -> None:
     sent = story.sent()
@@ -249,7 +253,7 @@ def test_a_receiver_is_refused_what_the_receipt_does_not_name(
     )
 
 
-def test_a_receiver_sees_nobody_before_the_referral_is_sent(story: Story) -> None:
+def test_a_receiver_cannot_find_the_person_before_the_referral_is_sent(story: Story) -> None:
     draft = story.draft()
     story.receipt(draft.person_id)
     assert refusal(
@@ -260,7 +264,7 @@ def test_a_receiver_sees_nobody_before_the_referral_is_sent(story: Story) -> Non
     ) == ("NOT_FOUND", "not_found")
 
 
-def test_on_an_override_of_two_a_receiver_gets_what_it_needs_to_act_and_nothing_of_her_story(
+def test_a_confirmed_override_opens_the_data_needed_to_act_but_not_the_persons_story(
     story: Story,
 ) -> None:
     sent = story.overridden(person=story.person(**MARKED))
@@ -307,12 +311,14 @@ def withdraw_consent(story: Story, sent: pb.Referral) -> None:
     story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=sent.receipt_id))
 
 
-def call_it_an_error(story: Story, sent: pb.Referral) -> None:
+def enter_in_error(story: Story, sent: pb.Referral) -> None:
     story.ngo.EnterReferralInError(pb.EnterReferralInErrorRequest(id=sent.id, etag=sent.etag))
 
 
-@pytest.mark.parametrize("end", [withdraw, decline, withdraw_consent, call_it_an_error])
-def test_access_ends_with_the_referral_and_the_try_is_on_record(end: Any, story: Story) -> None:
+@pytest.mark.parametrize("end", [withdraw, decline, withdraw_consent, enter_in_error])
+def test_access_ends_with_the_referral_and_a_later_attempt_is_recorded(
+    end: Any, story: Story
+) -> None:
     sent = story.sent()
     request = opening(sent.person_id, referral_id=sent.id)
     assert story.shelter.OpenPerson(request).given_name
@@ -325,7 +331,7 @@ def test_access_ends_with_the_referral_and_the_try_is_on_record(end: Any, story:
         (ORG["shelter"], [IDENTITY], False),
         (ORG["shelter"], [IDENTITY], True),
     ]
-    # The receiver keeps the record, without the person's texts.
+    # The receiver keeps the history, without its notes.
     events = story.shelter.ListReferralEvents(
         pb.ListReferralEventsRequest(referral_id=sent.id)
     ).events
@@ -343,7 +349,7 @@ def test_access_ends_with_the_referral_and_the_try_is_on_record(end: Any, story:
         ("AUDITOR", "WORKER"),
     ],
 )
-def test_who_steers_or_checks_never_opens_anybody(
+def test_roles_that_manage_coordinate_or_audit_never_open_a_file(
     roles: tuple[str, ...], story: Story, service: Service
 ) -> None:
     sent = story.sent()
@@ -356,7 +362,7 @@ def test_who_steers_or_checks_never_opens_anybody(
         )
 
 
-def test_a_member_on_probation_opens_nobody(story: Story, service: Service) -> None:
+def test_a_member_on_probation_opens_no_file(story: Story, service: Service) -> None:
     sent = story.sent()
     with service.database.transaction(SYSTEM) as tx:
         members.note_member(tx, "organization", ORG["shelter"], True, "PROBATION", "NGO")
@@ -372,7 +378,7 @@ def test_a_member_on_probation_opens_nobody(story: Story, service: Service) -> N
     assert readings(story.ngo, sent.person_id) == [(ORG["shelter"], [IDENTITY], False)]
 
 
-def test_every_look_and_every_refusal_is_on_record_for_those_who_hold_the_file(
+def test_every_access_and_every_refusal_is_listed_for_the_files_organisation(
     story: Story, service: Service
 ) -> None:
     sent = story.sent()
@@ -402,7 +408,7 @@ def test_every_look_and_every_refusal_is_on_record_for_those_who_hold_the_file(
     assert (len(page.readings), len(rest.readings), rest.next_page_token) == (3, 1, "")
 
 
-def test_reading_notes_is_a_reading_too(story: Story) -> None:
+def test_reading_notes_is_listed_as_a_reading(story: Story) -> None:
     sent = story.sent()
     story.shelter.AskReferral(
         pb.AskReferralRequest(
@@ -413,7 +419,7 @@ def test_reading_notes_is_a_reading_too(story: Story) -> None:
     assert readings(story.ngo, sent.person_id) == [(ORG["ngo"], [G.FIELD_GROUP_NOTES], True)]
 
 
-def test_how_she_may_be_contacted_is_told_to_her_own_organisation_only(story: Story) -> None:
+def test_a_safe_contact_plan_is_shown_only_to_the_files_own_organisation(story: Story) -> None:
     sent = story.sent()
     plan = people_pb2.SafeContact(
         channel_code=people_pb2.SAFE_CHANNEL_PHONE,
@@ -441,7 +447,7 @@ def test_how_she_may_be_contacted_is_told_to_her_own_organisation_only(story: St
     )
 
 
-def test_an_identity_is_completed_and_what_is_not_said_stays(story: Story) -> None:
+def test_an_identity_is_completed_and_omitted_fields_are_kept(story: Story) -> None:
     person = story.person()
     newer = people_pb2.Identity(family_name="Rivas", birth_date="2010-05-01")
     changed = story.ngo.UpdateIdentity(
@@ -458,7 +464,7 @@ def test_an_identity_is_completed_and_what_is_not_said_stays(story: Story) -> No
     assert refusal(lambda: story.ngo.UpdateIdentity(again)) == ("ABORTED", "stale_etag")
 
 
-def test_who_was_erased_is_gone_for_everybody(story: Story, service: Service) -> None:
+def test_an_erased_person_can_be_opened_by_nobody(story: Story, service: Service) -> None:
     sent = story.sent(person=story.person(**MARKED))
     with service.database.transaction(SYSTEM) as tx:
         tx.execute("UPDATE people SET erased = true WHERE id = %s", (sent.person_id,))
@@ -487,11 +493,13 @@ def test_who_was_erased_is_gone_for_everybody(story: Story, service: Service) ->
     acknowledged = story.shelter.AcknowledgeReferral(
         pb.AcknowledgeReferralRequest(id=sent.id, etag=sent.etag)
     )
-    # the referral goes on to its end, without any data of the person
+    # the referral can continue to its end, without any data of the person
     assert acknowledged.state == pb.STATE_ACKNOWLEDGED
 
 
-def test_a_coordinator_ends_a_referral_with_a_note_she_can_not_read(story: Story) -> None:
+def test_a_coordinator_ends_a_referral_with_a_note_that_she_cannot_read_afterwards(
+    story: Story,
+) -> None:
     sent = story.sent()
     request = pb.WithdrawReferralRequest(
         id=sent.id,
@@ -516,7 +524,7 @@ def test_a_coordinator_ends_a_referral_with_a_note_she_can_not_read(story: Story
         "trafficking_status_code",
     ],
 )
-def test_a_code_of_a_person_that_is_none_is_refused(path: str, story: Story) -> None:
+def test_an_unknown_code_in_a_file_is_refused(path: str, story: Story) -> None:
     request: Any = people_pb2.CreatePersonRequest()
     *outer, name = path.split(".")
     setattr(getattr(request, outer[0]) if outer else request, name, 99)
@@ -527,14 +535,14 @@ def test_a_code_of_a_person_that_is_none_is_refused(path: str, story: Story) -> 
     )
 
 
-def test_a_plan_says_how_or_that_there_is_no_way(story: Story) -> None:
+def test_a_safe_contact_plan_needs_a_channel(story: Story) -> None:
     request = people_pb2.CreatePersonRequest(safe_contact=people_pb2.SafeContact(hours="at night"))
     assert refusal_with_fields(lambda: story.ngo.CreatePerson(request))[2] == {
         "safe_contact.channel_code": "required"
     }
 
 
-def test_a_number_that_nobody_said_is_not_known_and_not_none(story: Story) -> None:
+def test_an_unstated_number_of_dependants_is_unknown_and_not_zero(story: Story) -> None:
     def coarse(dependants: int | None = None) -> pb.CoarsePerson:
         person = story.ngo.CreatePerson(
             people_pb2.CreatePersonRequest(
@@ -555,10 +563,10 @@ def test_a_number_that_nobody_said_is_not_known_and_not_none(story: Story) -> No
 @pytest.mark.parametrize(
     ("country", "band"), [("NI", pb.AGE_BAND_12_TO_17), ("ES", pb.AGE_BAND_18_TO_24)]
 )
-def test_she_is_of_age_when_her_birthday_begins_at_her_place(
+def test_a_person_is_of_age_when_her_birthday_begins_in_her_local_time(
     story: Story, country: str, band: pb.AgeBand.ValueType
 ) -> None:
-    # seven in the evening of the 4th in Managua
+    # 7 p.m. on the 4th in Managua
     story.service.clock.set(datetime(2026, 3, 5, 1, 0, tzinfo=UTC))
     eve = people_pb2.CreatePersonRequest(
         identity=people_pb2.Identity(birth_date="2008-03-05"),

@@ -1,4 +1,4 @@
-"""A person's file, and a step of her plan, by their rules alone. No database."""
+"""The rules of a person's file and of a plan step, without a database."""
 
 from datetime import datetime, timedelta
 
@@ -27,9 +27,7 @@ TODAY = NOON.date()
         ("someday", "malformed"),
     ],
 )
-def test_a_birth_date_is_a_day_of_the_calendar_of_somebody_who_may_live(
-    born: str, why: str
-) -> None:
+def test_a_birth_date_is_a_calendar_day_of_somebody_who_may_be_alive(born: str, why: str) -> None:
     identity = Identity(birth_date=born)
     if not why:
         identity.check(TODAY)
@@ -39,7 +37,7 @@ def test_a_birth_date_is_a_day_of_the_calendar_of_somebody_who_may_live(
     assert refused.value.violations == [("identity.birth_date", why)]
 
 
-def test_a_newer_identity_says_only_what_it_says() -> None:
+def test_merging_a_newer_identity_changes_only_the_fields_that_it_states() -> None:
     before = Identity("Ximena", "Rivas", "2001-02-03", phone="+50581234567")
     after = Identity("", "Ruiz", address="Calle 1")
     assert before.merged(after) == Identity(
@@ -64,11 +62,11 @@ def test_a_newer_identity_says_only_what_it_says() -> None:
         (Ages(18, 24), "25-59", False),
     ],
 )
-def test_a_band_is_taken_if_any_age_of_it_is(ages: Ages, band: str, takes: bool) -> None:
+def test_an_age_band_is_accepted_if_any_age_of_it_is(ages: Ages, band: str, takes: bool) -> None:
     assert ages.takes(band) is takes
 
 
-def test_what_is_for_other_ages_is_done_by_who_says_that_she_knows() -> None:
+def test_a_service_for_other_ages_needs_an_acknowledgement() -> None:
     check_age_taken(True, ())
     check_age_taken(False, ("age_not_taken",))
     with pytest.raises(Conflict, match=r"^age_not_taken$"):
@@ -84,7 +82,7 @@ def test_what_is_for_other_ages_is_done_by_who_says_that_she_knows() -> None:
         (StepState.MET, NOON - timedelta(days=1), False),
     ],
 )
-def test_a_step_is_late_that_is_not_settled_by_its_time(
+def test_a_step_not_settled_by_its_due_time_is_late(
     state: StepState, due: datetime | None, late: bool
 ) -> None:
     assert PlanStep("bed", state, due_time=due).is_late(NOON) is late

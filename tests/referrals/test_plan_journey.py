@@ -1,6 +1,6 @@
 """The pilot's return from Guatemala to Chinandega, over a year, with the real service.
 
-The person is handed from one organisation to the next, by a settable clock. Her sender works in a
+The person is handed from one organisation to the next, with a settable clock. Her sender works in a
 real browser, the others by REST.
 """
 
@@ -33,7 +33,7 @@ DAY = timedelta(days=1)
 
 
 class Real:
-    """A stub of the real service in the name of one caller, with the gateway's refusals."""
+    """A stub that calls the real service as one caller, and raises the gateway's refusals."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -58,7 +58,7 @@ CALLED = {
 
 
 def site_of(client: Client, organization: str, role: contract_pb2.Role.ValueType) -> PlayedServices:
-    """Returns the site with a fake directory and real people, referrals and plans."""
+    """Returns fake services for the site, with real people, referrals and plans."""
     played = PlayedServices()
     for stub in ("people", "referrals", "plans"):
         setattr(played, stub, Real(client))
@@ -85,7 +85,7 @@ def site_of(client: Client, organization: str, role: contract_pb2.Role.ValueType
 
 
 class Partner:
-    """Another organisation's system, by REST."""
+    """Another organisation's system, which uses REST."""
 
     def __init__(self, service: Service, organization: str) -> None:
         self._system = System(
@@ -96,13 +96,13 @@ class Partner:
         self._service = service
 
     def get(self, identifier: str) -> dict[str, Any]:
-        """Returns the referral with its line."""
+        """Returns the referral with its chain of legs."""
         answer = self._system.get(f"/referrals/{identifier}")
         assert answer.status_code == 200, answer.text
         return dict(answer.json)
 
     def act(self, identifier: str, verb: str, status: int = 200, **fields: Any) -> dict[str, Any]:
-        """Takes a step of a referral in its present version."""
+        """Takes a step of a referral, with its current etag."""
         etag = self._system.get(f"/referrals/{identifier}").headers["ETag"]
         fields = {
             name: value.isoformat() if isinstance(value, datetime) else value
@@ -129,7 +129,7 @@ def worker(browser: Browser, service: Service, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture
 def escort(browser: Browser, service: Service) -> Iterator[Page]:
-    """The page of the worker who escorts the person."""
+    """Returns the page of the worker who escorts the person."""
     with served(
         pages(site_of(service.as_("mission", "WORKER"), "mission", contract_pb2.ROLE_WORKER))
     ) as site:
@@ -156,18 +156,18 @@ def row(page: Page, step: str) -> Any:
     return page.locator(".row", has_text=step).first
 
 
-def done(page: Page, step: str) -> None:
+def mark_as_done(page: Page, step: str) -> None:
     row(page, step).get_by_role("button", name="Ya se hizo").click()
     expect(row(page, step).locator(".state").first).to_have_text("Cumplido")
 
 
-def at(service: Service, page: Page, moment: datetime) -> None:
+def set_time(service: Service, page: Page, moment: datetime) -> None:
     service.clock.set(moment)
     page.reload()
 
 
-def line(page: Page) -> list[str]:
-    """Returns the text of the journey's line, leg by leg, after the sender's."""
+def leg_texts(page: Page) -> list[str]:
+    """Returns the text of each leg of the journey; checks that of the sender."""
     first, *legs = [
         " ".join(leg.split())
         for leg in page.get_by_role("list", name="El viaje por etapas")
@@ -179,7 +179,7 @@ def line(page: Page) -> list[str]:
 
 
 def refer(page: Page, story: Story, plan_id: str, key: str, step: str) -> str:
-    """Goes from the plan's step to a sent referral, on a consent for that place; returns its id."""
+    """Sends a referral from the plan's step, on a consent for its receiver; returns its id."""
     page.goto(f"{page.url.partition('/plans/')[0].partition('/referrals/')[0]}/plans/{plan_id}")
     row(page, step).get_by_role("button", name="Remitir").click()
     plan = story.ngo.GetPlan(plans_pb2.GetPlanRequest(id=plan_id))
@@ -207,7 +207,7 @@ def refer(page: Page, story: Story, plan_id: str, key: str, step: str) -> str:
     )
 
 
-def test_a_woman_comes_home_from_hand_to_hand_and_her_plan_goes_with_her_for_a_year(
+def test_a_woman_is_handed_over_on_her_way_home_and_her_plan_follows_her_for_a_year(
     worker: Page, escort: Page, coordinator: Page, story: Story, service: Service
 ) -> None:
     page = worker
@@ -221,29 +221,31 @@ def test_a_woman_comes_home_from_hand_to_hand_and_her_plan_goes_with_her_for_a_y
     expect(page.locator("h1")).to_have_text("Retorno y reintegración")
     expect(page.locator("main")).to_contain_text("0 de 14 pasos resueltos")
     plan = story.ngo.ListPlans(plans_pb2.ListPlansRequest(person_id=her.id)).plans[0]
-    assert all("Nadie la recibe todavía Le toca a su organización" in leg for leg in line(page))
-    # Before she leaves: the conditions of the travel, and the places that are asked ahead.
+    assert all(
+        "Nadie la recibe todavía Le toca a su organización" in leg for leg in leg_texts(page)
+    )
+    # Before she leaves: the conditions of the travel, and the receivers that are asked ahead.
     expect(row(page, "3. Viaje acompañado")).to_contain_text(
         "Antes: Valorar el riesgo antes de volver, Documento de viaje y consulado"
     )
     expect(row(page, "3. Viaje acompañado").get_by_role("button", name="Ya se hizo")).to_have_count(
         0
     )
-    done(page, "1. Valorar el riesgo")
-    done(page, "2. Documento de viaje")
+    mark_as_done(page, "1. Valorar el riesgo")
+    mark_as_done(page, "2. Documento de viaje")
     housing = refer(page, story, plan.id, "housing", "5. Un lugar seguro")
     reception = refer(page, story, plan.id, "reception", "4. Recepción")
     travel = refer(page, story, plan.id, "travel", "3. Viaje acompañado")
     leaves, arrives = NOON + 20 * DAY, NOON + 21 * DAY
     shelter.act(housing, "accept", planned_first_contact_time=arrives)
     mission.act(travel, "accept", planned_first_contact_time=leaves)
-    # She does not leave before the border, too, has accepted.
+    # She does not leave before the border has accepted too.
     service.clock.set(leaves)
     refused = mission.act(travel, "start", 409, first_contact_time=leaves)
     assert (refused["reason"], refused["about"]) == ("legs_not_accepted", ["reception"])
     page.goto(f"{origin}/plans/{plan.id}")
-    assert ["Le toca a" in leg for leg in line(page)] == [False, True, False]
-    assert line(page)[1].endswith(
+    assert ["Le toca a" in leg for leg in leg_texts(page)] == [False, True, False]
+    assert leg_texts(page)[1].endswith(
         "Puesto de El Guasaule, Nicaragua Enviada Le toca a Puesto de El Guasaule"
     )
     expect(page.locator("main")).to_contain_text(
@@ -251,8 +253,8 @@ def test_a_woman_comes_home_from_hand_to_hand_and_her_plan_goes_with_her_for_a_y
         " aeropuerto."
     )
     escort.goto(f"{escort.url.removesuffix('/today')}/referrals/{travel}")
-    assert [leg.split(" ")[0] for leg in line(escort)] == ["Viaje", "Recepción"], (
-        "beside its own leg, and no further"
+    assert [leg.split(" ")[0] for leg in leg_texts(escort)] == ["Viaje", "Recepción"], (
+        "its own leg and its neighbours, and no others"
     )
     expect(escort.locator("#do")).to_contain_text("Todavía no puede salir")
     border.act(reception, "accept", planned_first_contact_time=arrives)
@@ -275,8 +277,12 @@ def test_a_woman_comes_home_from_hand_to_hand_and_her_plan_goes_with_her_for_a_y
     border.act(reception, "complete", outcome_code="fully_met")
     mission.act(travel, "complete", outcome_code="fully_met")
     page.reload()
-    assert ["Le toca a Albergue Luna Nueva" in leg for leg in line(page)] == [False, False, True]
-    # Nobody met her within a day, and that is in Today, too.
+    assert ["Le toca a Albergue Luna Nueva" in leg for leg in leg_texts(page)] == [
+        False,
+        False,
+        True,
+    ]
+    # Nobody met her within a day, and the page Today shows that too.
     arrived = arrives
     service.clock.set(arrived + 2 * DAY)
     page.goto(f"{origin}/today")
@@ -289,14 +295,14 @@ def test_a_woman_comes_home_from_hand_to_hand_and_her_plan_goes_with_her_for_a_y
     expect(page.get_by_role("list", name="Pasos atrasados")).to_have_count(0)
     page.goto(f"{origin}/plans/{plan.id}")
     expect(row(page, "5. Un lugar seguro").locator(".state").first).to_have_text("Cumplido")
-    assert ["Cumplido" in leg and "Le toca" not in leg for leg in line(page)] == [True] * 3
-    # She wants no talk with her family: that is her right, and nothing else waits for it.
+    assert ["Cumplido" in leg and "Le toca" not in leg for leg in leg_texts(page)] == [True] * 3
+    # She does not want a talk with her family; that is her right, and no other step waits for it.
     talk = row(page, "9. Mediación")
     talk.locator("summary").click()
     talk.get_by_label("Ella no lo quiere").check()
     talk.get_by_role("button", name="Guardar").click()
     expect(row(page, "9. Mediación").locator(".state").first).to_have_text("Ella no lo quiere")
-    # Meanwhile a coordinator publishes another version, after a mistake that is shown by its line.
+    # Meanwhile a coordinator publishes another version, after a mistake that is reported by line.
     coordinator.goto(
         f"{coordinator.url.removesuffix('/today')}/pathways/publish?pathway=return_and_reintegration"
     )
@@ -311,12 +317,12 @@ def test_a_woman_comes_home_from_hand_to_hand_and_her_plan_goes_with_her_for_a_y
     coordinator.get_by_role("button", name="Publicar").click()
     expect(coordinator.locator("main")).to_contain_text("Versión 2")
     expect(coordinator.locator("main")).to_contain_text("Visita al mes")
-    # Her plan keeps its own.
+    # Her plan keeps its own version.
     page.reload()
     expect(page.locator("main")).to_contain_text("Seguimiento al mes")
     expect(page.locator("div.note.soon")).to_contain_text("Hay una versión 2")
-    done(page, "6. Revisión médica")
-    done(page, "7. Primeros auxilios")
+    mark_as_done(page, "6. Revisión médica")
+    mark_as_done(page, "7. Primeros auxilios")
     for days, steps in (
         (25, ["8. Documentos"]),
         (30, ["11. Seguimiento al mes"]),
@@ -325,9 +331,9 @@ def test_a_woman_comes_home_from_hand_to_hand_and_her_plan_goes_with_her_for_a_y
         (180, ["13. Seguimiento a los 6"]),
         (365, ["14. Seguimiento a los 12"]),
     ):
-        at(service, page, arrived + days * DAY)
+        set_time(service, page, arrived + days * DAY)
         for step in steps:
-            done(page, step)
+            mark_as_done(page, step)
     expect(page.locator("main")).to_contain_text("14 de 14 pasos resueltos")
     page.get_by_text("Terminar el plan").click()
     page.select_option("#reason_code", "fulfilled")

@@ -1,4 +1,4 @@
-"""Plans: a person's way along a pathway, by hand and after the referrals of its steps."""
+"""Plans: a person's way along a pathway; steps change by hand and with their referrals."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def refused(act: Callable[[], Any]) -> str:
     return " ".join([caught.value.reason, *caught.value.about])
 
 
-def test_a_plan_begins_with_all_steps_open_and_the_times_that_count_from_its_start() -> None:
+def test_a_plan_begins_with_open_steps_and_the_due_times_that_count_from_its_start() -> None:
     plan = begun()
     assert {each.state for each in plan.steps.values()} == {OPEN}
     assert plan.steps["risk_check"].due_time == NOON + 14 * DAY == plan.next_due_time
@@ -54,7 +54,7 @@ def test_a_plan_begins_with_all_steps_open_and_the_times_that_count_from_its_sta
             begun(start=start)
 
 
-def test_a_step_waits_for_those_before_it_and_says_for_which() -> None:
+def test_a_step_waits_for_earlier_steps_and_names_them() -> None:
     plan = begun()
     before = [(each.key, each.state) for each in plan.steps.values()]
     assert refused(lambda: plan.take("travel", MET, NOON)) == "step_waits risk_check travel_papers"
@@ -70,14 +70,14 @@ def test_a_step_waits_for_those_before_it_and_says_for_which() -> None:
     assert plan.steps["reception"].due_time == NOON + DAY
 
 
-def test_what_she_refuses_holds_up_no_other_help() -> None:
+def test_a_refused_step_does_not_delay_later_steps() -> None:
     plan = begun(pathway(step("family"), step("school", ("family",))))
     plan.take("family", REFUSED, NOON)
     plan.take("school", MET, NOON)
     assert plan.next_due_time is None
 
 
-def test_that_a_step_is_not_needed_or_refused_can_be_said_before_its_time() -> None:
+def test_a_step_can_be_refused_or_not_needed_before_earlier_steps_are_settled() -> None:
     plan = begun()
     plan.take("family", REFUSED, NOON)
     plan.take("livelihood", NOT_NEEDED, NOON, reason_code="has_it")
@@ -92,7 +92,7 @@ def test_that_a_step_is_not_needed_or_refused_can_be_said_before_its_time() -> N
         (OPEN, {"reason_code": "has_it"}, ("reason_code", "out_of_range")),
     ],
 )
-def test_a_referral_belongs_to_referred_and_a_reason_to_not_needed(
+def test_only_a_referred_step_has_a_referral_and_only_a_step_not_needed_a_reason(
     state: StepState, values: dict[str, Any], wrong: tuple[str, str]
 ) -> None:
     with pytest.raises(Invalid) as caught:
@@ -100,7 +100,7 @@ def test_a_referral_belongs_to_referred_and_a_reason_to_not_needed(
     assert caught.value.violations == [wrong]
 
 
-def test_a_referral_that_has_ended_stands_for_nothing() -> None:
+def test_an_ended_referral_or_an_unknown_step_is_refused() -> None:
     plan = begun()
     assert (
         refused(lambda: plan.take("risk_check", REFERRED, NOON, referral=("r", State.DECLINED)))
@@ -117,7 +117,7 @@ def test_a_step_follows_the_referral_that_stands_for_it() -> None:
         (
             (State.ACCEPTED, "", REFERRED),
             (State.COMPLETED, "fully_met", MET),
-            (State.IN_PROGRESS, "fully_met", REFERRED),  # reopened: she said that no help came
+            (State.IN_PROGRESS, "fully_met", REFERRED),  # reopened: no help came
             (State.COMPLETED, "not_met", OPEN),
             (State.IN_PROGRESS, "", REFERRED),
             (State.COMPLETED, "partly_met", MET),
@@ -129,7 +129,7 @@ def test_a_step_follows_the_referral_that_stands_for_it() -> None:
         plan.follow("r", state, outcome, now)
         assert plan.steps["risk_check"].state is becomes, state
     assert plan.steps["risk_check"].settle_time == NOON + 6 * DAY, (
-        "since it is met, not since it was last looked at"
+        "settled since it was met, not since the last event"
     )
     for ended in (
         State.DECLINED,
@@ -142,10 +142,12 @@ def test_a_step_follows_the_referral_that_stands_for_it() -> None:
         plan.take("risk_check", REFERRED, NOON, referral=("r", State.SENT))
         plan.follow("r", ended, "", NOON)
         assert plan.steps["risk_check"].state is OPEN
-        assert plan.steps["risk_check"].referral_id == "r", "it can be seen what became of it"
+        assert plan.steps["risk_check"].referral_id == "r", (
+            "the outcome of the referral remains visible"
+        )
 
 
-def test_what_somebody_said_by_hand_no_referral_undoes() -> None:
+def test_a_referral_does_not_undo_a_step_settled_by_hand() -> None:
     plan = begun()
     plan.take("risk_check", REFERRED, NOON, referral=("r", State.SENT))
     plan.take("risk_check", MET, NOON)
@@ -153,7 +155,7 @@ def test_what_somebody_said_by_hand_no_referral_undoes() -> None:
     assert plan.steps["risk_check"].state is MET
 
 
-def test_times_that_count_from_a_step_come_and_go_with_it() -> None:
+def test_due_times_that_count_from_a_step_are_set_and_cleared_with_it() -> None:
     plan = begun(pathway(step("a"), step("b", deadline=DAY, start="a")))
     plan.take("a", MET, NOON + DAY)
     assert (plan.steps["b"].due_time, plan.steps["b"].is_late(NOON + 3 * DAY)) == (
@@ -164,7 +166,7 @@ def test_times_that_count_from_a_step_come_and_go_with_it() -> None:
     assert (plan.steps["b"].due_time, plan.next_due_time) == (None, None)
 
 
-def test_a_newer_version_keeps_what_has_the_same_key() -> None:
+def test_a_newer_pathway_version_keeps_the_steps_with_the_same_key() -> None:
     plan = begun(pathway(step("a"), step("b"), step("c")))
     plan.take("a", MET, NOON)
     plan.take("b", NOT_NEEDED, NOON, reason_code="has_it")
@@ -175,7 +177,7 @@ def test_a_newer_version_keeps_what_has_the_same_key() -> None:
         plan.move(pathway(step("a"), version=2), NOON)
 
 
-def test_a_plan_that_is_closed_changes_no_more() -> None:
+def test_a_closed_plan_cannot_be_changed() -> None:
     plan = begun()
     plan.take("risk_check", REFERRED, NOON, referral=("r", State.SENT))
     plan.close("contact_lost", NOON)
@@ -212,7 +214,7 @@ ACTS = st.lists(
 
 
 @given(STEPS, ACTS)
-def test_a_step_is_settled_with_a_time_due_by_its_rule_and_met_by_hand_only_when_it_may(
+def test_random_plans_keep_settle_times_due_times_and_the_order_of_steps(
     drawn: Any, acts: list[tuple[str, StepState, State, int]]
 ) -> None:
     steps = [

@@ -1,7 +1,7 @@
 """The rpcs of plans.
 
-The tests cover the owner of a plan, refusals, its referrals, and what is left when the person
-withdraws her consent.
+The tests cover who may see a plan, refusals, the referrals of its steps, and what remains when the
+person withdraws her consent.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ def update(client: Client, plan: pb.Plan, key: str, state: Any, **values: Any) -
     return changed
 
 
-def now(story: Story, plan: pb.Plan) -> pb.Plan:
+def current_plan(story: Story, plan: pb.Plan) -> pb.Plan:
     seen: pb.Plan = story.ngo.GetPlan(pb.GetPlanRequest(id=plan.id))
     return seen
 
 
-def one(plan: pb.Plan, key: str) -> pb.PlanStep:
+def step_of(plan: pb.Plan, key: str) -> pb.PlanStep:
     return next(step for step in plan.steps if step.key == key)
 
 
@@ -65,7 +65,7 @@ def person(plan: pb.Plan) -> people_pb2.Person:
 
 
 def sheltered(story: Story, plan: pb.Plan) -> tuple[pb.Plan, r.Referral]:
-    """Makes the safety plan, and sends a referral to a shelter."""
+    """Settles the step of the safety plan, and sends a referral for the shelter step."""
     plan = update(story.ngo, plan, "safety_plan", MET)
     referral = story.sent(person=person(plan))
     return update(story.ngo, plan, "shelter", REFERRED, referral_id=referral.id), referral
@@ -83,7 +83,7 @@ def helped(story: Story, referral: r.Referral, outcome: Any = r.OUTCOME_FULLY_ME
     return done
 
 
-def test_a_plan_holds_the_pathway_with_its_steps_their_times_and_what_they_wait_for(
+def test_a_plan_shows_its_pathway_with_steps_due_times_and_the_steps_that_they_wait_for(
     story: Story,
 ) -> None:
     plan = begun(story)
@@ -95,24 +95,24 @@ def test_a_plan_holds_the_pathway_with_its_steps_their_times_and_what_they_wait_
     )
     assert [step.key for step in plan.steps] == [step.key for step in plan.pathway.steps]
     assert (
-        one(plan, "safety_plan").due_time.ToDatetime(NOON.tzinfo)
+        step_of(plan, "safety_plan").due_time.ToDatetime(NOON.tzinfo)
         == NOON + timedelta(hours=1)
         == plan.next_due_time.ToDatetime(NOON.tzinfo)
     )
     assert (
-        list(one(plan, "shelter").waits_for_keys),
-        one(plan, "safe_house").HasField("due_time"),
+        list(step_of(plan, "shelter").waits_for_keys),
+        step_of(plan, "safe_house").HasField("due_time"),
     ) == (["safety_plan"], False)
-    assert now(story, plan) == plan
+    assert current_plan(story, plan) == plan
     assert list(story.ngo.ListPlans(pb.ListPlansRequest(person_id=plan.person_id)).plans) == [plan]
 
 
-def test_a_plan_may_have_begun_before_it_was_written_down(story: Story) -> None:
+def test_a_plan_may_start_before_it_is_recorded(story: Story) -> None:
     request = pb.CreatePlanRequest(person_id=story.person().id, pathway_id="sexual_violence_120h")
     request.start_time.FromDatetime(NOON - timedelta(hours=70))
     plan = story.ngo.CreatePlan(request)
-    assert one(plan, "care_72h").due_time.ToDatetime(NOON.tzinfo) == NOON + timedelta(hours=2)
-    assert one(plan, "safety").late
+    assert step_of(plan, "care_72h").due_time.ToDatetime(NOON.tzinfo) == NOON + timedelta(hours=2)
+    assert step_of(plan, "safety").late
     for start in (NOON + DAY, NOON - 400 * DAY):
         request = pb.CreatePlanRequest(person_id=story.child().id, pathway_id="child")
         request.start_time.FromDatetime(start)
@@ -121,9 +121,9 @@ def test_a_plan_may_have_begun_before_it_was_written_down(story: Story) -> None:
         }
 
 
-def test_to_anybody_else_there_is_no_plan(story: Story, service: Service) -> None:
+def test_other_organisations_cannot_find_a_plan(story: Story, service: Service) -> None:
     plan = begun(story)
-    plan, _ = sheltered(story, plan)  # so that the shelter sees her file
+    plan, _ = sheltered(story, plan)  # the shelter sees the file of a sent referral
     story.shelter.GetPerson(people_pb2.GetPersonRequest(id=plan.person_id))
     for other in (
         story.shelter,
@@ -152,10 +152,10 @@ def test_to_anybody_else_there_is_no_plan(story: Story, service: Service) -> Non
         "PERMISSION_DENIED",
         "right_missing",
     )
-    assert now(story, plan) == plan
+    assert current_plan(story, plan) == plan
 
 
-def test_what_has_to_be_settled_before_is_named(story: Story) -> None:
+def test_a_refused_step_names_the_steps_to_be_settled_first(story: Story) -> None:
     plan = begun(story)
     with pytest.raises(grpc.RpcError) as caught:
         update(story.ngo, plan, "shelter", MET)
@@ -166,10 +166,10 @@ def test_what_has_to_be_settled_before_is_named(story: Story) -> None:
     heard = refusal_of(caught.value)  # as the gateway reads it
     assert isinstance(heard, Conflict)
     assert (heard.reason, heard.about) == ("step_waits", ("safety_plan",))
-    assert now(story, plan) == plan
+    assert current_plan(story, plan) == plan
 
 
-def test_what_is_wrong_is_refused_by_name_and_changes_nothing(story: Story) -> None:
+def test_an_invalid_change_of_a_plan_is_refused_by_field_and_changes_nothing(story: Story) -> None:
     plan = begun(story)
     for values, wrong in (
         ({"state": REFERRED}, {"referral_id": "required"}),
@@ -200,7 +200,7 @@ def test_what_is_wrong_is_refused_by_name_and_changes_nothing(story: Story) -> N
     assert refusal_with_fields(lambda: story.ngo.MovePlan(nowhere))[2] == {
         "version": "out_of_range"
     }
-    assert now(story, plan) == plan
+    assert current_plan(story, plan) == plan
 
 
 def test_only_a_live_referral_of_the_same_person_and_organisation_stands_for_a_step(
@@ -224,7 +224,7 @@ def test_only_a_live_referral_of_the_same_person_and_organisation_stands_for_a_s
         "illegal_transition",
     )
     assert (
-        one(
+        step_of(
             update(
                 story.ngo,
                 plan,
@@ -238,52 +238,58 @@ def test_only_a_live_referral_of_the_same_person_and_organisation_stands_for_a_s
     )
 
 
-def test_help_meets_the_step_her_no_opens_it_again_and_a_second_time_meets_it(story: Story) -> None:
+def test_completed_help_meets_a_step_and_the_persons_no_reopens_it(story: Story) -> None:
     plan, referral = sheltered(story, begun(story))
     done = helped(story, referral)
-    met = now(story, plan)
-    assert (one(met, "shelter").state, one(met, "shelter").referral_id, met.etag != plan.etag) == (
+    met = current_plan(story, plan)
+    assert (
+        step_of(met, "shelter").state,
+        step_of(met, "shelter").referral_id,
+        met.etag != plan.etag,
+    ) == (
         MET,
         referral.id,
         True,
     )
-    assert one(met, "first_aid").waits_for_keys == []
+    assert step_of(met, "first_aid").waits_for_keys == []
     again = story.ngo.CloseReferral(
         r.CloseReferralRequest(id=referral.id, etag=done.etag, help_came_code=r.HELP_CAME_NO)
     )
-    assert one(now(story, plan), "shelter").state == REFERRED
+    assert step_of(current_plan(story, plan), "shelter").state == REFERRED
     story.shelter.CompleteReferral(
         r.CompleteReferralRequest(
             id=referral.id, etag=again.etag, outcome_code=r.OUTCOME_PARTLY_MET
         )
     )
-    assert one(now(story, plan), "shelter").state == MET
+    assert step_of(current_plan(story, plan), "shelter").state == MET
 
 
-def test_a_no_or_help_that_did_not_come_opens_the_step(story: Story) -> None:
+def test_a_decline_or_an_unmet_need_reopens_the_step(story: Story) -> None:
     plan, referral = sheltered(story, begun(story))
     decline = r.DeclineReferralRequest(
         id=referral.id, etag=referral.etag, reason_code=r.DECLINE_REASON_NO_CAPACITY
     )
     story.shelter.DeclineReferral(decline)
-    assert one(now(story, plan), "shelter").state == OPEN
+    assert step_of(current_plan(story, plan), "shelter").state == OPEN
     other = story.sent(person=person(plan))
-    update(story.ngo, now(story, plan), "shelter", REFERRED, referral_id=other.id)
+    update(story.ngo, current_plan(story, plan), "shelter", REFERRED, referral_id=other.id)
     helped(story, other, r.OUTCOME_NOT_MET)
-    assert one(now(story, plan), "shelter").state == OPEN
+    assert step_of(current_plan(story, plan), "shelter").state == OPEN
 
 
-def test_a_referral_that_is_done_already_meets_its_step_at_once(story: Story) -> None:
+def test_linking_a_completed_referral_meets_the_step_at_once(story: Story) -> None:
     plan = update(story.ngo, begun(story), "safety_plan", MET)
     referral = story.sent(person=person(plan))
     helped(story, referral)
     assert (
-        one(update(story.ngo, plan, "shelter", REFERRED, referral_id=referral.id), "shelter").state
+        step_of(
+            update(story.ngo, plan, "shelter", REFERRED, referral_id=referral.id), "shelter"
+        ).state
         == MET
     )
 
 
-def test_who_changes_a_plan_knows_how_it_is(story: Story) -> None:
+def test_a_plan_is_changed_only_with_its_current_etag(story: Story) -> None:
     plan = begun(story)
     newer = update(story.ngo, plan, "safety_plan", MET)
     for act in (
@@ -296,10 +302,10 @@ def test_who_changes_a_plan_knows_how_it_is(story: Story) -> None:
         ),
     ):
         assert refusal(act) == ("ABORTED", "stale_etag")
-    assert now(story, plan) == newer
+    assert current_plan(story, plan) == newer
 
 
-def test_of_two_at_once_one_wins(story: Story) -> None:
+def test_of_concurrent_changes_of_a_plan_one_succeeds(story: Story) -> None:
     her = story.person()
 
     def begin(_: int) -> str:
@@ -329,7 +335,7 @@ def outcome(act: Any) -> str:
     return "done"
 
 
-def test_a_step_is_linked_while_its_referral_is_being_completed_and_nothing_is_missed(
+def test_linking_a_step_to_a_referral_misses_no_concurrent_completion(
     story: Story,
 ) -> None:
     for _ in range(5):
@@ -342,10 +348,10 @@ def test_a_step_is_linked_while_its_referral_is_being_completed_and_nothing_is_m
             helping = threads.submit(helped, story, referral)
             linking.result()
             helping.result()
-        assert one(now(story, plan), "shelter").state == MET
+        assert step_of(current_plan(story, plan), "shelter").state == MET
 
 
-def test_the_same_request_twice_begins_one_plan(story: Story) -> None:
+def test_a_repeated_request_begins_one_plan(story: Story) -> None:
     request = pb.CreatePlanRequest(
         person_id=story.child().id, pathway_id="child", request_id=story.request_id()
     )
@@ -363,20 +369,24 @@ def test_a_running_plan_keeps_its_version_until_somebody_moves_it(story: Story) 
         .replace("key: counselling", "key: therapy")
     )
     story.coordinator.PublishPathway(pb.PublishPathwayRequest(text=text))
-    kept = now(story, plan)
+    kept = current_plan(story, plan)
     assert (kept.pathway.version, kept.latest_version, kept.steps) == (1, 2, plan.steps)
     assert begun(story, "sexual_violence_120h").pathway.version == 2
     moved = story.ngo.MovePlan(pb.MovePlanRequest(id=plan.id, etag=kept.etag, version=2))
-    assert (moved.pathway.version, one(moved, "first_aid").state, one(moved, "therapy").state) == (
+    assert (
+        moved.pathway.version,
+        step_of(moved, "first_aid").state,
+        step_of(moved, "therapy").state,
+    ) == (
         2,
         MET,
         OPEN,
     )
-    assert one(moved, "therapy").due_time.ToDatetime(NOON.tzinfo) == NOON + 14 * DAY
-    assert now(story, plan) == moved
+    assert step_of(moved, "therapy").due_time.ToDatetime(NOON.tzinfo) == NOON + 14 * DAY
+    assert current_plan(story, plan) == moved
 
 
-def test_a_closed_plan_changes_no_more_and_another_may_begin(story: Story) -> None:
+def test_a_closed_plan_cannot_be_changed_and_another_may_begin(story: Story) -> None:
     plan = begun(story)
     closed = story.ngo.ClosePlan(
         pb.ClosePlanRequest(
@@ -408,7 +418,7 @@ def test_a_childs_plan_ends_when_two_people_give_the_same_reason(
 
     def end(client: Client, reason: Any) -> pb.Plan:
         closed: pb.Plan = client.ClosePlan(
-            pb.ClosePlanRequest(id=plan.id, etag=now(story, plan).etag, reason_code=reason)
+            pb.ClosePlanRequest(id=plan.id, etag=current_plan(story, plan).etag, reason_code=reason)
         )
         return closed
 
@@ -429,7 +439,7 @@ def test_a_childs_plan_ends_when_two_people_give_the_same_reason(
             "FAILED_PRECONDITION",
             "second_person_required",
         )
-    # The second person proposes another reason, and then it is the first one's turn.
+    # The second person proposes another reason, which the first person has to confirm.
     assert not end(second, lost).HasField("close_time")
     assert end(story.ngo, lost).close_reason_code == lost
 
@@ -478,24 +488,29 @@ def test_late_steps_are_listed_for_the_organisation_by_page_and_leave_the_list_w
     assert not client.ListLateSteps(pb.ListLateStepsRequest()).steps
 
 
-def test_the_plan_ends_when_she_takes_her_last_consent_back_and_not_before(story: Story) -> None:
+def test_the_plan_ends_only_when_the_person_withdraws_her_last_consent(story: Story) -> None:
     plan, referral = sheltered(story, begun(story))
     other = story.receipt(plan.person_id, recipient=ORG["clinic"])
-    # the person told the shelter
+    # the person withdrew at the shelter
     story.shelter.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=referral.receipt_id))
-    assert (one(now(story, plan), "shelter").state, now(story, plan).HasField("close_time")) == (
+    assert (
+        step_of(current_plan(story, plan), "shelter").state,
+        current_plan(story, plan).HasField("close_time"),
+    ) == (
         OPEN,
         False,
     )
     story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=other.id))
-    ended = now(story, plan)
+    ended = current_plan(story, plan)
     assert (ended.HasField("close_time"), ended.close_reason_code) == (
         True,
         pb.PLAN_CLOSE_REASON_CONSENT_WITHDRAWN,
     )
 
 
-def test_the_plan_ends_on_her_own_word_by_her_reference(story: Story, service: Service) -> None:
+def test_the_plan_ends_when_the_person_withdraws_by_her_reference(
+    story: Story, service: Service
+) -> None:
     made, operator = story.contact(), service.as_("hotline", "OPERATOR")
     her = operator.CreatePerson(people_pb2.CreatePersonRequest())
     change = contacts_pb2.UpdateContactRequest(
@@ -520,11 +535,11 @@ def test_the_plan_ends_on_her_own_word_by_her_reference(story: Story, service: S
         "UPDATE person_keys SET wrapped = NULL WHERE person_id = %s",
     ],
 )
-def test_with_her_file_her_plans_are_erased(way: str, story: Story, service: Service) -> None:
+def test_erasing_a_file_erases_its_plans(way: str, story: Story, service: Service) -> None:
     plan, _referral = sheltered(story, begun(story))
     with service.database.transaction(SYSTEM) as tx:
         tx.execute(way, (plan.person_id,))
-    assert refusal(lambda: now(story, plan)) == GONE
+    assert refusal(lambda: current_plan(story, plan)) == GONE
     assert not story.ngo.ListPlans(pb.ListPlansRequest(person_id=plan.person_id)).plans
     with psycopg.connect(service.migration_url) as owner:
         for sql in (
@@ -534,14 +549,14 @@ def test_with_her_file_her_plans_are_erased(way: str, story: Story, service: Ser
             assert owner.execute(sql, (plan.id,)).fetchone() is None
 
 
-def test_for_who_was_erased_no_plan_begins(story: Story, service: Service) -> None:
+def test_no_plan_can_begin_for_an_erased_person(story: Story, service: Service) -> None:
     her = story.person()
     with service.database.transaction(SYSTEM) as tx:
         tx.execute("UPDATE people SET erased = true WHERE id = %s", (her.id,))
     assert refusal(lambda: begun(story, person=her)) == ("FAILED_PRECONDITION", "person_erased")
 
 
-def test_of_the_network_only_what_ten_plans_share_is_told_and_of_ones_own_all(
+def test_compliance_shows_own_plans_in_full_and_network_cells_of_ten_plans_or_more(
     story: Story, service: Service
 ) -> None:
     client = service.as_("clinic", "WORKER", "OPERATOR")

@@ -1,6 +1,6 @@
 """The network's deadlines.
 
-A coordinator publishes versions, and a running deadline keeps the version under which it began.
+A coordinator publishes versions, and a running deadline keeps the version under which it started.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from services.referrals.network.domain.deadline import DeadlineKind as K
 from services.referrals.network.store import policies
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
 from services.referrals.network.usecases.policies import Policies
-from services.referrals.referrals.store.deadlines import next_deadline_time
+from services.referrals.referrals.store.deadlines import next_time
 from tests.builders import refusal, refusal_with_fields
 from tests.referrals.conftest import Service, Story
 
@@ -33,7 +33,7 @@ U, H, M = Urgency, timedelta(hours=1), timedelta(minutes=1)
 # Valid policies.
 
 
-def test_what_every_network_begins_with_is_one() -> None:
+def test_the_first_policy_is_valid() -> None:
     FIRST_POLICY.check()
 
 
@@ -77,7 +77,7 @@ def test_a_policy_that_would_leave_somebody_waiting_is_refused(
 # By rpc.
 
 
-def test_what_was_read_is_taken_back_with_what_follows_from_it(story: Story, alone: None) -> None:
+def test_a_policy_can_be_published_as_it_was_read(story: Story, alone: None) -> None:
     newest = story.coordinator.GetDeadlinePolicy(pb.GetDeadlinePolicyRequest())
     again = pb.PublishDeadlinePolicyRequest(
         version=newest.version + 1, deadlines=newest.deadlines, request_id=story.request_id()
@@ -104,7 +104,7 @@ def test_what_was_read_is_taken_back_with_what_follows_from_it(story: Story, alo
         (pb.URGENCY_NORMAL, pb.CLOCK_KIND_REPLACE, "deadlines.normal.replace"),
     ],
 )
-def test_what_follows_from_a_policy_or_is_fixed_is_nobodys_to_change(
+def test_derived_and_fixed_deadlines_cannot_be_changed(
     story: Story,
     alone: None,
     urgency: pb.Urgency.ValueType,
@@ -122,7 +122,7 @@ def test_what_follows_from_a_policy_or_is_fixed_is_nobodys_to_change(
 
 @pytest.fixture
 def alone(service: Service) -> Iterator[None]:
-    """Removes the test's versions after it, and prevents other deadlines from firing during it."""
+    """Deletes the versions of a test after it; no other deadlines fire during the test."""
     with service.database.transaction(SYSTEM) as tx:
         tx.execute("UPDATE clocks SET next_time = NULL")
     yield
@@ -130,7 +130,7 @@ def alone(service: Service) -> Iterator[None]:
 
 
 def _forget(service: Service) -> None:
-    """Deletes the test's versions as the table's owner: the service may only append."""
+    """Deletes a test's versions as the table's owner, because the service may only append."""
     with psycopg.connect(service.migration_url) as connection:
         connection.execute("DELETE FROM deadline_policies")
     _policies(service)._read = {1: FIRST_POLICY}
@@ -141,7 +141,7 @@ def _policies(service: Service) -> Policies:
 
 
 def next_policy(story: Story) -> pb.PublishDeadlinePolicyRequest:
-    """Returns the newest policy as the next version."""
+    """Returns the request to publish the newest policy again as the next version."""
     newest = story.coordinator.GetDeadlinePolicy(pb.GetDeadlinePolicyRequest())
     free = {
         pb.CLOCK_KIND_ACKNOWLEDGE,
@@ -167,7 +167,7 @@ def with_(
 
 
 def slower(story: Story) -> pb.DeadlinePolicy:
-    """Returns a policy with two hours to acknowledge an emergency instead of one."""
+    """Publishes a policy with two hours to acknowledge an emergency instead of one."""
     policy: pb.DeadlinePolicy = story.coordinator.PublishDeadlinePolicy(
         with_(next_policy(story), pb.URGENCY_EMERGENCY, pb.CLOCK_KIND_ACKNOWLEDGE, 2 * H)
     )
@@ -181,7 +181,7 @@ def due(referral: pb.Referral, kind: int, service: Service) -> timedelta:
     return clock.due_time.ToDatetime(tzinfo=service.clock.now().tzinfo) - service.clock.now()
 
 
-def test_a_clock_goes_by_the_version_under_which_it_began(
+def test_a_deadline_follows_the_policy_version_under_which_it_began(
     story: Story, service: Service, alone: None
 ) -> None:
     before = story.sent(urgency=pb.URGENCY_URGENT)
@@ -192,7 +192,7 @@ def test_a_clock_goes_by_the_version_under_which_it_began(
     raised = story.ngo.AmendReferral(
         pb.AmendReferralRequest(id=again.id, etag=again.etag, urgency=pb.URGENCY_EMERGENCY)
     )
-    assert due(raised, pb.CLOCK_KIND_ACKNOWLEDGE, service) == 1 * H, "its own version said so"
+    assert due(raised, pb.CLOCK_KIND_ACKNOWLEDGE, service) == 1 * H, "its own version says so"
     assert due(story.sent(), pb.CLOCK_KIND_ACKNOWLEDGE, service) == 2 * H
     first = story.ngo.GetDeadlinePolicy(pb.GetDeadlinePolicyRequest(version=1))
     assert first.version == 1
@@ -207,7 +207,7 @@ def test_a_clock_goes_by_the_version_under_which_it_began(
     )
 
 
-def test_a_question_and_what_came_back_wait_as_long_as_what_they_follow(
+def test_a_question_waits_as_long_as_the_deadline_that_it_follows(
     story: Story, service: Service, alone: None
 ) -> None:
     slower(story)
@@ -218,12 +218,12 @@ def test_a_question_and_what_came_back_wait_as_long_as_what_they_follow(
     assert due(asked, pb.CLOCK_KIND_ANSWER, service) == 2 * H
 
 
-def test_a_clock_whose_policy_vanished_uses_the_last_version_and_operations_hear_of_it(
+def test_a_deadline_whose_policy_is_missing_uses_the_last_version_and_counts_it(
     story: Story, service: Service, alone: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     slower(story)
     sent = story.sent(urgency=pb.URGENCY_URGENT)
-    _forget(service)  # as after restoring an older copy
+    _forget(service)  # as if an older backup had been restored
     missing = metrics.VERSIONS_MISSING.labels("deadline_policies")._value
     before = missing.get()
     raised = story.ngo.AmendReferral(
@@ -235,13 +235,13 @@ def test_a_clock_whose_policy_vanished_uses_the_last_version_and_operations_hear
     service.clock.advance(31 * M)
     assert (
         DeadlineScheduler(
-            service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
+            service.made.lives, service.database, service.clock, next_time, "clocks"
         ).fire()
         == 1
-    ), "and it fires"
+    ), "and the deadline fires"
 
 
-def test_of_two_coordinators_who_publish_at_once_one_is_told_to_look_again(
+def test_of_two_concurrent_publications_of_a_policy_one_is_stale(
     story: Story, service: Service, alone: None
 ) -> None:
     requests = [next_policy(story), next_policy(story)]
@@ -269,7 +269,7 @@ def _outcome(call: Callable[[], Any]) -> Any:
         return refusal(again)
 
 
-def test_what_is_wrong_is_named_and_nothing_is_kept(
+def test_an_invalid_policy_is_refused_and_not_stored(
     story: Story, service: Service, alone: None
 ) -> None:
     request = with_(next_policy(story), pb.URGENCY_IMMEDIATE, pb.CLOCK_KIND_DECIDE, 100 * H)

@@ -1,6 +1,7 @@
 """The version of an organisation's lists.
 
-It changes with every change in the lists, and never with what the organisation may not see.
+The version changes with every change in the lists, and never with a change that the organisation
+may not see.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import plans_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
-from services.referrals.referrals.store.deadlines import next_deadline_time
+from services.referrals.referrals.store.deadlines import next_time
 from tests.referrals.conftest import Client, Service, Story
 
 
@@ -34,14 +35,14 @@ def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
     return {name for name in before if before[name] != after[name]}
 
 
-def test_it_stays_while_nothing_happens(story: Story) -> None:
+def test_the_version_stays_the_same_while_nothing_happens(story: Story) -> None:
     story.sent()
     before = versions(story)
     story.service.clock.advance(timedelta(seconds=1))
     assert versions(story) == before
 
 
-def test_a_draft_is_its_senders_alone_and_what_is_sent_concerns_both_sides_and_the_network(
+def test_a_draft_changes_only_its_senders_version_and_sending_it_all_others(
     story: Story,
 ) -> None:
     before = versions(story)
@@ -55,7 +56,7 @@ def test_a_draft_is_its_senders_alone_and_what_is_sent_concerns_both_sides_and_t
     assert changed(drafted, versions(story)) == {"ngo", "shelter", "network"}
 
 
-def test_a_clock_that_runs_out_is_a_change(story: Story) -> None:
+def test_a_fired_deadline_changes_the_version(story: Story) -> None:
     story.sent()
     before = versions(story)
     story.service.clock.advance(timedelta(days=3))
@@ -63,13 +64,13 @@ def test_a_clock_that_runs_out_is_a_change(story: Story) -> None:
         story.service.made.lives,
         story.service.database,
         story.service.clock,
-        next_deadline_time,
+        next_time,
         "clocks",
     ).fire()
     assert changed(before, versions(story)) == {"ngo", "shelter", "network"}
 
 
-def test_a_contact_of_the_line_is_its_own_organisations(story: Story, service: Service) -> None:
+def test_a_contact_changes_only_the_version_of_its_own_line(story: Story, service: Service) -> None:
     operator = service.as_("hotline", "OPERATOR")
     before, others = version(operator), versions(story)
     operator.CreateContact(
@@ -81,7 +82,7 @@ def test_a_contact_of_the_line_is_its_own_organisations(story: Story, service: S
     assert versions(story) == others
 
 
-def test_a_plan_is_of_whose_file_it_is(story: Story) -> None:
+def test_a_plan_changes_only_the_version_of_its_own_organisation(story: Story) -> None:
     person, before = story.person(), versions(story)
     plan = story.ngo.CreatePlan(
         plans_pb2.CreatePlanRequest(person_id=person.id, pathway_id="child")
@@ -95,8 +96,8 @@ def test_a_plan_is_of_whose_file_it_is(story: Story) -> None:
     assert changed(begun, versions(story)) == {"ngo"}
 
 
-def test_of_two_at_once_the_one_that_began_first_and_came_last_is_seen(story: Story) -> None:
-    """The late change has an older time than the latest change that was already seen."""
+def test_a_change_that_began_first_but_committed_last_is_seen(story: Story) -> None:
+    """The late change is dated before the latest change that was already seen."""
     early, late = story.sent(), story.sent()
     story.service.clock.advance(timedelta(seconds=2))
     story.shelter.AcknowledgeReferral(pb.AcknowledgeReferralRequest(id=late.id, etag=late.etag))
@@ -106,8 +107,8 @@ def test_of_two_at_once_the_one_that_began_first_and_came_last_is_seen(story: St
     assert changed(before, versions(story)) == {"ngo", "shelter", "network"}
 
 
-def watched(service: Service, *tokens: str) -> list[str]:
-    """Returns the versions that anybody with these tokens gets."""
+def watched_versions(service: Service, *tokens: str) -> list[str]:
+    """Returns the versions that anybody with these watch tokens gets."""
     answer: pb.BatchGetQueueVersionsResponse = service.public().BatchGetQueueVersions(
         pb.BatchGetQueueVersionsRequest(watch_tokens=tokens)
     )
@@ -119,14 +120,14 @@ def watch_token(client: Client) -> str:
     return answer.watch_token
 
 
-def test_by_their_watch_tokens_many_are_told_at_once_what_each_would_be_told(story: Story) -> None:
+def test_one_call_with_many_watch_tokens_returns_the_version_of_each(story: Story) -> None:
     story.sent()
     clients = (story.ngo, story.shelter, story.service.as_("clinic", "WORKER"), story.coordinator)
     tokens = [watch_token(client) for client in clients]
-    before = watched(story.service, *tokens, tokens[0])
+    before = watched_versions(story.service, *tokens, tokens[0])
     assert before == [*(version(client) for client in clients), version(story.ngo)]
     story.draft()
-    after = watched(story.service, *tokens, tokens[0])
+    after = watched_versions(story.service, *tokens, tokens[0])
     assert [old != new for old, new in zip(before, after, strict=True)] == [
         True,
         False,
@@ -136,16 +137,16 @@ def test_by_their_watch_tokens_many_are_told_at_once_what_each_would_be_told(sto
     ]
 
 
-def test_a_watch_token_is_good_for_a_minute_and_a_made_up_one_for_nothing(story: Story) -> None:
+def test_a_watch_token_is_valid_for_a_minute_and_a_forged_one_never(story: Story) -> None:
     token, theirs = watch_token(story.ngo), watch_token(story.shelter)
     story.service.clock.advance(timedelta(seconds=59))
     forged = [token[:-1] + ("A" if token[-1] != "A" else "B"), theirs[:22] + token[22:], "x", "="]
-    assert watched(story.service, *forged, token) == ["", "", "", "", version(story.ngo)]
+    assert watched_versions(story.service, *forged, token) == ["", "", "", "", version(story.ngo)]
     story.service.clock.advance(timedelta(seconds=1))
-    assert watched(story.service, token) == [""]
+    assert watched_versions(story.service, token) == [""]
 
 
-def test_a_call_that_is_owed_changes_what_its_line_shows(story: Story, service: Service) -> None:
+def test_an_owed_call_changes_the_version_of_its_line(story: Story, service: Service) -> None:
     operator = service.as_("hotline", "OPERATOR")
     made = story.contact()
     before = version(operator)

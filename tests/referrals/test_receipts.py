@@ -1,5 +1,7 @@
-"""The consent receipt as a record of the domain: which would stand up, whom it opens for and until
-when, and what of it is signed. No database.
+"""The rules of a consent receipt, without a database.
+
+The tests cover which records are valid, to whom a receipt opens data and until when, and the signed
+text.
 """
 
 import time
@@ -54,14 +56,14 @@ OVERRIDE = Receipt.override(
 SECOND = Actor("worker", "second", "ngo", kin=NONE)
 
 
-def wrong(receipt: Receipt) -> list[tuple[str, str]]:
+def violations_of(receipt: Receipt) -> list[tuple[str, str]]:
     with pytest.raises(Invalid) as refused:
         receipt.check()
     return [(field.removeprefix("receipt."), reason) for field, reason in refused.value.violations]
 
 
 @pytest.mark.parametrize("receipt", [OWN, GUARDIAN, DECISION, ANOTHER])
-def test_a_complete_record_stands_up(receipt: Receipt) -> None:
+def test_a_complete_record_is_valid(receipt: Receipt) -> None:
     receipt.check()
 
 
@@ -86,29 +88,31 @@ def test_a_complete_record_stands_up(receipt: Receipt) -> None:
         (replace(ANOTHER, purpose_codes=("HOU", "MED")), ("purpose_codes", "out_of_range")),
     ],
 )
-def test_what_a_record_lacks_is_said_by_field(receipt: Receipt, said: tuple[str, str]) -> None:
-    assert wrong(receipt) == [said]
+def test_an_incomplete_record_is_refused_by_field(receipt: Receipt, said: tuple[str, str]) -> None:
+    assert violations_of(receipt) == [said]
 
 
-def test_a_year_is_the_longest_consent_and_three_days_what_another_gives() -> None:
+def test_a_consent_may_last_a_year_and_one_by_another_person_three_days() -> None:
     replace(OWN, until_time=NOON + 366 * DAY).check()
     replace(ANOTHER, until_time=NOON + 72 * HOUR).check()
 
 
-def test_a_small_child_may_be_too_young_to_ask() -> None:
+def test_a_small_child_may_be_recorded_as_too_young_to_ask() -> None:
     replace(GUARDIAN, assent_code="too_young", about=SMALL).check()
 
 
-def test_all_that_is_wrong_is_said_at_once() -> None:
-    assert wrong(replace(OWN, purpose_codes=("XYZ",), until_time=NOON, explained_codes=())) == [
+def test_all_errors_are_reported_at_once() -> None:
+    assert violations_of(
+        replace(OWN, purpose_codes=("XYZ",), until_time=NOON, explained_codes=())
+    ) == [
         ("purpose_codes.0", "unknown_code"),
         ("until_time", "out_of_range"),
         ("explained_codes", "required"),
     ]
 
 
-def why_not(receipt: Receipt) -> str:
-    """Why its giver may not give it; empty if she may."""
+def why_giver_refused(receipt: Receipt) -> str:
+    """Returns why the giver may not give the receipt; empty if she may."""
     try:
         receipt.check_giver()
     except Conflict as refused:
@@ -123,7 +127,7 @@ def why_not(receipt: Receipt) -> str:
         (replace(OWN, about=CHILD), "guardian_required"),
         (replace(OWN, about=UNKNOWN), "guardian_required"),
         (replace(OWN, about=UNKNOWN, adult_ground_code="said_so"), ""),
-        # A child's.
+        # A child's consent.
         (GUARDIAN, ""),
         (replace(GUARDIAN, giver_code="authority"), ""),
         (replace(GUARDIAN, assent_code=""), "assent_required"),
@@ -133,16 +137,19 @@ def why_not(receipt: Receipt) -> str:
         (replace(GUARDIAN, assent_code="too_young", about=UNKNOWN), "assent_required"),
         (DECISION, ""),
         (replace(DECISION, assent_code="given"), ""),
-        # Only of a known child nothing is asked about who receives it.
-        (replace(DECISION, about=Circumstances("12-17", "LAW_ENFORCEMENT", took_back=True)), ""),
+        # The kind of the recipient does not matter only if the age of a child is known.
+        (
+            replace(DECISION, about=Circumstances("12-17", "LAW_ENFORCEMENT", has_withdrawn=True)),
+            "",
+        ),
         (replace(DECISION, about=UNKNOWN), ""),
         (replace(DECISION, about=Circumstances("", "LAW_ENFORCEMENT")), "own_consent_required"),
         (
-            replace(DECISION, about=Circumstances("", "SHELTER", took_back=True)),
+            replace(DECISION, about=Circumstances("", "SHELTER", has_withdrawn=True)),
             "own_consent_required",
         ),
         (replace(DECISION, assent_code="given", about=Circumstances("", "LAW_ENFORCEMENT")), ""),
-        # An adult's, by somebody else.
+        # A consent for an adult by somebody else.
         (ANOTHER, ""),
         (replace(ANOTHER, giver_code=BEST_INTEREST), "own_consent_required"),
         (replace(ANOTHER, giver_ground_code=""), "own_consent_required"),
@@ -160,21 +167,19 @@ def why_not(receipt: Receipt) -> str:
         ),
         (replace(ANOTHER, about=Circumstances("18-24", "")), "own_consent_required"),
         (
-            replace(ANOTHER, about=Circumstances("18-24", "SHELTER", took_back=True)),
+            replace(ANOTHER, about=Circumstances("18-24", "SHELTER", has_withdrawn=True)),
             "own_consent_required",
         ),
-        # Nobody gives an override.
+        # An override has no giver.
         (replace(OVERRIDE, about=Circumstances("12-17", "LAW_ENFORCEMENT", True)), ""),
     ],
 )
-def test_who_may_give_it_follows_from_her_age_the_ground_and_the_recipient(
-    receipt: Receipt, why: str
-) -> None:
-    assert why_not(receipt) == why
+def test_the_allowed_giver_depends_on_age_ground_and_recipient(receipt: Receipt, why: str) -> None:
+    assert why_giver_refused(receipt) == why
 
 
-def live(receipt: Receipt, **when: Any) -> str:
-    """Why it opens nothing at a moment; empty if it does."""
+def why_not_live(receipt: Receipt, **when: Any) -> str:
+    """Returns why the receipt opens nothing at a moment; empty if it opens data."""
     moment = NOON + timedelta(**when)
     try:
         receipt.check_live(moment)
@@ -205,10 +210,10 @@ def live(receipt: Receipt, **when: Any) -> str:
         (replace(OVERRIDE, confirm_time=NOON), {"hours": 72}, "receipt_expired"),
     ],
 )
-def test_a_receipt_opens_while_it_is_genuine_not_over_and_confirmed_where_that_is_asked_for(
+def test_a_receipt_is_live_while_genuine_unexpired_and_confirmed_where_required(
     receipt: Receipt, when: dict[str, int], why: str
 ) -> None:
-    assert live(receipt, **when) == why
+    assert why_not_live(receipt, **when) == why
 
 
 def opened(receipt: Receipt, to: str, purpose: str, *groups: FieldGroup) -> Grant | str:
@@ -232,7 +237,7 @@ IDENTITY, CONTACT = FieldGroup.IDENTITY, FieldGroup.CONTACT
         (replace(OWN, purpose_codes=("HOU.EMG",)), "shelter", "HOU", [], "receipt_purpose_differs"),
         (OWN, "shelter", "HOU", [IDENTITY, CONTACT], "receipt_field_group_differs"),
         (replace(OWN, withdraw_time=NOON), "clinic", "MED", [CONTACT], "receipt_withdrawn"),
-        # Its recipient does not hear that she turned out to be a child.
+        # The recipient does not learn that the person turned out to be a child.
         (replace(OWN, about=CHILD), "shelter", "HOU", [IDENTITY], "receipt_missing"),
         (
             OVERRIDE,
@@ -251,26 +256,26 @@ IDENTITY, CONTACT = FieldGroup.IDENTITY, FieldGroup.CONTACT
         ),
     ],
 )
-def test_it_opens_what_it_names_to_its_recipient_for_its_purpose(
+def test_a_receipt_opens_only_its_field_groups_to_its_recipient_for_its_purpose(
     receipt: Receipt, to: str, purpose: str, groups: list[FieldGroup], opens: Grant | str
 ) -> None:
     assert opened(receipt, to, purpose, *groups) == opens
 
 
-def test_before_a_second_person_agrees_a_grant_shows_her_first_name_alone() -> None:
+def test_a_grant_before_confirmation_shows_only_the_first_name() -> None:
     identity = Identity("Ximena", "Rivas", phone="+50581234567", address="Calle 1")
     both = frozenset({IDENTITY, CONTACT})
     assert Grant("person", both).shows(identity) == replace(identity, address="")
     assert Grant("person", both, first_name_only=True).shows(identity) == Identity("Ximena")
 
 
-def test_of_a_file_its_own_organisation_opens_everything_and_no_other_anything() -> None:
+def test_only_its_own_organisation_has_a_grant_to_a_whole_file() -> None:
     person = Person("person", "ngo", Coarse(), NOON, NOON)
     assert Grant.of_file(person, "ngo") == Grant("person", frozenset(FieldGroup))
     assert Grant.of_file(person, "shelter") == Grant("person", frozenset())
 
 
-def test_an_override_is_for_one_need_one_recipient_and_three_days() -> None:
+def test_an_override_covers_one_need_one_recipient_and_three_days() -> None:
     given = Receipt.override(
         "receipt", "person", "ngo", "worker", "shelter", "HOU.EMG", "life_in_danger", NOON
     )
@@ -305,7 +310,7 @@ def test_an_override_is_for_one_need_one_recipient_and_three_days() -> None:
         (replace(DECISION, withdraw_time=NOON), HOUR, "receipt_withdrawn"),
     ],
 )
-def test_a_second_person_confirms_once_what_needs_it_while_it_holds(
+def test_a_second_person_confirms_a_live_record_once_if_it_needs_confirmation(
     receipt: Receipt, when: timedelta, why: str
 ) -> None:
     given = replace(receipt)
@@ -320,14 +325,14 @@ def test_a_second_person_confirms_once_what_needs_it_while_it_holds(
     )
 
 
-def test_whose_kin_were_looked_up_before_the_record_asks_for_a_fresh_token() -> None:
+def test_a_token_older_than_the_record_cannot_confirm_it() -> None:
     before = replace(SECOND, kin=replace(NONE, time=NOON - HOUR))
     with pytest.raises(Unauthenticated, match=r"^token_expired$"):
         replace(DECISION).confirm(before, NOON + HOUR)
     replace(DECISION).confirm(replace(SECOND, kin=replace(NONE, time=NOON)), NOON + HOUR)
 
 
-def test_a_withdrawal_and_an_end_are_versions_of_the_record() -> None:
+def test_a_withdrawal_and_an_end_each_make_a_new_version() -> None:
     given = replace(OWN)
     given.withdraw(NOON + HOUR)
     assert given == replace(OWN, withdraw_time=NOON + HOUR, version=2)
@@ -337,7 +342,7 @@ def test_a_withdrawal_and_an_end_are_versions_of_the_record() -> None:
     assert given.until_time == NOON + 2 * HOUR
 
 
-def test_what_is_signed_is_the_same_in_every_time_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_signed_text_is_the_same_in_every_time_zone(monkeypatch: pytest.MonkeyPatch) -> None:
     there = timezone(timedelta(hours=-6))
     elsewhere = replace(OWN, create_time=NOON.astimezone(there))
     try:
@@ -349,7 +354,7 @@ def test_what_is_signed_is_the_same_in_every_time_zone(monkeypatch: pytest.Monke
         time.tzset()
 
 
-def test_what_is_signed_is_all_of_it_a_line_a_field_in_a_fixed_form() -> None:
+def test_the_signed_text_holds_every_field_on_its_own_line_in_a_fixed_form() -> None:
     given = replace(
         OWN,
         field_groups=frozenset({FieldGroup.IDENTITY, FieldGroup.CONTACT}),

@@ -1,4 +1,4 @@
-"""Referrals through the real rpc, database and row-level security."""
+"""Referrals through real rpcs, a real database and row-level security."""
 
 from datetime import UTC, timedelta
 from typing import Any
@@ -11,7 +11,7 @@ from protos.referrals.v1 import facts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.gateway.edge.clients import details_of
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
-from services.referrals.referrals.store.deadlines import next_deadline_time
+from services.referrals.referrals.store.deadlines import next_time
 from tests.builders import ASKED, refusal, refusal_with_fields
 from tests.referrals.conftest import ARRIVAL, SERVICE, Client, Service, Story
 from tests.referrals.test_requests import at
@@ -62,7 +62,9 @@ def test_the_receiver_does_not_see_a_draft(story: Story) -> None:
     ]
 
 
-def test_not_yours_and_not_there_look_the_same(story: Story, service: Service) -> None:
+def test_another_organisations_referral_and_an_unknown_one_look_the_same(
+    story: Story, service: Service
+) -> None:
     sent = story.sent()
     clinic = service.as_("clinic", "WORKER")
     not_yours = refusal(lambda: clinic.GetReferral(pb.GetReferralRequest(id=sent.id)))
@@ -102,7 +104,7 @@ def test_a_repeated_request_gets_the_first_answer_and_acts_once(story: Story) ->
     )
 
 
-def test_the_sender_can_not_accept_for_the_receiver(story: Story) -> None:
+def test_the_sender_cannot_accept_for_the_receiver(story: Story) -> None:
     sent = story.sent()
     request = pb.AcceptReferralRequest(id=sent.id, etag=sent.etag)
     request.planned_first_contact_time.FromDatetime(story.service.clock.now())
@@ -136,7 +138,9 @@ def test_an_unknown_service_is_refused(story: Story) -> None:
     assert story.ngo.GetReferral(pb.GetReferralRequest(id=draft.id)) == draft, "nothing changed"
 
 
-def test_clocks_start_at_sending_and_tell_their_levels_once(story: Story, service: Service) -> None:
+def test_deadlines_start_at_sending_and_fire_each_level_once(
+    story: Story, service: Service
+) -> None:
     sent = story.sent()
     kinds = {clock.kind: clock for clock in sent.clocks}
     assert {kind for kind, clock in kinds.items() if not clock.HasField("stop_time")} == {
@@ -162,7 +166,7 @@ def test_clocks_start_at_sending_and_tell_their_levels_once(story: Story, servic
     assert story.ngo.CountReferrals(pb.CountReferralsRequest()).late >= 1
 
 
-def test_the_coordinator_sees_codes_and_no_person(story: Story) -> None:
+def test_the_coordinator_sees_codes_but_no_identifier_of_the_person(story: Story) -> None:
     sent = story.sent()
     seen = story.coordinator.GetReferral(pb.GetReferralRequest(id=sent.id))
     assert (seen.side, seen.person_id, seen.receipt_id, seen.contact_id) == (
@@ -174,7 +178,7 @@ def test_the_coordinator_sees_codes_and_no_person(story: Story) -> None:
     assert seen.person.age_band == pb.AGE_BAND_18_TO_24
 
 
-def test_pages_go_on_where_the_last_one_ended(story: Story) -> None:
+def test_pages_continue_where_the_previous_one_ended(story: Story) -> None:
     made = {story.draft().id for _ in range(5)}
     ids: list[str] = []
     token = ""
@@ -192,7 +196,7 @@ def test_pages_go_on_where_the_last_one_ended(story: Story) -> None:
     assert made <= set(ids)
 
 
-def test_a_page_goes_on_with_the_filters_of_the_last_one_only(story: Story) -> None:
+def test_a_page_token_is_refused_with_other_filters(story: Story) -> None:
     for _ in range(2):
         story.draft()
     outbox = pb.ListReferralsRequest(page_size=1, filter=pb.ReferralFilter(box=pb.BOX_OUTBOX))
@@ -216,7 +220,7 @@ def declined(story: Story, **values: Any) -> pb.Referral:
 
 
 def shown(client: Client, **wanted: Any) -> dict[str, pb.Referral]:
-    """Returns all referrals that a filter finds, in pages of three; the count has to equal them."""
+    """Returns all referrals that match a filter, in pages of three; checks the count too."""
     chosen = pb.ReferralFilter(**wanted)
     referrals: dict[str, pb.Referral] = {}
     token = ""
@@ -224,7 +228,9 @@ def shown(client: Client, **wanted: Any) -> dict[str, pb.Referral]:
         page = client.ListReferrals(
             pb.ListReferralsRequest(page_size=3, page_token=token, filter=chosen)
         )
-        assert len(page.referrals) == 3 or not page.next_page_token, "no page is short but the last"
+        assert len(page.referrals) == 3 or not page.next_page_token, (
+            "only the last page may be short"
+        )
         referrals |= {referral.id: referral for referral in page.referrals}
         token = page.next_page_token
         if not token:
@@ -234,12 +240,14 @@ def shown(client: Client, **wanted: Any) -> dict[str, pb.Referral]:
             return referrals
 
 
-def test_a_no_is_unanswered_until_its_sender_refers_her_again(story: Story) -> None:
+def test_a_declined_referral_is_unanswered_until_its_sender_refers_the_person_again(
+    story: Story,
+) -> None:
     refused = declined(story)
     own = shown(story.ngo, box=pb.BOX_OUTBOX, unanswered=True)[refused.id]
     assert (own.turn, own.main_step, own.unanswered) == (pb.TURN_SENDER, "refer_again", True)
     draft = story.draft(based_on_id=refused.id)
-    assert refused.id in shown(story.ngo, unanswered=True), "nobody was asked yet"
+    assert refused.id in shown(story.ngo, unanswered=True), "nobody has been asked yet"
     sent = story.ngo.SendReferral(
         pb.SendReferralRequest(
             id=draft.id,
@@ -258,11 +266,13 @@ def test_a_no_is_unanswered_until_its_sender_refers_her_again(story: Story) -> N
     assert refused.id not in shown(story.ngo, unanswered=True)
     story.ngo.EnterReferralInError(pb.EnterReferralInErrorRequest(id=sent.id, etag=sent.etag))
     again = shown(story.ngo, unanswered=True)[refused.id]
-    assert again.next_due_time == own.next_due_time, "a follow-up that was an error is none"
+    assert again.next_due_time == own.next_due_time, "a follow-up entered in error does not count"
 
 
 @pytest.mark.parametrize("closes", ["ngo", "coordinator"])
-def test_no_time_ends_a_need_but_somebody_with_a_reason_may(closes: str, story: Story) -> None:
+def test_an_open_need_never_ends_by_time_but_can_be_closed_with_a_reason(
+    closes: str, story: Story
+) -> None:
     refused = declined(story)
     story.service.clock.advance(timedelta(days=400))
     assert refused.id in shown(story.ngo, unanswered=True)
@@ -298,7 +308,7 @@ def test_no_time_ends_a_need_but_somebody_with_a_reason_may(closes: str, story: 
     assert ("need_closed" in told["ngo"], "need_closed" in told["shelter"]) == (True, False)
 
 
-def test_a_declined_emergency_has_a_clock_that_its_sender_and_the_network_see_and_count(
+def test_a_declined_emergency_has_a_deadline_that_sender_and_network_see_and_count(
     story: Story,
 ) -> None:
     emergency, normal = (
@@ -328,14 +338,14 @@ def test_a_declined_emergency_has_a_clock_that_its_sender_and_the_network_see_an
         assert counts.due_soon == len(shown(client, box=box, due_soon=True))
 
 
-def test_to_who_said_no_the_clock_of_the_need_is_not_there(story: Story) -> None:
+def test_a_receiver_that_declined_does_not_see_the_deadline_of_the_need(story: Story) -> None:
     refused = declined(story, urgency=pb.URGENCY_IMMEDIATE)
     story.service.clock.advance(timedelta(hours=2))
     DeadlineScheduler(
         story.service.made.lives,
         story.service.database,
         story.service.clock,
-        next_deadline_time,
+        next_time,
         "clocks",
     ).fire()
     seen = story.shelter.GetReferral(pb.GetReferralRequest(id=refused.id))
@@ -357,7 +367,7 @@ def test_to_who_said_no_the_clock_of_the_need_is_not_there(story: Story) -> None
         assert (pb.CLOCK_KIND_REPLACE in {event.clock for event in events}) == hears
 
 
-def test_who_said_no_is_not_told_whether_somebody_else_was_asked(story: Story) -> None:
+def test_a_receiver_that_declined_does_not_learn_whether_another_was_asked(story: Story) -> None:
     refused = declined(story)
     before = story.shelter.GetReferral(pb.GetReferralRequest(id=refused.id))
     again = story.draft(based_on_id=refused.id)
@@ -372,7 +382,7 @@ def test_who_said_no_is_not_told_whether_somebody_else_was_asked(story: Story) -
     assert refused.id not in shown(story.shelter, unanswered=True)
 
 
-def test_only_the_sender_s_own_next_referral_answers_a_no(story: Story) -> None:
+def test_only_a_further_referral_by_the_same_sender_answers_a_decline(story: Story) -> None:
     refused = declined(story)
     person = story.shelter.CreatePerson(
         people_pb2.CreatePersonRequest(
@@ -385,7 +395,7 @@ def test_only_the_sender_s_own_next_referral_answers_a_no(story: Story) -> None:
     assert refused.id in shown(story.ngo, unanswered=True)
 
 
-def test_the_network_s_unanswered_are_those_for_whom_no_other_request_was_sent(
+def test_the_networks_unanswered_referrals_are_those_without_another_sent_one(
     story: Story,
 ) -> None:
     refused = declined(story)
@@ -399,7 +409,7 @@ def test_the_network_s_unanswered_are_those_for_whom_no_other_request_was_sent(
     assert refused.id not in shown(story.coordinator, box=pb.BOX_NETWORK, unanswered=True)
 
 
-def test_what_waits_for_me_is_what_says_that_it_is_my_turn(story: Story) -> None:
+def test_the_filter_waiting_for_me_agrees_with_the_turn_of_each_referral(story: Story) -> None:
     story.draft(), story.accepted(), declined(story)
     story.draft(based_on_id=declined(story).id)
     sent = story.sent()
@@ -419,7 +429,7 @@ def test_what_waits_for_me_is_what_says_that_it_is_my_turn(story: Story) -> None
         assert (counts.waiting_for_me, counts.waiting_for_other) == (len(mine), len(other))
 
 
-def test_what_is_late_is_not_due_soon_and_no_page_of_either_is_short(story: Story) -> None:
+def test_late_referrals_are_not_due_soon_and_both_filters_fill_their_pages(story: Story) -> None:
     immediate = {story.sent(urgency=pb.URGENCY_IMMEDIATE).id for _ in range(4)}
     emergency = {story.sent(urgency=pb.URGENCY_EMERGENCY).id for _ in range(4)}
     calm = story.sent(urgency=pb.URGENCY_URGENT).id
@@ -433,7 +443,7 @@ def test_what_is_late_is_not_due_soon_and_no_page_of_either_is_short(story: Stor
     assert (counts.late, counts.due_soon) == (len(late), len(soon))
 
 
-def test_a_draft_without_consent_can_not_be_sent(story: Story) -> None:
+def test_a_draft_without_consent_cannot_be_sent(story: Story) -> None:
     draft = story.draft()
     assert refusal(
         lambda: story.ngo.SendReferral(pb.SendReferralRequest(id=draft.id, etag=draft.etag))
@@ -443,7 +453,7 @@ def test_a_draft_without_consent_can_not_be_sent(story: Story) -> None:
     )
 
 
-def test_to_the_police_only_with_a_receipt_that_names_it(story: Story) -> None:
+def test_no_override_sends_a_referral_to_the_police(story: Story) -> None:
     draft = story.draft(service_id=SERVICE["police_report"], need_code="PRO.ORD")
     request = pb.SendReferralRequest(
         id=draft.id,
@@ -457,7 +467,7 @@ def test_to_the_police_only_with_a_receipt_that_names_it(story: Story) -> None:
     )
 
 
-def test_that_somebody_is_accepted_tells_the_directory_how_many_come(
+def test_the_fact_of_an_acceptance_states_the_number_of_people(
     story: Story, service: Service
 ) -> None:
     alone = story.accepted()
@@ -472,7 +482,7 @@ def test_that_somebody_is_accepted_tells_the_directory_how_many_come(
     assert people == {"drafted": 0, "amended": 0, "sent": 0, "accepted": 1}
 
 
-def test_an_illegal_step_says_from_where_to_where_and_what_would_be_possible(story: Story) -> None:
+def test_the_refusal_of_an_illegal_step_names_state_target_and_allowed_steps(story: Story) -> None:
     sent = story.sent()
     with pytest.raises(grpc.RpcError) as caught:
         story.shelter.StartReferral(
@@ -487,7 +497,7 @@ def test_an_illegal_step_says_from_where_to_where_and_what_would_be_possible(sto
     }
 
 
-def test_a_code_that_is_missing_or_unknown_names_its_list(story: Story) -> None:
+def test_the_refusal_of_a_missing_or_unknown_code_names_its_list(story: Story) -> None:
     sent = story.sent()
     for code, reason in ((0, "required"), (99, "unknown_code")):
         with pytest.raises(grpc.RpcError) as caught:

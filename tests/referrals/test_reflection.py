@@ -1,4 +1,4 @@
-"""Reflection lists the rpcs for callers with a token, on threads that calls do not need."""
+"""Reflection lists the rpcs only to callers with a token, without using the threads of calls."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def listed(service: Service, *metadata: tuple[str, str]) -> list[str]:
         ((("authorization", "Basic YTpi"),), "token_missing"),
     ],
 )
-def test_c15_a_stranger_is_not_told_which_rpcs_there_are(
+def test_c15_reflection_lists_no_rpcs_to_a_caller_without_a_valid_token(
     service: Service, metadata: tuple[tuple[str, str], ...], reason: str
 ) -> None:
     with pytest.raises(grpc.RpcError) as caught:
@@ -39,13 +39,13 @@ def test_c15_a_stranger_is_not_told_which_rpcs_there_are(
     assert (error.code().name, error.details()) == ("UNAUTHENTICATED", reason)
 
 
-def test_c15_a_caller_with_a_token_is(service: Service) -> None:
+def test_c15_reflection_lists_the_rpcs_to_a_caller_with_a_token(service: Service) -> None:
     assert "enlace.referrals.v1.Referrals" in listed(
         service, *service.as_("ngo", "WORKER").metadata()
     )
 
 
-def test_c15_who_keeps_asking_holds_no_thread_of_a_call(service: Service) -> None:
+def test_c15_open_reflection_streams_occupy_no_thread_of_other_calls(service: Service) -> None:
     waiting, ngo = queue.Queue[None](), service.as_("ngo", "WORKER")
 
     def asked() -> Iterator[Any]:

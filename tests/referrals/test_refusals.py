@@ -1,6 +1,6 @@
 """The declared refusals that no other test provokes.
 
-They are every step in a wrong state, and consents that are over.
+They concern steps in a wrong state, and consents that have ended.
 """
 
 from collections.abc import Callable
@@ -62,7 +62,7 @@ def test_a_draft_can_only_be_sent(request_: Any, story: Story) -> None:
 
 
 @pytest.mark.parametrize("request_", STEPS, ids=step_of)
-def test_a_step_without_what_it_must_carry_says_all_that_is_missing_and_changes_nothing(
+def test_a_step_without_its_required_fields_is_refused_by_field_and_changes_nothing(
     request_: Any, story: Story
 ) -> None:
     needed = {field.name for field in request_.DESCRIPTOR.fields if shape(field).required}
@@ -76,7 +76,7 @@ def test_a_step_without_what_it_must_carry_says_all_that_is_missing_and_changes_
     assert story.ngo.GetReferral(pb.GetReferralRequest(id=sent.id)).etag == sent.etag
 
 
-def test_what_was_sent_is_neither_sent_again_nor_amended(story: Story) -> None:
+def test_a_sent_referral_can_be_neither_sent_again_nor_edited_as_a_draft(story: Story) -> None:
     sent = story.sent()
     again = pb.SendReferralRequest(id=sent.id, etag=sent.etag, receipt_id=sent.receipt_id)
     assert refusal(lambda: story.ngo.SendReferral(again)) == (
@@ -93,7 +93,7 @@ def test_what_was_sent_is_neither_sent_again_nor_amended(story: Story) -> None:
     )
 
 
-def test_what_is_no_more_is_not_an_error_again(story: Story) -> None:
+def test_a_referral_entered_in_error_cannot_be_entered_in_error_again(story: Story) -> None:
     sent = story.sent()
     gone = story.ngo.EnterReferralInError(
         pb.EnterReferralInErrorRequest(id=sent.id, etag=sent.etag)
@@ -105,7 +105,7 @@ def test_what_is_no_more_is_not_an_error_again(story: Story) -> None:
     )
 
 
-def test_one_question_is_the_limit(story: Story) -> None:
+def test_a_second_question_is_refused(story: Story) -> None:
     sent = story.sent()
     asked = story.shelter.AskReferral(
         pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code=pb.QUESTION_HEALTH)
@@ -120,7 +120,7 @@ def test_one_question_is_the_limit(story: Story) -> None:
     )
 
 
-def test_a_draft_is_sent_whole_with_a_plan_for_a_person_who_is_there(
+def test_a_draft_is_sent_only_if_complete_with_a_plan_and_for_a_person_not_erased(
     story: Story, service: Service
 ) -> None:
     def send(draft: pb.Referral) -> Callable[[], Any]:
@@ -150,7 +150,7 @@ def best_interest(story: Story) -> people_pb2.Receipt:
     return story.receipt(story.child().id, giver="best_interest", assent_code="given")
 
 
-def test_a_decision_that_is_over_or_withdrawn_is_not_confirmed(
+def test_an_expired_withdrawn_or_forged_decision_cannot_be_confirmed(
     story: Story, service: Service
 ) -> None:
     second = service.as_("ngo", "WORKER", "OPERATOR")
@@ -168,7 +168,7 @@ def test_a_decision_that_is_over_or_withdrawn_is_not_confirmed(
     assert refusal(confirming(forged)) == ("FAILED_PRECONDITION", "receipt_missing")
 
 
-def test_a_forged_override_is_not_confirmed(story: Story, service: Service) -> None:
+def test_a_forged_override_cannot_be_confirmed(story: Story, service: Service) -> None:
     sent = story.overridden()
     as_owner(
         service,
@@ -188,9 +188,7 @@ def attaching(
     return lambda: by.AttachConsent(request)
 
 
-def test_only_a_consent_that_holds_takes_the_place_of_an_override(
-    story: Story, service: Service
-) -> None:
+def test_only_a_valid_consent_replaces_an_override(story: Story, service: Service) -> None:
     sent = story.overridden()
 
     def attach(receipt: people_pb2.Receipt) -> tuple[str, str]:
@@ -210,7 +208,7 @@ def test_only_a_consent_that_holds_takes_the_place_of_an_override(
     assert attach(brief) == ("FAILED_PRECONDITION", "receipt_expired")
 
 
-def test_for_a_child_a_decision_takes_its_place_once_a_second_person_confirmed_it(
+def test_an_unconfirmed_decision_for_a_child_does_not_replace_an_override(
     story: Story, service: Service
 ) -> None:
     child = story.child()
@@ -222,7 +220,9 @@ def test_for_a_child_a_decision_takes_its_place_once_a_second_person_confirmed_i
     )
 
 
-def test_what_she_said_before_it_was_known_that_she_is_a_child_takes_no_place(story: Story) -> None:
+def test_a_consent_given_before_the_person_was_known_to_be_a_child_replaces_no_override(
+    story: Story,
+) -> None:
     person = story.person()
     alone = story.receipt(person.id)
     born = people_pb2.Identity(birth_date="2012-05-01")
@@ -250,14 +250,14 @@ def test_what_she_said_before_it_was_known_that_she_is_a_child_takes_no_place(st
     ],
     ids=step_of,
 )
-def test_whoever_guesses_is_stopped_at_each_door(
+def test_guesses_are_stopped_at_each_rpc_that_takes_a_pin(
     request_: Any, story: Story, service: Service
 ) -> None:
     made = story.contact()
     request_.reference, request_.pin = made.reference, "0000"
-    said = [
+    refusals = [
         refusal(lambda: getattr(service.public(), step_of(request_))(request_)) for _ in range(11)
     ]
-    assert said == [("UNAUTHENTICATED", "reference_or_pin_wrong")] * 10 + [
+    assert refusals == [("UNAUTHENTICATED", "reference_or_pin_wrong")] * 10 + [
         ("RESOURCE_EXHAUSTED", "too_many_attempts")
     ]

@@ -1,6 +1,6 @@
 """The coordinators remind the side whose turn it is.
 
-It does so once an hour at most, and no etag becomes out of date by it.
+A referral is reminded at most once an hour, and a reminder makes no etag stale.
 """
 
 from datetime import timedelta
@@ -14,15 +14,15 @@ from tests.referrals.test_referrals_rpc import declined
 
 
 def remind(story: Story, referral: pb.Referral) -> pb.Referral:
-    asked = pb.RemindReferralRequest(
+    request = pb.RemindReferralRequest(
         id=referral.id, etag=referral.etag, request_id=story.request_id()
     )
-    answer: pb.Referral = story.coordinator.RemindReferral(asked)
+    answer: pb.Referral = story.coordinator.RemindReferral(request)
     return answer
 
 
-def reminded(story: Story, referral: pb.Referral) -> list[str]:
-    """Returns the organisations that the facts name."""
+def reminded_organizations(story: Story, referral: pb.Referral) -> list[str]:
+    """Returns the organisations that the reminder facts name."""
     with story.service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
             "SELECT payload FROM outbox WHERE subject = %s AND type = 'enlace.referral.reminded.v1'"
@@ -34,7 +34,7 @@ def reminded(story: Story, referral: pb.Referral) -> list[str]:
     ]
 
 
-def test_whose_turn_it_is_is_told_and_what_anybody_decided_on_stands(story: Story) -> None:
+def test_a_reminder_names_the_side_whose_turn_it_is_and_keeps_the_etag(story: Story) -> None:
     sent = story.sent()
     after = remind(story, sent)
     assert (after.state, after.etag, after.clocks) == (
@@ -43,7 +43,7 @@ def test_whose_turn_it_is_is_told_and_what_anybody_decided_on_stands(story: Stor
         read(story.coordinator, sent.id).clocks,
     )
     assert after.remind_time.ToDatetime() == after.update_time.ToDatetime()
-    assert reminded(story, sent) == [ORG["shelter"]]
+    assert reminded_organizations(story, sent) == [ORG["shelter"]]
     seen = story.shelter.AcknowledgeReferral(
         pb.AcknowledgeReferralRequest(id=sent.id, etag=sent.etag)
     )
@@ -52,14 +52,14 @@ def test_whose_turn_it_is_is_told_and_what_anybody_decided_on_stands(story: Stor
     )
     story.service.clock.advance(timedelta(hours=1))
     remind(story, asked)
-    assert reminded(story, sent) == [ORG["shelter"], ORG["ngo"]]
+    assert reminded_organizations(story, sent) == [ORG["shelter"], ORG["ngo"]]
     history = story.shelter.ListReferralEvents(
         pb.ListReferralEventsRequest(referral_id=sent.id)
     ).events
     assert [event.verb for event in history].count("reminded") == 2
 
 
-def test_once_an_hour(story: Story) -> None:
+def test_a_referral_can_be_reminded_once_an_hour(story: Story) -> None:
     sent = story.sent()
     remind(story, sent)
     story.service.clock.advance(timedelta(minutes=59))
@@ -70,19 +70,19 @@ def test_once_an_hour(story: Story) -> None:
     remind(story, sent)
 
 
-def test_the_same_request_reminds_once(story: Story) -> None:
+def test_a_repeated_request_reminds_once(story: Story) -> None:
     sent = story.sent()
-    asked = pb.RemindReferralRequest(id=sent.id, etag=sent.etag, request_id=story.request_id())
-    assert story.coordinator.RemindReferral(asked) == story.coordinator.RemindReferral(asked)
-    assert len(reminded(story, sent)) == 1
+    request = pb.RemindReferralRequest(id=sent.id, etag=sent.etag, request_id=story.request_id())
+    assert story.coordinator.RemindReferral(request) == story.coordinator.RemindReferral(request)
+    assert len(reminded_organizations(story, sent)) == 1
 
 
-def test_of_what_came_back_its_sender_is_reminded_and_its_receiver_hears_nothing(
+def test_a_reminder_of_a_returned_referral_reaches_only_its_sender(
     story: Story,
 ) -> None:
     refused = declined(story)
     remind(story, refused)
-    assert reminded(story, refused) == [ORG["ngo"]]
+    assert reminded_organizations(story, refused) == [ORG["ngo"]]
     assert read(story.ngo, refused.id).HasField("remind_time")
     assert not read(story.shelter, refused.id).HasField("remind_time")
     verbs = {
@@ -97,7 +97,7 @@ def test_of_what_came_back_its_sender_is_reminded_and_its_receiver_hears_nothing
     assert ("reminded" in verbs["ngo"], "reminded" in verbs["shelter"]) == (True, False)
 
 
-def test_nobody_is_reminded_of_what_nobody_waits_for_and_nobody_else_reminds(story: Story) -> None:
+def test_only_coordinators_remind_and_only_of_referrals_that_wait(story: Story) -> None:
     sent = story.sent()
     request = pb.RemindReferralRequest(id=sent.id, etag=sent.etag)
     assert refusal(lambda: story.ngo.RemindReferral(request)) == (
@@ -117,7 +117,9 @@ def test_nobody_is_reminded_of_what_nobody_waits_for_and_nobody_else_reminds(sto
     assert refusal(lambda: remind(story, draft)) == ("NOT_FOUND", "not_found")
 
 
-def test_a_clock_that_was_ahead_keeps_nobody_from_reminding_once_it_is_right(story: Story) -> None:
+def test_a_reminder_dated_by_a_fast_clock_prevents_no_reminder_once_the_clock_is_right(
+    story: Story,
+) -> None:
     sent, right = story.sent(), story.service.clock.now()
     story.service.clock.advance(timedelta(hours=2))
     remind(story, sent)

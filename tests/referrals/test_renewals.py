@@ -1,6 +1,6 @@
-"""A consent ends, and the person may be asked again before.
+"""A consent that ends soon may be renewed.
 
-The side that can ask her is notified once, and help that goes on stands on her new answer.
+The side that can ask the person is notified once, and continuing help is based on her new answer.
 """
 
 from datetime import datetime, timedelta
@@ -25,7 +25,7 @@ def at_noon(service: Service) -> None:
         tx.execute("DELETE FROM renewals")
 
 
-def watch(service: Service) -> int:
+def fire_deadlines(service: Service) -> int:
     return DeadlineScheduler(
         service.made.renewals, service.database, service.clock, book.next_time, "renewals"
     ).fire()
@@ -54,19 +54,21 @@ def opened(story: Story, referral: pb.Referral) -> object:
     return story.shelter.OpenPerson(request)
 
 
-def again(story: Story, referral: pb.Referral, **later: float) -> pb.Referral:
-    """Asks the person again, who says yes; the referral stands on that receipt."""
+def renew_consent(story: Story, referral: pb.Referral, **later: float) -> pb.Referral:
+    """Records the person's renewed consent, and bases the referral on that receipt."""
     receipt = story.receipt(referral.person_id, until_time=until(story.service, **later))
     current = story.ngo.GetReferral(pb.GetReferralRequest(id=referral.id))
     return attach(story, current, receipt.id)
 
 
-def test_two_weeks_before_it_ends_it_is_told_once(story: Story, service: Service) -> None:
+def test_the_end_of_a_consent_is_announced_once_two_weeks_before(
+    story: Story, service: Service
+) -> None:
     sent = story.sent()
     service.clock.advance(timedelta(days=75, hours=23))
-    assert watch(service) == 0
+    assert fire_deadlines(service) == 0
     service.clock.advance(timedelta(hours=2))
-    assert (watch(service), watch(service)) == (1, 0)
+    assert (fire_deadlines(service), fire_deadlines(service)) == (1, 0)
     assert verbs(story, sent)[-1] == "consent_ending"
     with service.database.transaction(SYSTEM) as tx:
         told = tx.execute(
@@ -77,41 +79,39 @@ def test_two_weeks_before_it_ends_it_is_told_once(story: Story, service: Service
         assert [row["n"] for row in told] == [1]
 
 
-def test_the_page_that_somebody_reads_is_not_stale_by_it(story: Story, service: Service) -> None:
+def test_the_announcement_of_the_end_makes_no_etag_stale(story: Story, service: Service) -> None:
     sent = story.sent()
     service.clock.advance(timedelta(days=77))
-    assert watch(service) == 1
+    assert fire_deadlines(service) == 1
     assert story.ngo.GetReferral(pb.GetReferralRequest(id=sent.id)).etag == sent.etag
 
 
-def test_she_is_asked_again_and_help_that_goes_on_stands_on_what_she_says(
+def test_a_renewed_consent_replaces_the_former_one_for_help_that_continues(
     story: Story, service: Service
 ) -> None:
     sent = story.sent()
     service.clock.advance(timedelta(days=80))
-    renewed = again(story, sent, days=90)
+    renewed = renew_consent(story, sent, days=90)
     assert renewed.receipt_id != sent.receipt_id
     with service.database.transaction(SYSTEM) as tx:
         former = service.made.consents._receipts.get(tx, sent.receipt_id)
     assert former.until_time == service.clock.now()
-    service.clock.advance(timedelta(days=20))  # the first consent would have ended now
+    service.clock.advance(timedelta(days=20))  # by now, the first consent would have ended
     opened(story, sent)
     service.clock.advance(timedelta(days=71))
     assert refusal(partial(opened, story, sent)) == ("FAILED_PRECONDITION", "receipt_expired")
 
 
-def test_after_she_was_asked_again_it_is_the_new_end_that_is_told(
-    story: Story, service: Service
-) -> None:
+def test_after_a_renewal_the_new_end_is_announced(story: Story, service: Service) -> None:
     sent = story.sent()
-    again(story, sent, days=365)
+    renew_consent(story, sent, days=365)
     service.clock.advance(timedelta(days=340))
-    assert watch(service) == 0
+    assert fire_deadlines(service) == 0
     service.clock.advance(timedelta(days=12))
-    assert watch(service) == 1
+    assert fire_deadlines(service) == 1
 
 
-def test_a_consent_on_which_another_referral_stands_goes_on_for_that_one(
+def test_a_replaced_consent_stays_live_for_another_referral_based_on_it(
     story: Story, service: Service
 ) -> None:
     first = story.sent()
@@ -119,7 +119,7 @@ def test_a_consent_on_which_another_referral_stands_goes_on_for_that_one(
     second = story.ngo.SendReferral(
         pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=first.receipt_id)
     )
-    again(story, first, days=90)
+    renew_consent(story, first, days=90)
     opened(story, second)
     with service.database.transaction(SYSTEM) as tx:
         assert service.made.consents._receipts.get(tx, first.receipt_id).is_live(
@@ -127,7 +127,7 @@ def test_a_consent_on_which_another_referral_stands_goes_on_for_that_one(
         )
 
 
-def test_the_same_consent_again_is_none(story: Story) -> None:
+def test_a_consent_cannot_be_replaced_by_itself(story: Story) -> None:
     sent = story.sent()
     assert refusal_with_fields(partial(attach, story, sent, sent.receipt_id))[2] == {
         "receipt_id": "repeated"
@@ -139,7 +139,7 @@ def test_the_same_consent_again_is_none(story: Story) -> None:
 
 
 @pytest.mark.parametrize("end", ["withdrawn", "over"])
-def test_where_nothing_stands_on_it_any_more_nothing_is_told(
+def test_the_end_of_a_consent_without_a_live_referral_is_not_announced(
     story: Story, service: Service, end: str
 ) -> None:
     sent = story.sent()
@@ -152,12 +152,14 @@ def test_where_nothing_stands_on_it_any_more_nothing_is_told(
             )
         )
     service.clock.advance(timedelta(days=80))
-    assert watch(service) == 0
+    assert fire_deadlines(service) == 0
     with service.database.transaction(SYSTEM) as tx:
-        assert book.next_time(tx) is None, "and it is not looked at again"
+        assert book.next_time(tx) is None, "and the consent is not checked again"
 
 
-def test_only_who_sent_it_has_it_stand_on_another_consent(story: Story, service: Service) -> None:
+def test_only_the_sender_can_replace_the_consent_of_a_referral(
+    story: Story, service: Service
+) -> None:
     sent = story.sent()
     receipt = story.receipt(sent.person_id)
     request = pb.AttachConsentRequest(id=sent.id, etag=sent.etag, receipt_id=receipt.id)

@@ -1,7 +1,7 @@
 """Requests that no honest caller sends.
 
-Every field of every rpc gets values for which it was not made. Each request is refused with a type
-and a reason, or done; there is never a fault.
+Every field of every rpc gets unexpected values. Each request is refused with a status code and a
+reason, or succeeds; it never causes a fault.
 """
 
 import base64
@@ -81,7 +81,7 @@ NASTY_TIMES = [
     (0, 2**31 - 1),
 ]
 DEEP = 3
-# Fields that only answers use, in messages that requests use too: no rpc reads them, so none can
+# Fields that only answers use, in messages that requests use too: no rpc reads them, so no rpc can
 # fail on them.
 _REFERRAL = {"id", "etag", "need_code", "urgency", "service_id", "receipt_id", "contact_id"}
 _CONTACT = {
@@ -124,7 +124,7 @@ ANSWERED |= {
 
 
 def mutations(request: Any, depth: int = 0) -> Iterator[Callable[[Any], None]]:
-    """Yields functions that each spoil one field, found by its path; the rest stays honest."""
+    """Yields functions that each spoil one field of a request and keep the others."""
     for field in request.DESCRIPTOR.fields:
         name = field.name
         if depth and f"{request.DESCRIPTOR.name}.{name}" in ANSWERED:
@@ -151,7 +151,7 @@ def mutations(request: Any, depth: int = 0) -> Iterator[Callable[[Any], None]]:
 
 def _values(field: FieldDescriptor) -> list[Any]:
     if field.type == FieldDescriptor.TYPE_STRING:
-        # The chassis reads request_id for every service alike; see the last test.
+        # The chassis reads request_id in the same way for every service; see the last test.
         return (
             []
             if field.name == "request_id"
@@ -201,7 +201,7 @@ def started(story: Story) -> pb.Referral:
 
 
 def met(story: Story) -> pb.Referral:
-    """Returns a referral with an appointment at the present time."""
+    """Returns a started referral with an appointment at the present time."""
     referral = started(story)
     made: pb.Referral = story.shelter.ScheduleAppointment(
         at(
@@ -224,7 +224,7 @@ def back(story: Story) -> pb.Referral:
 
 
 def taken_back(story: Story) -> pb.Referral:
-    """Returns a referral whose consent was withdrawn, as its receiver reads it now."""
+    """Returns a referral whose consent was withdrawn, as its receiver sees it."""
     sent = story.sent()
     story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=sent.receipt_id))
     made: pb.Referral = story.shelter.GetReferral(pb.GetReferralRequest(id=sent.id))
@@ -250,7 +250,7 @@ def asked(story: Story) -> pb.Referral:
 
 
 def referral_beginnings() -> dict[str, Beginning]:
-    """Returns, for each rpc, the caller and a request that is done if nothing is spoiled."""
+    """Returns, for each rpc, a caller and a request that succeeds if nothing is spoiled."""
 
     def one(
         side: str, begin: Callable[[Story], pb.Referral], make: Callable[[Story], Any]
@@ -724,14 +724,14 @@ def enquiry_beginnings() -> dict[str, Beginning]:
     }
 
     def made(story: Story) -> e.Enquiry:
-        with story.service.database.transaction(SYSTEM) as tx:  # a member has twenty open at most
+        with story.service.database.transaction(SYSTEM) as tx:  # at most twenty may be open
             tx.execute("DELETE FROM enquiry_offers")
             tx.execute("DELETE FROM enquiries")
         answer: e.Enquiry = story.ngo.CreateEnquiry(e.CreateEnquiryRequest(**ASKED, **to))
         return answer
 
     def looking(story: Story) -> tuple[Client, Any]:
-        """Returns another caller each time, because one caller has sixty looks."""
+        """Returns a new caller each time, because each may make only sixty previews."""
         caller = Caller(new_id(), "worker", ORG["ngo"], frozenset({"WORKER"}), kin=NONE)
         return replace(story.ngo, caller=caller), e.PreviewEnquiryRequest(**to)
 
@@ -785,7 +785,7 @@ BEGINNINGS = (
 def answer_of(client: Client, rpc: str, request: Any) -> tuple[str, str]:
     """Returns ("OK", "") or (code, reason).
 
-    The reason is empty if the refusal was not one of ours.
+    The reason is empty if the service itself did not refuse the request.
     """
     try:
         getattr(client, rpc)(request)
@@ -800,7 +800,7 @@ def answer_of(client: Client, rpc: str, request: Any) -> tuple[str, str]:
     return "OK", ""
 
 
-def test_every_rpc_is_here(service: Service) -> None:
+def test_every_rpc_is_covered_by_these_tests(service: Service) -> None:
     rpcs = {
         method.name
         for descriptor in (
@@ -820,7 +820,7 @@ def test_every_rpc_is_here(service: Service) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", BEGINNINGS)
-def test_no_field_of_a_request_makes_a_fault(name: str, story: Story) -> None:
+def test_no_spoiled_field_of_a_request_causes_a_fault(name: str, story: Story) -> None:
     rpc = name.split(" ")[0]
     client, honest = BEGINNINGS[name](story)
     wrong: list[tuple[str, str, str]] = []
@@ -852,7 +852,7 @@ def test_no_field_of_a_request_makes_a_fault(name: str, story: Story) -> None:
 
 
 @pytest.mark.parametrize("value", ["HOU\n", "hou", "XXX", "HOU.EMG.MORE", "HOU.\x00\x00\x00"])
-def test_a_need_code_is_one_to_the_last_character(value: str, story: Story) -> None:
+def test_a_need_code_has_to_match_exactly(value: str, story: Story) -> None:
     assert refusal_with_fields(lambda: story.draft(need_code=value)) == (
         "INVALID_ARGUMENT",
         "invalid_fields",
@@ -860,7 +860,7 @@ def test_a_need_code_is_one_to_the_last_character(value: str, story: Story) -> N
     )
 
 
-def test_a_birth_date_is_a_year_a_month_and_a_day(story: Story) -> None:
+def test_a_birth_date_is_a_full_iso_date_in_a_plausible_range(story: Story) -> None:
     for value in ("2001-W01-1", "20010101", "2001-02-30", "1-1-2001", "2001-01-01\n"):
         assert refusal_with_fields(partial(story.person, birth_date=value))[2] == {
             "identity.birth_date": "malformed"
@@ -871,7 +871,7 @@ def test_a_birth_date_is_a_year_a_month_and_a_day(story: Story) -> None:
         }
 
 
-def test_a_refusal_says_as_much_as_it_can_carry(story: Story) -> None:
+def test_a_refusal_lists_at_most_twenty_fields(story: Story) -> None:
     draft = story.draft()
     code, reason, fields = refusal_with_fields(
         lambda: story.receipt(draft.person_id, purposes=["no need"] * 20, giver="", recipient="")
@@ -889,7 +889,7 @@ def test_a_refusal_never_repeats_what_was_sent(story: Story) -> None:
     }
 
 
-def test_an_etag_that_was_never_given_out_is_stale_and_none_is_asked_for(story: Story) -> None:
+def test_an_etag_that_never_existed_is_stale_and_a_missing_one_is_required(story: Story) -> None:
     sent = story.sent()
     for etag in ("v0", "v99", "1", "W/v2", "v-2", "v٣", "v" + "9" * 40):
         request = pb.AcknowledgeReferralRequest(id=sent.id, etag=etag)
@@ -903,7 +903,7 @@ def test_an_etag_that_was_never_given_out_is_stale_and_none_is_asked_for(story: 
     }
 
 
-def test_a_page_is_never_longer_than_two_hundred(story: Story) -> None:
+def test_a_page_never_has_more_than_two_hundred_referrals(story: Story) -> None:
     assert (
         len(story.ngo.ListReferrals(pb.ListReferralsRequest(page_size=2**31 - 1)).referrals) <= 200
     )
@@ -912,7 +912,7 @@ def test_a_page_is_never_longer_than_two_hundred(story: Story) -> None:
     )[2] == {"page_size": "out_of_range"}
 
 
-def test_a_request_id_that_can_not_be_kept_is_refused(story: Story) -> None:
+def test_a_request_id_that_cannot_be_stored_is_refused(story: Story) -> None:
     request = people_pb2.CreatePersonRequest(request_id="twice\x00")
     assert refusal_with_fields(lambda: story.ngo.CreatePerson(request))[2] == {
         "request_id": "malformed"

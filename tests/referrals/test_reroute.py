@@ -1,7 +1,7 @@
-"""Another service is asked instead.
+"""Rerouting: another service is asked instead.
 
-One step ends the wait and leaves the sender the draft for the next place; the need is open until
-that is sent.
+One step ends the referral and gives the sender a draft for the next service. The need stays open
+until the draft is sent.
 """
 
 import threading
@@ -25,7 +25,7 @@ def rerouting(
 
 
 @pytest.mark.parametrize("who", ["ngo", "coordinator"])
-def test_it_ends_with_its_receiver_and_its_sender_has_a_draft_for_the_other_place(
+def test_a_rerouted_referral_ends_and_its_sender_gets_a_draft_for_the_other_service(
     story: Story, who: str
 ) -> None:
     sent = story.sent()
@@ -67,7 +67,9 @@ def test_it_ends_with_its_receiver_and_its_sender_has_a_draft_for_the_other_plac
     assert not after.HasField("next_due_time")
 
 
-def test_the_receiver_sees_no_more_of_her_and_nothing_of_where_she_goes(story: Story) -> None:
+def test_after_rerouting_the_receiver_sees_neither_the_person_nor_the_next_referral(
+    story: Story,
+) -> None:
     sent = story.sent()
     story.ngo.RerouteReferral(rerouting(sent))
     seen = read(story.shelter, sent.id)
@@ -87,7 +89,9 @@ def test_the_receiver_sees_no_more_of_her_and_nothing_of_where_she_goes(story: S
         assert refusal(partial(read, nobody, hidden)) == ("NOT_FOUND", "not_found")
 
 
-def test_who_may_not_and_what_can_not_be_is_refused_and_nothing_is_lost(story: Story) -> None:
+def test_a_rerouting_without_the_right_or_to_an_invalid_service_is_refused_and_changes_nothing(
+    story: Story,
+) -> None:
     sent = story.sent()
     assert refusal(lambda: story.shelter.RerouteReferral(rerouting(sent))) == (
         "FAILED_PRECONDITION",
@@ -115,7 +119,7 @@ def test_who_may_not_and_what_can_not_be_is_refused_and_nothing_is_lost(story: S
     )
 
 
-def test_who_took_her_on_and_is_out_of_the_network_is_replaced_as_well(story: Story) -> None:
+def test_an_accepted_referral_can_be_rerouted_too(story: Story) -> None:
     accepted = story.accepted()
     story.coordinator.RerouteReferral(rerouting(accepted))
     mine = read(story.ngo, accepted.id)
@@ -131,7 +135,7 @@ def test_who_took_her_on_and_is_out_of_the_network_is_replaced_as_well(story: St
     assert read(story.shelter, accepted.id).allowed_verbs == []
 
 
-def test_a_request_that_is_made_again_makes_no_second_draft(story: Story) -> None:
+def test_a_repeated_request_makes_no_second_draft(story: Story) -> None:
     sent = story.sent()
     request = rerouting(sent, request_id=story.request_id())
     first = story.ngo.RerouteReferral(request)
@@ -143,7 +147,7 @@ def test_a_request_that_is_made_again_makes_no_second_draft(story: Story) -> Non
     ] == [first.following_id]
 
 
-def test_who_accepts_and_who_asks_another_at_the_same_moment_one_wins(
+def test_of_a_concurrent_acceptance_and_rerouting_one_succeeds(
     story: Story, service: Service
 ) -> None:
     for _ in range(6):
@@ -163,7 +167,7 @@ def test_who_accepts_and_who_asks_another_at_the_same_moment_one_wins(
             try:
                 getattr(client, rpc)(request)
                 said.append("done")
-            except Exception as error:  # either of the two refusals is fine
+            except Exception as error:  # either of two refusals is possible
                 said.append(str(error.details()))  # type: ignore[attr-defined]
 
         asked = (

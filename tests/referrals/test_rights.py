@@ -1,6 +1,6 @@
-"""The rights to call each rpc, and what exists for whom: docs/rights.md about this service.
+"""The rights to call each rpc, and what exists for whom.
 
-Every cell is tested.
+Every cell of docs/rights.md about this service is tested.
 """
 
 from __future__ import annotations
@@ -80,12 +80,14 @@ HELD_ONLY = (
     "ListReadings",
     "CreateReceipt",
     "ExportPerson",
-)  # a receiver sees the file; these rpcs are for its holder
+)  # a receiver sees the file, but only the file's organisation may call these rpcs
 UNKNOWN = "f" * 32
 
 
 @pytest.mark.parametrize("descriptor", SERVICES, ids=lambda descriptor: descriptor.name)
-def test_every_rpc_lets_in_whom_the_page_says(descriptor: Any, service: Service) -> None:
+def test_every_rpc_admits_exactly_the_callers_that_the_page_names(
+    descriptor: Any, service: Service
+) -> None:
     def metadata(role: str, scope: str) -> Any:
         return service.as_(
             "ngo", *([role] if role else []), scopes=(scope,) if scope else ()
@@ -109,7 +111,7 @@ def staged(story: Story, stage: str) -> pb.Referral:
 
 
 def call(client: Client, rpc: str, request: Any) -> tuple[str, bytes]:
-    """Returns the code and all bytes of the answer."""
+    """Returns the status code and all bytes of the answer."""
     try:
         getattr(client, rpc)(request)
     except grpc.RpcError as caught:
@@ -123,7 +125,7 @@ def call(client: Client, rpc: str, request: Any) -> tuple[str, bytes]:
 
 @pytest.mark.parametrize("side", rights_table.SIDES)
 @pytest.mark.parametrize("stage", rights_table.STAGES)
-def test_a_referral_exists_where_the_page_says_and_elsewhere_looks_like_none(
+def test_a_referral_exists_only_where_the_page_says_so_and_otherwise_looks_unknown(
     stage: str, side: str, story: Story, service: Service
 ) -> None:
     table = {row.rpc: row for row in rights_table.rows("enlace.referrals.v1.Referrals")}
@@ -143,7 +145,7 @@ def test_a_referral_exists_where_the_page_says_and_elsewhere_looks_like_none(
                 assert there[0] == "NOT_FOUND", rpc
             elif rpc == "UpdateReferral" and side != "sender":
                 assert there[0] in ("NOT_FOUND", "ABORTED"), rpc
-            elif rpc == "AddNote":  # the rpc checks the state only, and no version
+            elif rpc == "AddNote":  # the rpc checks only the state, and not the version
                 assert there[0] in ("OK", "FAILED_PRECONDITION"), (rpc, there)
             else:
                 assert there[0] in ("OK", "ABORTED"), (rpc, there)
@@ -152,7 +154,7 @@ def test_a_referral_exists_where_the_page_says_and_elsewhere_looks_like_none(
 def asking(method: Any, identifier: str) -> Any:
     """Returns a request about this referral that changes nothing.
 
-    It names a version that never existed, and shows whether the referral was found.
+    The request names a version that never existed; the answer shows whether the referral was found.
     """
     request: Any = GetMessageClass(method.input_type)()
     if method.name == "UpdateReferral":
@@ -169,7 +171,7 @@ def asking(method: Any, identifier: str) -> Any:
 
 @pytest.mark.parametrize("side", rights_table.SIDES)
 @pytest.mark.parametrize("stage", rights_table.STAGES)
-def test_a_file_exists_where_the_page_says_and_elsewhere_looks_like_none(
+def test_a_file_exists_only_where_the_page_says_so_and_otherwise_looks_unknown(
     stage: str, side: str, story: Story, service: Service
 ) -> None:
     table = {row.rpc: row for row in rights_table.rows("enlace.referrals.v1.People")}
@@ -194,7 +196,7 @@ def test_a_file_exists_where_the_page_says_and_elsewhere_looks_like_none(
 
 @pytest.mark.parametrize("side", rights_table.SIDES)
 @pytest.mark.parametrize("stage", rights_table.STAGES)
-def test_the_safe_contact_plan_exists_where_the_file_does_and_elsewhere_looks_like_none(
+def test_the_safe_contact_plan_exists_only_where_the_file_does_and_otherwise_looks_unknown(
     stage: str, side: str, story: Story, service: Service
 ) -> None:
     table = {row.rpc: row for row in rights_table.rows("enlace.referrals.v1.People")}

@@ -1,6 +1,6 @@
-"""Sealing keys that change while the service works.
+"""Rotation of the sealing keys while the service runs.
 
-The change is killed in the middle and begun again, and the old key is destroyed.
+A rotation is killed midway and resumed, and the old key is destroyed.
 """
 
 import json
@@ -26,7 +26,7 @@ from services.referrals.__main__ import SEALED
 from tests.builders import NOON
 from tests.parts import postgres as parts
 from tests.referrals.conftest import Client, Service, Story
-from tests.referrals.test_erasure import opened
+from tests.referrals.test_erasure import open_identity
 
 pytestmark = pytest.mark.long
 
@@ -35,8 +35,8 @@ PLACES = [DEAD_LETTERS, *SEALED]
 DAY = timedelta(days=1).total_seconds()
 
 
-def begin(service: Service, *words: str) -> "subprocess.Popen[str]":
-    """Starts a command of the service, as an operator does."""
+def start_command(service: Service, *words: str) -> "subprocess.Popen[str]":
+    """Starts a command of the service, as an administrator does."""
     environment = {
         "ENLACE_DATABASE_URL": service.database_url,
         "ENLACE_KEYS": str(service.keys),
@@ -49,74 +49,82 @@ def begin(service: Service, *words: str) -> "subprocess.Popen[str]":
     )  # fmt: skip
 
 
-def command(service: Service, *words: str) -> tuple[int, dict[str, Any]]:
+def run_command(service: Service, *words: str) -> tuple[int, dict[str, Any]]:
     """Runs a command of the service; returns its exit code and output."""
-    process = begin(service, *words)
+    process = start_command(service, *words)
     out, _ = process.communicate(timeout=60)
     return process.returncode, json.loads(out) if out else {}
 
 
-def left(service: Service, keyring: Keyring) -> int:
+def remaining_rows(service: Service, keyring: Keyring) -> int:
     with service.database.transaction(SYSTEM) as tx:
         return remaining(tx, keyring, PLACES)
 
 
-def crowd(service: Service, count: int) -> None:
-    """Adds files, each with a key that the newest key wraps."""
+def add_files(service: Service, count: int) -> None:
+    """Adds files, each with a key that is wrapped by the newest sealing key."""
     keyring, organization = key_folder.keyring(service.keys, "referrals"), new_id()
     identifiers = [new_id() for _ in range(count)]
     with service.database.transaction(SYSTEM, timeout=30) as tx, tx.cursor() as cursor:
         cursor.executemany(
             "INSERT INTO people (id, organization_id, version, create_time, update_time,"
             " names_form) VALUES (%s, %s, 1, %s, %s, 9)",
-            [(one, organization, NOON, NOON) for one in identifiers],
+            [(identifier, organization, NOON, NOON) for identifier in identifiers],
         )
         cursor.executemany(
             "INSERT INTO person_keys (person_id, wrapped) VALUES (%s, %s)",
-            [(one, keyring.new_key(f"person_keys/{one}/wrapped")[1]) for one in identifiers],
+            [
+                (identifier, keyring.new_key(f"person_keys/{identifier}/wrapped")[1])
+                for identifier in identifiers
+            ],
         )
 
 
-def test_a_key_is_changed_while_the_service_works_and_all_is_as_it_was(
+def test_a_key_is_rotated_while_the_service_runs_and_all_data_stay_readable(
     story: Story, service: Service
 ) -> None:
     operator = service.as_("hotline", "OPERATOR")
     contact = contacts_pb2.Contact(
         line_country="NI", kind_code=contacts_pb2.CONTACT_KIND_CRISIS, note="she said it"
     )
-    heard = operator.CreateContact(
+    made = operator.CreateContact(
         contacts_pb2.CreateContactRequest(contact=contact, request_id=new_id())
     ).contact
     person = story.person()
     before = max(key_folder.ring(service.keys, "sealing.referrals"))
-    code, said = command(service, "rotate-keys")
-    assert (code, said["newest"], said["unreadable"]) == (0, before + 1, 0)
-    assert said["wrapped"] >= 2
-    assert left(service, key_folder.keyring(service.keys, "referrals")) == 0
-    assert opened(story.ngo, person.id).given_name == "Ximena"
-    assert operator.GetContact(contacts_pb2.GetContactRequest(id=heard.id)).note == "she said it"
-    later = story.person(given_name="Abril")  # made by the running service, without a restart
-    assert command(service, "rotate-keys", "--dry-run") == (0, {"waiting": 0, "newest": before + 1})
-    assert opened(story.ngo, later.id).given_name == "Abril"
+    code, output = run_command(service, "rotate-keys")
+    assert (code, output["newest"], output["unreadable"]) == (0, before + 1, 0)
+    assert output["wrapped"] >= 2
+    assert remaining_rows(service, key_folder.keyring(service.keys, "referrals")) == 0
+    assert open_identity(story.ngo, person.id).given_name == "Ximena"
+    assert operator.GetContact(contacts_pb2.GetContactRequest(id=made.id)).note == "she said it"
+    later = story.person(given_name="Abril")  # made by the running service, which was not restarted
+    assert run_command(service, "rotate-keys", "--dry-run") == (
+        0,
+        {"waiting": 0, "newest": before + 1},
+    )
+    assert open_identity(story.ngo, later.id).given_name == "Abril"
 
 
-def test_names_and_references_are_found_as_before(story: Story, service: Service) -> None:
-    person, heard = story.person(given_name="Iraceles"), story.contact()
-    searcher: Client = service.as_("ngo", "WORKER")
-    command(service, "rotate-keys")
-    people = searcher.SearchPeople(people_pb2.SearchPeopleRequest(name="iraceles")).people
-    assert [one.id for one in people] == [person.id]
-    asked = contacts_pb2.GetReferenceStatusRequest(reference=heard.reference, pin="4821")
-    assert service.public().GetReferenceStatus(asked) is not None
-
-
-def test_killed_in_the_middle_it_goes_on_and_nothing_is_lost(
+def test_names_and_references_are_still_found_after_a_rotation(
     story: Story, service: Service
 ) -> None:
-    crowd(service, 6_000)
+    person, caller = story.person(given_name="Iraceles"), story.contact()
+    searcher: Client = service.as_("ngo", "WORKER")
+    run_command(service, "rotate-keys")
+    people = searcher.SearchPeople(people_pb2.SearchPeopleRequest(name="iraceles")).people
+    assert [found.id for found in people] == [person.id]
+    request = contacts_pb2.GetReferenceStatusRequest(reference=caller.reference, pin="4821")
+    assert service.public().GetReferenceStatus(request) is not None
+
+
+def test_a_rotation_killed_midway_can_be_resumed_and_loses_nothing(
+    story: Story, service: Service
+) -> None:
+    add_files(service, 6_000)
     person, newest = story.person(), max(key_folder.ring(service.keys, "sealing.referrals"))
     keyring = key_folder.keyring(service.keys, "referrals")
-    process, caught = begin(service, "rotate-keys"), 0
+    process, rewrapped = start_command(service, "rotate-keys"), 0
     end = time.monotonic() + 30
     while time.monotonic() < end and process.poll() is None:
         mark = (newest + 1).to_bytes(2, "big")
@@ -125,44 +133,50 @@ def test_killed_in_the_middle_it_goes_on_and_nothing_is_lost(
                 "SELECT count(*) AS n FROM person_keys WHERE substring(wrapped FROM 2 FOR 2) = %s",
                 (mark,),
             ).fetchone()
-        caught = row["n"] if row else 0
-        if caught:
+        rewrapped = row["n"] if row else 0
+        if rewrapped:
             process.send_signal(signal.SIGKILL)
             break
     process.communicate(timeout=30)
     assert process.returncode == -signal.SIGKILL
-    assert 0 < left(service, key_folder.keyring(service.keys, "referrals")) < 6_000, (
-        "it was killed in the middle"
+    assert 0 < remaining_rows(service, key_folder.keyring(service.keys, "referrals")) < 6_000, (
+        "the rotation was killed midway"
     )
-    assert opened(story.ngo, person.id).given_name == "Ximena"
-    assert command(service, "retire-keys", "--at-once")[0] == 1, (
-        "while something is wrapped by it, it stays"
+    assert open_identity(story.ngo, person.id).given_name == "Ximena"
+    assert run_command(service, "retire-keys", "--at-once")[0] == 1, (
+        "a key in use cannot be retired"
     )
-    code, said = command(service, "rotate-keys")
-    assert (code, said["newest"], said["unreadable"]) == (0, newest + 1, 0), "no other key is made"
-    assert left(service, keyring) == 0
-    assert opened(story.ngo, person.id).given_name == "Ximena"
+    code, output = run_command(service, "rotate-keys")
+    assert (code, output["newest"], output["unreadable"]) == (0, newest + 1, 0), (
+        "resuming makes no further key"
+    )
+    assert remaining_rows(service, keyring) == 0
+    assert open_identity(story.ngo, person.id).given_name == "Ximena"
 
 
-def test_an_old_key_is_destroyed_when_no_copy_needs_it_and_opens_nothing_then(
+def test_an_old_key_is_destroyed_once_no_backup_needs_it_and_then_opens_nothing(
     story: Story, service: Service
 ) -> None:
     person, first = (
         story.person(given_name="Ximena"),
         key_folder.secret(service.keys, "sealing.referrals"),
     )
-    command(service, "rotate-keys")
-    assert command(service, "retire-keys")[0] == 1, "copies from before need it"
+    run_command(service, "rotate-keys")
+    assert run_command(service, "retire-keys")[0] == 1, (
+        "backups from before the rotation need the key"
+    )
     ring = key_folder.ring(service.keys, "sealing.referrals")
     newest = service.keys / f"sealing.referrals.{max(ring)}.key"
     os.utime(newest, (time.time() - DAY, time.time() - DAY))
-    code, said = command(service, "retire-keys")
-    assert (code, said["retired"]) == (0, sorted(ring)[:-1])
+    code, output = run_command(service, "retire-keys")
+    assert (code, output["retired"]) == (0, sorted(ring)[:-1])
     assert list(key_folder.ring(service.keys, "sealing.referrals")) == [max(ring)]
-    assert key_folder.readable(service.keys, "sealing.referrals.key"), "doctor finds what it needs"
+    assert key_folder.readable(service.keys, "sealing.referrals.key"), (
+        "the command doctor finds the key that it needs"
+    )
     key_folder.create(service.keys, ["referrals"])
     assert list(key_folder.ring(service.keys, "sealing.referrals")) == [max(ring)], (
-        "a start makes no first key anew"
+        "a start does not make the first key again"
     )
     started = key_folder.keyring(service.keys, "referrals")
     with service.database.transaction(SYSTEM) as tx:
@@ -175,17 +189,17 @@ def test_an_old_key_is_destroyed_when_no_copy_needs_it_and_opens_nothing_then(
         Keyring(first).unwrap(bytes(row["wrapped"]), f"person_keys/{person.id}/wrapped")
     assert started.fingerprint(b"x", "references") == Keyring(first).fingerprint(b"x", "references")
     assert [
-        one.id
-        for one in story.ngo.SearchPeople(people_pb2.SearchPeopleRequest(name="Ximena")).people
+        found.id
+        for found in story.ngo.SearchPeople(people_pb2.SearchPeopleRequest(name="Ximena")).people
     ]
 
 
-def test_a_row_that_does_not_open_is_said_and_the_others_go_on(
+def test_a_row_that_cannot_be_opened_is_reported_and_the_others_are_rewrapped(
     story: Story, service: Service
 ) -> None:
     broken, person = story.person(), story.person()
     with service.database.transaction(SYSTEM) as tx:
-        kept = tx.execute(
+        original = tx.execute(
             "SELECT wrapped FROM person_keys WHERE person_id = %s", (broken.id,)
         ).fetchone()
         tx.execute(
@@ -193,33 +207,34 @@ def test_a_row_that_does_not_open_is_said_and_the_others_go_on(
             " WHERE person_id = %s) WHERE person_id = %s",
             (person.id, broken.id),
         )
-    code, said = command(service, "rotate-keys")
-    assert (code, said["unreadable"]) == (1, 1)
-    assert opened(story.ngo, person.id).given_name == "Ximena"
-    assert command(service, "retire-keys", "--at-once")[0] == 1
-    assert kept
+    code, output = run_command(service, "rotate-keys")
+    assert (code, output["unreadable"]) == (1, 1)
+    assert open_identity(story.ngo, person.id).given_name == "Ximena"
+    assert run_command(service, "retire-keys", "--at-once")[0] == 1
+    assert original
     with service.database.transaction(SYSTEM) as tx:
         tx.execute(
-            "UPDATE person_keys SET wrapped = %s WHERE person_id = %s", (kept["wrapped"], broken.id)
+            "UPDATE person_keys SET wrapped = %s WHERE person_id = %s",
+            (original["wrapped"], broken.id),
         )
     assert rewrap(service.database, key_folder.keyring(service.keys, "referrals"), PLACES) == (1, 0)
 
 
-def test_every_column_that_a_services_key_seals_is_wrapped_anew(
+def test_every_column_sealed_with_a_services_key_is_rewrapped(
     service: Service, postgres: parts.Server
 ) -> None:
-    """The migrations mark the sealed columns.
+    """Compares the list of rewrapped columns with the binary columns of the database.
 
-    Columns that are sealed with the person's own key are left out, and those of stored requests.
+    Hashes are left out, and columns that are sealed with another key, such as the person's own.
     """
-    apart = {
+    left_out = {
         ("sealing_checks", "value"),
         ("person_sealed", "sealed"),
         ("referral_events", "note_sealed"),
         ("referral_events", "arrival_sealed"),
         ("requests", "response"),
         ("person_names", "mark"),
-        ("people", "band_end"),  # a keyed hash, like those of names
+        ("people", "band_end"),  # a keyed hash, like the marks of names
         ("emergencies", "note"),
     }
     with service.database.transaction(SYSTEM) as tx:
@@ -230,6 +245,6 @@ def test_every_column_that_a_services_key_seals_is_wrapped_anew(
     hashes = {"hash", "fingerprint", "payload", "body", "mark", "key"}
     sealed = {
         (row["table_name"], row["column_name"]) for row in rows if row["column_name"] not in hashes
-    } - apart
+    } - left_out
     assert sealed == {(place.table, place.column) for place in PLACES}
     assert {place.column for place in OF_NOTIFICATIONS} == {"email", "secret", "former_secret"}

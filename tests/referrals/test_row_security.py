@@ -1,6 +1,6 @@
-"""The second wall, row-level security.
+"""Row-level security, the second barrier.
 
-With the service's own plain role, any SQL sees the rows of its scope and no others.
+With the service's own unprivileged role, any SQL sees only the rows of its scope.
 """
 
 from collections.abc import Iterator
@@ -62,7 +62,7 @@ HERS = (
 def scoped(
     service: Service, organization: str = "", view: str = "member"
 ) -> Iterator[psycopg.Connection[dict[str, Any]]]:
-    """Yields a connection for any SQL; its changes are rolled back."""
+    """Yields a connection with this scope for any SQL; its changes are rolled back."""
     with psycopg.connect(service.database_url, row_factory=dict_row) as connection:
         connection.execute(
             "SELECT set_config('enlace.organization', %s, false), set_config('enlace.view', %s,"
@@ -73,7 +73,7 @@ def scoped(
         connection.rollback()
 
 
-def seen(connection: psycopg.Connection[dict[str, Any]]) -> dict[str, int]:
+def visible_rows(connection: psycopg.Connection[dict[str, Any]]) -> dict[str, int]:
     """Returns the number of rows of each protected table in this scope."""
     return {table: len(connection.execute(f"SELECT * FROM {table}").fetchall()) for table in WALLED}
 
@@ -82,7 +82,7 @@ def seen(connection: psycopg.Connection[dict[str, Any]]) -> dict[str, int]:
 def full(service: Service) -> dict[str, int]:
     """Fills every table with rows of the NGO, the shelter and the line.
 
-    Returns the counts of the whole service. An abandoned draft names no receiver.
+    Returns the number of all rows by table. One draft is abandoned and names no receiver.
     """
     story = Story(
         service,
@@ -148,7 +148,9 @@ def full(service: Service) -> dict[str, int]:
         return {table: len(tx.execute(f"SELECT 1 FROM {table}").fetchall()) for table in WALLED}
 
 
-def test_every_table_about_somebody_is_walled(service: Service, full: dict[str, int]) -> None:
+def test_every_table_with_data_of_people_has_row_level_security(
+    service: Service, full: dict[str, int]
+) -> None:
     assert all(full.values())
     with psycopg.connect(service.database_url) as connection:
         rows = connection.execute(
@@ -165,17 +167,17 @@ def test_every_table_about_somebody_is_walled(service: Service, full: dict[str, 
     assert (role, owned) == ((False,), (0,))
 
 
-def test_without_a_scope_there_is_nothing(service: Service, full: dict[str, int]) -> None:
+def test_without_a_scope_no_row_is_visible(service: Service, full: dict[str, int]) -> None:
     with psycopg.connect(service.database_url, row_factory=dict_row) as connection:
-        assert set(seen(connection).values()) == {0}
+        assert set(visible_rows(connection).values()) == {0}
     for view in ("", "member", "nonsense"):
         with scoped(service, "", view) as connection:
-            assert set(seen(connection).values()) == {0}
+            assert set(visible_rows(connection).values()) == {0}
 
 
 def test_another_organisation_sees_no_row(service: Service, full: dict[str, int]) -> None:
     with scoped(service, "clinic") as connection:
-        assert set(seen(connection).values()) == {0}
+        assert set(visible_rows(connection).values()) == {0}
         for sentence in (
             "SELECT * FROM people WHERE true OR organization_id = scope_organization()",
             "SELECT p.* FROM people p JOIN person_sealed s ON s.person_id = p.id",
@@ -184,7 +186,7 @@ def test_another_organisation_sees_no_row(service: Service, full: dict[str, int]
             f"SELECT * FROM people WHERE organization_id = '{ORG['ngo']}'",
         ):
             assert connection.execute(sentence).fetchall() == []
-        for table in set(WALLED) - {"referral_events"}:  # from this table nobody deletes at all
+        for table in set(WALLED) - {"referral_events"}:  # no role may delete from this table
             assert connection.execute(f"DELETE FROM {table}").rowcount == 0
         assert (
             connection.execute("UPDATE people SET organization_id = %s", (ORG["clinic"],)).rowcount
@@ -192,7 +194,7 @@ def test_another_organisation_sees_no_row(service: Service, full: dict[str, int]
         )
 
 
-def test_nobody_writes_a_row_for_another(service: Service, full: dict[str, int]) -> None:
+def test_no_organisation_writes_a_row_for_another(service: Service, full: dict[str, int]) -> None:
     with scoped(service, "ngo") as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
         connection.execute("UPDATE people SET organization_id = %s", (ORG["clinic"],))
     with (
@@ -206,29 +208,33 @@ def test_nobody_writes_a_row_for_another(service: Service, full: dict[str, int])
         )
 
 
-def test_sender_and_receiver_see_what_is_theirs(service: Service, full: dict[str, int]) -> None:
+def test_sender_and_receiver_see_only_their_own_rows(
+    service: Service, full: dict[str, int]
+) -> None:
     with scoped(service, "ngo") as connection:
-        mine = seen(connection)
+        mine = visible_rows(connection)
         assert mine["contacts"] == 0
         assert {table: mine[table] for table in ("people", "referrals", "receipts")} == {
             table: full[table] for table in ("people", "referrals", "receipts")
         }
     with scoped(service, "shelter") as connection:
-        theirs = seen(connection)
+        theirs = visible_rows(connection)
         assert (
             theirs["people"],
             theirs["person_keys"],
             theirs["referrals"],
             theirs["receipts"],
         ) == (1, 1, 1, 1)
-        assert (theirs["plans"], theirs["plan_steps"]) == (0, 0), "a plan is of whose file it is"
-        assert (theirs["enquiries"], theirs["enquiry_offers"]) == (0, 1), (
-            "who is asked reads its copy, and nothing of who asks"
+        assert (theirs["plans"], theirs["plan_steps"]) == (0, 0), (
+            "a plan belongs to the organisation of the file"
         )
-        assert theirs["person_names"] == 0, "by her name only her own organisation finds her"
+        assert (theirs["enquiries"], theirs["enquiry_offers"]) == (0, 1), (
+            "a receiver reads its copy, and nothing of the asker"
+        )
+        assert theirs["person_names"] == 0, "only the file's own organisation finds her by name"
         assert connection.execute("SELECT 1 FROM referrals WHERE state = 'draft'").fetchall() == []
     with scoped(service, "hotline") as connection:
-        line = seen(connection)
+        line = visible_rows(connection)
         assert all(
             line.pop(table) == full[table]
             for table in ("contacts", "contact_notes", "callbacks", "line_take_overs")
@@ -236,14 +242,16 @@ def test_sender_and_receiver_see_what_is_theirs(service: Service, full: dict[str
         assert set(line.values()) == {0}
 
 
-def test_a_coordinator_sees_referrals_and_nobody_in_them(
+def test_a_coordinator_sees_referrals_but_no_data_of_people(
     service: Service, full: dict[str, int]
 ) -> None:
     with scoped(service, "coalition", "coordinator") as connection:
-        counts = seen(connection)
+        counts = visible_rows(connection)
         assert [counts[table] for table in (*HERS, "contacts")] == [0] * (len(HERS) + 1)
         assert counts["referrals"] >= 1
-        assert counts["clocks"] == full["clocks"] - 2, "what was never sent is its sender's"
+        assert counts["clocks"] == full["clocks"] - 2, (
+            "a referral that was never sent belongs to its sender"
+        )
         assert connection.execute("SELECT 1 FROM referrals WHERE state = 'draft'").fetchall() == []
 
 
@@ -261,7 +269,7 @@ def test_a_coordinator_sees_referrals_and_nobody_in_them(
         "draft",
     ],
 )
-def test_the_person_is_behind_the_wall_again_when_the_referral_has_ended(
+def test_the_receiver_cannot_see_the_persons_rows_once_the_referral_has_ended(
     state: str, service: Service, full: dict[str, int]
 ) -> None:
     with scoped(service, "shelter") as connection:
@@ -272,7 +280,7 @@ def test_the_person_is_behind_the_wall_again_when_the_referral_has_ended(
             (state, ORG["shelter"]),
         )
         connection.execute("SELECT set_config('enlace.view', 'member', false)")
-        counts = seen(connection)
+        counts = visible_rows(connection)
         assert (counts["people"], counts["person_keys"], counts["person_sealed"]) == (0, 0, 0)
 
 
@@ -303,21 +311,21 @@ def test_the_person_is_behind_the_wall_again_when_the_referral_has_ended(
         "SET session_replication_role = replica",
     ],
 )
-def test_the_services_role_takes_back_and_forges_nothing_of_trail_history_and_outbox(
+def test_the_services_role_can_neither_change_nor_delete_trail_history_and_outbox(
     sentence: str, service: Service, full: dict[str, int]
 ) -> None:
     with scoped(service, "ngo") as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
         connection.execute(sentence.encode())
 
 
-def test_a_receiver_asks_for_the_file_and_not_for_others_of_the_sender(
+def test_a_receiver_does_not_list_the_files_of_the_sender(
     service: Service, full: dict[str, int]
 ) -> None:
     listed = service.as_("shelter", "WORKER").ListPeople(people_pb2.ListPeopleRequest()).people
     assert list(listed) == []
 
 
-def test_a_draft_that_ended_as_an_error_was_never_anybody_elses(service: Service) -> None:
+def test_a_draft_entered_in_error_stays_invisible_to_others(service: Service) -> None:
     ngo, shelter, coordinator = (
         service.as_("ngo", "WORKER"),
         service.as_("shelter", "WORKER"),
@@ -329,7 +337,7 @@ def test_a_draft_that_ended_as_an_error_was_never_anybody_elses(service: Service
         pb.EnterReferralInErrorRequest(id=draft.id, etag=draft.etag)
     )
     assert ended.state == pb.STATE_ENTERED_IN_ERROR
-    asked = pb.GetReferralRequest(id=draft.id)
-    assert refusal(lambda: story.shelter.GetReferral(asked)) == ("NOT_FOUND", "not_found")
-    assert refusal(lambda: story.coordinator.GetReferral(asked)) == ("NOT_FOUND", "not_found")
+    request = pb.GetReferralRequest(id=draft.id)
+    assert refusal(lambda: story.shelter.GetReferral(request)) == ("NOT_FOUND", "not_found")
+    assert refusal(lambda: story.coordinator.GetReferral(request)) == ("NOT_FOUND", "not_found")
     assert story.ngo.GetReferral(pb.GetReferralRequest(id=draft.id)).id == draft.id

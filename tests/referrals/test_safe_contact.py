@@ -1,7 +1,7 @@
 """A person's safe-contact plan.
 
-The tests cover who learns it, what is sealed, that nobody calls a person whom nobody may call, and
-that each access is on record.
+The tests cover who sees the plan, what is sealed, that every receiver sees if nobody may call the
+person, and that each access is recorded.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def opened(client: Client, referral: pb.Referral) -> people_pb2.SafeContact:
     return plan
 
 
-def said(client: Client, referral: pb.Referral) -> list[tuple[str, str]]:
+def refusals_of(client: Client, referral: pb.Referral) -> list[tuple[str, str]]:
     """Returns the refusals of both rpcs."""
     return [refusal(partial(ask, client, referral)) for ask in (outline, opened)]
 
@@ -80,7 +80,7 @@ def on_probation(service: Service) -> Iterator[Callable[..., None]]:
         put(organization, "APPROVED")
 
 
-def test_a_receiver_hears_how_she_may_be_called_and_what_is_sealed_only_when_it_opens_it(
+def test_a_receiver_sees_the_outline_of_the_plan_and_its_sealed_parts_only_on_opening(
     story: Story,
 ) -> None:
     referral = sent(story)
@@ -90,26 +90,26 @@ def test_a_receiver_hears_how_she_may_be_called_and_what_is_sealed_only_when_it_
     assert readings(story, referral) == [(ORG["shelter"], "HOU.EMG", [CONTACT], True)]
 
 
-def test_whoever_holds_the_file_hears_it_too_and_that_is_on_record_as_well(
+def test_the_files_own_organisation_sees_the_plan_too_and_its_opening_is_recorded(
     story: Story, on_probation: Callable[..., None]
 ) -> None:
     referral = sent(story)
-    on_probation("ngo")  # the file is the organisation's own
+    on_probation("ngo")  # probation does not matter for the organisation's own file
     assert outline(story.ngo, referral) == OUTLINE
     assert opened(story.ngo, referral) == PLAN
     assert readings(story, referral) == [(ORG["ngo"], "HOU.EMG", [CONTACT], True)]
 
 
-def test_without_the_group_contact_a_receiver_hears_nothing_of_the_plan(story: Story) -> None:
+def test_without_the_field_group_contact_a_receiver_sees_nothing_of_the_plan(story: Story) -> None:
     referral = sent(story, field_groups=[IDENTITY])
     assert (
-        said(story.shelter, referral)
+        refusals_of(story.shelter, referral)
         == [("FAILED_PRECONDITION", "receipt_field_group_differs")] * 2
     )
     assert readings(story, referral) == [(ORG["shelter"], "HOU.EMG", [CONTACT], False)]
 
 
-def test_that_nobody_may_call_her_every_receiver_hears_and_no_more_than_that(
+def test_every_receiver_sees_that_nobody_may_call_the_person_and_nothing_else(
     story: Story, service: Service, on_probation: Callable[..., None]
 ) -> None:
     plan = people_pb2.SafeContact(
@@ -129,7 +129,7 @@ def test_that_nobody_may_call_her_every_receiver_hears_and_no_more_than_that(
         "member_on_probation",
     )
     on_probation("shelter", "APPROVED")
-    # the consent has ended, the referral has not, and she must still not be called
+    # the consent has ended but the referral has not, and still nobody may call her
     service.clock.advance(timedelta(days=90))
     assert outline(story.shelter, referral) == NOBODY
     assert refusal(lambda: opened(story.shelter, referral)) == (
@@ -138,7 +138,7 @@ def test_that_nobody_may_call_her_every_receiver_hears_and_no_more_than_that(
     )
 
 
-def test_a_plan_that_changed_is_heard_as_it_is_now(story: Story) -> None:
+def test_a_receiver_sees_the_current_version_of_a_plan(story: Story) -> None:
     referral = sent(story)
     person = story.ngo.GetPerson(people_pb2.GetPersonRequest(id=referral.person_id))
     story.ngo.SetSafeContact(
@@ -147,26 +147,28 @@ def test_a_plan_that_changed_is_heard_as_it_is_now(story: Story) -> None:
     assert outline(story.shelter, referral) == NOBODY
 
 
-def test_a_member_on_probation_hears_nothing_of_the_plan(
+def test_a_member_on_probation_sees_nothing_of_the_plan(
     story: Story, on_probation: Callable[..., None]
 ) -> None:
     referral = sent(story)
     on_probation("shelter")
-    assert said(story.shelter, referral) == [("PERMISSION_DENIED", "member_on_probation")] * 2
+    assert (
+        refusals_of(story.shelter, referral) == [("PERMISSION_DENIED", "member_on_probation")] * 2
+    )
 
 
-def test_who_does_not_work_with_people_hears_nothing_of_the_plan(
+def test_roles_that_do_not_work_with_people_see_nothing_of_the_plan(
     story: Story, service: Service
 ) -> None:
     referral = sent(story)
     missing = ("PERMISSION_DENIED", "right_missing")
     steering: tuple[tuple[str, ...], ...] = (("MANAGER",), ("COORDINATOR",), ("AUDITOR",))
     for roles in steering:
-        assert said(service.as_("shelter", *roles), referral) == [missing] * 2
-    assert said(service.as_("shelter", scopes=("people.read",)), referral) == [missing] * 2
-    for roles in (("COORDINATOR", "WORKER"), ("AUDITOR", "WORKER")):  # no person exists for them
-        assert said(service.as_("shelter", *roles), referral) == [NOT_FOUND] * 2
-    assert said(service.as_("clinic", "WORKER"), referral) == [NOT_FOUND] * 2
+        assert refusals_of(service.as_("shelter", *roles), referral) == [missing] * 2
+    assert refusals_of(service.as_("shelter", scopes=("people.read",)), referral) == [missing] * 2
+    for roles in (("COORDINATOR", "WORKER"), ("AUDITOR", "WORKER")):  # who see no person at all
+        assert refusals_of(service.as_("shelter", *roles), referral) == [NOT_FOUND] * 2
+    assert refusals_of(service.as_("clinic", "WORKER"), referral) == [NOT_FOUND] * 2
     key = service.as_("shelter", scopes=("people.open",))
     assert opened(key, referral) == PLAN
 
@@ -193,51 +195,55 @@ def withdraw_consent(story: Story, referral: pb.Referral) -> None:
 
 @pytest.mark.parametrize("end", [withdraw, decline, withdraw_consent])
 @pytest.mark.parametrize("plan", [PLAN, NOBODY])
-def test_when_the_referral_ends_it_is_as_if_there_were_no_plan_though_another_of_hers_is_live(
+def test_an_ended_referral_no_longer_shows_the_plan_even_if_another_one_is_live(
     plan: people_pb2.SafeContact, end: Callable[[Story, pb.Referral], None], story: Story
 ) -> None:
     person = story.person(plan=plan)
     ended, live = story.sent(person=person), story.sent(person=person)
     end(story, ended)
-    assert said(story.shelter, ended) == [NOT_FOUND] * 2
+    assert refusals_of(story.shelter, ended) == [NOT_FOUND] * 2
     assert opened(story.shelter, live) == plan
     assert [allowed for _, _, _, allowed in readings(story, live)] == [True, False]
 
 
-def test_when_the_consent_is_over_the_plan_is_closed(story: Story, service: Service) -> None:
+def test_an_expired_consent_no_longer_opens_the_plan_to_the_receiver(
+    story: Story, service: Service
+) -> None:
     referral = sent(story)
     service.clock.advance(timedelta(days=90))
-    assert said(story.shelter, referral) == [("FAILED_PRECONDITION", "receipt_expired")] * 2
+    assert refusals_of(story.shelter, referral) == [("FAILED_PRECONDITION", "receipt_expired")] * 2
     assert opened(story.ngo, referral) == PLAN
 
 
-def test_a_consent_that_was_tampered_with_opens_no_plan(story: Story, service: Service) -> None:
+def test_a_tampered_consent_opens_no_plan(story: Story, service: Service) -> None:
     referral = sent(story)
     with psycopg.connect(service.migration_url) as owner:
         owner.execute(
             "UPDATE receipts SET field_groups = '{identity,contact,notes}' WHERE id = %s",
             (referral.receipt_id,),
         )
-    assert said(story.shelter, referral) == [("FAILED_PRECONDITION", "receipt_missing")] * 2
+    assert refusals_of(story.shelter, referral) == [("FAILED_PRECONDITION", "receipt_missing")] * 2
 
 
-def test_on_an_override_it_is_heard_until_a_second_person_should_have_agreed(
+def test_an_unconfirmed_override_shows_the_plan_until_its_confirmation_is_due(
     story: Story, service: Service
 ) -> None:
     referral = story.overridden(person=story.person(plan=PLAN))
     assert opened(story.shelter, referral) == PLAN
     service.clock.set(NOON + timedelta(hours=12))
-    assert said(story.shelter, referral) == [("FAILED_PRECONDITION", "receipt_unconfirmed")] * 2
+    assert (
+        refusals_of(story.shelter, referral) == [("FAILED_PRECONDITION", "receipt_unconfirmed")] * 2
+    )
 
 
-def test_before_anybody_asked_her_there_is_none_to_hear(story: Story) -> None:
+def test_before_the_person_was_asked_there_is_no_plan_to_see(story: Story) -> None:
     draft = story.draft(
         person=story.ngo.CreatePerson(people_pb2.CreatePersonRequest(request_id=story.request_id()))
     )
-    assert said(story.ngo, draft) == [("FAILED_PRECONDITION", "safe_contact_missing")] * 2
+    assert refusals_of(story.ngo, draft) == [("FAILED_PRECONDITION", "safe_contact_missing")] * 2
 
 
-def test_who_was_erased_has_no_plan(story: Story, service: Service) -> None:
+def test_an_erased_person_has_no_plan(story: Story, service: Service) -> None:
     referral = sent(story)
     with service.database.transaction(SYSTEM) as tx:
         tx.execute("UPDATE people SET erased = true WHERE id = %s", (referral.person_id,))
@@ -245,4 +251,4 @@ def test_who_was_erased_has_no_plan(story: Story, service: Service) -> None:
             "UPDATE person_keys SET wrapped = NULL WHERE person_id = %s", (referral.person_id,)
         )
     for client in (story.ngo, story.shelter):
-        assert said(client, referral) == [("FAILED_PRECONDITION", "person_erased")] * 2
+        assert refusals_of(client, referral) == [("FAILED_PRECONDITION", "person_erased")] * 2

@@ -1,6 +1,7 @@
 """Finding a file by name, a referral by code, a contact by reference.
 
-Only the own ones are found, each search is on record, and nothing is stored in the clear.
+Only data of the caller's own organisation are found, each search is recorded, and nothing is stored
+in the clear.
 """
 
 from datetime import timedelta
@@ -42,7 +43,7 @@ from tests.referrals.conftest import ORG, Service, Story
         ("Ana-Lucía", "lucia ana"),
     ],
 )
-def test_accents_case_order_particles_and_spelling_by_ear_don_t_matter(
+def test_a_name_is_found_regardless_of_accents_case_order_particles_and_phonetic_spelling(
     one: str, other: str
 ) -> None:
     assert words_of(one) == words_of(other) != frozenset()
@@ -58,12 +59,12 @@ def test_accents_case_order_particles_and_spelling_by_ear_don_t_matter(
         ("Yara", "Iara"),
     ],
 )
-def test_other_names_are_others(one: str, other: str) -> None:
+def test_different_names_do_not_match(one: str, other: str) -> None:
     assert not words_of(one) & words_of(other)
 
 
 @given(st.text(max_size=300))
-def test_whatever_is_typed_is_some_words_or_none(text: str) -> None:
+def test_any_text_yields_at_most_twelve_words(text: str) -> None:
     assert len(words_of(text)) <= 12
     assert words_of("de la", ".", " 1 ") == frozenset()
 
@@ -72,7 +73,7 @@ def test_whatever_is_typed_is_some_words_or_none(text: str) -> None:
 
 
 @given(st.uuids())
-def test_an_id_begins_with_one_of_the_beginnings_of_its_code(identifier: Any) -> None:
+def test_an_id_starts_with_one_of_the_prefixes_of_its_short_code(identifier: Any) -> None:
     code = short_code(identifier.hex)
     assert identifier.hex[:8] in beginnings_of(code)
     said = code.lower().replace("0", "o").replace("1", "l")
@@ -81,7 +82,7 @@ def test_an_id_begins_with_one_of_the_beginnings_of_its_code(identifier: Any) ->
 
 
 @pytest.mark.parametrize("nonsense", ["", "ABCDE", "ABCDEFG", "ABCDEU", "ÑBCDEF", "٠BCDEF"])
-def test_what_is_no_code_begins_nothing(nonsense: str) -> None:
+def test_an_invalid_short_code_has_no_prefixes(nonsense: str) -> None:
     assert beginnings_of(nonsense) == []
     assert set(ALPHABET) & set("ILOU") == set()
 
@@ -94,7 +95,7 @@ def by_code(client: Any, code: str, box: pb.Box.ValueType = pb.BOX_MINE) -> list
     ]
 
 
-def test_a_code_finds_what_is_one_s_own_or_the_network_s_and_nothing_else_is_there(
+def test_a_short_code_finds_only_referrals_that_the_caller_may_see(
     story: Story, service: Service
 ) -> None:
     sent, own = story.sent(), story.draft()
@@ -134,11 +135,11 @@ def ids_named(client: Any, name: str) -> list[str]:
 
 @pytest.fixture
 def searcher(story: Story, service: Service, request: pytest.FixtureRequest) -> Any:
-    """A worker of the NGO who has not searched yet."""
+    """Returns a worker of the NGO who has not searched yet."""
     return service.as_("ngo", "WORKER", "OPERATOR", *[f"OF_{request.node.name}"])
 
 
-def test_a_file_is_found_by_any_of_its_words_and_by_all_that_are_said(
+def test_a_file_is_found_by_any_of_its_words_and_has_to_match_every_searched_word(
     story: Story, searcher: Any
 ) -> None:
     one = story.person(given_name="Itzel María", family_name="Hernández").id
@@ -165,16 +166,16 @@ def test_a_file_is_found_by_any_of_its_words_and_by_all_that_are_said(
     "said",
     ["Núñez", "nunez", "Ibañez", "IBÁÑEZ NUÑEZ", "ximena ybanes", "Jimena José Núñez Ibáñez"],
 )
-def test_of_two_surnames_either_or_both_find_her_with_accents_or_without(
+def test_a_person_is_found_by_either_or_both_surnames_with_or_without_accents(
     said: str, story: Story, searcher: Any
 ) -> None:
     her = story.person(given_name="Ximena José", family_name="Núñez Ibáñez").id
     story.person(given_name="Ximena", family_name="Núnes Peralta")
     assert her in ids_named(searcher, said)
-    assert her not in ids_named(searcher, f"{said} Zeledón"), "all words that are said are hers"
+    assert her not in ids_named(searcher, f"{said} Zeledón"), "every searched word has to match"
 
 
-def test_nobody_finds_the_files_of_another_organisation_not_even_who_receives_her_referral(
+def test_nobody_finds_files_of_another_organisation_not_even_the_receiver_of_a_referral(
     story: Story, service: Service
 ) -> None:
     person = story.person(given_name="Xochitl", family_name="Urbina")
@@ -189,7 +190,9 @@ def test_nobody_finds_the_files_of_another_organisation_not_even_who_receives_he
         )
 
 
-def test_who_never_opens_a_person_finds_none(story: Story, service: Service) -> None:
+def test_roles_that_never_open_a_file_cannot_search_for_people(
+    story: Story, service: Service
+) -> None:
     for roles in (("MANAGER",), ("COORDINATOR", "WORKER"), ("AUDITOR", "OPERATOR")):
         assert refusal(lambda roles=roles: search(service.as_("ngo", *roles), "Ximena")) == (  # type: ignore[misc]
             "PERMISSION_DENIED",
@@ -197,7 +200,7 @@ def test_who_never_opens_a_person_finds_none(story: Story, service: Service) -> 
         )
 
 
-def test_a_member_on_probation_finds_nobody(story: Story, service: Service) -> None:
+def test_a_member_on_probation_cannot_search_for_people(story: Story, service: Service) -> None:
     with service.database.transaction(SYSTEM) as tx:
         tx.execute("UPDATE members SET status = 'PROBATION' WHERE id = %s", (ORG["clinic"],))
     assert refusal(lambda: search(service.as_("clinic", "WORKER"), "Ximena")) == (
@@ -208,7 +211,7 @@ def test_a_member_on_probation_finds_nobody(story: Story, service: Service) -> N
         tx.execute("UPDATE members SET status = 'APPROVED' WHERE id = %s", (ORG["clinic"],))
 
 
-def test_another_name_is_found_by_the_new_one_only_and_an_erased_one_by_none(
+def test_a_renamed_file_is_found_only_by_its_new_name_and_an_erased_one_by_none(
     story: Story, searcher: Any, service: Service
 ) -> None:
     person = story.person(given_name="Yadira", family_name="Ocampo")
@@ -228,7 +231,7 @@ def test_another_name_is_found_by_the_new_one_only_and_an_erased_one_by_none(
     assert ids_named(searcher, "Tamara") == []
 
 
-def test_each_search_is_counted_found_or_not_so_that_nobody_tries_out_names(
+def test_every_search_counts_towards_the_limit_whether_or_not_it_finds_somebody(
     story: Story, searcher: Any, service: Service
 ) -> None:
     story.person(given_name="Noemi")
@@ -236,7 +239,7 @@ def test_each_search_is_counted_found_or_not_so_that_nobody_tries_out_names(
         search(searcher, "Noemi" if number % 2 else f"Nobody{number}")
     assert refusal(lambda: search(searcher, "Noemi")) == ("RESOURCE_EXHAUSTED", "too_many_attempts")
     assert search(service.as_("ngo", "WORKER", "ANOTHER"), "Noemi").people, (
-        "one's own searches keep nobody else out"
+        "the limit of one searcher does not affect others"
     )
     service.clock.advance(OF_A_SEARCHER.every)
     assert search(searcher, "Noemi").people
@@ -244,7 +247,7 @@ def test_each_search_is_counted_found_or_not_so_that_nobody_tries_out_names(
     service.clock.advance(timedelta(hours=3))
 
 
-def test_a_search_is_on_record_with_whom_it_found_and_without_the_name(
+def test_a_search_is_recorded_with_the_files_that_it_found_and_without_the_name(
     story: Story, searcher: Any, service: Service
 ) -> None:
     person = story.person(given_name="Brisa")
@@ -264,7 +267,9 @@ def test_a_search_is_on_record_with_whom_it_found_and_without_the_name(
     ]
 
 
-def test_only_so_many_are_told_at_once_and_that_there_are_more(story: Story, searcher: Any) -> None:
+def test_a_search_returns_a_limited_number_of_files_and_says_if_there_are_more(
+    story: Story, searcher: Any
+) -> None:
     made = [
         story.person(given_name="Perla", family_name=f"Reyes{'abcdefghijklmnopqrstuvwxyz'[n]}").id
         for n in range(MAX_RESULTS)
@@ -276,7 +281,7 @@ def test_only_so_many_are_told_at_once_and_that_there_are_more(story: Story, sea
     assert {person.id for person in answer.people} < set(made)
 
 
-def test_what_is_kept_of_a_name_differs_by_organisation_and_is_no_name(
+def test_the_stored_mark_of_a_name_is_a_keyed_fingerprint_that_differs_by_organisation(
     story: Story, service: Service
 ) -> None:
     mine = story.person(given_name="Guadalupe").id
@@ -295,11 +300,11 @@ def test_what_is_kept_of_a_name_differs_by_organisation_and_is_no_name(
     assert {len(mark) for mark in marks.values()} == {32}
     keyring = Keyring(key_folder.secret(service.keys, "sealing.referrals"))
     assert marks[mine] == keyring.fingerprint(b"guadalupe", f"names/{ORG['ngo']}"), (
-        "and the key of the service is in it"
+        "the fingerprint is made with the key of the service"
     )
 
 
-def test_files_from_before_are_noted_in_the_background_and_that_ends(
+def test_files_without_name_marks_are_completed_in_the_background_once(
     story: Story, searcher: Any, service: Service
 ) -> None:
     people = [story.person(given_name="Abigail").id for _ in range(3)]
@@ -318,7 +323,7 @@ def test_files_from_before_are_noted_in_the_background_and_that_ends(
     looked = 0
     while batch := service.made.names.note():
         looked += batch
-    assert before == {"n": looked}, "each file once, also the one that does not open"
+    assert before == {"n": looked}, "each file once, even the one that cannot be opened"
     assert set(ids_named(searcher, "Abigail")) == {people[0], people[2]}
     with service.database.transaction(SYSTEM) as tx:
         forms = {
@@ -342,7 +347,7 @@ def find(client: Any, made: contacts_pb2.CreateContactResponse, pin: str = "4821
     )
 
 
-def test_an_operator_finds_the_contact_of_a_caller_of_her_line_and_no_other(
+def test_only_an_operator_of_the_line_finds_a_callers_contact(
     story: Story, service: Service
 ) -> None:
     made = story.contact()
@@ -355,7 +360,7 @@ def test_an_operator_finds_the_contact_of_a_caller_of_her_line_and_no_other(
     )
 
 
-def test_her_pin_is_guessed_no_more_often_by_an_operator_than_by_anybody(
+def test_an_operators_guesses_of_a_pin_are_limited_like_anybodys(
     story: Story, service: Service
 ) -> None:
     made, operator = story.contact(), service.as_("hotline", "OPERATOR")
@@ -367,5 +372,5 @@ def test_her_pin_is_guessed_no_more_often_by_an_operator_than_by_anybody(
     assert refusal(lambda: find(operator, made)) == ("RESOURCE_EXHAUSTED", "too_many_attempts")
     status = contacts_pb2.GetReferenceStatusRequest(reference=made.reference, pin=made.pin)
     assert service.public().GetReferenceStatus(status).contact_time_band, (
-        "and it keeps her out of nothing: hers are counted apart"
+        "the caller's own guesses are counted apart"
     )

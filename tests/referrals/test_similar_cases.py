@@ -1,6 +1,6 @@
-"""A searcher with made-up people learns nothing beyond the leak budget.
+"""A searcher who invents people learns nothing beyond the leak budget.
 
-The counts come from others, by distinct senders, with noise that stays.
+Only enquiries of others count, each sender once, and the noise of a question never changes.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ DEPARTMENTS, LANGUAGES, AGES, GENDERS = (
     ("Feminine", "Masculine"),
 )
 CHANCE = 0.5
-# More than 65 of a hundred random guesses are right in one run of a thousand.
+# In one of a thousand runs, more than 65 of a hundred random guesses are right.
 LEARNED = 0.65
 
 
 @pytest.mark.usefixtures("without_noise")
-def test_c11_four_made_up_persons_do_not_show_whether_a_fifth_is_like_them(
+def test_c11_four_invented_people_do_not_reveal_whether_a_fifth_is_like_them(
     story: Story, service: Service
 ) -> None:
     attributes = pb.CoarsePerson(
@@ -57,14 +57,14 @@ def test_c11_four_made_up_persons_do_not_show_whether_a_fifth_is_like_them(
         department="NI-AN",
     )
     assert len({made_up(story, attributes).id for _ in range(4)}) == 4
-    before = preview(story.ngo, like(attributes))
+    before = preview(story.ngo, content_like(attributes))
     line = service.as_("hotline", "OPERATOR")
     line.CreateEnquiry(
         e.CreateEnquiryRequest(
-            **ASKED, content=like(attributes), service_ids=SERVICES, keep_unused=True
+            **ASKED, content=content_like(attributes), service_ids=SERVICES, keep_unused=True
         )
     )
-    after = preview(story.ngo, like(attributes))
+    after = preview(story.ngo, content_like(attributes))
     assert (before.few, before.similar_cases) == (True, 0)
     assert (after.few, after.similar_cases, after.coarser_attribute) == (
         before.few,
@@ -74,7 +74,7 @@ def test_c11_four_made_up_persons_do_not_show_whether_a_fifth_is_like_them(
 
 
 def made_up(story: Story, attributes: pb.CoarsePerson) -> pb.Referral:
-    """Sends a referral of a made-up person to an accomplice."""
+    """Sends a referral of an invented person to an accomplice."""
     plan = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_NONE)
     draft = story.draft(
         story.ngo.CreatePerson(people_pb2.CreatePersonRequest(coarse=attributes, safe_contact=plan))
@@ -86,7 +86,7 @@ def made_up(story: Story, attributes: pb.CoarsePerson) -> pb.Referral:
     return sent
 
 
-def like(attributes: pb.CoarsePerson) -> e.EnquiryContent:
+def content_like(attributes: pb.CoarsePerson) -> e.EnquiryContent:
     return e.EnquiryContent(
         need_code="HOU.EMG",
         urgency=pb.URGENCY_EMERGENCY,
@@ -106,7 +106,7 @@ def preview(client: Client, content: e.EnquiryContent) -> e.EnquiryPreview:
     return answer
 
 
-def test_c11_a_question_has_one_answer_however_often_and_in_whichever_words_it_is_asked(
+def test_c11_equivalent_questions_get_the_same_answer_however_often_they_are_asked(
     service: Service, story: Story
 ) -> None:
     asking = service.made.enquiries
@@ -129,7 +129,7 @@ def test_c11_a_question_has_one_answer_however_often_and_in_whichever_words_it_i
             assert asking.similar(tx, other, SEARCHER) == first
 
 
-def test_c11_a_language_that_nobody_speaks_is_no_second_look_at_the_same_question(
+def test_c11_adding_a_language_that_nobody_speaks_gives_no_second_answer(
     service: Service,
 ) -> None:
     content = Content("HOU.EMG", Urgency.NORMAL, languages=("es",), country="NI")
@@ -147,7 +147,7 @@ def test_c11_a_language_that_nobody_speaks_is_no_second_look_at_the_same_questio
     assert both == [max(alone, other) for other in of_nobody]
 
 
-def test_c11_the_noise_hides_one_case_and_seldom_says_enough_of_nobody() -> None:
+def test_c11_the_noise_hides_a_single_case_and_seldom_claims_cases_where_none_exist() -> None:
     chance = random.Random(11)
     digests = [chance.randbytes(32) for _ in range(20_000)]
 
@@ -157,9 +157,9 @@ def test_c11_the_noise_hides_one_case_and_seldom_says_enough_of_nobody() -> None
     assert enough(0) < 0.02
     assert enough(12) > 0.95
     for count in range(20):
-        assert enough(count + 1) <= 2.2 * enough(count) + 0.005, "no answer is proof of one more"
+        assert enough(count + 1) <= 2.2 * enough(count) + 0.005, "no answer proves one more case"
         assert 1 - enough(count) <= 2.2 * (1 - enough(count + 1)) + 0.005, (
-            "and none is proof of one less"
+            "and none proves one case less"
         )
     assert {disclosed_count(999, digest) for digest in digests} == {MAX_SIMILAR_CASES}
 
@@ -170,7 +170,7 @@ def subsets(content: Content) -> Iterable[Content]:
 
 
 def person(chance: random.Random, country: str) -> Content:
-    """Returns a random person: most are alike, a few are not."""
+    """Returns the data of a random person: most people are alike, a few are not."""
     department, language = (
         chance.choices(DEPARTMENTS, (2, 20, 2))[0],
         chance.choices(LANGUAGES, (20, 1))[0],
@@ -213,10 +213,10 @@ def open_case(tx: Transaction, sender: str, content: Content) -> None:
 
 
 def guessed(answers: Sequence[tuple[Sequence[int], bool]]) -> float:
-    """Returns how often an attacker guesses right.
+    """Returns the share of right guesses of an attacker.
 
-    The attacker has learned from one half of the networks which answer reveals most, and guesses
-    the other half.
+    From one half of the networks, the attacker learns which answer reveals most; then she guesses
+    for the other half.
     """
     half = len(answers) // 2
     learned, asked = answers[:half], answers[half:]
@@ -238,7 +238,7 @@ def guessed(answers: Sequence[tuple[Sequence[int], bool]]) -> float:
 
 @pytest.fixture(scope="module")
 def senders(service: Service) -> list[str]:
-    """The members, and two that the searcher has made up, which are on probation."""
+    """Adds members that send, and two that the searcher invented, on probation."""
     made = [new_id() for _ in range(SENDERS)]
     with service.database.transaction(SYSTEM) as tx:
         for sender in made:
@@ -251,7 +251,7 @@ def senders(service: Service) -> list[str]:
 FRONTS = [new_id(), new_id()]
 
 
-def test_c11_over_two_hundred_networks_a_searcher_is_right_no_more_often_than_by_chance(
+def test_c11_a_searcher_guesses_right_no_more_often_than_the_leak_budget_allows(
     service: Service, senders: list[str]
 ) -> None:
     chance = random.Random(20)
@@ -281,7 +281,7 @@ def test_c11_over_two_hundred_networks_a_searcher_is_right_no_more_often_than_by
                 for own in (SEARCHER, *FRONTS):
                     open_case(tx, own, her)
             after = [service.made.enquiries.similar(tx, content, SEARCHER) for content in asked]
-            assert [figure for figure, _ in after] == before, "made-up persons move no figure"
+            assert [figure for figure, _ in after] == before, "invented people change no count"
             shown.append(
                 (
                     [
@@ -297,5 +297,5 @@ def test_c11_over_two_hundred_networks_a_searcher_is_right_no_more_often_than_by
             exact.append(
                 ([store.count_alike(tx, content, SEARCHER)[0] for content in asked], there)
             )
-    assert guessed(exact) > 0.9, "an exact count would have told her"
+    assert guessed(exact) > 0.9, "an exact count would have revealed the case"
     assert guessed(shown) <= LEARNED

@@ -1,6 +1,6 @@
 """The facts of partners and their effects.
 
-A suspended caller is refused, and a service that is no longer offered is not known.
+A suspended caller is refused, and a service that is no longer offered becomes unknown.
 """
 
 import itertools
@@ -28,7 +28,7 @@ ASK = pb.CountReferralsRequest()
 
 @pytest.fixture
 def hear(service: Service) -> Iterator["Hearing"]:
-    """Applies facts of partners to the service; afterwards all are in good standing again."""
+    """Applies facts of partners to the service; reinstates all members after the test."""
     hearing = Hearing(service)
     yield hearing
     for organization in ("ngo", "shelter"):
@@ -58,37 +58,37 @@ class Hearing:
         raise AssertionError
 
     def organization(self, name: str, status: str) -> None:
-        said = facts_pb2.OrganizationFact(
+        body = facts_pb2.OrganizationFact(
             organization_id=ORG[name],
             organization_type_code="NGO",
             status_code=status,
             country_code="NI",
         )
-        self.fact("enlace.organization.changed.v1", said.SerializeToString())
+        self.fact("enlace.organization.changed.v1", body.SerializeToString())
 
     def worker(self, client: Client, status: str) -> int:
-        said = facts_pb2.WorkerFact(
+        body = facts_pb2.WorkerFact(
             worker_id=client.caller.id,
             organization_id=client.caller.organization_id,
             status_code=status,
         )
-        return self.fact("enlace.worker.suspended.v1", said.SerializeToString())
+        return self.fact("enlace.worker.suspended.v1", body.SerializeToString())
 
     def key(self, client: Client, live: bool) -> None:
-        said = facts_pb2.ApiKeyFact(
+        body = facts_pb2.ApiKeyFact(
             api_key_id=client.caller.id, organization_id=client.caller.organization_id, live=live
         )
-        self.fact("enlace.api_key.revoked.v1", said.SerializeToString())
+        self.fact("enlace.api_key.revoked.v1", body.SerializeToString())
 
     def service_of(self, name: str, owner: str, active: bool) -> None:
-        said = facts_pb2.ServiceFact(
+        body = facts_pb2.ServiceFact(
             service_id=SERVICE[name], organization_id=ORG[owner], active=active
         )
-        self.fact("enlace.service.changed.v1", said.SerializeToString())
+        self.fact("enlace.service.changed.v1", body.SerializeToString())
 
 
 @pytest.mark.parametrize("status", ["SUSPENDED", "PENDING", "", "SOMETHING_NEW"])
-def test_a_member_that_is_not_in_good_standing_is_refused_however_fresh_its_token(
+def test_a_member_not_in_good_standing_is_refused_even_with_a_fresh_token(
     status: str, story: Story, hear: Hearing
 ) -> None:
     hear.organization("ngo", status)
@@ -99,21 +99,23 @@ def test_a_member_that_is_not_in_good_standing_is_refused_however_fresh_its_toke
 
 
 @pytest.mark.parametrize("status", ["APPLIED", "REJECTED"])
-def test_who_only_applied_is_as_unknown_as_nobody(
+def test_an_organisation_that_only_applied_is_unknown(
     status: str, story: Story, hear: Hearing, service: Service
 ) -> None:
-    said = facts_pb2.OrganizationFact(
+    body = facts_pb2.OrganizationFact(
         organization_id="f" * 32,
         organization_type_code="NGO",
         status_code=status,
         country_code="NI",
     )
-    hear.fact("enlace.organization.applied.v1", said.SerializeToString())
+    hear.fact("enlace.organization.applied.v1", body.SerializeToString())
     with service.database.transaction(SYSTEM) as tx:
         assert members.organization(tx, "f" * 32) == ("", "")
 
 
-def test_a_member_on_probation_works_and_may_send_five(story: Story, hear: Hearing) -> None:
+def test_a_member_on_probation_can_work_and_send_five_referrals(
+    story: Story, hear: Hearing
+) -> None:
     hear.organization("shelter", "PROBATION")
     assert story.shelter.CountReferrals(ASK).total >= 0
     hear.organization("ngo", "PROBATION")
@@ -131,7 +133,7 @@ def test_a_member_on_probation_works_and_may_send_five(story: Story, hear: Heari
     assert (sent, reason) == (5, "referral_limit")
 
 
-def test_a_suspended_worker_is_out_and_her_colleagues_are_not(
+def test_a_suspended_worker_is_refused_and_her_colleagues_are_not(
     service: Service, hear: Hearing
 ) -> None:
     gone, colleague = (
@@ -144,7 +146,7 @@ def test_a_suspended_worker_is_out_and_her_colleagues_are_not(
     assert colleague.CountReferrals(ASK).total >= 0
 
 
-def test_a_revoked_key_opens_nothing(service: Service, hear: Hearing) -> None:
+def test_a_revoked_key_is_refused(service: Service, hear: Hearing) -> None:
     key, other = (
         service.as_("ngo", scopes=("referrals.read",)),
         service.as_("ngo", scopes=("referrals.read", "people.read")),
@@ -156,7 +158,7 @@ def test_a_revoked_key_opens_nothing(service: Service, hear: Hearing) -> None:
     assert other.CountReferrals(ASK).total >= 0
 
 
-def test_by_what_a_service_decides_is_known_once_it_was_said(
+def test_the_attributes_that_a_service_uses_are_known_once_published(
     service: Service, hear: Hearing
 ) -> None:
     def uses() -> object:
@@ -166,41 +168,39 @@ def test_by_what_a_service_decides_is_known_once_it_was_said(
             ).fetchone()
             return row and row["uses"]
 
-    assert uses() is None, "a fact from before does not say it"
-    said = facts_pb2.ServiceFact(
+    assert uses() is None, "an earlier fact does not state it"
+    body = facts_pb2.ServiceFact(
         service_id=SERVICE["shelter_bed"],
         organization_id=ORG["shelter"],
         active=True,
         criterion_codes=["gender", "age", "mood"],
         criteria_said=True,
     )
-    hear.fact("enlace.service.changed.v1", said.SerializeToString())
+    hear.fact("enlace.service.changed.v1", body.SerializeToString())
     assert uses() == ["gender", "age_band"], (
-        "what is newer than this service is nothing that an enquiry says"
+        "attributes newer than this service do not occur in enquiries"
     )
 
 
-def test_b9_from_which_age_a_service_takes_people_is_known_once_it_was_said(
+def test_b9_the_ages_that_a_service_accepts_are_known_once_published(
     service: Service, hear: Hearing
 ) -> None:
     def ages() -> Ages:
         with service.database.transaction(SYSTEM) as tx:
             return members.ages_of_service(tx, SERVICE["shelter_bed"])
 
-    said = facts_pb2.ServiceFact(
+    body = facts_pb2.ServiceFact(
         service_id=SERVICE["shelter_bed"], organization_id=ORG["shelter"], active=True
     )
-    said.minimum_age, said.maximum_age = 0, 17
-    hear.fact("enlace.service.changed.v1", said.SerializeToString())
+    body.minimum_age, body.maximum_age = 0, 17
+    hear.fact("enlace.service.changed.v1", body.SerializeToString())
     assert ages() == Ages(0, 17)
-    said.ClearField("maximum_age")
-    hear.fact("enlace.service.changed.v1", said.SerializeToString())
+    body.ClearField("maximum_age")
+    hear.fact("enlace.service.changed.v1", body.SerializeToString())
     assert ages() == Ages(0, None)
 
 
-def test_in_which_country_a_member_is_is_known_once_it_was_said(
-    service: Service, hear: Hearing
-) -> None:
+def test_the_country_of_a_member_is_known_once_published(service: Service, hear: Hearing) -> None:
     hear.organization("shelter", "APPROVED")
     with service.database.transaction(SYSTEM) as tx:
         assert members.countries(tx, [ORG["shelter"], "f" * 32]) == {ORG["shelter"]: "NI"}
@@ -218,7 +218,7 @@ def test_a_service_that_is_no_longer_offered_is_not_known(story: Story, hear: He
     assert story.draft().receiver_organization_id == ORG["shelter"]
 
 
-def test_what_is_said_twice_is_as_said_once(story: Story, hear: Hearing) -> None:
+def test_a_repeated_fact_has_the_effect_of_one(story: Story, hear: Hearing) -> None:
     for _ in range(2):
         hear.organization("ngo", "SUSPENDED")
     for _ in range(2):
@@ -237,12 +237,12 @@ def test_what_is_said_twice_is_as_said_once(story: Story, hear: Hearing) -> None
         "",
     ],
 )
-def test_a_kind_of_fact_that_is_newer_than_this_service_is_held(type_: str, hear: Hearing) -> None:
+def test_a_fact_of_an_unknown_kind_is_held(type_: str, hear: Hearing) -> None:
     with pytest.raises(NewerKind):
         hear.fact(type_, b"")
 
 
-def test_a_body_that_can_not_be_read_is_refused(hear: Hearing) -> None:
+def test_an_unreadable_body_is_refused(hear: Hearing) -> None:
     with pytest.raises(DecodeError):
         hear.fact("enlace.organization.changed.v1", b"\xff\xff\xff")
 
@@ -251,7 +251,7 @@ def test_a_body_that_can_not_be_read_is_refused(hear: Hearing) -> None:
     ("side", "status"),
     [("shelter", "SUSPENDED"), ("ngo", "SUSPENDED"), ("shelter", "LEFT"), ("ngo", "LEFT")],
 )
-def test_what_is_live_with_a_member_that_is_out_can_not_wait(
+def test_live_referrals_with_a_suspended_member_are_pressing(
     side: str, status: str, story: Story, hear: Hearing
 ) -> None:
     calm, accepted = (
@@ -275,7 +275,7 @@ def test_what_is_live_with_a_member_that_is_out_can_not_wait(
         assert "reroute" in pressing[waits.id].allowed_verbs, "the coordinators ask another service"
     other = {"shelter": story.ngo, "ngo": story.shelter}[side]
     assert mine & shown(other, box=pb.BOX_MINE, pressing=True).keys() == {calm.id, accepted.id}, (
-        "the side that is there sees it, too"
+        "the remaining side sees it too"
     )
     hear.organization(side, "APPROVED")
     assert not mine & shown(story.coordinator, box=pb.BOX_NETWORK, pressing=True).keys()

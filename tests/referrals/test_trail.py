@@ -1,7 +1,7 @@
 """The trail has no gap.
 
-Each access to and change of a person's data is on it, in the same transaction, and without it there
-is neither change nor answer.
+Each access to and change of a person's data is recorded in the same transaction. If the record
+fails, there is neither a change nor an answer.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.referrals.conftest import Service, Story
 
 
 def rows(service: Service, after: int) -> list[tuple[str, str, str]]:
-    """Returns action, object and reason of each row since then."""
+    """Returns action, object and reason of each row after this one."""
     with service.database.transaction(SYSTEM) as tx:
         records = tx.execute(
             "SELECT action, object_id, reason FROM audit WHERE sequence > %s ORDER BY sequence",
@@ -30,15 +30,15 @@ def rows(service: Service, after: int) -> list[tuple[str, str, str]]:
     return [(row["action"], row["object_id"], row["reason"]) for row in records]
 
 
-def end(service: Service) -> int:
+def last_sequence(service: Service) -> int:
     with service.database.transaction(SYSTEM) as tx:
         return audit.head(tx).sequence
 
 
-def test_making_and_changing_a_file_and_its_plan_is_on_record(
+def test_making_and_changing_a_file_and_its_plan_is_recorded(
     story: Story, service: Service
 ) -> None:
-    before = end(service)
+    before = last_sequence(service)
     person = story.person()
     person = story.ngo.UpdateIdentity(
         people_pb2.UpdateIdentityRequest(
@@ -62,7 +62,7 @@ def test_making_and_changing_a_file_and_its_plan_is_on_record(
     ]
 
 
-def test_reading_a_contacts_note_is_on_record_with_the_contact_and_with_the_person(
+def test_reading_a_contacts_note_is_recorded_with_the_contact_and_with_the_person(
     story: Story, service: Service
 ) -> None:
     operator = service.as_("hotline", "OPERATOR")
@@ -83,15 +83,15 @@ def test_reading_a_contacts_note_is_on_record_with_the_contact_and_with_the_pers
     )
     request.update_mask.paths.append("person_id")
     operator.UpdateContact(request)
-    before = end(service)
+    before = last_sequence(service)
     operator.GetContact(contacts_pb2.GetContactRequest(id=made.id))
     assert rows(service, before) == [("read_contact", made.id, ""), ("read_contact", person.id, "")]
     readings = operator.ListReadings(people_pb2.ListReadingsRequest(person_id=person.id)).readings
     assert [list(reading.field_groups) for reading in readings] == [[people_pb2.FIELD_GROUP_NOTES]]
 
 
-def test_every_step_is_on_record_and_so_is_its_refusal(story: Story, service: Service) -> None:
-    before = end(service)
+def test_every_step_and_every_refused_step_is_recorded(story: Story, service: Service) -> None:
+    before = last_sequence(service)
     accepted = story.accepted()
     request = pb.StartReferralRequest(id=accepted.id, etag=accepted.etag)
     request.first_contact_time.FromDatetime(service.clock.now())
@@ -114,9 +114,9 @@ def test_every_step_is_on_record_and_so_is_its_refusal(story: Story, service: Se
     assert [bool(row[2]) for row in steps] == [False, False, False, True]
 
 
-def test_what_the_clocks_do_is_on_record(story: Story, service: Service) -> None:
+def test_every_fired_deadline_is_recorded(story: Story, service: Service) -> None:
     sent = story.sent()
-    before = end(service)
+    before = last_sequence(service)
     service.clock.advance(timedelta(days=3))
     with service.database.transaction(SYSTEM) as tx:
         events = service.made.lives.fire_deadlines(tx, service.clock.now(), 1000)
@@ -124,19 +124,19 @@ def test_what_the_clocks_do_is_on_record(story: Story, service: Service) -> None
     assert len(rows(service, before)) == len(events)
 
 
-def test_a_repeated_request_is_on_record_too_for_it_is_answered_again(
+def test_a_repeated_request_is_recorded_again_because_it_is_answered_again(
     story: Story, service: Service
 ) -> None:
     request = people_pb2.CreatePersonRequest(
         coarse=pb.CoarsePerson(language="es", country="NI"), request_id="twice-the-same"
     )
-    before = end(service)
+    before = last_sequence(service)
     made = story.ngo.CreatePerson(request)
     assert story.ngo.CreatePerson(request) == made
     assert rows(service, before) == [("create_person", made.id, "")] * 2
 
 
-def test_without_the_trail_there_is_neither_change_nor_answer(
+def test_without_the_trail_a_call_neither_changes_nor_returns_anything(
     story: Story, service: Service
 ) -> None:
     person = story.person()
@@ -154,10 +154,10 @@ def test_without_the_trail_there_is_neither_change_nor_answer(
     assert story.ngo.GetPerson(people_pb2.GetPersonRequest(id=person.id)).id == person.id
 
 
-def test_what_is_on_record_of_a_call_is_ids_and_codes_whatever_it_brought(
+def test_the_record_of_a_call_holds_only_ids_and_codes_whatever_the_request_held(
     story: Story, service: Service
 ) -> None:
-    before = end(service)
+    before = last_sequence(service)
     for wrong in ("Ximena Inventada", "x" * 32, "../../etc", "a\tb", "0" * 33):
         request = people_pb2.GetPersonRequest(id=wrong)
         assert refusal(partial(story.ngo.GetPerson, request))[1] == "not_found"
@@ -165,7 +165,7 @@ def test_what_is_on_record_of_a_call_is_ids_and_codes_whatever_it_brought(
 
 
 def readings(story: Story, person_id: str) -> list[tuple[str, ...]]:
-    """Returns what each access to a file opened, newest first."""
+    """Returns the field groups that each access to a file opened, newest first."""
     listed = story.ngo.ListReadings(people_pb2.ListReadingsRequest(person_id=person_id)).readings
     return [
         tuple(people_pb2.FieldGroup.Name(group) for group in reading.field_groups)
@@ -173,7 +173,7 @@ def readings(story: Story, person_id: str) -> list[tuple[str, ...]]:
     ]
 
 
-def test_d22_a_look_at_the_outline_of_a_file_is_no_reading_and_shows_nothing_sealed(
+def test_d22_the_outline_of_a_file_shows_nothing_sealed_and_is_not_listed_as_a_reading(
     story: Story, service: Service
 ) -> None:
     person = story.person()
@@ -186,7 +186,7 @@ def test_d22_a_look_at_the_outline_of_a_file_is_no_reading_and_shows_nothing_sea
     story.ngo.SetSafeContact(
         people_pb2.SetSafeContactRequest(id=person.id, etag=person.etag, safe_contact=plan)
     )
-    before = end(service)
+    before = last_sequence(service)
     for _ in range(9):
         seen = story.ngo.GetPerson(people_pb2.GetPersonRequest(id=person.id, outline_only=True))
     assert seen.safe_contact == people_pb2.SafeContact(
@@ -196,7 +196,7 @@ def test_d22_a_look_at_the_outline_of_a_file_is_no_reading_and_shows_nothing_sea
     assert readings(story, person.id) == []
 
 
-def test_d22_a_worker_who_reads_the_same_again_within_an_hour_is_listed_once_and_the_trail_has_each(
+def test_d22_repeated_readings_within_an_hour_are_listed_once_but_all_are_in_the_trail(
     story: Story, service: Service
 ) -> None:
     person = story.person()
@@ -204,14 +204,14 @@ def test_d22_a_worker_who_reads_the_same_again_within_an_hour_is_listed_once_and
     story.ngo.SetSafeContact(
         people_pb2.SetSafeContactRequest(id=person.id, etag=person.etag, safe_contact=plan)
     )
-    before = end(service)
+    before = last_sequence(service)
     for _ in range(4):
         story.ngo.GetPerson(people_pb2.GetPersonRequest(id=person.id))
     assert rows(service, before) == [("read_safe_contact", person.id, "")] * 4
     assert readings(story, person.id) == [("FIELD_GROUP_CONTACT",)]
     colleague = service.as_("ngo", "WORKER", "OPERATOR")
     colleague.GetPerson(people_pb2.GetPersonRequest(id=person.id))
-    assert len(readings(story, person.id)) == 2, "her list says who looked"
+    assert len(readings(story, person.id)) == 2, "her list shows who opened the file"
     service.clock.advance(timedelta(hours=1))
     story.ngo.GetPerson(people_pb2.GetPersonRequest(id=person.id))
     assert len(readings(story, person.id)) == 3

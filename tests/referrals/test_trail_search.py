@@ -1,6 +1,6 @@
-"""The auditor searches the trail and has its chain computed again.
+"""The auditor searches the trail and has its chain verified.
 
-Nobody else can, and each search is on record.
+Nobody else can do this, and each search is recorded.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from protos.referrals.v1 import people_pb2
 from services.referrals.people.usecases import trail
 from tests.builders import refusal, refusal_with_fields
 from tests.referrals.conftest import ORG, Client, Service, Story
-from tests.referrals.test_openings import opens, somebody
+from tests.referrals.test_openings import open_person, somebody
 from trail import chain
 
 
@@ -42,12 +42,12 @@ def rows(auditor: Client, page_size: int = 200, **wanted: object) -> list[pb.Tra
             ]
 
 
-def test_the_trail_is_found_by_whom_of_whom_where_what_and_when(
+def test_the_trail_can_be_searched_by_actor_object_organisation_action_and_time(
     story: Story, service: Service, auditor: Client
 ) -> None:
     worker, stranger, person = somebody(service), somebody(service, "clinic"), story.person()
-    opens(worker, person.id)
-    refusal(lambda: opens(stranger, person.id))
+    open_person(worker, person.id)
+    refusal(lambda: open_person(stranger, person.id))
     about = rows(auditor, object_id=person.id)
     assert [(row.action_code, row.allowed) for row in about] == [
         ("open_identity", False),
@@ -79,7 +79,7 @@ def test_the_trail_is_found_by_whom_of_whom_where_what_and_when(
     )
 
 
-def test_nobody_but_an_auditor_searches_and_the_search_is_on_record(
+def test_only_an_auditor_searches_the_trail_and_each_search_is_recorded(
     story: Story, service: Service, auditor: Client
 ) -> None:
     person = story.person()
@@ -100,7 +100,7 @@ def test_nobody_but_an_auditor_searches_and_the_search_is_on_record(
         row.actor_id for row in rows(auditor, object_id=person.id, action_code="list_trail")
     ] == [auditor.caller.id]
     readings = story.ngo.ListReadings(people_pb2.ListReadingsRequest(person_id=person.id)).readings
-    assert list(readings) == [], "a look at the trail is no look at her"
+    assert list(readings) == [], "a search of the trail is no access to her file"
 
 
 def verified(auditor: Client) -> tuple[int, int, list[tuple[int, int]]]:
@@ -117,12 +117,12 @@ def verified(auditor: Client) -> tuple[int, int, list[tuple[int, int]]]:
 
 @pytest.fixture
 def owner(service: Service) -> Iterator[psycopg.Connection]:
-    """A connection of the database's owner, who may change anything; tests put the data back."""
+    """Yields a connection of the database's owner, who may change anything."""
     with psycopg.connect(service.migration_url) as connection:
         yield connection
 
 
-def test_a_trail_that_fits_is_said_to_in_as_many_calls_as_it_takes(
+def test_an_intact_trail_is_verified_in_as_many_calls_as_needed(
     story: Story, service: Service, auditor: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     story.person()
@@ -134,7 +134,7 @@ def test_a_trail_that_fits_is_said_to_in_as_many_calls_as_it_takes(
     assert verified(auditor)[1:] in ((4, []), (5, [])), "each call adds a row"
 
 
-def test_what_was_altered_is_found_in_whichever_call(
+def test_an_altered_row_is_found_by_the_call_that_verifies_it(
     story: Story,
     service: Service,
     auditor: Client,
@@ -142,7 +142,7 @@ def test_what_was_altered_is_found_in_whichever_call(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     person = story.person()
-    opens(story.ngo, person.id)
+    open_person(story.ngo, person.id)
     row = rows(auditor, object_id=person.id, action_code="open_identity")[0].sequence
     monkeypatch.setattr(trail, "_ROWS", 5)
     owner.execute("UPDATE audit SET actor_id = 'nobody' WHERE sequence = %s", (row,))
@@ -157,7 +157,7 @@ def test_what_was_altered_is_found_in_whichever_call(
     assert verified(auditor)[2] == []
 
 
-def test_what_was_witnessed_and_is_not_there_any_more_is_found(
+def test_a_missing_or_forked_row_is_found_by_its_witnessed_head(
     service: Service, auditor: Client
 ) -> None:
     with service.database.transaction(SYSTEM) as tx:
@@ -170,7 +170,7 @@ def test_what_was_witnessed_and_is_not_there_any_more_is_found(
     assert forked.findings == [chain.Finding(head.sequence - 1, "forked")]
 
 
-def test_a_token_to_go_on_can_not_be_made_up(auditor: Client) -> None:
+def test_an_invented_page_token_is_refused(auditor: Client) -> None:
     assert (
         refusal(lambda: auditor.VerifyTrail(pb.VerifyTrailRequest(page_token="abc")))[1]
         == "invalid_fields"

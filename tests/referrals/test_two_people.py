@@ -1,4 +1,4 @@
-"""Each rule of two: an account that may be the first person's own agrees to nothing."""
+"""Each rule of two: an account that may belong to the first person cannot agree as the second."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ def of_erasure(story: Story, service: Service) -> Rule:
     story.ngo.ProposeErasure(
         erasures_pb2.ProposeErasureRequest(person_id=person.id, request_id=story.request_id())
     )
-    question = erasures_pb2.ConfirmErasureRequest(person_id=person.id)
-    return story.ngo, somebody(service, "ngo", "MANAGER"), lambda by: by.ConfirmErasure(question)
+    request = erasures_pb2.ConfirmErasureRequest(person_id=person.id)
+    return story.ngo, somebody(service, "ngo", "MANAGER"), lambda by: by.ConfirmErasure(request)
 
 
 def of_best_interest(story: Story, service: Service) -> Rule:
     decided = story.receipt(story.child().id, giver="best_interest", assent_code="given")
-    question = people_pb2.ConfirmReceiptRequest(id=decided.id)
-    return story.ngo, somebody(service, "ngo", "MANAGER"), lambda by: by.ConfirmReceipt(question)
+    request = people_pb2.ConfirmReceiptRequest(id=decided.id)
+    return story.ngo, somebody(service, "ngo", "MANAGER"), lambda by: by.ConfirmReceipt(request)
 
 
 def of_override(story: Story, service: Service) -> Rule:
     sent = story.overridden()
-    question = pb.ConfirmOverrideRequest(id=sent.id, etag=sent.etag)
+    request = pb.ConfirmOverrideRequest(id=sent.id, etag=sent.etag)
     return (
         story.rescuer,
         somebody(service, "ngo", "MANAGER"),
-        lambda by: by.ConfirmOverride(question),
+        lambda by: by.ConfirmOverride(request),
     )
 
 
@@ -52,10 +52,10 @@ def of_emergency(story: Story, service: Service) -> Rule:
     nurse = somebody(service, "shelter")
     emergency = declare(nurse, expired(story, service))
     seen = story.ngo.GetEmergency(emergencies_pb2.GetEmergencyRequest(id=emergency.id))
-    question = emergencies_pb2.ReviewEmergencyRequest(
+    request = emergencies_pb2.ReviewEmergencyRequest(
         id=seen.id, etag=seen.etag, review_code=audit_pb2.REVIEW_OUTCOME_EXPLAINED
     )
-    return nurse, somebody(service, "ngo"), lambda by: by.ReviewEmergency(question)
+    return nurse, somebody(service, "ngo"), lambda by: by.ReviewEmergency(request)
 
 
 def of_plan(story: Story, service: Service) -> Rule:
@@ -65,8 +65,8 @@ def of_plan(story: Story, service: Service) -> Rule:
     plan = begun(story, "child", story.ngo.CreatePerson(girl))
     said: dict[str, Any] = {"id": plan.id, "reason_code": plans_pb2.PLAN_CLOSE_REASON_FULFILLED}
     seen = story.ngo.ClosePlan(plans_pb2.ClosePlanRequest(etag=plan.etag, **said))
-    question = plans_pb2.ClosePlanRequest(etag=seen.etag, **said)
-    return story.ngo, somebody(service, "ngo"), lambda by: by.ClosePlan(question)
+    request = plans_pb2.ClosePlanRequest(etag=seen.etag, **said)
+    return story.ngo, somebody(service, "ngo"), lambda by: by.ClosePlan(request)
 
 
 RULES = [of_erasure, of_best_interest, of_override, of_emergency, of_plan]
@@ -77,7 +77,7 @@ def with_kin(client: Client, kin: Kin) -> Client:
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_a3_an_account_that_may_be_the_first_persons_own_is_no_second_person(
+def test_a3_an_account_that_may_be_the_first_persons_own_cannot_act_as_the_second_person(
     rule: Callable[[Story, Service], Rule], story: Story, service: Service
 ) -> None:
     first, second, agree = rule(story, service)
@@ -89,7 +89,7 @@ def test_a3_an_account_that_may_be_the_first_persons_own_is_no_second_person(
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_a_token_from_before_the_first_persons_act_does_not_do_for_her_account_may_be_newer(
+def test_a_token_older_than_the_first_persons_act_cannot_confirm_it(
     rule: Callable[[Story, Service], Rule], story: Story, service: Service
 ) -> None:
     _, second, agree = rule(story, service)
@@ -108,7 +108,7 @@ def test_a_token_from_before_the_first_persons_act_does_not_do_for_her_account_m
 
 @dataclass
 class OldToken(Client):
-    """Calls with a token of a while ago."""
+    """A client whose token was issued some time ago."""
 
     token: str = ""
 
@@ -116,7 +116,7 @@ class OldToken(Client):
         return [("authorization", f"Bearer {self.token}")]
 
 
-def test_a_danger_after_a_withdrawal_is_not_said_again_by_an_account_of_who_sent_before(
+def test_a_new_danger_after_a_withdrawal_is_not_accepted_from_the_former_senders_account(
     story: Story, service: Service
 ) -> None:
     sent = story.sent()
@@ -124,14 +124,14 @@ def test_a_danger_after_a_withdrawal_is_not_said_again_by_an_account_of_who_sent
     person = story.ngo.GetPerson(people_pb2.GetPersonRequest(id=sent.person_id))
     again = with_kin(story.rescuer, Kin(frozenset({mark_of(story.ngo.caller.id)}), ""))
     draft = story.draft(person)
-    question = pb.SendReferralRequest(
+    request = pb.SendReferralRequest(
         id=draft.id,
         etag=draft.etag,
         override_reason_code=pb.OVERRIDE_REASON_DANGER_AFTER_WITHDRAWAL,
         note="he found her",
     )
-    assert refusal(lambda: again.SendReferral(question)) == (
+    assert refusal(lambda: again.SendReferral(request)) == (
         "FAILED_PRECONDITION",
         "override_after_withdrawal",
     )
-    assert with_kin(story.rescuer, NONE).SendReferral(question).state == pb.STATE_SENT
+    assert with_kin(story.rescuer, NONE).SendReferral(request).state == pb.STATE_SENT

@@ -1,6 +1,6 @@
 """Organisations and places with which a person is not safe.
 
-She is asked before each referral and enquiry, and both respect the answer.
+She is asked before each referral and enquiry, and both respect her answers.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CONTENT = e.EnquiryContent(need_code="HOU.EMG", urgency=pb.URGENCY_EMERGENCY, co
 
 @pytest.fixture
 def in_leon(service: Service) -> Iterator[None]:
-    """Places the shelter's bed in León."""
+    """Moves the shelter's service to León."""
     with service.database.transaction(SYSTEM) as tx:
         members.note_service(tx, SERVICE["shelter_bed"], ORG["shelter"], True, department="NI-LE")
     yield
@@ -61,7 +61,7 @@ def sending(story: Story, draft: pb.Referral, *acknowledged: int) -> pb.SendRefe
         (Unsafe("no_time", (), ("NI-LE",)), "unsafe_code", "out_of_range"),
     ],
 )
-def test_d23_an_answer_says_whom_or_that_nobody_or_why_it_was_not_asked(
+def test_d23_an_answer_names_organisations_or_places_or_nothing_or_the_reason_for_not_asking(
     unsafe: Unsafe, path: str, reason: str
 ) -> None:
     with pytest.raises(Invalid) as refused:
@@ -77,7 +77,7 @@ def test_d23_an_answer_says_whom_or_that_nobody_or_why_it_was_not_asked(
         good.check()
 
 
-def test_d23_whom_she_named_is_no_receiver_without_a_word() -> None:
+def test_d23_an_unsafe_receiver_is_refused_without_an_acknowledgement() -> None:
     unsafe = Unsafe("named", ("a",), ("NI-LE",))
     for organization, department in (("a", "NI-CI"), ("b", "NI-LE")):
         with pytest.raises(Conflict, match=r"^unsafe_for_her$"):
@@ -87,7 +87,9 @@ def test_d23_whom_she_named_is_no_receiver_without_a_word() -> None:
         unsafe.check_receiver(organization, department, ())
 
 
-def test_d23_a_referral_is_not_sent_before_she_was_asked_and_nothing_is_lost(story: Story) -> None:
+def test_d23_a_referral_is_not_sent_before_the_person_was_asked_and_its_draft_is_kept(
+    story: Story,
+) -> None:
     draft = story.draft(unsafe_code=0)
     request = sending(story, draft)
     assert refusal(lambda: story.ngo.SendReferral(request)) == (CONFLICT, "unsafe_not_asked")
@@ -108,7 +110,7 @@ def test_d23_a_referral_is_not_sent_before_she_was_asked_and_nothing_is_lost(sto
 
 @pytest.mark.parametrize("named", [SHELTER, LEON])
 @pytest.mark.usefixtures("in_leon")
-def test_d23_an_organisation_that_she_named_receives_nothing_until_she_wants_it(
+def test_d23_an_unsafe_organisation_receives_a_referral_only_after_an_acknowledgement(
     named: dict[str, Any], story: Story
 ) -> None:
     draft = story.draft(**named)
@@ -120,7 +122,7 @@ def test_d23_an_organisation_that_she_named_receives_nothing_until_she_wants_it(
     )
 
 
-def test_d23_what_she_named_once_holds_for_the_next_referral_too(story: Story) -> None:
+def test_d23_an_earlier_answer_holds_for_the_persons_next_referral(story: Story) -> None:
     person = story.person()
     story.draft(person, **SHELTER)
     again = story.draft(person)
@@ -130,10 +132,10 @@ def test_d23_what_she_named_once_holds_for_the_next_referral_too(story: Story) -
     )
     assert (
         story.ngo.SendReferral(sending(story, story.draft(story.person()))).state == pb.STATE_SENT
-    ), "of somebody else it says nothing"
+    ), "the answer does not concern another person"
 
 
-def test_d23_another_service_after_a_no_is_asked_with_the_same_answer(story: Story) -> None:
+def test_d23_a_following_referral_keeps_the_earlier_answer(story: Story) -> None:
     person = story.person()
     first = story.draft(person, **LEON)
     follows = story.ngo.CreateReferral(
@@ -147,7 +149,7 @@ def test_d23_another_service_after_a_no_is_asked_with_the_same_answer(story: Sto
     )
 
 
-def test_d23_the_answer_is_its_senders_alone(story: Story) -> None:
+def test_d23_only_the_sender_sees_the_answer(story: Story) -> None:
     sent = story.ngo.SendReferral(sending(story, story.draft(**LEON)))
     assert sent.unsafe_code == pb.UNSAFE_ANSWER_NAMED
     for other in (story.shelter, story.coordinator):
@@ -155,7 +157,7 @@ def test_d23_the_answer_is_its_senders_alone(story: Story) -> None:
         assert (seen.unsafe_code, list(seen.unsafe_departments)) == (0, [])
 
 
-def test_d23_nobody_is_asked_before_she_was(story: Story) -> None:
+def test_d23_an_enquiry_is_refused_before_the_person_was_asked(story: Story) -> None:
     request = e.CreateEnquiryRequest(content=CONTENT, service_ids=[SERVICE["shelter_bed"]])
     assert refusal_with_fields(lambda: story.ngo.CreateEnquiry(request)) == (
         INVALID,
@@ -170,7 +172,7 @@ def test_d23_nobody_is_asked_before_she_was(story: Story) -> None:
     assert story.ngo.CreateEnquiry(request).unsafe_code == pb.UNSAFE_ANSWER_NOTHING
 
 
-def test_d23_a_system_that_names_somebody_and_knows_no_answer_has_asked(story: Story) -> None:
+def test_d23_excluded_organisations_without_an_answer_count_as_an_answer(story: Story) -> None:
     request = e.CreateEnquiryRequest(
         content=CONTENT,
         service_ids=[SERVICE["shelter_bed"], SERVICE["clinic_visit"]],
@@ -182,7 +184,7 @@ def test_d23_a_system_that_names_somebody_and_knows_no_answer_has_asked(story: S
 
 
 @pytest.mark.usefixtures("in_leon")
-def test_d23_no_service_of_a_department_that_she_named_is_asked_and_the_referral_keeps_her_answer(
+def test_d23_an_enquiry_asks_no_service_in_an_unsafe_department_and_its_referral_keeps_that(
     story: Story,
 ) -> None:
     person = story.person()
@@ -208,7 +210,7 @@ def test_d23_no_service_of_a_department_that_she_named_is_asked_and_the_referral
 
 
 @pytest.mark.parametrize("again", [pb.UNSAFE_ANSWER_NOTHING, pb.UNSAFE_ANSWER_NOT_ALONE])
-def test_d23_what_she_named_once_holds_for_the_next_enquiry_too(
+def test_d23_an_earlier_answer_holds_for_the_persons_next_enquiry(
     again: pb.UnsafeAnswer.ValueType, story: Story
 ) -> None:
     person, both = story.person(), [SERVICE["shelter_bed"], SERVICE["clinic_visit"]]
@@ -223,4 +225,6 @@ def test_d23_what_she_named_once_holds_for_the_next_enquiry_too(
     del request.service_ids[1:]
     assert refusal(lambda: story.ngo.CreateEnquiry(request)) == (CONFLICT, "service_unknown")
     request.person_id = story.person().id
-    assert len(story.ngo.CreateEnquiry(request).offers) == 1, "of somebody else it says nothing"
+    assert len(story.ngo.CreateEnquiry(request).offers) == 1, (
+        "the answer does not concern another person"
+    )

@@ -1,6 +1,6 @@
-"""Nobody is left without an answer.
+"""Journeys in which nobody is left without an answer.
 
-The journeys use a real browser, the real service and a settable clock.
+They use a real browser, the real service and a settable clock.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.site.language import i18n
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
-from services.referrals.referrals.store.deadlines import next_deadline_time
+from services.referrals.referrals.store.deadlines import next_time
 from tests.gateway.pages_gateway import pages, served
 from tests.gateway.test_pages_in_browser import open_pages
 from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story
@@ -32,7 +32,7 @@ ROLES = {"WORKER": contract_pb2.ROLE_WORKER, "COORDINATOR": contract_pb2.ROLE_CO
 
 @dataclass
 class Actor:
-    """A worker with a phone, at a page of hers."""
+    """A worker who uses the site on a phone."""
 
     page: Page
     site: str
@@ -50,7 +50,7 @@ class Actor:
 class Network:
     """The members of the journeys.
 
-    The NGO refers, the shelter and the clinic are asked, and the coalition coordinates.
+    The NGO refers, the shelter and the clinic receive, and the coalition coordinates.
     """
 
     story: Story
@@ -61,13 +61,13 @@ class Network:
     coordinator: Actor
 
     def later(self, span: timedelta) -> None:
-        """Moves the time on, and fires the deadlines."""
+        """Advances the clock, and fires the deadlines."""
         self.service.clock.advance(span)
         DeadlineScheduler(
             self.service.made.lives,
             self.service.database,
             self.service.clock,
-            next_deadline_time,
+            next_time,
             "clocks",
         ).fire()
 
@@ -122,8 +122,8 @@ def press(page: Page, name: str) -> None:
     ).first.click()
 
 
-def takes(page: Page, step: str, **answers: str) -> None:
-    """Opens the form of a step where it is, fills it in, and sends it."""
+def take_step(page: Page, step: str, **answers: str) -> None:
+    """Opens the form of a step, fills it in, and submits it."""
     page.locator(f"#form-{step} > summary").click()
     form = page.locator(f"form#{step}")
     for name, answer in answers.items():
@@ -134,15 +134,15 @@ def takes(page: Page, step: str, **answers: str) -> None:
     form.get_by_role("button").click()
 
 
-def current(network: Network, referral: r.Referral) -> r.Referral:
+def current_referral(network: Network, referral: r.Referral) -> r.Referral:
     latest: r.Referral = network.story.ngo.GetReferral(r.GetReferralRequest(id=referral.id))
     return latest
 
 
-def elsewhere(network: Network, before: r.Referral) -> r.Referral:
-    """Sends a returned referral to the clinic.
+def refer_to_clinic(network: Network, before: r.Referral) -> r.Referral:
+    """Sends the person of a returned referral to the clinic.
 
-    That takes one press, one choice, and the consent for that place.
+    This takes one press, one choice, and the consent for the clinic.
     """
     story, page = network.story, network.ngo.page
     network.ngo.reads(before)
@@ -151,7 +151,7 @@ def elsewhere(network: Network, before: r.Referral) -> r.Referral:
     expect(page.locator("main")).to_contain_text("Camas")
     page.get_by_role("button", name="Elegir").first.click()
     expect(page).to_have_url(re.compile("/consent"))
-    draft = current(network, r.Referral(id=current(network, before).following_id))
+    draft = current_referral(network, r.Referral(id=current_referral(network, before).following_id))
     assert (draft.based_on_id, draft.need_code, draft.urgency) == (
         before.id,
         before.need_code,
@@ -166,15 +166,15 @@ def elsewhere(network: Network, before: r.Referral) -> r.Referral:
     network.ngo.goes_to(f"/referrals/{draft.id}/check")
     press(page, "Enviar la remisión")
     expect(page.locator("main")).to_contain_text("Enviada")
-    return current(network, draft)
+    return current_referral(network, draft)
 
 
-def test_a_shelter_that_never_answers_is_reminded_escalated_and_left_and_another_one_helps(
+def test_a_shelter_that_never_answers_is_reminded_escalated_and_replaced_by_another(
     network: Network,
 ) -> None:
     story, ngo = network.story, network.ngo
     sent = story.sent()
-    # They have an hour to acknowledge and a day to decide, and do neither.
+    # The shelter has an hour to acknowledge and a day to decide, and does neither.
     network.later(31 * M)
     expect(network.shelter.reads(sent)).to_contain_text("29 min")
     network.later(35 * M)
@@ -191,20 +191,20 @@ def test_a_shelter_that_never_answers_is_reminded_escalated_and_left_and_another
     expect(ngo.reads(sent)).to_contain_text("Venció sin respuesta")
     expect(ngo.goes_to("/today").locator("main")).to_contain_text(sent.code)
     expect(network.coordinator.goes_to("/board").locator("main")).to_contain_text(sent.code)
-    # The other service takes one press, and nothing is typed again.
-    asked = elsewhere(network, sent)
+    # Asking the other service takes one press, and nothing has to be typed again.
+    asked = refer_to_clinic(network, sent)
     expect(ngo.goes_to("/today").locator("main")).not_to_contain_text(sent.code)
-    helped(network, asked)
-    assert current(network, asked).state == r.STATE_COMPLETED
+    accept_and_complete(network, asked)
+    assert current_referral(network, asked).state == r.STATE_COMPLETED
     ngo.reads(asked)
-    takes(ngo.page, "close", help_came_code="yes")
+    take_step(ngo.page, "close", help_came_code="yes")
     expect(ngo.page.locator("main")).to_contain_text("Anotado")
-    assert current(network, asked).state == r.STATE_CLOSED
-    assert not current(network, sent).unanswered
+    assert current_referral(network, asked).state == r.STATE_CLOSED
+    assert not current_referral(network, sent).unanswered
 
 
-def helped(network: Network, asked: r.Referral) -> None:
-    """Accepts and helps, as the clinic."""
+def accept_and_complete(network: Network, asked: r.Referral) -> None:
+    """Accepts and completes the referral, as the clinic."""
     client, now = network.clinic.client, network.service.clock.now()
     accept = r.AcceptReferralRequest(id=asked.id, etag=asked.etag)
     accept.planned_first_contact_time.FromDatetime(now)
@@ -216,7 +216,7 @@ def helped(network: Network, asked: r.Referral) -> None:
     client.CompleteReferral(complete)
 
 
-def test_a_decline_names_another_service_and_the_sender_is_one_press_from_it(
+def test_a_sender_refers_again_with_one_press_to_the_service_that_a_decline_names(
     network: Network,
 ) -> None:
     sent = network.story.sent()
@@ -231,11 +231,11 @@ def test_a_decline_names_another_service_and_the_sender_is_one_press_from_it(
     shown = network.ngo.reads(sent)
     expect(shown).to_contain_text("No la pudieron recibir")
     expect(shown).to_contain_text("Camas")
-    asked = elsewhere(network, sent)
+    asked = refer_to_clinic(network, sent)
     assert (asked.state, asked.service_id) == (r.STATE_SENT, SERVICE["clinic_visit"])
 
 
-def test_a_question_that_nobody_answers_is_the_senders_turn_until_it_is_answered(
+def test_an_open_question_is_the_senders_turn_until_it_is_answered(
     network: Network,
 ) -> None:
     story, ngo = network.story, network.ngo
@@ -251,20 +251,20 @@ def test_a_question_that_nobody_answers_is_the_senders_turn_until_it_is_answered
     expect(ngo.goes_to("/today").locator("main")).to_contain_text(sent.code)
     expect(network.coordinator.goes_to("/board").locator("main")).to_contain_text(sent.code)
     network.later(60 * 24 * H)  # the need never expires, and never leaves the list
-    assert current(network, sent).state == r.STATE_INFO_REQUESTED
+    assert current_referral(network, sent).state == r.STATE_INFO_REQUESTED
     expect(ngo.goes_to("/today").locator("main")).to_contain_text(sent.code)
     ngo.reads(sent)
-    takes(ngo.page, "answer", note="tomorrow at noon")
+    take_step(ngo.page, "answer", note="tomorrow at noon")
     expect(ngo.page.locator("main")).to_contain_text("Respuesta enviada")
-    now = current(network, sent)
+    now = current_referral(network, sent)
     assert now.state == r.STATE_ACKNOWLEDGED
     left = next(clock for clock in now.clocks if clock.kind == r.CLOCK_KIND_DECIDE)
     assert left.due_time.seconds - network.service.clock.now().timestamp() == 24 * 3600, (
-        "what the question took is given back"
+        "the time that the question took is added"
     )
 
 
-def test_no_help_did_not_come_reopens_it_and_the_receiver_hears(
+def test_the_answer_that_help_did_not_come_reopens_the_referral_and_notifies_the_receiver(
     browser: Browser, network: Network
 ) -> None:
     story, service = network.story, network.service

@@ -32,7 +32,7 @@ from services.referrals.network.store import members
 from services.referrals.network.store.members import view_of
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
 from services.referrals.referrals.domain.filter import Filter
-from services.referrals.referrals.store.deadlines import next_deadline_time
+from services.referrals.referrals.store.deadlines import next_time
 from tests.builders import refusal, refusal_with_fields
 from tests.referrals.conftest import ORG, Client, Service, Story
 from tests.referrals.test_referrals_rpc import declined
@@ -42,7 +42,7 @@ Change = pb.WatchReferralsResponse
 
 @pytest.fixture(scope="module", autouse=True)
 def places(service: Service) -> Iterator[None]:
-    """Gives events their places in the stream."""
+    """Runs the loop that gives events their places in the stream."""
     loop = service.made.watch.loop()
     loop.start()
     yield
@@ -73,7 +73,7 @@ def watching(
 
 
 def start_token(client: Client, **wanted: Any) -> str:
-    """Opens a stream, checks that its first message holds only a token, and returns the token."""
+    """Opens a stream, checks that its first message holds only a token, and returns that token."""
     with watching(client, **wanted) as stream:
         first = next(stream)
     assert first == Change(resume_token=first.resume_token)
@@ -81,7 +81,7 @@ def start_token(client: Client, **wanted: Any) -> str:
 
 
 def changes_since(story: Story, client: Client, token: str, **wanted: Any) -> list[Change]:
-    """Returns the events of a stream after a token, up to a referral that is sent now."""
+    """Returns the events of a stream after a token, until those of a referral that is sent now."""
     place_events(story.service)
     last, changes = story.sent(), list[Change]()
     with watching(client, token, **wanted) as stream:
@@ -108,7 +108,7 @@ def acknowledge(story: Story, referral: pb.Referral) -> pb.Referral:
     return acknowledged
 
 
-def test_a_change_is_streamed_promptly_and_as_it_was(story: Story) -> None:
+def test_a_change_is_streamed_promptly_with_its_version_and_state(story: Story) -> None:
     sent = story.sent()
     place_events(story.service)
     for client in (story.ngo, story.shelter, story.coordinator):
@@ -161,7 +161,7 @@ def test_an_event_that_is_committed_late_is_streamed(story: Story, service: Serv
         next(stream)
         with psycopg.connect(service.database_url) as slow:
             slow.execute("SELECT set_config('enlace.view', 'system', false)")
-            # The event has its time, its row and its transaction number, but is not committed.
+            # The event has its time, its row and its transaction id, but is not committed.
             slow.execute(
                 "INSERT INTO referral_events SELECT referral_id, version + 1, 'clock_reminded',"
                 " from_state, to_state, time, 'system', 'clock', '',"
@@ -229,7 +229,7 @@ def test_only_the_sender_sees_a_draft_even_if_it_is_sent_later(story: Story) -> 
     assert own <= set(ids_and_verbs(changes_since(story, story.ngo, ngo)))
 
 
-def test_after_declining_an_organisation_hears_no_more_and_a_third_party_hears_nothing(
+def test_after_a_decline_the_receiver_gets_no_more_events_and_a_third_party_gets_none(
     story: Story, service: Service
 ) -> None:
     clinic = service.as_("clinic", "WORKER")
@@ -253,7 +253,9 @@ def test_after_declining_an_organisation_hears_no_more_and_a_third_party_hears_n
     assert not end.referral_id
 
 
-def test_a_stream_takes_the_filters_of_the_list_on_fields_that_do_not_change(story: Story) -> None:
+def test_a_stream_accepts_the_filters_of_the_list_on_fields_that_do_not_change(
+    story: Story,
+) -> None:
     token = start_token(story.ngo, need_code="MED")
     story.sent()
     with watching(story.ngo, token, need_code="MED") as stream:
@@ -385,7 +387,7 @@ def test_one_organisation_cannot_take_all_streams(story: Story) -> None:
 
 
 def wait_until(condition: Any, seconds: float = 5) -> None:
-    """Waits until a condition holds; refusals meanwhile are retried."""
+    """Waits until a condition holds; refused calls are retried meanwhile."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         with suppress(grpc.RpcError):
@@ -417,11 +419,13 @@ def test_a_client_that_does_not_read_is_cut_off_after_a_wait(
         return changes(tx, caller, wanted, after)
 
     monkeypatch.setattr(service.made.watch, "changes", look)
-    monkeypatch.setattr(streams, "_LATE", -1.0)  # cuts off three seconds after the start
+    monkeypatch.setattr(streams, "_LATE", -1.0)  # cuts off after three seconds
     with watching(story.ngo, token) as stream:
         next(stream)
         wait_until(lambda: stalled(looked))
-        assert len(looked) < 280, "of 300 batches: one is read once the client took the one before"
+        assert len(looked) < 280, (
+            "of 300 batches: each is read only once the client has taken the previous one"
+        )
         wait_until(lambda: REGISTRY.get_sample_value("enlace_streams") == 0, 8)
         with pytest.raises(grpc.RpcError) as error:
             list(stream)
@@ -440,7 +444,7 @@ def test_a_deadline_that_fires_is_streamed_with_its_kind(story: Story, service: 
     token = start_token(story.ngo)
     service.clock.advance(timedelta(minutes=16))
     DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_deadline_time, "clocks"
+        service.made.lives, service.database, service.clock, next_time, "clocks"
     ).fire()
     changes = [
         change for change in changes_since(story, story.ngo, token) if change.referral_id == sent.id
@@ -494,7 +498,9 @@ def test_two_processes_stream_the_same_changes_and_one_resumes_where_the_other_s
                 server.stop(5).wait(5)
                 rest = list(there)
                 assert not rest[-1].referral_id
-                assert time.monotonic() - began < 3, "it ends by itself when the service stops"
+                assert time.monotonic() - began < 3, (
+                    "the stream ends by itself when the service stops"
+                )
     finally:
         loop.stop()
         assert loop.join(5)

@@ -1,6 +1,6 @@
 """The person withdraws her consent.
 
-Everything about her ends, whoever allowed it, and nothing slips through meanwhile.
+All her referrals end, whoever allowed them, and no concurrent request slips through.
 """
 
 from collections.abc import Callable
@@ -31,8 +31,8 @@ LIVE = {
 }
 
 
-def at_once(*acts: Callable[[], Any]) -> list[str]:
-    """Runs all acts at the same time; returns "OK" or the reason of each."""
+def run_concurrently(*acts: Callable[[], Any]) -> list[str]:
+    """Runs all acts concurrently; returns "OK" or the reason of the refusal of each."""
     barrier = Barrier(len(acts))
 
     def run(act: Callable[[], Any]) -> str:
@@ -57,7 +57,7 @@ def state_of(client: Client, referral: pb.Referral) -> int:
     return int(client.GetReferral(pb.GetReferralRequest(id=referral.id)).state)
 
 
-def test_nothing_is_sent_on_a_consent_that_is_withdrawn_at_the_same_time(story: Story) -> None:
+def test_no_referral_is_sent_on_a_consent_withdrawn_concurrently(story: Story) -> None:
     outcomes = set()
     for _ in range(RACES):
         draft = story.draft()
@@ -71,7 +71,7 @@ def test_nothing_is_sent_on_a_consent_that_is_withdrawn_at_the_same_time(story: 
         withdraw = partial(
             story.ngo.WithdrawReceipt, people_pb2.WithdrawReceiptRequest(id=receipt.id)
         )
-        sent, withdrawn = at_once(send, withdraw)
+        sent, withdrawn = run_concurrently(send, withdraw)
         assert withdrawn == "OK"
         state = state_of(story.ngo, draft)
         assert state not in LIVE
@@ -80,10 +80,12 @@ def test_nothing_is_sent_on_a_consent_that_is_withdrawn_at_the_same_time(story: 
             ("receipt_withdrawn", pb.STATE_DRAFT),
         }
         outcomes.add(sent)
-    assert outcomes == {"OK", "receipt_withdrawn"}, "a race in which one always wins is none"
+    assert outcomes == {"OK", "receipt_withdrawn"}, (
+        "a race that always has the same winner tests nothing"
+    )
 
 
-def test_no_override_slips_through_while_she_withdraws_by_reference(
+def test_no_override_slips_through_a_concurrent_withdrawal_by_reference(
     story: Story, service: Service
 ) -> None:
     made = story.contact()
@@ -107,14 +109,14 @@ def test_no_override_slips_through_while_she_withdraws_by_reference(
             note="in danger",
             arrival=ARRIVAL,
         )
-        sent, withdrawn = at_once(
+        sent, withdrawn = run_concurrently(
             partial(rescuer.SendReferral, request),
             partial(public.WithdrawConsentByReference, withdrawing(made)),
         )
         assert withdrawn == "OK"
         if state_of(operator, draft) in LIVE:
-            # It was sent after her withdrawal. Nothing had gone to the clinic before, so it is an
-            # ordinary override, which she can withdraw, too.
+            # The override was sent after her withdrawal. Nothing had gone to the clinic before,
+            # so it is an ordinary override, which she can withdraw too.
             assert sent == "OK"
             public.WithdrawConsentByReference(withdrawing(made))
         assert state_of(operator, draft) not in LIVE
@@ -124,7 +126,7 @@ def test_no_override_slips_through_while_she_withdraws_by_reference(
     assert "OK" in outcomes or "override_after_withdrawal" in outcomes
 
 
-def test_her_reference_ends_everything_of_hers_overrides_and_other_consents_included(
+def test_a_withdrawal_by_reference_ends_all_consents_and_overrides_of_the_person(
     story: Story, service: Service
 ) -> None:
     made = story.contact()
@@ -145,7 +147,7 @@ def test_her_reference_ends_everything_of_hers_overrides_and_other_consents_incl
         )
         return created
 
-    # Neither of these referrals names the contact: one has no consent, one a consent of its own.
+    # Neither of these referrals names the contact: one has no consent, the other its own consent.
     drafted = draft("clinic_visit", "MED.CHK")
     overridden = rescuer.SendReferral(
         pb.SendReferralRequest(
@@ -200,7 +202,7 @@ def test_her_reference_ends_everything_of_hers_overrides_and_other_consents_incl
     assert all(each.HasField("withdraw_time") and each.genuine for each in receipts)
 
 
-def test_the_contact_of_a_file_speaks_for_it_also_before_anything_was_asked(
+def test_a_reference_can_withdraw_for_the_file_of_its_contact_even_before_any_referral(
     story: Story, service: Service
 ) -> None:
     made = story.contact()
@@ -225,7 +227,7 @@ def test_the_contact_of_a_file_speaks_for_it_also_before_anything_was_asked(
     )
 
 
-def test_after_a_withdrawal_no_override_goes_there_but_for_a_danger_of_its_own_by_another_person(
+def test_after_a_withdrawal_only_another_worker_may_override_and_only_for_a_new_danger(
     story: Story, service: Service
 ) -> None:
     sent = story.overridden()
@@ -249,18 +251,20 @@ def test_after_a_withdrawal_no_override_goes_there_but_for_a_danger_of_its_own_b
         "life_at_risk", person=person, service_id=SERVICE["clinic_visit"], need_code="MED.CHK"
     )
     assert elsewhere.state == pb.STATE_SENT, (
-        "she took it back from one receiver; that says nothing of another"
+        "she withdrew from one receiver, which does not concern another"
     )
 
 
-def test_a_danger_after_a_withdrawal_is_no_reason_where_nothing_was_withdrawn(story: Story) -> None:
+def test_a_danger_after_a_withdrawal_is_refused_as_a_reason_without_a_withdrawal(
+    story: Story,
+) -> None:
     assert refusal(lambda: story.overridden("danger_after_withdrawal")) == (
         "INVALID_ARGUMENT",
         "invalid_fields",
     )
 
 
-def test_withdrawals_and_steps_at_once_neither_hang_nor_fail(
+def test_concurrent_withdrawals_and_steps_neither_hang_nor_fail(
     story: Story, service: Service
 ) -> None:
     for _ in range(20):
@@ -282,7 +286,7 @@ def test_withdrawals_and_steps_at_once_neither_hang_nor_fail(
                 ),
             ),
         ]
-        by_reference, by_worker, *_ = at_once(*acts)
+        by_reference, by_worker, *_ = run_concurrently(*acts)
         assert {by_reference, by_worker} == {"OK"}
         assert state_of(operator, sent) in (pb.STATE_CONSENT_WITHDRAWN, pb.STATE_WITHDRAWN)
     with service.database.transaction(SYSTEM) as tx:
@@ -296,7 +300,7 @@ def test_withdrawals_and_steps_at_once_neither_hang_nor_fail(
     assert row["n"] == 0
 
 
-def test_who_received_something_confirms_that_it_holds_nothing_more_within_three_days(
+def test_a_receiver_confirms_the_deletion_within_three_days_of_a_withdrawal(
     story: Story, service: Service
 ) -> None:
     sent = story.sent()
@@ -316,12 +320,12 @@ def test_who_received_something_confirms_that_it_holds_nothing_more_within_three
         ["confirm_deletion"],
     )
     assert mine.next_due_time.ToDatetime(tzinfo=UTC) - service.clock.now() == timedelta(hours=72)
-    asked = pb.ConfirmDeletionRequest(id=sent.id, etag=mine.etag)
-    assert refusal(lambda: story.ngo.ConfirmDeletion(asked)) == (
+    request = pb.ConfirmDeletionRequest(id=sent.id, etag=mine.etag)
+    assert refusal(lambda: story.ngo.ConfirmDeletion(request)) == (
         "FAILED_PRECONDITION",
         "illegal_transition",
     )
-    done = story.shelter.ConfirmDeletion(asked)
+    done = story.shelter.ConfirmDeletion(request)
     assert (done.state, done.turn, done.HasField("next_due_time")) == (
         pb.STATE_CONSENT_WITHDRAWN,
         pb.TURN_UNSPECIFIED,
@@ -338,7 +342,7 @@ def test_who_received_something_confirms_that_it_holds_nothing_more_within_three
     assert sent.id not in {one.id for one in left}
 
 
-def test_she_hears_by_her_reference_whether_what_was_kept_of_her_is_destroyed(
+def test_the_status_of_a_reference_shows_whether_the_receiver_has_deleted_the_data(
     story: Story, service: Service
 ) -> None:
     made = story.contact()

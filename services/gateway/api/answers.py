@@ -38,7 +38,7 @@ def listed(
     """Returns a list, or one page of it.
 
     The body names the cursor of the next page. The answer to a GET names the next page in the Link
-    header, too, because the address describes such a request in full.
+    header, too, because the address of a GET describes the whole request.
     """
     body: dict[str, Any] = {"items": things, **(more or {})}
     if next_token:

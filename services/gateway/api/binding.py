@@ -1,8 +1,8 @@
-"""The binding of an rpc to REST: method and path from its google.api.http, headers and query.
+"""The binding of an rpc to REST: method and path (from its google.api.http), headers and query.
 
-Conventions by field name: `etag` is If-Match, `request_id` the Idempotency-Key, `update_mask` the
-fields of the body, `page_token` and `page_size` are `cursor` and `limit`. A name in the query is
-looked up in the request and in its `filter`.
+Conventions by field name: `etag` comes from If-Match, `request_id` from Idempotency-Key, and
+`update_mask` from the fields of the body; `page_token` and `page_size` are called `cursor` and
+`limit`. A name in the query is looked up in the request and in its `filter`.
 """
 
 import re
@@ -25,7 +25,7 @@ from services.gateway.api.reading import if_match, request_key
 from services.gateway.edge.clients import send
 from services.gateway.edge.problems import PARAMETERS, REASONS
 
-_NAMES = {said: name for name, said in PARAMETERS.items()}
+_NAMES = {parameter: name for name, parameter in PARAMETERS.items()}
 _VARIABLE = re.compile(r"\{([a-z_.]+)\}")
 _SINGULAR = {
     "people": "person",
@@ -61,7 +61,7 @@ class Binding:
 
     @cached_property
     def variables(self) -> dict[str, str]:
-        """Returns the field path by argument of the view, as in referral_id → referral.id."""
+        """Returns the field path for each argument of the view, as in referral_id → referral.id."""
         parts = self.path.split("/")
         return {
             _argument(parts[number - 1], match[1]): match[1]
@@ -105,8 +105,8 @@ class Binding:
 
         The .proto marks an etag that may be left out as optional.
         """
-        where = self.target if "etag" in self.target.fields_by_name else self.rpc.input_type
-        return "etag" in where.fields_by_name and not shape(where.fields_by_name["etag"]).optional
+        holder = self.target if "etag" in self.target.fields_by_name else self.rpc.input_type
+        return "etag" in holder.fields_by_name and not shape(holder.fields_by_name["etag"]).optional
 
     @property
     def operation_id(self) -> str:
@@ -125,9 +125,9 @@ class Binding:
 
     @property
     def right(self) -> str:
-        """Returns who may call the operation: a key's scope, the roles it needs, or "public".
+        """Returns the right that a caller needs: a key's scope, roles, "any worker", or "public".
 
-        Returns "reference and PIN" for a public operation that needs both.
+        Returns "reference and PIN" for a public operation that requires these two.
         """
         rules = self.rules
         if rules.public:
@@ -154,7 +154,7 @@ class Binding:
             )
         masked = "update_mask" in self.rpc.input_type.fields_by_name
         values = (
-            completed(given, lambda: self._now(variables))
+            completed(given, lambda: self._current(variables))
             if masked and self.verb == "patch"
             else given
         )
@@ -174,10 +174,10 @@ class Binding:
         """Calls the rpc in the caller's name."""
         return cast(Message, send(request))
 
-    def where(self, made: Message) -> str:
-        """Returns the path of a new resource below the prefix; "" if the resource can't be read."""
+    def location_of(self, created: Message) -> str:
+        """Returns the path of a new resource, below the prefix; "" if no rpc reads it."""
         path = bindings(self.reading)[0].path.removeprefix(PREFIX) if self.reading else ""
-        return _VARIABLE.sub(lambda _: str(getattr(made, "id", "")), path)
+        return _VARIABLE.sub(lambda _: str(getattr(created, "id", "")), path)
 
     @property
     def reading(self) -> MethodDescriptor | None:
@@ -186,8 +186,8 @@ class Binding:
             f"Get{self.rpc.name.removeprefix('Create')}"
         )
 
-    def _now(self, variables: Mapping[str, str]) -> Message:
-        """Reads the current resource, into which a merge patch is merged."""
+    def _current(self, variables: Mapping[str, str]) -> Message:
+        """Reads the current resource, into which the merge patch is merged."""
         reading = self.rpc.containing_service.methods_by_name[
             f"Get{self.rpc.name.removeprefix('Update')}"
         ]
@@ -210,7 +210,7 @@ def bindings(rpc: MethodDescriptor) -> tuple[Binding, ...]:
 
 
 def _argument(collection: str, variable: str) -> str:
-    """Returns referral_id for {id} and {referral.id} below referrals."""
+    """Returns a view's argument: referral_id for {id} or {referral.id} below referrals."""
     field = variable.rpartition(".")[2]
     return (
         field
@@ -220,9 +220,9 @@ def _argument(collection: str, variable: str) -> str:
 
 
 def _destinations(request: Message, target: Message, name: str) -> Iterator[tuple[Message, str]]:
-    """Yields the messages that may hold a value: the body's message, the request, its filter.
+    """Yields each message that has a field for a value, with the name of that field.
 
-    Yields each message with the name of the field in it.
+    Looks in the body's message, in the request, and in the request's filter, in this order.
     """
     named = [name, _NAMES.get(name, name)]
     # mypy does not know the fields of a message

@@ -1,10 +1,10 @@
-"""Converts between messages of the contracts and plain JSON, by the descriptor.
+"""Converts between messages of the contracts and plain JSON, guided by their descriptors.
 
-One converter serves all messages. Enums are the words of their lists ("in_progress"), times RFC
-3339 in UTC, maps objects. Unset values are left out: empty texts, unspecified enums, absent times
-and messages. Lists, numbers without presence and flags are always present. Limit: it knows the
-kinds of field that our contracts use (no oneof beyond plain fields). It validates nothing, because
-the schemas do.
+One converter serves all messages. Enum values become words ("in_progress"), times become RFC 3339
+in UTC, and maps become objects. Unset values are left out: empty texts, unspecified enums, absent
+times and messages. Lists, numbers without presence and flags are always present. Limit: it knows
+the kinds of field that our contracts use (no oneof beyond plain fields). It validates nothing,
+because the schemas do so.
 """
 
 from base64 import b64decode, b64encode
@@ -27,7 +27,7 @@ def to_json(message: Message) -> dict[str, Any]:
     values = {
         field.name: _out(field, getattr(message, field.name))
         for field in message.DESCRIPTOR.fields
-        if _is_said(message, field)
+        if _is_present(message, field)
     }
     return {name: value for name, value in values.items() if value is not None}
 
@@ -54,7 +54,7 @@ def words(enum: EnumDescriptor) -> list[str]:
     return list(wire.words(enum).values())
 
 
-def _is_said(message: Message, field: FieldType) -> bool:
+def _is_present(message: Message, field: FieldType) -> bool:
     if field.has_presence:
         return message.HasField(field.name)
     return (
@@ -83,7 +83,7 @@ def _out_one(field: FieldType, value: Any) -> Any:
 
 
 def _all_in(message: MessageType, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the arguments of a message's constructor, which takes objects and times."""
+    """Returns the arguments for a message's constructor, which accepts objects and times."""
     return {
         name: _in(message.fields_by_name[name], value)
         for name, value in values.items()

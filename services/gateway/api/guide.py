@@ -1,8 +1,8 @@
 """The guide's pages: the parts of docs/ for those who connect a system, as HTML.
 
 The pages show the same files as the repository, with the tables of rights and refusals added. A
-link to another page of the guide leads to that page here; a link to a file that is not served is
-shown as plain text.
+link to another page of the guide leads to that page as served; a link to a file that is not served
+is shown as plain text.
 """
 
 import posixpath
@@ -69,12 +69,12 @@ def rendered(text: str, folder: str = "") -> str:
         ("table_open", '<div class="wide" tabindex="0"><table>'),
         ("table_close", "</table></div>"),
     ):
-        markdown.add_render_rule(kind, _saying(tag))
+        markdown.add_render_rule(kind, _constant_rule(tag))
     tokens = markdown.parse(text)
     _name_headings(tokens)
     for token in tokens:
         if token.children:
-            _lead(token.children, folder)
+            _rewrite_links(token.children, folder)
     return str(markdown.renderer.render(tokens, markdown.options, {}))
 
 
@@ -83,7 +83,7 @@ def anchor(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
 
 
-def _saying(tag: str) -> Any:
+def _constant_rule(tag: str) -> Any:
     return lambda self, tokens, number, options, env: tag + "\n"
 
 
@@ -96,8 +96,8 @@ def _name_headings(tokens: Sequence[Token]) -> None:
             token.attrSet("id", f"{name}-{count}" if count else name)
 
 
-def _lead(children: Sequence[Token], folder: str) -> None:
-    """Rewrites links to the address at which their file is served."""
+def _rewrite_links(children: Sequence[Token], folder: str) -> None:
+    """Points each link to the address at which its file is served."""
     dropped = False
     for token in children:
         if token.type == "link_open":

@@ -1,7 +1,7 @@
 """Merge patches (RFC 7396): named fields change, null clears, objects are merged, lists replaced.
 
 The contracts' masks name whole fields. A patch that changes only a part of an object is therefore
-merged here with the present object; the etag of the request ensures that nobody changed the
+merged here with the current object; the etag of the request ensures that nobody changed the
 resource in between.
 """
 
@@ -16,7 +16,7 @@ Given = dict[str, Any]
 
 
 def completed(patch: Given, read: Callable[[], Message]) -> Given:
-    """Returns the patch with nested objects completed from the present resource.
+    """Returns the patch with nested objects completed from the current resource.
 
     Calls `read` only if the patch has nested objects.
     """
@@ -27,7 +27,7 @@ def completed(patch: Given, read: Callable[[], Message]) -> Given:
 
 
 def merge(now: Any, patch: Any) -> Any:
-    """Merges by the algorithm of RFC 7396, section 2."""
+    """Merges as described in RFC 7396, section 2."""
     if not isinstance(patch, dict):
         return patch
     result = dict(now) if isinstance(now, dict) else {}

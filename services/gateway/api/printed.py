@@ -1,7 +1,6 @@
-"""Prints the tables of the guide that follow from the contract.
+"""Prints the guide's tables that are derived from the contract.
 
-One table shows who may call each rpc, the other the reasons for refusals. `make tables` prints
-both.
+The tables show who may call each rpc, and all reasons for refusals. `make tables` prints them.
 """
 
 from collections.abc import Iterator

@@ -32,7 +32,7 @@ REASON = re.compile(r"^[a-z_]+$")
 
 
 class Nothing(Schema):
-    """The schema of the body for an operation that takes none."""
+    """The schema for the body of an operation that accepts no fields."""
 
 
 class Parser(FlaskParser):
@@ -121,7 +121,7 @@ def admit(needs_credential: bool) -> None:
 def language() -> str:
     """Returns the first language of Accept-Language that the pages have; else the source language.
 
-    werkzeug's best_match would pass over fr-CA for a later en.
+    werkzeug's best_match would skip fr-CA if en follows it.
     """
     wishes = map(known, request.accept_languages.values())
     return next(filter(None, wishes), SOURCE)
@@ -162,8 +162,8 @@ def request_key() -> str:
 def if_match(needed: bool = True) -> str:
     """Returns the etag that a change is based on; "" if none was sent and none is needed.
 
-    Raises Stale for a weak or empty etag, several etags, or `*`: these name no version. Raises
-    HttpRefusal etag_required if an etag is needed and none was sent.
+    Raises Stale for a weak or empty etag, several etags, or `*`, because these do not name one
+    version. Raises HttpRefusal etag_required if an etag is needed and none was sent.
     """
     strong = list(request.if_match.as_set())
     if len(strong) == 1 and strong[0]:

@@ -18,12 +18,12 @@ KINDS = {
     "object": "object",
 }
 FORMATS = {"date-time": "time", "date": "date", "password": "secret"}
-DEPTH = 4  # levels of objects inside each other; no contract of ours goes deeper
+DEPTH = 4  # levels of nested objects; no contract of ours goes deeper
 
 
 @dataclass(frozen=True)
 class Row:
-    """A field or parameter. A request has only one of the fields with the same `one_of`."""
+    """A field or parameter. A request may have only one of the fields with the same `one_of`."""
 
     name: str
     location: str  # path, query, header or body

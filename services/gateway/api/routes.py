@@ -1,9 +1,8 @@
 """The routes of the API, each made from an rpc of the contract.
 
 Method, path, right, headers and refusals come from binding.py, the schemas from schemas.py. The
-service decides in the caller's own name whether the call is allowed. Here the right only decides
-whether a credential is needed at all; it is also shown in the OpenAPI document and on the docs
-page.
+service decides whether the caller may make the call. The right has only two uses here: to know
+whether a credential is needed at all, and to be shown in the OpenAPI document and on the docs page.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -35,15 +34,17 @@ View = Callable[..., Response]
 
 
 ID = "[A-Za-z0-9_-]{1,64}"
-_PATHS = [each.path for service in SERVICES for rpc in service.methods for each in bindings(rpc)]
+_PATHS = [
+    binding.path for service in SERVICES for rpc in service.methods for binding in bindings(rpc)
+]
 _WORDS = {part for path in _PATHS for part in path.split("/") if part and "{" not in part}
 
 
 class Opaque(BaseConverter):
     """An id in a path.
 
-    No id has another shape. A fixed word of another path is not accepted as an id, or that path
-    would also answer to this path's methods.
+    No id has another shape. A word that is a fixed part of some path is not accepted as an id;
+    otherwise a method that exists only for ids would also be accepted on that fixed path.
     """
 
     regex = rf"(?!(?:{'|'.join(sorted(_WORDS))})\Z){ID}"
@@ -75,9 +76,9 @@ class Routes(Blueprint):  # type: ignore[misc]
 
         def view(given: Given | None = None, **variables: str) -> Response:
             # The service counts wrong guesses by the address that they come from. Only calls that
-            # can be such a guess carry the address.
+            # can be a guess carry the address.
             if "too_many_attempts" in binding.rules.refusals:
-                origin.tell()
+                origin.attach()
             return answer_of(binding, binding.ask(binding.request(given or {}, variables)))
 
         view.__name__ = binding.operation_id
@@ -109,7 +110,7 @@ class Routes(Blueprint):  # type: ignore[misc]
             deprecation.add_headers(binding.rules)
             admit(needs_credential=not binding.rules.public)
             request.max_content_length = bodies.most(request.path)
-            g.wrapped_in, g.asked = binding.body, binding.rpc.input_type
+            g.wrapped_in, g.request_type = binding.body, binding.rpc.input_type
             sent_back.expect(binding)
             if takes is not None and needed and not request.get_data(cache=True):
                 raise Invalid(("", "required"))  # webargs would read a missing body as {}
@@ -126,8 +127,8 @@ class Routes(Blueprint):  # type: ignore[misc]
         documentation: Given = admitted._apidoc  # type: ignore[attr-defined]
         documentation["headers"] = [name for name, needed in named.items() if needed]
         # Does the work of flask-smorest's alt_response, which copies the whole documentation for
-        # each response, schemas and headers included. That would take a fifth of the time of a
-        # start.
+        # each response, schemas and headers included. The copying would take a fifth of the
+        # start-up time.
         refused = {
             refusal: [response_name(refusal)] for refusal in statuses(binding, takes or query)
         }
@@ -142,8 +143,8 @@ class Routes(Blueprint):  # type: ignore[misc]
 def answer_of(binding: Binding, message: Message) -> Response:
     """Returns the answer of a route.
 
-    The answer is empty, a list or a page of one, one resource, or one resource with a value that is
-    shown only once.
+    The answer is empty, a list or a page of a list, one resource, or one resource with a value that
+    is shown only once.
     """
     output = message.DESCRIPTOR
     if not output.fields:
@@ -152,7 +153,7 @@ def answer_of(binding: Binding, message: Message) -> Response:
     listing, wrapped = schemas.listed_field(output), schemas.wrapped_field(output)
     if listing is not None:
         rest: Given = {
-            field.name: [to_json(each) for each in getattr(message, field.name)]
+            field.name: [to_json(entry) for entry in getattr(message, field.name)]
             if field.is_repeated
             else getattr(message, field.name)
             for field in output.fields
@@ -163,12 +164,12 @@ def answer_of(binding: Binding, message: Message) -> Response:
         return thing(
             {**body.pop(wrapped.name, {}), **body},
             status=status,
-            location=binding.where(getattr(message, wrapped.name)),
+            location=binding.location_of(getattr(message, wrapped.name)),
         )
     return thing(
         to_json(message),
         status=status,
-        location=binding.where(message) if binding.creates else "",
+        location=binding.location_of(message) if binding.creates else "",
         moves=binding.rules.unversioned,
     )
 
@@ -210,7 +211,7 @@ def needs_body(schema: type[Schema], method: str, status: int) -> bool:
 
 
 def statuses(binding: Binding, given: type[Schema] | None) -> list[int]:
-    """Returns the statuses of a route's refusals, from its input and from its rpc."""
+    """Returns the statuses with which a route may refuse, because of its input or its rpc."""
     refusals = {429, 503, 504} | binding.statuses
     refusals |= set() if binding.rules.public else {401, 403}
     refusals |= {404} if binding.variables else set()
@@ -225,7 +226,7 @@ def install(app: Flask, services: Sequence[Routes]) -> Blueprint:
     app.url_map.converters["opaque"] = Opaque
     root = Blueprint("api", __name__, url_prefix=PREFIX)
     root._prepare_doc_cbks.append(add_headers)
-    root.after_request(limits.tell)
+    root.after_request(limits.add_headers)
     root.register_error_handler(Exception, problem)
     for routes in services:
         root.register_blueprint(routes)

@@ -1,10 +1,10 @@
-"""The schemas of the API, made from the descriptors: of bodies, queries and answers.
+"""The schemas of the API's bodies, queries and answers, made from the descriptors.
 
-Descriptions are the comments of the .proto files. By convention, a body holds the fields of its
-message without OUTPUT_ONLY fields, the id in the path, the etag (If-Match) and the request_id
-(Idempotency-Key); api/sent_back.py removes these from a resource that is sent back as it was read.
-A query has page_token as `cursor` and page_size as `limit`, and no field about a person. In the
-schema of an answer, fields that are always present are `required`.
+Descriptions are the comments of the .proto files. By convention, a body holds all fields of its
+message except OUTPUT_ONLY fields, the id in the path, the etag (If-Match) and the request_id
+(Idempotency-Key). If a resource is sent back as it was read, api/sent_back.py removes these
+exceptions. A query has page_token as `cursor` and page_size as `limit`, and no field about a
+person. In the schema of an answer, fields that are always present are `required`.
 """
 
 import re
@@ -24,8 +24,8 @@ from services.gateway.edge.comments import comment
 from services.gateway.edge.problems import IN_BODY, PARAMETERS
 
 MOST_A_PAGE = 200
-# PLAIN is FORBIDDEN as a pattern, without surrogates, which JSON cannot hold alone. FILLED also
-# refuses a text of spaces only.
+# PLAIN is the pattern of a text without FORBIDDEN characters. It need not mention surrogates,
+# because JSON cannot hold a single surrogate. FILLED also refuses a text of spaces only.
 PLAIN, FILLED = rf"^[^{CONTROL}]*$", rf"^[^{CONTROL}]*[^{CONTROL}\s][^{CONTROL}]*$"
 # Limits on the number of fields in a body, for the OpenAPI document, by the name of the schema.
 OF_THE_WHOLE: dict[str, dict[str, int]] = {}
@@ -60,7 +60,7 @@ def body(binding: Binding) -> type[Schema] | None:
         [name for limit in limits for name in limit.without],
     )
     # Fields under a mask may be sent in part; a merge patch can also clear them.
-    make = partial(_asked, in_part=bool(mask or patch), clearing=bool(mask and patch))
+    make = partial(_input_field, in_part=bool(mask or patch), clearing=bool(mask and patch))
     name = f"{binding.target.name}Patch" if patch else f"{request.name.removesuffix('Request')}Body"
     fields_by_name = {
         IN_BODY.get(field.name, field.name): make(field)
@@ -101,8 +101,8 @@ def query(binding: Binding) -> type[Schema] | None:
             or known.sealed
             or (known.kind and known.kind.name in ("PIN", "SECRET", "PASSWORD"))
         ):
-            continue  # addresses stand in logs and in browser histories
-        made = _asked(field)
+            continue  # addresses appear in logs and in browser histories
+        made = _input_field(field)
         if isinstance(made, fields.Integer):
             made.strict = False  # all values in a query are texts
         fields_by_name[PARAMETERS.get(field.name, field.name)] = made
@@ -120,12 +120,12 @@ def answer(output: MessageType) -> type[Schema] | None:
         item = listing.message_type
         is_unpaged = "next_page_token" not in output.fields_by_name
         entries = fields.List(
-            fields.Nested(said(item)),
+            fields.Nested(answer_schema(item)),
             required=True,
             metadata={"description": "In the order of the list."},
         )
         rest = {
-            field.name: _said(field)
+            field.name: _answer_field(field)
             for field in output.fields
             if field is not listing and field.name != "next_page_token"
         }
@@ -145,21 +145,22 @@ def answer(output: MessageType) -> type[Schema] | None:
             EXCLUDE,
         )
     if wrapped := wrapped_field(output):
-        rest = {field.name: _said(field) for field in output.fields if field is not wrapped}
-        inner = {field.name: _said(field) for field in wrapped.message_type.fields}
+        rest = {field.name: _answer_field(field) for field in output.fields if field is not wrapped}
+        inner = {field.name: _answer_field(field) for field in wrapped.message_type.fields}
         return _schema(
             output.name.removesuffix("Response"),
             comment(output) or comment(wrapped.message_type),
             inner | rest,
             EXCLUDE,
         )
-    return said(output)
+    return answer_schema(output)
 
 
 def listed_field(output: MessageType) -> FieldType | None:
-    """Returns the field that holds the list, if the answer is a list or a page of one; else None.
+    """Returns the field that holds the list, if the answer is a list or a page of a list.
 
-    A page may have more fields besides the list; the list is the first.
+    Returns None for any other answer. A page may have more fields besides the list; the list is the
+    first.
     """
     rest = [field for field in output.fields if field.name not in ("next_page_token", "total_size")]
     if not rest or (len(rest) > 1 and "next_page_token" not in output.fields_by_name):
@@ -174,9 +175,9 @@ def listed_field(output: MessageType) -> FieldType | None:
 
 
 def wrapped_field(output: MessageType) -> FieldType | None:
-    """Returns the field that holds the resource, if the answer has one value besides; else None.
+    """Returns the field that holds the resource, if the answer has another value, too; else None.
 
-    Such a value is shown only once: a secret, a PIN.
+    The other value, for example a secret or a PIN, is shown only once.
     """
     parts = [field for field in output.fields if field.message_type]
     if len(parts) != 1 or len(output.fields) == 1 or "id" in output.fields_by_name:
@@ -189,23 +190,23 @@ def wrapped_field(output: MessageType) -> FieldType | None:
 
 
 @cache
-def said(message: Descriptor) -> type[Schema]:
+def answer_schema(message: Descriptor) -> type[Schema]:
     """Returns the schema of a message in an answer."""
     return _schema(
         message.name,
         comment(message),
-        {field.name: _said(field) for field in message.fields},
+        {field.name: _answer_field(field) for field in message.fields},
         EXCLUDE,
     )
 
 
 @cache
-def _asked_part(message: Descriptor, in_part: bool, clearing: bool) -> type[Schema]:
+def _input_schema(message: Descriptor, in_part: bool, clearing: bool) -> type[Schema]:
     return _schema(
         f"{message.name}{'Patch' if in_part else 'Input'}",
         comment(message),
         {
-            field.name: _asked(field, in_part=in_part, clearing=clearing)
+            field.name: _input_field(field, in_part=in_part, clearing=clearing)
             for field in _sendable(message)
         },
         RAISE,
@@ -242,36 +243,36 @@ def _filters(message: Descriptor, binding: Binding) -> Iterator[FieldType]:
 # --- fields
 
 
-def _said(field: FieldType) -> AnyField:
+def _answer_field(field: FieldType) -> AnyField:
     """Returns a field of an answer.
 
-    The field is open to values that are newer than this gateway, if they have the same type.
+    The field allows values that are newer than this gateway, if they have the same type.
     """
     known = shape(field)
     options: dict[str, Any] = {
-        "required": _is_always_said(field, known),
+        "required": _is_always_present(field, known),
         "metadata": _about(field, known),
     }
     if is_map(field):
         value = field.message_type.fields_by_name["value"]
-        return fields.Dict(keys=fields.String(), values=_value(value, said), **options)
+        return fields.Dict(keys=fields.String(), values=_value(value, answer_schema), **options)
     if field.is_repeated:
-        return fields.List(_value(field, said, metadata=_example(field, known)), **options)
-    return _value(field, said, **options)
+        return fields.List(_value(field, answer_schema, metadata=_example(field, known)), **options)
+    return _value(field, answer_schema, **options)
 
 
-def _asked(field: FieldType, *, in_part: bool = False, clearing: bool = False) -> AnyField:
+def _input_field(field: FieldType, *, in_part: bool = False, clearing: bool = False) -> AnyField:
     """Returns a field of a body or query, with all its checks.
 
     If the body may be sent `in_part`, the field may be left out. With `clearing`, null clears a
     field that can be empty.
     """
     known = shape(field)
-    part = partial(_asked_part, in_part=in_part, clearing=clearing)
+    part = partial(_input_schema, in_part=in_part, clearing=clearing)
     options: dict[str, Any] = {
         "required": known.required and not in_part,
         "allow_none": clearing and not _can_not_be_empty(field, known),
-        "metadata": _about(field, known, asked=True),
+        "metadata": _about(field, known, for_input=True),
     }
     if field.is_repeated:
         checks = {"validate": _validators(field, known), "metadata": _example(field, known)}
@@ -312,7 +313,7 @@ def _validators(
 def _value(
     field: FieldType, part: Callable[[Descriptor], type[Schema]], **options: Any
 ) -> AnyField:
-    """Returns the field of one value. `part` returns the schema of a message."""
+    """Returns the field for a single value. `part` returns the schema of a nested message."""
     if _is_part(field):
         return fields.Nested(part(field.message_type), **options)
     if field.type == FieldDescriptor.TYPE_BYTES:
@@ -327,10 +328,10 @@ def _is_part(field: FieldType) -> bool:
     return bool(field.message_type) and field.message_type.full_name != TIME
 
 
-def _is_always_said(field: FieldType, known: Shape) -> bool:
-    """Returns whether every answer with the message has the field.
+def _is_always_present(field: FieldType, known: Shape) -> bool:
+    """Returns whether the field is present in every answer with the message.
 
-    api/convert.py says which values are left out.
+    api/convert.py defines which values are left out.
     """
     can_be_left_out = field.has_presence or field.type in _TEXTS
     return (
@@ -341,16 +342,16 @@ def _is_always_said(field: FieldType, known: Shape) -> bool:
     )
 
 
-def _about(field: FieldType, known: Shape, *, asked: bool = False) -> dict[str, Any]:
+def _about(field: FieldType, known: Shape, *, for_input: bool = False) -> dict[str, Any]:
     metadata: dict[str, Any] = {"description": comment(field)}
     kind: Kind | None = None if field.is_repeated else known.kind
     # protoc makes a oneof of its own for each optional field; its name begins with an underscore.
     if field.containing_oneof and not field.containing_oneof.name.startswith("_"):
         metadata["x-one-of"] = field.containing_oneof.name
-    if kind and known.required and asked and not kind.pattern and kind.checks == "all":
+    if kind and known.required and for_input and not kind.pattern and kind.checks == "all":
         metadata["pattern"] = FILLED
     # a text that may be empty does not always match the format
-    if kind and kind.format and not (asked and kind.pattern and not known.required):
+    if kind and kind.format and not (for_input and kind.pattern and not known.required):
         metadata["format"] = kind.format
     if known.distinct:
         metadata["uniqueItems"] = True

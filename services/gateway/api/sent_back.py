@@ -1,9 +1,9 @@
 """Accepts a resource that is sent back as it was read.
 
 If a body has the resource's `id` or `etag`, fields that cannot be written are ignored (AIP-203). A
-body without them was written by hand. There a field that cannot be written is refused like an
-unknown field, so that nobody believes that it was changed. A body for a resource that has neither
-mark always counts as sent back.
+body without `id` and `etag` was written by hand. In such a body, a field that cannot be written is
+refused like an unknown field, so that nobody believes that the field was changed. If the resource
+has neither an id nor an etag, the body always counts as sent back.
 """
 
 from functools import partial
@@ -25,7 +25,7 @@ def expect(binding: Binding) -> None:
 
 
 def _writable(binding: Binding, given: Any, schema: Schema) -> Any:
-    """Returns the writable part of a resource that was sent back; any other body as it is.
+    """Returns the writable part of a resource that was sent back; any other body unchanged.
 
     Raises Invalid out_of_range for the id of another resource.
     """
@@ -54,11 +54,11 @@ def _part(given: Any, schema: Schema, message: Any) -> Any:
             continue
         inner = taken.inner if isinstance(taken, fields.List) else taken
         if isinstance(inner, fields.Nested) and field is not None:
-            each = inner.schema
+            nested = inner.schema
             value = (
-                [_part(one, each, field.message_type) for one in value]
+                [_part(entry, nested, field.message_type) for entry in value]
                 if isinstance(value, list)
-                else _part(value, each, field.message_type)
+                else _part(value, nested, field.message_type)
             )
         writable[name] = value
     return writable

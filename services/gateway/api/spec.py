@@ -1,6 +1,6 @@
 """The OpenAPI document, as flask-smorest gathers it from the routes.
 
-Our problem+json, headers and credentials are added here once.
+This module adds our problem+json, headers and credentials to it.
 """
 
 from typing import Any
@@ -164,7 +164,7 @@ _WITH_STATUS = {
 }
 
 
-def _said(
+def _described(
     description: str,
     example: str | int | None = None,
     *,
@@ -182,13 +182,13 @@ def _said(
 class ProblemErrorSchema(Schema):
     """A wrong field. One of pointer, parameter and header names its place."""
 
-    pointer = _said(
+    pointer = _described(
         "JSON pointer into the body (RFC 6901); empty: the whole.", "/need_code", required=False
     )
-    parameter = _said("Name of a query parameter.", required=False)
-    header = _said("Name of a header.", required=False)
-    reason = _said("Why.", "unknown_code")
-    list = _said(
+    parameter = _described("Name of a query parameter.", required=False)
+    header = _described("Name of a header.", required=False)
+    reason = _described("Why.", "unknown_code")
+    list = _described(
         "Of a field that is of a code list: which one, as the page of code lists names it.",
         "DeclineReason",
         required=False,
@@ -198,11 +198,11 @@ class ProblemErrorSchema(Schema):
 class ProblemSchema(Schema):
     """A refusal (RFC 9457)."""
 
-    type = _said("Where the reason is explained.", "/api/v1/docs#invalid_fields")
-    title = _said("What the reason means.", "Some fields are wrong.")
-    status = _said("The HTTP status.", 400, number=True)
-    reason = _said("A stable word to rely on.", "invalid_fields")
-    request_id = _said("Tell it to operations.", "0d5f3c0a9b1e4c7d8e2f60718293a4b5")
+    type = _described("Where the reason is explained.", "/api/v1/docs#invalid_fields")
+    title = _described("What the reason means.", "Some fields are wrong.")
+    status = _described("The HTTP status.", 400, number=True)
+    reason = _described("A stable word to rely on.", "invalid_fields")
+    request_id = _described("Tell it to operations.", "0d5f3c0a9b1e4c7d8e2f60718293a4b5")
     about = fields.List(
         fields.String(),
         metadata={
@@ -217,16 +217,16 @@ class ProblemSchema(Schema):
 
 
 def response_name(status: int) -> str:
-    """Returns the name of a status among the document's responses.
+    """Returns the name under which the document lists the response with this status.
 
-    It does not use Python's phrases, which changed in 3.13, because the document must not depend on
-    the interpreter that prints it.
+    The name is not made from Python's phrases, which changed in 3.13, because the document must not
+    depend on the interpreter that prints it.
     """
     return HTTP_STATUS_CODES[status].upper().replace(" ", "_")
 
 
 def answered(*names: str) -> dict[str, str]:
-    """Returns the headers of an answer, with those of every answer."""
+    """Returns the headers of an answer, including those that every answer has."""
     return {ANSWERED[name][0]: name for name in (*ALWAYS, *names)}
 
 
@@ -271,12 +271,12 @@ class DocumentedApi(Api):  # type: ignore[misc]
 
 
 def describe_webhooks(spec: Any) -> JsonObject:
-    """Returns the document's `webhooks`: every kind of event for an endpoint, with its body."""
+    """Returns the document's `webhooks`: each kind of event that endpoints get, with its body."""
     webhooks = {}
     for number, type_ in wire.words(KIND).items():
         value = KIND.values_by_number[number]
         name = value.name.removeprefix("TOLD_KIND_").lower()
-        data = schemas.said(
+        data = schemas.answer_schema(
             told_pb2.DESCRIPTOR.message_types_by_name[f"{type_.split('.')[1].capitalize()}Told"]
         )
         if data.__name__ not in spec.components.schemas:

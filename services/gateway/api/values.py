@@ -13,7 +13,7 @@ from marshmallow.validate import Regexp
 
 from chassis.shape import FORBIDDEN
 
-_EXACT = 2**53  # numbers from here on are not exact in JSON
+_EXACT = 2**53  # from this number on, whole numbers are not exact in JSON
 
 
 class Text(fields.String):
@@ -35,7 +35,7 @@ class Number(fields.Integer):
 
 
 class Fraction(fields.Float):
-    """A number with decimals. Refuses texts that look like one, booleans, and infinity."""
+    """A number with decimals. Refuses booleans, infinity, and texts that look like a number."""
 
     def _validated(self, value: Any) -> Any:
         if isinstance(value, bool | str):
@@ -75,7 +75,8 @@ class File(Text):
 class Flag(fields.Boolean):
     """A boolean.
 
-    Accepts true and false, and their texts for query parameters, but nothing similar.
+    Accepts true and false, and, for query parameters, the texts "true" and "false". Refuses
+    anything similar.
     """
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
@@ -99,7 +100,7 @@ class Whole(Regexp):
 class Object(Schema):
     """An object of the API.
 
-    Refuses two fields of the same oneof, because nobody could know which of the two is meant.
+    Refuses two fields of the same oneof, because it would be unclear which of the two is meant.
     """
 
     @validates_schema

@@ -1,4 +1,4 @@
-"""The base of every request: HTTP server, limits, cookies, the way to the services, refusals.
+"""What every request needs: HTTP server, limits, credentials, clients of the services, refusals.
 
-Its application answers the probes alone; `api` and `site` add their routes to it.
+Its application answers only the probes; `api` and `site` add their routes to it.
 """

@@ -1,8 +1,8 @@
 """The Flask application to which `api` and `site` add their routes.
 
-It has the steps before and after every request, the probes, and problem+json where nothing else
-answers. Of a request it logs only the route's name, method, status, id and duration, because an
-address may carry an opaque id, and a form may hold a person's story.
+It has the steps before and after every request, the probes, and problem+json for failures that
+nothing else handles. For each request it logs only the route's name, method, status, id and
+duration, because an address may carry an opaque id, and a form may hold a person's story.
 """
 
 import time
@@ -55,15 +55,15 @@ def make(settings: Settings, clients: Clients | None = None) -> Flask:
 
 
 def equip(app: Flask, settings: Settings, clients: Clients) -> None:
-    """Gives an app its state between requests: connections, tokens, counts of callers."""
+    """Gives an app the state that it keeps between requests: connections, tokens, quotas."""
     app.extensions.update(clients=clients, exchange=Exchange(), limits=Limits(settings.caller_rate))
 
 
 def probe(status: str) -> Response:
     """Answers for this process only.
 
-    If an absent service failed the probe, everybody would lose the pages of the other services, and
-    quick exit.
+    If the probe failed while a service is down, everybody would also lose quick exit and the pages
+    of the other services.
     """
     return jsonify(status=status)
 
@@ -77,7 +77,7 @@ def keep_from_site(app: Flask, *prefixes: str) -> None:
 
 
 def is_for_people() -> bool:
-    """Returns whether the site answers this request, which is no probe and no path for systems."""
+    """Returns whether this request is for the site: neither a probe nor a path for systems."""
     return request.path not in PROBES and not request.path.startswith(
         current_app.extensions.get("systems", ())
     )

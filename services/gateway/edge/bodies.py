@@ -18,7 +18,7 @@ FILES = {
     "/directory/import": 800_000,
 }
 """Maximum in bytes by path: a file of 700,000 bytes, as base64 in JSON or as a form sends it."""
-FILES_AT_ONCE = 20  # files that may arrive at once; they are held in memory until they are complete
+FILES_AT_ONCE = 20  # files that may arrive at once; each is held in memory until it is complete
 
 
 class InMemory(Request):

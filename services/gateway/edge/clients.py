@@ -36,20 +36,20 @@ from services.gateway.edge.gates import ROOMS, SPARE, Gate
 
 DEADLINE_SECONDS = 5.0
 HEALTH_SECONDS = 1.0
-# seconds to end a session in the background; a restart of the service takes less
+# seconds allowed for ending a session in the background; a restart of the service takes less
 FAREWELL_SECONDS = 60.0
-# sessions that are ended at a time, and as many that wait; any further session ends when it reaches
-# its idle limit
+# sessions that may be ending at a time; the same number may wait, and any further session ends when
+# it reaches its idle limit
 FAREWELLS = 200
 READS_TRIED = 3
 READING_VERBS = ("Get", "List", "Count", "Batch", "Search", "Match", "Preview", "IssueToken")
 NAMES = ("partners", "referrals", "notifications")
-# audiences of the caller tokens, because each token is valid at one service
+# audiences of the caller tokens: each token is valid at only one service
 AUDIENCES = tuple(f"enlace.{name}" for name in NAMES)
 
 
 class ServiceFault(Exception):
-    """A fault of a service, or an answer that no contract allows.
+    """A fault of a service, or an answer that the contract does not allow.
 
     Carries only the name of the gRPC status, because the details may hold data that must not be
     logged.
@@ -63,11 +63,11 @@ class Caller:
     tokens: Mapping[str, str] = field(default_factory=dict)
     request_id: str = ""
     language: str = "es"
-    # a hash of the credential or the address, by which the gates share out their room
+    # a hash of the credential or the address; the gates use it to share their room between callers
     who: str = ""
     # metadata about the origin of a caller without a token
     origin: Mapping[str, str] = field(default_factory=dict)
-    # fetches fresh tokens; None if the caller has no credential to fetch them with
+    # fetches fresh tokens; None if the caller has no credential for that
     renew: Callable[[], Mapping[str, str]] | None = None
 
 
@@ -94,12 +94,12 @@ RPC_OF = {
 
 
 def channel_options(*, healthy_only: bool) -> list[tuple[str, Any]]:
-    """Returns the options of a channel, which sends calls to all servers behind a name in turn.
+    """Returns the options of a channel that sends calls to all servers behind a name in turn.
 
-    gRPC looks a name up by DNS, and again when a connection is lost. A lost server is left out at
-    once, and a connection is tried again within about a second. With `healthy_only`, a server that
-    reports that it is not ready or is stopping is left out until it reports otherwise. gRPC watches
-    the health of each server.
+    gRPC looks the name up in DNS, and does so again when a connection is lost. It skips a server at
+    once when the connection to it is lost, and tries to connect again within about a second. With
+    `healthy_only`, gRPC watches the health of each server, and skips a server that reports that it
+    is not ready or is stopping, until the server reports otherwise.
     """
     config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
     return [
@@ -110,7 +110,7 @@ def channel_options(*, healthy_only: bool) -> list[tuple[str, Any]]:
             ),
         ),
         # gRPC does not retry, because it cannot tell a lost connection from a service that reports,
-        # after a wait, that its database is away.
+        # after a wait, that its database is down.
         ("grpc.enable_retries", 0),
         # Pings go out only while a call is under way, so they stay below the limit that a server
         # tolerates by default.
@@ -124,9 +124,9 @@ def channel_options(*, healthy_only: bool) -> list[tuple[str, Any]]:
 
 
 class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
-    """Takes each call through the gate, with its deadline and the caller's metadata.
+    """Sends each call through the gate, with its deadline and the caller's metadata.
 
-    Raises the refusal that the service meant.
+    Raises the refusal that the service sent.
     """
 
     def __init__(self, gate: Gate, audience: str, addresses: AddressSigner | None) -> None:
@@ -141,7 +141,7 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
 
         If the token expired on the way, or is older than the caller's step-up, the call is repeated
         once with a fresh token. This is safe, because the service refused before any effect. If the
-        fresh token expires, too, this machine is slow. The call then raises Unavailable
+        fresh token expires, too, the cause is a slow machine. The call then raises Unavailable
         service_busy, so that no signed-in caller is refused as unknown.
         """
         caller, end = (
@@ -189,7 +189,7 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
 
         with self._gate.passage(caller.who, details.method):
             if details.method in READS:
-                return tried_again(ask, end - time.monotonic())
+                return with_retries(ask, end - time.monotonic())
             call = ask()
         if has_request_context():
             # If a later call of this request fails, the page must not claim that nothing was saved.
@@ -199,7 +199,7 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
     def _origin(self, caller: Caller) -> Iterator[tuple[str, str]]:
         """Yields the metadata about the origin of a caller without a token.
 
-        The address is signed in the gateway's own name; the device's secret goes out as it is.
+        The address is signed in the gateway's own name; the device's secret is sent as it is.
         """
         for name, value in caller.origin.items():
             if name != "client-address":
@@ -208,7 +208,7 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
                 yield name, self._addresses.sign(value, self._audience)
 
 
-def tried_again(ask: Callable[[], Any], seconds: float) -> Any:
+def with_retries(ask: Callable[[], Any], seconds: float) -> Any:
     """Makes a read, and repeats it after a moment if its connection was lost.
 
     A refusal by the service itself is not repeated.
@@ -227,7 +227,7 @@ def tried_again(ask: Callable[[], Any], seconds: float) -> Any:
 
 
 def refusal_of(error: grpc.RpcError) -> Exception:
-    """Returns the refusal that the service meant, or a ServiceFault if the service meant none.
+    """Returns the refusal that the service sent, or a ServiceFault if the error is no refusal.
 
     Reads the status, ErrorInfo, BadRequest and RetryInfo.
     """
@@ -255,7 +255,7 @@ def refusal_of(error: grpc.RpcError) -> Exception:
         case grpc.StatusCode.RESOURCE_EXHAUSTED:
             seconds = retry.retry_delay.ToTimedelta().total_seconds()
             return errors.Exhausted(info.reason or "too_many_requests", seconds)
-        # CANCELLED: the service stopped meanwhile
+        # CANCELLED: the service stopped in the meantime
         case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.CANCELLED:
             return errors.Unavailable(info.reason or "service_unreachable")
         case grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -285,9 +285,9 @@ def details_of(
 class Standing:
     """The state of a service.
 
-    `answers`: it answers health checks. `ready`: its database answers. `tells`: its facts reach the
-    broker. `holds`: facts that it received wait for an operator. `fails`: a recent call to it
-    failed.
+    `answers`: the service answers health checks. `ready`: its database answers. `tells`: its facts
+    reach the broker. `holds`: it has received facts that wait for an operator. `fails`: a recent
+    call to the service failed.
     """
 
     answers: bool
@@ -298,7 +298,7 @@ class Standing:
 
 
 class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
-    """The clients of all services, behind three addresses."""
+    """The clients of all three services."""
 
     def __init__(
         self,
@@ -316,7 +316,7 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
         }
         # Health checks have channels of their own, because a server that is not ready must still be
         # able to report its state.
-        self._asking_health = {
+        self._health_channels = {
             name: grpc.insecure_channel(address, options=channel_options(healthy_only=False))
             for name, address in addresses.items()
         }
@@ -334,36 +334,36 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
         ReferralsStubs.__init__(self, channels["referrals"])
         NotificationsStubs.__init__(self, channels["notifications"])
         self._leaving = queue.Queue[str](FAREWELLS)
-        threading.Thread(target=self._say_farewells, name="farewells", daemon=True).start()
-        self._askers, self._asking = threading.BoundedSemaphore(SPARE), threading.Lock()
-        self._standing, self._asked_at = dict[str, Standing](), -HEALTH_SECONDS
+        threading.Thread(target=self._end_sessions, name="farewells", daemon=True).start()
+        self._wait_slots, self._check_lock = threading.BoundedSemaphore(SPARE), threading.Lock()
+        self._standing, self._checked_at = dict[str, Standing](), -HEALTH_SECONDS
 
     def standing(self) -> dict[str, Standing]:
         """Returns the state of each service.
 
-        Asks all services at once, and at most once a second. This may take as long as a health
-        check, so only a few threads may wait here; raises Unavailable service_busy for any further
-        thread.
+        Asks all services at once, and at most once a second. A health check may take up to a
+        second, so only a few threads may wait for the result; raises Unavailable service_busy in
+        any further thread.
         """
-        if not self._askers.acquire(blocking=False):
+        if not self._wait_slots.acquire(blocking=False):
             raise errors.Unavailable("service_busy")
         try:
-            with self._asking:
-                if time.monotonic() - self._asked_at > HEALTH_SECONDS:
+            with self._check_lock:
+                if time.monotonic() - self._checked_at > HEALTH_SECONDS:
                     checks = {
                         name: [_ask_health(channel, about) for about in ("", "broker", "facts")]
-                        for name, channel in self._asking_health.items()
+                        for name, channel in self._health_channels.items()
                     }
                     self._standing = {
                         name: standing_of(*answers) for name, answers in checks.items()
                     }
-                    self._asked_at = time.monotonic()
+                    self._checked_at = time.monotonic()
                 return {
                     name: replace(standing, fails=self._gates[name].fails())
                     for name, standing in self._standing.items()
                 }
         finally:
-            self._askers.release()
+            self._wait_slots.release()
 
     def end_session_later(self, secret: str) -> None:
         """Ends a session in the background, within a minute, without waiting. Passes no gate.
@@ -373,7 +373,7 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
         with contextlib.suppress(queue.Full):
             self._leaving.put_nowait(secret)
 
-    def _say_farewells(self) -> None:
+    def _end_sessions(self) -> None:
         end_session: Any = PartnersStubs(self._plain["partners"]).tokens.EndSession
         under_way = threading.BoundedSemaphore(FAREWELLS)
         while secret := self._leaving.get():
@@ -390,7 +390,7 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
         self.end_session_later("")
         for gate in self._gates.values():
             gate.close()
-        for channel in (*self._plain.values(), *self._asking_health.values()):
+        for channel in (*self._plain.values(), *self._health_channels.values()):
             channel.close()
 
 
@@ -400,15 +400,14 @@ def _ask_health(channel: grpc.Channel, about: str = "") -> Any:
 
 
 def _is_serving(channel: grpc.Channel) -> bool:
-    """Returns whether one of the servers is ready. The channel skips servers that are not."""
+    """Returns whether a server is ready. The channel skips servers that are not ready."""
     return standing_of(_ask_health(channel)).ready
 
 
 def standing_of(overall: Any, broker: Any = None, facts: Any = None) -> Standing:
     """Returns the state of a service from its health checks, once each has answered or timed out.
 
-    A service that receives no facts does not know the health check `facts`, and counts as holding
-    none.
+    A service that receives no facts has no health check `facts`; for it, `holds` is false.
     """
     statuses: list[int | None] = []
     for call in (overall, broker, facts):
@@ -430,6 +429,6 @@ def clients() -> Clients:
 
 
 def send(request: Message) -> Any:
-    """Calls the rpc whose request this is, in the caller's name, and returns its answer."""
+    """Calls the rpc that has this type of request, in the caller's name, and returns its answer."""
     rpc = RPC_OF[request.DESCRIPTOR.full_name]
     return getattr(getattr(clients(), words_of(rpc.containing_service.name)), rpc.name)(request)

@@ -1,6 +1,7 @@
-"""The comments of the .proto files by full name, which compiled descriptors no longer hold.
+"""The comments of the .proto files, by the full name of what they describe.
 
-They are the descriptions of the API and the meaning of reasons.
+Compiled descriptors do not hold them. The API's descriptions and the meanings of reasons are taken
+from these comments.
 """
 
 import json

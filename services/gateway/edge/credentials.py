@@ -2,7 +2,7 @@
 
 A credential is the secret of a session, or an API key. Tokens are cached for little more than a
 second, so that an ended session is refused everywhere within five seconds. The partners service
-judges the idle and absolute limits.
+enforces the idle and absolute limits of sessions.
 """
 
 import hashlib
@@ -19,8 +19,8 @@ from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2
 from services.gateway.edge.clients import Caller, calling, clients
 
-# Seconds for which a token is cached, of the three for which it is valid; the rest is for the calls
-# that carry it.
+# Seconds for which a token is cached. A token is valid for three seconds; the remaining time is for
+# the calls that carry it.
 CACHE_SECONDS = 1.2
 CACHE_SIZE = 2_000
 SCOPE_WORDS = wire.words(contract_pb2.Scope.DESCRIPTOR)
@@ -63,8 +63,8 @@ class Exchange:
     def session(self, secret: str, *, passive: bool = False) -> SignedIn:
         """Returns the account of a session.
 
-        `passive` means that the page refreshes itself, which does not count as a use of the
-        session. Raises Unauthenticated when the session has ended.
+        `passive` means that the page refreshes itself; this does not count as a use of the session.
+        Raises Unauthenticated when the session has ended.
         """
         request = members_pb2.IssueTokenRequest(session_secret=secret, passive=passive)
         return replace(self._ask(request, secret), secret=secret)
@@ -77,11 +77,11 @@ class Exchange:
         return self._ask(members_pb2.IssueTokenRequest(api_key=key), key)
 
     def knows(self, secret: str) -> bool:
-        """Returns whether the partners service vouched for the secret a moment ago."""
+        """Returns whether the partners service accepted the secret a moment ago."""
         return self._recall(fingerprint(secret), passive=True) is not None
 
     def forget(self, secret: str) -> None:
-        """Drops the cached answers for a secret, at sign-out."""
+        """Drops the cached answers for a secret; called at sign-out."""
         with self._lock:
             for passive in (False, True):
                 self._known.pop((fingerprint(secret), passive), None)
@@ -93,10 +93,10 @@ class Exchange:
         )
 
     def _recall(self, mark: str, *, passive: bool) -> SignedIn | None:
-        """Returns the cached answer.
+        """Returns the cached answer; None if there is none that is fresh enough.
 
-        The answer to a passive request is not used for a click, because the click would then not
-        count as a use of the session.
+        The answer to a passive request is not used for a click, because the partners service would
+        then not count the click as a use of the session.
         """
         with self._lock:
             for how in (False, True)[: 1 + passive]:

@@ -1,6 +1,6 @@
-"""Departments by ISO 3166-2 and municipalities, from the contract's list (protos/areas.json).
+"""Departments (ISO 3166-2) and municipalities, from the contract's list (protos/areas.json).
 
-Their names are the same in all languages.
+The names are the same in all languages.
 """
 
 import json

@@ -1,8 +1,9 @@
 """The gate before a service: bulkhead and circuit breaker in one.
 
 Bulkhead: only a limited number of calls may be under way at once, and the same number may wait. A
-service that is away or slow therefore holds only its own share of the threads. Each caller may have
-only a few calls under way; its further calls wait, so that there is always room for other callers.
+service that is down or slow therefore holds only its own share of the threads. Each caller may have
+only a few calls under way, and its further calls wait, so that there is always room for other
+callers.
 
 Circuit breaker: when a call fails in a way that suggests that the service is down, the gate checks
 the service's health in the background, and new calls wait a moment for the result. While the check
@@ -22,18 +23,18 @@ from prometheus_client import Gauge
 from chassis import log
 from chassis.errors import Refusal, Unavailable
 
-# Calls at once. A call takes 5 to 20 ms, so this is several hundred calls a second, more than one
-# process can render pages for.
+# Calls that may be under way at once. A call takes 5 to 20 ms, so this allows several hundred calls
+# a second, more than one process needs for all the pages that it can render.
 ROOMS = {"partners": 8, "referrals": 8, "notifications": 4}
-SPARE = 4  # threads that no gate can take
-THREADS = sum(2 * room for room in ROOMS.values()) + SPARE  # the calls under way and those waiting
+SPARE = 4  # threads that no gate can occupy
+THREADS = sum(2 * room for room in ROOMS.values()) + SPARE  # for calls under way or waiting
 PATIENCE = 0.5  # seconds that a call waits at the gate
 # seconds for which a failure caused by the service counts as recent, unless the same method
-# succeeds meanwhile
+# succeeds in the meantime
 LATELY = 300.0
 FAILURES = 3  # failed calls in a row after which calls go out one at a time
-# seconds between two health checks, so that a recovered service is noticed within two seconds,
-# without sacrificing a real call
+# seconds between two health checks, so short that the recovery of a service is noticed within two
+# seconds, without risking a real call
 PAUSE = 0.5
 AWAY_REASONS = frozenset({"service_unreachable", "store_unavailable", "deadline_exceeded"})
 BACKEND_AWAY = Gauge(
@@ -80,8 +81,8 @@ class Gate:
     def passage(self, who: str = "", what: str = "") -> Iterator[None]:
         """Surrounds a call of the caller `who` to the method `what`.
 
-        Raises Unavailable service_away or service_busy instead of letting the call pass; then
-        nothing was sent.
+        If the call may not pass, raises Unavailable service_away or service_busy; nothing has been
+        sent then.
         """
         self._enter(who)
         failed = broken = False
@@ -100,8 +101,8 @@ class Gate:
     def fails(self) -> bool:
         """Returns whether a call failed recently through the service's fault.
 
-        A method that has succeeded since does not count. The health check does not show such
-        failures.
+        A failure no longer counts once the same method has succeeded. The health check does not
+        show such failures.
         """
         with self._turn:
             return any(self._clock() - at < LATELY for at in self._failed_at.values())
@@ -157,21 +158,21 @@ class Gate:
 
     def _watch(self) -> None:
         while not self._closed.is_set():
-            here = self._answers()
+            is_ready = self._answers()
             with self._turn:
-                changed, self._away = self._away == here, not here
-                if here:
+                changed, self._away = self._away == is_ready, not is_ready
+                if is_ready:
                     self._watched = False
-                    if changed:  # the service was away, so its earlier failures are over
+                    if changed:  # the service was down, so its earlier failures no longer matter
                         self._failed_at.clear()
                 else:
-                    # the first call after the return goes alone
+                    # after the recovery, calls go out one at a time at first
                     self._failures = max(self._failures, FAILURES)
                 self._turn.notify_all()
             if changed:
-                BACKEND_AWAY.labels(self._name).set(int(not here))
-                log.get().warning("backend_back" if here else "backend_away", where=self._name)
-            if here:
+                BACKEND_AWAY.labels(self._name).set(int(not is_ready))
+                log.get().warning("backend_back" if is_ready else "backend_away", where=self._name)
+            if is_ready:
                 return
             self._closed.wait(self._pause)
 

@@ -1,8 +1,8 @@
-"""The quotas of callers at the gateway: one for each key and session, one for each address.
+"""The quotas of callers at the gateway: one for each key or session, and one for each address.
 
-The quota of an address counts requests whose credential is not yet verified. Quick exit, the status
-page, the probes and static files are never counted. Addresses are stored as keyed hashes, in this
-process's memory only.
+The quota of an address counts requests without a credential, or with one that is not verified yet.
+Quick exit, the status page, the probes and static files are never counted. Addresses are stored as
+keyed hashes, in this process's memory only.
 """
 
 import hashlib
@@ -20,7 +20,8 @@ from chassis.limits import WINDOW, Limiter, Quota, network_of
 from services.gateway.edge.credentials import fingerprint
 from services.gateway.edge.problems import MEDIA_TYPE, body_of
 
-# Callers that may share an address: an office, a hospital, or a country's network operator.
+# Quota of an address, as a multiple of a caller's: an office, a hospital, or all customers of a
+# country's network operator may share one address.
 CALLERS_AN_ADDRESS = 4
 _SALT = secrets.token_bytes(16)
 
@@ -50,9 +51,9 @@ class Limits:
             raise Exhausted("rate_limited", g.quota[1].wait)
 
     def refuse(self, path: str, authorization: str) -> Reply | None:
-        """Refuses a system whose quota is used up, without counting; None for any other request.
+        """Returns the refusal for a system whose quota is used up; None for any other request.
 
-        Such an answer is neither logged nor timed.
+        Does not count the request. The refusal is neither logged nor timed.
         """
         sent = authorization.partition(" ")[2] if path.startswith("/api/") else ""
         quota = self._limiters["caller"].look(fingerprint(sent)) if sent else None
@@ -62,7 +63,7 @@ class Limits:
 
 
 def refusal(status: int, reason: str, seconds: float, **headers: str) -> Reply:
-    """Returns a refusal by REST that asks the caller to wait. `headers` are further headers."""
+    """Returns a refusal that asks a REST client to wait. `headers` are further headers."""
     request_id = new_id()
     return Reply(
         f"{status} {HTTP_STATUS_CODES[status].upper()}",
@@ -100,7 +101,7 @@ def network() -> str:
     return network_of(request.remote_addr or "")
 
 
-def tell(response: Response) -> Response:
+def add_headers(response: Response) -> Response:
     """Adds the caller's quota to an answer, so that a system can slow down before it is refused."""
     if "quota" in g:
         response.headers.update(fields(*g.quota))

@@ -1,4 +1,4 @@
-"""The origin of a request with a password or a PIN: its address, and the device of a page."""
+"""The origin of a request that carries a password or a PIN: its address and its device."""
 
 from dataclasses import replace
 
@@ -6,8 +6,8 @@ from services.gateway.edge import limits
 from services.gateway.edge.clients import calling
 
 
-def tell(device: str = "") -> None:
-    """Sets the origin for the calls of this request. The address goes out signed (clients.py)."""
+def attach(device: str = "") -> None:
+    """Sets the origin for the calls of this request. The address is sent signed (clients.py)."""
     calling.set(
         replace(calling.get(), origin={"client-address": limits.network(), "client-device": device})
     )

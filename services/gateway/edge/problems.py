@@ -1,8 +1,8 @@
-"""Refusals as problem+json (RFC 9457), here and nowhere else.
+"""Refusals as problem+json (RFC 9457): every such body is made here.
 
-Pages have their own words. A problem names a stable reason, its meaning, the request id, and the
-places of wrong fields; it never repeats what was sent. Limit: a reason that this table does not
-know is passed on with the title of its HTTP status.
+Pages have their own words for refusals. A problem names a stable reason, its meaning, the request
+id, and the places of wrong fields; it never repeats the input. Limit: a reason that this table does
+not know is passed on with the title of its HTTP status.
 """
 
 import re
@@ -31,7 +31,7 @@ CARRIED = {"etag": "If-Match", "request_id": "Idempotency-Key"}
 # The name of a field as a programmer writes it. Any other text in that place may be a person's
 # data.
 NAME = re.compile(r"^[a-z][a-z0-9_]{0,39}$")
-# Our names of fields in a body, by the name of the field in our contracts.
+# Our names for fields in a body, by the name of the field in our contracts.
 IN_BODY = {"page_token": "cursor", "page_size": "limit"}
 # Our query parameters, by the name of the field in our contracts.
 PARAMETERS = IN_BODY | {"need_code": "need", "states": "state"}
@@ -65,8 +65,8 @@ def _meanings() -> Iterator[tuple[str, Meaning]]:
 REASONS = dict(_meanings())
 """Every reason of the contract, in its order.
 
-First come reasons about the caller, then about the request, about the state of things, and reasons
-to try again later.
+First come reasons about the caller, then reasons about the request, about the state of the
+resource, and reasons to try again later.
 """
 KINDS: tuple[tuple[type[errors.Refusal], int], ...] = (
     (errors.Unauthenticated, 401),
@@ -107,7 +107,7 @@ def problem(error: Exception) -> Response:
 
 
 def request_id() -> str:
-    """Returns the id of this request, as it stands in the logs."""
+    """Returns the id of this request, as it appears in the logs."""
     return str(g.get("request_id", ""))
 
 
@@ -136,7 +136,7 @@ def _of_refusal(error: errors.Refusal) -> Response:
 def status_of(error: errors.Refusal) -> int:
     """Returns the status of a refusal.
 
-    Its kind decides, except for a few reasons that HTTP distinguishes.
+    The refusal's kind determines it, except for a few reasons that HTTP distinguishes.
     """
     if isinstance(error, HttpRefusal) or error.reason == "deadline_exceeded":
         return REASONS[error.reason].status
@@ -186,7 +186,7 @@ def body_of(status: int, reason: str, request_id: str) -> dict[str, Any]:
 
 def code_list_of(field: str) -> dict[str, str]:
     """Returns the code list of a field, as an entry for the problem; empty if it has none."""
-    message, wrapped = g.get("asked"), g.get("wrapped_in")
+    message, wrapped = g.get("request_type"), g.get("wrapped_in")
     name = list_of(message, field) or (list_of(message, f"{wrapped}.{field}") if wrapped else "")
     return {"list": name} if name else {}
 
@@ -195,7 +195,7 @@ def location_of(field: str) -> dict[str, str]:
     """Returns the place of a wrong field: header, query parameter, or JSON pointer (RFC 6901)."""
     if field in HEADERS:
         return {"header": field}
-    if field == "update_mask":  # an empty patch: all of it is wrong
+    if field == "update_mask":  # an empty patch: the whole body is wrong
         return {"pointer": ""}
     # A pointer ends before a part that is not a programmer's name, because somebody may have typed
     # the rest.

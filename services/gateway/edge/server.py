@@ -1,9 +1,9 @@
 """The HTTP server: waitress, which receives a whole request before a thread works on it.
 
 Sending the answer does not occupy a thread either. This module adds what waitress lacks: limits on
-how long a request may take to arrive and an answer to be received, room for new connections when
-slow clients hold all of them, threads of their own for requests that must never wait, and a stop
-that lets requests under way end.
+the time in which a request must arrive and an answer must be received, room for new connections
+when slow clients hold all of them, threads of their own for requests that must never wait, and a
+stop that lets requests under way end.
 """
 
 import contextlib
@@ -31,34 +31,36 @@ from services.gateway.edge.gates import ROOMS, THREADS
 from services.gateway.edge.limits import Reply, refusal
 from services.gateway.edge.problems import RETRY_SECONDS
 
-# for a whole request to arrive, from its first byte; 64 kB take 11 s at 50 kbit/s
+# time for a whole request to arrive, from its first byte; 64 kB take 11 s at 50 kbit/s
 ARRIVAL_SECONDS = 20.0
-SILENCE_SECONDS = 10.0  # for the next byte of a request to arrive
-ANSWER_SECONDS = 60.0  # for the client to receive the answer
-# for an idle connection between requests; longer than the 60 s of common proxies, so that the
-# proxies close first
+SILENCE_SECONDS = 10.0  # time for the next byte of a request to arrive
+ANSWER_SECONDS = 60.0  # time for the client to receive the answer
+# time for which a connection may be idle between requests; longer than the 60 s of common proxies,
+# so that the proxies close first
 IDLE_SECONDS = 75.0
-GRACE_SECONDS = 8.0  # for requests under way at a stop; the whole stop takes ten seconds
+GRACE_SECONDS = 8.0  # time for requests under way at a stop; the whole stop takes at most 10 s
 LAST_BYTES_SECONDS = 2.0  # part of GRACE_SECONDS, for requests that have not arrived completely
-LINGER_SECONDS = 2.0  # after a refusal, for bytes that are still on their way
-# delay before a caller without quota is refused, to slow down a caller that asks again at once
+LINGER_SECONDS = 2.0  # time after a refusal for bytes that are still on their way
+# delay before a caller whose quota is used up is refused, to slow down a caller that repeats its
+# request at once
 REFUSAL_SECONDS = 0.25
-# the maximum number of refusals that are delayed at once; more would hold too many connections
+# maximum number of refusals that are delayed at once; more would hold too many connections
 MAX_DELAYED_REFUSALS = 200
 CONNECTIONS = 1000
 HEADER_BYTES = 16 * 1024
 # the app refuses bodies above 64 kB itself, with its own error message; the server does not even
 # read a body larger than this
 BODY_BYTES = 128 * 1024
-# These paths call no service, and wait behind no other request.
+# Paths that call no service and must never wait behind another request.
 EXPRESS = frozenset({"/healthz", "/readyz", "/quick-exit"})
 EXPRESS_THREADS = 2
-# requests by REST under way; as many as there are threads wait for one
+# REST requests that may be under way; half of them wait for a thread
 MAX_UNDER_WAY = 2 * THREADS
-# requests by REST of one credential under way: as many as a gate lets wait or pass
+# REST requests that one credential may have under way: as many as the largest gate lets one caller
+# have, passing or waiting
 MAX_OF_A_CALLER = max(ROOMS.values())
-# Any peer counts as our proxy, because the network lets in nothing else. Of a proxy's headers, only
-# the client address is used.
+# Any peer counts as our proxy, because the network lets in nothing else. Among the headers that a
+# proxy adds, only the client's address is used.
 _BEHIND_PROXIES: dict[str, Any] = {
     "trusted_proxy": "*",
     "trusted_proxy_headers": {"x-forwarded-for"},
@@ -70,7 +72,7 @@ NO_QUICK_REPLY: QuickReply = lambda path, headers: None  # noqa: E731
 def task_for_rejected(channel: "Channel", request: Any) -> Task:
     """Returns the task for a request that was not accepted.
 
-    The app answers a request that is too large, with its own error message; waitress answers broken
+    If the request is too large, the app answers with its own error message; waitress answers broken
     HTTP.
     """
     channel.lingers = True
@@ -135,7 +137,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         # start of the current wait for the client; time of the last byte
         self.wait_started = self.last_byte_time = server.clock()
         self.used = self.lingers = self.refused = False
-        self.credential: str | None = None  # of a request that is counted until it is answered
+        self.credential: str | None = None  # that of a request that is counted until it is answered
         super().__init__(server, *args, **kwargs)
 
     def received(self, data: bytes) -> bool:
@@ -191,7 +193,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     def drained(self, late: bool) -> bool:
         """Returns whether nothing is under way on this connection.
 
-        With `late`, the rest of a request that is still arriving is not awaited either.
+        With `late`, a request that is still arriving is ignored.
         """
         return not (self.requests or self.total_outbufs_len) and (late or self.request is None)
 
@@ -219,8 +221,8 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         Authorization header, or None. It is called before the app handles the request, because a
         flood must cost next to nothing. `quick_reply` answers very frequent requests just as
         cheaply, given the path and the headers (whose names are upper case with underscores). For
-        `farewell` seconds after `stop` the server goes on, and each answer closes its connection,
-        so that a proxy opens its next connection elsewhere.
+        `farewell` seconds after `stop`, the server keeps serving, but each answer closes its
+        connection, so that a proxy opens its next connection elsewhere.
         """
         self._refuse, self._quick_reply = refuse, quick_reply
         self._under_way, self._counting = Counter[str](), threading.Lock()
@@ -233,7 +235,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         self._limit = min(CONNECTIONS, handles.raise_limit() - 128)
         self._express = ThreadedTaskDispatcher()
         self._express.set_thread_count(EXPRESS_THREADS)
-        self._stop_asked: float | None = None
+        self._stop_requested_at: float | None = None
         self._farewell = farewell
         super().__init__(
             app,
@@ -259,7 +261,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         lets the server's own thread answer it at once or in a moment.
         """
         request = channel.requests[0]
-        if self._stop_asked is not None:
+        if self._stop_requested_at is not None:
             request.headers["CONNECTION"] = "close"
         if request.error:
             self.task_dispatcher.add_task(channel)
@@ -268,8 +270,8 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
             self._known.append(channel)
         elif refused := self._refuse(request.path, request.headers.get("AUTHORIZATION", "")):
             request.reply = refused
-            late = len(self._refused) < MAX_DELAYED_REFUSALS
-            self._refused.append((self.clock() + (REFUSAL_SECONDS if late else 0.0), channel))
+            is_delayed = len(self._refused) < MAX_DELAYED_REFUSALS
+            self._refused.append((self.clock() + (REFUSAL_SECONDS if is_delayed else 0.0), channel))
         elif not self._has_room(channel):
             request.reply = refusal(503, "service_busy", RETRY_SECONDS)
             self._known.append(channel)
@@ -280,8 +282,8 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
     def _has_room(self, channel: Channel) -> bool:
         """Returns whether a system's request would be answered soon, and counts it if so.
 
-        People's pages always have room: they come in no flood, because each session and each
-        address has a quota.
+        There is always room for people's pages: they cannot flood the server, because each session
+        and each address has a quota.
         """
         request = channel.requests[0]
         if not request.path.startswith("/api/"):
@@ -325,7 +327,10 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
 
     def serve(self) -> None:
         """Serves until `stop`, then through the farewell, then lets requests under way end."""
-        while self._stop_asked is None or self.clock() < self._stop_asked + self._farewell:
+        while (
+            self._stop_requested_at is None
+            or self.clock() < self._stop_requested_at + self._farewell
+        ):
             self._turn(1.0)
         self.del_channel()  # no new connections
         self.socket.close()
@@ -335,8 +340,8 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
 
     def stop(self) -> None:
         """Asks `serve` to end. A signal handler may call this method."""
-        if self._stop_asked is None:
-            self._stop_asked = self.clock()
+        if self._stop_requested_at is None:
+            self._stop_requested_at = self.clock()
             self.pull_trigger()
 
     def _turn(self, seconds: float) -> None:

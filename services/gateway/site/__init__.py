@@ -1,4 +1,4 @@
-"""The pages for people, one file per noun, by audience.
+"""The pages for people: one file per noun, in a folder per audience.
 
 Each page calls the services, chooses words, and renders; a rejected form is shown again by the file
 that showed it first. `public`, `desk` and `network` hold pages, which never import one another.
@@ -37,7 +37,7 @@ FOR_DEVELOPMENT = ("desk.outbox", "desk.components")
 def register(app: Flask, settings: SiteSettings) -> None:
     """Adds the pages, and all that they share, to the app.
 
-    From then on a page answers requests that nothing else answers.
+    From then on, requests that no route handles are answered by an error page.
     """
     here = Path(__file__).parent
     app.template_folder, app.static_folder = str(here / "templates"), str(here / "static")
@@ -57,7 +57,7 @@ def register(app: Flask, settings: SiteSettings) -> None:
 
 
 def equip(app: Flask, settings: SiteSettings) -> None:
-    """Gives an app its state between requests: versions of pages, numbers of the helplines."""
+    """Gives an app the state that it keeps between requests: page versions and helpline numbers."""
     app.extensions.update(
         live=Live(settings.signing_key), lines=Lines(dict(settings.lines), settings.lines_file)
     )

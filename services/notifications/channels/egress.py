@@ -12,7 +12,7 @@ class EgressClient(egress.EgressClient):
     def post(self, url: str, headers: dict[str, str], body: bytes) -> Outcome:
         """Makes one attempt and returns its result.
 
-        The message has arrived if the status of the response is 2xx; its body is ignored.
+        The message has arrived if the response's status is 2xx; the response's body is ignored.
         """
         answer = self.ask("POST", url, headers, body)
         return Outcome(answer.error, answer.code, answer.duration_ms)

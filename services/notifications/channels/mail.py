@@ -28,7 +28,7 @@ from services.notifications.usecases.sending import EMAILS, DeliveryQueue
 TIMEOUT = 15.0  # seconds within which the server must give each answer
 # Seconds without a notification after which the loop reads when the next e-mail is due.
 _PAUSE = 1.0
-_BATCH = 20  # most e-mails sent over one connection
+_BATCH = 20  # maximum number of e-mails sent over one connection
 # Seconds between two batches: e-mails that are written meanwhile share a connection.
 _GATHER = 0.25
 # Seconds that one e-mail may take before the loop counts as stuck: a server may use its time for
@@ -72,8 +72,8 @@ class Smtp:
     def put(self, mail: Mail) -> Outcome:
         """Makes one attempt and returns its result.
 
-        After a broken connection the rest of the batch is not tried: each e-mail would wait for the
-        same timeout.
+        After a broken connection the rest of the batch is not tried, since each e-mail would wait
+        for the same timeout.
         """
         started = time.perf_counter()
         error, code, hopeless = self._try(mail)
@@ -175,7 +175,9 @@ class MailSender:
         *,
         read_again: float = READ_AGAIN,
     ) -> None:
-        """`read_again` is the most seconds between two looks for e-mails that were not
+        """Creates the sender.
+
+        `read_again` is the longest time, in seconds, between two checks for e-mails that were not
         announced.
         """
         self._read_again = read_again
@@ -216,7 +218,7 @@ class MailSender:
     def send_batch(self, connection: Transaction, loop: Loop | None = None) -> int:
         """Sends the e-mails that are due now, one after another, up to a batch; returns how many.
 
-        Each e-mail is a turn of the loop, which may be asked to stop in between.
+        Each e-mail is a turn of the loop, so that the loop can be stopped between two e-mails.
         """
         count = 0
         try:
@@ -233,9 +235,9 @@ class MailSender:
 
     def _send(self, connection: Transaction, claim: EmailClaim) -> None:
         try:
-            mail = self._sending.letter(claim)
+            mail = self._sending.mail_of(claim)
             if mail is None:
-                self._sending.let_rest(claim)
+                self._sending.discard(claim)
                 return
             outcome = self._mailbox.put(mail)
             now = self._clock.now()

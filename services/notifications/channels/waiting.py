@@ -1,4 +1,4 @@
-"""Waiting of the senders until a delivery may be due."""
+"""The senders' wait until a delivery may be due."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -20,16 +20,18 @@ def wait_until_due(
     next_time: Callable[[], datetime | None],
     read_again: float,
 ) -> None:
-    """Waits until a delivery of a channel was announced or is due by `next_time`, or until its next
-    claim has to limit waiting times. Reads the next time again after `read_again` seconds.
+    """Waits until a delivery of a channel is announced or due, or waiting times must be limited.
+
+    `next_time` returns when the next delivery is due, and is called again after `read_again`
+    seconds.
     """
-    following: datetime | None = None
+    due_time: datetime | None = None
 
     def is_due() -> bool:
         now = clock.now()
-        return following is not None and (following <= now or queue.is_to_bound(channel, now))
+        return due_time is not None and (due_time <= now or queue.is_to_bound(channel, now))
 
     while loop.turn():
-        following = next_time()
+        due_time = next_time()
         if wait_for_work(loop, connection, is_due, read_again=read_again):
             return

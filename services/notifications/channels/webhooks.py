@@ -1,10 +1,10 @@
 """Sends webhooks as the Standard Webhooks specification requires, in a small pool of threads.
 
-The commit that makes a delivery wakes the sender. At rest a lane asks the database only when the
+The commit that adds a delivery wakes the sender. At rest a lane queries the database only when the
 next delivery is due, and once a minute. Webhooks are sent at least once: if a process dies between
 the POST and recording it, the delivery is sent again under the same webhook-id. There are two lanes
 with threads of their own, so that endpoints that failed or were slow the last time can't delay the
-others.
+other endpoints.
 """
 
 import threading
@@ -26,8 +26,8 @@ from services.notifications.usecases.sending import WEBHOOKS, DeliveryQueue
 # Seconds without a notification after which a lane reads when its next delivery is due. The slow
 # lane lets this time pass between two claims, whatever is announced.
 _PAUSE = 1.0
-_GRACE = 1.5  # seconds in which running attempts may end at a stop; the whole process has ten
-_KEPT_OPEN = 500  # most connections that one lane keeps open
+_GRACE = 1.5  # seconds that a stop leaves to running attempts; the whole process has ten
+_KEPT_OPEN = 500  # maximum number of connections that one lane keeps open
 
 
 class WebhookSender:
@@ -45,8 +45,10 @@ class WebhookSender:
         timeout: float = TIMEOUT,
         read_again: float = READ_AGAIN,
     ) -> None:
-        """`read_again` is the most seconds between two looks for deliveries that were not
-        announced.
+        """Creates the lane.
+
+        `read_again` is the longest time, in seconds, between two checks for deliveries that were
+        not announced.
         """
         self._read_again = read_again
         self.name = "webhooks-slow" if slow else "webhooks"

@@ -115,8 +115,8 @@ class EmailClaim(Claim):
 class BackOff:
     """The time to wait after the n-th failed attempt.
 
-    The wait is `first`, then grows by `factor` each time, up to `longest`. The delivery is given up
-    after `patience`.
+    The first wait is `first`; each further wait is `factor` times the previous one, up to
+    `longest`. The delivery is given up after `patience`.
     """
 
     first: timedelta
@@ -131,7 +131,7 @@ WEBHOOK_BACK_OFF = BackOff(timedelta(seconds=5), 4.0, timedelta(hours=12), timed
 # From 1 min to 24 h, since greylisting servers require some minutes, and after a day a task has
 # been seen in the inbox or has been escalated.
 EMAIL_BACK_OFF = BackOff(timedelta(minutes=1), 3.0, timedelta(hours=4), timedelta(hours=24))
-SPREAD = 0.2  # the share of a wait by which chance may shorten or lengthen it
+SPREAD = 0.2  # fraction of a wait by which chance may shorten or lengthen the wait
 BACK_OFFS = {Channel.EMAIL: EMAIL_BACK_OFF, Channel.WEBHOOK: WEBHOOK_BACK_OFF}
 
 
@@ -199,7 +199,8 @@ def judge(
 ) -> Verdict:
     """Returns whether the delivery is delivered, tried again later, or given up.
 
-    `tries` counts this attempt; `chance` (0 to 1) spreads the wait by a fifth each way.
+    `tries` includes this attempt; `chance` (0 to 1) shortens or lengthens the wait by up to a
+    fifth.
     """
     if outcome.arrived:
         return Verdict(Status.DELIVERED)

@@ -1,4 +1,4 @@
-"""The mail server that takes e-mails, named in the settings by one URL."""
+"""The mail server that accepts e-mails, named in the settings by one URL."""
 
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit

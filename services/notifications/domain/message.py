@@ -1,6 +1,6 @@
 """A message: one notice to one audience.
 
-It stays in the inbox, whatever happens to the e-mails and webhooks.
+A message stays in the inbox, whatever happens to the e-mails and webhooks.
 """
 
 import hashlib
@@ -46,7 +46,8 @@ class Message:
 class Letter:
     """An e-mail to one person instead of a desk, sealed until it is sent.
 
-    It brings a link to an invited person or an applicant, or informs a worker about her account.
+    A letter brings a link to an invited person or an applicant, or informs a worker about her
+    account.
     `about_id` is the id of the invitation, the application or the notice; `kind` is INVITATION,
     APPLICATION or the kind of the notice.
     """
@@ -72,11 +73,10 @@ class Notice:
 
 
 def messages_of(happening: Happening, recipients: list[Recipient]) -> list[Message]:
-    """Returns the messages about one happening. They bear the time of the happening, not the time
-    at which it became known here.
+    """Returns the messages about one happening, dated when it happened, not when it was received.
 
-    The time is part of the text from which an id is derived, since a store that was restored from a
-    copy uses a version again for another happening.
+    The ids are derived from that time, too, since a referrals service that was restored from a
+    backup may use the same version again for another happening.
     """
     personal = {
         (recipient.kind, recipient.organization_id): recipient.worker_id
@@ -108,8 +108,9 @@ def messages_of(happening: Happening, recipients: list[Recipient]) -> list[Messa
 
 
 def about_unreached(message: Message, now: datetime) -> Message:
-    """Returns the message that tells the coordinators that nobody was reached, so that they call by
-    telephone.
+    """Returns the message that informs the coordinators that another message reached nobody.
+
+    The coordinators are expected to phone the organisation.
     """
     recipient = Recipient(MESSAGE_UNDELIVERABLE, Audience.COORDINATION)
     identity = derived_id(message.id, recipient)
@@ -219,8 +220,8 @@ def letter_id(message_id: str) -> str:
 def derived_id(cause: str, recipient: Recipient) -> str:
     """Returns an id that is the same whenever the cause is the same.
 
-    So a message that is made twice is stored only once, even after the database was lost and every
-    fact is received again.
+    So a message that is created twice is stored only once, even after the database was lost and
+    every fact is received again.
     """
     return hashlib.sha256(
         "/".join(

@@ -96,7 +96,7 @@ The person concerned, the managers and the worker who made the change are notifi
 """
 LETTERS_WHILE_OUT = frozenset({"member_held", "member_suspended"})
 """Kinds of letters to a manager that are sent although the organisation is suspended or has left,
-because they tell the manager just that.
+because they inform the manager of exactly that.
 """
 ACCOUNT_VERBS = (
     LASTING_VERBS
@@ -179,9 +179,9 @@ def recipients_of_enquiry(
 ) -> list[Recipient]:
     """Returns the recipients of a fact about an enquiry.
 
-    Each asked organisation is notified when the enquiry opens, and `taken` when its offer was
-    taken. `asker` is (organisation, worker) and gets the other notices. The coordinators are
-    notified when nobody could help.
+    Each organisation in `asked` is notified when the enquiry opens, and the organisation `taken`
+    when its offer is taken. `asker` is (organisation, worker) and gets the other notices. The
+    coordinators are notified when nobody could help.
     """
     organization_id, worker_id = asker
 

@@ -27,8 +27,9 @@ class MailText:
 
 @dataclass(frozen=True)
 class Mail:
-    """A complete e-mail. Its Message-ID is made from `id`, so that a mailbox recognises a
-    repeat.
+    """A complete e-mail.
+
+    Its Message-ID is derived from `id`, so that a mailbox recognises a repeat.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""A partner system's endpoint: its address, the kinds it wants, and when it is switched off.
+"""A partner system's endpoint: its address, the kinds of notices it wants, and its switching off.
 
 The address is checked here and again at each connection, since a name may point elsewhere later.
 """
@@ -13,11 +13,11 @@ from chassis.errors import Conflict, Invalid, Stale
 from services.notifications.domain.notices import BY_KIND
 
 TEST = "enlace.webhook.test.v1"
-LIMIT = 20  # the maximum number of endpoints per organisation; each one multiplies the deliveries
+LIMIT = 20  # maximum number of endpoints per organisation; each endpoint multiplies deliveries
 # The time after a rotation during which both secrets sign, long enough to enter the new secret by
 # hand.
 ROTATION = timedelta(hours=24)
-PATIENCE = timedelta(days=3)  # an endpoint that only fails for this long is switched off
+PATIENCE = timedelta(days=3)  # time of uninterrupted failure before an endpoint is switched off
 SLOW_MS = 2000  # an endpoint that takes longer moves to the slow lane
 DISABLED_BY_OWNER, DISABLED_FOR_FAILING = "by_owner", "failing"
 """The values of `Webhook.disabled_reason`; "" while the endpoint is enabled."""
@@ -106,11 +106,11 @@ def change(
 
 
 def rotate(webhook: Webhook, now: datetime, *, at_once: bool) -> Webhook:
-    """Returns the endpoint with a new version, for which the caller makes a new secret.
+    """Returns the endpoint with a new version, for which the caller creates a new secret.
 
-    At most two secrets sign. While a receiver may still know only the former secret, a further
-    rotation is refused, because it would cut the receiver off without a warning. `at_once` is for a
-    secret that has leaked: the former secret ends at once.
+    At most two secrets sign at a time. While a receiver may still know only the former secret, a
+    further rotation is refused, because it would cut the receiver off without a warning. `at_once`
+    is for a secret that has leaked: the former secret is then invalid at once.
     """
     until = webhook.former_secret_expire_time
     if not at_once and until is not None and now < until <= now + ROTATION:

@@ -26,7 +26,7 @@ from services.notifications.domain.delivery import (
 from services.notifications.domain.rules import LETTERS_WHILE_OUT
 from services.notifications.domain.webhook import SLOW_MS, TEST, Webhook
 
-_SEEN = (
+_SHOWN = (
     "id, webhook_id, kind, status, attempts, last_code, last_error, last_duration_ms,"
     " encode(sha256(convert_to(body, 'UTF8')), 'hex') AS body_sha256,"
     " create_time, next_attempt_time, delivery_time"
@@ -104,11 +104,11 @@ SELECT (SELECT count(*) FROM done) AS done,
 
 
 def bound(tx: Transaction, now: datetime, channel: Channel, lease: timedelta) -> None:
-    """Makes due at once the deliveries that would wait longer than is possible if all clocks were
-    right, and frees endpoints that would stay busy for too long.
+    """Shortens waits of deliveries and of busy endpoints that a wrong clock has made too long.
 
-    The times of such deliveries were written while a clock was ahead. A sender's lease is no longer
-    than `lease`, and a pause no longer than the number of tries allows; a second lease is added for
+    A delivery that would wait longer than is possible if all clocks were right becomes due at once,
+    and an endpoint that would stay busy for too long is freed. A correct wait is at most a lease of
+    length `lease` plus the longest pause after that number of tries; a second lease is added for
     clocks that differ.
     """
     back_off = BACK_OFFS[channel]
@@ -147,7 +147,10 @@ def claim_webhooks(
 
 
 def next_webhook_time(tx: Transaction, *, slow: bool) -> datetime | None:
-    """Returns when the next delivery of a lane is due; a claimed one is due when its lease ends."""
+    """Returns when the next delivery of a lane is due.
+
+    A claimed delivery is due when its lease ends.
+    """
     row = tx.execute(
         "SELECT min(greatest(first.next_attempt_time, w.busy_until)) AS next"
         " FROM webhooks w CROSS JOIN LATERAL (SELECT next_attempt_time FROM deliveries"
@@ -159,7 +162,7 @@ def next_webhook_time(tx: Transaction, *, slow: bool) -> datetime | None:
 
 
 def next_email_time(tx: Transaction) -> datetime | None:
-    """Returns when the next e-mail is due; a claimed one is due when its lease ends."""
+    """Returns when the next e-mail is due; a claimed e-mail is due when its lease ends."""
     row = tx.execute(
         "SELECT min(next_attempt_time) AS next FROM deliveries WHERE channel = 'email'"
         " AND next_attempt_time IS NOT NULL"
@@ -220,7 +223,7 @@ def discard_of_webhook(tx: Transaction, webhook_id: str) -> None:
 
 def discard_of_organization(tx: Transaction, organization_id: str) -> None:
     """Closes the open deliveries to an organisation that is suspended or has left, except for the
-    letters that tell its managers so.
+    letters that inform its managers of this.
     """
     tx.execute(
         "SELECT FROM webhooks WHERE organization_id = %s ORDER BY id FOR UPDATE", (organization_id,)
@@ -248,7 +251,7 @@ def add_test(tx: Transaction, id: str, webhook: Webhook, body: str, now: datetim
     row = tx.execute(
         "INSERT INTO deliveries (id, channel, organization_id, webhook_id, kind, body, status,"
         " next_attempt_time, create_time)"
-        f" VALUES (%s, 'webhook', %s, %s, %s, %s, 'WAITING', %s, %s) RETURNING {_SEEN}",
+        f" VALUES (%s, 'webhook', %s, %s, %s, %s, 'WAITING', %s, %s) RETURNING {_SHOWN}",
         (id, webhook.organization_id, webhook.id, TEST, body, now, now),
     ).fetchone()
     _wake(tx)
@@ -256,15 +259,15 @@ def add_test(tx: Transaction, id: str, webhook: Webhook, body: str, now: datetim
     return Delivery(**row)
 
 
-def again(tx: Transaction, organization_id: str, id: str, now: datetime) -> Delivery | None:
+def resend(tx: Transaction, organization_id: str, id: str, now: datetime) -> Delivery | None:
     """Makes a delivery due at once under the same id, with the full number of attempts again.
 
-    Returns None if there is no such delivery, or its endpoint is gone.
+    Returns None if there is no such delivery, or if its endpoint was deleted.
     """
     row = tx.execute(
         "UPDATE deliveries SET status = 'WAITING', next_attempt_time = %s, tries = 0,"
         " first_try_time = NULL WHERE id = %s AND organization_id = %s"
-        f" AND EXISTS (SELECT FROM webhooks WHERE webhooks.id = webhook_id) RETURNING {_SEEN}",
+        f" AND EXISTS (SELECT FROM webhooks WHERE webhooks.id = webhook_id) RETURNING {_SHOWN}",
         (now, id, organization_id),
     ).fetchone()
     _wake(tx)
@@ -272,9 +275,9 @@ def again(tx: Transaction, organization_id: str, id: str, now: datetime) -> Deli
 
 
 def fetch(tx: Transaction, organization_id: str, id: str) -> tuple[Delivery, str] | None:
-    """Returns a delivery and its body; None if the delivery or its endpoint is gone."""
+    """Returns a delivery and its body; None if the delivery or its endpoint does not exist."""
     row = tx.execute(
-        f"SELECT {_SEEN}, body FROM deliveries WHERE id = %s AND organization_id = %s"
+        f"SELECT {_SHOWN}, body FROM deliveries WHERE id = %s AND organization_id = %s"
         " AND EXISTS (SELECT FROM webhooks WHERE webhooks.id = webhook_id)",
         (id, organization_id),
     ).fetchone()
@@ -290,7 +293,7 @@ def of_webhook(
     """Returns the deliveries to an endpoint, newest first."""
     time, id = after or (None, "")
     rows: list[Row] = tx.execute(
-        f"SELECT {_SEEN} FROM deliveries WHERE webhook_id = %(webhook)s"
+        f"SELECT {_SHOWN} FROM deliveries WHERE webhook_id = %(webhook)s"
         " AND (%(time)s::timestamptz IS NULL OR (create_time, id) < (%(time)s, %(id)s))"
         " ORDER BY create_time DESC, id DESC LIMIT %(limit)s",
         {"webhook": webhook_id, "time": time, "id": id, "limit": limit},

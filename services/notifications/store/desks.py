@@ -1,6 +1,7 @@
 """Desks: the language and e-mail address of each organisation.
 
-The address is sealed for its context, so if a row is copied elsewhere, it can't be opened there.
+Each address is sealed for its own row: a sealed address that is copied to another row can't be
+opened there.
 """
 
 from datetime import datetime

@@ -1,6 +1,6 @@
 """Letters: e-mails to a person instead of a desk.
 
-They stay sealed as they were received, and are deleted once they have been sent or have expired.
+Letters stay sealed as they were received, and are deleted once they were sent or have expired.
 """
 
 from datetime import datetime
@@ -16,8 +16,8 @@ LETTER = "letter"
 def keep(tx: Transaction, message_id: str, letter: Letter, now: datetime) -> None:
     """Adds the letter, due at once, as a delivery of the message that announces it.
 
-    Nothing is added if the letter is there already. An organisation that is suspended or has left
-    gets only the letters that tell its managers so.
+    Nothing is added if the letter is there already. To an organisation that is suspended or has
+    left, only the letters that inform its managers of this are sent.
     """
     id = letter_id(message_id)
     added = tx.execute(
@@ -49,8 +49,8 @@ def keep(tx: Transaction, message_id: str, letter: Letter, now: datetime) -> Non
 def discard(tx: Transaction, about_id: str) -> None:
     """Deletes the letters about an invitation or a notice, and closes their deliveries.
 
-    They are no longer wanted: the invitation was accepted, replaced or revoked, or the link was
-    used or has expired.
+    These letters are no longer wanted, since the invitation was accepted, replaced or revoked, or
+    the link was used or has expired.
     """
     tx.execute(
         "WITH gone AS (DELETE FROM letters WHERE invitation_id = %s RETURNING delivery_id)"

@@ -15,7 +15,7 @@ from services.notifications.domain.delivery import Outcome
 from services.notifications.domain.texts import Mail
 
 KEPT = 200  # e-mails that the development page shows; older files are deleted
-_SPARE = 50  # e-mails that are stored between two deletions: each lists the whole folder
+_SPARE = 50  # e-mails stored between two deletions, since a deletion lists the whole folder
 
 
 class MailFolder:
@@ -27,7 +27,7 @@ class MailFolder:
         self._until_deletion = 0
 
     def put(self, mail: Mail) -> Outcome:
-        """Stores an e-mail; here an e-mail always arrives."""
+        """Stores an e-mail, and returns that it has arrived."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = self._folder / f"{mail.id}.new"
         new.write_text(json.dumps(asdict(mail) | {"time": self._clock.now().isoformat()}))
@@ -45,7 +45,7 @@ class MailFolder:
     def mails(self) -> list[tuple[Mail, datetime]]:
         """Returns the e-mails with the time of each, newest first.
 
-        Leaves out an e-mail that a sender deletes meanwhile.
+        Leaves out files that a sender deletes meanwhile.
         """
         mails = []
         for file in self._files()[:KEPT]:

@@ -1,6 +1,6 @@
 """Messages: written together with their deliveries in one statement.
 
-They are read as one inbox from three sides: the desk, the worker and the coordinators.
+An inbox unites messages of three kinds: to the desk, to the worker and to the coordinators.
 """
 
 from collections.abc import Sequence
@@ -113,7 +113,7 @@ def keep(
     )
 
 
-# Each side comes in order from an index of its own; only a page of each is read.
+# The messages of each side come in order from an index of their own; only a page of each is read.
 _PAGE = (
     " AND (NOT %(unread)s OR read_time IS NULL) AND (%(time)s::timestamptz IS NULL"
     " OR (create_time, id) < (%(time)s, %(id)s))"
@@ -124,7 +124,7 @@ _SIDES = (
     "audience = 'worker' AND worker_id = %(me)s",
     "audience = 'coordination' AND %(coordinator)s",
 )
-_SEEN = " OR ".join(f"({side})" for side in _SIDES)
+_VISIBLE = " OR ".join(f"({side})" for side in _SIDES)
 _LIST = (
     " UNION ALL ".join(
         f"(SELECT {_COLUMNS} FROM messages WHERE {side}{_PAGE}{_ORDER})" for side in _SIDES
@@ -140,11 +140,11 @@ _COUNT = (
 )
 _READ = (
     "UPDATE messages SET read_time = coalesce(read_time, %(now)s) WHERE id = %(message)s"
-    f" AND ({_SEEN}) RETURNING {_COLUMNS}"
+    f" AND ({_VISIBLE}) RETURNING {_COLUMNS}"
 )
 _READ_ALL = (
     "UPDATE messages SET read_time = %(now)s WHERE read_time IS NULL AND create_time <= %(until)s"
-    f" AND ({_SEEN})"
+    f" AND ({_VISIBLE})"
 )
 
 
@@ -228,8 +228,8 @@ def note_unreached(tx: Transaction, message_id: str) -> Message | None:
     Returns None otherwise, and if the message was marked before or is itself about an unreached
     message.
     """
-    # Two last deliveries may die at the same time: the lock lets the second see the result of the
-    # first.
+    # The last two deliveries may be given up at the same time; the lock lets the second transaction
+    # see the result of the first.
     tx.execute("SELECT FROM messages WHERE id = %s FOR UPDATE", (message_id,))
     row = tx.execute(
         "UPDATE messages SET unreached = true WHERE id = %(id)s AND NOT unreached"

@@ -1,4 +1,4 @@
-"""Webhooks: the endpoints of partner systems. Each secret is sealed for its context."""
+"""Webhooks: the endpoints of partner systems. Each secret is sealed for its own row."""
 
 from datetime import datetime
 
@@ -37,8 +37,8 @@ def add(tx: Transaction, keyring: Keyring, webhook: Webhook, secret: str) -> Non
 def hold_organization(tx: Transaction, organization_id: str) -> int:
     """Locks the number of endpoints of an organisation, and returns it.
 
-    No other transaction adds an endpoint to the organisation until this one ends, so that the limit
-    holds.
+    Until this transaction ends, no other transaction can add an endpoint to the organisation, so
+    that the limit holds.
     """
     tx.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 1))", (organization_id,))
     row = tx.execute(
@@ -70,7 +70,7 @@ def count_enabled(tx: Transaction, organization_id: str) -> int:
 def fetch(
     tx: Transaction, organization_id: str, webhook_id: str, *, to_change: bool = False
 ) -> Webhook | None:
-    """Returns an endpoint of an organisation, locked if it is `to_change`.
+    """Returns an endpoint of an organisation, locked if `to_change` is set.
 
     Returns None if there is no such endpoint.
     """
@@ -85,7 +85,7 @@ def fetch(
 def keep(tx: Transaction, webhook: Webhook) -> None:
     """Saves a changed endpoint.
 
-    Its owner has looked at it, so its failures and its slowness are forgotten.
+    The owner has just attended to it, so its failures and its slowness are forgotten.
     """
     tx.execute(
         "UPDATE webhooks SET url = %s, kinds = %s, enabled = %s, disabled_reason = %s, version ="
@@ -101,13 +101,13 @@ def keep(tx: Transaction, webhook: Webhook) -> None:
             webhook.id,
         ),
     )
-    tx.execute("SELECT pg_notify(%s, '')", (WEBHOOKS,))  # its deliveries may change the lane
+    tx.execute("SELECT pg_notify(%s, '')", (WEBHOOKS,))  # its deliveries may change lanes
 
 
 def rotate(tx: Transaction, keyring: Keyring, webhook: Webhook, secret: str) -> None:
     """Saves a new secret.
 
-    The current secret becomes the former secret if it is to sign for a while.
+    The current secret becomes the former secret if it is to sign for a while longer.
     """
     tx.execute(
         "UPDATE webhooks SET former_secret = CASE WHEN %(until)s::timestamptz IS NULL THEN NULL"

@@ -1,4 +1,5 @@
 """The use cases: each is one function in one transaction.
 
-It answers an rpc or applies a fact: it fetches, asks the domain, and saves.
+A use case answers an rpc or applies a fact: it fetches data, applies the domain's rules, and saves
+the result.
 """

@@ -71,7 +71,7 @@ class Desks:
 
 
 def _organization_id(caller: Caller, text: str) -> str:
-    """Returns the id of the named organisation; an empty text stands for the caller's own.
+    """Returns the organisation id in `text`, or the caller's organisation id if `text` is empty.
 
     Raises NotFound for another organisation, unless the caller is a coordinator.
     """

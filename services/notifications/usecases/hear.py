@@ -42,8 +42,8 @@ def referral(
 ) -> None:
     """Writes the messages that the rules give for a fact about a referral.
 
-    Raises NewerKind for a verb that no rule knows: it comes from a later version, which may want
-    somebody notified.
+    Raises NewerKind for a verb that no rule knows: such a fact comes from a later version, which
+    may require a notice.
     """
     body = wire.referral_fact(fact)
     happening = wire.happening(fact, body)
@@ -82,7 +82,7 @@ def subject(tx: Transaction, fact: Fact, name: str, now: datetime, *, by_email: 
             recipients = [Recipient(notice.kind, Audience.DESK, desk)]
         if Party.COORDINATION in notice.parties:
             recipients.append(Recipient(notice.kind, Audience.COORDINATION))
-        # Anybody may apply, so only the first application of a day makes a message, even if there
+        # Anybody can apply, so only the first application of a day causes a message, even if there
         # are three hundred.
         cause = (
             str(fact.time.date()) if Party.COORDINATION_ALONE in notice.parties else _cause(fact)
@@ -94,7 +94,7 @@ def subject(tx: Transaction, fact: Fact, name: str, now: datetime, *, by_email: 
 def enquiry(tx: Transaction, fact: Fact, now: datetime, *, public_url: str, by_email: bool) -> None:
     """Writes the messages about an enquiry, to the recipients that `recipients_of_enquiry` chooses.
 
-    Raises NewerKind for a verb that no rule knows: it comes from a later version.
+    Raises NewerKind for a verb that no rule knows: such a fact comes from a later version.
     """
     body, verb = wire.enquiry_fact(fact), wire.verb_of(fact, "enquiry")
     if verb not in ENQUIRY_VERBS:
@@ -127,8 +127,8 @@ def organization(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) 
     """Records the standing of an organisation, and writes the messages about it, e.g. that its
     agreement ends.
 
-    Once an organisation is suspended or has left, only the letters that tell its managers so are
-    still sent to it.
+    Once an organisation is suspended or has left, only the letters that inform its managers of this
+    are still sent to it.
     """
     body = wire.organization_fact(fact)
     members.keep_organization(tx, body.organization_id, body.status_code)
@@ -165,7 +165,7 @@ def invitation(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) ->
     message = about_subject(
         Recipient(kind, Audience.DESK, body.organization_id), _cause(fact), fact.time
     )
-    _bring(
+    _save_with_letter(
         tx,
         message,
         wire.subject_body(fact, "invitation"),
@@ -180,13 +180,13 @@ def application(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) -
     body, verb = wire.application_fact(fact), wire.verb_of(fact, "application")
     if verb != "asked":
         raise NewerKind
-    # Each delivery belongs to a message: this one is addressed to a worker that does not exist.
+    # Each delivery belongs to a message; this message is addressed to a worker who does not exist.
     message = about_subject(
         Recipient(APPLICATION, Audience.WORKER, "", body.application_id),
         body.application_id,
         fact.time,
     )
-    _bring(tx, message, "", wire.application_letter_of(body), now, by_email=by_email)
+    _save_with_letter(tx, message, "", wire.application_letter_of(body), now, by_email=by_email)
 
 
 def account(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) -> None:
@@ -207,10 +207,10 @@ def account(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) -> No
         body.notice_id,
         fact.time,
     )
-    _bring(tx, message, "", wire.account_letter_of(body, kind), now, by_email=by_email)
+    _save_with_letter(tx, message, "", wire.account_letter_of(body, kind), now, by_email=by_email)
 
 
-def _bring(
+def _save_with_letter(
     tx: Transaction, message: Message, body: str, letter: Letter, now: datetime, *, by_email: bool
 ) -> None:
     """Saves the message, and the letter that was sealed for one mailbox."""

@@ -86,8 +86,8 @@ class Inbox:
     def ListNotices(self, request: pb.ListNoticesRequest, call: Call) -> pb.ListNoticesResponse:
         """Lists how the messages about a referral were delivered.
 
-        The list is empty if the caller is no side of the referral, or if the referral does not
-        exist.
+        The list is empty if the caller's organisation is not a side of the referral, or if the
+        referral does not exist.
         """
         notices = messages.notices(
             call.tx, object_id(request.referral_id), call.caller.organization_id

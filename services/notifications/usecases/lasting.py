@@ -16,7 +16,7 @@ from services.notifications.store import members, messages
 
 def notify_managers(tx: Transaction, caller: Caller, now: datetime, organization_id: str) -> None:
     """Notifies each manager of the organisation, and the worker who made the change."""
-    elevate_to_system_scope(tx)  # the work of the call is done
+    elevate_to_system_scope(tx)  # allowed here, since the call's own work is done
     recipients = dict.fromkeys(members.managers(tx, organization_id), organization_id)
     if caller.kind == "worker":
         recipients[caller.id] = caller.organization_id

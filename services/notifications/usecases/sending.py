@@ -78,7 +78,7 @@ class DeliveryQueue:
     def next_email(self, connection: Transaction, now: datetime) -> EmailClaim | None:
         """Claims one e-mail, if one is due.
 
-        An e-mail that a sender had claimed when it died becomes due again at the end of its lease.
+        If a sender dies, the e-mail that it had claimed becomes due again at the end of the lease.
         """
         self._bound(connection, now, Channel.EMAIL, EMAIL_LEASE)
         return deliveries.claim_email(connection, now, now + EMAIL_LEASE)
@@ -88,7 +88,7 @@ class DeliveryQueue:
     ) -> None:
         """Limits the waiting times of deliveries.
 
-        This is done every minute, and at once when the clock was put back.
+        This is done every minute, and at once if the clock was set back.
         """
         if self.is_to_bound(channel, now):
             deliveries.bound(connection, now, channel, lease)
@@ -117,8 +117,8 @@ class DeliveryQueue:
             if sealed
         ]
 
-    def letter(self, claim: EmailClaim) -> Mail | None:
-        """Returns the e-mail; None if it can no longer be sent.
+    def mail_of(self, claim: EmailClaim) -> Mail | None:
+        """Returns the claimed e-mail; None if it can no longer be sent.
 
         An e-mail to a desk can't be sent if the desk has no address any more, and a letter can't be
         sent if it has expired or its address is invalid.
@@ -186,9 +186,9 @@ class DeliveryQueue:
                 tx, claim.id, claim.lease, outcome, verdict, now, webhook_id=webhook_id, sent=sent
             )
             if webhook_id and not outcome.arrived:
-                self._switch_off_if_hopeless(tx, webhook_id, now)
-            # The coordinators need not call an applicant whose address does not exist, since mostly
-            # such an address was entered on purpose.
+                self._switch_off_if_failing(tx, webhook_id, now)
+            # The coordinators need not call an applicant whose address does not exist, since such
+            # an address was mostly entered on purpose.
             is_to_applicant = isinstance(claim, EmailClaim) and claim.letter_kind == APPLICATION
             if (
                 is_recorded
@@ -196,7 +196,7 @@ class DeliveryQueue:
                 and claim.message_id
                 and not is_to_applicant
             ):
-                self._say_if_unreached(tx, claim.message_id, outcome.error, now)
+                self._report_if_unreached(tx, claim.message_id, outcome.error, now)
         return verdict.status
 
     def finish_sent_email(
@@ -210,12 +210,12 @@ class DeliveryQueue:
         deliveries.finish(connection, claim.id, claim.lease, outcome, verdict, now)
         return verdict.status
 
-    def let_rest(self, claim: Claim) -> None:
+    def discard(self, claim: Claim) -> None:
         """Closes a delivery that is no longer wanted."""
         with self._database.transaction(SYSTEM) as tx:
             deliveries.discard(tx, claim.id, claim.lease)
 
-    def _switch_off_if_hopeless(self, tx: Transaction, webhook_id: str, now: datetime) -> None:
+    def _switch_off_if_failing(self, tx: Transaction, webhook_id: str, now: datetime) -> None:
         organization_id = webhooks.switch_off(tx, webhook_id, now - PATIENCE, now)
         if organization_id is None:
             return
@@ -228,7 +228,7 @@ class DeliveryQueue:
             by_email=self._by_email,
         )
 
-    def _say_if_unreached(
+    def _report_if_unreached(
         self, tx: Transaction, message_id: str, reason: str, now: datetime
     ) -> None:
         message = messages.note_unreached(tx, message_id)

@@ -18,13 +18,13 @@ from services.notifications.domain import webhook as rules
 from services.notifications.domain.webhook import Reach, Webhook
 from services.notifications.store import attempts, deliveries, webhooks
 
-SHOWN = 100  # maximum number of attempts of a delivery that are shown: the newest
+SHOWN = 100  # maximum number of attempts that are shown of a delivery, newest first
 HOURS = 24  # hours for which attempts are counted
 _CHANGEABLE = ("url", "kinds", "enabled")
 
 
 class Webhooks:
-    """The endpoints of all organisations; each call sees those of its caller's organisation."""
+    """The endpoints of all organisations; a call sees only those of its caller's organisation."""
 
     def __init__(self, keyring: Keyring, pages: PageTokens, *, development: bool) -> None:
         self._keyring = keyring
@@ -98,8 +98,8 @@ class Webhooks:
     ) -> pb.RotateWebhookSecretResponse:
         """Gives an endpoint another secret and returns it.
 
-        Of two calls at the same time, the second waits for the first, and is refused unless it is
-        `at_once`.
+        Of two calls at the same time, the second waits for the first, and is refused unless its
+        `at_once` is set.
         """
         webhook = rules.rotate(
             _fetch(call, request.id, to_change=True), call.clock.now(), at_once=request.at_once
@@ -146,7 +146,7 @@ class Webhooks:
     def GetDelivery(self, request: pb.GetDeliveryRequest, call: Call) -> pb.Delivery:
         """Returns a delivery with its body and its attempts.
 
-        Raises NotFound if the request names another endpoint than that of the delivery.
+        Raises NotFound if the request names an endpoint other than the delivery's.
         """
         delivery_and_body = deliveries.fetch(
             call.tx, call.caller.organization_id, object_id(request.id)
@@ -182,9 +182,9 @@ class Webhooks:
     def ResendDelivery(self, request: pb.ResendDeliveryRequest, call: Call) -> pb.Delivery:
         """Queues a delivery again under its id, whatever its result was.
 
-        Raises NotFound if the request names another endpoint than that of the delivery.
+        Raises NotFound if the request names an endpoint other than the delivery's.
         """
-        delivery = deliveries.again(
+        delivery = deliveries.resend(
             call.tx, call.caller.organization_id, object_id(request.id), call.clock.now()
         )
         if delivery is None or request.webhook_id not in ("", delivery.webhook_id):
@@ -193,7 +193,7 @@ class Webhooks:
 
 
 def _fetch(call: Call, webhook_id: str, *, to_change: bool = False) -> Webhook:
-    """Returns an endpoint of the caller's organisation, locked if it is `to_change`.
+    """Returns an endpoint of the caller's organisation, locked if `to_change` is set.
 
     Raises NotFound if there is no such endpoint.
     """

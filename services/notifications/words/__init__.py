@@ -24,8 +24,8 @@ WORDS = Catalogues(FOLDER)
 def text(kind: str, language: str) -> str:
     """Returns the text of a notice, as the inbox shows it.
 
-    A kind that only a later version knows is shown as its code; it is in the store if the service
-    went back to this version.
+    A kind that only a later version knows is shown as its code. Messages of such a kind are stored
+    if the service was rolled back to this version.
     """
     notice = BY_KIND.get(kind)
     return WORDS.text(language_of(language), notice.text) if notice else kind
@@ -34,7 +34,7 @@ def text(kind: str, language: str) -> str:
 def mail(
     delivery_id: str, recipient: str, referral_id: str, language: str, public_url: str
 ) -> Mail:
-    """Returns the e-mail for a message. It does not show the kind; only the link differs."""
+    """Returns the e-mail for a message. The kind is not shown; e-mails differ only in the link."""
     link = f"{public_url}/referrals/{referral_id}" if referral_id else f"{public_url}/inbox"
     return _mail(delivery_id, recipient, TASK, language_of(language), link)
 

@@ -1,1 +1,1 @@
-"""Standard pathways, plans that follow them, and the legs of a hand-over across borders."""
+"""Standard pathways, plans that follow them, and the legs of hand-overs across borders."""

@@ -3,7 +3,7 @@
 HSDS is described at https://docs.openreferral.org. The API is read-only and needs no credential;
 requests are counted by address, like those of every public route. A page of any other site may read
 it, because the answers are the same for all and no cookie is read. Lists can be requested by POST,
-too, because its parameters stand in no address and no log.
+too, because the parameters of a POST appear in no address and no log.
 """
 
 import re
@@ -51,14 +51,17 @@ def begin() -> None:
 
 @blueprint.after_request
 def finish(response: Response) -> Response:
-    """Adds the headers that let caches and other sites use the answer, the same for all readers."""
+    """Adds the headers that let caches and other sites use the answer.
+
+    This is safe, because the answer is the same for all readers.
+    """
     response.headers["Access-Control-Allow-Origin"] = "*"
     if response.status_code == 200:
         response.add_etag()
         response.make_conditional(request)
     if response.status_code in (200, 304) and request.method in ("GET", "HEAD"):
         response.headers["Cache-Control"] = g.cache_control = FRESH
-    return limits.tell(response)
+    return limits.add_headers(response)
 
 
 @blueprint.get("")
@@ -227,9 +230,9 @@ def _paging(given: Given) -> tuple[int, int]:
 
 
 def _narrowed(given: Given) -> tuple[dict[str, Any], bool]:
-    """Returns the fields of the request to the service, and whether the result is empty anyway.
+    """Returns the fields of the request to the service, and whether the result must be empty.
 
-    It is empty for an unknown taxonomy, term or organisation.
+    It must be empty if the taxonomy, term or organisation is unknown.
     """
     number, size = _paging(given)
     narrowed: dict[str, Any] = {"page": number, "page_size": size, "words": given.get("search", "")}
@@ -289,7 +292,7 @@ def _shown(show: Callable[..., Any], given: Given) -> Callable[[Any], Any]:
 def _narrowed_page(
     given: Given, rpc_request: Callable[..., Message], show: Callable[[Any], Any]
 ) -> Response:
-    """Returns the page of services that the parameters narrow, each as `show` returns it."""
+    """Returns a page of the services that match the parameters; `show` converts each of them."""
     narrowed, is_empty = _narrowed(given)
     if is_empty:
         return _page([], 0, given)

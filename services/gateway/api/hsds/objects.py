@@ -1,8 +1,7 @@
 """The public part of the directory as objects of HSDS 3 (https://docs.openreferral.org).
 
 Fields that HSDS lacks have names that begin with x_. Ids are UUIDs, as HSDS requires: ours are the
-same 128 bits without hyphens. An object without an id of ours gets one that is derived from its
-owner's id.
+same 128 bits without hyphens. If we have no id for an object, its id is derived from its owner's.
 """
 
 import re
@@ -25,8 +24,8 @@ _NAMESPACE = UUID("6f1d7a0e-3c0b-5a52-9d0e-0c6a7a2f4b11")
 _EVERY_DAY = "MO,TU,WE,TH,FR,SA,SU"
 _LANGUAGE = "es"
 _CHARACTERS = r"[\w.~!$&'()*+,;=:@/%-]"
-# A URI of http or https by RFC 3986: user, host, port, path and query, fragment. Two hexadecimal
-# digits follow each %.
+# A URI of http or https according to RFC 3986: user, host, port, path and query, fragment. Two
+# hexadecimal digits follow each %.
 _URI = re.compile(
     rf"(?!.*%(?![0-9A-Fa-f]{{2}}))https?://([\w.~%:-]*@)?([\w.~%-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]*)?([/?]({_CHARACTERS}|\?)*)?(#({_CHARACTERS}|\?)*)?",
     re.ASCII,
@@ -35,21 +34,21 @@ JsonObject = dict[str, Any]
 
 
 def uuid(id: str) -> str:
-    """Returns an id of ours as a UUID."""
+    """Returns one of our ids as a UUID."""
     return str(UUID(id))
 
 
-def made(*of: str) -> str:
-    """Returns an id for an object that has none of ours, derived from its owner's id."""
+def derived_id(*of: str) -> str:
+    """Returns an id for an object for which we have none, derived from its owner's id."""
     return str(uuid5(_NAMESPACE, "/".join(of)))
 
 
-TAXONOMY_ID = made("taxonomies", "enlace")
+TAXONOMY_ID = derived_id("taxonomies", "enlace")
 
 
 def term_id(code: str) -> str:
     """Returns the id of a code of the taxonomy."""
-    return made("taxonomy_terms", code)
+    return derived_id("taxonomy_terms", code)
 
 
 def uri(address: str) -> str:
@@ -58,10 +57,10 @@ def uri(address: str) -> str:
     Returns "" if the address cannot be converted.
     """
     try:
-        made = iri_to_uri(address)
+        converted = iri_to_uri(address)
     except ValueError:  # the host can't be encoded, or the port is no number
         return ""
-    return made if _URI.fullmatch(made) else ""
+    return converted if _URI.fullmatch(converted) else ""
 
 
 def organization(message: d.Organization, *, full: bool = False) -> JsonObject:
@@ -200,11 +199,13 @@ def _at(message: l.ServiceAtLocation) -> JsonObject:
             "phones": [
                 _filled(
                     {
-                        "id": made(message.id, "phones", phone.number),
+                        "id": derived_id(message.id, "phones", phone.number),
                         "number": phone.number,
                         "extension": int(phone.extension) if phone.extension.isdecimal() else "",
                         "description": phone.description,
-                        "languages": _languages(phone.languages, made(message.id, phone.number)),
+                        "languages": _languages(
+                            phone.languages, derived_id(message.id, phone.number)
+                        ),
                     }
                 )
                 for phone in message.phones
@@ -231,7 +232,7 @@ def _location(message: l.Location) -> JsonObject:
             **point,
             "addresses": [_address(message)] if message.address else [],
             "accessibility": [
-                {"id": made(message.id, "accessibility", word), "description": word}
+                {"id": derived_id(message.id, "accessibility", word), "description": word}
                 for word in (
                     words(d.Accessibility.DESCRIPTOR)[code] for code in message.accessibility
                 )
@@ -250,7 +251,7 @@ def _address(message: l.Location) -> JsonObject:
     postal code is always empty, because people describe the way instead.
     """
     return {
-        "id": made(message.id, "addresses"),
+        "id": derived_id(message.id, "addresses"),
         "address_1": message.address,
         "city": area_name(message.area_code),
         "state_province": area_name(message.department),
@@ -261,14 +262,18 @@ def _address(message: l.Location) -> JsonObject:
 
 
 def _phone(number: str, of: str) -> list[JsonObject]:
-    return [{"id": made(of, "phones", number), "number": number, "type": "voice"}] if number else []
+    return (
+        [{"id": derived_id(of, "phones", number), "number": number, "type": "voice"}]
+        if number
+        else []
+    )
 
 
 def _schedules(schedules: Iterable[d.Schedule], of: str) -> list[JsonObject]:
     return [
         _filled(
             {
-                "id": made(of, "schedules", str(number)),
+                "id": derived_id(of, "schedules", str(number)),
                 "freq": words(d.Frequency.DESCRIPTOR)[schedule.freq].upper(),
                 "byday": ",".join(schedule.byday) or _EVERY_DAY,
                 "opens_at": schedule.opens_at,
@@ -283,12 +288,12 @@ def _schedules(schedules: Iterable[d.Schedule], of: str) -> list[JsonObject]:
 
 
 def _languages(tags: Iterable[str], of: str) -> list[JsonObject]:
-    return [{"id": made(of, "languages", tag), "code": tag} for tag in tags]
+    return [{"id": derived_id(of, "languages", tag), "code": tag} for tag in tags]
 
 
 def _area(code: str, of: str) -> JsonObject:
     return {
-        "id": made(of, "service_areas", code),
+        "id": derived_id(of, "service_areas", code),
         "name": area_name(code) or code,
         "x_area_code": code,
     }
@@ -297,7 +302,7 @@ def _area(code: str, of: str) -> JsonObject:
 def _attribute(code: str, of: str, terms: Mapping[str, d.TaxonomyTerm]) -> JsonObject:
     about = {"taxonomy_term": term(terms[code], full=False)} if code in terms else {}
     return {
-        "id": made(of, "attributes", code),
+        "id": derived_id(of, "attributes", code),
         "link_id": uuid(of),
         "link_entity": "service",
         "link_type": "service",
@@ -316,5 +321,5 @@ def _filled(values: JsonObject, *always: str) -> JsonObject:
 
 
 def area_name(code: str) -> str:
-    """Returns the name of a subdivision or a municipality; "" for a country."""
+    """Returns the name of a subdivision or a municipality; "" for a country or an unknown code."""
     return DEPARTMENTS.get(code) or MUNICIPALITIES.get(code.partition(".")[0], {}).get(code, "")

@@ -1,4 +1,4 @@
-"""The directory: its members, the services of one, and those that fit a person."""
+"""Calls to the directory: members, an organisation's services, and services that fit a person."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -51,12 +51,12 @@ def matches(
     excluded: Sequence[str] = (),
     support: Sequence[d.Accessibility.ValueType] = (),
 ) -> list[d.Match]:
-    """Returns the services that fit, with the reasons, from the person's coarse attributes alone.
+    """Returns services with a verdict and its reasons, from the person's coarse attributes alone.
 
-    Without `years`, her age is the middle of its band. Left out are services in departments that
-    are not safe for her (`unsafe`), and those of organisations that she named (`excluded`). `home`
-    is the country to search if hers is unknown. `support` is what she needs to be able to use a
-    place.
+    Without `years`, her age is taken to be the middle of her age band. Services in departments that
+    are not safe for her (`unsafe`) and services of organisations that she named (`excluded`) are
+    left out. `home` is the country to search if her own country is unknown. `support` lists what
+    she needs to be able to use a place.
     """
     request = d.MatchServicesRequest(
         need_code=need_code,
@@ -82,8 +82,8 @@ def matches(
 def alternatives(referral: r.Referral) -> list[tuple[str, str]]:
     """Returns services of other organisations than the receiver that may fit, as id and name.
 
-    A worker names such a service when she declines, or chooses one to ask instead. Returns an empty
-    list if the directory refuses.
+    A worker who declines can suggest such a service; a sender can choose one to ask instead.
+    Returns an empty list if the directory refuses.
     """
     person = referral.person
     request = d.MatchServicesRequest(

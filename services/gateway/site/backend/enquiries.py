@@ -7,14 +7,14 @@ from services.gateway.site.parts import lists
 
 
 def received() -> lists.Listed[e.Enquiry]:
-    """Returns the enquiries that wait for an answer of this desk, the nearest deadline first."""
+    """Returns the enquiries that wait for this desk's answer, the nearest deadline first."""
     request = e.ListEnquiriesRequest(box=e.ENQUIRY_BOX_RECEIVED, waiting_for_me=True)
     enquiries = lists.all_of(clients().enquiries.ListEnquiries, request)
     enquiries.sort(key=lambda enquiry: enquiry.due_time.seconds)
     return enquiries
 
 
-def asking() -> lists.Listed[e.Enquiry]:
+def sent() -> lists.Listed[e.Enquiry]:
     """Returns the desk's own enquiries that are open, or matched without a referral yet.
 
     Enquiries that wait for this desk come first.

@@ -13,8 +13,8 @@ def calls_owed() -> lists.Listed[c.Callback]:
 def still_open() -> lists.Listed[c.Contact]:
     """Returns the open contacts of the line.
 
-    Contacts without an urgency come first, because they may be anything; then the most urgent, and
-    of equal urgency the newest.
+    Contacts without an urgency come first, because their case may turn out to be urgent. The others
+    follow, the most urgent first. Within the same urgency, the newest contact comes first.
     """
     request = c.ListContactsRequest(outcome_code=c.CONTACT_OUTCOME_OPEN)
     contacts = lists.all_of(clients().contacts.ListContacts, request)

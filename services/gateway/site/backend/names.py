@@ -33,7 +33,7 @@ def names(
         batch = wanted[start : start + BATCH]
         request = BatchGetRequest(
             **{
-                field: [identifier for each, identifier in batch if each == field]
+                field: [identifier for kind, identifier in batch if kind == field]
                 for field in fields
             }
         )
@@ -47,7 +47,7 @@ def names(
 
 
 def names_of(referrals: Iterable[Referral], organizations: Iterable[str] = ()) -> Names:
-    """Fetches the names that a list of referrals needs, and those of further organisations."""
+    """Fetches the names that a list of referrals needs, and the names of further organisations."""
     listed = list(referrals)
     both = {r.sender_organization_id for r in listed} | {r.receiver_organization_id for r in listed}
     return names(
@@ -59,7 +59,7 @@ def names_of(referrals: Iterable[Referral], organizations: Iterable[str] = ()) -
 
 @lru_cache(maxsize=1)
 def _terms(period: int) -> dict[str, TaxonomyTerm]:
-    """Returns all terms of the taxonomy by code, in its own order, as fetched in this period."""
+    """Returns all terms of the taxonomy by code, in the taxonomy's order, fetched once a period."""
     return {
         term.code: term
         for term in clients().directory.ListTaxonomyTerms(ListTaxonomyTermsRequest()).terms
@@ -72,7 +72,7 @@ def terms() -> dict[str, TaxonomyTerm]:
 
 
 def called(names: Mapping[str, str]) -> str:
-    """Returns the name in the reader's language; the Spanish one if there is none.
+    """Returns the name in the reader's language; the Spanish name if there is none.
 
     `names` holds the names of one object by language.
     """

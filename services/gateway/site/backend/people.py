@@ -12,5 +12,5 @@ def file_of(identifier: str) -> p.Person:
 
 
 def waiting_erasures() -> lists.Listed[er.Erasure]:
-    """Returns all proposed erasures that wait for a second person of this organisation."""
+    """Returns all proposed erasures that a second worker of this organisation must confirm."""
     return lists.all_of(clients().erasures.ListErasures, er.ListErasuresRequest())

@@ -1,6 +1,7 @@
-"""The state of a request by its reference and PIN.
+"""The state of a request, looked up by its reference and PIN.
 
-The person who made the request enters both, or a worker to whom she tells them.
+Reference and PIN are entered by the person who made the request, or by a worker to whom she gives
+them.
 """
 
 from collections.abc import Callable
@@ -26,11 +27,12 @@ def answered(
 ) -> Response | tuple[str, int]:
     """Reads the state of a request with the form's reference and PIN, and renders it.
 
-    `ask` acts on the request and returns its state, `say` describes the result. A wrong PIN and an
-    unknown reference give the same answer. `again` renders the form again after a refusal.
+    `ask` reads the request, or acts on it, and returns its state; `say` describes the result. A
+    wrong PIN and an unknown reference give the same answer. `again` renders the form again after a
+    refusal.
     """
     reference, device = forms.text("reference"), devices.secret()
-    origin.tell(device)
+    origin.attach(device)
     try:
         contact_id = contact_of()
         status, text, refused = outcome_of(ask, say)
@@ -57,9 +59,9 @@ def answered(
 def outcome_of(
     ask: Callable[[], c.ReferenceStatus], say: Callable[[c.ReferenceStatus], str]
 ) -> tuple[c.ReferenceStatus, str, bool]:
-    """Returns the state, the result of `say`, and whether `say` was refused.
+    """Returns the state, the result of `say`, and whether the action of `ask` was refused.
 
-    None of the three is returned without a right PIN.
+    Without the right PIN, none of the three is returned.
     """
     try:
         status = ask()
@@ -72,7 +74,10 @@ def outcome_of(
 
 
 def problem_of(refusal: Refusal) -> str:
-    """Returns the text for a rejected reference and PIN, the same for wrong and unknown."""
+    """Returns the text for a rejected reference and PIN.
+
+    The text does not show whether the reference is unknown or the PIN is wrong.
+    """
     if isinstance(refusal, Exhausted):
         return words.wait(refusal.retry_after)
     return _(

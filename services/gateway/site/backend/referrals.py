@@ -1,6 +1,6 @@
-"""Referrals: one by its id, those that a filter finds, and changes to a draft.
+"""Calls about referrals: one referral by id, referrals by a filter, changes to a draft.
 
-A draft is completed on several pages, one question each.
+A draft is completed on several pages with one question each.
 """
 
 from typing import Any
@@ -23,21 +23,22 @@ def fetch(identifier: str) -> r.Referral:
 
 
 def matching(wanted: r.ReferralFilter) -> lists.Listed[r.Referral]:
-    """Returns all referrals that a filter finds, the nearest deadline first."""
+    """Returns all referrals that match a filter, the nearest deadline first."""
     return lists.all_of(clients().referrals.ListReferrals, r.ListReferralsRequest(filter=wanted))
 
 
 def turn_of(box: r.Box.ValueType) -> r.ReferralFilter:
-    """Returns the filter of referrals that wait for this organisation.
+    """Returns the filter for referrals that wait for this organisation.
 
-    The network has no turn: its filter finds all live referrals.
+    No referral waits for the network as a whole, so the filter of its box matches all live
+    referrals.
     """
     mine = box != r.BOX_NETWORK
     return r.ReferralFilter(box=box, live=not mine, waiting_for_me=mine)
 
 
 def change(draft: r.Referral, etag: str, **fields: Any) -> r.Referral:
-    """Writes some fields of the draft, and returns it."""
+    """Writes some fields of the draft, and returns the draft."""
     changed = r.Referral(id=draft.id, etag=etag or draft.etag, **fields)
     return clients().referrals.UpdateReferral(
         r.UpdateReferralRequest(
@@ -49,9 +50,10 @@ def change(draft: r.Referral, etag: str, **fields: Any) -> r.Referral:
 
 
 def onward(draft: r.Referral, after: str = "") -> Response:
-    """Redirects to the first page of the draft where something is missing.
+    """Redirects to the first page on which the draft still lacks an answer.
 
-    A changed need leads to the choice of a service again, and a changed service to the consent.
+    After a change of the need, redirects to the choice of a service; after a change of the service,
+    to the consent.
     """
     if not draft.need_code:
         page = "need"
@@ -74,7 +76,8 @@ def onward(draft: r.Referral, after: str = "") -> Response:
 def is_unsafe(draft: r.Referral) -> bool:
     """Returns whether the person named the chosen provider, or its department, as unsafe.
 
-    The worker then chooses another service before the referrals service refuses to send.
+    If so, the worker is asked for another service now, because the referrals service would later
+    refuse to send the referral.
     """
     if draft.receiver_organization_id in draft.unsafe_organization_ids:
         return True
@@ -85,7 +88,7 @@ def is_unsafe(draft: r.Referral) -> bool:
 
 
 def urgency_hints() -> dict[str, str]:
-    """Returns for each urgency when it applies and how soon the receiver then answers."""
+    """Returns, for each urgency, when it applies and how soon the receiver must answer."""
     answers = due.answers(clients().referrals.GetDeadlinePolicy(r.GetDeadlinePolicyRequest()))
     return {
         code: f"{words.word('urgency_hint', code)} {answers.get(code, '')}"

@@ -1,6 +1,6 @@
 """The organisations and departments that a person can name as unsafe.
 
-They come from the services that fit, from a search of the directory, and from earlier choices.
+The choices come from services that fit, from a search of the directory, and from earlier choices.
 """
 
 from collections.abc import Iterable
@@ -17,25 +17,25 @@ from services.gateway.site.language import words
 from services.gateway.site.parts.unsafe_form import DEPARTMENTS, ORGANIZATIONS, SEARCH, Choices
 
 MOST = 30
-"""Maximum number of organisations shown from a search."""
+"""Maximum number of organisations that a search shows."""
 
 
 def choices(
-    services: Iterable[d.Service], said: MultiDict[str, str], organizations: str = ORGANIZATIONS
+    services: Iterable[d.Service], answers: MultiDict[str, str], organizations: str = ORGANIZATIONS
 ) -> Choices:
     """Returns the choices: providers of these services, hits of the search, earlier choices."""
-    sought = said.get(SEARCH, "").strip()
+    sought = answers.get(SEARCH, "").strip()
     answer = search(sought) if sought else d.SearchServicesResponse()
     listed = list(services)
     hits = {service.organization_id: provider_of(service) for service in answer.services}
     named = {service.organization_id: provider_of(service) for service in listed} | dict(
         list(hits.items())[:MOST]
     )
-    ticked = [value for value in said.getlist(organizations) if value and value not in named]
+    ticked = [value for value in answers.getlist(organizations) if value and value not in named]
     known = names.names(ticked)
     named |= {value: known.organization(value) for value in ticked}
     near = {service.department for service in listed if service.department} | {
-        value for value in said.getlist(DEPARTMENTS) if value
+        value for value in answers.getlist(DEPARTMENTS) if value
     }
     departments = sorted(((code, words.department(code)) for code in near), key=itemgetter(1))
     more = len(hits) > MOST or bool(answer.next_page_token)
@@ -49,9 +49,9 @@ def choices(
 
 
 def search(sought: str) -> d.SearchServicesResponse:
-    """Returns the services that these words find, for any need.
+    """Returns the services that match these words, for any need.
 
-    The person can name the organisations of these services.
+    The person can name the providers of these services as unsafe.
     """
     try:
         return clients().directory.SearchServices(

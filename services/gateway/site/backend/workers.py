@@ -12,8 +12,8 @@ from services.gateway.site.parts import forms
 def invite(invitation: m.Invitation) -> str | None:
     """Invites a worker.
 
-    Returns the page with the worker's link if the form asks for paper; else None. A network that
-    sends no e-mail requires paper.
+    If the form asks for an invitation on paper, returns the page with the worker's link; else None.
+    A network that sends no e-mails requires paper.
     """
     invitation.on_paper = forms.flag("on_paper")
     try:
@@ -30,7 +30,7 @@ def invite(invitation: m.Invitation) -> str | None:
 
 
 def reset_second_factor(worker_id: str) -> None:
-    """Requests the reset.
+    """Resets the second factor that a worker lost.
 
     Raises Invalid unless the form confirms that somebody spoke with the worker.
     """
@@ -42,7 +42,7 @@ def reset_second_factor(worker_id: str) -> None:
 
 
 def suspend(worker_id: str) -> None:
-    """Suspends a worker's account. The form is shown again if it gives no reason."""
+    """Suspends a worker's account. Without a reason, the form is shown again."""
     request = forms.filled(m.SuspendWorkerRequest(id=worker_id))
     forms.refuse({} if request.reason else {"reason": words.violation("required", "reason")})
     clients().members.SuspendWorker(request)

@@ -1,6 +1,6 @@
 """Every component of the pages in each of its states, shown in development only.
 
-A change of the look begins with this page.
+Changes to the look should start with this page.
 """
 
 from datetime import timedelta
@@ -23,7 +23,7 @@ DEADLINES = ((0.1, 7200), (0.5, 180), (0.9, 15), (2.9, 1440))
 
 @pages.get("/components", access.EVERYONE)
 def components() -> str:
-    """Shows the page."""
+    """Shows all components."""
     rows = [row(state) for state in list(r.State.values())[1:]]
     return render_template(
         "components.html",

@@ -1,6 +1,6 @@
-"""The directory: search, the page of an organisation, and free places in one tap.
+"""The directory: search, the page of an organisation, and free places reported with one tap.
 
-Search terms never stand in an address.
+Search terms never appear in an address.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ from services.gateway.site.parts import forms, lists, pictures
 from services.gateway.site.shell import access, session
 
 pages = access.Pages("directory")
-# a coordinator's steps about a member that are the request of an rpc alone
+# a coordinator's steps about a member that need no more than one rpc, by verb, with its request
 STEPS: Mapping[str, Callable[..., Message]] = {
     "confirm": d.ConfirmOrganizationChangeRequest,
     "drop": d.DropOrganizationChangeRequest,
@@ -43,10 +43,10 @@ def search(
     answer: d.SearchServicesResponse | None = None,
     errors: forms.Problems = forms.NO_PROBLEMS,
 ) -> str:
-    """Shows the form, some needs to begin with, and the own organisation's services.
+    """Shows the search form, with the answer to a search.
 
-    With an answer, it shows the services that fit instead. `answer` is None if nothing was asked,
-    or the query failed.
+    Without a search, shows some needs to begin with, and the own organisation's services. `answer`
+    is None if nothing was searched for, or the search failed.
     """
     question = question or d.SearchServicesRequest()
     queried = answer is not None or errors
@@ -69,12 +69,12 @@ def search(
 def country_to_count(question: d.SearchServicesRequest) -> str:
     """Returns the country of the map: that of the query, or the reader's own."""
     country = question.country or question.department.partition("-")[0]
-    # the services refuse an unknown country, at its own field
+    # the service refuses an unknown country and names the field
     return country if country in i18n.locale().territories else session.me().country
 
 
 def chips(question: d.SearchServicesRequest) -> list[tuple[str, str, bool]]:
-    """Returns the filters of one tap: name, label, whether it is on."""
+    """Returns the filters that one tap turns on or off: name, label, whether it is on."""
     here = session.me().department
     made = [
         ("room", _("Hay lugar"), question.has_room),
@@ -93,7 +93,7 @@ def chips(question: d.SearchServicesRequest) -> list[tuple[str, str, bool]]:
 
 
 def tap(question: d.SearchServicesRequest, chip: str) -> None:
-    """Turns a filter on, or off if it is on."""
+    """Turns a filter on, or off if it was on."""
     on = {name: is_on for name, _label, is_on in chips(question)}.get(chip)
     if on is None:
         return
@@ -112,7 +112,7 @@ def tap(question: d.SearchServicesRequest, chip: str) -> None:
 
 @pages.post("/directory", access.EVERYONE)
 def results() -> str | tuple[str, int]:
-    """Shows the services that fit. The form requests each further page."""
+    """Shows the services that fit. A form, not a link, requests each further page."""
     rpc_request = forms.filled(d.SearchServicesRequest(page_size=25, page_token=forms.text("page")))
     tap(rpc_request, forms.text("chip"))
     rpc_request.count_country = country_to_count(rpc_request)
@@ -128,7 +128,7 @@ def organization(
 ) -> str:
     """Shows one member and its services.
 
-    After a refused step, the problems themselves show which step (`verb`) it was.
+    After a refused step, `verb` is not needed, because the problems show which step was refused.
     """
     organization = clients().directory.GetOrganization(d.GetOrganizationRequest(id=identifier))
     return render_template(
@@ -141,12 +141,15 @@ def organization(
 
 @pages.post("/directory/organizations/<identifier>/<verb>", access.NETWORK, again=organization)
 def vet(identifier: str, verb: str) -> access.Answer:
-    """Takes a coordinator's step about a member, even one that two coordinators decide."""
+    """Takes a coordinator's step about a member.
+
+    This includes proposing and confirming steps that two coordinators decide.
+    """
     if verb == "invite":
         page_on_paper = workers.invite(first_manager_of(identifier))
         if page_on_paper:
             return make_response(page_on_paper)
-    # The reset for the only manager of the organisation, for whom no other manager can do it.
+    # This reset is for the only manager of an organisation, because no other manager can do it.
     elif verb == "second-factor":
         workers.reset_second_factor(forms.text("worker"))
     elif verb == "propose":
@@ -169,7 +172,7 @@ def vet(identifier: str, verb: str) -> access.Answer:
     again=organization,
 )
 def leave(identifier: str) -> access.Answer:
-    """Ends the membership of the reader's own organisation, or of any other for a coordinator.
+    """Ends the membership of the reader's own organisation; a coordinator can end any other, too.
 
     A reader whose own organisation has left is redirected to the first page.
     """
@@ -184,9 +187,9 @@ def leave(identifier: str) -> access.Answer:
 
 
 def first_manager_of(identifier: str) -> m.Invitation:
-    """Returns the invitation in the form, with the roles of manager and worker.
+    """Returns the form's invitation of a manager, who also gets the role of worker.
 
-    In a small organisation its manager also works with people.
+    The reason is that a small organisation's manager also works with people.
     """
     roles = [contract_pb2.ROLE_MANAGER, contract_pb2.ROLE_WORKER]
     return m.Invitation(
@@ -244,7 +247,7 @@ def members() -> str:
 
 
 def doubtful(asked: bool) -> dict[str, Any]:
-    """Returns the services that are no longer reliable, with their names."""
+    """Returns the services whose entries may be out of date, with their names."""
     rpc_request = lo.ListTruthScoresRequest(doubtful=True)
     scores = (
         lists.all_of(clients().locations.ListTruthScores, rpc_request) if asked else lists.Listed()
@@ -257,7 +260,7 @@ def doubtful(asked: bool) -> dict[str, Any]:
 
 @pages.form("/capacity/<identifier>", access.CARE)
 def capacity(identifier: str) -> access.Answer:
-    """Records how many places are free: by a number, or by one of three buttons."""
+    """Records how many places are free, from a number or one of three buttons."""
     service = clients().directory.GetService(d.GetServiceRequest(id=identifier))
     if service.organization_id != session.me().organization_id:
         abort(404)

@@ -1,4 +1,4 @@
-"""Enquiries: many services are asked at once, without the person's identity.
+"""Enquiries, which ask many services at once without the person's identity.
 
 The pages are the questions, a preview of what the services will read, the answers, and the accepted
 offer.
@@ -23,7 +23,7 @@ from services.gateway.site.shell import access, session
 
 pages = access.Pages("enquiries")
 MOST, MATCHES = 50, 100
-"""The contract's limits: services of one enquiry, and matches of one query."""
+"""The contract's limits: services in one enquiry, and matches in one query."""
 ORDER = (
     e.OFFER_ANSWER_YES,
     e.OFFER_ANSWER_MAYBE,
@@ -31,14 +31,14 @@ ORDER = (
     e.OFFER_ANSWER_UNSPECIFIED,
     e.OFFER_ANSWER_NO,
 )
-# The form field of an attribute, where the names differ.
+# The form field of an attribute, if it has another name.
 FIELDS = {"gender": "gender_code"}
 EXCLUDED = "excluded_organization_ids"
 
 
 @pages.get("/enquiries", access.CARE, navigation=N_("Consultas"))
 def listing() -> str:
-    """Shows the enquiries that this desk received or sent: the open ones, or all."""
+    """Shows the open enquiries that this desk received or sent, or all of them."""
     boxes = {"received": e.ENQUIRY_BOX_RECEIVED, "asked": e.ENQUIRY_BOX_ASKED}
     box = request.args.get("box", "")
     box = box if box in boxes else "asked" if session.me().may("operator") else "received"
@@ -62,7 +62,7 @@ def listing() -> str:
 
 @pages.blueprint.app_template_global()
 def answers_of(enquiry: e.Enquiry) -> list[tuple[int, str]]:
-    """Returns the number of each answer."""
+    """Returns how often each answer was given."""
     counted = Counter(offer.answer for offer in enquiry.offers)
     return [
         (counted[answer], words.code("offer_answer", answer)) for answer in ORDER if counted[answer]
@@ -71,7 +71,7 @@ def answers_of(enquiry: e.Enquiry) -> list[tuple[int, str]]:
 
 @pages.blueprint.app_template_global()
 def sketch(content: e.EnquiryContent) -> str:
-    """Describes the person of an enquiry, as far as the enquiry does."""
+    """Describes the person of an enquiry with the attributes that the enquiry states."""
     parts = [
         words.word("age_band", content.age_band) if content.age_band else "",
         words.word("person_gender", content.gender_code) if content.gender_code else "",
@@ -85,9 +85,9 @@ def sketch(content: e.EnquiryContent) -> str:
 
 @pages.blueprint.app_template_global()
 def decline_choices() -> list[tuple[str, str]]:
-    """Returns the reasons for declining that can apply before anybody is named.
+    """Returns the reasons for declining that can apply before the person is known by name.
 
-    A reason that needs a sentence is not among them.
+    Reasons that require an explanation are left out.
     """
     return [
         (code, word)
@@ -124,7 +124,7 @@ def new() -> access.Answer:
         unsafe = list(rpc_request.unsafe_departments)
         services = fitting(rpc_request.content, unsafe) if unsafe else everywhere
         rpc_request.service_ids.extend(service.id for service in services)
-        sure = forms.flag("sure") and not unsafe_form.looks(answers)
+        sure = forms.flag("sure") and not unsafe_form.only_searches(answers)
         if sure and not lacks:
             return redirect(
                 url_for("enquiries.show", identifier=create(rpc_request).id, done="asked"), 303
@@ -150,7 +150,7 @@ def new() -> access.Answer:
 
 
 def known() -> MultiDict[str, str]:
-    """Returns the answers that the contact or the file gives already."""
+    """Returns the answers that are known already from the contact or the person's file."""
     answers = MultiDict[str, str]()
     contact_id, person_id = request.args.get("contact", ""), request.args.get("person", "")
     if contact_id:
@@ -177,7 +177,7 @@ def known() -> MultiDict[str, str]:
 
 
 def ask(answers: MultiDict[str, str], errors: dict[str, str]) -> access.Answer:
-    """Shows the questions, on one page."""
+    """Shows all questions on one page."""
     page = render_template(
         "enquiry_new.html",
         said=answers,
@@ -189,7 +189,7 @@ def ask(answers: MultiDict[str, str], errors: dict[str, str]) -> access.Answer:
 
 
 def fitting(content: e.EnquiryContent, unsafe: Sequence[str] = ()) -> lists.Listed[d.Service]:
-    """Returns the services that fit, or may fit, the best first; at most MOST.
+    """Returns at most MOST services that fit or may fit, the best first.
 
     Services of the reader's own organisation are left out, as are those in departments that are not
     safe for the person.
@@ -220,7 +220,7 @@ def fitting(content: e.EnquiryContent, unsafe: Sequence[str] = ()) -> lists.List
 
 
 def create(preview_request: e.PreviewEnquiryRequest) -> e.Enquiry:
-    """Creates the enquiry to all services."""
+    """Creates the enquiry, addressed to all services of the preview."""
     return clients().enquiries.CreateEnquiry(
         e.CreateEnquiryRequest(
             content=preview_request.content,
@@ -245,7 +245,7 @@ def create(preview_request: e.PreviewEnquiryRequest) -> e.Enquiry:
 
 @pages.get("/enquiries/<identifier>", access.CARE)
 def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
-    """Shows one enquiry: its sender sees the answers, a receiver answers."""
+    """Shows one enquiry: to its sender with the answers, to a receiver with the form to answer."""
     enquiry = fetch(identifier)
     offers: Sequence[e.Offer] = sorted(
         enquiry.offers, key=lambda offer: (not offer.taken, ORDER.index(offer.answer))
@@ -304,8 +304,7 @@ pages.sends(
 def refer(identifier: str) -> access.Answer:
     """Creates the referral that follows from an enquiry.
 
-    If the person has no file, first asks the one question that an enquiry never asks: how to reach
-    her.
+    If the person has no file, first asks how to reach her, which an enquiry never asks.
     """
     enquiry = fetch(identifier)
     person_id = enquiry.person_id

@@ -1,9 +1,9 @@
 """The own organisation's entry in the directory: organisation, services and places.
 
-Its managers maintain it, and each change has a history. If somebody else changed the entry
-meanwhile, the form comes back with the name of that worker and with the old and the new values. The
-typed values stay in the form, merged with the other changes. Nothing is saved until the manager
-sends the form again.
+The organisation's managers maintain the entry, and its history lists each change. If another worker
+changed the entry in the meantime, the form is shown again with that worker's name and with the old
+and the new values. The typed values stay in the form, merged with the other changes. Nothing is
+saved until the manager sends the form again.
 """
 
 import json
@@ -34,7 +34,7 @@ NEW = "new"
 HOURS = 4
 """Rows of opening hours in the form.
 
-Other schedules (monthly, or valid for some time only) have no row and stay as they are.
+Other schedules (monthly, or with a limited validity) have no row and stay as they are.
 """
 DAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 _ORGANIZATION = ("name", "description", "phone", "url", "languages", "department")
@@ -44,7 +44,7 @@ _SERVICE = (
 ).split()
 _LOCATION = "name department area_code address transportation accessibility confidential".split()
 _STATED = ("takes_dependants", "takes_pregnant", "takes_with_addiction", "takes_without_papers")
-# the history shows that these fields changed, but not how
+# fields whose changes the history shows without the values
 _UNREADABLE = ("schedules", "tiers", "latitude", "longitude", "assured_time")
 
 
@@ -65,7 +65,7 @@ def save() -> access.Answer:
         update_mask=FieldMask(paths=_ORGANIZATION),
         request_id=forms.request_id(),
     )
-    return _kept(
+    return _save_or_show_again(
         lambda: clients().directory.UpdateOrganization(rpc_request),
         overview,
         typed,
@@ -83,11 +83,11 @@ def service(identifier: str) -> access.Answer:
         return service_form(
             before, {}, places=places, used=_offered_at(before.id) if before.id else ()
         )
-    typed = _said_of_service(before)
+    typed = _service_in_form(before)
     used = forms.texts("location_ids")
     form = partial(service_form, places=places, used=used)
-    return _kept(
-        lambda: _offer_at(_keep_service(before, typed).id, used), form, typed, before, _SERVICE
+    return _save_or_show_again(
+        lambda: _offer_at(_save_service(before, typed).id, used), form, typed, before, _SERVICE
     )
 
 
@@ -101,7 +101,7 @@ def confirm(identifier: str) -> tuple[str, int] | None:
     )
     try:
         clients().directory.UpdateService(rpc_request)
-    except Stale:  # somebody changed it, so the manager would confirm what she has not read
+    except Stale:  # it was changed, so the manager would confirm data that she has not read
         return overview(
             own_organization(),
             {"_form": _("Otra persona acaba de cambiarlo: mírelo antes de confirmarlo.")},
@@ -119,10 +119,12 @@ def place(identifier: str) -> access.Answer:
         pb.Location(id=before.id, etag=forms.etag(), organization_id=before.organization_id)
     )
     typed.confidential = before.confidential or forms.flag("confidential")
-    return _kept(lambda: _keep_place(before, typed), place_form, typed, before, _LOCATION)
+    return _save_or_show_again(
+        lambda: _save_place(before, typed), place_form, typed, before, _LOCATION
+    )
 
 
-def _keep_place(before: pb.Location, typed: pb.Location) -> None:
+def _save_place(before: pb.Location, typed: pb.Location) -> None:
     locations, once = clients().locations, forms.request_id()
     if not before.id:
         locations.CreateLocation(pb.CreateLocationRequest(location=typed, request_id=once))
@@ -141,7 +143,7 @@ def _keep_place(before: pb.Location, typed: pb.Location) -> None:
 def check_address(identifier: str) -> str:
     """Opens the stored address, so that the manager can check it.
 
-    It is shown in this answer only, and the reading is on record.
+    Only this answer shows the address, and the access is recorded in the audit trail.
     """
     before = _own_place(identifier)
     return place_form(
@@ -164,19 +166,20 @@ def remove(identifier: str) -> access.Answer:
     return redirect(url_for("entry.show", done="saved"), 303)
 
 
-def _kept(
-    keep: Callable[[], object],
+def _save_or_show_again(
+    save_entry: Callable[[], object],
     form: Callable[..., str],
     typed: Any,
     before: Any,
     paths: Sequence[str],
 ) -> access.Answer:
-    """Saves the entry.
+    """Saves the entry by calling `save_entry`.
 
-    If somebody else changed it meanwhile, or it was rejected, the form is shown again.
+    If another worker changed the entry in the meantime, or the entry is rejected, shows the form
+    again.
     """
     try:
-        keep()
+        save_entry()
     except Stale:
         changes = changed_since(typed.id)
         errors = {} if changes else {"_form": words.conflict("put_together")}
@@ -184,7 +187,7 @@ def _kept(
             merging.merged(typed, before, paths), errors, changes, base=before
         ), merging.MERGED
     except forms.SHOWN_IN_PLACE as refusal:
-        with suppress(ValueError):  # the form was not made here
+        with suppress(ValueError):  # no valid time in the form
             typed.update_time.FromJsonString(forms.text("seen"))
         return form(typed, forms.problems(refusal), base=merging.before(type(typed))), 422
     return redirect(url_for("entry.show", done="saved"), 303)
@@ -211,8 +214,8 @@ def overview(
 ) -> str:
     """Renders the page of the organisation, its services and places.
 
-    Here and in the other forms, `base` is the stored object that the form was made from, if the
-    form shows a changed one.
+    `base` is the stored object from which the form was made; None if the form shows that object
+    itself. The other forms use `base` in the same way.
     """
     scores = lists.all_of(clients().locations.ListTruthScores, pb.ListTruthScoresRequest())
     return render_template(
@@ -229,7 +232,7 @@ def overview(
 
 
 def service_form(
-    said: d.Service,
+    shown_service: d.Service,
     errors: dict[str, str],
     meanwhile: Sequence[dict[str, Any]] = (),
     *,
@@ -237,27 +240,29 @@ def service_form(
     used: Collection[str],
     base: d.Service | None = None,
 ) -> str:
-    """Renders the form of a service. Simple hours stand in rows, other schedules in words."""
-    simple = [schedule for schedule in said.schedules if _is_simple(schedule)]
+    """Renders the form of a service. Simple hours are shown in rows, other schedules in words."""
+    simple = [schedule for schedule in shown_service.schedules if _is_simple(schedule)]
     return render_template(
         "entry_service.html",
-        shown=merging.shown(said if base is None else base),
-        service=said,
+        shown=merging.shown(shown_service if base is None else base),
+        service=shown_service,
         places=[(place.id, place.name or _("Lugar sin nombre")) for place in places],
         used=used,
         rows=[*simple, *[d.Schedule()] * (HOURS - len(simple))],
         days=[(day, words.word("weekday", day)) for day in DAYS],
-        towns=[*MUNICIPALITIES.get(said.department or session.me().department, {}).items()],
-        others=len(said.schedules) - len(simple),
-        narrowed={tier.field for tier in said.tiers},
+        towns=[
+            *MUNICIPALITIES.get(shown_service.department or session.me().department, {}).items()
+        ],
+        others=len(shown_service.schedules) - len(simple),
+        narrowed={tier.field for tier in shown_service.tiers},
         errors=errors,
         meanwhile=meanwhile,
-        history=history(said.id),
+        history=history(shown_service.id),
     )
 
 
 def place_form(
-    said: pb.Location,
+    shown_place: pb.Location,
     errors: dict[str, str],
     meanwhile: Sequence[dict[str, Any]] = (),
     *,
@@ -274,14 +279,14 @@ def place_form(
     ]
     return render_template(
         "entry_place.html",
-        shown=merging.shown(said if base is None else base),
-        stored=said if base is None else base,
-        place=said,
+        shown=merging.shown(shown_place if base is None else base),
+        stored=shown_place if base is None else base,
+        place=shown_place,
         opened=opened,
         towns=sorted(towns, key=lambda town: town[1]),
         errors=errors,
         meanwhile=meanwhile,
-        history=history(said.id),
+        history=history(shown_place.id),
     )
 
 
@@ -312,7 +317,7 @@ def changed_since(identifier: str) -> list[dict[str, Any]]:
     shown = Timestamp()
     try:
         shown.FromJsonString(forms.text("seen"))
-    except ValueError:  # the form was not made here, so all changes are shown
+    except ValueError:  # no valid time in the form, so show all changes
         return history(identifier)
     shown_at = (shown.seconds, shown.nanos)
     return [
@@ -327,7 +332,7 @@ def _readable(field: str, value: str) -> str:
         return ""
     try:
         values = json.loads(value)
-    except ValueError:  # longer than the contract allows, so it was cut
+    except ValueError:  # the value was longer than the contract allows, and was cut off
         return ""
     if isinstance(values, bool):
         return _("sí") if values else _("no")
@@ -366,15 +371,15 @@ def _own_place(identifier: str) -> pb.Location:
 
 
 def _offered_at(service_id: str) -> dict[str, str]:
-    """Returns the places of a service: the id of its offer there, by the id of the place."""
+    """Returns the offers of a service at places: the id of the offer by the id of the place."""
     listed = clients().locations.ListServiceAtLocations(
         pb.ListServiceAtLocationsRequest(service_id=service_id)
     )
     return {at.location_id: at.id for at in listed.service_at_locations}
 
 
-def _said_of_service(before: d.Service) -> d.Service:
-    """Returns the service in the form. An open choice stays unset, which means "ask"."""
+def _service_in_form(before: d.Service) -> d.Service:
+    """Returns the service from the form. An unanswered choice stays unset, which means "ask"."""
     typed = forms.filled(
         d.Service(id=before.id, etag=forms.etag(), organization_id=before.organization_id)
     )
@@ -418,7 +423,7 @@ def _is_simple(schedule: d.Schedule) -> bool:
     return schedule.freq == d.FREQUENCY_WEEKLY and not schedule.valid_from and not schedule.valid_to
 
 
-def _keep_service(before: d.Service, typed: d.Service) -> d.Service:
+def _save_service(before: d.Service, typed: d.Service) -> d.Service:
     directory, once = clients().directory, forms.request_id()
     if not before.id:
         typed.ClearField("active")
@@ -432,7 +437,7 @@ def _keep_service(before: d.Service, typed: d.Service) -> d.Service:
 def _offer_at(service_id: str, wanted: Sequence[str]) -> None:
     """Adds the service to the wanted places and removes it from the others.
 
-    Details of the service at a place that stays are kept.
+    At a place that stays, the details of the service are kept.
     """
     locations = clients().locations
     there = _offered_at(service_id)

@@ -1,4 +1,4 @@
-"""The erasure of a file: proposal, confirmation by a second person, proof."""
+"""The erasure of a person's file: proposal, a second worker's confirmation, proof."""
 
 from flask import render_template
 
@@ -16,7 +16,7 @@ pages = access.Pages("erasures")
 
 @pages.get("/people/erasures", access.CARE)
 def listing() -> str:
-    """Shows the erasures that wait for a second person."""
+    """Shows the erasures that wait for a second worker."""
     return render_template("erasures.html", erasures=people.waiting_erasures())
 
 
@@ -24,7 +24,7 @@ def listing() -> str:
 def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     """Shows the state of an erasure, and its proof to read and print.
 
-    The page asks for a confirmation only if the reader can be the second person.
+    The page asks for a confirmation only if the reader can be the second worker.
     """
     file = clients().people.GetPerson(people_pb2.GetPersonRequest(id=identifier))
     try:
@@ -64,7 +64,7 @@ def propose(identifier: str) -> None:
     done="erased",
 )
 def confirm(identifier: str) -> None:
-    """Confirms the erasure as the second person; the file is erased."""
+    """Records the second worker's confirmation; the file is then erased."""
     clients().erasures.ConfirmErasure(
         p.ConfirmErasureRequest(person_id=identifier, request_id=forms.request_id())
     )

@@ -1,7 +1,7 @@
-"""The import of a directory from elsewhere: file, report, questions, takeover.
+"""The import of a directory from another system: upload, report, questions, takeover.
 
-A file is accepted and read in the background. The manager reads its report, answers its questions,
-and takes the file over.
+An uploaded file is read in the background. The manager reads the report, answers its questions, and
+takes the data over.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from services.gateway.site.parts import forms
 from services.gateway.site.shell import access, session
 
 pages = access.Pages("imports")
-MOST_SHOWN = 200  # rows; refused rows and open questions come first
+MOST_SHOWN = 200  # rows shown of a report; refused rows and open questions come first
 RUNNING = frozenset((o.IMPORT_STATE_PENDING, o.IMPORT_STATE_READING, o.IMPORT_STATE_WRITING))
 _NEW = "new"
 _FIRST = {o.IMPORT_OUTCOME_REFUSED: 0, o.IMPORT_OUTCOME_ASKED: 1}
@@ -25,7 +25,7 @@ _ENCODINGS = tuple(number for number in o.ImportEncoding.values() if number)
 
 @pages.get("/directory/import", access.MANAGERS | access.NETWORK)
 def form(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
-    """Shows the form for a file, and the last imports."""
+    """Shows the form for an upload, and the last imports."""
     return render_template(
         "import.html",
         organization_id=request.args.get("organization", "")
@@ -39,12 +39,12 @@ def form(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
 
 @pages.post("/directory/import", access.MANAGERS | access.NETWORK, again=form)
 def create() -> access.Answer:
-    """Submits a file, for a trial or for takeover."""
+    """Uploads a file, for a trial run or for takeover."""
     sent = request.files.get("content")
     content = sent.read() if sent else b""
     if not content:
         forms.refuse({"content": words.violation("required")})
-    return _shown(
+    return _create_and_show(
         o.CreateImportRequest(
             content=content,
             organization_id=forms.text("organization_id"),
@@ -81,7 +81,7 @@ def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
 
 @pages.post("/directory/import/<identifier>", access.MANAGERS | access.NETWORK, again=show)
 def proceed(identifier: str) -> access.Answer:
-    """Tries the same file, or takes it over, with the answers in the form."""
+    """Imports the same file with the form's answers, as a trial run or for takeover."""
     answers = []
     for name, value in request.form.items():
         if name.startswith("answer-") and value:
@@ -94,7 +94,7 @@ def proceed(identifier: str) -> access.Answer:
                 )
             )
     chosen = forms.text("encoding")
-    return _shown(
+    return _create_and_show(
         o.CreateImportRequest(
             source_import_id=identifier,
             dry_run=forms.text("step") != "import",
@@ -136,7 +136,7 @@ def answer_of(line: o.ImportLine) -> str:
     return f"answer-{line.row}-{line.file}"
 
 
-def _shown(wanted: o.CreateImportRequest) -> access.Answer:
+def _create_and_show(wanted: o.CreateImportRequest) -> access.Answer:
     return redirect(
         url_for("imports.show", identifier=clients().imports.CreateImport(wanted).id), 303
     )

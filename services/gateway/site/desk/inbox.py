@@ -9,8 +9,8 @@ from services.gateway.site.parts import forms
 from services.gateway.site.shell import access, session
 
 pages = access.Pages("inbox")
-# The pages of a kind of message that names no referral and no enquiry, each with the roles that may
-# open it.
+# The pages to which a message leads if it names no referral and no enquiry, by kind of message,
+# each with the roles that may open it.
 LINKS = (
     {
         "erasure_proposed": (("erasures.listing", access.CARE),),
@@ -97,7 +97,7 @@ def link_of(kind: str) -> str:
     )
 
 
-# Marks all messages read that the page showed; messages that arrived meanwhile stay unread.
+# Marks as read all messages that the page showed; messages that arrived later stay unread.
 pages.sends(
     "read_all",
     "/inbox/read",
@@ -110,9 +110,10 @@ pages.sends(
 
 @pages.post("/inbox/<identifier>/read", access.CARE | access.NETWORK | access.AUDITORS)
 def read(identifier: str) -> access.Answer:
-    """Marks a message read.
+    """Marks a message as read, and opens the page that it is about.
 
-    Then opens the referral, the enquiry or the page that the pressed button names; else the inbox.
+    That is the referral, the enquiry or the page that the pressed button names; otherwise the
+    inbox.
     """
     clients().notifications.MarkMessageRead(
         n.MarkMessageReadRequest(id=identifier, request_id=forms.request_id())
@@ -126,6 +127,6 @@ def read(identifier: str) -> access.Answer:
 
 @pages.post("/inbox/desk", access.MANAGERS, again=inbox, then="inbox.inbox")
 def desk() -> None:
-    """Sets language and e-mail address of the desk."""
+    """Sets the desk's language and e-mail address."""
     settings = n.Desk(organization_id=session.me().organization_id)
     clients().notifications.SetDesk(forms.filled(n.SetDeskRequest(desk=settings)))

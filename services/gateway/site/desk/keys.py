@@ -1,4 +1,4 @@
-"""API keys of systems: rights in words, last use, and end."""
+"""API keys of systems: their rights in words, last use, and expiry."""
 
 from flask import render_template
 
@@ -13,9 +13,9 @@ pages = access.Pages("keys")
 
 @pages.get("/keys", access.MANAGERS)
 def listing(errors: forms.Problems = forms.NO_PROBLEMS, secret: str = "") -> str:
-    """Shows all keys of the organisation, including those that ended.
+    """Shows all keys of the organisation, including expired and revoked keys.
 
-    `secret` is that of a key just made.
+    `secret` is the secret of a key that was just made.
     """
     keys = clients().members.ListApiKeys(m.ListApiKeysRequest()).api_keys
     return render_template("keys.html", keys=keys, now=i18n.now(), errors=errors, secret=secret)
@@ -28,7 +28,7 @@ def create_key() -> str:
     return listing(secret=clients().members.CreateApiKey(request).secret)
 
 
-# as the second manager
+# Confirms a key as the second manager.
 pages.sends(
     "confirm_key",
     "/keys/<identifier>/confirm",
@@ -36,7 +36,7 @@ pages.sends(
     m.ConfirmApiKeyRequest,
     then="keys.listing",
 )
-# so that the key does not end with another manager's account
+# Transfers a key to this manager, so that it does not end with another manager's account.
 pages.sends(
     "transfer_key",
     "/keys/<identifier>/transfer",

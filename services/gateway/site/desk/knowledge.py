@@ -1,6 +1,6 @@
-"""The sheet for a person: who knows what about her, and until when.
+"""A sheet for a person that lists who knows what about her, and until when.
 
-She can have it on the screen, on paper and as a PDF, in her language.
+She can have the sheet on the screen, on paper and as a PDF, in her language.
 """
 
 from collections import defaultdict
@@ -21,22 +21,22 @@ from services.gateway.site.shell import access, session
 
 pages = access.Pages("knowledge")
 SOON = timedelta(days=14)
-"""Time before the end of a consent in which the person is asked again.
+"""How long before the end of a consent the person is asked again.
 
-It is enough to meet her once more.
+This leaves enough time to meet her once more.
 """
 PAGES = 25
-"""Maximum number of pages of 200 accesses each, more than any file ever had.
+"""Maximum number of pages that are fetched, of 200 accesses each: more than any file has.
 
-The page of the person's file shows any further accesses.
+The page of the person's file would show further accesses.
 """
 
 
 @dataclass(frozen=True)
 class Held:
-    """The data about the person that one organisation has.
+    """The data about the person that one organisation has from one source.
 
-    They come from one consent, or from enquiries without her name, for which there is no receipt.
+    The source is one consent, or the enquiries without her name, for which there is no receipt.
     """
 
     organization: str
@@ -58,15 +58,15 @@ class Knowledge:
 
 @pages.get("/people/<identifier>/knows", access.SENDERS)
 def show(identifier: str) -> str:
-    """Shows the sheet, for the worker to go through it with the person."""
+    """Shows the sheet, which the worker goes through with the person."""
     return render_template("knows.html", known=knowledge(identifier))
 
 
 @pages.get("/people/<identifier>/knows.pdf", access.SENDERS)
 def printed(identifier: str) -> Response:
-    """Returns the sheet as a PDF, for paper, which outlasts the session.
+    """Returns the sheet as a PDF to print, because paper outlasts the session.
 
-    It names organisations, never the person. The export is on record.
+    The sheet names organisations, but never the person. The export is recorded in the audit trail.
     """
     clients().people.ExportPerson(p.ExportPersonRequest(id=identifier))
     known = knowledge(identifier)
@@ -107,7 +107,7 @@ def printed(identifier: str) -> Response:
 
 
 def knowledge(identifier: str) -> Knowledge:
-    """Collects the data about a person of the own organisation. Answers 404 for any other."""
+    """Collects the sheet's data. Answers 404 for a person of another organisation."""
     person = people.file_of(identifier)
     if person.organization_id != session.me().organization_id:
         abort(404)
@@ -125,7 +125,7 @@ def knowledge(identifier: str) -> Knowledge:
         of_enquiries(known.organization(organization), enquiries)
         for organization, enquiries in copies.items()
     ]
-    looked = [
+    accesses = [
         _(
             "%(day)s: %(organization)s, %(fields)s",
             day=i18n.day(reading.time),
@@ -138,8 +138,8 @@ def knowledge(identifier: str) -> Knowledge:
     return Knowledge(
         person,
         known.organization(person.organization_id),
-        sorted(held, key=lambda each: not each.live),
-        list(dict.fromkeys(looked)),
+        sorted(held, key=lambda entry: not entry.live),
+        list(dict.fromkeys(accesses)),
     )
 
 
@@ -151,7 +151,8 @@ def of_receipt(
 ) -> Held:
     """Describes a consent: its data, its end, how often it was used, and the deletion.
 
-    The deletion is the receiver's confirmation that it keeps nothing.
+    The deletion is described by the receiver's confirmation that it keeps nothing, or by its
+    deadline.
     """
     until, withdrawn = i18n.moment(receipt.until_time), i18n.moment(receipt.withdraw_time)
     opened = [
@@ -225,7 +226,10 @@ def of_receipt(
 
 
 def of_enquiries(organization: str, enquiries: Iterable[e.Enquiry]) -> Held:
-    """Describes the enquiries about a person, without her name, that an organisation still has."""
+    """Describes the enquiries about a person that an organisation still has.
+
+    Enquiries do not hold her name.
+    """
     listed = list(enquiries)
     attributes = list(
         dict.fromkeys(part for enquiry in listed for part in shared_attributes(enquiry))
@@ -247,15 +251,15 @@ def of_enquiries(organization: str, enquiries: Iterable[e.Enquiry]) -> Held:
 
 
 def shared_attributes(enquiry: e.Enquiry) -> list[str]:
-    """Returns the names of the attributes that the copies of an enquiry hold."""
+    """Returns the names of the attributes that the receivers' copies of an enquiry hold."""
     left_out = set(enquiry.left_out_attributes)
-    beside = [
+    further = [
         word
-        for word, there in (
+        for word, is_present in (
             (_("País"), enquiry.content.country),
             (_("Acceso"), enquiry.content.accessibility_codes),
         )
-        if there
+        if is_present
     ]
     attributes = [
         number for number in e.EnquiryAttribute.values() if number and number not in left_out
@@ -263,12 +267,12 @@ def shared_attributes(enquiry: e.Enquiry) -> list[str]:
     stated = [
         words.word("enquiry_attribute", number)
         for number in attributes
-        if is_said(enquiry.content, words.code("enquiry_attribute", number))
+        if is_stated(enquiry.content, words.code("enquiry_attribute", number))
     ]
-    return [word.lower() for word in [*stated, *beside]]
+    return [word.lower() for word in [*stated, *further]]
 
 
-def is_said(content: e.EnquiryContent, attribute: str) -> bool:
+def is_stated(content: e.EnquiryContent, attribute: str) -> bool:
     """Returns whether an enquiry states this attribute."""
     if attribute == "dependants":
         return content.HasField("dependants")
@@ -276,7 +280,7 @@ def is_said(content: e.EnquiryContent, attribute: str) -> bool:
 
 
 def groups(field_groups: Iterable[p.FieldGroup.ValueType]) -> str:
-    """Returns groups of fields in words."""
+    """Returns the names of groups of fields, as one text."""
     return ", ".join(words.word("field_group", group) for group in field_groups)
 
 

@@ -1,6 +1,6 @@
 """The line: a new contact with triage and advice, the shared queue, and each contact.
 
-All operators share the queue, and any of them can go on with a contact.
+All operators share the queue, and any of them can continue with a contact.
 """
 
 from flask import redirect, render_template, request, url_for
@@ -37,9 +37,9 @@ CLOSED_AT_ONCE = {"unrelated": c.CONTACT_KIND_UNRELATED, "prank": c.CONTACT_KIND
 
 
 def contact(identifier: str = "", *, close: bool = False) -> c.Contact:
-    """Returns the contact in the form.
+    """Returns the contact from the form.
 
-    `close` closes it, with the kind that the pressed button names.
+    With `close`, the contact is closed, with the kind that the pressed button names.
     """
     typed = forms.filled(c.Contact(id=identifier))
     typed.line_country = typed.line_country or session.me().country
@@ -60,7 +60,7 @@ def closes() -> bool:
 def may_close(stored: c.Contact) -> bool:
     """Returns whether one press may close the contact.
 
-    While a question that decides the urgency is open, the contact may be anything.
+    While a question that determines the urgency is open, the contact may turn out to be urgent.
     """
     return not stored.open_question_count and stored.urgency in (
         r.URGENCY_UNSPECIFIED,
@@ -68,8 +68,8 @@ def may_close(stored: c.Contact) -> bool:
     )
 
 
-def not_closed(shown: c.Contact) -> tuple[str, int]:
-    """Shows the page again, after a press that would close the contact too early."""
+def refuse_to_close(shown: c.Contact) -> tuple[str, int]:
+    """Shows the page again after a button was pressed that would close the contact too early."""
     problem = _(
         "Todavía no se puede cerrar así: faltan preguntas. Conteste cada una, o marque «No dijo»."
     )
@@ -78,7 +78,7 @@ def not_closed(shown: c.Contact) -> tuple[str, int]:
 
 @pages.get("/line", access.LINE, navigation=N_("Línea"))
 def queue() -> str:
-    """Shows the open contacts, which one shift hands to the next, above a page of the others."""
+    """Shows the open contacts, which one shift hands to the next, then a page of the others."""
     answer = clients().contacts.ListContacts(
         c.ListContactsRequest(page_size=50, page_token=request.args.get("page", ""))
     )
@@ -94,7 +94,7 @@ def queue() -> str:
     )
 
 
-# records the result of a call
+# Records the result of a call.
 pages.sends(
     "settle_call",
     "/line/calls/<identifier>",
@@ -111,7 +111,7 @@ def handing_over(identifier: str) -> str:
 
 
 def hand_over_page(shown: c.Contact, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
-    """Renders the form, with the members in good standing."""
+    """Renders the form, with the approved members as choices."""
     members = directory.organizations(status=d.ORGANIZATION_STATUS_APPROVED)
     choices = sorted(((member.id, member.name) for member in members), key=lambda choice: choice[1])
     return render_template("hand_over.html", contact=shown, members=choices, errors=errors)
@@ -135,7 +135,7 @@ def hand_over(identifier: str) -> access.Answer:
             )
         )
     except forms.SHOWN_IN_PLACE as refusal:
-        # the form is based on the present version when it is sent again
+        # when the form is sent again, it must refer to the current version
         if isinstance(refusal, Stale):
             changed.etag = clients().contacts.GetContact(c.GetContactRequest(id=identifier)).etag
         return hand_over_page(changed, forms.problems(refusal)), forms.status_of(refusal)
@@ -173,8 +173,8 @@ def page(
     """Renders the contact with its triage.
 
     `reference` and `pin` are set only right after the contact was recorded. `known` holds the
-    reference and PIN that the caller gave, until the contact is recorded. `shown` is the object
-    that the form was made from, if it is not the contact itself.
+    reference and PIN that the caller gave, until the contact is recorded. `shown` is the contact
+    from which the form was made, if it differs from `contact`.
     """
     asked_for = r.ReferralFilter(box=r.BOX_OUTBOX, contact_id=contact.id)
     related = referrals.matching(asked_for) if contact.id else lists.Listed()
@@ -188,7 +188,7 @@ def page(
         known=known,
         referrals=related,
         enquiries=enquiries.of_contact(contact.id),
-        cards=advice.beside(
+        cards=advice.shown_cards(
             clients().advice.ListAdviceCards(ad.ListAdviceCardsRequest(contact_id=contact.id)).cards
         ),
         names=names.names_of(related, organizations=[contact.handed_over_organization_id]),
@@ -197,16 +197,16 @@ def page(
 
 @pages.post("/line/new", access.LINE)
 def create() -> access.Answer:
-    """Records the contact and shows reference and PIN, once.
+    """Records the contact, and shows its reference and PIN once.
 
-    Both stand in the answer to this form and nowhere else.
+    Reference and PIN appear only in the answer to this form.
     """
     if closes():  # nothing is stored yet, so the urgency is not known
-        return not_closed(contact())
+        return refuse_to_close(contact())
     typed, reference, pin = contact(), forms.text("reference"), forms.text("pin")
     if reference:
-        # A moment ago the reference and PIN were right from this device.
-        origin.tell(devices.secret())
+        # The right reference and PIN came from this device a moment ago.
+        origin.attach(devices.secret())
     try:
         answer = clients().contacts.CreateContact(
             c.CreateContactRequest(
@@ -230,13 +230,13 @@ def create() -> access.Answer:
 
 @pages.get("/line/<identifier>", access.LINE)
 def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
-    """Shows one contact, to go on with."""
+    """Shows one contact, so that an operator can continue with it."""
     return page(clients().contacts.GetContact(c.GetContactRequest(id=identifier)), errors)
 
 
 @pages.post("/line/<identifier>/call", access.LINE, again=show, then="line.queue")
 def agree_on_call(identifier: str) -> None:
-    """Records the agreed time of a call back."""
+    """Records the time that was agreed for calling back."""
     clients().contacts.CreateCallback(
         forms.filled(c.CreateCallbackRequest(callback=c.Callback(contact_id=identifier)))
     )
@@ -244,11 +244,11 @@ def agree_on_call(identifier: str) -> None:
 
 @pages.post("/line/<identifier>", access.LINE)
 def save(identifier: str) -> access.Answer:
-    """Saves the answers as they are now. The service derives the urgency again."""
+    """Saves the current answers. The service derives the urgency from them again."""
     if closes() and not may_close(
         clients().contacts.GetContact(c.GetContactRequest(id=identifier))
     ):
-        return not_closed(contact(identifier))
+        return refuse_to_close(contact(identifier))
     typed = contact(identifier, close=closes())
     try:
         clients().contacts.UpdateContact(
@@ -261,7 +261,7 @@ def save(identifier: str) -> access.Answer:
     except Stale:
         stored = clients().contacts.GetContact(c.GetContactRequest(id=identifier))
         return page(
-            together(typed, stored),
+            merged_contact(typed, stored),
             {"_form": words.conflict("put_together")},
             shown=merging.shown(stored),
         ), merging.MERGED
@@ -275,10 +275,10 @@ def save(identifier: str) -> access.Answer:
     )
 
 
-def together(typed: c.Contact, stored: c.Contact) -> c.Contact:
-    """Merges the changes of this form with those that a colleague saved meanwhile.
+def merged_contact(typed: c.Contact, stored: c.Contact) -> c.Contact:
+    """Merges this form's changes with the changes that a colleague saved in the meantime.
 
-    Neither of two notes is lost.
+    If both changed the note, the result has both notes.
     """
     old = merging.before(c.Contact)
     both = merging.merged(

@@ -1,4 +1,4 @@
-"""The answer to live.js: whether its page is out of date.
+"""The answer to live.js, which checks whether its page is out of date.
 
 Most requests are answered before Flask handles them (services/gateway/site/shell/live.py).
 """
@@ -22,22 +22,25 @@ pages = access.Pages("live")
 def version() -> access.Answer:
     """Returns the version of this reader's pages, and a ticket.
 
-    A page that sends the ticket can ask again at little cost.
+    With the ticket, the page can check again at little cost.
     """
     me = session.me()
-    return jsonify(version=live().version(me, _asked, _asked_for_all), ticket=live().ticket(me))
+    return jsonify(
+        version=live().version(me, _fetch_versions, _fetch_versions_of_all),
+        ticket=live().ticket(me),
+    )
 
 
-def _asked() -> Answer:
+def _fetch_versions() -> Answer:
     queue = clients().referrals.GetQueueVersion(GetQueueVersionRequest(), timeout=2.0)
     try:
         unread = clients().notifications.CountUnread(CountUnreadRequest(), timeout=1.0)
-    except (Refusal, ServiceFault):  # without the bell the lists still stay up to date
+    except (Refusal, ServiceFault):  # even without the bell, the lists stay up to date
         return Answer(queue.version, "", ("", ""))
     return Answer(queue.version, unread.version, (queue.watch_token, unread.watch_token))
 
 
-def _asked_for_all(tokens: list[tuple[str, str]]) -> list[Answer]:
+def _fetch_versions_of_all(tokens: list[tuple[str, str]]) -> list[Answer]:
     """Returns the versions for the tokens of several groups, with one call to each service."""
     queues, bells = zip(*tokens, strict=True)
     versions = (
@@ -57,4 +60,4 @@ def _asked_for_all(tokens: list[tuple[str, str]]) -> list[Answer]:
         )
     except (Refusal, ServiceFault):
         unread = [""] * len(bells)
-    return [Answer(*one) for one in zip(versions, unread, tokens, strict=True)]
+    return [Answer(*parts) for parts in zip(versions, unread, tokens, strict=True)]

@@ -1,6 +1,7 @@
-"""Everything that the worker's own account made since a given day and that outlasts its sessions.
+"""Things that the worker's own account made since a given day and that outlast its sessions.
 
-It is shown after a change of the password, so that the worker can end what somebody else made.
+The list is shown after a change of the password, so that the worker can end things that somebody
+else made with her account.
 """
 
 from datetime import timedelta
@@ -22,7 +23,7 @@ USUAL = timedelta(days=7)
 
 @pages.get("/account/made", access.EVERYONE)
 def show() -> str | tuple[str, int]:
-    """Shows the list since a given day."""
+    """Shows the list from a given day on."""
     try:
         return page()
     except Invalid as refusal:
@@ -30,7 +31,7 @@ def show() -> str | tuple[str, int]:
 
 
 def page(errors: forms.Problems = forms.NO_PROBLEMS, since: str = "") -> str:
-    """Renders the list since the requested day; since a week ago for no day or an invalid one."""
+    """Renders the list from the requested day on; without a valid day, from a week ago."""
     day = since or request.values.get("since", "")
     stamp = _beginning(day)
     made = clients().accounts.ListMadeLately(pb.ListMadeLatelyRequest(since_time=stamp)).made
@@ -44,7 +45,7 @@ def page(errors: forms.Problems = forms.NO_PROBLEMS, since: str = "") -> str:
 
 
 def _exports(since: Timestamp) -> lists.Listed[p.Export]:
-    """Returns every sheet that the worker exported since then, from all pages of the list.
+    """Returns every sheet that the worker has exported since then, from all pages of the list.
 
     An intruder who exports one sheet may export many more after it.
     """
@@ -67,7 +68,7 @@ def _beginning(day: str) -> Timestamp:
 
 @pages.post("/account/made", access.EVERYONE, again=page)
 def end() -> access.Answer:
-    """Ends the chosen entries, and shows the rest."""
+    """Ends the chosen things, and shows the remaining ones."""
     rpc_request = pb.EndMadeLatelyRequest(
         since_time=_beginning(forms.text("since")),
         ids=forms.texts("ids"),

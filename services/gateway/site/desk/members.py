@@ -20,7 +20,7 @@ GIVEN_ROLES = ("worker", "operator", "manager", "emergency")
 def listing(errors: forms.Problems = forms.NO_PROBLEMS, identifier: str = "") -> str:
     """Shows workers and open invitations.
 
-    `identifier` is the row of the step that had problems.
+    `identifier` names the row whose form had problems.
     """
     answer = clients().members.ListWorkers(
         m.ListWorkersRequest(page_size=100, page_token=request.args.get("page", ""))
@@ -56,7 +56,7 @@ def invite() -> str | None:
     return workers.invite(invitation)
 
 
-# for example if it went to a wrong address
+# Revokes an invitation, for example one that was sent to a wrong address.
 pages.sends(
     "revoke_invitation",
     "/members/invitations/<identifier>/revoke",
@@ -84,6 +84,6 @@ def suspend(identifier: str) -> None:
 def reset_second_factor(identifier: str) -> None:
     """Removes a worker's second factor.
 
-    The manager must confirm that the worker herself asked for it.
+    The manager must confirm having spoken with the worker, who must have asked for this.
     """
     workers.reset_second_factor(identifier)

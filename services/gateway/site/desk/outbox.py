@@ -1,4 +1,4 @@
-"""The development outbox: the e-mails that would have been sent. It exists in development only."""
+"""The outbox: e-mails that would have been sent. It exists only in development."""
 
 from flask import render_template
 
@@ -13,8 +13,8 @@ pages = access.Pages("outbox")
 def mails() -> str:
     """Shows all e-mails, the newest first.
 
-    They are shown as text, because most links lead to pages that the reader may not open; the link
-    of an invitation can be followed.
+    The e-mails are shown as text, because most of their links lead to pages that the reader may not
+    open; the link of an invitation can be followed.
     """
     mails = clients().notifications.ListDevelopmentMails(ListDevelopmentMailsRequest()).mails
     return render_template("outbox.html", mails=mails)

@@ -1,6 +1,6 @@
 """The list of the organisation's own files, by code, and the page of one file.
 
-It shows the sealed data, the safe-contact plan, receipts, referrals and accesses.
+The page of a file shows sealed data, the safe-contact plan, receipts, referrals and accesses.
 """
 
 from collections.abc import Iterable
@@ -24,9 +24,9 @@ pages = access.Pages("people")
 
 @pages.get("/people", access.SENDERS, navigation=N_("Personas"))
 def listing() -> str:
-    """Shows the codes of the files, and above them what needs attention.
+    """Shows the codes of the files, below the matters that need attention.
 
-    These are erasures and decisions that wait for a second person, and emergency accesses that
+    These are erasures and decisions that wait for a second worker, and emergency accesses that
     nobody has reviewed.
     """
     answer = clients().people.ListPeople(
@@ -54,7 +54,7 @@ def listing() -> str:
 
 
 def render_new(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
-    """Renders the form of a new file."""
+    """Renders the form for a new file."""
     return render_template("person_new.html", errors=errors, person=person_form.Values())
 
 
@@ -79,10 +79,11 @@ def show(
     identity: p.Identity | None = None,
     plan_opened: bool = False,
 ) -> str:
-    """Shows one file. The page by itself is not recorded as a reading.
+    """Shows one file. Opening the page is not recorded as an access.
 
-    For a file of another organisation it leaves out plans, emergency accesses and readings. `part`
-    is the form that had errors, `identity` the data just opened.
+    For a file of another organisation, the page leaves out plans, emergency accesses and accesses
+    to the file. `part` names the form that had errors; `identity` holds the data that were just
+    opened.
     """
     person = clients().people.GetPerson(
         p.GetPersonRequest(id=identifier, outline_only=not plan_opened)
@@ -140,7 +141,7 @@ def show(
 
 
 def pathways(age_band: r.AgeBand.ValueType) -> list[tuple[str, str]]:
-    """Returns the pathways with which a plan may begin; those for another age come last."""
+    """Returns the pathways with which a plan may begin; pathways for another age come last."""
     listed = clients().plans.ListPathways(pb.ListPathwaysRequest()).pathways
     fitting_first = sorted(
         listed,
@@ -150,7 +151,7 @@ def pathways(age_band: r.AgeBand.ValueType) -> list[tuple[str, str]]:
 
 
 def grouped(readings: Iterable[p.Reading]) -> list[tuple[p.Reading, int]]:
-    """Groups consecutive equal readings, see `grouping_key`, and returns each with its count."""
+    """Groups consecutive readings with equal `grouping_key`; returns one of each, and the count."""
     lines: list[tuple[p.Reading, int]] = []
     for reading in readings:
         last = lines[-1] if lines else None
@@ -162,7 +163,7 @@ def grouped(readings: Iterable[p.Reading]) -> list[tuple[p.Reading, int]]:
 
 
 def grouping_key(reading: p.Reading) -> tuple[object, ...]:
-    """Returns what equal readings share: worker, purpose, fields, outcome and day."""
+    """Returns the values by which readings are grouped, such as worker, purpose and day."""
     return (
         reading.organization_id,
         reading.actor_id,
@@ -177,7 +178,7 @@ def grouping_key(reading: p.Reading) -> tuple[object, ...]:
 def looked(identifier: str) -> str:
     """Shows who has read the file or tried to, page by page.
 
-    The file itself is not fetched, because that would be another reading.
+    The file itself is not fetched, because that would be another access.
     """
     readings_request = p.ListReadingsRequest(
         person_id=identifier, page_size=200, page_token=request.args.get("page", "")
@@ -199,7 +200,7 @@ def looked(identifier: str) -> str:
 
 @pages.post("/people/<identifier>/open", access.SENDERS, again=partial(show, part="open"))
 def open_identity(identifier: str) -> str:
-    """Opens the chosen field groups of the identity; they are shown in this answer only."""
+    """Opens the chosen field groups of the identity; only this answer shows them."""
     opened = clients().people.OpenPerson(forms.filled(p.OpenPersonRequest(id=identifier)))
     return show(identifier, part="open", identity=opened)
 
@@ -211,7 +212,7 @@ def open_identity(identifier: str) -> str:
     then="people.show",
 )
 def update(identifier: str) -> None:
-    """Adds to or corrects the sealed data; a field left empty keeps its stored value."""
+    """Adds to the sealed data or corrects them; a field left empty keeps its stored value."""
     update_request = forms.filled(p.UpdateIdentityRequest(id=identifier))
     update_request.identity.SetInParent()
     clients().people.UpdateIdentity(update_request)
@@ -219,9 +220,9 @@ def update(identifier: str) -> None:
 
 @pages.post("/people/<identifier>/safe-contact/open", access.SENDERS)
 def open_safe_contact(identifier: str) -> str:
-    """Opens the safe-contact plan, to read or change it.
+    """Opens the safe-contact plan for reading or changing.
 
-    The plan is shown in this answer only, and the reading is on record.
+    Only this answer shows the plan, and the access is recorded.
     """
     return show(identifier, plan_opened=True)
 
@@ -248,7 +249,7 @@ def safe_contact(identifier: str) -> None:
 def withdraw_all(identifier: str) -> None:
     """Withdraws every consent that is not withdrawn yet, at the person's request.
 
-    If it fails midway, sending the form again withdraws the remaining consents.
+    If a call fails midway, sending the form again withdraws the remaining consents.
     """
     request_id = forms.request_id()
     for receipt in (
@@ -264,7 +265,7 @@ def withdraw_all(identifier: str) -> None:
 
 @pages.post("/people/<identifier>/plans", access.SENDERS, again=partial(show, part="plan"))
 def begin_plan(identifier: str) -> access.Answer:
-    """Begins a plan."""
+    """Starts a plan."""
     plan = clients().plans.CreatePlan(forms.filled(pb.CreatePlanRequest(person_id=identifier)))
     return redirect(url_for("plans.show", identifier=plan.id, done="plan_begun"), 303)
 
@@ -273,7 +274,7 @@ def begin_plan(identifier: str) -> access.Answer:
 def receipt(receipt: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     """Shows one receipt, to read and print.
 
-    The page asks for a confirmation only if the reader can be the second person.
+    The page asks for a confirmation only if the reader can be the second worker.
     """
     shown = clients().people.GetReceipt(p.GetReceiptRequest(id=receipt))
     needs_second = shown.giver_code == p.GIVER_BEST_INTEREST or bool(shown.giver_ground_code)
@@ -307,7 +308,10 @@ def receipt(receipt: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     done="receipt_confirmed",
 )
 def confirm(receipt: str) -> None:
-    """Confirms, as the second person, a decision for a child or a consent given for an adult."""
+    """Records a second worker's confirmation.
+
+    It confirms a decision for a child, or a consent that somebody else gave for an adult.
+    """
     clients().people.ConfirmReceipt(
         p.ConfirmReceiptRequest(id=receipt, request_id=forms.request_id())
     )

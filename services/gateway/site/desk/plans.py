@@ -1,4 +1,4 @@
-"""A plan: the steps of a pathway as they stand for one person, and the changes to each."""
+"""A plan: the steps of a pathway, their state for one person, and the changes to each step."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,8 +33,9 @@ ICONS = {
 class Line:
     """A step with its state, its deadline and the steps that it waits for.
 
-    `step` is the step in the pathway, `standing` the same step in the person's plan. `referral` is
-    the referral that stands for the step, `candidates` are referrals that could stand for it.
+    `step` is the step in the pathway, and `standing` is the same step in the person's plan.
+    `referral` is the referral that carries out the step; `candidates` are referrals that could do
+    so.
     """
 
     step: pb.PathwayStep
@@ -62,7 +63,7 @@ class Line:
     def by_us(self) -> bool:
         """Returns whether the organisation that holds the file usually does the step itself.
 
-        A referral to another organisation is then not the first thing offered.
+        The page then does not offer a referral to another organisation first.
         """
         return self.step.role_code in (pb.PLAN_ROLE_CASE_WORKER, pb.PLAN_ROLE_LINE_OPERATOR)
 
@@ -71,7 +72,7 @@ class Line:
 def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS, *, key: str = "") -> str:
     """Shows the plan.
 
-    `key` is the step, or the part of the page, that came back with problems.
+    `key` names the step, or the part of the page, whose form had problems.
     """
     plan = clients().plans.GetPlan(pb.GetPlanRequest(id=identifier))
     sent = r.ReferralFilter(box=r.BOX_OUTBOX, person_id=plan.person_id)
@@ -99,7 +100,7 @@ def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS, *, key: st
 
 
 def lines_of(plan: pb.Plan, referrals_by_id: Mapping[str, r.Referral]) -> list[Line]:
-    """Returns the steps in their order."""
+    """Returns the plan's steps in the order of the pathway."""
     called = {step.key: names.called(step.names) for step in plan.pathway.steps}
     standing = {step.key: step for step in plan.steps}
     closed = i18n.moment(plan.close_time)
@@ -134,7 +135,7 @@ def lines_of(plan: pb.Plan, referrals_by_id: Mapping[str, r.Referral]) -> list[L
 def candidates(
     step: pb.PathwayStep, referrals_by_id: Mapping[str, r.Referral]
 ) -> list[tuple[str, str]]:
-    """Returns the person's referrals that could stand for a step: live, drafts, or closed.
+    """Returns the person's referrals that could carry out a step: live, draft or closed ones.
 
     Referrals for the same need come first.
     """
@@ -163,7 +164,7 @@ def candidates(
 def update(identifier: str, key: str) -> access.Answer:
     """Saves the state of a step.
 
-    A reason is stored with "not needed" only, and a referral with "referred" only, whatever else
+    A reason is stored only with "not needed", and a referral only with "referred", whatever else
     the form holds.
     """
     request = forms.filled(pb.UpdatePlanStepRequest(id=identifier, step_key=key))
@@ -179,7 +180,7 @@ def update(identifier: str, key: str) -> access.Answer:
 def refer(identifier: str, key: str) -> access.Answer:
     """Creates a draft for this person and the need of this step, and opens its first question.
 
-    From then on the draft stands for the step.
+    From then on, the draft carries out the step.
     """
     plan = clients().plans.GetPlan(pb.GetPlanRequest(id=identifier))
     need = next((step.need_code for step in plan.pathway.steps if step.key == key), "")
@@ -200,7 +201,7 @@ def refer(identifier: str, key: str) -> access.Answer:
     return redirect(url_for("referral_new.resume", identifier=draft.id), 303)
 
 
-# to the newest version of its pathway
+# Moves the plan to the newest version of its pathway.
 pages.sends(
     "move",
     "/plans/<identifier>/move",

@@ -1,4 +1,4 @@
-"""The page after a step-up, and the redirect to the organisation's own provider for a step-up.
+"""The redirects of a step-up: to the organisation's own provider, and to the page afterwards.
 
 The step-up itself is in services/gateway/site/shell/proof.py.
 """
@@ -23,7 +23,7 @@ pages = access.Pages("proof")
 
 @pages.post("/account/proof", access.EVERYONE)
 def go_on() -> Response:
-    """Opens the page that required the step-up; the guard has checked the proof before."""
+    """Redirects to the page that required the step-up. The guard has already checked the proof."""
     return redirect(safe_target(request.form.get("to", "")), 303)
 
 

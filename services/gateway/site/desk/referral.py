@@ -1,7 +1,7 @@
 """Referrals: the list, and the page of one referral.
 
-The page shows the next step, the history, the person's sealed data, and whether the notices
-arrived.
+The page of a referral shows its next step, its history, the person's sealed data, and whether the
+notices arrived.
 """
 
 from dataclasses import dataclass, field
@@ -27,10 +27,10 @@ from services.gateway.site.parts import forms, lists, step_forms, steps
 from services.gateway.site.shell import access, session
 
 pages = access.Pages("referral")
-# field groups that an emergency access opens, besides the notes, which are in the history
+# field groups that an emergency access opens; the notes, which it opens, too, are in the history
 EMERGENCY = frozenset({"identity", "contact", "health", "location"})
-# Field groups that an override opens until a second person confirms it. Of these it opens only the
-# first name and the safe-contact plan.
+# Field groups that an override opens before a second worker has confirmed it. From these groups,
+# only the first name and the safe-contact plan are opened.
 UNCONFIRMED = frozenset({"identity", "contact"})
 BOXES: dict[str, Any] = dict(
     sorted(wire.numbers(r.Box.DESCRIPTOR).items(), key=lambda box: box[0] != "mine")
@@ -39,7 +39,7 @@ BOXES: dict[str, Any] = dict(
 
 @dataclass
 class Filled:
-    """A form that came back: its step, its problems, and data that were opened."""
+    """A form that is shown again: its step, its problems, and data that were opened."""
 
     verb: str = ""
     errors: forms.Problems = field(default_factory=dict)
@@ -50,9 +50,9 @@ class Filled:
 
 @pages.get("/referrals", access.EVERYONE, navigation=N_("Remisiones"))
 def listing() -> str:
-    """Shows all referrals of this desk, or of the network for a coordinator.
+    """Shows all referrals of this desk; to coordinators and auditors, also those of the network.
 
-    The filters stand in the address, as codes only.
+    The address contains the filters, as codes only.
     """
     me = session.me()
     desk = me.may("worker", "operator", "manager")
@@ -115,12 +115,12 @@ def show(identifier: str) -> str | tuple[str, int]:
 
 
 def version(referral: r.Referral) -> str:
-    """Returns the version of the page: that of the referral, and the states of its legs."""
+    """Returns the version of the page: the referral's version and the states of its legs."""
     return referral.etag + "".join(f".{leg.state}{leg.settled:d}" for leg in referral.legs)
 
 
 def render(referral: r.Referral, filled: Filled) -> str:
-    """Renders the page, with the form that came back, if any."""
+    """Renders the page, with the form that is shown again, if any."""
     events = history(referral)
     notices = notices_of(referral)
     known = names.names(
@@ -178,14 +178,14 @@ def is_on_probation(known: names.Names) -> bool:
 
 
 def may_open() -> bool:
-    """Returns whether the reader works with people. Coordinators and auditors never do."""
+    """Returns whether the reader may open data. Coordinators and auditors never may."""
     return session.me().may("worker", "operator") and not session.me().may("coordinator", "auditor")
 
 
 def safe_contact(referral: r.Referral, filled: Filled) -> tuple[p.SafeContact | None, str]:
     """Returns the safe-contact plan for a reader who may call the person.
 
-    If the plan cannot be shown, returns None and the reason, if the reason is worth showing.
+    If the plan cannot be shown, returns None and the reason; "" if the reason is not worth showing.
     """
     if filled.plan or not (referral.live and referral.person_id):
         return filled.plan, ""
@@ -198,10 +198,10 @@ def safe_contact(referral: r.Referral, filled: Filled) -> tuple[p.SafeContact | 
 
 
 def openable(referral: r.Referral) -> tuple[list[tuple[str, str]], str]:
-    """Returns the field groups that this reader may open now, and the basis.
+    """Returns the field groups that this reader may open now, and the basis for that.
 
-    The sender may open all groups; the receiver, only those that the receipt names. The service
-    checks this again.
+    The sender may open all groups; the receiver may open only those that the receipt names. The
+    service checks this again.
     """
     # the notes are in the history
     groups = [(code, word) for code, word in words.options("field_group") if code != "notes"]
@@ -238,7 +238,7 @@ def basis_of(receipt: p.Receipt) -> str:
 
 
 def opened_in_emergency(referral: r.Referral) -> frozenset[str]:
-    """Returns the field groups that an emergency access of this reader opens now."""
+    """Returns the field groups that a live emergency access of this reader opens."""
     emergencies = lists.all_of(
         clients().emergencies.ListEmergencies, em.ListEmergenciesRequest(referral_id=referral.id)
     )
@@ -271,7 +271,7 @@ def history(referral: r.Referral) -> list[r.ReferralEvent]:
 def notices_of(referral: r.Referral) -> list[Notice]:
     """Returns the deliveries of the notices; none if the service refuses.
 
-    The page is worth showing without them.
+    The page is useful even without them.
     """
     try:
         return list(
@@ -282,16 +282,16 @@ def notices_of(referral: r.Referral) -> list[Notice]:
 
 
 def group_needs(code: str) -> list[tuple[str, str]]:
-    """Returns the needs of the same group, to record the help that was given."""
+    """Returns the needs of the same group, for recording which help was given."""
     group = code.partition(".")[0]
     needs = next((children for known, _name, children in names.needs() if known == group), [])
     return needs or [(code, names.need(code))]
 
 
 def colleagues() -> list[tuple[str, str]]:
-    """Returns the other active workers, for a manager; none for any other reader.
+    """Returns the other active workers if the reader is a manager, else none.
 
-    Only managers may assign work to them.
+    Only managers may assign work to other workers.
     """
     me = session.me()
     if not me.may("manager"):
@@ -303,7 +303,7 @@ def colleagues() -> list[tuple[str, str]]:
 
 
 def again(identifier: str, verb: str, errors: forms.Problems) -> str:
-    """Renders the page again after a form (a step's, or another on the page) was refused."""
+    """Renders the page again after a refused form: the form of a step, or another on the page."""
     return render(referrals.fetch(identifier), Filled(verb, errors))
 
 
@@ -315,7 +315,7 @@ def act(identifier: str, verb: str) -> access.Answer:
         abort(404)
     forms.refuse(form.missing())
     taken: r.Referral = send(form.request(id=identifier))
-    # a worker goes straight on to the following referral
+    # a worker continues with the new referral at once
     if verb == "reroute" and taken.following_id and session.me().may("worker", "operator"):
         return redirect(url_for("referral_new.resume", identifier=taken.following_id), 303)
     if forms.text("back") == "today":
@@ -327,7 +327,7 @@ def act(identifier: str, verb: str) -> access.Answer:
 def open_person(identifier: str) -> str:
     """Opens the data that the receipt allows, for a purpose.
 
-    The data are shown in the answer to this form and nowhere else.
+    Only the answer to this form shows the data.
     """
     referral = referrals.fetch(identifier)
     rpc_request = forms.filled(p.OpenPersonRequest(id=referral.person_id, referral_id=referral.id))
@@ -341,12 +341,12 @@ def open_person(identifier: str) -> str:
 def open_address(identifier: str) -> str | tuple[str, int]:
     """Opens the address of the confidential service that accepted the person.
 
-    The address is shown in this answer only, and the reading is on record.
+    Only this answer shows the address, and the access is recorded.
     """
     referral = referrals.fetch(identifier)
     try:
         opened = clients().locations.OpenAddress(lo.OpenAddressRequest(referral_id=identifier))
-    # no address is stored, or the directory does not know yet that the service accepted
+    # no address is stored, or the directory does not know yet that the service accepted her
     except NotFound:
         problem = _(
             "El servicio no ha guardado aquí su dirección. Si acaba de aceptar, pruebe otra vez en"
@@ -360,7 +360,7 @@ def open_address(identifier: str) -> str | tuple[str, int]:
     "/referrals/<identifier>/emergency", access.SENDERS, again=partial(again, verb="emergency")
 )
 def open_in_emergency(identifier: str) -> access.Answer:
-    """Opens the person's data for an hour without a consent.
+    """Opens the person's data without a consent, for an hour.
 
     The holder of the file and the coordinators are notified at once.
     """
@@ -380,7 +380,7 @@ def open_in_emergency(identifier: str) -> access.Answer:
 def open_safe_contact(identifier: str) -> str:
     """Opens the safe-contact plan.
 
-    The plan is shown in this answer only, and the reading is on record.
+    Only this answer shows the plan, and the access is recorded.
     """
     referral = referrals.fetch(identifier)
     return render(

@@ -1,8 +1,8 @@
 """One search for workers: referrals by code, files by name, and requests by reference.
 
-Files are those of the own organisation; a request also needs the caller's PIN. The search term
-travels in forms only and stands in no address. Entries of other organisations are not found, like
-those that do not exist.
+Only the own organisation's files are searched; a request also requires the caller's PIN. Search
+terms are sent in forms and appear in no address. A record of another organisation gives the same
+result as a record that does not exist.
 """
 
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ class Results:
     """The result of a search.
 
     `reference`: the term may be a reference, so the page asks for the PIN. `problem`: the reason
-    why no names were searched.
+    why files were not searched by name.
     """
 
     referrals: list[r.Referral] = field(default_factory=list)
@@ -46,10 +46,10 @@ def form(
     reference: str = "",
     problem: str = "",
 ) -> str:
-    """Shows the form, empty before a search, and the results of a search.
+    """Shows the search form, with the results of a search.
 
     `results` is None before a search. If `reference` is set, the page asks for its PIN; `problem`
-    is the problem of the last attempt.
+    says why the last attempt with a PIN failed.
     """
     known = names.names_of(results.referrals if results else [])
     return render_template(
@@ -65,7 +65,7 @@ def form(
 
 @pages.post("/search", access.EVERYONE)
 def find() -> access.Answer:
-    """Redirects to the only referral with this code, else shows the results."""
+    """Redirects to the referral if exactly one has this code; otherwise shows the results."""
     term = forms.text("q")
     if not term:
         return form(errors={"q": words.violation("required", "q")}), 422
@@ -85,7 +85,7 @@ def find() -> access.Answer:
 def by_code(code: str) -> list[r.Referral]:
     """Returns the own organisation's referrals with this code.
 
-    Coordinators and auditors also get those of the network, except drafts.
+    For coordinators and auditors, includes the network's referrals, except drafts.
     """
     boxes = [r.BOX_MINE, *([r.BOX_NETWORK] if session.me().may("coordinator", "auditor") else [])]
     referrals: dict[str, r.Referral] = {}
@@ -94,15 +94,16 @@ def by_code(code: str) -> list[r.Referral]:
             answer = clients().referrals.ListReferrals(
                 r.ListReferralsRequest(filter=r.ReferralFilter(box=box, code=code))
             )
-        except Invalid:  # it has letters that no code has
+        except Invalid:  # the term has letters that no code has
             return []
         referrals |= {referral.id: referral for referral in answer.referrals}
     return list(referrals.values())
 
 
 def look_for_people(name: str, results: Results) -> None:
-    """Searches files of the own organisation by a name."""
-    if session.me().may("coordinator", "auditor"):  # they never learn a person's identity
+    """Searches the own organisation's files by a person's name."""
+    # Coordinators and auditors never learn a person's identity.
+    if session.me().may("coordinator", "auditor"):
         return
     try:
         answer = clients().people.SearchPeople(p.SearchPeopleRequest(name=name))
@@ -118,14 +119,14 @@ def look_for_people(name: str, results: Results) -> None:
 
 @pages.post("/search/status", access.SENDERS)
 def status() -> access.Answer:
-    """Shows the state of a request to a worker whom the caller gives reference and PIN.
+    """Shows the state of a request to a worker to whom the caller gives reference and PIN.
 
-    The page is the one that the caller would see. For an operator of the caller's line it also has
-    a link to the contact.
+    The worker sees the page that the caller would see. An operator of the caller's line also gets a
+    link to the contact.
     """
-    # The contact is read first, because the guesses of strangers do not use up the budget of a
-    # line's desk. After a right PIN this device has a budget of its own, with which the status is
-    # read.
+    # The contact is read first, because strangers' wrong guesses do not use up the number of
+    # attempts that the desk of a line has. After a right PIN, this device has a number of attempts
+    # of its own, which is used to read the status.
     return references.answered(
         references.ask_status,
         again=lambda problem, reference: form(reference=reference, problem=problem),
@@ -134,7 +135,7 @@ def status() -> access.Answer:
 
 
 def contact_of() -> str:
-    """Returns the id of the contact of the form's reference; "" if it is of another line."""
+    """Returns the id of the contact with the form's reference; "" if it belongs to another line."""
     if not session.me().may(*access.LINE):
         return ""
     try:

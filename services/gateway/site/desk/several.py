@@ -1,6 +1,6 @@
 """One step for several referrals at once.
 
-The step is taken for each referral by itself, on the version that the list showed. The page shows
+The step is taken for each referral separately, on the version that the list showed. The page shows
 the result of each referral, so that no failure is lost in a total.
 """
 
@@ -31,7 +31,7 @@ from services.gateway.site.shell import access
 
 pages = access.Pages("several")
 
-MOST = 50  # rows on one page of a list
+MOST = 50  # maximum number of rows: those of one page of a list
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ class Chosen:
 
     @property
     def request_id(self) -> str:
-        """Returns the request id of the row.
+        """Returns the request id for the row.
 
-        It is the same each time this form is sent, and differs by row.
+        The id stays the same if the form is sent again, and differs from row to row.
         """
         return f"{forms.request_id()}-{self.id}"
 
@@ -54,7 +54,7 @@ class Chosen:
 class Done:
     """The result of one referral.
 
-    `why` is the reason if the step was not taken, else empty. `referral` is its present state, or
+    `why` is the reason if the step was not taken, else "". `referral` is the referral as it is now;
     None if it cannot be read.
     """
 
@@ -64,30 +64,30 @@ class Done:
 
 
 def chosen() -> list[Chosen]:
-    """Returns the rows of the form, each once; or only the row whose own button was pressed."""
+    """Returns the ticked rows, each once; only one row if that row's own button was pressed."""
     ticked = [request.form["only"]] if request.form.get("only") else request.form.getlist("chosen")
-    rows = [Chosen(*each.partition(":")[::2]) for each in dict.fromkeys(ticked)]
+    rows = [Chosen(*value.partition(":")[::2]) for value in dict.fromkeys(ticked)]
     return [row for row in rows if row.id and row.etag][:MOST]
 
 
 def take(step: Callable[[Any], r.Referral], rpc_request: Any) -> Done:
-    """Takes the step for one referral. A refusal does not stop the steps of the others.
+    """Takes the step for one referral. A refusal does not stop the steps for the others.
 
-    If the session ends meanwhile, the form is offered again after the sign-in; its request ids
-    prevent a step from being taken twice.
+    If the session ends in the meantime, the form is offered again after the sign-in; the request
+    ids prevent a step from being taken twice.
     """
     try:
         return Done(rpc_request.id, step(rpc_request))
     except Unauthenticated:
         raise
     except (Refusal, ServiceFault) as error:
-        return Done(rpc_request.id, now(rpc_request.id), reason(error))
+        return Done(rpc_request.id, current(rpc_request.id), reason(error))
 
 
-def now(identifier: str) -> r.Referral | None:
+def current(identifier: str) -> r.Referral | None:
     """Returns a referral whose step was refused, as it is now.
 
-    Returns None if the referral cannot be read, because the result is worth showing without it.
+    Returns None if the referral cannot be read; the result is shown all the same.
     """
     try:
         return referrals.fetch(identifier)
@@ -96,7 +96,7 @@ def now(identifier: str) -> r.Referral | None:
 
 
 def reason(error: Exception) -> str:
-    """Returns the reason for a failure in words, and what to do."""
+    """Returns a text with the reason for a failure and with what to do."""
     match error:
         case Stale():
             return _("Cambió mientras tanto. Mire cómo está y decida de nuevo.")
@@ -115,7 +115,7 @@ def reason(error: Exception) -> str:
     return _("No se sabe si se hizo: la respuesta no llegó. Mire cómo está antes de repetirlo.")
 
 
-def said(step: str, done: list[Done], back: str) -> str:
+def results_page(step: str, done: list[Done], back: str) -> str:
     """Renders the page with the result of each referral; failures come first."""
     try:
         known = names.names_of(outcome.referral for outcome in done if outcome.referral is not None)
@@ -134,7 +134,7 @@ def said(step: str, done: list[Done], back: str) -> str:
 
 @pages.post("/board/several", access.NETWORK)
 def board() -> access.Answer:
-    """Sends reminders at once; for re-routing, first lets the coordinator choose services."""
+    """Sends reminders at once; before re-routing, lets the coordinator choose services."""
     rows = chosen()
     if not rows:
         return redirect(url_for("board.board", nothing=1, _anchor="queue"), 303)
@@ -144,12 +144,14 @@ def board() -> access.Answer:
         r.RemindReferralRequest(id=row.id, etag=row.etag, request_id=row.request_id) for row in rows
     ]
     remind = clients().referrals.RemindReferral
-    return said("remind", [take(remind, each) for each in requests], url_for("board.board"))
+    return results_page(
+        "remind", [take(remind, rpc_request) for rpc_request in requests], url_for("board.board")
+    )
 
 
 def choose(rows: list[Chosen]) -> str:
-    """Shows for each referral the services that may fit, the best first. Nothing is changed yet."""
-    referrals = [referral for row in rows if (referral := now(row.id)) is not None]
+    """Shows, for each referral, services that may fit, the best first. Nothing is changed yet."""
+    referrals = [referral for row in rows if (referral := current(row.id)) is not None]
     offers = {
         referral.id: directory.alternatives(referral) if "reroute" in referral.allowed_verbs else []
         for referral in referrals
@@ -173,12 +175,14 @@ def reroute() -> access.Answer:
         for row in rows
     ]
     reroute = clients().referrals.RerouteReferral
-    return said("reroute", [take(reroute, each) for each in requests], url_for("board.board"))
+    return results_page(
+        "reroute", [take(reroute, rpc_request) for rpc_request in requests], url_for("board.board")
+    )
 
 
 @pages.post("/referrals/assign", access.MANAGERS)
 def assign() -> access.Answer:
-    """Makes one worker responsible for the chosen referrals, or the desk as a whole.
+    """Makes one worker, or the desk as a whole, responsible for the chosen referrals.
 
     The worker belongs to the reader's organisation.
     """
@@ -191,5 +195,5 @@ def assign() -> access.Answer:
         )
         for row in rows
     ]
-    done = [take(clients().referrals.AssignReferral, each) for each in requests]
-    return said("assign", done, url_for("referral.listing", box="inbox"))
+    done = [take(clients().referrals.AssignReferral, rpc_request) for rpc_request in requests]
+    return results_page("assign", done, url_for("referral.listing", box="inbox"))

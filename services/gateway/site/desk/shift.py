@@ -1,6 +1,6 @@
-"""The hand-over of a shift: everything open on the line on one sheet.
+"""The hand-over of a shift: one sheet with everything that is open on the line.
 
-It also shows who took the line over, and when.
+The sheet also shows who took the line over, and when.
 """
 
 from flask import render_template
@@ -24,7 +24,7 @@ def sheet() -> str:
         "shift.html",
         contacts=line.still_open(),
         calls=line.calls_owed(),
-        enquiries=enquiries.asking(),
+        enquiries=enquiries.sent(),
         referrals=waiting,
         taken=taken,
         names=names.names_of(waiting),

@@ -1,4 +1,4 @@
-"""A manager's objection to a provider of sign-ins that is proposed for her organisation."""
+"""A manager's objection to a sign-in provider that was proposed for her organisation."""
 
 from flask import render_template
 
@@ -11,11 +11,11 @@ pages = access.Pages("sign_in_objection")
 
 @pages.get("/sign-in-provider", access.MANAGERS)
 def show(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
-    """Shows the page to which the notice of a proposed provider leads."""
+    """Shows the page to which the notice about a proposed provider leads."""
     return render_template("sign_in_provider_objection.html", errors=errors)
 
 
-# drops the proposal
+# Drops the proposal.
 pages.sends(
     "object_to_it",
     "/sign-in-provider",

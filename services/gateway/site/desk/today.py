@@ -1,6 +1,6 @@
 """Today, the start page: the work that needs this reader now, ordered by deadline.
 
-Above the rows stand four numbers. Each number opens exactly the rows that it counts.
+Four numbers are shown above the rows. Each number links to exactly the rows that it counts.
 """
 
 from collections.abc import Iterable
@@ -44,10 +44,10 @@ def chosen(show: str, box: r.Box.ValueType) -> r.ReferralFilter | None:
     }.get(show)
 
 
-def came_back(box: r.Box.ValueType) -> lists.Listed[r.Referral]:
+def returned_referrals(box: r.Box.ValueType) -> lists.Listed[r.Referral]:
     """Returns referrals that came back without help and still wait for another service.
 
-    The most urgent come first, and of equal urgency those with the nearest deadline.
+    The most urgent come first; within the same urgency, those with the nearest deadline.
     """
     rows = referrals.matching(r.ReferralFilter(box=box, unanswered=True))
     rows.sort(
@@ -59,7 +59,7 @@ def came_back(box: r.Box.ValueType) -> lists.Listed[r.Referral]:
 def within_the_hour(rows: Iterable[r.Referral]) -> tuple[list[r.Referral], list[r.Referral]]:
     """Splits the rows into those that can't wait and the others.
 
-    A row can't wait if it is due within the hour, or overdue with an urgency at which a life may
+    A row can't wait if it is due within the hour, or if it is overdue and so urgent that a life may
     depend on it.
     """
     now, later, limit = list[r.Referral](), list[r.Referral](), i18n.now() + HOUR
@@ -75,10 +75,10 @@ def within_the_hour(rows: Iterable[r.Referral]) -> tuple[list[r.Referral], list[
 
 
 def counted(**wanted: Any) -> r.CountReferralsResponse:
-    """Counts the referrals that a filter finds.
+    """Counts the referrals that match a filter.
 
-    The filter always excludes referrals that are over, because their number grows for ever, and the
-    page does not use it.
+    The callers' filters exclude referrals that are over: their number grows for ever, and the page
+    does not show it.
     """
     return clients().referrals.CountReferrals(
         r.CountReferralsRequest(filter=r.ReferralFilter(**wanted))
@@ -98,7 +98,7 @@ def beds() -> list[d.Service]:
 
 @dataclass(frozen=True)
 class Others:
-    """The entries that wait for this desk besides its referrals.
+    """The rows of Today besides the desk's referrals.
 
     These are contacts and calls of the line, enquiries, and late steps of plans.
     """
@@ -110,7 +110,7 @@ class Others:
     overdue: lists.Listed[pb.LateStep] = field(default_factory=lists.Listed)
 
     def of(self, show: str) -> "Others":
-        """Returns the rows that one of the numbers counts, as for referrals."""
+        """Returns the rows that one of the numbers counts; all rows if `show` is ""."""
         if not show:
             return self
         if show not in ("late", "soon"):
@@ -140,9 +140,9 @@ class Others:
 
 
 def others() -> Others:
-    """Returns the entries that wait for the reader's desk besides its referrals.
+    """Returns the rows that wait for the reader's desk besides its referrals.
 
-    Entries that the reader may not see are left out.
+    Rows that the reader may not see are left out.
     """
     me = session.me()
     at_line, desk = me.may("operator"), me.may("worker", "operator")
@@ -150,7 +150,7 @@ def others() -> Others:
         line.still_open() if at_line else lists.Listed(),
         line.calls_owed() if at_line else lists.Listed(),
         enquiries.received() if desk else lists.Listed(),
-        enquiries.asking() if desk else lists.Listed(),
+        enquiries.sent() if desk else lists.Listed(),
         lists.all_of(clients().plans.ListLateSteps, pb.ListLateStepsRequest())
         if desk
         else lists.Listed(),
@@ -159,7 +159,7 @@ def others() -> Others:
 
 @pages.get("/today", access.EVERYONE, navigation=N_("Hoy"))
 def today() -> str:
-    """Shows the page. A coordinator without a desk of her own sees the whole network, by codes."""
+    """Shows the page; to a coordinator without a desk of her own, the whole network, by codes."""
     me = session.me()
     box = r.BOX_MINE if me.may("worker", "operator", "manager") else r.BOX_NETWORK
     show = request.args.get("show", "")
@@ -174,16 +174,16 @@ def today() -> str:
     # For a desk, only the referrals that wait for it are counted.
     counts = counted(box=box, pressing=network, waiting_for_me=not network)
     watched = not show and (me.may("worker", "operator") or network)
-    unanswered = came_back(r.BOX_OUTBOX if box == r.BOX_MINE else box) if watched else []
+    unanswered = returned_referrals(r.BOX_OUTBOX if box == r.BOX_MINE else box) if watched else []
     open_needs = {row.id for row in unanswered}
-    beside = others()
+    other_rows = others()
     now, later = within_the_hour(row for row in answer.referrals if row.id not in open_needs)
     return render_template(
         "today.html",
         counts=counts,
-        late=counts.late + len(beside.of("late")),
-        soon=counts.due_soon + len(beside.of("soon")),
-        beside=beside.of(show),
+        late=counts.late + len(other_rows.of("late")),
+        soon=counts.due_soon + len(other_rows.of("soon")),
+        beside=other_rows.of(show),
         fresh=(live_counts if network else counts).fresh,
         live_counts=live_counts,
         now=[] if show else now,

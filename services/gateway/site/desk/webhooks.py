@@ -1,8 +1,8 @@
-"""Systems: the manager's webhooks, their deliveries by the hour, and each delivery.
+"""Systems: the organisation's webhooks, their deliveries by the hour, and each delivery.
 
-The page of a delivery also shows its signature. The signature is made from the page's content and
-from a secret of this organisation, so its manager learns nothing new. For anybody else it would be
-valid for five minutes, at an endpoint that already has that delivery.
+The page of a delivery also shows its signature. The signature is made from content that the page
+shows and a secret of this organisation, so the manager learns nothing new. If anybody else got it,
+it would be valid for only five minutes, and only at an endpoint that already has this delivery.
 """
 
 import shlex
@@ -20,7 +20,7 @@ from services.gateway.site.parts import forms, pictures
 from services.gateway.site.shell import access
 
 pages = access.Pages("webhooks")
-# headers left out of the curl line; with accept-encoding curl would print compressed bytes
+# headers that the curl line leaves out; with accept-encoding, curl would print compressed bytes
 NOT_REPEATED = {"connection", "accept-encoding"}
 
 
@@ -28,7 +28,7 @@ NOT_REPEATED = {"connection", "accept-encoding"}
 def listing(
     errors: forms.Problems = forms.NO_PROBLEMS, created: n.CreateWebhookResponse | None = None
 ) -> str:
-    """Shows all endpoints. `created` is an endpoint just added, with its secret."""
+    """Shows all endpoints. `created` is an endpoint that was just added, with its secret."""
     webhooks = clients().webhooks.ListWebhooks(n.ListWebhooksRequest()).webhooks
     return render_template(
         "webhooks.html",
@@ -41,7 +41,7 @@ def listing(
 
 
 def days(identifier: str = "") -> dict[str, pictures.Day]:
-    """Returns the last 24 hours of one endpoint, or of all with deliveries, in one call."""
+    """Returns the last 24 hours of one endpoint, or of every endpoint with deliveries."""
     counted: dict[str, list[n.DeliveryHour]] = {identifier: []} if identifier else {}
     for hour in (
         clients()
@@ -53,7 +53,7 @@ def days(identifier: str = "") -> dict[str, pictures.Day]:
 
 
 def kinds() -> list[tuple[str, str]]:
-    """Returns the kinds of events for an endpoint, with their words, from the contract."""
+    """Returns the contract's kinds of events that endpoints can get, with their words."""
     return [
         (kind, words.word("notice", kind))
         for kind in (name.lower() for name in wire.names(told_pb2.ToldKind).values())
@@ -72,7 +72,7 @@ def create() -> str:
 def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS, secret: str = "") -> str:
     """Shows one endpoint and its deliveries.
 
-    `secret` is the new one, right after the exchange.
+    `secret` is the new secret, right after the old one was replaced.
     """
     webhook = clients().webhooks.GetWebhook(n.GetWebhookRequest(id=identifier))
     answer = clients().webhooks.ListDeliveries(
@@ -95,7 +95,7 @@ def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS, secret: st
 
 @pages.post("/webhooks/<identifier>/secret", access.MANAGERS, again=show)
 def rotate(identifier: str) -> str:
-    """Exchanges the secret and shows the new one, once."""
+    """Replaces the secret, and shows the new secret once."""
     rpc_request = forms.filled(n.RotateWebhookSecretRequest(id=identifier))
     return show(identifier, secret=clients().webhooks.RotateWebhookSecret(rpc_request).secret)
 
@@ -111,9 +111,9 @@ def delivery(identifier: str, delivery: str) -> str:
 
 
 def curl(url: str, sent: n.DeliveryContent) -> str:
-    """Returns the last attempt as a line for a shell; "" if there is none.
+    """Returns the last attempt as a shell command; "" if there was no attempt.
 
-    Each part is quoted, because somebody typed the address.
+    Each part is quoted, because a worker typed the address.
     """
     if not sent.attempts:
         return ""
@@ -130,7 +130,7 @@ def curl(url: str, sent: n.DeliveryContent) -> str:
     return " \\\n  ".join(parts)
 
 
-# sends a signed sample
+# Sends a signed sample.
 pages.sends(
     "test",
     "/webhooks/<identifier>/test",

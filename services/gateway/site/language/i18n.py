@@ -1,7 +1,8 @@
 """The languages and times of the reader.
 
-Spanish is the source; all other languages come from the catalogues beside this file. A public page
-keeps the chosen language in its address, a session in its cookie. Nothing else remembers it.
+Spanish is the source; all other languages come from the catalogues beside this file. Public pages
+carry the chosen language in their address; a session keeps it in its cookie. It is stored nowhere
+else.
 """
 
 from datetime import UTC, date, datetime, timedelta, tzinfo
@@ -39,10 +40,10 @@ def install(app: Flask) -> None:
 
 
 def language() -> str:
-    """Returns the reader's language, from the first source that names one.
+    """Returns the reader's language, from the first source that names a language of the site.
 
-    The sources are the address, the choice in this session, the worker's own language, the browser,
-    and at last Spanish.
+    The sources are the address, the choice in this session, the worker's own language, and the
+    browser. Otherwise the language is Spanish.
     """
     if "language" not in g:
         me = g.get("me")
@@ -59,18 +60,18 @@ def language() -> str:
 
 
 def zone() -> tzinfo:
-    """Returns the time zone of the worker's country and department; for others, Nicaragua's."""
+    """Returns the worker's time zone, by country and department; Nicaragua's without a worker."""
     me = g.get("me")
     return zone_of(me.country, me.department) if me else zone_of("")
 
 
 def _(text: str, **values: object) -> str:
-    """Returns a text in the reader's language; `%(name)s` in it takes a value."""
+    """Returns a text in the reader's language. `%(name)s` in the text stands for a value."""
     return str(flask_babel.gettext(text, **values))
 
 
 def ngettext(one: str, many: str, num: int, **values: object) -> str:
-    """Returns a text for a number of things, in the reader's language; `%(num)d` is the number."""
+    """Returns the text for `num` things, in the reader's language; `%(num)d` stands for `num`."""
     return str(flask_babel.ngettext(one, many, num, **values))
 
 
@@ -86,7 +87,7 @@ def locale() -> Locale:
 
 
 def now() -> datetime:
-    """Returns the current time, for the deadlines on pages."""
+    """Returns the current time."""
     return SystemClock().now()
 
 
@@ -103,7 +104,7 @@ def moment(stamp: Timestamp | None) -> datetime | None:
 
 
 def written(at: datetime, pattern: str) -> str:
-    """Formats a time in the reader's zone and language, by a pattern of CLDR."""
+    """Formats a time in the reader's zone and language, with a CLDR pattern."""
     return str(format_datetime(at.astimezone(zone()), pattern, locale=locale()))
 
 
@@ -130,7 +131,7 @@ def when(stamp: Timestamp | None) -> str:
 
 
 def later(stamp: Timestamp | None, hours: int) -> str:
-    """Formats the day and time that lie `hours` later, for the time limits of medicine."""
+    """Formats the day and time `hours` after a time, for the time limits of medicines."""
     at = moment(stamp)
     return written(at + timedelta(hours=hours), "EEE d MMM, HH:mm") if at else "–"
 
@@ -142,7 +143,7 @@ def day(stamp: Timestamp | None) -> str:
 
 
 def day_of(text: str) -> str:
-    """Formats a full-date of a contract like `day`. It is the same day in every zone."""
+    """Formats a contract's full-date like `day`, but as the same day in every zone."""
     return str(format_date(date.fromisoformat(text), "d MMM y", locale=locale()))
 
 
@@ -152,7 +153,7 @@ def this_day() -> str:
 
 
 def dated(stamp: Timestamp | None) -> str:
-    """Formats a time with its whole date, for paper, which is read on another day."""
+    """Formats a time with its full date, for paper, which may be read on another day."""
     at = moment(stamp)
     return written(at, "d MMMM y, HH:mm") if at else "–"
 
@@ -169,7 +170,7 @@ def ago(stamp: Timestamp | None) -> str:
 
 
 def span(length: timedelta) -> str:
-    """Formats a length of time as people say it: 12 min, 2 h 10, 22 h, 3 days."""
+    """Formats a duration as people say it: 12 min, 2 h 10, 22 h, 3 days."""
     hours, minutes = divmod(max(0, int(length.total_seconds()) // 60), 60)
     if hours >= 48:
         return ngettext("%(num)d día", "%(num)d días", hours // 24)
@@ -181,8 +182,8 @@ def span(length: timedelta) -> str:
 def local_to_stamp(text: str) -> Timestamp | None:
     """Returns the time in a date or date-time field of a form, read in the reader's zone.
 
-    Returns None if the field is empty or holds no time. Raises OverflowError for a year that nobody
-    can mean.
+    Returns None if the field is empty or holds no time. Raises OverflowError for a year that cannot
+    be meant.
     """
     try:
         naive = datetime.fromisoformat(text.strip())
@@ -200,13 +201,13 @@ def local_to_stamp(text: str) -> Timestamp | None:
 
 
 def is_past(stamp: Timestamp) -> bool:
-    """Returns whether a time of a message is over; False if the time is not set."""
+    """Returns whether a protobuf time is past; False if the time is not set."""
     at = moment(stamp)
     return at is not None and at < now()
 
 
 def field_of(stamp: Timestamp) -> str:
-    """Formats a time of a message for a form field; "" if the time is not set."""
+    """Formats a protobuf time for a form field; "" if the time is not set."""
     at = moment(stamp)
     return for_field(at) if at else ""
 

@@ -1,8 +1,8 @@
-"""The words for codes: every code of a service, in words that a person at a desk would use.
+"""The words for the services' codes, as a person at a desk would say them.
 
 There is one table per kind, in Spanish; `word(kind, code)` returns the word in the reader's
-language. A code that has no word here is shown as it is, because a strange word is better than a
-broken page.
+language. A code without a word is shown as it is, because a strange word is better than a broken
+page.
 """
 
 import re
@@ -31,7 +31,7 @@ from services.gateway.site.language import i18n, vocabulary
 from services.gateway.site.language.i18n import _
 from services.gateway.site.language.vocabulary.line import REVERSED
 
-# Tables whose name differs from that of their enum.
+# Names of tables that differ from the names of their enums.
 _SHORT = {
     "clock_kind": "clock",
     "actor_kind": "actor",
@@ -56,9 +56,9 @@ _SHORT_DEPARTMENTS = {
 
 
 def snake(text: str) -> str:
-    """Converts a name to the name of a table: DeclineReason is the table decline_reason.
+    """Converts a name to snake case, as in the table decline_reason of the enum DeclineReason.
 
-    HTCDS writes TransgenderFeminine where our enums have transgender_feminine.
+    This also converts codes of HTCDS: TransgenderFeminine is transgender_feminine in our enums.
     """
     return re.sub(r"(?<!^)(?=[A-Z])", "_", text).lower()
 
@@ -88,11 +88,14 @@ ENUMS: Mapping[str, Any] = {
     for enum in module.DESCRIPTOR.enum_types_by_name.values()
     if (kind := kind_of(enum)) in vocabulary.TABLES
 }
-"""Kinds whose codes are protobuf enums, and for which the vocabulary has a table."""
+"""Enums by kind, for the kinds that have a table in the vocabulary."""
 
 
 def made_up() -> str:
-    """Returns the statement of a demo network, for every page and file; "" in a real network."""
+    """Returns the statement that all data are invented; "" unless this is a demo network.
+
+    Every page and every file of a demo network shows it.
+    """
     if not current_app.config["DEMO"]:
         return ""
     return _(
@@ -102,23 +105,23 @@ def made_up() -> str:
 
 
 def code(kind: str, value: str | int) -> str:
-    """Returns the word of an enum's value in the contract: `sent` for STATE_SENT.
+    """Returns the contract's word for an enum's value: `sent` for STATE_SENT.
 
-    The word of unspecified is empty. A text comes from a form, is such a word already, and is
-    returned as it is.
+    Returns "" for an unspecified value. A text comes from a form; it is such a word already, and is
+    returned unchanged.
     """
     return wire.words(ENUMS[kind].DESCRIPTOR).get(value, "") if isinstance(value, int) else value
 
 
 def codes(kind: str, values: Iterable[str | int]) -> list[str]:
-    """Returns the contract's words of several values."""
+    """Returns the contract's words for several values of an enum."""
     return [code(kind, value) for value in values]
 
 
 def number(kind: str, text: str) -> Any:
-    """Returns the enum's value for its word in the contract; 0 for any other text.
+    """Returns the enum's value for a word of the contract; 0 for any other text.
 
-    The type is Any, because each enum's values have a type of their own to a type checker.
+    The declared type is Any, because for a type checker each enum's values have their own type.
     """
     return wire.number(ENUMS[kind], text)
 
@@ -131,26 +134,26 @@ def word(kind: str, value: str | int) -> str:
 
 
 def spanish(kind: str, text: str) -> str | None:
-    """Returns the word in the table, the key of the catalogues; None for an unknown code."""
+    """Returns the Spanish word, which is the catalogues' key; None for an unknown code."""
     table = vocabulary.TABLES[kind]
     return table.get(text) or table.get(text.lower()) or table.get(text.replace("-", "_"))
 
 
 def options(kind: str) -> list[tuple[str, str]]:
-    """Returns all codes of a kind with their words, for a form, in the order of the table."""
+    """Returns all codes of a kind with their words, in the order of the table, for a form."""
     return [(key, _(text)) for key, text in vocabulary.TABLES[kind].items() if key]
 
 
 def shares(service: Any) -> str:
-    """Returns the authority with which a service shares information, to stand behind its name.
+    """Returns the authority with which a service shares information, to be put after its name.
 
-    Returns "" if there is none.
+    Returns "" if the service shares with none.
     """
     return f" · {word('shares_with', service.shares_with)}" if service.shares_with else ""
 
 
 def as_asked(question: str, answer: str) -> str:
-    """Converts an answer to a question of the triage between the page's wording and the contract's.
+    """Converts an answer to a triage question from the page's wording to the contract's, or back.
 
     Questions in REVERSED swap yes and no.
     """
@@ -158,7 +161,7 @@ def as_asked(question: str, answer: str) -> str:
 
 
 def answers_to(question: str) -> list[tuple[str, str]]:
-    """Returns the contract's answers to a question of the triage with their words, yes first."""
+    """Returns the contract's answers to a triage question, with their words, yes first."""
     return [
         (as_asked(question, code), word("answer", code)) for code in vocabulary.TABLES["answer"]
     ]
@@ -172,7 +175,7 @@ def country(alpha2: str) -> str:
 def language(tag: str) -> str:
     """Returns a language's name in the reader's language.
 
-    A language that neither Babel nor our table knows is called another language.
+    If neither Babel nor our table knows the language, returns the words for "another language".
     """
     if not tag:
         return "–"
@@ -187,7 +190,7 @@ def language(tag: str) -> str:
 
 
 def spelled(reference: str) -> str:
-    """Returns a reference letter by letter, as it is said over a bad line."""
+    """Spells out a reference, for reading aloud over a bad line."""
     return ", ".join(
         word("spelling", sign) if sign.isalpha() else sign for sign in reference if sign.isalnum()
     )
@@ -196,8 +199,8 @@ def spelled(reference: str) -> str:
 def qr(code: str) -> str:
     """Returns an opaque code as a QR symbol for paper, as inline SVG.
 
-    The SVG has modules only, and the code nowhere as text. The symbol has correction M and a quiet
-    zone of four modules (ISO/IEC 18004).
+    The SVG contains only the modules, and never the code as text. The symbol has error correction M
+    and a quiet zone of four modules (ISO/IEC 18004).
     """
     return str(
         segno.make(code, micro=False, error="m").svg_inline(
@@ -207,15 +210,15 @@ def qr(code: str) -> str:
 
 
 def department(subdivision: str) -> str:
-    """Returns a department's name, the same in all languages.
+    """Returns a department's name, which is the same in all languages.
 
-    For a department that is not in our table, returns its country.
+    For a department that is not in our table, returns its country's name.
     """
     return vocabulary.DEPARTMENTS.get(subdivision) or country(subdivision.partition("-")[0])
 
 
 def area(code: str) -> str:
-    """Returns the name of an area: a municipality, a department, a country."""
+    """Returns the name of an area: a municipality, a department or a country."""
     subdivision = code.partition(".")[0]
     return departments.MUNICIPALITIES.get(subdivision, {}).get(code) or (
         department(subdivision) if "-" in code else country(code)
@@ -223,7 +226,7 @@ def area(code: str) -> str:
 
 
 def place(subdivision: str, alpha2: str) -> str:
-    """Returns department and country, or the country alone."""
+    """Returns the names of department and country, or only the country's."""
     named = vocabulary.DEPARTMENTS.get(subdivision)
     return f"{named}, {country(alpha2)}" if named else country(alpha2)
 
@@ -249,7 +252,7 @@ def department_short(subdivision: str) -> str:
 def named(path: str) -> str:
     """Returns the field name at the end of a path.
 
-    For an entry of a list, it is the name of the list.
+    For an entry of a list, returns the name of the list.
     """
     return next((part for part in reversed(path.split(".")) if not part.isdecimal()), path)
 
@@ -260,9 +263,9 @@ def field(path: str) -> str:
 
 
 def violation(reason: str, name: str = "") -> str:
-    """Returns the problem of a field, and what to do.
+    """Returns a text with the problem of a field, and with what to do.
 
-    For an empty field, asks for its value, in words of its own if it has them.
+    For an empty field, the text asks for the value, in the field's own words if it has any.
     """
     if reason == "required" and name in vocabulary.TABLES["missing"]:
         return word("missing", name)
@@ -272,7 +275,7 @@ def violation(reason: str, name: str = "") -> str:
 
 
 def conflict(reason: str, about: Sequence[str] = ()) -> str:
-    """Returns the reason why something is not possible now, and what to do.
+    """Returns a text with the reason why something is not possible now, and with what to do.
 
     Some reasons have a table of their own; the first known word of `about` selects its text.
     """
@@ -291,7 +294,7 @@ def conflict(reason: str, about: Sequence[str] = ()) -> str:
 
 
 def wait(seconds: float) -> str:
-    """Returns the time until another try, in words."""
+    """Returns a text that says when to try again."""
     if seconds > 5400:
         return i18n.ngettext(
             "Espere %(num)d hora y pruebe otra vez.",

@@ -1,4 +1,4 @@
-"""Advice cards: texts for an operator beside the form of a contact, and their publishing."""
+"""Advice cards: texts that operators see beside the form of a contact, and their publishing."""
 
 from flask import redirect, render_template, request, url_for
 
@@ -20,7 +20,9 @@ def listing() -> str:
     """Shows all cards in use."""
     return render_template(
         "advice.html",
-        cards=advice.beside(clients().advice.ListAdviceCards(pb.ListAdviceCardsRequest()).cards),
+        cards=advice.shown_cards(
+            clients().advice.ListAdviceCards(pb.ListAdviceCardsRequest()).cards
+        ),
     )
 
 
@@ -37,7 +39,7 @@ def show(identifier: str) -> str:
 
 @pages.form("/advice/publish", access.NETWORK)
 def publish() -> access.Answer:
-    """Publishes a card. The form begins with the present version; for a new card it is empty."""
+    """Publishes a card. The form starts with the current version; for a new card it is empty."""
     errors: dict[str, str] = {}
     if request.method == "POST":
         card = card_in_form()
@@ -83,7 +85,7 @@ def publish() -> access.Answer:
 
 
 def card_in_form() -> pb.AdviceCard:
-    """Returns the card in the form. Each line of a text is a sentence."""
+    """Returns the card from the form. Each line of a text becomes a sentence."""
     version = forms.whole_number("version")
     card = pb.AdviceCard(
         id=forms.text("card"),
@@ -106,7 +108,7 @@ def card_in_form() -> pb.AdviceCard:
 
 
 def field_of(path: str) -> str:
-    """Returns the form field of a refused path: lines_es for card.es.lines[2]."""
+    """Returns the form field for the path of a problem: lines_es for card.es.lines[2]."""
     _card, *rest = path.split("[")[0].split(".")
     return (
         f"{rest[1]}_{rest[0]}" if len(rest) == 2 and rest[0] in LANGUAGES else (rest or [path])[-1]

@@ -16,7 +16,7 @@ from services.gateway.site.parts import forms, lists
 from services.gateway.site.shell import access
 
 pages = access.Pages("audit")
-# the beginning of a day here, so that a whole night belongs to one day
+# time at which a day of the trail begins, so that a whole night belongs to one day
 MORNING = timedelta(hours=5)
 IDS = ("object_id", "actor_id", "organization_id")
 
@@ -29,7 +29,7 @@ def show(
 ) -> str:
     """Shows the events that wait for review, or all events.
 
-    `errors` are those of a rejected review of the event `identifier`; `verdict` is the result of a
+    `errors` belong to a rejected review of the event `identifier`; `verdict` is the result of a
     check of the trail.
     """
     everything = request.args.get("all", "") == "1"
@@ -70,7 +70,7 @@ pages.sends(
 
 @pages.post("/audit/verify", access.AUDITORS)
 def verify() -> str:
-    """Checks the chain of the trail, as far as one call gets."""
+    """Checks the chain of the trail, as many rows as one call can."""
     return show(
         verdict=clients().audit.VerifyTrail(
             a.VerifyTrailRequest(page_token=forms.text("page_token"))
@@ -79,7 +79,7 @@ def verify() -> str:
 
 
 def day_of(text: str) -> Timestamp | None:
-    """Returns the beginning of a day; None for a text that is no day."""
+    """Returns the beginning of a day in the reader's zone; None for a text that is no day."""
     try:
         return i18n.local_to_stamp(text[:10])
     except OverflowError:
@@ -88,7 +88,10 @@ def day_of(text: str) -> Timestamp | None:
 
 @pages.get("/audit/trail", access.AUDITORS)
 def trail() -> str:
-    """Shows rows of the trail. A malformed id finds nothing, and the service is not called."""
+    """Shows rows of the trail.
+
+    For a malformed id or day, shows none, without calling the service.
+    """
     filters = {name: request.args.get(name, "").strip() for name in (*IDS, "action_code", "day")}
     wanted = a.ListTrailRequest(
         object_id=filters["object_id"],

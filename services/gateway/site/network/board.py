@@ -1,6 +1,6 @@
 """The coordinator's board: unanswered needs, deadlines, response times, urgent referrals.
 
-It shows codes and counts of the whole network, never a name of a person.
+The board shows codes and counts of the whole network, never a person's name.
 """
 
 from collections.abc import Sequence
@@ -37,8 +37,8 @@ def board() -> str:
             filter=pressing, order_by=r.ORDER_URGENCY, page_size=50, page_token=token
         )
     )
-    # The counts leave out referrals that are over, because their number grows for ever, and the
-    # board does not use it.
+    # The counts leave out referrals that are over, because the number of those grows for ever, and
+    # the board does not show it.
     counts = clients().referrals.CountReferrals(r.CountReferralsRequest(filter=pressing))
     queue = {
         "queue": answer,
@@ -86,7 +86,7 @@ def board() -> str:
 
 
 def due_between(start: datetime, end: datetime) -> list[r.Referral]:
-    """Returns the referrals that are due in that time, the nearest deadline first."""
+    """Returns the referrals that are due between two times, the nearest deadline first."""
     wanted = r.ReferralFilter(box=r.BOX_NETWORK)
     wanted.due_after.FromDatetime(start.replace(tzinfo=None))
     wanted.due_before.FromDatetime(end.replace(tzinfo=None))
@@ -94,9 +94,10 @@ def due_between(start: datetime, end: datetime) -> list[r.Referral]:
 
 
 def bars(times: Sequence[r.ResponseTime], known: names.Names) -> list[pictures.Bar]:
-    """Returns a bar for each organisation that shows how soon it answers.
+    """Returns, for each organisation, a bar that shows how soon it answers.
 
-    The bar has the median time, and how many of the referrals sent to the organisation it answered.
+    The bar shows the median time, the number of referrals sent to the organisation, and how many of
+    them it answered.
     """
     longest = max((time.median_seconds for time in times), default=0) or 1
     return [
@@ -125,9 +126,9 @@ class Callee:
 
 
 def callee(referral: r.Referral, known: names.Names) -> Callee | None:
-    """Returns the desk whose turn it is, if the directory has a number for it.
+    """Returns the desk whose turn it is, if the directory has a phone number for it.
 
-    Returns None for a service that is confidential or not visible.
+    Returns None if the receiving service is confidential or not visible to the reader.
     """
     if referral.turn == r.TURN_SENDER:
         organization = known.organizations.get(referral.sender_organization_id)

@@ -1,4 +1,4 @@
-"""The network's deadlines: the time allowed for each answer, and the publishing of a version."""
+"""The network's deadlines: the time allowed for each answer, and publishing a new version."""
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -61,7 +61,7 @@ def show() -> str:
 
 @pages.form("/deadlines/publish", access.NETWORK)
 def publish() -> access.Answer:
-    """Publishes the next version. The form begins with the present version."""
+    """Publishes the next version. The form starts with the current version."""
     errors: dict[str, str] = {}
     if request.method == "POST":
         rows, version = rows_in_form(), forms.text("version")
@@ -129,9 +129,9 @@ def row_of(deadline: pb.PolicyDeadline) -> Row:
         text = ngettext("%(num)d día hábil", "%(num)d días hábiles", deadline.working_days)
         return Row(name, urgency, clock, str(deadline.working_days), "working_days", text)
     unit, seconds = next(
-        (unit, each)
-        for unit, (_word, each) in reversed(UNITS.items())
-        if each and not deadline.seconds % each
+        (unit, length)
+        for unit, (_word, length) in reversed(UNITS.items())
+        if length and not deadline.seconds % length
     )
     if unit == "days" and deadline.seconds < 3 * seconds:
         unit, seconds = "hours", 3600  # 24 h is clearer than one day
@@ -146,7 +146,7 @@ def row_of(deadline: pb.PolicyDeadline) -> Row:
 
 
 def rows_in_form() -> list[Row]:
-    """Returns the deadlines in the form."""
+    """Returns the deadlines from the form."""
     rows = []
     for name in names():
         unit = forms.text(f"{name}.unit")
@@ -157,7 +157,7 @@ def rows_in_form() -> list[Row]:
 
 
 def message(row: Row) -> pb.PolicyDeadline:
-    """Returns a deadline as the service takes it. An invalid number becomes 0."""
+    """Returns a deadline as a message for the service. An invalid number becomes 0."""
     number = int(row.number) if row.number.isdecimal() and len(row.number) < 6 else 0
     length = (
         {"working_days": number}

@@ -1,4 +1,4 @@
-"""Reviews of emergency accesses, by the holder of the file and by those who check the network."""
+"""Reviews of emergency accesses, by the holder of the person's file and by auditors."""
 
 from flask import render_template
 
@@ -15,7 +15,7 @@ pages = access.Pages("emergencies")
 def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     """Shows an emergency access.
 
-    Readers with the right to it also see its text, and their reading is on record.
+    Readers with the right to do so also see its note, and this access is recorded.
     """
     emergency = clients().emergencies.GetEmergency(em.GetEmergencyRequest(id=identifier))
     return render_template(

@@ -1,4 +1,4 @@
-"""Campaigns of the lines, for coordinators: their codes, and the contacts from each code."""
+"""Campaigns of the lines, for coordinators: codes, and the contacts that mention each code."""
 
 from flask import redirect, render_template, request, url_for
 
@@ -40,7 +40,7 @@ def create() -> access.Answer:
 
 @pages.get("/campaigns/<identifier>", access.NETWORK)
 def show(identifier: str) -> str:
-    """Shows the figures of each code."""
+    """Shows the figures for each code of a campaign."""
     figures = clients().campaigns.GetCampaignFigures(pb.GetCampaignFiguresRequest(id=identifier))
     return render_template(
         "campaign_figures.html", rows=figures.placements, urgencies=[*due.URGENCIES, "unassessed"]

@@ -1,6 +1,6 @@
 """The network's roles, coordinator and auditor.
 
-Two coordinators of different members give them and take them away.
+Giving a role, or taking it away, requires two coordinators of different members.
 """
 
 from flask import render_template
@@ -23,7 +23,7 @@ ROLES = ("coordinator", "auditor")
 def listing(errors: forms.Problems = forms.NO_PROBLEMS, identifier: str = "") -> str:
     """Shows the accounts with a network role, and steps that wait for a second coordinator.
 
-    `identifier` is the row of the step that had problems.
+    `identifier` names the row whose form had problems.
     """
     answer = clients().members.ListNetworkRoles(m.ListNetworkRolesRequest())
     organizations = directory.organizations(status=d.ORGANIZATION_STATUS_APPROVED)
@@ -59,7 +59,7 @@ def listing(errors: forms.Problems = forms.NO_PROBLEMS, identifier: str = "") ->
 def invite() -> str | None:
     """Invites somebody to a network role.
 
-    The link goes out once a second coordinator has agreed.
+    The link is sent once a second coordinator has agreed.
     """
     roles = [
         contract_pb2.Role.ValueType(words.number("role", role))
@@ -97,7 +97,7 @@ def confirm(identifier: str) -> str | None:
     then="network_roles.listing",
 )
 def suspend(identifier: str) -> None:
-    """Proposes the end of an account with a network role, or agrees to it.
+    """Proposes to suspend an account with a network role, or agrees to such a proposal.
 
     Each of the two coordinators gives a reason.
     """

@@ -1,4 +1,4 @@
-"""The pathways: the standard order of help, its publishing, and how well plans follow it."""
+"""The pathways: standard orders of help, their publishing, and how well plans follow them."""
 
 import re
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ SHOWN = 80  # characters shown of a wrong line
 
 @dataclass(frozen=True)
 class StepInWords:
-    """A step of a pathway, with its deadline and its preceding steps in words."""
+    """A step of a pathway, with its deadline and the steps before it in words."""
 
     step: pb.PathwayStep
     until: str
@@ -75,7 +75,7 @@ def until(step: pb.PathwayStep, called: dict[str, str]) -> str:
 
 @pages.form("/pathways/publish", access.NETWORK)
 def publish() -> access.Answer:
-    """Publishes the next version. The form begins with the text of the present version."""
+    """Publishes the next version. The form starts with the text of the current version."""
     errors: dict[str, str] = {}
     if request.method == "POST":
         text = request.form.get("text", "").replace("\r\n", "\n")
@@ -100,13 +100,13 @@ def following(pathway: pb.StandardPathway) -> str:
 
 
 def problems(refusal: Invalid, lines: list[str]) -> dict[str, str]:
-    """Returns the problems of the lines, each with its line.
+    """Returns the problems of a text, each with the line in which it occurs.
 
     A problem that belongs to no line is shown for the text as a whole.
     """
     wrong = {}
     for number, (field, reason) in enumerate(
-        sorted(refusal.violations, key=lambda each: _line(each[0]))
+        sorted(refusal.violations, key=lambda violation: _line(violation[0]))
     ):
         line = _line(field)
         if not line:
@@ -140,7 +140,7 @@ class Group:
 def compliance() -> str:
     """Shows how well plans follow their pathways.
 
-    Coordinators see the network, others their own organisation.
+    Coordinators see the whole network; other readers see their own organisation.
     """
     answer = clients().plans.GetCompliance(pb.GetComplianceRequest())
     pathways = {

@@ -1,4 +1,4 @@
-"""A member's own provider of sign-ins, set up by two coordinators."""
+"""A member's own sign-in provider, set up by two coordinators."""
 
 from flask import render_template, request
 
@@ -13,7 +13,7 @@ pages = access.Pages("sign_in_provider")
 
 @pages.get("/directory/organizations/<identifier>/sign-in", access.NETWORK)
 def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
-    """Shows the provider in use and the proposed one."""
+    """Shows the current provider and the proposed provider."""
     organization = clients().directory.GetOrganization(d.GetOrganizationRequest(id=identifier))
     provider = clients().members.GetSignInProvider(
         m.GetSignInProviderRequest(organization_id=identifier)

@@ -1,4 +1,4 @@
-"""The suspension of a member and its end: consequences, reason, and two coordinators."""
+"""Suspending and reinstating a member: consequences, reason, and the two coordinators."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -20,9 +20,9 @@ M = TypeVar("M", bound=Message)
 
 @pages.get("/directory/organizations/<identifier>/suspension", access.NETWORK)
 def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
-    """Shows the present state, and the consequences of a step.
+    """Shows the current state, and the consequences of a step.
 
-    The page does not wait for a service that is away, and leaves out the counts of that service.
+    The page does not wait for a service that is down, and leaves out the counts of that service.
     """
     organization = clients().directory.GetOrganization(d.GetOrganizationRequest(id=identifier))
     about: dict[str, Any] = {"organization_id": identifier}
@@ -45,14 +45,15 @@ def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
 
 
 def counted(ask: Callable[[Any], M], rpc_request: Message) -> M | None:
-    """Returns the counts of a service; None while it is away."""
+    """Returns the counts of a service; None if the service is down."""
     try:
         return ask(rpc_request)
     except (Unavailable, ServiceFault):
         return None
 
 
-# Proposes the suspension or agrees to it. The other button suspends the member for a day.
+# Proposes the suspension, or agrees to it. With the other button, suspends the member for a day at
+# once.
 pages.sends(
     "suspend",
     "/directory/organizations/<identifier>/suspension",

@@ -1,1 +1,1 @@
-"""Parts of pages that several of them share. A part is given its data and calls no service."""
+"""Parts that several pages share. A part is given its data and calls no service."""

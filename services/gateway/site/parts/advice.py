@@ -1,4 +1,4 @@
-"""Advice cards as an operator or coordinator reads them."""
+"""Advice cards as operators and coordinators see them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ REQUIRED = frozenset(
     for field in pb.AdviceCard.DESCRIPTOR.fields
     if field.message_type is pb.AdviceText.DESCRIPTOR and not field.is_repeated
 )
-"""The languages that every card has, each in a field of its own.
+"""The languages in which every card has a text, each in a field of its own.
 
-Texts in other languages are among the translations.
+Texts in other languages are in the field `translations`.
 """
 
 
@@ -39,9 +39,9 @@ class Shown:
 
 
 def text_in(card: pb.AdviceCard, language: str) -> pb.AdviceText:
-    """Returns the text of a card in one language; adds an empty one if the card has none.
+    """Returns the text of a card in one language; adds an empty text if the card has none.
 
-    The caller may read or change it.
+    A change to the returned text changes the card.
     """
     if language in REQUIRED:
         text: pb.AdviceText = getattr(card, language)
@@ -53,23 +53,24 @@ def text_in(card: pb.AdviceCard, language: str) -> pb.AdviceText:
 
 
 def texts(card: pb.AdviceCard) -> dict[str, pb.AdviceText]:
-    """Returns the texts of a card by language, without those that nobody has translated."""
+    """Returns the texts of a card by language; leaves out languages without a translation."""
     by_language = {language: text_in(card, language) for language in LANGUAGES}
     return {language: text for language, text in by_language.items() if text.title}
 
 
 def shown(card: pb.AdviceCard, *, opened: bool = False) -> Shown:
-    """Returns a card in the reader's language, or in Spanish."""
+    """Returns a card in the reader's language; in Spanish if it has no such text."""
     text = in_language(texts(card), i18n.language())
     return Shown(card, text or pb.AdviceText(), opened)
 
 
-def beside(cards: Sequence[pb.AdviceCard]) -> list[Shown]:
-    """Returns the cards beside the form of a contact.
+def shown_cards(cards: Sequence[pb.AdviceCard]) -> list[Shown]:
+    """Returns the cards as they are shown beside the form of a contact, open or folded.
 
-    The first card is open as long as no answer opens one.
+    If no answer opens any card, the first card is open.
     """
-    none = not any(card.open for card in cards)
+    none_is_open = not any(card.open for card in cards)
     return [
-        shown(card, opened=card.open or (none and index == 0)) for index, card in enumerate(cards)
+        shown(card, opened=card.open or (none_is_open and index == 0))
+        for index, card in enumerate(cards)
     ]

@@ -1,7 +1,8 @@
-"""A consent in three pages: what was explained to the person, her answers, and how she gave it.
+"""The form of a consent: points explained to the person, her answers, and how she gave them.
 
-The content of one page travels in the form of the next, so that "back" works and nothing stands in
-an address. A receipt is made from the form of the last page alone. No answer is preset.
+Each of the three pages carries the content of the others in its form, so that "back" works and
+nothing appears in an address. A receipt is made from the form of the last page alone. No answer is
+preset.
 """
 
 from collections.abc import Iterator, Mapping
@@ -40,29 +41,29 @@ AGES: Mapping[int, str] = {
     r.AGE_BAND_0_TO_11: CHILD,
     r.AGE_BAND_12_TO_17: CHILD,
 }
-"""The age groups that decide who may give a consent.
+"""The age groups that determine who may give a consent, by age band.
 
-Bands that are not listed are those of adults.
+Bands that are not listed are bands of adults.
 """
 NOT_ADULT = "unknown"
-"""The form's answer that nothing shows that the person is an adult.
+"""The answer, in the form only, that nothing shows that the person is an adult.
 
-It is no code of the contract.
+The contract has no such code.
 """
 
 
 def age_of(band: r.AgeBand.ValueType) -> str:
-    """Returns child, adult or unknown for an age band.
+    """Returns the age group of an age band: child, adult or unknown.
 
-    The age group decides who gives a consent.
+    The age group determines who may give a consent.
     """
     return AGES.get(band, ADULT)
 
 
-def turn(recipient: str, age: str) -> tuple[str, dict[str, str]]:
-    """Returns the page to show now, with its problems: usually the first incomplete page.
+def next_page(recipient: str, age: str) -> tuple[str, dict[str, str]]:
+    """Returns the page to show next, with its problems: usually the first incomplete page.
 
-    Returns `refused` if the person said yes to nothing, and "" if the form is complete.
+    Returns `refused` as the page if the person said yes to nothing, and "" if the form is complete.
     """
     if forms.text("recipient") != recipient:
         return "points", {
@@ -130,7 +131,7 @@ def agreed() -> list[str]:
 
 
 def values_for(recipient: str) -> MultiDict[str, str]:
-    """Returns the values so far, if they are for this recipient; else none."""
+    """Returns the values entered so far if they are for this recipient; else none."""
     return request.form if forms.text("recipient") == recipient else MultiDict()
 
 
@@ -154,7 +155,7 @@ def page_of(errors: Mapping[str, Any]) -> str:
 
 
 def labels() -> dict[str, str]:
-    """Returns the labels of the questions in a summary of problems."""
+    """Returns the labels that a summary of problems uses for the questions."""
     points = {f"point_{code}": words.word("explained", code).rstrip(".") for code in POINTS}
     return points | {name: words.word("field_group", code) for name, code in ANSWERS.items()}
 
@@ -168,7 +169,7 @@ def receipt(person_id: str, recipient: str) -> p.Receipt:
     # an adult gives the consent herself, unless the form names somebody else
     if made.adult_ground_code and not made.giver_code:
         made.giver_code = p.GIVER_PERSON
-    if made.giver_ground_code:  # the service sets the end of such a consent
+    if made.giver_ground_code:  # the service determines the end of such a consent
         made.ClearField("until_time")
     del made.field_groups[:]
     made.field_groups.extend(

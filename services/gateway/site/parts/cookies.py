@@ -1,4 +1,4 @@
-"""The gateway's cookies: short neutral names, for this host alone, out of reach of scripts."""
+"""The gateway's cookies, with short neutral names, only for this host, hidden from scripts."""
 
 from datetime import timedelta
 from typing import Any
@@ -13,7 +13,7 @@ def read(name: str) -> str:
 
 
 def keep(response: Response, name: str, value: str, max_age: timedelta | None = None) -> None:
-    """Sets a cookie. Without `max_age` the cookie ends with the browser at the latest."""
+    """Sets a cookie. Without `max_age`, the cookie ends when the browser is closed."""
     response.set_cookie(full_name(name), value, max_age=max_age, **_attributes())
 
 
@@ -25,13 +25,14 @@ def drop(response: Response, name: str) -> None:
 
 def full_name(name: str) -> str:
     """Returns the name of a cookie as it is sent."""
-    # The prefix binds the cookie to this host over https, which a development machine does not
-    # have.
+    # The prefix binds the cookie to this host. It requires https, which a development machine does
+    # not have.
     return name if current_app.config["DEVELOPMENT"] else f"__Host-{name}"
 
 
 def _attributes() -> dict[str, Any]:
-    # Lax, not Strict, because a link in a notice by e-mail must find the session.
+    # Lax rather than Strict, because the session must be found when a link in an e-mail is
+    # followed.
     return {
         "httponly": True,
         "samesite": "Lax",

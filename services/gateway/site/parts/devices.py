@@ -1,9 +1,9 @@
 """The device from which a person or worker gives a password or a PIN.
 
-A cookie identifies the device. It is set after a right password or PIN, never before. It holds
-random characters, opens nothing, and has the same name for a worker who signs in and for a person
-who looks up her request. It serves only one purpose: wrong guesses by strangers must not lock the
-owner out (chassis/guesses.py).
+A cookie identifies the device. The cookie is set after a right password or PIN, never before. It
+holds random characters, opens nothing, and has the same name for a worker who signs in and for a
+person who looks up her request. It has only one purpose: wrong guesses by strangers must not lock
+the owner out (chassis/guesses.py).
 """
 
 import re

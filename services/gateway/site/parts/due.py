@@ -1,4 +1,4 @@
-"""The deadlines of referrals on a page: a bar that empties, and words."""
+"""Deadlines as a page shows them: a bar that empties, and words."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,7 +21,7 @@ from services.gateway.site.language import _, i18n, ngettext, vocabulary, words
 
 URGENCIES: tuple[str, ...] = tuple(numbers(Urgency.DESCRIPTOR))[::-1]  # the most urgent first
 SOON = timedelta(hours=4)
-# time after which a planned event is over, and somebody should have recorded its outcome
+# time after its start at which a planned event is over and its outcome should be recorded
 OVER = timedelta(hours=1)
 QUARTER = timedelta(minutes=15)
 
@@ -31,8 +31,8 @@ class Due:
     """A running deadline.
 
     `level` is late, soon or calm. `left` is the share of the time that is left, 0 to 100. `text` is
-    the time left, or the delay. `what` names the act that is due, `at` its due time in words.
-    `until` is the due time in seconds since 1970, `length` the duration in seconds.
+    the time left, or the delay. `what` names the act that is due; `at` is the due time in words.
+    `until` is the due time in seconds since 1970; `length` is the duration in seconds.
     """
 
     level: str
@@ -56,7 +56,7 @@ def due(watched: Referral | Contact | Callback) -> Due | None:
 
 
 def overridden(referral: Referral) -> bool:
-    """Returns whether the referral stands on an override, until the person is asked for consent."""
+    """Returns whether the referral is based on an override, and the person must still be asked."""
     return any(
         clock.kind == CLOCK_KIND_OVERRIDE_END and not i18n.moment(clock.stop_time)
         for clock in referral.clocks
@@ -64,7 +64,7 @@ def overridden(referral: Referral) -> bool:
 
 
 def of(clock: Clock) -> Due:
-    """Returns one deadline."""
+    """Returns a deadline of the contract as a Due."""
     return between(clock.start_time, clock.due_time, words.word("clock", clock.kind))
 
 
@@ -84,7 +84,7 @@ def between(begun: Timestamp, ends: Timestamp, what: str) -> Due:
 
 
 def of_enquiry(enquiry: Enquiry) -> Due | None:
-    """Returns the deadline for the answers to an enquiry, or for its referral."""
+    """Returns the deadline for answers to an enquiry or, later, for its referral."""
     if not enquiry.HasField("due_time"):
         return None
     what = (
@@ -97,7 +97,7 @@ def of_enquiry(enquiry: Enquiry) -> Due | None:
 
 @dataclass(frozen=True)
 class Planned:
-    """An agreed time. `past`: it is over, and nobody has recorded the outcome yet."""
+    """A planned event. `past`: it is over, and nobody has recorded the outcome yet."""
 
     what: str
     at: str
@@ -105,9 +105,9 @@ class Planned:
 
 
 def ahead(referral: Referral) -> list[Planned]:
-    """Returns planned events that have not happened: those with a word in the table `ahead`.
+    """Returns the planned events that have not happened, as listed in the table `ahead`.
 
-    The event planned_X_time is over once there is an X_time.
+    The event of the field planned_X_time has happened once the field X_time is set.
     """
     planned = []
     for name in vocabulary.TABLES["ahead"] if referral.live else ():
@@ -124,17 +124,17 @@ def ahead(referral: Referral) -> list[Planned]:
 
 
 def next_quarter(now: datetime) -> datetime:
-    """Returns the first full quarter of an hour that is at least a quarter away.
+    """Returns the first full quarter of an hour that is more than 15 minutes away.
 
-    A form can propose this time, because it is still to come when the form is sent.
+    A form can propose this time, because it will still lie ahead when the form is sent.
     """
     return now + 2 * QUARTER - timedelta(seconds=now.timestamp() % QUARTER.total_seconds())
 
 
 def answers(policy: DeadlinePolicy) -> dict[str, str]:
-    """Returns for each urgency a sentence on how soon the receiver answers.
+    """Returns, for each urgency, a sentence that says how soon the receiver must answer.
 
-    The sentence follows the network's policy.
+    The times are those of the network's policy.
     """
     return {
         words.code("urgency", deadline.urgency): _within(deadline)

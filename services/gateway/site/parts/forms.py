@@ -1,6 +1,6 @@
 """Reads forms, and puts their problems next to the fields.
 
-Only the shape is checked here (a number is a number, a date a date); the services judge what is
+Only the shape is checked here: a number is a number, a date is a date. The services check what is
 allowed.
 """
 
@@ -26,18 +26,18 @@ NO_PROBLEMS: Problems = MappingProxyType({})
 
 
 class Incomplete(Exception):
-    """The problems of a form that are found without a service, as text by field."""
+    """Problems of a form that are found without calling a service, as text by field."""
 
 
-# Refusals that a page can show in the form itself; any other becomes an error page.
+# Refusals that a page can show in the form itself; any other refusal leads to an error page.
 SHOWN_IN_PLACE = (Invalid, Conflict, Stale, Reused, Incomplete)
 
 
 def filled(message: M) -> M:
     """Fills a message, including nested messages, with the form's values for its fields.
 
-    A field of the form has the name of the field in the contract. Fields that the form left out,
-    and fields that only a service sets, stay as they are.
+    A form field has the same name as the message's field. Fields that the form leaves out, and
+    fields that only a service sets, keep their values.
     """
     for field in message.DESCRIPTOR.fields:
         if field.message_type is not None and field.message_type.full_name != TIME:
@@ -80,15 +80,15 @@ def _fill(message: Message, field: Any) -> None:
 
 
 def text(name: str) -> str:
-    """Returns a text without blanks around it; "" if it was not sent.
+    """Returns a text without blanks around it; "" if none was sent.
 
-    The text is never cut, because the service refuses one that is too long.
+    The text is never cut off, because the service refuses a text that is too long.
     """
     return request.form.get(name, "").strip()
 
 
 def texts(name: str) -> list[str]:
-    """Returns all values of a group of check boxes."""
+    """Returns the values of all ticked boxes of a group."""
     return [value for value in request.form.getlist(name) if value]
 
 
@@ -100,18 +100,18 @@ def flag(name: str) -> bool:
 def whole_number(name: str) -> int | None:
     """Returns a whole number; None if the field is empty or holds no number."""
     value = text(name)
-    # a number that no field of a contract could hold counts as none
+    # a number too large for any field of a contract counts as none
     return int(value) if value.isdecimal() and len(value) < 10 else None
 
 
 def version_asked() -> int:
-    """Returns the version that the address names; 0, which means the newest, if it names none."""
+    """Returns the version that the address names; 0, which means the newest version, if none."""
     number = request.args.get("version", "")
     return int(number) if number.isdecimal() and len(number) < 9 else 0
 
 
 def moment(name: str) -> Timestamp | None:
-    """Returns a date or time, read in the reader's zone. Raises Invalid out_of_range."""
+    """Returns a date or time, interpreted in the reader's zone. Raises Invalid out_of_range."""
     try:
         return i18n.local_to_stamp(text(name))
     except OverflowError as error:
@@ -119,14 +119,14 @@ def moment(name: str) -> Timestamp | None:
 
 
 def request_id() -> str:
-    """Returns the request id of the form, with which sending it twice acts only once."""
+    """Returns the form's request id, with which a form that is sent twice acts only once."""
     return text("request_id")
 
 
 def part_of(request_id: str, part: str) -> str:
     """Returns a request id for one of several calls that a form makes.
 
-    It is the same whenever the form is sent again.
+    The id stays the same if the form is sent again.
     """
     return hashlib.sha256(f"{request_id}:{part}".encode()).hexdigest()[:32]
 
@@ -148,7 +148,7 @@ def refuse(errors: dict[str, str]) -> None:
 
 
 def problems(refusal: Refusal | Incomplete) -> dict[str, str]:
-    """Returns the problems for the summary and the fields.
+    """Returns the problems by field, for the summary and for the fields themselves.
 
     Keys with a leading underscore belong to no field.
     """

@@ -1,31 +1,31 @@
-"""Lists that a page shows whole: fetched page by page until the end."""
+"""Lists that a page shows as a whole, fetched page by page until the end."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 Row = TypeVar("Row")
 MOST = 2000
-"""Maximum number of rows of one list on a page. A page says if there are more."""
-PAGE = 200  # the maximum of one call
+"""Maximum number of rows of one list on a page. The page says if there are more rows."""
+PAGE = 200  # maximum number of rows that one call may request
 
 
 class Listed(list[Row]):
-    """Rows of a list. `more`: there are further rows, beyond MOST."""
+    """Rows of a list. `more`: there are further rows that were not fetched."""
 
     more = False
 
 
 def only(rows: Listed[Row], wanted: Callable[[Row], bool]) -> Listed[Row]:
-    """Returns the rows that are wanted. The result keeps `more`."""
+    """Returns the rows for which `wanted` is true. The result keeps `more`."""
     some = Listed(row for row in rows if wanted(row))
     some.more = rows.more
     return some
 
 
 def all_of(ask: Callable[[Any], Any], question: Any) -> Listed[Any]:
-    """Fetches the rows of all pages, MOST at most.
+    """Fetches the rows of all pages, up to MOST rows.
 
-    The rows of an answer are its first field, as in every list of the contract (AIP-158).
+    The first field of an answer holds its rows, as in every list of the contract (AIP-158).
     """
     page_request, listed = type(question)(), Listed[Any]()
     page_request.CopyFrom(question)

@@ -1,8 +1,8 @@
-"""Merges the fields that somebody typed with a change that somebody else made meanwhile.
+"""Merges the typed fields of a form with a change that somebody else made in the meantime.
 
-Both are compared with the object from which the form was made, which the form carries in its field
-`shown`. A page that shows the merged object has the status MERGED, so that refill.py does not put
-the typed values back.
+The typed fields are compared with the object from which the form was made, which the form carries
+in its field `shown`. A page that shows the merged object has the status MERGED, so that refill.py
+does not put the typed values back.
 """
 
 import base64
@@ -27,16 +27,16 @@ def shown(entry: Message) -> str:
 def before(kind: type[M]) -> M:
     """Returns the object that the form carried; an empty message if it carried none."""
     entry = kind()
-    # A form that was not made here carries no object, and all its fields count as typed.
+    # If the form carries no valid object, all its fields count as typed.
     with suppress(ValueError, DecodeError):
         entry.ParseFromString(base64.b64decode(forms.text("shown"), validate=True))
     return entry
 
 
 def merged(typed: M, fresh: M, paths: Sequence[str]) -> M:
-    """Returns the fresh object with the typed fields on top.
+    """Returns the fresh object, with the changed fields of the form applied to it.
 
-    A field that was not touched keeps its fresh value.
+    A field that the form did not change keeps its fresh value.
     """
     old = before(type(typed))
     result = type(typed)()
@@ -51,7 +51,7 @@ def merged(typed: M, fresh: M, paths: Sequence[str]) -> M:
 
 
 def _of(entry: Message, path: str) -> object:
-    """Returns a field alone, in a form that can be compared."""
+    """Returns the encoding of a single field, for comparisons."""
     part = type(entry)()
     FieldMask(paths=[path]).MergeMessage(entry, part)
     return part.SerializeToString(deterministic=True)

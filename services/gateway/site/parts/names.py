@@ -7,7 +7,10 @@ from protos.partners.v1.directory_pb2 import Organization, Service
 
 @dataclass
 class Names:
-    """The names for the ids of one page. An id whose name the reader may not see gets a dash."""
+    """The names for the ids of one page.
+
+    If the reader may not see an organisation or service, its name is a dash.
+    """
 
     organizations: dict[str, Organization] = field(default_factory=dict)
     services: dict[str, Service] = field(default_factory=dict)
@@ -24,5 +27,5 @@ class Names:
         return service.name if service else "–"
 
     def worker(self, identifier: str) -> str:
-        """Returns a colleague's name; "" for workers of other organisations."""
+        """Returns a colleague's name; "" for a worker of another organisation."""
         return self.workers.get(identifier, "")

@@ -1,6 +1,6 @@
-"""The questions about a person: the same in a new referral and in a new file.
+"""The questions about a person, the same for a new referral and for a new file.
 
-All fields but those of the safe-contact plan may stay empty.
+All fields except the channel of the safe-contact plan may stay empty.
 """
 
 import re
@@ -24,7 +24,7 @@ COARSE = (
     "trafficking_status_code",
 )
 MOST_YEARS = 120
-# Each age band by its first age in years. The contract has bands only, no years.
+# Each age band by its first age in years. The contract has only bands, no ages in years.
 BANDS = {
     int(re.split("[-+]", word)[0]): r.AgeBand.ValueType(number)
     for number, word in wire.words(r.AgeBand.DESCRIPTOR).items()
@@ -33,7 +33,7 @@ BANDS = {
 
 
 class Values:
-    """The values that a form shows: what was just typed, else what is known, else nothing."""
+    """The values that a form shows: just typed, else known already, else empty."""
 
     def __init__(self, start: Mapping[str, str] | None = None) -> None:
         self._start = start or {}
@@ -45,7 +45,7 @@ class Values:
 def missing() -> dict[str, str]:
     """Returns a problem if the form does not say how to reach the person without harm.
 
-    This is the only question that can't wait.
+    This is the only question that must be answered now.
     """
     return (
         {}
@@ -55,9 +55,9 @@ def missing() -> dict[str, str]:
 
 
 def age_problems() -> dict[str, str]:
-    """Returns the problems of an age in years: no number, or outside of the chosen band.
+    """Returns the problems of an age in years: no possible age, or outside the chosen band.
 
-    Neither value silently replaces the other.
+    Neither the age nor the band silently replaces the other.
     """
     if not forms.text("age"):
         return {}
@@ -77,9 +77,9 @@ def age_problems() -> dict[str, str]:
 
 
 def age_is_not_taken(errors: Mapping[str, str]) -> bool:
-    """Returns whether the form of a plan asks to confirm a pathway that is for another age.
+    """Returns whether the form for a plan must ask to confirm a pathway for another age.
 
-    It does if the form was refused for that reason, or already carries the confirmation.
+    It must if it was refused for that reason, or already carries the confirmation.
     """
     return errors.get("_form") == words.conflict("age_not_taken") or bool(
         forms.texts("acknowledged_codes")
@@ -92,7 +92,7 @@ def band(years: int) -> r.AgeBand.ValueType:
 
 
 def request_of(request_id: str, country: str) -> p.CreatePersonRequest:
-    """Returns the request for a new file. `country` stands in if the form names none."""
+    """Returns the request for a new file. `country` is used if the form names no country."""
     rpc_request = forms.filled(p.CreatePersonRequest())
     rpc_request.request_id = request_id
     rpc_request.coarse.language = rpc_request.coarse.language or "es"

@@ -1,6 +1,6 @@
-"""Pictures drawn by the gateway, without a script: maps, charts, tables of shades, strips.
+"""Pictures that the gateway draws without a script: maps, charts, tables of shades, strips.
 
-Each picture has its figures beside it in words.
+Each picture has its figures in words next to it.
 """
 
 import json
@@ -18,20 +18,20 @@ from services.gateway.site.language import i18n, vocabulary, words
 FEW = "<10"
 """Stands for a figure that is too small to be shown, because it could reveal a person."""
 SHADES = 5
-COLUMNS = 5  # departments for which a phone has room beside the names of the needs
-STACKED = 6  # dots above one another; the rest is shown as a number
+COLUMNS = 5  # columns (departments) for which a phone has room beside the names of the needs
+STACKED = 6  # dots that may be stacked; further dots are shown as a number
 STEPS = 48  # slots on a strip
 
 
 def counted(count: int) -> str:
-    """Returns a count as it may be shown. The services send a negative count for FEW."""
+    """Returns the text for a count. The services send a negative count for FEW."""
     return FEW if count < 0 else str(count)
 
 
 def shade(count: int, most: int) -> int:
-    """Returns the shade of a count, from 0 for none to 5 for the most.
+    """Returns the shade of a count, from 0 (no cases) to 5 (the largest count, `most`).
 
-    If all counts are small, none gets the darkest shade.
+    If all counts are small, no count gets the darkest shade.
     """
     return min(SHADES, max(1, round(SHADES * count / max(most, SHADES)))) if count > 0 else 0
 
@@ -50,7 +50,7 @@ class Area:
 
 @dataclass(frozen=True)
 class Map:
-    """A country by departments, in the units of its outlines."""
+    """A country with its departments. Lengths are in the units of its outlines."""
 
     width: int
     height: int
@@ -66,12 +66,12 @@ def _outlines(country: str) -> tuple[int, int, tuple[tuple[str, str, int, int], 
     return (
         read["width"],
         read["height"],
-        tuple((each["code"], each["path"], *each["label"]) for each in read["subdivisions"]),
+        tuple((area["code"], area["path"], *area["label"]) for area in read["subdivisions"]),
     )
 
 
 def map_of(country: str, counts: dict[str, int]) -> Map | None:
-    """Returns the map of a country with a count in each department; None without outlines of it."""
+    """Returns the map of a country with a count in each department; None without its outlines."""
     if (drawn := _outlines(country)) is None:
         return None
     width, height, outlines = drawn
@@ -90,7 +90,8 @@ def map_of(country: str, counts: dict[str, int]) -> Map | None:
 class Heat:
     """Needs by department: one row for each group of needs, one column for each department.
 
-    The departments are those with most needs; `others`: a last column sums up the rest.
+    The departments are those with the most needs. `others`: a last column has the sums of all other
+    departments.
     """
 
     departments: list[str]
@@ -129,7 +130,7 @@ def heat(needs: Iterable[UnansweredNeed]) -> Heat:
 
 @dataclass(frozen=True)
 class Dot:
-    """A deadline on the strip: its place in per cent, its row from below, its urgency.
+    """A deadline on the strip: place in per cent, row (counted from below), and urgency.
 
     `more` is the number of deadlines without a dot of their own.
     """
@@ -144,7 +145,7 @@ class Dot:
 class Strip:
     """The deadlines of the next hours: dots, labels, number of rows, counts by urgency.
 
-    `hours` are the times of day below the dots, as per cent and words.
+    `hours` are the times of day below the dots, each as its place in per cent and its text.
     """
 
     dots: list[Dot]
@@ -154,7 +155,7 @@ class Strip:
 
 
 def strip(referrals: Iterable[Referral], now: datetime, span: timedelta) -> Strip:
-    """Returns the deadlines within `span` from now on; the most urgent are at the bottom."""
+    """Returns the deadlines from `now` until `span` later; the most urgent are at the bottom."""
     slots: dict[int, list[str]] = {}
     for referral in referrals:
         due = i18n.moment(referral.next_due_time)
@@ -181,10 +182,10 @@ def strip(referrals: Iterable[Referral], now: datetime, span: timedelta) -> Stri
 
 @dataclass(frozen=True)
 class Bar:
-    """One row of a chart: label, figure in words, and its share of the longest row, 0 to 100.
+    """One row of a chart: label, figure as text, and share of the longest row, 0 to 100.
 
     `hidden`: the figure is too small to be shown, so the row has no length. `short` is the label
-    where there is room for a few letters only.
+    for places with room for only a few letters.
     """
 
     label: str
@@ -243,7 +244,7 @@ def arcs(routes: Iterable[tuple[str, str, int]]) -> Arcs:
 
 
 def _arc(start: int, end: int, width: float) -> Arc:
-    """Draws half an ellipse; a loop if the route stays in one country."""
+    """Draws half an ellipse; draws a loop if the route stays in one country."""
     side = 1 if end >= start else -1  # right of the names, or left
     x, half = MIDDLE + side * ASIDE, round(3 + width / 2, 1)
     # A line leaves and arrives on the side of the other country, so that the lines of a country in
@@ -263,7 +264,7 @@ def _arc(start: int, end: int, width: float) -> Arc:
 class HourBar:
     """One hour of a day: its place in per cent, and its attempts.
 
-    An upward bar shows the attempts that were delivered, a downward bar those that failed.
+    An upward bar shows the attempts that succeeded; a downward bar shows the attempts that failed.
     """
 
     at: float
@@ -276,7 +277,7 @@ class HourBar:
 
 @dataclass(frozen=True)
 class Day:
-    """The last 24 hours of an endpoint, each hour and the sums."""
+    """The last 24 hours of an endpoint: each hour, and the sums."""
 
     hours: list[HourBar]
     delivered: int
@@ -290,7 +291,7 @@ HOURS = 24
 def day(counted: Iterable[DeliveryHour], now: datetime) -> Day:
     """Returns the current hour and the hours before it.
 
-    No bar is shorter than three pixels, so that one attempt is seen beside a thousand.
+    No bar is shorter than three pixels, so that one attempt can be seen next to a thousand.
     """
     first = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=HOURS - 1)
     by_start = {hour.start_time.seconds: hour for hour in counted}

@@ -1,6 +1,6 @@
-"""The poster of a line, for paper: one drawing, as SVG and as PDF.
+"""The poster of a line, to be printed: one drawing, as SVG and as PDF.
 
-The caller passes the words. The poster does not depend on its reader.
+The caller passes the texts. Apart from them, the poster is the same for every reader.
 """
 
 from collections.abc import Generator, Iterator
@@ -14,15 +14,15 @@ from reportlab.lib.utils import simpleSplit
 from reportlab.pdfbase.pdfmetrics import stringWidth
 from reportlab.pdfgen.canvas import Canvas
 
-WIDTH, HEIGHT = 595.28, 841.89  # points: the size of A4, in which everything is measured
+WIDTH, HEIGHT = 595.28, 841.89  # the size of A4, in points, as are all other lengths
 CAMPAIGN = "Llama y Vive"
-"""The name of the pilot's campaign. It stands on the poster that belongs to no other campaign."""
+"""The name of the pilot's campaign. It is the title of every poster."""
 PAPERS = {"A4": 1.0, "A3": 2**0.5}
-"""The sizes of paper, as factors of A4."""
+"""The sizes of paper, as factors of the sides of A4."""
 MARGIN = 48.0
 TEAL, INK, PAPER, BRICK = "#083F41", "#1F2A30", "#FBFAF7", "#9C2F1E"
-# Every PDF reader has these fonts, so none is embedded. A browser uses a font of its own, in the
-# same widths.
+# Every PDF reader has these fonts, so no font is embedded. A browser uses a font of its own,
+# stretched to the same widths.
 PLAIN, BOLD = "Helvetica", "Helvetica-Bold"
 
 
@@ -58,7 +58,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of text. `y` is its base line, counted from the top; `x` its left end."""
+    """A line of text. `y` is its base line, counted from the top; `x` is its left end."""
 
     x: float
     y: float
@@ -69,7 +69,7 @@ class Line:
 
 
 def svg(words: Words, paper: str) -> str:
-    """Returns the poster as an SVG document of this paper size."""
+    """Returns the poster as an SVG document, for this paper size."""
     width, height = (f"{side * PAPERS[paper] / 72 * 25.4:.1f}mm" for side in (WIDTH, HEIGHT))
     parts = [
         (
@@ -97,7 +97,7 @@ def svg(words: Words, paper: str) -> str:
 
 
 def pdf(words: Words, paper: str) -> bytes:
-    """Returns the poster as a PDF of one page. The same words give the same bytes."""
+    """Returns the poster as a PDF of one page. The same texts give the same bytes."""
     file, scale = BytesIO(), PAPERS[paper]
     canvas = Canvas(
         file, pagesize=(WIDTH * scale, HEIGHT * scale), invariant=1, lang=words.language
@@ -161,9 +161,9 @@ def _fitting(text: str, size: float, width: float) -> float:
 
 
 def qr(text: str, x: float, y: float, size: float) -> Iterator[Box]:
-    """Yields a QR symbol of correction M with its quiet zone of four modules.
+    """Yields a QR symbol with error correction M and a quiet zone of four modules.
 
-    One box stands for a run of dark modules.
+    The first box is the background; each further box is a run of dark modules.
     """
     symbol = segno.make(text, micro=False, error="m")
     yield Box(x, y, size, size, "#FFFFFF")

@@ -1,6 +1,6 @@
-"""A printed sheet as a PDF: a title, paragraphs, and tables of two columns.
+"""A sheet for printing, as a PDF: a title, paragraphs, and tables of two columns.
 
-A QR symbol holds an opaque code. The caller passes all words.
+A QR symbol holds an opaque code. The caller passes all texts.
 """
 
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ TEXT = ParagraphStyle(
 
 @dataclass(frozen=True)
 class Part:
-    """A heading, with lines of a label and a text below it, or with texts alone."""
+    """A heading, and below it lines (a label and a text each), or only texts."""
 
     heading: str
     lines: Sequence[tuple[str, str]] = ()
@@ -51,9 +51,9 @@ class Part:
 def pdf(
     language: str, title: str, code: str, lead: Sequence[str], parts: Sequence[Part], foot: str
 ) -> bytes:
-    """Returns the sheet on A4, on as many pages as needed, each with `foot`.
+    """Returns the sheet as a PDF on A4, with `foot` at the bottom of each page.
 
-    The symbol at the top of the first page holds `code`.
+    The QR symbol at the top of the first page holds `code`.
     """
     file = BytesIO()
     document = SimpleDocTemplate(

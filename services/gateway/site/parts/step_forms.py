@@ -1,8 +1,8 @@
 """The steps of a referral as forms, derived from the contract.
 
-Each rpc at /referrals/{id}/STEP is a form with a question for each field of its request. The
-referral itself says which steps are allowed. This module decides which steps are grave and have a
-warning look.
+Each rpc at /referrals/{id}/STEP becomes a form with a question for each field of its request. The
+referral itself lists the steps that are allowed. This module only determines which steps are grave,
+so that their forms look like a warning.
 """
 
 from dataclasses import dataclass
@@ -24,10 +24,10 @@ _ELSEWHERE = ("send", "attach_consent")  # steps with pages of their own
 _GRAVE = frozenset(
     {"decline", "not_deliver", "withdraw", "close_need", "reroute", "enter_in_error"}
 )
-# Kinds of question that do not follow from the type of the field.
+# Kinds of questions that do not follow from the type of the field.
 _KINDS = {
     "planned_first_contact_time": "next",
-    "first_contact_time": "now",  # it is mostly now, so the form begins with the present time
+    "first_contact_time": "now",  # mostly the current time, so the form starts with that
     "review_time": "date",
     "note": "note",
     "responsible_worker_id": "worker",
@@ -41,7 +41,7 @@ class Ask:
     """A question of a form.
 
     `kind` is choice, note, moment, now, next, date, days, worker, needs or service; `table` names
-    the words of a choice.
+    the table of words for a choice.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Ask:
 class StepForm:
     """A step: its rpc and its questions.
 
-    A `grave` step ends something, and its form looks like it.
+    A `grave` step ends something, and its form looks like a warning.
     """
 
     rpc: MethodDescriptor

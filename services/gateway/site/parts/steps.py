@@ -1,4 +1,4 @@
-"""The next step of a referral on a page: who must act, and the one button for it.
+"""The next step of a referral as a page shows it: who must act, and the button for it.
 
 The service decides what is allowed and whose turn it is.
 """
@@ -21,8 +21,8 @@ ICONS = {
 }  # fmt: skip
 
 
-# The states of a referral that ends well, in their order. For other states, the index of the last
-# of these states that was reached.
+# `_WAY` has the states of a referral that goes well, in their order. `_REACHED` has, for other
+# states, the index in `_WAY` of the last state that was reached.
 _WAY = ("sent", "acknowledged", "accepted", "in_progress", "closed")
 _REACHED = {"draft": -1, "info_requested": 1, "waitlisted": 2, "completed": 3}
 
@@ -31,7 +31,7 @@ _REACHED = {"draft": -1, "info_requested": 1, "waitlisted": 2, "completed": 3}
 class Point:
     """A point on the progress line of a referral.
 
-    `look` is past, stopped or empty; `here` marks the present state.
+    `look` is past, stopped or empty; `here` marks the current state.
     """
 
     text: str
@@ -42,7 +42,7 @@ class Point:
 def progress(referral: r.Referral) -> list[Point]:
     """Returns the points of a referral's progress line: five, or two for a referral that stopped.
 
-    The two are its sending and the state in which it stopped.
+    The two points are the sending and the state in which the referral stopped.
     """
     state = words.code("state", referral.state)
     if state not in _WAY and state not in _REACHED:
@@ -71,18 +71,18 @@ class Step:
 
 
 def next_step(referral: r.Referral) -> Step | None:
-    """Returns the one primary button of a row; None if no step moves the referral on from here."""
+    """Returns the one primary button of a row; None if there is no main step."""
     step = referral.main_step
     if step == "send":
         return Step(_("Seguir y enviar"), url_for("referral_new.resume", identifier=referral.id))
     if step == "refer_again":
-        # The following referral is still a draft; if it had been sent, the need would not be open.
-        # The page of re-routing leads on to the draft.
+        # If there is a following referral, it is still a draft: if it had been sent, the need would
+        # no longer be open. The page for re-routing redirects to the draft.
         label = _("Seguir con el borrador") if referral.following_id else _("Buscar otro servicio")
         return Step(label, url_for("referral_new.reroute", identifier=referral.id))
-    if step not in step_forms.STEPS:  # there is no step, or it is newer than this gateway
+    if step not in step_forms.STEPS:  # there is no main step, or it is newer than this gateway
         return None
-    if not step_forms.STEPS[step].asks:  # the step has no question: one tap takes it
+    if not step_forms.STEPS[step].asks:  # a step without questions is taken with one tap
         return Step(
             words.word("verb", step),
             url_for("referral.act", identifier=referral.id, verb=step),
@@ -94,7 +94,7 @@ def next_step(referral: r.Referral) -> Step | None:
 
 
 def who_acts(referral: r.Referral, names: Names) -> str:
-    """Returns in words whose turn it is; "" if it is nobody's."""
+    """Returns a text that says whose turn it is; "" if it is nobody's turn."""
     if not referral.turn:
         return ""
     if referral.state == r.STATE_ACCEPTED and any(
@@ -114,7 +114,7 @@ def who_acts(referral: r.Referral, names: Names) -> str:
 
 
 def why(event: r.ReferralEvent) -> str:
-    """Returns the reason of an event in words, for a step that requires one; "" for any other."""
+    """Returns the reason of a step's event in words; "" if it has none."""
     for step, form in step_forms.STEPS.items():
         question = next((ask for ask in form.asks if ask.kind == "choice"), None)
         if question and event.reason_code and vocabulary.STEPS[step].event_verb == event.verb:
@@ -123,5 +123,5 @@ def why(event: r.ReferralEvent) -> str:
 
 
 def state_icon(referral: r.Referral) -> str:
-    """Returns the symbol of a state; a cross for a referral that came to nothing."""
+    """Returns the symbol of a referral's state; a cross if the referral ended without help."""
     return ICONS.get(words.code("state", referral.state), "close")

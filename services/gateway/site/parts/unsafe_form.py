@@ -1,7 +1,7 @@
 """The question with whom or where the person is not safe, for enquiries and referrals.
 
-She can name any organisation of the directory: those whose services fit are listed, and the others
-can be found by name (`SEARCH`). Ticked choices stay.
+She can name any organisation of the directory. The page lists organisations whose services fit;
+others can be found by name (`SEARCH`). Ticked choices stay on the page.
 """
 
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ Choice = tuple[str, str]
 class Choices:
     """The organisations and departments that the person can name, as (id or code, name).
 
-    The page has the other departments, too. `more`: the search found further organisations, for
-    which there is no room here. `nothing`: it found none.
+    The page also offers all other departments. `more`: the search found more organisations than
+    `organizations` has room for. `nothing`: the search found none.
     """
 
     organizations: list[Choice]
@@ -34,12 +34,15 @@ class Choices:
 
 
 def code_of(answers: MultiDict[str, str], organizations: str = ORGANIZATIONS) -> str:
-    """Returns the answer. A ticked organisation or department means that the person named it."""
+    """Returns the code of the answer.
+
+    If an organisation or a department is ticked, the person has named it, and the code is NAMED.
+    """
     return NAMED if _is_ticked(answers, organizations) else answers.get("unsafe_code", "")
 
 
 def problems(answers: MultiDict[str, str], organizations: str = ORGANIZATIONS) -> dict[str, str]:
-    """Returns the problems: no answer, or "she named somebody" with nothing ticked."""
+    """Returns the problems: no answer, or the answer NAMED with nothing ticked."""
     code = code_of(answers, organizations)
     if not words.number("unsafe_answer", code):
         return {"unsafe_code": words.violation("required", "unsafe_code")}
@@ -64,10 +67,11 @@ def answer(answers: MultiDict[str, str]) -> dict[str, object]:
     return {"unsafe_code": words.number("unsafe_answer", code_of(answers)), **lists}
 
 
-def looks(answers: MultiDict[str, str]) -> bool:
-    """Returns whether the form asks only for a search.
+def only_searches(answers: MultiDict[str, str]) -> bool:
+    """Returns whether the form only requests a search.
 
-    The search button asks for a search, and so does a name for which the page has not searched yet.
+    It does so if the search button was pressed, or if it has a name for which the page has not
+    searched yet.
     """
     sought = answers.get(SEARCH, "").strip()
     return LOOK in answers or (bool(sought) and sought != answers.get(SOUGHT, ""))

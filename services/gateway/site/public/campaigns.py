@@ -1,4 +1,4 @@
-"""The line of a country, for its campaigns: public page, poster and radio text."""
+"""The material for campaigns of a country's line: public page, poster and radio text."""
 
 from flask import Response, abort, current_app, render_template, request, url_for
 
@@ -16,21 +16,21 @@ pages = access.Pages("campaigns")
 
 @pages.get("/lines/<country>", access.ANYBODY)
 def country(country: str) -> str:
-    """Shows the number of a country, what happens on a call, and the texts to print or read out."""
+    """Shows a country's number, what happens on a call, and texts to print or read out."""
     return public_page(country, placement_of(country))
 
 
 def public_page(country: str, placement: pb.Placement | None) -> str:
-    """Renders the page of a line, with the code of the poster that the reader has seen, if any."""
+    """Renders the page of a line, with the code of the poster that the reader saw, if any."""
     return render_template("campaign.html", line=line_of(country), placement=placement)
 
 
 @pages.get("/l/<code>", access.ANYBODY)
 def placed(code: str) -> str:
-    """Shows the page of a country, for the QR symbol of a poster.
+    """Shows the page of a country, for a reader who scanned the QR symbol of a poster.
 
-    It always shows a number. If the code is unknown or can't be looked up now, it shows the number
-    of the reader's country.
+    If the code is unknown or can't be looked up now, the page still shows a number: the first of
+    `hotlines()`.
     """
     if placement := known_placement(code):
         return public_page(placement.country, placement if placement.active else None)
@@ -61,7 +61,7 @@ def radio(country: str) -> str:
 def line_of(country: str) -> Hotline:
     """Returns the line of a country.
 
-    Answers 404 for a country that has none. Raises Unavailable while the directory can't tell.
+    Answers 404 for a country without a line. Raises Unavailable if that is not known now.
     """
     line = next((hotline for hotline in hotlines() if hotline.country == country), None)
     if line is None and lines().complete:
@@ -72,7 +72,7 @@ def line_of(country: str) -> Hotline:
 
 
 def known_placement(code: str) -> pb.Placement | None:
-    """Returns the placement with this code; None if it is unknown or can't be looked up now."""
+    """Returns the placement with this code; None if it is unknown or cannot be looked up now."""
     try:
         return clients().campaigns.GetPlacement(pb.GetPlacementRequest(code=code))
     except (NotFound, Invalid, Unavailable, ServiceFault):
@@ -80,9 +80,9 @@ def known_placement(code: str) -> pb.Placement | None:
 
 
 def placement_of(country: str) -> pb.Placement | None:
-    """Returns the placement of the address's code, if its campaign runs in this country.
+    """Returns the placement with the code in the address, if its campaign runs in this country.
 
-    Otherwise returns None, and the page is the same without a code.
+    Otherwise returns None; the page is then shown without a code.
     """
     code = request.args.get("code", "")
     placement = known_placement(code) if code else None
@@ -90,7 +90,7 @@ def placement_of(country: str) -> pb.Placement | None:
 
 
 def on_the_poster(line: Hotline, placement: pb.Placement | None) -> poster.Words:
-    """Returns the words of the poster, in the reader's language."""
+    """Returns the texts of the poster, in the reader's language."""
     root = (current_app.config["PUBLIC_URL"] or request.url_root).rstrip("/")
     path = (
         url_for("campaigns.placed", code=placement.code)

@@ -1,7 +1,7 @@
 """Figures that are safe to publish, as charts with their tables and as files.
 
-The network's figures are for anybody, those of the pilot of 2006 for members. The files are for a
-spreadsheet.
+Anybody can read the network's figures; only members can read the figures of the pilot of 2006. The
+files are meant for a spreadsheet.
 """
 
 import csv
@@ -26,14 +26,14 @@ from services.gateway.site.shell import access
 
 pages = access.Pages("figures")
 
-COLUMNS = 8  # quarters for which a phone has room; the file has all
+COLUMNS = 8  # quarters for which a phone has room; the file has all of them
 
 
 @dataclass(frozen=True)
 class Chart:
     """One question and its answer: rows, or columns in the order of time.
 
-    `code` is its name in the file.
+    `code` names the chart in the file.
     """
 
     code: str
@@ -47,7 +47,7 @@ class Chart:
 def figures() -> str:
     """Shows the network's figures, narrowed by period, country and need.
 
-    They are the same for every reader.
+    The figures are the same for every reader.
     """
     query, published = network()
     return render_template(
@@ -67,7 +67,7 @@ def figures() -> str:
 def table() -> Response:
     """Returns the network's figures as a file.
 
-    The file also states the query, the method of counting, and its own date.
+    The file also states the query, the method of counting, and the date of the file.
     """
     query, published = network()
     notes = {
@@ -120,7 +120,7 @@ def pilot_table() -> Response:
 
 
 def network() -> tuple[r.GetFiguresRequest, r.Figures]:
-    """Returns the query in the address, and the figures for it."""
+    """Returns the query from the address, and the figures for this query."""
     rpc_request = r.GetFiguresRequest(
         **{name: request.args.get(name, "") for name in ("period", "country", "need_group_code")}
     )
@@ -154,7 +154,7 @@ def sheet(
 
 
 def method() -> str:
-    """Returns the method by which the network's figures are counted."""
+    """Returns a text that explains how the network's figures are counted."""
     return _(
         "Cuenta a las personas que recibieron una ayuda en el trimestre, a cada una una vez por"
         " trimestre, ruta y tipo de ayuda. Ruta es el país a donde la habían "
@@ -169,7 +169,7 @@ def method() -> str:
 
 
 def pilot_method() -> str:
-    """Returns the method by which the pilot's figures are counted."""
+    """Returns a text that explains how the pilot's figures are counted."""
     return _(
         "Cuenta a cada persona una vez: las que tienen expediente abierto en el período y"
         " recibieron al menos una ayuda; en «Qué ayuda recibieron», "
@@ -231,7 +231,7 @@ def charts(
 
 
 def pilot_charts(pilot_figures: r.PilotFigures) -> list[Chart]:
-    """Returns all charts of the pilot, except those for which there are no counts."""
+    """Returns all charts of the pilot, except charts without counts."""
     made = [
         Chart("department", _("De dónde son"), bars(pilot_figures.by_department, words.department)),
         Chart(
@@ -256,9 +256,9 @@ def bars(
     in_order: bool = False,
     short: Callable[[str], str] = lambda code: "",
 ) -> list[Bar]:
-    """Returns the rows of a chart, the longest first.
+    """Returns the rows of a chart, the longest first unless `in_order`.
 
-    A count under ten has no number and no length, because either could reveal a person.
+    The row of a count under ten has no number and no length, because either could reveal a person.
     """
     rows = list(figures) if in_order else sorted(figures, key=lambda row: -row.count)
     most = max((row.count for row in rows), default=0) or 1
@@ -278,19 +278,19 @@ def bars(
 def rest(label: str) -> Bar:
     """Returns the row of everything that is not published.
 
-    The row is always there, because nobody may even see whether it counts anybody.
+    The row is always present, because readers must not even learn whether it counts anybody.
     """
     return Bar(label, pictures.FEW, hidden=True, code="other")
 
 
 def route(code: str) -> str:
-    """Returns SV>NI in words."""
+    """Returns a route such as SV>NI in words."""
     start, _arrow, end = code.partition(">")
     return f"{words.country(start)} → {words.country(end)}"
 
 
 def quarter(code: str, skeleton: str = "yQQQQ") -> str:
-    """Returns 2026-Q3 in words, as long as the skeleton (CLDR) of a date says."""
+    """Returns a quarter such as 2026-Q3 in words, in the style of the CLDR skeleton."""
     if not re.fullmatch(r"\d{4}-Q[1-4]", code):
         return code
     first = datetime(int(code[:4]), int(code[-1]) * 3 - 2, 1, tzinfo=UTC)
@@ -309,7 +309,7 @@ def months(pilot_figures: r.PilotFigures) -> list[r.Figure]:
 
 
 def years(pilot_figures: r.PilotFigures) -> range:
-    """Returns the calendar years of the period; none if it is not set."""
+    """Returns the calendar years of the period; none if the period is not set."""
     start, end = (
         code.partition("-")[0] for code in (pilot_figures.period_start, pilot_figures.period_end)
     )
@@ -317,7 +317,7 @@ def years(pilot_figures: r.PilotFigures) -> range:
 
 
 def month(code: str, width: str = "wide") -> str:
-    """Returns 2006-01 in words."""
+    """Returns a month such as 2006-01 in words."""
     year, _dash, number = code.partition("-")
     named = (
         i18n.locale().months["stand-alone"][width].get(int(number or 0), "")
@@ -328,5 +328,5 @@ def month(code: str, width: str = "wide") -> str:
 
 
 def month_short(code: str) -> str:
-    """Returns the month alone, in a few letters."""
+    """Returns the month without the year, in a few letters."""
     return month(code, "abbreviated").partition(" ")[0]

@@ -1,7 +1,7 @@
 """A forgotten password: the request for a link, and the choice of a new password.
 
-The answer to the request is the same for every address. The secret of the link stands behind its #,
-as that of an invitation does.
+The answer to the request is the same for every address. The link's secret comes after its #, as in
+an invitation's link.
 """
 
 from flask import redirect, render_template, request, url_for
@@ -27,9 +27,9 @@ def form() -> str:
 def ask() -> str | tuple[str, int]:
     """Requests the link.
 
-    The answer does not depend on whose address it is, or on the number of requests.
+    The answer depends neither on whose address was entered, nor on the number of requests.
     """
-    origin.tell()
+    origin.attach()
     try:
         clients().accounts.RequestPasswordReset(
             pb.RequestPasswordResetRequest(email=forms.text("email"), request_id=forms.request_id())
@@ -47,7 +47,7 @@ def choose() -> str:
 
 @pages.post("/reset", access.ANYBODY)
 def change() -> access.Answer:
-    """Changes the password, and leads to the sign-in, which asks for any further factor."""
+    """Changes the password, and redirects to the sign-in, which asks for any further factor."""
     if request.form.get("password", "") != request.form.get("again", ""):
         return render_template(
             "reset.html", errors={"again": _("no es la misma que la de arriba")}, problem=""

@@ -37,7 +37,7 @@ def status() -> str:
 
 
 def words_of(stands: Standing) -> tuple[str, str]:
-    """Returns the words for a state, and its colour."""
+    """Returns the words for a service's state, and the colour."""
     table = (
         (not stands.answers, N_("No responde"), "late"),
         (not stands.ready, N_("No llega a sus datos"), "late"),

@@ -1,4 +1,4 @@
-"""The first page for everybody: what Enlace is, the number to call, and three ways on."""
+"""The first page, for everybody: what Enlace is, the number to call, and where to go next."""
 
 from flask import Response, current_app, render_template
 
@@ -21,5 +21,5 @@ def icon() -> Response:
 
 @pages.get("/robots.txt", access.ANYBODY)
 def robots() -> Response:
-    """Allows search engines the first page only."""
+    """Allows search engines only the first page."""
     return Response("User-agent: *\nAllow: /$\nDisallow: /\n", mimetype="text/plain")

@@ -1,8 +1,8 @@
 """Opens an account from an invitation.
 
-The secret of the link stands behind its #, so that no requested address ever holds it. A script
-copies it into the form and removes it from the address; without a script it is typed or pasted from
-the e-mail.
+The link's secret comes after its #, so that the browser never sends it in a request's address. A
+script copies the secret into the form and removes it from the address; without a script, the reader
+types the secret, or pastes it from the e-mail.
 """
 
 from flask import redirect, render_template, request, url_for
@@ -25,7 +25,7 @@ def form() -> str:
 
 @pages.post("/invitation", access.ANYBODY)
 def accept() -> access.Answer:
-    """Opens the account, and leads to the sign-in."""
+    """Opens the account, and redirects to the sign-in."""
     rpc_request = AcceptInvitationRequest(
         token=forms.text("token"),
         name=forms.text("name"),

@@ -1,7 +1,8 @@
-"""The form by which an organisation applies for membership, and the page of its letter.
+"""The form with which an organisation applies for membership, and the page that confirms it.
 
-The answer is the same whether the organisation is known or not. The secret of the letter's link
-stands behind its #, as that of an invitation does; without a script it is pasted from the letter.
+The answer is the same whether the organisation is known or not. An e-mail has a link to the second
+page. The link's secret comes after its #, as in an invitation's link; without a script, the reader
+pastes the secret from the e-mail.
 """
 
 from flask import render_template
@@ -19,14 +20,14 @@ pages = access.Pages("join")
 
 @pages.get("/join", access.ANYBODY)
 def form() -> str:
-    """Shows the form."""
+    """Shows the application form."""
     return render_template("join.html", errors={}, problem="", answer=None)
 
 
 @pages.post("/join", access.ANYBODY)
 def apply() -> access.Answer:
-    """Sends the application, and says that a letter is on its way."""
-    origin.tell()
+    """Sends the application, and announces an e-mail."""
+    origin.attach()
     request = forms.filled(
         d.ApplyForMembershipRequest(language=i18n.language(), request_id=forms.request_id())
     )
@@ -47,13 +48,16 @@ def apply() -> access.Answer:
 
 @pages.get("/join/confirm", access.ANYBODY)
 def opened() -> str:
-    """Shows the page of the letter's link. The link is not checked before the form is sent."""
+    """Shows the page to which the e-mail's link leads.
+
+    The link is not checked before the form is sent.
+    """
     return render_template("join_confirm.html", errors={}, problem="", answer=None)
 
 
 @pages.post("/join/confirm", access.ANYBODY)
 def confirm() -> str | tuple[str, int]:
-    """Confirms the application, and says what comes next."""
+    """Confirms the application, and shows what comes next."""
     try:
         answer = clients().directory.ConfirmApplication(
             d.ConfirmApplicationRequest(token=forms.text("token"), request_id=forms.request_id())

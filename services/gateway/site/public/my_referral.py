@@ -1,7 +1,7 @@
-"""The state of a request, for the person who made it, by reference and PIN.
+"""The state of a request, for the person who made it and has its reference and PIN.
 
-The pages use plain words and never show the name or place of a partner. Reference and PIN travel in
-forms only, never in an address, and are not stored: each step on this page sends them again.
+The pages use plain words and never show the name or place of a partner. Reference and PIN are sent
+only in forms, never in an address, and are not stored; each step on the page sends them again.
 """
 
 from functools import partial
@@ -20,12 +20,12 @@ pages = access.Pages("my_referral")
 
 @pages.get("/my-referral", access.ANYBODY)
 def form(problem: str = "", reference: str = "") -> str:
-    """Shows the form; again with the problem, if reference and PIN were rejected."""
+    """Shows the form. If reference and PIN were rejected, shows it again with the problem."""
     return render_template("my_referral.html", problem=problem, reference=reference)
 
 
 answered = partial(references.answered, again=form)
-"""Reads the state, and shows this form again if reference and PIN were rejected."""
+"""Reads the state, and shows `form` again if reference and PIN were rejected."""
 
 
 @pages.post("/my-referral", access.ANYBODY)
@@ -59,7 +59,7 @@ def note() -> access.Answer:
 
 @pages.post("/my-referral/call", access.ANYBODY)
 def call() -> access.Answer:
-    """Records when it is safe to call the person."""
+    """Records when the person can safely be called."""
     rpc_request = forms.filled(c.AskForCallByReferenceRequest())
     return answered(
         lambda: clients().references.AskForCallByReference(rpc_request),
@@ -72,7 +72,7 @@ def call() -> access.Answer:
 
 @pages.post("/my-referral/withdraw", access.ANYBODY)
 def withdraw() -> access.Answer:
-    """Withdraws every consent, or that of one request."""
+    """Withdraws every consent, or only the consent of one request."""
     rpc_request = forms.filled(c.WithdrawConsentByReferenceRequest())
     key = rpc_request.item_key
     return answered(
@@ -83,18 +83,18 @@ def withdraw() -> access.Answer:
 
 @pages.post("/my-referral/readings", access.ANYBODY)
 def readings() -> access.Answer:
-    """Shows who has read the person's data."""
+    """Shows which kinds of organisations read the person's data, and when."""
     return answered(references.ask_status, readings_of=ask_readings)
 
 
 def ask_readings() -> list[c.ReferenceReading] | None:
-    """Returns the readings of the person's data, by day and kind of organisation."""
+    """Returns the accesses to the person's data, by day and kind of organisation."""
     rpc_request = forms.filled(c.ListReadingsByReferenceRequest())
     return list(clients().references.ListReadingsByReference(rpc_request).readings)
 
 
 def one_withdrawn(key: str, status: c.ReferenceStatus) -> str:
-    """Returns the result of withdrawing one request, read from the state after it."""
+    """Returns the result of withdrawing one request's consent, as the state shows it afterwards."""
     live = any(
         item.key == key and (item.consent_live or item.may_withdraw) for item in status.items
     )
@@ -108,7 +108,7 @@ def one_withdrawn(key: str, status: c.ReferenceStatus) -> str:
 
 
 def withdrawn(status: c.ReferenceStatus) -> str:
-    """Returns the result of withdrawing everything, read from the state after it."""
+    """Returns the result of withdrawing every consent, as the state shows it afterwards."""
     if status.organizations_with_access:
         return ngettext(
             "Se retiró su permiso, pero %(num)d organización todavía puede abrir sus datos."

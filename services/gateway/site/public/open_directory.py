@@ -1,8 +1,8 @@
 """The open directory: services that members want anybody to find, without an account.
 
-It calls only the open-data rpcs, which never read data of a smaller audience. Search terms never
-stand in an address or a log. For housing, neither place nor description is shown, because either
-could lead somebody to the house.
+The pages call only the open-data rpcs, which never read data that are not for everybody. Search
+terms never appear in an address or a log. For housing, neither place nor description is shown,
+because either could lead somebody to the house.
 """
 
 from collections.abc import Iterable, Sequence
@@ -63,9 +63,9 @@ def search(
     answer: o.ListPublicServicesResponse | None = None,
     errors: forms.Problems = forms.NO_PROBLEMS,
 ) -> str:
-    """Shows the form, and some needs to begin with or the services that fit.
+    """Shows the search form, with some needs to begin with, or with the services that fit.
 
-    `answer` is None if nothing was asked, or the query failed.
+    `answer` is None if nothing was searched for, or the search failed.
     """
     question = question or o.ListPublicServicesRequest()
     here = country_of_the_browser()
@@ -84,7 +84,10 @@ def search(
 
 @pages.post("/services", access.ANYBODY)
 def results() -> str | tuple[str, int]:
-    """Shows the services that fit, by name. The form requests each further page."""
+    """Shows the services that fit, sorted by name.
+
+    A form, not a link, requests each further page.
+    """
     rpc_request = o.ListPublicServicesRequest(
         words=forms.text("words"),
         need_code=forms.text("need_code"),
@@ -95,7 +98,7 @@ def results() -> str | tuple[str, int]:
         page_token=forms.text("page"),
     )
     try:
-        return search(rpc_request, asked(rpc_request))
+        return search(rpc_request, answer_to(rpc_request))
     except Invalid as refusal:
         return search(rpc_request, errors=forms.problems(refusal)), 422
 
@@ -104,7 +107,7 @@ def results() -> str | tuple[str, int]:
 def organization(identifier: str) -> str:
     """Shows a member that offers a public service, with its services.
 
-    The answer for any other organisation is 404, as for one that does not exist.
+    Answers 404 for any other organisation, as if it did not exist.
     """
     id = object_id(identifier)
     members = (
@@ -115,8 +118,8 @@ def organization(identifier: str) -> str:
     if not members:
         abort(404)
     rpc_request = o.ListPublicServicesRequest(organization_id=id, by_name=True, page_size=OF_ONE)
-    answer = asked(rpc_request)
-    # For housing, the place of its organisation stays secret, too.
+    answer = answer_to(rpc_request)
+    # If an organisation offers housing, its own place stays secret, too.
     discreet = any(is_housing(listed.service) for listed in answer.services)
     return render_template(
         "open_organization.html",
@@ -131,7 +134,7 @@ def organization(identifier: str) -> str:
 
 @pages.blueprint.errorhandler(Unavailable)
 def away(refusal: Unavailable) -> Response:
-    """Tells a person who looks for help what to do meanwhile, not which part is away."""
+    """Shows a person who looks for help what to do for now, rather than which part is down."""
     page = render_template(
         "open_directory.html",
         away=True,
@@ -143,8 +146,8 @@ def away(refusal: Unavailable) -> Response:
     )
 
 
-def asked(query: o.ListPublicServicesRequest) -> o.ListPublicServicesResponse:
-    """Returns the answer; begins at the first page if the page token is no longer valid."""
+def answer_to(query: o.ListPublicServicesRequest) -> o.ListPublicServicesResponse:
+    """Returns the answer to a query; its first page if the page token is no longer valid."""
     try:
         return clients().open_data.ListPublicServices(query)
     except Invalid as refusal:
@@ -155,7 +158,7 @@ def asked(query: o.ListPublicServicesRequest) -> o.ListPublicServicesResponse:
 
 
 def is_housing(service: d.Service) -> bool:
-    """Returns whether people live at the service."""
+    """Returns whether the service offers housing."""
     return any(code.partition(".")[0] == HOUSING for code in service.need_codes)
 
 
@@ -210,9 +213,9 @@ def website(organization: d.Organization) -> str:
 
 
 def hours(schedules: Iterable[d.Schedule]) -> list[str]:
-    """Returns the opening hours.
+    """Returns the opening hours that are valid today, as texts.
 
-    If there are schedules by weeks of the month, the last entry only says that there are more days.
+    If some schedules are not weekly, the last text only says that there are other days.
     """
     today = i18n.today().isoformat()
     valid = [
@@ -226,7 +229,7 @@ def hours(schedules: Iterable[d.Schedule]) -> list[str]:
 
 
 def span(schedule: d.Schedule) -> str:
-    """Returns the times of a schedule."""
+    """Returns the opening times of a schedule, as text."""
     return (
         _("las 24 horas")
         if schedule.opens_at == schedule.closes_at

@@ -1,8 +1,8 @@
-"""Sign-in by an organisation's own provider: a link leads there and back.
+"""Sign-in through an organisation's own provider, to which a link leads.
 
-The organisation gives the link to its people. On the way the browser keeps a secret in a cookie. A
-browser without this secret was led here by somebody else's link, and is not let in. No page shows
-which organisations have a provider.
+The organisation gives the link to its people. The browser keeps a secret in a cookie until it
+returns from the provider. A browser that returns without this secret did not start the sign-in
+itself, and is refused. No page shows which organisations have a provider.
 """
 
 from flask import make_response, redirect, render_template, request, url_for
@@ -65,9 +65,9 @@ def come_back() -> Response:
 
 
 def _proved(challenge: str, parameters: dict[str, str]) -> Response:
-    """Proves the session that is open in this browser.
+    """Finishes the step-up of the session that is open in this browser.
 
-    The form that waits for the proof is in another window.
+    The form that waits for the step-up is in another window.
     """
     came = a.ProviderAnswer(issuer=request.args.get("iss", ""), **parameters)
     try:
@@ -91,6 +91,6 @@ def _proved(challenge: str, parameters: dict[str, str]) -> Response:
 def back_to_the_form(why: str) -> Response:
     """Redirects to the sign-in page, which shows the problem.
 
-    The new address holds nothing of what the provider sent.
+    The new address contains nothing that the provider sent.
     """
     return redirect(url_for("signin.form", by=why), 303)

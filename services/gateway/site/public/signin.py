@@ -1,6 +1,6 @@
 """Sign-in by e-mail and password, sign-out, and quick exit.
 
-Quick exit leads out of the page before it does anything else.
+Quick exit waits for nothing, because leaving the page comes first.
 """
 
 from flask import current_app, g, redirect, render_template, request, url_for
@@ -18,7 +18,7 @@ pages = access.Pages("signin")
 
 @pages.get("/sign-in", access.ANYBODY)
 def form() -> access.Answer:
-    """Shows the form; redirects a worker who is signed in already."""
+    """Shows the form; redirects a worker who is already signed in."""
     if g.me:
         return redirect(signing_in.safe_target(request.args.get("to", "")))
     by_provider = {
@@ -45,7 +45,7 @@ def form() -> access.Answer:
 def enter() -> access.Answer:
     """Opens a session.
 
-    Unknown address, wrong password and suspended member give the same answer.
+    The answer is the same for an unknown address, a wrong password and a suspended member.
     """
     email, target, device = (
         request.form.get("email", "").strip(),
@@ -53,7 +53,7 @@ def enter() -> access.Answer:
         devices.secret(),
     )
     written = request.form.get("kept", "")
-    origin.tell(device)
+    origin.attach(device)
     try:
         answer = clients().tokens.SignIn(
             SignInRequest(email=email, password=request.form.get("password", ""))
@@ -137,14 +137,14 @@ def leave() -> access.Answer:
 def quick_exit() -> access.Answer:
     """Ends the session and redirects to an everyday page.
 
-    A plain link does it, so that it works without a script and when everything else is broken. The
-    answer sends no Clear-Site-Data, because clearing the cache can hold a browser for seconds, and
-    pages are not cached anyway. It waits for nothing, not even the partners service, because
-    leaving comes first.
+    A plain link is enough, so that quick exit works without a script, and even when everything else
+    is broken. The answer has no Clear-Site-Data header, because clearing the cache can delay a
+    browser for seconds, and pages are not cached anyway. Quick exit waits for nothing, not even for
+    the partners service, because leaving comes first.
     """
     session.leave(wait=False)
     response = redirect(current_app.config["EXIT_URL"], 303)
-    # The cookie of the device stays, because it keeps strangers' wrong guesses from locking the
+    # The device's cookie stays, because it prevents strangers' wrong guesses from locking the
     # worker out.
     session.drop_cookie(response)
     return response

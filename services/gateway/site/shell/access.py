@@ -1,9 +1,10 @@
-"""The declaration of a page, on its route: roles, place in the navigation, form shown again.
+"""The declarations of pages, on their routes: roles, navigation, and forms that are shown again.
 
-It names the roles that may open the page, and the function that shows a rejected form again. Deny
-by default: a page without a declaration answers 404 to everybody and fails the tests. The services
-check every call again with the caller's own token; this check only spares people the pages that
-could never work for them. The API itself guards the paths below /api/.
+A declaration names the roles that may open the page, its place in the navigation, and the function
+that shows a rejected form again. Access is denied by default: a page without a declaration answers
+404 to everybody and fails the tests. The services check every call again with the caller's own
+token; the check of the page only spares people pages that could never work for them. The API itself
+guards the paths below /api/.
 """
 
 import re
@@ -23,10 +24,10 @@ from protos.contract.v1 import contract_pb2
 from services.gateway.edge.clients import send
 from services.gateway.site.parts import forms
 
-# a worker has EMERGENCY only in addition to another role
+# `emergency` is left out, because a worker has it only in addition to another role
 EVERYONE = frozenset(words(contract_pb2.Role.DESCRIPTOR).values()) - {"emergency"}
-ANYBODY = frozenset[str]()  # even a reader who did not sign in
-# all who work with people and referrals of an organisation
+ANYBODY = frozenset[str]()  # includes readers who are not signed in
+# everybody who works with an organisation's people and referrals
 CARE = frozenset({"worker", "operator", "manager"})
 SENDERS = frozenset({"worker", "operator"})
 LINE = frozenset({"operator"})
@@ -42,8 +43,8 @@ class Access:
     """The declaration of one page.
 
     `roles` is empty for a public page, which needs no session and shows nothing that belongs to
-    anybody. `navigation` is the page's label in the navigation, `section` its group there (work,
-    network, organization).
+    anybody. `navigation` is the page's label in the navigation; `section` is its group there (work,
+    network or organization).
     """
 
     roles: frozenset[str] = ANYBODY
@@ -57,7 +58,7 @@ class Access:
 
 
 class Pages:
-    """The pages of one noun. Each route declares the roles of which a reader needs one."""
+    """The pages of one noun. Each route declares roles; a reader needs one of them."""
 
     def __init__(self, noun: str) -> None:
         self.blueprint = Blueprint(noun, __name__)
@@ -79,9 +80,10 @@ class Pages:
     ) -> Callable[[View], View]:
         """Declares the target of a form.
 
-        `again` renders the form again, from the values of the path and its problems (`errors`,
-        see `forms.problems`). It is usually the view of the form's own page. If the view returns
-        None, the browser goes on to the page `then`, with the message `done`.
+        `again` renders the form again, given the values of the path and the form's problems
+        (`errors`, see `forms.problems`). Usually, `again` is the view of the form's own page. If
+        the view returns None, the browser is redirected to the page `then`, with the message
+        `done`.
         """
         return self._page(path, ["POST"], Access(roles), again, then, done)
 
@@ -96,10 +98,10 @@ class Pages:
         then: str,
         done: str = "saved",
     ) -> None:
-        """Declares the target of a form that is the request of an rpc, and needs no view.
+        """Declares the target of a form that only sends a request to an rpc, without a view.
 
-        `kind` is the type of the request; its `id` is the path's `identifier`, if there is one. The
-        other arguments are those of `post`; `name` is that of the endpoint.
+        `kind` is the type of the request; its `id` is the path's `identifier`, if there is one.
+        `name` is the name of the endpoint. The other arguments are those of `post`.
         """
 
         def view(**values: str) -> None:
@@ -123,7 +125,8 @@ class Pages:
         then: str = "",
         done: str = "",
     ) -> Callable[[View], View]:
-        if again is not None:  # `again` must accept the values of the path, or the start fails
+        # If `again` does not accept the values of the path, the process does not start.
+        if again is not None:
             signature(again).bind(errors={}, **dict.fromkeys(re.findall(r"<(\w+)>", path), ""))
 
         def declare(view: View) -> View:
@@ -145,7 +148,7 @@ class Pages:
 
 
 def _address(endpoint: str, done: str, values: Mapping[str, Any]) -> str:
-    """Returns the address of a page, with those of the values that belong to its path."""
+    """Returns the address of a page. Uses only the values that belong to its path."""
     rule = next(current_app.url_map.iter_rules(endpoint))
     return url_for(
         endpoint,

@@ -1,4 +1,4 @@
-"""Refusals as pages: each page says what to do. A fault shows its request id and nothing more."""
+"""Refusals as pages that say what to do. The page of a fault shows only its request id."""
 
 from flask import Flask, Response, g, make_response, redirect, render_template, request, url_for
 from werkzeug.exceptions import HTTPException
@@ -11,7 +11,7 @@ from services.gateway.site.shell import kept, proof, session
 
 
 def install(app: Flask) -> None:
-    """Installs pages as answers to every error of a page and to every request without a route."""
+    """Makes the app answer errors of pages, and requests without a route, with a page."""
     app.register_error_handler(errors.Refusal, refused)
     app.register_error_handler(HTTPException, http_error)
     app.register_error_handler(Exception, fault)
@@ -20,8 +20,8 @@ def install(app: Flask) -> None:
 def page(status: int, title: str, advice: str, retry: bool = False, again: bool = True) -> Response:
     """Returns the page for any refusal.
 
-    A rejected form stands in the page, filled in. With `again`, the form may be sent again from
-    there.
+    The page contains a rejected form, filled in. With `again`, the form can be sent again from this
+    page.
     """
     form = kept.unsent() if request.method == "POST" else None
     return make_response(
@@ -39,7 +39,7 @@ def page(status: int, title: str, advice: str, retry: bool = False, again: bool 
 
 
 def refused(refusal: errors.Refusal) -> AnyResponse:
-    """Answers a refusal that no form has shown in place."""
+    """Answers a refusal that no form showed in place."""
     if proof.page_for(refusal):
         try:
             return proof.ask()
@@ -98,7 +98,7 @@ def refused(refusal: errors.Refusal) -> AnyResponse:
 def not_of_this_page(reason: str) -> AnyResponse:
     """Answers a form that was made by another site, another session or another account.
 
-    The form comes back to its writer, and to nobody else.
+    Only the worker who wrote the form gets it back.
     """
     if reason == "form_foreign":
         g.foreign_form = True
@@ -132,10 +132,10 @@ def not_of_this_page(reason: str) -> AnyResponse:
 
 
 def away(refusal: errors.Unavailable) -> Response:
-    """Answers when a service is away or late.
+    """Answers when a service is down or slow.
 
-    A form whose answer was lost, in whole or in part, may have been saved. The page must then not
-    claim that nothing was saved.
+    If an answer was lost, or a later call failed, the form may have been saved, in whole or in
+    part. The page must then not claim that nothing was saved.
     """
     if request.method == "POST" and (
         refusal.reason in ("service_unreachable", "deadline_exceeded") or g.get("written")
@@ -160,21 +160,22 @@ def away(refusal: errors.Unavailable) -> Response:
 
 
 def ask_to_sign_in() -> AnyResponse:
-    """Redirects to the sign-in page, from which the reader goes on to the page she wanted.
+    """Redirects to the sign-in page, which leads to the page that the reader wanted.
 
-    The sign-in page carries a rejected form and offers it again. The form is sent only if the
-    reader sends it herself.
+    The sign-in page carries a rejected form, and the reader gets it back after the sign-in. The
+    form is sent only if the reader sends it herself.
     """
     if request.method == "POST" and (form := kept.sealed()):
-        # the session may have ended between the beginning of this request and a call
+        # the session may have ended after this request began
         g.me, g.session_ended = None, True
         g.pop("form_token", None)
-        # The cookie stays, because a page that saves by itself asks more than once.
+        # The cookie stays, because a page that saves by itself may send more than one request.
         return make_response(
             render_template("signin.html", to="", ended=1, problem="", kept=form), 401
         )
     if request.headers.get("Passive") or request.endpoint == "live.version":
-        # For a script. The cookie stays, because a page that asks by itself asks more than once.
+        # The answer is for a script. The cookie stays, because the script sends more than one
+        # request.
         return make_response("", 401)
     target = (
         request.path
@@ -190,7 +191,10 @@ def ask_to_sign_in() -> AnyResponse:
 
 
 def not_found() -> Response:
-    """Answers in the same words, whether the thing does not exist or is not the reader's."""
+    """Answers that nothing was found.
+
+    The words are the same whether the thing does not exist or is not the reader's.
+    """
     return page(
         404,
         _("Aquí no hay nada"),
@@ -199,7 +203,7 @@ def not_found() -> Response:
 
 
 def http_error(error: HTTPException) -> AnyResponse:
-    """Answers Flask's own refusals: no such page, wrong method, form too large."""
+    """Answers Flask's own errors: no such page, wrong method, form too large."""
     if error.code == 404:
         return not_found()
     if error.code is None or error.code < 400:
@@ -220,8 +224,8 @@ def http_error(error: HTTPException) -> AnyResponse:
 def fault(error: Exception) -> Response:
     """Answers a fault.
 
-    The log gets the kind of error and the places; the page shows a number that the reader can
-    report.
+    The log has the kind of error and the places in the code; the page shows a number that the
+    reader can report.
     """
     log.get().error("fault", fault=log.fault(error), request_id=g.get("request_id", ""))
     return page(

@@ -17,7 +17,8 @@ from services.gateway.site.parts import due, steps
 from services.gateway.site.shell import access, session
 from services.gateway.site.shell.lines import CAMPAIGN, hotlines
 
-# Languages and countries of the campaign, and of the places to which people were taken.
+# Languages and countries that forms offer: those of the campaign, and of the places to which people
+# were taken.
 SPOKEN = ("es", "en", "fr", "miq", "qu", "pt", "zh")
 COUNTRIES = ("NI", "CR", "SV", "GT", "HN", "MX", "US", "PA", "EC", "PE", "CO", "ES")
 # modules whose pages belong to another module's entry in the navigation
@@ -28,7 +29,7 @@ PARTS = {"referral": ("referral_new",), "people": ("plans",), "webhooks": ("keys
 class NavigationItem:
     """An entry of the navigation.
 
-    `icon` is the symbol in the sprite; it has the name of the page's module.
+    `icon` names the symbol in the sprite, which is named after the page's module.
     """
 
     label: str
@@ -99,7 +100,7 @@ def install(app: Flask) -> None:
 
 
 def context() -> dict[str, object]:
-    """Returns the values of the templates that change with the request."""
+    """Returns the templates' values that depend on the request."""
     me = g.get("me")
     return {
         "me": me,
@@ -115,10 +116,10 @@ def context() -> dict[str, object]:
 
 
 def live_page() -> dict[str, object]:
-    """Returns the data for live.js: the page to fetch anew, its version, time and zone.
+    """Returns the data for live.js: the page to fetch again, its version, time and zone.
 
-    A page that answered a form can't be fetched anew; the inbox stands in for it, because it has
-    the same bell.
+    A page that answered a form can't be fetched again; the script fetches the inbox instead,
+    because it has the same bell.
     """
     return {
         "page": "" if request.method == "GET" else url_for("inbox.inbox"),
@@ -129,7 +130,7 @@ def live_page() -> dict[str, object]:
 
 
 def departments_of(country: str) -> list[tuple[str, str]]:
-    """Returns the departments of a country; without one, those of all countries of the campaign."""
+    """Returns a country's departments; without a country, those of all campaign countries."""
     return [
         (code, name)
         for code, name in vocabulary.DEPARTMENTS.items()
@@ -138,9 +139,9 @@ def departments_of(country: str) -> list[tuple[str, str]]:
 
 
 def department_groups(first: str) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Returns the departments of the campaign's countries, each under its country's name.
+    """Returns the departments of the campaign's countries, grouped under the country's name.
 
-    The reader's country comes first.
+    The country `first` comes first.
     """
     return [
         (words.country(code), departments_of(code))
@@ -156,7 +157,7 @@ def role_choices(roles: Sequence[str]) -> list[tuple[str, str]]:
 def is_old(service: Service) -> bool:
     """Returns whether the number of free places of a service may be out of date.
 
-    A reader should then call before she relies on it.
+    If so, a reader should call the service before she relies on the number.
     """
     stale = i18n.moment(service.capacity.stale_time)
     return stale is None or i18n.now() > stale
@@ -165,8 +166,8 @@ def is_old(service: Service) -> bool:
 def here_in(language: str) -> str:
     """Returns the address of this page in another language.
 
-    A page that answered a form cannot be fetched again; for it, returns the address of a start
-    page.
+    A page that answered a form cannot be fetched again; in that case, returns the address of a
+    start page.
     """
     rule = request.url_rule
     if rule is None or "GET" not in (rule.methods or ()):
@@ -181,7 +182,7 @@ def here_in(language: str) -> str:
 
 
 def navigation() -> list[NavigationItem]:
-    """Returns the navigation: only the pages that this reader may open."""
+    """Returns the navigation, which has only pages that this reader may open."""
     here = (request.endpoint or "").partition(".")[0]
     unread = count_unread()
     me = session.me()
@@ -205,9 +206,9 @@ def navigation() -> list[NavigationItem]:
 
 
 def tabs(entries: Sequence[NavigationItem]) -> list[NavigationItem]:
-    """Returns the tabs of a phone: the most used pages, and one that begins a task.
+    """Returns the tabs for a phone: the most used pages, and one tab that starts a task.
 
-    The latter stands in the middle. All other entries stand behind the last tab.
+    That tab is in the middle. The last tab of the page opens all other entries.
     """
     by_file = {entry.icon: entry for entry in entries}
     shown = [
@@ -227,8 +228,7 @@ def tabs(entries: Sequence[NavigationItem]) -> list[NavigationItem]:
 def count_unread() -> int:
     """Returns the number of unread messages.
 
-    A failure gives 0, which is not shown, because a number beside a word is not worth a broken
-    page.
+    After a failure, returns 0, which is not shown, because a missing number must not break a page.
     """
     if "unread" not in g:
         try:

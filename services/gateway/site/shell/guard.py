@@ -1,8 +1,8 @@
 """The guard before and after every page.
 
-Before the page, it checks who may open it, and that a form comes from one of our own pages. After
-the page, it sets what a browser may do with the answer. Deny by default: a page that does not
-declare its roles does not exist.
+Before a page, the guard checks whether the reader may open it, and whether a form comes from one of
+our own pages. After the page, the guard limits what a browser may do with the answer. Access is
+denied by default: a page that does not declare its roles is answered with 404.
 """
 
 import gzip
@@ -23,7 +23,7 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
 }
-"""The headers that every page has alike."""
+"""The headers that are the same on every page."""
 
 
 def install(app: Flask) -> None:
@@ -33,12 +33,13 @@ def install(app: Flask) -> None:
 
 
 def begin() -> AnyResponse | None:
-    """Identifies the reader, and admits only those whom the page's declaration allows."""
+    """Identifies the reader, and admits her only if the page's declaration allows it."""
     if not is_for_people():
         return None
     page = access.of(current_app, request.endpoint)
     session.recognise(needed=page is None or not page.is_public)
-    # Set before the page's data are read, so that a change in between gives another version.
+    # The version is set before the page's data are read. If they change in between, live.js gets a
+    # newer version and fetches the page again.
     g.live_version = live().last(g.me) if g.me else ""
     if request.endpoint is None:
         raise request.routing_exception or NotFound()
@@ -64,9 +65,9 @@ def finish(response: Response) -> Response:
 
 
 def compress(response: Response) -> None:
-    """Compresses style, script and icons for browsers that accept it.
+    """Compresses style, script and icons for browsers that accept compression.
 
-    A phone on 2G pays for each kilobyte. Pages are not compressed, because the length of a
+    On 2G, each kilobyte costs time and money. Pages are not compressed, because the length of a
     compressed page would reveal whether it holds a text that an attacker makes the reader send
     (BREACH).
     """
@@ -75,12 +76,12 @@ def compress(response: Response) -> None:
         response.direct_passthrough = False
         response.set_data(compressed(response.get_data()))
         response.headers["Content-Encoding"] = "gzip"
-        response.headers.pop("ETag", None)  # it is the ETag of the uncompressed file
+        response.headers.pop("ETag", None)  # this is the ETag of the uncompressed file
 
 
 @lru_cache(maxsize=32)
 def compressed(data: bytes) -> bytes:
-    """Returns the data compressed. A process compresses each file once."""
+    """Returns the compressed data. A process compresses each file only once."""
     return gzip.compress(data, mtime=0)
 
 

@@ -1,12 +1,12 @@
-"""The content of a rejected form: carried in the page that rejects it, and offered again.
+"""The content of a rejected form, which the page that rejects the form carries and offers again.
 
-Only the writer of the form gets it back. It is stored nowhere but in that page. While the writer's
-session goes on, the page shows the form filled in (`unsent`). When the session has ended, the
+Only the writer of the form gets the content back, and only that page stores it. As long as the
+writer's session lasts, the page shows the form filled in (`unsent`). If the session has ended, the
 sign-in page carries the form sealed: nobody who sits at a shared machine can read it, and only the
 same account can open it (`sealed`, `opened`). The form is sent only when its writer presses the
-button again. Passwords, PINs and codes must be typed again, except after a step-up, whose page
-carries the whole form, sealed too. Limit: a form of more than 40 kB, compressed, is not kept over a
-sign-in or a step-up.
+button again. Passwords, PINs and codes must be typed again, except after a step-up, because the
+step-up page carries the whole form, sealed, too. Limit: a form of more than 40 kB, compressed, does
+not survive a sign-in or a step-up.
 """
 
 import base64
@@ -25,11 +25,12 @@ from keys.sealing import CannotOpen, Keyring
 from services.gateway.site.language import vocabulary, words
 from services.gateway.site.shell import access, session
 
-# bytes of a compressed form, which must fit into a form of 64 kB when it is sealed and encoded
+# maximum size of a compressed form, in bytes; once sealed and encoded, it must fit into a form of
+# 64 kB
 MOST = 40_000
 CARRIED = frozenset({"form_token", "request_id", "etag"})  # fields that differ on each page
 SIGN_IN, PROOF = "sign-in", "proof"
-"""The page that carries a form: SIGN_IN after the end of the session, PROOF within it."""
+"""The page that carries a form: SIGN_IN after the session has ended, PROOF during the session."""
 SECRETS = frozenset(
     {
         "password",
@@ -43,13 +44,13 @@ SECRETS = frozenset(
         "client_secret",
     }
 )
-# an id, a need, a country or its department, a checkbox
+# an id, a need, a country, a department, or the value of a check box
 _CODE = re.compile(r"[0-9a-f]{32}|[A-Z]{2,3}([.-][A-Z0-9]{1,3})?|[01]|on")
 
 
 @dataclass(frozen=True)
 class Form:
-    """A form as it was sent: its path and its fields in order, without secrets.
+    """A form as it was sent: its path, and its fields in their order, without secrets.
 
     `secrets` names the fields that must be typed again.
     """
@@ -73,9 +74,9 @@ class Form:
 
 
 def is_typed(name: str, value: str) -> bool:
-    """Returns whether a value is shown for reading and changing.
+    """Returns whether a value is shown, to be read and changed.
 
-    It is shown if its field has a label, and the value is neither a code nor an id.
+    A value is shown if its field has a label, and the value is neither a code nor an id.
     """
     return (
         bool(value.strip())
@@ -92,8 +93,8 @@ def _codes() -> frozenset[str]:
 def unsent() -> Form | None:
     """Returns this request's form for the page that rejects it.
 
-    Returns None if the reader of that page did not write the form. Returns None also if the session
-    has ended, because then nobody knows who sits there.
+    Returns None if the reader of that page did not write the form, and also if the session has
+    ended, because then somebody else may be using the machine.
     """
     if g.get("session_ended") or g.get("foreign_form"):
         return None
@@ -107,7 +108,7 @@ def unsent() -> Form | None:
         )
     elif mark == session.PUBLIC:
         mine, token = public, session.form_token()
-    else:  # The reader can't be identified, but the session is the same.
+    else:  # the reader can't be identified, but the session is the same
         mine = bool(mark) and mark == session.mark_of_cookie()
         token = session.form_token() if public else request.form.get("form_token", "")
     return _form(token) if mine else None
@@ -126,7 +127,7 @@ def _form(token: str = "", *, with_secrets: bool = False) -> Form:
 
 
 def sent() -> dict[str, list[str]]:
-    """Returns the fields of this request's form; nothing if the form is too large to be read."""
+    """Returns the fields of this request's form; {} if the form is too large to be read."""
     try:
         return dict(request.form.lists())
     except HTTPException:
@@ -134,7 +135,7 @@ def sent() -> dict[str, list[str]]:
 
 
 def sealed(purpose: str = SIGN_IN) -> str:
-    """Returns this request's form, sealed: for the sign-in page, or whole for a step-up page.
+    """Returns this request's form, sealed for the sign-in page, or sealed whole for a step-up page.
 
     Returns "" if the form was made for no session, or is too long.
     """
@@ -155,10 +156,10 @@ def sealed(purpose: str = SIGN_IN) -> str:
 
 
 def opened(text: str, worker_id: str, token: str = "", purpose: str = SIGN_IN) -> Form | None:
-    """Returns a sealed form for the worker who wrote it.
+    """Opens a sealed form for the worker who wrote it.
 
-    Returns None for anybody else, and for a text that is not ours, too old or made for another
-    page.
+    Returns None for any other worker, and for a text that this site did not make, that is too old,
+    or that was made for another page.
     """
     try:
         form = base64.urlsafe_b64decode(_serializer().loads(text, max_age=session.FORM_SECONDS))

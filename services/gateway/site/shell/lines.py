@@ -1,8 +1,8 @@
 """The numbers of the helplines, cached in the gateway.
 
-A page can show them even when all services are away. Sources, in this order: the directory's last
-answer, the answer that an earlier process saved in the file, the configured numbers. Limit: a
-process may show an old number for AGE_SECONDS after a change.
+A page can show the numbers even when all services are down. The sources are, in this order: the
+directory's last answer, the answer that an earlier process saved in the file, and the configured
+numbers. Limit: a process may show an old number for AGE_SECONDS after a change.
 """
 
 import json
@@ -19,12 +19,12 @@ from protos.partners.v1.directory_pb2 import Hotline, ListHotlinesRequest
 from services.gateway.edge.clients import Clients, ServiceFault, clients
 
 AGE_SECONDS = 30.0
-TRY_AGAIN_SECONDS = 5.0  # until the directory is asked again after a failure
-# time that a page waits for the directory; a number that is half a minute old is better than a page
-# that comes late
+TRY_AGAIN_SECONDS = 5.0  # time after a failure until the directory is asked again
+# maximum time that a page waits for the directory; a number that is half a minute old is better
+# than a slow page
 PATIENCE_SECONDS = 1.0
 CAMPAIGN = ("NI", "CR", "SV", "EC", "PE")
-"""The countries with a helpline.
+"""The countries of the campaign, each with a helpline.
 
 A visitor whose country is unknown chooses among the departments of all five.
 """
@@ -47,14 +47,14 @@ class Lines:
         self.complete = False
         """Whether the directory has answered this process.
 
-        Only then is it certain that a country that is not listed has no line.
+        If not, a country that is not listed may still have a line.
         """
 
     def known(self, clients: Clients) -> list[Hotline]:
         """Returns the lines.
 
-        Asks the directory first if its last answer is old. Only one request asks at a time; the
-        others get the present copy.
+        If the directory's last answer is old, asks the directory first. Only one request does so at
+        a time; other requests get the current copy.
         """
         if self._clock() >= self._ask_again_at and self._asking.acquire(blocking=not self._numbers):
             try:
@@ -69,7 +69,7 @@ class Lines:
         ]
 
     def _ask(self, clients: Clients) -> bool:
-        """Adopts the directory's answer. Returns False if there was none."""
+        """Asks the directory, and adopts its answer. Returns False if there was none."""
         try:
             lines = clients.directory.ListHotlines(
                 ListHotlinesRequest(), timeout=PATIENCE_SECONDS
@@ -94,7 +94,8 @@ class Lines:
     def _save(self, answer: Mapping[str, str]) -> None:
         """Replaces the file as a whole.
 
-        If it can't be written, a restart begins without its numbers, but no page fails.
+        If the file can't be written, the next process starts without these numbers, but no page
+        fails.
         """
         if not self._file:
             return
@@ -115,7 +116,7 @@ def lines() -> Lines:
 def hotlines() -> list[Hotline]:
     """Returns the lines; the line of the reader's country comes first, then Nicaragua's.
 
-    The reader's country is the one in the browser's language. Never raises.
+    The reader's country is taken from the browser's language. Never raises.
     """
     here = country_of_the_browser()
     return sorted(
@@ -125,9 +126,9 @@ def hotlines() -> list[Hotline]:
 
 
 def country_of_the_browser() -> str:
-    """Returns the region of the browser's language (es-CR: CR); "" if it names none.
+    """Returns the region in the browser's languages (CR for es-CR); "" if none names a region.
 
-    Nobody is located by address.
+    The reader's address is never used to locate her.
     """
     regions = (
         tag.replace("_", "-").rpartition("-")[2].upper()

@@ -1,11 +1,11 @@
-"""Tells an open page whether it is out of date, from memory.
+"""Answers open pages that check whether they are out of date, from memory.
 
-Every open page asks every few seconds, so an answer must cost next to nothing. The services are
-asked once for the viewers of all organisations. The call carries one watch token for each group of
-viewers; the services gave it to one viewer of that group. A page proves with a *ticket* which group
-it belongs to. The ticket is signed, bound to the session, and valid for three minutes, and no
-service is asked about it. A session that has ended may therefore still learn for three minutes that
-something changed, but never what.
+Every open page checks every few seconds, so an answer must cost next to nothing. One call to each
+service therefore serves the viewers of all organisations. The call carries one watch token for each
+group of viewers; the service has given that token to one viewer of the group. A page proves with a
+*ticket* which group it belongs to. The ticket is signed, bound to the session, and valid for three
+minutes, and no service is asked about it. For up to three minutes, a session that has ended may
+therefore still learn that something changed, but never what.
 """
 
 import hmac
@@ -27,17 +27,17 @@ from services.gateway.site.parts import cookies
 from services.gateway.site.shell import session
 
 PATH = "/live"
-# Each renewal calls partners. With 60 s, renewals made a quarter of the cost of 200 viewers.
+# lifetime of a ticket; each renewal calls partners, and with 60 s, renewals made up a quarter of
+# the cost of 200 viewers
 TICKET_SECONDS = 180
-# maximum age of an answer before the services are asked again; as a page asks every 3.3 s, a change
-# is seen within five seconds
+# maximum age of an answer before the services are asked again; because a page checks every 3.3 s,
+# it shows a change within five seconds
 FRESH_SECONDS = 1.5
-KEPT_SECONDS = 5.0  # maximum age while one viewer asks the services, or while they don't answer
-# age at which one of the organisation's own viewers must renew a watch token, which is valid for 60
-# s
+KEPT_SECONDS = 5.0  # maximum age while a request asks the services, or while they don't answer
+# age at which one of the group's own viewers must renew the watch token, which is valid for 60 s
 RENEW_SECONDS = 45.0
-LEFT_SECONDS = 10.0  # time without a viewer after which the services are not asked for a group
-MOST = 500  # watch tokens that a service accepts in one call
+LEFT_SECONDS = 10.0  # time without viewers after which the services are no longer asked for a group
+MOST = 500  # maximum number of watch tokens that a service accepts in one call
 # The connection is closed after each answer. Hundreds of open connections would cost more at each
 # turn of the server than the few new ones.
 _HEADERS = {
@@ -50,10 +50,10 @@ _NETWORK = ("coordinator", "auditor")
 
 
 class Answer(NamedTuple):
-    """The versions of the services' lists, and the tokens with which to ask for them again.
+    """The versions of the services' lists, and the watch tokens for requesting them again.
 
-    The second token is empty for a viewer without messages. Both are empty when the notifications
-    service is away.
+    The second token is empty for a viewer who gets no messages. Both tokens are empty while the
+    notifications service is down.
     """
 
     queue: str
@@ -66,8 +66,8 @@ class _Heard:
     answer: Answer
     at: float
     named: float  # time of the last call in a viewer's own name
-    polled: float  # time when a viewer last asked
-    sent: float = 0.0  # time when a viewer was last sent to ask in her own name
+    polled: float  # time when a viewer last checked
+    sent: float = 0.0  # time when a viewer's request was last passed on, to call in her own name
 
 
 class Live:
@@ -76,18 +76,18 @@ class Live:
     def __init__(self, signing_key: bytes, now: Callable[[], float] = time.monotonic) -> None:
         self._signer = TimestampSigner(signing_key, salt="live", digest_method=sha256)
         self._heard: dict[str, _Heard] = {}
-        self._sent = 0.0  # time when a viewer was last sent to ask for all
+        self._sent = 0.0  # time when a viewer's request was last passed on, to call for all viewers
         self._lock = Lock()
         self._now = now
 
     def ticket(self, who: SignedIn) -> str:
-        """Returns the proof that this session belongs to its group of viewers."""
+        """Returns a ticket, which proves that this session belongs to its group of viewers."""
         return self._signer.sign(f"{fingerprint(who.secret)[:16]}:{_group(who)}").decode()
 
     def last(self, who: SignedIn) -> str:
         """Returns the latest known version, however old; "" if none is known.
 
-        A page states that it is at least as new.
+        A page carries this version, and is at least as new.
         """
         heard = self._heard.get(_group(who))
         return _text(heard.answer) if heard else ""
@@ -98,10 +98,10 @@ class Live:
         ask: Callable[[], Answer],
         ask_for_all: Callable[[list[tuple[str, str]]], list[Answer]],
     ) -> str:
-        """Returns the present version.
+        """Returns the current version.
 
-        It comes from memory, from one call for all viewers, or from a call in this viewer's name if
-        her organisation's tokens are old or refused.
+        The version comes from memory, from one call for all viewers, or, if her group's tokens are
+        old or refused, from a call in this viewer's name.
         """
         group, began = _group(who), self._now()
         with self._lock:
@@ -118,8 +118,8 @@ class Live:
             answers = ask_for_all(tokens)
             with self._lock:
                 for name, answer in zip(watched, answers, strict=True):
-                    # An empty version means that the tokens were refused; that organisation's own
-                    # viewers then ask.
+                    # An empty version means that the tokens were refused; the group's own viewers
+                    # then call the services.
                     if answer.queue:
                         self._heard[name].answer, self._heard[name].at = answer, began
                 if heard.at == began:
@@ -132,7 +132,8 @@ class Live:
     def known(self, secret: str, ticket: str) -> str | None:
         """Returns the version for the holder of this ticket, from memory.
 
-        Returns None if the services must be asked, which one viewer does for all.
+        Returns None if the ticket is not valid, or if this viewer's request must go on to the
+        services.
         """
         try:
             mark, _, group = (
@@ -163,9 +164,10 @@ def _text(answer: Answer) -> str:
 
 
 def _group(who: SignedIn) -> str:
-    """Returns the group of viewers for whom something changes at the same time.
+    """Returns the group of viewers to which a reader belongs.
 
-    The workers of an organisation are a group; those of them who see the network are another.
+    For all viewers of a group, something changes at the same time. The workers of an organisation
+    are one group; those of them who see the whole network are other groups, by role.
     """
     return "/".join([who.organization_id, *(role for role in _NETWORK if role in who.roles)])
 
@@ -179,7 +181,7 @@ def live() -> Live:
 def answers_without_app(app: Flask) -> Callable[[str, Mapping[str, str]], Reply | None]:
     """Returns the function that answers a valid ticket before Flask handles the request.
 
-    It decides by path and headers. Such an answer is neither logged, timed nor counted.
+    The function only reads the path and the headers. Its answers are not logged, timed or counted.
     """
     memory: Live = app.extensions["live"]
     with app.app_context():

@@ -1,9 +1,9 @@
 """The step-up on pages: a small page asks for the proof that a service requires.
 
-The act then goes on with the content of the form. That content is carried in the page, sealed
-(kept.py), and in no address. The page sends it to the form's own path, together with the proof. The
-proof is checked first, and then the form is processed as if it had come directly. A page that is
-only read is opened again.
+Afterwards, the form that required the proof is processed. The small page carries the form's
+content, sealed (kept.py); no address does. It sends the content to the form's own path, together
+with the proof. The proof is checked first; then the form is processed as if it had been sent
+directly. A page that is only read is opened again.
 """
 
 from flask import g, make_response, render_template, request, url_for
@@ -20,26 +20,26 @@ from services.gateway.site.shell import kept, session
 
 REASON = "step_up_required"
 AT_PROVIDER = "provider"
-"""The value of the field `proof` when the worker gives the proof at her provider instead."""
+"""The value of the field `proof` if the worker gives the proof at her provider instead."""
 
 
 def ask() -> Response:
-    """Returns the step-up page, for the request that was refused."""
+    """Returns the step-up page for the request that was refused."""
     if request.method == "POST":
         return _page(kept.sealed(kept.PROOF), request.path, 403)
     return _page("", url_for("proof.go_on"), 403, to=request.full_path.rstrip("?"))
 
 
 def check() -> Response | None:
-    """Proves the session with the answer from the step-up page, and restores the form.
+    """Checks the proof from the step-up page, and restores the form that the page carried.
 
-    Does nothing for other requests. Returns the step-up page again if the proof was wrong.
+    Does nothing for other requests. If the proof was wrong, returns the step-up page again.
     """
     if g.me is None or "proof" not in request.form:
         return None
     carried, to = request.form.get("kept", ""), request.form.get("to", "")
     if request.form["proof"] != AT_PROVIDER:
-        origin.tell(devices.secret())
+        origin.attach(devices.secret())
         try:
             clients().accounts.ProveSession(
                 pb.ProveSessionRequest(
@@ -71,8 +71,8 @@ def check() -> Response | None:
 def _page(carried: str, action: str, status: int, problem: str = "", to: str = "") -> Response:
     """Renders the step-up page.
 
-    `carried` is the sealed form. Without a form and without a page to open (`to`), the typed values
-    are lost, and the page says so.
+    `carried` is the sealed form. If there is neither a form nor a page to open (`to`), the typed
+    values are lost, and the page says so.
     """
     begun = clients().accounts.BeginProof(pb.BeginProofRequest())
     return make_response(
@@ -84,5 +84,5 @@ def _page(carried: str, action: str, status: int, problem: str = "", to: str = "
 
 
 def page_for(refusal: Refusal) -> bool:
-    """Returns whether this page answers a refusal."""
+    """Returns whether the step-up page can answer a refusal."""
     return refusal.reason == REASON and g.get("me") is not None

@@ -1,8 +1,8 @@
 """Puts the typed values back into a rejected form: one rule for all forms and all pages.
 
-It works on the finished page, so that no view and no template has to remember it. Hidden fields,
-passwords, PINs and codes stay as the page has them. Limit: it reads our own pages, whose attributes
-stand in double quotes.
+The module changes the finished page, so that views and templates need not care. Hidden fields,
+passwords, PINs and codes stay as the page has them. Limit: it can read only our own pages, whose
+attributes are in double quotes.
 """
 
 import re
@@ -20,7 +20,7 @@ LEFT = frozenset({"hidden", "password", "file", "submit", "button", "image", "re
 
 
 def fill(response: Response) -> None:
-    """Fills the form of this request, if the answer shows it again to its writer."""
+    """Fills this request's form if the answer shows the form again to its writer."""
     refused = (
         request.method == "POST"
         and response.status_code >= 400
@@ -39,7 +39,7 @@ def fill(response: Response) -> None:
 
 
 def filled(page: str, forms: "list[_Form]", values: dict[str, list[str]]) -> str:
-    """Returns the page with these values in these forms. Folds around a filled form are opened."""
+    """Returns the page with these values in these forms. Opens the folds around a filled form."""
     for start, end, text in sorted(
         {edit for form in forms for edit in form.edits(page, values)}, reverse=True
     ):
@@ -49,7 +49,7 @@ def filled(page: str, forms: "list[_Form]", values: dict[str, list[str]]) -> str
 
 @dataclass
 class _Field:
-    """A field as it stands in the page: its start tag, and the end of a text area's text."""
+    """A field of a page, with the positions of its start tag and of the end of a text area."""
 
     tag: str
     name: str
@@ -62,9 +62,9 @@ class _Field:
 
 @dataclass
 class _Form:
-    """A form that goes to the path: its hidden values, its fields, and the folds around it.
+    """A form that is sent to the path: its hidden values, its fields, and the folds around it.
 
-    `folds` are the places of their start tags.
+    `folds` are the positions of the folds' start tags.
     """
 
     carried: list[tuple[str, str]] = field(default_factory=list)
@@ -72,16 +72,16 @@ class _Form:
     folds: list[tuple[int, int]] = field(default_factory=list)
 
     def is_of(self, sent: dict[str, list[str]]) -> bool:
-        """Returns whether this form was sent.
+        """Returns whether this is the form that was sent.
 
-        Several forms go to one path and differ by their hidden values.
+        Several forms may be sent to one path; they differ in their hidden values.
         """
         return all(
             value in sent.get(name, [value]) for name, value in self.carried if name not in CARRIED
         )
 
     def edits(self, page: str, sent: dict[str, list[str]]) -> list[tuple[int, int, str]]:
-        """Returns the replacements: from, to, and the new text."""
+        """Returns the replacements: start, end, and the new text."""
         made, count = list[tuple[int, int, str]](), dict[str, int]()
         for control in self.fields:
             values, tag = sent.get(control.name, []), page[control.start : control.end]
@@ -127,9 +127,9 @@ def _with(tag: str, attribute: str) -> str:
 
 
 class _Page(HTMLParser):
-    """Finds the forms that go to a path, with their fields.
+    """Finds the forms that are sent to a path, with their fields.
 
-    A field outside its form names the form by its id.
+    A field outside its form refers to the form by its id.
     """
 
     def __init__(self, page: str, path: str) -> None:

@@ -1,7 +1,7 @@
-"""The session at a page: its cookie, and the proof that a form is ours.
+"""The browser's side of a session: its cookie, and the token that proves that a form is ours.
 
-The cookie holds the session's secret and the chosen language, nothing else. It is set at sign-in
-and never before.
+The cookie holds only the session's secret and the chosen language. It is set at sign-in and never
+before.
 """
 
 import hmac
@@ -24,20 +24,20 @@ from services.gateway.site.parts import cookies
 COOKIE = "s"
 PUBLIC = "public"  # mark of forms that belong to no session
 LEAVE_SECONDS = 3.0
-FORM_SECONDS = 12 * 3600  # the longest session, which a form cannot outlive
+FORM_SECONDS = 12 * 3600  # duration of the longest session, which a form cannot outlive
 # endpoints that do not look up the session, so that they work even when the partners service is
-# away
+# down
 UNASKED = ("static", "signin.quick_exit", "health.status")
 
 
 def read_cookie() -> tuple[str, str]:
-    """Returns the session's secret and the chosen language, both empty before sign-in."""
+    """Returns the session's secret and the chosen language; two empty texts without a session."""
     secret, _, language = cookies.read(COOKIE).partition("~")
     return secret, language
 
 
 def set_cookie(response: Response, secret: str, language: str = "") -> None:
-    """Sets the cookie; it ends with the browser at the latest."""
+    """Sets the cookie, which ends when the browser is closed."""
     cookies.keep(response, COOKIE, f"{secret}~{language}" if language else secret)
 
 
@@ -70,10 +70,10 @@ def recognise(needed: bool) -> None:
 
 
 def is_background_request() -> bool:
-    """Returns whether the page's script sent this request, to check for updates, and not the user.
+    """Returns whether the page's script, rather than the user, sent this request.
 
-    A client that sends this header falsely only harms itself: its requests don't extend its
-    session.
+    The script checks for updates. It sends the header `Passive` or the parameter `auto`. A client
+    that sends either falsely only harms itself, because such requests don't extend its session.
     """
     return request.headers.get("Passive") == "1" or (
         request.method == "GET" and "auto" in request.args
@@ -81,7 +81,7 @@ def is_background_request() -> bool:
 
 
 def me() -> SignedIn:
-    """Returns the signed-in worker; only for pages that need a session.
+    """Returns the signed-in worker, on a page that needs a session.
 
     Raises Unauthenticated session_ended if there is none.
     """
@@ -94,7 +94,7 @@ def me() -> SignedIn:
 def leave(wait: bool) -> None:
     """Ends the session everywhere.
 
-    Leaving never fails: if the partners service is away, the session ends when it reaches its idle
+    Leaving never fails: if the partners service is down, the session ends when it reaches its idle
     limit. Quick exit (`wait` false) does not wait for the service.
     """
     secret, _ = read_cookie()
@@ -142,10 +142,10 @@ def _mark(secret: str) -> str:
 
 
 def maker_of_form() -> tuple[str, str]:
-    """Returns the id of the worker and the mark of the session that a form was made for.
+    """Returns the worker for whom a form was made (her id), and the mark of her session.
 
-    An expired token is read, too. The mark of a form that belongs to no session is PUBLIC; both are
-    empty for a form that is not ours.
+    Expired tokens are accepted, too. For a form that belongs to no session, the id is empty and the
+    mark is PUBLIC. For a form that is not ours, id and mark are empty.
     """
     try:
         mark, _, worker_id = str(signer().loads(request.form.get("form_token", ""))).partition(":")
@@ -155,7 +155,7 @@ def maker_of_form() -> tuple[str, str]:
 
 
 def mark_of_cookie() -> str:
-    """Returns the mark that forms of the cookie's session carry; "" without a cookie."""
+    """Returns the mark in the forms of the cookie's session; "" without a cookie."""
     secret, _ = read_cookie()
     return _mark(secret) if secret else ""
 

@@ -1,6 +1,6 @@
-"""The end of every way of signing in: its target, the session's cookie, the earlier form.
+"""The last step of every way to sign in: the target page, the cookie, and the earlier form.
 
-A form that was written before the session ended is offered again.
+A form that was written before the earlier session ended is offered again.
 """
 
 import re
@@ -15,26 +15,27 @@ from services.gateway.site.parts import devices
 from services.gateway.site.shell import kept, session
 
 PROVIDER_COOKIE = "p"
-"""Holds a secret on the way to an organisation's own provider and back."""
+"""Name of the cookie that holds a secret until the browser returns from a provider."""
 PROOF = "proof."
-"""Prefix of the secret in the cookie if the provider proves an open session, not a new one."""
-PROVIDER_KEPT = timedelta(minutes=10)  # as long as the service accepts an answer
+"""Prefix of the cookie's secret if the provider is asked for a step-up rather than a sign-in."""
+PROVIDER_KEPT = timedelta(minutes=10)  # the time for which the service accepts a provider's answer
 _PATH = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")
 
 
 def safe_target(target: str) -> str:
-    r"""Returns a path of this site, or that of Today: sign-in must not lead to another site.
+    r"""Returns `target` if it is a path of this site, otherwise the path of Today.
 
-    Allows visible ASCII only, without a backslash: browsers drop tabs and line ends and read a
-    backslash as a slash, so that `/\t/host` would be another site.
+    Sign-in must not lead to another site. Allows only visible ASCII without a backslash: browsers
+    drop tabs and line ends, and read a backslash as a slash, so `/\t/host` would be another site.
     """
     return target if _PATH.fullmatch(target) else url_for("today.today")
 
 
 def entered(answer: SignInResponse, device: str = "") -> Response:
-    """Redirects to the page that was asked for, or shows the form from before the session ended.
+    """Redirects to the requested page, or shows the form from before the earlier session ended.
 
-    Sets the session's cookie and, with `device` after a right password, the device's.
+    Sets the session's cookie. With `device`, which is given after a right password, sets the
+    device's cookie, too.
     """
     written = request.form.get("kept", "")
     token = session.form_token_of(answer.session_secret, answer.worker.id)
@@ -43,7 +44,7 @@ def entered(answer: SignInResponse, device: str = "") -> Response:
         safe_target(request.form.get("to", "")),
     )
     response: Response = redirect(target, 303)
-    if answer.recovery_codes:  # shown once, so before anything else
+    if answer.recovery_codes:  # the codes are shown only once, so they come before anything else
         response = make_response(
             render_template(
                 "spare_codes.html", codes=answer.recovery_codes, form=form, target=target

@@ -1,5 +1,5 @@
-"""Notices about the line, persons and enquiries: everything besides referrals that the referrals
-service publishes.
+"""Notices about the line, persons and enquiries: everything that the referrals service publishes,
+except facts about referrals.
 """
 
 from chassis.languages import N_

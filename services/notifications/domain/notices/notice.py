@@ -18,7 +18,7 @@ class Party(Enum):
     # matter. One message a day, however many facts there are.
     COORDINATION_ALONE = "coordination_alone"
     COORDINATION_EACH = "coordination_each"  # the coordinators, and no desk, for each fact
-    REMINDED = "reminded"  # the side whose turn it is, which the fact names
+    REMINDED = "reminded"  # the side whose turn it is, as the fact names it
     AUDITORS = "auditors"  # each auditor; the coordinators if there is none
     MANAGERS = "managers"  # each manager of the organisation, and the worker who acted
     # the responsible worker of the receiver, unless she acted herself; if no worker is responsible,

@@ -1,7 +1,7 @@
 """The tree of areas: countries, their subdivisions, and municipalities.
 
-Codes are those of ISO 3166-1 and ISO 3166-2. The code of a municipality is its department's code, a
-dot and its name (NI-CI.chichigalpa).
+Countries and subdivisions have the codes of ISO 3166-1 and ISO 3166-2. The code of a municipality
+consists of the code of its department, a dot, and the municipality's name (NI-CI.chichigalpa).
 """
 
 from collections.abc import Iterable
@@ -27,7 +27,8 @@ class Areas:
     def knows(self, code: str) -> bool:
         """Tells whether the code is that of an area.
 
-        A country whose subdivisions are not in the list accepts every subdivision.
+        If the list has no area of a country, the code of the country and any code of a subdivision
+        of the country pass.
         """
         return (
             code in self.areas
@@ -37,11 +38,14 @@ class Areas:
 
     @staticmethod
     def lies_in(code: str, other: str) -> bool:
-        """Tells whether an area lies in another, or is the same area."""
+        """Tells whether an area is `other` or lies in it; always True if `other` is empty."""
         return not other or other in with_ancestors(code)
 
 
 def with_ancestors(code: str) -> list[str]:
-    """Returns an area with those that contain it: NI-CI.chichigalpa, NI-CI, NI."""
+    """Returns the code of an area and of all areas that contain it, smallest area first.
+
+    For example, NI-CI.chichigalpa, NI-CI and NI.
+    """
     subdivision = code.partition(".")[0]
     return list(dict.fromkeys(area for area in (code, subdivision, subdivision[:2]) if area))

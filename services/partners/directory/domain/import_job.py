@@ -10,9 +10,9 @@ from services.partners.directory.domain.imports import Encoding
 MAX_WAITING = 5
 """The maximum number of unfinished imports that an organisation may have at once."""
 MAX_ATTEMPTS = 3
-"""The maximum number of times that an import is begun, since the import may crash the process."""
+"""The maximum number of times that an import is started, since the import may crash the process."""
 FILE_KEPT = timedelta(days=1)
-"""How long after an import's end its file is stored, so that another import can use it."""
+"""How long a file is stored after its import has ended, so that another import can use the file."""
 REPORT_KEPT = timedelta(days=30)
 
 
@@ -31,8 +31,8 @@ class ImportState(StrEnum):
 class ImportJob:
     """An import.
 
-    `importer_id`: the organisation that sent the file. `organization_id`: the owner of the
-    services, "" if each row names its own.
+    `importer_id`: the organisation that sent the file. `organization_id`: the owner of all services
+    in the file, "" if each row names the owner of its service.
 
     `answers`: for (file, row), the id of the service that the row refers to, "" for a new service.
     `report`: the outcome of each row, as a serialised message.
@@ -60,10 +60,10 @@ class ImportJob:
         return self.end_time is not None
 
     def cancel(self, now: datetime) -> None:
-        """Requests the end of the import.
+        """Requests the cancellation of the import.
 
-        A pending import ends at once; a running one when its process next checks. An import that
-        has ended stays as it is.
+        A pending import ends at once; a running import ends when its process next checks for
+        cancellation. An import that has ended stays as it is.
         """
         if self.has_ended:
             return
@@ -72,5 +72,5 @@ class ImportJob:
             self.end(ImportState.CANCELLED, now)
 
     def end(self, state: ImportState, now: datetime, failure_code: str = "") -> None:
-        """Ends the import."""
+        """Moves the import to a final state."""
         self.state, self.end_time, self.failure_code = state, now, failure_code

@@ -72,7 +72,7 @@ class Line:
         self.candidate_ids = tuple(candidate_ids)
 
     def record(self, outcome: Outcome) -> None:
-        """Records an outcome. If there are several, the row keeps the most serious."""
+        """Records an outcome. A row with several outcomes keeps the most serious."""
         order = (
             None,
             Outcome.UNCHANGED,
@@ -128,14 +128,14 @@ class ServiceDraft:
 
         A field that the file does not state keeps its value.
         """
-        takes = {
+        eligibility_fields = {
             path.partition(".")[2] for path in self.stated_fields if path.startswith(f"{_GROUP}.")
         }
         wanted = {name: getattr(self.entry, name) for name in self.stated_fields if "." not in name}
-        if takes:
+        if eligibility_fields:
             wanted[_GROUP] = replace(
                 before.eligibility,
-                **{name: getattr(self.entry.eligibility, name) for name in takes},
+                **{name: getattr(self.entry.eligibility, name) for name in eligibility_fields},
             )
         return {name: value for name, value in wanted.items() if value != getattr(before, name)}
 
@@ -168,7 +168,7 @@ class DecodingInfo:
 
 @dataclass
 class Report:
-    """The outcome of each row: what was written, or in a dry run what would be."""
+    """The outcome of each row: what was written, or in a dry run what would have been written."""
 
     lines: list[Line]
     written: bool

@@ -21,9 +21,9 @@ from services.partners.network.domain.subject import Subject
 MAX_PLACES = 50
 """The maximum number of places at which one service may be offered."""
 LOOK_AGAIN = timedelta(minutes=30)
-"""The time for which the worker who opened an address may open it again.
+"""How long the worker who has opened an address may open it again.
 
-If her session ends on the way there, she can still find the door.
+She can then still find the door if her session ends on the way.
 """
 SEALED = ("address", "transportation")
 """The fields of a confidential place that are sealed."""
@@ -69,11 +69,11 @@ class LocationEntry:
         check.done()
 
     def in_country(self, country: str) -> "LocationEntry":
-        """Returns the entry with this country where it states none."""
+        """Returns the entry, with this country if the entry states none."""
         return self if self.country else replace(self, country=country)
 
     def discreet(self) -> "LocationEntry":
-        """Returns the part of the entry that is stored unsealed."""
+        """Returns the entry without the fields that are not stored for a confidential place."""
         return (
             replace(self, area_code="", latitude=None, longitude=None)
             if self.confidential
@@ -160,7 +160,7 @@ class ServiceAtLocation:
     def discreet(self) -> "ServiceAtLocation":
         """Returns the data that is stored for a confidential place.
 
-        It has no phone that leads there, and names nobody who works there.
+        The data includes no phone of the place, and no name of a person who works there.
         """
         return replace(self, phones=(), contacts=())
 
@@ -182,9 +182,9 @@ class AddressGrant:
     worker_id: str = ""
 
     def open(self, worker_id: str, now: datetime) -> None:
-        """Opens the address for this worker.
+        """Records that this worker opens the address.
 
-        It is opened once; the same worker may open it again within LOOK_AGAIN.
+        Only one worker may open the address, and only she may open it again, within LOOK_AGAIN.
         """
         if self.open_time is not None and (
             self.worker_id != worker_id or abs(now - self.open_time) >= LOOK_AGAIN

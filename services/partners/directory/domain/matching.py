@@ -2,9 +2,9 @@
 
 One pure function gives each service a verdict, with a reason for each criterion, and orders the
 services, best first. The verdict is "ask", never "fits", if the service has not stated what the
-criterion compares, or has a limit while the person's attribute is not known. "Does not fit" is
-given only if the service itself excludes the person. Known limitation: services are ranked by what
-they entered, which may differ from what they do.
+criterion compares, or if it limits an attribute and the person's attribute is not known. The
+verdict is "does not fit" only if the service itself excludes the person. Known limitation: services
+are ranked by what they entered, which may differ from what they do.
 """
 
 from collections.abc import Callable, Hashable, Iterable
@@ -20,7 +20,7 @@ from services.partners.directory.domain.service import (
     Eligibility,
     Gender,
     Intake,
-    lasts,
+    figure_validity,
 )
 from services.partners.directory.domain.taxonomy import Taxonomy
 from services.partners.directory.domain.truth import rank
@@ -31,10 +31,10 @@ MAX_COMPANIONS = 50  # the maximum number of accompanying people in a request
 IMPORTANT = ("room", "freshness", "truth", "area", "language", "need")
 """The criteria that order services of the same verdict, the most important first."""
 HIDDEN_CRITERIA = ("truth",)
-"""The criteria that rank but are not shown as reasons.
+"""The criteria that affect the order but are not shown as reasons.
 
-Only the service itself and the coordinators may see how often the service really had the room that
-it had stated.
+Only the service's own organisation, coordinators and auditors may see how often the service really
+had the room that it had stated.
 """
 
 
@@ -58,7 +58,7 @@ class Verdict(IntEnum):
 class Reason:
     """A criterion with its outcome.
 
-    `rank` orders services of the same verdict, smaller is better.
+    `rank` orders services of the same verdict; a smaller rank is better.
     """
 
     criterion: str
@@ -122,7 +122,9 @@ class Candidate:
     @property
     def times(self) -> "StatementTimes":
         """Returns when the service made its statements."""
-        return StatementTimes(self.capacity.update_time, lasts(self.need_codes), self.assured_time)
+        return StatementTimes(
+            self.capacity.update_time, figure_validity(self.need_codes), self.assured_time
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +151,8 @@ class StatementTimes:
             now
         ), self.confirmed_time is not None and now - self.confirmed_time <= CONFIRMATION_INTERVAL
 
-    def until(self, now: datetime) -> datetime | None:
-        """Returns the last moment at which `freshness` is unchanged; None: it never changes."""
+    def unchanged_until(self, now: datetime) -> datetime | None:
+        """Returns until when `freshness` keeps its present value; None if it keeps it for good."""
         ends = [
             self.figure_time + self.validity if self.figure_time else None,
             self.confirmed_time + CONFIRMATION_INTERVAL if self.confirmed_time else None,
@@ -272,13 +274,13 @@ def _dependants(dependants: int | None, stated: tuple[bool | None, int | None]) 
 def _language(language: str, spoken: tuple[str, ...]) -> Reason:
     if not spoken:
         return Reason("language", Verdict.ASK, "language_not_stated", 1)
-    if _tongue(language) in spoken:
+    if _base_language(language) in spoken:
         return Reason("language", Verdict.FITS, "language_spoken")
     return Reason("language", Verdict.ASK, "language_other", 2)  # an interpreter may help
 
 
 def _stated(criterion: str, takes: bool | None) -> Reason:
-    """Judges whether a service takes people with an attribute; None: it has not stated that."""
+    """Judges whether a service takes people with an attribute; `takes` is None if not stated."""
     if takes is None:
         return Reason(criterion, Verdict.ASK, f"{criterion}_not_stated")
     return Reason(
@@ -377,14 +379,14 @@ def _freshness(freshness: tuple[FigureAge, bool]) -> Reason:
     return Reason("freshness", Verdict.FITS, "figure_fresh")
 
 
-def _tongue(tag: str) -> str:
+def _base_language(tag: str) -> str:
     """Returns the language itself, "es" for "es-NI". A private tag ("x-lsn") stays whole."""
     return tag.lower() if tag.startswith("x-") else tag.lower().split("-")[0]
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A criterion: it reads a statement of a candidate, and judges the statement for a question.
+    """A criterion, with the functions that read and judge a candidate's statement about it.
 
     Two candidates with the same statement are judged alike.
     """
@@ -417,7 +419,7 @@ CRITERIA = {
         lambda question, stated: _dependants(question.dependants, stated),
     ),
     "language": Rule(
-        lambda candidate, now: tuple(sorted({_tongue(tag) for tag in candidate.languages})),
+        lambda candidate, now: tuple(sorted({_base_language(tag) for tag in candidate.languages})),
         lambda question, stated: _language(question.language, stated),
     ),
     "pregnancy": Rule(

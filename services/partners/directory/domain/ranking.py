@@ -28,15 +28,16 @@ from services.partners.directory.domain.matching import (
 Statement = tuple[str, Hashable]
 Flips = defaultdict[str, defaultdict[int, list[int]]]
 _TO_BYTES = bytes.maketrans(b"01", b"\0\1")
-_FEW = 50  # up to so many services are sorted directly, without the bitmap
+_FEW = 50  # the maximum number of services that are sorted directly, without the bitmap
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
     """A service as it was last put into the ranking.
 
-    `stated`: the numbers of the statements that it makes on all shelves; `needs`: by group, the
-    numbers of those that it makes on that group's shelf only; `slots`: its slot on each shelf.
+    `stated`: the numbers of the statements that the service makes on all shelves; `needs`: for each
+    group, the numbers of the statements that it makes only on that group's shelf; `slots`: its slot
+    on each shelf.
     """
 
     name: tuple[str, str]
@@ -48,7 +49,7 @@ class _Known:
     until: datetime | None
 
     @property
-    def on(self) -> dict[str, int]:
+    def slot_by_group(self) -> dict[str, int]:
         """Returns the slots of the service by shelf."""
         return dict(zip(self.needs, self.slots, strict=True))
 
@@ -62,7 +63,7 @@ class _Shelf:
         self._free: list[int] = []
 
     def put(self, name: tuple[str, str], slot: int | None) -> int:
-        """Puts the name in its slot, or in a free or a new slot, and returns the slot."""
+        """Puts the name in this slot (None: in a free or new slot), and returns the slot."""
         if slot is None and self._free:
             slot = self._free.pop()
         if slot is None:
@@ -76,7 +77,7 @@ class _Shelf:
         self._free.append(slot)
 
     def flip(self, stated: Statement, slots: list[int]) -> None:
-        """Adds the statement to these slots, or removes it from those that have it.
+        """Adds the statement to these slots, or removes it from the slots that already have it.
 
         A slot that is listed twice stays as it is.
         """
@@ -85,7 +86,7 @@ class _Shelf:
         if not self.stated[criterion][value]:
             del self.stated[criterion][value]
 
-    def those(self, criterion: str, *values: Hashable) -> int:
+    def bits_stating(self, criterion: str, *values: Hashable) -> int:
         """Returns the bits of the services that state any of these values for the criterion."""
         bits = 0
         for value in values:
@@ -120,7 +121,7 @@ class Ranking:
     def __init__(self) -> None:
         self._shelves: defaultdict[str, _Shelf] = defaultdict(_Shelf)
         self._known: dict[str, _Known] = {}
-        self._of: defaultdict[str, set[str]] = defaultdict(set)
+        self._ids_by_organization: defaultdict[str, set[str]] = defaultdict(set)
         self._numbers: dict[Statement, int] = {}
         self._stated: list[Statement] = []
         self._same: dict[tuple[int, ...], tuple[int, ...]] = {}
@@ -134,14 +135,14 @@ class Ranking:
         """Stores these candidates in place of their former state."""
         flips: Flips = defaultdict(lambda: defaultdict(list))
         for candidate in candidates:
-            self._take(candidate.service_id, self._known_of(candidate, now), flips)
+            self._put_or_remove(candidate.service_id, self._known_of(candidate, now), flips)
         self._flip(flips)
 
     def drop(self, ids: Iterable[str]) -> None:
         """Removes services that are no longer offered."""
         flips: Flips = defaultdict(lambda: defaultdict(list))
         for id in ids:
-            self._take(id, None, flips)
+            self._put_or_remove(id, None, flips)
         self._flip(flips)
 
     def advance(self, now: datetime) -> None:
@@ -151,44 +152,48 @@ class Ranking:
             end, id = heapq.heappop(self._ends)
             known = self._known.get(id)
             if known is not None and known.until == end:
-                older = replace(known, stated=self._older(known, now), until=known.times.until(now))
-                for group, slot in known.on.items():
-                    for statement in {*known.stated} ^ {*older.stated}:
+                aged = replace(
+                    known,
+                    stated=self._aged_statements(known, now),
+                    until=known.times.unchanged_until(now),
+                )
+                for group, slot in known.slot_by_group.items():
+                    for statement in {*known.stated} ^ {*aged.stated}:
                         flips[group][statement].append(slot)
-                self._keep(id, older)
+                self._keep(id, aged)
         self._flip(flips)
 
     def best(self, question: Question, size: int, *, sees_shelters: bool) -> list[str]:
-        """Returns the ids of the first candidates, in the order of matching.match."""
+        """Returns the ids of the first `size` candidates, in the order of matching.match."""
         group = question.need_code.partition(".")[0]
         shelf = self._shelves[group]
         # The need for a group is met by any service in the group. The need for a kind of help is
         # met only by services that name this kind, or that name only its group.
         pool = (
-            shelf.those("group", group)
+            shelf.bits_stating("group", group)
             if question.need_code == group
-            else shelf.those("code", question.need_code, group)
+            else shelf.bits_stating("code", question.need_code, group)
         )
         if question.country:
-            pool &= shelf.those("country", question.country)
+            pool &= shelf.bits_stating("country", question.country)
         if not sees_shelters:
-            pool &= shelf.those("shelter", False)
-        pool &= ~shelf.those("department", *filter(None, question.excluded_areas))
+            pool &= shelf.bits_stating("shelter", False)
+        pool &= ~shelf.bits_stating("department", *filter(None, question.excluded_areas))
         pool &= ~number(
-            self._known[id].on.get(group)
+            self._known[id].slot_by_group.get(group)
             for organization_id in set(question.excluded_organization_ids)
-            for id in self._of.get(organization_id, ())
+            for id in self._ids_by_organization.get(organization_id, ())
         )
         judged = {
             name: shelf.judged(name, question) for name in (*criteria(question), *HIDDEN_CRITERIA)
         }
-        no = _together(
+        no = _union(
             bits
             for outcome in judged.values()
             for (verdict, _), bits in outcome.items()
             if verdict is Verdict.DOES_NOT_FIT
         )
-        ask = _together(
+        ask = _union(
             bits
             for outcome in judged.values()
             for (verdict, _), bits in outcome.items()
@@ -243,10 +248,10 @@ class Ranking:
             self._needs[candidate.need_codes],
             (),
             candidate.times,
-            candidate.times.until(now),
+            candidate.times.unchanged_until(now),
         )
 
-    def _older(self, known: _Known, now: datetime) -> tuple[int, ...]:
+    def _aged_statements(self, known: _Known, now: datetime) -> tuple[int, ...]:
         stated: dict[str, Any] = dict(self._stated[number] for number in known.stated)
         stated |= {
             "room": stated["room"]._replace(age=known.times.age(now)),
@@ -254,18 +259,18 @@ class Ranking:
         }
         return tuple(map(self._number, stated.items()))
 
-    def _take(self, id: str, known: _Known | None, flips: Flips) -> None:
+    def _put_or_remove(self, id: str, known: _Known | None, flips: Flips) -> None:
         before = self._known.pop(id, None)
         if before is not None:
-            self._of[before.organization_id].discard(id)
-            for group, slot in before.on.items():
+            self._ids_by_organization[before.organization_id].discard(id)
+            for group, slot in before.slot_by_group.items():
                 for statement in (*before.stated, *before.needs[group]):
                     flips[group][statement].append(slot)
                 if known is None or group not in known.needs:
                     self._shelves[group].clear(slot)
         if known is None:
             return
-        slots_before = before.on if before else {}
+        slots_before = before.slot_by_group if before else {}
         known = replace(
             known,
             slots=tuple(
@@ -273,10 +278,10 @@ class Ranking:
                 for group in known.needs
             ),
         )
-        for group, slot in known.on.items():
+        for group, slot in known.slot_by_group.items():
             for statement in (*known.stated, *known.needs[group]):
                 flips[group][statement].append(slot)
-        self._of[known.organization_id].add(id)
+        self._ids_by_organization[known.organization_id].add(id)
         self._keep(id, known)
 
     def _keep(self, id: str, known: _Known) -> None:
@@ -308,7 +313,7 @@ def _slots(bits: int) -> Iterator[int]:
 
 
 def number(slots: Iterable[int | None]) -> int:
-    """Returns the integer in which these bits are set."""
+    """Returns the integer in which these bits are set; a bit that is listed twice is not set."""
     known = [slot for slot in slots if slot is not None]
     bits = bytearray(max(known, default=0) // 8 + 1)
     for slot in known:
@@ -316,7 +321,7 @@ def number(slots: Iterable[int | None]) -> int:
     return int.from_bytes(bits, "little")
 
 
-def _together(numbers: Iterable[int]) -> int:
+def _union(numbers: Iterable[int]) -> int:
     union = 0
     for bits in numbers:
         union |= bits

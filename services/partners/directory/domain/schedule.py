@@ -1,4 +1,4 @@
-"""The hours at which people are received: the parts of an RFC 5545 rule (HSDS schedule).
+"""The hours at which people are received, as the parts of an RFC 5545 rule (HSDS schedule).
 
 Times are the local time of the place, and the caller passes the time zone. A schedule does not
 apply on public holidays unless it states that it does. Limit: an hour that occurs twice because the
@@ -21,7 +21,7 @@ _DAY = timedelta(days=1)
 _LAST = -1
 _ANY_DAY = date(2024, 1, 1)
 _FIRST = date(1900, 1, 1)  # no schedule starts before this day
-# 430 days: within fourteen months, months begin on most days of the week
+# 430 days: fourteen months in a row begin on most of the days of the week
 _EACH_WEEK, _EACH_MONTH = 8 * _DAY, 430 * _DAY
 
 
@@ -75,7 +75,7 @@ class Schedule:
         return datetime.combine(day, self.opens_at), datetime.combine(ends, self.closes_at)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the schedule as a JSON object, in which form it is stored."""
+        """Returns the schedule as a JSON object, the form in which it is stored."""
         return {
             "freq": self.freq,
             "byday": list(self.byday),
@@ -112,7 +112,7 @@ def check_schedules(schedules: Sequence[Schedule], check: Check, path: str) -> N
     """
     for number, schedule in enumerate(schedules):
         schedule.check(check, f"{path}.{number}")
-    for number in sorted(_twice(schedules)):
+    for number in sorted(_overlapping(schedules)):
         check.say(f"{path}.{number}", "overlaps")
 
 
@@ -137,11 +137,11 @@ def hours(
     )
 
 
-def _twice(schedules: Sequence[Schedule]) -> set[int]:
-    """Returns the numbers of the schedules that overlap one with a smaller number.
+def _overlapping(schedules: Sequence[Schedule]) -> set[int]:
+    """Returns the numbers of the schedules that overlap a schedule with a smaller number.
 
-    Two schedules can overlap only from the day on which the later one becomes valid. So the check
-    starts on that day, and lasts long enough for each pattern of days to occur.
+    Two schedules can overlap only from the day on which the later of them becomes valid. So the
+    check starts on that day, and covers enough days for each pattern of days to occur.
     """
     span = (
         _EACH_WEEK
@@ -153,7 +153,7 @@ def _twice(schedules: Sequence[Schedule]) -> set[int]:
         schedule.valid_from or min([_ANY_DAY, *(max(end, _FIRST) - span for end in ends)])
         for schedule in schedules
     }
-    twice = set()
+    overlapping = set()
     for start in starts:
         spans = sorted(
             (*schedule.times_of(day), number)
@@ -161,12 +161,12 @@ def _twice(schedules: Sequence[Schedule]) -> set[int]:
             for number, schedule in enumerate(schedules)
             if schedule.is_of(day)
         )
-        twice |= {
+        overlapping |= {
             max(number_before, number_after)
             for (_, ends_at, number_before), (begins, _, number_after) in pairwise(spans)
             if begins < ends_at
         }
-    return twice
+    return overlapping
 
 
 def _days(first: date, last: date) -> Iterator[date]:

@@ -49,7 +49,7 @@ class SearchTerms:
 
 @dataclass(frozen=True)
 class PublicWanted:
-    """The terms of a public search: the number of the page, from 1, and the filters.
+    """The terms of a public search: the page number, from 1, and the filters.
 
     Empty and None mean "any". `id` is the id of a service at a place.
     """

@@ -1,10 +1,10 @@
-"""A service of a member: for whom, where, in which languages, and how much room there is now.
+"""A service of a member: whom it takes, where, in which languages, and how much room it has now.
 
 A field that is not stated means "ask", never "yes".
 
 A confidential service stores no location more precise than its department, and no phone. Other
 members see changes of a shelter's room only in steps of time (`for_others`): a live figure would
-show them that somebody came, and when.
+show them that a person came, and when.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,8 +24,8 @@ from services.partners.network.domain.time_step import time_step_of
 from services.partners.network.domain.visibility import Tier, Viewer
 
 SHELTER_NEEDS = frozenset({"HOU.EMG", "HOU.SAFE"})
-USUAL_UNIT = "places"  # if no unit is stated
-COUNTED_BY_PEOPLE = ("beds", "places")  # an appointment, unlike a bed, is not free again afterwards
+USUAL_UNIT = "places"  # the unit if the service states none
+COUNTED_BY_PEOPLE = ("beds", "places")  # free again when a person leaves, unlike an appointment
 NARROWED = ("phone", "description")
 """The fields that a member may show to fewer viewers than usual.
 
@@ -35,7 +35,7 @@ ANY_AGE = 99  # a maximum age of 99 or more means no limit
 
 
 class Gender(StrEnum):
-    """Genders by HTCDS prs_Gender."""
+    """The genders of HTCDS prs_Gender."""
 
     FEMININE = "FEMININE"
     MASCULINE = "MASCULINE"
@@ -93,7 +93,7 @@ class Capacity:
     declined_time: datetime | None = None
     """When a person was last declined for lack of room after the figure was stated.
 
-    Until the figure is stated anew, senders are advised to ask before they rely on it.
+    Until the figure is stated again, senders are advised to ask before they rely on it.
     """
 
     def check(self, check: Check) -> None:
@@ -113,17 +113,16 @@ NOT_STATED = Capacity()
 class Figure:
     """The room of a service: its statement, and how often the statement was true.
 
-    After the service had stated that it had room, there was room `kept` times and none `broken`
-    times.
+    `kept`: how often the service had room after it had stated so; `broken`: how often it had none.
     """
 
     capacity: Capacity = NOT_STATED
     kept: int = 0
     broken: int = 0
     step: datetime | None = None
-    """For a former figure: the beginning of the step of time for which it is shown.
+    """The beginning of the step of time for which a former figure is shown.
 
-    Others see it until that step ends.
+    Others see the former figure until that step ends.
     """
 
 
@@ -148,11 +147,11 @@ FRESH = timedelta(days=7)
 
 
 def stale_time(capacity: Capacity, need_codes: Sequence[str]) -> datetime | None:
-    """Returns the time from which the figure is stale; None: there is no figure."""
-    return capacity.update_time + lasts(need_codes) if capacity.update_time else None
+    """Returns the time from which the figure is stale; None if there is no figure."""
+    return capacity.update_time + figure_validity(need_codes) if capacity.update_time else None
 
 
-def lasts(need_codes: Sequence[str]) -> timedelta:
+def figure_validity(need_codes: Sequence[str]) -> timedelta:
     """Returns how long a figure can be relied on."""
     return FRESH if SHELTER_NEEDS.isdisjoint(need_codes) else FRESH_SHELTER
 
@@ -241,7 +240,7 @@ class Service(Subject):
     kept: int = 0
     broken: int = 0
     figure_before: Figure | None = None
-    """The figure with which the last step of time in which the figure changed began."""
+    """The figure at the beginning of the last step of time in which the figure changed."""
     entry_time: datetime | None = None
     """When the entry last changed; changes of the room don't count."""
 
@@ -301,9 +300,9 @@ class Service(Subject):
     def doubt_capacity(self, declined: datetime) -> bool:
         """Marks the figure as doubtful after somebody was declined for lack of room.
 
-        The figure itself stays as stated, and is doubtful until it is stated anew. Returns False if
-        there is no figure to doubt, or if the refusal is not later than the figure and the last
-        refusal.
+        The figure itself stays as stated, and is doubtful until it is stated again. Returns False
+        if there is no figure to doubt, or if the refusal is not later than both the figure and the
+        last refusal.
         """
         known = self.capacity.declined_time or self.capacity.update_time
         if known is None or declined <= known:
@@ -312,7 +311,7 @@ class Service(Subject):
         return True
 
     def move_room(self, free: int, at: datetime) -> bool:
-        """Adds so many free places (fewer if negative), since somebody left or came.
+        """Adds `free` free places when people left, or removes them (`free` < 0) when people came.
 
         Returns False if the figure was stated at or after `at`, is missing, does not count beds or
         places, or would not change.
@@ -342,7 +341,7 @@ class Service(Subject):
         )
 
     def figure_for(self, viewer: Viewer, now: datetime) -> Figure:
-        """Returns the figure of its room that a viewer sees.
+        """Returns the figure of the service's room that a viewer sees.
 
         The service's own people see the live figure. If it is a shelter, others see the figure of
         the current step of time.
@@ -357,8 +356,8 @@ class Service(Subject):
     def seen_besides(self) -> tuple[str, ...]:
         """Returns the data that is shown with the service but is not covered by its version.
 
-        It is its organisation's name and type, the time since which its figure is in doubt, and the
-        number of free places.
+        These are the name and type of the organisation, the time since which the figure of room is
+        in doubt, and the number of free places.
         """
         declined, free = self.capacity.declined_time, self.capacity.available
         return (

@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 from services.partners.directory.domain.service import Capacity, Intake, stale_time
 
 REMEMBERED = timedelta(days=183)
-"""How long results count: older ones say little about the people who work at the service now."""
+"""How long results count. Older results say little about the people who now work at the service."""
 YES_HOLDS = timedelta(hours=24)
 """How long a positive answer to an enquiry counts as a promise of room."""
-# kept promises with which each service starts, so that one refusal does not rank a new one last
+# kept promises with which each service starts, so that one refusal does not rank a new service last
 _BENEFIT = 2
 _TRUSTED, _DOUBTED = 80, 50  # least reliability for rank 0, and for rank 1
 
@@ -52,7 +52,7 @@ class Truth:
 
 
 def reliability(kept: int, broken: int) -> int:
-    """Returns the percentage of kept promises, with _BENEFIT added to those that were kept."""
+    """Returns the percentage of kept promises, after adding _BENEFIT to the kept promises."""
     return round(100 * (kept + _BENEFIT) / (kept + broken + _BENEFIT))
 
 

@@ -9,9 +9,9 @@ from services.partners.directory.domain.location import AddressGrant
 def grant(
     tx: Transaction, referral_id: str, service_id: str, organization_id: str, at: datetime
 ) -> None:
-    """Stores the grant when a service accepts the referral, or takes it on again.
+    """Stores the grant when a service accepts or reopens a referral.
 
-    If another service accepts the referral, or the same service does after an end, the address may
+    A later acceptance, by the same or another service, replaces the grant, so that the address may
     be opened once more. A repeated fact changes nothing.
     """
     tx.execute(

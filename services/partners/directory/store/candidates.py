@@ -1,6 +1,7 @@
 """The services that may meet a person's need, best first.
 
-The index ranks all services. Those that are shown are read from the database and judged again.
+The index ranks all services. The services that are shown are read from the database and judged
+again.
 """
 
 from collections.abc import Sequence
@@ -11,7 +12,11 @@ from services.partners.directory.domain.matching import Match, Question
 from services.partners.directory.domain.matching import match as judged
 from services.partners.directory.domain.service import Service
 from services.partners.directory.store import services
-from services.partners.directory.store.directory_index import LOOKS, DirectoryIndex, candidate
+from services.partners.directory.store.directory_index import (
+    MAX_ATTEMPTS,
+    DirectoryIndex,
+    candidate,
+)
 from services.partners.directory.store.services import FROM, SEEN
 
 
@@ -25,8 +30,8 @@ def match(
     sees_shelters: bool,
 ) -> list[tuple[Match, Service]]:
     """Returns the best services that may meet the need, in their present state, best first."""
-    for attempt in range(1, LOOKS + 1):
-        with index.current(tx, now, anew=attempt == LOOKS) as content:
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        with index.current(tx, now, reload=attempt == MAX_ATTEMPTS) as content:
             content.ranking.advance(now)
             ids = content.ranking.best(question, size, sees_shelters=sees_shelters)
         rows = _rows(tx, question, ids, sees_shelters=sees_shelters)

@@ -26,16 +26,15 @@ from services.partners.directory.store.services import FIGURE, eligibility, othe
 from services.partners.network.domain.time_step import time_step_of
 
 CHANGES = "service_changes"
-"""The channel on which the database announces changes of services (its trigger)."""
-# maximum number of attempts of a query if services change meanwhile, or the database was replaced
-LOOKS = 3
+"""The channel on which a trigger of the database announces changes of services."""
+# maximum number of attempts at a query if services change meanwhile, or the database was replaced
+MAX_ATTEMPTS = 3
 _AT_ONCE = 2000  # maximum number of services read at once, to spare memory and other threads
 _NEVER = 2**64 - 1  # an id greater than that of any transaction
 _NEVER_YET = datetime.min.replace(tzinfo=UTC)
-# maximum number of seconds to wait for another thread that reads everything; keep_up may take as
-# long
+# longest wait, in seconds, for another thread that is reading everything; keep_up may take as long
 _PATIENCE = 30.0
-_MANY_HOURS = 1000  # most stored hours that no service uses any more; about a megabyte
+_MANY_HOURS = 1000  # maximum number of stored hours that no service uses; about a megabyte
 _READ = (
     "s.id, s.name_key, s.need_codes, s.department, s.country, s.languages, s.minimum_age,"
     " s.maximum_age, s.genders, s.takes_dependants,"
@@ -71,17 +70,17 @@ class Content:
 
     @property
     def outgrown(self) -> bool:
-        """Tells whether reading everything anew is cheaper than keeping this content."""
+        """Tells whether reading everything again is cheaper than keeping this content."""
         return (
             self.search.outgrown
             or len(self.hours) > 2 * len(self.search.values("hours")) + _MANY_HOURS
         )
 
-    def is_of_another(self, at: Row) -> bool:
+    def is_of_another_database(self, at: Row) -> bool:
         """Tells whether the content was read from another database.
 
-        Only in another database can transaction ids be lower, or the table be stored in another
-        file.
+        Lower transaction ids, or another file for the table of services, mean that the database was
+        replaced (or that the table was rewritten).
         """
         return bool(at["filenode"] != self.filenode or at["oldest"] < self.seen)
 
@@ -108,8 +107,8 @@ class Content:
 
     def take(self, rows: Sequence[Row], hours: dict[int, Hours], now: datetime) -> None:
         """Applies the changes of these services."""
-        # Another thread may have read later and got here first. A shelter that waited for the next
-        # step of time is read again without a new change.
+        # Another thread may have read later than this thread and applied its changes first. A
+        # shelter that waited for the next step of time is read again without a new change.
         now = self.latest = max(now, self.latest)
         news = [
             row
@@ -162,41 +161,42 @@ class DirectoryIndex:
         return self._content is not None
 
     @contextmanager
-    def current(self, tx: Transaction, now: datetime, *, anew: bool = False) -> Iterator[Content]:
+    def current(self, tx: Transaction, now: datetime, *, reload: bool = False) -> Iterator[Content]:
         """Yields the content, refreshed with everything committed so far.
 
         Holds the lock until the block ends.
         """
-        self.refresh(tx, now, anew=anew)
+        self.refresh(tx, now, reload=reload)
         with self._turn:
             assert self._content is not None
             yield self._content
 
-    def refresh(self, tx: Transaction, now: datetime, *, anew: bool = False) -> None:
-        """Reads the changes committed since the last time; everything the first time."""
-        self._read(lambda: nullcontext(tx), now, anew=anew)
+    def refresh(self, tx: Transaction, now: datetime, *, reload: bool = False) -> None:
+        """Reads the changes committed since the last refresh; the first time, reads everything."""
+        self._read(lambda: nullcontext(tx), now, reload=reload)
 
     def keep_up(self, begin: Begin, now: datetime) -> None:
         """Refreshes the content in the background, in as many transactions as it takes."""
-        self._read(begin, now, anew=self._content is not None and self._content.outgrown)
+        self._read(begin, now, reload=self._content is not None and self._content.outgrown)
 
     def has_due(self, now: datetime) -> bool:
-        """Tells whether a shelter's new figure has become visible to others since the last
-        refresh. Asks no database.
+        """Tells whether a shelter's new figure has become visible to others since the last refresh.
+
+        Does not query the database.
         """
         with self._turn:
             return self._content is not None and bool(self._content.due(now))
 
-    def _read(self, begin: Begin, now: datetime, *, anew: bool) -> None:
-        if not anew and self._read_few(begin, now):
+    def _read(self, begin: Begin, now: datetime, *, reload: bool) -> None:
+        if not reload and self._read_few(begin, now):
             return
-        # One thread reads many changes while the others wait; few are then left for them.
+        # One thread reads many changes while the other threads wait, and leaves them only a few.
         with self._alone():
-            if anew or not self._read_few(begin, now):
-                self._read_many(begin, now, anew=anew)
+            if reload or not self._read_few(begin, now):
+                self._read_many(begin, now, reload=reload)
 
     def _read_few(self, begin: Begin, now: datetime) -> bool:
-        """Reads the changes and returns True if there are few of them.
+        """Applies the changes and returns True if there are few of them.
 
         Returns False, and changes nothing, if there are more than _AT_ONCE changes, or if
         everything must be read.
@@ -207,7 +207,7 @@ class DirectoryIndex:
         with begin() as tx:
             at, due = _state(tx, content.seen), content.due(now)
             news = _changes(tx, content.seen, due=due) if at["changed"] or due else []
-            if len(news) == _AT_ONCE or content.is_of_another(at):
+            if len(news) == _AT_ONCE or content.is_of_another_database(at):
                 return False
             hours = _new_hours(tx, content, news)
         with self._turn:
@@ -217,15 +217,15 @@ class DirectoryIndex:
             content.seen = max(content.seen, at["oldest"])
         return True
 
-    def _read_many(self, begin: Begin, now: datetime, *, anew: bool) -> None:
+    def _read_many(self, begin: Begin, now: datetime, *, reload: bool) -> None:
         content, oldest, after = self._content, 0, ""
         due = content.due(now) if content else []
-        while not anew and content is not None and not content.outgrown:
+        while not reload and content is not None and not content.outgrown:
             with begin() as tx:
                 at = _state(tx, content.seen)
                 news = _changes(tx, content.seen, after, due)
                 hours = _new_hours(tx, content, news)
-            if content.is_of_another(at):
+            if content.is_of_another_database(at):
                 break
             oldest = oldest or at["oldest"]
             with self._turn:

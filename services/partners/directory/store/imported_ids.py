@@ -38,7 +38,10 @@ def keep(tx: Transaction, importer_id: str, ids: Mapping[Key, str]) -> None:
 
 
 def ids_by_key(tx: Transaction, organization_ids: Iterable[str]) -> dict[Key, list[str]]:
-    """Returns the ids of these organisations' services by the key of `key_of`, oldest first."""
+    """Returns the ids of these organisations' services, by the key that uses `key_of`.
+
+    The oldest service of a key comes first.
+    """
     rows = tx.execute(
         "SELECT organization_id, name, department, id FROM services WHERE organization_id = ANY(%s)"
         " ORDER BY create_time, id",

@@ -1,5 +1,4 @@
-"""Imports in the background: pending jobs, the process that works on each, and the reports.
-
+"""Background imports: pending jobs, the claims of the processes that work on them, and reports.
 Files and reports are sealed.
 """
 
@@ -21,9 +20,9 @@ from services.partners.directory.domain.import_job import (
 from services.partners.directory.domain.imports import Encoding
 
 _LEASE = timedelta(seconds=30)
-"""How long a process may give no sign of life before another process takes over its import."""
+"""How long a claim lasts without renewal. After that, another process takes over the import."""
 CHANNEL = "imports"
-"""The channel on which imports are announced that a process may begin."""
+"""The channel that announces that there may be an import to claim."""
 _ALL_BUT_BYTES = (
     "id, importer_id, organization_id, dry_run, encoding, answers, state, rows_done, rows_total,"
     " failure_code, create_time, end_time,"
@@ -63,7 +62,7 @@ def add(tx: Transaction, keyring: Keyring, job: ImportJob, caller: Caller, file:
 
 
 def lock_queue(tx: Transaction) -> None:
-    """Waits until no other process claims or adds an import."""
+    """Locks the queue: until the transaction ends, no other process claims or adds an import."""
     advisory_lock(tx, "imports")
 
 
@@ -77,7 +76,7 @@ def count_waiting(tx: Transaction, importer_id: str) -> int:
 
 
 def fetch(tx: Transaction, keyring: Keyring, id: str, *, hold: bool = False) -> ImportJob | None:
-    """Returns an import with its report."""
+    """Returns an import with its report; with `hold`, locked until the transaction ends."""
     row = tx.execute(
         f"SELECT {_ALL_BUT_BYTES}, report FROM imports"
         f" WHERE id = %s {'FOR UPDATE' if hold else ''}",
@@ -91,7 +90,7 @@ def fetch(tx: Transaction, keyring: Keyring, id: str, *, hold: bool = False) -> 
 
 
 def file_of(tx: Transaction, keyring: Keyring, id: str) -> bytes | None:
-    """Returns the file of an import, None if it is forgotten."""
+    """Returns the file of an import; None if the file or the import has been deleted."""
     row = tx.execute("SELECT file FROM imports WHERE id = %s", (id,)).fetchone()
     return keyring.open_bytes(row["file"], _file_context(id)) if row and row["file"] else None
 
@@ -107,7 +106,7 @@ def newest(tx: Transaction, importer_id: str, limit: int) -> list[ImportJob]:
 
 
 def save(tx: Transaction, job: ImportJob) -> None:
-    """Stores the state of an import that is locked."""
+    """Stores the state of an import. The caller must have locked its row."""
     tx.execute(
         "UPDATE imports SET state = %s, cancel_time = %s, end_time = %s, failure_code = %s"
         " WHERE id = %s",
@@ -120,8 +119,9 @@ _LIVE = "claim_time BETWEEN %(now)s - %(lease)s AND %(now)s + %(lease)s"
 
 
 def next_time(tx: Transaction, now: datetime) -> datetime | None:
-    """Returns when an import may be claimed: at once, or when the lease of the process that works
-    on one runs out; None if all imports have ended.
+    """Returns when an import may be claimed; None if all imports have ended.
+
+    The time is AT_ONCE, or the end of the lease if a process is working on an import.
     """
     row = tx.execute(
         f"SELECT count(*) AS n, max(claim_time) FILTER (WHERE {_LIVE}) AS claimed FROM imports"
@@ -134,10 +134,10 @@ def next_time(tx: Transaction, now: datetime) -> datetime | None:
 
 
 def claim(tx: Transaction, claim: str, now: datetime) -> tuple[ImportJob, Caller] | None:
-    """Claims the oldest unfinished import, and returns it with the caller who sent it.
+    """Claims the oldest unfinished import, and returns it with the caller who requested it.
 
-    Returns None if there is none, or if a process is already working on an import. The queue must
-    be locked.
+    Returns None if there is no unfinished import, or if a process is already working on an import.
+    The caller of this function must have locked the queue.
     """
     row = tx.execute(
         "UPDATE imports SET claim = %(claim)s, claim_time = %(now)s, attempts = attempts + 1,"
@@ -170,7 +170,8 @@ def claim(tx: Transaction, claim: str, now: datetime) -> tuple[ImportJob, Caller
 def renew(tx: Transaction, claim: str, job: ImportJob, now: datetime) -> bool | None:
     """Renews the claim and stores the progress.
 
-    Returns whether the end of the import was requested; None if another process has claimed it.
+    Returns whether the cancellation of the import was requested; None if the import has ended or
+    another process has claimed it.
     """
     row = tx.execute(
         "UPDATE imports SET claim_time = %s, state = %s, rows_done = %s, rows_total = %s"
@@ -182,7 +183,10 @@ def renew(tx: Transaction, claim: str, job: ImportJob, now: datetime) -> bool | 
 
 
 def release(tx: Transaction, claim: str, job: ImportJob, *, counts: bool) -> None:
-    """Gives up the claim: the import will be begun anew. `counts`: this was one of its attempts."""
+    """Gives up the claim, so that the import is started again.
+
+    `counts`: the attempt that is given up counts towards MAX_ATTEMPTS.
+    """
     tx.execute(
         "UPDATE imports SET claim = NULL, claim_time = NULL, state = 'PENDING', attempts = attempts"
         " - %s WHERE id = %s AND claim = %s",
@@ -192,10 +196,10 @@ def release(tx: Transaction, claim: str, job: ImportJob, *, counts: bool) -> Non
 
 
 def finish(tx: Transaction, keyring: Keyring, claim: str, job: ImportJob) -> bool:
-    """Stores how the import ended.
+    """Stores the final state and the report of an import.
 
-    Returns False if another process has claimed the import, or its end was requested meanwhile: the
-    caller must then roll back.
+    Returns False if another process has claimed the import, or if the import is done but its
+    cancellation was requested meanwhile: the caller must then roll back.
     """
     done = tx.execute(
         "UPDATE imports SET state = %s, rows_done = %s, rows_total = %s, failure_code = %s,"

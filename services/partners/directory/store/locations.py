@@ -72,7 +72,7 @@ def fetch_many(tx: Transaction, ids: Sequence[str]) -> list[Location]:
 
 
 def keep_many(tx: Transaction, keyring: Keyring, places: Sequence[Location]) -> None:
-    """Stores many places at once. Confidential places are stored one by one, for each is sealed."""
+    """Stores many places at once, but confidential places one by one, since each is sealed."""
     with tx.cursor() as cursor:
         cursor.executemany(
             _UPSERT, [_values(place) for place in places if not place.entry.confidential]
@@ -84,7 +84,10 @@ def keep_many(tx: Transaction, keyring: Keyring, places: Sequence[Location]) -> 
 
 
 def address(tx: Transaction, keyring: Keyring, id: str) -> dict[str, str]:
-    """Returns the address of a confidential place and the directions to it; "" for any other id."""
+    """Returns the address of a confidential place and the directions to it.
+
+    Both are "" if the id is not that of a confidential place.
+    """
     row = tx.execute("SELECT secret FROM locations WHERE id = %s", (id,)).fetchone()
     if row is None or row["secret"] is None:
         return dict.fromkeys(SEALED, "")
@@ -164,7 +167,7 @@ def keep_services(tx: Transaction, offers: Sequence[ServiceAtLocation]) -> None:
 def of_services(
     tx: Transaction, service_ids: Sequence[str]
 ) -> dict[tuple[str, str], ServiceAtLocation]:
-    """Returns what is stored about these services at their places, by (service id, place id)."""
+    """Returns the records of these services at their places, by (service id, place id)."""
     rows = tx.execute(
         "SELECT * FROM service_at_locations WHERE service_id = ANY(%s)", (list(service_ids),)
     )
@@ -213,14 +216,16 @@ def fetch_service(
 
 
 def services_at(tx: Transaction, service_id: str) -> list[tuple[ServiceAtLocation, Location]]:
-    """Returns the places at which a service is offered, ordered by name."""
+    """Returns the places at which a service is offered, confidential places first, then by name."""
     rows = tx.execute(
         "SELECT * FROM service_at_locations WHERE service_id = %s", (service_id,)
     ).fetchall()
-    places = {row["id"]: _read(row) for row in _of(tx, [row["location_id"] for row in rows])}
-    both = [(_read_service(row), places[row["location_id"]]) for row in rows]
+    places = {
+        row["id"]: _read(row) for row in _fetch_rows(tx, [row["location_id"] for row in rows])
+    }
+    pairs = [(_read_service(row), places[row["location_id"]]) for row in rows]
     return sorted(
-        both,
+        pairs,
         key=lambda pair: ("" if pair[1].entry.confidential else pair[1].entry.name, pair[1].id),
     )
 
@@ -238,7 +243,9 @@ def open_places(
         ' ORDER BY a.service_id, l.name COLLATE "C", l.id',
         (list(service_ids),),
     ).fetchall()
-    places = {row["id"]: _read(row) for row in _of(tx, [row["location_id"] for row in rows])}
+    places = {
+        row["id"]: _read(row) for row in _fetch_rows(tx, [row["location_id"] for row in rows])
+    }
     by_service: dict[str, list[tuple[ServiceAtLocation, Location]]] = {}
     for row in rows:
         by_service.setdefault(row["service_id"], []).append(
@@ -262,7 +269,7 @@ def delete_service(tx: Transaction, id: str) -> None:
     tx.execute("DELETE FROM service_at_locations WHERE id = %s", (id,))
 
 
-def _of(tx: Transaction, ids: Sequence[str]) -> list[Row]:
+def _fetch_rows(tx: Transaction, ids: Sequence[str]) -> list[Row]:
     return tx.execute("SELECT * FROM locations WHERE id = ANY(%s)", (list(ids),)).fetchall()
 
 

@@ -1,8 +1,8 @@
 """The public part of the directory.
 
-Nothing here reads data that not everybody may see: no search words, which include narrowed
-descriptions and words of hidden entries, no update_time of an organisation or a service, and no
-count of hidden entries.
+This module reads only data that everybody may see. So it reads no search words (they include
+narrowed descriptions and words of hidden entries), no update_time of an organisation or a service,
+and no count of hidden entries.
 """
 
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ _ORGANIZATIONS = (
     " AND (%(words)s = '' OR to_tsvector('enlace', o.name || ' ' || o.description) @@"
     " plainto_tsquery('enlace', %(words)s))"
 )
-MANY = 1000  # the total of a search by name stops here, which is enough for a page that people read
+MANY = 1000  # the highest total of a search by name: enough for a page that people read
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def page(tx: Transaction, wanted: PublicWanted) -> tuple[list[Open], int]:
 def page_by_name(
     tx: Transaction, wanted: PublicWanted, after: Cursor | None
 ) -> tuple[list[Open], Cursor | None, int]:
-    """Returns a page ordered by name, the position of the next page, and the total.
+    """Returns a page of public services, ordered by name, the next page's position, and the total.
 
     A total of MANY means "MANY or more".
     """
@@ -98,7 +98,10 @@ def page_by_name(
 
 
 def page_of_places(tx: Transaction, wanted: PublicWanted) -> tuple[list[Open], int]:
-    """Returns a page of public services, once for each of their open places, and the total."""
+    """Returns a page of public services at their places, and the total.
+
+    Each entry has one place. Confidential places are left out.
+    """
     source = (
         f"{services.FROM} JOIN service_at_locations AS a ON a.service_id = s.id"
         " JOIN locations AS l ON l.id = a.location_id AND NOT l.confidential"
@@ -115,7 +118,7 @@ def page_of_places(tx: Transaction, wanted: PublicWanted) -> tuple[list[Open], i
 
 
 def public_service(tx: Transaction, id: str) -> Open | None:
-    """Returns a service if it is public."""
+    """Returns a service if it is public, otherwise None."""
     rows = tx.execute(
         f"SELECT {services.SEEN}, s.public_time FROM {services.FROM} WHERE s.id = %s AND {_PUBLIC}",
         (id,),

@@ -1,6 +1,6 @@
 """The times at which people are received, computed from schedules for some weeks ahead.
 
-They come from the schedules of a service and of its places. With these times, "open now" is a
+The times come from the schedules of a service and of its places. With these times, "open now" is a
 simple condition of the search.
 """
 
@@ -15,13 +15,13 @@ from chassis.local_time import is_public_holiday, zone_of
 from services.partners.directory.domain.schedule import Schedule, hours
 
 AHEAD, RENEWED = timedelta(days=35), timedelta(days=14)
-"""How far ahead times are computed, and how much time is left when they are computed anew.
+"""How far ahead times are computed, and how much of that time is left when they are recomputed.
 
-So the times stay right even if the sweeper stops for two weeks.
+The times therefore stay right even if the sweeper stops for two weeks.
 """
 AT_ONCE = 200
 OPEN = "CASE WHEN s.open_until > %s THEN s.open_hours @> %s::timestamptz END"
-"""The SQL that tells whether a service is open at a time, given twice; NULL: not known."""
+"""The SQL for whether a service is open at a time (passed twice); NULL if that is not known."""
 _SCHEDULES = (
     "SELECT s.id, s.schedules, s.country, s.department, array_remove(array_agg(l.schedules), NULL)"
     " AS there, array_agg(p.country) AS countries,"
@@ -54,16 +54,16 @@ def refresh_many(tx: Transaction, service_ids: Sequence[str], now: datetime) -> 
             )
         return memo[key]
 
-    alike: dict[str, list[str]] = {}  # ids of services by their schedules
+    ids_by_sources: dict[str, list[str]] = {}  # ids of services by their schedules
     for row in tx.execute(_SCHEDULES, (list(service_ids),)):
         sources = [
             (row["schedules"], row["country"], row["department"]),
             *zip(row["there"], row["countries"], row["departments"], strict=False),
         ]
-        alike.setdefault(json.dumps([source for source in sources if source[0]]), []).append(
-            row["id"]
-        )
-    for key, ids in alike.items():
+        ids_by_sources.setdefault(
+            json.dumps([source for source in sources if source[0]]), []
+        ).append(row["id"])
+    for key, ids in ids_by_sources.items():
         sources = json.loads(key)
         open_at = (
             _literal([span for source in sources for span in times(*source)]) if sources else None
@@ -75,12 +75,12 @@ def refresh_many(tx: Transaction, service_ids: Sequence[str], now: datetime) -> 
         )
 
 
-def made_of(
+def computed_hours(
     schedules: Sequence[Schedule], country: str, department: str, now: datetime
 ) -> tuple[str | None, datetime | None]:
-    """Returns the opening times of a service without places, as its row stores them.
+    """Returns the opening times of a service without places, and the end of the computed times.
 
-    Also returns the end of the computed times.
+    Both have the form in which the row of the service stores them.
     """
     if not schedules:
         return None, None
@@ -99,7 +99,7 @@ def refresh_ending(tx: Transaction, now: datetime) -> int:
 
 
 def open_now(tx: Transaction, ids: Sequence[str], now: datetime) -> dict[str, bool]:
-    """Returns whether these services are open now, without those that state no hours."""
+    """Returns, by id, whether these services are open now; services without hours are left out."""
     rows = tx.execute(
         f"SELECT s.id, {OPEN} AS open FROM services AS s WHERE s.id = ANY(%s)",
         (now, now, list(ids)),

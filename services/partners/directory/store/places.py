@@ -1,4 +1,4 @@
-"""The beds and other places in services that referrals take."""
+"""The beds and other places that referrals take up in services."""
 
 from datetime import datetime
 
@@ -16,7 +16,7 @@ def lock_room(tx: Transaction, referral_id: str) -> Row | None:
 
 
 def take(tx: Transaction, referral_id: str, service_id: str, people: int, at: datetime) -> None:
-    """Stores that the referral takes room from `at` on."""
+    """Records that the referral takes room from `at` on."""
     tx.execute(
         "INSERT INTO places_taken (referral_id, service_id, places, take_time)"
         " VALUES (%s, %s, %s, %s)"
@@ -27,5 +27,5 @@ def take(tx: Transaction, referral_id: str, service_id: str, people: int, at: da
 
 
 def leave(tx: Transaction, referral_id: str, at: datetime) -> None:
-    """Stores that the referral takes no room any more from `at` on."""
+    """Records that the referral no longer takes room from `at` on."""
     tx.execute("UPDATE places_taken SET leave_time = %s WHERE referral_id = %s", (at, referral_id))

@@ -22,7 +22,7 @@ AT_ONCE = 1000
 def keep(
     tx: Transaction, subject_id: str, service_id: str, at: datetime, now: datetime, *, kept: bool
 ) -> None:
-    """Counts the result of a promise; the same referral or enquiry counts once."""
+    """Stores and counts the result of a promise. Each referral or enquiry counts only once."""
     added = tx.execute(
         "INSERT INTO promises (subject_id, service_id, answer_time, kept) VALUES (%s, %s, %s, %s)"
         " ON CONFLICT DO NOTHING",
@@ -42,8 +42,8 @@ def yes_time(tx: Transaction, service_id: str) -> datetime | None:
     return row["yes_time"] if row else None
 
 
-def say_yes(tx: Transaction, service_id: str, at: datetime) -> None:
-    """Stores that the service answered an enquiry with yes."""
+def note_yes(tx: Transaction, service_id: str, at: datetime) -> None:
+    """Records that the service answered an enquiry with yes."""
     tx.execute(
         "UPDATE services SET yes_time = %s WHERE id = %s AND (yes_time IS NULL OR yes_time < %s)",
         (at, service_id, at),
@@ -51,9 +51,9 @@ def say_yes(tx: Transaction, service_id: str, at: datetime) -> None:
 
 
 def forget(tx: Transaction, now: datetime) -> int:
-    """Deletes results older than REMEMBERED, and counts the rest anew.
+    """Deletes at most AT_ONCE results older than REMEMBERED, and recounts the rest.
 
-    Returns how many were deleted.
+    Returns how many results were deleted.
     """
     gone = tx.execute(
         "DELETE FROM promises WHERE ctid IN (SELECT ctid FROM promises WHERE answer_time < %s"
@@ -73,7 +73,7 @@ def offered_services(
     *,
     unconfirmed_since: datetime | None = None,
 ) -> tuple[list[Service], Cursor | None]:
-    """Returns a page of offered services by name, and the position of the next page.
+    """Returns a page of offered services, sorted by name, and the position of the next page.
 
     The page covers one organisation, or all of them (None). With `unconfirmed_since` it has only
     services that were not confirmed since then, or that broke more promises than they kept.

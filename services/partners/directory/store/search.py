@@ -16,7 +16,7 @@ from chassis.db import Row, Transaction
 from chassis.wire import Cursor
 from services.partners.directory.domain.search import Near, SearchTerms
 from services.partners.directory.domain.service import Gender, Service
-from services.partners.directory.store.directory_index import LOOKS, Content, DirectoryIndex
+from services.partners.directory.store.directory_index import MAX_ATTEMPTS, Content, DirectoryIndex
 from services.partners.directory.store.open_hours import OPEN
 from services.partners.directory.store.search_index import Hit, SearchIndex
 from services.partners.directory.store.services import FROM, SEEN, read
@@ -24,8 +24,8 @@ from services.partners.directory.store.words import Word, words_of_search
 
 # kilometres in a degree of latitude, on a sphere with the Earth's mean radius, 6,371 km
 _KM_A_DEGREE = 111.2
-# First a square around the point, through the index; then the circle (haversine). A confidential
-# place is never found by distance.
+# The condition first selects a square around the point, through the index, and then the circle
+# (haversine). A confidential place is never found by distance.
 _NEAR = (
     "SELECT l.service_id AS id FROM service_at_locations AS l"
     " JOIN locations AS p ON p.id = l.location_id JOIN services AS s ON s.id = l.service_id"
@@ -67,17 +67,17 @@ def find(
 ) -> Results:
     """Returns a page of the services that meet the terms.
 
-    The services of the page are read from the database. If one is no longer offered, or has another
-    name by now, the search is repeated.
+    The services of the page are read from the database. If one of them is no longer offered, or has
+    been renamed, the search is repeated.
     """
     words = words_of_search(tx, wanted.words, sees_shelters=sees_others_shelters)
     near = _near(tx, wanted.near) if wanted.near else None
     beyond = _hit(*after) if after else None
-    for attempt in range(1, LOOKS + 1):
-        with index.current(tx, now, anew=attempt == LOOKS) as content:
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        with index.current(tx, now, reload=attempt == MAX_ATTEMPTS) as content:
             hits = _facts(content, wanted, sees_shelters=sees_shelters, sees_unlisted=sees_unlisted)
             if near is not None:
-                hits &= content.search.of(near)
+                hits &= content.search.slots_of(near)
             hits, tests = _words(content.search, hits, words)
             page = content.search.page(hits, tests, size + 1, beyond)
             departments = _departments(content.search, hits, wanted.count_country)
@@ -99,7 +99,7 @@ def _facts(
     content: Content, wanted: SearchTerms, *, sees_shelters: bool, sees_unlisted: bool
 ) -> BitMap:
     index = content.search
-    hits = index.having("listed", True, *([False] if sees_unlisted else []))
+    hits = index.slots_with("listed", True, *([False] if sees_unlisted else []))
     for kind, value in (
         ("need", wanted.need_code),
         ("country", wanted.country),
@@ -107,22 +107,22 @@ def _facts(
         ("organization", wanted.organization_id),
     ):
         if value:
-            hits &= index.having(kind, value)
+            hits &= index.slots_with(kind, value)
     if wanted.department:
-        hits &= index.having("area", wanted.department, wanted.department[:2])
+        hits &= index.slots_with("area", wanted.department, wanted.department[:2])
     if wanted.age is not None:
-        hits &= index.where("ages", partial(_takes_age, wanted.age))
+        hits &= index.slots_matching("ages", partial(_takes_age, wanted.age))
     if wanted.gender is not None:
-        hits &= index.where("genders", partial(_takes_gender, wanted.gender))
+        hits &= index.slots_matching("genders", partial(_takes_gender, wanted.gender))
     if wanted.dependants:
-        hits &= index.where("dependants", partial(_takes_dependants, wanted.dependants))
+        hits &= index.slots_matching("dependants", partial(_takes_dependants, wanted.dependants))
     if wanted.has_room:
-        hits &= index.having("room", True)
+        hits &= index.slots_with("room", True)
     if wanted.open_at is not None:
-        hits &= index.having("hours", *content.open_at(wanted.open_at))
-    hits -= index.having("organization", *wanted.excluded_organization_ids)
-    hits -= index.having("department", *filter(None, wanted.excluded_areas))
-    return hits if sees_shelters else hits - index.having("shelter", True)
+        hits &= index.slots_with("hours", *content.open_at(wanted.open_at))
+    hits -= index.slots_with("organization", *wanted.excluded_organization_ids)
+    hits -= index.slots_with("department", *filter(None, wanted.excluded_areas))
+    return hits if sees_shelters else hits - index.slots_with("shelter", True)
 
 
 def _takes_age(age: int, limits: tuple[int | None, int | None]) -> bool:
@@ -142,8 +142,8 @@ def _takes_dependants(dependants: int, limits: tuple[bool | None, int | None]) -
 def _words(
     index: SearchIndex, hits: BitMap, words: list[Word]
 ) -> tuple[BitMap, list[list[BitMap]]]:
-    """Returns the hits with all required words, and the sets that order them."""
-    sets_by_word = [index.saying(word) for word in words]
+    """Returns the hits with all required words, and the sets by which these hits are ordered."""
+    sets_by_word = [index.slots_containing(word) for word in words]
     anywhere = [BitMap.union(*by_weight) for by_weight in sets_by_word]
     for word, matches in zip(words, anywhere, strict=True):
         if word.must:
@@ -160,7 +160,9 @@ def _departments(index: SearchIndex, hits: BitMap, country: str) -> dict[str, in
 
     The hits contain only services that the caller may see.
     """
-    counted = index.count("department", hits & index.having("country", country)) if country else {}
+    counted = (
+        index.count("department", hits & index.slots_with("country", country)) if country else {}
+    )
     return {
         str(department): number
         for department, number in sorted(counted.items(), key=lambda item: (-item[1], str(item[0])))

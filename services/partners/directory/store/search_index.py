@@ -1,4 +1,4 @@
-"""An inverted index: the services with a word or a fact, as sets of slots.
+"""An inverted index: for each word and each fact, the services that have it, as a set of slots.
 
 Sets of 100,000 slots are combined in microseconds. A slot is the number of a service. Slots are in
 the order of the services' names; services added later get slots at the end. Limit: the index knows
@@ -22,7 +22,7 @@ Fact = tuple[str, Hashable]  # a kind and a value
 Hit = tuple[int, str, str]  # rank, name_key, id; hits of a higher rank come first
 # the part that contains a word: name, organisation's name, need's name, description
 WEIGHTS = "ABCD"
-# most entries at the end, whose names are compared one by one; comparing takes 2 ms
+# maximum number of entries at the end; their names are compared one by one, which takes 2 ms
 _MANY_LATER = 2000
 
 
@@ -56,7 +56,7 @@ class SearchIndex:
 
     @property
     def outgrown(self) -> bool:
-        """Tells whether so many entries were added at the end that a new index is better."""
+        """Tells whether so many entries were added at the end that a new index is faster."""
         return len(self._names) - self._in_order > max(_MANY_LATER, self._in_order // 8)
 
     def fill(self, entries: Iterable[Entry]) -> None:
@@ -65,7 +65,7 @@ class SearchIndex:
         self._in_order = len(self._names)
 
     def put(self, entries: Iterable[Entry]) -> None:
-        """Adds entries, or updates those that the index has.
+        """Adds entries, or updates the entries that the index already has.
 
         An entry with another name or other words gets a new slot at the end; its old slot matches
         nothing.
@@ -81,10 +81,10 @@ class SearchIndex:
                 and self._documents[slot] == document
                 and self._names[slot][0] == entry.name_key
             ):
-                self._state(slot, facts, first)
+                self._set_facts(slot, facts, first)
                 continue
             if slot is not None:
-                self._state(slot, frozenset(), first)
+                self._set_facts(slot, frozenset(), first)
             slot = self._slots[entry.id] = len(self._names)
             self._names.append((entry.name_key, entry.id))
             self._documents.append(document)
@@ -104,9 +104,9 @@ class SearchIndex:
         for id in ids:
             slot = self._slots.pop(id, None)
             if slot is not None:
-                self._state(slot, frozenset(), len(self._names))
+                self._set_facts(slot, frozenset(), len(self._names))
 
-    def having(self, kind: str, *values: Hashable) -> BitMap:
+    def slots_with(self, kind: str, *values: Hashable) -> BitMap:
         """Returns the slots with any of these values of the fact.
 
         The caller owns the returned set.
@@ -114,15 +114,15 @@ class SearchIndex:
         known = self._facts[kind]
         return BitMap.union(BitMap(), *(known[value] for value in values if value in known))
 
-    def where(self, kind: str, fits: Callable[[Any], bool]) -> BitMap:
+    def slots_matching(self, kind: str, fits: Callable[[Any], bool]) -> BitMap:
         """Returns the slots whose value of the fact passes `fits`. Each value is tested once."""
-        return self.having(kind, *filter(fits, self._facts[kind]))
+        return self.slots_with(kind, *filter(fits, self._facts[kind]))
 
     def values(self, kind: str) -> list[Hashable]:
         """Returns every value that occurs for the fact."""
         return list(self._facts[kind])
 
-    def of(self, ids: Iterable[str]) -> BitMap:
+    def slots_of(self, ids: Iterable[str]) -> BitMap:
         """Returns the slots of these ids."""
         return BitMap(self._slots[id] for id in ids if id in self._slots)
 
@@ -134,7 +134,7 @@ class SearchIndex:
         }
         return {value: number for value, number in counted.items() if number}
 
-    def saying(self, word: Word) -> list[BitMap]:
+    def slots_containing(self, word: Word) -> list[BitMap]:
         """Returns the slots that contain the word, one set for each of WEIGHTS."""
         by_lexeme = [self._lexeme(lexeme) for lexeme in word.lexemes]
         return [BitMap.union(BitMap(), *sets) for sets in zip(*by_lexeme, strict=True)]
@@ -142,7 +142,7 @@ class SearchIndex:
     def page(
         self, hits: BitMap, tests: Sequence[Sequence[BitMap]], size: int, after: Hit | None
     ) -> list[Hit]:
-        """Returns the first hits after a position.
+        """Returns the first `size` hits after a position.
 
         Hits that are in more sets of the first test come first; equal hits are ordered by the next
         test, and finally by name.
@@ -170,7 +170,7 @@ class SearchIndex:
         for lexeme in new:
             insort(self._lexemes, lexeme)
 
-    def _state(self, slot: int, facts: frozenset[Fact], first: int) -> None:
+    def _set_facts(self, slot: int, facts: frozenset[Fact], first: int) -> None:
         """Sets the facts of a slot.
 
         For slots from `first` on, `put` itself adds the facts to the sets.

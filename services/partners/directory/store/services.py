@@ -37,10 +37,10 @@ _COLUMNS = (
     " schedules area_codes accessibility public tiers"
 ).split()
 _FIXED = ("id", "organization_id", "create_time", "public_time", "open_hours", "open_until")
-# The writing statement itself reads the organisation: its present state, not the one at the time
-# when the service was fetched.
+# The writing statement itself reads the organisation, so that it uses the organisation's present
+# state and not the state at the time when the service was fetched.
 _MADE = {
-    # Only partners find the other services of a shelter, unless they are public.
+    # Only partners find the other services of a shelter, unless these services are public.
     "shelter": "k.shelter OR (d.type = 'SHELTER' AND NOT k.public)",
     "facets": "k.facets",
     "listed": "k.active AND (d.status = 'APPROVED' OR (d.status = 'PROBATION' AND NOT k.shelter))",
@@ -48,14 +48,14 @@ _MADE = {
     " setweight(to_tsvector('enlace', k.found_description), 'D')"
     # Stripped of positions, so that each word counts once, with the weight of a description.
     " || strip(d.synonyms_document)",
-    # The public words contain no description that fewer people may read.
+    # The public words contain no description that only some people may read.
     "public_document": "CASE WHEN k.public THEN to_tsvector('enlace', k.name) || d.document ||"
     " strip(d.synonyms_document)"
     " || to_tsvector('enlace', CASE WHEN k.tiers ? 'description' THEN ''"
     " ELSE k.description END) END",
     "edition": "k.edition",
     "public_time": "k.update_time",
-    # Written for new services only; open_hours.py updates the hours of existing ones.
+    # Written for new services only; open_hours.py updates the hours of existing services.
     "open_hours": "k.open_hours",
     "open_until": "k.open_until",
 }
@@ -74,8 +74,8 @@ _PUBLIC_TIME = (
     f" FROM ({_IN_PUBLIC.format('excluded')})"
     " THEN excluded.update_time ELSE services.public_time END"
 )
-# The words that services of one organisation with the same needs share are computed once: stemming
-# is most of the cost of a row.
+# Words that are common to all services of an organisation with the same needs are computed once,
+# because stemming is most of the cost of a row.
 _UPSERT = (
     "WITH kept AS MATERIALIZED (SELECT row.*, said ->> 'found_description' AS found_description,"
     " said ->> 'need_words' AS need_words,"
@@ -105,8 +105,8 @@ SEEN = (
     ", ".join(f"s.{name}" for name in _COLUMNS)
     + f", {FIGURE}, s.public_time, o.name AS organization_name, o.type AS organization_type"
 )
-# The figure at the beginning of the current step of time. Each statement that changes a figure sets
-# it.
+# The SQL that stores the figure at the beginning of the current step of time. Each statement that
+# changes a figure includes it.
 FIGURE_BEFORE = (
     "figure_before = CASE WHEN figure_step = %(step)s"
     " AND figure_before IS NOT NULL THEN figure_before"
@@ -114,7 +114,7 @@ FIGURE_BEFORE = (
     " unit, 'capacity_time', capacity_time,"
     " 'declined_time', declined_time, 'kept', kept, 'broken', broken) END, figure_step = %(step)s"
 )
-# A first figure replaces no other, and so reveals nobody.
+# A service's first figure replaces no other figure, so it can't reveal that a person came.
 FIGURE_BEFORE_UNLESS_FIRST = FIGURE_BEFORE.replace(
     " ELSE", " WHEN capacity_time IS NULL THEN NULL ELSE"
 )
@@ -135,7 +135,7 @@ def keep_many(
     Steps that would take a lock for each service run once for all of them. The caller must have
     locked the organisations.
     """
-    written, hours = [*new, *changed], cache(open_hours.made_of)
+    written, hours = [*new, *changed], cache(open_hours.computed_hours)
     if not written:
         return
     with_hours = [
@@ -184,7 +184,7 @@ def keep_capacity(tx: Transaction, service: Service, now: datetime) -> None:
 def refresh_all_of(tx: Transaction, organization_id: str) -> None:
     """Refreshes the services of an organisation that has changed.
 
-    The services are then found by its new name, or are no longer found.
+    The services are then found by the organisation's new name, or are no longer found.
     """
     rows = tx.execute(
         f"SELECT {SEEN} FROM {FROM} WHERE o.id = %s ORDER BY s.id FOR UPDATE OF s",
@@ -196,7 +196,7 @@ def refresh_all_of(tx: Transaction, organization_id: str) -> None:
 def refresh_outdated(tx: Transaction) -> int:
     """Refreshes services whose words were computed from an earlier taxonomy.
 
-    Returns how many, AT_ONCE at most.
+    Returns how many services were refreshed, AT_ONCE at most.
     """
     rows = tx.execute(
         f"SELECT {SEEN} FROM {FROM} WHERE s.edition <> %s ORDER BY s.id"
@@ -216,15 +216,15 @@ def fetch(tx: Transaction, id: str, *, hold: bool = False) -> Service | None:
 
 
 def touch_public(tx: Transaction, ids: Sequence[str], now: datetime) -> None:
-    """Stores that public data shown with these services, such as a place, has changed."""
+    """Records that public data shown with these services, such as a place, has changed."""
     tx.execute("UPDATE services SET public_time = %s WHERE id = ANY(%s)", (now, list(ids)))
 
 
 def fetch_many(tx: Transaction, ids: Sequence[str], *, hold: bool = False) -> list[Service]:
-    """Returns those of these services that exist, in the order of their ids; with `hold`, locked.
+    """Returns the services with these ids that exist, ordered by id; with `hold`, locked.
 
-    Without an order the answer would show which row was written last: that a shelter's places have
-    changed.
+    Without an order, the answer would show which row was written last, and so that the free places
+    of a shelter have changed.
     """
     locking = "FOR UPDATE OF s" if hold else ""
     return [
@@ -367,8 +367,8 @@ def _write(tx: Transaction, rows: Sequence[Row]) -> None:
 def _add_words(tx: Transaction, services: Sequence[Service]) -> None:
     """Adds the words of the services that are offered.
 
-    If words of services that nobody may find were added, corrections of mistyped words would reveal
-    them.
+    Words of services that nobody may find are not added, because corrections of mistyped words
+    would reveal them.
     """
     rows = tx.execute(
         "SELECT id FROM services WHERE id = ANY(%s) AND listed",

@@ -30,8 +30,8 @@ class Word:
 
 _LEXEME = re.compile(r"'((?:[^']|'')*)'(:\*)?")  # in the text of a tsquery
 _WORD = re.compile(r"[^\W_]+")
-# Words with which people ask, in three languages, as in "necesito un abogado". They are ignored if
-# there are other words, because no service has them in its description.
+# Words in which people phrase a request, in three languages, as in "necesito un abogado". They are
+# ignored if there are other words, because no service has them in its description.
 _ASKING = frozenset(
     "necesito necesita necesitamos busco busca buscamos quiero quiere queremos puedo puede ayuda"
     " ayudar ayudarla urgente favor hoy ya aver haber"
@@ -48,14 +48,14 @@ _FOR_WHOM = frozenset(
     " children kid kids baby daughter son"
     " femme femmes enfant enfants fille fils".split()
 )
-_MAX_WORDS = 8  # maximum number of words in one search; more only slow it down
+_MAX_WORDS = 8  # maximum number of words in one search; more words only slow the search down
 _MAX_LENGTH = 40
-# most similar words (by trigrams, nearest first) that are compared; some occur twice because a
-# shelter has used them, too
+# maximum number of similar words (by trigrams, nearest first) that are compared; a word counts
+# twice if both a shelter and another service use it
 _CANDIDATES = 20
-# least similarity, out of 1: three of four letters are the same and in the same order
+# least similarity, from 0 to 1; at 0.75, three of four letters are the same and in the same order
 _ALIKE = 0.75
-_AS_CLOSE = 0.1  # most by which a word may be less similar than the closest word
+_AS_CLOSE = 0.1  # how much less similar than the closest word another word may be
 
 
 def split(text: str) -> list[str]:
@@ -85,7 +85,7 @@ def without_asking(text: str) -> str:
 
 
 def words_of_search(tx: Transaction, text: str, *, sees_shelters: bool) -> list[Word]:
-    """Returns the words of a search that have a meaning.
+    """Returns the words of a search that have a meaning, in the form in which they are looked up.
 
     A word that some service contains is searched for as it is. Any other word is searched for as
     the beginning of words or, if no word begins with it, as the words that it resembles. For a

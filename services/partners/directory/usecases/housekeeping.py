@@ -22,12 +22,13 @@ from services.partners.members.store import invitations, provenance, workers
 from services.partners.members.usecases.membership import end_holds, watch_membership
 from services.partners.sign_in.store import password_resets, second_factors, sign_in_providers
 
-# Least seconds between two refreshes. Queries read changes themselves; this loop leaves them few.
+# Minimum number of seconds between two refreshes. Queries also read changes, but this loop leaves
+# only a few for them.
 _EVERY = 1.0
 
 
 def sweep(tx: Transaction, now: datetime) -> int:
-    """Deletes or refreshes rows that are due; returns how many."""
+    """Deletes or refreshes rows that are due; returns the number of rows."""
     gone = (
         workers.forget_sessions(tx, now)
         + second_factors.forget(tx, now)
@@ -51,7 +52,7 @@ def sweep(tx: Transaction, now: datetime) -> int:
 def sweeping(mail: Keyring) -> Callable[[Transaction, datetime], int]:
     """Returns `sweep` together with the end of holds.
 
-    When a hold ends, managers are notified by letters that `mail` seals.
+    When a hold ends, managers are notified by e-mails that `mail` seals.
     """
     return lambda tx, now: end_holds(tx, mail, now, services.refresh_all_of) + sweep(tx, now)
 
@@ -59,7 +60,7 @@ def sweeping(mail: Keyring) -> Callable[[Transaction, datetime], int]:
 def keeping_up(
     database: Database, clock: Clock, index: DirectoryIndex, *, read_again: float = READ_AGAIN
 ) -> Loop:
-    """Returns the loop that reads the directory when the process starts, and its changes later."""
+    """Returns the loop that reads the directory when the process starts, and then its changes."""
 
     def work(loop: Loop) -> None:
         with database.dedicated() as connection:

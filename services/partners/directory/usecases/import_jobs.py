@@ -1,8 +1,8 @@
-"""Imports as jobs: a call accepts an import, and a loop does it.
+"""Imports as jobs: a call accepts an import, and a loop runs it.
 
 Only one import runs at a time in the network. Its data and its final state are written in one
-transaction. So an import whose process was killed is begun anew by another process, and is never
-done twice or by half.
+transaction. So an import whose process was killed is started again by another process, and is never
+done twice or only in part.
 """
 
 import threading
@@ -50,8 +50,8 @@ from services.partners.directory.wire.imports.apart import (
 from services.partners.directory.wire.imports.drafts import CellReader
 from services.partners.members.usecases.standing import check_standing, may_act_for
 
-_RETRY_CLAIM = 1.0  # seconds between two tries, while another process works or a part is away
-_BEAT = 1.0  # seconds between two signs of life
+_RETRY_CLAIM = 1.0  # seconds between two attempts, while another process works or a part is down
+_BEAT = 1.0  # seconds between two renewals of a claim
 _LONGEST = 600.0  # maximum number of seconds that the writing transaction may take
 _LISTED = 50
 _RETRY = 30  # seconds after which an organisation with too many unfinished imports may try again
@@ -105,7 +105,7 @@ class Imports:
         return pb.ListImportsResponse(imports=[message(job, with_report=False) for job in jobs])
 
     def CancelImport(self, request: pb.CancelImportRequest, call: Call) -> pb.Import:
-        """Requests the end of an import. Raises NotFound."""
+        """Requests the cancellation of an import. Raises NotFound."""
         job = _own(call, self._keyring, request.id, hold=True)
         job.cancel(call.clock.now())
         imports.save(call.tx, job)
@@ -150,8 +150,9 @@ def run_import(
 ) -> bool:
     """Works on the oldest import that has not ended.
 
-    Returns False if no import ended, because there was none or because it has to be begun anew.
-    `keep_going` is called every second; once it returns False, the import is given back.
+    Returns False if no import ended, either because there was none to claim or because the import
+    must be started again. `keep_going` is called every second; once it returns False, the claim on
+    the import is released.
     """
     claim = new_id()
     with database.transaction(SYSTEM) as tx:
@@ -170,21 +171,21 @@ def run_import(
             pass
         # a dependency is unavailable or overloaded, which is not the import's fault
         except (Unavailable, Exhausted):
-            watch.why = watch.why or "waiting"
+            watch.stop_reason = watch.stop_reason or "waiting"
         except (_Failed, Refusal, TooMuchWork, ReadingInterrupted) as error:
             watch.failure = _failure(error)
         except Exception as error:
             log.get().error("import_failed", import_id=job.id, fault=log.fault(error))
             watch.failure = "fault"
     with database.transaction(SYSTEM) as tx:
-        if watch.why == "cancelled":
+        if watch.stop_reason == "cancelled":
             job.end(ImportState.CANCELLED, clock.now())
         elif watch.failure:
             job.end(ImportState.FAILED, clock.now(), watch.failure)
         if job.has_ended:
             imports.finish(tx, keyring, claim, job)
         else:
-            imports.release(tx, claim, job, counts=watch.why not in ("stopping", "waiting"))
+            imports.release(tx, claim, job, counts=watch.stop_reason not in ("stopping", "waiting"))
     return job.has_ended
 
 
@@ -233,7 +234,7 @@ def _do(
     with database.transaction(caller, timeout=_LONGEST) as tx:
         now = clock.now()
         check_standing(tx, caller, now)
-        made = _written(tx, keyring, caller, now, parsed, job, watch)
+        made = _import_parsed(tx, keyring, caller, now, parsed, job, watch)
         done = replace(job, report=report(made).SerializeToString())
         done.end(ImportState.DONE, now)
         if not imports.finish(tx, keyring, claim, done):
@@ -248,7 +249,7 @@ def _do(
             )
 
 
-def _written(
+def _import_parsed(
     tx: Transaction,
     keyring: Keyring,
     caller: Caller,
@@ -277,9 +278,9 @@ def _written(
 class _Watch:
     """Renews the claim on an import every second, with its progress, from a thread of its own.
 
-    `why` is the reason to stop, "" while the import goes on: cancelled, lost (another process has
-    taken over the import), stopping, or waiting (for an unavailable dependency). A failed renewal
-    is ignored.
+    `stop_reason` is "" while the import continues, otherwise cancelled, lost (another process has
+    taken over the import), stopping, or waiting (for an unavailable dependency). `failure` is the
+    code of a failure that ends the import. A failed renewal is ignored.
     """
 
     def __init__(
@@ -290,7 +291,7 @@ class _Watch:
         job: ImportJob,
         keep_going: Callable[[], bool],
     ) -> None:
-        self.why = ""
+        self.stop_reason = ""
         self.failure = ""
         self._database = database
         self._clock = clock
@@ -311,7 +312,7 @@ class _Watch:
 
     def check(self) -> None:
         """Raises _Stopped if the import must stop."""
-        if self.why:
+        if self.stop_reason:
             raise _Stopped
 
     def _run(self) -> None:
@@ -320,7 +321,7 @@ class _Watch:
 
     def _beat(self) -> None:
         if not self._keep_going():
-            self.why = self.why or "stopping"
+            self.stop_reason = self.stop_reason or "stopping"
         try:
             with self._database.transaction(SYSTEM, timeout=5) as tx:
                 cancelled = imports.renew(tx, self._claim, self._job, self._clock.now())
@@ -328,6 +329,6 @@ class _Watch:
             log.get().info("import_beat_failed", import_id=self._job.id, error=type(error).__name__)
             return
         if cancelled is None:
-            self.why = self.why or "lost"
+            self.stop_reason = self.stop_reason or "lost"
         elif cancelled:
-            self.why = "cancelled"
+            self.stop_reason = "cancelled"

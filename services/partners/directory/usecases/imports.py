@@ -4,7 +4,8 @@ Either the whole file is written or nothing, and importing the same file again c
 row passes the same checks as a call: the domain's own register and change. Imports do not create
 organisations, because a new member needs two people. A row with an id refers to the service that
 had this id in an earlier file of the same importer, or to a new service. A row without an id never
-overwrites a service that differs from it: a person first decides whether the two are the same.
+overwrites a service that differs from the row: a person first decides whether the row means that
+service.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -125,7 +126,7 @@ def import_directory(
 def target_of(
     tx: Transaction, caller: Caller, organization_id: str, *, hold: str = ""
 ) -> Organization | None:
-    """Returns the organisation whose services a file contains; None: each row names one.
+    """Returns the organisation whose services a file contains; None if each row names its own.
 
     Raises NotFound for an organisation for which the caller may not act.
     """
@@ -143,10 +144,10 @@ def target_of(
 def _assigned(
     tx: Transaction, drafts: Sequence[ServiceDraft], owner: Organization | None
 ) -> list[tuple[Organization, ServiceDraft]]:
-    """Returns the drafts with their members.
+    """Returns the drafts with their members. Refuses rows whose organisation is not known.
 
-    A file of one organisation may use any name for it. In a file of several organisations, each
-    must be a known member.
+    A file of one organisation may use any name for that organisation. In a file of several
+    organisations, each of them must be a known member.
     """
     wanted = {
         (draft.organization_id, draft.organization_name)
@@ -340,17 +341,17 @@ def _offer(
     place = work.placed.get(id(at.place)) or _place(work, member, draft, service, at.place)
     work.placed[id(at.place)] = place
     offer, is_new = _offer_at(work, service, place, at)
-    both = (service.id, place.id)
-    if both not in work.at and len(work.places_of.setdefault(service.id, [])) >= MAX_PLACES:
+    pair = (service.id, place.id)
+    if pair not in work.at and len(work.places_of.setdefault(service.id, [])) >= MAX_PLACES:
         raise Invalid(("service.service_at_locations", "too_long"))
     offer.check()
     if service.entry.confidential and not place.entry.confidential:
         # refused as in a call: an open place would lead to the hidden service
         raise Invalid(("service.address", "out_of_range"))
-    if both not in work.at:
+    if pair not in work.at:
         work.places_of[service.id].append(place.id)
     if is_new:
-        work.new_at[both] = offer
+        work.new_at[pair] = offer
         draft.line.record(Outcome.CHANGED)
 
 
@@ -398,10 +399,10 @@ def _place(
 def _known_place(
     work: _Work, member: Organization, draft: ServiceDraft, service: Service, at: PlaceDraft
 ) -> Location | None:
-    """Returns the stored place that the row refers to; None: a new place.
+    """Returns the stored place that the row refers to; None if the place is new.
 
-    It is the place with the row's place id. Without an id, it is the place of this service to which
-    an earlier import of the row referred, or which has this name.
+    If the row has a place id, this is the place with that id. Otherwise it is the place of this
+    service to which an earlier import of the row referred, or which has the same name.
     """
     key, *former = ((member.id, "location", key) for key in _place_keys(draft, at))
     if at.source_id:
@@ -420,8 +421,8 @@ def _known_place(
 def place_changes(draft: PlaceDraft, place: Location) -> dict[str, Any]:
     """Returns the changes that a file makes to a place.
 
-    A file does not change where a confidential place is: only its own people do that, place by
-    place.
+    A file can't change where a confidential place is: only workers of its own organisation can do
+    that, one place at a time.
     """
     hidden = (*SEALED, "area_code", "latitude", "longitude") if place.entry.confidential else ()
     return {
@@ -468,10 +469,10 @@ def _key(draft: ServiceDraft) -> str:
 
 
 def _place_keys(draft: ServiceDraft, *places: PlaceDraft) -> list[str]:
-    """Returns the keys of these places, or of all places of the row if none is given.
+    """Returns the keys of these places, or of all places of the row if no place is given.
 
-    A place with an id has one key, its id. A place without an id has two: its name at this service,
-    and the key that earlier versions stored.
+    A place with an id has one key, its id. A place without an id has two keys: its name at this
+    service, and the key that earlier versions stored.
     """
     keys = list[str]()
     for place in places or (at.place for at in draft.places):

@@ -1,4 +1,4 @@
-"""Locations: places of members, services at them, and the addresses of confidential ones."""
+"""Locations: places of members, services at these places, and addresses of confidential places."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -59,9 +59,9 @@ class Locations:
         return pb.ListAreasResponse(areas=map(messages.area, areas().areas.values()))
 
     def CreateLocation(self, request: pb.CreateLocationRequest, call: Call) -> pb.Location:
-        """Adds a place to the named organisation, or to the caller's own.
+        """Adds a place to the named organisation, or to the caller's organisation if none is named.
 
-        If no country is stated, it is the organisation's.
+        A place without a stated country is in the country of the organisation.
         """
         entry = messages.location_entry(request.location)
         organization = owner_of(call.tx, call.caller, request.location.organization_id)
@@ -83,8 +83,8 @@ class Locations:
     ) -> pb.ListLocationsResponse:
         """Returns a page of an organisation's places.
 
-        Members on probation see no places of other shelters, and no confidential places but their
-        own.
+        Members on probation see no places of other shelters, and no confidential places except
+        their own.
         """
         size, after = (
             page_size(request.page_size, default=50, most=200),
@@ -101,7 +101,10 @@ class Locations:
         )
 
     def UpdateLocation(self, request: pb.UpdateLocationRequest, call: Call) -> pb.Location:
-        """Changes a place. Only its own people change the address of a confidential place."""
+        """Changes a place.
+
+        Only workers of the organisation that owns a confidential place may change its address.
+        """
         entry = messages.location_entry(request.location)
         changes = {
             path: getattr(entry, path, None)
@@ -202,7 +205,7 @@ class Locations:
     def OpenAddress(self, request: pb.OpenAddressRequest, call: Call) -> pb.OpenAddressResponse:
         """Returns the address of each confidential place of the service that accepted the referral.
 
-        Only one worker may open it, and only once.
+        Only one worker may open the addresses, once, and again within LOOK_AGAIN.
         """
         id = request.referral_id
         grant = (
@@ -247,8 +250,8 @@ class Locations:
     ) -> pb.ListTruthScoresResponse:
         """Returns a page of scores: how reliable the stated room of services is.
 
-        They are the scores of the caller's own services; the coordinators and auditors see those of
-        any member.
+        Most callers see only the scores of their own organisation's services. Coordinators and
+        auditors see the scores of all members' services.
         """
         size, after = (
             page_size(request.page_size, default=50, most=200),
@@ -279,8 +282,8 @@ class Locations:
     ) -> pb.ListFieldChangesResponse:
         """Returns a page of the changes of an entry.
 
-        It must be the caller's own entry; the coordinators and auditors may read any entry. Only a
-        shelter's own people see how its room changed.
+        Coordinators and auditors may read the changes of any entry, other callers only of their own
+        organisation's entries. Only a shelter's own workers see how its room changed.
         """
         size, after = (
             page_size(request.page_size, default=50, most=200),
@@ -369,7 +372,7 @@ def _offer_message(
 
 
 def _in_public(offer: ServiceAtLocation) -> tuple[object, ...]:
-    """Returns the parts of a service at a place that anybody may read if the place is open."""
+    """Returns the part of a service at a place that is public unless the place is confidential."""
     return offer.phones, offer.schedules, offer.languages
 
 

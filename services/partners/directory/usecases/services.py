@@ -27,7 +27,7 @@ from services.partners.directory.store.directory_index import DirectoryIndex
 from services.partners.directory.store.taxonomy import taxonomy
 from services.partners.directory.wire import messages
 from services.partners.members.store import organizations, workers
-from services.partners.members.usecases.organizations import may_see, owner_of
+from services.partners.members.usecases.organizations import owner_of, visible_to
 from services.partners.members.usecases.standing import (
     may_act_for,
     sees_inactive_members,
@@ -57,9 +57,9 @@ class Services:
         return pb.ListTaxonomyTermsResponse(terms=map(messages.term, taxonomy().terms.values()))
 
     def CreateService(self, request: pb.CreateServiceRequest, call: Call) -> pb.Service:
-        """Adds a service to the named organisation, or to the caller's own.
+        """Adds a service to the named organisation, or to the caller's if none is named.
 
-        If no country is stated, it is the organisation's.
+        A service without a stated country is in the country of the organisation.
         """
         given, now = request.service, call.clock.now()
         # A flag that the request leaves out looks like False. So a new service is always offered,
@@ -100,7 +100,7 @@ class Services:
         )
         batch = _visible(tx, caller, services.fetch_many(tx, service_ids)) if service_ids else []
         members = (
-            may_see(tx, caller, organizations.fetch_many(tx, organization_ids))
+            visible_to(tx, caller, organizations.fetch_many(tx, organization_ids))
             if organization_ids
             else []
         )
@@ -134,7 +134,8 @@ class Services:
     def SetCapacity(self, request: pb.SetCapacityRequest, call: Call) -> pb.Service:
         """States how much room there is now.
 
-        Only the service's own people may state it; not even the coordinator states it for them.
+        Only workers of the service's own organisation may do this; not even a coordinator may do it
+        for them.
         """
         room, now = messages.capacity(request.capacity, "capacity"), call.clock.now()
         service = held_service(call.tx, call.caller, request.id)
@@ -155,10 +156,10 @@ class Services:
     ) -> pb.SearchServicesResponse:
         """Returns a page of hits and the total.
 
-        A search for a language finds only services that state it. A search for an age, gender or
-        dependants leaves out only services that exclude them. A search within the caller's own
-        organisation, or by the coordinator within any organisation, includes services that are not
-        offered now.
+        A search for a language finds only services that state that language. A search for an age,
+        a gender or dependants leaves out only services that exclude such people. A search within
+        the caller's own organisation, or by a coordinator or auditor within any organisation,
+        includes services that are not offered now.
         """
         size, after = (
             page_size(request.page_size, default=25, most=100),
@@ -236,8 +237,8 @@ def doubt_capacity(
 ) -> None:
     """Marks the stated room as doubtful after the service declined a person for lack of room.
 
-    Changes nothing if an organisation other than the service's own declined, or if the figure was
-    stated later.
+    Changes nothing if an organisation other than the service's own declined. A figure that was
+    stated later is not marked.
     """
     service = services.fetch(tx, id, hold=True)
     if service is None or service.organization_id != organization_id:
@@ -247,11 +248,11 @@ def doubt_capacity(
         services.keep_capacity(tx, service, now)
 
 
-def say_yes(tx: Transaction, id: str, organization_id: str, at: datetime) -> None:
+def note_yes(tx: Transaction, id: str, organization_id: str, at: datetime) -> None:
     """Records that the service's own organisation answered an enquiry with an offer of help."""
     service = services.fetch(tx, id, hold=True)
     if service is not None and service.organization_id == organization_id:
-        promises.say_yes(tx, id, at)
+        promises.note_yes(tx, id, at)
 
 
 def take_places(
@@ -265,7 +266,7 @@ def take_places(
     *,
     asked_by: str = "",
 ) -> None:
-    """Takes places in a service whose own organisation accepted a referral, or took it on again."""
+    """Takes places in a service whose own organisation accepted or reopened a referral."""
     service = services.fetch(tx, id, hold=True)
     if service is None or service.organization_id != organization_id:
         return
@@ -280,7 +281,7 @@ def take_places(
 
 
 def leave_places(tx: Transaction, now: datetime, referral_id: str, at: datetime) -> None:
-    """Frees the places that a referral took, if it took any, because help ended or never began."""
+    """Frees the places that a referral took, if any, because help has ended or never started."""
     before = places.lock_room(tx, referral_id)
     if before is None or before["leave_time"] is not None or at < before["take_time"]:
         return
@@ -333,9 +334,10 @@ def _count_promise(
     *,
     kept: bool,
 ) -> None:
-    """Counts a promise as kept or broken, unless the service's own organisation made the request.
+    """Counts a promise, if the service made one, as kept or broken.
 
-    So no member can improve its own reputation.
+    Requests of the service's own organisation don't count, so that no member can improve its own
+    reputation.
     """
     yes = promises.yes_time(tx, service.id)
     if asked_by != service.organization_id and has_promised(

@@ -1,4 +1,4 @@
-"""The facts of services in the form for publication (protos/partners/v1/facts.proto)."""
+"""The facts of services in their published form (protos/partners/v1/facts.proto)."""
 
 from facts.outbox import Fact
 from protos.partners.v1 import facts_pb2

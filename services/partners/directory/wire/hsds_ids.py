@@ -1,4 +1,4 @@
-"""Ids in the form of HSDS (UUIDs), and in ours (the same 128 bits without hyphens)."""
+"""HSDS ids: UUIDs, which this service stores as the same 128 bits without hyphens."""
 
 from uuid import UUID, uuid5
 
@@ -6,7 +6,7 @@ _NAMESPACE = UUID("6f1d7a0e-3c0b-5a52-9d0e-0c6a7a2f4b11")
 
 
 def plain(text: str) -> str:
-    """Returns an id from a file: a UUID in our form, any other id unchanged."""
+    """Returns an id from a file: a UUID without its hyphens, any other id stripped of spaces."""
     try:
         return UUID(text).hex
     except ValueError:

@@ -1,4 +1,4 @@
-"""Places and services at them, between messages and the domain."""
+"""Converts places, and services at places, between messages and the domain."""
 
 import json
 from datetime import datetime
@@ -44,7 +44,8 @@ def location_entry(message: locations_pb2.Location) -> LocationEntry:
 def location(location: Location, tag: str, tier: Tier) -> locations_pb2.Location:
     """Returns a place as a caller of this tier sees it.
 
-    Only the place's own organisation sees more than the department of a confidential place.
+    Only coordinators, auditors and the place's own organisation see the name of a confidential
+    place. Others learn no more of its location than the department.
     """
     entry = location.entry
     hidden = entry.confidential and tier < Tier.COORDINATOR
@@ -138,7 +139,7 @@ def area(area: Area) -> locations_pb2.Area:
 def truth(service: Service, viewer: Viewer, now: datetime) -> locations_pb2.TruthScore:
     """Returns how reliable a service is, with the data behind the score.
 
-    The figure is the one that this viewer sees.
+    The score uses the figure that this viewer sees.
     """
     figure = service.figure_for(viewer, now)
     truth = Truth(figure.kept, figure.broken, figure.capacity, service.entry.need_codes)

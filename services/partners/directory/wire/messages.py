@@ -1,4 +1,4 @@
-"""Services between the domain and the messages of protos/partners/v1, in both directions.
+"""Converts services between the domain and the messages of protos/partners/v1.
 
 Numbers of enums become the words of the domain; a number that only newer versions know is refused
 as an unknown code.
@@ -120,8 +120,8 @@ def search_terms(message: pb.SearchServicesRequest, now: datetime) -> SearchTerm
 def _excluded(message: pb.MatchServicesRequest | pb.SearchServicesRequest) -> tuple[str, ...]:
     """Returns the organisations that are left out.
 
-    Excluded workers are refused: results without a worker's organisation would show where she
-    works.
+    Raises Invalid if the request excludes workers: results without the organisation of a worker
+    would show where she works.
     """
     if message.excluded_worker_ids:
         raise Invalid(("excluded_worker_ids", "out_of_range"))
@@ -168,7 +168,7 @@ def service(
         create_time=timestamp(service.create_time),
         schedules=[schedule(hours) for hours in entry.schedules],
         area_codes=entry.area_codes,
-        accessibility=[ACCESSIBILITY.number(hours) for hours in entry.accessibility],
+        accessibility=[ACCESSIBILITY.number(means) for means in entry.accessibility],
         public=entry.public,
         tiers=[
             pb.FieldTier(field=field, tier=contract_pb2.Tier.ValueType(tier))
@@ -193,7 +193,7 @@ def service(
 def match(
     match: Match, matched: Service, viewer: Viewer, now: datetime, *, open_now: bool | None = None
 ) -> pb.Match:
-    """Returns a verdict with its reasons."""
+    """Returns a matched service with its verdict and the reasons for the verdict."""
     return pb.Match(
         service=service(matched, viewer, now, open_now=open_now),
         verdict=_VERDICTS.number(match.verdict),

@@ -1,6 +1,6 @@
-"""The public part of the directory, in messages.
+"""The messages of the public part of the directory.
 
-Fields are left out by the function that serves all other callers, here with the lowest tier.
+The same function as for all other callers leaves out fields, here with the lowest tier.
 """
 
 from datetime import UTC, datetime
@@ -60,7 +60,7 @@ def page_and_size(
     | pb.ListPublicServiceAtLocationsRequest
     | pb.ListPublicOrganizationsRequest,
 ) -> tuple[int, int]:
-    """Returns the number of the page, from 1, and its size."""
+    """Returns the number of the page (from 1) and the size of a page."""
     return max(1, request.page), page_size(request.page_size, default=50, most=200)
 
 

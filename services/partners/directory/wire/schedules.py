@@ -1,4 +1,4 @@
-"""Hours of schedules, between messages and the domain."""
+"""Converts schedules between messages and the domain."""
 
 from collections.abc import Iterable
 from datetime import time

@@ -8,7 +8,7 @@ from services.partners.members.domain.worker import Worker
 from services.partners.network.domain.subject import Subject
 
 NOTICE_LIFE = timedelta(days=7)
-"""How long a letter about a step may wait for a mail server."""
+"""How long an e-mail about a step may wait for a mail server."""
 
 
 @dataclass

@@ -52,13 +52,13 @@ class ApiKeyEntry:
 
 @dataclass
 class ApiKey(Subject):
-    """A key; its secret is not part of it."""
+    """A key, without its secret."""
 
     organization_id: str
     entry: ApiKeyEntry
     last_use_time: datetime | None = None
     revoke_time: datetime | None = None
-    made_by_worker_id: str = ""  # the first holder of its secret
+    made_by_worker_id: str = ""  # the first holder of the key's secret
     # the manager with whose account the key ends; "" if the network's founding created the key
     worker_id: str = ""
     # the scopes exceed that manager's rights, and no second manager has agreed yet
@@ -84,7 +84,7 @@ class ApiKey(Subject):
         )
         if maker is not None:
             key.made_by_worker_id = maker.id
-            key._stand_with(maker)
+            key._assign_to(maker)
         key.note("created", now)
         return key
 
@@ -101,7 +101,7 @@ class ApiKey(Subject):
         return self.in_force and now < self.entry.expire_time
 
     def confirm(self, manager: Manager, now: datetime) -> None:
-        """Records that a second manager agrees to a key whose scopes exceed its manager's."""
+        """Records a second manager's agreement to a key that exceeds its manager's rights."""
         if self.revoke_time is not None or not self.unconfirmed:
             raise Conflict("nothing_to_confirm")
         check_second(manager, self.worker_id)
@@ -109,20 +109,20 @@ class ApiKey(Subject):
         self.note("confirmed", now)
 
     def transfer(self, manager: Manager, now: datetime) -> None:
-        """Moves the key to another manager, whose account ends the key with it from now on.
+        """Moves the key to another manager, with whose account the key ends from now on.
 
-        The key then needs a second manager if its scopes exceed her rights.
+        The key then needs a second manager if its scopes exceed the new manager's rights.
         """
         if self.revoke_time is not None:
             raise Conflict("illegal_transition")
         if manager.id == self.worker_id:
             return
-        self._stand_with(manager)
+        self._assign_to(manager)
         if self.confirmed_by_worker_id and refusal(manager, self.confirmed_by_worker_id) is None:
-            self.unconfirmed = False  # another person than her has already agreed
+            self.unconfirmed = False  # a person other than the new manager has already agreed
         self.note("transferred", now)
 
-    def _stand_with(self, manager: Manager) -> None:
+    def _assign_to(self, manager: Manager) -> None:
         self.worker_id = manager.id
         self.unconfirmed = not manager.scopes.issuperset(self.entry.scopes)
 

@@ -1,4 +1,4 @@
-"""The contact and the reason of an application for membership, which the entry does not contain."""
+"""An application for membership: the contact and the reason, which are not part of the entry."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,7 +8,7 @@ from datetime import datetime
 class Application:
     """An application. It is stored sealed, and only as long as needed.
 
-    The reference only identifies it, and gives no access.
+    The reference only identifies the application; it gives no access.
     """
 
     reference: str

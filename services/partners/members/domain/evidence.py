@@ -12,7 +12,7 @@ from services.partners.network.domain.check import Check
 WARNING_DAYS = (60, 30, 7)
 """The numbers of days before an agreement's end at which a warning is given, once each."""
 LONGEST_TERM = timedelta(days=5 * 366)
-"""The longest term of an agreement: a later date must be a typing mistake."""
+"""The longest term of an agreement: a later last day must be a typing mistake."""
 
 
 class EvidenceKind(StrEnum):
@@ -25,7 +25,7 @@ class EvidenceKind(StrEnum):
 
     @property
     def required_count(self) -> int:
-        """How many pieces of this evidence are required, each with its own reference."""
+        """The number of pieces of this evidence that are required, each with its own reference."""
         return 2 if self is EvidenceKind.REFERENCES else 1
 
 
@@ -33,8 +33,9 @@ class EvidenceKind(StrEnum):
 class Evidence:
     """A piece of evidence.
 
-    `reference`: the number or link by which it can be found again; `seen_date`: the day on which it
-    was checked; `worker_id`: the worker who recorded it. Only an agreement has a last day.
+    `reference`: the number or link by which the evidence can be found again; `seen_date`: the day
+    on which the evidence was checked; `worker_id`: the worker who recorded it. Only an agreement
+    has a last day.
     """
 
     kind: EvidenceKind

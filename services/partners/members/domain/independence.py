@@ -8,7 +8,7 @@ from chassis.second import Kin, mark_of
 AFTER = timedelta(days=30)
 """How long an invited account is kin of its inviter's account.
 
-For that time it is also kin of all other accounts that the inviter invited.
+For that time the invited account is also kin of all other accounts that the inviter invited.
 """
 DEVICE_KEPT = timedelta(days=180)
 """How long a device is remembered after the last sign-in from it.
@@ -23,19 +23,19 @@ person until its invitations are older than AFTER.
 """
 
 
-def kin(related: Collection[str], *, known: bool, proves_more: bool) -> Kin:
+def kin(related: Collection[str], *, known: bool, meets_second_factor_rule: bool) -> Kin:
     """Returns the kin of an account that has these related accounts and keys.
 
-    `known`: the account's origin is on record, or long ago. `proves_more`: the account needs more
-    than its password to sign in, or is not required to.
+    `known`: the account's origin is on record, or long ago. `meets_second_factor_rule`: the account
+    has a second factor, or the network requires none.
     """
     alone = (
         ""
-        if known and proves_more and len(related) <= MAX_RELATED
+        if known and meets_second_factor_rule and len(related) <= MAX_RELATED
         else "unknown"
         if not known
         else "too_many"
-        if proves_more
+        if meets_second_factor_rule
         else "second_factor"
     )
     return Kin(

@@ -18,18 +18,18 @@ from services.partners.network.domain.check import Check
 from services.partners.network.domain.subject import Subject
 
 LIFE = timedelta(hours=72)
-# most invitations of an organisation within LIFE: each sends an e-mail to a person who did not ask
-# for it
+# maximum number of invitations of an organisation within LIFE; limited because each invitation
+# sends an e-mail to a person who did not ask for one
 MAX_INVITATIONS = 20
 FIRST_ROLES = frozenset({Role.WORKER, Role.OPERATOR, Role.MANAGER})
 
 
 class InvitationStatus(StrEnum):
-    """The state of an invitation. An expired one keeps its state."""
+    """The state of an invitation. An expired invitation keeps its state."""
 
     OPEN = "OPEN"
     ACCEPTED = "ACCEPTED"
-    REPLACED = "REPLACED"  # by a newer one
+    REPLACED = "REPLACED"  # by a newer invitation
     REVOKED = "REVOKED"
     WAITING = "WAITING"  # for a second coordinator; nobody has the link yet
 
@@ -44,10 +44,10 @@ class InvitationEntry:
     on_paper: bool = False
 
     def check_reaches_her(self, *, by_email: bool) -> None:
-        """Raises Conflict if the invitation could not reach her.
+        """Raises Conflict if the invitation could not reach the invited person.
 
-        An invitation on paper is refused if the network sends e-mail: by e-mail, nobody but she
-        sees her link.
+        An invitation on paper is refused if the network sends e-mail, because nobody else sees a
+        link that she receives by e-mail.
         """
         if self.on_paper and by_email:
             raise Conflict("illegal_transition")
@@ -77,7 +77,7 @@ class InvitationEntry:
 
 @dataclass
 class Invitation(Subject):
-    """An invitation. Its token is not stored: only the person at its address has it."""
+    """An invitation. Its token is not stored: only the person who receives it has the token."""
 
     organization_id: str
     entry: InvitationEntry
@@ -123,7 +123,8 @@ class Invitation(Subject):
     def confirm(self, second: Second, organization_id: str, now: datetime) -> None:
         """Opens the invitation after a second coordinator agreed.
 
-        `organization_id`: the second coordinator's organisation. The invitation's life begins anew.
+        `organization_id`: the second coordinator's organisation. The invitation's time starts
+        again.
         """
         if not self.waits(now):
             raise Conflict("nothing_to_confirm")
@@ -146,7 +147,7 @@ class Invitation(Subject):
         self._become(InvitationStatus.ACCEPTED, "accepted", now)
 
     def replace(self, now: datetime) -> None:
-        """Marks the invitation as replaced by a newer one."""
+        """Marks the invitation as replaced by a newer invitation."""
         self._become(InvitationStatus.REPLACED, "replaced", now)
 
     def revoke(self, now: datetime) -> None:

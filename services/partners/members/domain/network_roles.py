@@ -1,4 +1,4 @@
-"""Roles of the network: two coordinators of different members give, suspend and restore them."""
+"""Roles of the network, which two coordinators of different members give, suspend and restore."""
 
 from collections.abc import Collection
 
@@ -17,8 +17,8 @@ def check_second_coordinator(
 ) -> None:
     """Raises Conflict if a coordinator can't be the second coordinator after the first.
 
-    A coordinator of the same organisation can't be: control of a member means control of all its
-    accounts.
+    The two must belong to different organisations, because whoever controls a member controls all
+    accounts of that member.
     """
     check_second(second, first_id)
     if organization_id == first_organization_id:

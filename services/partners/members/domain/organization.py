@@ -67,15 +67,15 @@ _SHARES_WITH = {
 
 
 def shares_with(type: OrganizationType | None) -> SharesWith | None:
-    """Returns the authority with which a member of this kind shares its knowledge; None: with none.
+    """Returns the authority with which a member of this kind shares its knowledge, if any.
 
-    Wherever a service is chosen, the member's services are marked with this authority.
+    Wherever people choose a service, the member's services are marked with this authority.
     """
     return _SHARES_WITH.get(type) if type else None
 
 
 class OrganizationStatus(StrEnum):
-    """The life of a member."""
+    """The states of an organisation, from its application until it leaves."""
 
     PROBATION = "PROBATION"
     APPROVED = "APPROVED"
@@ -159,7 +159,7 @@ class Organization(Subject):
     warned_days: int | None = None  # the days named in the last warning of the agreement's end
     rejection_reason: RejectionReason | None = None
     suspension: Suspension | None = None  # a proposed or agreed suspension, or a hold
-    # the first coordinator of the last hold to which no second one agreed
+    # the first coordinator of the last hold to which no second coordinator agreed
     last_hold: FirstCoordinator | None = None
     reinstatement: FirstCoordinator | None = None
     leaving: FirstCoordinator | None = None  # the coordinator who proposed to end the membership
@@ -244,7 +244,7 @@ class Organization(Subject):
     def admit(self, now: datetime, worker_id: str) -> None:
         """Turns an applicant into a member on probation.
 
-        The worker who admits it counts as its registrar.
+        The worker who admits the organisation counts as its registrar.
         """
         self._become(
             OrganizationStatus.PROBATION, "admitted", now, since=OrganizationStatus.APPLIED
@@ -261,10 +261,10 @@ class Organization(Subject):
         self.entry = replace(self.entry, phone="", url="", description="")
 
     def record(self, evidence: Evidence, now: datetime, today: date) -> None:
-        """Records evidence; here and below, `today` is the date where the organisation is.
+        """Records evidence. Here and below, `today` is the date where the organisation is.
 
         A proposed approval is dropped, because its proposer had seen other evidence: two people
-        must look again.
+        must look at the evidence again.
         """
         if not self.is_active:
             raise Conflict("illegal_transition")
@@ -294,10 +294,10 @@ class Organization(Subject):
         return [kind for kind in EvidenceKind if good.count(kind) < kind.required_count]
 
     def approve(self, now: datetime, today: date, by: Second | None = None) -> None:
-        """Turns probation into full membership, by two people who have seen the same evidence.
+        """Turns probation into full membership after two people have seen the same evidence.
 
-        The first call proposes the approval, a second person's call makes it. Without `by`, the
-        organisation is approved at once, because the network is being founded.
+        The first call proposes the approval, and a second person's call completes it. Without `by`,
+        the organisation is approved at once, because the network is being founded.
         """
         if self.status is not OrganizationStatus.PROBATION:
             raise Conflict("illegal_transition")
@@ -317,8 +317,8 @@ class Organization(Subject):
     def check_invited_by(self, second: Second) -> None:
         """Raises Conflict if the inviter of the first manager also registered the member.
 
-        So two people vouch for each member that can act: the registrar can't invite the first
-        manager before another person has approved the member.
+        This ensures that two people vouch for each member that can act: the registrar can't invite
+        the first manager before another person has approved the member.
         """
         if self.status is OrganizationStatus.PROBATION and self.registered_by_worker_id:
             check_second(second, self.registered_by_worker_id)
@@ -328,9 +328,10 @@ class Organization(Subject):
     ) -> None:
         """Ends all access of the organisation's workers and keys.
 
-        The first coordinator proposes the suspension with a reason, the second makes it. `hold`:
-        one coordinator alone stops access for a day. Only a full member can be suspended, because a
-        reinstated member is approved, which a member on probation never was.
+        The first coordinator's call only proposes the suspension, with a reason; the second
+        coordinator's call makes it. `hold`: one coordinator alone stops access for a day. Only a
+        full member can be suspended, because a reinstated member is approved, and a member on
+        probation never was.
         """
         waiting = self.suspension if self.suspension and self.suspension.expire_time else None
         is_stopped = self.status is OrganizationStatus.SUSPENDED
@@ -339,7 +340,7 @@ class Organization(Subject):
         if (
             waiting
             and not waiting.is_over(now)
-            and (is_stopped or not hold or waiting.first.is_agreed_by(by))
+            and (is_stopped or not hold or waiting.first.allows_second(by))
         ):
             waiting.first.check(by)
             self.suspension = replace(waiting, expire_time=None, second_worker_id=by.person.id)
@@ -347,7 +348,7 @@ class Organization(Subject):
             self.status = OrganizationStatus.SUSPENDED
             self.note("suspension_confirmed" if is_stopped else "suspended", now)
             return
-        if is_stopped:  # the hold's day is over, and the sweeper has not ended it yet
+        if is_stopped:  # the hold's time is over, but the sweeper has not yet ended the hold
             raise Conflict("illegal_transition")
         reason = reason or (waiting.reason if waiting else None)
         if reason is None:
@@ -359,7 +360,7 @@ class Organization(Subject):
         if (
             self.last_hold
             and now < self.last_hold.time + HOLD_AGAIN
-            and not self.last_hold.is_agreed_by(by)
+            and not self.last_hold.allows_second(by)
         ):
             raise Conflict("held_lately")
         self.suspension = Suspension(
@@ -368,7 +369,7 @@ class Organization(Subject):
         self._become(OrganizationStatus.SUSPENDED, "held", now, since=OrganizationStatus.APPROVED)
 
     def reinstate(self, by: Coordinator, now: datetime, today: date) -> None:
-        """Ends a suspension or a hold: the first coordinator proposes that, the second does it.
+        """Ends a suspension or a hold: the first coordinator proposes this, the second does it.
 
         If the agreement ended meanwhile, the organisation goes on probation.
         """
@@ -379,7 +380,7 @@ class Organization(Subject):
             self.note("reinstatement_proposed", now)
             return
         self.reinstatement.check(by)
-        self._give_back("reinstated", now)
+        self._restore_access("reinstated", now)
         self.watch_agreement(now, today)
 
     def watch_suspension(self, now: datetime, today: date) -> None:
@@ -387,20 +388,20 @@ class Organization(Subject):
         if self.suspension is None or not self.suspension.is_over(now):
             return
         if self.status is OrganizationStatus.SUSPENDED:
-            self._give_back("hold_ended", now)
+            self._restore_access("hold_ended", now)
             self.watch_agreement(now, today)
         else:
             self.suspension = None
             self.note("suspension_dropped", now)
 
-    def _give_back(self, fact: str, now: datetime) -> None:
+    def _restore_access(self, fact: str, now: datetime) -> None:
         if self.suspension and self.suspension.expire_time:
             self.last_hold = self.suspension.first
         self.suspension = self.reinstatement = None
         self._become(OrganizationStatus.APPROVED, fact, now, since=OrganizationStatus.SUSPENDED)
 
     def leave(self, now: datetime, by: Coordinator | None = None) -> None:
-        """Ends the membership for good: to come back, the organisation has to apply anew.
+        """Ends the membership for good: to come back, the organisation has to apply again.
 
         The organisation's own manager can do this alone (`by` is None); otherwise it takes two
         coordinators.
@@ -419,7 +420,7 @@ class Organization(Subject):
         self.note("left", now)
 
     def watch_agreement(self, now: datetime, today: date) -> None:
-        """Gives each warning of the agreement's end once; after its end, returns to probation.
+        """Gives each warning of the agreement's end once; after the end, starts a new probation.
 
         Nothing happens if no agreement is recorded.
         """
@@ -441,7 +442,7 @@ class Organization(Subject):
     def stop(self) -> str:
         """The way in which access is stopped.
 
-        It is held (by one coordinator, for a day) or suspended; "" while access is not stopped.
+        It is "held" (by one coordinator, for a day), "suspended", or "" if access is not stopped.
         """
         if self.status is not OrganizationStatus.SUSPENDED:
             return ""

@@ -1,6 +1,7 @@
 """The end of a member's access.
 
-Two coordinators of different member organisations agree to it; one alone stops access for a day.
+Two coordinators of different member organisations must agree to it. One coordinator alone can stop
+access for a day.
 """
 
 from dataclasses import dataclass
@@ -22,8 +23,8 @@ PROPOSAL = timedelta(days=7)
 HOLD_AGAIN = timedelta(days=30)
 """The time after a hold without a second coordinator before the same person may hold again.
 
-It applies to everybody who could not have been that second coordinator. Otherwise one person alone
-could suspend a member day by day.
+The wait applies to everybody who could not have been the second coordinator of that hold. Otherwise
+one person alone could suspend a member one day after another.
 """
 
 
@@ -43,7 +44,7 @@ class SuspensionReason(StrEnum):
 class Coordinator:
     """A coordinator who takes part in a step that needs two coordinators.
 
-    `has_second`: whether a coordinator of another member exists, who could agree.
+    `has_second`: whether another member has a coordinator who could agree.
     """
 
     person: Second
@@ -53,7 +54,7 @@ class Coordinator:
 
 @dataclass(frozen=True)
 class FirstCoordinator:
-    """The coordinator who asked first, and when."""
+    """The first of the two coordinators of a step, and the time of her request."""
 
     worker_id: str
     organization_id: str
@@ -67,12 +68,12 @@ class FirstCoordinator:
         return cls(by.person.id, by.organization_id, now)
 
     def check(self, second: Coordinator) -> None:
-        """Raises Conflict if `second` can't be the second coordinator after this one."""
+        """Raises Conflict if `second` can't be the second coordinator after this coordinator."""
         check_second_coordinator(
             second.person, second.organization_id, self.worker_id, self.organization_id
         )
 
-    def is_agreed_by(self, second: Coordinator) -> bool:
+    def allows_second(self, second: Coordinator) -> bool:
         """Tells whether `second` can be the second coordinator."""
         try:
             self.check(second)
@@ -83,9 +84,9 @@ class FirstCoordinator:
 
 @dataclass(frozen=True)
 class Suspension:
-    """The reason why access ends, and the coordinator who asked for it.
+    """The reason why access ends, and the coordinator who first requested that it end.
 
-    `expire_time`: until when a second coordinator may agree; None if one has agreed.
+    `expire_time`: until when a second coordinator may agree; None if she has agreed.
     """
 
     reason: SuspensionReason
@@ -94,5 +95,5 @@ class Suspension:
     second_worker_id: str = ""
 
     def is_over(self, now: datetime) -> bool:
-        """Tells whether nobody agreed in time."""
+        """Tells whether the time in which a second coordinator could agree has passed."""
         return self.expire_time is not None and now >= self.expire_time

@@ -25,14 +25,14 @@ class Role(StrEnum):
     MANAGER = "MANAGER"
     COORDINATOR = "COORDINATOR"
     AUDITOR = "AUDITOR"
-    EMERGENCY = "EMERGENCY"  # in addition to another role: may send a referral on an override
+    EMERGENCY = "EMERGENCY"  # in addition to another role; may send a referral on an override
 
 
 NETWORK_ROLES = frozenset({Role.COORDINATOR, Role.AUDITOR})
 SECOND_FACTOR_ROLES = frozenset({Role.OPERATOR, Role.COORDINATOR, Role.AUDITOR})
 """The roles that see confidential reports or decide for the network.
 
-If ENLACE_SECOND_FACTOR_REQUIRED is set, a password alone is not enough for them.
+If ENLACE_SECOND_FACTOR_REQUIRED is set, workers with these roles need more than a password.
 """
 
 
@@ -87,7 +87,7 @@ class Worker(Subject):
         self.note("suspended", now)
 
     def propose_suspension(self, worker_id: str, now: datetime) -> None:
-        """Records a coordinator's proposal to suspend the account; a second one has to agree."""
+        """Records a coordinator's proposal to suspend the account; a second must agree to it."""
         if self.status is not WorkerStatus.ACTIVE:
             raise Conflict("illegal_transition")
         self.suspension_proposed_by_worker_id, self.update_time = worker_id, now
@@ -112,15 +112,15 @@ def same_email(email: str) -> str:
 
 
 def same_password(password: str) -> str:
-    """Returns a text that is equal for passwords that look the same, whatever the keyboard."""
+    """Returns a text that is equal for passwords that look the same, whichever keyboard is used."""
     return unicodedata.normalize("NFKC", password)
 
 
 def check_password(password: str, path: str = "password") -> None:
     """Raises Invalid if a password is too short to withstand guessing, or too long.
 
-    There are no other rules: they only make passwords worse. `path` is the field that the refusal
-    names.
+    There are no other rules, because such rules only make passwords worse. `path` is the field that
+    the refusal names.
     """
     if not password:
         raise Invalid((path, "required"))
@@ -133,7 +133,7 @@ def check_password(password: str, path: str = "password") -> None:
 def session_lives(create_time: datetime, last_use_time: datetime, now: datetime) -> bool:
     """Tells whether a session is neither idle for too long nor too old.
 
-    A session with a creation or use more than the idle limit in the future (a clock was wrong)
-    counts as ended, because it would outlive the limit.
+    If the creation or the last use of a session is further in the future than the idle limit, a
+    clock was wrong. The session then counts as ended, because it would outlive the limit.
     """
     return abs(now - last_use_time) < IDLE and -IDLE < now - create_time < ABSOLUTE

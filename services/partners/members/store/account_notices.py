@@ -6,7 +6,7 @@ from services.partners.members.domain.account_notice import AccountNotice
 from services.partners.members.wire import facts
 
 
-def tell(tx: Transaction, notice: AccountNotice, sealed_letter: bytes = b"") -> None:
-    """Publishes a notice to the worker, with its sealed letter."""
+def publish(tx: Transaction, notice: AccountNotice, sealed_letter: bytes = b"") -> None:
+    """Publishes a notice to the worker, with its sealed e-mail."""
     outbox.save(tx, facts.account_facts(notice, sealed_letter))
     notice.facts.clear()

@@ -68,8 +68,8 @@ def keys_of(tx: Transaction, organization_id: str) -> list[ApiKey]:
     return [read(row) for row in rows]
 
 
-def standing_with(tx: Transaction, worker_id: str) -> list[ApiKey]:
-    """Returns the keys that end with a manager's account and are not revoked yet, locked."""
+def ending_with(tx: Transaction, worker_id: str) -> list[ApiKey]:
+    """Returns, locked, the keys that end with a manager's account and are not revoked yet."""
     rows = tx.execute(
         "SELECT * FROM api_keys WHERE worker_id = %s AND revoke_time IS NULL"
         " ORDER BY id FOR UPDATE",
@@ -79,7 +79,7 @@ def standing_with(tx: Transaction, worker_id: str) -> list[ApiKey]:
 
 
 def decided_by(tx: Transaction, worker_id: str, since: datetime, now: datetime) -> list[ApiKey]:
-    """Returns the keys that a manager created, confirmed or took over since then.
+    """Returns the keys that a manager created, confirmed or took over at or after `since`.
 
     Revoked and expired keys are left out.
     """

@@ -21,7 +21,7 @@ def request(
     expire_time: datetime,
     now: datetime,
 ) -> None:
-    """Stores a request, which opening its link turns into an application.
+    """Stores a request. Opening its link turns the request into an application.
 
     `sent` is the applicant's message.
     """
@@ -56,7 +56,7 @@ def take_request(
 
 
 def forget_requests(tx: Transaction, now: datetime) -> int:
-    """Deletes requests whose link nobody opened in time; returns how many."""
+    """Deletes requests whose link nobody opened in time; returns the number of requests."""
     return tx.execute("DELETE FROM application_requests WHERE expire_time <= %s", (now,)).rowcount
 
 

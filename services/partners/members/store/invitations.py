@@ -14,7 +14,7 @@ from services.partners.members.wire import facts
 
 
 def add(tx: Transaction, invitation: Invitation, token_hash: bytes, sealed_letter: bytes) -> None:
-    """Stores a new invitation with its fact, which carries the letter."""
+    """Stores a new invitation with its fact. The fact carries the sealed e-mail."""
     entry = invitation.entry
     tx.execute(
         "INSERT INTO invitations (id, version, organization_id, status, email, email_key, roles,"
@@ -44,7 +44,7 @@ def add(tx: Transaction, invitation: Invitation, token_hash: bytes, sealed_lette
 def keep(tx: Transaction, invitation: Invitation, sealed_letter: bytes = b"") -> None:
     """Stores the state of an invitation with its fact.
 
-    The fact carries the letter if the letter is sent only now.
+    The fact carries the sealed e-mail if the e-mail is sent only now.
     """
     tx.execute(
         "UPDATE invitations SET version = %s, status = %s, update_time = %s, expire_time = %s"
@@ -98,7 +98,7 @@ def open_of(tx: Transaction, organization_id: str, now: datetime) -> list[Invita
 
 
 def by_inviter(tx: Transaction, worker_id: str, since: datetime, now: datetime) -> list[Invitation]:
-    """Returns the open and waiting invitations that a worker has made since then."""
+    """Returns the open and waiting invitations that a worker made at or after `since`."""
     rows = tx.execute(
         "SELECT * FROM invitations WHERE invited_by_worker_id = %s AND create_time >= %s"
         " AND status IN ('OPEN', 'WAITING') AND expire_time > %s",
@@ -108,10 +108,10 @@ def by_inviter(tx: Transaction, worker_id: str, since: datetime, now: datetime) 
 
 
 def replaced_by(tx: Transaction, invitation: Invitation, now: datetime) -> list[Invitation]:
-    """Returns the open invitations that a new one replaces.
+    """Returns the open and waiting invitations that a new invitation replaces.
 
-    An invitation replaces older ones to the same address. An invitation of a first manager replaces
-    all older invitations of a first manager, too.
+    An invitation replaces older invitations to the same address. An invitation of a first manager
+    also replaces all older invitations of a first manager.
     """
     rows = tx.execute(
         "SELECT * FROM invitations WHERE organization_id = %s AND status IN ('OPEN', 'WAITING')"

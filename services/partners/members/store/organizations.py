@@ -1,4 +1,4 @@
-"""Organisations: stored, fetched, listed."""
+"""Stores, fetches and lists organisations."""
 
 import json
 from collections.abc import Collection, Sequence
@@ -118,9 +118,9 @@ def keep(tx: Transaction, organization: Organization) -> None:
 
 
 def fetch(tx: Transaction, id: str, *, hold: str = "") -> Organization | None:
-    """Returns an organisation. `hold`:
+    """Returns an organisation, locked if `hold` is not empty.
 
-    UPDATE to change it, SHARE to keep others from changing it.
+    `hold`: UPDATE to change the organisation, SHARE to keep others from changing it.
     """
     rows = tx.execute(
         f"SELECT * FROM organizations WHERE id = %s {_LOCK_CLAUSES[hold]}", (id,)
@@ -147,7 +147,7 @@ def fetch_many(tx: Transaction, ids: Sequence[str]) -> list[Organization]:
 def shelters(tx: Transaction, ids: Collection[str]) -> set[str]:
     """Returns which of these organisations are shelters.
 
-    They have the type of a shelter or a service that is one, and offer no service that is not.
+    A shelter has the type SHELTER or a service that is a shelter, and lists no other service.
     """
     rows = tx.execute(
         f"SELECT o.id FROM organizations AS o WHERE o.id = ANY(%s) AND {_IS_SHELTER}", (list(ids),)
@@ -178,10 +178,11 @@ def page_by_name(
     shelters_for: str | None = None,
     waits_for_second: bool = False,
 ) -> tuple[list[Organization], Cursor | None]:
-    """Returns a page ordered by name, and the position of the next page.
+    """Returns a page of organisations, sorted by name, and the position of the next page.
 
-    `all_for`: organisations that are not active are left out, except this one; None: they are
-    included. `shelters_for`: shelters are left out, except this one; None: they are included.
+    `all_for`: the only organisation that is included even if it is inactive; None includes all
+    inactive organisations. `shelters_for`: the only organisation that is included even if it is a
+    shelter; None includes all shelters.
     """
     rows = tx.execute(
         "SELECT * FROM organizations AS o WHERE (%(after)s::text[] IS NULL"
@@ -217,10 +218,9 @@ def page_by_name(
 
 
 def hotlines(tx: Transaction) -> list[Organization]:
-    """Returns the hotline of each country.
+    """Returns the hotline of each country: an approved hotline with a number.
 
-    If there are several, it is the approved hotline with a number that has been a member for
-    longest.
+    If a country has several, the one that has been a member for longest is returned.
     """
     rows = tx.execute(
         "SELECT DISTINCT ON (country) * FROM organizations WHERE type = 'HOTLINE'"
@@ -231,7 +231,7 @@ def hotlines(tx: Transaction) -> list[Organization]:
 
 
 def whose_agreement_ends(tx: Transaction, today: date, at_most: int) -> list[Organization]:
-    """Returns members whose agreement is over or ends soon, the first to end first, locked.
+    """Returns members whose agreement is over or ends soon, earliest end first, locked.
 
     Members that are locked already, or have had all due warnings, are left out.
     """
@@ -250,8 +250,8 @@ def whose_agreement_ends(tx: Transaction, today: date, at_most: int) -> list[Org
 def access(tx: Transaction, id: str, now: datetime, step: datetime) -> dict[str, int]:
     """Counts the active accounts, keys, services and invitations of an organisation.
 
-    It also counts the people at its services at `step`. The count is at least one if there has ever
-    been anybody, so that an empty service looks like one with a few people.
+    It also counts the people who are at its services at the time `step`. This count is at least one
+    if anybody has ever been there, so that an empty service looks like a service with a few people.
     """
     row = tx.execute(
         "SELECT (SELECT count(*) FROM workers WHERE organization_id = %(id)s"
@@ -297,7 +297,7 @@ def unanswered_applicants(tx: Transaction, since: datetime, at_most: int) -> lis
 
 
 def forget_rejected(tx: Transaction, before: datetime) -> int:
-    """Deletes organisations that were rejected before then, with all their data."""
+    """Deletes organisations that were rejected before `before`, with all their data."""
     return tx.execute(
         "DELETE FROM organizations WHERE status = 'REJECTED' AND update_time < %s", (before,)
     ).rowcount

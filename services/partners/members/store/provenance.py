@@ -1,6 +1,6 @@
 """The origins of accounts, and the devices from which people signed in to them.
 
-They show which accounts may belong to one person.
+Origins and devices show which accounts may belong to one person.
 """
 
 from datetime import datetime
@@ -9,9 +9,9 @@ from chassis.db import Transaction
 from services.partners.members.domain.independence import AFTER, DEVICE_KEPT, MAX_RELATED
 
 # Follows relations from one account to its direct kin until no more are found. Each relation is
-# followed in both directions, so that all accounts of a family have the same kin. On a device, an
-# account whose first device it is becomes kin of the accounts that had used it before; the account
-# of a colleague who uses the same desk later does not.
+# followed in both directions, so that all accounts of a family have the same kin. An account
+# becomes kin of the accounts that had used its first device before; a device that a colleague uses
+# later, after her own first device, does not make her account kin.
 _KIN = """
     WITH RECURSIVE kin (id) AS (
         SELECT %(id)s

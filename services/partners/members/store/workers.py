@@ -27,9 +27,10 @@ _LOCK_CLAUSE = "FOR NO KEY UPDATE"
 
 
 def add(tx: Transaction, worker: Worker, password_hash: str, inviter_id: str = "") -> bool:
-    """Stores a new worker with its facts and its inviter ("": the network is being set up).
+    """Stores a new worker with its facts and its inviter.
 
-    Returns False, and writes nothing, if another account has the e-mail address.
+    `inviter_id` is "" while the network is being set up. Returns False, and writes nothing, if
+    another account has the e-mail address.
     """
     entry = worker.entry
     added = tx.execute(
@@ -121,10 +122,11 @@ def with_hash(tx: Transaction, id: str) -> tuple[Worker, str] | None:
     return (read(row), row["password_hash"]) if row else None
 
 
-def has_still(tx: Transaction, id: str, password_hash: str) -> bool:
+def still_has_password(tx: Transaction, id: str, password_hash: str) -> bool:
     """Tells whether this is still the worker's password, and locks it against changes.
 
-    So a later change of the password also ends sessions that this transaction opens.
+    Because of the lock, a later change of the password also ends sessions that this transaction
+    opens.
     """
     row = tx.execute("SELECT password_hash FROM workers WHERE id = %s FOR SHARE", (id,)).fetchone()
     return row is not None and row["password_hash"] == password_hash
@@ -136,7 +138,7 @@ def set_password(tx: Transaction, id: str, password_hash: str) -> None:
 
 
 def names(tx: Transaction, ids: Sequence[str], organization_id: str) -> dict[str, str]:
-    """Returns the names of those of these workers who belong to the organisation."""
+    """Returns, by id, the names of the workers with these ids who belong to the organisation."""
     rows = tx.execute(
         "SELECT id, name FROM workers WHERE id = ANY(%s) AND organization_id = %s",
         (list(ids), organization_id),
@@ -147,7 +149,7 @@ def names(tx: Transaction, ids: Sequence[str], organization_id: str) -> dict[str
 def listed(
     tx: Transaction, organization_id: str, size: int, after: Cursor | None
 ) -> tuple[list[Worker], Cursor | None]:
-    """Returns a page of the organisation's workers by name, and the position of the next page."""
+    """Returns a page of an organisation's workers, sorted by name, and the next page's position."""
     rows = tx.execute(
         "SELECT * FROM workers WHERE organization_id = %(of)s"
         " AND (%(after)s::text[] IS NULL OR (name_key, id) > ((%(after)s::text[])[1],"
@@ -163,7 +165,7 @@ def listed(
 
 
 def is_in_good_standing(tx: Transaction, worker_id: str, organization_id: str) -> bool:
-    """Tells whether a worker and its organisation may act."""
+    """Tells whether a worker and her organisation may act."""
     return bool(
         tx.execute(
             "SELECT 1 FROM workers AS w JOIN organizations AS o ON o.id = w.organization_id"
@@ -208,10 +210,11 @@ def all_managers(tx: Transaction, organization_id: str) -> list[Worker]:
 
 
 def invited_by(tx: Transaction, worker_id: str, since: datetime) -> list[tuple[Worker, datetime]]:
-    """Returns the active accounts that a worker's invitations have created or renewed since then.
+    """Returns the active accounts that a worker created or renewed by invitation since `since`.
 
-    They include accounts that those accounts invited in turn, if they are new. Her own account is
-    left out. Each account comes with the time of its last creation or renewal.
+    This includes accounts that those accounts invited in turn, if the inviting account is new. The
+    worker's own account is left out. Each account comes with the time of its last creation or
+    renewal.
     """
     rows = tx.execute(
         "WITH RECURSIVE made AS ("
@@ -291,7 +294,7 @@ def session(
 
 
 def prove_session(tx: Transaction, secret_hash: bytes, worker_id: str, time: datetime) -> None:
-    """Stores that the user of a session of this worker proved who she is at this time."""
+    """Records that the user of this worker's session proved at this time who she is."""
     tx.execute(
         "UPDATE sessions SET prove_time = %s WHERE secret_hash = %s AND worker_id = %s",
         (time, secret_hash, worker_id),

@@ -1,4 +1,4 @@
-"""API keys for an organisation's systems. Its managers create them and are responsible for them."""
+"""API keys for an organisation's systems. Its managers create the keys and answer for them."""
 
 import secrets
 from datetime import datetime
@@ -20,7 +20,7 @@ from services.partners.members.domain.api_key import (
 )
 from services.partners.members.store import api_keys, organizations
 from services.partners.members.usecases import scopes as in_person
-from services.partners.members.usecases.independence import second
+from services.partners.members.usecases.independence import with_present_kin
 from services.partners.members.usecases.passwords import mark_of
 from services.partners.members.usecases.standing import may_act_for
 from services.partners.members.wire import messages
@@ -33,7 +33,7 @@ class ApiKeys:
         """Creates a key of the caller's own organisation, and returns it with its secret.
 
         No other call returns the secret. Nobody can create a key for another organisation, because
-        it would open that organisation's inbox.
+        the key would open that organisation's inbox.
         """
         now, owner = call.clock.now(), request.organization_id or call.caller.organization_id
         expire_time, scopes = (
@@ -61,13 +61,13 @@ class ApiKeys:
         )
 
     def ListApiKeys(self, request: pb.ListApiKeysRequest, call: Call) -> pb.ListApiKeysResponse:
-        """Lists the keys of the caller's organisation, including ended ones."""
+        """Lists the keys of the caller's organisation, including revoked and expired keys."""
         return pb.ListApiKeysResponse(
             api_keys=map(messages.api_key, api_keys.keys_of(call.tx, call.caller.organization_id))
         )
 
     def ConfirmApiKey(self, request: pb.ConfirmApiKeyRequest, call: Call) -> pb.ApiKey:
-        """Agrees, as a second manager, to a key whose scopes exceed those of its manager."""
+        """Records a second manager's agreement to a key that exceeds its manager's rights."""
         key, manager = _own(call, request.id)
         key.confirm(manager, call.clock.now())
         api_keys.keep(call.tx, key)
@@ -75,7 +75,7 @@ class ApiKeys:
         return messages.api_key(key)
 
     def TransferApiKey(self, request: pb.TransferApiKeyRequest, call: Call) -> pb.ApiKey:
-        """Takes over a key from another manager, so that the key does not end with that account."""
+        """Takes over a key from another manager, so that it does not end with her account."""
         key, manager = _own(call, request.id)
         key.transfer(manager, call.clock.now())
         api_keys.keep(call.tx, key)
@@ -94,8 +94,8 @@ class ApiKeys:
 
 
 def revoke_keys_of(tx: Transaction, now: datetime, worker_id: str) -> None:
-    """Revokes the keys of a manager who is no longer one."""
-    for key in api_keys.standing_with(tx, worker_id):
+    """Revokes the keys of a worker who is no longer a manager."""
+    for key in api_keys.ending_with(tx, worker_id):
         key.revoke(now)
         api_keys.keep(tx, key)
 
@@ -124,5 +124,7 @@ def _manager(call: Call) -> Manager | None:
     if caller.kind != "worker":
         return None
     return Manager(
-        caller.id, second(call.tx, caller, call.clock.now()).kin, in_person.of(caller.roles)
+        caller.id,
+        with_present_kin(call.tx, caller, call.clock.now()).kin,
+        in_person.of(caller.roles),
     )

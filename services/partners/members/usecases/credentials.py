@@ -1,4 +1,4 @@
-"""The steps of signing in that members need.
+"""The operations on sign-in methods that `members` needs.
 
 `sign_in` depends on this capability, not the other way round, and implements this protocol. The
 caller of each method must have locked the account.
@@ -14,7 +14,7 @@ class Credentials(Protocol):
     """The sign-in methods of each account besides its password."""
 
     def end_all(self, tx: Transaction, worker_id: str, now: datetime) -> None:
-        """Ends all sign-in methods, and the sessions of the account."""
+        """Ends the sessions of an account, and all sign-in methods except its password."""
 
     def end_second_factors(self, tx: Transaction, worker_id: str, now: datetime) -> bool:
         """Ends an account's codes, passkeys, sessions and password link.

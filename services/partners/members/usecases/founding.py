@@ -48,9 +48,9 @@ def add_second_coordinating_member(
 ) -> bool:
     """Registers another member with a coordinator of its own.
 
-    Then two coordinators of different organisations can grant and revoke network roles. Returns
-    False, and changes nothing, if coordinators belong to several organisations already, or if there
-    is no coordinator at all.
+    After that, two coordinators of different organisations can grant and revoke network roles.
+    Returns False, and changes nothing, if coordinators belong to several organisations already, or
+    if there is no coordinator at all.
     """
     advisory_lock(tx, "found_network")
     if len(workers.coordinating_organizations(tx)) != 1:

@@ -1,4 +1,4 @@
-"""The kin of an account: the accounts for which it does not count as a second person now."""
+"""The present kin of an account: the accounts for which the account is not a second person."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -11,30 +11,32 @@ from services.partners.members.store import provenance
 from services.partners.members.usecases.passwords import mark_of
 
 
-def kin_of(tx: Transaction, worker_id: str, now: datetime, *, proves_more: bool = True) -> Kin:
+def kin_of(
+    tx: Transaction, worker_id: str, now: datetime, *, meets_second_factor_rule: bool = True
+) -> Kin:
     """Returns the kin of an account.
 
-    An account that needs a second factor but has none (`proves_more` is False) is nobody's second
-    person.
+    If the network requires second factors, an account without one (`meets_second_factor_rule` is
+    False) can't act as a second person for anybody.
     """
     return independence.kin(
         provenance.related_accounts(tx, worker_id, now),
         known=provenance.is_known(tx, worker_id, now),
-        proves_more=proves_more,
+        meets_second_factor_rule=meets_second_factor_rule,
     )
 
 
-def second(tx: Transaction, caller: Caller, now: datetime) -> Caller:
-    """Returns the caller with the kin that she has in this transaction.
+def with_present_kin(tx: Transaction, caller: Caller, now: datetime) -> Caller:
+    """Returns the caller with her present kin, read in this transaction.
 
-    She may have got new kin since her token was signed.
+    Her token may be older: she may have got new kin since the token was signed.
     """
     if caller.kin.alone:
         return caller
     return replace(caller, kin=kin_of(tx, caller.id, now))
 
 
-def note_entry(tx: Transaction, worker_id: str, device: str, now: datetime) -> None:
+def note_sign_in_device(tx: Transaction, worker_id: str, device: str, now: datetime) -> None:
     """Records the device from which a worker signs in, if the device sent its secret."""
     if device:
         provenance.note_device(tx, worker_id, mark_of(f"device {device}"), now)

@@ -20,7 +20,7 @@ from services.partners.members.domain.worker import Role, Worker, WorkerEntry, W
 from services.partners.members.store import invitations, organizations, workers
 from services.partners.members.usecases.api_keys import revoke_keys_of
 from services.partners.members.usecases.credentials import Credentials
-from services.partners.members.usecases.independence import note_entry, second
+from services.partners.members.usecases.independence import note_sign_in_device, with_present_kin
 from services.partners.members.usecases.passwords import check_new, hash_of, mark_of
 from services.partners.members.wire import messages
 
@@ -29,16 +29,16 @@ class Invitations:
     """The invitations of all organisations, and the roles of the network."""
 
     def __init__(self, mail: Keyring, paper_url: str, credentials: Credentials) -> None:
-        """Sets up the handlers; `mail` seals letters.
+        """Sets up the handlers; `mail` seals e-mails.
 
-        `paper_url`: the beginning of links on paper, in a network that sends no letters; else "".
+        `paper_url`: the beginning of links on paper, in a network that sends no e-mail; else "".
         """
         self._mail = mail
         self._paper_url = paper_url
         self._credentials = credentials
 
     def CreateInvitation(self, request: pb.CreateInvitationRequest, call: Call) -> pb.Invitation:
-        """Invites a person to the caller's organisation, or the first manager to another.
+        """Invites a person to the caller's organisation, or the first manager of another member.
 
         Does not check whether the address has an account. Returns the invitation, with its link if
         it is on paper.
@@ -66,7 +66,7 @@ class Invitations:
             raise Conflict("illegal_transition")
         entry.check_reaches_her(by_email=not self._paper_url)
         if not own:
-            organization.check_invited_by(second(tx, caller, now))
+            organization.check_invited_by(with_present_kin(tx, caller, now))
             if workers.has_manager(tx, owner):
                 raise Conflict("manager_exists")
         recent = invitations.count_recent(tx, owner, now)
@@ -77,7 +77,7 @@ class Invitations:
             other.replace(now)
             invitations.keep(tx, other)
         waits, token = invitation.waits(now), secrets.token_urlsafe(32)
-        # Nobody gets this token if the invitation waits: its confirmation makes another.
+        # Nobody gets this token if the invitation waits: the confirmation makes a new token.
         invitations.add(
             tx, invitation, mark_of(token), b"" if waits else self._letter(invitation, token)
         )
@@ -88,7 +88,7 @@ class Invitations:
         return messages.invitation(invitation) if waits else self._message(invitation, token)
 
     def ConfirmInvitation(self, request: pb.ConfirmInvitationRequest, call: Call) -> pb.Invitation:
-        """Agrees, as a second coordinator, to an invitation with a role of the network.
+        """Records a second coordinator's agreement to an invitation with a role of the network.
 
         Returns the invitation, with its link if it is on paper.
         """
@@ -98,7 +98,7 @@ class Invitations:
             raise NotFound
         organizations.fetch(tx, unlocked_invitation.organization_id, hold="UPDATE")
         invitation = invitations.fetch(tx, id) or unlocked_invitation
-        invitation.confirm(second(tx, call.caller, now), call.caller.organization_id, now)
+        invitation.confirm(with_present_kin(tx, call.caller, now), call.caller.organization_id, now)
         token = secrets.token_urlsafe(32)
         invitations.set_token(tx, id, mark_of(token))
         invitations.keep(tx, invitation, self._letter(invitation, token))
@@ -122,7 +122,10 @@ class Invitations:
     def ListInvitations(
         self, request: pb.ListInvitationsRequest, call: Call
     ) -> pb.ListInvitationsResponse:
-        """Lists the invitations of the caller's organisation that can be accepted."""
+        """Lists the open invitations of the caller's organisation.
+
+        Also lists invitations that wait for a second coordinator.
+        """
         opened = invitations.open_of(call.tx, call.caller.organization_id, call.clock.now())
         return pb.ListInvitationsResponse(invitations=map(messages.invitation, opened))
 
@@ -140,7 +143,7 @@ class Invitations:
     def AcceptInvitation(
         self, request: pb.AcceptInvitationRequest, call: Call
     ) -> pb.AcceptInvitationResponse:
-        """Opens the account.
+        """Creates the invited person's account, or renews it.
 
         A caller without a valid link learns only that the link is not valid.
         """
@@ -173,7 +176,7 @@ class Invitations:
             raise Conflict("manager_exists")
         check_new(request.password, (name, invitation.entry.email, organization.entry.name))
         worker = _account(tx, now, self._credentials, invitation, name, request.password)
-        note_entry(tx, worker.id, call.origin.device, now)
+        note_sign_in_device(tx, worker.id, call.origin.device, now)
         invitation.accept(now)
         invitations.keep(tx, invitation)
         call.trail += [
@@ -183,7 +186,7 @@ class Invitations:
         return pb.AcceptInvitationResponse()
 
     def _letter(self, invitation: Invitation, token: str) -> bytes:
-        """Returns the sealed letter; b"" if none is sent."""
+        """Returns the sealed e-mail; b"" in a network that sends no e-mail."""
         return (
             b""
             if self._paper_url
@@ -208,7 +211,7 @@ def _account(
 ) -> Worker:
     """Registers a new account, or renews the invited person's account in the organisation.
 
-    A worker who forgot her password, or was suspended, comes back by renewal.
+    Renewal gives access back to a worker who forgot her password or was suspended.
     """
     invited = invitation.entry
     entry = WorkerEntry(name, invited.email, invited.roles, invited.language)
@@ -221,7 +224,7 @@ def _account(
     worker = known[0]
     if worker.organization_id != invitation.organization_id:
         raise Conflict("email_taken")
-    # an invitation, which one person makes, must not take away a role of the network
+    # one person alone can invite, so an invitation must not take away a role of the network
     if are_of_the_network(worker.entry.roles) and not are_of_the_network(invited.roles):
         raise Unauthenticated("invitation_invalid")
     if (

@@ -1,6 +1,6 @@
 """Notices of a step whose effect outlasts the session.
 
-The worker who took the step and her managers get a letter, and a notice in Enlace. Each rpc that
+The worker who took the step and her managers get an e-mail, and a notice in Enlace. Each rpc that
 needs a step-up must be listed in `FACTS` or `SILENT`; a test checks that.
 """
 
@@ -33,12 +33,12 @@ FACTS = {
     "EndPasskey": "sign_in_changed",
 }
 SILENT = frozenset({"BeginSecondFactor", "BeginPasskey", "EndMadeLately"})
-"""The rpcs without such a notice: the first two change nothing yet, and the third sends its own."""
+"""The rpcs without such a notice: two change nothing yet, and EndMadeLately sends its own."""
 _NETWORK = {contract_pb2.ROLE_COORDINATOR, contract_pb2.ROLE_AUDITOR}
 
 
 def notifier(mail: Keyring) -> Callable[[Call, str, Message], None]:
-    """Returns the function that notifies of a completed rpc; `mail` seals its letters."""
+    """Returns the function that notifies of a completed rpc; `mail` seals its e-mails."""
 
     def notify(call: Call, rpc: str, request: Any) -> None:
         if rpc in SILENT:
@@ -46,8 +46,8 @@ def notifier(mail: Keyring) -> Callable[[Call, str, Message], None]:
         fact = FACTS[rpc]
         if rpc == "CreateInvitation" and _NETWORK.intersection(request.invitation.roles):
             fact = ROLE_GIVEN
-        # The organisation whose managers are notified, too. Of a proposal they are notified by
-        # another letter, which explains how to object.
+        # The organisation whose managers are also notified. A proposal is left out here: another
+        # e-mail notifies them of it, and explains how to object.
         concerned = (
             request.organization_id if rpc in ("ConfirmSignInProvider", "EndSignInProvider") else ""
         )

@@ -31,9 +31,9 @@ from services.partners.members.usecases.organizations import (
 from services.partners.members.usecases.passwords import mark_of
 from services.partners.members.wire import facts, messages
 
-# A public form stores data and sends a letter. So few applications are accepted from one IP address
-# and few letters go to one mailbox. There is no limit for all together, because anybody could use
-# it up.
+# A public form stores data and sends an e-mail. So only a few applications are accepted from one IP
+# address, and only a few e-mails are sent to one mailbox. There is no overall limit, because
+# anybody could use it up.
 OF_A_MAILBOX = Budget(3, timedelta(hours=1), timedelta(0))
 OF_AN_ADDRESS = Budget(5, timedelta(hours=1), timedelta(0))
 LINK_LIFE = timedelta(days=3)
@@ -44,7 +44,7 @@ _UNANSWERED, _CONTACT_KEPT, _REJECTED_KEPT = (
     timedelta(days=180),
 )
 _AT_ONCE = 200
-_LETTERS = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # without letters and digits that look like others
+_LETTERS = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # without characters that look like other characters
 
 
 class Membership:
@@ -53,7 +53,7 @@ class Membership:
     def __init__(self, keyring: Keyring, mail: Keyring, guesses: Guesses, refresh: Refresh) -> None:
         """Sets up the handlers.
 
-        `mail` seals letters to applicants; `guesses` counts their applications.
+        `mail` seals e-mails to applicants; `guesses` counts their applications.
         """
         self._keyring = keyring
         self._mail = mail
@@ -63,7 +63,7 @@ class Membership:
     def ApplyForMembership(
         self, request: pb.ApplyForMembershipRequest, call: Call
     ) -> pb.ApplyForMembershipResponse:
-        """Sends the applicant a letter with a link; returns the reference of the application.
+        """Sends the applicant an e-mail with a link; returns the reference of the application.
 
         Does not check whether the organisation is known. Raises Exhausted too_many_attempts if
         there were too many applications from the IP address or for the mailbox.
@@ -162,9 +162,9 @@ class Membership:
     ) -> pb.Organization:
         """Ends a membership.
 
-        The member's own manager does this alone. Otherwise it takes two coordinators, of whom the
-        first only proposes it. Raises Conflict for an organisation with a coordinator, because
-        nobody might be left to run the network.
+        The member's own manager may do this alone. Otherwise it takes two coordinators, and the
+        first coordinator's call only proposes the step. Raises Conflict for an organisation with a
+        coordinator, because nobody might be left to run the network.
         """
         now, id = call.clock.now(), request.id
         by = None if call.caller.organization_id == id else coordinator(call.tx, call.caller, now)
@@ -187,7 +187,7 @@ class Membership:
 def end_holds(tx: Transaction, mail: Keyring, now: datetime, refresh: Refresh) -> int:
     """Ends holds and proposed suspensions to which no second coordinator agreed in time.
 
-    Notifies managers whose access is back. Returns how many organisations were changed.
+    Notifies managers whose access is restored. Returns how many organisations were changed.
     """
     over = organizations.with_suspension_over(tx, now, _AT_ONCE)
     for organization in over:
@@ -201,7 +201,7 @@ def end_holds(tx: Transaction, mail: Keyring, now: datetime, refresh: Refresh) -
 
 
 def watch_membership(tx: Transaction, now: datetime, refresh: Refresh) -> int:
-    """Warns of and ends agreements, rejects unanswered applications, deletes expired data.
+    """Watches the ends of agreements, rejects unanswered applications, and deletes expired data.
 
     Returns the number of changed rows.
     """
@@ -210,7 +210,7 @@ def watch_membership(tx: Transaction, now: datetime, refresh: Refresh) -> int:
         before, warned = organization.status, organization.warned_days
         organization.watch_agreement(now, messages.today_at(organization, now))
         if (organization.status, organization.warned_days) == (before, warned):
-            continue  # the day has not begun yet in the organisation's time zone
+            continue  # the day has not started yet in the organisation's time zone
         organizations.keep(tx, organization)
         if organization.status is not before:
             refresh(tx, organization.id)

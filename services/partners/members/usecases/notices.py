@@ -1,4 +1,4 @@
-"""Notices to a worker about her own account, each with a sealed letter."""
+"""Notices to a worker about her own account, each with a sealed e-mail."""
 
 from datetime import datetime
 
@@ -7,18 +7,18 @@ from chassis.ids import new_id
 from keys.sealing import Keyring
 from services.partners.members.domain.account_notice import AccountNotice
 from services.partners.members.domain.worker import Worker
-from services.partners.members.store.account_notices import tell
+from services.partners.members.store.account_notices import publish
 from services.partners.members.wire import messages
 
 
 def notify_worker(
     tx: Transaction, mail: Keyring, worker: Worker, fact: str, now: datetime, *, by_role: str = ""
 ) -> None:
-    """Notifies a worker of a step on her account, in Enlace and by e-mail."""
+    """Notifies a worker of a change to her account, in Enlace and by e-mail."""
     notice = AccountNotice.of(new_id(), worker, fact, now, by_role=by_role)
-    tell(tx, notice, sealed_letter(mail, notice, worker))
+    publish(tx, notice, sealed_letter(mail, notice, worker))
 
 
 def sealed_letter(mail: Keyring, notice: AccountNotice, worker: Worker, token: str = "") -> bytes:
-    """Returns the sealed letter of a notice; `token`: the secret of a link in it, if any."""
+    """Returns the sealed e-mail of a notice. `token`: the secret of the e-mail's link, if any."""
     return mail.seal_bytes(messages.account_letter(worker, token), f"accounts/{notice.id}/letter")

@@ -15,7 +15,7 @@ from protos.partners.v1 import directory_pb2 as pb
 from services.partners.members.domain.organization import Organization, OrganizationEntry
 from services.partners.members.domain.suspension import Coordinator
 from services.partners.members.store import applications, organizations, workers
-from services.partners.members.usecases.independence import second
+from services.partners.members.usecases.independence import with_present_kin
 from services.partners.members.usecases.notices import notify_worker
 from services.partners.members.usecases.standing import (
     may_act_for,
@@ -34,7 +34,7 @@ from services.partners.network.wire.messages import etag_of, masked_fields
 _STEP = 5
 """The count of people at a member's services is rounded up to a multiple of this number.
 
-So the count does not reveal that a person came or left.
+So most single arrivals and departures do not change the count.
 """
 Refresh = Callable[[Transaction, str], None]
 """Refreshes the search entries of the services of the organisation with this id.
@@ -50,7 +50,7 @@ class Organizations:
     def __init__(
         self, keyring: Keyring, mail: Keyring, pages: PageTokens, refresh: Refresh
     ) -> None:
-        """Sets up the handlers; `mail` seals letters to managers."""
+        """Sets up the handlers; `mail` is the keyring that seals e-mails to managers."""
         self._keyring = keyring
         self._mail = mail
         self._pages = pages
@@ -79,14 +79,14 @@ class Organizations:
         return organization_message(organization, call)
 
     def GetOrganization(self, request: pb.GetOrganizationRequest, call: Call) -> pb.Organization:
-        """Returns an organisation; one that left, too, because histories name it.
+        """Returns an organisation, even one that has left, because histories name it.
 
-        Only the coordinators and auditors see an organisation that was not admitted.
+        Only coordinators and auditors see an organisation that was not admitted.
         """
         organization = _existing(
             organizations.fetch(call.tx, request.id) if is_id(request.id) else None
         )
-        if not may_see(call.tx, call.caller, [organization]):
+        if not visible_to(call.tx, call.caller, [organization]):
             raise NotFound
         message = organization_message(organization, call)
         if call.caller.has("COORDINATOR") or call.caller.has("AUDITOR"):
@@ -104,10 +104,10 @@ class Organizations:
     def ListOrganizations(
         self, request: pb.ListOrganizationsRequest, call: Call
     ) -> pb.ListOrganizationsResponse:
-        """Returns a page by name.
+        """Returns a page of organisations, sorted by name.
 
-        Only coordinators and auditors see members that are not active, the ends of agreements, and
-        steps that wait for a second coordinator.
+        Only coordinators and auditors see inactive members other than their own organisation, and
+        may filter by the end of agreements or by steps that wait for a second coordinator.
         """
         size, after = (
             page_size(request.page_size, default=50, most=200),
@@ -162,7 +162,7 @@ class Organizations:
     ) -> pb.Organization:
         """Proposes to change a member's NETWORK_FIELDS.
 
-        Letters notify the member's managers at once.
+        The member's managers are notified by e-mail at once.
         """
         given, now = request.organization, call.clock.now()
         changes = masked_fields(request.update_mask, messages.organization_entry(given))
@@ -180,10 +180,10 @@ class Organizations:
     def ConfirmOrganizationChange(
         self, request: pb.ConfirmOrganizationChangeRequest, call: Call
     ) -> pb.Organization:
-        """Agrees to a change that another person proposed."""
+        """Applies a change that another person proposed."""
         organization, now = lock(call, request.id, request.etag), call.clock.now()
         before = organization.entry
-        organization.confirm_change(second(call.tx, call.caller, now), now)
+        organization.confirm_change(with_present_kin(call.tx, call.caller, now), now)
         save(call, organization, self._refresh, before)
         call.trail.append(Entry("organization_confirm_change", organization.id))
         return organization_message(organization, call)
@@ -203,11 +203,11 @@ class Organizations:
     ) -> pb.Organization:
         """Makes an organisation a full member.
 
-        The first person proposes it, the second approves it.
+        The first person's call proposes the approval, and a second person's call completes it.
         """
         organization, now = lock(call, request.id, request.etag), call.clock.now()
         organization.approve(
-            now, messages.today_at(organization, now), second(call.tx, call.caller, now)
+            now, messages.today_at(organization, now), with_present_kin(call.tx, call.caller, now)
         )
         save(call, organization, self._refresh)
         call.trail.append(Entry("organization_approve", organization.id))
@@ -216,7 +216,9 @@ class Organizations:
     def SuspendOrganization(
         self, request: pb.SuspendOrganizationRequest, call: Call
     ) -> pb.Organization:
-        """Proposes to end a member's access, agrees to it, or stops it for a day (`hold`).
+        """Proposes to end a member's access, agrees to a proposal, or stops access for a day.
+
+        Access stops for a day if `hold` is set.
 
         Raises Conflict for the caller's own organisation, because nobody would be left to undo the
         suspension. Raises Conflict for organisations with coordinators or auditors: two
@@ -245,7 +247,7 @@ class Organizations:
     def ReinstateOrganization(
         self, request: pb.ReinstateOrganizationRequest, call: Call
     ) -> pb.Organization:
-        """Proposes to lift a suspension, or agrees to that."""
+        """Proposes to lift a suspension or a hold, or agrees to such a proposal."""
         now = call.clock.now()
         by = coordinator(call.tx, call.caller, now)
         organization = lock(call, request.id, request.etag)
@@ -278,31 +280,34 @@ class Organizations:
         )
 
 
-def may_see(tx: Transaction, caller: Caller, every: Sequence[Organization]) -> list[Organization]:
-    """Returns the organisations that exist for the caller.
+def visible_to(
+    tx: Transaction, caller: Caller, candidates: Sequence[Organization]
+) -> list[Organization]:
+    """Returns the organisations, of those given, that the caller may see.
 
-    Applicants and rejected organisations do not exist for most callers, nor do other shelters for a
-    member on probation.
+    Most callers see no applicants and no rejected organisations. Members on probation see no other
+    shelters.
     """
     if sees_inactive_members(caller):
-        return [*every]
+        return [*candidates]
     hidden = (
         set()
         if sees_shelters(tx, caller)
-        else organizations.shelters(tx, [organization.id for organization in every])
+        else organizations.shelters(tx, [organization.id for organization in candidates])
         - {caller.organization_id}
     )
     return [
         organization
-        for organization in every
+        for organization in candidates
         if organization.is_member and organization.id not in hidden
     ]
 
 
 def owner_of(tx: Transaction, caller: Caller, organization_id: str) -> Organization:
-    """Returns the organisation that will own a new entry: the named one, or the caller's own.
+    """Returns the organisation that will own a new entry.
 
-    The organisation is locked, so that it does not change meanwhile.
+    It is the named organisation, or the caller's if none is named. Its row is locked, so that it
+    can't change before the transaction ends. Raises NotFound if the caller may not act for it.
     """
     id = organization_id or caller.organization_id
     organization = _existing(
@@ -314,17 +319,17 @@ def owner_of(tx: Transaction, caller: Caller, organization_id: str) -> Organizat
 
 
 def coordinator(tx: Transaction, caller: Caller, now: datetime) -> Coordinator:
-    """Returns the caller as one of the coordinators of a step that needs two."""
+    """Returns the caller as one of the coordinators of a step that needs two coordinators."""
     elsewhere = workers.coordinating_organizations(tx) - {caller.organization_id}
-    return Coordinator(second(tx, caller, now), caller.organization_id, bool(elsewhere))
+    return Coordinator(with_present_kin(tx, caller, now), caller.organization_id, bool(elsewhere))
 
 
 def notify_managers(
     tx: Transaction, mail: Keyring, organization: Organization, before: str, now: datetime
 ) -> None:
-    """Notifies the managers by e-mail when access ends or comes back.
+    """Notifies the managers by e-mail when access ends or is restored.
 
-    Ends the sessions when access ends. `before`: the `stop` before the step.
+    Ends the sessions when access ends. `before`: the value of `stop` before the step.
     """
     if organization.stop == before:
         return
@@ -352,7 +357,7 @@ def save(
 ) -> None:
     """Stores a step in an organisation's life, and refreshes the search entries of its services.
 
-    `before`: the former entry; the changes since then are recorded.
+    `before`: the former entry; the differences from it are recorded in the history.
     """
     organizations.keep(call.tx, organization)
     if before:

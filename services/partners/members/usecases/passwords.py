@@ -1,8 +1,8 @@
 """Hashes of secrets.
 
-Passwords are hashed with Argon2id, which is slow and needs much memory on purpose. Checking takes
-as long if the e-mail address has no account. Random secrets are hashed with SHA-256, because nobody
-can guess them.
+Passwords are hashed with Argon2id, which is slow and needs much memory on purpose. A check takes
+just as long if the e-mail address has no account. Random secrets are hashed with SHA-256, because
+nobody can guess them.
 """
 
 import hashlib
@@ -33,8 +33,8 @@ from services.partners.members.store import workers
 _HASHER = PasswordHasher(time_cost=2, memory_cost=32 * 1024, parallelism=1)
 
 
-# maximum number of characters that are checked; more would take long and would not make a password
-# easier to guess
+# maximum number of characters that are checked; a check of more would take long, and further
+# characters would not make a password easier to guess
 _LONGEST = 72
 # The least accepted score on zxcvbn's scale of 0 to 4. A million guesses find passwords with a
 # lower score, such as those in lists of stolen passwords.
@@ -46,7 +46,7 @@ _OURS = ("enlace", "contraseña", "clave", "llamayvive", "nicaragua")
 def check_new(password: str, about: Iterable[str], path: str = "password") -> None:
     """Raises Invalid if a password is too short or easy to guess.
 
-    Known passwords, words, names and rows of keys are easy to guess (NIST SP 800-63B, 5.1.1.2).
+    Known passwords, words, names and adjacent keys are easy to guess (NIST SP 800-63B, 5.1.1.2).
     `about`: words about the worker; `path`: the field that a refusal names.
     """
     check_password(password, path)
@@ -100,16 +100,18 @@ def hash_of(password: str) -> str:
 def holds(password_hash: str | None, password: str) -> bool:
     """Tells whether the password has this hash.
 
-    Without a hash, the function takes as long and returns False.
+    Without a hash, the function takes just as long and returns False.
     """
     try:
-        right = _HASHER.verify(password_hash or nobodys(), same_password(password[:MAX_PASSWORD]))
+        right = _HASHER.verify(
+            password_hash or unknown_hash(), same_password(password[:MAX_PASSWORD])
+        )
     except (VerificationError, InvalidHashError):
         return False
     return right and password_hash is not None and len(password) <= MAX_PASSWORD
 
 
 @cache
-def nobodys() -> str:
+def unknown_hash() -> str:
     """Returns a hash of a password that nobody knows."""
     return hash_of(secrets.token_hex(16))

@@ -1,4 +1,4 @@
-"""The scopes of API keys whose rights a person has herself, by her roles.
+"""The scopes of API keys that give a person no more rights than she has by her roles.
 
 The .proto files state the roles and scopes of each rpc.
 """
@@ -10,7 +10,7 @@ from protos.stubs import FILES
 
 
 def of(roles: frozenset[str]) -> frozenset[str]:
-    """Returns the scopes all of whose rpcs these roles may call."""
+    """Returns the scopes whose rpcs these roles may all call."""
     return frozenset(
         scope for scope, needed in _NEEDED.items() if all(allowed & roles for allowed in needed)
     )
@@ -24,6 +24,6 @@ def _rules() -> Iterator[contract.Rules]:
 
 # a scope without an rpc of its own: it allows one form of SendReferral
 _NEEDED: dict[str, set[frozenset[str]]] = {"referrals.override": {frozenset({"EMERGENCY"})}}
-for _each in _rules():
-    if _each.scope:
-        _NEEDED.setdefault(_each.scope, set()).add(_each.roles)
+for _rule in _rules():
+    if _rule.scope:
+        _NEEDED.setdefault(_rule.scope, set()).add(_rule.roles)

@@ -29,7 +29,7 @@ def check_standing(tx: Transaction, caller: Caller, now: datetime) -> None:
 def may_act_for(caller: Caller, organization_id: str) -> bool:
     """Tells whether the caller may change entries of this organisation.
 
-    The organisation's own people and systems may, and so may the coordinator.
+    The organisation's own workers and systems may, and so may coordinators.
     """
     return (
         caller.kind == "system"

@@ -1,6 +1,6 @@
 """Accounts of workers, for their managers.
 
-The coordinators act if an organisation has no other manager left.
+A coordinator acts for the account of an organisation's only manager.
 """
 
 from datetime import datetime
@@ -29,7 +29,7 @@ from services.partners.members.domain.worker import (
 from services.partners.members.store import workers
 from services.partners.members.usecases.api_keys import revoke_keys_of
 from services.partners.members.usecases.credentials import Credentials
-from services.partners.members.usecases.independence import second
+from services.partners.members.usecases.independence import with_present_kin
 from services.partners.members.usecases.notices import notify_worker
 from services.partners.members.usecases.passwords import hash_of
 from services.partners.members.wire import messages
@@ -40,13 +40,13 @@ class Workers:
     """The workers of all organisations."""
 
     def __init__(self, mail: Keyring, pages: PageTokens, credentials: Credentials) -> None:
-        """Sets up the handlers; `mail` seals letters."""
+        """Sets up the handlers; `mail` seals e-mails."""
         self._mail = mail
         self._credentials = credentials
         self._pages = pages
 
     def ListWorkers(self, request: pb.ListWorkersRequest, call: Call) -> pb.ListWorkersResponse:
-        """Returns a page of the workers of the caller's organisation, by name."""
+        """Returns a page of the workers of the caller's organisation, sorted by name."""
         size, after = (
             page_size(request.page_size, default=50, most=200),
             self._pages.cursor(request, str, str),
@@ -57,7 +57,7 @@ class Workers:
         )
 
     def SuspendWorker(self, request: pb.SuspendWorkerRequest, call: Call) -> pb.Worker:
-        """Suspends an account, or proposes it as the first of two coordinators."""
+        """Suspends an account, or proposes to suspend it as the first of two coordinators."""
         worker = suspend(call, self._credentials, request.id, request.etag)
         reason = word(pb.WorkerSuspensionReason, request.reason, "reason")
         proposed = ("proposed",) if worker.suspension_proposed_by_worker_id else ()
@@ -109,13 +109,13 @@ def create_worker(
 def suspend(call: Call, credentials: Credentials, id: str, etag: str = "") -> Worker:
     """Suspends an account: its sessions end, its tokens are refused, and its keys are revoked.
 
-    If the account has a role of the network, the first coordinator only proposes it.
+    If the account has a role of the network, the first coordinator only proposes the suspension.
     """
     tx, caller, now = call.tx, call.caller, call.clock.now()
     worker = workers.fetch(tx, id, hold=True) if is_id(id) else None
     of_the_network = worker is not None and are_of_the_network(worker.entry.roles)
     # Accounts of other members are excluded: a coordinator who could suspend a member's last
-    # manager could then invite a manager of his own choice.
+    # manager could then invite a manager of the coordinator's own choice.
     if worker is None or (
         worker.organization_id != caller.organization_id
         and not (of_the_network and caller.has(Role.COORDINATOR))
@@ -131,7 +131,10 @@ def suspend(call: Call, credentials: Credentials, id: str, etag: str = "") -> Wo
             workers.keep_status(tx, worker)
             return worker
         check_second_coordinator(
-            second(tx, caller, now), caller.organization_id, first.id, first.organization_id
+            with_present_kin(tx, caller, now),
+            caller.organization_id,
+            first.id,
+            first.organization_id,
         )
     worker.suspend(now)
     workers.keep_status(tx, worker)

@@ -1,4 +1,4 @@
-"""Members between the domain and the messages of protos/partners/v1, in both directions.
+"""Converts members between the domain and the messages of protos/partners/v1.
 
 Numbers of enums become the words of the domain; a number that only newer versions know is refused
 as an unknown code.
@@ -88,7 +88,7 @@ def application_contact(
 
 
 def application_letter(email: str, token: str, language: str) -> bytes:
-    """Returns the letter with the applicant's link, to be sealed and sent by notifications."""
+    """Returns the data of the e-mail with the applicant's link, which notifications will send."""
     return letters_pb2.ApplicationLetter(
         email=email, token=token, language=language or "es"
     ).SerializeToString()
@@ -171,9 +171,9 @@ def organization(
 ) -> pb.Organization:
     """Returns an organisation as a caller of this tier sees it.
 
-    `own`: the message includes the end of the agreement, because the caller belongs to the
-    organisation. `now`: it includes the evidence, and the kinds of evidence that are missing at
-    this time.
+    With `own`, the message includes the end of the agreement, because the caller belongs to the
+    organisation. With `now`, the message includes the evidence, and the kinds of evidence that are
+    missing at this time; the tier must be high enough to see them.
     """
     entry, wanted = organization.entry, organization.proposal
     proposal = None
@@ -230,7 +230,7 @@ def _suspension(suspension: Suspension) -> pb.Suspension:
 
 
 def today_at(organization: Organization, now: datetime) -> date:
-    """Returns the date where the organisation is: there its agreement's last day ends."""
+    """Returns the date where the organisation is, by which the agreement's last day ends."""
     return day_at(now, organization.entry.country, organization.entry.department)
 
 
@@ -290,14 +290,14 @@ def invitation(invitation: Invitation) -> members_pb2.Invitation:
 
 
 def letter(invitation: Invitation, token: str) -> bytes:
-    """Returns the letter with the link, which is to be sealed and sent by notifications."""
+    """Returns the data of the e-mail with the invitation's link, which notifications will send."""
     return letters_pb2.InvitationLetter(
         email=invitation.entry.email, token=token, language=invitation.entry.language
     ).SerializeToString()
 
 
 def account_letter(worker: Worker, token: str) -> bytes:
-    """Returns the letter about a worker's account, to be sealed and sent by notifications."""
+    """Returns the data of the e-mail about a worker's account, which notifications will send."""
     return letters_pb2.AccountLetter(
         email=worker.entry.email, token=token, language=worker.entry.language
     ).SerializeToString()

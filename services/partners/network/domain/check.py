@@ -1,7 +1,7 @@
 """Collects what is wrong with an entry, so that all faults are reported at once.
 
-Lengths, ranges and the shapes of codes are checked before, by the contract. A Check finds further
-faults: NI-XX has the shape of a department's code but is not one.
+Lengths, ranges and the shapes of codes are checked earlier, by the contract. A Check finds further
+faults, such as a department that lies in another country.
 """
 
 import re
@@ -18,7 +18,7 @@ _EMAIL = re.compile(rf"^[A-Za-z0-9.!#$%&'*+/=?^_`{{|}}~-]{{1,64}}@{_LABEL}(?:\.{
 
 
 class Check:
-    """Collects (field path, reason); `done` raises Invalid if there are any.
+    """Collects faults as (field path, reason); `done` raises Invalid if there are any.
 
     `at` is the prefix of each path.
     """
@@ -32,7 +32,7 @@ class Check:
         self._wrong.append((f"{self._at}.{path}" if self._at else path, reason))
 
     def done(self) -> None:
-        """Raises Invalid if something was wrong."""
+        """Raises Invalid if a fault was recorded."""
         if self._wrong:
             raise Invalid(*self._wrong)
 

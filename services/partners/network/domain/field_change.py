@@ -10,7 +10,7 @@ from typing import Any
 class FieldChange:
     """The change of one field of one subject.
 
-    If nobody may read the field's values in a list, only the change is recorded, without values.
+    If the field's values must not appear in a list of changes, the change is recorded without them.
     """
 
     field: str
@@ -51,7 +51,7 @@ def changes_of(
 
 
 def _plain(value: Any) -> Any:
-    """Returns a value as JSON can represent it; None for an empty value."""
+    """Returns a value in a form that JSON can represent; None for an empty value."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -25,7 +25,7 @@ class Subject:
         return ()
 
     def note(self, fact: str, now: datetime) -> None:
-        """Counts a fact, which is published when the subject is stored."""
+        """Records a fact, which is published when the subject is stored."""
         self.version += 1
         self.update_time = now
         self.facts.append(fact)

@@ -1,6 +1,6 @@
 """Visibility of an entry by tier: each of the four tiers sees all that lower tiers see.
 
-The contract sets a field's tier; a member may choose a higher one.
+The contract sets a field's tier; a member may choose a higher tier.
 """
 
 from collections.abc import Mapping

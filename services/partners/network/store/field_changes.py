@@ -1,4 +1,7 @@
-"""The changes of entries: written in the transaction of the change, and never altered."""
+"""The changes of entries, written in the transaction of the change.
+
+A record is never altered, except that its values may be deleted.
+"""
 
 import json
 from collections.abc import Sequence
@@ -45,7 +48,7 @@ def keep_many(tx: Transaction, changes: Sequence[tuple[str, str, Sequence[FieldC
 def forget_values(tx: Transaction, subject_id: str, fields: Sequence[str]) -> None:
     """Deletes the recorded values of these fields.
 
-    It is called when a place becomes confidential, because former values would still lead there.
+    Used when a place becomes confidential, because former values would still lead to the place.
     """
     tx.execute(
         "UPDATE field_changes SET old_value = NULL, new_value = NULL WHERE subject_id = %s"

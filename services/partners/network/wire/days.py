@@ -1,4 +1,4 @@
-"""Dates between messages and the domain."""
+"""Converts the dates in messages to dates of the domain."""
 
 from datetime import date
 

@@ -10,7 +10,7 @@ from services.partners.network.domain.subject import Subject
 
 
 def masked_fields(mask: FieldMask, entry: Any, *besides: str) -> dict[str, Any]:
-    """Returns the fields of an entry, a dataclass, that a mask names, with their values.
+    """Returns the fields of an entry (a dataclass) that a mask names, with their values.
 
     The mask may also name the fields in `besides`, which the entry does not have.
     """

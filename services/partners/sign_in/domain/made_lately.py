@@ -1,4 +1,4 @@
-"""The results of a session that outlast it: for example a key, an invitation, another account."""
+"""Results that outlast the session in which they were made, such as a key or an invitation."""
 
 from dataclasses import dataclass
 from datetime import datetime

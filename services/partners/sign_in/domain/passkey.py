@@ -1,4 +1,4 @@
-"""A passkey (WebAuthn): a key in a person's device, of which only the public half is stored here.
+"""A passkey (WebAuthn): a key in a person's device. Only its public half is stored here.
 
 A passkey is used after the password, or alone.
 """
@@ -16,8 +16,8 @@ MAX_PASSKEYS = 10
 class Passkey:
     """A passkey of an account.
 
-    `sign_count`: the number of signatures that the passkey last reported; 0 if it does not count
-    them.
+    `sign_count`: the number of signatures that the passkey last reported; 0 if the passkey does not
+    count its signatures.
     """
 
     id: str

@@ -20,12 +20,12 @@ class PasswordReset(AccountNotice):
     def is_open(self, now: datetime) -> bool:
         """Tells whether the link is valid.
 
-        A link whose expiry lies too far in the future is not: a clock was wrong.
+        A link whose expiry lies too far in the future is not valid, because a clock was wrong.
         """
         return now < self.expire_time < now + 2 * LINK_LIFE
 
     def end(self, now: datetime) -> None:
-        """Ends the link; its letter need no longer be sent."""
+        """Ends the link; its e-mail need no longer be sent."""
         self.note("reset_ended", now)
 
     def use(self, now: datetime) -> None:

@@ -1,4 +1,4 @@
-"""The second factor beside a password: the code of an app.
+"""The second factor in addition to a password: the code of an app.
 
 Codes depend on the time (TOTP, RFC 6238), and each is valid once. Ten recovery codes replace the
 app if it is lost.
@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 WINDOW = 1
-"""The most steps by which a phone's clock may be fast or slow."""
+"""The maximum number of time steps by which a phone's clock may be fast or slow."""
 RECOVERY_CODES = 10
 CHALLENGE_LIFE = timedelta(minutes=5)
 """How long a challenge can be answered with a code or a passkey's signature."""
@@ -41,7 +41,7 @@ class SecondFactor:
     def steps(self, present: int) -> list[int]:
         """Returns the time steps whose codes are valid in the present step.
 
-        Steps up to the last used one are left out.
+        Steps up to the last used step are left out.
         """
         return [
             step for step in range(present - WINDOW, present + WINDOW + 1) if step > self.last_step

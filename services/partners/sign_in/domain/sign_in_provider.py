@@ -1,6 +1,6 @@
 """The sign-in provider of a member, through which its workers sign in.
 
-Its operator could sign in as any of them, so two coordinators must approve it.
+The provider's operator could sign in as any of these workers, so two coordinators must approve it.
 """
 
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ QUESTION_LIFE = timedelta(minutes=10)
 OBJECTION = timedelta(days=3)
 """How long the organisation may object to a proposal; its managers are notified at once."""
 _MAX_LENGTH = 200  # maximum number of characters of each field
-# Microsoft's shared endpoints, open to accounts of any organisation, so that nobody vouches for the
-# users
+# Microsoft's shared endpoints. They are open to accounts of any organisation, so nobody vouches for
+# their users.
 _SHARED = ("common", "organizations", "consumers")
 
 
@@ -81,7 +81,7 @@ class ProviderEntry:
 
 @dataclass(frozen=True)
 class ProposedProvider:
-    """The proposal of one coordinator, to which a second one has not yet agreed."""
+    """The proposal of one coordinator, to which a second coordinator has not yet agreed."""
 
     entry: ProviderEntry
     worker_id: str
@@ -92,8 +92,8 @@ class ProposedProvider:
 class SignInProvider:
     """The provider of one organisation.
 
-    Without `entry`, nobody can sign in through it. Its id never changes, because it is part of the
-    link that the organisation gives its people.
+    Without an `entry`, nobody can sign in through the provider. The id never changes, because it is
+    part of the link that the organisation gives its workers.
     """
 
     id: str

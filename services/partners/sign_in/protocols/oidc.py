@@ -2,7 +2,7 @@
 
 An answer is accepted only if the issuer's own keys signed it a moment ago, for this client and for
 this one request. The discovery document, fetched from the issuer over TLS, names the issuer's
-addresses; they may lie on other hosts (Google's lie on three), but never inside this network
+addresses. These may be on other hosts (Google's are on three), but never inside this network
 (chassis/egress.py). Limit: data fetched from a provider is trusted for five minutes.
 """
 
@@ -25,7 +25,7 @@ from chassis import deadline
 from chassis.egress import EgressClient
 from chassis.errors import Unavailable
 
-# No algorithm for which a public key could serve as a secret (HS256), and never `none`.
+# Excluded are algorithms for which a public key could serve as a secret (HS256), and `none`.
 ALGORITHMS = ("RS256", "PS256", "ES256", "ES384", "EdDSA", "Ed25519")
 LEEWAY = 60  # maximum number of seconds by which the provider's clock may be wrong
 # maximum number of seconds since the person authenticated at the provider; the same as our
@@ -34,15 +34,15 @@ MAX_AGE = 900
 PATIENCE = 3.5  # maximum number of seconds for all requests to the provider in one sign-in
 # maximum number of bytes of a document; the largest known documents have a fifth of this
 _DOCUMENT = 262_144
-_BELIEVED = 300.0  # seconds
-# least seconds before fetching again, after a failure or for an unknown key, so that strangers
-# cannot cause endless requests
+_BELIEVED = 300.0  # seconds for which fetched data is trusted
+# minimum number of seconds between two fetches after a failure or for an unknown key, so that
+# strangers cannot cause endless requests
 _AGAIN = 10.0
-# most threads per process that may wait for providers, so that a hanging one cannot tie up all
-# threads
+# maximum number of threads per process that may wait for providers, so that a hanging provider
+# cannot tie up all threads
 _AT_ONCE = 4
-_ID_TOKEN = 16_384  # characters
-_LEAST_RSA = 2048  # bits
+_ID_TOKEN = 16_384  # maximum number of characters of a token
+_LEAST_RSA = 2048  # minimum number of bits of an RSA key
 _BUSY = "busy"
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 # auth_time is requested twice, through max_age and by name, because Google sends it only if it is
@@ -69,7 +69,7 @@ class Identity:
     """The identity of a person, as the issuer states it.
 
     `email` is empty unless the issuer has verified it. `several_factors`: the person used more than
-    a password at the issuer (RFC 8176 `mfa`). `prove_time`: when she authenticated there.
+    a password at the issuer (RFC 8176 `mfa`). `prove_time`: when the person authenticated there.
     """
 
     subject: str
@@ -86,7 +86,7 @@ class _Provider:
     token_endpoint: str
     jwks_uri: str
     secret_in_body: bool
-    names_itself: bool  # whether it sends its issuer with the code (RFC 9207)
+    names_itself: bool  # whether the provider sends its issuer with the code (RFC 9207)
 
 
 class _Unusable(Exception):
@@ -109,7 +109,7 @@ class RelyingParty:
         """Sets up the client; `development`: providers on this machine are allowed, too."""
         self._development = development
         self._patience = patience
-        # The key has the issuer and the address, so that no issuer affects another's data.
+        # The key is (issuer, address), so that no issuer can affect the data of another issuer.
         self._known: dict[tuple[str, str], _Known] = {}
         self._waiting = threading.BoundedSemaphore(_AT_ONCE)
 
@@ -141,8 +141,8 @@ class RelyingParty:
     ) -> Identity:
         """Exchanges the code and returns the person's identity.
 
-        `issuer` is the one that came with the code, or "". Raises NotBelieved, or Unavailable
-        provider_unavailable if the provider does not answer as it must.
+        `issuer` is the issuer that came with the code, or "". Raises NotBelieved, or Unavailable
+        provider_unavailable if the provider does not answer as it should.
         """
         end = deadline.after(self._patience)
         provider = self._provider(client.issuer, end)
@@ -201,7 +201,7 @@ class RelyingParty:
             raise NotBelieved from error
 
     def _key(self, issuer: str, address: str, headers: Any, end: float) -> RSAKey | ECKey | OKPKey:
-        """Returns the issuer's key that a token names. A token need not name an only key."""
+        """Returns the issuer's key that a token names; an issuer's only key need not be named."""
         kid = headers.get("kid")
         keys: list[Any] = self._fetched(issuer, address, end, _keys)
         # the issuer may have added a key since the last fetch
@@ -243,9 +243,10 @@ class RelyingParty:
         return provider
 
     def _web_address(self, address: object) -> str:
-        """Returns an endpoint: https and a plain address, in development also http on this machine.
+        """Returns the address if it can be an endpoint. Raises _Unusable.
 
-        Raises _Unusable. The addresses that the host name resolves to are checked on connecting.
+        It must be a plain https address; in development, http on this machine is allowed too. The
+        IP addresses of the host name are checked later, when the client connects.
         """
         try:
             if isinstance(address, str) and address.isprintable() and "#" not in address:

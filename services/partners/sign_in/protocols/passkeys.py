@@ -1,6 +1,6 @@
 """Passkeys (WebAuthn): the options for the browser, and the check of its answer.
 
-The check shows that a passkey made the answer for this site, now.
+The check shows that a passkey has just made the answer for this site.
 """
 
 import json
@@ -54,10 +54,10 @@ class Site:
         self._server = Fido2Server(entity, verify_origin=lambda origin: origin == self._origin)
 
     @property
-    def can_have(self) -> bool:
+    def supports_passkeys(self) -> bool:
         """Tells whether browsers create passkeys for the site.
 
-        They do not for a site that is reached by an IP address.
+        Browsers create no passkeys for a site that is reached by an IP address.
         """
         try:
             ip_address(self._name)
@@ -81,7 +81,7 @@ class Site:
         )
         return json.dumps(dict(options)["publicKey"])
 
-    def made(self, challenge: bytes, response: str) -> Credential:
+    def created(self, challenge: bytes, response: str) -> Credential:
         """Returns the passkey that was made for this challenge. Raises WrongPasskey."""
         try:
             data = self._server.register_complete(
@@ -108,7 +108,7 @@ class Site:
         )
         return json.dumps(dict(options)["publicKey"])
 
-    def signs(
+    def signature_count(
         self, challenge: bytes, credential: Credential, answer: str, *, verified: bool
     ) -> int:
         """Returns the signature count of the passkey that signed this challenge.
@@ -125,14 +125,14 @@ class Site:
             count = int(response.response.authenticator_data.counter)
         except Exception as error:
             raise WrongPasskey from error
-        # A passkey that counts never reports the same number twice. If it does, a copy of it
-        # exists.
+        # A passkey that counts its signatures never reports the same number twice. If it does, a
+        # copy of the passkey exists.
         if (count or credential.sign_count) and count <= credential.sign_count:
             raise WrongPasskey
         return count
 
 
-def names(answer: str) -> tuple[bytes, str]:
+def named_ids(answer: str) -> tuple[bytes, str]:
     """Returns the ids of the passkey and of the account that an answer names.
 
     These ids are not proved yet. Raises WrongPasskey.

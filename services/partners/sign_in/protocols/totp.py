@@ -1,4 +1,4 @@
-"""Time-based codes, as every app makes them (TOTP, RFC 6238): SHA-1, six digits, 30 seconds."""
+"""Time-based codes that every app can make (TOTP, RFC 6238): SHA-1, six digits, 30 seconds."""
 
 import base64
 
@@ -14,7 +14,7 @@ def code(secret: bytes, step: int) -> bytes:
     return _codes(secret).generate(step * STEP)
 
 
-def words(secret: bytes, account: str) -> tuple[str, str]:
+def secret_and_uri(secret: bytes, account: str) -> tuple[str, str]:
     """Returns the secret in base 32, and the URI with the account's name that an app scans."""
     return base64.b32encode(secret).decode(), _codes(secret).get_provisioning_uri(account, "Enlace")
 

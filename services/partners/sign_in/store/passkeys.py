@@ -49,7 +49,7 @@ def keep(tx: Transaction, passkey: Passkey) -> None:
 
 
 def end(tx: Transaction, worker_id: str, id: str = "") -> None:
-    """Deletes a passkey of an account, or all of them."""
+    """Deletes the passkey with this id from an account, or all its passkeys if `id` is ""."""
     tx.execute(
         "DELETE FROM passkeys WHERE worker_id = %s AND (%s = '' OR id = %s)", (worker_id, id, id)
     )

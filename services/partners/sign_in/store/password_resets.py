@@ -9,11 +9,11 @@ from chassis.announcements import AT_ONCE, announce
 from chassis.db import Row, Transaction
 from chassis.ids import new_id
 from keys.sealing import CannotOpen, Keyring
-from services.partners.members.store.account_notices import tell
+from services.partners.members.store.account_notices import publish
 from services.partners.sign_in.domain.password_reset import LINK_LIFE, PasswordReset
 
 REQUESTS = "password_reset_requests"
-"""The channel on which requests are announced."""
+"""The channel that announces requests."""
 
 
 def request(tx: Transaction, keyring: Keyring, email: str, now: datetime) -> None:
@@ -27,7 +27,7 @@ def request(tx: Transaction, keyring: Keyring, email: str, now: datetime) -> Non
 
 
 def next_time(tx: Transaction) -> datetime | None:
-    """Returns when the next request is due: at once if there is any."""
+    """Returns when the next request is due: AT_ONCE if there is any request, otherwise None."""
     return AT_ONCE if tx.execute("SELECT FROM password_reset_requests LIMIT 1").fetchall() else None
 
 
@@ -49,7 +49,7 @@ def take_requests(tx: Transaction, keyring: Keyring, limit: int) -> list[tuple[s
 
 
 def add(tx: Transaction, reset: PasswordReset, token_hash: bytes, sealed_letter: bytes) -> None:
-    """Stores a new link with its fact, which carries the letter.
+    """Stores a new link with its fact. The fact carries the sealed e-mail.
 
     The caller must have locked the account, and ended the previous link.
     """
@@ -65,7 +65,7 @@ def add(tx: Transaction, reset: PasswordReset, token_hash: bytes, sealed_letter:
             reset.create_time,
         ),
     )
-    tell(tx, reset, sealed_letter)
+    publish(tx, reset, sealed_letter)
 
 
 def by_token(tx: Transaction, token_hash: bytes) -> PasswordReset | None:
@@ -83,7 +83,7 @@ def of(tx: Transaction, worker_id: str) -> PasswordReset | None:
 def end(tx: Transaction, reset: PasswordReset, sealed_letter: bytes = b"") -> None:
     """Deletes a link, and publishes its facts."""
     tx.execute("DELETE FROM password_resets WHERE id = %s", (reset.id,))
-    tell(tx, reset, sealed_letter)
+    publish(tx, reset, sealed_letter)
 
 
 def forget(tx: Transaction, now: datetime) -> int:

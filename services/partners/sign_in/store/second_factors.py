@@ -62,7 +62,7 @@ def end(tx: Transaction, worker_id: str) -> None:
 def drop_challenges(tx: Transaction, worker_id: str) -> None:
     """Deletes a worker's open challenges.
 
-    The proof on which they rest is no longer valid.
+    Used when the proof on which the challenges are based is no longer valid.
     """
     tx.execute("DELETE FROM challenges WHERE worker_id = %s", (worker_id,))
 

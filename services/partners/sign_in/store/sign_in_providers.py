@@ -1,6 +1,7 @@
 """Providers of organisations, accounts at providers, and sign-ins that are under way there.
 
-Secrets are sealed; of a sign-in's secret and of the id at a provider only hashes are stored.
+Client secrets are sealed. A sign-in's secret and a person's id at a provider are stored only as
+hashes.
 """
 
 from datetime import datetime
@@ -28,7 +29,7 @@ def fetch(
 
 
 def proposed_by(tx: Transaction, worker_id: str, since: datetime) -> list[SignInProvider]:
-    """Returns the providers with a proposal of this worker since then."""
+    """Returns the providers with a proposal that this worker made at or after `since`."""
     rows = tx.execute(
         "SELECT * FROM sign_in_providers WHERE proposed_by_worker_id = %s AND propose_time >= %s",
         (worker_id, since),
@@ -125,7 +126,7 @@ def secret(tx: Transaction, keyring: Keyring, provider: SignInProvider) -> str:
 
 
 def ask(tx: Transaction, secret_hash: bytes, provider: SignInProvider, now: datetime) -> None:
-    """Stores that a person was sent to the provider."""
+    """Records that a person was sent to the provider."""
     tx.execute(
         "INSERT INTO provider_questions (secret_hash, provider_id, confirm_time, create_time)"
         " VALUES (%s, %s, %s, %s)",
@@ -134,7 +135,10 @@ def ask(tx: Transaction, secret_hash: bytes, provider: SignInProvider, now: date
 
 
 def take(tx: Transaction, secret_hash: bytes, now: datetime) -> tuple[str, datetime] | None:
-    """Returns the provider to which a person was sent, and its confirmation time. Works once."""
+    """Returns the id and confirmation time of the provider to which a person was sent.
+
+    Deletes the record, so that this works only once.
+    """
     row = tx.execute(
         "DELETE FROM provider_questions WHERE secret_hash = %s RETURNING *", (secret_hash,)
     ).fetchone()
@@ -158,7 +162,7 @@ def account(tx: Transaction, organization_id: str, issuer: str, subject_hash: by
 def bind(
     tx: Transaction, organization_id: str, issuer: str, subject_hash: bytes, worker_id: str
 ) -> None:
-    """Stores which worker has an account at a provider.
+    """Records which worker has an account at a provider.
 
     Does nothing if she has another account there, or if some worker has this account already.
     """
@@ -183,7 +187,7 @@ def has_account(tx: Transaction, worker_id: str) -> bool:
 
 
 def forget_account(tx: Transaction, worker_id: str) -> None:
-    """Deletes a worker's account at a provider, so that her renewed account can be bound anew."""
+    """Deletes the link to a worker's account at a provider, so that it can be bound again."""
     tx.execute("DELETE FROM provider_accounts WHERE worker_id = %s", (worker_id,))
 
 

@@ -27,14 +27,14 @@ class Accounts:
     """The password and the sessions of each account."""
 
     def __init__(self, mail: Keyring, guesses: Guesses) -> None:
-        """Sets up the handlers; `mail` seals letters, `guesses` counts wrong passwords."""
+        """Sets up the handlers; `mail` seals e-mails, `guesses` counts wrong passwords."""
         self._mail = mail
         self._guesses = guesses
 
     def ChangePassword(
         self, request: pb.ChangePasswordRequest, call: Call
     ) -> pb.ChangePasswordResponse:
-        """Changes the password and ends all sessions but the caller's.
+        """Changes the password and ends all sessions except the caller's.
 
         Needs the present password, so that an open screen is not enough.
         """
@@ -47,7 +47,7 @@ class Accounts:
         second_factors.drop_challenges(tx, worker.id)  # before the sessions, as in ResetPassword
         mark = mark_of(request.session_secret)
         workers.end_sessions_of(tx, worker_id=worker.id, but=mark)
-        if ways_of(tx, call.caller).password:  # if so, the request has just proved it
+        if ways_of(tx, call.caller).password:  # then the request has just proved the session
             workers.prove_session(tx, mark, worker.id, now)
         end_link(tx, worker.id, now)
         notify_worker(tx, self._mail, worker, "password_changed", now)
@@ -73,7 +73,7 @@ class Accounts:
         )
 
     def EndSessions(self, request: pb.EndSessionsRequest, call: Call) -> pb.EndSessionsResponse:
-        """Ends one session, or all except the one of the request; returns how many."""
+        """Ends the session with this id, or all sessions except the caller's; returns how many."""
         call.trail.append(Entry("sessions_end", call.caller.id))
         current, sessions = (
             mark_of(request.session_secret),

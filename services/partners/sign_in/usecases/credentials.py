@@ -1,4 +1,4 @@
-"""The end of the sign-in methods of an account, for the steps of members that need it."""
+"""Ends sign-in methods of accounts, for the steps of `members` that need this."""
 
 from datetime import datetime
 
@@ -12,7 +12,7 @@ class KeptCredentials:
     """Implements the protocol in services.partners.members.usecases.credentials."""
 
     def end_all(self, tx: Transaction, worker_id: str, now: datetime) -> None:
-        """Ends all sign-in methods except the password, and the sessions of the account."""
+        """Ends the sessions of an account, and all sign-in methods except its password."""
         end_link(tx, worker_id, now)
         second_factors.end(tx, worker_id)  # she may have lost her phone
         passkeys.end(tx, worker_id)
@@ -20,7 +20,7 @@ class KeptCredentials:
         sign_in_providers.forget_account(tx, worker_id)
 
     def end_second_factors(self, tx: Transaction, worker_id: str, now: datetime) -> bool:
-        """Ends codes, passkeys, sessions and the link.
+        """Ends an account's codes, passkeys, sessions and password link.
 
         Returns whether there was a code or passkey.
         """

@@ -29,7 +29,7 @@ class MadeLately:
     """The lasting results of each account's sessions."""
 
     def __init__(self, mail: Keyring) -> None:
-        """Sets up the handlers; `mail` seals letters."""
+        """Sets up the handlers; `mail` seals e-mails."""
         self._mail = mail
 
     def ListMadeLately(
@@ -52,7 +52,7 @@ class MadeLately:
     def EndMadeLately(
         self, request: pb.EndMadeLatelyRequest, call: Call
     ) -> pb.EndMadeLatelyResponse:
-        """Ends those results listed by `ListMadeLately` that the request names.
+        """Ends the named results that `ListMadeLately` lists and that the worker can end.
 
         The worker's managers are notified if a code or passkey was removed.
         """

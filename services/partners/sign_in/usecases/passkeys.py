@@ -18,7 +18,7 @@ from protos.partners.v1 import accounts_pb2, members_pb2
 from services.partners.members.usecases.passwords import mark_of, own_account, prove
 from services.partners.sign_in.domain.passkey import Passkey, check_room
 from services.partners.sign_in.domain.second_factor import Purpose, SecondFactor
-from services.partners.sign_in.protocols.passkeys import Credential, Site, WrongPasskey, names
+from services.partners.sign_in.protocols.passkeys import Credential, Site, WrongPasskey, named_ids
 from services.partners.sign_in.store import passkeys, second_factors
 
 
@@ -42,7 +42,7 @@ class Passkeys:
         call.trail.append(Entry("passkey_begin", call.caller.id))
         worker, password_hash = own_account(tx, call.caller)
         prove(self._guesses, worker, password_hash, request.password, now, call.origin)
-        if not self._site.can_have:
+        if not self._site.supports_passkeys:
             raise Conflict("passkeys_unavailable")
         known = passkeys.of(tx, worker.id)
         check_room(len(known))
@@ -65,7 +65,7 @@ class Passkeys:
             raise Invalid(("challenge", "wrong"))
         check_room(len(passkeys.of(tx, worker.id)))
         try:
-            made = self._site.made(mark, request.credential)
+            made = self._site.created(mark, request.credential)
         except WrongPasskey:
             raise Invalid(("credential", "wrong")) from None
         passkey = Passkey(
@@ -97,7 +97,7 @@ class Passkeys:
         self, request: members_pb2.BeginPasskeySignInRequest, call: Call
     ) -> members_pb2.BeginPasskeySignInResponse:
         """Returns a challenge and the browser's options for a user who is not known yet."""
-        if not self._site.can_have:
+        if not self._site.supports_passkeys:
             raise Conflict("passkeys_unavailable")
         secret, mark = challenge(call.tx, Purpose.PASSKEY_SIGN_IN, call.clock.now())
         return members_pb2.BeginPasskeySignInResponse(
@@ -120,7 +120,7 @@ def second_factor_message(call: Call, site: Site) -> accounts_pb2.SecondFactor:
             )
             for passkey in passkeys.of(call.tx, call.caller.id)
         ],
-        passkeys_available=site.can_have,
+        passkeys_available=site.supports_passkeys,
     )
 
 
@@ -133,7 +133,7 @@ def signer(
     it has verified its user.
     """
     try:
-        credential_id, account_id = names(answer)
+        credential_id, account_id = named_ids(answer)
         passkey = passkeys.by_credential(tx, credential_id)
         if (
             passkey is None
@@ -142,7 +142,7 @@ def signer(
         ):
             raise WrongPasskey
         credential = Credential(passkey.credential_id, passkey.credential, passkey.sign_count)
-        passkey.use(site.signs(mark, credential, answer, verified=worker_id is None), now)
+        passkey.use(site.signature_count(mark, credential, answer, verified=worker_id is None), now)
     except WrongPasskey:
         raise Unauthenticated("sign_in_failed") from None
     passkeys.keep(tx, passkey)

@@ -29,8 +29,8 @@ from services.partners.network.domain.check import MAX_EMAIL
 from services.partners.sign_in.domain.password_reset import LINK_LIFE, PasswordReset
 from services.partners.sign_in.store import password_resets, second_factors, sign_in_providers
 
-# Three letters at once, then one an hour: at most 26 unwanted letters reach a mailbox in a day.
-# Each ends the previous link, so the newest letter works.
+# Three e-mails at once, then one an hour: at most 26 unwanted e-mails reach a mailbox in a day.
+# Each e-mail's link replaces the previous link, so the newest e-mail works.
 OF_A_MAILBOX = Budget(3, timedelta(hours=1), timedelta(0))
 # A whole office, or all customers of a phone company, may share one IP address.
 OF_AN_ADDRESS = Budget(30, timedelta(minutes=2), timedelta(0))
@@ -41,7 +41,7 @@ class PasswordResets:
     """The links with which workers of all organisations set a new password."""
 
     def __init__(self, keyring: Keyring, mail: Keyring, guesses: Guesses) -> None:
-        """Sets up the handlers; `mail` seals letters, `guesses` counts requests for a link."""
+        """Sets up the handlers; `mail` seals e-mails, `guesses` counts requests for a link."""
         self._keyring = keyring
         self._mail = mail
         self._guesses = guesses
@@ -51,8 +51,8 @@ class PasswordResets:
     ) -> pb.RequestPasswordResetResponse:
         """Stores the request.
 
-        If there were too many for this mailbox or from this IP address, does nothing, with the same
-        response.
+        If there were too many requests for this mailbox or from this IP address, does nothing but
+        returns the same response.
         """
         email, now = request.email.strip(), call.clock.now()
         if not request.email:
@@ -95,8 +95,8 @@ class PasswordResets:
             request.password, (worker.entry.name, worker.entry.email, organization.entry.name)
         )
         workers.set_password(tx, worker.id, hash_of(request.password))
-        # Challenges first: this waits for a sign-in that is just being completed, whose session is
-        # then ended with the others.
+        # Challenges are deleted first: the deletion waits for a sign-in that is just being
+        # completed, and the session of that sign-in is then ended with the other sessions.
         second_factors.drop_challenges(tx, worker.id)
         workers.end_sessions_of(tx, worker_id=worker.id)
         reset.use(now)
@@ -108,7 +108,7 @@ class PasswordResets:
 def send_links(tx: Transaction, keyring: Keyring, mail: Keyring, now: datetime) -> int:
     """Sends a link for each request whose account is active and may use a password.
 
-    Returns the number of requests.
+    Returns the number of requests, including those that get no link.
     """
     requests, trail = password_resets.take_requests(tx, keyring, _AT_ONCE), []
     # Accounts are locked in a fixed order, so that two processes can't deadlock.
@@ -166,7 +166,7 @@ def end_link(tx: Transaction, worker_id: str, now: datetime) -> None:
 
 
 def _may_reset(tx: Transaction, worker: Worker) -> bool:
-    """Tells whether a letter to the mailbox may open the account.
+    """Tells whether an e-mail to the mailbox may open the account.
 
     It may not if the account is suspended, or if the worker signs in through her organisation's
     provider.

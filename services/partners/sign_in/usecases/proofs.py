@@ -1,8 +1,8 @@
 """The step-up: a signed-in worker proves again who she is before a lasting step.
 
-She proves it with her second factor if she has one; else through her organisation's provider if she
-signs in there; else with her password. Wrong answers have the same budget as at sign-in but a
-separate count, so that somebody with a stolen session can't keep her from signing in.
+She uses her second factor if she has one, otherwise her organisation's provider if she signs in
+through it, otherwise her password. Wrong answers have the same budget as at sign-in but are counted
+separately, so that somebody with a stolen session can't keep her from signing in.
 """
 
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ from services.partners.sign_in.usecases.sign_in_providers import SignInProviders
 class Ways:
     """The ways in which an account can prove its identity.
 
-    They are a code or a passkey; without either, its provider; without that, its password.
+    These are a code and passkeys; if it has neither, the provider; without that, the password.
     """
 
     code: bool
@@ -68,7 +68,9 @@ class Proofs:
         """Returns the factors with which the caller can prove her session."""
         ways, now = ways_of(call.tx, call.caller), call.clock.now()
         if ways.provider_id:
-            secret, address = self._providers.begin(call.tx, now, ways.provider_id, again=True)
+            secret, address = self._providers.begin(
+                call.tx, now, ways.provider_id, reauthenticate=True
+            )
             return pb.BeginProofResponse(challenge=secret, authorization_url=address)
         if not ways.passkeys:
             return pb.BeginProofResponse(asks_code=ways.code, asks_password=ways.password)

@@ -63,18 +63,18 @@ class SecondFactors:
         factor = second_factors.get(call.tx, worker.id, hold=True)
         if factor is not None and factor.confirm_time is not None:
             raise Conflict("illegal_transition")
-        secret, uri = _begun(call.tx, self._keyring, worker)
+        secret, uri = _store_new_secret(call.tx, self._keyring, worker)
         return accounts_pb2.BeginSecondFactorResponse(secret=secret, uri=uri)
 
     def ConfirmSecondFactor(
         self, request: accounts_pb2.ConfirmSecondFactorRequest, call: Call
     ) -> accounts_pb2.ConfirmSecondFactorResponse:
-        """Takes an app into use with its first code; returns the recovery codes."""
+        """Activates an app with its first code; returns the recovery codes."""
         call.trail.append(Entry("second_factor_confirm", call.caller.id))
         factor = second_factors.get(call.tx, call.caller.id, hold=True)
         if factor is None or factor.confirm_time is not None:
             raise Conflict("illegal_transition")
-        codes = _confirmed(
+        codes = _activate(
             call.tx, self._keyring, self._codes, factor, call.clock.now(), request.code
         )
         if codes is None:
@@ -102,7 +102,7 @@ def ask(
 ) -> members_pb2.SignInResponse | None:
     """Returns the factors that a sign-in needs besides the password; None if it needs none.
 
-    `required`: an account without a second factor has to set up a code first.
+    `required`: an account without a second factor has to set up an app first.
     """
     factor, known = second_factors.get(tx, worker.id), passkeys.of(tx, worker.id)
     code = factor is not None and factor.confirm_time is not None
@@ -110,7 +110,7 @@ def ask(
         return None
     if not code and not known:
         secret, _ = challenge(tx, Purpose.SET_UP, now, worker.id)
-        set_up_secret, uri = _begun(tx, keyring, worker)
+        set_up_secret, uri = _store_new_secret(tx, keyring, worker)
         return members_pb2.SignInResponse(
             challenge=secret, asks_code=True, set_up_secret=set_up_secret, set_up_uri=uri
         )
@@ -129,7 +129,7 @@ def complete(
 ) -> tuple[str, list[str]]:
     """Returns the id of the worker whose sign-in the request completes.
 
-    Also returns recovery codes, if the request took an app into use. Raises Unauthenticated
+    Also returns recovery codes if the request activated an app. Raises Unauthenticated
     sign_in_failed, whatever is wrong.
     """
     mark = mark_of(request.challenge)
@@ -148,13 +148,13 @@ def complete(
     return worker_id, codes
 
 
-def _begun(tx: Transaction, keyring: Keyring, worker: Worker) -> tuple[str, str]:
+def _store_new_secret(tx: Transaction, keyring: Keyring, worker: Worker) -> tuple[str, str]:
     secret = secrets.token_bytes(_SECRET)
     second_factors.begin(tx, keyring, worker.id, secret)
-    return totp.words(secret, worker.entry.email)
+    return totp.secret_and_uri(secret, worker.entry.email)
 
 
-def _confirmed(
+def _activate(
     tx: Transaction,
     keyring: Keyring,
     guesses: Guesses,
@@ -162,7 +162,7 @@ def _confirmed(
     now: datetime,
     code: str,
 ) -> list[str] | None:
-    """Takes the app into use with a first code.
+    """Activates the app with a first code.
 
     Returns the recovery codes; None if the code is wrong.
     """
@@ -184,11 +184,11 @@ def _first_code(
     tx: Transaction, keyring: Keyring, guesses: Guesses, now: datetime, worker_id: str, code: str
 ) -> list[str]:
     factor = second_factors.get(tx, worker_id, hold=True)
-    # If an app is already in use, or there is a passkey, this challenge is out of date, and the
-    # newer one must be answered.
+    # If an app is already in use, or there is a passkey, this challenge is out of date, and a newer
+    # challenge must be answered.
     if factor is None or factor.confirm_time is not None or passkeys.of(tx, worker_id):
         raise Unauthenticated("sign_in_failed")
-    codes = _confirmed(tx, keyring, guesses, factor, now, code)
+    codes = _activate(tx, keyring, guesses, factor, now, code)
     if codes is None:
         raise Unauthenticated("sign_in_failed")
     return codes
@@ -205,7 +205,7 @@ def takes_code(
 ) -> bool:
     """Tells whether the code comes from the worker's app or is a recovery code, and uses it up.
 
-    Counts as one guess.
+    The check counts as one guess.
     """
     factor = second_factors.get(tx, worker_id, hold=True)
     if factor is None or factor.confirm_time is None:
@@ -223,10 +223,12 @@ def token_kin(tx: Transaction, worker_id: str, now: datetime, *, strict: bool) -
 
     `strict`: an account with only a password is nobody's second person.
     """
-    return kin_of(tx, worker_id, now, proves_more=not strict or _proves_more(tx, worker_id))
+    return kin_of(
+        tx, worker_id, now, meets_second_factor_rule=not strict or _has_second_factor(tx, worker_id)
+    )
 
 
-def _proves_more(tx: Transaction, worker_id: str) -> bool:
+def _has_second_factor(tx: Transaction, worker_id: str) -> bool:
     factor = second_factors.get(tx, worker_id)
     return (factor is not None and factor.confirm_time is not None) or bool(
         passkeys.of(tx, worker_id)

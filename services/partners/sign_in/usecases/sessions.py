@@ -1,8 +1,8 @@
 """Sessions: signing in opens a session; a session or an API key yields caller tokens.
 
-These rpcs need no token, so a stranger must learn only whether a sign-in worked: every failed
-sign-in has the same answer and takes the same time. Only SHA-256 hashes of secrets are stored: the
-secrets have 256 random bits.
+These rpcs need no token, so a stranger may learn only whether a sign-in worked: every failed
+sign-in gets the same answer and takes the same time. Only SHA-256 hashes of secrets are stored,
+which is enough because the secrets have 256 random bits.
 """
 
 import hmac
@@ -31,7 +31,7 @@ from services.partners.members.domain.worker import (
     session_lives,
 )
 from services.partners.members.store import api_keys, organizations, workers
-from services.partners.members.usecases.independence import note_entry
+from services.partners.members.usecases.independence import note_sign_in_device
 from services.partners.members.usecases.passwords import holds, mark_of
 from services.partners.members.wire import messages
 from services.partners.sign_in.protocols.passkeys import Site
@@ -39,8 +39,8 @@ from services.partners.sign_in.usecases import second_factors
 from services.partners.sign_in.usecases.sign_in_providers import SignInProviders
 
 AUDIENCES = ("enlace.partners", "enlace.referrals", "enlace.notifications")
-# NIST SP 800-63B allows 100 wrong passwords before an account is locked. Here the account is not
-# locked, but then accepts only 24 guesses a day.
+# NIST SP 800-63B allows 100 wrong passwords before an account is locked. This service does not lock
+# an account; after 100 wrong passwords the account accepts only 24 guesses a day.
 OF_AN_ACCOUNT = Budget(
     10, timedelta(minutes=5), timedelta(days=30), most=100, then=timedelta(hours=1)
 )
@@ -103,18 +103,18 @@ class Sessions:
         right = holds(worker_and_hash[1] if worker_and_hash else None, request.password)
         # the check takes long, so the password may have changed meanwhile
         if right and worker_and_hash:
-            right = workers.has_still(tx, worker_and_hash[0].id, worker_and_hash[1])
+            right = workers.still_has_password(tx, worker_and_hash[0].id, worker_and_hash[1])
         organization = (
             organizations.fetch(tx, worker_and_hash[0].organization_id) if worker_and_hash else None
         )
-        enters = (
+        may_enter = (
             worker_and_hash is not None
             and organization is not None
             and right
             and _may_enter(worker_and_hash[0], organization)
         )
-        self._guesses.settle(guess, enters, now)
-        if worker_and_hash is None or organization is None or not enters:
+        self._guesses.settle(guess, may_enter, now)
+        if worker_and_hash is None or organization is None or not may_enter:
             raise Unauthenticated("sign_in_failed")
         return self._challenged_or_opened(
             worker_and_hash[0], organization, now, call, several_factors=False
@@ -125,7 +125,7 @@ class Sessions:
     ) -> pb.SignInResponse:
         """Opens the session of a worker who came back from her organisation's provider.
 
-        If the account needs more than that, returns the missing factors instead.
+        If the account needs more than the provider's proof, returns the missing factors instead.
         """
         now = call.clock.now()
         arrived = self._providers.finish(
@@ -141,7 +141,7 @@ class Sessions:
     def FinishSignIn(self, request: pb.FinishSignInRequest, call: Call) -> pb.SignInResponse:
         """Opens the session of an account with its second factor, or with a passkey alone.
 
-        The response has recovery codes if the request took an app into use.
+        The response has recovery codes if the request activated an app.
         """
         now = call.clock.now()
         worker_id, recovery_codes = second_factors.complete(
@@ -190,7 +190,7 @@ class Sessions:
         *,
         several_factors: bool,
     ) -> pb.SignInResponse:
-        """Returns the factors that the account needs after the first proof, or its opened session.
+        """Opens a session, or returns the factors that the account needs after the first proof.
 
         `several_factors`: the first proof already used more than one factor.
         """
@@ -209,7 +209,7 @@ class Sessions:
     ) -> pb.SignInResponse:
         secret = secrets.token_urlsafe(32)
         workers.open_session(call.tx, mark_of(secret), worker.id, now)
-        note_entry(call.tx, worker.id, call.origin.device, now)
+        note_sign_in_device(call.tx, worker.id, call.origin.device, now)
         caller = _caller(call.tx, now, worker, now, strict=self._strict)
         tokens, expire_time = self._issue(caller, now)
         call.trail.append(Entry("sign_in", worker.id))
@@ -227,8 +227,8 @@ class Sessions:
     ) -> ProvenCaller:
         """Returns the worker of a session.
 
-        Restarts the session's idle timer, except for `passive` requests, which the page's script
-        and not the user sent.
+        Restarts the session's idle timer, except for `passive` requests, which were sent by the
+        page's script rather than by the user.
         """
         mark = mark_of(request.session_secret)
         session = workers.session(call.tx, mark)
@@ -254,7 +254,7 @@ class Sessions:
 
 
 def _from_api_key(tx: Transaction, now: datetime, presented_key: str) -> ProvenCaller:
-    """Returns the organisation of a key. Raises Unauthenticated key_invalid."""
+    """Returns the caller of a key, with its organisation. Raises Unauthenticated key_invalid."""
     parts = api_key.parts(presented_key)
     key_and_hash = api_keys.fetch(tx, parts[0]) if parts else None
     if (

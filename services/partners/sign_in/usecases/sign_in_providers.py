@@ -1,7 +1,6 @@
 """Sign-in by an organisation's own provider.
 
-Two coordinators set up a provider, and it is trusted only for that organisation's
-workers.
+Two coordinators set up a provider. The provider is trusted only for that organisation's workers.
 """
 
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ from keys.sealing import Keyring
 from protos.partners.v1 import members_pb2 as pb
 from services.partners.members.domain.worker import Worker, WorkerStatus
 from services.partners.members.store import organizations, workers
-from services.partners.members.usecases.independence import second
+from services.partners.members.usecases.independence import with_present_kin
 from services.partners.members.usecases.notices import notify_worker
 from services.partners.members.usecases.passwords import mark_of
 from services.partners.network.domain.field_change import FieldChange
@@ -36,7 +35,7 @@ from services.partners.sign_in.wire.sign_in_providers import sign_in_provider
 RETURN = "/sign-in/return"
 """The path on our site to which a provider sends people back.
 
-It is constant, and never taken from a request.
+The path is constant, and never taken from a request.
 """
 
 
@@ -67,7 +66,7 @@ class SignInProviders:
         *,
         development: bool,
     ) -> None:
-        """Sets up the handlers; `mail` seals letters to managers."""
+        """Sets up the handlers; `mail` seals e-mails to managers."""
         self._database = database
         self._keyring = keyring
         self._mail = mail
@@ -78,13 +77,13 @@ class SignInProviders:
     def GetSignInProvider(
         self, request: pb.GetSignInProviderRequest, call: Call
     ) -> pb.SignInProvider:
-        """Returns the provider of an organisation, an empty one if it has none."""
+        """Returns the provider of an organisation; an empty provider if it has none."""
         return self._message(_fetch(call.tx, request.organization_id))
 
     def ProposeSignInProvider(
         self, request: pb.ProposeSignInProviderRequest, call: Call
     ) -> pb.SignInProvider:
-        """Proposes a provider for an organisation, even if it has one.
+        """Proposes a provider for an organisation, even if it already has one.
 
         The managers of the organisation are notified by e-mail.
         """
@@ -105,12 +104,12 @@ class SignInProviders:
     def ConfirmSignInProvider(
         self, request: pb.ConfirmSignInProviderRequest, call: Call
     ) -> pb.SignInProvider:
-        """Agrees, as a second person, to a proposed provider."""
+        """Records a second person's agreement to a proposed provider, which is now used."""
         call.trail.append(Entry("sign_in_provider_confirm", request.organization_id))
         now, provider = call.clock.now(), _fetch(call.tx, request.organization_id, hold=True)
         check_etag(request.etag, etag(provider.version))
         before = provider.entry
-        provider.confirm(second(call.tx, call.caller, now), now)
+        provider.confirm(with_present_kin(call.tx, call.caller, now), now)
         sign_in_providers.take_proposed_secret(call.tx, self._keyring, provider)
         _keep(call, provider, before)
         return self._message(provider)
@@ -118,7 +117,7 @@ class SignInProviders:
     def ObjectToSignInProvider(
         self, request: pb.ObjectToSignInProviderRequest, call: Call
     ) -> pb.ObjectToSignInProviderResponse:
-        """Drops the proposal for the caller's own organisation."""
+        """Drops the proposed provider of the caller's own organisation."""
         call.trail.append(Entry("sign_in_provider_object", call.caller.organization_id))
         provider = _fetch(call.tx, call.caller.organization_id, hold=True)
         provider.object()
@@ -145,11 +144,11 @@ class SignInProviders:
         return pb.BeginProviderSignInResponse(challenge=secret, authorization_url=address)
 
     def begin(
-        self, tx: Transaction, now: datetime, id: str, *, again: bool = False
+        self, tx: Transaction, now: datetime, id: str, *, reauthenticate: bool = False
     ) -> tuple[str, str]:
         """Returns the secret that stays in the browser, and the address to send the browser to.
 
-        `again`: the provider must authenticate the person even if she is signed in there.
+        `reauthenticate`: the provider must authenticate the person even if she is signed in there.
         """
         provider = sign_in_providers.fetch(tx, id=id) if is_id(id) else None
         organization = organizations.fetch(tx, provider.organization_id) if provider else None
@@ -159,7 +158,7 @@ class SignInProviders:
         secret = token_urlsafe(32)
         with _logging_failure(provider):
             address = self._party.question(
-                client, secret, _state(secret), **({"max_age": 0} if again else {})
+                client, secret, _state(secret), **({"max_age": 0} if reauthenticate else {})
             )
         sign_in_providers.ask(tx, mark_of(secret), provider, now)
         return secret, address
@@ -178,7 +177,8 @@ class SignInProviders:
             sent = sign_in_providers.take(own, mark_of(secret), now)
         provider = sign_in_providers.fetch(tx, id=sent[0]) if sent else None
         client = self._client(tx, provider) if provider else None
-        # If the provider was replaced meanwhile, the new provider can't check the old one's answer.
+        # If the provider was replaced meanwhile, the new provider can't check the answer of the old
+        # provider.
         if (
             sent is None
             or provider is None
@@ -208,13 +208,13 @@ class SignInProviders:
 
     @property
     def _redirect_uri(self) -> str:
-        """The address to which a provider sends people back, and which must be registered there."""
+        """The address to which a provider sends people back; it must be registered there."""
         return self._public_url + RETURN
 
     def _message(self, provider: SignInProvider) -> pb.SignInProvider:
         """Returns the provider as a message.
 
-        It includes the address at which the organisation's people can sign in, if there is one.
+        The message includes the address at which the organisation's workers can sign in, if any.
         """
         message = sign_in_provider(provider)
         message.redirect_uri = self._redirect_uri
@@ -225,7 +225,7 @@ class SignInProviders:
 
 
 def _fetch(tx: Transaction, organization_id: str, *, hold: bool = False) -> SignInProvider:
-    """Returns the provider of an organisation, an empty one if it has none.
+    """Returns the provider of an organisation; an empty provider if it has none.
 
     With `hold`, the provider and its organisation are locked.
     """
@@ -253,7 +253,7 @@ def _bound_worker(
 ) -> Worker | None:
     """Returns the worker of the organisation whom the issuer names.
 
-    At her first sign-in she is found by the e-mail address that the issuer has verified.
+    At her first sign-in, the worker is found by the e-mail address that the issuer has verified.
     """
     bound = sign_in_providers.account(tx, organization_id, issuer, subject_hash)
     if bound is not None:
@@ -278,7 +278,7 @@ def _bound_worker(
 def _logging_failure(provider: SignInProvider) -> Iterator[None]:
     """Logs why a provider can't be used.
 
-    The organisation's people see only that the provider does not answer as it must.
+    The organisation's workers see only that the provider does not answer as it should.
     """
     try:
         yield

@@ -1,10 +1,10 @@
 """Consent receipts: which field groups of a person an organisation may open, why and until when.
 
-A receipt is checked when a referral is sent and at every access, against the age that the person's
-file has at that moment. A receipt is based on the person's own consent, on the consent of somebody
-who may give it for her, on a decision in a child's best interest, or on an override, for which
-nobody was asked because waiting would cost too much. A second person must confirm every receipt
-except the person's own consent and that of a child's guardian or authority.
+A receipt is checked when a referral is sent and at every access, against the age in the person's
+file at that moment. A receipt is based on the person's own consent, on the consent of somebody who
+may give it for her, on a decision in a child's best interest, or on an override. An override is
+made without asking anybody, because waiting would do too much harm. A second person must confirm
+every receipt except the person's own consent and that of a child's guardian or authority.
 """
 
 from dataclasses import dataclass, fields
@@ -26,9 +26,9 @@ CHILDREN = frozenset({"0-11", "12-17"})
 TOO_YOUNG_TO_ASK = frozenset({"0-11"})
 """The ages at which a child may be too young to say yes or no."""
 POINTS = 7
-"""The number of points that must be explained: those of HTCDS, in the contract's enum Explained.
+"""The number of points that must be explained: the points of HTCDS, as in the enum Explained.
 
-A person who was not told all of them has not given a valid consent.
+A consent is valid only if all of them were explained to the person who gave it.
 """
 OVERRIDE_GROUPS = frozenset(
     {
@@ -43,14 +43,14 @@ OVERRIDE_GROUPS = frozenset(
 FIRST_GROUPS = frozenset({FieldGroup.IDENTITY, FieldGroup.CONTACT})
 """The field groups that an override opens before a second person has confirmed it.
 
-Of these, it opens only the person's first name and her safe-contact plan, which are needed to give
-her a bed tonight.
+Within these groups it opens only the person's first name and her safe-contact plan, which are
+needed to give her a bed tonight.
 """
 
 
 @dataclass(frozen=True)
 class Grant:
-    """The permission to open some data of one person now.
+    """The permission to open some of one person's data now.
 
     The store opens nothing without a grant. Grants come from `of_file`, Receipt.opens and
     EmergencyAccess.opens.
@@ -58,13 +58,13 @@ class Grant:
 
     person_id: str
     groups: frozenset[FieldGroup]
-    # a basis other than file and receipt, as written on the trail: emergency:ID
+    # the basis, as written on the trail (emergency:ID); empty if the basis is the file or a receipt
     basis: tuple[str, ...] = ()
     first_name_only: bool = False
 
     @classmethod
     def of_file(cls, person: Person, organization_id: str) -> "Grant":
-        """Returns a grant for all groups to the organisation of the file, for none to others."""
+        """Returns a grant for all groups to the file's organisation, and for no group to others."""
         return cls(
             person.id,
             frozenset(FieldGroup) if person.organization_id == organization_id else frozenset(),
@@ -78,16 +78,16 @@ class Grant:
 
 @dataclass(frozen=True)
 class Circumstances:
-    """The circumstances, outside its own record, against which a receipt is checked.
+    """The circumstances against which a receipt is checked, besides its own fields.
 
-    They may change after the receipt was given, so they are read again at every use.
+    The circumstances may change after the receipt was given, so they are read at every use.
     """
 
-    age_band: str = ""  # as the person's file has it; empty: unknown
+    age_band: str = ""  # the age band in the person's file; empty if unknown
     recipient_type: str = ""
-    # True: the person withdrew a consent before. This is read only when a receipt is recorded,
-    # since a later withdrawal ends the receipts that others gave.
-    took_back: bool = False
+    # True if the person has withdrawn a consent before. This is read only when a receipt is
+    # recorded, since a later withdrawal ends the receipts that others gave for her.
+    has_withdrawn: bool = False
 
 
 @dataclass
@@ -119,10 +119,10 @@ class Receipt:
     withdraw_time: datetime | None = None
     signature: str = ""
     version: int = 1
-    # how it is known that the person is an adult, if her file has no age
+    # the evidence that the person is an adult, if her file has no age
     adult_ground_code: str = ""
-    giver_ground_code: str = ""  # why somebody else gave the receipt for an adult
-    genuine: bool = True  # False if the signature is invalid, or an older record was put back
+    giver_ground_code: str = ""  # why somebody else gave the consent for an adult
+    genuine: bool = True  # False if the signature is invalid, or if an older version was put back
     about: Circumstances = Circumstances()
 
     @classmethod
@@ -155,12 +155,12 @@ class Receipt:
 
     @property
     def is_override(self) -> bool:
-        """Returns whether the receipt is an override, which nobody gave."""
+        """Returns whether the receipt is an override, which is made without anybody's consent."""
         return bool(self.reason_code)
 
     @property
     def confirm_until(self) -> datetime | None:
-        """Returns the time until which an override needs no confirmation; None for a consent."""
+        """Returns the time by which an override must be confirmed; None for a consent."""
         return self.create_time + OVERRIDE_CONFIRM if self.is_override else None
 
     @property
@@ -170,9 +170,9 @@ class Receipt:
 
     @property
     def notice_time(self) -> datetime:
-        """Returns the time at which the coming end of the receipt is reported.
+        """Returns the time at which the approaching end of the receipt is reported.
 
-        This is two weeks before the end, or half-way if the receipt lasts less than four weeks.
+        This is two weeks before the end, or half-way through a receipt of less than four weeks.
         """
         return self.until_time - min(NOTICE, (self.until_time - self.create_time) / 2)
 
@@ -180,8 +180,8 @@ class Receipt:
     def is_minors(self) -> bool:
         """Returns whether the receipt is about a child.
 
-        A person of unknown age counts as a child until it is recorded how it is known that she is
-        an adult.
+        A person of unknown age counts as a child until the evidence that she is an adult is
+        recorded.
         """
         return self.about.age_band in CHILDREN or not (
             self.about.age_band or self.adult_ground_code
@@ -194,11 +194,11 @@ class Receipt:
 
     @property
     def in_her_stead(self) -> bool:
-        """Returns whether somebody else gives the receipt for an adult."""
+        """Returns whether somebody else gave the consent for an adult."""
         return not self.is_override and not self.is_minors and self.giver_code != HERSELF
 
     def check(self) -> None:
-        """Refuses a record that would not be valid for this person. Raises Invalid or Conflict."""
+        """Refuses a receipt that would not be valid for this person. Raises Invalid or Conflict."""
         check = Check()
         for number, code in enumerate(self.purpose_codes):
             check.need(f"receipt.purpose_codes.{number}", code, required=True)
@@ -208,10 +208,10 @@ class Receipt:
             "receipt.until_time",
             "out_of_range",
         )
-        heard = self.giver_code == BEST_INTEREST or len(set(self.explained_codes)) == POINTS
-        check.that(heard, "receipt.explained_codes", "required")
+        explained = self.giver_code == BEST_INTEREST or len(set(self.explained_codes)) == POINTS
+        check.that(explained, "receipt.explained_codes", "required")
         if self.is_minors:
-            # without a known age the missing guardian is reported first
+            # if the age is unknown, the missing guardian is reported first
             alone = self.giver_code == HERSELF and not self.about.age_band
             check.that(bool(self.assent_code) or alone, "receipt.assent_code", "required")
             too_young = (
@@ -226,13 +226,13 @@ class Receipt:
         self.check_giver()
 
     def check_giver(self) -> None:
-        """Refuses a giver who may not give this receipt for the person.
+        """Refuses a giver who may not give this consent for the person.
 
-        This is the one rule for every giver; it is checked when a receipt is recorded and at every
-        use. For a child the giver is a guardian, an authority or a decision in the child's best
-        interest, and only such a decision overrules the child's refusal. An adult gives the receipt
-        herself. Somebody else may give a receipt for her on a stated ground, within the limits of
-        an override, and never in a case that `_check_reachable` refuses.
+        This rule covers every giver; it is checked when a receipt is recorded and at every use.
+        A child's receipt must come from a guardian, from an authority, or from a decision in the
+        child's best interest; only such a decision may overrule the child's refusal. An adult must
+        give her consent herself. Somebody else may give it for her only on a stated ground, within
+        the limits of an override, and never in a case that `_check_reachable` refuses.
         """
         if self.is_override:
             return
@@ -261,15 +261,20 @@ class Receipt:
             self._check_reachable()
 
     def _check_reachable(self) -> None:
-        """Refuses a receipt without an adult's own consent in two cases.
+        """Refuses a receipt without the own consent of a person who is, or may be, an adult.
 
-        The recipient may detain, charge or expel the person, or she has withdrawn a consent before.
+        It is refused in two cases: the recipient may detain, charge or expel the person, or she has
+        withdrawn a consent before.
         """
-        if self.about.recipient_type not in REACHED_BY_OVERRIDE or self.about.took_back:
+        if self.about.recipient_type not in REACHED_BY_OVERRIDE or self.about.has_withdrawn:
             raise Conflict("own_consent_required")
 
     def confirm(self, second: Second, now: datetime) -> None:
-        """Records that a second person confirms the receipt, once and only while it is valid."""
+        """Records the confirmation by a second person.
+
+        Refuses a receipt that needs no confirmation, is already confirmed, or is not valid any
+        more.
+        """
         if not (self.is_override or self.needs_second) or self.confirm_time is not None:
             raise Conflict("nothing_to_confirm")
         check_second(second, self.recorded_by_worker_id, self.create_time)
@@ -280,7 +285,7 @@ class Receipt:
         self.version += 1
 
     def withdraw(self, now: datetime) -> None:
-        """Withdraws the receipt on behalf of the person."""
+        """Withdraws the receipt for the person."""
         self.withdraw_time = now
         self.version += 1
 
@@ -292,8 +297,8 @@ class Receipt:
     def check_live(self, now: datetime) -> None:
         """Refuses a receipt that opens nothing now.
 
-        A live receipt is genuine, neither withdrawn nor over, given by somebody who may give it for
-        the person as she is now, and confirmed if that is required.
+        A live receipt is genuine, neither withdrawn nor over, confirmed if that is required, and
+        given by somebody who may give it for the person at her present age.
         """
         self._check_not_over(now)
         self.check_giver()
@@ -315,7 +320,7 @@ class Receipt:
     ) -> None:
         """Refuses a receipt that is not live, or not for this recipient and purpose.
 
-        The code of a group of needs covers the needs of the group.
+        If a purpose is the code of a group of needs, it covers all needs of the group.
         """
         self.check_live(now)
         if self.recipient_organization_id != recipient_organization_id:
@@ -332,8 +337,8 @@ class Receipt:
     ) -> Grant:
         """Returns a grant for these groups if the receipt covers all of them.
 
-        Raises Conflict. If the giver may no longer give the receipt, the reason is receipt_missing,
-        so that the recipient does not learn why.
+        Raises Conflict. If the giver may not give the receipt any more, the reason is
+        receipt_missing, so that the recipient does not learn why.
         """
         try:
             self.check_giver()
@@ -347,9 +352,10 @@ class Receipt:
         return Grant(self.person_id, groups, first_name_only=self.is_unconfirmed_override)
 
     def canonical(self) -> bytes:
-        """Returns the signed form of the receipt: its fields in a fixed form, one per line.
+        """Returns the text that is signed: the fields of the receipt in a fixed form, one per line.
 
-        A field of `_LATER` has no line while it is empty, so that older signatures stay valid.
+        An empty field of `_LATER` has no line, so that signatures from before that field existed
+        stay valid.
         """
         names = [field.name for field in fields(self) if field.name not in _UNSIGNED]
         return "\n".join(
@@ -360,7 +366,7 @@ class Receipt:
 
     def _check_not_over(self, now: datetime) -> None:
         if not self.genuine:
-            # callers learn only that there is no receipt; operations gets the alarm
+            # callers learn only that there is no receipt; the store has already raised the alarm
             raise Conflict("receipt_missing")
         if self.withdraw_time is not None:
             raise Conflict("receipt_withdrawn")

@@ -1,6 +1,6 @@
 """Emergency access: one worker opens a person's data without a consent, for an hour at most.
 
-Such an access is never secret: others are notified at once, and somebody else reviews the access.
+Such an access is never secret: others are notified at once, and somebody else must review it.
 """
 
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from services.referrals.files.domain.person import FieldGroup
 
 LASTS = timedelta(minutes=60)
 REVIEW = timedelta(hours=72)
-"""The time in which somebody else must review an emergency access.
+"""The time within which somebody else must review an emergency access.
 
-After that, the organisation gets no other emergency access until the review is done.
+If the review is overdue, the organisation gets no other emergency access until it is done.
 """
 
 
@@ -39,15 +39,15 @@ class EmergencyAccess:
     review_due_time: datetime
     version: int = 1
     ended: bool = False
-    overdue: bool = False  # the missing review was reported
+    overdue: bool = False  # True if the missing review has been reported
     review_time: datetime | None = None
     reviewed_by_worker_id: str = ""
     review_code: str = ""
 
     def opens(self, worker_id: str, groups: frozenset[FieldGroup], now: datetime) -> Grant:
-        """Returns the grant for these field groups; checked at every read.
+        """Returns a grant for these field groups; called at every read.
 
-        Raises Conflict for another worker, after the end, and for groups that no override opens.
+        Raises Conflict for other workers, after the end, and for groups that no override opens.
         """
         if not self.is_live(now) or worker_id != self.worker_id:
             raise Conflict("receipt_missing")
@@ -89,10 +89,10 @@ class EmergencyAccess:
     def review(
         self, second: Second, organization_id: str, code: str, version: int, now: datetime
     ) -> None:
-        """Records the review by somebody of the file's organisation, or by an auditor.
+        """Records a review by a worker of the file's organisation or by an auditor.
 
-        Refuses the organisation that opened the data, and a second review. Raises Stale or
-        Conflict.
+        Refuses reviewers of the organisation that opened the data, and a second review. Raises
+        Stale or Conflict.
         """
         if self.version != version:
             raise Stale

@@ -1,8 +1,8 @@
-"""Names in the form in which they are searched for.
+"""Names in the form that a search compares.
 
-A search compares whole words without accents and case; words that sound alike in Spanish are equal.
-Only a keyed hash of each word is stored. Limit: someone who has the database but not the key sees
-how often a hashed word occurs in the files of one organisation, but not which word it is.
+A search compares whole words, ignoring accents and case; words that sound alike in Spanish are
+equal. Only a keyed hash of each word is stored. Limit: somebody who has the database but not the
+key sees how often a hashed word occurs in the files of one organisation, but not which word it is.
 """
 
 import re
@@ -11,7 +11,7 @@ import unicodedata
 FORM = 3
 """The version of these rules; a change of the rules, or of the key, needs a new number.
 
-A file whose words were stored by older rules, or by none, is processed again.
+A file whose words were stored under older rules, or not at all, is processed again.
 """
 MAX_WORDS = 12
 """The largest number of words of a name; further words are ignored."""

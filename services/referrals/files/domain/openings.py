@@ -1,4 +1,4 @@
-"""The accesses to protected data, and how many persons one worker may look at in an hour."""
+"""The accesses to protected data, and the limit on a worker's accesses in an hour."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -9,17 +9,18 @@ AN_HOUR = 40
 """The maximum number of persons and contacts whose data one worker may open in an hour, by default.
 
 A call takes ten minutes, and a list that is handed over at the end of a shift has twenty-five
-entries. So a busy line stays below the limit, and somebody who searches through files does not (96
-accesses in a second have been observed). Opening the same person's data again within the hour does
+entries. So a busy line stays below the limit, but somebody who combs through files does not: 96
+accesses in a second have been observed. Opening the same person's data again within the hour does
 not count.
 """
 HOUR = timedelta(hours=1)
 
 
 def wait(opened: Mapping[str, datetime], identifier: str, most: int, now: datetime) -> timedelta:
-    """Returns how long the worker has to wait for this person; zero if not at all.
+    """Returns how long the worker must wait before this access; zero if not at all.
 
-    `opened` has the last access of the past hour to each person or contact.
+    `identifier` is the person or contact. `opened` maps each person or contact opened in the past
+    hour to the time of the last access.
     """
     if identifier in opened or len(opened) < most:
         return timedelta(0)

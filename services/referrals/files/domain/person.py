@@ -23,7 +23,7 @@ class FieldGroup(Enum):
 
 @dataclass(frozen=True)
 class Coarse:
-    """Bands and codes of a person; enough to find a service for her."""
+    """A person's bands and codes, which are enough to find a service for her."""
 
     age_band: str = ""
     gender_code: str = ""
@@ -64,7 +64,7 @@ class Identity:
         )
 
     def merged(self, newer: "Identity") -> "Identity":
-        """Returns the identity, updated by the non-empty fields of a newer one."""
+        """Returns the identity, updated with the non-empty fields of a newer one."""
         return Identity(
             **{
                 attribute.name: getattr(newer, attribute.name) or getattr(self, attribute.name)
@@ -97,7 +97,7 @@ NOBODY_CALLS = "none"
 
 @dataclass(frozen=True)
 class SafeContact:
-    """The safe-contact plan of a person: how she may be contacted, or that she may not be."""
+    """A person's safe-contact plan: how she may be contacted, or that nobody may contact her."""
 
     channel_code: str
     hours: str = ""
@@ -108,7 +108,7 @@ class SafeContact:
 
 @dataclass(frozen=True)
 class Arrival:
-    """The arrival of a person at a receiver that may not contact her."""
+    """The planned arrival of a person at a receiver that may not contact her."""
 
     expected: str
     way: str
@@ -144,7 +144,7 @@ class Person:
     def may_be_contacted(self) -> bool:
         """Returns whether the person's safe-contact plan names a channel.
 
-        False if she was not asked yet, or has said that there is none.
+        False if she has not been asked yet, or if the plan forbids every contact.
         """
         return self.safe_contact_channel not in ("", "none")
 
@@ -154,7 +154,7 @@ class Person:
         return self.safe_contact_channel == "phone"
 
     def check_callable(self) -> None:
-        """Refuses to arrange a call that the person's plan forbids, or before she was asked."""
+        """Refuses a call that the person's plan forbids, or for which she has not been asked."""
         if not self.safe_contact_channel:
             raise Conflict("safe_contact_missing")
         if not self.may_be_called:
@@ -166,10 +166,10 @@ class Person:
             raise Conflict("person_erased")
 
     def identify(self, identity: Identity, now: datetime, today: date) -> None:
-        """Updates the coarse data that follow from the person's identity.
+        """Updates the data that follow from the person's identity.
 
-        They are whether the identity has any field, and the age band on `today`, which is the day
-        at the person's place.
+        These data are the age band on `today`, the day at the person's place, and whether the
+        identity has any field.
         """
         self.check_not_erased()
         self.has_identity = identity.known
@@ -190,7 +190,8 @@ class Person:
     def plan_contact(self, plan: SafeContact, now: datetime) -> None:
         """Stores the parts of the safe-contact plan that are not sealed.
 
-        They are the channel (or that nobody may contact her), and whether a message may be left.
+        These parts are the channel (or that nobody may contact her), and whether a message may be
+        left.
         """
         self.check_not_erased()
         self.safe_contact_channel, self.message_may_be_left = (
@@ -202,7 +203,7 @@ class Person:
     def contact_outline(self) -> SafeContact:
         """Returns the parts of the safe-contact plan that are not sealed.
 
-        Raises Conflict if the person was not asked yet.
+        Raises Conflict if the person has not been asked yet.
         """
         if not self.safe_contact_channel:
             raise Conflict("safe_contact_missing")
@@ -214,7 +215,7 @@ class Person:
 
 
 _BANDS = {12: "0-11", 18: "12-17", 25: "18-24", 60: "25-59"}
-"""The age in years at which each band ends."""
+"""The age bands, by the age in years at which each band ends."""
 
 
 def age_band(birth_date: str, today: date) -> str:
@@ -226,7 +227,7 @@ def age_band(birth_date: str, today: date) -> str:
 
 
 def band_end(birth_date: str, band: str) -> date | None:
-    """Returns the first day on which somebody with this birth date is too old for a band.
+    """Returns the first day on which somebody with this birth date is too old for the band.
 
     Returns None for an unknown date and for the last band.
     """
@@ -241,7 +242,7 @@ def band_end(birth_date: str, band: str) -> date | None:
 def _birthday(born: date, years: int) -> date:
     """Returns the day on which somebody reaches an age.
 
-    A birthday on 29 February is on 1 March in other years.
+    A birthday on 29 February counts as 1 March in years without that day.
     """
     try:
         return born.replace(year=born.year + years)
@@ -254,5 +255,5 @@ def _date(text: str) -> date | None:
         parsed = date.fromisoformat(text)
     except ValueError:
         return None
-    # refuses other forms of ISO 8601, such as a week
+    # refuses other ISO 8601 forms, such as week dates
     return parsed if parsed.isoformat() == text else None

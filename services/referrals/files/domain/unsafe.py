@@ -1,6 +1,6 @@
-"""The organisations and places where a person is not safe, as she has named them.
+"""The organisations and places that a person has named as unsafe for her.
 
-She is asked before each enquiry and each referral, and both respect the answer.
+She is asked before each enquiry and each referral, and both respect her answer.
 """
 
 from collections.abc import Collection, Iterable
@@ -25,7 +25,7 @@ class Unsafe:
     departments: tuple[str, ...] = ()
 
     def check(self, organizations: str = "unsafe_organization_ids") -> None:
-        """Refuses a missing answer, NAMED without a name, and a name with another answer.
+        """Refuses a missing answer, NAMED without a name, and a name with any other answer.
 
         `organizations` is the field of the request that has the organisations.
         """
@@ -36,19 +36,19 @@ class Unsafe:
             raise Invalid(("unsafe_code", "out_of_range") if names else (organizations, "required"))
 
     def besides(self, others: Iterable["Unsafe"]) -> "Unsafe":
-        """Returns this answer, with all organisations and departments of the others added."""
-        every = [self, *others]
+        """Returns this answer with the organisations and departments of the others added."""
+        answers = [self, *others]
         return Unsafe(
             self.code,
             tuple(
                 dict.fromkeys(
                     organization_id
-                    for answer in every
+                    for answer in answers
                     for organization_id in answer.organization_ids
                 )
             ),
             tuple(
-                dict.fromkeys(department for answer in every for department in answer.departments)
+                dict.fromkeys(department for answer in answers for department in answer.departments)
             ),
         )
 
@@ -63,7 +63,8 @@ class Unsafe:
     ) -> None:
         """Refuses a receiver that the person named.
 
-        An acknowledgement of UNSAFE_FOR_HER allows the receiver, since she wants it all the same.
+        The receiver is allowed if UNSAFE_FOR_HER is acknowledged, since she then wants it all the
+        same.
         """
         if self.names(organization_id, department) and UNSAFE_FOR_HER not in acknowledged:
             raise Conflict(UNSAFE_FOR_HER)

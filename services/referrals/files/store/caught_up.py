@@ -1,4 +1,4 @@
-"""Whether this store has applied the erasures that are known outside it."""
+"""Checks whether this store has applied the erasures that are known outside it."""
 
 from chassis import log
 from chassis.errors import Unavailable
@@ -7,14 +7,15 @@ from facts import outbox
 CAUGHT_UP = f"(SELECT store IN ('', ({outbox.STORE})) FROM erasure_store)"
 """The SQL expression for whether all erasures known outside this store have been applied to it.
 
-The expression is part of the statement that reads a key, since keys are read often.
+The statement that reads a key includes the expression, since keys are read too often for a
+statement of its own.
 """
 
 
 def check_caught_up(caught_up: bool) -> None:
-    """Refuses to go on in a restored store until all known erasures have been applied.
+    """Refuses access to a restored store until all known erasures have been applied to it.
 
-    Until then the store may hold a person who was erased after the copy was made.
+    Until then the store may hold data of a person who was erased after the copy was made.
     """
     if not caught_up:
         log.get().error("erasures_awaited")

@@ -1,4 +1,4 @@
-"""Emergency accesses with their facts."""
+"""Stores emergency accesses with their facts."""
 
 from dataclasses import fields
 from datetime import datetime
@@ -38,7 +38,7 @@ def add(tx: Transaction, emergency: EmergencyAccess, key: SealingKey, note: str)
 
 
 def change(tx: Transaction, emergency: EmergencyAccess, verb: str, now: datetime) -> None:
-    """Saves a new version and its fact. Raises Stale."""
+    """Saves a new version of an emergency access, with its fact. Raises Stale."""
     changed = tx.execute(
         f"UPDATE emergencies SET {', '.join(f'{c} = %({c})s' for c in _CHANGED)} WHERE id = %(id)s"
         " AND version = %(version)s - 1",
@@ -62,7 +62,7 @@ def get(tx: Transaction, identifier: str, *, for_update: bool = False) -> Emerge
 
 
 def note(tx: Transaction, identifier: str, key: SealingKey) -> str:
-    """Returns the note of an emergency access. The caller has recorded the access."""
+    """Returns the note of an emergency access. The calling code must record the access."""
     row = tx.execute("SELECT note FROM emergencies WHERE id = %s", (identifier,)).fetchone()
     assert row is not None, "it was read before"
     return key.open(row["note"], _context(identifier))
@@ -71,7 +71,7 @@ def note(tx: Transaction, identifier: str, key: SealingKey) -> str:
 def live_of(
     tx: Transaction, worker_id: str, referral_id: str, now: datetime
 ) -> EmergencyAccess | None:
-    """Returns the emergency access by which a worker may open the person of a referral now."""
+    """Returns the emergency access with which a worker may open the data of a referral's person."""
     row = tx.execute(
         "SELECT * FROM emergencies WHERE worker_id = %s AND referral_id = %s AND NOT ended"
         " AND end_time > %s ORDER BY end_time DESC LIMIT 1",
@@ -81,7 +81,7 @@ def live_of(
 
 
 def owes_review(tx: Transaction, organization_id: str, now: datetime) -> bool:
-    """Returns whether the review of an access of this organisation is overdue."""
+    """Returns whether the review of any emergency access by this organisation is overdue."""
     return (
         tx.execute(
             "SELECT FROM emergencies WHERE organization_id = %s AND review_time IS NULL"
@@ -93,7 +93,7 @@ def owes_review(tx: Transaction, organization_id: str, now: datetime) -> bool:
 
 
 def open_of_person(tx: Transaction, person_id: str, organization_id: str) -> list[EmergencyAccess]:
-    """Returns and locks the emergency accesses to a person that are not over.
+    """Locks and returns the emergency accesses to a person that have not ended.
 
     `organization_id` selects the accesses by one organisation; "" selects all.
     """
@@ -116,7 +116,7 @@ def page(
 ) -> tuple[list[EmergencyAccess], Cursor | None]:
     """Returns the emergency accesses that the scope shows, newest first.
 
-    `waiting` selects those without a review. The second value is where the next page begins.
+    `waiting` selects accesses without a review. The second value is the cursor of the next page.
     """
     time, identifier = after or ("infinity", "")
     rows = tx.execute(
@@ -132,7 +132,7 @@ def page(
 
 
 def due(tx: Transaction, now: datetime, limit: int) -> list[str]:
-    """Returns the emergency accesses with an event that is due.
+    """Returns the ids of emergency accesses with an event that is due.
 
     The accesses are locked for this transaction, so that two processes take different accesses.
     """

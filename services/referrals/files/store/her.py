@@ -1,4 +1,4 @@
-"""The ids by which all data of one person are found."""
+"""The ids through which all data about one person are found."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from chassis.db import Transaction
 
 @dataclass(frozen=True)
 class Her:
-    """The ids of a person's rows: her files, her contacts, and the contacts about her alone."""
+    """The ids of a person's files, of her contacts, and of the contacts about nobody but her."""
 
     people: list[str]
     contacts: list[str]
@@ -15,14 +15,14 @@ class Her:
 
     @classmethod
     def of_caller(cls, people: list[str], contacts: list[str]) -> "Her":
-        """Returns the ids to which a caller's reference leads; all contacts count as hers alone."""
+        """Returns the ids for a caller's reference; all contacts count as about her alone."""
         return cls(people, contacts, contacts)
 
 
 def ids_of(tx: Transaction, person_id: str) -> Her:
     """Returns the ids of a person.
 
-    Needs the scope of the whole service, since her contacts include those with other lines under
+    Needs the scope of the whole service, since her contacts include contacts with other lines under
     the same reference.
     """
     rows = tx.execute(

@@ -1,6 +1,6 @@
-"""The accesses to protected data, read from the trail.
+"""Reads the accesses to protected data from the trail.
 
-The actions are written out in the statements, because an index depends on them.
+The statements have the actions as literals, because a partial index depends on them.
 """
 
 from datetime import datetime
@@ -15,15 +15,15 @@ _READING = ", ".join(f"'{action}'" for action in READING)
 
 
 def hold(tx: Transaction, worker_id: str) -> None:
-    """Locks the worker until the end of the transaction, when the access is on the trail.
+    """Locks the worker until the end of the transaction, which puts the access on the trail.
 
-    So accesses at the same time are counted one after the other, even in different processes.
+    So simultaneous accesses are counted one after the other, even in different processes.
     """
     advisory_lock(tx, f"openings/{worker_id}")
 
 
 def is_of(tx: Transaction, identifier: str, organization_id: str) -> bool:
-    """Returns whether the file of this person, or this contact, belongs to an organisation."""
+    """Returns whether the person's file or the contact with this id belongs to an organisation."""
     row = tx.execute(
         "SELECT EXISTS (SELECT FROM people WHERE id = %(id)s"
         " AND organization_id = %(organization)s)"
@@ -37,11 +37,10 @@ def is_of(tx: Transaction, identifier: str, organization_id: str) -> bool:
 def opened_between(
     tx: Transaction, actor_id: str, start: datetime, end: datetime, *, others_only: bool = False
 ) -> dict[str, datetime]:
-    """Returns the persons and contacts that a worker or key has accessed.
+    """Returns the persons and contacts that a worker or key accessed, with the last access time.
 
-    Each person or contact has the time of the last access. `others_only` leaves out the files and
-    contacts of the worker's or key's own organisation. An access to a contact counts once, though
-    it is on the trail both for the contact and for the person.
+    `others_only` leaves out files and contacts of the worker's or key's own organisation. An access
+    to a contact counts once, although it is on the trail both for the contact and for the person.
     """
     rows = tx.execute(
         "SELECT object_id, max(time) AS time FROM audit AS a WHERE actor_id = %s AND time > %s"
@@ -65,16 +64,16 @@ def note_export(
     worker_id: str,
     time: datetime,
 ) -> None:
-    """Publishes that the sheet of a person was exported as a file. The trail has the act itself."""
+    """Publishes that a person's data sheet was exported. The call itself is on the trail anyway."""
     outbox.save(tx, [export_fact(export_id, person_id, organization_id, worker_id, time)])
 
 
 def exported_since(
     tx: Transaction, actor_id: str, since: datetime, limit: int, before: int | None
 ) -> list[Row]:
-    """Returns the exports of persons by a worker after `since`, the newest first.
+    """Returns a worker's exports of persons' data since `since`, newest first.
 
-    `object_id` is the person; only rows with a sequence below `before` are returned.
+    `object_id` of a row is the person. Only rows with a sequence below `before` are returned.
     """
     return tx.execute(
         "SELECT sequence, object_id, time FROM audit WHERE actor_id = %s AND time >= %s"

@@ -30,8 +30,8 @@ _COARSE = "age_band gender_code language dependants country department".split()
 class People:
     """The store of files.
 
-    The store needs the sealing key of the service, with which the key of each person is wrapped.
-    The fields of each person are sealed with a key of her own.
+    Each person has a key of her own, with which her fields are sealed. That key is wrapped with the
+    sealing key of the service.
     """
 
     def __init__(self, keyring: Keyring) -> None:
@@ -79,7 +79,7 @@ class People:
         identity: Identity | None = None,
         plan: SafeContact | None = None,
     ) -> None:
-        """Saves a new version of the file, and the sealed data that are given. Raises Stale."""
+        """Saves a new version of the file, with identity and plan if given. Raises Stale."""
         changed = tx.execute(
             "UPDATE people SET version = %(version)s, age_band = %(age_band)s, gender_code ="
             " %(gender_code)s, language = %(language)s,"
@@ -102,8 +102,8 @@ class People:
     def key(self, tx: Transaction, person_id: str) -> SealingKey:
         """Returns the person's key.
 
-        Raises Conflict if the key was destroyed, and Unavailable if the key may have been destroyed
-        since the copy was made from which this store was restored.
+        Raises Conflict if the key was destroyed. Raises Unavailable in a restored store if the key
+        may have been destroyed after the copy was made.
         """
         row = tx.execute(
             f"SELECT wrapped, {caught_up.CAUGHT_UP} AS caught_up FROM person_keys"
@@ -118,7 +118,7 @@ class People:
         return self._keyring.unwrap(row["wrapped"], _key_context(person_id))
 
     def identity(self, tx: Transaction, grant: Grant) -> Identity:
-        """Returns the identity, as far as the grant opens it.
+        """Returns the part of the identity that the grant opens.
 
         The calling code must record the access.
         """
@@ -128,7 +128,7 @@ class People:
     def safe_contact(self, tx: Transaction, grant: Grant) -> SafeContact | None:
         """Returns the safe-contact plan. The calling code must record the access.
 
-        Returns None if the person was not asked yet, or if the grant does not open the plan.
+        Returns None if the person has not been asked yet, or if the grant does not open the plan.
         """
         values = (
             self._open(tx, grant.person_id, "safe_contact")
@@ -139,17 +139,17 @@ class People:
 
     @staticmethod
     def hold(tx: Transaction, person_id: str) -> None:
-        """Locks the person, for transactions that give, use or withdraw a consent of hers.
+        """Locks the person, for transactions that give, use or withdraw her consent.
 
-        This lock must come before any lock of her rows. Without this lock, a referral could be sent
-        on a consent that is being withdrawn.
+        A transaction must take this lock before it locks any of her rows. Without this lock, a
+        referral could be sent on a consent that is being withdrawn.
         """
         advisory_lock(tx, f"person/{person_id}")
 
     def page(
         self, tx: Transaction, organization_id: str, limit: int, after: Cursor | None
     ) -> tuple[list[Person], Cursor | None]:
-        """Returns files of an organisation, newest first, and where the next page begins."""
+        """Returns a page of an organisation's files, newest first, and the next page's cursor."""
         time, identifier = after or ("infinity", "")
         rows = tx.execute(
             "SELECT *, create_time::text AS key FROM people WHERE organization_id = %s"
@@ -168,7 +168,7 @@ class People:
     ) -> list[Person]:
         """Returns the files of an organisation that have all these words in their names.
 
-        The newest come first. Without words the result is empty.
+        The newest come first. If `words` is empty, so is the result.
         """
         marks = self._marks(organization_id, words)
         rows = tx.execute(
@@ -182,7 +182,7 @@ class People:
         return [_read(row) for row in rows]
 
     def without_names(self, tx: Transaction, limit: int) -> list[Person]:
-        """Returns files whose words were not stored by the present rules.
+        """Returns files whose words are not stored according to the present rules.
 
         The files are locked for this transaction, so that two processes take different files.
         """
@@ -194,23 +194,26 @@ class People:
         return [_read(row) for row in rows]
 
     def note_names(self, tx: Transaction, person: Person, now: datetime) -> None:
-        """Opens an identity to store its words and its age band. The calling code records that."""
+        """Opens an identity to store its words and its age band.
+
+        The calling code must record the access.
+        """
         identity = self.identity(tx, Grant.of_file(person, person.organization_id))
         self._note_names(tx, person, identity)
         self._note_age(tx, person, identity, now)
 
     @staticmethod
     def put_names_aside(tx: Transaction, person: Person) -> None:
-        """Excludes a file whose words can't be stored; only a manual change includes it again."""
+        """Excludes a file whose words can't be stored, until a change by hand includes it again."""
         tx.execute("UPDATE people SET names_form = -1 WHERE id = %s", (person.id,))
 
     def outgrown(
         self, tx: Transaction, now: datetime, days: int, limit: int, after: str = ""
     ) -> tuple[list[Person], str]:
-        """Returns files whose age band has ended, and the id after which to go on; "" at the end.
+        """Returns files whose age band ended on one of the last `days` days at the person's place.
 
-        The band has ended on one of the last `days` days, at the person's place. The files are
-        locked for this transaction, so that two processes take different files.
+        The second value is the id after which the next batch begins; "" after the last batch. The
+        files are locked for this transaction, so that two processes take different files.
         """
         latest = latest_day(now)
         day_of = {
@@ -230,9 +233,9 @@ class People:
         return [_read(row) for row in due], rows[-1]["id"] if len(rows) == limit else ""
 
     def note_age(self, tx: Transaction, person: Person, now: datetime) -> None:
-        """Opens an identity only for its birth date, and stores the age band.
+        """Opens an identity for its birth date, and stores the age band.
 
-        The band is that of today at the person's place. The calling code records the access.
+        The band is that of today at the person's place. The calling code must record the access.
         """
         self._note_age(
             tx, person, self.identity(tx, Grant.of_file(person, person.organization_id)), now

@@ -1,7 +1,7 @@
-"""Receipts with their facts.
+"""Stores receipts with their facts.
 
-A receipt is signed when it is saved, and verified when it is read. An invalid receipt opens
-nothing, and raises an alarm for operations.
+A receipt is signed when it is saved, and its signature is verified when it is read. An invalid
+receipt opens nothing, and raises an alarm for operations.
 """
 
 import base64
@@ -45,8 +45,8 @@ _ABOUT = (
     " (SELECT type FROM members WHERE members.id = {recipient}"
     " AND kind = 'organization') AS recipient_type"
 )
-# `told` is the last published version. Somebody who puts an older row back, with its signature,
-# can't undo that a newer version was published.
+# `told` is the last published version. It reveals an older row that somebody put back with its
+# valid signature, since the outbox still has the newer version.
 _SELECT = (
     f"SELECT {', '.join(f'r.{c}' for c in _COLUMNS)}, {', '.join(f'g.{c}' for c in _GROUNDS)},"
     " about.*,"
@@ -60,8 +60,8 @@ _SELECT = (
 class Receipts:
     """The store of receipts.
 
-    Receipts are signed with the key that signs the service's facts, so whoever trusts the facts can
-    check the receipts.
+    Receipts are signed with the key that signs the service's facts, so that everybody who can
+    verify the facts can verify the receipts.
     """
 
     def __init__(self, signer: Signer) -> None:
@@ -71,8 +71,8 @@ class Receipts:
     def add(self, tx: Transaction, receipt: Receipt) -> None:
         """Signs and inserts a receipt.
 
-        A receipt that needs a second person is only proposed, and its fact says that it waits for
-        one.
+        A receipt that needs a second person is only proposed; its fact is then "proposed" and not
+        "given".
         """
         tx.execute(_INSERT, self._signed(receipt))
         if receipt.adult_ground_code or receipt.giver_ground_code:
@@ -87,7 +87,7 @@ class Receipts:
     def change(self, tx: Transaction, receipt: Receipt, verb: str) -> None:
         """Signs and saves a receipt that was withdrawn, confirmed or ended.
 
-        The caller has locked the row.
+        The calling code must have locked the row.
         """
         tx.execute(_UPDATE, self._signed(receipt))
         time = (
@@ -112,7 +112,7 @@ class Receipts:
     def of_person(
         self, tx: Transaction, person_id: str, *, for_update: bool = False
     ) -> list[Receipt]:
-        """Returns the receipts of a person that the scope shows, newest first."""
+        """Returns a person's receipts, as far as the scope shows them, newest first."""
         lock = " FOR UPDATE OF r" if for_update else ""
         rows = tx.execute(
             f"{_SELECT} WHERE r.person_id = %s ORDER BY r.create_time DESC, r.id{lock}",
@@ -128,9 +128,9 @@ class Receipts:
         limit: int,
         after: Cursor | None,
     ) -> tuple[list[Receipt], Cursor | None]:
-        """Returns the receipts of an organisation's files that wait for a second person.
+        """Returns the receipts of an organisation's files that a second person must confirm.
 
-        The oldest come first; the second value is where the next page begins.
+        The oldest come first. The second value is the cursor of the next page.
         """
         time, identifier = after or ("-infinity", "")
         rows = tx.execute(
@@ -160,9 +160,9 @@ class Receipts:
     def circumstances(
         self, tx: Transaction, person_id: str, recipient_organization_id: str
     ) -> Circumstances:
-        """Returns the circumstances of a person and a recipient, to check a new receipt.
+        """Returns the circumstances of a person and a recipient, for checking a new receipt.
 
-        Needs the scope of the person's file.
+        The scope must include the person's file.
         """
         row = tx.execute(
             (

@@ -1,6 +1,6 @@
-"""Updates the age bands of files by the birth dates, on the day at each person's place.
+"""Updates the age bands of files to the persons' ages, on the day at each person's place.
 
-This goes on for as long as there is a file.
+A file is updated for as long as it exists.
 """
 
 from chassis import audit, log, metrics
@@ -13,8 +13,8 @@ from chassis.tokens import SYSTEM
 from services.referrals.files.store.people import People as Files
 
 _BATCH = 50
-_PAUSE = 600.0  # seconds between two rounds; a band is late by this at most
-_LOOKED_BACK = 1100  # days, so that a service that was off for three years catches up
+_PAUSE = 600.0  # seconds between two rounds, and so the longest delay of a band
+_LOOKED_BACK = 1100  # days, so that a service that was off for three years can catch up
 
 
 class AgeNoter:
@@ -30,12 +30,12 @@ class AgeNoter:
         self._after = ""  # the id of the last file of a full batch
 
     def loop(self) -> Loop:
-        """Returns the loop that does the work; the loop waits while the database is away."""
+        """Returns the loop that does the work; the loop waits while the database is down."""
         return Loop("ages", self._work, waits_for=LOST)
 
     def note(self) -> int:
-        """Handles one batch of files; returns how many bands have changed."""
-        now, changed = self._clock.now(), 0
+        """Handles one batch of files; returns the number of files in it."""
+        now, handled = self._clock.now(), 0
         with self._database.transaction(SYSTEM, timeout=30) as tx:
             files, self._after = self._files.outgrown(tx, now, _LOOKED_BACK, _BATCH, self._after)
             for person in files:
@@ -51,9 +51,9 @@ class AgeNoter:
                     metrics.ROWS_PUT_ASIDE.labels("ages").inc()
                     log.get().error("ages_put_aside", person_id=person.id, fault=log.fault(error))
                     self._files.put_age_aside(tx, person)
-                changed += 1
+                handled += 1
                 audit.record(tx, SYSTEM, now, [Entry("note_age", person.id)])
-        return changed
+        return handled
 
     def _work(self, loop: Loop) -> None:
         while loop.turn():

@@ -1,4 +1,7 @@
-"""Stores the words of names for files older than the search by name, and limits searches."""
+"""Stores the words of names for files that lack them, and limits the number of searches.
+
+Files from before the search by name, or from before its present rules, lack the words.
+"""
 
 from datetime import timedelta
 
@@ -16,15 +19,15 @@ MAX_RESULTS = 20
 OF_A_SEARCHER = Budget(20, timedelta(minutes=5), timedelta(0))
 """The searches that one worker may make: enough for a busy night.
 
-At most 300 searches a day are possible, for example for the usual given names of a country, and
-each search is on the trail.
+So nobody can try out all common given names of a country unnoticed: at most 300 searches a day are
+possible, and each is on the trail.
 """
 _BATCH = 50
 _PAUSE = 600.0  # seconds between two rounds when there is nothing to store
 
 
 class NameNoter:
-    """Opens each file whose words are not stored yet, once.
+    """Opens, once each, the files whose words are not stored yet.
 
     Several processes share the work by locking rows.
     """
@@ -35,11 +38,11 @@ class NameNoter:
         self._clock = clock
 
     def loop(self) -> Loop:
-        """Returns the loop that does the work; the loop waits while the database is away."""
+        """Returns the loop that does the work; the loop waits while the database is down."""
         return Loop("names", self._work, waits_for=LOST)
 
     def note(self) -> int:
-        """Handles one batch; returns the number of files, which is 0 when all are done."""
+        """Handles one batch; returns the number of files in it, 0 when none is left."""
         with self._database.transaction(SYSTEM, timeout=30) as tx:
             people = self._files.without_names(tx, _BATCH)
             trail = []
@@ -50,7 +53,7 @@ class NameNoter:
                 except (
                     *LOST,
                     Unavailable,
-                ):  # try later: the keys, or the erasures since a copy was made, are not known yet
+                ):  # tried again later, once the keys and the latest erasures are available
                     raise
                 except (
                     Exception

@@ -1,4 +1,4 @@
-"""The quota of accesses: a worker who opens too many persons' data in an hour has to wait."""
+"""The quota of accesses: a worker who opens the data of too many persons in an hour has to wait."""
 
 from datetime import datetime
 
@@ -11,27 +11,27 @@ from services.referrals.files.store import openings
 
 
 class Openings:
-    """The quota of accesses, counted on the trail, so that all processes count together."""
+    """The quota of accesses; it is counted on the trail, and so across all processes."""
 
     def __init__(self, most: int) -> None:
         self.most = most
 
     def admit(self, tx: Transaction, caller: Caller, now: datetime, identifier: str) -> None:
-        """Allows an access to a person or contact, or raises Exhausted opening_quota.
+        """Allows an access to a person or contact, or raises Exhausted (opening_quota).
 
-        The calling code must put the access on the trail. A system's accesses to files of its own
-        organisation are not counted, since a system works through all of these files, and they hold
-        no data of other organisations.
+        The calling code must put the access on the trail. A system's accesses to files and contacts
+        of its own organisation are not counted, since a system works through all of them, and they
+        hold no data of other organisations.
         """
         is_system = caller.kind == "key"
         if is_system and openings.is_of(tx, identifier, caller.organization_id):
             return
         openings.hold(tx, caller.id)
-        longer = wait(
+        delay = wait(
             openings.opened_between(tx, caller.id, now - HOUR, now + AHEAD, others_only=is_system),
             identifier,
             self.most,
             now,
         )
-        if longer:
-            raise Exhausted("opening_quota", longer.total_seconds())
+        if delay:
+            raise Exhausted("opening_quota", delay.total_seconds())

@@ -10,7 +10,10 @@ from services.referrals.files.domain.emergency import EmergencyAccess
 
 
 def receipt_fact(receipt: Receipt, verb: str, time: datetime) -> Fact:
-    """Returns the fact of a receipt; `verb` is given, proposed, confirmed, ended or withdrawn."""
+    """Returns the fact of a receipt.
+
+    `verb` is "given", "proposed", "confirmed", "ended" or "withdrawn".
+    """
     message = facts_pb2.ReceiptFact(
         receipt_id=receipt.id,
         person_id=receipt.person_id,
@@ -27,7 +30,7 @@ def receipt_fact(receipt: Receipt, verb: str, time: datetime) -> Fact:
 def emergency_fact(emergency: EmergencyAccess, verb: str, time: datetime) -> Fact:
     """Returns the fact of an emergency access.
 
-    `verb` is opened, ended, reviewed or review_overdue.
+    `verb` is "opened", "ended", "reviewed" or "review_overdue".
     """
     message = facts_pb2.EmergencyFact(
         emergency_id=emergency.id,
@@ -52,7 +55,7 @@ def emergency_fact(emergency: EmergencyAccess, verb: str, time: datetime) -> Fac
 def export_fact(
     export_id: str, person_id: str, organization_id: str, worker_id: str, time: datetime
 ) -> Fact:
-    """Returns the fact of an export, which has one version: made."""
+    """Returns the fact of an export; an export has only one fact, "made"."""
     message = facts_pb2.ExportFact(
         export_id=export_id,
         person_id=person_id,

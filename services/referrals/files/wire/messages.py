@@ -1,4 +1,4 @@
-"""Translates files and receipts between the domain and the messages."""
+"""Translates files, receipts and emergency accesses between the domain and the messages."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -37,7 +37,7 @@ def coarse_message(coarse: Coarse) -> referrals_pb2.CoarsePerson:
 
 
 def read_coarse(message: referrals_pb2.CoarsePerson) -> Coarse:
-    """Parses CoarsePerson."""
+    """Parses the coarse data in a request."""
     dependants = message.dependants if message.HasField("dependants") else None
     age_band = word(referrals_pb2.AgeBand, message.age_band, "coarse.age_band")
     gender = word(referrals_pb2.PersonGender, message.gender_code, "coarse.gender_code")
@@ -55,10 +55,10 @@ def unsafe_fields(unsafe: Unsafe) -> dict[str, Any]:
 
 
 def unsafe_organizations(given: Iterable[str], path: str) -> tuple[str, ...]:
-    """Parses the organisations that a person named.
+    """Parses the organisations that a person named as unsafe.
 
-    A malformed id is refused, since an organisation that she wants left out could be asked if the
-    id were ignored.
+    A malformed id is refused: if it were ignored, an organisation that she wants left out could be
+    asked.
     """
     return tuple(
         dict.fromkeys(
@@ -100,9 +100,10 @@ def safe_contact_message(plan: SafeContact) -> people_pb2.SafeContact:
 
 
 def person_message(person: Person, plan: SafeContact | None = None) -> people_pb2.Person:
-    """Returns a file as a message, without the identity; `plan` is for its organisation only.
+    """Returns a file as a message, without the identity.
 
-    An erased file shows only that it was erased, since what is left of it serves for counting.
+    `plan` must be None except for the file's organisation. Of an erased file, the message shows
+    only that it was erased, since the remaining data serve only for counting.
     """
     message = people_pb2.Person(
         id=person.id,
@@ -125,7 +126,7 @@ def person_message(person: Person, plan: SafeContact | None = None) -> people_pb
 
 
 def receipt_values(message: people_pb2.Receipt) -> dict[str, Any]:
-    """Parses a consent, without the time of its end."""
+    """Parses the fields of a consent, except the time of its end."""
     return {
         "person_id": object_id(message.person_id),
         "recipient_organization_id": optional_id(

@@ -1,4 +1,4 @@
-"""Advice cards: texts for an operator to say, opened by the answers of the caller."""
+"""Advice cards: texts for an operator to read out, opened by the answers of the caller."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from services.referrals.network.domain.codes import Check
 
 @dataclass(frozen=True)
 class Text:
-    """The text of a card in one language; a line is a sentence or two."""
+    """The text of a card in one language; each line has a sentence or two."""
 
     title: str
     lines: tuple[str, ...]
@@ -21,10 +21,9 @@ class Text:
 class AdviceCard:
     """One version of a card, which never changes.
 
-    An operator reads the card in the operator's language, or in Spanish if the card has no text in
-    that language; the caller may speak another language.
-    Any of the answers in `opened_by` opens the card. So does the need `need_code`, or any need of
-    that group.
+    An operator reads the card in the operator's own language, or in Spanish if the card has no text
+    in that language; the caller may speak a different language. Any of the answers in `opened_by`
+    opens the card. So does the need `need_code`, or any need of that group.
     """
 
     id: str
@@ -36,7 +35,7 @@ class AdviceCard:
     publish_time: datetime | None = None
 
     def opens(self, answers: Triage, need_code: str) -> bool:
-        """Returns whether the answers or the need open the card."""
+        """Returns whether any of the answers, or the need, opens the card."""
         needed = bool(self.need_code) and (
             need_code == self.need_code or need_code.startswith(f"{self.need_code}.")
         )
@@ -46,9 +45,9 @@ class AdviceCard:
         )
 
     def check(self) -> None:
-        """Refuses a card that is incomplete in a language, or whose languages differ in lines.
+        """Refuses a card that is incomplete in a language, or whose languages differ in length.
 
-        A line that was not translated would not be said to a caller.
+        If a line was not translated, some callers would not be told its content.
         """
         check, lines = Check(), len(self.texts[SOURCE].lines)
         for language, text in self.texts.items():

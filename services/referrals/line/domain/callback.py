@@ -1,4 +1,4 @@
-"""Callbacks: a line owes a call within agreed hours, watched like any deadline."""
+"""Callbacks: calls that a line owes within agreed hours, which are watched like any deadline."""
 
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta, tzinfo
@@ -10,14 +10,14 @@ from services.referrals.network.domain.deadline import Deadline, DeadlineKind
 DAYS = {"today": 0, "tomorrow": 1, "in_two_days": 2, "in_three_days": 3}
 HOURS = {"morning": (8, 12), "afternoon": (12, 17), "evening": (17, 20), "night": (20, 23)}
 SHORTEST = timedelta(minutes=30)
-"""The least time that must be left of the named hours, so that a call is still possible."""
+"""The least time that must be left of the requested hours, so that a call is still possible."""
 REACHED, AGAIN = "reached", "again"
 GIVEN_UP, NOT_SAFE = "given_up", "not_safe"
 
 
 @dataclass(frozen=True)
 class Wish:
-    """The day and the hours that a caller named.
+    """The day and the hours that a caller asked for.
 
     `path` is the prefix of the paths of these two fields in the request.
     """
@@ -27,9 +27,9 @@ class Wish:
     path: str = ""
 
     def hours(self, now: datetime, zone: tzinfo) -> tuple[datetime, datetime]:
-        """Returns start and end of the hours, by the local time of the caller's place.
+        """Returns the start and end of the hours, in the local time of the caller's place.
 
-        Refuses hours of which less than SHORTEST is left.
+        Refuses missing codes, and hours of which less than SHORTEST is left.
         """
         missing = [name for name in ("day_code", "hour_code") if not getattr(self, name)]
         if missing:
@@ -43,7 +43,7 @@ class Wish:
 
 @dataclass
 class Callback:
-    """A call that a line owes; a contact has one at a time."""
+    """A call that a line owes; a contact can have only one at a time."""
 
     id: str
     contact_id: str
@@ -52,11 +52,11 @@ class Callback:
     update_time: datetime
     clock: Deadline
     version: int = 1
-    step_version: int = 1  # version of the last change, without those by fired deadlines
+    step_version: int = 1  # version of the last change other than a fired deadline
     asked_by_herself: bool = False
     tries: int = 0
-    outcome_code: str = ""  # empty: the call is still owed
-    worker_id: str = ""  # the worker who settled it
+    outcome_code: str = ""  # empty while the call is owed
+    worker_id: str = ""  # the worker who settled the callback
 
     @classmethod
     def owed(
@@ -69,7 +69,7 @@ class Callback:
         *,
         by_herself: bool,
     ) -> "Callback":
-        """Returns a callback that was agreed on."""
+        """Returns a new callback for these hours."""
         clock = Deadline(DeadlineKind.CALLBACK, *hours)
         return cls(
             identifier, contact_id, organization_id, now, now, clock, asked_by_herself=by_herself
@@ -90,7 +90,7 @@ class Callback:
         self._change(now)
 
     def settle(self, now: datetime, outcome_code: str, worker_id: str) -> None:
-        """Settles the callback: no call is owed any more."""
+        """Settles the callback, so that no call is owed any more."""
         self._check_owed()
         self.outcome_code, self.worker_id = outcome_code, worker_id
         self.tries += outcome_code == GIVEN_UP
@@ -98,7 +98,7 @@ class Callback:
         self._change(now)
 
     def fire_clock(self, now: datetime) -> str:
-        """Records the level that the deadline has reached; returns the fact's verb, or ""."""
+        """Records the level that the deadline has reached; returns the verb of the fact, or ""."""
         percent = self.clock.fire(now)
         if percent is None:
             return ""

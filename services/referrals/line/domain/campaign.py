@@ -1,7 +1,7 @@
 """Campaigns that make the line of a country known.
 
-Each medium has a code, and a caller names the code to say how she heard of the line. The module
-also has the rules for publishing the counts of calls.
+Each medium has a code, which a caller names to say how she heard of the line. The module also has
+the rules for publishing the counts of calls.
 """
 
 from collections import Counter
@@ -20,7 +20,7 @@ Count = tuple[str, int]
 
 @dataclass(frozen=True)
 class Placement:
-    """One medium of a campaign. `active` says that the campaign has not ended."""
+    """One medium of a campaign. `active` is True until the campaign ends."""
 
     code: str
     medium_code: str
@@ -31,7 +31,7 @@ class Placement:
 
 @dataclass
 class Campaign:
-    """A campaign of the network, which the coordinators begin and end."""
+    """A campaign of the network, which the coordinators start and end."""
 
     id: str
     name: str
@@ -41,7 +41,7 @@ class Campaign:
     placements: list[Placement] = field(default_factory=list)
 
     def place(self, media: Iterable[str]) -> None:
-        """Gives each medium a code of its own. Refuses a repeated medium."""
+        """Gives each medium its own code. Refuses a repeated medium."""
         media = list(media)
         check = Check()
         check.that(len(set(media)) == len(media), "campaign.media_codes", "repeated")
@@ -49,14 +49,17 @@ class Campaign:
         self.placements = [Placement(new_code(), medium, self.country, self.id) for medium in media]
 
     def end(self, now: datetime) -> None:
-        """Ends the campaign, once."""
+        """Ends the campaign; if it has already ended, its end time stays."""
         self.end_time = self.end_time or now
         self.placements = [replace(placement, active=False) for placement in self.placements]
 
 
 @dataclass(frozen=True)
-class Brought:
-    """The published counts of a placement; FEW for those that are not published."""
+class PlacementCounts:
+    """The published counts of the calls for a placement.
+
+    `contacts` is FEW if the counts are too small to be published.
+    """
 
     placement: Placement
     contacts: int
@@ -65,29 +68,29 @@ class Brought:
 
 
 def new_code() -> str:
-    """Returns a code to be said on the phone: three random characters and a check character.
+    """Returns a code that can be said on the phone: three random characters and a check character.
 
-    There are 32,768 such codes; the store refuses a code that exists.
+    There are only 32,768 such codes; the store refuses a code that is already in use.
     """
     return new_checked_code(LENGTH)
 
 
-def brought(
+def counts_of(
     placement: Placement, by_urgency: Mapping[str, int], by_outcome: Mapping[str, int]
-) -> Brought:
-    """Returns the published counts of a placement.
+) -> PlacementCounts:
+    """Returns the counts of a placement in their published form.
 
     Small counts are left out, since a call from a small place could point to a person.
     """
     contacts = published_count(Counter(by_urgency).total())
     if contacts < 0:
-        return Brought(placement, contacts, [], [])
-    return Brought(
+        return PlacementCounts(placement, contacts, [], [])
+    return PlacementCounts(
         placement, contacts, _published_counts(by_urgency), _published_counts(by_outcome)
     )
 
 
 def _published_counts(counts: Mapping[str, int]) -> list[Count]:
-    """Returns the published counts, without those below ten: nine must look like none."""
+    """Returns the published counts; leaves out counts below ten, so that nine looks like zero."""
     published = ((code, published_count(count)) for code, count in sorted(counts.items()))
     return [(code, count) for code, count in published if count > 0]

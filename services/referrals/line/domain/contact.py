@@ -1,7 +1,7 @@
 """Contacts of the line.
 
-A contact has a triage, the urgency that follows from it, and a reference by which the caller is
-known without a name.
+A contact has the answers of a triage, the urgency that follows from the answers, and a reference
+that identifies the caller without a name.
 """
 
 import secrets
@@ -22,25 +22,25 @@ from services.referrals.network.domain.deadline import (
 
 OPEN, REFERRED, DROPPED = "open", "referred", "dropped"
 UNASSESSED = Urgency.EMERGENCY
-"""The urgency of a contact of which nothing is known yet, so that it may be anything."""
+"""The urgency of a contact about which nothing is known yet, and which could be anything."""
 WAITING, ESCALATED = "waiting", "escalated"
-"""The verbs of the facts of a deadline.
+"""The verbs of the facts about a contact's deadline.
 
-The line is notified of both facts; of the second, the coordinators are notified as well.
+Both facts notify the line; ESCALATED also notifies the coordinators.
 """
 MAX_NOTES, NOTES_PERIOD = 20, timedelta(days=1)
-"""The maximum number of notes that can be added with one reference in a period, and the period.
+"""The maximum number of notes that can be added to a contact in a period, and the period.
 
-The holder of a reference can be somebody other than the caller, or a program.
+The limit is needed because somebody other than the caller, or a program, might have her reference.
 """
 
 
 @dataclass(frozen=True)
 class LaterNote:
-    """A note that a caller added later."""
+    """A note that a caller added after the contact."""
 
     time: datetime
-    note: str | None  # None: it can't be opened
+    note: str | None  # None if the note can't be opened
 
 
 @dataclass
@@ -52,10 +52,10 @@ class Contact:
     create_time: datetime
     update_time: datetime
     version: int = 1
-    step_version: int = 1  # version of the last change, without those by fired deadlines
+    step_version: int = 1  # version of the last change other than a fired deadline
     line_country: str = ""
     campaign_code: str = ""
-    # the code that the caller named, of a poster, spot or page of a campaign
+    # the code of a campaign's poster, spot or page, as the caller named it
     placement_code: str = ""
     kind_code: str = ""
     speaker_code: str = ""
@@ -67,16 +67,16 @@ class Contact:
     person_id: str = ""
     reference_hint: str = ""
     assault_time: datetime | None = None  # the time of a recent assault, to the hour
-    # yes: the caller was handed over with all three on the line; no: she was told where to turn
+    # yes: the caller was handed over while caller, operator and recipient were all on the line;
+    # no: she was only told where to turn
     connected_live: str = ""
     handed_over_organization_id: str = ""
-    # a number of the state, to which she was handed over instead of a member
+    # a public emergency number to which she was handed over instead of a member
     emergency_number_code: str = ""
-    # the first contact of the same caller, possibly of another line, whose reference the caller
-    # uses
+    # the first contact of the same caller, whose reference she uses; possibly of another line
     tied_to_id: str = ""
-    erased: bool = False  # its person was erased: nothing more is written about her
-    unheard: bool = False  # the caller has added a note since the line last changed the contact
+    erased: bool = False  # True if its person was erased; nothing more may be written about her
+    unheard: bool = False  # True if the caller added a note after the line's last change
     clock: Deadline | None = None
 
     def check(self) -> None:
@@ -93,21 +93,21 @@ class Contact:
     def check_line(self, own_country: str) -> None:
         """Refuses a contact of another country's line.
 
-        `own_country` is the organisation's country, "" while it is not known.
+        `own_country` is the organisation's country; "" if it is not known yet.
         """
         check = Check()
         check.that(own_country in ("", self.line_country), "contact.line_country", "out_of_range")
         check.done()
 
     def check_not_erased(self) -> None:
-        """Refuses to change the contact of an erased person."""
+        """Refuses a change to the contact of an erased person."""
         if self.erased:
             raise Conflict("person_erased")
 
     def erase(self, now: datetime, calendar: Calendar) -> None:
-        """Ends the contact because its person is erased.
+        """Closes the contact because its person is erased.
 
-        The store blanks its answers and ids.
+        The store then blanks the answers and ids of the contact.
         """
         self.erased, self.unheard = True, False
         self.outcome_code = DROPPED if self.outcome_code == OPEN else self.outcome_code
@@ -116,8 +116,8 @@ class Contact:
     def watch(self, now: datetime, calendar: Calendar) -> None:
         """Starts, adapts or stops the deadline of the contact.
 
-        The deadline runs while the contact is open, and its span follows from the answers. A
-        contact that is opened again gets a new deadline.
+        The deadline runs while the contact is open, and its span depends on the urgency of the
+        answers. A reopened contact gets a new deadline.
         """
         urgency = self.triage.urgency() or UNASSESSED
         if self.outcome_code != OPEN:
@@ -132,9 +132,9 @@ class Contact:
             self.clock.recount(now, urgency, calendar)
 
     def fire_clock(self, now: datetime) -> str:
-        """Records the level that the deadline has reached; returns the fact's verb, or "".
+        """Records the level that the deadline has reached; returns the verb of the fact, or "".
 
-        For an immediate contact the coordinators are notified at once.
+        For an immediate contact the coordinators are notified even of the first level.
         """
         percent = self.clock.fire(now) if self.clock else None
         if percent is None:
@@ -145,16 +145,16 @@ class Contact:
         )
 
     def change(self, now: datetime, calendar: Calendar) -> None:
-        """Records a change by somebody."""
+        """Records a change other than a fired deadline, and adapts the deadline."""
         self.version, self.update_time = self.version + 1, now
         self.step_version = self.version
         self.watch(now, calendar)
 
     def hear(self, now: datetime, calendar: Calendar) -> None:
-        """Opens the contact again after the caller has added a note by her reference.
+        """Reopens the contact after the caller has added a note with her reference.
 
-        The contact stays open until a worker of the line has handled it, whatever happens to the
-        caller's referrals.
+        The contact then stays open until a worker of the line has handled it, whatever happens to
+        the caller's referrals.
         """
         self.unheard, self.outcome_code = True, OPEN
         self.change(now, calendar)
@@ -162,11 +162,11 @@ class Contact:
     def follow(self, waiting: Sequence[bool], now: datetime, calendar: Calendar) -> bool:
         """Sets the outcome according to the referrals that were made for the contact.
 
-        `waiting` says of each referral that was not entered in error whether it waits for its
-        sender, as a draft or an open need. The contact is open while any of them waits, while there
-        is no referral, or while the caller's last note is unheard; otherwise the contact is
-        referred. Another outcome that an operator set (advised, handed over, dropped) stays.
-        Returns whether anything changed.
+        `waiting` has an item for each referral that was not entered in error: True if the referral
+        waits for its sender, as a draft or an open need. The contact is open if any referral waits,
+        if there is none, or if the caller's last note is unheard; otherwise it is referred. An
+        outcome that an operator set (advised, handed over, dropped) stays. Returns whether anything
+        changed.
         """
         outcome = OPEN if self.unheard or not waiting or any(waiting) else REFERRED
         if self.erased or self.outcome_code not in (OPEN, REFERRED) or self.outcome_code == outcome:
@@ -182,9 +182,9 @@ def new_reference() -> str:
 
 
 def read_reference(text: str) -> str:
-    """Returns the reference as it was meant.
+    """Returns the reference as its writer meant it.
 
-    A typing error is refused in the same way as a wrong PIN.
+    A reference with a typing error is refused in the same way as a wrong PIN.
     """
     cleaned = checked_code(text, 8)
     if not cleaned:
@@ -198,7 +198,7 @@ def new_pin() -> str:
 
 
 def check_pin(pin: str) -> None:
-    """Refuses a PIN other than four digits."""
+    """Refuses a PIN that is not four digits."""
     check = Check()
     check.that(len(pin) == 4 and pin.isascii() and pin.isdigit(), "pin", "malformed")
     check.done()
@@ -221,7 +221,7 @@ PLAIN = {
     "withdrawn": "stopped",
     "consent_withdrawn": "stopped",
 }
-"""The plain status of a referral for the caller, without any partner's name or place.
+"""The status that the caller sees, by the state of the referral; it names no partner or place.
 
-A referral that was entered in error has no plain status.
+A referral that was entered in error has no such status.
 """

@@ -1,7 +1,7 @@
-"""Rules that derive the urgency and the help from a caller's answers: a table of conditions.
+"""Rules that derive the urgency and the help from a caller's answers.
 
-Each condition has the urgency, the medicine and the standard order of help (the pathway) that
-follow from it.
+The rules are a table. Each has a condition on the answers, and the urgency, the medicine and the
+pathway (the standard order of help) that follow from the condition.
 """
 
 from dataclasses import dataclass, fields
@@ -21,10 +21,10 @@ PROTECTION, ASSAULT, CHILD, RETURN = (
 
 @dataclass(frozen=True)
 class Rule:
-    """A condition on the answers.
+    """A rule of triage.
 
-    The condition holds if the question has this answer, unless another question has the answer in
-    `unless`.
+    The rule applies if `question` has this answer, except when the other question in `unless` has
+    the answer given there.
     """
 
     question: str
@@ -32,7 +32,7 @@ class Rule:
     urgency: Urgency
     pathway: str
     unless: tuple[str, str] = ("", "")
-    health: tuple[DeadlineKind, ...] = ()  # medicine that may still be begun
+    health: tuple[DeadlineKind, ...] = ()  # medicine that can still be started
 
 
 RULES = (
@@ -49,12 +49,12 @@ RULES = (
     Rule("still_held", YES, Urgency.URGENT, RETURN),
 )
 DECIDING = frozenset(rule.question for rule in RULES)
-"""The questions with an answer that can raise the urgency.
+"""The questions that can raise the urgency by themselves.
 
-Whether the caller wants to get out matters only if she is still held.
+`wants_out` is not among them: whether the caller wants to get out matters only while she is held.
 """
 FIRST = (CHILD, ASSAULT, PROTECTION, RETURN)
-"""The order of precedence: of several pathways the first in this list is opened."""
+"""The pathways by precedence: if the answers open several, the first in this list is chosen."""
 
 
 @dataclass(frozen=True)
@@ -75,60 +75,64 @@ class Triage:
     wants_protection: str = ""
 
     def urgency(self) -> Urgency | None:
-        """Returns the urgency of the most urgent rule that holds.
+        """Returns the urgency of the most urgent rule that applies.
 
-        A missing answer never lowers the urgency. If no rule holds, returns normal once the urgency
-        can no longer rise (see _calm), and None before.
+        A missing answer never lowers the urgency. If no rule applies, returns NORMAL if the urgency
+        can't rise any more (see _if_final), and None otherwise.
         """
         return max(
-            (rule.urgency for rule in self._holding()),
+            (rule.urgency for rule in self._applying_rules()),
             key=lambda urgency: urgency.rank,
-            default=self._calm(Urgency.NORMAL),
+            default=self._if_final(Urgency.NORMAL),
         )
 
     def pathway(self) -> str:
-        """Returns the pathway that the answers open; "" while there is no urgency."""
-        opened = {rule.pathway for rule in self._holding()}
-        return next((pathway for pathway in FIRST if pathway in opened), self._calm(RETURN) or "")
+        """Returns the pathway that the answers open; "" as long as there is no urgency."""
+        opened = {rule.pathway for rule in self._applying_rules()}
+        return next(
+            (pathway for pathway in FIRST if pathway in opened), self._if_final(RETURN) or ""
+        )
 
     def health(self) -> list[DeadlineKind]:
-        """Returns the medicine that, according to the answers, may still be begun."""
-        return list(dict.fromkeys(kind for rule in self._holding() for kind in rule.health))
+        """Returns the kinds of medicine that, according to the answers, can still be started."""
+        return list(dict.fromkeys(kind for rule in self._applying_rules() for kind in rule.health))
 
-    def _holding(self) -> list[Rule]:
+    def _applying_rules(self) -> list[Rule]:
         return [
             rule
             for rule in RULES
-            if self._said(rule.question) == rule.answer
-            and (not rule.unless[0] or self._said(rule.unless[0]) != rule.unless[1])
+            if self._answer_to(rule.question) == rule.answer
+            and (not rule.unless[0] or self._answer_to(rule.unless[0]) != rule.unless[1])
         ]
 
     def unanswered(self) -> list[str]:
         """Returns the questions that can still change the urgency.
 
-        These questions were neither answered nor declined.
+        They have been neither answered nor declined.
         """
         relevant = DECIDING | {
             rule.unless[0]
             for rule in RULES
-            if rule.unless[0] and self._said(rule.question) in (rule.answer, NOT_ASKED)
+            if rule.unless[0] and self._answer_to(rule.question) in (rule.answer, NOT_ASKED)
         }
         return [
             question.name
             for question in fields(self)
-            if question.name in relevant and self._said(question.name) == NOT_ASKED
+            if question.name in relevant and self._answer_to(question.name) == NOT_ASKED
         ]
 
-    def _calm(self, value: Value) -> Value | None:
-        """Returns the value once the urgency can no longer rise, else None.
+    def _if_final(self, value: Value) -> Value | None:
+        """Returns the value if the urgency can't rise any more, otherwise None.
 
-        By then, each deciding question was answered or declined, and at least one was answered.
+        It can't rise any more once each deciding question has been answered or declined, and at
+        least one has been answered.
         """
         return (
             value
-            if not self.unanswered() and any(self._said(name) in (YES, NO) for name in DECIDING)
+            if not self.unanswered()
+            and any(self._answer_to(name) in (YES, NO) for name in DECIDING)
             else None
         )
 
-    def _said(self, question: str) -> str:
+    def _answer_to(self, question: str) -> str:
         return str(getattr(self, question))

@@ -1,4 +1,4 @@
-"""Published versions of advice cards."""
+"""Stores the published versions of advice cards."""
 
 import json
 
@@ -8,7 +8,7 @@ from services.referrals.line.domain.triage import Triage
 
 
 def newest(tx: Transaction) -> list[AdviceCard]:
-    """Returns the last version of each published card, in the order in which the cards began."""
+    """Returns the newest version of each published card, in the order of their first versions."""
     rows = tx.execute(
         "SELECT DISTINCT ON (min(number) OVER (PARTITION BY id), id) * FROM advice_cards"
         " ORDER BY min(number) OVER (PARTITION BY id), id, version DESC"
@@ -25,7 +25,7 @@ def get(tx: Transaction, identifier: str, version: int) -> AdviceCard | None:
 
 
 def add(tx: Transaction, card: AdviceCard, worker_id: str) -> None:
-    """Saves a version, which never changes."""
+    """Saves a version of a card. A version never changes."""
     texts = {
         language: {"title": text.title, "lines": text.lines}
         for language, text in card.texts.items()

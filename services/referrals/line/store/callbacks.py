@@ -1,4 +1,4 @@
-"""Callbacks, with their facts."""
+"""Stores callbacks with their facts."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -29,7 +29,7 @@ _UPDATE = (
 
 
 def keep(tx: Transaction, callback: Callback, verb: str) -> None:
-    """Saves a callback or its new version, with its fact. Raises Stale."""
+    """Saves a new callback, or a new version of a callback, with its fact. Raises Stale."""
     if tx.execute(_INSERT if callback.version == 1 else _UPDATE, _values(callback)).rowcount != 1:
         raise Stale
     outbox.save(tx, [callback_fact(callback, verb)])
@@ -37,7 +37,7 @@ def keep(tx: Transaction, callback: Callback, verb: str) -> None:
 
 
 def hold(tx: Transaction, identifier: str) -> Callback:
-    """Returns one callback, locked; raises NotFound outside the scope."""
+    """Locks and returns one callback; raises NotFound outside the scope."""
     row = tx.execute("SELECT * FROM callbacks WHERE id = %s FOR UPDATE", (identifier,)).fetchone()
     if row is None:
         raise NotFound
@@ -52,8 +52,8 @@ def contact_of(tx: Transaction, identifier: str) -> str:
     return str(row["contact_id"])
 
 
-def hours_owed(tx: Transaction, contact_ids: Sequence[str]) -> Callback | None:
-    """Returns the first callback that is owed to these contacts, or None."""
+def first_owed(tx: Transaction, contact_ids: Sequence[str]) -> Callback | None:
+    """Returns the callback that is owed to these contacts and due first, or None."""
     row = tx.execute(
         "SELECT * FROM callbacks WHERE contact_id = ANY(%s) AND outcome_code = ''"
         " ORDER BY clock_due_time, id",
@@ -63,7 +63,7 @@ def hours_owed(tx: Transaction, contact_ids: Sequence[str]) -> Callback | None:
 
 
 def owed_to(tx: Transaction, contact_ids: Sequence[str]) -> list[Callback]:
-    """Returns the callbacks that are owed to these contacts, locked."""
+    """Locks and returns the callbacks that are owed to these contacts."""
     rows = tx.execute(
         "SELECT * FROM callbacks WHERE contact_id = ANY(%s) AND outcome_code = ''"
         " ORDER BY id FOR UPDATE",
@@ -73,17 +73,17 @@ def owed_to(tx: Transaction, contact_ids: Sequence[str]) -> list[Callback]:
 
 
 def owed_to_person(tx: Transaction, person_id: str) -> list[Callback]:
-    """Returns the callbacks that are owed to a person, locked, at every line."""
+    """Locks and returns the callbacks that any line owes to a person."""
     return owed_to(tx, ids_of(tx, person_id).contacts)
 
 
 def page(
     tx: Transaction, organization_id: str, limit: int, after: Cursor | None
 ) -> tuple[list[tuple[Callback, str, str]], Cursor | None]:
-    """Returns the callbacks that an organisation owes, the earliest due first.
+    """Returns a page of the callbacks that an organisation owes, the earliest due first.
 
     Each callback comes with the reference hint and the person of its contact. The second value is
-    where the next page begins.
+    the cursor of the next page.
     """
     time, identifier = after or ("-infinity", "")
     rows = tx.execute(
@@ -101,7 +101,7 @@ def page(
 
 
 def due(tx: Transaction, now: datetime, limit: int) -> list[str]:
-    """Returns the callbacks whose deadline reaches a level, the earliest first.
+    """Returns the ids of callbacks whose deadline has reached a level, the earliest first.
 
     The callbacks are locked for this transaction, so that two processes take different callbacks.
     """

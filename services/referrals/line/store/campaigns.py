@@ -1,4 +1,4 @@
-"""Campaigns of the line with their codes, and the number of contacts that named each code."""
+"""Stores campaigns of the line with their codes, and counts the contacts that named each code."""
 
 from chassis.db import Row, Transaction
 from chassis.errors import NotFound
@@ -21,7 +21,7 @@ def add(tx: Transaction, campaign: Campaign, worker_id: str) -> None:
 
 
 def add_placement(tx: Transaction, placement: Placement) -> bool:
-    """Inserts a code; returns False if it exists."""
+    """Inserts a placement with its code; returns False if the code is already in use."""
     made = tx.execute(
         "INSERT INTO placements (code, campaign_id, medium_code) VALUES (%s, %s, %s)"
         " ON CONFLICT (code) DO NOTHING",
@@ -31,7 +31,7 @@ def add_placement(tx: Transaction, placement: Placement) -> bool:
 
 
 def get(tx: Transaction, identifier: str) -> Campaign:
-    """Returns one campaign; raises NotFound if there is none."""
+    """Locks and returns one campaign; raises NotFound if there is none."""
     row = tx.execute("SELECT * FROM campaigns WHERE id = %s FOR UPDATE", (identifier,)).fetchone()
     if row is None:
         raise NotFound
@@ -44,7 +44,7 @@ def end(tx: Transaction, campaign: Campaign) -> None:
 
 
 def page(tx: Transaction, limit: int, after: Cursor | None) -> tuple[list[Campaign], Cursor | None]:
-    """Returns the campaigns, newest first, and where the next page begins."""
+    """Returns a page of campaigns, newest first, and the cursor of the next page."""
     time, identifier = after or ("infinity", "")
     rows = tx.execute(
         "SELECT *, create_time::text AS key FROM campaigns WHERE create_time < %s::timestamptz"
@@ -58,13 +58,13 @@ def page(tx: Transaction, limit: int, after: Cursor | None) -> tuple[list[Campai
 
 
 def placement(tx: Transaction, code: str) -> Placement | None:
-    """Returns the placement of a code; None if there is none."""
+    """Returns the placement with this code; None if there is none."""
     row = tx.execute(f"{_PLACED} WHERE p.code = %s", (code,)).fetchone()
     return Placement(**row) if row else None
 
 
 def count_contacts(tx: Transaction, campaign: Campaign) -> list[Row]:
-    """Counts the contacts that named the codes of a campaign, as far as the scope shows them.
+    """Counts the contacts in the scope that named a code of the campaign.
 
     Each row has placement_code, triage, outcome_code and count.
     """

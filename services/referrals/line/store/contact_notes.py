@@ -1,6 +1,6 @@
-"""Notes that callers added later.
+"""Stores the notes that callers add by reference after a contact.
 
-A note is sealed with the person's own key if she has a file, else with the service's key.
+If the caller has a file, a note is sealed with her own key, otherwise with the service's key.
 """
 
 from datetime import datetime
@@ -22,7 +22,7 @@ class ContactNotes:
     def add(
         self, tx: Transaction, contact_id: str, person_id: str, note: str, now: datetime
     ) -> None:
-        """Saves a note of a contact, which this transaction has locked.
+        """Saves a note for a contact, which this transaction must have locked.
 
         `person_id` is the caller's file, if she has one. If that file is erased, the note is sealed
         with the service's key, like the note of a caller without a file.
@@ -45,7 +45,7 @@ class ContactNotes:
         )
 
     def of(self, tx: Transaction, contact_id: str) -> list[LaterNote]:
-        """Returns the notes of a contact, oldest first, without those that were erased.
+        """Returns the notes of a contact that were not erased, oldest first.
 
         The calling code must record the access.
         """
@@ -70,7 +70,7 @@ class ContactNotes:
 
 
 def count_between(tx: Transaction, contact_id: str, start: datetime, end: datetime) -> int:
-    """Returns the number of notes of a contact in this time."""
+    """Returns the number of notes that were added to a contact between these times."""
     row = tx.execute(
         "SELECT count(*) AS count FROM contact_notes WHERE contact_id = %s AND time > %s"
         " AND time < %s",

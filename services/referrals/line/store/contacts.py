@@ -1,4 +1,4 @@
-"""Contacts of the line, and the references of callers."""
+"""Stores contacts of the line, and the references of callers."""
 
 import json
 from collections.abc import Sequence
@@ -60,7 +60,7 @@ class Contacts:
         _announce(tx, contact)
 
     def change(self, tx: Transaction, contact: Contact, note: str | None) -> None:
-        """Saves a new version, and the note if one is given."""
+        """Saves a new version of a contact, and the note unless it is None."""
         keep(tx, contact, "changed", None if note is None else self._seal(contact, note))
 
     def get(
@@ -68,7 +68,7 @@ class Contacts:
     ) -> tuple[Contact, str | None]:
         """Returns a contact and its note; raises NotFound outside the scope.
 
-        The note is None if it can't be opened, which raises an alarm for operations.
+        If the note can't be opened, it is None, and operations are alerted.
         """
         row = tx.execute(
             "SELECT * FROM contacts WHERE id = %s" + (" FOR UPDATE" if for_update else ""),
@@ -92,9 +92,9 @@ class Contacts:
         limit: int,
         after: Cursor | None,
     ) -> tuple[list[Contact], Cursor | None]:
-        """Returns the contacts of an organisation, newest first, and where the next page begins.
+        """Returns a page of an organisation's contacts, newest first, and the next page's cursor.
 
-        An outcome code selects the contacts that have this outcome.
+        `outcome_code` selects contacts with this outcome; "" selects all.
         """
         time, identifier = after or ("infinity", "")
         rows = tx.execute(
@@ -129,7 +129,7 @@ class Contacts:
     def by_reference(self, tx: Transaction, reference: str) -> tuple[str, str] | None:
         """Returns (contact id, PIN hash), or None for an unknown reference.
 
-        Works in every scope, since reference and PIN are the credential.
+        This works in every scope, since the reference and the PIN are the credential.
         """
         row = tx.execute(
             "SELECT contact_id, pin_hash FROM contact_references WHERE fingerprint = %s",
@@ -138,9 +138,9 @@ class Contacts:
         return (row["contact_id"], row["pin_hash"]) if row else None
 
     def item_key(self, first_id: str, referral_id: str) -> str:
-        """Returns the key of a referral for a caller.
+        """Returns the key by which a caller names one of her referrals.
 
-        The key tells the caller's referrals apart, but nobody can find the referral by it.
+        The key tells her referrals apart, but nobody can find the referral by the key alone.
         """
         return self._keyring.fingerprint(
             f"{first_id}/{referral_id}".encode(), "reference items"
@@ -154,7 +154,7 @@ class Contacts:
 
 
 def of_caller(tx: Transaction, first_id: str, *, for_update: bool = False) -> list[Contact]:
-    """Returns the contacts of one reference, oldest first: the first one and those tied to it."""
+    """Returns the first contact of a reference and the contacts tied to it, oldest first."""
     rows = tx.execute(
         (
             "SELECT * FROM contacts WHERE id = %s OR (tied_to_id = %s AND tied_to_id <> '')"
@@ -167,10 +167,10 @@ def of_caller(tx: Transaction, first_id: str, *, for_update: bool = False) -> li
 
 
 def people_of(tx: Transaction, own: Sequence[Contact]) -> list[str]:
-    """Returns the ids of the files to which a caller's contacts lead.
+    """Returns the ids of the files that belong to a caller's contacts.
 
     These are the files named in the contacts, and the files with a referral made for the contacts.
-    The ids are sorted, since files are locked in this order.
+    The ids are sorted, since files must be locked in this order.
     """
     rows = tx.execute(
         "SELECT DISTINCT person_id FROM referrals WHERE contact_id = ANY(%s)",
@@ -182,7 +182,7 @@ def people_of(tx: Transaction, own: Sequence[Contact]) -> list[str]:
 
 
 def hold(tx: Transaction, identifier: str) -> Contact:
-    """Returns a contact without its note, locked; raises NotFound outside the scope."""
+    """Locks and returns a contact without its note; raises NotFound outside the scope."""
     row = tx.execute("SELECT * FROM contacts WHERE id = %s FOR UPDATE", (identifier,)).fetchone()
     if row is None:
         raise NotFound
@@ -190,7 +190,7 @@ def hold(tx: Transaction, identifier: str) -> Contact:
 
 
 def keep(tx: Transaction, contact: Contact, verb: str, note: bytes | None = None) -> None:
-    """Saves a new version and its fact, and the sealed note if one is given. Raises Stale."""
+    """Saves a new version of a contact with its fact, and any new sealed note. Raises Stale."""
     if tx.execute(_UPDATE, _values(contact) | {"note": note}).rowcount != 1:
         raise Stale
     outbox.save(tx, [contact_fact(contact, verb)])
@@ -198,7 +198,7 @@ def keep(tx: Transaction, contact: Contact, verb: str, note: bytes | None = None
 
 
 def due(tx: Transaction, now: datetime, limit: int) -> list[str]:
-    """Returns the contacts whose deadline reaches a level, the earliest first.
+    """Returns the ids of contacts whose deadline has reached a level, the earliest first.
 
     The contacts are locked for this transaction, so that two processes take different contacts.
     """
@@ -219,7 +219,7 @@ def put_aside(tx: Transaction, identifier: str, now: datetime, until: datetime) 
 
 
 def next_time(tx: Transaction) -> datetime | None:
-    """Returns the time of the next level of any contact's or callback's deadline."""
+    """Returns the time of the next level among the deadlines of all contacts and callbacks."""
     row = tx.execute(
         "SELECT least((SELECT min(clock_next_time) FROM contacts"
         " WHERE clock_next_time IS NOT NULL),"
@@ -233,15 +233,15 @@ def _announce(tx: Transaction, contact: Contact) -> None:
 
 
 def check_known(tx: Transaction, identifier: str) -> None:
-    """Checks that a contact exists in the scope, and keeps it from being erased meanwhile.
+    """Checks that a contact exists in the scope, and prevents its erasure during the transaction.
 
-    Raises NotFound if there is none, Conflict if its person was erased.
+    Raises NotFound if there is no such contact, and Conflict if its person was erased.
     """
     _known(tx, identifier)
 
 
 def assault_time(tx: Transaction, identifier: str) -> datetime | None:
-    """Returns the time of the assault, if it is known; refuses as `check_known` does."""
+    """Returns the time of the assault, or None if not known; raises as `check_known` does."""
     time: datetime | None = _known(tx, identifier)["assault_time"]
     return time
 

@@ -1,4 +1,4 @@
-"""The take-overs of a line from the shift before."""
+"""Stores the take-overs of a line from the previous shift."""
 
 from datetime import datetime
 
@@ -7,7 +7,7 @@ from chassis.wire import Cursor
 
 
 def add(tx: Transaction, organization_id: str, worker_id: str, time: datetime) -> None:
-    """Saves a take-over; a second one by the same worker at the same moment is ignored."""
+    """Saves a take-over; a repetition by the same worker at the same moment is ignored."""
     tx.execute(
         "INSERT INTO line_take_overs (organization_id, worker_id, time) VALUES (%s, %s, %s)"
         " ON CONFLICT DO NOTHING",
@@ -18,7 +18,7 @@ def add(tx: Transaction, organization_id: str, worker_id: str, time: datetime) -
 def page(
     tx: Transaction, organization_id: str, limit: int, after: Cursor | None
 ) -> tuple[list[tuple[str, datetime]], Cursor | None]:
-    """Returns the take-overs of an organisation, newest first, and where the next page begins."""
+    """Returns a page of an organisation's take-overs, newest first, and the next page's cursor."""
     time, worker_id = after or ("infinity", "")
     rows = tx.execute(
         "SELECT worker_id, time, time::text AS key FROM line_take_overs WHERE organization_id = %s"

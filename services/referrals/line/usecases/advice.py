@@ -1,4 +1,4 @@
-"""Advice cards, as rpcs: the cards that come with the service, and published versions."""
+"""The rpcs of advice cards: cards that come with the service, and published versions."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,7 @@ SHIPPED = Path(__file__).parent.parent / "advice.yaml"
 def shipped_cards(file: Path = SHIPPED) -> list[AdviceCard]:
     """Returns the cards that come with the service.
 
-    Raises ValueError with the name of a wrong card, so that the service does not start with it.
+    Raises ValueError with the id of an invalid card, so that the service does not start with it.
     """
     cards = []
     for entry in yaml.safe_load(file.read_text(encoding="utf-8")):
@@ -54,7 +54,7 @@ class Advice:
     def ListAdviceCards(
         self, request: pb.ListAdviceCardsRequest, call: Call
     ) -> pb.ListAdviceCardsResponse:
-        """Lists the cards in use, and whether the answers of a contact open each.
+        """Lists the cards in use; says of each whether the answers of a contact open it.
 
         Raises NotFound for a contact of another organisation.
         """
@@ -72,7 +72,7 @@ class Advice:
     def PublishAdviceCard(self, request: pb.PublishAdviceCardRequest, call: Call) -> pb.AdviceCard:
         """Publishes the next version of a card, which the request must name.
 
-        Of two versions that are published at the same time, the second is refused as Stale.
+        If two versions are published at the same time, the second is refused as Stale.
         """
         card = parse(request.card)
         card.check()
@@ -99,7 +99,7 @@ class Advice:
         return card
 
     def _newest(self, tx: Transaction) -> dict[str, AdviceCard]:
-        """Returns each card in its newest version, in the order of display.
+        """Returns the newest version of each card by id, in the order of display.
 
         Retired cards are included.
         """

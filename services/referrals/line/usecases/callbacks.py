@@ -1,7 +1,7 @@
-"""Callbacks, as rpcs.
+"""The rpcs of callbacks.
 
-An operator agrees on a callback, or the caller asks for it by reference, if her safe-contact plan
-allows calls.
+If the caller's safe-contact plan allows calls, an operator can agree on a callback with her, or she
+can request a callback with her reference.
 """
 
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ Hours = tuple[datetime, datetime]
 
 
 class Callbacks:
-    """The rpcs of callbacks, one method for each. A contact has one callback at a time."""
+    """The rpcs of callbacks, one method for each. A contact can have one callback at a time."""
 
     def __init__(self, files: Files, pages: PageTokens) -> None:
         self._files = files
@@ -69,7 +69,7 @@ class Callbacks:
         )
 
     def SettleCallback(self, request: pb.SettleCallbackRequest, call: Call) -> pb.Callback:
-        """Records the result of a callback, and when the next try is, if there is one."""
+        """Records the result of a callback, and the hours of the next try if there is to be one."""
         tx, now, outcome = (
             call.tx,
             call.clock.now(),
@@ -82,7 +82,7 @@ class Callbacks:
             object_id(request.id),
             version(request.etag),
         )
-        # every transaction locks in this order: contact, file, callback
+        # every transaction must lock in this order: contact, file, callback
         contact = contacts.hold(tx, callbacks.contact_of(tx, identifier))
         person_id = next(iter(contacts.people_of(tx, [contact])), "")
         if outcome == AGAIN:
@@ -100,7 +100,7 @@ class Callbacks:
     def _check_plans(self, tx: Transaction, contact: Contact) -> str:
         """Refuses a callback that a safe-contact plan does not allow.
 
-        The person's file at this line must allow calls, and no file of hers at another line may
+        The person's file at this line must allow calls, and her files at other lines must not
         forbid them. Returns the id of the file at this line, or "" if there is none.
         """
         own = contacts.people_of(tx, [contact])
@@ -123,9 +123,9 @@ def ask(
     people: Sequence[str],
     wish: Wish,
 ) -> None:
-    """Records a callback that the caller asked for herself, through her contacts.
+    """Records a callback that the caller requested with her reference.
 
-    The last line that she called and that has a file of hers owes the callback.
+    Of the lines that have a file about her, the line that she called last owes the callback.
     """
     if not may_ask(tx, files, people, for_update=True):
         raise Conflict("call_not_safe")
@@ -136,7 +136,7 @@ def ask(
 def may_ask(
     tx: Transaction, files: Files, people: Sequence[str], *, for_update: bool = False
 ) -> bool:
-    """Returns whether the caller has a file, and every file of hers allows calls."""
+    """Returns whether the caller has a file, and all her files allow calls."""
     return bool(people) and all(
         files.get(tx, person, for_update=for_update).may_be_called for person in people
     )
@@ -167,19 +167,19 @@ def _owe(
 
 
 def _hours(contact: Contact, wish: Wish, now: datetime) -> Hours:
-    """Returns the hours of a wish, by the local time of the place of the contact."""
+    """Returns the start and end of the hours, in the local time of the contact's place."""
     return wish.hours(now, zone_of(contact.line_country, contact.department))
 
 
 def end(tx: Transaction, now: datetime, owed: Sequence[Callback], worker_id: str = "") -> None:
-    """Settles callbacks because a call is not safe, or the person withdrew her consent."""
+    """Settles callbacks because calls are not safe, or because the person withdrew her consent."""
     for callback in owed:
         callback.settle(now, NOT_SAFE, worker_id)
         callbacks.keep(tx, callback, "settled")
 
 
 def fire_deadlines(tx: Transaction, now: datetime, limit: int) -> list[DeadlineFired]:
-    """Records the levels that deadlines have reached; returns the events."""
+    """Records the levels that deadlines of callbacks have reached; returns the events."""
     fire = with_one_deadline(
         DeadlineKind.CALLBACK,
         partial(callbacks.hold, tx),

@@ -1,7 +1,7 @@
-"""Campaigns of the line, as rpcs.
+"""The rpcs of campaigns of the line.
 
-The coordinators manage campaigns, callers name them, and counts of calls are published in steps of
-five, from ten on.
+The coordinators manage the campaigns, and callers name their codes. Counts of calls are published
+if they are ten or more, rounded down to a multiple of five.
 """
 
 from collections import Counter, defaultdict
@@ -21,7 +21,7 @@ from services.referrals.line.domain.campaign import (
     UNASSESSED,
     Campaign,
     Placement,
-    brought,
+    counts_of,
     new_code,
 )
 from services.referrals.line.domain.triage import Triage
@@ -36,7 +36,7 @@ class Campaigns:
         self._pages = pages
 
     def CreateCampaign(self, request: pb.CreateCampaignRequest, call: Call) -> pb.LineCampaign:
-        """Begins a campaign, with a unique code for each medium."""
+        """Starts a campaign, with a unique code for each medium."""
         media = word_list(
             contacts_pb2.Campaign, request.campaign.media_codes, "campaign.media_codes"
         )
@@ -78,7 +78,7 @@ class Campaigns:
     def GetCampaignFigures(
         self, request: pb.GetCampaignFiguresRequest, call: Call
     ) -> pb.CampaignFigures:
-        """Returns the published counts of each code of a campaign, over all lines."""
+        """Returns the published counts for each code of a campaign, across all lines."""
         campaign = campaigns.get(call.tx, object_id(request.id))
         elevate_to_system_scope(call.tx)
         by_urgency, by_outcome = (
@@ -92,7 +92,7 @@ class Campaigns:
             ]
             by_outcome[row["placement_code"]][row["outcome_code"]] += row["count"]
         rows = [
-            brought(placement, by_urgency[placement.code], by_outcome[placement.code])
+            counts_of(placement, by_urgency[placement.code], by_outcome[placement.code])
             for placement in campaign.placements
         ]
         return pb.CampaignFigures(
@@ -111,7 +111,7 @@ class Campaigns:
 def placement_of_code(tx: Transaction, code: str) -> Placement:
     """Returns the placement of the code that a caller named to an operator.
 
-    An unknown code is refused at its field.
+    Raises Invalid with the path of the field if the code is unknown.
     """
     try:
         return _placement(tx, code)

@@ -1,4 +1,4 @@
-"""Contacts of the line, as rpcs, and the entry with a reference and its PIN."""
+"""The rpcs of contacts of the line, and the check of a reference and its PIN."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -43,32 +43,33 @@ from services.referrals.network.usecases.deadlines import (
 )
 from services.referrals.network.usecases.policies import Policies
 
-# A stranger who knows a reference can try 100 of the 10,000 PINs, and then one a day, and so finds
-# the right PIN within a year with a probability of 4.6 %.
+# A stranger who knows a reference can try 100 of the 10,000 PINs, and then one a day. So the
+# probability of finding the right PIN within a year is 4.6 %.
 OF_A_REFERENCE = Budget(
     10, timedelta(hours=2), timedelta(days=365), most=100, then=timedelta(days=1)
 )
 OF_AN_ADDRESS = Budget(30, timedelta(minutes=10), timedelta(0))
-# Strangers can delay a caller but not lock her out (decision 17): strangers are stopped at their
-# own address, and the caller's address, if it made no wrong attempts, has a lane of its own.
+# Strangers can delay a caller but not lock her out (decision 17): their own addresses are blocked,
+# and an address that made no wrong attempt, such as the caller's, has a budget of its own.
 LANES = Lanes(
     at_address=Budget(5, timedelta(days=1), timedelta(days=30)),
     newcomer=Budget(5, timedelta(hours=1), timedelta(days=365), most=50, then=timedelta(hours=12)),
     desk=Budget(10, timedelta(minutes=5), timedelta(days=365), most=100, then=timedelta(hours=1)),
 )
-# 19 MiB and 2 passes: OWASP's argon2id minimum, about 30 ms here; the budgets protect the 10,000
-# PINs.
+# 19 MiB and 2 passes: OWASP's minimum for argon2id, about 30 ms. The budgets above, not this cost,
+# protect the 10,000 PINs.
 HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 
 
 class ReferenceGate:
-    """Lets a caller in by her reference and PIN; counts wrong attempts."""
+    """Identifies a caller by her reference and PIN; counts wrong attempts."""
 
     def __init__(self, book: Book, guesses: Guesses, clock: Clock) -> None:
         self._book = book
         self._guesses = guesses
         self._clock = clock
-        self._nobody = HASHER.hash("none")  # an unknown reference takes as much time as a wrong PIN
+        # compared for an unknown reference, which must take as much time as a wrong PIN
+        self._nobody = HASHER.hash("none")
 
     def enter(
         self, tx: Transaction, reference: str, pin: str, origin: Origin, trail: list[Entry]
@@ -103,7 +104,7 @@ class ReferenceGate:
 class Contacts(Callbacks):
     """The rpcs of contacts for the operators of a line, one method for each.
 
-    Methods that take `tx` are for other use cases.
+    Public methods with `tx` serve other use cases.
     """
 
     def __init__(
@@ -126,9 +127,9 @@ class Contacts(Callbacks):
     def CreateContact(
         self, request: pb.CreateContactRequest, call: Call
     ) -> pb.CreateContactResponse:
-        """Records a contact, under the reference that the caller gave, or a new one.
+        """Records a contact under the reference that the caller gave, or under a new reference.
 
-        Reference and PIN are not stored in readable form.
+        The reference and the PIN are not stored in readable form.
         """
         values, note = new_contact(request.contact), request.contact.note
         if request.reference:
@@ -150,7 +151,7 @@ class Contacts(Callbacks):
     def GetContact(self, request: pb.GetContactRequest, call: Call) -> pb.Contact:
         """Returns a contact with its note and the notes that the caller added later.
 
-        The access is also recorded for the persons whose contact it is.
+        The access is also recorded for the persons whom the contact is about.
         """
         tx, trail, identifier = call.tx, call.trail, object_id(request.id)
         contact, note = self._book.get(tx, identifier)
@@ -170,7 +171,10 @@ class Contacts(Callbacks):
         return contact_message(contact, note, later)
 
     def ListContacts(self, request: pb.ListContactsRequest, call: Call) -> pb.ListContactsResponse:
-        """Lists the contacts of the caller's line, or only those with the requested outcome."""
+        """Lists the contacts of the caller's line.
+
+        If the request names an outcome, lists only contacts with that outcome.
+        """
         size, after = (
             page_size(request.page_size, default=50, most=200),
             self._pages.cursor(request, str, str),
@@ -185,7 +189,7 @@ class Contacts(Callbacks):
     def GetContactByReference(
         self, request: pb.GetContactByReferenceRequest, call: Call
     ) -> pb.Contact:
-        """Returns the last of a caller's contacts with this line.
+        """Returns the latest contact of a reference with the line that makes the request.
 
         Raises NotFound if there is none.
         """
@@ -200,10 +204,10 @@ class Contacts(Callbacks):
         return contact_message(own[-1])
 
     def UpdateContact(self, request: pb.UpdateContactRequest, call: Call) -> pb.Contact:
-        """Saves further answers.
+        """Saves changes to a contact, such as further answers.
 
-        A person to whom the contact is linked must have her file at the line's own organisation,
-        since the caller's reference gives access to that file.
+        If the contact is linked to a person, her file must be at the line's own organisation, since
+        the caller's reference gives access to that file.
         """
         tx, now, (values, note) = call.tx, call.clock.now(), changed_contact(request)
         identifier, base_version = (
@@ -220,11 +224,13 @@ class Contacts(Callbacks):
             raise NotFound
         _check_handed_over(tx, values)
         contact = replace(
-            contact, **_placed(tx, _to_the_hour(values, now, contact.assault_time)), unheard=False
+            contact,
+            **_with_medium(tx, _to_the_hour(values, now, contact.assault_time)),
+            unheard=False,
         )
         contact.check()
         contact.change(now, self._policies.calendar(tx, contact.line_country, contact.department))
-        # a note that could not be opened is shown as empty, and the form sends it back empty
+        # a note that could not be opened is shown as empty, and the form sends back an empty note
         unread = former is None and not note
         self._book.change(tx, contact, None if unread else note)
         return contact_message(contact, note or "")
@@ -250,7 +256,7 @@ class Contacts(Callbacks):
         )
 
     def erase(self, tx: Transaction, now: datetime, identifier: str) -> None:
-        """Closes a contact whose person is erased: nothing is written in it any more."""
+        """Closes a contact whose person is erased, so that nothing more can be written in it."""
         contact = contacts.hold(tx, identifier)
         contact.erase(now, self._policies.calendar(tx, contact.line_country, contact.department))
         contacts.keep(tx, contact, "changed")
@@ -281,7 +287,7 @@ class Contacts(Callbacks):
         tx, own, now = call.tx, call.caller.organization_id, call.clock.now()
         _check_handed_over(tx, values)
         contact = Contact(
-            new_id(), own, now, now, **known, **_placed(tx, _to_the_hour(values, now, None))
+            new_id(), own, now, now, **known, **_with_medium(tx, _to_the_hour(values, now, None))
         )
         contact.check()
         contact.check_line(members.countries(tx, [own]).get(own, ""))
@@ -312,8 +318,8 @@ def _to_the_hour(values: dict[str, Any], now: datetime, known: datetime | None) 
     )
 
 
-def _placed(tx: Transaction, values: dict[str, Any]) -> dict[str, Any]:
-    """Returns the values with the medium of the code that the caller named."""
+def _with_medium(tx: Transaction, values: dict[str, Any]) -> dict[str, Any]:
+    """Adds the medium that belongs to the code that the caller named; returns the values."""
     if not values.get("placement_code"):
         return values
     placement = campaigns.placement_of_code(tx, values["placement_code"])

@@ -53,7 +53,10 @@ def new_contact(message: pb.Contact) -> dict[str, Any]:
 
 
 def changed_contact(request: pb.UpdateContactRequest) -> tuple[dict[str, Any], str | None]:
-    """Parses the fields that the mask names; the note is None if the mask does not name it."""
+    """Parses the fields that the mask names; returns the note separately.
+
+    The note is None if the mask does not name it.
+    """
     message, paths = request.contact, mask_names(request.update_mask, _CHANGEABLE)
     values: dict[str, Any] = {
         path: _code(message, path) if path in _CODES else getattr(message, path)
@@ -80,7 +83,7 @@ def wish(
     message: pb.Callback | pb.SettleCallbackRequest | pb.AskForCallByReferenceRequest,
     path: str = "",
 ) -> Wish:
-    """Parses the hours of a callback; `path` is the prefix of its fields' paths."""
+    """Parses the requested hours of a callback; `path` is the prefix of the fields' paths."""
     day = word(pb.DayBand, message.day_code, f"{path}day_code")
     hour = word(pb.HourBand, message.hour_code, f"{path}hour_code")
     return Wish(day, hour, path)

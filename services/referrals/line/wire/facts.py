@@ -11,7 +11,7 @@ from services.referrals.network.wire.messages import URGENCIES
 def contact_fact(contact: Contact, verb: str) -> Fact:
     """Returns the fact of a contact.
 
-    `verb` is recorded, changed, told, waiting or escalated.
+    `verb` is "recorded", "changed", "told", "waiting" or "escalated".
     """
     message = facts_pb2.ContactFact(
         contact_id=contact.id,
@@ -32,7 +32,7 @@ def contact_fact(contact: Contact, verb: str) -> Fact:
 def callback_fact(callback: Callback, verb: str) -> Fact:
     """Returns the fact of a callback.
 
-    `verb` is asked, changed, waiting, escalated or settled.
+    `verb` is "asked", "changed", "waiting", "escalated" or "settled".
     """
     message = facts_pb2.CallbackFact(
         callback_id=callback.id,

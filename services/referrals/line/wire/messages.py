@@ -1,4 +1,4 @@
-"""Translates contacts and callbacks into messages."""
+"""Translates contacts and callbacks into messages, and parses the answers of a triage."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -12,7 +12,7 @@ from services.referrals.network.wire.messages import CLOCKS, URGENCIES, clock_me
 
 
 def read_triage(message: contacts_pb2.Triage, path: str = "contact.triage") -> Triage:
-    """Parses the answers in a request; `path` is their name in a refusal."""
+    """Parses the answers in a request; `path` is their path in a refusal."""
     names = [field.name for field in message.DESCRIPTOR.fields]
     return Triage(
         **{
@@ -33,7 +33,10 @@ def triage_message(triage: Triage) -> contacts_pb2.Triage:
 def contact_message(
     contact: Contact, note: str | None = "", later: Iterable[LaterNote] = ()
 ) -> contacts_pb2.Contact:
-    """Returns a contact as a message."""
+    """Returns a contact as a message, with its note and the notes that were added later.
+
+    A `note` of None could not be opened.
+    """
     return contacts_pb2.Contact(
         id=contact.id,
         etag=etag(contact.step_version),
@@ -79,7 +82,7 @@ def contact_message(
 def callback_message(
     callback: Callback, reference_hint: str, person_id: str
 ) -> contacts_pb2.Callback:
-    """Returns a callback as a message, with the reference hint and the file of its contact."""
+    """Returns a callback as a message, with the reference hint and the file id of its contact."""
     return contacts_pb2.Callback(
         id=callback.id,
         etag=etag(callback.step_version),

@@ -1,6 +1,6 @@
-"""Checks of codes, and the few code lists that are rules.
+"""Checks of codes, and the few code lists on which rules depend.
 
-A check looks at the form of a code; the .proto files list the words.
+The checks cover the form of a code; the .proto files list the valid words.
 """
 
 import re
@@ -9,8 +9,9 @@ from datetime import datetime
 
 from chassis.errors import Invalid
 
-# The kinds of member that an override reaches: never one that may detain, charge or expel a person
-# (police, prosecution, migration, consulates), and no kind that this version does not know.
+# The kinds of member to which data may go by an override. Kinds that may detain, charge or expel a
+# person (police, prosecution, migration, consulates) are never in the list, and neither is a kind
+# that this version does not know.
 REACHED_BY_OVERRIDE = frozenset(
     "NGO HEALTH_SERVICE CENTRAL_GOVERNMENT LOCAL_GOVERNMENT LEGAL_SERVICE CORPORATE_BUSINESS"
     " SCHOOL_OR_COLLEGE RELIGIOUS SHELTER HOTLINE INTERNATIONAL "
@@ -19,7 +20,7 @@ REACHED_BY_OVERRIDE = frozenset(
 
 NEED_GROUPS = frozenset("HOU MED PSS PRO LEG DOC RET FAM MAT EDU LIV LNG INF COM".split())
 
-MAX_SAID = 20  # most faults in one refusal, since a refusal travels in a trailer of 8 KiB
+MAX_FAULTS = 20  # most faults in one refusal, since a refusal travels in a trailer of 8 KiB
 
 # Used with fullmatch only: `$` would accept a final line break.
 _NEED = re.compile(r"[A-Z]{3}(\.[A-Z]{3,5})?")
@@ -32,8 +33,8 @@ class Check:
         self._wrong: list[tuple[str, str]] = []
 
     def need(self, path: str, value: str, *, required: bool = False) -> None:
-        """Checks the form and the group of a need code; only the directory knows the sub-codes."""
-        self._say(
+        """Checks the form and group of a need code; only the directory knows the sub-codes."""
+        self._check_code(
             path,
             value,
             bool(_NEED.fullmatch(value)) and value[:3] in NEED_GROUPS,
@@ -42,16 +43,16 @@ class Check:
         )
 
     def that(self, holds: bool, path: str, reason: str) -> None:
-        """Checks any other condition."""
+        """Adds a fault with this reason unless the condition holds."""
         if not holds:
             self._wrong.append((path, reason))
 
     def done(self) -> None:
-        """Raises Invalid with the faults, as many as a refusal can carry."""
+        """Raises Invalid if there are faults, with as many of them as a refusal can carry."""
         if self._wrong:
-            raise Invalid(*self._wrong[:MAX_SAID])
+            raise Invalid(*self._wrong[:MAX_FAULTS])
 
-    def _say(self, path: str, value: str, holds: bool, reason: str, required: bool) -> None:
+    def _check_code(self, path: str, value: str, holds: bool, reason: str, required: bool) -> None:
         if not value:
             if required:
                 self._wrong.append((path, "required"))
@@ -62,10 +63,10 @@ class Check:
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford base 32: no I, L, O, U
 
 
-def as_meant(text: str) -> str:
-    """Returns a code as it was meant.
+def normalize_code(text: str) -> str:
+    """Returns a code as its writer meant it.
 
-    Case, spaces and hyphens don't matter; I and L are read as 1, O as 0.
+    Case, spaces and hyphens don't matter; I and L are read as 1, and O is read as 0.
     """
     return text.upper().translate(
         {ord("I"): "1", ord("L"): "1", ord("O"): "0", ord("-"): None, ord(" "): None}
@@ -73,17 +74,17 @@ def as_meant(text: str) -> str:
 
 
 def new_checked_code(length: int) -> str:
-    """Returns random characters and a check character."""
+    """Returns a code of this length: random characters, then a check character."""
     body = "".join(secrets.choice(ALPHABET) for _ in range(length - 1))
     return body + check_character(body)
 
 
 def checked_code(text: str, length: int) -> str:
-    """Returns a code with its check character, as it was meant; "" if it is not valid.
+    """Returns a code, with its check character, as its writer meant it; "" if it is not valid.
 
-    The check character keeps a typing error from passing for another code.
+    Because of the check character, a typing error hardly ever yields a different valid code.
     """
-    meant = as_meant(text)
+    meant = normalize_code(text)
     holds = (
         len(meant) == length
         and all(character in ALPHABET for character in meant)
@@ -105,21 +106,21 @@ def check_character(body: str) -> str:
 
 
 def short_code(identifier: str) -> str:
-    """Returns six characters of an id to say on the phone: enough to tell a page of rows apart.
+    """Returns six characters for an id, to be said on the phone.
 
-    Two ids may have the same code.
+    They are enough to tell the rows of a page apart, but two ids can have the same code.
     """
     number = int(identifier[:8], 16)
     return "".join(ALPHABET[(number >> shift) & 31] for shift in range(0, 30, 5))
 
 
 def beginnings_of(code: str) -> list[str]:
-    """Returns the possible first eight characters of ids with this code.
+    """Returns the beginnings that an id with this short code can have, eight characters each.
 
     Four beginnings are possible, since the code holds 30 of their 32 bits. The list is empty for an
     invalid code.
     """
-    meant = as_meant(code)
+    meant = normalize_code(code)
     if len(meant) != 6 or any(character not in ALPHABET for character in meant):
         return []
     number = sum(

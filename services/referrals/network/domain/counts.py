@@ -1,31 +1,31 @@
-"""Counts of people for publication: small ones are left out, others are rounded to steps."""
+"""Counts of people for publication: small counts are left out, the others are rounded."""
 
 from datetime import datetime, timedelta
 
 SMALLEST = 10
-"""The smallest count that is published; a smaller one could point to a person."""
+"""The smallest count that is published; a smaller count could point to a person."""
 
 
 STEP = 5
-"""The step of published counts.
+"""The number of which published counts are multiples.
 
-A reader who knows a part of a count can't compute the rest of the count.
+A reader who knows one part of a count can't compute the other part from a rounded count.
 """
 
 
 FEW = -1
-"""Stands for an unpublished count; none and nine look the same."""
+"""Stands for an unpublished count, so that zero and nine look the same."""
 
 
 def published_count(count: int) -> int:
-    """Returns a count in its published form; FEW below ten."""
+    """Returns a count rounded down to a multiple of STEP; FEW if it is below SMALLEST."""
     return count - count % STEP if count >= SMALLEST else FEW
 
 
 STEP_OF_TIME = timedelta(hours=6)
-"""The interval at which counts change that can be read again and again.
+"""The interval at which a count that can be read at any time may change.
 
-Such a count is taken as of the start of the present interval, and rounded to a multiple of STEP, so
+Such a count is taken at the start of the present interval, and rounded to a multiple of STEP, so
 that it does not reveal that one person comes or goes.
 """
 
@@ -36,6 +36,6 @@ def at_most(count: int) -> int:
 
 
 def time_step_of(now: datetime) -> datetime:
-    """Returns the start of the present step of time: 00:00 UTC, 06:00, and so on."""
+    """Returns the start of the present interval: 00:00, 06:00, 12:00 or 18:00 UTC."""
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     return midnight + (now - midnight) // STEP_OF_TIME * STEP_OF_TIME

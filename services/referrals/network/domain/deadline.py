@@ -1,4 +1,4 @@
-"""Deadlines that are watched and reported at 50, 100 and 150 per cent, and their policy."""
+"""Deadlines, which are reported at 50, 100 and 150 per cent of their time, and their policies."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -28,9 +28,9 @@ class Urgency(Enum):
 
 
 def check_urgency(urgency: Urgency, answers: Urgency | None, reason_code: str) -> None:
-    """Refuses an urgency below that of a contact's answers, unless a reason is given.
+    """Refuses an urgency below the one that follows from a contact's answers, except with a reason.
 
-    `answers` is None if no answer decides the urgency.
+    `answers` is the urgency that follows; None if no answer decides it.
     """
     if answers is not None and urgency.rank < answers.rank and not reason_code:
         raise Invalid(("urgency_reason_code", "required"))
@@ -72,35 +72,35 @@ class Calendar(Protocol):
 
 LEVELS = (50, 100, 150)
 EXPIRE_PERCENT = 200
-"""The level of DECIDE at which the referral expires, so that another service can be asked.
+"""The level of DECIDE at which a referral expires, so that a different service can be asked.
 
-By then nobody has answered, although the receiver was reminded and both desks and the coordinators
+By then nobody has answered, although the receiver was reminded, and both desks and the coordinators
 were notified.
 """
 SOON = timedelta(hours=4)
-"""The time before a deadline within which it is due soon."""
+"""The time before its due time within which a deadline counts as due soon."""
 
 SILENCE_AFTER_NEWS = timedelta(days=30)
-"""The span of SILENCE after news, while no appointment is open."""
+"""The span of SILENCE after news of the person, while no appointment is open."""
 OVERRIDE_CONFIRM = timedelta(hours=12)
-"""The time in which a second person must confirm an override.
+"""The time within which a second person must confirm an override.
 
-An override that is still unconfirmed after this time opens nothing. By then the next shift has
-begun.
+An override that is not confirmed by then opens nothing. The time is long enough to reach into the
+next shift.
 """
 OVERRIDE_END = timedelta(hours=72)
 DELETION = timedelta(hours=72)
-"""The time in which a receiver must confirm that it holds no more data of a person.
+"""The time within which a receiver must confirm that it holds no more data of a person.
 
-This time begins when the person withdraws her consent.
+The time begins when the person withdraws her consent.
 """
 Span = timedelta | int
-"""A span of time; an integer counts working days."""
+"""A span of time; an integer is a number of working days."""
 SPAN_BY_URGENCY = (DeadlineKind.ACKNOWLEDGE, DeadlineKind.DECIDE, DeadlineKind.FIRST_CONTACT)
 SPAN_FOR_ANY = (DeadlineKind.SILENCE, DeadlineKind.CLOSE)
-# The sender has as long to replace a referral that came back as a receiver has to decide. To answer
-# a question, send a draft or act on a contact of the line takes at most as long as to acknowledge a
-# referral.
+# Deadlines with the span of another deadline. A sender has as much time to replace a referral that
+# came back as a receiver has to decide. The time to answer a question, send a draft, or act on a
+# contact of the line is the time to acknowledge a referral.
 AS_LONG_AS = {
     DeadlineKind.REPLACE: DeadlineKind.DECIDE,
     DeadlineKind.ANSWER: DeadlineKind.ACKNOWLEDGE,
@@ -109,14 +109,14 @@ AS_LONG_AS = {
 }
 BY_URGENCY = frozenset({*SPAN_BY_URGENCY, *AS_LONG_AS})
 """Deadlines that depend on the urgency."""
-# The time after an assault in which medicine against HIV, and against a pregnancy, can be begun
+# The time after an assault within which medicine against HIV, or against pregnancy, can be started
 # (WHO, Responding to children and adolescents who have been sexually abused, 2017, and its clinical
 # handbook of 2014: 72 hours and 120).
 HEALTH = {
     DeadlineKind.HIV_PROPHYLAXIS: timedelta(hours=72),
     DeadlineKind.EMERGENCY_CONTRACEPTION: timedelta(hours=120),
 }
-# Deadlines that protect a person; no policy prolongs them.
+# Deadlines that protect a person; no policy may prolong them.
 FIXED = {
     DeadlineKind.DELETION: DELETION,
     DeadlineKind.OVERRIDE_CONFIRM: OVERRIDE_CONFIRM,
@@ -125,23 +125,23 @@ FIXED = {
 }
 SHORTEST, LONGEST = timedelta(minutes=5), timedelta(days=90)
 _DAY = timedelta(days=1)
-# The longest spans that a policy may set for people in danger, since a coordinator who publishes a
-# policy can be wrong, or bought.
+# The longest spans that a policy may set for people in danger. A coordinator who publishes a policy
+# might be wrong, or bribed.
 LONGEST_IN_DANGER = {Urgency.IMMEDIATE: _DAY, Urgency.EMERGENCY: 3 * _DAY}
 Key = tuple[Urgency | None, DeadlineKind]
-"""The urgency (None for any) and the kind of a deadline."""
+"""The urgency (None for any urgency) and the kind of a deadline."""
 KEYS: tuple[Key, ...] = (
     *((urgency, kind) for urgency in Urgency for kind in SPAN_BY_URGENCY),
     *((None, kind) for kind in SPAN_FOR_ANY),
 )
-"""The keys that a policy has."""
+"""The keys that a policy must have."""
 
 
 @dataclass(frozen=True)
 class Policy:
     """The deadlines of a network.
 
-    A version never changes; a deadline keeps the version under which it began.
+    A version never changes. A deadline keeps the version under which it was started.
     """
 
     version: int
@@ -155,15 +155,15 @@ class Policy:
         return self.spans[None if kind in SPAN_FOR_ANY else urgency, kind]
 
     def all(self) -> list[tuple[Key, Span]]:
-        """Returns all spans: those of the policy, then derived and fixed ones."""
-        follow = [
+        """Returns all spans: first the policy's own spans, then derived spans, then fixed spans."""
+        derived = [
             ((urgency, kind), self.span(kind, urgency))
             for urgency in Urgency
             for kind in AS_LONG_AS
         ]
         return [
             *((key, self.spans[key]) for key in KEYS),
-            *follow,
+            *derived,
             *(((None, kind), span) for kind, span in FIXED.items()),
         ]
 
@@ -176,34 +176,34 @@ class Policy:
         wrong = [(path_of(key), "required") for key in KEYS if key not in self.spans]
         wrong += [(path_of(key), "unknown_code") for key in self.spans if key not in KEYS]
         for key, span in self.spans.items():
-            # spans that may concern people in danger don't count working days, so that nobody waits
-            # until Monday
+            # spans that can concern people in danger must not count working days, so that nobody in
+            # danger waits until Monday
             by_days = isinstance(span, int) and (key[0] is None or key[0] in LONGEST_IN_DANGER)
             longest = LONGEST_IN_DANGER.get(key[0], LONGEST) if key[0] else LONGEST
             if by_days or not SHORTEST <= _at_least(span) <= longest:
                 wrong.append((path_of(key), "out_of_range"))
         if not wrong:
-            longer = [
+            ordered = [
                 ((more, kind), (less, kind))
                 for less, more in pairwise(Urgency)
                 for kind in SPAN_BY_URGENCY
             ]
-            longer += [
+            ordered += [
                 ((urgency, DeadlineKind.ACKNOWLEDGE), (urgency, DeadlineKind.DECIDE))
                 for urgency in Urgency
             ]
             wrong += [
                 (path_of(key), "not_in_order")
-                for key, other in longer
+                for key, other in ordered
                 if _at_least(self.spans[key]) > _at_least(self.spans[other])
             ]
         if wrong:
             raise Invalid(*dict.fromkeys(wrong))
 
     def check_following(self, derived: Mapping[Key, Span], before: "Policy") -> None:
-        """Refuses derived spans that follow neither from this policy nor from the one before.
+        """Refuses derived spans that follow neither from this policy nor from the policy `before`.
 
-        Above all, nobody may change a fixed span.
+        So nobody can change a fixed span.
         """
         possible = [dict(before.all()), dict(self.all())]
         wrong = [
@@ -216,13 +216,13 @@ class Policy:
 
 
 def follows(key: Key) -> bool:
-    """Returns whether the span of a key is derived: equal to another span, or fixed."""
+    """Returns whether the span of a key is fixed, or derived from the span of another key."""
     urgency, kind = key
     return kind in (AS_LONG_AS if urgency else FIXED)
 
 
 def path_of(key: Key) -> str:
-    """Returns the name of a key in a refusal."""
+    """Returns the path of a key's field, as a refusal names it."""
     return f"deadlines.{key[0].value}.{key[1].value}" if key[0] else f"deadlines.{key[1].value}"
 
 
@@ -231,8 +231,8 @@ def _at_least(span: Span) -> timedelta:
 
 
 def _first() -> Policy:
-    # The integer 2 stands for two working days. "Same day" is 12 hours, so that a call at 23:50 has
-    # a deadline that can be met.
+    # The integer 2 stands for two working days. "Same day" is 12 hours, so that the deadline of a
+    # call at 23:50 can be met.
     hour, day = timedelta(hours=1), _DAY
     rows: dict[Urgency, tuple[Span, Span, Span]] = {
         Urgency.IMMEDIATE: (hour / 4, hour, 12 * hour),
@@ -254,15 +254,15 @@ def _first() -> Policy:
 
 
 FIRST_POLICY = _first()
-"""Version 1, with which every network begins."""
+"""Version 1, which applies until a network publishes another version."""
 
 
 def due_time(
     kind: DeadlineKind, urgency: Urgency, start: datetime, calendar: Calendar, version: int = 0
 ) -> datetime:
-    """Returns when a deadline that begins at `start` is due.
+    """Returns the due time of a deadline that starts at `start`.
 
-    `version` is that of the policy; 0 is the newest.
+    `version` is the version of the policy; 0 is the newest.
     """
     span = calendar.policy(version).span(kind, urgency)
     if isinstance(span, timedelta):
@@ -294,7 +294,7 @@ class Deadline:
 
     @property
     def next_percent(self) -> int | None:
-        """Returns the next level that is reported; None after the last.
+        """Returns the next level to be reported, in per cent; None after the last level.
 
         A health deadline has no levels, so that no fact or message reveals the assault.
         """
@@ -305,7 +305,7 @@ class Deadline:
 
     @property
     def next_time(self) -> datetime | None:
-        """Returns when the next level is reached; None if there is none."""
+        """Returns the time of the next level; None if none is left or the deadline does not run."""
         if not self.running or self.next_percent is None:
             return None
         return self.start_time + (self.due_time - self.start_time) * self.next_percent / 100
@@ -321,7 +321,7 @@ class Deadline:
             self.pause_time = now
 
     def resume(self, now: datetime) -> None:
-        """Resumes the deadline, prolonged by the time of the pause."""
+        """Resumes the deadline, prolonged by the length of the pause."""
         if self.pause_time is not None:
             shift = now - self.pause_time
             self.start_time += shift
@@ -329,10 +329,10 @@ class Deadline:
             self.pause_time = None
 
     def recount(self, now: datetime, urgency: Urgency, calendar: Calendar) -> None:
-        """Adapts the deadline to another urgency, under its own version of the policy.
+        """Adapts the deadline to a new urgency, under its own version of the policy.
 
-        A longer span prolongs it. A shorter span begins now, so that the deadline has not passed
-        before anyone knows of it.
+        A longer span prolongs the deadline. A shorter span starts now, so that the deadline can't
+        have passed before anybody knows about it.
         """
         due = partial(due_time, self.kind, urgency, calendar=calendar, version=self.policy_version)
         if due(self.start_time) > self.due_time:
@@ -341,15 +341,15 @@ class Deadline:
             self.restart(self.pause_time or now, sooner)
 
     def restart(self, start: datetime, due: datetime) -> None:
-        """Starts the deadline again; all levels are reported again."""
+        """Starts the deadline again with new times; all levels will be reported again."""
         self.start_time, self.due_time, self.fired_percent = start, due, 0
 
     def go_on(self) -> None:
-        """Undoes the stop of the deadline; its due time stays."""
+        """Undoes the stop of the deadline; the due time stays the same."""
         self.stop_time = None
 
     def fire(self, now: datetime) -> int | None:
-        """Records the highest level reached by now and returns it; None if there is none.
+        """Records and returns the highest level reached since the last call; None if there is none.
 
         Lower levels that were missed are not reported.
         """
@@ -361,7 +361,7 @@ class Deadline:
 
 
 def recent(assault_time: datetime | None, now: datetime) -> datetime | None:
-    """Returns the time of an assault while a health deadline could run, otherwise None."""
+    """Returns the time of an assault as long as any health deadline could run; None after that."""
     return assault_time if assault_time and now - assault_time < max(HEALTH.values()) else None
 
 
@@ -370,8 +370,9 @@ def assault_to_the_hour(
 ) -> datetime:
     """Returns the time of an assault, rounded down to the hour.
 
-    A more exact time is neither known nor needed. Refuses a time in the future, or so long ago that
-    no health deadline runs. The known time may always be sent again, since a form does that.
+    A more exact time is neither known nor needed. Refuses a time in the future, or a time so long
+    ago that no health deadline runs. The stored time (`known`) may always be sent again, since a
+    form does that.
     """
     hour = time.replace(minute=0, second=0, microsecond=0)
     if hour != known:
@@ -380,4 +381,7 @@ def assault_to_the_hour(
 
 
 CLOCK = [field.name for field in fields(Deadline) if field.name != "kind"]
-"""The attributes of a deadline that are stored, under the same names."""
+"""The attributes of a deadline that are stored.
+
+Their columns have the same names, in some tables with the prefix clock_.
+"""

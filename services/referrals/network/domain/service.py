@@ -1,4 +1,4 @@
-"""Services of the directory, and which persons they accept, as far as that is known here."""
+"""Services of the directory and the persons that they accept, as far as this service knows."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from chassis.errors import Conflict
 
 @dataclass(frozen=True)
 class Ages:
-    """The ages that a service or a pathway accepts; None for a limit that it has not stated."""
+    """The ages in years that a service or pathway accepts; None for a limit that is not stated."""
 
     minimum: int | None = None
     maximum: int | None = None
@@ -31,15 +31,16 @@ AGE_NOT_TAKEN = "age_not_taken"
 
 
 def check_age_taken(taken: bool, acknowledged: Collection[str]) -> None:
-    """Refuses a person whose age is not accepted, unless the caller has acknowledged that."""
+    """Refuses a person whose age is not accepted, unless the caller has acknowledged this."""
     if not taken and AGE_NOT_TAKEN not in acknowledged:
         raise Conflict(AGE_NOT_TAKEN)
 
 
 class Attribute(Enum):
-    """An attribute of the content that describes the person.
+    """An attribute of an enquiry's content that describes the person.
 
-    If leaving out any of several attributes helps equally, the first one in this order is proposed.
+    If several attributes could be left out with the same benefit, the first in this order is
+    proposed.
     """
 
     DEPARTMENT = "department"
@@ -50,7 +51,7 @@ class Attribute(Enum):
 
     @property
     def field(self) -> str:
-        """Returns the name of the field in the content."""
+        """Returns the name of the attribute's field in the content."""
         return "gender_code" if self is Attribute.GENDER else self.value
 
 
@@ -58,7 +59,7 @@ class Attribute(Enum):
 class Service:
     """A service as an enquiry sees it.
 
-    `uses` are the attributes that the service decides by; None if they are not known.
+    `uses` are the attributes on which the service bases its decision; None if they are not known.
     """
 
     id: str

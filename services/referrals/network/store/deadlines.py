@@ -12,5 +12,5 @@ def channel(name: str) -> str:
 
 
 def announce(tx: Transaction, name: str, *times: datetime | None) -> None:
-    """Tells a scheduler, at the commit of the transaction, the earliest of the saved times."""
+    """Announces the earliest of the times to a scheduler when the transaction commits."""
     announcements.announce(tx, channel(name), *times)

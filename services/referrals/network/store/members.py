@@ -1,7 +1,7 @@
 """Known facts about members and services.
 
 These facts are enough to check a member's standing and the owner of a service, even while the
-directory is away.
+partners service is down.
 """
 
 from collections.abc import Collection, Sequence
@@ -11,9 +11,9 @@ from chassis.errors import NotAllowed
 from chassis.tokens import Caller
 from services.referrals.network.domain.service import ANY_AGES, Ages, Attribute, Service
 
-# The condition that a service is active and exists for an organisation. For a member on probation,
-# shelters of other members do not exist. A service that has not stated whether it is a shelter
-# counts as one if its member is a shelter.
+# The condition that a service is active, and visible to an organisation. Shelters of other members
+# are hidden from a member on probation. If a service has not stated whether it is a shelter, it
+# counts as a shelter if its member is one.
 _EXISTS = (
     "s.active AND (NOT %(probation)s OR s.organization_id = %(for)s OR NOT coalesce(s.shelter,"
     " EXISTS (SELECT FROM members o WHERE o.id = s.organization_id AND o.type = 'SHELTER')))"
@@ -21,9 +21,10 @@ _EXISTS = (
 
 
 def view_of(caller: Caller) -> str:
-    """Returns how much a caller sees by row-level security.
+    """Returns the view that row-level security gives a caller.
 
-    `coordinator` sees codes of the whole network, `member` the rows of its own organisation.
+    `coordinator` shows codes of the whole network; `member` shows the rows of the caller's own
+    organisation.
     """
     return "coordinator" if caller.has("COORDINATOR") or caller.has("AUDITOR") else "member"
 
@@ -38,9 +39,9 @@ def note_member(
     organization_id: str = "",
     country: str = "",
 ) -> None:
-    """Saves a member; `kind` is organization, worker or key.
+    """Saves a member; `kind` is "organization", "worker" or "key".
 
-    `organization_id` is the organisation of a worker.
+    For a worker, `organization_id` is her organisation.
     """
     tx.execute(
         "INSERT INTO members (kind, id, active, status, type, organization_id, country)"
@@ -65,8 +66,9 @@ def note_service(
 ) -> None:
     """Saves a service of the directory.
 
-    `uses` are the attributes that the service decides by (None: not stated), `department` is where
-    the service helps, `shelter` says whether the service is a shelter (None: not stated).
+    `uses` are the attributes on which the service bases its decision (None: not stated),
+    `department` is where the service helps, and `shelter` says whether the service is a shelter
+    (None: not stated).
     """
     use_codes = None if uses is None else [attribute.value for attribute in uses]
     tx.execute(
@@ -94,8 +96,8 @@ def note_service(
 def check_standing(tx: Transaction, caller: Caller) -> None:
     """Refuses a caller whose organisation, worker account or key is known to be suspended.
 
-    A fresh token does not help the caller. A suspension that is not known here yet has no effect,
-    which is tolerable because a token is a few seconds old at most.
+    Even a fresh token does not help such a caller. A suspension that has not arrived here yet has
+    no effect; this is tolerable because a token is valid for only a few seconds.
     """
     row = tx.execute(
         "SELECT 1 FROM members WHERE id = ANY(%s) AND NOT active LIMIT 1",
@@ -106,7 +108,7 @@ def check_standing(tx: Transaction, caller: Caller) -> None:
 
 
 def organization(tx: Transaction, identifier: str) -> tuple[str, str]:
-    """Returns (status, type) of an organisation; "" for each if it is not known."""
+    """Returns (status, type) of an organisation; ("", "") if it is not known."""
     row = tx.execute(
         "SELECT status, type FROM members WHERE id = %s AND kind = 'organization'", (identifier,)
     ).fetchone()
@@ -114,7 +116,7 @@ def organization(tx: Transaction, identifier: str) -> tuple[str, str]:
 
 
 def countries(tx: Transaction, identifiers: Collection[str]) -> dict[str, str]:
-    """Returns the countries of these organisations, as far as they are known."""
+    """Returns the countries of these organisations, by id, as far as they are known."""
     rows = tx.execute(
         "SELECT id, country FROM members WHERE id = ANY(%s) AND kind = 'organization'",
         (list(identifiers),),
@@ -123,7 +125,7 @@ def countries(tx: Transaction, identifiers: Collection[str]) -> dict[str, str]:
 
 
 def shelters(tx: Transaction, identifiers: Collection[str]) -> set[str]:
-    """Returns the services that are known to be shelters."""
+    """Returns the ids of those services that are known to be shelters."""
     rows = tx.execute(
         "SELECT id FROM directory_services WHERE id = ANY(%s) AND shelter", (list(identifiers),)
     ).fetchall()
@@ -131,7 +133,7 @@ def shelters(tx: Transaction, identifiers: Collection[str]) -> set[str]:
 
 
 def types(tx: Transaction, identifiers: Collection[str]) -> dict[str, str]:
-    """Returns the types of these organisations, as far as they are known."""
+    """Returns the types of these organisations, by id, as far as they are known."""
     rows = tx.execute(
         "SELECT id, type FROM members WHERE id = ANY(%s) AND kind = 'organization'",
         (list(identifiers),),
@@ -151,7 +153,7 @@ def is_active(tx: Transaction, identifier: str) -> bool:
 
 
 def has_worker(tx: Transaction, organization_id: str, worker_id: str) -> bool:
-    """Returns whether an organisation is known to have this worker, with an active account."""
+    """Returns whether an organisation is known to have this worker with an active account."""
     return (
         tx.execute(
             "SELECT 1 FROM members WHERE id = %s AND kind = 'worker' AND active"
@@ -165,7 +167,7 @@ def has_worker(tx: Transaction, organization_id: str, worker_id: str) -> bool:
 def on_probation(tx: Transaction, organization_id: str) -> bool:
     """Returns whether an organisation is on probation.
 
-    For such an organisation no shelters of other members exist, and it receives no enquiries.
+    Such an organisation does not see the shelters of other members, and receives no enquiries.
     """
     return organization(tx, organization_id)[0] == "PROBATION"
 
@@ -173,8 +175,7 @@ def on_probation(tx: Transaction, organization_id: str) -> bool:
 def owner_of_service(tx: Transaction, service_id: str, sender_id: str) -> str | None:
     """Returns the organisation of a service.
 
-    Returns None if the service is not known, is no longer offered, or does not exist for the
-    sender.
+    Returns None if the service is not known, is no longer offered, or is hidden from the sender.
     """
     row = tx.execute(
         f"SELECT s.organization_id FROM directory_services s WHERE s.id = %(id)s AND {_EXISTS}",
@@ -192,9 +193,9 @@ def ages_of_service(tx: Transaction, service_id: str) -> Ages:
 
 
 def department_of_service(tx: Transaction, service_id: str) -> str:
-    """Returns the department where a service helps, or "".
+    """Returns the department where a service helps.
 
-    "" stands for the whole country, and for a service that is not known yet.
+    Returns "" if the service helps in the whole country, or is not known yet.
     """
     row = tx.execute(
         "SELECT department FROM directory_services WHERE id = %s", (service_id,)
@@ -205,10 +206,10 @@ def department_of_service(tx: Transaction, service_id: str) -> str:
 def services(
     tx: Transaction, identifiers: Sequence[str], asker_id: str
 ) -> list[tuple[Service, str, str]]:
-    """Returns the services that may be asked, each with the type of its member and its department.
+    """Returns those of the services that may be asked, with their members' types and departments.
 
-    Only services that exist for the asking organisation, and whose member is approved, may be
-    asked.
+    A service may be asked if the asking organisation sees it, and if the service's member is
+    approved.
     """
     rows = tx.execute(
         "SELECT s.id, s.organization_id, s.uses, s.department, m.type FROM directory_services s"

@@ -1,4 +1,4 @@
-"""Published versions of the network's deadlines."""
+"""Stores the published versions of the network's deadline policy."""
 
 import json
 from collections.abc import Callable
@@ -10,8 +10,9 @@ from services.referrals.network.domain.deadline import DeadlineKind, Policy, Urg
 
 
 def newest(tx: Transaction) -> Callable[[], int]:
-    """Asks for the number of the last published version, and returns a function that waits for it;
-    the number is 0 if there is none.
+    """Requests the number of the last published version; returns a function that waits for it.
+
+    The number is 0 if no version was published.
     """
     cursor = tx.execute("SELECT coalesce(max(version), 0) AS version FROM deadline_policies")
 
@@ -40,7 +41,7 @@ def get(tx: Transaction, version: int) -> Policy | None:
 
 
 def add(tx: Transaction, policy: Policy, worker_id: str, now: datetime) -> None:
-    """Saves a version, which never changes."""
+    """Saves a version of the policy. A version never changes."""
     spans = [
         [
             urgency.value if urgency else "",

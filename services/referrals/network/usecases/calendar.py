@@ -17,7 +17,7 @@ def _first(_: int) -> Policy:
 class CountryCalendar:
     """The calendar of one country under the network's policy.
 
-    An unknown country has weekends only.
+    An unknown country has weekends but no holidays.
     """
 
     def __init__(self, country: str, policy_of: Callable[[int], Policy] = _first) -> None:

@@ -1,4 +1,7 @@
-"""Fires deadlines when they reach their levels, including levels reached while no process ran."""
+"""Fires deadlines when they reach their levels.
+
+Levels that deadlines reached while no process was running are fired later.
+"""
 
 import time
 from collections.abc import Callable, Sequence
@@ -17,28 +20,29 @@ from chassis.tokens import SYSTEM
 from services.referrals.network.domain.deadline import DeadlineKind
 from services.referrals.network.store.deadlines import channel
 
-# Deadlines of one transaction: each waits for the disk once, and keeps its rows from other writers.
+# Most rows in one transaction: a larger batch waits for the disk less often, but keeps its rows
+# locked for longer.
 _BATCH = 100
-_LIMIT = 10.0  # seconds for a batch, and for a single row
-_GRACE = 0.1  # seconds before the limit; from then on the database may cut a transaction off
+_LIMIT = 10.0  # most seconds for a batch, or for a single row
+_GRACE = 0.1  # seconds before the limit, in which the database may already cut off a transaction
 
 
 PUT_ASIDE = timedelta(minutes=1)
 """The time until a failed deadline is tried again.
 
-A repaired deadline is then fired soon, and the tries are too rare to cost anything.
+It is short, so that a repaired deadline is fired soon, but long enough for tries to cost little.
 """
 
 
 PUT_ASIDE_LATE = timedelta(minutes=10)
-"""The time until the next try of a deadline that took all of the available time.
+"""The time until the next try of a deadline that used up the time limit.
 
-Each such try costs the other deadlines the same time.
+Each such try delays the other deadlines by the same time limit.
 """
 
 
 class Fired(Protocol):
-    """The result of a fired deadline."""
+    """An event of a fired deadline."""
 
     @property
     def verb(self) -> str:
@@ -55,7 +59,7 @@ Held = TypeVar("Held")
 
 @dataclass(frozen=True)
 class DeadlineFired:
-    """The result of firing the only deadline of an object."""
+    """An event of the only deadline of an object."""
 
     verb: str
     clock: DeadlineKind | None
@@ -65,29 +69,29 @@ class Watched(Protocol):
     """The objects of one kind that have deadlines, such as referrals."""
 
     def fire_deadlines(self, tx: Transaction, now: datetime, limit: int) -> Sequence[Fired]:
-        """Locks some due rows and records the levels that they have reached; returns the events."""
+        """Locks some due rows and records the levels that they reached; returns the events."""
 
 
-class Alone(Exception):
-    """Raised if the connection or the time was lost while a single row was fired.
+class RowFailed(Exception):
+    """Raised if the connection was lost, or the time ran out, while a single row was fired.
 
     The row can be postponed in another transaction.
     """
 
-    def __init__(self, identifier: str, loop: str, called: str, put_aside: "PutAside") -> None:
+    def __init__(self, identifier: str, loop: str, id_name: str, put_aside: "PutAside") -> None:
         super().__init__(loop)
-        self._identifier, self._loop, self._called, self._put_aside = (
+        self._identifier, self._loop, self._id_name, self._put_aside = (
             identifier,
             loop,
-            called,
+            id_name,
             put_aside,
         )
 
     def put_aside(self, tx: Transaction, now: datetime, until: datetime) -> None:
-        """Postpones the row, and logs that the row was postponed."""
+        """Postpones the row until `until`, and logs this."""
         self._put_aside(tx, self._identifier, now, until)
         metrics.ROWS_PUT_ASIDE.labels(self._loop).inc()
-        log.get().error("clocks_put_aside", **{self._called: self._identifier}, fault="late")
+        log.get().error("clocks_put_aside", **{self._id_name: self._identifier}, fault="late")
 
 
 PutAside = Callable[[Transaction, str, datetime, datetime], None]
@@ -97,18 +101,19 @@ def fire_each(
     tx: Transaction,
     now: datetime,
     loop: str,
-    called: str,
+    id_name: str,
     identifiers: Sequence[str],
     fire: Callable[[Sequence[str]], list[tuple[str, list[AnyFired]]]],
     put_aside: PutAside,
 ) -> list[AnyFired]:
     """Fires the deadlines of each row; records the events on the trail and returns them.
 
-    `fire` returns the events of each identifier; `called` is the name of the identifier in the log.
-    All rows are fired in one savepoint. If that fails, each half gets its own savepoint, and so on
-    until the faulty row is alone. `put_aside` (identifier, now, until) postpones that row, and any
-    row without an event, so that it delays no other row. Raises Alone if the connection is lost
-    while a single row is fired, since this transaction can then do nothing more.
+    `fire` returns each identifier with its events; `id_name` is the name of the identifier in the
+    log. First, all rows are fired in one savepoint. If that fails, each half gets a savepoint of
+    its own, and so on until the faulty row is alone. `put_aside` (identifier, now, until) postpones
+    that row, and every row without an event, so that they delay no other row. Raises RowFailed if
+    the connection is lost while a single row is fired, since this transaction can then do nothing
+    more.
     """
 
     def attempt(chosen: Sequence[str]) -> list[tuple[str, list[AnyFired]]]:
@@ -118,12 +123,12 @@ def fire_each(
         except LOST as error:
             if len(chosen) > 1:
                 raise
-            raise Alone(chosen[0], loop, called, put_aside) from error
-        except Exception as error:  # whatever fails, the other deadlines must go on
+            raise RowFailed(chosen[0], loop, id_name, put_aside) from error
+        except Exception as error:  # whatever fails, the other deadlines must be fired
             if half := len(chosen) // 2:
                 return attempt(chosen[:half]) + attempt(chosen[half:])
             metrics.ROWS_PUT_ASIDE.labels(loop).inc()
-            log.get().error("clocks_put_aside", **{called: chosen[0]}, fault=log.fault(error))
+            log.get().error("clocks_put_aside", **{id_name: chosen[0]}, fault=log.fault(error))
             return [(chosen[0], [])]
 
     fired = attempt(identifiers) if identifiers else []
@@ -146,7 +151,7 @@ def fire_each(
 def singly(
     fire: Callable[[str], list[AnyFired]],
 ) -> Callable[[Sequence[str]], list[tuple[str, list[AnyFired]]]]:
-    """Returns a `fire` for `fire_each` that fires one row after the other."""
+    """Returns a `fire` for `fire_each` that fires the rows one by one."""
     return lambda identifiers: [(identifier, fire(identifier)) for identifier in identifiers]
 
 
@@ -156,10 +161,10 @@ def with_one_deadline(
     act: Callable[[Held], str],
     keep: Callable[[Held, str], None],
 ) -> Callable[[Sequence[str]], list[tuple[str, list[DeadlineFired]]]]:
-    """Returns a `fire` for `fire_each`, for objects with one deadline.
+    """Returns a `fire` for `fire_each`, for objects with one deadline of the kind `clock`.
 
-    `hold` locks an object, `act` fires its deadline and returns the verb of the event or "", and
-    `keep` saves the object with the verb.
+    `hold` locks and returns an object, `act` fires its deadline and returns the verb of the event
+    (or ""), and `keep` saves the object with the verb.
     """
 
     def fire(identifier: str) -> list[DeadlineFired]:
@@ -193,13 +198,13 @@ class DeadlineScheduler:
         self._name = name
 
     def loop(self) -> Loop:
-        """Returns the loop that watches deadlines; the loop waits while the database is away."""
+        """Returns the loop that watches deadlines; the loop waits while the database is down."""
         return Loop(self._name, self._work, waits_for=LOST)
 
     def fire(self, going_on: Callable[[], bool] = lambda: True) -> int:
-        """Fires every level reached by now; returns how many.
+        """Fires every level that has been reached; returns the number of events.
 
-        A batch that takes too long is fired row by row.
+        A batch that takes too long is fired again row by row. `going_on` returns False to stop.
         """
         count, singles = 0, 0
         while going_on():
@@ -210,8 +215,8 @@ class DeadlineScheduler:
                 if limit == 1:
                     raise
                 singles = _BATCH
-            except Alone as alone:
-                self._put_aside(alone)
+            except RowFailed as failure:
+                self._put_aside(failure)
                 singles = 0
             else:
                 count += len(events)
@@ -222,25 +227,25 @@ class DeadlineScheduler:
     def _fire_some(self, limit: int) -> Sequence[Fired]:
         """Fires some rows in one transaction.
 
-        Raises Alone if a single row takes all of the time although the database answers. Raises
-        Unavailable if the connection was lost earlier, or if the database does not answer.
+        Raises RowFailed if a single row used up the time limit although the database responds.
+        Raises Unavailable if the connection was lost before that, or the database does not respond.
         """
         began = time.monotonic()
         try:
             with self._database.transaction(SYSTEM, timeout=_LIMIT) as tx:
                 events = self._watched.fire_deadlines(tx, self._clock.now(), limit)
-        except Alone as alone:
+        except RowFailed as failure:
             if time.monotonic() - began < _LIMIT - _GRACE or not self._database.answers:
-                raise Unavailable("store_unavailable") from alone
+                raise Unavailable("store_unavailable") from failure
             raise
         for event in events:
             metrics.CLOCKS_FIRED.labels(event.clock.value if event.clock else "", event.verb).inc()
         return events
 
-    def _put_aside(self, alone: Alone) -> None:
+    def _put_aside(self, failure: RowFailed) -> None:
         now = self._clock.now()
         with self._database.transaction(SYSTEM) as tx:
-            alone.put_aside(tx, now, now + PUT_ASIDE_LATE)
+            failure.put_aside(tx, now, now + PUT_ASIDE_LATE)
 
     def _work(self, loop: Loop) -> None:
         work_when_due(

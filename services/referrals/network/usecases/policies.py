@@ -22,7 +22,7 @@ from services.referrals.network.usecases.calendar import CountryCalendar
 
 
 class Policies:
-    """The published policies, each read once in a process, since it never changes.
+    """The published policies. A process reads each version only once, since versions never change.
 
     Every method runs in the transaction `tx`.
     """
@@ -31,27 +31,28 @@ class Policies:
         self._read = {FIRST_POLICY.version: FIRST_POLICY}
 
     def calendar(self, tx: Transaction, country: str, department: str) -> Calendar:
-        """Returns the working days at a place, and the network's deadlines.
+        """Returns the calendar of a place, with its working days and the network's deadlines.
 
-        An unknown place has the working days of Nicaragua.
+        An unknown place gets the working days of Nicaragua.
         """
         return self.calendars(tx)(country, department)
 
     def calendars(self, tx: Transaction) -> Callable[[str, str], Calendar]:
-        """Asks for the newest version, and returns a function that makes the calendar of a place
-        (country, department). It waits for the version only if a new deadline needs it.
+        """Returns a function that makes the calendar of a place (country, department).
+
+        Requests the newest version now, but waits for it only when a new deadline needs it.
         """
         newest = policies.newest(tx)
         # cached, so that the due time and the stored version number come from the same version
         policy_of = cache(
-            lambda version: self.by_clock(tx, version or newest() or FIRST_POLICY.version)
+            lambda version: self.of_deadline(tx, version or newest() or FIRST_POLICY.version)
         )
         return lambda country, department: CountryCalendar(
             country or department[:2] or "NI", policy_of
         )
 
     def newest(self, tx: Transaction) -> Policy:
-        """Returns the version for new deadlines."""
+        """Returns the newest version, which applies to new deadlines."""
         return self.get(tx, policies.newest(tx)() or FIRST_POLICY.version)
 
     def get(self, tx: Transaction, version: int) -> Policy:
@@ -63,11 +64,11 @@ class Policies:
             self._read[version] = policy
         return self._read[version]
 
-    def by_clock(self, tx: Transaction, version: int) -> Policy:
+    def of_deadline(self, tx: Transaction, version: int) -> Policy:
         """Returns the version that a deadline names; 0 is the newest.
 
-        A missing version is replaced by the newest and reported to operations: a deadline without a
-        policy would never be due.
+        If that version is missing, returns the newest and alerts operations, since a deadline
+        without a policy would never be due.
         """
         if version:
             try:
@@ -87,9 +88,8 @@ class Policies:
     ) -> Policy:
         """Publishes the next version, which the request must name.
 
-        Of two versions that are published at the same time, the second is refused as Stale.
-        `spans` may include derived spans, but only as they follow from the version before or from
-        this one.
+        If two versions are published at the same time, the second is refused as Stale. `spans` may
+        include derived spans only if they follow from the version before or from the new version.
         """
         advisory_lock(tx, "deadline_policies")
         newest = self.newest(tx)

@@ -1,4 +1,7 @@
-"""The languages in which content must be published: each has its own field in an advice card."""
+"""The languages in which content must be published.
+
+Each of these languages has its own field in an advice card.
+"""
 
 from protos.referrals.v1.advice_pb2 import AdviceCard, AdviceText
 

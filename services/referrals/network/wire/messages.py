@@ -13,7 +13,8 @@ CLOCKS = EnumCodec(referrals_pb2.ClockKind, DeadlineKind)
 def clock_message(clock: Deadline) -> referrals_pb2.Clock:
     """Returns a deadline as a message.
 
-    A paused deadline is shown as stopped at its pause, since nobody can be late while it is paused.
+    A paused deadline is shown as stopped at the start of its pause, since nobody can be late while
+    it is paused.
     """
     return referrals_pb2.Clock(
         kind=CLOCKS.number(clock.kind),

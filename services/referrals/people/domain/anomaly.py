@@ -1,6 +1,6 @@
-"""Anomalies: unusual accesses of a worker on a day, for an auditor to review.
+"""Anomalies: a worker's unusual accesses on one day, for an auditor to review.
 
-An anomaly proves nothing.
+An anomaly proves nothing by itself.
 """
 
 from collections.abc import Iterable
@@ -11,19 +11,20 @@ from enum import Enum
 from chassis.errors import Conflict, Stale
 
 OUTSIDE = 20
-"""The maximum number of other organisations' files opened in a day without an anomaly.
+"""The maximum number of other organisations' files that a worker opens in a day without an anomaly.
 
-The whole network receives fewer persons in a day.
+Even the whole network receives fewer persons in a day.
 """
 ACROSS = 5
-"""The number of other organisations whose files one worker opens in a day that is an anomaly.
+"""The number of other organisations whose files a worker must open in a day for an anomaly.
 
-An organisation that receives persons from so many others has a desk with several workers.
+An organisation that receives persons from so many others has several workers at its desk.
 """
 NIGHT = range(22, 29)
 """The hours of the night, from 22:00 to 05:00.
 
-They are counted to 29, since a day begins at five in the morning. A night thus belongs to one day.
+Hours after midnight are counted as 24 to 28, since a day begins at five in the morning. So a whole
+night belongs to one day.
 """
 DUTY_NIGHTS, DUTY_DAYS = 2, 14
 DUTY = (
@@ -37,7 +38,7 @@ DUTY = (
     "answer_referral",
     "start_referral",
 )
-"""The actions that show that a worker is on duty, on the line or for people who come at night."""
+"""The actions that show that a worker is on duty, on the line or to receive people at night."""
 _MORNING = timedelta(hours=5)
 
 
@@ -52,9 +53,10 @@ class AnomalyKind(Enum):
 
 @dataclass(frozen=True)
 class Opening:
-    """An access to a person or contact; `organization_id` is that of the file, "" for a contact.
+    """An access to a person or contact.
 
-    `refused` says that the quota refused the access.
+    `organization_id` is the organisation of the person's file; it is "" for a contact, and if the
+    access was refused. `refused` is True if the quota refused the access.
     """
 
     object_id: str
@@ -65,9 +67,9 @@ class Opening:
 
 @dataclass
 class Anomaly:
-    """An anomaly of one worker, or key, on one day.
+    """An anomaly of one worker or API key on one day.
 
-    An anomaly is published once, however often it happens again that day.
+    An anomaly is published once, even if more such accesses follow that day.
     """
 
     id: str
@@ -93,7 +95,7 @@ class Anomaly:
 
 
 def day_of(time: datetime, zone: tzinfo) -> date:
-    """Returns the local day of a time; a day begins at five in the morning."""
+    """Returns the local day to which a time belongs; a day begins at five in the morning."""
     return _local(time, zone).date()
 
 
@@ -109,18 +111,21 @@ def is_night(time: datetime, zone: tzinfo) -> bool:
 
 
 def on_duty(acts: Iterable[datetime], day: date, zone: tzinfo) -> bool:
-    """Returns whether the worker who did these acts is usually on duty at night.
+    """Returns whether a worker with duty actions at these times counts as on duty this night.
 
-    Such a worker has acted on duty in this night, or in two nights of the last fourteen days.
+    This is so if she acted on duty in this night, or in two nights of the last fourteen days.
     """
     nights = {day_of(time, zone) for time in acts if is_night(time, zone)}
     return day in nights or len(nights) >= DUTY_NIGHTS
 
 
-def unusual(
+def find_anomalies(
     openings: Iterable[Opening], own: str, zone: tzinfo, *, at_night_on_duty: bool
 ) -> dict[AnomalyKind, int]:
-    """Returns the anomalies in the accesses of a worker on one day, each with its count."""
+    """Returns the kinds of anomaly in a worker's accesses on one day, each with its count.
+
+    `own` is the worker's organisation. `at_night_on_duty` is True if accesses at night are usual.
+    """
     allowed = [opening for opening in openings if not opening.refused]
     others = {
         opening.object_id: opening.organization_id

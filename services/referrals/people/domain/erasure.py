@@ -1,4 +1,4 @@
-"""Erasures of files: one person proposes, a second person confirms, and a proof is kept."""
+"""Erasures of files: one worker proposes, a second worker confirms, and a proof is kept."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -9,7 +9,7 @@ from chassis.second import Second, check_second
 PROPOSED_FOR = timedelta(days=7)
 """The time in which a proposal can be confirmed.
 
-A second person must judge the present situation, not confirm an opinion of a year ago.
+The second person must judge the present situation, not confirm a year-old opinion.
 """
 
 
@@ -27,9 +27,9 @@ class DestroyedCounts:
 
 @dataclass
 class Erasure:
-    """The erasure of a file, one for each file.
+    """The erasure of a file; a file has at most one.
 
-    An erasure has ids and times only, since it outlives the file.
+    An erasure has only ids, times and counts, since it outlives the file.
     """
 
     id: str
@@ -45,7 +45,7 @@ class Erasure:
 
     @property
     def confirm_until(self) -> datetime:
-        """Returns until when a second person can confirm the erasure."""
+        """Returns the time until which a second person can confirm the erasure."""
         return self.propose_time + PROPOSED_FOR
 
     def waits(self, now: datetime) -> bool:
@@ -53,14 +53,14 @@ class Erasure:
         return self.erase_time is None and now < self.confirm_until
 
     def propose_again(self, worker_id: str, now: datetime) -> None:
-        """Replaces this proposal by a newer one. Raises Conflict if the file is erased."""
+        """Replaces this proposal with a newer one. Raises Conflict if the file is erased."""
         if self.erase_time is not None:
             raise Conflict("person_erased")
         self.proposed_by_worker_id, self.propose_time = worker_id, now
         self.version += 1
 
     def confirm(self, second: Second, now: datetime) -> None:
-        """Records that a second person confirms; from then on the erasure is done."""
+        """Records the confirmation by a second person; from then on the file counts as erased."""
         if not self.waits(now):
             raise Conflict("nothing_to_confirm")
         check_second(second, self.proposed_by_worker_id, self.propose_time)

@@ -1,7 +1,7 @@
-"""Accesses in the form in which a person learns of them.
+"""Accesses to a person's data, as they are shown to that person.
 
-Accesses are counted by day, kind of organisation and reason, and name neither the organisation nor
-the worker.
+Accesses are counted by day, kind of organisation and reason. Neither the organisation nor the
+worker is named.
 """
 
 from collections import Counter
@@ -21,7 +21,7 @@ class Reading:
 
     day: date
     organization_type: str
-    need_group_code: str  # empty if the access was to continue with the person's call or file
+    need_group_code: str  # empty for an access in work on the person's call or file
     field_groups: tuple[str, ...]
     allowed: bool
     count: int = 0
@@ -30,9 +30,10 @@ class Reading:
 def daily_readings(
     rows: Iterable[Mapping[str, Any]], types: Mapping[str, str], zone: tzinfo
 ) -> list[Reading]:
-    """Returns rows of the trail as accesses counted by day, newest first.
+    """Counts rows of the trail by day, and returns the counts, newest day first.
 
-    `types` are the types of the organisations, `zone` is the time zone of the person's days.
+    `types` maps the id of an organisation to its type. `zone` is the time zone in which the days of
+    the person begin.
     """
     counted = Counter(
         Reading(

@@ -1,4 +1,4 @@
-"""Anomalies: searching the trail, and the results."""
+"""Searches the trail for anomalies, and stores the anomalies that were found."""
 
 from dataclasses import asdict
 from datetime import datetime
@@ -12,17 +12,17 @@ from services.referrals.people.domain.anomaly import DUTY, Anomaly, AnomalyKind,
 from services.referrals.people.wire.facts import anomaly_fact
 
 CHANNEL = "openings"
-"""The channel on which the database announces accesses (the trigger of the trail)."""
+"""The channel on which a trigger of the trail's table announces accesses."""
 _ROWS = 5_000  # the maximum number of rows of the trail that one transaction searches
 _READING = ", ".join(f"'{action}'" for action in READING)
 _DUTY = ", ".join(f"'{action}'" for action in DUTY)
 
 
-def take(tx: Transaction) -> tuple[int, int]:
-    """Returns the rows of the trail that this transaction searches, as (after, until).
+def claim_rows(tx: Transaction) -> tuple[int, int]:
+    """Claims the next rows of the trail for this transaction, and returns them as (after, until).
 
-    One transaction searches at a time. The trail is a chain, so a transaction that sees one of its
-    rows sees all rows before that row.
+    Only one transaction searches at a time. The trail is a chain, so a transaction that sees a row
+    also sees all rows before it.
     """
     row = tx.execute("SELECT sequence FROM anomalies_looked FOR UPDATE").fetchone()
     assert row is not None, "the migration writes the only row"
@@ -35,8 +35,8 @@ def take(tx: Transaction) -> tuple[int, int]:
     return after, max(after, until)
 
 
-def are_new(tx: Transaction) -> bool:
-    """Returns whether the trail has rows that were not searched yet."""
+def has_new_rows(tx: Transaction) -> bool:
+    """Returns whether the trail has rows that have not been searched yet."""
     row = tx.execute(
         "SELECT EXISTS (SELECT FROM audit, anomalies_looked AS looked"
         " WHERE audit.sequence > looked.sequence) AS new"
@@ -44,11 +44,11 @@ def are_new(tx: Transaction) -> bool:
     return bool(row and row["new"])
 
 
-def who_looked(tx: Transaction, after: int, until: int) -> list[Row]:
-    """Returns the workers and keys that had accesses in these rows of the trail.
+def actors_with_accesses(tx: Transaction, after: int, until: int) -> list[Row]:
+    """Returns the workers and API keys with an access in these rows of the trail.
 
     Accesses that the quota refused are included. Each result has the kind, id and organisation of
-    the worker or key, and the times of the first and the last access.
+    the worker or key, and the times of its first and last access.
     """
     return tx.execute(
         "SELECT actor_kind, actor_id, organization_id, min(time) AS first, max(time) AS last"
@@ -61,7 +61,7 @@ def who_looked(tx: Transaction, after: int, until: int) -> list[Row]:
 
 
 def openings(tx: Transaction, worker_id: str, start: datetime, end: datetime) -> list[Opening]:
-    """Returns the accesses of a worker in this time, with their times rounded down to the hour."""
+    """Returns a worker's accesses from `start` until `end`; times are rounded down to the hour."""
     rows = tx.execute(
         "SELECT DISTINCT a.object_id, date_trunc('hour', a.time) AS time,"
         " coalesce(p.organization_id, '') AS organization_id FROM audit a LEFT JOIN people p"
@@ -73,7 +73,7 @@ def openings(tx: Transaction, worker_id: str, start: datetime, end: datetime) ->
 
 
 def refused_by_quota(tx: Transaction, worker_id: str, after: int, until: int) -> list[Opening]:
-    """Returns the accesses in these rows of the trail that the quota refused to a worker."""
+    """Returns the worker's accesses in these rows of the trail that the quota refused."""
     rows = tx.execute(
         "SELECT object_id, time FROM audit WHERE sequence > %s AND sequence <= %s AND actor_id = %s"
         " AND reason = 'opening_quota'",
@@ -85,7 +85,7 @@ def refused_by_quota(tx: Transaction, worker_id: str, after: int, until: int) ->
 def acts_of_duty(
     tx: Transaction, worker_id: str, since: datetime, until: datetime
 ) -> list[datetime]:
-    """Returns the times of the acts that show that a worker is on duty."""
+    """Returns the times of the worker's actions that show that she was on duty."""
     rows = tx.execute(
         "SELECT time FROM audit WHERE actor_id = %s AND time >= %s AND time < %s AND allowed"
         f" AND action IN ({_DUTY})",
@@ -97,8 +97,9 @@ def acts_of_duty(
 def note(tx: Transaction, anomaly: Anomaly) -> None:
     """Saves an anomaly, and publishes it if it is new.
 
-    For a known anomaly only the count changes. Refusals are added, since they come from new rows;
-    of other counts, which cover the whole day, the greater one is kept.
+    For a known anomaly only the count changes. A count of refusals covers only newly searched rows,
+    so it is added to the stored count. Every other count covers the whole day, so the greater of
+    the two is stored.
     """
     row = tx.execute(
         "INSERT INTO anomalies AS known (id, kind, worker_id, organization_id, day, count,"
@@ -136,7 +137,7 @@ def keep_review(tx: Transaction, anomaly: Anomaly) -> None:
 def page(
     tx: Transaction, limit: int, after: Cursor | None, *, waiting: bool
 ) -> tuple[list[Anomaly], Cursor | None]:
-    """Returns a page, newest first, and where the next page begins.
+    """Returns a page of anomalies, newest first, and the cursor of the next page.
 
     `waiting` selects anomalies without a review.
     """

@@ -1,4 +1,4 @@
-"""Erasures: proposals, proofs, and the destruction of data."""
+"""Stores proposals and proofs of erasures, and destroys the data of an erased person."""
 
 from collections.abc import Collection
 from dataclasses import asdict, fields
@@ -17,7 +17,7 @@ from services.referrals.people.store import hers
 from services.referrals.people.wire.facts import erasure_fact
 
 CHANNEL = "erasures"
-"""The channel on which completed erasures are announced."""
+"""The channel that announces completed erasures."""
 _PLAIN = [field.name for field in fields(Erasure) if field.name != "destroyed"]
 _COLUMNS = [*_PLAIN, *(field.name for field in fields(DestroyedCounts))]
 _KEEP = (
@@ -30,7 +30,7 @@ _KEEP = (
 
 
 def keep(tx: Transaction, erasure: Erasure, verb: str) -> None:
-    """Saves a new version with its fact; `verb` is proposed or done."""
+    """Saves a new version of an erasure with its fact; `verb` is "proposed" or "done"."""
     if tx.execute(_KEEP, _values(erasure)).rowcount != 1:
         raise Stale
     outbox.save(tx, [erasure_fact(erasure, verb)])
@@ -39,7 +39,7 @@ def keep(tx: Transaction, erasure: Erasure, verb: str) -> None:
 
 
 def of_person(tx: Transaction, person_id: str, *, for_update: bool = False) -> Erasure | None:
-    """Returns the erasure of a file in the scope; None if nobody proposed one."""
+    """Returns the erasure of a file, or None if the scope shows none."""
     row = tx.execute(
         "SELECT * FROM erasures WHERE person_id = %s" + (" FOR UPDATE" if for_update else ""),
         (person_id,),
@@ -52,7 +52,7 @@ def proposed(
 ) -> tuple[list[Erasure], Cursor | None]:
     """Returns the open proposals that an organisation made after `since`, oldest first.
 
-    The second value is where the next page begins.
+    The second value is the cursor of the next page.
     """
     time, identifier = after or ("-infinity", "")
     rows = tx.execute(
@@ -68,7 +68,7 @@ def proposed(
 
 
 def other_erasures(tx: Transaction, known: Collection[str]) -> list[Erasure]:
-    """Returns the completed erasures other than the known ones; at most 500, oldest first."""
+    """Returns completed erasures that are not among the known ones; at most 500, oldest first."""
     rows = tx.execute(
         "SELECT * FROM erasures WHERE erase_time IS NOT NULL AND NOT id = ANY(%s)"
         " ORDER BY erase_time LIMIT 500",
@@ -77,9 +77,11 @@ def other_erasures(tx: Transaction, known: Collection[str]) -> list[Erasure]:
     return [_read(row) for row in rows]
 
 
-def are_others(tx: Transaction, known: Collection[str]) -> bool:
-    """Returns whether there are completed erasures other than the known ones, or this store has
-    not caught up.
+def has_work(tx: Transaction, known: Collection[str]) -> bool:
+    """Returns whether the loop of erasures has work.
+
+    It has work if a completed erasure is not among the known ones, or if this store has not caught
+    up.
     """
     row = tx.execute(
         f"SELECT NOT {CAUGHT_UP} OR EXISTS (SELECT FROM erasures WHERE erase_time IS NOT NULL"
@@ -90,7 +92,7 @@ def are_others(tx: Transaction, known: Collection[str]) -> bool:
 
 
 def note_witnessed(tx: Transaction, published: Collection[str], now: datetime) -> None:
-    """Stores that these erasures were received back from the topic."""
+    """Records that these erasures were received back from the topic."""
     tx.execute(
         "UPDATE erasures SET witness_time = %s WHERE id = ANY(%s) AND erase_time IS NOT NULL"
         " AND witness_time IS NULL",
@@ -99,9 +101,9 @@ def note_witnessed(tx: Transaction, published: Collection[str], now: datetime) -
 
 
 def not_applied(tx: Transaction, people: Collection[str]) -> set[str]:
-    """Returns those of the erased files whose erasure is not in this store.
+    """Returns the ids of those erased persons whose erasure is not in this store.
 
-    The store is then a restored copy, which has brought the file back or never had it.
+    If there are any, the store is a restored copy, which has brought the file back or never had it.
     """
     rows = tx.execute(
         "SELECT id FROM unnest(%s::text[]) AS said (id) WHERE NOT EXISTS (SELECT FROM erasures"
@@ -112,18 +114,21 @@ def not_applied(tx: Transaction, people: Collection[str]) -> set[str]:
 
 
 def note_first_store(tx: Transaction) -> None:
-    """Stores the id of the first store, so that a restored copy, with another id, catches up."""
+    """Records the id of this store, unless an id is recorded already.
+
+    A restored copy has a different id, and so finds that it has to catch up.
+    """
     tx.execute("UPDATE erasure_store SET store = %s WHERE store = ''", (outbox.store(tx),))
 
 
 def is_caught_up(tx: Transaction) -> bool:
-    """Returns whether all erasures that are known outside were applied to this store."""
+    """Returns whether all erasures that are known outside this store have been applied to it."""
     row = tx.execute(f"SELECT {CAUGHT_UP} AS caught_up").fetchone()
     return bool(row and row["caught_up"])
 
 
-def caught_up(tx: Transaction) -> None:
-    """Stores that all erasures that are known outside were applied to this store."""
+def note_caught_up(tx: Transaction) -> None:
+    """Records that all erasures that are known outside this store have been applied to it."""
     tx.execute(
         "UPDATE erasure_store SET store = %(store)s WHERE store <> %(store)s",
         {"store": outbox.store(tx)},
@@ -133,8 +138,8 @@ def caught_up(tx: Transaction) -> None:
 def destroy(tx: Transaction, her: Her, now: datetime) -> DestroyedCounts:
     """Destroys a person's key and the data sealed with it, and blanks her rows (hers.PARTS).
 
-    Needs the scope of the whole service. If somebody destroys her key by hand, triggers delete
-    plans and the marks of her name.
+    Needs the scope of the whole service. If somebody destroys her key by hand instead, database
+    triggers still delete her plans and the marks of her name.
     """
     row = tx.execute(
         "SELECT (SELECT count(*) FROM contacts WHERE note_sealed IS NOT NULL"

@@ -1,9 +1,9 @@
 """The list of all rows about one person, and what an erasure does to each column.
 
-The list also says which rows still have an effect for her. Erasing follows this list. If a table or
-column about a person is missing from the list, a test fails (tests/referrals/test_hers.py); the
-test also checks the list after a withdrawal and after an erasure. The order is that of erasing: a
-row comes before the row by which it is found.
+The list also says which rows still have an effect for her. An erasure works through the list in its
+order: rows come before the rows through which they are found. If a table or column about a person
+is missing from the list, a test fails (tests/referrals/test_hers.py); the test also checks the list
+after a withdrawal and after an erasure.
 """
 
 from collections.abc import Mapping
@@ -24,17 +24,17 @@ class Part:
     """
 
     table: str
-    hers: str  # the condition for a person's rows, on the fields of Her
+    hers: str  # the condition that selects a person's rows; its parameters are the fields of Her
     erased: Mapping[str, str] | None = field(default_factory=dict)
     kept: str = ""
-    # the condition for a row that still has an effect for her; empty if no row ever has
+    # the condition for rows that still have an effect for her; empty if the table has no such rows
     live: str = ""
 
 
 _REFERRAL = f"referral_id IN (SELECT id FROM referrals WHERE {PERSON_ROWS})"
 _PLAN = f"plan_id IN (SELECT id FROM plans WHERE {PERSON_ROWS})"
 _COARSE = {"age_band": "''", "gender_code": "''", "dependants": "NULL"}
-_UNSAFE = {"unsafe_code": "''", "unsafe_departments": "'{}'"}  # with whom or where she is not safe
+_UNSAFE = {"unsafe_code": "''", "unsafe_departments": "'{}'"}  # who and what places are unsafe
 _LISTS = {"languages": "'{}'", "accessibility_codes": "'{}'"}
 _LIVE = ", ".join(f"'{state.value}'" for state in sorted(LIVE, key=lambda state: state.value))
 _CLOCK = " ".join(
@@ -74,8 +74,8 @@ PARTS = (
         live=WAITS,
     ),
     Part("contact_notes", "contact_id = ANY(%(contacts)s)", None),
-    # The holder of the reference slip can't ask about her any more, unless the same call was also
-    # about somebody else.
+    # The holder of the reference can't ask about her any more, unless the same call was also about
+    # somebody else.
     Part("contact_references", "contact_id = ANY(%(alone)s)", None),
     Part(
         "callbacks",
@@ -212,13 +212,13 @@ PARTS = (
 
 
 def erase(tx: Transaction, her: Her) -> dict[str, int]:
-    """Deletes and blanks the rows of the list; returns the number of deleted rows by table.
+    """Deletes or blanks the person's rows; returns the number of deleted rows by table.
 
     Needs the scope of the whole service.
     """
     counts: dict[str, int] = {}
     for part in PARTS:
-        # Words of the list above, joined: no value ever becomes part of a statement's text.
+        # Joins words of the list above; no value from outside becomes part of a statement's text.
         blank = ", ".join(f"{column} = {value}" for column, value in (part.erased or {}).items())
         if part.erased is None:
             counts[part.table] = tx.execute(

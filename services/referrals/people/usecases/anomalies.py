@@ -14,13 +14,13 @@ from services.referrals.people.domain.anomaly import (
     DUTY_DAYS,
     Anomaly,
     day_of,
+    find_anomalies,
     on_duty,
     span_of,
-    unusual,
 )
 from services.referrals.people.store import anomalies
 
-# Least seconds between two rounds, in which many accesses are searched together. The auditor is
+# Least seconds between two searches, so that one search covers many accesses. The auditor is
 # notified within a minute.
 _PAUSE = 5.0
 
@@ -28,8 +28,7 @@ _PAUSE = 5.0
 class Anomalies:
     """The search for anomalies.
 
-    The search reads the trail after the accesses were made or refused, so that refused accesses
-    are included. Several processes take turns.
+    The search reads the trail, which also has the refused accesses. Several processes take turns.
     """
 
     def __init__(self, database: Database, clock: Clock, *, read_again: float = READ_AGAIN) -> None:
@@ -38,28 +37,28 @@ class Anomalies:
         self._read_again = read_again
 
     def loop(self) -> Loop:
-        """Returns the loop that searches; the loop waits while the database is away."""
+        """Returns the loop that searches; the loop waits while the database is down."""
         return Loop("anomalies", self._work, waits_for=LOST)
 
-    def look(self) -> None:
+    def search(self) -> None:
         """Searches all new rows of the trail."""
         more = True
         while more:
             with self._database.transaction(SYSTEM, timeout=30) as tx:
-                after, until = anomalies.take(tx)
-                for who in anomalies.who_looked(tx, after, until):
-                    self._judge(tx, who, after, until)
+                after, until = anomalies.claim_rows(tx)
+                for actor in anomalies.actors_with_accesses(tx, after, until):
+                    self._judge(tx, actor, after, until)
             more = until > after
 
-    def _judge(self, tx: Transaction, who: Row, after: int, until: int) -> None:
-        """Judges each day on which a worker or key had accesses in these rows, as a whole."""
-        own, worker = who["organization_id"], who["actor_id"]
+    def _judge(self, tx: Transaction, actor: Row, after: int, until: int) -> None:
+        """Judges, each as a whole, the days on which a worker or key had accesses in these rows."""
+        own, worker = actor["organization_id"], actor["actor_id"]
         zone = zone_of(members.countries(tx, [own]).get(own, ""))
         refused = anomalies.refused_by_quota(tx, worker, after, until)
-        day, last = day_of(who["first"], zone), day_of(who["last"], zone)
+        day, last = day_of(actor["first"], zone), day_of(actor["last"], zone)
         while day <= last:
             start, end = span_of(day, zone)
-            duty = who["actor_kind"] == "key" or on_duty(  # a system has no night
+            duty = actor["actor_kind"] == "key" or on_duty(  # a system works at night, too
                 anomalies.acts_of_duty(tx, worker, start - timedelta(days=DUTY_DAYS), end),
                 day,
                 zone,
@@ -68,7 +67,7 @@ class Anomalies:
                 *anomalies.openings(tx, worker, start, end),
                 *(opening for opening in refused if start <= opening.time < end),
             ]
-            for kind, count in unusual(of_day, own, zone, at_night_on_duty=duty).items():
+            for kind, count in find_anomalies(of_day, own, zone, at_night_on_duty=duty).items():
                 anomalies.note(
                     tx, Anomaly(new_id(), kind, worker, own, day, count, self._clock.now())
                 )
@@ -78,10 +77,10 @@ class Anomalies:
         with self._database.dedicated() as connection:
             listen(connection, anomalies.CHANNEL)
             while loop.turn():
-                self.look()
+                self.search()
                 loop.wait(_PAUSE)
                 while loop.turn() and not (
                     wait_for_work(loop, connection, read_again=self._read_again)
-                    or anomalies.are_new(connection)
+                    or anomalies.has_new_rows(connection)
                 ):
                     pass

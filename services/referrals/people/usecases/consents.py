@@ -1,4 +1,4 @@
-"""Consents, as rpcs: receipts, confirmation by a second person, and withdrawal."""
+"""The rpcs of consents: receipts, their confirmation by a second person, and withdrawal."""
 
 from datetime import datetime
 
@@ -25,7 +25,7 @@ from services.referrals.referrals.wire.messages import actor_of
 
 
 class Consents:
-    """The rpcs of consents, one method for each; methods that take `tx` are for other use cases."""
+    """The rpcs of consents, one method for each; public methods with `tx` serve other use cases."""
 
     def __init__(
         self, files: Files, lives: Lives, receipts: Receipts, plans: Plans, pages: PageTokens
@@ -39,7 +39,7 @@ class Consents:
     def CreateReceipt(self, request: pb.CreateReceiptRequest, call: Call) -> pb.Receipt:
         """Records a consent, for 90 days by default.
 
-        If somebody else gives it for an adult, the default is 72 hours.
+        If somebody else gives the consent for an adult, the default is 72 hours.
         """
         tx, caller, now, message = call.tx, call.caller, call.clock.now(), request.receipt
         until = moment(message, "until_time", "receipt.until_time")
@@ -67,12 +67,12 @@ class Consents:
         return receipt_message(receipt, now)
 
     def ConfirmReceipt(self, request: pb.ConfirmReceiptRequest, call: Call) -> pb.Receipt:
-        """Confirms a receipt by a second person of the file's organisation.
+        """Records the confirmation of a receipt by a second person of the file's organisation.
 
-        Such a receipt was decided in a child's best interest, or given by somebody else for an
-        adult.
+        The receipt must have been decided in a child's best interest, or given by somebody else for
+        an adult.
         """
-        now, receipt = call.clock.now(), self._held(call.tx, object_id(request.id))
+        now, receipt = call.clock.now(), self._lock_receipt(call.tx, object_id(request.id))
         if receipt.organization_id != call.caller.organization_id:
             raise NotFound
         if receipt.is_override:
@@ -85,10 +85,10 @@ class Consents:
         return receipt_message(receipt, now)
 
     def ListReceipts(self, request: pb.ListReceiptsRequest, call: Call) -> pb.ListReceiptsResponse:
-        """Lists the receipts of a person that the scope shows.
+        """Lists a person's receipts, as far as the scope shows them.
 
-        If the request names a referral of hers, lists only the receipts on which the referral could
-        be based.
+        If the request names a referral of this person, lists only the receipts on which the
+        referral could be based.
         """
         tx, now, referral_id = (
             call.tx,
@@ -102,11 +102,11 @@ class Consents:
             referral = referrals.get(tx, referral_id)
             if referral.person_id != person_id:
                 raise NotFound
-            taken = self._plans.receipts_of_other_legs(tx, referral)
+            used_by_others = self._plans.receipts_of_other_legs(tx, referral)
             receipts = [
                 receipt
                 for receipt in receipts
-                if receipt.id not in taken and referral.could_stand_on(receipt, now)
+                if receipt.id not in used_by_others and referral.could_stand_on(receipt, now)
             ]
         return pb.ListReceiptsResponse(
             receipts=[receipt_message(receipt, now) for receipt in receipts]
@@ -115,7 +115,7 @@ class Consents:
     def ListProposedReceipts(
         self, request: pb.ListProposedReceiptsRequest, call: Call
     ) -> pb.ListReceiptsResponse:
-        """Lists receipts that wait for a second person of the caller's organisation."""
+        """Lists the receipts that a second person of the caller's organisation must confirm."""
         size, after = (
             page_size(request.page_size, default=50, most=200),
             self._pages.cursor(request, str, str),
@@ -144,7 +144,7 @@ class Consents:
     def _withdraw(
         self, tx: Transaction, actor: Actor, now: datetime, identifier: str, trail: list[Entry]
     ) -> Receipt:
-        receipt = self._held(tx, identifier)
+        receipt = self._lock_receipt(tx, identifier)
         if receipt.withdraw_time is None:
             receipt.withdraw(now)
             self._receipts.change(tx, receipt, "withdrawn")
@@ -152,10 +152,10 @@ class Consents:
             trail.append(
                 Entry("withdraw_consent", receipt.person_id, "", (f"receipt:{receipt.id}",))
             )
-            # a recipient, who may withdraw the receipt for the person, does not see the others
+            # a recipient may withdraw the receipt for the person, but does not see her others
             elevate_to_system_scope(tx)
             self._end_emergencies(tx, now, receipt.person_id, receipt.recipient_organization_id)
-            # nobody continues to speak for an adult who has withdrawn
+            # nobody else may continue to speak for an adult who has withdrawn a consent
             for other in self._receipts.of_person(tx, receipt.person_id):
                 if other.in_her_stead and other.withdraw_time is None and other.until_time > now:
                     self._withdraw(tx, actor, now, other.id, trail)
@@ -171,7 +171,7 @@ class Consents:
     ) -> None:
         """Withdraws all receipts of a person, including overrides, and ends what is based on them.
 
-        This is her own request, by her reference.
+        This is the person's own request, made with her reference.
         """
         ended = self.end_all(tx, Actor("person", contact_id, ""), now, person_id)
         trail.append(
@@ -186,7 +186,7 @@ class Consents:
     def end_all(
         self, tx: Transaction, actor: Actor, now: datetime, person_id: str
     ) -> list[Receipt]:
-        """Ends every receipt of a person, and what is based on them; returns the ended receipts.
+        """Withdraws all receipts of a person, and ends what is based on them; returns the receipts.
 
         Needs the scope of the whole service.
         """
@@ -214,7 +214,7 @@ class Consents:
     ) -> None:
         """Withdraws the consent or override of one referral, and ends what is based on it.
 
-        This is the person's own request, by her reference.
+        This is the person's own request, made with her reference.
         """
         if referral.receipt_id:
             self._withdraw(tx, Actor("person", contact_id, ""), now, referral.receipt_id, trail)
@@ -225,15 +225,14 @@ class Consents:
     ) -> None:
         """Ends the emergency accesses to a person who withdrew a consent.
 
-        `organization_id` selects those of one organisation; "" selects all.
-
-        After a withdrawal the organisation opens nothing more of her on any basis.
+        `organization_id` selects the accesses of one organisation; "" selects all. After a
+        withdrawal the organisation may open nothing more of the person on any basis.
         """
         for emergency in emergencies.open_of_person(tx, person_id, organization_id):
             emergency.end(now)
             emergencies.change(tx, emergency, "ended", now)
 
-    def _held(self, tx: Transaction, identifier: str) -> Receipt:
-        """Returns a receipt, locked after its person."""
+    def _lock_receipt(self, tx: Transaction, identifier: str) -> Receipt:
+        """Returns a receipt after locking its person and then the receipt itself."""
         self._files.hold(tx, self._receipts.get(tx, identifier).person_id)
         return self._receipts.get(tx, identifier, for_update=True)

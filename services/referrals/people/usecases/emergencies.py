@@ -1,4 +1,4 @@
-"""Emergency access, as rpcs: opening a person's data without a consent, and its review."""
+"""The rpcs of emergency access: opening a person's data without a consent, and its review."""
 
 from datetime import datetime
 from functools import partial
@@ -43,8 +43,9 @@ class Emergencies:
     def OpenInEmergency(self, request: pb.OpenInEmergencyRequest, call: Call) -> pb.Emergency:
         """Opens a person's data in an emergency.
 
-        The referral must be live and sent to the caller's organisation, and no consent may open the
-        person's data already. The request is put on the trail first, even if it is then refused.
+        The referral must be live and sent to the caller's organisation, and no consent may
+        already open the person's data. The request is recorded on the trail first, so that a
+        refused request is on it as well.
         """
         tx, caller, now = call.tx, call.caller, call.clock.now()
         reason = word(referrals_pb2.OverrideReason, request.reason_code, "reason_code")
@@ -58,7 +59,7 @@ class Emergencies:
             )
         )
         check_opens_people(tx, caller)
-        # so that the person can't withdraw her consent meanwhile
+        # so that the person can't withdraw a consent until this transaction ends
         self._files.hold(tx, referral.person_id)
         person = self._grants.party(tx, caller, referral)
         if person.organization_id == caller.organization_id:
@@ -89,9 +90,9 @@ class Emergencies:
     def ListEmergencies(
         self, request: pb.ListEmergenciesRequest, call: Call
     ) -> pb.ListEmergenciesResponse:
-        """Lists emergency accesses to files of the caller's organisation, and by it, newest first.
+        """Lists emergency accesses to files of the caller's organisation or by its workers.
 
-        Coordinators and auditors get those of the whole network.
+        The newest come first. Coordinators and auditors get the accesses of the whole network.
         """
         size, after = (
             page_size(request.page_size, default=50, most=200),
@@ -113,7 +114,7 @@ class Emergencies:
     def GetEmergency(self, request: pb.GetEmergencyRequest, call: Call) -> pb.Emergency:
         """Returns one emergency access.
 
-        Callers who work with people at the file's organisation also get its note.
+        Callers who work with people at the file's organisation also get the note of the access.
         """
         emergency = emergencies.get(call.tx, object_id(request.id))
         return emergency_message(
@@ -141,7 +142,7 @@ class Emergencies:
         )
 
     def ReviewEmergency(self, request: pb.ReviewEmergencyRequest, call: Call) -> pb.Emergency:
-        """Records the review by somebody of the file's organisation, or by an auditor."""
+        """Records a review by a worker of the file's organisation or by an auditor."""
         code, now = (
             word(audit_pb2.ReviewOutcome, request.review_code, "review_code"),
             call.clock.now(),
@@ -156,7 +157,7 @@ class Emergencies:
         return emergency_message(emergency, call.caller, now)
 
     def fire_deadlines(self, tx: Transaction, now: datetime, limit: int) -> list[DeadlineFired]:
-        """Records ends and overdue reviews of emergency accesses; returns the events."""
+        """Records ended emergency accesses and overdue reviews; returns the events."""
         fire = with_one_deadline(
             None,
             partial(emergencies.get, tx, for_update=True),

@@ -1,4 +1,4 @@
-"""Erasures of files: by two people, as rpcs, and by the service itself after a restore."""
+"""Erasures of files: rpcs for the two people who decide, and the repetition after a restore."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -29,14 +29,14 @@ from services.referrals.referrals.wire.messages import actor_of
 
 
 class ErasureRpcs:
-    """The rpcs of erasures, one method for each; `again` is for the service itself."""
+    """The rpcs of erasures, one method for each; the service itself calls `erase_again`."""
 
     def __init__(
-        self, files: Files, consents: Consents, lives: Lives, operators: Contacts, pages: PageTokens
+        self, files: Files, consents: Consents, lives: Lives, contacts: Contacts, pages: PageTokens
     ) -> None:
         self._pages = pages
         self._files = files
-        self._operators = operators
+        self._contacts = contacts
         self._consents = consents
         self._lives = lives
 
@@ -61,7 +61,7 @@ class ErasureRpcs:
         return erasure_message(erasure, now)
 
     def ConfirmErasure(self, request: pb.ConfirmErasureRequest, call: Call) -> pb.Erasure:
-        """Confirms an erasure by a second person, and erases the file in this transaction."""
+        """Records a second person's confirmation, and erases the file in the same transaction."""
         tx, caller, now, person_id = (
             call.tx,
             call.caller,
@@ -83,9 +83,9 @@ class ErasureRpcs:
         return erasure_message(erasure, now)
 
     def GetErasure(self, request: pb.GetErasureRequest, call: Call) -> pb.Erasure:
-        """Returns the proposal or the proof, for the file's organisation.
+        """Returns the proposal or proof of an erasure to the file's organisation.
 
-        Both can be read even if this store is a restored copy that never had the file.
+        An erasure can be read even if this store is a restored copy that never had the file.
         """
         erasure = erasures.of_person(call.tx, object_id(request.person_id))
         if erasure is None or erasure.organization_id != call.caller.organization_id:
@@ -93,7 +93,7 @@ class ErasureRpcs:
         return erasure_message(erasure, call.clock.now())
 
     def ListErasures(self, request: pb.ListErasuresRequest, call: Call) -> pb.ListErasuresResponse:
-        """Lists proposals that wait for a second person of the caller's organisation."""
+        """Lists the proposals that a second person of the caller's organisation may confirm."""
         size, after = (
             page_size(request.page_size, default=50, most=200),
             self._pages.cursor(request, str, str),
@@ -107,8 +107,8 @@ class ErasureRpcs:
             next_page_token=self._pages.token(request, more),
         )
 
-    def again(self, tx: Transaction, now: datetime, known: Erasure) -> bool:
-        """Erases a file again after the store was restored; returns whether the file had come back.
+    def erase_again(self, tx: Transaction, now: datetime, known: Erasure) -> bool:
+        """Erases a file again after a restore; returns whether the restore had brought it back.
 
         Needs the scope of the whole service.
         """
@@ -117,8 +117,8 @@ class ErasureRpcs:
         stored = erasures.of_person(tx, known.person_id, for_update=True)
         if stored and stored.erase_time is not None:
             return False
-        # If the erasure has another id in the store, it was proposed anew after the restore; the
-        # file is erased all the same.
+        # If the stored erasure has a different id, it was proposed after the restore. The file is
+        # then erased under that id.
         erasure = replace(
             known, id=stored.id if stored else known.id, version=stored.version + 1 if stored else 1
         )
@@ -139,8 +139,8 @@ class ErasureRpcs:
         self._lives.drop_open(tx, actor, now, person.id)
         callbacks.end(tx, now, callback_book.owed_to_person(tx, person.id))
         for contact_id in her.alone:
-            self._operators.erase(tx, now, contact_id)
-        # for enquiries that were made in the meantime, before the contact was closed
+            self._contacts.erase(tx, now, contact_id)
+        # cancels enquiries that were made since the first cancellation, until the contact closed
         cancel_of(tx, now, her.alone, [person.id])
         destroyed = erasures.destroy(tx, her, now)
         erasure.destroyed = replace(destroyed, receipts=len(receipts), referrals=live)

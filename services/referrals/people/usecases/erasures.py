@@ -1,8 +1,9 @@
 """Keeps erasures outside the database, and applies them to a database restored from a copy.
 
-Each erasure is kept on the topic, by the services that witness it (facts/witness.py), and in a file
-in the folder of the keys if that folder can be written. Any one of these is enough to apply the
-erasure again. A restored store shows no person until the topic and all witnesses have been read.
+Each erasure is kept in three places: on a topic, by the services that witness the topic
+(facts/witness.py), and in a file in the folder of the keys if that folder is writable. Any one of
+them is enough to apply the erasure again. A restored store shows no person until the topic has been
+read and all witnesses have answered.
 """
 
 import os
@@ -30,9 +31,10 @@ from services.referrals.people.usecases.erasing import ErasureRpcs
 from services.referrals.people.wire.facts import ERASED, erasure_fact, erasure_of
 
 TOPIC = "enlace.erasures.v1"
-"""A topic that is kept for ever.
+"""The topic of erasures, which is kept for ever.
 
-The key is the erasure, the body its fact (`ErasureFact`, enlace.erasure.done.v1).
+The key of a record is the id of the erasure; the body is its fact (`ErasureFact`,
+enlace.erasure.done.v1).
 """
 WITNESSES = frozenset({"partners", "notifications"})
 """The services that keep the topic's records; a restored store waits until each has answered."""
@@ -43,18 +45,18 @@ This file is copied with the keys, and is not restored with a database.
 """
 _NAME = "referrals"
 _SOURCE = f"enlace/{_NAME}"
-# seconds between two rounds, while the topic lacks an erasure or has not returned it
+# seconds between two rounds while the topic lacks an erasure, or has not yet returned it
 _PAUSE = 2.0
 _PAUSE_WHILE_CLOSED = 0.5
-# Most seconds between two looks for what was not announced: a store that was restored beneath the
-# running service, which opens nobody's data until this loop has caught up.
+# Most seconds between two checks for a change that was not announced: a restore of the store
+# beneath the running service, which then opens nobody's data until this loop has caught up.
 _READ_AGAIN = 15.0
 
 
 class Erasures:
-    """The loop that keeps and applies erasures, one for each process of the service.
+    """The loop that keeps and applies erasures; each process of the service has one.
 
-    Several processes do the same work; an erasure that is published twice counts once.
+    Several processes may do the same work: an erasure that is published twice counts once.
     """
 
     def __init__(
@@ -71,8 +73,8 @@ class Erasures:
     ) -> None:
         """Makes the loop.
 
-        `trusted_signers` are those of referrals and of the witnesses, `folder` is that of the keys.
-        `read_again` is the most seconds between two looks for erasures that were not announced.
+        `trusted_signers` check signatures of referrals and the witnesses; `folder` has the keys.
+        `read_again` is the most seconds between two checks for changes that were not announced.
         """
         self._read_again = read_again
         self._erasing = erasing
@@ -89,7 +91,7 @@ class Erasures:
         self._filed: set[str] | None = None  # ids that the file has; None before it was read
         self._question_id = ""
         self._counts: dict[str, int] = {}  # erasures kept by each witness that has answered
-        self._heard_answers = False  # True: the topic was read to its end after all answers
+        self._read_after_answers = False  # whether the topic was read to its end after all answers
         self._alarm: tuple[object, ...] = ()  # the last logged reason why the store stays closed
 
     def loop(self) -> Loop:
@@ -101,7 +103,7 @@ class Erasures:
             listen(connection, erasures.CHANNEL)
             while loop.turn():
                 if self._broker.wait(0.5) is None:
-                    self.remember()  # files the erasures that are made while the broker is away
+                    self.remember()  # files the erasures that are made while the broker is down
                 else:
                     self.turn(lambda: loop.turn())
                 self._wait(loop, connection)
@@ -120,33 +122,33 @@ class Erasures:
                 lambda: self._broker.cluster_id not in (None, self._cluster),
                 read_again=pause,
             )
-            if announced or is_unfinished or erasures.are_others(connection, self._known):
+            if announced or is_unfinished or erasures.has_work(connection, self._known):
                 return
 
     def turn(self, on_progress: Callable[[], object] = lambda: None) -> int:
         """Reads the topic, applies missing erasures, and publishes those that the topic lacks.
 
-        Returns how many files were erased again. Raises BrokerLost.
+        Returns the number of files that were erased again. Raises BrokerLost.
         """
         cluster = self._broker.cluster_id or ""
-        # another cluster has another topic, which is read from its start and gets what it lacks
+        # a new cluster has a topic of its own, which is read from its start and gets what it lacks
         if cluster != self._cluster:
             self._cluster, self._offsets, self._published = cluster, {}, set()
             self._question_id, self._counts = "", {}
         self.remember()
         answered = self._counts.keys() >= WITNESSES
-        self._hear(on_progress)
+        self._read_topic(on_progress)
         self._write_file()
-        self._heard_answers = answered  # a witness publishes its erasures before its answer
-        again = self._apply()
+        self._read_after_answers = answered  # a witness publishes its erasures before its answer
+        erased_again = self._apply()
         self._publish(
             [record for id, (_, record) in self._known.items() if id not in self._published]
         )
         self._open_or_ask()
-        return again
+        return erased_again
 
     def remember(self) -> None:
-        """Writes the erasures of the database into the file."""
+        """Reads new erasures from the database, and writes them to the file."""
         if self._filed is None:
             self._read_file()
         with self._database.transaction(SYSTEM) as tx:
@@ -167,7 +169,7 @@ class Erasures:
                 record = witness.outgoing(line)
                 erasure = erasure_of(unpack(record[2], record[1], {_SOURCE: self._signer.check()}))
             except (ValueError, DecodeError, Unreadable):
-                # a line that a full disk cut off, or that another key signed
+                # a line that a full disk truncated, or that a different key signed
                 log.get().warning("erasure_unreadable", file=FILE)
                 continue
             self._known[erasure.id] = erasure, record
@@ -176,7 +178,8 @@ class Erasures:
     def _write_file(self) -> None:
         """Appends the missing erasures to the file.
 
-        Each line begins with a line break, so that a line that was cut off does not spoil the next.
+        Each record also begins with a line break, so that a truncated line does not spoil the next
+        record.
         """
         missing = self._known.keys() - (self._filed or set())
         # in a cluster the folder of the keys is read-only
@@ -199,7 +202,7 @@ class Erasures:
 
     # --- the topic
 
-    def _hear(self, on_progress: Callable[[], object]) -> None:
+    def _read_topic(self, on_progress: Callable[[], object]) -> None:
         for batch in read_from(self._broker.settings, TOPIC, self._offsets):
             on_progress()
             for record in batch:
@@ -228,16 +231,16 @@ class Erasures:
                 pass
 
     def _apply(self) -> int:
-        """Applies erasures to the present store, which may have been replaced a moment ago."""
+        """Applies the known erasures to the present store, which may just have been restored."""
         known = [erasure for erasure, _ in self._known.values()]
         with self._database.transaction(SYSTEM) as tx:
             lacking = erasures.not_applied(tx, [erasure.person_id for erasure in known])
-        again = 0
+        erased_again = 0
         for erasure in [erasure for erasure in known if erasure.person_id in lacking]:
             with self._database.transaction(SYSTEM, timeout=30) as tx:
                 now = self._clock.now()
-                if self._erasing.again(tx, now, erasure):
-                    again += 1
+                if self._erasing.erase_again(tx, now, erasure):
+                    erased_again += 1
                     log.get().warning("erased_again", person_id=erasure.person_id)
                 audit.record(
                     tx,
@@ -247,7 +250,7 @@ class Erasures:
                 )
         with self._database.transaction(SYSTEM) as tx:
             erasures.note_witnessed(tx, list(self._published), self._clock.now())
-        return again
+        return erased_again
 
     def _publish(self, missing: list[Record]) -> None:
         if missing:
@@ -260,14 +263,14 @@ class Erasures:
     # --- a store that was restored
 
     def _open_or_ask(self) -> None:
-        """Opens the store once all erasures that are kept anywhere have been applied to it.
+        """Opens a restored store once all erasures that are kept anywhere have been applied to it.
 
-        Until then, asks the witnesses and logs what is missing.
+        Until then, asks the witnesses, and logs what is missing.
         """
         with self._database.transaction(SYSTEM) as tx:
             awaited = not erasures.is_caught_up(tx)
             if awaited and self._is_complete():
-                erasures.caught_up(tx)
+                erasures.note_caught_up(tx)
                 awaited = False
         metrics.ERASURES_AWAITED.set(awaited)
         if not awaited:
@@ -288,7 +291,7 @@ class Erasures:
     def _is_complete(self) -> bool:
         """Returns whether the topic has all erasures that the witnesses keep.
 
-        Each witness has answered, the topic was read to its end after that, and it has no fewer
-        erasures than any witness keeps.
+        This requires that each witness has answered, that the topic was read to its end after that,
+        and that the topic has at least as many erasures as any witness keeps.
         """
-        return self._heard_answers and len(self._published) >= max(self._counts.values())
+        return self._read_after_answers and len(self._published) >= max(self._counts.values())

@@ -1,4 +1,4 @@
-"""Files of persons, as rpcs, and the opening of an identity."""
+"""The rpcs of persons' files, including the one that opens an identity."""
 
 from dataclasses import replace
 from typing import Any
@@ -67,7 +67,7 @@ class People:
         self._pages = pages
 
     def CreatePerson(self, request: pb.CreatePersonRequest, call: Call) -> pb.Person:
-        """Opens a file; the age band follows from the birth date, if there is one."""
+        """Creates a file; the age band follows from the birth date if the request has one."""
         now, identity, coarse = (
             call.clock.now(),
             read_identity(request.identity),
@@ -94,10 +94,10 @@ class People:
         return person_message(person, plan)
 
     def GetPerson(self, request: pb.GetPersonRequest, call: Call) -> pb.Person:
-        """Returns a file without the identity; its organisation also gets the safe-contact plan.
+        """Returns a file without the identity.
 
-        The outline of the plan is not sealed, so reading only the outline does not count as an
-        access.
+        The file's organisation also gets the safe-contact plan. The outline of the plan is not
+        sealed, so reading only the outline does not count as an access.
         """
         person = self._files.get(call.tx, object_id(request.id))
         if person.organization_id != call.caller.organization_id or person.erased:
@@ -127,10 +127,10 @@ class People:
         )
 
     def SearchPeople(self, request: pb.SearchPeopleRequest, call: Call) -> pb.SearchPeopleResponse:
-        """Searches the caller's organisation for files that have every word of a name.
+        """Searches the files of the caller's organisation for all words of a name.
 
-        The newest come first; `incomplete` says whether there are more. Every search is counted,
-        whether it finds a file or not.
+        The newest come first; `incomplete` says whether there are more. Every search counts towards
+        the limit, whether it finds a file or not.
         """
         tx, caller = call.tx, call.caller
         call.trail.append(Entry("search_people", caller.organization_id))
@@ -157,10 +157,10 @@ class People:
         return person_message(person)
 
     def OpenPerson(self, request: pb.OpenPersonRequest, call: Call) -> pb.Identity:
-        """Returns the opened fields of an identity, and which groups are open as a whole.
+        """Returns the opened fields of an identity, and the field groups that are fully opened.
 
-        The access is recorded first, so that refusals are on the trail as well, even those of
-        callers for whom the file does not exist.
+        The access is recorded first, so that refusals are on the trail as well, even those to
+        callers from whom the file is hidden.
         """
         tx, caller, now, purpose = call.tx, call.caller, call.clock.now(), request.purpose_code
         groups = frozenset(GROUPS.members(request.field_groups, "field_groups"))
@@ -191,15 +191,15 @@ class People:
         person.plan_contact(plan, now)
         self._files.change(tx, person, plan=plan)
         if not person.may_be_called:
-            elevate_to_system_scope(tx)  # another line may have agreed on a call
+            elevate_to_system_scope(tx)  # a different line may have agreed on a call with her
             callbacks.end(tx, now, callback_book.owed_to_person(tx, person.id), call.caller.id)
         return person_message(person, plan)
 
     def GetSafeContact(self, request: pb.GetSafeContactRequest, call: Call) -> pb.SafeContact:
         """Returns the unsealed parts of the safe-contact plan of a referral's person.
 
-        Every party of the referral may learn that nobody may call her, with any receipt or none,
-        since knowing this keeps her safe and reveals nothing about her.
+        If the plan forbids every contact, each party of the referral may learn this even without a
+        receipt, since knowing it keeps her safe and reveals nothing else about her.
         """
         referral = referrals.get(call.tx, object_id(request.referral_id))
         person = self._grants.party(call.tx, call.caller, referral)
@@ -211,7 +211,7 @@ class People:
     def OpenSafeContact(self, request: pb.OpenSafeContactRequest, call: Call) -> pb.SafeContact:
         """Returns the whole safe-contact plan.
 
-        The access is recorded first, as with an identity.
+        The access is recorded first, as when an identity is opened.
         """
         tx, caller, now, trail = call.tx, call.caller, call.clock.now(), call.trail
         referral = referrals.get(tx, object_id(request.referral_id))
@@ -229,7 +229,7 @@ class People:
     def ListReadings(self, request: pb.ListReadingsRequest, call: Call) -> pb.ListReadingsResponse:
         """Lists the accesses to a file of the caller's organisation, newest first.
 
-        Equal accesses of a worker within an hour are listed once.
+        Equal accesses of one worker within a clock hour are listed once.
         """
         size, after = (
             page_size(request.page_size, default=50, most=200),
@@ -246,7 +246,7 @@ class People:
         )
 
     def ExportPerson(self, request: pb.ExportPersonRequest, call: Call) -> pb.ExportPersonResponse:
-        """Publishes that the sheet of a person is exported as a file.
+        """Publishes that a person's data sheet is exported.
 
         Raises NotFound for files of other organisations.
         """

@@ -1,6 +1,6 @@
-"""Requests of callers of the line, whose credential is a reference and its PIN.
+"""Requests of callers of the line, who identify themselves with a reference and its PIN.
 
-Such a caller gets codes only.
+The answers to such a caller have only codes, times and numbers.
 """
 
 from collections.abc import Sequence
@@ -40,8 +40,8 @@ from services.referrals.referrals.store import enquiries, referrals
 from services.referrals.referrals.usecases.enquiries import cancel_of
 from services.referrals.referrals.usecases.lives import Lives
 
-# the maximum number of accesses that are read for one file; counted by day and kind of organisation
-# they are few
+# the maximum number of accesses that are read for one file or contact; grouped by day and kind of
+# organisation, the answer is short
 _MAX_READINGS = 10_000
 
 
@@ -49,9 +49,9 @@ _MAX_READINGS = 10_000
 class RequestsState:
     """The state of a caller's requests.
 
-    `items` has, for each request, the referral, its plain status, and whether the receiver may open
-    the caller's data now. `may_be_contacted` says that every safe-contact plan of the caller, in
-    any file, names a channel.
+    For each request, `items` has the referral, its status in plain words, and whether the receiver
+    may open the caller's data now. `may_be_contacted` is True if the safe-contact plan in each file
+    about her names a channel.
     """
 
     files: int
@@ -61,8 +61,9 @@ class RequestsState:
     may_withdraw: bool = False
     may_be_contacted: bool = False
     may_ask_for_call: bool = False
-    call: Callback | None = None  # the call that is owed to the caller
-    asked: int = 0  # the number of organisations that hold enquiry content about the caller
+    call: Callback | None = None  # the callback that the line owes the caller
+    # the number of organisations that hold enquiry content about the caller
+    enquiry_holders: int = 0
 
 
 class References:
@@ -101,13 +102,16 @@ class References:
     ) -> pb.ReferenceStatus:
         """Withdraws one request of the caller, with the consent that it is based on.
 
-        If `item_key` is empty, everything is withdrawn that anybody allowed or requested for her.
+        If `item_key` is empty, withdraws every consent, override and request about her, whoever
+        gave or made it.
         """
         first = self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
         own = contacts.of_caller(call.tx, first.id)
         people = contacts.people_of(call.tx, own)
         if request.item_key:
-            self._withdraw_one(call, first, self._asked(call.tx, own, people), request.item_key)
+            self._withdraw_one(
+                call, first, self._referrals_of(call.tx, own, people), request.item_key
+            )
         else:
             self._withdraw_all(call, first, own, people)
         return self._message(first, call)
@@ -124,15 +128,15 @@ class References:
             self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail),
         )
         own = contacts.of_caller(tx, first.id)
-        # an access to a contact is on the trail of a file as well, and must be counted once
-        also = {f"contact:{contact.id}" for contact in own}
-        about = [*contacts.people_of(tx, own), *(contact.id for contact in own)]
+        # an access to a contact may also be on the trail of a file, but must be counted only once
+        contact_codes = {f"contact:{contact.id}" for contact in own}
+        object_ids = [*contacts.people_of(tx, own), *(contact.id for contact in own)]
         accesses = [
             row
-            for object_id in about
+            for object_id in object_ids
             for row in audit.accesses(tx, object_id, READING, limit=_MAX_READINGS)
         ]
-        rows = [row for row in accesses if also.isdisjoint(row["detail_codes"])]
+        rows = [row for row in accesses if contact_codes.isdisjoint(row["detail_codes"])]
         types = members.types(tx, {row["organization_id"] for row in rows})
         readings = [
             pb.ReferenceReading(
@@ -152,7 +156,7 @@ class References:
     def AskForCallByReference(
         self, request: pb.AskForCallByReferenceRequest, call: Call
     ) -> pb.ReferenceStatus:
-        """Records when the caller can be called."""
+        """Records the hours in which the caller can be called."""
         first = self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
         hours = wish(request)
         own = contacts.of_caller(call.tx, first.id, for_update=True)
@@ -166,7 +170,7 @@ class References:
     ) -> pb.ReferenceStatus:
         """Adds a note of the caller to each of her contacts.
 
-        The line of each contact has to handle that contact again.
+        Each line then has to follow up its contact again.
         """
         tx, first = (
             call.tx,
@@ -190,7 +194,7 @@ class References:
         return self._message(first, call)
 
     def ConfirmHelp(self, request: pb.ConfirmHelpRequest, call: Call) -> pb.ReferenceStatus:
-        """Records the caller's answer whether help came."""
+        """Records the caller's answer to the question whether help came."""
         first = self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
         own = [contact.id for contact in contacts.of_caller(call.tx, first.id)]
         self._lives.confirm_help(call.tx, call.clock.now(), first.id, own, request.help_came)
@@ -211,7 +215,7 @@ class References:
     def _withdraw_one(
         self, call: Call, first: Contact, requests: Sequence[Referral], key: str
     ) -> None:
-        """Withdraws one request; a request that has ended stays as it is."""
+        """Withdraws one request; does nothing if the request has already ended."""
         matching = [
             referral for referral in requests if self._book.item_key(first.id, referral.id) == key
         ]
@@ -222,17 +226,17 @@ class References:
                 call.tx, call.clock.now(), first.id, matching[0], call.trail
             )
 
-    def _standing(self, tx: Transaction, now: datetime, first: Contact) -> RequestsState:
+    def _state_of(self, tx: Transaction, now: datetime, first: Contact) -> RequestsState:
         """Returns the present state of the caller's requests and of the access to her data."""
         own = contacts.of_caller(tx, first.id)
         people = contacts.people_of(tx, own)
-        standing = RequestsState(files=len(people))
-        standing.may_ask_for_call = callbacks.may_ask(tx, self._files, people)
-        standing.asked = enquiries.holders(
+        state = RequestsState(files=len(people))
+        state.may_ask_for_call = callbacks.may_ask(tx, self._files, people)
+        state.enquiry_holders = enquiries.holders(
             tx, Her.of_caller(people, [contact.id for contact in own])
         )
-        standing.call = callback_book.hours_owed(tx, [contact.id for contact in own])
-        standing.may_be_contacted = bool(people) and all(
+        state.call = callback_book.first_owed(tx, [contact.id for contact in own])
+        state.may_be_contacted = bool(people) and all(
             self._files.get(tx, person).may_be_contacted for person in people
         )
         receipts = {
@@ -240,25 +244,25 @@ class References:
             for person in people
             for receipt in self._receipts.of_person(tx, person)
         }
-        for referral in self._asked(tx, own, people):
+        for referral in self._referrals_of(tx, own, people):
             live = (
                 referral.state in LIVE
                 and referral.receipt_id in receipts
                 and receipts[referral.receipt_id].is_live(now)
             )
             if live:
-                standing.open_to.add(referral.receiver_organization_id)
+                state.open_to.add(referral.receiver_organization_id)
             status = (
                 "stopped" if referral.need_close_reason_code else PLAIN.get(referral.state.value)
             )
             if status is not None:  # referrals entered in error are not shown
-                standing.items.append((referral, status, live))
-            standing.may_withdraw |= referral.state in LIVE
-        standing.may_withdraw |= any(receipt.is_live(now) for receipt in receipts.values())
-        return standing
+                state.items.append((referral, status, live))
+            state.may_withdraw |= referral.state in LIVE
+        state.may_withdraw |= any(receipt.is_live(now) for receipt in receipts.values())
+        return state
 
     def _message(self, contact: Contact, call: Call) -> pb.ReferenceStatus:
-        standing = self._standing(call.tx, call.clock.now(), contact)
+        state = self._state_of(call.tx, call.clock.now(), contact)
         items = [
             pb.ReferenceItem(
                 need_group_code=referral.need_code[:3],
@@ -266,7 +270,7 @@ class References:
                 may_confirm=referral.state is State.COMPLETED,
                 consent_live=live,
                 update_time=timestamp(referral.update_time),
-                may_be_contacted=live and standing.may_be_contacted,
+                may_be_contacted=live and state.may_be_contacted,
                 key=self._book.item_key(contact.id, referral.id),
                 may_withdraw=referral.state in LIVE,
                 deletion_due_time=timestamp(
@@ -278,22 +282,24 @@ class References:
                     referral.deletion.stop_time if referral.deletion else None
                 ),
             )
-            for referral, status, live in standing.items
+            for referral, status, live in state.items
         ]
         return pb.ReferenceStatus(
             contact_time_band=number(pb.TimeBand, _band(contact.create_time, call.clock.now())),
             items=items,
-            organizations_with_access=len(standing.open_to),
-            organizations_asked=standing.asked,
-            file_count=standing.files,
-            may_withdraw=standing.may_withdraw,
-            may_ask_for_call=standing.may_ask_for_call,
-            call_from_time=timestamp(standing.call.clock.start_time if standing.call else None),
-            call_until_time=timestamp(standing.call.clock.due_time if standing.call else None),
+            organizations_with_access=len(state.open_to),
+            organizations_asked=state.enquiry_holders,
+            file_count=state.files,
+            may_withdraw=state.may_withdraw,
+            may_ask_for_call=state.may_ask_for_call,
+            call_from_time=timestamp(state.call.clock.start_time if state.call else None),
+            call_until_time=timestamp(state.call.clock.due_time if state.call else None),
         )
 
     @staticmethod
-    def _asked(tx: Transaction, own: Sequence[Contact], people: Sequence[str]) -> list[Referral]:
+    def _referrals_of(
+        tx: Transaction, own: Sequence[Contact], people: Sequence[str]
+    ) -> list[Referral]:
         of_contacts = [
             referral for contact in own for referral in referrals.of_contact(tx, contact.id)
         ]

@@ -1,4 +1,4 @@
-"""The auditor's views of the trail: search, verification against witnessed heads, anomalies."""
+"""The rpcs for auditors: search of the trail, its verification by witnessed heads, anomalies."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ from trail import chain
 from trail.chain import Finding
 
 _ROWS = 200_000  # the maximum number of rows verified in one call, which takes two seconds
-# the maximum number of findings in one answer; these suffice to see that the trail is broken
+# the maximum number of findings in one answer, enough to see that the trail is broken
 _MAX_FINDINGS = 100
 
 
@@ -109,8 +109,8 @@ class Audit:
     ) -> pb.ListAnomaliesResponse:
         """Lists anomalies, newest first.
 
-        Anomalies are in nobody's scope, so this rpc lifts the scope; it requires the right of an
-        auditor.
+        Anomalies are in no caller's scope, so this rpc widens the scope to the whole service; only
+        auditors may call it.
         """
         size, after = (
             page_size(request.page_size, default=50, most=200),
@@ -140,9 +140,10 @@ class Audit:
 def verify(tx: Transaction, after: Head, witnessed: Mapping[int, Iterable[bytes]]) -> Verdict:
     """Verifies the chain after the row `after`, as far as one call can.
 
-    At the end of the trail, also reports witnessed heads beyond that end. `witnessed` are the heads
-    of this trail that other services keep, by their sequence (trail.heads). They must be read
-    before this call, so that rows written in the meantime put no head beyond the end.
+    If the verification reaches the end of the trail, it also reports witnessed heads beyond that
+    end. `witnessed` are the heads of this trail that other services keep, by sequence
+    (trail.heads). They must be read before this call. Otherwise, if a row is added after this call
+    has read the end of the trail, the head of that row would seem to lie beyond the end.
     """
     end = audit.head(tx)
     until = min(end.sequence, after.sequence + _ROWS)

@@ -10,7 +10,7 @@ ERASED = "enlace.erasure.done.v1"
 
 
 def erasure_fact(erasure: Erasure, verb: str) -> Fact:
-    """Returns the fact of an erasure; `verb` is proposed or done."""
+    """Returns the fact of an erasure; `verb` is "proposed" or "done"."""
     message = facts_pb2.ErasureFact(
         erasure_id=erasure.id,
         person_id=erasure.person_id,
@@ -44,7 +44,7 @@ def erasure_of(fact: Fact) -> Erasure:
 
 
 def anomaly_fact(anomaly: Anomaly) -> Fact:
-    """Returns the fact of an anomaly, which has one version: noted."""
+    """Returns the fact of an anomaly; an anomaly has only one fact, "noted"."""
     message = facts_pb2.AnomalyFact(
         anomaly_id=anomaly.id,
         kind_code=anomaly.kind.value,

@@ -1,7 +1,7 @@
-"""The hand-over across borders as one line.
+"""A hand-over across borders, as one chain of legs.
 
-The line has the legs of a plan as they are now, and the organisation that takes the next step of
-each leg. A receiver sees only some of the legs.
+The chain has the present legs of a plan and, for each leg, the organisation that must act next. A
+receiver sees only some of the legs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,10 +15,11 @@ from services.referrals.referrals.domain.referral import Referral
 
 @dataclass(frozen=True)
 class Link:
-    """A leg of the line.
+    """A leg of the chain.
 
-    `referral` is the present referral of the leg. `acting_organization_id` is "" if nobody can act
-    yet, or any more.
+    `referral` is the present referral of the leg. `acting_organization_id` is the organisation that
+    must act next; it is "" if nobody can act yet, or if nobody needs to act any more.
+    `waits_for_keys` are the legs that must be accepted first.
     """
 
     step: Step
@@ -30,12 +31,12 @@ class Link:
 
 
 def line(plan: Plan, countries: Mapping[str, str]) -> list[Link]:
-    """Returns the whole line; `countries` are those of the organisations that are asked."""
+    """Returns the whole chain; `countries` are the countries of the receivers, by organisation."""
     links, before = list[Link](), ""
     for step in plan.legs:
-        referral, settled = plan.standing_for(step.key), plan.steps[step.key].settled
+        referral, settled = plan.referral_of_leg(step.key), plan.steps[step.key].settled
         waits = [] if before or plan.has_begun(step.key) else plan.not_accepted()
-        # a receiver that has accepted waits for the others
+        # a receiver that has accepted the person may still have to wait for other legs
         held = bool(waits) or bool(before and not plan.has_begun(before))
         links.append(
             Link(
@@ -51,8 +52,8 @@ def line(plan: Plan, countries: Mapping[str, str]) -> list[Link]:
     return links
 
 
-def beside(links: Sequence[Link], referral_id: str) -> list[Link]:
-    """Returns the leg of a referral with the legs directly before and after it.
+def with_neighbours(links: Sequence[Link], referral_id: str) -> list[Link]:
+    """Returns the leg of a referral, with the legs directly before and after that leg.
 
     These legs show from whom the person comes, and to whom she goes.
     """

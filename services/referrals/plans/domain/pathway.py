@@ -1,6 +1,6 @@
 """Pathways: the standard order of help, as versioned data.
 
-The faults in a written pathway are reported by line and reason, all at once.
+Pathways are written by hand. All faults in a text are reported at once, by line and reason.
 """
 
 import re
@@ -22,7 +22,7 @@ NEEDS = NEED_GROUPS | frozenset(
     " PSS.CNS PSS.GRP PSS.PFA PSS.PSY RET.CHD RET.PRE RET.REC"
     " RET.TRA".split()
 )
-"""The need codes of the taxonomy, which the directory keeps.
+"""The need codes of the taxonomy, a copy of the directory's list.
 
 Services don't call each other, so a test compares the two lists.
 """
@@ -36,9 +36,9 @@ _COUNTRY = re.compile(r"[A-Z]{2}")
 
 @dataclass(frozen=True)
 class TextNode:
-    """A part of a text that was written by hand, with its line.
+    """A part of a hand-written text, with the number of its line.
 
-    The keys of a map have a line each.
+    Each key of a map has its own line number.
     """
 
     value: "str | list[TextNode] | dict[Word, TextNode]"
@@ -55,7 +55,7 @@ class Word:
 
 @dataclass(frozen=True)
 class Lists:
-    """The code lists of the contract that a pathway uses, and the languages that a name needs."""
+    """The contract's code lists that pathways use, and the languages that every name must have."""
 
     languages: Collection[str]
     age_bands: Collection[str]
@@ -66,7 +66,7 @@ class Lists:
 
 
 class LegKind(Enum):
-    """The part that a step has in a hand-over across borders."""
+    """The role of a step in a hand-over across borders."""
 
     DEPARTURE = "departure"  # the person leaves
     ARRIVAL = "arrival"  # somebody takes her over after the departure
@@ -79,7 +79,7 @@ _LEGS = frozenset(kind.value for kind in LegKind)
 class Step:
     """A step of a pathway.
 
-    Its time counts from the start of the plan, or from when another step was settled.
+    The time of a step counts from the start of the plan, or from the time another step was settled.
     """
 
     key: str
@@ -98,7 +98,8 @@ class Step:
 class Pathway:
     """One version of a pathway.
 
-    A pathway is for persons who match at least one entry of each list; an empty list matches all.
+    A pathway is meant for persons who match at least one entry of each list. An empty list matches
+    everybody.
     """
 
     id: str
@@ -114,8 +115,8 @@ class Pathway:
     def takes(self, age_band: str) -> bool:
         """Returns whether a person of this age band may follow the pathway.
 
-        An adult may follow a child's pathway, since her child may be the reason. A child can't
-        follow an adult's.
+        An adult may follow a pathway for children, since her child may be the reason. A child may
+        not follow a pathway for adults.
         """
         return not self.age_bands or age_band in self.age_bands or age_band not in CHILDREN
 
@@ -123,10 +124,10 @@ class Pathway:
 def read(
     node: TextNode, lists: Lists, text: str = "", version: Callable[[str], int] | None = None
 ) -> Pathway:
-    """Returns the pathway in a text that was written by hand.
+    """Returns the pathway in a hand-written text.
 
-    `version` returns the next version of an id. Raises Invalid with (text.LINE, reason) for each
-    fault.
+    `version` takes the id of a pathway and returns the version that the text must have. Raises
+    Invalid with (text.LINE, reason) for each fault.
     """
     reader = _Reader(lists)
     pathway = reader.pathway(node, text, version)
@@ -138,8 +139,8 @@ def read(
 class _Reader:
     """The reader of a pathway.
 
-    The reader goes on after a fault, so that it finds all faults; values that it could not read are
-    empty.
+    The reader continues after a fault, so that it finds all faults. Values that it can't read are
+    left empty.
     """
 
     def __init__(self, lists: Lists) -> None:
@@ -217,7 +218,7 @@ class _Reader:
         return span, self._text(parts.get("from"))
 
     def _check_order(self, steps: list[tuple[TextNode, Step]]) -> None:
-        """Refuses repeated keys, unknown steps, and steps that wait for themselves in a cycle."""
+        """Refuses repeated keys, unknown steps, and cycles of steps that wait for each other."""
         lines = {step.key: node for node, step in steps}
         seen = set[str]()
         for node, step in steps:
@@ -234,7 +235,7 @@ class _Reader:
     def _check_legs(self, steps: list[tuple[TextNode, Step]]) -> None:
         """Refuses a second departure, and an arrival that does not wait for the departure.
 
-        The arrival may wait for it directly or through other steps.
+        An arrival may wait for the departure directly or through other steps.
         """
         waits, departure = {step.key: step.after_keys for _, step in steps}, ""
         for node, step in steps:
@@ -250,7 +251,7 @@ class _Reader:
 
     @staticmethod
     def _part(node: TextNode, name: str) -> TextNode:
-        """Returns the part of a step with this name."""
+        """Returns the part with this name of a step, or the step itself if it has no such part."""
         return (
             next((part for word, part in node.value.items() if word.text == name), node)
             if isinstance(node.value, dict)
@@ -259,7 +260,7 @@ class _Reader:
 
     @staticmethod
     def _line_of(node: TextNode, text: str) -> TextNode:
-        """Returns the place in a step where a text is written."""
+        """Returns the item with this text in a step's lists and maps, or else the step itself."""
         for part in node.value.values() if isinstance(node.value, dict) else []:
             inner = (
                 part.value
@@ -335,25 +336,25 @@ class _Reader:
 
 
 def before(step: Step) -> Iterator[str]:
-    """Returns the steps that a step waits for, or that its time counts from."""
+    """Yields the steps for which a step waits, and the step from which its time counts."""
     yield from step.after_keys
     if step.deadline_from_key:
         yield step.deadline_from_key
 
 
 def _in_cycles(waits: Mapping[str, Collection[str]]) -> list[str]:
-    """Returns the steps that wait for themselves, directly or not.
+    """Returns the steps that wait for themselves, directly or through other steps.
 
-    Steps that wait for nothing, or only for removed steps, are removed. Of the rest, those that
-    lead back to themselves are returned.
+    First removes, again and again, the steps that wait for no remaining step. Of the remaining
+    steps, returns those from which the waiting leads back to the same step.
     """
-    left = dict(waits)
+    remaining = dict(waits)
     while free := [
-        key for key, others in left.items() if not any(other in left for other in others)
+        key for key, others in remaining.items() if not any(other in remaining for other in others)
     ]:
         for key in free:
-            del left[key]
-    return [key for key in left if _reaches(key, key, left)]
+            del remaining[key]
+    return [key for key in remaining if _reaches(key, key, remaining)]
 
 
 def _reaches(start: str, goal: str, waits: Mapping[str, Collection[str]]) -> bool:

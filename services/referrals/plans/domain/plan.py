@@ -1,6 +1,6 @@
-"""Plans: a pathway as it is followed for one person.
+"""Plans: each follows a pathway for one person.
 
-A method changes the plan, or refuses and changes nothing.
+A method either changes the plan, or refuses and changes nothing.
 """
 
 from collections.abc import Iterable
@@ -16,9 +16,9 @@ from services.referrals.referrals.domain.referral import Referral
 
 EARLIEST_START = timedelta(days=366)
 HELPED = frozenset({"fully_met", "partly_met"})
-"""The outcomes with which a referral meets a step.
+"""The outcomes of a referral with which its step is met.
 
-For another outcome a worker decides by hand whether the step is met.
+For any other outcome, a worker decides whether the step is met.
 """
 CONSENT_WITHDRAWN = "consent_withdrawn"
 
@@ -35,7 +35,7 @@ class StepState(Enum):
 
 PASSED_OVER = frozenset({StepState.NOT_NEEDED, StepState.REFUSED_BY_PERSON})
 SETTLED = PASSED_OVER | {StepState.MET}
-"""States of a step for which nothing more is done, so that the steps after it may go on.
+"""The states in which nothing more is to be done for a step, so that later steps may start.
 
 Help never depends on a step that the person refuses (Council of Europe Convention, 12.6).
 """
@@ -43,7 +43,7 @@ Help never depends on a step that the person refuses (Council of Europe Conventi
 
 @dataclass
 class PlanStep:
-    """A step of a plan. `referral_id` is the present referral of the step, or its last one."""
+    """A step of a plan. `referral_id` is the present or last referral of the step."""
 
     key: str
     state: StepState = StepState.OPEN
@@ -54,17 +54,17 @@ class PlanStep:
 
     @property
     def settled(self) -> bool:
-        """Returns whether the step is met, not needed, or refused."""
+        """Returns whether the step is met, not needed, or refused by the person."""
         return self.state in SETTLED
 
     def is_late(self, now: datetime) -> bool:
-        """Returns whether the step is past its time and not settled."""
+        """Returns whether the step is past its due time and not settled."""
         return not self.settled and self.due_time is not None and self.due_time < now
 
 
 @dataclass
 class Plan:
-    """A plan in the file of a person; it has codes only."""
+    """A plan in a person's file; a plan has no texts, only ids, codes and times."""
 
     id: str
     person_id: str
@@ -77,10 +77,11 @@ class Plan:
     version: int = 1
     close_time: datetime | None = None
     close_reason_code: str = ""
-    close_proposed_reason_code: str = ""  # why one person wants to end the plan of a child
+    # the reason that the first person gave to end a child's plan
+    close_proposed_reason_code: str = ""
     close_proposed_by_worker_id: str = ""
     steps: dict[str, PlanStep] = field(default_factory=dict)
-    # the present or last referrals of its legs, by id
+    # the present or last referrals of the plan's legs, by id
     referrals: dict[str, Referral] = field(default_factory=dict)
 
     @classmethod
@@ -94,7 +95,7 @@ class Plan:
         start: datetime | None,
         now: datetime,
     ) -> "Plan":
-        """Begins a plan with all steps open."""
+        """Starts a plan with all steps open."""
         if start is not None and not now - EARLIEST_START <= start <= now:
             raise Invalid(("start_time", "out_of_range"))
         plan = cls(
@@ -105,12 +106,12 @@ class Plan:
         return plan
 
     def waits_for(self, step: Step) -> list[str]:
-        """Returns the keys of the steps that must be settled before this step and are not."""
+        """Returns the keys of the unsettled steps that must be settled before this step."""
         return [key for key in step.after_keys if not self.steps[key].settled]
 
     @property
     def next_due_time(self) -> datetime | None:
-        """Returns the earliest due time of the open steps; None once the plan is closed."""
+        """Returns the earliest due time of the unsettled steps; None once the plan is closed."""
         waiting = (
             step.due_time for step in self.steps.values() if step.due_time and not step.settled
         )
@@ -127,8 +128,8 @@ class Plan:
     ) -> None:
         """Sets the state of a step.
 
-        `referral` (id and state) is needed for referred, a reason for not_needed, and neither for
-        any other state. Raises NotFound, Invalid or Conflict.
+        `referral` (its id and state) must be given for REFERRED, `reason_code` for NOT_NEEDED, and
+        neither for any other state. Raises NotFound, Invalid or Conflict.
         """
         self._check_running()
         if key not in self.steps:
@@ -144,8 +145,8 @@ class Plan:
             referral is not None and referral[1] in (State.COMPLETED, State.CLOSED)
         )
         # the receiver of an arrival is asked before the person leaves
-        ahead = step.leg is LegKind.ARRIVAL and not over
-        if (over or (state is StepState.REFERRED and not ahead)) and (
+        is_early_arrival = step.leg is LegKind.ARRIVAL and not over
+        if (over or (state is StepState.REFERRED and not is_early_arrival)) and (
             waits := self.waits_for(step)
         ):
             raise Conflict("step_waits", *waits)
@@ -155,13 +156,14 @@ class Plan:
             self._check_accepted()
         if referral is not None and referral[1] not in LIVE | {State.DRAFT, State.CLOSED}:
             raise Conflict("illegal_transition")
-        self._put(self.steps[key], state, now, referral[0] if referral else "", reason_code)
+        self._set_state(self.steps[key], state, now, referral[0] if referral else "", reason_code)
         self._changed(now)
 
     def follow(self, referral_id: str, state: State, outcome_code: str, now: datetime) -> bool:
-        """Updates the steps of a referral according to its state; returns whether anything changed.
+        """Updates the steps of a referral according to its state; returns whether a step changed.
 
-        A referral that brought help meets the step, and one that ended without help opens it again.
+        If the referral brought help, the step is met. If the referral ended without help, the step
+        is open again.
         """
         if self.close_time is not None:
             return False
@@ -173,13 +175,13 @@ class Plan:
             self._check_leg(step, state)
         moved = [step for step in standing if step.state is not to]
         for step in moved:
-            self._put(step, to, now, referral_id, "")
+            self._set_state(step, to, now, referral_id, "")
         if moved:
             self._changed(now)
         return bool(moved)
 
     def move(self, pathway: Pathway, now: datetime) -> None:
-        """Moves the plan to a newer version; steps with the same key stay as they are."""
+        """Moves the plan to a newer pathway version; steps with the same key stay as they are."""
         self._check_running()
         if pathway.version <= self.pathway.version:
             raise Invalid(("version", "out_of_range"))
@@ -190,7 +192,7 @@ class Plan:
         self._changed(now)
 
     def close(self, reason_code: str, now: datetime) -> None:
-        """Closes the plan as it is."""
+        """Closes the plan; its steps stay as they are."""
         self._check_running()
         self.close_time, self.close_reason_code = now, reason_code
         self._changed(now)
@@ -198,8 +200,8 @@ class Plan:
     def end(self, reason_code: str, by: Second | None, now: datetime, *, of_a_child: bool) -> None:
         """Ends the plan at somebody's request.
 
-        A child's plan ends when a second person gives the same reason; one person alone proposes
-        it. `by` is the person who asks, None for a system.
+        A child's plan ends only when a second person gives the same reason as the first; the first
+        request is only a proposal. `by` is the person who makes the request, None for a system.
         """
         self._check_running()
         if not of_a_child:
@@ -215,7 +217,7 @@ class Plan:
 
     @property
     def legs(self) -> list[Step]:
-        """Returns the legs by which the person is handed over, in order, the departure first.
+        """Returns the legs of the person's hand-over in order, the departure first.
 
         Skipped steps do not count as legs. If the departure is skipped, there are no legs.
         """
@@ -226,8 +228,8 @@ class Plan:
         ]
         return legs if legs and legs[0].leg is LegKind.DEPARTURE else []
 
-    def standing_for(self, key: str) -> Referral | None:
-        """Returns the present referral of a leg."""
+    def referral_of_leg(self, key: str) -> Referral | None:
+        """Returns the present referral of a leg; None if there is none."""
         step = self.steps[key]
         return (
             self.referrals.get(step.referral_id)
@@ -236,13 +238,13 @@ class Plan:
         )
 
     def not_accepted(self) -> list[str]:
-        """Returns the keys of the arrivals that nobody has accepted."""
+        """Returns the keys of the arrivals that no receiver has accepted yet."""
         return [leg.key for leg in self.legs[1:] if not self._is_taken_on(leg.key)]
 
     def has_begun(self, key: str) -> bool:
         """Returns whether a leg is settled, or its receiver has met the person.
 
-        A meeting counts even if the leg failed later: once she has left, she is on her way.
+        A meeting counts even if the leg failed later, since a person who has left is on her way.
         """
         referral = self.referrals.get(self.steps[key].referral_id)
         return self.steps[key].settled or (
@@ -250,10 +252,11 @@ class Plan:
         )
 
     def lost(self, moved: Iterable[Referral]) -> Referral | None:
-        """Returns the first leg that ends with these referrals while the person is on her way.
+        """Returns the referral of the first leg that fails while the person is on her way.
 
-        She is on her way from the departure until every leg has begun. Call this before the plan
-        follows the referrals.
+        `moved` are the referrals that have just changed. The person is on her way from the
+        departure until every leg has begun. This must be called before the plan follows the
+        referrals.
         """
         legs, ended = (
             self.legs,
@@ -270,7 +273,7 @@ class Plan:
             (
                 ended[standing.id]
                 for leg in legs
-                if (standing := self.standing_for(leg.key)) and standing.id in ended
+                if (standing := self.referral_of_leg(leg.key)) and standing.id in ended
             ),
             None,
         )
@@ -280,14 +283,14 @@ class Plan:
         return any(self.steps[leg.key].referral_id == referral_id for leg in self.legs)
 
     def check_own_receipt(self, referral: Referral) -> None:
-        """Refuses a receipt that another leg uses.
+        """Refuses a referral whose receipt another leg uses.
 
-        Each leg has a consent of its own, so that the person can agree or refuse for each place.
+        Each leg needs its own consent, so that the person can agree or refuse for each place.
         """
         legs = [leg.key for leg in self.legs]
         own_legs = [key for key in legs if self.steps[key].referral_id == referral.id]
         for key in legs if own_legs else ():
-            other = self.standing_for(key)
+            other = self.referral_of_leg(key)
             same = (
                 other is not None
                 and other.id != referral.id
@@ -298,7 +301,7 @@ class Plan:
                 raise Conflict("receipt_of_another_leg", key)
 
     def _is_taken_on(self, key: str) -> bool:
-        referral = self.standing_for(key)
+        referral = self.referral_of_leg(key)
         return self.steps[key].settled or (referral is not None and referral.state in TAKEN_ON)
 
     def _check_accepted(self) -> None:
@@ -306,9 +309,9 @@ class Plan:
             raise Conflict("legs_not_accepted", *missing)
 
     def _check_leg(self, standing: PlanStep, state: State) -> None:
-        """Refuses a departure before all arrivals are accepted.
+        """Refuses to begin a departure before all arrivals are accepted.
 
-        Also refuses an arrival before the departure has begun.
+        Also refuses to begin an arrival before the departure has begun.
         """
         keys = [leg.key for leg in self.legs]
         if (
@@ -327,7 +330,7 @@ class Plan:
             raise Conflict("plan_closed")
 
     @staticmethod
-    def _put(
+    def _set_state(
         step: PlanStep, state: StepState, now: datetime, referral_id: str, reason_code: str
     ) -> None:
         settled_before = step.settled
@@ -345,8 +348,8 @@ class Plan:
     def _set_times(self) -> None:
         """Sets the due time of each step.
 
-        The time counts from the start of the plan, or from when another step was settled. While
-        that other step is open, there is no due time.
+        A due time counts from the start of the plan, or from the time another step was settled.
+        There is no due time until that other step is settled.
         """
         for step in self.pathway.steps:
             start = (

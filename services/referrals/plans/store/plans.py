@@ -1,6 +1,7 @@
-"""Published versions of pathways, and plans with their steps.
+"""Stores published versions of pathways, and plans with their steps.
 
-Row-level security limits every statement here to plans for files of the caller's organisation.
+Row-level security limits the statements to plans for files of the caller's organisation, unless the
+calling code has widened the scope.
 """
 
 from collections.abc import Callable
@@ -67,7 +68,7 @@ def add(tx: Transaction, plan: Plan) -> None:
 
 
 def change(tx: Transaction, plan: Plan, expected_version: int) -> None:
-    """Saves a plan. Raises Stale unless the stored version is `expected_version`."""
+    """Saves a new version of a plan. Raises Stale unless `expected_version` is stored."""
     sets = ", ".join(f"{c} = %({c})s" for c in _COLUMNS if c not in ("id", "create_time"))
     if (
         tx.execute(
@@ -111,9 +112,9 @@ def of_person(
 
 
 def with_referrals(tx: Transaction, referral_ids: list[str]) -> list[str]:
-    """Returns the ids of open plans in which one of these referrals stands for a step.
+    """Returns the ids of open plans with a step to which one of these referrals belongs.
 
-    The ids are in the order in which the caller must lock the plans.
+    The ids are in the order in which the calling code must lock the plans.
     """
     rows = tx.execute(
         "SELECT id FROM plans WHERE close_time IS NULL AND id IN (SELECT plan_id FROM plan_steps"
@@ -126,9 +127,9 @@ def with_referrals(tx: Transaction, referral_ids: list[str]) -> list[str]:
 def late(
     tx: Transaction, organization_id: str, now: datetime, limit: int, after: Cursor | None
 ) -> tuple[list[Row], Cursor | None]:
-    """Returns steps that are past their time and not settled.
+    """Returns a page of the steps that are past their due time and not settled.
 
-    The step that waits longest comes first; the second value is where the next page begins.
+    The step that has been due longest comes first. The second value is the cursor of the next page.
     """
     due, plan, key = after or ("-infinity", "", "")
     rows = tx.execute(
@@ -157,8 +158,9 @@ def late(
 def compliance(tx: Transaction, now: datetime) -> list[Row]:
     """Counts plans by pathway_id, version, department, key, state and reason_code.
 
-    Each row has the number of plans, the number that are on time (`on_time`) and the number that
-    are overdue (`late`). Only plans in the scope of the transaction are counted.
+    Each row has three numbers of plans: all in which the step has this state (`plans`); of these,
+    the plans whose step was settled in time or has no due time (`on_time`), and the plans whose
+    step is overdue (`late`). Only plans in the scope of the transaction are counted.
     """
     return tx.execute(
         "SELECT p.pathway_id, p.pathway_version AS version, p.department, s.key, s.state,"
@@ -227,7 +229,7 @@ def _read(tx: Transaction, row: Row, pathway_of: PathwayLookup) -> Plan:
 def read_legs(tx: Transaction, plan: Plan) -> None:
     """Reads the referrals of the plan's legs.
 
-    While the plan is locked, these referrals do not change in any way that matters, since a
+    While the plan is locked, these referrals can't change in any way that matters, since every
     transaction that changes a referral waits for the same lock to update the plan.
     """
     plan.referrals = referrals.some(

@@ -1,4 +1,7 @@
-"""Pathways: those that come with the service, published versions, and the reading of their text."""
+"""Parses pathways from their texts, and looks up and publishes their versions.
+
+The first versions of some pathways come with the service.
+"""
 
 from datetime import datetime
 from functools import cache
@@ -35,7 +38,7 @@ LISTS = Lists(
 
 
 def parse(text: str) -> TextNode:
-    """Parses a YAML text into parts with lines: maps, lists and plain texts only.
+    """Parses a YAML text into parts with line numbers: maps, lists and plain texts only.
 
     Raises Invalid (text.LINE, malformed) for any other text.
     """
@@ -54,9 +57,9 @@ def parse(text: str) -> TextNode:
 
 
 def _check_plain(text: str) -> None:
-    """Refuses a YAML text with more than a pathway needs.
+    """Refuses a YAML text that uses more of the language than a pathway needs.
 
-    Deep nesting and aliases are refused, since an alias could make a short text endless.
+    Deep nesting and aliases are refused; an alias could make a short text expand without end.
     """
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
@@ -86,7 +89,7 @@ def _line(mark: Any) -> int:
     return mark.line + 1 if mark else 1
 
 
-@cache  # a process reads the same texts again and again, and each takes 50 ms
+@cache  # a process parses the same texts repeatedly, and each takes 50 ms
 def _shipped(text: str) -> Pathway:
     return read(parse(text), LISTS, text, lambda _: 1)
 
@@ -94,8 +97,8 @@ def _shipped(text: str) -> Pathway:
 def shipped_pathways(folder: Path = SHIPPED) -> dict[str, Pathway]:
     """Returns the pathways that come with the service, by id.
 
-    Raises ValueError with file, line and reason for a wrong pathway, so that the service does not
-    start with it.
+    Raises ValueError with file, line and reason for an invalid pathway, so that the service does
+    not start with it.
     """
     pathways = {}
     for file in sorted(folder.glob("*.yaml")):
@@ -115,7 +118,7 @@ def shipped_pathways(folder: Path = SHIPPED) -> dict[str, Pathway]:
 
 
 class Pathways:
-    """The pathways in all versions; a process reads each version once, since it never changes."""
+    """The pathways in all versions; each version never changes, so a process reads it only once."""
 
     def __init__(self, first: dict[str, Pathway]) -> None:
         self._first = first
@@ -153,7 +156,7 @@ class Pathways:
     def publish(self, tx: Transaction, caller: Caller, now: datetime, text: str) -> Pathway:
         """Publishes the next version.
 
-        A text names its version, so of two texts for the same version the second is refused.
+        Each text names its version. If two texts name the same version, the second is refused.
         """
         advisory_lock(tx, "pathways")
         latest = self._latest(tx)
@@ -162,7 +165,7 @@ class Pathways:
         return pathway
 
     def _latest(self, tx: Transaction) -> dict[str, int]:
-        """Returns the newest version of each pathway."""
+        """Returns the number of each pathway's newest version, by id."""
         return dict.fromkeys(self._first, 1) | {
             row["pathway_id"]: row["version"] for row in plans.published_versions(tx)
         }

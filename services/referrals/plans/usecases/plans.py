@@ -1,6 +1,6 @@
-"""Pathways and plans, as rpcs.
+"""The rpcs of pathways and plans.
 
-Only the organisation that holds the person's file sees her plans.
+Only the organisation that holds a person's file sees her plans.
 """
 
 from collections import Counter, defaultdict
@@ -33,7 +33,7 @@ from services.referrals.files.store.people import People
 from services.referrals.network.domain.counts import SMALLEST, published_count
 from services.referrals.network.domain.service import check_age_taken
 from services.referrals.network.store import members
-from services.referrals.plans.domain.chain import Link, beside, line
+from services.referrals.plans.domain.chain import Link, line, with_neighbours
 from services.referrals.plans.domain.pathway import Pathway
 from services.referrals.plans.domain.plan import CONSENT_WITHDRAWN, Plan, StepState
 from services.referrals.plans.store import plans
@@ -51,7 +51,7 @@ from services.referrals.referrals.wire.messages import actor_of
 class StepCounts:
     """The counts of one step over all plans of a pathway version in a department.
 
-    FEW stands for a count that is not published.
+    A count that is not published is FEW.
     """
 
     key: str
@@ -62,14 +62,14 @@ class StepCounts:
 
 
 Group = tuple[str, int, str]
-"""Pathway, version, department."""
+"""The pathway id, version and department of a group of plans."""
 _SKIPPED = "skipped:"
 
 
 class Plans:
     """The rpcs of plans, one method for each.
 
-    Methods that take `tx` are for other use cases.
+    Public methods with `tx` serve other use cases.
     """
 
     def __init__(self, files: People, pathways: Pathways, pages: PageTokens) -> None:
@@ -105,10 +105,10 @@ class Plans:
         return pathway_message(pathway, pathway.text)
 
     def CreatePlan(self, request: pb.CreatePlanRequest, call: Call) -> pb.Plan:
-        """Begins a plan that follows the newest version of a pathway.
+        """Starts a plan that follows the newest version of a pathway.
 
-        The person is locked, since two calls at the same time could both find no plan and begin
-        one.
+        The person is locked first: otherwise two simultaneous calls could both find no plan, and
+        each start one.
         """
         tx, start, person_id = call.tx, moment(request, "start_time"), object_id(request.person_id)
         acknowledged = word_list(
@@ -116,7 +116,7 @@ class Plans:
         )
         self._files.hold(tx, person_id)
         person = self._person(tx, call.caller, person_id)
-        pathway = self._chosen(tx, "pathway_id", "unknown_code", request.pathway_id)
+        pathway = self._named_pathway(tx, "pathway_id", "unknown_code", request.pathway_id)
         check_age_taken(pathway.takes(person.coarse.age_band), acknowledged)
         if plans.has_open_plan(tx, person.id, pathway.id):
             raise Conflict("plan_exists")
@@ -138,7 +138,7 @@ class Plans:
 
     def GetPlan(self, request: pb.GetPlanRequest, call: Call) -> pb.Plan:
         """Returns one plan."""
-        return self._message(plans.get(call.tx, object_id(request.id), self._of(call.tx)), call)
+        return self._message(plans.get(call.tx, object_id(request.id), self._lookup(call.tx)), call)
 
     def ListPlans(self, request: pb.ListPlansRequest, call: Call) -> pb.ListPlansResponse:
         """Lists the plans of a person; an erased file has none."""
@@ -148,15 +148,15 @@ class Plans:
         return pb.ListPlansResponse(
             plans=[
                 self._message(plan, call)
-                for plan in plans.of_person(call.tx, person_id, self._of(call.tx))
+                for plan in plans.of_person(call.tx, person_id, self._lookup(call.tx))
             ]
         )
 
     def UpdatePlanStep(self, request: pb.UpdatePlanStepRequest, call: Call) -> pb.Plan:
         """Sets the state of a step.
 
-        The referral is locked before the plan, in the same order as when a referral changes and the
-        plan follows it.
+        The referral is locked before the plan, in the same order as when a plan is updated after a
+        change of a referral.
         """
         tx, now, state = call.tx, call.clock.now(), STATES.member(request.state, "state")
         assert state is not None  # the .proto requires it
@@ -175,16 +175,16 @@ class Plans:
         if referral:
             plan.referrals[referral.id] = referral
             plan.follow(referral.id, referral.state, referral.outcome_code, now)
-            self._keep_leg(tx, plan, referral)
+            self._apply_leg_rules(tx, plan, referral)
         plans.change(tx, plan, base_version)
         return self._message(plan, call)
 
     def MovePlan(self, request: pb.MovePlanRequest, call: Call) -> pb.Plan:
-        """Moves a plan to a newer version of its pathway, in which other steps may be legs."""
+        """Moves a plan to a newer version of its pathway, in which different steps may be legs."""
         tx, identifier, base_version = call.tx, object_id(request.id), version(request.etag)
         plan = self._lock(tx, identifier, base_version)
         plan.move(
-            self._chosen(tx, "version", "out_of_range", plan.pathway.id, request.version),
+            self._named_pathway(tx, "version", "out_of_range", plan.pathway.id, request.version),
             call.clock.now(),
         )
         plans.read_legs(tx, plan)
@@ -194,7 +194,7 @@ class Plans:
         return self._message(plan, call)
 
     def ClosePlan(self, request: pb.ClosePlanRequest, call: Call) -> pb.Plan:
-        """Ends a plan; to end a child's plan, a second person is needed."""
+        """Ends a plan; to end a child's plan, a second person must agree."""
         reason = word(pb.PlanCloseReason, request.reason_code, "reason_code")
         if reason == CONSENT_WITHDRAWN:
             # this reason follows from the person's withdrawal; no worker may give it
@@ -214,7 +214,7 @@ class Plans:
     def ListLateSteps(
         self, request: pb.ListLateStepsRequest, call: Call
     ) -> pb.ListLateStepsResponse:
-        """Lists late steps of the caller's organisation."""
+        """Lists late steps in the plans of the caller's organisation."""
         size, after = (
             page_size(request.page_size, default=50, most=200),
             self._pages.cursor(request, str, str, str),
@@ -229,7 +229,7 @@ class Plans:
         )
 
     def GetCompliance(self, request: pb.GetComplianceRequest, call: Call) -> pb.Compliance:
-        """Counts plans, and the states of their steps."""
+        """Returns the numbers of plans, and of their steps by state."""
         network = call.caller.has("COORDINATOR")
         counted = self._compliance(call.tx, call.clock.now(), network=network)
         groups = [
@@ -247,11 +247,11 @@ class Plans:
     def _compliance(
         self, tx: Transaction, now: datetime, *, network: bool
     ) -> dict[Group, tuple[int, list[StepCounts]]]:
-        """Counts plans, and the states of their steps.
+        """Counts plans, and their steps by state, in groups.
 
-        For the network, groups of fewer than ten plans are left out; other counts are rounded down
-        to a multiple of five, or FEW if below ten. For the caller's own organisation, all counts
-        are exact.
+        For the network, groups of fewer than ten plans are left out; the other counts are rounded
+        down to a multiple of five, or FEW if below ten. For the caller's own organisation, all
+        counts are exact.
         """
         if network:
             elevate_to_system_scope(tx)
@@ -303,42 +303,42 @@ class Plans:
         )
 
     def follow(self, tx: Transaction, now: datetime, *changed_referrals: Referral) -> None:
-        """Updates the plan steps for which these changed referrals stand.
+        """Updates the plan steps to which these changed referrals belong.
 
-        The caller has locked the referrals. Lifts the scope, since an actor who changes a referral
-        might not be allowed to see the plan.
+        The calling code must have locked the referrals. Widens the scope, since an actor who
+        changes a referral might not be allowed to see the plan.
         """
         elevate_to_system_scope(tx)
         referral_ids = [referral.id for referral in changed_referrals]
         for identifier in plans.with_referrals(tx, referral_ids):
-            plan = plans.get(tx, identifier, self._of(tx), for_update=True)
-            was, lost = plan.version, plan.lost(changed_referrals)
+            plan = plans.get(tx, identifier, self._lookup(tx), for_update=True)
+            old_version, lost = plan.version, plan.lost(changed_referrals)
             for referral in changed_referrals:
                 plan.follow(referral.id, referral.state, referral.outcome_code, now)
                 if referral.state in (State.SENT, State.ACCEPTED):
-                    self._keep_leg(tx, plan, referral)
-            if plan.version != was:
-                plans.change(tx, plan, was)
+                    self._apply_leg_rules(tx, plan, referral)
+            if plan.version != old_version:
+                plans.change(tx, plan, old_version)
             if lost:
                 lost.note_leg_lost(now)
                 referrals.keep(tx, lost, None)
 
     @staticmethod
-    def _keep_leg(tx: Transaction, plan: Plan, referral: Referral) -> None:
-        """Applies the rules for a leg that was just sent, accepted or linked."""
+    def _apply_leg_rules(tx: Transaction, plan: Plan, referral: Referral) -> None:
+        """Applies the rules for the referral of a leg that was just sent, accepted or linked."""
         plan.check_own_receipt(referral)
         if referral.state is State.ACCEPTED and plan.is_leg(referral.id):
             referral.wait_for_her()
             referrals.save_deadlines(tx, referral)
 
     def check_receipt(self, tx: Transaction, referral: Referral) -> None:
-        """Refuses a new receipt for a referral if another leg uses that receipt.
+        """Refuses a referral's new receipt if another leg uses that receipt.
 
-        The caller has locked the referral. Lifts the scope.
+        The calling code must have locked the referral. Widens the scope.
         """
         elevate_to_system_scope(tx)
         for identifier in plans.with_referrals(tx, [referral.id]):
-            plans.get(tx, identifier, self._of(tx), for_update=True).check_own_receipt(referral)
+            plans.get(tx, identifier, self._lookup(tx), for_update=True).check_own_receipt(referral)
 
     def _line(self, tx: Transaction, plan: Plan) -> list[Link]:
         """Returns the legs of a plan's hand-over across borders."""
@@ -348,27 +348,28 @@ class Plans:
     def legs_of(
         self, tx: Transaction, referral: Referral, actor: Actor, may_see: Callable[[], bool]
     ) -> Sequence[referrals_pb2.Leg]:
-        """Returns the legs of the hand-over that a referral is part of, as this actor may see them.
+        """Returns the legs of a referral's hand-over, as far as this actor may see them.
 
-        Lifts the scope.
+        `may_see` returns whether a receiver may see its leg and the legs directly before and after.
+        Widens the scope.
         """
         links = self._line_with(tx, referral)
         if links and not referral.sides(actor) & {Side.SENDER, Side.COORDINATOR}:
-            # Most referrals are not legs, and that is cheap to find out, so the grant is read only
+            # Most referrals are not legs, so the grant, which takes longer to read, is read only
             # here.
-            links = beside(links, referral.id) if may_see() else []
+            links = with_neighbours(links, referral.id) if may_see() else []
         return [leg_message(link, actor) for link in links]
 
     def _line_with(self, tx: Transaction, referral: Referral) -> list[Link]:
         elevate_to_system_scope(tx)
         for identifier in plans.with_referrals(tx, [referral.id]):
-            links = self._line(tx, plans.get(tx, identifier, self._of(tx)))
+            links = self._line(tx, plans.get(tx, identifier, self._lookup(tx)))
             if any(link.referral and link.referral.id == referral.id for link in links):
                 return links
         return []
 
     def receipts_of_other_legs(self, tx: Transaction, referral: Referral) -> set[str]:
-        """Returns the receipts of other live legs, which this leg can't use. Lifts the scope."""
+        """Returns the receipts of other live legs, which this leg may not use. Widens the scope."""
         others = [
             link.referral
             for link in self._line_with(tx, referral)
@@ -379,17 +380,17 @@ class Plans:
     def close_on_withdrawal(self, tx: Transaction, person_id: str, now: datetime) -> None:
         """Closes the plans of a person who withdrew her last consent.
 
-        Lifts the scope, since a receiver to whom she declares her withdrawal does not see the
+        Widens the scope, since a receiver to whom she declares her withdrawal does not see the
         plans.
         """
         elevate_to_system_scope(tx)
-        for plan in plans.of_person(tx, person_id, self._of(tx), only_open=True):
-            was = plan.version
+        for plan in plans.of_person(tx, person_id, self._lookup(tx), only_open=True):
+            old_version = plan.version
             plan.close(CONSENT_WITHDRAWN, now)
-            plans.change(tx, plan, was)
+            plans.change(tx, plan, old_version)
 
     def _lock(self, tx: Transaction, identifier: str, version: int) -> Plan:
-        plan = plans.get(tx, identifier, self._of(tx), for_update=True)
+        plan = plans.get(tx, identifier, self._lookup(tx), for_update=True)
         if plan.version != version:
             raise Stale
         return plan
@@ -410,21 +411,21 @@ class Plans:
         person.check_not_erased()
         return person
 
-    def _chosen(
+    def _named_pathway(
         self, tx: Transaction, path: str, reason: str, identifier: str, version: int = 0
     ) -> Pathway:
-        """Returns a pathway that a request names; raises Invalid if there is none."""
+        """Returns the pathway that a request names; raises Invalid if there is none."""
         try:
             return self._pathways.get(tx, identifier, version)
         except NotFound:
             raise Invalid((path, reason)) from None
 
-    def _of(self, tx: Transaction) -> Callable[[str, int], Pathway]:
+    def _lookup(self, tx: Transaction) -> Callable[[str, int], Pathway]:
         return partial(self._pathways.get, tx)
 
 
 def _shown_count(network: bool, count: int) -> int:
-    """Returns the count. For the network, it is rounded as in network/domain/counts.py."""
+    """Returns a count; for the network, in its published form (network/domain/counts.py)."""
     return published_count(count) if network else count
 
 

@@ -9,7 +9,7 @@ from services.referrals.referrals.wire.messages import STATES
 
 
 def leg_message(link: Link, actor: Actor) -> referrals_pb2.Leg:
-    """Returns a leg as this actor may see it; only the sender sees a draft."""
+    """Returns a leg as this actor may see it; only the sender sees the data of a draft."""
     referral = link.referral
     sides = referral.sides(actor) if referral else frozenset()
     shown = (

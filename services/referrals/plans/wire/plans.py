@@ -15,7 +15,7 @@ STATES = EnumCodec(pb.PlanStepState, StepState)
 
 
 def pathway_message(pathway: Pathway, text: str = "") -> pb.StandardPathway:
-    """Returns a pathway as a message, with its text if given."""
+    """Returns a pathway as a message, with its text if the text is given."""
     return pb.StandardPathway(
         id=pathway.id,
         version=pathway.version,
@@ -44,7 +44,7 @@ def pathway_message(pathway: Pathway, text: str = "") -> pb.StandardPathway:
 
 
 def plan_message(plan: Plan, latest: int, now: datetime) -> pb.Plan:
-    """Returns a plan without its legs; `latest` is the newest version of its pathway."""
+    """Returns a plan as a message without legs; `latest` is its pathway's newest version."""
     times: dict[str, Any] = {
         name: timestamp(getattr(plan, name))
         for name in ("start_time", "next_due_time", "close_time", "create_time", "update_time")
@@ -79,7 +79,7 @@ def plan_message(plan: Plan, latest: int, now: datetime) -> pb.Plan:
 def late_step(row: Mapping[str, Any], pathway: Pathway) -> pb.LateStep:
     """Returns the message for a late step, from a row of the store.
 
-    `pathway` is the version that the plan of the step follows.
+    `pathway` is the version of the pathway that the plan follows.
     """
     return pb.LateStep(
         plan_id=row["plan_id"],

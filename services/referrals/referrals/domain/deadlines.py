@@ -45,9 +45,9 @@ class ReferralWithDeadlines(ReferralRecord):
         self.deadlines.append(Deadline(kind, start, due, policy_version=calendar.policy().version))
 
     def watch_need(self, now: datetime) -> None:
-        """Stops the deadlines of an open need when another referral follows.
+        """Stops the deadlines of the need once another referral follows.
 
-        The deadlines go on if that referral was entered in error.
+        The deadlines continue if the following referral turns out to be entered in error.
         """
         for deadline in self.deadlines:
             if deadline.kind in (DeadlineKind.REPLACE, *HEALTH) and self.state in CAME_BACK:
@@ -67,7 +67,7 @@ class ReferralWithDeadlines(ReferralRecord):
                 deadline.restart(planned, deadline.due_time + (planned - deadline.start_time))
 
     def _watch_health(self, now: datetime) -> None:
-        for deadline in self.running(*HEALTH):  # those of an assault time given earlier
+        for deadline in self.running(*HEALTH):  # deadlines that count from an earlier assault time
             deadline.stop(now)
         for kind, span in HEALTH.items():
             if self.assault_time and now < self.assault_time + span:

@@ -18,14 +18,14 @@ class Draft:
     receipt_id: str | None = None
     contact_id: str | None = None
     assault_time: datetime | None = None
-    # why the urgency is lower than the answers of the contact make it
+    # the reason for an urgency below the one that follows from the contact's answers
     urgency_reason_code: str = ""
     unsafe_code: str | None = None
     unsafe_organization_ids: tuple[str, ...] | None = None
     unsafe_departments: tuple[str, ...] | None = None
 
     def unsafe(self, known: Unsafe) -> Unsafe | None:
-        """Returns the people and places that are unsafe for the person, after this request.
+        """Returns the person's answer about unsafe people and places, as this request leaves it.
 
         Fields that the request leaves out are taken from `known`. Returns None if the request sets
         none of the fields.

@@ -77,12 +77,12 @@ class Content:
         """Refuses an unknown need code, and a department outside the country."""
         check = Check()
         check.need("content.need_code", self.need_code)
-        same = (
+        is_inside = (
             not self.department
             or not self.country
             or self.department.startswith(f"{self.country}-")
         )
-        check.that(same, "content.department", "unknown_code")
+        check.that(is_inside, "content.department", "unknown_code")
         check.done()
 
     @property
@@ -96,17 +96,17 @@ class Content:
 
     @property
     def questions(self) -> "list[Content]":
-        """Returns the content as one form for each language; the similar cases of each are counted.
+        """Returns one variant of the content per language; similar cases are counted per variant.
 
-        The country is taken from the department, if the content has one. Forms with several
-        languages are avoided, since adding a language that nobody speaks would make a new question.
+        The country is taken from the department, if the content has one. There is no variant with
+        several languages, since adding a language that nobody speaks would make a new question.
         """
         placed = replace(self, country=self.department.partition("-")[0] or self.country)
         return [replace(placed, languages=(tag,)) for tag in self.languages] or [placed]
 
     @property
     def question_text(self) -> str:
-        """Returns the text of the question: only the attributes that a count takes into account.
+        """Returns, as one text, the attributes that a count takes into account.
 
         Need, urgency and accessibility are left out.
         """
@@ -130,10 +130,10 @@ class Content:
 
 
 def unused(content: Content, services: Sequence[Service]) -> tuple[Attribute, ...]:
-    """Returns the attributes of the content that none of the services decides by.
+    """Returns the attributes of the content that none of the services uses as a criterion.
 
-    A service whose criteria are not known may decide by any attribute, so with such a service the
-    result is empty.
+    A service whose criteria are not known may use any attribute, so with such a service the result
+    is empty.
     """
     if any(service.uses is None for service in services):
         return ()
@@ -145,12 +145,13 @@ def unused(content: Content, services: Sequence[Service]) -> tuple[Attribute, ..
 
 
 def disclosed_count(senders: int, digest: bytes) -> int:
-    """Returns how many members have a similar case, in the form that may be disclosed.
+    """Returns a count of members with a similar case that is safe to disclose.
 
-    Noise is added, and the sum is rounded down to a multiple of FEW; a small count becomes 0. The
-    noise is the difference between two numbers of leading zeros. Each further zero is half as
-    likely, so no answer proves that there is one case more or less. `digest` is the keyed hash of
-    the question, so the same question always gets the same answer.
+    Noise is added to the exact count and CAUTION subtracted. The result is rounded down to a
+    multiple of FEW, and lies between 0 and MAX_SIMILAR_CASES. The noise is the difference between
+    two numbers of leading zeros. Each further zero is half as likely, so no answer proves that
+    there is one case more or less. `digest` is the keyed hash of the question, so the same question
+    always gets the same answer.
     """
     half = len(digest) // 2
     noisy = senders + _leading_zeros(digest[:half]) - _leading_zeros(digest[half:]) - CAUTION
@@ -162,11 +163,10 @@ def _leading_zeros(data: bytes) -> int:
 
 
 def coarser(alike: int, without: Mapping[Attribute, int]) -> Attribute | None:
-    """Returns the attribute to leave out so that the most cases become similar to the person's.
+    """Returns the attribute whose omission makes the most cases similar to the person's.
 
-    The compared counts are those that may be disclosed. If no omission raises the count, the first
-    attribute is returned. Returns None if nothing needs to be hidden, or if there is no attribute
-    to leave out.
+    Compares disclosed counts. If no omission raises the count, the first attribute is returned.
+    Returns None if nothing needs to be hidden, or if there is no attribute to leave out.
     """
     if alike >= FEW or not without:
         return None
@@ -227,7 +227,7 @@ class Enquiry:
     person_id: str = ""
     state: EnquiryState = S.OPEN
     version: int = 0
-    # the asker was reminded of offers that wait, or of an accepted offer without a referral
+    # whether the asker was reminded of waiting offers, or of an accepted offer without a referral
     reminded: bool = False
     taken_service_id: str = ""
     referral_id: str = ""
@@ -302,7 +302,7 @@ class Enquiry:
         offer.version, offer.update_time = offer.version + 1, now
         self._note("answered", now, organization_id, offer, first_offer=first)
         if all(offer.answer == NO for offer in self.offers):
-            self._end(S.EXHAUSTED, "exhausted", self._why_nobody(), now)
+            self._end(S.EXHAUSTED, "exhausted", self._exhaustion_reason(), now)
 
     def take(self, service_id: str, answer: str, now: datetime, calendar: Calendar) -> None:
         """Takes an offer, if the service's answer is still the one that the caller read.
@@ -338,15 +338,15 @@ class Enquiry:
     def stop_asking(self, service_ids: Collection[str], now: datetime) -> None:
         """Closes and blanks the copies of these services.
 
-        While the enquiry is open, the asker sees these copies as refusals: the services do not
-        offer the help. Ends the enquiry if no other service is left.
+        While the enquiry is open, the asker sees these copies as refusals by services that do not
+        offer the help. Ends the enquiry if every service has now refused.
         """
-        gone = [
+        copies = [
             offer
             for offer in self.offers
             if offer.service_id in service_ids and offer.content is not None
         ]
-        for offer in gone:
+        for offer in copies:
             offer.content, offer.version, offer.update_time = None, offer.version + 1, now
             if self.state is S.OPEN:
                 answer_before, offer.state = offer.answer, S.CANCELLED
@@ -357,8 +357,8 @@ class Enquiry:
                 )
                 if answer_before != NO:
                     self._note("answered", now, offer.organization_id, offer)
-        if gone and self.state is S.OPEN and all(offer.answer == NO for offer in self.offers):
-            self._end(S.EXHAUSTED, "exhausted", self._why_nobody(), now)
+        if copies and self.state is S.OPEN and all(offer.answer == NO for offer in self.offers):
+            self._end(S.EXHAUSTED, "exhausted", self._exhaustion_reason(), now)
 
     def refer(self, referral_id: str, now: datetime) -> None:
         """Links the referral that follows the accepted offer, and stops the deadline.
@@ -374,26 +374,26 @@ class Enquiry:
     def fire(self, now: datetime, calendar: Calendar) -> None:
         """Acts on the deadline once it has passed.
 
-        Ends an open enquiry without an offer. If there are offers, or an accepted offer waits for a
-        referral, reminds the asker. An open enquiry then gets the same time once more; when that
-        has passed, the offers lapse and the enquiry is cancelled.
+        Ends an open enquiry without an offer. Otherwise reminds the asker of the offers, or of the
+        accepted offer that waits for a referral. An open enquiry then gets the same time once more;
+        when that has passed, the offers lapse and the enquiry is cancelled.
         """
         if self.due_time is None or self.due_time > now:
             return
         if self.state is S.OPEN and not self.is_offered:
-            self._end(S.EXHAUSTED, "exhausted", self._why_nobody(), now)
+            self._end(S.EXHAUSTED, "exhausted", self._exhaustion_reason(), now)
         elif self.state is S.OPEN and self.reminded:
             self._end(S.CANCELLED, "cancelled", NOT_TAKEN, now)
         else:
-            again = due_time(DeadlineKind.ACKNOWLEDGE, self.content.urgency, now, calendar)
+            next_due_time = due_time(DeadlineKind.ACKNOWLEDGE, self.content.urgency, now, calendar)
             self.start_time, self.due_time, self.reminded = (
                 now,
-                again if self.state is S.OPEN else None,
+                next_due_time if self.state is S.OPEN else None,
                 True,
             )
             self._note("offers_waiting", now)
 
-    def _why_nobody(self) -> str:
+    def _exhaustion_reason(self) -> str:
         """Returns the reason why no service is left.
 
         The reason is `no_response` if any service did not answer, otherwise the most frequent
@@ -455,7 +455,7 @@ class ReceivedEnquiry:
     def version(self) -> int:
         """Returns a number that changes whenever one of these copies changes.
 
-        The version of the enquiry is not used, since it would reveal how many services have
+        The enquiry's own version is not used, since it would reveal how many services have
         answered.
         """
         return sum(offer.version for offer in self.offers)

@@ -1,6 +1,6 @@
 """Public figures of the network: which counts are published, and how questions are answered.
 
-A cell is a quarter, a route (the country where people had been taken, the country where they are)
+A cell is a quarter, a route (the country that people had been taken to, the country where they are)
 and a group of need. Its count is published when it is `SMALLEST` or more, rounded down to a
 multiple of `STEP`; every other figure is a sum of published cells. So no two answers can be
 subtracted to find an unpublished count: see
@@ -19,10 +19,10 @@ from services.referrals.network.domain.counts import FEW, SMALLEST, published_co
 SETTLED = timedelta(days=7)
 """The time between the end of a quarter and its count.
 
-In this time, mistakes made in the last days of the quarter can be corrected.
+During this time, mistakes made in the last days of the quarter can be corrected.
 """
 Key = TypeVar("Key")
-Kept = Mapping["Cell", int]
+CellCounts = Mapping["Cell", int]
 
 
 @dataclass(frozen=True, order=True)
@@ -91,7 +91,7 @@ class Answer:
     need_groups: list[str]
 
 
-def published_cells(counts: Kept) -> dict[Cell, int]:
+def published_cells(counts: CellCounts) -> dict[Cell, int]:
     """Returns the published cells, with their rounded counts.
 
     Other cells are dropped here, so no later answer can depend on them.
@@ -99,11 +99,11 @@ def published_cells(counts: Kept) -> dict[Cell, int]:
     return {cell: published_count(count) for cell, count in counts.items() if count >= SMALLEST}
 
 
-def answer(kept: Kept, until: str, question: Question) -> Answer:
+def answer(published: CellCounts, until: str, question: Question) -> Answer:
     """Answers a question from published cells; `until` is the last quarter that was counted."""
-    cells = {cell: count for cell, count in kept.items() if question.covers(cell)}
+    cells = {cell: count for cell, count in published.items() if question.covers(cell)}
     by_quarter = _sums(cells, lambda cell: cell.quarter)
-    first = min((cell.quarter for cell in kept), default=until)
+    first = min((cell.quarter for cell in published), default=until)
     return Answer(
         total=sum(cells.values()) or FEW,
         by_quarter=[
@@ -115,16 +115,16 @@ def answer(kept: Kept, until: str, question: Question) -> Answer:
         by_country=_ranked(_sums(cells, lambda cell: cell.country)),
         by_need_group=_ranked(_sums(cells, lambda cell: cell.need_group)),
         routes=_ranked(_sums(cells, lambda cell: (cell.exploitation_country, cell.country))),
-        years=sorted({cell.quarter[:4] for cell in kept}),
+        years=sorted({cell.quarter[:4] for cell in published}),
         countries=sorted(
-            {country for cell in kept for country in (cell.exploitation_country, cell.country)}
+            {country for cell in published for country in (cell.exploitation_country, cell.country)}
         ),
-        need_groups=sorted({cell.need_group for cell in kept}),
+        need_groups=sorted({cell.need_group for cell in published}),
     )
 
 
 def quarter_of(moment: datetime) -> str:
-    """Returns the quarter of a time, such as 2026-Q3, by the calendar of UTC."""
+    """Returns the quarter that a time falls in, such as 2026-Q3, in UTC."""
     utc = moment.astimezone(UTC)
     return f"{utc.year}-Q{(utc.month + 2) // 3}"
 
@@ -142,7 +142,7 @@ def end_of(quarter: str) -> datetime:
     return datetime(year + number // 4, number % 4 * 3 + 1, 1, tzinfo=UTC)
 
 
-def _sums(cells: Kept, key: Callable[[Cell], Key]) -> Counter[Key]:
+def _sums(cells: CellCounts, key: Callable[[Cell], Key]) -> Counter[Key]:
     sums = Counter[Key]()
     for cell, count in cells.items():
         sums[key(cell)] += count

@@ -33,7 +33,7 @@ class Filter:
 
     @property
     def is_open(self) -> bool:
-        """Returns whether the filter can match open referrals only.
+        """Returns whether the filter can match only open referrals.
 
         Such a filter names only states of open referrals, or a criterion that only an open referral
         can meet: a deadline, or a side that has to act.

@@ -1,10 +1,10 @@
 """The life of a referral as one table, a row for each step.
 
 A row names the states, the sides, the fields of the request, the guards, and the effects on the
-deadlines. The table can be tested exhaustively and drawn. `Referral` reads its rows twice: to list
-the steps that it offers, and to take a step. Five steps need more than the fields of their request;
-each has a method of Referral, which reads the same row and guards: send, amend, attach_consent,
-reroute and withdraw_consent.
+deadlines. The table can be tested exhaustively and drawn. `Referral` uses the same rows to list the
+steps on offer and to take a step. Five steps (send, amend, attach_consent, reroute and
+withdraw_consent) need more than the fields of their request. Each of them has its own method of
+`Referral`, which uses the same row and guards.
 """
 
 from collections.abc import Callable, Mapping
@@ -59,8 +59,8 @@ LIVE = frozenset(
     {S.SENT, S.ACKNOWLEDGED, S.INFO_REQUESTED, S.ACCEPTED, S.WAITLISTED, S.IN_PROGRESS, S.COMPLETED}
 )
 """States in which a side is still expected to act and the receiver may have access."""
-# The states in which the receiver has to act, and those in which the sender has to. The sender also
-# has to act on a referral that came back, until another referral follows: see CAME_BACK.
+# The states in which the receiver has to act, and the states in which the sender has to act. The
+# sender also has to act on a referral that came back, until another referral follows (CAME_BACK).
 WAITS_FOR_RECEIVER = frozenset({S.SENT, S.ACKNOWLEDGED, S.ACCEPTED, S.WAITLISTED, S.IN_PROGRESS})
 WAITS_FOR_SENDER = frozenset({S.DRAFT, S.INFO_REQUESTED, S.COMPLETED})
 EXITS = frozenset(
@@ -90,16 +90,22 @@ TAKEN_ON = frozenset({S.ACCEPTED, S.IN_PROGRESS, S.COMPLETED})
 UNDECIDED = frozenset({S.SENT, S.ACKNOWLEDGED})
 
 NOT_NOW = "illegal_transition"
-"""Refuses a step that does not begin in the referral's state or belongs to another side; also the
-reason of a guard that has none of its own.
+"""The reason for refusing a step that the referral's state or the actor's side does not allow.
+
+Guards without a reason of their own use it, too.
 """
 ERROR_WINDOW = timedelta(hours=24)
 REMIND_AGAIN = timedelta(hours=1)
 FARTHEST_APPOINTMENT = timedelta(days=90)
-"""How far ahead an appointment may lie; until then the receiver is not asked for news."""
+"""The longest time ahead for which an appointment may be scheduled.
+
+Until the appointment, the receiver is not asked for news.
+"""
 EARLY = timedelta(hours=1)
-"""The result of an appointment may be recorded this long before its time, and an appointment may be
-scheduled for a time this long ago, since people come early and clocks differ.
+"""The tolerance for the time of an appointment, since people come early and clocks differ.
+
+The result may be recorded this long before the appointment, and an appointment may be scheduled for
+a time this long ago.
 """
 
 Guard = Callable[["ReferralRecord", "Actor", datetime], None]
@@ -117,7 +123,7 @@ class Field:
 
     name: str
     default: Any = ""
-    stored_as: str = ""  # the attribute of Referral; empty if the field is in the history alone
+    stored_as: str = ""  # the attribute of Referral; empty if only the history stores the field
     check: Callable[[Any, datetime], None] | None = None  # raises Invalid, before anything changes
 
 
@@ -145,7 +151,7 @@ class Step:
     # but are never listed first.
     main: bool = False
     news: bool = False  # True: the step is news of the person, so the next SILENCE may last longer
-    # False: the step changes nothing that a decision is based on, so no reader's version gets stale
+    # False: the step changes nothing that decisions are based on, so no version becomes stale
     decides: bool = True
 
     def checked(self, carried: Mapping[str, Any], now: datetime) -> dict[str, Any]:
@@ -184,7 +190,7 @@ def _stored(
 
 
 def _time(name: str, earliest: timedelta | None, latest: timedelta) -> Field:
-    """Returns a field for a required time; both limits count from now."""
+    """Returns a field for a required time; the limits are relative to now (None: no limit)."""
 
     def check(time: datetime | None, now: datetime) -> None:
         check_between(name, None if earliest is None else now + earliest, time, now + latest)
@@ -227,7 +233,7 @@ def not_asked_before(referral: "ReferralRecord", actor: "Actor", now: datetime) 
 
 
 def need_is_open(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
-    """Refuses to close a need that was closed, or that another referral follows up."""
+    """Refuses to close a need that is already closed, or that another referral follows up."""
     _require(referral.need_is_open)
 
 
@@ -245,7 +251,7 @@ def not_reminded_recently(referral: "ReferralRecord", actor: "Actor", now: datet
 
 
 def deletion_is_expected(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
-    """Refuses to confirm a deletion that is not expected, or that was confirmed."""
+    """Refuses to confirm a deletion that is not expected, or that is already confirmed."""
     _require(bool(referral.running(K.DELETION)))
 
 
@@ -254,7 +260,7 @@ def appointment_is_open(referral: "ReferralRecord", actor: "Actor", now: datetim
     _require(referral.appointment_time is not None)
 
 
-def appointment_may_have_been(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
+def appointment_is_due(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
     """Refuses to record the result of an appointment more than an hour before its time."""
     _require(referral.appointment_time is not None and now >= referral.appointment_time - EARLY)
 
@@ -280,7 +286,7 @@ def second_person_confirms(referral: "ReferralRecord", actor: "Actor", now: date
 
 
 def error_is_recent(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
-    """Refuses to mark a referral as entered in error more than a day after its draft was begun.
+    """Refuses to mark a referral as entered in error more than a day after its draft was created.
 
     The limit applies neither to drafts nor to coordinators.
     """
@@ -320,21 +326,21 @@ def end_appointment(
 def restart_silence(
     referral: "Referral", actor: "Actor", now: datetime, calendar: Calendar
 ) -> None:
-    """Restarts SILENCE after a note of the receiver while help is given: the note is news."""
+    """Restarts SILENCE when the receiver adds a note while help is given: the note is news."""
     if referral.state is S.IN_PROGRESS and Side.RECEIVER in referral.sides(actor):
         referral.stop_deadlines(now, K.SILENCE)
         referral.start_deadline(K.SILENCE, now, calendar, news=True)
 
 
 def note_reminder(referral: "Referral", actor: "Actor", now: datetime, calendar: Calendar) -> None:
-    """Stores the time of the reminder; the next one has to wait for an hour."""
+    """Stores the time of the reminder; the next reminder has to wait for an hour."""
     referral.remind_time = now
 
 
 # The table.
 
 _ALL = tuple(DeadlineKind)
-# health deadlines keep running while another service is sought: they count from the assault
+# Health deadlines count from the assault, so they keep running while another service is sought.
 _WAITS = tuple(kind for kind in K if kind not in HEALTH)
 _REPLACED = (K.REPLACE,)
 _HELPING = frozenset({S.IN_PROGRESS})
@@ -387,13 +393,13 @@ TRANSITIONS: tuple[Step, ...] = (
     # When the time of an appointment has come, its result is the next thing to record.
     Step(
         "attend_appointment", "appointment_attended", _HELPING, None, _RECEIVER,
-        carries=(NOTE,), guards=(appointment_is_open, appointment_may_have_been),
+        carries=(NOTE,), guards=(appointment_is_open, appointment_is_due),
         effects=(end_appointment,), starts=(K.SILENCE,), stops=(K.SILENCE,), main=True, news=True,
     ),
     Step(
         "miss_appointment", "appointment_missed", _HELPING, None, _RECEIVER,
-        carries=(REASON, NOTE), reason="reason_code", guards=(appointment_is_open,
-            appointment_may_have_been),
+        carries=(REASON, NOTE), reason="reason_code",
+        guards=(appointment_is_open, appointment_is_due),
         effects=(end_appointment,), starts=(K.SILENCE,), stops=(K.SILENCE,), main=True,
     ),
     Step(
@@ -488,12 +494,12 @@ OFFERED_IN = {
     state: tuple(step for step in TRANSITIONS if step.offered and state in step.sources)
     for state in State
 }
-"""The steps that are offered in a state, to one side or another."""
+"""The steps that are offered in each state to at least one side."""
 
 
 def step_of(verb: str, carried: Mapping[str, Any]) -> Step:
     """Returns the row of a verb.
 
-    If the help did not come, `close` reopens the referral, which is another row.
+    If the help did not come, `close` stands for the row `reopen`.
     """
     return BY_VERB["reopen" if verb == "close" and carried.get("help_came_code") == "no" else verb]

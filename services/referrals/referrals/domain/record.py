@@ -84,11 +84,11 @@ class ReferralRecord:
     update_time: datetime
     state: State = State.DRAFT
     version: int = 0
-    # The version of the last step. Fired deadlines and reminders do not count as steps here, since
-    # they make no decision stale.
+    # The version of the last step. Fired deadlines and reminders do not count as steps, since they
+    # make no decision stale.
     step_version: int = 0
     urgency: Urgency | None = None
-    # why the urgency is lower than the answers of the contact make it
+    # the reason for an urgency below the one that follows from the contact's answers
     urgency_reason_code: str = ""
     need_code: str = ""
     contact_id: str = ""
@@ -115,7 +115,7 @@ class ReferralRecord:
     need_close_reason_code: str = ""
     assault_time: datetime | None = None  # the time of a recent assault, to the hour
     unsafe: Unsafe = NOT_STATED  # with whom or where the person is not safe; for the sender alone
-    # organisations that may not act, as reported to the other sides
+    # sides that are suspended or have left, as last reported to the other side
     sides_out: list[str] = field(default_factory=list)
     followed_up: bool = False  # the sender has sent another referral that is based on this one
     following_id: str = ""  # the referral that follows, or the draft that may become it
@@ -139,7 +139,7 @@ class ReferralRecord:
         )
 
     def allowed_verbs(self, actor: Actor, now: datetime) -> list[str]:
-        """Returns the steps that this actor may take, those that move the referral on first."""
+        """Returns the verbs that this actor may use, with those that move the referral on first."""
         return [
             step.verb
             for step in sorted(
@@ -149,9 +149,9 @@ class ReferralRecord:
         ]
 
     def could_stand_on(self, receipt: Receipt, now: datetime) -> bool:
-        """Returns whether a consent could be used now.
+        """Returns whether a receipt is a consent that could be used now.
 
-        The referral could be sent on it, or it could replace the present receipt.
+        A draft could be sent on the consent, or a sent referral could exchange its receipt for it.
         """
         if receipt.id == self.receipt_id and self.state is not State.DRAFT:
             return False
@@ -164,7 +164,7 @@ class ReferralRecord:
     def main_step(self, actor: Actor, now: datetime, allowed: Sequence[str] | None = None) -> str:
         """Returns the step by which this actor moves the referral on, or "" if there is none.
 
-        `allowed` are the actor's `allowed_verbs`, if they are known already.
+        `allowed` is the result of `allowed_verbs` for this actor, if it is known already.
         """
         if self.need_is_open and Side.SENDER in self.sides(actor):
             return REFER_AGAIN
@@ -175,8 +175,8 @@ class ReferralRecord:
     def need_is_open(self) -> bool:
         """Returns whether the need of a referral that came back is still open.
 
-        The sender has neither referred the person again nor given a reason for not doing so. No
-        deadline ends this.
+        The need stays open until the sender refers the person again, or until the need is closed
+        with a reason. No deadline closes it.
         """
         return self.state in CAME_BACK and not self.followed_up and not self.need_close_reason_code
 
@@ -194,11 +194,11 @@ class ReferralRecord:
     def events_for(self, actor: Actor, events: Iterable[Event]) -> list[Event]:
         """Returns the events that this actor may see."""
         hidden = self._hidden_deadlines(actor)
-        over = self.is_receiver_alone(actor)
+        receives_only = self.is_receiver_alone(actor)
         return [
             event
             for event in events
-            if event.clock not in hidden and not (over and _is_of_her_need(event))
+            if event.clock not in hidden and not (receives_only and _is_of_her_need(event))
         ]
 
     def _hidden_deadlines(self, actor: Actor) -> tuple[DeadlineKind, ...]:
@@ -212,13 +212,13 @@ class ReferralRecord:
         return () if Side.SENDER in self.sides(actor) else tuple(HEALTH)
 
     def deadlines_for(self, actor: Actor) -> list[Deadline]:
-        """Returns the deadlines that this actor may see, running ones first."""
+        """Returns the deadlines that this actor may see, with the running deadlines first."""
         hidden = self._hidden_deadlines(actor)
         known = [deadline for deadline in self.deadlines if deadline.kind not in hidden]
         return sorted(known, key=lambda deadline: (not deadline.running, deadline.due_time))
 
     def turn(self, actor: Actor) -> Side | None:
-        """Returns the side that has to act, or None, as far as this actor may know."""
+        """Returns the side that has to act, as far as this actor is allowed to know, or None."""
         if self.state in WAITS_FOR_SENDER or self.is_unanswered(actor):
             return Side.SENDER
         if self.state is State.CONSENT_WITHDRAWN and self.running(DeadlineKind.DELETION):
@@ -306,7 +306,7 @@ class ReferralRecord:
             if deadline.kind in kinds and deadline.stop_time is None
         ]
 
-    def _at_least(self, urgency: Urgency | None, now: datetime) -> Urgency | None:
+    def _raised_after_assault(self, urgency: Urgency | None, now: datetime) -> Urgency | None:
         if not self.recent_assault(now):
             return urgency
         return urgency if urgency and urgency.rank >= Urgency.EMERGENCY.rank else Urgency.EMERGENCY
@@ -330,7 +330,7 @@ class ReferralRecord:
 
 @cache
 def _sides(kind: str, sends: bool, receives: bool, coordinates: bool) -> frozenset[Side]:
-    """Returns the sides of an actor; a list asks for them several times for each referral."""
+    """Returns the sides of an actor. Cached, since a list needs them often for each referral."""
     stands = {
         Side.PERSON: kind == "person",
         Side.SYSTEM: kind == "system",

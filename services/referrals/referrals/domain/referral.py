@@ -104,7 +104,9 @@ class Referral(ReferralWithDeadlines):
             if hour != self.assault_time:
                 self.assault_time = hour
                 self._watch_health(now)
-        urgency = self._at_least(self._as_answered(urgency, answers, urgency_reason_code), now)
+        urgency = self._raised_after_assault(
+            self._as_answered(urgency, answers, urgency_reason_code), now
+        )
         if need_code is not None:
             check = Check()
             check.need("need_code", need_code)
@@ -153,7 +155,7 @@ class Referral(ReferralWithDeadlines):
         if receipt is None:
             raise Conflict("receipt_missing")
         check_note(note, needed=receipt.is_override)
-        self._stand_on(receipt, now)
+        self._use_receipt(receipt, now)
         if nobody_calls:
             (arrival or Arrival("", "", "", "")).check()
         self.override_reason_code = receipt.reason_code
@@ -222,7 +224,7 @@ class Referral(ReferralWithDeadlines):
         ]
         if urgency and urgency is not self.urgency:
             self._as_answered(urgency, answers, urgency_reason_code)
-            if self._at_least(urgency, now) is not urgency:
+            if self._raised_after_assault(urgency, now) is not urgency:
                 raise Invalid(("urgency", "out_of_range"))
             changed.append("urgency")
             self._change_urgency(urgency, now, calendar)
@@ -244,11 +246,14 @@ class Referral(ReferralWithDeadlines):
             raise Conflict("receipt_missing")
         if receipt.id == self.receipt_id:
             raise Invalid(("receipt_id", "repeated"))
-        self._stand_on(receipt, now)
+        self._use_receipt(receipt, now)
         self._move(step, actor, now, calendar)
 
     def withdraw_consent(self, actor: Actor, now: datetime, calendar: Calendar) -> None:
-        """Ends the referral because the person withdrew her consent, through any worker."""
+        """Ends the referral, if it is live, because the person withdrew her consent.
+
+        She may have withdrawn it through any worker.
+        """
         step = BY_VERB["withdraw_consent"]
         if self.state in step.sources:
             self._move(step, actor, now, calendar)
@@ -318,7 +323,7 @@ class Referral(ReferralWithDeadlines):
         )
 
     def note_standing(self, organization_id: str, now: datetime, *, out: bool) -> None:
-        """Records that a side was suspended, has left, or is back, to notify the other side."""
+        """Records, to notify the other side, that a side was suspended, has left, or is back."""
         self.sides_out = (
             [*self.sides_out, organization_id]
             if out
@@ -361,7 +366,7 @@ class Referral(ReferralWithDeadlines):
                 )
         return self.events[before:]
 
-    def _stand_on(self, receipt: Receipt, now: datetime) -> None:
+    def _use_receipt(self, receipt: Receipt, now: datetime) -> None:
         self._check_receipt(receipt, now)
         self.receipt_id = receipt.id
 

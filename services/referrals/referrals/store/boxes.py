@@ -24,7 +24,7 @@ from services.referrals.referrals.store import referrals
 
 
 def _words(states: Iterable[State]) -> str:
-    """Returns states as literals of a statement; without literals no partial index is used."""
+    """Returns states as SQL literals, without which no partial index would be used."""
     return ", ".join(f"'{state.value}'" for state in sorted(states, key=lambda state: state.value))
 
 
@@ -32,7 +32,7 @@ _CAME_BACK = f"state IN ({_words(CAME_BACK)})"
 # Referral.need_is_open as a condition on rows: after a referral came back, its deadlines run only
 # as long as the need is open.
 _UNANSWERED = f"({_CAME_BACK} AND next_due_time IS NOT NULL)"
-# The condition of a live referral of which one side can't act, since that side is suspended or has
+# The condition of a live referral with a side that can't act, since that side is suspended or has
 # left. Another service has to be asked for the person, or someone has to speak to the other side.
 _OUT = "(SELECT id FROM members WHERE kind = 'organization' AND NOT active)"
 _STRANDED = (
@@ -65,8 +65,8 @@ _SENT_TO = "receiver_organization_id = %(organization)s AND send_time IS NOT NUL
 class _Part(NamedTuple):
     """A part of a box: its rows, their due time, and the condition for an open need.
 
-    Due time and open need are those that the reader may see: for a receiver, a referral that came
-    back is over.
+    Due time and open need are limited to what the reader may see: for a receiver, a referral that
+    came back is over.
     """
 
     rows: str
@@ -137,7 +137,7 @@ def _where(wanted: Filter, part: _Part) -> str:
 def _begins(code: str) -> str:
     """Returns the SQL condition for ids that begin with a code, as ranges that an index can find.
 
-    Under row-level security an index on a function of a column is not used. "g" is beyond every
+    Under row-level security an index on a function of a column is not used. "g" sorts after every
     hexadecimal digit.
     """
     begins = [
@@ -173,9 +173,9 @@ def find(
     *,
     by_urgency: bool = False,
 ) -> tuple[list[Referral], Cursor | None]:
-    """Returns a page, nearest deadline first, and where the next page begins.
+    """Returns a page of referrals, nearest deadline first, and the cursor of the next page.
 
-    With `by_urgency`, the most urgent come first, ordered among themselves by deadline.
+    With `by_urgency`, the most urgent come first; the deadline orders referrals of equal urgency.
     """
     values, beyond = _values(wanted) | {"limit": limit + 1}, "true"
     if after:
@@ -217,7 +217,7 @@ def find(
 
 
 def count(tx: Transaction, wanted: Filter) -> Row:
-    """Counts referrals for the pages Today and the board.
+    """Counts referrals for the page Today and for the board.
 
     All counts except `total` and `by_state` are of open referrals. Closed referrals are counted
     only if the filter can match them.
@@ -266,7 +266,7 @@ def count(tx: Transaction, wanted: Filter) -> Row:
 
 # The latest time alone does not show every change: of two transactions at the same time, the one
 # with the earlier time may be committed last, and its change would never be noticed. The changed
-# row is among the newest 64, unless more rows change in the five seconds that a transaction may
+# row is among the newest 64, unless more rows change in the ten seconds that a transaction may
 # take. Each branch of the union reads 64 rows by an index in this order.
 _NEWEST = "SELECT id, version FROM {} WHERE {} ORDER BY update_time DESC LIMIT 64"
 _OWN = " UNION ALL ".join(
@@ -280,8 +280,8 @@ _OWN = " UNION ALL ".join(
         ("enquiries", "organization_id = %(organization)s"),
     )
 )
-# An organisation that is asked sees only its own copies, so the answers of others must not change
-# its version.
+# An organisation that is asked sees only its own copies, so the answers of other organisations must
+# not change its version.
 _OWN += (
     " UNION ALL"
     f" ({_NEWEST.format('enquiry_offers', 'organization_id = %(organization)s').replace('id,', 'enquiry_id || service_id,')})"  # noqa: E501
@@ -298,7 +298,7 @@ _NETWORK = " UNION ALL ".join(
 def queue_version(tx: Transaction, organization_id: str, *, network: bool) -> str:
     """Returns a digest of the latest changes in an organisation's lists.
 
-    The lists have the organisation's referrals, contacts, callbacks, plans and enquiries; with
+    The lists hold the organisation's referrals, contacts, callbacks, plans and enquiries; with
     `network`, also all referrals that were sent and all exhausted enquiries.
     """
     newest = _NETWORK if network else _OWN

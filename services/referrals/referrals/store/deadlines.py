@@ -1,4 +1,4 @@
-"""Deadlines of referrals: the rows of a referral, and those that are due."""
+"""Deadlines of referrals: saves and reads them, and finds the referrals with due deadlines."""
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -35,7 +35,7 @@ _SAVE = (
 
 
 def rows_of(tx: Transaction, identifiers: list[str]) -> Callable[[], list[Row]]:
-    """Asks for the deadlines of referrals, and returns a function that waits for them."""
+    """Queries the deadlines of referrals, and returns a function that waits for the rows."""
     return tx.execute(
         f"SELECT referral_id, kind, {', '.join(CLOCK)} FROM clocks WHERE referral_id = ANY(%s)"
         " ORDER BY referral_id, number",
@@ -61,11 +61,11 @@ def save(tx: Transaction, referrals: Iterable[Referral]) -> None:
         tx.execute(_SAVE, [list(column) for column in zip(*rows, strict=True)])
 
 
-def with_due_deadlines(tx: Transaction, now: datetime, limit: int) -> list[str]:
-    """Returns referrals with a deadline that has reached a level.
+def due(tx: Transaction, now: datetime, limit: int) -> list[str]:
+    """Returns the ids of referrals with a deadline that has reached a level.
 
-    The most urgent come first, and of those the longest due. The referrals are locked for this
-    transaction, so that two processes take different referrals.
+    The most urgent come first; among equally urgent referrals, the longest due. The referrals are
+    locked for this transaction, so that two processes take different referrals.
     """
     identifiers = list[str]()
     for rank in sorted((urgency.rank for urgency in Urgency), reverse=True):
@@ -83,7 +83,7 @@ def with_due_deadlines(tx: Transaction, now: datetime, limit: int) -> list[str]:
     return list(dict.fromkeys(identifiers))
 
 
-def put_deadlines_aside(tx: Transaction, identifier: str, now: datetime, until: datetime) -> None:
+def put_aside(tx: Transaction, identifier: str, now: datetime, until: datetime) -> None:
     """Postpones the due deadlines of a referral; fired levels and due times stay."""
     tx.execute(
         "UPDATE clocks SET next_time = %s WHERE referral_id = %s AND next_time <= %s",
@@ -91,9 +91,9 @@ def put_deadlines_aside(tx: Transaction, identifier: str, now: datetime, until: 
     )
 
 
-def next_deadline_time(tx: Transaction) -> datetime | None:
+def next_time(tx: Transaction) -> datetime | None:
     """Returns the time of the next level of any deadline."""
-    # the first of each rank, in the order of the index that `with_due_deadlines` reads
+    # the first deadline of each rank, in the order of the index that `due` reads
     row = tx.execute(
         "SELECT min(first.next_time) AS next FROM unnest(%s::smallint[]) AS ranks (rank)"
         " CROSS JOIN LATERAL (SELECT next_time FROM clocks WHERE clocks.rank = ranks.rank"

@@ -1,7 +1,7 @@
 """Enquiries, and the copies of the organisations that are asked.
 
-By row-level security the asking organisation sees both, and an organisation that is asked sees its
-own copies and nothing else.
+Row-level security shows an enquiry and all its copies to the asking organisation, and to an
+organisation that is asked only its own copies.
 """
 
 from collections.abc import Collection, Sequence
@@ -55,12 +55,12 @@ _UPDATE = (
 )
 # A copy keeps the creation time and the first deadline of the enquiry, whatever happens later,
 # since the offers of others do not concern the organisation that is asked.
-_KEPT = ("enquiry_id", "service_id", "due_time", "create_time")
+_NEVER_UPDATED = ("enquiry_id", "service_id", "due_time", "create_time")
 _KEEP_OFFER = (
     f"INSERT INTO enquiry_offers ({', '.join(_OFFER_COLUMNS)})"
     f" VALUES ({', '.join(f'%({c})s' for c in _OFFER_COLUMNS)})"
     " ON CONFLICT (enquiry_id, service_id) DO UPDATE"
-    f" SET {', '.join(f'{c} = excluded.{c}' for c in _OFFER_COLUMNS if c not in _KEPT)}"
+    f" SET {', '.join(f'{c} = excluded.{c}' for c in _OFFER_COLUMNS if c not in _NEVER_UPDATED)}"
     " WHERE enquiry_offers.version < excluded.version"
 )
 
@@ -85,7 +85,7 @@ def keep(tx: Transaction, enquiry: Enquiry) -> None:
     if not events:
         return
     was = events[0].version - 1
-    values = {name: getattr(enquiry, name) for name in _PLAIN} | _said(enquiry.content)
+    values = {name: getattr(enquiry, name) for name in _PLAIN} | _content_values(enquiry.content)
     values |= {"state": enquiry.state.value, "was": was}
     values |= {
         "left_out": [attribute.value for attribute in enquiry.left_out],
@@ -108,7 +108,7 @@ def keep_copies(tx: Transaction, enquiry: Enquiry) -> None:
         cursor.executemany(_KEEP_OFFER, [_offer_values(enquiry, offer) for offer in enquiry.offers])
 
 
-def _said(content: Content | None) -> dict[str, Any]:
+def _content_values(content: Content | None) -> dict[str, Any]:
     if content is None:
         return dict.fromkeys(_CONTENT)
     values = {name: getattr(content, name) for name in _CONTENT}
@@ -117,7 +117,7 @@ def _said(content: Content | None) -> dict[str, Any]:
 
 
 def _offer_values(enquiry: Enquiry, offer: Offer) -> dict[str, Any]:
-    values = {name: getattr(offer, name) for name in _OFFER} | _said(offer.content)
+    values = {name: getattr(offer, name) for name in _OFFER} | _content_values(offer.content)
     times = {"due_time": enquiry.due_time, "create_time": enquiry.create_time}
     return values | times | {"enquiry_id": enquiry.id, "state": offer.state.value}
 
@@ -133,10 +133,10 @@ def sent_by(
     person_id: str = "",
     waiting: bool = False,
 ) -> tuple[list[Enquiry], Cursor | None]:
-    """Lists the enquiries of an organisation, newest first, and where the next page begins.
+    """Returns an organisation's enquiries, newest first, and the cursor of the next page.
 
-    `person_id` selects the enquiries for a person or for a contact of hers, `waiting` those in
-    which it is the organisation's turn.
+    `person_id` selects the enquiries for a person or for a contact of hers, `waiting` the enquiries
+    in which it is the organisation's turn.
     """
     offered = (
         "EXISTS (SELECT 1 FROM enquiry_offers o WHERE o.enquiry_id = enquiries.id"
@@ -167,10 +167,10 @@ def received_enquiries(
     *,
     waiting: bool = False,
 ) -> tuple[list[tuple[str, list[Row]]], Cursor | None]:
-    """Lists the enquiries put to an organisation as (id, its copies), newest first.
+    """Returns the enquiries put to an organisation as (id, copies), newest first.
 
-    The second value is where the next page begins. `waiting` selects those with a copy that has no
-    answer.
+    The second value is the cursor of the next page. `waiting` selects the enquiries with an open
+    copy that has no answer.
     """
     rows = tx.execute(
         "SELECT enquiry_id AS id, create_time, create_time::text AS key FROM enquiry_offers"
@@ -237,7 +237,7 @@ def _copies(tx: Transaction, organization_id: str, identifiers: list[str]) -> li
 def count_of(
     tx: Transaction, organization_id: str, start: datetime, end: datetime
 ) -> tuple[int, int]:
-    """Returns how many enquiries of an organisation are open, and how many it made in this time."""
+    """Returns the numbers of an organisation's open enquiries and of those made in (start, end)."""
     row = tx.execute(
         "SELECT (SELECT count(*) FROM enquiries WHERE organization_id = %(organization)s"
         " AND state = 'open') AS open,"
@@ -278,7 +278,8 @@ def count_alike(
     Members are counted instead of cases, so a worker who invents persons, for her own service or
     with a second member, adds one at most. Members on probation do not count, nor do the cases that
     the organisation itself sends, asks about or receives. The exact count could reveal that a
-    certain person is in the network, so only `domain.enquiry.disclosed_count` of it is disclosed.
+    certain person is in the network, so only the result of `domain.enquiry.disclosed_count` may be
+    disclosed.
     """
     stated = content.attributes
 
@@ -300,7 +301,7 @@ def count_alike(
         f"SELECT {', '.join(counts)} FROM ({cases}) cases JOIN members m ON m.id = sender"
         " AND m.kind = 'organization' AND m.active"
         " AND m.status <> 'PROBATION'",
-        _said(content) | {"organization": organization_id},
+        _content_values(content) | {"organization": organization_id},
     ).fetchone()
     assert row is not None
     return int(row["alike"]), {attribute: int(row[attribute.value]) for attribute in stated}
@@ -320,7 +321,10 @@ def unmet(tx: Transaction, since: datetime) -> list[Row]:
 
 
 def waiting_of(tx: Transaction, contact_ids: Collection[str], people: Collection[str]) -> list[str]:
-    """Returns the enquiries for some contacts or persons that are open or wait for a referral."""
+    """Returns the ids of enquiries that are open or wait for a referral.
+
+    Selects the enquiries for these contacts, and for these people.
+    """
     rows = tx.execute(
         f"SELECT id FROM enquiries WHERE {WAITS} AND (contact_id = ANY(%s) OR person_id = ANY(%s))"
         " ORDER BY id",
@@ -330,7 +334,7 @@ def waiting_of(tx: Transaction, contact_ids: Collection[str], people: Collection
 
 
 def ids_received(tx: Transaction, organization_id: str, limit: int) -> list[str]:
-    """Returns enquiries of which an organisation has a copy that is not blank, at most `limit`."""
+    """Returns the ids of at most `limit` enquiries whose copy at an organisation is not blank."""
     rows = tx.execute(
         "SELECT DISTINCT enquiry_id FROM enquiry_offers WHERE organization_id = %s"
         " AND need_code IS NOT NULL ORDER BY enquiry_id LIMIT %s",
@@ -340,7 +344,7 @@ def ids_received(tx: Transaction, organization_id: str, limit: int) -> list[str]
 
 
 def open_of(tx: Transaction, organization_id: str) -> list[str]:
-    """Returns the open enquiries of an organisation; their number is limited."""
+    """Returns the ids of an organisation's open enquiries, of which there are at most MAX_OPEN."""
     rows = tx.execute(
         "SELECT id FROM enquiries WHERE organization_id = %s AND state = 'open' ORDER BY id",
         (organization_id,),
@@ -359,7 +363,7 @@ def holders(tx: Transaction, her: Her) -> int:
 
 
 def due(tx: Transaction, now: datetime, limit: int) -> list[str]:
-    """Returns the enquiries whose deadline has passed, the earliest first.
+    """Returns the ids of enquiries whose deadline has passed, the earliest first.
 
     The enquiries are locked for this transaction, so that two processes take different enquiries.
     """
@@ -418,7 +422,7 @@ def _read(tx: Transaction, rows: Sequence[Row]) -> list[Enquiry]:
     enquiries = []
     for row in rows:
         enquiry_content = content(row)
-        assert enquiry_content is not None, "who asks keeps what was asked"
+        assert enquiry_content is not None, "only copies are ever blanked"
         enquiries.append(
             Enquiry(
                 **{name: row[name] for name in _PLAIN},

@@ -14,8 +14,8 @@ ANSWERS = "'acknowledged', 'info_requested', 'accepted', 'waitlisted', 'declined
 def count_assisted(tx: Transaction, start: datetime, end: datetime) -> dict[str, Any]:
     """Counts people whose file was opened in [start, end) and who got help.
 
-    The counts are in total, and by department of origin, country they were taken to, need group and
-    month.
+    Counts them in total, and by department of origin, by the country that they were taken to, by
+    need group and by month.
     """
     row = tx.execute(
         "WITH helped AS (SELECT p.* FROM people p WHERE p.create_time >= %(start)s"
@@ -47,9 +47,9 @@ def of_member(
 ) -> dict[str, int]:
     """Counts the open work of an organisation.
 
-    Open work is live referrals, deadlines before `due_before` on which the organisation has to act,
-    open enquiries, and files and running plans as of `step`. The counts of files and plans are at
-    least 1 once there has been one, so that none can't be told from a few.
+    Open work is live referrals, referrals due before `due_before` on which the organisation has to
+    act, open enquiries, and files and running plans as of `step`. The counts of files and plans are
+    at least 1 once the organisation has had any, so that zero can't be distinguished from a few.
     """
     row = tx.execute(
         "SELECT (SELECT count(*) FROM referrals WHERE receiver_organization_id = %(of)s"
@@ -89,7 +89,7 @@ def response_times(tx: Transaction, since: datetime) -> list[Row]:
     """
     return tx.execute(
         # A referral that was sent after `since` can only have been answered after `since`, so both
-        # tables are read by time from there on.
+        # tables are read only from that time on.
         "WITH answered AS (SELECT referral_id, organization_id, min(time) AS time"
         " FROM referral_events"
         f"   WHERE time >= %(since)s AND verb IN ({ANSWERS}) GROUP BY 1, 2),"
@@ -106,7 +106,7 @@ def response_times(tx: Transaction, since: datetime) -> list[Row]:
 
 
 def counted_until(tx: Transaction) -> str:
-    """Returns the last quarter that was counted; "" before the first."""
+    """Returns the last quarter that was counted; "" before the first count."""
     row = tx.execute("SELECT coalesce(max(until), '') AS until FROM figure_counts").fetchone()
     assert row is not None
     return str(row["until"])

@@ -23,7 +23,7 @@ from services.referrals.referrals.domain.referral import Referral
 from services.referrals.referrals.store import deadlines
 from services.referrals.referrals.wire.facts import referral_facts
 
-# Attributes are stored in columns of the same name. Those that are not a word, a number or a time
+# Attributes are stored in columns of the same name. Attributes other than words, numbers and times
 # are handled separately.
 _APART = {
     "coarse",
@@ -47,7 +47,7 @@ EVENTS = "events"
 COLUMNS = [*_PLAIN, *_COARSE, *_UNSAFE, "state", "urgency", "delivered_need_codes", "next_due_time"]
 """The columns of a referral's row that `read` needs."""
 # The states as literals of the statement, so that the partial index is used.
-_ANSWERED_FOR = ", ".join(sorted(f"'{state.value}'" for state in BY_VERB["assign"].sources))
+_WITH_RESPONSIBLE = ", ".join(sorted(f"'{state.value}'" for state in BY_VERB["assign"].sources))
 # Column names, joined once; no value ever becomes part of the text of a statement.
 _INSERT = (
     f"INSERT INTO referrals ({', '.join(COLUMNS)})"
@@ -69,7 +69,7 @@ def get(tx: Transaction, identifier: str, *, for_update: bool = False) -> Referr
         "SELECT * FROM referrals WHERE id = %s" + (" FOR UPDATE" if for_update else ""),
         (identifier,),
     )
-    deadline_rows = deadlines.rows_of(tx, [identifier])  # asked together
+    deadline_rows = deadlines.rows_of(tx, [identifier])  # both queries share a round trip
     row = found.fetchone()
     if row is None:
         raise NotFound
@@ -89,14 +89,14 @@ def some(tx: Transaction, identifiers: Collection[str]) -> dict[str, Referral]:
 def keep(tx: Transaction, referral: Referral, key: SealingKey | None) -> None:
     """Saves the referral, its deadlines, its new events and their facts.
 
-    `key` is the person's key, which seals notes and arrivals; it is needed only if an event has
-    one.
+    `key` is the person's key, which seals notes and arrivals; it is needed only if an event has a
+    note or an arrival.
     """
     keep_all(tx, [referral], key)
 
 
 def keep_all(tx: Transaction, referrals: Sequence[Referral], key: SealingKey | None = None) -> None:
-    """Saves several referrals, with as many statements as one referral needs.
+    """Saves several referrals, with no more statements than a single referral needs.
 
     If any of them has a note, all must be of the same person, since `key` is her key.
     """
@@ -149,7 +149,7 @@ def _values_of(referral: Referral) -> dict[str, Any]:
 
 
 def save_deadlines(tx: Transaction, referral: Referral) -> None:
-    """Saves the deadlines of a referral that has no new event; its version stays."""
+    """Saves the deadlines of a referral that has no new event; its version does not change."""
     deadlines.save(tx, [referral])
     tx.execute(
         "UPDATE referrals SET next_due_time = %s WHERE id = %s",
@@ -228,7 +228,7 @@ def read_event(row: Row, key: SealingKey | None, *, with_notes: bool = True) -> 
 
 
 def _opened(row: Row, key: SealingKey | None, what: str) -> str | None:
-    """Returns the sealed text of an event, "" if there is none, None if it does not open."""
+    """Returns an event's text, opened; "" if it has none, and None if it can't be opened."""
     if row[f"{what}_sealed"] is None:
         return ""
     if key is None:
@@ -241,7 +241,7 @@ def _opened(row: Row, key: SealingKey | None, what: str) -> str | None:
 
 
 def live_of_person(tx: Transaction, person_id: str, receipt_id: str = "") -> list[str]:
-    """Returns the live referrals of a person; `receipt_id` selects those based on that receipt."""
+    """Returns the ids of a person's live referrals; `receipt_id` selects those based on it."""
     rows = tx.execute(
         "SELECT id FROM referrals WHERE person_id = %s AND (%s = '' OR receipt_id = %s)"
         " AND state = ANY(%s) ORDER BY id",
@@ -250,11 +250,11 @@ def live_of_person(tx: Transaction, person_id: str, receipt_id: str = "") -> lis
     return [row["id"] for row in rows]
 
 
-def answered_for_by(tx: Transaction, worker_id: str, limit: int) -> list[str]:
-    """Returns referrals for which a worker of the receiver is responsible, at most `limit`."""
+def ids_of_responsible(tx: Transaction, worker_id: str, limit: int) -> list[str]:
+    """Locks at most `limit` referrals for which a worker is responsible; returns their ids."""
     rows = tx.execute(
         "SELECT id FROM referrals WHERE responsible_worker_id = %s AND responsible_worker_id <> ''"
-        f" AND state IN ({_ANSWERED_FOR}) ORDER BY id LIMIT %s FOR UPDATE",
+        f" AND state IN ({_WITH_RESPONSIBLE}) ORDER BY id LIMIT %s FOR UPDATE",
         (worker_id, limit),
     ).fetchall()
     return [row["id"] for row in rows]
@@ -263,7 +263,7 @@ def answered_for_by(tx: Transaction, worker_id: str, limit: int) -> list[str]:
 def named_unsafe(
     tx: Transaction, sender_id: str, person_id: str, contact_id: str, besides: str = ""
 ) -> list[Unsafe]:
-    """Returns what a person, or the caller of a contact, has named as not safe.
+    """Returns the unsafe people and places that a person, or the caller of a contact, has named.
 
     Reads the enquiries and referrals of one sender, except the referral `besides`.
     """
@@ -291,9 +291,9 @@ def named_unsafe(
 def to_tell_of_standing(
     tx: Transaction, organization_id: str, limit: int, *, out: bool
 ) -> list[str]:
-    """Returns live referrals whose other side must be notified that an organisation is out or back.
+    """Locks live referrals whose other side must be notified that an organisation is out or back.
 
-    Returns at most `limit`, and only referrals between two different organisations.
+    Returns the ids of at most `limit` referrals, each between two different organisations.
     """
     rows = tx.execute(
         "SELECT id FROM referrals WHERE (sender_organization_id = %(of)s"
@@ -323,7 +323,7 @@ def of_people(tx: Transaction, people: Collection[str]) -> list[Referral]:
 def senders_before_withdrawal(
     tx: Transaction, person_id: str, receiver_organization_id: str
 ) -> list[str]:
-    """Returns who sent a referral to this receiver for a person who then withdrew her consent.
+    """Returns the ids of actors who referred a person to a receiver before she withdrew consent.
 
     Includes the workers who recorded a receipt for this receiver that she withdrew. The list is
     empty if she never withdrew anything from this receiver.
@@ -361,7 +361,7 @@ def count_sent(tx: Transaction, organization_id: str) -> int:
 
 
 def locked_referrals(tx: Transaction, identifiers: Sequence[str]) -> list[Referral]:
-    """Returns the referrals that this transaction has locked, in the order of `identifiers`."""
+    """Locks referrals, and returns them in the order of `identifiers`."""
     rows = tx.execute(
         "SELECT * FROM referrals WHERE id = ANY(%s) FOR UPDATE", (list(identifiers),)
     ).fetchall()
@@ -373,7 +373,7 @@ def read(
 ) -> list[Referral]:
     """Returns the referrals in these rows (COLUMNS), in the same order, with their deadlines.
 
-    `deadline_rows` returns the rows of their deadlines, if they were asked for before.
+    `deadline_rows` returns the rows of their deadlines, if those were queried before.
     """
     if not rows:
         return []
@@ -406,16 +406,16 @@ def read(
 
 
 def note_following(tx: Transaction, referral: Referral) -> None:
-    """Reads which referral follows one that has just come back, as far as the scope shows it."""
+    """Sets the referral that follows one that has just come back, as far as the scope shows it."""
     referral.following_id, referral.followed_up = _following(tx, [referral.id]).get(
         referral.id, (referral.following_id, False)
     )
 
 
 def _following(tx: Transaction, identifiers: list[str]) -> dict[str, tuple[str, bool]]:
-    """Returns for each referral the id of the one that follows, and whether that one was sent.
+    """Returns, for each referral, the id of the referral that follows, and whether it was sent.
 
-    A following referral is of the same sender, and is based on the earlier one. A referral that was
+    A following referral is by the same sender, and is based on the earlier one. A referral that was
     sent takes precedence over a draft. Only referrals that the scope shows are found.
     """
     if not identifiers:

@@ -1,4 +1,4 @@
-"""The times at which it is reported that the consent of a referral ends soon."""
+"""The times at which to report that the consent of a referral ends soon."""
 
 from datetime import datetime
 
@@ -7,7 +7,7 @@ from services.referrals.network.store.deadlines import announce
 
 
 def watch(tx: Transaction, referral_id: str, next_time: datetime) -> None:
-    """Stores when to report that a referral's consent ends soon; replaces an earlier time."""
+    """Stores the time to report that a referral's consent ends soon; replaces an earlier time."""
     tx.execute(
         "INSERT INTO renewals (referral_id, next_time) VALUES (%s, %s)"
         " ON CONFLICT (referral_id) DO UPDATE SET next_time = excluded.next_time",
@@ -22,7 +22,7 @@ def forget(tx: Transaction, referral_id: str) -> None:
 
 
 def due(tx: Transaction, now: datetime, limit: int) -> list[str]:
-    """Returns the referrals whose consent ends soon.
+    """Returns the ids of referrals whose consent ends soon.
 
     The referrals are locked for this transaction, so that two processes take different referrals.
     """
@@ -36,7 +36,7 @@ def due(tx: Transaction, now: datetime, limit: int) -> list[str]:
 
 
 def put_aside(tx: Transaction, referral_id: str, now: datetime, until: datetime) -> None:
-    """Postpones the notice for a referral, since the notice could not be recorded."""
+    """Postpones a referral's notice that could not be recorded."""
     tx.execute(
         "UPDATE renewals SET next_time = %s WHERE referral_id = %s AND next_time <= %s",
         (until, referral_id, now),

@@ -1,10 +1,10 @@
 """Events of referrals, in the order in which they became visible.
 
-Of two transactions, the one that began first, or drew the lower number, may be committed last, so a
-reader that follows such an order would miss events. Therefore an event gets its position only after
-it was committed, and one process at a time gives positions. An event that becomes visible later has
-a later position, so a reader that has reached a position has missed no event before it. The
-database calls the position `place`.
+A transaction that began earlier, or drew a lower number, than another one may be committed later.
+So a reader that follows the order of times or numbers would miss events. Therefore an event gets
+its position only after it was committed, and one process at a time gives positions. An event that
+becomes visible later has a later position, so a reader that has reached a position has missed no
+event before it. The database calls the position `place`.
 """
 
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ _BATCH = 1_000
 WINDOW = 5_000
 """The largest number of positions that one read covers.
 
-The limit is on positions, so that a reader who was away for long makes progress even if few of the
-events match.
+The limit is on positions, so that a reader that was disconnected for long makes progress even if
+few of the events match.
 """
 
 
 @dataclass(frozen=True)
 class Change:
-    """An event at its position; `step_version` is that of the referral's last step at the time."""
+    """An event at its position; `step_version` is the version of the last step at that time."""
 
     position: int
     referral: Referral
@@ -36,7 +36,7 @@ class Change:
 
 
 def give_positions(tx: Transaction) -> int:
-    """Gives positions to the next events that have none; returns how many.
+    """Gives positions to the next events that have none; returns the number of these events.
 
     The events are ordered by time. Events of one referral keep the order of their versions, even if
     the machines that recorded their times had different clocks.

@@ -1,7 +1,7 @@
 """Enquiries, as rpcs.
 
-The asking organisation works with the whole enquiry. An organisation that is asked works with its
-own copies; the effects of its answer are written in the scope of the whole service.
+The asking organisation works with the whole enquiry. An organisation that is asked works only with
+its own copies; the effects of its answer are written in the scope of the whole service.
 """
 
 from collections.abc import Collection, Sequence
@@ -53,11 +53,14 @@ from services.referrals.referrals.wire.enquiries import (
 from services.referrals.referrals.wire.enquiries import content as parse_content
 from services.referrals.referrals.wire.enquiries import unsafe as parse_unsafe
 
-# The maximum number of enquiries that one transaction closes because a member is on probation. 100
-# take far less than the ten seconds that a transaction may last.
-_STOPPED = 100
+# The maximum number of enquiries whose received copies one transaction closes because a member is
+# on probation. 100 take far less than the ten seconds that a transaction may last.
+_MAX_STOPPED = 100
 OF_A_LOOKER = Budget(60, timedelta(minutes=1), timedelta(0))
-"""The previews that one worker may make: enough for a busy night, too few to find a person."""
+"""The budget of previews of one worker: 60 at once, then one more per minute.
+
+This is enough for a busy night, and too few to find a person.
+"""
 
 
 class Enquiries:
@@ -71,7 +74,7 @@ class Enquiries:
         keyring: Keyring,
         pages: PageTokens,
     ) -> None:
-        """Makes the use cases; the noise of counts is made with a key of `keyring`."""
+        """Creates the use cases; the noise added to counts is derived from a key of `keyring`."""
         self._people = people
         self._looks = looks
         self._policies = policies
@@ -79,9 +82,10 @@ class Enquiries:
         self._pages = pages
 
     def PreviewEnquiry(self, request: pb.PreviewEnquiryRequest, call: Call) -> pb.EnquiryPreview:
-        """Returns what an enquiry would disclose, and to how many services, before it is sent.
+        """Returns how many services an enquiry would reach, and how many cases are similar to it.
 
-        The number of previews is limited, since many previews could serve to search for a person.
+        Nothing is sent. The number of previews is limited, since many previews could serve to
+        search for a person.
         """
         tx, caller, content, unsafe = (
             call.tx,
@@ -98,7 +102,7 @@ class Enquiries:
         services = self._asked(tx, caller, request.service_ids, unsafe, person_id, contact_id)
         unused = rules.unused(content, services)
         content = content if request.keep_unused else content.without(unused)
-        # open cases of the whole network are counted, but only the count is returned
+        # open cases of the whole network are counted, but only the safe count is returned
         elevate_to_system_scope(tx)
         alike, coarser = self.similar(tx, content, caller.organization_id)
         return pb.EnquiryPreview(
@@ -121,10 +125,10 @@ class Enquiries:
     def similar(
         self, tx: Transaction, content: Content, organization_id: str
     ) -> tuple[int, Attribute | None]:
-        """Returns how many other members have a similar case, in the form that may be disclosed.
+        """Returns the disclosed count of other members with a similar case, and one attribute.
 
-        The second value is the attribute to leave out if there are few. Needs the scope of the
-        whole service.
+        Leaving out that attribute would hide the person better. The attribute is None if the count
+        is high enough, or if the content states none. Needs the scope of the whole service.
         """
         alike: list[int] = []
         without = dict.fromkeys(content.attributes, 0)
@@ -145,7 +149,8 @@ class Enquiries:
     def CreateEnquiry(self, request: pb.CreateEnquiryRequest, call: Call) -> pb.Enquiry:
         """Opens an enquiry to all the services at once.
 
-        Attributes that no service decides by are left out, unless the request keeps them.
+        Attributes that none of the services uses as a criterion are left out, unless the request
+        keeps them.
         """
         tx, caller, now, content, unsafe = (
             call.tx,
@@ -197,7 +202,7 @@ class Enquiries:
         return asker_message(enquiry)
 
     def GetEnquiry(self, request: pb.GetEnquiryRequest, call: Call) -> pb.Enquiry:
-        """Returns the enquiry, or for an organisation that is asked its own copies.
+        """Returns the whole enquiry to its asker, and to an asked organisation its own copies.
 
         Raises NotFound for any other caller.
         """
@@ -210,7 +215,7 @@ class Enquiries:
     def ListEnquiries(
         self, request: pb.ListEnquiriesRequest, call: Call
     ) -> pb.ListEnquiriesResponse:
-        """Lists the enquiries that the caller's organisation made, or those that were put to it.
+        """Lists the enquiries that the caller's organisation made, or the enquiries put to it.
 
         For a member on probation, the list of enquiries put to it is empty.
         """
@@ -254,7 +259,7 @@ class Enquiries:
             word(pb.OfferAnswer, request.answer, "answer"),
         )
         reason_code = word(referrals_pb2.DeclineReason, request.reason_code, "reason_code")
-        self._received(tx, caller, identifier)  # raises NotFound if the caller is not asked
+        self._received(tx, caller, identifier)  # raises NotFound if the caller has no copy
         elevate_to_system_scope(tx)  # an answer changes the asker's enquiry
         enquiry = enquiries.get(tx, identifier, for_update=True)
         received = self._received(tx, caller, identifier)
@@ -292,7 +297,7 @@ class Enquiries:
     def ListUnmetNeeds(
         self, request: pb.ListUnmetNeedsRequest, call: Call
     ) -> pb.ListUnmetNeedsResponse:
-        """Counts the needs of the whole network that no service met."""
+        """Counts the needs, across the whole network, that no service met."""
         elevate_to_system_scope(call.tx)
         rows = enquiries.unmet(call.tx, call.clock.now() - enquiries.UNMET_SINCE)
         return pb.ListUnmetNeedsResponse(needs=[pb.UnmetNeed(**row) for row in rows])
@@ -330,8 +335,10 @@ class Enquiries:
             most_open, most_a_day = rules.MAX_OPEN_ON_PROBATION, rules.MAX_PER_DAY_ON_PROBATION
         # without the lock, two enquiries made at the same time could both pass the limit
         advisory_lock(tx, f"enquiries/{organization_id}")
-        unanswered, made = enquiries.count_of(tx, organization_id, now - rules.DAY, now + AHEAD)
-        if unanswered >= most_open or made >= most_a_day:
+        open_count, made_count = enquiries.count_of(
+            tx, organization_id, now - rules.DAY, now + AHEAD
+        )
+        if open_count >= most_open or made_count >= most_a_day:
             raise Conflict("too_many_enquiries")
 
     @staticmethod
@@ -343,11 +350,11 @@ class Enquiries:
         person_id: str,
         contact_id: str,
     ) -> list[Service]:
-        """Returns the services that may be asked.
+        """Returns the services to ask.
 
-        Leaves out the services with which the person is not safe, as this enquiry or the
-        organisation's earlier records say. Organisations of a kind that may detain, charge or expel
-        her may learn only what she has allowed, so they are never asked.
+        Leaves out the services with which the person is not safe according to this enquiry or the
+        organisation's earlier records. Organisations with the power to detain, charge or expel her
+        are allowed to learn only what she has agreed to, so they are never asked.
         """
         unsafe = unsafe.besides(
             referrals.named_unsafe(tx, caller.organization_id, person_id, contact_id)
@@ -384,11 +391,11 @@ def _received(identifier: str, rows: list[Row]) -> ReceivedEnquiry:
 
 
 def stop_asking(tx: Transaction, now: datetime, organization_id: str) -> bool:
-    """Closes the enquiries put to a member on probation, and its own enquiries to shelters.
+    """Closes the copies that a member on probation has received or has sent to shelters.
 
-    Returns whether more enquiries may be left. Needs the scope of the whole service.
+    Returns whether there might be more received copies. Needs the scope of the whole service.
     """
-    received_ids = enquiries.ids_received(tx, organization_id, _STOPPED)
+    received_ids = enquiries.ids_received(tx, organization_id, _MAX_STOPPED)
     for identifier in received_ids + enquiries.open_of(tx, organization_id):
         enquiry = enquiries.get(tx, identifier, for_update=True)
         if enquiry.organization_id == organization_id:
@@ -402,7 +409,7 @@ def stop_asking(tx: Transaction, now: datetime, organization_id: str) -> bool:
         enquiry.stop_asking(gone, now)
         enquiries.keep_copies(tx, enquiry)
         enquiries.keep(tx, enquiry)
-    return len(received_ids) == _STOPPED
+    return len(received_ids) == _MAX_STOPPED
 
 
 def cancel_of(

@@ -86,7 +86,7 @@ class Statistics:
 
 
 def pilot(tx: Transaction) -> pb.PilotFigures:
-    """Returns the pilot's figures. Its two totals were published by IOM and are not rounded."""
+    """Returns the pilot's figures. The two totals were published by IOM and are not rounded."""
     elevate_to_system_scope(tx)
     counted = figures.count_assisted(tx, PILOT_START, PILOT_END)
     return pb.PilotFigures(

@@ -41,8 +41,8 @@ class Grants:
         """Returns the grant for these field groups of a person, or refuses all of them.
 
         The caller must have the right to work with people. The organisation that holds the file
-        needs no more; the receiver of a live referral needs a receipt of that referral that covers
-        the groups, or else an emergency access of the caller that does. Raises NotFound,
+        needs nothing else. The receiver of a live referral needs a receipt of that referral, or
+        else an emergency access of the caller, that covers the groups. Raises NotFound,
         NotAllowed, Conflict or Invalid.
         """
         check_opens_people(tx, caller)
@@ -87,7 +87,7 @@ class Grants:
     def consent_covers(
         self, tx: Transaction, caller: Caller, now: datetime, referral: Referral
     ) -> bool:
-        """Returns whether the referral's receipt opens more of the person than her first name.
+        """Returns whether the referral's receipt opens more of the file than the first name.
 
         The purpose is the need of the referral.
         """
@@ -130,13 +130,13 @@ class Grants:
 
 
 def check_may_override(caller: Caller) -> None:
-    """Refuses callers without the right to act for a person who was not asked."""
+    """Refuses callers without the right to act for a person without her consent."""
     if not caller.has("EMERGENCY") and "referrals.override" not in caller.scopes:
         raise NotAllowed("right_missing")
 
 
 def check_reached(tx: Transaction, organization_id: str) -> None:
-    """Refuses an organisation that may detain, charge or expel the person.
+    """Refuses an organisation that has the power to detain, charge or expel the person.
 
     Such an organisation has access only on a receipt that names it, never on an override or in an
     emergency.
@@ -151,8 +151,8 @@ def check_after_withdrawal(
     """Refuses new access for a receiver from which the person withdrew her consent.
 
     The only exception is a danger that has arisen since then, declared by a worker who sent none of
-    the earlier referrals. Raises Conflict, or Invalid if that reason is given but nothing was
-    withdrawn.
+    the earlier referrals. Raises Conflict, or Invalid if such a danger is declared although nothing
+    was withdrawn.
     """
     before = referrals.senders_before_withdrawal(
         tx, referral.person_id, referral.receiver_organization_id
@@ -171,7 +171,7 @@ def _receives(caller: Caller, referral: Referral) -> bool:
 
 
 def check_opens_people(tx: Transaction, caller: Caller) -> None:
-    """Refuses callers who do not work with people, and those who may not know them."""
+    """Refuses callers who do not work with people, or who may not know who a person is."""
     if not (caller.has("WORKER") or caller.has("OPERATOR") or "people.open" in caller.scopes):
         raise NotAllowed("right_missing")
     check_knows_people(tx, caller)

@@ -1,4 +1,4 @@
-"""The interface to plans that this capability needs, since a referral may be a leg of a plan.
+"""The interface through which this capability reaches plans, since a referral can be a plan's leg.
 
 A plan knows its referrals, but a referral knows no plan. So `plans`, which is above this
 capability, implements the interface.
@@ -15,7 +15,7 @@ from services.referrals.referrals.domain.referral import Referral
 
 
 class Legs(Protocol):
-    """The legs of plans. Each method lifts the scope of its transaction."""
+    """The legs of plans. Each method widens its transaction's scope to the whole service."""
 
     def follow(self, tx: Transaction, now: datetime, *moved: Referral) -> None:
         """Updates the steps of plans after changes of referrals, which the caller has locked."""
@@ -26,8 +26,8 @@ class Legs(Protocol):
     def legs_of(
         self, tx: Transaction, referral: Referral, actor: Actor, may_see: Callable[[], bool]
     ) -> Sequence[pb.Leg]:
-        """Returns the hand-over of which a referral is a leg, as this actor may see it.
+        """Returns the legs of the hand-over that a referral is part of, as this actor may see them.
 
-        The sender of the referral and coordinators see all of it. A receiver for whom `may_see`
+        The sender of the referral and coordinators see all legs. A receiver for whom `may_see`
         returns True sees the legs directly before and after its own; anybody else sees none.
         """

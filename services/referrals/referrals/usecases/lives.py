@@ -1,6 +1,6 @@
 """Changes of referrals that facts, withdrawals, erasures and deadlines cause.
 
-The module also does the work that is left at the end of every change of a referral.
+The module also does the work that must follow every change of a referral.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from services.referrals.referrals.usecases.legs import Legs
 
 # The maximum number of referrals that one transaction changes because a worker has left or a member
 # is out. 100 take far less than the ten seconds that a transaction may last.
-_RELEASED = 100
+_MAX_CHANGED = 100
 
 
 class Lives:
@@ -53,7 +53,7 @@ class Lives:
     ) -> None:
         """Updates what depends on the state of referrals: needs, steps of plans, contacts.
 
-        `earlier_contact_id` is the contact of an earlier referral, on which a moved one is based.
+        `earlier_contact_id` is the contact of an earlier referral that one of `moved` is based on.
         Must come last in a transaction.
         """
         self._legs.follow(tx, now, *moved)
@@ -68,13 +68,13 @@ class Lives:
         )
 
     def follow_contacts(self, tx: Transaction, now: datetime, *identifiers: str) -> None:
-        """Updates the state of contacts of the line from their referrals, whoever changed those.
+        """Updates the state of contacts of the line from the state of their referrals.
 
-        Must come last in a transaction, since this method lifts the scope, and since a transaction
+        Must come last in a transaction, since this method widens the scope, and since a transaction
         that has locked a contact must not wait for a referral.
         """
         for identifier in sorted({*identifiers} - {""}):
-            # a receiver, whose refusal opens the contact again, sees no contact of the line
+            # a receiver's refusal may reopen the contact, but a receiver sees no contact of a line
             elevate_to_system_scope(tx)
             contact = contacts.hold(tx, identifier)
             if contact.follow(
@@ -89,10 +89,10 @@ class Lives:
     ) -> tuple[Referral, Calendar]:
         """Returns a referral, locked until the end of the transaction, and its calendar.
 
-        `hold` locks the person first, for steps that give or use a consent. Raises Stale when
-        another step was taken since `version`.
+        `hold` locks the person first, for steps that give or use a consent. Raises Stale if another
+        step was taken since `version`.
         """
-        calendar_at = self._policies.calendars(tx)  # asked together with the referral
+        calendar_at = self._policies.calendars(tx)  # shares a round trip with the referral
         if hold:
             self._people.hold(tx, referrals.get(tx, identifier).person_id)
         referral = referrals.get(tx, identifier, for_update=True)
@@ -112,36 +112,37 @@ class Lives:
         return self._policies.calendar(tx, referral.coarse.country, referral.coarse.department)
 
     def release(self, tx: Transaction, now: datetime, worker_id: str) -> bool:
-        """Gives some referrals of a worker who has left to the worker's desk.
+        """Makes the desk responsible for some of the referrals of a worker who has left.
 
-        The desk is notified of each referral. Returns whether there may be more.
+        The desk is notified of each referral. Returns whether more referrals may be left.
         """
-        released = referrals.answered_for_by(tx, worker_id, _RELEASED)
+        released = referrals.ids_of_responsible(tx, worker_id, _MAX_CHANGED)
         for identifier in released:
             referral = referrals.get(tx, identifier, for_update=True)
             referral.take(
                 "assign", Actor("system", "members", ""), now, self.calendar(tx, referral)
             )
             self.save(tx, referral)
-        return len(released) == _RELEASED
+        return len(released) == _MAX_CHANGED
 
     def tell_of_standing(self, tx: Transaction, now: datetime, organization_id: str) -> bool:
         """Notifies the other side of some live referrals that an organisation is out or back.
 
-        An organisation is out while it may not act. Returns whether there may be more.
+        An organisation is out while it is suspended or has left. Returns whether more referrals may
+        be left.
         """
         out = not members.is_active(tx, organization_id)
-        waiting = referrals.to_tell_of_standing(tx, organization_id, _RELEASED, out=out)
+        waiting = referrals.to_tell_of_standing(tx, organization_id, _MAX_CHANGED, out=out)
         for identifier in waiting:
             referral = referrals.get(tx, identifier, for_update=True)
             referral.note_standing(organization_id, now, out=out)
             self.save(tx, referral)
-        return len(waiting) == _RELEASED
+        return len(waiting) == _MAX_CHANGED
 
     def withdraw_consent(
         self, tx: Transaction, actor: Actor, now: datetime, person_id: str, receipt_id: str = ""
     ) -> None:
-        """Ends every live referral based on a receipt, or all of the person's if none is given.
+        """Ends the live referrals of a person, or only those that are based on a given receipt.
 
         The caller has locked the person.
         """
@@ -154,7 +155,7 @@ class Lives:
         self.follow(tx, now, *ended)
 
     def drop_open(self, tx: Transaction, actor: Actor, now: datetime, person_id: str) -> None:
-        """Ends drafts and open needs of a person whose file is erased.
+        """Ends the drafts and closes the open needs of a person whose file is erased.
 
         The caller has locked the person; `actor` acts for the sender.
         """
@@ -189,8 +190,8 @@ class Lives:
     ) -> None:
         """Records the person's own answer whether help came.
 
-        The answer is for all completed referrals of her contacts. Raises Conflict if there are
-        none.
+        The answer applies to all completed referrals of her contacts. Raises Conflict if there is
+        no completed referral.
         """
         actor = Actor("person", first_id, "")
         for person_id in sorted(
@@ -201,15 +202,15 @@ class Lives:
             }
         ):
             self._people.hold(tx, person_id)
-        done = [
+        completed = [
             r
             for contact_id in contact_ids
             for r in referrals.of_contact(tx, contact_id, for_update=True)
             if r.state is State.COMPLETED
         ]
-        if not done:
+        if not completed:
             raise Conflict("nothing_to_confirm")
-        for referral in done:
+        for referral in completed:
             referral.take(
                 "close",
                 actor,
@@ -218,7 +219,7 @@ class Lives:
                 help_came_code="yes" if help_came else "no",
             )
             self.save(tx, referral)
-        self.follow(tx, now, *done)
+        self.follow(tx, now, *completed)
 
     def fire_deadlines(self, tx: Transaction, now: datetime, limit: int) -> list[Event]:
         """Records the levels that deadlines have reached; returns the events.
@@ -227,7 +228,7 @@ class Lives:
         """
 
         def fire(identifiers: Sequence[str]) -> list[tuple[str, list[Event]]]:
-            calendar_at = self._policies.calendars(tx)  # asked once, together with the referrals
+            calendar_at = self._policies.calendars(tx)  # one query, in the referrals' round trip
             claimed = referrals.locked_referrals(tx, identifiers)
             fired = [
                 (
@@ -253,7 +254,7 @@ class Lives:
             now,
             "clocks",
             "referral_id",
-            deadlines.with_due_deadlines(tx, now, limit),
+            deadlines.due(tx, now, limit),
             fire,
-            deadlines.put_deadlines_aside,
+            deadlines.put_aside,
         )

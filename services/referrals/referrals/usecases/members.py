@@ -1,4 +1,4 @@
-"""Stores facts about members and services; one function for each kind of fact."""
+"""Records facts about members and services; there is one function for each kind of fact."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -15,10 +15,10 @@ _NO_MEMBER = ("APPLIED", "REJECTED")
 def organization_changed(
     tx: Transaction, now: datetime, identifier: str, status: str, type_: str, country: str
 ) -> bool:
-    """Stores that an organisation was registered, changed, approved, suspended or reinstated.
+    """Records that an organisation was registered, changed, approved, suspended or reinstated.
 
-    Returns whether there may be more to do. An organisation that has only applied is treated as
-    unknown.
+    Returns whether there may be more to do. An organisation that has applied and is not a member
+    is treated as unknown.
     """
     if status in _NO_MEMBER:
         return False
@@ -29,12 +29,12 @@ def organization_changed(
 
 
 def worker_changed(tx: Transaction, identifier: str, organization_id: str, active: bool) -> None:
-    """Stores that a worker was registered or suspended."""
+    """Records that a worker was registered or suspended."""
     members.note_member(tx, "worker", identifier, active, organization_id=organization_id)
 
 
 def key_changed(tx: Transaction, identifier: str, live: bool) -> None:
-    """Stores that an API key was created or revoked."""
+    """Records that an API key was created or revoked."""
     members.note_member(tx, "key", identifier, live)
 
 
@@ -48,7 +48,7 @@ def service_changed(
     department: str,
     shelter: bool | None,
 ) -> None:
-    """Stores that a service was registered or changed."""
+    """Records that a service was registered or changed."""
     members.note_service(
         tx, identifier, organization_id, active, uses, ages, department, shelter=shelter
     )

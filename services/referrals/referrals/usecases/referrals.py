@@ -145,7 +145,7 @@ class Referrals(Steps):
         return referral_message(referral, actor, now)
 
     def GetReferral(self, request: pb.GetReferralRequest, call: Call) -> pb.Referral:
-        """Returns one referral, with the legs of the hand-over to which it belongs, if any."""
+        """Returns a referral, with the legs of the hand-over that it is part of, if any."""
         referral, now = referrals.get(call.tx, object_id(request.id)), call.clock.now()
         return referral_message(
             referral, actor_of(call.caller), now, self._legs_of(call, now, referral)
@@ -174,7 +174,7 @@ class Referrals(Steps):
     def CountReferrals(
         self, request: pb.CountReferralsRequest, call: Call
     ) -> pb.CountReferralsResponse:
-        """Counts referrals, for the pages Today and the board."""
+        """Counts referrals, for the page Today and for the board."""
         row = boxes.count(call.tx, filter(request.filter, call.caller, call.clock.now()))
         return pb.CountReferralsResponse(
             late=row["late"],
@@ -193,7 +193,7 @@ class Referrals(Steps):
         )
 
     def GetQueueVersion(self, request: pb.GetQueueVersionRequest, call: Call) -> pb.QueueVersion:
-        """Returns a text that changes with the caller's lists, and a token to ask again with."""
+        """Returns a text that changes with the caller's lists, and a token to watch it with."""
         scope = _queue_scope(call.caller)
         version = _queue_versions(call.tx, [scope])[scope]
         return pb.QueueVersion(
@@ -213,7 +213,7 @@ class Referrals(Steps):
         self, request: pb.WatchReferralsRequest, stream: Stream
     ) -> Iterator[pb.WatchReferralsResponse]:
         """Streams the events of the referrals that match a filter, as they happen."""
-        whose = _queue_scope(stream.caller)
+        scope = _queue_scope(stream.caller)
         message = pb.ReferralFilter(
             box=request.box,
             need_code=request.need_code,
@@ -224,12 +224,12 @@ class Referrals(Steps):
         with self._changes.watching():
             with stream.transaction() as tx:
                 store, position = self._changes.begin(
-                    tx, self._resume.cursor(request, whose, str, int)
+                    tx, self._resume.cursor(request, scope, str, int)
                 )
-            # This token is sent even if there is no event: a token that came only after an event
-            # would reveal the events of others.
+            # This token is sent even if there is no event: a token that is sent only after an event
+            # would reveal events that the caller may not see.
             yield pb.WatchReferralsResponse(
-                resume_token=self._resume.token(request, whose, [store, position])
+                resume_token=self._resume.token(request, scope, [store, position])
             )
             while stream.goes_on():
                 with stream.transaction() as tx:
@@ -239,17 +239,17 @@ class Referrals(Steps):
                         change.referral,
                         change.event,
                         change.step_version,
-                        self._resume.token(request, whose, [store, change.position]),
+                        self._resume.token(request, scope, [store, change.position]),
                     )
                 self._changes.wait(position, min(_LOOK, stream.left))
             yield pb.WatchReferralsResponse(
-                resume_token=self._resume.token(request, whose, [store, position])
+                resume_token=self._resume.token(request, scope, [store, position])
             )
 
     def GetDeadlinePolicy(
         self, request: pb.GetDeadlinePolicyRequest, call: Call
     ) -> pb.DeadlinePolicy:
-        """Returns one version of the network's deadlines; the newest if the request names none."""
+        """Returns the requested version of the network's deadlines, or by default the newest."""
         return policy_message(
             self._policies.get(call.tx, request.version)
             if request.version
@@ -272,8 +272,8 @@ class Referrals(Steps):
         """Returns the history of a referral.
 
         Notes are about the person, so reading them needs a grant, as reading her identity does, and
-        is recorded on the trail. Any consent for the receiver also opens how she will arrive, since
-        a consent to be sent there includes it.
+        is recorded on the trail. Any consent for the receiver also opens the details of her
+        arrival, since a consent to be sent to the receiver includes them.
         """
         tx, now, actor = call.tx, call.clock.now(), actor_of(call.caller)
         referral = referrals.get(tx, object_id(request.referral_id))
@@ -294,7 +294,7 @@ class Referrals(Steps):
     def _grant(
         self, call: Call, now: datetime, referral: Referral, *groups: FieldGroup
     ) -> Grant | None:
-        """Returns the grant for these groups for the referral's need; None if there is none."""
+        """Returns the caller's grant for these groups and the referral's need; None without one."""
         try:
             return self._grants.of_person(
                 call.tx,
@@ -346,14 +346,17 @@ class Referrals(Steps):
             raise NotFound
         assault_time = draft.assault_time
         contact_id = draft.contact_id or referral.contact_id
-        anew = draft.urgency is not None or draft.contact_id not in (None, referral.contact_id)
+        affects_urgency = draft.urgency is not None or draft.contact_id not in (
+            None,
+            referral.contact_id,
+        )
         answers = (
             contacts.answers_of(tx, contact_id)[0].urgency()
-            if contact_id and anew and not urgency_checked
+            if contact_id and affects_urgency and not urgency_checked
             else None
         )
-        # contacts of other lines are refused as unknown; otherwise a caller could read and end
-        # their requests
+        # Contacts of other lines are refused as unknown. Otherwise a caller could read and end the
+        # requests of those contacts.
         if draft.contact_id:
             known = recent(contacts.assault_time(tx, draft.contact_id), now)
             assault_time = assault_time or (None if referral.assault_time else known)
@@ -362,7 +365,7 @@ class Referrals(Steps):
         if unsafe is not None and unsafe != referral.unsafe:
             unsafe.check()
         person = self._people.get(tx, referral.person_id)
-        referral.coarse = person.coarse  # the draft follows the file until it is sent
+        referral.coarse = person.coarse  # a draft has the file's data until the draft is sent
         fields = replace(draft, service_id=None)
         referral.change_draft(
             actor,

@@ -14,7 +14,7 @@ from services.referrals.referrals.store import referrals, renewals
 
 
 class Renewals:
-    """Notices before consents end, watched like deadlines.
+    """Notices before consents end, which fire as deadlines do.
 
     Every method runs in the transaction `tx`.
     """
@@ -25,7 +25,7 @@ class Renewals:
     def fire_deadlines(self, tx: Transaction, now: datetime, limit: int) -> Sequence[Event]:
         """Records on referrals that their consent ends soon; returns the events.
 
-        A referral that is no longer live, or whose consent is not, has no event.
+        A referral has no event if the referral or its consent is no longer live.
         """
         return fire_each(
             tx,

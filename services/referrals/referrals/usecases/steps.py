@@ -1,8 +1,8 @@
 """The steps of a referral, as rpcs.
 
 The request's type names a row of the table in lifecycle.py, and one handler takes the step. Five
-steps need more than the fields of their request (a receipt, the person's file, another service), so
-each of the five has a method of its own.
+steps need more than the fields of their request (such as a receipt, the person's file or another
+service), so each of the five has a method of its own.
 """
 
 from collections.abc import Collection
@@ -55,7 +55,7 @@ class Steps:
         # a note never conflicts
         base_version = None if verb == "add_note" else version(request.etag)
         referral, calendar = self._lives.lock(call.tx, object_id(request.id), base_version)
-        stood = referral.state, referral.need_is_open
+        before = referral.state, referral.need_is_open
         referral.take(verb, actor_of(call.caller), now, calendar, **fields)
         self._lives.save(call.tx, referral)
         earlier_contact_id = (
@@ -63,7 +63,7 @@ class Steps:
             if referral.state is State.ENTERED_IN_ERROR
             else ""
         )
-        if (referral.state, referral.need_is_open) != stood:
+        if (referral.state, referral.need_is_open) != before:
             self._lives.follow(call.tx, now, referral, earlier_contact_id=earlier_contact_id)
         return referral_message(referral, actor_of(call.caller), now)
 
@@ -109,7 +109,7 @@ class Steps:
         return referral_message(referral, actor_of(caller), now)
 
     def ConfirmOverride(self, request: pb.ConfirmOverrideRequest, call: Call) -> pb.Referral:
-        """Confirms an override, by a second person.
+        """Records a second person's confirmation of an override.
 
         The second person is a coordinator, or another manager of the sender.
         """
@@ -128,9 +128,9 @@ class Steps:
         return referral_message(referral, actor_of(call.caller), now)
 
     def AttachConsent(self, request: pb.AttachConsentRequest, call: Call) -> pb.Referral:
-        """Replaces the receipt of a referral by a consent.
+        """Replaces the receipt of a referral with a consent.
 
-        The former receipt ends, unless another referral depends on it.
+        The former receipt ends, unless another live referral depends on it.
         """
         tx, now, receipt_id = (
             call.tx,
@@ -209,7 +209,7 @@ class Steps:
             note=request.note,
         )
         self._lives.save(tx, referral)
-        # The draft is the sender's; in a coordinator's scope it could not be written.
+        # The draft belongs to the sender, so it could not be written in a coordinator's scope.
         elevate_to_system_scope(tx)
         referrals.keep(tx, following, None)
         self._lives.follow(tx, now, referral)
@@ -246,10 +246,10 @@ def _check_receiver(
 ) -> None:
     """Refuses a receiver to which the person can't be referred.
 
-    Refused are receivers that are not active, that do not exist for the sender, that do not accept
-    her age, or that are not safe for her.
+    Such a receiver is not active, does not exist for the sender, does not accept her age, or is not
+    safe for her. The last two reasons do not count once the sender has acknowledged them.
     """
-    if referral.service_id and not _is_there(tx, referral):
+    if referral.service_id and not _is_available(tx, referral):
         raise Conflict("receiver_not_active")
     check_age_taken(
         members.ages_of_service(tx, referral.service_id).takes(person.coarse.age_band), acknowledged
@@ -265,7 +265,7 @@ def _check_receiver(
     )
 
 
-def _is_there(tx: Transaction, referral: Referral) -> bool:
+def _is_available(tx: Transaction, referral: Referral) -> bool:
     """Returns whether the receiver is active, and exists for the sender.
 
     Shelters do not exist for a member on probation.

@@ -19,12 +19,12 @@ from services.referrals.referrals.store.watch import Change
 from services.referrals.referrals.wire.messages import actor_of
 
 _BATCH = 100
-_LOOK = 1.0  # most seconds that one wait for a notice lasts
-# Most seconds between two rounds while a stream is open, as a fallback to LISTEN; and between two
-# rounds while none is, so that the first stream finds little to do.
+_LOOK = 1.0  # longest wait for a notification, in seconds
+# Longest times between two rounds, in seconds: while a stream is open, as a fallback to LISTEN; and
+# while no stream is open, so that the first stream finds little to do.
 _LONGEST_WAIT, _UNWATCHED = 10.0, 60.0
-# Least seconds between two rounds. In each round, positions are given and all streams are read, so
-# many events at once are read together.
+# Shortest time between two rounds, in seconds. Each round gives positions and wakes all streams, so
+# that events in quick succession are read together.
 _PACE = 0.1
 
 
@@ -102,7 +102,7 @@ class Watch:
                 self._given.notify_all()
 
     def loop(self) -> Loop:
-        """Returns the loop that gives positions; the loop waits while the database is away."""
+        """Returns the loop that gives positions; it waits while the database is unavailable."""
         return Loop("places", self._work, waits_for=LOST)
 
     def _work(self, loop: Loop) -> None:
@@ -110,12 +110,14 @@ class Watch:
             listen(connection, referrals.EVENTS)
             due, given_at = True, -math.inf
             while loop.turn():
-                has_asked, rest = False, time.monotonic() - given_at
-                if (self._streams and (due or rest > _LONGEST_WAIT)) or (due and rest > _UNWATCHED):
+                has_given, elapsed = False, time.monotonic() - given_at
+                if (self._streams and (due or elapsed > _LONGEST_WAIT)) or (
+                    due and elapsed > _UNWATCHED
+                ):
                     self.give(connection)
                     due, given_at = False, time.monotonic()
                     loop.wait(_PACE)
-                    has_asked = True
-                if has_asked or wait_for_input(connection, _LOOK):
-                    while wait_for_notice(connection, 0.0):  # all that came meanwhile
+                    has_given = True
+                if has_given or wait_for_input(connection, _LOOK):
+                    while wait_for_notice(connection, 0.0):  # all that arrived meanwhile
                         due = True

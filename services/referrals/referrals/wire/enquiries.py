@@ -28,7 +28,7 @@ STATES, ATTRIBUTES = (
 def content(message: pb.EnquiryContent) -> Content:
     """Parses the content of an enquiry."""
     urgency = URGENCIES.member(message.urgency, "content.urgency")
-    assert urgency is not None, "its shape was looked at"
+    assert urgency is not None, "the shape of the request was checked before"
     return Content(
         message.need_code,
         urgency,
@@ -100,12 +100,12 @@ def _offer_message(offer: Offer) -> pb.Offer:
     )
 
 
-def _turn(waits: bool, whose: referrals_pb2.Turn.ValueType) -> referrals_pb2.Turn.ValueType:
-    return whose if waits else referrals_pb2.TURN_UNSPECIFIED
+def _turn(waits: bool, side: referrals_pb2.Turn.ValueType) -> referrals_pb2.Turn.ValueType:
+    return side if waits else referrals_pb2.TURN_UNSPECIFIED
 
 
 def asker_message(enquiry: Enquiry) -> pb.Enquiry:
-    """Returns the message for the asking organisation: all of the enquiry."""
+    """Returns the message for the asking organisation, with the whole enquiry."""
     shown: dict[str, Any] = {
         name: getattr(enquiry, name)
         for name in (
@@ -146,7 +146,7 @@ def received_message(enquiry: ReceivedEnquiry) -> pb.Enquiry:
     """Returns the message for an organisation that is asked.
 
     The message shows nothing of the asking organisation, and nothing that depends on the answers of
-    others.
+    other organisations.
     """
     states = {offer.state for offer in enquiry.offers}
     is_open = states == {EnquiryState.OPEN}

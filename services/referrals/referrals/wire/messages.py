@@ -84,15 +84,15 @@ def referral_message(
         else timestamp(referral.remind_time),
     }
     for name, numbers_of_words in _plain(tuple(shown)):
-        shown[name] = _said(getattr(referral, name), numbers_of_words)
+        shown[name] = _converted(getattr(referral, name), numbers_of_words)
     return referrals_pb2.Referral(**shown)
 
 
 @cache
 def _plain(besides: tuple[str, ...]) -> list[tuple[str, Mapping[str, int] | None]]:
-    """Returns the fields that the message and the domain have in common, besides those named.
+    """Returns the fields that the message and the domain have in common, except `besides`.
 
-    A field of a code list has the numbers of its words.
+    A field of a code list comes with the numbers of its words, any other field with None.
     """
     return [
         (field.name, numbers(field.enum_type) if field.enum_type else None)
@@ -101,7 +101,7 @@ def _plain(besides: tuple[str, ...]) -> list[tuple[str, Mapping[str, int] | None
     ]
 
 
-def _said(value: Any, numbers_of_words: Mapping[str, int] | None) -> Any:
+def _converted(value: Any, numbers_of_words: Mapping[str, int] | None) -> Any:
     """Returns the value of a field that the message and the domain have in common.
 
     Times and words of a code list are converted; other values stay.

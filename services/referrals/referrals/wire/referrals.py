@@ -42,7 +42,7 @@ _AMENDABLE = (
 
 
 class StepRequest(Protocol):
-    """The request of a step: these fields, and those that the row of the step carries."""
+    """The request of a step: these fields, and the fields that the step's row carries."""
 
     id: str
     etag: str
@@ -123,7 +123,7 @@ def _required_urgency(number: int) -> Urgency:
 def _unsafe(
     message: pb.CreateReferralRequest | pb.Referral, paths: Collection[str]
 ) -> dict[str, Any]:
-    """Parses those fields in `paths` that say with whom or where the person is not safe."""
+    """Parses the fields in `paths` that say with whom or where the person is not safe."""
     values: dict[str, Callable[[], Any]] = {
         "unsafe_code": lambda: word(pb.UnsafeAnswer, message.unsafe_code, "unsafe_code"),
         "unsafe_organization_ids": lambda: unsafe_organizations(
@@ -146,8 +146,8 @@ def filter(
     check.that(not message.code or bool(beginnings_of(message.code)), "filter.code", "malformed")
     check.done()
     if box == "network" and not (caller.has("COORDINATOR") or caller.has("AUDITOR")):
-        # A caller who may not see the network gets the caller's own referrals; row-level security
-        # would show no others.
+        # A caller who may not see the network gets the referrals of the caller's own organisation,
+        # since row-level security would show no others.
         box = "mine"
     return Filter(
         box,

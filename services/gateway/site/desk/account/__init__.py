@@ -26,8 +26,8 @@ def show(
 ) -> str:
     """Shows the sessions, and the form for a new password.
 
-    The problems are those of a `part`. `begun`, `codes` and `passkey` are set only right after they
-    were made.
+    The problems belong to the form named by `part`. `begun`, `codes` and `passkey` are passed only
+    right after they were made.
     """
     sessions = (
         clients()
@@ -56,7 +56,7 @@ def password() -> None:
     """
     if request.form.get("new_password", "") != request.form.get("again", ""):
         forms.refuse({"again": _("no es la misma que la de arriba")})
-    origin.tell(devices.secret())
+    origin.attach(devices.secret())
     rpc_request = pb.ChangePasswordRequest(
         password=request.form.get("password", ""),
         new_password=request.form.get("new_password", ""),
@@ -68,7 +68,7 @@ def password() -> None:
 
 @pages.post("/account/sessions/end", access.EVERYONE, then="account.show")
 def end_sessions() -> None:
-    """Ends one of the worker's sessions, or all but this one."""
+    """Ends one of the worker's sessions, or all sessions but the current one."""
     rpc_request = pb.EndSessionsRequest(
         id=forms.text("session"), session_secret=session.me().secret, request_id=forms.request_id()
     )
@@ -79,15 +79,15 @@ def end_sessions() -> None:
 def begin_second_factor() -> access.Answer:
     """Shows the secret for an authenticator app, once.
 
-    The secret stands in the answer to this form and nowhere else.
+    The secret appears only in the answer to this form.
     """
-    origin.tell(devices.secret())
+    origin.attach(devices.secret())
     rpc_request = pb.BeginSecondFactorRequest(
         password=request.form.get("password", ""), request_id=forms.request_id()
     )
     try:
         begun = clients().accounts.BeginSecondFactor(rpc_request)
-    except Conflict:  # it is in use already, confirmed in another window
+    except Conflict:  # the second factor is in use already: it was confirmed in another window
         return redirect(url_for("account.show"), 303)
     return show(part="code", begun=begun)
 
@@ -96,7 +96,7 @@ def begin_second_factor() -> access.Answer:
 def confirm_second_factor() -> access.Answer:
     """Confirms the second factor.
 
-    The recovery codes, for the loss of the app, stand in this answer only.
+    The recovery codes, for the case that the app is lost, appear only in this answer.
     """
     rpc_request = pb.ConfirmSecondFactorRequest(
         code=forms.text("code"), request_id=forms.request_id()
@@ -116,7 +116,7 @@ def confirm_second_factor() -> access.Answer:
 )
 def end_second_factor() -> None:
     """Removes the second factor."""
-    origin.tell(devices.secret())
+    origin.attach(devices.secret())
     rpc_request = pb.EndSecondFactorRequest(
         password=request.form.get("password", ""), request_id=forms.request_id()
     )

@@ -1,7 +1,7 @@
 """Passkeys of the worker's own account, and sign-in with a passkey alone.
 
-A browser makes passkeys and signs with them through static/passkey.js. Without the script, a worker
-can use codes instead.
+static/passkey.js asks the browser to make passkeys and to sign with them. Without the script, a
+worker can use codes instead.
 """
 
 from functools import partial
@@ -23,7 +23,7 @@ pages = access.Pages("passkeys")
 
 @pages.post("/sign-in/passkey", access.ANYBODY)
 def sign_in() -> str | tuple[str, int]:
-    """Asks for a passkey, of any account."""
+    """Asks the browser for a passkey of any account."""
     to, form = request.form.get("to", ""), request.form.get("kept", "")
     try:
         challenge = clients().tokens.BeginPasskeySignIn(BeginPasskeySignInRequest())
@@ -37,7 +37,7 @@ def sign_in() -> str | tuple[str, int]:
 @pages.post("/account/passkeys/begin", access.EVERYONE, again=partial(account.show, part="passkey"))
 def begin() -> str:
     """Asks the browser for a new passkey."""
-    origin.tell(devices.secret())
+    origin.attach(devices.secret())
     rpc_request = pb.BeginPasskeyRequest(
         password=request.form.get("password", ""), request_id=forms.request_id()
     )
@@ -72,7 +72,7 @@ def create() -> None:
 )
 def end() -> None:
     """Removes a passkey."""
-    origin.tell(devices.secret())
+    origin.attach(devices.secret())
     rpc_request = pb.EndPasskeyRequest(
         id=forms.text("passkey"),
         password=request.form.get("password", ""),

@@ -1,4 +1,4 @@
-"""The last check of a new referral: all answers, each with a link to change it, and sending."""
+"""The last check of a new referral, with a link to change each answer, and the sending."""
 
 from flask import redirect, render_template, request, url_for
 
@@ -32,7 +32,7 @@ def render(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
 
 
 def acknowledgements(errors: forms.Problems) -> list[tuple[str, str]]:
-    """Returns the refusals that a sender may acknowledge: those that she met or has ticked."""
+    """Returns the refusals that the sender may acknowledge: the one just met, and those ticked."""
     met = {
         code
         for code, _word in words.options("acknowledgement")

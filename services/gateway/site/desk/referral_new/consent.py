@@ -1,6 +1,6 @@
-"""The person's consent, for the organisation of the chosen service: script, answers, receipt.
+"""The person's consent to a referral to the chosen service's organisation.
 
-The script is read aloud to her, and the receipt is made from her answers.
+A script is read aloud to her, and the receipt is made from her answers.
 """
 
 from collections.abc import Iterable
@@ -39,13 +39,14 @@ def consent(identifier: str) -> access.Answer:
         return redirect(url_for("referral_new.services", identifier=identifier))
     recipient, age = service.organization_id, consent_form.age_of(draft.person.age_band)
     page, errors = "points", dict[str, str]()
-    speak = forms.text("speak")  # the language in which to show the script again; the ticks stay
+    # language in which to show the script again; the ticks are kept
+    speak = forms.text("speak")
     if request.method == "POST" and not speak:
         receipt_id = forms.text("receipt_id")
-        page, errors = ("", errors) if receipt_id else consent_form.turn(recipient, age)
+        page, errors = ("", errors) if receipt_id else consent_form.next_page(recipient, age)
         if not page:
             try:
-                return stand_on(draft, receipt_id or give(draft, recipient).id)
+                return use_receipt(draft, receipt_id or record_consent(draft, recipient).id)
             except forms.SHOWN_IN_PLACE as refusal:
                 errors = forms.problems(refusal)
                 page = "points" if receipt_id else consent_form.page_of(errors)
@@ -81,11 +82,11 @@ def receipts_for(draft: r.Referral) -> Iterable[p.Receipt]:
     )
 
 
-def stand_on(draft: r.Referral, receipt_id: str) -> access.Answer:
-    """Goes on with this consent.
+def use_receipt(draft: r.Referral, receipt_id: str) -> access.Answer:
+    """Bases the draft on this consent, and continues with the last check.
 
-    A referral that was sent on an override gets the consent at once instead, now that the person
-    could be asked.
+    A referral that was already sent on an override gets the consent at once instead, because the
+    person can now be asked.
     """
     if draft.state != r.STATE_DRAFT:
         clients().referrals.AttachConsent(
@@ -114,8 +115,8 @@ def script(language: str, organization: str) -> dict[str, object]:
     return {"points": points, "opening": opening, "question": question}
 
 
-def give(draft: r.Referral, recipient: str) -> p.Receipt:
-    """Records the consent as the person gave it."""
+def record_consent(draft: r.Referral, recipient: str) -> p.Receipt:
+    """Records the consent exactly as the person gave it."""
     receipt = consent_form.receipt(draft.person_id, recipient)
     return clients().people.CreateReceipt(
         p.CreateReceiptRequest(

@@ -1,6 +1,6 @@
-"""The questions of a referral that is a draft already.
+"""The questions of a referral that is already a draft.
 
-Each question has a page, on which its answer is given or changed. A redirect then leads to the next
+Each question has a page on which its answer is given or changed. A redirect then leads to the next
 question that has no answer.
 """
 
@@ -22,18 +22,18 @@ from services.gateway.site.shell import access, session
 
 @pages.get("/referrals/<identifier>/draft", access.SENDERS)
 def resume(identifier: str) -> access.Answer:
-    """Redirects to the first page where something is missing."""
+    """Redirects to the first page on which an answer is missing."""
     return referrals.onward(referrals.fetch(identifier))
 
 
 @pages.form("/referrals/<identifier>/reroute", access.SENDERS)
 def reroute(identifier: str) -> access.Answer:
-    """Creates a new draft for the same person and need, after a refusal.
+    """Creates a new draft for the same person and need, after the receiver declined.
 
-    The old referral stays as it is, and the draft names it.
+    The old referral stays as it is, and the draft refers to it.
     """
     old = referrals.fetch(identifier)
-    if old.following_id:  # somebody has begun the new one already
+    if old.following_id:  # the new draft exists already
         return redirect(url_for("referral_new.resume", identifier=old.following_id))
     if request.method == "GET":
         return render_template("reroute.html", referral=old, names=names.names_of([old]))
@@ -72,7 +72,7 @@ def unsafe(identifier: str) -> access.Answer:
 
 @pages.form("/referrals/<identifier>/services", access.SENDERS)
 def services(identifier: str) -> access.Answer:
-    """Asks for the service, and shows the reasons for each."""
+    """Asks for the service, and shows the reasons for and against each one."""
     return ask(
         identifier, "services", {"service_id": forms.text("service_id")}, "referral_new.urgency"
     )
@@ -81,11 +81,15 @@ def services(identifier: str) -> access.Answer:
 def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> access.Answer:
     """Asks one question whose answer is in fields of the draft.
 
-    `before` is the endpoint to which the page's "back" leads.
+    `before` is the endpoint to which "back" on the page leads.
     """
     draft, errors = referrals.fetch(identifier), dict[str, str]()
-    looks = page == "unsafe" and unsafe_form.looks(request.form)
-    if request.method == "POST" and not looks and not (errors := problems(page, values_in_form())):
+    only_searches = page == "unsafe" and unsafe_form.only_searches(request.form)
+    if (
+        request.method == "POST"
+        and not only_searches
+        and not (errors := problems(page, values_in_form()))
+    ):
         try:
             return referrals.onward(referrals.change(draft, forms.etag(), **fields), page)
         except forms.SHOWN_IN_PLACE as refusal:
@@ -98,7 +102,7 @@ def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> acce
         "urgency_reason_code": words.code("urgency_reason", draft.urgency_reason_code),
         "assault_time": i18n.field_of(draft.assault_time),
         "unsafe_code": words.code("unsafe_answer", draft.unsafe_code),
-        # In a form that comes back, a missing tick means that it was removed.
+        # In a form that was sent, a missing tick means that the tick was removed.
         unsafe_form.ORGANIZATIONS: list(draft.unsafe_organization_ids)
         if request.method == "GET"
         else [],
@@ -133,7 +137,7 @@ def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> acce
 def values_in_form() -> MultiDict[str, str]:
     """Returns the values of the form.
 
-    The button `names_nothing` sets the answer that the person named nothing.
+    The button `names_nothing` gives the answer that the person named nothing as unsafe.
     """
     answers = MultiDict(request.form)
     if forms.flag("names_nothing"):
@@ -145,8 +149,8 @@ def values_in_form() -> MultiDict[str, str]:
 def contact(identifier: str) -> access.Answer:
     """Asks how to reach the person.
 
-    The answer is a part of her file, and this referral needs it. A worker who comes to change the
-    answer reads it first, and the reading is on record.
+    The answer belongs to her file, and the referral requires it. To change the answer, a worker has
+    to read it first, and this access is recorded.
     """
     draft = referrals.fetch(identifier)
     file, errors = (

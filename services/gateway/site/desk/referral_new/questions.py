@@ -1,10 +1,10 @@
 """The questions of a new referral up to the choice of a service, one page each.
 
-The answers travel in the form of the next page, as for a consent, so that "back" works and two tabs
-do not mix. When the session ends, the answers are kept with the form (kept.py). File and draft are
-created when a service is chosen. Until then nothing incomplete is stored anywhere, and each answer
-can be changed. Questions that the contact, the file or the chosen service answers already are
-skipped; their pages can still be reached.
+The next page's form carries the answers along, as for a consent, so that "back" works and two tabs
+do not interfere. When the session ends, the answers are kept with the form (kept.py). The person's
+file and the draft are created when a service is chosen. Until then, nothing incomplete is stored,
+and each answer can be changed. Questions that the contact, the file or the chosen service already
+answers are skipped, but their pages can still be opened.
 """
 
 from collections.abc import Iterator, Mapping
@@ -41,10 +41,10 @@ ASKED: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Start:
-    """The records from which a new referral starts, each named by its opaque id.
+    """The records from which a new referral starts; any of them may be missing.
 
-    They are a contact, a file, a service chosen in the directory, and an enquiry whose offer was
-    accepted; each may be missing.
+    The records are a contact, a person's file, a service chosen in the directory, and an enquiry
+    with an accepted offer. The address and the form name each by its opaque id.
     """
 
     contact: c.Contact | None
@@ -54,7 +54,7 @@ class Start:
 
     @property
     def pages(self) -> list[str]:
-        """Returns the pages of the questions.
+        """Returns the pages of the questions that must be asked.
 
         For a person with a file, no page asks about her. After an enquiry, the pages ask only how
         to reach her and, unless the enquiry answers it, with whom or where she is not safe.
@@ -64,7 +64,7 @@ class Start:
         return [page for page in ASKED if not (self.file and page in ("about", "contact"))]
 
     def known(self) -> MultiDict[str, str]:
-        """Returns the answers that need no question, or only a check."""
+        """Returns the answers that are known already; some of them need only be checked."""
         answers = MultiDict[str, str]()
         if self.service and len(self.service.need_codes) == 1:
             answers["need_code"] = self.service.need_codes[0]
@@ -78,11 +78,11 @@ class Start:
             if is_one_need(self.contact.need_code):
                 answers["need_code"] = self.contact.need_code
         if self.enquiry:
-            answers.update(as_said(self.enquiry.content))
+            answers.update(answers_of(self.enquiry.content))
         return answers
 
 
-def as_said(content: e.EnquiryContent) -> dict[str, str]:
+def answers_of(content: e.EnquiryContent) -> dict[str, str]:
     """Returns the content of an enquiry as answers to the questions."""
     return {
         "need_code": content.need_code,
@@ -96,10 +96,10 @@ def as_said(content: e.EnquiryContent) -> dict[str, str]:
     }
 
 
-def begun() -> Start:
+def start_in_request() -> Start:
     """Returns the start that the address or the form names.
 
-    Its service is None if that service does not exist (any more).
+    The service is None if it does not exist, or no longer does.
     """
     enquiry_id = request.values.get("enquiry", "")
     enquiry = (
@@ -116,7 +116,7 @@ def begun() -> Start:
 
 
 def is_one_need(code: str) -> bool:
-    """Returns whether a referral can be for this need.
+    """Returns whether the code names a single need, as a referral requires.
 
     A contact may name a whole group of needs.
     """
@@ -127,40 +127,40 @@ def is_one_need(code: str) -> bool:
 
 @pages.form("/referrals/new", access.SENDERS)
 def person() -> access.Answer:
-    """Shows the first open question, then the next or the one before.
+    """Shows the first open question; afterwards the next question or the previous one.
 
-    After the last question a draft is created.
+    After the last question, creates the draft.
     """
-    start = begun()
+    start = start_in_request()
     answers = MultiDict(request.form) if request.method == "POST" else start.known()
     shown = forms.text("page")
-    # one press instead of two, for the most frequent answer at night
+    # buttons that give the most frequent answers at night with one press instead of two
     if forms.flag("nobody_calls"):
         answers["channel_code"] = "none"
     if forms.flag("names_nothing"):
         answers["unsafe_code"] = "nothing"
     if (to := forms.text("to")) in start.pages:
         return show(start, answers, to, {})
-    if shown == "unsafe" and unsafe_form.looks(answers) and "back" not in answers:
+    if shown == "unsafe" and unsafe_form.only_searches(answers) and "back" not in answers:
         return show(start, answers, shown, {})
     if "back" in answers and shown in start.pages:
         return show(start, answers, start.pages[max(0, start.pages.index(shown) - 1)], {})
-    page, errors = turn(start, answers, shown)
+    page, errors = first_incomplete(start, answers, shown)
     try:
-        if service_id := chosen(start, answers, page, shown):
-            return referrals.onward(keep(start, answers, service_id), "services")
+        if service_id := chosen_service(start, answers, page, shown):
+            return referrals.onward(create_draft(start, answers, service_id), "services")
     except forms.SHOWN_IN_PLACE as refusal:
         errors = forms.problems(refusal)
         page = page_of(start, errors)
     return show(start, answers, page, errors)
 
 
-def chosen(start: Start, answers: MultiDict[str, str], page: str, shown: str) -> str:
+def chosen_service(start: Start, answers: MultiDict[str, str], page: str, shown: str) -> str:
     """Returns the id of the chosen service once everything else is answered; until then, "".
 
-    The service was chosen on its page, or earlier in the directory. A service from the directory
-    counts only if it takes, or may take, this person and this need; else its reasons are shown
-    beside the other services.
+    The service was chosen on the last page, or earlier in the directory. A service from the
+    directory counts only if it accepts, or may accept, this person and this need; otherwise the
+    page shows its reasons along with the other services.
     """
     if page != "services" or not shown:
         return ""
@@ -175,10 +175,12 @@ def chosen(start: Start, answers: MultiDict[str, str], page: str, shown: str) ->
     return start.service.id if start.service.id in takes else ""
 
 
-def turn(start: Start, answers: MultiDict[str, str], shown: str = "") -> tuple[str, dict[str, str]]:
-    """Returns the first page that is not complete.
+def first_incomplete(
+    start: Start, answers: MultiDict[str, str], shown: str = ""
+) -> tuple[str, dict[str, str]]:
+    """Returns the first page that is not complete, with its problems.
 
-    Its problems are returned only if the page was shown already.
+    The problems are left out if the page has not been shown yet.
     """
     for at, page in enumerate(start.pages):
         errors = problems(page, answers)
@@ -188,7 +190,7 @@ def turn(start: Start, answers: MultiDict[str, str], shown: str = "") -> tuple[s
 
 
 def fitting(start: Start, answers: MultiDict[str, str], limit: int = 30) -> list[d.Match]:
-    """Returns the services with their reasons, without those that the person named as not safe."""
+    """Returns services with their reasons; leaves out those that the person named as unsafe."""
     unsafe, excluded = (
         answers.getlist(unsafe_form.DEPARTMENTS),
         answers.getlist(unsafe_form.ORGANIZATIONS),
@@ -233,11 +235,11 @@ def coarse(start: Start) -> r.CoarsePerson:
     )
 
 
-def keep(start: Start, answers: MultiDict[str, str], service_id: str) -> r.Referral:
-    """Creates the file, unless there is one, and the draft.
+def create_draft(start: Start, answers: MultiDict[str, str], service_id: str) -> r.Referral:
+    """Creates the draft, and the person's file if she has none.
 
-    All pages of one form share `once`, so that a worker who goes back and chooses again changes the
-    same draft.
+    All pages share the form's value `once`, so that a worker who goes back and chooses again
+    changes the same draft.
     """
     once = forms.text("once")
     if start.file:
@@ -264,7 +266,7 @@ def keep(start: Start, answers: MultiDict[str, str], service_id: str) -> r.Refer
         "service_id": service_id,
         **unsafe,
     }
-    # The draft has these values already, because the button was pressed twice.
+    # If the button was pressed twice, the draft has these values already.
     if all(getattr(draft, name) == value for name, value in wanted.items()):
         return draft
     return referrals.change(
@@ -277,9 +279,10 @@ def keep(start: Start, answers: MultiDict[str, str], service_id: str) -> r.Refer
 
 
 def link(contact: c.Contact | None, person_id: str, once: str) -> None:
-    """Records the person at the contact.
+    """Records at the contact which person it was about.
 
-    The referral names the contact, too, so a contact that changed meanwhile is no reason to stop.
+    The referral names the contact, too; if the contact cannot be changed, for example because it
+    has changed in the meantime, the referral is created all the same.
     """
     if contact is None or contact.person_id:
         return
@@ -299,16 +302,16 @@ def link(contact: c.Contact | None, person_id: str, once: str) -> None:
 def carried(start: Start, page: str, answers: MultiDict[str, str]) -> Iterator[tuple[str, str]]:
     """Yields the start and the answers of the other pages, for hidden fields.
 
-    An empty age band is carried as well, because it shows that the question was asked.
+    An empty age band is included, because it shows that the question was asked.
     """
-    for kind, brought in (
+    for kind, record in (
         ("contact", start.contact),
         ("person", start.file),
         ("service", start.service),
         ("enquiry", start.enquiry),
     ):
-        if brought:
-            yield kind, brought.id
+        if record:
+            yield kind, record.id
     for name, value in answers.items(multi=True):
         if (value or name == "age_band") and any(
             name in fields for other, fields in ASKED.items() if other != page
@@ -317,7 +320,7 @@ def carried(start: Start, page: str, answers: MultiDict[str, str]) -> Iterator[t
 
 
 def before(start: Start) -> str:
-    """Returns the page from which the first question was opened."""
+    """Returns the address of the page from which the worker came to the first question."""
     if start.enquiry:
         return url_for("enquiries.show", identifier=start.enquiry.id)
     if start.contact:
@@ -340,7 +343,7 @@ def show(
             judged = (
                 fitting(start, answers) if page == "services" else fitting(start, everywhere, 100)
             )
-        except forms.SHOWN_IN_PLACE as refusal:  # an answer that can't be compared with any service
+        except forms.SHOWN_IN_PLACE as refusal:  # an answer by which services can't be judged
             errors = forms.problems(refusal)
             page = page_of(start, errors)
     answer = render_template(
@@ -367,9 +370,9 @@ def show(
 
 
 def reason_given() -> dict[str, int]:
-    """Returns the reason why a draft is less urgent than its answers make it.
+    """Returns the reason for an urgency below the one that follows from the answers.
 
-    Returns nothing if the form has no reason.
+    Returns {} if the form gives no reason.
     """
     number = words.number("urgency_reason", forms.text("urgency_reason_code"))
     return {"urgency_reason_code": number} if number else {}

@@ -30,7 +30,7 @@ TABLES: dict[str, dict[str, str]] = {
         "languages": N_("Idioma"),
         "department": N_("Departamento"),
     },
-    # Reasons for the end of an enquiry, besides the reasons of the services that declined.
+    # Reasons for the end of an enquiry, in addition to the reasons for which services decline.
     "enquiry_reason": {
         "no_response": N_("no respondieron a tiempo"),
         "not_taken": N_("nadie tomó un ofrecimiento a tiempo"),

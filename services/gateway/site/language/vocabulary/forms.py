@@ -1,4 +1,4 @@
-"""Names of fields, and texts for errors and for acts that are not possible."""
+"""Names of fields, and texts for errors and for steps that are not possible."""
 
 from chassis.languages import N_
 

@@ -3,9 +3,9 @@
 from chassis.languages import N_
 
 REVERSED = frozenset({"safe_to_talk", "safe_place_tonight"})
-"""Questions whose wording is the opposite of the contract's field.
+"""Questions that are worded as the opposite of the contract's field.
 
-In the words of the page, "no" is then the calm answer to every question.
+As worded on the page, "no" is then the reassuring answer to every question.
 """
 
 TABLES: dict[str, dict[str, str]] = {
@@ -23,7 +23,7 @@ TABLES: dict[str, dict[str, str]] = {
         "wants_protection": N_("¿Pide protección?"),
         "need_within_days": N_("¿Necesita ayuda en estos días?"),
     },
-    # The words that spell a letter of a reference over a bad line; digits are read as they are.
+    # Words that spell a reference's letters over a bad line; digits are read as they are.
     "spelling": {
         "A": N_("A de Ana"),
         "B": N_("B de Bueno"),

@@ -63,7 +63,7 @@ TABLES: dict[str, dict[str, str]] = {
         "silence": N_("Dar noticias"),
         "close": N_("Preguntarle si la ayuda llegó"),
     },
-    "event": {  # besides those of the steps
+    "event": {  # in addition to the words of the steps
         "drafted": N_("Se abrió el borrador"),
         "expired": N_("Venció sin respuesta"),
         "reopened": N_("Se reabrió: la ayuda no había llegado"),

@@ -10,7 +10,7 @@ from chassis.languages import N_
 class Step:
     """All words of one step: button, explanation, confirmation and questions.
 
-    `event` is the word of its event in the history, `notice` that of its notice, if somebody is
+    `event` names the step's event in the history; `notice` names its notice, if somebody is
     notified.
     """
 

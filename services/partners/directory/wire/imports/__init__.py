@@ -19,7 +19,7 @@ _MAX_PROBLEMS = 5  # maximum number of problems reported for a row
 
 
 def parse(content: bytes, reading: CellReader, encoding: Encoding | None = None) -> ParsedFile:
-    """Returns the drafts of a file. Raises Invalid of `content`."""
+    """Returns the drafts of a file. Raises Invalid for `content`."""
     file = read(content, encoding)
     parsed = _parsed(file.content, reading)
     parsed.decoding = file.decoding

@@ -1,8 +1,8 @@
 """Reads a file in a separate process.
 
-The process is ended when reading takes more than the largest genuine file needs, so that a
-malicious file can't delay calls. The child process has no settings, no keys and no database. It
-sets its own limits before it reads the file.
+The process is ended when reading takes more time or memory than the largest genuine file needs, so
+that a malicious file can't delay calls. The child process has no settings, no keys and no database.
+It sets its own limits before it reads the file.
 """
 
 import os
@@ -28,7 +28,7 @@ _LIMITS = (30, 250_000_000)
 
 The largest genuine spreadsheet takes three seconds, ten on a slow machine, and half of the memory.
 """
-# maximum number of seconds until the child must have finished: on a machine with a load of forty, a
+# seconds within which the child must finish; long, because on a machine with a load of forty, a
 # process gets a twentieth of a processor
 _LONGEST = 900.0
 _LOOK = 0.5  # seconds between two checks whether the file is still wanted
@@ -49,8 +49,8 @@ def read_apart(
 ) -> ParsedFile:
     """Parses a file in another process.
 
-    Calls `on_progress` from time to time; it may raise to end the process. Raises Invalid for
-    `content`, TooMuchWork or ReadingInterrupted.
+    Calls `on_progress` from time to time; an exception that it raises ends the process. Raises
+    Invalid for `content`, TooMuchWork or ReadingInterrupted.
     """
     end = time.monotonic() + _LONGEST
     request = pickle.dumps((_LIMITS, content, reading, encoding))
@@ -93,7 +93,7 @@ def _send(pipe: IO[bytes], request: bytes) -> None:
 
 
 def main() -> int:
-    """Answers the one request on standard input: a ParsedFile, or the violations of the file."""
+    """Answers the request on standard input with a ParsedFile, or with the file's violations."""
     os.nice(10)  # calls go first
     # If memory runs short, the system ends this process and not the service. Systems without /proc
     # have no such setting.

@@ -27,7 +27,7 @@ from services.partners.directory.wire.imports.hours import fold
 from services.partners.network.wire.phones import phone
 
 # Signs of a wrong encoding: two bytes of UTF-8 read as Windows-1252 ("Ã³" for "ó"), a null
-# character, or the sign for a lost letter.
+# character, or the replacement character for a lost letter.
 _BROKEN = re.compile("\0|[ÃÂ][\u0080-\u00bf\u0152-\u0161\u2013-\u203a\u20ac\u2122]|\ufffd")
 _YES, _NO = frozenset("si yes oui true 1 x s y".split()), frozenset("no non false 0 n".split())
 _COUNTRIES = {
@@ -71,7 +71,7 @@ class Wrong(Exception):
 
 @dataclass
 class CellReader:
-    """Reads texts with the terms of the directory. `country`: used if a row states none."""
+    """Reads texts with the terms of the directory. `country`: for rows that state no country."""
 
     taxonomy: Taxonomy
     areas: Areas
@@ -100,8 +100,8 @@ class CellReader:
     ) -> tuple[ServiceEntry, frozenset[str]] | None:
         """Returns a service from texts by field, and the fields that are stated.
 
-        Returns None if something is wrong; the line then has the problems. `more` adds fields that
-        do not come from texts.
+        Returns None if the line has problems, which are recorded in the line. `more` adds fields
+        that do not come from texts.
         """
         message, stated = pb.Service(), set[str]()
         self._number = ""
@@ -134,8 +134,8 @@ class CellReader:
     ) -> tuple[LocationEntry, frozenset[str]] | None:
         """Returns a place from texts by field, and the fields that are stated.
 
-        `hidden`: the place is confidential, whatever the file states, because its service is a
-        shelter.
+        Returns None if the line has problems, which are recorded in the line. `hidden`: the place
+        is confidential, whatever the file states, because its service is a shelter.
         """
         message, stated = locations_pb2.Location(), set[str]()
         country = self._country(line, texts)
@@ -188,7 +188,10 @@ class CellReader:
         return codes[0]
 
     def department_of(self, text: str, line: Line, texts: Mapping[str, str]) -> str:
-        """Returns the code of the department of a municipality, "" if there is none."""
+        """Returns the code of a municipality's department.
+
+        Refuses the line and returns "" if the text does not name one known municipality.
+        """
         try:
             return self.area(text, self._country(line, texts), town=True).partition(".")[0]
         except Wrong as error:
@@ -198,7 +201,7 @@ class CellReader:
     def needs(self, text: str) -> list[str]:
         """Returns the codes of needs that a text gives as codes or names. Raises Wrong."""
         need = self._needs.get(fold(text))
-        if need:  # the whole text is one need, for a name may contain a comma
+        if need:  # the whole text is a single need; a need's name may contain a comma
             return [need]
         codes = [self._needs.get(fold(part)) for part in _SEPARATED.split(text) if part.strip()]
         if None in codes:
@@ -215,7 +218,7 @@ class CellReader:
     def _read_cell(
         self, line: Line, message: pb.Service, name: str, text: str, country: str
     ) -> list[str]:
-        """Puts the content of a cell into the message; returns the fields that it states."""
+        """Puts the content of a cell into the message; returns the fields that the cell states."""
         try:
             self._check_encoding(text)
             return _SERVICE[name](self, message, name, text, country)

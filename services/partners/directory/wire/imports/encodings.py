@@ -1,7 +1,7 @@
 """The encoding of a file's text.
 
-A byte order mark or the bytes show it, or the caller states it; otherwise charset-normalizer
-guesses it, and a person must confirm the guess.
+The encoding is shown by a byte order mark or by the bytes, or is stated by the caller. Otherwise
+charset-normalizer guesses the encoding, and a person must confirm the guess.
 """
 
 import re
@@ -32,13 +32,13 @@ _LETTERS, _SIGNS = (
     frozenset("áéíóúüñÁÉÍÓÚÜÑàâçèêëîïôùûœÀÂÇÈÊËÎÏÔÙÛŒ"),
     frozenset("¿¡ªº°–—“”‘’«»…·€"),
 )
-_SAMPLE = 20_000  # maximum number of bytes of lines that are looked at
+_SAMPLE = 20_000  # maximum number of bytes that a guess uses, from lines that are not plain ASCII
 _WORD = re.compile(r"[^\s;,|\"\x00-\x1f]*[^\x00-\x7f][^\s;,|\"\x00-\x1f]*")
 _WORDS, _WORD_LENGTH = 8, 40  # maximum number of words shown to a person, and characters of each
 
 
 def of(texts: Sequence[bytes], encoding: Encoding | None) -> DecodingInfo:
-    """Finds the encoding of the texts of one file; `encoding` is the one that the caller states.
+    """Finds the encoding of the texts of one file; `encoding` is what the caller states, if known.
 
     Raises Invalid if no encoding fits.
     """

@@ -19,11 +19,11 @@ from services.partners.directory.domain.imports import MAX_ROWS, DecodingInfo, E
 from services.partners.directory.wire.imports import encodings
 
 MAX_BYTES = 700_000
-# maximum number of bytes of an unpacked file; a spreadsheet is packed ten to one, a zip bomb a
-# thousand to one
+# maximum number of bytes of an unpacked file; a spreadsheet is packed ten to one, a zip bomb is
+# packed a thousand to one
 _UNPACKED = 30_000_000
 _PARTS, _COLUMNS, _CELL = 200, 60, 4000
-# most tags in a workbook: 5,000 rows of 60 cells, with four to six tags in each cell
+# maximum number of tags in a workbook: 5,000 rows of 60 cells, with four to six tags in each cell
 _ELEMENTS = 2_000_000
 _SHEET = "[Content_Types].xml"
 
@@ -39,7 +39,7 @@ class Table:
 class File:
     """A file that has been read.
 
-    `content`: a Table of a spreadsheet, Tables by name of a data package, or a value of JSON.
+    `content`: a Table for a spreadsheet, Tables by name for a data package, or a JSON value.
     `decoding`: how the text was decoded; None if the format prescribes the encoding.
     """
 
@@ -134,7 +134,7 @@ def _check_elements(archive: zipfile.ZipFile) -> None:
 
 
 def _workbook(content: bytes) -> Table:
-    """Returns the first sheet. A formula has the result that was saved with it."""
+    """Returns the first sheet. Each formula is replaced by the result that was saved with it."""
     # imported here because it takes a sixth of a second, and few processes ever read a spreadsheet
     import openpyxl
 
@@ -165,7 +165,7 @@ def _cell(value: Any) -> str:
 def _bounded(rows: Iterator[tuple[int, list[str]]]) -> Table:
     """Returns the rows that are not empty. Raises Invalid if there are too many.
 
-    A sheet may claim a million empty rows.
+    Looks at 20 * MAX_ROWS rows at most, because a sheet may claim a million empty rows.
     """
     filled = list(
         islice(

@@ -1,7 +1,7 @@
 """Turns hours as people write them ("lun a vie 8:00-17:00; sáb 8am-12m") into schedules.
 
-A text that can be read in two ways ("9-5", "M") is refused, so that nobody comes to a closed door
-because of a guess.
+A text that can be read in two ways ("9-5", "M") is refused, so that nobody finds a closed door
+because of a wrong guess.
 """
 
 import re
@@ -58,8 +58,8 @@ def _part(text: str) -> list[pb.Schedule]:
     spans = list(_SPAN.finditer(text))
     if not spans:
         raise Unclear("malformed")
-    # The words before, between and after the hours. Days come before their hours, or all of them
-    # after all hours.
+    # The words before, between and after the hours. Days stand before their hours, or all days
+    # stand after all hours.
     ends = [0, *(span.end() for span in spans)]
     between = [
         _bare(text[end:start])

@@ -1,7 +1,8 @@
 """HSDS 3: services as JSON, and as the tables of the data package.
 
-The JSON is one object, a list, or a page with `contents`, of services or of organisations. The
-tables of a data package are joined into the same objects.
+The JSON value is an object, a list of objects, or a page of objects in `contents`. The objects are
+services, or organisations with their services. The tables of a data package are joined into the
+same objects.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,7 +49,7 @@ _OWNERS = (
 
 
 class Node(dict[str, Any]):
-    """An object of HSDS, and the line in the file (a row of a table) that it comes from."""
+    """An object of HSDS, and the line of the file (a row of a table) that contains the object."""
 
     def __init__(self, values: Mapping[str, Any], line: Line) -> None:
         super().__init__(values)
@@ -154,7 +155,7 @@ def _add(
         name: _text(node.get(name))
         for name in ("name", "description", "minimum_age", "maximum_age")
     } | extras
-    texts["department"] = _text(node.get("x_department")) or _where(node)
+    texts["department"] = _text(node.get("x_department")) or _department(node)
     texts["phone"] = next((_text(item.get("number")) for item in _list(node, "phones")), "")
     texts["area_codes"] = ",".join(
         filter(None, (_text(item.get("x_area_code")) for item in _list(node, "service_areas")))
@@ -253,8 +254,8 @@ def _place_texts(location: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _where(node: Mapping[str, Any]) -> str:
-    """Returns the department of a service if all its places are in the same one; otherwise ""."""
+def _department(node: Mapping[str, Any]) -> str:
+    """Returns the department in which all places of a service are; "" if they are in several."""
     departments = _departments(node)
     return departments.pop() if len(departments) == 1 else ""
 
@@ -352,7 +353,7 @@ def _schedules(line: Line, node: Mapping[str, Any]) -> list[pb.Schedule]:
 
 
 def _days(schedule: Mapping[str, Any]) -> list[str]:
-    """Returns the days of a schedule; none if it names all seven."""
+    """Returns the days of a schedule; an empty list if the schedule names all seven days."""
     days = [day.strip().upper() for day in _text(schedule.get("byday")).split(",") if day.strip()]
     return [] if set(days) == set(DAYS) else days
 

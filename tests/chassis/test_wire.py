@@ -49,7 +49,7 @@ def test_a_time_that_is_not_set_is_none_in_both_directions() -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "time",
     [
         Timestamp(seconds=253_402_300_800),  # the year 10000
         Timestamp(seconds=-62_135_596_801),  # the year 0
@@ -61,8 +61,8 @@ def test_a_time_that_is_not_set_is_none_in_both_directions() -> None:
         Timestamp(nanos=2_000_000_000),
     ],
 )
-def test_a_time_outside_the_calendar_is_out_of_range(said: Timestamp) -> None:
-    key = members.ApiKey(expire_time=said)
+def test_a_time_outside_the_calendar_is_out_of_range(time: Timestamp) -> None:
+    key = members.ApiKey(expire_time=time)
     assert violations(lambda: wire.moment(key, "expire_time")) == [("expire_time", "out_of_range")]
     assert violations(lambda: wire.moment(key, "expire_time", "key.expire_time")) == [
         ("key.expire_time", "out_of_range")

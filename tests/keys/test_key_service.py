@@ -136,7 +136,7 @@ def test_while_the_token_is_away_nothing_counts_as_unreadable_and_all_works_afte
 ) -> None:
     keyring = new_keys(token, folder).keyring()
     sealed, newer = keyring.seal("x", "c"), b"\x02\x00\x07" + bytes(40)
-    with capture_logs() as said, softhsm.away():
+    with capture_logs() as logged, softhsm.away():
         for act in (
             lambda: keyring.open(sealed, "c"),
             lambda: keyring.seal("x", "c"),
@@ -151,15 +151,15 @@ def test_while_the_token_is_away_nothing_counts_as_unreadable_and_all_works_afte
                 "store_unavailable",
                 "store_unavailable",
             )
-    with capture_logs() as said_then:
+    with capture_logs() as logged_after:
         assert keyring.open(sealed, "c") == "x"
         assert keyring.numbers == [0]
     with pytest.raises(CannotOpen):
         keyring.open(newer, "c")
-    assert [(line["event"], line["reason"]) for line in said] == [
+    assert [(line["event"], line["reason"]) for line in logged] == [
         ("key_service_away", "token_away")
     ], "the outage is logged once"
-    assert [line["event"] for line in said_then] == ["key_service_back"]
+    assert [line["event"] for line in logged_after] == ["key_service_back"]
 
 
 def test_a_token_that_is_away_at_the_start_is_used_once_it_returns(
@@ -220,9 +220,9 @@ def test_a_missing_module_or_token_is_reported_by_name(
 def test_two_keys_of_one_name_are_an_error(token: KeyServiceSettings, folder: Path) -> None:
     new_keys(token, folder)
     KeyService(token).make("tests", 0, NOW)
-    with capture_logs() as said, pytest.raises(ValueError, match="one name"):
+    with capture_logs() as logged, pytest.raises(ValueError, match="one name"):
         SealingKeys(folder, "tests", KeyService(token)).keyring()
-    assert [line["reason"] for line in said] == ["key_twice"]
+    assert [line["reason"] for line in logged] == ["key_twice"]
 
 
 def test_keys_move_from_files_into_the_token_and_fingerprints_stay_the_same(

@@ -335,14 +335,14 @@ def test_a_missing_java_is_reported_and_not_needed_if_a_broker_is_given(
 
 
 @pytest.mark.parametrize(
-    ("version", "said"),
+    ("version", "sentence"),
     [
         ("3.10", "Enlace needs Python 3.11 or newer; {} is none"),
         ("3.99", "Enlace is tested on Python 3.11 to 3.13, this is 3.99"),
     ],
 )
 def test_an_untested_python_is_refused_if_older_and_accepted_with_a_warning_if_newer(
-    checkout: Path, version: str, said: str
+    checkout: Path, version: str, sentence: str
 ) -> None:
     python = checkout / "python"
     python.write_text(
@@ -350,4 +350,4 @@ def test_an_untested_python_is_refused_if_older_and_accepted_with_a_warning_if_n
         " *) exit 1;; esac\n"
     )
     python.chmod(0o755)
-    assert said.format(python) in make("run", f"PYTHON={python}", folder=checkout).stdout
+    assert sentence.format(python) in make("run", f"PYTHON={python}", folder=checkout).stdout

@@ -31,9 +31,9 @@ def test_every_text_is_translated_with_its_placeholders(service: str, language: 
     words = SERVICES[service]
     assert words.missing(language) == []
     assert not any(message.fuzzy for message in words.catalogue(language) if message.id)
-    for text, said in words.translations(language).items():
+    for text, translation in words.translations(language).items():
         kept = set(PLACEHOLDER.findall(forms(text)[0]))
-        assert [form for form in said if set(PLACEHOLDER.findall(form)) != kept] == [], text
+        assert [form for form in translation if set(PLACEHOLDER.findall(form)) != kept] == [], text
 
 
 def test_cldr_names_every_language_as_the_table_does() -> None:
@@ -49,10 +49,10 @@ def test_a_text_that_is_not_translated_is_shown_in_spanish() -> None:
 
 
 @pytest.mark.parametrize(
-    ("language", "said"), [("es", "uno"), ("en", "one"), ("fr", "uno"), ("qu", "uno")]
+    ("language", "shown"), [("es", "uno"), ("en", "one"), ("fr", "uno"), ("qu", "uno")]
 )
-def test_content_without_a_translation_is_shown_in_spanish(language: str, said: str) -> None:
-    assert in_language({"es": "uno", "en": "one", "fr": ""}, language) == said
+def test_content_without_a_translation_is_shown_in_spanish(language: str, shown: str) -> None:
+    assert in_language({"es": "uno", "en": "one", "fr": ""}, language) == shown
     assert in_language({}, language) is None
 
 

@@ -15,15 +15,15 @@ from protos.referrals.v1 import referrals_pb2
 ASKED: dict[str, Any] = {"unsafe_code": referrals_pb2.UNSAFE_ANSWER_NOTHING}
 """The answer of a person who named no organisation or place as unsafe.
 
-Referrals and enquiries of tests about something else carry it.
+Tests of other subjects add this answer to their referrals and enquiries.
 """
 NOON = datetime(2026, 3, 4, 18, 0, tzinfo=UTC)  # a Wednesday, noon in Managua
 
 
 def with_what_is_required(request: Any) -> Any:
-    """Fills each missing field that its .proto calls REQUIRED, and returns the request.
+    """Fills each missing field that the .proto marks as REQUIRED, and returns the request.
 
-    The request is then right in shape, whatever it means.
+    The request then has the right shape, whatever it means.
     """
     for field in request.DESCRIPTOR.fields:
         if not shape(field).required or (getattr(request, field.name) and not field.message_type):

@@ -1,7 +1,7 @@
 """The page of code lists (docs/codes.md).
 
-It lists every enum that REST uses, with its words in three languages, from the .proto files and the
-vocabulary.
+The page lists every enum that REST uses, with its words in three languages, from the .proto files
+and the vocabulary.
 """
 
 import sys
@@ -84,14 +84,14 @@ def _list(enum: EnumDescriptor, fields: list[str]) -> Iterator[str]:
     yield f"| code | gRPC | {' | '.join(LANGUAGES.values())} |"
     yield f"|---|---|{'---|' * len(LANGUAGES)}"
     for value in enum.values:
-        said = convert.word(enum, value.number)
-        if said is not None:
-            yield f"| `{said}` | `{value.name}` | {' | '.join(_words(kind, said))} |"
+        word = convert.word(enum, value.number)
+        if word is not None:
+            yield f"| `{word}` | `{value.name}` | {' | '.join(_words(kind, word))} |"
     yield ""
 
 
 def _kind(enum: EnumDescriptor) -> str:
-    """Returns the table of an enum's words; empty if there is none."""
+    """Returns the name of the table of an enum's words; "" if there is no table."""
     kind = words.kind_of(enum)
     return kind if kind in vocabulary.TABLES else ""
 
@@ -100,8 +100,8 @@ def _words(kind: str, code: str) -> list[str]:
     spanish: Any = words.spanish(kind, code) if kind else None
     if not spanish:
         return ["–"] * len(LANGUAGES)
-    said = (catalogue(i18n.CATALOGUES, language).gettext(spanish) for language in LANGUAGES)
-    return [text.replace("|", "\\|") for text in said]
+    translations = (catalogue(i18n.CATALOGUES, language).gettext(spanish) for language in LANGUAGES)
+    return [text.replace("|", "\\|") for text in translations]
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The parts that tests share within a process, started when a test first needs them.
 
-Also the rule that CI skips no test.
+This file also has the rule that CI skips no test.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ CHROMIUM = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
     " --disable-component-update --disable-sync"
 )
-# A stack takes twenty seconds of a processor to start, and a fifth of one while it has nothing to
-# do: whoever shares it runs in one process.
+# The test files that share a stack, by fixture; they run in one process. A stack needs twenty
+# seconds of processor time to start, and a fifth of a processor while it is idle.
 SHARED = {
     "stack": (
         "tests/journeys/",
@@ -54,7 +54,7 @@ def playwright() -> Iterator[Playwright]:
 
 @pytest.fixture(scope="session")
 def chromium(playwright: Playwright) -> Iterator[Browser]:
-    """The system's Chromium, once a process."""
+    """The system's Chromium, started once in each process."""
     started = playwright.chromium.launch(executable_path=PROGRAM, args=CHROMIUM.split())
     yield started
     started.close()
@@ -62,7 +62,7 @@ def chromium(playwright: Playwright) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def browser(chromium: Browser) -> Iterator[Browser]:
-    """A browser for a file, which finds no page of another one open in it."""
+    """A browser for a test file, without open pages of other files."""
     yield chromium
     for context in chromium.contexts:
         context.close()
@@ -91,7 +91,7 @@ def broker() -> Iterator[brokers.Broker]:
 def stack() -> Iterator[LocalStack]:
     """The whole stack with its demo network.
 
-    Tests may add data but leave what they found; a test that breaks a stack starts its own.
+    Tests may add data but not change existing data; a test that breaks a stack starts its own.
     """
     made = LocalStack()
     try:
@@ -100,14 +100,14 @@ def stack() -> Iterator[LocalStack]:
         made.stop()
 
 
-@pytest.hookimpl(optionalhook=True)  # there is none under -p no:xdist
+@pytest.hookimpl(optionalhook=True)  # the hook does not exist under -p no:xdist
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
-    """Takes the place of the usual one of `--dist loadfile`."""
+    """Replaces the usual scheduler of `--dist loadfile`."""
     # The Pythons of tests/project/test_interpreters.py have no xdist.
     from xdist.scheduler import LoadFileScheduling
 
-    class Scheduler(LoadFileScheduling):  # type: ignore[misc]  # it has no types
-        """Gives each process a file at a time, and all files that share a stack at once."""
+    class Scheduler(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
+        """Gives each process one file at a time, or all files that share a stack together."""
 
         def _split_scope(self, nodeid: str) -> str:
             return _unit(super()._split_scope(nodeid))
@@ -116,9 +116,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedul
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts files that share a stack first: they are the longest piece of work. The others follow by
-    name.
-    """
+    """Puts files that share a stack first, as the longest work; sorts the others by name."""
     for item in items:
         if _scope(item, "stack") == "session" and _unit(_file(item)) != "stack":
             raise pytest.UsageError(f"SHARED in tests/conftest.py lacks {_file(item)}")
@@ -132,7 +130,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _unit(file: str) -> str:
-    """Returns the unit that one process gets whole: the files that share a stack, or one file."""
+    """Returns the unit of work of a file: the files that share its stack, or the file alone."""
     return next((unit for unit, files in SHARED.items() if file.startswith(files)), file)
 
 
@@ -141,10 +139,10 @@ def _file(item: pytest.Item) -> str:
 
 
 def _scope(item: pytest.Item, fixture: str) -> str:
-    """The scope of a fixture that a test takes; nothing if it takes none of this name."""
+    """Returns the scope of a fixture that a test uses; "" if the test does not use the fixture."""
     if fixture not in item.fixturenames:  # type: ignore[attr-defined]
         return ""
-    # pytest has no public way
+    # pytest has no public way to get this
     definitions = item._fixtureinfo.name2fixturedefs.get(fixture)  # type: ignore[attr-defined]
     return str(definitions[-1].scope) if definitions else ""
 
@@ -153,7 +151,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Makes the folder that all processes of this run share."""
     if not hasattr(config, "workerinput") and RUN not in os.environ:
         made = tempfile.mkdtemp(prefix="enlace-test-run-")
-        Path(made).chmod(0o711)  # PostgreSQL, which is not root, works in copies of it
+        Path(made).chmod(0o711)  # PostgreSQL, which does not run as root, uses copies in it
         os.environ[RUN] = made
         config.add_cleanup(lambda: shutil.rmtree(made, ignore_errors=True))
 

@@ -1,10 +1,10 @@
 """Changes the rules on purpose and counts the changes that no test sees: `make mutate` (mutmut).
 
-`pyproject.toml` says which files are changed; mutmut notes which test calls which function, and
-runs those alone for a mutant of it. As a plugin of pytest this file chooses the tests: of the
-service's folder all that start no part, and of those with a database the files named like a module
-or folder of the rules (`test_invitations.py`: `invitation.py`). What starts a broker or a browser
-takes seconds for each mutant and is left out.
+`pyproject.toml` says which files are changed; mutmut records which test calls which function, and
+for a mutant of a function runs only those tests. As a plugin of pytest this file chooses the tests
+of a service's folder: all tests that start no part, and of the tests with a database those in files
+that are named like a module or folder of the rules (`test_invitations.py`: `invitation.py`). Tests
+that start a broker or a browser take seconds for each mutant and are left out.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 MAX_DATABASE_MUTANTS = 40
-"""So many tests with a database may look at one mutant; what survives them counts as unseen."""
+"""Most tests with a database for one mutant; a mutant that survives them counts as unseen."""
 UNSEEN = {"survived", "no tests", "suspicious", "not checked"}
 QUICK = "ENLACE_MUTANTS_QUICK"
 LENT = "ENLACE_TEST_POSTGRES"  # tests.parts.postgres
@@ -38,7 +38,7 @@ _TOO_SLOW = {"broker", "own_broker", "browser", "stack"}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out what does not belong to the rules; for a mutant, its own tests come first."""
+    """Leaves out tests that do not belong to the rules; puts a mutant's own tests first."""
     from mutmut.utils.file_utils import walk_mutatable_files
 
     words = {word for path in walk_mutatable_files() for word in path.with_suffix("").parts}
@@ -54,8 +54,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def folder(path: Path) -> str:
-    """Returns the folder of `tests` with the tests of a file. The tests of `facts` stand with those
-    of the chassis.
+    """Returns the name of the folder of `tests` that has the tests of a file.
+
+    The folder of the chassis also has the tests of `facts`.
     """
     return path.parts[1] if path.parts[0] == "services" else "chassis"
 
@@ -82,7 +83,7 @@ def _fixtures(item: pytest.Item) -> list[str]:
 
 
 def mutants() -> dict[str, Path]:
-    """Every mutant, each with its file; mutmut writes them to mutants/."""
+    """Makes mutmut write all mutants to mutants/; returns the file of each mutant by its name."""
     from mutmut import __main__ as mutmut
 
     # an interrupted run may have left half a file
@@ -114,7 +115,7 @@ def outcomes(names: dict[str, Path]) -> dict[str, str]:
 
 
 def explained(diff: str) -> str:
-    """Why a mutant is no other program; empty where it is one."""
+    """Returns why a mutant behaves like the original; "" if no reason is known."""
     lines = diff.splitlines()
     was = "".join(line[1:] for line in lines if re.match(r"-(?!--)", line))
     became = "".join(line[1:] for line in lines if re.match(r"\+(?!\+\+)", line))
@@ -126,7 +127,7 @@ def explained(diff: str) -> str:
 
 
 def report(names: dict[str, Path], became: dict[str, str]) -> str:
-    """The score of each folder of tests, and of all."""
+    """Returns the score of each folder of tests, and of all folders together."""
     lines = []
     for place in [*sorted({folder(path) for path in names.values()}), "all"]:
         counts = Counter(
@@ -140,7 +141,7 @@ def report(names: dict[str, Path], became: dict[str, str]) -> str:
 
 
 def main() -> None:
-    """Runs mutmut beside one PostgreSQL, prints the score, and writes what survived to build/."""
+    """Runs mutmut with one PostgreSQL, prints the score, and writes unseen mutants to build/."""
     from mutmut import __main__ as mutmut
     from mutmut.configuration import config
 
@@ -169,7 +170,7 @@ def main() -> None:
     if given.sample is not None and given.sample < of:
         chosen = random.Random(given.seed).sample(sorted(names), given.sample)
         names = {name: names[name] for name in sorted(chosen)}
-    # Nothing of ours may be imported here, or the tests would have it instead of the mutants.
+    # No module of ours may be imported here, or the tests would use it instead of its mutants.
     command = [sys.executable, "-m", "tests.parts.postgres"]
     with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True) as server:
         assert server.stdout, "a pipe"

@@ -1,9 +1,9 @@
-"""Compares OpenAPI documents: finds what is gone or narrower in the newer one.
+"""Compares OpenAPI documents, and finds everything that is gone or narrower in the newer one.
 
-That is everything that a client of the older document could no longer send or read. A wider
-document is fine: a new operation or field, a longer text, a new word of an open answer. Limit:
-types, required fields, words, lengths, ranges, patterns and statuses of the documents; other tests
-check that the server does what its document says.
+That is everything that a client of the older document could no longer send or read. Additions are
+fine: a new operation or field, a longer text, a new word in an open list of an answer. Limit: this
+compares types, required fields, words, lengths, ranges, patterns and statuses; other tests check
+that the server acts as its document says.
 """
 
 from collections.abc import Iterator, Mapping
@@ -73,7 +73,7 @@ def _operations(old: Document, new: Document) -> Iterator[str]:
             yield from _taken(old, new, sent[0], sent[1], name)
         elif sent[0] is not None or after.get("requestBody", {}).get(
             "required"
-        ):  # an optional field asks for no more than before
+        ):  # an optional body requires no more than before
             yield f"{name}: {'takes no body any more' if sent[0] else 'takes a body now'}"
         yield from _parameters(old, new, before, after, name)
         for status, response in before["responses"].items():
@@ -108,7 +108,7 @@ def _parameters(
 
 
 def _taken(old: Document, new: Document, was: Schema, now: Schema, at: str) -> Iterator[str]:
-    """Yields what a request could hold before and can't any more."""
+    """Yields everything that a request could contain before but can't contain any more."""
     was, now = old.resolved(was), new.resolved(now)
     fields = [
         {
@@ -144,7 +144,7 @@ def _taken(old: Document, new: Document, was: Schema, now: Schema, at: str) -> I
 
 
 def _answered(old: Document, new: Document, was: Schema, now: Schema, at: str) -> Iterator[str]:
-    """Yields what an answer held before and does not any more."""
+    """Yields everything that an answer contained before but does not contain any more."""
     was, now = old.resolved(was), new.resolved(now)
     for name, part in was.get("properties", {}).items():
         if name not in now.get("properties", {}):
@@ -160,5 +160,5 @@ def _answered(old: Document, new: Document, was: Schema, now: Schema, at: str) -
 
 
 def _types(schema: Schema) -> set[str]:
-    said = schema.get("type", [])
-    return {said} if isinstance(said, str) else set(said)
+    types = schema.get("type", [])
+    return {types} if isinstance(types, str) else set(types)

@@ -1,11 +1,12 @@
 """Pictures of every page: `python -m tests.pictures`.
 
-Starts the stack with its demo network and photographs what each role sees, into build/pictures. A
-role opens the pages that need nothing else, and goes on by their links: the first referral,
-contact, person, receipt … that it meets. Each page is taken once, by the first role that may open
-it; Hoy and a referral, which differ, by every role. `build/pictures/index.html` shows them all;
-`--docs` renews the README's pictures in docs/pictures instead. A page that no link leads to is
-named at the end, and the exit code is then 1.
+Starts the stack with its demo network and takes screenshots of the pages that each role sees, into
+build/pictures. A role opens the pages whose address needs no id, and then follows their links to
+the first referral, contact, person, receipt … that it meets. Each page is taken once, by the first
+role that may open it; Hoy and a referral, which differ by role, are taken by every role.
+`build/pictures/index.html` shows all pictures; `--docs` renews the README's pictures in
+docs/pictures instead. If no link leads to a page, the page is named at the end, and the exit code
+is 1.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ from tests.parts.local_stack import ROOT, LocalStack
 
 OUT, DOCS = ROOT / "build" / "pictures", ROOT / "docs" / "pictures"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-# The demo account of each role; the first role takes the pages that all may open. The public pages
-# need no sign-in.
+# The demo account of each role. The first of several roles that may open a page takes its picture.
+# The public pages need no sign-in.
 ROLES = {
     "public": "",
     "operator": "operadora@llamayvive.demo",
@@ -52,11 +53,11 @@ NO_PAGES = {
     "health.ready",
     "referral_new.resume",
 }
-PATIENCE = 60  # pages that a role opens at most
+PATIENCE = 60  # most pages that a role opens
 
 
 class Size(NamedTuple):
-    """The size and the way in which a page is photographed."""
+    """The size, the colour scheme and the medium of a page's picture."""
 
     width: int
     scheme: Literal["light", "dark"] = "light"
@@ -82,7 +83,7 @@ IN_DOCS = {
 
 
 class Walk:
-    """A role's way through the site by links; it visits each page (by its endpoint) once."""
+    """A role's way through the site by its links; each endpoint is yielded once."""
 
     def __init__(self, page: Page, site: str, app: Flask, role: str) -> None:
         self.page, self.site, self.role = page, site, role
@@ -98,7 +99,7 @@ class Walk:
         self.page.wait_for_url("**/today**")
 
     def endpoint(self, path: str) -> str:
-        """Returns the endpoint of an address, or "" if it is no page."""
+        """Returns the endpoint of an address, or "" if the address belongs to no page."""
         try:
             return str(self._urls.match(path.split("?")[0].split("#")[0], method="GET")[0])
         except (HTTPException, RequestRedirect):
@@ -115,8 +116,8 @@ class Walk:
     def pages(self, start: list[str]) -> Iterator[str]:
         """Yields endpoint after endpoint, with the page open.
 
-        If, say, its first person has no receipt, it looks for the link on the pages of the next
-        ones.
+        If, for example, the first person has no receipt, the walk looks for the link on the pages
+        of other persons.
         """
         waiting, spare = [path for path in start if "<" not in path], list[str]()
         while waiting or (spare and self._left()):
@@ -170,7 +171,7 @@ def drafts_a_referral(page: Page, site: str) -> str:
 def connects_a_system(page: Page, site: str) -> str:
     """Adds a webhook and sends a test to it; returns its address.
 
-    The demo network has no webhook. Nobody takes the test, which makes a delivery to look at.
+    The demo network has no webhook. Nothing accepts the test, so the pages show a failed delivery.
     """
     page.goto(f"{site}/webhooks")
     page.fill("main [name=url]", "http://127.0.0.1:9/hook")
@@ -187,7 +188,7 @@ PREPARED = {"operator": drafts_a_referral, "manager": connects_a_system}
 
 
 def answers(walk: Walk, stack: LocalStack) -> Iterator[str]:
-    """Opens the pages that only a form leads to, and yields a name for each."""
+    """Opens the pages to which only a form leads, and yields a name for each page."""
     page = walk.page
     if walk.role == "public":
         known = stack.demo["references"][0]
@@ -208,14 +209,14 @@ def answers(walk: Walk, stack: LocalStack) -> Iterator[str]:
         yield "referral_new_consent_manner"
 
 
-def looks(page: Page, size: Size) -> None:
+def set_view(page: Page, size: Size) -> None:
     page.set_viewport_size({"width": size.width, "height": 800})
     page.emulate_media(media=size.media, color_scheme=size.scheme)
 
 
 def take_one(page: Page, size: Size, file: Path) -> None:
-    """Takes a picture in a window as high as the page, so that sticky parts are at its edges."""
-    looks(page, size)
+    """Takes a picture in a window as high as the page, so that sticky parts are at the edges."""
+    set_view(page, size)
     page.set_viewport_size(
         {
             "width": size.width,
@@ -243,7 +244,7 @@ def take_all(browser: Browser, stack: LocalStack, app: Flask) -> list[str]:
                 file = OUT / f"{role}-{name.replace('.', '_')}-{size}.png"
                 take_one(walk.page, SIZES[size], file)
                 shown.append(file)
-            looks(walk.page, SIZES["desk"])
+            set_view(walk.page, SIZES["desk"])
         taken |= walk.seen
         context.close()
     (OUT / "index.html").write_text(index(shown), encoding="utf-8")
@@ -282,7 +283,7 @@ def take_for_docs(browser: Browser, stack: LocalStack, app: Flask) -> list[str]:
         walk = Walk(context.new_page(), stack.gateway, app, role)
         if role != "public":
             walk.signs_in(stack.account(ROLES[role]))
-        looks(walk.page, size)
+        set_view(walk.page, size)
         if endpoint in walk.pages(["/", "/today", "/line", "/referrals", "/board"]):
             walk.page.screenshot(path=DOCS / f"{name}.png")
         else:

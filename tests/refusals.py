@@ -1,9 +1,9 @@
 """Compares the refusals of the test run with those that the .proto files declare.
 
-`python -m tests.refusals`, after the tests. Each process of pytest leaves the counts of its
-servers; the comparison fails for an rpc that refuses with a reason that it does not declare, or
-that declares one that no test ever provoked. Limit: only servers inside the tests' own processes
-are counted, not those of a local stack.
+`python -m tests.refusals` runs after the tests. Each process of pytest writes the refusals of its
+servers to a file. The comparison fails if an rpc refuses with a reason that it does not declare, or
+declares a reason that no test has provoked. Limit: only servers inside the tests' own processes are
+counted, not those of a local stack.
 """
 
 import json
@@ -34,7 +34,7 @@ def forget() -> None:
 
 
 def leave() -> None:
-    """Writes the refusals of a process at its end."""
+    """Writes the refusals of this process to a file, at the end of the process."""
     counted = [
         sample.labels
         for metric in REGISTRY.collect()
@@ -57,7 +57,7 @@ def provoked() -> Provoked:
 
 
 def undeclared(refused: Provoked, methods: dict[str, MethodDescriptor]) -> Iterable[str]:
-    """Yields the refusals for which no client could be prepared."""
+    """Returns the refusals that their rpcs do not declare."""
     return sorted(
         f"{name}: {reason}"
         for name, reason in refused
@@ -66,7 +66,7 @@ def undeclared(refused: Provoked, methods: dict[str, MethodDescriptor]) -> Itera
 
 
 def unprovoked(refused: Provoked, methods: dict[str, MethodDescriptor]) -> Iterable[str]:
-    """Yields the declared refusals that no test has provoked."""
+    """Returns the declared refusals that no test has provoked."""
     declared = {
         (name, reason)
         for name, method in methods.items()

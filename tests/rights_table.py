@@ -1,6 +1,6 @@
-"""The guide's page of rights as tests read it.
+"""The guide's page of rights, as tests read it.
 
-It lists the callers of each rpc, and what exists for whom.
+The page lists the callers of each rpc, and for whom a thing exists.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ def rows(service: str) -> list[Row]:
 
 
 def exists(thing: str) -> dict[tuple[str, str], bool]:
-    """Returns (stage, side) → whether the thing exists there.
+    """Returns whether a thing exists, by (stage, side).
 
-    The thing is `referral` or `file of a person`.
+    `thing` is `referral` or `file of a person`.
     """
     return {
         (stage, side): _YES[cell]
@@ -94,8 +94,9 @@ def check(
 ) -> int:
     """Calls every rpc as every role, with every scope alone and without a token.
 
-    Fails if the table or the trail differs; returns the number of cells. `metadata(role, scope)`
-    returns the metadata of such a caller's calls; `database` is the service's.
+    Fails if an answer differs from the table, or the trail from the answer; returns the number of
+    calls. `metadata(role, scope)` returns the metadata of a caller's calls; `database` is the
+    service's database.
     """
     table = {row.rpc: row for row in rows(descriptor.full_name)}
     assert table.keys() == {method.name for method in descriptor.methods}, descriptor.full_name
@@ -140,7 +141,7 @@ def check(
 def _answer(call: Any, request: Any, metadata: Any) -> str:
     try:
         answer: Any = call(request, metadata=metadata, timeout=10)
-        if isinstance(answer, grpc.Call):  # a stream: its first message says that it is let in
+        if isinstance(answer, grpc.Call):  # a stream, whose first message shows that it is allowed
             next(answer)  # type: ignore[call-overload]
             answer.cancel()
     except grpc.RpcError as caught:

@@ -1,9 +1,9 @@
 """The catalogues of words, brought up to date with the code: `python -m tests.words`.
 
-Each text of the code gets its entry in the catalogue of each language of the table
-(chassis/languages.py), an entry whose text is gone goes, and a language without a catalogue gets
-one. A new entry is empty: the source's language is shown until somebody translates it. Prints how
-many are, by catalogue.
+Each text of the code gets an entry in the catalogue of each language of the table
+(chassis/languages.py), an entry without a text in the code is removed, and a language without a
+catalogue gets one. A new entry is empty: pages show the Spanish source until somebody translates
+it. Prints the number of texts that are not translated, by catalogue.
 """
 
 import sys
@@ -27,11 +27,11 @@ TRANSLATED = [language for language in LANGUAGES if language != SOURCE]
 
 
 Text = str | tuple[str, ...]
-"""A text of the code: of one for a number of things the singular and the plural."""
+"""A text of the code; a pair of singular and plural, if the text counts things."""
 
 
 def forms(text: object) -> tuple[str, ...]:
-    """Returns the forms of a text or of its translation; an empty one if there is none."""
+    """Returns the forms of a text or a translation; one empty form if there is no translation."""
     return tuple(map(str, text)) if isinstance(text, list | tuple) else (str(text or ""),)
 
 
@@ -44,12 +44,12 @@ class Words:
     folder: Path
 
     def spoken(self) -> set[Text]:
-        """Returns each text of the code; one for a number of things with its plural."""
+        """Returns each text of the code; a text that counts things with its plural."""
         found = extract_from_dir(self.source, METHODS, keywords=KEYWORDS)
         return {message for _file, _line, message, _comments, _context in found if message}
 
     def catalogue(self, language: str) -> Catalog:
-        """Reads a catalogue; an empty one, if there is no file."""
+        """Reads a catalogue; returns an empty one if there is no file."""
         file = path_of(self.folder, language)
         if not file.exists():
             return Catalog(locale=language)
@@ -57,7 +57,7 @@ class Words:
             return read_po(po, locale=language)
 
     def translations(self, language: str) -> dict[Text, tuple[str, ...]]:
-        """Returns what a catalogue has for each text: one form, or one for each plural."""
+        """Returns the translation of each text in a catalogue: one form, or one for each plural."""
         return {
             message.id if isinstance(message.id, str) else tuple(message.id): forms(message.string)
             for message in self.catalogue(language)
@@ -65,8 +65,9 @@ class Words:
         }
 
     def written(self, language: str) -> str:
-        """Returns the catalogue as it should stand in its file: entries keep their places, and new
-        ones come last, in the order of the alphabet.
+        """Returns the up-to-date content of a catalogue's file.
+
+        Existing entries keep their places; new entries come last, in alphabetical order.
         """
         spoken, complete = self.spoken(), Catalog(locale=language)
         for message in self.catalogue(language):
@@ -79,7 +80,7 @@ class Words:
         return f"{self._header(complete, language)}\n{entries.getvalue().decode().rstrip()}\n"
 
     def said(self, language: str) -> Iterator[str]:
-        """Yields each text as it is read in a language."""
+        """Yields each form of each text in a language."""
         for text in self.spoken() if language == SOURCE else self.translations(language).values():
             yield from forms(text)
 

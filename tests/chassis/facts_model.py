@@ -1,9 +1,9 @@
 """Random lives of facts, checked against the rules that must hold.
 
-There are orders, repeats, rubbish, failing handlers, crashes at each named point, two consumers, a
-broker that loses everything, and a store that is restored. Outbox, inbox and topic are real; the
-turns of the relay and of the subscriber are taken one by one, so that a run shows which turn broke
-something.
+A life has facts out of order, repeats, rubbish, failing handlers, crashes at each named point, two
+consumers, a broker that loses everything, and a store that is restored. Outbox, inbox and topic are
+real. The model takes the turns of the relay and of the subscriber one by one, so that a failed run
+shows which turn caused the failure.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ KIND = "enlace.test.told.v1"
 
 
 class Crash(BaseException):
-    """The process ends here, as by kill -9."""
+    """Stands for the end of the process, as by kill -9."""
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Parts:
 
 
 class Facts(RuleBasedStateMachine):
-    """One run: a publishing service, and two consumers of one name."""
+    """One run: a publishing service, and two processes of one consumer."""
 
     parts: Parts
 
@@ -95,7 +95,7 @@ class Facts(RuleBasedStateMachine):
             Subscriber(
                 "hearer",
                 [self.topic],
-                self.hear,
+                self.handle,
                 database=self.hearer,
                 broker=self.watch,
                 trusted_signers=trusted_signers,
@@ -146,7 +146,7 @@ class Facts(RuleBasedStateMachine):
         self.teller.close()
 
     @rule(subject=st.sampled_from(SUBJECTS), count=st.integers(1, 3), commits=st.booleans())
-    def happen(self, subject: str, count: int, commits: bool) -> None:
+    def write(self, subject: str, count: int, commits: bool) -> None:
         """Writes facts in a transaction that commits or is rolled back."""
         with self.teller.transaction(SYSTEM) as tx:
             row = tx.execute(
@@ -167,7 +167,7 @@ class Facts(RuleBasedStateMachine):
                 self.ever.setdefault((fact.subject, fact.version), set()).add(fact.payload)
 
     @rule(crash=st.sampled_from(["", "", "before the send", "after the send", "after the mark"]))
-    def tell(self, crash: str) -> None:
+    def relay_turn(self, crash: str) -> None:
         """Takes one turn of the relay."""
         outbox.note_cluster(self.connection, f"memory {self.memories}")
         if not self.looked_back:
@@ -178,10 +178,10 @@ class Facts(RuleBasedStateMachine):
             if crash == "after the mark":
                 raise Crash
         except Crash:
-            self.restart_teller()
+            self.restart_relay()
 
-    def restart_teller(self) -> None:
-        """Lets another process go on where the relay died."""
+    def restart_relay(self) -> None:
+        """Starts another relay, as after its process died."""
         self.connection.close()
         self.connection = self.teller.dedicated()
         self.looked_back = False
@@ -221,15 +221,15 @@ class Facts(RuleBasedStateMachine):
         self.parts.postgres.engine.clone(self.place.name, name)
         self.copy = self._place(name), {}
         self.made.append(self.copy[0])
-        self.reopen_teller()
+        self.reopen_store()
 
     @precondition(lambda self: self.copy is not None)
     @rule(same_disk=st.booleans())
     def restore(self, same_disk: bool) -> None:
-        """Lets the publishing service go on from the copy.
+        """Restores the publishing service from the copy.
 
-        The copy is another database, as after a real restore, or with `same_disk` the same one as
-        it was.
+        The restored store counts as another database, as after a real restore; with `same_disk` it
+        counts as the same database.
         """
         assert self.copy is not None
         self.connection.close()
@@ -240,19 +240,19 @@ class Facts(RuleBasedStateMachine):
         self.made.append(self.place)
         self.restored = True
         self.clock.advance(timedelta(seconds=1))
-        self.reopen_teller(same_disk)
+        self.reopen_store(same_disk)
 
-    def reopen_teller(self, same_disk: bool = False) -> None:
-        """Opens the store that is in place now.
+    def reopen_store(self, same_disk: bool = False) -> None:
+        """Opens the present store.
 
-        On the same disk nothing in the store shows that it was put back.
+        With `same_disk` nothing in the store shows that it was restored.
         """
         self.teller = Database(self.place.url, max_size=2)
         self.teller.open()
         if same_disk:
             with self.teller.transaction(SYSTEM) as tx:
                 tx.execute(f"UPDATE relay SET store = ({outbox.STORE}) WHERE store <> ''")
-        self.restart_teller()
+        self.restart_relay()
 
     def _place(self, name: str) -> Place:
         url, migration_url = (
@@ -271,7 +271,7 @@ class Facts(RuleBasedStateMachine):
 
     # --- the consumers
 
-    def hear(self, tx: Transaction, fact: Fact) -> None:
+    def handle(self, tx: Transaction, fact: Fact) -> None:
         """Applies a fact; the handler may refuse it, not know its kind, or be cut off."""
         if self.crash_in_handler == "before the effect":
             raise Crash
@@ -308,7 +308,7 @@ class Facts(RuleBasedStateMachine):
             self.crash_in_handler = ""
 
     def read(self, half: range) -> tuple[list[Any], dict[int, int]]:
-        """Returns all records from the committed offsets on, and the offsets after them."""
+        """Returns all records after the committed offsets, and the offsets to commit next."""
         places = [TopicPartition(self.topic, n) for n in half]
         last = self.reader.end_offsets(places)
         waits = {place for place in places if last[place] > self.offsets[place.partition]}
@@ -325,7 +325,7 @@ class Facts(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 1), seconds=st.sampled_from([1, 3, 400]))
     def sweep(self, which: int, seconds: int) -> None:
-        """Moves the time on, and retries what waits."""
+        """Advances the clock, and retries the waiting facts."""
         self.clock.advance(timedelta(seconds=seconds))
         self.hearers[which].sweep()
 
@@ -342,11 +342,11 @@ class Facts(RuleBasedStateMachine):
     # --- the rules that must hold
 
     def settle(self) -> None:
-        """Removes all causes of trouble, and gives every part time."""
+        """Removes all causes of trouble, and gives every part enough turns to finish."""
         self.refused.clear()
         for _ in range(3):
             for _ in range(20):
-                self.tell("")
+                self.relay_turn("")
                 with self.teller.transaction(SYSTEM) as tx:
                     if not outbox.next_batch(tx, 1).facts and not outbox.next_batch(tx, 1).repeat:
                         break
@@ -369,27 +369,27 @@ class Facts(RuleBasedStateMachine):
         assert parked == []
         assert len(waiting) <= self.rubbish
         assert len(waiting) == self.rubbish or self.memories > 1, (
-            "what was forgotten before anybody read it can't be a dead letter"
+            "only rubbish that the broker lost before it was read may lack a dead letter"
         )
         for subject in SUBJECTS:
-            told = [
+            published = [
                 (row["version"], bytes(row["payload"]))
                 for row in history
                 if row["subject"] == subject
             ]
-            heard = [
+            applied = [
                 (row["version"], bytes(row["payload"]))
                 for row in effects
                 if row["subject"] == subject
             ]
             if not self.restored:
-                assert heard == told
-            assert set(told) <= set(heard), "lost"
-            assert all(payload in self.ever[subject, version] for version, payload in heard), (
+                assert applied == published
+            assert set(published) <= set(applied), "lost"
+            assert all(payload in self.ever[subject, version] for version, payload in applied), (
                 "a phantom"
             )
-            if told:
-                assert heard[-1] == told[-1], "the subject does not stand as it is told"
+            if published:
+                assert applied[-1] == published[-1], "the subject's state is not the published one"
 
 
 class KillableProducer:

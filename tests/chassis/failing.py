@@ -1,6 +1,6 @@
-"""A server whose one rpc fails as it is asked to, while it handles a name. Not a test.
+"""A server, not a test: its one rpc fails in the requested way while it handles a name.
 
-Its log and its answers are searched for the name.
+The tests search the server's log and answers for the name.
 """
 
 import logging
@@ -97,8 +97,8 @@ def forgotten(name: str, call: Call) -> None:
 
 
 KINDS: dict[str, Callable[[str, Call], None]] = {
-    one.__name__: one
-    for one in (
+    fail.__name__: fail
+    for fail in (
         words,
         key,
         cause,
@@ -116,10 +116,10 @@ KINDS: dict[str, Callable[[str, Call], None]] = {
 
 
 class FailingServicer:
-    """The rpc's servicer: the e-mail chooses the failure, the password is the name."""
+    """The rpc's servicer: the request's e-mail chooses the failure, its password is the name."""
 
     def __getattr__(self, rpc: str) -> Any:
-        return print  # no other is called
+        return print  # no other rpc is called
 
     def SignIn(self, request: Any, call: Call) -> Any:
         name = request.password

@@ -1,7 +1,7 @@
 """A process that only publishes the facts of an outbox.
 
 `python -m tests.chassis.teller DATABASE_URL BROKER TOPIC KEYS SILENT_SECONDS`. Its connections
-carry its process id in their names. It ends with its standard input.
+carry its process id in their names. The process ends when its standard input is closed.
 """
 
 import os

@@ -1,5 +1,6 @@
-"""Loops that ask the database only for announced work: they act at once, at the time that was
-announced, and without an announcement at the fallback.
+"""Loops that ask the database only for announced work.
+
+They act at once or at the announced time; without an announcement they act at the next reading.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ def works(database: Database, clock: SettableClock) -> Works:
     return Works(database, clock)
 
 
-def test_announced_work_is_done_at_once_without_a_reading_before(works: Works) -> None:
+def test_announced_work_is_done_at_once_without_another_reading_first(works: Works) -> None:
     with works.running():
         works.plan(AT_ONCE)
         assert works.wait_for(lambda: works.acts == 1)
@@ -123,13 +124,13 @@ def test_work_whose_announcement_is_lost_is_found_by_the_next_reading(works: Wor
         assert works.wait_for(lambda: works.acts == 1)
 
 
-def test_work_from_before_the_start_is_done(works: Works) -> None:
+def test_work_planned_before_the_start_is_done(works: Works) -> None:
     works.plan(AT_ONCE, announced=False)
     with works.running():
         assert works.wait_for(lambda: works.acts == 1)
 
 
-def test_a_clock_that_was_put_back_has_the_times_read_again(
+def test_the_times_are_read_again_when_the_clock_was_set_back(
     works: Works, clock: SettableClock
 ) -> None:
     with works.running():
@@ -153,14 +154,14 @@ def test_work_of_a_transaction_that_is_rolled_back_is_not_announced(
         assert not works.wait_for(lambda: works.acts > 0, 0.5)
 
 
-def test_a_lost_connection_has_everything_read_again(works: Works, database: Database) -> None:
+def test_everything_is_read_again_after_a_lost_connection(works: Works, database: Database) -> None:
     with works.running():
         works.plan(AT_ONCE, announced=False)
         database.cut()
         assert works.wait_for(lambda: works.acts == 1)
 
 
-def test_a_wait_ends_for_an_announcement_for_the_clock_and_at_the_fallback(
+def test_a_wait_ends_at_an_announcement_at_the_due_time_and_at_the_fallback(
     database: Database,
 ) -> None:
     loop = Loop("waits", lambda _: None)

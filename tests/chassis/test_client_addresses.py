@@ -1,6 +1,6 @@
-"""The address of a client is the one that the gateway has just signed for this service.
+"""The address of a client, which the gateway signs for the service.
 
-Nothing else that a caller sends counts.
+A service ignores every address that the gateway has not just signed for that service.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ def gateway(tmp_path: Path) -> Gateway:
 
 
 @pytest.mark.parametrize("address", ["192.0.2.7", "2001:db8::/64", ""])
-def test_c15_what_the_gateway_has_signed_is_believed(gateway: Gateway, address: str) -> None:
+def test_c15_an_address_signed_by_the_gateway_is_accepted(gateway: Gateway, address: str) -> None:
     assert gateway.reader.read(gateway.sign(address)) == address
 
 
-def test_c15_what_a_caller_makes_up_is_not(gateway: Gateway) -> None:
+def test_c15_an_address_made_up_by_a_caller_is_rejected(gateway: Gateway) -> None:
     who = Caller("w" * 32, "worker", "o" * 32)
     made_up = [
         "192.0.2.7",
@@ -56,18 +56,18 @@ def test_c15_what_a_caller_makes_up_is_not(gateway: Gateway) -> None:
     assert [gateway.reader.read(each) for each in made_up] == [None] * len(made_up)
 
 
-def test_c15_it_is_believed_for_as_long_as_a_call_lasts_and_no_longer(gateway: Gateway) -> None:
+def test_c15_a_signed_address_is_valid_only_as_long_as_a_call_may_last(gateway: Gateway) -> None:
     signed = gateway.sign("192.0.2.7")
     gateway.clock.advance(ADDRESS_LIFETIME)
     assert gateway.reader.read(signed) == "192.0.2.7"
     gateway.clock.advance(timedelta(seconds=LEEWAY + 1))
     assert gateway.reader.read(signed) is None
     assert gateway.reader.read(signed, waited=LEEWAY + 1) == "192.0.2.7", (
-        "the wait was the service's"
+        "the service caused the wait"
     )
 
 
-def test_c15_a_new_key_of_the_gateway_is_known_beside_the_old_one(gateway: Gateway) -> None:
+def test_c15_a_new_key_of_the_gateway_is_accepted_alongside_the_old_one(gateway: Gateway) -> None:
     before = gateway.sign("192.0.2.7")
     assert key_folder.replace_pair(gateway.folder, "calls.gateway") == "calls.gateway.1"
     after = gateway.sign("192.0.2.8", key="calls.gateway.1")
@@ -84,7 +84,7 @@ def test_c15_a_new_key_of_the_gateway_is_known_beside_the_old_one(gateway: Gatew
         ("unix:/tmp/socket", ""),
     ],
 )
-def test_c15_the_address_of_a_connection_is_that_of_the_machine_or_of_the_customers_network(
+def test_c15_a_connection_counts_by_its_ipv4_address_or_its_ipv6_network(
     peer: str, address: str
 ) -> None:
     assert address_of(peer) == address

@@ -1,6 +1,6 @@
-"""Times that a clock wrote while it was ahead.
+"""Times that were stored while the clock was ahead.
 
-Nothing waits longer for them than it can under a right clock.
+Such a time makes no fact wait longer than it would wait with a correct clock.
 """
 
 from collections.abc import Iterator
@@ -32,7 +32,9 @@ def fact(version: int) -> Fact:
     return Fact("a" * 32, version, "enlace.test.told.v1", b"x", NOON)
 
 
-def test_a_held_fact_is_tried_again_at_once(database: Database) -> None:
+def test_a_fact_that_a_fast_clock_held_until_tomorrow_is_tried_again_at_once(
+    database: Database,
+) -> None:
     with database.transaction(SYSTEM) as tx:
         inbox.hold(tx, "hearer", Waiting("topic", fact(1)), "fault", NOON)
         assert inbox.due_subjects(tx, "hearer", NOON, 10) == []
@@ -41,7 +43,9 @@ def test_a_held_fact_is_tried_again_at_once(database: Database) -> None:
         assert inbox.due(tx, "hearer", "a" * 32, NOON) is not None
 
 
-def test_a_fact_that_is_missing_is_asked_for(database: Database) -> None:
+def test_a_missing_fact_is_requested_although_a_fast_clock_parked_its_successor(
+    database: Database,
+) -> None:
     with database.transaction(SYSTEM) as tx:
         inbox.position(tx, "hearer", fact(2))
         inbox.park(tx, "hearer", "topic", fact(2), NOON)

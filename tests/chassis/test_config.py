@@ -1,6 +1,6 @@
 """Settings in files: the content counts, a missing file is reported.
 
-A missing optional file is a setting that was not made.
+A missing optional file counts as a missing setting.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ def test_a_text_comes_from_the_file_that_its_setting_names(
     assert Settings().text("ENLACE_SMTP_URL") == "smtp://mail.example"
 
 
-def test_files_that_are_missing_are_said_together(
+def test_all_missing_files_are_reported_together(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name in ("ENLACE_DATABASE_URL_FILE", "ENLACE_MIGRATION_URL_FILE"):
@@ -31,7 +31,7 @@ def test_files_that_are_missing_are_said_together(
         settings.done()
 
 
-def test_an_optional_file_that_is_missing_leaves_the_default(
+def test_a_missing_optional_file_leaves_the_default(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("ENLACE_SMTP_URL_FILE", str(tmp_path / "nothing"))
@@ -40,7 +40,7 @@ def test_an_optional_file_that_is_missing_leaves_the_default(
     settings.done()
 
 
-def test_d17_pairs_are_read_and_a_text_that_is_none_is_said(
+def test_d17_pairs_are_read_and_a_malformed_text_is_reported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("ENLACE_LINES", "NI=133,CR=000-1331")

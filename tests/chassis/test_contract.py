@@ -1,6 +1,6 @@
 """Rights and refusals as the .proto files state them.
 
-A service does not start with an rpc whose .proto does not say who may call it.
+A service does not start if the .proto of an rpc names no callers.
 """
 
 from datetime import date
@@ -26,7 +26,7 @@ def rpc(file: Any, name: str) -> MethodDescriptor:
 
 
 def made(name: str, rules: contract_pb2.Rules | None) -> MethodDescriptor:
-    """Returns an rpc of a file made for the test."""
+    """Returns an rpc with these rules, in a file made for the test."""
     file = descriptor_pb2.FileDescriptorProto(
         name=f"{name}.proto", package=name, dependency=["protos/contract/v1/contract.proto"]
     )
@@ -51,12 +51,14 @@ def made(name: str, rules: contract_pb2.Rules | None) -> MethodDescriptor:
         ("odd", contract_pb2.Rules(unrecorded=True)),
     ],
 )
-def test_an_rpc_without_a_right_does_not_start(name: str, rules: contract_pb2.Rules | None) -> None:
+def test_an_rpc_that_names_no_callers_is_rejected(
+    name: str, rules: contract_pb2.Rules | None
+) -> None:
     with pytest.raises(TypeError, match="says who may call it"):
         contract.rules(made(name, rules))
 
 
-def test_rights_are_those_of_the_proto() -> None:
+def test_rights_are_read_from_the_proto() -> None:
     send = contract.rules(rpc(referrals_pb2, "Referrals/SendReferral"))
     assert send.roles == {"WORKER", "OPERATOR", "MANAGER"}
     assert (send.scope, send.public, send.recorded) == ("referrals.write", False, True)
@@ -78,7 +80,7 @@ def test_the_usual_refusals_follow_from_the_request() -> None:
     assert "token_missing" not in contract.refusals(rpc(members_pb2, "Tokens/EndSession"))
 
 
-def test_what_is_declared_and_what_is_provoked_are_compared() -> None:
+def test_declared_and_provoked_refusals_are_compared() -> None:
     name = "enlace.partners.v1.Tokens/SignIn"
     provoked = {
         (name, "sign_in_failed"),
@@ -102,8 +104,8 @@ def test_the_page_of_rights_has_each_rpc_with_its_refusals() -> None:
     assert "| `SignIn` | `sign_in_failed`, `too_many_attempts` |" in rows
 
 
-def test_all_that_a_proto_says_of_an_rpc_is_read() -> None:
-    said = contract_pb2.Rules(
+def test_all_rules_of_an_rpc_are_read_from_its_proto() -> None:
+    declared = contract_pb2.Rules(
         roles=[contract_pb2.ROLE_MANAGER, contract_pb2.ROLE_COORDINATOR],
         scope=contract_pb2.SCOPE_REFERRALS_READ,
         unrecorded=True,
@@ -113,7 +115,7 @@ def test_all_that_a_proto_says_of_an_rpc_is_read() -> None:
         sunset_date="2027-01-01",
         step_up=True,
     )
-    assert contract.rules(made("full", said)) == contract.Rules(
+    assert contract.rules(made("full", declared)) == contract.Rules(
         roles=frozenset({"MANAGER", "COORDINATOR"}),
         scope="referrals.read",
         public=False,
@@ -138,7 +140,7 @@ def test_all_that_a_proto_says_of_an_rpc_is_read() -> None:
         ("", "2027-01-01", False),
     ],
 )
-def test_what_is_deprecated_goes_on_for_a_year(since: str, until: str, may: bool) -> None:
+def test_a_deprecated_rpc_stays_for_at_least_a_year(since: str, until: str, may: bool) -> None:
     rules = contract_pb2.Rules(public=True, deprecate_date=since, sunset_date=until)
     name = f"deprecated{since}{until}".replace("-", "_")
     if may:
@@ -156,20 +158,20 @@ def test_a_scope_alone_is_a_right_too() -> None:
 @pytest.mark.parametrize(
     ("file", "name", "refused"),
     [
-        # With neither an etag nor a request id, with both, and with the etag inside its resource.
+        # requests with neither etag nor request id, with both, and with the etag in the resource
         (referrals_pb2, "Referrals/GetReferral", set()),
         (referrals_pb2, "Referrals/SendReferral", {"stale_etag", "request_id_reused"}),
         (locations_pb2, "Locations/UpdateLocation", {"stale_etag", "request_id_reused"}),
     ],
 )
-def test_a_stale_etag_and_a_request_id_are_refused_where_they_are_asked_for(
+def test_a_stale_etag_and_a_reused_request_id_are_refused_where_requests_have_them(
     file: Any, name: str, refused: set[str]
 ) -> None:
     of_requests = {"stale_etag", "request_id_reused"}
     assert contract.refusals(rpc(file, name)) & of_requests == refused
 
 
-def test_without_a_token_nothing_of_it_is_refused() -> None:
+def test_a_public_rpc_declares_no_refusals_about_tokens() -> None:
     public = contract.refusals(made("anybody", contract_pb2.Rules(public=True)))
     known = contract.refusals(
         made("somebody", contract_pb2.Rules(roles=[contract_pb2.ROLE_MANAGER], step_up=True))
@@ -185,6 +187,6 @@ def test_without_a_token_nothing_of_it_is_refused() -> None:
     assert {"invalid_fields", "not_found", "rate_limited"} <= public
 
 
-def test_an_rpc_s_name_is_a_word() -> None:
+def test_the_name_of_an_rpc_is_converted_to_words() -> None:
     assert contract.words_of("SendReferral") == "send_referral"
     assert contract.words_of("Watch") == "watch"

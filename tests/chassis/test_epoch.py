@@ -1,6 +1,6 @@
 """Stores that are restored from older copies.
 
-Nothing is lost, nothing takes effect twice, and consumers take the restored history for the truth.
+No fact is lost, none takes effect twice, and consumers adopt the restored history.
 """
 
 from pathlib import Path
@@ -18,98 +18,98 @@ from tests.chassis.world import World, until
 pytestmark = pytest.mark.long
 
 
-def test_a_teller_that_was_restored_uses_versions_again_and_is_heard(
+def test_a_restored_publisher_reuses_versions_and_its_facts_are_applied(
     world: World, tmp_path: Path
 ) -> None:
     quiet, busy, behind = new_id(), new_id(), new_id()
-    world.tell(quiet, 2, payload=b"before")
-    world.tell(busy, 2, payload=b"before")
-    world.tell(behind, 1, payload=b"before")
+    world.write(quiet, 2, payload=b"before")
+    world.write(busy, 2, payload=b"before")
+    world.write(behind, 1, payload=b"before")
     until(lambda: len(world.effects()) == 5)
     world.back_up("teller", tmp_path / "copy")
-    world.tell(busy, 3, start=3, payload=b"lost")
-    world.tell(quiet, 1, start=3, payload=b"lost")
+    world.write(busy, 3, start=3, payload=b"lost")
+    world.write(quiet, 1, start=3, payload=b"lost")
     until(lambda: len(world.effects()) == 9)
 
     world.stop("teller")
     world.restore("teller", tmp_path / "copy")
     world.start("teller")
-    # As many versions as the lost future had: the worst case for a consumer that compares versions
-    # only.
-    world.tell(busy, 3, start=3, payload=b"after")
-    world.tell(behind, 1, start=2, payload=b"after")
+    # The new facts have the same versions as the lost ones: the worst case for a consumer that
+    # compares only versions.
+    world.write(busy, 3, start=3, payload=b"after")
+    world.write(behind, 1, start=2, payload=b"after")
 
-    until(lambda: world.versions(busy)[-3:] == [3, 4, 5] and world.standing(busy) == b"after")
+    until(lambda: world.versions(busy)[-3:] == [3, 4, 5] and world.state(busy) == b"after")
     until(lambda: world.versions(behind) == [1, 2])
-    # Effects that are no longer true are undone, back to the last fact that both histories share;
-    # nothing before it is applied again.
-    until(lambda: world.standing(quiet) == b"before")
+    # The last fact that both histories share is applied again, which undoes the effects of the lost
+    # facts; no earlier fact is applied again.
+    until(lambda: world.state(quiet) == b"before")
     assert world.versions(quiet) == [1, 2, 3, 2]
     assert world.versions(busy) == [1, 2, 3, 4, 5, 2, 3, 4, 5]
 
 
-def test_a_teller_that_was_restored_without_a_loss_tells_nobody_twice(
+def test_a_publisher_restored_without_a_loss_causes_no_effect_twice(
     world: World, tmp_path: Path
 ) -> None:
     subjects = [new_id() for _ in range(50)]
     for subject in subjects:
-        world.tell(subject, 3)
+        world.write(subject, 3)
     until(lambda: len(world.effects()) == 150)
     world.back_up("teller", tmp_path / "copy")
     world.stop("teller")
     world.restore("teller", tmp_path / "copy")
     world.start("teller")
     last = new_id()
-    world.tell(last, 1)
-    world.tell(subjects[0], 1, start=4)
+    world.write(last, 1)
+    world.write(subjects[0], 1, start=4)
     until(lambda: world.versions(last) == [1] and world.versions(subjects[0]) == [1, 2, 3, 4])
     until(lambda: all(_epoch(world, subject) > 0 for subject in subjects))
     assert len(world.effects()) == 152
 
 
-def test_a_teller_that_was_restored_twice_from_one_copy_is_heard_both_times(
+def test_facts_of_a_publisher_restored_twice_from_one_copy_are_applied_both_times(
     world: World, tmp_path: Path
 ) -> None:
     subject = new_id()
-    world.tell(subject, 1, payload=b"before")
+    world.write(subject, 1, payload=b"before")
     until(lambda: world.versions(subject) == [1])
     world.back_up("teller", tmp_path / "copy")
-    for said in (b"first", b"second"):
+    for payload in (b"first", b"second"):
         world.stop("teller")
         world.restore("teller", tmp_path / "copy")
         world.start("teller")
-        world.tell(subject, 1, start=2, payload=said)
-        until(lambda said=said: world.standing(subject) == said)  # type: ignore[misc]
+        world.write(subject, 1, start=2, payload=payload)
+        until(lambda payload=payload: world.state(subject) == payload)  # type: ignore[misc]
 
 
-def test_what_waits_of_a_lost_future_is_forgotten(world: World, tmp_path: Path) -> None:
+def test_waiting_facts_that_a_restore_has_undone_are_deleted(world: World, tmp_path: Path) -> None:
     subject = new_id()
-    world.tell(subject, 1)
+    world.write(subject, 1)
     until(lambda: world.versions(subject) == [1])
     world.back_up("teller", tmp_path / "copy")
     world.refuse.add(f"{subject}/2")
-    world.tell(subject, 2, start=2, payload=b"lost")
+    world.write(subject, 2, start=2, payload=b"lost")
     until(lambda: len(world.waiting()) == 1 and world.parked(subject) == [2, 3])
     world.stop("teller")
     world.restore("teller", tmp_path / "copy")
     world.start("teller")
     until(lambda: world.parked(subject) == [])
     world.refuse.clear()  # not earlier: a waiting fact is retried until it is deleted
-    world.tell(subject, 1, start=2, payload=b"after")
-    until(lambda: world.standing(subject) == b"after")
+    world.write(subject, 1, start=2, payload=b"after")
+    until(lambda: world.state(subject) == b"after")
     world.operate(dead_letters.redrive)
-    assert b"lost" not in [fact.payload for fact in world.heard]
+    assert b"lost" not in [fact.payload for fact in world.applied]
 
 
-def test_a_hearer_that_was_restored_asks_for_what_it_has_missed(
+def test_a_restored_consumer_requests_the_facts_that_it_has_missed(
     world: World, tmp_path: Path
 ) -> None:
     subject, other = new_id(), new_id()
-    world.tell(subject, 2)
+    world.write(subject, 2)
     until(lambda: world.versions(subject) == [1, 2])
     world.back_up("hearer", tmp_path / "copy")
-    world.tell(subject, 2, start=3)
-    world.tell(other, 1)
+    world.write(subject, 2, start=3)
+    world.write(other, 1)
     until(lambda: len(world.effects()) == 5)
     world.stop("hearer")
     world.restore("hearer", tmp_path / "copy")
@@ -117,12 +117,13 @@ def test_a_hearer_that_was_restored_asks_for_what_it_has_missed(
     until(lambda: world.effects() == sorted([*((subject, n) for n in (1, 2, 3, 4)), (other, 1)]))
 
 
-def test_a_hearer_knows_its_store_before_it_takes_its_first_fact(
+def test_a_consumer_saves_the_id_of_its_store_before_it_applies_its_first_fact(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Otherwise a restored copy of that moment would look like a new store.
+    """Checks that every copy of the store contains the store's id.
 
-    It would then miss the facts after that moment.
+    A restored copy without the id would look like a new store, and the consumer would not request
+    the facts that it missed.
     """
     world.stop("hearer")
     with psycopg.connect(world.places["hearer"].migration_url) as owner:
@@ -130,14 +131,14 @@ def test_a_hearer_knows_its_store_before_it_takes_its_first_fact(
         owner.execute("DELETE FROM consumers")
     known: list[str] = []
 
-    def looks(tx: Transaction, fact: Fact) -> None:
+    def note_store(tx: Transaction, fact: Fact) -> None:
         row = tx.execute("SELECT store FROM relay").fetchone()
         known.append(row["store"] if row else "")
-        World.hear(world, tx, fact)
+        World.apply(world, tx, fact)
 
-    monkeypatch.setattr(world, "hear", looks)
+    monkeypatch.setattr(world, "apply", note_store)
     subject = new_id()
-    world.tell(subject, 1)
+    world.write(subject, 1)
     world.start("hearer")
     until(lambda: world.versions(subject) == [1])
     assert all(known)

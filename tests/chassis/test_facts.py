@@ -1,6 +1,6 @@
-"""Facts from outbox to inbox, whatever is killed in between.
+"""Facts on their way from outbox to inbox, whichever part is killed in between.
 
-They are published if and only if they are committed, and applied once and in order.
+A fact is published if and only if its transaction commits, and applied once and in order.
 """
 
 import math
@@ -38,35 +38,35 @@ from tests.parts.still import standing_still
 pytestmark = pytest.mark.long
 
 
-def test_a_committed_fact_is_heard_once_and_in_order(world: World) -> None:
+def test_committed_facts_are_applied_once_and_in_order(world: World) -> None:
     subjects = [new_id() for _ in range(20)]
     for subject in subjects:
-        world.tell(subject, 5)
+        world.write(subject, 5)
     until(lambda: len(world.effects()) == 100)
     assert all(world.versions(subject) == [1, 2, 3, 4, 5] for subject in subjects)
 
 
-def test_facts_that_come_faster_than_the_pace_of_the_relay_go_together(
+def test_facts_that_come_faster_than_the_relays_pace_are_published_in_batches(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batches: list[int] = []
     send_all = Producer.send_all
 
-    def counted(producer: Producer, topic: str, records: Any, **options: Any) -> Any:
+    def count_and_send(producer: Producer, topic: str, records: Any, **options: Any) -> Any:
         batches.append(len(records))
         return send_all(producer, topic, records, **options)
 
-    monkeypatch.setattr(Producer, "send_all", counted)
+    monkeypatch.setattr(Producer, "send_all", count_and_send)
     begin = time.monotonic()
     for _ in range(300):
-        world.tell(new_id(), 1)
+        world.write(new_id(), 1)
     until(lambda: sum(batches) >= 300)
     seconds = time.monotonic() - begin
     assert len(batches) <= _PASSES_PER_SECOND * (seconds + WINDOW) + 1
     assert sum(batches) == 300, "a fact was sent twice, or another test is still sending"
 
 
-def test_a_fact_that_was_rolled_back_is_never_told(world: World) -> None:
+def test_a_fact_that_was_rolled_back_is_never_published(world: World) -> None:
     ghost, real = new_id(), new_id()
 
     def change_and_refuse() -> None:
@@ -76,18 +76,18 @@ def test_a_fact_that_was_rolled_back_is_never_told(world: World) -> None:
 
     with pytest.raises(Conflict):
         change_and_refuse()
-    world.tell(real, 1)
+    world.write(real, 1)
     until(lambda: world.versions(real) == [1])
     assert world.versions(ghost) == []
 
 
-def test_a_fact_told_twice_has_one_effect(world: World) -> None:
+def test_a_fact_that_is_published_twice_has_one_effect(world: World) -> None:
     subject, after = new_id(), new_id()
-    world.tell(subject, 3)
+    world.write(subject, 3)
     until(lambda: len(world.versions(subject)) == 3)
     with world.teller.transaction(SYSTEM) as tx:
         assert outbox.repeat_subject(tx, subject) == 3
-    world.tell(after, 1)
+    world.write(after, 1)
     until(lambda: world.versions(after) == [1])
     assert [row for row in world.effects() if row[0] == subject] == [
         (subject, 1),
@@ -104,21 +104,23 @@ def test_facts_in_the_wrong_order_wait_for_each_other(world: World) -> None:
     until(lambda: world.versions(subject) == [1, 2, 3])
 
 
-def test_a_missing_fact_is_asked_for_and_told_again(world: World) -> None:
+def test_a_missing_fact_is_requested_and_published_again(world: World) -> None:
     subject = new_id()
     with world.teller.transaction(SYSTEM) as tx:
         outbox.save(
             tx, [Fact(subject, n, "enlace.test.told.v1", b"x", datetime.now(UTC)) for n in (1, 2)]
         )
-        # As if the broker had lost the first one after acknowledging it.
+        # as if the broker had lost the first fact after acknowledging it
         outbox.mark_published(tx, [Fact(subject, 1, "", b"", datetime.now(UTC))], 1)
     until(lambda: world.versions(subject) == [1, 2], 60)
 
 
-def test_what_can_not_be_read_is_a_dead_letter_once_and_the_next_ones_go_on(world: World) -> None:
+def test_an_unreadable_record_becomes_one_dead_letter_and_later_records_are_applied(
+    world: World,
+) -> None:
     fact = Fact(new_id(), 1, "enlace.test.told.v1", b"x", datetime.now(UTC))
     world.send_raw(fact, body=b"altered after signing")
-    # the same record again is the same dead letter
+    # the repeated record adds no dead letter
     world.send_raw(fact, body=b"altered after signing")
     world.send_raw(replace(fact, subject=new_id()), source="enlace/stranger")
     producer = Producer(settings(world.part.bootstrap))
@@ -131,7 +133,7 @@ def test_what_can_not_be_read_is_a_dead_letter_once_and_the_next_ones_go_on(worl
     )
     producer.discard()
     after = new_id()
-    world.tell(after, 1)
+    world.write(after, 1)
     until(lambda: world.versions(after) == [1])
     until(lambda: len(world.waiting("unreadable")) == 4)
     assert world.versions(fact.subject) == []
@@ -143,39 +145,39 @@ def test_what_can_not_be_read_is_a_dead_letter_once_and_the_next_ones_go_on(worl
     ]
 
 
-def test_what_is_new_goes_before_what_is_told_again(world: World) -> None:
-    """The order is read from the outbox, so that it does not depend on a batch under way."""
-    # in the order of subjects the old ones might not come first; so the reverse order is tested too
+def test_new_facts_are_published_before_repeated_ones(world: World) -> None:
+    """Reads the order from the outbox, so that no batch of the relay can change it."""
+    # The order of subjects alone could put the new fact first; so the reverse order is tested too.
     old, new = "f" * 32, "0" * 32
     until(lambda: world.watch.cluster_id is not None)
     world.stop("teller")
     world.databases["teller"] = Database(world.places["teller"].url, max_size=2)
     world.teller.open()
     for first, second in ((old, new), ("1" * 32, "e" * 32)):
-        world.tell(first, 2)
+        world.write(first, 2)
         with world.teller.transaction(SYSTEM) as tx:
             outbox.mark_published(tx, outbox.next_batch(tx, 100).facts, outbox.current_round(tx))
             outbox.repeat_all(tx)
-        world.tell(second, 1)
-        world.tell(first, 1, start=3)
+        world.write(second, 1)
+        world.write(first, 1, start=3)
         with world.teller.transaction(SYSTEM) as tx:
-            told = [(fact.subject, fact.version) for fact in outbox.next_batch(tx, 100).facts]
-            # Within a subject the order of versions holds: a new fact brings the earlier ones
-            # along.
-            assert told == sorted([(first, 1), (first, 2), (first, 3), (second, 1)])
+            batch = [(fact.subject, fact.version) for fact in outbox.next_batch(tx, 100).facts]
+            # Within a subject facts stay in the order of their versions: a new fact is preceded by
+            # the subject's repeated ones.
+            assert batch == sorted([(first, 1), (first, 2), (first, 3), (second, 1)])
             outbox.mark_published(tx, outbox.next_batch(tx, 100).facts, outbox.current_round(tx))
 
 
-def test_a_replay_of_a_large_outbox_goes_in_chunks(
+def test_a_replay_of_a_large_outbox_is_marked_in_chunks(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outbox, "_CHUNK", 100)
     for subject in (new_id() for _ in range(25)):
-        world.tell(subject, 20)
+        world.write(subject, 20)
     until(lambda: len(world.effects()) == 500)
     with world.teller.transaction(SYSTEM) as tx:
         assert outbox.count(tx) == 500
-    # While the relay publishes facts again that are marked already.
+    # Meanwhile the relay publishes the facts of the first chunks again.
     assert list(outbox.repeat_since(world.teller, datetime(2000, 1, 1, tzinfo=UTC))) == [
         100,
         200,
@@ -184,21 +186,21 @@ def test_a_replay_of_a_large_outbox_goes_in_chunks(
         500,
     ]
     after = new_id()
-    world.tell(after, 1)
+    world.write(after, 1)
     until(lambda: world.versions(after) == [1])
     until(lambda: len(world.effects()) == 501)
 
 
-def test_nothing_is_lost_or_doubled_when_the_broker_is_killed_in_the_middle(world: World) -> None:
+def test_no_fact_is_lost_or_doubled_when_the_broker_is_killed_midway(world: World) -> None:
     subjects = [new_id() for _ in range(300)]
 
     def write() -> None:
         for subject in subjects:
-            world.tell(subject, 2)
+            world.write(subject, 2)
 
     writer = threading.Thread(target=write)
     writer.start()
-    until(lambda: len(world.heard) > 20)
+    until(lambda: len(world.applied) > 20)
     world.part.kill()
     time.sleep(0.3)
     world.part.start()
@@ -207,10 +209,12 @@ def test_nothing_is_lost_or_doubled_when_the_broker_is_killed_in_the_middle(worl
     assert world.effects() == sorted((subject, n) for subject in subjects for n in (1, 2))
 
 
-def test_work_goes_on_without_a_broker_and_is_told_when_it_is_back(world: World) -> None:
+def test_facts_written_while_the_broker_is_down_are_published_after_its_return(
+    world: World,
+) -> None:
     world.part.stop()
     subject = new_id()
-    world.tell(subject, 3)
+    world.write(subject, 3)
     world.part.start()
     until(lambda: world.versions(subject) == [1, 2, 3], 90)
 
@@ -225,18 +229,18 @@ def test_a_consumer_that_leaves_while_it_joins_does_not_block_its_group(
     producer = Producer(settings(broker.bootstrap))
     producer.send_all(topic, [(b"key", b"value", [])])
     producer.discard()
-    heard: list[Any] = []
-    patient = assigned(lambda: Consumer(settings(broker.bootstrap), group, [topic]), heard)
-    until(lambda: bool(heard or patient.poll(0.5)))
+    received: list[Any] = []
+    patient = assigned(lambda: Consumer(settings(broker.bootstrap), group, [topic]), received)
+    until(lambda: bool(received or patient.poll(0.5)))
     patient.close()
 
 
-def test_a_consumer_that_leaves_while_it_joins_anew_does_not_block_its_group(
+def test_a_consumer_that_leaves_while_it_rejoins_does_not_block_its_group(
     broker: brokers.Broker, topic: str
 ) -> None:
-    """The broker came back during the join.
+    """Restarts the broker without its data, so that the consumer has to join again.
 
-    The consumer still has its former partitions, and is no member of any group.
+    At that moment the consumer still has its former partitions, but belongs to no group.
     """
     group = new_id()
     hasty = assigned(lambda: Consumer(settings(broker.bootstrap), group, [topic]))
@@ -252,11 +256,11 @@ def test_a_consumer_that_leaves_while_it_joins_anew_does_not_block_its_group(
     watch.stop()
 
 
-def assigned(join: Callable[[], Consumer], heard: list[Any] | None = None) -> Consumer:
-    """Returns a consumer that has its partitions; records of the meantime are added to `heard`.
+def assigned(join: Callable[[], Consumer], received: list[Any] | None = None) -> Consumer:
+    """Returns a consumer once it has its partitions; `received` gets the records until then.
 
-    A consumer that is given no partition for too long joins again, as a subscriber does. It polls
-    without a pause: a join that ends between two polls is lost (facts/kafka.py).
+    A consumer that gets no partition for too long joins again, as a subscriber does. This function
+    polls without a pause, because a join that ends between two polls is lost (facts/kafka.py).
     """
     consumer = join()
     while not consumer.assigned:
@@ -266,33 +270,33 @@ def assigned(join: Callable[[], Consumer], heard: list[Any] | None = None) -> Co
             consumer.close()
             consumer = join()
         else:
-            if heard is not None:
-                heard += records
+            if received is not None:
+                received += records
     return consumer
 
 
-def test_a_consumer_at_rest_asks_the_broker_once_in_two_seconds(
+def test_an_idle_consumer_polls_the_broker_every_two_seconds(
     broker: brokers.Broker, topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[int] = []
     encode = FetchRequest.encode
 
-    def noted(self: FetchRequest, *words: Any, **options: Any) -> Any:
+    def note_and_encode(self: FetchRequest, *words: Any, **options: Any) -> Any:
         waits.append(self.max_wait_ms)
         return encode(self, *words, **options)
 
     consumer = assigned(lambda: Consumer(settings(broker.bootstrap), new_id(), [topic]))
-    monkeypatch.setattr(FetchRequest, "encode", noted)
+    monkeypatch.setattr(FetchRequest, "encode", note_and_encode)
     begin = time.monotonic()
     while time.monotonic() - begin < 5:
         assert consumer.poll(0.5) == []
     assert waits
     assert set(waits) == {2000}
-    assert len(waits) <= 4  # two and a half in five seconds, and the one under way
+    assert len(waits) <= 4  # two and a half requests in five seconds, and the one under way
     consumer.close()
 
 
-def test_reading_back_goes_on_after_a_silence_to_the_end_that_it_saw(
+def test_reading_a_topic_back_continues_after_a_silence_to_the_end_found_at_the_start(
     broker: brokers.Broker, topic: str
 ) -> None:
     producer = Producer(settings(broker.bootstrap))
@@ -301,14 +305,14 @@ def test_reading_back_goes_on_after_a_silence_to_the_end_that_it_saw(
     reading = kafka.read_from(settings(broker.bootstrap), topic, {})
     records = list(next(reading))
     with standing_still(broker.process.pid):
-        for _ in range(10):  # each takes half a second
+        for _ in range(10):  # each turn takes half a second
             records += next(reading, [])
     for batch in reading:
         records += batch
     assert len({(record.partition, record.offset) for record in records}) == len(records) == 500
 
 
-def test_reading_back_fails_where_the_end_never_comes(
+def test_reading_a_topic_back_fails_if_the_end_is_never_reached(
     broker: brokers.Broker, topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kafka, "_SILENCE", 1.0)
@@ -319,12 +323,12 @@ def test_reading_back_fails_where_the_end_never_comes(
         list(kafka.read_from(settings(broker.bootstrap), topic, {}))
 
 
-def test_reading_back_fails_where_there_is_no_topic(broker: brokers.Broker) -> None:
+def test_reading_a_topic_back_fails_if_the_topic_does_not_exist(broker: brokers.Broker) -> None:
     with pytest.raises(kafka.BrokerLost):
         list(kafka.read_from(settings(broker.bootstrap), f"enlace.tests-{new_id()[:8]}.v1", {}))
 
 
-def test_reading_back_begins_anew_in_a_topic_that_was_made_again(
+def test_reading_back_a_recreated_topic_starts_at_its_beginning(
     broker: brokers.Broker, topic: str
 ) -> None:
     producer = Producer(settings(broker.bootstrap))
@@ -344,12 +348,12 @@ BACKLOG = 36_000  # records, in twelve partitions
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("pause", [0, 0.010, 0.050])
-def test_a_backlog_is_taken_once_and_nothing_is_asked_for_again(
+def test_each_record_of_a_backlog_is_received_exactly_once(
     pause: float, broker: brokers.Broker, topic: str
 ) -> None:
-    """The handler is slow for half a minute.
+    """Handles records slowly for 25 seconds, so that most partitions have to wait.
 
-    While kafka-python works through one partition, the others stand still.
+    While kafka-python works through one partition, it returns nothing from the others.
     """
     producer = Producer(settings(broker.bootstrap))
     for begin in range(0, BACKLOG, 500):
@@ -358,20 +362,20 @@ def test_a_backlog_is_taken_once_and_nothing_is_asked_for_again(
         )
     producer.discard()
     consumer = Consumer(settings(broker.bootstrap), new_id(), [topic])
-    taken: dict[int, list[int]] = {partition: [] for partition in range(kafka.PARTITIONS)}
+    received: dict[int, list[int]] = {partition: [] for partition in range(kafka.PARTITIONS)}
     begun = time.monotonic()
-    while sum(map(len, taken.values())) < BACKLOG:
+    while sum(map(len, received.values())) < BACKLOG:
         batch = consumer.poll(1.0)
         for record in batch:
-            taken[record.partition].append(record.offset)
+            received[record.partition].append(record.offset)
             if time.monotonic() - begun < 25:
                 time.sleep(pause)
         consumer.commit(batch)
     consumer.close()
-    assert all(offsets == list(range(len(offsets))) for offsets in taken.values())
+    assert all(offsets == list(range(len(offsets))) for offsets in received.values())
 
 
-def test_what_was_polled_and_not_taken_is_read_again_by_the_next(
+def test_records_that_were_polled_but_not_committed_go_to_the_next_consumer(
     broker: brokers.Broker, topic: str
 ) -> None:
     group = new_id()
@@ -379,19 +383,19 @@ def test_what_was_polled_and_not_taken_is_read_again_by_the_next(
     producer.send_all(topic, [(b"key", b"%d" % number, []) for number in range(10)])
     producer.discard()
     values: list[bytes] = []
-    for taken in (3, 10):
+    for committed in (3, 10):
         records: list[kafka.ReceivedRecord] = []
         consumer = assigned(lambda: Consumer(settings(broker.bootstrap), group, [topic]), records)
         while len(records) < min(10, 10 - len(values)):
             records += consumer.poll(0.5)
-        values += [record.value for record in records[:taken]]
-        consumer.commit(records[:taken])
+        values += [record.value for record in records[:committed]]
+        consumer.commit(records[:committed])
         consumer.close()
     assert values == [b"%d" % number for number in range(10)]
 
 
-def test_stacks_with_a_prefix_each_share_a_broker(broker: brokers.Broker) -> None:
-    topic, heard = "enlace.tests.v1", {}
+def test_stacks_with_different_prefixes_can_share_a_broker(broker: brokers.Broker) -> None:
+    topic, received = "enlace.tests.v1", {}
     for prefix in (f"{new_id()[:8]}.", f"{new_id()[:8]}."):
         own = replace(settings(broker.bootstrap), kafka_prefix=prefix)
         watch = Broker(own, [topic])
@@ -406,12 +410,12 @@ def test_stacks_with_a_prefix_each_share_a_broker(broker: brokers.Broker) -> Non
             records += consumer.poll(0.5)
         consumer.commit(records)
         consumer.close()
-        heard[prefix] = [(record.topic, record.value) for record in records]
+        received[prefix] = [(record.topic, record.value) for record in records]
         assert [record.value for batch in kafka.read_from(own, topic, {}) for record in batch] == [
             prefix.encode()
         ]
         watch.stop()
-    assert heard == {prefix: [(topic, prefix.encode())] for prefix in heard}
+    assert received == {prefix: [(topic, prefix.encode())] for prefix in received}
 
 
 @pytest.fixture
@@ -423,29 +427,29 @@ def topic(broker: brokers.Broker) -> str:
     return name
 
 
-def test_a_broker_that_answers_and_takes_nothing_shows_until_its_topic_is_made_again(
+def test_a_broker_without_its_topic_is_unusable_until_the_topic_is_recreated(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     subject = new_id()
-    world.tell(subject, 1)
+    world.write(subject, 1)
     until(lambda: world.versions(subject) == [1])
     assert world.watch.usable
     monkeypatch.setattr(world.watch, "_patience", 0.0)
     topics.delete(world.part.bootstrap, world.topic)
-    world.tell(subject, 1, start=2)
+    world.write(subject, 1, start=2)
     until(lambda: not world.watch.usable)
     until(lambda: world.watch.usable)
 
 
-def test_a_member_that_gets_no_partition_shows_and_joins_anew(
+def test_a_consumer_that_gets_no_partition_is_reported_and_joins_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """kafka-python's leader may assign no partitions.
+    """Covers a leader in kafka-python that assigns no partitions.
 
-    It does so while it does not know the topic's partitions yet.
+    The leader does so while it does not know the topic's partitions yet.
     """
     subject = new_id()
-    world.tell(subject, 1)
+    world.write(subject, 1)
     until(lambda: world.versions(subject) == [1])
     starving, assignment, poll = True, KafkaConsumer.assignment, KafkaConsumer.poll
     monkeypatch.setattr(
@@ -463,15 +467,15 @@ def test_a_member_that_gets_no_partition_shows_and_joins_anew(
     for limit in ("_UNASSIGNED", "_EMPTY"):
         monkeypatch.setattr(kafka, limit, 30.0)
     starving = False
-    world.tell(subject, 1, start=2)
+    world.write(subject, 1, start=2)
     until(lambda: world.versions(subject) == [1, 2])
     until(lambda: world.watch.usable)
 
 
-def test_the_backlog_counts_all_that_waits_when_it_is_asked_for(world: World) -> None:
+def test_the_backlog_metric_counts_all_waiting_facts_when_it_is_read(world: World) -> None:
     subject = new_id()
-    world.tell(subject, 1)
-    until(lambda: world.taken(subject) == 1)
+    world.write(subject, 1)
+    until(lambda: world.last_version(subject) == 1)
 
     def backlog() -> float:
         [metric] = metrics.OUTBOX_BACKLOG.collect()
@@ -479,15 +483,17 @@ def test_the_backlog_counts_all_that_waits_when_it_is_asked_for(world: World) ->
 
     until(lambda: backlog() == 0)
     world.stop("teller")
-    assert math.isnan(backlog()), "it is not known where the database does not answer"
-    assert "enlace_facts_told_total" in generate_latest().decode(), "and all else is"
+    assert math.isnan(backlog()), "the backlog is unknown without the database"
+    assert "enlace_facts_told_total" in generate_latest().decode(), (
+        "other metrics are still reported"
+    )
     database = world.databases["teller"] = Database(world.places["teller"].url, max_size=2)
     database.open()
-    # a loop that makes no turn
+    # this loop is never started
     Relay("teller", world.topic, database, world.watch, world.signer, SystemClock()).loop()
-    world.tell(new_id(), 700)  # more than a batch
+    world.write(new_id(), 700)  # more than a batch
     assert backlog() == 700
     with database.transaction(SYSTEM) as tx:
         outbox.repeat_all(tx)
-    assert backlog() == 701, "what is to be told again waits, too"
+    assert backlog() == 701, "facts to be published again count, too"
     database.close()

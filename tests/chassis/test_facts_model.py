@@ -49,7 +49,7 @@ def run(parts: Parts, examples: int, steps: int, **more: Any) -> None:
 
 
 @pytest.mark.timeout(400)
-def test_facts_are_heard_once_and_in_order_whatever_happens(
+def test_facts_are_applied_once_and_in_order_whatever_happens(
     broker: brokers.Broker, postgres: Server, folder: Path
 ) -> None:
     run(Parts(broker, postgres, folder), 20, 30)
@@ -69,21 +69,21 @@ def remember_nothing(tx: Transaction, consumer: str, fact: Fact) -> inbox.FactPo
 
 
 def ignore_epochs(position: Callable[..., inbox.FactPosition]) -> Callable[..., inbox.FactPosition]:
-    """Returns the position of a consumer that compares versions only."""
+    """Returns a variant of `position` that compares only versions, not epochs."""
     return lambda tx, consumer, fact: position(tx, consumer, replace(fact, epoch=0, base=0))
 
 
 BUGS: dict[str, tuple[object, str, Callable[[Any], object]]] = {
-    "a fact that is refused is passed over": (inbox, "hold", lambda _: give_up),
+    "refused facts are skipped": (inbox, "hold", lambda _: give_up),
     "no inbox": (inbox, "position", lambda _: remember_nothing),
-    "an epoch ignored": (inbox, "position", ignore_epochs),
-    "waiting facts are never looked at again": (inbox, "due", lambda _: lambda *_: None),
-    "marked before it is sent": (
+    "epochs are ignored": (inbox, "position", ignore_epochs),
+    "waiting facts are never retried": (inbox, "due", lambda _: lambda *_: None),
+    "facts are marked before they are sent": (
         outbox,
         "next_batch",
         lambda batch: lambda tx, limit: marked(tx, batch(tx, limit)),
     ),
-    "another memory of the broker goes unnoticed": (
+    "another cluster id of the broker is ignored": (
         outbox,
         "note_cluster",
         lambda _: lambda *_: False,
@@ -92,42 +92,42 @@ BUGS: dict[str, tuple[object, str, Callable[[Any], object]]] = {
 
 
 def marked(tx: Transaction, batch: outbox.Batch) -> outbox.Batch:
-    """Returns a batch whose facts the outbox marks as published before they are."""
+    """Marks the facts of a batch as published before they are, and returns the batch."""
     outbox.mark_published(tx, batch.facts, batch.round)
     return batch
 
 
 def one_life(parts: Parts) -> None:
-    """Lives the same life each time, in which every kind of trouble happens once."""
+    """Runs one fixed life, in which every kind of trouble happens once."""
     life = type("Life", (Facts,), {"parts": parts})()
     everything = range(PARTITIONS)
     a, b, c = SUBJECTS
-    life.happen(a, 2, True)
-    life.happen(b, 2, True)
-    life.tell("after the send")
+    life.write(a, 2, True)
+    life.write(b, 2, True)
+    life.relay_turn("after the send")
     life.listen(0, everything, "after the effect")
     life.listen(1, everything, "before the offset")
-    life.tell("before the send")
+    life.relay_turn("before the send")
     life.back_up()
     life.break_handler(c)
-    life.happen(c, 3, True)
-    life.happen(a, 1, True)
-    life.tell("")
+    life.write(c, 3, True)
+    life.write(a, 1, True)
+    life.relay_turn("")
     life.listen(0, everything, "")
     life.mend_handler()
     life.sweep(1, 3)
     life.restore(same_disk=False)
-    life.happen(a, 1, True)
-    life.tell("")
+    life.write(a, 1, True)
+    life.relay_turn("")
     life.listen(0, everything, "")
-    life.happen(c, 1, True)
-    life.tell("")
-    life.wipe()  # before any consumer has heard the facts
+    life.write(c, 1, True)
+    life.relay_turn("")
+    life.wipe()  # before any consumer has received the facts
     life.break_handler(b)
-    life.happen(b, 2, True)
-    life.happen(a, 1, True)
-    life.tell("before the send")
-    life.tell("")
+    life.write(b, 2, True)
+    life.write(a, 1, True)
+    life.relay_turn("before the send")
+    life.relay_turn("")
     life.listen(1, everything, "")
     life.teardown()
 
@@ -139,7 +139,7 @@ def test_a_life_in_which_everything_happens_once(
 
 
 @pytest.mark.parametrize("bug", BUGS)
-def test_the_model_sees(
+def test_the_model_detects_the_planted_bug(
     bug: str,
     broker: brokers.Broker,
     postgres: Server,

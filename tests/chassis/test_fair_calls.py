@@ -1,6 +1,6 @@
-"""One caller that floods a service uses only a share of its threads.
+"""A caller that floods a service uses only a share of the service's threads.
 
-Its calls wait behind each other, and another caller's call starts at once.
+The caller's calls wait behind each other, and another caller's call starts at once.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ FLOODS, NEIGHBOUR = (
 
 
 class FloodedService:
-    """A service in which the calls of one caller stay until the test releases them."""
+    """A service in which the calls of one caller wait until the test releases them."""
 
     def __init__(self, database: Database, folder: Path) -> None:
         self.in_work, self.let_go, self._counting = (
@@ -65,7 +65,7 @@ class FloodedService:
         self.channel = grpc.insecure_channel(f"127.0.0.1:{self.server.port}")
 
     def __getattr__(self, rpc: str) -> Any:
-        return print  # no other is called
+        return print  # no other rpc is called
 
     def ListOrganizations(
         self, request: pb.ListOrganizationsRequest, call: Call
@@ -86,7 +86,7 @@ class FloodedService:
         )
 
     def flood(self, often: int) -> list[Any]:
-        """Starts `often` calls, of which a share runs at once."""
+        """Starts `often` calls; returns once the caller's share of them is running."""
         calls = [self.ask(FLOODS) for _ in range(often)]
         until(lambda: self.in_work[FLOODS.id] == SHARE)
         return calls
@@ -112,7 +112,7 @@ def outcome(call: Any) -> str:
     return "OK" if call.exception() is None else str(call.code().name)
 
 
-def test_c15_a_neighbours_call_is_in_work_at_once_while_anothers_hold_all_that_they_may(
+def test_c15_a_call_starts_at_once_while_another_caller_uses_its_whole_share(
     flooded: FloodedService,
 ) -> None:
     calls = flooded.flood(20)
@@ -121,11 +121,11 @@ def test_c15_a_neighbours_call_is_in_work_at_once_while_anothers_hold_all_that_t
     assert flooded.in_work == {FLOODS.id: SHARE, NEIGHBOUR.id: 3}
     flooded.let_go.set()
     assert [outcome(call) for call in calls] == ["OK"] * 20, (
-        "who waited behind its own is answered all the same"
+        "calls that waited for their caller's share are answered, too"
     )
 
 
-def test_c15_a_flood_fills_no_queue_for_others(flooded: FloodedService) -> None:
+def test_c15_a_flood_leaves_room_in_the_queue_for_other_callers(flooded: FloodedService) -> None:
     calls = flooded.flood(WAITING + 30)
     until(lambda: sum(call.done() for call in calls) == 30)
     assert outcome(flooded.ask(NEIGHBOUR)) == "OK"
@@ -133,7 +133,7 @@ def test_c15_a_flood_fills_no_queue_for_others(flooded: FloodedService) -> None:
     assert Counter(map(outcome, calls)) == {"OK": WAITING, "RESOURCE_EXHAUSTED": 30}
 
 
-def test_c15_who_has_flooded_has_its_whole_share_again(flooded: FloodedService) -> None:
+def test_c15_a_caller_gets_its_whole_share_again_after_a_flood(flooded: FloodedService) -> None:
     calls = flooded.flood(5)
     flooded.let_go.set()
     assert [outcome(call) for call in calls] == ["OK"] * 5
@@ -142,7 +142,7 @@ def test_c15_who_has_flooded_has_its_whole_share_again(flooded: FloodedService) 
     flooded.flood(3)
 
 
-def test_c15_at_a_stop_those_that_wait_behind_their_own_are_refused_at_once(
+def test_c15_a_stop_refuses_at_once_the_calls_that_wait_for_their_callers_share(
     flooded: FloodedService,
 ) -> None:
     calls = flooded.flood(20)

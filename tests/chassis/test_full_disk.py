@@ -1,7 +1,7 @@
 """A database whose disk is full.
 
-Writes are refused with that reason, nothing is half written, reads go on, and all is well as soon
-as there is room.
+Writes are refused with that reason, nothing is half written, reads continue, and writes succeed
+again as soon as there is room.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ pytestmark = pytest.mark.long
 OWNER, APP = Login("tests_owner", "owner-password"), Login("tests", "app-password")
 Store = tuple[Database, Callable[[], None], Callable[[], None]]
 
-# Where no file system may be mounted, PostgreSQL itself raises the error at each write, in the same
-# words.
+# If the test may not mount a file system, this trigger makes PostgreSQL raise the same error at
+# each write.
 FULL = """
 CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no room'
     USING ERRCODE = 'disk_full'; END $$;
@@ -40,7 +40,7 @@ CREATE TRIGGER no_room BEFORE INSERT ON kept EXECUTE FUNCTION no_room();
 
 @pytest.fixture
 def store() -> Iterator[Store]:
-    """A database on a small disk, with functions that fill the disk and make room again."""
+    """A database on a small disk, a function that fills the disk, and one that makes room again."""
     with ExitStack() as cleanup:
         home = Path(tempfile.mkdtemp(prefix="enlace-test-full-"))
         home.chmod(0o711)
@@ -122,7 +122,7 @@ def count(database: Database) -> int:
     return int(row["n"])
 
 
-def test_writes_are_refused_reads_go_on_and_nothing_is_half_written(store: Store) -> None:
+def test_writes_are_refused_reads_succeed_and_nothing_is_half_written(store: Store) -> None:
     database, fill_disk, make_room = store
     write(database)
     fill_disk()
@@ -142,11 +142,11 @@ def disk() -> Iterator[Path]:
     home.chmod(0o711)
     with mounted(home, 320) as small:
         if not small:
-            pytest.skip("needs root, and leave to mount")
+            pytest.skip("needs root and the permission to mount")
         yield home
 
 
-def test_a_server_without_room_for_its_log_is_read_again_and_takes_writes_when_there_is_room(
+def test_a_server_without_room_for_its_log_can_be_read_and_accepts_writes_once_there_is_room(
     disk: Path,
 ) -> None:
     with served(disk, durable=True) as (engine, database):
@@ -168,7 +168,7 @@ def test_a_server_without_room_for_its_log_is_read_again_and_takes_writes_when_t
         assert count(database) == 40
 
 
-def test_a_server_takes_no_writes_before_its_disk_is_full_and_does_not_end(disk: Path) -> None:
+def test_a_server_refuses_writes_before_its_disk_is_full_and_keeps_running(disk: Path) -> None:
     with served(disk, durable=True) as (engine, database):
         write(database)
         assert engine.process
@@ -187,7 +187,7 @@ def test_a_server_takes_no_writes_before_its_disk_is_full_and_does_not_end(disk:
         assert engine.process.pid == server
 
 
-def test_a_server_does_not_start_on_a_disk_that_is_full_and_says_so(disk: Path) -> None:
+def test_a_server_reports_why_it_cannot_start_on_a_full_disk(disk: Path) -> None:
     with served(disk, durable=True) as (engine, _):
         engine.stop()
         fill(disk / "ballast")
@@ -197,7 +197,7 @@ def test_a_server_does_not_start_on_a_disk_that_is_full_and_says_so(disk: Path) 
             Postgres(disk / "postgres").start()
 
 
-def test_a_reserve_that_was_copied_without_its_zeros_is_set_aside_again(disk: Path) -> None:
+def test_a_reserve_that_was_copied_as_a_sparse_file_is_allocated_again(disk: Path) -> None:
     file = disk / "reserve"
     with file.open("wb") as copy:
         copy.truncate(SIZE)
@@ -207,7 +207,7 @@ def test_a_reserve_that_was_copied_without_its_zeros_is_set_aside_again(disk: Pa
 
 
 def write_ahead(engine: Postgres) -> None:
-    """Writes to the write-ahead log alone, and more than the disk had room for."""
+    """Writes more than the disk has room for, and only to the write-ahead log."""
     with psycopg.connect(
         engine.url("tests", engine.superuser, "?sslmode=disable"), autocommit=True
     ) as admin:

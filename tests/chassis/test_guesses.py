@@ -1,6 +1,6 @@
 """The number of guesses that a budget allows in the long run.
 
-The counting itself is tested with passwords and PINs.
+The tests of passwords and PINs cover the counting itself.
 """
 
 from datetime import timedelta
@@ -16,8 +16,8 @@ from tests.builders import NOON
 DAY = timedelta(days=1)
 
 
-def wrong_ones(budget: Budget, time: timedelta) -> int:
-    """Returns the number of wrong guesses of somebody who never rests."""
+def allowed_guesses(budget: Budget, time: timedelta) -> int:
+    """Returns the number of wrong guesses that a budget allows within a time, without any pause."""
     now, end = NOON, NOON + time
     row: dict[str, Any] = {"whole_time": now, "wrong": 0}
     while now <= end:
@@ -29,27 +29,27 @@ def wrong_ones(budget: Budget, time: timedelta) -> int:
     return int(row["wrong"])
 
 
-def test_who_knows_a_reference_guesses_its_pin_within_a_year_at_most_once_in_twenty() -> None:
-    assert wrong_ones(OF_A_REFERENCE, timedelta(0)) == 10
-    assert wrong_ones(OF_A_REFERENCE, DAY) == 22
-    assert wrong_ones(OF_A_REFERENCE, 365 * DAY) / 10_000 < 0.05
+def test_a_pin_is_guessed_within_a_year_with_a_chance_of_less_than_one_in_twenty() -> None:
+    assert allowed_guesses(OF_A_REFERENCE, timedelta(0)) == 10
+    assert allowed_guesses(OF_A_REFERENCE, DAY) == 22
+    assert allowed_guesses(OF_A_REFERENCE, 365 * DAY) / 10_000 < 0.05
 
 
-def test_an_address_gets_so_many_wrong_ones_in_a_day_whatever_they_are_for() -> None:
-    assert wrong_ones(OF_AN_ADDRESS, DAY) == 30 + 144
+def test_an_address_gets_at_most_174_wrong_guesses_a_day() -> None:
+    assert allowed_guesses(OF_AN_ADDRESS, DAY) == 30 + 144
 
 
-def test_a_password_withstands_less_than_ten_thousand_guesses_a_year() -> None:
-    assert wrong_ones(OF_AN_ACCOUNT, 365 * DAY) < 10_000
+def test_a_password_is_exposed_to_fewer_than_ten_thousand_guesses_a_year() -> None:
+    assert allowed_guesses(OF_AN_ACCOUNT, 365 * DAY) < 10_000
 
 
 @pytest.mark.parametrize("wrong", [0, 99, 100, 5000])
-def test_a_guess_that_was_given_back_costs_nothing(wrong: int) -> None:
+def test_a_guess_that_is_given_back_costs_nothing(wrong: int) -> None:
     whole_time, wait = OF_A_REFERENCE.take({"whole_time": NOON, "wrong": wrong}, NOON)
     assert not wait
     assert whole_time - OF_A_REFERENCE.step(wrong) == NOON
 
 
-def test_c13_a_new_address_for_each_guess_adds_less_than_one_chance_in_ten_a_year() -> None:
-    assert wrong_ones(LANES.newcomer, 365 * DAY) / 10_000 < 0.1
-    assert wrong_ones(LANES.at_address, DAY) == 6
+def test_c13_a_new_address_for_each_guess_adds_a_chance_of_less_than_one_in_ten_a_year() -> None:
+    assert allowed_guesses(LANES.newcomer, 365 * DAY) / 10_000 < 0.1
+    assert allowed_guesses(LANES.at_address, DAY) == 6

@@ -48,7 +48,7 @@ WORKER = Caller("w" * 32, "worker", "o" * 32)
 
 @dataclass
 class Pair:
-    """Two services; their names are used by this test alone, because the topic is shared."""
+    """Two services, with names that no other test uses, because all tests share the topic."""
 
     broker: Broker
     folder: Path
@@ -99,7 +99,7 @@ class Pair:
     def turn(self, name: str) -> list[str]:
         return [finding.reason for finding in self.loops[name].turn()]
 
-    def own(self, name: str, statement: str) -> None:
+    def run_as_owner(self, name: str, statement: str) -> None:
         """Runs a statement as the owner of the service's database."""
         with psycopg.connect(self.places[name].migration_url) as owner:
             owner.execute(statement.encode())
@@ -108,7 +108,7 @@ class Pair:
         with self.databases[by].transaction(SYSTEM) as tx:
             return [row["sequence"] for row in heads.witnessed(tx, of)]
 
-    def say(self, as_: str, subject: str, sequence: int, hash: bytes, signer: str) -> None:
+    def publish_head(self, as_: str, subject: str, sequence: int, hash: bytes, signer: str) -> None:
         """Publishes a head to the topic directly."""
         fact = Fact(
             subject,
@@ -171,7 +171,7 @@ def pair(broker: brokers.Broker, postgres: parts.Server, tmp_path: Path) -> Iter
     structlog.reset_defaults()  # otherwise later tests in this process would log past their capture
 
 
-COMPUTE_ANEW = """
+RECOMPUTE = """
 DO $$ DECLARE entry audit; head bytea := sha256('enlace.audit.v1'); BEGIN
     UPDATE audit SET object_id = 'nobody' WHERE sequence = 2;
     FOR entry IN SELECT * FROM audit ORDER BY sequence LOOP
@@ -188,9 +188,9 @@ UPDATE audit_head SET (sequence, hash) = (SELECT sequence, hash FROM audit ORDER
 """
 
 
-def test_services_keep_each_others_heads(pair: Pair) -> None:
+def test_services_store_each_others_heads(pair: Pair) -> None:
     one, two = pair.places
-    assert pair.turn(one) == []  # an empty trail has no head to say
+    assert pair.turn(one) == []  # an empty trail has no head to publish
     pair.write(one, 5)
     assert pair.turn(one) == []
     pair.write(one, 2)
@@ -198,39 +198,39 @@ def test_services_keep_each_others_heads(pair: Pair) -> None:
     assert pair.turn(two) == []
     assert pair.witnessed(two, one) == [5, 7]
     assert pair.witnessed(one, one) == []
-    pair.start(two)  # and hears all of it again
+    pair.start(two)  # and reads the whole topic again
     assert pair.turn(two) == []
     assert pair.witnessed(two, one) == [5, 7]
 
 
 @pytest.mark.parametrize(
-    ("cheat", "reason"), [(CUT, "cut"), (COMPUTE_ANEW, "forked"), ("DELETE FROM audit", "cut")]
+    ("cheat", "reason"), [(CUT, "cut"), (RECOMPUTE, "forked"), ("DELETE FROM audit", "cut")]
 )
-def test_a_tail_that_was_cut_or_a_chain_computed_anew_shows_within_a_minute(
+def test_a_cut_tail_or_a_recomputed_chain_is_detected_within_a_minute(
     cheat: str, reason: str, pair: Pair
 ) -> None:
     one, two = pair.places
     pair.write(one, 5)
     pair.turn(one)
     pair.turn(two)
-    pair.own(one, cheat)
-    if cheat is CUT:  # and goes on as if nothing had happened
+    pair.run_as_owner(one, cheat)
+    if cheat is CUT:  # the service continues as if nothing had happened
         pair.write(one, 1)
     assert pair.turn(one) == [reason]
     assert pair.turn(one) == [reason]
-    pair.start(one)  # a restart loses nothing: the topic and the other service have it
+    pair.start(one)  # a restart loses nothing: the topic and the other service have the heads
     assert pair.turn(one) == [reason]
 
 
-@pytest.mark.parametrize(("cheat", "reason"), [(CUT, "cut"), (COMPUTE_ANEW, "forked")])
-def test_what_others_keep_of_a_trail_is_held_against_it_when_a_broker_has_lost_its_heads(
+@pytest.mark.parametrize(("cheat", "reason"), [(CUT, "cut"), (RECOMPUTE, "forked")])
+def test_heads_stored_by_other_services_expose_a_changed_trail_after_the_broker_lost_them(
     cheat: str, reason: str, pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = pair.places
     pair.write(one, 5)
     pair.turn(one)
     pair.turn(two)
-    pair.own(one, cheat)
+    pair.run_as_owner(one, cheat)
     pair.move_to_an_empty_topic(monkeypatch)
     for name in pair.places:
         pair.start(name)
@@ -241,7 +241,9 @@ def test_what_others_keep_of_a_trail_is_held_against_it_when_a_broker_has_lost_i
     assert code == 1
 
 
-def test_what_one_service_says_of_anothers_trail_is_kept_by_no_third(pair: Pair) -> None:
+def test_heads_that_a_service_reports_of_another_trail_are_not_stored_by_a_third(
+    pair: Pair,
+) -> None:
     one, two = pair.places
     head = BytesValue(value=b"x" * 32).SerializeToString()
     fact = Fact("a-third", 9, heads.WITNESSED, head, datetime.now(UTC))
@@ -255,26 +257,26 @@ def test_what_one_service_says_of_anothers_trail_is_kept_by_no_third(pair: Pair)
     assert pair.witnessed(one, "a-third") == []
 
 
-def test_a_cut_tail_that_has_grown_again_shows_by_the_hash(pair: Pair) -> None:
+def test_a_cut_tail_that_has_grown_again_is_detected_by_its_hash(pair: Pair) -> None:
     one, _ = pair.places
     pair.write(one, 5)
     pair.turn(one)
-    pair.own(one, CUT)
+    pair.run_as_owner(one, CUT)
     pair.write(one, 6)
     assert pair.turn(one) == ["forked"]
 
 
-def test_a_row_that_was_edited_since_the_last_look_shows(pair: Pair) -> None:
+def test_a_row_edited_since_the_last_check_is_detected(pair: Pair) -> None:
     one, _ = pair.places
     pair.write(one, 3)
     pair.turn(one)
     pair.write(one, 3)
-    pair.own(one, "UPDATE audit SET object_id = 'nobody' WHERE sequence = 5")
+    pair.run_as_owner(one, "UPDATE audit SET object_id = 'nobody' WHERE sequence = 5")
     assert pair.turn(one) == ["altered"]
     assert pair.turn(one) == ["altered"]
 
 
-def test_the_command_holds_the_trail_against_the_topic_and_against_what_the_other_has_kept(
+def test_the_command_compares_the_trail_with_the_topic_and_with_the_other_services_heads(
     pair: Pair,
 ) -> None:
     one, two = pair.places
@@ -282,32 +284,34 @@ def test_the_command_holds_the_trail_against_the_topic_and_against_what_the_othe
         pair.write(one, 4)
         pair.turn(one)
     pair.turn(two)
-    code, said = pair.command(one, "verify", "--json")
+    code, output = pair.command(one, "verify", "--json")
     assert (
         code,
-        json.loads(said)["rows"],
-        json.loads(said)["witnessed"],
-        json.loads(said)["findings"],
+        json.loads(output)["rows"],
+        json.loads(output)["witnessed"],
+        json.loads(output)["findings"],
     ) == (0, 12, 3, [])
 
-    code, kept = pair.command(two, "witnesses", "--of", one)
-    assert (code, [head["sequence"] for head in json.loads(kept)]) == (0, [4, 8, 12])
-    pair.own(one, COMPUTE_ANEW)
-    code, said = pair.command(one, "verify", "--json", "--no-topic")
-    assert (code, json.loads(said)["findings"]) == (0, [])  # by itself it fits
-    code, said = pair.command(one, "verify", "--json", "--no-topic", "--witnesses", "-", given=kept)
-    assert (code, [finding["sequence"] for finding in json.loads(said)["findings"]]) == (
+    code, stored = pair.command(two, "witnesses", "--of", one)
+    assert (code, [head["sequence"] for head in json.loads(stored)]) == (0, [4, 8, 12])
+    pair.run_as_owner(one, RECOMPUTE)
+    code, output = pair.command(one, "verify", "--json", "--no-topic")
+    assert (code, json.loads(output)["findings"]) == (0, [])  # the trail by itself is consistent
+    code, output = pair.command(
+        one, "verify", "--json", "--no-topic", "--witnesses", "-", given=stored
+    )
+    assert (code, [finding["sequence"] for finding in json.loads(output)["findings"]]) == (
         1,
         [4, 8, 12],
     )
-    code, said = pair.command(one, "verify")
+    code, output = pair.command(one, "verify")
     assert code == 1
-    assert "forked   row 12\nthe trail is not what it was" in said
+    assert "forked   row 12\nthe trail is not what it was" in output
     assert pair.command(one, "verify", "--witnesses", "-", given="nonsense")[0] == 2
     assert pair.command(two, "witnesses", "--of", "nobody")[0] == 1
 
 
-def test_after_a_restore_the_alarm_is_silent_and_the_command_is_not(
+def test_after_a_restore_no_alarm_is_raised_but_the_command_reports_the_fork(
     pair: Pair, postgres: parts.Server, tmp_path: Path
 ) -> None:
     one, two = pair.places
@@ -322,12 +326,12 @@ def test_after_a_restore_the_alarm_is_silent_and_the_command_is_not(
     )
     migrate(url, MIGRATIONS)
     pair.start(one)
-    pair.write(one, 3)  # as many as were lost: another row at each place
+    pair.write(one, 3)  # as many rows as were lost: each place has another row now
     assert pair.turn(one) == []
     pair.turn(two)
     assert pair.witnessed(two, one) == [5, 8, 8]
-    code, said = pair.command(one, "verify", "--json")
-    assert (code, [finding["reason"] for finding in json.loads(said)["findings"]]) == (
+    code, output = pair.command(one, "verify", "--json")
+    assert (code, [finding["reason"] for finding in json.loads(output)["findings"]]) == (
         1,
         ["forked"],
     )
@@ -348,37 +352,39 @@ def run(postgres: parts.Server, program: str, *words: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_nobody_witnesses_for_another(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:
-    one, two = pair.places
-    pair.write(one, 3)
-    pair.turn(one)
-    pair.say(one, one, 4, b"x" * 32, signer=two)  # signed by another
-    pair.say(two, one, 5, b"x" * 32, signer=two)  # another's head, in its own name
-    assert pair.turn(two) == []
-    assert pair.witnessed(two, one) == [3]
-    assert pair.turn(one) == []
-
-
-def test_two_rows_at_one_place_are_both_kept_and_said(
+def test_a_head_is_stored_only_if_the_trails_own_service_signed_it(
     pair: Pair, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one, two = pair.places
     pair.write(one, 3)
     pair.turn(one)
-    pair.say(one, one, 3, b"x" * 32, signer=one)
+    pair.publish_head(one, one, 4, b"x" * 32, signer=two)  # signed by the other service
+    pair.publish_head(two, one, 5, b"x" * 32, signer=two)  # the other trail's head, in its own name
+    assert pair.turn(two) == []
+    assert pair.witnessed(two, one) == [3]
+    assert pair.turn(one) == []
+
+
+def test_two_heads_at_one_place_are_both_stored_and_reported(
+    pair: Pair, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, two = pair.places
+    pair.write(one, 3)
+    pair.turn(one)
+    pair.publish_head(one, one, 3, b"x" * 32, signer=one)
     log.setup("test")
     pair.turn(two)
     assert pair.witnessed(two, one) == [3, 3]
     assert '"audit_fork_witnessed"' in capsys.readouterr().out
 
 
-def test_without_the_broker_the_command_gives_no_verdict_on_what_was_said_on_the_topic(
+def test_without_the_broker_the_command_gives_no_verdict_on_the_published_heads(
     pair: Pair, broker: brokers.Broker
 ) -> None:
     one, _ = pair.places
     pair.write(one, 4)
     pair.turn(one)
     with standing_still(broker.process.pid):
-        # a sentence on standard error, and no verdict
+        # prints a sentence to standard error, and no verdict
         assert pair.command(one, "verify", "--json") == (1, "")
         assert pair.command(one, "verify", "--json", "--no-topic")[0] == 0

@@ -1,6 +1,6 @@
 """The health that a service reports, however busy it is.
 
-Health has threads of its own, and a loop that dies or hangs shows in it.
+Health checks have threads of their own, and report a loop that dies or hangs.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ class WaitingService:
     """A service whose EndSession waits for a row; the rpc needs no token and leaves no trail."""
 
     def __getattr__(self, rpc: str) -> Any:
-        return print  # no other is called
+        return print  # no other rpc is called
 
     def EndSession(self, request: Any, call: Call) -> members_pb2.EndSessionResponse:
         call.tx.execute("SELECT FROM held FOR UPDATE")
@@ -72,14 +72,14 @@ class World:
             method.future(members_pb2.EndSessionRequest(), timeout=timeout) for _ in range(count)
         ]
 
-    def says(self, name: str) -> int:
+    def status(self, name: str) -> int:
         stub: Any = HealthStub(self.channel)
         return int(stub.Check(HealthCheckRequest(service=name), timeout=5).status)
 
-    def looks(self, reporter: HealthReporter) -> int:
-        """Returns the readiness after one look of the reporter."""
+    def status_after_look(self, reporter: HealthReporter) -> int:
+        """Lets the reporter look once; returns the readiness after that."""
         reporter.look()
-        return self.says("")
+        return self.status("")
 
 
 @pytest.fixture
@@ -131,10 +131,11 @@ def waiting(world: World) -> int:
     return int(row[0])
 
 
-def connected(world: World) -> None:
+def open_all_connections(world: World) -> None:
     """Opens a connection for every thread.
 
-    On a busy machine part of a burst is refused while connections are opened, and would not wait.
+    On a busy machine some calls of a burst are refused while connections are opened; without this
+    function, fewer calls would wait for the row.
     """
     with psycopg.connect(world.place.migration_url) as owner:
         owner.execute("SELECT FROM held FOR UPDATE")
@@ -147,7 +148,7 @@ def connected(world: World) -> None:
         call.exception(timeout=20)
 
 
-def test_a_stop_does_not_wait_for_who_watches_its_health(world: World) -> None:
+def test_a_stop_does_not_wait_for_clients_that_watch_the_health(world: World) -> None:
     stub: Any = HealthStub(world.channel)
     watch = stub.Watch(HealthCheckRequest(service="live"))
     assert next(watch).status == SERVING
@@ -161,12 +162,12 @@ def statuses(watch: Any) -> Iterator[HealthCheckResponse]:
         yield from watch
 
 
-def test_health_answers_while_all_threads_wait_for_a_row_and_all_other_calls_for_a_thread(
+def test_health_is_answered_while_all_threads_wait_for_a_row_and_other_calls_for_a_thread(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # the queue takes all these calls, however long they wait for each other here
     monkeypatch.setattr(admission, "monotonic", lambda: 0.0)
-    connected(world)
+    open_all_connections(world)
     with psycopg.connect(world.place.migration_url) as owner:
         owner.execute("SELECT FROM held FOR UPDATE")
         calls = world.ask_many(THREADS * 8)
@@ -174,13 +175,13 @@ def test_health_answers_while_all_threads_wait_for_a_row_and_all_other_calls_for
         assert refusal(world.ask) == ("RESOURCE_EXHAUSTED", "too_many_requests")
         for _ in range(10):
             for name in ("live", "", "enlace.partners.v1.Tokens"):
-                assert world.says(name) == SERVING  # otherwise the call is an error
+                assert world.status(name) == SERVING  # or the call raises an error
     for call in calls:
         call.result(timeout=20)
     assert world.ask() == members_pb2.EndSessionResponse()
 
 
-def test_health_answers_while_the_database_stands_still(
+def test_health_is_answered_while_the_database_hangs(
     world: World, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Calls wait in the queue until those before them give up; meanwhile others would be refused
@@ -190,9 +191,9 @@ def test_health_answers_while_the_database_stands_still(
     assert postgres.engine.process
     with standing_still(postgres.engine.process.pid):
         calls = world.ask_many(THREADS * 2, timeout=2)
-        until(lambda: world.looks(reporter) == NOT_SERVING, 10)
-        assert world.says("live") == SERVING
-        # One or two may succeed: a stopped process stops at the end of its present work.
+        until(lambda: world.status_after_look(reporter) == NOT_SERVING, 10)
+        assert world.status("live") == SERVING
+        # One or two calls may succeed: a stopped process stops after its present system call.
         errors = [error for call in calls if (error := call.exception()) is not None]
         assert len(errors) > THREADS
         assert {error.code() for error in errors} <= {
@@ -200,20 +201,20 @@ def test_health_answers_while_the_database_stands_still(
             grpc.StatusCode.UNAVAILABLE,
         }
         assert refusal(world.ask) == ("UNAVAILABLE", "store_unavailable")
-    until(lambda: world.looks(reporter) == SERVING, 10)
+    until(lambda: world.status_after_look(reporter) == SERVING, 10)
     assert world.ask() == members_pb2.EndSessionResponse()
 
 
-def test_a_call_whose_time_is_over_says_so(world: World) -> None:
+def test_a_call_past_its_deadline_fails_with_deadline_exceeded(world: World) -> None:
     with psycopg.connect(world.place.migration_url) as owner:
         owner.execute("SELECT FROM held FOR UPDATE")
         with pytest.raises(grpc.RpcError) as error:
             world.ask(timeout=0.5)
         assert error.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        until(lambda: waiting(world) == 0, 10)  # and no thread goes on working for the call
+        until(lambda: waiting(world) == 0, 10)  # and no thread continues to work for the call
 
 
-def test_a_loop_shows_in_health_and_metrics_when_it_hangs_and_when_it_goes_on(world: World) -> None:
+def test_health_and_metrics_show_when_a_loop_hangs_and_when_it_continues(world: World) -> None:
     released = threading.Event()
 
     def work(loop: Loop) -> None:
@@ -226,10 +227,10 @@ def test_a_loop_shows_in_health_and_metrics_when_it_hangs_and_when_it_goes_on(wo
     loop.start()
     reporter = HealthReporter(world.server, world.database, None, [loop])
     reporter.look()
-    assert (world.says("loop/hanging"), world.says("live")) == (SERVING, SERVING)
+    assert (world.status("loop/hanging"), world.status("live")) == (SERVING, SERVING)
     until(lambda: loop.state is State.STUCK)
     reporter.look()
-    assert (world.says("loop/hanging"), world.says("live"), world.says("")) == (
+    assert (world.status("loop/hanging"), world.status("live"), world.status("")) == (
         NOT_SERVING,
         NOT_SERVING,
         SERVING,
@@ -241,13 +242,13 @@ def test_a_loop_shows_in_health_and_metrics_when_it_hangs_and_when_it_goes_on(wo
     released.set()
     until(lambda: loop.state is State.RUNNING)
     reporter.look()
-    assert (world.says("loop/hanging"), world.says("live")) == (SERVING, SERVING)
+    assert (world.status("loop/hanging"), world.status("live")) == (SERVING, SERVING)
     assert measured('enlace_loop_well{loop="hanging"}') == 1
     loop.stop()
     assert loop.join(5)
 
 
-def test_a_dead_loop_shows_and_is_started_again(world: World) -> None:
+def test_a_dead_loop_is_reported_and_started_again(world: World) -> None:
     lives: list[int] = []
 
     class Dying(Loop):
@@ -265,15 +266,17 @@ def test_a_dead_loop_shows_and_is_started_again(world: World) -> None:
     until(lambda: loop.state is State.DEAD)
     reporter = HealthReporter(world.server, world.database, None, [loop])
     reporter.look()
-    assert world.says("loop/dying") == NOT_SERVING
+    assert world.status("loop/dying") == NOT_SERVING
     until(lambda: loop.state is State.RUNNING)
     reporter.look()
-    assert (world.says("loop/dying"), len(lives)) == (SERVING, 2)
+    assert (world.status("loop/dying"), len(lives)) == (SERVING, 2)
     loop.stop()
     assert loop.join(5)
 
 
-def test_a_loop_that_fails_at_every_try_shows_and_the_process_lives(world: World) -> None:
+def test_a_loop_that_fails_at_every_try_is_reported_and_the_process_stays_live(
+    world: World,
+) -> None:
     def work(loop: Loop) -> None:
         raise ValueError("a row that nobody can read")
 
@@ -281,13 +284,13 @@ def test_a_loop_that_fails_at_every_try_shows_and_the_process_lives(world: World
     loop.start()
     until(lambda: loop.state is State.FAILING)
     HealthReporter(world.server, world.database, None, [loop]).look()
-    assert (world.says("loop/failing"), world.says("live")) == (NOT_SERVING, SERVING)
+    assert (world.status("loop/failing"), world.status("live")) == (NOT_SERVING, SERVING)
     loop.stop()
     assert loop.join(5)
 
 
 def measured(name: str) -> float:
-    """Returns a metric as a scrape reads it."""
+    """Returns the value of a metric, as Prometheus scrapes it."""
     return next(
         float(line.rpartition(" ")[2])
         for line in generate_latest().decode().splitlines()

@@ -1,6 +1,6 @@
-"""Facts that a handler refuses: each holds its subject and nothing else.
+"""Facts that a handler refuses: each holds only its own subject.
 
-It does so until the cause is repaired or an operator decides.
+The subject waits until the cause is repaired or an operator decides.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ from tests.parts.postgres import Server
 def world(
     broker: brokers.Broker, postgres: Server, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[World]:
-    """One world for all tests here: each test has subjects of its own."""
+    """One world for all tests of this file; each test has subjects of its own."""
     with running(broker, postgres, tmp_path_factory.mktemp("world")) as made:
         yield made
 
@@ -34,22 +34,22 @@ def world(
 def test_a_fact_that_its_handler_refuses_holds_its_subject_and_no_other(world: World) -> None:
     refused, other = new_id(), new_id()
     world.refuse.add(refused)
-    world.tell(refused, 3)
+    world.write(refused, 3)
     until(lambda: len(world.waiting()) == 1)
-    world.tell(other, 3)
+    world.write(other, 3)
     until(lambda: world.versions(other) == [1, 2, 3])
-    assert world.taken(refused) == 0
+    assert world.last_version(refused) == 0
     [letter] = world.waiting()
     assert (letter.id, letter.reason) == (f"{refused}/1", "refused_for_the_test")
     world.refuse.clear()
-    until(lambda: world.versions(refused) == [1, 2, 3])  # by itself, at its next try
+    until(lambda: world.versions(refused) == [1, 2, 3])  # without an operator, at the next try
     assert world.waiting() == []
 
 
 def test_the_pauses_between_the_tries_of_a_held_fact_grow(world: World) -> None:
     subject = new_id()
     world.refuse.add(subject)
-    world.tell(subject, 1)
+    world.write(subject, 1)
     until(lambda: any(letter.attempts >= 3 for letter in world.waiting()))
     [letter] = world.waiting()
     assert letter.next_try_time is not None
@@ -59,19 +59,19 @@ def test_the_pauses_between_the_tries_of_a_held_fact_grow(world: World) -> None:
 def test_a_replay_does_not_pass_over_a_fact_that_had_no_effect(world: World) -> None:
     subject, after = new_id(), new_id()
     world.refuse.add(subject)
-    world.tell(subject, 2)
+    world.write(subject, 2)
     until(lambda: len(world.waiting()) == 1)
     world.refuse.clear()
     with world.teller.transaction(SYSTEM) as tx:
         outbox.repeat_all(tx)
-    world.tell(after, 1)
+    world.write(after, 1)
     until(lambda: world.versions(subject) == [1, 2] and world.versions(after) == [1])
 
 
-def test_a_held_fact_that_an_operator_wants_tried_again_is_tried_at_once(world: World) -> None:
+def test_a_held_fact_that_an_operator_redrives_is_tried_at_once(world: World) -> None:
     subject = new_id()
     world.refuse.add(subject)
-    world.tell(subject, 2)
+    world.write(subject, 2)
     # the next try is eight seconds away
     until(lambda: any(letter.attempts >= 4 for letter in world.waiting()))
     world.refuse.clear()
@@ -79,16 +79,16 @@ def test_a_held_fact_that_an_operator_wants_tried_again_is_tried_at_once(world: 
     until(lambda: world.versions(subject) == [1, 2], 10)
 
 
-def test_a_held_fact_that_an_operator_gives_up_is_on_the_trail_and_its_followers_go_on(
+def test_a_held_fact_that_an_operator_discards_is_on_the_trail_and_later_facts_are_applied(
     world: World,
 ) -> None:
     subject = new_id()
     world.refuse.add(subject)
-    world.tell(subject, 1)
+    world.write(subject, 1)
     until(lambda: len(world.waiting()) == 1)
     world.operate(dead_letters.discard, identity=f"{subject}/1")
     world.refuse.clear()
-    world.tell(subject, 2, start=2)
+    world.write(subject, 2, start=2)
     until(lambda: world.versions(subject) == [2, 3])
     with world.hearer.transaction(SYSTEM) as tx:
         [entry] = tx.execute(
@@ -103,14 +103,14 @@ def test_a_held_fact_that_an_operator_gives_up_is_on_the_trail_and_its_followers
 
 def test_a_record_that_can_be_read_after_all_is_applied_when_it_is_redriven(world: World) -> None:
     subject = new_id()
-    # as if this service did not have the key yet
+    # as if the consuming service did not have the publisher's key yet
     check = world.trusted_signers.pop("enlace/teller")
-    world.tell(subject, 2)
+    world.write(subject, 2)
     until(lambda: len(world.waiting("unreadable")) == 2)
     world.trusted_signers["enlace/teller"] = check
     world.operate(dead_letters.redrive)
     until(lambda: world.versions(subject) == [1, 2])
-    # the facts may also have been published again, and come first
+    # the facts may also have been published again, and have been applied before the redrive
     until(lambda: world.waiting("unreadable") == [])
 
 
@@ -127,18 +127,18 @@ def test_a_record_that_can_be_read_after_all_is_applied_when_it_is_redriven(worl
     ],
     ids=str,
 )
-def test_a_signed_fact_that_can_not_be_stored_is_a_dead_letter_and_stops_nobody(
+def test_a_signed_fact_that_cannot_be_stored_is_a_dead_letter_and_delays_no_other(
     world: World, wrong: dict[str, Any]
 ) -> None:
     subject, after, dead = new_id(), new_id(), len(world.waiting("unreadable"))
     fact = replace(Fact(subject, 1, "enlace.test.told.v1", b"x", datetime.now(UTC)), **wrong)
     world.send_raw(fact)
-    world.send_raw(replace(fact, version=2))  # nor if it would be parked
-    world.tell(after, 1)
+    world.send_raw(replace(fact, version=2))  # a fact that would be parked
+    world.write(after, 1)
     until(lambda: world.versions(after) == [1])
     until(lambda: len(world.waiting("unreadable")) == dead + 2)
     assert {letter.reason for letter in world.waiting("unreadable")[dead:]} == {"limits"}
-    assert world.taken(subject) == 0
+    assert world.last_version(subject) == 0
 
 
 def test_a_signed_fact_is_not_turned_into_another_by_a_second_header(world: World) -> None:
@@ -153,49 +153,49 @@ def test_a_signed_fact_is_not_turned_into_another_by_a_second_header(world: Worl
     producer = Producer(settings(world.part.bootstrap))
     producer.send_all(world.topic, [(key, value, forged), (key, value, twice)])
     producer.discard()
-    world.tell(after, 1)
+    world.write(after, 1)
     until(lambda: world.versions(after) == [1])
     until(lambda: len(world.waiting("unreadable")) == dead + 2)
     assert world.versions(victim) == []
 
 
-def test_a_handler_that_never_has_time_enough_holds_its_subject_and_no_other(
+def test_a_handler_that_always_exceeds_its_time_limit_holds_its_subject_and_no_other(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(subscriber, "_LIMIT", 1.0)
     late, other = new_id(), new_id()
     world.slow.add(late)
-    world.tell(late, 2)
+    world.write(late, 2)
     until(lambda: [letter.id for letter in world.waiting()] == [f"{late}/1"])
     assert [letter.reason for letter in world.waiting()] == ["deadline_exceeded"]
     world.slow.clear()
-    world.tell(other, 1)
+    world.write(other, 1)
     until(lambda: world.versions(other) == [1] and world.versions(late) == [1, 2])
 
 
-def test_a_handler_may_work_in_parts_of_which_each_is_there_when_the_next_fails(
+def test_a_handler_may_work_in_parts_and_completed_parts_stay_when_a_later_one_fails(
     world: World,
 ) -> None:
     subject, calls = new_id(), 3
     world.parts[subject] = calls
-    world.tell(subject, 2)
-    until(lambda: world.taken(subject) == 2)
+    world.write(subject, 2)
+    until(lambda: world.last_version(subject) == 2)
     assert world.versions(subject) == [1, 1, 1, 2, 2, 2]
     another = new_id()
     world.parts[another] = calls
     world.fail_after = {another: 2}
-    world.tell(another, 1)
+    world.write(another, 1)
     until(lambda: [letter.id for letter in world.waiting()] == [f"{another}/1"])
     assert [row for row in world.effects() if row[0] == another] == [(another, 1)] * 2
     world.fail_after.clear()
-    until(lambda: world.taken(another) == 1)
+    until(lambda: world.last_version(another) == 1)
     assert [row for row in world.effects() if row[0] == another] == [(another, 1)] * 3
 
 
-def test_a_request_for_what_no_subject_is_called_stops_no_other(world: World) -> None:
+def test_a_replay_request_with_an_invalid_subject_delays_no_other(world: World) -> None:
     subject = new_id()
-    world.tell(subject, 1)
-    until(lambda: world.taken(subject) == 1)
+    world.write(subject, 1)
+    until(lambda: world.last_version(subject) == 1)
     before, failures = datetime.now(UTC), metrics.LOOP_FAILURES.labels("replays")._value.get()
     producer = Producer(settings(world.part.bootstrap))
     names = (b"nobody\x00", b"\xff", b"n" * 900_000, subject.encode())
@@ -213,7 +213,7 @@ def test_a_request_for_what_no_subject_is_called_stops_no_other(world: World) ->
     assert metrics.LOOP_FAILURES.labels("replays")._value.get() == failures
 
 
-def test_a_follower_that_fails_is_held_itself_and_the_fact_before_it_stays_applied(
+def test_a_later_fact_that_fails_is_held_and_the_fact_before_it_stays_applied(
     world: World,
 ) -> None:
     subject = new_id()
@@ -228,7 +228,7 @@ def test_a_follower_that_fails_is_held_itself_and_the_fact_before_it_stays_appli
     until(lambda: world.versions(subject) == [1, 2, 3])
 
 
-def test_a_waiting_fact_whose_version_came_by_the_topic_is_forgotten(world: World) -> None:
+def test_a_waiting_fact_whose_version_was_applied_from_the_topic_is_deleted(world: World) -> None:
     subject = new_id()
     with world.hearer.transaction(SYSTEM) as tx:
         stale = Fact(subject, 1, "enlace.test.told.v1", b"x", datetime.now(UTC))

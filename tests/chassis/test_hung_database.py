@@ -1,6 +1,6 @@
-"""A database that stands still, is killed, or comes back.
+"""A database that hangs, is killed, or comes back.
 
-Each caller has an answer in time, and nobody waits for a database that is known to be away.
+Each caller gets an answer in time, and no caller waits for a database that is known to be down.
 """
 
 import threading
@@ -84,14 +84,14 @@ def locked(place: Place) -> Iterator[str]:
         yield "SELECT FROM held FOR UPDATE"
 
 
-def test_a_transaction_ends_in_its_time_when_the_database_stands_still(
+def test_a_transaction_ends_within_its_time_limit_when_the_database_hangs(
     database: Database, postgres: Server
 ) -> None:
     with still(postgres), within(5), pytest.raises(Late):
         ask(database, timeout=1)
 
 
-def test_a_transaction_under_way_ends_in_its_time_when_the_database_stands_still(
+def test_a_transaction_under_way_ends_within_its_time_limit_when_the_database_hangs(
     database: Database, postgres: Server
 ) -> None:
     def stand_still_in_the_middle() -> None:
@@ -104,28 +104,28 @@ def test_a_transaction_under_way_ends_in_its_time_when_the_database_stands_still
         stand_still_in_the_middle()
 
 
-def test_all_transactions_end_in_their_time_when_the_database_stands_still(
+def test_all_transactions_end_within_their_time_limits_when_the_database_hangs(
     database: Database, postgres: Server
 ) -> None:
-    """The test includes transactions that have to wait for a connection."""
-    said: list[Refusal] = []
+    """Includes transactions that have to wait for a connection."""
+    refusals: list[Refusal] = []
 
-    def one() -> None:
+    def ask_once() -> None:
         try:
             ask(database, timeout=1)
         except Refusal as refusal:
-            said.append(refusal)
+            refusals.append(refusal)
 
-    threads = [threading.Thread(target=one) for _ in range(12)]
+    threads = [threading.Thread(target=ask_once) for _ in range(12)]
     with still(postgres), within(6):
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-    assert len(said) == len(threads)
+    assert len(refusals) == len(threads)
 
 
-def test_a_database_that_stands_still_is_known_away(database: Database, postgres: Server) -> None:
+def test_a_database_that_hangs_is_known_to_be_down(database: Database, postgres: Server) -> None:
     with still(postgres):
         until(lambda: not database.answers, 10)
         assert database.probe.age > 1
@@ -133,7 +133,7 @@ def test_a_database_that_stands_still_is_known_away(database: Database, postgres
             assert not database.reachable()
 
 
-def test_a_database_known_away_is_refused_at_once_and_used_again_when_it_answers(
+def test_calls_to_a_database_known_to_be_down_fail_at_once_until_the_database_answers(
     database: Database, postgres: Server
 ) -> None:
     with still(postgres):
@@ -146,7 +146,7 @@ def test_a_database_known_away_is_refused_at_once_and_used_again_when_it_answers
 
 
 @pytest.mark.parametrize("away", [0.0, 2.5])
-def test_a_database_that_was_killed_is_used_again_within_a_second_of_its_return(
+def test_a_database_that_was_killed_is_used_again_after_its_return(
     database: Database, postgres: Server, away: float
 ) -> None:
     for _ in range(2):
@@ -154,13 +154,13 @@ def test_a_database_that_was_killed_is_used_again_within_a_second_of_its_return(
     postgres.engine.kill()
     try:
         until(lambda: not database.answers, 10)
-        time.sleep(away)  # longer than the pool tries by itself
+        time.sleep(away)  # the longer time exceeds that of the pool's own tries
     finally:
         postgres.engine.start()
     until(lambda: answers(database), 10)
 
 
-def test_no_call_fails_for_connections_that_died_while_nobody_used_them(
+def test_no_call_fails_because_of_connections_that_died_while_unused(
     database: Database, postgres: Server
 ) -> None:
     with ExitStack() as held:
@@ -172,15 +172,15 @@ def test_no_call_fails_for_connections_that_died_while_nobody_used_them(
         ask(database)
 
 
-def test_a_connection_that_an_administrator_ends_is_no_outage(
+def test_a_connection_that_an_administrator_terminates_is_no_outage(
     database: Database, postgres: Server, place: Place
 ) -> None:
-    said: list[bool] = []
+    reports: list[bool] = []
     stop = threading.Event()
 
     def listen() -> None:
         while not stop.wait(0.005):
-            said.append(database.answers)
+            reports.append(database.answers)
 
     listener = threading.Thread(target=listen)
     listener.start()
@@ -194,19 +194,19 @@ def test_a_connection_that_an_administrator_ends_is_no_outage(
             time.sleep(0.6)  # the probe asks twice a second
     stop.set()
     listener.join()
-    assert all(said)
+    assert all(reports)
 
 
-def test_a_background_connection_is_lost_when_the_database_stands_still(
+def test_a_background_connection_is_lost_when_the_database_hangs(
     database: Database, postgres: Server
 ) -> None:
     with database.dedicated() as connection:
-        vars(connection)["limit"] = 1.0  # half a minute otherwise
+        vars(connection)["limit"] = 1.0  # seconds, instead of half a minute
         with still(postgres), within(5), pytest.raises(LOST):
             connection.execute("SELECT 1")
 
 
-def test_the_end_of_a_call_bounds_all_its_statements_together(database: Database) -> None:
+def test_the_deadline_of_a_call_bounds_all_its_statements_together(database: Database) -> None:
     def three(tx: Transaction) -> None:
         for _ in range(3):
             tx.execute("SELECT pg_sleep(0.6)")
@@ -220,21 +220,21 @@ def test_the_end_of_a_call_bounds_all_its_statements_together(database: Database
         three(tx)
 
 
-def test_the_end_of_a_call_bounds_all_its_transactions_together(database: Database) -> None:
+def test_the_deadline_of_a_call_bounds_all_its_transactions_together(database: Database) -> None:
     with within(5), deadline.until(time.monotonic() + 1):
         ask(database, "SELECT pg_sleep(0.6)")
         with pytest.raises(Late):
             ask(database, "SELECT pg_sleep(0.6)")
 
 
-def test_a_deadline_that_has_passed_has_passed(database: Database) -> None:
+def test_a_transaction_after_its_deadline_is_refused_as_late(database: Database) -> None:
     with pytest.raises(Late):
         ask(database, timeout=0)
     with deadline.until(time.monotonic() - 1), pytest.raises(Late):
         ask(database)
 
 
-def test_who_waits_for_a_row_hears_late_at_its_own_end_and_busy_at_ours(
+def test_a_wait_for_a_row_ends_as_late_at_the_callers_deadline_and_as_busy_at_our_limit(
     database: Database, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with locked(place) as statement:
@@ -246,8 +246,10 @@ def test_who_waits_for_a_row_hears_late_at_its_own_end_and_busy_at_ours(
         assert refusal.value.reason == "store_busy"
 
 
-def test_the_server_gives_up_too(database: Database, place: Place) -> None:
-    """A transaction whose owner is gone or asleep holds its locks no longer than its time limit."""
+def test_postgresql_ends_a_transaction_that_exceeds_its_time_limit(
+    database: Database, place: Place
+) -> None:
+    """Checks that a transaction whose client hangs holds its locks no longer than its limit."""
 
     def forget() -> None:
         with database.transaction(SYSTEM, timeout=0.5) as tx:
@@ -265,24 +267,24 @@ def test_the_server_gives_up_too(database: Database, place: Place) -> None:
         forget()
 
 
-def test_whoever_waits_is_answered_when_the_database_is_closed(
+def test_a_waiting_call_is_answered_when_the_database_is_closed(
     postgres: Server, place: Place
 ) -> None:
     database = Database(place.url, max_size=4)
     database.open()
     assert database.reachable()
-    said: list[str] = []
+    reasons: list[str] = []
 
-    def one() -> None:
+    def ask_once() -> None:
         try:
             ask(database, "SELECT pg_sleep(30)", timeout=20)
         except Unavailable as refusal:
-            said.append(refusal.reason)
+            reasons.append(refusal.reason)
 
-    thread = threading.Thread(target=one)
+    thread = threading.Thread(target=ask_once)
     thread.start()
     time.sleep(0.3)
     with still(postgres), within(6):
         database.close()
         thread.join()
-    assert said == ["store_unavailable"]
+    assert reasons == ["store_unavailable"]

@@ -1,4 +1,4 @@
-"""The inbox on a real database, call by call: where a fact stands, and what waits. No broker."""
+"""The inbox on a real database, call by call: positions of facts, and waiting facts. No broker."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -39,8 +39,8 @@ def fact(version: int, *, subject: str = SUBJECT, epoch: int = 0, base: int = 0)
     return Fact(subject, version, "enlace.test.told.v1", b"x", NOON, epoch, base, trace="t" * 32)
 
 
-def take(tx: Transaction, *facts: Fact) -> None:
-    """Takes them in, whatever they are."""
+def apply(tx: Transaction, *facts: Fact) -> None:
+    """Advances the inbox past these facts, whatever their position is."""
     for given in facts:
         inbox.position(tx, "hearer", given)
         inbox.advance(tx, "hearer", given)
@@ -56,7 +56,7 @@ def take(tx: Transaction, *facts: Fact) -> None:
         ([fact(1), fact(2)], fact(3), FactPosition.NEXT),
         ([fact(1), fact(2)], fact(4), FactPosition.AHEAD),
         ([fact(1)], fact(1, subject=OTHER), FactPosition.NEXT),
-        # A restored store tells its history again: what both have in common is known.
+        # A restored store publishes its history again; facts of both histories are known.
         ([fact(1), fact(2)], fact(1, epoch=7, base=2), FactPosition.KNOWN),
         ([fact(1), fact(2)], fact(2, epoch=7, base=2), FactPosition.AHEAD),
         (
@@ -64,13 +64,14 @@ def take(tx: Transaction, *facts: Fact) -> None:
             fact(2, epoch=7, base=2),
             FactPosition.KNOWN,
         ),
-        # Facts after the common part are no longer true: the last common fact has the state.
+        # Later facts of the old history are no longer true; the last common fact restores the
+        # state.
         (
             [fact(1), fact(2), fact(3), fact(1, epoch=7, base=2)],
             fact(2, epoch=7, base=2),
             FactPosition.NEXT,
         ),
-        # Beyond the common part all is new, also where the lost future had the same versions.
+        # Facts after the common part are new, even if lost facts had the same versions.
         ([fact(1), fact(2), fact(1, epoch=7, base=1)], fact(2, epoch=7, base=1), FactPosition.NEXT),
         ([fact(1)], fact(1, epoch=7, base=0), FactPosition.NEXT),
         ([fact(1, epoch=7)], fact(2), FactPosition.SEEN),
@@ -78,22 +79,22 @@ def take(tx: Transaction, *facts: Fact) -> None:
         ([fact(1, epoch=7)], fact(2, epoch=7), FactPosition.NEXT),
     ],
 )
-def test_where_a_fact_stands_follows_from_what_was_taken_in(
+def test_the_position_of_a_fact_follows_from_the_facts_applied_before(
     tx: Transaction, taken: list[Fact], given: Fact, position: FactPosition
 ) -> None:
-    take(tx, *taken)
+    apply(tx, *taken)
     assert inbox.position(tx, "hearer", given) is position
     assert inbox.position(tx, "another", given) in (FactPosition.NEXT, FactPosition.AHEAD)
 
 
-def test_over_two_restores_the_longest_history_counts_as_taken_in(tx: Transaction) -> None:
-    take(tx, fact(1), fact(2), fact(3), fact(1, epoch=7, base=3))
+def test_after_two_restores_the_longest_history_counts_as_applied(tx: Transaction) -> None:
+    apply(tx, fact(1), fact(2), fact(3), fact(1, epoch=7, base=3))
     assert inbox.position(tx, "hearer", fact(1, epoch=9, base=3)) is FactPosition.KNOWN
-    take(tx, fact(1, epoch=9, base=3))
+    apply(tx, fact(1, epoch=9, base=3))
     assert inbox.position(tx, "hearer", fact(2, epoch=9, base=3)) is FactPosition.KNOWN
 
 
-def test_a_held_fact_is_held_under_its_own_epoch_version_and_consumer_alone(
+def test_a_fact_is_held_only_for_its_own_epoch_version_and_consumer(
     tx: Transaction,
 ) -> None:
     inbox.hold(tx, "hearer", Waiting("topic", fact(1)), "fault", NOON)
@@ -104,11 +105,11 @@ def test_a_held_fact_is_held_under_its_own_epoch_version_and_consumer_alone(
 
 def test_a_parked_fact_is_next_and_not_held_when_its_turn_comes(tx: Transaction) -> None:
     inbox.park(tx, "hearer", "topic", fact(2), NOON)
-    take(tx, fact(1))
+    apply(tx, fact(1))
     assert inbox.position(tx, "hearer", fact(2)) is FactPosition.NEXT
 
 
-def test_after_a_fact_it_is_said_whether_the_next_one_waits(tx: Transaction) -> None:
+def test_advance_returns_whether_the_next_fact_waits(tx: Transaction) -> None:
     inbox.park(tx, "hearer", "topic", fact(3), NOON)
     inbox.position(tx, "hearer", fact(1))
     assert inbox.advance(tx, "hearer", fact(1)) is False
@@ -118,15 +119,15 @@ def test_after_a_fact_it_is_said_whether_the_next_one_waits(tx: Transaction) -> 
     assert inbox.due(tx, "hearer", SUBJECT, NOON) is None
 
 
-def test_what_was_seen_is_told_by_subject_with_epoch_and_version(tx: Transaction) -> None:
-    take(tx, fact(1), fact(2), fact(1, subject=OTHER, epoch=7))
+def test_lock_returns_the_epoch_and_version_of_each_subject(tx: Transaction) -> None:
+    apply(tx, fact(1), fact(2), fact(1, subject=OTHER, epoch=7))
     states = inbox.lock(tx, "hearer", [SUBJECT, OTHER, "c" * 32])
     seen = {subject: (state.epoch, state.version) for subject, state in states.items()}
     assert seen == {SUBJECT: (0, 2), OTHER: (7, 1), "c" * 32: (0, 0)}
     assert inbox.lock(tx, "another", [SUBJECT])[SUBJECT].version == 0
 
 
-def test_what_was_parked_comes_out_as_it_went_in(tx: Transaction) -> None:
+def test_a_parked_fact_comes_out_unchanged(tx: Transaction) -> None:
     given = fact(1, epoch=7, base=1)
     inbox.position(tx, "hearer", given)
     inbox.park(tx, "hearer", "topic", given, NOON)
@@ -135,7 +136,7 @@ def test_what_was_parked_comes_out_as_it_went_in(tx: Transaction) -> None:
     assert waiting.fact.trace == given.trace
 
 
-def test_parked_again_a_held_fact_stays_held(tx: Transaction) -> None:
+def test_a_held_fact_that_is_parked_again_stays_held(tx: Transaction) -> None:
     inbox.hold(tx, "hearer", Waiting("topic", fact(1), attempts=4), "fault", NOON)
     inbox.park(tx, "hearer", "topic", fact(1), NOON)
     assert inbox.due(tx, "hearer", SUBJECT, NOON + timedelta(hours=1)) == Waiting(
@@ -143,7 +144,7 @@ def test_parked_again_a_held_fact_stays_held(tx: Transaction) -> None:
     )
 
 
-def test_under_a_later_epoch_what_was_held_is_parked_anew(tx: Transaction) -> None:
+def test_a_fact_of_a_later_epoch_replaces_the_held_fact(tx: Transaction) -> None:
     inbox.hold(tx, "hearer", Waiting("topic", fact(1)), "fault", NOON)
     later = replace(fact(1, epoch=7), payload=b"y")
     inbox.position(tx, "hearer", later)
@@ -164,8 +165,8 @@ def test_the_pause_before_the_next_try_doubles_up_to_five_minutes(
     )
 
 
-def test_what_another_process_took_in_meanwhile_is_not_held(tx: Transaction) -> None:
-    take(tx, fact(1))
+def test_a_fact_that_another_process_has_applied_meanwhile_is_not_held(tx: Transaction) -> None:
+    apply(tx, fact(1))
     inbox.hold(tx, "hearer", Waiting("topic", fact(1)), "fault", NOON)
     assert dead_letters.count(tx, "hearer")[0] == 0
 
@@ -178,7 +179,7 @@ def test_a_held_fact_may_be_held_again(tx: Transaction) -> None:
     )
 
 
-def test_those_that_are_due_come_by_time_then_by_name_and_no_more_than_asked(
+def test_due_subjects_are_sorted_by_time_then_name_and_limited_in_number(
     tx: Transaction,
 ) -> None:
     for letter, attempts in (("c", 0), ("a", 1), ("b", 0), ("d", 5)):
@@ -190,12 +191,12 @@ def test_those_that_are_due_come_by_time_then_by_name_and_no_more_than_asked(
     assert inbox.due_subjects(tx, "another", soon, 10) == []
 
 
-def test_what_waits_and_was_overtaken_is_forgotten_and_nothing_else(tx: Transaction) -> None:
+def test_only_overtaken_waiting_facts_are_deleted(tx: Transaction) -> None:
     inbox.park(tx, "hearer", "topic", fact(2), NOON)
     inbox.park(tx, "hearer", "topic", fact(4), NOON)
     inbox.park(tx, "hearer", "topic", fact(2, subject=OTHER), NOON)
     inbox.park(tx, "another", "topic", fact(2), NOON)
-    take(tx, fact(1, subject=OTHER, epoch=7))
+    apply(tx, fact(1, subject=OTHER, epoch=7))
     tx.execute("INSERT INTO inbox VALUES ('another', %s, 2)", (SUBJECT,))
     tx.execute("INSERT INTO inbox VALUES ('hearer', %s, 2)", (SUBJECT,))
     inbox.forget_overtaken(tx, "hearer")
@@ -206,7 +207,7 @@ def test_what_waits_and_was_overtaken_is_forgotten_and_nothing_else(tx: Transact
     ]
 
 
-def test_a_gap_is_what_waits_long_for_one_that_has_not_come(tx: Transaction) -> None:
+def test_a_gap_is_reported_if_a_fact_waits_long_for_a_missing_one(tx: Transaction) -> None:
     for subject in (SUBJECT, OTHER):
         inbox.position(tx, "hearer", fact(3, subject=subject))
         inbox.park(tx, "hearer", "topic", fact(3, subject=subject), NOON)
@@ -215,7 +216,7 @@ def test_a_gap_is_what_waits_long_for_one_that_has_not_come(tx: Transaction) -> 
         ("topic", SUBJECT),
         ("topic", OTHER),
     ]
-    take(tx, fact(2, subject=OTHER))  # the waiting fact is the next one now: nothing is missing
+    apply(tx, fact(2, subject=OTHER))  # the waiting fact is the next one now: nothing is missing
     assert inbox.gaps(tx, "hearer", NOON + SECOND) == [("topic", SUBJECT)]
     assert inbox.gaps(tx, "another", NOON + SECOND) == []
 
@@ -228,7 +229,7 @@ def test_only_held_facts_of_this_consumer_are_counted_as_held(tx: Transaction) -
     assert (dead_letters.count(tx, "hearer")[0], dead_letters.count(tx, "another")[0]) == (2, 0)
 
 
-def test_a_consumer_has_missed_nothing_until_its_own_store_is_another(tx: Transaction) -> None:
+def test_a_consumer_has_missed_nothing_until_its_own_store_is_replaced(tx: Transaction) -> None:
     assert inbox.missed_nothing(tx, "hearer", 0) is True
     assert inbox.missed_nothing(tx, "hearer", 7) is False
     inbox.record_full_request(tx, "another", 7)

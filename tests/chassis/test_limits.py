@@ -20,7 +20,7 @@ def test_a_quota_counts_down_and_the_next_call_has_to_wait_for_its_turn() -> Non
     assert (refused.left, round(refused.wait, 3), round(refused.reset, 3)) == (0, 0.1, WINDOW)
 
 
-def test_a_refused_call_costs_nothing_and_time_refills() -> None:
+def test_a_refused_call_costs_nothing_and_the_quota_refills_with_time() -> None:
     clock = Clock()
     limiter = Limiter(10, clock)
     for _ in range(1000):
@@ -48,7 +48,7 @@ def test_another_caller_has_a_quota_of_its_own() -> None:
     assert not limiter.take("b").wait
 
 
-def test_many_strangers_are_forgotten_and_who_is_at_its_limit_just_now_is_not() -> None:
+def test_idle_callers_are_forgotten_and_a_caller_at_its_limit_is_not() -> None:
     clock = Clock()
     limiter = Limiter(1, clock)
     for n in range(50_000):

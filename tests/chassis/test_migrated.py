@@ -1,7 +1,7 @@
 """A migration while calls are under way.
 
-A statement that was prepared before the migration fails no call, in either of two versions that run
-side by side.
+No call fails because a statement was prepared before the migration, in either of two versions that
+run side by side.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class ReadingService:
     """A service whose EndSession reads whole rows; the rpc needs no token."""
 
     def __getattr__(self, rpc: str) -> Any:
-        return print  # no other is called
+        return print  # no other rpc is called
 
     def EndSession(self, request: Any, call: Call) -> members_pb2.EndSessionResponse:
         assert call.tx.execute("SELECT * FROM things").fetchall()
@@ -40,7 +40,7 @@ class ReadingService:
 
 
 # D24
-def test_a_migration_that_adds_a_column_costs_no_call_of_a_process_that_prepared_its_statements(
+def test_a_migration_that_adds_a_column_fails_no_call_of_a_process_with_prepared_statements(
     postgres: Postgres, tmp_path: Path
 ) -> None:
     place = postgres.database()
@@ -81,7 +81,7 @@ def test_a_migration_that_adds_a_column_costs_no_call_of_a_process_that_prepared
                     "SELECT count(*) AS n FROM pg_prepared_statements"
                     " WHERE statement LIKE '%things%'"
                 ).fetchone()
-            assert prepared == {"n": 1}, "else nothing is tried here"
+            assert prepared == {"n": 1}, "otherwise the test would prove nothing"
             with psycopg.connect(place.migration_url) as owner:
                 owner.execute("ALTER TABLE things ADD COLUMN name text")
             list(callers.map(ask, range(4 * THREADS)))

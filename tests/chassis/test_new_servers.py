@@ -1,8 +1,8 @@
-"""A name that has gained a server sends it calls soon.
+"""A server that joins a name gets calls soon.
 
 Clients resolve the name again when a connection ends, and servers end each connection after a
-while. Limit: a name server in this process stands for the cluster's. The half minute of production
-is a second here, by the same option of gRPC.
+while. Limit: a name server in this process stands for that of the cluster. A connection lasts a
+second here instead of the half minute of production, by the same option of gRPC.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ SOON = 35_000  # milliseconds: a connection's age in production, with the tenth 
 
 
 class Names:
-    """A name server that answers IPv4 questions with its present addresses, with no time to live.
+    """A name server that answers IPv4 queries with its present addresses and a time to live of 0.
 
-    Other questions get no address.
+    The answers to other queries have no address.
     """
 
     def __init__(self, *addresses: str) -> None:
@@ -67,7 +67,7 @@ def names() -> Iterator[Names]:
 
 
 def server(address: str) -> grpc_server.Server:
-    """Returns a ready server, which serves nothing but its health."""
+    """Returns a ready server that serves only its health."""
     made = grpc_server.Server(address, [], threads=1, reflect=False)
     made.set_ready(True)
     made.start()
@@ -75,7 +75,7 @@ def server(address: str) -> grpc_server.Server:
 
 
 # D24
-def test_a_server_that_joins_a_name_gets_calls_within_the_age_of_a_connection(
+def test_a_server_that_joins_a_name_gets_calls_within_the_maximum_age_of_a_connection(
     names: Names, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     age = dict(grpc_server._OPTIONS)["grpc.max_connection_age_ms"]

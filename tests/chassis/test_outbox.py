@@ -1,5 +1,6 @@
-"""The outbox on a real database, call by call: what is to be told, again or for the first time. No
-broker.
+"""The outbox on a real database, call by call.
+
+The tests check which facts are to be published, for the first time or again. There is no broker.
 """
 
 from collections.abc import Iterator
@@ -42,8 +43,8 @@ def fact(version: int, subject: str = A) -> Fact:
     return Fact(subject, version, "enlace.test.told.v1", b"x%d" % version, NOON)
 
 
-def tell(tx: Transaction, *facts: Fact) -> None:
-    """As the relay does: they are kept, told, and marked."""
+def publish(tx: Transaction, *facts: Fact) -> None:
+    """Saves facts and marks them as published, as the relay does."""
     outbox.save(tx, facts)
     outbox.mark_published(tx, facts, outbox.current_round(tx))
 
@@ -52,7 +53,7 @@ def names(facts: list[Fact]) -> list[str]:
     return [f"{fact.subject[0]}{fact.version}" for fact in facts]
 
 
-def test_facts_are_new_until_they_are_marked_in_the_order_of_their_subject(tx: Transaction) -> None:
+def test_facts_are_new_until_they_are_marked_and_are_sorted_by_subject(tx: Transaction) -> None:
     outbox.save(tx, [fact(1, B), fact(2, B), fact(1), fact(2)])
     assert outbox.next_batch(tx, 10).facts == [fact(1), fact(2), fact(1, B), fact(2, B)]
     assert names(outbox.next_batch(tx, 3).facts) == ["a1", "a2", "b1"]
@@ -61,21 +62,21 @@ def test_facts_are_new_until_they_are_marked_in_the_order_of_their_subject(tx: T
     assert names(outbox.next_batch(tx, 10).facts) == ["a2", "b1", "b2"]
 
 
-def test_to_keep_nothing_does_nothing(tx: Transaction) -> None:
+def test_saving_no_facts_does_nothing(tx: Transaction) -> None:
     outbox.save(tx, [])
     assert outbox.backlog(tx) == 0
 
 
-def test_of_two_who_keep_the_same_version_the_second_is_stale(database: Database) -> None:
+def test_the_second_of_two_facts_with_the_same_version_is_stale(database: Database) -> None:
     twice = [fact(1), replace(fact(1), payload=b"another")]
     with pytest.raises(Stale), database.transaction(SYSTEM) as tx:
         outbox.save(tx, twice)
     with database.transaction(SYSTEM) as tx:
-        assert outbox.backlog(tx) == 0, "the loser takes back everything"
+        assert outbox.backlog(tx) == 0, "the stale transaction is rolled back as a whole"
 
 
 @pytest.mark.parametrize("act", [lambda tx: outbox.save(tx, [fact(1)]), outbox.repeat_all])
-def test_the_relay_is_woken_when_a_fact_is_kept_or_all_are_told_again(
+def test_the_relay_is_woken_when_a_fact_is_saved_or_all_are_to_be_repeated(
     postgres: Server, act: object
 ) -> None:
     made = Database(postgres.database("teller", MIGRATIONS).url, max_size=2)
@@ -88,8 +89,10 @@ def test_the_relay_is_woken_when_a_fact_is_kept_or_all_are_told_again(
     made.close()
 
 
-def test_a_round_tells_everything_again_and_new_facts_after_theirs(tx: Transaction) -> None:
-    tell(tx, fact(1), fact(2), fact(1, B))
+def test_a_round_repeats_every_fact_and_new_facts_follow_those_of_their_subject(
+    tx: Transaction,
+) -> None:
+    publish(tx, fact(1), fact(2), fact(1, B))
     assert (outbox.next_batch(tx, 1).repeat, outbox.backlog(tx)) == (False, 0)
     outbox.repeat_all(tx)
     outbox.save(tx, [fact(2, B)])
@@ -102,23 +105,23 @@ def test_a_round_tells_everything_again_and_new_facts_after_theirs(tx: Transacti
     assert (outbox.next_batch(tx, 1).repeat, outbox.backlog(tx)) == (False, 1)
 
 
-def test_one_subject_is_told_again_and_no_other(tx: Transaction) -> None:
-    tell(tx, fact(1), fact(2), fact(1, B))
+def test_only_the_requested_subject_is_repeated(tx: Transaction) -> None:
+    publish(tx, fact(1), fact(2), fact(1, B))
     outbox.save(tx, [fact(3)])
     assert outbox.repeat_subject(tx, A) == 2
     assert names(outbox.facts_to_repeat(tx, 10, ("", 0))) == ["a1", "a2"]
     assert outbox.repeat_subject(tx, "c" * 32) == 0
 
 
-def test_what_was_told_is_counted_since_a_moment_or_ever(tx: Transaction) -> None:
-    tell(tx, fact(1), replace(fact(2), time=NOON + timedelta(hours=1)))
+def test_published_facts_are_counted_since_a_time_or_in_total(tx: Transaction) -> None:
+    publish(tx, fact(1), replace(fact(2), time=NOON + timedelta(hours=1)))
     outbox.save(tx, [fact(3)])
     assert outbox.count(tx) == 2
     assert outbox.count(tx, NOON + timedelta(hours=1)) == 1
     assert outbox.count(tx, NOON) == 2
 
 
-def test_facts_since_a_moment_are_marked_in_chunks(
+def test_facts_since_a_time_are_marked_for_repetition_in_chunks(
     postgres: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outbox, "_CHUNK", 2)
@@ -126,8 +129,8 @@ def test_facts_since_a_moment_are_marked_in_chunks(
     made.open()
     with made.transaction(SYSTEM) as tx:
         later = [replace(fact(n), time=NOON + timedelta(hours=1)) for n in (2, 3, 4)]
-        tell(tx, fact(1), *later)
-        tell(tx, replace(fact(1, B), time=NOON + timedelta(hours=2)))
+        publish(tx, fact(1), *later)
+        publish(tx, replace(fact(1, B), time=NOON + timedelta(hours=2)))
         outbox.save(tx, [replace(fact(5), time=NOON + timedelta(hours=2))])
     assert list(outbox.repeat_since(made, NOON + timedelta(hours=1))) == [2, 4]
     with made.transaction(SYSTEM) as tx:
@@ -135,8 +138,8 @@ def test_facts_since_a_moment_are_marked_in_chunks(
     made.close()
 
 
-def test_a_fact_is_known_only_by_all_that_it_says(tx: Transaction) -> None:
-    tell(tx, fact(1))
+def test_a_fact_is_known_only_if_all_its_fields_match(tx: Transaction) -> None:
+    publish(tx, fact(1))
     assert outbox.knows(tx, fact(1))
     for other in (
         fact(1, B),
@@ -148,7 +151,7 @@ def test_a_fact_is_known_only_by_all_that_it_says(tx: Transaction) -> None:
         assert not outbox.knows(tx, other)
 
 
-def test_offsets_are_noted_by_partition_and_the_last_one_stays(tx: Transaction) -> None:
+def test_the_last_offset_of_each_partition_is_stored(tx: Transaction) -> None:
     assert outbox.offsets(tx) == {}
     outbox.save(tx, [fact(1)])
     outbox.mark_published(tx, [fact(1)], 1, {0: 5, 3: 9})
@@ -157,7 +160,7 @@ def test_offsets_are_noted_by_partition_and_the_last_one_stays(tx: Transaction) 
     assert outbox.offsets(tx) == {0: 5, 3: 10}
 
 
-def test_another_memory_of_the_broker_begins_a_round_and_the_first_one_does_not(
+def test_another_cluster_id_starts_a_round_and_the_first_one_does_not(
     tx: Transaction,
 ) -> None:
     first = outbox.current_round(tx)
@@ -170,7 +173,7 @@ def test_another_memory_of_the_broker_begins_a_round_and_the_first_one_does_not(
     assert outbox.note_cluster(tx, "two") is False
 
 
-def test_a_store_that_is_another_begins_an_epoch_once(tx: Transaction) -> None:
+def test_a_replaced_store_starts_one_new_epoch(tx: Transaction) -> None:
     clock = SettableClock(NOON)
     assert outbox.ensure_epoch(tx, clock) == 0
     first = outbox.current_round(tx)
@@ -187,7 +190,7 @@ def test_a_store_that_is_another_begins_an_epoch_once(tx: Transaction) -> None:
     ("now", "after", "epoch"),
     [
         (EPOCH + 60, 0, EPOCH + 60),
-        (EPOCH, 0, EPOCH + 1),  # the clock went back, or two begin in one second
+        (EPOCH, 0, EPOCH + 1),  # the clock went back, or two epochs start within one second
         (EPOCH + 60, EPOCH + 60, EPOCH + 61),
         (EPOCH + 60, EPOCH + 100, EPOCH + 101),
     ],
@@ -203,14 +206,14 @@ def test_an_epoch_is_always_later_than_the_one_before(
     assert outbox.ensure_epoch(tx, clock) == epoch
 
 
-def test_a_fact_of_a_new_epoch_says_what_was_told_before_it(tx: Transaction) -> None:
-    tell(tx, fact(1), fact(2), fact(1, B))
+def test_a_fact_of_a_new_epoch_carries_the_last_version_published_before(tx: Transaction) -> None:
+    publish(tx, fact(1), fact(2), fact(1, B))
     outbox.save(tx, [fact(2, B)])  # not published before the store was copied
     outbox.begin_epoch(tx, SettableClock(NOON))
-    tell(tx, fact(3))
+    publish(tx, fact(3))
     outbox.save(tx, [fact(4)])
-    told = outbox.next_batch(tx, 20).facts
-    assert {(fact.subject[0], fact.epoch, fact.base) for fact in told} == {
+    batch = outbox.next_batch(tx, 20).facts
+    assert {(fact.subject[0], fact.epoch, fact.base) for fact in batch} == {
         ("a", EPOCH, 2),
         ("b", EPOCH, 1),
     }

@@ -1,5 +1,6 @@
-"""A service that gets more calls than it can answer: it takes only those that it answers in time,
-and a call that it refuses costs next to nothing.
+"""A service that gets more calls than it can answer.
+
+The service accepts only calls that it can answer in time, and a refused call costs almost nothing.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ METHOD = "enlace.partners.v1.Directory/ListOrganizations"
 LONGER = timedelta(seconds=admission.LONGEST_WAIT + 0.1)
 
 
-class Crowded:
-    """A service whose calls stay until the test releases them; counts what they cost."""
+class CrowdedService:
+    """A service whose calls wait until the test releases them; counts the calls in work."""
 
     def __init__(self, database: Database, folder: Path) -> None:
         self.in_work, self.let_go = 0, threading.Event()
@@ -68,7 +69,7 @@ class Crowded:
         self.channel = self.connect()
 
     def __getattr__(self, rpc: str) -> Any:
-        return print  # no other is called
+        return print  # no other rpc is called
 
     def ListOrganizations(
         self, request: pb.ListOrganizationsRequest, call: Call
@@ -87,7 +88,7 @@ class Crowded:
     def ask(
         self, *, who: str = "a", timeout: float = 20.0, channel: grpc.Channel | None = None
     ) -> Any:
-        """Starts a call of one of many callers."""
+        """Starts a call; `who` is the letter of the caller's id."""
         caller = Caller(who * 32, "worker", "o" * 32, frozenset({"COORDINATOR"}))
         token = self._issuer.issue(caller, "enlace.tests")[0]
         stub: Any = directory_pb2_grpc.DirectoryStub(channel or self.channel)
@@ -98,7 +99,7 @@ class Crowded:
         )
 
     def fill(self, count: int = ROOM) -> list[Any]:
-        """Starts calls of several callers, of which as many are in work as there are threads."""
+        """Starts calls of several callers; returns once each thread has one of them in work."""
         calls = [self.ask(who="abcdefgh"[n % 8]) for n in range(count)]
         until(lambda: self.in_work == THREADS and self.server._pool._running == count)
         return calls
@@ -119,8 +120,8 @@ def database(postgres: PostgresServer) -> Iterator[Database]:
 
 
 @pytest.fixture
-def crowded(database: Database, tmp_path: Path) -> Iterator[Crowded]:
-    made = Crowded(database, tmp_path)
+def crowded(database: Database, tmp_path: Path) -> Iterator[CrowdedService]:
+    made = CrowdedService(database, tmp_path)
     yield made
     made.close()
 
@@ -138,7 +139,10 @@ def outcome(call: Any) -> str:
 
 
 def test_a_refused_call_costs_neither_a_token_nor_a_transaction_nor_a_thread(
-    crowded: Crowded, clock: SettableClock, database: Database, monkeypatch: pytest.MonkeyPatch
+    crowded: CrowdedService,
+    clock: SettableClock,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     calls = crowded.fill()
     spent = Counter[str]()
@@ -166,8 +170,8 @@ def test_a_refused_call_costs_neither_a_token_nor_a_transaction_nor_a_thread(
     assert spent == {"_verified_claims": ROOM - THREADS, "transaction": ROOM - THREADS}
 
 
-def test_nobody_joins_a_queue_whose_first_has_waited_too_long(
-    crowded: Crowded, clock: SettableClock
+def test_calls_are_refused_while_the_first_call_in_the_queue_has_waited_too_long(
+    crowded: CrowdedService, clock: SettableClock
 ) -> None:
     calls = crowded.fill(THREADS + 1)
     clock.advance(LONGER)
@@ -177,7 +181,9 @@ def test_nobody_joins_a_queue_whose_first_has_waited_too_long(
     assert outcome(crowded.ask(who="z")) == "OK", "the queue is empty again"
 
 
-def test_calls_that_are_only_long_keep_nobody_out(crowded: Crowded, clock: SettableClock) -> None:
+def test_long_calls_that_hold_all_threads_do_not_close_the_queue(
+    crowded: CrowdedService, clock: SettableClock
+) -> None:
     crowded.fill(THREADS)
     clock.advance(LONGER)
     waiting = crowded.ask(who="z")
@@ -186,7 +192,7 @@ def test_calls_that_are_only_long_keep_nobody_out(crowded: Crowded, clock: Setta
     assert outcome(waiting) == "OK"
 
 
-def test_a_caller_that_waits_long_for_its_own_share_keeps_only_itself_out(
+def test_a_long_wait_for_a_callers_share_closes_the_queue_only_for_that_caller(
     clock: SettableClock,
 ) -> None:
     pool, let_go = CallPool(4, 32, share=1), threading.Event()
@@ -205,7 +211,9 @@ def test_a_caller_that_waits_long_for_its_own_share_keeps_only_itself_out(
     pool.shutdown()
 
 
-def test_a_call_whose_time_is_over_in_the_queue_is_never_in_work(crowded: Crowded) -> None:
+def test_a_call_whose_deadline_passes_in_the_queue_is_never_started(
+    crowded: CrowdedService,
+) -> None:
     calls = crowded.fill(THREADS)
     late = [crowded.ask(who="z", timeout=0.2) for _ in range(3)]
     assert [outcome(call) for call in late] == ["DEADLINE_EXCEEDED"] * 3
@@ -215,7 +223,7 @@ def test_a_call_whose_time_is_over_in_the_queue_is_never_in_work(crowded: Crowde
     assert crowded.in_work == THREADS + 1
 
 
-class _Late:
+class _LateContext:
     """The context of a call whose end gRPC has not noticed yet."""
 
     status: Any = None
@@ -231,19 +239,19 @@ class _Late:
         raise Exception
 
 
-def test_a_call_that_comes_to_its_thread_too_late_is_refused_before_its_token_is_read(
-    crowded: Crowded,
+def test_a_call_that_reaches_its_thread_too_late_is_refused_before_its_token_is_read(
+    crowded: CrowdedService,
 ) -> None:
     handlers: Any = crowded.servicer.handlers
-    context = _Late()
+    context = _LateContext()
     with pytest.raises(Exception, match=r"^$"):
         handlers._method_handlers[f"/{METHOD}"].unary_unary(b"", context)
     assert context.status.code is grpc.StatusCode.DEADLINE_EXCEEDED
     assert crowded.in_work == 0
 
 
-def test_what_an_interpreter_at_work_has_not_looked_at_is_cancelled_beyond_a_limit(
-    crowded: Crowded, monkeypatch: pytest.MonkeyPatch
+def test_calls_beyond_a_limit_that_a_busy_interpreter_has_not_seen_are_cancelled(
+    crowded: CrowdedService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     look, standing = threading.Event(), server.Door.intercept_service
 
@@ -258,7 +266,7 @@ def test_what_an_interpreter_at_work_has_not_looked_at_is_cancelled_beyond_a_lim
         for channel in [crowded.connect() for _ in range(4)]
         for _ in range(server._PENDING // 2)
     ]
-    most = server._PENDING + 1  # and the one that is looked at
+    most = server._PENDING + 1  # and the one that the interceptor holds
     until(lambda: sum(call.done() for call in calls) >= len(calls) - most)
     assert {outcome(call) for call in calls if call.done()} == {"CANCELLED"}
     look.set()
@@ -267,18 +275,20 @@ def test_what_an_interpreter_at_work_has_not_looked_at_is_cancelled_beyond_a_lim
     assert outcome(crowded.ask()) == "OK"
 
 
-def test_a_callers_quota_for_a_burst_is_never_cancelled_unseen(
-    crowded: Crowded, clock: SettableClock
+def test_a_burst_within_a_callers_quota_is_never_cancelled_unseen(
+    crowded: CrowdedService, clock: SettableClock
 ) -> None:
     calls = [crowded.ask() for _ in range(WINDOW * CALLER_RATE)]
     crowded.let_go.set()
     assert {outcome(call) for call in calls} <= {"OK", "RESOURCE_EXHAUSTED"}
 
 
-def test_health_is_answered_while_calls_are_refused(crowded: Crowded, clock: SettableClock) -> None:
+def test_health_is_answered_while_calls_are_refused(
+    crowded: CrowdedService, clock: SettableClock
+) -> None:
     crowded.fill()
     stub: Any = HealthStub(crowded.channel)
     assert outcome(crowded.ask()) == "RESOURCE_EXHAUSTED"
-    asked = HealthCheckRequest(service="live")
-    assert stub.Check(asked, timeout=10).status == HealthCheckResponse.SERVING
-    assert next(stub.Watch(asked, timeout=10)).status == HealthCheckResponse.SERVING
+    request = HealthCheckRequest(service="live")
+    assert stub.Check(request, timeout=10).status == HealthCheckResponse.SERVING
+    assert next(stub.Watch(request, timeout=10)).status == HealthCheckResponse.SERVING

@@ -1,6 +1,6 @@
-"""The faults of a request are found by its .proto alone, all at once.
+"""The faults of a request, which are found from its .proto alone and reported all at once.
 
-Nothing that was sent is repeated in the refusal.
+The refusal repeats nothing of the request's content.
 """
 
 import re
@@ -26,27 +26,27 @@ def problems(request: Any) -> dict[str, str]:
     return dict(violations(request))
 
 
-def test_everything_that_is_wrong_is_said_at_once() -> None:
-    asked = referrals_pb2.WaitlistReferralRequest(
+def test_all_faults_are_reported_at_once() -> None:
+    request = referrals_pb2.WaitlistReferralRequest(
         id="r", etag="v1", expected_wait_days=400, note="x" * 4001
     )
-    assert problems(asked) == {
+    assert problems(request) == {
         "expected_wait_days": "out_of_range",
         "review_time": "required",
         "note": "too_long",
     }
 
 
-def test_what_was_sent_is_in_no_path_and_no_reason() -> None:
-    said = violations(
+def test_no_sent_text_appears_in_a_path_or_reason() -> None:
+    found = violations(
         people_pb2.CreatePersonRequest(
             identity=people_pb2.Identity(given_name="María\x00", birth_date="ayer")
         )
     )
-    assert said == [("identity.given_name", "malformed"), ("identity.birth_date", "malformed")]
+    assert found == [("identity.given_name", "malformed"), ("identity.birth_date", "malformed")]
 
 
-def test_a_refusal_says_no_more_than_fits_into_it() -> None:
+def test_a_refusal_reports_at_most_the_maximum_number_of_faults() -> None:
     request = directory_pb2.MatchServicesRequest(
         need_code="HOU", excluded_organization_ids=["x"] * 101
     )
@@ -65,41 +65,43 @@ def test_a_refusal_says_no_more_than_fits_into_it() -> None:
         ("a\nb", None),
     ],
 )
-def test_a_text_is_there_short_enough_and_without_control_characters(
+def test_a_text_must_be_present_short_enough_and_free_of_control_characters(
     value: str, reason: str | None
 ) -> None:
-    said = problems(
+    found = problems(
         directory_pb2.CreateServiceRequest(
             service=directory_pb2.Service(name=value, need_codes=["HOU"])
         )
     )
-    assert said.get("service.name") == reason
+    assert found.get("service.name") == reason
 
 
-def test_the_end_of_a_line_is_no_part_of_a_code() -> None:
+def test_a_code_must_not_end_with_a_line_break() -> None:
     assert problems(
         people_pb2.CreatePersonRequest(coarse=referrals_pb2.CoarsePerson(country="NI\n"))
     ) == {"coarse.country": "malformed"}
 
 
-def test_an_unknown_enum_value_is_refused_and_a_required_one_must_be_there() -> None:
+def test_an_unknown_enum_value_is_refused_and_a_required_one_must_be_set() -> None:
     assert problems(referrals_pb2.DeclineReferralRequest(id="r", reason_code=99)) == {  # type: ignore[arg-type]
         "reason_code": "unknown_code"
     }
     assert problems(referrals_pb2.DeclineReferralRequest(id="r")) == {"reason_code": "required"}
-    asked = people_pb2.OpenPersonRequest(
+    request = people_pb2.OpenPersonRequest(
         purpose_code="HOU",
         field_groups=[people_pb2.FIELD_GROUP_IDENTITY, 0],  # type: ignore[list-item]
     )
-    assert problems(asked) == {"field_groups.1": "unknown_code"}
+    assert problems(request) == {"field_groups.1": "unknown_code"}
 
 
-def test_a_time_that_no_calendar_has_is_refused() -> None:
-    asked = referrals_pb2.StartReferralRequest(id="r", first_contact_time=Timestamp(seconds=2**60))
-    assert problems(asked) == {"first_contact_time": "out_of_range"}
+def test_a_time_outside_the_calendar_is_refused() -> None:
+    request = referrals_pb2.StartReferralRequest(
+        id="r", first_contact_time=Timestamp(seconds=2**60)
+    )
+    assert problems(request) == {"first_contact_time": "out_of_range"}
 
 
-def test_of_a_change_only_what_its_mask_names_counts() -> None:
+def test_only_fields_named_in_the_mask_of_a_change_are_checked() -> None:
     entry = directory_pb2.Organization(id="o", etag="v1", phone="x" * 99)
     assert (
         problems(
@@ -121,27 +123,27 @@ def test_of_a_change_only_what_its_mask_names_counts() -> None:
     }
 
 
-def test_a_mask_names_only_what_may_be_changed_by_it() -> None:
-    asked = directory_pb2.ProposeOrganizationChangeRequest(
+def test_a_mask_may_name_only_fields_that_its_rpc_may_change() -> None:
+    request = directory_pb2.ProposeOrganizationChangeRequest(
         organization=directory_pb2.Organization(id="o"), update_mask=FieldMask(paths=["status"])
     )
-    assert problems(asked) == {"update_mask": "unknown_code"}
+    assert problems(request) == {"update_mask": "unknown_code"}
 
 
-def test_a_page_that_is_too_large_is_made_smaller_and_not_refused() -> None:
+def test_too_large_a_page_size_is_accepted_and_a_negative_one_refused() -> None:
     assert problems(referrals_pb2.ListReferralsRequest(page_size=100_000)) == {}
     assert problems(referrals_pb2.ListReferralsRequest(page_size=-1)) == {
         "page_size": "out_of_range"
     }
 
 
-def test_what_is_no_id_is_not_there_and_what_is_no_secret_is_a_wrong_one() -> None:
+def test_malformed_ids_and_secrets_are_no_violations() -> None:
     assert problems(referrals_pb2.GetReferralRequest(id="x\x00" * 100)) == {}
     assert problems(members_pb2.SignInRequest(email="\x00", password="x" * 5000)) == {}
     assert problems(contacts_pb2.GetReferenceStatusRequest(reference="", pin="12")) == {}
 
 
-def test_every_field_of_the_contract_has_a_shape_that_its_example_keeps() -> None:
+def test_every_example_of_a_field_fits_the_fields_shape() -> None:
     seen = set()
 
     def walk(message: Any) -> None:
@@ -170,7 +172,7 @@ def test_every_kind_of_the_contract_is_known() -> None:
     } == KINDS.keys()
 
 
-def test_no_fact_can_carry_what_is_sealed() -> None:
+def test_no_fact_has_a_sealed_field() -> None:
     for file in (partners_facts, referrals_facts, notifications_facts):
         for fact in file.DESCRIPTOR.message_types_by_name.values():
             assert [
@@ -180,7 +182,7 @@ def test_no_fact_can_carry_what_is_sealed() -> None:
             ] == []
 
 
-def test_what_is_sealed_stands_in_no_address() -> None:
+def test_no_sealed_or_private_field_appears_in_a_url() -> None:
     for service in SERVICES:
         for method in service.methods:
             for binding in bindings(method):

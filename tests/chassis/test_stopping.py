@@ -1,6 +1,6 @@
-"""A service that is asked to stop has ended within ten seconds.
+"""A service that is asked to stop ends within ten seconds.
 
-That holds in every state of the parts that it needs, and it always receives the signal.
+This holds in every state of the parts that the service needs.
 """
 
 import os
@@ -35,7 +35,7 @@ from tests.parts.still import standing_still
 pytestmark = pytest.mark.long
 
 SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
-PROMISED = 10  # seconds
+PROMISED = 10  # most seconds between the request to stop and the end of the process
 
 
 class Service:
@@ -45,7 +45,7 @@ class Service:
         key_folder.create(folder / "keys", ["partners", "referrals", "notifications"])
         self.place = place
         self.listen, self.metrics = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
-        told = {
+        environment = {
             **os.environ,
             "KAFKA_BOOTSTRAP_SERVERS": bootstrap,
             "ENLACE_KEYS": str(folder / "keys"),
@@ -56,20 +56,24 @@ class Service:
             "ENLACE_SMTP_URL": f"outbox:{folder}/mail",
         }
         self.process = Process(
-            name, [sys.executable, "-m", f"services.{name}", "serve"], folder / "log", told, ROOT
+            name,
+            [sys.executable, "-m", f"services.{name}", "serve"],
+            folder / "log",
+            environment,
+            ROOT,
         )
         self.process.start()
         self.channel = grpc.insecure_channel(self.listen)
 
-    def says(self, name: str = "") -> int | None:
+    def status(self, name: str = "") -> int | None:
         stub: Any = HealthStub(self.channel)
         try:
             return int(stub.Check(HealthCheckRequest(service=name), timeout=1).status)
         except grpc.RpcError:
             return None
 
-    def measures(self, name: str) -> float:
-        """Returns a metric as Prometheus reads it."""
+    def metric(self, name: str) -> float:
+        """Returns the value of a metric, as Prometheus scrapes it."""
         text = requests.get(f"http://{self.metrics}/metrics", timeout=10).text
         return next(
             float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(name)
@@ -78,7 +82,7 @@ class Service:
     def wait(self, *, broker: bool = True) -> None:
         """Waits until the service is ready."""
         until(
-            lambda: self.says() == SERVING and (not broker or self.says("broker") == SERVING),
+            lambda: self.status() == SERVING and (not broker or self.status("broker") == SERVING),
             30,
             self.process.last_words,
         )
@@ -136,10 +140,11 @@ def pid_of(part: Any) -> int:
     return int(pid)
 
 
-def test_its_end_costs_next_to_no_processor_time(notifications: Service) -> None:
-    """On a busy machine a second of processor time takes ten seconds.
+def test_a_stop_uses_almost_no_processor_time(notifications: Service) -> None:
+    """Limits the time that a stack takes to stop on a busy machine.
 
-    The parts of a stack end one level after the other.
+    There a second of processor time can take ten seconds, and the parts of a stack stop one level
+    after the other.
     """
     notifications.wait()
     pid = notifications.process.pid
@@ -155,37 +160,37 @@ def processor_time(pid: int | None) -> tuple[str, float]:
     return state, (int(rest[10]) + int(rest[11])) / os.sysconf("SC_CLK_TCK")
 
 
-def test_it_outlives_a_database_that_stands_still_and_stops_in_time_while_it_does(
+def test_a_service_survives_a_hanging_database_and_can_stop_in_time_meanwhile(
     notifications: Service, postgres: Postgres
 ) -> None:
     notifications.wait()
     with standing_still(pid_of(postgres.engine)):
-        until(lambda: notifications.says() == NOT_SERVING, 10)
-        assert notifications.says("live") == SERVING
-        time.sleep(2)  # long enough for its loops to have noticed
-        assert notifications.measures("enlace_database_last_success_age_seconds") > 3
-        assert notifications.measures('enlace_loop_well{loop="mail"}') == 1
-    until(lambda: notifications.says() == SERVING, 10)
+        until(lambda: notifications.status() == NOT_SERVING, 10)
+        assert notifications.status("live") == SERVING
+        time.sleep(2)  # long enough for the service's loops to fail at the database
+        assert notifications.metric("enlace_database_last_success_age_seconds") > 3
+        assert notifications.metric('enlace_loop_well{loop="mail"}') == 1
+    until(lambda: notifications.status() == SERVING, 10)
     for loop in ("mail", "webhooks", "webhooks-slow", "database", "broker", "sweeper"):
-        until(lambda loop=loop: notifications.says(f"loop/{loop}") == SERVING, 10)  # type: ignore[misc]
+        until(lambda loop=loop: notifications.status(f"loop/{loop}") == SERVING, 10)  # type: ignore[misc]
     with standing_still(pid_of(postgres.engine)):
-        until(lambda: notifications.says() == NOT_SERVING, 10)
+        until(lambda: notifications.status() == NOT_SERVING, 10)
         notifications.stop()
     assert notifications.process.returncode == 0
 
 
-def test_it_stops_in_time_while_the_broker_stands_still(
+def test_a_service_stops_in_time_while_the_broker_hangs(
     notifications: Service, broker: brokers.Broker
 ) -> None:
     notifications.wait()
     with standing_still(pid_of(broker)):
-        until(lambda: notifications.says("broker") == NOT_SERVING, 10)
-        assert notifications.says() == SERVING
+        until(lambda: notifications.status("broker") == NOT_SERVING, 10)
+        assert notifications.status() == SERVING
         notifications.stop()
     assert notifications.process.returncode == 0
 
 
-def test_it_stops_in_time_when_the_broker_stood_still_from_the_beginning(
+def test_a_service_stops_in_time_if_the_broker_has_hung_from_the_start(
     postgres: Postgres, broker: brokers.Broker, tmp_path: Path
 ) -> None:
     with (
@@ -196,18 +201,18 @@ def test_it_stops_in_time_when_the_broker_stood_still_from_the_beginning(
         service.stop()
 
 
-def test_it_stops_in_time_while_it_joins_its_groups(notifications: Service) -> None:
-    # a join takes three seconds from now
-    until(lambda: notifications.says("broker") == SERVING, 30)
+def test_a_service_stops_in_time_while_it_joins_its_consumer_groups(notifications: Service) -> None:
+    # joining takes three more seconds
+    until(lambda: notifications.status("broker") == SERVING, 30)
     notifications.stop()
     assert notifications.process.returncode == 0
 
 
-def test_a_call_that_a_stop_cuts_off_is_told_that_the_service_is_unavailable(
+def test_calls_that_a_stop_cuts_off_fail_as_unavailable(
     referrals: Service,
 ) -> None:
     referrals.wait()
-    said: list[grpc.StatusCode] = []
+    codes: list[grpc.StatusCode] = []
 
     def ask() -> None:
         stub = contacts_pb2_grpc.ReferencesStub(referrals.channel)
@@ -217,12 +222,12 @@ def test_a_call_that_a_stop_cuts_off_is_told_that_the_service_is_unavailable(
                 timeout=9,
             )
         except grpc.RpcError as error:
-            said.append(error.code())
+            codes.append(error.code())
 
     with ExitStack() as cleanup:
         owner = cleanup.enter_context(psycopg.connect(referrals.place.migration_url))
         owner.execute("LOCK TABLE contact_references")
-        # sixteen wait for the table, four for a thread
+        # sixteen calls wait for the table, four for a thread
         threads = [threading.Thread(target=ask) for _ in range(20)]
         for thread in threads:
             thread.start()
@@ -230,7 +235,7 @@ def test_a_call_that_a_stop_cuts_off_is_told_that_the_service_is_unavailable(
         referrals.stop()
         for thread in threads:
             thread.join()
-    assert said == [grpc.StatusCode.UNAVAILABLE] * 20
+    assert codes == [grpc.StatusCode.UNAVAILABLE] * 20
     assert referrals.process.returncode == 0
 
 
@@ -246,7 +251,7 @@ def waiting(service: Service) -> int:
 
 
 def run_to_the_end(hang: str, folder: Path) -> Process:
-    """Runs a process that was asked to stop and then hangs in this way; returns it ended."""
+    """Runs a process that hangs in the given way after it was asked to stop, until it has ended."""
     script = (
         "import ctypes, threading; from chassis import log; from runtime import service_runner;"
         " from chassis.supervisor import Loop; log.setup('test');"
@@ -260,16 +265,15 @@ def run_to_the_end(hang: str, folder: Path) -> Process:
     return process
 
 
-def test_a_thread_that_never_ends_is_left_behind(tmp_path: Path) -> None:
-    """The last resort: a library call that hangs keeps the process no longer than nine seconds."""
+def test_a_process_ends_although_one_of_its_threads_never_does(tmp_path: Path) -> None:
+    """Covers the last resort: a library call that hangs delays the end by at most nine seconds."""
     process = run_to_the_end(
         "threading.Thread(target=threading.Event().wait).start()", tmp_path
-    )  # no daemon: the interpreter would wait for it
+    )  # not a daemon thread, so that the interpreter would wait for its end
     assert '"event": "stopped_by_force"' in process.last_words()
     assert '"loops": ["hanging"]' in process.last_words()
 
 
-def test_a_process_in_which_nothing_moves_any_more_is_ended(tmp_path: Path) -> None:
-    # while it holds Python's lock
+def test_a_process_that_hangs_while_it_holds_pythons_lock_is_ended(tmp_path: Path) -> None:
     process = run_to_the_end("ctypes.PyDLL(None).sleep(60)", tmp_path)
     assert "Timeout" in process.last_words(40)

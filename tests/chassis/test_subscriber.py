@@ -1,5 +1,7 @@
-"""The subscriber on a real database, turn by turn: what it takes, holds, buries and asks for. No
-broker: the records are handed to it, and what it asks for is caught.
+"""The subscriber on a real database, turn by turn.
+
+There is no broker: a test hands the records to the subscriber, and catches its requests for
+replays.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ SECOND = timedelta(seconds=1)
 
 @dataclass
 class Record:
-    """As it comes from its topic."""
+    """A record as a consumer receives it."""
 
     key: bytes | None
     value: bytes | None
@@ -48,7 +50,7 @@ class Record:
 
 @dataclass
 class Hearer:
-    """A subscriber with a handler that notes what it applied, or refuses as the test says."""
+    """A subscriber whose handler notes the facts that it applies, and refuses chosen subjects."""
 
     database: Database
     keys: Path
@@ -56,9 +58,9 @@ class Hearer:
     name: str = field(default_factory=new_id)
     applied: list[tuple[str, int]] = field(default_factory=list)
     refuse: dict[str, Exception] = field(default_factory=dict)
-    asked: list[tuple[str, list[tuple[bytes, bytes]]]] = field(default_factory=list)
+    requested: list[tuple[str, list[tuple[bytes, bytes]]]] = field(default_factory=list)
     held: list[int] = field(default_factory=list)
-    unfinished: int = 0  # so many calls answer that a part is done
+    unfinished: int = 0  # number of calls after which the handler has more parts to do
 
     def __post_init__(self) -> None:
         self.signer = Signer(key_folder.signing(self.keys, "facts.teller"))
@@ -90,18 +92,21 @@ class Hearer:
     def take(self, *records: Record) -> None:
         self.works.take(records)
 
-    def after(self, pause: timedelta) -> None:
-        """Time goes by, and what waits is looked at."""
+    def retry_after(self, pause: timedelta) -> None:
+        """Advances the clock, and retries the waiting facts."""
         self.clock.advance(pause)
         self.works.sweep()
 
-    def ask(self, pause: timedelta) -> list[tuple[bytes, bytes]]:
-        """Time goes by; what it asks for then."""
+    def requests_after(self, pause: timedelta) -> list[tuple[bytes, bytes]]:
+        """Advances the clock; returns the replays that the subscriber then requests."""
         self.clock.advance(pause)
-        self.asked.clear()
+        self.requested.clear()
         self.works._request_missing()
         return [
-            request for topic, requests in self.asked if topic == REPLAYS for request in requests
+            request
+            for topic, requests in self.requested
+            if topic == REPLAYS
+            for request in requests
         ]
 
     def seen(self, subject: str) -> int:
@@ -112,7 +117,7 @@ class Hearer:
         with self.database.transaction(SYSTEM) as tx:
             return [letter for letter in dead_letters.waiting(tx) if letter.consumer == self.name]
 
-    def heard(self, outcome: str) -> float:
+    def count(self, outcome: str) -> float:
         labels = {"consumer": self.name, "outcome": outcome}
         return REGISTRY.get_sample_value("enlace_facts_heard_total", labels) or 0
 
@@ -141,7 +146,7 @@ def hearer(database: Database, keys: Path, monkeypatch: pytest.MonkeyPatch) -> H
     made = Hearer(database, keys)
 
     def caught(_: object, topic: str, records: list[tuple[bytes, bytes, list[object]]]) -> None:
-        made.asked.append((topic, [(key, value) for key, value, _ in records]))
+        made.requested.append((topic, [(key, value) for key, value, _ in records]))
 
     monkeypatch.setattr(subscriber, "send", caught)
     return made
@@ -158,17 +163,19 @@ def test_facts_are_applied_in_order_and_each_once(hearer: Hearer) -> None:
     hearer.take(first)
     assert hearer.applied == [(subject, 1), (subject, 2), (subject, 3)]
     assert hearer.seen(subject) == 3
-    assert (hearer.heard("next"), hearer.heard("ahead"), hearer.heard("seen")) == (3, 3, 4)
+    assert (hearer.count("next"), hearer.count("ahead"), hearer.count("seen")) == (3, 3, 4)
 
 
-def test_a_batch_passes_over_what_was_seen_and_takes_the_rest(hearer: Hearer) -> None:
+def test_facts_of_a_batch_that_were_seen_before_are_skipped_and_the_others_applied(
+    hearer: Hearer,
+) -> None:
     one, other = new_id(), new_id()
     hearer.take(hearer.record(one, 1))
     hearer.take(hearer.record(one, 1), hearer.record(one, 2), hearer.record(other, 1))
     assert hearer.applied == [(one, 1), (one, 2), (other, 1)]
 
 
-def test_what_is_known_from_the_epoch_before_is_taken_in_without_being_applied(
+def test_facts_known_from_the_previous_epoch_advance_the_inbox_without_being_applied(
     hearer: Hearer,
 ) -> None:
     subject = new_id()
@@ -176,10 +183,10 @@ def test_what_is_known_from_the_epoch_before_is_taken_in_without_being_applied(
     hearer.take(hearer.record(subject, 1, epoch=7, base=2))
     hearer.take(hearer.record(subject, 2, epoch=7, base=2))
     assert hearer.applied == [(subject, 1), (subject, 2)]
-    assert (hearer.heard("known"), hearer.seen(subject)) == (2, 2)
+    assert (hearer.count("known"), hearer.seen(subject)) == (2, 2)
 
 
-def test_a_fact_is_applied_under_the_request_that_it_goes_back_to(
+def test_a_fact_is_applied_under_the_trace_of_the_request_that_caused_it(
     hearer: Hearer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     under = []
@@ -202,7 +209,7 @@ def test_a_fact_is_applied_under_the_request_that_it_goes_back_to(
         (ZeroDivisionError(), "fault"),
     ],
 )
-def test_a_refused_fact_holds_its_subject_and_says_why(
+def test_a_refused_fact_holds_its_subject_and_has_a_reason(
     hearer: Hearer, error: Exception, reason: str
 ) -> None:
     subject, other = new_id(), new_id()
@@ -212,10 +219,12 @@ def test_a_refused_fact_holds_its_subject_and_says_why(
     [letter] = [letter for letter in hearer.waiting() if letter.reason]
     assert (letter.id, letter.topic, letter.reason) == (f"{subject}/1", TOPIC, reason)
     assert (letter.attempts, letter.next_try_time) == (1, NOON + SECOND)
-    assert (hearer.heard("held"), hearer.seen(subject)) == (1, 0)
+    assert (hearer.count("held"), hearer.seen(subject)) == (1, 0)
 
 
-def test_a_held_fact_is_tried_at_its_time_and_not_when_it_is_told_again(hearer: Hearer) -> None:
+def test_a_held_fact_is_tried_at_its_time_and_not_when_it_is_published_again(
+    hearer: Hearer,
+) -> None:
     subject = new_id()
     hearer.refuse[subject] = Conflict("refused_for_the_test")
     hearer.take(hearer.record(subject, 1))
@@ -223,7 +232,7 @@ def test_a_held_fact_is_tried_at_its_time_and_not_when_it_is_told_again(hearer: 
     hearer.refuse.clear()
     hearer.take(hearer.record(subject, 1))
     assert hearer.applied == []
-    hearer.after(SECOND)
+    hearer.retry_after(SECOND)
     assert hearer.applied == [(subject, 1), (subject, 2)]
     assert hearer.waiting() == []
 
@@ -232,13 +241,13 @@ def test_each_try_that_fails_is_counted(hearer: Hearer) -> None:
     subject = new_id()
     hearer.refuse[subject] = Conflict("refused_for_the_test")
     hearer.take(hearer.record(subject, 1))
-    hearer.after(SECOND)
-    hearer.after(2 * SECOND)
+    hearer.retry_after(SECOND)
+    hearer.retry_after(2 * SECOND)
     [letter] = hearer.waiting()
     assert letter.attempts == 3
 
 
-def test_of_facts_taken_together_only_the_one_that_fails_is_held_with_what_follows_it(
+def test_in_a_batch_only_the_failing_fact_and_later_facts_of_its_subject_are_held(
     hearer: Hearer,
 ) -> None:
     first, bad, last = new_id(), new_id(), new_id()
@@ -248,7 +257,7 @@ def test_of_facts_taken_together_only_the_one_that_fails_is_held_with_what_follo
     assert [hearer.seen(subject) for subject in (first, bad, last)] == [2, 0, 1]
     assert [fact for fact in hearer.applied if fact[0] == first][-2:] == [(first, 1), (first, 2)]
     hearer.refuse.clear()
-    hearer.after(SECOND * 2)
+    hearer.retry_after(SECOND * 2)
     assert [hearer.seen(subject) for subject in (first, bad, last)] == [2, 2, 1]
 
 
@@ -267,13 +276,13 @@ def test_a_fault_before_any_handler_was_called_holds_no_fact(
     assert (hearer.waiting(), hearer.applied) == ([], [])
 
 
-def test_what_the_handlers_of_facts_taken_together_write_has_the_trace_of_its_own_fact(
+def test_facts_written_by_the_handlers_of_a_batch_have_the_trace_of_their_causes(
     hearer: Hearer,
 ) -> None:
-    def tell_on(tx: Transaction, fact: Fact) -> None:
+    def publish_again(tx: Transaction, fact: Fact) -> None:
         outbox.save(tx, [replace(fact, subject=fact.subject[::-1])])
 
-    hearer.works._handle = tell_on
+    hearer.works._handle = publish_again
     facts = {new_id(): request for request in (new_id(), "", new_id())}
     hearer.take(*(hearer.record(subject, 1, trace=request) for subject, request in facts.items()))
     with hearer.database.transaction(SYSTEM) as tx:
@@ -281,7 +290,7 @@ def test_what_the_handlers_of_facts_taken_together_write_has_the_trace_of_its_ow
     assert written == facts
 
 
-def test_how_much_is_held_and_unreadable_is_told(hearer: Hearer) -> None:
+def test_the_numbers_of_held_facts_and_unreadable_records_are_reported(hearer: Hearer) -> None:
     subject = new_id()
     hearer.refuse[subject] = Conflict("refused_for_the_test")
     hearer.take(hearer.record(subject, 1), Record(b"x", b"rubbish", []), Record(b"y", b"", []))
@@ -289,25 +298,25 @@ def test_how_much_is_held_and_unreadable_is_told(hearer: Hearer) -> None:
     assert hearer.held == [1]
     assert (hearer.gauge("enlace_facts_held"), hearer.gauge("enlace_dead_letters")) == (1, 2)
     hearer.refuse.clear()
-    hearer.after(SECOND)
+    hearer.retry_after(SECOND)
     assert hearer.held == [1, 0]
     assert hearer.gauge("enlace_facts_held") == 0
 
 
-def test_what_waits_is_looked_at_once_a_second_and_after_a_clock_that_was_ahead(
+def test_waiting_facts_are_checked_once_a_second_and_after_the_clock_was_set_back(
     hearer: Hearer,
 ) -> None:
     hearer.take(hearer.record(new_id(), 2))
     hearer.works.sweep()
-    hearer.after(SECOND * 0.9)
+    hearer.retry_after(SECOND * 0.9)
     assert len(hearer.held) == 1
-    hearer.after(SECOND * 0.1)
+    hearer.retry_after(SECOND * 0.1)
     assert len(hearer.held) == 2
-    hearer.after(-timedelta(days=1))
+    hearer.retry_after(-timedelta(days=1))
     assert len(hearer.held) == 3
 
 
-def test_while_nothing_waits_it_is_looked_for_what_another_process_left_once_a_minute(
+def test_facts_that_another_process_left_waiting_are_looked_for_once_a_minute(
     hearer: Hearer,
 ) -> None:
     subject = new_id()
@@ -315,21 +324,23 @@ def test_while_nothing_waits_it_is_looked_for_what_another_process_left_once_a_m
     another = Hearer(hearer.database, hearer.keys, hearer.clock, name=hearer.name)
     another.refuse[subject] = Conflict("refused_for_the_test")
     another.take(another.record(subject, 1))
-    hearer.after(SECOND * 59)
+    hearer.retry_after(SECOND * 59)
     assert (hearer.held, hearer.applied) == ([0], [])
-    hearer.after(SECOND)
+    hearer.retry_after(SECOND)
     assert (hearer.held, hearer.applied) == ([0, 0], [(subject, 1)])
 
 
-def test_a_part_that_is_done_is_there_and_the_fact_waits_for_the_last(hearer: Hearer) -> None:
+def test_a_handler_with_several_parts_is_called_until_the_last_part_is_done(hearer: Hearer) -> None:
     subject = new_id()
     hearer.unfinished = 2
     hearer.take(hearer.record(subject, 1))
     assert hearer.applied == [(subject, 1)] * 3
-    assert (hearer.seen(subject), hearer.heard("next")) == (1, 1)
+    assert (hearer.seen(subject), hearer.count("next")) == (1, 1)
 
 
-def test_what_can_not_be_read_is_one_dead_letter_and_the_next_go_on(hearer: Hearer) -> None:
+def test_an_unreadable_record_becomes_one_dead_letter_and_later_facts_are_applied(
+    hearer: Hearer,
+) -> None:
     subject = new_id()
     rubbish = Record(None, None, [("ce_id", b"x")])
     altered = replace(hearer.record(new_id(), 1), value=b"altered", offset=15)
@@ -340,10 +351,10 @@ def test_what_can_not_be_read_is_one_dead_letter_and_the_next_go_on(hearer: Hear
     assert {(letter.kind, letter.topic, letter.since) for letter in letters} == {
         ("unreadable", TOPIC, NOON)
     }
-    assert hearer.heard("dead") == 4
+    assert hearer.count("dead") == 4
 
 
-def test_a_dead_letter_is_read_again_when_an_operator_wants_it(hearer: Hearer) -> None:
+def test_a_dead_letter_is_read_again_when_an_operator_redrives_it(hearer: Hearer) -> None:
     subject = new_id()
     trusted = hearer.works._trusted_signers
     hearer.works._trusted_signers = {}
@@ -351,59 +362,59 @@ def test_a_dead_letter_is_read_again_when_an_operator_wants_it(hearer: Hearer) -
     hearer.works._trusted_signers = trusted
     with hearer.database.transaction(SYSTEM) as tx:
         tx.execute("UPDATE dead_letters SET redrive = true WHERE consumer = %s", (hearer.name,))
-    hearer.after(SECOND)
+    hearer.retry_after(SECOND)
     assert hearer.applied == [(subject, 1)]
     assert [letter.reason for letter in hearer.waiting()] == ["headers"]
-    hearer.after(SECOND)
+    hearer.retry_after(SECOND)
     assert [letter.reason for letter in hearer.waiting()] == ["headers"]
 
 
-def test_a_fact_that_does_not_come_is_asked_for_after_ten_seconds_and_ever_more_rarely(
+def test_a_missing_fact_is_requested_after_ten_seconds_and_then_ever_more_rarely(
     hearer: Hearer,
 ) -> None:
     subject = new_id()
-    hearer.ask(timedelta())
+    hearer.requests_after(timedelta())
     hearer.take(hearer.record(subject, 2))
-    assert hearer.ask(10 * SECOND) == []
+    assert hearer.requests_after(10 * SECOND) == []
     missing = [(TOPIC.encode(), subject.encode())]
-    assert hearer.ask(10 * SECOND) == missing
-    assert hearer.ask(19 * SECOND) == []
-    assert hearer.ask(SECOND) == missing
-    assert hearer.ask(40 * SECOND) == missing
+    assert hearer.requests_after(10 * SECOND) == missing
+    assert hearer.requests_after(19 * SECOND) == []
+    assert hearer.requests_after(SECOND) == missing
+    assert hearer.requests_after(40 * SECOND) == missing
     for _ in range(5):
-        hearer.ask(timedelta(minutes=5))
-    assert hearer.ask(299 * SECOND) == []
-    assert hearer.ask(SECOND) == missing
+        hearer.requests_after(timedelta(minutes=5))
+    assert hearer.requests_after(299 * SECOND) == []
+    assert hearer.requests_after(SECOND) == missing
     hearer.take(hearer.record(subject, 1))
-    assert hearer.ask(300 * SECOND) == []
+    assert hearer.requests_after(300 * SECOND) == []
     hearer.take(hearer.record(subject, 4))
-    assert hearer.ask(10 * SECOND) == []
-    assert hearer.ask(SECOND) == []
-    assert hearer.ask(9 * SECOND) == [(TOPIC.encode(), subject.encode())]
+    assert hearer.requests_after(10 * SECOND) == []
+    assert hearer.requests_after(SECOND) == []
+    assert hearer.requests_after(9 * SECOND) == [(TOPIC.encode(), subject.encode())]
 
 
-def test_the_facts_of_the_key_of_an_unreadable_record_are_asked_for_once(hearer: Hearer) -> None:
+def test_the_facts_of_an_unreadable_records_key_are_requested_once(hearer: Hearer) -> None:
     subject = new_id()
-    hearer.ask(timedelta())
+    hearer.requests_after(timedelta())
     hearer.take(Record(subject.encode(), b"x", []), Record(b"no id", b"x", []))
-    assert hearer.ask(10 * SECOND) == [(TOPIC.encode(), subject.encode())]
-    hearer.take(Record(subject.encode(), b"x", []))  # the same one, read again
-    assert hearer.ask(20 * SECOND) == []
+    assert hearer.requests_after(10 * SECOND) == [(TOPIC.encode(), subject.encode())]
+    hearer.take(Record(subject.encode(), b"x", []))  # the same record, read again
+    assert hearer.requests_after(20 * SECOND) == []
 
 
-def test_a_store_that_was_restored_asks_for_everything_once(
+def test_a_consumer_with_a_restored_store_requests_everything_once(
     hearer: Hearer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     epochs = iter([0, 7, 7, 7])
     monkeypatch.setattr(outbox, "ensure_epoch", lambda *_: next(epochs))
-    assert hearer.ask(timedelta()) == []
-    assert hearer.ask(10 * SECOND) == [(TOPIC.encode(), b"")]
-    assert hearer.ask(20 * SECOND) == []
-    assert hearer.ask(10 * SECOND) == []
+    assert hearer.requests_after(timedelta()) == []
+    assert hearer.requests_after(10 * SECOND) == [(TOPIC.encode(), b"")]
+    assert hearer.requests_after(20 * SECOND) == []
+    assert hearer.requests_after(10 * SECOND) == []
 
 
-class Away:
-    """A database that is away so often, and then there again."""
+class FailingDatabase:
+    """A database that fails once for each given refusal, and works after that."""
 
     answers = True
 
@@ -418,8 +429,10 @@ class Away:
         return self.database.transaction(SYSTEM, timeout=timeout)
 
 
-def waits(hearer: Hearer, monkeypatch: pytest.MonkeyPatch, *, stops: bool = False) -> list[float]:
-    """The pauses that it makes from now on, instead of making them."""
+def skip_pauses(
+    hearer: Hearer, monkeypatch: pytest.MonkeyPatch, *, stops: bool = False
+) -> list[float]:
+    """Returns a list that receives the subscriber's pauses, which are skipped from now on."""
     pauses: list[float] = []
 
     def wait(seconds: float) -> bool:
@@ -430,33 +443,35 @@ def waits(hearer: Hearer, monkeypatch: pytest.MonkeyPatch, *, stops: bool = Fals
     return pauses
 
 
-def test_while_the_database_is_away_it_waits_longer_and_longer_and_skips_nothing(
+def test_while_the_database_is_down_the_pauses_grow_and_no_fact_is_skipped(
     hearer: Hearer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pauses, subject = waits(hearer, monkeypatch), new_id()
-    away = Away(hearer.database, *(Unavailable("store_unavailable") for _ in range(8)))
-    hearer.works._database = away  # type: ignore[assignment]
+    pauses, subject = skip_pauses(hearer, monkeypatch), new_id()
+    failing = FailingDatabase(
+        hearer.database, *(Unavailable("store_unavailable") for _ in range(8))
+    )
+    hearer.works._database = failing  # type: ignore[assignment]
     hearer.take(hearer.record(subject, 1))
     assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
     assert hearer.applied == [(subject, 1)]
-    assert set(away.limits) == {10.0}
+    assert set(failing.limits) == {10.0}
 
 
 def test_a_handler_that_is_late_three_times_in_a_row_holds_its_fact(
     hearer: Hearer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pauses, subject = waits(hearer, monkeypatch), new_id()
+    pauses, subject = skip_pauses(hearer, monkeypatch), new_id()
     hearer.refuse[subject] = Late()
     hearer.take(hearer.record(subject, 1))
     assert pauses == [0.1, 0.2]
     assert [letter.reason for letter in hearer.waiting()] == [Late().reason]
 
 
-def test_it_is_not_the_handler_that_is_late_when_it_had_not_begun(
+def test_a_deadline_that_passes_before_the_handler_starts_holds_no_fact(
     hearer: Hearer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pauses, subject = waits(hearer, monkeypatch), new_id()
-    hearer.works._database = Away(hearer.database, *(Late() for _ in range(5)))  # type: ignore[assignment]
+    pauses, subject = skip_pauses(hearer, monkeypatch), new_id()
+    hearer.works._database = FailingDatabase(hearer.database, *(Late() for _ in range(5)))  # type: ignore[assignment]
     hearer.take(hearer.record(subject, 1))
     assert (len(pauses), hearer.applied) == (5, [(subject, 1)])
 
@@ -471,17 +486,17 @@ def test_a_stop_leaves_the_record_for_the_next_process(
     assert hearer.applied == []
 
 
-def test_a_stop_ends_the_waiting_for_a_database(
+def test_a_stop_ends_the_wait_for_the_database(
     hearer: Hearer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pauses = waits(hearer, monkeypatch, stops=True)
-    hearer.works._database = Away(hearer.database, Unavailable("store_unavailable"))  # type: ignore[assignment]
+    pauses = skip_pauses(hearer, monkeypatch, stops=True)
+    hearer.works._database = FailingDatabase(hearer.database, Unavailable("store_unavailable"))  # type: ignore[assignment]
     with pytest.raises(subscriber._Stopped):
         hearer.take(hearer.record(new_id(), 1))
     assert pauses == [0.1]
 
 
-def test_what_is_held_and_what_was_taken_is_logged_without_its_content(
+def test_applied_and_held_facts_are_logged_without_their_content(
     hearer: Hearer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines: list[tuple[str, dict[str, object]]] = []
@@ -493,21 +508,21 @@ def test_what_is_held_and_what_was_taken_is_logged_without_its_content(
     monkeypatch.setattr(log, "get", Log)
     subject, refused, request = new_id(), new_id(), "1" * 32
     hearer.refuse[refused] = Conflict("refused_for_the_test")
-    hearer.ask(timedelta())
+    hearer.requests_after(timedelta())
     hearer.take(
         hearer.record(subject, 1, trace=request),
         hearer.record(refused, 1),
         Record(refused.encode(), b"rubbish", []),
     )
-    hearer.ask(10 * SECOND)
-    said = dict(lines)
-    told = {"consumer": hearer.name, "type": "enlace.test.told.v1", "version": 1}
-    fault = said["error fact_held"].pop("fault")
+    hearer.requests_after(10 * SECOND)
+    logged = dict(lines)
+    common = {"consumer": hearer.name, "type": "enlace.test.told.v1", "version": 1}
+    fault = logged["error fact_held"].pop("fault")
     assert fault
-    assert said == {
-        "info fact_taken": {**told, "subject": subject},
+    assert logged == {
+        "info fact_taken": {**common, "subject": subject},
         "error fact_held": {
-            **told,
+            **common,
             "subject": refused,
             "attempt": 1,
             "reason": "refused_for_the_test",
@@ -524,7 +539,7 @@ def test_what_is_held_and_what_was_taken_is_logged_without_its_content(
 
 
 class Topics:
-    """A broker of which a test says turn by turn what it has: a cluster, and batches of records."""
+    """A broker whose cluster id and batches of records a test sets turn by turn."""
 
     def __init__(self, hearer: Hearer, monkeypatch: pytest.MonkeyPatch) -> None:
         self.settings = settings("127.0.0.1:1")
@@ -552,7 +567,7 @@ class Topics:
             monkeypatch.setattr(works, name, watched(name, act))
 
     def run(self, hearer: Hearer, monkeypatch: pytest.MonkeyPatch, turns: int) -> list[object]:
-        """Runs the loop for so many turns and returns what it did."""
+        """Runs the loop for `turns` turns; returns its actions."""
         loop, left = hearer.works.loop(), iter([True] * turns)
         monkeypatch.setattr(loop, "turn", lambda: next(left, False))
         hearer.works._work(loop)
@@ -590,7 +605,7 @@ def topics(hearer: Hearer, monkeypatch: pytest.MonkeyPatch) -> Topics:
     return Topics(hearer, monkeypatch)
 
 
-def test_offsets_are_committed_after_the_facts_and_only_if_there_were_any(
+def test_offsets_are_committed_after_the_facts_and_only_if_there_were_facts(
     hearer: Hearer, topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     subject = new_id()
@@ -604,10 +619,10 @@ def test_offsets_are_committed_after_the_facts_and_only_if_there_were_any(
 
 
 @pytest.mark.parametrize(("count", "pauses"), [(FULL - 1, 1), (FULL, 0)])
-def test_a_consumer_that_gathers_pauses_after_a_batch_that_was_not_full(
+def test_a_consumer_that_gathers_facts_pauses_after_a_batch_that_was_not_full(
     count: int, pauses: int, hearer: Hearer, topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    subject, waited = new_id(), waits(hearer, monkeypatch)
+    subject, waited = new_id(), skip_pauses(hearer, monkeypatch)
     hearer.works._gather = 0.1
     topics.batches = [[hearer.record(subject, version + 1) for version in range(count)]]
     topics.run(hearer, monkeypatch, 2 * FULL)
@@ -615,14 +630,14 @@ def test_a_consumer_that_gathers_pauses_after_a_batch_that_was_not_full(
     assert waited == [0.1] * pauses
 
 
-def test_while_the_broker_is_away_what_waits_is_still_tried(
+def test_while_the_broker_is_down_waiting_facts_are_still_retried(
     hearer: Hearer, topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     topics.clusters = [None]
     assert topics.run(hearer, monkeypatch, 3) == ["wait 0.5", "sweep"] * 3
 
 
-def test_of_a_broker_with_another_memory_everything_is_read_from_its_beginning(
+def test_a_broker_with_another_cluster_id_is_read_from_its_beginning(
     hearer: Hearer, topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     topics.clusters = ["one", "two"]
@@ -632,7 +647,7 @@ def test_of_a_broker_with_another_memory_everything_is_read_from_its_beginning(
     assert did[-1] == "close"
 
 
-def test_whatever_ends_it_leaves_no_consumer_behind(
+def test_the_kafka_consumer_is_closed_whatever_ends_the_loop(
     hearer: Hearer, topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     topics.batches = [[Record(None, None, [], topic="lost")]]

@@ -1,4 +1,4 @@
-"""Background loops: they go on whatever a turn does, and a loop that stops shows."""
+"""Background loops: they continue whatever a turn does, and a loop that stops is reported."""
 
 import threading
 import time
@@ -10,7 +10,7 @@ from chassis.supervisor import Loop, State
 
 
 def until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    """Waits for an event in another thread; fails after `seconds`."""
+    """Waits until the condition holds; fails after `seconds`."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen"
@@ -33,7 +33,7 @@ def test_a_loop_turns_until_it_is_stopped() -> None:
     assert loop.join(5)
 
 
-def test_a_fault_in_a_turn_shows_and_the_work_begins_again() -> None:
+def test_a_fault_in_a_turn_is_reported_and_the_work_starts_again() -> None:
     faulty = threading.Event()
     faulty.set()
 
@@ -52,7 +52,7 @@ def test_a_fault_in_a_turn_shows_and_the_work_begins_again() -> None:
     assert loop.join(5)
 
 
-def test_a_part_that_is_away_is_waited_for_and_is_no_failure() -> None:
+def test_an_unavailable_part_is_waited_for_and_is_no_failure() -> None:
     away = threading.Event()
     away.set()
 
@@ -71,7 +71,7 @@ def test_a_part_that_is_away_is_waited_for_and_is_no_failure() -> None:
     assert loop.join(5)
 
 
-def test_a_refusal_that_will_be_said_again_at_every_try_is_a_failure() -> None:
+def test_a_refusal_that_every_retry_would_get_again_is_a_failure() -> None:
     def work(loop: Loop) -> None:
         raise Conflict("illegal_transition")
 
@@ -82,7 +82,7 @@ def test_a_refusal_that_will_be_said_again_at_every_try_is_a_failure() -> None:
     assert loop.join(5)
 
 
-def test_a_turn_that_hangs_shows_after_the_limit_and_a_long_wait_does_not() -> None:
+def test_a_turn_that_hangs_is_reported_after_the_limit_and_a_long_wait_is_not() -> None:
     released = threading.Event()
 
     def hang(loop: Loop) -> None:
@@ -104,7 +104,7 @@ def test_a_turn_that_hangs_shows_after_the_limit_and_a_long_wait_does_not() -> N
         assert loop.join(5)
 
 
-def test_a_dead_thread_shows_and_is_started_again() -> None:
+def test_a_dead_thread_is_reported_and_can_be_started_again() -> None:
     turns: list[int] = []
 
     class Dying(Loop):
@@ -126,7 +126,7 @@ def test_a_dead_thread_shows_and_is_started_again() -> None:
     assert loop.join(5)
 
 
-def test_a_loop_that_keeps_failing_stops_at_once() -> None:
+def test_a_loop_that_keeps_failing_can_be_stopped_at_once() -> None:
     def work(loop: Loop) -> None:
         raise OSError("away")
 

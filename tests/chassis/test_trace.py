@@ -1,6 +1,6 @@
 """The id of a request stays with the facts that the request made.
 
-It is in the outbox, in the topic, and with facts that wait at a consumer.
+The id is in the outbox, in the topic, and with facts that wait at a consumer.
 """
 
 from __future__ import annotations
@@ -56,33 +56,35 @@ def test_a_fact_has_the_id_of_the_request_that_made_it_and_keeps_it_while_it_wai
     with database.transaction(SYSTEM) as tx:
         [fact] = outbox.next_batch(tx, 10).facts
         _, body, headers = pack(fact, "enlace/teller", signer)
-        heard = unpack(headers, body, {"enlace/teller": signer.check()})
-        assert heard.trace == REQUEST
-        inbox.position(tx, "hearer", heard)
-        inbox.park(tx, "hearer", "topic", heard, NOON)
+        received = unpack(headers, body, {"enlace/teller": signer.check()})
+        assert received.trace == REQUEST
+        inbox.position(tx, "hearer", received)
+        inbox.park(tx, "hearer", "topic", received, NOON)
         waiting = inbox.due(tx, "hearer", subject, NOON)
     assert waiting
     assert waiting.fact.trace == REQUEST
 
 
-def test_what_nobody_asked_for_has_none(database: Database) -> None:
+def test_a_fact_without_a_request_has_no_trace_id(database: Database) -> None:
     with trace.under(""), database.transaction(SYSTEM) as tx:
         outbox.save(tx, [Fact(new_id(), 1, "enlace.test.told.v1", b"x", NOON)])
         assert [fact.trace for fact in outbox.next_batch(tx, 10).facts] == [""]
 
 
 @pytest.mark.parametrize("strange", STRANGE)
-def test_a_traceparent_that_is_none_takes_nothing_from_the_fact_and_is_written_nowhere(
+def test_an_invalid_traceparent_leaves_the_fact_readable_and_is_not_kept(
     strange: bytes, signer: Signer
 ) -> None:
     _, body, headers = pack(
         Fact(new_id(), 1, "enlace.test.told.v1", b"x", NOON), "enlace/teller", signer
     )
-    heard = unpack([*headers, (trace.HEADER, strange)], body, {"enlace/teller": signer.check()})
-    assert heard.trace == ""
+    received = unpack([*headers, (trace.HEADER, strange)], body, {"enlace/teller": signer.check()})
+    assert received.trace == ""
 
 
-def test_each_line_under_a_request_names_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_log_line_within_a_request_has_its_trace_id(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     log.setup("tests")
     with trace.under(REQUEST):
         log.get().info("within")

@@ -1,4 +1,7 @@
-"""A fault that handles a name reports its place, and never the name, in log and answer."""
+"""A fault in code that handles a name: log and answers never contain the name.
+
+The log has the kind and the place of the fault.
+"""
 
 import json
 import re
@@ -22,7 +25,7 @@ NAME = "XimenaMarcada"
 
 
 class Broken:
-    """A process that was asked to fail in every way and then to die by one, with all its output."""
+    """The output of a process that failed in every way, one after the other, and then died."""
 
     def __init__(self, url: str, folder: Path) -> None:
         self.answers = dict[str, Any]()
@@ -62,23 +65,25 @@ def broken(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "answer"])
-def test_an_answer_says_nothing_of_what_broke(broken: Broken, kind: str) -> None:
+def test_an_answer_reveals_nothing_of_the_fault(broken: Broken, kind: str) -> None:
     answer = broken.answers[kind]
-    told = (
+    content = (
         f"{answer.details()} {answer.debug_error_string()} {answer.trailing_metadata()}"
         f" {answer.initial_metadata()}"
     )
-    assert NAME not in told
+    assert NAME not in content
     assert answer.code() is grpc.StatusCode.INTERNAL
 
 
-def test_no_line_of_the_log_names_anybody(broken: Broken) -> None:
+def test_no_log_line_contains_a_name(broken: Broken) -> None:
     assert NAME not in broken.log
     assert NAME not in broken.aside
 
 
-def test_each_fault_is_said_with_its_kind_and_the_lines_where_it_broke(broken: Broken) -> None:
-    said = [line["fault"] for line in map(json.loads, broken.log.splitlines()) if line.get("fault")]
+def test_each_fault_is_logged_with_its_kind_and_the_lines_where_it_happened(broken: Broken) -> None:
+    faults = [
+        line["fault"] for line in map(json.loads, broken.log.splitlines()) if line.get("fault")
+    ]
     for kind in (
         "builtins.ValueError",
         "builtins.KeyError",
@@ -86,10 +91,10 @@ def test_each_fault_is_said_with_its_kind_and_the_lines_where_it_broke(broken: B
         "UniqueViolation (held_name_key)",
         "InvalidDatetimeFormat",
     ):
-        assert [fault for fault in said if kind in fault and "__main__:" in fault], kind
+        assert [fault for fault in faults if kind in fault and "__main__:" in fault], kind
 
 
-def test_a_thread_and_a_process_that_die_say_where(broken: Broken) -> None:
+def test_a_dying_thread_or_process_reports_where_it_failed(broken: Broken) -> None:
     assert broken.code == 1
     died = [line for line in broken.aside.splitlines() if line.startswith("DIED ")]
     assert [line for line in died if "builtins.KeyError at " in line and "__main__:" in line]

@@ -1,6 +1,6 @@
-"""The trail: a chain that its own service can't forge.
+"""The trail: a chain that the role of its service can't forge.
 
-Its owner can't change it unseen, and it is one chain however many processes write.
+The owner of the database can't change it unseen, and it is one chain however many processes write.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def owner_of(place: parts.Database) -> psycopg.Connection[dict[str, object]]:
 
 
 def verdict(tx: Transaction, witnessed: dict[int, set[bytes]] | None = None) -> list[chain.Finding]:
-    """Returns all faults of the whole trail, compared with the witnessed heads."""
+    """Returns all findings in the whole trail, which is compared with the witnessed heads."""
     seen = witnessed or {}
     end = audit.head(tx)
     last, findings = chain.verify(tx, START, end.sequence, seen)
@@ -68,7 +68,7 @@ def verdict(tx: Transaction, witnessed: dict[int, set[bytes]] | None = None) -> 
     )
 
 
-def test_a_trail_that_nobody_touched_fits(database: Database) -> None:
+def test_an_untouched_trail_has_no_findings(database: Database) -> None:
     with database.transaction(SYSTEM) as tx:
         assert audit.head(tx) == START
         write(tx, 40)
@@ -111,7 +111,7 @@ def test_eight_writers_at_once_make_one_chain(database: Database) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["a\tb", "a\nb", "a,b", "a\\b"])
-def test_nothing_is_written_that_would_make_two_rows_one_line(
+def test_values_that_could_make_two_rows_look_like_one_line_are_rejected(
     wrong: str, database: Database
 ) -> None:
     for entry in (
@@ -124,7 +124,7 @@ def test_nothing_is_written_that_would_make_two_rows_one_line(
             audit.record(tx, WORKER, NOW, [entry])
 
 
-def test_what_was_recorded_before_there_was_a_chain_is_chained_as_it_stands(
+def test_rows_recorded_before_the_chain_existed_are_chained_unchanged(
     postgres: parts.Server, tmp_path: Path
 ) -> None:
     before = sorted(MIGRATIONS.glob("*.sql"))[:2]
@@ -151,8 +151,7 @@ def test_what_was_recorded_before_there_was_a_chain_is_chained_as_it_stands(
 class Owner:
     """An owner of the database who has read the source.
 
-    The owner changes the trail in each possible way, and may compute the chain again behind the
-    change.
+    The owner changes the trail in any possible way, and may recompute the chain after the change.
     """
 
     def __init__(
@@ -165,8 +164,8 @@ class Owner:
         where = self._chance.randrange(1, self._rows)
         getattr(self, f"_{way}")(where)
         if self._chance.random() < 0.5:
-            self._compute_anew()
-            return f"{way} at {where}, computed anew"
+            self._recompute()
+            return f"{way} at {where}, recomputed"
         return f"{way} at {where}"
 
     def _edit(self, where: int) -> None:
@@ -190,14 +189,14 @@ class Owner:
         )
 
     def _rehash(self, where: int) -> None:
-        """Edits a row and computes its hash again, and no other row's."""
+        """Edits a row and recomputes only its own hash."""
         self._connection.execute(
             "UPDATE audit SET action = 'x', hash = sha256(hash) WHERE sequence = %s", (where,)
         )
 
     def _delete(self, where: int) -> None:
         self._connection.execute("DELETE FROM audit WHERE sequence = %s", (where,))
-        if self._chance.random() < 0.5:  # and closes the gap
+        if self._chance.random() < 0.5:  # closes the gap
             self._connection.execute(
                 "UPDATE audit SET sequence = -sequence WHERE sequence > %s", (where,)
             )
@@ -238,8 +237,8 @@ class Owner:
                 " WHERE EXISTS (SELECT FROM audit)"
             )
 
-    def _compute_anew(self) -> None:
-        """Computes the whole chain and the head again, so that the trail fits by itself."""
+    def _recompute(self) -> None:
+        """Recomputes the whole chain and the head, so that the trail is consistent by itself."""
         self._connection.execute(
             "DO $$ DECLARE entry audit; place bigint := 0; before bytea :="
             " sha256('enlace.audit.v1'); old bigint; BEGIN"
@@ -300,13 +299,13 @@ def marking(place: parts.Database) -> Iterator[Database]:
 
 
 def marks(database: Database) -> list[str]:
-    """Returns the service's findings about its whole trail by its own key."""
+    """Returns the reasons of all findings that the service makes in its trail with its own key."""
     with database.transaction(SYSTEM) as tx:
         _, findings = chain.verify(tx, START, audit.head(tx).sequence, {}, chain.marked_since(tx))
         return [finding.reason for finding in (*findings, *chain.repeated_marks(tx))]
 
 
-def test_c14_what_a_service_writes_is_marked_by_its_key_and_tied_to_the_token(
+def test_c14_rows_that_a_service_writes_are_marked_with_its_key_and_tied_to_the_token(
     marking: Database,
 ) -> None:
     with marking.transaction(SIGNED_IN) as tx:
@@ -331,7 +330,7 @@ def test_c14_what_a_service_writes_is_marked_by_its_key_and_tied_to_the_token(
         ("actor_id", "mark", ["repeated"]),
     ],
 )
-def test_c14_the_services_role_adds_no_row_that_fits(
+def test_c14_a_row_added_with_the_services_database_role_is_detected(
     actor: str, mark: str, reasons: list[str], place: parts.Database, marking: Database
 ) -> None:
     with marking.transaction(SIGNED_IN) as tx:
@@ -341,7 +340,7 @@ def test_c14_the_services_role_adds_no_row_that_fits(
     assert marks(marking) == reasons
 
 
-def test_c14_another_services_key_marks_nothing_here(
+def test_c14_a_row_marked_with_another_services_key_is_detected(
     place: parts.Database, marking: Database
 ) -> None:
     with marking.transaction(SIGNED_IN) as tx:
@@ -355,7 +354,7 @@ def test_c14_another_services_key_marks_nothing_here(
 
 
 @pytest.mark.parametrize("kind", ["worker", "key"])
-def test_c14_nobody_is_on_record_for_an_act_without_a_token_of_hers(
+def test_c14_a_row_that_names_a_worker_or_an_api_key_without_a_token_is_detected(
     kind: str, marking: Database
 ) -> None:
     with marking.transaction(SYSTEM) as tx:
@@ -363,7 +362,7 @@ def test_c14_nobody_is_on_record_for_an_act_without_a_token_of_hers(
     assert marks(marking) == ["untied"]
 
 
-def test_c14_rows_of_the_version_before_are_no_finding_for_an_hour(
+def test_c14_unmarked_rows_of_the_previous_version_are_accepted_for_an_hour(
     place: parts.Database, database: Database, marking: Database
 ) -> None:
     with database.transaction(SYSTEM) as tx:
@@ -372,11 +371,11 @@ def test_c14_rows_of_the_version_before_are_no_finding_for_an_hour(
     with marking.transaction(SIGNED_IN) as tx:
         write(tx, 1, SIGNED_IN)
     with database.transaction(SYSTEM) as tx:
-        write(tx, 1)  # beside it
+        write(tx, 1)  # from a process of the previous version, side by side with the new one
     assert marks(marking) == []
-    with owner_of(place) as owner:  # an hour passes; the chain with its times is computed again
+    with owner_of(place) as owner:  # an hour passes; the chain is recomputed for the moved times
         owner.execute("UPDATE audit SET recorded_time = recorded_time - interval '61 minutes'")
-        Owner(owner, 5, random.Random(14))._compute_anew()
+        Owner(owner, 5, random.Random(14))._recompute()
     with marking.transaction(SIGNED_IN) as tx:
         write(tx, 1, SIGNED_IN)
     with database.transaction(SYSTEM) as tx:

@@ -1,4 +1,4 @@
-"""Transactions in pipeline mode: what fails is never swallowed, and nothing of it is committed."""
+"""Transactions in pipeline mode: no error is swallowed, and a failure commits nothing."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def write(database: Database, *statements: str) -> None:
 
 
 @pytest.mark.parametrize("place", range(3))
-def test_a_statement_that_fails_and_that_nobody_reads_ends_the_transaction(
+def test_a_failing_statement_whose_result_nobody_reads_ends_the_transaction(
     database: Database, place: int
 ) -> None:
     statements = ["INSERT INTO held (name) VALUES ('a')", "INSERT INTO held (name) VALUES ('b')"]
@@ -66,7 +66,9 @@ def test_a_row_that_was_not_changed_ends_the_transaction_as_stale(database: Data
     assert names(database) == ["a", "beside a"]
 
 
-def test_what_a_savepoint_takes_back_is_neither_written_nor_expected(database: Database) -> None:
+def test_statements_rolled_back_by_a_savepoint_are_neither_written_nor_expected(
+    database: Database,
+) -> None:
     def one_then_two(tx: Transaction) -> None:
         with savepoint(tx):
             add(tx, "one")
@@ -89,7 +91,7 @@ def test_the_error_of_a_savepoints_statement_is_raised_in_its_block(database: Da
     assert names(database) == ["a", "b"]
 
 
-def test_a_fault_of_the_code_takes_back_what_was_sent_and_leaves_the_connection_usable(
+def test_a_fault_in_the_code_rolls_back_the_statements_and_leaves_the_connection_usable(
     database: Database,
 ) -> None:
     def fail(tx: Transaction) -> None:

@@ -1,6 +1,6 @@
 """Two processes publish the facts of one outbox in turn.
 
-A process that stands still loses its turn, and publishes and marks nothing when it wakes.
+A process that hangs loses its turn, and publishes and marks nothing when it wakes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.parts.local_stack import ROOT
 
 pytestmark = pytest.mark.long
 
-SILENT = "3"  # seconds, instead of twenty
+SILENT = "3"  # seconds of silence after which a process loses its turn, instead of twenty
 HOLDER = (
     "SELECT a.application_name FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
     " WHERE l.locktype = 'advisory' AND l.granted AND a.application_name LIKE 'enlace-listen-%'"
@@ -57,7 +57,7 @@ def holds_turn(world: World, process: subprocess.Popen[bytes]) -> bool:
         ]
 
 
-def test_a_teller_that_stands_still_is_followed_by_the_other_and_disturbs_nothing_when_it_wakes(
+def test_a_hanging_publisher_is_replaced_by_the_other_and_disturbs_nothing_when_it_wakes(
     world: World,
 ) -> None:
     world.stop("teller")
@@ -70,20 +70,20 @@ def test_a_teller_that_stands_still_is_followed_by_the_other_and_disturbs_nothin
             for stopped, other in ((first, second), (second, first), (first, second)):
                 versions += 20
                 for subject in subjects:
-                    # it may be stopped in the middle of these facts
-                    world.tell(subject, 20, start=versions - 19)
+                    # the process may be stopped in the middle of these facts
+                    world.write(subject, 20, start=versions - 19)
                 stopped.send_signal(signal.SIGSTOP)
                 versions += 20
                 for subject in subjects:
-                    world.tell(subject, 20, start=versions - 19)
-                until(lambda: all(world.taken(subject) == versions for subject in subjects))  # noqa: B023
+                    world.write(subject, 20, start=versions - 19)
+                until(lambda: all(world.last_version(subject) == versions for subject in subjects))  # noqa: B023
                 assert holds_turn(world, other)
                 versions += 20
                 stopped.send_signal(signal.SIGCONT)
                 for subject in subjects:
-                    world.tell(subject, 20, start=versions - 19)
-                until(lambda: all(world.taken(subject) == versions for subject in subjects))  # noqa: B023
-                assert holds_turn(world, other), "who woke up does not take its turn back"
+                    world.write(subject, 20, start=versions - 19)
+                until(lambda: all(world.last_version(subject) == versions for subject in subjects))  # noqa: B023
+                assert holds_turn(world, other), "a process that wakes does not get its turn back"
             assert (first.poll(), second.poll()) == (None, None)
     assert sorted(world.effects()) == sorted(
         (subject, n) for subject in subjects for n in range(1, versions + 1)
@@ -96,7 +96,7 @@ def test_a_teller_that_stands_still_is_followed_by_the_other_and_disturbs_nothin
             if record.key == subject.encode()
         ]
         assert list(dict.fromkeys(published)) == list(range(1, versions + 1)), (
-            "each for the first time in its order"
+            "the first records of all versions are in order"
         )
     with world.teller.transaction(SYSTEM) as tx:
         assert outbox.backlog(tx) == 0

@@ -1,6 +1,6 @@
-"""A call that waits for a thread: its token is judged at the time of its arrival.
+"""The token of a call that waits for a thread is judged at the time of the call's arrival.
 
-The caller did not cause the wait: the service did.
+The service caused the wait, not the caller.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ WHO = Caller("w" * 32, "worker", "o" * 32, frozenset({"COORDINATOR"}))
 OUTLIVED = LIFETIME + timedelta(seconds=LEEWAY + 1)
 
 
-class Busy:
+class BusyService:
     """A service of one thread, which one call holds until the test releases it."""
 
     def __init__(self, database: Database, folder: Path, clock: SettableClock) -> None:
@@ -54,7 +54,7 @@ class Busy:
         self.channel = grpc.insecure_channel(f"127.0.0.1:{self.server.port}")
 
     def __getattr__(self, rpc: str) -> Any:
-        return print  # no other is called
+        return print  # no other rpc is called
 
     def ListHotlines(
         self, request: directory_pb2.ListHotlinesRequest, call: Call
@@ -89,18 +89,18 @@ def pass_time(clock: SettableClock, monkeypatch: pytest.MonkeyPatch) -> Callable
 
 
 @pytest.fixture
-def busy(postgres: PostgresServer, tmp_path: Path, clock: SettableClock) -> Iterator[Busy]:
+def busy(postgres: PostgresServer, tmp_path: Path, clock: SettableClock) -> Iterator[BusyService]:
     database = Database(postgres.database("tests", MIGRATIONS).url, max_size=4)
     database.open()
-    made = Busy(database, tmp_path, clock)
+    made = BusyService(database, tmp_path, clock)
     yield made
     made.channel.close()
     made.server.stop(0)
     database.close()
 
 
-def test_a_token_that_runs_out_while_its_call_waits_for_a_thread_is_good(
-    busy: Busy, pass_time: Callable[[timedelta], None]
+def test_a_token_that_expires_while_its_call_waits_for_a_thread_is_accepted(
+    busy: BusyService, pass_time: Callable[[timedelta], None]
 ) -> None:
     token = busy.issuer.issue(WHO, "enlace.tests")[0]
     with ThreadPoolExecutor(2) as callers:
@@ -118,8 +118,8 @@ def test_a_token_that_runs_out_while_its_call_waits_for_a_thread_is_good(
         waiting.result(10)
 
 
-def test_a_token_that_had_run_out_when_its_call_came_is_refused(
-    busy: Busy, pass_time: Callable[[timedelta], None]
+def test_a_token_that_had_expired_when_its_call_arrived_is_refused(
+    busy: BusyService, pass_time: Callable[[timedelta], None]
 ) -> None:
     token = busy.issuer.issue(WHO, "enlace.tests")[0]
     pass_time(OUTLIVED)

@@ -1,6 +1,6 @@
-"""The parts that the messages of all services share, and how wrong ones are refused.
+"""Values that the messages of all services share, and the refusals of wrong ones.
 
-They are times, enums, etags, page tokens and sizes, and masks.
+The values are times, enums, etags, page tokens, page sizes, masks and ids.
 """
 
 import base64
@@ -35,7 +35,7 @@ def violations(ask: Callable[[], object]) -> list[tuple[str, str]]:
 # --- times
 
 
-def test_a_time_comes_back_as_it_was_to_the_microsecond_and_in_utc() -> None:
+def test_a_time_comes_back_exact_to_the_microsecond_and_in_utc() -> None:
     there = datetime(2026, 3, 4, 6, 0, 0, 123456, tzinfo=timezone(timedelta(hours=-6)))
     back = wire.moment(members.ApiKey(expire_time=wire.timestamp(there)), "expire_time")
     assert back == there
@@ -49,7 +49,7 @@ def test_a_time_that_is_not_set_is_none_in_both_directions() -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "time",
     [
         Timestamp(seconds=253_402_300_800),  # the year 10000
         Timestamp(seconds=-62_135_596_801),  # the year 0
@@ -61,15 +61,15 @@ def test_a_time_that_is_not_set_is_none_in_both_directions() -> None:
         Timestamp(nanos=2_000_000_000),
     ],
 )
-def test_a_time_that_no_calendar_has_is_out_of_range(said: Timestamp) -> None:
-    key = members.ApiKey(expire_time=said)
+def test_a_time_outside_the_calendar_is_out_of_range(time: Timestamp) -> None:
+    key = members.ApiKey(expire_time=time)
     assert violations(lambda: wire.moment(key, "expire_time")) == [("expire_time", "out_of_range")]
     assert violations(lambda: wire.moment(key, "expire_time", "key.expire_time")) == [
         ("key.expire_time", "out_of_range")
     ]
 
 
-def test_c16_a_filter_may_end_with_the_calendar() -> None:
+def test_c16_a_filter_may_end_at_the_end_of_the_calendar() -> None:
     end = members.ApiKey(expire_time=Timestamp(seconds=253_402_300_799))
     assert wire.moment(end, "expire_time", years=wire.ANY_YEAR) == datetime(
         9999, 12, 31, 23, 59, 59, tzinfo=UTC
@@ -87,7 +87,7 @@ class Intake(Enum):
 INTAKES = wire.EnumCodec(directory.Intake, Intake)
 
 
-def test_an_enum_goes_by_its_names_without_the_prefix() -> None:
+def test_an_enum_is_converted_by_its_names_without_the_prefix() -> None:
     assert INTAKES.number(Intake.CLOSED) == directory.INTAKE_CLOSED
     assert INTAKES.member(directory.INTAKE_CLOSED, "intake") is Intake.CLOSED
     assert wire.names(directory.Intake) == {1: "OPEN", 2: "WAITLIST", 3: "CLOSED"}
@@ -115,7 +115,7 @@ def test_in_a_list_the_first_unknown_or_unspecified_value_is_named() -> None:
     ]
 
 
-def test_a_member_that_no_contract_knows_stops_the_start() -> None:
+def test_an_enum_member_that_the_contract_lacks_is_an_error() -> None:
     class Wrong(Enum):
         OPEN = 1
         AJAR = 2
@@ -127,7 +127,7 @@ def test_a_member_that_no_contract_knows_stops_the_start() -> None:
 # --- etags
 
 
-def test_a_tag_says_its_version() -> None:
+def test_an_etag_contains_its_version() -> None:
     assert [wire.version(wire.etag(number)) for number in (0, 1, 2**40)] == [0, 1, 2**40]
 
 
@@ -149,14 +149,14 @@ def test_a_tag_says_its_version() -> None:
         "*",
     ],
 )
-def test_a_tag_that_was_never_given_out_is_stale(tag: str) -> None:
+def test_an_etag_that_was_never_issued_is_stale(tag: str) -> None:
     with pytest.raises(Stale):
         wire.version(tag)
     with pytest.raises(Stale):
         wire.check_etag(tag, wire.etag(1))
 
 
-def test_a_change_without_a_tag_names_the_field_unless_it_may_be_left_out() -> None:
+def test_a_missing_etag_is_reported_by_field_unless_it_is_optional() -> None:
     assert violations(lambda: wire.version("", "desk.etag")) == [("desk.etag", "required")]
     assert violations(lambda: wire.check_etag("", "v1", "service.etag")) == [
         ("service.etag", "required")
@@ -164,7 +164,7 @@ def test_a_change_without_a_tag_names_the_field_unless_it_may_be_left_out() -> N
     wire.check_etag("", "v1", required=False)
 
 
-def test_a_tag_is_another_one_when_anything_that_a_reader_sees_is_other() -> None:
+def test_an_etag_changes_with_anything_that_a_reader_sees() -> None:
     tags = {
         wire.etag(1),
         wire.etag(2),
@@ -182,37 +182,40 @@ def test_a_tag_is_another_one_when_anything_that_a_reader_sees_is_other() -> Non
 # --- page tokens
 
 
-def asked(token: str = "", **filters: Any) -> pb.ListReferralsRequest:
+def list_request(token: str = "", **filters: Any) -> pb.ListReferralsRequest:
     return pb.ListReferralsRequest(filter=pb.ReferralFilter(**filters), page_token=token)
 
 
-def test_a_token_brings_back_the_position_that_it_was_given_for() -> None:
+def test_a_page_token_returns_the_position_that_it_was_issued_for() -> None:
     position: wire.Cursor = ["Ágora \U0001f4a5", -1, "f" * 32]
-    token = TOKENS.token(asked(), position)
-    assert TOKENS.cursor(asked(token), str, int, str) == position
+    token = TOKENS.token(list_request(), position)
+    assert TOKENS.cursor(list_request(token), str, int, str) == position
 
 
-def test_no_token_is_the_beginning_and_no_position_the_end() -> None:
-    assert TOKENS.cursor(asked(), str) is None
-    assert TOKENS.token(asked(), None) == ""
+def test_an_empty_page_token_means_the_beginning_and_no_position_means_the_end() -> None:
+    assert TOKENS.cursor(list_request(), str) is None
+    assert TOKENS.token(list_request(), None) == ""
 
 
 def test_the_same_page_has_the_same_token_each_time() -> None:
-    assert TOKENS.token(asked(), ["a"]) == TOKENS.token(asked(), ["a"])
+    assert TOKENS.token(list_request(), ["a"]) == TOKENS.token(list_request(), ["a"])
 
 
-def test_the_longest_position_fits() -> None:
+def test_the_longest_position_fits_into_a_page_token() -> None:
     position: wire.Cursor = [2**31, "\U0001f4a5" * 200, "\U0001f4a5" * 32]
-    assert TOKENS.cursor(asked(TOKENS.token(asked(), position)), int, str, str) == position
+    assert (
+        TOKENS.cursor(list_request(TOKENS.token(list_request(), position)), int, str, str)
+        == position
+    )
 
 
-def no_tokens() -> list[str]:
-    """Returns texts that are no valid page tokens of this list.
+def invalid_page_tokens() -> list[str]:
+    """Returns texts that are not valid page tokens of this list.
 
-    They are made up, of another key, changed by one bit, cut, lengthened, or written in another
-    way.
+    They are made up, sealed with another key, changed by one bit, cut, lengthened, or encoded in
+    another way.
     """
-    token = TOKENS.token(asked(), ["a", "b"])
+    token = TOKENS.token(list_request(), ["a", "b"])
     known = base64.urlsafe_b64decode(token + "==")
     flipped = [bytearray(known) for _ in known]
     for index, changed in enumerate(flipped):
@@ -231,7 +234,7 @@ def no_tokens() -> list[str]:
     ]
     forged = [
         base64.urlsafe_b64encode(bytes(16) + b'["a","b"]').decode(),
-        wire.PageTokens(Keyring(b"o" * 32)).token(asked(), ["a", "b"]),
+        wire.PageTokens(Keyring(b"o" * 32)).token(list_request(), ["a", "b"]),
     ]
     cut = [token[:length] for length in range(1, len(token))]
     longer = [token + more for more in ("A", "AAAA", "\n", " ", token)]
@@ -244,62 +247,68 @@ def no_tokens() -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("token", no_tokens())
-def test_what_this_service_did_not_give_out_is_no_page_token(token: str) -> None:
-    assert violations(lambda: TOKENS.cursor(asked(token), str, str)) == [
+@pytest.mark.parametrize("token", invalid_page_tokens())
+def test_a_page_token_that_this_service_did_not_issue_is_malformed(token: str) -> None:
+    assert violations(lambda: TOKENS.cursor(list_request(token), str, str)) == [
         ("page_token", "malformed")
     ]
 
 
-def test_a_token_is_good_for_its_rpc_only() -> None:
+def test_a_page_token_is_valid_only_for_its_rpc() -> None:
     workers = members.ListWorkersRequest(
         page_token=TOKENS.token(directory.ListOrganizationsRequest(), ["a", "b"])
     )
     assert violations(lambda: TOKENS.cursor(workers, str, str)) == [("page_token", "malformed")]
 
 
-def test_a_token_is_good_for_its_filters_only() -> None:
-    token = TOKENS.token(asked(need_code="HOU", states=[pb.STATE_SENT]), ["a"])
+def test_a_page_token_is_valid_only_for_its_filters() -> None:
+    token = TOKENS.token(list_request(need_code="HOU", states=[pb.STATE_SENT]), ["a"])
     for other in (
-        asked(token),
-        asked(token, need_code="HOU"),
-        asked(token, need_code="MED", states=[pb.STATE_SENT]),
+        list_request(token),
+        list_request(token, need_code="HOU"),
+        list_request(token, need_code="MED", states=[pb.STATE_SENT]),
     ):
         assert violations(lambda other=other: TOKENS.cursor(other, str)) == [  # type: ignore[misc]
             ("page_token", "malformed")
         ]
-    assert TOKENS.cursor(asked(token, need_code="HOU", states=[pb.STATE_SENT]), str) == ["a"]
+    assert TOKENS.cursor(list_request(token, need_code="HOU", states=[pb.STATE_SENT]), str) == ["a"]
 
 
-def test_the_next_page_may_be_larger_and_what_is_late_may_be_later_by_then() -> None:
+def test_the_next_page_may_have_another_size_and_a_later_due_time() -> None:
     now = wire.timestamp(LATE)
-    token = TOKENS.token(asked(live=True, due_before=now), ["a"])
-    later = asked(token, live=True, due_before=wire.timestamp(LATE + timedelta(minutes=1)))
+    token = TOKENS.token(list_request(live=True, due_before=now), ["a"])
+    later = list_request(token, live=True, due_before=wire.timestamp(LATE + timedelta(minutes=1)))
     later.page_size = 200
     assert TOKENS.cursor(later, str) == ["a"]
 
 
 @pytest.mark.parametrize("kinds", [(), (str,), (str, str), (int, str), (str, int, str)])
-def test_a_position_of_other_kinds_is_one_of_another_release(
+def test_a_position_with_other_types_is_malformed(
     kinds: tuple[type[str] | type[int], ...],
 ) -> None:
-    token = TOKENS.token(asked(), ["a", 1])
-    assert violations(lambda: TOKENS.cursor(asked(token), *kinds)) == [("page_token", "malformed")]
+    token = TOKENS.token(list_request(), ["a", 1])
+    assert violations(lambda: TOKENS.cursor(list_request(token), *kinds)) == [
+        ("page_token", "malformed")
+    ]
 
 
 # --- page sizes, masks, ids
 
 
-def test_a_page_is_as_large_as_asked_up_to_the_most_and_never_negative() -> None:
-    assert [
-        wire.page_size(asked, default=50, most=200) for asked in (0, 1, 200, 201, 2**31 - 1)
-    ] == [50, 1, 200, 200, 200]
+def test_a_page_is_as_large_as_requested_up_to_the_maximum_and_never_negative() -> None:
+    assert [wire.page_size(size, default=50, most=200) for size in (0, 1, 200, 201, 2**31 - 1)] == [
+        50,
+        1,
+        200,
+        200,
+        200,
+    ]
     assert violations(lambda: wire.page_size(-1, default=50, most=200)) == [
         ("page_size", "out_of_range")
     ]
 
 
-def test_a_mask_names_at_least_one_field_and_only_those_that_may_be_changed() -> None:
+def test_a_mask_must_name_at_least_one_field_and_only_those_that_may_be_changed() -> None:
     allowed = ("name", "phone")
     assert wire.mask_names(FieldMask(paths=["phone", "phone"]), allowed) == {"phone"}
     assert violations(lambda: wire.mask_names(FieldMask(), allowed)) == [
@@ -311,7 +320,7 @@ def test_a_mask_names_at_least_one_field_and_only_those_that_may_be_changed() ->
         ) == [("update_mask", "unknown_code")]
 
 
-def test_an_id_may_be_left_out_and_has_its_shape_otherwise() -> None:
+def test_an_optional_id_is_empty_or_well_formed() -> None:
     assert wire.optional_id("", "person_id") == ""
     assert wire.optional_id("f" * 32, "person_id") == "f" * 32
     for text in ("F" * 32, "f" * 31, "\x00"):
@@ -320,7 +329,7 @@ def test_an_id_may_be_left_out_and_has_its_shape_otherwise() -> None:
         ]
 
 
-def test_a_code_list_is_said_as_words() -> None:
+def test_an_enum_value_is_converted_to_its_word() -> None:
     assert (
         wire.word(pb.DeclineReason, pb.DECLINE_REASON_NO_CAPACITY, "reason_code") == "no_capacity"
     )
@@ -330,7 +339,7 @@ def test_a_code_list_is_said_as_words() -> None:
     assert caught.value.violations == [("reason_code", "unknown_code")]
 
 
-def test_a_word_of_its_own_is_the_option_of_the_value() -> None:
+def test_a_word_that_differs_from_the_enum_name_comes_from_the_values_option() -> None:
     assert list(wire.words(pb.AgeBand.DESCRIPTOR).values()) == [
         "0-11",
         "12-17",
@@ -341,7 +350,7 @@ def test_a_word_of_its_own_is_the_option_of_the_value() -> None:
     assert (
         wire.words(contract_pb2.Scope.DESCRIPTOR)[contract_pb2.SCOPE_PEOPLE_OPEN] == "people.open"
     )
-    # the enum's name is enough
+    # without the option, the word comes from the enum's name
     assert (
         wire.words(contract_pb2.Scope.DESCRIPTOR)[contract_pb2.SCOPE_NOTIFICATIONS]
         == "notifications"
@@ -352,13 +361,13 @@ def test_a_word_of_its_own_is_the_option_of_the_value() -> None:
     ] == [0, 0, 0]
 
 
-def test_each_word_is_that_of_one_value() -> None:
+def test_each_word_of_an_enum_is_unique() -> None:
     for file in FILES:
         for enum in file.enum_types_by_name.values():
             assert len(wire.numbers(enum)) == len(enum.values) - 1, enum.full_name
 
 
-def test_the_words_of_a_list_are_said_one_by_one() -> None:
+def test_a_list_of_enum_values_is_converted_one_by_one() -> None:
     known = [pb.OUTCOME_NOT_MET, pb.OUTCOME_FULLY_MET]
     assert wire.word_list(pb.Outcome, known, "codes") == ("not_met", "fully_met")
     for wrong in (0, 99):

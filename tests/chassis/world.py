@@ -1,6 +1,6 @@
-"""A service that publishes facts and one that applies them, and an operator's actions.
+"""A service that publishes facts, a service that applies them, and an operator's actions.
 
-Each has a database; both use one broker.
+Each service has a database; both use one broker.
 """
 
 import os
@@ -43,7 +43,7 @@ def settings(bootstrap: str) -> ServiceSettings:
 
 
 def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    """Waits for an event elsewhere; fails after `seconds`."""
+    """Waits until the condition holds; fails after `seconds`."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen"
@@ -54,9 +54,9 @@ def until(condition: Callable[[], bool], seconds: float = 60) -> None:
 class World:
     """A publishing and a consuming service with a database each, on one broker.
 
-    `refuse` names subjects, or subject/version, that the handler refuses; `slow` names subjects for
-    which it never ends; `parts` is the number of parts in which it works on a subject, and
-    `fail_after` the number of parts that succeed.
+    `refuse` names the subjects, or subject/version, that the handler refuses; `slow` names the
+    subjects for which the handler exceeds its time limit; `parts` is the number of parts in which
+    it applies a fact of a subject, and `fail_after` the number of parts that succeed.
     """
 
     part: brokers.Broker
@@ -65,7 +65,7 @@ class World:
     programs: Path
     keys: Path
     name: str = field(default_factory=new_id)
-    heard: list[Fact] = field(default_factory=list)
+    applied: list[Fact] = field(default_factory=list)
     refuse: set[str] = field(default_factory=set)
     slow: set[str] = field(default_factory=set)
     parts: dict[str, int] = field(default_factory=dict)
@@ -115,7 +115,7 @@ class World:
             "keyring": self.keyring,
             "clock": clock,
         }
-        return [Subscriber(self.name, [self.topic], self.hear, **given)]  # type: ignore[arg-type]
+        return [Subscriber(self.name, [self.topic], self.apply, **given)]  # type: ignore[arg-type]
 
     @property
     def teller(self) -> Database:
@@ -161,7 +161,7 @@ class World:
 
     # --- publishing
 
-    def tell(self, subject: str, count: int, start: int = 1, payload: bytes = b"x") -> None:
+    def write(self, subject: str, count: int, start: int = 1, payload: bytes = b"x") -> None:
         """Writes facts of a subject in one transaction."""
         with self.teller.transaction(SYSTEM) as tx:
             outbox.save(
@@ -183,7 +183,7 @@ class World:
 
     # --- consuming
 
-    def hear(self, tx: Transaction, fact: Fact) -> bool:
+    def apply(self, tx: Transaction, fact: Fact) -> bool:
         """Applies a fact: adds a row for each application, and saves the subject's last state."""
         if {fact.subject, f"{fact.subject}/{fact.version}"} & self.refuse:
             raise Conflict("refused_for_the_test")
@@ -198,7 +198,7 @@ class World:
             " ON CONFLICT (subject) DO UPDATE SET payload = excluded.payload",
             (fact.subject, fact.payload),
         )
-        self.heard.append(fact)
+        self.applied.append(fact)
         done = tx.execute(
             "SELECT FROM effects WHERE subject = %s AND version = %s", (fact.subject, fact.version)
         ).rowcount
@@ -208,7 +208,7 @@ class World:
 
     def versions(self, subject: str) -> list[int]:
         """Returns the versions of a subject in the order of application, uncommitted ones too."""
-        return [fact.version for fact in self.heard if fact.subject == subject]
+        return [fact.version for fact in self.applied if fact.subject == subject]
 
     def effects(self) -> list[tuple[str, int]]:
         """Returns all applied facts."""
@@ -218,7 +218,7 @@ class World:
                 for row in tx.execute("SELECT subject, version FROM effects ORDER BY 1, 2")
             ]
 
-    def standing(self, subject: str) -> bytes:
+    def state(self, subject: str) -> bytes:
         """Returns the state of a subject at the consuming service."""
         with self.hearer.transaction(SYSTEM) as tx:
             row = tx.execute(
@@ -226,13 +226,13 @@ class World:
             ).fetchone()
         return bytes(row["payload"]) if row else b""
 
-    def taken(self, subject: str) -> int:
+    def last_version(self, subject: str) -> int:
         """Returns the version up to which the subject has been applied."""
         with self.hearer.transaction(SYSTEM) as tx:
             return inbox.lock(tx, self.name, [subject])[subject].version
 
     def parked(self, subject: str) -> list[int]:
-        """Returns the versions of a subject that wait."""
+        """Returns the waiting versions of a subject."""
         with self.hearer.transaction(SYSTEM) as tx:
             return [
                 row["version"]
@@ -249,7 +249,7 @@ class World:
             return [letter for letter in dead_letters.waiting(tx) if letter.kind == kind]
 
     def operate(self, do: Callable[..., None], **which: str) -> None:
-        """Does an operator's action on them."""
+        """Does an operator's action on the chosen dead letters."""
         with self.hearer.transaction(SYSTEM) as tx:
             do(
                 tx,

@@ -1,4 +1,4 @@
-// A referral as two systems do it, with nothing but the types that openapi-typescript makes of docs/openapi.json.
+// A referral between two systems, written with only the types that openapi-typescript makes from docs/openapi.json.
 // node made/referral.js GATEWAY SENDER_KEY RECEIVER_KEY prints the state that it reached.
 import createClient, { type Client } from "openapi-fetch";
 import type { components, paths } from "./api.js";
@@ -11,7 +11,7 @@ function system(key: string | undefined): Client<paths> {
   return createClient<paths>({ baseUrl: gateway ?? "", headers: { Authorization: `Bearer ${key}` } });
 }
 
-/** What an answer holds; whoever is refused hears the reason. */
+/** Returns the content of an answer; throws an error with the reason if the call was refused. */
 function held<T>(answer: { data?: T; error?: Problem | undefined; response: Response }): T {
   if (answer.data === undefined) throw new Error(`${answer.response.status} ${answer.error?.reason}: ${JSON.stringify(answer.error?.errors)}`);
   return answer.data;
@@ -21,7 +21,7 @@ function fresh(): { "Idempotency-Key": string } {
   return { "Idempotency-Key": crypto.randomUUID() };
 }
 
-/** The referral in a path, the version in a header. */
+/** Returns the parameters of a step: the referral in the path, its version in a header. */
 function step(referral: Referral): { path: { referral_id: string }; header: { "If-Match": string; "Idempotency-Key": string } } {
   return { path: { referral_id: referral.id }, header: { "If-Match": `"${referral.etag}"`, ...fresh() } };
 }

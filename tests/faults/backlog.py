@@ -1,6 +1,6 @@
-"""A backlog beside a broker that stands still.
+"""A backlog of facts while first the consumer and then the broker hangs.
 
-Facts that were published while their consumer stood still are applied, and no replay is requested.
+Facts that were published while their consumer hung are applied, and no replay is requested.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PAUSE = 20.0  # seconds; less than the time after which the stack restarts an id
 
 
 def lag(bootstrap: str) -> int:
-    """Returns how many records of the topic the group has not committed."""
+    """Returns the number of records of the topic that the group has not committed."""
     with closing(
         KafkaConsumer(bootstrap_servers=bootstrap, group_id=GROUP, enable_auto_commit=False)
     ) as consumer:
@@ -33,10 +33,10 @@ def lag(bootstrap: str) -> int:
         )
 
 
-def troubles_of_a_backlog(stack: LocalStack, size: int) -> list[str]:
-    """Publishes all facts again while notifications, and then the broker, stand still.
+def faults_of_a_backlog(stack: LocalStack, size: int) -> list[str]:
+    """Publishes all facts again, until `size` facts wait, while notifications hangs.
 
-    This goes on until `size` facts wait; returns the faults after it.
+    The broker hangs for a while at the end. Returns the faults found once the backlog is gone.
     """
     bootstrap = str(stack.state["kafka"])
     requests = len(topics.records(bootstrap, [REPLAYS]))
@@ -47,15 +47,15 @@ def troubles_of_a_backlog(stack: LocalStack, size: int) -> list[str]:
                 producer.send(REPLAYS, key=TOPIC.encode(), value=b"").get(10)
             requests += 1
             until(lambda before=before: lag(bootstrap) > before, 300)  # type: ignore[misc]
-            _until_it_rests(bootstrap)
+            _wait_for_rest(bootstrap)
         with standing_still(stack.pid("broker")):
             time.sleep(PAUSE)
     until(lambda: lag(bootstrap) == 0, 1800, lambda: lag(bootstrap), every=1.0)
-    asked = len(topics.records(bootstrap, [REPLAYS])) - requests
-    return [f"{asked} requests to publish facts again"] if asked else []
+    requested = len(topics.records(bootstrap, [REPLAYS])) - requests
+    return [f"{requested} requests to publish facts again"] if requested else []
 
 
-def _until_it_rests(bootstrap: str) -> None:
+def _wait_for_rest(bootstrap: str) -> None:
     """Waits until all requested facts have been published."""
     before = -1
     while (now := lag(bootstrap)) != before:

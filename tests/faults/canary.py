@@ -1,9 +1,9 @@
 """Marked values, and the search for them in any encoding.
 
-Text that identifies a person must be nowhere but sealed in its store. Each mark has a core that is
-found nowhere by chance. The search looks for the core plainly (which finds it also inside JSON,
-HTML, URL and quoted-printable escapes of the text around it), as UTF-16, hex, base64 at each of its
-three alignments, and backwards.
+Text that identifies a person may exist only in its store, in sealed form. Each mark has a core that
+occurs nowhere by chance. The search looks for the core as plain text (which also finds it if the
+text around it is escaped for JSON, HTML, URLs or quoted-printable), as UTF-16, hex, base64 at each
+of its three alignments, and backwards.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.parts.stories import MARKED
 
 
 class Marks:
-    """Makes marked values and remembers each with its meaning."""
+    """Makes marked values, and stores the core of each mark by the mark's meaning."""
 
     def __init__(self, cores: Mapping[str, str] | None = None) -> None:
         self.cores = dict(cores or {})
@@ -36,9 +36,9 @@ class Marks:
         return core
 
     def text(self, what: str) -> str:
-        """Returns a text with its core among accents and signs.
+        """Returns a text with the core among accents and signs.
 
-        Every escape changes some of them.
+        Every way of escaping changes some of those characters.
         """
         return f"Ñu & «{self.core(what)}» <é>"
 
@@ -68,16 +68,16 @@ def needles(core: str) -> Iterable[tuple[str, bytes, bool]]:
     yield "hex", plain.hex().encode(), False
     for shift in range(3):
         encoded = base64.b64encode(b"\0" * shift + plain)
-        # Without the characters that also depend on the text before and after.
+        # without the characters that also depend on the neighbouring text
         yield f"base64+{shift}", encoded[-(-shift * 8 // 6) : (shift + len(plain)) * 8 // 6], True
 
 
-Place = Mapping[str, bytes]  # name → all its bytes
+Place = Mapping[str, bytes]  # the contents of a place, by the names of its parts
 
 
 def in_topics(stack: LocalStack) -> Place:
-    """Yields every record, dead letters too: key, body and headers."""
-    # a fault run leaves a quarter of a million: they are joined once, not for each mark
+    """Returns the key, body and headers of every record, by topic."""
+    # A fault run leaves a quarter of a million records: they are joined once, not for each mark.
     parts = defaultdict[str, list[bytes]](list)
     for record in topics.records(stack.state["kafka"]):
         headers = b"".join(key.encode() + b"\0" + value + b"\0" for key, value in record.headers)
@@ -86,12 +86,12 @@ def in_topics(stack: LocalStack) -> Place:
 
 
 def in_logs(stack: LocalStack) -> Place:
-    """Yields every log file."""
+    """Returns the content of every log file."""
     return {str(file.name): file.read_bytes() for file in stack.logs.glob("**/*") if file.is_file()}
 
 
 def in_databases(stack: LocalStack) -> Place:
-    """Yields all columns of all tables of all services."""
+    """Returns all columns of all tables of all services, by table."""
     tables: dict[str, bytes] = {}
     for name in SERVICES:
         with stack.database(name) as database:
@@ -100,7 +100,7 @@ def in_databases(stack: LocalStack) -> Place:
 
 
 def dump(database: psycopg.Connection[dict[str, Any]]) -> dict[str, bytes]:
-    """Returns a database as text, by table; bytes are returned as hex and as they are."""
+    """Returns all rows of a database as text, by table; byte columns are in hex."""
     tables = database.execute(
         "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
     ).fetchall()
@@ -113,7 +113,7 @@ def dump(database: psycopg.Connection[dict[str, Any]]) -> dict[str, bytes]:
 
 
 def in_metrics(stack: LocalStack) -> Place:
-    """Yields the metrics that Prometheus scrapes."""
+    """Returns the metrics that Prometheus scrapes, by part."""
     return {
         name: requests.get(f"http://{part['metrics']}/metrics", timeout=10).content
         for name, part in stack.state["parts"].items()
@@ -122,7 +122,7 @@ def in_metrics(stack: LocalStack) -> Place:
 
 
 def in_folder(folder: Path) -> Place:
-    """Yields every file below a folder: its name and its content."""
+    """Returns the name and the content of every file below a folder."""
     return {
         str(file.relative_to(folder)): str(file).encode() + b"\0" + file.read_bytes()
         for file in folder.rglob("*")

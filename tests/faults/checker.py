@@ -1,8 +1,8 @@
 """The invariants after any fault.
 
-They are read from the databases, the broker and the clients' own notes; each is a function that
-returns its violations. Limit: of referrals, only events since `Books.since` are checked, not the
-past that the demo network made up.
+Each invariant is a function that reads the databases, the broker and the clients' own notes, and
+returns its violations. Limit: only referrals created since `Books.since` are checked, not those
+that the demo network made up.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tests.parts.topics import Record
 from trail import chain
 
 Database = psycopg.Connection[dict[str, Any]]
-# consumer → the service whose facts it applies, and the place of its position
+# (consumer, the service whose facts it applies, the service whose inbox has its position)
 CONSUMERS = (
     ("notifications-referrals", "referrals", "notifications"),
     ("notifications-partners", "partners", "notifications"),
@@ -41,7 +41,7 @@ BY_CLOCK = {"clock_reminded", "clock_breached", "clock_escalated"}
 # A referral that is created with fields has two events of one request.
 CREATION = "amended"
 GRACE = 2.0  # seconds that a client on a busy machine may take to notice its deadline
-# Every service has these; some have others, too.
+# the loops that every service has; some services have more
 LOOPS = ("database", "broker", "relay", "replays", "sweeper", "audit-heads", "keys")
 LEGAL = {
     (t.event_verb, source.value, (t.target or source).value)
@@ -61,8 +61,9 @@ class Books:
     topics: Sequence[Record]
     since: datetime
     calls: Sequence[Call] = ()
-    topics_time: datetime | None = None  # when the topics were read: deadlines go on firing
-    # SERVICE ABOUT → whether health and metrics report it as well after the run
+    # the time when the topics were read; later deadlines still publish facts
+    topics_time: datetime | None = None
+    # "SERVICE ABOUT" → whether health or metrics report this to be well after the run
     standing: Mapping[str, bool] = field(default_factory=dict)
 
     def of(self, service: str) -> Database:
@@ -79,7 +80,7 @@ class Books:
         ).fetchall()
 
     def requests(self) -> set[str]:
-        """Returns the stored ids of all requests that had their effect."""
+        """Returns the stored ids of all requests that took effect."""
         return {
             row["request_id"]
             for row in self.referrals.execute(
@@ -89,8 +90,8 @@ class Books:
 
 
 def answered_transitions_are_in_the_history_once(books: Books) -> list[str]:
-    """Each is there with the request that asked for it."""
-    kept, problems = books.requests(), []
+    """Each answered transition is in the history once, and its request is stored."""
+    stored, problems = books.requests(), []
     history: dict[tuple[str, str, str], list[int]] = {}
     for event in books.history():
         history.setdefault((event["referral_id"], event["verb"], event["actor_id"]), []).append(
@@ -102,20 +103,20 @@ def answered_transitions_are_in_the_history_once(books: Books) -> list[str]:
         versions = history.get((o.referral_id, o.fact, o.caller_id), [])
         if versions != [o.version]:
             problems.append(
-                f"{o.fact} of {o.referral_id} was answered as version {o.version}, the history has"
-                f" it at {versions}"
+                f"{o.fact} of {o.referral_id} was answered as version {o.version}, but the history"
+                f" has {versions}"
             )
-        if stored_id(o.caller_id, o.request_id) not in kept:
-            problems.append(f"{o.fact} of {o.referral_id}: its request is not kept")
+        if stored_id(o.caller_id, o.request_id) not in stored:
+            problems.append(f"{o.fact} of {o.referral_id}: its request is not stored")
     return problems
 
 
 def unknown_transitions_happened_once_or_never(books: Books) -> list[str]:
     """A transition happened if and only if its request is stored.
 
-    Nobody knows the id of an unanswered creation: creations are counted.
+    No client knows the id of a referral whose creation was not answered, so creations are counted.
     """
-    kept, history, problems = books.requests(), books.history(), []
+    stored, history, problems = books.requests(), books.history(), []
     unknown = [o for o in books.operations if o.outcome != OK]
     for o in unknown:
         if o.referral_id:
@@ -125,23 +126,23 @@ def unknown_transitions_happened_once_or_never(books: Books) -> list[str]:
                 and e["actor_id"] == o.caller_id
                 for e in history
             )
-            if times != (stored_id(o.caller_id, o.request_id) in kept):
+            if times != (stored_id(o.caller_id, o.request_id) in stored):
                 problems.append(
-                    f"{o.fact} of {o.referral_id}, of which its caller knows nothing, happened"
-                    f" {times} times"
+                    f"{o.fact} of {o.referral_id}, which was not answered, happened {times} times"
                 )
     known = {o.referral_id for o in books.operations}
     orphans = {e["referral_id"] for e in history} - known
-    made = sum(stored_id(o.caller_id, o.request_id) in kept for o in unknown if not o.referral_id)
+    made = sum(stored_id(o.caller_id, o.request_id) in stored for o in unknown if not o.referral_id)
     if len(orphans) != made:
         problems.append(
-            f"{len(orphans)} referrals that nobody knows, by {made} requests without an answer"
+            f"{len(orphans)} referrals unknown to all clients, but {made} unanswered requests that"
+            " took effect"
         )
     return problems
 
 
 def history_and_outbox_are_one_to_one(books: Books) -> list[str]:
-    """Every event has one fact that equals it, and every fact has its event."""
+    """Every event has exactly one matching fact, and every fact has its event."""
     rows = books.referrals.execute(
         "SELECT coalesce(e.referral_id, o.subject) AS id, coalesce(e.version, o.version) AS"
         " version, e.verb, o.type FROM referral_events e"
@@ -174,8 +175,8 @@ def versions_have_no_gap(books: Books) -> list[str]:
     return problems
 
 
-def state_is_what_the_history_says(books: Books) -> list[str]:
-    """Each path is a legal one, and the referral is in the state in which the path ends."""
+def state_matches_the_history(books: Books) -> list[str]:
+    """Each history is a legal path, and the referral is in the state in which the path ends."""
     problems = []
     rows = books.referrals.execute(
         "SELECT id, state, version FROM referrals WHERE create_time >= %s", (books.since,)
@@ -198,16 +199,16 @@ def state_is_what_the_history_says(books: Books) -> list[str]:
     return problems
 
 
-def every_fact_was_taken_in(books: Books) -> list[str]:
-    """Each consumer is as far as the outbox that it consumes, for each subject."""
+def every_fact_was_applied(books: Books) -> list[str]:
+    """For each subject, each consumer has applied all versions that the consumed outbox has."""
     problems = []
     for consumer, teller, hearer in CONSUMERS:
-        told = (
+        outbox = (
             books.of(teller)
             .execute("SELECT subject, max(version) AS version FROM outbox GROUP BY 1")
             .fetchall()
         )
-        heard = (
+        inbox = (
             books.of(hearer)
             .execute(
                 "SELECT subject, version FROM inbox WHERE consumer = %s AND version > 0",
@@ -215,14 +216,17 @@ def every_fact_was_taken_in(books: Books) -> list[str]:
             )
             .fetchall()
         )
-        said, taken = ({row["subject"]: row["version"] for row in rows} for rows in (told, heard))
+        published, applied = (
+            {row["subject"]: row["version"] for row in rows} for rows in (outbox, inbox)
+        )
         differing = {
             subject
-            for subject in said.keys() | taken.keys()
-            if said.get(subject) != taken.get(subject)
+            for subject in published.keys() | applied.keys()
+            if published.get(subject) != applied.get(subject)
         }
         problems += [
-            f"{consumer}: {subject} told to {said.get(subject)}, taken to {taken.get(subject)}"
+            f"{consumer}: {subject} is published to {published.get(subject)}, applied to"
+            f" {applied.get(subject)}"
             for subject in sorted(differing)
         ]
     return problems
@@ -255,8 +259,8 @@ def each_fact_made_its_messages_once(books: Books) -> list[str]:
     return missing + [f"too many: {actual[id]}" for id in actual.keys() - expected.keys()]
 
 
-def each_message_is_delivered_once_to_a_place(books: Books) -> list[str]:
-    """There is one delivery for each message and address, whatever was heard twice."""
+def each_message_is_delivered_once_to_an_address(books: Books) -> list[str]:
+    """There is one delivery for each message and address, even if a fact arrived twice."""
     rows = books.notifications.execute(
         "SELECT message_id, channel, count(*) AS n FROM deliveries WHERE message_id IS NOT NULL"
         " GROUP BY message_id, channel, organization_id, webhook_id HAVING count(*) > 1"
@@ -264,8 +268,8 @@ def each_message_is_delivered_once_to_a_place(books: Books) -> list[str]:
     return [f"{row['n']} × {row['channel']} for message {row['message_id']}" for row in rows]
 
 
-def nothing_waits(books: Books) -> list[str]:
-    """Every outbox is published, and no fact waits for an earlier one."""
+def nothing_is_waiting(books: Books) -> list[str]:
+    """Every outbox is published, no fact is parked or held, and there is no dead letter."""
     problems = []
     for service in SERVICES:
         for table, waits in (
@@ -284,7 +288,7 @@ def nothing_waits(books: Books) -> list[str]:
 
 
 def every_sending_is_on_record(books: Books) -> list[str]:
-    """There is one audit row for each sent referral, from which on the identity may be opened."""
+    """There is one audit row for each sent referral; from then on the identity may be opened."""
     rows = books.referrals.execute(
         "SELECT e.referral_id, (SELECT count(*) FROM audit a"
         " WHERE a.action IN ('send', 'send_override') AND a.allowed"
@@ -301,10 +305,10 @@ def every_sending_is_on_record(books: Books) -> list[str]:
 
 
 def every_step_is_on_record(books: Books) -> list[str]:
-    """Each step of a person, and each level of a deadline, has a row of the trail.
+    """Each step of a worker or key, and each level of a deadline, has a row in the trail.
 
-    A step that follows from the end of a consent has the consent's row; a draft may have two
-    events.
+    Not counted are a step that follows from a withdrawn consent, which has the consent's row, and
+    the second event of a draft.
     """
     rows = books.referrals.execute(
         "SELECT e.referral_id, count(*) AS steps, (SELECT count(*) FROM audit a WHERE a.allowed"
@@ -324,8 +328,8 @@ def every_step_is_on_record(books: Books) -> list[str]:
     ]
 
 
-def the_trails_fit(books: Books) -> list[str]:
-    """Each service's chain is computed again, up to its head."""
+def trails_are_unchanged(books: Books) -> list[str]:
+    """Each service's chain, recomputed up to its head, is unchanged."""
     problems: list[str] = []
     for service in SERVICES:
         database = books.of(service)
@@ -334,14 +338,14 @@ def the_trails_fit(books: Books) -> list[str]:
         problems += [
             f"{service}: {finding.reason} at {finding.sequence}" for finding in findings[:5]
         ]
-        problems += [f"{service}: the head is another"] if last != end and not findings else []
+        problems += [f"{service}: the head differs"] if last != end and not findings else []
     return problems
 
 
-def topics_tell_what_happened(books: Books) -> list[str]:
-    """Topics hold nothing that is not in an outbox.
+def topics_match_the_outboxes(books: Books) -> list[str]:
+    """Topics hold only facts that are in an outbox.
 
-    They hold everything that was published before they were read, at least once. Facts of an
+    Topics hold every fact that was published before they were read, at least once. Facts of an
     earlier epoch are ignored.
     """
     problems: list[str] = []
@@ -353,59 +357,59 @@ def topics_tell_what_happened(books: Books) -> list[str]:
             for record in books.topics
             if record.topic == f"enlace.{service}.v1" and record.header("ce_epoch") == epoch
         ]
-        told = {record.header("ce_id"): record.value for record in records}
+        in_topic = {record.header("ce_id"): record.value for record in records}
         rows = (
             books.of(service)
             .execute("SELECT subject || '/' || version AS id, payload, published_at FROM outbox")
             .fetchall()
         )
-        kept = {row["id"]: bytes(row["payload"]) for row in rows}
+        in_outbox = {row["id"]: bytes(row["payload"]) for row in rows}
         later = {
             row["id"]
             for row in rows
             if books.topics_time and row["published_at"] and row["published_at"] > books.topics_time
         }
-        problems += [f"{service}: phantom {id}" for id in told.keys() - kept.keys()]
+        problems += [f"{service}: phantom {id}" for id in in_topic.keys() - in_outbox.keys()]
         problems += [
-            f"{service}: not in the topic {id}" for id in kept.keys() - told.keys() - later
+            f"{service}: not in the topic {id}" for id in in_outbox.keys() - in_topic.keys() - later
         ]
         problems += [
-            f"{service}: {id} tells something else"
-            for id in kept.keys() & told.keys()
-            if kept[id] != told[id]
+            f"{service}: {id} has another content in the topic"
+            for id in in_outbox.keys() & in_topic.keys()
+            if in_outbox[id] != in_topic[id]
         ]
     return problems
 
 
-def every_epoch_was_taken_in(books: Books) -> list[str]:
-    """After a restore a service publishes everything under a new epoch.
+def every_epoch_was_adopted(books: Books) -> list[str]:
+    """No consumer is in an older epoch with any subject.
 
-    No consumer may stay in an older epoch with any subject.
+    After a restore a service publishes everything under a new epoch.
     """
     problems = []
     for consumer, teller, hearer in CONSUMERS:
         row = books.of(teller).execute("SELECT epoch FROM relay").fetchone()
         epoch = row["epoch"] if row else 0
-        told = {
+        published = {
             row["subject"]
             for row in books.of(teller).execute("SELECT DISTINCT subject FROM outbox")
         }
-        heard = books.of(hearer).execute(
+        behind = books.of(hearer).execute(
             "SELECT subject, epoch FROM inbox WHERE consumer = %s AND epoch <> %s",
             (consumer, epoch),
         )
         problems += [
-            f"{consumer}: {row['subject']} in {row['epoch']}, told in {epoch}"
-            for row in heard
-            if row["subject"] in told
+            f"{consumer}: {row['subject']} in {row['epoch']}, published in {epoch}"
+            for row in behind
+            if row["subject"] in published
         ]
     return problems
 
 
-def copies_say_what_partners_say(books: Books) -> list[str]:
-    """The other services' copies of members and services equal those of partners.
+def copies_match_the_data_of_partners(books: Books) -> list[str]:
+    """The other services' copies of members and services equal the data of partners.
 
-    Each applied fact had its effect.
+    This shows that each applied fact had its effect.
     """
     ask = books.partners.execute
     good = ("PROBATION", "APPROVED")
@@ -423,7 +427,7 @@ def copies_say_what_partners_say(books: Books) -> list[str]:
     members |= {id: (row["status"] == "ACTIVE", "") for id, row in workers.items()} | {
         id: (live, "") for id, live in keys.items()
     }
-    heard: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    compared: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         "referrals members": (
             members,
             {
@@ -442,28 +446,28 @@ def copies_say_what_partners_say(books: Books) -> list[str]:
         ),
     }
     ask = books.notifications.execute
-    heard["notifications organizations"] = (
+    compared["notifications organizations"] = (
         organizations,
         {row["id"]: row["status"] for row in ask("SELECT * FROM organizations")},
     )
-    heard["notifications workers"] = (
+    compared["notifications workers"] = (
         workers,
         {row["id"]: row for row in ask("SELECT id, organization_id, roles, status FROM workers")},
     )
-    heard["notifications keys"] = (
+    compared["notifications keys"] = (
         keys,
         {row["id"]: row["live"] for row in ask("SELECT * FROM api_keys")},
     )
     return [
         f"{where}: {id} is {copy.get(id)}, partners have {truth.get(id)}"
-        for where, (truth, copy) in heard.items()
+        for where, (truth, copy) in compared.items()
         for id in sorted(truth.keys() | copy.keys())
         if truth.get(id) != copy.get(id)
     ]
 
 
 def every_call_came_back_in_time(books: Books) -> list[str]:
-    """Each call ended with an answer, a refusal or its deadline: nobody waits for ever."""
+    """Each call ended with an answer, a refusal or its deadline: no call waits for ever."""
     took = [
         (call, call.ended - call.began if call.ended is not None else None) for call in books.calls
     ]
@@ -475,31 +479,31 @@ def every_call_came_back_in_time(books: Books) -> list[str]:
 
 
 def every_loop_is_well(books: Books) -> list[str]:
-    """Every service reports each of its loops and itself as well, in health and metrics."""
+    """Every service reports itself and each of its loops as well, in health and metrics."""
     named = {
         f"{service} {kind}/{loop}"
         for service in SERVICES
         for kind in ("health", "metric")
         for loop in LOOPS
     }
-    missing = [f"{name} is not said" for name in sorted(named - books.standing.keys())]
+    missing = [f"{name} is not reported" for name in sorted(named - books.standing.keys())]
     return missing + [name for name, well in sorted(books.standing.items()) if not well]
 
 
-def no_clock_is_overdue(books: Books) -> list[str]:
-    """Deadlines that came due while their loop was away fired when it was back."""
+def no_deadline_is_overdue(books: Books) -> list[str]:
+    """Deadlines that came due while their loop was down fired after its return."""
     rows = books.referrals.execute(
         "SELECT referral_id, kind, next_time FROM clocks"
         " WHERE next_time < now() - interval '5 seconds'"
     )
     return [
-        f"{row['kind']} of {row['referral_id']} should have been told at {row['next_time']}"
+        f"{row['kind']} of {row['referral_id']} should have fired at {row['next_time']}"
         for row in rows
     ]
 
 
-def what_was_sent_stood_on_a_receipt(books: Books) -> list[str]:
-    """The receipt is for this person and this receiver, and was in force at the sending."""
+def every_sending_had_a_receipt(books: Books) -> list[str]:
+    """Each sent referral has a receipt for its person and receiver, in force at the sending."""
     rows = books.referrals.execute(
         "SELECT r.id FROM referrals r LEFT JOIN receipts c ON c.id = r.receipt_id"
         " AND c.person_id = r.person_id"
@@ -509,11 +513,11 @@ def what_was_sent_stood_on_a_receipt(books: Books) -> list[str]:
         " AND c.id IS NULL",
         (books.since,),
     )
-    return [f"{row['id']} was sent on no receipt" for row in rows]
+    return [f"{row['id']} was sent without a receipt" for row in rows]
 
 
 def no_override_came_after_a_withdrawal(books: Books) -> list[str]:
-    """The exception is an override with the reason danger_after_withdrawal."""
+    """No override follows a withdrawal, unless its reason is danger_after_withdrawal."""
     rows = books.referrals.execute(
         "SELECT o.id FROM receipts o WHERE o.reason_code NOT IN ('', 'danger_after_withdrawal')"
         " AND EXISTS (SELECT FROM receipts w"
@@ -521,14 +525,14 @@ def no_override_came_after_a_withdrawal(books: Books) -> list[str]:
         " o.recipient_organization_id AND w.id <> o.id"
         " AND w.withdraw_time <= o.create_time)"
     )
-    return [f"{row['id']} overrides what she took back" for row in rows]
+    return [f"{row['id']} overrides a withdrawal" for row in rows]
 
 
 def every_reading_was_covered(books: Books) -> list[str]:
-    """A receipt of that moment covers each access of another organisation.
+    """A receipt in force at that moment covers each access of another organisation to a file.
 
-    That holds for identity, notes and the safe-contact plan of a file that the organisation does
-    not hold.
+    This applies to the identity, the notes and the safe-contact plan of a file that the
+    organisation does not hold.
     """
     rows = books.referrals.execute(
         "SELECT a.sequence, a.action FROM audit a JOIN people p ON p.id = a.object_id"
@@ -542,21 +546,23 @@ def every_reading_was_covered(books: Books) -> list[str]:
         " WHERE code NOT LIKE 'referral:%%'))",
         (books.since,),
     )
-    return [f"{row['action']} at {row['sequence']} was covered by nothing" for row in rows]
+    return [f"{row['action']} at {row['sequence']} was covered by no receipt" for row in rows]
 
 
-def what_is_the_networks_was_changed_by_two(books: Books) -> list[str]:
+def type_and_country_were_changed_by_two(books: Books) -> list[str]:
     """An organisation's type and country are the last published ones.
 
-    Each change of them was proposed by one person and confirmed by another.
+    One person proposed each change of type or country, and another person confirmed it.
     """
-    told: dict[str, list[tuple[str, str]]] = {}
+    published: dict[str, list[tuple[str, str]]] = {}
     for row in books.partners.execute(
         "SELECT subject, payload FROM outbox WHERE type LIKE 'enlace.organization.%'"
         " ORDER BY subject, version"
     ):
         fact = OrganizationFact.FromString(row["payload"])
-        told.setdefault(row["subject"], []).append((fact.organization_type_code, fact.country_code))
+        published.setdefault(row["subject"], []).append(
+            (fact.organization_type_code, fact.country_code)
+        )
     confirmed = books.partners.execute(
         "SELECT c.object_id, count(*) AS n FROM audit c"
         " WHERE c.action = 'organization_confirm_change' AND c.allowed AND EXISTS (SELECT"
@@ -568,13 +574,13 @@ def what_is_the_networks_was_changed_by_two(books: Books) -> list[str]:
     by_two = {row["object_id"]: row["n"] for row in confirmed}
     problems = [
         f"{subject}: changed {changes} times, by two {by_two.get(subject, 0)} times"
-        for subject, states in told.items()
+        for subject, states in published.items()
         if (changes := sum(one != other for one, other in pairwise(states)))
         > by_two.get(subject, 0)
     ]
     for row in books.partners.execute("SELECT id, type, country FROM organizations"):
-        if told.get(row["id"], [("", "")])[-1] != (row["type"], row["country"]):
-            problems.append(f"{row['id']} is another than was told")
+        if published.get(row["id"], [("", "")])[-1] != (row["type"], row["country"]):
+            problems.append(f"{row['id']} differs from the published type and country")
     return problems
 
 
@@ -604,41 +610,41 @@ CHECKS: tuple[Callable[[Books], list[str]], ...] = (
     unknown_transitions_happened_once_or_never,
     history_and_outbox_are_one_to_one,
     versions_have_no_gap,
-    state_is_what_the_history_says,
-    every_fact_was_taken_in,
+    state_matches_the_history,
+    every_fact_was_applied,
     each_fact_made_its_messages_once,
-    each_message_is_delivered_once_to_a_place,
-    nothing_waits,
+    each_message_is_delivered_once_to_an_address,
+    nothing_is_waiting,
     every_sending_is_on_record,
     every_step_is_on_record,
-    the_trails_fit,
-    topics_tell_what_happened,
-    every_epoch_was_taken_in,
-    copies_say_what_partners_say,
+    trails_are_unchanged,
+    topics_match_the_outboxes,
+    every_epoch_was_adopted,
+    copies_match_the_data_of_partners,
     every_call_came_back_in_time,
     every_loop_is_well,
-    no_clock_is_overdue,
-    what_was_sent_stood_on_a_receipt,
+    no_deadline_is_overdue,
+    every_sending_had_a_receipt,
     no_override_came_after_a_withdrawal,
     every_reading_was_covered,
-    what_is_the_networks_was_changed_by_two,
+    type_and_country_were_changed_by_two,
     no_nonce_was_used_twice,
 )
-# For the two totals: the invariants that find something missing, and those that find something more
-# than once.
+# The invariants of the two totals: those whose violations are lost effects, and those whose
+# violations are doubled ones.
 LOST = (
     answered_transitions_are_in_the_history_once,
-    every_fact_was_taken_in,
-    every_epoch_was_taken_in,
-    nothing_waits,
+    every_fact_was_applied,
+    every_epoch_was_adopted,
+    nothing_is_waiting,
 )
-DOUBLE = (unknown_transitions_happened_once_or_never, each_message_is_delivered_once_to_a_place)
+DOUBLE = (unknown_transitions_happened_once_or_never, each_message_is_delivered_once_to_an_address)
 
 
 def lost_and_double(books: Books) -> tuple[int, int]:
-    """Returns how many were lost and how many doubled, by the invariants above.
+    """Returns the numbers of lost and of doubled effects, according to the invariants above.
 
-    For messages these are the missing and the superfluous ones.
+    Missing messages count as lost, superfluous messages as doubled.
     """
     messages = each_fact_made_its_messages_once(books)
     missing = sum(message.startswith("missing") for message in messages)
@@ -648,11 +654,11 @@ def lost_and_double(books: Books) -> tuple[int, int]:
 
 
 def violations(books: Books) -> dict[str, list[str]]:
-    """Returns all violations by invariant; empty if all is well."""
+    """Returns up to ten violations of each violated invariant, by the invariant's name."""
     by_check = {check.__name__: check(books) for check in CHECKS}
     return {name: wrong[:10] for name, wrong in by_check.items() if wrong}
 
 
 def started() -> datetime:
-    """Returns a time to count from."""
+    """Returns the present time, as the start of a run."""
     return datetime.now(UTC)

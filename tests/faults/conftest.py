@@ -1,4 +1,4 @@
-"""The fixtures that fault tests share: a stack of their own, which they may break."""
+"""The fixtures that fault tests share, including a stack that they may break."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tests.parts.stories import Cast
 
 @pytest.fixture(scope="package")
 def victim() -> Iterator[LocalStack]:
-    """A stack with its demo network that tests break and that is well again after each test.
+    """A stack with its demo network; each test that breaks it leaves it well again.
 
-    At its end no word about a person is anywhere but sealed.
+    At the end the stack may contain texts about a person only in sealed form.
     """
     stack = LocalStack()
     try:

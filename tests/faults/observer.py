@@ -1,7 +1,7 @@
 """Looks at a stack under faults from outside, about once a second.
 
-It counts facts heard, facts heard again, and changes of the consumers' groups. All counts are lower
-bounds: a counter that restarts with its process loses its counts since the last look, and two
+It counts facts received, facts received again, and changes of the consumers' groups. All counts are
+lower bounds: a counter that restarts with its process loses its counts since the last look, and two
 changes of a group between two looks count as one.
 """
 
@@ -26,10 +26,10 @@ EVERY = 1.0
 
 
 class Observer:
-    """An observer: `begin`, then `end`.
+    """An observer, which counts from `begin` to `end`.
 
-    It counts by consumer: facts `heard`, of these `seen` before, and `rebalances`, which are
-    changes of its group's members.
+    The counts are by consumer: `heard` facts, those of them that were `seen` before, and
+    `rebalances`, which are changes of the members of the consumer's group.
     """
 
     def __init__(self, stack: LocalStack) -> None:
@@ -71,9 +71,9 @@ class Observer:
                     self._last[consumer, outcome] = sample.value
 
     def _look_at_groups(self) -> None:
-        """Counts a rebalance if a group has other members than when it last had some.
+        """Counts a rebalance if a group has other members than when it last had members.
 
-        It does not matter who forgot or replaced them.
+        The cause does not matter: the broker may have forgotten members, or others replaced them.
         """
         with suppress(KafkaError, OSError, ValueError, RuntimeError, AssertionError):
             admin = KafkaAdminClient(
@@ -82,8 +82,8 @@ class Observer:
                 request_timeout_ms=2000,
             )
             try:
-                for group, told in admin.describe_groups(list(GROUPS)).items():
-                    members = frozenset(member["member_id"] for member in told["members"])
+                for group, description in admin.describe_groups(list(GROUPS)).items():
+                    members = frozenset(member["member_id"] for member in description["members"])
                     before = self._members.get(group, members)
                     if members:
                         self.rebalances[group] += members != before
@@ -93,12 +93,12 @@ class Observer:
 
 
 def samples(stack: LocalStack, service: str, timeout: float) -> Iterator[Sample]:
-    """Yields the service's metrics; none if it does not answer."""
+    """Yields the service's metrics; no metric if the service does not answer."""
     try:
-        told = requests.get(
+        text = requests.get(
             f"http://{stack.state['parts'][service]['metrics']}/metrics", timeout=timeout
         ).text
     except requests.RequestException:
         return
-    for family in text_string_to_metric_families(told):
+    for family in text_string_to_metric_families(text):
         yield from family.samples

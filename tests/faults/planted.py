@@ -1,6 +1,6 @@
 """The traces of bugs, planted one at a time in the data that a fault run left.
 
-Each names the invariant that must find it, and is removed after the look.
+Each trace names the invariant that must find it, and is removed after the check.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Check = Callable[[Books], list[str]]
 
 @dataclass(frozen=True)
 class InDatabase:
-    """A statement in a service's database."""
+    """A trace that a statement leaves in a service's database."""
 
     service: str
     statement: str
@@ -26,7 +26,7 @@ class InDatabase:
 
     @contextmanager
     def in_books(self, books: Books) -> Iterator[Books]:
-        """Yields the books with the trace, which is removed at the end."""
+        """Yields the books with the trace; removes the trace at the end."""
         database = books.of(self.service)
         with database.transaction(force_rollback=True):
             assert database.execute(self.statement).rowcount > 0, "nothing was planted"
@@ -35,7 +35,7 @@ class InDatabase:
 
 @dataclass(frozen=True)
 class InBooks:
-    """Changed notes of clients, or a changed answer about a service's standing."""
+    """A trace in the clients' notes, or in a service's reports about its health."""
 
     plant: Callable[[Books], Books]
     seen_by: Check
@@ -56,7 +56,7 @@ PLANTED: dict[str, Planted] = {
         " ORDER BY time DESC LIMIT 1)",
         checker.answered_transitions_are_in_the_history_once,
     ),
-    "a retry without its key": InDatabase(
+    "a request that was not stored": InDatabase(
         "referrals",
         "DELETE FROM requests WHERE (caller_id, request_id) IN (SELECT caller_id, request_id"
         " FROM requests"
@@ -73,7 +73,7 @@ PLANTED: dict[str, Planted] = {
         " FROM referrals ORDER BY create_time DESC LIMIT 1)",
         checker.unknown_transitions_happened_once_or_never,
     ),
-    "a fact told before a rollback": InDatabase(
+    "a fact of a transaction that was rolled back": InDatabase(
         "referrals",
         "INSERT INTO outbox SELECT id, version + 100, 'enlace.referral.closed.v1', '', now(), now()"
         " FROM referrals LIMIT 1",
@@ -96,20 +96,20 @@ PLANTED: dict[str, Planted] = {
         "referrals",
         "UPDATE referrals SET state = 'accepted' WHERE id IN (SELECT id FROM referrals"
         " WHERE state = 'closed' ORDER BY create_time DESC LIMIT 1)",
-        checker.state_is_what_the_history_says,
+        checker.state_matches_the_history,
     ),
     "a step that is not allowed": InDatabase(
         "referrals",
         "UPDATE referral_events SET from_state = 'draft' WHERE (referral_id, version) IN"
         " (SELECT referral_id, version FROM referral_events WHERE verb = 'completed'"
         " ORDER BY time DESC LIMIT 1)",
-        checker.state_is_what_the_history_says,
+        checker.state_matches_the_history,
     ),
     "an offset committed before the effect": InDatabase(
         "notifications",
         "UPDATE inbox SET version = version - 1 WHERE ctid IN (SELECT ctid FROM inbox"
         " WHERE consumer = 'notifications-referrals' AND version > 1 LIMIT 1)",
-        checker.every_fact_was_taken_in,
+        checker.every_fact_was_applied,
     ),
     "an inbox row outside the transaction of its effect": InDatabase(
         "notifications",
@@ -118,7 +118,7 @@ PLANTED: dict[str, Planted] = {
         " ORDER BY create_time DESC LIMIT 1)",
         checker.each_fact_made_its_messages_once,
     ),
-    "no inbox: a message twice": InDatabase(
+    "a message twice, as without an inbox": InDatabase(
         "notifications",
         'INSERT INTO messages SELECT (jsonb_populate_record(m, \'{"id": "twice"}\')).*'
         " FROM messages m ORDER BY create_time DESC LIMIT 1",
@@ -128,15 +128,15 @@ PLANTED: dict[str, Planted] = {
         "notifications",
         'INSERT INTO deliveries SELECT (jsonb_populate_record(d, \'{"id": "twice"}\')).*'
         " FROM deliveries d WHERE message_id IS NOT NULL LIMIT 1",
-        checker.each_message_is_delivered_once_to_a_place,
+        checker.each_message_is_delivered_once_to_an_address,
     ),
-    "a relay that goes by a watermark": InDatabase(
+    "a fact that the relay has skipped": InDatabase(
         "referrals",
         "UPDATE outbox SET first_round = NULL WHERE (subject, version) IN (SELECT subject, version"
         " FROM outbox LIMIT 1)",
-        checker.nothing_waits,
+        checker.nothing_is_waiting,
     ),
-    "an audit row after the answer": InDatabase(
+    "a sending without its audit row": InDatabase(
         "referrals",
         "DELETE FROM audit WHERE sequence IN (SELECT sequence FROM audit WHERE action = 'send'"
         " ORDER BY sequence DESC LIMIT 1)",
@@ -152,17 +152,17 @@ PLANTED: dict[str, Planted] = {
         "partners",
         "UPDATE audit SET actor_id = 'another' WHERE sequence = (SELECT max(sequence) / 2"
         " FROM audit)",
-        checker.the_trails_fit,
+        checker.trails_are_unchanged,
     ),
-    "published before the commit": InDatabase(
+    "a fact published before its commit": InDatabase(
         "referrals",
         "DELETE FROM outbox WHERE (subject, version) IN (SELECT subject, max(version) FROM outbox"
         " GROUP BY 1 LIMIT 1)",
-        checker.topics_tell_what_happened,
+        checker.topics_match_the_outboxes,
     ),
     "an inbox advanced although the handler failed": InDatabase(
         "notifications",
-        # Everything that one fact would have made; the inbox has the fact as applied.
+        # deletes everything that one fact has made; the inbox still has the fact as applied
         "WITH fact AS (SELECT referral_id, kind FROM messages WHERE kind = 'referral_accepted'"
         " ORDER BY create_time DESC LIMIT 1),"
         " lost AS (SELECT id FROM messages JOIN fact USING (referral_id, kind)),"
@@ -173,19 +173,19 @@ PLANTED: dict[str, Planted] = {
     "an inbox advanced although the handler of members failed": InDatabase(
         "referrals",
         "DELETE FROM members WHERE id IN (SELECT id FROM members WHERE kind = 'worker' LIMIT 1)",
-        checker.copies_say_what_partners_say,
+        checker.copies_match_the_data_of_partners,
     ),
     "an epoch ignored": InDatabase(
         "referrals",
         "UPDATE inbox SET epoch = 0 WHERE epoch > 0 AND subject IN (SELECT subject FROM inbox"
         " WHERE consumer = 'referrals' AND epoch > 0 LIMIT 1)",
-        checker.every_epoch_was_taken_in,
+        checker.every_epoch_was_adopted,
     ),
     "a hung call": InBooks(
         lambda books: replace(books, calls=[*books.calls, Call("grpc", 0.0, 3.0)]),
         checker.every_call_came_back_in_time,
     ),
-    "a call that went on past its deadline": InBooks(
+    "a call that continued past its deadline": InBooks(
         lambda books: replace(books, calls=[*books.calls, Call("rest", 0.0, 10.0, 12.1, "ok")]),
         checker.every_call_came_back_in_time,
     ),
@@ -202,18 +202,18 @@ PLANTED: dict[str, Planted] = {
         ),
         checker.every_loop_is_well,
     ),
-    "a watch that died": InDatabase(
+    "a loop of deadlines that died": InDatabase(
         "referrals",
         "UPDATE clocks SET next_time = now() - interval '1 minute' WHERE (referral_id, number) IN"
         " (SELECT referral_id, number FROM clocks WHERE next_time IS NOT NULL LIMIT 1)",
-        checker.no_clock_is_overdue,
+        checker.no_deadline_is_overdue,
     ),
-    "a receipt unchecked": InDatabase(
+    "a receipt for another receiver": InDatabase(
         "referrals",
         "UPDATE receipts SET recipient_organization_id = 'another' WHERE id IN"
         " (SELECT receipt_id FROM referrals WHERE send_time IS NOT NULL ORDER BY send_time DESC"
         " LIMIT 1)",
-        checker.what_was_sent_stood_on_a_receipt,
+        checker.every_sending_had_a_receipt,
     ),
     "an override after a withdrawal": InDatabase(
         "referrals",
@@ -228,18 +228,18 @@ PLANTED: dict[str, Planted] = {
         "partners",
         "UPDATE organizations SET type = 'HEALTH' WHERE id IN (SELECT id FROM organizations"
         " WHERE type <> 'HEALTH' LIMIT 1)",
-        checker.what_is_the_networks_was_changed_by_two,
+        checker.type_and_country_were_changed_by_two,
     ),
-    "a member that changed its own type, and told it": InDatabase(
+    "a member that changed its own type, and published the change": InDatabase(
         "partners",
         "INSERT INTO outbox (subject, version, type, payload, time)"
         " SELECT o.subject, o.version + 1, 'enlace.organization.changed.v1',"
         " decode(replace(encode(o.payload, 'hex'), encode('NGO', 'hex'), encode('OGN', 'hex')),"
         " 'hex'), now() FROM outbox o JOIN organizations g"
         " ON g.id = o.subject AND g.type = 'NGO' ORDER BY o.version DESC LIMIT 1",
-        checker.what_is_the_networks_was_changed_by_two,
+        checker.type_and_country_were_changed_by_two,
     ),
-    "notes past consent": InDatabase(
+    "notes read after the end of consent": InDatabase(
         "referrals",
         "INSERT INTO audit (time, actor_kind, actor_id, organization_id, action, object_id,"
         " purpose_code, detail_codes, allowed, reason)"

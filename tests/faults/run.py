@@ -1,4 +1,4 @@
-"""One fault run: load, faults, rest, and the books for the checker with all counts."""
+"""One fault run: load, faults, the wait for rest, and the books for the checker with all counts."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ from tests.parts.local_stack import SERVICES, LocalStack
 from tests.parts.stories import Cast
 
 STALL = (
-    # seconds after the last fault within which the number of waiting facts must reach a new low:
-    # more than any pause of a loop
+    # longest time in seconds without a new low of the number of remaining troubles after the last
+    # fault; longer than any pause of a loop
     120.0
 )
-# seconds for the transitions that are missing when all faults are done: thousands if the list of
-# faults is short
+# most seconds for the transitions that are still missing when all faults are done; these are
+# thousands if the list of faults is short
 LONGEST = 900.0
-CALM = ("--calm", "0")  # a part that was up is started again at once, however often it is killed
+# options with which the stack restarts a part at once, however often the part is killed
+CALM = ("--calm", "0")
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Run:
         return sum(o.outcome == OK for o in self.books.operations)
 
     def report(self) -> str:
-        """Returns all counts, a line each."""
+        """Returns all counts, one on each line."""
         lost, double = checker.lost_and_double(self.books)
         kinds: Counter[str] = Counter()
         for (kind, _), count in self.faults.items():
@@ -81,7 +82,7 @@ class Run:
             + ", ".join(f"{name} {n}" for name, n in sorted(self.seen.items())),
             "rebalances seen": f"at least {self.rebalances.total()}: "
             + ", ".join(f"{name} {n}" for name, n in sorted(self.rebalances.items())),
-            "seconds": f"{self.seconds:.0f}, and {self.rest_seconds:.0f} until all was told",
+            "seconds": f"{self.seconds:.0f}, and {self.rest_seconds:.0f} until all was published",
             "lost": lost,
             "double": double,
             "violations": checker.violations(self.books) or "none",
@@ -93,10 +94,9 @@ class Run:
 def fault_run(
     stack: LocalStack, cast: Cast, *, transitions: int, faults: int, seed: int
 ) -> Iterator[Run]:
-    """Runs load and faults, and yields the run at rest.
+    """Runs load and faults, and yields the run once the stack is at rest.
 
-    Only the checker may find a fault after this: a refusal that no client expects fails the run
-    here.
+    Fails if a client got an unexpected refusal; all other violations are left to the checker.
     """
     people = [cast.person() for _ in range(16)]
     since, began = checker.started(), time.monotonic()
@@ -117,12 +117,12 @@ def fault_run(
         )
         books = Books(partners, referrals, notifications, work.operations, [], since, work.calls)
         waits: list[Callable[[Books], list[str]]] = [
-            checker.nothing_waits,
-            checker.every_fact_was_taken_in,
-            checker.every_epoch_was_taken_in,
+            checker.nothing_is_waiting,
+            checker.every_fact_was_applied,
+            checker.every_epoch_was_adopted,
             lambda books: checker.every_loop_is_well(replace(books, standing=standing(stack))),
         ]
-        come_to_rest(lambda: [trouble for wait in waits for trouble in wait(books)])
+        wait_for_rest(lambda: [trouble for wait in waits for trouble in wait(books)])
         observer.end()
         books = replace(
             books,
@@ -143,46 +143,49 @@ def fault_run(
         )
 
 
-def come_to_rest(left: Callable[[], list[str]]) -> None:
-    """Waits while the rest shrinks; tens of thousands of facts take their time."""
+def wait_for_rest(left: Callable[[], list[str]]) -> None:
+    """Waits until nothing is left, as long as the number of remaining troubles shrinks.
+
+    Tens of thousands of waiting facts take their time.
+    """
     least, since = math.inf, time.monotonic()
     while remaining := left():
         if len(remaining) < least:
             least, since = len(remaining), time.monotonic()
         assert time.monotonic() - since < STALL, (
-            f"{len(remaining)} left and no less for {STALL:g} s: {remaining[:5]}"
+            f"{len(remaining)} troubles left, no new low for {STALL:g} s: {remaining[:5]}"
         )
         print(f"{len(remaining)} left", file=sys.stderr)
         time.sleep(1)
 
 
-def bit(run: Run) -> list[str]:
-    """Returns the reasons for which a run proves nothing; empty if its faults had an effect."""
+def missing_effects(run: Run) -> list[str]:
+    """Returns the reasons why a run proves nothing; empty if its faults had an effect."""
     relay = run.books.partners.execute("SELECT epoch FROM relay").fetchone()
     wanted = {
         "kills hit nothing": run.kills_in_flight >= 0.8 * run.kills,
         "no call was cut off": run.kills_that_cut > 0,
-        "nothing was heard twice": run.seen.total() > 0,
-        "no group had to share anew": run.rebalances.total() > 0,
-        "the restore began no epoch": bool(relay and relay["epoch"]),
+        "no fact was received twice": run.seen.total() > 0,
+        "no consumer group rebalanced": run.rebalances.total() > 0,
+        "the restore started no epoch": bool(relay and relay["epoch"]),
     }
     return [trouble for trouble, absent in wanted.items() if not absent]
 
 
 def standing(stack: LocalStack) -> dict[str, bool]:
-    """Returns what every service reports of itself and its loops, by health and metrics."""
+    """Returns whether services and loops are well, as each service's health and metrics report."""
     well: dict[str, bool] = {}
     for service in SERVICES:
         loops = [
             sample for sample in samples(stack, service, 5) if sample.name == "enlace_loop_well"
         ]
         well |= {f"{service} metric/{sample.labels['loop']}": sample.value == 1 for sample in loops}
-        asked = {"live": "live", "ready": "", "broker": "broker"} | {
+        names = {"live": "live", "ready": "", "broker": "broker"} | {
             f"health/{s.labels['loop']}": f"loop/{s.labels['loop']}" for s in loops
         }
         well |= {
             f"{service} {name}": _serves(stack.channel(service), about)
-            for name, about in asked.items()
+            for name, about in names.items()
         }
     return well
 

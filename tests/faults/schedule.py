@@ -1,7 +1,7 @@
 """The list of faults of a fault run, which follows from a seed.
 
-The seed settles the faults, their order and the length of each pause. The time of each fault
-depends on progress (strikes.py).
+The seed determines the faults, their order and the length of each pause. The time of each fault
+depends on the progress of the load (strikes.py).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ COPY, RESTORE = "copy", "restore"  # faults of the partners' database; a copy ne
 # Shares of 200 faults. A kill of PostgreSQL or referrals stops all transitions for four to ten
 # seconds on two busy cores; a kill of notifications or the broker stops consumers for as long (a
 # new member of a group waits up to nine seconds for its partitions); a kill of any other part costs
-# two seconds of processor time and nothing more. So most faults are pauses, which cost their own
-# length.
+# only two seconds of processor time. Most faults are pauses, because a pause costs no more than its
+# own length.
 MIX: dict[tuple[str, str], int] = {
     (KILL, "referrals"): 14,
     (KILL, "notifications"): 10,
@@ -35,8 +35,8 @@ MIX: dict[tuple[str, str], int] = {
     (DUPLICATES, "referrals"): 10,
     (DUPLICATES, "partners"): 8,
 }
-# (share, shortest, longest) in seconds. Most are short, as those of a slow disk or a busy machine;
-# the probe of a database tolerates 1.5 s, the session of a consumer 6 s.
+# (share of all pauses, shortest and longest in seconds). Most pauses are short, as those of a slow
+# disk or a busy machine; the probe of a database tolerates 1.5 s, the session of a consumer 6 s.
 LENGTHS = ((0.80, 0.2, 1.0), (0.15, 1.0, 3.0), (0.05, 3.0, 8.0))
 
 
@@ -50,9 +50,9 @@ class Fault:
 
 
 def schedule(count: int, seed: int) -> list[Fault]:
-    """Returns `count` faults in an order of their own.
+    """Returns `count` faults in the order of the seed, and one copy.
 
-    Among them is one copy, at three tenths of them, and its restore, at six tenths.
+    The copy follows after three tenths of the faults, its restore after six tenths.
     """
     chance = random.Random(seed)
     kinds = [

@@ -1,7 +1,7 @@
 """The long fault run: `make soak`.
 
-Prints the faults and counts; the exit code is 1 if anything is lost, doubled or otherwise wrong, or
-if the faults had no effect.
+Prints the faults and counts; exits with 1 if anything is lost, doubled or otherwise wrong, or if
+the faults had no effect.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import sys
 import click
 
 from tests.faults import canary, checker
-from tests.faults.backlog import troubles_of_a_backlog
-from tests.faults.run import CALM, bit, fault_run
+from tests.faults.backlog import faults_of_a_backlog
+from tests.faults.run import CALM, fault_run, missing_effects
 from tests.parts.local_stack import LocalStack
 from tests.parts.stories import Cast
 
@@ -36,10 +36,10 @@ def main(transitions: int, faults: int, backlog: int, seed: int) -> None:
         ) as run:
             click.echo(run.report())
             troubles = [
-                *bit(run),
+                *missing_effects(run),
                 *checker.violations(run.books),
                 *canary.left_in(stack),
-                *troubles_of_a_backlog(stack, backlog),
+                *faults_of_a_backlog(stack, backlog),
             ]
     finally:
         stack.stop()

@@ -1,11 +1,11 @@
-"""Does the faults of a schedule to a stack under load.
+"""Inflicts the faults of a schedule on a stack under load.
 
-Each fault comes when enough transitions were answered since the one before, on a part that is well.
-So nothing waits for a fixed time, and no kill hits a process that another has killed already. While
-nothing is answered, because referrals or PostgreSQL are down, one of the other parts is hit every
-second. A fault that stops consumers comes only when facts were heard again since the last such
-fault: otherwise all facts would be heard after the run, in peace. A fault that must wait lets the
-next go before it.
+Each fault hits a part that is well, once enough transitions were answered since the previous fault.
+So no fault waits for a fixed time, and no kill hits a process that is already dead. While no
+transition is answered, because referrals or PostgreSQL is down, one of the other parts is hit every
+second. A fault that stops consumers comes only once facts have been received again since the last
+such fault; otherwise all facts would be received undisturbed after the run. If a fault has to wait,
+the next possible one is done first.
 """
 
 from __future__ import annotations
@@ -30,35 +30,36 @@ from tests.parts import topics
 from tests.parts.local_stack import LocalStack
 from tests.parts.still import standing_still
 
-# The calls that are cut off when a part dies: a kill waits until one of these is under way. The
-# work of notifications and the broker follows from transitions.
+# The ways of the calls that are cut off when a part dies; a kill waits until such a call is under
+# way. For all other parts these are transitions, from which also the work of notifications and the
+# broker follows.
 WAYS = {
     "gateway": ("rest",),
     "partners": ("directory", "rest"),
 }
 TRANSITIONS = ("grpc", "rest")
 REPEATED = 30  # records of each partition that are published once more
-# Notifications hears no facts of referrals for up to nine seconds when one of these dies: the
-# broker waits for the dead member of the group, then for others. This many facts must have been
-# heard before that happens again.
-DEAFENS = ("notifications", "broker")
+# The parts whose death keeps notifications from receiving facts of referrals for up to nine
+# seconds, because the broker waits for the dead member of the group, then for others. Between two
+# such deaths the consumer LISTENER must have received ENOUGH facts.
+STOP_CONSUMERS = ("notifications", "broker")
 LISTENER, ENOUGH = "notifications-referrals", 100
-STOPS = ("referrals", "postgres")
-STANDSTILL = 1.0  # seconds without enough transitions, after which other parts are hit
-LOOK = 0.1
-BACK = 120.0  # seconds within which a part can be hit, or transitions were answered
+STOP_TRANSITIONS = ("referrals", "postgres")
+STANDSTILL = 1.0  # seconds without enough transitions after which other parts are hit
+LOOK = 0.1  # seconds between two looks for a fault that is possible
+BACK = 120.0  # most seconds without a fault that is possible
 
 
 @dataclass(frozen=True)
 class Strike:
-    """A fault that was done, and its time."""
+    """A fault that was inflicted, and its time."""
 
     fault: Fault
     moment: float
 
 
 class Strikes:
-    """Runs all faults by `run`; `done` lists those that were done."""
+    """Inflicts all faults in `run`; `done` lists the faults inflicted so far."""
 
     def __init__(self, stack: LocalStack, work: Work, observer: Observer, seed: int) -> None:
         self.done: list[Strike] = []
@@ -72,14 +73,16 @@ class Strikes:
         self._copy = stack.var / "partners.dump"
 
     def run(self, faults: Sequence[Fault], pace: int) -> None:
-        """Does one fault after every `pace` transitions, or each second of standstill.
+        """Inflicts one fault after every `pace` transitions, or each second of standstill.
 
-        Returns when all are done and every part is well.
+        Returns when all faults have been inflicted and every part is well.
         """
         waiting, answered, since = list(faults), self._work.answered, time.monotonic()
         while waiting:
-            goes_on = self._work.wait_for(answered + pace, STANDSTILL)
-            fault = next((fault for fault in waiting if self._possible(fault, goes_on)), None)
+            progressing = self._work.wait_for(answered + pace, STANDSTILL)
+            fault = next(
+                (fault for fault in waiting if self._is_possible(fault, progressing)), None
+            )
             if fault is None:
                 assert time.monotonic() - since < BACK, self._standstill(waiting)
                 time.sleep(LOOK)
@@ -92,11 +95,12 @@ class Strikes:
         self._stack.wait_healthy(*self._killed.values())
 
     def _standstill(self, waiting: Sequence[Fault]) -> str:
-        """Returns why nothing can be hit.
+        """Returns a text about a standstill in which no fault is possible.
 
-        The text has the faults left, the state of the parts, and the consumers' last reports.
+        The text has the remaining faults, the state of the parts, and the last lines of the logs of
+        notifications and the broker.
         """
-        said = [
+        log_lines = [
             line
             for part in ("notifications", "broker")
             for line in (self._stack.logs / f"{part}.log").read_text().splitlines()[-15:]
@@ -108,13 +112,13 @@ class Strikes:
             "answered": (self._work.answered, self._work.refused[:3]),
             "parts": self._stack.state["parts"],
         }
-        return "\n".join([*(f"{name}: {value}" for name, value in details.items()), *said])
+        return "\n".join([*(f"{name}: {value}" for name, value in details.items()), *log_lines])
 
     def in_flight(self, calls: Sequence[Call]) -> tuple[int, int, int]:
         """Returns three numbers of kills.
 
-        They are all kills, those with a call under way, and those with a call under way that got no
-        answer.
+        They count all kills, the kills with a call under way, and the kills with a call under way
+        that got no answer.
         """
         kills = [strike for strike in self.done if strike.fault.kind == KILL]
         hit = [
@@ -131,17 +135,17 @@ class Strikes:
             sum(any(c.outcome != OK for c in struck) for struck in hit),
         )
 
-    def _possible(self, fault: Fault, goes_on: bool) -> bool:
-        """Returns whether a fault can be done now.
+    def _is_possible(self, fault: Fault, progressing: bool) -> bool:
+        """Returns whether a fault can be inflicted now.
 
-        Its part and the parts that it needs are well; a restore comes after its copy; a fault that
-        stops all transitions comes when there are some.
+        The fault's part and the other parts that it needs must be well; a restore needs its copy; a
+        fault that stops all transitions is possible only while transitions are answered.
         """
-        if fault.part in STOPS and not goes_on and fault.kind in (KILL, PAUSE):
+        if fault.part in STOP_TRANSITIONS and not progressing and fault.kind in (KILL, PAUSE):
             return False
         if (
             fault.kind == KILL
-            and fault.part in DEAFENS
+            and fault.part in STOP_CONSUMERS
             and self._observer.heard[LISTENER] < self._heard + ENOUGH
         ):
             return False
@@ -195,7 +199,7 @@ class Strikes:
 
     def _kill(self, part: str) -> None:
         self._killed[part] = self._stack.kill(part)
-        if part in DEAFENS:
+        if part in STOP_CONSUMERS:
             self._heard = self._observer.heard[LISTENER]
 
     def _pause(self, fault: Fault) -> None:
@@ -203,7 +207,7 @@ class Strikes:
             time.sleep(fault.seconds)
 
     def _repeat(self, topic: str) -> None:
-        """Publishes the end of a topic once more, in another order."""
+        """Publishes the last records of a topic once more, in random order."""
         records = topics.records(self._stack.state["kafka"], [topic], REPEATED)
         self._chance.shuffle(records)
         self._send(topic, records)
@@ -226,7 +230,7 @@ class Strikes:
     def _restore(self) -> None:
         """Restores a copy as docs/operations.md describes.
 
-        The service is stopped by a kill and kept down: its supervisor stands still meanwhile.
+        A kill stops the service, which stays down because its supervisor is stopped meanwhile.
         """
         with held(self._stack.state["pid"]):
             self._kill("partners")

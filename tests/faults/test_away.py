@@ -37,7 +37,7 @@ pytestmark = pytest.mark.long
 SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
 
 
-def test_services_start_before_database_and_broker_and_heal(cleanup: ExitStack) -> None:
+def test_services_that_start_before_the_database_and_the_broker_recover(cleanup: ExitStack) -> None:
     folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="enlace-test-order-")))
     if os.geteuid() == 0:
         folder.chmod(0o711)
@@ -46,10 +46,10 @@ def test_services_start_before_database_and_broker_and_heal(cleanup: ExitStack) 
     broker = Broker(folder / "kafka", folder / "broker.log")
     cleanup.callback(postgres.remove)
     cleanup.callback(broker.kill)
-    # No other process may take their ports while they are away. A bound port without a listener
-    # refuses connections, as an unused port does.
-    kept = {part: cleanup.enter_context(socket.socket()) for part in (postgres, broker)}
-    for part, place in kept.items():
+    # No other process may take the ports of PostgreSQL and the broker before they start. A bound
+    # port without a listener refuses connections, as an unused port does.
+    reserved = {part: cleanup.enter_context(socket.socket()) for part in (postgres, broker)}
+    for part, place in reserved.items():
         place.bind(("127.0.0.1", part.port))
     listen = {name: f"127.0.0.1:{free_port()}" for name in (*SERVICES, "gateway")}
     common = {
@@ -58,7 +58,7 @@ def test_services_start_before_database_and_broker_and_heal(cleanup: ExitStack) 
         "ENLACE_KEYS": str(folder / "keys"),
         "ENLACE_DEVELOPMENT": "1",
     }
-    told = {
+    environments = {
         name: {
             **common,
             "ENLACE_LISTEN": listen[name],
@@ -70,16 +70,16 @@ def test_services_start_before_database_and_broker_and_heal(cleanup: ExitStack) 
         for name in SERVICES
     }
     addresses = {f"ENLACE_{name.upper()}_ADDRESS": listen[name] for name in SERVICES}
-    told["gateway"] = {**common, **addresses, "ENLACE_HTTP_LISTEN": listen["gateway"]}
+    environments["gateway"] = {**common, **addresses, "ENLACE_HTTP_LISTEN": listen["gateway"]}
     running = {
         name: Process(
             name,
             [sys.executable, "-m", f"services.{name}", "serve"],
             folder / f"{name}.log",
-            told[name],
+            environments[name],
             ROOT,
         )
-        for name in told
+        for name in environments
     }
     for process in running.values():
         process.start()
@@ -88,7 +88,7 @@ def test_services_start_before_database_and_broker_and_heal(cleanup: ExitStack) 
         name: cleanup.enter_context(grpc.insecure_channel(listen[name])) for name in SERVICES
     }
 
-    def says(name: str, about: str) -> int | None:
+    def status(name: str, about: str) -> int | None:
         try:
             return int(
                 HealthStub(channels[name])  # type: ignore[attr-defined]
@@ -98,7 +98,7 @@ def test_services_start_before_database_and_broker_and_heal(cleanup: ExitStack) 
         except grpc.RpcError:
             return None
 
-    def asked(path: str) -> tuple[int, str]:
+    def fetched(path: str) -> tuple[int, str]:
         try:
             answer = requests.get(f"http://{listen['gateway']}{path}", timeout=5)
             return answer.status_code, answer.text
@@ -107,33 +107,33 @@ def test_services_start_before_database_and_broker_and_heal(cleanup: ExitStack) 
 
     until(
         lambda: (
-            {(name, says(name, about)) for name in SERVICES for about in ("live",)}
+            {(name, status(name, about)) for name in SERVICES for about in ("live",)}
             == {(name, SERVING) for name in SERVICES}
         )
     )
-    assert {says(name, about) for name in SERVICES for about in ("", "broker")} == {NOT_SERVING}
-    # readiness is about the gateway; /status, a page for people, is about all parts
-    until(lambda: asked("/readyz")[0] == 200)
-    assert asked("/status")[1].count("No llega a sus datos") == len(SERVICES)
+    assert {status(name, about) for name in SERVICES for about in ("", "broker")} == {NOT_SERVING}
+    # readiness is about the gateway alone; /status, a page for people, is about all parts
+    until(lambda: fetched("/readyz")[0] == 200)
+    assert fetched("/status")[1].count("No llega a sus datos") == len(SERVICES)
 
-    kept[broker].close()
+    reserved[broker].close()
     broker.start()
-    until(lambda: all(says(name, "broker") == SERVING for name in SERVICES))
-    assert {says(name, "") for name in SERVICES} == {NOT_SERVING}
-    kept[postgres].close()
+    until(lambda: all(status(name, "broker") == SERVING for name in SERVICES))
+    assert {status(name, "") for name in SERVICES} == {NOT_SERVING}
+    reserved[postgres].close()
     postgres.start()
     for name in SERVICES:
         postgres.ensure(name, Login(f"{name}_owner", "owner"), Login(name, "app"))
         subprocess.run(
             [sys.executable, "-m", f"services.{name}", "migrate"],
             cwd=ROOT,
-            env=told[name],
+            env=environments[name],
             check=True,
             capture_output=True,
         )
     # services recover within ten seconds, however long the database was down
-    until(lambda: all(says(name, "") == SERVING for name in SERVICES), 10)
-    until(lambda: "Todas las partes responden." in asked("/status")[1])
+    until(lambda: all(status(name, "") == SERVING for name in SERVICES), 10)
+    until(lambda: "Todas las partes responden." in fetched("/status")[1])
     assert all(process.alive for process in running.values())
     for process in running.values():
         assert process.stop() == 0, f"{process.name}:\n{process.last_words()}"
@@ -215,7 +215,7 @@ def test_calls_to_a_paused_service_fail_fast_and_succeed_again_soon_after_it_res
         until(lambda: ask()[0] == 200, 10)
 
 
-def test_referrals_go_on_while_the_broker_is_away(victim: LocalStack, cast: Cast) -> None:
+def test_referrals_proceed_while_the_broker_is_down(victim: LocalStack, cast: Cast) -> None:
     person_id, receipt_id = cast.person()
     with paused(victim, "broker"):
         assert (
@@ -243,7 +243,7 @@ def send_and_step(cast: Cast, person_id: str, receipt_id: str, *steps: Step) -> 
 def test_a_frozen_broker_is_restarted_and_queued_facts_are_delivered(
     victim: LocalStack, cast: Cast
 ) -> None:
-    """The broker's process lives, so its supervisor sees no fault.
+    """Covers a broker whose process lives, so that its supervisor sees no fault.
 
     The services report that they can't publish.
     """

@@ -1,6 +1,6 @@
-"""Marked people go through the whole stack, rightly and wrongly.
+"""Marked people pass through the whole stack, in correct and in wrong requests.
 
-Afterwards no trace of them is anywhere but sealed in the referrals service.
+Afterwards the only traces of them are in the referrals service, in sealed form.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ GROUPS = [
 
 
 @dataclass
-class Told:
+class Output:
     """The output of the stack while it handled marked people."""
 
     stack: LocalStack
@@ -54,7 +54,7 @@ class Told:
     opened: str = ""
 
     def refused(self, what: str, call: Callable[[], Any]) -> None:
-        """Makes a wrong call, and stores everything in its answer."""
+        """Makes a wrong call, and stores the whole content of its answer."""
         with pytest.raises(grpc.RpcError) as caught:
             call()
         error: Any = caught.value
@@ -69,9 +69,9 @@ def told(
     cast: Cast,
     playwright: Playwright,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Told]:
+) -> Iterator[Output]:
     """The output of the whole story, run once."""
-    told, profile = Told(victim, Marks()), tmp_path_factory.mktemp("profile")
+    told, profile = Output(victim, Marks()), tmp_path_factory.mktemp("profile")
     receiver = Receiver()
     try:
         webhook = notifications_pb2.Webhook(url=receiver.url, enabled=True)
@@ -106,7 +106,7 @@ def told(
         receiver.close()
 
 
-def by_grpc(told: Told, cast: Cast) -> str:
+def by_grpc(told: Output, cast: Cast) -> str:
     """Makes a file, a contact, and a referral with a note at every step."""
     text = told.marks.text
     identity = people_pb2.Identity(
@@ -133,11 +133,11 @@ def by_grpc(told: Told, cast: Cast) -> str:
         language="es",
         note=text("contact note"),
     )
-    heard = operator.contacts.CreateContact(
+    created = operator.contacts.CreateContact(
         contacts_pb2.CreateContactRequest(contact=contact, request_id=new_id())
     )
     change = contacts_pb2.Contact(
-        id=heard.contact.id, etag=heard.contact.etag, note=text("second contact note")
+        id=created.contact.id, etag=created.contact.etag, note=text("second contact note")
     )
     operator.contacts.UpdateContact(
         contacts_pb2.UpdateContactRequest(contact=change, update_mask=FieldMask(paths=["note"]))
@@ -154,10 +154,10 @@ def by_grpc(told: Told, cast: Cast) -> str:
             request.note = text(f"note of {step.fact}")
         referral = getattr(cast.who(step).referrals, step.rpc)(request)
         if step.fact == "accepted":
-            asked = people_pb2.OpenPersonRequest(
+            opening = people_pb2.OpenPersonRequest(
                 id=person_id, purpose_code=NEED, field_groups=GROUPS, referral_id=referral.id
             )
-            told.opened = cast.receiver.people.OpenPerson(asked).given_name
+            told.opened = cast.receiver.people.OpenPerson(opening).given_name
     other = cast.sender.referrals.CreateReferral(cast.draft(person_id))
     sending = pb.SendReferralRequest(
         id=other.id,
@@ -178,8 +178,8 @@ def by_grpc(told: Told, cast: Cast) -> str:
     return referral.id
 
 
-def by_wrong_grpc(told: Told, cast: Cast) -> None:
-    """Sends words in place of codes, dates, ids and tokens."""
+def by_wrong_grpc(told: Output, cast: Cast) -> None:
+    """Sends marked texts instead of codes, dates, ids and tokens."""
     text, people, referrals = told.marks.text, cast.sender.people, cast.sender.referrals
     identity = people_pb2.Identity(
         given_name=text("name in a refused file"),
@@ -229,8 +229,8 @@ def by_wrong_grpc(told: Told, cast: Cast) -> None:
     told.refused("AcceptReferral", lambda: referrals.AcceptReferral(planned))
 
 
-def by_rest(told: Told) -> None:
-    """Sends a right file, and every kind of wrong one."""
+def by_rest(told: Output) -> None:
+    """Sends a correct file, and every kind of wrong request."""
     text = told.marks.text
     root = f"{told.stack.gateway}/api/v1"
     with requests.Session() as session:
@@ -307,8 +307,8 @@ def by_rest(told: Told) -> None:
             )
 
 
-def by_pages(told: Told) -> None:
-    """Types into pages: in addresses, in a wrong sign-in, in a refused form.
+def by_pages(told: Output) -> None:
+    """Sends marked texts to pages: in addresses, a wrong sign-in, a refused form, and headers.
 
     A page may show such text again to the person who typed it.
     """
@@ -344,8 +344,8 @@ def by_pages(told: Told) -> None:
         )
 
 
-def by_browser(told: Told, playwright: Playwright, folder: Path) -> None:
-    """Types and reads as workers do, in a browser that keeps a profile, as on a shared computer."""
+def by_browser(told: Output, playwright: Playwright, folder: Path) -> None:
+    """Types and reads as workers do, in a browser with a profile, as on a shared computer."""
     text, gateway = told.marks.text, told.stack.gateway
     context = playwright.chromium.launch_persistent_context(
         str(folder), executable_path=PROGRAM, args=["--no-sandbox"], locale="es-NI"
@@ -367,7 +367,7 @@ def by_browser(told: Told, playwright: Playwright, folder: Path) -> None:
 def a_contact(
     page: Page, gateway: str, text: Callable[[str], str], _phone: Callable[[str], str]
 ) -> None:
-    """Makes a contact with a note, and a search."""
+    """Records a contact with a note, and makes a search."""
     page.goto(f"{gateway}/line/new")
     page.fill("textarea[name=note]", text("typed note"))
     page.locator(".save button").click()
@@ -405,7 +405,7 @@ def settled(stack: LocalStack, referral_id: str) -> None:
         )
 
 
-PLACES: dict[str, Callable[[Told], Place]] = {
+PLACES: dict[str, Callable[[Output], Place]] = {
     "topics": lambda told: canary.in_topics(told.stack),
     "logs": lambda told: canary.in_logs(told.stack),
     "databases": lambda told: canary.in_databases(told.stack),
@@ -418,13 +418,15 @@ PLACES: dict[str, Callable[[Told], Place]] = {
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_no_planted_text_is_found_in(told: Told, place: str) -> None:
+def test_no_planted_text_is_found_in(told: Output, place: str) -> None:
     hay = PLACES[place](told)
-    assert sum(len(part) for part in hay.values()) > 100, "nothing was looked at"
+    assert sum(len(part) for part in hay.values()) > 100, (
+        "the place is empty, so the search proves nothing"
+    )
     assert canary.hits(told.marks, hay) == []
 
 
-def test_who_may_read_them_reads_them_whole(told: Told) -> None:
+def test_a_receiver_with_consent_reads_the_planted_text(told: Output) -> None:
     assert told.marks.cores["given name"] in told.opened
 
 
@@ -448,7 +450,7 @@ ENCODINGS: dict[str, Callable[[str], bytes]] = {
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_the_scanner_sees_a_mark_as(encoding: str) -> None:
+def test_the_scanner_finds_a_mark_encoded_as(encoding: str) -> None:
     for make in (Marks.text, Marks.phone):
         marks = Marks()
         planted = ENCODINGS[encoding](make(marks, "planted"))
@@ -456,11 +458,11 @@ def test_the_scanner_sees_a_mark_as(encoding: str) -> None:
         assert not Marks().found_in(planted)
 
 
-def test_the_scanner_sees_a_mark_in_every_place(told: Told) -> None:
+def test_the_scanner_finds_a_mark_in_every_place(told: Output) -> None:
     marks, stack = Marks(), told.stack
     (stack.logs / "partners.log").open("ab").write(ENCODINGS["json"](marks.text("log")))
     producer = KafkaProducer(bootstrap_servers=stack.state["kafka"])
-    # A replay request for a topic that no service has: no service acts on it.
+    # A replay request for a topic that does not exist: no service acts on it.
     header = [("note", ENCODINGS["base64"](marks.text("header")))]
     producer.send(
         "enlace.replays.v1", key=b"nobody", value=marks.text("body").encode(), headers=header
@@ -475,8 +477,12 @@ def test_the_scanner_sees_a_mark_in_every_place(told: Told) -> None:
         with stack.database(service) as database, database.transaction(force_rollback=True):
             assert database.execute(planting, (marks.text(service),)).rowcount
             hits += canary.hits(marks, canary.dump(database))
-    for what, kept in (("webhook", told.webhooks), ("mail", told.mails), ("error", told.errors)):
+    for what, contents in (
+        ("webhook", told.webhooks),
+        ("mail", told.mails),
+        ("error", told.errors),
+    ):
         hits += canary.hits(
-            marks, {**kept, "planted": ENCODINGS["quoted-printable"](marks.text(what))}
+            marks, {**contents, "planted": ENCODINGS["quoted-printable"](marks.text(what))}
         )
     assert {hit.split(": ")[1].split(" (")[0] for hit in hits} == marks.cores.keys()

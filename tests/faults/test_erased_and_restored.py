@@ -1,8 +1,8 @@
-"""Two people erase a file in the browser, and an older copy of the database is put back.
+"""Two people erase a file in the browser, and an older copy of the database is restored.
 
-Nobody can open the person, and the figures are what they were. The test has a stack of its own,
-because the other services have then heard facts that the outbox no longer has; else it is a journey
-like those of tests/journeys.
+Nobody can open the person's data, and the figures are unchanged. The test has a stack of its own,
+because after the restore the other services have received facts that the outbox no longer has;
+apart from that it is a journey like those of tests/journeys.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.long
 
 @pytest.fixture
 def restored() -> Iterator[LocalStack]:
-    """A stack with its demo network; at its end no word about a person is anywhere but sealed."""
+    """A stack with its demo network; at the end it may have texts about a person only sealed."""
     stack = LocalStack()
     try:
         yield stack.start()
@@ -59,10 +59,10 @@ def owner(stack: LocalStack) -> str:
     return str(stack.state["environment"]["ENLACE_REFERRALS_MIGRATION_URL"])
 
 
-def put_back(stack: LocalStack, copy: Path, person_id: str) -> None:
+def restore(stack: LocalStack, copy: Path, person_id: str) -> None:
     """Restores the copy as docs/operations.md describes.
 
-    The service is stopped by a kill and kept down: its supervisor stands still meanwhile.
+    A kill stops the service, which stays down because its supervisor is stopped meanwhile.
     """
     with held(stack.state["pid"]):
         killed = stack.kill("referrals")
@@ -81,16 +81,16 @@ def put_back(stack: LocalStack, copy: Path, person_id: str) -> None:
             row = database.execute(
                 "SELECT wrapped IS NULL AS gone FROM person_keys WHERE person_id = %s", (person_id,)
             ).fetchone()
-        assert row == {"gone": False}, "she is back"
+        assert row == {"gone": False}, "the copy has her key"
     stack.wait_healthy(killed)
 
 
 def name_of(client: Client, person_id: str) -> str:
     """Returns the person's name, opened for the need of the usual story."""
-    asked = people_pb2.OpenPersonRequest(
+    request = people_pb2.OpenPersonRequest(
         id=person_id, purpose_code=NEED, field_groups=[people_pb2.FIELD_GROUP_IDENTITY]
     )
-    return str(client.people.OpenPerson(asked).given_name)
+    return str(client.people.OpenPerson(request).given_name)
 
 
 def counted(stack: LocalStack, reader: Actor, person_id: str) -> tuple[str, list[dict[str, Any]]]:
@@ -108,7 +108,7 @@ def counted(stack: LocalStack, reader: Actor, person_id: str) -> tuple[str, list
 
 
 @pytest.mark.timeout(240)
-def test_who_was_erased_by_two_stays_erased_in_a_copy_from_before_it(
+def test_a_person_erased_by_two_people_stays_erased_after_an_older_copy_is_restored(
     restored: LocalStack, browser: Browser, tmp_path: Path
 ) -> None:
     cast = Cast(restored)
@@ -125,7 +125,7 @@ def test_who_was_erased_by_two_stays_erased_in_a_copy_from_before_it(
     first.presses("Proponer el borrado")
     first.sees("Espera a otra persona de su organización")
     expect(first.page.get_by_role("button", name="Borrar para siempre")).to_have_count(0)
-    assert MARKED["her name"] in name_of(cast.sender, her), "one alone changes nothing"
+    assert MARKED["her name"] in name_of(cast.sender, her), "one person alone changes nothing"
     copy = tmp_path / "referrals.dump"
     postgres(
         restored,
@@ -153,7 +153,7 @@ def test_who_was_erased_by_two_stays_erased_in_a_copy_from_before_it(
     shelter.goes_to(f"/referrals/{referral}")
     shelter.finds_it("Consentimiento retirado")
 
-    put_back(restored, copy, her)
+    restore(restored, copy, her)
 
     def is_erased_again() -> bool:
         first.goes_to(f"/people/{her}")
@@ -167,9 +167,9 @@ def test_who_was_erased_by_two_stays_erased_in_a_copy_from_before_it(
     assert refusal(lambda: name_of(cast.sender, her)) == ("FAILED_PRECONDITION", "person_erased")
 
     def everybody_else_is_there() -> bool:
-        """Returns whether other people can be opened.
+        """Returns whether the files of other people can be opened.
 
-        Nobody can be until all erasures that the other services remember have been heard.
+        No file can be opened until the service has received all erasures that others remember.
         """
         with suppress(grpc.RpcError):
             return MARKED["her name"] in name_of(cast.sender, somebody)
@@ -177,10 +177,10 @@ def test_who_was_erased_by_two_stays_erased_in_a_copy_from_before_it(
 
     until(everybody_else_is_there)
     with restored.database("referrals") as database:
-        kept = database.execute(
+        rows = database.execute(
             "SELECT wrapped FROM person_keys WHERE person_id = %s", (her,)
         ).fetchall()
-    assert kept == [{"wrapped": None}]
+    assert rows == [{"wrapped": None}]
     shelter.goes_to(f"/referrals/{referral}")
     shelter.finds_it("Consentimiento retirado")
     assert counted(restored, reader, her) == before

@@ -1,8 +1,8 @@
 """Every part of the stack is killed and paused while partner systems work.
 
-An answered transition stays, an unanswered one acts once or never, and everybody is notified once.
-There are 2,000 transitions and 200 faults, which follow from a seed (schedule.py); `make soak` does
-more. A run whose faults had no effect fails.
+An answered transition stays, an unanswered one takes effect once or never, and every recipient is
+notified once. There are 2,000 transitions and 200 faults, which follow from a seed (schedule.py);
+`make soak` does more. A run whose faults had no effect fails.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pytest
 from tests.faults import canary, checker
 from tests.faults.checker import Books
 from tests.faults.planted import PLANTED
-from tests.faults.run import CALM, Run, bit, fault_run
+from tests.faults.run import CALM, Run, fault_run, missing_effects
 from tests.faults.schedule import MIX, schedule
 from tests.parts.local_stack import LocalStack
 from tests.parts.stories import Cast
@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.timeout(900), pytest.mark.alone, pytest.mark.long]
 
 @pytest.fixture(scope="module")
 def run() -> Iterator[Run]:
-    """The fault run, and the data that it left when all has come to rest."""
+    """The fault run, and the data that it left once everything has come to rest."""
     stack = LocalStack(words=CALM)
     try:
         stack.start()
@@ -34,31 +34,33 @@ def run() -> Iterator[Run]:
         ) as done:
             print(done.report())
             yield done
-        assert canary.left_in(stack) == [], "no word of a person is anywhere but sealed"
+        assert canary.left_in(stack) == [], "texts about a person exist only sealed"
     finally:
         stack.stop()
 
 
-def test_the_faults_bit(run: Run) -> None:
-    assert bit(run) == []
+def test_the_faults_had_an_effect(run: Run) -> None:
+    assert missing_effects(run) == []
     assert run.transitions >= TRANSITIONS
     assert run.faults.total() == FAULTS
     assert {part for _, part in run.faults} == {part for _, part in MIX}
 
 
 @pytest.mark.parametrize("check", checker.CHECKS, ids=lambda check: check.__name__)
-def test_after_all_faults(run: Run, check: Callable[[Books], list[str]]) -> None:
+def test_after_all_faults_the_invariant_holds(
+    run: Run, check: Callable[[Books], list[str]]
+) -> None:
     assert check(run.books) == []
 
 
 @pytest.mark.parametrize("bug", PLANTED)
-def test_the_checker_sees(run: Run, bug: str) -> None:
+def test_the_checker_finds_the_planted_bug(run: Run, bug: str) -> None:
     planted = PLANTED[bug]
     with planted.in_books(run.books) as books:
         assert planted.seen_by(books) != []
 
 
-def test_every_invariant_has_a_bug_that_it_sees() -> None:
+def test_every_invariant_has_a_planted_bug_that_it_finds() -> None:
     assert {planted.seen_by for planted in PLANTED.values()} == set(checker.CHECKS)
 
 

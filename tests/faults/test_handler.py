@@ -1,6 +1,6 @@
 """A handler that fails for a while in the running stack.
 
-Facts are held and reported, and once the cause is repaired each has had its effect once.
+Facts are held and reported, and once the cause is repaired each fact takes effect once.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.parts.stories import Cast
 
 
 @pytest.mark.timeout(300)
-def test_facts_are_held_while_a_handler_fails_and_have_their_effect_once_when_it_is_mended(
+def test_facts_are_held_while_a_handler_fails_and_applied_once_when_it_is_repaired(
     victim: LocalStack, cast: Cast, cleanup: ExitStack
 ) -> None:
     work, since = (
@@ -47,10 +47,10 @@ def test_facts_are_held_while_a_handler_fails_and_have_their_effect_once_when_it
         lambda: notifications.execute("ALTER TABLE IF EXISTS deliveries_away RENAME TO deliveries")
     )
     until(lambda: len(held(victim)) >= 5)
-    assert work.wait_for(work.answered + 20, 60)  # callers notice nothing
+    assert work.wait_for(work.answered + 20, 60)  # callers are not affected
     until(lambda: facts_held(victim) >= 5)
     assert {letter["reason"] for letter in held(victim)} == {"fault"}
-    assert not says_facts_are_well(victim)
+    assert not facts_are_reported_well(victim)
     until(
         lambda: any(
             "mail" in trouble
@@ -59,7 +59,7 @@ def test_facts_are_held_while_a_handler_fails_and_have_their_effect_once_when_it
     )
 
     # As after a fault of an hour, the next try is minutes away. Otherwise all facts could be
-    # applied before the command has begun, and none be left to redrive.
+    # applied before the command starts, and none would be left to redrive.
     notifications.execute(
         "UPDATE inbox_parked SET next_try_time = now() + interval '5 minutes' WHERE reason <> ''"
     )
@@ -67,10 +67,10 @@ def test_facts_are_held_while_a_handler_fails_and_have_their_effect_once_when_it
     assert command(victim, "redrive", "--all", "--reason", "handler_mended")["count"] > 0
     work.end()
     waits: tuple[Callable[[Books], list[str]], ...] = (
-        checker.nothing_waits,
-        checker.every_fact_was_taken_in,
+        checker.nothing_is_waiting,
+        checker.every_fact_was_applied,
     )
-    # The pauses of a fact that was held after the redrive, too, are at most eight seconds by now.
+    # A fact that was held only after the redrive is retried within eight seconds, too.
     until(
         lambda: not any(wait(books) for wait in waits),
         90,
@@ -78,10 +78,10 @@ def test_facts_are_held_while_a_handler_fails_and_have_their_effect_once_when_it
         every=0.5,
     )
     assert held(victim) == []
-    until(lambda: facts_held(victim) == 0 and says_facts_are_well(victim))
+    until(lambda: facts_held(victim) == 0 and facts_are_reported_well(victim))
     until(lambda: checker.every_loop_is_well(with_standing(books, victim)) == [])
     assert checker.each_fact_made_its_messages_once(books) == []
-    assert checker.each_message_is_delivered_once_to_a_place(books) == []
+    assert checker.each_message_is_delivered_once_to_an_address(books) == []
     assert not work.refused
     redriven = (
         "SELECT FROM audit WHERE action = 'redrive_dead_letter' AND purpose_code = 'handler_mended'"
@@ -98,13 +98,13 @@ def held(stack: LocalStack) -> list[dict[str, Any]]:
 
 def command(stack: LocalStack, *words: str) -> Any:
     """Runs `python -m services.notifications dead-letters …` beside the running service."""
-    told = {
+    environment = {
         **os.environ,
         "ENLACE_DATABASE_URL": stack.database_url("notifications"),
         "ENLACE_KEYS": str(stack.var / "keys"),
     }
     arguments = [sys.executable, "-m", "services.notifications", "dead-letters", *words, "--json"]
-    done = subprocess.run(arguments, cwd=ROOT, env=told, capture_output=True, text=True)
+    done = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -118,8 +118,8 @@ def facts_held(stack: LocalStack) -> float:
     )
 
 
-def says_facts_are_well(stack: LocalStack) -> bool:
-    """Returns whether the service's health reports its facts as well."""
+def facts_are_reported_well(stack: LocalStack) -> bool:
+    """Returns whether the service's health reports that its facts are well."""
     stub = HealthStub(stack.channel("notifications"))
     return bool(
         stub.Check(HealthCheckRequest(service="facts"), timeout=5).status  # type: ignore[attr-defined]

@@ -1,7 +1,7 @@
 """Revocations, whatever happens to the facts about them.
 
-A revoked key, a suspended worker and a suspended member have their last success within five
-seconds.
+A revoked key, a suspended worker and a suspended member have no success later than five seconds
+after the answer to the revocation.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ PASSWORD = "una clave bastante larga"
 
 @pytest.fixture(params=["broker", "none"])
 def silent(victim: LocalStack, request: pytest.FixtureRequest) -> Iterator[None]:
-    """Runs the test with a broker that stands still, and with a working one.
+    """Runs the test once with a broker that hangs, and once with a working broker.
 
-    While the broker stands still no fact is heard.
+    While the broker hangs no fact is delivered.
     """
     with ExitStack() as cleanup:
         if request.param != "none":
@@ -48,11 +48,11 @@ def silent(victim: LocalStack, request: pytest.FixtureRequest) -> Iterator[None]
 
 
 @pytest.mark.usefixtures("silent")
-def test_a_revoked_key_has_its_last_success_within_five_seconds(victim: LocalStack) -> None:
+def test_a_revoked_key_stops_working_within_five_seconds(victim: LocalStack) -> None:
     manager = victim.worker("MANAGER")
     made = key_of(manager)
-    ways = ways_of(victim, members_pb2.IssueTokenRequest(api_key=made.secret), made.secret)
-    ended(
+    ways = calls_of(victim, members_pb2.IssueTokenRequest(api_key=made.secret), made.secret)
+    check_that_calls_end(
         ways,
         lambda: manager.members.RevokeApiKey(
             members_pb2.RevokeApiKeyRequest(id=made.api_key.id, request_id=new_id())
@@ -61,7 +61,7 @@ def test_a_revoked_key_has_its_last_success_within_five_seconds(victim: LocalSta
 
 
 @pytest.mark.usefixtures("silent")
-def test_a_suspended_worker_has_her_last_success_within_five_seconds(victim: LocalStack) -> None:
+def test_a_suspended_worker_is_locked_out_within_five_seconds(victim: LocalStack) -> None:
     manager = victim.worker("MANAGER")
     email = f"{new_id()[:12]}@ejemplo.demo"
     own = manager.members.ListWorkers(members_pb2.ListWorkersRequest()).workers[0].organization_id
@@ -74,13 +74,13 @@ def test_a_suspended_worker_has_her_last_success_within_five_seconds(victim: Loc
             PASSWORD,
         )
     worker = next(
-        one
-        for one in manager.members.ListWorkers(members_pb2.ListWorkersRequest()).workers
-        if one.id == made.id
+        listed
+        for listed in manager.members.ListWorkers(members_pb2.ListWorkersRequest()).workers
+        if listed.id == made.id
     )
     secret = signed_in(victim, email)
-    ways = ways_of(victim, members_pb2.IssueTokenRequest(session_secret=secret), secret)
-    ended(
+    ways = calls_of(victim, members_pb2.IssueTokenRequest(session_secret=secret), secret)
+    check_that_calls_end(
         ways,
         lambda: manager.members.SuspendWorker(
             members_pb2.SuspendWorkerRequest(id=worker.id, etag=worker.etag, request_id=new_id())
@@ -89,18 +89,18 @@ def test_a_suspended_worker_has_her_last_success_within_five_seconds(victim: Loc
 
 
 @pytest.mark.usefixtures("silent")
-def test_a_suspended_member_has_its_last_success_within_five_seconds(victim: LocalStack) -> None:
+def test_a_suspended_member_is_locked_out_within_five_seconds(victim: LocalStack) -> None:
     coordinator, manager = victim.worker("COORDINATOR"), victim.worker("casa@amanecer")
     key = key_of(manager).secret
-    ways = ways_of(victim, members_pb2.IssueTokenRequest(api_key=key), key)
-    asked = directory_pb2.GetOrganizationRequest(id=victim.client_of_key(key).organization_id)
-    organization = coordinator.directory.GetOrganization(asked)
+    ways = calls_of(victim, members_pb2.IssueTokenRequest(api_key=key), key)
+    request = directory_pb2.GetOrganizationRequest(id=victim.client_of_key(key).organization_id)
+    organization = coordinator.directory.GetOrganization(request)
     second = victim.worker("coordinacion@gobernacion")
 
     def now() -> dict[str, Any]:
         return {
             "id": organization.id,
-            "etag": coordinator.directory.GetOrganization(asked).etag,
+            "etag": coordinator.directory.GetOrganization(request).etag,
             "request_id": new_id(),
         }
 
@@ -108,17 +108,17 @@ def test_a_suspended_member_has_its_last_success_within_five_seconds(victim: Loc
         **now(), reason=directory_pb2.SUSPENSION_REASON_FRONT, hold=True
     )
     try:
-        ended(ways, lambda: coordinator.directory.SuspendOrganization(held))
+        check_that_calls_end(ways, lambda: coordinator.directory.SuspendOrganization(held))
     finally:
         second.directory.SuspendOrganization(directory_pb2.SuspendOrganizationRequest(**now()))
         for by in (coordinator, second):
             by.directory.ReinstateOrganization(directory_pb2.ReinstateOrganizationRequest(**now()))
 
 
-def test_honest_work_goes_on_without_a_refusal_while_no_fact_is_heard(
+def test_legitimate_work_continues_without_refusals_while_no_fact_is_delivered(
     victim: LocalStack, cast: Cast
 ) -> None:
-    """The work by gRPC and by REST takes longer than a token lives."""
+    """Works by gRPC and by REST for longer than a token lives."""
     person_id, receipt_id = cast.person()
     headers = {"Authorization": f"Bearer {cast.sender.api_key}"}
     rounds = 0
@@ -139,12 +139,12 @@ def test_honest_work_goes_on_without_a_refusal_while_no_fact_is_heard(
 
 
 def key_of(manager: Client) -> members_pb2.CreateApiKeyResponse:
-    asked = members_pb2.CreateApiKeyRequest(
+    request = members_pb2.CreateApiKeyRequest(
         label="x",
         scopes=[contract_pb2.SCOPE_REFERRALS_READ, contract_pb2.SCOPE_NOTIFICATIONS],
         request_id=new_id(),
     )
-    made: members_pb2.CreateApiKeyResponse = manager.members.CreateApiKey(asked)
+    made: members_pb2.CreateApiKeyResponse = manager.members.CreateApiKey(request)
     return made
 
 
@@ -155,23 +155,23 @@ def signed_in(stack: LocalStack, email: str) -> str:
     return str(answer.session_secret)
 
 
-def ways_of(
+def calls_of(
     stack: LocalStack, credential: members_pb2.IssueTokenRequest, bearer: str
 ) -> dict[str, Callable[[], bool]]:
-    """Returns the ways in which a caller may try; each returns whether it succeeded.
+    """Returns functions, by name, that each make a call and return whether it succeeded.
 
-    They are gRPC with the last token, and REST with the credential for which tokens are issued.
+    They call by gRPC with the latest token, or by REST with the credential itself.
     """
     nobody = stack.nobody()
     held = {"tokens": dict(nobody.tokens.IssueToken(credential, timeout=10).tokens)}
 
-    def renewed() -> None:
-        """Returns whether a call with the freshest token succeeds, which lives longest."""
+    def renew() -> None:
+        """Replaces the tokens by new ones, if the credential still gets any."""
         with suppress(grpc.RpcError):
             held["tokens"] = dict(nobody.tokens.IssueToken(credential, timeout=10).tokens)
 
     def by_grpc(service: str, ask: Callable[..., object]) -> bool:
-        renewed()
+        renew()
         try:
             ask(metadata=[("authorization", f"Bearer {held['tokens'][f'enlace.{service}']}")])
         except grpc.RpcError as error:
@@ -181,8 +181,8 @@ def ways_of(
                 grpc.StatusCode.UNAVAILABLE,
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
             ):
-                # no success: on a machine that is busy with other tests a call may wait,
-                # and times out or is refused
+                # The call did not succeed; on a machine that is busy with other tests it may also
+                # have timed out or been refused.
                 return False
             raise
         return True
@@ -220,10 +220,10 @@ def ways_of(
     }
 
 
-def ended(ways: dict[str, Callable[[], bool]], revoke: Callable[[], object]) -> None:
-    """Tries each way ten times a second, from before the revocation on.
+def check_that_calls_end(ways: dict[str, Callable[[], bool]], revoke: Callable[[], object]) -> None:
+    """Calls in each way ten times a second, starting before the revocation.
 
-    Fails if one succeeds later after the answer to the revocation than is promised.
+    Fails if a call succeeds more than the promised seconds after the answer to the revocation.
     """
     last = dict.fromkeys(ways, 0.0)
     wrong: list[BaseException] = []

@@ -1,7 +1,7 @@
-"""Two processes of partners behind one address, as pods are.
+"""Two processes of partners behind one address, as with pods.
 
-A process that is broken, stops or comes back fails no call of the gateway. Limit: an address list
-stands for the name; tests/chassis/test_new_servers.py tests a name whose answer changes.
+No call of the gateway fails because one process is broken, stops or comes back. Limit: a list of
+addresses replaces the name; tests/chassis/test_new_servers.py tests a name whose answer changes.
 """
 
 from __future__ import annotations
@@ -81,17 +81,17 @@ class Pods:
         )
 
     def ready(self, number: int) -> bool:
-        """Returns whether this process alone takes calls."""
+        """Returns whether this process accepts calls."""
         try:
-            asked = HealthStub(self._channels[number]).Check(HealthCheckRequest(), timeout=1)  # type: ignore[attr-defined]
+            answer = HealthStub(self._channels[number]).Check(HealthCheckRequest(), timeout=1)  # type: ignore[attr-defined]
         except grpc.RpcError:
             return False
-        return bool(asked.status == HealthCheckResponse.SERVING)
+        return bool(answer.status == HealthCheckResponse.SERVING)
 
     def has_its_share(self, number: int) -> bool:
         """Returns whether a call has reached this process since it started.
 
-        It may be ready for a second before a gateway that lost it connects again.
+        A process may be ready for a second before a gateway that lost it connects again.
         """
         return (
             'method="enlace.partners.v1.Directory/ListHotlines"'
@@ -121,13 +121,13 @@ def gateway(pods: Pods) -> Iterator[Clients]:
 
 
 def read_and_write(clients: Clients) -> None:
-    """Makes a read and a write without a token; the write is not repeated."""
+    """Makes a read and a write without a token; the gateway does not retry the write."""
     clients.directory.ListHotlines(directory_pb2.ListHotlinesRequest())
     clients.tokens.EndSession(members_pb2.EndSessionRequest(session_secret="x" * 43))
 
 
 def answered(clients: Clients) -> bool:
-    """Returns whether a call succeeds."""
+    """Returns whether a read and a write succeed."""
     try:
         read_and_write(clients)
     except errors.Unavailable:
@@ -135,7 +135,7 @@ def answered(clients: Clients) -> bool:
     return True
 
 
-def test_one_with_a_wrong_password_gets_no_call_and_gets_its_share_once_it_has_the_right_one(
+def test_a_process_with_a_wrong_password_gets_no_calls_until_it_has_the_right_one(
     pods: Pods, gateway: Clients
 ) -> None:
     broken = pods.start(0, STRANGER)
@@ -152,9 +152,7 @@ def test_one_with_a_wrong_password_gets_no_call_and_gets_its_share_once_it_has_t
     until(lambda: answered(gateway), 10)
 
 
-def test_a_database_that_comes_back_is_noticed_by_nobodys_call(
-    pods: Pods, gateway: Clients
-) -> None:
+def test_calls_succeed_again_after_the_database_comes_back(pods: Pods, gateway: Clients) -> None:
     for number in (0, 1):
         pods.start(number)
     until(lambda: pods.ready(0) and pods.ready(1), 60)
@@ -166,7 +164,7 @@ def test_a_database_that_comes_back_is_noticed_by_nobodys_call(
     assert all(process.alive for process in pods.processes)
 
 
-def test_servers_that_stop_and_start_one_after_the_other_cost_no_call(
+def test_no_call_fails_while_servers_restart_one_after_the_other(
     pods: Pods, gateway: Clients
 ) -> None:
     running = {number: pods.start(number) for number in (0, 1)}
@@ -174,7 +172,7 @@ def test_servers_that_stop_and_start_one_after_the_other_cost_no_call(
     read_and_write(gateway)
     over, lost, calls = threading.Event(), list[str](), list[int]()
 
-    def go_on() -> None:
+    def keep_calling() -> None:
         while not over.is_set():
             try:
                 read_and_write(gateway)
@@ -182,7 +180,7 @@ def test_servers_that_stop_and_start_one_after_the_other_cost_no_call(
                 lost.append(repr(error))
             calls.append(1)
 
-    callers = [threading.Thread(target=go_on) for _ in range(4)]
+    callers = [threading.Thread(target=keep_calling) for _ in range(4)]
     for caller in callers:
         caller.start()
     try:
@@ -192,7 +190,7 @@ def test_servers_that_stop_and_start_one_after_the_other_cost_no_call(
             until(lambda number=number: not running[number].alive, 20)  # type: ignore[misc]
             running[number] = pods.start(number)
             until(lambda number=number: pods.ready(number), 60)  # type: ignore[misc]
-            # as `preStop` waits before the next one goes
+            # as `preStop` waits before the next process stops
             until(lambda number=number: pods.has_its_share(number), 10)  # type: ignore[misc]
             assert len(calls) > before
     finally:

@@ -1,8 +1,8 @@
 """The ways in which a fault run calls: gRPC to a service, or REST through the gateway.
 
-Each has a deadline and one error for a missing answer. After `NoAnswer` a client concludes nothing
-and asks again: the call was lost, late or refused as busy, or a token expired while partners was
-away. Every other refusal is raised as it came.
+Each way has a deadline and one error for a missing answer. After `NoAnswer` a client concludes
+nothing and calls again: the call was lost, late or refused as busy, or a token expired while
+partners was down. Every other refusal is raised unchanged.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _NO_ANSWER = (401, 429, 502, 503, 504)
 
 
 class NoAnswer(Exception):
-    """Nobody knows whether the transition happened. Carries the code."""
+    """No answer came, so nobody knows whether the transition happened. Carries the error's code."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A referral as REST answers it, as far as the next step needs it."""
+    """The fields of a referral that the next step needs, from a REST answer."""
 
     id: str
     etag: str
@@ -46,8 +46,8 @@ class Answer:
 class Way(Protocol):
     """A way to call.
 
-    `prepare` gets the caller's token, which is no part of the call; the function that it returns
-    calls once.
+    `prepare` fetches the caller's token, which is not part of the timed call, and returns a
+    function that makes the call once.
     """
 
     name: str
@@ -68,7 +68,7 @@ class ByGrpc:
 
     @staticmethod
     def directory(way: Any) -> ByGrpc:
-        """Returns the same way to the directory of the partners service."""
+        """Returns a way that calls the directory of the partners service by gRPC."""
         made = ByGrpc(way._stack)
         made.name, made._service = "directory", "partners"
         made._stub = directory_pb2_grpc.DirectoryStub(way._stack.channel("partners"))
@@ -114,7 +114,7 @@ class ByRest:
 
         def ask() -> Answer:
             try:
-                # To connect, and for each byte of the answer, which is one piece.
+                # the time limits to connect, and to wait for the answer, which comes in one piece
                 answer = session.post(
                     url, json=body, headers=headers, timeout=(self.deadline - 8, 8)
                 )

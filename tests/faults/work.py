@@ -1,10 +1,10 @@
 """The load of a fault run: threads that take referrals from draft to closed.
 
-They retry with the same request_id, and write down the answers. Two stories in three go by gRPC,
-one by the gateway's REST; beside them a member sets its capacity again and again, so that partners
-has facts to publish. An outcome is unknown when no answer came (the process died, the deadline
-passed). Most such calls are made again; one story in five gives up there, so that the checker also
-has transitions of which nobody knows whether they happened.
+The threads retry with the same request_id, and record the answers. Two stories in three use gRPC,
+the third uses the gateway's REST; meanwhile a member sets its capacity again and again, so that
+partners has facts to publish. An outcome is unknown if no answer came (the process died, or the
+deadline passed). Most such calls are repeated; one story in five gives up instead, so that the
+checker also has transitions of unknown outcome.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from tests.parts.stories import STEPS, Cast
 
 OK, LOST = "ok", "unknown"
 PATIENCE = (
-    # seconds for one transition with its retries: longer than any series of faults of the parts
-    # that it needs, on a busy machine
+    # most seconds for one transition with its retries; longer than any series of faults of the
+    # parts that it needs, on a busy machine
     300.0
 )
-# between two tries, which must not take the processor from a part that is restarting
+# seconds between two tries, which must not take the processor from a part that is restarting
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 0.8
-# before each transition, so that eight threads make about forty a second, which notifications can
-# hear meanwhile
+# seconds before each transition, so that eight threads make about forty transitions a second, whose
+# facts notifications can apply in the same time
 THINK = 0.15
-ROOM = 0.2  # between two changes of the capacity
+ROOM = 0.2  # seconds between two changes of the capacity
 
 
 @dataclass
 class Operation:
     """One transition as its caller knows it.
 
-    `version` is that of the answer, 0 without an answer.
+    `version` is the version in the answer, or 0 if there was no answer.
     """
 
     request_id: str
@@ -59,9 +59,9 @@ class Operation:
 
 @dataclass
 class Call:
-    """One call to a server, by the monotonic clock.
+    """One call to a server; its times are from the monotonic clock.
 
-    `ended` is None as long as nothing came back, not even a passed deadline.
+    `ended` is None until the call returns or its deadline passes.
     """
 
     way: str
@@ -71,12 +71,12 @@ class Call:
     outcome: str = ""
 
     def under_way(self, moment: float) -> bool:
-        """Returns whether the call had begun and not ended at the moment."""
+        """Returns whether the call had started and not ended at the moment."""
         return self.began < moment and (self.ended is None or moment < self.ended)
 
 
 class GaveUp(Exception):
-    """The story ends with an operation of unknown outcome."""
+    """Ends a story whose last operation has an unknown outcome."""
 
 
 class Work:
@@ -101,7 +101,7 @@ class Work:
         self._ending = threading.Event()
         self._stories = itertools.count(1)
         self._threads = [threading.Thread(target=self._live, daemon=True) for _ in range(threads)]
-        self._threads.append(threading.Thread(target=self._tell_room, daemon=True))
+        self._threads.append(threading.Thread(target=self._set_capacity, daemon=True))
 
     def begin(self) -> None:
         """Starts all threads."""
@@ -117,7 +117,7 @@ class Work:
         assert not any(thread.is_alive() for thread in self._threads), "a story does not end"
 
     def strike(self, ways: Collection[str], act: Callable[[], None]) -> float:
-        """Does an act while a call by one of these ways is under way; returns the moment."""
+        """Does an act while a call in one of these ways is running; returns the time of the act."""
         with self._turn:
             self._turn.wait_for(lambda: any(self._under_way[way] for way in ways), 10)
             moment = time.monotonic()
@@ -125,9 +125,9 @@ class Work:
             return moment
 
     def wait_for(self, answered: int, seconds: float) -> bool:
-        """Waits for this many answered transitions, at most `seconds`.
+        """Waits at most `seconds` for a total of `answered` answered transitions.
 
-        Returns whether they came.
+        Returns whether the total was reached.
         """
         with self._turn:
             return self._turn.wait_for(lambda: self.answered >= answered, seconds)
@@ -169,7 +169,7 @@ class Work:
         referral_id: str,
         gives_up: bool,
     ) -> Any:
-        """Makes one transition, repeated with the same request_id until an answer comes."""
+        """Makes one transition; repeats it with the same request_id until an answer comes."""
         operation = Operation(request.request_id, client.key_id, fact, referral_id, LOST, calls=0)
         time.sleep(THINK)
         self.operations.append(operation)
@@ -203,7 +203,7 @@ class Work:
 
     @contextmanager
     def _noted(self, way: str, deadline: float) -> Iterator[None]:
-        """Records the begin, the end and the result of a call."""
+        """Records the start, the end and the result of a call."""
         with self._turn:
             self._under_way[way] += 1
             self._turn.notify_all()
@@ -220,7 +220,7 @@ class Work:
             with self._turn:
                 self._under_way[way] -= 1
 
-    def _tell_room(self) -> None:
+    def _set_capacity(self) -> None:
         """Sets the member's capacity.
 
         A lost call does no harm, because the next one replaces it.

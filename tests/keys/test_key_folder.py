@@ -1,4 +1,4 @@
-"""Keys as files: created once, by the first process, and readable while a rotation deletes them."""
+"""Keys as files: the first process creates them, and they can be read during a rotation."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +11,7 @@ import pytest
 from keys import key_folder
 
 
-def test_of_two_who_make_a_key_at_once_both_have_the_same(tmp_path: Path) -> None:
+def test_two_threads_that_create_the_same_key_at_once_get_equal_keys(tmp_path: Path) -> None:
     key_folder.create(tmp_path, ["referrals"])
     for _ in range(30):
         barrier = Barrier(2)
@@ -25,12 +25,12 @@ def test_of_two_who_make_a_key_at_once_both_have_the_same(tmp_path: Path) -> Non
             (first, its), (second, others) = pool.map(make, range(2))
         assert first != second or its == others
     assert not [file for file in tmp_path.iterdir() if file.suffix not in (".key", ".jwk")], (
-        "nothing half made is left"
+        "no incomplete file is left"
     )
 
 
 def before_the_next_read(change: Callable[[], object], patch: pytest.MonkeyPatch) -> None:
-    """Runs `change` when the next file has been found, and before it is read."""
+    """Makes `change` run once, after the next file has been found and before it is read."""
     original = Path.read_text
     changes = [change]
 

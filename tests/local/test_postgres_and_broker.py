@@ -1,6 +1,6 @@
 """The embedded PostgreSQL and broker.
 
-They start, recover, leave nothing behind, and require passwords.
+Both start, recover and leave nothing behind; PostgreSQL requires passwords.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ OWNER, APP = Login("owner", "owner's password"), Login("app", "app-password")
 
 @pytest.fixture
 def engine() -> Iterator[Postgres]:
-    """A PostgreSQL in a folder that is closed to others, as mkdtemp makes it.
+    """A PostgreSQL in a folder that mkdtemp has made inaccessible to other users.
 
-    That is the hard case for a stack that root starts.
+    This is the hard case for a stack that root starts.
     """
     made = Postgres(Path(tempfile.mkdtemp()) / "postgres", durable=False)
     made.start()
@@ -40,7 +40,7 @@ def engine() -> Iterator[Postgres]:
 
 
 class TestPostgres:
-    def test_the_plain_role_works_in_what_the_owner_makes_and_makes_nothing(
+    def test_the_plain_role_can_use_the_owners_tables_but_not_create_any(
         self, engine: Postgres
     ) -> None:
         engine.ensure("kept", OWNER, APP)
@@ -61,7 +61,7 @@ class TestPostgres:
         with pytest.raises(psycopg.OperationalError, match="password"):
             psycopg.connect(_dsn(engine, Login("app", "guessed")))
 
-    def test_what_was_kept_is_there_after_a_kill(self, engine: Postgres) -> None:
+    def test_stored_rows_survive_a_kill(self, engine: Postgres) -> None:
         engine.ensure("kept", OWNER, APP)
         with psycopg.connect(_dsn(engine, OWNER)) as owner:
             owner.execute("CREATE TABLE notes AS SELECT 1 AS id")
@@ -79,10 +79,12 @@ class TestPostgres:
         )
         engine.start()
 
-    def test_the_superusers_password_is_its_owners_alone(self, engine: Postgres) -> None:
+    def test_only_the_owner_may_read_the_file_with_the_superusers_password(
+        self, engine: Postgres
+    ) -> None:
         assert stat.S_IMODE((engine.home / "superuser.password").stat().st_mode) == 0o600
 
-    def test_a_copy_has_the_templates_rights(self, engine: Postgres) -> None:
+    def test_a_copy_of_a_template_grants_the_same_rights(self, engine: Postgres) -> None:
         engine.ensure("kept", OWNER, APP)
         with psycopg.connect(_dsn(engine, OWNER)) as owner:
             owner.execute("CREATE TABLE notes AS SELECT 1 AS id")
@@ -90,7 +92,7 @@ class TestPostgres:
         with psycopg.connect(_dsn(engine, APP, "copy")) as app:
             assert app.execute("SELECT id FROM notes").fetchone() == (1,)
 
-    def test_nothing_is_left_when_it_is_removed(self) -> None:
+    def test_removing_a_server_leaves_nothing_behind(self) -> None:
         engine = Postgres(Path(tempfile.mkdtemp()) / "postgres", durable=False)
         engine.start()
         data = engine._data()
@@ -101,7 +103,7 @@ class TestPostgres:
 
 
 class TestBroker:
-    def test_it_comes_back_on_the_same_port(self, tmp_path: Path) -> None:
+    def test_a_broker_restarts_on_the_same_port(self, tmp_path: Path) -> None:
         broker = Broker(tmp_path / "kafka", tmp_path / "broker.log")
         broker.start()
         port = broker.port
@@ -113,7 +115,7 @@ class TestBroker:
 
 
 class TestProcess:
-    def test_it_says_what_the_child_said_last_when_it_fails(self, tmp_path: Path) -> None:
+    def test_a_failure_contains_the_last_output_of_the_child(self, tmp_path: Path) -> None:
         child = Process(
             "bad", [sys.executable, "-c", "print('no luck'); raise SystemExit(3)"], tmp_path / "log"
         )
@@ -121,7 +123,7 @@ class TestProcess:
         with pytest.raises(StackFailure, match=r"bad ended with 3(.|\n)*no luck"):
             child.wait_until(lambda: False, 10)
 
-    def test_a_child_that_does_not_listen_is_killed(self, tmp_path: Path) -> None:
+    def test_a_child_that_ignores_sigterm_is_killed(self, tmp_path: Path) -> None:
         deaf = (
             "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
             " print('deaf', flush=True); time.sleep(60)"
@@ -132,7 +134,9 @@ class TestProcess:
         assert child.stop(timeout=0.2) == -9
 
     @pytest.mark.skipif("sys.platform != 'linux'", reason="only Linux ties a child to its parent")
-    def test_it_ends_with_its_parent_also_when_that_is_killed(self, tmp_path: Path) -> None:
+    def test_a_child_ends_with_its_parent_even_when_the_parent_is_killed(
+        self, tmp_path: Path
+    ) -> None:
         script = (
             "import pathlib, sys, time; from local.process import Process;"
             "c = Process('child', [sys.executable, '-c', 'import time;"
@@ -149,12 +153,12 @@ class TestProcess:
             time.sleep(0.02)
         assert not _runs(pid)
 
-    def test_a_free_port_is_free(self) -> None:
+    def test_a_free_port_can_be_bound(self) -> None:
         port = free_port()
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", port))
 
-    def test_no_port_is_given_twice_before_anybody_listens_there(
+    def test_no_port_is_given_out_twice_before_anybody_listens_on_it(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         drawn = iter([7, 7, 8])

@@ -1,7 +1,7 @@
 """The supervisor of child processes.
 
-A process that dies is restarted, one that never comes up is given up, and the last level is stopped
-first.
+A process that dies is restarted, a process that never comes up is given up, and the highest level
+is stopped first.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def supervisor(said: Lines) -> Iterator[Supervisor]:
     made.stop(timeout=0.1)
 
 
-def test_what_dies_is_started_again_and_said_in_one_line(
+def test_a_part_that_dies_is_started_again_and_reported_in_one_line(
     supervisor: Supervisor, said: Lines, tmp_path: Path
 ) -> None:
     part = _part("worker", SLEEP, tmp_path)
@@ -49,7 +49,7 @@ def test_what_dies_is_started_again_and_said_in_one_line(
     assert said == ["worker was killed by signal 9; starting it again"]
 
 
-def test_what_dies_again_and_again_waits_longer_each_time(
+def test_a_part_that_keeps_dying_waits_longer_before_each_start(
     supervisor: Supervisor, said: Lines, tmp_path: Path
 ) -> None:
     supervisor.begin([_part("broken", "raise SystemExit(3)", tmp_path, ready=lambda: False)])
@@ -75,7 +75,7 @@ def test_a_part_that_was_up_long_enough_is_started_again_at_once(
     assert said == ["worker was killed by signal 9; starting it again"] * 3
 
 
-def test_a_part_that_runs_and_does_nothing_is_killed_and_started_again_but_not_for_a_moment(
+def test_a_part_that_does_nothing_is_restarted_but_not_after_a_short_pause(
     said: Lines, tmp_path: Path
 ) -> None:
     supervisor = Supervisor(said.append, examine=0.01, patience=0.5)
@@ -101,7 +101,7 @@ def test_a_part_that_runs_and_does_nothing_is_killed_and_started_again_but_not_f
 
 
 def test_a_part_that_is_late_is_named_and_waited_for(said: Lines, tmp_path: Path) -> None:
-    """There is no limit to the wait: a part that runs may be on a slow machine."""
+    """Checks that the wait has no limit, because a part that runs may be on a slow machine."""
     supervisor = Supervisor(said.append, remind=0.01)
     part = _part("late", SLEEP, tmp_path, ready=lambda: len(said) >= 3)
     supervisor.begin([part])
@@ -111,7 +111,7 @@ def test_a_part_that_is_late_is_named_and_waited_for(said: Lines, tmp_path: Path
     assert set(said) == {f"still starting: late (its log: {tmp_path / 'late.log'})"}
 
 
-def test_a_part_that_can_not_be_started_is_given_up_with_the_reason_said_once(
+def test_a_part_that_cannot_be_started_is_given_up_and_the_reason_reported_once(
     supervisor: Supervisor, said: Lines
 ) -> None:
     def begin() -> Process:
@@ -123,7 +123,7 @@ def test_a_part_that_can_not_be_started_is_given_up_with_the_reason_said_once(
     assert said == ["broker could not be started: no Java runtime"]
 
 
-def test_a_part_is_not_killed_for_one_failure_because_nobody_looked_for_long(
+def test_one_failed_check_after_a_long_gap_between_checks_kills_no_part(
     said: Lines, tmp_path: Path
 ) -> None:
     supervisor, works = Supervisor(said.append, examine=0.01, patience=0.1), iter([True, False])
@@ -139,7 +139,7 @@ def test_a_part_is_not_killed_for_one_failure_because_nobody_looked_for_long(
     assert (part.process, said) == (first, [])
 
 
-def test_a_log_stays_small_while_its_writer_goes_on(tmp_path: Path) -> None:
+def test_a_log_stays_small_while_its_writer_keeps_writing(tmp_path: Path) -> None:
     writer = (
         "import os, time\nfor number in range(50_000):\n    os.write(1, b'%08d\\n' %"
         " number)\ntime.sleep(0.2); os.write(1, b'the end')"
@@ -160,7 +160,7 @@ def test_a_log_stays_small_while_its_writer_goes_on(tmp_path: Path) -> None:
     assert all(file.stat().st_size < 500_000 for file in files)
 
 
-def test_a_log_that_can_not_be_copied_is_left_as_it_is(tmp_path: Path) -> None:
+def test_a_log_that_cannot_be_copied_is_left_unchanged(tmp_path: Path) -> None:
     log = tmp_path / "worker.log"
     log.write_text("said\n" * 100)
     (tmp_path / "worker.log.1" / "in the way").mkdir(parents=True)
@@ -168,7 +168,7 @@ def test_a_log_that_can_not_be_copied_is_left_as_it_is(tmp_path: Path) -> None:
     assert log.read_text() == "said\n" * 100
 
 
-def test_the_higher_level_has_ended_before_the_lower_is_asked_to(tmp_path: Path) -> None:
+def test_a_higher_level_ends_before_the_lower_level_is_asked_to_stop(tmp_path: Path) -> None:
     supervisor, order = Supervisor(lambda line: None), tmp_path / "order"
     script = (
         "import signal, sys, time\n"

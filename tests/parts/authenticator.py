@@ -1,6 +1,6 @@
 """A device that makes passkeys and signs with them, as a browser and its authenticator do.
 
-Unlike them, it can also lie.
+Unlike a real device, it can also lie.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ class Authenticator:
 
     def make(self, options: str, **lie: str) -> str:
         """Returns the result of navigator.credentials.create as JSON; `lie` replaces its fields."""
-        asked = json.loads(options)
-        self.account = websafe_decode(asked["user"]["id"])
+        request = json.loads(options)
+        self.account = websafe_decode(request["user"]["id"])
         public = ES256.from_cryptography_key(self.key.public_key())  # type: ignore[no-untyped-call]
         data = AttestedCredentialData.create(b"\0" * 16, self.id, public)
-        made = self._data(asked["rp"]["id"], self._flags() | AuthenticatorData.FLAG.AT, data)
-        client = self._client(CollectedClientData.TYPE.CREATE, asked["challenge"], lie)
+        made = self._data(request["rp"]["id"], self._flags() | AuthenticatorData.FLAG.AT, data)
+        client = self._client(CollectedClientData.TYPE.CREATE, request["challenge"], lie)
         attestation = AttestationObject.create("none", made, {})
-        return self._said(
+        return self._as_json(
             {
                 "clientDataJSON": websafe_encode(client),
                 "attestationObject": websafe_encode(attestation),
@@ -56,9 +56,9 @@ class Authenticator:
 
     def sign(self, options: str, **lie: str) -> str:
         """Returns the result of navigator.credentials.get as JSON; `lie` replaces its fields."""
-        asked = json.loads(options)
-        data = self._data(asked["rpId"], self._flags())
-        client = self._client(CollectedClientData.TYPE.GET, asked["challenge"], lie)
+        request = json.loads(options)
+        data = self._data(request["rpId"], self._flags())
+        client = self._client(CollectedClientData.TYPE.GET, request["challenge"], lie)
         signature = self.key.sign(data + hashlib.sha256(client).digest(), ec.ECDSA(SHA256()))
         response = {
             "clientDataJSON": client,
@@ -66,7 +66,7 @@ class Authenticator:
             "signature": signature,
             "userHandle": self.account,
         }
-        return self._said({name: websafe_encode(value) for name, value in response.items()})
+        return self._as_json({name: websafe_encode(value) for name, value in response.items()})
 
     def _flags(self) -> AuthenticatorData.FLAG:
         return PRESENT | VERIFIED if self.verifies else PRESENT
@@ -85,7 +85,7 @@ class Authenticator:
             lie.get("type", kind), lie.get("challenge", challenge), lie.get("origin", self.origin)
         )
 
-    def _said(self, response: dict[str, str]) -> str:
+    def _as_json(self, response: dict[str, str]) -> str:
         name = websafe_encode(self.id)
         return json.dumps(
             {

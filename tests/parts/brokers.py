@@ -22,7 +22,7 @@ class Broker(broker.Broker):
 
 
 def forget(made: broker.Broker) -> None:
-    """Restarts the broker without its data, as another cluster, as after the loss of its disk."""
+    """Restarts the broker without its data, as another cluster; this simulates a lost disk."""
     made.kill()
     shutil.rmtree(made.data)
     made.start()

@@ -6,7 +6,7 @@ from chassis.tokens import Caller, Issuer
 
 
 def just_proved(caller: Caller, issuer: Issuer) -> Caller:
-    """Returns a worker as one who has just proved who she is, as at a sign-in.
+    """Returns a worker with a proof of identity from just now, as after a sign-in.
 
     Other callers, and workers whose proof the test has dated, are returned unchanged.
     """

@@ -14,7 +14,7 @@ class SettableClock:
         return self._now
 
     def set(self, moment: datetime) -> None:
-        """Sets the clock to a time, forwards or back."""
+        """Sets the clock forwards or back to a time."""
         self._now = moment
 
     def advance(self, step: timedelta) -> None:

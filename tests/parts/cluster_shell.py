@@ -1,8 +1,8 @@
 """A shell whose `kubectl` knows the Secrets of one cluster and the key folders of its pods.
 
-Tests use it to follow deploy/k8s/README.md to the letter. The real kubectl makes each change of a
-Secret (`patch --local`). Limits: there is no API server, a pod is a folder of keys, and `exec` runs
-on this machine.
+Tests use the shell to follow deploy/k8s/README.md to the letter. The real kubectl makes each change
+of a Secret (`patch --local`). Limits: there is no API server, a pod is a folder of keys, and `exec`
+runs on this machine.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Cluster:
     def restart(self, deployment: str) -> None:
         """Starts new pods, which have the present contents of the Secret.
 
-        Their files look as old as they are after a while.
+        The times of their files lie an hour back, as if the pods had run for a while.
         """
         folder = self.keys(deployment)
         folder.mkdir(exist_ok=True)
@@ -65,7 +65,7 @@ class Cluster:
             _KUBECTL.format(python=sys.executable, state=self.state, kubectl=self._kubectl)
         )
         program.chmod(0o755)
-        told = {
+        variables = {
             "PATH": f"{program.parent}:/usr/bin:/bin",
             "PYTHONPATH": str(ROOT),
             "HOME": str(self.state),
@@ -74,7 +74,7 @@ class Cluster:
         done = subprocess.run(
             ["bash", "-ec", script],
             cwd=self.state,
-            env=told,
+            env=variables,
             capture_output=True,
             text=True,
             check=False,
@@ -83,7 +83,7 @@ class Cluster:
         return done.stdout
 
     def answer(self, words: list[str]) -> int:
-        """Does what `kubectl -n enlace …` asks; returns the exit code."""
+        """Executes the arguments of `kubectl -n enlace …`; returns the exit code."""
         assert words[:2] == ["-n", "enlace"], words
         match words[2:]:
             case ["patch", "secret", name, *patch]:
@@ -120,7 +120,7 @@ class Cluster:
         return 0
 
     def _local(self, form: str, file: str, *patch: str) -> str:
-        """An object, patched by the real kubectl."""
+        """Returns an object that the real kubectl has patched."""
         command = [
             self._kubectl,
             "patch",

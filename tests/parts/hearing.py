@@ -1,9 +1,10 @@
-"""The beginning of a command to which tests send signals.
+"""The prefix of a command to which tests send signals.
 
-A command that starts with `HEARING` receives the signals again that the parent of the tests has set
-to be ignored. A script's `&` makes its child ignore SIGINT, and nohup SIGHUP; exec inherits that,
-and a stack that was started so rightly goes on ignoring them. (`subprocess` restores other signals,
-not these; its `preexec_fn` is not safe beside the threads of gRPC.)
+A command that starts with `HEARING` no longer ignores the signals that the parent of the tests has
+set to be ignored. A script's `&` makes its child ignore SIGINT, and nohup makes it ignore SIGHUP; a
+program inherits this over exec, and a stack that was started in this way rightly continues to
+ignore these signals. (`subprocess` restores other signals, but not these; its `preexec_fn` is not
+safe in a process with the threads of gRPC.)
 """
 
 import sys

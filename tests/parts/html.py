@@ -1,6 +1,6 @@
-"""The Nu HTML checker of the W3C, as a child process: finds invalid HTML.
+"""The Nu HTML checker of the W3C, which finds invalid HTML, as a child process.
 
-Its jars are those of tests/html/checker.txt.
+tests/html/checker.txt lists its jars.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _NOT_WRONG = re.compile("Attribute “pathLength” not allowed on element “ci
 
 
 def faults(pages: dict[str, str]) -> list[str]:
-    """Returns the errors in these pages, a line each: page, error and excerpt."""
+    """Returns one line for each error in these pages: page, error and excerpt."""
     with tempfile.TemporaryDirectory(prefix="enlace-test-html-") as folder:
         files = {}
         for number, (name, content) in enumerate(pages.items()):

@@ -1,10 +1,10 @@
 """A whole stack for tests: `python -m services` in a folder of its own, with clients of its people.
 
-Use `LocalStack().start()` … `stop()`, or the session's fixture `stack`. Its ports are free ones,
-and its temporary folder is deleted with it. It begins as a copy of the one stack of a run that was
-filled with the demo network, unless it is `fresh`: filling it is half of a start. `client(…)` calls
-gRPC for an API key or a worker and renews its token by itself; `database(…)` reads all data of a
-service, past its row-level security.
+Use `LocalStack().start()` … `stop()`, or the session's fixture `stack`. A stack uses free ports,
+and `stop` deletes its temporary folder. Unless it is `fresh`, a stack starts as a copy of the one
+stack that the test run has filled with the demo network, because filling takes half of the time of
+a start. `client(…)` calls gRPC for an API key or a worker and renews its token by itself;
+`database(…)` reads all data of a service, past its row-level security.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ PARTS = ("postgres", "broker", "partners", "referrals", "notifications", "gatewa
 SERVICES = ("partners", "referrals", "notifications")
 RUN = "TESTS_OF_THIS_RUN"
 """The variable that names the folder that all processes of a test run share (tests/conftest.py)."""
-BUSY = "10000"  # calls per second: two keys do the work of a whole network here
-_RENEW = 1.5  # seconds before its end a token is renewed
-_PROVED = 300.0  # seconds; a proof is good for ten minutes
+BUSY = "10000"  # calls per second; a high limit, because two keys do a whole network's work here
+_RENEW = 1.5  # remaining life of a token, in seconds, below which a client renews it
+_PROVED = 300.0  # seconds between two sign-ins of a worker; her proof is valid for ten minutes
 
-# So that a killed service is found again quickly.
+# short pauses, so that clients find a killed service again quickly
 _OPTIONS = [
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
@@ -53,7 +53,10 @@ _OPTIONS = [
 
 
 class LocalStack:
-    """One stack. `start` returns it once everything answers; the caller of `start` calls `stop`."""
+    """One stack.
+
+    `start` returns once everything answers; the caller of `start` has to call `stop`.
+    """
 
     def __init__(
         self,
@@ -67,16 +70,16 @@ class LocalStack:
         root: Path = ROOT,
         copied: Path | None = None,
     ) -> None:
-        """Prepares a stack. `words` are more options of `python -m services`.
+        """Prepares a stack. `words` are additional options of `python -m services`.
 
-        With `record`, its transactions and signatures are recorded there (bench.exchanges). `root`
-        is the checkout whose services run. The stack begins as a copy of the folder `copied`, which
-        is filled if it does not exist.
+        With `record`, the stack's transactions and signatures are recorded in that file
+        (bench.exchanges). `root` is the checkout whose services run. The stack starts as a copy of
+        the folder `copied`, which is filled first if it does not exist.
         """
         self.var = Path(tempfile.mkdtemp(prefix="enlace-test-stack-"))
         if os.geteuid() == 0:
-            # then PostgreSQL works in place as the user nobody, and leaves nothing in the system's
-            # folders
+            # so that PostgreSQL runs in place as the user nobody, and leaves nothing in the
+            # system's folders
             self.var.chmod(0o711)
         run = os.environ.get(RUN, "")
         self._copied = copied or (Path(run) / "filled" if demo and not fresh and run else None)
@@ -121,14 +124,14 @@ class LocalStack:
             text=True,
         )
         assert self._process.stdout
-        said: list[str] = []
+        output: list[str] = []
         for line in self._process.stdout:
-            said.append(line)
+            output.append(line)
             if line.startswith("Stop "):
                 break
-        if not any(line.startswith("ready in") for line in said):
+        if not any(line.startswith("ready in") for line in output):
             self.stop()
-            raise AssertionError("the stack did not come up:\n" + "".join(said))
+            raise AssertionError("the stack did not come up:\n" + "".join(output))
         if self._copied:
             now = {"gateway": self.gateway, "grpc": {name: self.address(name) for name in SERVICES}}
             (self.var / "demo.json").write_text(json.dumps(self.demo | now))
@@ -141,7 +144,7 @@ class LocalStack:
     def stop(self, number: signal.Signals = signal.SIGTERM, *, keep: bool = False) -> int:
         """Ends the stack and returns its exit code.
 
-        Deletes its folder, unless the folder is to be used again.
+        Deletes the stack's folder, unless `keep` is set because the folder will be used again.
         """
         for channel in self._channels.values():
             channel.close()
@@ -192,7 +195,7 @@ class LocalStack:
     def channel(self, service: str) -> grpc.Channel:
         """Returns the channel to a service, for callers with stubs of their own.
 
-        It stays usable when the service is killed and comes back.
+        The channel stays usable when the service is killed and comes back.
         """
         return self._channels[service]
 
@@ -208,7 +211,7 @@ class LocalStack:
         return pid
 
     def wait_healthy(self, *killed: int, timeout: float = 60) -> None:
-        """Waits until every part is up and none has a pid that was killed."""
+        """Waits until every part is up and none has one of the killed pids."""
         until(
             lambda: all(
                 part["up"] and part["pid"] not in killed for part in self.state["parts"].values()
@@ -256,11 +259,11 @@ class LocalStack:
         return Client(self, members_pb2.IssueTokenRequest(api_key=self.api_key(words)))
 
     def client_of_key(self, api_key: str) -> Client:
-        """Returns a client with any whole API key."""
+        """Returns a client with the given API key."""
         return Client(self, members_pb2.IssueTokenRequest(api_key=api_key))
 
     def worker(self, words: str) -> Client:
-        """Returns a client that is signed in as the demo account that contains the text."""
+        """Returns a client that is signed in with the demo account of `account(words)`."""
         account = self.account(words)
 
         def sign_in() -> members_pb2.IssueTokenRequest:
@@ -279,9 +282,9 @@ class LocalStack:
 
 
 def _fill(folder: Path, root: Path) -> None:
-    """Makes the stack of which the stacks of this run are copies, once for all processes.
+    """Fills the folder that the stacks of this run copy, once for all processes of the run.
 
-    It is stopped, so that its files are complete.
+    The filled stack is stopped, so that its files are complete.
     """
     with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -296,9 +299,9 @@ def _fill(folder: Path, root: Path) -> None:
 
 
 class Client(PartnersStubs, ReferralsStubs, NotificationsStubs):
-    """Every proto service, as one caller.
+    """Stubs of every proto service for one caller.
 
-    Calls have a deadline of ten seconds if none is given. Safe for all threads.
+    Calls have a deadline of ten seconds if none is given. Threads may share a client.
     """
 
     def __init__(
@@ -309,8 +312,8 @@ class Client(PartnersStubs, ReferralsStubs, NotificationsStubs):
     ) -> None:
         """Prepares a client of a stack.
 
-        `sign_in` signs the worker in again some minutes after the last time, so that she has always
-        proved lately who she is.
+        `sign_in` signs the worker in again some minutes after the last sign-in, so that her proof
+        of identity is always recent.
         """
         self._credential = credential
         self._sign_in, self._signed_in_at = sign_in, time.monotonic()
@@ -321,13 +324,13 @@ class Client(PartnersStubs, ReferralsStubs, NotificationsStubs):
         self.key_id = self.api_key.split("_")[1] if self.api_key else ""
         self.organization_id = ""
         self.organization_name = ""
-        asked = {
-            name: grpc.intercept_channel(stack.channel(name), _InTheirName(self, name))
+        channels = {
+            name: grpc.intercept_channel(stack.channel(name), _WithToken(self, name))
             for name in SERVICES
         }
-        PartnersStubs.__init__(self, asked["partners"])
-        ReferralsStubs.__init__(self, asked["referrals"])
-        NotificationsStubs.__init__(self, asked["notifications"])
+        PartnersStubs.__init__(self, channels["partners"])
+        ReferralsStubs.__init__(self, channels["referrals"])
+        NotificationsStubs.__init__(self, channels["notifications"])
         self.tokens = self._tokens
         if credential:
             self.token()
@@ -335,7 +338,7 @@ class Client(PartnersStubs, ReferralsStubs, NotificationsStubs):
     def token(self, service: str = "referrals") -> str:
         """Returns a token for a service that is valid for a while.
 
-        While the partners service is away, the old token is returned as long as it lasts.
+        While the partners service is down, this is the old token, as long as it is valid.
         """
         if self._credential is None:
             return ""
@@ -372,7 +375,7 @@ class _Details(NamedTuple):
     compression: Any
 
 
-class _InTheirName(grpc.UnaryUnaryClientInterceptor):
+class _WithToken(grpc.UnaryUnaryClientInterceptor):
     """Adds the caller's token and a deadline."""
 
     def __init__(self, client: Client, service: str) -> None:

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from chassis.supervisor import Loop
 
 NEVER = 3600.0
-"""Seconds between two looks for work, if a test may only pass by announcements."""
+"""Seconds between two readings, if a test may pass only because of announcements."""
 OFTEN = 0.2
-"""Seconds between two looks for work, if a test loses the announcements."""
+"""Seconds between two readings, if a test loses the announcements."""
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """An operator who follows docs/operations.md to the letter.
 
-Commands are read from the page, their placeholders are filled in, and bash runs them. Limit: one
-machine. `make run` is the Makefile's own, but with the folder of a test's stack, and without the
-check of what is installed.
+Commands are read from the page, their placeholders are filled in, and bash runs them. Limits: there
+is only one machine; `make run` is the target of the Makefile, but it uses the folder of the test's
+stack and does not check the installed packages.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ _CODE = re.compile(r"(?:^    .*\n)+", re.MULTILINE)
 
 
 def blocks(about: str, page: Path = PAGE) -> list[list[str]]:
-    """Returns the command blocks of the section or entry that begins with these words, as lines."""
+    """Returns the command blocks, as lists of lines, of the section or entry `about`.
+
+    The heading of the section or entry begins with the text `about`.
+    """
     text = page.read_text(encoding="utf-8")
     start = re.search(rf"^(?:## |\*\*){re.escape(about)}", text, re.MULTILINE)
     assert start, f"{page.name} has no entry {about!r}"
@@ -57,10 +60,10 @@ class Operator:
             (folder / part).symlink_to(ROOT / part)
         (folder / "var").symlink_to(var)
 
-    def told(self, about: str, words: str, **placeholders: str) -> str:
+    def documented(self, about: str, words: str, **placeholders: str) -> str:
         """Returns the documented command that contains these words.
 
-        The settings that its entry reads first stand before it.
+        The command that reads the settings, if the entry has one, precedes it.
         """
         lines = [line for block in blocks(about) for line in block]
         [command] = [line for line in lines if words in line]
@@ -85,15 +88,15 @@ class Operator:
         )
         return done.stdout
 
-    def does(
+    def run_documented(
         self, about: str, words: str, code: int = 0, more: str = "", **placeholders: str
     ) -> str:
-        """Runs a documented command, with `more` words behind it; returns its standard output."""
-        return self.run(self.told(about, words, **placeholders) + more, code)
+        """Runs a documented command followed by the text `more`; returns its standard output."""
+        return self.run(self.documented(about, words, **placeholders) + more, code)
 
     @contextmanager
-    def stays_at(self, command: str) -> Iterator[None]:
-        """Runs a documented `make run …` in a second shell, and ends it by Ctrl-C."""
+    def running(self, command: str) -> Iterator[None]:
+        """Runs a documented `make run …` in a second shell, and ends it with Ctrl-C."""
         assert command.startswith("make run ")
         made = command.replace("make run ", f"make -s -C {ROOT} -o .venv/.run run ", 1).replace(
             'ARGS="', f'ARGS="--var {self.var} '
@@ -109,21 +112,21 @@ class Operator:
         )
         assert shell.stdout
         try:
-            said = []
+            output = []
             for line in shell.stdout:
-                said.append(line)
+                output.append(line)
                 if line.startswith("Stop "):
                     break
             else:
-                raise AssertionError("".join(said))
+                raise AssertionError("".join(output))
             yield
         finally:
-            os.killpg(shell.pid, signal.SIGINT)  # as a terminal's Ctrl-C: to all in the foreground
+            os.killpg(shell.pid, signal.SIGINT)  # to all in the foreground, as a terminal's Ctrl-C
             shell.communicate(timeout=30)
 
     def _environment(self) -> dict[str, str]:
         """Returns an environment without this checkout's Python and without PostgreSQL.
 
-        The page has to name them.
+        The commands of the page have to name both.
         """
         return {"PATH": "/usr/bin:/bin", "HOME": str(self.folder), "LANG": "C.UTF-8"}

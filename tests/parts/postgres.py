@@ -1,13 +1,14 @@
 """A PostgreSQL for a test process, with many databases.
 
-Each xdist worker has its own, which starts in half a second. A database is a copy of a template
-that was migrated once per process, so each module, or each test, can have an empty database of its
-own in a twentieth of a second. Limit: it is not durable (fsync off); tests of what survives a power
-cut start a PostgreSQL of their own.
+Each xdist worker has its own server, which starts in half a second. A database is a copy of a
+template that is migrated once per process, so each module, or each test, can have an empty database
+of its own in a twentieth of a second. Limit: the server is not durable (fsync off); tests of
+durability after a power cut start a PostgreSQL of their own.
 
-Many short runs in a row may share one server: `LENT` is set to the value of `Server.lent`. A run
+Many short runs in a row may share one server, if `LENT` is set to the value of `Server.lent`. A run
 then removes its databases, and keeps the templates for the next run. `python -m
-tests.parts.postgres` starts such a server, prints that value, and ends with its standard input.
+tests.parts.postgres` starts such a server, prints the value, and ends when its standard input is
+closed.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from chassis.migrate import migrate
 from local.postgres import Login, Postgres
 
 LENT = "ENLACE_TEST_POSTGRES"
-"""The environment's variable that names a running server for the tests."""
+"""The environment variable that names a running server for the tests."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ class Server:
         else:
             self._home = Path(tempfile.mkdtemp(prefix="enlace-test-postgres-"))
             if os.geteuid() == 0:
-                # then it works in place as nobody, and leaves nothing in the system's folders
+                # so that PostgreSQL runs in place as the user nobody, and leaves nothing in the
+                # system's folders
                 self._home.chmod(0o711)
             self.engine = Postgres(self._home, durable=False)
             self.engine.start()
@@ -63,7 +65,7 @@ class Server:
 
     @property
     def lent(self) -> str:
-        """The value of `LENT` for those who are to use this server."""
+        """Returns the value of `LENT` for the runs that are to use this server."""
         return f"{self.engine.port} {self._home}"
 
     def database(self, service: str = "tests", migrations: Sequence[Path] = ()) -> Database:
@@ -73,7 +75,7 @@ class Server:
         """
         folders = " ".join(str(folder) for folder in migrations)
         template = f"template_{service}_{zlib.crc32(folders.encode()):x}"
-        made = self._home / template  # a mark for the others who use this server
+        made = self._home / template  # tells other processes that the template is complete
         if not made.exists():
             self.engine.ensure(template, _owner(service), _app(service))
             if migrations:

@@ -1,7 +1,8 @@
 """A ministry's own sign-in provider (OpenID Connect), real and on this machine.
 
-It is Authlib's server, with people, a login form, and ways to cheat. Unless a test cheats, Authlib
-makes what it signs. Use `Provider(…)` … `stop()`; `signs_in` does what a browser would.
+The provider is Authlib's server, with people, a login form, and ways to cheat. Unless a test
+cheats, Authlib makes the signed tokens. Use `Provider(…)` … `stop()`; `signs_in` acts as a browser
+would.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ FORM = """<!doctype html><html lang="es"><title>Ministerio de Prueba</title><h1>
 
 @cache
 def made_key(kid: str) -> RSAKey:
-    """Returns an RSA key by id, cached because making one is slow."""
+    """Returns the RSA key with this id; cached, because generating a key is slow."""
     return RSAKey.generate_key(2048, {"kid": kid, "use": "sig"})
 
 
@@ -120,9 +121,9 @@ Cheat = Callable[[dict[str, Any]], str]
 class Provider:
     """The provider.
 
-    `now` is its clock; `cheat` signs claims in the place of Authlib; `discovery` replaces fields of
-    its discovery document. With `spread`, its authorization, tokens and keys each have a port of
-    their own, as large providers have hosts.
+    `now` is the provider's clock; `cheat` signs claims instead of Authlib; `discovery` replaces
+    fields of the discovery document. With `spread`, authorization, tokens and keys each have a port
+    of their own, as they have hosts of their own at large providers.
     """
 
     redirect_uri: str
@@ -208,7 +209,7 @@ class Provider:
 
         @app.get(f"{realm}/.well-known/openid-configuration")
         def discovery() -> Any:
-            said = {
+            document = {
                 "issuer": self.issuer,
                 "authorization_endpoint": f"{self.authorization}/authorize",
                 "token_endpoint": f"{self.tokens}/token",
@@ -217,7 +218,7 @@ class Provider:
                 "subject_types_supported": ["public"],
                 "id_token_signing_alg_values_supported": ["RS256"],
             }
-            return jsonify(said | self.discovery)
+            return jsonify(document | self.discovery)
 
         @app.get(f"{realm}/keys")
         def keys() -> Any:
@@ -247,15 +248,15 @@ class Provider:
 def _grant(provider: Provider) -> type[grants.AuthorizationCodeGrant]:
     class Grant(grants.AuthorizationCodeGrant):  # type: ignore[misc]
         def save_authorization_code(self, code: str, request: Any) -> None:
-            said = request.payload.data
+            data = request.payload.data
             provider.codes[code] = Code(
                 code,
                 request.user,
-                said.get("nonce", ""),
+                data.get("nonce", ""),
                 request.payload.redirect_uri,
                 request.scope,
-                said.get("code_challenge", ""),
-                said.get("code_challenge_method", ""),
+                data.get("code_challenge", ""),
+                data.get("code_challenge_method", ""),
                 int(provider.now()),
             )
 

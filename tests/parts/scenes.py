@@ -1,6 +1,6 @@
-"""A referral step by step, and the data that the stack has of it.
+"""A referral step by step, and the stack's data about the referral.
 
-For tests that break something between two steps.
+Tests that break something between two steps use this module.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ ACKNOWLEDGE, ASK, ANSWER, ACCEPT = STEPS[:4]
 
 
 class Scenes:
-    """The steps of members, and the data that the stack has of them."""
+    """The steps of members, and the stack's data about those steps."""
 
     def __init__(self, stack: LocalStack, cast: Cast) -> None:
         self.stack, self.cast = stack, cast
         self.person_id, self.receipt_id = cast.person()
 
     def send(self) -> Any:
-        """Sends a referral: its second fact, and the first that notifies somebody."""
+        """Creates and sends a referral; only the second of its facts notifies somebody."""
         drafted = self.cast.sender.referrals.CreateReferral(self.cast.draft(self.person_id))
         request = pb.SendReferralRequest(
             id=drafted.id, etag=drafted.etag, request_id=new_id(), receipt_id=self.receipt_id

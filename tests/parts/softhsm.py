@@ -1,6 +1,6 @@
 """A PKCS#11 token in software (SoftHSM 2) in a folder of its own.
 
-It can be removed and put back.
+A test can remove the token and put it back.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PIN = "4711-token-pin"
 
 
 class SoftHsm:
-    """Tokens by label. A process learns from its environment which folder has them."""
+    """Tokens by label. The environment of a process names the folder of the tokens."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

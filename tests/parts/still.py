@@ -1,6 +1,6 @@
-"""Parts that stand still: a process that accepts connections and never answers.
+"""Processes that stand still: they accept connections and never answer.
 
-The kernel still accepts connections for a stopped process and acknowledges what is sent to it.
+The kernel still accepts connections for a stopped process and acknowledges the data sent to it.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from pathlib import Path
 
 @contextmanager
 def standing_still(pid: int | None) -> Iterator[None]:
-    """Stops a process and all of its children by SIGSTOP until the block ends.
+    """Stops a process and all of its children with SIGSTOP until the block ends.
 
     PostgreSQL has one child for each connection.
     """
     assert pid
     stopped = [pid]
-    os.kill(pid, signal.SIGSTOP)  # first, so that it makes no more children
+    os.kill(pid, signal.SIGSTOP)  # first, so that the process starts no more children
     try:
         for child in _children(pid):
             with suppress(ProcessLookupError):
@@ -28,9 +28,9 @@ def standing_still(pid: int | None) -> Iterator[None]:
                 stopped.append(child)
         yield
     finally:
-        for one in reversed(stopped):
+        for process in reversed(stopped):
             with suppress(ProcessLookupError):
-                os.kill(one, signal.SIGCONT)
+                os.kill(process, signal.SIGCONT)
 
 
 def _children(pid: int) -> list[int]:

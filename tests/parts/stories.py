@@ -1,6 +1,6 @@
 """The usual life of a referral between two members with an API key each.
 
-Fault runs and benchmarks are driven with it.
+Fault runs and benchmarks use it as their load.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NEED = "HOU.EMG"
 MARKED = {"her name": "zqhbtrkwmdxv", "an answer": "zqlfnpkcvgxd"}
 """Words that occur nowhere else, in texts about the person.
 
-At the end none may be anywhere but sealed (tests/faults/canary.py).
+At the end of a test these words may exist only in sealed form (tests/faults/canary.py).
 """
 
 
@@ -31,8 +31,8 @@ At the end none may be anywhere but sealed (tests/faults/canary.py).
 class Step:
     """A transition of a referral.
 
-    It has its rpc, its verb in the history, its side, and the function that makes its request from
-    id, etag and request_id.
+    A step has its rpc, its verb in the history, its side, and the function that makes the request
+    from id, etag and request_id.
     """
 
     rpc: str
@@ -90,24 +90,21 @@ def hence(seconds: float) -> Timestamp:
 
 
 class Cast:
-    """The two members: Asociación Puentes refers, the shelter Luna Nueva receives.
-
-    Both use their API keys.
-    """
+    """The members and their API keys: Asociación Puentes sends, the shelter Luna Nueva receives."""
 
     def __init__(self, stack: LocalStack) -> None:
         self.sender, self.receiver = stack.client("Puentes"), stack.client("Luna Nueva")
-        asked = directory_pb2.SearchServicesRequest(
+        request = directory_pb2.SearchServicesRequest(
             organization_id=self.receiver.organization_id, need_code=NEED
         )
-        self.service_id = self.sender.directory.SearchServices(asked).services[0].id
-        heard = (
+        self.service_id = self.sender.directory.SearchServices(request).services[0].id
+        query = (
             "SELECT FROM directory_services s JOIN members m ON m.id = s.organization_id"
             " WHERE s.id = %s"
         )
-        # a stack is ready before its services have applied all facts of each other
+        # a stack becomes ready before each service has applied all facts of the others
         with stack.database("referrals") as database:
-            until(lambda: database.execute(heard, (self.service_id,)).fetchone() is not None)
+            until(lambda: database.execute(query, (self.service_id,)).fetchone() is not None)
 
     def who(self, step: Step) -> Client:
         """Returns the client of the member that takes the step."""

@@ -1,6 +1,6 @@
-"""The records in the broker: every record of every topic.
+"""All records of all topics in the broker.
 
-They are read without a consumer group, so that no offset of the stack moves.
+They are read without a consumer group, so that no offset of the stack changes.
 """
 
 from __future__ import annotations
@@ -71,9 +71,9 @@ def records(bootstrap: str, only: Collection[str] = (), last: int = 0) -> list[R
 
 
 def delete(bootstrap: str, topic: str) -> None:
-    """Deletes a topic with all its records, as an operator may by mistake.
+    """Deletes a topic with all its records, as an operator might do by mistake.
 
-    Returns when it is gone.
+    Returns when the topic is gone.
     """
     admin = KafkaAdminClient(bootstrap_servers=bootstrap)
     try:

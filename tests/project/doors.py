@@ -1,7 +1,7 @@
-"""A contract of the import law: only the modules at a module's door import it.
+"""A contract for import-linter: only the listed importers may import a module.
 
-import-linter's own `protected` contract says the same of one door; this contract is a table of
-doors.
+import-linter's own `protected` contract states this for one module; this contract is a table of
+modules, called doors.
 """
 
 import re
@@ -14,22 +14,22 @@ Breach = tuple[str, str]
 
 
 class Doors(Contract):
-    """Each row reads `module <- importer, importer`; a row covers the module's descendants.
+    """A table whose rows read `module <- importer, importer`.
 
-    `*` in an importer stands for one part of its dotted name. The importers' own descendants may
-    import the module, too.
+    A row also covers the module's descendants. `*` in an importer stands for one part of a dotted
+    name. The importers' descendants may import the module, too.
     """
 
     type_name = "doors"
     doors: Any = fields.ListField(subfield=fields.StringField())
 
     def check(self, graph: Any, verbose: bool) -> ContractCheck:
-        """Collects the imports that come through no door."""
+        """Collects the imports that no row allows."""
         breaches = [breach for row in self.doors for breach in _breaches(graph, str(row))]
         return ContractCheck(kept=not breaches, metadata={"breaches": breaches})
 
     def render_broken_contract(self, check: ContractCheck) -> None:
-        """Prints one line an import."""
+        """Prints one line for each import."""
         for importer, module in check.metadata["breaches"]:
             output.print_error(f"{importer} is not allowed to import {module}.")
 

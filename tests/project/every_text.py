@@ -1,11 +1,11 @@
-"""Every text that a person reads, in a language whose translations all stand in brackets.
+"""Every text that a person reads, in a language in which each translation is in brackets.
 
 `python -m tests.project.every_text LANGUAGE` renders each page, poster and table (signed in with
-answers in which every field is set, with empty answers, signed out, and after a form that lacks
-everything), each word of the vocabulary, each notice and each e-mail. It prints as JSON, by place,
-the words outside of the brackets, which no catalogue had.
+answers in which every field is set, signed in with empty answers, signed out, and after a form
+without any field), each word of the vocabulary, each notice and each e-mail. The program prints as
+JSON, by place, the words outside of the brackets, which are in no catalogue.
 
-Limit: it reads no PDF; a printed sheet has the words of the page that it is of.
+Limit: the program reads no PDF; a printed sheet has the words of its page.
 """
 
 from __future__ import annotations
@@ -41,19 +41,17 @@ READ = ("alt", "aria-label", "placeholder", "title", "data-label", "data-title")
 UNREAD = ("script", "style", "code", "pre", "textarea", "svg")
 ADDRESS = re.compile(r"https?://\S*")
 NAMES = {
-    "health.status": "partners referrals notifications",  # the services, beside what each does
-    "webhooks.delivery": "webhook id sha ms",  # headers, and a unit
+    "health.status": "partners referrals notifications",  # the names of the services
+    "webhooks.delivery": "webhook id sha ms",  # names of headers, and a unit
     "campaigns.country": "PDF SVG",
     "campaigns.placed": "PDF SVG",
     "knowledge.show": "PDF",
 }
-"""Names in the code of one page."""
+"""Names that a page shows in every language, by endpoint."""
 
 
 class Reader(HTMLParser):
-    """The texts of a page: what stands between its tags, and each attribute that is read aloud or
-    shown.
-    """
+    """The texts of a page: those between its tags, and attributes that are shown or read aloud."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -65,7 +63,7 @@ class Reader(HTMLParser):
         self.attributes += [
             value
             for name, value in has.items()
-            if name in READ or (name.startswith("data-") and " " in value)  # a script shows it
+            if name in READ or (name.startswith("data-") and " " in value)  # shown by a script
         ]
         if tag == "meta" and has.get("name") == "description":
             self.attributes.append(has["content"])
@@ -90,19 +88,21 @@ def read(answer: TestResponse) -> list[str]:
     return [reader.body, *reader.attributes]
 
 
-def outside(said: str) -> str:
-    """Returns what stands outside of all brackets."""
-    depth, kept = 0, list[str]()
-    for sign in said:
+def outside(shown_text: str) -> str:
+    """Returns the part of a text that is outside of all brackets."""
+    depth, unbracketed = 0, list[str]()
+    for sign in shown_text:
         depth += (sign == LEFT) - (sign == RIGHT)
-        kept.append(sign if not depth and sign != RIGHT else " ")
-    return "".join(kept)
+        unbracketed.append(sign if not depth and sign != RIGHT else " ")
+    return "".join(unbracketed)
 
 
 @cache
 def names(language: str) -> frozenset[str]:
-    """Returns words that are no texts of ours: those of CLDR, places, languages by their own names,
-    and what the played services answer.
+    """Returns words that no catalogue has to contain.
+
+    They are the words of CLDR, names of places, languages' own names, and words in the answers of
+    the played services.
     """
     locale = Locale.parse(language)
     of_time: list[Any] = [
@@ -111,7 +111,7 @@ def names(language: str) -> frozenset[str]:
         for context in kind.values()
         for each in context.values()
     ]
-    said = [
+    known = [
         *(name for each in of_time for name in each),
         *locale.territories.values(),
         *locale.languages.values(),
@@ -120,22 +120,23 @@ def names(language: str) -> frozenset[str]:
         *LANGUAGES.values(),
         "Enlace Llama Vive h min Rosa Méndez Casa Puentes Albergue Vivienda",
     ]
-    return frozenset(WORD.findall(" ".join(map(str, said))))
+    return frozenset(WORD.findall(" ".join(map(str, known))))
 
 
-def escaped(texts: list[str], language: str, known: str = "") -> list[str]:
-    """Returns the words of texts that no catalogue had."""
+def untranslated(texts: list[str], language: str, known: str = "") -> list[str]:
+    """Returns the words of the texts that are in no catalogue."""
     return [
         word
-        for said in texts
-        for word in WORD.findall(ADDRESS.sub("", outside(said)))
+        for shown_text in texts
+        for word in WORD.findall(ADDRESS.sub("", outside(shown_text)))
         if word not in names(language) and word not in known.split()
     ]
 
 
 def is_page(endpoint: str, answer: TestResponse) -> bool:
-    """Returns whether somebody reads it: no file, nothing that leads on at once, and not the
-    samples of all parts, which only developers see.
+    """Returns whether a person reads the answer.
+
+    Not read are files, redirects, and the samples of all parts, which only developers see.
     """
     leads_on = 300 <= answer.status_code < 400
     return (
@@ -164,14 +165,14 @@ def shown(language: str) -> Iterator[tuple[str, str, TestResponse]]:
     client = readers["full"]
     token = token_of(client.get("/inbox").text)
     for endpoint, path in routes(client.application, "POST"):
-        if not endpoint.startswith(("signin.", "passkeys.sign_in")):  # they end the session
+        if not endpoint.startswith(("signin.", "passkeys.sign_in")):  # these end the session
             answer = client.post(f"{path}?lang={language}", data={"form_token": token})
             if is_page(endpoint, answer):
                 yield "refused", endpoint, answer
 
 
-def said(language: str) -> Iterator[tuple[str, str]]:
-    """Yields (place, text) of each word of the tables, each notice and each e-mail."""
+def other_texts(language: str) -> Iterator[tuple[str, str]]:
+    """Yields (place, text) of each word of the vocabulary, each notice and each e-mail."""
     with pages(PlayedServices()).test_request_context(f"/?lang={language}"):
         for kind, table in vocabulary.TABLES.items():
             for code in table:
@@ -192,14 +193,14 @@ def said(language: str) -> Iterator[tuple[str, str]]:
 
 
 def main(language: str) -> None:
-    """Prints what no catalogue had, and how many places were looked at."""
+    """Prints the words that are in no catalogue, and the number of places searched."""
     found, count = dict[str, list[str]](), 0
     for state, endpoint, answer in shown(language):
-        bad, count = escaped(read(answer), language, NAMES.get(endpoint, "")), count + 1
+        bad, count = untranslated(read(answer), language, NAMES.get(endpoint, "")), count + 1
         found[f"{state} {endpoint}"] = bad
-    for place, each in said(language):
-        found[place], count = escaped([each], language), count + 1
-    assert shipped_cards(), "referrals starts with the cards that came before the language"
+    for place, each in other_texts(language):
+        found[place], count = untranslated([each], language), count + 1
+    assert shipped_cards(), "referrals starts with the cards of the other languages"
     assert shipped_pathways()
     sys.stdout.write(
         json.dumps(

@@ -1,6 +1,7 @@
 """The broker of a local stack.
 
-Its records outlive a stop, and a stack whose broker is empty publishes everything again once.
+The broker's records survive a stop, and a stack whose broker is empty publishes everything again
+once.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from tests.parts.local_stack import SERVICES, LocalStack, until
 AGAIN = "relay_tells_all_again"
 
 
-def told_again(stack: LocalStack) -> dict[str, int]:
-    """Returns how often each service has begun to publish all facts again, by its log."""
+def full_repeats(stack: LocalStack) -> dict[str, int]:
+    """Returns how often each service has started to publish all facts again, as its log says."""
     return {name: (stack.logs / f"{name}.log").read_text().count(AGAIN) for name in SERVICES}
 
 
@@ -33,7 +34,7 @@ def published(stack: LocalStack) -> Counter[str]:
     )
 
 
-def all_told(stack: LocalStack) -> bool:
+def is_all_published(stack: LocalStack) -> bool:
     """Returns whether no fact waits to be published, for the first time or again."""
     waiting = (
         "SELECT count(*) AS n FROM outbox, relay WHERE first_round IS NULL"
@@ -48,29 +49,29 @@ def all_told(stack: LocalStack) -> bool:
 
 @pytest.mark.long
 @pytest.mark.timeout(400)
-def test_facts_outlive_a_stop_and_a_stack_of_an_older_version_publishes_again_once() -> None:
+def test_facts_survive_a_stop_and_a_stack_with_an_empty_broker_publishes_them_again_once() -> None:
     stack = LocalStack()
     try:
         stack.start()
-        until(lambda: all_told(stack))
-        before, facts = told_again(stack), published(stack)
+        until(lambda: is_all_published(stack))
+        before, facts = full_repeats(stack), published(stack)
         assert facts
-        for _ in range(2):  # the second shows that the first left nothing behind
+        for _ in range(2):  # the second turn shows that the first left nothing behind
             stack.stop(keep=True)
             stack.start()
-            until(lambda: all_told(stack))
-            assert told_again(stack) == before
+            until(lambda: is_all_published(stack))
+            assert full_repeats(stack) == before
             assert not facts - published(stack)
             assert max(published(stack).values()) == 1  # each fact once
         stack.stop(keep=True)
-        # as with an older stack, whose broker had everything in memory only
+        # as with a stack of an older version, whose broker had its records only in memory
         shutil.rmtree(stack.var / "kafka")
         for _ in range(2):
             stack.start()
             until(
-                lambda: told_again(stack) == {name: number + 1 for name, number in before.items()}
+                lambda: full_repeats(stack) == {name: number + 1 for name, number in before.items()}
             )
-            until(lambda: all_told(stack))
+            until(lambda: is_all_published(stack))
             stack.stop(keep=True)
         assert json.loads((stack.var / "demo.json").read_text())["accounts"]
     finally:

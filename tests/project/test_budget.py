@@ -1,5 +1,7 @@
-"""No step of a referral's life, no sign-in, search or page spends more exchanges, statements,
-transactions, flushes or signatures than docs/figures.md says (`make budget`).
+"""The budget in docs/figures.md (`make budget`) is not exceeded.
+
+It limits the exchanges, statements, transactions, flushes and signatures of each step of a
+referral's life, and of a sign-in, a search and a page.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from bench.exchanges import Session, Transaction
 from tests.parts.local_stack import LocalStack
 from tests.parts.stories import STEPS
 
-# A transaction of referrals for a request has one statement more while a file exists.
+# adds one statement to each transaction of referrals for a request, while a file exists
 PLANT = """
 import os, psycopg, sys
 execute = psycopg.Connection.execute
@@ -47,7 +49,7 @@ SCOPE = b"SELECT set_config('enlace.view', $1, true), set_config('enlace.trace',
 
 
 class Line:
-    """A connection that is recorded."""
+    """A database connection whose messages are recorded."""
 
     def __init__(self) -> None:
         self.transactions: list[Transaction] = []
@@ -73,7 +75,7 @@ def test_a_transaction_is_recorded_with_its_scope_its_exchanges_and_its_flush() 
     line.ask(statement(b"UPDATE referrals SET x = 1"), statement(b"COMMIT"))
     assert not line.transactions
     line.answer(b"UPDATE 1", b"COMMIT")
-    assert [vars(one) | {"time": 0} for one in line.transactions] == [
+    assert [vars(transaction) | {"time": 0} for transaction in line.transactions] == [
         {
             "role": "referrals",
             "application": "enlace",
@@ -110,7 +112,7 @@ def test_a_commit_waits_for_the_disk_if_a_row_was_written(
     line = Line()
     line.ask(statement(text))
     line.answer(tag)
-    assert [one.flushes for one in line.transactions] == [flushes]
+    assert [transaction.flushes for transaction in line.transactions] == [flushes]
     line.ask(statement(b"SET synchronous_commit = off"))
     line.answer(b"SET")
     line.ask(statement(text))
@@ -118,7 +120,7 @@ def test_a_commit_waits_for_the_disk_if_a_row_was_written(
     assert not line.transactions[-1].flushes
 
 
-def test_after_an_error_the_next_transaction_is_a_new_one() -> None:
+def test_a_transaction_after_an_error_is_recorded_separately() -> None:
     line = Line()
     line.ask(statement(b"BEGIN"), statement(b"UPDATE a SET x = 1"), statement(b"UPDATE b"))
     line.session.received(message(b"C", b"BEGIN\0") + message(b"C", b"UPDATE 1\0"))
@@ -127,13 +129,15 @@ def test_after_an_error_the_next_transaction_is_a_new_one() -> None:
     line.answer(b"ROLLBACK")
     line.ask(statement(b"SELECT 1"))
     line.answer(b"SELECT 1")
-    assert [(len(one.exchanges), one.flushes) for one in line.transactions] == [
+    assert [
+        (len(transaction.exchanges), transaction.flushes) for transaction in line.transactions
+    ] == [
         (2, False),
         (1, False),
     ]
 
 
-def test_the_table_reads_as_it_was_written(tmp_path: Path) -> None:
+def test_a_written_table_is_read_back_unchanged(tmp_path: Path) -> None:
     page = tmp_path / "figures.md"
     page.write_text("before\n<!-- make budget -->\n<!-- end of make budget -->\nafter\n")
     table: Table = {"draft": FILLED, IDLE: Spent()}
@@ -145,7 +149,7 @@ def test_the_table_reads_as_it_was_written(tmp_path: Path) -> None:
     assert page.read_text().count("| draft |") == 1
 
 
-def test_what_spends_more_is_named_and_what_spends_less_is_not() -> None:
+def test_a_step_that_spends_more_is_named_and_one_that_spends_less_is_not() -> None:
     more = FILLED._replace(statements=(5, 7))
     assert beyond({"draft": more}, {"draft": FILLED}) == ["draft: 7 statements instead of 6"]
     assert not beyond({"draft": FILLED}, {"draft": more})
@@ -156,7 +160,7 @@ def test_what_spends_more_is_named_and_what_spends_less_is_not() -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-def test_nothing_spends_more_than_the_committed_table_and_one_more_statement_is_seen(
+def test_no_step_exceeds_the_committed_table_and_one_more_statement_is_detected(
     tmp_path: Path,
 ) -> None:
     limits, file, switch = committed(), tmp_path / "transactions", tmp_path / "switch"

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def quick() -> list[str]:
     """Returns the test files that the Makefile names for `make check`."""
     made = subprocess.run(
-        # `make test` may be the parent of this make
+        # plain options, because `make test` may be the parent of this make
         ["make", "--no-print-directory", "-f", "Makefile", "-f", "-", "quick"],
         cwd=ROOT,
         input="quick:\n\t@echo $(QUICK)\n",
@@ -25,7 +25,7 @@ def quick() -> list[str]:
     return made.stdout.split()
 
 
-def test_the_tests_of_make_check_are_there_and_need_no_part() -> None:
+def test_the_tests_of_make_check_exist_and_need_no_part() -> None:
     assert len(quick()) > 10
     for file in quick():
         assert not re.search(
@@ -34,7 +34,7 @@ def test_the_tests_of_make_check_are_there_and_need_no_part() -> None:
         ), file
 
 
-def test_the_hooks_are_put_in_refuse_bad_style_and_are_taken_out_as_the_list_of_targets_says(
+def test_the_hooks_can_be_installed_and_removed_as_documented_and_refuse_bad_style(
     tmp_path: Path,
 ) -> None:
     for name in ("Makefile", "pyproject.toml"):

@@ -1,6 +1,6 @@
 """Keys are changed in a cluster as deploy/k8s/README.md describes.
 
-Its commands run one after the other on the Secrets that the Job makes.
+The page's commands run one after the other on the Secrets that the Job creates.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def cluster(make_cluster: Callable[[bool], Cluster]) -> Iterator[Cluster]:
     """A cluster.
 
     At the end the Secret of all keys and the Secrets cut from it have the same content, so that a
-    lost one can be made again.
+    lost Secret can be created again.
     """
     made = make_cluster(False)
     yield made
@@ -67,7 +67,7 @@ def cluster(make_cluster: Callable[[bool], Cluster]) -> Iterator[Cluster]:
 
 
 def token(cluster: Cluster) -> str:
-    """Returns a caller's token, as partners' pods sign it."""
+    """Returns a caller's token, signed with the key that the pods of partners use."""
     return Issuer(
         lambda: key_folder.signing_at(
             key_folder.all_signing(cluster.keys("partners"), "tokens"), time.time()
@@ -84,14 +84,13 @@ def verify(cluster: Cluster, service: str, token: str) -> Caller:
     ).verify(token)
 
 
-def test_the_key_of_tokens_is_changed_and_each_service_takes_every_token_meanwhile(
+def test_each_service_accepts_every_token_while_the_key_of_tokens_is_changed(
     cluster: Cluster,
 ) -> None:
     before = token(cluster)
     script = ""
     for line in recipe("print-key tokens.1"):
-        # The shell's variables and files last from line to line; a restart takes one deployment
-        # after the other.
+        # Files last from line to line; a restart restarts one deployment after the other.
         cluster.run(f"umask 077\n{line}")
         script += line
         for service in SERVICES:
@@ -110,7 +109,7 @@ def test_the_key_of_tokens_is_changed_and_each_service_takes_every_token_meanwhi
     }
 
 
-def test_a_sealing_key_is_changed_and_what_was_sealed_opens_without_the_old_one(
+def test_after_a_change_of_sealing_keys_sealed_data_can_be_opened_without_the_old_key(
     cluster: Cluster, postgres: Server
 ) -> None:
     place = postgres.database("referrals", MIGRATIONS)
@@ -132,10 +131,10 @@ def test_a_sealing_key_is_changed_and_what_was_sealed_opens_without_the_old_one(
                 "INSERT INTO person_keys (person_id, wrapped) VALUES (%s, %s)", (person, wrapped)
             )
         settings = {"ENLACE_DATABASE_URL": place.url}
-        said = cluster.run("\n".join(recipe("print-key sealing.referrals.1")), **settings)
-        assert said.endswith("1 wrapped, 0 unreadable, 1 newest\n")
-        said = cluster.run("\n".join(recipe('"op": "move"')), **settings)
-        assert said.startswith("0 waiting, 1 newest\n")
+        output = cluster.run("\n".join(recipe("print-key sealing.referrals.1")), **settings)
+        assert output.endswith("1 wrapped, 0 unreadable, 1 newest\n")
+        output = cluster.run("\n".join(recipe('"op": "move"')), **settings)
+        assert output.startswith("0 waiting, 1 newest\n")
         with database.transaction(SYSTEM) as tx:
             row = tx.execute(
                 "SELECT wrapped FROM person_keys WHERE person_id = %s", (person,)
@@ -149,15 +148,15 @@ def test_a_sealing_key_is_changed_and_what_was_sealed_opens_without_the_old_one(
     assert now.fingerprint(b"x", "references") == marked
 
 
-def test_the_key_of_facts_is_changed_for_its_teller_and_for_all_who_hear_it(
+def test_the_key_of_facts_is_changed_for_its_publisher_and_for_all_consumers(
     cluster: Cluster, postgres: Server
 ) -> None:
     place = postgres.database("referrals", MIGRATIONS)
     before = key_folder.verifying(cluster.keys("partners"), "facts.referrals")
-    said = cluster.run(
+    output = cluster.run(
         "\n".join(recipe("print-key facts.referrals")), ENLACE_DATABASE_URL=place.url
     )
-    assert said.endswith("0 facts will be told again\n")
+    assert output.endswith("0 facts will be told again\n")
     signing = key_folder.signing(cluster.keys("referrals"), "facts.referrals")
     assert signing.kid != before.kid
     assert {
@@ -166,7 +165,7 @@ def test_the_key_of_facts_is_changed_for_its_teller_and_for_all_who_hear_it(
     assert not (cluster.keys("partners") / "facts.referrals.jwk").exists()
 
 
-def test_secrets_of_the_version_before_can_be_changed_once_they_were_made_anew(
+def test_immutable_secrets_of_the_previous_version_can_be_changed_once_replaced(
     make_cluster: Callable[[bool], Cluster],
 ) -> None:
     cluster = make_cluster(True)

@@ -1,6 +1,6 @@
 """The promises of the protos.
 
-Facts have no content, rpcs are documented, topics are registered, and generated code is fresh.
+Facts have no texts, rpcs are documented, topics are registered, and generated code is up to date.
 """
 
 import subprocess
@@ -53,7 +53,7 @@ def test_a_fact_carries_only_ids_codes_numbers_and_times(message: Descriptor) ->
             assert field.type in NUMBERS, f"{message.name}.{field.name}"
 
 
-def test_every_rpc_says_what_it_does_in_the_proto() -> None:
+def test_every_rpc_has_a_comment_in_the_proto() -> None:
     for path in sorted((ROOT / "protos").glob("*/v1/*.proto")):
         lines = path.read_text().splitlines()
         for number, line in enumerate(lines):
@@ -120,7 +120,7 @@ def test_every_source_names_only_registered_topics() -> None:
         assert topic.strip('"') in register, topic
 
 
-def test_the_generated_code_is_fresh() -> None:
+def test_the_generated_code_is_up_to_date() -> None:
     assert (
         subprocess.run(
             [sys.executable, "-m", "protos.generate", "--check"], cwd=ROOT, check=False
@@ -130,7 +130,7 @@ def test_the_generated_code_is_fresh() -> None:
     assert generate.ROOT == ROOT
 
 
-def test_the_protos_keep_to_the_style_that_buf_checks(tmp_path: Path) -> None:
+def test_the_protos_follow_the_style_that_buf_checks(tmp_path: Path) -> None:
     image = tmp_path / "protos.binpb"
     generate.describe(image)
     result = run_buf("lint", str(image), "--config", "buf.yaml", "--path", "protos")
@@ -145,14 +145,14 @@ def test_the_protos_are_formatted_as_buf_formats_them() -> None:
 @pytest.mark.parametrize(
     "released", sorted(generate.RELEASED.glob("*.binpb")), ids=lambda path: str(path.stem)
 )
-def test_what_was_released_is_still_understood(released: Path, tmp_path: Path) -> None:
+def test_released_contracts_are_still_understood(released: Path, tmp_path: Path) -> None:
     image = tmp_path / "protos.binpb"
     generate.describe(image)
     result = run_buf("breaking", str(image), "--against", str(released), "--config", "buf.yaml")
     assert result.returncode == 0, result.stdout
 
 
-def test_a_change_that_breaks_what_was_released_is_found(tmp_path: Path) -> None:
+def test_a_change_that_breaks_a_released_contract_is_found(tmp_path: Path) -> None:
     before, after = tmp_path / "before.binpb", tmp_path / "after.binpb"
     generate.describe(before)
     files = FileDescriptorSet.FromString(before.read_bytes())

@@ -14,9 +14,9 @@ from bench.cost import Size
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """A repository with three steps and a commit without a trailer.
+    """A repository with three commits of steps, one of a fact, and one without a trailer.
 
-    One step is a resource too.
+    One of the steps is a resource, too.
     """
     settings = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
@@ -59,7 +59,7 @@ def repository(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_each_commit_with_a_trailer_is_counted_by_who_writes_its_files(repository: Path) -> None:
+def test_each_commit_with_a_trailer_is_counted_by_group_of_files(repository: Path) -> None:
     sizes = {entry.subject: entry.sizes for entry in cost.costs(repository)}
     nothing = Size()
     assert sizes == {
@@ -98,5 +98,5 @@ def test_a_history_without_a_trailer_has_an_empty_table() -> None:
         ("tests/referrals/test_lifecycle.py", "beside"),
     ],
 )
-def test_a_file_belongs_to_who_writes_it(path: str, group: str) -> None:
+def test_each_file_belongs_to_a_group(path: str, group: str) -> None:
     assert cost.group(path) == group

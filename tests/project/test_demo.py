@@ -1,6 +1,6 @@
 """The demo network.
 
-It shows what it promises and is made up, and a second start finds the data of the first.
+It has the promised content, all of it is made up, and a second start finds the data of the first.
 """
 
 from __future__ import annotations
@@ -70,10 +70,10 @@ def test_the_pilot_has_the_published_totals() -> None:
     }
 
 
-def test_the_tables_of_the_pilot_give_no_small_count_away() -> None:
-    """The total is known, and so is the sum of the unpublished counts.
+def test_the_tables_of_the_pilot_reveal_no_small_count() -> None:
+    """Checks that the sum of the unpublished counts, which anybody can compute, reveals no count.
 
-    The sum would give a count away if there were only one, if each were one, or if each were nine.
+    It would do so if only one count were unpublished, if each were one, or if each were nine.
     """
     files = [file.person for file, _ in pilot(network(), CALENDAR)]
     for table in (
@@ -86,7 +86,7 @@ def test_the_tables_of_the_pilot_give_no_small_count_away() -> None:
         assert len(hidden) < sum(hidden) < len(hidden) * (SMALLEST - 1)
 
 
-def test_the_last_quarters_are_told_with_what_is_too_little_left_out() -> None:
+def test_the_last_quarters_are_published_without_counts_that_are_too_small() -> None:
     made = figures_of(NOW)
     assert {cell.quarter for cell in made} == {
         "2024-Q2",
@@ -101,20 +101,20 @@ def test_the_last_quarters_are_told_with_what_is_too_little_left_out() -> None:
     assert figures_of(NOW) == made
 
 
-def test_every_referral_of_the_pilot_is_a_whole_story_of_2006() -> None:
+def test_every_referral_of_the_pilot_has_a_complete_history_of_2006() -> None:
     for story in pilots():
         verbs = [event.verb for event in story.referral.events]
-        told = (
+        ending = (
             ["acknowledged", "accepted", "started", "completed", "closed"]
             if story.referral.state is State.CLOSED
             else ["declined"]
         )
-        assert verbs == ["drafted", "amended", "sent", *told]
+        assert verbs == ["drafted", "amended", "sent", *ending]
         assert {event.time.year for event in story.referral.events} == {2006}
         assert not [clock for clock in story.referral.deadlines if clock.running]
 
 
-def test_whom_one_shelter_turned_away_another_one_took() -> None:
+def test_every_person_declined_by_one_shelter_was_accepted_by_another() -> None:
     stories = pilots()
     declined = {story.referral.id for story in stories if story.referral.state is State.DECLINED}
     assert declined
@@ -129,13 +129,13 @@ def test_the_pilot_is_the_same_at_every_start() -> None:
     assert [story.referral for story in pilots()] == [story.referral for story in pilots()]
 
 
-def test_each_asked_service_offers_what_is_asked_and_is_somebody_elses() -> None:
+def test_each_requested_service_offers_the_need_and_belongs_to_another_member() -> None:
     for story in [*pilots(), *tonights_stories(network(), CALENDAR, NOW)]:
         assert story.need in network().offers[story.offer].needs, story.offer
         assert story.file.holder != story.offer[0]
 
 
-def test_tonight_has_every_state_that_can_be_reached() -> None:
+def test_tonights_referrals_have_every_reachable_state() -> None:
     reachable = {transition.target for transition in BY_VERB.values()} - {
         None,
         State.ENTERED_IN_ERROR,
@@ -146,22 +146,22 @@ def test_tonight_has_every_state_that_can_be_reached() -> None:
 
 # Wednesday, Friday, a Sunday at dawn
 @pytest.mark.parametrize("now", [NOW, NOW + timedelta(days=2), NOW + timedelta(days=3, hours=14)])
-def test_tonight_some_are_late_and_some_soon_due(now: datetime) -> None:
+def test_some_of_tonights_referrals_are_late_and_some_are_due_soon(now: datetime) -> None:
     dues = [story.referral.next_due_time for story in tonights_stories(network(), CALENDAR, now)]
     assert len([due for due in dues if due and due < now]) >= 3
     assert len([due for due in dues if due and now <= due < now + timedelta(hours=4)]) >= 4
 
 
-def test_this_evening_the_line_asked_several_and_waits() -> None:
-    asked = enquiry(network(), CALENDAR, NOW)
-    assert (asked.state.value, asked.is_offered) == ("open", True)
-    assert asked.due_time is not None
-    assert asked.due_time > NOW
-    assert {offer.answer for offer in asked.offers} == {"", "maybe", "no"}
-    assert all(fact.time <= NOW for fact in asked.events)
+def test_the_lines_enquiry_of_this_evening_is_open_and_waits_for_answers() -> None:
+    tonights = enquiry(network(), CALENDAR, NOW)
+    assert (tonights.state.value, tonights.is_offered) == ("open", True)
+    assert tonights.due_time is not None
+    assert tonights.due_time > NOW
+    assert {offer.answer for offer in tonights.offers} == {"", "maybe", "no"}
+    assert all(fact.time <= NOW for fact in tonights.events)
 
 
-def test_no_clock_is_behind_what_it_told() -> None:
+def test_no_deadline_of_tonights_referrals_is_overdue() -> None:
     for story in tonights_stories(network(), CALENDAR, NOW):
         assert not [
             clock
@@ -170,15 +170,15 @@ def test_no_clock_is_behind_what_it_told() -> None:
         ]
 
 
-def test_contacts_and_their_referrals_belong_together() -> None:
-    heard = {contact.id: contact for contact, _ in contacts(network(), NOW)}
+def test_a_referral_has_the_person_of_its_contact_and_is_not_older() -> None:
+    by_id = {contact.id: contact for contact, _ in contacts(network(), NOW)}
     for story in tonights_stories(network(), CALENDAR, NOW):
         if story.contact_id:
-            assert heard[story.contact_id].person_id == story.file.person.id
-            assert heard[story.contact_id].create_time <= story.at
+            assert by_id[story.contact_id].person_id == story.file.person.id
+            assert by_id[story.contact_id].create_time <= story.at
 
 
-def test_every_kind_of_member_and_every_kind_of_help_is_there() -> None:
+def test_the_network_has_every_kind_of_member_help_and_role() -> None:
     assert {member.type for member in network().members.values()} == {
         str(kind) for kind in OrganizationType
     }
@@ -200,21 +200,23 @@ def test_every_kind_of_member_and_every_kind_of_help_is_there() -> None:
     }
 
 
-def test_where_a_shelter_is_stays_unsaid() -> None:
+def test_every_shelters_housing_is_confidential() -> None:
     shelters = {slug for slug, member in network().members.items() if member.type == "SHELTER"}
     for offer in network().offers.values():
         if offer.organization in shelters and any(need.startswith("HOU") for need in offer.needs):
             assert offer.confidential
 
 
-def test_no_number_can_reach_anybody() -> None:
+def test_no_phone_number_or_url_reaches_anybody() -> None:
     for member in network().members.values():
         assert re.search(r"(0000|555)0?1\d\d$", member.phone), member.phone
         assert member.hotline_number in ("", "133") or member.hotline_number.startswith("000-")
         assert not member.url or member.url.endswith(".demo")
 
 
-def test_run_twice_it_is_there_once(stores: Callable[[], Stores], tmp_path: Path) -> None:
+def test_filling_the_demo_network_twice_gives_the_same_as_once(
+    stores: Callable[[], Stores], tmp_path: Path
+) -> None:
     empty, seen = stores(), []
     for _ in range(2):
         empty.fill(NOW)
@@ -222,7 +224,7 @@ def test_run_twice_it_is_there_once(stores: Callable[[], Stores], tmp_path: Path
         seen.append((json.loads((tmp_path / "demo.json").read_text()), empty.rows()))
     assert seen[0] == seen[1]
     assert stat.S_IMODE((tmp_path / "demo.json").stat().st_mode) == 0o600
-    with _entered(empty.urls["partners"]) as database, database.transaction(SYSTEM) as tx:
+    with _opened(empty.urls["partners"]) as database, database.transaction(SYSTEM) as tx:
         for account in seen[0][0]["accounts"]:
             assert len(account["password"]) >= 12
             worker_and_hash = workers.by_email(tx, account["email"])
@@ -231,20 +233,20 @@ def test_run_twice_it_is_there_once(stores: Callable[[], Stores], tmp_path: Path
             assert account is not seen[0][0]["accounts"][0] or holds(
                 worker_and_hash[1], account["password"]
             )
-    with _entered(empty.urls["referrals"]) as database, database.transaction(SYSTEM) as tx:
+    with _opened(empty.urls["referrals"]) as database, database.transaction(SYSTEM) as tx:
         counted = figures.pilot(tx)
     assert (counted.assisted, counted.from_chinandega) == (26, 13)
 
 
 @pytest.mark.timeout(240)
-def test_killed_again_and_again_it_goes_on_and_nothing_is_there_twice(
+def test_filling_that_is_killed_again_and_again_continues_without_duplicates(
     stores: Callable[[], Stores],
 ) -> None:
     complete, broken = stores(), stores()
     complete.fill(SystemClock().now())
     chance, reached = random.Random(24), list[str]()
     for lines in count(9, 25):
-        told = []
+        parts = []
         with subprocess.Popen(
             [sys.executable, "-m", "demo"],
             cwd=ROOT,
@@ -254,28 +256,28 @@ def test_killed_again_and_again_it_goes_on_and_nothing_is_there_twice(
         ) as process:
             assert process.stdout
             for line in islice(process.stdout, lines):
-                told.append(line.partition(":")[0])
-            time.sleep(chance.random() * 0.05)  # anywhere in the next part
+                parts.append(line.partition(":")[0])
+            time.sleep(chance.random() * 0.05)  # so that the kill comes anywhere in the next part
             process.kill()
-        reached.append(told[-1])
-        if told[-1].startswith("facts"):  # no service publishes these facts here
+        reached.append(parts[-1])
+        if parts[-1].startswith("facts"):  # the program waits for facts, which no service publishes
             break
     assert len(set(reached)) > 3
     broken.fill(SystemClock().now())
     assert broken.rows() == complete.rows()
-    with _entered(broken.urls["referrals"]) as database, database.transaction(SYSTEM) as tx:
+    with _opened(broken.urls["referrals"]) as database, database.transaction(SYSTEM) as tx:
         begun = campaigns.begin_time(tx)
         assert begun
-        heard = tx.execute("SELECT id, create_time FROM contacts ORDER BY id").fetchall()
-    assert [(row["id"], row["create_time"]) for row in heard] == sorted(
+        rows = tx.execute("SELECT id, create_time FROM contacts ORDER BY id").fetchall()
+    assert [(row["id"], row["create_time"]) for row in rows] == sorted(
         (each.contact.id, each.contact.create_time) for each in contacts(network(), begun)
     )
 
 
-def test_a_part_that_is_refused_for_the_moment_is_written_with_all_that_belongs_to_it(
+def test_a_write_that_is_refused_temporarily_is_repeated_with_all_its_facts(
     stores: Callable[[], Stores],
 ) -> None:
-    """A try that fails at its commit has already taken the facts out of what it wrote."""
+    """Covers tries that fail at their commit, when they have already taken the objects' facts."""
     complete, late = stores(), stores()
     complete.fill(NOW)
     with late.refusing_every(50):
@@ -283,7 +285,7 @@ def test_a_part_that_is_refused_for_the_moment_is_written_with_all_that_belongs_
     assert late.rows() == complete.rows()
 
 
-def test_what_is_refused_for_long_is_said_in_a_sentence() -> None:
+def test_a_lasting_refusal_of_the_database_is_reported_in_a_sentence() -> None:
     def refused(part: int) -> None:
         raise Unavailable("store_busy")
 
@@ -294,7 +296,9 @@ def test_what_is_refused_for_long_is_said_in_a_sentence() -> None:
         steps.each("members", [1], refused, patience=0.1)
 
 
-def test_without_a_fact_for_long_it_is_not_there(stores: Callable[[], Stores]) -> None:
+def test_filling_fails_if_the_services_apply_no_facts_for_long(
+    stores: Callable[[], Stores],
+) -> None:
     stores().enter()
     with pytest.raises(
         SystemExit, match=r"^0 of [0-9]+ facts about members and services have come"
@@ -303,7 +307,7 @@ def test_without_a_fact_for_long_it_is_not_there(stores: Callable[[], Stores]) -
 
 
 class Stores:
-    """Databases of the three services, and keys, in which a demo network can be filled."""
+    """Databases of the three services, and keys, which a demo network can fill."""
 
     def __init__(self, postgres: Server, folder: Path, patched: pytest.MonkeyPatch) -> None:
         self._patched = patched
@@ -343,7 +347,10 @@ class Stores:
 
     @contextlib.contextmanager
     def refusing_every(self, number: int) -> Iterator[None]:
-        """Makes the database refuse every n-th fact at its commit, as with a full disk."""
+        """Makes the databases refuse each fact with a multiple of `number` at its commit.
+
+        The refusal is that of a full disk.
+        """
         for url in self._owned.values():
             with psycopg.connect(url) as connection:
                 connection.execute(
@@ -371,7 +378,7 @@ def stores(
 
 
 @contextlib.contextmanager
-def _entered(url: str) -> Iterator[Database]:
+def _opened(url: str) -> Iterator[Database]:
     database = Database(url, max_size=2)
     database.open()
     try:
@@ -382,7 +389,7 @@ def _entered(url: str) -> Iterator[Database]:
 
 def _rows(url: str) -> dict[str, int]:
     """Returns the number of rows of each table."""
-    with _entered(url) as database, database.transaction(SYSTEM) as tx:
+    with _opened(url) as database, database.transaction(SYSTEM) as tx:
         tables = [
             row["tablename"]
             for row in tx.execute(

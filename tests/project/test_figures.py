@@ -1,6 +1,6 @@
 """`make bench` measures the figures that docs/figures.md names.
 
-Measuring takes minutes and is no test.
+Measuring takes minutes and is not part of the tests.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def test_the_list_of_figures_is_the_documented_one() -> None:
     )
     written = [(name, float(limit) if limit else None) for name, _, limit in rows]
     assert written == [(figure.name, figure.limit) for figure in FIGURES]
-    told = subprocess.run(
+    shown = subprocess.run(
         [sys.executable, "-m", "bench", "--help"],
         cwd=ROOT,
         capture_output=True,
@@ -35,10 +35,10 @@ def test_the_list_of_figures_is_the_documented_one() -> None:
         timeout=60,
         check=True,
     )
-    assert {part for _, part, _ in rows} <= set(re.findall(r"\w+", told.stdout))
+    assert {part for _, part, _ in rows} <= set(re.findall(r"\w+", shown.stdout))
 
 
-def test_a_table_says_what_missed_its_limit() -> None:
+def test_a_table_marks_a_figure_that_missed_its_limit() -> None:
     shown = table(
         [Measurement("ready_s", 20.0, "", beside=10.0), Measurement("page_ms_p99", 12.3, "")]
     )
@@ -64,7 +64,7 @@ def test_a_comparison_has_medians_their_ratio_and_the_spread() -> None:
     assert 0 <= quiet.busy(0.1) <= 100
 
 
-def test_a_busy_stack_gets_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_busy_stack_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quiet, "_unrest", lambda stack: "facts of partners wait")
     stack = LocalStack()
     with pytest.raises(quiet.Busy, match="facts of partners wait"):

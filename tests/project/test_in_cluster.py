@@ -1,7 +1,7 @@
 """The programs that run once inside the cluster.
 
-They are the Job that makes the Secrets, the script that makes the databases, and the migration with
-which a pod begins.
+They are the Job that creates the Secrets, the script that creates the databases, and the migration
+with which a pod starts.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ make_secrets = load(LOCAL / "make_secrets.py")
 
 
 class Api:
-    """An API server that knows Secrets of one namespace.
+    """An API server that knows the Secrets of one namespace.
 
-    It may be told to die after a number of them.
+    With `dies_after` it fails once it has that number of Secrets.
     """
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class Api:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 name = self.path.removeprefix("/api/v1/namespaces/enlace/secrets/")
-                if name != "enlace-keys":  # what the Role allows
+                if name != "enlace-keys":  # the Role allows no other
                     api.refused.append(name)
                     self._answer(403, {})
                 else:
@@ -114,13 +114,13 @@ def access(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_it_makes_every_secret_that_the_pods_wait_for(api: Api, access: Path) -> None:
+def test_the_job_creates_every_secret_that_the_pods_wait_for(api: Api, access: Path) -> None:
     make_secrets.main(api.url, access)
     assert set(api.secrets) == SECRETS | {"enlace-keys"}
     assert not api.refused
 
 
-def test_run_again_it_changes_nothing(api: Api, access: Path) -> None:
+def test_a_second_run_of_the_job_changes_nothing(api: Api, access: Path) -> None:
     make_secrets.main(api.url, access)
     before = dict(api.secrets)
     make_secrets.main(api.url, access)
@@ -128,7 +128,9 @@ def test_run_again_it_changes_nothing(api: Api, access: Path) -> None:
 
 
 @pytest.mark.parametrize("after", [0, 1, 5])
-def test_interrupted_and_run_again_all_fit_together(api: Api, access: Path, after: int) -> None:
+def test_the_secrets_fit_together_after_an_interrupted_and_a_second_run(
+    api: Api, access: Path, after: int
+) -> None:
     api.dies_after = after
     with pytest.raises(OSError, match="500"):
         make_secrets.main(api.url, access)
@@ -139,7 +141,7 @@ def test_interrupted_and_run_again_all_fit_together(api: Api, access: Path, afte
     } == make_secrets.cut(api.secrets["enlace-keys"])
 
 
-def test_each_service_has_the_keys_it_needs_and_nobody_elses(tmp_path: Path) -> None:
+def test_each_service_has_the_keys_that_it_needs_and_no_others(tmp_path: Path) -> None:
     given = make_secrets.cut(make_secrets.make_all())
     private = [
         name
@@ -147,7 +149,7 @@ def test_each_service_has_the_keys_it_needs_and_nobody_elses(tmp_path: Path) -> 
         for name in contents
         if name.endswith((".jwk", ".key")) and not name.endswith(".pub.jwk")
     ]
-    # One key is shared: notifications opens the letters that partners seals for a mailbox.
+    # One key is shared: notifications opens the e-mails that partners seals for a mailbox.
     assert {name for name in private if private.count(name) > 1} == {"mail.key"}
     assert [name for name, contents in sorted(given.items()) if "mail.key" in contents] == [
         "keys-notifications",
@@ -169,7 +171,7 @@ def test_each_service_has_the_keys_it_needs_and_nobody_elses(tmp_path: Path) -> 
 def test_the_mail_catcher_is_the_mail_server_of_the_local_overlay(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The pod of notifications finds it at the port of the Service `mail`."""
+    """Checks that the settings of notifications name the port of the Service `mail`."""
     for name, value in make_secrets.cut(make_secrets.make_all())["smtp"].items():
         (tmp_path / name).write_bytes(value)
     monkeypatch.setenv("ENLACE_SMTP_URL_FILE", str(tmp_path / "url"))
@@ -187,12 +189,12 @@ def test_the_mail_catcher_is_the_mail_server_of_the_local_overlay(
     )
 
 
-def test_a_key_that_nobody_is_given_is_noticed() -> None:
+def test_a_key_that_no_service_receives_is_an_error() -> None:
     with pytest.raises(SystemExit, match=r"new\.key"):
         make_secrets.cut(make_secrets.make_all() | {"new.key": b"?"})
 
 
-def test_the_databases_are_made_as_on_one_machine(tmp_path: Path) -> None:
+def test_the_databases_are_created_as_on_one_machine(tmp_path: Path) -> None:
     passwords = {
         name.removeprefix("password."): value.decode()
         for name, value in make_secrets.make_all().items()
@@ -243,7 +245,7 @@ def test_the_databases_are_made_as_on_one_machine(tmp_path: Path) -> None:
         server.remove()
 
 
-def test_pods_that_begin_together_migrate_one_after_the_other_and_the_next_one_finds_nothing_to_do(
+def test_pods_that_start_together_migrate_one_at_a_time_and_the_next_has_nothing_to_do(
     postgres: Server, tmp_path: Path
 ) -> None:
     beginning = next(
@@ -251,8 +253,8 @@ def test_pods_that_begin_together_migrate_one_after_the_other_and_the_next_one_f
         for name, container in containers()
         if name == "referrals" and container["name"] == "migrate"
     )
-    told = {variable["name"]: variable["value"] for variable in beginning["env"]}
-    assert set(told) == {"ENLACE_MIGRATION_URL_FILE"}
+    variables = {variable["name"]: variable["value"] for variable in beginning["env"]}
+    assert set(variables) == {"ENLACE_MIGRATION_URL_FILE"}
     (tmp_path / "url").write_text(postgres.database("referrals").migration_url)
     environment = {"PATH": os.environ["PATH"], "ENLACE_MIGRATION_URL_FILE": str(tmp_path / "url")}
     command = [sys.executable, *beginning["command"][1:]]
@@ -267,8 +269,8 @@ def test_pods_that_begin_together_migrate_one_after_the_other_and_the_next_one_f
             text=True,
         )
 
-    said = [pod.communicate(timeout=60)[0] for pod in [begin(), begin(), begin()]]
-    assert sorted(bool(words.strip()) for words in said) == [False, False, True], said
+    outputs = [pod.communicate(timeout=60)[0] for pod in [begin(), begin(), begin()]]
+    assert sorted(bool(words.strip()) for words in outputs) == [False, False, True], outputs
     last = begin()
     assert (last.communicate(timeout=60)[0].strip(), last.returncode) == ("", 0)
 

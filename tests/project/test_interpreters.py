@@ -1,11 +1,11 @@
 """Every supported Python, in an environment of its own, as make sets it up.
 
-The stack lives one life there, and its facts arrive. The Python that runs this file has the whole
-suite for proof; the others of this machine have these two tests, with the packages that `make run`
-installs and the few tools of requirements/pythons.in. Their environments stay under build/, so only
-the first run pays for them (half a minute and 0.4 GB each). All of them run side by side, because
-they mostly wait. Limit: only the Pythons of the machine are tested. In CI these must be the oldest
-and the newest that we support.
+With each Python a stack lives one life, and facts arrive. The Python that runs this file also runs
+the whole suite; the other Pythons of the machine run only these two pieces of work, with the
+packages that `make run` installs and the few tools of requirements/pythons.in. Their environments
+stay under build/, so only the first run pays for them (half a minute and 0.4 GB each). All Pythons
+run side by side, because they mostly wait. Limit: only the Pythons of the machine are tested. In CI
+these must be the oldest and the newest that we support.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ pytestmark = [pytest.mark.alone, pytest.mark.long]
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = ROOT / "build" / "pythons"
 TESTED = ("3.11", "3.12", "3.13")
-NEWER = ("3.14",)  # tested on a machine that has one; its packages are looked up on every machine
+NEWER = ("3.14",)  # tested on a machine that has it; its packages are looked up on every machine
 OURS = f"{sys.version_info[0]}.{sys.version_info[1]}"
 NEEDED = {TESTED[0], TESTED[-1]} - {OURS}
 WORKS = {
     "life": ["tests/journeys/test_one_life.py"],
-    # The tests that depend on the Python: records, threads and sockets of the client, and a killed
-    # broker. The suite's own Python covers the rest of that file. Also the document of the REST
-    # interface, which once depended on a Python's names of statuses.
+    # The tests of facts that depend on the Python: records, threads and sockets of the client, and
+    # a killed broker; the suite's own Python covers the rest of test_facts.py. Also the tests of
+    # the document of the REST interface, which once depended on a Python's names of statuses.
     "facts": [
         "tests/chassis/test_facts.py",
         "tests/gateway/test_api_openapi.py",
         "-k",
         (
-            "not apache and (once_and_in_order or told_twice or wrong_order or dead_letter or"
+            "not apache and (once_and_in_order or published_twice or wrong_order or dead_letter or"
             " killed or committed_document or the_document)"
         ),
     ],
@@ -51,18 +51,18 @@ WORKS = {
 
 @functools.cache
 def interpreter(version: str) -> str | None:
-    """Returns a Python of this version that works and can make environments; None if there is none.
+    """Returns a working Python of this version that can make environments, or None.
 
-    It is on the PATH, or one of pyenv's that is not selected.
+    It may be on the PATH, or be a version of pyenv that is not selected.
     """
     folders = [Path(folder) for folder in os.get_exec_path()]
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
-    asked = "import sys, venv, ensurepip; print('%d.%d' % sys.version_info[:2])"
+    script = "import sys, venv, ensurepip; print('%d.%d' % sys.version_info[:2])"
     for folder in [*folders, *sorted(pyenv.glob(f"versions/{version}*/bin"))]:
         program = folder / f"python{version}"
         if os.access(program, os.X_OK):
             done = subprocess.run(
-                [program, "-c", asked], capture_output=True, text=True, check=False
+                [program, "-c", script], capture_output=True, text=True, check=False
             )
             if done.stdout.strip() == version:  # a pyenv shim exists even if it refuses to run
                 return str(program)
@@ -77,9 +77,9 @@ OTHERS = [
 
 
 def environment(version: str) -> Path:
-    """Returns the Python of an environment with everything that these tests need.
+    """Returns the Python of an environment with all packages that these tests need.
 
-    `make VENV=… PYTHON=…` makes the environment.
+    `make VENV=… PYTHON=…` creates the environment.
     """
     program = interpreter(version)
     if not program:
@@ -88,7 +88,7 @@ def environment(version: str) -> Path:
     folder = KEPT / version
     KEPT.mkdir(parents=True, exist_ok=True)
     with (KEPT / f"{version}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # another test process may be making it
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another test process may be creating the environment
         made = make(
             f"VENV={folder.relative_to(ROOT)}",
             f"PYTHON={program}",
@@ -99,7 +99,7 @@ def environment(version: str) -> Path:
 
 
 def make(*words: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """Runs make as a person types it, also inside `make test`."""
+    """Runs make as if a person had typed the command, even inside `make test`."""
     clean = {
         name: value
         for name, value in os.environ.items()
@@ -117,9 +117,9 @@ def make(*words: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
 
 
 class Works:
-    """The works under way, each a pytest of its own.
+    """The pieces of work under way, each in a pytest of its own.
 
-    The first request starts those of all interpreters.
+    `begin` starts them for all other Pythons at once.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -128,12 +128,12 @@ class Works:
 
     def begin(self) -> None:
         for version in OTHERS:
-            told = {
+            variables = {
                 name: value for name, value in os.environ.items() if not name.startswith("PYTEST")
             }
             if version == TESTED[-1]:
-                # deprecated features are gone in the next Python, also from libraries
-                told["PYTHONWARNINGS"] = "error::DeprecationWarning"
+                # the next Python may lack deprecated features; this also checks the libraries' code
+                variables["PYTHONWARNINGS"] = "error::DeprecationWarning"
             if interpreter(version):
                 python = environment(version)
                 for work, words in WORKS.items():
@@ -149,13 +149,13 @@ class Works:
                         own,
                         *words,
                     ]
-                    with self._file(version, work).open("wb") as said:
+                    with self._file(version, work).open("wb") as log:
                         self._running[version, work] = subprocess.Popen(
                             command,
                             cwd=ROOT,
-                            env=told,
-                            stdout=said,
-                            stderr=said,
+                            env=variables,
+                            stdout=log,
+                            stderr=log,
                             start_new_session=True,
                         )
 
@@ -192,23 +192,23 @@ def works(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Works]:
 
 @pytest.mark.timeout(600)  # the first run makes the environments
 @pytest.mark.parametrize("version", OTHERS)
-def test_on_every_python_a_stack_starts_a_referral_is_closed_and_ctrl_c_ends_it(
+def test_on_every_python_a_stack_can_start_and_close_a_referral_and_end_with_ctrl_c(
     works: Works, version: str
 ) -> None:
-    code, said = works.result(version, "life")
-    assert code == 0, said
-    assert "1 passed" in said
+    code, output = works.result(version, "life")
+    assert code == 0, output
+    assert "1 passed" in output
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("version", OTHERS)
-def test_on_every_python_facts_are_told_once_and_in_order(works: Works, version: str) -> None:
-    code, said = works.result(version, "facts")
-    assert code == 0, said
-    assert re.search(r"^\d+ passed", said, re.MULTILINE)
+def test_on_every_python_facts_are_published_once_and_in_order(works: Works, version: str) -> None:
+    code, output = works.result(version, "facts")
+    assert code == 0, output
+    assert re.search(r"^\d+ passed", output, re.MULTILINE)
 
 
-def test_what_is_claimed_is_what_is_tested() -> None:
+def test_the_claimed_python_versions_are_the_tested_ones() -> None:
     first, last = TESTED[0], TESTED[-1]
     for name in ("README.md", "Makefile"):
         text = (ROOT / name).read_text()
@@ -230,11 +230,11 @@ def test_what_is_claimed_is_what_is_tested() -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("version", NEWER)
 def test_a_newer_python_has_a_wheel_of_every_requirement(version: str, tmp_path: Path) -> None:
-    """A new machine brings a newer Python.
+    """Prepares for new machines, which bring a newer Python.
 
-    The package index is asked as that Python would ask it; nothing is installed.
+    pip asks the package index as that Python would ask it, and installs nothing.
     """
-    done = resolved(version, ROOT / "requirements" / "local.txt", tmp_path)
+    done = trial_install(version, ROOT / "requirements" / "local.txt", tmp_path)
     assert done.returncode == 0, done.stderr
 
 
@@ -244,13 +244,15 @@ def test_a_requirement_that_a_newer_python_lacks_is_found(tmp_path: Path) -> Non
     made_for_each_python = re.search(r"^psycopg-binary==.*(\n    --hash.*)+", lines, re.MULTILINE)
     assert made_for_each_python
     (tmp_path / "one.txt").write_text(made_for_each_python[0].rstrip("\\ "))
-    assert resolved(OURS, tmp_path / "one.txt", tmp_path).returncode == 0
-    done = resolved("3.99", tmp_path / "one.txt", tmp_path)
+    assert trial_install(OURS, tmp_path / "one.txt", tmp_path).returncode == 0
+    done = trial_install("3.99", tmp_path / "one.txt", tmp_path)
     assert "No matching distribution found for psycopg-binary" in done.stderr
 
 
-def resolved(version: str, requirements: Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Returns pip's result of installing this list in a Python of that version.
+def trial_install(
+    version: str, requirements: Path, folder: Path
+) -> subprocess.CompletedProcess[str]:
+    """Returns pip's result of a trial installation of this list for a Python of that version.
 
     The options are those of requirements/install.
     """
@@ -280,9 +282,9 @@ def resolved(version: str, requirements: Path, folder: Path) -> subprocess.Compl
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A checkout of only the files that set up an environment.
+    """A checkout with only the files that set up an environment.
 
-    One of its requirements has no wheel.
+    Its only requirement has no wheel.
     """
     shutil.copy(ROOT / "Makefile", tmp_path)
     (tmp_path / "requirements").mkdir()
@@ -298,7 +300,7 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_requirement_without_a_wheel_is_said_in_one_sentence(checkout: Path) -> None:
+def test_a_requirement_without_a_wheel_is_reported_in_one_sentence(checkout: Path) -> None:
     done = make("run", f"PYTHON={sys.executable}", folder=checkout)
     assert done.returncode != 0
     installing, sentence, *end = done.stdout.splitlines()
@@ -308,7 +310,7 @@ def test_a_requirement_without_a_wheel_is_said_in_one_sentence(checkout: Path) -
     assert len(end) == 1  # make's own message that it failed
 
 
-def test_no_java_for_this_machine_is_said_and_left_out_where_a_broker_is_given(
+def test_a_missing_java_is_reported_and_not_needed_if_a_broker_is_given(
     checkout: Path,
 ) -> None:
     local = checkout / "requirements" / "local.txt"
@@ -333,14 +335,14 @@ def test_no_java_for_this_machine_is_said_and_left_out_where_a_broker_is_given(
 
 
 @pytest.mark.parametrize(
-    ("version", "said"),
+    ("version", "sentence"),
     [
         ("3.10", "Enlace needs Python 3.11 or newer; {} is none"),
         ("3.99", "Enlace is tested on Python 3.11 to 3.13, this is 3.99"),
     ],
 )
-def test_a_python_that_is_not_tested_is_refused_when_older_and_taken_with_a_word_when_newer(
-    checkout: Path, version: str, said: str
+def test_an_untested_python_is_refused_if_older_and_accepted_with_a_warning_if_newer(
+    checkout: Path, version: str, sentence: str
 ) -> None:
     python = checkout / "python"
     python.write_text(
@@ -348,4 +350,4 @@ def test_a_python_that_is_not_tested_is_refused_when_older_and_taken_with_a_word
         " *) exit 1;; esac\n"
     )
     python.chmod(0o755)
-    assert said.format(python) in make("run", f"PYTHON={python}", folder=checkout).stdout
+    assert sentence.format(python) in make("run", f"PYTHON={python}", folder=checkout).stdout

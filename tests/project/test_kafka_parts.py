@@ -1,4 +1,4 @@
-"""The broker of the local stack and of the tests does what the stack relies on."""
+"""The broker of the local stack and of the tests behaves as the stack requires."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ def topic(broker: brokers.Broker) -> str:
     return _topic(broker)
 
 
-def test_a_record_that_was_said_is_heard(broker: brokers.Broker, topic: str) -> None:
+def test_a_published_record_can_be_read(broker: brokers.Broker, topic: str) -> None:
     _say(broker, topic, b"hello")
     assert _hear(broker, topic) == [b"hello"]
 
 
-def test_a_topic_is_not_made_by_speaking_to_it(broker: brokers.Broker) -> None:
+def test_a_topic_that_nobody_created_does_not_exist(broker: brokers.Broker) -> None:
     admin = KafkaAdminClient(bootstrap_servers=broker.bootstrap)
     assert "nobody-made-this" not in admin.list_topics()
     admin.close()
 
 
-def test_records_and_the_clusters_name_outlive_a_kill() -> None:
+def test_records_and_the_cluster_id_survive_a_kill() -> None:
     own = brokers.Broker()
     try:
         own.start()
@@ -54,14 +54,17 @@ def test_records_and_the_clusters_name_outlive_a_kill() -> None:
 
 
 class TestOnAVolumeOfTheCluster:
-    """The start of the pod of deploy/k8s/overlays/local, up to the start of the broker.
+    """The start of Kafka's pod in deploy/k8s/overlays/local, up to the start of the broker.
 
-    The pod's own script runs, with Kafka's own storage tool.
+    The tests run the pod's own script, with Kafka's own storage tool.
     """
 
     @pytest.fixture
     def begin(self, tmp_path: Path) -> Callable[[Path], str]:
-        """Begins on a volume, without the broker itself; returns the volume's cluster id."""
+        """Returns a function that runs the script on a volume and returns the volume's cluster id.
+
+        The function does not start the broker itself.
+        """
         program = prepare()
         (container,) = [container for name, container in containers() if name == "kafka"]
         tools = tmp_path / "bin"
@@ -97,7 +100,7 @@ class TestOnAVolumeOfTheCluster:
 
         return begun
 
-    def test_each_new_volume_is_another_cluster_and_a_kept_one_stays_itself(
+    def test_each_new_volume_gets_a_new_cluster_id_and_an_existing_one_keeps_its_id(
         self, begin: Callable[[Path], str], tmp_path: Path
     ) -> None:
         one, other = tmp_path / "one", tmp_path / "other"
@@ -107,7 +110,7 @@ class TestOnAVolumeOfTheCluster:
         assert begin(other) != first
         assert begin(one) == first
 
-    def test_a_format_that_was_cut_short_is_done_again(
+    def test_an_interrupted_formatting_is_repeated(
         self, begin: Callable[[Path], str], tmp_path: Path
     ) -> None:
         volume = tmp_path / "volume"

@@ -1,7 +1,7 @@
-"""The import law works: each contract in pyproject.toml is broken once in a copy of the tree.
+"""The import rules work: each contract in pyproject.toml is violated in a copy of the tree.
 
-The contract has to report it. One rule is beyond the contracts: a domain imports nothing but the
-standard library, `chassis.errors`, `chassis.languages`, `chassis.second` and itself.
+The contract has to report the violation. One rule goes beyond the contracts: a domain imports only
+the standard library, `chassis.errors`, `chassis.languages`, `chassis.second` and itself.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ VIOLATIONS = [
 def tree(tmp_path: Path) -> Iterator[Path]:
     """A copy of the Python files.
 
-    A service that does not exist yet is there as an empty package.
+    The copy has an empty package for a service that does not exist yet.
     """
     for folder in PACKAGES:
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=_all_but_python)
@@ -135,12 +135,12 @@ def tree(tmp_path: Path) -> Iterator[Path]:
     shutil.rmtree(tmp_path)
 
 
-def test_the_law_is_kept(tree: Path) -> None:
-    said = _lint(tree)
-    assert said.returncode == 0, said.stdout
+def test_the_tree_obeys_all_contracts(tree: Path) -> None:
+    done = _lint(tree)
+    assert done.returncode == 0, done.stdout
 
 
-def test_every_contract_is_broken_below() -> None:
+def test_every_contract_has_a_planted_violation() -> None:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"][
         "contracts"
     ]
@@ -148,16 +148,16 @@ def test_every_contract_is_broken_below() -> None:
 
 
 @pytest.mark.parametrize(("contract", "where", "what"), VIOLATIONS)
-def test_a_breach_is_seen(tree: Path, contract: str, where: str, what: str) -> None:
+def test_a_planted_violation_is_reported(tree: Path, contract: str, where: str, what: str) -> None:
     _plant(tree, where, what)
-    said = _lint(tree, "--contract", contract)
-    assert said.returncode == 1, said.stdout + said.stderr
-    assert "BROKEN" in said.stdout
+    done = _lint(tree, "--contract", contract)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "BROKEN" in done.stdout
 
 
 @pytest.mark.parametrize("service", ["partners", "referrals"])
-def test_a_capability_has_only_the_files_of_one(service: str) -> None:
-    """The contract `layers` would let a capability have settings and subscriptions, too."""
+def test_a_capability_has_only_the_allowed_files(service: str) -> None:
+    """Adds a rule to the contract `layers`, which also allows settings and subscriptions."""
     allowed = {"__init__", "domain", "store", "usecases", "wire"}
     for folder in sorted((ROOT / "services" / service).glob("*/__init__.py")):
         names = {path.stem for path in folder.parent.glob("*.py")} | {
@@ -176,7 +176,7 @@ def _domain_files() -> list[Path]:
 
 
 @pytest.mark.parametrize("file", _domain_files(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_domain_stands_on_the_standard_library_alone(file: Path) -> None:
+def test_a_domain_imports_only_the_standard_library_and_allowed_modules(file: Path) -> None:
     own = re.compile(rf"services\.{file.relative_to(ROOT).parts[1]}(\.[a-z_]+)?\.domain\..*")
     foreign = {
         name
@@ -199,7 +199,7 @@ def _imports(file: Path) -> Iterator[str]:
 
 
 def _plant(tree: Path, where: str, what: str) -> None:
-    """Adds a line to the file, or to its __init__ if the module has become a folder by now."""
+    """Adds a line to the file, or to the module's __init__ if the module has become a folder."""
     file = tree / where
     if file.with_suffix("").is_dir():
         file = file.with_suffix("") / "__init__.py"
@@ -221,7 +221,7 @@ def _all_but_python(folder: str, names: list[str]) -> set[str]:
     }
 
 
-def test_the_chassis_knows_no_role() -> None:
+def test_the_shared_packages_name_no_role() -> None:
     for file in [
         file
         for folder in ("chassis", "facts", "keys", "local", "runtime", "trail")
@@ -236,8 +236,9 @@ def test_the_chassis_knows_no_role() -> None:
 
 
 @pytest.mark.parametrize("service", ["partners", "referrals", "notifications"])
-def test_no_two_migrations_have_one_version(service: str) -> None:
-    # dbmate applies both and fails at the second: this happens when two branches each added one
+def test_no_two_migrations_have_the_same_version(service: str) -> None:
+    # When two branches have each added a migration with the same version, dbmate applies the first
+    # and fails at the second.
     versions = [
         path.name.partition("_")[0]
         for path in (ROOT / "services" / service / "migrations").glob("*.sql")

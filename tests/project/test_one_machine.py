@@ -1,6 +1,6 @@
 """The local stack, as a person runs it.
 
-It comes up, whatever is killed recovers, it stops cleanly and retains its data.
+The stack comes up, each killed part recovers, and the stack stops cleanly and retains its data.
 """
 
 from __future__ import annotations
@@ -44,10 +44,7 @@ class LocalStack:
         self._process: subprocess.Popen[str] | None = None
 
     def start(self, *, demo: bool = False, until: str = "Stop ") -> str:
-        """Starts the stack; returns its output up to the last line of its start.
-
-        That line begins with `until`.
-        """
+        """Starts the stack; returns its output up to the first line that begins with `until`."""
         command = [
             *HEARING,
             sys.executable,
@@ -97,8 +94,8 @@ class LocalStack:
 
 @pytest.fixture
 def stack() -> Iterator[LocalStack]:
-    # Not tmp_path: each run of pytest closes the folder that all tests share, and under root the
-    # database runs as the user nobody.
+    # tmp_path can't be used: pytest makes the folder of all its tests inaccessible to other users,
+    # and under root the database runs as the user nobody.
     folder = Path(tempfile.mkdtemp(prefix="enlace-test-machine-"))
     folder.chmod(0o711)
     made = LocalStack(folder / "var")
@@ -108,10 +105,10 @@ def stack() -> Iterator[LocalStack]:
 
 
 @pytest.mark.timeout(240)
-def test_whatever_is_killed_heals_and_all_ends_with_the_stack(stack: LocalStack) -> None:
-    said = stack.start()
-    assert "ready in" in said
-    assert stack.state["gateway"] in said
+def test_every_killed_part_recovers_and_all_parts_end_with_the_stack(stack: LocalStack) -> None:
+    output = stack.start()
+    assert "ready in" in output
+    assert stack.state["gateway"] in output
     assert stack.state["parts"].keys() == set(PARTS)
 
     for name in PARTS:
@@ -136,7 +133,7 @@ def test_whatever_is_killed_heals_and_all_ends_with_the_stack(stack: LocalStack)
 
 
 @pytest.mark.timeout(240)
-def test_a_part_heals_though_the_stack_can_neither_say_so_nor_write_its_state(
+def test_a_part_recovers_although_the_stack_can_neither_print_nor_write_its_state(
     stack: LocalStack,
 ) -> None:
     stack.start()
@@ -154,7 +151,7 @@ def test_a_part_heals_though_the_stack_can_neither_say_so_nor_write_its_state(
 
 
 @pytest.mark.timeout(120)
-def test_what_is_secret_is_closed_and_a_second_stack_in_the_folder_is_refused(
+def test_secret_files_are_private_and_a_second_stack_in_the_folder_is_refused(
     stack: LocalStack,
 ) -> None:
     stack.start()
@@ -177,26 +174,26 @@ def test_what_is_secret_is_closed_and_a_second_stack_in_the_folder_is_refused(
     for name, pid in stack.pids().items():
         environment = Path(f"/proc/{pid}/environ").read_text()
         assert not [name for owner in owners if owner in environment], (
-            "who serves can't change tables"
+            "the serving processes must not have an owner's password"
         )
 
 
 @pytest.mark.alone
 @pytest.mark.timeout(900)
-def test_beside_eight_busy_loops_a_killed_stack_goes_on_and_is_ready_when_people_can_sign_in(
+def test_on_a_busy_machine_a_killed_stack_continues_and_is_ready_once_people_can_sign_in(
     stack: LocalStack,
 ) -> None:
     with busy(8):
         for part in ("demo: members", "demo: files"):
             stack.start(demo=True, until=part)
             stack.end(signal.SIGKILL)
-        said = stack.start(demo=True)
-    assert re.search(r"^ready in ", said, re.MULTILINE)
+        output = stack.start(demo=True)
+    assert re.search(r"^ready in ", output, re.MULTILINE)
     made = json.loads((stack.var / "demo.json").read_text())
     assert [account["email"] for account in made["accounts"]] == [
         worker.email for worker in network().workers
     ]
-    shown = re.findall(r"^ {8}(\S+@\S+) +(\S+)", said, re.MULTILINE)
+    shown = re.findall(r"^ {8}(\S+@\S+) +(\S+)", output, re.MULTILINE)
     assert len(shown) == len({account["role"] for account in made["accounts"]})
     with grpc.insecure_channel(stack.state["parts"]["partners"]["listen"]) as channel:
         for email, password in shown:
@@ -210,15 +207,15 @@ def test_beside_eight_busy_loops_a_killed_stack_goes_on_and_is_ready_when_people
 
 
 @pytest.mark.timeout(600)
-def test_where_the_demo_network_can_not_be_filled_it_is_not_ready_and_goes_on_at_the_next_start(
+def test_a_stack_that_cannot_fill_the_demo_network_is_not_ready_and_continues_at_its_next_start(
     stack: LocalStack,
 ) -> None:
     (stack.var / "demo.json" / "in the way").mkdir(parents=True)
-    said = stack.start(demo=True)
-    assert "not ready: demo ended with 1" in said
-    assert "it goes on where this start ended" in said
-    assert "ready in" not in said
-    assert "Sign in" not in said
+    output = stack.start(demo=True)
+    assert "not ready: demo ended with 1" in output
+    assert "it goes on where this start ended" in output
+    assert "ready in" not in output
+    assert "Sign in" not in output
     assert stack.state["ready_s"] is None
     stack.end(signal.SIGTERM)
     shutil.rmtree(stack.var / "demo.json")
@@ -226,18 +223,18 @@ def test_where_the_demo_network_can_not_be_filled_it_is_not_ready_and_goes_on_at
 
 
 @pytest.mark.parametrize("var", ["file", "file/var", "/sys/enlace"])
-def test_a_folder_that_can_not_be_is_a_sentence(tmp_path: Path, var: str) -> None:
+def test_an_impossible_folder_is_reported_in_a_sentence(tmp_path: Path, var: str) -> None:
     (tmp_path / "file").touch()
     assert "--var" in refusal(tmp_path / var)
 
 
-def test_a_full_disk_is_a_sentence(tmp_path: Path) -> None:
-    """A limit on the size of files has the same effect: every write is refused."""
+def test_a_full_disk_is_reported_in_a_sentence(tmp_path: Path) -> None:
+    """Simulates the full disk by a limit on the size of files: every write is refused, too."""
     assert "can't be written" in refusal(tmp_path / "var", "ulimit -f 0; ")
 
 
 def refusal(var: Path, first: str = "") -> str:
-    """Returns the one line of output of a stack that can't start in a folder."""
+    """Returns the one-line message of a stack that can't start in a folder."""
     command = f"{first}exec {sys.executable} -m services --no-demo --var {var}"
     done = subprocess.run(
         ["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60
@@ -250,20 +247,20 @@ def refusal(var: Path, first: str = "") -> str:
 
 @contextmanager
 def busy(loops: int) -> Iterator[None]:
-    """Runs processes that only take processor time."""
+    """Runs processes that only use processor time."""
     running = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(loops)]
     try:
         yield
     finally:
-        for one in running:
-            one.kill()
-            one.wait()
+        for process in running:
+            process.kill()
+            process.wait()
 
 
-def test_what_the_tests_start_hears_ctrl_c_though_they_were_started_deaf_to_it() -> None:
-    """A script that puts the suite in the background has it ignore SIGINT.
+def test_child_processes_receive_ctrl_c_although_the_tests_themselves_ignore_it() -> None:
+    """Covers a script that runs the suite in the background, and so makes it ignore SIGINT.
 
-    A child inherits that.
+    Children inherit this.
     """
     deaf = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

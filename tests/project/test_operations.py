@@ -1,6 +1,7 @@
 """docs/operations.md, followed to the letter on a running stack.
 
-Held facts, dead letters, replay; copies, a service that is restored, a stack that moves.
+The tests cover held facts, dead letters, replays, copies, the restore of a service, and the move of
+a stack.
 """
 
 from __future__ import annotations
@@ -37,9 +38,10 @@ REPLAY, COMMANDS, COPIES = (
     "Copies",
 )
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.long]  # a stack comes up within each of three
+# Within each of three tests a stack has to come up.
+pytestmark = [pytest.mark.timeout(300), pytest.mark.long]
 
-# Everything that sets rights in a database.
+# queries for everything that determines rights in a database
 RIGHTS = (
     "SELECT relname, relkind, relacl::text, relowner::regrole::text, relrowsecurity,"
     " relforcerowsecurity FROM pg_class"
@@ -68,17 +70,17 @@ RIGHTS = (
 ALSO_AFTER_A_RESTORE = (
     checker.history_and_outbox_are_one_to_one,
     checker.versions_have_no_gap,
-    checker.state_is_what_the_history_says,
-    checker.each_message_is_delivered_once_to_a_place,
-    checker.nothing_waits,
+    checker.state_matches_the_history,
+    checker.each_message_is_delivered_once_to_an_address,
+    checker.nothing_is_waiting,
     checker.every_sending_is_on_record,
-    checker.topics_tell_what_happened,
+    checker.topics_match_the_outboxes,
 )
 
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[LocalStack]:
-    """A stack of this module's own: it is broken, stopped and restored here."""
+    """A stack of this module's own, because the tests break, stop and restore it."""
     made = LocalStack()
     try:
         yield made.start()
@@ -98,9 +100,9 @@ def cast(stack: LocalStack) -> Cast:
 
 @pytest.fixture(scope="module")
 def scenes(stack: LocalStack, cast: Cast) -> Scenes:
-    """The scenes, once all facts of the demo network have been heard.
+    """The scenes, once all facts of the demo network have been applied.
 
-    There are many, and a stack is ready before.
+    The facts are many, and a stack becomes ready before that.
     """
     with ExitStack() as cleanup:
         at_rest(stack, cleanup, checker.started(), set())
@@ -111,7 +113,7 @@ def scenes(stack: LocalStack, cast: Cast) -> Scenes:
 def broken(stack: LocalStack) -> Iterator[Any]:
     """Makes notifications unable to write the message about a sent referral.
 
-    The yielded function repairs it.
+    Yields a function that repairs this.
     """
 
     def mend() -> None:
@@ -126,41 +128,44 @@ def broken(stack: LocalStack) -> Iterator[Any]:
     mend()
 
 
-def test_every_service_says_by_doctor_that_it_lacks_nothing(operator: Operator) -> None:
-    assert "referrals doctor" in operator.told(COMMANDS, "doctor")
+def test_doctor_reports_that_no_service_lacks_anything(operator: Operator) -> None:
+    assert "referrals doctor" in operator.documented(COMMANDS, "doctor")
     for service in SERVICES:
-        said = operator.run(operator.told(COMMANDS, "doctor").replace("referrals", service))
-        assert {line[:8] for line in said.splitlines()} == {"ok      "}
-        assert {"database", "schema", "broker"} <= {line[8:] for line in said.splitlines()}
+        output = operator.run(operator.documented(COMMANDS, "doctor").replace("referrals", service))
+        assert {line[:8] for line in output.splitlines()} == {"ok      "}
+        assert {"database", "schema", "broker"} <= {line[8:] for line in output.splitlines()}
     missing = operator.run(
-        operator.told(COMMANDS, "doctor").replace("python", "ENLACE_KEYS=/nowhere python")
+        operator.documented(COMMANDS, "doctor").replace("python", "ENLACE_KEYS=/nowhere python")
         + " --json",
         1,
     )
     assert {name.split()[0] for name, well in json.loads(missing).items() if not well} == {"key"}
 
 
-def test_a_held_fact_is_seen_mended_and_tried_again_with_its_effect_once(
+def test_a_held_fact_is_listed_and_applied_once_after_repair_and_redrive(
     operator: Operator, scenes: Scenes, broken: Any
 ) -> None:
     sent = scenes.send()
     scenes.step(sent, ACKNOWLEDGE)
     other = scenes.cast.sender.referrals.CreateReferral(scenes.cast.draft(scenes.person_id))
     until(lambda: bool(scenes.held(sent.id)), 90)
-    assert f"held       {sent.id}/{sent.etag[1:]}  enlace.referral.sent.v1  fault" in operator.does(
-        HELD, "list"
+    assert (
+        f"held       {sent.id}/{sent.etag[1:]}  enlace.referral.sent.v1  fault"
+        in operator.run_documented(HELD, "list")
     )
     until(lambda: scenes.health("notifications", "facts") == "NOT_SERVING", 90)
     assert "algo quedó en espera" in requests.get(f"{scenes.stack.gateway}/status", timeout=5).text
-    held = [letter["id"] for letter in json.loads(operator.does(HELD, "list", more=" --json"))]
-    assert held == [f"{sent.id}/{sent.etag[1:]}"], "one subject waits, not its followers or others"
+    held = [
+        letter["id"] for letter in json.loads(operator.run_documented(HELD, "list", more=" --json"))
+    ]
+    assert held == [f"{sent.id}/{sent.etag[1:]}"], "only the failed fact is listed"
     taken = (
         "SELECT FROM inbox WHERE consumer = 'notifications-referrals' AND subject = %s"
         " AND version > 0"
     )
     until(lambda: bool(scenes.rows("notifications", taken, other.id)), 90)
 
-    # As after an hour: the next try by itself is five minutes away.
+    # As after an hour: the next automatic try is five minutes away.
     until(lambda: scenes.held(sent.id)[0]["attempts"] >= 3, 90)
     scenes.rows(
         "notifications",
@@ -169,7 +174,7 @@ def test_a_held_fact_is_seen_mended_and_tried_again_with_its_effect_once(
         sent.id,
     )
     broken()
-    redrive = operator.told(HELD, "redrive")
+    redrive = operator.documented(HELD, "redrive")
     assert operator.run(redrive) == "1 tried again\n"
     until(
         lambda: (
@@ -182,14 +187,14 @@ def test_a_held_fact_is_seen_mended_and_tried_again_with_its_effect_once(
     until(lambda: scenes.health("notifications", "facts") == "SERVING", 90)
 
 
-def test_a_fact_that_is_given_up_is_on_the_trail_and_those_behind_it_go_on(
+def test_a_discarded_fact_is_on_the_trail_and_later_facts_are_applied(
     operator: Operator, scenes: Scenes, broken: Any
 ) -> None:
     sent = scenes.send()
     scenes.step(sent, ACKNOWLEDGE)
     identity = f"{sent.id}/{sent.etag[1:]}"
     until(lambda: bool(scenes.held(sent.id)), 90)
-    discard = operator.told(HELD, "discard", **{"SUBJECT/VERSION": identity})
+    discard = operator.documented(HELD, "discard", **{"SUBJECT/VERSION": identity})
     operator.run(discard + " --all", 2)
     operator.run(discard.replace("told_by_telephone", "'I rang Ana'"), 2)
     operator.run(discard.replace(identity, f"{new_id()}/1"), 1)
@@ -206,7 +211,7 @@ def test_a_fact_that_is_given_up_is_on_the_trail_and_those_behind_it_go_on(
     )
 
 
-def test_a_record_that_nobody_can_read_holds_nobody_up_and_is_thrown_away(
+def test_an_unreadable_record_delays_no_facts_and_can_be_discarded(
     operator: Operator, scenes: Scenes
 ) -> None:
     producer = KafkaProducer(bootstrap_servers=scenes.stack.state["kafka"], metrics_enabled=False)
@@ -217,25 +222,27 @@ def test_a_record_that_nobody_can_read_holds_nobody_up_and_is_thrown_away(
     until(lambda: bool(scenes.rows("notifications", "SELECT FROM dead_letters")), 90)
     listed = re.fullmatch(
         r"unreadable (\w+)  enlace\.referrals\.v1  (\w+)  since \S+\n1 in all\n",
-        operator.does(UNREADABLE, "list"),
+        operator.run_documented(UNREADABLE, "list"),
     )
     assert listed
     assert listed[2] in ("headers", "source", "signature")
     assert scenes.health("notifications", "facts") == "SERVING"
-    assert operator.does(HELD, "redrive") == "1 tried again\n"
-    assert "unreadable" in operator.does(UNREADABLE, "list")
-    assert operator.does(UNREADABLE, "discard", ID=listed[1]) == "1 given up\n"
-    assert operator.does(HELD, "list") == "0 in all\n"
+    assert operator.run_documented(HELD, "redrive") == "1 tried again\n"
+    assert "unreadable" in operator.run_documented(UNREADABLE, "list")
+    assert operator.run_documented(UNREADABLE, "discard", ID=listed[1]) == "1 given up\n"
+    assert operator.run_documented(HELD, "list") == "0 in all\n"
     # Partners consumes the topic too, and has stored its own copy.
     until(lambda: bool(scenes.rows("partners", "SELECT FROM dead_letters")), 90)
-    [kept] = scenes.rows("partners", "SELECT id FROM dead_letters")
-    discard = operator.told(UNREADABLE, "discard", ID=kept["id"])
+    [stored] = scenes.rows("partners", "SELECT id FROM dead_letters")
+    discard = operator.documented(UNREADABLE, "discard", ID=stored["id"])
     assert operator.run(discard.replace("notifications", "partners")) == "1 given up\n"
 
 
-def test_a_replay_is_heard_whole_and_tells_nobody_twice(operator: Operator, scenes: Scenes) -> None:
-    def told() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        # Events from before.
+def test_a_replay_delivers_every_fact_and_notifies_nobody_twice(
+    operator: Operator, scenes: Scenes
+) -> None:
+    def sent() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        # only messages and deliveries from before the replay
         messages = scenes.rows(
             "notifications", "SELECT id FROM messages WHERE create_time < %s ORDER BY 1", begun
         )
@@ -245,7 +252,7 @@ def test_a_replay_is_heard_whole_and_tells_nobody_twice(operator: Operator, scen
             begun,
         )
 
-    def heard() -> int:
+    def received() -> int:
         page = requests.get(
             f"http://{scenes.stack.state['parts']['notifications']['metrics']}/metrics", timeout=5
         ).text
@@ -264,18 +271,20 @@ def test_a_replay_is_heard_whole_and_tells_nobody_twice(operator: Operator, scen
     )
     [row] = scenes.rows("referrals", "SELECT count(*) AS n FROM outbox")
     begun = checker.started()
-    before, count, start = told(), row["n"], heard()
-    said = re.fullmatch(r"(\d+) facts would be told again\n", operator.does(REPLAY, "--dry-run"))
-    assert said
-    assert int(said[1]) >= count, "a clock of the demo network may fire at any time"
-    since = json.loads(operator.does(REPLAY, "--from", more=" --json"))["facts"]
-    assert 0 < since <= int(said[1])
-    until(lambda: heard() >= start + since, 90)
-    start = heard()
+    before, count, start = sent(), row["n"], received()
+    announced = re.fullmatch(
+        r"(\d+) facts would be told again\n", operator.run_documented(REPLAY, "--dry-run")
+    )
+    assert announced
+    assert int(announced[1]) >= count, "a deadline of the demo network may fire at any time"
+    since = json.loads(operator.run_documented(REPLAY, "--from", more=" --json"))["facts"]
+    assert 0 < since <= int(announced[1])
+    until(lambda: received() >= start + since, 90)
+    start = received()
     settings, *_, every = blocks(REPLAY)[0]
     assert operator.run(f"{settings}\n{every}").endswith(" facts will be told again\n")
-    until(lambda: heard() >= start + count, 90)
-    assert told() == before
+    until(lambda: received() >= start + count, 90)
+    assert sent() == before
 
 
 def rights(stack: LocalStack, service: str) -> list[list[dict[str, Any]]]:
@@ -284,24 +293,26 @@ def rights(stack: LocalStack, service: str) -> list[list[dict[str, Any]]]:
 
 
 def copy(operator: Operator) -> None:
-    """Makes the documented copies, of databases and of keys."""
+    """Makes the documented copies of the databases and the keys."""
     for name in (*(f"{service}.dump" for service in SERVICES), "keys.tar"):
         (operator.folder / name).unlink(missing_ok=True)
     assert operator.run("\n".join(blocks(COPIES)[0])) == ""
     for name in (*(f"{service}.dump" for service in SERVICES), "keys.tar"):
-        assert (operator.folder / name).stat().st_mode & 0o077 == 0, "for its owner's eyes"
+        assert (operator.folder / name).stat().st_mode & 0o077 == 0, (
+            "only the owner may read the copies"
+        )
 
 
 def restore(operator: Operator, *services: str) -> None:
-    """Makes the documented restore, while only PostgreSQL of the stack runs."""
+    """Restores services as documented, while PostgreSQL is the only running part of the stack."""
     [command] = ["\n".join(block) for block in blocks(COPIES) if "pg_restore" in block[0]]
-    with operator.stays_at(operator.told(COPIES, "make run")):
+    with operator.running(operator.documented(COPIES, "make run")):
         for service in services:
             assert operator.run(command.replace("referrals", service)).strip() == ""
 
 
 def trail_is_append_only(stack: LocalStack) -> None:
-    """Checks that the service's own role can't change the trail, also after a restore."""
+    """Checks that the service's own role can't change the trail, even after a restore."""
     for service in SERVICES:
         for statement in ("UPDATE audit SET reason = ''", "DELETE FROM audit", "TRUNCATE audit"):
             with (
@@ -319,16 +330,16 @@ def nothing_is_seen_without_a_caller(stack: LocalStack) -> None:
 
 
 def erase(stack: LocalStack, person_id: str) -> None:
-    """Has two people of her organisation erase the person's file.
+    """Makes two people of the holding organisation erase the person's file.
 
-    Returns once every place outside of the database that remembers erasures has it.
+    Returns once the erasure is recorded in every place outside of the database.
     """
-    asked = {"person_id": person_id}
+    about = {"person_id": person_id}
     stack.worker("trabajadora@puentes.demo").erasures.ProposeErasure(
-        erasures_pb2.ProposeErasureRequest(**asked, request_id=new_id())
+        erasures_pb2.ProposeErasureRequest(**about, request_id=new_id())
     )
     stack.worker("gestion@puentes.demo").erasures.ConfirmErasure(
-        erasures_pb2.ConfirmErasureRequest(**asked, request_id=new_id())
+        erasures_pb2.ConfirmErasureRequest(**about, request_id=new_id())
     )
 
     def is_kept(service: str) -> bool:
@@ -352,9 +363,9 @@ def bodies(packed: Iterable[bytes]) -> bytes:
 
 
 def stays_erased(stack: LocalStack, person_id: str, another_id: str) -> None:
-    """Checks a store that was restored from an older copy.
+    """Checks that an erased person stays erased in a store that was restored from an older copy.
 
-    From the first answer on nobody can open the erased person, and soon everybody else can be
+    Nobody can open her file from the first answer on, while another person's file can soon be
     opened again.
     """
     sender = stack.client("Puentes")
@@ -390,9 +401,9 @@ def stays_erased(stack: LocalStack, person_id: str, another_id: str) -> None:
 
 
 def at_rest(stack: LocalStack, cleanup: ExitStack, since: Any, lost: set[str]) -> Books:
-    """Returns the books of a stack that has published and heard everything.
+    """Waits until a stack has published and applied everything; returns its books.
 
-    `lost` are subjects of published facts that no longer exist.
+    `lost` names subjects that were published but no longer exist.
     """
     partners, referrals, notifications = (
         cleanup.enter_context(stack.database(name)) for name in SERVICES
@@ -404,10 +415,10 @@ def at_rest(stack: LocalStack, cleanup: ExitStack, since: Any, lost: set[str]) -
     def waits() -> list[str]:
         missing = [
             line
-            for line in checker.every_fact_was_taken_in(books)
+            for line in checker.every_fact_was_applied(books)
             if not any(id in line for id in lost)
         ]
-        return [*checker.nothing_waits(books), *missing]
+        return [*checker.nothing_is_waiting(books), *missing]
 
     until(lambda: not waits(), 120, waits)
     return Books(
@@ -415,7 +426,7 @@ def at_rest(stack: LocalStack, cleanup: ExitStack, since: Any, lost: set[str]) -
     )
 
 
-def test_a_restored_service_loses_what_came_after_the_copy_and_no_more_and_tells_nobody_twice(
+def test_a_restored_service_loses_only_changes_after_the_copy_and_notifies_nobody_twice(
     stack: LocalStack, operator: Operator
 ) -> None:
     since = checker.started()
@@ -437,7 +448,7 @@ def test_a_restored_service_loses_what_came_after_the_copy_and_no_more_and_tells
         " WHERE create_time >= %s ORDER BY id"
     )
     deliveries = "SELECT id, attempts FROM deliveries WHERE status <> 'WAITING' ORDER BY id"
-    told, delivered = (
+    messages_before, delivered = (
         scenes.rows("notifications", messages, row["now"], since),
         scenes.rows("notifications", deliveries),
     )
@@ -475,21 +486,26 @@ def test_a_restored_service_loses_what_came_after_the_copy_and_no_more_and_tells
     with ExitStack() as cleanup:
         books = at_rest(stack, cleanup, since, {lost.id})
         assert [line for check in ALSO_AFTER_A_RESTORE for line in check(books)] == []
-        # Messages about the lost steps stay; otherwise every fact made its messages once.
-        gone = [one for one in told if one["late"] and one["referral_id"] == goes_on.id]
+        # Messages about the lost steps stay; apart from these, every fact made its messages once.
+        gone = [
+            message
+            for message in messages_before
+            if message["late"] and message["referral_id"] == goes_on.id
+        ]
         assert gone
         too_many = sorted(
-            f"too many: {one['kind']} to {one['audience']} of {one['referral_id']}" for one in gone
+            f"too many: {message['kind']} to {message['audience']} of {message['referral_id']}"
+            for message in gone
         )
         assert sorted(checker.each_fact_made_its_messages_once(books)) == too_many
     now = scenes.rows("notifications", messages, row["now"], since)
-    assert [one for one in now if one in told] == told
+    assert [message for message in now if message in messages_before] == messages_before
     assert [
-        one for one in scenes.rows("notifications", deliveries) if one in delivered
-    ] == delivered, "none was sent again"
+        message for message in scenes.rows("notifications", deliveries) if message in delivered
+    ] == delivered, "no message was sent again"
 
 
-def test_a_stack_moves_to_a_new_machine_by_its_copies_alone(
+def test_a_stack_moves_to_a_new_machine_with_its_copies_alone(
     stack: LocalStack, operator: Operator, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     scenes = Scenes(stack, Cast(stack))
@@ -501,7 +517,7 @@ def test_a_stack_moves_to_a_new_machine_by_its_copies_alone(
     older = shutil.copy(operator.folder / "referrals.dump", operator.folder / "older")
     erase(stack, erased)
     copy(operator)
-    # the copies may be of different moments
+    # the copies may have been made at different times
     shutil.move(older, operator.folder / "referrals.dump")
     stack.stop(keep=True)
     elsewhere = LocalStack(fresh=True)
@@ -509,7 +525,7 @@ def test_a_stack_moves_to_a_new_machine_by_its_copies_alone(
         there = Operator(tmp_path_factory.mktemp("elsewhere"), elsewhere.var)
         for file in (*operator.folder.glob("*.dump"), operator.folder / "keys.tar"):
             shutil.copy(file, there.folder)
-        there.does(COPIES, "mkdir -p var")
+        there.run_documented(COPIES, "mkdir -p var")
         restore(there, *SERVICES)
         elsewhere.start()
         assert {service: rights(elsewhere, service) for service in SERVICES} == before

@@ -1,5 +1,6 @@
-"""A language is added as docs/contributing.md says, one catalogue a service and one row of a table,
-and every page and message is looked at in it.
+"""A language is added as docs/contributing.md says: a catalogue per service, and a row of a table.
+
+Every page and message is then searched for text that is not translated.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from tests.project.every_text import LEFT, RIGHT, outside
 from tests.words import SERVICES, Text, forms
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-NEW, ITS_NAME = "eo", "Esperanto"  # known to CLDR, and spoken by no reader of ours
+NEW, ITS_NAME = "eo", "Esperanto"  # known to CLDR, and spoken by none of our readers
 ROW = '"fr": "Français"'
 UNNEEDED = shutil.ignore_patterns("clients", "html", "released", "*.pyi")
 
@@ -36,7 +37,7 @@ def add_catalogue(texts: Iterable[Text], file: Path) -> None:
         write_po(po, catalogue)
 
 
-def test_a_new_language_is_a_catalogue_a_service_and_a_row_and_no_text_escapes_it(
+def test_a_catalogue_per_service_and_one_row_add_a_language_to_every_text(
     tmp_path: Path,
 ) -> None:
     for package in ROOT.glob("*/__init__.py"):
@@ -57,10 +58,10 @@ def test_a_new_language_is_a_catalogue_a_service_and_a_row_and_no_text_escapes_i
         check=False,
     )
     assert looked.returncode == 0, looked.stderr
-    found = json.loads(looked.stdout.splitlines()[-1])  # behind what the pages log
+    found = json.loads(looked.stdout.splitlines()[-1])  # the lines before are logs of the pages
     assert found["escaped"] == {}
     assert found["places"] > 1400
 
 
-def test_what_stands_outside_of_the_brackets_is_seen() -> None:
+def test_text_outside_of_the_brackets_is_found() -> None:
     assert outside(f"{LEFT}a {LEFT}b{RIGHT} c{RIGHT} d {LEFT}e{RIGHT}").split() == ["d"]

@@ -1,6 +1,6 @@
-"""A rule of two asks `chassis.second`, and compares no ids itself.
+"""A rule that requires two people uses `chassis.second`, and does not compare ids itself.
 
-Another id is not another person.
+Two ids may belong to the same person.
 """
 
 import ast
@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FIRST = re.compile(
     r"(proposed|recorded|registered|approved|confirmed|made|override)_?(by_)?worker_id$|^(first_id|first_worker_id)$"
 )
-"""The names of a first person's id."""
+"""Matches the names of fields with a first person's id."""
 
 
 def _comparisons(file: Path) -> list[str]:
@@ -48,10 +48,10 @@ def test_no_rule_of_two_compares_ids_by_itself(name: str) -> None:
     assert wrong == {}
 
 
-def test_who_refuses_for_want_of_a_second_person_asks_the_one_check() -> None:
-    """The reason of the refusal is in `chassis.second`.
+def test_a_missing_second_person_is_detected_by_the_shared_check_only() -> None:
+    """Checks that the reason of the refusal occurs only in `chassis.second`.
 
-    It is elsewhere only where no person asks or no other organisation.
+    The two exceptions are refusals to an organisation as a whole, and to a system.
     """
     named = {
         str(file.relative_to(ROOT)): file.read_text().count('"second_person_required"')
@@ -65,7 +65,7 @@ def test_who_refuses_for_want_of_a_second_person_asks_the_one_check() -> None:
     }
 
 
-def test_the_guard_sees_such_a_comparison(tmp_path: Path) -> None:
+def test_the_guard_detects_a_comparison_of_ids(tmp_path: Path) -> None:
     file = tmp_path / "rule.py"
     file.write_text(
         "def confirm(self, worker_id):\n    if worker_id == self.proposed_by_worker_id:\n"

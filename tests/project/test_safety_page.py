@@ -12,14 +12,14 @@ TESTS = {
 }
 
 
-def test_every_test_that_the_page_names_is_there() -> None:
+def test_every_test_that_the_page_names_exists() -> None:
     named = set(re.findall(r"`(test_\w+)`", PAGE))
     assert len(named) > 30
     assert named <= TESTS
     assert all((ROOT / path).is_file() for path in re.findall(r"`(tests/[\w/]+\.py)`", PAGE))
 
 
-def test_no_line_of_a_table_claims_without_a_test() -> None:
+def test_every_claim_in_a_table_names_a_test() -> None:
     rows = [
         line
         for line in PAGE.splitlines()

@@ -1,9 +1,9 @@
-"""The contents of the .proto files are nowhere else.
+"""The contents of the .proto files are not repeated anywhere else.
 
-No code list, no scope and no route is written a second time in Python. Allowed are the tables of
-words that people read (test_pages_words compares their keys), the enums of the domains, which
-import nothing (wire.EnumCodec compares them when a service starts), and subsets, because a rule
-about some codes names them.
+Python code repeats no code list, no scope and no route. Allowed are the tables of words that people
+read (test_pages_words compares their keys), the enums of the domains, which may not import the
+protos (wire.EnumCodec compares them when a service starts), and subsets, because a rule about some
+codes has to name them.
 """
 
 import ast
@@ -25,13 +25,13 @@ FILES = sorted(
     for path in (ROOT / folder).rglob("*.py")
     if "vocabulary" not in path.parts
 )
-# Rules of the business that name nearly every code, and treat each differently.
+# business rules that name nearly every code of a list, and treat each code differently
 RULES = (
     # what each code checks, and its effect
     "services/partners/directory/domain/matching.py: enlace.partners.v1.Criterion",
-    # the number of days from now
+    # the number of days from now to each band
     "services/referrals/line/domain/callback.py: enlace.referrals.v1.DayBand",
-    # the begin and the end
+    # the start and the end of each band
     "services/referrals/line/domain/callback.py: enlace.referrals.v1.HourBand",
     # the recipients of an override
     "services/referrals/network/domain/codes.py: enlace.partners.v1.OrganizationType",
@@ -44,8 +44,8 @@ RULES = (
     # the condition of each box
     "services/referrals/referrals/store/boxes.py: enlace.referrals.v1.Box",
 )
-# share of a list's words in one literal from which on it counts as the list, with some words
-# forgotten
+# least share of a list's words in one literal that makes the literal count as the list, with some
+# words forgotten
 MOST = 0.75
 
 
@@ -73,7 +73,7 @@ def enums() -> dict[str, frozenset[str]]:
 
 
 def literals(tree: ast.AST) -> Iterator[frozenset[str]]:
-    """Yields the texts of each literal collection, also of a text that is split."""
+    """Yields the texts of each literal collection, including those of a text that is split."""
     for node in ast.walk(tree):
         parts: list[ast.expr | None] = []
         if isinstance(node, ast.List | ast.Tuple | ast.Set):
@@ -86,21 +86,21 @@ def literals(tree: ast.AST) -> Iterator[frozenset[str]]:
             and isinstance(node.value, ast.Constant)
         ):
             yield frozenset(str(node.value.value).split())
-        said = frozenset(
+        texts = frozenset(
             part.value
             for part in parts
             if isinstance(part, ast.Constant) and isinstance(part.value, str)
         )
-        if said:
-            yield said
+        if texts:
+            yield texts
 
 
-def lists_said_again(files: list[Path], lists: dict[str, frozenset[str]]) -> list[str]:
+def repeated_lists(files: list[Path], lists: dict[str, frozenset[str]]) -> list[str]:
     repeated = []
     for path in files:
-        for said in literals(ast.parse(path.read_text())):
+        for texts in literals(ast.parse(path.read_text())):
             for name, codes in lists.items():
-                same = {code for code in codes if code in said or code.upper() in said}
+                same = {code for code in codes if code in texts or code.upper() in texts}
                 if len(same) >= 3 and len(same) >= MOST * len(codes):
                     repeated.append(f"{path.relative_to(ROOT)}: {name}")
     return repeated
@@ -112,11 +112,11 @@ def constants(path: Path) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.value
 
 
-def test_no_code_list_of_the_contract_is_written_out_again() -> None:
-    assert sorted(lists_said_again(FILES, enums())) == sorted(RULES)
+def test_no_code_list_of_the_contract_is_repeated_in_the_code() -> None:
+    assert sorted(repeated_lists(FILES, enums())) == sorted(RULES)
 
 
-def test_no_route_of_the_contract_is_written_out_again() -> None:
+def test_no_route_of_the_contract_is_repeated_in_the_code() -> None:
     routes = {
         binding.path for service in SERVICES for rpc in service.methods for binding in bindings(rpc)
     }
@@ -128,7 +128,7 @@ def test_no_route_of_the_contract_is_written_out_again() -> None:
     ] == []
 
 
-def test_a_list_that_is_written_out_again_is_found(tmp_path: Path) -> None:
+def test_a_repeated_code_list_is_found(tmp_path: Path) -> None:
     file = ROOT / "tests" / "project" / "test_said_once.py"
     copies = (
         'ANSWERS = ("yes", "no", "did_not_say")',
@@ -137,16 +137,16 @@ def test_a_list_that_is_written_out_again_is_found(tmp_path: Path) -> None:
     )
     for copy in copies:
         assert list(literals(ast.parse(copy))) == [frozenset({"yes", "no", "did_not_say"})], copy
-    assert lists_said_again([file], {"Answer": frozenset({"yes", "no", "did_not_say"})}) != []
+    assert repeated_lists([file], {"Answer": frozenset({"yes", "no", "did_not_say"})}) != []
 
 
-def test_what_a_place_has_and_what_she_needs_of_it_are_the_same_codes() -> None:
-    """Two services have these codes, and neither may import the other's words.
+def test_a_places_accessibility_and_a_persons_needs_use_the_same_codes() -> None:
+    """Compares the two enums, because matching compares their numbers.
 
-    Matching compares their numbers.
+    Two services declare these codes, and neither may import the other's enum.
     """
     there, needed = (
-        dict(wire.words(each.DESCRIPTOR))
-        for each in (directory_pb2.Accessibility, enquiries_pb2.Accessibility)
+        dict(wire.words(enum.DESCRIPTOR))
+        for enum in (directory_pb2.Accessibility, enquiries_pb2.Accessibility)
     )
     assert there == needed

@@ -1,4 +1,4 @@
-"""The catalogues have every text of the code, and no other, translated with its placeholders."""
+"""The catalogues contain exactly the texts of the code, translated with their placeholders."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ def test_no_text_is_missing_in_a_catalogue_and_none_is_left_over(
 
 
 @pytest.mark.parametrize(("service", "language"), EACH)
-def test_every_translation_is_there_and_keeps_its_placeholders(service: str, language: str) -> None:
+def test_every_text_is_translated_with_its_placeholders(service: str, language: str) -> None:
     words = SERVICES[service]
     assert words.missing(language) == []
     assert not any(message.fuzzy for message in words.catalogue(language) if message.id)
-    for text, said in words.translations(language).items():
+    for text, translation in words.translations(language).items():
         kept = set(PLACEHOLDER.findall(forms(text)[0]))
-        assert [form for form in said if set(PLACEHOLDER.findall(form)) != kept] == [], text
+        assert [form for form in translation if set(PLACEHOLDER.findall(form)) != kept] == [], text
 
 
-def test_cldr_knows_every_language_and_calls_it_as_the_table_does() -> None:
+def test_cldr_names_every_language_as_the_table_does() -> None:
     assert SOURCE in LANGUAGES
     for language, name in LANGUAGES.items():
         assert (Locale.parse(language).get_display_name() or "").lower() == name.lower()
@@ -49,12 +49,12 @@ def test_a_text_that_is_not_translated_is_shown_in_spanish() -> None:
 
 
 @pytest.mark.parametrize(
-    ("language", "said"), [("es", "uno"), ("en", "one"), ("fr", "uno"), ("qu", "uno")]
+    ("language", "shown"), [("es", "uno"), ("en", "one"), ("fr", "uno"), ("qu", "uno")]
 )
-def test_content_without_a_language_is_read_in_spanish(language: str, said: str) -> None:
-    assert in_language({"es": "uno", "en": "one", "fr": ""}, language) == said
+def test_content_without_a_translation_is_shown_in_spanish(language: str, shown: str) -> None:
+    assert in_language({"es": "uno", "en": "one", "fr": ""}, language) == shown
     assert in_language({}, language) is None
 
 
-def test_a_tag_is_one_of_our_languages_or_spanish() -> None:
+def test_a_language_tag_maps_to_a_supported_language_or_spanish() -> None:
     assert [language_of(tag) for tag in ("fr-CA", "EN", "miq", "")] == ["fr", "en", "es", "es"]

@@ -67,7 +67,7 @@ def test_each_service_is_three_processes_and_the_gateway_calls_the_two_that_answ
     assert _answered(stack, "referrals.loops") == 0
 
 
-def test_one_request_that_comes_to_both_processes_acts_once(stack: LocalStack, cast: Cast) -> None:
+def test_a_request_sent_to_both_processes_takes_effect_once(stack: LocalStack, cast: Cast) -> None:
     person_id, _ = cast.person()
     token = ("authorization", f"Bearer {cast.sender.token()}")
     addresses = [stack.address(part) for part in ("referrals", "referrals.2")]
@@ -94,7 +94,7 @@ def test_one_request_that_comes_to_both_processes_acts_once(stack: LocalStack, c
     assert counted == {"count": 20}
 
 
-def test_steps_are_taken_while_the_loops_are_away_and_their_facts_are_told_afterwards(
+def test_steps_succeed_while_the_loops_are_down_and_their_facts_are_published_afterwards(
     stack: LocalStack, cast: Cast
 ) -> None:
     scenes = Scenes(stack, cast)
@@ -120,7 +120,7 @@ def test_a_process_that_stops_fails_no_call_of_the_gateway(stack: LocalStack, ca
     assert codes == {200}
 
 
-def test_the_status_page_says_that_a_fact_is_held(stack: LocalStack) -> None:
+def test_the_status_page_shows_that_a_fact_is_held(stack: LocalStack) -> None:
     held = "Responde; algo quedó en espera"
     assert held not in requests.get(f"{stack.gateway}/status", timeout=10).text
     with stack.database("notifications") as database:

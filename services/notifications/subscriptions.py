@@ -5,13 +5,15 @@ held.
 """
 
 from collections.abc import Callable
+from datetime import datetime
 
 from chassis.clock import Clock
 from chassis.contract import words_of
 from chassis.db import Transaction
 from facts.envelope import NewerKind
 from facts.outbox import Fact
-from protos.referrals.v1 import facts_pb2
+from protos.partners.v1 import facts_pb2 as partners_pb2
+from protos.referrals.v1 import facts_pb2 as referrals_pb2
 from services.notifications import wire
 from services.notifications.usecases import hear
 
@@ -23,21 +25,32 @@ service signed them.
 """
 TOPIC = "enlace.notifications.v1"
 
-_OTHERS = tuple(
-    name
-    for message in facts_pb2.DESCRIPTOR.message_types_by_name
-    if (name := words_of(message).removesuffix("_fact")) not in ("referral", "enquiry")
-)
-"""The other subjects of the referrals service's facts; `hear.subject` handles all of them."""
+_SUBJECTS = {
+    topic: [words_of(message).removesuffix("_fact") for message in file.message_types_by_name]
+    for topic, file in ((REFERRALS, referrals_pb2.DESCRIPTOR), (PARTNERS, partners_pb2.DESCRIPTOR))
+}
+"""The subjects of the facts of a topic, as the contract names them."""
 
 Handler = Callable[[Transaction, Fact], None]
+
+
+def _other_subject(
+    tx: Transaction, fact: Fact, topic: str, now: datetime, *, by_email: bool
+) -> None:
+    """Handles a fact about a subject without a handler of its own: writes the messages, if the
+    subject and verb have a notice.
+    """
+    name = next((name for name in _SUBJECTS[topic] if wire.verb_of(fact, name)), "")
+    if not name:
+        raise NewerKind
+    hear.subject(tx, fact, name, now, by_email=by_email)
 
 
 def referrals(clock: Clock, *, public_url: str, by_email: bool) -> Handler:
     """Returns the handler of the facts of the referrals service.
 
-    The handler writes the messages about referrals, enquiries and each subject of `_OTHERS` that
-    has a notice.
+    The handler writes the messages about referrals, enquiries and each other subject that has a
+    notice.
     """
 
     def handle(tx: Transaction, fact: Fact) -> None:
@@ -45,10 +58,8 @@ def referrals(clock: Clock, *, public_url: str, by_email: bool) -> Handler:
             hear.referral(tx, fact, clock.now(), public_url=public_url, by_email=by_email)
         elif wire.verb_of(fact, "enquiry"):
             hear.enquiry(tx, fact, clock.now(), public_url=public_url, by_email=by_email)
-        elif name := next((name for name in _OTHERS if wire.verb_of(fact, name)), ""):
-            hear.subject(tx, fact, name, clock.now(), by_email=by_email)
         else:
-            raise NewerKind
+            _other_subject(tx, fact, REFERRALS, clock.now(), by_email=by_email)
 
     return handle
 
@@ -57,8 +68,8 @@ def partners(clock: Clock, *, by_email: bool) -> Handler:
     """Returns the handler of the facts of the partners service.
 
     The handler records which members are in good standing, and writes the messages about
-    invitations, agreements that end, and a worker's own account. It ignores the services that
-    members offer.
+    invitations, agreements that end, a worker's own account, and each other subject that has a
+    notice.
     """
 
     def handle(tx: Transaction, fact: Fact) -> None:
@@ -74,7 +85,7 @@ def partners(clock: Clock, *, by_email: bool) -> Handler:
             hear.application(tx, fact, clock.now(), by_email=by_email)
         elif wire.verb_of(fact, "account"):
             hear.account(tx, fact, clock.now(), by_email=by_email)
-        elif not wire.verb_of(fact, "service"):
-            raise NewerKind
+        else:
+            _other_subject(tx, fact, PARTNERS, clock.now(), by_email=by_email)
 
     return handle

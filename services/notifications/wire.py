@@ -105,16 +105,19 @@ def organization_of(fact: Fact, name: str) -> str:
     The fact is about an organisation, or about its contact, owed call, receipt, erasure or anomaly.
     Returns "" if the fact does not name the organisation.
     """
-    body: Any = getattr(
-        partners_pb2 if name == "organization" else referrals_facts_pb2, f"{name.capitalize()}Fact"
-    )
-    return getattr(body.FromString(fact.payload), "organization_id", "")
+    return getattr(_body_of(fact, name), "organization_id", "")
 
 
 def worker_of(fact: Fact, name: str) -> str:
     """Returns the id of the worker whom a fact, such as one about an export, names; else ""."""
-    body: Any = getattr(referrals_facts_pb2, f"{name.capitalize()}Fact")
-    return getattr(body.FromString(fact.payload), "worker_id", "")
+    return getattr(_body_of(fact, name), "worker_id", "")
+
+
+def _body_of(fact: Fact, name: str) -> Any:
+    """Returns the body of a fact about any subject of partners or referrals."""
+    message = f"{''.join(word.capitalize() for word in name.split('_'))}Fact"
+    body: Any = getattr(partners_pb2, message, None) or getattr(referrals_facts_pb2, message)
+    return body.FromString(fact.payload)
 
 
 def organization_fact(fact: Fact) -> partners_pb2.OrganizationFact:

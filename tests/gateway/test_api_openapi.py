@@ -27,10 +27,9 @@ from services.gateway.api.binding import bindings
 from services.gateway.edge.problems import DOCS, REASONS
 from services.notifications import wire
 from services.notifications.domain.notices import BY_KIND
-from services.notifications.domain.notices.notice import Party
-from services.notifications.domain.texts import ACCOUNT as OF_AN_ACCOUNT
 from services.notifications.domain.webhook import Webhook as Endpoint
 from tests.gateway.api_gateway import ID, OUTPUTS, Played, System, app_with, filled
+from tests.gateway.inbox_kinds import FOR_PEOPLE_ALONE
 from tests.rights_table import SCOPES
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -255,19 +254,7 @@ def test_every_kind_that_a_webhook_can_receive_is_in_the_document() -> None:
 
     Kinds that are only for the inbox of coordinators, auditors or one worker are sent to no system.
     """
-    coordination = {
-        kind
-        for kind, notice in BY_KIND.items()
-        if {Party.COORDINATION_ALONE, Party.COORDINATION_EACH} & {*notice.parties}
-    }
-    kinds = BY_KIND.keys() - {
-        "message_undeliverable",
-        "anomaly_noted",
-        "export_made",
-        "sending_changed",
-        *coordination,
-        *OF_AN_ACCOUNT,
-    }
+    kinds = BY_KIND.keys() - FOR_PEOPLE_ALONE
     assert DOCUMENT["webhooks"].keys() == kinds | {"webhook_test"}
     types = {name: data_of(name)["properties"]["type"]["const"] for name in DOCUMENT["webhooks"]}
     assert {kind: types[kind] for kind in kinds if BY_KIND[kind].verb} == {

@@ -21,10 +21,9 @@ from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.site.language import i18n, vocabulary
 from services.notifications.domain.notices import NOTICES
-from services.notifications.domain.notices.notice import Party
-from services.notifications.domain.texts import ACCOUNT as OF_AN_ACCOUNT
 from services.referrals.line.domain.triage import Triage
 from tests.gateway.api_gateway import ID
+from tests.gateway.inbox_kinds import FOR_PEOPLE_ALONE
 from tests.gateway.pages_gateway import (
     SECRET,
     PlayedServices,
@@ -587,18 +586,9 @@ def test_a_webhook_receives_the_ticked_kinds_or_all(
     send(client, "/webhooks", url="https://sistema.example/enlace")
     assert list(played.last("CreateWebhook").webhook.kinds) == []
     page = client.get("/webhooks").text
-    # Systems receive no webhook for these kinds.
-    each = {Party.COORDINATION_ALONE, Party.COORDINATION_EACH}
-    people_alone = {
-        "message_undeliverable",
-        "anomaly_noted",
-        "export_made",
-        "sending_changed",
-        *OF_AN_ACCOUNT,
-    } | {one.kind for one in NOTICES if each & {*one.parties}}
     assert (
         set(re.findall(r'name="kinds" value="(\w+)"', page))
-        == {notice.kind for notice in NOTICES} - people_alone
+        == {notice.kind for notice in NOTICES} - FOR_PEOPLE_ALONE
     )
 
 

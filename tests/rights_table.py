@@ -19,6 +19,7 @@ from chassis.db import Database
 from chassis.tokens import SYSTEM
 from chassis.wire import words
 from protos.contract.v1 import contract_pb2
+from protos.stubs import SERVICES
 from services.gateway.api.guide import PAGES
 
 SCOPES = tuple(words(contract_pb2.Scope.DESCRIPTOR).values())
@@ -27,6 +28,11 @@ SIDES = ("sender", "receiver", "coordinator", "auditor", "another member")
 STAGES = ("draft", "live", "ended")
 PUBLIC = "anybody, without a token"
 _YES = {"yes": True, "–": False}
+
+
+def services_of(name: str) -> list[ServiceDescriptor]:
+    """Returns the gRPC services of the contract that one of our services serves."""
+    return [service for service in SERVICES if service.full_name.startswith(f"enlace.{name}.")]
 
 
 @dataclass(frozen=True)

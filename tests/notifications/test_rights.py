@@ -4,12 +4,11 @@ from typing import Any
 
 import pytest
 
-from protos.notifications.v1 import notifications_pb2
 from tests import rights_table
 from tests.notifications.conftest import RECEIVER, Service
 from tests.rights_table import SCOPES
 
-SERVICES = list(notifications_pb2.DESCRIPTOR.services_by_name.values())
+SERVICES = rights_table.services_of("notifications")
 
 
 @pytest.mark.parametrize("descriptor", SERVICES, ids=lambda descriptor: descriptor.name)

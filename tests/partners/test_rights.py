@@ -4,29 +4,12 @@ from typing import Any
 
 import pytest
 
-from protos.partners.v1 import (
-    accounts_pb2,
-    directory_pb2,
-    locations_pb2,
-    members_pb2,
-    open_data_pb2,
-)
 from services.partners.members.domain.worker import Role
 from tests import rights_table
 from tests.partners.scene import Scene
 from tests.rights_table import SCOPES
 
-SERVICES = [
-    service
-    for file in (
-        directory_pb2.DESCRIPTOR,
-        locations_pb2.DESCRIPTOR,
-        members_pb2.DESCRIPTOR,
-        accounts_pb2.DESCRIPTOR,
-        open_data_pb2.DESCRIPTOR,
-    )
-    for service in file.services_by_name.values()
-]
+SERVICES = rights_table.services_of("partners")
 
 
 @pytest.mark.parametrize("descriptor", SERVICES, ids=lambda descriptor: descriptor.name)

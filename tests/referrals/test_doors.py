@@ -20,23 +20,17 @@ from structlog.testing import capture_logs
 from chassis import log
 from chassis.ids import is_id
 from chassis.limits import Limits
-from protos.referrals.v1 import campaigns_pb2, contacts_pb2, people_pb2, plans_pb2
+from protos.referrals.v1 import contacts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests.builders import refusal
 from tests.parts.local_stack import until
 from tests.referrals.conftest import Service, Story
 from tests.referrals.test_contacts import referral_for
+from tests.rights_table import services_of
 
 RPCS = [
     (service.full_name, method)
-    for file in (
-        pb.DESCRIPTOR,
-        people_pb2.DESCRIPTOR,
-        contacts_pb2.DESCRIPTOR,
-        campaigns_pb2.DESCRIPTOR,
-        plans_pb2.DESCRIPTOR,
-    )
-    for service in file.services_by_name.values()
+    for service in services_of("referrals")
     for method in service.methods
 ]
 EVERYBODY = ("WORKER", "OPERATOR", "MANAGER")

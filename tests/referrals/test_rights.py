@@ -12,14 +12,7 @@ import pytest
 from google.protobuf.message_factory import GetMessageClass
 
 from protos.referrals.v1 import (
-    advice_pb2,
-    audit_pb2,
-    campaigns_pb2,
-    contacts_pb2,
-    emergencies_pb2,
-    enquiries_pb2,
     people_pb2,
-    plans_pb2,
 )
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests import rights_table
@@ -27,21 +20,7 @@ from tests.builders import with_what_is_required
 from tests.referrals.conftest import Client, Service, Story
 from tests.rights_table import SCOPES
 
-SERVICES = [
-    service
-    for file in (
-        pb.DESCRIPTOR,
-        people_pb2.DESCRIPTOR,
-        contacts_pb2.DESCRIPTOR,
-        campaigns_pb2.DESCRIPTOR,
-        advice_pb2.DESCRIPTOR,
-        plans_pb2.DESCRIPTOR,
-        enquiries_pb2.DESCRIPTOR,
-        audit_pb2.DESCRIPTOR,
-        emergencies_pb2.DESCRIPTOR,
-    )
-    for service in file.services_by_name.values()
-]
+SERVICES = rights_table.services_of("referrals")
 WHERE = {
     "sender": ("ngo", "WORKER"),
     "receiver": ("shelter", "WORKER"),

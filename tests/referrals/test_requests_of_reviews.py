@@ -1,0 +1,140 @@
+"""Requests that no honest caller sends, as in test_requests.py, to the rpcs of advice cards, the
+trail, emergencies and erasures.
+
+A service of its own, since an emergency needs a consent that has expired: the clock moves.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from chassis.ids import new_id
+from chassis.tokens import SYSTEM
+from chassis.wire import etag
+from protos.referrals.v1 import advice_pb2, audit_pb2, emergencies_pb2, erasures_pb2
+from protos.referrals.v1 import referrals_pb2 as r
+from services.referrals.people.domain.anomaly import Anomaly, AnomalyKind
+from services.referrals.people.store import anomalies
+from tests.builders import NOON
+from tests.referrals.conftest import ORG, Client, Story
+from tests.referrals.test_advice import publish, texts_of
+from tests.referrals.test_emergencies import declare, expired
+from tests.referrals.test_openings import somebody
+from tests.referrals.test_requests import BEGINNINGS as OTHERS
+from tests.referrals.test_requests import Beginning, spoil_each_field
+from tests.rights_table import services_of
+
+
+def _auditor(story: Story) -> Client:
+    return story.service.as_("coalition", "AUDITOR")
+
+
+def _card(story: Story) -> tuple[Client, Any]:
+    card = publish(story)
+    return story.coordinator, advice_pb2.GetAdviceCardRequest(id=card.id, version=card.version)
+
+
+def _new_card(story: Story) -> tuple[Client, Any]:
+    card = advice_pb2.AdviceCard(version=1, **texts_of(story))
+    return story.coordinator, advice_pb2.PublishAdviceCardRequest(card=card)
+
+
+def _anomaly(story: Story) -> tuple[Client, Any]:
+    anomaly = Anomaly(
+        new_id(),
+        AnomalyKind.AT_NIGHT,
+        new_id(),
+        ORG["ngo"],
+        NOON.date(),
+        3,
+        story.service.clock.now(),
+    )
+    with story.service.database.transaction(SYSTEM) as tx:
+        anomalies.note(tx, anomaly)
+    return _auditor(story), audit_pb2.ReviewAnomalyRequest(
+        id=anomaly.id, etag=etag(anomaly.version), review_code=audit_pb2.REVIEW_OUTCOME_EXPLAINED
+    )
+
+
+def _expired_referral(story: Story) -> r.Referral:
+    with story.service.database.transaction(SYSTEM) as tx:  # the shelter owes no review
+        tx.execute("DELETE FROM emergencies")
+    return expired(story, story.service)
+
+
+def _opening(story: Story) -> tuple[Client, Any]:
+    referral = _expired_referral(story)
+    return somebody(story.service, "shelter"), emergencies_pb2.OpenInEmergencyRequest(
+        referral_id=referral.id,
+        reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK,
+        note="Perdió el conocimiento.",
+    )
+
+
+def _emergency(story: Story) -> tuple[Client, emergencies_pb2.Emergency]:
+    referral = _expired_referral(story)
+    return story.ngo, declare(somebody(story.service, "shelter"), referral)
+
+
+def _reading(story: Story) -> tuple[Client, Any]:
+    client, emergency = _emergency(story)
+    return client, emergencies_pb2.GetEmergencyRequest(id=emergency.id)
+
+
+def _review(story: Story) -> tuple[Client, Any]:
+    client, emergency = _emergency(story)
+    story.service.clock.advance(timedelta(days=2))
+    now = client.GetEmergency(emergencies_pb2.GetEmergencyRequest(id=emergency.id))
+    return client, emergencies_pb2.ReviewEmergencyRequest(
+        id=emergency.id, etag=now.etag, review_code=audit_pb2.REVIEW_OUTCOME_EXPLAINED
+    )
+
+
+def _proposed(story: Story) -> str:
+    person_id: str = story.person().id
+    story.ngo.ProposeErasure(erasures_pb2.ProposeErasureRequest(person_id=person_id))
+    return person_id
+
+
+BEGINNINGS: dict[str, Beginning] = {
+    "ListAdviceCards": lambda s: (s.coordinator, advice_pb2.ListAdviceCardsRequest()),
+    "GetAdviceCard": _card,
+    "PublishAdviceCard": _new_card,
+    "ListTrail": lambda s: (_auditor(s), audit_pb2.ListTrailRequest(page_size=2)),
+    "VerifyTrail": lambda s: (_auditor(s), audit_pb2.VerifyTrailRequest()),
+    "ListAnomalies": lambda s: (_auditor(s), audit_pb2.ListAnomaliesRequest(page_size=2)),
+    "ReviewAnomaly": _anomaly,
+    "OpenInEmergency": _opening,
+    "ListEmergencies": lambda s: (s.ngo, emergencies_pb2.ListEmergenciesRequest(page_size=2)),
+    "GetEmergency": _reading,
+    "ReviewEmergency": _review,
+    "ProposeErasure": lambda s: (
+        s.ngo,
+        erasures_pb2.ProposeErasureRequest(person_id=s.person().id),
+    ),
+    "ConfirmErasure": lambda s: (
+        s.service.as_("ngo", "MANAGER"),
+        erasures_pb2.ConfirmErasureRequest(person_id=_proposed(s)),
+    ),
+    "GetErasure": lambda s: (s.ngo, erasures_pb2.GetErasureRequest(person_id=_proposed(s))),
+    "ListErasures": lambda s: (s.ngo, erasures_pb2.ListErasuresRequest(page_size=2)),
+}
+
+
+def test_every_rpc_is_covered_by_these_tests() -> None:
+    rpcs = {
+        method.name
+        for service in services_of("referrals")
+        for method in service.methods
+        if not method.server_streaming  # test_watch.py
+    }
+    assert {name.split(" ")[0] for name in OTHERS | BEGINNINGS} == rpcs
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("rpc", BEGINNINGS)
+def test_no_spoiled_field_of_a_request_causes_a_fault(rpc: str, story: Story) -> None:
+    spoil_each_field(rpc, BEGINNINGS[rpc], story)

@@ -5,7 +5,7 @@ The tests use no database and no ports.
 
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from chassis.errors import Conflict, Invalid, Refusal
 from chassis.second import NONE, Kin, mark_of
+from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.files.domain.consent import Circumstances, Receipt
 from services.referrals.files.domain.person import Coarse, FieldGroup
 from services.referrals.files.domain.unsafe import Unsafe
@@ -171,6 +172,14 @@ def test_each_row_carries_the_fields_of_its_request() -> None:
         fields = {field.name for field in request.DESCRIPTOR.fields} - {"id", "etag", "request_id"}
         assert {field.name for field in BY_VERB[verb].carries} == fields, verb
     assert BY_VERB.keys() - VERB_OF.values() == {"expire", "reopen", "withdraw_consent"}
+
+
+def test_each_stored_field_is_an_attribute_of_a_referral_and_a_field_of_its_message() -> None:
+    attributes = {attribute.name for attribute in fields(Referral)}
+    for step in TRANSITIONS:
+        for stored_as in filter(None, (field.stored_as for field in step.carries)):
+            assert stored_as in attributes, f"{step.verb}: no {stored_as} in record.py"
+            assert stored_as in pb.Referral.DESCRIPTOR.fields_by_name, f"{step.verb}: {stored_as}"
 
 
 @pytest.mark.parametrize("verb", STEPS)

@@ -19,18 +19,53 @@ from services.gateway.site.shell.live import Live, answers_without_app
 
 # In the order of their entries in the navigation.
 PAGES = (
-    "public.health public.home public.signin public.sign_in_providers network.sign_in_provider"
-    " desk.sign_in_objection desk.account "
-    "desk.proof desk.made desk.account.passkeys public.invitation public.forgotten public.join"
-    " public.my_referral public.open_directory "
-    "desk.today desk.line network.advice desk.enquiries desk.referral_new desk.referral desk.people"
-    " desk.knowledge desk.erasures "
-    "network.emergencies desk.plans desk.search desk.imports desk.directory network.suspension"
-    " desk.entry network.board desk.several "
-    "desk.shift network.audit network.pathways network.deadlines public.figures public.campaigns"
-    " network.line_campaigns "
-    "network.network_roles desk.members desk.webhooks desk.keys desk.inbox desk.live"
-).split()
+    "public.health",
+    "public.home",
+    "public.signin",
+    "public.sign_in_providers",
+    "network.sign_in_provider",
+    "desk.sign_in_objection",
+    "desk.account",
+    "desk.proof",
+    "desk.made",
+    "desk.account.passkeys",
+    "public.invitation",
+    "public.forgotten",
+    "public.join",
+    "public.my_referral",
+    "public.open_directory",
+    "desk.today",
+    "desk.line",
+    "network.advice",
+    "desk.enquiries",
+    "desk.referral_new",
+    "desk.referral",
+    "desk.people",
+    "desk.knowledge",
+    "desk.erasures",
+    "network.emergencies",
+    "desk.plans",
+    "desk.search",
+    "desk.imports",
+    "desk.directory",
+    "network.suspension",
+    "desk.entry",
+    "network.board",
+    "desk.several",
+    "desk.shift",
+    "network.audit",
+    "network.pathways",
+    "network.deadlines",
+    "public.figures",
+    "public.campaigns",
+    "network.line_campaigns",
+    "network.network_roles",
+    "desk.members",
+    "desk.webhooks",
+    "desk.keys",
+    "desk.inbox",
+    "desk.live",
+)
 FOR_DEVELOPMENT = ("desk.outbox", "desk.components")
 
 

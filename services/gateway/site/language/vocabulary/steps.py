@@ -290,6 +290,16 @@ TABLES: dict[str, dict[str, str]] = {
         for step_words in STEPS.values()
         if step_words.notice
     },
+    "missing": {
+        "planned_first_contact_time": N_("diga qué día y a qué hora será"),
+        "first_contact_time": N_("diga qué día y a qué hora fue"),
+        "review_time": N_("diga qué día se revisa"),
+        "expected_wait_days": N_("diga cuántos días, más o menos"),
+        "appointment_time": N_("diga qué día y a qué hora"),
+        "question_code": N_("elija sobre qué pregunta"),
+        "outcome_code": N_("elija qué se logró"),
+        "help_came_code": N_("elija lo que ella dijo"),
+    },
     "ahead": {
         "planned_first_contact_time": N_("Primer contacto previsto"),
         "appointment_time": N_("Cita"),

@@ -269,7 +269,7 @@ def found_network(
 ) -> None:
     """Founds the network, once.
 
-    Refused if there is a coordinator already: otherwise whoever runs the command could make herself
+    Refused if there is or was a coordinator: otherwise whoever runs the command could make herself
     a coordinator of an existing network.
     """
     if not len(emails) == len(names) == 2:
@@ -295,7 +295,7 @@ def found_elsewhere(organization: str, country: str, email: str, name: str) -> N
     """Registers a coordinator of another member.
 
     Refused if no organisation has coordinators yet, and if several have: coordinators of several
-    organisations can give such roles themselves.
+    organisations can give roles of the network themselves.
     """
 
     def make(

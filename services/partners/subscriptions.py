@@ -49,9 +49,10 @@ _NO_ROOM = words(referrals_pb2.DeclineReason.DESCRIPTOR)[referrals_pb2.DECLINE_R
 def hear(clock: Clock, tx: Transaction, fact: Fact) -> None:
     """Handles one fact of referrals.
 
-    A fact of an unknown kind is held back, because only a newer version can handle it. A figure of
-    room changes when the fact is handled, whenever the person came. Others see the new figure from
-    the next step of time on.
+    Raises NewerKind for a fact about an unknown kind of subject, which only a newer version can
+    handle; ignores other facts that don't concern the directory. A figure of room changes when the
+    fact is handled, whenever the person came. Others see a shelter's new figure from the next time
+    step on.
     """
     now = clock.now()
     if fact.type == _DECLINED:

@@ -3,8 +3,9 @@
 One pure function gives each service a verdict, with a reason for each criterion, and orders the
 services, best first. The verdict is "ask", never "fits", if the service has not stated what the
 criterion compares, or if it limits an attribute and the person's attribute is not known. The
-verdict is "does not fit" only if the service itself excludes the person. Known limitation: services
-are ranked by what they entered, which may differ from what they do.
+verdict is "does not fit" only if the service itself excludes the person. Area and room are
+exceptions: they can fit although the person's department or number of dependants is not known.
+Known limitation: services are ranked by what they entered, which may differ from what they do.
 """
 
 from collections.abc import Callable, Hashable, Iterable
@@ -71,7 +72,8 @@ class Reason:
 class Question:
     """The coarse attributes of a person.
 
-    None and empty mean "not known", except that an empty language means that no language is needed.
+    None, and an empty country or department, mean "not known". An empty language or accessibility
+    means that the person needs none.
     """
 
     need_code: str
@@ -152,7 +154,7 @@ class StatementTimes:
         ), self.confirmed_time is not None and now - self.confirmed_time <= CONFIRMATION_INTERVAL
 
     def unchanged_until(self, now: datetime) -> datetime | None:
-        """Returns until when `freshness` keeps its present value; None if it keeps it for good."""
+        """Returns until when the result of `freshness` stays the same; None if for good."""
         ends = [
             self.figure_time + self.validity if self.figure_time else None,
             self.confirmed_time + CONFIRMATION_INTERVAL if self.confirmed_time else None,

@@ -28,7 +28,7 @@ from services.partners.directory.domain.matching import (
 Statement = tuple[str, Hashable]
 Flips = defaultdict[str, defaultdict[int, list[int]]]
 _TO_BYTES = bytes.maketrans(b"01", b"\0\1")
-_FEW = 50  # the maximum number of services that are sorted directly, without the bitmap
+_FEW = 50  # the maximum number of services that are sorted slot by slot, without the bitmap
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class _Known:
 
     `stated`: the numbers of the statements that the service makes on all shelves; `needs`: for each
     group, the numbers of the statements that it makes only on that group's shelf; `slots`: its slot
-    on each shelf.
+    on each shelf, in the order of `needs`; `until`: when `times` next change a statement.
     """
 
     name: tuple[str, str]
@@ -50,7 +50,7 @@ class _Known:
 
     @property
     def slot_by_group(self) -> dict[str, int]:
-        """Returns the slots of the service by shelf."""
+        """Returns the slot of the service on each shelf, by group."""
         return dict(zip(self.needs, self.slots, strict=True))
 
 
@@ -168,7 +168,7 @@ class Ranking:
         group = question.need_code.partition(".")[0]
         shelf = self._shelves[group]
         # The need for a group is met by any service in the group. The need for a kind of help is
-        # met only by services that name this kind, or that name only its group.
+        # met only by services that name this kind, or the group itself.
         pool = (
             shelf.bits_stating("group", group)
             if question.need_code == group

@@ -3,8 +3,8 @@
 A field that is not stated means "ask", never "yes".
 
 A confidential service stores no location more precise than its department, and no phone. Other
-members see changes of a shelter's room only in steps of time (`for_others`): a live figure would
-show them that a person came, and when.
+members see changes to a shelter's room only in time steps (`for_others`): a live figure would show
+them that a person came, and when.
 """
 
 from collections.abc import Mapping, Sequence
@@ -120,17 +120,17 @@ class Figure:
     kept: int = 0
     broken: int = 0
     step: datetime | None = None
-    """The beginning of the step of time for which a former figure is shown.
+    """The beginning of the time step for which a former figure is shown.
 
-    Others see the former figure until that step ends.
+    Others see the former figure until that time step ends.
     """
 
 
 def for_others(live: Figure, before: Figure | None, now: datetime) -> Figure:
     """Returns the figure of a shelter that others see.
 
-    It is the figure at the beginning of the current step of time; its times are rounded down to
-    steps.
+    It is the figure at the beginning of the current time step; its times are rounded down to time
+    steps. `before`: the figure before the last time step with a change, if any.
     """
     shown = before if before is not None and before.step == time_step_of(now) else live
     stated, declined = shown.capacity.update_time, shown.capacity.declined_time
@@ -240,9 +240,12 @@ class Service(Subject):
     kept: int = 0
     broken: int = 0
     figure_before: Figure | None = None
-    """The figure at the beginning of the last step of time in which the figure changed."""
+    """The figure at the beginning of the last time step in which the figure changed."""
     entry_time: datetime | None = None
-    """When the entry last changed; changes of the room don't count."""
+    """When the entry was last changed or confirmed; None if not since the registration.
+
+    Changes to the room don't count.
+    """
 
     @classmethod
     def register(
@@ -334,7 +337,7 @@ class Service(Subject):
     def is_shelter(self) -> bool:
         """Tells whether members on probation can't see the service.
 
-        Other services of a shelter count too, unless they are public.
+        The other services of an organisation of type SHELTER count, too, unless they are public.
         """
         return self.entry.is_shelter or (
             self.organization_type is OrganizationType.SHELTER and not self.entry.public
@@ -343,14 +346,14 @@ class Service(Subject):
     def figure_for(self, viewer: Viewer, now: datetime) -> Figure:
         """Returns the figure of the service's room that a viewer sees.
 
-        The service's own people see the live figure. If it is a shelter, others see the figure of
-        the current step of time.
+        For a shelter, only its own organisation sees the live figure; others see the figure of the
+        current time step.
         """
         live = Figure(self.capacity, self.kept, self.broken)
         return live if self.is_live_for(viewer) else for_others(live, self.figure_before, now)
 
     def is_live_for(self, viewer: Viewer) -> bool:
-        """Tells whether a viewer sees changes of the service's room at once."""
+        """Tells whether a viewer sees changes to the service's room at once."""
         return not self.is_shelter or viewer.organization_id == self.organization_id
 
     def seen_besides(self) -> tuple[str, ...]:
@@ -380,7 +383,7 @@ class Service(Subject):
 
 
 def _discreet(entry: ServiceEntry) -> ServiceEntry:
-    """Returns the entry without its phone if the place is confidential.
+    """Returns the entry without its phone if the service is confidential.
 
     Data that is not stored can't be shown by mistake.
     """

@@ -1,8 +1,8 @@
 """How far a service's statement about its room can be relied on.
 
-It depends on the age of the figure, and on how often there was room as stated. Limit: only people
-who came through the network are counted. A service to which nobody is referred has only the age of
-its figure.
+The score depends on the age of the figure, and on how often there was room as stated. Limit: only
+people who came through the network are counted. A service to which nobody is referred has only the
+age of its figure.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ YES_HOLDS = timedelta(hours=24)
 """How long a positive answer to an enquiry counts as a promise of room."""
 # kept promises with which each service starts, so that one refusal does not rank a new service last
 _BENEFIT = 2
-_TRUSTED, _DOUBTED = 80, 50  # least reliability for rank 0, and for rank 1
+_TRUSTED, _DOUBTED = 80, 50  # minimum reliability for rank 0, and for rank 1
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Truth:
 
     @property
     def reliability(self) -> int:
-        """Returns the percentage of promises of room that the service kept."""
+        """Returns the percentage of kept promises of room, as the function `reliability` does."""
         return reliability(self.kept, self.broken)
 
     def freshness(self, now: datetime) -> int:
@@ -65,7 +65,10 @@ def rank(kept: int, broken: int) -> int:
 def has_promised(
     capacity: Capacity, need_codes: tuple[str, ...], yes_time: datetime | None, at: datetime
 ) -> bool:
-    """Tells whether a person who came at this time had been promised room."""
+    """Tells whether a person who came at this time had been promised room.
+
+    `yes_time`: when the service last gave a positive answer to an enquiry, if it did.
+    """
     if yes_time is not None and yes_time <= at < yes_time + YES_HOLDS:
         return True
     stale = stale_time(capacity, need_codes)

@@ -27,7 +27,7 @@ def grant(
 
 
 def end(tx: Transaction, referral_id: str, at: datetime) -> None:
-    """Ends the grant of a referral."""
+    """Ends the grant of a referral, unless the grant is newer than `at`."""
     tx.execute(
         "UPDATE address_grants SET end_time = %s WHERE referral_id = %s AND end_time IS NULL"
         " AND grant_time <= %s",

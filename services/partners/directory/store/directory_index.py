@@ -26,7 +26,7 @@ from services.partners.directory.store.services import FIGURE, eligibility, othe
 from services.partners.network.domain.time_step import time_step_of
 
 CHANGES = "service_changes"
-"""The channel on which a trigger of the database announces changes of services."""
+"""The channel on which a trigger of the database announces changes to services."""
 # maximum number of attempts at a query if services change meanwhile, or the database was replaced
 MAX_ATTEMPTS = 3
 _AT_ONCE = 2000  # maximum number of services read at once, to spare memory and other threads
@@ -62,9 +62,9 @@ class Content:
     # for services that have changed, by id: the number of the latest change that the index contains
     numbers: dict[str, int] = field(default_factory=dict)
     waiting: dict[str, datetime] = field(default_factory=dict)
-    """The shelters whose figure has changed, with the step of time in which the figure changed.
+    """The shelters whose figure has changed, with the time step in which the figure changed.
 
-    Others see the new figure from the next step on.
+    Others see the new figure from the next time step on.
     """
     latest: datetime = _NEVER_YET
 
@@ -106,9 +106,9 @@ class Content:
         self.search.fill(entries())
 
     def take(self, rows: Sequence[Row], hours: dict[int, Hours], now: datetime) -> None:
-        """Applies the changes of these services."""
+        """Applies the changes to these services."""
         # Another thread may have read later than this thread and applied its changes first. A
-        # shelter that waited for the next step of time is read again without a new change.
+        # shelter that waited for the next time step is read again without a new change.
         now = self.latest = max(now, self.latest)
         news = [
             row

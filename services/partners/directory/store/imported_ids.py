@@ -38,9 +38,9 @@ def keep(tx: Transaction, importer_id: str, ids: Mapping[Key, str]) -> None:
 
 
 def ids_by_key(tx: Transaction, organization_ids: Iterable[str]) -> dict[Key, list[str]]:
-    """Returns the ids of these organisations' services, by the key that uses `key_of`.
+    """Returns the ids of these organisations' services, by name and department (`key_of`).
 
-    The oldest service of a key comes first.
+    The oldest service with a key comes first.
     """
     rows = tx.execute(
         "SELECT organization_id, name, department, id FROM services WHERE organization_id = ANY(%s)"
@@ -56,5 +56,5 @@ def ids_by_key(tx: Transaction, organization_ids: Iterable[str]) -> dict[Key, li
 
 
 def key_of(name: str, department: str) -> str:
-    """Returns the key by which a service is found if its row has no id."""
+    """Returns the key by which a service or place is found if its row has no id."""
     return f"name:{sort_key(name)}@{department}"

@@ -75,8 +75,9 @@ def offered_services(
 ) -> tuple[list[Service], Cursor | None]:
     """Returns a page of offered services, sorted by name, and the position of the next page.
 
-    The page covers one organisation, or all of them (None). With `unconfirmed_since` it has only
-    services that were not confirmed since then, or that broke more promises than they kept.
+    `organization_id`: only services of this organisation; None: of all active organisations. With
+    `unconfirmed_since`, the page has only services that were not confirmed since then, or that
+    broke more promises than they kept.
     """
     rows = tx.execute(
         f"SELECT {SEEN}, s.name_key FROM {FROM} WHERE s.active"

@@ -50,7 +50,8 @@ from services.partners.directory.wire.imports.apart import (
 from services.partners.directory.wire.imports.drafts import CellReader
 from services.partners.members.usecases.standing import check_standing, may_act_for
 
-_RETRY_CLAIM = 1.0  # seconds between two attempts, while another process works or a part is down
+# seconds between two attempts to claim, while another process works or a dependency is unavailable
+_RETRY_CLAIM = 1.0
 _BEAT = 1.0  # seconds between two renewals of a claim
 _LONGEST = 600.0  # maximum number of seconds that the writing transaction may take
 _LISTED = 50

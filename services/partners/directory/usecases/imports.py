@@ -3,9 +3,9 @@
 Either the whole file is written or nothing, and importing the same file again changes nothing. Each
 row passes the same checks as a call: the domain's own register and change. Imports do not create
 organisations, because a new member needs two people. A row with an id refers to the service that
-had this id in an earlier file of the same importer, or to a new service. A row without an id never
-overwrites a service that differs from the row: a person first decides whether the row means that
-service.
+had this id in an earlier file of the same importer, or that has this id in the directory, or else
+to a new service. A row without an id never overwrites a service that differs from the row: a person
+first decides whether the row means that service.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

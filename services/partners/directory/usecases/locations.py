@@ -280,10 +280,10 @@ class Locations:
     def ListFieldChanges(
         self, request: pb.ListFieldChangesRequest, call: Call
     ) -> pb.ListFieldChangesResponse:
-        """Returns a page of the changes of an entry.
+        """Returns a page of the changes to an entry, newest first.
 
-        Coordinators and auditors may read the changes of any entry, other callers only of their own
-        organisation's entries. Only a shelter's own workers see how its room changed.
+        Coordinators and auditors may read the changes to any entry, other callers only those to
+        their own organisation's entries. Only a shelter's own workers see how its room changed.
         """
         size, after = (
             page_size(request.page_size, default=50, most=200),

@@ -1,4 +1,7 @@
-"""OpenData: the public part of the directory, without signing in."""
+"""OpenData: the public part of the directory, without signing in.
+
+An open place is a place that is not confidential.
+"""
 
 from dataclasses import replace
 

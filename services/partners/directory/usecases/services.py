@@ -237,8 +237,9 @@ def doubt_capacity(
 ) -> None:
     """Marks the stated room as doubtful after the service declined a person for lack of room.
 
-    Changes nothing if an organisation other than the service's own declined. A figure that was
-    stated later is not marked.
+    If the service had promised room, the promise counts as broken. Changes nothing if an
+    organisation other than the service's own declined. A figure that was stated later is not
+    marked.
     """
     service = services.fetch(tx, id, hold=True)
     if service is None or service.organization_id != organization_id:
@@ -266,7 +267,10 @@ def take_places(
     *,
     asked_by: str = "",
 ) -> None:
-    """Takes places in a service whose own organisation accepted or reopened a referral."""
+    """Takes places in a service whose own organisation accepted or reopened a referral.
+
+    If the service had promised room, the promise counts as kept.
+    """
     service = services.fetch(tx, id, hold=True)
     if service is None or service.organization_id != organization_id:
         return

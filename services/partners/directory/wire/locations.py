@@ -26,7 +26,7 @@ ACCESSIBILITY = EnumCodec(directory_pb2.Accessibility, Accessibility)
 
 
 def location_entry(message: locations_pb2.Location) -> LocationEntry:
-    """Returns the entry of a place in a message."""
+    """Returns the entry that a message describes."""
     return LocationEntry(
         name=message.name.strip(),
         country=message.country,
@@ -45,7 +45,7 @@ def location(location: Location, tag: str, tier: Tier) -> locations_pb2.Location
     """Returns a place as a caller of this tier sees it.
 
     Only coordinators, auditors and the place's own organisation see the name of a confidential
-    place. Others learn no more of its location than the department.
+    place. Other callers learn no more of its location than the department.
     """
     entry = location.entry
     hidden = entry.confidential and tier < Tier.COORDINATOR
@@ -104,7 +104,10 @@ def service_at_location(message: locations_pb2.ServiceAtLocation, id: str) -> Se
 def service_at_location_message(
     offer: ServiceAtLocation, where: locations_pb2.Location | None, tier: Tier
 ) -> locations_pb2.ServiceAtLocation:
-    """Returns a service at a place as a caller of this tier sees it."""
+    """Returns a service at a place as a caller of this tier sees it.
+
+    `where`: the place as the same caller sees it; None leaves the place out.
+    """
     return visible_part(
         locations_pb2.ServiceAtLocation(
             id=offer.id,
@@ -139,7 +142,7 @@ def area(area: Area) -> locations_pb2.Area:
 def truth(service: Service, viewer: Viewer, now: datetime) -> locations_pb2.TruthScore:
     """Returns how reliable a service is, with the data behind the score.
 
-    The score uses the figure that this viewer sees.
+    The score, and the data behind it, are those of the figure that this viewer sees.
     """
     figure = service.figure_for(viewer, now)
     truth = Truth(figure.kept, figure.broken, figure.capacity, service.entry.need_codes)

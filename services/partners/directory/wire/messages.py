@@ -39,7 +39,10 @@ _VERDICTS = EnumCodec(pb.Verdict, Verdict)
 
 
 def service_entry(message: pb.Service, *, active: bool) -> ServiceEntry:
-    """Returns the entry of a service in a message."""
+    """Returns the entry that a message describes; `active` comes from the caller.
+
+    A field's tier that this version does not know is left out.
+    """
     return ServiceEntry(
         name=message.name.strip(),
         need_codes=tuple(message.need_codes),
@@ -64,7 +67,10 @@ def service_entry(message: pb.Service, *, active: bool) -> ServiceEntry:
 
 
 def capacity(message: pb.Capacity, at: str) -> Capacity:
-    """Returns a figure without its time, which the service sets."""
+    """Returns the figure in a message, without a time: the domain sets the time.
+
+    `at`: the path of the figure, which a refusal names.
+    """
     return Capacity(
         intake=_INTAKES.member(message.intake, f"{at}.intake"),
         available=message.available if message.HasField("available") else None,
@@ -74,7 +80,7 @@ def capacity(message: pb.Capacity, at: str) -> Capacity:
 
 
 def question(message: pb.MatchServicesRequest) -> Question:
-    """Returns the attributes of the person that are to be matched."""
+    """Returns the need and the attributes of the person to be matched, and what is excluded."""
     return Question(
         need_code=message.need_code,
         country=message.country,
@@ -118,7 +124,7 @@ def search_terms(message: pb.SearchServicesRequest, now: datetime) -> SearchTerm
 
 
 def _excluded(message: pb.MatchServicesRequest | pb.SearchServicesRequest) -> tuple[str, ...]:
-    """Returns the organisations that are left out.
+    """Returns the ids of the organisations that are to be left out.
 
     Raises Invalid if the request excludes workers: results without the organisation of a worker
     would show where she works.
@@ -133,8 +139,9 @@ def service(
 ) -> pb.Service:
     """Returns a service as this viewer sees it.
 
-    If the viewer does not see the live figure, the etag is computed from the visible data, because
-    the version also counts changes of the room.
+    If the viewer does not see the live figure, the etag is computed from the data with the figure
+    that the viewer sees, and the update time is that of the entry: the version and the time of the
+    last update would reveal changes to the room.
     """
     entry, figure = service.entry, service.figure_for(viewer, now).capacity
     message = pb.Service(

@@ -1,6 +1,6 @@
 """The messages of the public part of the directory.
 
-The same function as for all other callers leaves out fields, here with the lowest tier.
+Fields are left out by the same function as for all other callers, here with the lowest tier.
 """
 
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ def public_service(
     places: list[tuple[ServiceAtLocation, Location]],
     time: datetime,
 ) -> pb.PublicService:
-    """Returns a service with its organisation and its open places.
+    """Returns a service with its organisation and these places, none of which is confidential.
 
     The message does not tell whether the service is open now: that depends on the hours of hidden
     places, too.

@@ -15,7 +15,7 @@ _FREQUENCIES = EnumCodec(pb.Frequency, Frequency)
 def schedules(messages: Iterable[pb.Schedule], at: str) -> tuple[Schedule, ...]:
     """Returns the schedules of a message.
 
-    Raises Invalid with the path of a day that does not exist.
+    Raises Invalid with the path of a missing frequency, or of a date that is not valid.
     """
     return tuple(_schedule(message, f"{at}.{number}") for number, message in enumerate(messages))
 

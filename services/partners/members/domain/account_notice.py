@@ -1,4 +1,4 @@
-"""Notices to a worker about her own account, such as a changed password."""
+"""Notices to a worker about steps on her own account, such as a change of its password."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,7 +8,7 @@ from services.partners.members.domain.worker import Worker
 from services.partners.network.domain.subject import Subject
 
 NOTICE_LIFE = timedelta(days=7)
-"""How long an e-mail about a step may wait for a mail server."""
+"""How long the e-mail of a notice may wait for a mail server."""
 
 
 @dataclass
@@ -30,7 +30,7 @@ class AccountNotice(Subject):
         life: timedelta = NOTICE_LIFE,
         by_role: str = "",
     ) -> Self:
-        """Returns the notice of a fact of the worker's account."""
+        """Returns a new notice of this fact about the worker's account; it expires after `life`."""
         notice = cls(
             id=id,
             create_time=now,

@@ -75,7 +75,11 @@ class ApiKey(Subject):
         now: datetime,
         maker: Manager | None,
     ) -> "ApiKey":
-        """Returns a new key for an organisation that has `live` other keys."""
+        """Returns a new key.
+
+        `live`: the number of the organisation's keys that are neither revoked nor expired. `maker`:
+        None if the network's founding creates the key.
+        """
         entry.check(now)
         if live >= LIVE_KEYS:
             raise Conflict("too_many_keys")
@@ -111,7 +115,8 @@ class ApiKey(Subject):
     def transfer(self, manager: Manager, now: datetime) -> None:
         """Moves the key to another manager, with whose account the key ends from now on.
 
-        The key then needs a second manager if its scopes exceed the new manager's rights.
+        If the key's scopes exceed the new manager's rights, the key needs a second manager again,
+        unless the manager who agreed before is a second person for the new manager, too.
         """
         if self.revoke_time is not None:
             raise Conflict("illegal_transition")

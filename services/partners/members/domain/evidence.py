@@ -12,7 +12,7 @@ from services.partners.network.domain.check import Check
 WARNING_DAYS = (60, 30, 7)
 """The numbers of days before an agreement's end at which a warning is given, once each."""
 LONGEST_TERM = timedelta(days=5 * 366)
-"""The longest term of an agreement: a later last day must be a typing mistake."""
+"""The longest time until an agreement's last day: a later day must be a typing mistake."""
 
 
 class EvidenceKind(StrEnum):
@@ -46,9 +46,10 @@ class Evidence:
     time: datetime
 
     def check(self, today: date) -> None:
-        """Raises Invalid if the date or the reference is wrong.
+        """Raises Invalid if the reference is missing or a date is wrong.
 
-        An agreement must have a last day that has not passed.
+        An agreement must have a last day, from today until LONGEST_TERM from now; other evidence
+        must not have a last day.
         """
         check = Check("evidence")
         if not self.reference:
@@ -65,16 +66,16 @@ class Evidence:
         check.done()
 
     def is_over(self, today: date) -> bool:
-        """Tells whether the agreement's last day has passed."""
+        """Tells whether the evidence is an agreement whose last day has passed."""
         return self.expire_date is not None and self.expire_date < today
 
 
 def warning(days_left: int, last_warning: int | None) -> int | None:
-    """Returns the number of WARNING_DAYS for which a warning is due now.
+    """Returns the number in WARNING_DAYS whose warning is due now.
 
     Returns None if no warning is due, or if the due warning was given already. `last_warning` is
-    the number of days for which the last warning was given. If no check has run for a while, only
-    the warning with the fewest days is due; the warnings that were skipped no longer matter.
+    the number whose warning was given last; None if no warning was given. If no check has run for a
+    while, only the warning with the fewest days is due; skipped warnings no longer matter.
     """
     due = min((days for days in WARNING_DAYS if days_left <= days), default=None)
     return None if due is None or (last_warning is not None and last_warning <= due) else due

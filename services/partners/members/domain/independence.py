@@ -8,7 +8,8 @@ from chassis.second import Kin, mark_of
 AFTER = timedelta(days=30)
 """How long an invited account is kin of its inviter's account.
 
-For that time the invited account is also kin of all other accounts that the inviter invited.
+For that time the invited account is also kin of the other accounts that the inviter invited
+within this time.
 """
 DEVICE_KEPT = timedelta(days=180)
 """How long a device is remembered after the last sign-in from it.
@@ -26,8 +27,8 @@ person until its invitations are older than AFTER.
 def kin(related: Collection[str], *, known: bool, meets_second_factor_rule: bool) -> Kin:
     """Returns the kin of an account that has these related accounts and keys.
 
-    `known`: the account's origin is on record, or long ago. `meets_second_factor_rule`: the account
-    has a second factor, or the network requires none.
+    `known`: the account's origin is on record, or too long ago to matter.
+    `meets_second_factor_rule`: the account has a second factor, or the network requires none.
     """
     alone = (
         ""

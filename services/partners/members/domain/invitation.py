@@ -64,8 +64,9 @@ class InvitationEntry:
     def check_given_by(self, roles: frozenset[str], *, own: bool) -> None:
         """Raises NotAllowed if the inviter may not give these roles.
 
-        In another organisation, only the roles of a first manager may be given. Roles of the
-        network may be given only in the inviter's own organisation.
+        `roles`: the inviter's roles; `own`: the invitation is to the inviter's own organisation.
+        There, only a coordinator may give roles of the network. In another organisation, MANAGER
+        must be given, and any other role must be one of FIRST_ROLES.
         """
         given = frozenset(self.roles)
         network = not NETWORK_ROLES.isdisjoint(given)

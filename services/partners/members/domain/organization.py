@@ -134,9 +134,9 @@ public page shows.
 
 @dataclass(frozen=True)
 class Proposal:
-    """A proposed change of NETWORK_FIELDS.
+    """A proposed change to NETWORK_FIELDS.
 
-    One coordinator has proposed it, and a second person has not yet agreed.
+    One coordinator has proposed the change, and a second person has not yet agreed.
     """
 
     type: OrganizationType
@@ -189,7 +189,7 @@ class Organization(Subject):
     def change(self, changes: Mapping[str, Any], now: datetime) -> None:
         """Changes these fields of the entry; a fact is recorded only if a value changes.
 
-        Raises Conflict for a change of NETWORK_FIELDS, which needs two people.
+        Raises Conflict for a change to NETWORK_FIELDS, which needs two people.
         """
         entry = changed(self.entry, changes, "organization")
         entry.check()
@@ -200,7 +200,7 @@ class Organization(Subject):
             self.note("changed", now)
 
     def propose(self, changes: Mapping[str, Any], worker_id: str, now: datetime) -> None:
-        """Proposes other values of NETWORK_FIELDS; replaces an older proposal."""
+        """Proposes other values for NETWORK_FIELDS; replaces an older proposal."""
         unknown = sorted(changes.keys() - set(NETWORK_FIELDS))
         if unknown:
             raise Invalid(*((f"organization.{path}", "unknown_code") for path in unknown))
@@ -315,7 +315,7 @@ class Organization(Subject):
         )
 
     def check_invited_by(self, second: Second) -> None:
-        """Raises Conflict if the inviter of the first manager also registered the member.
+        """Raises Conflict if the first manager's inviter may be the registrar of the member.
 
         This ensures that two people vouch for each member that can act: the registrar can't invite
         the first manager before another person has approved the member.
@@ -422,7 +422,7 @@ class Organization(Subject):
     def watch_agreement(self, now: datetime, today: date) -> None:
         """Gives each warning of the agreement's end once; after the end, starts a new probation.
 
-        Nothing happens if no agreement is recorded.
+        Nothing happens unless the organisation is approved and has an agreement on record.
         """
         days = self.agreement_days(today)
         if self.status is not OrganizationStatus.APPROVED or days is None:
@@ -461,7 +461,10 @@ class Organization(Subject):
         )
 
     def agreement_days(self, today: date) -> int | None:
-        """Returns the days until the agreement ends: 0 on its last day, negative afterwards."""
+        """Returns the days until the agreement's last day: 0 on that day, negative afterwards.
+
+        Returns None if no agreement is recorded.
+        """
         return (self.agreement_expire_date - today).days if self.agreement_expire_date else None
 
     @property

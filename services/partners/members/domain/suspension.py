@@ -21,15 +21,16 @@ If a member turns out at midnight to be a front, a second coordinator is awake b
 PROPOSAL = timedelta(days=7)
 """How long a proposal waits for a second coordinator."""
 HOLD_AGAIN = timedelta(days=30)
-"""The time after a hold without a second coordinator before the same person may hold again.
+"""The minimum time from the start of a hold to which no second coordinator agreed to the next hold.
 
-The wait applies to everybody who could not have been the second coordinator of that hold. Otherwise
-one person alone could suspend a member one day after another.
+The wait applies to holds of the same member by anybody who could not have been the second
+coordinator of the former hold. Otherwise one person alone could stop a member's access day after
+day.
 """
 
 
 class SuspensionReason(StrEnum):
-    """The reason for which a member's access ends."""
+    """The reason why a member's access ends."""
 
     FRONT = "FRONT"
     HARM = "HARM"

@@ -12,8 +12,8 @@ from services.partners.network.domain.subject import Subject
 MIN_PASSWORD, MAX_PASSWORD = 12, 200
 IDLE = timedelta(minutes=15)
 ABSOLUTE = timedelta(hours=12)
-# The least time between two recorded uses of a session, which spares writes. The idle limit is
-# exact only to this time.
+# The minimum time between two recorded uses of a session, to spare writes. A session may therefore
+# reach the idle limit early, by up to this time.
 TOUCH = timedelta(seconds=30)
 
 
@@ -87,15 +87,15 @@ class Worker(Subject):
         self.note("suspended", now)
 
     def propose_suspension(self, worker_id: str, now: datetime) -> None:
-        """Records a coordinator's proposal to suspend the account; a second must agree to it."""
+        """Records a coordinator's proposal to suspend the account; a second one must agree."""
         if self.status is not WorkerStatus.ACTIVE:
             raise Conflict("illegal_transition")
         self.suspension_proposed_by_worker_id, self.update_time = worker_id, now
 
     def renew(self, entry: WorkerEntry, now: datetime) -> None:
-        """Renews the account with the roles of an invitation.
+        """Replaces the entry, as an accepted invitation states, and makes the account active again.
 
-        This is for a worker who forgot her password, or whose suspension is over.
+        This is for a worker who forgot her password, or who returns after a suspension.
         """
         entry.check()
         self.entry, self.status, self.suspension_proposed_by_worker_id = (
@@ -107,17 +107,23 @@ class Worker(Subject):
 
 
 def same_email(email: str) -> str:
-    """Returns a key that is equal for e-mail addresses that people regard as the same."""
+    """Returns the e-mail address without surrounding spaces, case and Unicode variants.
+
+    Addresses that people regard as the same have the same result.
+    """
     return unicodedata.normalize("NFKC", email.strip()).casefold()
 
 
 def same_password(password: str) -> str:
-    """Returns a text that is equal for passwords that look the same, whichever keyboard is used."""
+    """Returns the password in Unicode's form NFKC.
+
+    Passwords that look the same have the same result, even if typed on different keyboards.
+    """
     return unicodedata.normalize("NFKC", password)
 
 
 def check_password(password: str, path: str = "password") -> None:
-    """Raises Invalid if a password is too short to withstand guessing, or too long.
+    """Raises Invalid if a password is missing, too short to withstand guessing, or too long.
 
     There are no other rules, because such rules only make passwords worse. `path` is the field that
     the refusal names.
@@ -133,7 +139,7 @@ def check_password(password: str, path: str = "password") -> None:
 def session_lives(create_time: datetime, last_use_time: datetime, now: datetime) -> bool:
     """Tells whether a session is neither idle for too long nor too old.
 
-    If the creation or the last use of a session is further in the future than the idle limit, a
-    clock was wrong. The session then counts as ended, because it would outlive the limit.
+    If the creation or the last use lies at least IDLE in the future, a clock was wrong. The session
+    then counts as ended; otherwise it could outlive its limits.
     """
     return abs(now - last_use_time) < IDLE and -IDLE < now - create_time < ABSOLUTE

@@ -79,8 +79,9 @@ def ending_with(tx: Transaction, worker_id: str) -> list[ApiKey]:
 
 
 def decided_by(tx: Transaction, worker_id: str, since: datetime, now: datetime) -> list[ApiKey]:
-    """Returns the keys that a manager created, confirmed or took over at or after `since`.
+    """Returns the keys that a manager created at or after `since`.
 
+    Also returns keys that she confirmed or answers for, if they changed at or after `since`.
     Revoked and expired keys are left out.
     """
     rows = tx.execute(

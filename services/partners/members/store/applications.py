@@ -42,7 +42,10 @@ def request(
 def take_request(
     tx: Transaction, keyring: Keyring, token_hash: bytes, now: datetime
 ) -> tuple[str, bytes] | None:
-    """Deletes the request with this link, and returns its reference and its message."""
+    """Deletes the request with this link, and returns its reference and its message.
+
+    Returns None if there is no such request, or if the link has expired.
+    """
     row = tx.execute(
         "DELETE FROM application_requests WHERE token_hash = %s AND expire_time > %s"
         " RETURNING id, reference, sealed",
@@ -56,7 +59,7 @@ def take_request(
 
 
 def forget_requests(tx: Transaction, now: datetime) -> int:
-    """Deletes requests whose link nobody opened in time; returns the number of requests."""
+    """Deletes requests whose link nobody opened in time; returns how many it deleted."""
     return tx.execute("DELETE FROM application_requests WHERE expire_time <= %s", (now,)).rowcount
 
 

@@ -178,11 +178,12 @@ def page_by_name(
     shelters_for: str | None = None,
     waits_for_second: bool = False,
 ) -> tuple[list[Organization], Cursor | None]:
-    """Returns a page of organisations, sorted by name, and the position of the next page.
+    """Returns a page of organisations, sorted by name, and the position of the next page, if any.
 
     `all_for`: the only organisation that is included even if it is inactive; None includes all
-    inactive organisations. `shelters_for`: the only organisation that is included even if it is a
-    shelter; None includes all shelters.
+    inactive organisations. `agreement_before`: only approved members whose agreement ends before
+    this date. `shelters_for`: the only organisation that is included even if it is a shelter; None
+    includes all shelters. `waits_for_second`: only organisations for which a step waits.
     """
     rows = tx.execute(
         "SELECT * FROM organizations AS o WHERE (%(after)s::text[] IS NULL"

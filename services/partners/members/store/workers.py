@@ -123,7 +123,7 @@ def with_hash(tx: Transaction, id: str) -> tuple[Worker, str] | None:
 
 
 def still_has_password(tx: Transaction, id: str, password_hash: str) -> bool:
-    """Tells whether this is still the worker's password, and locks it against changes.
+    """Tells whether a worker's password still has this hash, and locks it against changes.
 
     Because of the lock, a later change of the password also ends sessions that this transaction
     opens.
@@ -251,12 +251,12 @@ def coordinating_organizations(tx: Transaction) -> set[str]:
 
 
 def has_network_role(tx: Transaction, organization_id: str) -> bool:
-    """Tells whether an organisation has a coordinator or an auditor."""
+    """Tells whether an organisation has a coordinator or auditor with an active account."""
     return any(worker.organization_id == organization_id for worker in of_the_network(tx))
 
 
 def has_coordinator(tx: Transaction, organization_id: str) -> bool:
-    """Tells whether an organisation has a coordinator."""
+    """Tells whether an organisation has a coordinator with an active account."""
     return bool(
         tx.execute(
             "SELECT 1 FROM workers WHERE organization_id = %s AND 'COORDINATOR' = ANY(roles)"

@@ -94,16 +94,16 @@ class ApiKeys:
 
 
 def revoke_keys_of(tx: Transaction, now: datetime, worker_id: str) -> None:
-    """Revokes the keys of a worker who is no longer a manager."""
+    """Revokes the keys for which a worker answers, who is suspended or no longer a manager."""
     for key in api_keys.ending_with(tx, worker_id):
         key.revoke(now)
         api_keys.keep(tx, key)
 
 
 def _own(call: Call, id: str) -> tuple[ApiKey, Manager]:
-    """Returns a key of the caller's organisation, locked, and the caller as its manager.
+    """Returns a key of the caller's organisation, locked, and the caller as a manager.
 
-    Raises NotFound.
+    Raises NotFound if the organisation has no such key, or if the caller is not a worker.
     """
     key, manager = _fetch(call.tx, id), _manager(call)
     if manager is None or call.caller.organization_id != key.organization_id:

@@ -41,7 +41,7 @@ class Invitations:
         """Invites a person to the caller's organisation, or the first manager of another member.
 
         Does not check whether the address has an account. Returns the invitation, with its link if
-        it is on paper.
+        it is on paper and does not wait for a second coordinator.
         """
         tx, caller, now, entry = (
             call.tx,

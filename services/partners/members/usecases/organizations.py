@@ -327,9 +327,10 @@ def coordinator(tx: Transaction, caller: Caller, now: datetime) -> Coordinator:
 def notify_managers(
     tx: Transaction, mail: Keyring, organization: Organization, before: str, now: datetime
 ) -> None:
-    """Notifies the managers by e-mail when access ends or is restored.
+    """Notifies the managers if a step has changed the organisation's `stop`.
 
-    Ends the sessions when access ends. `before`: the value of `stop` before the step.
+    Also ends the sessions of its workers if access is now stopped. `before`: the value of `stop`
+    before the step.
     """
     if organization.stop == before:
         return

@@ -36,7 +36,7 @@ _HASHER = PasswordHasher(time_cost=2, memory_cost=32 * 1024, parallelism=1)
 # maximum number of characters that are checked; a check of more would take long, and further
 # characters would not make a password easier to guess
 _LONGEST = 72
-# The least accepted score on zxcvbn's scale of 0 to 4. A million guesses find passwords with a
+# The lowest accepted score on zxcvbn's scale of 0 to 4. A million guesses find passwords with a
 # lower score, such as those in lists of stolen passwords.
 _EASY = 2
 # Words that zxcvbn does not know: its lists of common words are English.
@@ -44,7 +44,7 @@ _OURS = ("enlace", "contraseña", "clave", "llamayvive", "nicaragua")
 
 
 def check_new(password: str, about: Iterable[str], path: str = "password") -> None:
-    """Raises Invalid if a password is too short or easy to guess.
+    """Raises Invalid if a password is too short, too long or easy to guess.
 
     Known passwords, words, names and adjacent keys are easy to guess (NIST SP 800-63B, 5.1.1.2).
     `about`: words about the worker; `path`: the field that a refusal names.

@@ -29,7 +29,7 @@ def check_standing(tx: Transaction, caller: Caller, now: datetime) -> None:
 def may_act_for(caller: Caller, organization_id: str) -> bool:
     """Tells whether the caller may change entries of this organisation.
 
-    The organisation's own workers and systems may, and so may coordinators.
+    The organisation's own workers and keys may, and so may coordinators and the network itself.
     """
     return (
         caller.kind == "system"
@@ -39,7 +39,7 @@ def may_act_for(caller: Caller, organization_id: str) -> bool:
 
 
 def sees_inactive_members(caller: Caller) -> bool:
-    """Tells whether lists for the caller include members that are no longer active."""
+    """Tells whether lists for the caller include organisations that are not active."""
     return caller.kind == "system" or caller.has("COORDINATOR") or caller.has("AUDITOR")
 
 

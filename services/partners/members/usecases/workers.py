@@ -1,6 +1,7 @@
 """Accounts of workers, for their managers.
 
-A coordinator acts for the account of an organisation's only manager.
+Coordinators decide about accounts with a role of the network, and may reset the second factors of
+an organisation's only manager.
 """
 
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""The facts of members, their workers and keys, in their published form.
+"""The facts about members, their accounts, keys, invitations and notices, in published form.
 
 The messages are defined in protos/partners/v1/facts.proto.
 """
@@ -68,7 +68,7 @@ def invitation_facts(invitation: Invitation, sealed_letter: bytes) -> list[Fact]
 
 
 def application_fact(id: str, sealed_letter: bytes, expire_time: datetime, now: datetime) -> Fact:
-    """Returns the fact that an organisation applied, with the e-mail to its contact person."""
+    """Returns the fact that an organisation applied, with the sealed e-mail to its contact."""
     body = facts_pb2.ApplicationFact(
         application_id=id, expire_time=timestamp(expire_time), sealed_letter=sealed_letter
     )

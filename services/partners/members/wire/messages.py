@@ -76,7 +76,7 @@ def applicant(message: pb.ApplyForMembershipRequest) -> OrganizationEntry:
 def application_contact(
     message: pb.ApplyForMembershipRequest, reference: str, now: datetime
 ) -> Application:
-    """Returns the contact person and the reason of an application."""
+    """Returns the contact person and the reason in an application, with this reference."""
     return Application(
         reference,
         message.contact_name.strip(),
@@ -108,7 +108,10 @@ def _entry(message: pb.Organization | pb.ApplyForMembershipRequest, at: str) -> 
 
 
 def evidence(message: pb.Evidence, worker_id: str, now: datetime) -> Evidence:
-    """Returns the evidence that a caller reports."""
+    """Returns the evidence in a message, as recorded now by this worker.
+
+    Raises Invalid if the kind or the date on which it was seen is missing, or a date is not valid.
+    """
     kind = _EVIDENCE.member(message.kind, "evidence.kind")
     seen_date = day("evidence.seen_date", message.seen_date)
     if kind is None or seen_date is None:
@@ -172,8 +175,9 @@ def organization(
     """Returns an organisation as a caller of this tier sees it.
 
     With `own`, the message includes the end of the agreement, because the caller belongs to the
-    organisation. With `now`, the message includes the evidence, and the kinds of evidence that are
-    missing at this time; the tier must be high enough to see them.
+    organisation. With `now`, the message includes the evidence, the kinds of evidence that are
+    missing at this time, who proposed an approval, and why an application was rejected; the tier
+    must be high enough to see them.
     """
     entry, wanted = organization.entry, organization.proposal
     proposal = None
@@ -230,7 +234,7 @@ def _suspension(suspension: Suspension) -> pb.Suspension:
 
 
 def today_at(organization: Organization, now: datetime) -> date:
-    """Returns the date where the organisation is, by which the agreement's last day ends."""
+    """Returns the local date where the organisation is; its agreement ends by this date."""
     return day_at(now, organization.entry.country, organization.entry.department)
 
 

@@ -1,4 +1,4 @@
-"""The changes of an entry: the worker, the time, and a field's old and new value."""
+"""Changes to an entry: the worker, the time, and a field's old and new value."""
 
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class FieldChange:
-    """The change of one field of one subject.
+    """A change to one field of one subject.
 
     If the field's values must not appear in a list of changes, the change is recorded without them.
     """
@@ -29,10 +29,10 @@ def changes_of(
     *,
     part: str = "",
 ) -> list[FieldChange]:
-    """Returns the changes between two entries of one kind.
+    """Returns the changes between two states of an entry, in the order of its fields.
 
-    `part`: the field of the subject that contains the entries. Fields with the time of a statement
-    are left out.
+    `without_values`: the fields whose values are not recorded. `part`: a prefix for the names of
+    the fields, such as "capacity.". Fields whose names end in "_time" are left out.
     """
     old, new = (
         {field.name: _plain(asdict(entry)[field.name]) for field in fields(entry)}
@@ -51,7 +51,7 @@ def changes_of(
 
 
 def _plain(value: Any) -> Any:
-    """Returns a value in a form that JSON can represent; None for an empty value."""
+    """Returns a value in a form that JSON can represent; None for an empty text or list."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

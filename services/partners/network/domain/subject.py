@@ -1,6 +1,6 @@
-"""The common part of organisations, services, workers and keys.
+"""The common part of organisations, services, workers and all other subjects.
 
-Each has an id, and a version that counts its facts.
+Each subject has an id, and a version that counts its facts.
 """
 
 from dataclasses import dataclass, field
@@ -21,11 +21,11 @@ class Subject:
     facts: list[str] = field(default_factory=list, compare=False)
 
     def seen_besides(self) -> tuple[str, ...]:
-        """Returns the data of other subjects that a reader sees with the subject."""
+        """Returns the data that readers see with the subject but its version does not cover."""
         return ()
 
     def note(self, fact: str, now: datetime) -> None:
-        """Records a fact, which is published when the subject is stored."""
+        """Records a fact, to be published when the subject is stored, and raises the version."""
         self.version += 1
         self.update_time = now
         self.facts.append(fact)

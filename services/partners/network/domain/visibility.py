@@ -21,7 +21,7 @@ class Tier(IntEnum):
 class Viewer:
     """The reader of an entry.
 
-    Readers see all visible fields in entries of their own organisation.
+    Readers see entries of their own organisation at least as coordinators do.
     """
 
     tier: Tier
@@ -40,10 +40,10 @@ ANYONE = Viewer(Tier.PUBLIC)
 
 
 def sees(tier: Tier, stated: Tier, narrowed: Tier | None) -> bool:
-    """Tells whether a reader of one tier sees a field with another tier.
+    """Tells whether a reader sees a field.
 
-    `stated`: the contract's tier of the field; `narrowed`: the member's choice, which can only
-    restrict the field further.
+    `tier`: the reader's tier; `stated`: the contract's tier of the field; `narrowed`: the member's
+    choice (None: no choice), which can only restrict the field further.
     """
     return tier >= max(stated, narrowed or stated)
 

@@ -1,6 +1,6 @@
-"""The changes of entries, written in the transaction of the change.
+"""Changes to entries, each stored in the transaction that makes the change.
 
-A record is never altered, except that its values may be deleted.
+A stored change is never altered, except that its values may be deleted.
 """
 
 import json
@@ -20,12 +20,12 @@ _INSERT = (
 def keep(
     tx: Transaction, subject_id: str, organization_id: str, changes: Sequence[FieldChange]
 ) -> None:
-    """Stores these changes of an entry."""
+    """Stores these changes to an entry."""
     keep_many(tx, [(subject_id, organization_id, changes)])
 
 
 def keep_many(tx: Transaction, changes: Sequence[tuple[str, str, Sequence[FieldChange]]]) -> None:
-    """Stores the changes of many entries: (subject, organisation, changes)."""
+    """Stores changes to many entries: for each entry, (subject id, organisation id, changes)."""
     with tx.cursor() as cursor:
         cursor.executemany(
             _INSERT,
@@ -46,7 +46,7 @@ def keep_many(tx: Transaction, changes: Sequence[tuple[str, str, Sequence[FieldC
 
 
 def forget_values(tx: Transaction, subject_id: str, fields: Sequence[str]) -> None:
-    """Deletes the recorded values of these fields.
+    """Deletes the old and new values in all stored changes to these fields of a subject.
 
     Used when a place becomes confidential, because former values would still lead to the place.
     """
@@ -66,10 +66,10 @@ def page_of(
     *,
     without: str = "",
 ) -> tuple[list[FieldChange], Cursor | None]:
-    """Returns a page of changes, newest first, and the position of the next page.
+    """Returns a page of changes to a subject, newest first, and the next page's cursor, if any.
 
-    `organization_id`: only changes of this organisation's entries; `without`: fields with this
-    prefix are left out.
+    `organization_id`: only changes to entries of this organisation; None: of any organisation.
+    `without`: fields whose names start with this prefix are left out; "" leaves out none.
     """
     rows = tx.execute(
         "SELECT * FROM field_changes WHERE subject_id = %(subject)s AND (%(owner)s::text IS NULL"

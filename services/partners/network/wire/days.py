@@ -6,7 +6,10 @@ from chassis.errors import Invalid
 
 
 def day(path: str, text: str) -> date | None:
-    """Returns the date, or None for an empty text. Raises Invalid."""
+    """Returns the date; None for an empty text.
+
+    Raises Invalid if the text is not a date, or the year is not between 1900 and 2200.
+    """
     if not text:
         return None
     try:

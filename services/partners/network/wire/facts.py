@@ -1,4 +1,4 @@
-"""The facts that a change of a subject recorded, in their published form."""
+"""The facts that a change to a subject recorded, in their published form."""
 
 from facts.outbox import Fact
 from services.partners.network.domain.subject import Subject

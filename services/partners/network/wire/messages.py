@@ -1,4 +1,4 @@
-"""The common parts of messages of all subjects: masks and etags."""
+"""Update masks and etags, for the messages of all subjects."""
 
 from dataclasses import fields
 from typing import Any
@@ -10,9 +10,10 @@ from services.partners.network.domain.subject import Subject
 
 
 def masked_fields(mask: FieldMask, entry: Any, *besides: str) -> dict[str, Any]:
-    """Returns the fields of an entry (a dataclass) that a mask names, with their values.
+    """Returns the values of those fields of an entry (a dataclass) that a mask names, by field.
 
-    The mask may also name the fields in `besides`, which the entry does not have.
+    The mask may also name the fields in `besides`; a field that the entry does not have gets None.
+    Raises Invalid if the mask is empty or names another field.
     """
     paths = mask_names(mask, [*(field.name for field in fields(entry)), *besides])
     return {path: getattr(entry, path, None) for path in sorted(paths)}

@@ -1,6 +1,6 @@
 """Telephone numbers, normalised to E.164.
 
-A number is refused if its country's numbering plan does not allow it.
+A number is refused if its length is not possible in its country's numbering plan.
 """
 
 from functools import lru_cache
@@ -11,9 +11,10 @@ from chassis.errors import Invalid
 
 
 def phone(path: str, text: str, country: str = "") -> str:
-    """Returns the number in E.164; empty stays empty. Raises Invalid.
+    """Returns the number in E.164; "" if the text is empty or blank.
 
-    A number without a country code is read as dialled in `country`.
+    A number without a country code is read as dialled in `country`. Raises Invalid if the number is
+    not possible, or has no country code and `country` is empty.
     """
     number = _e164(text, "" if text.startswith("+") else country) if text.strip() else ""
     if number is None:
@@ -23,10 +24,10 @@ def phone(path: str, text: str, country: str = "") -> str:
 
 @lru_cache(maxsize=1024)
 def _e164(text: str, country: str) -> str | None:
-    """Parses a number, with a cache.
+    """Returns the number in E.164; None if it is not possible.
 
-    The numbers of an imported file are parsed twice: when its cells are read, and with the rest of
-    the entry.
+    Cached, because the numbers of an imported file are parsed twice: when the cells are read, and
+    with the rest of the entry.
     """
     try:
         parsed = phonenumbers.parse(text, country or None)

@@ -1,8 +1,8 @@
 """Removes the fields of a message that its reader may not see.
 
 Fields are removed only here, for rpc, REST, pages, search and export alike. A field has the tier
-that its option (contract.v1.field) names, or else its message's tier. A message without a tier is
-part of another message and is shown with it.
+that its option (contract.v1.field) names, or else its message's tier. A message without a tier can
+only be part of another message, and is shown or removed as a field of that message.
 """
 
 from collections.abc import Mapping
@@ -19,9 +19,10 @@ M = TypeVar("M", bound=Message)
 
 
 def visible_part(message: M, tier: Tier, narrowed: Mapping[str, Tier] = NOTHING_NARROWED) -> M:
-    """Returns the message without the fields that its reader may not see.
+    """Clears, in place, the fields that a reader of this tier may not see; returns the message.
 
-    `narrowed`: the tiers that the member chose, by field.
+    `narrowed`: the tiers that the member chose, by field. Fields of parts of the message are not
+    checked.
     """
     for name in _hidden(message.DESCRIPTOR, tier):
         message.ClearField(name)
@@ -39,10 +40,9 @@ def _hidden(message: Descriptor, tier: Tier) -> list[str]:
 
 @cache
 def tiers(message: Descriptor) -> Mapping[str, Tier]:
-    """Returns each field with its tier.
+    """Returns the tier of each field, by name.
 
-    Raises TypeError for a message without a tier: each message that is shown must state who may see
-    it.
+    Raises TypeError if the message has no tier: a message that is shown must state who may see it.
     """
     usual = message.GetOptions().Extensions[contract_pb2.tier]
     if not usual:

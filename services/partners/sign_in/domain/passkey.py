@@ -30,7 +30,7 @@ class Passkey:
     last_use_time: datetime | None = None
 
     def use(self, sign_count: int, now: datetime) -> None:
-        """Records a sign-in."""
+        """Records a use of the passkey, at sign-in or to prove a session."""
         self.sign_count, self.last_use_time = sign_count, now
 
 

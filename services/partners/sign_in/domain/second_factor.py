@@ -1,4 +1,4 @@
-"""The second factor in addition to a password: the code of an app.
+"""A second factor in addition to a password: the codes of an app.
 
 Codes depend on the time (TOTP, RFC 6238), and each is valid once. Ten recovery codes replace the
 app if it is lost.

@@ -30,8 +30,8 @@ class ProviderEntry:
     def check(self, client_secret: str, *, development: bool) -> None:
         """Raises Invalid if a field can't be right.
 
-        The issuer must be an https URL with a host name, and nothing more than a path after it. In
-        development, the host may be this machine.
+        The issuer must be an https URL without user name, query and fragment, and not a shared
+        endpoint of Microsoft. In development, an http URL on this machine is allowed, too.
         """
         wrong = [
             (
@@ -125,7 +125,7 @@ class SignInProvider:
         self.version += 1
 
     def object(self) -> None:
-        """Drops the proposal because the organisation objects."""
+        """Drops the proposal: the organisation objects, or the proposer takes it back."""
         if self.proposal is None:
             raise Conflict("nothing_to_confirm")
         self.proposal = None

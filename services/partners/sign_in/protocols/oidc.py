@@ -95,7 +95,7 @@ class _Unusable(Exception):
 
 @dataclass(frozen=True)
 class _Known:
-    """The result of a fetch and its time, or the reason why it failed."""
+    """The time of a fetch, and its result, or the reason why the fetch failed."""
 
     at: float
     value: Any

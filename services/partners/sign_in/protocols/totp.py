@@ -10,7 +10,7 @@ STEP = 30
 
 
 def code(secret: bytes, step: int) -> bytes:
-    """Returns the six digits of a time step, counted from 1970."""
+    """Returns the six digits for the time step with this number, counted from 1970."""
     return _codes(secret).generate(step * STEP)
 
 

@@ -32,7 +32,10 @@ def next_time(tx: Transaction) -> datetime | None:
 
 
 def take_requests(tx: Transaction, keyring: Keyring, limit: int) -> list[tuple[str, datetime]]:
-    """Deletes and returns requests as (address, time), so that each is handled once."""
+    """Deletes at most `limit` requests, so that each is handled once, the oldest first.
+
+    Returns them as (address, time). A request that can't be opened raises an alarm instead.
+    """
     rows = tx.execute(
         "DELETE FROM password_reset_requests WHERE id IN"
         " (SELECT id FROM password_reset_requests ORDER BY create_time, id"

@@ -45,7 +45,7 @@ def begin(tx: Transaction, keyring: Keyring, worker_id: str, secret: bytes) -> N
 
 
 def keep(tx: Transaction, factor: SecondFactor) -> None:
-    """Stores the changes of an app."""
+    """Stores the changes to an app."""
     tx.execute(
         "UPDATE second_factors SET confirm_time = %s, last_step = %s, recovery_hashes = %s"
         " WHERE worker_id = %s",
@@ -81,7 +81,7 @@ def challenge(
 def challenge_owner(
     tx: Transaction, secret_hash: bytes, now: datetime
 ) -> tuple[str | None, Purpose] | None:
-    """Returns the worker and the purpose of a challenge.
+    """Returns the worker (None: any worker) and the purpose of a challenge; None if it has ended.
 
     The challenge is locked, so that it is answered only once.
     """

@@ -137,7 +137,8 @@ def ask(tx: Transaction, secret_hash: bytes, provider: SignInProvider, now: date
 def take(tx: Transaction, secret_hash: bytes, now: datetime) -> tuple[str, datetime] | None:
     """Returns the id and confirmation time of the provider to which a person was sent.
 
-    Deletes the record, so that this works only once.
+    Deletes the record, so that this works only once. Returns None if there is no record, or if it
+    is older than QUESTION_LIFE.
     """
     row = tx.execute(
         "DELETE FROM provider_questions WHERE secret_hash = %s RETURNING *", (secret_hash,)

@@ -22,7 +22,7 @@ class KeptCredentials:
     def end_second_factors(self, tx: Transaction, worker_id: str, now: datetime) -> bool:
         """Ends an account's codes, passkeys, sessions and password link.
 
-        Returns whether there was a code or passkey.
+        Returns False, and does nothing, if the account has neither code nor passkey.
         """
         factor = second_factors.get(tx, worker_id, hold=True)
         if not (passkeys.of(tx, worker_id) or (factor and factor.confirm_time)):

@@ -1,6 +1,6 @@
 """The lasting results of an account's sessions since a given time, to be listed and ended.
 
-They help a worker who fears that another person used her account.
+The list helps a worker who fears that another person used her account.
 """
 
 from datetime import datetime, timedelta
@@ -54,7 +54,7 @@ class MadeLately:
     ) -> pb.EndMadeLatelyResponse:
         """Ends the named results that `ListMadeLately` lists and that the worker can end.
 
-        The worker's managers are notified if a code or passkey was removed.
+        The worker and her managers are notified if a code or passkey was removed.
         """
         if not request.ids:
             raise Invalid(("ids", "required"))

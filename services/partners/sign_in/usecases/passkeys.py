@@ -130,7 +130,7 @@ def signer(
     """Returns the id of the worker whose passkey signed the challenge with this mark.
 
     `worker_id`: the worker who has already given her password; None accepts any worker's passkey if
-    it has verified its user.
+    the passkey has verified its user. Raises Unauthenticated sign_in_failed.
     """
     try:
         credential_id, account_id = named_ids(answer)

@@ -33,7 +33,8 @@ from services.partners.sign_in.usecases.sign_in_providers import SignInProviders
 class Ways:
     """The ways in which an account can prove its identity.
 
-    These are a code and passkeys; if it has neither, the provider; without that, the password.
+    These are a code and passkeys; if the account has neither, the provider; without a provider, the
+    password.
     """
 
     code: bool

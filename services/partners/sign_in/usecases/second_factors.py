@@ -1,6 +1,6 @@
 """Second factors: setting up, confirming and removing an app that makes codes.
 
-Also completes sign-ins that need a code or a passkey after the password.
+Also completes sign-ins with a code or a passkey.
 """
 
 import hmac
@@ -100,7 +100,7 @@ class SecondFactors:
 def ask(
     tx: Transaction, keyring: Keyring, site: Site, worker: Worker, now: datetime, *, required: bool
 ) -> members_pb2.SignInResponse | None:
-    """Returns the factors that a sign-in needs besides the password; None if it needs none.
+    """Returns the factors that a sign-in needs after the first proof; None if it needs none.
 
     `required`: an account without a second factor has to set up an app first.
     """

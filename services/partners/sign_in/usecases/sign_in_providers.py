@@ -168,8 +168,8 @@ class SignInProviders:
     ) -> ReturnedWorker:
         """Returns the worker who came back.
 
-        Raises Unauthenticated sign_in_failed, whatever is wrong. A wrong answer also uses up the
-        secret.
+        Raises Unauthenticated sign_in_failed, whatever is wrong with the answer, and Unavailable if
+        the provider can't be used. A wrong answer also uses up the secret.
         """
         if not compare_digest(state.encode(), _state(secret).encode()):
             raise Unauthenticated("sign_in_failed")
@@ -254,6 +254,7 @@ def _bound_worker(
     """Returns the worker of the organisation whom the issuer names.
 
     At her first sign-in, the worker is found by the e-mail address that the issuer has verified.
+    Returns None if no active account is found, or if it is bound to another subject of the issuer.
     """
     bound = sign_in_providers.account(tx, organization_id, issuer, subject_hash)
     if bound is not None:

@@ -242,9 +242,10 @@ class Service(Subject):
     figure_before: Figure | None = None
     """The figure at the beginning of the last time step in which the figure changed."""
     entry_time: datetime | None = None
-    """When the entry was last changed or confirmed; None if not since the registration.
+    """When the entry last changed, for viewers who don't see the live figure.
 
-    Changes to the room don't count.
+    In a stored service, this is when its public data, or those of its places, last changed. None in
+    a new service. Changes to the room don't count.
     """
 
     @classmethod

@@ -10,7 +10,7 @@ from services.partners.directory.domain.area import Area, Areas
 
 @cache
 def areas() -> Areas:
-    """Returns the areas by country, then in the order of the file."""
+    """Returns the departments, each followed by its municipalities, in the order of the file."""
     read = json.loads((Path(protos.__file__).parent / "areas.json").read_text(encoding="utf-8"))
     return Areas(
         area

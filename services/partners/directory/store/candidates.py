@@ -44,7 +44,7 @@ def match(
 def _rows(
     tx: Transaction, question: Question, ids: Sequence[str], *, sees_shelters: bool
 ) -> dict[str, Row]:
-    """Returns the rows of the services that are offered now and may be shown."""
+    """Returns the rows of the services that are offered now and may be shown, by id."""
     rows = tx.execute(
         f"SELECT {SEEN}, s.shelter FROM {FROM} WHERE s.id = ANY(%s) AND s.listed AND (%s"
         " OR NOT s.shelter)"

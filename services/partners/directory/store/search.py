@@ -1,8 +1,9 @@
 """The search for services: by words and facts in this process, by distance in the database.
 
-Results come in pages. They are ordered by the number of words found in the service's name, then in
-the organisation's name, then in the need's name; equal results by the service's name. Entries that
-the caller may not see are removed before results are ordered, paged and counted.
+Results come in pages. They are ordered by the number of words found that are not required, then by
+the number of words found in the service's name, in the organisation's name and in the need's name;
+equal results by the service's name. Entries that the caller may not see are removed before results
+are ordered, paged and counted.
 """
 
 from dataclasses import dataclass, field
@@ -188,7 +189,7 @@ def _near(tx: Transaction, near: Near) -> list[str]:
 def _rows(
     tx: Transaction, page: list[Hit], now: datetime, *, sees_shelters: bool, sees_unlisted: bool
 ) -> dict[str, Row]:
-    """Returns the rows of the hits that are offered now and may be shown."""
+    """Returns the rows of the hits that may be shown now, by id."""
     rows = tx.execute(
         f"SELECT {SEEN}, {OPEN} AS open_now FROM {FROM} WHERE s.id = ANY(%s) AND (%s OR s.listed)"
         " AND (%s OR NOT s.shelter)",

@@ -105,8 +105,8 @@ SEEN = (
     ", ".join(f"s.{name}" for name in _COLUMNS)
     + f", {FIGURE}, s.public_time, o.name AS organization_name, o.type AS organization_type"
 )
-# The SQL that stores the figure at the beginning of the current step of time. Each statement that
-# changes a figure includes it.
+# The SQL that stores the figure at the beginning of the current time step. Each statement that
+# changes a figure includes this SQL.
 FIGURE_BEFORE = (
     "figure_before = CASE WHEN figure_step = %(step)s"
     " AND figure_before IS NOT NULL THEN figure_before"
@@ -154,7 +154,7 @@ def keep_many(
 
 
 def keep_capacity(tx: Transaction, service: Service, now: datetime) -> None:
-    """Stores a new figure with its fact.
+    """Stores a new figure, with the facts about it, if any.
 
     The words by which the service is found do not depend on figures, so they stay.
     """

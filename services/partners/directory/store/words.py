@@ -19,9 +19,9 @@ class Lexeme:
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word of a search. A service contains it if it contains any of the lexemes.
+    """A word of a search. A service contains the word if it contains any of the lexemes.
 
-    If the word is not required, the services that contain it come first.
+    `must`: the word is required. If it is not, the services that contain the word come first.
     """
 
     lexemes: tuple[Lexeme, ...]
@@ -53,7 +53,7 @@ _MAX_LENGTH = 40
 # maximum number of similar words (by trigrams, nearest first) that are compared; a word counts
 # twice if both a shelter and another service use it
 _CANDIDATES = 20
-# least similarity, from 0 to 1; at 0.75, three of four letters are the same and in the same order
+# minimum similarity, from 0 to 1; at 0.75, three of four letters are the same and in the same order
 _ALIKE = 0.75
 _AS_CLOSE = 0.1  # how much less similar than the closest word another word may be
 

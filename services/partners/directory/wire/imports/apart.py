@@ -1,8 +1,8 @@
 """Reads a file in a separate process.
 
-The process is ended when reading takes more time or memory than the largest genuine file needs, so
-that a malicious file can't delay calls. The child process has no settings, no keys and no database.
-It sets its own limits before it reads the file.
+The process is ended when reading takes much more time or memory than the largest genuine file
+needs, so that a malicious file can't delay calls. The child process has no settings, no keys and no
+database. It sets its own limits before it reads the file.
 """
 
 import os
@@ -93,7 +93,10 @@ def _send(pipe: IO[bytes], request: bytes) -> None:
 
 
 def main() -> int:
-    """Answers the request on standard input with a ParsedFile, or with the file's violations."""
+    """Answers the request on standard input with a ParsedFile, or with the file's violations.
+
+    Returns the exit code.
+    """
     os.nice(10)  # calls go first
     # If memory runs short, the system ends this process and not the service. Systems without /proc
     # have no such setting.

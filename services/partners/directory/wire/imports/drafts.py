@@ -98,7 +98,7 @@ class CellReader:
     def service(
         self, line: Line, texts: Mapping[str, str], more: Callable[[pb.Service], None] | None = None
     ) -> tuple[ServiceEntry, frozenset[str]] | None:
-        """Returns a service from texts by field, and the fields that are stated.
+        """Returns the service that texts (by field) describe, and the names of the stated fields.
 
         Returns None if the line has problems, which are recorded in the line. `more` adds fields
         that do not come from texts.
@@ -132,7 +132,7 @@ class CellReader:
     def place(
         self, line: Line, texts: Mapping[str, str], *, hidden: bool
     ) -> tuple[LocationEntry, frozenset[str]] | None:
-        """Returns a place from texts by field, and the fields that are stated.
+        """Returns the place that texts (by field) describe, and the names of the stated fields.
 
         Returns None if the line has problems, which are recorded in the line. `hidden`: the place
         is confidential, whatever the file states, because its service is a shelter.
@@ -174,7 +174,10 @@ class CellReader:
         return None if line.problems else (places.location_entry(message), frozenset(stated))
 
     def area(self, text: str, country: str, *, town: bool = False) -> str:
-        """Returns the code of a department or, with `town`, of a municipality. Raises Wrong."""
+        """Returns the code of a department or, with `town`, of a municipality. Raises Wrong.
+
+        A text that has the form of a code is returned unchecked.
+        """
         text = text.strip()
         if re.fullmatch(r"[A-Z]{2}(-[A-Z0-9]{1,3}(\.[a-z0-9-]+)?)?", text):
             return text

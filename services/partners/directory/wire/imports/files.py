@@ -1,4 +1,4 @@
-"""Reads a file as tables of texts, and detects its format and separator.
+"""Reads a file as tables of texts or as JSON, and detects its format and separator.
 
 The unpacked size is checked before a file is unpacked. A file in an unknown format is refused.
 """
@@ -163,9 +163,10 @@ def _cell(value: Any) -> str:
 
 
 def _bounded(rows: Iterator[tuple[int, list[str]]]) -> Table:
-    """Returns the rows that are not empty. Raises Invalid if there are too many.
+    """Returns the rows that are not empty.
 
-    Looks at 20 * MAX_ROWS rows at most, because a sheet may claim a million empty rows.
+    Raises Invalid if there are none or too many, or if a cell is too long. Looks at
+    20 * MAX_ROWS rows at most, because a sheet may claim a million empty rows.
     """
     filled = list(
         islice(

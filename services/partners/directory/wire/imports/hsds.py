@@ -85,7 +85,8 @@ def parse(document: Any, reading: CellReader) -> ParsedFile:
 def parse_tables(tables: Mapping[str, Table], reading: CellReader) -> ParsedFile:
     """Returns the drafts of a data package's tables.
 
-    A row that belongs to no service or place of the package is ignored.
+    A row that belongs to no service or place of the package is ignored, except that a row of
+    service_at_locations is then refused.
     """
     read = {name.removesuffix(".csv"): _nodes(name, table) for name, table in tables.items()}
     if sum(map(len, read.values())) > 4 * MAX_ROWS:
@@ -255,7 +256,7 @@ def _place_texts(location: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _department(node: Mapping[str, Any]) -> str:
-    """Returns the department in which all places of a service are; "" if they are in several."""
+    """Returns the department of a service's places; "" if they name none, or several."""
     departments = _departments(node)
     return departments.pop() if len(departments) == 1 else ""
 

@@ -168,7 +168,7 @@ class DecodingInfo:
 
 @dataclass
 class Report:
-    """The outcome of each row: what was written, or in a dry run what would have been written."""
+    """The outcome of each row. If `written` is False, the rows were only checked."""
 
     lines: list[Line]
     written: bool

@@ -28,7 +28,8 @@ from services.partners.directory.domain.matching import (
 Statement = tuple[str, Hashable]
 Flips = defaultdict[str, defaultdict[int, list[int]]]
 _TO_BYTES = bytes.maketrans(b"01", b"\0\1")
-_FEW = 50  # the maximum number of services that are sorted slot by slot, without the bitmap
+# up to this number of services, the slots are listed one by one instead of filtering all names
+_FEW = 50
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ COUNTED_BY_PEOPLE = ("beds", "places")  # free again when a person leaves, unlik
 NARROWED = ("phone", "description")
 """The fields that a member may show to fewer viewers than usual.
 
-Fields by which a service is found are not among them, because search results would reveal them.
+Other fields can't be narrowed, because search results would reveal them.
 """
 ANY_AGE = 99  # a maximum age of 99 or more means no limit
 

@@ -64,9 +64,9 @@ class InvitationEntry:
     def check_given_by(self, roles: frozenset[str], *, own: bool) -> None:
         """Raises NotAllowed if the inviter may not give these roles.
 
-        `roles`: the inviter's roles; `own`: the invitation is to the inviter's own organisation.
-        There, only a coordinator may give roles of the network. In another organisation, MANAGER
-        must be given, and any other role must be one of FIRST_ROLES.
+        `roles`: the inviter's roles; `own`: the invitation is to the inviter's own organisation. In
+        her own organisation, only a coordinator may give roles of the network. In another
+        organisation, MANAGER must be given, and any other role must be one of FIRST_ROLES.
         """
         given = frozenset(self.roles)
         network = not NETWORK_ROLES.isdisjoint(given)

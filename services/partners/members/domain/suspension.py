@@ -21,10 +21,10 @@ If a member turns out at midnight to be a front, a second coordinator is awake b
 PROPOSAL = timedelta(days=7)
 """How long a proposal waits for a second coordinator."""
 HOLD_AGAIN = timedelta(days=30)
-"""The minimum time from the start of a hold to which no second coordinator agreed to the next hold.
+"""The minimum time between the starts of two holds if no second coordinator agreed to the first.
 
-The wait applies to holds of the same member by anybody who could not have been the second
-coordinator of the former hold. Otherwise one person alone could stop a member's access day after
+The wait applies to the same member, and to everybody who could not have been the second coordinator
+of the first hold. Otherwise one person alone could stop a member's access day after
 day.
 """
 

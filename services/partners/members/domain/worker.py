@@ -87,7 +87,7 @@ class Worker(Subject):
         self.note("suspended", now)
 
     def propose_suspension(self, worker_id: str, now: datetime) -> None:
-        """Records a coordinator's proposal to suspend the account; a second one must agree."""
+        """Records a proposal to suspend the account, to which a second coordinator must agree."""
         if self.status is not WorkerStatus.ACTIVE:
             raise Conflict("illegal_transition")
         self.suspension_proposed_by_worker_id, self.update_time = worker_id, now
@@ -107,7 +107,7 @@ class Worker(Subject):
 
 
 def same_email(email: str) -> str:
-    """Returns the e-mail address without surrounding spaces, case and Unicode variants.
+    """Returns the e-mail address in NFKC, case-folded, without surrounding spaces.
 
     Addresses that people regard as the same have the same result.
     """
@@ -115,7 +115,7 @@ def same_email(email: str) -> str:
 
 
 def same_password(password: str) -> str:
-    """Returns the password in Unicode's form NFKC.
+    """Returns the password in NFKC.
 
     Passwords that look the same have the same result, even if typed on different keyboards.
     """

@@ -123,7 +123,7 @@ def with_hash(tx: Transaction, id: str) -> tuple[Worker, str] | None:
 
 
 def still_has_password(tx: Transaction, id: str, password_hash: str) -> bool:
-    """Tells whether a worker's password still has this hash, and locks it against changes.
+    """Tells whether a worker's password still has this hash; locks the password against changes.
 
     Because of the lock, a later change of the password also ends sessions that this transaction
     opens.

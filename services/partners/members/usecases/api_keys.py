@@ -94,7 +94,7 @@ class ApiKeys:
 
 
 def revoke_keys_of(tx: Transaction, now: datetime, worker_id: str) -> None:
-    """Revokes the keys for which a worker answers, who is suspended or no longer a manager."""
+    """Revokes the keys that end with a worker's account, or with her role of manager."""
     for key in api_keys.ending_with(tx, worker_id):
         key.revoke(now)
         api_keys.keep(tx, key)

@@ -29,8 +29,8 @@ def kin_of(
 def with_present_kin(tx: Transaction, caller: Caller, now: datetime) -> Caller:
     """Returns the caller with her present kin, read in this transaction.
 
-    Her token may be older: she may have got new kin since the token was signed. If the token states
-    that she is never a second person, she is returned unchanged.
+    Her token may be older: she may have got new kin since the token was signed. A caller whose
+    token states that she is never a second person is returned unchanged.
     """
     if caller.kin.alone:
         return caller

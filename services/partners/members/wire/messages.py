@@ -234,7 +234,7 @@ def _suspension(suspension: Suspension) -> pb.Suspension:
 
 
 def today_at(organization: Organization, now: datetime) -> date:
-    """Returns the local date where the organisation is; its agreement ends by this date."""
+    """Returns the date in the organisation's time zone, which decides when its agreement ends."""
     return day_at(now, organization.entry.country, organization.entry.department)
 
 

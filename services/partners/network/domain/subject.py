@@ -21,7 +21,7 @@ class Subject:
     facts: list[str] = field(default_factory=list, compare=False)
 
     def seen_besides(self) -> tuple[str, ...]:
-        """Returns the data that readers see with the subject but its version does not cover."""
+        """Returns the data that is shown with the subject but is not covered by its version."""
         return ()
 
     def note(self, fact: str, now: datetime) -> None:

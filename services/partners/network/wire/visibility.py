@@ -1,8 +1,9 @@
 """Removes the fields of a message that its reader may not see.
 
-Fields are removed only here, for rpc, REST, pages, search and export alike. A field has the tier
-that its option (contract.v1.field) names, or else its message's tier. A message without a tier can
-only be part of another message, and is shown or removed as a field of that message.
+Fields above the reader's tier are removed only here, for rpc, REST, pages, search and export alike.
+A field has the tier that its option (contract.v1.field) names, or else its message's tier. A
+message without a tier can only be part of another message, and is shown or removed as a field of
+that message.
 """
 
 from collections.abc import Mapping

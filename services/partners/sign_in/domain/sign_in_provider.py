@@ -13,7 +13,7 @@ from chassis.second import Second, check_second
 QUESTION_LIFE = timedelta(minutes=10)
 """How long a person may take to return from the provider; she may have to look for her phone."""
 OBJECTION = timedelta(days=3)
-"""How long the organisation may object to a proposal; its managers are notified at once."""
+"""How long a proposal must wait for objections; the managers are notified of it at once."""
 _MAX_LENGTH = 200  # maximum number of characters of each field
 # Microsoft's shared endpoints. They are open to accounts of any organisation, so nobody vouches for
 # their users.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Area:
-    """An area with a code and a name, and the area that contains it."""
+    """An area: its code, the code of the area that contains it, and its name."""
 
     code: str
     parent: str
@@ -28,7 +28,7 @@ class Areas:
         """Tells whether the code is that of an area.
 
         If the list has no area of a country, the code of the country and any code of a subdivision
-        of the country pass.
+        of the country are accepted.
         """
         return (
             code in self.areas

@@ -157,8 +157,8 @@ class ParsedFile:
 class DecodingInfo:
     """How the text of a file was decoded.
 
-    `guessed`: the file does not show its encoding. `samples`: words that would differ in another
-    encoding.
+    `guessed`: neither the file nor the caller states the encoding. `samples`: words that would
+    differ in another encoding.
     """
 
     encoding: Encoding

@@ -1,7 +1,7 @@
 """Places, and the details of a service at one of its places.
 
 The directory shows only the department of a confidential place. The store seals the place's address
-and the directions to it, and only store.locations.address opens them. Its coordinates,
+and the directions to it, and only store.locations.address opens them. The place's coordinates,
 municipality, phones and staff are not stored at all, so that they can't be shown by mistake.
 """
 
@@ -73,7 +73,7 @@ class LocationEntry:
         return self if self.country else replace(self, country=country)
 
     def discreet(self) -> "LocationEntry":
-        """Returns the entry without the fields that are not stored for a confidential place."""
+        """Returns the entry; for a confidential place, without the fields that are not stored."""
         return (
             replace(self, area_code="", latitude=None, longitude=None)
             if self.confidential
@@ -107,7 +107,8 @@ class Location(Subject):
     def change(self, changes: Mapping[str, Any], areas: Areas, now: datetime) -> None:
         """Changes these fields.
 
-        A confidential place can't become open: others would then learn where people were hidden.
+        Raises Invalid if a confidential place would no longer be confidential: others would then
+        learn where people were hidden.
         """
         entry = changed(self.entry, changes, "location")
         if self.entry.confidential and not entry.confidential:
@@ -184,7 +185,8 @@ class AddressGrant:
     def open(self, worker_id: str, now: datetime) -> None:
         """Records that this worker opens the address.
 
-        Only one worker may open the address, and only she may open it again, within LOOK_AGAIN.
+        Raises Conflict if another worker has opened it, or if she opened it longer than LOOK_AGAIN
+        ago.
         """
         if self.open_time is not None and (
             self.worker_id != worker_id or abs(now - self.open_time) >= LOOK_AGAIN

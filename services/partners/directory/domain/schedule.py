@@ -21,7 +21,7 @@ _DAY = timedelta(days=1)
 _LAST = -1
 _ANY_DAY = date(2024, 1, 1)
 _FIRST = date(1900, 1, 1)  # no schedule starts before this day
-# 430 days: fourteen months in a row begin on most of the days of the week
+# 430 days: of fourteen months in a row, at least one begins on each day of the week
 _EACH_WEEK, _EACH_MONTH = 8 * _DAY, 430 * _DAY
 
 

@@ -1,4 +1,4 @@
-"""The taxonomy: the kinds of help, in two levels. It is the only list of codes in this service."""
+"""The taxonomy: the kinds of help, in two levels. This service contains no other list of codes."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field

@@ -32,7 +32,7 @@ MAX_ATTEMPTS = 3
 _AT_ONCE = 2000  # maximum number of services read at once, to spare memory and other threads
 _NEVER = 2**64 - 1  # an id greater than that of any transaction
 _NEVER_YET = datetime.min.replace(tzinfo=UTC)
-# longest wait, in seconds, for another thread that is reading everything; keep_up may take as long
+# longest wait, in seconds, for another thread that is reading many changes or everything
 _PATIENCE = 30.0
 _MANY_HOURS = 1000  # maximum number of stored hours that no service uses; about a megabyte
 _READ = (

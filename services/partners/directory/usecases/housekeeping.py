@@ -1,9 +1,9 @@
 """Housekeeping of the service's tables and of this process's index.
 
-It deletes ended sessions, old guesses, and expired invitations and links, and ends agreements.
-Answered requests are deleted by chassis.sweeper. It also refreshes the words by which services are
-found, after a new taxonomy; their opening hours, as days pass; and this process's index of
-services, so that callers need not wait for it.
+Housekeeping deletes ended sessions, old guesses, and expired invitations and links, and ends
+agreements. Answered requests are deleted by chassis.sweeper. Housekeeping also refreshes the words
+by which services are found, after a new taxonomy; the services' opening hours, as days pass; and
+this process's index of services, so that callers need not wait for the index.
 """
 
 from collections.abc import Callable

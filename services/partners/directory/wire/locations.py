@@ -142,7 +142,7 @@ def area(area: Area) -> locations_pb2.Area:
 def truth(service: Service, viewer: Viewer, now: datetime) -> locations_pb2.TruthScore:
     """Returns how reliable a service is, with the data behind the score.
 
-    The score, and the data behind it, are those of the figure that this viewer sees.
+    The score is based on the figure that this viewer sees.
     """
     figure = service.figure_for(viewer, now)
     truth = Truth(figure.kept, figure.broken, figure.capacity, service.entry.need_codes)

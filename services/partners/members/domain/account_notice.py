@@ -1,4 +1,4 @@
-"""Notices to a worker about steps on her own account, such as a change of its password."""
+"""Notices to a worker about changes to her own account, such as a new password."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta

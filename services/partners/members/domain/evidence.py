@@ -48,8 +48,8 @@ class Evidence:
     def check(self, today: date) -> None:
         """Raises Invalid if the reference is missing or a date is wrong.
 
-        An agreement must have a last day, at the earliest today and at the latest after
-        LONGEST_TERM; other evidence must not have a last day.
+        An agreement must have a last day, at the earliest today and at the latest LONGEST_TERM from
+        today; other evidence must not have a last day.
         """
         check = Check("evidence")
         if not self.reference:

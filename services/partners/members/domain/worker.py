@@ -115,7 +115,7 @@ def same_email(email: str) -> str:
 
 
 def same_password(password: str) -> str:
-    """Returns the password in NFKC.
+    """Returns the password in NFKC, the form that is checked and hashed.
 
     Passwords that look the same have the same result, even if typed on different keyboards.
     """

@@ -14,7 +14,7 @@ from services.partners.members.wire import facts
 
 
 def add(tx: Transaction, invitation: Invitation, token_hash: bytes, sealed_letter: bytes) -> None:
-    """Stores a new invitation with its fact. The fact carries the sealed e-mail."""
+    """Stores a new invitation with its fact, if any. The fact carries the sealed e-mail."""
     entry = invitation.entry
     tx.execute(
         "INSERT INTO invitations (id, version, organization_id, status, email, email_key, roles,"
@@ -42,7 +42,7 @@ def add(tx: Transaction, invitation: Invitation, token_hash: bytes, sealed_lette
 
 
 def keep(tx: Transaction, invitation: Invitation, sealed_letter: bytes = b"") -> None:
-    """Stores the state of an invitation with its fact.
+    """Stores the state of an invitation with its fact, if any.
 
     The fact carries the sealed e-mail if the e-mail is sent only now.
     """

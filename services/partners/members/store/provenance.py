@@ -8,10 +8,10 @@ from datetime import datetime
 from chassis.db import Transaction
 from services.partners.members.domain.independence import AFTER, DEVICE_KEPT, MAX_RELATED
 
-# Follows relations from one account to its direct kin until no more are found. Each relation is
-# followed in both directions, so that all accounts of a family have the same kin. An account
-# becomes kin of the accounts that had used its first device before; a device that a colleague uses
-# later, after her own first device, does not make her account kin.
+# Follows relations from one account to its direct kin, and so on, until no more kin are found. Each
+# relation is followed in both directions, so that all accounts of a family have the same kin. An
+# account becomes kin of the accounts that had used its first device before; a device that a
+# colleague uses later, after her own first device, does not make her account kin.
 _KIN = """
     WITH RECURSIVE kin (id) AS (
         SELECT %(id)s

@@ -108,7 +108,7 @@ def fetch(tx: Transaction, id: str, *, hold: bool = False) -> Worker | None:
 
 
 def by_email(tx: Transaction, email: str, *, hold: bool = False) -> tuple[Worker, str] | None:
-    """Returns the worker with this e-mail, locked as in `fetch`, and its password's hash."""
+    """Returns the worker with this address, locked as in `fetch`, and her password's hash."""
     row = tx.execute(
         f"SELECT * FROM workers WHERE email_key = %s {_LOCK_CLAUSE if hold else ''}",
         (same_email(email),),

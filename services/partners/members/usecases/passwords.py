@@ -76,7 +76,7 @@ def prove(
     now: datetime,
     origin: Origin,
 ) -> None:
-    """Raises Invalid for a wrong password, and counts the guess.
+    """Raises Invalid for a wrong password, and counts the guess; Exhausted after too many guesses.
 
     A session alone proves little: anybody may sit down at an open screen.
     """

@@ -18,8 +18,8 @@ CHALLENGE_LIFE = timedelta(minutes=5)
 class Purpose(StrEnum):
     """The purpose of a challenge, which is valid for no other purpose."""
 
-    SIGN_IN = "SIGN_IN"  # the password was right
-    SET_UP = "SET_UP"  # the password was right, and an app must first be set up
+    SIGN_IN = "SIGN_IN"  # the password or the provider's proof was right
+    SET_UP = "SET_UP"  # the first proof was right, but an app must first be set up
     PASSKEY_SIGN_IN = "PASSKEY_SIGN_IN"  # the user is not known yet
     PASSKEY = "PASSKEY"  # a passkey is to be created
     PROOF = "PROOF"  # a signed-in worker proves again who she is

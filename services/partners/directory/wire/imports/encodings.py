@@ -81,7 +81,7 @@ def of(texts: Sequence[bytes], encoding: Encoding | None) -> DecodingInfo:
 
 
 def decode(text: bytes, encoding: Encoding) -> str:
-    """Decodes a text. Raises ValueError."""
+    """Decodes a text. Raises ValueError if the text does not have this encoding."""
     if encoding is Encoding.UTF_16 and not text.startswith((b"\xff\xfe", b"\xfe\xff")):
         head = text[:200]
         return text.decode("utf-16-le" if head[1::2].count(0) > head[::2].count(0) else "utf-16-be")

@@ -302,8 +302,8 @@ def _boys(age: int | None, most: int | None) -> Reason:
     return Reason("boys", Verdict.FITS, "boys_taken")
 
 
-def _accessibility(needed: tuple[Accessibility, ...], there: tuple[Accessibility, ...]) -> Reason:
-    if set(needed) <= set(there):
+def _accessibility(needed: tuple[Accessibility, ...], offered: tuple[Accessibility, ...]) -> Reason:
+    if set(needed) <= set(offered):
         return Reason("accessibility", Verdict.FITS, "accessibility_there")
     return Reason("accessibility", Verdict.ASK, "accessibility_not_stated")
 

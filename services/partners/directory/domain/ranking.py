@@ -188,13 +188,13 @@ class Ranking:
         judged = {
             name: shelf.judged(name, question) for name in (*criteria(question), *HIDDEN_CRITERIA)
         }
-        no = _union(
+        excluded = _union(
             bits
             for outcome in judged.values()
             for (verdict, _), bits in outcome.items()
             if verdict is Verdict.DOES_NOT_FIT
         )
-        ask = _union(
+        uncertain = _union(
             bits
             for outcome in judged.values()
             for (verdict, _), bits in outcome.items()
@@ -206,7 +206,7 @@ class Ranking:
             if name in judged
         ]
         ids: list[str] = []
-        for part in (pool & ~no & ~ask, pool & ask & ~no, pool & no):
+        for part in (pool & ~excluded & ~uncertain, pool & uncertain & ~excluded, pool & excluded):
             for equal in _in_order(part, levels):
                 ids += shelf.first(equal, size - len(ids))
                 if len(ids) >= size:

@@ -23,7 +23,7 @@ _PUBLIC = "s.public AND s.active AND NOT s.confidential AND NOT s.shelter AND o.
 _WORDS = "s.public_document @@ plainto_tsquery('enlace', %(words)s)"
 # The results must not reveal where housing is: a search in any department finds all housing in the
 # country, as it finds services for the whole country.
-_THERE = (
+_IN_DEPARTMENT = (
     "(%(department)s = '' OR s.facets && ARRAY['area:' || %(department)s, 'area:' ||"
     " left(%(department)s, 2)]"
     " OR s.facets @> ARRAY['need:HOU', 'country:' || left(%(department)s, 2)])"
@@ -32,7 +32,7 @@ _WANTED = (
     f"{_PUBLIC} AND (%(organization)s = '' OR s.organization_id = %(organization)s)"
     " AND (%(need)s = '' OR s.facets @> ARRAY['need:' || %(need)s])"
     " AND (%(after)s::timestamptz IS NULL OR s.public_time >= %(after)s) AND (%(words)s = ''"
-    f" OR {_WORDS}) AND {_THERE}"
+    f" OR {_WORDS}) AND {_IN_DEPARTMENT}"
 )
 _ORGANIZATIONS = (
     f"EXISTS (SELECT FROM services AS s WHERE s.organization_id = o.id AND {_PUBLIC})"

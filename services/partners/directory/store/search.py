@@ -86,13 +86,13 @@ def find(
         if all(id in rows and rows[id]["name_key"] == name for _, name, id in page):
             break
     more: Cursor | None = [*page[size - 1]] if len(page) > size else None
-    opened = {id: row["open_now"] for id, row in rows.items() if row["open_now"] is not None}
+    open_now = {id: row["open_now"] for id, row in rows.items() if row["open_now"] is not None}
     return Results(
         [read(rows[id]) for _, _, id in page[:size] if id in rows],
         more,
         len(hits),
         departments,
-        opened,
+        open_now,
     )
 
 

@@ -39,7 +39,7 @@ _COLUMNS = (
 _FIXED = ("id", "organization_id", "create_time", "public_time", "open_hours", "open_until")
 # The writing statement itself reads the organisation, so that it uses the organisation's present
 # state and not the state at the time when the service was fetched.
-_MADE = {
+_COMPUTED = {
     # Only partners find the other services of a shelter, unless these services are public.
     "shelter": "k.shelter OR (d.type = 'SHELTER' AND NOT k.public)",
     "facets": "k.facets",
@@ -88,12 +88,12 @@ _UPSERT = (
     " AS synonyms_document"
     " FROM (SELECT DISTINCT organization_id, need_words, synonyms FROM kept) AS a"
     " JOIN organizations AS o ON o.id = a.organization_id)"
-    f" INSERT INTO services ({', '.join([*_COLUMNS, *_MADE])})"
-    f" SELECT {', '.join([*(f'k.{name}' for name in _COLUMNS), *_MADE.values()])}"
+    f" INSERT INTO services ({', '.join([*_COLUMNS, *_COMPUTED])})"
+    f" SELECT {', '.join([*(f'k.{name}' for name in _COLUMNS), *_COMPUTED.values()])}"
     " FROM kept AS k JOIN alike AS d ON d.id = k.organization_id AND d.need_words = k.need_words"
     " AND d.synonyms = k.synonyms"
     " ON CONFLICT (id) DO UPDATE SET"
-    f" {', '.join(f'{name} = excluded.{name}' for name in (*_COLUMNS, *_MADE) if name not in _FIXED)},"  # noqa: E501
+    f" {', '.join(f'{name} = excluded.{name}' for name in (*_COLUMNS, *_COMPUTED) if name not in _FIXED)},"  # noqa: E501
     f" {_PUBLIC_TIME}"
 )
 # maximum number of services whose words are computed at once; they are locked for less than a

@@ -29,23 +29,23 @@ _EVERY = 1.0
 
 def sweep(tx: Transaction, now: datetime) -> int:
     """Deletes or refreshes rows that are due; returns the number of rows."""
-    gone = (
+    deleted = (
         workers.forget_sessions(tx, now)
         + second_factors.forget(tx, now)
         + guesses.forget(tx, now)
         + invitations.forget(tx, now)
     )
-    gone += (
+    deleted += (
         promises.forget(tx, now)
         + sign_in_providers.forget(tx, now)
         + password_resets.forget(tx, now)
     )
-    gone += imports.forget(tx, now) + provenance.forget(tx, now)
+    deleted += imports.forget(tx, now) + provenance.forget(tx, now)
     return (
         services.refresh_outdated(tx)
         + open_hours.refresh_ending(tx, now)
         + watch_membership(tx, now, services.refresh_all_of)
-        + gone
+        + deleted
     )
 
 

@@ -44,7 +44,7 @@ from services.partners.network.domain.field_change import changes_of
 from services.partners.network.store import field_changes
 from services.partners.network.wire.messages import etag_of
 
-_LEADS_THERE = (*SEALED, "area_code", "latitude", "longitude", "name")
+_REVEALING_FIELDS = (*SEALED, "area_code", "latitude", "longitude", "name")
 
 
 class Locations:
@@ -321,12 +321,12 @@ def change_location(
     location.change(changes, areas(), now)
     after = location.entry
     locations.keep(tx, keyring, location)
-    hidden = _LEADS_THERE if after.confidential else ()
+    hidden = _REVEALING_FIELDS if after.confidential else ()
     field_changes.keep(
         tx, id, location.organization_id, changes_of(before, after, worker_of(caller), now, hidden)
     )
     if after.confidential and not before.confidential:
-        field_changes.forget_values(tx, id, _LEADS_THERE)
+        field_changes.forget_values(tx, id, _REVEALING_FIELDS)
         locations.strip(tx, id)
     # the place may now have another time zone and other holidays
     if (before.country, before.department) != (after.country, after.department):

@@ -290,8 +290,8 @@ class Organization(Subject):
 
     def missing_evidence(self, today: date) -> list[EvidenceKind]:
         """Returns the kinds of evidence that are missing or have expired."""
-        good = [evidence.kind for evidence in self.evidence if not evidence.is_over(today)]
-        return [kind for kind in EvidenceKind if good.count(kind) < kind.required_count]
+        valid = [evidence.kind for evidence in self.evidence if not evidence.is_over(today)]
+        return [kind for kind in EvidenceKind if valid.count(kind) < kind.required_count]
 
     def approve(self, now: datetime, today: date, by: Second | None = None) -> None:
         """Turns probation into full membership after two people have seen the same evidence.

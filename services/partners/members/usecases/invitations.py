@@ -126,8 +126,8 @@ class Invitations:
 
         Also lists invitations that wait for a second coordinator.
         """
-        opened = invitations.open_of(call.tx, call.caller.organization_id, call.clock.now())
-        return pb.ListInvitationsResponse(invitations=map(messages.invitation, opened))
+        pending = invitations.open_of(call.tx, call.caller.organization_id, call.clock.now())
+        return pb.ListInvitationsResponse(invitations=map(messages.invitation, pending))
 
     def RevokeInvitation(self, request: pb.RevokeInvitationRequest, call: Call) -> pb.Invitation:
         """Revokes an invitation of the caller's organisation, even if another worker made it."""

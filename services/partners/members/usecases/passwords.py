@@ -40,7 +40,7 @@ _LONGEST = 72
 # lower score, such as those in lists of stolen passwords.
 _EASY = 2
 # Words that zxcvbn does not know: its lists of common words are English.
-_OURS = ("enlace", "contraseña", "clave", "llamayvive", "nicaragua")
+_OWN_WORDS = ("enlace", "contraseña", "clave", "llamayvive", "nicaragua")
 
 
 def check_new(password: str, about: Iterable[str], path: str = "password") -> None:
@@ -53,7 +53,7 @@ def check_new(password: str, about: Iterable[str], path: str = "password") -> No
     from zxcvbn import zxcvbn  # loads 14 MB that only this function needs
 
     words = [
-        *_OURS,
+        *_OWN_WORDS,
         *(part for text in about for part in re.split(r"\W+", text.casefold()) if len(part) > 2),
     ]
     if zxcvbn(same_password(password)[:_LONGEST], user_inputs=words)["score"] < _EASY:

@@ -37,7 +37,7 @@ _DOCUMENT = 262_144
 _BELIEVED = 300.0  # seconds for which fetched data is trusted
 # minimum number of seconds between two fetches after a failure or for an unknown key, so that
 # strangers cannot cause endless requests
-_AGAIN = 10.0
+_RETRY_AFTER = 10.0
 # maximum number of threads per process that may wait for providers, so that a hanging provider
 # cannot tie up all threads
 _AT_ONCE = 4
@@ -206,7 +206,7 @@ class RelyingParty:
         keys: list[Any] = self._fetched(issuer, address, end, _keys)
         # the issuer may have added a key since the last fetch
         if kid is not None and all(candidate.kid != kid for candidate in keys):
-            keys = self._fetched(issuer, address, end, _keys, believed=_AGAIN)
+            keys = self._fetched(issuer, address, end, _keys, believed=_RETRY_AFTER)
         matches = [candidate for candidate in keys if kid is None or candidate.kid == kid]
         if len(matches) != 1 or matches[0].get("alg", headers["alg"]) != headers["alg"]:
             raise NotBelieved
@@ -270,7 +270,7 @@ class RelyingParty:
     ) -> Any:
         known = self._known.get((issuer, address))
         if known is None or time.monotonic() - known.at > (
-            believed if known.value is not None else _AGAIN
+            believed if known.value is not None else _RETRY_AFTER
         ):
             value, why = None, ""
             try:

@@ -91,9 +91,9 @@ def end(tx: Transaction, reset: PasswordReset, sealed_letter: bytes = b"") -> No
 
 def forget(tx: Transaction, now: datetime) -> int:
     """Deletes expired links, and requests that were not handled for LINK_LIFE; returns how many."""
-    gone = tx.execute("DELETE FROM password_resets WHERE expire_time <= %s", (now,)).rowcount
+    deleted = tx.execute("DELETE FROM password_resets WHERE expire_time <= %s", (now,)).rowcount
     return (
-        gone
+        deleted
         + tx.execute(
             "DELETE FROM password_reset_requests WHERE create_time <= %s", (now - LINK_LIFE,)
         ).rowcount

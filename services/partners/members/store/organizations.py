@@ -183,8 +183,8 @@ def page_by_name(
     `all_for`: the only organisation that is included even if it is inactive; None includes all
     inactive organisations. `agreement_before`: only approved members whose agreement ends before
     this date. `shelters_for`: the only organisation that is included even if it is a shelter; None
-    includes all shelters. `waits_for_second`: only organisations with a step that
-    waits for a second coordinator.
+    includes all shelters. `waits_for_second`: only organisations with a suspension, a hold, a
+    reinstatement or an end of membership that waits for a second coordinator.
     """
     rows = tx.execute(
         "SELECT * FROM organizations AS o WHERE (%(after)s::text[] IS NULL"

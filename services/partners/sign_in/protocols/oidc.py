@@ -31,7 +31,9 @@ LEEWAY = 60  # maximum number of seconds by which the provider's clock may be wr
 # maximum number of seconds since the person authenticated at the provider; the same as our
 # sessions' idle limit
 MAX_AGE = 900
-PATIENCE = 3.5  # maximum number of seconds for all requests to the provider in one sign-in
+# maximum number of seconds for all requests to the provider in one step of a sign-in: sending the
+# browser there, or exchanging the code
+PATIENCE = 3.5
 # maximum number of bytes of a document; the largest known documents have a fifth of this
 _DOCUMENT = 262_144
 _BELIEVED = 300.0  # seconds for which fetched data is trusted
@@ -245,8 +247,9 @@ class RelyingParty:
     def _web_address(self, address: object) -> str:
         """Returns the address if it can be an endpoint. Raises _Unusable.
 
-        It must be a plain https address; in development, http on this machine is allowed too. The
-        IP addresses of the host name are checked later, when the client connects.
+        It must be an https address without user name and fragment; in development, http on this
+        machine is allowed, too. The IP addresses of the host name are checked later, when the
+        client connects.
         """
         try:
             if isinstance(address, str) and address.isprintable() and "#" not in address:

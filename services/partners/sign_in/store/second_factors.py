@@ -1,4 +1,4 @@
-"""Second factors of accounts, and sign-ins that wait for a code.
+"""Second factors of accounts, and challenges that wait for an answer.
 
 Only hashes of challenges and recovery codes are stored.
 """

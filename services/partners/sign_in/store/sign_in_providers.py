@@ -1,4 +1,4 @@
-"""Providers of organisations, accounts at providers, and sign-ins that are under way there.
+"""Providers of organisations, accounts at these providers, and sign-ins that are under way.
 
 Client secrets are sealed. A sign-in's secret and a person's id at a provider are stored only as
 hashes.

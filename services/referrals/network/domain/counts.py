@@ -7,7 +7,7 @@ SMALLEST = 10
 
 
 STEP = 5
-"""The number of which published counts are multiples.
+"""The unit to which counts are rounded.
 
 A reader who knows one part of a count can't compute the other part from a rounded count.
 """

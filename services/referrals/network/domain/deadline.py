@@ -1,4 +1,8 @@
-"""Deadlines, which are reported at 50, 100 and 150 per cent of their time, and their policies."""
+"""Deadlines, and the policies that set their spans.
+
+A deadline is reported at 50, 100 and 150 per cent of its span; the time to decide also at 200 per
+cent, and a health deadline never.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -74,11 +78,11 @@ LEVELS = (50, 100, 150)
 EXPIRE_PERCENT = 200
 """The level of DECIDE at which a referral expires, so that a different service can be asked.
 
-By then nobody has answered, although the receiver was reminded, and both desks and the coordinators
+By then nobody has decided, although the receiver was reminded, and both desks and the coordinators
 were notified.
 """
 SOON = timedelta(hours=4)
-"""The time before its due time within which a deadline counts as due soon."""
+"""A deadline counts as due soon if at most this time remains until its due time."""
 
 SILENCE_AFTER_NEWS = timedelta(days=30)
 """The span of SILENCE after news of the person, while no appointment is open."""
@@ -116,7 +120,7 @@ HEALTH = {
     DeadlineKind.HIV_PROPHYLAXIS: timedelta(hours=72),
     DeadlineKind.EMERGENCY_CONTRACEPTION: timedelta(hours=120),
 }
-# Deadlines that protect a person; no policy may prolong them.
+# The spans of deadlines that protect a person; no policy may change them.
 FIXED = {
     DeadlineKind.DELETION: DELETION,
     DeadlineKind.OVERRIDE_CONFIRM: OVERRIDE_CONFIRM,
@@ -201,7 +205,7 @@ class Policy:
             raise Invalid(*dict.fromkeys(wrong))
 
     def check_following(self, derived: Mapping[Key, Span], before: "Policy") -> None:
-        """Refuses derived spans that follow neither from this policy nor from the policy `before`.
+        """Refuses a derived or fixed span that is neither this policy's nor that of `before`.
 
         So nobody can change a fixed span.
         """
@@ -321,7 +325,7 @@ class Deadline:
             self.pause_time = now
 
     def resume(self, now: datetime) -> None:
-        """Resumes the deadline, prolonged by the length of the pause."""
+        """Resumes the deadline if it is paused; its times move by the length of the pause."""
         if self.pause_time is not None:
             shift = now - self.pause_time
             self.start_time += shift
@@ -331,8 +335,9 @@ class Deadline:
     def recount(self, now: datetime, urgency: Urgency, calendar: Calendar) -> None:
         """Adapts the deadline to a new urgency, under its own version of the policy.
 
-        A longer span prolongs the deadline. A shorter span starts now, so that the deadline can't
-        have passed before anybody knows about it.
+        A longer span prolongs the deadline. A shorter span starts now, or when the deadline was
+        paused, so that the deadline can't have passed before anybody knows about it. A span that
+        would then end later than the present deadline changes nothing.
         """
         due = partial(due_time, self.kind, urgency, calendar=calendar, version=self.policy_version)
         if due(self.start_time) > self.due_time:

@@ -1,4 +1,4 @@
-"""Services of the directory and the persons that they accept, as far as this service knows."""
+"""Services of the directory, and the ages that they accept, as the referrals service knows them."""
 
 from collections.abc import Collection
 from dataclasses import dataclass

@@ -1,3 +1,3 @@
-"""The topic of this service."""
+"""The Kafka topic on which the referrals service publishes its facts."""
 
 TOPIC = "enlace.referrals.v1"

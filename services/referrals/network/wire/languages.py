@@ -1,6 +1,6 @@
-"""The languages in which content must be published.
+"""The languages in which an advice card must be written before it is published.
 
-Each of these languages has its own field in an advice card.
+Each of these languages has its own field in the message of an advice card.
 """
 
 from protos.referrals.v1.advice_pb2 import AdviceCard, AdviceText

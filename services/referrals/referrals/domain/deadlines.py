@@ -32,8 +32,8 @@ class ReferralWithDeadlines(ReferralRecord):
     ) -> None:
         """Starts a deadline.
 
-        SILENCE begins at the open appointment, if there is one, otherwise now. After `news`, and
-        without an open appointment, SILENCE lasts for SILENCE_AFTER_NEWS.
+        SILENCE begins at the open appointment, if that is in the future; any other deadline begins
+        now. After `news`, and without an open appointment, SILENCE lasts for SILENCE_AFTER_NEWS.
         """
         silence = kind is DeadlineKind.SILENCE
         start = max(now, self.appointment_time or now) if silence else now
@@ -45,9 +45,10 @@ class ReferralWithDeadlines(ReferralRecord):
         self.deadlines.append(Deadline(kind, start, due, policy_version=calendar.policy().version))
 
     def watch_need(self, now: datetime) -> None:
-        """Stops the deadlines of the need once another referral follows.
+        """Stops the deadlines of the need of a referral that came back, once the need is met.
 
-        The deadlines continue if the following referral turns out to be entered in error.
+        The deadlines continue if the need is open again, since the following referral was entered
+        in error.
         """
         for deadline in self.deadlines:
             if deadline.kind in (DeadlineKind.REPLACE, *HEALTH) and self.state in CAME_BACK:
@@ -67,7 +68,7 @@ class ReferralWithDeadlines(ReferralRecord):
                 deadline.restart(planned, deadline.due_time + (planned - deadline.start_time))
 
     def _watch_health(self, now: datetime) -> None:
-        for deadline in self.running(*HEALTH):  # deadlines that count from an earlier assault time
+        for deadline in self.running(*HEALTH):  # they count from the time that was stated before
             deadline.stop(now)
         for kind, span in HEALTH.items():
             if self.assault_time and now < self.assault_time + span:

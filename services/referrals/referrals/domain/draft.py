@@ -44,7 +44,10 @@ class Draft:
         )
 
     def from_enquiry(self, enquiry: Enquiry) -> "Draft":
-        """Fills the fields that the request leaves out from the enquiry and the accepted offer."""
+        """Returns the draft, completed with fields of the enquiry and of its accepted offer.
+
+        Only need, urgency, service and contact are completed, if the request does not set them.
+        """
         content = enquiry.content
         return Draft(
             self.need_code or content.need_code,

@@ -96,17 +96,18 @@ class Content:
 
     @property
     def questions(self) -> "list[Content]":
-        """Returns one variant of the content per language; similar cases are counted per variant.
+        """Returns one variant of the content per language, or one variant if it has no language.
 
-        The country is taken from the department, if the content has one. There is no variant with
-        several languages, since adding a language that nobody speaks would make a new question.
+        Similar cases are counted per variant. The country is taken from the department, if the
+        content has a department. There is no variant with several languages, since adding a
+        language that nobody speaks would make a new question.
         """
         placed = replace(self, country=self.department.partition("-")[0] or self.country)
         return [replace(placed, languages=(tag,)) for tag in self.languages] or [placed]
 
     @property
     def question_text(self) -> str:
-        """Returns, as one text, the attributes that a count takes into account.
+        """Returns, as one text, the country and the attributes that a count takes into account.
 
         Need, urgency and accessibility are left out.
         """
@@ -195,12 +196,13 @@ class Offer:
 
 @dataclass(frozen=True)
 class EnquiryEvent:
-    """An event of an enquiry: one of its versions."""
+    """An event of an enquiry; each event makes a new version of the enquiry."""
 
     version: int
     verb: str
     time: datetime
-    actor_organization_id: str = ""  # empty if a deadline caused the event
+    # empty if a deadline, or the refusal of the last service, ended or changed the enquiry
+    actor_organization_id: str = ""
     offer: Offer | None = None
     first_offer: bool = False
     clock: DeadlineKind | None = None
@@ -288,8 +290,8 @@ class Enquiry:
         """Records the answer of a service, which may replace its earlier answer.
 
         Ends the enquiry once all services have refused. Raises NotFound if the organisation has no
-        such copy, Invalid for a refusal without a reason or a reason without a refusal, and
-        Conflict if the enquiry is no longer open.
+        copy for this service, Invalid for a refusal without a reason or a reason without a refusal,
+        and Conflict if the enquiry is no longer open.
         """
         offer = self._offer(service_id)
         if offer is None or offer.organization_id != organization_id:
@@ -308,7 +310,8 @@ class Enquiry:
         """Takes an offer, if the service's answer is still the one that the caller read.
 
         Closes and blanks the copies of the other services, and starts the time in which a referral
-        is expected. Raises Conflict("offer_gone") if the answer has changed.
+        is expected. Raises Conflict if the enquiry is no longer open, or (with the reason
+        offer_gone) if the answer is no offer or has changed.
         """
         self._check_open()
         offer = self._offer(service_id)
@@ -336,10 +339,11 @@ class Enquiry:
         self._end(S.CANCELLED, "cancelled", CONSENT_WITHDRAWN, now, self.organization_id)
 
     def stop_asking(self, service_ids: Collection[str], now: datetime) -> None:
-        """Closes and blanks the copies of these services.
+        """Blanks the copies of these services.
 
-        While the enquiry is open, the asker sees these copies as refusals by services that do not
-        offer the help. Ends the enquiry if every service has now refused.
+        If the enquiry is open, the copies are closed, too, and the asker sees them as refusals: of
+        services that do not offer the help, unless they had refused for another reason. Ends the
+        enquiry if every service has now refused.
         """
         copies = [
             offer
@@ -372,11 +376,11 @@ class Enquiry:
         self._note("referred", now, self.organization_id)
 
     def fire(self, now: datetime, calendar: Calendar) -> None:
-        """Acts on the deadline once it has passed.
+        """Acts on the deadline, if it has passed.
 
         Ends an open enquiry without an offer. Otherwise reminds the asker of the offers, or of the
-        accepted offer that waits for a referral. An open enquiry then gets the same time once more;
-        when that has passed, the offers lapse and the enquiry is cancelled.
+        accepted offer that waits for a referral. After the reminder, an open enquiry gets the same
+        time once more; when this time has passed, the offers lapse and the enquiry is cancelled.
         """
         if self.due_time is None or self.due_time > now:
             return
@@ -396,8 +400,8 @@ class Enquiry:
     def _exhaustion_reason(self) -> str:
         """Returns the reason why no service is left.
 
-        The reason is `no_response` if any service did not answer, otherwise the most frequent
-        reason among the refusals.
+        The reason is `no_response` if any service did not answer, otherwise the most common reason
+        for refusal.
         """
         if any(not offer.answer for offer in self.offers):
             return NO_RESPONSE

@@ -17,7 +17,7 @@ from services.referrals.network.domain.codes import NEED_GROUPS, Check
 from services.referrals.network.domain.counts import FEW, SMALLEST, published_count
 
 SETTLED = timedelta(days=7)
-"""The time between the end of a quarter and its count.
+"""The shortest time between the end of a quarter and its count.
 
 During this time, mistakes made in the last days of the quarter can be corrected.
 """
@@ -77,7 +77,7 @@ class Answer:
 
     An answer has the total, the sums by quarter (every quarter, in order), the sums by the other
     attributes (greatest first, without zeros), and the values that can be used in further
-    questions.
+    questions. A total, or a sum for a quarter, without a published cell is FEW.
     """
 
     total: int

@@ -1,4 +1,4 @@
-"""The filter of referrals: the criteria of a list, of a count and of the board."""
+"""The filter for referrals: the criteria of a list, of a count or of the board."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +9,7 @@ from services.referrals.referrals.domain.lifecycle import LIVE, State
 
 @dataclass(frozen=True)
 class Filter:
-    """The criteria of referrals; `box` is inbox, outbox, mine or network."""
+    """The criteria that referrals must meet; `box` is inbox, outbox, mine or network."""
 
     box: str
     organization_id: str

@@ -74,19 +74,19 @@ EXITS = frozenset(
         S.ENTERED_IN_ERROR,
     }
 )
-"""End states other than closed; the referral then has a reason, if one was given."""
+"""End states other than CLOSED. A referral in such a state keeps its reason, if one was given."""
 CAME_BACK = frozenset({S.DECLINED, S.EXPIRED, S.NOT_DELIVERED, S.REROUTED})
 """Exits that leave the person without help though nobody withdrew the request.
 
 The need stays open until another referral is sent, or a worker closes the need explicitly.
 """
 REFER_AGAIN = "refer_again"
-"""The main step after an exit, while no other referral follows.
+"""The sender's main step for a referral that came back, while its need is open.
 
-This step is not a row of the table: it opens a new draft that is based on this referral.
+This step is not a row of the table: it opens a new draft that is based on the referral.
 """
 TAKEN_ON = frozenset({S.ACCEPTED, S.IN_PROGRESS, S.COMPLETED})
-"""States in which the receiver has accepted and not given up since."""
+"""States in which the receiver has accepted the referral and is still responsible for it."""
 UNDECIDED = frozenset({S.SENT, S.ACKNOWLEDGED})
 
 NOT_NOW = "illegal_transition"
@@ -123,7 +123,7 @@ class Field:
 
     name: str
     default: Any = ""
-    stored_as: str = ""  # the attribute of Referral; empty if only the history stores the field
+    stored_as: str = ""  # the attribute of Referral that `Referral.take` sets; empty for none
     check: Callable[[Any, datetime], None] | None = None  # raises Invalid, before anything changes
 
 
@@ -144,21 +144,21 @@ class Step:
     effects: tuple[Effect, ...] = ()
     starts: tuple[DeadlineKind, ...] = ()
     stops: tuple[DeadlineKind, ...] = ()
-    reason: str = ""  # the field whose word is the reason in the history; `other` needs a note
+    reason: str = ""  # the field whose value is the reason in the history; `other` needs a note
     attribution: str = ""
     offered: bool = True  # False: never listed among an actor's allowed steps
-    # True: the step moves the referral on. Steps that ask, delay or end something are allowed, too,
-    # but are never listed first.
+    # True: the step moves the referral on. Allowed steps that ask, delay or end something are
+    # listed after such a step.
     main: bool = False
     news: bool = False  # True: the step is news of the person, so the next SILENCE may last longer
     # False: the step changes nothing that decisions are based on, so no version becomes stale
     decides: bool = True
 
     def checked(self, carried: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-        """Returns the value of every field that the step carries.
+        """Returns the value, or else the default, of every field that the step carries, by name.
 
         Raises Invalid for a value that the check of its field refuses, and for `other` without a
-        note.
+        note. Raises TypeError for a field that the step does not carry.
         """
         values = {field.name: carried.get(field.name, field.default) for field in self.carries}
         if unknown := carried.keys() - values:
@@ -190,7 +190,10 @@ def _stored(
 
 
 def _time(name: str, earliest: timedelta | None, latest: timedelta) -> Field:
-    """Returns a field for a required time; the limits are relative to now (None: no limit)."""
+    """Returns a field for a required time.
+
+    The limits are relative to now; without an earliest limit, any earlier time is allowed.
+    """
 
     def check(time: datetime | None, now: datetime) -> None:
         check_between(name, None if earliest is None else now + earliest, time, now + latest)
@@ -268,7 +271,8 @@ def appointment_is_due(referral: "ReferralRecord", actor: "Actor", now: datetime
 def override_may_be_confirmed(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
     """Refuses actors who neither coordinate nor manage.
 
-    Refuses all actors once the time to confirm has passed.
+    Refuses all actors if no override waits for confirmation, or once the time to confirm has
+    passed.
     """
     waits = any(now < deadline.due_time for deadline in referral.running(K.OVERRIDE_CONFIRM))
     _require(waits and (actor.coordinates or actor.manages))
@@ -410,7 +414,7 @@ TRANSITIONS: tuple[Step, ...] = (
         "attach_consent", "consent_attached", LIVE, None, _SENDER,
         carries=(RECEIPT,), stops=(K.OVERRIDE_CONFIRM, K.OVERRIDE_END),
     ),
-    # While help is given, a note of the receiver is news. Adding a note becomes the main step once
+    # While help is given, a note by the receiver is news. Adding a note becomes the main step once
     # SILENCE has passed.
     Step(
         "add_note", "note_added", LIVE, None, frozenset({Side.SENDER, Side.RECEIVER}),
@@ -478,7 +482,7 @@ TRANSITIONS: tuple[Step, ...] = (
         frozenset({Side.PERSON}),
         attribution="person", starts=(K.DELETION,), stops=_ALL, offered=False,
     ),
-    # Enlace has closed its own data already; only the receiver can destroy its records elsewhere.
+    # Enlace gives the receiver no more access; only the receiver can destroy its records elsewhere.
     Step(
         "confirm_deletion", "deletion_confirmed", frozenset({S.CONSENT_WITHDRAWN}), None, _RECEIVER,
         carries=(NOTE,), guards=(deletion_is_expected,), stops=(K.DELETION,), main=True,

@@ -54,7 +54,7 @@ class Actor:
 
 @dataclass(frozen=True)
 class Event:
-    """An event of a referral: one of its versions."""
+    """An event of a referral; each event makes a new version of the referral."""
 
     version: int
     verb: str
@@ -115,7 +115,8 @@ class ReferralRecord:
     need_close_reason_code: str = ""
     assault_time: datetime | None = None  # the time of a recent assault, to the hour
     unsafe: Unsafe = NOT_STATED  # with whom or where the person is not safe; for the sender alone
-    # sides that are suspended or have left, as last reported to the other side
+    # ids of the sender or receiver, if suspended or no longer a member, as last reported to the
+    # other side
     sides_out: list[str] = field(default_factory=list)
     followed_up: bool = False  # the sender has sent another referral that is based on this one
     following_id: str = ""  # the referral that follows, or the draft that may become it
@@ -127,7 +128,7 @@ class ReferralRecord:
         return recent(self.assault_time, now)
 
     def sides(self, actor: Actor) -> frozenset[Side]:
-        """Returns the sides on which an actor stands."""
+        """Returns the sides on which an actor stands; nobody is the receiver of a draft."""
         known = actor.organization_id
         return _sides(
             actor.kind,
@@ -139,7 +140,7 @@ class ReferralRecord:
         )
 
     def allowed_verbs(self, actor: Actor, now: datetime) -> list[str]:
-        """Returns the verbs that this actor may use, with those that move the referral on first."""
+        """Returns the verbs that this actor may use; verbs that move the referral on come first."""
         return [
             step.verb
             for step in sorted(
@@ -149,9 +150,10 @@ class ReferralRecord:
         ]
 
     def could_stand_on(self, receipt: Receipt, now: datetime) -> bool:
-        """Returns whether a receipt is a consent that could be used now.
+        """Returns whether the referral could now be based on this receipt, which must be a consent.
 
-        A draft could be sent on the consent, or a sent referral could exchange its receipt for it.
+        The consent must cover the receiver and the need. A referral that was sent can't exchange
+        its receipt for the same receipt.
         """
         if receipt.id == self.receipt_id and self.state is not State.DRAFT:
             return False
@@ -162,9 +164,10 @@ class ReferralRecord:
         return not receipt.is_override
 
     def main_step(self, actor: Actor, now: datetime, allowed: Sequence[str] | None = None) -> str:
-        """Returns the step by which this actor moves the referral on, or "" if there is none.
+        """Returns the verb with which this actor moves the referral on, or "" if there is none.
 
-        `allowed` is the result of `allowed_verbs` for this actor, if it is known already.
+        The verb can be REFER_AGAIN, which is no step. `allowed` is the result of `allowed_verbs`
+        for this actor, if the caller knows it already.
         """
         if self.need_is_open and Side.SENDER in self.sides(actor):
             return REFER_AGAIN
@@ -173,15 +176,15 @@ class ReferralRecord:
 
     @property
     def need_is_open(self) -> bool:
-        """Returns whether the need of a referral that came back is still open.
+        """Returns True if the referral came back and its need is still open.
 
         The need stays open until the sender refers the person again, or until the need is closed
-        with a reason. No deadline closes it.
+        with a reason. No deadline closes the need.
         """
         return self.state in CAME_BACK and not self.followed_up and not self.need_close_reason_code
 
     def is_unanswered(self, actor: Actor) -> bool:
-        """Returns whether the person's need is open and this actor may know it."""
+        """Returns whether the person's need is open and this actor may know that."""
         return self.need_is_open and not self.is_receiver_alone(actor)
 
     def is_receiver_alone(self, actor: Actor) -> bool:
@@ -218,7 +221,7 @@ class ReferralRecord:
         return sorted(known, key=lambda deadline: (not deadline.running, deadline.due_time))
 
     def turn(self, actor: Actor) -> Side | None:
-        """Returns the side that has to act, as far as this actor is allowed to know, or None."""
+        """Returns the side that has to act, as far as this actor may know; None if no side has."""
         if self.state in WAITS_FOR_SENDER or self.is_unanswered(actor):
             return Side.SENDER
         if self.state is State.CONSENT_WITHDRAWN and self.running(DeadlineKind.DELETION):
@@ -227,9 +230,9 @@ class ReferralRecord:
 
     @property
     def deletion(self) -> Deadline | None:
-        """Returns the latest deletion deadline.
+        """Returns the latest deletion deadline, or None if there is none.
 
-        This deadline is stopped once the receiver has confirmed that it holds no more data of the
+        The deadline is stopped once the receiver has confirmed that it holds no more data of the
         person.
         """
         return next(
@@ -243,13 +246,13 @@ class ReferralRecord:
 
     @property
     def next_due_time(self) -> datetime | None:
-        """Returns the due time of the earliest running deadline."""
+        """Returns the earliest due time of the running deadlines; None if none runs."""
         return min(
             (deadline.due_time for deadline in self.deadlines if deadline.running), default=None
         )
 
     def _moves_on(self, step: Step, actor: Actor, now: datetime) -> bool:
-        if step.verb == "add_note":  # moves the referral on only once news is overdue
+        if step.verb == "add_note":  # a note moves the referral on only once news is overdue
             return Side.RECEIVER in self.sides(actor) and any(
                 deadline.due_time <= now for deadline in self.running(DeadlineKind.SILENCE)
             )
@@ -278,7 +281,7 @@ class ReferralRecord:
     def _check_step(self, verb: str, actor: Actor, now: datetime, **carried: Any) -> Step:
         """Returns the row of a step that the actor may take now.
 
-        Otherwise raises the refusal; with NOT_NOW, the refusal lists the allowed steps.
+        Otherwise raises the refusal; a refusal for the reason NOT_NOW lists the allowed steps.
         """
         step = step_of(verb, carried)
         refusal = self._refusal(step, actor, now)
@@ -314,9 +317,11 @@ class ReferralRecord:
     def _as_answered(
         self, urgency: Urgency | None, answers: Urgency | None, reason_code: str
     ) -> Urgency | None:
-        """Returns the requested urgency, or else the higher of the referral's own and `answers`.
+        """Returns the requested urgency, or else the higher of `self.urgency` and `answers`.
 
-        Refuses a requested urgency below `answers` without a reason; stores the reason.
+        `answers` is the urgency that follows from the contact's answers; None if no answers count.
+        A requested urgency below `answers` is refused without a reason, and otherwise its reason is
+        stored. A requested urgency that is not below `answers` clears the stored reason.
         """
         if answers is None:
             return urgency or self.urgency
@@ -330,7 +335,10 @@ class ReferralRecord:
 
 @cache
 def _sides(kind: str, sends: bool, receives: bool, coordinates: bool) -> frozenset[Side]:
-    """Returns the sides of an actor. Cached, since a list needs them often for each referral."""
+    """Returns the sides of an actor.
+
+    Cached, since a list of referrals asks for the sides several times for each referral.
+    """
     stands = {
         Side.PERSON: kind == "person",
         Side.SYSTEM: kind == "system",
@@ -342,7 +350,10 @@ def _sides(kind: str, sends: bool, receives: bool, coordinates: bool) -> frozens
 
 
 def waiting_for_sender(referrals: Iterable[ReferralRecord]) -> list[bool]:
-    """Returns, for each referral that was not entered in error, whether the sender has to act."""
+    """Returns one flag for each referral that was not entered in error.
+
+    The flag is True if the referral is a draft, or if it came back and its need is still open.
+    """
     return [
         referral.state is State.DRAFT or referral.need_is_open
         for referral in referrals
@@ -351,9 +362,10 @@ def waiting_for_sender(referrals: Iterable[ReferralRecord]) -> list[bool]:
 
 
 def _is_of_her_need(event: Event) -> bool:
-    """Returns whether an event is about help that the person gets elsewhere.
+    """Returns whether an event is about the person's need rather than about this referral.
 
-    Such events follow the return of the referral, or the loss of a leg on the way.
+    Such an event closes the need, reminds of a referral that came back, or reports that a leg of
+    the hand-over failed. The receiver does not see such events.
     """
     return event.verb in ("need_closed", LEG_LOST) or (
         event.verb == "reminded" and event.from_state in CAME_BACK

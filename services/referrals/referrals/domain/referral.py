@@ -93,9 +93,9 @@ class Referral(ReferralWithDeadlines):
     ) -> None:
         """Changes a draft; `service` is (service id, its organisation).
 
-        After a recent assault the urgency is at least emergency. `answers` is the urgency that
-        follows from the contact's answers, passed if the request sets the urgency or the contact.
-        Raises Conflict or Invalid.
+        None leaves a field as it is. After a recent assault the urgency is at least emergency.
+        `answers` is the urgency that follows from the contact's answers; it is given only if the
+        request sets the urgency or the contact. Raises Conflict or Invalid.
         """
         if self.state is not State.DRAFT:
             raise Conflict("not_a_draft")
@@ -214,7 +214,9 @@ class Referral(ReferralWithDeadlines):
     ) -> None:
         """Corrects a referral that was sent: its urgency, and the coarse data of the person.
 
-        A changed urgency recomputes the running deadlines. Raises Invalid if nothing changes.
+        A changed urgency recomputes the running deadlines. Raises Conflict, and Invalid if nothing
+        changes or if the urgency is too low: below `answers` (see `change_draft`) without a reason,
+        or below emergency after a recent assault.
         """
         step = self._check_step("amend", actor, now)
         changed = [
@@ -239,7 +241,8 @@ class Referral(ReferralWithDeadlines):
         """Bases a referral that was sent on another consent.
 
         The new consent replaces an override, or a consent that ends soon. Raises Conflict if the
-        new receipt is an override, and Invalid if it is the present receipt.
+        new receipt is an override or does not cover the referral, and Invalid if it is the present
+        receipt.
         """
         step = self._check_step("attach_consent", actor, now)
         if receipt.is_override:
@@ -271,7 +274,7 @@ class Referral(ReferralWithDeadlines):
         """Ends the referral and returns a draft for another service.
 
         `service` is (service id, its organisation). The draft belongs to the sender, who can send
-        it on a consent for that service. Raises Invalid if the service is the same.
+        it on a consent for that service. Raises Conflict, and Invalid if the service is the same.
         """
         step = self._check_step("reroute", actor, now)
         if service[0] == self.service_id:
@@ -300,7 +303,7 @@ class Referral(ReferralWithDeadlines):
         return following
 
     def note_leg_lost(self, now: datetime) -> None:
-        """Records that a leg of a hand-over failed while the person is on her way."""
+        """Records that a leg of the hand-over failed while the person was on her way."""
         self._note(
             LEG_LOST,
             self.state,
@@ -311,7 +314,7 @@ class Referral(ReferralWithDeadlines):
         )
 
     def note_consent_ending(self, now: datetime) -> None:
-        """Records that the consent ends soon, so that the person can be asked again in time."""
+        """Records that the referral's consent ends soon, so that the person is asked in time."""
         self._note(
             CONSENT_ENDING,
             self.state,
@@ -323,7 +326,10 @@ class Referral(ReferralWithDeadlines):
         )
 
     def note_standing(self, organization_id: str, now: datetime, *, out: bool) -> None:
-        """Records, to notify the other side, that a side was suspended, has left, or is back."""
+        """Records that a side is out (suspended, or no longer a member) or back.
+
+        The event notifies the other side.
+        """
         self.sides_out = (
             [*self.sides_out, organization_id]
             if out
@@ -343,7 +349,8 @@ class Referral(ReferralWithDeadlines):
     def fire_deadlines(self, now: datetime, calendar: Calendar) -> list[Event]:
         """Fires the deadlines that have reached a level, and returns the new events.
 
-        Levels are 50 % (reminded), 100 % (breached), 150 % (escalated) and 200 % (expires).
+        Levels are 50 % (reminded), 100 % (breached) and 150 % (escalated); DECIDE also has 200 %,
+        at which the referral expires.
         """
         before = len(self.events)
         system = Actor("system", "clock", "")
@@ -381,7 +388,7 @@ class Referral(ReferralWithDeadlines):
         note: str = "",
         changed_field_codes: tuple[str, ...] = (),
     ) -> None:
-        """Does what all steps have in common: deadlines, state and history."""
+        """Updates the deadlines, the state and the history, as every step does."""
         self.stop_deadlines(now, *step.stops)
         for kind in step.starts:
             self.start_deadline(kind, now, calendar, news=step.news)

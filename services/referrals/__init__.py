@@ -2,6 +2,7 @@
 
 Owns: persons (each identity sealed with its own key), consent receipts, contacts with reference and
 PIN, referrals with their deadlines and history. Publishes: enlace.referrals.v1 (ReferralFact,
-ContactFact, ReceiptFact). Subscribes to: enlace.partners.v1, to know members and services. Limit:
-this service notifies nobody; the notifications service does that when it reads the facts.
+ContactFact, ReceiptFact and others) and enlace.erasures.v1 (ErasureFact). Subscribes to:
+enlace.partners.v1, to know members and services. Limit: this service notifies nobody; the
+notifications service does that when it reads the facts.
 """

@@ -1,4 +1,4 @@
-"""Stores the facts of the partners service about members in good standing and their services."""
+"""Applies the facts of the partners service about members, services, workers and API keys."""
 
 import re
 

@@ -80,7 +80,8 @@ class Grant:
 class Circumstances:
     """The circumstances against which a receipt is checked, besides its own fields.
 
-    The circumstances may change after the receipt was given, so they are read at every use.
+    The age band and the recipient's type may change after the receipt was given, so they are read
+    at every use.
     """
 
     age_band: str = ""  # the age band in the person's file; empty if unknown
@@ -94,8 +95,8 @@ class Circumstances:
 class Receipt:
     """A consent receipt, signed as a whole.
 
-    Any change of a receipt in the database invalidates the signature, so a receipt can't be
-    widened, prolonged or revived.
+    Any change to a receipt in the database invalidates the signature, so a receipt can't be
+    widened, prolonged or revived there.
     """
 
     id: str
@@ -261,10 +262,10 @@ class Receipt:
             self._check_reachable()
 
     def _check_reachable(self) -> None:
-        """Refuses a receipt without the own consent of a person who is, or may be, an adult.
+        """Refuses, in two cases, a receipt that a person who may be an adult did not give herself.
 
-        It is refused in two cases: the recipient may detain, charge or expel the person, or she has
-        withdrawn a consent before.
+        The two cases: the recipient may detain, charge or expel her, or she has withdrawn a consent
+        before.
         """
         if self.about.recipient_type not in REACHED_BY_OVERRIDE or self.about.has_withdrawn:
             raise Conflict("own_consent_required")
@@ -272,8 +273,8 @@ class Receipt:
     def confirm(self, second: Second, now: datetime) -> None:
         """Records the confirmation by a second person.
 
-        Refuses a receipt that needs no confirmation, is already confirmed, or is not valid any
-        more.
+        Refuses a receipt that needs no confirmation, is already confirmed, or is no longer valid,
+        and a person who may be the one who recorded the receipt.
         """
         if not (self.is_override or self.needs_second) or self.confirm_time is not None:
             raise Conflict("nothing_to_confirm")
@@ -337,8 +338,9 @@ class Receipt:
     ) -> Grant:
         """Returns a grant for these groups if the receipt covers all of them.
 
-        Raises Conflict. If the giver may not give the receipt any more, the reason is
-        receipt_missing, so that the recipient does not learn why.
+        Raises Conflict otherwise. If the giver may no longer give the consent, the reason is
+        receipt_missing, so that the recipient does not learn why. An override that is not confirmed
+        yet opens FIRST_GROUPS at most.
         """
         try:
             self.check_giver()

@@ -47,7 +47,8 @@ class EmergencyAccess:
     def opens(self, worker_id: str, groups: frozenset[FieldGroup], now: datetime) -> Grant:
         """Returns a grant for these field groups; called at every read.
 
-        Raises Conflict for other workers, after the end, and for groups that no override opens.
+        Raises Conflict for other workers, for a time outside the access, and for groups that no
+        override opens.
         """
         if not self.is_live(now) or worker_id != self.worker_id:
             raise Conflict("receipt_missing")
@@ -91,8 +92,8 @@ class EmergencyAccess:
     ) -> None:
         """Records a review by a worker of the file's organisation or by an auditor.
 
-        Refuses reviewers of the organisation that opened the data, and a second review. Raises
-        Stale or Conflict.
+        Refuses reviewers of the organisation that opened the data, a reviewer who may be the worker
+        who opened them, and a second review. Raises Stale or Conflict.
         """
         if self.version != version:
             raise Stale

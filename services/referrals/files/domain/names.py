@@ -9,12 +9,12 @@ import re
 import unicodedata
 
 FORM = 3
-"""The version of these rules; a change of the rules, or of the key, needs a new number.
+"""The version of these rules; a change to the rules, or of the key, needs a new number.
 
 A file whose words were stored under older rules, or not at all, is processed again.
 """
 MAX_WORDS = 12
-"""The largest number of words of a name; further words are ignored."""
+"""The maximum number of words in all names of a person; further words are ignored."""
 _PARTICLES = frozenset("de del la las los el y e da do dos san santa".split())
 _SOUNDS = [
     (re.compile(pattern), sound)

@@ -108,7 +108,7 @@ class SafeContact:
 
 @dataclass(frozen=True)
 class Arrival:
-    """The planned arrival of a person at a receiver that may not contact her."""
+    """The planned arrival at a receiver of a person whom nobody may contact."""
 
     expected: str
     way: str
@@ -168,8 +168,8 @@ class Person:
     def identify(self, identity: Identity, now: datetime, today: date) -> None:
         """Updates the data that follow from the person's identity.
 
-        These data are the age band on `today`, the day at the person's place, and whether the
-        identity has any field.
+        These data are the age band on `today`, the day at the person's place, and whether any field
+        of the identity is set. Without a birth date the age band stays.
         """
         self.check_not_erased()
         self.has_identity = identity.known

@@ -71,7 +71,10 @@ def note(tx: Transaction, identifier: str, key: SealingKey) -> str:
 def live_of(
     tx: Transaction, worker_id: str, referral_id: str, now: datetime
 ) -> EmergencyAccess | None:
-    """Returns the emergency access with which a worker may open the data of a referral's person."""
+    """Returns the emergency access with which a worker may open the data of a referral's person.
+
+    Returns None if the worker has no live access.
+    """
     row = tx.execute(
         "SELECT * FROM emergencies WHERE worker_id = %s AND referral_id = %s AND NOT ended"
         " AND end_time > %s ORDER BY end_time DESC LIMIT 1",
@@ -153,7 +156,7 @@ def put_aside(tx: Transaction, identifier: str, now: datetime, until: datetime) 
 
 
 def next_time(tx: Transaction) -> datetime | None:
-    """Returns the time of the next event of any emergency access."""
+    """Returns the time of the next event of any emergency access; None if none is left."""
     row = tx.execute(
         "SELECT min(next_time) AS next FROM emergencies WHERE next_time IS NOT NULL"
     ).fetchone()

@@ -73,7 +73,8 @@ def exported_since(
 ) -> list[Row]:
     """Returns a worker's exports of persons' data since `since`, newest first.
 
-    `object_id` of a row is the person. Only rows with a sequence below `before` are returned.
+    `object_id` of a row is the person. Returns at most `limit` rows, with a sequence below `before`
+    unless that is None.
     """
     return tx.execute(
         "SELECT sequence, object_id, time FROM audit WHERE actor_id = %s AND time >= %s"

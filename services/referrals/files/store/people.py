@@ -102,8 +102,8 @@ class People:
     def key(self, tx: Transaction, person_id: str) -> SealingKey:
         """Returns the person's key.
 
-        Raises Conflict if the key was destroyed. Raises Unavailable in a restored store if the key
-        may have been destroyed after the copy was made.
+        Raises NotFound outside the scope, and Conflict if the key was destroyed. Raises Unavailable
+        in a restored store if the key may have been destroyed after the copy was made.
         """
         row = tx.execute(
             f"SELECT wrapped, {caught_up.CAUGHT_UP} AS caught_up FROM person_keys"
@@ -204,7 +204,7 @@ class People:
 
     @staticmethod
     def put_names_aside(tx: Transaction, person: Person) -> None:
-        """Excludes a file whose words can't be stored, until a change by hand includes it again."""
+        """Excludes a file whose words can't be stored, until its identity is saved again."""
         tx.execute("UPDATE people SET names_form = -1 WHERE id = %s", (person.id,))
 
     def outgrown(

@@ -128,9 +128,10 @@ class Receipts:
         limit: int,
         after: Cursor | None,
     ) -> tuple[list[Receipt], Cursor | None]:
-        """Returns the receipts of an organisation's files that a second person must confirm.
+        """Returns the receipts, other than overrides, that a second person must still confirm.
 
-        The oldest come first. The second value is the cursor of the next page.
+        They are of files of the organisation; the oldest come first. The second value is the cursor
+        of the next page.
         """
         time, identifier = after or ("-infinity", "")
         rows = tx.execute(

@@ -1,6 +1,6 @@
-"""Updates the age bands of files to the persons' ages, on the day at each person's place.
+"""Keeps the age bands of files up to date, according to the date at each person's place.
 
-A file is updated for as long as it exists.
+A file is updated until it is erased.
 """
 
 from chassis import audit, log, metrics
@@ -14,11 +14,11 @@ from services.referrals.files.store.people import People as Files
 
 _BATCH = 50
 _PAUSE = 600.0  # seconds between two rounds, and so the longest delay of a band
-_LOOKED_BACK = 1100  # days, so that a service that was off for three years can catch up
+_LOOKED_BACK = 1100  # days, so that a service that was down for three years can catch up
 
 
 class AgeNoter:
-    """Opens the files whose age band has ended, stores the next band, and records each access.
+    """Opens the files whose age band has ended, stores the present band, and records each access.
 
     Several processes share the work by locking rows.
     """
@@ -46,7 +46,7 @@ class AgeNoter:
                     raise
                 except (
                     Exception
-                    # a file that can't be opened must not keep other files from being updated
+                    # a file that can't be opened must not prevent other files from being updated
                 ) as error:
                     metrics.ROWS_PUT_ASIDE.labels("ages").inc()
                     log.get().error("ages_put_aside", person_id=person.id, fault=log.fault(error))

@@ -19,8 +19,8 @@ MAX_RESULTS = 20
 OF_A_SEARCHER = Budget(20, timedelta(minutes=5), timedelta(0))
 """The searches that one worker may make: enough for a busy night.
 
-So nobody can try out all common given names of a country unnoticed: at most 300 searches a day are
-possible, and each is on the trail.
+So nobody can try out all common given names of a country unnoticed: only about 300 searches a day
+are possible, and each is on the trail.
 """
 _BATCH = 50
 _PAUSE = 600.0  # seconds between two rounds when there is nothing to store
@@ -57,7 +57,7 @@ class NameNoter:
                     raise
                 except (
                     Exception
-                    # a file that can't be opened must not keep other files from being found
+                    # a file that can't be opened must not prevent other files from being found
                 ) as error:
                     metrics.ROWS_PUT_ASIDE.labels("names").inc()
                     log.get().error("names_put_aside", person_id=person.id, fault=log.fault(error))

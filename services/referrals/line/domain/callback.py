@@ -10,7 +10,7 @@ from services.referrals.network.domain.deadline import Deadline, DeadlineKind
 DAYS = {"today": 0, "tomorrow": 1, "in_two_days": 2, "in_three_days": 3}
 HOURS = {"morning": (8, 12), "afternoon": (12, 17), "evening": (17, 20), "night": (20, 23)}
 SHORTEST = timedelta(minutes=30)
-"""The least time that must be left of the requested hours, so that a call is still possible."""
+"""The minimum time that must be left of the requested hours, so that a call is still possible."""
 REACHED, AGAIN = "reached", "again"
 GIVEN_UP, NOT_SAFE = "given_up", "not_safe"
 
@@ -27,9 +27,10 @@ class Wish:
     path: str = ""
 
     def hours(self, now: datetime, zone: tzinfo) -> tuple[datetime, datetime]:
-        """Returns the start and end of the hours, in the local time of the caller's place.
+        """Returns the start and end of the hours, which are local hours in the time zone `zone`.
 
-        Refuses missing codes, and hours of which less than SHORTEST is left.
+        The start is now if the hours have begun. Refuses missing codes, and hours of which less
+        than SHORTEST is left.
         """
         missing = [name for name in ("day_code", "hour_code") if not getattr(self, name)]
         if missing:

@@ -163,10 +163,10 @@ class Contact:
         """Sets the outcome according to the referrals that were made for the contact.
 
         `waiting` has an item for each referral that was not entered in error: True if the referral
-        waits for its sender, as a draft or an open need. The contact is open if any referral waits,
-        if there is none, or if the caller's last note is unheard; otherwise it is referred. An
-        outcome that an operator set (advised, handed over, dropped) stays. Returns whether anything
-        changed.
+        is a draft, or came back and its need is still open. The contact is open if any item is
+        True, if there is no item, or if the caller's last note is unheard; otherwise it is
+        referred. An outcome that an operator set (advised, handed over, dropped) stays, and so does
+        the outcome of an erased contact. Returns whether anything changed.
         """
         outcome = OPEN if self.unheard or not waiting or any(waiting) else REFERRED
         if self.erased or self.outcome_code not in (OPEN, REFERRED) or self.outcome_code == outcome:

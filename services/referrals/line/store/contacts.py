@@ -60,7 +60,7 @@ class Contacts:
         _announce(tx, contact)
 
     def change(self, tx: Transaction, contact: Contact, note: str | None) -> None:
-        """Saves a new version of a contact, and the note unless it is None."""
+        """Saves a new version of a contact, and the note unless it is None. Raises Stale."""
         keep(tx, contact, "changed", None if note is None else self._seal(contact, note))
 
     def get(
@@ -219,7 +219,7 @@ def put_aside(tx: Transaction, identifier: str, now: datetime, until: datetime) 
 
 
 def next_time(tx: Transaction) -> datetime | None:
-    """Returns the time of the next level among the deadlines of all contacts and callbacks."""
+    """Returns the time of the next level of any deadline of a contact or callback, or None."""
     row = tx.execute(
         "SELECT least((SELECT min(clock_next_time) FROM contacts"
         " WHERE clock_next_time IS NOT NULL),"

@@ -54,7 +54,7 @@ class Advice:
     def ListAdviceCards(
         self, request: pb.ListAdviceCardsRequest, call: Call
     ) -> pb.ListAdviceCardsResponse:
-        """Lists the cards in use; says of each whether the answers of a contact open it.
+        """Lists the cards that are not retired; marks those that a contact's answers or need open.
 
         Raises NotFound for a contact of another organisation.
         """

@@ -1,7 +1,7 @@
 """The rpcs of callbacks.
 
-If the caller's safe-contact plan allows calls, an operator can agree on a callback with her, or she
-can request a callback with her reference.
+An operator can agree on a callback with a caller, unless a safe-contact plan is against it. A
+caller whose safe-contact plans all allow calls can also request a callback with her reference.
 """
 
 from collections.abc import Sequence
@@ -57,7 +57,7 @@ class Callbacks:
     def ListCallbacks(
         self, request: pb.ListCallbacksRequest, call: Call
     ) -> pb.ListCallbacksResponse:
-        """Lists the callbacks that the caller's line owes."""
+        """Lists the callbacks that the caller's line owes, the earliest due first."""
         size, after = (
             page_size(request.page_size, default=50, most=200),
             self._pages.cursor(request, str, str),
@@ -125,7 +125,9 @@ def ask(
 ) -> None:
     """Records a callback that the caller requested with her reference.
 
-    Of the lines that have a file about her, the line that she called last owes the callback.
+    Of the lines that have a file about her, the line that she called last owes the callback. If a
+    line owes her a callback already, that callback moves to the requested hours. Raises Conflict if
+    a call is not safe.
     """
     if not may_ask(tx, files, people, for_update=True):
         raise Conflict("call_not_safe")
@@ -167,7 +169,7 @@ def _owe(
 
 
 def _hours(contact: Contact, wish: Wish, now: datetime) -> Hours:
-    """Returns the start and end of the hours, in the local time of the contact's place."""
+    """Returns the start and end of the hours, which are local hours at the contact's place."""
     return wish.hours(now, zone_of(contact.line_country, contact.department))
 
 

@@ -171,7 +171,7 @@ class Contacts(Callbacks):
         return contact_message(contact, note, later)
 
     def ListContacts(self, request: pb.ListContactsRequest, call: Call) -> pb.ListContactsResponse:
-        """Lists the contacts of the caller's line.
+        """Lists the contacts of the caller's line, newest first.
 
         If the request names an outcome, lists only contacts with that outcome.
         """
@@ -244,7 +244,7 @@ class Contacts(Callbacks):
     def ListTakeOvers(
         self, request: pb.ListTakeOversRequest, call: Call
     ) -> pb.ListTakeOversResponse:
-        """Lists the take-overs of the caller's line."""
+        """Lists the take-overs of the caller's line, newest first."""
         size, after = (
             page_size(request.page_size, default=50, most=200),
             self._pages.cursor(request, str, str),

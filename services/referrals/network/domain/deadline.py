@@ -82,7 +82,7 @@ By then nobody has decided, although the receiver was reminded, and both desks a
 were notified.
 """
 SOON = timedelta(hours=4)
-"""A deadline counts as due soon if at most this time remains until its due time."""
+"""The remaining time below which a deadline counts as due soon."""
 
 SILENCE_AFTER_NEWS = timedelta(days=30)
 """The span of SILENCE after news of the person, while no appointment is open."""

@@ -125,7 +125,7 @@ def countries(tx: Transaction, identifiers: Collection[str]) -> dict[str, str]:
 
 
 def shelters(tx: Transaction, identifiers: Collection[str]) -> set[str]:
-    """Returns the ids of those services that are known to be shelters."""
+    """Returns the ids of those services that have stated that they are shelters."""
     rows = tx.execute(
         "SELECT id FROM directory_services WHERE id = ANY(%s) AND shelter", (list(identifiers),)
     ).fetchall()
@@ -153,7 +153,10 @@ def is_active(tx: Transaction, identifier: str) -> bool:
 
 
 def has_worker(tx: Transaction, organization_id: str, worker_id: str) -> bool:
-    """Returns whether an organisation is known to have this worker with an active account."""
+    """Returns whether a worker of an organisation is known to have an active account.
+
+    A worker whose organisation is not known counts as a worker of any organisation.
+    """
     return (
         tx.execute(
             "SELECT 1 FROM members WHERE id = %s AND kind = 'worker' AND active"
@@ -206,10 +209,10 @@ def department_of_service(tx: Transaction, service_id: str) -> str:
 def services(
     tx: Transaction, identifiers: Sequence[str], asker_id: str
 ) -> list[tuple[Service, str, str]]:
-    """Returns those of the services that may be asked, with their members' types and departments.
+    """Returns those of the services that may be asked, in order of id.
 
-    A service may be asked if the asking organisation sees it, and if the service's member is
-    approved.
+    Each comes with the type of its member and the department where it helps. A service may be asked
+    if the asking organisation sees it, and if the service's member is approved.
     """
     rows = tx.execute(
         "SELECT s.id, s.organization_id, s.uses, s.department, m.type FROM directory_services s"

@@ -30,7 +30,7 @@ _GRACE = 0.1  # seconds before the limit, in which the database may already cut 
 PUT_ASIDE = timedelta(minutes=1)
 """The time until a failed deadline is tried again.
 
-It is short, so that a repaired deadline is fired soon, but long enough for tries to cost little.
+It is short, so that a repaired deadline is fired soon, but long enough to make retries cheap.
 """
 
 
@@ -50,7 +50,7 @@ class Fired(Protocol):
 
     @property
     def clock(self) -> DeadlineKind | None:
-        """Returns the kind of the deadline."""
+        """Returns the kind of the deadline; None if the event has no such kind."""
 
 
 AnyFired = TypeVar("AnyFired", bound=Fired)
@@ -59,7 +59,7 @@ Held = TypeVar("Held")
 
 @dataclass(frozen=True)
 class DeadlineFired:
-    """An event of the only deadline of an object."""
+    """An event of an object that has only one deadline."""
 
     verb: str
     clock: DeadlineKind | None
@@ -161,7 +161,7 @@ def with_one_deadline(
     act: Callable[[Held], str],
     keep: Callable[[Held, str], None],
 ) -> Callable[[Sequence[str]], list[tuple[str, list[DeadlineFired]]]]:
-    """Returns a `fire` for `fire_each`, for objects with one deadline of the kind `clock`.
+    """Returns a `fire` for `fire_each`, for objects with one deadline each, of the kind `clock`.
 
     `hold` locks and returns an object, `act` fires its deadline and returns the verb of the event
     (or ""), and `keep` saves the object with the verb.

@@ -88,8 +88,9 @@ class Policies:
     ) -> Policy:
         """Publishes the next version, which the request must name.
 
-        If two versions are published at the same time, the second is refused as Stale. `spans` may
-        include derived spans only if they follow from the version before or from the new version.
+        Raises Stale for any other version, so of two versions that are published at the same time
+        the second is refused. `spans` may include derived and fixed spans only if they are those of
+        the version before or of the new version.
         """
         advisory_lock(tx, "deadline_policies")
         newest = self.newest(tx)

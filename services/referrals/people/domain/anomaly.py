@@ -113,7 +113,8 @@ def is_night(time: datetime, zone: tzinfo) -> bool:
 def on_duty(acts: Iterable[datetime], day: date, zone: tzinfo) -> bool:
     """Returns whether a worker with duty actions at these times counts as on duty this night.
 
-    This is so if she acted on duty in this night, or in two nights of the last fourteen days.
+    She does if she acted on duty in this night, or in any two nights since fourteen days before.
+    The caller passes only actions of that time.
     """
     nights = {day_of(time, zone) for time in acts if is_night(time, zone)}
     return day in nights or len(nights) >= DUTY_NIGHTS
@@ -124,7 +125,8 @@ def find_anomalies(
 ) -> dict[AnomalyKind, int]:
     """Returns the kinds of anomaly in a worker's accesses on one day, each with its count.
 
-    `own` is the worker's organisation. `at_night_on_duty` is True if accesses at night are usual.
+    `own` is the worker's organisation. If `at_night_on_duty` is True, accesses at night are no
+    anomaly.
     """
     allowed = [opening for opening in openings if not opening.refused]
     others = {

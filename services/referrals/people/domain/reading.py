@@ -30,10 +30,9 @@ class Reading:
 def daily_readings(
     rows: Iterable[Mapping[str, Any]], types: Mapping[str, str], zone: tzinfo
 ) -> list[Reading]:
-    """Counts rows of the trail by day, and returns the counts, newest day first.
+    """Counts rows of the trail as Readings, and returns the counts, newest day first.
 
-    `types` maps the id of an organisation to its type. `zone` is the time zone in which the days of
-    the person begin.
+    `types` maps the id of an organisation to its type. `zone` is the time zone of the days.
     """
     counted = Counter(
         Reading(

@@ -30,7 +30,10 @@ _KEEP = (
 
 
 def keep(tx: Transaction, erasure: Erasure, verb: str) -> None:
-    """Saves a new version of an erasure with its fact; `verb` is "proposed" or "done"."""
+    """Saves a new version of an erasure with its fact; `verb` is "proposed" or "done".
+
+    Raises Stale.
+    """
     if tx.execute(_KEEP, _values(erasure)).rowcount != 1:
         raise Stale
     outbox.save(tx, [erasure_fact(erasure, verb)])
@@ -136,10 +139,11 @@ def note_caught_up(tx: Transaction) -> None:
 
 
 def destroy(tx: Transaction, her: Her, now: datetime) -> DestroyedCounts:
-    """Destroys a person's key and the data sealed with it, and blanks her rows (hers.PARTS).
+    """Destroys a person's key, and deletes or blanks her rows (hers.PARTS); returns the counts.
 
-    Needs the scope of the whole service. If somebody destroys her key by hand instead, database
-    triggers still delete her plans and the marks of her name.
+    Sealed data that stay, such as notes in the history, can't be read without the key. Needs the
+    scope of the whole service. If somebody destroys her key by hand instead, database triggers
+    still delete her plans and the marks of her name.
     """
     row = tx.execute(
         "SELECT (SELECT count(*) FROM contacts WHERE note_sealed IS NOT NULL"

@@ -20,8 +20,8 @@ from services.referrals.people.domain.anomaly import (
 )
 from services.referrals.people.store import anomalies
 
-# Least seconds between two searches, so that one search covers many accesses. The auditor is
-# notified within a minute.
+# Minimum number of seconds between two searches, so that one search covers many accesses. The
+# auditor is notified within a minute.
 _PAUSE = 5.0
 
 
@@ -51,7 +51,10 @@ class Anomalies:
             more = until > after
 
     def _judge(self, tx: Transaction, actor: Row, after: int, until: int) -> None:
-        """Judges, each as a whole, the days on which a worker or key had accesses in these rows."""
+        """Judges each day, as a whole, from the first to the last access of an actor in these rows.
+
+        `actor` is a worker or an API key.
+        """
         own, worker = actor["organization_id"], actor["actor_id"]
         zone = zone_of(members.countries(tx, [own]).get(own, ""))
         refused = anomalies.refused_by_quota(tx, worker, after, until)

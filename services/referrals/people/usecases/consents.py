@@ -69,8 +69,8 @@ class Consents:
     def ConfirmReceipt(self, request: pb.ConfirmReceiptRequest, call: Call) -> pb.Receipt:
         """Records the confirmation of a receipt by a second person of the file's organisation.
 
-        The receipt must have been decided in a child's best interest, or given by somebody else for
-        an adult.
+        The receipt must be a decision in a child's best interest, or a consent that somebody else
+        gave for an adult.
         """
         now, receipt = call.clock.now(), self._lock_receipt(call.tx, object_id(request.id))
         if receipt.organization_id != call.caller.organization_id:

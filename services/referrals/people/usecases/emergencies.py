@@ -43,9 +43,9 @@ class Emergencies:
     def OpenInEmergency(self, request: pb.OpenInEmergencyRequest, call: Call) -> pb.Emergency:
         """Opens a person's data in an emergency.
 
-        The referral must be live and sent to the caller's organisation, and no consent may
-        already open the person's data. The request is recorded on the trail first, so that a
-        refused request is on it as well.
+        The referral must be live and sent to the caller's organisation, and no consent or confirmed
+        override may open the person's data already. The request is recorded on the trail first, so
+        that refused requests are on the trail as well.
         """
         tx, caller, now = call.tx, call.caller, call.clock.now()
         reason = word(referrals_pb2.OverrideReason, request.reason_code, "reason_code")

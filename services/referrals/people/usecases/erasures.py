@@ -74,7 +74,8 @@ class Erasures:
         """Makes the loop.
 
         `trusted_signers` check signatures of referrals and the witnesses; `folder` has the keys.
-        `read_again` is the most seconds between two checks for changes that were not announced.
+        `read_again` is the maximum number of seconds between two checks for changes that were not
+        announced.
         """
         self._read_again = read_again
         self._erasing = erasing

@@ -115,7 +115,7 @@ class People:
         return person_message(person, plan)
 
     def ListPeople(self, request: pb.ListPeopleRequest, call: Call) -> pb.ListPeopleResponse:
-        """Lists the files of the caller's organisation."""
+        """Lists the files of the caller's organisation, newest first."""
         size, after = (
             page_size(request.page_size, default=50, most=200),
             self._pages.cursor(request, str, str),

@@ -49,9 +49,9 @@ _MAX_READINGS = 10_000
 class RequestsState:
     """The state of a caller's requests.
 
-    For each request, `items` has the referral, its status in plain words, and whether the receiver
-    may open the caller's data now. `may_be_contacted` is True if the safe-contact plan in each file
-    about her names a channel.
+    For each request, `items` has the referral, its status as a word of ReferenceState, and whether
+    the receiver may open the caller's data now. `may_be_contacted` is True if there is a file about
+    her, and the safe-contact plan in each of her files names a channel.
     """
 
     files: int
@@ -121,7 +121,7 @@ class References:
     ) -> pb.ListReadingsByReferenceResponse:
         """Lists the accesses to the caller's files and contacts.
 
-        Accesses are counted by day and kind of organisation.
+        Accesses are counted by day, kind of organisation and reason.
         """
         tx, first = (
             call.tx,

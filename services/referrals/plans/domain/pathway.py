@@ -115,8 +115,8 @@ class Pathway:
     def takes(self, age_band: str) -> bool:
         """Returns whether a person of this age band may follow the pathway.
 
-        An adult may follow a pathway for children, since her child may be the reason. A child may
-        not follow a pathway for adults.
+        An adult, or a person of unknown age, may follow a pathway for children, since her child may
+        be the reason. A child may not follow a pathway for adults.
         """
         return not self.age_bands or age_band in self.age_bands or age_band not in CHILDREN
 

@@ -128,8 +128,8 @@ class Plan:
     ) -> None:
         """Sets the state of a step.
 
-        `referral` (its id and state) must be given for REFERRED, `reason_code` for NOT_NEEDED, and
-        neither for any other state. Raises NotFound, Invalid or Conflict.
+        `referral` (its id and state) must be given for REFERRED and for no other state,
+        `reason_code` for NOT_NEEDED and for no other state. Raises NotFound, Invalid or Conflict.
         """
         self._check_running()
         if key not in self.steps:
@@ -162,8 +162,9 @@ class Plan:
     def follow(self, referral_id: str, state: State, outcome_code: str, now: datetime) -> bool:
         """Updates the steps of a referral according to its state; returns whether a step changed.
 
-        If the referral brought help, the step is met. If the referral ended without help, the step
-        is open again.
+        If the referral brought help, the step is met. If the referral was completed or ended
+        without help, the step is open again. A closed plan does not change. Raises Conflict if a
+        leg would begin too early (see `_check_leg`).
         """
         if self.close_time is not None:
             return False
@@ -181,7 +182,11 @@ class Plan:
         return bool(moved)
 
     def move(self, pathway: Pathway, now: datetime) -> None:
-        """Moves the plan to a newer pathway version; steps with the same key stay as they are."""
+        """Moves the plan to a newer pathway version; steps with the same key keep their state.
+
+        Steps that the newer version does not have are dropped. Raises Invalid if the version is not
+        newer, and Conflict if the plan is closed.
+        """
         self._check_running()
         if pathway.version <= self.pathway.version:
             raise Invalid(("version", "out_of_range"))
@@ -283,9 +288,10 @@ class Plan:
         return any(self.steps[leg.key].referral_id == referral_id for leg in self.legs)
 
     def check_own_receipt(self, referral: Referral) -> None:
-        """Refuses a referral whose receipt another leg uses.
+        """Refuses a referral that is linked to two legs, or whose receipt another live leg uses.
 
-        Each leg needs its own consent, so that the person can agree or refuse for each place.
+        Each leg needs its own consent, so that the person can agree or refuse for each place. A
+        referral that is linked to no leg is not refused.
         """
         legs = [leg.key for leg in self.legs]
         own_legs = [key for key in legs if self.steps[key].referral_id == referral.id]

@@ -97,7 +97,7 @@ def get(
 def of_person(
     tx: Transaction, person_id: str, pathway_of: PathwayLookup, *, only_open: bool = False
 ) -> list[Plan]:
-    """Returns the plans of a person, newest first.
+    """Returns the plans of a person, newest first, at most 200.
 
     `only_open` selects the open plans and locks them for changes.
     """

@@ -40,7 +40,8 @@ LISTS = Lists(
 def parse(text: str) -> TextNode:
     """Parses a YAML text into parts with line numbers: maps, lists and plain texts only.
 
-    Raises Invalid (text.LINE, malformed) for any other text.
+    Raises Invalid: (text.1, required) for an empty text, (text.LINE, malformed) for any other text
+    that is not of this kind.
     """
     try:
         _check_plain(text)
@@ -142,7 +143,11 @@ class Pathways:
         return self._read[key]
 
     def versions(self, tx: Transaction, identifier: str) -> list[tuple[int, datetime | None]]:
-        """Returns (version, publish time) of each version, newest first."""
+        """Returns (version, publish time) of each version, newest first.
+
+        The time is None for a version that came with the service. Raises NotFound for an unknown
+        pathway.
+        """
         rows: list[tuple[int, datetime | None]] = [
             (row["version"], row["publish_time"])
             for row in plans.published_versions(tx)

@@ -214,7 +214,7 @@ class Plans:
     def ListLateSteps(
         self, request: pb.ListLateStepsRequest, call: Call
     ) -> pb.ListLateStepsResponse:
-        """Lists late steps in the plans of the caller's organisation."""
+        """Lists late steps in the plans of the caller's organisation, the longest due first."""
         size, after = (
             page_size(request.page_size, default=50, most=200),
             self._pages.cursor(request, str, str, str),
@@ -229,7 +229,10 @@ class Plans:
         )
 
     def GetCompliance(self, request: pb.GetComplianceRequest, call: Call) -> pb.Compliance:
-        """Returns the numbers of plans, and of their steps by state."""
+        """Returns the numbers of plans, and of their steps by state.
+
+        Coordinators get the numbers of the whole network, others those of their organisation.
+        """
         network = call.caller.has("COORDINATOR")
         counted = self._compliance(call.tx, call.clock.now(), network=network)
         groups = [

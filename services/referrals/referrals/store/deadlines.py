@@ -84,7 +84,7 @@ def due(tx: Transaction, now: datetime, limit: int) -> list[str]:
 
 
 def put_aside(tx: Transaction, identifier: str, now: datetime, until: datetime) -> None:
-    """Postpones the due deadlines of a referral; fired levels and due times stay."""
+    """Postpones the due levels of a referral until `until`; fired levels and due times stay."""
     tx.execute(
         "UPDATE clocks SET next_time = %s WHERE referral_id = %s AND next_time <= %s",
         (until, identifier, now),
@@ -92,7 +92,7 @@ def put_aside(tx: Transaction, identifier: str, now: datetime, until: datetime) 
 
 
 def next_time(tx: Transaction) -> datetime | None:
-    """Returns the time of the next level of any deadline."""
+    """Returns the time of the next level of any deadline; None if none is left."""
     # the first deadline of each rank, in the order of the index that `due` reads
     row = tx.execute(
         "SELECT min(first.next_time) AS next FROM unnest(%s::smallint[]) AS ranks (rank)"

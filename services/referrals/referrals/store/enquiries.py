@@ -80,7 +80,10 @@ def get(tx: Transaction, identifier: str, *, for_update: bool = False) -> Enquir
 
 
 def keep(tx: Transaction, enquiry: Enquiry) -> None:
-    """Writes the enquiry, the copies that changed, and the facts of its new events."""
+    """Saves the enquiry, the copies that changed, and the facts of its new events.
+
+    Does nothing if there is no new event. Raises Stale.
+    """
     events, enquiry.events = enquiry.events, []
     if not events:
         return
@@ -237,7 +240,7 @@ def _copies(tx: Transaction, organization_id: str, identifiers: list[str]) -> li
 def count_of(
     tx: Transaction, organization_id: str, start: datetime, end: datetime
 ) -> tuple[int, int]:
-    """Returns the numbers of an organisation's open enquiries and of those made in (start, end)."""
+    """Returns how many enquiries an organisation has open, and how many it made in (start, end)."""
     row = tx.execute(
         "SELECT (SELECT count(*) FROM enquiries WHERE organization_id = %(organization)s"
         " AND state = 'open') AS open,"
@@ -273,8 +276,9 @@ _CASES = (
 def count_alike(
     tx: Transaction, content: Content, organization_id: str
 ) -> tuple[int, dict[Attribute, int]]:
-    """Counts other members with a similar open case: by all attributes, and without each of them.
+    """Counts other members with a case that is similar in all attributes, or in all but one.
 
+    Returns the first count, and the second count by the attribute that is disregarded.
     Members are counted instead of cases, so a worker who invents persons, for her own service or
     with a second member, adds one at most. Members on probation do not count, nor do the cases that
     the organisation itself sends, asks about or receives. The exact count could reveal that a
@@ -321,10 +325,7 @@ def unmet(tx: Transaction, since: datetime) -> list[Row]:
 
 
 def waiting_of(tx: Transaction, contact_ids: Collection[str], people: Collection[str]) -> list[str]:
-    """Returns the ids of enquiries that are open or wait for a referral.
-
-    Selects the enquiries for these contacts, and for these people.
-    """
+    """Returns the ids of waiting enquiries (see WAITS) for these contacts or people."""
     rows = tx.execute(
         f"SELECT id FROM enquiries WHERE {WAITS} AND (contact_id = ANY(%s) OR person_id = ANY(%s))"
         " ORDER BY id",
@@ -382,7 +383,7 @@ def put_aside(tx: Transaction, identifier: str, now: datetime, until: datetime) 
 
 
 def next_time(tx: Transaction) -> datetime | None:
-    """Returns the time of the next deadline of any enquiry."""
+    """Returns the time of the next deadline of any enquiry; None if none is left."""
     row = tx.execute(
         "SELECT min(greatest(due_time, put_aside_time)) AS next FROM enquiries"
         " WHERE due_time IS NOT NULL"

@@ -14,8 +14,8 @@ ANSWERS = "'acknowledged', 'info_requested', 'accepted', 'waitlisted', 'declined
 def count_assisted(tx: Transaction, start: datetime, end: datetime) -> dict[str, Any]:
     """Counts people whose file was opened in [start, end) and who got help.
 
-    Counts them in total, and by department of origin, by the country that they were taken to, by
-    need group and by month.
+    Counts them in total, and by the department in their file, by the country that they were taken
+    to, by need group and by the month in which the file was opened.
     """
     row = tx.execute(
         "WITH helped AS (SELECT p.* FROM people p WHERE p.create_time >= %(start)s"
@@ -47,9 +47,10 @@ def of_member(
 ) -> dict[str, int]:
     """Counts the open work of an organisation.
 
-    Open work is live referrals, referrals due before `due_before` on which the organisation has to
-    act, open enquiries, and files and running plans as of `step`. The counts of files and plans are
-    at least 1 once the organisation has had any, so that zero can't be distinguished from a few.
+    Open work is live referrals, referrals due before `due_before` in whose state the organisation
+    has to act, open enquiries that it made, open enquiries that it has not answered, and files and
+    running plans as of `step`. The counts of files and plans are at least 1 once the organisation
+    has had any, so that zero can't be distinguished from a few.
     """
     row = tx.execute(
         "SELECT (SELECT count(*) FROM referrals WHERE receiver_organization_id = %(of)s"
@@ -82,13 +83,14 @@ def of_member(
 
 
 def response_times(tx: Transaction, since: datetime) -> list[Row]:
-    """Returns how soon organisations answered the referrals sent to them after `since`.
+    """Returns how soon organisations answered the referrals sent to them since `since`.
 
     Each row has the number of referrals sent, the number answered, and the median time to answer in
+    seconds. The slowest come first; organisations that answered no referral come last, with 0
     seconds.
     """
     return tx.execute(
-        # A referral that was sent after `since` can only have been answered after `since`, so both
+        # A referral that was sent since `since` can only have been answered since then, so both
         # tables are read only from that time on.
         "WITH answered AS (SELECT referral_id, organization_id, min(time) AS time"
         " FROM referral_events"

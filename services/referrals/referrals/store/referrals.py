@@ -43,7 +43,7 @@ _COARSE = "age_band gender_code language dependants country department".split()
 _coarse_values = itemgetter(*_COARSE)
 _UNSAFE = ["unsafe_code", "unsafe_organization_ids", "unsafe_departments"]
 EVENTS = "events"
-"""The channel on which new events of referrals are announced."""
+"""The channel that announces new events of referrals."""
 COLUMNS = [*_PLAIN, *_COARSE, *_UNSAFE, "state", "urgency", "delivered_need_codes", "next_due_time"]
 """The columns of a referral's row that `read` needs."""
 # The states as literals of the statement, so that the partial index is used.
@@ -87,7 +87,7 @@ def some(tx: Transaction, identifiers: Collection[str]) -> dict[str, Referral]:
 
 
 def keep(tx: Transaction, referral: Referral, key: SealingKey | None) -> None:
-    """Saves the referral, its deadlines, its new events and their facts.
+    """Saves the referral, its deadlines, its new events and their facts, if there are new events.
 
     `key` is the person's key, which seals notes and arrivals; it is needed only if an event has a
     note or an arrival.
@@ -96,9 +96,10 @@ def keep(tx: Transaction, referral: Referral, key: SealingKey | None) -> None:
 
 
 def keep_all(tx: Transaction, referrals: Sequence[Referral], key: SealingKey | None = None) -> None:
-    """Saves several referrals, with no more statements than a single referral needs.
+    """Saves the referrals that have new events, with no more statements than one referral needs.
 
-    If any of them has a note, all must be of the same person, since `key` is her key.
+    If any event has a note or an arrival, all referrals must be of the same person, since `key` is
+    her key. Afterwards the referrals have no new events.
     """
     changed = [referral for referral in referrals if referral.events]
     if not changed:
@@ -205,7 +206,7 @@ def events(
 
 
 def read_event(row: Row, key: SealingKey | None, *, with_notes: bool = True) -> Event:
-    """Returns an event; a key opens its sealed texts, `with_notes` includes the note.
+    """Returns an event, with its arrival opened by `key`, and also its note if `with_notes`.
 
     A text that can't be opened does not prevent other texts from being read.
     """
@@ -241,7 +242,10 @@ def _opened(row: Row, key: SealingKey | None, what: str) -> str | None:
 
 
 def live_of_person(tx: Transaction, person_id: str, receipt_id: str = "") -> list[str]:
-    """Returns the ids of a person's live referrals; `receipt_id` selects those based on it."""
+    """Returns the ids of a person's live referrals, in order of id.
+
+    `receipt_id` selects the referrals that are based on this receipt; "" selects all.
+    """
     rows = tx.execute(
         "SELECT id FROM referrals WHERE person_id = %s AND (%s = '' OR receipt_id = %s)"
         " AND state = ANY(%s) ORDER BY id",
@@ -341,7 +345,7 @@ def senders_before_withdrawal(
 
 
 def of_contact(tx: Transaction, contact_id: str, *, for_update: bool = False) -> list[Referral]:
-    """Returns the referrals made for a contact."""
+    """Returns the referrals made for a contact, oldest first; `for_update` locks them."""
     rows = tx.execute(
         "SELECT * FROM referrals WHERE contact_id = %s ORDER BY create_time, id"
         + (" FOR UPDATE" if for_update else ""),
@@ -373,7 +377,7 @@ def read(
 ) -> list[Referral]:
     """Returns the referrals in these rows (COLUMNS), in the same order, with their deadlines.
 
-    `deadline_rows` returns the rows of their deadlines, if those were queried before.
+    `deadline_rows` returns the rows of their deadlines, if the deadlines have been queried already.
     """
     if not rows:
         return []
@@ -406,7 +410,7 @@ def read(
 
 
 def note_following(tx: Transaction, referral: Referral) -> None:
-    """Sets the referral that follows one that has just come back, as far as the scope shows it."""
+    """Notes which referral follows one that has just come back, as far as the scope shows it."""
     referral.following_id, referral.followed_up = _following(tx, [referral.id]).get(
         referral.id, (referral.following_id, False)
     )

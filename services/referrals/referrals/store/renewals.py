@@ -22,7 +22,7 @@ def forget(tx: Transaction, referral_id: str) -> None:
 
 
 def due(tx: Transaction, now: datetime, limit: int) -> list[str]:
-    """Returns the ids of referrals whose consent ends soon.
+    """Returns the ids of referrals with a notice that is due, the longest due first.
 
     The referrals are locked for this transaction, so that two processes take different referrals.
     """
@@ -44,6 +44,6 @@ def put_aside(tx: Transaction, referral_id: str, now: datetime, until: datetime)
 
 
 def next_time(tx: Transaction) -> datetime | None:
-    """Returns the time of the next notice."""
+    """Returns the time of the next notice; None if none is left."""
     row = tx.execute("SELECT min(next_time) AS next FROM renewals").fetchone()
     return row["next"] if row else None

@@ -36,7 +36,7 @@ class Change:
 
 
 def give_positions(tx: Transaction) -> int:
-    """Gives positions to the next events that have none; returns the number of these events.
+    """Gives positions to some events that have none; returns how many got one.
 
     The events are ordered by time. Events of one referral keep the order of their versions, even if
     the machines that recorded their times had different clocks.
@@ -67,9 +67,9 @@ def last_position(tx: Transaction) -> int:
 
 
 def changes(tx: Transaction, wanted: Filter, after: int, until: int, limit: int) -> list[Change]:
-    """Returns the events after a position and up to another, as the scope allows.
+    """Returns the events after one position and up to another, in order, as the scope allows.
 
-    Only the sender sees the events of a draft.
+    Returns at most `limit` events. Only the sender sees the events of a draft.
     """
     where, values = boxes.conditions(wanted)
     rows = tx.execute(

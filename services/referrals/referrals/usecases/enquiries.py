@@ -59,7 +59,7 @@ _MAX_STOPPED = 100
 OF_A_LOOKER = Budget(60, timedelta(minutes=1), timedelta(0))
 """The budget of previews of one worker: 60 at once, then one more per minute.
 
-This is enough for a busy night, and too few to find a person.
+So many previews are enough for a busy night, but too few to find a person.
 """
 
 
@@ -127,8 +127,9 @@ class Enquiries:
     ) -> tuple[int, Attribute | None]:
         """Returns the disclosed count of other members with a similar case, and one attribute.
 
-        Leaving out that attribute would hide the person better. The attribute is None if the count
-        is high enough, or if the content states none. Needs the scope of the whole service.
+        The attribute is the best one to leave out so that the person is hidden (see `coarser`). It
+        is None if the count is high enough, or if the content states no attribute. Needs the scope
+        of the whole service.
         """
         alike: list[int] = []
         without = dict.fromkeys(content.attributes, 0)
@@ -147,10 +148,10 @@ class Enquiries:
         )
 
     def CreateEnquiry(self, request: pb.CreateEnquiryRequest, call: Call) -> pb.Enquiry:
-        """Opens an enquiry to all the services at once.
+        """Opens an enquiry to all the requested services at once, except those not to be asked.
 
         Attributes that none of the services uses as a criterion are left out, unless the request
-        keeps them.
+        keeps them. Raises Conflict if no service is left.
         """
         tx, caller, now, content, unsafe = (
             call.tx,
@@ -204,7 +205,7 @@ class Enquiries:
     def GetEnquiry(self, request: pb.GetEnquiryRequest, call: Call) -> pb.Enquiry:
         """Returns the whole enquiry to its asker, and to an asked organisation its own copies.
 
-        Raises NotFound for any other caller.
+        Raises NotFound for any other caller, and for a member on probation that was asked.
         """
         identifier = object_id(request.id)
         try:
@@ -352,9 +353,10 @@ class Enquiries:
     ) -> list[Service]:
         """Returns the services to ask.
 
-        Leaves out the services with which the person is not safe according to this enquiry or the
-        organisation's earlier records. Organisations with the power to detain, charge or expel her
-        are allowed to learn only what she has agreed to, so they are never asked.
+        Leaves out the caller's own services, and services with which the person is not safe
+        according to this enquiry or the organisation's earlier records. Organisations that may have
+        the power to detain, charge or expel her may learn only what she has agreed to, so they are
+        never asked.
         """
         unsafe = unsafe.besides(
             referrals.named_unsafe(tx, caller.organization_id, person_id, contact_id)
@@ -391,9 +393,9 @@ def _received(identifier: str, rows: list[Row]) -> ReceivedEnquiry:
 
 
 def stop_asking(tx: Transaction, now: datetime, organization_id: str) -> bool:
-    """Closes the copies that a member on probation has received or has sent to shelters.
+    """Closes the copies that a member on probation has received, and those it sent to shelters.
 
-    Returns whether there might be more received copies. Needs the scope of the whole service.
+    Returns whether there may be more received copies. Needs the scope of the whole service.
     """
     received_ids = enquiries.ids_received(tx, organization_id, _MAX_STOPPED)
     for identifier in received_ids + enquiries.open_of(tx, organization_id):
@@ -415,7 +417,7 @@ def stop_asking(tx: Transaction, now: datetime, organization_id: str) -> bool:
 def cancel_of(
     tx: Transaction, now: datetime, contact_ids: Collection[str], people: Collection[str]
 ) -> None:
-    """Withdraws the enquiries for people who withdrew their consent or were erased.
+    """Withdraws the waiting enquiries for contacts and people, after a withdrawal or an erasure.
 
     Needs the scope of the whole service.
     """

@@ -65,7 +65,10 @@ class Statistics:
         )
 
     def GetResponseTimes(self, request: pb.GetResponseTimesRequest, call: Call) -> pb.ResponseTimes:
-        """Returns how soon each organisation answered recent referrals, the slowest first."""
+        """Returns how soon each organisation answered recent referrals.
+
+        The slowest come first; organisations that answered no referral come last.
+        """
         elevate_to_system_scope(call.tx)
         rows = figures.response_times(call.tx, call.clock.now() - RECENT)
         return pb.ResponseTimes(organizations=[pb.ResponseTime(**row) for row in rows])
@@ -86,7 +89,11 @@ class Statistics:
 
 
 def pilot(tx: Transaction) -> pb.PilotFigures:
-    """Returns the pilot's figures. The two totals were published by IOM and are not rounded."""
+    """Returns the pilot's figures.
+
+    The two totals were published by IOM, so they are never withheld; any other count below SMALLEST
+    is.
+    """
     elevate_to_system_scope(tx)
     counted = figures.count_assisted(tx, PILOT_START, PILOT_END)
     return pb.PilotFigures(

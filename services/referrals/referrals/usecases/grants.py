@@ -41,9 +41,9 @@ class Grants:
         """Returns the grant for these field groups of a person, or refuses all of them.
 
         The caller must have the right to work with people. The organisation that holds the file
-        needs nothing else. The receiver of a live referral needs a receipt of that referral, or
-        else an emergency access of the caller, that covers the groups. Raises NotFound,
-        NotAllowed, Conflict or Invalid.
+        needs nothing else. The receiver of a live referral needs a receipt of that referral that
+        covers the groups, or else an emergency access of the caller that opens them. Raises
+        NotFound, NotAllowed, Conflict or Invalid.
         """
         check_opens_people(tx, caller)
         person = self._people.get(tx, person_id)
@@ -136,10 +136,10 @@ def check_may_override(caller: Caller) -> None:
 
 
 def check_reached(tx: Transaction, organization_id: str) -> None:
-    """Refuses an organisation that has the power to detain, charge or expel the person.
+    """Refuses an organisation that may have the power to detain, charge or expel the person.
 
-    Such an organisation has access only on a receipt that names it, never on an override or in an
-    emergency.
+    Such an organisation, or one of an unknown kind, has access only on a consent that names it,
+    never on an override or in an emergency.
     """
     if members.organization(tx, organization_id)[1] not in codes.REACHED_BY_OVERRIDE:
         raise Conflict("receipt_missing")

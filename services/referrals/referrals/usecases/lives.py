@@ -1,6 +1,6 @@
-"""Changes of referrals that facts, withdrawals, erasures and deadlines cause.
+"""Changes to referrals that facts, withdrawals, erasures and deadlines cause.
 
-The module also does the work that must follow every change of a referral.
+The module also does the work that must follow every change to a referral.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ _MAX_CHANGED = 100
 
 
 class Lives:
-    """Changes of referrals. Every method runs in the transaction `tx` and its scope."""
+    """Changes to referrals. Every method runs in the transaction `tx` and its scope."""
 
     def __init__(self, people: People, legs: Legs, policies: Policies) -> None:
         self._people = people
@@ -35,10 +35,12 @@ class Lives:
 
     @staticmethod
     def watch_need(tx: Transaction, following: Referral, now: datetime) -> str:
-        """Updates the need of the referral that `following` is based on.
+        """Updates the deadlines of the referral that `following` is based on.
 
-        The need is no longer open once `following` was sent, and is open again if `following` was
-        entered in error. Returns the id of the contact of the earlier referral, or "".
+        The need of the earlier referral is no longer open once `following` has been sent, and is
+        open again if `following` was entered in error. Only a referral of the same sender counts as
+        following. Returns the id of the earlier referral's contact; "" if there is none, or if
+        `following` has not been sent.
         """
         if not following.based_on_id or following.send_time is None:
             return ""
@@ -51,10 +53,10 @@ class Lives:
     def follow(
         self, tx: Transaction, now: datetime, *moved: Referral, earlier_contact_id: str = ""
     ) -> None:
-        """Updates what depends on the state of referrals: needs, steps of plans, contacts.
+        """Updates what depends on the state of the referrals: needs, steps of plans, contacts.
 
-        `earlier_contact_id` is the contact of an earlier referral that one of `moved` is based on.
-        Must come last in a transaction.
+        `earlier_contact_id` is the contact of the earlier referral that one of `moved` is based on,
+        if any. This must come last in a transaction.
         """
         self._legs.follow(tx, now, *moved)
         for referral in moved:
@@ -68,10 +70,10 @@ class Lives:
         )
 
     def follow_contacts(self, tx: Transaction, now: datetime, *identifiers: str) -> None:
-        """Updates the state of contacts of the line from the state of their referrals.
+        """Updates the outcome of contacts of the line according to the state of their referrals.
 
-        Must come last in a transaction, since this method widens the scope, and since a transaction
-        that has locked a contact must not wait for a referral.
+        An empty id is ignored. This must come last in a transaction, since it widens the scope, and
+        since a transaction that has locked a contact must not wait for a referral.
         """
         for identifier in sorted({*identifiers} - {""}):
             # a receiver's refusal may reopen the contact, but a receiver sees no contact of a line
@@ -90,7 +92,7 @@ class Lives:
         """Returns a referral, locked until the end of the transaction, and its calendar.
 
         `hold` locks the person first, for steps that give or use a consent. Raises Stale if another
-        step was taken since `version`.
+        step was taken since `version`, unless `version` is None.
         """
         calendar_at = self._policies.calendars(tx)  # shares a round trip with the referral
         if hold:
@@ -114,7 +116,7 @@ class Lives:
     def release(self, tx: Transaction, now: datetime, worker_id: str) -> bool:
         """Makes the desk responsible for some of the referrals of a worker who has left.
 
-        The desk is notified of each referral. Returns whether more referrals may be left.
+        The desk is notified of each referral. Returns whether there may be more such referrals.
         """
         released = referrals.ids_of_responsible(tx, worker_id, _MAX_CHANGED)
         for identifier in released:
@@ -126,10 +128,10 @@ class Lives:
         return len(released) == _MAX_CHANGED
 
     def tell_of_standing(self, tx: Transaction, now: datetime, organization_id: str) -> bool:
-        """Notifies the other side of some live referrals that an organisation is out or back.
+        """Records on some live referrals, for the other side, that an organisation is out or back.
 
-        An organisation is out while it is suspended or has left. Returns whether more referrals may
-        be left.
+        An organisation is out while it is suspended or has left. Returns whether there may be more
+        referrals on which this is not recorded yet.
         """
         out = not members.is_active(tx, organization_id)
         waiting = referrals.to_tell_of_standing(tx, organization_id, _MAX_CHANGED, out=out)
@@ -188,10 +190,10 @@ class Lives:
         contact_ids: Sequence[str],
         help_came: bool,
     ) -> None:
-        """Records the person's own answer whether help came.
+        """Records the person's own answer to the question whether help came.
 
-        The answer applies to all completed referrals of her contacts. Raises Conflict if there is
-        no completed referral.
+        The answer applies to all completed referrals of her contacts; `first_id` is her first
+        contact. Raises Conflict if there is no completed referral.
         """
         actor = Actor("person", first_id, "")
         for person_id in sorted(

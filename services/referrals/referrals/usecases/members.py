@@ -17,8 +17,8 @@ def organization_changed(
 ) -> bool:
     """Records that an organisation was registered, changed, approved, suspended or reinstated.
 
-    Returns whether there may be more to do. An organisation that has applied and is not a member
-    is treated as unknown.
+    Returns whether there may be more to do. Nothing is recorded of an organisation that has only
+    applied, or whose application was rejected.
     """
     if status in _NO_MEMBER:
         return False
@@ -29,7 +29,7 @@ def organization_changed(
 
 
 def worker_changed(tx: Transaction, identifier: str, organization_id: str, active: bool) -> None:
-    """Records that a worker was registered or suspended."""
+    """Records a worker's organisation, and whether her account is active."""
     members.note_member(tx, "worker", identifier, active, organization_id=organization_id)
 
 

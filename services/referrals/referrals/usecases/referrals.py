@@ -82,7 +82,7 @@ class Referrals(Steps):
     def CreateReferral(self, request: pb.CreateReferralRequest, call: Call) -> pb.Referral:
         """Opens a draft for a person of the caller's own organisation.
 
-        A draft that is based on an enquiry takes the fields that the request leaves out from the
+        If the draft is based on an enquiry, fields that the request does not set are taken from the
         enquiry and its accepted offer.
         """
         tx, caller, now, draft = call.tx, call.caller, call.clock.now(), new_draft(request)
@@ -91,7 +91,7 @@ class Referrals(Steps):
             object_id(request.person_id),
             optional_id(request.enquiry_id, "enquiry_id"),
         )
-        # so that no copy of the person's coarse data is made while she is erased
+        # so that no copy of the person's coarse data is made while her file is being erased
         self._people.hold(tx, person_id)
         person = self._people.get(tx, person_id)
         if person.organization_id != caller.organization_id:
@@ -294,7 +294,7 @@ class Referrals(Steps):
     def _grant(
         self, call: Call, now: datetime, referral: Referral, *groups: FieldGroup
     ) -> Grant | None:
-        """Returns the caller's grant for these groups and the referral's need; None without one."""
+        """Returns the caller's grant for these groups and the referral's need, or None."""
         try:
             return self._grants.of_person(
                 call.tx,
@@ -330,8 +330,8 @@ class Referrals(Steps):
     ) -> None:
         """Changes a draft.
 
-        `urgency_checked` is True if the urgency was checked before, in the enquiry or referral that
-        the draft is based on.
+        `urgency_checked` is True if the urgency comes from the enquiry or referral that the draft
+        is based on, where it was checked before.
         """
         service = None
         if draft.service_id:

@@ -39,7 +39,7 @@ from services.referrals.referrals.wire.referrals import STEP_RPCS, VERB_OF, Step
 
 
 class Steps:
-    """The rpcs of steps. `take_step` answers those that have no method of their own."""
+    """The rpcs of steps. `take_step` answers every rpc that has no method of its own."""
 
     def __init__(self, people: People, receipts: Receipts, legs: Legs, lives: Lives) -> None:
         self._people = people

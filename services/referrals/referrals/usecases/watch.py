@@ -29,10 +29,10 @@ _PACE = 0.1
 
 
 class Watch:
-    """Gives positions to events, and lets the streams of this process wait for them.
+    """Gives positions to events, and lets the streams of this process wait for new positions.
 
     Each process has one Watch; only one process at a time gives positions. While a process has no
-    stream, it gives positions only once a minute.
+    stream, it gives positions at most once a minute.
     """
 
     def __init__(self, database: Database) -> None:
@@ -85,7 +85,7 @@ class Watch:
         return visible, changes[-1].position if len(changes) == _BATCH else until
 
     def wait(self, after: int, seconds: float) -> None:
-        """Waits until a position after this one is given, or the time has passed."""
+        """Waits until a position after `after` has been given, but no longer than `seconds`."""
         with self._given:
             self._given.wait_for(lambda: self._last > after, seconds)
 

@@ -145,8 +145,8 @@ def asker_message(enquiry: Enquiry) -> pb.Enquiry:
 def received_message(enquiry: ReceivedEnquiry) -> pb.Enquiry:
     """Returns the message for an organisation that is asked.
 
-    The message shows nothing of the asking organisation, and nothing that depends on the answers of
-    other organisations.
+    The message shows nothing of the asking organisation. Until the enquiry has closed, nothing in
+    the message depends on the answers of other organisations.
     """
     states = {offer.state for offer in enquiry.offers}
     is_open = states == {EnquiryState.OPEN}

@@ -40,7 +40,7 @@ def hear(lives: Lives, clock: Clock, tx: Transaction, fact: Fact) -> bool:
             organization.organization_type_code,
             organization.country_code,
         )
-        return lives.tell_of_standing(tx, clock.now(), organization.organization_id) or more
+        return lives.note_standing(tx, clock.now(), organization.organization_id) or more
     elif kind == "service":
         service = facts_pb2.ServiceFact.FromString(fact.payload)
         uses = (

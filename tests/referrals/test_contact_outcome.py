@@ -15,7 +15,7 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.__main__ import MIGRATIONS
 from services.referrals.line.domain.contact import Contact
 from services.referrals.referrals.domain.lifecycle import Side, State
-from services.referrals.referrals.domain.record import waiting_for_sender
+from services.referrals.referrals.domain.record import still_to_refer
 from tests.builders import ASKED, NOON
 from tests.referrals.conftest import ARRIVAL, Service, Story
 from tests.referrals.test_contacts import completed, referral_for
@@ -39,7 +39,7 @@ def test_a_contact_is_referred_unless_its_referral_came_back(state: State) -> No
     came_back = state in (State.DECLINED, State.EXPIRED, State.NOT_DELIVERED, State.REROUTED)
     for before in ("open", "referred"):
         call = contact(before)
-        assert call.follow(waiting_for_sender([in_state(state)]), NOON, DAYS) == (
+        assert call.follow(still_to_refer([in_state(state)]), NOON, DAYS) == (
             call.outcome_code != before
         )
         assert call.outcome_code == ("open" if came_back else "referred")
@@ -50,16 +50,16 @@ def test_one_unfinished_referral_keeps_a_contact_open() -> None:
     back = in_state(State.DECLINED)
     for waiting in (draft(), back):
         call = contact("referred")
-        assert call.follow(waiting_for_sender([in_state(State.CLOSED), waiting]), NOON, DAYS)
+        assert call.follow(still_to_refer([in_state(State.CLOSED), waiting]), NOON, DAYS)
         assert call.outcome_code == "open"
     STEPS["close_need"](back, ACTORS[Side.SENDER], NOON)
-    assert call.follow(waiting_for_sender([back]), NOON, DAYS)
+    assert call.follow(still_to_refer([back]), NOON, DAYS)
     assert call.outcome_code == "referred", "somebody has closed the need with a reason"
 
 
 def test_a_referral_entered_in_error_leaves_its_contact_open() -> None:
     call = contact("referred")
-    assert call.follow(waiting_for_sender([in_state(State.ENTERED_IN_ERROR)]), NOON, DAYS)
+    assert call.follow(still_to_refer([in_state(State.ENTERED_IN_ERROR)]), NOON, DAYS)
     assert call.outcome_code == "open"
 
 
@@ -67,7 +67,7 @@ def test_a_referral_entered_in_error_leaves_its_contact_open() -> None:
 def test_an_outcome_written_by_an_operator_is_kept_in_every_state(written: str) -> None:
     for state in State:
         call = contact(written)
-        assert not call.follow(waiting_for_sender([in_state(state)]), NOON, DAYS)
+        assert not call.follow(still_to_refer([in_state(state)]), NOON, DAYS)
         assert (call.outcome_code, call.version) == (written, 1)
 
 

@@ -178,7 +178,7 @@ class Receipt:
         return self.until_time - min(NOTICE, (self.until_time - self.create_time) / 2)
 
     @property
-    def is_minors(self) -> bool:
+    def is_about_child(self) -> bool:
         """Returns whether the receipt is about a child.
 
         A person of unknown age counts as a child until the evidence that she is an adult is
@@ -196,7 +196,7 @@ class Receipt:
     @property
     def in_her_stead(self) -> bool:
         """Returns whether somebody else gave the consent for an adult."""
-        return not self.is_override and not self.is_minors and self.giver_code != HERSELF
+        return not self.is_override and not self.is_about_child and self.giver_code != HERSELF
 
     def check(self) -> None:
         """Refuses a receipt that would not be valid for this person. Raises Invalid or Conflict."""
@@ -211,7 +211,7 @@ class Receipt:
         )
         explained = self.giver_code == BEST_INTEREST or len(set(self.explained_codes)) == POINTS
         check.that(explained, "receipt.explained_codes", "required")
-        if self.is_minors:
+        if self.is_about_child:
             # if the age is unknown, the missing guardian is reported first
             alone = self.giver_code == HERSELF and not self.about.age_band
             check.that(bool(self.assent_code) or alone, "receipt.assent_code", "required")
@@ -237,7 +237,7 @@ class Receipt:
         """
         if self.is_override:
             return
-        if not self.is_minors:
+        if not self.is_about_child:
             if self.giver_code != HERSELF:
                 within = (
                     self.field_groups <= OVERRIDE_GROUPS

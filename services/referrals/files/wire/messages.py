@@ -102,8 +102,8 @@ def safe_contact_message(plan: SafeContact) -> people_pb2.SafeContact:
 def person_message(person: Person, plan: SafeContact | None = None) -> people_pb2.Person:
     """Returns a file as a message, without the identity.
 
-    `plan` must be None except for the file's organisation. Of an erased file, the message shows
-    only that it was erased, since the remaining data serve only for counting.
+    `plan` must be None except for the file's organisation. The message for an erased file has no
+    data about the person, since the remaining data serve only for counting.
     """
     message = people_pb2.Person(
         id=person.id,
@@ -186,7 +186,8 @@ def emergency_message(
 ) -> emergencies_pb2.Emergency:
     """Returns an emergency access as this caller may see it.
 
-    Coordinators and auditors do not see the person's id.
+    The person's id is shown only to the organisation of the file and the organisation that opened
+    it, and never to coordinators and auditors.
     """
     party = caller.organization_id in (emergency.organization_id, emergency.file_organization_id)
     return emergencies_pb2.Emergency(

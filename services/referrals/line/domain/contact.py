@@ -159,16 +159,16 @@ class Contact:
         self.unheard, self.outcome_code = True, OPEN
         self.change(now, calendar)
 
-    def follow(self, waiting: Sequence[bool], now: datetime, calendar: Calendar) -> bool:
+    def follow(self, still_to_refer: Sequence[bool], now: datetime, calendar: Calendar) -> bool:
         """Sets the outcome according to the referrals that were made for the contact.
 
-        `waiting` has an item for each referral that was not entered in error: True if the referral
-        is a draft, or came back and its need is still open. The contact is open if any item is
-        True, if there is no item, or if the caller's last note is unheard; otherwise it is
+        `still_to_refer` has an item for each referral that was not entered in error: True if the
+        referral is a draft, or came back and its need is still open. The contact is open if any
+        item is True, if there is no item, or if the caller's last note is unheard; otherwise it is
         referred. An outcome that an operator set (advised, handed over, dropped) stays, and so does
         the outcome of an erased contact. Returns whether anything changed.
         """
-        outcome = OPEN if self.unheard or not waiting or any(waiting) else REFERRED
+        outcome = OPEN if self.unheard or not still_to_refer or any(still_to_refer) else REFERRED
         if self.erased or self.outcome_code not in (OPEN, REFERRED) or self.outcome_code == outcome:
             return False
         self.outcome_code = outcome

@@ -31,12 +31,12 @@ class Urgency(Enum):
         return list(Urgency).index(self)
 
 
-def check_urgency(urgency: Urgency, answers: Urgency | None, reason_code: str) -> None:
+def check_urgency(urgency: Urgency, answered_urgency: Urgency | None, reason_code: str) -> None:
     """Refuses an urgency below the one that follows from a contact's answers, except with a reason.
 
-    `answers` is the urgency that follows; None if no answer decides it.
+    `answered_urgency` is the urgency that follows; None if no answer decides it.
     """
-    if answers is not None and urgency.rank < answers.rank and not reason_code:
+    if answered_urgency is not None and urgency.rank < answered_urgency.rank and not reason_code:
         raise Invalid(("urgency_reason_code", "required"))
 
 
@@ -349,7 +349,7 @@ class Deadline:
         """Starts the deadline again with new times; all levels will be reported again."""
         self.start_time, self.due_time, self.fired_percent = start, due, 0
 
-    def go_on(self) -> None:
+    def undo_stop(self) -> None:
         """Undoes the stop of the deadline; the due time stays the same."""
         self.stop_time = None
 

@@ -53,7 +53,7 @@ class ReferralWithDeadlines(ReferralRecord):
         for deadline in self.deadlines:
             if deadline.kind in (DeadlineKind.REPLACE, *HEALTH) and self.state in CAME_BACK:
                 if self.need_is_open:
-                    deadline.go_on()
+                    deadline.undo_stop()
                 else:
                     deadline.stop(now)
 

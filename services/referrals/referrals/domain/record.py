@@ -201,7 +201,7 @@ class ReferralRecord:
         return [
             event
             for event in events
-            if event.clock not in hidden and not (receives_only and _is_of_her_need(event))
+            if event.clock not in hidden and not (receives_only and _is_about_need(event))
         ]
 
     def _hidden_deadlines(self, actor: Actor) -> tuple[DeadlineKind, ...]:
@@ -314,22 +314,26 @@ class ReferralRecord:
             return urgency
         return urgency if urgency and urgency.rank >= Urgency.EMERGENCY.rank else Urgency.EMERGENCY
 
-    def _as_answered(
-        self, urgency: Urgency | None, answers: Urgency | None, reason_code: str
+    def _checked_urgency(
+        self, urgency: Urgency | None, answered_urgency: Urgency | None, reason_code: str
     ) -> Urgency | None:
-        """Returns the requested urgency, or else the higher of `self.urgency` and `answers`.
+        """Returns the requested urgency, or else the higher of the present and answered urgency.
 
-        `answers` is the urgency that follows from the contact's answers; None if no answers count.
-        A requested urgency below `answers` is refused without a reason, and otherwise its reason is
-        stored. A requested urgency that is not below `answers` clears the stored reason.
+        `answered_urgency` follows from the contact's answers; it is None if no answers count. A
+        requested urgency below the answered urgency is refused without a reason, and otherwise its
+        reason is stored. Any other requested urgency clears the stored reason.
         """
-        if answers is None:
+        if answered_urgency is None:
             return urgency or self.urgency
         if urgency is None:
-            return max(self.urgency or answers, answers, key=lambda level: level.rank)
+            return max(
+                self.urgency or answered_urgency, answered_urgency, key=lambda level: level.rank
+            )
         known = self.urgency_reason_code if urgency is self.urgency else ""
-        check_urgency(urgency, answers, reason_code or known)
-        self.urgency_reason_code = (reason_code or known) if urgency.rank < answers.rank else ""
+        check_urgency(urgency, answered_urgency, reason_code or known)
+        self.urgency_reason_code = (
+            (reason_code or known) if urgency.rank < answered_urgency.rank else ""
+        )
         return urgency
 
 
@@ -339,17 +343,17 @@ def _sides(kind: str, sends: bool, receives: bool, coordinates: bool) -> frozens
 
     Cached, since a list of referrals asks for the sides several times for each referral.
     """
-    stands = {
+    stands_on = {
         Side.PERSON: kind == "person",
         Side.SYSTEM: kind == "system",
         Side.SENDER: sends,
         Side.RECEIVER: receives,
         Side.COORDINATOR: coordinates,
     }
-    return frozenset(side for side, stands_there in stands.items() if stands_there)
+    return frozenset(side for side, stands in stands_on.items() if stands)
 
 
-def waiting_for_sender(referrals: Iterable[ReferralRecord]) -> list[bool]:
+def still_to_refer(referrals: Iterable[ReferralRecord]) -> list[bool]:
     """Returns one flag for each referral that was not entered in error.
 
     The flag is True if the referral is a draft, or if it came back and its need is still open.
@@ -361,7 +365,7 @@ def waiting_for_sender(referrals: Iterable[ReferralRecord]) -> list[bool]:
     ]
 
 
-def _is_of_her_need(event: Event) -> bool:
+def _is_about_need(event: Event) -> bool:
     """Returns whether an event is about the person's need rather than about this referral.
 
     Such an event closes the need, reminds of a referral that came back, or reports that a leg of

@@ -83,7 +83,7 @@ class Referral(ReferralWithDeadlines):
         *,
         need_code: str | None = None,
         urgency: Urgency | None = None,
-        answers: Urgency | None = None,
+        answered_urgency: Urgency | None = None,
         urgency_reason_code: str = "",
         service: tuple[str, str] | None = None,
         receipt_id: str | None = None,
@@ -94,8 +94,8 @@ class Referral(ReferralWithDeadlines):
         """Changes a draft; `service` is (service id, its organisation).
 
         None leaves a field as it is. After a recent assault the urgency is at least emergency.
-        `answers` is the urgency that follows from the contact's answers; it is given only if the
-        request sets the urgency or the contact. Raises Conflict or Invalid.
+        `answered_urgency` follows from the contact's answers; it is given only if the request sets
+        the urgency or the contact. Raises Conflict or Invalid.
         """
         if self.state is not State.DRAFT:
             raise Conflict("not_a_draft")
@@ -105,7 +105,7 @@ class Referral(ReferralWithDeadlines):
                 self.assault_time = hour
                 self._watch_health(now)
         urgency = self._raised_after_assault(
-            self._as_answered(urgency, answers, urgency_reason_code), now
+            self._checked_urgency(urgency, answered_urgency, urgency_reason_code), now
         )
         if need_code is not None:
             check = Check()
@@ -209,14 +209,14 @@ class Referral(ReferralWithDeadlines):
         urgency: Urgency | None,
         coarse: Coarse,
         note: str,
-        answers: Urgency | None = None,
+        answered_urgency: Urgency | None = None,
         urgency_reason_code: str = "",
     ) -> None:
         """Corrects a referral that was sent: its urgency, and the coarse data of the person.
 
         A changed urgency recomputes the running deadlines. Raises Conflict, and Invalid if nothing
-        changes or if the urgency is too low: below `answers` (see `change_draft`) without a reason,
-        or below emergency after a recent assault.
+        changes or if the urgency is too low: below `answered_urgency` (see `change_draft`) without
+        a reason, or below emergency after a recent assault.
         """
         step = self._check_step("amend", actor, now)
         changed = [
@@ -225,7 +225,7 @@ class Referral(ReferralWithDeadlines):
             if getattr(coarse, field.name) != getattr(self.coarse, field.name)
         ]
         if urgency and urgency is not self.urgency:
-            self._as_answered(urgency, answers, urgency_reason_code)
+            self._checked_urgency(urgency, answered_urgency, urgency_reason_code)
             if self._raised_after_assault(urgency, now) is not urgency:
                 raise Invalid(("urgency", "out_of_range"))
             changed.append("urgency")

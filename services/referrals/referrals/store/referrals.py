@@ -292,7 +292,7 @@ def named_unsafe(
     return [Unsafe(NAMED, tuple(row["organizations"]), tuple(row["departments"])) for row in rows]
 
 
-def to_tell_of_standing(
+def ids_to_note_standing(
     tx: Transaction, organization_id: str, limit: int, *, out: bool
 ) -> list[str]:
     """Locks live referrals whose other side must be notified that an organisation is out or back.

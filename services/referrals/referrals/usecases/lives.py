@@ -15,7 +15,7 @@ from services.referrals.network.store import members
 from services.referrals.network.usecases.deadlines import fire_each
 from services.referrals.network.usecases.policies import Policies
 from services.referrals.referrals.domain.lifecycle import State
-from services.referrals.referrals.domain.record import Actor, Event, waiting_for_sender
+from services.referrals.referrals.domain.record import Actor, Event, still_to_refer
 from services.referrals.referrals.domain.referral import Referral
 from services.referrals.referrals.store import deadlines, referrals
 from services.referrals.referrals.usecases.legs import Legs
@@ -80,7 +80,7 @@ class Lives:
             elevate_to_system_scope(tx)
             contact = contacts.hold(tx, identifier)
             if contact.follow(
-                waiting_for_sender(referrals.of_contact(tx, identifier)),
+                still_to_refer(referrals.of_contact(tx, identifier)),
                 now,
                 self._policies.calendar(tx, contact.line_country, contact.department),
             ):
@@ -127,14 +127,14 @@ class Lives:
             self.save(tx, referral)
         return len(released) == _MAX_CHANGED
 
-    def tell_of_standing(self, tx: Transaction, now: datetime, organization_id: str) -> bool:
+    def note_standing(self, tx: Transaction, now: datetime, organization_id: str) -> bool:
         """Records on some live referrals, for the other side, that an organisation is out or back.
 
         An organisation is out while it is suspended or has left. Returns whether there may be more
         referrals on which this is not recorded yet.
         """
         out = not members.is_active(tx, organization_id)
-        waiting = referrals.to_tell_of_standing(tx, organization_id, _MAX_CHANGED, out=out)
+        waiting = referrals.ids_to_note_standing(tx, organization_id, _MAX_CHANGED, out=out)
         for identifier in waiting:
             referral = referrals.get(tx, identifier, for_update=True)
             referral.note_standing(organization_id, now, out=out)

@@ -350,7 +350,7 @@ class Referrals(Steps):
             None,
             referral.contact_id,
         )
-        answers = (
+        answered_urgency = (
             contacts.answers_of(tx, contact_id)[0].urgency()
             if contact_id and affects_urgency and not urgency_checked
             else None
@@ -373,7 +373,7 @@ class Referrals(Steps):
             calendar,
             need_code=fields.need_code,
             urgency=fields.urgency,
-            answers=answers,
+            answered_urgency=answered_urgency,
             urgency_reason_code=fields.urgency_reason_code,
             service=service,
             receipt_id=fields.receipt_id,

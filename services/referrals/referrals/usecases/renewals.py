@@ -40,14 +40,14 @@ class Renewals:
     def _fire(self, tx: Transaction, now: datetime, identifier: str) -> list[Event]:
         referral = referrals.get(tx, identifier, for_update=True)
         renewals.forget(tx, identifier)
-        if referral.state not in LIVE or not self._stands(tx, referral.receipt_id, now):
+        if referral.state not in LIVE or not self._receipt_is_live(tx, referral.receipt_id, now):
             return []
         referral.note_consent_ending(now)
         events = list(referral.events)
         referrals.keep_all(tx, [referral])
         return events
 
-    def _stands(self, tx: Transaction, receipt_id: str, now: datetime) -> bool:
+    def _receipt_is_live(self, tx: Transaction, receipt_id: str, now: datetime) -> bool:
         try:
             return self._receipts.get(tx, receipt_id).is_live(now)
         except NotFound:

@@ -175,7 +175,7 @@ class Steps:
             urgency=urgency,
             coarse=self._people.get(tx, referral.person_id).coarse if mine else referral.coarse,
             note=request.note,
-            answers=contacts.answers_of(tx, referral.contact_id)[0].urgency()
+            answered_urgency=contacts.answers_of(tx, referral.contact_id)[0].urgency()
             if mine and referral.contact_id
             else None,
             urgency_reason_code=word(

@@ -125,7 +125,7 @@ class Arrival:
 
 @dataclass
 class Person:
-    """A person's file. The identity is stored separately, and only OpenPerson opens it."""
+    """A person's file. The identity is stored separately, and only OpenPerson shows it."""
 
     id: str
     organization_id: str

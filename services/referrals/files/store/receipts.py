@@ -130,8 +130,8 @@ class Receipts:
     ) -> tuple[list[Receipt], Cursor | None]:
         """Returns the receipts, other than overrides, that a second person must still confirm.
 
-        They are of files of the organisation; the oldest come first. The second value is the cursor
-        of the next page.
+        Only receipts for the organisation's own files are returned, oldest first. The second value
+        is the cursor of the next page.
         """
         time, identifier = after or ("-infinity", "")
         rows = tx.execute(

@@ -27,7 +27,7 @@ _PAUSE = 600.0  # seconds between two rounds when there is nothing to store
 
 
 class NameNoter:
-    """Opens, once each, the files whose words are not stored yet.
+    """Opens each file whose words are not stored yet, once, and stores the words.
 
     Several processes share the work by locking rows.
     """

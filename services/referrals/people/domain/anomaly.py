@@ -113,8 +113,8 @@ def is_night(time: datetime, zone: tzinfo) -> bool:
 def on_duty(acts: Iterable[datetime], day: date, zone: tzinfo) -> bool:
     """Returns whether a worker with duty actions at these times counts as on duty this night.
 
-    She does if she acted on duty in this night, or in any two nights since fourteen days before.
-    The caller passes only actions of that time.
+    `acts` are the times since fourteen days before the day. She counts as on duty if she acted in
+    the night of the day, or in at least two of these nights.
     """
     nights = {day_of(time, zone) for time in acts if is_night(time, zone)}
     return day in nights or len(nights) >= DUTY_NIGHTS

@@ -106,7 +106,8 @@ def note_witnessed(tx: Transaction, published: Collection[str], now: datetime) -
 def not_applied(tx: Transaction, people: Collection[str]) -> set[str]:
     """Returns the ids of those erased persons whose erasure is not in this store.
 
-    If there are any, the store is a restored copy, which has brought the file back or never had it.
+    If there are any, the store is a restored copy, which brought their files back or never had
+    them.
     """
     rows = tx.execute(
         "SELECT id FROM unnest(%s::text[]) AS said (id) WHERE NOT EXISTS (SELECT FROM erasures"

@@ -32,8 +32,9 @@ class ReferralWithDeadlines(ReferralRecord):
     ) -> None:
         """Starts a deadline.
 
-        SILENCE begins at the open appointment, if that is in the future; any other deadline begins
-        now. After `news`, and without an open appointment, SILENCE lasts for SILENCE_AFTER_NEWS.
+        SILENCE begins at the open appointment, if that is in the future. Otherwise SILENCE begins
+        now, as any other deadline does. After `news`, and without an open appointment, SILENCE
+        lasts for SILENCE_AFTER_NEWS.
         """
         silence = kind is DeadlineKind.SILENCE
         start = max(now, self.appointment_time or now) if silence else now
@@ -45,10 +46,10 @@ class ReferralWithDeadlines(ReferralRecord):
         self.deadlines.append(Deadline(kind, start, due, policy_version=calendar.policy().version))
 
     def watch_need(self, now: datetime) -> None:
-        """Stops the deadlines of the need of a referral that came back, once the need is met.
+        """Stops or continues the replacement and health deadlines, if the referral came back.
 
-        The deadlines continue if the need is open again, since the following referral was entered
-        in error.
+        The deadlines stop once the need is no longer open. They continue if the need is open again,
+        since the following referral was entered in error.
         """
         for deadline in self.deadlines:
             if deadline.kind in (DeadlineKind.REPLACE, *HEALTH) and self.state in CAME_BACK:

@@ -60,7 +60,7 @@ LIVE = frozenset(
 )
 """States in which a side is still expected to act and the receiver may have access."""
 # The states in which the receiver has to act, and the states in which the sender has to act. The
-# sender also has to act on a referral that came back, until another referral follows (CAME_BACK).
+# sender also has to act on a referral that came back, while its need is open (CAME_BACK).
 WAITS_FOR_RECEIVER = frozenset({S.SENT, S.ACKNOWLEDGED, S.ACCEPTED, S.WAITLISTED, S.IN_PROGRESS})
 WAITS_FOR_SENDER = frozenset({S.DRAFT, S.INFO_REQUESTED, S.COMPLETED})
 EXITS = frozenset(

@@ -66,7 +66,7 @@ class Event:
     attribution: str = ""
     clock: DeadlineKind | None = None
     note: str = ""
-    note_withheld: bool = False  # there is a note, but the reader of the event may not open it
+    note_withheld: bool = False  # there is a note, but the reader may not, or nobody can, open it
     changed_field_codes: tuple[str, ...] = ()  # fields amended after the referral was sent
     arrival: Arrival | None = None  # stated on sending, if nobody may contact the person
 
@@ -115,8 +115,8 @@ class ReferralRecord:
     need_close_reason_code: str = ""
     assault_time: datetime | None = None  # the time of a recent assault, to the hour
     unsafe: Unsafe = NOT_STATED  # with whom or where the person is not safe; for the sender alone
-    # ids of the sender or receiver, if suspended or no longer a member, as last reported to the
-    # other side
+    # ids of the organisations on either side that are suspended or have left, as last reported to
+    # the other side
     sides_out: list[str] = field(default_factory=list)
     followed_up: bool = False  # the sender has sent another referral that is based on this one
     following_id: str = ""  # the referral that follows, or the draft that may become it

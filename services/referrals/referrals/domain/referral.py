@@ -255,7 +255,7 @@ class Referral(ReferralWithDeadlines):
     def withdraw_consent(self, actor: Actor, now: datetime, calendar: Calendar) -> None:
         """Ends the referral, if it is live, because the person withdrew her consent.
 
-        She may have withdrawn it through any worker.
+        She may have withdrawn it through any worker, or with her reference.
         """
         step = BY_VERB["withdraw_consent"]
         if self.state in step.sources:

@@ -42,7 +42,7 @@ _STRANDED = (
 # In this state only the deadline of the deletion can run.
 _TO_DELETE = "(state = 'consent_withdrawn' AND next_due_time IS NOT NULL)"
 # The condition of referrals with something left to do, written as in their partial indexes. Pages
-# ask for these referrals, which are few among all.
+# ask for these referrals, which are a small part of all referrals.
 _OPEN_STATES = LIVE | {State.DRAFT}
 _OPEN = f"(state IN ({_words(_OPEN_STATES)}) OR next_due_time IS NOT NULL)"
 _LIVE, _FOR_RECEIVER, _FOR_SENDER = (

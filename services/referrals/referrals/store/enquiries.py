@@ -278,12 +278,11 @@ def count_alike(
 ) -> tuple[int, dict[Attribute, int]]:
     """Counts other members with a case that is similar in all attributes, or in all but one.
 
-    Returns the first count, and the second count by the attribute that is disregarded.
-    Members are counted instead of cases, so a worker who invents persons, for her own service or
-    with a second member, adds one at most. Members on probation do not count, nor do the cases that
-    the organisation itself sends, asks about or receives. The exact count could reveal that a
-    certain person is in the network, so only the result of `domain.enquiry.disclosed_count` may be
-    disclosed.
+    Returns the first count, and the second counts by the disregarded attribute. Members are counted
+    instead of cases, so a worker who invents persons, for her own service or with a second member,
+    adds one at most. Members on probation do not count, nor do the cases that the organisation
+    itself sends, asks about or receives. The exact count could reveal that a certain person is in
+    the network, so only the result of `domain.enquiry.disclosed_count` may be disclosed.
     """
     stated = content.attributes
 

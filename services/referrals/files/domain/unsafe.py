@@ -63,8 +63,8 @@ class Unsafe:
     ) -> None:
         """Refuses a receiver that the person named.
 
-        The receiver is allowed if UNSAFE_FOR_HER is acknowledged, since she then wants it all the
-        same.
+        The receiver is allowed if UNSAFE_FOR_HER is acknowledged, since the person then wants to be
+        referred there all the same.
         """
         if self.names(organization_id, department) and UNSAFE_FOR_HER not in acknowledged:
             raise Conflict(UNSAFE_FOR_HER)

@@ -69,7 +69,7 @@ class Callbacks:
         )
 
     def SettleCallback(self, request: pb.SettleCallbackRequest, call: Call) -> pb.Callback:
-        """Records the result of a callback, and the hours of the next try if there is to be one."""
+        """Records the result of a callback, and the hours of the next try, if one is agreed."""
         tx, now, outcome = (
             call.tx,
             call.clock.now(),

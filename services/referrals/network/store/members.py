@@ -94,7 +94,7 @@ def note_service(
 
 
 def check_standing(tx: Transaction, caller: Caller) -> None:
-    """Refuses a caller whose organisation, worker account or key is known to be suspended.
+    """Refuses a caller whose organisation, worker account or key is known not to be active.
 
     Even a fresh token does not help such a caller. A suspension that has not arrived here yet has
     no effect; this is tolerable because a token is valid for only a few seconds.

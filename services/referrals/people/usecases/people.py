@@ -229,7 +229,7 @@ class People:
     def ListReadings(self, request: pb.ListReadingsRequest, call: Call) -> pb.ListReadingsResponse:
         """Lists the accesses to a file of the caller's organisation, newest first.
 
-        Equal accesses of one worker within a clock hour are listed once.
+        Equal accesses by one worker within a clock hour are listed once; every refusal is listed.
         """
         size, after = (
             page_size(request.page_size, default=50, most=200),

@@ -231,7 +231,8 @@ class Plans:
     def GetCompliance(self, request: pb.GetComplianceRequest, call: Call) -> pb.Compliance:
         """Returns the numbers of plans, and of their steps by state.
 
-        Coordinators get the numbers of the whole network, others those of their organisation.
+        Coordinators get the published numbers of the whole network; other callers get the exact
+        numbers of their own organisation.
         """
         network = call.caller.has("COORDINATOR")
         counted = self._compliance(call.tx, call.clock.now(), network=network)

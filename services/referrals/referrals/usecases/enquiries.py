@@ -148,7 +148,7 @@ class Enquiries:
         )
 
     def CreateEnquiry(self, request: pb.CreateEnquiryRequest, call: Call) -> pb.Enquiry:
-        """Opens an enquiry to all the requested services at once, except those not to be asked.
+        """Opens an enquiry to the requested services that may be asked, to all of them at once.
 
         Attributes that none of the services uses as a criterion are left out, unless the request
         keeps them. Raises Conflict if no service is left.

@@ -34,7 +34,7 @@ def worker_changed(tx: Transaction, identifier: str, organization_id: str, activ
 
 
 def key_changed(tx: Transaction, identifier: str, live: bool) -> None:
-    """Records that an API key was created or revoked."""
+    """Records whether an API key is live."""
     members.note_member(tx, "key", identifier, live)
 
 

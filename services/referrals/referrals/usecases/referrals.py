@@ -203,7 +203,7 @@ class Referrals(Steps):
     def BatchGetQueueVersions(
         self, request: pb.BatchGetQueueVersionsRequest, call: Call
     ) -> pb.BatchGetQueueVersionsResponse:
-        """Returns the queue versions for many tokens at once."""
+        """Returns the queue versions for many tokens, in order; "" for an invalid token."""
         versions = self._watch.versions(
             request.watch_tokens, call.clock.now(), partial(_queue_versions, call.tx)
         )

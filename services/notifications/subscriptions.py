@@ -1,7 +1,7 @@
 """The topics that this service consumes, and the handler of each fact.
 
-A fact without a notice is accepted and ignored; a fact whose kind is newer than this service is
-held.
+A fact that needs neither a notice nor a record is accepted and ignored; a fact whose kind is newer
+than this service is held.
 """
 
 from collections.abc import Callable
@@ -38,7 +38,7 @@ def _other_subject(
     tx: Transaction, fact: Fact, topic: str, now: datetime, *, by_email: bool
 ) -> None:
     """Handles a fact about a subject without a handler of its own: writes the messages, if the
-    subject and verb have a notice.
+    subject and verb have a notice. Raises NewerKind for a subject that the contract does not name.
     """
     name = next((name for name in _SUBJECTS[topic] if wire.verb_of(fact, name)), "")
     if not name:
@@ -68,8 +68,8 @@ def partners(clock: Clock, *, by_email: bool) -> Handler:
     """Returns the handler of the facts of the partners service.
 
     The handler records which members are in good standing, and writes the messages about
-    invitations, agreements that end, a worker's own account, and each other subject that has a
-    notice.
+    invitations, applications, organisations, a worker's own account, and each other subject that
+    has a notice.
     """
 
     def handle(tx: Transaction, fact: Fact) -> None:

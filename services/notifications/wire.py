@@ -102,8 +102,8 @@ def urgency_name(body: referrals_facts_pb2.EnquiryFact) -> str:
 def organization_of(fact: Fact, name: str) -> str:
     """Returns the id of the organisation that a fact is about or belongs to.
 
-    The fact is about an organisation, or about its contact, owed call, receipt, erasure or anomaly.
-    Returns "" if the fact does not name the organisation.
+    The fact is about an organisation or e.g. about its contact, owed call, receipt, erasure or
+    anomaly. Returns "" if the fact names no organisation.
     """
     return getattr(_body_of(fact, name), "organization_id", "")
 
@@ -207,7 +207,8 @@ def undeliverable(message: Message, reason: str, now: datetime) -> Fact:
 def webhook_body(fact: Fact, body: referrals_facts_pb2.ReferralFact, public_url: str) -> str:
     """Returns the webhook body for a fact about a referral.
 
-    The body holds ids, codes, times and the URL of the referral; the worker's id is left out.
+    The body holds ids, codes, times and the URL of the referral, but no worker's id. Empty
+    values are left out.
     """
     data = {
         "referral_id": body.referral_id,

@@ -1,7 +1,7 @@
 """REST for partner systems, below /api/v1: the routes, their OpenAPI document, and its docs page.
 
 Everything that a page can do, a system can do here, in its own name: with a key or a token, never
-with a cookie. The API knows no rule of the business. It reads strictly, calls the services, and
+with a cookie. The API knows no business rule. It reads strictly, calls the services, and
 passes on their answers.
 """
 

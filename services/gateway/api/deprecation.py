@@ -27,7 +27,10 @@ def openapi_entries(rules: Rules) -> dict[str, Any]:
 
 
 def add_headers(rules: Rules) -> None:
-    """Adds the headers to the answer of this request, whatever the answer will be."""
+    """Adds the headers to the response to this request, even if the response is a refusal.
+
+    Does nothing for an operation that is not deprecated.
+    """
     since, until = rules.deprecate_date, rules.sunset_date
     if since is None or until is None:
         return

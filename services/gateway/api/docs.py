@@ -1,6 +1,6 @@
-"""The reference pages, served by the gateway itself: plain and without script.
+"""The reference and the guide, served by the gateway itself: plain and without script.
 
-They are rendered from the same OpenAPI document that the gateway serves.
+The reference is rendered from the same OpenAPI document that the gateway serves.
 """
 
 from typing import Any
@@ -89,7 +89,7 @@ def shown(template: str, **values: Any) -> Response:
 
 
 def conditional(response: Response) -> Response:
-    """Adds an ETag to the response, or makes it a 304 if the reader already has it."""
+    """Adds an ETag, and makes the response a 304 if the reader already has this version."""
     response.add_etag()
     response.make_conditional(request)
     return response

@@ -21,7 +21,7 @@ _COLUMNS = tuple(
 
 
 def rights() -> str:
-    """Returns two tables for each service as Markdown: its rights and its refusals."""
+    """Returns tables for each service as Markdown: its rights and, if it has any, its refusals."""
     return "\n".join(line for service in SERVICES for line in _service(service)) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""What every request needs: HTTP server, limits, credentials, clients of the services, refusals.
+"""The parts that every request needs: server, limits, credentials, clients, refusals.
 
 Its application answers only the probes; `api` and `site` add their routes to it.
 """

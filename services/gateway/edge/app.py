@@ -1,8 +1,9 @@
 """The Flask application to which `api` and `site` add their routes.
 
 It has the steps before and after every request, the probes, and problem+json for failures that
-nothing else handles. For each request it logs only the route's name, method, status, id and
-duration, because an address may carry an opaque id, and a form may hold a person's story.
+nothing else handles. For each request it logs only the route's pattern, the method, the status, the
+request's id and the duration, because an address may carry an opaque id, and a form may hold a
+person's story.
 """
 
 import time
@@ -62,16 +63,16 @@ def equip(app: Flask, settings: Settings, clients: Clients) -> None:
 def probe(status: str) -> Response:
     """Answers for this process only.
 
-    If the probe failed while a service is down, everybody would also lose quick exit and the pages
-    of the other services.
+    If the probe failed whenever a service was down, everybody would also lose quick exit and the
+    pages that need only the other services.
     """
     return jsonify(status=status)
 
 
 def keep_from_site(app: Flask, *prefixes: str) -> None:
-    """Declares the path prefixes that systems call.
+    """Declares the path prefixes that are for systems, not for people.
 
-    A request to such a path brings a key instead of a cookie, and its refusal is problem+json.
+    No cookie is read for a request under such a prefix, and its refusal is problem+json.
     """
     app.extensions["systems"] = prefixes
 
@@ -91,7 +92,7 @@ def begin() -> None:
 
 
 def finish(response: Response) -> Response:
-    """Adds the headers that every answer carries, and writes one line of log."""
+    """Adds the headers that every response carries, and logs the request."""
     response.headers.update(
         {
             "X-Request-Id": g.request_id,
@@ -106,9 +107,9 @@ def finish(response: Response) -> Response:
 
 
 def log_request(status: int, seconds: float) -> None:
-    """Writes one line of log and counts the duration.
+    """Records the duration, and logs the request unless it is a probe.
 
-    The log leaves out the probes, which come every few seconds and would drown the rest.
+    Probes come every few seconds and would drown the other log lines.
     """
     rule = request.url_rule.rule if request.url_rule else ""
     HTTP_SECONDS.labels(rule, str(status)).observe(seconds)

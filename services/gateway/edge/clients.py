@@ -137,12 +137,13 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
     def intercept_unary_unary(
         self, continuation: Any, client_call_details: Any, request: Any
     ) -> Any:
-        """Called by grpc for every call on the channel.
+        """Makes one call; grpc calls this method for every call on the channel.
 
         If the token expired on the way, or is older than the caller's step-up, the call is repeated
-        once with a fresh token. This is safe, because the service refused before any effect. If the
-        fresh token expires, too, the cause is a slow machine. The call then raises Unavailable
-        service_busy, so that no signed-in caller is refused as unknown.
+        once with a fresh token, if the caller can get one. This is safe, because the service
+        refused before any effect. If the fresh token expires, too, the cause is a slow machine. The
+        call then raises Unavailable service_busy, so that no signed-in caller is refused as
+        unknown.
         """
         caller, end = (
             calling.get(),
@@ -287,7 +288,7 @@ class Standing:
 
     `answers`: the service answers health checks. `ready`: its database answers. `tells`: its facts
     reach the broker. `holds`: it has received facts that wait for an operator. `fails`: a recent
-    call to the service failed.
+    call to the service failed through the service's fault.
     """
 
     answers: bool
@@ -368,7 +369,8 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
     def end_session_later(self, secret: str) -> None:
         """Ends a session in the background, within a minute, without waiting. Passes no gate.
 
-        If too many sessions wait to be ended, the session ends when it reaches its idle limit.
+        If too many sessions wait to be ended, or if the partners service stays down for a minute,
+        the session ends when it reaches its idle limit.
         """
         with contextlib.suppress(queue.Full):
             self._leaving.put_nowait(secret)

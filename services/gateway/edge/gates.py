@@ -27,7 +27,7 @@ from chassis.errors import Refusal, Unavailable
 # a second, more than one process needs for all the pages that it can render.
 ROOMS = {"partners": 8, "referrals": 8, "notifications": 4}
 SPARE = 4  # threads that no gate can occupy
-THREADS = sum(2 * room for room in ROOMS.values()) + SPARE  # for calls under way or waiting
+THREADS = sum(2 * room for room in ROOMS.values()) + SPARE  # calls under way and waiting, and SPARE
 PATIENCE = 0.5  # seconds that a call waits at the gate
 # seconds for which a failure caused by the service counts as recent, unless the same method
 # succeeds in the meantime
@@ -56,9 +56,10 @@ class Gate:
         pause: float = PAUSE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`healthy` asks the service whether it is ready.
+        """Creates the gate, open.
 
-        It is called from a thread of its own and returns within a second.
+        `healthy` asks the service whether it is ready. It is called from a thread of its own and
+        must return within a second.
         """
         self._clock = clock
         self._failed_at = dict[str, float]()  # by method
@@ -101,8 +102,8 @@ class Gate:
     def fails(self) -> bool:
         """Returns whether a call failed recently through the service's fault.
 
-        A failure no longer counts once the same method has succeeded. The health check does not
-        show such failures.
+        A failure no longer counts once the service has answered a call to the same method, or has
+        recovered after it was down. The health check does not show such failures.
         """
         with self._turn:
             return any(self._clock() - at < LATELY for at in self._failed_at.values())

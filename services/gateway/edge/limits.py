@@ -42,9 +42,9 @@ class Limits:
         self._limiters = {"caller": Limiter(rate), "address": Limiter(rate * CALLERS_AN_ADDRESS)}
 
     def count(self, policy: str, who: str) -> None:
-        """Counts this request, and notes the caller's quota for the headers of the answer.
+        """Counts this request, and notes the quota for the headers of the response.
 
-        Raises Exhausted rate_limited.
+        Raises Exhausted rate_limited if the quota is used up.
         """
         g.quota = policy, self._limiters[policy].take(who)
         if g.quota[1].wait:
@@ -82,7 +82,8 @@ def refusal(status: int, reason: str, seconds: float, **headers: str) -> Reply:
 def admit(mark: str, known: bool) -> None:
     """Counts a request by the hash of its credential.
 
-    If the credential is missing or not yet verified, counts it by its address, too.
+    If the credential is missing or not yet verified, counts the request by its address, too. Raises
+    Exhausted rate_limited if a quota is used up.
     """
     limits: Limits = current_app.extensions["limits"]
     if not known:
@@ -102,7 +103,7 @@ def network() -> str:
 
 
 def add_headers(response: Response) -> Response:
-    """Adds the caller's quota to an answer, so that a system can slow down before it is refused."""
+    """Adds the quota to a response, so that a system can slow down before it is refused."""
     if "quota" in g:
         response.headers.update(fields(*g.quota))
     return response

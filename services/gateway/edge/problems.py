@@ -88,9 +88,10 @@ HTTP_REASONS = {
 
 
 def problem(error: Exception) -> Response:
-    """Returns the answer to an exception.
+    """Returns the response to an exception, as problem+json.
 
-    A refusal gives its reason; anything else is a fault, which is logged and shown to nobody.
+    A refusal gives its reason, and an HTTP error the reason of its status. Anything else is a
+    fault; its details are logged and not shown.
     """
     if isinstance(error, errors.Refusal):
         return _of_refusal(error)
@@ -172,7 +173,7 @@ def _answer(
 
 
 def body_of(status: int, reason: str, request_id: str) -> dict[str, Any]:
-    """Returns the body of a refusing answer (RFC 9457)."""
+    """Returns the problem+json body of a refusal (RFC 9457)."""
     known = REASONS.get(reason)
     title = known.title if known else HTTP_STATUS_CODES.get(status, "")
     return {

@@ -49,7 +49,7 @@ MAX_DELAYED_REFUSALS = 200
 CONNECTIONS = 1000
 HEADER_BYTES = 16 * 1024
 # the app refuses bodies above 64 kB itself, with its own error message; the server does not even
-# read a body larger than this
+# read a body larger than this, except on the paths of bodies.FILES
 BODY_BYTES = 128 * 1024
 # Paths that call no service and must never wait behind another request.
 EXPRESS = frozenset({"/healthz", "/readyz", "/quick-exit"})
@@ -72,8 +72,8 @@ NO_QUICK_REPLY: QuickReply = lambda path, headers: None  # noqa: E731
 def task_for_rejected(channel: "Channel", request: Any) -> Task:
     """Returns the task for a request that was not accepted.
 
-    If the request is too large, the app answers with its own error message; waitress answers broken
-    HTTP.
+    If the request is too large, the app answers with its own error message. Waitress itself answers
+    broken HTTP.
     """
     channel.lingers = True
     if not isinstance(request.error, RequestEntityTooLarge):
@@ -92,7 +92,7 @@ class Answer(Task):  # type: ignore[misc]
     complete = True  # status and headers are known from the start
 
     def execute(self) -> None:
-        """Called by `service`."""
+        """Writes the reply; `service` calls this method."""
         reply: Reply = self.request.reply
         self.status, self.response_headers = reply.status, [*reply.headers.items()]
         self.content_length = len(reply.body)
@@ -114,7 +114,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
     _files = WeakSet["Parser"]()
 
     def parse_header(self, header_plus: bytes) -> None:
-        """Called when the header is complete."""
+        """Parses a complete header, after raising the size limit for the body if it may be a file."""
         path = header_plus.split(b" ", 2)[1:2]
         most = bodies.FILES.get(path[0].partition(b"?")[0].decode("latin-1"), 0) if path else 0
         if most and len(self._files) < bodies.FILES_AT_ONCE:
@@ -137,11 +137,11 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         # start of the current wait for the client; time of the last byte
         self.wait_started = self.last_byte_time = server.clock()
         self.used = self.lingers = self.refused = False
-        self.credential: str | None = None  # that of a request that is counted until it is answered
+        self.credential: str | None = None  # of the request that is counted, until it is answered
         super().__init__(server, *args, **kwargs)
 
     def received(self, data: bytes) -> bool:
-        """Called with the bytes that the client sent."""
+        """Handles the bytes that the client sent; ignores them after a refusal."""
         if self.refused:
             return False
         self.last_byte_time = self.server.clock()
@@ -151,7 +151,10 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         return bool(super().received(data))
 
     def service(self) -> None:
-        """Called by a worker thread with a complete request."""
+        """Answers a complete request.
+
+        Called by a worker thread or, if the reply is known already, by the server's own thread.
+        """
         credential, self.credential = self.credential, None
         try:
             super().service()
@@ -161,7 +164,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         self.wait_started = self.last_byte_time = self.server.clock()
 
     def handle_write(self) -> None:
-        """Called when there is something to send, or to close.
+        """Sends the bytes that are ready, or closes the connection.
 
         A client whose request was not read completely may keep sending for a moment after the
         answer; the bytes are ignored. Closing on unread bytes would reset the connection, and the
@@ -176,7 +179,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         super().handle_write()
 
     def overdue(self, now: float) -> bool:
-        """Returns whether the server has waited long enough for the client."""
+        """Returns whether the client has kept the server waiting for too long."""
         if self.requests:
             return False  # the client waits for the server
         if self.total_outbufs_len:
@@ -214,7 +217,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         quick_reply: QuickReply = NO_QUICK_REPLY,
         farewell: float = 0.0,
     ) -> None:
-        """`address` is host:port; an IPv6 host is written in brackets.
+        """Listens at `address`, which is host:port; an IPv6 host is written in brackets.
 
         `proxies` is the number of our own proxies in front of this server: REMOTE_ADDR is then the
         address that the outermost proxy saw. `refuse` returns the refusal for a path and an
@@ -255,10 +258,10 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         )
 
     def add_task(self, channel: Channel) -> None:
-        """Called with a complete request.
+        """Hands a complete request to the threads that answer it.
 
-        Hands the request to the worker threads or to the threads for requests that never wait, or
-        lets the server's own thread answer it at once or in a moment.
+        These are the worker threads, or the threads for requests that must never wait. If the reply
+        is known already, the server's own thread sends it at once or in a moment.
         """
         request = channel.requests[0]
         if self._stop_requested_at is not None:
@@ -282,8 +285,8 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
     def _has_room(self, channel: Channel) -> bool:
         """Returns whether a system's request would be answered soon, and counts it if so.
 
-        There is always room for people's pages: they cannot flood the server, because each session
-        and each address has a quota.
+        There is always room for requests outside of /api/, such as people's pages: they cannot
+        flood the server, because each session and each address has a quota.
         """
         request = channel.requests[0]
         if not request.path.startswith("/api/"):
@@ -304,7 +307,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
             self._under_way -= Counter([credential])
 
     def maintenance(self, now: float) -> None:
-        """Called once a second; closes connections on which the server has waited too long.
+        """Closes connections on which the server has waited too long; called once a second.
 
         No answer is sent, because a client that receives nothing would not receive an answer
         either.
@@ -345,7 +348,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
             self.pull_trigger()
 
     def _turn(self, seconds: float) -> None:
-        """Handles the sockets for at most `seconds`, and sends the refusals that are due."""
+        """Handles the sockets for at most `seconds`, and sends the replies that are due."""
         if self._refused:
             seconds = min(seconds, max(0.0, self._refused[0][0] - self.clock()))
         wasyncore.poll2(0.0 if self._known else seconds, self._map)

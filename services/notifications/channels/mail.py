@@ -31,8 +31,8 @@ _PAUSE = 1.0
 _BATCH = 20  # maximum number of e-mails sent over one connection
 # Seconds between two batches: e-mails that are written meanwhile share a connection.
 _GATHER = 0.25
-# Seconds that one e-mail may take before the loop counts as stuck: a server may use its time for
-# each of up to nine answers.
+# Seconds that one e-mail may take before the loop counts as stuck: a server may take up to TIMEOUT
+# for each of up to nine answers.
 _LIMIT = 180.0
 
 
@@ -72,8 +72,8 @@ class Smtp:
     def put(self, mail: Mail) -> Outcome:
         """Makes one attempt and returns its result.
 
-        After a broken connection the rest of the batch is not tried, since each e-mail would wait
-        for the same timeout.
+        Once a connection could not be opened or has broken, the rest of the batch fails without an
+        attempt, since each e-mail would wait for the same timeout.
         """
         started = time.perf_counter()
         error, code, hopeless = self._try(mail)
@@ -189,7 +189,7 @@ class MailSender:
     def loop(self) -> Loop:
         """Returns the loop, which runs until it is stopped.
 
-        The loop waits for an unavailable database.
+        While the database is unavailable, the loop waits for it.
         """
         return Loop("mail", self._work, waits_for=LOST, limit=_LIMIT)
 
@@ -216,9 +216,10 @@ class MailSender:
             )
 
     def send_batch(self, connection: Transaction, loop: Loop | None = None) -> int:
-        """Sends the e-mails that are due now, one after another, up to a batch; returns how many.
+        """Sends the e-mails due now, at most `_BATCH`; returns how many it claimed.
 
-        Each e-mail is a turn of the loop, so that the loop can be stopped between two e-mails.
+        The e-mails are sent one after another. Each e-mail is a turn of the loop, so that the loop
+        can be stopped between two e-mails.
         """
         count = 0
         try:

@@ -20,10 +20,10 @@ def wait_until_due(
     next_time: Callable[[], datetime | None],
     read_again: float,
 ) -> None:
-    """Waits until a delivery of a channel is announced or due, or waiting times must be limited.
+    """Waits until a delivery of a channel is announced or due, or the loop is stopped.
 
-    `next_time` returns when the next delivery is due, and is called again after `read_again`
-    seconds.
+    Also returns when a delivery waits and `queue` has to limit waiting times again. `next_time`
+    returns when the next delivery is due, and is called every `read_again` seconds.
     """
     due_time: datetime | None = None
 

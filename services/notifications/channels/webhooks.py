@@ -2,9 +2,9 @@
 
 The commit that adds a delivery wakes the sender. At rest a lane queries the database only when the
 next delivery is due, and once a minute. Webhooks are sent at least once: if a process dies between
-the POST and recording it, the delivery is sent again under the same webhook-id. There are two lanes
-with threads of their own, so that endpoints that failed or were slow the last time can't delay the
-other endpoints.
+the POST and the recording of its result, the delivery is sent again under the same webhook-id.
+There are two lanes with threads of their own, so that endpoints that failed or were slow the last
+time can't delay the other endpoints.
 """
 
 import threading
@@ -23,8 +23,8 @@ from services.notifications.channels.waiting import wait_until_due
 from services.notifications.domain.delivery import Channel, SignedTime, WebhookClaim, headers
 from services.notifications.usecases.sending import WEBHOOKS, DeliveryQueue
 
-# Seconds without a notification after which a lane reads when its next delivery is due. The slow
-# lane lets this time pass between two claims, whatever is announced.
+# Seconds without a notification after which a lane reads when its next delivery is due. After a
+# claim that found nothing, the slow lane lets this time pass, whatever is announced.
 _PAUSE = 1.0
 _GRACE = 1.5  # seconds that a stop leaves to running attempts; the whole process has ten
 _KEPT_OPEN = 500  # maximum number of connections that one lane keeps open
@@ -67,7 +67,7 @@ class WebhookSender:
     def loop(self) -> Loop:
         """Returns the loop, which runs until it is stopped.
 
-        The loop waits for an unavailable database.
+        While the database is unavailable, the loop waits for it.
         """
         return Loop(self.name, self._work, waits_for=LOST, workers=1 + self._threads)
 
@@ -128,9 +128,9 @@ class WebhookSender:
         )
 
     def _take_free(self) -> int:
-        """Takes all idle threads and returns their number.
+        """Reserves all idle threads and returns how many it reserved.
 
-        Waits up to half a second for the first idle thread.
+        Waits for the first idle thread; returns 0 if there is none after half a second.
         """
         if not self._free.acquire(timeout=0.5):
             return 0

@@ -57,7 +57,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Hour:
-    """The number of successful and of failed attempts to one endpoint in one hour."""
+    """The numbers of successful and failed attempts to one endpoint in one hour."""
 
     webhook_id: str
     start_time: datetime
@@ -98,8 +98,8 @@ class WebhookClaim(Claim):
 class EmailClaim(Claim):
     """A claimed e-mail, either to a desk or, as a letter, to one person.
 
-    `email`, the desk's address, is still sealed; it is None if the desk has removed the address
-    since. `letter` is also still sealed; it is None once the letter has expired.
+    For a desk, `email` is the address, still sealed; None if the desk has removed it since. For a
+    letter, `letter` holds the text and the address, still sealed; None once the letter has expired.
     """
 
     referral_id: str
@@ -113,10 +113,11 @@ class EmailClaim(Claim):
 
 @dataclass(frozen=True)
 class BackOff:
-    """The time to wait after the n-th failed attempt.
+    """The times to wait after failed attempts, before chance varies them (SPREAD).
 
     The first wait is `first`; each further wait is `factor` times the previous one, up to
-    `longest`. The delivery is given up after `patience`.
+    `longest`. The delivery is given up when the next attempt would come more than `patience` after
+    the first.
     """
 
     first: timedelta

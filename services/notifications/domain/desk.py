@@ -15,7 +15,7 @@ _EMAIL = re.compile(
 
 @dataclass(frozen=True)
 class Desk:
-    """A desk; without an e-mail address it has only the inbox."""
+    """A desk. `email` is empty if the desk gets no e-mails."""
 
     organization_id: str
     language: str
@@ -29,7 +29,7 @@ def is_address(text: str) -> bool:
 
 
 def check(desk: Desk) -> None:
-    """Raises Invalid for an unknown language, and for a text that is no e-mail address."""
+    """Raises Invalid for an unknown language, and for an `email` that is neither empty nor valid."""
     wrong = []
     if desk.language not in LANGUAGES:
         wrong.append(("desk.language", "unknown_code"))

@@ -21,8 +21,8 @@ _SCHEMES = {"smtp": ("plain", 25), "smtp+starttls": ("starttls", 587), "smtps": 
 def server_of(url: str) -> MailServer:
     """Returns the mail server that the URL names; raises ValueError for anything else.
 
-    The forms are smtp://host:port, smtp+starttls://user:password@host:587 and
-    smtps://user:password@host:465.
+    The schemes are smtp, smtp+starttls and smtps, each followed by ://[user:password@]host[:port];
+    the usual ports are 25, 587 and 465.
     """
     parts = urlsplit(url)
     if parts.scheme not in _SCHEMES or not parts.hostname:

@@ -22,8 +22,8 @@ INVITATION, APPLICATION = "invitation", "application"
 class Message:
     """A message in an inbox.
 
-    `besides_worker_id` names the worker of the desk who gets the same message in person, and so
-    need not see this one.
+    `besides_worker_id` names the worker who gets the same message in person, and so need not see
+    the message to her desk; "" if there is no such worker.
     """
 
     id: str
@@ -47,9 +47,8 @@ class Letter:
     """An e-mail to one person instead of a desk, sealed until it is sent.
 
     A letter brings a link to an invited person or an applicant, or informs a worker about her
-    account.
-    `about_id` is the id of the invitation, the application or the notice; `kind` is INVITATION,
-    APPLICATION or the kind of the notice.
+    account or organisation. `about_id` is the id of the invitation, the application or the notice;
+    `kind` is INVITATION, APPLICATION or the kind of the notice.
     """
 
     about_id: str
@@ -151,8 +150,8 @@ def about_disabled(webhook_id: str, organization_id: str, now: datetime) -> Mess
 def about_subject(recipient: Recipient, cause: str, time: datetime) -> Message:
     """Returns a message that is not about a referral or an enquiry.
 
-    It is about an invitation, a worker's own account, a contact, a receipt, an erasure, an anomaly,
-    an emergency access or an organisation. The same `cause` gives the same message.
+    It is about e.g. an invitation, a worker's own account, a contact, a receipt, an erasure, an
+    anomaly, an emergency access or an organisation. The same cause and recipient give the same id.
     """
     return Message(
         derived_id(cause, recipient),
@@ -218,7 +217,7 @@ def letter_id(message_id: str) -> str:
 
 
 def derived_id(cause: str, recipient: Recipient) -> str:
-    """Returns an id that is the same whenever the cause is the same.
+    """Returns an id that is the same whenever the cause and the recipient are the same.
 
     So a message that is created twice is stored only once, even after the database was lost and
     every fact is received again.

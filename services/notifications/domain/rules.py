@@ -28,7 +28,7 @@ class Audience(Enum):
 
 @dataclass(frozen=True)
 class Happening:
-    """A fact of the referrals service, as far as it matters here."""
+    """A fact about a referral, with the fields that recipients and messages depend on."""
 
     verb: str
     draft: bool
@@ -90,7 +90,7 @@ SENDING_CHANGED = "sending_changed"
 LASTING_VERBS = frozenset(
     {"key_made", "person_invited", "role_given", "provider_changed", "sign_in_changed"}
 )
-"""Changes that outlast a session.
+"""Changes that outlast a session; their notices are security notices.
 
 The person concerned, the managers and the worker who made the change are notified.
 """
@@ -180,8 +180,9 @@ def recipients_of_enquiry(
     """Returns the recipients of a fact about an enquiry.
 
     Each organisation in `asked` is notified when the enquiry opens, and the organisation `taken`
-    when its offer is taken. `asker` is (organisation, worker) and gets the other notices. The
-    coordinators are notified when nobody could help.
+    when its offer is taken. `asker` is (organisation, worker) and gets the other notices, but of
+    the offers only the first, and of the cancellations only those by the clock. The coordinators
+    are also notified when nobody could help.
     """
     organization_id, worker_id = asker
 

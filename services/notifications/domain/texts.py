@@ -238,6 +238,6 @@ PLACES = {
     "member_suspended": "",
     "member_reinstated": "",
 }
-"""The page that a letter without a token links to, by the kind of the notice. All other kinds link
-to the page on which a worker asks for a new password.
+"""The page that a letter without a token links to, by the kind of the notice; "" is the home page.
+All other letters without a token link to the page on which a worker asks for a new password.
 """

@@ -1,4 +1,4 @@
-"""A partner system's endpoint: its address, the kinds of notices it wants, and its switching off.
+"""A partner system's endpoint: its address, the kinds of notices it wants, and when it is off.
 
 The address is checked here and again at each connection, since a name may point elsewhere later.
 """
@@ -39,7 +39,7 @@ class Reach:
 
 @dataclass(frozen=True)
 class Webhook:
-    """An endpoint of a partner system. `version` is its etag."""
+    """An endpoint of a partner system. `version` is its etag; empty `kinds` stand for all kinds."""
 
     id: str
     organization_id: str
@@ -88,7 +88,7 @@ def change(
     """Returns the endpoint with each given value replaced; None leaves a value as it is.
 
     Switching the endpoint on again removes the reason why it was off. Raises Stale if `version` is
-    not the endpoint's version.
+    not the endpoint's version, and Invalid for a URL or a kind that is not allowed.
     """
     if version != webhook.version:
         raise Stale
@@ -109,8 +109,8 @@ def rotate(webhook: Webhook, now: datetime, *, at_once: bool) -> Webhook:
     """Returns the endpoint with a new version, for which the caller creates a new secret.
 
     At most two secrets sign at a time. While a receiver may still know only the former secret, a
-    further rotation is refused, because it would cut the receiver off without a warning. `at_once`
-    is for a secret that has leaked: the former secret is then invalid at once.
+    further rotation raises Conflict, because it would cut the receiver off without a warning.
+    `at_once` is for a secret that has leaked: that secret is then invalid at once.
     """
     until = webhook.former_secret_expire_time
     if not at_once and until is not None and now < until <= now + ROTATION:

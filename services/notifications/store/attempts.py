@@ -11,7 +11,7 @@ from services.notifications.domain.delivery import Attempt, Hour
 
 
 def of_delivery(tx: Transaction, delivery_id: str, limit: int) -> list[Attempt]:
-    """Returns the attempts of one delivery, newest first."""
+    """Returns the newest `limit` attempts of one delivery, newest first."""
     rows = tx.execute(
         "SELECT attempt_time, signature, code, error, duration_ms FROM attempts"
         " WHERE delivery_id = %s ORDER BY number DESC LIMIT %s",
@@ -21,9 +21,9 @@ def of_delivery(tx: Transaction, delivery_id: str, limit: int) -> list[Attempt]:
 
 
 def by_hour(tx: Transaction, webhook_ids: Sequence[str], since: datetime) -> list[Hour]:
-    """Returns the counts of successful and failed attempts.
+    """Returns the counts of successful and failed attempts since a time, by endpoint and UTC hour.
 
-    There is an entry for each endpoint and each hour in which an attempt was made.
+    An hour without an attempt to the endpoint has no entry.
     """
     rows = tx.execute(
         "SELECT webhook_id, date_trunc('hour', attempt_time, 'UTC') AS start_time,"

@@ -108,8 +108,8 @@ def bound(tx: Transaction, now: datetime, channel: Channel, lease: timedelta) ->
 
     A delivery that would wait longer than is possible if all clocks were right becomes due at once,
     and an endpoint that would stay busy for too long is freed. A correct wait is at most a lease of
-    length `lease` plus the longest pause after that number of tries; a second lease is added for
-    clocks that differ.
+    length `lease` plus the longest pause after the delivery's number of tries; a second lease is
+    added for clocks that differ.
     """
     back_off = BACK_OFFS[channel]
     values = {
@@ -147,7 +147,7 @@ def claim_webhooks(
 
 
 def next_webhook_time(tx: Transaction, *, slow: bool) -> datetime | None:
-    """Returns when the next delivery of a lane is due.
+    """Returns when the next delivery of a lane is due; None if none waits.
 
     A claimed delivery is due when its lease ends.
     """
@@ -162,7 +162,10 @@ def next_webhook_time(tx: Transaction, *, slow: bool) -> datetime | None:
 
 
 def next_email_time(tx: Transaction) -> datetime | None:
-    """Returns when the next e-mail is due; a claimed e-mail is due when its lease ends."""
+    """Returns when the next e-mail is due; None if none waits.
+
+    A claimed e-mail is due when its lease ends.
+    """
     row = tx.execute(
         "SELECT min(next_attempt_time) AS next FROM deliveries WHERE channel = 'email'"
         " AND next_attempt_time IS NOT NULL"
@@ -187,9 +190,10 @@ def finish(
     webhook_id: str | None = None,
     sent: SignedTime | None = None,
 ) -> bool:
-    """Records an attempt and its result, releases the endpoint, and wakes the senders.
+    """Records an attempt and its result.
 
-    Returns False if the lease was no longer held.
+    For a webhook, also frees the endpoint and wakes the senders. Returns False, and does not record
+    the attempt, if the lease was no longer held.
     """
     row = tx.execute(
         _FINISH,
@@ -260,7 +264,7 @@ def add_test(tx: Transaction, id: str, webhook: Webhook, body: str, now: datetim
 
 
 def resend(tx: Transaction, organization_id: str, id: str, now: datetime) -> Delivery | None:
-    """Makes a delivery due at once under the same id, with the full number of attempts again.
+    """Makes a delivery due at once under the same id, and starts its series of attempts again.
 
     Returns None if there is no such delivery, or if its endpoint was deleted.
     """

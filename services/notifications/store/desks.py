@@ -14,7 +14,7 @@ from services.notifications.domain.desk import Desk
 
 
 def fetch(tx: Transaction, keyring: Keyring, organization_id: str) -> Desk:
-    """Returns the desk of an organisation; by default, a desk has only the inbox."""
+    """Returns the desk of an organisation; by default, a desk has no e-mail address."""
     row = tx.execute(
         "SELECT language, email, version FROM desks WHERE organization_id = %s", (organization_id,)
     ).fetchone()
@@ -29,7 +29,7 @@ def fetch(tx: Transaction, keyring: Keyring, organization_id: str) -> Desk:
 
 
 def keep(tx: Transaction, keyring: Keyring, desk: Desk, now: datetime) -> None:
-    """Replaces the previous version of the desk. Raises Stale if another version is stored."""
+    """Saves the desk. Raises Stale if the stored version is not the one before `desk.version`."""
     sealed = keyring.seal(desk.email, _email_context(desk.organization_id)) if desk.email else None
     changed = tx.execute(
         "INSERT INTO desks (organization_id, language, email, update_time, version)"

@@ -1,6 +1,7 @@
 """Letters: e-mails to a person instead of a desk.
 
-Letters stay sealed as they were received, and are deleted once they were sent or have expired.
+Letters stay sealed as they were received, and are deleted once they were sent or
+given up, or have expired.
 """
 
 from datetime import datetime
@@ -14,10 +15,10 @@ LETTER = "letter"
 
 
 def keep(tx: Transaction, message_id: str, letter: Letter, now: datetime) -> None:
-    """Adds the letter, due at once, as a delivery of the message that announces it.
+    """Adds the letter, due at once, as a delivery of the message.
 
-    Nothing is added if the letter is there already. To an organisation that is suspended or has
-    left, only the letters that inform its managers of this are sent.
+    Nothing is added if the letter is there already, or if the organisation is suspended or has
+    left, unless the letter informs its managers of this.
     """
     id = letter_id(message_id)
     added = tx.execute(

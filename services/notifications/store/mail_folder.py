@@ -1,7 +1,7 @@
 """The development outbox: a folder that stands for a mail server, on a developer's machine.
 
-An e-mail is a file with the id of its delivery, so a repeat replaces it. No e-mail leaves the
-machine, and none is stored in the database.
+Each e-mail is a file named after the id of its delivery, so a repeat replaces the file. No e-mail
+leaves the machine.
 """
 
 import json
@@ -43,7 +43,7 @@ class MailFolder:
         """Does nothing: no connection is open."""
 
     def mails(self) -> list[tuple[Mail, datetime]]:
-        """Returns the e-mails with the time of each, newest first.
+        """Returns the latest KEPT e-mails with the time of each, newest first.
 
         Leaves out files that a sender deletes meanwhile.
         """

@@ -13,8 +13,8 @@ from services.notifications.domain.member import Standing
 def view_of(caller: Caller) -> str:
     """Returns the caller's view for row-level security.
 
-    A `coordinator` sees the codes of the whole network, and a `member` sees the rows of the
-    caller's own organisation.
+    Coordinators and auditors have the view `coordinator`, which shows the codes of the whole
+    network. All other callers have the view `member`, which shows the rows of their organisation.
     """
     return "coordinator" if caller.has("COORDINATOR") or caller.has("AUDITOR") else "member"
 

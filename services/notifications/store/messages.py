@@ -1,6 +1,6 @@
 """Messages: written together with their deliveries in one statement.
 
-An inbox unites messages of three kinds: to the desk, to the worker and to the coordinators.
+An inbox unites messages to the desk, to the worker and, for a coordinator, to the coordinators.
 """
 
 from collections.abc import Sequence
@@ -113,7 +113,8 @@ def keep(
     )
 
 
-# The messages of each side come in order from an index of their own; only a page of each is read.
+# The messages of each audience come in order from an index of their own; only a page of each
+# audience is read.
 _PAGE = (
     " AND (NOT %(unread)s OR read_time IS NULL) AND (%(time)s::timestamptz IS NULL"
     " OR (create_time, id) < (%(time)s, %(id)s))"
@@ -186,7 +187,7 @@ def unread_version(tx: Transaction, organization_id: str, *, coordination: bool)
 def mark_read(
     tx: Transaction, who: dict[str, object], message_id: str, now: datetime
 ) -> Message | None:
-    """Marks a message as read, unless it has been read before, and returns it.
+    """Marks a message as read, unless it has been read before, and returns the message.
 
     Returns None if `who` does not see the message.
     """
@@ -200,9 +201,10 @@ def mark_all_read(tx: Transaction, who: dict[str, object], until: datetime, now:
 
 
 def notices(tx: Transaction, referral_id: str, organization_id: str) -> list[Notice]:
-    """Returns how the messages about a referral were delivered, for one of its sides.
+    """Returns how the messages to both sides of a referral were delivered, oldest first.
 
-    The messages to the desk and to a worker of one organisation are one notice.
+    The list is empty if the organisation is not a side. In the inbox, the messages to the desk and
+    to a worker of one organisation count as one notice.
     """
     rows = tx.execute(
         "WITH about AS (SELECT id, kind, organization_id, create_time, read_time FROM messages"

@@ -39,7 +39,8 @@ class Desks:
     def SetDesk(self, request: pb.SetDeskRequest, call: Call) -> pb.Desk:
         """Changes the caller's desk; a coordinator may name any desk.
 
-        Raises Stale for the etag of another version.
+        Raises Stale for the etag of another version, and Invalid for an unknown language or an
+        invalid address.
         """
         requested = request.desk
         base = version(requested.etag, "desk.etag")
@@ -61,7 +62,10 @@ class Desks:
     def ListDevelopmentMails(
         self, request: pb.ListDevelopmentMailsRequest, call: Call
     ) -> pb.ListDevelopmentMailsResponse:
-        """Lists e-mails that were stored instead of sent, newest first."""
+        """Lists e-mails that were stored instead of sent, newest first.
+
+        Raises Conflict outside of development.
+        """
         if not self._development:
             raise Conflict("not_in_development")
         mails = self._mail_folder.mails() if self._mail_folder else []

@@ -58,8 +58,9 @@ def referral(
 def subject(tx: Transaction, fact: Fact, name: str, now: datetime, *, by_email: bool) -> None:
     """Writes the messages about a contact, a receipt or an organisation, among others.
 
-    The table of notices names the recipients: the organisation's desk, its managers, the auditors
-    or the coordinators. A fact that is not in the table has no message.
+    The table of notices names the recipients: the organisation's desk, its managers and the worker
+    who acted, the auditors, or the coordinators. There is no message about a fact that is not in
+    the table, names no organisation, or is older than HISTORY.
     """
     notice = BY_FACT.get(f"{name}.{wire.verb_of(fact, name)}")
     if notice and (desk := wire.organization_of(fact, name)) and now - fact.time <= HISTORY:
@@ -94,7 +95,8 @@ def subject(tx: Transaction, fact: Fact, name: str, now: datetime, *, by_email: 
 def enquiry(tx: Transaction, fact: Fact, now: datetime, *, public_url: str, by_email: bool) -> None:
     """Writes the messages about an enquiry, to the recipients that `recipients_of_enquiry` chooses.
 
-    Raises NewerKind for a verb that no rule knows: such a fact comes from a later version.
+    A fact older than HISTORY has no message. Raises NewerKind for a verb that no rule knows: such a
+    fact comes from a later version.
     """
     body, verb = wire.enquiry_fact(fact), wire.verb_of(fact, "enquiry")
     if verb not in ENQUIRY_VERBS:
@@ -138,7 +140,7 @@ def organization(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) 
 
 
 def worker(tx: Transaction, fact: Fact) -> None:
-    """Records the standing of a worker."""
+    """Records the standing and the roles of a worker."""
     body = wire.worker_fact(fact)
     members.keep_worker(tx, body.worker_id, body.organization_id, body.role_codes, body.status_code)
 
@@ -150,9 +152,10 @@ def api_key(tx: Transaction, fact: Fact) -> None:
 
 
 def invitation(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) -> None:
-    """Notifies the desk, and sends the link to the invited person.
+    """Notifies the desk of a new or accepted invitation, and sends the link to the invited person.
 
-    The link of an invitation that was accepted, replaced or revoked is no longer sent.
+    The link of an invitation that was accepted, replaced or revoked is no longer sent. Raises
+    NewerKind for an unknown verb.
     """
     body, verb = wire.invitation_fact(fact), wire.verb_of(fact, "invitation")
     if verb not in INVITATION_VERBS:
@@ -190,9 +193,9 @@ def application(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) -
 
 
 def account(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) -> None:
-    """Notifies a worker, and nobody else, about her own account, in the inbox and by e-mail.
+    """Notifies one worker, in the inbox and by e-mail, about her own account or organisation.
 
-    A link that was used or has expired is no longer sent.
+    A link that was used or has expired is no longer sent. Raises NewerKind for an unknown verb.
     """
     body, verb = wire.account_fact(fact), wire.verb_of(fact, "account")
     if verb not in ACCOUNT_VERBS:
@@ -213,7 +216,7 @@ def account(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) -> No
 def _save_with_letter(
     tx: Transaction, message: Message, body: str, letter: Letter, now: datetime, *, by_email: bool
 ) -> None:
-    """Saves the message, and the letter that was sealed for one mailbox."""
+    """Saves the message, and the letter unless e-mails are off or the letter is empty or expired."""
     messages.keep(tx, [message], body, now, by_email=by_email)
     if by_email and letter.sealed and letter.expire_time > now:
         letters.keep(tx, message.id, letter, now)

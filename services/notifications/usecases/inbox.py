@@ -24,7 +24,7 @@ class Inbox:
         self._watch = watch
 
     def ListMessages(self, request: pb.ListMessagesRequest, call: Call) -> pb.ListMessagesResponse:
-        """Returns a page of messages, newest first."""
+        """Returns a page of the caller's messages, newest first."""
         size, after = (
             page_size(request.page_size, default=50, most=200),
             self._pages.cursor(request, str, str),
@@ -74,9 +74,9 @@ class Inbox:
     def MarkAllMessagesRead(
         self, request: pb.MarkAllMessagesReadRequest, call: Call
     ) -> pb.CountUnreadResponse:
-        """Marks as read all messages up to the newest message that the caller saw.
+        """Marks as read the caller's messages up to `until_time`; newer messages stay unread.
 
-        Newer messages stay unread.
+        `until_time` is the time of the newest message that the caller saw. Returns the new count.
         """
         until = moment(request, "until_time")
         assert until  # it is required
@@ -96,7 +96,7 @@ class Inbox:
 
 
 def _scope(caller: Caller) -> str:
-    """Returns the scope whose unread messages change together.
+    """Returns the caller's scope, all of whose callers share one version of the unread messages.
 
     The scope is the caller's organisation, for a coordinator together with the coordinators' inbox.
     """
@@ -104,7 +104,7 @@ def _scope(caller: Caller) -> str:
 
 
 def _unread_versions(tx: Transaction, scopes: Collection[str]) -> dict[str, str]:
-    """Returns a text for each scope that changes with the unread messages of the scope.
+    """Returns, for each scope, a text that changes with the scope's unread messages.
 
     The messages are read with the view of the system, so that the text is the same for every
     caller.
@@ -121,6 +121,7 @@ def _unread_versions(tx: Transaction, scopes: Collection[str]) -> dict[str, str]
 
 
 def _who(caller: Caller) -> dict[str, object]:
-    # An auditor does not do the work of a desk, so she does not mark the desk's messages as read.
+    # A worker who is only an auditor does not do the work of a desk, so she neither sees the desk's
+    # messages nor marks them as read.
     organization = "" if caller.roles == {"AUDITOR"} else caller.organization_id
     return {"organization": organization, "me": caller.id, "coordinator": caller.has("COORDINATOR")}

@@ -86,9 +86,9 @@ class DeliveryQueue:
     def _bound(
         self, connection: Transaction, now: datetime, channel: Channel, lease: timedelta
     ) -> None:
-        """Limits the waiting times of deliveries.
+        """Limits the waiting times of deliveries, at most once a minute.
 
-        This is done every minute, and at once if the clock was set back.
+        If the clock was set back, they are limited at once.
         """
         if self.is_to_bound(channel, now):
             deliveries.bound(connection, now, channel, lease)
@@ -177,7 +177,9 @@ class DeliveryQueue:
         """Records an attempt, with its time and signature if it was a webhook.
 
         If it was the last attempt and the message has reached nobody, the coordinators are
-        notified. Returns the new status of the delivery.
+        notified, except about an application. An endpoint that has failed for PATIENCE is switched
+        off. Returns the status that follows from the attempt; it is not saved if another sender
+        has the lease.
         """
         verdict = _verdict(channel, claim, outcome, now)
         webhook_id = claim.webhook_id if isinstance(claim, WebhookClaim) else None
@@ -188,7 +190,7 @@ class DeliveryQueue:
             if webhook_id and not outcome.arrived:
                 self._switch_off_if_failing(tx, webhook_id, now)
             # The coordinators need not call an applicant whose address does not exist, since such
-            # an address was mostly entered on purpose.
+            # an address was usually entered on purpose.
             is_to_applicant = isinstance(claim, EmailClaim) and claim.letter_kind == APPLICATION
             if (
                 is_recorded
@@ -202,7 +204,7 @@ class DeliveryQueue:
     def finish_sent_email(
         self, connection: Transaction, claim: EmailClaim, outcome: Outcome, now: datetime
     ) -> Status:
-        """Records that an e-mail was sent; returns the new status of the delivery.
+        """Records that an e-mail was sent; returns the status that follows from the attempt.
 
         `connection` may be in autocommit, because the record is one statement.
         """

@@ -18,13 +18,16 @@ from services.notifications.domain import webhook as rules
 from services.notifications.domain.webhook import Reach, Webhook
 from services.notifications.store import attempts, deliveries, webhooks
 
-SHOWN = 100  # maximum number of attempts that are shown of a delivery, newest first
+SHOWN = 100  # maximum number of attempts shown with a delivery, newest first
 HOURS = 24  # hours for which attempts are counted
 _CHANGEABLE = ("url", "kinds", "enabled")
 
 
 class Webhooks:
-    """The endpoints of all organisations; a call sees only those of its caller's organisation."""
+    """The endpoints of all organisations.
+
+    A call sees only those of its caller's organisation, except for CountMemberWebhooks.
+    """
 
     def __init__(self, keyring: Keyring, pages: PageTokens, *, development: bool) -> None:
         self._keyring = keyring
@@ -34,7 +37,7 @@ class Webhooks:
     def CreateWebhook(
         self, request: pb.CreateWebhookRequest, call: Call
     ) -> pb.CreateWebhookResponse:
-        """Creates an endpoint; returns it with its secret, which no other call returns."""
+        """Creates an endpoint; returns it with its secret, which can't be read again."""
         requested, organization_id = request.webhook, call.caller.organization_id
         existing_count = webhooks.hold_organization(call.tx, organization_id)
         now, reach = call.clock.now(), self._reach
@@ -73,8 +76,8 @@ class Webhooks:
     def UpdateWebhook(self, request: pb.UpdateWebhookRequest, call: Call) -> pb.Webhook:
         """Changes the fields that the mask names.
 
-        An endpoint that is switched off loses its waiting deliveries; a test, or a delivery that is
-        sent again by hand, is still sent.
+        An endpoint that is switched off loses its waiting deliveries. A test, or a delivery that is
+        sent again by hand, is sent even while the endpoint is off.
         """
         requested, paths = request.webhook, mask_names(request.update_mask, _CHANGEABLE)
         webhook_id, base = object_id(requested.id), version(requested.etag, "webhook.etag")
@@ -96,10 +99,10 @@ class Webhooks:
     def RotateWebhookSecret(
         self, request: pb.RotateWebhookSecretRequest, call: Call
     ) -> pb.RotateWebhookSecretResponse:
-        """Gives an endpoint another secret and returns it.
+        """Gives an endpoint a new secret, and returns the endpoint and the secret.
 
-        Of two calls at the same time, the second waits for the first, and is refused unless its
-        `at_once` is set.
+        Of two calls at the same time, the second waits for the first, and is refused unless one of
+        them sets `at_once`.
         """
         webhook = rules.rotate(
             _fetch(call, request.id, to_change=True), call.clock.now(), at_once=request.at_once
@@ -111,7 +114,7 @@ class Webhooks:
     def DeleteWebhook(
         self, request: pb.DeleteWebhookRequest, call: Call
     ) -> pb.DeleteWebhookResponse:
-        """Removes an endpoint, and its waiting deliveries."""
+        """Removes an endpoint, and discards its waiting deliveries."""
         webhook = _fetch(call, request.id, to_change=True)
         webhooks.remove(call.tx, webhook.id)
         deliveries.discard_of_webhook(call.tx, webhook.id)
@@ -144,9 +147,9 @@ class Webhooks:
         )
 
     def GetDelivery(self, request: pb.GetDeliveryRequest, call: Call) -> pb.Delivery:
-        """Returns a delivery with its body and its attempts.
+        """Returns a delivery with its body and its latest attempts.
 
-        Raises NotFound if the request names an endpoint other than the delivery's.
+        Raises NotFound if there is no such delivery, or if the request names another endpoint.
         """
         delivery_and_body = deliveries.fetch(
             call.tx, call.caller.organization_id, object_id(request.id)
@@ -182,7 +185,7 @@ class Webhooks:
     def ResendDelivery(self, request: pb.ResendDeliveryRequest, call: Call) -> pb.Delivery:
         """Queues a delivery again under its id, whatever its result was.
 
-        Raises NotFound if the request names an endpoint other than the delivery's.
+        Raises NotFound if there is no such delivery, or if the request names another endpoint.
         """
         delivery = deliveries.resend(
             call.tx, call.caller.organization_id, object_id(request.id), call.clock.now()

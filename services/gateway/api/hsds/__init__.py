@@ -232,7 +232,7 @@ def _paging(given: Given) -> tuple[int, int]:
 def _narrowed(given: Given) -> tuple[dict[str, Any], bool]:
     """Returns the fields of the request to the service, and whether the result must be empty.
 
-    It must be empty if the taxonomy, term or organisation is unknown.
+    The result must be empty if the taxonomy, term or organisation is unknown.
     """
     number, size = _paging(given)
     narrowed: dict[str, Any] = {"page": number, "page_size": size, "words": given.get("search", "")}

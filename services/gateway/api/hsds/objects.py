@@ -147,7 +147,7 @@ def service(
 def service_at_location(
     message: o.PublicService, terms: Mapping[str, d.TaxonomyTerm], *, full: bool = False
 ) -> JsonObject:
-    """Returns a service at its only location."""
+    """Returns a service at its only location, with phones and schedules if `full`."""
     at = message.service_at_locations[0]
     core = _at(at) if full else {"id": uuid(at.id), "location": _location(at.location)}
     return {**core, "service": service(message, terms)}

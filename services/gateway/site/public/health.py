@@ -1,4 +1,4 @@
-"""The page that shows people which parts of the system answer."""
+"""The page that shows people which parts of the system are working."""
 
 from flask import render_template
 
@@ -19,7 +19,7 @@ PARTS = {
 def status() -> str:
     """Shows the state of each service.
 
-    The status is always 200, because the page itself is available.
+    The HTTP status is always 200, because the page itself is available.
     """
     by_name = clients().standing()
     service_standings = [by_name[name] for name in PARTS]
@@ -37,7 +37,7 @@ def status() -> str:
 
 
 def words_of(stands: Standing) -> tuple[str, str]:
-    """Returns the words for a service's state, and the colour."""
+    """Returns the words for a service's state, and the tone: "done", "soon" or "late"."""
     table = (
         (not stands.answers, N_("No responde"), "late"),
         (not stands.ready, N_("No llega a sus datos"), "late"),

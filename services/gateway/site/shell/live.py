@@ -1,11 +1,11 @@
-"""Answers open pages that check whether they are out of date, from memory.
+"""Answers, from memory, the open pages that ask whether they are out of date.
 
-Every open page checks every few seconds, so an answer must cost next to nothing. One call to each
+Every open page asks every few seconds, so an answer must cost next to nothing. One call to each
 service therefore serves the viewers of all organisations. The call carries one watch token for each
 group of viewers; the service has given that token to one viewer of the group. A page proves with a
 *ticket* which group it belongs to. The ticket is signed, bound to the session, and valid for three
-minutes, and no service is asked about it. For up to three minutes, a session that has ended may
-therefore still learn that something changed, but never what.
+minutes; this process checks it without calling a service. For up to three minutes, a session that
+has ended may therefore still learn that something changed, but never what.
 """
 
 import hmac
@@ -38,8 +38,8 @@ KEPT_SECONDS = 5.0  # maximum age while a request asks the services, or while th
 RENEW_SECONDS = 45.0
 LEFT_SECONDS = 10.0  # time without viewers after which the services are no longer asked for a group
 MOST = 500  # maximum number of watch tokens that a service accepts in one call
-# The connection is closed after each answer. Hundreds of open connections would cost more at each
-# turn of the server than the few new ones.
+# The server closes the connection after each answer, because watching hundreds of idle connections
+# would cost more than opening a new connection for each question.
 _HEADERS = {
     "Content-Type": "application/json",
     "Cache-Control": "no-store",
@@ -64,10 +64,10 @@ class Answer(NamedTuple):
 @dataclass
 class _Heard:
     answer: Answer
-    at: float
+    at: float  # time when the answer was requested
     named: float  # time of the last call in a viewer's own name
     polled: float  # time when a viewer last checked
-    sent: float = 0.0  # time when a viewer's request was last passed on, to call in her own name
+    sent: float = 0.0  # time when a request last went on to Flask, for a call in a viewer's name
 
 
 class Live:
@@ -76,7 +76,7 @@ class Live:
     def __init__(self, signing_key: bytes, now: Callable[[], float] = time.monotonic) -> None:
         self._signer = TimestampSigner(signing_key, salt="live", digest_method=sha256)
         self._heard: dict[str, _Heard] = {}
-        self._sent = 0.0  # time when a viewer's request was last passed on, to call for all viewers
+        self._sent = 0.0  # time when a request last went on to Flask, for a call for all groups
         self._lock = Lock()
         self._now = now
 
@@ -87,7 +87,8 @@ class Live:
     def last(self, who: SignedIn) -> str:
         """Returns the latest known version, however old; "" if none is known.
 
-        A page carries this version, and is at least as new.
+        A page carries the version known before its data were read, so its content is at least as
+        new as that version.
         """
         heard = self._heard.get(_group(who))
         return _text(heard.answer) if heard else ""
@@ -100,8 +101,9 @@ class Live:
     ) -> str:
         """Returns the current version.
 
-        The version comes from memory, from one call for all viewers, or, if her group's tokens are
-        old or refused, from a call in this viewer's name.
+        The version comes from memory if it is fresh there, else from one call for all groups. If
+        this viewer's group has no tokens, or its tokens are old or refused, the version comes
+        from a call in her name.
         """
         group, began = _group(who), self._now()
         with self._lock:
@@ -132,8 +134,8 @@ class Live:
     def known(self, secret: str, ticket: str) -> str | None:
         """Returns the version for the holder of this ticket, from memory.
 
-        Returns None if the ticket is not valid, or if this viewer's request must go on to the
-        services.
+        Returns None if the ticket is not valid for this session, or if the request must go on to
+        Flask, which calls the services.
         """
         try:
             mark, _, group = (
@@ -166,14 +168,15 @@ def _text(answer: Answer) -> str:
 def _group(who: SignedIn) -> str:
     """Returns the group of viewers to which a reader belongs.
 
-    For all viewers of a group, something changes at the same time. The workers of an organisation
-    are one group; those of them who see the whole network are other groups, by role.
+    Each change concerns all viewers of a group or none. The workers of an organisation form one
+    group, but its coordinators and auditors form separate groups, one for each combination of
+    these two roles.
     """
     return "/".join([who.organization_id, *(role for role in _NETWORK if role in who.roles)])
 
 
 def live() -> Live:
-    """Returns the process's versions, from within a request."""
+    """Returns this process's `Live` object, from within a request."""
     live: Live = current_app.extensions["live"]
     return live
 
@@ -181,7 +184,7 @@ def live() -> Live:
 def answers_without_app(app: Flask) -> Callable[[str, Mapping[str, str]], Reply | None]:
     """Returns the function that answers a valid ticket before Flask handles the request.
 
-    The function only reads the path and the headers. Its answers are not logged, timed or counted.
+    The function reads only the path and the headers. Its answers are not logged, timed or counted.
     """
     memory: Live = app.extensions["live"]
     with app.app_context():

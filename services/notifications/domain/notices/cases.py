@@ -1,5 +1,5 @@
-"""Notices about the line, persons and enquiries: everything that the referrals service publishes,
-except facts about referrals.
+"""Notices about the line, persons, enquiries and overrides: everything that the referrals service
+publishes, except the steps and deadlines of referrals (referrals.py).
 """
 
 from chassis.languages import N_

@@ -1,4 +1,6 @@
-"""Notices about member organisations, their accounts, and the ways by which notices reach them."""
+"""Notices about member organisations, their accounts, and the channels through which notices
+reach them.
+"""
 
 from chassis.languages import N_
 from services.notifications.domain.notices.notice import Notice, Party
@@ -166,6 +168,8 @@ NOTICES: tuple[Notice, ...] = (
             " organización. Si no es correcto, llámela antes de que lo confirmen."
         ),
     ),
+    # The notices of LASTING_VERBS (domain/rules.py), from here to `sign_in_changed`, are security
+    # notices: the recipients are asked to undo a change that none of them wanted.
     Notice(
         "key_made",
         "",

@@ -41,7 +41,8 @@ class Notice:
 
     `verb` is the verb of the fact about a referral that causes the notice. `fact` names a fact
     about another subject instead, e.g. `receipt.proposed`. Both are empty for a notice that has a
-    rule of its own.
+    rule of its own. `parties` is empty for a notice to the desk concerned, and for a notice whose
+    recipients are chosen elsewhere.
     """
 
     kind: str

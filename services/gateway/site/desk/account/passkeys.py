@@ -1,7 +1,7 @@
 """Passkeys of the worker's own account, and sign-in with a passkey alone.
 
-static/passkey.js asks the browser to make passkeys and to sign with them. Without the script, a
-worker can use codes instead.
+static/passkey.js asks the browser to create passkeys and to sign in with them. Without the script,
+a worker can use codes instead.
 """
 
 from functools import partial
@@ -23,7 +23,10 @@ pages = access.Pages("passkeys")
 
 @pages.post("/sign-in/passkey", access.ANYBODY)
 def sign_in() -> str | tuple[str, int]:
-    """Asks the browser for a passkey of any account."""
+    """Starts a sign-in and shows the page that asks the browser for a passkey of any account.
+
+    Shows the sign-in page with the reason, as a 422, if partners refuses.
+    """
     to, form = request.form.get("to", ""), request.form.get("kept", "")
     try:
         challenge = clients().tokens.BeginPasskeySignIn(BeginPasskeySignInRequest())
@@ -36,7 +39,7 @@ def sign_in() -> str | tuple[str, int]:
 
 @pages.post("/account/passkeys/begin", access.EVERYONE, again=partial(account.show, part="passkey"))
 def begin() -> str:
-    """Asks the browser for a new passkey."""
+    """Starts the creation of a passkey, and shows the page that asks the browser for it."""
     origin.attach(devices.secret())
     rpc_request = pb.BeginPasskeyRequest(
         password=request.form.get("password", ""), request_id=forms.request_id()
@@ -51,7 +54,7 @@ def begin() -> str:
     then="account.show",
 )
 def create() -> None:
-    """Stores the passkey that the browser made."""
+    """Stores the passkey that the browser created."""
     rpc_request = pb.CreatePasskeyRequest(
         challenge=forms.text("challenge"),
         credential=forms.text("passkey"),

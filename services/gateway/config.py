@@ -58,7 +58,7 @@ class Settings:
 
 
 def from_environment(*, with_site: bool = True) -> Settings:
-    """Reads the ENLACE_… variables, and reports all wrong ones at once.
+    """Returns the settings from the ENLACE_… variables; raises WrongSettings that names all errors.
 
     The variables of the pages are read only for a process that has pages.
     """
@@ -111,7 +111,7 @@ def _site(settings: config.Settings, folder: Path) -> SiteSettings:
 
 
 def _signing_key(keys: Path) -> bytes:
-    """Returns the key that signs form tokens.
+    """Returns the key that signs form tokens and the tickets of open pages.
 
     Without a key file, makes a key that lasts as long as the process; a form from before a restart
     is then rejected and shown again.

@@ -175,7 +175,7 @@ def answer_of(binding: Binding, message: Message) -> Response:
 
 
 def answer_headers(binding: Binding, answers: type[Schema] | None) -> Iterator[str]:
-    """Yields the headers of a route's answer, beyond those of every answer."""
+    """Yields the names, in spec.ANSWERED, of the headers that not every answer has."""
     fields = answers._declared_fields if answers else {}
     if fields and (binding.verb == "get" or "etag" in fields):
         yield "ETAG"
@@ -200,7 +200,8 @@ def add_headers(doc: dict[str, Any], doc_info: dict[str, Any], **_others: Any) -
 def needs_body(schema: type[Schema], method: str, status: int) -> bool:
     """Returns whether the body is required.
 
-    An operation that changes or creates a resource requires a body, even if it is only {}.
+    PATCH, PUT and an operation that creates a resource require a body, even if it is only {}. Any
+    other operation requires a body if the schema does not accept {}.
     """
     return (
         method in ("PATCH", "PUT")

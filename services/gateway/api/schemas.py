@@ -3,7 +3,7 @@
 Descriptions are the comments of the .proto files. By convention, a body holds all fields of its
 message except OUTPUT_ONLY fields, the id in the path, the etag (If-Match) and the request_id
 (Idempotency-Key). If a resource is sent back as it was read, api/sent_back.py removes these
-exceptions. A query has page_token as `cursor` and page_size as `limit`, and no field about a
+fields. A query has page_token as `cursor` and page_size as `limit`, and no field about a
 person. In the schema of an answer, fields that are always present are `required`.
 """
 
@@ -90,7 +90,7 @@ def _is_one_of(fields_by_name: Mapping[str, AnyField]) -> bool:
 
 
 def query(binding: Binding) -> type[Schema] | None:
-    """Returns the schema of a query; None for an rpc without one."""
+    """Returns the schema of a query; None for an operation without query parameters."""
     if binding.verb != "get":
         return None
     fields_by_name = {}
@@ -246,7 +246,8 @@ def _filters(message: Descriptor, binding: Binding) -> Iterator[FieldType]:
 def _answer_field(field: FieldType) -> AnyField:
     """Returns a field of an answer.
 
-    The field allows values that are newer than this gateway, if they have the same type.
+    The field has no limits on length, pattern or range, because a newer service may send other
+    values.
     """
     known = shape(field)
     options: dict[str, Any] = {

@@ -44,7 +44,10 @@ def _writable(binding: Binding, given: Any, schema: Schema) -> Any:
 
 
 def _part(given: Any, schema: Schema, message: Any) -> Any:
-    """Removes the fields of the message that the schema does not accept."""
+    """Returns the value without the fields of the message that the schema does not accept.
+
+    A field that the message does not have stays, so that the schema refuses it.
+    """
     if not isinstance(given, dict):
         return given
     writable = {}

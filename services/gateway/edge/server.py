@@ -114,7 +114,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
     _files = WeakSet["Parser"]()
 
     def parse_header(self, header_plus: bytes) -> None:
-        """Parses a complete header, after raising the size limit for the body if it may be a file."""
+        """Parses a complete header. Raises the limit for the body first, if it may be a file."""
         path = header_plus.split(b" ", 2)[1:2]
         most = bodies.FILES.get(path[0].partition(b"?")[0].decode("latin-1"), 0) if path else 0
         if most and len(self._files) < bodies.FILES_AT_ONCE:

@@ -1,8 +1,8 @@
 """The pages for people: one file per noun, in a folder per audience.
 
 Each page calls the services, chooses words, and renders; a rejected form is shown again by the file
-that showed it first. `public`, `desk` and `network` hold pages, which never import one another.
-They share `parts`; `backend` calls the services, `shell` is the frame of every page, and `language`
+that showed it first. The folders `public`, `desk` and `network` hold pages and never import one
+another. They share `parts`; `backend` calls the services, `shell` is the frame of every page, and `language`
 has the words.
 """
 

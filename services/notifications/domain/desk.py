@@ -29,7 +29,7 @@ def is_address(text: str) -> bool:
 
 
 def check(desk: Desk) -> None:
-    """Raises Invalid for an unknown language, and for an `email` that is neither empty nor valid."""
+    """Raises Invalid for an unknown language, and for an invalid address that is not empty."""
     wrong = []
     if desk.language not in LANGUAGES:
         wrong.append(("desk.language", "unknown_code"))

@@ -216,7 +216,7 @@ def account(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) -> No
 def _save_with_letter(
     tx: Transaction, message: Message, body: str, letter: Letter, now: datetime, *, by_email: bool
 ) -> None:
-    """Saves the message, and the letter unless e-mails are off or the letter is empty or expired."""
+    """Saves the message; also the letter, unless e-mails are off or it is empty or expired."""
     messages.keep(tx, [message], body, now, by_email=by_email)
     if by_email and letter.sealed and letter.expire_time > now:
         letters.keep(tx, message.id, letter, now)

@@ -10,8 +10,8 @@ from services.gateway.edge.clients import clients
 from services.gateway.site.language import words
 from services.gateway.site.parts import lists
 
-# The middle age of each band. A service's limits are in years, but a person's age is often known
-# only as a band.
+# The age that stands for each band: a service's limits are in years, but a person's age is often
+# known only as a band.
 BAND_AGES = {
     r.AGE_BAND_0_TO_11: 7,
     r.AGE_BAND_12_TO_17: 15,
@@ -53,7 +53,7 @@ def matches(
 ) -> list[d.Match]:
     """Returns services with a verdict and its reasons, from the person's coarse attributes alone.
 
-    Without `years`, her age is taken to be the middle of her age band. Services in departments that
+    Without `years`, her age is taken from BAND_AGES. Services in departments that
     are not safe for her (`unsafe`) and services of organisations that she named (`excluded`) are
     left out. `home` is the country to search if her own country is unknown. `support` lists what
     she needs to be able to use a place.

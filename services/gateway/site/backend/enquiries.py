@@ -33,7 +33,7 @@ def sent() -> lists.Listed[e.Enquiry]:
 
 
 def of_contact(identifier: str) -> lists.Listed[e.Enquiry]:
-    """Returns the enquiries of a contact of the line."""
+    """Returns the enquiries of a contact of the line; none if the id is empty."""
     if not identifier:
         return lists.Listed()
     return lists.all_of(

@@ -80,7 +80,7 @@ def called(names: Mapping[str, str]) -> str:
 
 
 def need(code: str) -> str:
-    """Returns a need's name in the reader's language."""
+    """Returns a need's name in the reader's language; its code if the taxonomy lacks the need."""
     term = terms().get(code)
     return called(term.names) if term else (code or "–")
 

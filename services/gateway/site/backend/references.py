@@ -59,9 +59,10 @@ def answered(
 def outcome_of(
     ask: Callable[[], c.ReferenceStatus], say: Callable[[c.ReferenceStatus], str]
 ) -> tuple[c.ReferenceStatus, str, bool]:
-    """Returns the state, the result of `say`, and whether the action of `ask` was refused.
+    """Returns the state, a text, and whether the action of `ask` was refused.
 
-    Without the right PIN, none of the three is returned.
+    The text is the result of `say`, or the reasons for the refusal. Without the right PIN, raises
+    the refusal instead.
     """
     try:
         status = ask()

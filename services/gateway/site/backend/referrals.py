@@ -38,7 +38,7 @@ def turn_of(box: r.Box.ValueType) -> r.ReferralFilter:
 
 
 def change(draft: r.Referral, etag: str, **fields: Any) -> r.Referral:
-    """Writes some fields of the draft, and returns the draft."""
+    """Writes some fields of the draft, and returns the draft as it is then."""
     changed = r.Referral(id=draft.id, etag=etag or draft.etag, **fields)
     return clients().referrals.UpdateReferral(
         r.UpdateReferralRequest(
@@ -50,10 +50,10 @@ def change(draft: r.Referral, etag: str, **fields: Any) -> r.Referral:
 
 
 def onward(draft: r.Referral, after: str = "") -> Response:
-    """Redirects to the first page on which the draft still lacks an answer.
+    """Redirects to the first page on which the draft still lacks an answer, or else to the check.
 
-    After a change of the need, redirects to the choice of a service; after a change of the service,
-    to the consent.
+    After a change of the need, the choice of a service counts as lacking, and so it does once the
+    chosen service is unsafe. After a choice of a service, the consent counts as lacking.
     """
     if not draft.need_code:
         page = "need"

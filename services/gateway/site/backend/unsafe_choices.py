@@ -49,7 +49,7 @@ def choices(
 
 
 def search(sought: str) -> d.SearchServicesResponse:
-    """Returns the services that match these words, for any need.
+    """Returns up to 100 services that match these words, for any need; none for words too long.
 
     The person can name the providers of these services as unsafe.
     """

@@ -25,7 +25,7 @@ from services.gateway.site.parts import forms, lists, pictures
 from services.gateway.site.shell import access, session
 
 pages = access.Pages("directory")
-# a coordinator's steps about a member that need no more than one rpc, by verb, with its request
+# requests of a coordinator's steps about a member that consist of one rpc, by verb
 STEPS: Mapping[str, Callable[..., Message]] = {
     "confirm": d.ConfirmOrganizationChangeRequest,
     "drop": d.DropOrganizationChangeRequest,
@@ -45,8 +45,8 @@ def search(
 ) -> str:
     """Shows the search form, with the answer to a search.
 
-    Without a search, shows some needs to begin with, and the own organisation's services. `answer`
-    is None if nothing was searched for, or the search failed.
+    Without a search, shows some needs to begin with, and the services of the reader's own
+    organisation. `answer` is None if nothing was searched for, or the search failed.
     """
     question = question or d.SearchServicesRequest()
     queried = answer is not None or errors
@@ -128,7 +128,7 @@ def organization(
 ) -> str:
     """Shows one member and its services.
 
-    After a refused step, `verb` is not needed, because the problems show which step was refused.
+    `verb`, the refused step, is ignored, because the problems show which step was refused.
     """
     organization = clients().directory.GetOrganization(d.GetOrganizationRequest(id=identifier))
     return render_template(
@@ -212,7 +212,7 @@ _BOARD = (
 def members() -> str:
     """Shows all members to the coordinator.
 
-    The first page also lists the members that wait for an action.
+    The first page, if all members are shown, also lists the members that wait for an action.
     """
     status = words.number("organization_status", request.args.get("status", ""))
     answer = clients().directory.ListOrganizations(
@@ -247,7 +247,7 @@ def members() -> str:
 
 
 def doubtful(asked: bool) -> dict[str, Any]:
-    """Returns the services whose entries may be out of date, with their names."""
+    """Returns the services whose entries may be out of date, with names; none unless `asked`."""
     rpc_request = lo.ListTruthScoresRequest(doubtful=True)
     scores = (
         lists.all_of(clients().locations.ListTruthScores, rpc_request) if asked else lists.Listed()

@@ -38,7 +38,7 @@ EXCLUDED = "excluded_organization_ids"
 
 @pages.get("/enquiries", access.CARE, navigation=N_("Consultas"))
 def listing() -> str:
-    """Shows the open enquiries that this desk received or sent, or all of them."""
+    """Shows the enquiries that this desk received, or that it sent: the open enquiries, or all."""
     boxes = {"received": e.ENQUIRY_BOX_RECEIVED, "asked": e.ENQUIRY_BOX_ASKED}
     box = request.args.get("box", "")
     box = box if box in boxes else "asked" if session.me().may("operator") else "received"
@@ -62,7 +62,10 @@ def listing() -> str:
 
 @pages.blueprint.app_template_global()
 def answers_of(enquiry: e.Enquiry) -> list[tuple[int, str]]:
-    """Returns how often each answer was given."""
+    """Returns the number of offers for each answer, with the name of the answer.
+
+    Services that have not answered count, too. Answers with no offers are left out.
+    """
     counted = Counter(offer.answer for offer in enquiry.offers)
     return [
         (counted[answer], words.code("offer_answer", answer)) for answer in ORDER if counted[answer]
@@ -271,7 +274,7 @@ def fetch(identifier: str) -> e.Enquiry:
     done="answered",
 )
 def answer(identifier: str) -> None:
-    """Answers an enquiry for one of the own organisation's services."""
+    """Answers an enquiry for a service of the reader's own organisation."""
     rpc_request = forms.filled(e.AnswerEnquiryRequest(id=identifier))
     if rpc_request.answer == e.OFFER_ANSWER_NO and not rpc_request.reason_code:
         forms.refuse({"reason_code": words.violation("required", "reason_code")})

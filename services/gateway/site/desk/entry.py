@@ -1,4 +1,4 @@
-"""The own organisation's entry in the directory: organisation, services and places.
+"""The entry of the reader's own organisation: the organisation, its services and places.
 
 The organisation's managers maintain the entry, and its history lists each change. If another worker
 changed the entry in the meantime, the form is shown again with that worker's name and with the old
@@ -291,7 +291,7 @@ def place_form(
 
 
 def history(identifier: str) -> list[dict[str, Any]]:
-    """Returns the changes of an entry, in words, the newest first."""
+    """Returns the last 20 changes to an entry, in words, the newest first; none for a new entry."""
     if not identifier:
         return []
     changes = (
@@ -313,7 +313,7 @@ def history(identifier: str) -> list[dict[str, Any]]:
 
 
 def changed_since(identifier: str) -> list[dict[str, Any]]:
-    """Returns the changes since the form was shown."""
+    """Returns those of the last 20 changes that were made since the form was shown."""
     shown = Timestamp()
     try:
         shown.FromJsonString(forms.text("seen"))

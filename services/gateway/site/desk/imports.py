@@ -25,7 +25,7 @@ _ENCODINGS = tuple(number for number in o.ImportEncoding.values() if number)
 
 @pages.get("/directory/import", access.MANAGERS | access.NETWORK)
 def form(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
-    """Shows the form for an upload, and the last imports."""
+    """Shows the form for an upload, and the latest imports."""
     return render_template(
         "import.html",
         organization_id=request.args.get("organization", "")

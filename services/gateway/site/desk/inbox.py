@@ -110,10 +110,10 @@ pages.sends(
 
 @pages.post("/inbox/<identifier>/read", access.CARE | access.NETWORK | access.AUDITORS)
 def read(identifier: str) -> access.Answer:
-    """Marks a message as read, and opens the page that it is about.
+    """Marks a message as read, and redirects to what the message is about.
 
-    That is the referral, the enquiry or the page that the pressed button names; otherwise the
-    inbox.
+    That is the referral or the enquiry that the form names, else the page for its kind of message,
+    else the inbox.
     """
     clients().notifications.MarkMessageRead(
         n.MarkMessageReadRequest(id=identifier, request_id=forms.request_id())

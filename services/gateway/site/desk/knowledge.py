@@ -21,14 +21,11 @@ from services.gateway.site.shell import access, session
 
 pages = access.Pages("knowledge")
 SOON = timedelta(days=14)
-"""How long before the end of a consent the person is asked again.
-
-This leaves enough time to meet her once more.
-"""
+"""Time before the end of a consent at which the person is asked again: enough to meet her once."""
 PAGES = 25
-"""Maximum number of pages that are fetched, of 200 accesses each: more than any file has.
+"""Maximum number of pages that are fetched, of 200 accesses each: more than any file needs.
 
-The page of the person's file would show further accesses.
+Further accesses would be missing from the sheet; the page of the person's file shows them.
 """
 
 
@@ -149,7 +146,7 @@ def of_receipt(
     readings: Iterable[p.Reading],
     sent: Iterable[r.Referral],
 ) -> Held:
-    """Describes a consent: its data, its end, how often it was used, and the deletion.
+    """Describes a consent: its data, its end, how often its receiver read the file, and the deletion.
 
     The deletion is described by the receiver's confirmation that it keeps nothing, or by its
     deadline.
@@ -285,7 +282,7 @@ def groups(field_groups: Iterable[p.FieldGroup.ValueType]) -> str:
 
 
 def all_readings(identifier: str) -> list[p.Reading]:
-    """Fetches every access to the file, the newest first."""
+    """Fetches the accesses to the file, the newest first, up to PAGES pages."""
     readings: list[p.Reading] = []
     token = ""
     for _page in range(PAGES):
@@ -300,9 +297,9 @@ def all_readings(identifier: str) -> list[p.Reading]:
 
 
 def all_copies(identifier: str) -> dict[str, list[e.Enquiry]]:
-    """Fetches the own organisation's enquiries about the person.
+    """Fetches the enquiries about the person, by each organisation that still has their content.
 
-    They are grouped by the organisations that still hold them.
+    These are enquiries of the reader's own organisation.
     """
     enquiries = lists.all_of(
         clients().enquiries.ListEnquiries, e.ListEnquiriesRequest(person_id=identifier)

@@ -60,7 +60,8 @@ def closes() -> bool:
 def may_close(stored: c.Contact) -> bool:
     """Returns whether one press may close the contact.
 
-    While a question that determines the urgency is open, the contact may turn out to be urgent.
+    An urgent contact may not be closed like this. While a question that determines the urgency is
+    open, the contact may turn out to be urgent.
     """
     return not stored.open_question_count and stored.urgency in (
         r.URGENCY_UNSPECIFIED,
@@ -173,8 +174,8 @@ def page(
     """Renders the contact with its triage.
 
     `reference` and `pin` are set only right after the contact was recorded. `known` holds the
-    reference and PIN that the caller gave, until the contact is recorded. `shown` is the contact
-    from which the form was made, if it differs from `contact`.
+    reference and PIN that the caller gave, until the contact is recorded. `shown` is the state
+    (merging.shown) from which the form was made; None stands for the state of `contact`.
     """
     asked_for = r.ReferralFilter(box=r.BOX_OUTBOX, contact_id=contact.id)
     related = referrals.matching(asked_for) if contact.id else lists.Listed()

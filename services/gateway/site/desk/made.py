@@ -45,9 +45,9 @@ def page(errors: forms.Problems = forms.NO_PROBLEMS, since: str = "") -> str:
 
 
 def _exports(since: Timestamp) -> lists.Listed[p.Export]:
-    """Returns every sheet that the worker has exported since then, from all pages of the list.
+    """Returns every sheet that the worker has exported since a time; none if she may not export.
 
-    An intruder who exports one sheet may export many more after it.
+    All pages of the list are read: an intruder who exports one sheet may export many more.
     """
     if not session.me().may(*access.SENDERS):
         return lists.Listed()

@@ -11,7 +11,7 @@ pages = access.Pages("outbox")
 
 @pages.get("/outbox", access.EVERYONE)
 def mails() -> str:
-    """Shows all e-mails, the newest first.
+    """Shows the latest e-mails, the newest first.
 
     The e-mails are shown as text, because most of their links lead to pages that the reader may not
     open; the link of an invitation can be followed.

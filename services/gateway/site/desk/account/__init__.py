@@ -24,7 +24,7 @@ def show(
     codes: Iterable[str] = (),
     passkey: pb.BeginPasskeyResponse | None = None,
 ) -> str:
-    """Shows the sessions, and the form for a new password.
+    """Shows the sessions, the second factor, the passkeys, and the form for a new password.
 
     The problems belong to the form named by `part`. `begun`, `codes` and `passkey` are passed only
     right after they were made.

@@ -2,8 +2,8 @@
 
 Each page calls the services, chooses words, and renders; a rejected form is shown again by the file
 that showed it first. The folders `public`, `desk` and `network` hold pages and never import one
-another. They share `parts`; `backend` calls the services, `shell` is the frame of every page, and `language`
-has the words.
+another. They share `parts`; `backend` calls the services, `shell` is the frame of every page, and
+`language` has the words.
 """
 
 from importlib import import_module

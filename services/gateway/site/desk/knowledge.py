@@ -146,7 +146,7 @@ def of_receipt(
     readings: Iterable[p.Reading],
     sent: Iterable[r.Referral],
 ) -> Held:
-    """Describes a consent: its data, its end, how often its receiver read the file, and the deletion.
+    """Describes a consent: its data, its end, how often the file was read, and the deletion.
 
     The deletion is described by the receiver's confirmation that it keeps nothing, or by its
     deadline.

@@ -79,11 +79,11 @@ def show(
     identity: p.Identity | None = None,
     plan_opened: bool = False,
 ) -> str:
-    """Shows one file. Opening the page is not recorded as an access.
+    """Shows one file. Showing the page is not recorded as an access; opening sealed data is.
 
     For a file of another organisation, the page leaves out plans, emergency accesses and accesses
     to the file. `part` names the form that had errors; `identity` holds the data that were just
-    opened.
+    opened. With `plan_opened`, the page opens the safe-contact plan.
     """
     person = clients().people.GetPerson(
         p.GetPersonRequest(id=identifier, outline_only=not plan_opened)
@@ -151,7 +151,7 @@ def pathways(age_band: r.AgeBand.ValueType) -> list[tuple[str, str]]:
 
 
 def grouped(readings: Iterable[p.Reading]) -> list[tuple[p.Reading, int]]:
-    """Groups consecutive readings with equal `grouping_key`; returns one of each, and the count."""
+    """Returns the first reading of each run with equal `grouping_key`, and the length of the run."""
     lines: list[tuple[p.Reading, int]] = []
     for reading in readings:
         last = lines[-1] if lines else None
@@ -310,7 +310,7 @@ def receipt(receipt: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
 def confirm(receipt: str) -> None:
     """Records a second worker's confirmation.
 
-    It confirms a decision for a child, or a consent that somebody else gave for an adult.
+    The worker confirms a decision for a child, or a consent that somebody else gave for an adult.
     """
     clients().people.ConfirmReceipt(
         p.ConfirmReceiptRequest(id=receipt, request_id=forms.request_id())

@@ -50,9 +50,10 @@ class Filled:
 
 @pages.get("/referrals", access.EVERYONE, navigation=N_("Remisiones"))
 def listing() -> str:
-    """Shows all referrals of this desk; to coordinators and auditors, also those of the network.
+    """Shows the referrals of one box that match the filters; by default, the live referrals.
 
-    The address contains the filters, as codes only.
+    Only coordinators and auditors may choose the box of the network. The address contains the
+    filters, as codes only.
     """
     me = session.me()
     desk = me.may("worker", "operator", "manager")
@@ -200,7 +201,8 @@ def safe_contact(referral: r.Referral, filled: Filled) -> tuple[p.SafeContact | 
 def openable(referral: r.Referral) -> tuple[list[tuple[str, str]], str]:
     """Returns the field groups that this reader may open now, and the basis for that.
 
-    The sender may open all groups; the receiver may open only those that the receipt names. The
+    The sender may open all groups. The receiver may open only the groups that the receipt names or,
+    without a consent that is in force, those that her emergency access or an override opens. The
     service checks this again.
     """
     # the notes are in the history
@@ -303,7 +305,7 @@ def colleagues() -> list[tuple[str, str]]:
 
 
 def again(identifier: str, verb: str, errors: forms.Problems) -> str:
-    """Renders the page again after a refused form: the form of a step, or another on the page."""
+    """Renders the page again after a refused form: the form of a step, or another form."""
     return render(referrals.fetch(identifier), Filled(verb, errors))
 
 

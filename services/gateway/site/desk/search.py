@@ -135,7 +135,7 @@ def status() -> access.Answer:
 
 
 def contact_of() -> str:
-    """Returns the id of the contact with the form's reference; "" if it belongs to another line."""
+    """Returns the id of the contact with the form's reference; "" if the reader may not see it."""
     if not session.me().may(*access.LINE):
         return ""
     try:

@@ -28,7 +28,7 @@ def resume(identifier: str) -> access.Answer:
 
 @pages.form("/referrals/<identifier>/reroute", access.SENDERS)
 def reroute(identifier: str) -> access.Answer:
-    """Creates a new draft for the same person and need, after the receiver declined.
+    """Creates a new draft for the same person and need, so that another service can be asked.
 
     The old referral stays as it is, and the draft refers to it.
     """

@@ -151,7 +151,7 @@ def pathways(age_band: r.AgeBand.ValueType) -> list[tuple[str, str]]:
 
 
 def grouped(readings: Iterable[p.Reading]) -> list[tuple[p.Reading, int]]:
-    """Returns the first reading of each run with equal `grouping_key`, and the length of the run."""
+    """Returns the first of each run of readings with equal `grouping_key`, and the run's length."""
     lines: list[tuple[p.Reading, int]] = []
     for reading in readings:
         last = lines[-1] if lines else None

@@ -31,8 +31,7 @@ HOUR = timedelta(hours=1)
 def chosen(show: str, box: r.Box.ValueType) -> r.ReferralFilter | None:
     """Returns the filter behind one of the numbers; None for an unknown number.
 
-    A desk's filter finds the referrals that wait for the desk; the filter of the network finds all
-    live referrals.
+    For a desk, the filters of `late`, `soon` and `new` find only the referrals that wait for it.
     """
     mine = box != r.BOX_NETWORK
     return {
@@ -57,7 +56,7 @@ def returned_referrals(box: r.Box.ValueType) -> lists.Listed[r.Referral]:
 
 
 def within_the_hour(rows: Iterable[r.Referral]) -> tuple[list[r.Referral], list[r.Referral]]:
-    """Splits the rows into those that can't wait and the others.
+    """Returns the rows that can't wait, the most urgent first, and the others.
 
     A row can't wait if it is due within the hour, or if it is overdue and so urgent that a life may
     depend on it.
@@ -86,7 +85,10 @@ def counted(**wanted: Any) -> r.CountReferralsResponse:
 
 
 def beds() -> list[d.Service]:
-    """Returns the services of the reader's organisation that count beds."""
+    """Returns the services of the reader's organisation that count beds.
+
+    Returns none unless the reader is a worker or a manager.
+    """
     if not session.me().may("worker", "manager"):
         return []
     return [

@@ -70,7 +70,7 @@ pages.sends(
 
 @pages.post("/audit/verify", access.AUDITORS)
 def verify() -> str:
-    """Checks the chain of the trail, as many rows as one call can."""
+    """Checks the chain of the next rows of the trail, as many as one call can check."""
     return show(
         verdict=clients().audit.VerifyTrail(
             a.VerifyTrailRequest(page_token=forms.text("page_token"))

@@ -122,7 +122,10 @@ def empty(name: str) -> Row:
 
 
 def row_of(deadline: pb.PolicyDeadline) -> Row:
-    """Returns a deadline in the largest unit that gives a whole number."""
+    """Returns a deadline in the largest unit that gives a whole number.
+
+    One and two days are given in hours.
+    """
     urgency, clock = words.code("urgency", deadline.urgency), words.code("clock", deadline.clock)
     name = f"{urgency}.{clock}" if urgency else clock
     if deadline.working_days:

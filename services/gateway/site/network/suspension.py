@@ -45,7 +45,7 @@ def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
 
 
 def counted(ask: Callable[[Any], M], rpc_request: Message) -> M | None:
-    """Returns the counts of a service; None if the service is down."""
+    """Returns the counts of a service; None if the service is down or fails."""
     try:
         return ask(rpc_request)
     except (Unavailable, ServiceFault):

@@ -159,8 +159,8 @@ def chosen_service(start: Start, answers: MultiDict[str, str], page: str, shown:
     """Returns the id of the chosen service once everything else is answered; until then, "".
 
     The service was chosen on the last page, earlier in the directory, or by taking an offer. A
-    service from the directory counts only if it accepts, or may accept, this person and this need; otherwise the
-    page shows its reasons along with the other services.
+    service from the directory counts only if it accepts, or may accept, this person and this need;
+    otherwise the page shows its reasons along with the other services.
     """
     if page != "services" or not shown:
         return ""
@@ -178,7 +178,7 @@ def chosen_service(start: Start, answers: MultiDict[str, str], page: str, shown:
 def first_incomplete(
     start: Start, answers: MultiDict[str, str], shown: str = ""
 ) -> tuple[str, dict[str, str]]:
-    """Returns the first page that is not complete, with its problems; else the page of the services.
+    """Returns the first page that is not complete, with its problems; else the page "services".
 
     The problems are left out if the page has not been shown yet.
     """

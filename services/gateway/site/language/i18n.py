@@ -1,8 +1,8 @@
 """The languages and times of the reader.
 
 Spanish is the source; all other languages come from the catalogues beside this file. Public pages
-carry the chosen language in their address; a session keeps it in its cookie. The choice is
-stored nowhere else.
+carry the chosen language in their address; a session keeps it in its cookie. The choice is stored
+nowhere else.
 """
 
 from datetime import UTC, date, datetime, timedelta, tzinfo

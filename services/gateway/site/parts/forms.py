@@ -29,7 +29,8 @@ class Incomplete(Exception):
     """Problems of a form that are found without calling a service, as text by field."""
 
 
-# Refusals that a page can show in the form itself; any other refusal leads to an error page.
+# Refusals that a page can show in the form itself. With `again`, access.py adds Exhausted. Any
+# other refusal leads to an error page.
 SHOWN_IN_PLACE = (Invalid, Conflict, Stale, Reused, Incomplete)
 
 
@@ -111,7 +112,10 @@ def version_asked() -> int:
 
 
 def moment(name: str) -> Timestamp | None:
-    """Returns a date or time, interpreted in the reader's zone. Raises Invalid out_of_range."""
+    """Returns a date or time, read in the reader's zone; None if the field holds none.
+
+    Raises Invalid out_of_range for a year that cannot be meant.
+    """
     try:
         return i18n.local_to_stamp(text(name))
     except OverflowError as error:

@@ -79,7 +79,7 @@ def age_problems() -> dict[str, str]:
 def age_is_not_taken(errors: Mapping[str, str]) -> bool:
     """Returns whether the form for a plan must ask to confirm a pathway for another age.
 
-    It must if it was refused for that reason, or already carries the confirmation.
+    It must if the form was refused for that reason, or already carries the confirmation.
     """
     return errors.get("_form") == words.conflict("age_not_taken") or bool(
         forms.texts("acknowledged_codes")

@@ -29,7 +29,7 @@ def counted(count: int) -> str:
 
 
 def shade(count: int, most: int) -> int:
-    """Returns the shade of a count, from 0 (no cases) to 5 (the largest count, `most`).
+    """Returns the shade of a count, from 0 (no cases, or FEW) to 5 (the count `most`).
 
     If all counts are small, no count gets the darkest shade.
     """
@@ -289,9 +289,10 @@ HOURS = 24
 
 
 def day(counted: Iterable[DeliveryHour], now: datetime) -> Day:
-    """Returns the current hour and the hours before it.
+    """Returns the current hour and the 23 hours before it, the oldest first.
 
-    No bar is shorter than three pixels, so that one attempt can be seen next to a thousand.
+    No bar is shorter than three pixels, so that one attempt can be seen next to a thousand. An hour
+    without attempts has no bars.
     """
     first = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=HOURS - 1)
     by_start = {hour.start_time.seconds: hour for hour in counted}

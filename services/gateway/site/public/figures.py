@@ -181,7 +181,7 @@ def pilot_method() -> str:
 def charts(
     query: r.GetFiguresRequest, published: r.Figures, all_quarters: bool = False
 ) -> list[Chart]:
-    """Returns all charts of the network; none if there are no figures.
+    """Returns all charts of the network; none if the total is too small to be shown.
 
     `all_quarters` includes the quarters for which a page has no room.
     """
@@ -298,7 +298,7 @@ def quarter(code: str, skeleton: str = "yQQQQ") -> str:
 
 
 def months(pilot_figures: r.PilotFigures) -> list[r.Figure]:
-    """Returns every month of the period, including those without a count."""
+    """Returns every month of the period, with or without a count; none if no month has a count."""
     counted = {row.code: row.count for row in pilot_figures.by_month}
     every = [f"{year}-{number:02d}" for year in years(pilot_figures) for number in range(1, 13)]
     return [

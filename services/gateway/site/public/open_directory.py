@@ -238,7 +238,10 @@ def span(schedule: d.Schedule) -> str:
 
 
 def days(byday: Sequence[str]) -> str:
-    """Returns days of the week in words. Three or more days in a row are shown as first to last."""
+    """Returns days of the week in words; no days stand for all days.
+
+    Three or more days, all in a row, are shown as first to last.
+    """
     at = sorted(WEEK.index(day) for day in set(byday) if day in WEEK)
     if len(at) in (0, 7):
         return _("todos los días")

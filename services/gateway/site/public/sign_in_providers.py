@@ -1,8 +1,8 @@
-"""Sign-in through an organisation's own provider, to which a link leads.
+"""Sign-in through an organisation's own provider.
 
-The organisation gives the link to its people. The browser keeps a secret in a cookie until it
-returns from the provider. A browser that returns without this secret did not start the sign-in
-itself, and is refused. No page shows which organisations have a provider.
+The organisation gives its people a link that leads to the provider. The browser keeps a secret in a
+cookie until it returns from there. A browser that returns without this secret did not start the
+sign-in itself, and is refused. No page shows which organisations have a provider.
 """
 
 from flask import make_response, redirect, render_template, request, url_for
@@ -38,7 +38,7 @@ def leave_for(identifier: str) -> Response:
 
 @pages.get("/sign-in/return", access.ANYBODY)
 def come_back() -> Response:
-    """Opens the session of a worker who returns from the provider."""
+    """Opens the session of a worker who returns from the provider, or finishes her step-up."""
     parameters = {name: request.args.get(name, "") for name in ("state", "code")}
     if (secret := cookies.read(PROVIDER_COOKIE)).startswith(PROOF):
         return _proved(secret.removeprefix(PROOF), parameters)

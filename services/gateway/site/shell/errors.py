@@ -160,10 +160,11 @@ def away(refusal: errors.Unavailable) -> Response:
 
 
 def ask_to_sign_in() -> AnyResponse:
-    """Redirects to the sign-in page, which leads to the page that the reader wanted.
+    """Leads to the sign-in page, and from there to the page that the reader wanted.
 
-    The sign-in page carries a rejected form, and the reader gets it back after the sign-in. The
-    form is sent only if the reader sends it herself.
+    If a form was rejected, the answer is the sign-in page itself, which carries the form; the
+    reader gets it back after the sign-in, and it is sent only if she sends it herself. A script
+    gets an empty answer. Any other request is redirected.
     """
     if request.method == "POST" and (form := kept.sealed()):
         # the session may have ended after this request began

@@ -33,7 +33,11 @@ def install(app: Flask) -> None:
 
 
 def begin() -> AnyResponse | None:
-    """Identifies the reader, and admits her only if the page's declaration allows it."""
+    """Identifies the reader, and admits her only if the page's declaration allows it.
+
+    Checks the origin of a form, and the proof of a step-up. Returns the step-up page if the proof
+    is wrong; otherwise None, so that the page is shown.
+    """
     if not is_for_people():
         return None
     page = access.of(current_app, request.endpoint)
@@ -86,7 +90,10 @@ def compressed(data: bytes) -> bytes:
 
 
 def page_headers(response: Response) -> None:
-    """Adds the headers that limit a page to our own style, script and forms."""
+    """Adds the headers that limit a page to our own style, script and forms.
+
+    Stores a language that the reader has just chosen in the cookie of her session.
+    """
     exit_origin = "/".join(str(current_app.config["EXIT_URL"]).split("/")[:3])
     response.headers.update(HEADERS)
     response.headers["Content-Security-Policy"] = (

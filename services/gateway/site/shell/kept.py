@@ -50,9 +50,10 @@ _CODE = re.compile(r"[0-9a-f]{32}|[A-Z]{2,3}([.-][A-Z0-9]{1,3})?|[01]|on")
 
 @dataclass(frozen=True)
 class Form:
-    """A form as it was sent: its path, and its fields in their order, without secrets.
+    """A form as it was sent: its path, and its fields in their order.
 
-    `secrets` names the fields that must be typed again.
+    `secrets` names the secret fields that were sent. Only for a step-up do `fields` hold them, too;
+    otherwise they must be typed again.
     """
 
     path: str

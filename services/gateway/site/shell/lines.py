@@ -2,7 +2,8 @@
 
 A page can show the numbers even when all services are down. The sources are, in this order: the
 directory's last answer, the answer that an earlier process saved in the file, and the configured
-numbers. Limit: a process may show an old number for AGE_SECONDS after a change.
+numbers. Limit: a process may show an old number for AGE_SECONDS after a change, and for longer
+while the directory cannot be reached.
 """
 
 import json
@@ -54,7 +55,7 @@ class Lines:
         """Returns the lines.
 
         If the directory's last answer is old, asks the directory first. Only one request does so at
-        a time; other requests get the current copy.
+        a time; other requests get the current copy, or wait if it is empty.
         """
         if self._clock() >= self._ask_again_at and self._asking.acquire(blocking=not self._numbers):
             try:

@@ -20,7 +20,10 @@ LEFT = frozenset({"hidden", "password", "file", "submit", "button", "image", "re
 
 
 def fill(response: Response) -> None:
-    """Fills this request's form if the answer shows the form again to its writer."""
+    """Fills this request's form if the answer shows the form again to its writer.
+
+    If the answer has no form for this path, adds the typed values as text.
+    """
     refused = (
         request.method == "POST"
         and response.status_code >= 400

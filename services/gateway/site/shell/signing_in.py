@@ -34,8 +34,8 @@ def safe_target(target: str) -> str:
 def entered(answer: SignInResponse, device: str = "") -> Response:
     """Redirects to the requested page, or shows the form from before the earlier session ended.
 
-    Sets the session's cookie. With `device`, which is given after a right password, sets the
-    device's cookie, too.
+    New recovery codes are shown first. Sets the session's cookie and, with `device`, the device's
+    cookie, too.
     """
     written = request.form.get("kept", "")
     token = session.form_token_of(answer.session_secret, answer.worker.id)

@@ -149,8 +149,8 @@ def run(settings: NotificationsSettings, only: str | None = None) -> int:
     loops = [
         *parts.loops(sweep),
         parts.witness(subscriptions.ERASURES, "referrals", subscriptions.ERASED),
-        # Each topic has a subscriber of its own, so that a replay of one does not delay the
-        # other.
+        # Each topic has a subscriber of its own, so that a replay of one topic does not delay the
+        # other topic.
         *(
             Subscriber(
                 f"{NAME}-{source}",

@@ -52,8 +52,8 @@ def change(draft: r.Referral, etag: str, **fields: Any) -> r.Referral:
 def onward(draft: r.Referral, after: str = "") -> Response:
     """Redirects to the first page on which the draft still lacks an answer, or else to the check.
 
-    After a change of the need, the choice of a service counts as lacking, and so it does once the
-    chosen service is unsafe. After a choice of a service, the consent counts as lacking.
+    After a change of the need, or if the chosen service has just been named as unsafe, the choice
+    of a service counts as lacking. After the choice of a service, the consent counts as lacking.
     """
     if not draft.need_code:
         page = "need"

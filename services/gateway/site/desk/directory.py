@@ -172,9 +172,10 @@ def vet(identifier: str, verb: str) -> access.Answer:
     again=organization,
 )
 def leave(identifier: str) -> access.Answer:
-    """Ends the membership of the reader's own organisation; a coordinator can end any other, too.
+    """Ends the membership of the manager's own organisation.
 
-    A reader whose own organisation has left is redirected to the first page.
+    For any other organisation, a coordinator proposes the end, or agrees to it. A reader whose own
+    organisation has left is redirected to the first page.
     """
     if not forms.flag("sure"):
         forms.refuse({"_form": _("Marque que lo decidieron así.")})

@@ -297,9 +297,9 @@ def all_readings(identifier: str) -> list[p.Reading]:
 
 
 def all_copies(identifier: str) -> dict[str, list[e.Enquiry]]:
-    """Fetches the enquiries about the person, by each organisation that still has their content.
+    """Returns the enquiries about the person, by the id of each organisation that still has a copy.
 
-    These are enquiries of the reader's own organisation.
+    Only enquiries of the reader's own organisation are included.
     """
     enquiries = lists.all_of(
         clients().enquiries.ListEnquiries, e.ListEnquiriesRequest(person_id=identifier)

@@ -1,9 +1,9 @@
 """The steps of a referral as forms, derived from the contract.
 
 Each rpc at /referrals/{id}/STEP, except for steps with pages of their own, becomes a form with a
-question for each field of its request. The referral itself lists the steps that are allowed. Not in
-the contract, but here, are the kinds of some questions and the grave steps, whose forms look like a
-warning.
+question for each field of its request. The referral itself lists the steps that are allowed. This
+module adds only the kinds of some questions, and which steps are grave: the form of a grave step
+looks like a warning.
 """
 
 from dataclasses import dataclass

@@ -162,7 +162,7 @@ def away(refusal: errors.Unavailable) -> Response:
 def ask_to_sign_in() -> AnyResponse:
     """Leads to the sign-in page, and from there to the page that the reader wanted.
 
-    If a form was rejected, the answer is the sign-in page itself, which carries the form; the
+    If the request sent a form, the answer is the sign-in page itself, which carries the form; the
     reader gets it back after the sign-in, and it is sent only if she sends it herself. A script
     gets an empty answer. Any other request is redirected.
     """

@@ -1,5 +1,5 @@
-"""Notices about the line, persons, enquiries and overrides: everything that the referrals service
-publishes, except the steps and deadlines of referrals (referrals.py).
+"""Notices about the line, persons, enquiries and overrides: all notices about what the referrals
+service publishes, except the steps and deadlines of referrals (referrals.py).
 """
 
 from chassis.languages import N_

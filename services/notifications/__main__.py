@@ -91,9 +91,9 @@ def servicers(
     }
 
     def notify(call: Call, rpc: str, request: Any) -> None:
-        named = request.desk.organization_id if rpc == "SetDesk" else ""
+        organization_id = request.desk.organization_id if rpc == "SetDesk" else ""
         notify_managers(
-            call.tx, call.caller, call.clock.now(), named or call.caller.organization_id
+            call.tx, call.caller, call.clock.now(), organization_id or call.caller.organization_id
         )
 
     return [

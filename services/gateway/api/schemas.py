@@ -53,7 +53,9 @@ def body(binding: Binding) -> type[Schema] | None:
     patch = binding.verb == "patch"
     mask = request.fields_by_name.get(MASK_FIELD)
     limits = [
-        shape(each) for each in (mask, request.fields_by_name.get(binding.body)) if each is not None
+        shape(field)
+        for field in (mask, request.fields_by_name.get(binding.body))
+        if field is not None
     ]
     only, without = (
         [name for limit in limits for name in limit.only],

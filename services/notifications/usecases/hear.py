@@ -63,7 +63,11 @@ def subject(tx: Transaction, fact: Fact, name: str, now: datetime, *, by_email: 
     the table, names no organisation, or is older than HISTORY.
     """
     notice = BY_FACT.get(f"{name}.{wire.verb_of(fact, name)}")
-    if notice and (desk := wire.organization_of(fact, name)) and now - fact.time <= HISTORY:
+    if (
+        notice
+        and (organization_id := wire.organization_of(fact, name))
+        and now - fact.time <= HISTORY
+    ):
         if Party.AUDITORS in notice.parties:  # not the desk, which the fact may be about
             recipients = [
                 Recipient(notice.kind, Audience.WORKER, *auditor)
@@ -72,15 +76,19 @@ def subject(tx: Transaction, fact: Fact, name: str, now: datetime, *, by_email: 
             recipients = recipients or [Recipient(notice.kind, Audience.COORDINATION)]
         elif Party.MANAGERS in notice.parties:
             worker_ids = dict.fromkeys(
-                [*members.managers(tx, desk), *filter(None, [wire.worker_of(fact, name)])]
+                [
+                    *members.managers(tx, organization_id),
+                    *filter(None, [wire.worker_of(fact, name)]),
+                ]
             )
             recipients = [
-                Recipient(notice.kind, Audience.WORKER, desk, worker_id) for worker_id in worker_ids
+                Recipient(notice.kind, Audience.WORKER, organization_id, worker_id)
+                for worker_id in worker_ids
             ]
         elif {Party.COORDINATION_ALONE, Party.COORDINATION_EACH} & set(notice.parties):
             recipients = [Recipient(notice.kind, Audience.COORDINATION)]
         else:
-            recipients = [Recipient(notice.kind, Audience.DESK, desk)]
+            recipients = [Recipient(notice.kind, Audience.DESK, organization_id)]
         if Party.COORDINATION in notice.parties:
             recipients.append(Recipient(notice.kind, Audience.COORDINATION))
         # Anybody can apply, so only the first application of a day causes a message, even if there

@@ -17,9 +17,9 @@ class Listed(list[Row]):
 
 def only(rows: Listed[Row], wanted: Callable[[Row], bool]) -> Listed[Row]:
     """Returns the rows for which `wanted` is true. The result keeps `more`."""
-    some = Listed(row for row in rows if wanted(row))
-    some.more = rows.more
-    return some
+    matching = Listed(row for row in rows if wanted(row))
+    matching.more = rows.more
+    return matching
 
 
 def all_of(ask: Callable[[Any], Any], question: Any) -> Listed[Any]:

@@ -300,10 +300,10 @@ def quarter(code: str, skeleton: str = "yQQQQ") -> str:
 def months(pilot_figures: r.PilotFigures) -> list[r.Figure]:
     """Returns every month of the period, with or without a count; none if no month has a count."""
     counted = {row.code: row.count for row in pilot_figures.by_month}
-    every = [f"{year}-{number:02d}" for year in years(pilot_figures) for number in range(1, 13)]
+    codes = [f"{year}-{number:02d}" for year in years(pilot_figures) for number in range(1, 13)]
     return [
         r.Figure(code=code, count=counted.get(code, 0))
-        for code in every
+        for code in codes
         if pilot_figures.period_start <= code <= pilot_figures.period_end and counted
     ]
 

@@ -24,26 +24,26 @@ def status() -> str:
     by_name = clients().standing()
     service_standings = [by_name[name] for name in PARTS]
     parts = [
-        (name, label, *words_of(stands))
-        for (name, label), stands in zip(PARTS.items(), service_standings, strict=True)
+        (name, label, *words_of(standing))
+        for (name, label), standing in zip(PARTS.items(), service_standings, strict=True)
     ]
     return render_template(
         "status.html",
         parts=parts,
         well=all(tone == "done" for *_, tone in parts),
-        held=any(stands.holds for stands in service_standings),
-        failed=any(stands.fails and stands.ready for stands in service_standings),
+        held=any(standing.holds for standing in service_standings),
+        failed=any(standing.fails and standing.ready for standing in service_standings),
     )
 
 
-def words_of(stands: Standing) -> tuple[str, str]:
+def words_of(standing: Standing) -> tuple[str, str]:
     """Returns the words for a service's state, and the tone: "done", "soon" or "late"."""
     table = (
-        (not stands.answers, N_("No responde"), "late"),
-        (not stands.ready, N_("No llega a sus datos"), "late"),
-        (stands.fails, N_("Algo falló hace poco"), "late"),
-        (stands.holds, N_("Responde; algo quedó en espera"), "soon"),
-        (not stands.tells, N_("Responde; lo nuevo se avisará más tarde"), "soon"),
+        (not standing.answers, N_("No responde"), "late"),
+        (not standing.ready, N_("No llega a sus datos"), "late"),
+        (standing.fails, N_("Algo falló hace poco"), "late"),
+        (standing.holds, N_("Responde; algo quedó en espera"), "soon"),
+        (not standing.tells, N_("Responde; lo nuevo se avisará más tarde"), "soon"),
         (True, N_("Responde"), "done"),
     )
     return next((words, tone) for applies, words, tone in table if applies)

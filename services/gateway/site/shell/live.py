@@ -190,7 +190,7 @@ def answers_without_app(app: Flask) -> Callable[[str, Mapping[str, str]], Reply 
     with app.app_context():
         cookie = cookies.full_name(session.COOKIE)
 
-    def know(path: str, headers: Mapping[str, str]) -> Reply | None:
+    def answer_from_memory(path: str, headers: Mapping[str, str]) -> Reply | None:
         if path != PATH or "LIVE_TICKET" not in headers:
             return None
         secret = parse_cookie(headers.get("COOKIE", "")).get(cookie, "").partition("~")[0]
@@ -199,4 +199,4 @@ def answers_without_app(app: Flask) -> Callable[[str, Mapping[str, str]], Reply 
             return None
         return Reply("200 OK", _HEADERS, json.dumps({"version": version}).encode())
 
-    return know
+    return answer_from_memory

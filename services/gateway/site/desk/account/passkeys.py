@@ -27,14 +27,14 @@ def sign_in() -> str | tuple[str, int]:
 
     Shows the sign-in page with the reason, as a 422, if partners refuses.
     """
-    to, form = request.form.get("to", ""), request.form.get("kept", "")
+    to, kept = request.form.get("to", ""), request.form.get("kept", "")
     try:
         challenge = clients().tokens.BeginPasskeySignIn(BeginPasskeySignInRequest())
     except Conflict as refusal:
         return render_template(
-            "signin.html", to=to, ended=None, problem=forms.problems(refusal)["_form"], kept=form
+            "signin.html", to=to, ended=None, problem=forms.problems(refusal)["_form"], kept=kept
         ), 422
-    return render_template("signin_code.html", to=to, kept=form, asked=challenge, problem="")
+    return render_template("signin_code.html", to=to, kept=kept, asked=challenge, problem="")
 
 
 @pages.post("/account/passkeys/begin", access.EVERYONE, again=partial(account.show, part="passkey"))

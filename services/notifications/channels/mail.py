@@ -1,8 +1,8 @@
 """Sends e-mails: by SMTP, or into a folder in development (store/mail_folder.py).
 
-E-mails are sent at least once. The Message-ID is the id of the delivery, so that a mailbox can
-recognise a repeat. A server's answer to an e-mail concerns that e-mail only; a failure before the
-answer (connection, TLS, sign-in) says nothing about the e-mail, which is tried again.
+E-mails are sent at least once. The Message-ID contains the id of the delivery, so that a mailbox
+can recognise a repeat. A server's answer to an e-mail concerns that e-mail only; a failure before
+the answer (connection, TLS, sign-in) says nothing about the e-mail, which is tried again.
 """
 
 import smtplib

@@ -59,8 +59,8 @@ def subject(tx: Transaction, fact: Fact, name: str, now: datetime, *, by_email: 
     """Writes the messages about a contact, a receipt or an organisation, among others.
 
     The table of notices names the recipients: the organisation's desk, its managers and the worker
-    who acted, the auditors, or the coordinators. There is no message about a fact that is not in
-    the table, names no organisation, or is older than HISTORY.
+    who acted, the auditors, or, alone or in addition, the coordinators. There is no message about a
+    fact that is not in the table, names no organisation, or is older than HISTORY.
     """
     notice = BY_FACT.get(f"{name}.{wire.verb_of(fact, name)}")
     if (

@@ -50,7 +50,7 @@ _UNREADABLE = ("schedules", "tiers", "latitude", "longitude", "assured_time")
 
 @pages.get("/entry", access.MANAGERS, navigation=N_("Ficha"), section="organization")
 def show() -> str:
-    """Shows the own organisation as the network reads it, and how reliable its entry is."""
+    """Shows the reader's organisation as the network reads it, and how reliable its entry is."""
     return overview(own_organization(), {})
 
 
@@ -199,7 +199,7 @@ def own_places() -> lists.Listed[pb.Location]:
 
 
 def own_organization() -> d.Organization:
-    """Returns the own organisation as the network reads it."""
+    """Returns the reader's own organisation as the network reads it."""
     return clients().directory.GetOrganization(
         d.GetOrganizationRequest(id=session.me().organization_id)
     )

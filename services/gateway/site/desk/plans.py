@@ -135,7 +135,7 @@ def lines_of(plan: pb.Plan, referrals_by_id: Mapping[str, r.Referral]) -> list[L
 def candidates(
     step: pb.PathwayStep, referrals_by_id: Mapping[str, r.Referral]
 ) -> list[tuple[str, str]]:
-    """Returns the person's referrals that could carry out a step: live, draft or closed ones.
+    """Returns the person's live, draft and closed referrals, which could carry out a step.
 
     Referrals for the same need come first.
     """

@@ -1,8 +1,8 @@
 """One search for workers: referrals by code, files by name, and requests by reference.
 
-Only the own organisation's files are searched; a request also requires the caller's PIN. Search
-terms are sent in forms and appear in no address. A record of another organisation gives the same
-result as a record that does not exist.
+Only files of the reader's own organisation are searched; a request also requires the caller's PIN.
+Search terms are sent in forms and appear in no address. A record of another organisation gives the
+same result as a record that does not exist.
 """
 
 from dataclasses import dataclass, field
@@ -83,7 +83,7 @@ def find() -> access.Answer:
 
 
 def by_code(code: str) -> list[r.Referral]:
-    """Returns the own organisation's referrals with this code.
+    """Returns the referrals of the reader's own organisation with this code.
 
     For coordinators and auditors, includes the network's referrals, except drafts.
     """
@@ -101,7 +101,10 @@ def by_code(code: str) -> list[r.Referral]:
 
 
 def look_for_people(name: str, results: Results) -> None:
-    """Searches the own organisation's files by a person's name."""
+    """Searches the files of the reader's own organisation by a person's name.
+
+    Adds the files found, or the reason for a refusal, to `results`.
+    """
     # Coordinators and auditors never learn a person's identity.
     if session.me().may("coordinator", "auditor"):
         return

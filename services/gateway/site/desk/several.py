@@ -31,7 +31,7 @@ from services.gateway.site.shell import access
 
 pages = access.Pages("several")
 
-MOST = 50  # maximum number of rows: those of one page of a list
+MOST = 50  # maximum number of rows; one page of a list has no more
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """Systems: the organisation's webhooks, their deliveries by the hour, and each delivery.
 
 The page of a delivery also shows its signature. The signature is made from content that the page
-shows and a secret of this organisation, so the manager learns nothing new. If anybody else got it,
-it would be valid for only five minutes, and only at an endpoint that already has this delivery.
+shows and a secret of this organisation, so the manager learns nothing new. If anybody else got the
+signature, it would be valid for only five minutes, and only at an endpoint that already has this
+delivery.
 """
 
 import shlex

@@ -37,8 +37,8 @@ def board() -> str:
             filter=pressing, order_by=r.ORDER_URGENCY, page_size=50, page_token=token
         )
     )
-    # The counts leave out referrals that are over, because the number of those grows for ever, and
-    # the board does not show it.
+    # The counts leave out referrals that are over, because their number grows for ever, and the
+    # board does not show it.
     counts = clients().referrals.CountReferrals(r.CountReferralsRequest(filter=pressing))
     queue = {
         "queue": answer,

@@ -1,6 +1,6 @@
 """The device from which a person or worker gives a password or a PIN.
 
-A cookie identifies the device. The cookie is set after a right password or PIN, never before. It
+A cookie identifies the device. The cookie is set only after a right password, passkey or PIN. It
 holds random characters, opens nothing, and has the same name for a worker who signs in and for a
 person who looks up her request. It has only one purpose: wrong guesses by strangers must not lock
 the owner out (chassis/guesses.py).
@@ -25,5 +25,5 @@ def secret() -> str:
 
 
 def remember(response: Response, secret: str) -> None:
-    """Stores the secret on the device, after a right password or PIN."""
+    """Stores the secret on the device, after a right password, passkey or PIN."""
     cookies.keep(response, COOKIE, secret, DEVICE_LIFETIME)

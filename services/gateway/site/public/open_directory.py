@@ -105,7 +105,7 @@ def results() -> str | tuple[str, int]:
 
 @pages.get("/services/organizations/<identifier>", access.ANYBODY)
 def organization(identifier: str) -> str:
-    """Shows a member that offers a public service, with its services.
+    """Shows a member that offers a public service, and the member's public services.
 
     Answers 404 for any other organisation, as if it did not exist.
     """

@@ -208,7 +208,8 @@ def navigation() -> list[NavigationItem]:
 def tabs(entries: Sequence[NavigationItem]) -> list[NavigationItem]:
     """Returns the tabs for a phone: the most used pages, and one tab that starts a task.
 
-    That tab is in the middle. The last tab of the page opens all other entries.
+    The tab that starts a task is in the middle. The page adds a last tab, which opens all other
+    entries.
     """
     by_file = {entry.icon: entry for entry in entries}
     shown = [

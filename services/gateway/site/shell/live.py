@@ -52,8 +52,8 @@ _NETWORK = ("coordinator", "auditor")
 class Answer(NamedTuple):
     """The versions of the services' lists, and the watch tokens for requesting them again.
 
-    The second token is empty for a viewer who gets no messages. Both tokens are empty while the
-    notifications service is down.
+    Both tokens are empty if the notifications service gave no answer; the next call for the group
+    is then made in a viewer's own name.
     """
 
     queue: str

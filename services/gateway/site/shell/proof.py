@@ -1,9 +1,9 @@
 """The step-up on pages: a small page asks for the proof that a service requires.
 
 Afterwards, the form that required the proof is processed. The small page carries the form's
-content, sealed (kept.py); no address does. It sends the content to the form's own path, together
-with the proof. The proof is checked first; then the form is processed as if it had been sent
-directly. A page that is only read is opened again.
+content, sealed (kept.py); no address contains it. The page sends the content to the form's own
+path, together with the proof. The proof is checked first; then the form is processed as if it had
+been sent directly. A page that is only read is opened again.
 """
 
 from flask import g, make_response, render_template, request, url_for

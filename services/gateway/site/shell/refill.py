@@ -65,7 +65,7 @@ class _Field:
 
 @dataclass
 class _Form:
-    """A form that is sent to the path: its hidden values, its fields, and the folds around it.
+    """A form for the request's path: its hidden values, its fields, and the folds around it.
 
     `folds` are the positions of the folds' start tags.
     """

@@ -32,7 +32,7 @@ def render(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
 
 
 def acknowledgements(errors: forms.Problems) -> list[tuple[str, str]]:
-    """Returns the refusals that the sender may acknowledge: the one just met, and those ticked."""
+    """Returns the refusals that the sender may acknowledge: just met, or ticked in the form."""
     met = {
         code
         for code, _word in words.options("acknowledgement")

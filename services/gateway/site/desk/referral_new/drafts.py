@@ -72,7 +72,7 @@ def unsafe(identifier: str) -> access.Answer:
 
 @pages.form("/referrals/<identifier>/services", access.SENDERS)
 def services(identifier: str) -> access.Answer:
-    """Asks for the service, and shows the reasons for and against each one."""
+    """Asks for the service, and shows the reasons for and against each service."""
     return ask(
         identifier, "services", {"service_id": forms.text("service_id")}, "referral_new.urgency"
     )

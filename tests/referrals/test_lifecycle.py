@@ -453,6 +453,38 @@ def test_the_deadline_of_a_need_stops_at_a_follow_up_and_resumes_if_that_was_an_
     assert referral.next_due_time is None
 
 
+def test_a_follow_up_in_error_resumes_no_health_deadline_that_was_over_before_the_return() -> None:
+    def health(referral: Referral) -> list[datetime]:
+        return sorted(deadline.due_time for deadline in referral.running(*HEALTH))
+
+    def assaulted(referral: Referral, hours: int) -> None:
+        time = NOON - timedelta(hours=hours)
+        referral.change_draft(ACTORS[Side.SENDER], NOON, DAYS, assault_time=time)
+
+    def follow_up_in_error(referral: Referral) -> None:
+        for followed_up, hours in ((True, 2), (False, 3)):
+            referral.followed_up = followed_up
+            referral.watch_need(NOON + timedelta(hours=hours))
+
+    helped = draft()
+    assaulted(helped, 3)
+    for verb, side in (("send", Side.SENDER), ("accept", Side.RECEIVER), ("start", Side.RECEIVER)):
+        STEPS[verb](helped, ACTORS[side], NOON)
+    assert health(helped) == [], "help has begun"
+    STEPS["not_deliver"](helped, ACTORS[Side.RECEIVER], NOON + timedelta(hours=1))
+    follow_up_in_error(helped)
+    assert health(helped) == []
+
+    corrected = draft()
+    assaulted(corrected, 3)
+    assaulted(corrected, 5)
+    right = health(corrected)
+    STEPS["send"](corrected, ACTORS[Side.SENDER], NOON)
+    STEPS["decline"](corrected, ACTORS[Side.RECEIVER], NOON + timedelta(hours=1))
+    follow_up_in_error(corrected)
+    assert health(corrected) == right != []
+
+
 def test_the_sender_may_enter_a_referral_in_error_for_a_day_and_a_coordinator_at_any_time() -> None:
     day_after = NOON + timedelta(hours=24, seconds=1)
     late = in_state(State.SENT)

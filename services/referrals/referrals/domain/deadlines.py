@@ -49,14 +49,19 @@ class ReferralWithDeadlines(ReferralRecord):
         """Stops or continues the replacement and health deadlines, if the referral came back.
 
         The deadlines stop once the need is no longer open. They continue if the need is open again,
-        since the following referral was entered in error.
+        since the following referral was entered in error; a health deadline that was stopped before
+        the referral came back stays stopped.
         """
+        if self.state not in CAME_BACK:
+            return
+        replacing = [other for other in self.deadlines if other.kind is DeadlineKind.REPLACE]
+        returned_at = replacing[-1].start_time if replacing else now  # starts with the return
         for deadline in self.deadlines:
-            if deadline.kind in (DeadlineKind.REPLACE, *HEALTH) and self.state in CAME_BACK:
-                if self.need_is_open:
-                    deadline.undo_stop()
-                else:
+            if deadline.kind in (DeadlineKind.REPLACE, *HEALTH):
+                if not self.need_is_open:
                     deadline.stop(now)
+                elif deadline.stop_time is not None and deadline.stop_time > returned_at:
+                    deadline.undo_stop()
 
     def wait_for_her(self) -> None:
         """Moves the first-contact deadline of a leg that was accepted in advance.

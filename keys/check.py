@@ -12,13 +12,14 @@ from chassis.tokens import SYSTEM
 from keys.sealing import CannotOpen, Keyring
 
 WRONG, MISSING = "sealing_key_wrong", "sealing_key_missing"
-"""WRONG: a key does not open what was sealed with it. MISSING: the process has no key, or the
-database knows a newer key.
+"""WRONG: a key does not open the value that is stored for its number, or the fingerprints differ
+from the stored one. MISSING: the process has no key, or no secret for fingerprints, or the database
+knows a newer key.
 """
 _TEXT = "these are the keys"
 _MARKS = -1  # the number that stands for the secret that fingerprints are made with
 _EVERY = 60.0  # seconds between two checks
-# Seconds between two checks while the keys are wrong: as often as a process looks at its loops.
+# Seconds between two checks while there is a problem, as often as a process checks its loops.
 _RETRY_WRONG = 0.2
 
 
@@ -75,7 +76,7 @@ class KeyCheck:
 def find_problem(tx: Transaction, keyring: Keyring) -> str:
     """Returns the problem with the keys, or "".
 
-    Registers new keys if all keys are right.
+    If all keys are right, stores the check values of new keys.
     """
     numbers = keyring.numbers
     stored = {

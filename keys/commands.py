@@ -23,8 +23,8 @@ from keys import key_folder, sealing_keys
 from keys.rotation import SealedColumn, remaining, rewrap
 from keys.sealing import Keyring
 
-# Seconds after which each running process seals with a new key: twice the interval at which it
-# looks for one.
+# Seconds after which each running process seals with a new key: twice the interval at which the
+# process looks for a new key.
 _TAKEN_UP = 4.0
 # Seconds for which the newest key must have existed before older keys may be destroyed. With
 # --at-once: until all processes have noticed the newest key. Without: until copies of the database
@@ -41,8 +41,8 @@ def add_to(
     opened: Callable[[], AbstractContextManager[Database]],
     columns: Sequence[SealedColumn],
 ) -> None:
-    """Adds the commands to those of the service `name`. `opened` opens the service's database;
-    `columns` lists the columns that the service's sealing key seals.
+    """Adds the commands to `main`, the commands of the service `name`. `opened` opens the service's
+    database; `columns` lists the columns that the service's sealing key seals.
     """
 
     @main.command(
@@ -159,7 +159,8 @@ def _rewrap(
     database: Database, keyring: Keyring, columns: Sequence[SealedColumn], *, wait: bool
 ) -> tuple[int, int]:
     """Rewraps once and, if the key is new (`wait`), a second time, since the running processes
-    still seal with the previous key for a moment.
+    still seal with the previous key for a moment. Returns the number of rewrapped rows, and the
+    number of rows that the last pass could not open.
     """
 
     def say(count: int) -> None:

@@ -1,13 +1,14 @@
-"""The keys of all services as files in one folder: created once, readable by their owner alone,
-read at the start. Token keys and sealing keys are read again when they change.
+"""The keys of all services as files in one folder. Only the owner of a file can read it, except for
+public halves, which everybody can read. Services read the keys at the start; token keys, the
+gateway's public keys, and sealing keys are read again when they change.
 
 Owners: `tokens.jwk` (signs caller tokens) belongs to partners alone; `facts.<service>.jwk` (signs
 facts) and `sealing.<service>.key` (the key-encryption key) to that service alone; the `.pub.jwk`
 files to everybody. `rotate-keys` creates `sealing.<service>.1.key` and so on, with the same owner.
 `gateway.key` signs forms, and `calls.gateway.jwk` signs the client addresses that the gateway sends
 to services; both belong to the gateway alone. `mail.key` seals e-mails that partners hands to
-notifications, each for one mailbox, and belongs to these two services. The files are mounted or
-created here. The sealing keys may be in a key service instead, under the same names
+notifications, each for one mailbox, and belongs to these two services. The files are mounted, or
+this module creates them. The sealing keys may be in a key service instead, under the same names
 (keys/service.py).
 """
 
@@ -30,25 +31,27 @@ from keys.sealing import Keyring, SignatureCheck
 
 SETTLED = 10.0
 """Seconds after which each process has read a new key in its folder."""
-_TICK = 1.0  # seconds, above the resolution of every file system's clock
+_TICK = 1.0  # seconds; longer than one tick of the clock that dates changes of files
 
 T = TypeVar("T")
 Name = TypeVar("Name", str, int)
 
 
 def create(directory: Path, services: Sequence[str], *, sealing: bool = True) -> None:
-    """Creates the missing keys of these services, and leaves existing keys alone.
+    """Creates the missing keys: those of these services and of the gateway, the token keys, and the
+    mail key. Leaves existing keys alone, and does not restore a first key that was replaced or
+    retired.
 
     `sealing` is False if a key service holds the sealing keys.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # any other pairs mean that the first pair has been replaced
+    # if there are other pairs, the first pair has been replaced
     if _pairs(directory, "tokens") == ["tokens"]:
         _create_pair(directory, "tokens")
     _create_pair(directory, "calls.gateway")
     for service in services:
         _create_pair(directory, f"facts.{service}")
-        # a marks file means that the first key has been retired
+        # if there is a marks file, the first key has been retired
         if sealing and not (directory / f"marks.{service}.key").exists():
             _create_secret(directory / f"sealing.{service}.key")
     for name in ("gateway", "mail"):
@@ -75,8 +78,8 @@ def all_signing(directory: Path, name: str) -> list[tuple[float, OKPKey]]:
     """Returns the private keys `name` and `name`.N, oldest first, each with the time at which its
     public half was created.
 
-    The gateway's folder in a cluster has no public halves; there the creation times of the private
-    keys' files count.
+    In a cluster, the gateway's folder has no public halves; the creation times of the private
+    halves count instead. Raises FileNotFoundError if there is no private key.
     """
     half = ".pub.jwk" if any(directory.glob(f"{name}*.pub.jwk")) else ".jwk"
     # A pair without a private half is left out: its creation was interrupted.
@@ -90,8 +93,8 @@ def all_signing(directory: Path, name: str) -> list[tuple[float, OKPKey]]:
 
 
 def signing_at(pairs: Sequence[tuple[float, OKPKey]], now: float) -> OKPKey:
-    """Returns the newest private key whose public half each service has had time to read; the
-    oldest key if there is no such key.
+    """Returns the newest private key of `pairs` (all_signing) whose public half every service has
+    had time to read; the oldest key if there is no such key.
     """
     settled = [key for created, key in pairs if now - created >= SETTLED]
     return settled[-1] if settled else pairs[0][1]
@@ -99,10 +102,10 @@ def signing_at(pairs: Sequence[tuple[float, OKPKey]], now: float) -> OKPKey:
 
 class FileCache(Generic[T]):
     """Caches a value that `read` makes from the files of a folder that match `pattern`. Calls
-    `read` again only after the folder or one of the files has changed.
+    `read` again if the folder or one of these files has changed.
 
-    A check of unchanged files opens none of them. If reading fails, the value stays, and the next
-    check tries again.
+    Files whose last change is more than a second old are checked without opening them. If reading
+    them again fails, the previous value stays, and the next call tries again.
     """
 
     def __init__(self, directory: Path, pattern: str, read: Callable[[], T]) -> None:
@@ -110,7 +113,7 @@ class FileCache(Generic[T]):
         self._pattern = pattern
         self._read = read
         self._files: list[Path] = []
-        # the state of the folder and its files when they were read
+        # the state of the folder and its files when they were read; None if they must be read again
         self._state: list[tuple[int, int, int]] | None = None
         self._value = read()
 
@@ -122,8 +125,8 @@ class FileCache(Generic[T]):
                 self._files = [self._directory, *self._directory.glob(self._pattern)]
                 state = self._look()
                 self._value = self._read()
-                # Two changes within one tick of the disk's clock look like one, so recently
-                # changed files are read once more.
+                # Two changes within one tick of the disk's clock look like one, so files are read
+                # at each call until their last change is older than a tick.
                 if (
                     SystemClock().now().timestamp() - max(changed for changed, _, _ in state) / 1e9
                     > _TICK
@@ -136,11 +139,13 @@ class FileCache(Generic[T]):
 
 
 def replace_pair(directory: Path, name: str) -> str:
-    """Creates the next pair, unless there are two already; returns the name of the newest pair."""
+    """Creates the next pair, unless there are two already, and returns the name of the newest pair.
+    If there are two, creates the newest pair's private half if it is missing.
+    """
     names = _pairs(directory, name)
     if len(names) > 1:
-        # Completes a pair whose creation was interrupted between its halves: otherwise the older
-        # pair would be dropped, and nobody could sign.
+        # The creation of the newest pair may have been interrupted between its halves. If the older
+        # pair were then dropped, nobody could sign.
         _create_pair(directory, names[-1])
         return names[-1]
     _, _, number = names[-1].rpartition(".")
@@ -150,9 +155,9 @@ def replace_pair(directory: Path, name: str) -> str:
 
 
 def drop_older_pairs(directory: Path, name: str) -> int:
-    """Deletes all pairs but the newest; returns their number.
+    """Deletes all pairs but the newest; returns how many it deleted.
 
-    Deletes each private half first: without it, the public half is not needed.
+    Deletes each private half before its public half, which is needed as long as somebody can sign.
     """
     older = _pairs(directory, name)[:-1]
     for pair in older:
@@ -162,7 +167,9 @@ def drop_older_pairs(directory: Path, name: str) -> int:
 
 
 def _pairs(directory: Path, name: str, half: str = ".pub.jwk") -> list[str]:
-    """Returns the names of pairs, oldest first. A pair counts if the file of this half exists."""
+    """Returns the names of the pairs whose `half` file exists, oldest first; just `name` if there
+    are none.
+    """
     parts = [
         file.name.removeprefix(f"{name}.").removesuffix(half)
         for file in directory.glob(f"{name}.*{half}")
@@ -173,10 +180,10 @@ def _pairs(directory: Path, name: str, half: str = ".pub.jwk") -> list[str]:
 
 
 def _read_all(names: Sequence[Name], read: Callable[[Name], T]) -> list[T]:
-    """Returns the keys of these names. The names must be sorted, oldest first.
+    """Returns what `read` returns for each name. The names must be sorted, oldest first.
 
-    Leaves out keys that a rotation has deleted since the names were listed. A rotation never
-    deletes the newest key: raises FileNotFoundError if that key is missing.
+    Leaves out keys that a rotation has deleted since the names were listed. Raises
+    FileNotFoundError if the newest key is missing, which a rotation never deletes.
     """
     keys = []
     for name in names:
@@ -189,8 +196,8 @@ def _read_all(names: Sequence[Name], read: Callable[[Name], T]) -> list[T]:
 
 
 def trusted_signers(directory: Path, *services: str) -> dict[str, SignatureCheck]:
-    """Returns the checks for the signatures of facts, by source: for these services or, if no
-    service is named, for all services whose public key is in the folder.
+    """Returns the checks for the signatures of facts, by source ("enlace/partners"): for these
+    services or, if no service is named, for all services whose public key is in the folder.
     """
     names = services or [
         file.name.removeprefix("facts.").removesuffix(".pub.jwk")
@@ -207,8 +214,9 @@ def secret(directory: Path, name: str) -> bytes:
 
 
 def new_files(name: str) -> list[dict[str, str]]:
-    """Returns a new key as the contents of its files, for a folder that can't be written: first the
-    public half, if it has one, then the secret half.
+    """Returns the files of a new key, each as {file name: content}, for a folder that can't be
+    written: first the public half, if the key has one, then the secret half. Raises ValueError if
+    `name` is not the name of such a key.
     """
     if re.fullmatch(r"(tokens|calls\.gateway)(\.\d+)?|facts\.[a-z]+", name):
         private, public = _new_pair()
@@ -219,8 +227,8 @@ def new_files(name: str) -> list[dict[str, str]]:
 
 
 def ring(directory: Path, name: str) -> dict[int, bytes]:
-    """Returns the keys of a service by number, at least one: `name`.key is 0 and `name`.N.key
-    is N.
+    """Returns the keys of a service by number: `name`.key is 0 and `name`.N.key is N. Raises
+    FileNotFoundError if there is none.
     """
     numbers = {
         int(file.name.split(".")[-2])
@@ -238,8 +246,8 @@ def ring(directory: Path, name: str) -> dict[int, bytes]:
 
 
 def root(directory: Path, service: str) -> bytes:
-    """Returns a service's secret for keyed hashes: its first sealing key, which is stored under
-    another name when that key is retired.
+    """Returns a service's secret for keyed hashes: its first sealing key, or the copy of this key
+    that `retire` stored as marks.SERVICE.key.
     """
     marks = directory / f"marks.{service}.key"
     if not marks.exists():
@@ -252,7 +260,7 @@ def root(directory: Path, service: str) -> bytes:
 
 
 def keyring(directory: Path, service: str) -> Keyring:
-    """Returns the keys of a service as a keyring that reads them again when they change."""
+    """Returns the sealing keys of a service as a keyring, which notices new keys."""
     return Keyring(root(directory, service), partial(ring, directory, f"sealing.{service}"))
 
 
@@ -270,9 +278,8 @@ def age_of_newest(directory: Path, name: str, now: float) -> float:
 
 
 def retire(directory: Path, service: str) -> list[int]:
-    """Destroys all keys of a service but the newest; returns their numbers.
-
-    The secret for fingerprints stays.
+    """Destroys all sealing keys of a service but the newest; returns the numbers of the destroyed
+    keys. The secret for fingerprints stays.
     """
     name = f"sealing.{service}"
     *older, _ = sorted(ring(directory, name))
@@ -305,7 +312,9 @@ def drop_sealing(directory: Path, service: str) -> None:
 
 
 def readable(directory: Path, file_name: str) -> bool:
-    """Returns True if this file exists and holds a key of its kind."""
+    """Returns True if the file holds a key of its kind. For token keys, the newest pair's half is
+    read instead; for sealing keys, all keys of the service and its secret for fingerprints.
+    """
     name, _, kind = file_name.removesuffix(".pub.jwk").rpartition(".")
     try:
         if file_name.startswith("tokens."):
@@ -332,7 +341,7 @@ def _create_pair(directory: Path, name: str) -> None:
     if (directory / f"{name}.jwk").exists():
         return
     private, public = _new_pair()
-    # The public half is written first: after a crash between the halves, both are created again.
+    # The private half is written last: after a crash between the halves, both are created again.
     _write(directory / f"{name}.pub.jwk", public, 0o644)
     _write(directory / f"{name}.jwk", private, 0o600)
 
@@ -347,8 +356,8 @@ def _new_secret() -> str:
 
 
 def _create_secret(path: Path) -> None:
-    """Creates a secret, unless it exists. If two processes do this at once, the secret of the first
-    stays, since that process may have sealed something already.
+    """Creates a secret, unless the file exists. If two processes do this at once, the first one's
+    secret stays, since that process may have sealed something already.
     """
     if path.exists():
         return

@@ -50,9 +50,9 @@ def rewrap(
     columns: Sequence[SealedColumn],
     on_progress: Callable[[int], object] = lambda _: None,
 ) -> tuple[int, int]:
-    """Rewraps all rows; returns the number of rewrapped rows, and the number of rows that cannot be
-    opened, which are logged and skipped. After each batch, calls `on_progress` with the number of
-    rows rewrapped so far.
+    """Rewraps all rows that are not yet sealed with the newest key; returns the number of rewrapped
+    rows, and the number of rows that cannot be opened, which are logged and skipped. After each
+    batch, calls `on_progress` with the number of rows rewrapped so far.
     """
     done = broken = 0
     for sealed in columns:

@@ -34,7 +34,9 @@ _FORMAT = b"\x01"
 # The first byte of a value sealed with a later key of a service; the key's number follows.
 _NUMBERED = b"\x02"
 _NONCE = 12
-_REREAD = 2.0  # seconds within which all processes of a service use its new key
+# Minimum seconds between two reads of the keys while sealing, so that all processes of a service
+# seal with a new key within this time.
+_REREAD = 2.0
 _PATIENCE = 2.0  # seconds that a call waits until the keys are found to be right
 _REREAD_UNKNOWN = 0.2  # minimum seconds between two reads for an unknown key
 
@@ -92,10 +94,10 @@ class Keyring(SealingKey):
     """The key-encryption keys of a service: they create and unwrap the keys of subjects, and seal
     small values of the service itself.
 
-    The newest key seals; each key opens what it sealed. `ring` reads the keys by number, so that a
-    new key is noticed within seconds. Fingerprints are made with `secret` (or with the function
-    given in its place), which stays when keys change, since values are looked up by their
-    fingerprints. If the keys are in a key service that is unavailable, sealing and opening raise
+    The newest key seals; each key opens what it sealed. `ring` returns the current keys by number,
+    and is called again and again, so that a new key is used within seconds. Fingerprints are made
+    with `secret` (or with the function given in its place), which stays when keys change, since
+    values are looked up by their fingerprints. If the keys are in a key service that is unavailable, sealing and opening raise
     Unavailable.
     """
 
@@ -104,7 +106,7 @@ class Keyring(SealingKey):
         secret: bytes | Callable[[bytes], bytes],
         ring: Callable[[], Mapping[int, bytes | Cipher]] | None = None,
     ) -> None:
-        """Without `ring`, the secret is the only key, number 0."""
+        """Without `ring`, the bytes of `secret` are the only key, number 0."""
         self._hash = (
             partial(hmac.digest, secret, digest=hashlib.sha256)
             if isinstance(secret, bytes)
@@ -136,8 +138,8 @@ class Keyring(SealingKey):
         return self._open(sealed, context)
 
     def hold(self) -> None:
-        """Blocks sealing and opening until `release`, while it is unknown whether the keys are
-        right. Callers wait a moment, then get Unavailable.
+        """Blocks sealing and opening until `release`, since the keys are wrong, or have not been
+        checked. Callers wait a moment, then get Unavailable.
         """
         self._trusted.clear()
 
@@ -213,7 +215,8 @@ class Keyring(SealingKey):
 
     def _read_keys(self, after: float) -> None:
         """Reads the keys again, unless that happened less than `after` seconds ago. If files are
-        unreadable, the known keys stay. Raises Unavailable if the key service does not answer.
+        unreadable, the known keys stay; if no keys are known, raises the error. Raises Unavailable
+        if the key service does not answer.
         """
         now = time.monotonic()
         if now - self._read_at < after:

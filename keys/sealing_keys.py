@@ -28,7 +28,7 @@ class SealingKeys:
         self._mark: Callable[[bytes], bytes] | None = None
 
     def keyring(self) -> Keyring:
-        """Returns all keys as a keyring that reads them again when they change."""
+        """Returns all keys as a keyring, which notices new keys."""
         return (
             Keyring(self._hash, self._ring)
             if self._service
@@ -36,11 +36,13 @@ class SealingKeys:
         )
 
     def newest(self) -> int:
-        """Returns the number of the key that seals; below 0 if there is none."""
+        """Returns the number of the key that seals. If there is none, returns -1 or, without a key
+        service, raises FileNotFoundError.
+        """
         return max(self._ring(), default=-1)
 
     def add(self, now: float) -> int:
-        """Creates the next key; returns its number."""
+        """Creates the next key, in the key service if there is one; returns the key's number."""
         if not self._service:
             return key_folder.add_to_ring(self._folder, f"sealing.{self._name}")
         number = self.newest() + 1
@@ -55,9 +57,9 @@ class SealingKeys:
         return key_folder.age_of_newest(self._folder, f"sealing.{self._name}", now)
 
     def retire(self) -> list[int]:
-        """Destroys all keys but the newest; returns their numbers.
+        """Destroys all keys but the newest; returns the numbers of the destroyed keys.
 
-        The secret for fingerprints stays, and moves to where the newest key is.
+        The secret for fingerprints stays. It moves to the key service if the newest key is there.
         """
         *older, newest = sorted(self._ring())
         in_service = self._service.ring(self._name) if self._service else {}
@@ -72,8 +74,8 @@ class SealingKeys:
         return older
 
     def begin(self, secret: bytes, now: float) -> bool:
-        """Creates the first key in a key service, with the secret for fingerprints; returns False
-        if any key exists. May be repeated after a crash.
+        """Creates the first key in the key service, with the secret for fingerprints. Returns False
+        if there is no key service, or if any key exists. May be repeated after a crash.
         """
         if not self._service or self.newest() >= 0:
             return False

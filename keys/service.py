@@ -4,10 +4,11 @@ read; the key service itself seals and opens.
 The keys have the names of the files (keys/key_folder.py): the AES keys `sealing.SERVICE` and
 `sealing.SERVICE.N`, and `marks.SERVICE`, which makes fingerprints.
 
-There is one session, and one call at a time: the library promises the module that all calls come
-from one thread, and a session can run only one operation at a time. A broken session is opened
-again, at most once a second; until then callers get Unavailable, and no caller waits long for a
-module that hangs. A wrong PIN is tried only once, since a card may lock itself after three tries.
+There is one session (a change opens another for a moment), and one call at a time: the library
+promises the module that all calls come from one thread, and a session can run only one operation at
+a time. A broken session is opened again, at most once a second; until then callers get Unavailable.
+While the module hangs in one call, other callers wait only briefly. A wrong PIN is tried only once,
+since a card may lock itself after three tries.
 """
 
 import hashlib
@@ -43,7 +44,8 @@ _Answer = TypeVar("_Answer")
 _PATIENCE = 2.0  # seconds that a call waits for another call to end
 _AGAIN = 1.0  # minimum seconds between two tries to open a session
 _TAG_BITS = 128
-_PURPOSES = 4096  # maximum number of cached hashes of purposes; each organisation's names are one
+# Maximum number of cached hashes of purposes. The names of one organisation are one purpose.
+_PURPOSES = 4096
 _ONE_CALLER = threading.RLock()  # one for all objects, since the module is loaded once per process
 _HIDDEN = {
     Attribute.SENSITIVE: True,
@@ -80,10 +82,10 @@ class KeyService:
         }
 
     def marks(self, service: str) -> Callable[[bytes], bytes] | None:
-        """Returns the function that makes a service's fingerprints; None if there is no key for
-        them.
+        """Returns the keyed hash function with which a service makes fingerprints; None if the
+        token has no key for it.
 
-        Results are cached: some hundreds of hashes, none of which is the key.
+        Results are cached: usually some hundreds of hashes, none of which is the key.
         """
 
         def mark(value: bytes) -> bytes:
@@ -170,7 +172,7 @@ class KeyService:
         return opened
 
     def _labels(self) -> list[str]:
-        """Returns the labels of all keys."""
+        """Returns the labels of all keys. Raises ValueError if two keys have the same label."""
 
         def act(session: pkcs11.Session) -> list[str]:
             present = [
@@ -292,8 +294,8 @@ def _label(service: str, number: int) -> str:
 
 
 def _only(session: pkcs11.Session, label: str) -> Any:
-    """Returns the key with this label. The library's own `get_key` would leave a search open if
-    there are two such keys.
+    """Returns the key with this label. Raises NoSuchKey or MultipleObjectsReturned unless there is
+    exactly one. The library's own `get_key` would leave a search open if there were two.
     """
     keys = list(
         session.get_objects({Attribute.CLASS: ObjectClass.SECRET_KEY, Attribute.LABEL: label})

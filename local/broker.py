@@ -107,9 +107,10 @@ class Broker:
         self.process.wait_until(self.ready, timeout)
 
     def begin(self) -> None:
-        """Starts the node and returns at once; `ready` reports when it is up.
+        """Starts the node unless it runs, and returns before it is up, which `ready` reports.
 
-        Raises StackFailure if Apache Kafka can't be obtained on this machine.
+        Fetches and prepares Apache Kafka first, if this environment lacks it. Raises StackFailure
+        if that fails, or if the node's folder can't be written.
         """
         if not self.process.alive:
             self.process = self._new()
@@ -275,7 +276,7 @@ def _environment() -> dict[str, str]:
 
 
 def _copy_storage(formatted: Path, data: Path) -> None:
-    """Copies the storage folder, with a new cluster id. The final rename makes the copy
+    """Copies the storage folder, with a new cluster id. The copy appears as `data` only once it is
     complete.
     """
     new = data.with_suffix(".new")

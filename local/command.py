@@ -171,7 +171,9 @@ def _ignore_signals() -> None:
 
 @contextlib.contextmanager
 def _locked(var: Path) -> Iterator[IO[str]]:
-    """Locks the folder, since two stacks may run side by side, but not in one folder."""
+    """Locks the folder, since two stacks may run side by side, but not in one folder. Raises
+    StackFailure if another stack has locked it.
+    """
     var.mkdir(parents=True, exist_ok=True)
     with (var / "stack.lock").open("a") as lock:
         try:

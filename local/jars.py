@@ -1,5 +1,5 @@
 """Jars of Java programs, fetched once per environment by a Maven client and checked against the
-SHA-256 of a lock file.
+hashes in a lock file.
 
 A lock file (requirements/kafka.txt) has one line per jar: `group:artifact:version sha256`. A jar
 that is in the local Maven repository is taken from there. A mirror is set in the client's own
@@ -49,8 +49,8 @@ class Jar:
 def fetched_jars(
     lock: Path, say: Callable[[str], None] = lambda line: None, home: Path | None = None
 ) -> Iterator[tuple[Path, list[Path]]]:
-    """Yields the folder of the lock file and its jars in the order of the file; fetches missing
-    jars. Other processes wait until the block ends.
+    """Yields the folder for this lock file's jars, and their paths in the order of the lock file;
+    fetches the jars if the folder has none. Other processes wait until the block ends.
 
     `say` receives progress messages. Raises StackFailure with a sentence that tells the user how to
     proceed: no connection to a repository, a wrong hash, a full disk.

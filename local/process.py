@@ -29,7 +29,8 @@ _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 class StackFailure(Exception):
     """Raised when the stack, or a part of it, can't be prepared or started. For a child that did
-    not become ready, the message names the child, its end, and the last lines of its log.
+    not become ready, the message names the child, says whether it ended, and quotes the last lines
+    of its log.
     """
 
 
@@ -133,8 +134,8 @@ class Process:
                 self._child.send_signal(self._farewell)
 
     def stop(self, timeout: float = 10) -> int | None:
-        """Asks the child to stop, and kills its group after `timeout` seconds. Returns its exit
-        code.
+        """Asks the child to stop, waits for its end at most `timeout` seconds, and kills what is
+        left of its group. Returns the child's exit code; None if it was never started.
         """
         self.ask_to_stop()
         if self._child:
@@ -144,7 +145,9 @@ class Process:
         return self.returncode
 
     def kill(self) -> None:
-        """Kills the child and each process in its group with SIGKILL."""
+        """Kills the child and each process in its group with SIGKILL, and waits for the child's
+        end.
+        """
         if self._child:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._child.pid, signal.SIGKILL)
@@ -158,8 +161,8 @@ class Process:
         return "\n".join(text.splitlines()[-lines:])
 
 
-# A stack reserves its nine ports before any part listens. Without this set, one in seven runs of
-# fifty stacks would give one port to two parts.
+# A stack reserves its ports before any part listens. Without this set, one in seven runs of fifty
+# stacks would give the same port to two parts.
 _claimed_ports: set[int] = set()
 
 
@@ -211,8 +214,8 @@ def accepts(host: str, port: int) -> bool:
 
 
 def _tied_to_parent(farewell: signal.Signals) -> Callable[[], None] | None:
-    """Returns a function that ties the child to its parent. It runs between fork and exec, after
-    the change of account, which would undo the tie.
+    """Returns a function that ties the child to its parent; None except on Linux. The function runs
+    between fork and exec, after the change of account, which would undo the tie.
     """
     libc = _LIBC
     if libc is None:

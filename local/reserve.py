@@ -22,8 +22,8 @@ class Reserve:
         self._file = file
 
     def short(self) -> bool:
-        """Returns True as soon as less than 32 MB are free, and until 128 MB are free again; the
-        file then takes 64 MB of these.
+        """Returns True as soon as less than 32 MB are free, and until 128 MB are free again, of
+        which the file then takes 64 MB.
         """
         free = self.free()
         if self._is_held():

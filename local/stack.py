@@ -46,8 +46,8 @@ _CONNECTIONS = 65
 
 @dataclass(frozen=True)
 class Service:
-    """A row of the table: a service's name (also of its folder, its start command and its log), and
-    its dependencies.
+    """A row of the table: a service's name (which its folder, its start command and its log bear,
+    too), and its dependencies.
     """
 
     name: str
@@ -164,8 +164,8 @@ class LocalStack:
         self.write_state()
 
     def start_postgres(self) -> None:
-        """Starts PostgreSQL with the databases of the services, and writes each service's
-        environment for an operator's shell.
+        """Starts PostgreSQL with the databases of the services, and writes the environment of each
+        service that has a database, for an operator's shell.
         """
         self.supervisor.begin(
             [Part("postgres", 0, self._begin_postgres, self.postgres.ready, self._postgres_works)]
@@ -194,7 +194,7 @@ class LocalStack:
         self, service: Service, process: str = "", *, owner: bool = False
     ) -> dict[str, str]:
         """Returns the environment of a service, or of one of its processes. The environment
-        contains nothing about other services but their addresses.
+        contains nothing about other services but the addresses of those that the service calls.
 
         `owner` adds the URL of the database's owner, for migrations and operators. A running
         service does not have this URL, and so can't change tables.
@@ -415,8 +415,8 @@ class LocalStack:
 
 
 def _age() -> float:
-    """Returns the seconds since this process was started, including the imports before this
-    line.
+    """Returns the seconds since this process was started; except on Linux, the seconds since this
+    module was imported.
     """
     try:
         started = int(
@@ -467,7 +467,9 @@ def _serves_http(address: str) -> bool:
 
 
 def _health(address: str, name: str = "", timeout: float = ANSWER) -> bool | None:
-    """Returns whether a service reports a health name as serving; None if it does not respond."""
+    """Returns True if a service reports the health of `name` ("" for all) as serving, False if it
+    reports anything else, None if the call fails.
+    """
     # Imported here, while PostgreSQL starts, since the import takes a moment.
     import grpc
     from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse

@@ -53,8 +53,8 @@ class Part:
 
 
 class Supervisor:
-    """Supervises parts. `say` receives one line for each death; `changed` is called when a part is
-    started or becomes ready.
+    """Supervises parts. `say` receives a line for each death, failed start and slow start;
+    `changed` is called after each attempt to start a part, and when a part becomes ready.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Supervisor:
 
         Waits for a running part however long the part takes, and names the part from time to time.
 
-        Raises StackFailure when a part dies repeatedly before it was ever ready.
+        Raises StackFailure if a part has died LIMIT times and was never ready.
         """
         reminded_at = time.monotonic()
         while unready := [part for part in self.parts if not part.up]:
@@ -102,7 +102,7 @@ class Supervisor:
             time.sleep(0.02)
 
     def tick(self) -> None:
-        """Checks each part once. Call it often."""
+        """Checks each part whose check is due, and restarts parts that died. Call it often."""
         self._trim_logs()
         for part in self.parts:
             process = part.process
@@ -122,7 +122,9 @@ class Supervisor:
                 self._begin(part)
 
     def stop(self, timeout: float = 10) -> None:
-        """Stops all parts, level by level; each has `timeout` seconds, then it is killed."""
+        """Stops all parts, level by level, the highest first. The parts of a level have `timeout`
+        seconds to end, then they are killed.
+        """
         for level in sorted({part.level for part in self.parts}, reverse=True):
             processes = [
                 part.process for part in self.parts if part.level == level and part.process

@@ -177,7 +177,7 @@ def _turn(transaction: Transaction) -> Turn:
 
 
 class Counting:
-    """The lines, measured on a stack that records into a file; `table` has the least costs."""
+    """The lines, measured on a stack that records into a file; `table` has the lowest costs."""
 
     def __init__(self, stack: LocalStack, file: Path) -> None:
         """Warms the stack up, and watches it while nothing happens."""

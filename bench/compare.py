@@ -38,7 +38,7 @@ Figures = dict[str, list[float]]
 
 
 def transition(stack: LocalStack) -> dict[str, float]:
-    """Measures a life of a referral again and again, one transition after another."""
+    """Measures the transitions of referrals, one after another."""
     lives = Lives(Cast(stack))
     for _ in range(WARM_UP):
         lives.one()
@@ -96,7 +96,7 @@ class Side:
     """A commit with its stack."""
 
     def __init__(self, revision: str, folder: Path) -> None:
-        """Clones the commit, and fills its stack with the demo network."""
+        """Clones the commit. The first `measure` fills its stack with the demo network."""
         self.name = _git("rev-parse", "--short", revision)
         self._code, self._filled = folder / "code", folder / "filled"
         _git("clone", "--quiet", "--shared", "--no-checkout", str(ROOT), str(self._code))
@@ -124,7 +124,9 @@ def _git(*words: str) -> str:
 
 
 def table(names: Sequence[str], before: Figures, now: Figures) -> str:
-    """Returns a text table with each figure's medians, their ratio, and its extreme values."""
+    """Returns a text table: for each figure, the medians of both sides, their ratio, and the
+    extreme values of both sides.
+    """
     rows = [("figure", *names, "ratio", *(f"{name} from…to" for name in names))]
     for name, values in before.items():
         others = now[name]

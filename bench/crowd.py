@@ -1,5 +1,5 @@
-"""A crowd of callers in a process of its own: reads what to do as JSON from standard input, and
-prints each call's outcome as JSON.
+"""A crowd of callers in a process of its own: reads its task as a line of JSON from standard input,
+and at the end prints the outcomes of all calls as a line of JSON.
 
 A closed crowd has a fixed number of callers that wait for each answer; an open crowd makes calls at
 a fixed rate, whatever becomes of them. A crowd either creates drafts of referrals by gRPC, or reads
@@ -61,8 +61,8 @@ class Task:
 
 
 class Outcome(NamedTuple):
-    """The outcome of a call: when it was made (seconds since the start), its milliseconds, and OK
-    or the reason for its failure.
+    """The outcome of a call: when it was made (seconds since the start of the crowd), how many
+    milliseconds it took, and OK or the reason for its failure.
     """
 
     at: float
@@ -88,7 +88,7 @@ class Caller:
         self._token = ""
 
     async def renew(self) -> None:
-        """Fetches a token; keeps the previous one if the partners service does not answer."""
+        """Fetches a token; keeps the previous token if the call fails."""
         try:
             answer = await self._tokens.IssueToken(
                 self._credential, timeout=DEADLINE, wait_for_ready=True
@@ -177,7 +177,7 @@ class Rest:
 
 
 class Refused(Exception):
-    """Raised if a request is refused, with the status as its text."""
+    """Raised if a request is refused. Its text is the status, and whether a delay is missing."""
 
 
 def reason_of(error: grpc.RpcError) -> str:

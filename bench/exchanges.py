@@ -7,7 +7,7 @@ the wire, an exchange ends with a Sync, a Query or a Flush message (PostgreSQL's
 protocol).
 Counts do not depend on the speed of the machine.
 
-`python -m bench.exchanges FILE OPTIONS` is `python -m services OPTIONS` with both; the command
+`python -m bench.exchanges FILE OPTIONS` runs `python -m services OPTIONS` with both recordings: it
 appends a JSON line per transaction to FILE, and a line per signature to FILE.signatures.
 """
 
@@ -38,7 +38,8 @@ _SIGNATURES = "ENLACE_BENCH_SIGNATURES"
 
 @dataclass
 class Transaction:
-    """A transaction of a connection, from BEGIN to COMMIT, or an exchange outside a transaction.
+    """A transaction of a connection, from BEGIN to COMMIT or ROLLBACK, or an exchange outside a
+    transaction.
 
     `view` is its scope of row-level security; the service's own work has `system`. `trace` is the
     id of the request that caused it (chassis.trace). `flushes` is true if its commit waits for the
@@ -175,7 +176,9 @@ class Session:
 
 
 def wrote(text: str, tag: str) -> bool:
-    """Returns whether a statement wrote a row, according to the server's tag (`UPDATE 2`)."""
+    """Returns True if a statement wrote a row, according to the server's tag (`UPDATE 2`), or if it
+    was a NOTIFY.
+    """
     verb, _, rest = tag.partition(" ")
     rows = rest.split(" ")[-1]
     if verb == "SELECT":

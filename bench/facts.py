@@ -1,4 +1,6 @@
-"""The time of a fact from its commit to a partner's system, and from the outbox into the broker."""
+"""The time of a fact from its commit to a partner's system, and the rate at which facts go from the
+outbox into the broker.
+"""
 
 from __future__ import annotations
 
@@ -113,7 +115,7 @@ def measure_webhook(stack: LocalStack) -> list[Measurement]:
 
 
 def measure_relay(stack: LocalStack) -> list[Measurement]:
-    """Measures the publishing of twenty thousand facts that enter the outbox at once."""
+    """Measures the rate at which FACTS facts that enter the outbox at once are published."""
     payload = b"x" * 150
     with stack.database("referrals") as database:
         with database.transaction():

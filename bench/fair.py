@@ -1,4 +1,6 @@
-"""Fairness: how a partner at 40 times its quota changes another partner's waiting time."""
+"""Fairness: how a partner that calls at 40 times its quota changes another partner's waiting
+time.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ from services.gateway.config import CALLER_RATE
 from tests.parts.local_stack import LocalStack, until
 
 TIMES = 40  # multiple of the quota
-TURNS = 4  # without and with the flood alternately: a slow moment of the machine affects both
+# pairs of measurements, without and with the flood: a slow moment of the machine affects both
+TURNS = 4
 ASKED, EVERY = 250, 0.05  # requests of the other partner in each turn, and seconds between them
 CONNECTIONS = 8
 _PATH = "/api/v1/referrals?limit=5"
@@ -100,8 +103,8 @@ def waits(stack: LocalStack) -> list[float]:
 def flood(stack: LocalStack) -> Iterator[list[float]]:
     """Floods the gateway from one partner, far above its quota, until the block ends.
 
-    After the block, the yielded list holds the numbers of requests and of refused requests, and the
-    seconds.
+    After the block, the yielded list holds the number of the flood's requests, the number of its
+    refused requests, and the seconds that it lasted.
     """
     where = urlsplit(stack.gateway)
     words = [

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 class Figure:
     """A figure.
 
-    `limit` is the highest accepted value; None if the value is only compared with `beside`.
+    `limit` is the highest accepted value; None if the design sets no limit.
     """
 
     name: str
@@ -25,7 +25,8 @@ class Figure:
 class Measurement:
     """A measured value.
 
-    `beside` is the value to compare it with, `conditions` describes how it was measured.
+    `beside` is another value to compare it with, if there is any. `conditions` describes how it was
+    measured.
     """
 
     name: str
@@ -115,7 +116,9 @@ def table(measured: Sequence[Measurement]) -> str:
 
 
 def short(value: float | None) -> str:
-    """Returns the value with three significant digits, or "" for None."""
+    """Returns the value with three significant digits, or as a whole number if it is 100 or more;
+    "" for None.
+    """
     if value is None:
         return ""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

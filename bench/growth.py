@@ -170,7 +170,9 @@ class Network:
             self.took.setdefault(name, []).append([timed(page) for _ in range(times)])
 
     def fire(self, first: int, last: int) -> float:
-        """Creates referrals with a due deadline; returns the seconds until all have fired."""
+        """Creates referrals, and makes a deadline of each due at once; returns the seconds until
+        all these deadlines have fired.
+        """
         with self.stack.database("referrals") as database:
             copy(database, "due", first, last)
             choose_due(database, first, last)
@@ -232,7 +234,7 @@ class Network:
 
 
 def timed(page: Callable[[], None]) -> float:
-    """Returns the milliseconds that the requests of a page take."""
+    """Makes the requests of a page; returns the milliseconds that they took."""
     begin = time.perf_counter()
     page()
     return (time.perf_counter() - begin) * 1000

@@ -34,7 +34,7 @@ def sheet(run: int) -> bytes:
 
 
 def heard(stack: LocalStack, service: str, consumer: str) -> bool:
-    """Returns whether a service has applied all facts of the partners service."""
+    """Returns True if a service has applied a fact about each subject in the outbox of partners."""
     with stack.database("partners") as partners, stack.database(service) as hearer:
         published = partners.execute("SELECT count(DISTINCT subject) AS n FROM outbox").fetchone()
         taken = hearer.execute(

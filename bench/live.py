@@ -1,4 +1,5 @@
-"""The processor time that it costs to serve 200 people who keep the page "Today" open.
+"""The processor time that it costs to serve 200 sessions that keep the page "Today" open: 20 people
+with ten sessions each.
 
 The cost is measured while nothing happens, and while one referral a second is sent.
 """
@@ -85,15 +86,16 @@ asyncio.run(main())
 
 
 def measure(stack: LocalStack) -> list[Measurement]:
-    """Measures the share of a core that it takes to serve the viewers.
+    """Measures, in percent of a core, what it takes to serve the viewers.
 
-    The result is what all processes take with viewers, minus what they take without viewers.
+    The result is what all processes of the stack take with viewers, minus what they take without
+    viewers.
     """
     cookies = sessions(stack)
     senders = Senders(stack)
     idle, _ = share(stack, SECONDS / 3)
     with viewers(stack, cookies) as stop:
-        share(stack, 10)  # not measured: viewers connect and load their first page
+        share(stack, 10)  # not measured: the viewers connect, and learn the current version
         still, _ = share(stack, SECONDS)
         quiet = stop()
     working, _ = share(stack, SECONDS / 2, senders.send)
@@ -140,7 +142,7 @@ def sessions(stack: LocalStack) -> list[str]:
 
 
 class Senders:
-    """Organisations that each have drafts to send, all to one receiver."""
+    """Workers who each have drafts to send, all to one receiver."""
 
     def __init__(self, stack: LocalStack) -> None:
         cast = Cast(stack)
@@ -161,7 +163,7 @@ class Senders:
         self._next = itertools.chain.from_iterable(itertools.zip_longest(*self._ready))
 
     def send(self) -> None:
-        """Sends the next draft."""
+        """Sends the next draft; the workers take turns."""
         client, draft, receipt_id = next(one for one in self._next if one)
         client.referrals.SendReferral(
             pb.SendReferralRequest(
@@ -173,7 +175,9 @@ class Senders:
 def share(
     stack: LocalStack, seconds: float, each_second: Callable[[], None] = lambda: None
 ) -> tuple[float, int]:
-    """Returns how much of a core the stack's processes take, and how often `each_second` ran."""
+    """Returns how many cores the stack's processes take on average over `seconds`, and how often
+    `each_second` was called meanwhile.
+    """
     begin, before, turns = time.monotonic(), cpu_seconds(stack), 0
     while (left := begin + seconds - time.monotonic()) > 0:
         if left >= 1:
@@ -188,7 +192,9 @@ def share(
 
 
 def cpu_seconds(stack: LocalStack) -> dict[int, float]:
-    """Returns the seconds of processor time that each process has taken so far."""
+    """Returns the seconds of processor time that each process of the stack has taken so far, by
+    process id.
+    """
     seconds = {}
     for pid in family(int(stack.state["pid"])):
         try:
@@ -201,7 +207,9 @@ def cpu_seconds(stack: LocalStack) -> dict[int, float]:
 
 @contextmanager
 def viewers(stack: LocalStack, cookies: list[str]) -> Iterator[Callable[[], dict[str, Any]]]:
-    """Runs viewers until the yielded function is called; the function returns their report."""
+    """Runs the viewers until the yielded function is called, or until the block ends. The function
+    returns their report.
+    """
     where = urlsplit(stack.gateway)
     process = subprocess.Popen(
         [sys.executable, "-c", _VIEWERS, str(where.hostname), str(where.port), json.dumps(cookies)],

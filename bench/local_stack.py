@@ -14,9 +14,8 @@ from tests.parts.stories import Cast
 
 
 def measure(stack: LocalStack) -> list[Measurement]:
-    """Measures memory after a little work.
-
-    By then, everything that is loaded on first use has been loaded.
+    """Measures memory after a little work, when everything that is loaded on first use has been
+    loaded. Also returns the time that the stack took to start.
     """
     lives = Lives(Cast(stack))
     for _ in range(10):
@@ -62,7 +61,9 @@ def family(pid: int) -> list[int]:
 
 
 def memory(pid: int, what: str) -> int:
-    """Returns the memory of a process in kB, such as its "Pss:"; 0 if the process has ended."""
+    """Returns a figure of a process's memory in kB, by its name, such as "Pss:"; 0 if the process
+    has ended.
+    """
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:

@@ -71,19 +71,21 @@ class Run:
 
     @property
     def goodput(self) -> float:
-        """Returns the number of answers per second."""
+        """Returns the number of successful calls per second, after the first BEGIN seconds."""
         good = sum(call.result == "OK" for call in self.counted)
         return good / (self.seconds - BEGIN)
 
     def milliseconds(self, *, good: bool) -> list[float]:
-        """Returns the times of the answers, or of the refusals."""
+        """Returns the times of the successful calls, or of the failed calls; [0.0] if there are
+        none.
+        """
         return [call.milliseconds for call in self.counted if (call.result == "OK") is good] or [
             0.0
         ]
 
 
 class Overload:
-    """A stack with callers of two members."""
+    """A stack with callers of one member: two API keys and two people."""
 
     def __init__(self, stack: LocalStack) -> None:
         self.stack = stack
@@ -174,7 +176,9 @@ class Overload:
         return median(self.lives.milliseconds)
 
     def normal_after(self, usual_ms: float) -> float:
-        """Returns the seconds until a single caller's steps take about as long as usual."""
+        """Returns the seconds until a single caller's steps take about as long as usual; PATIENCE if
+        they do not within that time.
+        """
         begin = time.monotonic()
         while time.monotonic() < begin + PATIENCE:
             self.lives.milliseconds.clear()
@@ -225,7 +229,9 @@ class Answer:
 
     @property
     def lost_percent(self) -> float:
-        """Returns by how many percent the answers per second are below the peak."""
+        """Returns by how many percent the successful calls per second are below the peak, at least
+        0.
+        """
         return max(0.0, 100 * (1 - self.run.goodput / self.peak))
 
     def text(self) -> str:

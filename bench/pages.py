@@ -26,7 +26,9 @@ _LEAVES = re.compile(
 
 
 def measure(stack: LocalStack) -> list[Measurement]:
-    """Measures every page that five people of different roles can reach by links, several times."""
+    """Measures the pages that five people of different roles reach by links, several times each; at
+    most PAGES pages for each person.
+    """
     took: list[float] = []
     sizes: dict[str, float] = {}
     for person in ROLES:

@@ -135,7 +135,7 @@ def draw(stack: LocalStack, count: int) -> list[Path]:
 
 
 def table(times: Times, at_least: float = 0.02) -> str:
-    """Returns the times as text: each process, and its threads that take `at_least` ms."""
+    """Returns the times as text: each process, and its threads that take `at_least` ms or more."""
     lines, parts = [], defaultdict[str, float](float)
     for (part, _), value in times.items():
         parts[part] += value

@@ -100,7 +100,9 @@ def measure(stack: LocalStack) -> list[Measurement]:
 
 
 def through_rest(stack: LocalStack, lives: Lives) -> list[float]:
-    """Makes the receiver's four steps by REST with an API key; returns milliseconds of each."""
+    """Takes the receiver's four steps by REST with an API key; returns the milliseconds of each
+    step.
+    """
     key = stack.api_key("Luna Nueva")
     took = []
     with requests.Session() as session:
@@ -133,7 +135,9 @@ def moment(seconds: float) -> str:
 
 
 def echo_per_s(seconds: float = 2.0) -> float:
-    """Returns the calls per second of a gRPC server that does nothing, with THREADS callers."""
+    """Returns the calls per second of a gRPC server that only returns each request, with THREADS
+    callers.
+    """
     server = subprocess.Popen(
         [sys.executable, "-m", "bench.echo"], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )

@@ -28,9 +28,8 @@ SERVICES = ("partners", "referrals", "notifications")
 
 
 def main() -> None:
-    """Fills the missing parts, waits for their facts, and then writes the file for signing in.
-
-    The wait ends when the referrals service has received the facts.
+    """Fills the missing parts, and writes the file for signing in. If there is no such file yet,
+    waits first until the referrals service has received the facts.
     """
     directory, file, demo_network = (
         Path(os.environ["ENLACE_KEYS"]),
@@ -47,10 +46,10 @@ def main() -> None:
 
 
 def fill(directory: Path, demo_network: Network, words: Words, now: datetime) -> None:
-    """Fills the services: members before everything that refers to them.
+    """Fills the services: the campaign and the figures first, because they record the start of the
+    run, then the members, then everything that refers to members.
 
-    The campaign and the figures come first of all, because they record the start of the run. Times
-    are relative to `now`, or to the start of an earlier run.
+    Times are relative to `now`, or to the start of an earlier run.
     """
     with _database("referrals") as database:
         now = steps.patiently("figures", lambda: referrals.begin(database, demo_network, now))
@@ -138,7 +137,7 @@ def write(file: Path, demo_network: Network, words: Words) -> None:
             }
             for key in demo_network.keys
         ],
-        # References and PINs of people who called the line, for trying the public page.
+        # references and PINs of people who called the line, to try the public page with
         "references": [
             {"reference": words.reference(contact), "pin": words.pin(contact)}
             for contact in (

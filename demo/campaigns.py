@@ -22,16 +22,16 @@ def code(medium: str) -> str:
 
 
 def begin_time(tx: Transaction) -> datetime | None:
-    """Returns the time at which the demo data was first written, or None if it was not.
+    """Returns the time of the first run of the demo; None if there was no run yet.
 
-    The campaign is written first, with a creation time six weeks before that time.
+    The first run wrote the campaign, with a creation time six weeks before the time of the run.
     """
     row = tx.execute("SELECT create_time FROM campaigns WHERE id = %s", (_ID,)).fetchone()
     return row["create_time"] + _AGO if row else None
 
 
 def fill(tx: Transaction, network: Network, now: datetime) -> None:
-    """Writes the Nicaraguan campaign, with a start date six weeks ago."""
+    """Writes the Nicaraguan campaign, created six weeks before `now`, and its placements."""
     campaign = Campaign(_ID, "Llama y Vive", "NI", now - _AGO)
     campaigns.add(tx, campaign, network.hand_of("coalicion"))
     for medium in CODES:

@@ -1,7 +1,7 @@
 """Figures of the last seven quarters, as if the network had long been at work.
 
-The figures are made up; there are no case files behind them. They include only counts that would
-have been published.
+The figures are made up; there are no case files behind them. Counts too small to be published are
+left out.
 """
 
 import random
@@ -32,7 +32,9 @@ _NEEDS = {"HOU": 1.0, "PSS": 1.1, "MED": 0.9, "RET": 0.7, "LEG": 0.5, "FAM": 0.3
 
 
 def counts(now: datetime) -> dict[Cell, int]:
-    """Returns the count of each cell. The counts are the same in every run within a quarter."""
+    """Returns the count of each cell, whether or not it may be published. The counts are the same
+    in every run within a quarter.
+    """
     made, quarter = dict[Cell, int](), last_settled(now)
     for age in range(QUARTERS):
         for (taken_to, country), people in _ROUTES.items():

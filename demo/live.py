@@ -1,4 +1,4 @@
-"""Tonight in the network: referrals in every state with running deadlines, and recent contacts.
+"""Tonight in the network: referrals in most states, with running deadlines, and recent contacts.
 
 Times are relative to the first run of the demo, so that some referrals are late, some are soon due,
 and one must be answered now. Later the referrals age like any others. People, places and words are
@@ -28,7 +28,7 @@ IMMEDIATE, EMERGENCY, URGENT, NORMAL = (
 
 
 NAMED = ("leaflet", "offer")
-"""Contacts whose callers named the code of a poster or a spot."""
+"""Contacts whose callers quoted the placement code of a poster or of a radio spot."""
 
 
 class KnownPerson(NamedTuple):
@@ -231,8 +231,8 @@ class Teller:
     ) -> Story:
         """Adds a story.
 
-        `steps` are (time since the step, verb, fields). A field that is a timedelta stands for the
-        time that lies this far from now.
+        `steps` are (time since the step, verb, fields). A field that is a timedelta stands for now
+        plus this timedelta.
         """
         organization, slug = offer.split("/")
         at, file = self._now - drafted, self._files[who]
@@ -348,7 +348,7 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         (h(27), "send"),
         (h(20), "acknowledge"),
     )
-    # On a waiting list: one is to be reviewed next week, one should have been reviewed yesterday.
+    # On a waiting list: one is to be reviewed in six days, one should have been reviewed yesterday.
     wait = {"expected_wait_days": 21, "review_time": d(6)}
     tell(
         "keyling",
@@ -370,7 +370,7 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         (d(12), "send"),
         (d(9), "waitlist", wait),
     )
-    # Accepted: one first contact is planned for tomorrow, one was due yesterday.
+    # Accepted: one first contact is planned for 16 hours from now, one was due 12 hours ago.
     tell(
         "sugey",
         "HOU.SAFE",
@@ -594,7 +594,7 @@ def _tell_started(
     begun: timedelta,
     *further_steps: tuple[Any, ...],
 ) -> Story:
-    """Adds a story with the ordinary steps up to the start of help."""
+    """Adds a story with the ordinary steps up to the start of help, and then `further_steps`."""
     sent = drafted - timedelta(minutes=20)
     acknowledged = sent - timedelta(hours=2)
     accepted = acknowledged - timedelta(hours=12)

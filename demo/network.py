@@ -22,9 +22,8 @@ _GENDERS = {
 
 
 def id_of(kind: str, *words: str) -> str:
-    """Returns an id of the usual form that is the same in every run.
-
-    A second run thus finds the data of the first.
+    """Returns an id in the usual format that is the same in every run, so that a second run finds
+    the data of the first.
     """
     return hashlib.sha256("/".join(("enlace demo", kind, *words)).encode()).hexdigest()[:32]
 
@@ -125,7 +124,8 @@ class Network:
     def hand_of(self, organization: str) -> str:
         """Returns the id of the worker who acted for an organisation.
 
-        This is the first worker who handles referrals, or if there is none, a worker who has left.
+        This is the first worker who handles referrals or, if there is none, an id without an
+        account, as of a worker who has left.
         """
         for worker in self.workers:
             if worker.organization == organization and {"WORKER", "OPERATOR"} & set(worker.roles):

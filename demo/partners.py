@@ -43,7 +43,7 @@ _OLD_FIGURE = 500
 
 
 def fill(database: Database, network: Network, words: Words, now: datetime) -> None:
-    """Writes the missing parts: each member with its services and keys, then each account."""
+    """Writes the missing members, each with its services and keys, then the missing accounts."""
 
     def member(of: Member) -> None:
         with database.transaction(SYSTEM, timeout=30) as tx:

@@ -1,4 +1,4 @@
-"""The pilot of 2006 as history: 26 synthetic people, each with her referrals.
+"""The pilot of 2006 as history: 26 synthetic people, each with a file and referrals.
 
 They were assisted from January to October; 13 came from Chinandega. Only these totals were
 published. People, dates and everything else are made up, and are the same in every run. Every story
@@ -301,7 +301,8 @@ ROWS = (
     ),
 )
 
-# Services by department of origin; `_offer` names the services for the other departments.
+# Services by department of origin; `_offer` names the services for the other departments, and those
+# for children.
 _HOUSING = {
     "NI-CI": ("luna-nueva", "camas"),
     "NI-MN": ("casa-amanecer", "camas"),
@@ -462,5 +463,5 @@ def _offer(row: AssistedPerson, group: str, child: bool) -> tuple[str, str]:
 
 
 def _office_hour(day: datetime, chance: random.Random) -> datetime:
-    """Returns a time on that day between eight and four in Nicaragua (UTC-6)."""
+    """Returns a time on that day between 8:00 and 16:00 in Nicaragua (UTC-6)."""
     return day.replace(hour=14, minute=0) + timedelta(minutes=chance.randint(0, 480))

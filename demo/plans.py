@@ -20,7 +20,9 @@ LEGS = {"RET.TRA": "travel", "RET.REC": "reception", "HOU.SAFE": "housing"}
 
 
 def fill(tx: Transaction, file: File, stories: Sequence[Story], now: datetime) -> None:
-    """Writes the plan of a file, if it has one."""
+    """Writes the plan of a file, if it has one. For the woman who waits, also makes the deadlines
+    of her referrals wait.
+    """
     if file.person.id == id_of("person", HOME):
         plans.add(tx, _at_home(stories, now))
     if file.person.id == id_of("person", AWAY):

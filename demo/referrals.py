@@ -31,7 +31,7 @@ NAME = "referrals"
 
 
 def begin(database: Database, network: Network, now: datetime) -> datetime:
-    """Writes the campaign and the figures.
+    """Writes the campaign and the figures, unless an earlier run has written them.
 
     Returns the time to which all other times are relative: `now`, or the start of an earlier run.
     """

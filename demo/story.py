@@ -21,7 +21,8 @@ from services.referrals.network.domain.deadline import Calendar, Urgency
 from services.referrals.referrals.domain.record import Actor
 from services.referrals.referrals.domain.referral import Referral
 
-# The field groups that a receiver needs in order to help, and no others.
+# The field groups that a receiver needs in order to help, by kind of need. Any other kind of need
+# has IDENTITY and CONTACT; NOTES is added for all kinds.
 _GROUPS = {
     "MED": {FieldGroup.IDENTITY, FieldGroup.HEALTH, FieldGroup.CONTACT},
     "PSS": {FieldGroup.IDENTITY, FieldGroup.EXPLOITATION, FieldGroup.CONTACT},
@@ -34,9 +35,8 @@ _GROUPS = {
 
 @dataclass(frozen=True)
 class File:
-    """A person's file: coarse attributes, sealed data, safe-contact plan, and holder.
-
-    The holder is the slug of a member.
+    """A person's file: the person with her coarse attributes, her identity, the safe-contact plan,
+    the slug of the member that holds the file, and who gives consent (`giver`).
     """
 
     person: Person
@@ -48,7 +48,9 @@ class File:
 
 @dataclass
 class Story:
-    """A referral with its consent. Its times only move forward."""
+    """A referral with its consent. Raises ValueError for a step that is earlier than the one
+    before.
+    """
 
     network: Network
     file: File
@@ -58,11 +60,11 @@ class Story:
     at: datetime
     calendar: Calendar
     watched: bool = True
-    """Whether deadlines fire. The pilot of 2006 had no deadlines, so none fires in its stories."""
+    """True if deadlines fire. The pilot of 2006 had none, so no deadline fires in its stories."""
     based_on: str = ""
     contact_id: str = ""
     withdrawn: datetime | None = field(default=None, init=False)
-    """Time of the withdrawal of the consent."""
+    """The time at which the consent was withdrawn; None if it was not."""
     referral: Referral = field(init=False)
     receipt: Receipt = field(init=False)
     following: Referral | None = None  # the draft for another service
@@ -129,7 +131,7 @@ class Story:
         return self
 
     def take(self, at: datetime, verb: str, **words: Any) -> Story:
-        """Takes a step for which Story has no method of its own, with the fields of the step.
+        """Takes the step `verb`, for which Story has no method of its own, with the fields `words`.
 
         The receiver takes the step, unless only the sender may.
         """
@@ -173,7 +175,7 @@ class Story:
         return self
 
     def watch(self, until: datetime) -> Story:
-        """Fires the deadlines up to a time, each at its own time."""
+        """Fires the deadlines up to a time, each at its own time, if deadlines fire at all."""
         while self.watched:
             moment = min(
                 (deadline.next_time for deadline in self.referral.deadlines if deadline.next_time),

@@ -102,7 +102,7 @@ def take_redriven(
     """Returns (id, record) for each record that an operator has marked to be read again, at most
     `limit` of them.
 
-    Clears the marks of these records; a record that is still unreadable stays stored.
+    Clears the marks of these records. The records stay stored until `remove`.
     """
     rows = tx.execute(
         "UPDATE dead_letters SET redrive = false WHERE (consumer, id) IN"
@@ -139,8 +139,8 @@ def waiting(tx: Transaction) -> list[DeadLetter]:
 def chosen(
     letters: Sequence[DeadLetter], *, identity: str = "", subject: str = ""
 ) -> list[DeadLetter]:
-    """Returns the letters with this id (several consumers may have one each), or the held facts of
-    this subject; all letters if neither is given.
+    """Returns the letters with this id (several consumers may have a letter with the same id), or
+    the held facts of this subject; all letters if neither is given.
     """
     if identity:
         return [letter for letter in letters if letter.id == identity]
@@ -154,7 +154,7 @@ def chosen(
 
 
 def redrive(tx: Transaction, letters: Sequence[DeadLetter], reason: str, now: datetime) -> None:
-    """Makes the running service retry these letters at once."""
+    """Marks these letters, so that the running service retries them at once."""
     for letter in letters:
         if letter.kind == "held":
             subject, _, version = letter.id.rpartition("/")

@@ -2,8 +2,8 @@
 publishes it.
 
 Attributes travel as `ce_…` headers, and the body is the bare protobuf message. The signature
-(Ed25519, header `enlace-signature`) covers id, type, source, time, body and, if present, the epoch.
-So write access to the topic is not enough to publish in a service's name.
+(Ed25519, header `enlace-signature`) covers id, type, source, time, body and, if present, the epoch
+and its base. So write access to the topic is not enough to publish in a service's name.
 
 The header `traceparent` names the request that caused the fact. It is not signed, since no decision
 depends on it.

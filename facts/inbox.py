@@ -37,7 +37,7 @@ class FactPosition(Enum):
 
 @dataclass(frozen=True)
 class Waiting:
-    """A waiting fact, its topic, the reason if it is held, and the number of attempts at it."""
+    """A waiting fact, its topic, the reason if it is held, and how often it was tried."""
 
     topic: str
     fact: Fact
@@ -210,7 +210,9 @@ _NEXT = (
 
 
 def due_subjects(tx: Transaction, consumer: str, now: datetime, limit: int) -> list[str]:
-    """Returns subjects with a waiting fact that can be tried now."""
+    """Returns at most `limit` subjects with a waiting fact that can be tried now, the earliest due
+    first.
+    """
     rows = tx.execute(
         f"SELECT p.subject{_NEXT} ORDER BY p.next_try_time, p.subject LIMIT %(limit)s",
         {"consumer": consumer, "now": now, "limit": limit},

@@ -3,8 +3,8 @@
 The module hides the traps of kafka-python 3.0: constructors that block, a producer that waits
 forever after a timed-out batch (so a producer is discarded after any failure), back-offs of 30 s.
 Delivery is not guaranteed: the caller keeps its records until `send_all` returns. Callers name
-topics and groups without the prefix of the settings; this module adds it. The functions raise no
-exception other than BrokerLost.
+topics and groups without the prefix of the settings; this module adds it. Sending and reading raise
+no exception other than BrokerLost.
 """
 
 import threading
@@ -505,7 +505,8 @@ class Consumer:
 
 
 def read(broker: Broker, user: str, consumer: Consumer) -> list[ReceivedRecord]:
-    """Polls once, and reports to the broker whether `user` has a partition to read.
+    """Polls once. Reports to `broker` that `user` succeeded if the consumer has a partition to
+    read, and that it failed if the consumer has had none for too long.
 
     Raises the same exceptions as Consumer.poll.
     """

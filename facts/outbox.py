@@ -23,7 +23,8 @@ from chassis.db import Database, Transaction
 from chassis.tokens import SYSTEM
 
 CHANNEL = "outbox"
-# Facts that one statement of a replay marks; this takes far less time than any statement timeout.
+# Maximum number of facts that one statement of a replay marks, which takes far less time than any
+# statement timeout.
 _CHUNK = 5_000
 
 
@@ -98,7 +99,8 @@ _NEW = (
 
 @dataclass(frozen=True)
 class Batch:
-    """The next facts that were never published, with the state of the relay at that moment.
+    """The next facts that were never published (and facts of their subjects that are to be repeated
+    before them), with the state of the relay at that moment.
 
     `same_store` is False if the recorded identity is that of another store; `repeat` is True if
     facts are to be published again.
@@ -119,8 +121,8 @@ def current_round(tx: Transaction) -> int:
 
 
 def next_batch(tx: Transaction, limit: int) -> Batch:
-    """Returns the next facts that were never published, each after the facts of its subject that
-    are to be repeated, so that versions stay in order.
+    """Returns the next facts that were never published, each after the earlier facts of its subject
+    that are to be repeated, so that versions stay in order; at most `limit` facts.
 
     Selects by state and not by the highest id, since transactions do not commit in the order of
     their ids. This is one statement, since it runs for every fact.
@@ -222,7 +224,9 @@ def repeat_all(tx: Transaction) -> None:
 
 
 def repeat_subject(tx: Transaction, subject: str) -> int:
-    """Marks the facts of one subject to be published again; returns their number."""
+    """Marks the published facts of one subject to be published again; returns how many there
+    are.
+    """
     count = tx.execute(
         "UPDATE outbox SET last_round = 0 WHERE subject = %s AND first_round IS NOT NULL",
         (subject,),
@@ -232,7 +236,7 @@ def repeat_subject(tx: Transaction, subject: str) -> int:
 
 
 def count(tx: Transaction, since: datetime | None = None) -> int:
-    """Returns the number of published facts, since a moment or in total."""
+    """Returns the number of published facts whose time is not before `since`; None counts all."""
     row = tx.execute(
         "SELECT count(*) AS n FROM outbox WHERE first_round IS NOT NULL"
         " AND (%(since)s::timestamptz IS NULL OR time >= %(since)s)",
@@ -242,8 +246,8 @@ def count(tx: Transaction, since: datetime | None = None) -> int:
 
 
 def repeat_since(database: Database, since: datetime) -> Iterator[int]:
-    """Marks the facts since a moment to be published again, a chunk per transaction; yields the
-    number of facts marked so far.
+    """Marks the published facts whose time is not before `since` to be published again, a chunk per
+    transaction; yields the number of facts marked so far.
     """
     subject, version, marked = "", 0, 0
     while True:

@@ -151,7 +151,7 @@ class Relay:
             outbox.note_offsets(connection, ends)
 
     def publish(self, connection: Transaction, producer: Producer) -> int:
-        """Publishes the next facts. Returns their number if more facts may be left, otherwise 0.
+        """Publishes the next facts. Returns how many, if more facts may be left, otherwise 0.
 
         Facts that are written in the meantime come with a notification of their own.
         """
@@ -206,8 +206,8 @@ class Replays:
             try:
                 while loop.turn() and self._broker.cluster_id == cluster_id:
                     records = read(self._broker, self._group, consumer)
-                    # If a request is lost, the consumer that misses the fact repeats it. A subject
-                    # that is requested a hundred times is published once.
+                    # If a request is lost, the consumer that misses the fact repeats the request. A
+                    # subject that is requested a hundred times is published once.
                     for subject in {
                         record.value or b"" for record in records if record.key == self._topic
                     }:

@@ -276,7 +276,7 @@ class Subscriber:
         return follows
 
     def _report(self, fact: Fact, position: FactPosition) -> None:
-        """Counts a fact that was taken; logs it if it was applied."""
+        """Counts a fact by its position; logs it if it was applied and a request caused it."""
         metrics.FACTS_HEARD.labels(self._name, position.value).inc()
         if position in (FactPosition.AHEAD, FactPosition.HELD):
             self._anything_waits = True
@@ -308,7 +308,8 @@ class Subscriber:
 
     def sweep(self) -> None:
         """Retries the waiting facts that are due, reads again the unreadable records that an
-        operator has marked for a retry, and reports the number of held facts.
+        operator has marked for a retry, and reports the number of held facts. Does nothing if the
+        last sweep is too recent.
         """
         now = self._clock.now()
         pause = _SWEEP if self._anything_waits else _REST
@@ -348,8 +349,8 @@ class Subscriber:
     # --- unreadable records
 
     def _dead_letter(self, record: Any, reason: str) -> None:
-        """Stores a record as a dead letter, and notes its key: the facts of that key will be
-        requested again, since one of them may have been damaged on its way.
+        """Stores a record as a dead letter. If the record is new and its key is an id, the facts of
+        that subject will be requested again, since one of them may have been damaged on its way.
         """
         letter = dead_letters.Record(
             record.topic,

@@ -145,8 +145,8 @@ class Witness:
         on_progress: Callable[[], object] = lambda: None,
         read: Callable[[Mapping[int, int]], Iterator[Sequence[ReceivedRecord]]] | None = None,
     ) -> int:
-        """Stores new records of the topic and, if a comparison is due, publishes the records that
-        only this service has; returns the number of published records. Raises BrokerLost.
+        """Stores new records of the topic and, if a comparison is due, publishes the stored records
+        of subjects that the topic lacks; returns how many it published. Raises BrokerLost.
 
         `read` reads the topic from offsets; by default, over a connection of its own.
         """

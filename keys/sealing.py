@@ -97,8 +97,8 @@ class Keyring(SealingKey):
     The newest key seals; each key opens what it sealed. `ring` returns the current keys by number,
     and is called again and again, so that a new key is used within seconds. Fingerprints are made
     with `secret` (or with the function given in its place), which stays when keys change, since
-    values are looked up by their fingerprints. If the keys are in a key service that is unavailable, sealing and opening raise
-    Unavailable.
+    values are looked up by their fingerprints. If the keys are in a key service that is
+    unavailable, sealing and opening raise Unavailable.
     """
 
     def __init__(

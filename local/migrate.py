@@ -1,8 +1,8 @@
 """Migrates the database of ENLACE_MIGRATION_URL: `python -m local.migrate FOLDER…`, with the
 folders of the migrations.
 
-Does the same as `python -m services.NAME migrate`, but does not load the service, which would take a second
-of processor time at each start of the stack.
+Does the same as `python -m services.NAME migrate`, but does not load the service, which would take
+a second of processor time at each start of the stack.
 """
 
 import os

@@ -29,7 +29,8 @@ from local.reserve import Reserve
 
 HOST = "127.0.0.1"
 
-# Small, because all parts of the stack share one machine. fsync stays on: committed data survives a crash.
+# Small, because all parts of the stack share one machine. fsync stays on: committed data survives a
+# crash.
 _SETTINGS = {
     "listen_addresses": HOST,
     "unix_socket_directories": "",

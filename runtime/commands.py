@@ -58,8 +58,8 @@ class Target:
 
     @contextmanager
     def opened(self) -> Iterator[Database]:
-        """Opens the service's database, and reports a refusal as the cause of the command's
-        failure.
+        """Yields the service's database, opened. Converts a refusal in the block to
+        ClickException.
         """
         _silence_log()
         database = Database(

@@ -48,9 +48,9 @@ def run(
     usable: Callable[[], bool] = lambda: True,
     metrics_address: str = "",
 ) -> int:
-    """Runs until a signal arrives; returns the exit code.
+    """Runs until a signal arrives or there is a `problem`; returns the exit code.
 
-    The process waits for an unavailable database or broker, and the health service reports it.
+    The process waits for an unavailable database or broker, and the health service reports that.
     `problem` returns the reason why the process can't run at all, once that is known; the process
     then ends with exit code 78. `usable` returns True if the process can answer, provided that its
     database responds.

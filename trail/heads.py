@@ -238,8 +238,8 @@ def save(tx: Transaction, heads: Sequence[Fact]) -> None:
 
 
 def last_heads(tx: Transaction) -> list[Fact]:
-    """Returns the last stored head of each other service, as facts of this service; if there is a
-    fork, both of its heads.
+    """Returns the last stored head of each other service, as a fact to be published by this
+    service; if there is a fork at that row, each of its heads.
     """
     rows = tx.execute(
         "SELECT service, sequence, hash, time, epoch FROM"
@@ -273,8 +273,8 @@ def witnessed(tx: Transaction, service: str) -> Iterator[dict[str, Any]]:
 def published_heads(
     settings: ServiceSettings, name: str, trusted_signers: Mapping[str, SignatureCheck]
 ) -> Iterator[Head]:
-    """Yields a service's heads in the topic, whether the service itself published them or another
-    service published them again. Raises BrokerLost.
+    """Yields a service's heads in the topic, of all epochs, whether the service itself published
+    them or another service published them again. Raises BrokerLost.
     """
     for records in read_from(settings, TOPIC, {}):
         for record in records:

@@ -229,9 +229,7 @@ class Answer:
 
     @property
     def lost_percent(self) -> float:
-        """Returns by how many percent the successful calls per second are below the peak, at least
-        0.
-        """
+        """Returns by how many percent the rate of successful calls is below the peak, or 0."""
         return max(0.0, 100 * (1 - self.run.goodput / self.peak))
 
     def text(self) -> str:

@@ -43,8 +43,8 @@ class CallPool(ThreadPoolExecutor):
         self._running = 0
         self._count_by_caller = Counter[str]()  # running and waiting calls by caller
         self._queued = deque[float]()  # the times since which calls wait for a thread, in order
-        # calls, by caller, that wait because the caller's share of threads is in use: for each, the
-        # time since which it waits, and the function that starts it
+        # Calls, by caller, that wait because the caller's share of threads is in use: for each
+        # call, the time since which it waits, and the function that hands it to the threads.
         self._waiting = defaultdict[str, deque[tuple[float, Callable[[], object]]]](deque)
         self._counting = threading.Lock()
         self.stopping = False
@@ -88,8 +88,8 @@ class CallPool(ThreadPoolExecutor):
         return done
 
     def refuse_waiting(self) -> None:
-        """Refuses all calls that have not started yet, including calls that wait for their caller's
-        share. Running calls continue.
+        """Makes the pool refuse all calls that have not started yet (`check_not_stopping`),
+        including calls that wait for their caller's share. Running calls continue.
         """
         self.stopping = True
         with self._counting:
@@ -119,7 +119,9 @@ class CallPool(ThreadPoolExecutor):
             done.set_exception(error)
 
     def _done(self, lane: str) -> None:
-        """Counts a call as ended, and starts the caller's next call if one waits for the share."""
+        """Counts a call as ended; if a call of its caller waits for the share, hands that call to
+        the threads.
+        """
         following: Callable[[], object] | None = None
         with self._counting:
             self._running -= 1
@@ -136,7 +138,7 @@ class CallPool(ThreadPoolExecutor):
 
 
 def waited() -> float:
-    """Returns the seconds that the current call waited for its thread; 0 outside of a pool."""
+    """Returns the seconds that the current call waited for its thread; 0 outside of a CallPool."""
     return getattr(_local, "waited", 0.0)
 
 

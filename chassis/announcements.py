@@ -31,7 +31,7 @@ _ARRIVED = 0.01  # seconds allowed for reading a notification that has arrived
 
 def announce(tx: Transaction, channel: str, *times: datetime | None) -> None:
     """Announces on a channel, when the transaction commits, the earliest of these times at which
-    work is due.
+    work is due; nothing if all are None.
 
     If a time is removed or postponed, no announcement is needed: the loop merely finds nothing due.
     """
@@ -58,7 +58,7 @@ def work_when_due(
     """Calls `act` whenever work is due, until the loop is stopped.
 
     `next_time` reads when the next work is due; it is called at the start, after each call of
-    `act`, when the clock was put back, and after `read_again` seconds.
+    `act`, when the clock was put back, and when its last call is `read_again` seconds ago.
     """
     with database.dedicated() as connection:
         listen(connection, channel)
@@ -111,7 +111,7 @@ def wait_for_work(
 
 def read_notifications(connection: Transaction, seconds: float) -> list[str]:
     """Waits for notifications on the channels that the connection listens to, at most `seconds`;
-    returns the payloads of the notifications that arrived, and an empty list if none did.
+    returns the payloads of the notifications that arrived; an empty list if none did.
     """
     return [notice.payload for notice in connection.notifies(timeout=seconds, stop_after=1)]
 

@@ -181,8 +181,8 @@ def accesses(
 ) -> list[dict[str, Any]]:
     """Returns who did these actions on an object, newest first.
 
-    `before` continues a list: only rows with a lower sequence are returned. Equal actions of one
-    person within a clock hour count once; each refusal is listed.
+    `before` continues a list: only rows with a lower sequence are returned. Of equal actions of one
+    caller within a clock hour, only the first is listed; each refusal is listed.
     """
     return tx.execute(
         "SELECT sequence, time, actor_kind, actor_id, organization_id, action, purpose_code,"
@@ -210,7 +210,8 @@ def search(
     limit: int,
     before: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Returns rows of the trail, newest first; an empty argument does not narrow the search.
+    """Returns at most `limit` rows of the trail, newest first. An argument that is empty or None
+    does not narrow the search; `refused` narrows it to refusals. `end` is exclusive.
 
     `before` continues a list: only rows with a lower sequence are returned.
     """
@@ -241,7 +242,7 @@ def search(
 
 def head(tx: Transaction) -> Head:
     """Returns the last row's sequence and hash, from the table that holds them apart from the
-    trail.
+    trail; Head(-1, b"") if that table is empty.
     """
     row = tx.execute("SELECT sequence, hash FROM audit_head").fetchone()
     return Head(row["sequence"], bytes(row["hash"])) if row else Head(-1, b"")

@@ -31,7 +31,7 @@ class Settings:
         """Returns the value of a setting, or the contents of the file that NAME_FILE names.
 
         With `optional_file` the file may be missing, like the file of an optional Secret in a
-        cluster.
+        cluster; the value of the setting itself then counts.
         """
         file = self.env.str(f"{name}_FILE", None)
         if file and not (optional_file and not Path(file).exists()):

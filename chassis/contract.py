@@ -37,7 +37,7 @@ class Rules:
     The trail records each call of an rpc that is `recorded`.
 
     `unversioned`: the response may change while its etag stays. `refusals` are the reasons that the
-    .proto adds to the common ones. `step_up`: a worker must have proved her identity recently
+    .proto adds to the common reasons. `step_up`: a worker must have proved her identity recently
     (chassis.tokens.PROOF_LIFE). A deprecated rpc has the date of its deprecation, and the date
     after which it may be removed.
     """
@@ -62,7 +62,8 @@ def words_of(rpc: str) -> str:
 def rules(method: MethodDescriptor) -> Rules:
     """Returns the options of an rpc.
 
-    Raises TypeError if they are missing, or do not state who may call the rpc.
+    Raises TypeError if they are missing, do not state who may call the rpc, or do not give both
+    dates of a deprecation, at least NOTICE apart.
     """
     return _read(method)
 
@@ -109,8 +110,8 @@ def _read(method: MethodDescriptor) -> Rules:
 
 @cache
 def refusals(method: MethodDescriptor) -> frozenset[str]:
-    """Returns all reasons for which an rpc may refuse a call: the common ones, and those that its
-    .proto names.
+    """Returns all reasons for which an rpc may refuse a call: the common reasons, and the reasons
+    that its .proto adds.
     """
     return _reasons(method)
 

@@ -1,9 +1,9 @@
 """PostgreSQL: a pool, and transactions in the caller's scope for row-level security.
 
 A transaction that ends without an exception is committed; any exception rolls it back. Faults of
-the database become the refusals Unavailable("store_unavailable"), Exhausted("store_full") and Late.
-In these cases nothing was written, unless the connection broke during the commit; a retry with the
-same request_id then shows whether the commit succeeded.
+the database become refusals: Unavailable("store_unavailable" or "store_busy"),
+Exhausted("store_full"), Stale and Late. In these cases nothing was written, unless the connection
+broke during the commit; a retry with the same request_id then shows whether the commit succeeded.
 
 Statements are sent as the code reaches them, and a thread waits only when it reads a result (a row,
 or `rowcount`) and at the commit: psycopg's pipeline mode. So an error of a statement may be raised
@@ -156,7 +156,9 @@ class Probe:
 
     @property
     def answers(self) -> bool | None:
-        """Whether the last query succeeded; None before the first."""
+        """True if the database responded to the last query, False if it did not, None before the
+        first result.
+        """
         return self._answers
 
     @property
@@ -260,7 +262,8 @@ class Database:
         self, caller: Caller, *, timeout: float | None = None, by_key: bool = False
     ) -> Iterator[Transaction]:
         """Yields a transaction in the caller's scope. Raises Late when the transaction has taken
-        `timeout` seconds, or when the deadline of the current call has passed.
+        `timeout` seconds, or when the deadline of the current call has passed. Without both, raises
+        Unavailable after ten seconds.
 
         `by_key`: the transaction finds its rows by their keys, so the server plans each statement
         once for a connection, whatever its values. Otherwise the server may plan a statement again
@@ -317,8 +320,8 @@ class Database:
         """Yields a connection with an open transaction, and commits the transaction or rolls it
         back.
 
-        A connection that died while idle (all of them, after a restart of the server) is replaced
-        by the next.
+        If a connection died while it was idle (all did, after a restart of the server), the next
+        one of the pool is tried.
         """
         while True:
             left = end - time.monotonic()
@@ -423,8 +426,8 @@ def met_a_migration(refusal: Unavailable) -> bool:
 
 @contextmanager
 def skip_if_disk_full(tx: Transaction) -> Iterator[None]:
-    """Skips the writes of the block while the disk is full. For minor records such as a time of
-    last use: a read must not fail because of them.
+    """Undoes the block, without an error, if its writes fail because the disk is full. For minor
+    records such as a time of last use: a read must not fail because of them.
     """
     with suppress(*_NO_ROOM), savepoint(tx):
         yield
@@ -442,8 +445,8 @@ def settle(connection: psycopg.Connection[Row]) -> None:
 def expect_rows(tx: Transaction, cursor: psycopg.Cursor[Row], count: int) -> None:
     """Ends the transaction with Stale unless the statement of a cursor changed `count` rows.
 
-    Does not wait for the result: it is checked before the commit, mostly with the result of a later
-    statement.
+    Does not wait for the result. The result is checked before the commit, and has mostly arrived
+    with the result of a later statement.
     """
     if isinstance(tx, Bounded) and tx.pipe is not None and isinstance(cursor, Cursor):
         tx.expected.append((cursor, count))
@@ -470,15 +473,15 @@ def savepoint(tx: Transaction) -> Iterator[None]:
 
 def _check_expected(connection: Bounded) -> None:
     for cursor, count in connection.expected:
-        # A result that has already arrived needs no exchange; `rowcount` of our cursors waits for
-        # it.
+        # A result that has already arrived needs no exchange; our cursors' `rowcount` waits for a
+        # result that has not.
         if super(Cursor, cursor).rowcount != count and cursor.rowcount != count:
             raise Stale
 
 
 def elevate_to_system_scope(tx: Transaction) -> None:
-    """Extends the scope of this transaction to the whole service from now on: for a caller who has
-    proved another right, and for counts.
+    """Extends the scope of this transaction, from now on, to all rows of the service: for a caller
+    who has proved another right, and for counts.
     """
     tx.execute("SELECT set_config('enlace.view', 'system', true)")
 

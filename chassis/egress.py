@@ -54,7 +54,9 @@ class Connection:
         self._handle: socket.socket | None = None
 
     def connect(self, asking: HTTPConnection, host: str, port: int) -> socket.socket:
-        """Resolves the name, checks all addresses, and connects to one of them."""
+        """Resolves the name, checks all addresses, and connects to the first of them (of three at
+        most) that answers. Raises NameResolutionError, RefusedAddress or NewConnectionError.
+        """
         try:
             resolved = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
@@ -133,7 +135,7 @@ class Answer:
     """The result of an attempt.
 
     `error` is empty for a complete response with status 2xx; else timeout, connection,
-    refused_address, http, or too_long.
+    refused_address, http, or too_long. `code` is the status; 0 if no response arrived.
     """
 
     error: str
@@ -160,7 +162,7 @@ class EgressClient:
         *,
         most: int | None = None,
     ) -> Answer:
-        """Makes one attempt.
+        """Makes one attempt; over a new connection once more, if the open connection fails.
 
         A response longer than `most` bytes is an error; without `most` the body is ignored.
         """
@@ -231,8 +233,8 @@ class EgressClient:
         self._connection = Connection(development=self._development, timeout=self._timeout)
         self._session = requests.Session()
         self._session.trust_env = False
-        # Without default headers, exactly the caller's headers are sent; the owner of a webhook is
-        # shown those.
+        # Without default headers, exactly the caller's headers are sent, which are also the headers
+        # that the owner of a webhook is shown.
         self._session.headers.clear()
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         for scheme in ("https://", "http://"):

@@ -1,8 +1,9 @@
 """Refusals: typed exceptions, each with a stable reason that callers may rely on.
 
-A refusal is an answer, not a fault: nothing was changed, and its reason may be shown. Reasons and
-field names are codes; a refusal never contains data of the caller. chassis.refusals maps refusals
-to gRPC statuses, the gateway maps them to problem+json and to pages.
+A refusal is an answer, not a fault: nothing was changed (except as Unavailable and Late describe),
+and its reason may be shown. Reasons and field names are codes; a refusal never contains data of the
+caller. chassis.refusals maps refusals to gRPC statuses, the gateway maps them to problem+json and
+to pages.
 """
 
 
@@ -37,8 +38,8 @@ class NotFound(Refusal):
 class Invalid(Refusal):
     """Refuses a malformed request.
 
-    `violations` lists (field path, reason); reasons are required, unknown_code, too_long,
-    out_of_range, malformed.
+    `violations` lists (field path, reason), with reasons such as required, unknown_code, too_short,
+    too_long, out_of_range or malformed.
     """
 
     def __init__(self, *violations: tuple[str, str]) -> None:
@@ -82,8 +83,8 @@ class Exhausted(Refusal):
 
 
 class Unavailable(Refusal):
-    """Refuses a request because a part that it needs is unavailable. Nothing was written, and the
-    request may be repeated.
+    """Refuses a request because a part that it needs is unavailable. Nothing was written, unless
+    the connection to the database broke during the commit. The same request may be repeated.
 
     `why` tells operators which part is unavailable.
     """

@@ -151,8 +151,8 @@ class Guesses:
 
     def settle(self, guess: Guess, right: bool, now: datetime) -> None:
         """Records the result of the comparison, within a time limit of its own. A wrong guess is
-        counted; after a right one, the device is remembered. Other people's wrong guesses stay
-        counted.
+        counted. After a right guess, the device is remembered, if there is one; earlier wrong
+        guesses from elsewhere stay counted.
         """
         with deadline.until(time.monotonic() + _SETTLING), self._database.transaction(SYSTEM) as tx:
             for row in _lock(tx, guess.budgets, now):
@@ -209,8 +209,8 @@ class Guesses:
         return budgets | address
 
     def _in_lane(self, rows: list[Row], account: str, origin: Origin, now: datetime) -> list[Row]:
-        """Returns the rows without the budget that this guess does not use: the account's own, or
-        that of newcomers.
+        """Returns the rows without the row of the budget that this guess does not use: either the
+        account's own budget, or the newcomers' budget.
         """
         by_mark = {row["mark"]: row for row in rows}
         address_row = by_mark.get(self._mark("here", account, origin.address))
@@ -230,7 +230,7 @@ class Guesses:
 
 
 def forget(tx: Transaction, now: datetime) -> int:
-    """Deletes expired rows; returns their number."""
+    """Deletes expired rows; returns how many it deleted."""
     return tx.execute("DELETE FROM guesses WHERE forget_time < %s", (now,)).rowcount
 
 
@@ -282,7 +282,7 @@ def _under_way(row: Row, now: datetime) -> list[datetime]:
 
 def _lock(tx: Transaction, budgets: dict[bytes, Budget], now: datetime) -> list[Row]:
     """Returns the rows of these marks, locked in one order so that parallel guesses do not
-    deadlock; an expired row is reset.
+    deadlock. Creates missing rows, and resets expired rows.
     """
     return tx.execute(
         "INSERT INTO guesses AS old (mark, whole_time, forget_time) SELECT mark, %(now)s, %(now)s"

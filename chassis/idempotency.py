@@ -31,9 +31,9 @@ class IdempotencyStore:
     def send(
         self, tx: Transaction, caller_id: str, request_id: str, method: str, request: bytes
     ) -> Callable[[], bytes | None]:
-        """Stores a new request, and returns a function that waits for the result: the first
-        response, or None if the request is new. The function raises Reused if the body or the
-        method differs.
+        """Stores the request if it is new, and returns a function that waits for the result: the
+        first response, or None if the request was new. The function raises Reused if the body or
+        the method differs from those of the first request.
 
         Version 0.1 stored a request under its request_id with the service's key alone; such rows
         exist for a day after an update.
@@ -98,7 +98,7 @@ def stored_id(caller_id: str, request_id: str) -> str:
 
 
 def forget(tx: Transaction, before: datetime) -> int:
-    """Deletes requests from before a moment, and returns their number. The contract promises that
-    requests are stored for 24 hours.
+    """Deletes requests from before a moment; returns how many it deleted. The contract promises
+    that requests are stored for 24 hours.
     """
     return tx.execute("DELETE FROM requests WHERE time < %s", (before,)).rowcount

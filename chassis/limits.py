@@ -52,7 +52,7 @@ class Limiter:
         self._lock = threading.Lock()
 
     def take(self, caller: str) -> Quota:
-        """Counts a call, unless it is over the limit."""
+        """Counts a call, unless it is over the limit; returns the caller's quota after the call."""
         with self._lock:
             now = self._now()
             quota, whole_at = self._look(caller, now)

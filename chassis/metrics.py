@@ -134,7 +134,9 @@ class _Server(ThreadingWSGIServer):
 
 
 def serve(address: str) -> threading.Thread | None:
-    """Serves /metrics at host:port; does nothing for an empty address."""
+    """Serves /metrics at host:port, and returns the thread that does so; does nothing for an empty
+    address, and returns None.
+    """
     if not address:
         return None
     host, port = address.rsplit(":", 1)

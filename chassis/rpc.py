@@ -78,7 +78,7 @@ class Servicer:
 
         `check_standing` refuses a caller whose member, worker or key is suspended, as far as this
         service knows. `notify` is called with the rpc's name and its request after each call that
-        requires a step-up, in the transaction of the call.
+        requires a step-up, unless the call repeats a request; it runs in the call's transaction.
         """
         self.name = descriptor.full_name
         self._database = database
@@ -104,7 +104,7 @@ class Servicer:
         )
 
     def use_limits(self, limits: "Limits") -> None:
-        """Uses limits that are shared with the other servicers of a server."""
+        """Makes the servicer use limits that it shares with the other servicers of a server."""
         self._limits = limits
 
     def use_addresses(self, addresses: AddressReader | None) -> None:
@@ -402,7 +402,7 @@ class _CallInfo:
 
 
 def text_metadata(metadata: Any) -> dict[str, str]:
-    """Returns the metadata of a call whose values are text."""
+    """Returns the entries of a call's metadata whose values are text, by key."""
     return {key: value for key, value in metadata or () if isinstance(value, str)}
 
 
@@ -419,7 +419,8 @@ def _check_shape(request: Message) -> None:
 
 
 def check_right(caller: Caller, right: contract.Rules, now: datetime) -> None:
-    """Raises NotAllowed right_missing for a caller with neither one of the roles nor the scope.
+    """Raises NotAllowed right_missing for a caller with neither one of the roles nor the scope,
+    unless the rpc is public.
 
     Raises NotAllowed step_up_required for a worker whose last proof of identity is too old for this
     rpc.
@@ -433,8 +434,8 @@ def check_right(caller: Caller, right: contract.Rules, now: datetime) -> None:
 
 
 def _end(context: grpc.ServicerContext) -> float:
-    """Returns the time at which the call must end. The deadline counts from the arrival of the
-    call, not from when a thread was free.
+    """Returns the time at which the call must end, as a time of time.monotonic(). The caller's
+    deadline counts from the arrival of the call, not from when a thread was free.
     """
     left = context.time_remaining()
     return time.monotonic() + (_DEADLINE if left is None else min(left, _DEADLINE))

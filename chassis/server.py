@@ -101,8 +101,8 @@ class Health(health.HealthServicer):
     def Watch(
         self, request: Any, context: grpc.ServicerContext, send_response_callback: Any = None
     ) -> Any:
-        """Streams the status of one name until the connection ends. grpc calls it for each
-        watch.
+        """Streams the status of one name until the connection ends, or until `end_watches`. grpc
+        calls this method for each watch.
         """
         self._watching.add(send_response_callback)
         if not context.add_callback(lambda: self._watching.discard(send_response_callback)):
@@ -178,8 +178,8 @@ class Door(grpc.ServerInterceptor):
     def intercept_service(
         self, continuation: Callable[[Any], Any], handler_call_details: Any
     ) -> Any:
-        """Returns the handler of a call, or one that refuses it; grpc calls this on the thread that
-        then submits the call to the pool.
+        """Returns the handler of a call, or a handler that refuses the call; None for an unknown
+        rpc. grpc calls this method on the thread that then submits the call to the pool.
         """
         handler = continuation(handler_call_details)
         if handler is None:
@@ -272,7 +272,7 @@ class Server:
             self.set_status(name, ready)
 
     def set_status(self, name: str, serving: bool) -> None:
-        """Sets the health of one name: `live`, `broker`, a loop, or a service."""
+        """Sets the health of one name: `live`, `broker`, `facts`, `loop/NAME`, or a service."""
         self._health.set_status(name, serving)
 
     def announce_stop(self) -> bool:
@@ -285,7 +285,7 @@ class Server:
 
     def stop(self, grace: float) -> threading.Event:
         """Accepts no new calls, gives running calls `grace` seconds, and refuses calls that wait
-        for a thread. Returns the event that is set at the end.
+        for a thread. Returns at once, with the event that is set when the last call has ended.
         """
         self.announce_stop()
         self._pool.refuse_waiting()

@@ -1,5 +1,5 @@
-"""Checks the shape of requests against their .proto: each field's format, length and range. All
-violations are found at once, before any method runs.
+"""Checks the shape of requests against their .proto: each field's format, length and range. The
+violations of a request are reported together, before any method runs.
 
 The rules come from the option (contract.v1.field), which is looked up by name; the field's name and
 type supply the defaults. Limit: shapes only. The use cases check whether a code exists, whom an id

@@ -82,8 +82,8 @@ class Caller:
         return role in self.roles
 
     def has_proved(self, now: datetime) -> bool:
-        """Returns True if a worker proved her identity recently, and for an API key, which has no
-        session and need not prove anything.
+        """Returns True for a worker who proved her identity recently, and for an API key, which has
+        no session and need not prove anything.
         """
         return self.kind == "key" or (
             self.prove_time is not None and abs(now - self.prove_time) <= PROOF_LIFE
@@ -97,7 +97,9 @@ NOBODY = Caller("public", "public", "")
 
 
 class Issuer:
-    """Signs tokens with a private key. If `key` is a callable, it returns the current key."""
+    """Signs tokens with a private key. If `key` is a callable, it returns the current private key;
+    it is called again at most once a second.
+    """
 
     def __init__(self, key: OKPKey | Callable[[], OKPKey], clock: Clock) -> None:
         self._read: Callable[[], OKPKey] = (lambda: key) if isinstance(key, OKPKey) else key

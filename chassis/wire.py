@@ -234,7 +234,7 @@ def _digest(texts: tuple[str, ...]) -> str:
 def version(tag: str, path: str = "etag") -> int:
     """Returns the version in an etag that contains nothing else.
 
-    Raises Invalid (path, required) for an empty etag, and Stale for one that was never issued.
+    Raises Invalid (path, required) for an empty etag, and Stale for any other text.
     """
     if not tag:
         raise Invalid((path, "required"))
@@ -370,8 +370,8 @@ class WatchTokens:
         now: datetime,
         ask: Callable[[Collection[str]], Mapping[str, str]],
     ) -> list[str]:
-        """Returns the version of each token's scope; "" for a token that is invalid or expired.
-        Queries all scopes at once.
+        """Returns the version of each token's scope, in the order of the tokens; "" for a token that
+        is invalid or expired. `ask` returns the versions by scope, and is called once.
         """
         scopes = [self._scope(token, now) for token in tokens]
         version_by_scope = ask(sorted({scope for scope in scopes if scope is not None}))
@@ -404,8 +404,8 @@ def _read_signed_text(text: str) -> tuple[bytes, bytes]:
 
 
 def _filters(request: Message) -> bytes:
-    """Returns the rpc (by the name of its request) and the filters of a request, to which a token
-    is bound, without the cursor and the size of the page.
+    """Returns the parts of a request to which a token is bound: the rpc (by the name of its
+    request message) and the filters, without the cursor, the size of the page, and times.
     """
     requested = type(request)()
     requested.CopyFrom(request)

@@ -76,8 +76,8 @@ class Run:
         return good / (self.seconds - BEGIN)
 
     def milliseconds(self, *, good: bool) -> list[float]:
-        """Returns the times of the successful calls, or of the failed calls; [0.0] if there are
-        none.
+        """Returns the times of the successful calls (`good`) or of the failed calls; [0.0] if there
+        are none.
         """
         return [call.milliseconds for call in self.counted if (call.result == "OK") is good] or [
             0.0
@@ -229,7 +229,7 @@ class Answer:
 
     @property
     def lost_percent(self) -> float:
-        """Returns by how many percent the rate of successful calls is below the peak, or 0."""
+        """Returns by how many percent the goodput is below the peak, or 0."""
         return max(0.0, 100 * (1 - self.run.goodput / self.peak))
 
     def text(self) -> str:

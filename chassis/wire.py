@@ -370,8 +370,8 @@ class WatchTokens:
         now: datetime,
         ask: Callable[[Collection[str]], Mapping[str, str]],
     ) -> list[str]:
-        """Returns the version of each token's scope, in the order of the tokens; "" for a token that
-        is invalid or expired. `ask` returns the versions by scope, and is called once.
+        """Returns the version of each token's scope, in the order of the tokens; "" for a token
+        that is invalid or expired. `ask` returns the versions by scope, and is called once.
         """
         scopes = [self._scope(token, now) for token in tokens]
         version_by_scope = ask(sorted({scope for scope in scopes if scope is not None}))

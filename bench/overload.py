@@ -176,8 +176,8 @@ class Overload:
         return median(self.lives.milliseconds)
 
     def normal_after(self, usual_ms: float) -> float:
-        """Returns the seconds until a single caller's steps take about as long as usual; PATIENCE if
-        they do not within that time.
+        """Returns the seconds until a single caller's steps take about as long as usual; PATIENCE
+        if they do not within that time.
         """
         begin = time.monotonic()
         while time.monotonic() < begin + PATIENCE:

@@ -48,8 +48,8 @@ class File:
 
 @dataclass
 class Story:
-    """A referral with its consent. Raises ValueError for a step that is earlier than the one
-    before.
+    """A referral with its consent. A step that is earlier than the previous step raises
+    ValueError.
     """
 
     network: Network
@@ -60,7 +60,7 @@ class Story:
     at: datetime
     calendar: Calendar
     watched: bool = True
-    """True if deadlines fire. The pilot of 2006 had none, so no deadline fires in its stories."""
+    """True if deadlines fire; False for the pilot of 2006, which had no deadlines."""
     based_on: str = ""
     contact_id: str = ""
     withdrawn: datetime | None = field(default=None, init=False)

@@ -123,7 +123,7 @@ class Session:
             self._portals[portal] = self._prepared.get(name, "?"), _parameters(rest)
         elif kind == b"E":
             self._execute(*self._portals.get(body.split(b"\0", 1)[0], ("?", [])))
-        # the client waits for a Sync, but not for a Flush after each statement of a pipeline
+        # a Sync or a Query always ends an exchange, a Flush only if statements were sent before it
         if kind in (b"S", b"Q") or (kind == b"H" and self._statements):
             self._end_exchange()
         if kind in (b"S", b"Q"):

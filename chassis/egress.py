@@ -162,7 +162,7 @@ class EgressClient:
         *,
         most: int | None = None,
     ) -> Answer:
-        """Makes one attempt; over a new connection once more, if the open connection fails.
+        """Makes one attempt, and repeats it over a new connection if the open connection fails.
 
         A response longer than `most` bytes is an error; without `most` the body is ignored.
         """

@@ -68,7 +68,7 @@ class Stream:
 
     @property
     def left(self) -> float:
-        """Seconds until the stream ends with its token; below 0 after that."""
+        """Seconds until the token ends, its leeway included; below 0 after that."""
         return (self._until - self.clock.now()).total_seconds()
 
     def transaction(self) -> AbstractContextManager[Transaction]:

@@ -19,7 +19,7 @@ knows a newer key.
 _TEXT = "these are the keys"
 _MARKS = -1  # the number that stands for the secret that fingerprints are made with
 _EVERY = 60.0  # seconds between two checks
-# Seconds between two checks while there is a problem, as often as a process checks its loops.
+# Seconds between two checks while there is a problem, as often as the process looks for a problem.
 _RETRY_WRONG = 0.2
 
 

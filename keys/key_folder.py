@@ -1,6 +1,6 @@
-"""The keys of all services as files in one folder. Only the owner of a file can read it, except for
-public halves, which everybody can read. Services read the keys at the start; token keys, the
-gateway's public keys, and sealing keys are read again when they change.
+"""The keys of all services as files in one folder. A new file has mode 0600, or 0644 for a public
+half. Services read the keys at the start; token keys, the gateway's public keys, and sealing keys
+are read again when they change.
 
 Owners: `tokens.jwk` (signs caller tokens) belongs to partners alone; `facts.<service>.jwk` (signs
 facts) and `sealing.<service>.key` (the key-encryption key) to that service alone; the `.pub.jwk`

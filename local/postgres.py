@@ -64,9 +64,10 @@ class Login:
 class Postgres:
     """A PostgreSQL server. `home` holds the superuser's password and, if possible, the data.
 
-    PostgreSQL refuses to run as root, so a stack that root starts runs it as `nobody`. Data and
-    binaries that `nobody` can't reach (below a folder that is closed to others) are then put into a
-    system folder, under a hash of the home's path. `remove` deletes that folder too.
+    PostgreSQL refuses to run as root, so a stack that root starts runs it as `nobody`. If `nobody`
+    can't reach the home or the installed programs (below a folder that is closed to others), the
+    data or a copy of the programs are put into a system folder, in a folder named by a hash of the
+    home's path. `remove` deletes that folder too.
     """
 
     def __init__(

@@ -88,8 +88,9 @@ def verify(
     hashes that other services store, by sequence.
 
     Checks marks if the service's own key is available; a row without a mark is a finding if its
-    sequence is `marked` or higher (see `marked_since`). Returns the last row with its computed
-    hash, and the findings up to that row.
+    sequence is `marked` or higher (see `marked_since`). Returns the position of the last row, with
+    its computed hash (or its stored hash, if the row is altered), and the findings; rows that are
+    missing at the end are a finding, too.
     """
     findings: list[Finding] = []
     marker = tx.marker if isinstance(tx, Bounded) else None

@@ -50,7 +50,7 @@ def transition(stack: LocalStack) -> dict[str, float]:
 
 def webhook(stack: LocalStack) -> dict[str, float]:
     """Measures the time from a commit to a webhook."""
-    return {one.name: one.value for one in facts.measure_webhook(stack)}
+    return {figure.name: figure.value for figure in facts.measure_webhook(stack)}
 
 
 def search(stack: LocalStack) -> dict[str, float]:
@@ -75,7 +75,7 @@ def idle(stack: LocalStack) -> dict[str, float]:
     return {"idle_core_percent": 100 * share(stack, IDLE_SECONDS)[0]}
 
 
-PARTS = {one.__name__: one for one in (transition, webhook, search, page, idle)}
+PARTS = {part.__name__: part for part in (transition, webhook, search, page, idle)}
 
 
 def _timed(act: Callable[[int], object]) -> list[float]:
@@ -136,7 +136,7 @@ def table(names: Sequence[str], before: Figures, now: Figures) -> str:
                 name,
                 *map(short, medians),
                 short(medians[1] / medians[0] if medians[0] else None),
-                *(f"{short(min(one))}…{short(max(one))}" for one in (values, others)),
+                *(f"{short(min(side))}…{short(max(side))}" for side in (values, others)),
             )
         )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -88,17 +88,19 @@ def percentile(values: Sequence[float], percent: float) -> float:
 def table(measured: Sequence[Measurement]) -> str:
     """Returns the figures as a text table."""
     rows = [("figure", "value", "unit", "beside", "ratio", "limit", "")]
-    for one in measured:
-        figure = BY_NAME[one.name]
-        verdict = "" if figure.limit is None else "ok" if one.value <= figure.limit else "MISSED"
+    for measurement in measured:
+        figure = BY_NAME[measurement.name]
+        verdict = (
+            "" if figure.limit is None else "ok" if measurement.value <= figure.limit else "MISSED"
+        )
         limit = "" if figure.limit is None else f"≤ {figure.limit:g}"
         rows.append(
             (
-                one.name,
-                short(one.value),
+                measurement.name,
+                short(measurement.value),
                 figure.unit,
-                short(one.beside),
-                short(one.ratio),
+                short(measurement.beside),
+                short(measurement.ratio),
                 limit,
                 verdict,
             )

@@ -92,8 +92,8 @@ def measure(
             # the network that is second in one round is first in the next round
             for network in networks if number % 2 == 0 else reversed(networks):
                 for part in (network.live, network.open_pages):
-                    for each in networks:
-                        silence(each.stack, PATIENCE)
+                    for peer in networks:
+                        silence(peer.stack, PATIENCE)
                     part()
         seconds = [networks[-1].fire(1 + n * due, (n + 1) * due) for n in range(firings)]
     finally:
@@ -113,8 +113,8 @@ def _ratio(name: str, networks: Sequence[Network]) -> Measurement:
     p99, texts = [], []
     for network in networks:
         rounds = network.took[name]
-        p99.append([percentile(each, 99) for each in rounds])
-        p50 = [percentile(each, 50) for each in rounds]
+        p99.append([percentile(times, 99) for times in rounds])
+        p50 = [percentile(times, 50) for times in rounds]
         texts.append(
             f"{short(median(p99[-1]))} of {spread(p99[-1])} ({short(median(p50))} of"
             f" {spread(p50)}) with {network.size:,}"

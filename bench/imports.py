@@ -62,7 +62,7 @@ def measure(stack: LocalStack) -> list[Measurement]:
             for took in (new, again):
                 # Waits until the facts of the previous file are published and applied, since
                 # otherwise that work would be measured, too.
-                until(lambda: all(heard(stack, *each) for each in HEARERS), 120)
+                until(lambda: all(heard(stack, *hearer) for hearer in HEARERS), 120)
                 began = time.perf_counter()
                 parsed = read_apart(
                     sheet(run), CellReader(taxonomy(), areas(), "NI"), None, lambda: None

@@ -32,7 +32,7 @@ from tests.parts.stories import Cast
 
 ORGANIZATIONS, SESSIONS_PER_PERSON = 20, 10
 SECONDS = 60
-_TICK = os.sysconf("SC_CLK_TCK")
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 # The viewers run in a separate process with plain sockets, so that their own cost is not counted as
 # the cost of serving them. The viewers poll as static/live.js does.
@@ -164,7 +164,7 @@ class Senders:
 
     def send(self) -> None:
         """Sends the next draft; the workers take turns."""
-        client, draft, receipt_id = next(one for one in self._next if one)
+        client, draft, receipt_id = next(draft for draft in self._next if draft)
         client.referrals.SendReferral(
             pb.SendReferralRequest(
                 id=draft.id, etag=draft.etag, receipt_id=receipt_id, request_id=new_id()
@@ -201,7 +201,7 @@ def cpu_seconds(stack: LocalStack) -> dict[int, float]:
             words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:
             continue
-        seconds[pid] = (int(words[11]) + int(words[12])) / _TICK
+        seconds[pid] = (int(words[11]) + int(words[12])) / _TICKS_PER_SECOND
     return seconds
 
 
@@ -219,8 +219,8 @@ def viewers(stack: LocalStack, cookies: list[str]) -> Iterator[Callable[[], dict
     )
 
     def stop() -> dict[str, Any]:
-        said, _ = process.communicate("\n", 30)
-        report: dict[str, Any] = json.loads(re.sub(r"^[^{]*", "", said))
+        output, _ = process.communicate("\n", 30)
+        report: dict[str, Any] = json.loads(re.sub(r"^[^{]*", "", output))
         return report
 
     try:

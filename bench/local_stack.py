@@ -53,8 +53,8 @@ def by_process(stack: LocalStack) -> dict[str, float]:
 def family(pid: int) -> list[int]:
     """Returns the ids of a process and all its descendants; a process may end meanwhile."""
     pids = [pid]
-    for one in pids:
-        for task in Path(f"/proc/{one}/task").glob("*/children"):
+    for parent in pids:
+        for task in Path(f"/proc/{parent}/task").glob("*/children"):
             with suppress(OSError):
                 pids += [int(child) for child in task.read_text().split()]
     return pids

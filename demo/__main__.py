@@ -99,7 +99,7 @@ def _count_received(database: Database, members: list[str], services: list[str])
 
 
 def _fill_desks(database: Database, keyring: Keyring, demo_network: Network, now: datetime) -> None:
-    def desk_of(member: Member) -> None:
+    def save_desk(member: Member) -> None:
         desk = Desk(member.id, "en" if member.country == "US" else "es", member.desk)
         check(desk)
         with database.transaction(SYSTEM) as tx:
@@ -108,7 +108,7 @@ def _fill_desks(database: Database, keyring: Keyring, demo_network: Network, now
             ).fetchone():
                 desks.keep(tx, keyring, desk, now)
 
-    steps.each("desks", demo_network.members.values(), desk_of)
+    steps.each("desks", demo_network.members.values(), save_desk)
 
 
 def write(file: Path, demo_network: Network, words: Words) -> None:

@@ -45,12 +45,12 @@ _OLD_FIGURE = 500
 def fill(database: Database, network: Network, words: Words, now: datetime) -> None:
     """Writes the missing members, each with its services and keys, then the missing accounts."""
 
-    def member(of: Member) -> None:
+    def save_member(member: Member) -> None:
         with database.transaction(SYSTEM, timeout=30) as tx:
-            if not organizations.fetch(tx, of.id):
-                _keep_member(tx, of, network, words, now)
+            if not organizations.fetch(tx, member.id):
+                _keep_member(tx, member, network, words, now)
 
-    steps.each("members", network.members.values(), member)
+    steps.each("members", network.members.values(), save_member)
     _fill_accounts(database, network, words, now)
 
 
@@ -144,7 +144,7 @@ def _fill_accounts(database: Database, network: Network, words: Words, now: date
     missing = steps.patiently("accounts", lambda: _without_account(database, network))
     with ThreadPoolExecutor(2) as pool:  # argon2 releases Python's lock
 
-        def account(part: tuple[Worker, Future[str]]) -> None:
+        def save_account(part: tuple[Worker, Future[str]]) -> None:
             worker, password_hash = part[0], part[1].result()
             with database.transaction(SYSTEM, timeout=30) as tx:
                 added = workers.add(
@@ -156,7 +156,7 @@ def _fill_accounts(database: Database, network: Network, words: Words, now: date
         steps.each(
             "accounts",
             [(worker, pool.submit(_hash, words.password(worker.email))) for worker in missing],
-            account,
+            save_account,
         )
 
 

@@ -118,15 +118,15 @@ class Story:
 
     @property
     def sender(self) -> Actor:
-        return self._hand(self.file.holder)
+        return self._actor_of(self.file.holder)
 
     @property
     def receiver(self) -> Actor:
-        return self._hand(self.offer[0])
+        return self._actor_of(self.offer[0])
 
     def send(self, at: datetime) -> Story:
         """Sends the draft, as the sender."""
-        self._turn(at)
+        self._advance_to(at)
         self.referral.send(self.sender, at, self.calendar, self.receipt, safe_contact_known=True)
         return self
 
@@ -135,7 +135,7 @@ class Story:
 
         The receiver takes the step, unless only the sender may.
         """
-        self._turn(at)
+        self._advance_to(at)
         actor = self.sender if verb in ("answer", "close", "withdraw") else self.receiver
         self.referral.take(verb, actor, at, self.calendar, **words)
         return self
@@ -145,7 +145,7 @@ class Story:
 
         The draft for that service is stored in `following`.
         """
-        self._turn(at)
+        self._advance_to(at)
         service = self.network.offers[offer]
         receiver = self.network.members[service.organization].id
         following = id_of("referral", self.file.person.id, self.need, *offer, "again")
@@ -162,14 +162,14 @@ class Story:
     def followed_by(self, other: Story) -> Story:
         """Records that another referral was sent after this one was declined."""
         at = other.referral.send_time or other.at
-        self._turn(at)
+        self._advance_to(at)
         self.referral.followed_up = True
         self.referral.watch_need(at)
         return self
 
     def withdraw_consent(self, at: datetime) -> Story:
         """Withdraws, as the person, the consent on which the referral is based."""
-        self._turn(at)
+        self._advance_to(at)
         self.withdrawn = at
         self.referral.withdraw_consent(Actor("person", self.file.person.id, ""), at, self.calendar)
         return self
@@ -186,11 +186,11 @@ class Story:
             self.referral.fire_deadlines(moment, self.calendar)
         return self
 
-    def _turn(self, at: datetime) -> None:
+    def _advance_to(self, at: datetime) -> None:
         if at < self._now:
             raise ValueError(f"{self.need} at {self.offer}: {at} is before {self._now}")
         self.watch(at)
         self._now = at
 
-    def _hand(self, slug: str) -> Actor:
+    def _actor_of(self, slug: str) -> Actor:
         return Actor("worker", self.network.hand_of(slug), self.network.members[slug].id)

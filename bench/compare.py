@@ -2,9 +2,9 @@
 machine.
 
 A clone of this repository at REV and a clone at HEAD get a stack each, which is filled once. In
-each round, one stack after the other starts from a copy of its filled state. Both are measured with
-the same code, that of the working tree. Each part waits for silence first: no fact waits, and the
-processors are at rest. A part fails rather than print a figure of a busy machine.
+each round, one stack after the other starts from a copy of its filled state. Both stacks are
+measured with the same code, that of the working tree. Each part waits for silence first: no fact
+waits, and the processors are at rest. A part fails rather than print a figure of a busy machine.
 """
 
 from __future__ import annotations

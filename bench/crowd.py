@@ -177,7 +177,9 @@ class Rest:
 
 
 class Refused(Exception):
-    """Raised if a request is refused. Its text is the status, and whether a delay is missing."""
+    """Raised if a request is refused. Its text is the status; "without a delay" is added if the
+    response has no Retry-After.
+    """
 
 
 def reason_of(error: grpc.RpcError) -> str:

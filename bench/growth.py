@@ -257,7 +257,7 @@ def choose(database: Database) -> None:
 def copy(database: Database, kind: str, first: int, last: int) -> None:
     """Creates the copies of a kind with the numbers `first` to `last`, with history and facts.
 
-    Ended referrals get an end within the three years before last month.
+    The copies of ended referrals (`over`) ended between 40 days and about three years ago.
     """
     values = {"kind": kind, "first": first, "last": last, "size": models_of(database, kind)}
     for table, changed in _NEW_VALUES.items():

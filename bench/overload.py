@@ -1,8 +1,9 @@
 """Overload: the behaviour of a stack that gets five times as many calls as it can answer.
 
 Crowds in processes of their own (bench/crowd.py) find the peak rate, then call at five times that
-rate for a while. The figures are the answers in time, the refusals and how soon they came, the
-memory of each service, and the time until a single caller's steps are as quick as before.
+rate for a while. The figures are how far the rate of successful calls falls, how soon refusals
+come, the memory of the largest service, and the time until a single caller's steps are about as
+quick as before.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class Lives:
             )
 
     def sent(self) -> pb.Referral:
-        """Makes the first two transitions of a referral."""
+        """Creates and sends a referral: the first two transitions."""
         person_id, receipt_id = next(self._people)
         draft = self.timed(self.cast.sender.referrals.CreateReferral, self.cast.draft(person_id))
         return self.timed(

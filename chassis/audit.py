@@ -179,7 +179,7 @@ def accesses(
     limit: int,
     before: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Returns who did these actions on an object, newest first.
+    """Returns who did these actions on an object, newest first; at most `limit` rows.
 
     `before` continues a list: only rows with a lower sequence are returned. Of equal actions of one
     caller within a clock hour, only the first is listed; each refusal is listed.

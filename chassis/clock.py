@@ -1,4 +1,4 @@
-"""The clock: the only module that reads the machine's time."""
+"""The current date and time, read through an interface that tests can replace."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -12,7 +12,7 @@ further in the future, a clock was wrong.
 class Clock(Protocol):
     """Supplies the current time.
 
-    Everything that needs the time takes a Clock, so that tests control it.
+    Rules that depend on the time take a Clock, so that tests control the time.
     """
 
     def now(self) -> datetime:

@@ -19,7 +19,7 @@ from keys.sealing import Keyring
 
 
 class IdempotencyStore:
-    """Stores each request with its first response, sealed."""
+    """Stores the fingerprint of each request, and the first response to it, sealed."""
 
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring

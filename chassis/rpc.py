@@ -49,8 +49,9 @@ _DEADLINE = 10.0  # seconds that a call may take at most, whether or not it has 
 class Call:
     """A call being processed: its caller, its transaction, and the trail entries it collects.
 
-    The entries are recorded even if the call is refused. `origin` holds the client's address and
-    device as the gateway reported them, and the organisation of the caller, if it is known.
+    The entries are recorded even if the call is refused, unless the database is unavailable, full
+    or late. `origin` holds the client's address and device as the gateway reported them (or the
+    address of the connection), and the organisation of the caller, if it is known.
     """
 
     caller: Caller
@@ -217,7 +218,7 @@ class Servicer:
         mutates: bool = False,
     ) -> Iterator["_CallInfo"]:
         """Converts exceptions raised inside the block to gRPC errors, and records the metrics. Logs
-        calls that fail, and calls that change something (`mutates`).
+        calls that fail or are refused, and calls that change something (`mutates`).
         """
         started = time.perf_counter()
         info = _CallInfo(text_metadata(context.invocation_metadata()))

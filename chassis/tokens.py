@@ -253,7 +253,7 @@ class Verifier:
 
 
 class AddressSigner:
-    """Signs the address of a client without a token; the gateway alone has the key."""
+    """Signs the addresses of clients that have no token; the gateway alone has the key."""
 
     def __init__(self, key: OKPKey, clock: Clock) -> None:
         self._key = key

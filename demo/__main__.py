@@ -1,8 +1,8 @@
 """`python -m demo`: fills an empty stack with the demo network.
 
-It writes the accounts and API keys for signing in to the file that ENLACE_DEMO_FILE names, and
-prints its progress. `python -m services` starts it as soon as all services answer. If it is stopped
-and run again, it fills the parts that are still missing.
+It writes the accounts and API keys, with which to sign in, into the file that ENLACE_DEMO_FILE
+names, and prints its progress. `python -m services` starts it as soon as all services answer. If it
+is stopped and run again, it fills the parts that are still missing.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ SERVICES = ("partners", "referrals", "notifications")
 
 
 def main() -> None:
-    """Fills the missing parts, and writes the file for signing in. If there is no such file yet,
+    """Fills the missing parts, and writes the file with the accounts. If there is no such file yet,
     waits first until the referrals service has received the facts.
     """
     directory, file, demo_network = (

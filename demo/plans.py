@@ -1,4 +1,4 @@
-"""Two plans under way: that of a woman who has come home, and of another who waits in Guatemala.
+"""Two plans under way: of a woman who has come home, and of a woman who waits in Guatemala.
 
 The first plan starts nine days before the file was opened. The second woman waits until the service
 at the border, too, has agreed to receive her.
@@ -33,7 +33,8 @@ def fill(tx: Transaction, file: File, stories: Sequence[Story], now: datetime) -
 
 
 def _at_home(stories: Sequence[Story], now: datetime) -> Plan:
-    """Returns the plan at home: some steps are done, the housing is late, the rest lies ahead.
+    """Returns the plan of the woman who has come home: some steps are done, the housing is late,
+    the rest lies ahead.
 
     The organisation that sent the woman home did the first steps.
     """
@@ -58,9 +59,8 @@ def _at_home(stories: Sequence[Story], now: datetime) -> Plan:
 
 
 def _handed_over(stories: Sequence[Story], now: datetime) -> Plan:
-    """Returns the plan of the hand-over: all steps before the travel are done.
-
-    Each leg has its referral.
+    """Returns the plan of the woman who waits: all steps before the travel are done, and each leg
+    of the journey has its referral.
     """
     plan, begun = _begun(AWAY, stories[0], timedelta(0))
     for key in ("risk_check", "travel_papers"):

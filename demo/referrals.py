@@ -1,7 +1,6 @@
-"""Writes the pilot and tonight's stories into the referrals service.
-
-The stories consist of files, consents, referrals, enquiries and contacts of the line. Also writes
-the figures of the last quarters.
+"""Writes the pilot and tonight's stories into the referrals service: files with their consents,
+referrals and plans, an enquiry, and the contacts of the lines. Also writes the campaign, and the
+figures of the last quarters.
 """
 
 from copy import deepcopy

@@ -1,5 +1,5 @@
 """The inbox: for each consumer, the last applied version of each subject. A consumer ignores
-repeats, never applies a fact out of order, and never skips a fact.
+repeats, never applies a fact out of order, and skips a fact only if an operator discards it.
 
 The effect of a fact and its row here are written in one transaction. Repeats are recognised
 forever, not within a window of time. A fact that can't be applied yet waits here, either because an

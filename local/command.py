@@ -1,4 +1,4 @@
-"""The command `python -m services`: runs one stack in one folder until Ctrl-C or SIGTERM."""
+"""The command `python -m services`: runs one stack in one folder until a signal (see SIGNALS)."""
 
 from __future__ import annotations
 

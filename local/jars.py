@@ -52,8 +52,8 @@ def fetched_jars(
     """Yields the folder for this lock file's jars, and their paths in the order of the lock file;
     fetches the jars if the folder has none. Other processes wait until the block ends.
 
-    `say` receives progress messages. Raises StackFailure with a sentence that tells the user how to
-    proceed: no connection to a repository, a wrong hash, a full disk.
+    `say` receives progress messages. If there is no connection to a repository, a hash is wrong, or
+    the disk is full, raises StackFailure with a sentence that tells the user how to proceed.
     """
     jars, home = _read_lock_file(lock), home or HOME
     folder = home / hashlib.sha256(lock.read_bytes()).hexdigest()[:16]

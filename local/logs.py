@@ -10,7 +10,7 @@ import os
 import shutil
 from pathlib import Path
 
-MAX_BYTES = 4 * 2**20  # bytes of a log, enough for 1,000 referrals
+MAX_BYTES = 4 * 2**20  # maximum bytes of a log, enough for 1,000 referrals
 OLDER = 3  # older copies, in addition to the current file
 
 

@@ -113,8 +113,8 @@ class Postgres:
         """Starts the server unless it runs, and returns before it is up, which `ready` reports.
 
         Creates the data directory first if it or the superuser's password is missing. Waits until
-        an earlier server of the directory has ended. Raises StackFailure if the start can't
-        succeed.
+        an earlier server of the directory has ended. Raises StackFailure if the disk is full, or
+        if the data can't be created or used.
         """
         if self.process and self.process.alive:
             return

@@ -1,7 +1,7 @@
 """A child process with a log file of its own: it is started, awaited until it is ready, and stopped
 or killed.
 
-Limit: nothing is restarted here; the owner of the child decides that. Only on Linux does the child
+Limit: this module restarts no child; the owner of a child decides that. Only on Linux does a child
 end with its parent (elsewhere a `kill -9` of the parent leaves the child running); everything else
 works on any Unix.
 """
@@ -46,9 +46,9 @@ class Process:
     """A child process in a process group of its own.
 
     Therefore Ctrl-C in a terminal reaches only the parent, which stops its children in the right
-    order. `farewell` is the signal that asks the child to stop. On Linux, the kernel also sends it
-    when the *thread* that started the child ends, so start children only from a thread that lives
-    as long as they should.
+    order. `farewell` is the signal that asks the child to stop. On Linux, the kernel also sends
+    this signal when the *thread* that started the child ends, so start a child only from a thread
+    that lives as long as the child should.
     """
 
     def __init__(

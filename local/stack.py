@@ -46,8 +46,8 @@ _CONNECTIONS = 65
 
 @dataclass(frozen=True)
 class Service:
-    """A row of the table: a service's name (which its folder, its start command and its log bear,
-    too), and its dependencies.
+    """A row of the table: a service's name (also the name of its folder, its module and its log),
+    whether it has a database, and the services that it calls.
     """
 
     name: str

@@ -30,7 +30,8 @@ LIMIT = 4  # deaths of a part, before it was ever ready, that make the start fai
 
 @dataclass
 class Part:
-    """A supervised child: how to start it (returning at once), and how to see that it is ready.
+    """A supervised child: `begin` starts it and returns at once, `ready` returns True once it is
+    ready.
 
     Parts of a higher level are stopped earlier. `works` checks a running part; a part that fails
     the check for too long is killed and restarted.

@@ -2,8 +2,8 @@
 dead-letters list, redrive and discard, and the commands for sealing keys (keys/commands.py). They
 may be used while the service runs.
 
-Exit codes: 0 done; 1 refused, nothing found, or an invalid trail; 2 wrong usage. Results go to
-standard output, progress to standard error.
+Exit codes: 0 done; 1 refused, nothing found, something missing or unreadable, or an invalid trail;
+2 wrong usage. Results go to standard output, progress to standard error.
 """
 
 import json

@@ -89,7 +89,7 @@ class Parts:
 
     def witness(self, topic: str, teller: str, kind: str) -> Loop:
         """Returns a loop that stores the records of another service's topic (facts of type `kind`),
-        in case every broker loses them.
+        and publishes them again if the broker has lost them.
         """
         trusted_signers = key_folder.trusted_signers(self.settings.keys, self.name, teller)
         return Witness(
@@ -112,7 +112,7 @@ class Parts:
         for_calls: Sequence[Loop] = (),
         ready: Callable[[], bool] = lambda: True,
     ) -> int:
-        """Runs until SIGTERM; returns the exit code.
+        """Runs until a signal, or until the keys are found to be wrong; returns the exit code.
 
         `for_calls` are the loops without which calls can't be answered: each process that answers
         calls runs them. `ready` returns True if such a process has everything that it needs in
@@ -141,7 +141,8 @@ def make(
     other_topics: Sequence[str] = (),
     view_of: Callable[[Caller], str] = lambda caller: "",
 ) -> Parts:
-    """Creates the parts; opens and starts nothing yet.
+    """Creates the parts; reads the keys, but starts no loop, and connects to neither the database
+    nor the broker yet.
 
     `only` is as in Parts. `other_topics` lists the topics of other services that this service
     reads; `view_of` is as in Database.

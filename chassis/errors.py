@@ -1,9 +1,9 @@
 """Refusals: typed exceptions, each with a stable reason that callers may rely on.
 
-A refusal is an answer, not a fault: nothing was changed (Unavailable and Late name the exception),
-and its reason may be shown. Reasons and field names are codes; a refusal never contains data of the
-caller. chassis.refusals maps refusals to gRPC statuses, the gateway maps them to problem+json and
-to pages.
+A refusal is an answer, not a fault: its reason may be shown, and nothing was changed, except in the
+cases that Unavailable and Late describe. Reasons and field names are codes; a refusal never
+contains data of the caller. chassis.refusals maps refusals to gRPC statuses, the gateway maps them
+to problem+json and to pages.
 """
 
 

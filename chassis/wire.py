@@ -349,7 +349,7 @@ class ResumeTokens:
 
 class WatchTokens:
     """Makes and reads watch tokens. A token proves for a while that its holder was shown a scope,
-    so that the holder can ask for changes of the scope without signing in again.
+    so that the holder can ask whether the scope has changed without signing in again.
 
     Tokens are signed but readable: a scope concerns its holder only, and contains no name.
     """

@@ -2,5 +2,5 @@
 sealing keys, and their rotation.
 
 Services and the chassis use `keys.sealing`. The other modules are for the start of a process, for
-operators, and for tests.
+its check of the keys, for the commands of operators, and for tests.
 """

@@ -210,8 +210,10 @@ def test_c12_a_service_of_unknown_kind_counts_as_a_shelter_if_its_member_is_one(
         tx.execute("UPDATE directory_services SET shelter = NULL")
         tx.execute("UPDATE members SET type = 'SHELTER' WHERE id = %s", (ORG["shelter"],))
         owners = [members.owner_of_service(tx, each, ORG["ngo"]) for each in (SHELTER, CLINIC)]
+        shelters = members.shelters(tx, [SHELTER, CLINIC])
         tx.execute("UPDATE members SET type = 'NGO' WHERE id = %s", (ORG["shelter"],))
     assert owners == [None, ORG["clinic"]]
+    assert shelters == {SHELTER}, "neither a draft nor an enquiry to it goes on"
 
 
 def test_c12_many_enquiries_are_closed_in_several_transactions(

@@ -11,13 +11,15 @@ from chassis.errors import NotAllowed
 from chassis.tokens import Caller
 from services.referrals.network.domain.service import ANY_AGES, Ages, Attribute, Service
 
-# The condition that a service is active, and visible to an organisation. Shelters of other members
-# are hidden from a member on probation. If a service has not stated whether it is a shelter, it
-# counts as a shelter if its member is one.
-_EXISTS = (
-    "s.active AND (NOT %(probation)s OR s.organization_id = %(for)s OR NOT coalesce(s.shelter,"
-    " EXISTS (SELECT FROM members o WHERE o.id = s.organization_id AND o.type = 'SHELTER')))"
+# The condition that a service is a shelter. If a service has not stated whether it is one, it counts
+# as a shelter if its member is a shelter.
+_IS_SHELTER = (
+    "coalesce(s.shelter,"
+    " EXISTS (SELECT FROM members o WHERE o.id = s.organization_id AND o.type = 'SHELTER'))"
 )
+# The condition that a service is active, and visible to an organisation. Shelters of other members
+# are hidden from a member on probation.
+_EXISTS = f"s.active AND (NOT %(probation)s OR s.organization_id = %(for)s OR NOT {_IS_SHELTER})"
 
 
 def view_of(caller: Caller) -> str:
@@ -125,9 +127,10 @@ def countries(tx: Transaction, identifiers: Collection[str]) -> dict[str, str]:
 
 
 def shelters(tx: Transaction, identifiers: Collection[str]) -> set[str]:
-    """Returns the ids of those services that have stated that they are shelters."""
+    """Returns the ids of those services that are shelters."""
     rows = tx.execute(
-        "SELECT id FROM directory_services WHERE id = ANY(%s) AND shelter", (list(identifiers),)
+        f"SELECT s.id FROM directory_services s WHERE s.id = ANY(%s) AND {_IS_SHELTER}",
+        (list(identifiers),),
     ).fetchall()
     return {row["id"] for row in rows}
 

@@ -111,6 +111,34 @@ def test_fields_left_open_are_not_stated_and_hours_are_sent_as_typed(
     )
 
 
+def test_a_form_of_many_weekly_hours_loses_none_of_them(
+    client: FlaskClient, played: PlayedServices
+) -> None:
+    hours = [
+        d.Schedule(
+            freq=d.FREQUENCY_WEEKLY,
+            byday=["MO"],
+            opens_at=f"{8 + n:02}:00",
+            closes_at=f"{8 + n}:30",
+        )
+        for n in range(6)
+    ]
+    played.answers["GetService"] = service(schedules=hours)
+    page = client.get(f"/entry/services/{ID}").text
+    assert page.count('name="opens-') == 7, "an empty row is left to add others"
+    typed = {
+        key: value
+        for n, weekly in enumerate(hours)
+        for key, value in {
+            f"days__{n}": list(weekly.byday),
+            f"opens__{n}": weekly.opens_at,
+            f"closes__{n}": weekly.closes_at,
+        }.items()
+    }
+    save(client, f"/entry/services/{ID}", name="Consulta", need_codes=["HOU.EMG"], **typed)
+    assert list(played.last("UpdateService").service.schedules) == hours
+
+
 def test_hours_that_the_form_cannot_show_stay_as_they_are(
     client: FlaskClient, played: PlayedServices
 ) -> None:

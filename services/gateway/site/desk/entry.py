@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import count, takewhile
 from typing import Any
 
 from flask import abort, redirect, render_template, request, url_for
@@ -32,7 +33,7 @@ pages = access.Pages("entry")
 
 NEW = "new"
 HOURS = 4
-"""Rows of opening hours in the form.
+"""The least number of rows for opening hours in the form; the last row is always empty.
 
 Other schedules (monthly, or with a limited validity) have no row and stay as they are.
 """
@@ -248,7 +249,7 @@ def service_form(
         service=shown_service,
         places=[(place.id, place.name or _("Lugar sin nombre")) for place in places],
         used=used,
-        rows=[*simple, *[d.Schedule()] * (HOURS - len(simple))],
+        rows=[*simple, *[d.Schedule()] * max(1, HOURS - len(simple))],
         days=[(day, words.word("weekday", day)) for day in DAYS],
         towns=[
             *MUNICIPALITIES.get(shown_service.department or session.me().department, {}).items()
@@ -400,7 +401,7 @@ def _service_in_form(before: d.Service) -> d.Service:
         for name in forms.texts("narrowed")
     )
     typed.schedules.extend(schedule for schedule in before.schedules if not _is_simple(schedule))
-    for number in range(HOURS):
+    for number in takewhile(lambda number: f"opens-{number}" in request.form, count()):
         days, opens, closes = (
             forms.texts(f"days-{number}"),
             forms.text(f"opens-{number}"),

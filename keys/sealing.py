@@ -223,18 +223,16 @@ class Keyring(SealingKey):
             return
         self._read_at = now
         try:
-            keys = self._ring()
+            self._keys = {
+                number: AESGCM(key) if isinstance(key, bytes) else key
+                for number, key in self._ring().items()
+            }
         except Unavailable:
             self._read_at = -_REREAD
             raise
-        except (OSError, ValueError):
+        except (OSError, ValueError):  # ValueError: a key of the wrong length, too
             if not self._keys:
                 raise
-        else:
-            self._keys = {
-                number: AESGCM(key) if isinstance(key, bytes) else key
-                for number, key in keys.items()
-            }
 
 
 def _mark(number: int) -> bytes:

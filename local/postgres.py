@@ -112,9 +112,9 @@ class Postgres:
     def begin(self) -> None:
         """Starts the server unless it runs, and returns before it is up, which `ready` reports.
 
-        Creates the data directory first if it or the superuser's password is missing. Waits until
-        an earlier server of the directory has ended. Raises StackFailure if the disk is full, or
-        if the data can't be created or used.
+        Creates the data directory first if it is missing. Waits until an earlier server of the
+        directory has ended. Raises StackFailure if the disk is full, or if the data can't be
+        created or used.
         """
         if self.process and self.process.alive:
             return
@@ -126,8 +126,13 @@ class Postgres:
             (self._elsewhere / "whose").write_text(
                 f"The PostgreSQL data of the stack in {self.home}\n"
             )
-        if not (data / "PG_VERSION").exists() or not self._password_file.exists():
+        if not (data / "PG_VERSION").exists():
             self._initialise(programs, data)
+        elif not self._password_file.exists():
+            raise StackFailure(
+                f"{self._password_file} is missing, without which nobody can log in to the data in"
+                f" {data}: put the file back from a copy"
+            )
         _forget_dead_server(data)
         is_full = self._durable and self._reserve().short()
         if is_full and not self.process:

@@ -75,9 +75,11 @@ def from_environment(*, with_site: bool = True) -> Settings:
             " `python -m services.partners print-key calls.gateway`, as docs/operations.md says"
         )
     host, _, port = settings.text("ENLACE_HTTP_LISTEN", "127.0.0.1:8080").rpartition(":")
+    if not (host and port.isdecimal()):
+        settings.refuse("ENLACE_HTTP_LISTEN is not HOST:PORT")
     loaded = Settings(
         host=host,
-        port=int(port),
+        port=int(port) if port.isdecimal() else 0,
         partners=settings.text("ENLACE_PARTNERS_ADDRESS", "127.0.0.1:9091"),
         referrals=settings.text("ENLACE_REFERRALS_ADDRESS", "127.0.0.1:9092"),
         notifications=settings.text("ENLACE_NOTIFICATIONS_ADDRESS", "127.0.0.1:9093"),

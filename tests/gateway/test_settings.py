@@ -37,6 +37,15 @@ def test_without_the_key_that_signs_addresses_the_gateway_starts_only_in_develop
     assert from_environment().addresses
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.1:http", ":"])
+def test_an_address_without_a_port_is_named_with_the_other_errors(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("ENLACE_HTTP_LISTEN", address)
+    with pytest.raises(WrongSettings, match=r"calls\.gateway\.jwk.*ENLACE_HTTP_LISTEN"):
+        from_environment()
+
+
 @pytest.mark.parametrize("name", ["calls.gateway", "calls.gateway.1"])
 def test_in_a_cluster_the_gateway_signs_with_the_key_in_its_secret(
     folder: Path, tmp_path_factory: pytest.TempPathFactory, name: str

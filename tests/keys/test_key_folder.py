@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from keys import key_folder
+from keys.sealing import Keyring
 
 
 def test_two_threads_that_create_the_same_key_at_once_get_equal_keys(tmp_path: Path) -> None:
@@ -75,3 +76,13 @@ def test_the_secret_for_fingerprints_is_found_while_the_first_key_is_retired(
     key_folder.add_to_ring(tmp_path, "sealing.partners")
     before_the_next_read(lambda: key_folder.retire(tmp_path, "partners"), monkeypatch)
     assert key_folder.root(tmp_path, "partners") == secret
+
+
+def test_a_key_of_the_wrong_length_leaves_the_known_keys_in_use() -> None:
+    keys = {0: b"k" * 32}
+    keyring = Keyring(b"s" * 32, lambda: keys)
+    sealed = keyring.seal_bytes(b"a value", "a context")
+    keys[1] = b"short"
+    assert keyring.numbers == [0]
+    assert keyring.open_bytes(keyring.seal_bytes(b"a value", "x"), "x") == b"a value"
+    assert keyring.open_bytes(sealed, "a context") == b"a value"

@@ -84,6 +84,22 @@ class TestPostgres:
     ) -> None:
         assert stat.S_IMODE((engine.home / "superuser.password").stat().st_mode) == 0o600
 
+    def test_data_whose_password_file_is_missing_is_neither_used_nor_deleted(
+        self, engine: Postgres
+    ) -> None:
+        engine.ensure("kept", OWNER, APP)
+        engine.stop()
+        file = engine.home / "superuser.password"
+        password = file.read_text()
+        file.unlink()
+        with pytest.raises(StackFailure, match=r"superuser\.password is missing.*from a copy"):
+            engine.start()
+        file.touch(mode=0o600)
+        file.write_text(password)
+        engine.start()
+        with psycopg.connect(_dsn(engine, APP)) as app:
+            assert app.execute("SELECT 1").fetchone() == (1,)
+
     def test_a_copy_of_a_template_grants_the_same_rights(self, engine: Postgres) -> None:
         engine.ensure("kept", OWNER, APP)
         with psycopg.connect(_dsn(engine, OWNER)) as owner:

@@ -7,6 +7,7 @@ import pytest
 
 from services.notifications.domain.message import about_unreached, messages_of
 from services.notifications.domain.notices import BY_VERB
+from services.notifications.domain.notices.notice import Party
 from services.notifications.domain.rules import (
     HISTORY,
     VERBS,
@@ -24,6 +25,16 @@ TO_RECEIVER, TO_SENDER, TO_WORKER, TO_COORDINATION = (
     "sender's worker",
     "coordination",
 )
+
+
+def test_a_notice_about_a_referral_goes_to_its_sides_or_the_coordinators() -> None:
+    elsewhere = {
+        Party.AUDITORS,
+        Party.MANAGERS,
+        Party.COORDINATION_ALONE,
+        Party.COORDINATION_EACH,
+    }
+    assert [notice.kind for notice in BY_VERB.values() if elsewhere & {*notice.parties}] == []
 
 
 def happening(

@@ -11,8 +11,8 @@ from chassis.errors import NotAllowed
 from chassis.tokens import Caller
 from services.referrals.network.domain.service import ANY_AGES, Ages, Attribute, Service
 
-# The condition that a service is a shelter. If a service has not stated whether it is a shelter, its
-# member's type decides.
+# The condition that a service is a shelter. Unless the service has stated that, its member's type
+# decides.
 _IS_SHELTER = (
     "coalesce(s.shelter,"
     " EXISTS (SELECT FROM members o WHERE o.id = s.organization_id AND o.type = 'SHELTER'))"

@@ -94,6 +94,18 @@ def test_d24_only_coordinators_see_how_much_work_a_member_has(story: Story) -> N
     )
 
 
+def test_d24_a_referral_that_came_back_is_due_work_of_its_sender(story: Story) -> None:
+    request = pb.CountMemberWorkRequest(organization_id=ORG["ngo"])
+    live = story.sent(urgency=pb.URGENCY_IMMEDIATE)
+    before = story.coordinator.CountMemberWork(request).due_count
+    story.shelter.DeclineReferral(
+        pb.DeclineReferralRequest(
+            id=live.id, etag=live.etag, reason_code=pb.DECLINE_REASON_NO_CAPACITY
+        )
+    )
+    assert story.coordinator.CountMemberWork(request).due_count == before + 1
+
+
 def test_d24_a_count_of_a_members_files_is_rounded_and_reveals_no_single_person(
     story: Story,
 ) -> None:

@@ -50,7 +50,8 @@ _LIVE, _FOR_RECEIVER, _FOR_SENDER = (
 )
 # Urgency.rank as an expression on rows; a referral without an urgency ranks lowest.
 _RANK = "coalesce(array_position(%(urgencies)s::text[], urgency), 0)"
-_MINE = (
+# The condition of referrals that are the turn of the organisation %(organization)s.
+MINE = (
     f"((receiver_organization_id = %(organization)s AND ({_FOR_RECEIVER} OR {_TO_DELETE}))"
     f" OR (sender_organization_id = %(organization)s AND ({_FOR_SENDER} OR {_UNANSWERED})))"
 )
@@ -113,7 +114,7 @@ def _where(wanted: Filter, part: _Part) -> str:
         (wanted.due_after, f"{due} >= %(due_after)s"),
         (wanted.modified_after, "update_time > %(modified_after)s"),
         (wanted.live, f"({_LIVE} OR {_TO_DELETE})"),
-        (wanted.waiting_for_me, _MINE),
+        (wanted.waiting_for_me, MINE),
         (wanted.waiting_for_other, _OTHER),
         # An outsider does not see a person's id, and must not learn what became of the person by
         # filtering for the id.
@@ -222,7 +223,7 @@ def count(tx: Transaction, wanted: Filter) -> Row:
     All counts except `total` and `by_state` are of open referrals. Closed referrals are counted
     only if the filter can match them.
     """
-    mine, other = (_MINE, _OTHER) if wanted.box != "network" else ("false", _FOR_RECEIVER)
+    mine, other = (MINE, _OTHER) if wanted.box != "network" else ("false", _FOR_RECEIVER)
     columns = (
         "state, next_due_time, need_code, department, sender_organization_id,"
         " receiver_organization_id"

@@ -5,7 +5,8 @@ from typing import Any
 
 from chassis.db import Row, Transaction
 from services.referrals.referrals.domain.figures import Cell
-from services.referrals.referrals.domain.lifecycle import LIVE, WAITS_FOR_RECEIVER, WAITS_FOR_SENDER
+from services.referrals.referrals.domain.lifecycle import LIVE
+from services.referrals.referrals.store.boxes import MINE
 
 ANSWERS = "'acknowledged', 'info_requested', 'accepted', 'waitlisted', 'declined'"
 """The first answers of a receiver, written as in the index of answers."""
@@ -47,19 +48,17 @@ def of_member(
 ) -> dict[str, int]:
     """Counts the open work of an organisation.
 
-    Open work is live referrals, referrals due before `due_before` in whose state the organisation
-    has to act, open enquiries that it made, open enquiries that it has not answered, and files and
-    running plans as of `step`. The counts of files and plans are at least 1 once the organisation
-    has had any, so that zero can't be distinguished from a few.
+    Open work is live referrals, referrals due before `due_before` that are the organisation's turn,
+    open enquiries that it made, open enquiries that it has not answered, and files and running
+    plans as of `step`. The counts of files and plans are at least 1 once the organisation has had
+    any, so that zero can't be distinguished from a few.
     """
     row = tx.execute(
         "SELECT (SELECT count(*) FROM referrals WHERE receiver_organization_id = %(of)s"
         " AND state = ANY(%(live)s)) AS received_count,"
         " (SELECT count(*) FROM referrals WHERE sender_organization_id = %(of)s"
         " AND state = ANY(%(live)s)) AS sent_count,"
-        " (SELECT count(*) FROM referrals WHERE next_due_time < %(due)s"
-        " AND ((receiver_organization_id = %(of)s AND state = ANY(%(receivers)s))"
-        "   OR (sender_organization_id = %(of)s AND state = ANY(%(senders)s)))) AS due_count,"
+        f" (SELECT count(*) FROM referrals WHERE next_due_time < %(due)s AND {MINE}) AS due_count,"
         " (SELECT count(*) FROM enquiries WHERE organization_id = %(of)s"
         " AND state = 'open') AS asking_count,"
         " (SELECT count(DISTINCT enquiry_id) FROM enquiry_offers WHERE organization_id = %(of)s"
@@ -71,11 +70,10 @@ def of_member(
         "   WHERE organization_id = %(of)s AND create_time < %(step)s) AS most_plans",
         {
             "of": organization_id,
+            "organization": organization_id,
             "due": due_before,
             "step": step,
             "live": [state.value for state in LIVE],
-            "receivers": [state.value for state in WAITS_FOR_RECEIVER],
-            "senders": [state.value for state in WAITS_FOR_SENDER],
         },
     ).fetchone()
     assert row is not None

@@ -143,7 +143,7 @@ def filter(
         raise Invalid((f"{at}box", "unknown_code"))
     check = Check()
     check.need(f"{at}need_code", message.need_code)
-    check.that(not message.code or bool(beginnings_of(message.code)), "filter.code", "malformed")
+    check.that(not message.code or bool(beginnings_of(message.code)), f"{at}code", "malformed")
     check.done()
     if box == "network" and not (caller.has("COORDINATOR") or caller.has("AUDITOR")):
         # A caller who may not see the network gets the referrals of the caller's own organisation,

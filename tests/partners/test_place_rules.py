@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from chassis.errors import Conflict, Invalid
-from services.partners.directory.domain.area import Area, Areas
+from services.partners.directory.domain.area import Area, Areas, with_ancestors
 from services.partners.directory.domain.location import (
     Accessibility,
     AddressGrant,
@@ -417,6 +417,46 @@ def test_a_change_of_a_place_that_changes_nothing_stored_is_not_published() -> N
     with pytest.raises(Invalid) as refused:
         it.change({"id": "x"}, AREAS, LATER)
     assert refused.value.violations == [("location.id", "unknown_code")]
+
+
+@pytest.mark.parametrize(
+    ("code", "known"),
+    [
+        ("NI", True),
+        ("NI-CI", True),
+        ("NI-CI.chichigalpa", True),
+        ("NI-XX", False),
+        ("NI-CI.nowhere", False),
+        # the list has no area of Guatemala
+        ("GT", True),
+        ("GT-01", True),
+        ("GT-01.somewhere", False),
+    ],
+)
+def test_subdivisions_are_accepted_unseen_only_in_countries_without_a_list(
+    code: str, known: bool
+) -> None:
+    assert AREAS.knows(code) is known
+
+
+def test_a_country_is_known_by_its_subdivisions() -> None:
+    assert Areas([Area("HN-FM", "HN", "Francisco Morazán")]).knows("HN")
+
+
+@pytest.mark.parametrize(
+    ("code", "areas"),
+    [
+        ("NI-CI.chichigalpa", ["NI-CI.chichigalpa", "NI-CI", "NI"]),
+        ("NI-CI", ["NI-CI", "NI"]),
+        ("NI", ["NI"]),
+        ("", []),
+    ],
+)
+def test_an_area_lies_in_itself_and_in_every_larger_area(code: str, areas: list[str]) -> None:
+    assert with_ancestors(code) == areas
+    every = ("NI-CI.chichigalpa", "NI-CI", "NI-LE", "NI", "GT")
+    assert [area for area in every if Areas.lies_in(code, area)] == areas
+    assert Areas.lies_in(code, "")
 
 
 def test_a_service_at_a_place_names_each_language_once() -> None:

@@ -129,7 +129,7 @@ def test_dependants(
     [
         ("es", ("es-NI", "en"), FITS, "language_spoken"),
         ("en-US", ("EN",), FITS, "language_spoken"),
-        ("x-lsn", ("x-lsn",), FITS, "language_spoken"),
+        ("x-lsn", ("x-LSN",), FITS, "language_spoken"),
         ("x-lsn", ("x-lsm",), ASK, "language_other"),
         ("miq", ("es",), ASK, "language_other"),
         ("es", (), ASK, "language_not_stated"),
@@ -230,12 +230,13 @@ def test_the_order_is_verdict_room_freshness_nearness_language_name() -> None:
             SHELTER, service_id="old", capacity=replace(beds, update_time=NOW - timedelta(days=2))
         ),
         replace(SHELTER, service_id="far", department="NI-MN"),
+        replace(SHELTER, service_id="foreign", languages=("en",)),
         replace(SHELTER, service_id="mute", languages=()),
         replace(SHELTER, service_id="country", department=""),
         replace(SHELTER, service_id="b", name_key="b"),
         replace(SHELTER, service_id="a", name_key="a"),
     ]
-    order = ["a", "b", "country", "mute", "far", "old", "waiting", "closed"]
+    order = ["a", "b", "country", "mute", "foreign", "far", "old", "waiting", "closed"]
     assert [matched.candidate.service_id for matched in match(WOMAN, candidates, NOW)] == order
     assert [
         matched.candidate.service_id for matched in match(WOMAN, candidates[::-1], NOW)

@@ -35,7 +35,14 @@ DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 TODAY = NOON.date()
 LATER = NOON + HOUR
 ENTRY = OrganizationEntry(
-    "Casa Luz", OrganizationType.SHELTER, "NI", "NI-CI", "+50522334455", "https://luz.test", ("es",)
+    "Casa Luz",
+    OrganizationType.SHELTER,
+    "NI",
+    "NI-CI",
+    "+50522334455",
+    "https://luz.test",
+    ("es",),
+    "Beds for women.",
 )
 S = OrganizationStatus
 

@@ -17,7 +17,9 @@ from services.notifications.domain.delivery import (
     BackOff,
     Channel,
     Outcome,
+    SignedTime,
     Status,
+    headers,
     judge,
     wait,
 )
@@ -102,6 +104,20 @@ def test_time_without_attempts_does_not_count_towards_giving_up() -> None:
         judge(Channel.WEBHOOK, FAILED, tries=1, first_try_time=late, now=late, chance=0).status
         is Status.RETRYING
     )
+
+
+def test_the_headers_of_a_webhook_are_those_that_its_owner_is_shown() -> None:
+    sent = SignedTime(NOW + timedelta(seconds=0.9), "v1,a=")
+    assert headers("7" * 32, sent) == {
+        "accept": "*/*",
+        "accept-encoding": "gzip, deflate",
+        "connection": "keep-alive",
+        "content-type": "application/json",
+        "user-agent": "Enlace/1",
+        "webhook-id": "7" * 32,
+        "webhook-timestamp": str(int(NOW.timestamp())),
+        "webhook-signature": "v1,a=",
+    }
 
 
 @pytest.mark.parametrize(

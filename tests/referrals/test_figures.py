@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chassis.errors import Invalid
-from services.referrals.network.domain.counts import FEW, SMALLEST, STEP
+from services.referrals.network.domain.counts import FEW, SMALLEST, STEP, at_most, time_step_of
 from services.referrals.referrals.domain.figures import (
     Answer,
     Cell,
@@ -255,3 +255,18 @@ def test_a_quarter_is_counted_a_week_after_its_end(now: str, last: str) -> None:
     assert last_settled(datetime.fromisoformat(now).replace(tzinfo=UTC)) == last
     assert quarter_of(end_of(last)) > last
     assert quarter_of(end_of(last) - timedelta(microseconds=1)) == last
+
+
+@pytest.mark.parametrize(
+    ("now", "start"),
+    [("00:00", "00:00"), ("05:59", "00:00"), ("06:00", "06:00"), ("18:00", "18:00"),
+     ("23:59", "18:00")],
+)  # fmt: skip
+def test_a_count_that_can_always_be_read_changes_every_six_hours(now: str, start: str) -> None:
+    moment = datetime.fromisoformat(f"2026-03-04T{now}:59.999999+00:00")
+    assert time_step_of(moment) == datetime.fromisoformat(f"2026-03-04T{start}:00+00:00")
+
+
+@pytest.mark.parametrize(("count", "bound"), [(0, 0), (1, 5), (5, 5), (6, 10), (10, 10)])
+def test_an_upper_bound_is_a_multiple_of_five(count: int, bound: int) -> None:
+    assert at_most(count) == bound

@@ -1,12 +1,15 @@
 """The rules of a person's file and of a plan step, without a database."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from chassis.errors import Conflict, Invalid
 from services.referrals.files.domain.person import FieldGroup, Identity
 from services.referrals.network.domain.service import Ages, check_age_taken
+from services.referrals.people.domain.reading import Reading, daily_readings
 from services.referrals.plans.domain.plan import PlanStep, StepState
 from tests.builders import NOON
 
@@ -86,3 +89,63 @@ def test_a_step_not_settled_by_its_due_time_is_late(
     state: StepState, due: datetime | None, late: bool
 ) -> None:
     assert PlanStep("bed", state, due_time=due).is_late(NOON) is late
+
+
+def access(day: int, *fields: str, **more: Any) -> dict[str, Any]:
+    """Returns a row of the trail: an access at noon in Managua on a day of March 2026."""
+    usual = {"organization_id": "clinic", "purpose_code": "MED.EMG", "allowed": True}
+    time = datetime(2026, 3, day, 18, tzinfo=UTC)
+    return {"time": time, "detail_codes": fields, **usual, **more}
+
+
+def read(day: int, **more: Any) -> Reading:
+    """Returns the accesses of a health service to health data on a day of March 2026."""
+    usual = {
+        "organization_type": "health",
+        "need_group_code": "MED",
+        "field_groups": ("health",),
+        "allowed": True,
+        "count": 1,
+    }
+    return Reading(date(2026, 3, day), **{**usual, **more})
+
+
+@pytest.mark.parametrize(
+    ("rows", "readings"),
+    [
+        ([], []),
+        (
+            [access(3, "health"), access(4, "health"), access(3, "health", purpose_code="MED")],
+            [read(4), read(3, count=2)],
+        ),
+        (  # all kinds of one day, in the order of what they show
+            [
+                access(4, "health", organization_id="shelter"),
+                access(4, "health", purpose_code="PSS.CNS"),
+                access(4, "contact:1", "health", "identity"),
+                access(4, "health"),
+                access(4, "health", allowed=False),
+                access(4, "health", purpose_code=""),
+                access(4, "health", organization_id="unknown"),
+            ],
+            [
+                read(4, organization_type=""),
+                read(4, need_group_code=""),
+                read(4, allowed=False),
+                read(4),
+                read(4, field_groups=("identity", "health")),
+                read(4, need_group_code="PSS"),
+                read(4, organization_type="shelter"),
+            ],
+        ),
+        (  # it is still Tuesday in Managua
+            [access(4, "health", time=datetime(2026, 3, 4, 5, 59, tzinfo=UTC))],
+            [read(3)],
+        ),
+    ],
+)
+def test_a_person_sees_how_often_each_kind_of_organisation_read_her_data_newest_day_first(
+    rows: list[dict[str, Any]], readings: list[Reading]
+) -> None:
+    types = {"clinic": "health", "shelter": "shelter"}
+    assert daily_readings(rows, types, ZoneInfo("America/Managua")) == readings

@@ -18,7 +18,14 @@ from chassis import metrics
 from chassis.errors import Invalid
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.network.domain.deadline import FIRST_POLICY, Key, Policy, Span, Urgency
+from services.referrals.network.domain.deadline import (
+    FIRST_POLICY,
+    Key,
+    Policy,
+    Span,
+    Urgency,
+    path_of,
+)
 from services.referrals.network.domain.deadline import DeadlineKind as K
 from services.referrals.network.store import policies
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
@@ -72,6 +79,32 @@ def test_a_policy_that_would_leave_somebody_waiting_is_refused(
     with pytest.raises(Invalid) as refused:
         Policy(2, spans).check()
     assert (path, reason) in refused.value.violations
+
+
+@pytest.mark.parametrize(
+    ("key", "span", "accepted"),
+    [
+        ((U.URGENT, K.REPLACE), 72 * H, True),  # as before
+        ((U.URGENT, K.REPLACE), 48 * H, True),  # as from now on
+        ((U.URGENT, K.REPLACE), 60 * H, False),
+        ((U.NORMAL, K.ANSWER), 2, True),
+        ((U.NORMAL, K.ANSWER), 48 * H, False),
+        ((None, K.DELETION), 72 * H, True),
+        ((None, K.DELETION), 71 * H, False),
+    ],
+)
+def test_a_policy_may_repeat_derived_and_fixed_spans_but_not_set_them(
+    key: Key, span: Span, accepted: bool
+) -> None:
+    policy = Policy(2, dict(FIRST_POLICY.spans) | {(U.URGENT, K.DECIDE): 48 * H})
+    right: Span = 12 * H
+    stated: dict[Key, Span] = {(None, K.OVERRIDE_CONFIRM): right, key: span}
+    if accepted:
+        policy.check_following(stated, FIRST_POLICY)
+        return
+    with pytest.raises(Invalid) as refused:
+        policy.check_following(stated, FIRST_POLICY)
+    assert refused.value.violations == [(path_of(key), "out_of_range")]
 
 
 # By rpc.

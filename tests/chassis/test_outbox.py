@@ -131,10 +131,12 @@ def test_facts_since_a_time_are_marked_for_repetition_in_chunks(
         later = [replace(fact(n), time=NOON + timedelta(hours=1)) for n in (2, 3, 4)]
         publish(tx, fact(1), *later)
         publish(tx, replace(fact(1, B), time=NOON + timedelta(hours=2)))
+        publish(tx, replace(fact(1, "0" * 32), time=NOON + timedelta(hours=3)))
         outbox.save(tx, [replace(fact(5), time=NOON + timedelta(hours=2))])
-    assert list(outbox.repeat_since(made, NOON + timedelta(hours=1))) == [2, 4]
+    assert list(outbox.repeat_since(made, NOON + timedelta(hours=1))) == [2, 4, 5]
     with made.transaction(SYSTEM) as tx:
-        assert names(outbox.facts_to_repeat(tx, 10, ("", 0))) == ["a2", "a3", "a4", "b1"]
+        repeated = outbox.facts_to_repeat(tx, 10, ("", 0))
+    assert names(repeated) == ["01", "a2", "a3", "a4", "b1"]
     made.close()
 
 

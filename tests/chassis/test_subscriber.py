@@ -19,6 +19,7 @@ from chassis import log, trace
 from chassis.db import Database, Transaction
 from chassis.errors import Conflict, Late, Unavailable
 from chassis.ids import new_id
+from chassis.supervisor import State
 from chassis.tokens import SYSTEM
 from facts import dead_letters, inbox, outbox, subscriber
 from facts.envelope import NewerKind, pack
@@ -402,6 +403,43 @@ def test_the_facts_of_an_unreadable_records_key_are_requested_once(hearer: Heare
     assert hearer.requests_after(20 * SECOND) == []
 
 
+def test_while_nothing_waits_the_database_is_asked_for_missing_facts_once_a_minute(
+    hearer: Hearer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def watch(name: str) -> None:
+        ask = getattr(inbox, name)
+
+        def watched(*given: object) -> object:
+            asked.append(name)
+            return ask(*given)
+
+        monkeypatch.setattr(inbox, name, watched)
+
+    watch("gaps")
+    watch("missed_nothing")
+    hearer.works.sweep()  # finds that nothing waits
+    for pause, count in ((0, 1), (59, 0), (1, 1), (60, 1)):
+        asked.clear()
+        assert hearer.requests_after(SECOND * pause) == []
+        assert asked == ["missed_nothing"] * count
+
+
+def test_what_another_process_left_waiting_is_also_counted_when_missing_facts_are_asked_for(
+    hearer: Hearer,
+) -> None:
+    subject = new_id()
+    hearer.works.sweep()
+    another = Hearer(hearer.database, hearer.keys, hearer.clock, name=hearer.name)
+    another.take(another.record(subject, 2))
+    assert hearer.requests_after(60 * SECOND) == []
+    assert hearer.held == [0, 0]
+    hearer.works.sweep()
+    assert hearer.held == [0, 0], "a sweep has just been made"
+    assert hearer.requests_after(10 * SECOND) == [(TOPIC.encode(), subject.encode())]
+
+
 def test_a_consumer_with_a_restored_store_requests_everything_once(
     hearer: Hearer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -659,3 +697,12 @@ def test_the_kafka_consumer_is_closed_whatever_ends_the_loop(
     topics.run(hearer, monkeypatch, 2)  # a stop in the middle of a batch
     assert topics.did[-2:] == ["take", "close"]
     assert hearer.applied == []
+
+
+def test_the_loop_of_a_subscriber_has_its_name_and_waits_while_the_broker_is_lost(
+    hearer: Hearer, topics: Topics
+) -> None:
+    topics.batches = [[Record(None, None, [], topic="lost")]]
+    loop = hearer.works.loop()
+    loop._once()
+    assert (loop.name, loop.state) == (f"subscriber-{hearer.name}", State.WAITING)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import grpc
@@ -13,7 +15,7 @@ import services
 from chassis.errors import Invalid
 from chassis.languages import LANGUAGES, in_language
 from protos.referrals.v1 import plans_pb2 as pb
-from services.referrals.plans.domain.pathway import NEEDS, read
+from services.referrals.plans.domain.pathway import NEEDS, LegKind, Pathway, Step, read
 from services.referrals.plans.usecases.pathways import LISTS, SHIPPED, parse, shipped_pathways
 from tests.builders import refusal, refusal_with_fields
 from tests.referrals.conftest import Service, Story
@@ -124,6 +126,7 @@ def test_the_needs_are_those_of_the_taxonomy() -> None:
         ("deadline: {hours: 12}", "deadline: {hours: 12, days: 1}", 12, "repeated"),
         ("deadline: {hours: 12}", "deadline: {hours: 0}", 12, "out_of_range"),
         ("deadline: {hours: 12}", "deadline: {days: 99999}", 12, "out_of_range"),
+        ("deadline: {hours: 12}", "deadline: {days: 1099}", 12, "out_of_range"),
         ("deadline: {hours: 12}", "deadline: {hours: soon}", 12, "malformed"),
         ("deadline: {hours: 12}", "deadline: {from: doctor}", 12, "required"),
         ("    need: HOU.EMG\n", "", 8, "required"),
@@ -146,11 +149,102 @@ def test_an_error_in_a_pathway_is_reported_with_its_line(
 
 
 @pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("es: Corta", f"es: {'x' * 200}"),
+        ("deadline: {hours: 12}", "deadline: {days: 1098}"),
+        ("deadline: {hours: 12}", "deadline: {hours: 1}"),
+    ],
+)
+def test_the_longest_name_and_the_shortest_and_longest_deadline_are_accepted(
+    before: str, after: str
+) -> None:
+    read(parse(TEXT.replace(before, after, 1)), LISTS)
+
+
+@pytest.mark.parametrize(
     "text",
     ["", "# nothing", "- a\n- b", "id", "steps: []", "\t", "{", "!!python/object:os.system {}"],
 )
 def test_a_text_that_is_no_pathway_is_refused(text: str) -> None:
     assert all(field.startswith("text.") for field, _ in wrong(text))
+
+
+def test_a_pathway_has_everything_that_its_text_states() -> None:
+    text = (
+        TEXT.replace("[NI]", "[NI, SV]\n  age_bands: [0-11, 12-17]\n  urgencies: [emergency]")
+        .replace("role: shelter", "role: shelter\n    leg: departure")
+        .replace("after: [bed]", "after: [bed]\n    leg: arrival")
+    )
+    bed = Step(
+        "bed",
+        {"es": "Cama", "en": "Bed", "fr": "Lit"},
+        "HOU.EMG",
+        "shelter",
+        legal_basis_codes=("palermo_6_3",),
+        deadline=timedelta(hours=12),
+        leg=LegKind.DEPARTURE,
+    )
+    doctor = Step(
+        "doctor",
+        {"es": "Médico", "en": "Doctor", "fr": "Médecin"},
+        "MED.PRI",
+        "health_service",
+        ("bed",),
+        ("medical_consent",),
+        ("coe_12",),
+        timedelta(days=3),
+        "bed",
+        LegKind.ARRIVAL,
+    )
+    assert read(parse(text), LISTS, text) == Pathway(
+        "short",
+        1,
+        {"es": "Corta", "en": "Short", "fr": "Courte"},
+        (bed, doctor),
+        ("HOU",),
+        ("0-11", "12-17"),
+        ("emergency",),
+        ("NI", "SV"),
+        text,
+    )
+
+
+@pytest.mark.parametrize(
+    ("bands", "age_band", "taken"),
+    [
+        ((), "0-11", True),
+        (("12-17",), "12-17", True),
+        (("12-17",), "25-59", True),  # her child may be the reason
+        (("12-17",), "", True),
+        (("18-24",), "12-17", False),
+        (("12-17",), "0-11", False),
+    ],
+)
+def test_a_child_follows_no_pathway_for_other_ages(
+    bands: tuple[str, ...], age_band: str, taken: bool
+) -> None:
+    assert replace(read(parse(TEXT), LISTS), age_bands=bands).takes(age_band) is taken
+
+
+STEP = TEXT[TEXT.index("  - key: bed") : TEXT.index("  - key: doctor")]
+
+
+@pytest.mark.parametrize(
+    ("before", "items", "separator", "most", "line"),
+    [
+        ("NI", ["NI"] * 50 + ["beyond the end"], ", ", 50, 6),
+        # with the doctor, sixty steps
+        (STEP, [STEP.replace("key: bed", f"key: bed{n}") for n in range(60)], "", 59, 8),
+    ],
+)
+def test_a_list_in_a_pathway_has_a_maximum_length(
+    before: str, items: list[str], separator: str, most: int, line: int
+) -> None:
+    text = TEXT.replace("after: [bed]", "after: []").replace(", from: bed", "")
+    full = text.replace(before, separator.join(items[:most]), 1)
+    read(parse(full), LISTS, full)
+    assert wrong(text.replace(before, separator.join(items), 1)) == [(f"text.{line}", "too_long")]
 
 
 def test_all_errors_are_reported_at_once() -> None:

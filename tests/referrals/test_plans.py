@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chassis.errors import Conflict, Invalid, NotFound
+from chassis.errors import Conflict, Invalid, NotFound, Unauthenticated
+from chassis.second import Kin
 from services.referrals.plans.domain.pathway import Pathway, Step
-from services.referrals.plans.domain.plan import SETTLED, Plan, StepState
+from services.referrals.plans.domain.plan import SETTLED, Plan, PlanStep, StepState
 from services.referrals.plans.usecases.pathways import shipped_pathways
 from services.referrals.referrals.domain.lifecycle import State
+from services.referrals.referrals.domain.record import Actor
 from tests.builders import NOON
 
 OPEN, REFERRED, MET, NOT_NEEDED, REFUSED = StepState
-DAY = timedelta(days=1)
+DAY, SECOND = timedelta(days=1), timedelta(seconds=1)
 RETURN = shipped_pathways()["return_and_reintegration"]
 NAMES = {"es": "a", "en": "b", "fr": "c"}
 
@@ -49,9 +53,22 @@ def test_a_plan_begins_with_open_steps_and_the_due_times_that_count_from_its_sta
     assert plan.steps["risk_check"].due_time == NOON + 14 * DAY == plan.next_due_time
     assert plan.steps["housing"].due_time is None, "she has not arrived"
     assert begun(start=NOON - 10 * DAY).steps["risk_check"].due_time == NOON + 4 * DAY
-    for start in (NOON + DAY, NOON - 400 * DAY):
-        with pytest.raises(Invalid):
-            begun(start=start)
+
+
+@pytest.mark.parametrize("start", [None, NOON, NOON - DAY, NOON - 366 * DAY])
+def test_a_plan_begins_now_or_up_to_a_year_ago(start: datetime | None) -> None:
+    short = pathway(step("a", deadline=DAY), step("b"))
+    plan = begun(short, start)
+    began = start or NOON
+    steps = {"a": PlanStep("a", due_time=began + DAY), "b": PlanStep("b")}
+    assert plan == Plan("p", "her", "ngo", short, "NI-CI", began, NOON, NOON, steps=steps)
+
+
+@pytest.mark.parametrize("start", [NOON + SECOND, NOON - 366 * DAY - SECOND])
+def test_a_plan_that_would_begin_later_or_earlier_is_refused(start: datetime) -> None:
+    with pytest.raises(Invalid) as caught:
+        begun(start=start)
+    assert caught.value.violations == [("start_time", "out_of_range")]
 
 
 def test_a_step_waits_for_earlier_steps_and_names_them() -> None:
@@ -189,6 +206,39 @@ def test_a_closed_plan_cannot_be_changed() -> None:
         lambda: plan.move(pathway(version=9), NOON),
     ):
         assert refused(act) == "plan_closed"
+
+
+def actor(identifier: str, looked_up: datetime = NOON + DAY) -> Actor:
+    return Actor("worker", identifier, "ngo", kin=Kin(alone="", time=looked_up))
+
+
+def test_a_plan_of_an_adult_is_ended_by_one_request() -> None:
+    plan = begun()
+    plan.end("fulfilled", None, NOON + DAY, of_a_child=False)
+    assert (plan.close_time, plan.close_reason_code) == (NOON + DAY, "fulfilled")
+    assert (plan.version, plan.update_time) == (2, NOON + DAY)
+    assert refused(lambda: plan.end("fulfilled", None, NOON, of_a_child=False)) == "plan_closed"
+
+
+def test_a_plan_of_a_child_is_ended_by_a_second_person_for_the_same_reason() -> None:
+    plan = begun()
+    first, second = actor("first"), actor("second")
+    plan.end("fulfilled", first, NOON, of_a_child=True)
+    plan.end("contact_lost", first, NOON + DAY, of_a_child=True)  # replaces the first proposal
+    proposed = deepcopy(plan)
+    assert (proposed.close_proposed_reason_code, proposed.close_proposed_by_worker_id) == (
+        "contact_lost",
+        "first",
+    )
+    assert (proposed.close_time, proposed.version, proposed.update_time) == (None, 3, NOON + DAY)
+    for by in (None, first):
+        act = partial(plan.end, "contact_lost", by, NOON + DAY, of_a_child=True)
+        assert refused(act) == "second_person_required"
+    with pytest.raises(Unauthenticated):  # her kin were looked up before the proposal
+        plan.end("contact_lost", actor("second", NOON), NOON + DAY, of_a_child=True)
+    assert plan == proposed
+    plan.end("contact_lost", second, NOON + 2 * DAY, of_a_child=True)
+    assert (plan.close_time, plan.close_reason_code) == (NOON + 2 * DAY, "contact_lost")
 
 
 KEYS = "abcdef"

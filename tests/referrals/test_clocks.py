@@ -9,13 +9,22 @@ import psycopg
 import pytest
 
 from chassis import audit, metrics
+from chassis.errors import Invalid
 from chassis.supervisor import State
 from chassis.tokens import SYSTEM
 from facts import outbox
 from facts.outbox import Fact
 from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.network.domain.deadline import Deadline, DeadlineKind, Urgency, due_time
+from services.referrals.network.domain.deadline import (
+    Deadline,
+    DeadlineKind,
+    Urgency,
+    assault_to_the_hour,
+    check_urgency,
+    due_time,
+    recent,
+)
 from services.referrals.network.usecases.calendar import CountryCalendar
 from services.referrals.network.usecases.deadlines import (
     PUT_ASIDE,
@@ -173,7 +182,8 @@ def test_resuming_a_deadline_adds_the_time_of_the_pause() -> None:
     assert clock.next_time is None
     assert clock.fire(NOON + 100 * H) is None
     clock.resume(NOON + 106 * H)
-    assert clock.due_time == NOON + 110 * H
+    assert (clock.start_time, clock.due_time) == (NOON + 100 * H, NOON + 110 * H)
+    assert clock.next_time == NOON + 110 * H
     assert clock.fire(NOON + 109 * H) is None
     assert clock.fire(NOON + 110 * H) == 100
 
@@ -186,6 +196,79 @@ def test_a_stopped_deadline_neither_fires_nor_resumes() -> None:
     clock.resume(NOON + 3 * H)
     assert (clock.stop_time, clock.due_time) == (NOON + 1 * H, NOON + 10 * H)
     assert clock.fire(NOON + 100 * H) is None
+
+
+@pytest.mark.parametrize(
+    ("urgency", "now", "start", "due"),
+    [
+        # three days until the decision; longer from the start on, shorter from now on
+        (Urgency.NORMAL, 10 * H, 0 * H, 14 * 24 * H),
+        (Urgency.URGENT, 10 * H, 0 * H, 72 * H),
+        (Urgency.EMERGENCY, 10 * H, 10 * H, 34 * H),
+        (Urgency.EMERGENCY, 47 * H, 47 * H, 71 * H),
+        (Urgency.EMERGENCY, 48 * H, 0 * H, 72 * H),
+        (Urgency.EMERGENCY, 60 * H, 0 * H, 72 * H),
+    ],
+)
+@pytest.mark.parametrize("paused", [False, True])
+def test_another_urgency_prolongs_a_deadline_from_its_start_and_shortens_it_from_now_on(
+    urgency: Urgency, now: timedelta, start: timedelta, due: timedelta, paused: bool
+) -> None:
+    clock = Deadline(K.DECIDE, NOON, NOON + 72 * H, fired_percent=50)
+    if paused:  # then the time at which it was paused counts
+        clock.pause(NOON + now)
+        now += 1_000 * H
+    clock.recount(NOON + now, urgency, NICARAGUA)
+    assert (clock.start_time, clock.due_time) == (NOON + start, NOON + due)
+    assert clock.fired_percent == (0 if start else 50)
+
+
+@pytest.mark.parametrize(
+    ("urgency", "answered", "reason", "accepted"),
+    [
+        (Urgency.NORMAL, None, "", True),
+        (Urgency.URGENT, Urgency.URGENT, "", True),
+        (Urgency.EMERGENCY, Urgency.URGENT, "", True),
+        (Urgency.NORMAL, Urgency.URGENT, "safe_now", True),
+        (Urgency.NORMAL, Urgency.URGENT, "", False),
+    ],
+)
+def test_an_urgency_below_what_the_answers_say_needs_a_reason(
+    urgency: Urgency, answered: Urgency | None, reason: str, accepted: bool
+) -> None:
+    if accepted:
+        check_urgency(urgency, answered, reason)
+        return
+    with pytest.raises(Invalid) as refused:
+        check_urgency(urgency, answered, reason)
+    assert refused.value.violations == [("urgency_reason_code", "required")]
+
+
+@pytest.mark.parametrize(
+    ("ago", "counts"), [(0 * H, True), (120 * H - M, True), (120 * H, False), (121 * H, False)]
+)
+def test_an_assault_is_recent_for_five_days(ago: timedelta, counts: bool) -> None:
+    assert recent(NOON - ago, NOON) == (NOON - ago if counts else None)
+    assert recent(None, NOON) is None
+
+
+@pytest.mark.parametrize(
+    ("ago", "stored"),
+    [(0 * H, 0 * H), (timedelta(minutes=59, microseconds=1), 1 * H), (120 * H, 120 * H)],
+)
+def test_the_time_of_an_assault_is_rounded_down_to_the_hour(
+    ago: timedelta, stored: timedelta
+) -> None:
+    assert assault_to_the_hour("time", NOON - ago, NOON, None) == NOON - stored
+
+
+def test_an_assault_in_the_future_or_long_ago_is_refused_unless_its_time_is_stored() -> None:
+    for time in (NOON + M, NOON - 120 * H - M):
+        with pytest.raises(Invalid) as refused:
+            assault_to_the_hour("time", time, NOON, NOON - H)
+        assert refused.value.violations == [("time", "out_of_range")]
+    stored = NOON - 500 * H
+    assert assault_to_the_hour("time", stored + M, NOON, stored) == stored
 
 
 def test_a_question_pauses_the_time_to_decide_and_the_answer_resumes_it(

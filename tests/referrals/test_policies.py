@@ -20,6 +20,7 @@ from chassis.tokens import SYSTEM
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.network.domain.deadline import (
     FIRST_POLICY,
+    SPAN_BY_URGENCY,
     Key,
     Policy,
     Span,
@@ -79,6 +80,16 @@ def test_a_policy_that_would_leave_somebody_waiting_is_refused(
     with pytest.raises(Invalid) as refused:
         Policy(2, spans).check()
     assert (path, reason) in refused.value.violations
+
+
+def test_a_policy_may_use_the_shortest_and_longest_spans() -> None:
+    shortest = dict.fromkeys(FIRST_POLICY.spans, 5 * M)
+    Policy(2, shortest).check()
+    day = 24 * H
+    longest: dict[Key, Span] = dict.fromkeys(FIRST_POLICY.spans, 90 * day)
+    for kind in SPAN_BY_URGENCY:
+        longest |= {(U.IMMEDIATE, kind): day, (U.EMERGENCY, kind): 3 * day}
+    Policy(2, longest).check()
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chassis.errors import Invalid
-from services.referrals.network.domain.counts import FEW, SMALLEST, STEP, at_most, time_step_of
+from services.referrals.network.domain.counts import (
+    FEW,
+    SMALLEST,
+    STEP,
+    at_most,
+    published_count,
+    time_step_of,
+)
 from services.referrals.referrals.domain.figures import (
     Answer,
     Cell,
@@ -265,6 +272,13 @@ def test_a_quarter_is_counted_a_week_after_its_end(now: str, last: str) -> None:
 def test_a_count_that_can_always_be_read_changes_every_six_hours(now: str, start: str) -> None:
     moment = datetime.fromisoformat(f"2026-03-04T{now}:59.999999+00:00")
     assert time_step_of(moment) == datetime.fromisoformat(f"2026-03-04T{start}:00+00:00")
+
+
+@pytest.mark.parametrize(("count", "published"), [(0, FEW), (9, FEW), (10, 10), (14, 10), (15, 15)])
+def test_a_count_below_ten_is_not_published_and_another_is_rounded_down(
+    count: int, published: int
+) -> None:
+    assert published_count(count) == published
 
 
 @pytest.mark.parametrize(("count", "bound"), [(0, 0), (1, 5), (5, 5), (6, 10), (10, 10)])

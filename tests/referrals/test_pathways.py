@@ -133,6 +133,9 @@ def test_the_needs_are_those_of_the_taxonomy() -> None:
         ("version: 1", "version: one", 2, "malformed"),
         ("version: 1", "version: 0", 2, "out_of_range"),
         ("id: short", "id: Short", 1, "malformed"),
+        ("key: doctor", "key: Doctor", 14, "malformed"),
+        ("  needs: [HOU]\n  countries: [NI]", "  - HOU", 5, "malformed"),
+        (TEXT.partition("steps:")[2], " []", 7, "required"),
         ("countries: [NI]", "countries: [Nicaragua]", 6, "malformed"),
         ("after: [bed]", "after: bed", 18, "malformed"),
         ("after: [bed]", "after: [[[[[[[[[[bed]]]]]]]]]]", 18, "malformed"),
@@ -245,6 +248,15 @@ def test_a_list_in_a_pathway_has_a_maximum_length(
     full = text.replace(before, separator.join(items[:most]), 1)
     read(parse(full), LISTS, full)
     assert wrong(text.replace(before, separator.join(items), 1)) == [(f"text.{line}", "too_long")]
+
+
+def test_a_pathway_needs_the_version_that_is_next_for_its_id() -> None:
+    next_versions = {"short": 2}
+    second = TEXT.replace("version: 1", "version: 2")
+    assert read(parse(second), LISTS, version=next_versions.__getitem__).version == 2
+    with pytest.raises(Invalid) as caught:
+        read(parse(TEXT), LISTS, version=next_versions.__getitem__)
+    assert caught.value.violations == [("text.2", "out_of_range")]
 
 
 def test_all_errors_are_reported_at_once() -> None:

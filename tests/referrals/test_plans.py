@@ -83,6 +83,8 @@ def test_a_step_waits_for_earlier_steps_and_names_them() -> None:
     plan.take("risk_check", MET, NOON)
     assert refused(lambda: plan.take("travel", MET, NOON)) == "step_waits travel_papers"
     plan.take("travel_papers", NOT_NEEDED, NOON, reason_code="has_it")
+    standing = plan.steps["travel_papers"]
+    assert (standing.referral_id, standing.reason_code) == ("", "has_it")
     plan.take("travel", NOT_NEEDED, NOON, reason_code="done_elsewhere")
     assert plan.steps["reception"].due_time == NOON + DAY
 
@@ -143,8 +145,10 @@ def test_a_step_follows_the_referral_that_stands_for_it() -> None:
         1,
     ):
         now = NOON + number * DAY
-        plan.follow("r", state, outcome, now)
-        assert plan.steps["risk_check"].state is becomes, state
+        moved = plan.steps["risk_check"].state is not becomes
+        assert plan.follow("r", state, outcome, now) is moved
+        standing = plan.steps["risk_check"]
+        assert (standing.state, standing.reason_code) == (becomes, ""), state
     assert plan.steps["risk_check"].settle_time == NOON + 6 * DAY, (
         "settled since it was met, not since the last event"
     )
@@ -190,8 +194,10 @@ def test_a_newer_pathway_version_keeps_the_steps_with_the_same_key() -> None:
     plan.move(pathway(step("new", deadline=DAY), step("a"), version=2), NOON + DAY)
     assert [(each.key, each.state) for each in plan.steps.values()] == [("new", OPEN), ("a", MET)]
     assert (plan.steps["a"].settle_time, plan.next_due_time) == (NOON, NOON + DAY)
-    with pytest.raises(Invalid):
-        plan.move(pathway(step("a"), version=2), NOON)
+    for version in (1, 2):
+        with pytest.raises(Invalid) as caught:
+            plan.move(pathway(step("a"), version=version), NOON)
+        assert caught.value.violations == [("version", "out_of_range")]
 
 
 def test_a_closed_plan_cannot_be_changed() -> None:

@@ -137,6 +137,13 @@ def test_receivers_on_arrival_are_asked_before_the_departure_and_act_after_it() 
     )
 
 
+def test_only_the_referrals_of_legs_belong_to_a_leg() -> None:
+    plan, by = plan_with_referrals()
+    plan.take("risk_check", REFERRED, NOON, referral=("another", State.SENT))
+    assert all(plan.is_leg(referral.id) for referral in by.values())
+    assert not plan.is_leg("another")
+
+
 @pytest.mark.parametrize("state", [state for state in State if state not in EXITS | {State.CLOSED}])
 def test_the_departure_waits_until_every_later_leg_is_accepted(state: State) -> None:
     plan, by = plan_with_referrals()

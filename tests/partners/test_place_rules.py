@@ -440,7 +440,9 @@ def test_subdivisions_are_accepted_unseen_only_in_countries_without_a_list(
 
 
 def test_a_country_is_known_by_its_subdivisions() -> None:
-    assert Areas([Area("HN-FM", "HN", "Francisco Morazán")]).knows("HN")
+    honduras = Areas([Area("HN-FM", "HN", "Francisco Morazán")])
+    assert honduras.knows("HN")
+    assert not honduras.knows("HN-XX")
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from services.notifications.domain.delivery import (
     Outcome,
     SignedTime,
     Status,
+    Verdict,
     headers,
     judge,
     wait,
@@ -96,6 +97,19 @@ def test_a_delivered_attempt_is_done_and_a_hopeless_one_is_given_up_at_once() ->
         ).status
         is Status.DEAD
     )
+
+
+@pytest.mark.parametrize(
+    ("less", "status"),
+    [(timedelta(0), Status.RETRYING), (timedelta(microseconds=1), Status.DEAD)],
+)
+def test_the_last_attempt_is_made_when_the_patience_ends_and_none_after_that(
+    less: timedelta, status: Status
+) -> None:
+    last = NOW + wait(EMAIL_BACK_OFF, 9, 0.5)
+    first = last - EMAIL_BACK_OFF.patience - less
+    verdict = judge(Channel.EMAIL, FAILED, tries=9, first_try_time=first, now=NOW, chance=0.5)
+    assert verdict == Verdict(status, last if status is Status.RETRYING else None)
 
 
 def test_time_without_attempts_does_not_count_towards_giving_up() -> None:

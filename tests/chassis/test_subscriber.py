@@ -495,6 +495,19 @@ def test_while_the_database_is_down_the_pauses_grow_and_no_fact_is_skipped(
     assert set(failing.limits) == {10.0}
 
 
+def test_the_facts_of_a_batch_share_a_transaction_except_those_of_a_subject_with_a_gap(
+    hearer: Hearer,
+) -> None:
+    one, other, gap = new_id(), new_id(), new_id()
+    counted = FailingDatabase(hearer.database)
+    hearer.works._database = counted  # type: ignore[assignment]
+    hearer.take(*(hearer.record(subject, n) for n in (1, 2) for subject in (one, other)))
+    assert len(counted.limits) == 1
+    hearer.take(hearer.record(one, 3), hearer.record(gap, 2), hearer.record(gap, 3))
+    assert len(counted.limits) == 1 + 1 + 2
+    assert (hearer.seen(one), hearer.seen(other), hearer.seen(gap)) == (3, 2, 0)
+
+
 def test_a_handler_that_is_late_three_times_in_a_row_holds_its_fact(
     hearer: Hearer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

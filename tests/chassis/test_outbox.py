@@ -181,11 +181,11 @@ def test_a_replaced_store_starts_one_new_epoch(tx: Transaction) -> None:
     first = outbox.current_round(tx)
     assert (outbox.ensure_epoch(tx, clock), outbox.current_round(tx)) == (0, first)
     tx.execute("UPDATE relay SET store = 'another'")
+    assert not outbox.next_batch(tx, 1).same_store
     assert (outbox.ensure_epoch(tx, clock), outbox.current_round(tx)) == (EPOCH, first + 1)
     assert (outbox.ensure_epoch(tx, clock), outbox.current_round(tx)) == (EPOCH, first + 1)
-    row = tx.execute("SELECT store FROM relay").fetchone()
-    assert row is not None
-    assert row["store"] == outbox.store(tx)
+    batch = outbox.next_batch(tx, 1)
+    assert (batch.round, batch.epoch, batch.same_store) == (first + 1, EPOCH, True)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import fields, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -17,7 +18,7 @@ from chassis.errors import Conflict, Invalid, Refusal
 from chassis.second import NONE, Kin, mark_of
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.files.domain.consent import Circumstances, Receipt
-from services.referrals.files.domain.person import Coarse, FieldGroup
+from services.referrals.files.domain.person import Arrival, Coarse, FieldGroup
 from services.referrals.files.domain.unsafe import Unsafe
 from services.referrals.network.domain.deadline import (
     FIRST_POLICY,
@@ -577,6 +578,74 @@ def test_an_incomplete_draft_is_not_sent(missing: str) -> None:
     assert referral.state is State.DRAFT
 
 
+@pytest.mark.parametrize(
+    ("change", "violation"),
+    [
+        (
+            {"assault_time": NOON - timedelta(hours=1), "urgency": Urgency.NORMAL},
+            ("urgency_reason_code", "required"),
+        ),
+        (
+            {
+                "need_code": "HOUSE",
+                "assault_time": NOON - timedelta(hours=1),
+                "urgency": Urgency.NORMAL,
+                "urgency_reason_code": "calm",
+            },
+            ("need_code", "unknown_code"),
+        ),
+        (
+            {
+                "need_code": "MED.SVC",
+                "assault_time": NOON + timedelta(hours=2),
+                "urgency": Urgency.NORMAL,
+                "urgency_reason_code": "calm",
+            },
+            ("assault_time", "out_of_range"),
+        ),
+    ],
+)
+def test_a_refused_change_of_a_draft_changes_nothing(
+    change: dict[str, Any], violation: tuple[str, str]
+) -> None:
+    referral = draft()
+    before = deepcopy(referral)
+    with pytest.raises(Invalid) as refused:
+        referral.change_draft(
+            ACTORS[Side.SENDER], NOON, DAYS, answered_urgency=Urgency.EMERGENCY, **change
+        )
+    assert refused.value.violations == [violation]
+    assert referral == before
+
+
+@pytest.mark.parametrize(
+    ("assault_time", "reason", "violation"),
+    [
+        (NOON, "calm", ("urgency", "out_of_range")),
+        (None, "", ("urgency_reason_code", "required")),
+    ],
+)
+def test_a_refused_correction_of_the_urgency_changes_nothing(
+    assault_time: datetime | None, reason: str, violation: tuple[str, str]
+) -> None:
+    referral = in_state(State.SENT)
+    referral.assault_time = assault_time
+    before = deepcopy(referral)
+    with pytest.raises(Invalid) as refused:
+        referral.amend(
+            ACTORS[Side.SENDER],
+            NOON,
+            DAYS,
+            urgency=Urgency.NORMAL,
+            coarse=Coarse(country="NI"),
+            note="",
+            answered_urgency=Urgency.EMERGENCY,
+            urgency_reason_code=reason,
+        )
+    assert refused.value.violations == [violation]
+    assert referral == before
+
+
 def test_another_recipient_needs_another_consent() -> None:
     referral = draft()
     referral.change_draft(ACTORS[Side.SENDER], NOON, DAYS, receipt_id="receipt")
@@ -591,6 +660,37 @@ def overridden() -> Referral:
     referral = draft()
     referral.send(RESCUER, NOON, DAYS, OVERRIDE, safe_contact_known=True, note="in danger")
     return referral
+
+
+@pytest.mark.parametrize("arrival", [None, Arrival("tonight", "by bus", "alone", "red scarf")])
+@pytest.mark.parametrize("nobody_calls", [True, False])
+def test_a_person_whom_nobody_may_contact_is_sent_only_with_an_arrival_and_no_other_with_one(
+    nobody_calls: bool, arrival: Arrival | None
+) -> None:
+    referral = draft()
+    before = deepcopy(referral)
+
+    def send() -> None:
+        referral.send(
+            ACTORS[Side.SENDER],
+            NOON,
+            DAYS,
+            RECEIPT,
+            safe_contact_known=True,
+            nobody_calls=nobody_calls,
+            arrival=arrival,
+        )
+
+    if nobody_calls and arrival is None:
+        with pytest.raises(Invalid) as refused:
+            send()
+        assert refused.value.violations == [
+            (f"arrival.{field.name}", "required") for field in fields(Arrival)
+        ]
+        assert referral == before
+        return
+    send()
+    assert referral.events[-1].arrival == (arrival if nobody_calls else None)
 
 
 def test_an_override_is_confirmed_only_in_time_and_by_another_person_with_that_right() -> None:

@@ -99,18 +99,20 @@ class Referral(ReferralWithDeadlines):
         """
         if self.state is not State.DRAFT:
             raise Conflict("not_a_draft")
-        if assault_time is not None:
-            hour = assault_to_the_hour("assault_time", assault_time, now, self.assault_time)
-            if hour != self.assault_time:
-                self.assault_time = hour
-                self._watch_health(now)
-        urgency = self._raised_after_assault(
-            self._checked_urgency(urgency, answered_urgency, urgency_reason_code), now
-        )
         if need_code is not None:
             check = Check()
             check.need("need_code", need_code)
             check.done()
+        hour = self.assault_time
+        if assault_time is not None:
+            hour = assault_to_the_hour("assault_time", assault_time, now, self.assault_time)
+        # the last check, since it stores the reason; a refusal changes nothing
+        urgency = self._checked_urgency(urgency, answered_urgency, urgency_reason_code)
+        if hour != self.assault_time:
+            self.assault_time = hour
+            self._watch_health(now)
+        urgency = self._raised_after_assault(urgency, now)
+        if need_code is not None:
             self.need_code = need_code
         if urgency is not None and urgency is not self.urgency:
             self._change_urgency(urgency, now, calendar)
@@ -155,9 +157,9 @@ class Referral(ReferralWithDeadlines):
         if receipt is None:
             raise Conflict("receipt_missing")
         check_note(note, needed=receipt.is_override)
-        self._use_receipt(receipt, now)
         if nobody_calls:
             (arrival or Arrival("", "", "", "")).check()
+        self._use_receipt(receipt, now)
         self.override_reason_code = receipt.reason_code
         self.override_worker_id = actor.id if receipt.is_override else ""
         self.send_time = now
@@ -225,9 +227,9 @@ class Referral(ReferralWithDeadlines):
             if getattr(coarse, field.name) != getattr(self.coarse, field.name)
         ]
         if urgency and urgency is not self.urgency:
-            self._checked_urgency(urgency, answered_urgency, urgency_reason_code)
             if self._raised_after_assault(urgency, now) is not urgency:
                 raise Invalid(("urgency", "out_of_range"))
+            self._checked_urgency(urgency, answered_urgency, urgency_reason_code)
             changed.append("urgency")
             self._change_urgency(urgency, now, calendar)
         if not changed:

@@ -19,7 +19,7 @@ from chassis.second import NONE, Kin, mark_of
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.files.domain.consent import Circumstances, Receipt
 from services.referrals.files.domain.person import Arrival, Coarse, FieldGroup
-from services.referrals.files.domain.unsafe import Unsafe
+from services.referrals.files.domain.unsafe import NOT_STATED, Unsafe
 from services.referrals.network.domain.deadline import (
     FIRST_POLICY,
     HEALTH,
@@ -38,6 +38,7 @@ from services.referrals.referrals.domain.lifecycle import (
     WAITS_FOR_SENDER,
     Side,
     State,
+    check_note,
 )
 from services.referrals.referrals.domain.record import Actor, Event
 from services.referrals.referrals.domain.referral import Referral
@@ -509,6 +510,7 @@ def test_a_question_can_be_asked_only_once() -> None:
 
 def test_a_step_without_its_required_data_is_refused_and_changes_nothing() -> None:
     receiver, sender = ACTORS[Side.RECEIVER], ACTORS[Side.SENDER]
+    # the refusal, or the field that it names
     empty: list[tuple[State, Callable[[Referral], None], str]] = [
         (
             State.DRAFT,
@@ -523,50 +525,138 @@ def test_a_step_without_its_required_data_is_refused_and_changes_nothing() -> No
         (
             State.DRAFT,
             lambda r: r.send(sender, NOON, DAYS, OVERRIDE, safe_contact_known=True),
-            "invalid_fields",
+            "note",
         ),
         (State.SENT, lambda r: r.attach_consent(sender, NOON, DAYS, OVERRIDE), "receipt_missing"),
         (
             State.SENT,
             lambda r: r.take("ask", receiver, NOON, DAYS, question_code="other"),
-            "invalid_fields",
+            "note",
         ),
-        (State.SENT, lambda r: r.take("accept", receiver, NOON, DAYS), "invalid_fields"),
+        (
+            State.SENT,
+            lambda r: r.take("accept", receiver, NOON, DAYS),
+            "planned_first_contact_time",
+        ),
         (
             State.SENT,
             lambda r: r.take(
                 "waitlist", receiver, NOON, DAYS, expected_wait_days=3, review_time=NOON
             ),
-            "invalid_fields",
+            "review_time",
         ),
         (
             State.SENT,
             lambda r: r.take("decline", receiver, NOON, DAYS, reason_code="other"),
-            "invalid_fields",
+            "note",
         ),
-        (State.ACCEPTED, lambda r: r.take("start", receiver, NOON, DAYS), "invalid_fields"),
+        (State.ACCEPTED, lambda r: r.take("start", receiver, NOON, DAYS), "first_contact_time"),
         (
             State.IN_PROGRESS,
             lambda r: r.take("schedule_appointment", receiver, NOON, DAYS),
-            "invalid_fields",
+            "appointment_time",
         ),
         (
             State.DECLINED,
             lambda r: r.take("close_need", sender, NOON, DAYS, reason_code="other"),
-            "invalid_fields",
+            "note",
         ),
         (
             State.IN_PROGRESS,
             lambda r: r.take("cancel_appointment", receiver, NOON, DAYS, reason_code="other"),
-            "invalid_fields",
+            "note",
         ),
     ]
-    for state, act, reason in empty:
+    for state, act, missing in empty:
         referral = in_state(state)
         before = deepcopy(referral)
-        with pytest.raises(Refusal, match=rf"^{reason}$"):
+        with pytest.raises(Refusal) as refused:
             act(referral)
+        why = refused.value
+        named = [field for field, _ in why.violations] if isinstance(why, Invalid) else [why.reason]
+        assert named == [missing]
         assert referral == before
+
+
+@pytest.mark.parametrize("note", ["", " \n"])
+def test_only_where_a_note_is_needed_is_an_empty_one_refused(note: str) -> None:
+    check_note(note, needed=False)
+    check_note("in danger", needed=True)
+    with pytest.raises(Invalid) as refused:
+        check_note(note, needed=True)
+    assert refused.value.violations == [("note", "required")]
+
+
+LATER = NOON + timedelta(days=2)
+
+
+@pytest.mark.parametrize(
+    ("verb", "state", "carried"),
+    [
+        ("ask", State.SENT, {"question_code": "dates"}),
+        (
+            "accept",
+            State.SENT,
+            {"responsible_worker_id": "anna", "planned_first_contact_time": LATER},
+        ),
+        ("waitlist", State.SENT, {"expected_wait_days": 3, "review_time": LATER}),
+        (
+            "decline",
+            State.SENT,
+            {"reason_code": "no_capacity", "alternative_service_id": "other"},
+        ),
+        ("start", State.ACCEPTED, {"first_contact_time": NOON}),
+        ("schedule_appointment", State.IN_PROGRESS, {"appointment_time": LATER}),
+        (
+            "complete",
+            State.IN_PROGRESS,
+            {"outcome_code": "fully_met", "delivered_need_codes": ("HOU.EMG",)},
+        ),
+        ("assign", State.ACCEPTED, {"responsible_worker_id": "anna"}),
+    ],
+)
+def test_a_referral_keeps_what_a_step_states(
+    verb: str, state: State, carried: dict[str, Any]
+) -> None:
+    referral = in_state(state)
+    [side] = BY_VERB[verb].by - {Side.SYSTEM}
+    referral.take(verb, ACTORS[side], NOON, DAYS, **carried)
+    assert {name: getattr(referral, name) for name in carried} == carried
+
+
+def test_the_history_keeps_the_reason_and_the_note_of_a_step_and_who_is_responsible_for_it() -> (
+    None
+):
+    referral = in_state(State.SENT)
+    receiver, version = ACTORS[Side.RECEIVER], referral.version + 1
+    referral.take("decline", receiver, LATER, DAYS, reason_code="other", note="the roof leaks")
+    assert referral.events[-1] == Event(
+        version,
+        "declined",
+        State.SENT,
+        State.DECLINED,
+        LATER,
+        receiver,
+        "other",
+        "provider",
+        note="the roof leaks",
+    )
+
+
+def test_a_delivered_need_that_no_list_knows_is_refused_by_its_place() -> None:
+    with pytest.raises(Invalid) as refused:
+        in_state(State.IN_PROGRESS).take(
+            "complete",
+            ACTORS[Side.RECEIVER],
+            NOON,
+            DAYS,
+            outcome_code="fully_met",
+            delivered_need_codes=("HOU.EMG", "HOUSE", ""),
+        )
+    assert refused.value.violations == [
+        ("delivered_need_codes.1", "unknown_code"),
+        ("delivered_need_codes.2", "required"),
+    ]
 
 
 @pytest.mark.parametrize("missing", ["need_code", "urgency", "service_id"])
@@ -691,6 +781,176 @@ def test_a_person_whom_nobody_may_contact_is_sent_only_with_an_arrival_and_no_ot
         return
     send()
     assert referral.events[-1].arrival == (arrival if nobody_calls else None)
+
+
+def test_a_sent_referral_shows_its_receipt_and_only_with_an_override_a_reason_and_a_worker() -> (
+    None
+):
+    consented, urgent = draft(), overridden()
+    STEPS["send"](consented, ACTORS[Side.SENDER], LATER)
+    for referral, time, shown in (
+        (consented, LATER, ("receipt", "", "")),
+        (urgent, NOON, ("override", "life_at_risk", "rescuer")),
+    ):
+        assert (
+            referral.receipt_id,
+            referral.override_reason_code,
+            referral.override_worker_id,
+        ) == shown
+        assert referral.send_time == time
+        assert referral.events[-1].reason_code == shown[1]
+    assert urgent.events[-1].note == "in danger"
+    overriding = {DeadlineKind.OVERRIDE_CONFIRM, DeadlineKind.OVERRIDE_END}
+    running = [
+        {clock.kind for clock in each.deadlines if clock.running} for each in (consented, urgent)
+    ]
+    assert [overriding & each for each in running] == [set(), overriding]
+
+
+def test_an_answer_about_unsafe_people_and_places_is_needed_before_sending() -> None:
+    referral = draft()
+    referral.unsafe = NOT_STATED
+    with pytest.raises(Conflict, match=r"^unsafe_not_asked$") as refused:
+        STEPS["send"](referral, ACTORS[Side.SENDER], NOON)
+    assert refused.value.about == ("unsafe_code",)
+
+
+# Events that the system records.
+
+
+def test_every_change_of_a_draft_makes_what_was_read_before_stale() -> None:
+    referral = Referral.draft("0" * 32, ACTORS[Side.SENDER], "person", Coarse(), NOON, DAYS)
+    assert (referral.version, referral.step_version) == (1, 1)
+    referral.change_draft(ACTORS[Side.SENDER], LATER, DAYS, need_code="HOU.EMG")
+    assert (referral.version, referral.step_version, referral.update_time) == (2, 2, LATER)
+
+
+@pytest.mark.parametrize(
+    ("record", "verb", "actor"),
+    [
+        (Referral.note_leg_lost, "leg_lost", Actor("system", "chain", "")),
+        (Referral.note_consent_ending, "consent_ending", Actor("system", "consent", "")),
+        (
+            lambda referral, now: referral.note_standing("receiver", now, out=True),
+            "side_out",
+            Actor("system", "members", "receiver"),
+        ),
+        (
+            lambda referral, now: referral.note_standing("receiver", now, out=False),
+            "side_back",
+            Actor("system", "members", "receiver"),
+        ),
+    ],
+)
+def test_what_the_system_notes_is_an_event_of_the_system_that_changes_no_state(
+    record: Callable[[Referral, datetime], None], verb: str, actor: Actor
+) -> None:
+    referral = in_state(State.SENT)
+    before = deepcopy(referral)
+    record(referral, LATER)
+    assert referral.events[len(before.events) :] == [
+        Event(
+            before.version + 1,
+            verb,
+            State.SENT,
+            State.SENT,
+            LATER,
+            actor,
+            attribution="system",
+        )
+    ]
+    assert (referral.version, referral.update_time) == (before.version + 1, LATER)
+    assert (referral.state, referral.deadlines) == (before.state, before.deadlines)
+    if verb != "leg_lost":  # a leg is lost by the step that it follows
+        assert referral.step_version == before.step_version, "no decision becomes stale"
+
+
+def test_each_side_is_out_until_it_is_back() -> None:
+    referral = in_state(State.SENT)
+    said = []
+    for side, out in (("sender", True), ("receiver", True), ("sender", False), ("receiver", False)):
+        referral.note_standing(side, NOON, out=out)
+        said.append(list(referral.sides_out))
+    assert said == [["sender"], ["sender", "receiver"], ["receiver"], []]
+
+
+@pytest.mark.parametrize(
+    ("planned", "moved"),
+    [
+        (None, False),
+        (NOON - timedelta(hours=1), False),
+        (NOON, False),
+        (NOON + timedelta(microseconds=1), True),
+        (LATER, True),
+    ],
+)
+def test_the_time_to_the_first_contact_of_a_leg_begins_when_the_person_is_expected(
+    planned: datetime | None, moved: bool
+) -> None:
+    referral = in_state(State.ACCEPTED)
+    referral.planned_first_contact_time = planned
+    [deadline] = referral.running(DeadlineKind.FIRST_CONTACT)
+    deadline.fired_percent = 50
+    stopped = replace(deadline, stop_time=NOON)
+    referral.deadlines.append(stopped)
+    expected = deepcopy(referral.deadlines)
+    if moved and planned:
+        [first_contact] = [each for each in expected if each == deadline]
+        first_contact.restart(planned, planned + timedelta(hours=1))
+    referral.wait_for_her()
+    assert referral.deadlines == expected
+
+
+def test_a_rerouting_passes_on_to_its_draft_what_is_known_of_the_person_and_no_consent() -> None:
+    referral = draft()
+    referral.change_draft(
+        ACTORS[Side.SENDER],
+        NOON,
+        DAYS,
+        receipt_id="receipt",
+        contact_id="contact",
+        assault_time=NOON - timedelta(hours=1),
+        unsafe=Unsafe("named", ("org",)),
+    )
+    referral.coarse, referral.urgency_reason_code = Coarse(country="NI"), "safe_until_then"
+    STEPS["send"](referral, ACTORS[Side.SENDER], NOON)
+    coordinator = ACTORS[Side.COORDINATOR]
+    following = referral.reroute(
+        coordinator,
+        LATER,
+        DAYS,
+        service=("other", "elsewhere"),
+        following_id="1" * 32,
+        note="nobody answers",
+    )
+    event, before = referral.events[-1], referral
+    assert (event.verb, event.note, event.time) == ("rerouted", "nobody answers", LATER)
+    assert referral.following_id == following.id == "1" * 32
+    assert following == Referral(
+        "1" * 32,
+        before.sender_organization_id,
+        before.sender_worker_id,
+        "person",
+        Coarse(country="NI"),
+        LATER,
+        LATER,
+        version=1,
+        step_version=1,
+        urgency=Urgency.EMERGENCY,
+        urgency_reason_code="safe_until_then",
+        need_code="HOU.EMG",
+        contact_id="contact",
+        receiver_organization_id="elsewhere",
+        service_id="other",
+        based_on_id="0" * 32,
+        assault_time=NOON - timedelta(hours=1),
+        unsafe=Unsafe("named", ("org",)),
+        deadlines=[
+            *before.running(*HEALTH),
+            Deadline(DeadlineKind.DRAFT, LATER, LATER + timedelta(hours=1)),
+        ],
+        events=[Event(1, "drafted", State.DRAFT, State.DRAFT, LATER, coordinator)],
+    )
 
 
 def test_an_override_is_confirmed_only_in_time_and_by_another_person_with_that_right() -> None:

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from chassis.errors import Conflict, Invalid, NotFound, Refusal
 from services.referrals.files.domain.unsafe import Unsafe
-from services.referrals.network.domain.deadline import FIRST_POLICY, Policy, Urgency
+from services.referrals.network.domain.deadline import FIRST_POLICY, DeadlineKind, Policy, Urgency
 from services.referrals.network.domain.service import Attribute, Service
+from services.referrals.referrals.domain.draft import Draft
 from services.referrals.referrals.domain.enquiry import (
     Content,
     Enquiry,
@@ -347,3 +348,99 @@ def test_a_new_enquiry_keeps_the_private_data_of_its_organisation() -> None:
     assert {offer.content for offer in made.offers} == {CONTENT.without([A.LANGUAGES])}
     assert [offer.organization_id for offer in made.offers] == ["org-a", "org-b", "org-c"]
     assert [(one.verb, one.actor_organization_id) for one in made.events] == [("opened", "asker")]
+
+
+# The deadline.
+
+HOUR = timedelta(hours=1)  # the time to acknowledge an emergency
+
+
+def firings(enquiry: Enquiry, *hours: float) -> list[list[str]]:
+    """Fires the deadline at each of these hours after the opening; returns the verbs of each."""
+    fired = []
+    for hour in hours:
+        enquiry.events.clear()
+        enquiry.fire(NOON + hour * HOUR, EveryDay())
+        assert all(one.time == NOON + hour * HOUR for one in enquiry.events)
+        assert all(one.clock is DeadlineKind.ACKNOWLEDGE for one in enquiry.events)
+        assert all(not one.actor_organization_id for one in enquiry.events)
+        fired.append([one.verb for one in enquiry.events])
+    return fired
+
+
+def test_an_enquiry_without_an_offer_is_exhausted_when_its_time_has_passed() -> None:
+    enquiry = opened()
+    assert firings(enquiry, 0.99, 1, 9) == [[], ["exhausted"], []]
+    assert (enquiry.state, enquiry.reason_code, enquiry.due_time) == (
+        EnquiryState.EXHAUSTED,
+        "no_response",
+        None,
+    )
+
+
+@pytest.mark.parametrize("said", ["yes", "maybe", "waitlist"])
+def test_offers_wait_for_the_same_time_once_more_before_they_lapse(said: str) -> None:
+    enquiry = opened()
+    answer(enquiry, "a", said)
+    assert firings(enquiry, 0.99, 1.5) == [[], ["offers_waiting"]]
+    assert (enquiry.state, enquiry.reminded) == (EnquiryState.OPEN, True)
+    assert (enquiry.start_time, enquiry.due_time) == (NOON + 1.5 * HOUR, NOON + 2.5 * HOUR)
+    assert firings(enquiry, 2.49, 2.5, 9) == [[], ["cancelled"], []]
+    assert (enquiry.state, enquiry.reason_code, enquiry.due_time) == (
+        EnquiryState.CANCELLED,
+        "not_taken",
+        None,
+    )
+
+
+def test_an_accepted_offer_that_waits_for_a_referral_is_reported_once_even_after_a_reminder() -> (
+    None
+):
+    enquiry = opened()
+    answer(enquiry, "a", "yes")
+    assert firings(enquiry, 1) == [["offers_waiting"]]
+    enquiry.take("a", "yes", NOON + 1.5 * HOUR, EveryDay())
+    assert (enquiry.start_time, enquiry.due_time, enquiry.reminded) == (
+        NOON + 1.5 * HOUR,
+        NOON + 2.5 * HOUR,
+        False,
+    )
+    assert firings(enquiry, 2.49, 2.5, 9) == [[], ["offers_waiting"], []]
+    assert (enquiry.start_time, enquiry.due_time, enquiry.reminded) == (
+        NOON + 2.5 * HOUR,
+        None,
+        True,
+    )
+    assert (enquiry.state, enquiry.waits) == (EnquiryState.MATCHED, True)
+
+
+# The draft that follows an enquiry.
+
+
+@pytest.mark.parametrize("contact_id", ["", "contact"])
+def test_an_enquiry_completes_the_need_urgency_service_and_contact_of_an_empty_draft(
+    contact_id: str,
+) -> None:
+    enquiry = replace(matched(), contact_id=contact_id)
+    assert Draft().from_enquiry(enquiry) == Draft(
+        need_code="HOU.EMG",
+        urgency=Urgency.EMERGENCY,
+        service_id="a",
+        contact_id=contact_id or None,
+    )
+
+
+def test_an_enquiry_replaces_nothing_that_the_request_sets() -> None:
+    asked = Draft(
+        need_code="MED.SVC",
+        urgency=Urgency.NORMAL,
+        service_id="other",
+        receipt_id="receipt",
+        contact_id="other contact",
+        assault_time=NOON,
+        urgency_reason_code="calm",
+        unsafe_code="named",
+        unsafe_organization_ids=("org",),
+        unsafe_departments=("NI-LE",),
+    )
+    assert asked.from_enquiry(replace(matched(), contact_id="contact")) == asked

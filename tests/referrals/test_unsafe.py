@@ -17,6 +17,7 @@ from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.files.domain.unsafe import NOT_STATED, Unsafe
 from services.referrals.network.store import members
+from services.referrals.referrals.domain.draft import Draft
 from tests.builders import refusal, refusal_with_fields
 from tests.referrals.conftest import ARRIVAL, ORG, SERVICE, Service, Story
 
@@ -85,6 +86,25 @@ def test_d23_an_unsafe_receiver_is_refused_without_an_acknowledgement() -> None:
         unsafe.check_receiver(organization, department, ("unsafe_for_her",))
     for organization, department in (("b", "NI-CI"), ("b", "")):
         unsafe.check_receiver(organization, department, ())
+
+
+@pytest.mark.parametrize(
+    ("sets", "left"),
+    [
+        ({}, None),
+        ({"unsafe_code": "nothing"}, Unsafe("nothing", ("a",), ("NI-LE",))),
+        ({"unsafe_organization_ids": ("b",)}, Unsafe("named", ("b",), ("NI-LE",))),
+        ({"unsafe_departments": ("NI-MN",)}, Unsafe("named", ("a",), ("NI-MN",))),
+        (
+            {"unsafe_code": "", "unsafe_organization_ids": (), "unsafe_departments": ()},
+            NOT_STATED,
+        ),
+    ],
+)
+def test_d23_a_request_changes_only_the_parts_of_the_answer_that_it_sets(
+    sets: dict[str, Any], left: Unsafe | None
+) -> None:
+    assert Draft(**sets).unsafe(Unsafe("named", ("a",), ("NI-LE",))) == left
 
 
 def test_d23_a_referral_is_not_sent_before_the_person_was_asked_and_its_draft_is_kept(

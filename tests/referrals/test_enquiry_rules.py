@@ -161,6 +161,7 @@ def test_a_service_with_unknown_attributes_may_use_any_attribute() -> None:
     some = [Service("a", "o", frozenset({A.GENDER})), Service("b", "o", frozenset({A.LANGUAGES}))]
     assert unused(CONTENT, some) == (A.DEPARTMENT, A.DEPENDANTS, A.AGE_BAND)
     assert unused(CONTENT, [*some, Service("c", "o", None)]) == ()
+    assert unused(CONTENT, SERVICES) == CONTENT.attributes, "services without a criterion"
     assert unused(Content("HOU.EMG", Urgency.NORMAL), some) == (), (
         "missing data need not be omitted"
     )
@@ -189,7 +190,9 @@ def test_the_attribute_to_omit_is_the_one_without_which_most_cases_are_similar()
     assert coarser(0, {A.DEPARTMENT: 0, A.AGE_BAND: 0}) is A.DEPARTMENT, (
         "where none helps more, the most distinctive attribute"
     )
+    assert coarser(3, {A.DEPARTMENT: 0, A.AGE_BAND: 3}) is A.DEPARTMENT
     assert coarser(0, {}) is None
+    assert [coarser(alike, {A.DEPARTMENT: 90}) for alike in (4, 5)] == [A.DEPARTMENT, None]
 
 
 def test_omitting_attributes_keeps_the_other_data() -> None:
@@ -198,10 +201,58 @@ def test_omitting_attributes_keeps_the_other_data() -> None:
     )
 
 
-@pytest.mark.parametrize("wrong", [{"need_code": "HOUSE"}, {"department": "CR-SJ"}])
-def test_an_unknown_need_or_a_foreign_department_is_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(Invalid):
+@pytest.mark.parametrize(
+    ("wrong", "path"),
+    [
+        ({"need_code": "HOUSE"}, "content.need_code"),
+        ({"department": "CR-SJ"}, "content.department"),
+    ],
+)
+def test_an_unknown_need_or_a_foreign_department_is_refused(
+    wrong: dict[str, Any], path: str
+) -> None:
+    with pytest.raises(Invalid) as refused:
         replace(CONTENT, **wrong).check()
+    assert refused.value.violations == [(path, "unknown_code")]
+
+
+@pytest.mark.parametrize("right", [{}, {"department": ""}, {"country": ""}])
+def test_a_department_of_the_country_is_accepted_and_so_is_either_without_the_other(
+    right: dict[str, Any],
+) -> None:
+    replace(CONTENT, **right).check()
+
+
+def test_similar_cases_are_counted_per_language_and_in_the_country_of_the_department() -> None:
+    spoken = replace(CONTENT, country="", languages=("es", "miq"))
+    assert spoken.questions == [
+        replace(CONTENT, languages=("es",)),
+        replace(CONTENT, languages=("miq",)),
+    ]
+    assert replace(CONTENT, languages=(), department="").questions == [
+        replace(CONTENT, languages=(), department="")
+    ]
+
+
+def test_the_text_of_a_question_states_the_country_and_each_counted_attribute() -> None:
+    assert CONTENT.question_text == (
+        "NI|department=NI-CI|languages=('es',)|dependants=1|age_band=18-24|gender=Feminine"
+    )
+    assert Content("HOU.EMG", Urgency.NORMAL).question_text == ""
+
+
+@pytest.mark.parametrize(
+    ("state", "waits"),
+    [("open", True), ("matched", True), ("cancelled", False), ("exhausted", False)],
+)
+def test_an_enquiry_waits_while_it_is_open_or_until_a_referral_follows_its_accepted_offer(
+    state: str, waits: bool
+) -> None:
+    enquiry = BEGINNINGS[state]()
+    assert enquiry.waits == waits
+    if state == "matched":
+        enquiry.refer("r", NOON)
+        assert not enquiry.waits
 
 
 class Model:
@@ -347,6 +398,7 @@ def test_a_new_enquiry_keeps_the_private_data_of_its_organisation() -> None:
     assert made.create_time == made.update_time == made.start_time == NOON
     assert {offer.content for offer in made.offers} == {CONTENT.without([A.LANGUAGES])}
     assert [offer.organization_id for offer in made.offers] == ["org-a", "org-b", "org-c"]
+    assert {offer.update_time for offer in made.offers} == {NOON}
     assert [(one.verb, one.actor_organization_id) for one in made.events] == [("opened", "asker")]
 
 

@@ -66,6 +66,7 @@ class EveryDay:
 
 
 DAYS = EveryDay()
+LATER = NOON + timedelta(days=2)
 RECEIPT = Receipt(
     "receipt",
     "person",
@@ -455,6 +456,25 @@ def test_the_deadline_of_a_need_stops_at_a_follow_up_and_resumes_if_that_was_an_
     assert referral.next_due_time is None
 
 
+@pytest.mark.parametrize("state", [State.SENT, State.DECLINED])
+def test_a_follow_up_stops_the_deadlines_of_a_need_only_if_the_referral_came_back(
+    state: State,
+) -> None:
+    referral = in_state(state)
+    referral.followed_up = True
+    referral.watch_need(LATER)
+    stopped = {deadline.kind for deadline in referral.deadlines if deadline.stop_time == LATER}
+    assert stopped == ({DeadlineKind.REPLACE, *HEALTH} if state in CAME_BACK else set())
+
+
+def test_a_health_deadline_that_stopped_with_the_return_stays_stopped() -> None:
+    referral = in_state(State.DECLINED)
+    [deadline] = referral.running(DeadlineKind.HIV_PROPHYLAXIS)
+    deadline.stop(NOON)
+    referral.watch_need(LATER)
+    assert deadline.stop_time == NOON
+
+
 def test_a_follow_up_in_error_resumes_no_health_deadline_that_was_over_before_the_return() -> None:
     def health(referral: Referral) -> list[datetime]:
         return sorted(deadline.due_time for deadline in referral.running(*HEALTH))
@@ -585,9 +605,6 @@ def test_only_where_a_note_is_needed_is_an_empty_one_refused(note: str) -> None:
     with pytest.raises(Invalid) as refused:
         check_note(note, needed=True)
     assert refused.value.violations == [("note", "required")]
-
-
-LATER = NOON + timedelta(days=2)
 
 
 @pytest.mark.parametrize(

@@ -466,6 +466,72 @@ def test_an_accepted_offer_that_waits_for_a_referral_is_reported_once_even_after
     assert (enquiry.state, enquiry.waits) == (EnquiryState.MATCHED, True)
 
 
+# Copies that are taken back.
+
+LATER = NOON + HOUR / 2
+
+
+def test_a_service_that_is_asked_no_longer_counts_as_a_refusal_and_keeps_an_earlier_reason() -> (
+    None
+):
+    enquiry = opened()
+    answer(enquiry, "a", "yes")
+    answer(enquiry, "b", "no")
+    enquiry.events.clear()
+    a, b, c = enquiry.offers
+    versions = [offer.version for offer in enquiry.offers]
+    enquiry.stop_asking({"a", "b"}, LATER)
+    for offer, reason in ((a, "service_not_offered"), (b, "no_capacity")):
+        assert (offer.content, offer.state) == (None, EnquiryState.CANCELLED)
+        assert (offer.answer, offer.reason_code) == ("no", reason)
+        assert offer.answer_time == offer.update_time == LATER
+    assert [offer.version for offer in enquiry.offers] == [versions[0] + 1, versions[1] + 1, 1]
+    assert (c.content, c.state, c.answer) == (CONTENT, EnquiryState.OPEN, "")
+    assert told_of(enquiry) == [("answered", "org-a", "a", False)]
+    assert (enquiry.state, enquiry.update_time) == (EnquiryState.OPEN, LATER)
+
+    enquiry.events.clear()
+    enquiry.stop_asking({"a", "unknown"}, LATER + HOUR)
+    assert (enquiry.events, a.update_time) == ([], LATER), "a blanked copy is left alone"
+    enquiry.stop_asking({"c"}, LATER)
+    assert told_of(enquiry) == [
+        ("answered", "org-c", "c", False),
+        ("exhausted", "", "", False),
+    ]
+    assert (enquiry.state, enquiry.reason_code) == (EnquiryState.EXHAUSTED, "service_not_offered")
+    assert enquiry.update_time == LATER
+
+
+def test_an_accepted_offer_of_a_service_that_is_asked_no_longer_is_blanked_and_stays_accepted() -> (
+    None
+):
+    enquiry = matched()
+    enquiry.events.clear()
+    enquiry.stop_asking({"a"}, LATER)
+    [taken, *_] = enquiry.offers
+    assert (taken.content, taken.update_time, taken.taken) == (None, LATER, True)
+    assert (taken.answer, taken.state) == ("yes", EnquiryState.MATCHED)
+    assert (enquiry.state, enquiry.events) == (EnquiryState.MATCHED, [])
+
+
+@pytest.mark.parametrize("state", ["open", "matched"])
+def test_a_withdrawn_consent_cancels_an_enquiry_and_blanks_every_copy(state: str) -> None:
+    enquiry = BEGINNINGS[state]()
+    enquiry.events.clear()
+    enquiry.withdraw(LATER)
+    assert {(offer.content, offer.taken, offer.state) for offer in enquiry.offers} == {
+        (None, False, EnquiryState.CANCELLED)
+    }
+    assert (enquiry.state, enquiry.reason_code, enquiry.taken_service_id, enquiry.due_time) == (
+        EnquiryState.CANCELLED,
+        "consent_withdrawn",
+        "",
+        None,
+    )
+    assert told_of(enquiry) == [("cancelled", "asker", "", False)]
+    assert enquiry.update_time == LATER
+
+
 # The draft that follows an enquiry.
 
 

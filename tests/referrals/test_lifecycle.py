@@ -467,6 +467,14 @@ def test_a_follow_up_stops_the_deadlines_of_a_need_only_if_the_referral_came_bac
     assert stopped == ({DeadlineKind.REPLACE, *HEALTH} if state in CAME_BACK else set())
 
 
+def test_the_deadline_of_a_need_that_was_followed_up_at_once_resumes_after_an_error() -> None:
+    referral = in_state(State.DECLINED)
+    for followed_up in (True, False):
+        referral.followed_up = followed_up
+        referral.watch_need(NOON)  # the moment of the return
+    assert referral.running(DeadlineKind.REPLACE)
+
+
 def test_a_health_deadline_that_stopped_with_the_return_stays_stopped() -> None:
     referral = in_state(State.DECLINED)
     [deadline] = referral.running(DeadlineKind.HIV_PROPHYLAXIS)

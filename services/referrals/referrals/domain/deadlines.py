@@ -60,7 +60,9 @@ class ReferralWithDeadlines(ReferralRecord):
             if deadline.kind in (DeadlineKind.REPLACE, *HEALTH):
                 if not self.need_is_open:
                     deadline.stop(now)
-                elif deadline.stop_time is not None and deadline.stop_time > returned_at:
+                elif deadline.stop_time is not None and (
+                    deadline.kind is DeadlineKind.REPLACE or deadline.stop_time > returned_at
+                ):
                     deadline.undo_stop()
 
     def wait_for_her(self) -> None:

@@ -1,11 +1,10 @@
 """Records what a service sends to its database, and its signatures: a proxy between the services of
-a stack and PostgreSQL records each transaction, and a modified start of the services records each
-signature.
+a stack and PostgreSQL records each transaction, and each service is started through this module,
+which records every signature that the service makes or checks.
 
 An *exchange* is what a thread sends before it waits: one statement, or several in pipeline mode. On
 the wire, an exchange ends with a Sync, a Query or a Flush message (PostgreSQL's frontend/backend
-protocol).
-Counts do not depend on the speed of the machine.
+protocol). Counts do not depend on the speed of the machine.
 
 `python -m bench.exchanges FILE OPTIONS` runs `python -m services OPTIONS` with both recordings: it
 appends a JSON line per transaction to FILE, and a line per signature to FILE.signatures.
@@ -199,7 +198,10 @@ def _messages(data: bytes) -> tuple[list[tuple[bytes, bytes]], bytes]:
 
 
 def _parameters(body: bytes) -> list[bytes]:
-    """Returns the values in a Bind message, whose body begins with the formats; NULL is empty."""
+    """Returns the parameter values of a Bind message; NULL is b"".
+
+    `body` is the part after the two names, which begins with the formats of the parameters.
+    """
     values, start = [], 2 + 2 * struct.unpack_from("!H", body)[0]
     count, start = struct.unpack_from("!H", body, start)[0], start + 2
     for _ in range(count):

@@ -78,9 +78,9 @@ def measure(stack: LocalStack) -> list[Measurement]:
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(lives.one, range(STORIES * 2)))
     rate = len(lives.milliseconds) / (time.perf_counter() - begin)
+    many = f"{len(lives.milliseconds)} transitions by {THREADS} callers in one process"
     rest = through_rest(stack, lives)
     how = f"{len(alone)} transitions by one caller, one after another, durable writes (fsync on)"
-    many = f"{len(lives.milliseconds)} transitions by {THREADS} callers in one process"
     return [
         Measurement(
             "transition_per_s",
@@ -135,8 +135,8 @@ def moment(seconds: float) -> str:
 
 
 def echo_per_s(seconds: float = 2.0) -> float:
-    """Returns the calls per second of a gRPC server that only returns each request, with THREADS
-    callers.
+    """Returns the calls per second that THREADS callers make together at a gRPC server that merely
+    echoes each request.
     """
     server = subprocess.Popen(
         [sys.executable, "-m", "bench.echo"], cwd=ROOT, stdout=subprocess.PIPE, text=True

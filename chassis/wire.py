@@ -28,8 +28,8 @@ from keys.sealing import CannotOpen, Keyring
 
 M = TypeVar("M", bound=Enum)
 EnumClass = Any
-"""The class that protoc generates for an enum, e.g. referrals_pb2.State. (Type checkers see another
-class for each enum, without a common base.)
+"""The class that protoc generates for an enum, e.g. referrals_pb2.State. (To a type checker, each
+enum has a class of its own, and these classes have no common base.)
 """
 Cursor = list[str | int]
 """The position reached in a list or a stream: the sort key of the last row, after which the next
@@ -213,7 +213,7 @@ def number(enum: EnumClass, word: str) -> Any:
     return numbers(enum.DESCRIPTOR).get(word, 0)
 
 
-# --- etags: "v" and the version, and a hash of other objects' contents in the response
+# --- etags: "v" and the version, with a hash of the other objects that the response shows, if any
 
 
 def etag(version: int, *seen_besides: str) -> str:
@@ -245,7 +245,7 @@ def version(tag: str, path: str = "etag") -> int:
 
 
 def check_etag(tag: str, current: str, path: str = "etag", *, required: bool = True) -> None:
-    """Raises Stale for a change that is based on another etag than the current one.
+    """Raises Stale if a change is based on an etag other than the current one.
 
     Raises Invalid (path, required) for an empty etag, unless it is optional.
     """
@@ -349,9 +349,10 @@ class ResumeTokens:
 
 class WatchTokens:
     """Makes and reads watch tokens. A token proves for a while that its holder was shown a scope,
-    so that the holder can ask whether the scope has changed without signing in again.
+    so that, without signing in again, the holder can ask whether the scope has changed.
 
-    Tokens are signed but readable: a scope concerns its holder only, and contains no name.
+    Tokens are signed but readable: a scope holds the id of the holder's own organisation, perhaps
+    with a mark for the view of the network, and no name.
     """
 
     SECONDS = 60

@@ -1,6 +1,6 @@
 """Deprecations are announced at least a year before the end.
 
-The headers of every answer and the OpenAPI document state the end.
+The headers of every answer of a deprecated operation, and the OpenAPI document, state both dates.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def test_a_deprecated_operation_is_announced_on_every_answer_and_in_the_document
     ("package", "since", "until"),
     [("short", SINCE, "2027-12-31"), ("open", SINCE, ""), ("unsaid", "", UNTIL)],
 )
-def test_the_gateway_does_not_start_with_a_deprecation_of_less_than_a_year(
+def test_a_deprecation_without_two_dates_a_year_apart_is_refused(
     package: str, since: str, until: str
 ) -> None:
     with pytest.raises(TypeError, match="a year later at least"):

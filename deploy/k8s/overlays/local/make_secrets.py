@@ -1,9 +1,10 @@
-"""Makes the Secrets of the local overlay inside the cluster, so that no secret is ever in a file.
+"""Makes the Secrets of the local overlay inside the cluster, so that no secret has to be in a file
+of the repository, or of the person who deploys.
 
 The Secrets hold keys, database passwords, and the addresses with these passwords. All of it is made
-at once in one Secret, `enlace-keys`, from which the Secret of each pod is cut. So an interrupted
-run is simply run again: the material is read back, and a Secret that exists is left alone. Limit:
-whoever may read the namespace's Secrets has everything.
+at once in one Secret, `enlace-keys`, from which the Secrets of the pods are derived. So an
+interrupted run is simply run again: the material is read back, and a Secret that exists is left
+alone. Limit: whoever may read the namespace's Secrets has everything.
 """
 
 import base64
@@ -19,7 +20,7 @@ from pathlib import Path
 from keys import key_folder
 
 SERVICES = ("partners", "referrals", "notifications")
-# the key files beyond those of every service
+# the key files that a service has in addition to those that every service has
 MORE = {"partners": r"tokens(\.\d+)?\.jwk|mail\.key", "notifications": r"mail\.key"}
 MAIL = {"url": b"smtp://mail:1025", "from": b"enlace@example.org"}  # the mail catcher (mail.yaml)
 API = "https://kubernetes.default.svc"
@@ -37,9 +38,10 @@ def make_all() -> Contents:
 
 
 def cut(secrets_: Contents) -> dict[str, Contents]:
-    """Returns the contents of each pod's Secret.
+    """Returns the contents of the pods' Secrets, by name.
 
-    They are the pod's own private keys, all public keys, and its own passwords.
+    A service gets its own private keys, all public keys, and the addresses of its database with
+    their passwords. The gateway gets its own private keys alone, and PostgreSQL all passwords.
     """
     public = {name: value for name, value in secrets_.items() if name.endswith(".pub.jwk")}
     passwords = {

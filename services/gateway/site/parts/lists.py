@@ -1,4 +1,4 @@
-"""Lists that a page shows as a whole, fetched page by page until the end."""
+"""Lists that a web page shows in full, up to MOST rows, fetched one result page at a time."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar

@@ -7,8 +7,8 @@ from facts import outbox
 CAUGHT_UP = f"(SELECT store IN ('', ({outbox.STORE})) FROM erasure_store)"
 """The SQL expression for whether all erasures known outside this store have been applied to it.
 
-The statement that reads a key includes the expression, since keys are read too often for a
-statement of its own.
+The statement that reads a key includes this expression: keys are read too often to check this in a
+separate statement.
 """
 
 

@@ -1,9 +1,9 @@
 """Limits the rate of each caller, counted in this process: a quota that refills steadily (GCRA, the
 "leaky bucket as a meter").
 
-One number is stored for each caller: the time at which its quota is full again. Callers without
-recent calls are forgotten. Limit: each process counts for itself, so several processes of a service
-allow several quotas.
+One number is stored for each caller: the time at which its quota is full again. If there are too
+many callers, those whose quota is full are forgotten. Each process counts for itself, so several
+processes of a service allow several quotas.
 """
 
 import ipaddress
@@ -16,14 +16,14 @@ from urllib.parse import unquote
 from chassis.errors import Exhausted
 from chassis.tokens import NOBODY, Caller
 
-# Seconds' worth of calls that may come at once, since pages, and systems that send a backlog, call
-# in bursts.
+# Seconds' worth of calls that may come at once: pages call in bursts, and so do systems that send a
+# backlog.
 WINDOW = 2
 # Maximum number of callers that are remembered. Beyond that number, callers with a full quota are
-# forgotten first, and then the callers whose last call is oldest.
+# forgotten first, and then those whose last call is oldest, until half of the maximum are left.
 _MAX_CALLERS = 20_000
-# The rate of an address, as a multiple of the rate of a caller: the gateway's address makes the
-# calls of many people without a token.
+# The rate of an address, as a multiple of the rate of a caller: the calls that many people make
+# without a token all come from the gateway's address.
 _CALLERS_PER_ADDRESS = 20
 
 

@@ -114,8 +114,8 @@ def unpack(
     """
     header_list = list(headers)
     headers_by_name = dict(header_list)
-    # The library ignores the case of names, and the signature covers names in lower case. So two
-    # headers are refused if their names are equal or differ only in case.
+    # The library ignores the case of names, and the signature covers the values under their names
+    # in lower case. So a record is refused if the names of two headers differ at most in case.
     if (
         len({name.lower() for name, _ in header_list}) < len(header_list)
         or None in headers_by_name.values()

@@ -40,7 +40,7 @@ THREADS = 16
 
 
 class WaitingService:
-    """A service whose EndSession waits for a row; the rpc needs no token and leaves no trail."""
+    """A service whose EndSession waits for a row lock, needs no token and leaves no trail."""
 
     def __getattr__(self, rpc: str) -> Any:
         return print  # no other rpc is called
@@ -52,7 +52,7 @@ class WaitingService:
 
 @dataclass
 class World:
-    """A service with one rpc, and the actions of a test on it."""
+    """A service with one rpc, and what a test can do with it."""
 
     place: Place
     database: Database
@@ -157,12 +157,12 @@ def test_a_stop_does_not_wait_for_clients_that_watch_the_health(world: World) ->
 
 
 def statuses(watch: Any) -> Iterator[HealthCheckResponse]:
-    """Yields the statuses of a watch until it ends, in whichever way."""
+    """Yields the statuses of a watch until it ends, with an error or without."""
     with contextlib.suppress(grpc.RpcError):
         yield from watch
 
 
-def test_health_is_answered_while_all_threads_wait_for_a_row_and_other_calls_for_a_thread(
+def test_health_checks_are_answered_while_all_threads_wait_for_a_lock_and_calls_for_a_thread(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # the queue takes all these calls, however long they wait for each other here
@@ -175,17 +175,17 @@ def test_health_is_answered_while_all_threads_wait_for_a_row_and_other_calls_for
         assert refusal(world.ask) == ("RESOURCE_EXHAUSTED", "too_many_requests")
         for _ in range(10):
             for name in ("live", "", "enlace.partners.v1.Tokens"):
-                assert world.status(name) == SERVING  # or the call raises an error
+                assert world.status(name) == SERVING  # a check without an answer raises an error
     for call in calls:
         call.result(timeout=20)
     assert world.ask() == members_pb2.EndSessionResponse()
 
 
-def test_health_is_answered_while_the_database_hangs(
+def test_health_checks_are_answered_while_the_database_hangs(
     world: World, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Calls wait in the queue until those before them give up; meanwhile others would be refused
-    # with too_many_requests.
+    # Calls wait in the queue until those before them give up. If the queue's clock ran, others
+    # would meanwhile be refused with too_many_requests.
     monkeypatch.setattr(admission, "monotonic", lambda: 0.0)
     reporter = HealthReporter(world.server, world.database, None, [])
     assert postgres.engine.process
@@ -193,7 +193,7 @@ def test_health_is_answered_while_the_database_hangs(
         calls = world.ask_many(THREADS * 2, timeout=2)
         until(lambda: world.status_after_look(reporter) == NOT_SERVING, 10)
         assert world.status("live") == SERVING
-        # One or two calls may succeed: a stopped process stops after its present system call.
+        # One or two calls may succeed: SIGSTOP stops a process after its current system call.
         errors = [error for call in calls if (error := call.exception()) is not None]
         assert len(errors) > THREADS
         assert {error.code() for error in errors} <= {

@@ -121,7 +121,7 @@ def test_a_missing_answer_never_lowers_the_urgency(triage: Triage, question: str
 
 
 @given(TRIAGES)
-def test_d18_no_contact_is_normal_before_each_deciding_question_is_answered_or_declined(
+def test_d18_a_contact_is_rated_normal_only_once_every_deciding_question_is_answered_or_declined(
     triage: Triage,
 ) -> None:
     open_questions = [name for name in DECIDING if getattr(triage, name) == NOT_ASKED]
@@ -152,7 +152,7 @@ def test_the_questions_that_can_still_change_the_urgency_are_counted(
 # The reference.
 
 
-def test_the_check_character_detects_every_single_wrong_character() -> None:
+def test_the_check_character_detects_any_one_wrong_character() -> None:
     for _ in range(20):
         reference = new_reference()
         assert read_reference(reference) == reference
@@ -301,7 +301,7 @@ def test_the_status_names_neither_people_nor_places(story: Story, service: Servi
     }
 
 
-def test_contact_is_promised_only_for_a_live_referral_and_if_every_plan_allows_it(
+def test_a_caller_may_be_contacted_only_while_a_referral_is_live_and_every_plan_allows_it(
     story: Story, service: Service
 ) -> None:
     def promised() -> list[bool]:
@@ -340,7 +340,7 @@ def test_contact_is_promised_only_for_a_live_referral_and_if_every_plan_allows_i
 
 
 @pytest.mark.parametrize("end", ["decline", "consent"])
-def test_no_contact_is_promised_once_no_referral_is_live(
+def test_a_caller_may_not_be_contacted_once_no_referral_is_live(
     end: str, story: Story, service: Service
 ) -> None:
     made = story.contact()
@@ -360,7 +360,7 @@ def test_no_contact_is_promised_once_no_referral_is_live(
     assert [item.may_be_contacted for item in status(service.public(), made).items] == [False]
 
 
-def test_every_state_except_an_error_has_a_status_in_plain_words() -> None:
+def test_every_state_except_entered_in_error_has_a_status_in_plain_words() -> None:
     assert {state.value for state in State} - PLAIN.keys() == {"entered_in_error"}
     assert set(PLAIN.values()) == set(
         "being_prepared asked accepted waiting_list in_progress done not_possible stopped".split()
@@ -431,7 +431,9 @@ def test_neither_reference_nor_pin_is_stored_readably(story: Story, service: Ser
     assert row[1].startswith("$argon2id$")
 
 
-def test_a_pin_has_four_digits_or_is_generated(story: Story, service: Service) -> None:
+def test_a_pin_must_have_four_digits_and_is_generated_if_missing(
+    story: Story, service: Service
+) -> None:
     operator = service.as_("hotline", "OPERATOR")
     for pin in ("123", "12345", "abcd", "١٢٣٤", "12 4"):
         request = contacts_pb2.CreateContactRequest(
@@ -518,7 +520,7 @@ def test_a_caller_withdraws_her_consent_with_her_reference(story: Story, service
 # The operators' side.
 
 
-def test_open_contacts_can_be_listed_apart_from_all_others(story: Story, service: Service) -> None:
+def test_contacts_can_be_listed_by_outcome(story: Story, service: Service) -> None:
     operator, waits, done = (
         service.as_("hotline", "OPERATOR"),
         story.contact().contact,

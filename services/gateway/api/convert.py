@@ -2,9 +2,9 @@
 
 One converter serves all messages. Enum values become words ("in_progress"), times become RFC 3339
 in UTC, and maps become objects. Unset values are left out: empty texts, unspecified enums, absent
-times and messages. Lists, numbers without presence and flags are always present. Limit: it knows
-the kinds of field that our contracts use (no oneof beyond plain fields). It validates nothing,
-because the schemas do so.
+times and messages. Lists and maps are always present, and so are numbers, flags and bytes whose
+field does not track presence. Limit: it knows only the kinds of field that our contracts use. It
+validates nothing; that is the job of the schemas.
 """
 
 from base64 import b64decode, b64encode

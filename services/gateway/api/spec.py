@@ -115,7 +115,8 @@ HEADERS: dict[str, JsonObject] = {
         "schema": {"type": "string", "pattern": "^v1,[A-Za-z0-9+/]+=*( v1,[A-Za-z0-9+/]+=*)*$"},
     },
 }
-# Headers of an answer: name, description, example, whether it is always present.
+# Headers of an answer: name, description, example, and whether an answer that documents the header
+# always has it.
 ANSWERED = {
     "X_REQUEST_ID": ("X-Request-Id", "Tell it to operations.", KINDS["ID"].example, True),
     "RATE_LIMIT": (
@@ -226,7 +227,7 @@ def response_name(status: int) -> str:
 
 
 def answered(*names: str) -> dict[str, str]:
-    """Returns the headers of an answer, including those that every answer has."""
+    """Returns the headers of an answer, including those that are documented for every answer."""
     return {ANSWERED[name][0]: name for name in (*ALWAYS, *names)}
 
 

@@ -149,10 +149,10 @@ def disclosed_count(senders: int, digest: bytes) -> int:
     """Returns a count of members with a similar case that is safe to disclose.
 
     Noise is added to the exact count and CAUTION subtracted. The result is rounded down to a
-    multiple of FEW, and lies between 0 and MAX_SIMILAR_CASES. The noise is the difference between
-    two numbers of leading zeros. Each further zero is half as likely, so no answer proves that
-    there is one case more or less. `digest` is the keyed hash of the question, so the same question
-    always gets the same answer.
+    multiple of FEW, and lies between 0 and MAX_SIMILAR_CASES. The noise is the number of leading
+    zero bits in the first half of `digest`, minus that number in the second half. Each further zero
+    is half as likely, so no answer proves that there is one case more or less. `digest` is the
+    keyed hash of the question, so the same question always gets the same answer.
     """
     half = len(digest) // 2
     noisy = senders + _leading_zeros(digest[:half]) - _leading_zeros(digest[half:]) - CAUTION
@@ -341,9 +341,9 @@ class Enquiry:
     def stop_asking(self, service_ids: Collection[str], now: datetime) -> None:
         """Blanks the copies of these services.
 
-        If the enquiry is open, the copies are closed, too, and the asker sees them as refusals: of
-        services that do not offer the help, unless they had refused for another reason. Ends the
-        enquiry if every service has now refused.
+        If the enquiry is open, the copies are closed, too, and the asker sees each of them as a
+        refusal. Its reason is NOT_OFFERED, unless the service had already refused for another
+        reason. Ends the enquiry if every service has now refused.
         """
         copies = [
             offer

@@ -1,4 +1,4 @@
-"""Figures that are safe to publish, as rpcs."""
+"""The rpcs of statistics: figures that are safe to publish, and figures for coordinators."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -27,7 +27,7 @@ RECENT = timedelta(days=30)
 
 
 class Statistics:
-    """The rpcs of statistics, one method for each; the rpcs return counts only."""
+    """The rpcs of statistics, one method for each. They return nothing about one person."""
 
     def GetPilotFigures(self, request: pb.GetPilotFiguresRequest, call: Call) -> pb.PilotFigures:
         """Returns the pilot's figures, counted from the files: January to October 2006."""
@@ -91,8 +91,8 @@ class Statistics:
 def pilot(tx: Transaction) -> pb.PilotFigures:
     """Returns the pilot's figures.
 
-    The two totals were published by IOM, so they are never withheld; any other count below SMALLEST
-    is.
+    `assisted` and `from_chinandega` were published by IOM, so they are always returned. Any other
+    count below SMALLEST is withheld.
     """
     elevate_to_system_scope(tx)
     counted = figures.count_assisted(tx, PILOT_START, PILOT_END)
@@ -109,7 +109,8 @@ def pilot(tx: Transaction) -> pb.PilotFigures:
 
 
 def _count(tx: Transaction, now: datetime) -> None:
-    """Counts the quarters that have settled since the last count, once.
+    """Stores the figures of the quarters that have settled since the last count; each quarter is
+    counted once.
 
     A second call at the same time waits, and finds the count done.
     """

@@ -808,6 +808,15 @@ def test_a_person_whom_nobody_may_contact_is_sent_only_with_an_arrival_and_no_ot
     assert referral.events[-1].arrival == (arrival if nobody_calls else None)
 
 
+def test_a_receipt_that_opens_nothing_is_refused_before_an_arrival_is_asked_for() -> None:
+    referral = draft()
+    elsewhere = replace(RECEIPT, recipient_organization_id="another")
+    with pytest.raises(Conflict, match=r"^receipt_recipient_differs$"):
+        referral.send(
+            ACTORS[Side.SENDER], NOON, DAYS, elsewhere, safe_contact_known=True, nobody_calls=True
+        )
+
+
 def test_a_sent_referral_shows_its_receipt_and_only_with_an_override_a_reason_and_a_worker() -> (
     None
 ):

@@ -157,9 +157,11 @@ class Referral(ReferralWithDeadlines):
         if receipt is None:
             raise Conflict("receipt_missing")
         check_note(note, needed=receipt.is_override)
+        # A receipt that opens nothing comes first: without another one, no arrival is needed.
+        self._check_receipt(receipt, now)
         if nobody_calls:
             (arrival or Arrival("", "", "", "")).check()
-        self._use_receipt(receipt, now)
+        self.receipt_id = receipt.id
         self.override_reason_code = receipt.reason_code
         self.override_worker_id = actor.id if receipt.is_override else ""
         self.send_time = now

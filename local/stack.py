@@ -14,7 +14,7 @@ import secrets
 import shlex
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -39,9 +39,9 @@ PROGRESS = 2.0  # seconds between two progress lines of a command
 # Seconds within which a part that accepted a connection must respond; on a machine with a load of
 # 40, a response takes many times longer than usual.
 ANSWER = 10.0
-# Connections to PostgreSQL for each process of a service: two for each of 20 calls, and one for
-# each loop.
-_CONNECTIONS = 65
+# Connections to PostgreSQL for each process of a service: two for each of 20 calls, one for each
+# loop, up to twelve for listening and checks, and some for operators.
+_CONNECTIONS = 70
 
 
 @dataclass(frozen=True)
@@ -137,9 +137,7 @@ class LocalStack:
                 [Part("broker", 0, self._begin_broker, self.broker.ready, self._broker_works)]
             )
         self.start_postgres()
-        self.supervisor.begin(
-            [part for service in SERVICES if not service.database for part in self._parts(service)]
-        )
+        self.supervisor.begin(self._parts(service for service in SERVICES if not service.database))
         self._run_to_end(
             [
                 (
@@ -150,7 +148,7 @@ class LocalStack:
                 for service in WITH_DATABASE
             ]
         )
-        self.supervisor.begin([part for service in WITH_DATABASE for part in self._parts(service)])
+        self.supervisor.begin(self._parts(WITH_DATABASE))
         self.supervisor.wait()
         if demo:
             try:
@@ -317,9 +315,11 @@ class LocalStack:
         words = self.passwords[name]
         return Login(f"{name}_owner", words["owner"]), Login(name, words["app"])
 
-    def _parts(self, service: Service) -> list[Part]:
+    def _parts(self, services: Iterable[Service]) -> list[Part]:
         return [
-            self._part(service, name, only) for name, only in self.processes[service.name].items()
+            self._part(service, name, only)
+            for service in services
+            for name, only in self.processes[service.name].items()
         ]
 
     def _part(self, service: Service, name: str, only: str) -> Part:

@@ -11,7 +11,7 @@ from chassis import log, memory, metrics, threads
 from services.gateway.config import Settings, from_environment
 from services.gateway.edge import app as edge
 from services.gateway.edge.clients import Clients
-from services.gateway.edge.server import NO_QUICK_REPLY, Server
+from services.gateway.edge.server import Server
 
 
 @click.group()
@@ -43,7 +43,7 @@ def serve(only: str | None) -> None:
         f"{settings.host}:{settings.port}",
         settings.proxies,
         refuse=app.extensions["limits"].refuse,
-        quick_reply=app.extensions.get("answers_without_app", NO_QUICK_REPLY),
+        quick_reply=app.extensions.get("answers_without_app"),
         farewell=settings.farewell_seconds,
     )
 

@@ -65,8 +65,6 @@ _BEHIND_PROXIES: dict[str, Any] = {
     "trusted_proxy": "*",
     "trusted_proxy_headers": {"x-forwarded-for"},
 }
-QuickReply = Callable[[str, Mapping[str, str]], Reply | None]
-NO_QUICK_REPLY: QuickReply = lambda path, headers: None  # noqa: E731
 
 
 def task_for_rejected(channel: "Channel", request: Any) -> Task:
@@ -214,7 +212,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         proxies: int = 0,
         *,
         refuse: Callable[[str, str], Reply | None] = lambda path, authorization: None,
-        quick_reply: QuickReply = NO_QUICK_REPLY,
+        quick_reply: Callable[[str, Mapping[str, str]], Reply | None] | None = None,
         farewell: float = 0.0,
     ) -> None:
         """Listens at `address`, which is host:port; an IPv6 host is written in brackets.
@@ -227,7 +225,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         `farewell` seconds after `stop`, the server keeps serving, but each answer closes its
         connection, so that a proxy opens its next connection elsewhere.
         """
-        self._refuse, self._quick_reply = refuse, quick_reply
+        self._refuse, self._quick_reply = refuse, quick_reply or (lambda path, headers: None)
         self._under_way, self._counting = Counter[str](), threading.Lock()
         self._known = deque[Channel]()  # channels whose answer is known already
         # refused channels, with the time at which each is answered
@@ -266,8 +264,10 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         request = channel.requests[0]
         if self._stop_requested_at is not None:
             request.headers["CONNECTION"] = "close"
+        express = getattr(request, "path", "") in EXPRESS  # broken HTTP has no path
+        dispatcher = self._express if express else self.task_dispatcher
         if request.error:
-            self.task_dispatcher.add_task(channel)
+            dispatcher.add_task(channel)
         elif known := self._quick_reply(request.path, request.headers):
             request.reply = known
             self._known.append(channel)
@@ -279,8 +279,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
             request.reply = refusal(503, "service_busy", RETRY_SECONDS)
             self._known.append(channel)
         else:
-            express = request.path in EXPRESS
-            (self._express if express else self.task_dispatcher).add_task(channel)
+            dispatcher.add_task(channel)
 
     def _has_room(self, channel: Channel) -> bool:
         """Returns whether a system's request would be answered soon, and counts it if so.

@@ -86,8 +86,7 @@ def about() -> Response:
 def services() -> Response:
     """Returns a page of services."""
     given = _given(_NARROWED | {"minimal"})
-    show = objects.minimal if _flag(given, "minimal") else _shown(objects.service, given)
-    return _narrowed_page(given, o.ListPublicServicesRequest, show)
+    return _narrowed_page(given, o.ListPublicServicesRequest, objects.service)
 
 
 @blueprint.get("/services/<identifier>")
@@ -133,8 +132,7 @@ def organization(identifier: str) -> Response:
 def service_at_locations() -> Response:
     """Returns a page of services at their locations."""
     given = _given(_NARROWED)
-    show = _shown(objects.service_at_location, given)
-    return _narrowed_page(given, o.ListPublicServiceAtLocationsRequest, show)
+    return _narrowed_page(given, o.ListPublicServiceAtLocationsRequest, objects.service_at_location)
 
 
 @blueprint.get("/service_at_locations/<identifier>")
@@ -285,18 +283,22 @@ def _terms() -> dict[str, d.TaxonomyTerm]:
 # --- answers
 
 
-def _shown(show: Callable[..., Any], given: Given) -> Callable[[Any], Any]:
-    return partial(show, terms=_terms(), full=_flag(given, "full"))
-
-
 def _narrowed_page(
-    given: Given, rpc_request: Callable[..., Message], show: Callable[[Any], Any]
+    given: Given, rpc_request: Callable[..., Message], convert: Callable[..., Any]
 ) -> Response:
-    """Returns a page of the services that match the parameters; `show` converts each of them."""
+    """Returns a page of the services that match the parameters.
+
+    `convert` converts a service, unless the request wants id and date alone (`minimal`).
+    """
     narrowed, is_empty = _narrowed(given)
     if is_empty:
         return _page([], 0, given)
     answer = send(_dated(rpc_request(**narrowed), given))
+    show = (
+        objects.minimal
+        if _flag(given, "minimal")
+        else partial(convert, terms=_terms(), full=_flag(given, "full"))
+    )
     return _page([show(service) for service in answer.services], answer.total_size, given)
 
 

@@ -54,22 +54,22 @@ def of_member(
     any, so that zero can't be distinguished from a few.
     """
     row = tx.execute(
-        "SELECT (SELECT count(*) FROM referrals WHERE receiver_organization_id = %(of)s"
+        "SELECT (SELECT count(*) FROM referrals WHERE receiver_organization_id = %(organization)s"
         " AND state = ANY(%(live)s)) AS received_count,"
-        " (SELECT count(*) FROM referrals WHERE sender_organization_id = %(of)s"
+        " (SELECT count(*) FROM referrals WHERE sender_organization_id = %(organization)s"
         " AND state = ANY(%(live)s)) AS sent_count,"
         f" (SELECT count(*) FROM referrals WHERE next_due_time < %(due)s AND {MINE}) AS due_count,"
-        " (SELECT count(*) FROM enquiries WHERE organization_id = %(of)s"
+        " (SELECT count(*) FROM enquiries WHERE organization_id = %(organization)s"
         " AND state = 'open') AS asking_count,"
-        " (SELECT count(DISTINCT enquiry_id) FROM enquiry_offers WHERE organization_id = %(of)s"
-        " AND state = 'open' AND answer = '') AS asked_count,"
+        " (SELECT count(DISTINCT enquiry_id) FROM enquiry_offers"
+        " WHERE organization_id = %(organization)s AND state = 'open'"
+        " AND answer = '') AS asked_count,"
         " (SELECT greatest(count(*) FILTER (WHERE NOT erased), least(count(*), 1)) FROM people"
-        "   WHERE organization_id = %(of)s AND create_time < %(step)s) AS most_people,"
+        "   WHERE organization_id = %(organization)s AND create_time < %(step)s) AS most_people,"
         " (SELECT greatest(count(*) FILTER (WHERE close_time IS NULL"
         " OR close_time >= %(step)s), least(count(*), 1)) FROM plans"
-        "   WHERE organization_id = %(of)s AND create_time < %(step)s) AS most_plans",
+        "   WHERE organization_id = %(organization)s AND create_time < %(step)s) AS most_plans",
         {
-            "of": organization_id,
             "organization": organization_id,
             "due": due_before,
             "step": step,

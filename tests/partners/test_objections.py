@@ -1,6 +1,6 @@
-"""Whoever is affected by an act that takes two people is notified at once, on another channel.
+"""Changes of a sign-in provider, which two people decide.
 
-There is time to object.
+The people affected are notified at once, on another channel, and have time to object.
 """
 
 from __future__ import annotations

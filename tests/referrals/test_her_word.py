@@ -1,4 +1,4 @@
-"""Whose word a consent is based on.
+"""The word on which a consent is based: the person's own, or that of somebody who decides for her.
 
 The tests cover a child's no, an unknown age, and an adult for whom somebody else speaks. Each
 consent is judged again when its basis changes.

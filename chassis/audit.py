@@ -52,6 +52,8 @@ class Head:
 
 START = Head(0, sha256(b"enlace.audit.v1").digest())
 """The position before the first row."""
+NO_HEAD = Head(-1, b"")
+"""The head of a trail whose head was removed from the database."""
 
 _NONCE = 8  # random bytes before the hash in a mark, so that equal rows have different marks
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -242,10 +244,10 @@ def search(
 
 def head(tx: Transaction) -> Head:
     """Returns the last row's sequence and hash, from the table that holds them apart from the
-    trail; Head(-1, b"") if that table is empty.
+    trail; NO_HEAD if that table is empty.
     """
     row = tx.execute("SELECT sequence, hash FROM audit_head").fetchone()
-    return Head(row["sequence"], bytes(row["hash"])) if row else Head(-1, b"")
+    return Head(row["sequence"], bytes(row["hash"])) if row else NO_HEAD
 
 
 class Trail(list[Entry]):

@@ -271,25 +271,28 @@ class Database:
         """
         is_callers = timeout is not None or deadline.current() is not None
         end = deadline.after(_LIMIT if timeout is None else min(timeout, _LONGEST))
-        try:
-            with self._open_transaction(caller, end, by_key=by_key) as connection:
+        with (
+            _faults_as_refusals(end, is_callers=is_callers),
+            self._open_transaction(caller, end, by_key=by_key) as connection,
+        ):
+            yield connection
+
+    @contextmanager
+    def autocommit(self) -> Iterator[Transaction]:
+        """Yields a connection on which each statement is a transaction of its own, in no caller's
+        scope: for a background loop that looks, with one statement, whether there is work.
+
+        Raises as `transaction` does, and Unavailable if a statement takes longer than two seconds.
+        """
+        end = time.monotonic() + _POOL_TIMEOUT + _FIRST
+        with _faults_as_refusals(end, is_callers=False):
+            if self.probe.answers is False:
+                raise Unavailable("store_unavailable")
+            connection = self._pool.getconn(timeout=_POOL_TIMEOUT)
+            try:
                 yield connection
-        except (
-            psycopg.OperationalError,
-            pg.TransactionTimeout,
-            pg.ReadOnlySqlTransaction,
-        ) as error:
-            raise _refusal(
-                error, past=time.monotonic() > end - 0.05, is_callers=is_callers
-            ) from error
-        except pg.FeatureNotSupported as error:
-            if error.diag.source_function != _REPLANNING:
-                raise
-            raise Unavailable("store_busy") from error
-        except pg.UniqueViolation as error:
-            if error.diag.constraint_name not in _VERSIONS:
-                raise
-            raise Stale from error
+            finally:
+                self._return_to_pool(connection)
 
     def reachable(self) -> bool:
         """Returns True if the database responds; waits a moment for the first result of the
@@ -399,6 +402,29 @@ class Database:
 _VERSIONS = frozenset({"outbox_pkey"})
 # The errors of a full disk; local/postgres.py makes the server read-only while its disk is full.
 _NO_ROOM = (pg.DiskFull, pg.ReadOnlySqlTransaction)
+
+
+@contextmanager
+def _faults_as_refusals(end: float, *, is_callers: bool) -> Iterator[None]:
+    """Turns the faults of the database in the block into refusals. `end` is the time limit of the
+    block; `is_callers` is as in `_refusal`.
+    """
+    try:
+        yield
+    except (
+        psycopg.OperationalError,
+        pg.TransactionTimeout,
+        pg.ReadOnlySqlTransaction,
+    ) as error:
+        raise _refusal(error, past=time.monotonic() > end - 0.05, is_callers=is_callers) from error
+    except pg.FeatureNotSupported as error:
+        if error.diag.source_function != _REPLANNING:
+            raise
+        raise Unavailable("store_busy") from error
+    except pg.UniqueViolation as error:
+        if error.diag.constraint_name not in _VERSIONS:
+            raise
+        raise Stale from error
 
 
 def _refusal(error: psycopg.Error, *, past: bool, is_callers: bool) -> Refusal:

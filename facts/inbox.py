@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from chassis.db import Transaction
-from facts.outbox import Fact
+from facts.outbox import STORE, Fact
 
 # Pauses between two tries of a held fact. Once its cause is repaired, the fact is applied within
 # five minutes, or at once after `redrive`.
@@ -268,6 +268,22 @@ def missed_nothing(tx: Transaction, consumer: str, epoch: int) -> bool:
             (consumer, epoch),
         )
     return row is None or row["epoch"] == epoch
+
+
+def nothing_to_do(tx: Transaction, consumer: str) -> bool:
+    """Returns True if no fact and no unreadable record of this consumer waits, and its own store
+    has not been restored since the consumer last requested all facts. One statement, since it runs
+    at rest.
+    """
+    row = tx.execute(
+        "SELECT relay.store = found.store AND EXISTS"
+        " (SELECT FROM consumers WHERE consumer = %(consumer)s AND epoch = relay.epoch)"
+        " AND NOT EXISTS (SELECT FROM inbox_parked WHERE consumer = %(consumer)s)"
+        " AND NOT EXISTS (SELECT FROM dead_letters WHERE consumer = %(consumer)s) AS nothing"
+        f" FROM relay CROSS JOIN ({STORE}) AS found",
+        {"consumer": consumer},
+    ).fetchone()
+    return bool(row and row["nothing"])
 
 
 def record_full_request(tx: Transaction, consumer: str, epoch: int) -> None:

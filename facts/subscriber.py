@@ -408,6 +408,10 @@ class Subscriber:
         if timedelta() <= now - self._requested_at < patience:
             return
         self._requested_at = now
+        if is_idle and not self._doubtful and self._has_nothing_to_do():
+            self._note_counts((0, 0, 0))
+            self._swept_at = now
+            return
 
         def look(
             tx: Transaction,
@@ -443,6 +447,16 @@ class Subscriber:
             self._retry_while_unavailable(
                 lambda tx: inbox.record_full_request(tx, self._name, epoch)
             )
+
+    def _has_nothing_to_do(self) -> bool:
+        """Returns False, too, if the database does not answer; the look that follows waits for
+        it.
+        """
+        try:
+            with self._database.autocommit() as connection:
+                return inbox.nothing_to_do(connection, self._name)
+        except (Unavailable, Exhausted, Stale, Late):
+            return False
 
     # --- retries
 

@@ -15,8 +15,8 @@ from typing import Any
 from google.protobuf.message import DecodeError
 from google.protobuf.wrappers_pb2 import BytesValue
 
-from chassis import audit, log, metrics
-from chassis.audit import START, Head
+from chassis import log, metrics
+from chassis.audit import NO_HEAD, START, Head
 from chassis.clock import Clock
 from chassis.config import ServiceSettings
 from chassis.db import LOST, Database, Transaction
@@ -167,7 +167,11 @@ class Heads:
         self._compared = True
 
     def _check(self, tx: Transaction) -> tuple[list[Finding], int, Head]:
-        epoch, head = outbox.ensure_epoch(tx, self._clock), audit.head(tx)
+        stored = _StoredTrail(
+            tx, {self._published.sequence, *(fact.version for fact in self._unchecked)}
+        )
+        epoch = stored.epoch if stored.same_store else outbox.ensure_epoch(tx, self._clock)
+        head = stored.head
         if epoch != self._epoch:  # a restored store continues from its copy
             self._epoch, self._published, self._checked, self._witnessed, self._marked = (
                 epoch,
@@ -183,7 +187,7 @@ class Heads:
         for earlier in published_heads - {START}:
             self._witnessed.setdefault(earlier.sequence, set()).add(earlier.hash)
         latest = max(published_heads, key=lambda earlier: earlier.sequence)
-        findings = _missing_heads(tx, published_heads)
+        findings = stored.lacking(published_heads)
         # Verifies the rows since the last turn, one chunk per turn.
         after = self._checked or latest
         until = min(head.sequence, after.sequence + _ROWS)
@@ -300,15 +304,33 @@ def _hash(fact: Fact) -> bytes:
     return BytesValue.FromString(fact.payload).value
 
 
-def _missing_heads(tx: Transaction, published_heads: Collection[Head]) -> list[Finding]:
-    """Returns a finding for each of these heads that the trail no longer contains."""
-    rows = tx.execute(
-        "SELECT sequence, hash FROM audit WHERE sequence = ANY(%s)",
-        ([head.sequence for head in published_heads],),
-    ).fetchall()
-    stored = {0: START.hash} | {row["sequence"]: bytes(row["hash"]) for row in rows}
-    return [
-        Finding(head.sequence, "forked" if head.sequence in stored else "cut")
-        for head in sorted(published_heads, key=lambda head: head.sequence)
-        if stored.get(head.sequence) != head.hash
-    ]
+class _StoredTrail:
+    """What the database has of the trail at one moment: its head, and the rows of some sequences;
+    and the epoch of the store. One statement, since it runs at rest.
+
+    `same_store` is False if the recorded identity is that of another store.
+    """
+
+    def __init__(self, tx: Transaction, sequences: Collection[int]) -> None:
+        rows = tx.execute(
+            "SELECT relay.epoch, relay.store = found.store AS same_store,"
+            " head.sequence AS head_sequence, head.hash AS head_hash, audit.sequence, audit.hash"
+            f" FROM relay CROSS JOIN ({outbox.STORE}) AS found LEFT JOIN audit_head head ON true"
+            " LEFT JOIN audit ON audit.sequence = ANY(%s)",
+            (sorted(sequences),),
+        ).fetchall()
+        first = rows[0]
+        self.epoch, self.same_store = int(first["epoch"]), bool(first["same_store"])
+        has_head = first["head_sequence"] is not None
+        self.head = Head(first["head_sequence"], bytes(first["head_hash"])) if has_head else NO_HEAD
+        self._hashes = {0: START.hash} | {
+            row["sequence"]: bytes(row["hash"]) for row in rows if row["sequence"] is not None
+        }
+
+    def lacking(self, published_heads: Collection[Head]) -> list[Finding]:
+        """Returns a finding for each of these heads that the trail no longer contains."""
+        return [
+            Finding(head.sequence, "forked" if head.sequence in self._hashes else "cut")
+            for head in sorted(published_heads, key=lambda head: head.sequence)
+            if self._hashes.get(head.sequence) != head.hash
+        ]

@@ -417,13 +417,57 @@ def test_while_nothing_waits_the_database_is_asked_for_missing_facts_once_a_minu
 
         monkeypatch.setattr(inbox, name, watched)
 
-    watch("gaps")
-    watch("missed_nothing")
+    for name in ("gaps", "missed_nothing", "nothing_to_do"):
+        watch(name)
     hearer.works.sweep()  # finds that nothing waits
-    for pause, count in ((0, 1), (59, 0), (1, 1), (60, 1)):
+    at_rest = ["nothing_to_do"]
+    for pause, expected in (
+        (0, [*at_rest, "missed_nothing"]),
+        (59, []),
+        (1, at_rest),
+        (60, at_rest),
+    ):
         asked.clear()
         assert hearer.requests_after(SECOND * pause) == []
-        assert asked == ["missed_nothing"] * count
+        assert asked == expected
+
+
+def test_a_store_that_was_restored_while_nothing_waits_requests_everything_within_a_minute(
+    hearer: Hearer,
+) -> None:
+    hearer.works.sweep()
+    for pause in (0, 60):
+        assert hearer.requests_after(SECOND * pause) == []
+    with hearer.database.transaction(SYSTEM) as tx:
+        tx.execute("UPDATE relay SET store = 'the original'")
+    assert hearer.requests_after(59 * SECOND) == []
+    assert hearer.requests_after(SECOND) == [(TOPIC.encode(), b"")]
+    assert hearer.requests_after(60 * SECOND) == []
+
+
+def test_an_unreadable_record_that_another_process_stored_is_counted_within_a_minute(
+    hearer: Hearer,
+) -> None:
+    hearer.works.sweep()
+    assert hearer.requests_after(timedelta()) == []
+    another = Hearer(hearer.database, hearer.keys, hearer.clock, name=hearer.name)
+    another.take(Record(b"no id", b"x", []))
+    assert hearer.requests_after(60 * SECOND) == []
+    assert hearer.works._anything_waits
+
+
+def test_while_the_database_does_not_answer_at_rest_the_subscriber_waits_for_it(
+    hearer: Hearer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> bool:
+        raise Unavailable("store_unavailable")
+
+    hearer.works.sweep()
+    assert hearer.requests_after(timedelta()) == []
+    monkeypatch.setattr(inbox, "nothing_to_do", fail)
+    with hearer.database.transaction(SYSTEM) as tx:
+        tx.execute("UPDATE relay SET store = 'the original'")
+    assert hearer.requests_after(60 * SECOND) == [(TOPIC.encode(), b"")]
 
 
 def test_what_another_process_left_waiting_is_also_counted_when_missing_facts_are_asked_for(

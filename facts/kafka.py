@@ -450,7 +450,7 @@ class Consumer:
                 session_timeout_ms=6000,  # detects a dead member soon
                 heartbeat_interval_ms=2000,  # a third of the timeout, as Kafka recommends
                 # the broker responds as soon as a record arrives, and at the latest after this time
-                fetch_max_wait_ms=2000,
+                fetch_max_wait_ms=5000,
                 max_poll_records=FULL,
                 max_poll_interval_ms=int(_SLOWEST_BATCH * 1000),
                 metadata_max_age_ms=15_000,

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from chassis.clock import Clock
-from chassis.db import Database, Transaction
+from chassis.db import Database, Transaction, notify
 from chassis.supervisor import Loop
 
 AT_ONCE = datetime.min.replace(tzinfo=UTC)
@@ -37,7 +37,7 @@ def announce(tx: Transaction, channel: str, *times: datetime | None) -> None:
     """
     earliest = min((time for time in times if time is not None), default=None)
     if earliest is not None:
-        tx.execute("SELECT pg_notify(%s, %s)", (channel, earliest.isoformat()))
+        notify(tx, channel, earliest.isoformat())
 
 
 def listen(connection: Transaction, channel: str) -> None:

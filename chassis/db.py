@@ -96,6 +96,8 @@ class Bounded(psycopg.Connection[Row]):
     """Statements of the current transaction, each with the number of rows that it must change
     (`expect_rows`).
     """
+    notices: list[tuple[str, str]]
+    """Notifications of the current transaction: channel and payload (`notify`)."""
     marker: "Marker | None" = None
     """Computes the marks of the trail's rows that this connection writes (chassis.audit)."""
 
@@ -346,6 +348,7 @@ class Database:
                             connection.rollback()
                         raise
                     _check_expected(connection)
+                    _send_notices(connection)
                     # sent with the statements that are not sent yet; the pipeline waits at its end
                     connection.execute("COMMIT")
             except LOST:
@@ -361,7 +364,7 @@ class Database:
     def _begin(self, connection: Bounded, caller: Caller, end: float, *, by_key: bool) -> None:
         """Begins a transaction, and waits for it. Raises one of LOST if the connection is dead."""
         left = max(1, int((end - time.monotonic()) * 1000))
-        connection.expected = []
+        connection.expected, connection.notices = [], []
         connection.execute("BEGIN")
         connection.execute(
             "SELECT set_config('enlace.organization', %s, true), set_config('enlace.view', %s,"
@@ -393,7 +396,8 @@ class Database:
         return connection
 
     def _register(self, connection: Bounded) -> None:
-        connection.marker, connection.expected = self._marker, []
+        connection.marker = self._marker
+        connection.expected, connection.notices = [], []
         with self._lock:
             self._connections.add(connection)
 
@@ -480,19 +484,41 @@ def expect_rows(tx: Transaction, cursor: psycopg.Cursor[Row], count: int) -> Non
         raise Stale
 
 
+def notify(tx: Transaction, channel: str, payload: str = "") -> None:
+    """Notifies the listeners of a channel when the transaction commits. All notifications of a
+    transaction are one statement, sent with the commit; equal ones arrive once.
+    """
+    if isinstance(tx, Bounded) and tx.pipe is not None:
+        tx.notices.append((channel, payload))
+    else:
+        tx.execute("SELECT pg_notify(%s, %s)", (channel, payload))
+
+
+def _send_notices(connection: Bounded) -> None:
+    if connection.notices:
+        connection.execute(
+            "SELECT pg_notify(channel, payload)"
+            " FROM unnest(%s::text[], %s::text[]) AS notices (channel, payload)",
+            [list(column) for column in zip(*connection.notices, strict=True)],
+        )
+
+
 @contextmanager
 def savepoint(tx: Transaction) -> Iterator[None]:
     """Undoes the writes of the block, and only those, if the block raises an exception.
 
     Waits for the block's statements, so that their errors are raised in the block.
     """
-    expected = tx.expected if isinstance(tx, Bounded) else []
-    before = len(expected)
+    expected, notices = (tx.expected, tx.notices) if isinstance(tx, Bounded) else ([], [])
+    before, noticed = len(expected), len(notices)
     try:
         with tx.transaction():
             yield
             if isinstance(tx, Bounded):
                 _check_expected(tx)
+    except BaseException:
+        del notices[noticed:]
+        raise
     finally:
         del expected[before:]
 

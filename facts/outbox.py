@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 
 from chassis.clock import Clock
-from chassis.db import Database, Transaction
+from chassis.db import Database, Transaction, notify
 from chassis.tokens import SYSTEM
 
 CHANNEL = "outbox"
@@ -65,7 +65,7 @@ def save(tx: Transaction, facts: Sequence[Fact]) -> None:
 
 def wake(tx: Transaction) -> None:
     """Wakes the relay when the transaction commits."""
-    tx.execute("SELECT pg_notify(%s, '')", (CHANNEL,))
+    notify(tx, CHANNEL)
 
 
 # Identifies a store by properties that a restored copy does not share: the cluster of databases,

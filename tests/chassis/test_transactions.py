@@ -8,8 +8,8 @@ import psycopg
 import pytest
 from psycopg import errors as pg
 
-from chassis.db import Database, Transaction, expect_rows, savepoint
-from chassis.errors import Stale
+from chassis.db import Bounded, Database, Transaction, expect_rows, notify, savepoint
+from chassis.errors import Stale, Unavailable
 from chassis.tokens import SYSTEM
 from tests.parts.postgres import Server
 
@@ -119,3 +119,74 @@ def test_a_transaction_by_key_plans_a_statement_once_for_all_values(database: Da
 
     assert custom_plans(1, by_key=True) == 0
     assert custom_plans(2, by_key=False) > 0
+
+
+def heard(listener: Transaction) -> list[tuple[str, str]]:
+    """Returns the notifications that have arrived, with their payloads."""
+    return [(notice.channel, notice.payload) for notice in listener.notifies(timeout=0.5)]
+
+
+def test_the_notifications_of_a_transaction_arrive_once_each_when_it_commits(
+    database: Database,
+) -> None:
+    with database.dedicated() as listener:
+        for channel in ("first", "second"):
+            listener.execute(f"LISTEN {channel}")
+        with database.transaction(SYSTEM) as tx:
+            notify(tx, "first")
+            notify(tx, "second", "x")
+            notify(tx, "first")
+            tx.execute("SELECT 1").fetchone()
+            assert heard(listener) == []
+        assert sorted(heard(listener)) == [("first", ""), ("second", "x")]
+        with database.transaction(SYSTEM):
+            pass
+        assert heard(listener) == [], "the next transaction of the connection repeats none"
+
+
+def test_nobody_is_notified_of_what_was_rolled_back(database: Database) -> None:
+    def fail(tx: Transaction) -> None:
+        with savepoint(tx):
+            notify(tx, "work", "of the savepoint")
+            raise ZeroDivisionError
+
+    def fail_whole() -> None:
+        with database.transaction(SYSTEM) as tx:
+            notify(tx, "work", "of the transaction")
+            raise ZeroDivisionError
+
+    with database.dedicated() as listener:
+        listener.execute("LISTEN work")
+        with pytest.raises(ZeroDivisionError):
+            fail_whole()
+        with database.transaction(SYSTEM) as tx:
+            notify(tx, "work", "before")
+            with pytest.raises(ZeroDivisionError):
+                fail(tx)
+        assert heard(listener) == [("work", "before")]
+
+
+def test_outside_of_a_transaction_a_notification_is_sent_at_once(database: Database) -> None:
+    with database.dedicated() as listener, database.autocommit() as tx:
+        listener.execute("LISTEN work")
+        notify(tx, "work")
+        assert heard(listener) == [("work", "")]
+
+
+def test_a_statement_outside_of_a_transaction_sees_no_callers_scope_and_becomes_a_refusal(
+    database: Database,
+) -> None:
+    with database.autocommit() as tx:
+        row = tx.execute("SELECT current_setting('enlace.view', true) AS view").fetchone()
+        assert row is not None
+        assert not row["view"]
+
+    def fail() -> None:
+        with database.autocommit() as tx:
+            assert isinstance(tx, Bounded)
+            tx.cut()
+            tx.execute("SELECT 1")
+
+    with pytest.raises(Unavailable, match="store_unavailable"):
+        fail()
+    assert names(database) == []

@@ -10,7 +10,7 @@ each other, and PostgreSQL would end one of the two transactions.
 
 from datetime import datetime, timedelta
 
-from chassis.db import Row, Transaction
+from chassis.db import Row, Transaction, notify
 from chassis.wire import Cursor
 from services.notifications.domain.delivery import (
     BACK_OFFS,
@@ -306,4 +306,4 @@ def of_webhook(
 
 
 def _wake(tx: Transaction) -> None:
-    tx.execute("SELECT pg_notify('webhooks', '')")
+    notify(tx, "webhooks")

@@ -6,7 +6,7 @@ expired.
 
 from datetime import datetime
 
-from chassis.db import Transaction
+from chassis.db import Transaction, notify
 from services.notifications.domain.message import Letter, letter_id
 from services.notifications.domain.rules import LETTERS_WHILE_OUT
 from services.notifications.store.messages import EMAILS
@@ -44,7 +44,7 @@ def keep(tx: Transaction, message_id: str, letter: Letter, now: datetime) -> Non
             " VALUES (%s, %s, %s, %s, %s)",
             (id, letter.about_id, letter.sealed, letter.expire_time, letter.kind),
         )
-        tx.execute("SELECT pg_notify(%s, '')", (EMAILS,))
+        notify(tx, EMAILS)
 
 
 def discard(tx: Transaction, about_id: str) -> None:

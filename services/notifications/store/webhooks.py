@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from chassis.db import Row, Transaction
+from chassis.db import Row, Transaction, notify
 from keys.sealing import Keyring
 from services.notifications.domain.webhook import DISABLED_FOR_FAILING, Webhook
 from services.notifications.store.messages import WEBHOOKS
@@ -101,7 +101,7 @@ def keep(tx: Transaction, webhook: Webhook) -> None:
             webhook.id,
         ),
     )
-    tx.execute("SELECT pg_notify(%s, '')", (WEBHOOKS,))  # its deliveries may change lanes
+    notify(tx, WEBHOOKS)  # its deliveries may change lanes
 
 
 def rotate(tx: Transaction, keyring: Keyring, webhook: Webhook, secret: str) -> None:

@@ -9,7 +9,7 @@ from dataclasses import asdict, fields
 from operator import itemgetter
 from typing import Any
 
-from chassis.db import Row, Transaction, expect_rows
+from chassis.db import Row, Transaction, expect_rows, notify
 from chassis.errors import NotFound
 from facts import outbox
 from keys.sealing import CannotOpen, SealingKey
@@ -130,7 +130,7 @@ def keep_all(tx: Transaction, referrals: Sequence[Referral], key: SealingKey | N
         )
     outbox.save(tx, [fact for referral, new in events for fact in referral_facts(referral, new)])
     announce(tx, "clocks", *(d.next_time for referral in changed for d in referral.deadlines))
-    tx.execute("SELECT pg_notify(%s, '')", (EVENTS,))
+    notify(tx, EVENTS)
     for referral in changed:
         referral.events = []
 

@@ -197,9 +197,11 @@ class MailSender:
         with self._database.dedicated() as connection:
             listen(connection, EMAILS)
             while loop.turn():
-                if self.send_batch(connection, loop):
+                count = self.send_batch(connection, loop)
+                if count:
                     loop.wait(_GATHER)
-                else:
+                # After a batch that was not full, no e-mail is due that was not announced since.
+                if count < _BATCH:
                     self._wait(loop, connection)
 
     def _wait(self, loop: Loop, connection: Transaction) -> None:

@@ -247,30 +247,32 @@ class Subscriber:
         """
         waiting: Waiting | None = None
 
-        def act(tx: Transaction) -> tuple[FactPosition, bool, bool]:
+        def act(tx: Transaction) -> tuple[FactPosition, bool] | None:
+            """Returns the fact's position, and True if the next fact is waiting; None if the
+            handler has more parts to do.
+            """
             nonlocal waiting
             waiting = None
             position, waiting = find(tx)
             if waiting and position is FactPosition.NEXT and self._handle(tx, waiting.fact):
-                return position, False, True
+                return None
             if waiting and position in (FactPosition.NEXT, FactPosition.KNOWN):
-                return position, inbox.advance(tx, self._name, waiting.fact), False
-            return position, False, False
+                return position, inbox.advance(tx, self._name, waiting.fact)
+            return position, False
 
-        unfinished = True
-        while unfinished:
+        result: tuple[FactPosition, bool] | None = None
+        while result is None:
             self._note_turn()
             try:
-                position, follows, unfinished = self._retry_while_unavailable(
-                    act, is_handling=lambda: waiting is not None
-                )
+                result = self._retry_while_unavailable(act, is_handling=lambda: waiting is not None)
             except _Stopped:
                 raise
             except Exception as error:  # a fault in a handler must not stop other subjects
                 if waiting is None:
                     raise
                 self._hold(waiting, error)
-                position, follows, unfinished = FactPosition.HELD, False, False
+                result = FactPosition.HELD, False
+        position, follows = result
         if waiting is not None:
             self._report(waiting.fact, position)
         return follows

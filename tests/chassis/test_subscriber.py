@@ -339,6 +339,17 @@ def test_a_handler_with_several_parts_is_called_until_the_last_part_is_done(hear
     assert (hearer.seen(subject), hearer.count("next")) == (1, 1)
 
 
+def test_after_the_last_part_of_a_fact_the_next_waiting_fact_of_its_subject_is_applied(
+    hearer: Hearer,
+) -> None:
+    subject = new_id()
+    hearer.unfinished = 2
+    hearer.take(hearer.record(subject, 2))
+    hearer.take(hearer.record(subject, 1))
+    assert hearer.applied == [*[(subject, 1)] * 3, (subject, 2)]
+    assert (hearer.seen(subject), hearer.count("next")) == (2, 2)
+
+
 def test_an_unreadable_record_becomes_one_dead_letter_and_later_facts_are_applied(
     hearer: Hearer,
 ) -> None:

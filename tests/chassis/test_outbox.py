@@ -5,7 +5,7 @@ The tests check which facts are to be published, for the first time or again. Th
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -206,6 +206,13 @@ def test_an_epoch_is_always_later_than_the_one_before(
     clock.advance(timedelta(seconds=now - EPOCH))
     outbox.begin_epoch(tx, clock, after)
     assert outbox.ensure_epoch(tx, clock) == epoch
+
+
+def test_the_first_epoch_of_a_machine_whose_clock_starts_in_1970_is_1(tx: Transaction) -> None:
+    clock = SettableClock(datetime.fromtimestamp(0, UTC))
+    outbox.ensure_epoch(tx, clock)
+    outbox.begin_epoch(tx, clock)
+    assert outbox.ensure_epoch(tx, clock) == 1
 
 
 def test_a_fact_of_a_new_epoch_carries_the_last_version_published_before(tx: Transaction) -> None:

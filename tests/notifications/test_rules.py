@@ -15,10 +15,11 @@ from services.notifications.domain.rules import (
     Happening,
     Recipient,
     recipients_of,
+    recipients_of_enquiry,
 )
 
 NOW = datetime(2026, 3, 4, 18, 0, tzinfo=UTC)
-SENDER, RECEIVER, WORKER, COORDINATOR = "s" * 32, "r" * 32, "w" * 32, "c" * 32
+SENDER, RECEIVER, OTHER, WORKER, COORDINATOR = (letter * 32 for letter in "srowc")
 TO_RECEIVER, TO_SENDER, TO_WORKER, TO_COORDINATION = (
     "receiver's desk",
     "sender's desk",
@@ -331,3 +332,61 @@ def test_only_the_sender_is_notified_of_the_deadline_of_a_draft(verb: str) -> No
     assert in_words(
         recipients_of(replace(happening(verb, draft=True, urgency="IMMEDIATE"), clock="draft"), NOW)
     ) == {TO_SENDER, TO_WORKER}
+
+
+# Enquiries
+
+
+def of_asker(kind: str) -> list[Recipient]:
+    return [
+        Recipient(kind, Audience.DESK, SENDER),
+        Recipient(kind, Audience.WORKER, SENDER, WORKER),
+    ]
+
+
+def of_enquiry(
+    verb: str, worker: str = WORKER, *, first_offer: bool = False, by_clock: bool = False
+) -> list[Recipient]:
+    """Returns the recipients if SENDER asked RECEIVER and OTHER, and takes the offer of OTHER."""
+    return recipients_of_enquiry(
+        verb,
+        (SENDER, worker),
+        [RECEIVER, OTHER],
+        OTHER,
+        first_offer=first_offer,
+        by_clock=by_clock,
+    )
+
+
+def test_the_asked_desks_are_notified_of_an_enquiry_and_the_desk_whose_offer_was_taken() -> None:
+    opened, matched = "enquiry_opened", "enquiry_matched"
+    assert of_enquiry("opened") == [
+        Recipient(opened, Audience.DESK, RECEIVER),
+        Recipient(opened, Audience.DESK, OTHER),
+    ]
+    assert of_enquiry("matched") == [Recipient(matched, Audience.DESK, OTHER)]
+
+
+def test_the_asking_desk_and_its_worker_are_notified_of_the_first_offer_and_of_deadlines() -> None:
+    assert of_enquiry("answered", first_offer=True) == of_asker("enquiry_offered")
+    assert of_enquiry("offers_waiting", by_clock=True) == of_asker("enquiry_offers_waiting")
+    assert of_enquiry("cancelled", by_clock=True) == of_asker("enquiry_cancelled")
+
+
+def test_the_coordinators_too_are_notified_of_an_enquiry_that_nobody_could_answer() -> None:
+    assert of_enquiry("exhausted", by_clock=True) == [
+        *of_asker("enquiry_exhausted"),
+        Recipient("enquiry_exhausted", Audience.COORDINATION),
+    ]
+
+
+def test_further_offers_own_cancellations_and_referrals_from_an_enquiry_notify_nobody() -> None:
+    assert of_enquiry("answered", by_clock=True) == []
+    assert of_enquiry("cancelled", first_offer=True) == []
+    assert of_enquiry("referred", first_offer=True, by_clock=True) == []
+
+
+def test_a_notice_about_an_enquiry_that_no_worker_made_goes_to_the_asking_desk_alone() -> None:
+    assert of_enquiry("offers_waiting", worker="") == [
+        Recipient("enquiry_offers_waiting", Audience.DESK, SENDER)
+    ]

@@ -94,19 +94,28 @@ def test_an_invitation_to_a_network_role_waits_for_a_second_coordinator(role: Ro
 
 
 @pytest.mark.parametrize(
-    ("second", "organization", "when", "why"),
+    ("second", "organization", "when", "why", "about"),
     [
-        (Person("first"), "ministry", LATER, "second_person_required"),
-        (Person("second"), "ngo", LATER, "not_independent"),
-        (Person("second"), "ministry", NOON + 72 * HOUR, "nothing_to_confirm"),
+        (Person("first"), "ministry", LATER, "second_person_required", ()),
+        (Person("second"), "ngo", LATER, "not_independent", ("organization",)),
+        (
+            Person("second", Kin(frozenset({mark_of("first")}), "")),
+            "ministry",
+            LATER,
+            "not_independent",
+            ("kin",),
+        ),
+        (Person("second", Kin()), "ministry", LATER, "not_independent", ("unknown",)),
+        (Person("second"), "ministry", NOON + 72 * HOUR, "nothing_to_confirm", ()),
     ],
 )
-def test_an_invitation_cannot_be_confirmed_by_its_maker_or_a_colleague_or_too_late(
-    second: Person, organization: str, when: Any, why: str
+def test_an_invitation_cannot_be_confirmed_by_its_maker_or_her_kin_or_a_colleague_or_too_late(
+    second: Person, organization: str, when: Any, why: str, about: tuple[str, ...]
 ) -> None:
     made = invitation(OF_THE_NETWORK)
-    with pytest.raises(Conflict, match=f"^{why}$"):
+    with pytest.raises(Conflict, match=f"^{why}$") as refused:
         made.confirm(second, organization, when)
+    assert refused.value.about == about
     assert made == invitation(OF_THE_NETWORK)
 
 

@@ -4,7 +4,7 @@ confidential places, and which figure each reader is shown. No database.
 
 from copy import deepcopy
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from typing import Any
 
 import pytest
@@ -14,10 +14,13 @@ from services.partners.directory.domain.area import Area, Areas, with_ancestors
 from services.partners.directory.domain.location import (
     Accessibility,
     AddressGrant,
+    ContactPoint,
     Location,
     LocationEntry,
+    Phone,
     ServiceAtLocation,
 )
+from services.partners.directory.domain.schedule import Frequency, Schedule
 from services.partners.directory.domain.service import (
     NOT_STATED,
     Capacity,
@@ -54,6 +57,8 @@ TAXONOMY = Taxonomy(
 TALK = ServiceEntry("Someone to talk to", ("PSS",), country="NI", phone="+50522334455")
 BED = replace(TALK, name="A bed", need_codes=("HOU.EMG",))
 
+ON_NO_DAY = Schedule(Frequency.WEEKLY, time(8), time(12), ("XX",))  # a day that does not exist
+
 
 def service(entry: ServiceEntry = TALK, capacity: Capacity = NOT_STATED) -> Service:
     return Service.register("service", "ngo", entry, capacity, TAXONOMY, AREAS, NOON)
@@ -87,6 +92,7 @@ def test_a_figure_has_a_time_and_a_unit() -> None:
         ({"department": "GT-01"}, "department", "unknown_code"),
         ({"languages": ("es", "es")}, "languages", "malformed"),
         ({"phone": "22334455"}, "phone", "malformed"),
+        ({"schedules": (ON_NO_DAY,)}, "schedules.0.byday.0", "unknown_code"),
         ({"area_codes": ("NI-CI", "NI-CI")}, "area_codes", "malformed"),
         ({"area_codes": ("NI-CI", "NI-XX")}, "area_codes.1", "unknown_code"),
         ({"accessibility": (Accessibility.STEP_FREE,) * 2}, "accessibility", "malformed"),
@@ -461,11 +467,31 @@ def test_an_area_lies_in_itself_and_in_every_larger_area(code: str, areas: list[
     assert Areas.lies_in(code, "")
 
 
-def test_a_service_at_a_place_names_each_language_once() -> None:
-    ServiceAtLocation("id", "service", "place", languages=("es", "en")).check()
+THERE = ServiceAtLocation(
+    "id",
+    "service",
+    "place",
+    phones=(Phone("+50522334455"),),
+    contacts=(ContactPoint("Ana"),),
+    schedules=(replace(ON_NO_DAY, byday=("MO",)),),
+    languages=("es", "en"),
+)
+
+
+def test_the_wrong_fields_of_a_service_at_a_place_are_reported_together() -> None:
+    THERE.check()
     with pytest.raises(Invalid) as refused:
-        ServiceAtLocation("id", "service", "place", languages=("es", "es")).check()
-    assert refused.value.violations == [("service_at_location.languages", "malformed")]
+        replace(THERE, schedules=(ON_NO_DAY,), languages=("es", "es")).check()
+    assert refused.value.violations == [
+        ("service_at_location.schedules.0.byday.0", "unknown_code"),
+        ("service_at_location.languages", "malformed"),
+    ]
+
+
+def test_at_a_confidential_place_a_service_keeps_its_hours_but_no_phone_and_no_person() -> None:
+    assert THERE.discreet() == ServiceAtLocation(
+        "id", "service", "place", schedules=THERE.schedules, languages=("es", "en")
+    )
 
 
 HALF = timedelta(minutes=30)

@@ -24,12 +24,13 @@ from chassis.db import Database
 from chassis.errors import Conflict
 from chassis.ids import new_id
 from chassis.limits import WINDOW
+from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
-from facts import kafka, outbox
+from facts import kafka, outbox, relay
 from facts.envelope import SIGNATURE
 from facts.kafka import Broker, Consumer, Producer
 from facts.outbox import Fact
-from facts.relay import _PASSES_PER_SECOND, Relay
+from facts.relay import _MANY, _PASSES_PER_SECOND, Relay
 from tests.chassis.world import World, settings, until
 from tests.parts import brokers, topics
 from tests.parts.brokers import forget
@@ -46,24 +47,55 @@ def test_committed_facts_are_applied_once_and_in_order(world: World) -> None:
     assert all(world.versions(subject) == [1, 2, 3, 4, 5] for subject in subjects)
 
 
-def test_facts_that_come_faster_than_the_relays_pace_are_published_in_batches(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    batches: list[int] = []
+def watch_batches(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, float]]:
+    """Returns a list that receives the number of facts of each published batch, and its time."""
+    batches: list[tuple[int, float]] = []
     send_all = Producer.send_all
 
     def count_and_send(producer: Producer, topic: str, records: Any, **options: Any) -> Any:
-        batches.append(len(records))
+        batches.append((len(records), time.monotonic()))
         return send_all(producer, topic, records, **options)
 
     monkeypatch.setattr(Producer, "send_all", count_and_send)
+    return batches
+
+
+def test_facts_that_come_faster_than_the_relays_pace_are_published_in_batches(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = watch_batches(monkeypatch)
     begin = time.monotonic()
     for _ in range(300):
         world.write(new_id(), 1)
-    until(lambda: sum(batches) >= 300)
+    until(lambda: sum(count for count, _ in batches) >= 300)
     seconds = time.monotonic() - begin
     assert len(batches) <= _PASSES_PER_SECOND * (seconds + WINDOW) + 1
-    assert sum(batches) == 300, "a fact was sent twice, or another test is still sending"
+    total = sum(count for count, _ in batches)
+    assert total == 300, "a fact was sent twice, or another test is still sending"
+
+
+def test_the_relay_pauses_after_a_batch_of_many_facts_only(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches, waits, wait = watch_batches(monkeypatch), list[float](), Loop.wait
+
+    def note_and_wait(loop: Loop, seconds: float) -> bool:
+        if loop.name == "relay":
+            waits.append(seconds)
+        return wait(loop, min(seconds, 0.05))
+
+    def publish(count: int) -> None:
+        before = len(batches)
+        world.write(new_id(), count)
+        until(lambda: len(batches) > before)
+
+    monkeypatch.setattr(relay, "_PAUSE_AFTER_MANY", 10.0)
+    monkeypatch.setattr(Loop, "wait", note_and_wait)
+    for count in (_MANY - 1, 1, _MANY):
+        publish(count)
+        assert max(waits, default=0.0) <= 1.0
+    publish(1)
+    assert max(waits) > 1.0
 
 
 def test_a_fact_that_was_rolled_back_is_never_published(world: World) -> None:

@@ -17,9 +17,11 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from hashlib import sha256
 from typing import Any
 
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from chassis.db import Bounded, Transaction
@@ -270,23 +272,37 @@ def _object(message: Message) -> str:
     """Returns the id of the object that a message is about: the message's own id, the id of a
     resource in it, or the first id that it names; "" if there is none.
     """
-    fields = [field for field in message.DESCRIPTOR.fields if not field.is_repeated]
-    submessages = [
-        getattr(message, field.name)
-        for field in fields
-        if field.message_type and message.HasField(field.name)
-    ]
-    parts = [message, *(part for part in submessages if "id" in part.DESCRIPTOR.fields_by_name)]
-    ids = [
-        getattr(part, field.name)
-        for part in parts
-        for field in part.DESCRIPTOR.fields
-        if field.name == "id"
-    ]
-    ids += [
-        getattr(part, field.name)
-        for part in parts
-        for field in part.DESCRIPTOR.fields
-        if field.name.endswith("_id") and field.name != "request_id"
-    ]
+    resources = _id_names(message.DESCRIPTOR).resources
+    parts = [message, *(getattr(message, name) for name in resources if message.HasField(name))]
+    names = [_id_names(part.DESCRIPTOR) for part in parts]
+    ids = [getattr(part, name) for part, of in zip(parts, names, strict=True) for name in of.own]
+    ids += [getattr(part, name) for part, of in zip(parts, names, strict=True) for name in of.other]
     return next((value for value in ids if isinstance(value, str) and is_id(value)), "")
+
+
+@dataclass(frozen=True)
+class _IdNames:
+    """The names of a message's fields that may hold ids: its own id, other ids, and resources with
+    an id of their own.
+    """
+
+    own: list[str]
+    other: list[str]
+    resources: list[str]
+
+
+@cache
+def _id_names(message: Descriptor) -> _IdNames:
+    fields = message.fields
+    names = [field.name for field in fields]
+    return _IdNames(
+        [name for name in names if name == "id"],
+        [name for name in names if name.endswith("_id") and name != "request_id"],
+        [
+            field.name
+            for field in fields
+            if field.message_type
+            and not field.is_repeated
+            and "id" in field.message_type.fields_by_name
+        ],
+    )

@@ -43,7 +43,7 @@ class Areas:
 
 
 def with_ancestors(code: str) -> list[str]:
-    """Returns the code of an area and of all areas that contain it, smallest area first.
+    """Returns the codes of an area and of all areas that contain it, smallest area first.
 
     For example, NI-CI.chichigalpa, NI-CI and NI.
     """

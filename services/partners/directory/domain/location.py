@@ -30,7 +30,7 @@ SEALED = ("address", "transportation")
 
 
 class Accessibility(StrEnum):
-    """A means of access that a person may need and that a place has."""
+    """A means of access that a person may need and a place may offer."""
 
     STEP_FREE = "STEP_FREE"
     SIGN_LANGUAGE = "SIGN_LANGUAGE"
@@ -105,7 +105,7 @@ class Location(Subject):
         return location
 
     def change(self, changes: Mapping[str, Any], areas: Areas, now: datetime) -> None:
-        """Changes these fields.
+        """Changes the given fields.
 
         Raises Invalid if a confidential place would no longer be confidential: others would then
         learn where people were hidden.
@@ -170,8 +170,8 @@ class ServiceAtLocation:
 class AddressGrant:
     """The permission for one worker to open the address of a referral's service.
 
-    The worker belongs to the organisation that sent the referral. The grant lasts from the
-    acceptance of the referral to its end.
+    The worker belongs to the organisation that sent the referral. The grant begins when the
+    referral is accepted and lasts until the referral ends.
     """
 
     referral_id: str
@@ -185,8 +185,8 @@ class AddressGrant:
     def open(self, worker_id: str, now: datetime) -> None:
         """Records that this worker opens the address.
 
-        Raises Conflict if another worker has opened it, or if she opened it longer than LOOK_AGAIN
-        ago.
+        Raises Conflict if another worker has opened it, or if this worker first opened it
+        LOOK_AGAIN ago or earlier.
         """
         if self.open_time is not None and (
             self.worker_id != worker_id or abs(now - self.open_time) >= LOOK_AGAIN

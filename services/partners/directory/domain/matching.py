@@ -3,9 +3,10 @@
 One pure function gives each service a verdict, with a reason for each criterion, and orders the
 services, best first. The verdict is "ask", never "fits", if the service has not stated what the
 criterion compares, or if it limits an attribute and the person's attribute is not known. The
-verdict is "does not fit" only if the service itself excludes the person. Area and room are
-exceptions: they can fit although the person's department or number of dependants is not known.
-Known limitation: services are ranked by what they entered, which may differ from what they do.
+verdict is "does not fit" only if the service itself excludes the person. Exceptions: area and room
+can fit although the person's department or number of dependants is not known, and a person without
+dependants fits although the service has not stated how many dependants it takes. Limitation:
+services are ranked by what they entered, which may differ from what they do.
 """
 
 from collections.abc import Callable, Hashable, Iterable
@@ -40,7 +41,7 @@ had the room that it had stated.
 
 
 class FigureAge(IntEnum):
-    """How far a service's figure about its room can be relied on."""
+    """The age classes of a room figure: how far the figure can be relied on."""
 
     FRESH = 1
     OLD = 2
@@ -142,19 +143,19 @@ class StatementTimes:
     confirmed_time: datetime | None
 
     def age(self, now: datetime) -> FigureAge:
-        """Returns how far the figure can be relied on."""
+        """Returns the age class of the figure."""
         if self.figure_time is None:
             return FigureAge.NONE
         return FigureAge.OLD if now - self.figure_time > self.validity else FigureAge.FRESH
 
     def freshness(self, now: datetime) -> tuple[FigureAge, bool]:
-        """Returns the age of the figure, and whether the entry was confirmed within six months."""
+        """Returns the figure's age class, and whether the entry was confirmed within six months."""
         return self.age(
             now
         ), self.confirmed_time is not None and now - self.confirmed_time <= CONFIRMATION_INTERVAL
 
     def unchanged_until(self, now: datetime) -> datetime | None:
-        """Returns until when the result of `freshness` stays the same; None if for good."""
+        """Returns the last time at which `freshness` gives the same result as now; None: no end."""
         ends = [
             self.figure_time + self.validity if self.figure_time else None,
             self.confirmed_time + CONFIRMATION_INTERVAL if self.confirmed_time else None,
@@ -327,7 +328,7 @@ def _area(department: str, stated: tuple[str, tuple[str, ...]]) -> Reason:
 
 
 class Room(NamedTuple):
-    """The statement of a service about its room.
+    """What a service states about its room.
 
     Large figures are capped where a larger one makes no difference, so that thousands of services
     share a few values.
@@ -341,7 +342,7 @@ class Room(NamedTuple):
 
     @classmethod
     def of(cls, figure: Capacity, age: FigureAge) -> "Room":
-        """Returns what a service states about its room, given its figure and the figure's age."""
+        """Returns the statement that a figure makes, given the figure's age class."""
         beds = figure.unit == "beds"
         available = (
             None

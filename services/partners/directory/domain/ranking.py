@@ -1,9 +1,10 @@
-"""An index of all services of the directory by the attributes that matching looks at.
+"""An index of all services in the directory by the attributes that matching looks at.
 
 Thousands of services are ordered in a millisecond, exactly as if each were judged by itself.
-Services with the same statement are judged alike (matching.CRITERIA). So each statement has one
-long integer whose bits show which services make it. Each statement is judged once, and the order
-results from bitwise operations. Limit: the ranking knows only the candidates that it was given.
+Services with the same statement are judged alike (matching.CRITERIA). So for each group of needs,
+each statement has one long integer whose bits show which services make it. Each statement is judged
+once, and the order results from bitwise operations. Limitation: the ranking knows only the
+candidates that it was given.
 """
 
 import heapq
@@ -25,8 +26,8 @@ from services.partners.directory.domain.matching import (
     criteria,
 )
 
-Statement = tuple[str, Hashable]
-Flips = defaultdict[str, defaultdict[int, list[int]]]
+Statement = tuple[str, Hashable]  # a criterion and what a service states about it
+Flips = defaultdict[str, defaultdict[int, list[int]]]  # slots by group and statement number
 _TO_BYTES = bytes.maketrans(b"01", b"\0\1")
 # up to this number of services, the slots are listed one by one instead of filtering all names
 _FEW = 50
@@ -147,7 +148,7 @@ class Ranking:
         self._flip(flips)
 
     def advance(self, now: datetime) -> None:
-        """Updates the statements whose age class has changed by now."""
+        """Updates the statements about room and freshness that have changed with time alone."""
         flips: Flips = defaultdict(lambda: defaultdict(list))
         while self._ends and self._ends[0][0] < now:
             end, id = heapq.heappop(self._ends)
@@ -165,7 +166,11 @@ class Ranking:
         self._flip(flips)
 
     def best(self, question: Question, size: int, *, sees_shelters: bool) -> list[str]:
-        """Returns the ids of the first `size` candidates, in the order of matching.match."""
+        """Returns the ids of the best candidates, `size` at most, in the order of matching.match.
+
+        Candidates are left out if they can't meet the need, are in another country than the person,
+        are excluded by the question, or must not be seen.
+        """
         group = question.need_code.partition(".")[0]
         shelf = self._shelves[group]
         # The need for a group is met by any service in the group. The need for a kind of help is

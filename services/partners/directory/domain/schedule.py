@@ -1,8 +1,8 @@
 """The hours at which people are received, as the parts of an RFC 5545 rule (HSDS schedule).
 
 Times are the local time of the place, and the caller passes the time zone. A schedule does not
-apply on public holidays unless it states that it does. Limit: an hour that occurs twice because the
-clocks go back gets no special treatment.
+apply on public holidays unless it states that it does. Limitation: an hour that occurs twice
+because the clocks go back gets no special treatment.
 """
 
 import re
@@ -48,7 +48,7 @@ class Schedule:
     holidays: bool = False
 
     def check(self, check: Check, path: str) -> None:
-        """Records what is wrong."""
+        """Records in `check` what is wrong with the schedule."""
         for number, day in enumerate(self.byday):
             if not (_MONTHLY.match(day) if self.freq is Frequency.MONTHLY else day in DAYS):
                 check.say(f"{path}.byday.{number}", "unknown_code")
@@ -106,7 +106,7 @@ class Schedule:
 
 
 def check_schedules(schedules: Sequence[Schedule], check: Check, path: str) -> None:
-    """Records what is wrong with each schedule, and which schedules overlap.
+    """Records what is wrong with each schedule, and at least one schedule of those that overlap.
 
     If two schedules overlap, nobody knows which one applies.
     """
@@ -138,10 +138,12 @@ def hours(
 
 
 def _overlapping(schedules: Sequence[Schedule]) -> set[int]:
-    """Returns the numbers of the schedules that overlap a schedule with a smaller number.
+    """Returns numbers of schedules that overlap a schedule with a smaller number.
 
-    Two schedules can overlap only from the day on which the later of them becomes valid. So the
-    check starts on that day, and covers enough days for each pattern of days to occur.
+    Only hours that follow each other are compared: if any schedules overlap, at least one of them
+    is returned, but not necessarily each. Two schedules can overlap only from the day on which the
+    later one becomes valid. So the check starts on that day, and covers enough days for each
+    pattern of days to occur.
     """
     span = (
         _EACH_WEEK

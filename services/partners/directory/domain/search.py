@@ -49,9 +49,10 @@ class SearchTerms:
 
 @dataclass(frozen=True)
 class PublicWanted:
-    """The terms of a public search: the page number, from 1, and the filters.
+    """The terms of a public search: page number (from 1), page size, and filters.
 
-    Empty and None mean "any". `id` is the id of a service at a place.
+    Empty and None mean "any". `after`: only services whose public data has changed since this time;
+    `id`: the id of a service at a place.
     """
 
     number: int

@@ -1,10 +1,10 @@
-"""A service of a member: whom it takes, where, in which languages, and how much room it has now.
+"""A service that a member offers: whom it takes, where, in which languages, and its free room.
 
 A field that is not stated means "ask", never "yes".
 
-A confidential service stores no location more precise than its department, and no phone. Other
-members see changes to a shelter's room only in time steps (`for_others`): a live figure would show
-them that a person came, and when.
+The entry of a confidential service has no location more precise than its department, and no phone.
+Other members see a change to a shelter's room only after the time step in which the room changed
+(`for_others`): a live figure would show them that a person came, and when.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,8 @@ from services.partners.network.domain.visibility import Tier, Viewer
 
 SHELTER_NEEDS = frozenset({"HOU.EMG", "HOU.SAFE"})
 USUAL_UNIT = "places"  # the unit if the service states none
-COUNTED_BY_PEOPLE = ("beds", "places")  # free again when a person leaves, unlike an appointment
+# the units that a person occupies until leaving, unlike an appointment
+COUNTED_BY_PEOPLE = ("beds", "places")
 NARROWED = ("phone", "description")
 """The fields that a member may show to fewer viewers than usual.
 
@@ -67,7 +68,7 @@ class Eligibility:
     maximum_age_of_boys: int | None = None
 
     def check(self, check: Check) -> None:
-        """Records what is wrong."""
+        """Records in `check` what is wrong with the eligibility."""
         if (
             self.minimum_age is not None
             and self.maximum_age is not None
@@ -83,7 +84,10 @@ class Eligibility:
 
 @dataclass(frozen=True)
 class Capacity:
-    """A figure of room, and when it was stated. A figure without a time can't be relied on."""
+    """A room figure: what a service states about its free room, and when it stated this.
+
+    A figure without a time can't be relied on.
+    """
 
     intake: Intake | None = None
     available: int | None = None
@@ -97,7 +101,7 @@ class Capacity:
     """
 
     def check(self, check: Check) -> None:
-        """Records what is wrong."""
+        """Records in `check` what is wrong with the figure."""
         if (
             self.available is not None
             and self.maximum is not None
@@ -111,26 +115,27 @@ NOT_STATED = Capacity()
 
 @dataclass(frozen=True)
 class Figure:
-    """The room of a service: its statement, and how often the statement was true.
+    """A room figure together with the promises of room that the service has kept and broken.
 
-    `kept`: how often the service had room after it had stated so; `broken`: how often it had none.
+    `kept`: how often the service had the room that it had promised; `broken`: how often it did not.
     """
 
     capacity: Capacity = NOT_STATED
     kept: int = 0
     broken: int = 0
     step: datetime | None = None
-    """The beginning of the time step for which a former figure is shown.
+    """In a former figure: the beginning of the time step in which another figure replaced it.
 
-    Others see the former figure until that time step ends.
+    Other organisations see the former figure until that time step ends.
     """
 
 
 def for_others(live: Figure, before: Figure | None, now: datetime) -> Figure:
-    """Returns the figure of a shelter that others see.
+    """Returns the figure that other organisations see for a shelter.
 
     It is the figure at the beginning of the current time step; its times are rounded down to time
-    steps. `before`: the figure before the last time step with a change, if any.
+    steps. `before`: the figure at the beginning of the last time step with a change; None if the
+    live figure has replaced no other figure. The live figure is then shown at once.
     """
     shown = before if before is not None and before.step == time_step_of(now) else live
     stated, declined = shown.capacity.update_time, shown.capacity.declined_time
@@ -142,7 +147,7 @@ def for_others(live: Figure, before: Figure | None, now: datetime) -> Figure:
     return replace(shown, capacity=coarse, step=None)
 
 
-FRESH_SHELTER = timedelta(hours=24)  # a bed that is free in the morning may be taken by night
+FRESH_SHELTER = timedelta(hours=24)  # a bed that is free in the morning may be occupied at night
 FRESH = timedelta(days=7)
 
 
@@ -178,7 +183,10 @@ class ServiceEntry:
 
     @property
     def decides_by(self) -> tuple[str, ...]:
-        """Returns the criteria on which the service takes some people and refuses others."""
+        """Returns the criteria by which the entry limits whom the service takes.
+
+        Only age, gender, dependants, language and area are considered.
+        """
         stated = self.eligibility
         limits = {
             "age": bool(stated.minimum_age)
@@ -192,7 +200,10 @@ class ServiceEntry:
 
     @property
     def is_shelter(self) -> bool:
-        """Tells whether members on probation can neither see nor offer the service."""
+        """Tells whether the service is confidential or has one of SHELTER_NEEDS.
+
+        Members on probation can neither see nor offer such a service.
+        """
         return self.confidential or not SHELTER_NEEDS.isdisjoint(self.need_codes)
 
     def check(self, taxonomy: Taxonomy, areas: Areas) -> None:
@@ -227,8 +238,8 @@ class ServiceEntry:
 class Service(Subject):
     """A service.
 
-    The name and type of its organisation belong to the organisation and are only shown with the
-    service.
+    `organization_name` and `organization_type` are read from the organisation; they are shown with
+    the service but not stored with it.
     """
 
     organization_id: str
@@ -242,10 +253,11 @@ class Service(Subject):
     figure_before: Figure | None = None
     """The figure at the beginning of the last time step in which the figure changed."""
     entry_time: datetime | None = None
-    """When the entry last changed, for viewers who don't see the live figure.
+    """When the entry last changed; changes to the room don't count.
 
-    In a stored service, this is when its public data, or those of its places, last changed. None in
-    a new service. Changes to the room don't count.
+    Viewers who don't see the live figure see this time instead of `update_time`. In a service that
+    was read from the store, it is when public data of the service or of its places last changed.
+    None in a new service.
     """
 
     @classmethod
@@ -277,10 +289,10 @@ class Service(Subject):
     def change(
         self, changes: Mapping[str, Any], taxonomy: Taxonomy, areas: Areas, now: datetime
     ) -> None:
-        """Changes these fields.
+        """Changes the given fields.
 
-        If the changes name `assured_time`, the changed entry is confirmed with the present time;
-        another time can't be chosen.
+        If `assured_time` is among them, the changed entry is confirmed at the present time; the
+        given value is ignored.
         """
         rest = {path: value for path, value in changes.items() if path != "assured_time"}
         assures = len(rest) < len(changes)
@@ -304,9 +316,9 @@ class Service(Subject):
     def doubt_capacity(self, declined: datetime) -> bool:
         """Marks the figure as doubtful after somebody was declined for lack of room.
 
-        The figure itself stays as stated, and is doubtful until it is stated again. Returns False
-        if there is no figure to doubt, or if the refusal is not later than both the figure and the
-        last refusal.
+        The figure itself stays as stated, and is doubtful until it is stated again. `declined`: the
+        time of the refusal. Returns False if there is no figure, or if the refusal is not later
+        than the figure and than the refusal that is already recorded.
         """
         known = self.capacity.declined_time or self.capacity.update_time
         if known is None or declined <= known:
@@ -315,10 +327,11 @@ class Service(Subject):
         return True
 
     def move_room(self, free: int, at: datetime) -> bool:
-        """Adds `free` free places when people left, or removes them (`free` < 0) when people came.
+        """Adds free places after people left, or removes some (`free` < 0) after people came.
 
-        Returns False if the figure was stated at or after `at`, is missing, does not count beds or
-        places, or would not change.
+        `at`: when the people left or came. The number of free places stays between 0 and the
+        maximum. Returns False if the figure was stated at or after `at`, is missing, does not count
+        beds or places, or would not change.
         """
         figure = self.capacity
         if (
@@ -336,19 +349,20 @@ class Service(Subject):
 
     @property
     def is_shelter(self) -> bool:
-        """Tells whether members on probation can't see the service.
+        """Tells whether the service is hidden from members on probation.
 
-        The other services of an organisation of type SHELTER count, too, unless they are public.
+        This applies if the entry says so (`ServiceEntry.is_shelter`), and to every service of an
+        organisation of type SHELTER that is not public.
         """
         return self.entry.is_shelter or (
             self.organization_type is OrganizationType.SHELTER and not self.entry.public
         )
 
     def figure_for(self, viewer: Viewer, now: datetime) -> Figure:
-        """Returns the figure of the service's room that a viewer sees.
+        """Returns the room figure that a viewer sees.
 
-        For a shelter, only its own organisation sees the live figure; others see the figure of the
-        current time step.
+        For a shelter, only its own organisation sees the live figure; others see the figure of
+        `for_others`.
         """
         live = Figure(self.capacity, self.kept, self.broken)
         return live if self.is_live_for(viewer) else for_others(live, self.figure_before, now)
@@ -360,8 +374,8 @@ class Service(Subject):
     def seen_besides(self) -> tuple[str, ...]:
         """Returns the data that is shown with the service but is not covered by its version.
 
-        These are the name and type of the organisation, the time since which the figure of room is
-        in doubt, and the number of free places.
+        These are the name and type of the organisation, the time of the refusal that put the room
+        figure in doubt, and the number of free places.
         """
         declined, free = self.capacity.declined_time, self.capacity.available
         return (

@@ -1,4 +1,4 @@
-"""The taxonomy: the kinds of help, in two levels. This service contains no other list of codes."""
+"""The taxonomy: the kinds of help, in two levels. The service has no other list of these codes."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ class Taxonomy:
         return list(dict.fromkeys(code for c in codes for code in (c, self.parent(c)) if code))
 
     def parent(self, code: str) -> str:
-        """Returns the group of a code; "" for a group, and for a code that is no longer known."""
+        """Returns the group of a code; "" for a group, and for an unknown code."""
         return self.terms[code].parent if code in self.terms else ""
 
     def words(self, codes: Iterable[str]) -> str:

@@ -1,8 +1,8 @@
-"""How far a service's statement about its room can be relied on.
+"""How far a room figure, with which a service states its free room, can be relied on.
 
-The score depends on the age of the figure, and on how often there was room as stated. Limit: only
-people who came through the network are counted. A service to which nobody is referred has only the
-age of its figure.
+The score depends on how old the figure is, and on how often the service had the room that it had
+promised. Limitation: only people who came through the network are counted. So the score of a
+service to which nobody is referred depends only on the age of its figure.
 """
 
 from dataclasses import dataclass
@@ -11,17 +11,21 @@ from datetime import datetime, timedelta
 from services.partners.directory.domain.service import Capacity, Intake, stale_time
 
 REMEMBERED = timedelta(days=183)
-"""How long results count. Older results say little about the people who now work at the service."""
+"""How long the result of a promise counts.
+
+Older results say little about the people who now work at the service.
+"""
 YES_HOLDS = timedelta(hours=24)
 """How long a positive answer to an enquiry counts as a promise of room."""
-# kept promises with which each service starts, so that one refusal does not rank a new service last
+# number of kept promises that is added for each service, so that a new service is not ranked last
+# because of one refusal
 _BENEFIT = 2
 _TRUSTED, _DOUBTED = 80, 50  # minimum reliability for rank 0, and for rank 1
 
 
 @dataclass(frozen=True)
 class Truth:
-    """The data on which a score is based, and the score: 0 to 100."""
+    """A service's score, 0 to 100, and the data on which it is based."""
 
     kept: int
     broken: int
@@ -30,15 +34,15 @@ class Truth:
 
     @property
     def reliability(self) -> int:
-        """Returns the percentage of kept promises of room, as the function `reliability` does."""
+        """Returns the percentage of kept promises of room; see the function `reliability`."""
         return reliability(self.kept, self.broken)
 
     def freshness(self, now: datetime) -> int:
         """Returns the freshness of the figure, 0 to 100.
 
-        It is 100 until the figure is stale and then falls to 0, which it reaches at four times the
-        age at which a figure becomes stale. It is 0 if there is no figure, or if the figure is in
-        doubt.
+        It is 100 until the figure becomes stale, and then falls evenly until the figure is four
+        times that old. From then on it is 0. It is also 0 if there is no figure, or if the figure
+        is in doubt.
         """
         stated, stale = self.capacity.update_time, stale_time(self.capacity, self.need_codes)
         if stated is None or stale is None or self.capacity.declined_time is not None:
@@ -65,9 +69,9 @@ def rank(kept: int, broken: int) -> int:
 def has_promised(
     capacity: Capacity, need_codes: tuple[str, ...], yes_time: datetime | None, at: datetime
 ) -> bool:
-    """Tells whether a person who came at this time had been promised room.
+    """Tells whether a person who came at the time `at` had been promised room.
 
-    `yes_time`: when the service last gave a positive answer to an enquiry, if it did.
+    `yes_time`: when the service last answered an enquiry with yes; None if it never did.
     """
     if yes_time is not None and yes_time <= at < yes_time + YES_HOLDS:
         return True

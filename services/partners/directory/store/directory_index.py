@@ -1,9 +1,9 @@
 """The directory in the memory of this process, in the form that matching and searching need.
 
-Nothing stale is served: each query first reads, in its own transaction, the changes committed since
-the last query (service_changes), and then reads the services in its answer from the database.
-Limit: a service that is missing by mistake would not be noticed; completeness rests on
-service_changes alone.
+Nothing stale is served. Each query first reads, in its own transaction, the changes that were
+committed since the last query (service_changes). It then looks for services in memory, and reads
+the services that it found from the database. Limitation: the index contains a change only if
+service_changes does; nothing else would notice that a service is missing.
 """
 
 import threading
@@ -26,15 +26,19 @@ from services.partners.directory.store.services import FIGURE, eligibility, othe
 from services.partners.network.domain.time_step import time_step_of
 
 CHANGES = "service_changes"
-"""The channel on which a trigger of the database announces changes to services."""
-# maximum number of attempts at a query if services change meanwhile, or the database was replaced
+"""The channel on which a database trigger announces changes to services."""
+# Maximum number of attempts at a query. A query is repeated if its results changed before it could
+# read them; the last attempt first reads the whole directory again.
 MAX_ATTEMPTS = 3
-_AT_ONCE = 2000  # maximum number of services read at once, to spare memory and other threads
+# maximum number of services that are read at once, so that they need little memory and hold up
+# other threads only briefly
+_AT_ONCE = 2000
 _NEVER = 2**64 - 1  # an id greater than that of any transaction
 _NEVER_YET = datetime.min.replace(tzinfo=UTC)
 # longest wait, in seconds, for another thread that is reading many changes or everything
 _PATIENCE = 30.0
-_MANY_HOURS = 1000  # maximum number of stored hours that no service uses; about a megabyte
+# this many opening hours, about a megabyte, may be stored beyond twice the number in use
+_MANY_HOURS = 1000
 _READ = (
     "s.id, s.name_key, s.need_codes, s.department, s.country, s.languages, s.minimum_age,"
     " s.maximum_age, s.genders, s.takes_dependants,"
@@ -51,22 +55,22 @@ Begin = Callable[[], AbstractContextManager[Transaction]]
 
 @dataclass
 class Content:
-    """The index of all services."""
+    """All services, indexed for matching and for searching."""
 
-    seen: int  # all changes committed before this transaction are in the index
-    filenode: int  # identifies the file in which the database stores services
+    seen: int  # the changes of all committed transactions with lower ids are in the content
+    filenode: int  # identifies the file in which the database stores the table of services
     ranking: Ranking = field(default_factory=Ranking)
     search: SearchIndex = field(default_factory=SearchIndex)
     hours: dict[int, Hours] = field(default_factory=dict)
-    """The distinct opening hours by number, as (beginnings, ends) in Unix seconds."""
-    # for services that have changed, by id: the number of the latest change that the index contains
+    """The distinct opening hours by hash, as (beginnings, ends) in Unix seconds."""
+    # the ids of services that have changed, with the number of the last change applied to each
     numbers: dict[str, int] = field(default_factory=dict)
     waiting: dict[str, datetime] = field(default_factory=dict)
-    """The shelters whose figure has changed, with the time step in which the figure changed.
+    """The ids of shelters with a new figure, with the time step in which the figure changed.
 
-    Others see the new figure from the next time step on.
+    Other organisations see the new figure from the next time step on.
     """
-    latest: datetime = _NEVER_YET
+    latest: datetime = _NEVER_YET  # the latest time as of which services were read
 
     @property
     def outgrown(self) -> bool:
@@ -77,15 +81,15 @@ class Content:
         )
 
     def is_of_another_database(self, at: Row) -> bool:
-        """Tells whether the content was read from another database.
+        """Tells whether the content was read from another database than the given state.
 
-        Lower transaction ids, or another file for the table of services, mean that the database was
-        replaced (or that the table was rewritten).
+        A lower transaction id, or another file for the table of services, means that the database
+        was replaced (or that the table was rewritten).
         """
         return bool(at["filenode"] != self.filenode or at["oldest"] < self.seen)
 
     def open_at(self, time: datetime) -> list[int]:
-        """Returns the numbers of the opening hours (`hours`) that contain the time."""
+        """Returns the hashes of the opening hours (see `hours`) that contain the time."""
         at = time.timestamp()
         return [
             number
@@ -107,8 +111,9 @@ class Content:
 
     def take(self, rows: Sequence[Row], hours: dict[int, Hours], now: datetime) -> None:
         """Applies the changes to these services."""
-        # Another thread may have read later than this thread and applied its changes first. A
-        # shelter that waited for the next time step is read again without a new change.
+        # Another thread may have read later than this thread and applied its changes first, so
+        # only rows with a newer change are applied. A shelter in `waiting` may have been read again
+        # because of the time alone; its row is applied even if it has no newer change.
         now = self.latest = max(now, self.latest)
         news = [
             row
@@ -126,7 +131,7 @@ class Content:
         self.search.put(_entry(row, now) for row in news if row["id"])
 
     def due(self, now: datetime) -> list[str]:
-        """Returns the ids of shelters whose new figure has become visible to others."""
+        """Returns the ids of shelters whose new figure is now visible to other organisations."""
         return sorted(id for id, step in self.waiting.items() if step < time_step_of(now))
 
     def _rank(self, rows: Sequence[Row], now: datetime) -> None:
@@ -149,7 +154,7 @@ class Content:
 
 
 class DirectoryIndex:
-    """The index of the directory. Safe for all threads of a process."""
+    """Keeps the content up to date with the database. Thread-safe."""
 
     def __init__(self) -> None:
         self._turn, self._loading = threading.Lock(), threading.Lock()
@@ -157,7 +162,7 @@ class DirectoryIndex:
 
     @property
     def loaded(self) -> bool:
-        """Tells whether the directory has been read once. Queries before that wait for it."""
+        """Tells whether the directory has been read. Until then, queries wait."""
         return self._content is not None
 
     @contextmanager
@@ -172,15 +177,21 @@ class DirectoryIndex:
             yield self._content
 
     def refresh(self, tx: Transaction, now: datetime, *, reload: bool = False) -> None:
-        """Reads the changes committed since the last refresh; the first time, reads everything."""
+        """Reads the changes committed since the last refresh.
+
+        Reads everything the first time, and with `reload`.
+        """
         self._read(lambda: nullcontext(tx), now, reload=reload)
 
     def keep_up(self, begin: Begin, now: datetime) -> None:
-        """Refreshes the content in the background, in as many transactions as it takes."""
+        """Refreshes the content in as many transactions as necessary, for a background thread.
+
+        `begin` begins a transaction. Reads everything again if the content is `outgrown`.
+        """
         self._read(begin, now, reload=self._content is not None and self._content.outgrown)
 
     def has_due(self, now: datetime) -> bool:
-        """Tells whether a shelter's new figure has become visible to others since the last refresh.
+        """Tells whether a shelter's new figure has become visible since the last refresh.
 
         Does not query the database.
         """
@@ -190,16 +201,17 @@ class DirectoryIndex:
     def _read(self, begin: Begin, now: datetime, *, reload: bool) -> None:
         if not reload and self._read_few(begin, now):
             return
-        # One thread reads many changes while the other threads wait, and leaves them only a few.
+        # One thread reads many changes while the other threads wait. After that, the other threads
+        # have only a few changes left to read.
         with self._alone():
             if reload or not self._read_few(begin, now):
                 self._read_many(begin, now, reload=reload)
 
     def _read_few(self, begin: Begin, now: datetime) -> bool:
-        """Applies the changes and returns True if there are few of them.
+        """Applies the changes and returns True if there are fewer than _AT_ONCE of them.
 
-        Returns False, and changes nothing, if there are more than _AT_ONCE changes, or if
-        everything must be read.
+        Otherwise changes nothing and returns False; also if everything must be read, or if another
+        thread has just read everything.
         """
         content = self._content
         if content is None:
@@ -320,7 +332,7 @@ def _facets(texts: tuple[str, ...]) -> frozenset[Fact]:
 def _state(tx: Transaction, seen: int) -> Row:
     """Returns the state of the database now.
 
-    `oldest`: the oldest transaction still running, so all transactions with lower ids have ended;
+    `oldest`: the id of the oldest running transaction; transactions with lower ids have all ended;
     `filenode`: the file that stores services; `changed`: whether any service has changed since
     `seen`.
     """
@@ -338,9 +350,9 @@ def _state(tx: Transaction, seen: int) -> Row:
 
 
 def _changes(tx: Transaction, seen: int, after: str = "", due: Sequence[str] = ()) -> list[Row]:
-    """Returns the services that changed since `seen` or are `due`, _AT_ONCE at most.
+    """Returns the services that changed since `seen` or are `due`, _AT_ONCE at most, ordered by id.
 
-    A row without an id is a service that was deleted.
+    `after`: only services with higher ids. A row without an id is a service that was deleted.
     """
     return tx.execute(
         f"SELECT c.service_id, c.number, {_READ} FROM service_changes AS c LEFT"
@@ -360,10 +372,10 @@ def _by_name(tx: Transaction, name_key: str, id: str) -> list[Row]:
 
 
 def _new_hours(tx: Transaction, content: Content, rows: Sequence[Row]) -> dict[int, Hours]:
-    """Returns the hours of these rows that are not in the content.
+    """Returns, by hash, the opening hours of these services that the content does not have yet.
 
     The hours are read from the services as they are now. If a service's hours have changed since
-    its row was read, the service is read again later.
+    its row was read, the next refresh reads the service again.
     """
     ids = [
         row["id"] for row in rows if row["hours"] is not None and row["hours"] not in content.hours

@@ -62,7 +62,7 @@ def add(tx: Transaction, keyring: Keyring, job: ImportJob, caller: Caller, file:
 
 
 def lock_queue(tx: Transaction) -> None:
-    """Locks the queue: until the transaction ends, no other process claims or adds an import."""
+    """Locks the queue: until this transaction ends, no other one claims or adds an import."""
     advisory_lock(tx, "imports")
 
 
@@ -198,8 +198,8 @@ def release(tx: Transaction, claim: str, job: ImportJob, *, counts: bool) -> Non
 def finish(tx: Transaction, keyring: Keyring, claim: str, job: ImportJob) -> bool:
     """Stores the final state and the report of an import.
 
-    Returns False if another process has claimed the import, or if the import is done but its
-    cancellation was requested meanwhile: the caller must then roll back.
+    Returns False if the import has ended or another process has claimed it, or if the new state is
+    DONE although cancellation was requested: the caller must then roll back.
     """
     done = tx.execute(
         "UPDATE imports SET state = %s, rows_done = %s, rows_total = %s, failure_code = %s,"
@@ -223,7 +223,7 @@ def finish(tx: Transaction, keyring: Keyring, claim: str, job: ImportJob) -> boo
 
 
 def forget(tx: Transaction, now: datetime) -> int:
-    """Deletes the files and reports that have been stored long enough; returns how many."""
+    """Deletes old files (FILE_KEPT) and old imports with their reports; returns how many."""
     files = tx.execute(
         "UPDATE imports SET file = NULL WHERE end_time <= %s AND file IS NOT NULL",
         (now - FILE_KEPT,),

@@ -41,8 +41,8 @@ _SEALED_AT = "locations/{}/secret"
 def keep(tx: Transaction, keyring: Keyring, location: Location) -> None:
     """Stores a place.
 
-    New values of sealed fields are moved out of the entry and sealed; the other sealed fields stay
-    as they are.
+    If the place is confidential, the sealed fields for which the entry has values are sealed; the
+    others stay as they are.
     """
     entry = location.entry
     values = _values(location)
@@ -72,7 +72,7 @@ def fetch_many(tx: Transaction, ids: Sequence[str]) -> list[Location]:
 
 
 def keep_many(tx: Transaction, keyring: Keyring, places: Sequence[Location]) -> None:
-    """Stores many places at once, but confidential places one by one, since each is sealed."""
+    """Stores many places at once; confidential places one by one, because each is sealed."""
     with tx.cursor() as cursor:
         cursor.executemany(
             _UPSERT, [_values(place) for place in places if not place.entry.confidential]

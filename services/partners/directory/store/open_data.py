@@ -1,8 +1,8 @@
 """The public part of the directory.
 
-This module reads only data that everybody may see. So it reads no search words (they include
-narrowed descriptions and words of hidden entries), no update_time of an organisation or a service,
-and no count of hidden entries.
+This module finds only entries that everybody may see, and depends only on data that everybody may
+see. So it doesn't search the words that members search (they include narrowed descriptions and
+words of hidden entries), doesn't filter by update_time, and doesn't count hidden entries.
 """
 
 from collections.abc import Sequence
@@ -45,7 +45,10 @@ MANY = 1000  # the highest total of a search by name: enough for a page that peo
 
 @dataclass(frozen=True)
 class Open:
-    """A public service with the public data of its organisation and places."""
+    """A public service with its organisation and its public places.
+
+    `time`: when the service's public data last changed.
+    """
 
     service: Service
     organization: Organization

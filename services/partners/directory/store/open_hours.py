@@ -17,7 +17,7 @@ from services.partners.directory.domain.schedule import Schedule, hours
 AHEAD, RENEWED = timedelta(days=35), timedelta(days=14)
 """How far ahead times are computed, and how much of that time is left when they are recomputed.
 
-The times therefore stay right even if the sweeper stops for two weeks.
+So even if the sweeper stops for two weeks, there are times for every service.
 """
 AT_ONCE = 200
 OPEN = "CASE WHEN s.open_until > %s THEN s.open_hours @> %s::timestamptz END"
@@ -33,12 +33,12 @@ _SCHEDULES = (
 
 
 def refresh(tx: Transaction, service_id: str, now: datetime) -> None:
-    """Computes the times of one service."""
+    """Computes and stores the times of one service."""
     refresh_many(tx, [service_id], now)
 
 
 def refresh_many(tx: Transaction, service_ids: Sequence[str], now: datetime) -> None:
-    """Computes the times of many services; equal schedules are computed once."""
+    """Computes and stores the times of many services; equal schedules are computed once."""
     memo: dict[str, list[tuple[datetime, datetime]]] = {}
 
     def times(

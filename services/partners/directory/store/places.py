@@ -8,7 +8,7 @@ from chassis.db import Row, Transaction
 def lock_room(tx: Transaction, referral_id: str) -> Row | None:
     """Returns the row of a referral that takes or took room, locked until the transaction ends.
 
-    Its columns are service_id, places, take_time and leave_time.
+    Its columns are referral_id, service_id, places, take_time and leave_time.
     """
     return tx.execute(
         "SELECT * FROM places_taken WHERE referral_id = %s FOR UPDATE", (referral_id,)
@@ -16,7 +16,10 @@ def lock_room(tx: Transaction, referral_id: str) -> Row | None:
 
 
 def take(tx: Transaction, referral_id: str, service_id: str, people: int, at: datetime) -> None:
-    """Records that the referral takes room from `at` on."""
+    """Records that the referral takes room from `at` on.
+
+    A referral that took room before keeps the service and the number of places of that time.
+    """
     tx.execute(
         "INSERT INTO places_taken (referral_id, service_id, places, take_time)"
         " VALUES (%s, %s, %s, %s)"

@@ -22,7 +22,10 @@ AT_ONCE = 1000
 def keep(
     tx: Transaction, subject_id: str, service_id: str, at: datetime, now: datetime, *, kept: bool
 ) -> None:
-    """Stores and counts the result of a promise. Each referral or enquiry counts only once."""
+    """Stores and counts the result of a promise.
+
+    `subject_id`: the referral or enquiry, which counts only once; `at`: when the service answered.
+    """
     added = tx.execute(
         "INSERT INTO promises (subject_id, service_id, answer_time, kept) VALUES (%s, %s, %s, %s)"
         " ON CONFLICT DO NOTHING",
@@ -51,7 +54,7 @@ def note_yes(tx: Transaction, service_id: str, at: datetime) -> None:
 
 
 def forget(tx: Transaction, now: datetime) -> int:
-    """Deletes at most AT_ONCE results older than REMEMBERED, and recounts the rest.
+    """Deletes at most AT_ONCE results older than REMEMBERED, and counts those that remain.
 
     Returns how many results were deleted.
     """

@@ -1,9 +1,9 @@
 """The search for services: by words and facts in this process, by distance in the database.
 
-Results come in pages. They are ordered by the number of words found that are not required, then by
-the number of words found in the service's name, in the organisation's name and in the need's name;
-equal results by the service's name. Entries that the caller may not see are removed before results
-are ordered, paged and counted.
+Results come in pages. They are ordered by the number of optional words that a service contains,
+then by the number of words in the service's name, in the organisation's name and in the names of
+the needs; equal results are ordered by the service's name. Entries that the caller may not see are
+removed before results are ordered, paged and counted.
 """
 
 from dataclasses import dataclass, field
@@ -41,9 +41,9 @@ _NEAR = (
 
 @dataclass(frozen=True)
 class Results:
-    """A page, the position of the next page, the total, and the totals by department.
+    """A page of services, the position of the next page, the total, and the totals by department.
 
-    Departments are counted for the country that the request names.
+    Departments are counted for the country that the search names.
     """
 
     services: list[Service]
@@ -68,8 +68,8 @@ def find(
 ) -> Results:
     """Returns a page of the services that meet the terms.
 
-    The services of the page are read from the database. If one of them is no longer offered, or has
-    been renamed, the search is repeated.
+    The services of the page are read from the database. If one of them may no longer be shown, or
+    has been renamed, the search is repeated, up to MAX_ATTEMPTS searches in all.
     """
     words = words_of_search(tx, wanted.words, sees_shelters=sees_others_shelters)
     near = _near(tx, wanted.near) if wanted.near else None

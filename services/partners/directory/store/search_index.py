@@ -1,8 +1,8 @@
 """An inverted index: for each word and each fact, the services that have it, as a set of slots.
 
-Sets of 100,000 slots are combined in microseconds. A slot is the number of a service. Slots are in
-the order of the services' names; services added later get slots at the end. Limit: the index knows
-only the entries that it was given.
+Sets of 100,000 slots are combined in microseconds. A slot is the number of a service. The first
+slots are in the order of the services' names; services added later get slots at the end.
+Limitation: the index knows only the entries that it was given.
 """
 
 from array import array
@@ -20,9 +20,9 @@ from services.partners.directory.store.words import Lexeme, Word
 
 Fact = tuple[str, Hashable]  # a kind and a value
 Hit = tuple[int, str, str]  # rank, name_key, id; hits of a higher rank come first
-# the part that contains a word: name, organisation's name, need's name, description
+# the parts of an entry that contain words: name, organisation's name, names of needs, description
 WEIGHTS = "ABCD"
-# maximum number of entries at the end; their names are compared one by one, which takes 2 ms
+# At least this many entries may be at the end. Their names are compared one by one, in 2 ms.
 _MANY_LATER = 2000
 
 
@@ -107,7 +107,7 @@ class SearchIndex:
                 self._set_facts(slot, frozenset(), len(self._names))
 
     def slots_with(self, kind: str, *values: Hashable) -> BitMap:
-        """Returns the slots with any of these values of the fact.
+        """Returns the slots that have any of these values for the fact.
 
         The caller owns the returned set.
         """
@@ -135,7 +135,7 @@ class SearchIndex:
         return {value: number for value, number in counted.items() if number}
 
     def slots_containing(self, word: Word) -> list[BitMap]:
-        """Returns the slots that contain the word, one set for each of WEIGHTS."""
+        """Returns the slots that contain the word, in one set for each part of WEIGHTS."""
         by_lexeme = [self._lexeme(lexeme) for lexeme in word.lexemes]
         return [BitMap.union(BitMap(), *sets) for sets in zip(*by_lexeme, strict=True)]
 

@@ -40,15 +40,15 @@ _FIXED = ("id", "organization_id", "create_time", "public_time", "open_hours", "
 # The writing statement itself reads the organisation, so that it uses the organisation's present
 # state and not the state at the time when the service was fetched.
 _COMPUTED = {
-    # Only partners find the other services of a shelter, unless these services are public.
+    # Members on probation find the other services of a shelter only if these services are public.
     "shelter": "k.shelter OR (d.type = 'SHELTER' AND NOT k.public)",
     "facets": "k.facets",
     "listed": "k.active AND (d.status = 'APPROVED' OR (d.status = 'PROBATION' AND NOT k.shelter))",
     "document": "setweight(to_tsvector('enlace', k.name), 'A') || d.document ||"
     " setweight(to_tsvector('enlace', k.found_description), 'D')"
-    # Stripped of positions, so that each word counts once, with the weight of a description.
+    # Synonyms have no positions, so that each counts once, with the weight of a description.
     " || strip(d.synonyms_document)",
-    # The public words contain no description that only some people may read.
+    # The public words contain no description that only some viewers may read.
     "public_document": "CASE WHEN k.public THEN to_tsvector('enlace', k.name) || d.document ||"
     " strip(d.synonyms_document)"
     " || to_tsvector('enlace', CASE WHEN k.tiers ? 'description' THEN ''"
@@ -106,7 +106,7 @@ SEEN = (
     + f", {FIGURE}, s.public_time, o.name AS organization_name, o.type AS organization_type"
 )
 # The SQL that stores the figure at the beginning of the current time step. Each statement that
-# changes a figure includes this SQL.
+# changes the room or counts a new promise includes this SQL.
 FIGURE_BEFORE = (
     "figure_before = CASE WHEN figure_step = %(step)s"
     " AND figure_before IS NOT NULL THEN figure_before"
@@ -154,7 +154,7 @@ def keep_many(
 
 
 def keep_capacity(tx: Transaction, service: Service, now: datetime) -> None:
-    """Stores a new figure, with the facts about it, if any.
+    """Stores a new figure, and the facts that the service has noted.
 
     The words by which the service is found do not depend on figures, so they stay.
     """
@@ -182,9 +182,10 @@ def keep_capacity(tx: Transaction, service: Service, now: datetime) -> None:
 
 
 def refresh_all_of(tx: Transaction, organization_id: str) -> None:
-    """Refreshes the services of an organisation that has changed.
+    """Computes the search data of all services of an organisation that has changed.
 
-    The services are then found by the organisation's new name, or are no longer found.
+    The services are then found by the organisation's new name, or no longer found if the
+    organisation has become inactive.
     """
     rows = tx.execute(
         f"SELECT {SEEN} FROM {FROM} WHERE o.id = %s ORDER BY s.id FOR UPDATE OF s",
@@ -194,9 +195,9 @@ def refresh_all_of(tx: Transaction, organization_id: str) -> None:
 
 
 def refresh_outdated(tx: Transaction) -> int:
-    """Refreshes services whose words were computed from an earlier taxonomy.
+    """Computes the search data of services whose words come from another edition of the taxonomy.
 
-    Returns how many services were refreshed, AT_ONCE at most.
+    Returns how many services were updated, AT_ONCE at most.
     """
     rows = tx.execute(
         f"SELECT {SEEN} FROM {FROM} WHERE s.edition <> %s ORDER BY s.id"
@@ -223,8 +224,8 @@ def touch_public(tx: Transaction, ids: Sequence[str], now: datetime) -> None:
 def fetch_many(tx: Transaction, ids: Sequence[str], *, hold: bool = False) -> list[Service]:
     """Returns the services with these ids that exist, ordered by id; with `hold`, locked.
 
-    Without an order, the answer would show which row was written last, and so that the free places
-    of a shelter have changed.
+    Without an order, the answer would show which row was written last, and would so reveal that the
+    free places of a shelter have changed.
     """
     locking = "FOR UPDATE OF s" if hold else ""
     return [
@@ -236,7 +237,7 @@ def fetch_many(tx: Transaction, ids: Sequence[str], *, hold: bool = False) -> li
 
 
 def read(row: Row) -> Service:
-    """Returns the service of a row."""
+    """Returns the service that a row describes."""
     return Service(
         id=row["id"],
         version=row["version"],
@@ -272,7 +273,7 @@ def read(row: Row) -> Service:
 
 
 def eligibility(row: Row) -> Eligibility:
-    """Returns the people that the service of a row takes."""
+    """Returns whom the service takes, as stored in a row."""
     return Eligibility(
         minimum_age=row["minimum_age"],
         maximum_age=row["maximum_age"],
@@ -287,7 +288,7 @@ def eligibility(row: Row) -> Eligibility:
 
 
 def capacity(row: Row) -> Capacity:
-    """Returns the room of a row."""
+    """Returns the room figure in a row."""
     intake = Intake(row["intake"]) if row["intake"] else None
     return Capacity(
         intake,
@@ -311,16 +312,16 @@ def _figure_before(row: Row) -> Figure | None:
 
 
 def others_figure(row: Row, now: datetime) -> Figure:
-    """Returns the figure of a row that others see.
+    """Returns the figure that other organisations see for the service in a row.
 
-    In a search or a match, even the service's own people see this figure.
+    In a search or a match, even the service's own organisation sees this figure.
     """
     live = Figure(capacity(row), row["kept"], row["broken"])
     return for_others(live, _figure_before(row), now) if row["shelter"] else live
 
 
 def found_description(entry: ServiceEntry) -> str:
-    """Returns the searchable description; "" if only some partners may read it."""
+    """Returns the searchable description; "" if not all partners may read the description."""
     return (
         ""
         if dict(entry.tiers).get("description", Tier.PARTNER) > Tier.PARTNER
@@ -365,7 +366,7 @@ def _write(tx: Transaction, rows: Sequence[Row]) -> None:
 
 
 def _add_words(tx: Transaction, services: Sequence[Service]) -> None:
-    """Adds the words of the services that are offered.
+    """Adds the words of offered services to the list with which mistyped words are corrected.
 
     Words of services that nobody may find are not added, because corrections of mistyped words
     would reveal them.
@@ -387,7 +388,7 @@ def _add_words(tx: Transaction, services: Sequence[Service]) -> None:
 def _words_of(service: Service) -> list[str]:
     """Returns the texts by which a service is found.
 
-    They include synonyms of its needs and of its organisation's type.
+    They include the synonyms for its needs and for its organisation's type.
     """
     entry = service.entry
     texts = [

@@ -76,9 +76,9 @@ def learn(tx: Transaction, texts: Sequence[str], *, shelter: bool) -> None:
 
 
 def without_asking(text: str) -> str:
-    """Returns the text of a search, folded, without words such as "I need".
+    """Returns the first words of a search, folded, without words such as "I need".
 
-    "Necesito un abogado" becomes "abogado". If nothing else would be left, all words are returned.
+    "Necesito un abogado" becomes "abogado". If a search has only such words, they are returned.
     """
     typed = split(text)
     return " ".join(([word for word in typed if word not in _ASKING] or typed)[:_MAX_WORDS])
@@ -87,9 +87,10 @@ def without_asking(text: str) -> str:
 def words_of_search(tx: Transaction, text: str, *, sees_shelters: bool) -> list[Word]:
     """Returns the words of a search that have a meaning, in the form in which they are looked up.
 
-    A word that some service contains is searched for as it is. Any other word is searched for as
-    the beginning of words or, if no word begins with it, as the words that it resembles. For a
-    caller who may not see shelters, words that only shelters use do not exist.
+    A word that some service contains, or that has fewer than three letters, is searched for as it
+    is. Any other word is searched for as the beginning of words. If no word begins with it and it
+    has more than three letters, the words that it resembles are searched for, too. For a caller who
+    may not see shelters, words that only shelters use do not exist.
     """
     typed = without_asking(text).split()
     if not typed:
@@ -148,7 +149,8 @@ def _alike(tx: Transaction, known: str, typed: Sequence[str]) -> dict[str, list[
 def _closest(typed: str, words: Sequence[str]) -> list[str]:
     """Returns the words that differ from `typed` by a slip or two.
 
-    Trigrams found the candidates quickly, but rate words with swapped letters too low.
+    The words were found by their trigrams, which is quick but rates words with swapped letters too
+    low. So the words are compared again here.
     """
     close = {
         word: ratio

@@ -1,9 +1,10 @@
 """Housekeeping of the service's tables and of this process's index.
 
-Housekeeping deletes ended sessions, old guesses, and expired invitations and links, and ends
-agreements. Answered requests are deleted by chassis.sweeper. Housekeeping also refreshes the words
-by which services are found, after a new taxonomy; the services' opening hours, as days pass; and
-this process's index of services, so that callers need not wait for the index.
+Housekeeping deletes what is no longer needed, such as ended sessions, old guesses, and expired
+invitations and links; chassis.sweeper deletes answered requests. Housekeeping also ends holds and
+agreements that are due, computes the words by which services are found after the taxonomy has
+changed, computes opening hours as days pass, and keeps this process's index of services up to date,
+so that callers rarely wait for the index.
 """
 
 from collections.abc import Callable
@@ -22,13 +23,13 @@ from services.partners.members.store import invitations, provenance, workers
 from services.partners.members.usecases.membership import end_holds, watch_membership
 from services.partners.sign_in.store import password_resets, second_factors, sign_in_providers
 
-# Minimum number of seconds between two refreshes. Queries also read changes, but this loop leaves
-# only a few for them.
+# Minimum number of seconds between two refreshes. Queries also read changes, but thanks to this
+# loop only a few.
 _EVERY = 1.0
 
 
 def sweep(tx: Transaction, now: datetime) -> int:
-    """Deletes or refreshes rows that are due; returns the number of rows."""
+    """Deletes or updates rows that are due; returns the number of rows."""
     deleted = (
         workers.forget_sessions(tx, now)
         + second_factors.forget(tx, now)
@@ -50,7 +51,7 @@ def sweep(tx: Transaction, now: datetime) -> int:
 
 
 def sweeping(mail: Keyring) -> Callable[[Transaction, datetime], int]:
-    """Returns `sweep` together with the end of holds.
+    """Returns a function that ends holds that are due and then calls `sweep`.
 
     When a hold ends, managers are notified by e-mails that `mail` seals.
     """
@@ -60,7 +61,7 @@ def sweeping(mail: Keyring) -> Callable[[Transaction, datetime], int]:
 def keeping_up(
     database: Database, clock: Clock, index: DirectoryIndex, *, read_again: float = READ_AGAIN
 ) -> Loop:
-    """Returns the loop that reads the directory when the process starts, and then its changes."""
+    """Returns the loop that reads the directory into the index, and from then on its changes."""
 
     def work(loop: Loop) -> None:
         with database.dedicated() as connection:

@@ -59,7 +59,7 @@ _RETRY = 30  # seconds after which an organisation with too many unfinished impo
 
 
 class Imports:
-    """The imports of the caller's organisation."""
+    """Handles the rpcs for imports."""
 
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
@@ -101,7 +101,7 @@ class Imports:
         return message(_own(call, self._keyring, request.id))
 
     def ListImports(self, request: pb.ListImportsRequest, call: Call) -> pb.ListImportsResponse:
-        """Lists the last imports, newest first, without reports."""
+        """Lists the last imports of the caller's organisation, newest first, without reports."""
         jobs = imports.newest(call.tx, call.caller.organization_id, _LISTED)
         return pb.ListImportsResponse(imports=[message(job, with_report=False) for job in jobs])
 
@@ -191,7 +191,7 @@ def run_import(
 
 
 class _Stopped(Exception):
-    """The import must stop: it is cancelled, another process took it over, or this process ends."""
+    """The import must stop; `_Watch.stop_reason` says why."""
 
 
 class _Failed(Exception):

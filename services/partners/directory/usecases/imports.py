@@ -4,8 +4,8 @@ Either the whole file is written or nothing, and importing the same file again c
 row passes the same checks as a call: the domain's own register and change. Imports do not create
 organisations, because a new member needs two people. A row with an id refers to the service that
 had this id in an earlier file of the same importer, or that has this id in the directory, or else
-to a new service. A row without an id never overwrites a service that differs from the row: a person
-first decides whether the row means that service.
+to a new service. A row without an id overwrites a service that differs from the row only after a
+person has decided that the row means that service.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -56,7 +56,7 @@ _LONGEST_ID = 200  # maximum number of characters of an id in a file
 
 @dataclass
 class _Work:
-    """The services and places that the rows of a file refer to, and the changes to write."""
+    """The services and places that the rows of a file may refer to, and the changes to write."""
 
     now: datetime
     worker_id: str
@@ -144,10 +144,10 @@ def target_of(
 def _assigned(
     tx: Transaction, drafts: Sequence[ServiceDraft], owner: Organization | None
 ) -> list[tuple[Organization, ServiceDraft]]:
-    """Returns the drafts with their members. Refuses rows whose organisation is not known.
+    """Returns each draft with its member. Refuses rows that do not name a member.
 
-    A file of one organisation may use any name for that organisation. In a file of several
-    organisations, each of them must be a known member.
+    If there is an `owner`, rows may only name the owner or nobody; in a file that names just one
+    organisation, all rows are the owner's, whatever the name.
     """
     wanted = {
         (draft.organization_id, draft.organization_name)
@@ -454,7 +454,7 @@ def _write(tx: Transaction, keyring: Keyring, caller: Caller, work: _Work) -> No
 
 
 def _wrong_id(source_id: str) -> str:
-    """Returns the reason why an id of a file can't be stored, "" if it can."""
+    """Returns the reason why an id in a file can't be stored; "" if it can."""
     return (
         "too_long"
         if len(source_id) > _LONGEST_ID

@@ -1,4 +1,4 @@
-"""Locations: places of members, services at these places, and addresses of confidential places."""
+"""The rpcs for members' places, services at places, and addresses of confidential places."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -48,7 +48,7 @@ _REVEALING_FIELDS = (*SEALED, "area_code", "latitude", "longitude", "name")
 
 
 class Locations:
-    """Places, services at places, scores of reliability, and histories of entries."""
+    """Handles the rpcs for places, services at places, reliability scores, and entry histories."""
 
     def __init__(self, keyring: Keyring, pages: PageTokens) -> None:
         self._keyring = keyring
@@ -61,7 +61,7 @@ class Locations:
     def CreateLocation(self, request: pb.CreateLocationRequest, call: Call) -> pb.Location:
         """Adds a place to the named organisation, or to the caller's organisation if none is named.
 
-        A place without a stated country is in the country of the organisation.
+        A place without a stated country is in the organisation's country.
         """
         entry = messages.location_entry(request.location)
         organization = owner_of(call.tx, call.caller, request.location.organization_id)
@@ -83,8 +83,8 @@ class Locations:
     ) -> pb.ListLocationsResponse:
         """Returns a page of an organisation's places.
 
-        Members on probation see no places of other shelters, and no confidential places except
-        their own.
+        Members on probation see no places of shelters, and no confidential places, except their
+        own.
         """
         size, after = (
             page_size(request.page_size, default=50, most=200),
@@ -103,7 +103,8 @@ class Locations:
     def UpdateLocation(self, request: pb.UpdateLocationRequest, call: Call) -> pb.Location:
         """Changes a place.
 
-        Only workers of the organisation that owns a confidential place may change its address.
+        Only workers of the organisation that owns a confidential place may change its address or
+        the directions to it.
         """
         entry = messages.location_entry(request.location)
         changes = {
@@ -172,7 +173,7 @@ class Locations:
         Raises NotFound for a service that does not exist for the caller.
         """
         service = visible_service(call.tx, call.caller, request.service_id)
-        # If a service became confidential, others no longer see its open places.
+        # After a service has become confidential, other members no longer see its open places.
         hides = (
             service.entry.confidential and service.organization_id != call.caller.organization_id
         )
@@ -205,7 +206,7 @@ class Locations:
     def OpenAddress(self, request: pb.OpenAddressRequest, call: Call) -> pb.OpenAddressResponse:
         """Returns the address of each confidential place of the service that accepted the referral.
 
-        Only one worker may open the addresses, once, and again within LOOK_AGAIN.
+        Only one worker may open the addresses: once, and then again within LOOK_AGAIN.
         """
         id = request.referral_id
         grant = (
@@ -248,7 +249,7 @@ class Locations:
     def ListTruthScores(
         self, request: pb.ListTruthScoresRequest, call: Call
     ) -> pb.ListTruthScoresResponse:
-        """Returns a page of scores: how reliable the stated room of services is.
+        """Returns a page of services with scores for the reliability of their room figures.
 
         Most callers see only the scores of their own organisation's services. Coordinators and
         auditors see the scores of all members' services.
@@ -282,8 +283,8 @@ class Locations:
     ) -> pb.ListFieldChangesResponse:
         """Returns a page of the changes to an entry, newest first.
 
-        Coordinators and auditors may read the changes to any entry, other callers only those to
-        their own organisation's entries. Only a shelter's own workers see how its room changed.
+        Coordinators and auditors may read the changes to any entry, other callers only the changes
+        to their own organisation's entries. Only a shelter's own workers see how its room changed.
         """
         size, after = (
             page_size(request.page_size, default=50, most=200),
@@ -353,7 +354,7 @@ def grant_address(
 
 
 def end_address(tx: Transaction, referral_id: str, at: datetime) -> None:
-    """Ends the right to open the address: the person has left the service, or never came."""
+    """Ends the right to open the address, after the person has left the service or not come."""
     address_grants.end(tx, referral_id, at)
 
 

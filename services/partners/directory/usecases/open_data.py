@@ -1,4 +1,4 @@
-"""OpenData: the public part of the directory, without signing in.
+"""The rpcs for the public part of the directory, for callers who are not signed in.
 
 An open place is a place that is not confidential.
 """
@@ -23,7 +23,7 @@ from services.partners.network.domain.visibility import ANYONE
 
 
 class OpenData:
-    """Public services, their open places and their organisations."""
+    """Handles the rpcs for public services, their open places and their organisations."""
 
     def __init__(self, pages: PageTokens) -> None:
         self._pages = pages
@@ -86,7 +86,7 @@ class OpenData:
 
 
 def _may_exist(wanted: PublicWanted) -> bool:
-    """Tells whether the ids in the terms of the search have the shape of an id."""
+    """Tells whether the ids among the search terms have the form of ids."""
     return all(is_id(id) for id in (wanted.organization, wanted.id) if id)
 
 

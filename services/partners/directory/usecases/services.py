@@ -1,4 +1,4 @@
-"""The services of the directory: their entries, the search for them, and matching to a need."""
+"""The rpcs for services: their entries and room, the search for them, and matching with a need."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -44,7 +44,7 @@ MAX_BATCH = 200
 
 
 class Services:
-    """The services of all members, and the taxonomy by which they are found."""
+    """Handles the rpcs for services, and for the taxonomy by which they are found."""
 
     def __init__(self, pages: PageTokens, index: DirectoryIndex) -> None:
         self._pages = pages
@@ -59,11 +59,11 @@ class Services:
     def CreateService(self, request: pb.CreateServiceRequest, call: Call) -> pb.Service:
         """Adds a service to the named organisation, or to the caller's if none is named.
 
-        A service without a stated country is in the country of the organisation.
+        A service without a stated country is in the organisation's country.
         """
         given, now = request.service, call.clock.now()
-        # A flag that the request leaves out looks like False. So a new service is always offered,
-        # and can be withdrawn later.
+        # A flag that the request leaves out looks like False. So a new service is always active,
+        # and can be made inactive later.
         entry = messages.service_entry(given, active=True)
         room = messages.capacity(given.capacity, "service.capacity")
         organization = owner_of(call.tx, call.caller, given.organization_id)
@@ -112,7 +112,7 @@ class Services:
         )
 
     def UpdateService(self, request: pb.UpdateServiceRequest, call: Call) -> pb.Service:
-        """Changes the fields of a service that the mask names."""
+        """Changes the fields that the mask names."""
         given, now = request.service, call.clock.now()
         changes = masked_fields(
             request.update_mask, messages.service_entry(given, active=given.active), "assured_time"
@@ -237,8 +237,8 @@ def doubt_capacity(
 ) -> None:
     """Marks the stated room as doubtful after the service declined a person for lack of room.
 
-    If the service had promised room, the promise counts as broken. Changes nothing if an
-    organisation other than the service's own declined. A figure that was stated later is not
+    If the service had promised room, the promise counts as broken. Changes nothing if the
+    organisation that declined does not own the service. A figure that was stated later is not
     marked.
     """
     service = services.fetch(tx, id, hold=True)
@@ -285,7 +285,7 @@ def take_places(
 
 
 def leave_places(tx: Transaction, now: datetime, referral_id: str, at: datetime) -> None:
-    """Frees the places that a referral took, if any, because help has ended or never started."""
+    """Frees any places that a referral took, after the help has ended or failed to begin."""
     before = places.lock_room(tx, referral_id)
     if before is None or before["leave_time"] is not None or at < before["take_time"]:
         return

@@ -1,4 +1,4 @@
-"""The facts of services in their published form (protos/partners/v1/facts.proto)."""
+"""Facts about services in their published form (protos/partners/v1/facts.proto)."""
 
 from facts.outbox import Fact
 from protos.partners.v1 import facts_pb2
@@ -7,7 +7,7 @@ from services.partners.network.wire.facts import facts_of
 
 
 def service_facts(service: Service) -> list[Fact]:
-    """Returns the facts that are still to be published."""
+    """Returns the facts about a service that are still to be published."""
     entry = service.entry
     body = facts_pb2.ServiceFact(
         service_id=service.id,

@@ -140,9 +140,9 @@ def area(area: Area) -> locations_pb2.Area:
 
 
 def truth(service: Service, viewer: Viewer, now: datetime) -> locations_pb2.TruthScore:
-    """Returns how reliable a service is, with the data behind the score.
+    """Returns a service's score, with the data on which it is based.
 
-    The score is based on the figure that this viewer sees.
+    These include the room figure that this viewer sees.
     """
     figure = service.figure_for(viewer, now)
     truth = Truth(figure.kept, figure.broken, figure.capacity, service.entry.need_codes)

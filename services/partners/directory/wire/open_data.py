@@ -23,7 +23,9 @@ def public_service(
     places: list[tuple[ServiceAtLocation, Location]],
     time: datetime,
 ) -> pb.PublicService:
-    """Returns a service with its organisation and these places, none of which is confidential.
+    """Returns a service with its organisation and the given places, which are not confidential.
+
+    `time`: when the public data last changed.
 
     The message does not tell whether the service is open now: that depends on the hours of hidden
     places, too.

@@ -71,7 +71,7 @@ class Wrong(Exception):
 
 @dataclass
 class CellReader:
-    """Reads texts with the terms of the directory. `country`: for rows that state no country."""
+    """Reads texts that name codes of the directory. `country`: for rows that state no country."""
 
     taxonomy: Taxonomy
     areas: Areas
@@ -135,7 +135,7 @@ class CellReader:
         """Returns the place that texts (by field) describe, and the names of the stated fields.
 
         Returns None if the line has problems, which are recorded in the line. `hidden`: the place
-        is confidential, whatever the file states, because its service is a shelter.
+        is confidential, whatever the file states, because its service must stay hidden.
         """
         message, stated = locations_pb2.Location(), set[str]()
         country = self._country(line, texts)
@@ -176,7 +176,7 @@ class CellReader:
     def area(self, text: str, country: str, *, town: bool = False) -> str:
         """Returns the code of a department or, with `town`, of a municipality. Raises Wrong.
 
-        A text that has the form of a code is returned unchecked.
+        A text that has the form of a code is returned as it is; it may be unknown.
         """
         text = text.strip()
         if re.fullmatch(r"[A-Z]{2}(-[A-Z0-9]{1,3}(\.[a-z0-9-]+)?)?", text):

@@ -38,9 +38,9 @@ _WORDS, _WORD_LENGTH = 8, 40  # maximum number of words shown to a person, and c
 
 
 def of(texts: Sequence[bytes], encoding: Encoding | None) -> DecodingInfo:
-    """Finds the encoding of the texts of one file; `encoding` is what the caller states, if known.
+    """Finds the encoding of the texts in one file.
 
-    Raises Invalid if no encoding fits.
+    `encoding`: the encoding that the caller states, or None. Raises Invalid if no encoding fits.
     """
     for text in texts:
         for mark, shown in _MARKS:

@@ -48,9 +48,10 @@ class File:
 
 
 def read(content: bytes, encoding: Encoding | None = None) -> File:
-    """Reads a file of any format; `encoding` is the encoding of its text, if known.
+    """Reads a file in any supported format.
 
-    Raises Invalid for `content`.
+    `encoding`: the encoding of its text, or None if the caller does not state it. Raises Invalid
+    for `content`.
     """
     check_size(content)
     try:

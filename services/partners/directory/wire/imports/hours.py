@@ -105,7 +105,7 @@ def _days(text: str) -> list[str]:
         if ends == ["m", "f"]:
             ends = ["mon", "fri"]  # only in English does a day's name begin with F
         elif ends == ["l", "s"]:
-            ends = ["lun", "sab"]  # only in Spanish does L stand for a day
+            ends = ["lun", "sab"]  # L is Monday in Spanish and French, and then S is Saturday
         if any(end in ("m", "t", "s") for end in ends):
             raise Unclear("ambiguous")
         if not all(end in _DAY for end in ends):
@@ -132,7 +132,7 @@ def _times(span: "re.Match[str]") -> tuple[str, str]:
 
 
 def _time(hour: str, minute: str | None, half: str | None) -> tuple[int, int, bool]:
-    """Returns the hour, the minute, and whether the text states morning or afternoon."""
+    """Returns the hour, the minute, and whether the text states morning, noon or afternoon."""
     h, m = int(hour), int(minute or 0)
     mark = (half or "").replace(".", "").replace(" ", "")
     if mark in ("h", "hs", "hrs"):

@@ -1,4 +1,4 @@
-"""The spreadsheet of a partner, with one service in each row.
+"""A partner's spreadsheet, with one service in each row.
 
 Its headings are in Spanish, English or French, in any order.
 """

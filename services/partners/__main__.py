@@ -79,7 +79,7 @@ KEYS = (
     "facts.referrals.pub.jwk",
 )
 
-# Seconds between two batches of facts about referrals. The facts change the figures of room and the
+# Seconds between two batches of facts about referrals. The facts change room figures and the
 # records of kept promises, and nobody watches either by the second.
 _GATHER = 0.1
 
@@ -179,11 +179,11 @@ def servicers(
     paper_url: str = "",
     strict: bool = False,
 ) -> list[Servicer]:
-    """Returns the services of protos/partners/v1.
+    """Returns the gRPC services of protos/partners/v1.
 
     `mail` seals e-mails that the notifications service sends; `site` is the website for which
     passkeys are made. `paper_url`: the beginning of links in a network that sends no e-mail and
-    hands links over on paper; "" if it sends e-mail. `strict`: some roles need more than a
+    hands over links on paper; "" if it sends e-mail. `strict`: some roles need more than a
     password.
     """
     pages = PageTokens(keyring)
@@ -295,7 +295,7 @@ def found_elsewhere(organization: str, country: str, email: str, name: str) -> N
     """Registers a coordinator of another member.
 
     Refused if no organisation has coordinators yet, and if several have: coordinators of several
-    organisations can give roles of the network themselves.
+    organisations can give network roles themselves.
     """
 
     def make(

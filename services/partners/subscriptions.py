@@ -1,7 +1,8 @@
-"""Subscription to the facts of referrals.
+"""Subscription to the facts about referrals and enquiries.
 
 When a service declines for lack of room, takes in a person, or no longer houses her, the directory
-updates the service's figure of room.
+updates the service's room figure. It also counts kept and broken promises, and grants the sender of
+an accepted referral the address.
 """
 
 import re
@@ -47,12 +48,12 @@ _NO_ROOM = words(referrals_pb2.DeclineReason.DESCRIPTOR)[referrals_pb2.DECLINE_R
 
 
 def hear(clock: Clock, tx: Transaction, fact: Fact) -> None:
-    """Handles one fact of referrals.
+    """Handles one fact from the referrals service.
 
     Raises NewerKind for a fact about an unknown kind of subject, which only a newer version can
-    handle; ignores other facts that don't concern the directory. A figure of room changes when the
-    fact is handled, whenever the person came. Others see a shelter's new figure from the next time
-    step on.
+    handle; ignores other facts that don't concern the directory. A room figure changes when the
+    fact is handled, not at the time at which the person came. Other members see a shelter's new
+    figure from the next time step on.
     """
     now = clock.now()
     if fact.type == _DECLINED:

@@ -16,7 +16,7 @@ from services.partners.network.domain.subject import Subject
 LIVE_KEYS = 2
 USUAL_LIFE = timedelta(days=365)
 LONGEST_LIFE = timedelta(days=2 * 365)
-TOUCH = timedelta(seconds=60)  # a use is recorded at most this often, to spare writes
+TOUCH = timedelta(seconds=60)  # minimum time between two recorded uses of a key, to spare writes
 _KEY_PATTERN = re.compile(r"^enl_([0-9a-f]{32})_([0-9a-f]{64})\Z")
 
 
@@ -105,7 +105,7 @@ class ApiKey(Subject):
         return self.in_force and now < self.entry.expire_time
 
     def confirm(self, manager: Manager, now: datetime) -> None:
-        """Records a second manager's agreement to a key that exceeds its manager's rights."""
+        """Records a second manager's agreement to scopes that exceed the key's manager's rights."""
         if self.revoke_time is not None or not self.unconfirmed:
             raise Conflict("nothing_to_confirm")
         check_second(manager, self.worker_id)

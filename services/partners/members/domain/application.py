@@ -1,4 +1,4 @@
-"""An application for membership: the contact and the reason, which are not part of the entry."""
+"""An application for membership: the data that is not part of the organisation's entry."""
 
 from dataclasses import dataclass
 from datetime import datetime

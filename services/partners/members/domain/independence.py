@@ -20,7 +20,7 @@ MAX_RELATED = 250
 """The maximum number of kin that a token carries.
 
 More would add over 4 KB of metadata to each call. An account with more kin is nobody's second
-person until its invitations are older than AFTER.
+person.
 """
 
 

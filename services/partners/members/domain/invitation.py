@@ -18,8 +18,8 @@ from services.partners.network.domain.check import Check
 from services.partners.network.domain.subject import Subject
 
 LIFE = timedelta(hours=72)
-# maximum number of invitations of an organisation within LIFE; limited because each invitation
-# sends an e-mail to a person who did not ask for one
+# maximum number of unexpired invitations to an organisation; limited because each invitation sends
+# an e-mail to a person who did not ask for one
 MAX_INVITATIONS = 20
 FIRST_ROLES = frozenset({Role.WORKER, Role.OPERATOR, Role.MANAGER})
 
@@ -44,10 +44,10 @@ class InvitationEntry:
     on_paper: bool = False
 
     def check_reaches_her(self, *, by_email: bool) -> None:
-        """Raises Conflict if the invitation could not reach the invited person.
+        """Raises Conflict if the invitation must not be on paper, or can't be sent by e-mail.
 
-        An invitation on paper is refused if the network sends e-mail, because nobody else sees a
-        link that she receives by e-mail.
+        `by_email`: the network sends e-mail. It then gives no invitations on paper, because a link
+        in an e-mail is seen by nobody but the invited person.
         """
         if self.on_paper and by_email:
             raise Conflict("illegal_transition")
@@ -65,8 +65,8 @@ class InvitationEntry:
         """Raises NotAllowed if the inviter may not give these roles.
 
         `roles`: the inviter's roles; `own`: the invitation is to the inviter's own organisation. In
-        her own organisation, only a coordinator may give roles of the network. In another
-        organisation, MANAGER must be given, and any other role must be one of FIRST_ROLES.
+        her own organisation, only a coordinator may give network roles. In another organisation,
+        MANAGER must be given, and any other role must be one of FIRST_ROLES.
         """
         given = frozenset(self.roles)
         network = not NETWORK_ROLES.isdisjoint(given)
@@ -99,9 +99,9 @@ class Invitation(Subject):
         worker_id: str,
         recent: int,
     ) -> "Invitation":
-        """Returns a new invitation, which is open, or waiting if it gives a role of the network.
+        """Returns a new invitation, which is open, or waiting if it gives a network role.
 
-        `recent`: the number of the organisation's unexpired invitations.
+        `recent`: the number of unexpired invitations to the organisation.
         """
         if recent >= MAX_INVITATIONS:
             raise Conflict("too_many_invitations")

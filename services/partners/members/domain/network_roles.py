@@ -1,4 +1,4 @@
-"""Roles of the network, which two coordinators of different members give, suspend and restore."""
+"""Network roles, which two coordinators of different members give, suspend and restore."""
 
 from collections.abc import Collection
 
@@ -8,14 +8,14 @@ from services.partners.members.domain.worker import NETWORK_ROLES, Role
 
 
 def are_of_the_network(roles: Collection[Role]) -> bool:
-    """Tells whether one of these roles is a role of the network."""
+    """Tells whether one of these roles is a network role."""
     return not NETWORK_ROLES.isdisjoint(roles)
 
 
 def check_second_coordinator(
     second: Second, organization_id: str, first_id: str, first_organization_id: str
 ) -> None:
-    """Raises Conflict if a coordinator can't be the second coordinator after the first.
+    """Raises Conflict if a coordinator can't agree to what the first coordinator proposed.
 
     The two must belong to different organisations, because whoever controls a member controls all
     accounts of that member.

@@ -1,4 +1,4 @@
-"""An organisation of the coalition: its entry and its life cycle.
+"""An organisation in the coalition: its entry and its life cycle.
 
 It applies, is admitted on probation, is approved, may be suspended and reinstated, and may leave.
 """
@@ -67,7 +67,7 @@ _SHARES_WITH = {
 
 
 def shares_with(type: OrganizationType | None) -> SharesWith | None:
-    """Returns the authority with which a member of this kind shares its knowledge, if any.
+    """Returns the authority that a member of this type is or answers to; None if there is none.
 
     Wherever people choose a service, the member's services are marked with this authority.
     """
@@ -187,7 +187,7 @@ class Organization(Subject):
         return organization
 
     def change(self, changes: Mapping[str, Any], now: datetime) -> None:
-        """Changes these fields of the entry; a fact is recorded only if a value changes.
+        """Changes the given fields of the entry; a fact is recorded only if a value changes.
 
         Raises Conflict for a change to NETWORK_FIELDS, which needs two people.
         """
@@ -315,10 +315,10 @@ class Organization(Subject):
         )
 
     def check_invited_by(self, second: Second) -> None:
-        """Raises Conflict if the first manager's inviter may be the registrar of the member.
+        """Raises Conflict if the first manager's inviter may also have registered the member.
 
-        This ensures that two people vouch for each member that can act: the registrar can't invite
-        the first manager before another person has approved the member.
+        So two people vouch for each member that can act: its registrar can't invite the first
+        manager before another person has approved the member.
         """
         if self.status is OrganizationStatus.PROBATION and self.registered_by_worker_id:
             check_second(second, self.registered_by_worker_id)
@@ -329,9 +329,9 @@ class Organization(Subject):
         """Ends all access of the organisation's workers and keys.
 
         The first coordinator's call only proposes the suspension, with a reason; the second
-        coordinator's call makes it. `hold`: one coordinator alone stops access for a day. Only a
-        full member can be suspended, because a reinstated member is approved, and a member on
-        probation never was.
+        coordinator's call carries it out. `hold`: one coordinator alone stops access for a day.
+        Only a full member can be suspended: reinstatement makes a member a full member, which must
+        not be a way to end a probation.
         """
         waiting = self.suspension if self.suspension and self.suspension.expire_time else None
         is_stopped = self.status is OrganizationStatus.SUSPENDED
@@ -371,7 +371,7 @@ class Organization(Subject):
     def reinstate(self, by: Coordinator, now: datetime, today: date) -> None:
         """Ends a suspension or a hold: the first coordinator proposes this, the second does it.
 
-        If the agreement ended meanwhile, the organisation goes on probation.
+        If the agreement has ended meanwhile, the organisation goes on probation.
         """
         if self.status is not OrganizationStatus.SUSPENDED:
             raise Conflict("illegal_transition")
@@ -450,7 +450,7 @@ class Organization(Subject):
 
     @property
     def agreement_expire_date(self) -> date | None:
-        """The last day of the organisation's agreement, if one is recorded."""
+        """The last day of the organisation's agreement; None if no agreement is recorded."""
         return next(
             (
                 evidence.expire_date
@@ -487,7 +487,7 @@ class Organization(Subject):
 
 
 def changed(entry: E, changes: Mapping[str, Any], at: str) -> E:
-    """Returns the entry with these fields replaced.
+    """Returns the entry with the given fields replaced.
 
     Raises Invalid if `changes` is empty or names a field that the entry does not have.
     """

@@ -1,7 +1,7 @@
-"""The end of a member's access.
+"""The suspension of a member, which ends the access of its workers and keys.
 
-Two coordinators of different member organisations must agree to it. One coordinator alone can stop
-access for a day.
+Two coordinators of different member organisations must agree to a suspension. One coordinator alone
+can stop access for a day.
 """
 
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ PROPOSAL = timedelta(days=7)
 HOLD_AGAIN = timedelta(days=30)
 """The minimum time between the starts of two holds if no second coordinator agreed to the first.
 
-The wait applies to the same member, and to everybody who could not have been the second coordinator
-of the first hold. Otherwise one person alone could stop a member's access day after
+The wait applies to the same member, and to every coordinator who could not have been the second
+coordinator of the first hold. Otherwise one person alone could stop a member's access day after
 day.
 """
 
@@ -69,7 +69,7 @@ class FirstCoordinator:
         return cls(by.person.id, by.organization_id, now)
 
     def check(self, second: Coordinator) -> None:
-        """Raises Conflict if `second` can't be the second coordinator after this coordinator."""
+        """Raises Conflict if `second` can't be the second coordinator for this step."""
         check_second_coordinator(
             second.person, second.organization_id, self.worker_id, self.organization_id
         )
@@ -87,7 +87,7 @@ class FirstCoordinator:
 class Suspension:
     """The reason why access ends, and the coordinator who first requested that it end.
 
-    `expire_time`: until when a second coordinator may agree; None if she has agreed.
+    `expire_time`: until when a second coordinator may agree; None if one has agreed.
     """
 
     reason: SuspensionReason

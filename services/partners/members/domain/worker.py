@@ -1,4 +1,4 @@
-"""The account of a person at a member: roles, password rules and sessions."""
+"""A person's account at a member: roles, password rules and sessions."""
 
 import unicodedata
 from dataclasses import dataclass
@@ -67,7 +67,7 @@ class Worker(Subject):
     organization_id: str
     entry: WorkerEntry
     status: WorkerStatus = WorkerStatus.ACTIVE
-    suspension_proposed_by_worker_id: str = ""  # only for an account with a role of the network
+    suspension_proposed_by_worker_id: str = ""  # only for an account with a network role
 
     @classmethod
     def register(cls, id: str, organization_id: str, entry: WorkerEntry, now: datetime) -> "Worker":

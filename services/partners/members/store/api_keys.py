@@ -33,7 +33,7 @@ def add(tx: Transaction, key: ApiKey, secret_hash: bytes) -> None:
 
 
 def keep(tx: Transaction, key: ApiKey) -> None:
-    """Stores the fields of a key that may change, with its facts."""
+    """Stores those fields of a key that may change, and the key's facts."""
     tx.execute(
         "UPDATE api_keys SET version = %s, update_time = %s, revoke_time = %s, worker_id = %s,"
         " unconfirmed = %s, confirmed_by_worker_id = %s"
@@ -124,7 +124,7 @@ def is_in_good_standing(tx: Transaction, id: str, organization_id: str, now: dat
 
 
 def read(row: Row) -> ApiKey:
-    """Returns the key of a row."""
+    """Returns the key that a row describes."""
     return ApiKey(
         id=row["id"],
         version=row["version"],

@@ -75,7 +75,7 @@ def add(tx: Transaction, keyring: Keyring, organization_id: str, application: Ap
 
 
 def fetch(tx: Transaction, keyring: Keyring, organization_id: str) -> Application | None:
-    """Returns the application of an organisation, if it is still stored."""
+    """Returns the application of an organisation; None if it is no longer stored."""
     row = tx.execute(
         "SELECT sealed FROM applications WHERE organization_id = %s", (organization_id,)
     ).fetchone()

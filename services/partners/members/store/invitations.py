@@ -14,7 +14,7 @@ from services.partners.members.wire import facts
 
 
 def add(tx: Transaction, invitation: Invitation, token_hash: bytes, sealed_letter: bytes) -> None:
-    """Stores a new invitation with its fact, if any. The fact carries the sealed e-mail."""
+    """Stores a new invitation with its facts, which carry the sealed e-mail."""
     entry = invitation.entry
     tx.execute(
         "INSERT INTO invitations (id, version, organization_id, status, email, email_key, roles,"
@@ -42,9 +42,9 @@ def add(tx: Transaction, invitation: Invitation, token_hash: bytes, sealed_lette
 
 
 def keep(tx: Transaction, invitation: Invitation, sealed_letter: bytes = b"") -> None:
-    """Stores the state of an invitation with its fact, if any.
+    """Stores the state of an invitation with its facts.
 
-    The fact carries the sealed e-mail if the e-mail is sent only now.
+    `sealed_letter`: the sealed e-mail, if the e-mail is sent only now.
     """
     tx.execute(
         "UPDATE invitations SET version = %s, status = %s, update_time = %s, expire_time = %s"
@@ -61,12 +61,12 @@ def keep(tx: Transaction, invitation: Invitation, sealed_letter: bytes = b"") ->
 
 
 def set_token(tx: Transaction, id: str, token_hash: bytes) -> None:
-    """Stores the hash of the token that is sent."""
+    """Replaces the hash of an invitation's token."""
     tx.execute("UPDATE invitations SET token_hash = %s WHERE id = %s", (token_hash, id))
 
 
 def waiting(tx: Transaction, now: datetime) -> list[Invitation]:
-    """Returns the network's invitations that wait for a second coordinator, oldest first."""
+    """Returns all invitations that wait for a second coordinator, oldest first."""
     rows = tx.execute(
         "SELECT * FROM invitations WHERE status = 'WAITING' AND expire_time > %s"
         " ORDER BY create_time, id",
@@ -76,7 +76,7 @@ def waiting(tx: Transaction, now: datetime) -> list[Invitation]:
 
 
 def by_token(tx: Transaction, token_hash: bytes) -> Invitation | None:
-    """Returns the invitation whose token has this hash."""
+    """Returns the invitation whose token has this hash; None if there is none."""
     row = tx.execute("SELECT * FROM invitations WHERE token_hash = %s", (token_hash,)).fetchone()
     return read(row) if row else None
 
@@ -110,8 +110,8 @@ def by_inviter(tx: Transaction, worker_id: str, since: datetime, now: datetime) 
 def replaced_by(tx: Transaction, invitation: Invitation, now: datetime) -> list[Invitation]:
     """Returns the open and waiting invitations that a new invitation replaces.
 
-    An invitation replaces older invitations to the same address. An invitation of a first manager
-    also replaces all older invitations of a first manager.
+    An invitation replaces the organisation's older invitations to the same address. An invitation
+    for a first manager also replaces all its older invitations for a first manager.
     """
     rows = tx.execute(
         "SELECT * FROM invitations WHERE organization_id = %s AND status IN ('OPEN', 'WAITING')"
@@ -127,7 +127,7 @@ def replaced_by(tx: Transaction, invitation: Invitation, now: datetime) -> list[
 
 
 def count_recent(tx: Transaction, organization_id: str, now: datetime) -> int:
-    """Returns the number of unexpired invitations of an organisation, whatever their state."""
+    """Returns the number of unexpired invitations to an organisation, whatever their state."""
     row = tx.execute(
         "SELECT count(*) AS n FROM invitations WHERE organization_id = %s AND expire_time > %s",
         (organization_id, now),
@@ -142,7 +142,7 @@ def forget(tx: Transaction, now: datetime) -> int:
 
 
 def read(row: Row) -> Invitation:
-    """Returns the invitation of a row."""
+    """Returns the invitation that a row describes."""
     return Invitation(
         id=row["id"],
         version=row["version"],

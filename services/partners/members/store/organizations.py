@@ -178,7 +178,7 @@ def page_by_name(
     shelters_for: str | None = None,
     waits_for_second: bool = False,
 ) -> tuple[list[Organization], Cursor | None]:
-    """Returns a page of organisations, sorted by name, and the position of the next page, if any.
+    """Returns a page of organisations, sorted by name, and the position of the next page or None.
 
     `all_for`: the only organisation that is included even if it is inactive; None includes all
     inactive organisations. `agreement_before`: only approved members whose agreement ends before
@@ -222,7 +222,7 @@ def page_by_name(
 def hotlines(tx: Transaction) -> list[Organization]:
     """Returns the hotline of each country: an approved hotline with a number.
 
-    If a country has several, the one that has been a member for longest is returned.
+    If a country has several, the one that applied or was registered first is returned.
     """
     rows = tx.execute(
         "SELECT DISTINCT ON (country) * FROM organizations WHERE type = 'HOTLINE'"
@@ -252,8 +252,8 @@ def whose_agreement_ends(tx: Transaction, today: date, at_most: int) -> list[Org
 def access(tx: Transaction, id: str, now: datetime, step: datetime) -> dict[str, int]:
     """Counts the active accounts, keys, services and invitations of an organisation.
 
-    It also counts the people who are at its services at the time `step`. This count is at least one
-    if anybody has ever been there, so that an empty service looks like a service with a few people.
+    Also counts the people who are at its services at the time `step`. This count is at least one if
+    anybody came before that time, so that empty services look like services with a few people.
     """
     row = tx.execute(
         "SELECT (SELECT count(*) FROM workers WHERE organization_id = %(id)s"
@@ -289,7 +289,7 @@ def with_suspension_over(tx: Transaction, now: datetime, at_most: int) -> list[O
 
 
 def unanswered_applicants(tx: Transaction, since: datetime, at_most: int) -> list[Organization]:
-    """Returns applicants who applied before `since` and have had no answer, locked."""
+    """Returns applicants that applied before `since` and have had no answer, locked."""
     rows = tx.execute(
         "SELECT * FROM organizations WHERE status = 'APPLIED' AND create_time < %s"
         " ORDER BY create_time, id LIMIT %s FOR UPDATE SKIP LOCKED",
@@ -299,14 +299,14 @@ def unanswered_applicants(tx: Transaction, since: datetime, at_most: int) -> lis
 
 
 def forget_rejected(tx: Transaction, before: datetime) -> int:
-    """Deletes organisations that were rejected before `before`, with all their data."""
+    """Deletes organisations that were rejected before this time; returns how many."""
     return tx.execute(
         "DELETE FROM organizations WHERE status = 'REJECTED' AND update_time < %s", (before,)
     ).rowcount
 
 
 def read(row: Row) -> Organization:
-    """Returns the organisation of a row."""
+    """Returns the organisation that a row describes."""
     return Organization(
         id=row["id"],
         version=row["version"],

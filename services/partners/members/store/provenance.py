@@ -1,6 +1,7 @@
 """The origins of accounts, and the devices from which people signed in to them.
 
-Origins and devices show which accounts may belong to one person.
+Together with mailboxes and accounts at sign-in providers, they show which accounts may belong to
+one person.
 """
 
 from datetime import datetime
@@ -76,7 +77,7 @@ def is_known(tx: Transaction, worker_id: str, now: datetime) -> bool:
 
 
 def related_accounts(tx: Transaction, worker_id: str, now: datetime) -> list[str]:
-    """Returns the accounts and keys that are kin of an account, at most MAX_RELATED + 1."""
+    """Returns the ids of an account's kin, which are accounts and keys, at most MAX_RELATED + 1."""
     rows = tx.execute(_KIN, {"id": worker_id, "since": now - AFTER, "most": MAX_RELATED + 1})
     return [row["id"] for row in rows]
 

@@ -61,7 +61,7 @@ def add(tx: Transaction, worker: Worker, password_hash: str, inviter_id: str = "
 
 
 def keep_status(tx: Transaction, worker: Worker) -> None:
-    """Stores a changed status, or a proposed change, with its facts."""
+    """Stores a changed status, or a proposed suspension, with the worker's facts."""
     tx.execute(
         "UPDATE workers SET version = %s, status = %s, update_time = %s,"
         " suspension_proposed_by_worker_id = %s WHERE id = %s",
@@ -232,7 +232,7 @@ def invited_by(tx: Transaction, worker_id: str, since: datetime) -> list[tuple[W
 
 
 def of_the_network(tx: Transaction) -> list[Worker]:
-    """Returns the active accounts with a role of the network, by organisation and name."""
+    """Returns the active accounts with a network role, by organisation and name."""
     rows = tx.execute(
         "SELECT * FROM workers WHERE roles && %s AND status = 'ACTIVE'"
         " ORDER BY organization_id, name_key, id",
@@ -242,7 +242,7 @@ def of_the_network(tx: Transaction) -> list[Worker]:
 
 
 def coordinating_organizations(tx: Transaction) -> set[str]:
-    """Returns the organisations of coordinators with active accounts."""
+    """Returns the ids of the organisations that have coordinators with active accounts."""
     return {
         worker.organization_id
         for worker in of_the_network(tx)
@@ -278,7 +278,11 @@ def open_session(tx: Transaction, secret_hash: bytes, worker_id: str, now: datet
 def session(
     tx: Transaction, secret_hash: bytes
 ) -> tuple[datetime, datetime, datetime, Worker, Organization] | None:
-    """Returns a session: times of beginning, last use and last proof; worker and organisation."""
+    """Returns a session; None if there is no such session.
+
+    The values are the times of its beginning, last use and last proof, then its worker and the
+    worker's organisation.
+    """
     row = tx.execute(
         "SELECT *, coalesce(prove_time, create_time) AS proved FROM sessions"
         " WHERE secret_hash = %s",
@@ -350,7 +354,7 @@ def forget_sessions(tx: Transaction, now: datetime) -> int:
 
 
 def read(row: Row) -> Worker:
-    """Returns the worker of a row."""
+    """Returns the worker that a row describes."""
     return Worker(
         id=row["id"],
         version=row["version"],

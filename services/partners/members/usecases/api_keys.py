@@ -27,10 +27,10 @@ from services.partners.members.wire import messages
 
 
 class ApiKeys:
-    """The API keys of all organisations."""
+    """Handles the rpcs for API keys."""
 
     def CreateApiKey(self, request: pb.CreateApiKeyRequest, call: Call) -> pb.CreateApiKeyResponse:
-        """Creates a key of the caller's own organisation, and returns it with its secret.
+        """Creates a key for the caller's own organisation, and returns it with its secret.
 
         No other call returns the secret. Nobody can create a key for another organisation, because
         the key would open that organisation's inbox.
@@ -67,7 +67,7 @@ class ApiKeys:
         )
 
     def ConfirmApiKey(self, request: pb.ConfirmApiKeyRequest, call: Call) -> pb.ApiKey:
-        """Records a second manager's agreement to a key that exceeds its manager's rights."""
+        """Records a second manager's agreement to scopes that exceed the key's manager's rights."""
         key, manager = _own(call, request.id)
         key.confirm(manager, call.clock.now())
         api_keys.keep(call.tx, key)

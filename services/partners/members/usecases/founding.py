@@ -1,6 +1,6 @@
 """Founds a network: the coordinating organisation, and a coordinator in a second member.
 
-The coordinating organisation has two coordinators from the first day, so that decisions of two
+The coordinating organisation has two coordinators from the first day, so that decisions by two
 people are possible. No rpc founds a network; only the operator of the service can, with commands.
 The trail records each new account.
 """

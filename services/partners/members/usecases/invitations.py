@@ -26,12 +26,12 @@ from services.partners.members.wire import messages
 
 
 class Invitations:
-    """The invitations of all organisations, and the roles of the network."""
+    """Handles the rpcs for invitations, and for the list of network roles."""
 
     def __init__(self, mail: Keyring, paper_url: str, credentials: Credentials) -> None:
         """Sets up the handlers; `mail` seals e-mails.
 
-        `paper_url`: the beginning of links on paper, in a network that sends no e-mail; else "".
+        `paper_url`: the beginning of links on paper; "" in a network that sends e-mail.
         """
         self._mail = mail
         self._paper_url = paper_url
@@ -88,7 +88,7 @@ class Invitations:
         return messages.invitation(invitation) if waits else self._message(invitation, token)
 
     def ConfirmInvitation(self, request: pb.ConfirmInvitationRequest, call: Call) -> pb.Invitation:
-        """Records a second coordinator's agreement to an invitation with a role of the network.
+        """Records a second coordinator's agreement to an invitation with a network role.
 
         Returns the invitation, with its link if it is on paper.
         """
@@ -110,7 +110,7 @@ class Invitations:
     def ListNetworkRoles(
         self, request: pb.ListNetworkRolesRequest, call: Call
     ) -> pb.ListNetworkRolesResponse:
-        """Lists the active accounts with a role of the network.
+        """Lists the active accounts with a network role.
 
         Also lists invitations with such a role that wait for a second coordinator.
         """
@@ -224,7 +224,7 @@ def _account(
     worker = known[0]
     if worker.organization_id != invitation.organization_id:
         raise Conflict("email_taken")
-    # one person alone can invite, so an invitation must not take away a role of the network
+    # one person alone can invite, so an invitation must not take away a network role
     if are_of_the_network(worker.entry.roles) and not are_of_the_network(invited.roles):
         raise Unauthenticated("invitation_invalid")
     if (

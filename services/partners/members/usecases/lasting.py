@@ -1,4 +1,4 @@
-"""Notices of a step whose effect outlasts the session.
+"""Notices about steps whose effects outlast the session.
 
 The worker who took the step and her managers get an e-mail, and a notice in Enlace. Each rpc that
 needs a step-up must be listed in `FACTS` or `SILENT`; a test checks that.
@@ -33,12 +33,12 @@ FACTS = {
     "EndPasskey": "sign_in_changed",
 }
 SILENT = frozenset({"BeginSecondFactor", "BeginPasskey", "EndMadeLately"})
-"""The rpcs without such a notice: two change nothing yet, and EndMadeLately sends its own."""
+"""The rpcs without such a notice: two only begin a step, and EndMadeLately sends its own notice."""
 _NETWORK = {contract_pb2.ROLE_COORDINATOR, contract_pb2.ROLE_AUDITOR}
 
 
 def notifier(mail: Keyring) -> Callable[[Call, str, Message], None]:
-    """Returns the function that notifies of a completed rpc; `mail` seals its e-mails."""
+    """Returns the function that sends the notices about a completed rpc; `mail` seals e-mails."""
 
     def notify(call: Call, rpc: str, request: Any) -> None:
         if rpc in SILENT:
@@ -59,7 +59,7 @@ def notifier(mail: Keyring) -> Callable[[Call, str, Message], None]:
 def notify_of_lasting(call: Call, mail: Keyring, fact: str, organization_id: str = "") -> None:
     """Notifies the caller, and the managers of her organisation and of `organization_id`.
 
-    If a role of the network is given, every coordinator is notified.
+    If a network role is given, every coordinator is notified.
     """
     own = workers.fetch(call.tx, call.caller.id)
     recipients = [own] if own else []

@@ -1,4 +1,4 @@
-"""Membership: applications, admission, evidence, the end of a membership, and data that expires."""
+"""Membership: applications, admission, evidence, the end of a membership, and expired data."""
 
 import secrets
 from datetime import datetime, timedelta
@@ -48,7 +48,7 @@ _LETTERS = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # without characters that look like
 
 
 class Membership:
-    """Applications, evidence and the end of a membership."""
+    """Handles the rpcs for applications, admission, evidence and the end of a membership."""
 
     def __init__(self, keyring: Keyring, mail: Keyring, guesses: Guesses, refresh: Refresh) -> None:
         """Sets up the handlers.
@@ -96,7 +96,7 @@ class Membership:
     def ConfirmApplication(
         self, request: pb.ConfirmApplicationRequest, call: Call
     ) -> pb.ConfirmApplicationResponse:
-        """Turns the request of an opened link into an application; returns its reference.
+        """Turns the request that belongs to a link into an application; returns the reference.
 
         Raises NotFound for a link that is not valid.
         """
@@ -201,7 +201,7 @@ def end_holds(tx: Transaction, mail: Keyring, now: datetime, refresh: Refresh) -
 
 
 def watch_membership(tx: Transaction, now: datetime, refresh: Refresh) -> int:
-    """Watches the ends of agreements, rejects unanswered applications, and deletes expired data.
+    """Warns of and ends agreements, rejects unanswered applications, and deletes expired data.
 
     Returns the number of changed rows.
     """

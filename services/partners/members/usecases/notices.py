@@ -20,5 +20,5 @@ def notify_worker(
 
 
 def sealed_letter(mail: Keyring, notice: AccountNotice, worker: Worker, token: str = "") -> bytes:
-    """Returns the sealed e-mail of a notice. `token`: the secret of the e-mail's link, if any."""
+    """Returns a notice's sealed e-mail. `token`: the secret of its link; "" if it has no link."""
     return mail.seal_bytes(messages.account_letter(worker, token), f"accounts/{notice.id}/letter")

@@ -37,15 +37,15 @@ _STEP = 5
 So most single arrivals and departures do not change the count.
 """
 Refresh = Callable[[Transaction, str], None]
-"""Refreshes the search entries of the services of the organisation with this id.
+"""Computes the data by which the services of the organisation with this id are found.
 
-It is called after a step that changes what a search finds. `directory`, which depends on this
-capability, implements it.
+The function is called after a step that changes what a search finds. `directory`, which depends on
+this capability, implements the function.
 """
 
 
 class Organizations:
-    """The organisations of the network."""
+    """Handles the rpcs for organisations."""
 
     def __init__(
         self, keyring: Keyring, mail: Keyring, pages: PageTokens, refresh: Refresh
@@ -218,7 +218,7 @@ class Organizations:
     ) -> pb.Organization:
         """Proposes to end a member's access, agrees to a proposal, or stops access for a day.
 
-        Access stops for a day if `hold` is set.
+        Access stops for a day if `hold` is set in the request.
 
         Raises Conflict for the caller's own organisation, because nobody would be left to undo the
         suspension. Raises Conflict for organisations with coordinators or auditors: two
@@ -283,10 +283,10 @@ class Organizations:
 def visible_to(
     tx: Transaction, caller: Caller, candidates: Sequence[Organization]
 ) -> list[Organization]:
-    """Returns the organisations, of those given, that the caller may see.
+    """Returns the candidates that the caller may see.
 
-    Most callers see no applicants and no rejected organisations. Members on probation see no other
-    shelters.
+    Most callers see no applicants and no rejected organisations. Members on probation see no
+    shelters except themselves.
     """
     if sees_inactive_members(caller):
         return [*candidates]
@@ -306,8 +306,9 @@ def visible_to(
 def owner_of(tx: Transaction, caller: Caller, organization_id: str) -> Organization:
     """Returns the organisation that will own a new entry.
 
-    It is the named organisation, or the caller's if none is named. Its row is locked, so that it
-    can't change before the transaction ends. Raises NotFound if the caller may not act for it.
+    This is the named organisation, or the caller's if none is named. Its row is locked, so that it
+    can't change before the transaction ends. Raises NotFound if the organisation was never admitted
+    or the caller may not act for it.
     """
     id = organization_id or caller.organization_id
     organization = _existing(
@@ -356,7 +357,7 @@ def save(
     refresh: Refresh,
     before: OrganizationEntry | None = None,
 ) -> None:
-    """Stores a step in an organisation's life, and refreshes the search entries of its services.
+    """Stores a step in an organisation's life, and updates the search data of its services.
 
     `before`: the former entry; the differences from it are recorded in the history.
     """

@@ -28,7 +28,7 @@ from services.partners.members.domain.worker import (
 )
 from services.partners.members.store import workers
 
-# Two passes over 32 MiB take 30 to 50 ms on a machine of 2024; OWASP's minimum is two passes over
+# Two passes over 32 MiB take 30 to 50 ms on a machine from 2024; OWASP's minimum is two passes over
 # 19 MiB.
 _HASHER = PasswordHasher(time_cost=2, memory_cost=32 * 1024, parallelism=1)
 
@@ -98,7 +98,7 @@ def hash_of(password: str) -> str:
 
 
 def holds(password_hash: str | None, password: str) -> bool:
-    """Tells whether the password has this hash.
+    """Tells whether the password matches this hash.
 
     Without a hash, the function takes just as long and returns False.
     """

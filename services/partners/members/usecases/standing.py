@@ -1,4 +1,4 @@
-"""Standing: whether a caller may act, and for which organisation, apart from the caller's roles."""
+"""Standing: whether a caller may act at all, for which organisations, and what the caller sees."""
 
 from datetime import datetime
 

@@ -1,7 +1,7 @@
-"""Accounts of workers, for their managers.
+"""Workers' accounts, as their managers administer them.
 
-Coordinators decide about accounts with a role of the network, and may reset the second factors of
-an organisation's only manager.
+Coordinators decide about accounts with a network role, and may reset the second factors of an
+organisation's only manager.
 """
 
 from datetime import datetime
@@ -38,7 +38,7 @@ from services.partners.network.wire.messages import etag_of
 
 
 class Workers:
-    """The workers of all organisations."""
+    """Handles the rpcs for workers' accounts."""
 
     def __init__(self, mail: Keyring, pages: PageTokens, credentials: Credentials) -> None:
         """Sets up the handlers; `mail` seals e-mails."""
@@ -96,7 +96,7 @@ class Workers:
 def create_worker(
     tx: Transaction, now: datetime, organization_id: str, entry: WorkerEntry, password: str
 ) -> Worker:
-    """Registers a worker with a first password, when a network is founded.
+    """Registers a worker with her first password, when a network is founded.
 
     Every other worker is invited.
     """
@@ -110,7 +110,7 @@ def create_worker(
 def suspend(call: Call, credentials: Credentials, id: str, etag: str = "") -> Worker:
     """Suspends an account: its sessions end, its tokens are refused, and its keys are revoked.
 
-    If the account has a role of the network, the first coordinator only proposes the suspension.
+    If the account has a network role, the first coordinator only proposes the suspension.
     """
     tx, caller, now = call.tx, call.caller, call.clock.now()
     worker = workers.fetch(tx, id, hold=True) if is_id(id) else None

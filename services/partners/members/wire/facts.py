@@ -18,7 +18,7 @@ from services.partners.network.wire.facts import facts_of
 
 
 def organization_facts(organization: Organization) -> list[Fact]:
-    """Returns the facts of an organisation that are still to be published."""
+    """Returns the facts about an organisation that are still to be published."""
     entry = organization.entry
     body = facts_pb2.OrganizationFact(
         organization_id=organization.id,
@@ -34,7 +34,7 @@ def organization_facts(organization: Organization) -> list[Fact]:
 
 
 def worker_facts(worker: Worker) -> list[Fact]:
-    """Returns the facts of a worker that are still to be published."""
+    """Returns the facts about a worker that are still to be published."""
     body = facts_pb2.WorkerFact(
         worker_id=worker.id,
         organization_id=worker.organization_id,
@@ -46,7 +46,7 @@ def worker_facts(worker: Worker) -> list[Fact]:
 
 
 def api_key_facts(api_key: ApiKey) -> list[Fact]:
-    """Returns the facts of a key that are still to be published."""
+    """Returns the facts about a key that are still to be published."""
     body = facts_pb2.ApiKeyFact(
         api_key_id=api_key.id, organization_id=api_key.organization_id, live=api_key.in_force
     )
@@ -54,7 +54,7 @@ def api_key_facts(api_key: ApiKey) -> list[Fact]:
 
 
 def invitation_facts(invitation: Invitation, sealed_letter: bytes) -> list[Fact]:
-    """Returns the facts of an invitation that are still to be published."""
+    """Returns the facts about an invitation that are still to be published."""
     body = facts_pb2.InvitationFact(
         invitation_id=invitation.id,
         organization_id=invitation.organization_id,
@@ -68,7 +68,10 @@ def invitation_facts(invitation: Invitation, sealed_letter: bytes) -> list[Fact]
 
 
 def application_fact(id: str, sealed_letter: bytes, expire_time: datetime, now: datetime) -> Fact:
-    """Returns the fact that an organisation applied, with the sealed e-mail to its contact."""
+    """Returns the fact of a request for membership, with the sealed e-mail to the contact person.
+
+    The request becomes an application when the contact person opens the link in the e-mail.
+    """
     body = facts_pb2.ApplicationFact(
         application_id=id, expire_time=timestamp(expire_time), sealed_letter=sealed_letter
     )
@@ -78,7 +81,7 @@ def application_fact(id: str, sealed_letter: bytes, expire_time: datetime, now: 
 
 
 def account_facts(notice: AccountNotice, sealed_letter: bytes) -> list[Fact]:
-    """Returns the facts of a notice that are still to be published."""
+    """Returns the facts about a notice that are still to be published."""
     body = facts_pb2.AccountFact(
         notice_id=notice.id,
         worker_id=notice.worker_id,

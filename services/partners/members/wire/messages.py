@@ -110,7 +110,8 @@ def _entry(message: pb.Organization | pb.ApplyForMembershipRequest, at: str) -> 
 def evidence(message: pb.Evidence, worker_id: str, now: datetime) -> Evidence:
     """Returns the evidence in a message, as recorded now by this worker.
 
-    Raises Invalid if the kind or the date on which it was seen is missing, or a date is not valid.
+    Raises Invalid if its kind or the date on which it was checked is missing, or if a date is not
+    valid.
     """
     kind = _EVIDENCE.member(message.kind, "evidence.kind")
     seen_date = day("evidence.seen_date", message.seen_date)
@@ -325,7 +326,7 @@ def api_key(api_key: ApiKey) -> members_pb2.ApiKey:
 
 
 def organization_ref(organization: Organization) -> members_pb2.OrganizationRef:
-    """Returns the data about the signed-in worker's organisation that pages show."""
+    """Returns the data that pages show about the signed-in worker's organisation."""
     entry = organization.entry
     return members_pb2.OrganizationRef(
         id=organization.id, name=entry.name, country=entry.country, department=entry.department

@@ -66,7 +66,7 @@ def page_of(
     *,
     without: str = "",
 ) -> tuple[list[FieldChange], Cursor | None]:
-    """Returns a page of changes to a subject, newest first, and the next page's cursor, if any.
+    """Returns a page of changes to a subject, newest first, and the next page's cursor or None.
 
     `organization_id`: only changes to entries of this organisation; None: of any organisation.
     `without`: fields whose names start with this prefix are left out; "" leaves out none.

@@ -3,7 +3,7 @@
 An answer is accepted only if the issuer's own keys signed it a moment ago, for this client and for
 this one request. The discovery document, fetched from the issuer over TLS, names the issuer's
 addresses. These may be on other hosts (Google's are on three), but never inside this network
-(chassis/egress.py). Limit: data fetched from a provider is trusted for five minutes.
+(chassis/egress.py). Limitation: data fetched from a provider is trusted for five minutes.
 """
 
 import base64
@@ -92,7 +92,7 @@ class _Provider:
 
 
 class _Unusable(Exception):
-    """The metadata of a provider can't be used. The argument is the reason, for operations."""
+    """The metadata of a provider can't be used. The argument is the reason, for operators."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class _Known:
 
 
 class RelyingParty:
-    """The client of providers; safe for all threads."""
+    """A client for sign-in providers. Thread-safe."""
 
     def __init__(self, *, development: bool, patience: float = PATIENCE) -> None:
         """Sets up the client; `development`: providers on this machine are allowed, too."""

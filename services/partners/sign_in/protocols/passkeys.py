@@ -23,7 +23,7 @@ from fido2.webauthn import (
 
 
 class WrongPasskey(Exception):
-    """The answer is malformed, or does not come from that passkey for this site and challenge."""
+    """The answer is malformed, or no expected passkey made it for this site and challenge."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class Site:
 def named_ids(answer: str) -> tuple[bytes, str]:
     """Returns the ids of the passkey and of the account that an answer names.
 
-    These ids are not proved yet. Raises WrongPasskey.
+    The answer has not been checked yet, so the ids may be wrong. Raises WrongPasskey.
     """
     try:
         response = AuthenticationResponse.from_dict(json.loads(answer))

@@ -1,4 +1,4 @@
-"""Passkeys of accounts: public keys only."""
+"""Passkeys of accounts; only public keys are stored."""
 
 from chassis.db import Row, Transaction
 from services.partners.sign_in.domain.passkey import Passkey
@@ -13,7 +13,10 @@ def of(tx: Transaction, worker_id: str) -> list[Passkey]:
 
 
 def by_credential(tx: Transaction, credential_id: bytes) -> Passkey | None:
-    """Returns the passkey with this id, locked so that its sign-ins happen one after the other."""
+    """Returns the passkey with this credential id, locked.
+
+    Because of the lock, the passkey's sign-ins happen one after the other.
+    """
     row = tx.execute(
         "SELECT * FROM passkeys WHERE credential_id = %s FOR UPDATE", (credential_id,)
     ).fetchone()

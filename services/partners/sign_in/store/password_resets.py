@@ -32,7 +32,7 @@ def next_time(tx: Transaction) -> datetime | None:
 
 
 def take_requests(tx: Transaction, keyring: Keyring, limit: int) -> list[tuple[str, datetime]]:
-    """Deletes at most `limit` requests, so that each is handled once, the oldest first.
+    """Deletes the oldest requests, at most `limit`, so that each request is handled once.
 
     Returns them as (address, time). A request that can't be opened raises an alarm instead.
     """
@@ -72,13 +72,13 @@ def add(tx: Transaction, reset: PasswordReset, token_hash: bytes, sealed_letter:
 
 
 def by_token(tx: Transaction, token_hash: bytes) -> PasswordReset | None:
-    """Returns the link whose secret has this hash."""
+    """Returns the link whose secret has this hash; None if there is none."""
     row = tx.execute(f"{_SELECT} WHERE r.token_hash = %s", (token_hash,)).fetchone()
     return _read(row) if row else None
 
 
 def of(tx: Transaction, worker_id: str) -> PasswordReset | None:
-    """Returns the link of an account."""
+    """Returns the link of an account; None if it has none."""
     row = tx.execute(f"{_SELECT} WHERE r.worker_id = %s", (worker_id,)).fetchone()
     return _read(row) if row else None
 

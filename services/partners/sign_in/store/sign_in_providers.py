@@ -137,8 +137,8 @@ def ask(tx: Transaction, secret_hash: bytes, provider: SignInProvider, now: date
 def take(tx: Transaction, secret_hash: bytes, now: datetime) -> tuple[str, datetime] | None:
     """Returns the id and confirmation time of the provider to which a person was sent.
 
-    Deletes the record, so that this works only once. Returns None if there is no record, or if it
-    is older than QUESTION_LIFE.
+    Deletes the record, so that this works only once. Returns None if there is no record, or if the
+    record has expired (QUESTION_LIFE).
     """
     row = tx.execute(
         "DELETE FROM provider_questions WHERE secret_hash = %s RETURNING *", (secret_hash,)
@@ -151,7 +151,7 @@ def take(tx: Transaction, secret_hash: bytes, now: datetime) -> tuple[str, datet
 
 
 def account(tx: Transaction, organization_id: str, issuer: str, subject_hash: bytes) -> str | None:
-    """Returns the id of the worker who has an account at a provider."""
+    """Returns the id of the worker who has this account at a provider; None if nobody has it."""
     row = tx.execute(
         "SELECT worker_id FROM provider_accounts WHERE organization_id = %s AND issuer = %s"
         " AND subject_hash = %s",

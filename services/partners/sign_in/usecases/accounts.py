@@ -24,7 +24,7 @@ from services.partners.sign_in.usecases.proofs import ways_of
 
 
 class Accounts:
-    """The password and the sessions of each account."""
+    """Handles the rpcs for the caller's password and sessions."""
 
     def __init__(self, mail: Keyring, guesses: Guesses) -> None:
         """Sets up the handlers; `mail` seals e-mails, `guesses` counts wrong passwords."""

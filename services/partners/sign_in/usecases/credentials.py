@@ -1,4 +1,4 @@
-"""Ends sign-in methods of accounts, for the steps of `members` that need this."""
+"""Ends accounts' sign-in methods, for the steps in `members` that need this."""
 
 from datetime import datetime
 

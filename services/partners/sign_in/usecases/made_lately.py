@@ -26,7 +26,7 @@ _KINDS = EnumCodec(pb.MadeKind, MadeKind)
 
 
 class MadeLately:
-    """The lasting results of each account's sessions."""
+    """Handles the rpcs for the lasting results of an account's sessions."""
 
     def __init__(self, mail: Keyring) -> None:
         """Sets up the handlers; `mail` seals e-mails."""
@@ -54,7 +54,7 @@ class MadeLately:
     ) -> pb.EndMadeLatelyResponse:
         """Ends the named results that `ListMadeLately` lists and that the worker can end.
 
-        The worker and her managers are notified if a code or passkey was removed.
+        The worker and her managers are notified if an app or a passkey was removed.
         """
         if not request.ids:
             raise Invalid(("ids", "required"))

@@ -23,7 +23,7 @@ from services.partners.sign_in.store import passkeys, second_factors
 
 
 class Passkeys:
-    """The passkeys of each account."""
+    """Handles the rpcs for passkeys."""
 
     def __init__(self, site: Site, guesses: Guesses) -> None:
         """Sets up the handlers; `guesses` counts wrong passwords."""
@@ -33,8 +33,7 @@ class Passkeys:
     def BeginPasskey(
         self, request: accounts_pb2.BeginPasskeyRequest, call: Call
     ) -> accounts_pb2.BeginPasskeyResponse:
-        """Returns a challenge and the browser's options.
-
+        """Returns a challenge, and the options for the browser.
         Needs the password, because otherwise an open screen would be enough to create another way
         in.
         """
@@ -96,7 +95,7 @@ class Passkeys:
     def BeginPasskeySignIn(
         self, request: members_pb2.BeginPasskeySignInRequest, call: Call
     ) -> members_pb2.BeginPasskeySignInResponse:
-        """Returns a challenge and the browser's options for a user who is not known yet."""
+        """Returns a challenge, and the options for the browser of a user who is not known yet."""
         if not self._site.supports_passkeys:
             raise Conflict("passkeys_unavailable")
         secret, mark = challenge(call.tx, Purpose.PASSKEY_SIGN_IN, call.clock.now())
@@ -152,7 +151,7 @@ def signer(
 def challenge(
     tx: Transaction, purpose: Purpose, now: datetime, worker_id: str | None = None
 ) -> tuple[str, bytes]:
-    """Stores the hash of a new challenge; returns the challenge's secret and the hash."""
+    """Stores the hash of a new challenge; returns the challenge's secret, and the hash."""
     secret = secrets.token_urlsafe(32)
     mark = mark_of(secret)
     second_factors.challenge(tx, mark, worker_id, purpose, now)

@@ -38,7 +38,7 @@ _AT_ONCE = 20
 
 
 class PasswordResets:
-    """The links with which workers of all organisations set a new password."""
+    """Handles the rpcs for links with which workers set a new password."""
 
     def __init__(self, keyring: Keyring, mail: Keyring, guesses: Guesses) -> None:
         """Sets up the handlers; `mail` seals e-mails, `guesses` counts requests for a link."""
@@ -138,7 +138,7 @@ def sending_links(
     *,
     read_again: float = READ_AGAIN,
 ) -> Loop:
-    """Returns the loop that sends links."""
+    """Returns the loop that sends links for stored requests."""
 
     def send() -> None:
         with database.transaction(SYSTEM, timeout=30) as tx:

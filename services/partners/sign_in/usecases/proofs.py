@@ -31,10 +31,10 @@ from services.partners.sign_in.usecases.sign_in_providers import SignInProviders
 
 @dataclass(frozen=True)
 class Ways:
-    """The ways in which an account can prove its identity.
+    """The ways in which the user of an account can prove who she is.
 
-    These are a code and passkeys; if the account has neither, the provider; without a provider, the
-    password.
+    She uses a code or a passkey. If the account has neither an app nor a passkey, she uses her
+    provider or, without a provider, her password.
     """
 
     code: bool
@@ -48,7 +48,7 @@ class Ways:
 
 
 class Proofs:
-    """The step-ups of all sessions."""
+    """Handles the rpcs for step-ups."""
 
     def __init__(
         self,
@@ -139,7 +139,7 @@ class Proofs:
 
 
 def ways_of(tx: Transaction, caller: Caller) -> Ways:
-    """Returns the ways in which the caller's account can prove its identity."""
+    """Returns the ways in which the caller can prove who she is."""
     factor, known = second_factors.get(tx, caller.id), passkeys.of(tx, caller.id)
     code = factor is not None and factor.confirm_time is not None
     provider = None

@@ -25,8 +25,7 @@ from services.partners.sign_in.store import passkeys, second_factors
 from services.partners.sign_in.usecases.passkeys import challenge, second_factor_message, signer
 
 OF_A_CODE = Budget(10, timedelta(minutes=5), timedelta(days=30), most=100, then=timedelta(hours=1))
-"""The budget of guesses at codes.
-
+"""The budget for guessing codes.
 Of a million possible codes, three are valid at a time; the budget allows 9,000 guesses in a year.
 Guesses are not counted by IP address, because a guesser must already know the password.
 """
@@ -34,7 +33,7 @@ _SECRET = 20  # bytes of an app's secret; RFC 4226 recommends 160 bits
 
 
 class SecondFactors:
-    """The app of each account."""
+    """Handles the rpcs for the app that makes an account's codes."""
 
     def __init__(self, keyring: Keyring, site: Site, guesses: Guesses, codes: Guesses) -> None:
         """Sets up the handlers; `guesses` counts wrong passwords, `codes` wrong codes."""

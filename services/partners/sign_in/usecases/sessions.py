@@ -61,7 +61,7 @@ class ProvenCaller:
 
 
 class Sessions:
-    """The sessions of all accounts, and the tokens for them and for API keys."""
+    """Handles the rpcs for signing in, and for the tokens of sessions and API keys."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Sign-in by an organisation's own provider.
+"""Sign-in through an organisation's own provider.
 
 Two coordinators set up a provider. The provider is trusted only for that organisation's workers.
 """
@@ -52,9 +52,9 @@ class ReturnedWorker:
 
 
 class SignInProviders:
-    """The providers of all organisations, and sign-ins through them.
+    """Handles the rpcs for sign-in providers, and the sign-ins through them.
 
-    `public_url` is needed for the address to which providers send people back.
+    `public_url`: the beginning of the address to which providers send people back.
     """
 
     def __init__(
@@ -169,7 +169,8 @@ class SignInProviders:
         """Returns the worker who came back.
 
         Raises Unauthenticated sign_in_failed, whatever is wrong with the answer, and Unavailable if
-        the provider can't be used. A wrong answer also uses up the secret.
+        the provider can't be used. An answer with the right `state` uses up the secret, even if the
+        answer is wrong.
         """
         if not compare_digest(state.encode(), _state(secret).encode()):
             raise Unauthenticated("sign_in_failed")
@@ -214,7 +215,8 @@ class SignInProviders:
     def _message(self, provider: SignInProvider) -> pb.SignInProvider:
         """Returns the provider as a message.
 
-        The message includes the address at which the organisation's workers can sign in, if any.
+        If a provider is in use, the message has the address at which the organisation's workers
+        sign in.
         """
         message = sign_in_provider(provider)
         message.redirect_uri = self._redirect_uri

@@ -57,7 +57,7 @@ from services.partners.members.usecases.workers import Workers
 from services.partners.sign_in.protocols.passkeys import Site
 from services.partners.sign_in.usecases import password_resets, sessions
 from services.partners.sign_in.usecases.accounts import Accounts
-from services.partners.sign_in.usecases.credentials import KeptCredentials
+from services.partners.sign_in.usecases.credentials import SignInCredentials
 from services.partners.sign_in.usecases.made_lately import MadeLately
 from services.partners.sign_in.usecases.passkeys import Passkeys
 from services.partners.sign_in.usecases.password_resets import PasswordResets, sending_links
@@ -196,7 +196,7 @@ def servicers(
     )
     codes = Guesses(database, keyring, "code", OF_A_CODE, OF_A_CODE)
     passkeys = Passkeys(site, guesses)
-    credentials = KeptCredentials()
+    credentials = SignInCredentials()
     servicer = partial(
         Servicer,
         database=database,

@@ -12,7 +12,13 @@ import pytest
 
 from chassis.errors import Conflict, Invalid, NotAllowed
 from chassis.second import NONE, Kin, mark_of
-from services.partners.members.domain.api_key import ApiKey, ApiKeyEntry, Manager, full_key, parts
+from services.partners.members.domain.api_key import (
+    ApiKey,
+    ApiKeyEntry,
+    Manager,
+    full_key,
+    split_key,
+)
 from services.partners.members.domain.invitation import (
     Invitation,
     InvitationEntry,
@@ -438,5 +444,5 @@ def test_whoever_confirmed_a_key_may_be_the_second_person_for_its_next_manager_t
     ],
 )
 def test_a_key_is_recognised_by_its_format(text: str, found: tuple[str, str] | None) -> None:
-    assert parts(text) == found
+    assert split_key(text) == found
     assert full_key("1", "2") == "enl_1_2"

@@ -12,7 +12,7 @@ from protos.partners.v1 import directory_pb2
 from protos.partners.v1 import members_pb2 as pb
 from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import Role
-from services.partners.members.usecases import scopes
+from services.partners.members.usecases.scopes import scopes_within
 from tests.partners.scene import Scene, Stubs, refused
 from tests.rights_table import ROLES, SCOPES
 
@@ -65,8 +65,8 @@ def test_a_key_with_more_rights_than_its_maker_is_invalid_until_it_is_confirmed(
 
 
 def test_every_scope_is_a_right_of_some_role() -> None:
-    assert scopes.of(frozenset(ROLES)) == set(SCOPES)
-    assert not scopes.of(frozenset())
+    assert scopes_within(frozenset(ROLES)) == set(SCOPES)
+    assert not scopes_within(frozenset())
 
 
 def test_a_key_is_confirmed_by_a_second_manager_and_not_by_its_maker(scene: Scene) -> None:

@@ -11,7 +11,7 @@ from services.partners.directory.domain.service import Eligibility, Gender, Serv
 
 
 @pytest.mark.parametrize(
-    ("stated", "decides_by"),
+    ("stated", "limiting_criteria"),
     [
         ({}, ()),
         (
@@ -31,6 +31,6 @@ from services.partners.directory.domain.service import Eligibility, Gender, Serv
     ],
 )
 def test_a_service_decides_by_the_limits_that_it_states(
-    stated: dict[str, object], decides_by: tuple[str, ...]
+    stated: dict[str, object], limiting_criteria: tuple[str, ...]
 ) -> None:
-    assert ServiceEntry("Albergue", ("HOU.EMG",), **stated).decides_by == decides_by  # type: ignore[arg-type]
+    assert ServiceEntry("Albergue", ("HOU.EMG",), **stated).limiting_criteria == limiting_criteria  # type: ignore[arg-type]

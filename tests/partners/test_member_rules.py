@@ -12,7 +12,7 @@ import pytest
 
 from chassis.errors import Conflict, Invalid
 from chassis.second import NONE, Kin
-from services.partners.members.domain.evidence import Evidence, EvidenceKind, warning
+from services.partners.members.domain.evidence import Evidence, EvidenceKind, due_warning
 from services.partners.members.domain.organization import (
     Organization,
     OrganizationEntry,
@@ -553,7 +553,7 @@ def test_it_takes_two_coordinators_to_end_a_membership() -> None:
 def test_a_warning_is_given_once_each_sixty_thirty_and_seven_days_before_the_end(
     days: int, warned: int | None, due: int | None
 ) -> None:
-    assert warning(days, warned) == due
+    assert due_warning(days, warned) == due
     it = member(evidence=agreed(days), warned_days=warned)
     it.watch_agreement(LATER, TODAY)
     assert it.warned_days == (due or warned)

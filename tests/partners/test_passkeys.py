@@ -327,7 +327,8 @@ def test_a_site_without_a_host_name_has_no_passkeys_except_localhost(
         True,
     ]
     assert (
-        json.loads(Site("http://127.0.0.1:8080").ask_to_sign(b"1" * 32, []))["rpId"] == "localhost"
+        json.loads(Site("http://127.0.0.1:8080").signing_options(b"1" * 32, []))["rpId"]
+        == "localhost"
     )
 
 

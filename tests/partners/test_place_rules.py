@@ -229,7 +229,7 @@ def test_an_arrival_takes_a_place_and_a_departure_gives_it_back(
     capacity: Capacity, free: int, at: datetime, available: int | None
 ) -> None:
     it = registered(capacity=capacity)
-    assert it.move_room(free, at) is (available != capacity.available)
+    assert it.add_free_places(free, at) is (available != capacity.available)
     assert it.capacity == replace(capacity, available=available)
 
 
@@ -305,15 +305,15 @@ def test_a_figure_of_beds_is_relied_on_for_a_day_and_any_other_for_a_week(
 def test_a_service_decides_by_the_limits_that_it_has_set(
     more: dict[str, Any], criteria: tuple[str, ...]
 ) -> None:
-    assert replace(TALK, **more).decides_by == criteria
+    assert replace(TALK, **more).limiting_criteria == criteria
 
 
 def test_values_that_are_shown_besides_the_entry_change_its_etag() -> None:
     it = registered(organization_name="Casa Luz", organization_type=OrganizationType.NGO)
-    assert it.seen_besides() == ("Casa Luz", "NGO", "", "")
+    assert it.data_outside_version() == ("Casa Luz", "NGO", "", "")
     it.capacity = replace(ROOM, available=0, declined_time=NOON)
-    assert it.seen_besides() == ("Casa Luz", "NGO", NOON.isoformat(), "0")
-    assert registered().seen_besides() == ("", "", "", "")
+    assert it.data_outside_version() == ("Casa Luz", "NGO", NOON.isoformat(), "0")
+    assert registered().data_outside_version() == ("", "", "", "")
 
 
 # The tiers of readers

@@ -17,7 +17,7 @@ from protos.partners.v1 import locations_pb2 as pb
 from protos.referrals.v1 import enquiries_pb2, facts_pb2
 from services.partners import subscriptions
 from services.partners.directory.domain.service import Capacity, Intake
-from services.partners.directory.domain.truth import Truth, has_promised, rank
+from services.partners.directory.domain.truth import ReliabilityScore, has_promised, rank
 from services.partners.directory.usecases.housekeeping import sweep
 from services.partners.members.domain.worker import Role
 from tests.partners.scene import NOON, Scene, Stubs
@@ -225,16 +225,18 @@ def test_every_change_of_the_figure_is_in_the_history(shelter: Shelter) -> None:
 def test_half_of_the_score_is_how_often_the_figure_was_true_and_half_depends_on_its_age(
     kept: int, broken: int, hours: int, score: int
 ) -> None:
-    assert Truth(kept, broken, ROOM, BED).score(NOON + timedelta(hours=hours)) == score
+    assert ReliabilityScore(kept, broken, ROOM, BED).score(NOON + timedelta(hours=hours)) == score
 
 
 def test_neither_a_figure_in_doubt_nor_a_missing_one_is_fresh() -> None:
     now = NOON + timedelta(hours=1)
     assert (
-        Truth(0, 0, Capacity(Intake.OPEN, 3, 9, "beds", NOON, declined_time=now), BED).score(now)
+        ReliabilityScore(
+            0, 0, Capacity(Intake.OPEN, 3, 9, "beds", NOON, declined_time=now), BED
+        ).score(now)
         == 50
     )
-    assert Truth(0, 0, Capacity(), BED).score(now) == 50
+    assert ReliabilityScore(0, 0, Capacity(), BED).score(now) == 50
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from typing import Any
 from chassis.errors import Conflict, Invalid
 from services.partners.directory.domain.area import Areas
 from services.partners.directory.domain.schedule import Schedule, check_schedules
-from services.partners.members.domain.organization import changed
+from services.partners.members.domain.organization import with_changes
 from services.partners.network.domain.check import Check
 from services.partners.network.domain.subject import Subject
 
@@ -65,7 +65,7 @@ class LocationEntry:
             check.say("area_code", "unknown_code")
         if (self.latitude is None) != (self.longitude is None):
             check.say("longitude" if self.longitude is None else "latitude", "required")
-        check.listed("accessibility", self.accessibility)
+        check.distinct("accessibility", self.accessibility)
         check.done()
 
     def in_country(self, country: str) -> "LocationEntry":
@@ -110,7 +110,7 @@ class Location(Subject):
         Raises Invalid if a confidential place would no longer be confidential: others would then
         learn where people were hidden.
         """
-        entry = changed(self.entry, changes, "location")
+        entry = with_changes(self.entry, changes, "location")
         if self.entry.confidential and not entry.confidential:
             raise Invalid(("location.confidential", "out_of_range"))
         entry.check(areas)
@@ -155,7 +155,7 @@ class ServiceAtLocation:
         """Raises Invalid if a field is wrong."""
         check = Check("service_at_location")
         check_schedules(self.schedules, check, "schedules")
-        check.listed("languages", self.languages)
+        check.distinct("languages", self.languages)
         check.done()
 
     def discreet(self) -> "ServiceAtLocation":

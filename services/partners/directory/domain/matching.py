@@ -30,7 +30,7 @@ from services.partners.network.domain.check import Check
 
 CONFIRMATION_INTERVAL = timedelta(days=183)  # each entry should be confirmed every six months
 MAX_COMPANIONS = 50  # the maximum number of accompanying people in a request
-IMPORTANT = ("room", "freshness", "truth", "area", "language", "need")
+ORDERING_CRITERIA = ("room", "freshness", "truth", "area", "language", "need")
 """The criteria that order services of the same verdict, the most important first."""
 HIDDEN_CRITERIA = ("truth",)
 """The criteria that affect the order but are not shown as reasons.
@@ -98,7 +98,7 @@ class Question:
         if not taxonomy.knows(self.need_code):
             check.say("need_code", "unknown_code")
         check.department("department", self.department, self.country)
-        check.listed("accessibility", self.accessibility)
+        check.distinct("accessibility", self.accessibility)
         check.done()
 
 
@@ -135,12 +135,12 @@ class StatementTimes:
     """When a service made its statements.
 
     `figure_time`: when the service stated the figure about its room; `validity`: how long this
-    figure can be relied on; `confirmed_time`: when the entry was last confirmed.
+    figure can be relied on; `assured_time`: when the entry was last confirmed.
     """
 
     figure_time: datetime | None
     validity: timedelta
-    confirmed_time: datetime | None
+    assured_time: datetime | None
 
     def age(self, now: datetime) -> FigureAge:
         """Returns the age class of the figure."""
@@ -152,13 +152,13 @@ class StatementTimes:
         """Returns the figure's age class, and whether the entry was confirmed within six months."""
         return self.age(
             now
-        ), self.confirmed_time is not None and now - self.confirmed_time <= CONFIRMATION_INTERVAL
+        ), self.assured_time is not None and now - self.assured_time <= CONFIRMATION_INTERVAL
 
     def unchanged_until(self, now: datetime) -> datetime | None:
         """Returns the last time at which `freshness` gives the same result as now; None: no end."""
         ends = [
             self.figure_time + self.validity if self.figure_time else None,
-            self.confirmed_time + CONFIRMATION_INTERVAL if self.confirmed_time else None,
+            self.assured_time + CONFIRMATION_INTERVAL if self.assured_time else None,
         ]
         return min((end for end in ends if end is not None and end >= now), default=None)
 
@@ -216,12 +216,12 @@ def _reasons(
 
 
 def _order(match: Match) -> tuple[object, ...]:
-    rank = {
+    ranks = {
         reason.criterion: (reason.verdict, reason.rank)
         for reason in (*match.reasons, *match.hidden_reasons)
     }
-    important = [rank[criterion] for criterion in IMPORTANT if criterion in rank]
-    return match.verdict, important, match.candidate.name_key, match.candidate.service_id
+    ordering = [ranks[criterion] for criterion in ORDERING_CRITERIA if criterion in ranks]
+    return match.verdict, ordering, match.candidate.name_key, match.candidate.service_id
 
 
 def _need(need: str, offered: tuple[str, ...]) -> Reason:

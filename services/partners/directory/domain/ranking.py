@@ -18,7 +18,7 @@ from typing import Any
 from services.partners.directory.domain.matching import (
     CRITERIA,
     HIDDEN_CRITERIA,
-    IMPORTANT,
+    ORDERING_CRITERIA,
     Candidate,
     Question,
     StatementTimes,
@@ -84,7 +84,7 @@ class _Shelf:
         A slot that is listed twice stays as it is.
         """
         criterion, value = stated
-        self.stated[criterion][value] = self.stated[criterion].get(value, 0) ^ number(slots)
+        self.stated[criterion][value] = self.stated[criterion].get(value, 0) ^ bits_of(slots)
         if not self.stated[criterion][value]:
             del self.stated[criterion][value]
 
@@ -95,7 +95,7 @@ class _Shelf:
             bits |= self.stated[criterion].get(value, 0)
         return bits
 
-    def judged(self, criterion: str, question: Question) -> dict[tuple[Verdict, int], int]:
+    def bits_by_outcome(self, criterion: str, question: Question) -> dict[tuple[Verdict, int], int]:
         """Returns the bits of the services by verdict and rank on the criterion."""
         outcomes: dict[tuple[Verdict, int], int] = {}
         for value, bits in self.stated[criterion].items():
@@ -126,7 +126,7 @@ class Ranking:
         self._ids_by_organization: defaultdict[str, set[str]] = defaultdict(set)
         self._numbers: dict[Statement, int] = {}
         self._stated: list[Statement] = []
-        self._same: dict[tuple[int, ...], tuple[int, ...]] = {}
+        self._shared_numbers: dict[tuple[int, ...], tuple[int, ...]] = {}
         self._needs: dict[tuple[str, ...], dict[str, tuple[int, ...]]] = {}
         self._ends: list[tuple[datetime, str]] = []
 
@@ -185,13 +185,14 @@ class Ranking:
         if not sees_shelters:
             pool &= shelf.bits_stating("shelter", False)
         pool &= ~shelf.bits_stating("department", *filter(None, question.excluded_areas))
-        pool &= ~number(
+        pool &= ~bits_of(
             self._known[id].slot_by_group.get(group)
             for organization_id in set(question.excluded_organization_ids)
             for id in self._ids_by_organization.get(organization_id, ())
         )
         judged = {
-            name: shelf.judged(name, question) for name in (*criteria(question), *HIDDEN_CRITERIA)
+            name: shelf.bits_by_outcome(name, question)
+            for name in (*criteria(question), *HIDDEN_CRITERIA)
         }
         excluded = _union(
             bits
@@ -207,7 +208,7 @@ class Ranking:
         )
         levels = [
             [judged[name][outcome] for outcome in sorted(judged[name])]
-            for name in IMPORTANT
+            for name in ORDERING_CRITERIA
             if name in judged
         ]
         ids: list[str] = []
@@ -250,7 +251,7 @@ class Ranking:
         return _Known(
             (candidate.name_key, candidate.service_id),
             candidate.organization_id,
-            self._same.setdefault(numbers, numbers),
+            self._shared_numbers.setdefault(numbers, numbers),
             self._needs[candidate.need_codes],
             (),
             candidate.times,
@@ -318,7 +319,7 @@ def _slots(bits: int) -> Iterator[int]:
         bits ^= lowest
 
 
-def number(slots: Iterable[int | None]) -> int:
+def bits_of(slots: Iterable[int | None]) -> int:
     """Returns the integer in which these bits are set; a bit that is listed twice is not set."""
     known = [slot for slot in slots if slot is not None]
     bits = bytearray(max(known, default=0) // 8 + 1)

@@ -22,7 +22,7 @@ _LAST = -1
 _ANY_DAY = date(2024, 1, 1)
 _FIRST = date(1900, 1, 1)  # no schedule starts before this day
 # 430 days: of fourteen months in a row, at least one begins on each day of the week
-_EACH_WEEK, _EACH_MONTH = 8 * _DAY, 430 * _DAY
+_WEEKLY_SPAN, _MONTHLY_SPAN = 8 * _DAY, 430 * _DAY
 
 
 class Frequency(StrEnum):
@@ -57,17 +57,17 @@ class Schedule:
         if self.valid_from and self.valid_to and self.valid_to < self.valid_from:
             check.say(f"{path}.valid_to", "out_of_range")
 
-    def is_of(self, day: date) -> bool:
+    def begins_on(self, day: date) -> bool:
         """Tells whether the hours begin on this day. Holidays are not considered."""
         if (self.valid_from and day < self.valid_from) or (self.valid_to and day > self.valid_to):
             return False
         name = DAYS[day.weekday()]
         if self.freq is Frequency.WEEKLY:
             return not self.byday or name in self.byday
-        of_month = {f"{(day.day - 1) // 7 + 1}{name}"}
+        names_in_month = {f"{(day.day - 1) // 7 + 1}{name}"}
         if (day + 7 * _DAY).month != day.month:
-            of_month.add(f"{_LAST}{name}")
-        return not of_month.isdisjoint(self.byday)
+            names_in_month.add(f"{_LAST}{name}")
+        return not names_in_month.isdisjoint(self.byday)
 
     def times_of(self, day: date) -> tuple[datetime, datetime]:
         """Returns the opening and closing times of hours that begin on this day."""
@@ -132,7 +132,7 @@ def hours(
         (begins.replace(tzinfo=zone), ends.replace(tzinfo=zone))
         for day in _days(first - _DAY, last)
         for schedule in schedules
-        if schedule.is_of(day) and (schedule.holidays or not is_holiday(day))
+        if schedule.begins_on(day) and (schedule.holidays or not is_holiday(day))
         for begins, ends in (schedule.times_of(day),)
     )
 
@@ -146,9 +146,9 @@ def _overlapping(schedules: Sequence[Schedule]) -> set[int]:
     pattern of days to occur.
     """
     span = (
-        _EACH_WEEK
+        _WEEKLY_SPAN
         if all(schedule.freq is Frequency.WEEKLY for schedule in schedules)
-        else _EACH_MONTH
+        else _MONTHLY_SPAN
     )
     ends = [schedule.valid_to for schedule in schedules if schedule.valid_to]
     starts = {
@@ -161,7 +161,7 @@ def _overlapping(schedules: Sequence[Schedule]) -> set[int]:
             (*schedule.times_of(day), number)
             for day in _days(start - _DAY, start + span)
             for number, schedule in enumerate(schedules)
-            if schedule.is_of(day)
+            if schedule.begins_on(day)
         )
         overlapping |= {
             max(number_before, number_after)

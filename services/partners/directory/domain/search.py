@@ -48,7 +48,7 @@ class SearchTerms:
 
 
 @dataclass(frozen=True)
-class PublicWanted:
+class PublicSearchTerms:
     """The terms of a public search: page number (from 1), page size, and filters.
 
     Empty and None mean "any". `after`: only services whose public data has changed since this time;

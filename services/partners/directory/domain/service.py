@@ -17,7 +17,7 @@ from services.partners.directory.domain.area import Areas
 from services.partners.directory.domain.location import Accessibility
 from services.partners.directory.domain.schedule import Schedule, check_schedules
 from services.partners.directory.domain.taxonomy import Taxonomy
-from services.partners.members.domain.organization import OrganizationType, changed
+from services.partners.members.domain.organization import OrganizationType, with_changes
 from services.partners.network.domain.check import Check
 from services.partners.network.domain.subject import Subject
 from services.partners.network.domain.time_step import time_step_of
@@ -26,8 +26,8 @@ from services.partners.network.domain.visibility import Tier, Viewer
 SHELTER_NEEDS = frozenset({"HOU.EMG", "HOU.SAFE"})
 USUAL_UNIT = "places"  # the unit if the service states none
 # the units that a person occupies until leaving, unlike an appointment
-COUNTED_BY_PEOPLE = ("beds", "places")
-NARROWED = ("phone", "description")
+OCCUPIED_UNITS = ("beds", "places")
+NARROWABLE = ("phone", "description")
 """The fields that a member may show to fewer viewers than usual.
 
 Other fields can't be narrowed, because search results would reveal them.
@@ -75,7 +75,7 @@ class Eligibility:
             and self.minimum_age > self.maximum_age
         ):
             check.say("eligibility.maximum_age", "out_of_range")
-        check.listed("eligibility.genders", self.genders)
+        check.distinct("eligibility.genders", self.genders)
         if self.takes_dependants is False and self.maximum_dependants:
             check.say("eligibility.maximum_dependants", "out_of_range")
         if self.takes_dependants is False and self.maximum_age_of_boys:
@@ -182,7 +182,7 @@ class ServiceEntry:
     tiers: tuple[tuple[str, Tier], ...] = ()
 
     @property
-    def decides_by(self) -> tuple[str, ...]:
+    def limiting_criteria(self) -> tuple[str, ...]:
         """Returns the criteria by which the entry limits whom the service takes.
 
         Only age, gender, dependants, language and area are considered.
@@ -209,25 +209,25 @@ class ServiceEntry:
     def check(self, taxonomy: Taxonomy, areas: Areas) -> None:
         """Raises Invalid if a field of the entry is wrong."""
         check = Check("service")
-        check.listed("need_codes", self.need_codes)
+        check.distinct("need_codes", self.need_codes)
         for number, code in enumerate(self.need_codes):
             if not taxonomy.knows(code):
                 check.say(f"need_codes.{number}", "unknown_code")
         check.department("department", self.department, self.country)
-        check.listed("languages", self.languages)
+        check.distinct("languages", self.languages)
         self.eligibility.check(check)
         check.phone("phone", self.phone)
         check_schedules(self.schedules, check, "schedules")
-        check.listed("area_codes", self.area_codes)
+        check.distinct("area_codes", self.area_codes)
         for number, code in enumerate(self.area_codes):
             if not areas.knows(code):
                 check.say(f"area_codes.{number}", "unknown_code")
-        check.listed("accessibility", self.accessibility)
+        check.distinct("accessibility", self.accessibility)
         if self.public and self.is_shelter:
             check.say("public", "out_of_range")
-        check.listed("tiers", [name for name, _ in self.tiers])
+        check.distinct("tiers", [name for name, _ in self.tiers])
         for number, (name, tier) in enumerate(self.tiers):
-            if name not in NARROWED:
+            if name not in NARROWABLE:
                 check.say(f"tiers.{number}.field", "unknown_code")
             if tier not in (Tier.PARTNER, Tier.COORDINATOR):
                 check.say(f"tiers.{number}.tier", "out_of_range")
@@ -297,7 +297,9 @@ class Service(Subject):
         rest = {path: value for path, value in changes.items() if path != "assured_time"}
         assures = len(rest) < len(changes)
         entry = (
-            self.entry if assures and not rest else _discreet(changed(self.entry, rest, "service"))
+            self.entry
+            if assures and not rest
+            else _discreet(with_changes(self.entry, rest, "service"))
         )
         entry.check(taxonomy, areas)
         if entry == self.entry and not assures:
@@ -326,7 +328,7 @@ class Service(Subject):
         self.capacity = replace(self.capacity, declined_time=declined)
         return True
 
-    def move_room(self, free: int, at: datetime) -> bool:
+    def add_free_places(self, free: int, at: datetime) -> bool:
         """Adds free places after people left, or removes some (`free` < 0) after people came.
 
         `at`: when the people left or came. The number of free places stays between 0 and the
@@ -338,7 +340,7 @@ class Service(Subject):
             figure.available is None
             or figure.update_time is None
             or at <= figure.update_time
-            or figure.unit not in COUNTED_BY_PEOPLE
+            or figure.unit not in OCCUPIED_UNITS
         ):
             return False
         available = max(0, figure.available + free)
@@ -371,7 +373,7 @@ class Service(Subject):
         """Tells whether a viewer sees changes to the service's room at once."""
         return not self.is_shelter or viewer.organization_id == self.organization_id
 
-    def seen_besides(self) -> tuple[str, ...]:
+    def data_outside_version(self) -> tuple[str, ...]:
         """Returns the data that is shown with the service but is not covered by its version.
 
         These are the name and type of the organisation, the time of the refusal that put the room

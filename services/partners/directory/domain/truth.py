@@ -15,16 +15,16 @@ REMEMBERED = timedelta(days=183)
 
 Older results say little about the people who now work at the service.
 """
-YES_HOLDS = timedelta(hours=24)
+YES_VALIDITY = timedelta(hours=24)
 """How long a positive answer to an enquiry counts as a promise of room."""
 # number of kept promises that is added for each service, so that a new service is not ranked last
 # because of one refusal
-_BENEFIT = 2
+_HEAD_START = 2
 _TRUSTED, _DOUBTED = 80, 50  # minimum reliability for rank 0, and for rank 1
 
 
 @dataclass(frozen=True)
-class Truth:
+class ReliabilityScore:
     """A service's score, 0 to 100, and the data on which it is based."""
 
     kept: int
@@ -56,8 +56,8 @@ class Truth:
 
 
 def reliability(kept: int, broken: int) -> int:
-    """Returns the percentage of kept promises, after adding _BENEFIT to the kept promises."""
-    return round(100 * (kept + _BENEFIT) / (kept + broken + _BENEFIT))
+    """Returns the percentage of kept promises, after adding _HEAD_START to the kept promises."""
+    return round(100 * (kept + _HEAD_START) / (kept + broken + _HEAD_START))
 
 
 def rank(kept: int, broken: int) -> int:
@@ -73,7 +73,7 @@ def has_promised(
 
     `yes_time`: when the service last answered an enquiry with yes; None if it never did.
     """
-    if yes_time is not None and yes_time <= at < yes_time + YES_HOLDS:
+    if yes_time is not None and yes_time <= at < yes_time + YES_VALIDITY:
         return True
     stale = stale_time(capacity, need_codes)
     return (

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from chassis.db import Row, Transaction
 from services.partners.directory.domain.matching import Match, Question
-from services.partners.directory.domain.matching import match as judged
+from services.partners.directory.domain.matching import match as judge
 from services.partners.directory.domain.service import Service
 from services.partners.directory.store import services
 from services.partners.directory.store.directory_index import (
@@ -35,7 +35,7 @@ def match(
             content.ranking.advance(now)
             ids = content.ranking.best(question, size, sees_shelters=sees_shelters)
         rows = _rows(tx, question, ids, sees_shelters=sees_shelters)
-        matches = judged(question, (candidate(row, now) for row in rows.values()), now)
+        matches = judge(question, (candidate(row, now) for row in rows.values()), now)
         if [hit.candidate.service_id for hit in matches] == ids:
             break
     return [(hit, services.read(rows[hit.candidate.service_id])) for hit in matches]

@@ -33,12 +33,12 @@ MAX_ATTEMPTS = 3
 # maximum number of services that are read at once, so that they need little memory and hold up
 # other threads only briefly
 _AT_ONCE = 2000
-_NEVER = 2**64 - 1  # an id greater than that of any transaction
-_NEVER_YET = datetime.min.replace(tzinfo=UTC)
+_MAX_TRANSACTION_ID = 2**64 - 1  # an id greater than that of any transaction
+_EARLIEST = datetime.min.replace(tzinfo=UTC)
 # longest wait, in seconds, for another thread that is reading many changes or everything
-_PATIENCE = 30.0
+_MAX_WAIT = 30.0
 # this many opening hours, about a megabyte, may be stored beyond twice the number in use
-_MANY_HOURS = 1000
+_SPARE_HOURS = 1000
 _READ = (
     "s.id, s.name_key, s.need_codes, s.department, s.country, s.languages, s.minimum_age,"
     " s.maximum_age, s.genders, s.takes_dependants,"
@@ -70,23 +70,23 @@ class Content:
 
     Other organisations see the new figure from the next time step on.
     """
-    latest: datetime = _NEVER_YET  # the latest time as of which services were read
+    latest: datetime = _EARLIEST  # the latest time as of which services were read
 
     @property
     def outgrown(self) -> bool:
         """Tells whether reading everything again is cheaper than keeping this content."""
         return (
             self.search.outgrown
-            or len(self.hours) > 2 * len(self.search.values("hours")) + _MANY_HOURS
+            or len(self.hours) > 2 * len(self.search.values("hours")) + _SPARE_HOURS
         )
 
-    def is_of_another_database(self, at: Row) -> bool:
+    def is_of_another_database(self, state: Row) -> bool:
         """Tells whether the content was read from another database than the given state.
 
         A lower transaction id, or another file for the table of services, means that the database
         was replaced (or that the table was rewritten).
         """
-        return bool(at["filenode"] != self.filenode or at["oldest"] < self.seen)
+        return bool(state["filenode"] != self.filenode or state["oldest"] < self.seen)
 
     def open_at(self, time: datetime) -> list[int]:
         """Returns the hashes of the opening hours (see `hours`) that contain the time."""
@@ -109,26 +109,26 @@ class Content:
         self.latest = now
         self.search.fill(entries())
 
-    def take(self, rows: Sequence[Row], hours: dict[int, Hours], now: datetime) -> None:
+    def apply(self, rows: Sequence[Row], hours: dict[int, Hours], now: datetime) -> None:
         """Applies the changes to these services."""
         # Another thread may have read later than this thread and applied its changes first, so
         # only rows with a newer change are applied. A shelter in `waiting` may have been read again
         # because of the time alone; its row is applied even if it has no newer change.
         now = self.latest = max(now, self.latest)
-        news = [
+        newer_rows = [
             row
             for row in rows
             if row["number"]
             > self.numbers.get(row["service_id"], 0) - (row["service_id"] in self.waiting)
         ]
-        for row in news:
+        for row in newer_rows:
             self.waiting.pop(row["service_id"], None)
-        self.numbers |= {row["service_id"]: row["number"] for row in news}
+        self.numbers |= {row["service_id"]: row["number"] for row in newer_rows}
         self.hours |= hours
-        self.ranking.drop(row["service_id"] for row in news if not row["listed"])
-        self._rank(news, now)
-        self.search.drop(row["service_id"] for row in news if not row["id"])
-        self.search.put(_entry(row, now) for row in news if row["id"])
+        self.ranking.drop(row["service_id"] for row in newer_rows if not row["listed"])
+        self._rank(newer_rows, now)
+        self.search.drop(row["service_id"] for row in newer_rows if not row["id"])
+        self.search.put(_entry(row, now) for row in newer_rows if row["id"])
 
     def due(self, now: datetime) -> list[str]:
         """Returns the ids of shelters whose new figure is now visible to other organisations."""
@@ -157,7 +157,7 @@ class DirectoryIndex:
     """Keeps the content up to date with the database. Thread-safe."""
 
     def __init__(self) -> None:
-        self._turn, self._loading = threading.Lock(), threading.Lock()
+        self._content_lock, self._loading_lock = threading.Lock(), threading.Lock()
         self._content: Content | None = None
 
     @property
@@ -172,7 +172,7 @@ class DirectoryIndex:
         Holds the lock until the block ends.
         """
         self.refresh(tx, now, reload=reload)
-        with self._turn:
+        with self._content_lock:
             assert self._content is not None
             yield self._content
 
@@ -195,7 +195,7 @@ class DirectoryIndex:
 
         Does not query the database.
         """
-        with self._turn:
+        with self._content_lock:
             return self._content is not None and bool(self._content.due(now))
 
     def _read(self, begin: Begin, now: datetime, *, reload: bool) -> None:
@@ -203,7 +203,7 @@ class DirectoryIndex:
             return
         # One thread reads many changes while the other threads wait. After that, the other threads
         # have only a few changes left to read.
-        with self._alone():
+        with self._one_loader():
             if reload or not self._read_few(begin, now):
                 self._read_many(begin, now, reload=reload)
 
@@ -217,16 +217,16 @@ class DirectoryIndex:
         if content is None:
             return False
         with begin() as tx:
-            at, due = _state(tx, content.seen), content.due(now)
-            news = _changes(tx, content.seen, due=due) if at["changed"] or due else []
-            if len(news) == _AT_ONCE or content.is_of_another_database(at):
+            state, due = _state(tx, content.seen), content.due(now)
+            rows = _changes(tx, content.seen, due=due) if state["changed"] or due else []
+            if len(rows) == _AT_ONCE or content.is_of_another_database(state):
                 return False
-            hours = _new_hours(tx, content, news)
-        with self._turn:
+            hours = _new_hours(tx, content, rows)
+        with self._content_lock:
             if self._content is not content:
                 return False
-            content.take(news, hours, now)
-            content.seen = max(content.seen, at["oldest"])
+            content.apply(rows, hours, now)
+            content.seen = max(content.seen, state["oldest"])
         return True
 
     def _read_many(self, begin: Begin, now: datetime, *, reload: bool) -> None:
@@ -234,24 +234,24 @@ class DirectoryIndex:
         due = content.due(now) if content else []
         while not reload and content is not None and not content.outgrown:
             with begin() as tx:
-                at = _state(tx, content.seen)
-                news = _changes(tx, content.seen, after, due)
-                hours = _new_hours(tx, content, news)
-            if content.is_of_another_database(at):
+                state = _state(tx, content.seen)
+                rows = _changes(tx, content.seen, after, due)
+                hours = _new_hours(tx, content, rows)
+            if content.is_of_another_database(state):
                 break
-            oldest = oldest or at["oldest"]
-            with self._turn:
-                content.take(news, hours, now)
-                if len(news) < _AT_ONCE:
+            oldest = oldest or state["oldest"]
+            with self._content_lock:
+                content.apply(rows, hours, now)
+                if len(rows) < _AT_ONCE:
                     content.seen = max(content.seen, oldest)
                     return
-            after = news[-1]["service_id"]
+            after = rows[-1]["service_id"]
         self._load(begin, now)
 
     def _load(self, begin: Begin, now: datetime) -> None:
         with begin() as tx:
-            at = _state(tx, _NEVER)
-        content = Content(at["oldest"], at["filenode"])
+            state = _state(tx, _MAX_TRANSACTION_ID)
+        content = Content(state["oldest"], state["filenode"])
 
         def pages() -> Iterator[tuple[list[Row], dict[int, Hours]]]:
             after = "", ""
@@ -265,17 +265,17 @@ class DirectoryIndex:
                 after = rows[-1]["name_key"], rows[-1]["id"]
 
         content.fill(pages(), now)
-        with self._turn:
+        with self._content_lock:
             self._content = content
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        if not self._loading.acquire(timeout=deadline.left(_PATIENCE)):
+    def _one_loader(self) -> Iterator[None]:
+        if not self._loading_lock.acquire(timeout=deadline.left(_MAX_WAIT)):
             raise Late
         try:
             yield
         finally:
-            self._loading.release()
+            self._loading_lock.release()
 
 
 def candidate(row: Row, now: datetime) -> Candidate:

@@ -116,7 +116,7 @@ def fetch(tx: Transaction, id: str, *, hold: bool = False) -> Location | None:
     return _read(row) if row else None
 
 
-def listed(
+def page_of(
     tx: Transaction, organization_id: str, size: int, after: Cursor | None, *, confidential: bool
 ) -> tuple[list[Location], Cursor | None]:
     """Returns a page of an organisation's places, and the position of the next page.
@@ -195,7 +195,7 @@ def _service_values(offer: ServiceAtLocation) -> tuple[object, ...]:
     )
 
 
-def strip(tx: Transaction, location_id: str) -> None:
+def delete_phones_and_contacts(tx: Transaction, location_id: str) -> None:
     """Deletes the phones and contacts at a place that has become confidential."""
     tx.execute(
         "UPDATE service_at_locations SET phones = '[]', contacts = '[]' WHERE location_id = %s",
@@ -215,7 +215,7 @@ def fetch_service(
     return _read_service(row) if row else None
 
 
-def services_at(tx: Transaction, service_id: str) -> list[tuple[ServiceAtLocation, Location]]:
+def places_of_service(tx: Transaction, service_id: str) -> list[tuple[ServiceAtLocation, Location]]:
     """Returns the places at which a service is offered, confidential places first, then by name."""
     rows = tx.execute(
         "SELECT * FROM service_at_locations WHERE service_id = %s", (service_id,)
@@ -254,7 +254,7 @@ def open_places(
     return by_service
 
 
-def offered_at(tx: Transaction, location_id: str) -> list[str]:
+def service_ids_at(tx: Transaction, location_id: str) -> list[str]:
     """Returns the ids of the services that are offered at the place."""
     return [
         row["service_id"]

@@ -12,7 +12,7 @@ from datetime import datetime
 from chassis.db import Row, Transaction
 from chassis.wire import Cursor
 from services.partners.directory.domain.location import Location, ServiceAtLocation
-from services.partners.directory.domain.search import PublicWanted
+from services.partners.directory.domain.search import PublicSearchTerms
 from services.partners.directory.domain.service import Service
 from services.partners.directory.store import locations, services
 from services.partners.directory.store.words import without_asking
@@ -44,7 +44,7 @@ MANY = 1000  # the highest total of a search by name: enough for a page that peo
 
 
 @dataclass(frozen=True)
-class Open:
+class PublicEntry:
     """A public service with its organisation and its public places.
 
     `time`: when the service's public data last changed.
@@ -56,7 +56,7 @@ class Open:
     time: datetime
 
 
-def page(tx: Transaction, wanted: PublicWanted) -> tuple[list[Open], int]:
+def page(tx: Transaction, wanted: PublicSearchTerms) -> tuple[list[PublicEntry], int]:
     """Returns a page of public services, ordered by id, and the total."""
     rows, total = _page(
         tx, f"{services.SEEN}, s.public_time", f"{services.FROM} WHERE {_WANTED}", "s.id", wanted
@@ -65,8 +65,8 @@ def page(tx: Transaction, wanted: PublicWanted) -> tuple[list[Open], int]:
 
 
 def page_by_name(
-    tx: Transaction, wanted: PublicWanted, after: Cursor | None
-) -> tuple[list[Open], Cursor | None, int]:
+    tx: Transaction, wanted: PublicSearchTerms, after: Cursor | None
+) -> tuple[list[PublicEntry], Cursor | None, int]:
     """Returns a page of public services, ordered by name, the next page's position, and the total.
 
     A total of MANY means "MANY or more".
@@ -100,7 +100,7 @@ def page_by_name(
     )
 
 
-def page_of_places(tx: Transaction, wanted: PublicWanted) -> tuple[list[Open], int]:
+def page_of_places(tx: Transaction, wanted: PublicSearchTerms) -> tuple[list[PublicEntry], int]:
     """Returns a page of public services at their places, and the total.
 
     Each entry has one place. Confidential places are left out.
@@ -120,7 +120,7 @@ def page_of_places(tx: Transaction, wanted: PublicWanted) -> tuple[list[Open], i
     ], total
 
 
-def public_service(tx: Transaction, id: str) -> Open | None:
+def public_service(tx: Transaction, id: str) -> PublicEntry | None:
     """Returns a service if it is public, otherwise None."""
     rows = tx.execute(
         f"SELECT {services.SEEN}, s.public_time FROM {services.FROM} WHERE s.id = %s AND {_PUBLIC}",
@@ -129,14 +129,14 @@ def public_service(tx: Transaction, id: str) -> Open | None:
     return next(iter(_with_places(tx, rows)), None)
 
 
-def members(tx: Transaction, wanted: PublicWanted) -> tuple[list[Organization], int]:
+def members(tx: Transaction, wanted: PublicSearchTerms) -> tuple[list[Organization], int]:
     """Returns a page of the members that offer a public service, ordered by id, and the total."""
     rows, total = _page(tx, "o.*", f"organizations AS o WHERE {_ORGANIZATIONS}", "o.id", wanted)
     return [organizations.read(row) for row in rows], total
 
 
 def _page(
-    tx: Transaction, columns: str, source: str, order: str, wanted: PublicWanted
+    tx: Transaction, columns: str, source: str, order: str, wanted: PublicSearchTerms
 ) -> tuple[list[Row], int]:
     values: Row = asdict(wanted) | {"offset": (wanted.number - 1) * wanted.size}
     rows = tx.execute(
@@ -150,14 +150,14 @@ def _count(tx: Transaction, source: str, values: Row) -> int:
     return int(count["n"]) if count else 0
 
 
-def _with_places(tx: Transaction, rows: Sequence[Row]) -> list[Open]:
+def _with_places(tx: Transaction, rows: Sequence[Row]) -> list[PublicEntry]:
     places = locations.open_places(tx, [row["id"] for row in rows])
     owners = {
         owner.id: owner
         for owner in organizations.fetch_many(tx, list({row["organization_id"] for row in rows}))
     }
     return [
-        Open(
+        PublicEntry(
             services.read(row),
             owners[row["organization_id"]],
             places.get(row["id"], []),

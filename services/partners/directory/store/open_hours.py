@@ -14,7 +14,7 @@ from chassis.db import Transaction
 from chassis.local_time import is_public_holiday, zone_of
 from services.partners.directory.domain.schedule import Schedule, hours
 
-AHEAD, RENEWED = timedelta(days=35), timedelta(days=14)
+AHEAD, RENEWAL = timedelta(days=35), timedelta(days=14)
 """How far ahead times are computed, and how much of that time is left when they are recomputed.
 
 So even if the sweeper stops for two weeks, there are times for every service.
@@ -92,7 +92,7 @@ def refresh_ending(tx: Transaction, now: datetime) -> int:
     ending = tx.execute(
         "SELECT id FROM services WHERE open_until < %s ORDER BY open_until"
         " LIMIT %s FOR UPDATE SKIP LOCKED",
-        (now + RENEWED, AT_ONCE),
+        (now + RENEWAL, AT_ONCE),
     ).fetchall()
     refresh_many(tx, [row["id"] for row in ending], now)
     return len(ending)

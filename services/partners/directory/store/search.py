@@ -72,14 +72,16 @@ def find(
     has been renamed, the search is repeated, up to MAX_ATTEMPTS searches in all.
     """
     words = words_of_search(tx, wanted.words, sees_shelters=sees_others_shelters)
-    near = _near(tx, wanted.near) if wanted.near else None
+    near = _ids_near(tx, wanted.near) if wanted.near else None
     beyond = _hit(*after) if after else None
     for attempt in range(1, MAX_ATTEMPTS + 1):
         with index.current(tx, now, reload=attempt == MAX_ATTEMPTS) as content:
-            hits = _facts(content, wanted, sees_shelters=sees_shelters, sees_unlisted=sees_unlisted)
+            hits = _hits_by_facts(
+                content, wanted, sees_shelters=sees_shelters, sees_unlisted=sees_unlisted
+            )
             if near is not None:
                 hits &= content.search.slots_of(near)
-            hits, tests = _words(content.search, hits, words)
+            hits, tests = _hits_with_words(content.search, hits, words)
             page = content.search.page(hits, tests, size + 1, beyond)
             departments = _departments(content.search, hits, wanted.count_country)
         rows = _rows(tx, page, now, sees_shelters=sees_shelters, sees_unlisted=sees_unlisted)
@@ -96,7 +98,7 @@ def find(
     )
 
 
-def _facts(
+def _hits_by_facts(
     content: Content, wanted: SearchTerms, *, sees_shelters: bool, sees_unlisted: bool
 ) -> BitMap:
     index = content.search
@@ -140,7 +142,7 @@ def _takes_dependants(dependants: int, limits: tuple[bool | None, int | None]) -
     return takes is not False and (most is None or dependants <= most)
 
 
-def _words(
+def _hits_with_words(
     index: SearchIndex, hits: BitMap, words: list[Word]
 ) -> tuple[BitMap, list[list[BitMap]]]:
     """Returns the hits with all required words, and the sets by which these hits are ordered."""
@@ -149,9 +151,9 @@ def _words(
     for word, matches in zip(words, anywhere, strict=True):
         if word.must:
             hits &= matches
-    wished = [matches for word, matches in zip(words, anywhere, strict=True) if not word.must]
+    optional = [matches for word, matches in zip(words, anywhere, strict=True) if not word.must]
     return hits, [
-        wished,
+        optional,
         *(list(by_word) for by_word in list(zip(*sets_by_word, strict=True))[:-1]),
     ]
 
@@ -174,7 +176,7 @@ def _hit(rank: str | int, name_key: str | int, id: str | int) -> Hit:
     return int(rank), str(name_key), str(id)
 
 
-def _near(tx: Transaction, near: Near) -> list[str]:
+def _ids_near(tx: Transaction, near: Near) -> list[str]:
     north = near.radius_km / _KM_A_DEGREE
     values = {"north": north, "east": north / max(0.01, cos(radians(near.latitude)))}
     return [

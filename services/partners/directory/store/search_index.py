@@ -136,7 +136,7 @@ class SearchIndex:
 
     def slots_containing(self, word: Word) -> list[BitMap]:
         """Returns the slots that contain the word, in one set for each part of WEIGHTS."""
-        by_lexeme = [self._lexeme(lexeme) for lexeme in word.lexemes]
+        by_lexeme = [self._slots_by_weight(lexeme) for lexeme in word.lexemes]
         return [BitMap.union(BitMap(), *sets) for sets in zip(*by_lexeme, strict=True)]
 
     def page(
@@ -186,7 +186,7 @@ class SearchIndex:
         for kind, value in facts - before:
             self._facts[kind][value].add(slot)
 
-    def _lexeme(self, lexeme: Lexeme) -> list[BitMap]:
+    def _slots_by_weight(self, lexeme: Lexeme) -> list[BitMap]:
         if not lexeme.begins:
             return [known.get(lexeme.text, BitMap()) for known in self._words]
         first = bisect_left(self._lexemes, lexeme.text)

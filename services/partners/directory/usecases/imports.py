@@ -103,7 +103,7 @@ def import_directory(
     file is only guessed.
     """
     owner = target_of(tx, caller, organization_id, hold="UPDATE")
-    drafts = _assigned(tx, parsed.services, owner)
+    drafts = _with_members(tx, parsed.services, owner)
     work = _work(tx, caller, now, drafts, answers or {})
     # Rows with an id choose their service before rows that only have a name.
     for member, draft in sorted(drafts, key=lambda assigned: not assigned[1].source_id):
@@ -141,7 +141,7 @@ def target_of(
     return owner
 
 
-def _assigned(
+def _with_members(
     tx: Transaction, drafts: Sequence[ServiceDraft], owner: Organization | None
 ) -> list[tuple[Organization, ServiceDraft]]:
     """Returns each draft with its member. Refuses rows that do not name a member.
@@ -254,7 +254,9 @@ def _apply(work: _Work, member: Organization, draft: ServiceDraft, key: Key) -> 
                 draft.line.refuse("id", "unknown_code")
                 return
     service = (
-        _created(work, member, draft) if service is None else _changed(work, member, draft, service)
+        _create_service(work, member, draft)
+        if service is None
+        else _change_service(work, member, draft, service)
     )
     draft.line.subject_id = service.id
     work.ids[key] = service.id
@@ -307,7 +309,7 @@ def _place_trial(draft: PlaceDraft, place: Location, now: datetime) -> Location:
     return trial
 
 
-def _created(work: _Work, member: Organization, draft: ServiceDraft) -> Service:
+def _create_service(work: _Work, member: Organization, draft: ServiceDraft) -> Service:
     if not draft.has_area:
         raise Invalid(("service.department", "required"))
     entry = replace(draft.entry, country=draft.entry.country or member.entry.country)
@@ -320,7 +322,9 @@ def _created(work: _Work, member: Organization, draft: ServiceDraft) -> Service:
     return service
 
 
-def _changed(work: _Work, member: Organization, draft: ServiceDraft, service: Service) -> Service:
+def _change_service(
+    work: _Work, member: Organization, draft: ServiceDraft, service: Service
+) -> Service:
     after = _trial(draft, service, work.now)
     if after.facts:
         work.changed_services.append(after)

@@ -29,7 +29,7 @@ from services.partners.directory.store import (
     services,
 )
 from services.partners.directory.store.areas import areas
-from services.partners.directory.usecases.services import held_service, visible_service
+from services.partners.directory.usecases.services import locked_service, visible_service
 from services.partners.directory.wire import locations as messages
 from services.partners.members.store import organizations
 from services.partners.members.usecases.organizations import owner_of
@@ -94,7 +94,7 @@ class Locations:
         sees_all = owner == call.caller.organization_id or sees_shelters(call.tx, call.caller)
         if not is_id(owner) or (not sees_all and organizations.shelters(call.tx, [owner])):
             return pb.ListLocationsResponse()
-        page, more = locations.listed(call.tx, owner, size, after, confidential=sees_all)
+        page, more = locations.page_of(call.tx, owner, size, after, confidential=sees_all)
         return pb.ListLocationsResponse(
             locations=[_message(location, call.caller) for location in page],
             next_page_token=self._pages.token(request, more),
@@ -140,13 +140,13 @@ class Locations:
         """States that a service is offered at a place of the same organisation."""
         offer = messages.service_at_location(request.service_at_location, new_id())
         service, location = (
-            held_service(call.tx, call.caller, offer.service_id),
+            locked_service(call.tx, call.caller, offer.service_id),
             _locked(call, offer.location_id),
         )
         if service.organization_id != location.organization_id:
             raise NotFound
         before = locations.fetch_service(call.tx, service_id=service.id, location_id=location.id)
-        if before is None and len(locations.services_at(call.tx, service.id)) >= MAX_PLACES:
+        if before is None and len(locations.places_of_service(call.tx, service.id)) >= MAX_PLACES:
             raise Invalid(("service_at_location.location_id", "too_long"))
         offer.check()
         if service.entry.confidential and not location.entry.confidential:
@@ -180,7 +180,7 @@ class Locations:
         return pb.ListServiceAtLocationsResponse(
             service_at_locations=[
                 _offer_message(offer, location, call.caller)
-                for offer, location in locations.services_at(call.tx, service.id)
+                for offer, location in locations.places_of_service(call.tx, service.id)
                 if _is_visible(call, location) and (location.entry.confidential or not hides)
             ]
         )
@@ -193,7 +193,7 @@ class Locations:
         if offer is None:
             raise NotFound
         service, location = (
-            held_service(call.tx, call.caller, offer.service_id),
+            locked_service(call.tx, call.caller, offer.service_id),
             locations.fetch(call.tx, offer.location_id),
         )
         locations.delete_service(call.tx, offer.id)
@@ -218,7 +218,7 @@ class Locations:
             raise NotAllowed("member_on_probation")
         hidden = [
             location
-            for _, location in locations.services_at(call.tx, grant.service_id)
+            for _, location in locations.places_of_service(call.tx, grant.service_id)
             if location.entry.confidential
         ]
         if not hidden:
@@ -274,7 +274,7 @@ class Locations:
             unconfirmed_since=now - CONFIRMATION_INTERVAL if request.doubtful else None,
         )
         return pb.ListTruthScoresResponse(
-            scores=[messages.truth(service, viewer(call.caller), now) for service in page],
+            scores=[messages.truth_score(service, viewer(call.caller), now) for service in page],
             next_page_token=self._pages.token(request, more),
         )
 
@@ -328,12 +328,12 @@ def change_location(
     )
     if after.confidential and not before.confidential:
         field_changes.forget_values(tx, id, _REVEALING_FIELDS)
-        locations.strip(tx, id)
+        locations.delete_phones_and_contacts(tx, id)
     # the place may now have another time zone and other holidays
     if (before.country, before.department) != (after.country, after.department):
-        open_hours.refresh_many(tx, locations.offered_at(tx, id), now)
+        open_hours.refresh_many(tx, locations.service_ids_at(tx, id), now)
     if not (before.confidential and after.confidential) and before != after:
-        services.touch_public(tx, locations.offered_at(tx, id), now)
+        services.touch_public(tx, locations.service_ids_at(tx, id), now)
 
 
 def grant_address(

@@ -10,9 +10,9 @@ from chassis.ids import is_id
 from chassis.rpc import Call
 from chassis.wire import PageTokens
 from protos.partners.v1 import open_data_pb2 as pb
-from services.partners.directory.domain.search import PublicWanted
+from services.partners.directory.domain.search import PublicSearchTerms
 from services.partners.directory.store import open_data
-from services.partners.directory.store.open_data import Open
+from services.partners.directory.store.open_data import PublicEntry
 from services.partners.directory.wire.open_data import (
     page_and_size,
     public_search_terms,
@@ -73,7 +73,7 @@ class OpenData:
         self, request: pb.ListPublicOrganizationsRequest, call: Call
     ) -> pb.ListPublicOrganizationsResponse:
         """Returns a page of the members that offer a public service, and the total."""
-        wanted = PublicWanted(
+        wanted = PublicSearchTerms(
             *page_and_size(request), words=request.words, organization=request.organization_id
         )
         organizations, total = open_data.members(call.tx, wanted) if _may_exist(wanted) else ([], 0)
@@ -85,10 +85,10 @@ class OpenData:
         )
 
 
-def _may_exist(wanted: PublicWanted) -> bool:
+def _may_exist(wanted: PublicSearchTerms) -> bool:
     """Tells whether the ids among the search terms have the form of ids."""
     return all(is_id(id) for id in (wanted.organization, wanted.id) if id)
 
 
-def _message(entry: Open) -> pb.PublicService:
+def _message(entry: PublicEntry) -> pb.PublicService:
     return public_service(entry.service, entry.organization, entry.places, entry.time)

@@ -117,7 +117,7 @@ class Services:
         changes = masked_fields(
             request.update_mask, messages.service_entry(given, active=given.active), "assured_time"
         )
-        service = held_service(call.tx, call.caller, given.id)
+        service = locked_service(call.tx, call.caller, given.id)
         check_etag(
             given.etag, messages.service(service, viewer(call.caller), now).etag, "service.etag"
         )
@@ -138,7 +138,7 @@ class Services:
         for them.
         """
         room, now = messages.capacity(request.capacity, "capacity"), call.clock.now()
-        service = held_service(call.tx, call.caller, request.id)
+        service = locked_service(call.tx, call.caller, request.id)
         if service.organization_id != call.caller.organization_id:
             raise NotFound
         check_etag(request.etag, etag_of(service), required=False)
@@ -280,7 +280,7 @@ def take_places(
         return
     people = before["places"] if before else max(1, people)
     places.take(tx, referral_id, id, people, at)
-    if service.move_room(-people, at):
+    if service.add_free_places(-people, at):
         services.keep_capacity(tx, service, now)
 
 
@@ -291,7 +291,7 @@ def leave_places(tx: Transaction, now: datetime, referral_id: str, at: datetime)
         return
     places.leave(tx, referral_id, at)
     service = services.fetch(tx, before["service_id"], hold=True)
-    if service is not None and service.move_room(before["places"], at):
+    if service is not None and service.add_free_places(before["places"], at):
         services.keep_capacity(tx, service, now)
 
 
@@ -303,7 +303,7 @@ def visible_service(tx: Transaction, caller: Caller, id: str) -> Service:
     return service
 
 
-def held_service(tx: Transaction, caller: Caller, id: str) -> Service:
+def locked_service(tx: Transaction, caller: Caller, id: str) -> Service:
     """Returns a service, locked.
 
     Raises NotFound if it does not exist or the caller may not act for its organisation.

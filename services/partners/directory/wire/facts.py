@@ -18,7 +18,7 @@ def service_facts(service: Service) -> list[Fact]:
         active=entry.active,
         intake_code="" if service.is_shelter else service.capacity.intake or "",
         shelter=service.is_shelter,
-        criterion_codes=entry.decides_by,
+        criterion_codes=entry.limiting_criteria,
         criteria_said=True,
         minimum_age=entry.eligibility.minimum_age,
         maximum_age=entry.eligibility.maximum_age,

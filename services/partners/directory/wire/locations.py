@@ -15,7 +15,7 @@ from services.partners.directory.domain.location import (
     ServiceAtLocation,
 )
 from services.partners.directory.domain.service import Service
-from services.partners.directory.domain.truth import Truth
+from services.partners.directory.domain.truth import ReliabilityScore
 from services.partners.directory.wire.schedules import schedule, schedules
 from services.partners.network.domain.field_change import FieldChange
 from services.partners.network.domain.visibility import Tier, Viewer
@@ -139,21 +139,21 @@ def area(area: Area) -> locations_pb2.Area:
     return locations_pb2.Area(code=area.code, parent_code=area.parent, name=area.name)
 
 
-def truth(service: Service, viewer: Viewer, now: datetime) -> locations_pb2.TruthScore:
+def truth_score(service: Service, viewer: Viewer, now: datetime) -> locations_pb2.TruthScore:
     """Returns a service's score, with the data on which it is based.
 
     These include the room figure that this viewer sees.
     """
     figure = service.figure_for(viewer, now)
-    truth = Truth(figure.kept, figure.broken, figure.capacity, service.entry.need_codes)
+    score = ReliabilityScore(figure.kept, figure.broken, figure.capacity, service.entry.need_codes)
     return locations_pb2.TruthScore(
         service_id=service.id,
         organization_id=service.organization_id,
-        score=truth.score(now),
-        reliability=truth.reliability,
-        freshness=truth.freshness(now),
-        kept=truth.kept,
-        broken=truth.broken,
+        score=score.score(now),
+        reliability=score.reliability,
+        freshness=score.freshness(now),
+        kept=score.kept,
+        broken=score.broken,
         update_time=timestamp(figure.capacity.update_time),
         assured_time=timestamp(service.assured_time),
     )

@@ -9,7 +9,7 @@ from chassis.wire import page_size, timestamp
 from protos.partners.v1 import locations_pb2
 from protos.partners.v1 import open_data_pb2 as pb
 from services.partners.directory.domain.location import Location, ServiceAtLocation
-from services.partners.directory.domain.search import PublicWanted
+from services.partners.directory.domain.search import PublicSearchTerms
 from services.partners.directory.domain.service import Service
 from services.partners.directory.wire import locations, messages
 from services.partners.members.domain.organization import Organization
@@ -45,14 +45,14 @@ def public_service(
 
 def public_search_terms(
     request: pb.ListPublicServicesRequest | pb.ListPublicServiceAtLocationsRequest,
-) -> PublicWanted:
+) -> PublicSearchTerms:
     """Returns the terms of a public search for services."""
     after = (
         request.modified_after.ToDatetime(tzinfo=UTC)
         if request.HasField("modified_after")
         else None
     )
-    return PublicWanted(
+    return PublicSearchTerms(
         *page_and_size(request), request.words, request.need_code, request.organization_id, after
     )
 

@@ -44,7 +44,7 @@ class ApiKeyEntry:
     def check(self, now: datetime) -> None:
         """Raises Invalid if a field of the entry is wrong."""
         check = Check()
-        check.listed("scopes", self.scopes)
+        check.distinct("scopes", self.scopes)
         if not now < self.expire_time <= now + LONGEST_LIFE:
             check.say("expire_time", "out_of_range")
         check.done()
@@ -143,7 +143,7 @@ def full_key(id: str, secret: str) -> str:
     return f"enl_{id}_{secret}"
 
 
-def parts(key: str) -> tuple[str, str] | None:
+def split_key(key: str) -> tuple[str, str] | None:
     """Returns the id and the secret of a key; None if the text does not have the form of a key."""
     match = _KEY_PATTERN.match(key)
     return (match[1], match[2]) if match else None

@@ -70,7 +70,7 @@ class Evidence:
         return self.expire_date is not None and self.expire_date < today
 
 
-def warning(days_left: int, last_warning: int | None) -> int | None:
+def due_warning(days_left: int, last_warning: int | None) -> int | None:
     """Returns the number in WARNING_DAYS whose warning is due now.
 
     Returns None if no warning is due, or if the due warning was given already. `last_warning` is

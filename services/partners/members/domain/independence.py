@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from chassis.second import Kin, mark_of
 
-AFTER = timedelta(days=30)
+INVITATION_KINSHIP = timedelta(days=30)
 """How long an invited account is kin of its inviter's account.
 
 For that time the invited account is also kin of the other accounts that the inviter invited

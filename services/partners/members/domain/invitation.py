@@ -10,8 +10,8 @@ from enum import StrEnum
 from chassis.errors import Conflict, NotAllowed
 from chassis.second import Second
 from services.partners.members.domain.network_roles import (
-    are_of_the_network,
     check_second_coordinator,
+    include_network_role,
 )
 from services.partners.members.domain.worker import NETWORK_ROLES, Role
 from services.partners.network.domain.check import Check
@@ -58,7 +58,7 @@ class InvitationEntry:
         """Raises Invalid if a field of the entry is wrong."""
         check = Check("invitation")
         check.email("email", self.email)
-        check.listed("roles", self.roles)
+        check.distinct("roles", self.roles)
         check.done()
 
     def check_given_by(self, roles: frozenset[str], *, own: bool) -> None:
@@ -115,7 +115,7 @@ class Invitation(Subject):
             invited_by_worker_id=worker_id,
             expire_time=now + LIFE,
         )
-        if are_of_the_network(entry.roles):
+        if include_network_role(entry.roles):
             invitation.status = InvitationStatus.WAITING
         else:
             invitation.note("created", now)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from chassis.errors import Conflict, Invalid
 from chassis.second import Second, check_second
-from services.partners.members.domain.evidence import Evidence, EvidenceKind, warning
+from services.partners.members.domain.evidence import Evidence, EvidenceKind, due_warning
 from services.partners.members.domain.suspension import (
     HOLD,
     HOLD_AGAIN,
@@ -97,7 +97,7 @@ class RejectionReason(StrEnum):
 
 
 ACTIVE = frozenset({OrganizationStatus.PROBATION, OrganizationStatus.APPROVED})
-NO_MEMBER = frozenset({OrganizationStatus.APPLIED, OrganizationStatus.REJECTED})
+NEVER_ADMITTED = frozenset({OrganizationStatus.APPLIED, OrganizationStatus.REJECTED})
 """The states of an organisation that was not admitted: only coordinators and auditors see it."""
 
 
@@ -120,7 +120,7 @@ class OrganizationEntry:
         check = Check(at)
         check.department("department", self.department, self.country)
         check.phone("phone", self.phone)
-        check.listed("languages", self.languages)
+        check.distinct("languages", self.languages)
         check.done()
 
 
@@ -191,7 +191,7 @@ class Organization(Subject):
 
         Raises Conflict for a change to NETWORK_FIELDS, which needs two people.
         """
-        entry = changed(self.entry, changes, "organization")
+        entry = with_changes(self.entry, changes, "organization")
         entry.check()
         if any(getattr(entry, name) != getattr(self.entry, name) for name in NETWORK_FIELDS):
             raise Conflict("two_people_required")
@@ -204,7 +204,7 @@ class Organization(Subject):
         unknown = sorted(changes.keys() - set(NETWORK_FIELDS))
         if unknown:
             raise Invalid(*((f"organization.{path}", "unknown_code") for path in unknown))
-        entry = self._with(changed(self.entry, changes, "organization"))
+        entry = self._with(with_changes(self.entry, changes, "organization"))
         assert entry.type is not None, "checked"
         self.proposal = Proposal(entry.type, entry.country, entry.hotline_number, worker_id, now)
         self.note("change_proposed", now)
@@ -406,7 +406,7 @@ class Organization(Subject):
         The organisation's own manager can do this alone (`by` is None); otherwise it takes two
         coordinators.
         """
-        if self.status in NO_MEMBER or self.status is OrganizationStatus.LEFT:
+        if self.status in NEVER_ADMITTED or self.status is OrganizationStatus.LEFT:
             raise Conflict("illegal_transition")
         if by and self.leaving is None:
             self.leaving = FirstCoordinator.of(by, now)
@@ -434,7 +434,7 @@ class Organization(Subject):
                 now,
                 since=OrganizationStatus.APPROVED,
             )
-        elif (due := warning(days, self.warned_days)) is not None:
+        elif (due := due_warning(days, self.warned_days)) is not None:
             self.warned_days = due
             self.note("agreement_ending", now)
 
@@ -468,9 +468,9 @@ class Organization(Subject):
         return (self.agreement_expire_date - today).days if self.agreement_expire_date else None
 
     @property
-    def is_member(self) -> bool:
+    def was_admitted(self) -> bool:
         """Tells whether the organisation is, or was, a member."""
-        return self.status not in NO_MEMBER
+        return self.status not in NEVER_ADMITTED
 
     @property
     def is_active(self) -> bool:
@@ -486,7 +486,7 @@ class Organization(Subject):
         self.note(fact, now)
 
 
-def changed(entry: E, changes: Mapping[str, Any], at: str) -> E:
+def with_changes(entry: E, changes: Mapping[str, Any], at: str) -> E:
     """Returns the entry with the given fields replaced.
 
     Raises Invalid if `changes` is empty or names a field that the entry does not have.

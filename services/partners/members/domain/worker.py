@@ -56,7 +56,7 @@ class WorkerEntry:
         """Raises Invalid if a field of the entry is wrong."""
         check = Check("worker")
         check.email("email", self.email)
-        check.listed("roles", self.roles)
+        check.distinct("roles", self.roles)
         check.done()
 
 

@@ -7,7 +7,11 @@ one person.
 from datetime import datetime
 
 from chassis.db import Transaction
-from services.partners.members.domain.independence import AFTER, DEVICE_KEPT, MAX_RELATED
+from services.partners.members.domain.independence import (
+    DEVICE_KEPT,
+    INVITATION_KINSHIP,
+    MAX_RELATED,
+)
 
 # Follows relations from one account to its direct kin, and so on, until no more kin are found. Each
 # relation is followed in both directions, so that all accounts of a family have the same kin. An
@@ -71,14 +75,16 @@ def is_known(tx: Transaction, worker_id: str, now: datetime) -> bool:
     row = tx.execute(
         "SELECT FROM workers AS w WHERE id = %s AND (create_time <= %s OR EXISTS (SELECT"
         " FROM account_origins WHERE worker_id = w.id))",
-        (worker_id, now - AFTER),
+        (worker_id, now - INVITATION_KINSHIP),
     ).fetchone()
     return row is not None
 
 
 def related_accounts(tx: Transaction, worker_id: str, now: datetime) -> list[str]:
     """Returns the ids of an account's kin, which are accounts and keys, at most MAX_RELATED + 1."""
-    rows = tx.execute(_KIN, {"id": worker_id, "since": now - AFTER, "most": MAX_RELATED + 1})
+    rows = tx.execute(
+        _KIN, {"id": worker_id, "since": now - INVITATION_KINSHIP, "most": MAX_RELATED + 1}
+    )
     return [row["id"] for row in rows]
 
 

@@ -146,7 +146,7 @@ def names(tx: Transaction, ids: Sequence[str], organization_id: str) -> dict[str
     return {row["id"]: row["name"] for row in rows}
 
 
-def listed(
+def page_by_name(
     tx: Transaction, organization_id: str, size: int, after: Cursor | None
 ) -> tuple[list[Worker], Cursor | None]:
     """Returns a page of an organisation's workers, sorted by name, and the next page's position."""
@@ -178,7 +178,7 @@ def is_in_good_standing(tx: Transaction, worker_id: str, organization_id: str) -
 
 def has_manager(tx: Transaction, organization_id: str) -> bool:
     """Tells whether an organisation has a manager with an active account."""
-    return bool(managers(tx, organization_id))
+    return bool(manager_ids(tx, organization_id))
 
 
 def is_founded(tx: Transaction) -> bool:
@@ -189,7 +189,7 @@ def is_founded(tx: Transaction) -> bool:
     )
 
 
-def managers(tx: Transaction, organization_id: str) -> list[str]:
+def manager_ids(tx: Transaction, organization_id: str) -> list[str]:
     """Returns the ids of at most two managers of the organisation with active accounts."""
     rows = tx.execute(
         "SELECT id FROM workers WHERE organization_id = %s AND 'MANAGER' = ANY(roles)"
@@ -231,7 +231,7 @@ def invited_by(tx: Transaction, worker_id: str, since: datetime) -> list[tuple[W
     return [(read(row), row["origin_time"]) for row in rows]
 
 
-def of_the_network(tx: Transaction) -> list[Worker]:
+def with_network_role(tx: Transaction) -> list[Worker]:
     """Returns the active accounts with a network role, by organisation and name."""
     rows = tx.execute(
         "SELECT * FROM workers WHERE roles && %s AND status = 'ACTIVE'"
@@ -245,14 +245,14 @@ def coordinating_organizations(tx: Transaction) -> set[str]:
     """Returns the ids of the organisations that have coordinators with active accounts."""
     return {
         worker.organization_id
-        for worker in of_the_network(tx)
+        for worker in with_network_role(tx)
         if Role.COORDINATOR in worker.entry.roles
     }
 
 
 def has_network_role(tx: Transaction, organization_id: str) -> bool:
     """Tells whether an organisation has a coordinator or auditor with an active account."""
-    return any(worker.organization_id == organization_id for worker in of_the_network(tx))
+    return any(worker.organization_id == organization_id for worker in with_network_role(tx))
 
 
 def has_coordinator(tx: Transaction, organization_id: str) -> bool:

@@ -19,9 +19,9 @@ from services.partners.members.domain.api_key import (
     full_key,
 )
 from services.partners.members.store import api_keys, organizations
-from services.partners.members.usecases import scopes as in_person
 from services.partners.members.usecases.independence import with_present_kin
 from services.partners.members.usecases.passwords import mark_of
+from services.partners.members.usecases.scopes import scopes_within
 from services.partners.members.usecases.standing import may_act_for
 from services.partners.members.wire import messages
 
@@ -126,5 +126,5 @@ def _manager(call: Call) -> Manager | None:
     return Manager(
         caller.id,
         with_present_kin(call.tx, caller, call.clock.now()).kin,
-        in_person.of(caller.roles),
+        scopes_within(caller.roles),
     )

@@ -15,7 +15,7 @@ from chassis.rpc import Call
 from keys.sealing import Keyring
 from protos.partners.v1 import members_pb2 as pb
 from services.partners.members.domain.invitation import Invitation
-from services.partners.members.domain.network_roles import are_of_the_network
+from services.partners.members.domain.network_roles import include_network_role
 from services.partners.members.domain.worker import Role, Worker, WorkerEntry, WorkerStatus
 from services.partners.members.store import invitations, organizations, workers
 from services.partners.members.usecases.api_keys import revoke_keys_of
@@ -94,7 +94,7 @@ class Invitations:
         """
         tx, now, id = call.tx, call.clock.now(), request.id
         unlocked_invitation = invitations.fetch(tx, id) if is_id(id) else None
-        if unlocked_invitation is None or not are_of_the_network(unlocked_invitation.entry.roles):
+        if unlocked_invitation is None or not include_network_role(unlocked_invitation.entry.roles):
             raise NotFound
         organizations.fetch(tx, unlocked_invitation.organization_id, hold="UPDATE")
         invitation = invitations.fetch(tx, id) or unlocked_invitation
@@ -115,7 +115,7 @@ class Invitations:
         Also lists invitations with such a role that wait for a second coordinator.
         """
         return pb.ListNetworkRolesResponse(
-            workers=map(messages.worker, workers.of_the_network(call.tx)),
+            workers=map(messages.worker, workers.with_network_role(call.tx)),
             invitations=map(messages.invitation, invitations.waiting(call.tx, call.clock.now())),
         )
 
@@ -225,7 +225,7 @@ def _account(
     if worker.organization_id != invitation.organization_id:
         raise Conflict("email_taken")
     # one person alone can invite, so an invitation must not take away a network role
-    if are_of_the_network(worker.entry.roles) and not are_of_the_network(invited.roles):
+    if include_network_role(worker.entry.roles) and not include_network_role(invited.roles):
         raise Unauthenticated("invitation_invalid")
     if (
         worker.status is WorkerStatus.SUSPENDED and worker.update_time >= invitation.create_time

@@ -68,7 +68,7 @@ def notify_of_lasting(call: Call, mail: Keyring, fact: str, organization_id: str
     if fact == ROLE_GIVEN:
         recipients += [
             worker
-            for worker in workers.of_the_network(call.tx)
+            for worker in workers.with_network_role(call.tx)
             if Role.COORDINATOR in worker.entry.roles
         ]
     for worker in {recipient.id: recipient for recipient in recipients}.values():

@@ -90,7 +90,7 @@ class Organizations:
             raise NotFound
         message = organization_message(organization, call)
         if call.caller.has("COORDINATOR") or call.caller.has("AUDITOR"):
-            managers = workers.managers(call.tx, organization.id)
+            managers = workers.manager_ids(call.tx, organization.id)
             message.has_manager, message.only_manager_worker_id = (
                 bool(managers),
                 managers[0] if len(managers) == 1 else "",
@@ -299,7 +299,7 @@ def visible_to(
     return [
         organization
         for organization in candidates
-        if organization.is_member and organization.id not in hidden
+        if organization.was_admitted and organization.id not in hidden
     ]
 
 
@@ -314,7 +314,7 @@ def owner_of(tx: Transaction, caller: Caller, organization_id: str) -> Organizat
     organization = _existing(
         organizations.fetch(tx, id, hold="SHARE") if is_id(id) and may_act_for(caller, id) else None
     )
-    if not organization.is_member:
+    if not organization.was_admitted:
         raise NotFound
     return organization
 

@@ -38,7 +38,7 @@ _HASHER = PasswordHasher(time_cost=2, memory_cost=32 * 1024, parallelism=1)
 _LONGEST = 72
 # The lowest accepted score on zxcvbn's scale of 0 to 4. A million guesses find passwords with a
 # lower score, such as those in lists of stolen passwords.
-_EASY = 2
+_MIN_SCORE = 2
 # Words that zxcvbn does not know: its lists of common words are English.
 _OWN_WORDS = ("enlace", "contraseña", "clave", "llamayvive", "nicaragua")
 
@@ -56,7 +56,7 @@ def check_new(password: str, about: Iterable[str], path: str = "password") -> No
         *_OWN_WORDS,
         *(part for text in about for part in re.split(r"\W+", text.casefold()) if len(part) > 2),
     ]
-    if zxcvbn(same_password(password)[:_LONGEST], user_inputs=words)["score"] < _EASY:
+    if zxcvbn(same_password(password)[:_LONGEST], user_inputs=words)["score"] < _MIN_SCORE:
         raise Invalid((path, "too_easy"))
 
 

@@ -9,7 +9,7 @@ from chassis import contract
 from protos.stubs import FILES
 
 
-def of(roles: frozenset[str]) -> frozenset[str]:
+def scopes_within(roles: frozenset[str]) -> frozenset[str]:
     """Returns the scopes whose rpcs these roles may all call."""
     return frozenset(
         scope for scope, needed in _NEEDED.items() if all(allowed & roles for allowed in needed)

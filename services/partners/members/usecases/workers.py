@@ -16,8 +16,8 @@ from chassis.wire import PageTokens, check_etag, page_size, word
 from keys.sealing import Keyring
 from protos.partners.v1 import members_pb2 as pb
 from services.partners.members.domain.network_roles import (
-    are_of_the_network,
     check_second_coordinator,
+    include_network_role,
 )
 from services.partners.members.domain.worker import (
     NETWORK_ROLES,
@@ -52,7 +52,7 @@ class Workers:
             page_size(request.page_size, default=50, most=200),
             self._pages.cursor(request, str, str),
         )
-        page, more = workers.listed(call.tx, call.caller.organization_id, size, after)
+        page, more = workers.page_by_name(call.tx, call.caller.organization_id, size, after)
         return pb.ListWorkersResponse(
             workers=map(messages.worker, page), next_page_token=self._pages.token(request, more)
         )
@@ -114,18 +114,18 @@ def suspend(call: Call, credentials: Credentials, id: str, etag: str = "") -> Wo
     """
     tx, caller, now = call.tx, call.caller, call.clock.now()
     worker = workers.fetch(tx, id, hold=True) if is_id(id) else None
-    of_the_network = worker is not None and are_of_the_network(worker.entry.roles)
+    has_network_role = worker is not None and include_network_role(worker.entry.roles)
     # Accounts of other members are excluded: a coordinator who could suspend a member's last
     # manager could then invite a manager of the coordinator's own choice.
     if worker is None or (
         worker.organization_id != caller.organization_id
-        and not (of_the_network and caller.has(Role.COORDINATOR))
+        and not (has_network_role and caller.has(Role.COORDINATOR))
     ):
         raise NotFound
-    if not caller.has(Role.COORDINATOR if of_the_network else Role.MANAGER):
+    if not caller.has(Role.COORDINATOR if has_network_role else Role.MANAGER):
         raise NotAllowed("right_missing")
     check_etag(etag, etag_of(worker), required=False)
-    if of_the_network:
+    if has_network_role:
         first = workers.fetch(tx, worker.suspension_proposed_by_worker_id)
         if first is None:
             worker.propose_suspension(caller.id, now)
@@ -152,6 +152,8 @@ def _role_that_helps(tx: Transaction, caller: Caller, worker: Worker) -> Role:
         if not NETWORK_ROLES.isdisjoint(worker.entry.roles) and not caller.has(Role.COORDINATOR):
             raise NotAllowed("right_missing")
         return Role.MANAGER
-    if caller.has(Role.COORDINATOR) and workers.managers(tx, worker.organization_id) == [worker.id]:
+    if caller.has(Role.COORDINATOR) and workers.manager_ids(tx, worker.organization_id) == [
+        worker.id
+    ]:
         return Role.COORDINATOR
     raise NotFound

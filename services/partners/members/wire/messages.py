@@ -241,7 +241,9 @@ def today_at(organization: Organization, now: datetime) -> date:
 
 def _vetting(organization: Organization, now: datetime) -> dict[str, Any]:
     missing = (
-        organization.missing_evidence(today_at(organization, now)) if organization.is_member else []
+        organization.missing_evidence(today_at(organization, now))
+        if organization.was_admitted
+        else []
     )
     return {
         "evidence": [

@@ -41,7 +41,7 @@ class Check:
         if value and country and not value.startswith(f"{country}-"):
             self.say(path, "unknown_code")
 
-    def listed(self, path: str, values: Sequence[str]) -> None:
+    def distinct(self, path: str, values: Sequence[str]) -> None:
         """Checks that a list does not contain the same code twice."""
         if len(set(values)) < len(values):
             self.say(path, "malformed")

@@ -20,7 +20,7 @@ class Subject:
     version: int = 0
     facts: list[str] = field(default_factory=list, compare=False)
 
-    def seen_besides(self) -> tuple[str, ...]:
+    def data_outside_version(self) -> tuple[str, ...]:
         """Returns the data that is shown with the subject but is not covered by its version."""
         return ()
 

@@ -21,4 +21,4 @@ def masked_fields(mask: FieldMask, entry: Any, *besides: str) -> dict[str, Any]:
 
 def etag_of(subject: Subject) -> str:
     """Returns the etag of a subject, which changes with the data that a reader sees."""
-    return etag(subject.version, *subject.seen_besides())
+    return etag(subject.version, *subject.data_outside_version())

@@ -35,16 +35,16 @@ MAX_AGE = 900
 # browser there, or exchanging the code
 PATIENCE = 3.5
 # maximum number of bytes of a document; the largest known documents have a fifth of this
-_DOCUMENT = 262_144
-_BELIEVED = 300.0  # seconds for which fetched data is trusted
+_MAX_DOCUMENT = 262_144
+_TRUSTED = 300.0  # seconds for which fetched data is trusted
 # minimum number of seconds between two fetches after a failure or for an unknown key, so that
 # strangers cannot cause endless requests
 _RETRY_AFTER = 10.0
 # maximum number of threads per process that may wait for providers, so that a hanging provider
 # cannot tie up all threads
 _AT_ONCE = 4
-_ID_TOKEN = 16_384  # maximum number of characters of a token
-_LEAST_RSA = 2048  # minimum number of bits of an RSA key
+_MAX_ID_TOKEN = 16_384  # maximum number of characters of a token
+_MIN_RSA_BITS = 2048  # minimum number of bits of an RSA key
 _BUSY = "busy"
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 # auth_time is requested twice, through max_age and by name, because Google sends it only if it is
@@ -129,8 +129,10 @@ class RelyingParty:
             "client_id": client.id,
             "redirect_uri": client.redirect_uri,
             "state": state,
-            "nonce": _from(secret, "nonce"),
-            "code_challenge": _plain(hashlib.sha256(_from(secret, "verifier").encode()).digest()),
+            "nonce": _derive(secret, "nonce"),
+            "code_challenge": _base64url(
+                hashlib.sha256(_derive(secret, "verifier").encode()).digest()
+            ),
             "code_challenge_method": "S256",
             "max_age": str(max_age),
             "claims": _CLAIMS,
@@ -154,7 +156,7 @@ class RelyingParty:
             "grant_type": "authorization_code",
             "code": code,
             "redirect_uri": client.redirect_uri,
-            "code_verifier": _from(secret, "verifier"),
+            "code_verifier": _derive(secret, "verifier"),
         }
         headers = {
             "Content-Type": "application/x-www-form-urlencoded",
@@ -169,7 +171,7 @@ class RelyingParty:
             "POST", provider.token_endpoint, end, headers, urlencode(form).encode()
         )
         token = response.get("id_token")
-        if not isinstance(token, str) or len(token) > _ID_TOKEN:
+        if not isinstance(token, str) or len(token) > _MAX_ID_TOKEN:
             raise NotBelieved
         return self._read(client, provider, secret, token, now, end)
 
@@ -193,7 +195,7 @@ class RelyingParty:
             exp={"essential": True},
             iat={"essential": True},
             sub={"essential": True},
-            nonce={"essential": True, "value": _from(secret, "nonce")},
+            nonce={"essential": True, "value": _derive(secret, "nonce")},
         )
         try:
             claims = jwt.decode(token, key_of, algorithms=list(ALGORITHMS)).claims
@@ -205,10 +207,10 @@ class RelyingParty:
     def _key(self, issuer: str, address: str, headers: Any, end: float) -> RSAKey | ECKey | OKPKey:
         """Returns the issuer's key that a token names; an issuer's only key need not be named."""
         kid = headers.get("kid")
-        keys: list[Any] = self._fetched(issuer, address, end, _keys)
+        keys: list[Any] = self._fetch(issuer, address, end, _keys)
         # the issuer may have added a key since the last fetch
         if kid is not None and all(candidate.kid != kid for candidate in keys):
-            keys = self._fetched(issuer, address, end, _keys, believed=_RETRY_AFTER)
+            keys = self._fetch(issuer, address, end, _keys, trusted=_RETRY_AFTER)
         matches = [candidate for candidate in keys if kid is None or candidate.kid == kid]
         if len(matches) != 1 or matches[0].get("alg", headers["alg"]) != headers["alg"]:
             raise NotBelieved
@@ -239,7 +241,7 @@ class RelyingParty:
                 names_itself=metadata.get("authorization_response_iss_parameter_supported") is True,
             )
 
-        provider: _Provider = self._fetched(
+        provider: _Provider = self._fetch(
             issuer, issuer.rstrip("/") + "/.well-known/openid-configuration", end, read
         )
         return provider
@@ -262,18 +264,18 @@ class RelyingParty:
             raise _Unusable("endpoint_unusable") from error
         raise _Unusable("endpoint_unusable")
 
-    def _fetched(
+    def _fetch(
         self,
         issuer: str,
         address: str,
         end: float,
         read: Callable[[dict[str, Any]], Any],
         *,
-        believed: float = _BELIEVED,
+        trusted: float = _TRUSTED,
     ) -> Any:
         known = self._known.get((issuer, address))
         if known is None or time.monotonic() - known.at > (
-            believed if known.value is not None else _RETRY_AFTER
+            trusted if known.value is not None else _RETRY_AFTER
         ):
             value, why = None, ""
             try:
@@ -299,7 +301,7 @@ class RelyingParty:
             raise Unavailable("provider_unavailable", _BUSY)
         try:
             client = EgressClient(development=self._development, timeout=left)
-            answer = client.ask(method, address, headers, body, most=_DOCUMENT)
+            answer = client.ask(method, address, headers, body, most=_MAX_DOCUMENT)
             client.close()
         finally:
             self._waiting.release()
@@ -330,7 +332,7 @@ def _keys(document: dict[str, Any]) -> list[Any]:
         ):
             try:
                 [key] = KeySet.import_key_set({"keys": [entry]}).keys
-                if not isinstance(key, RSAKey) or key.public_key.key_size >= _LEAST_RSA:
+                if not isinstance(key, RSAKey) or key.public_key.key_size >= _MIN_RSA_BITS:
                     usable.append(key)
             except (JoseError, KeyError, TypeError, ValueError):
                 continue
@@ -372,9 +374,9 @@ def _identity(client: Client, claims: dict[str, Any], now: datetime) -> Identity
     )
 
 
-def _from(secret: str, purpose: str) -> str:
-    return _plain(hashlib.sha256(f"{purpose}\0{secret}".encode()).digest())
+def _derive(secret: str, purpose: str) -> str:
+    return _base64url(hashlib.sha256(f"{purpose}\0{secret}".encode()).digest())
 
 
-def _plain(value: bytes) -> str:
+def _base64url(value: bytes) -> str:
     return base64.urlsafe_b64encode(value).decode().rstrip("=")

@@ -65,7 +65,7 @@ class Site:
             return bool(self._name)
         return False
 
-    def ask_to_make(
+    def creation_options(
         self, challenge: bytes, account_id: str, account: str, name: str, known: list[bytes]
     ) -> str:
         """Returns the options of navigator.credentials.create, as JSON.
@@ -81,7 +81,7 @@ class Site:
         )
         return json.dumps(dict(options)["publicKey"])
 
-    def created(self, challenge: bytes, response: str) -> Credential:
+    def created_credential(self, challenge: bytes, response: str) -> Credential:
         """Returns the passkey that was made for this challenge. Raises WrongPasskey."""
         try:
             data = self._server.register_complete(
@@ -95,7 +95,7 @@ class Site:
         except Exception as error:
             raise WrongPasskey from error
 
-    def ask_to_sign(self, challenge: bytes, known: list[bytes]) -> str:
+    def signing_options(self, challenge: bytes, known: list[bytes]) -> str:
         """Returns the options of navigator.credentials.get, as JSON.
 
         If `known` is empty, any passkey for this site may sign, but must verify its user.

@@ -4,7 +4,7 @@ from chassis.db import Row, Transaction
 from services.partners.sign_in.domain.passkey import Passkey
 
 
-def of(tx: Transaction, worker_id: str) -> list[Passkey]:
+def by_worker(tx: Transaction, worker_id: str) -> list[Passkey]:
     """Returns the passkeys of an account, oldest first."""
     rows = tx.execute(
         "SELECT * FROM passkeys WHERE worker_id = %s ORDER BY create_time, id", (worker_id,)

@@ -47,7 +47,7 @@ class Accounts:
         second_factors.drop_challenges(tx, worker.id)  # before the sessions, as in ResetPassword
         mark = mark_of(request.session_secret)
         workers.end_sessions_of(tx, worker_id=worker.id, but=mark)
-        if ways_of(tx, call.caller).password:  # then the request has just proved the session
+        if ways_of(tx, call.caller).only_password:  # then the request has just proved the session
             workers.prove_session(tx, mark, worker.id, now)
         end_link(tx, worker.id, now)
         notify_worker(tx, self._mail, worker, "password_changed", now)

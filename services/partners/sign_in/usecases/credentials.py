@@ -8,7 +8,7 @@ from services.partners.sign_in.store import passkeys, second_factors, sign_in_pr
 from services.partners.sign_in.usecases.password_resets import end_link
 
 
-class KeptCredentials:
+class SignInCredentials:
     """Implements the protocol in services.partners.members.usecases.credentials."""
 
     def end_all(self, tx: Transaction, worker_id: str, now: datetime) -> None:
@@ -25,7 +25,7 @@ class KeptCredentials:
         Returns False, and does nothing, if the account has neither code nor passkey.
         """
         factor = second_factors.get(tx, worker_id, hold=True)
-        if not (passkeys.of(tx, worker_id) or (factor and factor.confirm_time)):
+        if not (passkeys.by_worker(tx, worker_id) or (factor and factor.confirm_time)):
             return False
         second_factors.end(tx, worker_id)
         passkeys.end(tx, worker_id)

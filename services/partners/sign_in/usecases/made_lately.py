@@ -12,14 +12,14 @@ from chassis.tokens import Caller
 from chassis.wire import EnumCodec, moment, timestamp
 from keys.sealing import Keyring
 from protos.partners.v1 import accounts_pb2 as pb
-from services.partners.members.domain.network_roles import are_of_the_network
+from services.partners.members.domain.network_roles import include_network_role
 from services.partners.members.domain.worker import Role, Worker
 from services.partners.members.store import api_keys, invitations, organizations, workers
 from services.partners.members.usecases.lasting import notify_of_lasting
 from services.partners.members.usecases.workers import suspend
 from services.partners.sign_in.domain.made_lately import LastingResult, MadeKind
 from services.partners.sign_in.store import passkeys, second_factors, sign_in_providers
-from services.partners.sign_in.usecases.credentials import KeptCredentials
+from services.partners.sign_in.usecases.credentials import SignInCredentials
 
 LONGEST = timedelta(days=366)
 _KINDS = EnumCodec(pb.MadeKind, MadeKind)
@@ -122,7 +122,7 @@ def _results(call: Call, since: datetime) -> list[LastingResult]:
         made.append(LastingResult(caller.id, MadeKind.SECOND_FACTOR, factor.confirm_time))
     made += [
         LastingResult(item.id, MadeKind.PASSKEY, item.create_time, item.label)
-        for item in passkeys.of(tx, caller.id)
+        for item in passkeys.by_worker(tx, caller.id)
         if item.create_time >= since
     ]
     return sorted(made, key=lambda item: (item.create_time, item.id), reverse=True)
@@ -144,7 +144,7 @@ def _end(call: Call, made: LastingResult) -> None:
                     invitation.revoke(now)
                     invitations.keep(tx, invitation)
         case MadeKind.ACCOUNT:
-            suspend(call, KeptCredentials(), made.id)
+            suspend(call, SignInCredentials(), made.id)
         case MadeKind.SIGN_IN_PROVIDER:
             provider = sign_in_providers.fetch(tx, id=made.id, hold=True)
             if provider and provider.proposal and provider.proposal.worker_id == caller.id:
@@ -163,6 +163,6 @@ def _may_suspend(caller: Caller, worker: Worker, since: datetime) -> bool:
     """
     if worker.create_time < since:
         return False
-    if are_of_the_network(worker.entry.roles):
+    if include_network_role(worker.entry.roles):
         return caller.has(Role.COORDINATOR) and not worker.suspension_proposed_by_worker_id
     return caller.has(Role.MANAGER) and worker.organization_id == caller.organization_id

@@ -16,7 +16,7 @@ from chassis.rpc import Call
 from chassis.wire import timestamp
 from protos.partners.v1 import accounts_pb2, members_pb2
 from services.partners.members.usecases.passwords import mark_of, own_account, prove
-from services.partners.sign_in.domain.passkey import Passkey, check_room
+from services.partners.sign_in.domain.passkey import Passkey, check_count
 from services.partners.sign_in.domain.second_factor import Purpose, SecondFactor
 from services.partners.sign_in.protocols.passkeys import Credential, Site, WrongPasskey, named_ids
 from services.partners.sign_in.store import passkeys, second_factors
@@ -43,11 +43,11 @@ class Passkeys:
         prove(self._guesses, worker, password_hash, request.password, now, call.origin)
         if not self._site.supports_passkeys:
             raise Conflict("passkeys_unavailable")
-        known = passkeys.of(tx, worker.id)
-        check_room(len(known))
+        known = passkeys.by_worker(tx, worker.id)
+        check_count(len(known))
         secret, mark = challenge(tx, Purpose.PASSKEY, now, worker.id)
         credential_ids = [passkey.credential_id for passkey in known]
-        options = self._site.ask_to_make(
+        options = self._site.creation_options(
             mark, worker.id, worker.entry.email, worker.entry.name, credential_ids
         )
         return accounts_pb2.BeginPasskeyResponse(challenge=secret, options=options)
@@ -62,9 +62,9 @@ class Passkeys:
         mark = mark_of(request.challenge)
         if second_factors.challenge_owner(tx, mark, now) != (worker.id, Purpose.PASSKEY):
             raise Invalid(("challenge", "wrong"))
-        check_room(len(passkeys.of(tx, worker.id)))
+        check_count(len(passkeys.by_worker(tx, worker.id)))
         try:
-            made = self._site.created(mark, request.credential)
+            made = self._site.created_credential(mark, request.credential)
         except WrongPasskey:
             raise Invalid(("credential", "wrong")) from None
         passkey = Passkey(
@@ -100,7 +100,7 @@ class Passkeys:
             raise Conflict("passkeys_unavailable")
         secret, mark = challenge(call.tx, Purpose.PASSKEY_SIGN_IN, call.clock.now())
         return members_pb2.BeginPasskeySignInResponse(
-            challenge=secret, passkey_options=self._site.ask_to_sign(mark, [])
+            challenge=secret, passkey_options=self._site.signing_options(mark, [])
         )
 
 
@@ -117,7 +117,7 @@ def second_factor_message(call: Call, site: Site) -> accounts_pb2.SecondFactor:
                 create_time=timestamp(passkey.create_time),
                 last_use_time=timestamp(passkey.last_use_time),
             )
-            for passkey in passkeys.of(call.tx, call.caller.id)
+            for passkey in passkeys.by_worker(call.tx, call.caller.id)
         ],
         passkeys_available=site.supports_passkeys,
     )

@@ -25,7 +25,7 @@ from services.partners.sign_in.domain.second_factor import Purpose
 from services.partners.sign_in.protocols.passkeys import Site
 from services.partners.sign_in.store import passkeys, second_factors, sign_in_providers
 from services.partners.sign_in.usecases.passkeys import challenge, signer
-from services.partners.sign_in.usecases.second_factors import takes_code
+from services.partners.sign_in.usecases.second_factors import use_code
 from services.partners.sign_in.usecases.sign_in_providers import SignInProviders
 
 
@@ -42,7 +42,7 @@ class Ways:
     provider_id: str
 
     @property
-    def password(self) -> bool:
+    def only_password(self) -> bool:
         """Tells whether the password is the only way."""
         return not (self.code or self.passkeys or self.provider_id)
 
@@ -74,9 +74,11 @@ class Proofs:
             )
             return pb.BeginProofResponse(challenge=secret, authorization_url=address)
         if not ways.passkeys:
-            return pb.BeginProofResponse(asks_code=ways.code, asks_password=ways.password)
+            return pb.BeginProofResponse(asks_code=ways.code, asks_password=ways.only_password)
         secret, mark = challenge(call.tx, Purpose.PROOF, now, call.caller.id)
-        options = self._site.ask_to_sign(mark, [passkey.credential_id for passkey in ways.passkeys])
+        options = self._site.signing_options(
+            mark, [passkey.credential_id for passkey in ways.passkeys]
+        )
         return pb.BeginProofResponse(asks_code=ways.code, challenge=secret, passkey_options=options)
 
     def ProveSession(self, request: pb.ProveSessionRequest, call: Call) -> pb.ProveSessionResponse:
@@ -97,7 +99,7 @@ class Proofs:
         ways, time = ways_of(tx, caller), now
         if ways.provider_id:
             time = self._provider_proof_time(request, call)
-        elif ways.password:
+        elif ways.only_password:
             if not request.password:
                 raise Invalid(("password", "required"))
             prove(self._guesses, worker, password_hash, request.password, now, call.origin)
@@ -107,7 +109,7 @@ class Proofs:
             raise Invalid(("code", "required"))
         else:
             origin = Origin(organization_id=caller.organization_id)
-            if not takes_code(tx, self._keyring, self._codes, now, caller.id, request.code, origin):
+            if not use_code(tx, self._keyring, self._codes, now, caller.id, request.code, origin):
                 raise Invalid(("code", "wrong"))
         workers.prove_session(tx, mark_of(request.session_secret), caller.id, time)
         return pb.ProveSessionResponse(expire_time=timestamp(time + PROOF_LIFE))
@@ -140,7 +142,7 @@ class Proofs:
 
 def ways_of(tx: Transaction, caller: Caller) -> Ways:
     """Returns the ways in which the caller can prove who she is."""
-    factor, known = second_factors.get(tx, caller.id), passkeys.of(tx, caller.id)
+    factor, known = second_factors.get(tx, caller.id), passkeys.by_worker(tx, caller.id)
     code = factor is not None and factor.confirm_time is not None
     provider = None
     if not code and not known and sign_in_providers.has_account(tx, caller.id):

@@ -103,7 +103,7 @@ def ask(
 
     `required`: an account without a second factor has to set up an app first.
     """
-    factor, known = second_factors.get(tx, worker.id), passkeys.of(tx, worker.id)
+    factor, known = second_factors.get(tx, worker.id), passkeys.by_worker(tx, worker.id)
     code = factor is not None and factor.confirm_time is not None
     if not (code or known or required):
         return None
@@ -114,7 +114,9 @@ def ask(
             challenge=secret, asks_code=True, set_up_secret=set_up_secret, set_up_uri=uri
         )
     secret, mark = challenge(tx, Purpose.SIGN_IN, now, worker.id)
-    options = site.ask_to_sign(mark, [passkey.credential_id for passkey in known]) if known else ""
+    options = (
+        site.signing_options(mark, [passkey.credential_id for passkey in known]) if known else ""
+    )
     return members_pb2.SignInResponse(challenge=secret, asks_code=code, passkey_options=options)
 
 
@@ -137,7 +139,7 @@ def complete(
     if request.passkey and purpose in (Purpose.SIGN_IN, Purpose.PASSKEY_SIGN_IN):
         worker_id = signer(tx, site, now, mark, worker_id, request.passkey)
     elif worker_id and purpose is Purpose.SIGN_IN:
-        if not takes_code(tx, keyring, guesses, now, worker_id, request.code):
+        if not use_code(tx, keyring, guesses, now, worker_id, request.code):
             raise Unauthenticated("sign_in_failed")
     elif worker_id and purpose is Purpose.SET_UP:
         codes = _first_code(tx, keyring, guesses, now, worker_id, request.code)
@@ -166,7 +168,7 @@ def _activate(
     Returns the recovery codes; None if the code is wrong.
     """
     guess = guesses.begin(factor.worker_id, Origin(), now)
-    right = _takes(tx, keyring, factor, code, now)
+    right = _use_app_code(tx, keyring, factor, code, now)
     guesses.settle(guess, right, now)
     if not right:
         return None
@@ -185,7 +187,7 @@ def _first_code(
     factor = second_factors.get(tx, worker_id, hold=True)
     # If an app is already in use, or there is a passkey, this challenge is out of date, and a newer
     # challenge must be answered.
-    if factor is None or factor.confirm_time is not None or passkeys.of(tx, worker_id):
+    if factor is None or factor.confirm_time is not None or passkeys.by_worker(tx, worker_id):
         raise Unauthenticated("sign_in_failed")
     codes = _activate(tx, keyring, guesses, factor, now, code)
     if codes is None:
@@ -193,7 +195,7 @@ def _first_code(
     return codes
 
 
-def takes_code(
+def use_code(
     tx: Transaction,
     keyring: Keyring,
     guesses: Guesses,
@@ -210,7 +212,7 @@ def takes_code(
     if factor is None or factor.confirm_time is None:
         return False
     guess = guesses.begin(factor.worker_id, origin or Origin(), now)
-    right = _takes(tx, keyring, factor, code, now) or _takes_recovery(factor, code)
+    right = _use_app_code(tx, keyring, factor, code, now) or _use_recovery_code(factor, code)
     guesses.settle(guess, right, now)
     if right:
         second_factors.keep(tx, factor)
@@ -230,11 +232,11 @@ def token_kin(tx: Transaction, worker_id: str, now: datetime, *, strict: bool) -
 def _has_second_factor(tx: Transaction, worker_id: str) -> bool:
     factor = second_factors.get(tx, worker_id)
     return (factor is not None and factor.confirm_time is not None) or bool(
-        passkeys.of(tx, worker_id)
+        passkeys.by_worker(tx, worker_id)
     )
 
 
-def _takes(
+def _use_app_code(
     tx: Transaction, keyring: Keyring, factor: SecondFactor, code: str, now: datetime
 ) -> bool:
     """Tells whether the code is one of the app's codes that are valid now, and uses it up."""
@@ -252,7 +254,7 @@ def _takes(
     return bool(right)
 
 
-def _takes_recovery(factor: SecondFactor, code: str) -> bool:
+def _use_recovery_code(factor: SecondFactor, code: str) -> bool:
     mark = mark_of("".join(code.split()).replace("-", "").lower())
     left = tuple(
         stored_mark

@@ -116,7 +116,7 @@ class Sessions:
         self._guesses.settle(guess, may_enter, now)
         if worker_and_hash is None or organization is None or not may_enter:
             raise Unauthenticated("sign_in_failed")
-        return self._challenged_or_opened(
+        return self._challenge_or_open(
             worker_and_hash[0], organization, now, call, several_factors=False
         )
 
@@ -134,7 +134,7 @@ class Sessions:
         organization = organizations.fetch(call.tx, arrived.worker.organization_id)
         if organization is None or not _may_enter(arrived.worker, organization):
             raise Unauthenticated("sign_in_failed")
-        return self._challenged_or_opened(
+        return self._challenge_or_open(
             arrived.worker, organization, now, call, several_factors=arrived.several_factors
         )
 
@@ -153,7 +153,7 @@ class Sessions:
             raise Unauthenticated("sign_in_failed")
         if recovery_codes:
             call.trail.append(Entry("second_factor_confirm", worker.id))
-        response = self._opened(worker, organization, now, call)
+        response = self._open(worker, organization, now, call)
         response.recovery_codes.extend(recovery_codes)
         return response
 
@@ -181,7 +181,7 @@ class Sessions:
         workers.end_session(call.tx, mark_of(request.session_secret))
         return pb.EndSessionResponse()
 
-    def _challenged_or_opened(
+    def _challenge_or_open(
         self,
         worker: Worker,
         organization: Organization,
@@ -202,9 +202,9 @@ class Sessions:
         challenge = second_factors.ask(
             call.tx, self._keyring, self._site, worker, now, required=required
         )
-        return self._opened(worker, organization, now, call) if challenge is None else challenge
+        return self._open(worker, organization, now, call) if challenge is None else challenge
 
-    def _opened(
+    def _open(
         self, worker: Worker, organization: Organization, now: datetime, call: Call
     ) -> pb.SignInResponse:
         secret = secrets.token_urlsafe(32)
@@ -255,7 +255,7 @@ class Sessions:
 
 def _from_api_key(tx: Transaction, now: datetime, presented_key: str) -> ProvenCaller:
     """Returns the caller of a key, with its organisation. Raises Unauthenticated key_invalid."""
-    parts = api_key.parts(presented_key)
+    parts = api_key.split_key(presented_key)
     key_and_hash = api_keys.fetch(tx, parts[0]) if parts else None
     if (
         parts is None

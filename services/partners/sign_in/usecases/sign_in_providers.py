@@ -32,7 +32,7 @@ from services.partners.sign_in.protocols.oidc import Client, NotBelieved, Relyin
 from services.partners.sign_in.store import sign_in_providers
 from services.partners.sign_in.wire.sign_in_providers import sign_in_provider
 
-RETURN = "/sign-in/return"
+RETURN_PATH = "/sign-in/return"
 """The path on our site to which a provider sends people back.
 
 The path is constant, and never taken from a request.
@@ -210,7 +210,7 @@ class SignInProviders:
     @property
     def _redirect_uri(self) -> str:
         """The address to which a provider sends people back; it must be registered there."""
-        return self._public_url + RETURN
+        return self._public_url + RETURN_PATH
 
     def _message(self, provider: SignInProvider) -> pb.SignInProvider:
         """Returns the provider as a message.

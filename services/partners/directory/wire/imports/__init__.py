@@ -18,20 +18,20 @@ _STATES = EnumCodec(pb.ImportState, ImportState)
 _MAX_PROBLEMS = 5  # maximum number of problems reported for a row
 
 
-def parse(content: bytes, reading: CellReader, encoding: Encoding | None = None) -> ParsedFile:
+def parse(content: bytes, reader: CellReader, encoding: Encoding | None = None) -> ParsedFile:
     """Returns the drafts of a file. Raises Invalid for `content`."""
     file = read(content, encoding)
-    parsed = _parsed(file.content, reading)
+    parsed = _parse_content(file.content, reader)
     parsed.decoding = file.decoding
     return parsed
 
 
-def _parsed(content: Any, reading: CellReader) -> ParsedFile:
+def _parse_content(content: Any, reader: CellReader) -> ParsedFile:
     if isinstance(content, Table):
-        return spreadsheet.parse(content, reading)
+        return spreadsheet.parse(content, reader)
     if isinstance(content, dict) and isinstance(content.get("services.csv"), Table):
-        return hsds.parse_tables(content, reading)
-    return hsds.parse(content, reading)
+        return hsds.parse_tables(content, reader)
+    return hsds.parse(content, reader)
 
 
 def encoding_of(number: int) -> Encoding | None:

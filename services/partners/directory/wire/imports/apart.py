@@ -45,7 +45,7 @@ class ReadingInterrupted(Exception):
 
 
 def read_apart(
-    content: bytes, reading: CellReader, encoding: Encoding | None, on_progress: Callable[[], None]
+    content: bytes, reader: CellReader, encoding: Encoding | None, on_progress: Callable[[], None]
 ) -> ParsedFile:
     """Parses a file in another process.
 
@@ -53,7 +53,7 @@ def read_apart(
     Invalid for `content`, TooMuchWork or ReadingInterrupted.
     """
     end = time.monotonic() + _LONGEST
-    request = pickle.dumps((_LIMITS, content, reading, encoding))
+    request = pickle.dumps((_LIMITS, content, reader, encoding))
     with subprocess.Popen(
         [sys.executable, "-m", __name__],
         stdin=subprocess.PIPE,
@@ -103,14 +103,14 @@ def main() -> int:
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
     # The data comes from the parent process.
-    (seconds, memory), content, reading, encoding = pickle.load(sys.stdin.buffer)  # noqa: S301
+    (seconds, memory), content, reader, encoding = pickle.load(sys.stdin.buffer)  # noqa: S301
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         try:
-            answer: ParsedFile | list[tuple[str, str]] = parse(content, reading, encoding)
+            answer: ParsedFile | list[tuple[str, str]] = parse(content, reader, encoding)
         except Invalid as error:
             answer = error.violations
         pickle.dump(answer, sys.stdout.buffer)

@@ -37,7 +37,7 @@ _WORD = re.compile(r"[^\s;,|\"\x00-\x1f]*[^\x00-\x7f][^\s;,|\"\x00-\x1f]*")
 _WORDS, _WORD_LENGTH = 8, 40  # maximum number of words shown to a person, and characters of each
 
 
-def of(texts: Sequence[bytes], encoding: Encoding | None) -> DecodingInfo:
+def detect(texts: Sequence[bytes], encoding: Encoding | None) -> DecodingInfo:
     """Finds the encoding of the texts in one file.
 
     `encoding`: the encoding that the caller states, or None. Raises Invalid if no encoding fits.

@@ -25,7 +25,7 @@ _UNPACKED = 30_000_000
 _PARTS, _COLUMNS, _CELL = 200, 60, 4000
 # maximum number of tags in a workbook: 5,000 rows of 60 cells, with four to six tags in each cell
 _ELEMENTS = 2_000_000
-_SHEET = "[Content_Types].xml"
+_WORKBOOK_PART = "[Content_Types].xml"
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def check_size(content: bytes) -> None:
 
 
 def _text(content: bytes, encoding: Encoding | None) -> File:
-    decoded = encodings.of([content], encoding)
+    decoded = encodings.detect([content], encoding)
     text = encodings.decode(content, decoded.encoding)
     if text.lstrip()[:1] in ("{", "["):
         return File(json.loads(text), decoded)
@@ -102,7 +102,7 @@ def _archive(content: bytes, encoding: Encoding | None) -> File:
         parts = archive.infolist()
         if len(parts) > _PARTS or sum(part.file_size for part in parts) > _UNPACKED:
             raise Invalid(("content", "too_long"))
-        if any(part.filename == _SHEET for part in parts):
+        if any(part.filename == _WORKBOOK_PART for part in parts):
             _check_elements(archive)
             return File(_workbook(content))
         texts = {
@@ -113,7 +113,7 @@ def _archive(content: bytes, encoding: Encoding | None) -> File:
         }
     if "services.csv" not in texts:
         raise Invalid(("content", "malformed"))
-    decoded = encodings.of(list(texts.values()), encoding)
+    decoded = encodings.detect(list(texts.values()), encoding)
     return File(
         {name: _csv(encodings.decode(text, decoded.encoding)) for name, text in texts.items()},
         decoded,
@@ -188,7 +188,7 @@ def _bounded(rows: Iterator[tuple[int, list[str]]]) -> Table:
     return Table(filled)
 
 
-def letter(index: int) -> str:
+def column_letters(index: int) -> str:
     """Returns the letters of a column, counted from 0: A, …, Z, AA."""
     text = ""
     index += 1

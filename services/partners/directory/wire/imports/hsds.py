@@ -23,7 +23,7 @@ from services.partners.directory.domain.schedule import Schedule
 from services.partners.directory.domain.taxonomy import Taxonomy
 from services.partners.directory.wire.hsds_ids import plain, term_id
 from services.partners.directory.wire.imports.drafts import FLAGS, CellReader, is_hidden
-from services.partners.directory.wire.imports.files import Table, letter
+from services.partners.directory.wire.imports.files import Table, column_letters
 from services.partners.directory.wire.imports.hours import DAYS
 from services.partners.directory.wire.schedules import schedules
 from services.partners.network.wire.phones import phone
@@ -56,7 +56,7 @@ class Node(dict[str, Any]):
         self.line = line
 
 
-def parse(document: Any, reading: CellReader) -> ParsedFile:
+def parse(document: Any, reader: CellReader) -> ParsedFile:
     """Returns the drafts of a JSON value."""
     objects = document.get("contents", document) if isinstance(document, dict) else document
     objects = [objects] if isinstance(objects, dict) else objects
@@ -78,11 +78,11 @@ def parse(document: Any, reading: CellReader) -> ParsedFile:
     for number, service in enumerate(services, 1):
         line = Line("", number)
         parsed.lines.append(line)
-        _add(parsed, places, Node(service, line), reading)
+        _add(parsed, places, Node(service, line), reader)
     return parsed
 
 
-def parse_tables(tables: Mapping[str, Table], reading: CellReader) -> ParsedFile:
+def parse_tables(tables: Mapping[str, Table], reader: CellReader) -> ParsedFile:
     """Returns the drafts of a data package's tables.
 
     A row that belongs to no service or place of the package is ignored, except that a row of
@@ -121,7 +121,7 @@ def parse_tables(tables: Mapping[str, Table], reading: CellReader) -> ParsedFile
             service.get("organization_id", ""), {"id": service.get("organization_id")}
         )
         parsed.lines.append(service.line)
-        _add(parsed, places, service, reading)
+        _add(parsed, places, service, reader)
     # Places are reported with their own rows; rows of other tables only if they are wrong.
     parsed.lines += [draft.line for draft in places.values() if draft.line.file == "locations.csv"]
     reported = {id(line) for line in parsed.lines}
@@ -136,7 +136,9 @@ def parse_tables(tables: Mapping[str, Table], reading: CellReader) -> ParsedFile
 
 def _nodes(name: str, table: Table) -> list[Node]:
     headings = [heading.strip().lower() for heading in table.rows[0][1]]
-    columns = {heading: letter(index) for index, heading in reversed(list(enumerate(headings)))}
+    columns = {
+        heading: column_letters(index) for index, heading in reversed(list(enumerate(headings)))
+    }
     return [
         Node(
             {h: cell.strip() for h, cell in zip(headings, cells, strict=False) if cell.strip()},
@@ -146,9 +148,7 @@ def _nodes(name: str, table: Table) -> list[Node]:
     ]
 
 
-def _add(
-    parsed: ParsedFile, places: dict[str, PlaceDraft], node: Node, reading: CellReader
-) -> None:
+def _add(parsed: ParsedFile, places: dict[str, PlaceDraft], node: Node, reader: CellReader) -> None:
     line = node.line
     organization = _dict(node, "organization")
     extras = {name: _text(node.get(f"x_{name}")) for name in _EXTRAS}
@@ -168,12 +168,12 @@ def _add(
             _text(node["status"]),
         )
     texts["languages"] = ",".join(_languages(node))
-    texts["need_codes"] = texts["need_codes"] or _needs(node, reading.taxonomy)
+    texts["need_codes"] = texts["need_codes"] or _needs(node, reader.taxonomy)
 
     def more(message: pb.Service) -> None:
         message.schedules.extend(_schedules(line, node))
 
-    read = reading.service(line, {name: text for name, text in texts.items() if text}, more)
+    read = reader.service(line, {name: text for name, text in texts.items() if text}, more)
     if read is None:
         return
     entry, stated = read
@@ -187,17 +187,17 @@ def _add(
         has_area=bool(texts["department"] or _departments(node)),
     )
     for at in _list(node, "service_at_locations"):
-        offer = _at(at, places, line, reading, hidden=is_hidden(entry))
+        offer = _service_at_place(at, places, line, reader, hidden=is_hidden(entry))
         if offer is not None:
             draft.places.append(offer)
     parsed.services.append(draft)
 
 
-def _at(
+def _service_at_place(
     at: Mapping[str, Any],
     places: dict[str, PlaceDraft],
     line: Line,
-    reading: CellReader,
+    reader: CellReader,
     *,
     hidden: bool,
 ) -> ServiceAtPlace | None:
@@ -213,14 +213,14 @@ def _at(
             address = _list(location, "addresses")[0]
             if isinstance(address, Node):  # so that the problem names the row of the address
                 address.line.refuse("state_province", "required")
-        read = reading.place(place_line, texts, hidden=hidden)
+        read = reader.place(place_line, texts, hidden=hidden)
         if read is None:
             line.refuse("service_at_locations", "malformed")
             return None
         places[source] = PlaceDraft(place_line, source, *read)
     try:
         phones = tuple(
-            Phone(phone("phones", _text(item.get("number")), reading.country))
+            Phone(phone("phones", _text(item.get("number")), reader.country))
             for item in _list(at, "phones")
             if item.get("number")
         )

@@ -13,7 +13,7 @@ from services.partners.directory.domain.imports import (
     ServiceDraft,
 )
 from services.partners.directory.wire.imports.drafts import CellReader, is_hidden
-from services.partners.directory.wire.imports.files import Table, letter
+from services.partners.directory.wire.imports.files import Table, column_letters
 from services.partners.directory.wire.imports.hours import fold
 
 _HEADINGS = {
@@ -50,7 +50,7 @@ _FIELD = {word: field for field, words in _HEADINGS.items() for word in words.sp
 _OF_A_PLACE = ("address", "area_code", "latitude", "longitude")
 
 
-def parse(table: Table, reading: CellReader) -> ParsedFile:
+def parse(table: Table, reader: CellReader) -> ParsedFile:
     """Returns the drafts of the rows; none if the table has no column for the name."""
     parsed = ParsedFile()
     number, headings = table.rows[0]
@@ -60,8 +60,8 @@ def parse(table: Table, reading: CellReader) -> ParsedFile:
         if field and field not in fields.values():
             fields[index] = field
         elif heading.strip():
-            parsed.ignored_columns.append(letter(index))
-    columns = {field: letter(index) for index, field in fields.items()}
+            parsed.ignored_columns.append(column_letters(index))
+    columns = {field: column_letters(index) for index, field in fields.items()}
     if "name" not in columns:
         line = Line("", number)
         line.refuse("name", "required")
@@ -74,21 +74,21 @@ def parse(table: Table, reading: CellReader) -> ParsedFile:
         }
         line = Line("", row, columns)
         parsed.lines.append(line)
-        draft = _service(line, texts, reading)
+        draft = _service(line, texts, reader)
         if draft:
             parsed.services.append(draft)
     return parsed
 
 
-def _service(line: Line, texts: Mapping[str, str], reading: CellReader) -> ServiceDraft | None:
+def _service(line: Line, texts: Mapping[str, str], reader: CellReader) -> ServiceDraft | None:
     # An empty cell below a merged cell would look like a service without a place, which means the
     # whole country.
     for name in ("country", "department"):
         if texts.get(name) == "" and not (name == "department" and texts.get("area_code")):
             line.refuse(name, "required")
     if texts.get("area_code") and not texts.get("department"):
-        texts = {**texts, "department": reading.department_of(texts["area_code"], line, texts)}
-    read = reading.service(line, texts)
+        texts = {**texts, "department": reader.department_of(texts["area_code"], line, texts)}
+    read = reader.service(line, texts)
     if read is None:
         return None
     entry, stated = read
@@ -103,7 +103,7 @@ def _service(line: Line, texts: Mapping[str, str], reading: CellReader) -> Servi
     )
     if any(texts.get(name) for name in _OF_A_PLACE):
         about = {**texts, "name": texts.get("place") or texts["name"], "confidential": ""}
-        place = reading.place(line, about, hidden=is_hidden(entry))
+        place = reader.place(line, about, hidden=is_hidden(entry))
         if place is None:
             return None
         draft.places.append(ServiceAtPlace(PlaceDraft(line, "", *place)))

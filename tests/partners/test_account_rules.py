@@ -194,10 +194,10 @@ def test_an_invitation_goes_by_email_and_on_paper_only_where_there_is_no_email(
 ) -> None:
     entry = replace(INVITED, on_paper=on_paper)
     if not why:
-        entry.check_reaches_her(by_email=by_email)
+        entry.check_delivery(by_email=by_email)
         return
     with pytest.raises(Conflict, match=f"^{why}$"):
-        entry.check_reaches_her(by_email=by_email)
+        entry.check_delivery(by_email=by_email)
 
 
 @pytest.mark.parametrize("kind", [InvitationEntry, WorkerEntry])

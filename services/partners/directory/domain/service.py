@@ -2,7 +2,7 @@
 
 A field that is not stated means "ask", never "yes".
 
-The entry of a confidential service has no location more precise than its department, and no phone.
+The entry of a confidential service has no phone, and states its own location only as a department.
 Other members see a change to a shelter's room only after the time step in which the room changed
 (`for_others`): a live figure would show them that a person came, and when.
 """
@@ -135,7 +135,7 @@ def for_others(live: Figure, before: Figure | None, now: datetime) -> Figure:
 
     It is the figure at the beginning of the current time step; its times are rounded down to time
     steps. `before`: the figure at the beginning of the last time step with a change; None if the
-    live figure has replaced no other figure. The live figure is then shown at once.
+    live figure is the first one, which others see at once.
     """
     shown = before if before is not None and before.step == time_step_of(now) else live
     stated, declined = shown.capacity.update_time, shown.capacity.declined_time

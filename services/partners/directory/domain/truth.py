@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from services.partners.directory.domain.service import Capacity, Intake, stale_time
 
-REMEMBERED = timedelta(days=183)
+RESULT_LIFE = timedelta(days=183)
 """How long the result of a promise counts.
 
 Older results say little about the people who now work at the service.

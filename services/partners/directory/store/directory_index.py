@@ -184,9 +184,10 @@ class DirectoryIndex:
         self._read(lambda: nullcontext(tx), now, reload=reload)
 
     def keep_up(self, begin: Begin, now: datetime) -> None:
-        """Refreshes the content in as many transactions as necessary, for a background thread.
+        """Refreshes the content in as many transactions as necessary.
 
-        `begin` begins a transaction. Reads everything again if the content is `outgrown`.
+        A loop calls this method, so that queries have little left to read. `begin` begins a
+        transaction. Reads everything again if the content is `outgrown`.
         """
         self._read(begin, now, reload=self._content is not None and self._content.outgrown)
 

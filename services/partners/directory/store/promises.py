@@ -5,7 +5,7 @@ from datetime import datetime
 from chassis.db import Transaction
 from chassis.wire import Cursor
 from services.partners.directory.domain.service import Service
-from services.partners.directory.domain.truth import REMEMBERED
+from services.partners.directory.domain.truth import RESULT_LIFE
 from services.partners.directory.store.services import FIGURE_BEFORE, FROM, SEEN, read
 from services.partners.network.domain.time_step import time_step_of
 
@@ -54,14 +54,14 @@ def note_yes(tx: Transaction, service_id: str, at: datetime) -> None:
 
 
 def forget(tx: Transaction, now: datetime) -> int:
-    """Deletes at most AT_ONCE results older than REMEMBERED, and counts those that remain.
+    """Deletes at most AT_ONCE results older than RESULT_LIFE, and counts those that remain.
 
     Returns how many results were deleted.
     """
     gone = tx.execute(
         "DELETE FROM promises WHERE ctid IN (SELECT ctid FROM promises WHERE answer_time < %s"
         " LIMIT %s) RETURNING service_id",
-        (now - REMEMBERED, AT_ONCE),
+        (now - RESULT_LIFE, AT_ONCE),
     ).fetchall()
     if gone:
         tx.execute(_COUNTED, (sorted({row["service_id"] for row in gone}),))

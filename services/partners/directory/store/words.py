@@ -53,9 +53,9 @@ _MAX_LENGTH = 40
 # maximum number of similar words (by trigrams, nearest first) that are compared; a word counts
 # twice if both a shelter and another service use it
 _CANDIDATES = 20
-# minimum similarity, from 0 to 1; at 0.75, three of four letters are the same and in the same order
-_ALIKE = 0.75
-_AS_CLOSE = 0.1  # how much less similar than the closest word another word may be
+# at a similarity of 0.75 (of at most 1), three of four letters are the same and in the same order
+_MIN_SIMILARITY = 0.75
+_TOLERANCE = 0.1  # how much less similar than the closest word another word may be
 
 
 def split(text: str) -> list[str]:
@@ -103,7 +103,7 @@ def words_of_search(tx: Transaction, text: str, *, sees_shelters: bool) -> list[
         " AS as_beginning FROM unnest(%s::text[]) AS typed",
         (typed,),
     ).fetchall()
-    alike = _alike(
+    alike = _stems_of_similar(
         tx, known, [row["typed"] for row in rows if not row["begins"] and len(row["typed"]) > 3]
     )
     words = []
@@ -126,7 +126,7 @@ def words_of_search(tx: Transaction, text: str, *, sees_shelters: bool) -> list[
     )
 
 
-def _alike(tx: Transaction, known: str, typed: Sequence[str]) -> dict[str, list[str]]:
+def _stems_of_similar(tx: Transaction, known: str, typed: Sequence[str]) -> dict[str, list[str]]:
     """Returns, for each typed word, the stems of the words that it resembles."""
     if not typed:
         return {}
@@ -155,8 +155,8 @@ def _closest(typed: str, words: Sequence[str]) -> list[str]:
     close = {
         word: ratio
         for word in words
-        if (ratio := SequenceMatcher(None, typed, word, autojunk=False).ratio()) >= _ALIKE
+        if (ratio := SequenceMatcher(None, typed, word, autojunk=False).ratio()) >= _MIN_SIMILARITY
     }
     return [
-        word for word in words if word in close and close[word] >= max(close.values()) - _AS_CLOSE
+        word for word in words if word in close and close[word] >= max(close.values()) - _TOLERANCE
     ]

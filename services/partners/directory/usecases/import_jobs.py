@@ -52,10 +52,12 @@ from services.partners.members.usecases.standing import check_standing, may_act_
 
 # seconds between two attempts to claim, while another process works or a dependency is unavailable
 _RETRY_CLAIM = 1.0
-_BEAT = 1.0  # seconds between two renewals of a claim
-_LONGEST = 600.0  # maximum number of seconds that the writing transaction may take
-_LISTED = 50
-_RETRY = 30  # seconds after which an organisation with too many unfinished imports may try again
+_RENEW_INTERVAL = 1.0  # seconds between two renewals of a claim
+_MAX_SECONDS = 600.0  # maximum number of seconds that the writing transaction may take
+_MAX_LISTED = 50
+_TRY_AGAIN_AFTER = (
+    30  # seconds after which an organisation with too many unfinished imports may try again
+)
 
 
 class Imports:
@@ -92,7 +94,7 @@ class Imports:
         target_of(tx, caller, job.organization_id)
         imports.lock_queue(tx)
         if imports.count_waiting(tx, caller.organization_id) >= MAX_WAITING:
-            raise Exhausted("too_many_requests", _RETRY)
+            raise Exhausted("too_many_requests", _TRY_AGAIN_AFTER)
         imports.add(tx, self._keyring, job, caller, content)
         return message(job)
 
@@ -102,7 +104,7 @@ class Imports:
 
     def ListImports(self, request: pb.ListImportsRequest, call: Call) -> pb.ListImportsResponse:
         """Lists the last imports of the caller's organisation, newest first, without reports."""
-        jobs = imports.newest(call.tx, call.caller.organization_id, _LISTED)
+        jobs = imports.newest(call.tx, call.caller.organization_id, _MAX_LISTED)
         return pb.ListImportsResponse(imports=[message(job, with_report=False) for job in jobs])
 
     def CancelImport(self, request: pb.CancelImportRequest, call: Call) -> pb.Import:
@@ -232,7 +234,7 @@ def _do(
     watch.check()
     parsed = read_apart(file, CellReader(taxonomy(), areas(), country), job.encoding, watch.check)
     job.state, job.rows_total = ImportState.WRITING, len(parsed.services)
-    with database.transaction(caller, timeout=_LONGEST) as tx:
+    with database.transaction(caller, timeout=_MAX_SECONDS) as tx:
         now = clock.now()
         check_standing(tx, caller, now)
         made = _import_parsed(tx, keyring, caller, now, parsed, job, watch)
@@ -317,7 +319,7 @@ class _Watch:
             raise _Stopped
 
     def _run(self) -> None:
-        while not self._over.wait(_BEAT):
+        while not self._over.wait(_RENEW_INTERVAL):
             self._beat()
 
     def _beat(self) -> None:

@@ -237,11 +237,13 @@ def _settle(work: _Work, member: Organization, draft: ServiceDraft) -> None:
 def _apply(work: _Work, member: Organization, draft: ServiceDraft, key: Key) -> None:
     if draft.source_id:
         service = next(
-            _free(work, (work.known.get(key, ""), draft.source_id), work.services, member), None
+            _untaken(work, (work.known.get(key, ""), draft.source_id), work.services, member), None
         )
     else:
         twins = list(
-            _free(work, (work.known.get(key, ""), *work.named.get(key, ())), work.services, member)
+            _untaken(
+                work, (work.known.get(key, ""), *work.named.get(key, ())), work.services, member
+            )
         )
         service = next((twin for twin in twins if not _differs(work, member, draft, twin)), None)
         if service is None and twins:
@@ -265,7 +267,7 @@ def _apply(work: _Work, member: Organization, draft: ServiceDraft, key: Key) -> 
         _offer(work, member, draft, service, at)
 
 
-def _free(
+def _untaken(
     work: _Work, ids: Iterable[str], among: Mapping[str, T], member: Organization
 ) -> Iterator[T]:
     """Yields the member's candidates among these ids that no earlier row refers to."""
@@ -288,7 +290,7 @@ def _differs(work: _Work, member: Organization, draft: ServiceDraft, service: Se
         if (
             place is None
             or _place_trial(at.place, place, work.now).facts
-            or _offer_at(work, service, place, at)[1]
+            or _stated_offer(work, service, place, at)[1]
         ):
             return True
     return False
@@ -344,7 +346,7 @@ def _offer(
 ) -> None:
     place = work.placed.get(id(at.place)) or _place(work, member, draft, service, at.place)
     work.placed[id(at.place)] = place
-    offer, is_new = _offer_at(work, service, place, at)
+    offer, is_new = _stated_offer(work, service, place, at)
     pair = (service.id, place.id)
     if pair not in work.at and len(work.places_of.setdefault(service.id, [])) >= MAX_PLACES:
         raise Invalid(("service.service_at_locations", "too_long"))
@@ -359,7 +361,7 @@ def _offer(
         draft.line.record(Outcome.CHANGED)
 
 
-def _offer_at(
+def _stated_offer(
     work: _Work, service: Service, place: Location, at: ServiceAtPlace
 ) -> tuple[ServiceAtLocation, bool]:
     """Returns the service at the place as the row states it, and whether that is a change."""
@@ -410,7 +412,9 @@ def _known_place(
     """
     key, *former = ((member.id, "location", key) for key in _place_keys(draft, at))
     if at.source_id:
-        return next(_free(work, (work.known.get(key, ""), at.source_id), work.places, member), None)
+        return next(
+            _untaken(work, (work.known.get(key, ""), at.source_id), work.places, member), None
+        )
     own = work.places_of.get(service.id, [])
     name = key_of(at.entry.name, at.entry.department)
     ids = [work.known.get(key, ""), *(work.known.get(former_key, "") for former_key in former)]
@@ -419,7 +423,7 @@ def _known_place(
         for id in own
         if (entry := work.places[id].entry) and key_of(entry.name, entry.department) == name
     ]
-    return next(_free(work, (id for id in ids if id in own), work.places, member), None)
+    return next(_untaken(work, (id for id in ids if id in own), work.places, member), None)
 
 
 def place_changes(draft: PlaceDraft, place: Location) -> dict[str, Any]:

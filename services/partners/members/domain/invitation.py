@@ -43,7 +43,7 @@ class InvitationEntry:
     language: str = "es"
     on_paper: bool = False
 
-    def check_reaches_her(self, *, by_email: bool) -> None:
+    def check_delivery(self, *, by_email: bool) -> None:
         """Raises Conflict if the invitation must not be on paper, or can't be sent by e-mail.
 
         `by_email`: the network sends e-mail. It then gives no invitations on paper, because a link

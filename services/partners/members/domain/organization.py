@@ -204,7 +204,7 @@ class Organization(Subject):
         unknown = sorted(changes.keys() - set(NETWORK_FIELDS))
         if unknown:
             raise Invalid(*((f"organization.{path}", "unknown_code") for path in unknown))
-        entry = self._with(with_changes(self.entry, changes, "organization"))
+        entry = self._checked_entry(with_changes(self.entry, changes, "organization"))
         assert entry.type is not None, "checked"
         self.proposal = Proposal(entry.type, entry.country, entry.hotline_number, worker_id, now)
         self.note("change_proposed", now)
@@ -215,7 +215,7 @@ class Organization(Subject):
             raise Conflict("nothing_to_confirm")
         check_second(second, self.proposal.worker_id)
         wanted, self.proposal = self.proposal, None
-        self.entry = self._with(
+        self.entry = self._checked_entry(
             replace(
                 self.entry,
                 type=wanted.type,
@@ -232,7 +232,7 @@ class Organization(Subject):
         self.proposal = None
         self.note("change_dropped", now)
 
-    def _with(self, entry: OrganizationEntry) -> OrganizationEntry:
+    def _checked_entry(self, entry: OrganizationEntry) -> OrganizationEntry:
         """Returns the checked entry; a department of a former country is removed."""
         if entry.country != self.entry.country and not entry.department.startswith(
             f"{entry.country}-"

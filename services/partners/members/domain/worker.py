@@ -10,8 +10,8 @@ from services.partners.network.domain.check import Check
 from services.partners.network.domain.subject import Subject
 
 MIN_PASSWORD, MAX_PASSWORD = 12, 200
-IDLE = timedelta(minutes=15)
-ABSOLUTE = timedelta(hours=12)
+MAX_IDLE = timedelta(minutes=15)
+MAX_SESSION = timedelta(hours=12)
 # The minimum time between two recorded uses of a session, to spare writes. A session may therefore
 # reach the idle limit early, by up to this time.
 TOUCH = timedelta(seconds=30)
@@ -139,7 +139,7 @@ def check_password(password: str, path: str = "password") -> None:
 def session_lives(create_time: datetime, last_use_time: datetime, now: datetime) -> bool:
     """Tells whether a session is neither idle for too long nor too old.
 
-    If the creation or the last use lies at least IDLE in the future, a clock was wrong. The session
+    If the creation or the last use lies at least MAX_IDLE in the future, a clock was wrong. The session
     then counts as ended; otherwise it could outlive its limits.
     """
-    return abs(now - last_use_time) < IDLE and -IDLE < now - create_time < ABSOLUTE
+    return abs(now - last_use_time) < MAX_IDLE and -MAX_IDLE < now - create_time < MAX_SESSION

@@ -80,7 +80,7 @@ def fetch(tx: Transaction, keyring: Keyring, organization_id: str) -> Applicatio
         "SELECT sealed FROM applications WHERE organization_id = %s", (organization_id,)
     ).fetchone()
     return (
-        messages.kept_application(keyring.open_bytes(row["sealed"], _context(organization_id)))
+        messages.stored_application(keyring.open_bytes(row["sealed"], _context(organization_id)))
         if row
         else None
     )

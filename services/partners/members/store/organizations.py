@@ -232,7 +232,7 @@ def hotlines(tx: Transaction) -> list[Organization]:
     return [read(row) for row in rows]
 
 
-def whose_agreement_ends(tx: Transaction, today: date, at_most: int) -> list[Organization]:
+def with_agreement_ending(tx: Transaction, today: date, at_most: int) -> list[Organization]:
     """Returns members whose agreement is over or ends soon, earliest end first, locked.
 
     Members that are locked already, or have had all due warnings, are left out.
@@ -249,7 +249,7 @@ def whose_agreement_ends(tx: Transaction, today: date, at_most: int) -> list[Org
     return [read(row) for row in rows]
 
 
-def access(tx: Transaction, id: str, now: datetime, step: datetime) -> dict[str, int]:
+def count_access(tx: Transaction, id: str, now: datetime, step: datetime) -> dict[str, int]:
     """Counts the active accounts, keys, services and invitations of an organisation.
 
     Also counts the people who are at its services at the time `step`. This count is at least one if

@@ -8,8 +8,8 @@ from chassis.wire import Cursor
 from facts import outbox
 from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import (
-    ABSOLUTE,
-    IDLE,
+    MAX_IDLE,
+    MAX_SESSION,
     NETWORK_ROLES,
     Role,
     Worker,
@@ -349,7 +349,7 @@ def forget_sessions(tx: Transaction, now: datetime) -> int:
     """Deletes expired sessions; returns how many."""
     return tx.execute(
         "DELETE FROM sessions WHERE create_time < %s OR last_use_time < %s",
-        (now - ABSOLUTE, now - IDLE),
+        (now - MAX_SESSION, now - MAX_IDLE),
     ).rowcount
 
 

@@ -21,7 +21,7 @@ def kin_of(
     """
     return independence.kin(
         provenance.related_accounts(tx, worker_id, now),
-        known=provenance.is_known(tx, worker_id, now),
+        known=provenance.is_origin_known(tx, worker_id, now),
         meets_second_factor_rule=meets_second_factor_rule,
     )
 

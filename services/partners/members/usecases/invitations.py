@@ -64,7 +64,7 @@ class Invitations:
         entry.check_given_by(caller.roles, own=own)
         if not organization.is_active:
             raise Conflict("illegal_transition")
-        entry.check_reaches_her(by_email=not self._paper_url)
+        entry.check_delivery(by_email=not self._paper_url)
         if not own:
             organization.check_invited_by(with_present_kin(tx, caller, now))
             if workers.has_manager(tx, owner):

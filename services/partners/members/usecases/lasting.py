@@ -34,7 +34,7 @@ FACTS = {
 }
 SILENT = frozenset({"BeginSecondFactor", "BeginPasskey", "EndMadeLately"})
 """The rpcs without such a notice: two only begin a step, and EndMadeLately sends its own notice."""
-_NETWORK = {contract_pb2.ROLE_COORDINATOR, contract_pb2.ROLE_AUDITOR}
+_NETWORK_ROLES = {contract_pb2.ROLE_COORDINATOR, contract_pb2.ROLE_AUDITOR}
 
 
 def notifier(mail: Keyring) -> Callable[[Call, str, Message], None]:
@@ -44,7 +44,7 @@ def notifier(mail: Keyring) -> Callable[[Call, str, Message], None]:
         if rpc in SILENT:
             return
         fact = FACTS[rpc]
-        if rpc == "CreateInvitation" and _NETWORK.intersection(request.invitation.roles):
+        if rpc == "CreateInvitation" and _NETWORK_ROLES.intersection(request.invitation.roles):
             fact = ROLE_GIVEN
         # The organisation whose managers are also notified. A proposal is left out here: another
         # e-mail notifies them of it, and explains how to object.

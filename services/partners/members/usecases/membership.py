@@ -206,7 +206,7 @@ def watch_membership(tx: Transaction, now: datetime, refresh: Refresh) -> int:
     Returns the number of changed rows.
     """
     changed = 0
-    for organization in organizations.whose_agreement_ends(tx, latest_day(now), _AT_ONCE):
+    for organization in organizations.with_agreement_ending(tx, latest_day(now), _AT_ONCE):
         before, warned = organization.status, organization.warned_days
         organization.watch_agreement(now, messages.today_at(organization, now))
         if (organization.status, organization.warned_days) == (before, warned):

@@ -273,7 +273,7 @@ class Organizations:
         """
         now, id = call.clock.now(), request.organization_id
         _existing(organizations.fetch(call.tx, id) if is_id(id) else None)
-        counts = organizations.access(call.tx, id, now, time_step_of(now))
+        counts = organizations.count_access(call.tx, id, now, time_step_of(now))
         counts["most_people_inside"] = -(-counts["most_people_inside"] // _STEP) * _STEP
         return pb.MemberAccess(
             **counts, has_second_coordinator=coordinator(call.tx, call.caller, now).has_second

@@ -145,7 +145,7 @@ def application(application: Application) -> pb.OrganizationApplication:
     )
 
 
-def kept_application(stored: bytes) -> Application:
+def stored_application(stored: bytes) -> Application:
     """Returns the application that a stored message contains."""
     message = pb.OrganizationApplication.FromString(stored)
     return Application(

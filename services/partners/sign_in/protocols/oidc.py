@@ -36,7 +36,7 @@ MAX_AGE = 900
 PATIENCE = 3.5
 # maximum number of bytes of a document; the largest known documents have a fifth of this
 _MAX_DOCUMENT = 262_144
-_TRUSTED = 300.0  # seconds for which fetched data is trusted
+_TRUST_SECONDS = 300.0  # seconds for which fetched data is trusted
 # minimum number of seconds between two fetches after a failure or for an unknown key, so that
 # strangers cannot cause endless requests
 _RETRY_AFTER = 10.0
@@ -271,7 +271,7 @@ class RelyingParty:
         end: float,
         read: Callable[[dict[str, Any]], Any],
         *,
-        trusted: float = _TRUSTED,
+        trusted: float = _TRUST_SECONDS,
     ) -> Any:
         known = self._known.get((issuer, address))
         if known is None or time.monotonic() - known.at > (

@@ -125,7 +125,9 @@ def secret(tx: Transaction, keyring: Keyring, provider: SignInProvider) -> str:
     return keyring.open(row["secret"], f"sign_in_providers/{provider.id}/secret")
 
 
-def ask(tx: Transaction, secret_hash: bytes, provider: SignInProvider, now: datetime) -> None:
+def add_question(
+    tx: Transaction, secret_hash: bytes, provider: SignInProvider, now: datetime
+) -> None:
     """Records that a person was sent to the provider."""
     tx.execute(
         "INSERT INTO provider_questions (secret_hash, provider_id, confirm_time, create_time)"
@@ -134,7 +136,9 @@ def ask(tx: Transaction, secret_hash: bytes, provider: SignInProvider, now: date
     )
 
 
-def take(tx: Transaction, secret_hash: bytes, now: datetime) -> tuple[str, datetime] | None:
+def take_question(
+    tx: Transaction, secret_hash: bytes, now: datetime
+) -> tuple[str, datetime] | None:
     """Returns the id and confirmation time of the provider to which a person was sent.
 
     Deletes the record, so that this works only once. Returns None if there is no record, or if the

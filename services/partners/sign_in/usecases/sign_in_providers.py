@@ -160,7 +160,7 @@ class SignInProviders:
             address = self._party.question(
                 client, secret, _state(secret), **({"max_age": 0} if reauthenticate else {})
             )
-        sign_in_providers.ask(tx, mark_of(secret), provider, now)
+        sign_in_providers.add_question(tx, mark_of(secret), provider, now)
         return secret, address
 
     def finish(
@@ -175,7 +175,7 @@ class SignInProviders:
         if not compare_digest(state.encode(), _state(secret).encode()):
             raise Unauthenticated("sign_in_failed")
         with self._database.transaction(SYSTEM) as own:  # committed even if this call is refused
-            sent = sign_in_providers.take(own, mark_of(secret), now)
+            sent = sign_in_providers.take_question(own, mark_of(secret), now)
         provider = sign_in_providers.fetch(tx, id=sent[0]) if sent else None
         client = self._client(tx, provider) if provider else None
         # If the provider was replaced meanwhile, the new provider can't check the answer of the old

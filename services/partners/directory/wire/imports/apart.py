@@ -30,8 +30,8 @@ The largest genuine spreadsheet takes three seconds, ten on a slow machine, and 
 """
 # seconds within which the child must finish; long, because on a machine with a load of forty, a
 # process gets a twentieth of a processor
-_LONGEST = 900.0
-_LOOK = 0.5  # seconds between two checks whether the file is still wanted
+_MAX_SECONDS = 900.0
+_CHECK_INTERVAL = 0.5  # seconds between two checks whether the file is still wanted
 _ROOT = Path(__file__).resolve().parents[5]
 _NO_MEMORY = 3  # the exit code for a lack of memory
 
@@ -52,7 +52,7 @@ def read_apart(
     Calls `on_progress` from time to time; an exception that it raises ends the process. Raises
     Invalid for `content`, TooMuchWork or ReadingInterrupted.
     """
-    end = time.monotonic() + _LONGEST
+    end = time.monotonic() + _MAX_SECONDS
     request = pickle.dumps((_LIMITS, content, reader, encoding))
     with subprocess.Popen(
         [sys.executable, "-m", __name__],
@@ -68,7 +68,7 @@ def read_apart(
             child.stdin = None
             while True:
                 try:
-                    answer, _ = child.communicate(timeout=_LOOK)
+                    answer, _ = child.communicate(timeout=_CHECK_INTERVAL)
                     break
                 except subprocess.TimeoutExpired:
                     on_progress()

@@ -62,7 +62,7 @@ def detect(texts: Sequence[bytes], encoding: Encoding | None) -> DecodingInfo:
     ranked = sorted(
         fitting,
         key=lambda match: (
-            _unusual(str(match)),
+            _unusualness(str(match)),
             match.chaos,
             -match.coherence,
             _GUESSED.index(match.encoding),
@@ -96,7 +96,7 @@ def _decodes(text: bytes, codec: str) -> bool:
     return True
 
 
-def _unusual(text: str) -> int:
+def _unusualness(text: str) -> int:
     return sum(
         0 if letter in _LETTERS else 1 if letter in _SIGNS else 2
         for letter in text

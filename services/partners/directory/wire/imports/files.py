@@ -21,10 +21,10 @@ from services.partners.directory.wire.imports import encodings
 MAX_BYTES = 700_000
 # maximum number of bytes of an unpacked file; a spreadsheet is packed ten to one, a zip bomb is
 # packed a thousand to one
-_UNPACKED = 30_000_000
-_PARTS, _COLUMNS, _CELL = 200, 60, 4000
+_MAX_UNPACKED = 30_000_000
+_MAX_PARTS, _MAX_COLUMNS, _MAX_CELL = 200, 60, 4000
 # maximum number of tags in a workbook: 5,000 rows of 60 cells, with four to six tags in each cell
-_ELEMENTS = 2_000_000
+_MAX_ELEMENTS = 2_000_000
 _WORKBOOK_PART = "[Content_Types].xml"
 
 
@@ -100,7 +100,7 @@ def _csv(text: str) -> Table:
 def _archive(content: bytes, encoding: Encoding | None) -> File:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         parts = archive.infolist()
-        if len(parts) > _PARTS or sum(part.file_size for part in parts) > _UNPACKED:
+        if len(parts) > _MAX_PARTS or sum(part.file_size for part in parts) > _MAX_UNPACKED:
             raise Invalid(("content", "too_long"))
         if any(part.filename == _WORKBOOK_PART for part in parts):
             _check_elements(archive)
@@ -130,7 +130,7 @@ def _check_elements(archive: zipfile.ZipFile) -> None:
         with archive.open(part) as stream:
             while chunk := stream.read(1 << 16):
                 elements += chunk.count(b"<")
-                if elements > _ELEMENTS:
+                if elements > _MAX_ELEMENTS:
                     raise Invalid(("content", "too_long"))
 
 
@@ -143,7 +143,7 @@ def _workbook(content: bytes) -> Table:
     try:
         sheet = book.worksheets[0]
         sheet.reset_dimensions()  # the size that a sheet states may be wrong
-        rows = sheet.iter_rows(max_col=_COLUMNS, values_only=True)
+        rows = sheet.iter_rows(max_col=_MAX_COLUMNS, values_only=True)
         return _bounded(
             (number, [_cell(value) for value in cells]) for number, cells in enumerate(rows, 1)
         )
@@ -172,7 +172,7 @@ def _bounded(rows: Iterator[tuple[int, list[str]]]) -> Table:
     filled = list(
         islice(
             (
-                (n, cells[:_COLUMNS])
+                (n, cells[:_MAX_COLUMNS])
                 for n, cells in islice(rows, 20 * MAX_ROWS)
                 if any(map(str.strip, cells))
             ),
@@ -183,7 +183,7 @@ def _bounded(rows: Iterator[tuple[int, list[str]]]) -> Table:
         raise Invalid(("content", "too_long"))
     if not filled:
         raise Invalid(("content", "required"))
-    if any(len(cell) > _CELL for _, cells in filled for cell in cells):
+    if any(len(cell) > _MAX_CELL for _, cells in filled for cell in cells):
         raise Invalid(("content", "too_long"))
     return Table(filled)
 

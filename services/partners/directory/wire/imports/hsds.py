@@ -21,7 +21,7 @@ from services.partners.directory.domain.imports import (
 from services.partners.directory.domain.location import Phone
 from services.partners.directory.domain.schedule import Schedule
 from services.partners.directory.domain.taxonomy import Taxonomy
-from services.partners.directory.wire.hsds_ids import plain, term_id
+from services.partners.directory.wire.hsds_ids import plain_id, term_id
 from services.partners.directory.wire.imports.drafts import FLAGS, CellReader, is_hidden
 from services.partners.directory.wire.imports.files import Table, column_letters
 from services.partners.directory.wire.imports.hours import DAYS
@@ -179,8 +179,8 @@ def _add(parsed: ParsedFile, places: dict[str, PlaceDraft], node: Node, reader: 
     entry, stated = read
     draft = ServiceDraft(
         line,
-        plain(_text(node.get("id"))),
-        plain(_text(organization.get("id"))),
+        plain_id(_text(node.get("id"))),
+        plain_id(_text(organization.get("id"))),
         _text(organization.get("name")),
         entry,
         stated,
@@ -204,7 +204,7 @@ def _service_at_place(
     location = _dict(at, "location")
     if not location:
         return None
-    source = plain(_text(location.get("id")))
+    source = plain_id(_text(location.get("id")))
     place_line = location.line if isinstance(location, Node) else line
     own_line = at.line if isinstance(at, Node) else line
     if source not in places or not source:
@@ -282,7 +282,7 @@ def _needs(node: Mapping[str, Any], taxonomy: Taxonomy) -> str:
         term = _dict(attribute, "taxonomy_term")
         code = (
             _text(term.get("code"))
-            or ours.get(plain(_text(term.get("id"))), "")
+            or ours.get(plain_id(_text(term.get("id"))), "")
             or _text(term.get("name"))
             or _text(term.get("id"))
         )

@@ -47,7 +47,7 @@ _HEADINGS = {
     "active": "activo|active|actif",
 }
 _FIELD = {word: field for field, words in _HEADINGS.items() for word in words.split("|")}
-_OF_A_PLACE = ("address", "area_code", "latitude", "longitude")
+_PLACE_FIELDS = ("address", "area_code", "latitude", "longitude")
 
 
 def parse(table: Table, reader: CellReader) -> ParsedFile:
@@ -101,7 +101,7 @@ def _service(line: Line, texts: Mapping[str, str], reader: CellReader) -> Servic
         stated,
         has_area=bool(texts.get("department")),
     )
-    if any(texts.get(name) for name in _OF_A_PLACE):
+    if any(texts.get(name) for name in _PLACE_FIELDS):
         about = {**texts, "name": texts.get("place") or texts["name"], "confidential": ""}
         place = reader.place(line, about, hidden=is_hidden(entry))
         if place is None:

@@ -121,7 +121,7 @@ class Location(Subject):
 
 @dataclass(frozen=True)
 class Phone:
-    """A phone number of a service at a place."""
+    """A phone number for a service at a place."""
 
     number: str
     extension: str = ""

@@ -104,7 +104,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Candidate:
-    """The part of a service that matching looks at."""
+    """The data about a service that matching looks at."""
 
     service_id: str
     name_key: str

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Term:
-    """A code of the taxonomy: a group (no parent) or a kind of help in a group."""
+    """A code in the taxonomy: a group (no parent) or a kind of help in a group."""
 
     code: str
     parent: str

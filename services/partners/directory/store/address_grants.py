@@ -27,7 +27,7 @@ def grant(
 
 
 def end(tx: Transaction, referral_id: str, at: datetime) -> None:
-    """Ends the grant of a referral, unless the grant is newer than `at`."""
+    """Ends the grant for a referral, unless the grant is newer than `at`."""
     tx.execute(
         "UPDATE address_grants SET end_time = %s WHERE referral_id = %s AND end_time IS NULL"
         " AND grant_time <= %s",
@@ -36,7 +36,7 @@ def end(tx: Transaction, referral_id: str, at: datetime) -> None:
 
 
 def fetch(tx: Transaction, referral_id: str, organization_id: str) -> AddressGrant | None:
-    """Returns the active grant of a referral that this organisation sent.
+    """Returns the active grant for a referral that this organisation sent.
 
     The row is locked until the transaction ends.
     """

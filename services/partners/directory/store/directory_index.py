@@ -70,7 +70,7 @@ class Content:
 
     Other organisations see the new figure from the next time step on.
     """
-    latest: datetime = _EARLIEST  # the latest time as of which services were read
+    latest: datetime = _EARLIEST  # the latest time for which rows were applied
 
     @property
     def outgrown(self) -> bool:
@@ -92,8 +92,8 @@ class Content:
         """Returns the hashes of the opening hours (see `hours`) that contain the time."""
         at = time.timestamp()
         return [
-            number
-            for number, (begins, ends) in self.hours.items()
+            key
+            for key, (begins, ends) in self.hours.items()
             if (last := bisect_right(begins, at)) and at < ends[last - 1]
         ]
 
@@ -110,7 +110,7 @@ class Content:
         self.search.fill(entries())
 
     def apply(self, rows: Sequence[Row], hours: dict[int, Hours], now: datetime) -> None:
-        """Applies the changes to these services."""
+        """Applies the rows of changed services, with their new opening hours."""
         # Another thread may have read later than this thread and applied its changes first, so
         # only rows with a newer change are applied. A shelter in `waiting` may have been read again
         # because of the time alone; its row is applied even if it has no newer change.

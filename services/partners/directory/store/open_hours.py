@@ -78,9 +78,9 @@ def refresh_many(tx: Transaction, service_ids: Sequence[str], now: datetime) -> 
 def computed_hours(
     schedules: Sequence[Schedule], country: str, department: str, now: datetime
 ) -> tuple[str | None, datetime | None]:
-    """Returns the opening times of a service without places, and the end of the computed times.
+    """Returns the opening times of a service without places, and until when they are computed.
 
-    Both have the form in which the row of the service stores them.
+    Both have the form in which the service's row stores them.
     """
     if not schedules:
         return None, None

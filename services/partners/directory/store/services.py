@@ -382,10 +382,10 @@ def _add_words(tx: Transaction, services: Sequence[Service]) -> None:
             for service in services
             if service.id in listed and service.is_shelter is shelter
         ]
-        learn(tx, [words for service in offered for words in _words_of(service)], shelter=shelter)
+        learn(tx, [words for service in offered for words in _texts_of(service)], shelter=shelter)
 
 
-def _words_of(service: Service) -> list[str]:
+def _texts_of(service: Service) -> list[str]:
     """Returns the texts by which a service is found.
 
     They include the synonyms for its needs and for its organisation's type.

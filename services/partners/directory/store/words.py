@@ -64,7 +64,7 @@ def split(text: str) -> list[str]:
 
 
 def learn(tx: Transaction, texts: Sequence[str], *, shelter: bool) -> None:
-    """Stores the words of these texts of offered services.
+    """Stores the words in these texts, by which offered services are found.
 
     The words are sorted, so that two writers can't deadlock.
     """

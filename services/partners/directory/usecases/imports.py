@@ -56,14 +56,19 @@ _LONGEST_ID = 200  # maximum number of characters of an id in a file
 
 @dataclass
 class _Work:
-    """The services and places that the rows of a file may refer to, and the changes to write."""
+    """The services and places that the rows of a file may refer to, and the changes to write.
+
+    `known_ids`: our ids by the ids in earlier files; `ids_by_name`: the ids of services by their
+    names; `at`, `new_at`: services at places, by (service id, place id); `places_of`: the ids of
+    each service's places; `place_by_draft`: the places to which this file's places refer.
+    """
 
     now: datetime
     worker_id: str
     members: dict[str, Organization]
     answers: Answers
-    known: dict[Key, str]
-    named: dict[Key, list[str]]
+    known_ids: dict[Key, str]
+    ids_by_name: dict[Key, list[str]]
     services: dict[str, Service]
     places: dict[str, Location]
     at: dict[tuple[str, str], ServiceAtLocation]
@@ -77,7 +82,7 @@ class _Work:
     changes: list[tuple[str, str, list[FieldChange]]] = field(default_factory=list)
     new_places: list[Location] = field(default_factory=list)
     changed_places: dict[str, PlaceDraft] = field(default_factory=dict)
-    placed: dict[int, Location] = field(default_factory=dict)
+    place_by_draft: dict[int, Location] = field(default_factory=dict)
     new_at: dict[tuple[str, str], ServiceAtLocation] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -104,7 +109,7 @@ def import_directory(
     """
     owner = target_of(tx, caller, organization_id, hold="UPDATE")
     drafts = _with_members(tx, parsed.services, owner)
-    work = _work(tx, caller, now, drafts, answers or {})
+    work = _begin_work(tx, caller, now, drafts, answers or {})
     # Rows with an id choose their service before rows that only have a name.
     for member, draft in sorted(drafts, key=lambda assigned: not assigned[1].source_id):
         _settle(work, member, draft)
@@ -185,7 +190,7 @@ def _with_members(
     return assigned
 
 
-def _work(
+def _begin_work(
     tx: Transaction,
     caller: Caller,
     now: datetime,
@@ -196,12 +201,12 @@ def _work(
     members = {member.id: member for member, _ in drafts}
     sources = {id for _, draft in drafts for id in (_key(draft), *_place_keys(draft))}
     nameless = {_key(draft) for _, draft in drafts if not draft.source_id}
-    known, named = (
+    known_ids, ids_by_name = (
         imported_ids.fetch(tx, caller.organization_id, list(members), list(sources)),
         imported_ids.ids_by_key(tx, members),
     )
-    ids = {*known.values(), *(id for id in sources if is_id(id))}
-    ids |= {id for (_, _, source), like in named.items() if source in nameless for id in like}
+    ids = {*known_ids.values(), *(id for id in sources if is_id(id))}
+    ids |= {id for (_, _, source), like in ids_by_name.items() if source in nameless for id in like}
     existing = {entry.id: entry for entry in services.fetch_many(tx, sorted(ids), hold=True)}
     at = locations.of_services(tx, list(existing))
     ids |= {place_id for _, place_id in at}
@@ -210,8 +215,8 @@ def _work(
         worker_id=worker_of(caller),
         members=members,
         answers=answers,
-        known=known,
-        named=named,
+        known_ids=known_ids,
+        ids_by_name=ids_by_name,
         services=existing,
         places={entry.id: entry for entry in locations.fetch_many(tx, sorted(ids))},
         at=at,
@@ -237,12 +242,16 @@ def _settle(work: _Work, member: Organization, draft: ServiceDraft) -> None:
 def _apply(work: _Work, member: Organization, draft: ServiceDraft, key: Key) -> None:
     if draft.source_id:
         service = next(
-            _untaken(work, (work.known.get(key, ""), draft.source_id), work.services, member), None
+            _untaken(work, (work.known_ids.get(key, ""), draft.source_id), work.services, member),
+            None,
         )
     else:
         twins = list(
             _untaken(
-                work, (work.known.get(key, ""), *work.named.get(key, ())), work.services, member
+                work,
+                (work.known_ids.get(key, ""), *work.ids_by_name.get(key, ())),
+                work.services,
+                member,
             )
         )
         service = next((twin for twin in twins if not _differs(work, member, draft, twin)), None)
@@ -344,8 +353,8 @@ def _change_service(
 def _offer(
     work: _Work, member: Organization, draft: ServiceDraft, service: Service, at: ServiceAtPlace
 ) -> None:
-    place = work.placed.get(id(at.place)) or _place(work, member, draft, service, at.place)
-    work.placed[id(at.place)] = place
+    place = work.place_by_draft.get(id(at.place)) or _place(work, member, draft, service, at.place)
+    work.place_by_draft[id(at.place)] = place
     offer, is_new = _stated_offer(work, service, place, at)
     pair = (service.id, place.id)
     if pair not in work.at and len(work.places_of.setdefault(service.id, [])) >= MAX_PLACES:
@@ -413,11 +422,14 @@ def _known_place(
     key, *former = ((member.id, "location", key) for key in _place_keys(draft, at))
     if at.source_id:
         return next(
-            _untaken(work, (work.known.get(key, ""), at.source_id), work.places, member), None
+            _untaken(work, (work.known_ids.get(key, ""), at.source_id), work.places, member), None
         )
     own = work.places_of.get(service.id, [])
     name = key_of(at.entry.name, at.entry.department)
-    ids = [work.known.get(key, ""), *(work.known.get(former_key, "") for former_key in former)]
+    ids = [
+        work.known_ids.get(key, ""),
+        *(work.known_ids.get(former_key, "") for former_key in former),
+    ]
     ids += [
         id
         for id in own
@@ -451,7 +463,7 @@ def _write(tx: Transaction, keyring: Keyring, caller: Caller, work: _Work) -> No
     imported_ids.keep(
         tx,
         caller.organization_id,
-        {key: id for key, id in work.ids.items() if work.known.get(key) != id},
+        {key: id for key, id in work.ids.items() if work.known_ids.get(key) != id},
     )
     touched = {service_id for service_id, _ in work.new_at}
     services.touch_public(

@@ -14,5 +14,5 @@ def plain_id(text: str) -> str:
 
 
 def term_id(code: str) -> str:
-    """Returns the HSDS id of a code of the taxonomy."""
+    """Returns the HSDS id for a code in the taxonomy."""
     return uuid5(_NAMESPACE, f"taxonomy_terms/{code}").hex

@@ -216,7 +216,7 @@ def match(
 
 
 def term(term: Term) -> pb.TaxonomyTerm:
-    """Returns a code of the taxonomy as a message."""
+    """Returns a taxonomy term as a message."""
     return pb.TaxonomyTerm(
         code=term.code,
         parent_code=term.parent,

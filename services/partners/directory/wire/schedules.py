@@ -13,7 +13,7 @@ _FREQUENCIES = EnumCodec(pb.Frequency, Frequency)
 
 
 def schedules(messages: Iterable[pb.Schedule], at: str) -> tuple[Schedule, ...]:
-    """Returns the schedules of a message.
+    """Returns the schedules in a message.
 
     Raises Invalid with the path of a missing frequency, or of a date that is not valid.
     """

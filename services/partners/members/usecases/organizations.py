@@ -320,7 +320,7 @@ def owner_of(tx: Transaction, caller: Caller, organization_id: str) -> Organizat
 
 
 def coordinator(tx: Transaction, caller: Caller, now: datetime) -> Coordinator:
-    """Returns the caller as one of the coordinators of a step that needs two coordinators."""
+    """Returns the caller as a coordinator who takes part in a step that needs two coordinators."""
     elsewhere = workers.coordinating_organizations(tx) - {caller.organization_id}
     return Coordinator(with_present_kin(tx, caller, now), caller.organization_id, bool(elsewhere))
 

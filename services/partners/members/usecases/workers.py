@@ -47,7 +47,7 @@ class Workers:
         self._pages = pages
 
     def ListWorkers(self, request: pb.ListWorkersRequest, call: Call) -> pb.ListWorkersResponse:
-        """Returns a page of the workers of the caller's organisation, sorted by name."""
+        """Returns a page of the caller's organisation's workers, sorted by name."""
         size, after = (
             page_size(request.page_size, default=50, most=200),
             self._pages.cursor(request, str, str),

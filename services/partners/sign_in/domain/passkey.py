@@ -14,7 +14,7 @@ MAX_PASSKEYS = 10
 
 @dataclass
 class Passkey:
-    """A passkey of an account.
+    """An account's passkey.
 
     `sign_count`: the number of signatures that the passkey last reported; 0 if the passkey does not
     count its signatures.

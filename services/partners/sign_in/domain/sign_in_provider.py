@@ -1,4 +1,4 @@
-"""The sign-in provider of a member, through which its workers sign in.
+"""A member's sign-in provider, through which its workers sign in.
 
 The provider's operator could sign in as any of these workers, so two coordinators must approve it.
 """

@@ -5,7 +5,7 @@ from services.partners.sign_in.domain.passkey import Passkey
 
 
 def by_worker(tx: Transaction, worker_id: str) -> list[Passkey]:
-    """Returns the passkeys of an account, oldest first."""
+    """Returns an account's passkeys, oldest first."""
     rows = tx.execute(
         "SELECT * FROM passkeys WHERE worker_id = %s ORDER BY create_time, id", (worker_id,)
     )

@@ -78,7 +78,7 @@ def by_token(tx: Transaction, token_hash: bytes) -> PasswordReset | None:
 
 
 def by_worker(tx: Transaction, worker_id: str) -> PasswordReset | None:
-    """Returns the link of an account; None if it has none."""
+    """Returns an account's link; None if it has none."""
     row = tx.execute(f"{_SELECT} WHERE r.worker_id = %s", (worker_id,)).fetchone()
     return _read(row) if row else None
 

@@ -11,7 +11,7 @@ from services.partners.sign_in.domain.second_factor import CHALLENGE_LIFE, Purpo
 
 
 def get(tx: Transaction, worker_id: str, *, hold: bool = False) -> SecondFactor | None:
-    """Returns the app of an account; with `hold` its row is locked until the transaction ends."""
+    """Returns an account's app, or None; with `hold`, locked until the transaction ends."""
     row = tx.execute(
         f"SELECT * FROM second_factors WHERE worker_id = %s {'FOR UPDATE' if hold else ''}",
         (worker_id,),
@@ -54,7 +54,7 @@ def keep(tx: Transaction, factor: SecondFactor) -> None:
 
 
 def end(tx: Transaction, worker_id: str) -> None:
-    """Deletes the app of an account, with its challenges."""
+    """Deletes an account's app, and the worker's open challenges."""
     tx.execute("DELETE FROM second_factors WHERE worker_id = %s", (worker_id,))
     drop_challenges(tx, worker_id)
 

@@ -159,7 +159,7 @@ def sending_links(
 
 
 def end_link(tx: Transaction, worker_id: str, now: datetime) -> None:
-    """Ends the link of an account, if there is one. The caller must have locked the account."""
+    """Ends an account's link, if there is one. The caller must have locked the account."""
     if reset := password_resets.by_worker(tx, worker_id):
         reset.end(now)
         password_resets.end(tx, reset)

@@ -254,7 +254,10 @@ class Sessions:
 
 
 def _from_api_key(tx: Transaction, now: datetime, presented_key: str) -> ProvenCaller:
-    """Returns the caller of a key, with its organisation. Raises Unauthenticated key_invalid."""
+    """Returns the caller who presents a key, and the key's organisation.
+
+    Raises Unauthenticated key_invalid.
+    """
     parts = api_key.split_key(presented_key)
     key_and_hash = api_keys.fetch(tx, parts[0]) if parts else None
     if (

@@ -19,7 +19,7 @@ _MAX_PROBLEMS = 5  # maximum number of problems reported for a row
 
 
 def parse(content: bytes, reader: CellReader, encoding: Encoding | None = None) -> ParsedFile:
-    """Returns the drafts of a file. Raises Invalid for `content`."""
+    """Returns the drafts from a file. Raises Invalid for `content`."""
     file = read(content, encoding)
     parsed = _parse_content(file.content, reader)
     parsed.decoding = file.decoding

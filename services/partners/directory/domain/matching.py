@@ -71,10 +71,10 @@ class Reason:
 
 @dataclass(frozen=True)
 class Question:
-    """The coarse attributes of a person.
+    """The need and the coarse attributes of a person, and what to leave out.
 
-    None, and an empty country or department, mean "not known". An empty language or accessibility
-    means that the person needs none.
+    None, and an empty country or department, mean "not known"; without an `oldest_boy_age`, no boys
+    are considered. An empty language or accessibility means that the person needs none.
     """
 
     need_code: str

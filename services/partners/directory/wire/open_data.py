@@ -25,10 +25,8 @@ def public_service(
 ) -> pb.PublicService:
     """Returns a service with its organisation and the given places, which are not confidential.
 
-    `time`: when the public data last changed.
-
-    The message does not tell whether the service is open now: that depends on the hours of hidden
-    places, too.
+    `time`: when the public data last changed. The message does not tell whether the service is open
+    now, because that depends on the hours of hidden places, too.
     """
     message = messages.service(service, ANYONE, time)
     message.ClearField("update_time")

@@ -1,4 +1,4 @@
-"""Advice cards: texts for an operator to read out, opened by the answers of the caller."""
+"""Advice cards: texts for an operator to read out, opened by a caller's answers or need."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,11 +19,12 @@ class Text:
 
 @dataclass(frozen=True)
 class AdviceCard:
-    """One version of a card, which never changes.
+    """One version of an advice card; a version never changes.
 
     An operator reads the card in the operator's own language, or in Spanish if the card has no text
     in that language; the caller may speak a different language. Any of the answers in `opened_by`
-    opens the card. So does the need `need_code`, or any need of that group.
+    opens the card. So does the need `need_code`; if it is the code of a group, so does any need in
+    that group.
     """
 
     id: str
@@ -45,7 +46,7 @@ class AdviceCard:
         )
 
     def check(self) -> None:
-        """Refuses a card that is incomplete in a language, or whose languages differ in length.
+        """Refuses an incomplete text, texts with different numbers of lines, and an unknown need.
 
         If a line was not translated, some callers would not be told its content.
         """

@@ -1,4 +1,4 @@
-"""The rpcs of advice cards: cards that come with the service, and published versions."""
+"""Handles the rpcs for advice cards, both those that come with the service and published ones."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,7 @@ SHIPPED = Path(__file__).parent.parent / "advice.yaml"
 def shipped_cards(file: Path = SHIPPED) -> list[AdviceCard]:
     """Returns the cards that come with the service.
 
-    Raises ValueError with the id of an invalid card, so that the service does not start with it.
+    Raises ValueError with the id of the first invalid card, so that the service does not start.
     """
     cards = []
     for entry in yaml.safe_load(file.read_text(encoding="utf-8")):
@@ -46,7 +46,7 @@ def shipped_cards(file: Path = SHIPPED) -> list[AdviceCard]:
 
 
 class Advice:
-    """The rpcs of advice cards, one method for each."""
+    """Handles the rpcs for advice cards, one method per rpc."""
 
     def __init__(self, first: list[AdviceCard]) -> None:
         self._first = {card.id: card for card in first}
@@ -54,7 +54,9 @@ class Advice:
     def ListAdviceCards(
         self, request: pb.ListAdviceCardsRequest, call: Call
     ) -> pb.ListAdviceCardsResponse:
-        """Lists the cards that are not retired; marks those that a contact's answers or need open.
+        """Lists the cards that are not retired, and marks the cards that a contact opens.
+
+        A contact opens a card with its answers or its need.
 
         Raises NotFound for a contact of another organisation.
         """
@@ -66,13 +68,14 @@ class Advice:
         )
 
     def GetAdviceCard(self, request: pb.GetAdviceCardRequest, call: Call) -> pb.AdviceCard:
-        """Returns one version of a card; 0 is the newest."""
+        """Returns one version of a card; version 0 means the newest."""
         return card_message(self._get(call.tx, request.id, request.version))
 
     def PublishAdviceCard(self, request: pb.PublishAdviceCardRequest, call: Call) -> pb.AdviceCard:
-        """Publishes the next version of a card, which the request must name.
+        """Publishes a card, or the next version of a card.
 
-        If two versions are published at the same time, the second is refused as Stale.
+        The request must contain the number of that version; any other number is refused as Stale.
+        So if two requests publish the same version, the second is refused.
         """
         card = parse(request.card)
         card.check()
@@ -99,7 +102,7 @@ class Advice:
         return card
 
     def _newest(self, tx: Transaction) -> dict[str, AdviceCard]:
-        """Returns the newest version of each card by id, in the order of display.
+        """Returns the newest version of each card by its id, in the order of the list.
 
         Retired cards are included.
         """

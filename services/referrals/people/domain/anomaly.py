@@ -11,14 +11,15 @@ from enum import Enum
 from chassis.errors import Conflict, Stale
 
 OUTSIDE = 20
-"""The maximum number of other organisations' files that a worker opens in a day without an anomaly.
+"""The number of other organisations' files that a worker may open in a day without an anomaly.
 
-Even the whole network receives fewer persons in a day.
+No worker should need more: the whole network receives fewer people in a day.
 """
 ACROSS = 5
-"""The number of other organisations whose files a worker must open in a day for an anomaly.
+"""The number of other organisations from which a worker's opened files in a day are an anomaly.
 
-An organisation that receives persons from so many others has several workers at its desk.
+An organisation that receives people from so many others has several workers at its desk, so one
+worker alone seldom opens files from all of them.
 """
 NIGHT = range(22, 29)
 """The hours of the night, from 22:00 to 05:00.
@@ -38,7 +39,7 @@ DUTY = (
     "answer_referral",
     "start_referral",
 )
-"""The actions that show that a worker is on duty, on the line or to receive people at night."""
+"""The actions that show that a worker is on duty: on the line, or receiving people."""
 _MORNING = timedelta(hours=5)
 
 
@@ -53,10 +54,10 @@ class AnomalyKind(Enum):
 
 @dataclass(frozen=True)
 class Opening:
-    """An access to a person or contact.
+    """One access to a person's file or to a contact.
 
-    `organization_id` is the organisation of the person's file; it is "" for a contact, and if the
-    access was refused. `refused` is True if the quota refused the access.
+    `organization_id` is the organisation that holds the file; it is "" for a contact and for a
+    refused access. `refused` is True if the quota refused the access.
     """
 
     object_id: str
@@ -69,7 +70,7 @@ class Opening:
 class Anomaly:
     """An anomaly of one worker or API key on one day.
 
-    An anomaly is published once, even if more such accesses follow that day.
+    An anomaly is published once, even if its count grows later.
     """
 
     id: str
@@ -100,7 +101,7 @@ def day_of(time: datetime, zone: tzinfo) -> date:
 
 
 def span_of(day: date, zone: tzinfo) -> tuple[datetime, datetime]:
-    """Returns the start and the end of a day."""
+    """Returns the start and the end of a local day, both at five in the morning."""
     start = datetime(day.year, day.month, day.day, tzinfo=zone) + _MORNING
     return start, start + timedelta(days=1)
 
@@ -111,10 +112,10 @@ def is_night(time: datetime, zone: tzinfo) -> bool:
 
 
 def on_duty(acts: Iterable[datetime], day: date, zone: tzinfo) -> bool:
-    """Returns whether a worker with duty actions at these times counts as on duty this night.
+    """Returns whether a worker counts as on duty in the night of `day`.
 
-    `acts` are the times since fourteen days before the day. She counts as on duty if she acted in
-    the night of the day, or in at least two of these nights.
+    `acts` are the times of her duty actions on the day and on the fourteen days before. She counts
+    as on duty if she acted in that night, or in at least two nights of the whole period.
     """
     nights = {day_of(time, zone) for time in acts if is_night(time, zone)}
     return day in nights or len(nights) >= DUTY_NIGHTS
@@ -123,10 +124,10 @@ def on_duty(acts: Iterable[datetime], day: date, zone: tzinfo) -> bool:
 def find_anomalies(
     openings: Iterable[Opening], own: str, zone: tzinfo, *, at_night_on_duty: bool
 ) -> dict[AnomalyKind, int]:
-    """Returns the kinds of anomaly in a worker's accesses on one day, each with its count.
+    """Returns the count of each kind of anomaly in a worker's accesses on one day.
 
-    `own` is the worker's organisation. If `at_night_on_duty` is True, accesses at night are no
-    anomaly.
+    Kinds that did not occur are left out. `own` is the worker's organisation. If `at_night_on_duty`
+    is True, the worker is on duty at night, and her accesses at night do not count.
     """
     allowed = [opening for opening in openings if not opening.refused]
     others = {

@@ -8,7 +8,7 @@ from services.referrals.files.domain.openings import AN_HOUR
 
 @dataclass(frozen=True)
 class ReferralsSettings:
-    """The settings of every service, and the one that only this service has."""
+    """The settings that every service has, and the setting that only this service has."""
 
     service: ServiceSettings
     openings_an_hour: int

@@ -1,4 +1,4 @@
-"""Applies the facts of the partners service about members, services, workers and API keys."""
+"""Applies the partners service's facts about members, services, workers and API keys."""
 
 import re
 
@@ -12,7 +12,7 @@ from services.referrals.referrals.usecases import members
 from services.referrals.referrals.usecases.lives import Lives
 
 TOPIC = "enlace.partners.v1"
-# The attribute of an enquiry that corresponds to each criterion of the directory.
+# The attribute of an enquiry that corresponds to each criterion in the directory.
 _USES = {
     "age": Attribute.AGE_BAND,
     "gender": Attribute.GENDER,
@@ -24,7 +24,7 @@ _TYPE = re.compile(r"enlace\.([a-z_]+)\.[a-z_]+\.v1")
 
 
 def hear(lives: Lives, clock: Clock, tx: Transaction, fact: Fact) -> bool:
-    """Applies one fact of the partners service; returns whether more work is left for this fact.
+    """Applies one fact from the partners service; returns whether more work is left for this fact.
 
     Raises NewerKind for an unknown kind, so that the fact is held: this version can't judge it.
     """

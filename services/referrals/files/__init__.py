@@ -1,1 +1,1 @@
-"""Files of persons: identity, consents, unsafe organisations, and the quota of accesses."""
+"""People's files: identity, consents, emergency accesses, unsafe places, and the access quota."""

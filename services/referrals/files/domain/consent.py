@@ -4,7 +4,7 @@ A receipt is checked when a referral is sent and at every access, against the ag
 file at that moment. A receipt is based on the person's own consent, on the consent of somebody who
 may give it for her, on a decision in a child's best interest, or on an override. An override is
 made without asking anybody, because waiting would do too much harm. A second person must confirm
-every receipt except the person's own consent and that of a child's guardian or authority.
+every receipt except the person's own consent and the consent of a child's guardian or authority.
 """
 
 from dataclasses import dataclass, fields
@@ -24,7 +24,7 @@ HERSELF = "person"
 BEST_INTEREST = "best_interest"
 CHILDREN = frozenset({"0-11", "12-17"})
 TOO_YOUNG_TO_ASK = frozenset({"0-11"})
-"""The ages at which a child may be too young to say yes or no."""
+"""The age bands in which a child may be too young to say yes or no."""
 POINTS = 7
 """The number of points that must be explained: the points of HTCDS, as in the enum Explained.
 
@@ -43,8 +43,8 @@ OVERRIDE_GROUPS = frozenset(
 FIRST_GROUPS = frozenset({FieldGroup.IDENTITY, FieldGroup.CONTACT})
 """The field groups that an override opens before a second person has confirmed it.
 
-Within these groups it opens only the person's first name and her safe-contact plan, which are
-needed to give her a bed tonight.
+Within these groups the override then opens only the person's first name and her safe-contact plan,
+which are needed to give her a bed tonight.
 """
 
 
@@ -64,7 +64,7 @@ class Grant:
 
     @classmethod
     def of_file(cls, person: Person, organization_id: str) -> "Grant":
-        """Returns a grant for all groups to the file's organisation, and for no group to others."""
+        """Returns a grant for all groups if the organisation holds the file, otherwise for none."""
         return cls(
             person.id,
             frozenset(FieldGroup) if person.organization_id == organization_id else frozenset(),
@@ -273,8 +273,8 @@ class Receipt:
     def confirm(self, second: Second, now: datetime) -> None:
         """Records the confirmation by a second person.
 
-        Refuses a receipt that needs no confirmation, is already confirmed, or is no longer valid,
-        and a person who may be the one who recorded the receipt.
+        Refuses a receipt that needs no confirmation, is already confirmed, or is no longer valid.
+        Refuses a second person who may be the worker who recorded the receipt.
         """
         if not (self.is_override or self.needs_second) or self.confirm_time is not None:
             raise Conflict("nothing_to_confirm")
@@ -286,7 +286,7 @@ class Receipt:
         self.version += 1
 
     def withdraw(self, now: datetime) -> None:
-        """Withdraws the receipt for the person."""
+        """Records that the person has withdrawn the receipt."""
         self.withdraw_time = now
         self.version += 1
 
@@ -298,8 +298,9 @@ class Receipt:
     def check_live(self, now: datetime) -> None:
         """Refuses a receipt that opens nothing now.
 
-        A live receipt is genuine, neither withdrawn nor over, confirmed if that is required, and
-        given by somebody who may give it for the person at her present age.
+        A live receipt is genuine, has neither ended nor been withdrawn, and was given by somebody
+        who may give it for the person at her present age. If it must be confirmed by now, it is
+        confirmed.
         """
         self._check_not_over(now)
         self.check_giver()
@@ -356,7 +357,7 @@ class Receipt:
     def canonical(self) -> bytes:
         """Returns the text that is signed: the fields of the receipt in a fixed form, one per line.
 
-        An empty field of `_LATER` has no line, so that signatures from before that field existed
+        An empty field in `_LATER` has no line, so that signatures made before the field existed
         stay valid.
         """
         names = [field.name for field in fields(self) if field.name not in _UNSIGNED]

@@ -1,6 +1,6 @@
 """Emergency access: one worker opens a person's data without a consent, for an hour at most.
 
-Such an access is never secret: others are notified at once, and somebody else must review it.
+An emergency access is never secret: it is published at once, and somebody else must review it.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ LASTS = timedelta(minutes=60)
 REVIEW = timedelta(hours=72)
 """The time within which somebody else must review an emergency access.
 
-If the review is overdue, the organisation gets no other emergency access until it is done.
+While the review is overdue, the organisation that opened the data gets no other emergency access.
 """
 
 

@@ -1,15 +1,16 @@
 """Names in the form that a search compares.
 
 A search compares whole words, ignoring accents and case; words that sound alike in Spanish are
-equal. Only a keyed hash of each word is stored. Limit: somebody who has the database but not the
-key sees how often a hashed word occurs in the files of one organisation, but not which word it is.
+equal. Only a keyed hash of each word is stored. Limitation: somebody who has the database but not
+the key sees how often a hashed word occurs in the files of one organisation, but not which word it
+is.
 """
 
 import re
 import unicodedata
 
 FORM = 3
-"""The version of these rules; a change to the rules, or of the key, needs a new number.
+"""The version of these rules; a change of the rules or of the key needs a new number.
 
 A file whose words were stored under older rules, or not at all, is processed again.
 """
@@ -35,7 +36,7 @@ _SOUNDS = [
 
 
 def words_of(*names: str) -> frozenset[str]:
-    """Returns the words by which a person of these names is found."""
+    """Returns the words, in the form above, by which a person with these names is found."""
     plain = unicodedata.normalize("NFKD", " ".join(names).casefold())
     bare = "".join(character for character in plain if not unicodedata.combining(character))
     words = [word for word in re.findall(r"\w+", bare) if len(word) > 1 and word not in _PARTICLES]

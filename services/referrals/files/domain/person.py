@@ -108,7 +108,7 @@ class SafeContact:
 
 @dataclass(frozen=True)
 class Arrival:
-    """The planned arrival at a receiver of a person whom nobody may contact."""
+    """The planned arrival, at a receiver, of a person whom nobody may contact."""
 
     expected: str
     way: str

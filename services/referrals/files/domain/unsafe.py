@@ -14,7 +14,7 @@ UNSAFE_FOR_HER = "unsafe_for_her"
 
 @dataclass(frozen=True)
 class Unsafe:
-    """A person's answer to the question with whom or where she is not safe.
+    """A person's answer to the question about who and where is unsafe for her.
 
     The answer names organisations and departments, says that there are none, or says why the person
     was not asked. Only the sender sees the answer.
@@ -27,7 +27,7 @@ class Unsafe:
     def check(self, organizations: str = "unsafe_organization_ids") -> None:
         """Refuses a missing answer, NAMED without a name, and a name with any other answer.
 
-        `organizations` is the field of the request that has the organisations.
+        `organizations` is the name of the request field that has the organisations.
         """
         names = bool(self.organization_ids or self.departments)
         if not self.code:
@@ -36,7 +36,7 @@ class Unsafe:
             raise Invalid(("unsafe_code", "out_of_range") if names else (organizations, "required"))
 
     def besides(self, others: Iterable["Unsafe"]) -> "Unsafe":
-        """Returns this answer with the organisations and departments of the others added."""
+        """Returns this answer, with the organisations and departments of other answers added."""
         answers = [self, *others]
         return Unsafe(
             self.code,

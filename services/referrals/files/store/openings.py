@@ -37,7 +37,7 @@ def is_of(tx: Transaction, identifier: str, organization_id: str) -> bool:
 def opened_between(
     tx: Transaction, actor_id: str, start: datetime, end: datetime, *, others_only: bool = False
 ) -> dict[str, datetime]:
-    """Returns the persons and contacts that a worker or key accessed, with the last access time.
+    """Returns when a worker or key last accessed each person and contact in a period.
 
     `others_only` leaves out files and contacts of the worker's or key's own organisation. An access
     to a contact counts once, although it is on the trail both for the contact and for the person.
@@ -71,7 +71,7 @@ def note_export(
 def exported_since(
     tx: Transaction, actor_id: str, since: datetime, limit: int, before: int | None
 ) -> list[Row]:
-    """Returns a worker's exports of persons' data since `since`, newest first.
+    """Returns a worker's exports of people's data since `since`, newest first.
 
     `object_id` of a row is the person. Returns at most `limit` rows, with a sequence below `before`
     unless that is None.

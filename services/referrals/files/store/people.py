@@ -1,4 +1,4 @@
-"""Files of persons: coarse rows, the key of each person, and the data sealed with that key."""
+"""Stores people's files: coarse rows, the key of each person, and the data sealed with it."""
 
 import json
 from collections.abc import Collection
@@ -204,7 +204,7 @@ class People:
 
     @staticmethod
     def put_names_aside(tx: Transaction, person: Person) -> None:
-        """Excludes a file whose words can't be stored, until its identity is saved again."""
+        """Excludes a file from `without_names` until its identity is saved again."""
         tx.execute("UPDATE people SET names_form = -1 WHERE id = %s", (person.id,))
 
     def outgrown(

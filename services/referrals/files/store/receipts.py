@@ -1,7 +1,7 @@
 """Stores receipts with their facts.
 
-A receipt is signed when it is saved, and its signature is verified when it is read. An invalid
-receipt opens nothing, and raises an alarm for operations.
+A receipt is signed when it is saved, and its signature is verified when it is read. A receipt that
+fails the verification opens nothing, and raises an alarm.
 """
 
 import base64
@@ -71,8 +71,8 @@ class Receipts:
     def add(self, tx: Transaction, receipt: Receipt) -> None:
         """Signs and inserts a receipt.
 
-        A receipt that needs a second person is only proposed; its fact is then "proposed" and not
-        "given".
+        A receipt that opens nothing until a second person confirms it is only proposed: its fact is
+        "proposed" and not "given".
         """
         tx.execute(_INSERT, self._signed(receipt))
         if receipt.adult_ground_code or receipt.giver_ground_code:

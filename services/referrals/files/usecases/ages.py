@@ -1,6 +1,6 @@
 """Keeps the age bands of files up to date, according to the date at each person's place.
 
-A file is updated until it is erased.
+Erased files are not updated.
 """
 
 from chassis import audit, log, metrics
@@ -13,7 +13,7 @@ from chassis.tokens import SYSTEM
 from services.referrals.files.store.people import People as Files
 
 _BATCH = 50
-_PAUSE = 600.0  # seconds between two rounds, and so the longest delay of a band
+_PAUSE = 600.0  # seconds between two rounds, and so the longest delay of an update
 _LOOKED_BACK = 1100  # days, so that a service that was down for three years can catch up
 
 
@@ -27,7 +27,7 @@ class AgeNoter:
         self._files = files
         self._database = database
         self._clock = clock
-        self._after = ""  # the id of the last file of a full batch
+        self._after = ""  # the id of the last file of a full batch; "" after the last batch
 
     def loop(self) -> Loop:
         """Returns the loop that does the work; the loop waits while the database is down."""

@@ -1,4 +1,4 @@
-"""The quota of accesses: a worker who opens the data of too many persons in an hour has to wait."""
+"""The access quota: a worker who opens the data of too many people in an hour has to wait."""
 
 from datetime import datetime
 
@@ -11,7 +11,7 @@ from services.referrals.files.store import openings
 
 
 class Openings:
-    """The quota of accesses; it is counted on the trail, and so across all processes."""
+    """The access quota. Accesses are counted on the trail, and so across all processes."""
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -19,9 +19,9 @@ class Openings:
     def admit(self, tx: Transaction, caller: Caller, now: datetime, identifier: str) -> None:
         """Allows an access to a person or contact, or raises Exhausted (opening_quota).
 
-        The calling code must put the access on the trail. A system's accesses to files and contacts
-        of its own organisation are not counted, since a system works through all of them, and they
-        hold no data of other organisations.
+        The calling code must put the access on the trail. An API key's accesses to files and
+        contacts of its own organisation are not counted, since a system works through all of them,
+        and they hold no data of other organisations.
         """
         is_system = caller.kind == "key"
         if is_system and openings.is_of(tx, identifier, caller.organization_id):

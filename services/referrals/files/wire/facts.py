@@ -1,4 +1,4 @@
-"""The facts of receipts, emergency accesses and exports."""
+"""Facts about receipts, emergency accesses and exports."""
 
 from datetime import datetime
 
@@ -10,7 +10,7 @@ from services.referrals.files.domain.emergency import EmergencyAccess
 
 
 def receipt_fact(receipt: Receipt, verb: str, time: datetime) -> Fact:
-    """Returns the fact of a receipt.
+    """Returns the fact about a receipt.
 
     `verb` is "given", "proposed", "confirmed", "ended" or "withdrawn".
     """
@@ -28,7 +28,7 @@ def receipt_fact(receipt: Receipt, verb: str, time: datetime) -> Fact:
 
 
 def emergency_fact(emergency: EmergencyAccess, verb: str, time: datetime) -> Fact:
-    """Returns the fact of an emergency access.
+    """Returns the fact about an emergency access.
 
     `verb` is "opened", "ended", "reviewed" or "review_overdue".
     """
@@ -55,7 +55,7 @@ def emergency_fact(emergency: EmergencyAccess, verb: str, time: datetime) -> Fac
 def export_fact(
     export_id: str, person_id: str, organization_id: str, worker_id: str, time: datetime
 ) -> Fact:
-    """Returns the fact of an export; an export has only one fact, "made"."""
+    """Returns the fact about an export; an export has only one fact, "made"."""
     message = facts_pb2.ExportFact(
         export_id=export_id,
         person_id=person_id,

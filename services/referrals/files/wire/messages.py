@@ -186,8 +186,8 @@ def emergency_message(
 ) -> emergencies_pb2.Emergency:
     """Returns an emergency access as this caller may see it.
 
-    The person's id is shown only to the organisation of the file and the organisation that opened
-    it, and never to coordinators and auditors.
+    The person's id is shown only to the organisation that holds the file and to the organisation
+    that opened the data, and never to coordinators and auditors.
     """
     party = caller.organization_id in (emergency.organization_id, emergency.file_organization_id)
     return emergencies_pb2.Emergency(

@@ -1,4 +1,4 @@
-"""Callbacks: calls that a line owes within agreed hours, which are watched like any deadline."""
+"""Callbacks: calls that a line owes within agreed hours; a deadline watches each call."""
 
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta, tzinfo
@@ -10,7 +10,7 @@ from services.referrals.network.domain.deadline import Deadline, DeadlineKind
 DAYS = {"today": 0, "tomorrow": 1, "in_two_days": 2, "in_three_days": 3}
 HOURS = {"morning": (8, 12), "afternoon": (12, 17), "evening": (17, 20), "night": (20, 23)}
 SHORTEST = timedelta(minutes=30)
-"""The minimum time that must be left of the requested hours, so that a call is still possible."""
+"""The minimum remainder of the requested hours, so that a call is still possible."""
 REACHED, AGAIN = "reached", "again"
 GIVEN_UP, NOT_SAFE = "given_up", "not_safe"
 
@@ -99,7 +99,10 @@ class Callback:
         self._change(now)
 
     def fire_clock(self, now: datetime) -> str:
-        """Records the level that the deadline has reached; returns the verb of the fact, or ""."""
+        """Records a level that the deadline has reached; returns the verb of the fact.
+
+        Returns "" if no new level has been reached.
+        """
         percent = self.clock.fire(now)
         if percent is None:
             return ""

@@ -31,7 +31,7 @@ class Placement:
 
 @dataclass
 class Campaign:
-    """A campaign of the network, which the coordinators start and end."""
+    """A campaign in one country, which coordinators start and end."""
 
     id: str
     name: str
@@ -56,7 +56,7 @@ class Campaign:
 
 @dataclass(frozen=True)
 class PlacementCounts:
-    """The published counts of the calls for a placement.
+    """The published counts of the calls in which a placement's code was named.
 
     `contacts` is FEW if the counts are too small to be published.
     """

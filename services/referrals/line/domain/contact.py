@@ -22,7 +22,7 @@ from services.referrals.network.domain.deadline import (
 
 OPEN, REFERRED, DROPPED = "open", "referred", "dropped"
 UNASSESSED = Urgency.EMERGENCY
-"""The urgency of a contact about which nothing is known yet, and which could be anything."""
+"""The urgency that sets a contact's deadline while the answers leave the urgency open."""
 WAITING, ESCALATED = "waiting", "escalated"
 """The verbs of the facts about a contact's deadline.
 
@@ -55,7 +55,7 @@ class Contact:
     step_version: int = 1  # version of the last change other than a fired deadline
     line_country: str = ""
     campaign_code: str = ""
-    # the code of a campaign's poster, spot or page, as the caller named it
+    # the code of a campaign's poster, spot or page, which the caller named
     placement_code: str = ""
     kind_code: str = ""
     speaker_code: str = ""
@@ -91,7 +91,7 @@ class Contact:
         check.done()
 
     def check_line(self, own_country: str) -> None:
-        """Refuses a contact of another country's line.
+        """Refuses a contact for another country's line.
 
         `own_country` is the organisation's country; "" if it is not known yet.
         """
@@ -132,9 +132,10 @@ class Contact:
             self.clock.recount(now, urgency, calendar)
 
     def fire_clock(self, now: datetime) -> str:
-        """Records the level that the deadline has reached; returns the verb of the fact, or "".
+        """Records a level that the deadline has reached; returns the verb of the fact.
 
-        For an immediate contact the coordinators are notified even of the first level.
+        Returns "" if no new level has been reached. For an immediate contact the coordinators are
+        notified even of the first level.
         """
         percent = self.clock.fire(now) if self.clock else None
         if percent is None:
@@ -182,7 +183,7 @@ def new_reference() -> str:
 
 
 def read_reference(text: str) -> str:
-    """Returns the reference as its writer meant it.
+    """Returns a typed reference in its normal form (see `normalize_code`).
 
     A reference with a typing error is refused in the same way as a wrong PIN.
     """

@@ -1,7 +1,7 @@
 """Rules that derive the urgency and the help from a caller's answers.
 
-The rules are a table. Each has a condition on the answers, and the urgency, the medicine and the
-pathway (the standard order of help) that follow from the condition.
+The rules are a table. Each rule has a condition on the answers, and the urgency, the medicine and
+the pathway (the standard order of help) that follow from the condition.
 """
 
 from dataclasses import dataclass, fields
@@ -23,8 +23,8 @@ PROTECTION, ASSAULT, CHILD, RETURN = (
 class Rule:
     """A rule of triage.
 
-    The rule applies if `question` has this answer, except when the other question in `unless` has
-    the answer given there.
+    The rule applies if `question` has the answer `answer`. `unless` is another question with an
+    answer: if that question has that answer, the rule does not apply.
     """
 
     question: str
@@ -59,7 +59,7 @@ FIRST = (CHILD, ASSAULT, PROTECTION, RETURN)
 
 @dataclass(frozen=True)
 class Triage:
-    """The answers of a caller: yes, no, did_not_say, or "" for not asked."""
+    """A caller's answers: yes, no, did_not_say, or "" for not asked."""
 
     danger_now: str = ""
     still_held: str = ""
@@ -108,7 +108,7 @@ class Triage:
     def unanswered(self) -> list[str]:
         """Returns the questions that can still change the urgency.
 
-        They have been neither answered nor declined.
+        These questions have been neither answered nor declined.
         """
         relevant = DECIDING | {
             rule.unless[0]

@@ -8,7 +8,7 @@ from services.referrals.line.domain.triage import Triage
 
 
 def newest(tx: Transaction) -> list[AdviceCard]:
-    """Returns the newest version of each published card, in the order of their first versions."""
+    """Returns the newest version of each published card, in the order of first publication."""
     rows = tx.execute(
         "SELECT DISTINCT ON (min(number) OVER (PARTITION BY id), id) * FROM advice_cards"
         " ORDER BY min(number) OVER (PARTITION BY id), id, version DESC"

@@ -1,4 +1,4 @@
-"""Stores the notes that callers add by reference after a contact.
+"""Stores the notes that callers add with their reference after a contact.
 
 If the caller has a file, a note is sealed with her own key, otherwise with the service's key.
 """
@@ -13,7 +13,7 @@ from services.referrals.line.domain.contact import LaterNote
 
 
 class ContactNotes:
-    """The store of later notes; each contact has its own copy."""
+    """The store of later notes; each of a caller's contacts has its own copy of a note."""
 
     def __init__(self, keyring: Keyring, people: People) -> None:
         self._keyring = keyring

@@ -68,7 +68,7 @@ class Contacts:
     ) -> tuple[Contact, str | None]:
         """Returns a contact and its note; raises NotFound outside the scope.
 
-        If the note can't be opened, it is None, and operations are alerted.
+        If the note can't be opened, it is None, and an alarm is raised.
         """
         row = tx.execute(
             "SELECT * FROM contacts WHERE id = %s" + (" FOR UPDATE" if for_update else ""),
@@ -129,7 +129,7 @@ class Contacts:
     def by_reference(self, tx: Transaction, reference: str) -> tuple[str, str] | None:
         """Returns (contact id, PIN hash), or None for an unknown reference.
 
-        This works in every scope, since the reference and the PIN are the credential.
+        This works in every scope, since the reference and its PIN are credentials of their own.
         """
         row = tx.execute(
             "SELECT contact_id, pin_hash FROM contact_references WHERE fingerprint = %s",
@@ -190,7 +190,7 @@ def hold(tx: Transaction, identifier: str) -> Contact:
 
 
 def keep(tx: Transaction, contact: Contact, verb: str, note: bytes | None = None) -> None:
-    """Saves a new version of a contact with its fact, and any new sealed note. Raises Stale."""
+    """Saves a new version of a contact and its fact, and `note` unless it is None. Raises Stale."""
     if tx.execute(_UPDATE, _values(contact) | {"note": note}).rowcount != 1:
         raise Stale
     outbox.save(tx, [contact_fact(contact, verb)])
@@ -219,7 +219,7 @@ def put_aside(tx: Transaction, identifier: str, now: datetime, until: datetime) 
 
 
 def next_time(tx: Transaction) -> datetime | None:
-    """Returns the time of the next level of any deadline of a contact or callback, or None."""
+    """Returns when a deadline of any contact or callback next reaches a level, or None."""
     row = tx.execute(
         "SELECT least((SELECT min(clock_next_time) FROM contacts"
         " WHERE clock_next_time IS NOT NULL),"
@@ -241,7 +241,7 @@ def check_known(tx: Transaction, identifier: str) -> None:
 
 
 def assault_time(tx: Transaction, identifier: str) -> datetime | None:
-    """Returns the time of the assault, or None if not known; raises as `check_known` does."""
+    """Returns the time of the assault, or None if unknown; refuses what `check_known` refuses."""
     time: datetime | None = _known(tx, identifier)["assault_time"]
     return time
 

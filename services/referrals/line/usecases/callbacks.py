@@ -1,6 +1,6 @@
-"""The rpcs of callbacks.
+"""Handles the rpcs for callbacks.
 
-An operator can agree on a callback with a caller, unless a safe-contact plan is against it. A
+An operator can agree on a callback with a caller, unless a safe-contact plan forbids it. A
 caller whose safe-contact plans all allow calls can also request a callback with her reference.
 """
 
@@ -39,7 +39,10 @@ Hours = tuple[datetime, datetime]
 
 
 class Callbacks:
-    """The rpcs of callbacks, one method for each. A contact can have one callback at a time."""
+    """Handles the rpcs for callbacks, one method per rpc.
+
+    A contact can have one callback at a time.
+    """
 
     def __init__(self, files: Files, pages: PageTokens) -> None:
         self._files = files
@@ -69,7 +72,7 @@ class Callbacks:
         )
 
     def SettleCallback(self, request: pb.SettleCallbackRequest, call: Call) -> pb.Callback:
-        """Records the result of a callback, and the hours of the next try, if one is agreed."""
+        """Records the result of a callback and, if another try is agreed, the hours for it."""
         tx, now, outcome = (
             call.tx,
             call.clock.now(),
@@ -174,7 +177,7 @@ def _hours(contact: Contact, wish: Wish, now: datetime) -> Hours:
 
 
 def end(tx: Transaction, now: datetime, owed: Sequence[Callback], worker_id: str = "") -> None:
-    """Settles callbacks because calls are not safe, or because the person withdrew her consent."""
+    """Settles callbacks that must not be made any more, such as after a withdrawal of consent."""
     for callback in owed:
         callback.settle(now, NOT_SAFE, worker_id)
         callbacks.keep(tx, callback, "settled")

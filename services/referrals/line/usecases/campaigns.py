@@ -1,7 +1,7 @@
-"""The rpcs of campaigns of the line.
+"""Handles the rpcs for campaigns of the line.
 
-The coordinators manage the campaigns, and callers name their codes. Counts of calls are published
-if they are ten or more, rounded down to a multiple of five.
+Coordinators manage the campaigns, and callers name the codes of posters, spots and pages. Counts of
+calls are published if they are ten or more, rounded down to a multiple of five.
 """
 
 from collections import Counter, defaultdict
@@ -30,7 +30,7 @@ from services.referrals.network.domain.codes import checked_code
 
 
 class Campaigns:
-    """The rpcs of campaigns, one method for each."""
+    """Handles the rpcs for campaigns, one method per rpc."""
 
     def __init__(self, pages: PageTokens) -> None:
         self._pages = pages
@@ -72,7 +72,7 @@ class Campaigns:
         return _campaign_message(campaign)
 
     def GetPlacement(self, request: pb.GetPlacementRequest, call: Call) -> pb.Placement:
-        """Returns the placement of a code; raises NotFound for an unknown code."""
+        """Returns the placement with a code; raises NotFound for an unknown code."""
         return _placement_message(_placement(call.tx, request.code))
 
     def GetCampaignFigures(
@@ -109,7 +109,7 @@ class Campaigns:
 
 
 def placement_of_code(tx: Transaction, code: str) -> Placement:
-    """Returns the placement of the code that a caller named to an operator.
+    """Returns the placement with the code that a caller named to an operator.
 
     Raises Invalid with the path of the field if the code is unknown.
     """

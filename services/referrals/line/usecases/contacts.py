@@ -1,4 +1,4 @@
-"""The rpcs of contacts of the line, and the check of a reference and its PIN."""
+"""Handles the rpcs for contacts of the line, and checks references with their PINs."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -102,7 +102,7 @@ class ReferenceGate:
 
 
 class Contacts(Callbacks):
-    """The rpcs of contacts for the operators of a line, one method for each.
+    """Handles the rpcs that a line's operators call for its contacts, one method per rpc.
 
     Public methods with `tx` serve other use cases.
     """
@@ -151,7 +151,7 @@ class Contacts(Callbacks):
     def GetContact(self, request: pb.GetContactRequest, call: Call) -> pb.Contact:
         """Returns a contact with its note and the notes that the caller added later.
 
-        The access is also recorded for the persons whom the contact is about.
+        If there are notes, the access is recorded for the contact and for the people it is about.
         """
         tx, trail, identifier = call.tx, call.trail, object_id(request.id)
         contact, note = self._book.get(tx, identifier)
@@ -189,9 +189,9 @@ class Contacts(Callbacks):
     def GetContactByReference(
         self, request: pb.GetContactByReferenceRequest, call: Call
     ) -> pb.Contact:
-        """Returns the latest contact of a reference with the line that makes the request.
+        """Returns the latest contact under a reference at the line that makes the request.
 
-        Raises NotFound if there is none.
+        Raises NotFound if the line has no contact under this reference.
         """
         first = self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
         own = [
@@ -262,10 +262,7 @@ class Contacts(Callbacks):
         contacts.keep(tx, contact, "changed")
 
     def fire_deadlines(self, tx: Transaction, now: datetime, limit: int) -> list[DeadlineFired]:
-        """Records the levels that deadlines of contacts and callbacks have reached.
-
-        Returns the events.
-        """
+        """Records levels that deadlines of contacts and callbacks have reached; returns the events."""
         fire = with_one_deadline(
             DeadlineKind.CONTACT,
             partial(contacts.hold, tx),
@@ -319,7 +316,7 @@ def _to_the_hour(values: dict[str, Any], now: datetime, known: datetime | None) 
 
 
 def _with_medium(tx: Transaction, values: dict[str, Any]) -> dict[str, Any]:
-    """Adds the medium that belongs to the code that the caller named; returns the values."""
+    """Returns the values, completed with the medium of the code that the caller named."""
     if not values.get("placement_code"):
         return values
     placement = campaigns.placement_of_code(tx, values["placement_code"])

@@ -9,7 +9,7 @@ from services.referrals.network.wire.languages import REQUIRED
 
 
 def card(message: pb.AdviceCard) -> AdviceCard:
-    """Parses the card in a request, in the required languages and in its other languages."""
+    """Parses the card in a request, with its texts in the required and in other known languages."""
     texts = {language: _text(getattr(message, language)) for language in REQUIRED}
     texts |= {
         text.language: _text(text)
@@ -27,7 +27,7 @@ def _text(message: pb.AdviceText) -> Text:
 
 
 def card_message(card: AdviceCard, *, opened: bool = False) -> pb.AdviceCard:
-    """Returns a card as a message; `opened` is True if the contact's answers open the card."""
+    """Returns a card as a message; `opened` is True if the contact opens the card."""
     message = pb.AdviceCard(
         id=card.id,
         version=card.version,

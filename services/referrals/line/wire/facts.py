@@ -1,4 +1,4 @@
-"""The facts of contacts and callbacks."""
+"""Facts about contacts and callbacks."""
 
 from chassis.wire import timestamp
 from facts.outbox import Fact
@@ -9,7 +9,7 @@ from services.referrals.network.wire.messages import URGENCIES
 
 
 def contact_fact(contact: Contact, verb: str) -> Fact:
-    """Returns the fact of a contact.
+    """Returns the fact about a contact.
 
     `verb` is "recorded", "changed", "told", "waiting" or "escalated".
     """
@@ -30,7 +30,7 @@ def contact_fact(contact: Contact, verb: str) -> Fact:
 
 
 def callback_fact(callback: Callback, verb: str) -> Fact:
-    """Returns the fact of a callback.
+    """Returns the fact about a callback.
 
     `verb` is "asked", "changed", "waiting", "escalated" or "settled".
     """

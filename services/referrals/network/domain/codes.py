@@ -9,7 +9,7 @@ from datetime import datetime
 
 from chassis.errors import Invalid
 
-# The kinds of member to which data may go by an override. Kinds that may detain, charge or expel a
+# The kinds of member to which data may go on an override. Kinds that may detain, charge or expel a
 # person (police, prosecution, migration, consulates) are never in the list, and neither is a kind
 # that this version does not know.
 REACHED_BY_OVERRIDE = frozenset(
@@ -20,7 +20,7 @@ REACHED_BY_OVERRIDE = frozenset(
 
 NEED_GROUPS = frozenset("HOU MED PSS PRO LEG DOC RET FAM MAT EDU LIV LNG INF COM".split())
 
-MAX_FAULTS = 20  # most faults in one refusal, since a refusal travels in a trailer of 8 KiB
+MAX_FAULTS = 20  # maximum number of faults in a refusal, which travels in a trailer of 8 KiB
 
 # Used with fullmatch only: `$` would accept a final line break.
 _NEED = re.compile(r"[A-Z]{3}(\.[A-Z]{3,5})?")
@@ -64,7 +64,7 @@ ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford base 32: no I, L, O, 
 
 
 def normalize_code(text: str) -> str:
-    """Returns a code as its writer meant it.
+    """Returns a code in its normal form.
 
     Case, spaces and hyphens don't matter; I and L are read as 1, and O is read as 0.
     """
@@ -80,7 +80,7 @@ def new_checked_code(length: int) -> str:
 
 
 def checked_code(text: str, length: int) -> str:
-    """Returns a code, with its check character, as its writer meant it; "" if it is not valid.
+    """Returns a code in its normal form, with its check character; "" if it is not valid.
 
     Because of the check character, a typing error hardly ever yields a different valid code.
     """

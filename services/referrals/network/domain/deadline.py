@@ -1,7 +1,7 @@
 """Deadlines, and the policies that set their spans.
 
-A deadline is reported at 50, 100 and 150 per cent of its span; the time to decide also at 200 per
-cent, and a health deadline never.
+A deadline is reported at 50, 100 and 150 per cent of its span. The deadline to decide is also
+reported at 200 per cent; a health deadline is never reported.
 """
 
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ class Urgency(Enum):
 def check_urgency(urgency: Urgency, answered_urgency: Urgency | None, reason_code: str) -> None:
     """Refuses an urgency below the one that follows from a contact's answers, except with a reason.
 
-    `answered_urgency` is the urgency that follows; None if no answer decides it.
+    `answered_urgency` is the urgency that follows from the answers; None if they leave it open.
     """
     if answered_urgency is not None and urgency.rank < answered_urgency.rank and not reason_code:
         raise Invalid(("urgency_reason_code", "required"))
@@ -71,7 +71,7 @@ class Calendar(Protocol):
         """
 
     def policy(self, version: int = 0) -> "Policy":
-        """Returns one version of the network's policy; 0 is the newest."""
+        """Returns one version of the network's policy; 0 means the newest."""
 
 
 LEVELS = (50, 100, 150)
@@ -85,7 +85,7 @@ SOON = timedelta(hours=4)
 """The remaining time below which a deadline counts as due soon."""
 
 SILENCE_AFTER_NEWS = timedelta(days=30)
-"""The span of SILENCE after news of the person, while no appointment is open."""
+"""The span of SILENCE after news about the person, while no appointment is open."""
 OVERRIDE_CONFIRM = timedelta(hours=12)
 """The time within which a second person must confirm an override.
 
@@ -94,7 +94,7 @@ next shift.
 """
 OVERRIDE_END = timedelta(hours=72)
 DELETION = timedelta(hours=72)
-"""The time within which a receiver must confirm that it holds no more data of a person.
+"""The time within which a receiver must confirm that it holds no more data about a person.
 
 The time begins when the person withdraws her consent.
 """
@@ -143,9 +143,9 @@ KEYS: tuple[Key, ...] = (
 
 @dataclass(frozen=True)
 class Policy:
-    """The deadlines of a network.
+    """One version of the network's deadline policy; a version never changes.
 
-    A version never changes. A deadline keeps the version under which it was started.
+    A deadline keeps the version under which it was started.
     """
 
     version: int
@@ -205,7 +205,7 @@ class Policy:
             raise Invalid(*dict.fromkeys(wrong))
 
     def check_following(self, derived: Mapping[Key, Span], before: "Policy") -> None:
-        """Refuses a derived or fixed span that is neither this policy's nor that of `before`.
+        """Refuses a derived or fixed span that is neither in this policy nor in `before`.
 
         So nobody can change a fixed span.
         """
@@ -266,7 +266,7 @@ def due_time(
 ) -> datetime:
     """Returns the due time of a deadline that starts at `start`.
 
-    `version` is the version of the policy; 0 is the newest.
+    `version` is the version of the policy; 0 means the newest.
     """
     span = calendar.policy(version).span(kind, urgency)
     if isinstance(span, timedelta):
@@ -300,7 +300,7 @@ class Deadline:
     def next_percent(self) -> int | None:
         """Returns the next level to be reported, in per cent; None after the last level.
 
-        A health deadline has no levels, so that no fact or message reveals the assault.
+        A health deadline has no levels, so that no fact or notification reveals the assault.
         """
         if self.kind in HEALTH:
             return None

@@ -1,4 +1,4 @@
-"""Services of the directory, and the ages that they accept, as the referrals service knows them."""
+"""Services in the directory, as the referrals service knows them, and the ages they accept."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from chassis.errors import Conflict
 
 @dataclass(frozen=True)
 class Ages:
-    """The ages in years that a service or pathway accepts; None for a limit that is not stated."""
+    """The ages in years that a service accepts; a limit that is not stated is None."""
 
     minimum: int | None = None
     maximum: int | None = None

@@ -11,8 +11,8 @@ from chassis.errors import NotAllowed
 from chassis.tokens import Caller
 from services.referrals.network.domain.service import ANY_AGES, Ages, Attribute, Service
 
-# The condition that a service is a shelter. Unless the service has stated that, its member's type
-# decides.
+# The condition that a service is a shelter. If the service has not stated whether it is one, its
+# member's type decides.
 _IS_SHELTER = (
     "coalesce(s.shelter,"
     " EXISTS (SELECT FROM members o WHERE o.id = s.organization_id AND o.type = 'SHELTER'))"
@@ -25,7 +25,7 @@ _EXISTS = f"s.active AND (NOT %(probation)s OR s.organization_id = %(for)s OR NO
 def view_of(caller: Caller) -> str:
     """Returns the view that row-level security gives a caller.
 
-    `coordinator` shows codes of the whole network; `member` shows the rows of the caller's own
+    `coordinator` shows codes across the network; `member` shows the rows of the caller's own
     organisation.
     """
     return "coordinator" if caller.has("COORDINATOR") or caller.has("AUDITOR") else "member"
@@ -66,11 +66,11 @@ def note_service(
     *,
     shelter: bool | None = None,
 ) -> None:
-    """Saves a service of the directory.
+    """Saves a service in the directory.
 
     `uses` are the attributes on which the service bases its decision (None: not stated),
     `department` is where the service helps, and `shelter` says whether the service is a shelter
-    (None: not stated).
+    (None keeps an earlier statement).
     """
     use_codes = None if uses is None else [attribute.value for attribute in uses]
     tx.execute(
@@ -212,10 +212,10 @@ def department_of_service(tx: Transaction, service_id: str) -> str:
 def services(
     tx: Transaction, identifiers: Sequence[str], asker_id: str
 ) -> list[tuple[Service, str, str]]:
-    """Returns those of the services that may be asked, in order of id.
+    """Returns the services among `identifiers` that may be asked, in order of id.
 
-    Each comes with the type of its member and the department where it helps. A service may be asked
-    if the asking organisation sees it, and if the service's member is approved.
+    Each service comes with the type of its member and the department where it helps. A service
+    may be asked if the asking organisation sees it, and if the service's member is approved.
     """
     rows = tx.execute(
         "SELECT s.id, s.organization_id, s.uses, s.department, m.type FROM directory_services s"

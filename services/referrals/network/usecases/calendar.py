@@ -30,5 +30,5 @@ class CountryCalendar:
         return day.weekday() < 5 and not is_public_holiday(self._country, day)
 
     def policy(self, version: int = 0) -> Policy:
-        """Returns one version of the policy; 0 is the newest."""
+        """Returns one version of the policy; 0 means the newest."""
         return self._policy_of(version)

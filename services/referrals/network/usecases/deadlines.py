@@ -20,10 +20,10 @@ from chassis.tokens import SYSTEM
 from services.referrals.network.domain.deadline import DeadlineKind
 from services.referrals.network.store.deadlines import channel
 
-# Most rows in one transaction: a larger batch waits for the disk less often, but keeps its rows
-# locked for longer.
+# Maximum number of rows in one transaction: a larger batch waits for the disk less often, but keeps
+# its rows locked for longer.
 _BATCH = 100
-_LIMIT = 10.0  # most seconds for a batch, or for a single row
+_LIMIT = 10.0  # maximum number of seconds for a batch, or for a single row
 _GRACE = 0.1  # seconds before the limit, in which the database may already cut off a transaction
 
 
@@ -37,7 +37,7 @@ It is short, so that a repaired deadline is fired soon, but long enough to make 
 PUT_ASIDE_LATE = timedelta(minutes=10)
 """The time until the next try of a deadline that used up the time limit.
 
-Each such try delays the other deadlines by the same time limit.
+Each try can delay the other deadlines by the whole time limit.
 """
 
 
@@ -50,7 +50,7 @@ class Fired(Protocol):
 
     @property
     def clock(self) -> DeadlineKind | None:
-        """Returns the kind of the deadline; None if the event has no such kind."""
+        """Returns the kind of the deadline; None if the event does not name one."""
 
 
 AnyFired = TypeVar("AnyFired", bound=Fired)
@@ -202,7 +202,7 @@ class DeadlineScheduler:
         return Loop(self._name, self._work, waits_for=LOST)
 
     def fire(self, going_on: Callable[[], bool] = lambda: True) -> int:
-        """Fires every level that has been reached; returns the number of events.
+        """Fires all deadlines that have reached a level; returns the number of events.
 
         A batch that takes too long is fired again row by row. `going_on` returns False to stop.
         """

@@ -65,10 +65,10 @@ class Policies:
         return self._read[version]
 
     def of_deadline(self, tx: Transaction, version: int) -> Policy:
-        """Returns the version that a deadline names; 0 is the newest.
+        """Returns the version that a deadline names; 0 means the newest.
 
-        If that version is missing, returns the newest and alerts operations, since a deadline
-        without a policy would never be due.
+        If that version is missing, returns the newest and raises an alarm, since a deadline without
+        a policy would never be due.
         """
         if version:
             try:
@@ -86,11 +86,11 @@ class Policies:
         version: int,
         spans: Mapping[Key, Span],
     ) -> Policy:
-        """Publishes the next version, which the request must name.
+        """Publishes the next version of the policy.
 
-        Raises Stale for any other version, so of two versions that are published at the same time
-        the second is refused. `spans` may include derived and fixed spans only if they are those of
-        the version before or of the new version.
+        Raises Stale unless `version` is the next number, so of two versions that are published at
+        the same time the second is refused. `spans` may include derived and
+        fixed spans only if they are those of the version before or of the new version.
         """
         advisory_lock(tx, "deadline_policies")
         newest = self.newest(tx)

@@ -7,9 +7,9 @@ from chassis.errors import Conflict
 from chassis.second import Second, check_second
 
 PROPOSED_FOR = timedelta(days=7)
-"""The time in which a proposal can be confirmed.
+"""The time within which a proposal can be confirmed.
 
-The second person must judge the present situation, not confirm a year-old opinion.
+The second person is to judge the present situation, not to confirm an old opinion.
 """
 
 

@@ -1,7 +1,7 @@
 """Accesses to a person's data, as they are shown to that person.
 
-Accesses are counted by day, kind of organisation and reason. Neither the organisation nor the
-worker is named.
+Accesses are counted by day, kind of organisation, reason, field groups and outcome. Neither the
+organisation nor the worker is named.
 """
 
 from collections import Counter
@@ -17,11 +17,11 @@ _GROUPS = [group.value for group in FieldGroup]
 
 @dataclass(frozen=True)
 class Reading:
-    """The accesses of one kind of organisation on one day for one reason."""
+    """The number of equal accesses by organisations of one kind on one day."""
 
     day: date
     organization_type: str
-    need_group_code: str  # empty for an access in work on the person's call or file
+    need_group_code: str  # empty for an access that was not made for a need
     field_groups: tuple[str, ...]
     allowed: bool
     count: int = 0
@@ -30,7 +30,7 @@ class Reading:
 def daily_readings(
     rows: Iterable[Mapping[str, Any]], types: Mapping[str, str], zone: tzinfo
 ) -> list[Reading]:
-    """Counts rows of the trail as Readings, and returns the counts, newest day first.
+    """Counts equal rows of the trail, and returns the counts as Readings, newest day first.
 
     `types` maps the id of an organisation to its type. `zone` is the time zone of the days.
     """

@@ -12,7 +12,7 @@ from services.referrals.people.domain.anomaly import DUTY, Anomaly, AnomalyKind,
 from services.referrals.people.wire.facts import anomaly_fact
 
 CHANNEL = "openings"
-"""The channel on which a trigger of the trail's table announces accesses."""
+"""The channel on which a database trigger announces accesses that are added to the trail."""
 _ROWS = 5_000  # the maximum number of rows of the trail that one transaction searches
 _READING = ", ".join(f"'{action}'" for action in READING)
 _DUTY = ", ".join(f"'{action}'" for action in DUTY)
@@ -47,8 +47,8 @@ def has_new_rows(tx: Transaction) -> bool:
 def actors_with_accesses(tx: Transaction, after: int, until: int) -> list[Row]:
     """Returns the workers and API keys with an access in these rows of the trail.
 
-    Accesses that the quota refused are included. Each result has the kind, id and organisation of
-    the worker or key, and the times of its first and last access.
+    Accesses that the quota refused are included. Each row has the kind, id and organisation of the
+    worker or key, and the times of the first and last access.
     """
     return tx.execute(
         "SELECT actor_kind, actor_id, organization_id, min(time) AS first, max(time) AS last"

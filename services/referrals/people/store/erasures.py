@@ -32,7 +32,7 @@ _KEEP = (
 def keep(tx: Transaction, erasure: Erasure, verb: str) -> None:
     """Saves a new version of an erasure with its fact; `verb` is "proposed" or "done".
 
-    Raises Stale.
+    Raises Stale unless the stored version is older.
     """
     if tx.execute(_KEEP, _values(erasure)).rowcount != 1:
         raise Stale
@@ -71,7 +71,7 @@ def proposed(
 
 
 def other_erasures(tx: Transaction, known: Collection[str]) -> list[Erasure]:
-    """Returns completed erasures that are not among the known ones; at most 500, oldest first."""
+    """Returns completed erasures whose ids are not `known`; at most 500, oldest first."""
     rows = tx.execute(
         "SELECT * FROM erasures WHERE erase_time IS NOT NULL AND NOT id = ANY(%s)"
         " ORDER BY erase_time LIMIT 500",
@@ -83,8 +83,7 @@ def other_erasures(tx: Transaction, known: Collection[str]) -> list[Erasure]:
 def has_work(tx: Transaction, known: Collection[str]) -> bool:
     """Returns whether the loop of erasures has work.
 
-    It has work if a completed erasure is not among the known ones, or if this store has not caught
-    up.
+    It has work if the id of a completed erasure is not `known`, or if this store has not caught up.
     """
     row = tx.execute(
         f"SELECT NOT {CAUGHT_UP} OR EXISTS (SELECT FROM erasures WHERE erase_time IS NOT NULL"
@@ -104,10 +103,10 @@ def note_witnessed(tx: Transaction, published: Collection[str], now: datetime) -
 
 
 def not_applied(tx: Transaction, people: Collection[str]) -> set[str]:
-    """Returns the ids of those erased persons whose erasure is not in this store.
+    """Returns the ids of the people whose erasure is missing in this store.
 
-    If there are any, the store is a restored copy, which brought their files back or never had
-    them.
+    All `people` have been erased. If an erasure is missing, the store is a restored copy, which
+    still has the person's file or never had it.
     """
     rows = tx.execute(
         "SELECT id FROM unnest(%s::text[]) AS said (id) WHERE NOT EXISTS (SELECT FROM erasures"
@@ -144,7 +143,7 @@ def destroy(tx: Transaction, her: Her, now: datetime) -> DestroyedCounts:
 
     Sealed data that stay, such as notes in the history, can't be read without the key. Needs the
     scope of the whole service. If somebody destroys her key by hand instead, database triggers
-    still delete her plans and the marks of her name.
+    still delete her plans and the hashed words of her name.
     """
     row = tx.execute(
         "SELECT (SELECT count(*) FROM contacts WHERE note_sealed IS NOT NULL"

@@ -17,9 +17,10 @@ from services.referrals.referrals.store.enquiries import COPIES, ENQUIRY_ROWS, P
 
 @dataclass(frozen=True)
 class Part:
-    """The rows of one table.
+    """A person's rows in one table.
 
-    `erased` maps each column to its value after an erasure; None means that the rows are deleted.
+    `erased` maps each column that is blanked to its value after an erasure; None means that the
+    rows are deleted.
     `kept` names the columns that stay.
     """
 
@@ -34,7 +35,7 @@ class Part:
 _REFERRAL = f"referral_id IN (SELECT id FROM referrals WHERE {PERSON_ROWS})"
 _PLAN = f"plan_id IN (SELECT id FROM plans WHERE {PERSON_ROWS})"
 _COARSE = {"age_band": "''", "gender_code": "''", "dependants": "NULL"}
-_UNSAFE = {"unsafe_code": "''", "unsafe_departments": "'{}'"}  # who and what places are unsafe
+_UNSAFE = {"unsafe_code": "''", "unsafe_departments": "'{}'"}  # who and where is unsafe
 _LISTS = {"languages": "'{}'", "accessibility_codes": "'{}'"}
 _LIVE = ", ".join(f"'{state.value}'" for state in sorted(LIVE, key=lambda state: state.value))
 _CLOCK = " ".join(

@@ -28,7 +28,7 @@ _PAUSE = 5.0
 class Anomalies:
     """The search for anomalies.
 
-    The search reads the trail, which also has the refused accesses. Several processes take turns.
+    The search reads the trail, which also has refused accesses. Several processes take turns.
     """
 
     def __init__(self, database: Database, clock: Clock, *, read_again: float = READ_AGAIN) -> None:
@@ -51,9 +51,10 @@ class Anomalies:
             more = until > after
 
     def _judge(self, tx: Transaction, actor: Row, after: int, until: int) -> None:
-        """Judges each day, as a whole, from the first to the last access of an actor in these rows.
+        """Judges each day from the first to the last access of an actor in these rows.
 
-        `actor` is a worker or an API key.
+        A day is judged by all its allowed accesses, including those in earlier rows. `actor` is a
+        worker or an API key.
         """
         own, worker = actor["organization_id"], actor["actor_id"]
         zone = zone_of(members.countries(tx, [own]).get(own, ""))
@@ -61,7 +62,7 @@ class Anomalies:
         day, last = day_of(actor["first"], zone), day_of(actor["last"], zone)
         while day <= last:
             start, end = span_of(day, zone)
-            duty = actor["actor_kind"] == "key" or on_duty(  # a system works at night, too
+            duty = actor["actor_kind"] == "key" or on_duty(  # software works at night, too
                 anomalies.acts_of_duty(tx, worker, start - timedelta(days=DUTY_DAYS), end),
                 day,
                 zone,

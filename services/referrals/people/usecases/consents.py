@@ -1,4 +1,4 @@
-"""The rpcs of consents: receipts, their confirmation by a second person, and withdrawal."""
+"""Handles the rpcs for consents: receipts, their confirmation by a second person, withdrawal."""
 
 from datetime import datetime
 
@@ -25,7 +25,10 @@ from services.referrals.referrals.wire.messages import actor_of
 
 
 class Consents:
-    """The rpcs of consents, one method for each; public methods with `tx` serve other use cases."""
+    """Handles the rpcs for consents, one method per rpc.
+
+    Public methods with `tx` serve other use cases.
+    """
 
     def __init__(
         self, files: Files, lives: Lives, receipts: Receipts, plans: Plans, pages: PageTokens
@@ -67,7 +70,7 @@ class Consents:
         return receipt_message(receipt, now)
 
     def ConfirmReceipt(self, request: pb.ConfirmReceiptRequest, call: Call) -> pb.Receipt:
-        """Records the confirmation of a receipt by a second person of the file's organisation.
+        """Records the confirmation of a receipt by a second person at the file's organisation.
 
         The receipt must be a decision in a child's best interest, or a consent that somebody else
         gave for an adult.
@@ -115,7 +118,7 @@ class Consents:
     def ListProposedReceipts(
         self, request: pb.ListProposedReceiptsRequest, call: Call
     ) -> pb.ListReceiptsResponse:
-        """Lists the receipts that a second person of the caller's organisation must confirm."""
+        """Lists the receipts that a second person at the caller's organisation may confirm."""
         size, after = (
             page_size(request.page_size, default=50, most=200),
             self._pages.cursor(request, str, str),
@@ -152,7 +155,7 @@ class Consents:
             trail.append(
                 Entry("withdraw_consent", receipt.person_id, "", (f"receipt:{receipt.id}",))
             )
-            # a recipient may withdraw the receipt for the person, but does not see her others
+            # a recipient may withdraw this receipt for the person, but sees none of the others
             elevate_to_system_scope(tx)
             self._end_emergencies(tx, now, receipt.person_id, receipt.recipient_organization_id)
             # nobody else may continue to speak for an adult who has withdrawn a consent
@@ -223,10 +226,10 @@ class Consents:
     def _end_emergencies(
         tx: Transaction, now: datetime, person_id: str, organization_id: str
     ) -> None:
-        """Ends the emergency accesses to a person who withdrew a consent.
+        """Ends the emergency accesses to the data of a person who withdrew a consent.
 
-        `organization_id` selects the accesses of one organisation; "" selects all. After a
-        withdrawal the organisation may open nothing more of the person on any basis.
+        `organization_id` selects the accesses by one organisation; "" selects all. An emergency
+        access must not outlast the consent that the person withdrew from the organisation.
         """
         for emergency in emergencies.open_of_person(tx, person_id, organization_id):
             emergency.end(now)

@@ -1,4 +1,4 @@
-"""The rpcs of emergency access: opening a person's data without a consent, and its review."""
+"""Handles the rpcs for emergency accesses to a person's data without a consent, and for reviews."""
 
 from datetime import datetime
 from functools import partial
@@ -32,7 +32,7 @@ from services.referrals.referrals.usecases.grants import (
 
 
 class Emergencies:
-    """The rpcs of emergency access, one method for each."""
+    """Handles the rpcs for emergency accesses, one method per rpc."""
 
     def __init__(self, files: Files, grants: Grants, openings: Openings, pages: PageTokens) -> None:
         self._files = files
@@ -92,7 +92,7 @@ class Emergencies:
     ) -> pb.ListEmergenciesResponse:
         """Lists emergency accesses to files of the caller's organisation or by its workers.
 
-        The newest come first. Coordinators and auditors get the accesses of the whole network.
+        The newest come first. Coordinators and auditors get all accesses in the network.
         """
         size, after = (
             page_size(request.page_size, default=50, most=200),

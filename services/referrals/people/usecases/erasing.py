@@ -29,7 +29,7 @@ from services.referrals.referrals.wire.messages import actor_of
 
 
 class ErasureRpcs:
-    """The rpcs of erasures, one method for each; the service itself calls `erase_again`."""
+    """Handles the rpcs for erasures, one method per rpc; the service itself calls `erase_again`."""
 
     def __init__(
         self, files: Files, consents: Consents, lives: Lives, contacts: Contacts, pages: PageTokens
@@ -83,7 +83,7 @@ class ErasureRpcs:
         return erasure_message(erasure, now)
 
     def GetErasure(self, request: pb.GetErasureRequest, call: Call) -> pb.Erasure:
-        """Returns the proposal or proof of an erasure to the file's organisation.
+        """Returns the proposal or the proof of an erasure to the file's organisation.
 
         An erasure can be read even if this store is a restored copy that never had the file.
         """
@@ -108,7 +108,7 @@ class ErasureRpcs:
         )
 
     def erase_again(self, tx: Transaction, now: datetime, known: Erasure) -> bool:
-        """Erases a file again after a restore; returns whether the restore had brought it back.
+        """Erases a file again after a restore; returns whether the restored database had the file.
 
         Needs the scope of the whole service.
         """
@@ -140,7 +140,7 @@ class ErasureRpcs:
         callbacks.end(tx, now, callback_book.owed_to_person(tx, person.id))
         for contact_id in her.alone:
             self._contacts.erase(tx, now, contact_id)
-        # cancels enquiries that were made since the first cancellation, until the contact closed
+        # cancels enquiries made after the first cancellation and before the contact was closed
         cancel_of(tx, now, her.alone, [person.id])
         destroyed = erasures.destroy(tx, her, now)
         erasure.destroyed = replace(destroyed, receipts=len(receipts), referrals=live)

@@ -48,15 +48,16 @@ _SOURCE = f"enlace/{_NAME}"
 # seconds between two rounds while the topic lacks an erasure, or has not yet returned it
 _PAUSE = 2.0
 _PAUSE_WHILE_CLOSED = 0.5
-# Most seconds between two checks for a change that was not announced: a restore of the store
-# beneath the running service, which then opens nobody's data until this loop has caught up.
+# The maximum number of seconds between two checks for an unannounced change, such as a restore of
+# the database while the service runs. The service then opens nobody's data until this loop has
+# caught up.
 _READ_AGAIN = 15.0
 
 
 class Erasures:
-    """The loop that keeps and applies erasures; each process of the service has one.
+    """The loop that keeps and applies erasures; each process of the service runs one.
 
-    Several processes may do the same work: an erasure that is published twice counts once.
+    Several processes may do the same work, since an erasure that is published twice counts once.
     """
 
     def __init__(
@@ -73,7 +74,8 @@ class Erasures:
     ) -> None:
         """Makes the loop.
 
-        `trusted_signers` check signatures of referrals and the witnesses; `folder` has the keys.
+        `trusted_signers` check the signatures of this service and of the witnesses; `folder` has
+        the keys.
         `read_again` is the maximum number of seconds between two checks for changes that were not
         announced.
         """
@@ -91,7 +93,7 @@ class Erasures:
         self._published: set[str] = set()  # ids that the topic has
         self._filed: set[str] | None = None  # ids that the file has; None before it was read
         self._question_id = ""
-        self._counts: dict[str, int] = {}  # erasures kept by each witness that has answered
+        self._counts: dict[str, int] = {}  # erasures at each witness that answered
         self._read_after_answers = False  # whether the topic was read to its end after all answers
         self._alarm: tuple[object, ...] = ()  # the last logged reason why the store stays closed
 
@@ -110,7 +112,7 @@ class Erasures:
                 self._wait(loop, connection)
 
     def _wait(self, loop: Loop, connection: Transaction) -> None:
-        """Waits until there is something to do."""
+        """Waits until there is something to do, or until it is time to look again."""
         if self._question_id:
             loop.wait(_PAUSE_WHILE_CLOSED)
             return
@@ -127,7 +129,7 @@ class Erasures:
                 return
 
     def turn(self, on_progress: Callable[[], object] = lambda: None) -> int:
-        """Reads the topic, applies missing erasures, and publishes those that the topic lacks.
+        """Reads the topic, applies missing erasures, and publishes erasures that the topic lacks.
 
         Returns the number of files that were erased again. Raises BrokerLost.
         """

@@ -1,4 +1,4 @@
-"""The rpcs of persons' files, including the one that opens an identity."""
+"""Handles the rpcs for people's files, including the rpc that opens an identity."""
 
 from dataclasses import replace
 from typing import Any
@@ -50,7 +50,7 @@ _GROUPS = frozenset(group.value for group in FieldGroup)
 
 
 class People:
-    """The rpcs of files, one method for each."""
+    """Handles the rpcs for files, one method per rpc."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class People:
         self._pages = pages
 
     def CreatePerson(self, request: pb.CreatePersonRequest, call: Call) -> pb.Person:
-        """Creates a file; the age band follows from the birth date if the request has one."""
+        """Creates a file; if the request has a birth date, the age band follows from that date."""
         now, identity, coarse = (
             call.clock.now(),
             read_identity(request.identity),
@@ -130,7 +130,7 @@ class People:
         """Searches the files of the caller's organisation for all words of a name.
 
         The newest come first; `incomplete` says whether there are more. Every search counts towards
-        the limit, whether it finds a file or not.
+        the caller's limit, whether it finds a file or not.
         """
         tx, caller = call.tx, call.caller
         call.trail.append(Entry("search_people", caller.organization_id))
@@ -159,8 +159,8 @@ class People:
     def OpenPerson(self, request: pb.OpenPersonRequest, call: Call) -> pb.Identity:
         """Returns the opened fields of an identity, and the field groups that are fully opened.
 
-        The access is recorded first, so that refusals are on the trail as well, even those to
-        callers from whom the file is hidden.
+        The access is recorded first, so that refusals are on the trail as well, even refusals
+        to callers from whom the file is hidden.
         """
         tx, caller, now, purpose = call.tx, call.caller, call.clock.now(), request.purpose_code
         groups = frozenset(GROUPS.members(request.field_groups, "field_groups"))
@@ -196,7 +196,7 @@ class People:
         return person_message(person, plan)
 
     def GetSafeContact(self, request: pb.GetSafeContactRequest, call: Call) -> pb.SafeContact:
-        """Returns the unsealed parts of the safe-contact plan of a referral's person.
+        """Returns the unsealed parts of the safe-contact plan for a referral's person.
 
         If the plan forbids every contact, each party of the referral may learn this even without a
         receipt, since knowing it keeps her safe and reveals nothing else about her.

@@ -1,6 +1,6 @@
-"""Requests of callers of the line, who identify themselves with a reference and its PIN.
+"""Requests by callers of the line, who identify themselves with a reference and its PIN.
 
-The answers to such a caller have only codes, times and numbers.
+The answers to these callers have only codes, times, numbers and keys.
 """
 
 from collections.abc import Sequence
@@ -40,8 +40,8 @@ from services.referrals.referrals.store import enquiries, referrals
 from services.referrals.referrals.usecases.enquiries import cancel_of
 from services.referrals.referrals.usecases.lives import Lives
 
-# the maximum number of accesses that are read for one file or contact; grouped by day and kind of
-# organisation, the answer is short
+# the maximum number of accesses that are read for one file or contact; the answer is short, since
+# it only counts the accesses
 _MAX_READINGS = 10_000
 
 
@@ -56,18 +56,18 @@ class RequestsState:
 
     files: int
     items: list[tuple[Referral, str, bool]] = field(default_factory=list)
-    # organisations that may open the caller's data now, besides those that hold a file
+    # receivers of referrals that may open the caller's data now
     open_to: set[str] = field(default_factory=set)
     may_withdraw: bool = False
     may_be_contacted: bool = False
     may_ask_for_call: bool = False
-    call: Callback | None = None  # the callback that the line owes the caller
+    call: Callback | None = None  # the callback that a line owes the caller and that is due first
     # the number of organisations that hold enquiry content about the caller
     enquiry_holders: int = 0
 
 
 class References:
-    """The rpcs of references, one method for each."""
+    """Handles the rpcs for references, one method per rpc."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class References:
     def WithdrawConsentByReference(
         self, request: pb.WithdrawConsentByReferenceRequest, call: Call
     ) -> pb.ReferenceStatus:
-        """Withdraws one request of the caller, with the consent that it is based on.
+        """Withdraws one of the caller's requests, with the consent on which the request is based.
 
         If `item_key` is empty, withdraws every consent, override and request about her, whoever
         gave or made it.
@@ -121,7 +121,7 @@ class References:
     ) -> pb.ListReadingsByReferenceResponse:
         """Lists the accesses to the caller's files and contacts.
 
-        Accesses are counted by day, kind of organisation and reason.
+        Equal accesses on one day are counted together (see Reading).
         """
         tx, first = (
             call.tx,
@@ -168,7 +168,7 @@ class References:
     def AddNoteByReference(
         self, request: pb.AddNoteByReferenceRequest, call: Call
     ) -> pb.ReferenceStatus:
-        """Adds a note of the caller to each of her contacts.
+        """Adds a note by the caller to each of her contacts.
 
         Each line then has to follow up its contact again.
         """

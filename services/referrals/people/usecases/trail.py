@@ -1,4 +1,4 @@
-"""The rpcs for auditors: search of the trail, its verification by witnessed heads, anomalies."""
+"""Handles the rpcs for auditors: search and verification of the trail, and anomalies."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from services.referrals.people.wire.messages import anomaly_message
 from trail import chain
 from trail.chain import Finding
 
-_ROWS = 200_000  # the maximum number of rows verified in one call, which takes two seconds
+_ROWS = 200_000  # the maximum number of rows verified in one call, which takes about two seconds
 # the maximum number of findings in one answer, enough to see that the trail is broken
 _MAX_FINDINGS = 100
 
@@ -47,9 +47,9 @@ class Verdict:
 
 
 class Audit:
-    """The rpcs of the trail, one method for each.
+    """Handles the rpcs for the trail, one method per rpc.
 
-    Rows have ids and codes only; nothing in them is sealed.
+    The rows have only ids, codes and times; nothing in them is sealed.
     """
 
     def __init__(

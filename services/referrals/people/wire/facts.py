@@ -1,4 +1,4 @@
-"""The facts of erasures and anomalies."""
+"""Facts about erasures and anomalies."""
 
 from chassis.wire import moment, timestamp
 from facts.outbox import Fact
@@ -10,7 +10,7 @@ ERASED = "enlace.erasure.done.v1"
 
 
 def erasure_fact(erasure: Erasure, verb: str) -> Fact:
-    """Returns the fact of an erasure; `verb` is "proposed" or "done"."""
+    """Returns the fact about an erasure; `verb` is "proposed" or "done"."""
     message = facts_pb2.ErasureFact(
         erasure_id=erasure.id,
         person_id=erasure.person_id,
@@ -44,7 +44,7 @@ def erasure_of(fact: Fact) -> Erasure:
 
 
 def anomaly_fact(anomaly: Anomaly) -> Fact:
-    """Returns the fact of an anomaly; an anomaly has only one fact, "noted"."""
+    """Returns the fact about an anomaly; an anomaly has only one fact, "noted"."""
     message = facts_pb2.AnomalyFact(
         anomaly_id=anomaly.id,
         kind_code=anomaly.kind.value,

@@ -1,6 +1,6 @@
 """Pathways: the standard order of help, as versioned data.
 
-Pathways are written by hand. All faults in a text are reported at once, by line and reason.
+Pathways are written by hand. One refusal reports the faults in a text, by line and reason.
 """
 
 import re
@@ -98,7 +98,7 @@ class Step:
 class Pathway:
     """One version of a pathway.
 
-    A pathway is meant for persons who match at least one entry of each list. An empty list matches
+    A pathway is meant for people who match at least one entry in each list. An empty list matches
     everybody.
     """
 

@@ -1,4 +1,4 @@
-"""Plans: each follows a pathway for one person.
+"""Plans, each of which follows a pathway for one person.
 
 A method either changes the plan, or refuses and changes nothing.
 """
@@ -162,8 +162,8 @@ class Plan:
     def follow(self, referral_id: str, state: State, outcome_code: str, now: datetime) -> bool:
         """Updates the steps of a referral according to its state; returns whether a step changed.
 
-        If the referral brought help, the step is met. If the referral was completed or ended
-        without help, the step is open again. A closed plan does not change. Raises Conflict if a
+        If the referral brought help, the step is met. If the referral was completed or ended, but
+        brought no help, the step is open again. A closed plan does not change. Raises Conflict if a
         leg would begin too early (see `_check_leg`).
         """
         if self.close_time is not None:

@@ -158,9 +158,9 @@ def late(
 def compliance(tx: Transaction, now: datetime) -> list[Row]:
     """Counts plans by pathway_id, version, department, key, state and reason_code.
 
-    Each row has three numbers of plans: all in which the step has this state (`plans`); of these,
-    the plans whose step was settled in time or has no due time (`on_time`), and the plans whose
-    step is overdue (`late`). Only plans in the scope of the transaction are counted.
+    Each row has three numbers of plans: all plans in which the step has this state (`plans`); of
+    these, the plans whose step was settled in time or has no due time (`on_time`), and the plans
+    whose step is overdue (`late`). Only plans in the scope of the transaction are counted.
     """
     return tx.execute(
         "SELECT p.pathway_id, p.pathway_version AS version, p.department, s.key, s.state,"

@@ -98,8 +98,8 @@ def _shipped(text: str) -> Pathway:
 def shipped_pathways(folder: Path = SHIPPED) -> dict[str, Pathway]:
     """Returns the pathways that come with the service, by id.
 
-    Raises ValueError with file, line and reason for an invalid pathway, so that the service does
-    not start with it.
+    Raises ValueError with file and reason for an invalid pathway, so that the service does not
+    start.
     """
     pathways = {}
     for file in sorted(folder.glob("*.yaml")):
@@ -119,7 +119,7 @@ def shipped_pathways(folder: Path = SHIPPED) -> dict[str, Pathway]:
 
 
 class Pathways:
-    """The pathways in all versions; each version never changes, so a process reads it only once."""
+    """The pathways in all versions. A process reads each version only once, since none changes."""
 
     def __init__(self, first: dict[str, Pathway]) -> None:
         self._first = first
@@ -130,7 +130,7 @@ class Pathways:
         return [self.get(tx, *latest) for latest in sorted(self._latest(tx).items())]
 
     def get(self, tx: Transaction, identifier: str, version: int = 0) -> Pathway:
-        """Returns one version; 0 is the newest. Raises NotFound if there is none."""
+        """Returns one version; 0 means the newest. Raises NotFound if there is none."""
         if known := self._read.get((identifier, version)):
             return known
         newest = self._latest(tx).get(identifier, 0)

@@ -1,4 +1,4 @@
-"""The rpcs of pathways and plans.
+"""Handles the rpcs for pathways and plans.
 
 Only the organisation that holds a person's file sees her plans.
 """
@@ -67,7 +67,7 @@ _SKIPPED = "skipped:"
 
 
 class Plans:
-    """The rpcs of plans, one method for each.
+    """Handles the rpcs for pathways and plans, one method per rpc.
 
     Public methods with `tx` serve other use cases.
     """
@@ -84,7 +84,7 @@ class Plans:
         )
 
     def GetPathway(self, request: pb.GetPathwayRequest, call: Call) -> pb.StandardPathway:
-        """Returns one version of a pathway; 0 is the newest."""
+        """Returns one version of a pathway; 0 means the newest."""
         pathway = self._pathways.get(call.tx, request.id, request.version)
         return pathway_message(pathway, pathway.text)
 
@@ -108,7 +108,7 @@ class Plans:
         """Starts a plan that follows the newest version of a pathway.
 
         The person is locked first: otherwise two simultaneous calls could both find no plan, and
-        each start one.
+        both start a plan.
         """
         tx, start, person_id = call.tx, moment(request, "start_time"), object_id(request.person_id)
         acknowledged = word_list(
@@ -156,7 +156,7 @@ class Plans:
         """Sets the state of a step.
 
         The referral is locked before the plan, in the same order as when a plan is updated after a
-        change of a referral.
+        change to a referral.
         """
         tx, now, state = call.tx, call.clock.now(), STATES.member(request.state, "state")
         assert state is not None  # the .proto requires it
@@ -231,8 +231,8 @@ class Plans:
     def GetCompliance(self, request: pb.GetComplianceRequest, call: Call) -> pb.Compliance:
         """Returns the numbers of plans, and of their steps by state.
 
-        Coordinators get the published numbers of the whole network; other callers get the exact
-        numbers of their own organisation.
+        Coordinators get the published numbers for the whole network; other callers get the exact
+        numbers for their own organisation.
         """
         network = call.caller.has("COORDINATOR")
         counted = self._compliance(call.tx, call.clock.now(), network=network)

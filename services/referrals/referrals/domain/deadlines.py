@@ -32,9 +32,9 @@ class ReferralWithDeadlines(ReferralRecord):
     ) -> None:
         """Starts a deadline.
 
-        SILENCE begins at the open appointment, if that is in the future. Otherwise SILENCE begins
-        now, as any other deadline does. After `news`, and without an open appointment, SILENCE
-        lasts for SILENCE_AFTER_NEWS.
+        SILENCE begins at the open appointment, if the appointment is in the future; otherwise it
+        begins now, like any other deadline. If no appointment is open and `news` is True (there is
+        news about the person), SILENCE lasts for SILENCE_AFTER_NEWS.
         """
         silence = kind is DeadlineKind.SILENCE
         start = max(now, self.appointment_time or now) if silence else now

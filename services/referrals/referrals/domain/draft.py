@@ -25,7 +25,7 @@ class Draft:
     unsafe_departments: tuple[str, ...] | None = None
 
     def unsafe(self, known: Unsafe) -> Unsafe | None:
-        """Returns the person's answer about unsafe people and places, as this request leaves it.
+        """Returns the person's answer about unsafe organisations and places, after this request.
 
         Fields that the request leaves out are taken from `known`. Returns None if the request sets
         none of the fields.

@@ -1,8 +1,8 @@
 """Enquiries: one organisation asks many services at once whether they could help a person.
 
 An enquiry never names the person. Each service has its own copy, which holds the content and the
-service's answer. When the enquiry closes, every copy is blanked except that of the service whose
-offer was taken.
+service's answer. When the enquiry closes, every copy is blanked except the copy for the service
+whose offer was taken.
 """
 
 from collections import Counter
@@ -150,9 +150,9 @@ def disclosed_count(senders: int, digest: bytes) -> int:
 
     Noise is added to the exact count and CAUTION subtracted. The result is rounded down to a
     multiple of FEW, and lies between 0 and MAX_SIMILAR_CASES. The noise is the number of leading
-    zero bits in the first half of `digest`, minus that number in the second half. Each further zero
-    is half as likely, so no answer proves that there is one case more or less. `digest` is the
-    keyed hash of the question, so the same question always gets the same answer.
+    zero bits in the first half of `digest`, minus the number of those in the second half. Each
+    further zero is half as likely, so no answer proves that there is one case more or less.
+    `digest` is the keyed hash of the question, so the same question always gets the same answer.
     """
     half = len(digest) // 2
     noisy = senders + _leading_zeros(digest[:half]) - _leading_zeros(digest[half:]) - CAUTION
@@ -210,7 +210,7 @@ class EnquiryEvent:
 
 @dataclass
 class Enquiry:
-    """An enquiry of one organisation.
+    """An enquiry by one organisation.
 
     Only this organisation knows the contact, the case file, the worker and the omitted attributes.
     """
@@ -342,8 +342,8 @@ class Enquiry:
         """Blanks the copies of these services.
 
         If the enquiry is open, the copies are closed, too, and the asker sees each of them as a
-        refusal. Its reason is NOT_OFFERED, unless the service had already refused for another
-        reason. Ends the enquiry if every service has now refused.
+        refusal. The reason for the refusal is NOT_OFFERED, unless the service had already refused
+        for another reason. Ends the enquiry if every service has now refused.
         """
         copies = [
             offer

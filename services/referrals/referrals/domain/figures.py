@@ -1,7 +1,7 @@
 """Public figures of the network: which counts are published, and how questions are answered.
 
 A cell is a quarter, a route (the country that people had been taken to, the country where they are)
-and a group of need. Its count is published when it is `SMALLEST` or more, rounded down to a
+and a need group. Its count is published when it is `SMALLEST` or more, rounded down to a
 multiple of `STEP`; every other figure is a sum of published cells. So no two answers can be
 subtracted to find an unpublished count: see
 docs/decisions/0025-figures-are-sums-of-published-cells.md.
@@ -29,8 +29,8 @@ CellCounts = Mapping["Cell", int]
 class Cell:
     """The smallest unit of counting.
 
-    Its count is the number of people for whom help of this group was completed in this quarter
-    (such as 2026-Q3).
+    Its count is the number of people for whom help with a need of this group was completed in this
+    quarter (such as 2026-Q3).
     """
 
     quarter: str
@@ -51,7 +51,7 @@ class Question:
     need_group: str = ""
 
     def check(self) -> None:
-        """Refuses an unknown group of need; the contract checks the form of the period."""
+        """Refuses an unknown need group; the contract checks the form of the period."""
         check = Check()
         check.that(
             not self.need_group or self.need_group in NEED_GROUPS, "need_group_code", "unknown_code"

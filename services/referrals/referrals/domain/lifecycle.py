@@ -3,7 +3,7 @@
 A row names the states, the sides, the fields of the request, the guards, and the effects on the
 deadlines. The table can be tested exhaustively and drawn. `Referral` uses the same rows to list the
 steps on offer and to take a step. Five steps (send, amend, attach_consent, reroute and
-withdraw_consent) need more than the fields of their request. Each of them has its own method of
+withdraw_consent) need more than the fields of their request. Each of the five has its own method in
 `Referral`, which uses the same row and guards.
 """
 
@@ -150,7 +150,7 @@ class Step:
     # True: the step moves the referral on. Allowed steps that ask, delay or end something are
     # listed after such a step.
     main: bool = False
-    news: bool = False  # True: the step is news of the person, so the next SILENCE may last longer
+    news: bool = False  # True: the step brings news, so the next SILENCE may last longer
     # False: the step changes nothing that decisions are based on, so no version becomes stale
     decides: bool = True
 

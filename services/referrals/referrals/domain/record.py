@@ -40,8 +40,7 @@ LEG_LOST = "leg_lost"
 class Actor:
     """The actor of a step.
 
-    `coordinates` is set for a coordinator of the network, `manages` for a manager of the
-    organisation.
+    `coordinates` is True for a network coordinator, `manages` for a manager of the organisation.
     """
 
     kind: str  # worker | key | person | system
@@ -66,14 +65,14 @@ class Event:
     attribution: str = ""
     clock: DeadlineKind | None = None
     note: str = ""
-    note_withheld: bool = False  # there is a note, but the reader may not, or nobody can, open it
+    note_withheld: bool = False  # there is a note that this reader may not open, or nobody can
     changed_field_codes: tuple[str, ...] = ()  # fields amended after the referral was sent
     arrival: Arrival | None = None  # stated on sending, if nobody may contact the person
 
 
 @dataclass
 class ReferralRecord:
-    """A request to one service, with all that may be known without knowing who the person is."""
+    """A request to one service, with everything about it that does not identify the person."""
 
     id: str
     sender_organization_id: str
@@ -114,7 +113,7 @@ class ReferralRecord:
     send_time: datetime | None = None
     need_close_reason_code: str = ""
     assault_time: datetime | None = None  # the time of a recent assault, to the hour
-    unsafe: Unsafe = NOT_STATED  # with whom or where the person is not safe; for the sender alone
+    unsafe: Unsafe = NOT_STATED  # who and where is unsafe for the person; only the sender sees it
     # ids of the organisations on either side that are suspended or have left, as last reported to
     # the other side
     sides_out: list[str] = field(default_factory=list)
@@ -167,7 +166,7 @@ class ReferralRecord:
         """Returns the verb with which this actor moves the referral on, or "" if there is none.
 
         The verb can be REFER_AGAIN, which is no step. `allowed` is the result of `allowed_verbs`
-        for this actor, if the caller knows it already.
+        for this actor, if the calling code knows it already.
         """
         if self.need_is_open and Side.SENDER in self.sides(actor):
             return REFER_AGAIN
@@ -232,8 +231,8 @@ class ReferralRecord:
     def deletion(self) -> Deadline | None:
         """Returns the latest deletion deadline, or None if there is none.
 
-        The deadline is stopped once the receiver has confirmed that it holds no more data of the
-        person.
+        The deadline is stopped once the receiver has confirmed that it holds no more data about
+        the person.
         """
         return next(
             (
@@ -320,8 +319,8 @@ class ReferralRecord:
         """Returns the requested urgency, or else the higher of the present and answered urgency.
 
         `answered_urgency` follows from the contact's answers; it is None if no answers count. A
-        requested urgency below the answered urgency is refused without a reason, and otherwise its
-        reason is stored. Any other requested urgency clears the stored reason.
+        requested urgency below the answered urgency is refused unless a reason is given or stored;
+        the reason is then stored. Any other requested urgency clears the stored reason.
         """
         if answered_urgency is None:
             return urgency or self.urgency

@@ -39,7 +39,7 @@ SIDE_OUT, SIDE_BACK = "side_out", "side_back"
 
 @dataclass
 class Referral(ReferralWithDeadlines):
-    """A request to one service, with all that may be known without knowing who the person is."""
+    """A request to one service, with everything about it that does not identify the person."""
 
     @classmethod
     def draft(
@@ -157,7 +157,8 @@ class Referral(ReferralWithDeadlines):
         if receipt is None:
             raise Conflict("receipt_missing")
         check_note(note, needed=receipt.is_override)
-        # A receipt that opens nothing comes first: without another one, no arrival is needed.
+        # A receipt that opens nothing is refused first: without another receipt, no arrival is
+        # needed.
         self._check_receipt(receipt, now)
         if nobody_calls:
             (arrival or Arrival("", "", "", "")).check()
@@ -216,7 +217,7 @@ class Referral(ReferralWithDeadlines):
         answered_urgency: Urgency | None = None,
         urgency_reason_code: str = "",
     ) -> None:
-        """Corrects a referral that was sent: its urgency, and the coarse data of the person.
+        """Corrects a referral that was sent: its urgency, and the coarse data about the person.
 
         A changed urgency recomputes the running deadlines. Raises Conflict, and Invalid if nothing
         changes or if the urgency is too low: below `answered_urgency` (see `change_draft`) without
@@ -242,9 +243,9 @@ class Referral(ReferralWithDeadlines):
     def attach_consent(
         self, actor: Actor, now: datetime, calendar: Calendar, receipt: Receipt
     ) -> None:
-        """Bases a referral that was sent on another consent.
+        """Replaces the receipt of a referral that was sent with another consent.
 
-        The new consent replaces an override, or a consent that ends soon. Raises Conflict if the
+        The new consent replaces an override or an earlier consent. Raises Conflict if the
         new receipt is an override or does not cover the referral, and Invalid if it is the present
         receipt.
         """
@@ -392,7 +393,7 @@ class Referral(ReferralWithDeadlines):
         note: str = "",
         changed_field_codes: tuple[str, ...] = (),
     ) -> None:
-        """Updates the deadlines, the state and the history, as every step does."""
+        """Does what is common to all steps: updates the deadlines, the state and the history."""
         self.stop_deadlines(now, *step.stops)
         for kind in step.starts:
             self.start_deadline(kind, now, calendar, news=step.news)

@@ -32,16 +32,16 @@ _CAME_BACK = f"state IN ({_words(CAME_BACK)})"
 # Referral.need_is_open as a condition on rows: after a referral came back, its deadlines run only
 # as long as the need is open.
 _UNANSWERED = f"({_CAME_BACK} AND next_due_time IS NOT NULL)"
-# The condition of a live referral with a side that can't act, since that side is suspended or has
+# The condition for a live referral with a side that can't act, since that side is suspended or has
 # left. Another service has to be asked for the person, or someone has to speak to the other side.
 _OUT = "(SELECT id FROM members WHERE kind = 'organization' AND NOT active)"
 _STRANDED = (
     f"(state IN ({_words(LIVE)}) AND (receiver_organization_id IN {_OUT}"
     f" OR sender_organization_id IN {_OUT}))"
 )
-# In this state only the deadline of the deletion can run.
+# In this state only the deletion deadline can run.
 _TO_DELETE = "(state = 'consent_withdrawn' AND next_due_time IS NOT NULL)"
-# The condition of referrals with something left to do, written as in their partial indexes. Pages
+# The condition for referrals with something left to do, written as in their partial indexes. Pages
 # ask for these referrals, which are a small part of all referrals.
 _OPEN_STATES = LIVE | {State.DRAFT}
 _OPEN = f"(state IN ({_words(_OPEN_STATES)}) OR next_due_time IS NOT NULL)"
@@ -50,7 +50,7 @@ _LIVE, _FOR_RECEIVER, _FOR_SENDER = (
 )
 # Urgency.rank as an expression on rows; a referral without an urgency ranks lowest.
 _RANK = "coalesce(array_position(%(urgencies)s::text[], urgency), 0)"
-# The condition of referrals that are the turn of the organisation %(organization)s.
+# The condition for referrals on which the organisation %(organization)s has to act.
 MINE = (
     f"((receiver_organization_id = %(organization)s AND ({_FOR_RECEIVER} OR {_TO_DELETE}))"
     f" OR (sender_organization_id = %(organization)s AND ({_FOR_SENDER} OR {_UNANSWERED})))"
@@ -97,7 +97,7 @@ _BOXES = {
 
 
 def conditions(wanted: Filter) -> tuple[str, dict[str, Any]]:
-    """Returns the SQL condition of a filter, on `referrals`, and its parameters."""
+    """Returns a filter as an SQL condition on `referrals`, and the parameters of the condition."""
     return f"({' OR '.join(f'({_where(wanted, part)})' for part in _BOXES[wanted.box])})", _values(
         wanted
     )

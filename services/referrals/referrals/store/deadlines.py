@@ -1,4 +1,4 @@
-"""Deadlines of referrals: saves and reads them, and finds the referrals with due deadlines."""
+"""Saves and reads the deadlines of referrals, and finds the referrals with due deadlines."""
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -92,7 +92,7 @@ def put_aside(tx: Transaction, identifier: str, now: datetime, until: datetime) 
 
 
 def next_time(tx: Transaction) -> datetime | None:
-    """Returns the time of the next level of any deadline; None if none is left."""
+    """Returns when any referral's deadline next reaches a level; None if no level is left."""
     # the first deadline of each rank, in the order of the index that `due` reads
     row = tx.execute(
         "SELECT min(first.next_time) AS next FROM unnest(%s::smallint[]) AS ranks (rank)"

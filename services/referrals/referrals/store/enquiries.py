@@ -1,4 +1,4 @@
-"""Enquiries, and the copies of the organisations that are asked.
+"""Stores enquiries, and the copies for the organisations that are asked.
 
 Row-level security shows an enquiry and all its copies to the asking organisation, and to an
 organisation that is asked only its own copies.
@@ -54,7 +54,7 @@ _UPDATE = (
     " WHERE id = %(id)s AND version = %(was)s"
 )
 # A copy keeps the creation time and the first deadline of the enquiry, whatever happens later,
-# since the offers of others do not concern the organisation that is asked.
+# since the offers of other services do not concern the organisation that is asked.
 _NEVER_UPDATED = ("enquiry_id", "service_id", "due_time", "create_time")
 _KEEP_OFFER = (
     f"INSERT INTO enquiry_offers ({', '.join(_OFFER_COLUMNS)})"
@@ -279,10 +279,10 @@ def count_alike(
     """Counts other members with a case that is similar in all attributes, or in all but one.
 
     Returns the first count, and the second counts by the disregarded attribute. Members are counted
-    instead of cases, so a worker who invents persons, for her own service or with a second member,
-    adds one at most. Members on probation do not count, nor do the cases that the organisation
-    itself sends, asks about or receives. The exact count could reveal that a certain person is in
-    the network, so only the result of `domain.enquiry.disclosed_count` may be disclosed.
+    instead of cases, so a worker who invents people, for her own service or with a second member,
+    adds one at most. Members on probation do not count, nor do the organisation's own enquiries and
+    the referrals that it sends or receives. The exact count could reveal that a certain person is
+    in the network, so only the result of `domain.enquiry.disclosed_count` may be disclosed.
     """
     stated = content.attributes
 
@@ -447,11 +447,11 @@ ENQUIRY_ROWS = f"({PERSON_ROWS} OR contact_id = ANY(%(alone)s))"
 
 
 COPIES = f"need_code IS NOT NULL AND enquiry_id IN (SELECT id FROM enquiries WHERE {ENQUIRY_ROWS})"
-"""The condition of copies, held by organisations that were asked, that still describe the person.
+"""The condition for copies, at organisations that were asked, that still describe the person.
 
 A copy without a need is blank already.
 """
 
 
 WAITS = "(state = 'open' OR (state = 'matched' AND referral_id = ''))"
-"""The condition of an enquiry that is open, or whose accepted offer waits for a referral."""
+"""The condition for an enquiry that is open, or whose accepted offer waits for a referral."""

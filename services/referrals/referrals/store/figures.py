@@ -1,4 +1,4 @@
-"""Figures of the whole network; only counts leave this file."""
+"""Reads figures across the whole network; only counts leave this module."""
 
 from datetime import datetime
 from typing import Any
@@ -15,8 +15,8 @@ ANSWERS = "'acknowledged', 'info_requested', 'accepted', 'waitlisted', 'declined
 def count_assisted(tx: Transaction, start: datetime, end: datetime) -> dict[str, Any]:
     """Counts people whose file was opened in [start, end) and who got help.
 
-    Counts them in total, and by the department in their file, by the country that they were taken
-    to, by need group and by the month in which the file was opened.
+    Counts them in total, and by the department in their file, by the country that they had been
+    taken to, by need group and by the month in which the file was opened.
     """
     row = tx.execute(
         "WITH helped AS (SELECT p.* FROM people p WHERE p.create_time >= %(start)s"
@@ -50,8 +50,8 @@ def of_member(
 
     Open work is live referrals, referrals due before `due_before` that are the organisation's turn,
     open enquiries that it made, open enquiries that it has not answered, and files and running
-    plans as of `step`. The counts of files and plans are at least 1 once the organisation has had
-    any, so that zero can't be distinguished from a few.
+    plans as of the time `step`. The counts of files and plans are at least 1 once the organisation
+    has had any, so that zero can't be distinguished from a few.
     """
     row = tx.execute(
         "SELECT (SELECT count(*) FROM referrals WHERE receiver_organization_id = %(organization)s"
@@ -115,7 +115,7 @@ def counted_until(tx: Transaction) -> str:
 def count_completed(tx: Transaction, start: datetime, end: datetime) -> dict[Cell, int]:
     """Counts the people for whom help was completed in [start, end), by cell.
 
-    People are in no cell if their country, or the country they were taken to, is not known.
+    People are in no cell if their country, or the country they had been taken to, is not known.
     """
     rows = tx.execute(
         "SELECT to_char(e.time AT TIME ZONE 'UTC', 'YYYY-\"Q\"Q') AS quarter,"

@@ -1,4 +1,4 @@
-"""Referrals with their deadlines and history.
+"""Stores referrals with their deadlines and history.
 
 Row-level security narrows every statement to the rows that the transaction's scope may see.
 """
@@ -267,7 +267,7 @@ def ids_of_responsible(tx: Transaction, worker_id: str, limit: int) -> list[str]
 def named_unsafe(
     tx: Transaction, sender_id: str, person_id: str, contact_id: str, besides: str = ""
 ) -> list[Unsafe]:
-    """Returns the unsafe people and places that a person, or the caller of a contact, has named.
+    """Returns the unsafe organisations and places that a person or a contact's caller has named.
 
     Reads the enquiries and referrals of one sender, except the referral `besides`.
     """
@@ -316,7 +316,7 @@ def ids_to_note_standing(
 
 
 def of_people(tx: Transaction, people: Collection[str]) -> list[Referral]:
-    """Returns the referrals of some persons, oldest first."""
+    """Returns the referrals of some people, oldest first."""
     rows = tx.execute(
         "SELECT * FROM referrals WHERE person_id = ANY(%s) ORDER BY create_time, id",
         (list(people),),
@@ -410,7 +410,7 @@ def read(
 
 
 def note_following(tx: Transaction, referral: Referral) -> None:
-    """Notes which referral follows one that has just come back, as far as the scope shows it."""
+    """Notes on a referral that just came back which referral follows, if the scope shows it."""
     referral.following_id, referral.followed_up = _following(tx, [referral.id]).get(
         referral.id, (referral.following_id, False)
     )

@@ -18,7 +18,7 @@ from services.referrals.referrals.store import boxes, referrals
 
 _BATCH = 1_000
 WINDOW = 5_000
-"""The largest number of positions that one read covers.
+"""The maximum number of positions that one read covers.
 
 The limit is on positions, so that a reader that was disconnected for long makes progress even if
 few of the events match.
@@ -67,7 +67,7 @@ def last_position(tx: Transaction) -> int:
 
 
 def changes(tx: Transaction, wanted: Filter, after: int, until: int, limit: int) -> list[Change]:
-    """Returns the events after one position and up to another, in order, as the scope allows.
+    """Returns the events in the scope after one position and up to another, in order.
 
     Returns at most `limit` events. Only the sender sees the events of a draft.
     """

@@ -1,4 +1,4 @@
-"""Enquiries, as rpcs.
+"""Handles the rpcs for enquiries.
 
 The asking organisation works with the whole enquiry. An organisation that is asked works only with
 its own copies; the effects of its answer are written in the scope of the whole service.
@@ -57,14 +57,14 @@ from services.referrals.referrals.wire.enquiries import unsafe as parse_unsafe
 # on probation. 100 take far less than the ten seconds that a transaction may last.
 _MAX_STOPPED = 100
 OF_A_LOOKER = Budget(60, timedelta(minutes=1), timedelta(0))
-"""The budget of previews of one worker: 60 at once, then one more per minute.
+"""The budget for the previews of one worker or key: 60 at once, then one more per minute.
 
-So many previews are enough for a busy night, but too few to find a person.
+This is enough for a busy night, but not for finding a person.
 """
 
 
 class Enquiries:
-    """The rpcs of enquiries, one method for each."""
+    """Handles the rpcs for enquiries, one method per rpc."""
 
     def __init__(
         self,
@@ -148,7 +148,7 @@ class Enquiries:
         )
 
     def CreateEnquiry(self, request: pb.CreateEnquiryRequest, call: Call) -> pb.Enquiry:
-        """Opens an enquiry to the requested services that may be asked, to all of them at once.
+        """Opens one enquiry to all of the requested services that may be asked.
 
         Attributes that none of the services uses as a criterion are left out, unless the request
         keeps them. Raises Conflict if no service is left.
@@ -298,7 +298,7 @@ class Enquiries:
     def ListUnmetNeeds(
         self, request: pb.ListUnmetNeedsRequest, call: Call
     ) -> pb.ListUnmetNeedsResponse:
-        """Counts the needs, across the whole network, that no service met."""
+        """Counts the needs that no service met, across the whole network."""
         elevate_to_system_scope(call.tx)
         rows = enquiries.unmet(call.tx, call.clock.now() - enquiries.UNMET_SINCE)
         return pb.ListUnmetNeedsResponse(needs=[pb.UnmetNeed(**row) for row in rows])
@@ -353,8 +353,8 @@ class Enquiries:
     ) -> list[Service]:
         """Returns the services to ask.
 
-        Leaves out the caller's own services, and services with which the person is not safe
-        according to this enquiry or the organisation's earlier records. Organisations that may have
+        Leaves out the caller's own services, and services that are unsafe for the person according
+        to this enquiry or the organisation's earlier records. Organisations that may have
         the power to detain, charge or expel her may learn only what she has agreed to, so they are
         never asked.
         """
@@ -393,7 +393,7 @@ def _received(identifier: str, rows: list[Row]) -> ReceivedEnquiry:
 
 
 def stop_asking(tx: Transaction, now: datetime, organization_id: str) -> bool:
-    """Closes the copies that a member on probation has received, and those it sent to shelters.
+    """Closes the copies that a member on probation has received, or has sent to shelters.
 
     Returns whether there may be more received copies. Needs the scope of the whole service.
     """
@@ -417,7 +417,7 @@ def stop_asking(tx: Transaction, now: datetime, organization_id: str) -> bool:
 def cancel_of(
     tx: Transaction, now: datetime, contact_ids: Collection[str], people: Collection[str]
 ) -> None:
-    """Withdraws the waiting enquiries for contacts and people, after a withdrawal or an erasure.
+    """Cancels the waiting enquiries for contacts and people, after a withdrawal or an erasure.
 
     Needs the scope of the whole service.
     """

@@ -1,4 +1,4 @@
-"""The rpcs of statistics: figures that are safe to publish, and figures for coordinators."""
+"""Handles the rpcs for statistics: figures safe to publish, and figures for coordinators."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -27,7 +27,7 @@ RECENT = timedelta(days=30)
 
 
 class Statistics:
-    """The rpcs of statistics, one method for each. They return nothing about one person."""
+    """Handles the rpcs for statistics, one method per rpc. No rpc returns data about one person."""
 
     def GetPilotFigures(self, request: pb.GetPilotFiguresRequest, call: Call) -> pb.PilotFigures:
         """Returns the pilot's figures, counted from the files: January to October 2006."""
@@ -109,8 +109,7 @@ def pilot(tx: Transaction) -> pb.PilotFigures:
 
 
 def _count(tx: Transaction, now: datetime) -> None:
-    """Stores the figures of the quarters that have settled since the last count; each quarter is
-    counted once.
+    """Counts the quarters that have settled since the last count, each once; stores the figures.
 
     A second call at the same time waits, and finds the count done.
     """

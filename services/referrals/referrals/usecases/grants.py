@@ -1,4 +1,4 @@
-"""Grants: which data of a person a caller may open now.
+"""Grants: the data about a person that a caller may open now.
 
 A grant is based on the person's file, on a receipt or on an emergency access.
 """
@@ -22,7 +22,7 @@ from services.referrals.referrals.store import referrals
 
 
 class Grants:
-    """Grants for a caller. Every method runs in the transaction `tx` and its scope."""
+    """Decides what callers may open. Every method runs in the transaction `tx` and its scope."""
 
     def __init__(self, people: People, receipts: Receipts) -> None:
         self._people = people
@@ -41,8 +41,8 @@ class Grants:
         """Returns the grant for these field groups of a person, or refuses all of them.
 
         The caller must have the right to work with people. The organisation that holds the file
-        needs nothing else. The receiver of a live referral needs a receipt of that referral that
-        covers the groups, or else an emergency access of the caller that opens them. Raises
+        needs nothing else. The receiver of a live referral needs a receipt for that referral that
+        covers the groups, or else an emergency access by the caller that opens the groups. Raises
         NotFound, NotAllowed, Conflict or Invalid.
         """
         check_opens_people(tx, caller)

@@ -18,7 +18,10 @@ class Legs(Protocol):
     """The legs of plans. Each method widens its transaction's scope to the whole service."""
 
     def follow(self, tx: Transaction, now: datetime, *moved: Referral) -> None:
-        """Updates the steps of plans after changes of referrals, which the caller has locked."""
+        """Updates the steps of plans after changes to referrals.
+
+        The calling code must have locked the referrals.
+        """
 
     def check_receipt(self, tx: Transaction, referral: Referral) -> None:
         """Refuses a receipt that another leg of the same plan uses."""

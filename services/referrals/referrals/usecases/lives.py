@@ -55,8 +55,8 @@ class Lives:
     ) -> None:
         """Updates what depends on the state of the referrals: needs, steps of plans, contacts.
 
-        `earlier_contact_id` is the contact of the earlier referral that one of `moved` is based on,
-        if any. This must come last in a transaction.
+        `earlier_contact_id` is the contact of the earlier referral on which one of `moved` is
+        based; "" if there is none. This call must come last in a transaction.
         """
         self._legs.follow(tx, now, *moved)
         for referral in moved:
@@ -72,8 +72,8 @@ class Lives:
     def follow_contacts(self, tx: Transaction, now: datetime, *identifiers: str) -> None:
         """Updates the outcome of contacts of the line according to the state of their referrals.
 
-        An empty id is ignored. This must come last in a transaction, since it widens the scope, and
-        since a transaction that has locked a contact must not wait for a referral.
+        An empty id is ignored. This call must come last in a transaction, since it widens the
+        scope, and since a transaction that has locked a contact must not wait for a referral.
         """
         for identifier in sorted({*identifiers} - {""}):
             # a receiver's refusal may reopen the contact, but a receiver sees no contact of a line
@@ -144,9 +144,9 @@ class Lives:
     def withdraw_consent(
         self, tx: Transaction, actor: Actor, now: datetime, person_id: str, receipt_id: str = ""
     ) -> None:
-        """Ends the live referrals of a person, or only those that are based on a given receipt.
+        """Ends a person's live referrals, or only the referrals that are based on a given receipt.
 
-        The caller has locked the person.
+        The calling code must have locked the person.
         """
         ended = []
         for identifier in referrals.live_of_person(tx, person_id, receipt_id):
@@ -159,7 +159,7 @@ class Lives:
     def drop_open(self, tx: Transaction, actor: Actor, now: datetime, person_id: str) -> None:
         """Ends the drafts and closes the open needs of a person whose file is erased.
 
-        The caller has locked the person; `actor` acts for the sender.
+        The calling code must have locked the person; `actor` acts for the sender.
         """
         ended = []
         for identifier in [

@@ -17,7 +17,7 @@ def organization_changed(
 ) -> bool:
     """Records that an organisation was registered, changed, approved, suspended or reinstated.
 
-    Returns whether there may be more to do. Nothing is recorded of an organisation that has only
+    Returns whether there may be more to do. Nothing is recorded about an organisation that has only
     applied, or whose application was rejected.
     """
     if status in _NO_MEMBER:

@@ -1,4 +1,4 @@
-"""Referrals as rpcs: drafts, lists, histories, streams, deadlines; steps are in steps.py."""
+"""Handles the rpcs for referrals, such as drafts, lists and histories; steps.py has the steps."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
@@ -54,7 +54,7 @@ _LOOK = 0.5
 
 
 class Referrals(Steps):
-    """The rpcs of referrals, one method for each."""
+    """Handles the rpcs for referrals, one method per rpc."""
 
     def __init__(
         self,
@@ -145,7 +145,7 @@ class Referrals(Steps):
         return referral_message(referral, actor, now)
 
     def GetReferral(self, request: pb.GetReferralRequest, call: Call) -> pb.Referral:
-        """Returns a referral, with the legs of the hand-over that it is part of, if any."""
+        """Returns a referral; for a leg of a hand-over, also the legs that the caller may see."""
         referral, now = referrals.get(call.tx, object_id(request.id)), call.clock.now()
         return referral_message(
             referral, actor_of(call.caller), now, self._legs_of(call, now, referral)
@@ -271,8 +271,8 @@ class Referrals(Steps):
     ) -> pb.ListReferralEventsResponse:
         """Returns the history of a referral.
 
-        Notes are about the person, so reading them needs a grant, as reading her identity does, and
-        is recorded on the trail. Any consent for the receiver also opens the details of her
+        Notes are about the person, so reading them needs a grant, like reading her identity, and is
+        recorded on the trail. Any consent for the receiver also opens the details of her
         arrival, since a consent to be sent to the receiver includes them.
         """
         tx, now, actor = call.tx, call.clock.now(), actor_of(call.caller)

@@ -1,4 +1,4 @@
-"""Notices of the coming end of consents on which live referrals depend."""
+"""Notices about the approaching end of consents on which live referrals depend."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,7 +14,7 @@ from services.referrals.referrals.store import referrals, renewals
 
 
 class Renewals:
-    """Notices before consents end, which fire as deadlines do.
+    """Notices before consents end, which fire like deadlines.
 
     Every method runs in the transaction `tx`.
     """

@@ -1,4 +1,4 @@
-"""The steps of a referral, as rpcs.
+"""Handles the rpcs for the steps of a referral.
 
 The request's type names a row of the table in lifecycle.py, and one handler takes the step. Five
 steps need more than the fields of their request (such as a receipt, the person's file or another
@@ -39,7 +39,7 @@ from services.referrals.referrals.wire.referrals import STEP_RPCS, VERB_OF, Step
 
 
 class Steps:
-    """The rpcs of steps. `take_step` answers every rpc that has no method of its own."""
+    """Handles the rpcs for steps. `take_step` answers every rpc that has no method of its own."""
 
     def __init__(self, people: People, receipts: Receipts, legs: Legs, lives: Lives) -> None:
         self._people = people
@@ -111,7 +111,7 @@ class Steps:
     def ConfirmOverride(self, request: pb.ConfirmOverrideRequest, call: Call) -> pb.Referral:
         """Records a second person's confirmation of an override.
 
-        The second person is a coordinator, or another manager of the sender.
+        The second person is a coordinator, or another manager at the sender.
         """
         tx, now = call.tx, call.clock.now()
         referral, calendar = self._lives.lock(

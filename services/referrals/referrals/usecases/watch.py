@@ -1,4 +1,4 @@
-"""Streams of events: gives positions to new events, and wakes the streams that wait for them."""
+"""Gives positions to new events, and wakes the streams that wait for the events."""
 
 import math
 import threading
@@ -60,7 +60,7 @@ class Watch:
         """Returns where a stream begins, as (store, position).
 
         The stream begins after the position `known`, or after the last event so far if `known` is
-        None. Raises Conflict if `known` is of another store.
+        None. Raises Conflict if `known` comes from another store.
         """
         store = outbox.store(tx)
         if known is None:

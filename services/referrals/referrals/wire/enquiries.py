@@ -49,10 +49,10 @@ def content(message: pb.EnquiryContent) -> Content:
 
 
 def unsafe(request: pb.CreateEnquiryRequest) -> Unsafe:
-    """Parses the person's answer, and the organisations and departments where she is not safe.
+    """Parses the person's answer, and the organisations and departments that are unsafe for her.
 
-    A request may name organisations without an answer, as systems do. The answer is then NAMED,
-    since the person must have been asked.
+    Partners' systems may name organisations without an answer. The answer is then NAMED, since the
+    person must have been asked.
     """
     parsed = unsafe_places(
         request, word(referrals_pb2.UnsafeAnswer, request.unsafe_code, "unsafe_code")
@@ -63,7 +63,7 @@ def unsafe(request: pb.CreateEnquiryRequest) -> Unsafe:
 def unsafe_places(
     request: pb.PreviewEnquiryRequest | pb.CreateEnquiryRequest, code: str = ""
 ) -> Unsafe:
-    """Parses the organisations and departments that a request names as not safe."""
+    """Parses the organisations and departments that a request names as unsafe."""
     organizations = unsafe_organizations(
         request.excluded_organization_ids, "excluded_organization_ids"
     )
@@ -145,8 +145,8 @@ def asker_message(enquiry: Enquiry) -> pb.Enquiry:
 def received_message(enquiry: ReceivedEnquiry) -> pb.Enquiry:
     """Returns the message for an organisation that is asked.
 
-    The message shows nothing of the asking organisation. Until the enquiry has closed, nothing in
-    the message depends on the answers of other organisations.
+    The message shows nothing about the asking organisation. Until the enquiry has closed, nothing
+    in the message depends on the answers of other organisations.
     """
     states = {offer.state for offer in enquiry.offers}
     is_open = states == {EnquiryState.OPEN}

@@ -68,7 +68,7 @@ def _whose_turn(referral: Referral, actor: Actor) -> str:
 
 
 def enquiry_facts(enquiry: Enquiry, events: Iterable[EnquiryEvent]) -> list[Fact]:
-    """Returns one fact for each event, without id or attributes of the person."""
+    """Returns one fact for each event, without the person's id and attributes."""
     facts = []
     for event in events:
         offer = event.offer

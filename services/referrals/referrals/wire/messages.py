@@ -92,7 +92,7 @@ def referral_message(
 def _plain(besides: tuple[str, ...]) -> list[tuple[str, Mapping[str, int] | None]]:
     """Returns the fields that the message and the domain have in common, except `besides`.
 
-    A field of a code list comes with the numbers of its words, any other field with None.
+    A field with a code list comes with the numbers of its words, any other field with None.
     """
     return [
         (field.name, numbers(field.enum_type) if field.enum_type else None)
@@ -104,7 +104,7 @@ def _plain(besides: tuple[str, ...]) -> list[tuple[str, Mapping[str, int] | None
 def _converted(value: Any, numbers_of_words: Mapping[str, int] | None) -> Any:
     """Returns the value of a field that the message and the domain have in common.
 
-    Times and words of a code list are converted; other values stay.
+    Times, and words from a code list, are converted; other values stay.
     """
     if isinstance(value, datetime):
         return timestamp(value)

@@ -123,7 +123,7 @@ def _required_urgency(number: int) -> Urgency:
 def _unsafe(
     message: pb.CreateReferralRequest | pb.Referral, paths: Collection[str]
 ) -> dict[str, Any]:
-    """Parses the fields in `paths` that say with whom or where the person is not safe."""
+    """Parses the fields in `paths` that say who and where is unsafe for the person."""
     values: dict[str, Callable[[], Any]] = {
         "unsafe_code": lambda: word(pb.UnsafeAnswer, message.unsafe_code, "unsafe_code"),
         "unsafe_organization_ids": lambda: unsafe_organizations(

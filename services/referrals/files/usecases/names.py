@@ -19,8 +19,8 @@ MAX_RESULTS = 20
 OF_A_SEARCHER = Budget(20, timedelta(minutes=5), timedelta(0))
 """The searches that one worker or key may make: enough for a busy night.
 
-The budget prevents that somebody tries out all common given names of a country unnoticed: only
-about 300 searches a day are possible, and each of them is on the trail.
+The budget keeps anybody from trying out all common given names of a country unnoticed: only about
+300 searches a day are possible, and each of them is on the trail.
 """
 _BATCH = 50
 _PAUSE = 600.0  # seconds between two rounds when there is nothing to store

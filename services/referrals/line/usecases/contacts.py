@@ -262,7 +262,7 @@ class Contacts(Callbacks):
         contacts.keep(tx, contact, "changed")
 
     def fire_deadlines(self, tx: Transaction, now: datetime, limit: int) -> list[DeadlineFired]:
-        """Records levels that deadlines of contacts and callbacks have reached; returns the events."""
+        """Records levels that deadlines of contacts and callbacks reached; returns the events."""
         fire = with_one_deadline(
             DeadlineKind.CONTACT,
             partial(contacts.hold, tx),

@@ -16,7 +16,7 @@ OUTSIDE = 20
 No worker should need more: the whole network receives fewer people in a day.
 """
 ACROSS = 5
-"""The number of other organisations from which a worker's opened files in a day are an anomaly.
+"""The number of other organisations whose files make an anomaly if a worker opens them in a day.
 
 An organisation that receives people from so many others has several workers at its desk, so one
 worker alone seldom opens files from all of them.

@@ -112,7 +112,7 @@ class Erasures:
                 self._wait(loop, connection)
 
     def _wait(self, loop: Loop, connection: Transaction) -> None:
-        """Waits until there is something to do, or until it is time to look again."""
+        """Waits until there is work; while some work is unfinished, waits only for a pause."""
         if self._question_id:
             loop.wait(_PAUSE_WHILE_CLOSED)
             return

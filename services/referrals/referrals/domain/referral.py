@@ -243,11 +243,10 @@ class Referral(ReferralWithDeadlines):
     def attach_consent(
         self, actor: Actor, now: datetime, calendar: Calendar, receipt: Receipt
     ) -> None:
-        """Replaces the receipt of a referral that was sent with another consent.
+        """Replaces the override or consent on which a sent referral is based by another consent.
 
-        The new consent replaces an override or an earlier consent. Raises Conflict if the
-        new receipt is an override or does not cover the referral, and Invalid if it is the present
-        receipt.
+        Raises Conflict if the new receipt is an override or does not cover the referral, and
+        Invalid if it is the present receipt.
         """
         step = self._check_step("attach_consent", actor, now)
         if receipt.is_override:

@@ -46,7 +46,7 @@ from services.referrals.files.usecases.openings import Openings
 from services.referrals.line.store import contacts as contact_book
 from services.referrals.line.store.contact_notes import ContactNotes
 from services.referrals.line.store.contacts import Contacts as ContactBook
-from services.referrals.line.usecases.advice import Advice
+from services.referrals.line.usecases.advice import AdviceRpcs
 from services.referrals.line.usecases.advice import shipped_cards as shipped_cards
 from services.referrals.line.usecases.campaigns import Campaigns
 from services.referrals.line.usecases.contacts import (
@@ -198,7 +198,7 @@ def make(
             (people_pb2.DESCRIPTOR.services_by_name["People"], people, consents),
             (contacts_pb2.DESCRIPTOR.services_by_name["Contacts"], contacts),
             (campaigns_pb2.DESCRIPTOR.services_by_name["Campaigns"], Campaigns(pages)),
-            (advice_pb2.DESCRIPTOR.services_by_name["Advice"], Advice(shipped_cards())),
+            (advice_pb2.DESCRIPTOR.services_by_name["Advice"], AdviceRpcs(shipped_cards())),
             (contacts_pb2.DESCRIPTOR.services_by_name["References"], references),
             (enquiries_pb2.DESCRIPTOR.services_by_name["Enquiries"], enquiries),
             (erasures_pb2.DESCRIPTOR.services_by_name["Erasures"], erasing),

@@ -63,13 +63,13 @@ def made_openings(
 def test_unusual_accesses_are_counted_by_kind(
     openings: list[Opening], expected: dict[AnomalyKind, int]
 ) -> None:
-    assert find_anomalies(openings, OWN, MANAGUA, at_night_on_duty=False) == expected
+    assert find_anomalies(openings, OWN, MANAGUA, on_duty_at_night=False) == expected
 
 
 def test_a_worker_on_night_duty_may_open_files_at_night() -> None:
     assert (
         find_anomalies(
-            made_openings(2, lambda _: OWN, MIDNIGHT), OWN, MANAGUA, at_night_on_duty=True
+            made_openings(2, lambda _: OWN, MIDNIGHT), OWN, MANAGUA, on_duty_at_night=True
         )
         == {}
     )
@@ -159,7 +159,7 @@ def open_received_file(story: Story, worker: Client) -> None:
 def test_an_anomaly_is_reported_once_a_day_and_its_count_is_updated(
     story: Story, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rules, "OUTSIDE", 2)
+    monkeypatch.setattr(rules, "MAX_OTHER_FILES", 2)
     worker = somebody(service, "shelter")
     for expected in ([], [], [("outside_files", 3)], [("outside_files", 4)]):
         open_received_file(story, worker)
@@ -183,7 +183,7 @@ def test_an_anomaly_is_reported_once_a_day_and_its_count_is_updated(
 def test_a_worker_who_opens_files_of_many_organisations_is_reported(
     story: Story, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rules, "ACROSS", 1)
+    monkeypatch.setattr(rules, "MANY_ORGANIZATIONS", 1)
     worker = somebody(service, "shelter")
     open_received_file(story, worker)
     assert anomalies_of(service, worker) == [("across_organizations", 1)]

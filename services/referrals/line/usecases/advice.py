@@ -45,11 +45,11 @@ def shipped_cards(file: Path = SHIPPED) -> list[AdviceCard]:
     return cards
 
 
-class Advice:
+class AdviceRpcs:
     """Handles the rpcs for advice cards, one method per rpc."""
 
-    def __init__(self, first: list[AdviceCard]) -> None:
-        self._first = {card.id: card for card in first}
+    def __init__(self, shipped: list[AdviceCard]) -> None:
+        self._shipped = {card.id: card for card in shipped}
 
     def ListAdviceCards(
         self, request: pb.ListAdviceCardsRequest, call: Call
@@ -62,9 +62,9 @@ class Advice:
         """
         contact_id = object_id(request.contact_id) if request.contact_id else ""
         triage, need_code = answers_of(call.tx, contact_id) if contact_id else (Triage(), "")
-        used = [card for card in self._newest(call.tx).values() if not card.retired]
+        current = [card for card in self._newest(call.tx).values() if not card.retired]
         return pb.ListAdviceCardsResponse(
-            cards=[card_message(card, opened=card.opens(triage, need_code)) for card in used]
+            cards=[card_message(card, opened=card.opens(triage, need_code)) for card in current]
         )
 
     def GetAdviceCard(self, request: pb.GetAdviceCardRequest, call: Call) -> pb.AdviceCard:
@@ -93,8 +93,8 @@ class Advice:
     def _get(self, tx: Transaction, identifier: str, version: int) -> AdviceCard:
         if not version:
             card = self._newest(tx).get(identifier)
-        elif version == 1 and identifier in self._first:
-            card = self._first[identifier]
+        elif version == 1 and identifier in self._shipped:
+            card = self._shipped[identifier]
         else:
             card = advice.get(tx, identifier, version)
         if card is None:
@@ -106,4 +106,4 @@ class Advice:
 
         Retired cards are included.
         """
-        return self._first | {card.id: card for card in advice.newest(tx)}
+        return self._shipped | {card.id: card for card in advice.newest(tx)}

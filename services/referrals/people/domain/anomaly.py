@@ -10,12 +10,12 @@ from enum import Enum
 
 from chassis.errors import Conflict, Stale
 
-OUTSIDE = 20
+MAX_OTHER_FILES = 20
 """The number of other organisations' files that a worker may open in a day without an anomaly.
 
 No worker should need more: the whole network receives fewer people in a day.
 """
-ACROSS = 5
+MANY_ORGANIZATIONS = 5
 """The number of other organisations whose files make an anomaly if a worker opens them in a day.
 
 An organisation that receives people from so many others has several workers at its desk, so one
@@ -97,7 +97,7 @@ class Anomaly:
 
 def day_of(time: datetime, zone: tzinfo) -> date:
     """Returns the local day to which a time belongs; a day begins at five in the morning."""
-    return _local(time, zone).date()
+    return _moved_back(time, zone).date()
 
 
 def span_of(day: date, zone: tzinfo) -> tuple[datetime, datetime]:
@@ -108,7 +108,7 @@ def span_of(day: date, zone: tzinfo) -> tuple[datetime, datetime]:
 
 def is_night(time: datetime, zone: tzinfo) -> bool:
     """Returns whether the time is in the local night."""
-    return _local(time, zone).hour + 5 in NIGHT
+    return _moved_back(time, zone).hour + 5 in NIGHT
 
 
 def on_duty(acts: Iterable[datetime], day: date, zone: tzinfo) -> bool:
@@ -122,11 +122,11 @@ def on_duty(acts: Iterable[datetime], day: date, zone: tzinfo) -> bool:
 
 
 def find_anomalies(
-    openings: Iterable[Opening], own: str, zone: tzinfo, *, at_night_on_duty: bool
+    openings: Iterable[Opening], own: str, zone: tzinfo, *, on_duty_at_night: bool
 ) -> dict[AnomalyKind, int]:
     """Returns the count of each kind of anomaly in a worker's accesses on one day.
 
-    Kinds that did not occur are left out. `own` is the worker's organisation. If `at_night_on_duty`
+    Kinds that did not occur are left out. `own` is the worker's organisation. If `on_duty_at_night`
     is True, the worker is on duty at night, and her accesses at night do not count.
     """
     allowed = [opening for opening in openings if not opening.refused]
@@ -136,17 +136,18 @@ def find_anomalies(
         if opening.organization_id not in ("", own)
     }
     counts = {
-        AnomalyKind.OUTSIDE_FILES: len(others) if len(others) > OUTSIDE else 0,
+        AnomalyKind.OUTSIDE_FILES: len(others) if len(others) > MAX_OTHER_FILES else 0,
         AnomalyKind.ACROSS_ORGANIZATIONS: len(set(others.values()))
-        if len(set(others.values())) >= ACROSS
+        if len(set(others.values())) >= MANY_ORGANIZATIONS
         else 0,
         AnomalyKind.AT_NIGHT: 0
-        if at_night_on_duty
+        if on_duty_at_night
         else len({o.object_id for o in allowed if is_night(o.time, zone)}),
         AnomalyKind.OPENING_QUOTA: sum(opening.refused for opening in openings),
     }
     return {kind: count for kind, count in counts.items() if count}
 
 
-def _local(time: datetime, zone: tzinfo) -> datetime:
+def _moved_back(time: datetime, zone: tzinfo) -> datetime:
+    """Returns the local time five hours earlier, so that a day begins at 00:00 and not at 05:00."""
     return time.astimezone(zone) - _MORNING

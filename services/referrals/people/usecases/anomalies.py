@@ -71,7 +71,7 @@ class Anomalies:
                 *anomalies.openings(tx, worker, start, end),
                 *(opening for opening in refused if start <= opening.time < end),
             ]
-            for kind, count in find_anomalies(of_day, own, zone, at_night_on_duty=duty).items():
+            for kind, count in find_anomalies(of_day, own, zone, on_duty_at_night=duty).items():
                 anomalies.note(
                     tx, Anomaly(new_id(), kind, worker, own, day, count, self._clock.now())
                 )

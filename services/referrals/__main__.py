@@ -36,12 +36,12 @@ from protos.referrals.v1 import (
 )
 from runtime import commands, service
 from services.referrals import config, subscriptions
-from services.referrals.files.domain.openings import AN_HOUR
+from services.referrals.files.domain.openings import MAX_PER_HOUR
 from services.referrals.files.store import emergencies as emergency_book
 from services.referrals.files.store.people import People as Files
 from services.referrals.files.store.receipts import Receipts
 from services.referrals.files.usecases.ages import AgeNoter
-from services.referrals.files.usecases.names import OF_A_SEARCHER, NameNoter
+from services.referrals.files.usecases.names import SEARCH_BUDGET, NameNoter
 from services.referrals.files.usecases.openings import Openings
 from services.referrals.line.store import contacts as contact_book
 from services.referrals.line.store.contact_notes import ContactNotes
@@ -50,9 +50,9 @@ from services.referrals.line.usecases.advice import AdviceRpcs
 from services.referrals.line.usecases.advice import shipped_cards as shipped_cards
 from services.referrals.line.usecases.campaigns import Campaigns
 from services.referrals.line.usecases.contacts import (
+    ADDRESS_BUDGET,
     LANES,
-    OF_A_REFERENCE,
-    OF_AN_ADDRESS,
+    REFERENCE_BUDGET,
     Contacts,
     ReferenceGate,
 )
@@ -73,7 +73,7 @@ from services.referrals.plans.usecases.plans import Plans
 from services.referrals.referrals.store import deadlines
 from services.referrals.referrals.store import enquiries as enquiry_book
 from services.referrals.referrals.store import renewals as renewal_book
-from services.referrals.referrals.usecases.enquiries import OF_A_LOOKER, Enquiries
+from services.referrals.referrals.usecases.enquiries import PREVIEW_BUDGET, Enquiries
 from services.referrals.referrals.usecases.figures import Statistics
 from services.referrals.referrals.usecases.grants import Grants
 from services.referrals.referrals.usecases.lives import Lives
@@ -144,7 +144,7 @@ def make(
     signer: Signer,
     verifier: Verifier,
     clock: Clock,
-    openings_an_hour: int = AN_HOUR,
+    openings_an_hour: int = MAX_PER_HOUR,
     witnessed: Callable[[], Mapping[int, Iterable[bytes]]] = dict,
 ) -> Components:
     """Makes the stores and use cases, and a servicer for each service in the .proto files.
@@ -159,19 +159,19 @@ def make(
     openings = Openings(openings_an_hour)
     grants = Grants(files, receipts)
     lives = Lives(files, plans, policies)
-    searches = Guesses(database, keyring, "name", OF_A_SEARCHER, OF_A_SEARCHER)
+    searches = Guesses(database, keyring, "name", SEARCH_BUDGET, SEARCH_BUDGET)
     people = People(files, grants, openings, searches, pages)
     consents = Consents(files, lives, receipts, plans, pages)
     notes = ContactNotes(keyring, files)
     gate = ReferenceGate(
-        book, Guesses(database, keyring, "pin", OF_A_REFERENCE, OF_AN_ADDRESS, LANES), clock
+        book, Guesses(database, keyring, "pin", REFERENCE_BUDGET, ADDRESS_BUDGET, LANES), clock
     )
     contacts = Contacts(book, notes, files, policies, openings, gate, pages)
     references = References(gate, book, notes, files, receipts, lives, consents, policies)
     erasing = ErasureRpcs(files, consents, lives, contacts, pages)
     enquiries = Enquiries(
         files,
-        Guesses(database, keyring, "enquiry", OF_A_LOOKER, OF_A_LOOKER),
+        Guesses(database, keyring, "enquiry", PREVIEW_BUDGET, PREVIEW_BUDGET),
         policies,
         keyring,
         pages,

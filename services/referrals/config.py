@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from chassis.config import ServiceSettings, Settings, WrongSettings, service_settings
-from services.referrals.files.domain.openings import AN_HOUR
+from services.referrals.files.domain.openings import MAX_PER_HOUR
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ def load() -> ReferralsSettings:
     """Reads the settings from the environment; raises WrongSettings with all faults."""
     settings = Settings()
     loaded = ReferralsSettings(
-        service_settings(settings), settings.number("ENLACE_OPENINGS_AN_HOUR", AN_HOUR)
+        service_settings(settings), settings.number("ENLACE_OPENINGS_AN_HOUR", MAX_PER_HOUR)
     )
     settings.done()
     if loaded.openings_an_hour < 1:

@@ -10,7 +10,7 @@ import pytest
 
 from chassis.guesses import Budget
 from services.partners.sign_in.usecases.sessions import OF_AN_ACCOUNT
-from services.referrals.line.usecases.contacts import LANES, OF_A_REFERENCE, OF_AN_ADDRESS
+from services.referrals.line.usecases.contacts import ADDRESS_BUDGET, LANES, REFERENCE_BUDGET
 from tests.builders import NOON
 
 DAY = timedelta(days=1)
@@ -30,13 +30,13 @@ def allowed_guesses(budget: Budget, time: timedelta) -> int:
 
 
 def test_a_pin_is_guessed_within_a_year_with_a_chance_of_less_than_one_in_twenty() -> None:
-    assert allowed_guesses(OF_A_REFERENCE, timedelta(0)) == 10
-    assert allowed_guesses(OF_A_REFERENCE, DAY) == 22
-    assert allowed_guesses(OF_A_REFERENCE, 365 * DAY) / 10_000 < 0.05
+    assert allowed_guesses(REFERENCE_BUDGET, timedelta(0)) == 10
+    assert allowed_guesses(REFERENCE_BUDGET, DAY) == 22
+    assert allowed_guesses(REFERENCE_BUDGET, 365 * DAY) / 10_000 < 0.05
 
 
 def test_an_address_gets_at_most_174_wrong_guesses_a_day() -> None:
-    assert allowed_guesses(OF_AN_ADDRESS, DAY) == 30 + 144
+    assert allowed_guesses(ADDRESS_BUDGET, DAY) == 30 + 144
 
 
 def test_a_password_is_exposed_to_fewer_than_ten_thousand_guesses_a_year() -> None:
@@ -45,9 +45,9 @@ def test_a_password_is_exposed_to_fewer_than_ten_thousand_guesses_a_year() -> No
 
 @pytest.mark.parametrize("wrong", [0, 99, 100, 5000])
 def test_a_guess_that_is_given_back_costs_nothing(wrong: int) -> None:
-    whole_time, wait = OF_A_REFERENCE.take({"whole_time": NOON, "wrong": wrong}, NOON)
+    whole_time, wait = REFERENCE_BUDGET.take({"whole_time": NOON, "wrong": wrong}, NOON)
     assert not wait
-    assert whole_time - OF_A_REFERENCE.step(wrong) == NOON
+    assert whole_time - REFERENCE_BUDGET.step(wrong) == NOON
 
 
 def test_c13_a_new_address_for_each_guess_adds_a_chance_of_less_than_one_in_ten_a_year() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from chassis.wire import names
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.line.domain.triage import FIRST, RULES
+from services.referrals.line.domain.triage import PRECEDENCE, RULES
 from services.referrals.network.domain.deadline import (
     DELETION,
     EXPIRE_PERCENT,
@@ -390,7 +390,7 @@ def _triage() -> list[str]:
         *rows,
         "",
         "If several rules match, the most urgent applies; of their pathways, the first of these:"
-        f" {', '.join(f'`{pathway}`' for pathway in FIRST)}."
+        f" {', '.join(f'`{pathway}`' for pathway in PRECEDENCE)}."
         " An unasked or unanswered question never lowers the urgency."
         " If no rule matches, the contact is normal once each of these questions was answered or"
         " declined, with at least one answered; before that, the contact is not assessed.",

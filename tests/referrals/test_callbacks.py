@@ -68,7 +68,7 @@ def test_hours_that_leave_no_time_for_a_call_are_refused(day: str, hour: str) ->
 
 
 def test_a_callback_is_settled_only_once() -> None:
-    callback = Callback.owed(
+    callback = Callback.create(
         "callback", "contact", "line", NOON, (NOON, NOON + timedelta(hours=3)), by_herself=True
     )
     callback.try_again(NOON, (NOON + timedelta(days=1), NOON + timedelta(days=1, hours=3)))

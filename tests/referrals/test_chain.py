@@ -13,7 +13,7 @@ import pytest
 
 from chassis.errors import Conflict, Invalid
 from services.referrals.files.domain.person import Coarse
-from services.referrals.plans.domain.chain import line, with_neighbours
+from services.referrals.plans.domain.chain import leg_with_neighbours, whole_chain
 from services.referrals.plans.domain.pathway import LegKind, Pathway, read
 from services.referrals.plans.domain.plan import Plan, StepState
 from services.referrals.plans.usecases.pathways import LISTS, parse, shipped_pathways
@@ -209,10 +209,10 @@ def test_no_receiver_starts_before_the_departure() -> None:
 def test_a_person_lost_on_the_way_who_still_arrives_is_received() -> None:
     plan, by = plan_with_referrals(State.ACCEPTED)
     move(plan, by["travel"], State.IN_PROGRESS)
-    assert plan.lost([with_state(by["travel"], State.NOT_DELIVERED)]) is by["travel"]
+    assert plan.lost_leg([with_state(by["travel"], State.NOT_DELIVERED)]) is by["travel"]
     move(plan, by["travel"], State.NOT_DELIVERED)
     assert acting_organizations(plan) == ["travel ngo", "reception border", "housing"]
-    assert plan.lost([with_state(by["housing"], State.WITHDRAWN)]) is by["housing"], (
+    assert plan.lost_leg([with_state(by["housing"], State.WITHDRAWN)]) is by["housing"], (
         "she is still on her way"
     )
     by["housing"].state = State.ACCEPTED
@@ -262,12 +262,12 @@ def test_one_referral_cannot_stand_for_two_legs() -> None:
 @pytest.mark.parametrize("way", [state for state in State if state in EXITS])
 def test_a_leg_that_ends_during_the_travel_is_reported_as_lost(way: State) -> None:
     plan, by = plan_with_referrals()
-    assert plan.lost([with_state(by["housing"], way)]) is None, "she has not left yet"
+    assert plan.lost_leg([with_state(by["housing"], way)]) is None, "she has not left yet"
     by["housing"].state = State.ACCEPTED
     move(plan, by["travel"], State.IN_PROGRESS)
-    assert plan.lost([by["housing"]]) is None, "the leg has not ended"
-    assert plan.lost([with_state(by["housing"], way)]) is by["housing"]
-    assert plan.lost([with_state(by["travel"], way), by["housing"]]) is by["travel"], (
+    assert plan.lost_leg([by["housing"]]) is None, "the leg has not ended"
+    assert plan.lost_leg([with_state(by["housing"], way)]) is by["housing"]
+    assert plan.lost_leg([with_state(by["travel"], way), by["housing"]]) is by["travel"], (
         "only the first of several is reported"
     )
 
@@ -282,26 +282,28 @@ def test_no_leg_is_reported_as_lost_after_the_arrival() -> None:
     move(plan, by["travel"], State.IN_PROGRESS)
     move(plan, by["reception"], State.IN_PROGRESS)
     move(plan, by["housing"], State.IN_PROGRESS)
-    assert plan.lost([with_state(by["reception"], State.NOT_DELIVERED)]) is None
-    assert plan.lost([with_state(by["housing"], State.NOT_DELIVERED)]) is None
+    assert plan.lost_leg([with_state(by["reception"], State.NOT_DELIVERED)]) is None
+    assert plan.lost_leg([with_state(by["housing"], State.NOT_DELIVERED)]) is None
 
 
 def test_one_started_arrival_does_not_end_the_travel_while_another_is_open() -> None:
     plan, by = plan_with_referrals()
     move(plan, by["travel"], State.IN_PROGRESS)
     move(plan, by["housing"], State.IN_PROGRESS)
-    assert plan.lost([with_state(by["housing"], State.NOT_DELIVERED)]) is by["housing"]
+    assert plan.lost_leg([with_state(by["housing"], State.NOT_DELIVERED)]) is by["housing"]
 
 
 def test_a_travel_leg_marked_as_not_needed_means_that_nobody_is_travelling() -> None:
     plan, by = begun(), dict[str, Referral]()
     plan.take("travel", NOT_NEEDED, NOON, reason_code="done_elsewhere")
     by["housing"] = refer_leg(plan, "housing", State.ACCEPTED)
-    assert plan.lost([with_state(by["housing"], State.NOT_DELIVERED)]) is None
+    assert plan.lost_leg([with_state(by["housing"], State.NOT_DELIVERED)]) is None
 
 
 def acting_organizations(plan: Plan) -> list[str]:
-    return [f"{link.step.key} {link.acting_organization_id}".strip() for link in line(plan, {})]
+    return [
+        f"{link.step.key} {link.acting_organization_id}".strip() for link in whole_chain(plan, {})
+    ]
 
 
 def test_the_chain_names_the_organisation_that_takes_the_next_step_of_each_leg() -> None:
@@ -314,7 +316,7 @@ def test_the_chain_names_the_organisation_that_takes_the_next_step_of_each_leg()
     assert acting_organizations(plan) == ["travel", "reception border", "housing"], (
         "the other receivers have accepted and wait for the border"
     )
-    assert [list(link.waits_for_keys) for link in line(plan, {})] == [["reception"], [], []]
+    assert [list(link.waits_for_keys) for link in whole_chain(plan, {})] == [["reception"], [], []]
     move(plan, by["reception"], State.ACCEPTED)
     assert acting_organizations(plan) == ["travel mission", "reception", "housing"]
     move(plan, by["travel"], State.IN_PROGRESS)
@@ -330,10 +332,10 @@ def test_the_chain_names_the_organisation_that_takes_the_next_step_of_each_leg()
 
 def test_a_receiver_sees_its_own_leg_and_its_neighbours() -> None:
     plan, by = plan_with_referrals()
-    links = line(plan, {"shelter": "NI"})
+    links = whole_chain(plan, {"shelter": "NI"})
     assert [link.country for link in links] == ["", "", "NI"]
     seen = {
-        key: [link.step.key for link in with_neighbours(links, referral.id)]
+        key: [link.step.key for link in leg_with_neighbours(links, referral.id)]
         for key, referral in by.items()
     }
     assert seen == {
@@ -342,8 +344,8 @@ def test_a_receiver_sees_its_own_leg_and_its_neighbours() -> None:
         "housing": ["reception", "housing"],
     }
     plan.take("reception", REFUSED, NOON)
-    assert [link.step.key for link in with_neighbours(line(plan, {}), "for-travel")] == [
+    assert [link.step.key for link in leg_with_neighbours(whole_chain(plan, {}), "for-travel")] == [
         "travel",
         "housing",
     ], "no leg is between them"
-    assert with_neighbours(line(plan, {}), "for-reception") == []
+    assert leg_with_neighbours(whole_chain(plan, {}), "for-reception") == []

@@ -23,7 +23,7 @@ from services.referrals.network.domain.deadline import (
     assault_to_the_hour,
     check_urgency,
     due_time,
-    recent,
+    recent_assault_time,
 )
 from services.referrals.network.usecases.calendar import CountryCalendar
 from services.referrals.network.usecases.deadlines import (
@@ -248,8 +248,8 @@ def test_an_urgency_below_what_the_answers_say_needs_a_reason(
     ("ago", "counts"), [(0 * H, True), (120 * H - M, True), (120 * H, False), (121 * H, False)]
 )
 def test_an_assault_is_recent_for_five_days(ago: timedelta, counts: bool) -> None:
-    assert recent(NOON - ago, NOON) == (NOON - ago if counts else None)
-    assert recent(None, NOON) is None
+    assert recent_assault_time(NOON - ago, NOON) == (NOON - ago if counts else None)
+    assert recent_assault_time(None, NOON) is None
 
 
 @pytest.mark.parametrize(

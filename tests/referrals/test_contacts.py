@@ -17,7 +17,7 @@ from chassis.tokens import SYSTEM
 from protos.referrals.v1 import contacts_pb2, facts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.line.domain import triage as rules
-from services.referrals.line.domain.contact import PLAIN, new_reference, read_reference
+from services.referrals.line.domain.contact import STATUS_FOR_CALLER, new_reference, read_reference
 from services.referrals.line.domain.triage import (
     DECIDING,
     DID_NOT_SAY,
@@ -361,8 +361,8 @@ def test_a_caller_may_not_be_contacted_once_no_referral_is_live(
 
 
 def test_every_state_except_entered_in_error_has_a_status_in_plain_words() -> None:
-    assert {state.value for state in State} - PLAIN.keys() == {"entered_in_error"}
-    assert set(PLAIN.values()) == set(
+    assert {state.value for state in State} - STATUS_FOR_CALLER.keys() == {"entered_in_error"}
+    assert set(STATUS_FOR_CALLER.values()) == set(
         "being_prepared asked accepted waiting_list in_progress done not_possible stopped".split()
     )
 

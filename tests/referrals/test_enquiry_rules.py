@@ -24,9 +24,9 @@ from services.referrals.referrals.domain.enquiry import (
     Content,
     Enquiry,
     EnquiryState,
-    coarser,
+    attribute_to_omit,
     disclosed_count,
-    unused,
+    unused_attributes,
 )
 
 A = Attribute
@@ -159,10 +159,12 @@ def test_attributes_omitted_from_the_copies_stay_with_the_asker() -> None:
 
 def test_a_service_with_unknown_attributes_may_use_any_attribute() -> None:
     some = [Service("a", "o", frozenset({A.GENDER})), Service("b", "o", frozenset({A.LANGUAGES}))]
-    assert unused(CONTENT, some) == (A.DEPARTMENT, A.DEPENDANTS, A.AGE_BAND)
-    assert unused(CONTENT, [*some, Service("c", "o", None)]) == ()
-    assert unused(CONTENT, SERVICES) == CONTENT.attributes, "services without a criterion"
-    assert unused(Content("HOU.EMG", Urgency.NORMAL), some) == (), (
+    assert unused_attributes(CONTENT, some) == (A.DEPARTMENT, A.DEPENDANTS, A.AGE_BAND)
+    assert unused_attributes(CONTENT, [*some, Service("c", "o", None)]) == ()
+    assert unused_attributes(CONTENT, SERVICES) == CONTENT.attributes, (
+        "services without a criterion"
+    )
+    assert unused_attributes(Content("HOU.EMG", Urgency.NORMAL), some) == (), (
         "missing data need not be omitted"
     )
 
@@ -185,14 +187,17 @@ def test_a_disclosed_count_is_noisy_and_rounded() -> None:
 
 
 def test_the_attribute_to_omit_is_the_one_without_which_most_cases_are_similar() -> None:
-    assert coarser(7, {A.DEPARTMENT: 90}) is None
-    assert coarser(1, {A.DEPARTMENT: 3, A.AGE_BAND: 12}) is A.AGE_BAND
-    assert coarser(0, {A.DEPARTMENT: 0, A.AGE_BAND: 0}) is A.DEPARTMENT, (
+    assert attribute_to_omit(7, {A.DEPARTMENT: 90}) is None
+    assert attribute_to_omit(1, {A.DEPARTMENT: 3, A.AGE_BAND: 12}) is A.AGE_BAND
+    assert attribute_to_omit(0, {A.DEPARTMENT: 0, A.AGE_BAND: 0}) is A.DEPARTMENT, (
         "where none helps more, the most distinctive attribute"
     )
-    assert coarser(3, {A.DEPARTMENT: 0, A.AGE_BAND: 3}) is A.DEPARTMENT
-    assert coarser(0, {}) is None
-    assert [coarser(alike, {A.DEPARTMENT: 90}) for alike in (4, 5)] == [A.DEPARTMENT, None]
+    assert attribute_to_omit(3, {A.DEPARTMENT: 0, A.AGE_BAND: 3}) is A.DEPARTMENT
+    assert attribute_to_omit(0, {}) is None
+    assert [attribute_to_omit(alike, {A.DEPARTMENT: 90}) for alike in (4, 5)] == [
+        A.DEPARTMENT,
+        None,
+    ]
 
 
 def test_omitting_attributes_keeps_the_other_data() -> None:

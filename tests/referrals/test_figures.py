@@ -19,8 +19,8 @@ from services.referrals.network.domain.counts import (
     FEW,
     SMALLEST,
     STEP,
-    at_most,
     published_count,
+    round_up,
     time_step_of,
 )
 from services.referrals.referrals.domain.figures import (
@@ -283,4 +283,4 @@ def test_a_count_below_ten_is_not_published_and_another_is_rounded_down(
 
 @pytest.mark.parametrize(("count", "bound"), [(0, 0), (1, 5), (5, 5), (6, 10), (10, 10)])
 def test_an_upper_bound_is_a_multiple_of_five(count: int, bound: int) -> None:
-    assert at_most(count) == bound
+    assert round_up(count) == bound

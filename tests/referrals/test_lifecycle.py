@@ -237,7 +237,7 @@ def test_a_withdrawn_consent_ends_only_live_referrals_whoever_records_it() -> No
                 assert [clock.kind for clock in referral.deadlines if clock.running] == [
                     DeadlineKind.DELETION
                 ]
-                assert referral.turn(ACTORS[Side.SENDER]) is Side.RECEIVER
+                assert referral.side_to_act(ACTORS[Side.SENDER]) is Side.RECEIVER
             else:
                 assert referral == before
 
@@ -261,7 +261,7 @@ def test_everybody_sees_the_same_turn_except_the_receiver_of_a_returned_referral
     side: Side | None,
 ) -> None:
     for state in State:
-        turn = in_state(state).turn(ACTORS[side])
+        turn = in_state(state).side_to_act(ACTORS[side])
         deleting = state is State.CONSENT_WITHDRAWN
         waits = (
             Side.SENDER
@@ -308,7 +308,7 @@ def test_the_side_whose_turn_it_is_has_a_main_step() -> None:
     for state in State:
         referral = in_state(state)
         for actor in (ACTORS[Side.SENDER], ACTORS[Side.RECEIVER]):
-            if referral.turn(actor) in referral.sides(actor):
+            if referral.side_to_act(actor) in referral.sides(actor):
                 assert referral.main_step(actor, NOON), state
 
 
@@ -319,8 +319,8 @@ def test_a_returned_referral_is_the_senders_turn_until_it_is_followed_up_or_clos
 ) -> None:
     sender, receiver = ACTORS[Side.SENDER], ACTORS[Side.RECEIVER]
     referral = in_state(state)
-    assert (referral.is_unanswered(sender), referral.turn(sender)) == (True, Side.SENDER)
-    assert (referral.is_unanswered(receiver), referral.turn(receiver)) == (False, None)
+    assert (referral.shows_open_need(sender), referral.side_to_act(sender)) == (True, Side.SENDER)
+    assert (referral.shows_open_need(receiver), referral.side_to_act(receiver)) == (False, None)
     years = NOON + timedelta(days=700)
     assert referral.main_step(sender, years) == REFER_AGAIN, "it never ends by time"
     assert "close_need" in referral.allowed_verbs(sender, years)
@@ -329,8 +329,8 @@ def test_a_returned_referral_is_the_senders_turn_until_it_is_followed_up_or_clos
     else:
         STEPS["close_need"](referral, sender, years)
     assert (
-        referral.is_unanswered(sender),
-        referral.turn(sender),
+        referral.shows_open_need(sender),
+        referral.side_to_act(sender),
         referral.main_step(sender, NOON),
     ) == (False, None, "")
     with pytest.raises(Conflict, match=r"^illegal_transition$"):
@@ -408,7 +408,7 @@ def test_every_wait_has_a_deadline_of_the_side_whose_turn_it_is() -> None:
                 NOON,
             )
         assert referral.state.value == state
-        assert referral.turn(ACTORS[Side.SENDER]) in (Side.SENDER, Side.RECEIVER), state
+        assert referral.side_to_act(ACTORS[Side.SENDER]) in (Side.SENDER, Side.RECEIVER), state
         assert referral.next_due_time is not None, state
 
 

@@ -10,7 +10,7 @@ import pytest
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import facts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.network.domain.counts import at_most
+from services.referrals.network.domain.counts import round_up
 from tests.builders import NOON, refusal
 from tests.referrals.conftest import ORG, Service, Story
 from tests.referrals.test_subscriptions import Hearing
@@ -119,4 +119,4 @@ def test_d24_a_count_of_a_members_files_is_rounded_and_reveals_no_single_person(
     story.service.clock.set(NOON + timedelta(hours=6))
     after = story.coordinator.CountMemberWork(request).most_people
     assert (before % 5, after % 5, after > before) == (0, 0, True)
-    assert [at_most(count) for count in (0, 1, 5, 6)] == [0, 5, 5, 10]
+    assert [round_up(count) for count in (0, 1, 5, 6)] == [0, 5, 5, 10]

@@ -20,7 +20,7 @@ from chassis.second import NONE
 from chassis.tokens import SYSTEM, Caller
 from protos.referrals.v1 import contacts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.files.domain.openings import AN_HOUR, HOUR, wait
+from services.referrals.files.domain.openings import HOUR, MAX_PER_HOUR, wait
 from tests.builders import NOON, refusal
 from tests.referrals.conftest import ORG, Client, Service, Story
 
@@ -59,13 +59,13 @@ def retry_delay(act: Callable[[], Any]) -> timedelta:
 
 
 def test_a_worker_who_has_used_up_her_quota_waits_until_an_hour_after_the_first_file() -> None:
-    opened = {f"person {number}": NOON + timedelta(minutes=number) for number in range(AN_HOUR)}
+    opened = {f"person {n}": NOON + timedelta(minutes=n) for n in range(MAX_PER_HOUR)}
     at = NOON + timedelta(minutes=45)
-    assert wait(opened, "another", AN_HOUR, at) == timedelta(minutes=15)
-    assert wait(opened, "person 7", AN_HOUR, at) == timedelta(0), (
+    assert wait(opened, "another", MAX_PER_HOUR, at) == timedelta(minutes=15)
+    assert wait(opened, "person 7", MAX_PER_HOUR, at) == timedelta(0), (
         "a file that she has opened may be opened again"
     )
-    assert wait(dict(list(opened.items())[1:]), "another", AN_HOUR, at) == timedelta(0)
+    assert wait(dict(list(opened.items())[1:]), "another", MAX_PER_HOUR, at) == timedelta(0)
     assert wait({"one": NOON, "two": NOON + HOUR / 2}, "another", 1, at) == timedelta(minutes=45), (
         "even if the quota was lowered"
     )

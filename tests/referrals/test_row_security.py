@@ -16,7 +16,7 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import erasures_pb2, people_pb2, plans_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.files.domain.emergency import LASTS, REVIEW, EmergencyAccess
+from services.referrals.files.domain.emergency import DURATION, REVIEW_WITHIN, EmergencyAccess
 from services.referrals.files.store import emergencies
 from services.referrals.people.domain.anomaly import Anomaly, AnomalyKind
 from services.referrals.people.store import anomalies
@@ -139,8 +139,8 @@ def full(service: Service) -> dict[str, int]:
             *parties,
             "life_at_risk",
             NOON,
-            NOON + LASTS,
-            NOON + REVIEW,
+            NOON + DURATION,
+            NOON + REVIEW_WITHIN,
         )
         emergencies.add(
             tx, urgent, service.made.consents._files.key(tx, accepted.person_id), "no contestan"

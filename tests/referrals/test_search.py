@@ -18,7 +18,7 @@ from keys.sealing import Keyring
 from protos.referrals.v1 import contacts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.files.domain.names import FORM, words_of
-from services.referrals.files.usecases.names import MAX_RESULTS, OF_A_SEARCHER
+from services.referrals.files.usecases.names import MAX_RESULTS, SEARCH_BUDGET
 from services.referrals.network.domain.codes import ALPHABET, beginnings_of, short_code
 from tests.builders import refusal, refusal_with_fields
 from tests.referrals.conftest import ORG, Service, Story
@@ -235,13 +235,13 @@ def test_every_search_counts_towards_the_limit_whether_or_not_it_finds_somebody(
     story: Story, searcher: Any, service: Service
 ) -> None:
     story.person(given_name="Noemi")
-    for number in range(OF_A_SEARCHER.burst):
+    for number in range(SEARCH_BUDGET.burst):
         search(searcher, "Noemi" if number % 2 else f"Nobody{number}")
     assert refusal(lambda: search(searcher, "Noemi")) == ("RESOURCE_EXHAUSTED", "too_many_attempts")
     assert search(service.as_("ngo", "WORKER", "ANOTHER"), "Noemi").people, (
         "the limit of one searcher does not affect others"
     )
-    service.clock.advance(OF_A_SEARCHER.every)
+    service.clock.advance(SEARCH_BUDGET.every)
     assert search(searcher, "Noemi").people
     assert refusal(lambda: search(searcher, "Noemi")) == ("RESOURCE_EXHAUSTED", "too_many_attempts")
     service.clock.advance(timedelta(hours=3))

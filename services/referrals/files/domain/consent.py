@@ -357,14 +357,14 @@ class Receipt:
     def canonical(self) -> bytes:
         """Returns the text that is signed: the fields of the receipt in a fixed form, one per line.
 
-        An empty field in `_LATER` has no line, so that signatures made before the field existed
-        stay valid.
+        An empty field in `_ADDED_LATER` has no line, so that signatures made before the field
+        existed stay valid.
         """
         names = [field.name for field in fields(self) if field.name not in _UNSIGNED]
         return "\n".join(
             f"{name}={_plain(getattr(self, name))}"
             for name in names
-            if name not in _LATER or getattr(self, name)
+            if name not in _ADDED_LATER or getattr(self, name)
         ).encode()
 
     def _check_not_over(self, now: datetime) -> None:
@@ -378,7 +378,7 @@ class Receipt:
 
 
 _UNSIGNED = ("signature", "genuine", "about")
-_LATER = ("adult_ground_code", "giver_ground_code")
+_ADDED_LATER = ("adult_ground_code", "giver_ground_code")
 
 
 def _plain(value: object) -> str:

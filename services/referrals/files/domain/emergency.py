@@ -11,8 +11,8 @@ from chassis.second import Second, check_second
 from services.referrals.files.domain.consent import OVERRIDE_GROUPS, Grant
 from services.referrals.files.domain.person import FieldGroup
 
-LASTS = timedelta(minutes=60)
-REVIEW = timedelta(hours=72)
+DURATION = timedelta(minutes=60)
+REVIEW_WITHIN = timedelta(hours=72)
 """The time within which somebody else must review an emergency access.
 
 While the review is overdue, the organisation that opened the data gets no other emergency access.

@@ -24,18 +24,20 @@ class Unsafe:
     organization_ids: tuple[str, ...] = ()
     departments: tuple[str, ...] = ()
 
-    def check(self, organizations: str = "unsafe_organization_ids") -> None:
+    def check(self, organizations_field: str = "unsafe_organization_ids") -> None:
         """Refuses a missing answer, NAMED without a name, and a name with any other answer.
 
-        `organizations` is the name of the request field that has the organisations.
+        `organizations_field` is the name of the request field that has the organisations.
         """
         names = bool(self.organization_ids or self.departments)
         if not self.code:
             raise Invalid(("unsafe_code", "required"))
         if names != (self.code == NAMED):
-            raise Invalid(("unsafe_code", "out_of_range") if names else (organizations, "required"))
+            raise Invalid(
+                ("unsafe_code", "out_of_range") if names else (organizations_field, "required")
+            )
 
-    def besides(self, others: Iterable["Unsafe"]) -> "Unsafe":
+    def extended_by(self, others: Iterable["Unsafe"]) -> "Unsafe":
         """Returns this answer, with the organisations and departments of other answers added."""
         answers = [self, *others]
         return Unsafe(

@@ -163,7 +163,7 @@ class People:
             rows[limit - 1]["id"],
         ] if len(rows) > limit else None
 
-    def named(
+    def find_by_words(
         self, tx: Transaction, organization_id: str, words: Collection[str], limit: int
     ) -> list[Person]:
         """Returns the files of an organisation that have all these words in their names.
@@ -207,7 +207,7 @@ class People:
         """Excludes a file from `without_names` until its identity is saved again."""
         tx.execute("UPDATE people SET names_form = -1 WHERE id = %s", (person.id,))
 
-    def outgrown(
+    def with_ended_band(
         self, tx: Transaction, now: datetime, days: int, limit: int, after: str = ""
     ) -> tuple[list[Person], str]:
         """Returns files whose age band ended on one of the last `days` days at the person's place.

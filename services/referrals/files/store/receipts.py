@@ -120,7 +120,7 @@ class Receipts:
         )
         return [self._read(row) for row in rows]
 
-    def proposed(
+    def open_proposals(
         self,
         tx: Transaction,
         organization_id: str,

@@ -14,7 +14,7 @@ from services.referrals.files.store.people import People as Files
 
 _BATCH = 50
 _PAUSE = 600.0  # seconds between two rounds, and so the longest delay of an update
-_LOOKED_BACK = 1100  # days, so that a service that was down for three years can catch up
+_DAYS_BACK = 1100  # days, so that a service that was down for three years can catch up
 
 
 class AgeNoter:
@@ -37,7 +37,9 @@ class AgeNoter:
         """Handles one batch of files; returns the number of files in it."""
         now, handled = self._clock.now(), 0
         with self._database.transaction(SYSTEM, timeout=30) as tx:
-            files, self._after = self._files.outgrown(tx, now, _LOOKED_BACK, _BATCH, self._after)
+            files, self._after = self._files.with_ended_band(
+                tx, now, _DAYS_BACK, _BATCH, self._after
+            )
             for person in files:
                 try:
                     with savepoint(tx):

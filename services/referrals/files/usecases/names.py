@@ -16,7 +16,7 @@ from chassis.tokens import SYSTEM
 from services.referrals.files.store.people import People as Files
 
 MAX_RESULTS = 20
-OF_A_SEARCHER = Budget(20, timedelta(minutes=5), timedelta(0))
+SEARCH_BUDGET = Budget(20, timedelta(minutes=5), timedelta(0))
 """The searches that one worker or key may make: enough for a busy night.
 
 The budget keeps anybody from trying out all common given names of a country unnoticed: only about

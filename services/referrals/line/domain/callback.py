@@ -9,7 +9,7 @@ from services.referrals.network.domain.deadline import Deadline, DeadlineKind
 
 DAYS = {"today": 0, "tomorrow": 1, "in_two_days": 2, "in_three_days": 3}
 HOURS = {"morning": (8, 12), "afternoon": (12, 17), "evening": (17, 20), "night": (20, 23)}
-SHORTEST = timedelta(minutes=30)
+MIN_REMAINDER = timedelta(minutes=30)
 """The minimum remainder of the requested hours, so that a call is still possible."""
 REACHED, AGAIN = "reached", "again"
 GIVEN_UP, NOT_SAFE = "given_up", "not_safe"
@@ -30,14 +30,14 @@ class Wish:
         """Returns the start and end of the hours, which are local hours in the time zone `zone`.
 
         The start is now if the hours have begun. Refuses missing codes, and hours of which less
-        than SHORTEST is left.
+        than MIN_REMAINDER is left.
         """
         missing = [name for name in ("day_code", "hour_code") if not getattr(self, name)]
         if missing:
             raise Invalid(*((self.path + name, "required") for name in missing))
         day = now.astimezone(zone).date() + timedelta(days=DAYS[self.day_code])
         start, end = (datetime.combine(day, time(hour), zone) for hour in HOURS[self.hour_code])
-        if end - max(start, now) < SHORTEST:
+        if end - max(start, now) < MIN_REMAINDER:
             raise Invalid((f"{self.path}hour_code", "out_of_range"))
         return max(start, now), end
 
@@ -60,7 +60,7 @@ class Callback:
     worker_id: str = ""  # the worker who settled the callback
 
     @classmethod
-    def owed(
+    def create(
         cls,
         identifier: str,
         contact_id: str,

@@ -205,7 +205,7 @@ def check_pin(pin: str) -> None:
     check.done()
 
 
-PLAIN = {
+STATUS_FOR_CALLER = {
     "draft": "being_prepared",
     "sent": "asked",
     "acknowledged": "asked",

@@ -53,7 +53,7 @@ DECIDING = frozenset(rule.question for rule in RULES)
 
 `wants_out` is not among them: whether the caller wants to get out matters only while she is held.
 """
-FIRST = (CHILD, ASSAULT, PROTECTION, RETURN)
+PRECEDENCE = (CHILD, ASSAULT, PROTECTION, RETURN)
 """The pathways by precedence: if the answers open several, the first in this list is chosen."""
 
 
@@ -90,7 +90,7 @@ class Triage:
         """Returns the pathway that the answers open; "" as long as there is no urgency."""
         opened = {rule.pathway for rule in self._applying_rules()}
         return next(
-            (pathway for pathway in FIRST if pathway in opened), self._if_final(RETURN) or ""
+            (pathway for pathway in PRECEDENCE if pathway in opened), self._if_final(RETURN) or ""
         )
 
     def health(self) -> list[DeadlineKind]:

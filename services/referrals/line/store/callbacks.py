@@ -11,11 +11,11 @@ from facts import outbox
 from services.referrals.files.store.her import ids_of
 from services.referrals.line.domain.callback import Callback
 from services.referrals.line.wire.facts import callback_fact
-from services.referrals.network.domain.deadline import CLOCK, Deadline, DeadlineKind
+from services.referrals.network.domain.deadline import CLOCK_FIELDS, Deadline, DeadlineKind
 from services.referrals.network.store.deadlines import announce
 
 _PLAIN = [field.name for field in fields(Callback) if field.name != "clock"]
-_COLUMNS = [*_PLAIN, *(f"clock_{name}" for name in CLOCK), "clock_next_time"]
+_COLUMNS = [*_PLAIN, *(f"clock_{name}" for name in CLOCK_FIELDS), "clock_next_time"]
 # Column names, joined once; no value ever becomes part of the text of a statement.
 _INSERT = (
     f"INSERT INTO callbacks ({', '.join(_COLUMNS)})"
@@ -125,11 +125,11 @@ def _values(callback: Callback) -> dict[str, object]:
     clock = callback.clock
     return {
         **{name: getattr(callback, name) for name in _PLAIN},
-        **{f"clock_{name}": getattr(clock, name) for name in CLOCK},
+        **{f"clock_{name}": getattr(clock, name) for name in CLOCK_FIELDS},
         "clock_next_time": clock.next_time,
     }
 
 
 def _read(row: Row) -> Callback:
-    clock = Deadline(DeadlineKind.CALLBACK, **{name: row[f"clock_{name}"] for name in CLOCK})
+    clock = Deadline(DeadlineKind.CALLBACK, **{name: row[f"clock_{name}"] for name in CLOCK_FIELDS})
     return Callback(**{name: row[name] for name in _PLAIN}, clock=clock)

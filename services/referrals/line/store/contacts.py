@@ -13,12 +13,12 @@ from keys.sealing import CannotOpen, Keyring
 from services.referrals.line.domain.contact import Contact
 from services.referrals.line.domain.triage import Triage
 from services.referrals.line.wire.facts import contact_fact
-from services.referrals.network.domain.deadline import CLOCK, Deadline, DeadlineKind
+from services.referrals.network.domain.deadline import CLOCK_FIELDS, Deadline, DeadlineKind
 from services.referrals.network.store.deadlines import announce
 
 _PLAIN = [field.name for field in fields(Contact) if field.name not in ("triage", "clock")]
-_COLUMNS = [*_PLAIN, "triage", *(f"clock_{name}" for name in CLOCK), "clock_next_time"]
-_NO_CLOCK = {f"clock_{name}": None for name in CLOCK} | {
+_COLUMNS = [*_PLAIN, "triage", *(f"clock_{name}" for name in CLOCK_FIELDS), "clock_next_time"]
+_NO_CLOCK = {f"clock_{name}": None for name in CLOCK_FIELDS} | {
     "clock_fired_percent": 0,
     "clock_policy_version": 1,
 }
@@ -266,14 +266,16 @@ def _values(contact: Contact) -> dict[str, object]:
     return {
         **{name: getattr(contact, name) for name in _PLAIN},
         "triage": json.dumps(asdict(contact.triage)),
-        **({f"clock_{name}": getattr(clock, name) for name in CLOCK} if clock else _NO_CLOCK),
+        **(
+            {f"clock_{name}": getattr(clock, name) for name in CLOCK_FIELDS} if clock else _NO_CLOCK
+        ),
         "clock_next_time": clock.next_time if clock else None,
     }
 
 
 def _read(row: Row) -> Contact:
     clock = (
-        Deadline(DeadlineKind.CONTACT, **{name: row[f"clock_{name}"] for name in CLOCK})
+        Deadline(DeadlineKind.CONTACT, **{name: row[f"clock_{name}"] for name in CLOCK_FIELDS})
         if row["clock_due_time"]
         else None
     )

@@ -32,7 +32,7 @@ from services.referrals.network.domain.deadline import DeadlineKind
 from services.referrals.network.usecases.deadlines import (
     DeadlineFired,
     fire_each,
-    with_one_deadline,
+    fire_one_deadline,
 )
 
 Hours = tuple[datetime, datetime]
@@ -161,7 +161,7 @@ def _owe(
     callback = (
         owed[0]
         if owed
-        else Callback.owed(
+        else Callback.create(
             new_id(), contact.id, contact.organization_id, now, hours, by_herself=by_herself
         )
     )
@@ -185,7 +185,7 @@ def end(tx: Transaction, now: datetime, owed: Sequence[Callback], worker_id: str
 
 def fire_deadlines(tx: Transaction, now: datetime, limit: int) -> list[DeadlineFired]:
     """Records the levels that deadlines of callbacks have reached; returns the events."""
-    fire = with_one_deadline(
+    fire = fire_one_deadline(
         DeadlineKind.CALLBACK,
         partial(callbacks.hold, tx),
         lambda callback: callback.fire_clock(now),

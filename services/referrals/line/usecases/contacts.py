@@ -39,16 +39,16 @@ from services.referrals.network.store import members
 from services.referrals.network.usecases.deadlines import (
     DeadlineFired,
     fire_each,
-    with_one_deadline,
+    fire_one_deadline,
 )
 from services.referrals.network.usecases.policies import Policies
 
 # A stranger who knows a reference can try 100 of the 10,000 PINs, and then one a day. So the
 # probability of finding the right PIN within a year is 4.6 %.
-OF_A_REFERENCE = Budget(
+REFERENCE_BUDGET = Budget(
     10, timedelta(hours=2), timedelta(days=365), most=100, then=timedelta(days=1)
 )
-OF_AN_ADDRESS = Budget(30, timedelta(minutes=10), timedelta(0))
+ADDRESS_BUDGET = Budget(30, timedelta(minutes=10), timedelta(0))
 # Strangers can delay a caller but not lock her out (decision 17): their own addresses are blocked,
 # and an address that made no wrong attempt, such as the caller's, has a budget of its own.
 LANES = Lanes(
@@ -69,7 +69,7 @@ class ReferenceGate:
         self._guesses = guesses
         self._clock = clock
         # compared for an unknown reference, which must take as much time as a wrong PIN
-        self._nobody = HASHER.hash("none")
+        self._dummy_hash = HASHER.hash("none")
 
     def enter(
         self, tx: Transaction, reference: str, pin: str, origin: Origin, trail: list[Entry]
@@ -83,14 +83,14 @@ class ReferenceGate:
         try:
             cleaned = read_reference(reference)
         except Unauthenticated:
-            _matches(self._nobody, pin)
+            _matches(self._dummy_hash, pin)
             raise
         guess = self._guesses.begin(cleaned, origin, now)
         id_and_hash = self._book.by_reference(tx, cleaned)
         if id_and_hash is not None:
             trail.append(Entry("enter_by_reference", id_and_hash[0]))
         right = (
-            _matches(id_and_hash[1] if id_and_hash else self._nobody, pin)
+            _matches(id_and_hash[1] if id_and_hash else self._dummy_hash, pin)
             and id_and_hash is not None
         )
         # the guess counts as right even if the caller's request is refused later
@@ -263,7 +263,7 @@ class Contacts(Callbacks):
 
     def fire_deadlines(self, tx: Transaction, now: datetime, limit: int) -> list[DeadlineFired]:
         """Records levels that deadlines of contacts and callbacks reached; returns the events."""
-        fire = with_one_deadline(
+        fire = fire_one_deadline(
             DeadlineKind.CONTACT,
             partial(contacts.hold, tx),
             lambda contact: contact.fire_clock(now),

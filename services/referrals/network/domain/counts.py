@@ -30,7 +30,7 @@ that it does not reveal that one person comes or goes.
 """
 
 
-def at_most(count: int) -> int:
+def round_up(count: int) -> int:
     """Returns a count rounded up to a multiple of STEP; 0 for none."""
     return -(-count // STEP) * STEP
 

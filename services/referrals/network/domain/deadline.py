@@ -105,13 +105,13 @@ SPAN_FOR_ANY = (DeadlineKind.SILENCE, DeadlineKind.CLOSE)
 # Deadlines with the span of another deadline. A sender has as much time to replace a referral that
 # came back as a receiver has to decide. The time to answer a question, send a draft, or act on a
 # contact of the line is the time to acknowledge a referral.
-AS_LONG_AS = {
+DERIVED_FROM = {
     DeadlineKind.REPLACE: DeadlineKind.DECIDE,
     DeadlineKind.ANSWER: DeadlineKind.ACKNOWLEDGE,
     DeadlineKind.DRAFT: DeadlineKind.ACKNOWLEDGE,
     DeadlineKind.CONTACT: DeadlineKind.ACKNOWLEDGE,
 }
-BY_URGENCY = frozenset({*SPAN_BY_URGENCY, *AS_LONG_AS})
+BY_URGENCY = frozenset({*SPAN_BY_URGENCY, *DERIVED_FROM})
 """Deadlines that depend on the urgency."""
 # The time after an assault within which medicine against HIV, or against pregnancy, can be started
 # (WHO, Responding to children and adolescents who have been sexually abused, 2017, and its clinical
@@ -155,7 +155,7 @@ class Policy:
         """Returns the span of a deadline."""
         if kind in FIXED:
             return FIXED[kind]
-        kind = AS_LONG_AS.get(kind, kind)
+        kind = DERIVED_FROM.get(kind, kind)
         return self.spans[None if kind in SPAN_FOR_ANY else urgency, kind]
 
     def all(self) -> list[tuple[Key, Span]]:
@@ -163,7 +163,7 @@ class Policy:
         derived = [
             ((urgency, kind), self.span(kind, urgency))
             for urgency in Urgency
-            for kind in AS_LONG_AS
+            for kind in DERIVED_FROM
         ]
         return [
             *((key, self.spans[key]) for key in KEYS),
@@ -219,10 +219,10 @@ class Policy:
             raise Invalid(*wrong)
 
 
-def follows(key: Key) -> bool:
+def is_fixed_or_derived(key: Key) -> bool:
     """Returns whether the span of a key is fixed, or derived from the span of another key."""
     urgency, kind = key
-    return kind in (AS_LONG_AS if urgency else FIXED)
+    return kind in (DERIVED_FROM if urgency else FIXED)
 
 
 def path_of(key: Key) -> str:
@@ -365,7 +365,7 @@ class Deadline:
         return reached
 
 
-def recent(assault_time: datetime | None, now: datetime) -> datetime | None:
+def recent_assault_time(assault_time: datetime | None, now: datetime) -> datetime | None:
     """Returns the time of an assault as long as any health deadline could run; None after that."""
     return assault_time if assault_time and now - assault_time < max(HEALTH.values()) else None
 
@@ -385,7 +385,7 @@ def assault_to_the_hour(
     return hour
 
 
-CLOCK = [field.name for field in fields(Deadline) if field.name != "kind"]
+CLOCK_FIELDS = [field.name for field in fields(Deadline) if field.name != "kind"]
 """The attributes of a deadline that are stored.
 
 Their columns have the same names, in some tables with the prefix clock_.

@@ -148,14 +148,14 @@ def fire_each(
     return [event for _, events in fired for event in events]
 
 
-def singly(
+def fire_singly(
     fire: Callable[[str], list[AnyFired]],
 ) -> Callable[[Sequence[str]], list[tuple[str, list[AnyFired]]]]:
     """Returns a `fire` for `fire_each` that fires the rows one by one."""
     return lambda identifiers: [(identifier, fire(identifier)) for identifier in identifiers]
 
 
-def with_one_deadline(
+def fire_one_deadline(
     clock: DeadlineKind | None,
     hold: Callable[[str], Held],
     act: Callable[[Held], str],
@@ -174,7 +174,7 @@ def with_one_deadline(
             keep(held, verb)
         return [DeadlineFired(verb, clock)] if verb else []
 
-    return singly(fire)
+    return fire_singly(fire)
 
 
 class DeadlineScheduler:

@@ -15,7 +15,7 @@ from services.referrals.network.domain.deadline import (
     Key,
     Policy,
     Span,
-    follows,
+    is_fixed_or_derived,
 )
 from services.referrals.network.store import policies
 from services.referrals.network.usecases.calendar import CountryCalendar
@@ -96,8 +96,12 @@ class Policies:
         newest = self.newest(tx)
         if version != newest.version + 1:
             raise Stale
-        policy = Policy(version, {key: span for key, span in spans.items() if not follows(key)})
+        policy = Policy(
+            version, {key: span for key, span in spans.items() if not is_fixed_or_derived(key)}
+        )
         policy.check()
-        policy.check_following({key: span for key, span in spans.items() if follows(key)}, newest)
+        policy.check_following(
+            {key: span for key, span in spans.items() if is_fixed_or_derived(key)}, newest
+        )
         policies.add(tx, policy, caller.id, now)
         return policy

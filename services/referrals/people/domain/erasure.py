@@ -48,7 +48,7 @@ class Erasure:
         """Returns the time until which a second person can confirm the erasure."""
         return self.propose_time + PROPOSED_FOR
 
-    def waits(self, now: datetime) -> bool:
+    def may_be_confirmed(self, now: datetime) -> bool:
         """Returns whether a second person can still confirm the erasure."""
         return self.erase_time is None and now < self.confirm_until
 
@@ -61,7 +61,7 @@ class Erasure:
 
     def confirm(self, second: Second, now: datetime) -> None:
         """Records the confirmation by a second person; from then on the file counts as erased."""
-        if not self.waits(now):
+        if not self.may_be_confirmed(now):
             raise Conflict("nothing_to_confirm")
         check_second(second, self.proposed_by_worker_id, self.propose_time)
         self.confirmed_by_worker_id, self.erase_time = second.id, now

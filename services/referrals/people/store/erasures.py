@@ -50,7 +50,7 @@ def of_person(tx: Transaction, person_id: str, *, for_update: bool = False) -> E
     return _read(row) if row else None
 
 
-def proposed(
+def open_proposals(
     tx: Transaction, organization_id: str, since: datetime, limit: int, after: Cursor | None
 ) -> tuple[list[Erasure], Cursor | None]:
     """Returns the open proposals that an organisation made after `since`, oldest first.
@@ -102,7 +102,7 @@ def note_witnessed(tx: Transaction, published: Collection[str], now: datetime) -
     )
 
 
-def not_applied(tx: Transaction, people: Collection[str]) -> set[str]:
+def people_without_erasure(tx: Transaction, people: Collection[str]) -> set[str]:
     """Returns the ids of the people whose erasure is missing in this store.
 
     All `people` have been erased. If an erasure is missing, the store is a restored copy, which

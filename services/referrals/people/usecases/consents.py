@@ -124,7 +124,7 @@ class Consents:
             self._pages.cursor(request, str, str),
         )
         now = call.clock.now()
-        receipts, more = self._receipts.proposed(
+        receipts, more = self._receipts.open_proposals(
             call.tx, call.caller.organization_id, now, size, after
         )
         return pb.ListReceiptsResponse(

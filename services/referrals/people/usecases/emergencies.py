@@ -11,7 +11,7 @@ from chassis.rpc import Call
 from chassis.wire import PageTokens, optional_id, page_size, version, word
 from protos.referrals.v1 import audit_pb2, referrals_pb2
 from protos.referrals.v1 import emergencies_pb2 as pb
-from services.referrals.files.domain.emergency import LASTS, REVIEW, EmergencyAccess
+from services.referrals.files.domain.emergency import DURATION, REVIEW_WITHIN, EmergencyAccess
 from services.referrals.files.domain.person import FieldGroup
 from services.referrals.files.store import emergencies
 from services.referrals.files.store.people import People as Files
@@ -20,7 +20,7 @@ from services.referrals.files.wire.messages import emergency_message
 from services.referrals.network.usecases.deadlines import (
     DeadlineFired,
     fire_each,
-    with_one_deadline,
+    fire_one_deadline,
 )
 from services.referrals.referrals.store import referrals
 from services.referrals.referrals.usecases.grants import (
@@ -66,7 +66,7 @@ class Emergencies:
             raise NotFound
         check_reached(tx, caller.organization_id)
         check_after_withdrawal(tx, caller, referral, reason, "reason_code")
-        if self._grants.consent_covers(tx, caller, now, referral):
+        if self._grants.receipt_opens_file(tx, caller, now, referral):
             raise Conflict("emergency_not_needed")
         if emergencies.owes_review(tx, caller.organization_id, now):
             raise Conflict("review_owed")
@@ -81,8 +81,8 @@ class Emergencies:
             person.organization_id,
             reason,
             now,
-            now + LASTS,
-            now + REVIEW,
+            now + DURATION,
+            now + REVIEW_WITHIN,
         )
         emergencies.add(tx, emergency, self._files.key(tx, person.id), request.note)
         return emergency_message(emergency, caller, now)
@@ -158,7 +158,7 @@ class Emergencies:
 
     def fire_deadlines(self, tx: Transaction, now: datetime, limit: int) -> list[DeadlineFired]:
         """Records ended emergency accesses and overdue reviews; returns the events."""
-        fire = with_one_deadline(
+        fire = fire_one_deadline(
             None,
             partial(emergencies.get, tx, for_update=True),
             lambda emergency: emergency.fire(now),

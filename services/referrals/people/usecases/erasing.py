@@ -23,7 +23,7 @@ from services.referrals.people.usecases.consents import Consents
 from services.referrals.people.wire.messages import erasure_message
 from services.referrals.referrals.domain.record import Actor
 from services.referrals.referrals.store import referrals
-from services.referrals.referrals.usecases.enquiries import cancel_of
+from services.referrals.referrals.usecases.enquiries import cancel_waiting
 from services.referrals.referrals.usecases.lives import Lives
 from services.referrals.referrals.wire.messages import actor_of
 
@@ -75,7 +75,7 @@ class ErasureRpcs:
         call.trail.append(Entry("confirm_erasure", person_id, "", (f"erasure:{erasure.id}",)))
         elevate_to_system_scope(tx)
         # enquiries are locked before the person, as in a withdrawal of consent
-        cancel_of(tx, now, ids_of(tx, person_id).alone, [person_id])
+        cancel_waiting(tx, now, ids_of(tx, person_id).alone, [person_id])
         self._files.hold(tx, person_id)
         erasure = erasures.of_person(tx, person_id, for_update=True) or erasure
         erasure.confirm(caller, now)
@@ -99,7 +99,7 @@ class ErasureRpcs:
             self._pages.cursor(request, str, str),
         )
         now = call.clock.now()
-        waiting, more = erasures.proposed(
+        waiting, more = erasures.open_proposals(
             call.tx, call.caller.organization_id, now - PROPOSED_FOR, size, after
         )
         return pb.ListErasuresResponse(
@@ -112,7 +112,7 @@ class ErasureRpcs:
 
         Needs the scope of the whole service.
         """
-        cancel_of(tx, now, ids_of(tx, known.person_id).alone, [known.person_id])
+        cancel_waiting(tx, now, ids_of(tx, known.person_id).alone, [known.person_id])
         self._files.hold(tx, known.person_id)
         stored = erasures.of_person(tx, known.person_id, for_update=True)
         if stored and stored.erase_time is not None:
@@ -141,7 +141,7 @@ class ErasureRpcs:
         for contact_id in her.alone:
             self._contacts.erase(tx, now, contact_id)
         # cancels enquiries made after the first cancellation and before the contact was closed
-        cancel_of(tx, now, her.alone, [person.id])
+        cancel_waiting(tx, now, her.alone, [person.id])
         destroyed = erasures.destroy(tx, her, now)
         erasure.destroyed = replace(destroyed, receipts=len(receipts), referrals=live)
         erasures.keep(tx, erasure, "done")

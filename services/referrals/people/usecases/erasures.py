@@ -237,7 +237,7 @@ class Erasures:
         """Applies the known erasures to the present store, which may just have been restored."""
         known = [erasure for erasure, _ in self._known.values()]
         with self._database.transaction(SYSTEM) as tx:
-            lacking = erasures.not_applied(tx, [erasure.person_id for erasure in known])
+            lacking = erasures.people_without_erasure(tx, [erasure.person_id for erasure in known])
         erased_again = 0
         for erasure in [erasure for erasure in known if erasure.person_id in lacking]:
             with self._database.transaction(SYSTEM, timeout=30) as tx:

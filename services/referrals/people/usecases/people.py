@@ -136,7 +136,7 @@ class People:
         call.trail.append(Entry("search_people", caller.organization_id))
         check_knows_people(tx, caller)
         self._searches.count(caller.id, Origin(), call.clock.now())
-        people = self._files.named(
+        people = self._files.find_by_words(
             tx, caller.organization_id, words_of(request.name), MAX_RESULTS + 1
         )
         call.trail.extend(Entry("search_people", person.id) for person in people[:MAX_RESULTS])

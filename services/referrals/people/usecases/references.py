@@ -22,7 +22,12 @@ from services.referrals.files.store.people import People as Files
 from services.referrals.files.store.receipts import Receipts
 from services.referrals.files.wire.messages import GROUPS
 from services.referrals.line.domain.callback import Callback
-from services.referrals.line.domain.contact import MAX_NOTES, NOTES_PERIOD, PLAIN, Contact
+from services.referrals.line.domain.contact import (
+    MAX_NOTES,
+    NOTES_PERIOD,
+    STATUS_FOR_CALLER,
+    Contact,
+)
 from services.referrals.line.store import callbacks as callback_book
 from services.referrals.line.store import contact_notes, contacts
 from services.referrals.line.store.contact_notes import ContactNotes
@@ -37,7 +42,7 @@ from services.referrals.people.usecases.consents import Consents
 from services.referrals.referrals.domain.lifecycle import LIVE, State
 from services.referrals.referrals.domain.referral import Referral
 from services.referrals.referrals.store import enquiries, referrals
-from services.referrals.referrals.usecases.enquiries import cancel_of
+from services.referrals.referrals.usecases.enquiries import cancel_waiting
 from services.referrals.referrals.usecases.lives import Lives
 
 # the maximum number of accesses that are read for one file or contact; the answer is short, since
@@ -203,7 +208,7 @@ class References:
     def _withdraw_all(
         self, call: Call, first: Contact, own: Sequence[Contact], people: Sequence[str]
     ) -> None:
-        cancel_of(call.tx, call.clock.now(), [contact.id for contact in own], people)
+        cancel_waiting(call.tx, call.clock.now(), [contact.id for contact in own], people)
         for person_id in people:
             self._consents.withdraw_all(call.tx, call.clock.now(), first.id, person_id, call.trail)
         callbacks.end(
@@ -253,7 +258,9 @@ class References:
             if live:
                 state.open_to.add(referral.receiver_organization_id)
             status = (
-                "stopped" if referral.need_close_reason_code else PLAIN.get(referral.state.value)
+                "stopped"
+                if referral.need_close_reason_code
+                else STATUS_FOR_CALLER.get(referral.state.value)
             )
             if status is not None:  # referrals entered in error are not shown
                 state.items.append((referral, status, live))

@@ -20,7 +20,9 @@ def erasure_message(erasure: Erasure, now: datetime) -> erasures_pb2.Erasure:
         organization_id=erasure.organization_id,
         proposed_by_worker_id=erasure.proposed_by_worker_id,
         propose_time=timestamp(erasure.propose_time),
-        confirm_until_time=timestamp(erasure.confirm_until if erasure.waits(now) else None),
+        confirm_until_time=timestamp(
+            erasure.confirm_until if erasure.may_be_confirmed(now) else None
+        ),
         confirmed_by_worker_id=erasure.confirmed_by_worker_id,
         erase_time=timestamp(erasure.erase_time),
         witness_time=timestamp(erasure.witness_time),

@@ -30,12 +30,12 @@ class Link:
     waits_for_keys: Sequence[str]
 
 
-def line(plan: Plan, countries: Mapping[str, str]) -> list[Link]:
+def whole_chain(plan: Plan, countries: Mapping[str, str]) -> list[Link]:
     """Returns the whole chain; `countries` are the countries of the receivers, by organisation."""
     links, before = list[Link](), ""
     for step in plan.legs:
         referral, settled = plan.referral_of_leg(step.key), plan.steps[step.key].settled
-        waits = [] if before or plan.has_begun(step.key) else plan.not_accepted()
+        waits = [] if before or plan.has_begun(step.key) else plan.arrivals_not_accepted()
         # a receiver that has accepted the person may still have to wait for other legs
         held = bool(waits) or bool(before and not plan.has_begun(before))
         links.append(
@@ -52,7 +52,7 @@ def line(plan: Plan, countries: Mapping[str, str]) -> list[Link]:
     return links
 
 
-def with_neighbours(links: Sequence[Link], referral_id: str) -> list[Link]:
+def leg_with_neighbours(links: Sequence[Link], referral_id: str) -> list[Link]:
     """Returns the leg of a referral, with the legs directly before and after that leg.
 
     These legs show from whom the person comes, and to whom she goes. The list is empty if the

@@ -28,7 +28,7 @@ Services don't call each other, so a test compares the two lists.
 """
 MAX_STEPS = 60
 MAX_NAME_LENGTH = 200
-FARTHEST = timedelta(days=3 * 366)
+MAX_DEADLINE = timedelta(days=3 * 366)
 _WORD = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _NUMBER = re.compile(r"[0-9]{1,5}")
 _COUNTRY = re.compile(r"[A-Z]{2}")
@@ -214,7 +214,9 @@ class _Reader:
             return None, ""
         number = self._text(parts[units[0]], _NUMBER)
         span = timedelta(**{units[0]: int(number or 0)})
-        self._that(not number or timedelta(0) < span <= FARTHEST, parts[units[0]], "out_of_range")
+        self._that(
+            not number or timedelta(0) < span <= MAX_DEADLINE, parts[units[0]], "out_of_range"
+        )
         return span, self._text(parts.get("from"))
 
     def _check_order(self, steps: list[tuple[TextNode, Step]]) -> None:
@@ -224,10 +226,13 @@ class _Reader:
         for node, step in steps:
             self._that(step.key not in seen, node, "repeated")
             seen.add(step.key)
-            for other in before(step):
+            for other in earlier_steps(step):
                 self._that(other in lines, self._line_of(node, other), "unknown_step")
-        for key in _in_cycles(
-            {step.key: [other for other in before(step) if other in lines] for _, step in steps}
+        for key in _keys_in_cycles(
+            {
+                step.key: [other for other in earlier_steps(step) if other in lines]
+                for _, step in steps
+            }
         ):
             self._that(False, lines[key], "cycle")
         self._check_legs(steps)
@@ -335,14 +340,14 @@ class _Reader:
         self.check.that(holds, f"text.{node.line}", reason)
 
 
-def before(step: Step) -> Iterator[str]:
+def earlier_steps(step: Step) -> Iterator[str]:
     """Yields the steps for which a step waits, and the step from which its time counts."""
     yield from step.after_keys
     if step.deadline_from_key:
         yield step.deadline_from_key
 
 
-def _in_cycles(waits: Mapping[str, Collection[str]]) -> list[str]:
+def _keys_in_cycles(waits: Mapping[str, Collection[str]]) -> list[str]:
     """Returns the steps that wait for themselves, directly or through other steps.
 
     First removes, again and again, the steps that wait for no remaining step. Of the remaining

@@ -242,7 +242,7 @@ class Plan:
             else None
         )
 
-    def not_accepted(self) -> list[str]:
+    def arrivals_not_accepted(self) -> list[str]:
         """Returns the keys of the arrivals that no receiver has accepted yet."""
         return [leg.key for leg in self.legs[1:] if not self._is_taken_on(leg.key)]
 
@@ -256,7 +256,7 @@ class Plan:
             referral is not None and referral.first_contact_time is not None
         )
 
-    def lost(self, moved: Iterable[Referral]) -> Referral | None:
+    def lost_leg(self, moved: Iterable[Referral]) -> Referral | None:
         """Returns the referral of the first leg that fails while the person is on her way.
 
         `moved` are the referrals that have just changed. The person is on her way from the
@@ -311,7 +311,7 @@ class Plan:
         return self.steps[key].settled or (referral is not None and referral.state in TAKEN_ON)
 
     def _check_accepted(self) -> None:
-        if missing := self.not_accepted():
+        if missing := self.arrivals_not_accepted():
             raise Conflict("legs_not_accepted", *missing)
 
     def _check_leg(self, standing: PlanStep, state: State) -> None:

@@ -124,7 +124,7 @@ def with_referrals(tx: Transaction, referral_ids: list[str]) -> list[str]:
     return [row["id"] for row in rows]
 
 
-def late(
+def late_steps(
     tx: Transaction, organization_id: str, now: datetime, limit: int, after: Cursor | None
 ) -> tuple[list[Row], Cursor | None]:
     """Returns a page of the steps that are past their due time and not settled.
@@ -232,7 +232,7 @@ def read_legs(tx: Transaction, plan: Plan) -> None:
     While the plan is locked, these referrals can't change in any way that matters, since every
     transaction that changes a referral waits for the same lock to update the plan.
     """
-    plan.referrals = referrals.some(
+    plan.referrals = referrals.by_ids(
         tx,
         [
             referral_id

@@ -21,7 +21,7 @@ from services.referrals.plans.domain.pathway import Lists, Pathway, TextNode, Wo
 from services.referrals.plans.store import plans
 
 SHIPPED = Path(__file__).parent.parent / "data"
-DEEPEST = 8
+MAX_DEPTH = 8
 LISTS = Lists(
     REQUIRED,
     *(
@@ -67,7 +67,7 @@ def _check_plain(text: str) -> None:
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(
             event, yaml.CollectionEndEvent
         )
-        if depth > DEEPEST or isinstance(event, yaml.AliasEvent):
+        if depth > MAX_DEPTH or isinstance(event, yaml.AliasEvent):
             raise Invalid((f"text.{_line(event.start_mark)}", "malformed"))
 
 
@@ -121,9 +121,9 @@ def shipped_pathways(folder: Path = SHIPPED) -> dict[str, Pathway]:
 class Pathways:
     """The pathways in all versions. A process reads each version only once, since none changes."""
 
-    def __init__(self, first: dict[str, Pathway]) -> None:
-        self._first = first
-        self._read = {(pathway.id, pathway.version): pathway for pathway in first.values()}
+    def __init__(self, shipped: dict[str, Pathway]) -> None:
+        self._shipped = shipped
+        self._read = {(pathway.id, pathway.version): pathway for pathway in shipped.values()}
 
     def newest(self, tx: Transaction) -> list[Pathway]:
         """Returns the newest version of each pathway, ordered by id."""
@@ -143,7 +143,7 @@ class Pathways:
         return self._read[key]
 
     def versions(self, tx: Transaction, identifier: str) -> list[tuple[int, datetime | None]]:
-        """Returns (version, publish time) of each version, newest first.
+        """Returns (version, publish time) of each version, newest shipped.
 
         The time is None for a version that came with the service. Raises NotFound for an unknown
         pathway.
@@ -153,7 +153,7 @@ class Pathways:
             for row in plans.published_versions(tx)
             if row["pathway_id"] == identifier
         ]
-        versions = ([(1, None)] if identifier in self._first else []) + rows
+        versions = ([(1, None)] if identifier in self._shipped else []) + rows
         if not versions:
             raise NotFound
         return versions[::-1]
@@ -171,6 +171,6 @@ class Pathways:
 
     def _latest(self, tx: Transaction) -> dict[str, int]:
         """Returns the number of each pathway's newest version, by id."""
-        return dict.fromkeys(self._first, 1) | {
+        return dict.fromkeys(self._shipped, 1) | {
             row["pathway_id"]: row["version"] for row in plans.published_versions(tx)
         }

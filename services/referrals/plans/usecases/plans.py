@@ -33,7 +33,7 @@ from services.referrals.files.store.people import People
 from services.referrals.network.domain.counts import SMALLEST, published_count
 from services.referrals.network.domain.service import check_age_taken
 from services.referrals.network.store import members
-from services.referrals.plans.domain.chain import Link, line, with_neighbours
+from services.referrals.plans.domain.chain import Link, leg_with_neighbours, whole_chain
 from services.referrals.plans.domain.pathway import Pathway
 from services.referrals.plans.domain.plan import CONSENT_WITHDRAWN, Plan, StepState
 from services.referrals.plans.store import plans
@@ -219,7 +219,9 @@ class Plans:
             page_size(request.page_size, default=50, most=200),
             self._pages.cursor(request, str, str, str),
         )
-        rows, more = plans.late(call.tx, call.caller.organization_id, call.clock.now(), size, after)
+        rows, more = plans.late_steps(
+            call.tx, call.caller.organization_id, call.clock.now(), size, after
+        )
         steps = [
             late_step(row, self._pathways.get(call.tx, row["pathway_id"], row["pathway_version"]))
             for row in rows
@@ -316,7 +318,7 @@ class Plans:
         referral_ids = [referral.id for referral in changed_referrals]
         for identifier in plans.with_referrals(tx, referral_ids):
             plan = plans.get(tx, identifier, self._lookup(tx), for_update=True)
-            old_version, lost = plan.version, plan.lost(changed_referrals)
+            old_version, lost = plan.version, plan.lost_leg(changed_referrals)
             for referral in changed_referrals:
                 plan.follow(referral.id, referral.state, referral.outcome_code, now)
                 if referral.state in (State.SENT, State.ACCEPTED):
@@ -344,10 +346,10 @@ class Plans:
         for identifier in plans.with_referrals(tx, [referral.id]):
             plans.get(tx, identifier, self._lookup(tx), for_update=True).check_own_receipt(referral)
 
-    def _line(self, tx: Transaction, plan: Plan) -> list[Link]:
+    def _chain(self, tx: Transaction, plan: Plan) -> list[Link]:
         """Returns the legs of a plan's hand-over across borders."""
         receivers = {referral.receiver_organization_id for referral in plan.referrals.values()}
-        return line(plan, members.countries(tx, receivers)) if plan.legs else []
+        return whole_chain(plan, members.countries(tx, receivers)) if plan.legs else []
 
     def legs_of(
         self, tx: Transaction, referral: Referral, actor: Actor, may_see: Callable[[], bool]
@@ -357,17 +359,17 @@ class Plans:
         `may_see` returns whether a receiver may see its leg and the legs directly before and after.
         Widens the scope.
         """
-        links = self._line_with(tx, referral)
+        links = self._chain_with(tx, referral)
         if links and not referral.sides(actor) & {Side.SENDER, Side.COORDINATOR}:
             # Most referrals are not legs, so the grant, which takes longer to read, is read only
             # here.
-            links = with_neighbours(links, referral.id) if may_see() else []
+            links = leg_with_neighbours(links, referral.id) if may_see() else []
         return [leg_message(link, actor) for link in links]
 
-    def _line_with(self, tx: Transaction, referral: Referral) -> list[Link]:
+    def _chain_with(self, tx: Transaction, referral: Referral) -> list[Link]:
         elevate_to_system_scope(tx)
         for identifier in plans.with_referrals(tx, [referral.id]):
-            links = self._line(tx, plans.get(tx, identifier, self._lookup(tx)))
+            links = self._chain(tx, plans.get(tx, identifier, self._lookup(tx)))
             if any(link.referral and link.referral.id == referral.id for link in links):
                 return links
         return []
@@ -376,7 +378,7 @@ class Plans:
         """Returns the receipts of other live legs, which this leg may not use. Widens the scope."""
         others = [
             link.referral
-            for link in self._line_with(tx, referral)
+            for link in self._chain_with(tx, referral)
             if link.referral and link.referral.id != referral.id
         ]
         return {other.receipt_id for other in others if other.state in LIVE}
@@ -404,7 +406,7 @@ class Plans:
             plan, self._pathways.get(call.tx, plan.pathway.id).version, call.clock.now()
         )
         message.legs.extend(
-            leg_message(link, actor_of(call.caller)) for link in self._line(call.tx, plan)
+            leg_message(link, actor_of(call.caller)) for link in self._chain(call.tx, plan)
         )
         return message
 

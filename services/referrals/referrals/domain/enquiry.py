@@ -130,7 +130,7 @@ class Content:
         return replace(self, **empty)
 
 
-def unused(content: Content, services: Sequence[Service]) -> tuple[Attribute, ...]:
+def unused_attributes(content: Content, services: Sequence[Service]) -> tuple[Attribute, ...]:
     """Returns the attributes of the content that none of the services uses as a criterion.
 
     A service whose criteria are not known may use any attribute, so with such a service the result
@@ -163,7 +163,7 @@ def _leading_zeros(data: bytes) -> int:
     return len(data) * 8 - int.from_bytes(data).bit_length()
 
 
-def coarser(alike: int, without: Mapping[Attribute, int]) -> Attribute | None:
+def attribute_to_omit(alike: int, without: Mapping[Attribute, int]) -> Attribute | None:
     """Returns the attribute whose omission makes the most cases similar to the person's.
 
     Compares disclosed counts. If no omission raises the count, the first attribute is returned.

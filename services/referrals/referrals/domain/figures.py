@@ -16,7 +16,7 @@ from typing import TypeVar
 from services.referrals.network.domain.codes import NEED_GROUPS, Check
 from services.referrals.network.domain.counts import FEW, SMALLEST, published_count
 
-SETTLED = timedelta(days=7)
+SETTLING_TIME = timedelta(days=7)
 """The shortest time between the end of a quarter and its count.
 
 During this time, mistakes made in the last days of the quarter can be corrected.
@@ -131,7 +131,7 @@ def quarter_of(moment: datetime) -> str:
 
 def last_settled(now: datetime) -> str:
     """Returns the last quarter that may be counted."""
-    settled = now.astimezone(UTC) - SETTLED
+    settled = now.astimezone(UTC) - SETTLING_TIME
     start = settled.replace(month=(settled.month - 1) // 3 * 3 + 1, day=1)
     return quarter_of(start - timedelta(days=1))
 

@@ -101,7 +101,7 @@ FARTHEST_APPOINTMENT = timedelta(days=90)
 
 Until the appointment, the receiver is not asked for news.
 """
-EARLY = timedelta(hours=1)
+APPOINTMENT_TOLERANCE = timedelta(hours=1)
 """The tolerance for the time of an appointment, since people come early and clocks differ.
 
 The result may be recorded this long before the appointment, and an appointment may be scheduled for
@@ -154,7 +154,7 @@ class Step:
     # False: the step changes nothing that decisions are based on, so no version becomes stale
     decides: bool = True
 
-    def checked(self, carried: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    def checked_values(self, carried: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         """Returns the value, or else the default, of every field that the step carries, by name.
 
         Raises Invalid for a value that the check of its field refuses, and for `other` without a
@@ -218,7 +218,7 @@ PLANNED_FIRST_CONTACT = _time("planned_first_contact_time", -timedelta(days=1), 
 EXPECTED_WAIT, REVIEW_TIME = _stored("expected_wait_days", 0), _time("review_time", _AT_ONCE, _YEAR)
 ALTERNATIVE_SERVICE = _stored("alternative_service_id")
 FIRST_CONTACT = _time("first_contact_time", None, timedelta(days=60))
-APPOINTMENT = _time("appointment_time", -EARLY, FARTHEST_APPOINTMENT)
+APPOINTMENT = _time("appointment_time", -APPOINTMENT_TOLERANCE, FARTHEST_APPOINTMENT)
 DELIVERED = _stored("delivered_need_codes", (), _check_delivered)
 
 
@@ -242,7 +242,7 @@ def need_is_open(referral: "ReferralRecord", actor: "Actor", now: datetime) -> N
 
 def someone_is_expected_to_act(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
     """Refuses a reminder that would reach nobody."""
-    _require(referral.turn(actor) is not None)
+    _require(referral.side_to_act(actor) is not None)
 
 
 def not_reminded_recently(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
@@ -265,7 +265,10 @@ def appointment_is_open(referral: "ReferralRecord", actor: "Actor", now: datetim
 
 def appointment_is_due(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
     """Refuses to record the result of an appointment more than an hour before its time."""
-    _require(referral.appointment_time is not None and now >= referral.appointment_time - EARLY)
+    _require(
+        referral.appointment_time is not None
+        and now >= referral.appointment_time - APPOINTMENT_TOLERANCE
+    )
 
 
 def override_may_be_confirmed(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:

@@ -17,7 +17,7 @@ from services.referrals.network.domain.deadline import (
     DeadlineKind,
     Urgency,
     check_urgency,
-    recent,
+    recent_assault_time,
 )
 from services.referrals.referrals.domain.lifecycle import (
     BY_VERB,
@@ -124,7 +124,7 @@ class ReferralRecord:
 
     def recent_assault(self, now: datetime) -> datetime | None:
         """Returns the time of the assault while a health deadline could run, otherwise None."""
-        return recent(self.assault_time, now)
+        return recent_assault_time(self.assault_time, now)
 
     def sides(self, actor: Actor) -> frozenset[Side]:
         """Returns the sides on which an actor stands; nobody is the receiver of a draft."""
@@ -182,11 +182,11 @@ class ReferralRecord:
         """
         return self.state in CAME_BACK and not self.followed_up and not self.need_close_reason_code
 
-    def is_unanswered(self, actor: Actor) -> bool:
+    def shows_open_need(self, actor: Actor) -> bool:
         """Returns whether the person's need is open and this actor may know that."""
-        return self.need_is_open and not self.is_receiver_alone(actor)
+        return self.need_is_open and not self.is_only_receiver(actor)
 
-    def is_receiver_alone(self, actor: Actor) -> bool:
+    def is_only_receiver(self, actor: Actor) -> bool:
         """Returns whether the actor stands on the receiver's side only.
 
         Such an actor sees nothing of the help that the person gets elsewhere.
@@ -196,7 +196,7 @@ class ReferralRecord:
     def events_for(self, actor: Actor, events: Iterable[Event]) -> list[Event]:
         """Returns the events that this actor may see."""
         hidden = self._hidden_deadlines(actor)
-        receives_only = self.is_receiver_alone(actor)
+        receives_only = self.is_only_receiver(actor)
         return [
             event
             for event in events
@@ -204,7 +204,7 @@ class ReferralRecord:
         ]
 
     def _hidden_deadlines(self, actor: Actor) -> tuple[DeadlineKind, ...]:
-        if self.is_receiver_alone(actor):
+        if self.is_only_receiver(actor):
             return (
                 DeadlineKind.REPLACE,
                 DeadlineKind.DRAFT,
@@ -219,9 +219,9 @@ class ReferralRecord:
         known = [deadline for deadline in self.deadlines if deadline.kind not in hidden]
         return sorted(known, key=lambda deadline: (not deadline.running, deadline.due_time))
 
-    def turn(self, actor: Actor) -> Side | None:
+    def side_to_act(self, actor: Actor) -> Side | None:
         """Returns the side that has to act, as far as this actor may know; None if no side has."""
-        if self.state in WAITS_FOR_SENDER or self.is_unanswered(actor):
+        if self.state in WAITS_FOR_SENDER or self.shows_open_need(actor):
             return Side.SENDER
         if self.state is State.CONSENT_WITHDRAWN and self.running(DeadlineKind.DELETION):
             return Side.RECEIVER

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from chassis.db import Row, Transaction
-from services.referrals.network.domain.deadline import CLOCK, Urgency
+from services.referrals.network.domain.deadline import CLOCK_FIELDS, Urgency
 from services.referrals.referrals.domain.referral import Referral
 
 _TYPES = {
@@ -37,8 +37,8 @@ _SAVE = (
 def rows_of(tx: Transaction, identifiers: list[str]) -> Callable[[], list[Row]]:
     """Queries the deadlines of referrals, and returns a function that waits for the rows."""
     return tx.execute(
-        f"SELECT referral_id, kind, {', '.join(CLOCK)} FROM clocks WHERE referral_id = ANY(%s)"
-        " ORDER BY referral_id, number",
+        f"SELECT referral_id, kind, {', '.join(CLOCK_FIELDS)} FROM clocks"
+        " WHERE referral_id = ANY(%s) ORDER BY referral_id, number",
         (identifiers,),
     ).fetchall
 
@@ -51,7 +51,7 @@ def save(tx: Transaction, referrals: Iterable[Referral]) -> None:
             number,
             r.urgency.rank if r.urgency else 0,
             c.kind.value,
-            *(getattr(c, name) for name in CLOCK),
+            *(getattr(c, name) for name in CLOCK_FIELDS),
             c.next_time,
         )
         for r in referrals

@@ -310,7 +310,7 @@ def count_alike(
     return int(row["alike"]), {attribute: int(row[attribute.value]) for attribute in stated}
 
 
-def unmet(tx: Transaction, since: datetime) -> list[Row]:
+def count_unmet(tx: Transaction, since: datetime) -> list[Row]:
     """Counts the enquiries exhausted after `since`, by need, department and reason.
 
     The most frequent come first.

@@ -15,7 +15,7 @@ from facts import outbox
 from keys.sealing import CannotOpen, SealingKey
 from services.referrals.files.domain.person import Arrival, Coarse
 from services.referrals.files.domain.unsafe import NAMED, Unsafe
-from services.referrals.network.domain.deadline import CLOCK, Deadline, DeadlineKind, Urgency
+from services.referrals.network.domain.deadline import CLOCK_FIELDS, Deadline, DeadlineKind, Urgency
 from services.referrals.network.store.deadlines import announce
 from services.referrals.referrals.domain.lifecycle import BY_VERB, CAME_BACK, LIVE, State
 from services.referrals.referrals.domain.record import Actor, Event
@@ -37,7 +37,7 @@ _APART = {
     "unsafe",
 }
 _PLAIN = [field.name for field in fields(Referral) if field.name not in _APART]
-_plain_values, _clock_values = itemgetter(*_PLAIN), itemgetter(*CLOCK)
+_plain_values, _clock_values = itemgetter(*_PLAIN), itemgetter(*CLOCK_FIELDS)
 _CAME_BACK = {state.value for state in CAME_BACK}
 _COARSE = "age_band gender_code language dependants country department".split()
 _coarse_values = itemgetter(*_COARSE)
@@ -76,7 +76,7 @@ def get(tx: Transaction, identifier: str, *, for_update: bool = False) -> Referr
     return read(tx, [row], deadline_rows)[0]
 
 
-def some(tx: Transaction, identifiers: Collection[str]) -> dict[str, Referral]:
+def by_ids(tx: Transaction, identifiers: Collection[str]) -> dict[str, Referral]:
     """Returns the referrals with these ids, as far as the scope shows them."""
     rows = (
         tx.execute("SELECT * FROM referrals WHERE id = ANY(%s)", (list(identifiers),)).fetchall()
@@ -265,11 +265,11 @@ def ids_of_responsible(tx: Transaction, worker_id: str, limit: int) -> list[str]
 
 
 def named_unsafe(
-    tx: Transaction, sender_id: str, person_id: str, contact_id: str, besides: str = ""
+    tx: Transaction, sender_id: str, person_id: str, contact_id: str, excluded_id: str = ""
 ) -> list[Unsafe]:
     """Returns the unsafe organisations and places that a person or a contact's caller has named.
 
-    Reads the enquiries and referrals of one sender, except the referral `besides`.
+    Reads the enquiries and referrals of one sender, except the referral `excluded_id`.
     """
     rows = tx.execute(
         "SELECT unsafe_organization_ids AS organizations, unsafe_departments AS departments"
@@ -284,7 +284,7 @@ def named_unsafe(
         {
             "person": person_id,
             "sender": sender_id,
-            "id": besides,
+            "id": excluded_id,
             "contact": contact_id,
             "named": NAMED,
         },

@@ -89,7 +89,7 @@ def changes(tx: Transaction, wanted: Filter, after: int, until: int, limit: int)
             "undecided": [t.event_verb for t in TRANSITIONS if not t.decides],
         },
     ).fetchall()
-    shown = referrals.some(tx, {row["referral_id"] for row in rows})
+    shown = referrals.by_ids(tx, {row["referral_id"] for row in rows})
     return [
         Change(
             row["place"],

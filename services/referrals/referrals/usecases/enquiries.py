@@ -32,7 +32,7 @@ from services.referrals.network.domain.deadline import (
 )
 from services.referrals.network.domain.service import Attribute, Service
 from services.referrals.network.store import members
-from services.referrals.network.usecases.deadlines import fire_each, singly
+from services.referrals.network.usecases.deadlines import fire_each, fire_singly
 from services.referrals.network.usecases.policies import Policies
 from services.referrals.referrals.domain import enquiry as rules
 from services.referrals.referrals.domain.enquiry import (
@@ -56,7 +56,7 @@ from services.referrals.referrals.wire.enquiries import unsafe as parse_unsafe
 # The maximum number of enquiries whose received copies one transaction closes because a member is
 # on probation. 100 take far less than the ten seconds that a transaction may last.
 _MAX_STOPPED = 100
-OF_A_LOOKER = Budget(60, timedelta(minutes=1), timedelta(0))
+PREVIEW_BUDGET = Budget(60, timedelta(minutes=1), timedelta(0))
 """The budget for the previews of one worker or key: 60 at once, then one more per minute.
 
 This is enough for a busy night, but not for finding a person.
@@ -69,14 +69,14 @@ class Enquiries:
     def __init__(
         self,
         people: People,
-        looks: Guesses,
+        previews: Guesses,
         policies: Policies,
         keyring: Keyring,
         pages: PageTokens,
     ) -> None:
         """Creates the use cases; the noise added to counts is derived from a key of `keyring`."""
         self._people = people
-        self._looks = looks
+        self._previews = previews
         self._policies = policies
         self._keyring = keyring
         self._pages = pages
@@ -98,9 +98,9 @@ class Enquiries:
             optional_id(request.person_id, "person_id"),
         )
         content.check()
-        self._looks.count(caller.id, Origin(), call.clock.now())
+        self._previews.count(caller.id, Origin(), call.clock.now())
         services = self._asked(tx, caller, request.service_ids, unsafe, person_id, contact_id)
-        unused = rules.unused(content, services)
+        unused = rules.unused_attributes(content, services)
         content = content if request.keep_unused else content.without(unused)
         # open cases of the whole network are counted, but only the safe count is returned
         elevate_to_system_scope(tx)
@@ -127,9 +127,9 @@ class Enquiries:
     ) -> tuple[int, Attribute | None]:
         """Returns the disclosed count of other members with a similar case, and one attribute.
 
-        The attribute is the best one to leave out so that the person is hidden (see `coarser`). It
-        is None if the count is high enough, or if the content states no attribute. Needs the scope
-        of the whole service.
+        The attribute is the best one to leave out so that the person is hidden (see
+        `attribute_to_omit`); it is None if the count is high enough, or if the content states no
+        attribute. Needs the scope of the whole service.
         """
         alike: list[int] = []
         without = dict.fromkeys(content.attributes, 0)
@@ -140,7 +140,7 @@ class Enquiries:
                 without[attribute] = max(
                     without[attribute], self._disclosed_count(other, question.without([attribute]))
                 )
-        return max(alike), rules.coarser(max(alike), without)
+        return max(alike), rules.attribute_to_omit(max(alike), without)
 
     def _disclosed_count(self, count: int, question: Content) -> int:
         return rules.disclosed_count(
@@ -194,7 +194,7 @@ class Enquiries:
             services,
             now,
             self._calendar(tx, content),
-            left_out=() if request.keep_unused else rules.unused(content, services),
+            left_out=() if request.keep_unused else rules.unused_attributes(content, services),
             unsafe=unsafe,
             contact_id=contact_id,
             person_id=person_id,
@@ -300,7 +300,7 @@ class Enquiries:
     ) -> pb.ListUnmetNeedsResponse:
         """Counts the needs that no service met, across the whole network."""
         elevate_to_system_scope(call.tx)
-        rows = enquiries.unmet(call.tx, call.clock.now() - enquiries.UNMET_SINCE)
+        rows = enquiries.count_unmet(call.tx, call.clock.now() - enquiries.UNMET_SINCE)
         return pb.ListUnmetNeedsResponse(needs=[pb.UnmetNeed(**row) for row in rows])
 
     def fire_deadlines(self, tx: Transaction, now: datetime, limit: int) -> list[EnquiryEvent]:
@@ -319,7 +319,7 @@ class Enquiries:
             "enquiries",
             "enquiry_id",
             enquiries.due(tx, now, limit),
-            singly(fire),
+            fire_singly(fire),
             enquiries.put_aside,
         )
 
@@ -358,7 +358,7 @@ class Enquiries:
         the power to detain, charge or expel her may learn only what she has agreed to, so they are
         never asked.
         """
-        unsafe = unsafe.besides(
+        unsafe = unsafe.extended_by(
             referrals.named_unsafe(tx, caller.organization_id, person_id, contact_id)
         )
         return [
@@ -414,7 +414,7 @@ def stop_asking(tx: Transaction, now: datetime, organization_id: str) -> bool:
     return len(received_ids) == _MAX_STOPPED
 
 
-def cancel_of(
+def cancel_waiting(
     tx: Transaction, now: datetime, contact_ids: Collection[str], people: Collection[str]
 ) -> None:
     """Cancels the waiting enquiries for contacts and people, after a withdrawal or an erasure.

@@ -8,7 +8,7 @@ from chassis.ids import object_id
 from chassis.locks import advisory_lock
 from chassis.rpc import Call
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.network.domain.counts import SMALLEST, at_most, time_step_of
+from services.referrals.network.domain.counts import SMALLEST, round_up, time_step_of
 from services.referrals.referrals.domain.figures import (
     Question,
     answer,
@@ -20,9 +20,9 @@ from services.referrals.referrals.store import figures
 
 PILOT_START = datetime(2006, 1, 1, tzinfo=UTC)
 PILOT_END = datetime(2006, 11, 1, tzinfo=UTC)
-BEFORE_ALL = datetime(1970, 1, 1, tzinfo=UTC)
+EARLIEST_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
-RECENT = timedelta(days=30)
+RESPONSE_PERIOD = timedelta(days=30)
 """The length of the period that response times cover, so that they describe the present."""
 
 
@@ -70,7 +70,7 @@ class Statistics:
         The slowest come first; organisations that answered no referral come last.
         """
         elevate_to_system_scope(call.tx)
-        rows = figures.response_times(call.tx, call.clock.now() - RECENT)
+        rows = figures.response_times(call.tx, call.clock.now() - RESPONSE_PERIOD)
         return pb.ResponseTimes(organizations=[pb.ResponseTime(**row) for row in rows])
 
     def CountMemberWork(self, request: pb.CountMemberWorkRequest, call: Call) -> pb.MemberWork:
@@ -84,7 +84,7 @@ class Statistics:
         counts = figures.of_member(
             call.tx, organization_id, now + timedelta(days=1), time_step_of(now)
         )
-        steps = {name: at_most(counts[name]) for name in ("most_people", "most_plans")}
+        steps = {name: round_up(counts[name]) for name in ("most_people", "most_plans")}
         return pb.MemberWork(**counts | steps)
 
 
@@ -118,7 +118,7 @@ def _count(tx: Transaction, now: datetime) -> None:
     if before < until:
         elevate_to_system_scope(tx)
         counts = figures.count_completed(
-            tx, end_of(before) if before else BEFORE_ALL, end_of(until)
+            tx, end_of(before) if before else EARLIEST_TIME, end_of(until)
         )
         figures.keep(tx, published_cells(counts), until, now)
 

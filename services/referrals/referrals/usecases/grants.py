@@ -84,7 +84,7 @@ class Grants:
             check_reached(tx, caller.organization_id)
         return receipt.opens(caller.organization_id, purpose, groups, now)
 
-    def consent_covers(
+    def receipt_opens_file(
         self, tx: Transaction, caller: Caller, now: datetime, referral: Referral
     ) -> bool:
         """Returns whether the referral's receipt opens more of the file than the first name.

@@ -20,7 +20,7 @@ from services.referrals.files.store.people import People
 from services.referrals.files.store.receipts import Receipts
 from services.referrals.files.usecases.openings import Openings
 from services.referrals.line.store import contacts
-from services.referrals.network.domain.deadline import Calendar, recent
+from services.referrals.network.domain.deadline import Calendar, recent_assault_time
 from services.referrals.network.store import members
 from services.referrals.network.usecases.policies import Policies
 from services.referrals.referrals.domain.draft import Draft
@@ -358,7 +358,7 @@ class Referrals(Steps):
         # Contacts of other lines are refused as unknown. Otherwise a caller could read and end the
         # requests of those contacts.
         if draft.contact_id:
-            known = recent(contacts.assault_time(tx, draft.contact_id), now)
+            known = recent_assault_time(contacts.assault_time(tx, draft.contact_id), now)
             assault_time = assault_time or (None if referral.assault_time else known)
         unsafe = draft.unsafe(referral.unsafe)
         # an unchanged value may be sent back, even if the person was not asked

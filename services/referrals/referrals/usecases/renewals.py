@@ -7,7 +7,7 @@ from functools import partial
 from chassis.db import Transaction
 from chassis.errors import NotFound
 from services.referrals.files.store.receipts import Receipts
-from services.referrals.network.usecases.deadlines import fire_each, singly
+from services.referrals.network.usecases.deadlines import fire_each, fire_singly
 from services.referrals.referrals.domain.lifecycle import LIVE
 from services.referrals.referrals.domain.record import Event
 from services.referrals.referrals.store import referrals, renewals
@@ -33,7 +33,7 @@ class Renewals:
             "renewals",
             "referral_id",
             renewals.due(tx, now, limit),
-            singly(partial(self._fire, tx, now)),
+            fire_singly(partial(self._fire, tx, now)),
             renewals.put_aside,
         )
 

@@ -257,7 +257,7 @@ def _check_receiver(
     named = referrals.named_unsafe(
         tx, referral.sender_organization_id, referral.person_id, referral.contact_id, referral.id
     )
-    unsafe = referral.unsafe.besides(named)
+    unsafe = referral.unsafe.extended_by(named)
     unsafe.check_receiver(
         referral.receiver_organization_id,
         members.department_of_service(tx, referral.service_id),

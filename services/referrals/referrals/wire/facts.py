@@ -62,7 +62,7 @@ def referral_facts(referral: Referral, events: Iterable[Event]) -> list[Fact]:
 def _whose_turn(referral: Referral, actor: Actor) -> str:
     return (
         referral.sender_organization_id
-        if referral.turn(actor) is Side.SENDER
+        if referral.side_to_act(actor) is Side.SENDER
         else referral.receiver_organization_id
     )
 

@@ -50,8 +50,8 @@ def referral_message(
         if Side.RECEIVER in sides
         else referrals_pb2.SIDE_NETWORK
     )
-    party, alone = side != referrals_pb2.SIDE_NETWORK, referral.is_receiver_alone(actor)
-    turn, deadlines = referral.turn(actor), referral.deadlines_for(actor)
+    party, alone = side != referrals_pb2.SIDE_NETWORK, referral.is_only_receiver(actor)
+    turn, deadlines = referral.side_to_act(actor), referral.deadlines_for(actor)
     allowed = referral.allowed_verbs(actor, now)
     shown: dict[str, Any] = {
         "etag": etag(referral.step_version),
@@ -70,7 +70,7 @@ def referral_message(
         "side": side,
         "turn": _TURNS[turn],
         "main_step": referral.main_step(actor, now, allowed),
-        "unanswered": referral.is_unanswered(actor),
+        "unanswered": referral.shows_open_need(actor),
         "need_close_reason_code": 0
         if alone
         else number(referrals_pb2.NeedCloseReason, referral.need_close_reason_code),
@@ -89,15 +89,15 @@ def referral_message(
 
 
 @cache
-def _plain(besides: tuple[str, ...]) -> list[tuple[str, Mapping[str, int] | None]]:
-    """Returns the fields that the message and the domain have in common, except `besides`.
+def _plain(excluded: tuple[str, ...]) -> list[tuple[str, Mapping[str, int] | None]]:
+    """Returns the fields that the message and the domain have in common, except `excluded`.
 
     A field with a code list comes with the numbers of its words, any other field with None.
     """
     return [
         (field.name, numbers(field.enum_type) if field.enum_type else None)
         for field in referrals_pb2.Referral.DESCRIPTOR.fields
-        if field.name not in besides
+        if field.name not in excluded
     ]
 
 

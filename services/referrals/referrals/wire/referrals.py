@@ -135,15 +135,15 @@ def _unsafe(
 
 
 def filter(
-    message: pb.ReferralFilter, caller: Caller, now: datetime, at: str = "filter."
+    message: pb.ReferralFilter, caller: Caller, now: datetime, path: str = "filter."
 ) -> Filter:
-    """Parses a filter; `at` is its path in the request."""
+    """Parses a filter; `path` is its path in the request."""
     box = _BOXES.get(message.box)
     if box is None:
-        raise Invalid((f"{at}box", "unknown_code"))
+        raise Invalid((f"{path}box", "unknown_code"))
     check = Check()
-    check.need(f"{at}need_code", message.need_code)
-    check.that(not message.code or bool(beginnings_of(message.code)), f"{at}code", "malformed")
+    check.need(f"{path}need_code", message.need_code)
+    check.that(not message.code or bool(beginnings_of(message.code)), f"{path}code", "malformed")
     check.done()
     if box == "network" and not (caller.has("COORDINATOR") or caller.has("AUDITOR")):
         # A caller who may not see the network gets the referrals of the caller's own organisation,
@@ -162,8 +162,8 @@ def filter(
         live=message.live,
         waiting_for_me=message.waiting_for_me,
         waiting_for_other=message.waiting_for_other,
-        person_id=optional_id(message.person_id, f"{at}person_id"),
-        contact_id=optional_id(message.contact_id, f"{at}contact_id"),
+        person_id=optional_id(message.person_id, f"{path}person_id"),
+        contact_id=optional_id(message.contact_id, f"{path}contact_id"),
         late=message.late,
         due_soon=message.due_soon,
         unanswered=message.unanswered,

@@ -1,4 +1,4 @@
-"""Settings of the network, and known facts about its members.
+"""Network settings, and known facts about members.
 
 The package has code lists, deadline policies, calendars, members, and the rules for publishing
 counts.

@@ -87,7 +87,7 @@ class Circumstances:
     age_band: str = ""  # the age band in the person's file; empty if unknown
     recipient_type: str = ""
     # True if the person has withdrawn a consent before. This is read only when a receipt is
-    # recorded, since a later withdrawal ends the receipts that others gave for her.
+    # recorded, since a later withdrawal ends the receipts that other people gave for her.
     has_withdrawn: bool = False
 
 

@@ -73,7 +73,7 @@ class Contact:
     handed_over_organization_id: str = ""
     # a public emergency number to which she was handed over instead of a member
     emergency_number_code: str = ""
-    # the first contact of the same caller, whose reference she uses; possibly of another line
+    # the first contact of the same caller, whose reference she uses; possibly at another line
     tied_to_id: str = ""
     erased: bool = False  # True if its person was erased; nothing more may be written about her
     unheard: bool = False  # True if the caller added a note after the line's last change

@@ -124,8 +124,8 @@ class Triage:
     def _if_final(self, value: Value) -> Value | None:
         """Returns the value if the urgency can't rise any more, otherwise None.
 
-        It can't rise any more once each deciding question has been answered or declined, and at
-        least one has been answered.
+        The urgency can't rise any more once every deciding question has been answered or declined,
+        and at least one has been answered.
         """
         return (
             value

@@ -1,4 +1,4 @@
-"""Handles the rpcs for advice cards, both those that come with the service and published ones."""
+"""Handles the rpcs for advice cards: cards that come with the service, and published versions."""
 
 from dataclasses import replace
 from pathlib import Path

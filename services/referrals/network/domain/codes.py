@@ -108,7 +108,7 @@ def check_character(body: str) -> str:
 def short_code(identifier: str) -> str:
     """Returns six characters for an id, to be said on the phone.
 
-    They are enough to tell the rows of a page apart, but two ids can have the same code.
+    The characters are enough to tell the rows of a page apart, but two ids can have the same code.
     """
     number = int(identifier[:8], 16)
     return "".join(ALPHABET[(number >> shift) & 31] for shift in range(0, 30, 5))

@@ -1,4 +1,4 @@
-"""Counts of people for publication: small counts are left out, the others are rounded."""
+"""Counts of people for publication: small counts are left out, and other counts are rounded."""
 
 from datetime import datetime, timedelta
 

@@ -32,7 +32,7 @@ class Urgency(Enum):
 
 
 def check_urgency(urgency: Urgency, answered_urgency: Urgency | None, reason_code: str) -> None:
-    """Refuses an urgency below the one that follows from a contact's answers, except with a reason.
+    """Refuses an urgency below the urgency of a contact's answers, unless a reason is given.
 
     `answered_urgency` is the urgency that follows from the answers; None if they leave it open.
     """

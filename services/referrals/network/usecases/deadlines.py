@@ -30,7 +30,7 @@ _GRACE = 0.1  # seconds before the limit, in which the database may already cut 
 PUT_ASIDE = timedelta(minutes=1)
 """The time until a failed deadline is tried again.
 
-It is short, so that a repaired deadline is fired soon, but long enough to make retries cheap.
+The time is short, so that a repaired deadline is fired soon, but long enough to make retries cheap.
 """
 
 

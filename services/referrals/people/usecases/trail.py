@@ -142,8 +142,8 @@ def verify(tx: Transaction, after: Head, witnessed: Mapping[int, Iterable[bytes]
 
     If the verification reaches the end of the trail, it also reports witnessed heads beyond that
     end. `witnessed` are the heads of this trail that other services keep, by sequence
-    (trail.heads). They must be read before this call. Otherwise, if a row is added after this call
-    has read the end of the trail, the head of that row would seem to lie beyond the end.
+    (trail.heads). The heads must be read before this call. Otherwise, if a row is added after this
+    call has read the end of the trail, the head of that row would seem to lie beyond the end.
     """
     end = audit.head(tx)
     until = min(end.sequence, after.sequence + _ROWS)

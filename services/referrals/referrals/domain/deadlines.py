@@ -48,9 +48,9 @@ class ReferralWithDeadlines(ReferralRecord):
     def watch_need(self, now: datetime) -> None:
         """Stops or continues the replacement and health deadlines, if the referral came back.
 
-        The deadlines stop once the need is no longer open. They continue if the need is open again,
-        since the following referral was entered in error; a health deadline that was stopped before
-        the referral came back stays stopped.
+        The deadlines stop once the need is no longer open. They run again if the need is open
+        again, since the following referral was entered in error; a health deadline that was stopped
+        before the referral came back stays stopped.
         """
         if self.state not in CAME_BACK:
             return

@@ -18,7 +18,7 @@ class Draft:
     receipt_id: str | None = None
     contact_id: str | None = None
     assault_time: datetime | None = None
-    # the reason for an urgency below the one that follows from the contact's answers
+    # why the urgency is below the urgency that follows from the contact's answers
     urgency_reason_code: str = ""
     unsafe_code: str | None = None
     unsafe_organization_ids: tuple[str, ...] | None = None

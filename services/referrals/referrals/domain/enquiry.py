@@ -150,9 +150,10 @@ def disclosed_count(senders: int, digest: bytes) -> int:
 
     Noise is added to the exact count and CAUTION subtracted. The result is rounded down to a
     multiple of FEW, and lies between 0 and MAX_SIMILAR_CASES. The noise is the number of leading
-    zero bits in the first half of `digest`, minus the number of those in the second half. Each
-    further zero is half as likely, so no answer proves that there is one case more or less.
-    `digest` is the keyed hash of the question, so the same question always gets the same answer.
+    zero bits in the first half of `digest`, minus the number of leading zero bits in the second
+    half. Each further zero is half as likely, so no answer proves that there is one case more or
+    less. `digest` is the keyed hash of the question, so the same question always gets the same
+    answer.
     """
     half = len(digest) // 2
     noisy = senders + _leading_zeros(digest[:half]) - _leading_zeros(digest[half:]) - CAUTION

@@ -1,4 +1,4 @@
-"""Public figures of the network: which counts are published, and how questions are answered.
+"""Public figures about the network: which counts are published, and how questions are answered.
 
 A cell is a quarter, a route (the country that people had been taken to, the country where they are)
 and a need group. Its count is published when it is `SMALLEST` or more, rounded down to a

@@ -87,7 +87,7 @@ class ReferralRecord:
     # make no decision stale.
     step_version: int = 0
     urgency: Urgency | None = None
-    # the reason for an urgency below the one that follows from the contact's answers
+    # why the urgency is below the urgency that follows from the contact's answers
     urgency_reason_code: str = ""
     need_code: str = ""
     contact_id: str = ""

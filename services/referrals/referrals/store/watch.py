@@ -36,7 +36,7 @@ class Change:
 
 
 def give_positions(tx: Transaction) -> int:
-    """Gives positions to some events that have none; returns how many got one.
+    """Gives positions to some events that have none; returns the number of these events.
 
     The events are ordered by time. Events of one referral keep the order of their versions, even if
     the machines that recorded their times had different clocks.

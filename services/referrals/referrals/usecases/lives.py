@@ -38,7 +38,7 @@ class Lives:
         """Updates the deadlines of the referral that `following` is based on.
 
         The need of the earlier referral is no longer open once `following` has been sent, and is
-        open again if `following` was entered in error. Only a referral of the same sender counts as
+        open again if `following` was entered in error. Only a referral by the same sender counts as
         following. Returns the id of the earlier referral's contact; "" if there is none, or if
         `following` has not been sent.
         """

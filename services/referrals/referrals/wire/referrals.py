@@ -147,7 +147,7 @@ def filter(
     check.done()
     if box == "network" and not (caller.has("COORDINATOR") or caller.has("AUDITOR")):
         # A caller who may not see the network gets the referrals of the caller's own organisation,
-        # since row-level security would show no others.
+        # since row-level security would show no other referrals.
         box = "mine"
     return Filter(
         box,

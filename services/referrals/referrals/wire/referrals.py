@@ -137,7 +137,7 @@ def _unsafe(
 def filter(
     message: pb.ReferralFilter, caller: Caller, now: datetime, path: str = "filter."
 ) -> Filter:
-    """Parses a filter; `path` is its path in the request."""
+    """Parses a filter; `path` is the prefix of its fields' paths in a refusal."""
     box = _BOXES.get(message.box)
     if box is None:
         raise Invalid((f"{path}box", "unknown_code"))

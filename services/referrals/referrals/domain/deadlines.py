@@ -50,7 +50,7 @@ class ReferralWithDeadlines(ReferralRecord):
 
         The deadlines stop once the need is no longer open. They run again if the need is open
         again, since the following referral was entered in error; a health deadline that was stopped
-        before the referral came back stays stopped.
+        before or when the referral came back stays stopped.
         """
         if self.state not in CAME_BACK:
             return

@@ -8,9 +8,9 @@ Address = IPv4Address | IPv6Address
 # IPv6 addresses that embed an IPv4 address; the embedded address is checked
 _NAT64 = IPv6Network("64:ff9b::/96")
 
-# Networks without public hosts that `ipaddress` counts as public: site-local (RFC 3879),
-# documentation (RFC 3849, 9637, 5737), discard (RFC 6666), and the prefix that a network uses for
-# its own translation (RFC 8215).
+# Networks without public hosts, some of which `ipaddress` counts as public, depending on Python's
+# version: site-local (RFC 3879), documentation (RFC 3849, 9637, 5737), discard (RFC 6666), and the
+# prefix that a network uses for its own translation (RFC 8215).
 _NOWHERE = tuple(
     ip_network(net)
     for net in (

@@ -3,8 +3,8 @@
 The server calls `is_full` before it submits a call, and refuses the call if there is no room for
 it. A queue that is not emptied in time takes no further calls, so a call that is accepted is
 answered in time however slow the machine is. Each caller has a lane (`set_lane`): its calls occupy
-at most a share of the threads and three quarters of the queue, so that a caller who floods the
-service delays mostly itself.
+at most a share of the threads and three quarters of the room for calls, so that a caller who floods
+the service delays mostly itself.
 """
 
 import threading
@@ -50,8 +50,8 @@ class CallPool(ThreadPoolExecutor):
         self.stopping = False
 
     def is_full(self, lane: str = "") -> bool:
-        """Returns True if there is no room for a call of this caller or, without a lane, for a call
-        of any caller.
+        """Returns True if there is no room for a call from this caller or, without a lane, for a
+        call from any caller.
         """
         now = monotonic()
         with self._counting:
@@ -119,8 +119,8 @@ class CallPool(ThreadPoolExecutor):
             done.set_exception(error)
 
     def _done(self, lane: str) -> None:
-        """Counts a call as ended; if a call of its caller waits for the share, hands that call to
-        the threads.
+        """Counts a call as ended; if another call of its caller waits for the share, hands that
+        other call to the threads.
         """
         following: Callable[[], object] | None = None
         with self._counting:

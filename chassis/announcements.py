@@ -2,10 +2,11 @@
 is work to do.
 
 The transaction that creates the work announces on a channel (NOTIFY) the time at which the work is
-due. A loop listens to the channel, and looks at its clock once a second without a statement, since
-the clock may jump. PostgreSQL drops no notification while the connection of the loop is open; a
-loop whose connection is lost starts again and reads everything. Once a minute a loop reads without
-an announcement, to find work that nobody announced, such as the work of a process that died.
+due. A loop listens to the channel, and looks at its clock once a second, without sending a
+statement, since the clock may jump. PostgreSQL drops no notification while the loop's connection is
+open; a loop whose connection is lost starts again and reads everything. Once a minute a loop reads
+without an announcement, to find work that nobody announced, such as the work of a process that
+died.
 """
 
 import math
@@ -58,7 +59,7 @@ def work_when_due(
     """Calls `act` whenever work is due, until the loop is stopped.
 
     `next_time` reads when the next work is due; it is called at the start, after each call of
-    `act`, when the clock was put back, and when its last call is `read_again` seconds ago.
+    `act`, when the clock was set back, and `read_again` seconds after its last call.
     """
     with database.dedicated() as connection:
         listen(connection, channel)

@@ -3,13 +3,13 @@ row holds ids and codes only, and is chained to the row before.
 
 A row is written in the transaction of the call that it records, so neither a change nor an answer
 exists without its row. The service's role can only add rows; the database numbers the rows. The
-owner of the database can change rows; then the chain (trail/chain.py) or the heads that other
+database's owner can change rows; then the chain (trail/chain.py) or the heads that other
 services store (trail/heads.py) no longer match.
 
 Each row carries a mark: an HMAC-SHA256 over its contents and the caller's token, with a key that
-only the service's processes have. So the password of the database is not enough to add a valid row.
-Limit: an attacker who takes over a service has that key, and can then write false rows, but not
-replace earlier ones.
+only the service's processes have. So the database password is not enough to add a valid row.
+Limitation: an attacker who takes over a service has that key, and can then write false rows, but
+not replace earlier ones.
 """
 
 import hmac
@@ -55,7 +55,7 @@ class Head:
 START = Head(0, sha256(b"enlace.audit.v1").digest())
 """The position before the first row."""
 NO_HEAD = Head(-1, b"")
-"""The head of a trail whose head was removed from the database."""
+"""The head of a trail if its row has been removed from the table of heads."""
 
 _NONCE = 8  # random bytes before the hash in a mark, so that equal rows have different marks
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -137,7 +137,7 @@ def _row_contents(
     token_hash: str | None,
     token_end: datetime | None,
 ) -> bytes:
-    """Returns the contents of a row that its mark covers, in the format of trail.chain._LINES."""
+    """Returns the part of a row that its mark covers, in the format of trail.chain._LINES."""
     end = str(_micros(token_end)) if token_end else ""
     codes = ",".join(detail_codes)
     fields = (
@@ -185,8 +185,8 @@ def accesses(
 ) -> list[dict[str, Any]]:
     """Returns who did these actions on an object, newest first; at most `limit` rows.
 
-    `before` continues a list: only rows with a lower sequence are returned. Of equal actions of one
-    caller within a clock hour, only the first is listed; each refusal is listed.
+    `before` continues a list: only rows with a lower sequence are returned. If a caller repeats an
+    action within a clock hour, only the first time is listed; each refusal is listed.
     """
     return tx.execute(
         "SELECT sequence, time, actor_kind, actor_id, organization_id, action, purpose_code,"
@@ -260,8 +260,8 @@ class Trail(list[Entry]):
         self._action = action
 
     def default_entry(self, caller: Caller, *messages: Message) -> Entry:
-        """Returns an entry for the rpc about the first id in these messages, or about the caller's
-        organisation if they name none.
+        """Returns an entry for the rpc about the first id found in these messages, or about the
+        caller's organisation if they contain none.
         """
         return Entry(
             self._action, next(filter(None, map(_object, messages)), caller.organization_id)
@@ -270,7 +270,7 @@ class Trail(list[Entry]):
 
 def _object(message: Message) -> str:
     """Returns the id of the object that a message is about: the message's own id, the id of a
-    resource in it, or the first id that it names; "" if there is none.
+    resource in the message, or the first id that the message names; "" if there is none.
     """
     resources = _id_names(message.DESCRIPTOR).resources
     parts = [message, *(getattr(message, name) for name in resources if message.HasField(name))]

@@ -1,6 +1,6 @@
 """Reads settings from the environment.
 
-Each setting has a default that suits the local stack. A secret may come from a file (NAME_FILE).
+Most settings have a default that suits the local stack. A secret may come from a file (NAME_FILE).
 All invalid settings are reported together.
 """
 

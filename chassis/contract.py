@@ -62,8 +62,8 @@ def words_of(rpc: str) -> str:
 def rules(method: MethodDescriptor) -> Rules:
     """Returns the options of an rpc.
 
-    Raises TypeError if they are missing, do not state who may call the rpc, or do not give both
-    dates of a deprecation, at least NOTICE apart.
+    Raises TypeError if they are missing, do not state who may call the rpc, give only one of the
+    two dates of a deprecation, or give dates that are less than NOTICE apart.
     """
     return _read(method)
 

@@ -1,7 +1,7 @@
 """PostgreSQL: a pool, and transactions in the caller's scope for row-level security.
 
-A transaction that ends without an exception is committed; any exception rolls it back. Faults of
-the database become refusals: Unavailable("store_unavailable" or "store_busy"),
+A transaction that ends without an exception is committed; any exception rolls it back. Database
+faults become refusals: Unavailable("store_unavailable" or "store_busy"),
 Exhausted("store_full"), Stale and Late. In these cases nothing was written, unless the connection
 broke during the commit; a retry with the same request_id then shows whether the commit succeeded.
 
@@ -13,8 +13,8 @@ one statement uses a `savepoint`.
 Nothing waits forever. A server that hangs keeps its connections open and acknowledges what it
 receives, so each exchange has a time limit here (`Bounded`). The server has limits too, for clients
 that have gone. A probe knows whether the database responds, so no call waits for a database that is
-known to be unavailable. Limit: the operating system resolves the host's name, with a timeout of its
-own.
+known to be unavailable. Limitation: the operating system resolves the host's name, with a timeout
+of its own.
 """
 
 import math
@@ -56,15 +56,15 @@ _LONGEST = 600.0
 _FIRST = 2.0
 _WAKE = 5.0  # seconds after which a waiting thread looks at its connection
 _GRACE = 0.5  # seconds after a transaction's time limit in which it can still be rolled back
-# Maximum seconds that one exchange of a background loop may take; must be below
+# Maximum seconds that one exchange on a background loop's own connection may take; must be below
 # chassis.supervisor.LIMIT.
 _DEDICATED = 30.0
 _PROBE_EVERY = 0.5  # seconds between two queries of the probe
 # Seconds within which the database must respond to the probe. With the pause above, a database that
-# hangs is noticed after two seconds.
+# hangs is noticed within two seconds.
 _PROBE_SILENCE = 1.5
 
-# The function of PostgreSQL that rejects a prepared statement whose result columns a migration has
+# The PostgreSQL function that rejects a prepared statement whose result columns a migration has
 # changed.
 _REPLANNING = "RevalidateCachedQuery"
 
@@ -140,7 +140,7 @@ _CONNECTION: dict[str, Any] = {
 
 
 LOST = (psycopg.OperationalError, psycopg.InterfaceError)
-"""The exceptions of a dedicated connection that was lost."""
+"""The exceptions that a dedicated connection raises once it is lost."""
 
 
 class Probe:
@@ -264,7 +264,7 @@ class Database:
         self, caller: Caller, *, timeout: float | None = None, by_key: bool = False
     ) -> Iterator[Transaction]:
         """Yields a transaction in the caller's scope. Raises Late when the transaction has taken
-        `timeout` seconds, or when the deadline of the current call has passed. Without both, raises
+        `timeout` seconds, or when the deadline of the current call has passed. With neither, raises
         Unavailable after ten seconds.
 
         `by_key`: the transaction finds its rows by their keys, so the server plans each statement
@@ -282,7 +282,7 @@ class Database:
     @contextmanager
     def autocommit(self) -> Iterator[Transaction]:
         """Yields a connection on which each statement is a transaction of its own, in no caller's
-        scope: for a background loop that looks, with one statement, whether there is work.
+        scope: for a background loop that checks, with one statement, whether there is work.
 
         Raises as `transaction` does, and Unavailable if a statement takes longer than two seconds.
         """
@@ -402,15 +402,16 @@ class Database:
             self._connections.add(connection)
 
 
-# The keys of versions: the writer that loses a race for a version gets Stale.
+# Unique keys with a version: the writer that loses a race for a version gets Stale.
 _VERSIONS = frozenset({"outbox_pkey"})
-# The errors of a full disk; local/postgres.py makes the server read-only while its disk is full.
+# The errors that a full disk causes; local/postgres.py makes the server read-only while its disk is
+# full.
 _NO_ROOM = (pg.DiskFull, pg.ReadOnlySqlTransaction)
 
 
 @contextmanager
 def _faults_as_refusals(end: float, *, is_callers: bool) -> Iterator[None]:
-    """Turns the faults of the database in the block into refusals. `end` is the time limit of the
+    """Turns database faults in the block into refusals. `end` is the time limit of the
     block; `is_callers` is as in `_refusal`.
     """
     try:
@@ -432,7 +433,7 @@ def _faults_as_refusals(end: float, *, is_callers: bool) -> Iterator[None]:
 
 
 def _refusal(error: psycopg.Error, *, past: bool, is_callers: bool) -> Refusal:
-    """Returns the refusal for a fault of the database. `past`: the time limit had passed.
+    """Returns the refusal for a database fault. `past`: the time limit had passed.
     `is_callers`: the caller set the limit, with a timeout or with the deadline of the call.
     """
     if isinstance(error, (*_NO_ROOM, pg.OutOfMemory, pg.TooManyConnections)):
@@ -526,7 +527,7 @@ def savepoint(tx: Transaction) -> Iterator[None]:
 def _check_expected(connection: Bounded) -> None:
     for cursor, count in connection.expected:
         # A result that has already arrived needs no exchange; our cursors' `rowcount` waits for a
-        # result that has not.
+        # result that has not arrived yet.
         if super(Cursor, cursor).rowcount != count and cursor.rowcount != count:
             raise Stale
 

@@ -3,7 +3,7 @@ connects to exactly one of the checked addresses.
 
 A name may be harmless when it is entered and point into the internal network later, so each
 connection checks again. The client follows no redirect, ignores the environment's proxy settings
-and netrc, stores no cookie, and reads no more of a response than the caller allows. Limit: an
+and netrc, stores no cookie, and reads no more of a response than the caller allows. Limitations: an
 EgressClient serves one endpoint and one thread at a time; the operating system resolves names, with
 a timeout of its own.
 """

@@ -2,7 +2,7 @@
 
 A refusal is an answer, not a fault: its reason may be shown, and nothing was changed, except in the
 cases that Unavailable and Late describe. Reasons and field names are codes; a refusal never
-contains data of the caller. chassis.refusals maps refusals to gRPC statuses, the gateway maps them
+contains the caller's data. chassis.refusals maps refusals to gRPC statuses, the gateway maps them
 to problem+json and to pages.
 """
 

@@ -18,8 +18,8 @@ If the call ends before `settle` (its deadline passed, or the database was lost)
 expires when the call can't be running any more. If a stored time lies further in the future than
 real guesses could have moved it, a clock was wrong; the time is capped when read.
 
-Limit: somebody with many addresses has as many address budgets; then the account's budget is the
-only limit.
+Limitation: somebody with many addresses has as many address budgets; then the account's budgets are
+the only limit.
 """
 
 import time
@@ -68,8 +68,8 @@ class Budget:
         return before + step, max(before + step - now - room, timedelta(0))
 
     def _owed(self, wrong: int) -> timedelta:
-        """Returns the longest time that `wrong` wrong guesses can have cost, if all of them were
-        made just now.
+        """Returns the highest cost, as a time, that `wrong` wrong guesses can have if all of them
+        were made just now.
         """
         return (
             self.every * min(wrong, self.burst)
@@ -96,7 +96,7 @@ class Lanes:
 @dataclass(frozen=True)
 class Origin:
     """The source of a guess, as far as it is known: the address (an IPv6 network of 64 bits), a
-    secret stored on the device, and the organisation of the worker or key that made it.
+    secret stored on the device, and the organisation of the worker or API key that made the guess.
     """
 
     address: str = ""
@@ -281,7 +281,7 @@ def _under_way(row: Row, now: datetime) -> list[datetime]:
 
 
 def _lock(tx: Transaction, budgets: dict[bytes, Budget], now: datetime) -> list[Row]:
-    """Returns the rows of these marks, locked in one order so that parallel guesses do not
+    """Returns the rows of these budgets, locked in one order so that parallel guesses do not
     deadlock. Creates missing rows, and resets expired rows.
     """
     return tx.execute(

@@ -5,8 +5,8 @@ Of two parallel calls with the same request_id, the second waits for the first t
 its response. A request or response may hold a reference, a PIN, a note, or a secret that is shown
 once. So the fingerprint and the key of the response derive from the service's key *and* the
 request_id, which is not stored: the database and the service's key are not enough to open the
-response. Limit: a response is not protected if its request_id can be guessed; Enlace's own ids, and
-UUIDs, can't be guessed.
+response. Limitation: a response is not protected if its request_id can be guessed; Enlace's own
+ids, and UUIDs, can't be guessed.
 """
 
 from collections.abc import Callable

@@ -1,9 +1,9 @@
 """Local days, hours and public holidays of places in the region, by ISO 3166 codes; holidays come
 from the `holidays` library.
 
-Limit: in a country with several zones (the United States, Mexico, Ecuador) only the subdivision
-decides the zone of a place, and a subdivision with two zones gets the zone in which most of its
-people live.
+Limitations: in the United States, Mexico and Ecuador, which have several zones, only the
+subdivision decides the zone of a place, and a subdivision with two zones gets the zone in which
+most of its people live. All of Spain, with the Canary Islands, has the zone of Madrid.
 """
 
 from datetime import date, datetime

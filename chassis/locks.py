@@ -8,7 +8,8 @@ from chassis import log
 from chassis.db import Transaction
 
 SILENT = 20.0
-"""Seconds without a statement after which the holder of a lock counts as hanging.
+"""Seconds without a statement after which the holder of a lock counts as hanging; twice as many
+while a statement runs.
 
 `keeping_lock` sends a statement four times in that time.
 """

@@ -7,8 +7,8 @@ class and the line numbers are logged, because the message may hold data, as tha
 does.
 
 A line that can't be written (the disk is full, the reader is gone) is counted and dropped, and
-raises nothing: a failed log line must not stop the work. Limit: a pipe whose reader has stopped
-reading blocks the writer.
+raises nothing: a failed log line must not stop the work. Limitation: a pipe whose reader has
+stopped reading blocks the writer.
 """
 
 import logging
@@ -146,10 +146,10 @@ _PASSED_OVER = ("psycopg", "contextlib")
 
 
 def fault(error: BaseException) -> str:
-    """Returns an unexpected error as its class and the lines where it was raised, without its
-    message, which may hold data of a caller.
+    """Returns an unexpected error as its class and the last six lines of its traceback, without its
+    message, which may hold a caller's data.
 
-    For an error of the database, the constraint or the table is named too, since the statement may
+    For a database error, the constraint or the table is named too, since the statement may
     have been sent by an earlier line.
     """
     lines = []

@@ -44,7 +44,8 @@ END $$
 
 def migrate(url: str, folders: Sequence[Path], *, wait: float = 60.0) -> str:
     """Migrates the schema as the owner role, one migrator at a time, and returns dbmate's output.
-    Waits at most `wait` seconds for an unavailable database. Raises SystemExit if dbmate fails.
+    Waits at most `wait` seconds for an unavailable database, then raises OperationalError. Raises
+    SystemExit if dbmate fails.
     """
     deadline = time.monotonic() + wait
     while True:

@@ -42,7 +42,7 @@ from keys.sealing import CannotOpen
 
 # the format of Enlace's own ids, or of a UUID
 _REQUEST_ID = re.compile(r"[0-9a-f]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_DEADLINE = 10.0  # seconds that a call may take at most, whether or not it has a deadline
+_DEADLINE = 10.0  # maximum seconds that a call may take, even if its own deadline is later
 
 
 @dataclass

@@ -2,8 +2,8 @@
 violations of a request are reported together, before any method runs.
 
 The rules come from the option (contract.v1.field), which is looked up by name; the field's name and
-type supply the defaults. Limit: shapes only. The use cases check whether a code exists, whom an id
-belongs to, and whether two fields fit together.
+type supply the defaults. Limitation: only shapes are checked here. The use cases check whether a
+code exists, whom an id belongs to, and whether two fields fit together.
 """
 
 import re
@@ -24,7 +24,7 @@ TIME = Timestamp.DESCRIPTOR.full_name
 MASK = FieldMask.DESCRIPTOR.full_name
 MASK_FIELD = "update_mask"
 INT32 = 2**31 - 1
-MAX_VIOLATIONS = 20  # violations in one refusal, which has to fit into a trailer of 8 KiB
+MAX_VIOLATIONS = 20  # so many that one refusal still fits into a trailer of 8 KiB
 # Characters that PostgreSQL does not store (NUL, half a surrogate pair), or that get into a form
 # field only by mistake.
 CONTROL = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f"
@@ -234,7 +234,7 @@ def violations(request: Message) -> list[Violation]:
     """Returns the violations of a request as (field path, reason): required, malformed, too_short,
     too_long, out_of_range, unknown_code.
 
-    Returns at most 20. None of them contains a value of the request.
+    Returns at most MAX_VIOLATIONS. None of them contains a value from the request.
     """
     return list(islice(_violations(request, "", _checks(request.DESCRIPTOR)), MAX_VIOLATIONS))
 

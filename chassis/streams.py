@@ -25,7 +25,9 @@ MAX_STREAMS = 32  # the maximum number of open streams in a process
 MAX_PER_ORGANIZATION = 4  # the maximum number of open streams of one organisation in a process
 TURNS = 4  # streams that may read at once: the number of database connections for streams
 _LOOK = 5.0  # seconds that one transaction of a stream may take
-_LATE = 5.0  # seconds after its end at which a stream that is stuck in sending is cut off
+# seconds after the longest possible life of a stream, at which one that is stuck in sending is cut
+# off
+_LATE = 5.0
 
 
 class Line(Protocol):

@@ -4,8 +4,8 @@ and reports when its last turn began.
 `work(loop)` creates what it needs, does one turn per `while loop.turn():`, and may end with any
 exception; then it is called again. If a part is unavailable (`waits_for`, Unavailable, Exhausted),
 the loop waits for it, and this does not count as a failure. Any other refusal counts as a failure,
-since it would recur at every try. Limit: a turn that hangs can't be interrupted from here. The
-loop's state is then STUCK, and the process that watches its loops reports it.
+since it would recur at every try. Limitation: a turn that hangs can't be interrupted from here. The
+loop's state is then STUCK, and the process that watches its loops reports this.
 """
 
 import threading

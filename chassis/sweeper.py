@@ -18,8 +18,8 @@ _EVERY = 600.0  # seconds
 
 
 class Sweeper:
-    """Deletes responses to requests after a day, and calls the service's own `sweep`, in one
-    transaction.
+    """Deletes requests with their responses after a day, and calls the service's own `sweep`, in
+    one transaction.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The turns that the threads of a process take at Python's lock."""
+"""The turns in which the threads of a process hold Python's lock."""
 
 import sys
 

@@ -66,8 +66,8 @@ Closer to the ends of the calendar, adding a deadline or converting to another z
 """
 
 ANY_YEAR = range(1, 10_000)
-"""The years of a time that is only compared: a filter without an end may contain the last day of
-the calendar.
+"""The years of a time that is only compared: an open-ended filter may contain the last day of the
+calendar.
 """
 
 
@@ -115,13 +115,13 @@ class EnumCodec(Generic[M]):
             )
 
     def number(self, member: M | None) -> Any:
-        """Returns the value of a member; unspecified for None. (Any: each enum's values have a type
-        of their own to a type checker.)
+        """Returns the value for a member; unspecified for None. (Any: each enum's values have a
+        type of their own to a type checker.)
         """
         return 0 if member is None else self._numbers[member]
 
     def member(self, number: int, path: str) -> M | None:
-        """Returns the member of a value; None for unspecified.
+        """Returns the member for a value; None for unspecified.
 
         Raises Invalid (path, unknown_code) for an unknown value.
         """
@@ -132,7 +132,7 @@ class EnumCodec(Generic[M]):
         return self._members[number]
 
     def members(self, numbers: Iterable[int], path: str) -> list[M]:
-        """Returns the members of a list.
+        """Returns the members for a list of values.
 
         Raises Invalid (path.INDEX, unknown_code) for the first value that is unspecified or
         unknown.
@@ -156,7 +156,7 @@ def names(enum: EnumClass) -> dict[int, str]:
 
 @cache
 def words(enum: EnumDescriptor) -> Mapping[int, str]:
-    """Returns the words of a code list by number, in its order: {1: "no_capacity"} for
+    """Returns the words of a code list by number, in the order of the list: {1: "no_capacity"} for
     DECLINE_REASON_NO_CAPACITY = 1, or the word of the option (contract.v1.word).
     """
     prefix = enum.values_by_number[0].name.removesuffix("UNSPECIFIED")
@@ -182,7 +182,7 @@ def numbers(enum: EnumDescriptor) -> Mapping[str, int]:
 
 
 def word(enum: EnumClass, number: int, path: str) -> str:
-    """Returns the word of a value; "" for unspecified.
+    """Returns the word for a value; "" for unspecified.
 
     Raises Invalid (path, unknown_code) for an unknown value.
     """
@@ -194,7 +194,7 @@ def word(enum: EnumClass, number: int, path: str) -> str:
 
 
 def word_list(enum: EnumClass, numbers: Iterable[int], path: str) -> tuple[str, ...]:
-    """Returns the words of these values.
+    """Returns the words for these values.
 
     Raises Invalid (path.INDEX, unknown_code) for the first value that is unspecified or unknown.
     """
@@ -207,7 +207,7 @@ def word_list(enum: EnumClass, numbers: Iterable[int], path: str) -> tuple[str, 
 
 
 def number(enum: EnumClass, word: str) -> Any:
-    """Returns the value of a word; unspecified for "" and for an unknown word. (Any: as for
+    """Returns the value for a word; unspecified for "" and for an unknown word. (Any: as for
     EnumCodec.number.)
     """
     return numbers(enum.DESCRIPTOR).get(word, 0)

@@ -181,9 +181,8 @@ def park(tx: Transaction, consumer: str, topic: str, fact: Fact, now: datetime) 
 
 
 def hold(tx: Transaction, consumer: str, waiting: Waiting, reason: str, now: datetime) -> None:
-    """Holds a refused fact, and with it all later facts of its subject.
-
-    Each pause between two tries is twice as long as the one before, up to five minutes.
+    """Holds a refused fact, and with it all later facts of its subject. Each pause between two
+    tries is twice as long as the previous pause, up to five minutes.
 
     Does nothing if another process applied the fact meanwhile.
     """
@@ -244,8 +243,8 @@ def forget_overtaken(tx: Transaction, consumer: str) -> None:
 
 
 def gaps(tx: Transaction, consumer: str, before: datetime) -> list[tuple[str, str]]:
-    """Returns (topic, subject) for each subject whose facts have been waiting since before the time
-    `before`, because an earlier fact has not arrived.
+    """Returns (topic, subject) for each subject with facts that began to wait before `before`,
+    because an earlier fact has not arrived.
     """
     rows = tx.execute(
         "SELECT p.topic, p.subject FROM inbox_parked p JOIN inbox i USING (consumer, subject)"

@@ -341,10 +341,11 @@ class Reader:
             )
 
     def read(self, begins: Mapping[int, int]) -> Iterator[Sequence[ReceivedRecord]]:
-        """Reads from these offsets by partition (0 by default) to the current end of the topic.
+        """Reads each partition from its offset in `begins` (0 if it has none) to its current end.
 
-        Yields batches, even empty ones, so that the caller can record a turn. Returns only at the
-        end. Raises BrokerLost if the topic is missing, or if nothing arrives for half a minute.
+        Yields batches, even empty ones, so that the caller can record a turn. Ends only when all
+        partitions have been read. Raises BrokerLost if the topic is missing, or if nothing arrives
+        for half a minute.
         """
         consumer = self._consumer
         with _raising_broker_lost():

@@ -68,7 +68,7 @@ def wake(tx: Transaction) -> None:
     notify(tx, CHANNEL)
 
 
-# Identifies a store by properties that a restored copy does not share: the cluster of databases,
+# Identifies a store by properties that a restored copy does not share: the database cluster,
 # its timeline (a point-in-time recovery begins another), the database, and the table itself
 # (pg_restore creates it again).
 STORE = """
@@ -100,7 +100,7 @@ _NEW = (
 @dataclass(frozen=True)
 class Batch:
     """The next facts that were never published (and facts of their subjects that are to be repeated
-    before them), with the state of the relay at that moment.
+    before them), with the state of the relay at the time of the query.
 
     `same_store` is False if the recorded identity is that of another store; `repeat` is True if
     facts are to be published again.

@@ -401,8 +401,9 @@ class Subscriber:
 
     def _request_missing(self) -> None:
         """Requests missing facts from the services that published them, and requests all facts
-        after this service's own store was restored from a copy. While nothing waits, also counts,
-        in the same transaction, the facts and records that another process may have left.
+        after this service's own store was restored from a copy. While nothing waits, first checks
+        with one statement whether there is anything to do, and if so, also counts, in the same
+        transaction, the facts and records that another process may have left.
         """
         now = self._clock.now()
         is_idle = not self._anything_waits
@@ -451,8 +452,8 @@ class Subscriber:
             )
 
     def _has_nothing_to_do(self) -> bool:
-        """Returns False, too, if the database does not answer; the look that follows waits for
-        it.
+        """Returns True if this consumer has nothing to do; False also if the database does not
+        respond, since the transaction that then follows waits for the database.
         """
         try:
             with self._database.autocommit() as connection:
@@ -463,8 +464,7 @@ class Subscriber:
     # --- retries
 
     def _note_turn(self) -> None:
-        """Records a turn for each fact, since a batch may last longer than a turn is allowed to
-        last.
+        """Records a turn for each fact, since a batch may last longer than a turn may.
 
         Raises _Stopped if the loop is asked to end; the next process takes over the remaining
         records.

@@ -62,9 +62,9 @@ def read(
 ) -> Fact | Question | Answer:
     """Returns the message of a record of the topic.
 
-    Raises Unreadable, including for a fact or a question that a witness, and not the publisher, has
-    signed. Only facts of type `kind` belong to the topic: otherwise an attacker with write access
-    could insert any other fact that the publisher has signed.
+    Raises Unreadable, including for a fact or a question that the publisher did not sign. Only
+    facts of type `kind` belong to the topic: otherwise an attacker with write access could insert
+    any other fact that the publisher has signed.
     """
     fact = unpack(record.headers, record.value, trusted_signers)
     source = dict(record.headers)["ce_source"].decode().removeprefix("enlace/")
@@ -145,8 +145,9 @@ class Witness:
         on_progress: Callable[[], object] = lambda: None,
         read: Callable[[Mapping[int, int]], Iterator[Sequence[ReceivedRecord]]] | None = None,
     ) -> int:
-        """Stores new records of the topic and, if a comparison is due, publishes the stored records
-        of subjects that the topic lacks; returns how many it published. Raises BrokerLost.
+        """Stores new records of the topic. If a comparison is due, also publishes the latest stored
+        record of each subject that the topic lacks. Returns how many it published. Raises
+        BrokerLost.
 
         `read` reads the topic from offsets; by default, over a connection of its own.
         """

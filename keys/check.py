@@ -12,9 +12,9 @@ from chassis.tokens import SYSTEM
 from keys.sealing import CannotOpen, Keyring
 
 WRONG, MISSING = "sealing_key_wrong", "sealing_key_missing"
-"""WRONG: a key does not open the value that is stored for its number, or the fingerprints differ
-from the stored one. MISSING: the process has no key, or no secret for fingerprints, or the database
-knows a newer key.
+"""WRONG: a key does not open the value that is stored for its number, or the fingerprint differs
+from the stored fingerprint. MISSING: the process has no key, or no secret for fingerprints, or the
+database knows a newer key.
 """
 _TEXT = "these are the keys"
 _MARKS = -1  # the number that stands for the secret that fingerprints are made with

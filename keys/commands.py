@@ -41,8 +41,8 @@ def add_to(
     opened: Callable[[], AbstractContextManager[Database]],
     columns: Sequence[SealedColumn],
 ) -> None:
-    """Adds the commands to `main`, the commands of the service `name`. `opened` opens the service's
-    database; `columns` lists the columns that the service's sealing key seals.
+    """Adds the commands to `main`, the command group of the service `name`. `opened` opens the
+    service's database; `columns` lists the columns that the service's sealing key seals.
     """
 
     @main.command(

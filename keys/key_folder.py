@@ -31,7 +31,7 @@ from keys.sealing import Keyring, SignatureCheck
 
 SETTLED = 10.0
 """Seconds after which each process has read a new key in its folder."""
-_TICK = 1.0  # seconds; longer than one tick of the clock that dates changes of files
+_TICK = 1.0  # seconds; longer than one tick of the clock that dates file changes
 
 T = TypeVar("T")
 Name = TypeVar("Name", str, int)

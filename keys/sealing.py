@@ -6,7 +6,7 @@ another place the value does not open. A nonce is 96 random bits, and NIST SP 80
 texts per key. A subject's key seals a few thousand texts (probability of a repeated nonce below
 2**-70), a service's key a million keys and notes (2**-57).
 
-Destroying a wrapped key makes every copy of the data that the key sealed unreadable. Limit: an
+Destroying a wrapped key makes every copy of the data that the key sealed unreadable. Limitation: an
 attacker who has both the key-encryption key and the database can open everything.
 """
 
@@ -95,7 +95,7 @@ class Keyring(SealingKey):
     small values of the service itself.
 
     The newest key seals; each key opens what it sealed. `ring` returns the current keys by number,
-    and is called again and again, so that a new key is used within seconds. Fingerprints are made
+    and is called repeatedly, so that a new key is used within seconds. Fingerprints are made
     with `secret` (or with the function given in its place), which stays when keys change, since
     values are looked up by their fingerprints. If the keys are in a key service that is
     unavailable, sealing and opening raise Unavailable.

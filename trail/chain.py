@@ -49,8 +49,8 @@ _CHUNK = 10_000  # rows that are in memory at once
 
 
 def marked_since(tx: Transaction) -> int | None:
-    """Returns the sequence of the first row that must have a mark, as must all rows after it; None
-    if there is no such row yet.
+    """Returns the sequence from which on every row must have a mark; None if no row has to have a
+    mark yet.
 
     Rows that were written before the update to a version with marks have none.
     """

@@ -305,8 +305,8 @@ def _hash(fact: Fact) -> bytes:
 
 
 class _StoredTrail:
-    """What the database has of the trail at one moment: its head, and the rows of some sequences;
-    and the epoch of the store. One statement, since it runs at rest.
+    """The trail as the database has it at one moment: its head, the hashes of the rows at some
+    sequences, and the epoch of the store. Read with one statement, since it is read even at rest.
 
     `same_store` is False if the recorded identity is that of another store.
     """

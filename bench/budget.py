@@ -90,7 +90,7 @@ class Recording:
         return lines.count("made"), lines.count("checked")
 
     def rest(self, seconds: float = MINUTE) -> Spent:
-        """Returns the costs of a time without calls, and learns which loops work meanwhile.
+        """Returns the costs of a time without calls, and records which loops work meanwhile.
 
         Starts again, at most twice, if a fact was written because a deadline of the demo network
         fired.

@@ -1,8 +1,9 @@
-"""Counts, from the log of git, the cost of a change: `make cost`.
+"""Counts the cost of changes from git's log: `make cost`.
 
 Reads every commit whose message ends with a trailer `Cost: KIND` (step, resource, fact …), and
-prints its files and added lines in three groups: production code written by hand; tests, docs, demo
-and benchmarks written by hand; and files that a program prints or a translator writes.
+prints how many files it changed and how many lines it added, in three groups: production code
+written by hand; tests, docs, demo and benchmarks written by hand; and files that a program
+generates or a translator writes.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _PRINTED_FILES = {
 
 @dataclass(frozen=True)
 class Size:
-    """A number of files and of lines added to them."""
+    """A number of files, and the number of lines added to them."""
 
     files: int = 0
     lines: int = 0
@@ -49,7 +50,7 @@ class Cost:
 
 
 def group(path: str) -> str:
-    """Returns the group of GROUPS that a file belongs to."""
+    """Returns the group (see GROUPS) that a file belongs to."""
     if path in _PRINTED_FILES or path.endswith(_PRINTED):
         return "printed"
     return "beside" if path.startswith(_BESIDE) or path.endswith(".md") else "code"

@@ -37,7 +37,7 @@ _SIGNATURES = "ENLACE_BENCH_SIGNATURES"
 
 @dataclass
 class Transaction:
-    """A transaction of a connection, from BEGIN to COMMIT or ROLLBACK, or an exchange outside a
+    """A transaction on a connection, from BEGIN to COMMIT or ROLLBACK, or an exchange outside of a
     transaction.
 
     `view` is its scope of row-level security; the service's own work has `system`. `trace` is the

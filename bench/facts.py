@@ -1,5 +1,5 @@
-"""The time of a fact from its commit to a partner's system, and the rate at which facts go from the
-outbox into the broker.
+"""The time that a fact takes from its commit to a partner's system, and the rate at which facts go
+from the outbox into the broker.
 """
 
 from __future__ import annotations

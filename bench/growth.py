@@ -1,4 +1,4 @@
-"""Growth: how the size of a network's history changes its speed.
+"""Growth: how the size of a network's history affects the network's speed.
 
 Two stacks get the same live referrals; one gets few ended referrals, the other many. The same
 requests are made to both stacks alternately, in several rounds; each part waits until both stacks
@@ -31,10 +31,10 @@ LIVE, DUE = 2_000, 10_000
 ROUNDS, FIRINGS = 5, 3
 STORIES, ASKED = 12, 60  # lives of nine transitions, and requests of each page, in a round
 PATIENCE = 300.0  # seconds to wait for silence: PostgreSQL tidies up after a million rows
-KEPT = 4  # the number of events and facts that are copied of each referral
-CLOCKS = 6  # the number of deadlines that are copied of each referral; the running one is the last
+KEPT = 4  # maximum number of events, and of facts, that are copied for each referral
+CLOCKS = 6  # maximum number of deadlines that are copied for each referral, the earliest first
 HEARERS = {"partners": "partners", "notifications": "notifications-referrals"}
-"""The consumers of the facts of referrals, by service."""
+"""The consumers of facts about referrals, by service."""
 Database = psycopg.Connection[dict[str, Any]]
 Took = dict[str, list[list[float]]]
 """The milliseconds of each request, by its name and round."""

@@ -169,7 +169,7 @@ class Overload:
         return process
 
     def usual_ms(self) -> float:
-        """Returns the median time of a step of a single caller."""
+        """Returns the median time of a single caller's step, in milliseconds."""
         self.lives.one()
         self.lives.milliseconds.clear()
         for _ in range(8):

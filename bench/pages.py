@@ -19,7 +19,7 @@ ROLES = (
     "gestion@puentes",
     "coordinacion@coalicion",
 )
-PAGES, TIMES = 25, 8  # for each person
+PAGES, TIMES = 25, 8  # maximum number of pages for each person, and requests for each page
 _LEAVES = re.compile(
     r"^/(api|static|sign-out|leave|exit|healthz|readyz|metrics|robots|favicon)|lang="
 )

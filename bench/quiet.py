@@ -69,7 +69,7 @@ def lag(bootstrap: str) -> int:
 
 
 def busy(seconds: float = _LOOK) -> float:
-    """Returns how many percent of this machine's processors are busy, whoever uses them."""
+    """Returns the percentage of this machine's processor time that is in use, by any process."""
 
     def read() -> tuple[int, int]:
         ticks = [int(n) for n in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]

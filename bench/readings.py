@@ -1,4 +1,4 @@
-"""The list of accesses to a person: the time to read all of it, among a million rows."""
+"""The list of accesses to a person's file: the time to read all of it, among a million rows."""
 
 from __future__ import annotations
 

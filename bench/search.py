@@ -135,7 +135,7 @@ def answered(asking: Any, question: pb.MatchServicesRequest) -> bool:
 
 
 def at_once(rpc: Any, requests: list[Any]) -> float:
-    """Returns the number of answers per second."""
+    """Returns the number of answers per second that CALLERS callers get together."""
     end = time.perf_counter() + SECONDS
     answered, turn = 0, threading.Lock()
     questions = itertools.cycle(requests)

@@ -186,7 +186,8 @@ def accesses(
     """Returns who did these actions on an object, newest first; at most `limit` rows.
 
     `before` continues a list: only rows with a lower sequence are returned. If a caller repeats an
-    action within a clock hour, only the first time is listed; each refusal is listed.
+    action for the same purpose within a clock hour, only the first time is listed; each refusal is
+    listed.
     """
     return tx.execute(
         "SELECT sequence, time, actor_kind, actor_id, organization_id, action, purpose_code,"

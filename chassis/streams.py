@@ -25,8 +25,7 @@ MAX_STREAMS = 32  # the maximum number of open streams in a process
 MAX_PER_ORGANIZATION = 4  # the maximum number of open streams of one organisation in a process
 TURNS = 4  # streams that may read at once: the number of database connections for streams
 _LOOK = 5.0  # seconds that one transaction of a stream may take
-# seconds after the longest possible life of a stream, at which one that is stuck in sending is cut
-# off
+# seconds after the latest possible end of a stream at which a stream stuck in sending is cut off
 _LATE = 5.0
 
 

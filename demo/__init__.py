@@ -2,6 +2,6 @@
 
 With it, anybody can explore the stack and sign in to it at once. The data are written through the
 services' own domain and stores, so that they obey the services' rules; no other package may import
-several services. Limit: only for an empty stack on one machine. The demo is never part of a
-cluster, and holds no real person's data.
+several services. Limitation: the demo is only for an empty stack on one machine. It is never part
+of a cluster, and holds no real person's data.
 """

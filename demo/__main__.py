@@ -1,8 +1,8 @@
 """`python -m demo`: fills an empty stack with the demo network.
 
-It writes the accounts and API keys, with which to sign in, into the file that ENLACE_DEMO_FILE
-names, and prints its progress. `python -m services` starts it as soon as all services answer. If it
-is stopped and run again, it fills the parts that are still missing.
+Writes the accounts and API keys for signing in into the file that ENLACE_DEMO_FILE names, and
+prints its progress. `python -m services` starts the demo as soon as all services answer. If it is
+stopped and run again, it fills the parts that are still missing.
 """
 
 import contextlib
@@ -46,8 +46,8 @@ def main() -> None:
 
 
 def fill(directory: Path, demo_network: Network, words: Words, now: datetime) -> None:
-    """Fills the services: the campaign and the figures first, because they record the start of the
-    run, then the members, then everything that refers to members.
+    """Fills the services: the campaign and the figures first, because the campaign records the
+    start of the run, then the members, then everything that refers to members.
 
     Times are relative to `now`, or to the start of an earlier run.
     """

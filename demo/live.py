@@ -183,7 +183,7 @@ PEOPLE = {
 
 
 def people(network: Network, now: datetime) -> dict[str, File]:
-    """Returns the files, by their key in PEOPLE."""
+    """Returns the file of each person, by the key in PEOPLE."""
     files = {}
     for word, known in PEOPLE.items():
         coarse = Coarse(

@@ -56,7 +56,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Room:
-    """The free places of a service, and the age of that figure in hours."""
+    """The free places that a service states, and the age of the statement in hours."""
 
     intake: str
     available: int | None
@@ -67,7 +67,7 @@ class Room:
 
 @dataclass(frozen=True)
 class Offer:
-    """A service of an organisation; None means "not stated"."""
+    """A service that an organisation offers; None means "not stated"."""
 
     organization: str
     slug: str

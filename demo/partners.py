@@ -1,6 +1,6 @@
 """Writes the network into the partners service.
 
-The network consists of members, their services with the free places, workers, and keys.
+The network consists of members, their services with free places, workers, and API keys.
 """
 
 import hashlib

@@ -1,4 +1,5 @@
-"""Two plans under way: of a woman who has come home, and of a woman who waits in Guatemala.
+"""Two plans under way: one for a woman who has come home, and one for a woman who waits in
+Guatemala.
 
 The first plan starts nine days before the file was opened. The second woman waits until the service
 at the border, too, has agreed to receive her.
@@ -20,8 +21,8 @@ LEGS = {"RET.TRA": "travel", "RET.REC": "reception", "HOU.SAFE": "housing"}
 
 
 def fill(tx: Transaction, file: File, stories: Sequence[Story], now: datetime) -> None:
-    """Writes the plan of a file, if it has one. For the woman who waits, also makes the deadlines
-    of her referrals wait.
+    """Writes the plan for a file, if there is one. For the woman who waits, also suspends the
+    deadlines of her referrals.
     """
     if file.person.id == id_of("person", HOME):
         plans.add(tx, _at_home(stories, now))
@@ -33,7 +34,7 @@ def fill(tx: Transaction, file: File, stories: Sequence[Story], now: datetime) -
 
 
 def _at_home(stories: Sequence[Story], now: datetime) -> Plan:
-    """Returns the plan of the woman who has come home: some steps are done, the housing is late,
+    """Returns the plan for the woman who has come home: some steps are done, the housing is late,
     the rest lies ahead.
 
     The organisation that sent the woman home did the first steps.
@@ -59,7 +60,7 @@ def _at_home(stories: Sequence[Story], now: datetime) -> Plan:
 
 
 def _handed_over(stories: Sequence[Story], now: datetime) -> Plan:
-    """Returns the plan of the woman who waits: all steps before the travel are done, and each leg
+    """Returns the plan for the woman who waits: all steps before the travel are done, and each leg
     of the journey has its referral.
     """
     plan, begun = _begun(AWAY, stories[0], timedelta(0))

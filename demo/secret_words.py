@@ -1,7 +1,7 @@
 """The demo's passwords, keys, references and PINs, derived from a key of this stack.
 
-They differ from stack to stack, but not from run to run. Limit: they are fit for a demo only. Real
-secrets are random, and only their hashes are stored.
+They differ from stack to stack, but not from run to run. Limitation: they are fit for a demo only.
+Real secrets are random, and only their hashes are stored.
 """
 
 import random

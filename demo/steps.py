@@ -32,7 +32,7 @@ def each(
 
 
 def patiently(what: str, do: Callable[[], Result], patience: float = PATIENCE) -> Result:
-    """Calls `do` until the database answers, and returns the result.
+    """Calls `do` until it succeeds, and returns the result.
 
     Repeats the call while the database is late, full or unavailable, or if another process changed
     the same row. Exits with a message after `patience` seconds.

@@ -1,4 +1,4 @@
-"""A referral with its whole life: its steps with their times, taken through the domain.
+"""The whole life of a referral: its steps with their times, taken through the domain.
 
 The domain refuses an illegal step. The whole life is made in memory and saved once. If it were
 saved step by step, the running services would find an unfinished referral whose deadlines passed

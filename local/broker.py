@@ -107,7 +107,7 @@ class Broker:
         self.process.wait_until(self.ready, timeout)
 
     def begin(self) -> None:
-        """Starts the node unless it runs, and returns before it is up, which `ready` reports.
+        """Starts the node if it is not running, and returns before it is up (see `ready`).
 
         Fetches and prepares Apache Kafka first, if this environment lacks it. Raises StackFailure
         if that fails, or if the node's folder can't be written.

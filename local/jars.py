@@ -3,8 +3,8 @@ hashes in a lock file.
 
 A lock file (requirements/kafka.txt) has one line per jar: `group:artifact:version sha256`. A jar
 that is in the local Maven repository is taken from there. A mirror is set in the client's own
-settings (jgo.conf). Limit: this module resolves no versions; `make requirements` does, with Maven
-itself.
+settings (jgo.conf). Limitation: this module resolves no versions; `make requirements` does, with
+Maven itself.
 """
 
 from __future__ import annotations

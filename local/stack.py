@@ -1,8 +1,8 @@
 """The stack as one table: PostgreSQL, a broker, the four services, and a demo network.
 
 A stack creates missing files (folder, passwords, keys, databases), starts all parts side by side,
-restarts parts that die, and stops all parts in reverse order. Limit: one machine, for
-demonstrations, development and small networks; deploy/k8s is for clusters.
+restarts parts that die, and stops all parts in reverse order. Limitation: a stack is for one
+machine, for demonstrations, development and small networks; deploy/k8s is for clusters.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ class Service:
         return [sys.executable, "-m", f"services.{self.name}", "serve", *words]
 
     def processes(self, workers: int) -> dict[str, str]:
-        """Returns the service's processes: the name of each, and the work that it is limited to
-        ("calls", "loops", or "" for both). This is either one process that does both, or `workers`
+        """Returns the work of each of the service's processes, by the process's name: "calls",
+        "loops", or "" for both. There is either one process that does both, or there are `workers`
         processes that answer calls and one that runs the loops.
         """
         if workers == 1 or not self.database:
@@ -191,8 +191,8 @@ class LocalStack:
     def environment(
         self, service: Service, process: str = "", *, owner: bool = False
     ) -> dict[str, str]:
-        """Returns the environment of a service, or of one of its processes. The environment
-        contains nothing about other services but the addresses of those that the service calls.
+        """Returns the environment of a service, or of one of its processes. About other services,
+        the environment contains only the addresses of those that the service calls.
 
         `owner` adds the URL of the database's owner, for migrations and operators. A running
         service does not have this URL, and so can't change tables.
@@ -373,7 +373,7 @@ class LocalStack:
                 process.start()
             last_lines = {
                 process: process.last_words(1) for process in running
-            }  # the lines that an earlier start has left
+            }  # the lines left by an earlier start
             next_progress = time.monotonic() + PROGRESS
             while any(process.alive for process in running):
                 self.supervisor.tick()

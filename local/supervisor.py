@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from local import logs
 from local.process import Process, StackFailure
 
-# seconds before the first, second, … restart after a death; the last value repeats
+# seconds before the restart after the first, second, … death; the last value repeats
 BACK_OFF = (0.0, 0.5, 1.0, 2.0, 5.0)
 CALM = 30.0  # seconds that a part must be up before its earlier deaths no longer count
 # seconds between two readiness checks, each of which is a call and a line in the part's log

@@ -1,4 +1,4 @@
-"""Changes the rules on purpose and counts the changes that no test sees: `make mutate` (mutmut).
+"""Changes the rules on purpose, and counts the changes that no test sees: `make mutate` (mutmut).
 
 `pyproject.toml` says which files are changed; mutmut records which test calls which function, and
 for a mutant of a function runs only those tests. As a plugin of pytest this file chooses the tests
@@ -25,7 +25,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 MAX_DATABASE_MUTANTS = 40
-"""Most tests with a database for one mutant; a mutant that survives them counts as unseen."""
+"""Maximum number of tests with a database for one mutant. A survivor counts as unseen."""
 UNSEEN = {"survived", "no tests", "suspicious", "not checked"}
 QUICK = "ENLACE_MUTANTS_QUICK"
 LENT = "ENLACE_TEST_POSTGRES"  # tests.parts.postgres

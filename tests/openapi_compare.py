@@ -1,9 +1,9 @@
 """Compares OpenAPI documents, and finds everything that is gone or narrower in the newer one.
 
 That is everything that a client of the older document could no longer send or read. Additions are
-fine: a new operation or field, a longer text, a new word in an open list of an answer. Limit: this
-compares types, required fields, words, lengths, ranges, patterns and statuses; other tests check
-that the server acts as its document says.
+fine: a new operation or field, a longer text, a new word in an open list in an answer. Limitation:
+only types, required fields, words, lengths, ranges, patterns and statuses are compared; other tests
+check that the server acts as its document says.
 """
 
 from collections.abc import Iterator, Mapping

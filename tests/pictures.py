@@ -53,7 +53,7 @@ NO_PAGES = {
     "health.ready",
     "referral_new.resume",
 }
-PATIENCE = 60  # most pages that a role opens
+PATIENCE = 60  # maximum number of pages that a role opens
 
 
 class Size(NamedTuple):
@@ -117,7 +117,7 @@ class Walk:
         """Yields endpoint after endpoint, with the page open.
 
         If, for example, the first person has no receipt, the walk looks for the link on the pages
-        of other persons.
+        of other people.
         """
         waiting, spare = [path for path in start if "<" not in path], list[str]()
         while waiting or (spare and self._left()):

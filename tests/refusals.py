@@ -2,8 +2,8 @@
 
 `python -m tests.refusals` runs after the tests. Each process of pytest writes the refusals of its
 servers to a file. The comparison fails if an rpc refuses with a reason that it does not declare, or
-declares a reason that no test has provoked. Limit: only servers inside the tests' own processes are
-counted, not those of a local stack.
+declares a reason that no test has provoked. Limitation: only servers inside the tests' own
+processes are counted, not those of a local stack.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The guide's page of rights, as tests read it.
+"""The guide's page about rights, as tests read it.
 
 The page lists the callers of each rpc, and for whom a thing exists.
 """

@@ -243,7 +243,7 @@ class Facts(RuleBasedStateMachine):
         self.reopen_store(same_disk)
 
     def reopen_store(self, same_disk: bool = False) -> None:
-        """Opens the present store.
+        """Opens the current store.
 
         With `same_disk` nothing in the store shows that it was restored.
         """

@@ -116,7 +116,7 @@ KINDS: dict[str, Callable[[str, Call], None]] = {
 
 
 class FailingServicer:
-    """The rpc's servicer: the request's e-mail chooses the failure, its password is the name."""
+    """The rpc's servicer: the e-mail in a request chooses the failure, the password is the name."""
 
     def __getattr__(self, rpc: str) -> Any:
         return print  # no other rpc is called

@@ -55,8 +55,8 @@ class World:
     """A publishing and a consuming service with a database each, on one broker.
 
     `refuse` names the subjects, or subject/version, that the handler refuses; `slow` names the
-    subjects for which the handler exceeds its time limit; `parts` is the number of parts in which
-    it applies a fact of a subject, and `fail_after` the number of parts that succeed.
+    subjects for which the handler exceeds its time limit. By subject, `parts` has the number of
+    parts in which the handler applies a fact, and `fail_after` the number of parts that succeed.
     """
 
     part: brokers.Broker
@@ -207,7 +207,7 @@ class World:
         return done < self.parts.get(fact.subject, 1)
 
     def versions(self, subject: str) -> list[int]:
-        """Returns the versions of a subject in the order of application, uncommitted ones too."""
+        """Returns the versions of a subject in the order of application, with uncommitted ones."""
         return [fact.version for fact in self.applied if fact.subject == subject]
 
     def effects(self) -> list[tuple[str, int]]:
@@ -249,7 +249,7 @@ class World:
             return [letter for letter in dead_letters.waiting(tx) if letter.kind == kind]
 
     def operate(self, do: Callable[..., None], **which: str) -> None:
-        """Does an operator's action on the chosen dead letters."""
+        """Takes an operator's action on the chosen dead letters."""
         with self.hearer.transaction(SYSTEM) as tx:
             do(
                 tx,

@@ -1,8 +1,8 @@
 """The invariants after any fault.
 
 Each invariant is a function that reads the databases, the broker and the clients' own notes, and
-returns its violations. Limit: only referrals created since `Books.since` are checked, not those
-that the demo network made up.
+returns its violations. Limitation: only referrals created since `Books.since` are checked, not
+those that the demo network made up.
 """
 
 from __future__ import annotations
@@ -529,7 +529,7 @@ def no_override_came_after_a_withdrawal(books: Books) -> list[str]:
 
 
 def every_reading_was_covered(books: Books) -> list[str]:
-    """A receipt in force at that moment covers each access of another organisation to a file.
+    """Each access by another organisation to a file is covered by a receipt then in force.
 
     This applies to the identity, the notes and the safe-contact plan of a file that the
     organisation does not hold.

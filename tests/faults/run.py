@@ -30,8 +30,8 @@ STALL = (
     # fault; longer than any pause of a loop
     120.0
 )
-# most seconds for the transitions that are still missing when all faults are done; these are
-# thousands if the list of faults is short
+# maximum seconds for the transitions that are still missing when all faults are done; there are
+# thousands of them if the list of faults is short
 LONGEST = 900.0
 # options with which the stack restarts a part at once, however often the part is killed
 CALM = ("--calm", "0")

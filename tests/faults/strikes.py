@@ -31,8 +31,8 @@ from tests.parts.local_stack import LocalStack
 from tests.parts.still import standing_still
 
 # The ways of the calls that are cut off when a part dies; a kill waits until such a call is under
-# way. For all other parts these are transitions, from which also the work of notifications and the
-# broker follows.
+# way. For all other parts these are transitions, which also cause the work of notifications and of
+# the broker.
 WAYS = {
     "gateway": ("rest",),
     "partners": ("directory", "rest"),
@@ -47,7 +47,7 @@ LISTENER, ENOUGH = "notifications-referrals", 100
 STOP_TRANSITIONS = ("referrals", "postgres")
 STANDSTILL = 1.0  # seconds without enough transitions after which other parts are hit
 LOOK = 0.1  # seconds between two looks for a fault that is possible
-BACK = 120.0  # most seconds without a fault that is possible
+BACK = 120.0  # maximum seconds during which no fault is possible
 
 
 @dataclass(frozen=True)
@@ -115,10 +115,10 @@ class Strikes:
         return "\n".join([*(f"{name}: {value}" for name, value in details.items()), *log_lines])
 
     def in_flight(self, calls: Sequence[Call]) -> tuple[int, int, int]:
-        """Returns three numbers of kills.
+        """Returns three counts.
 
-        They count all kills, the kills with a call under way, and the kills with a call under way
-        that got no answer.
+        They are the counts of all kills, of the kills with a call under way, and of the kills with
+        a call under way that got no answer.
         """
         kills = [strike for strike in self.done if strike.fault.kind == KILL]
         hit = [

@@ -29,7 +29,7 @@ from tests.parts.stories import STEPS, Cast
 
 OK, LOST = "ok", "unknown"
 PATIENCE = (
-    # most seconds for one transition with its retries; longer than any series of faults of the
+    # maximum seconds for one transition with its retries; longer than any series of faults of the
     # parts that it needs, on a busy machine
     300.0
 )

@@ -1,6 +1,7 @@
 """The pages in front of fake services.
 
-Every rpc answers a message with every field set, so that a page shows everything that it can show.
+Every rpc answers with a message whose fields are all set, so that a page shows everything that it
+can show.
 """
 
 from __future__ import annotations
@@ -96,9 +97,9 @@ class PlayedServices(Played):
 
 @functools.cache
 def full_answers() -> dict[str, Message]:
-    """Returns a full answer of each rpc; a test that changes an answer takes a copy.
+    """Returns a full answer for each rpc; a test that changes an answer takes a copy.
 
-    They are made once, because filling two hundred messages takes longer than most tests.
+    The answers are made once, because filling two hundred messages takes longer than most tests.
     """
     return {rpc: sound(filled(GetMessageClass(output))) for rpc, output in OUTPUTS.items()}
 
@@ -130,7 +131,7 @@ def sound(message: Message) -> Message:
 
 
 def taxonomy() -> d.ListTaxonomyTermsResponse:
-    """Returns a taxonomy of a group with one need."""
+    """Returns a taxonomy that consists of a group with one need."""
     return d.ListTaxonomyTermsResponse(
         terms=[
             d.TaxonomyTerm(code="HOU", names={"es": "Vivienda", "en": "Housing", "fr": "Logement"}),

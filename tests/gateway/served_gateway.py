@@ -37,7 +37,7 @@ Answer = Callable[[str, grpc.ServicerContext], Message | None]
 
 
 class Service(grpc.GenericRpcHandler):
-    """One server of every contract.
+    """One server for all contracts.
 
     `answer` may return a message, refuse the call through the context, or wait; None stands for an
     empty message.
@@ -70,7 +70,7 @@ class Service(grpc.GenericRpcHandler):
         )
 
     def ready(self, yes: bool) -> None:
-        """Sets the reported state of its database."""
+        """Sets the state that the server reports for its database."""
         self._health.set(
             "",
             health_pb2.HealthCheckResponse.SERVING

@@ -1,4 +1,4 @@
-"""The fixtures of all journeys: a shelter with room, and the check that nothing was left behind."""
+"""The fixtures of all journeys: free beds in a shelter, and the check for unsealed words."""
 
 from collections.abc import Iterator
 

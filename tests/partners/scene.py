@@ -72,7 +72,7 @@ EVERYBODY = Eligibility(minimum_age=0, maximum_age=99, takes_dependants=True, ma
 
 @dataclass
 class RefusedCall:
-    """The refusal of a call, filled in when the call was refused."""
+    """The details of a refusal, filled in when the call has been refused."""
 
     violations: list[tuple[str, str]] = field(default_factory=list)
     retry_after: float = 0.0
@@ -229,9 +229,9 @@ class Scene:
     def begin(self) -> None:
         """Empties the database, as its owner: the service's own role can't delete its records.
 
-        Leaf tables with rows are truncated, and tables that others refer to are deleted from: to
-        truncate all forty for each of a thousand tests took longer than the tests. The
-        directory in memory is that of a new process.
+        Truncates the leaf tables that have rows, and deletes the rows of tables to which others
+        refer: truncating all forty tables before each of a thousand tests took longer than the
+        tests. Resets the directory in memory to that of a new process.
         """
         with self.owner.transaction(SYSTEM) as tx:
             written = tx.execute(

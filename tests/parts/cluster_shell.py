@@ -1,8 +1,8 @@
 """A shell whose `kubectl` knows the Secrets of one cluster and the key folders of its pods.
 
 Tests use the shell to follow deploy/k8s/README.md to the letter. The real kubectl makes each change
-of a Secret (`patch --local`). Limits: there is no API server, a pod is a folder of keys, and `exec`
-runs on this machine.
+of a Secret (`patch --local`). Limitations: there is no API server, a pod is a folder of keys, and
+`exec` runs on this machine.
 """
 
 from __future__ import annotations

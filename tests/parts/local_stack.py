@@ -1,4 +1,4 @@
-"""A whole stack for tests: `python -m services` in a folder of its own, with clients of its people.
+"""A whole stack for tests: `python -m services` in a folder of its own, with clients for callers.
 
 Use `LocalStack().start()` … `stop()`, or the session's fixture `stack`. A stack uses free ports,
 and `stop` deletes its temporary folder. Unless it is `fresh`, a stack starts as a copy of the one
@@ -336,9 +336,9 @@ class Client(PartnersStubs, ReferralsStubs, NotificationsStubs):
             self.token()
 
     def token(self, service: str = "referrals") -> str:
-        """Returns a token for a service that is valid for a while.
+        """Returns a token that a service accepts for a while.
 
-        While the partners service is down, this is the old token, as long as it is valid.
+        While the partners service is down, returns the old token, as long as it is valid.
         """
         if self._credential is None:
             return ""

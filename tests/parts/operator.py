@@ -1,8 +1,8 @@
 """An operator who follows docs/operations.md to the letter.
 
-Commands are read from the page, their placeholders are filled in, and bash runs them. Limits: there
-is only one machine; `make run` is the target of the Makefile, but it uses the folder of the test's
-stack and does not check the installed packages.
+Commands are read from the page, their placeholders are filled in, and bash runs them. Limitations:
+there is only one machine; `make run` is the target of the Makefile, but it uses the folder of the
+test's stack and does not check the installed packages.
 """
 
 from __future__ import annotations

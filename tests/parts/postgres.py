@@ -2,7 +2,7 @@
 
 Each xdist worker has its own server, which starts in half a second. A database is a copy of a
 template that is migrated once per process, so each module, or each test, can have an empty database
-of its own in a twentieth of a second. Limit: the server is not durable (fsync off); tests of
+of its own in a twentieth of a second. Limitation: the server is not durable (fsync off); tests of
 durability after a power cut start a PostgreSQL of their own.
 
 Many short runs in a row may share one server, if `LENT` is set to the value of `Server.lent`. A run

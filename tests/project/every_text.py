@@ -5,7 +5,7 @@ answers in which every field is set, signed in with empty answers, signed out, a
 without any field), each word of the vocabulary, each notice and each e-mail. The program prints as
 JSON, by place, the words outside of the brackets, which are in no catalogue.
 
-Limit: the program reads no PDF; a printed sheet has the words of its page.
+Limitation: the program reads no PDF; a printed sheet has the words of its page.
 """
 
 from __future__ import annotations

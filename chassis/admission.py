@@ -137,7 +137,7 @@ class CallPool(ThreadPoolExecutor):
             following()
 
 
-def waited() -> float:
+def seconds_waited() -> float:
     """Returns the seconds that the current call waited for its thread; 0 outside of a CallPool."""
     return getattr(_local, "waited", 0.0)
 

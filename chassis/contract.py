@@ -17,7 +17,7 @@ from chassis.wire import words
 NOTICE = timedelta(days=365)
 """The minimum time between the deprecation of an rpc and its end (docs/versioning.md)."""
 _RULES = "enlace.contract.v1.rules"
-_WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])")  # the boundaries of words in an rpc's name
+_WORD_BOUNDARY = re.compile(r"(?<=[a-z])(?=[A-Z])")  # the boundaries of words in an rpc's name
 _COMMON = frozenset(
     (
         "invalid_fields not_found store_unavailable store_busy store_full service_unreachable"
@@ -55,7 +55,7 @@ class Rules:
 
 def words_of(rpc: str) -> str:
     """Returns an rpc's name in snake case: send_referral for SendReferral."""
-    return _WORDS.sub("_", rpc).lower()
+    return _WORD_BOUNDARY.sub("_", rpc).lower()
 
 
 @cache

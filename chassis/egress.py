@@ -35,7 +35,7 @@ TIMEOUT = 10.0  # seconds that an attempt may take as a whole
 _CONNECT_TIMEOUT = 5.0
 # Maximum bytes of an ignored response that are read so that the connection can stay open; after a
 # longer response, the connection is closed.
-_ANSWER = 16_384
+_MAX_IGNORED_BYTES = 16_384
 
 
 class RefusedAddress(NewConnectionError):
@@ -195,7 +195,7 @@ class EgressClient:
         guard.daemon = True
         guard.start()
         error, code, content, is_whole = "", 0, b"", False
-        max_bytes = _ANSWER if most is None else most + 1
+        max_bytes = _MAX_IGNORED_BYTES if most is None else most + 1
         try:
             with self._session.request(
                 method,

@@ -29,7 +29,7 @@ _ZONES = {
     "ES": "Europe/Madrid",
     "EC-W": "Pacific/Galapagos",
 }
-_OF_SUBDIVISIONS = {
+_SUBDIVISIONS_BY_ZONE = {
     "America/Tijuana": ("MX-BCN",),
     "America/Hermosillo": ("MX-SON",),
     "America/Mazatlan": ("MX-BCS", "MX-SIN", "MX-NAY"),
@@ -46,7 +46,7 @@ _OF_SUBDIVISIONS = {
     "Pacific/Guam": ("US-GU", "US-MP"),
     "Pacific/Pago_Pago": ("US-AS",),
 }
-_ZONES |= {code: zone for zone, codes in _OF_SUBDIVISIONS.items() for code in codes}
+_ZONES |= {code: zone for zone, codes in _SUBDIVISIONS_BY_ZONE.items() for code in codes}
 
 
 def zone_of(country: str, subdivision: str = "") -> ZoneInfo:

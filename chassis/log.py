@@ -142,7 +142,7 @@ def get() -> structlog.stdlib.BoundLogger:
 
 # Modules whose lines are left out of a fault: they lie between the line that sends a statement and
 # the error of the statement.
-_PASSED_OVER = ("psycopg", "contextlib")
+_SKIPPED_MODULES = ("psycopg", "contextlib")
 
 
 def fault(error: BaseException) -> str:
@@ -153,12 +153,12 @@ def fault(error: BaseException) -> str:
     have been sent by an earlier line.
     """
     lines = []
-    trace = error.__traceback__
-    while trace is not None:
-        module = trace.tb_frame.f_globals.get("__name__", "?")
-        if not module.startswith(_PASSED_OVER):
-            lines.append(f"{module}:{trace.tb_lineno}")
-        trace = trace.tb_next
+    step = error.__traceback__
+    while step is not None:
+        module = step.tb_frame.f_globals.get("__name__", "?")
+        if not module.startswith(_SKIPPED_MODULES):
+            lines.append(f"{module}:{step.tb_lineno}")
+        step = step.tb_next
     diag = getattr(error, "diag", None)
     place = getattr(diag, "constraint_name", None) or getattr(diag, "table_name", None)
     name = f"{type(error).__module__}.{type(error).__name__}" + (f" ({place})" if place else "")

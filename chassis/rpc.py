@@ -26,7 +26,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from chassis import audit, contract, deadline, errors, log, metrics, shape, trace
-from chassis.admission import check_not_stopping, waited
+from chassis.admission import check_not_stopping, seconds_waited
 from chassis.audit import Trail
 from chassis.clock import Clock
 from chassis.config import CALLER_RATE
@@ -268,7 +268,7 @@ class Servicer:
         scheme, _, token = metadata.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise errors.Unauthenticated("token_missing")
-        return self._verifier.verify_until(token, waited())
+        return self._verifier.verify_until(token, seconds_waited())
 
     def _origin(self, metadata: Mapping[str, str], context: grpc.ServicerContext) -> Origin:
         """Returns the origin of a call: the address that the gateway signed, or else the address of
@@ -276,7 +276,7 @@ class Servicer:
         """
         signed, device = metadata.get("client-address", ""), metadata.get("client-device", "")
         address = (
-            self._addresses.read(signed, waited())
+            self._addresses.read(signed, seconds_waited())
             if self._addresses is not None and signed
             else None
         )

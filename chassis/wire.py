@@ -216,14 +216,14 @@ def number(enum: EnumClass, word: str) -> Any:
 # --- etags: "v" and the version, with a hash of the other objects that the response shows, if any
 
 
-def etag(version: int, *seen_besides: str) -> str:
+def etag(version: int, *other_contents: str) -> str:
     """Returns the strong etag of a version.
 
-    `seen_besides` lists the contents of other objects that the response also shows.
+    `other_contents` lists the contents of other objects that the response also shows.
     """
-    if not seen_besides:
+    if not other_contents:
         return f"v{version}"
-    return f"v{version}-{_digest(seen_besides)}"
+    return f"v{version}-{_digest(other_contents)}"
 
 
 @lru_cache(4096)  # a page repeats the same few names

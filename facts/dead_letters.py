@@ -122,7 +122,7 @@ def remove(tx: Transaction, consumer: str, identity: str) -> None:
     tx.execute("DELETE FROM dead_letters WHERE consumer = %s AND id = %s", (consumer, identity))
 
 
-def waiting(tx: Transaction) -> list[DeadLetter]:
+def list_letters(tx: Transaction) -> list[DeadLetter]:
     """Returns all held facts and unreadable records, of every consumer of this service, oldest
     first.
     """
@@ -136,7 +136,7 @@ def waiting(tx: Transaction) -> list[DeadLetter]:
     return [DeadLetter(**row) for row in rows]
 
 
-def chosen(
+def select(
     letters: Sequence[DeadLetter], *, identity: str = "", subject: str = ""
 ) -> list[DeadLetter]:
     """Returns the letters with this id (several consumers may have a letter with the same id), or

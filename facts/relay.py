@@ -36,7 +36,7 @@ _PASSES_PER_SECOND = 25
 _MANY = 4
 _PAUSE_AFTER_MANY = 0.08  # seconds
 _BEGINNING = ("", 0)
-_COUNTED_WITHIN = 2.0  # seconds that counting the backlog may take
+_COUNT_TIMEOUT = 2.0  # seconds that counting the backlog may take
 
 
 class Relay:
@@ -87,7 +87,7 @@ class Relay:
         time, so that the other metrics neither wait nor fail.
         """
         try:
-            with self._database.transaction(SYSTEM, timeout=_COUNTED_WITHIN) as tx:
+            with self._database.transaction(SYSTEM, timeout=_COUNT_TIMEOUT) as tx:
                 return outbox.backlog(tx)
         except Exception:
             return math.nan

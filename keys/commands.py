@@ -25,11 +25,11 @@ from keys.sealing import Keyring
 
 # Seconds after which each running process seals with a new key: twice the interval at which the
 # process looks for a new key.
-_TAKEN_UP = 4.0
+_SWITCH_SECONDS = 4.0
 # Seconds for which the newest key must have existed before older keys may be destroyed. With
 # --at-once: until all processes have noticed the newest key. Without: until copies of the database
 # from before that key have expired.
-_NOTICED, _COPIES = 60.0, 24 * 3600.0
+_NOTICE_SECONDS, _COPY_SECONDS = 60.0, 24 * 3600.0
 json_option = click.option("--json", "as_json", is_flag=True, help="Say it as JSON.")
 dry_run_option = click.option("--dry-run", is_flag=True, help="Only say how many.")
 
@@ -38,11 +38,11 @@ def add_to(
     main: click.Group,
     name: str,
     settings: Callable[[], ServiceSettings],
-    opened: Callable[[], AbstractContextManager[Database]],
+    open_database: Callable[[], AbstractContextManager[Database]],
     columns: Sequence[SealedColumn],
 ) -> None:
-    """Adds the commands to `main`, the command group of the service `name`. `opened` opens the
-    service's database; `columns` lists the columns that the service's sealing key seals.
+    """Adds the commands to `main`, the command group of the service `name`. `open_database` opens
+    the service's database; `columns` lists the columns that the service's sealing key seals.
     """
 
     @main.command(
@@ -56,7 +56,7 @@ def add_to(
     @json_option
     def rotate_keys(dry_run: bool, as_json: bool) -> None:
         keys = sealing_keys.of(settings(), name)
-        with opened() as database:
+        with open_database() as database:
             count = _count_older(database, keys.keyring(), columns)
             if not dry_run:
                 is_new = not count
@@ -133,14 +133,14 @@ def add_to(
     @json_option
     def retire_keys(at_once: bool, as_json: bool) -> None:
         keys, retired = sealing_keys.of(settings(), name), list[int]()
-        with opened() as database:
+        with open_database() as database:
             count = _count_older(database, keys.keyring(), columns)
             if count:
                 raise click.ClickException(
                     f"{count} rows are still wrapped by an older key: rotate-keys"
                 )
             if keys.age_of_newest(SystemClock().now().timestamp()) < (
-                _NOTICED if at_once else _COPIES
+                _NOTICE_SECONDS if at_once else _COPY_SECONDS
             ):
                 raise click.ClickException(
                     "the newest key is too young: copies from before it need the older ones for a"
@@ -170,7 +170,7 @@ def _rewrap(
     began = time.monotonic()
     wrapped, broken = rewrap(database, keyring, columns, say)
     if wait:
-        time.sleep(max(0.0, _TAKEN_UP - (time.monotonic() - began)))
+        time.sleep(max(0.0, _SWITCH_SECONDS - (time.monotonic() - began)))
         rewrapped_again, broken = rewrap(database, keyring, columns, say)
         wrapped += rewrapped_again
     return wrapped, broken

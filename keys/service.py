@@ -42,7 +42,7 @@ from keys.sealing import Cipher
 
 _Answer = TypeVar("_Answer")
 _PATIENCE = 2.0  # seconds that a call waits for another call to end
-_AGAIN = 1.0  # minimum seconds between two tries to open a session
+_RETRY_PAUSE = 1.0  # minimum seconds between two tries to open a session
 _TAG_BITS = 128
 # Maximum number of cached hashes of purposes. The names of one organisation are one purpose.
 _PURPOSES = 4096
@@ -63,7 +63,7 @@ class KeyService:
         self._session: pkcs11.Session | None = None
         self._handles: dict[str, Any] = {}
         self._seen: set[str] = set()
-        self._failed_at = -_AGAIN
+        self._failed_at = -_RETRY_PAUSE
         self._refused = b""  # hash of a wrong PIN
         self._why = ""
 
@@ -233,7 +233,7 @@ class KeyService:
             _ONE_CALLER.release()
 
     def _open(self) -> pkcs11.Session:
-        if time.monotonic() - self._failed_at < _AGAIN:
+        if time.monotonic() - self._failed_at < _RETRY_PAUSE:
             raise Unavailable("store_unavailable", self._why)
         self._handles.clear()
         try:

@@ -57,7 +57,7 @@ class Target:
     migrations: Sequence[Path]
 
     @contextmanager
-    def opened(self) -> Iterator[Database]:
+    def open_database(self) -> Iterator[Database]:
         """Yields the service's database, opened. Converts a refusal in the block to
         ClickException.
         """
@@ -110,7 +110,7 @@ def _doctor(service: Target, as_json: bool) -> None:
 @click.pass_obj
 def _replay(service: Target, since: datetime | None, dry_run: bool, as_json: bool) -> None:
     moment = since and (since if since.tzinfo else since.replace(tzinfo=UTC))
-    with service.opened() as database:
+    with service.open_database() as database:
         count = _repeat_facts(database, moment, dry_run)
     click.echo(
         json.dumps({"facts": count})
@@ -155,7 +155,7 @@ def _verify(service: Target, witnesses: Sequence[TextIO], topic: bool, as_json: 
         raise click.UsageError(
             "--witnesses is what `audit witnesses --json` of another service said"
         ) from error
-    with service.opened() as database:
+    with service.open_database() as database:
         if topic:
             witnessed_heads += _published_heads(service.settings(), service.name)
         verdict = _verify_trail(database, witnessed_heads)
@@ -174,7 +174,7 @@ def _verify(service: Target, witnesses: Sequence[TextIO], topic: bool, as_json: 
 @click.option("--json", "_as_json", is_flag=True, help="It always is.")
 @click.pass_obj
 def _witnesses(service: Target, other: str, _as_json: bool) -> None:
-    with service.opened() as database, database.transaction(SYSTEM) as tx:
+    with service.open_database() as database, database.transaction(SYSTEM) as tx:
         witnessed = list(heads.witnessed(tx, other))
     click.echo(json.dumps(witnessed, default=_rfc3339))
     sys.exit(0 if witnessed else 1)
@@ -195,8 +195,8 @@ def _dead_letters() -> None:
 @json_option
 @click.pass_obj
 def _list(service: Target, as_json: bool) -> None:
-    with service.opened() as database, database.transaction(SYSTEM) as tx:
-        waiting = dead_letters.waiting(tx)
+    with service.open_database() as database, database.transaction(SYSTEM) as tx:
+        waiting = dead_letters.list_letters(tx)
     if as_json:
         click.echo(json.dumps([asdict(letter) for letter in waiting], default=_rfc3339))
         return
@@ -249,9 +249,9 @@ def _add_for_letters(
                 "--reason is a code of 3 to 40 lower-case letters, digits and _:"
                 " no sentence, no name"
             )
-        with service.opened() as database, database.transaction(SYSTEM) as tx:
-            chosen = dead_letters.chosen(
-                dead_letters.waiting(tx), identity=identity, subject=subject
+        with service.open_database() as database, database.transaction(SYSTEM) as tx:
+            chosen = dead_letters.select(
+                dead_letters.list_letters(tx), identity=identity, subject=subject
             )
             if not dry_run:
                 do(tx, chosen, reason, SystemClock().now())
@@ -296,7 +296,7 @@ def add_to(
     main.context_settings["obj"] = service
     for command in _COMMANDS:
         main.add_command(command)
-    key_commands.add_to(main, name, settings, service.opened, [DEAD_LETTERS, *sealed])
+    key_commands.add_to(main, name, settings, service.open_database, [DEAD_LETTERS, *sealed])
 
 
 def _silence_log() -> None:

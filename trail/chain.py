@@ -25,7 +25,7 @@ class Finding:
     reason: str
 
 
-_ROLLING = timedelta(hours=1)
+_ROLLING_UPDATE = timedelta(hours=1)
 """Time after the first marked row during which the previous version, which makes no marks, may
 still be running.
 """
@@ -60,7 +60,7 @@ def marked_since(tx: Transaction) -> int | None:
         " SELECT CASE WHEN sequence = 1 THEN 1 ELSE (SELECT min(audit.sequence) FROM audit"
         " WHERE audit.sequence > first.sequence"
         " AND audit.recorded_time > first.recorded_time + %s) END AS sequence FROM first",
-        (_ROLLING,),
+        (_ROLLING_UPDATE,),
     ).fetchone()
     return row["sequence"] if row else None
 
@@ -109,9 +109,9 @@ def verify(
             findings.append(Finding(sequence, "altered"))
         if any(witnessed_hash != expected for witnessed_hash in witnessed.get(sequence, ())):
             findings.append(Finding(sequence, "forked"))
-        due = marked is not None and sequence >= marked
+        must_be_marked = marked is not None and sequence >= marked
         reason = (
-            _unproven(marker, line, token_hash, token_end, mark, due=due)
+            _mark_fault(marker, line, token_hash, token_end, mark, must_be_marked=must_be_marked)
             if is_intact and marker
             else ""
         )
@@ -130,14 +130,20 @@ def _rows(tx: Transaction, after: int, until: int) -> Iterator[tuple[bytes, bool
         after = int(rows[-1]["line"].split(b"\t", 2)[1])
 
 
-def _unproven(
-    marker: Marker, line: bytes, token_hash: bytes, token_end: bytes, mark: bytes, *, due: bool
+def _mark_fault(
+    marker: Marker,
+    line: bytes,
+    token_hash: bytes,
+    token_end: bytes,
+    mark: bytes,
+    *,
+    must_be_marked: bool,
 ) -> str:
     """Returns the reason why a row's mark does not prove the row; "" if it does, or if the row
     needs no mark.
     """
     if not mark:
-        return "unmarked" if due else ""
+        return "unmarked" if must_be_marked else ""
     _, time, _, contents = line.split(b"\t", 3)
     if not marker.holds(
         bytes.fromhex(mark.decode()), b"\t".join((time, contents, token_hash, token_end))

@@ -86,7 +86,7 @@ class Facts(RuleBasedStateMachine):
         self.rubbish = 0
         self.payloads = 0
         self.restored = False
-        self.ever: dict[tuple[str, int], set[bytes]] = {}
+        self.committed_payloads: dict[tuple[str, int], set[bytes]] = {}
         trusted_signers = {
             "enlace/teller": SignatureCheck(key_folder.verifying(parts.keys, "facts.teller"))
         }
@@ -164,7 +164,9 @@ class Facts(RuleBasedStateMachine):
                 tx.rollback()
         if commits:
             for fact in facts:
-                self.ever.setdefault((fact.subject, fact.version), set()).add(fact.payload)
+                self.committed_payloads.setdefault((fact.subject, fact.version), set()).add(
+                    fact.payload
+                )
 
     @rule(crash=st.sampled_from(["", "", "before the send", "after the send", "after the mark"]))
     def relay_turn(self, crash: str) -> None:
@@ -364,7 +366,7 @@ class Facts(RuleBasedStateMachine):
             effects = tx.execute(
                 "SELECT subject, version, payload FROM effects ORDER BY n"
             ).fetchall()
-            waiting = dead_letters.waiting(tx)
+            waiting = dead_letters.list_letters(tx)
             parked = tx.execute("SELECT subject, version FROM inbox_parked").fetchall()
         assert parked == []
         assert len(waiting) <= self.rubbish
@@ -385,9 +387,9 @@ class Facts(RuleBasedStateMachine):
             if not self.restored:
                 assert applied == published
             assert set(published) <= set(applied), "lost"
-            assert all(payload in self.ever[subject, version] for version, payload in applied), (
-                "a phantom"
-            )
+            assert all(
+                payload in self.committed_payloads[subject, version] for version, payload in applied
+            ), "a phantom"
             if published:
                 assert applied[-1] == published[-1], "the subject's state is not the published one"
 

@@ -116,7 +116,9 @@ class Hearer:
 
     def waiting(self) -> list[dead_letters.DeadLetter]:
         with self.database.transaction(SYSTEM) as tx:
-            return [letter for letter in dead_letters.waiting(tx) if letter.consumer == self.name]
+            return [
+                letter for letter in dead_letters.list_letters(tx) if letter.consumer == self.name
+            ]
 
     def count(self, outcome: str) -> float:
         labels = {"consumer": self.name, "outcome": outcome}

@@ -246,14 +246,14 @@ class World:
     def waiting(self, kind: str = "held") -> list[dead_letters.DeadLetter]:
         """Returns the dead letters that wait for an operator."""
         with self.hearer.transaction(SYSTEM) as tx:
-            return [letter for letter in dead_letters.waiting(tx) if letter.kind == kind]
+            return [letter for letter in dead_letters.list_letters(tx) if letter.kind == kind]
 
     def operate(self, do: Callable[..., None], **which: str) -> None:
         """Takes an operator's action on the chosen dead letters."""
         with self.hearer.transaction(SYSTEM) as tx:
             do(
                 tx,
-                dead_letters.chosen(dead_letters.waiting(tx), **which),
+                dead_letters.select(dead_letters.list_letters(tx), **which),
                 "for_the_test",
                 datetime.now(UTC),
             )

@@ -60,7 +60,7 @@ def new_keys(token: KeyServiceSettings, folder: Path) -> SealingKeys:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Removes the pause before the token is tried again."""
-    monkeypatch.setattr("keys.service._AGAIN", 0.0)
+    monkeypatch.setattr("keys.service._RETRY_PAUSE", 0.0)
 
 
 def test_a_sealed_text_can_be_opened_only_in_its_own_context(

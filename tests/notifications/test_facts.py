@@ -92,12 +92,12 @@ class World:
 
     def waiting(self) -> list[dead_letters.DeadLetter]:
         with self.service.database.transaction(SYSTEM) as tx:
-            return dead_letters.waiting(tx)
+            return dead_letters.list_letters(tx)
 
     def discard_waiting(self) -> None:
         with self.service.database.transaction(SYSTEM) as tx:
             dead_letters.discard(
-                tx, dead_letters.waiting(tx), "for_the_test", self.service.clock.now()
+                tx, dead_letters.list_letters(tx), "for_the_test", self.service.clock.now()
             )
         # parked facts are retried once a second
         self.service.clock.advance(timedelta(seconds=2))

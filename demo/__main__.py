@@ -52,7 +52,7 @@ def fill(directory: Path, demo_network: Network, words: Words, now: datetime) ->
     Times are relative to `now`, or to the start of an earlier run.
     """
     with _database("referrals") as database:
-        now = steps.patiently("figures", lambda: referrals.begin(database, demo_network, now))
+        now = steps.retry("figures", lambda: referrals.begin(database, demo_network, now))
     with _database("partners") as database:
         partners.fill(database, demo_network, words, now)
     with _database("notifications") as database:
@@ -75,7 +75,7 @@ def wait_until_heard(demo_network: Network, patience: float = steps.PATIENCE) ->
     wanted, last, end = sum(map(len, known)), -1, 0.0
     with _database("referrals") as database:
         while (
-            received := steps.patiently("facts", lambda: _count_received(database, *known))
+            received := steps.retry("facts", lambda: _count_received(database, *known))
         ) < wanted:
             if received > last:
                 print(f"facts about members and services: {received} of {wanted}", flush=True)
@@ -108,7 +108,7 @@ def _fill_desks(database: Database, keyring: Keyring, demo_network: Network, now
             ).fetchone():
                 desks.keep(tx, keyring, desk, now)
 
-    steps.each("desks", demo_network.members.values(), save_desk)
+    steps.fill_each("desks", demo_network.members.values(), save_desk)
 
 
 def write(file: Path, demo_network: Network, words: Words) -> None:

@@ -12,7 +12,7 @@ from services.referrals.line.store import campaigns
 from services.referrals.network.domain.codes import check_character
 
 _ID = id_of("campaign", "llama-y-vive")
-_AGO = timedelta(weeks=6)
+_AGE = timedelta(weeks=6)
 CODES = {"poster": "7K2", "radio": "M4R", "tv": "T8V"}
 
 
@@ -27,12 +27,12 @@ def begin_time(tx: Transaction) -> datetime | None:
     The first run wrote the campaign, with a creation time six weeks before the time of the run.
     """
     row = tx.execute("SELECT create_time FROM campaigns WHERE id = %s", (_ID,)).fetchone()
-    return row["create_time"] + _AGO if row else None
+    return row["create_time"] + _AGE if row else None
 
 
 def fill(tx: Transaction, network: Network, now: datetime) -> None:
     """Writes the Nicaraguan campaign, created six weeks before `now`, and its placements."""
-    campaign = Campaign(_ID, "Llama y Vive", "NI", now - _AGO)
-    campaigns.add(tx, campaign, network.hand_of("coalicion"))
+    campaign = Campaign(_ID, "Llama y Vive", "NI", now - _AGE)
+    campaigns.add(tx, campaign, network.acting_worker_id("coalicion"))
     for medium in CODES:
         campaigns.add_placement(tx, Placement(code(medium), medium, campaign.country, campaign.id))

@@ -11,7 +11,7 @@ from services.referrals.network.domain.deadline import Calendar, Urgency
 from services.referrals.network.domain.service import Service
 from services.referrals.referrals.domain.enquiry import MAYBE, NO, Content, Enquiry
 
-ASKED = (
+ASKED_SERVICES = (
     ("luna-nueva", "camas"),
     ("casa-amanecer", "camas"),
     ("hogar-izote", "camas"),
@@ -23,18 +23,18 @@ ANSWERS = (
     (timedelta(minutes=22), 4, NO, "no_capacity"),
     (timedelta(minutes=9), 1, MAYBE, ""),
 )
-"""Rows: time since the answer, index of the service in ASKED, answer, reason for a refusal."""
+"""Rows: time since the answer, index in ASKED_SERVICES, answer, reason for a refusal."""
 
 
 def enquiry(network: Network, calendar: Calendar, now: datetime) -> Enquiry:
     """Returns the enquiry, for a woman with a child; she is safe tonight, but cannot stay."""
     line = "llama-y-vive-ni"
-    offers = [network.offers[which] for which in ASKED]
+    offers = [network.offers[which] for which in ASKED_SERVICES]
     services = [Service(offer.id, network.members[offer.organization].id, None) for offer in offers]
     content = Content(
         "HOU.EMG", Urgency.URGENT, "25-59", "Feminine", 1, ("es",), country="NI", department="NI-LE"
     )
-    asker = network.members[line].id, network.hand_of(line)
+    asker = network.members[line].id, network.acting_worker_id(line)
     new_enquiry = Enquiry.open(
         id_of("enquiry", "evening"),
         asker,

@@ -35,16 +35,16 @@ def counts(now: datetime) -> dict[Cell, int]:
     """Returns the count of each cell, whether or not it may be published. The counts are the same
     in every run within a quarter.
     """
-    made, quarter = dict[Cell, int](), last_settled(now)
+    count_by_cell, quarter = dict[Cell, int](), last_settled(now)
     for age in range(QUARTERS):
         for (taken_to, country), people in _ROUTES.items():
             for need, part in _NEEDS.items():
                 chance = random.Random(f"{quarter} {taken_to} {country} {need}")
-                made[Cell(quarter, taken_to, country, need)] = round(
+                count_by_cell[Cell(quarter, taken_to, country, need)] = round(
                     people * part * (1.1 - age * 0.07) * chance.uniform(0.7, 1.3)
                 )
         quarter = quarter_of(end_of(quarter) - timedelta(days=100))
-    return made
+    return count_by_cell
 
 
 def fill(tx: Transaction, now: datetime) -> None:

@@ -27,7 +27,7 @@ IMMEDIATE, EMERGENCY, URGENT, NORMAL = (
 )
 
 
-NAMED = ("leaflet", "offer")
+QUOTING_CONTACTS = ("leaflet", "offer")
 """Contacts whose callers quoted the placement code of a poster or of a radio spot."""
 
 
@@ -644,7 +644,7 @@ def contacts(network: Network, now: datetime) -> list[NotedContact]:
             now - ago,
             line_country=network.members[line].country,
             campaign_code=campaign,
-            placement_code=code(campaign) if word in NAMED else "",
+            placement_code=code(campaign) if word in QUOTING_CONTACTS else "",
             kind_code=kind,
             speaker_code=speaker,
             language="es",

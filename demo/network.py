@@ -121,7 +121,7 @@ class Network:
     workers: tuple[Worker, ...]
     keys: tuple[Key, ...]
 
-    def hand_of(self, organization: str) -> str:
+    def acting_worker_id(self, organization: str) -> str:
         """Returns the id of the worker who acted for an organisation.
 
         This is the first worker who handles referrals or, if there is none, an id without an

@@ -36,7 +36,7 @@ from services.partners.members.usecases.passwords import hash_of
 
 # A date before the pilot began, so that the receivers of the referrals were already members.
 _FOUNDED = datetime(2005, 11, 7, 15, tzinfo=UTC)
-_CONFIRMED, _LONG_AGO = timedelta(days=40), timedelta(days=240)
+_CONFIRMATION_AGE, _OLD_CONFIRMATION_AGE = timedelta(days=40), timedelta(days=240)
 # Hours. If a service stated its free places at least this long ago, it has not confirmed its entry
 # for a long time, either.
 _OLD_FIGURE = 500
@@ -50,7 +50,7 @@ def fill(database: Database, network: Network, words: Words, now: datetime) -> N
             if not organizations.fetch(tx, member.id):
                 _keep_member(tx, member, network, words, now)
 
-    steps.each("members", network.members.values(), save_member)
+    steps.fill_each("members", network.members.values(), save_member)
     _fill_accounts(database, network, words, now)
 
 
@@ -113,7 +113,7 @@ def _service(offer: Offer, member: Member, now: datetime) -> Service:
             {"assured_time": None},
             taxonomy(),
             areas(),
-            now - (_LONG_AGO if room.age_hours >= _OLD_FIGURE else _CONFIRMED),
+            now - (_OLD_CONFIRMATION_AGE if room.age_hours >= _OLD_FIGURE else _CONFIRMATION_AGE),
         )
     figure = Capacity(Intake(room.intake), room.available, room.maximum, room.unit)
     service.set_capacity(figure, now - timedelta(hours=room.age_hours))
@@ -141,7 +141,7 @@ def _fill_accounts(database: Database, network: Network, words: Words, now: date
 
     Hashes the passwords outside the transactions, because hashing is slow on purpose.
     """
-    missing = steps.patiently("accounts", lambda: _without_account(database, network))
+    missing = steps.retry("accounts", lambda: _workers_without_account(database, network))
     with ThreadPoolExecutor(2) as pool:  # argon2 releases Python's lock
 
         def save_account(part: tuple[Worker, Future[str]]) -> None:
@@ -153,14 +153,14 @@ def _fill_accounts(database: Database, network: Network, words: Words, now: date
                 if not added and not workers.fetch(tx, worker.id):
                     raise ValueError(f"{worker.email} is taken")
 
-        steps.each(
+        steps.fill_each(
             "accounts",
             [(worker, pool.submit(_hash, words.password(worker.email))) for worker in missing],
             save_account,
         )
 
 
-def _without_account(database: Database, network: Network) -> list[Worker]:
+def _workers_without_account(database: Database, network: Network) -> list[Worker]:
     with database.transaction(SYSTEM) as tx:
         return [worker for worker in network.workers if not workers.fetch(tx, worker.id)]
 

@@ -25,22 +25,22 @@ def fill(tx: Transaction, file: File, stories: Sequence[Story], now: datetime) -
     deadlines of her referrals.
     """
     if file.person.id == id_of("person", HOME):
-        plans.add(tx, _at_home(stories, now))
+        plans.add(tx, _plan_at_home(stories, now))
     if file.person.id == id_of("person", AWAY):
-        plans.add(tx, _handed_over(stories, now))
+        plans.add(tx, _plan_before_travel(stories, now))
         for story in stories:
             story.referral.wait_for_her()
             referrals.save_deadlines(tx, story.referral)
 
 
-def _at_home(stories: Sequence[Story], now: datetime) -> Plan:
+def _plan_at_home(stories: Sequence[Story], now: datetime) -> Plan:
     """Returns the plan for the woman who has come home: some steps are done, the housing is late,
     the rest lies ahead.
 
     The organisation that sent the woman home did the first steps.
     """
     story = next(story for story in stories if story.need == "HOU.TRANS")
-    plan, begun = _begun(HOME, story, timedelta(days=9))
+    plan, begun = _begin_plan(HOME, story, timedelta(days=9))
     for number, key in enumerate(("risk_check", "travel_papers", "travel", "reception")):
         plan.take(
             key,
@@ -59,11 +59,11 @@ def _at_home(stories: Sequence[Story], now: datetime) -> Plan:
     return plan
 
 
-def _handed_over(stories: Sequence[Story], now: datetime) -> Plan:
+def _plan_before_travel(stories: Sequence[Story], now: datetime) -> Plan:
     """Returns the plan for the woman who waits: all steps before the travel are done, and each leg
     of the journey has its referral.
     """
-    plan, begun = _begun(AWAY, stories[0], timedelta(0))
+    plan, begun = _begin_plan(AWAY, stories[0], timedelta(0))
     for key in ("risk_check", "travel_papers"):
         plan.take(key, StepState.MET, begun + timedelta(hours=4))
     for story in stories:
@@ -76,7 +76,7 @@ def _handed_over(stories: Sequence[Story], now: datetime) -> Plan:
     return plan
 
 
-def _begun(who: str, story: Story, ago: timedelta) -> tuple[Plan, datetime]:
+def _begin_plan(who: str, story: Story, ago: timedelta) -> tuple[Plan, datetime]:
     person, begun = story.file.person, story.file.person.create_time
     pathway = shipped_pathways()["return_and_reintegration"]
     plan = Plan.begin(

@@ -75,13 +75,13 @@ def fill(
                 book.add(tx, contact, note)
                 book.add_reference(tx, reference, contact.id, pin)
 
-    steps.each("files of the pilot", pilot(network, calendar), save_file)
+    steps.fill_each("files of the pilot", pilot(network, calendar), save_file)
     by_file: dict[str, tuple[File, list[Story]]] = {}
     for story in tonights_stories(network, calendar, now):
         by_file.setdefault(story.file.person.id, (story.file, []))[1].append(story)
-    steps.each("files of tonight", by_file.values(), save_file)
-    steps.each("enquiries", [enquiries.enquiry(network, calendar, now)], save_enquiry)
-    steps.each("contacts", contacts(network, now), save_contact)
+    steps.fill_each("files of tonight", by_file.values(), save_file)
+    steps.fill_each("enquiries", [enquiries.enquiry(network, calendar, now)], save_enquiry)
+    steps.fill_each("contacts", contacts(network, now), save_contact)
 
 
 def _exists(tx: Transaction, table: str, identifier: str) -> bool:

@@ -47,7 +47,7 @@ class Words:
         """Returns the reference of a caller; its last character is a check character."""
         chance = self._chance("reference", contact_id)
         body = "".join(chance.choice(ALPHABET) for _ in range(7))
-        return next(body + last for last in ALPHABET if _reads(body + last))
+        return next(body + last for last in ALPHABET if _is_readable(body + last))
 
     def pin(self, contact_id: str) -> str:
         """Returns four digits."""
@@ -57,7 +57,7 @@ class Words:
         return random.Random(self._keyring.fingerprint(name.encode(), f"demo/{kind}"))
 
 
-def _reads(reference: str) -> bool:
+def _is_readable(reference: str) -> bool:
     try:
         return read_reference(reference) == reference
     except Unauthenticated:

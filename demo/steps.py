@@ -12,13 +12,13 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_r
 from chassis.errors import Exhausted, Late, Stale, Unavailable
 
 PATIENCE = 120.0  # seconds to wait while nothing succeeds
-_LATER = (Unavailable, Exhausted, Late, Stale)
+_TRANSIENT = (Unavailable, Exhausted, Late, Stale)
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
 
 
-def each(
+def fill_each(
     what: str, parts: Iterable[Part], fill: Callable[[Part], object], patience: float = PATIENCE
 ) -> None:
     """Fills each part, and prints a line after it.
@@ -27,25 +27,25 @@ def each(
     """
     all_parts = list(parts)
     for number, part in enumerate(all_parts, 1):
-        patiently(what, lambda part=part: fill(part), patience)  # type: ignore[misc]
+        retry(what, lambda part=part: fill(part), patience)  # type: ignore[misc]
         print(f"{what}: {number} of {len(all_parts)}", flush=True)
 
 
-def patiently(what: str, do: Callable[[], Result], patience: float = PATIENCE) -> Result:
+def retry(what: str, do: Callable[[], Result], patience: float = PATIENCE) -> Result:
     """Calls `do` until it succeeds, and returns the result.
 
     Repeats the call while the database is late, full or unavailable, or if another process changed
     the same row. Exits with a message after `patience` seconds.
     """
     tries = Retrying(
-        retry=retry_if_exception_type(_LATER),
+        retry=retry_if_exception_type(_TRANSIENT),
         wait=wait_random_exponential(multiplier=0.2, max=5),
         stop=stop_after_delay(patience),
         reraise=True,
     )
     try:
         return tries(do)
-    except _LATER as refusal:
+    except _TRANSIENT as refusal:
         raise SystemExit(
             f"{what}: the database has refused for {patience:g} seconds ({refusal.reason})"
         ) from None

@@ -193,4 +193,4 @@ class Story:
         self._now = at
 
     def _actor_of(self, slug: str) -> Actor:
-        return Actor("worker", self.network.hand_of(slug), self.network.members[slug].id)
+        return Actor("worker", self.network.acting_worker_id(slug), self.network.members[slug].id)

@@ -114,7 +114,7 @@ def _print_summary(stack: LocalStack, demo: bool) -> None:
     """Prints the last lines of the start: the address, the accounts to sign in with, the logs."""
     if stack.ready_after is None:
         lines = [
-            f"not ready: {stack.without_demo}\n",
+            f"not ready: {stack.demo_failure}\n",
             (
                 "The demo network is not whole, so nobody can sign in. Stop, and start again:"
                 " it goes on where this start ended (--no-demo: without it)."

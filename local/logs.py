@@ -12,10 +12,10 @@ import shutil
 from pathlib import Path
 
 MAX_BYTES = 4 * 2**20  # maximum bytes of a log, enough for 1,000 referrals
-OLDER = 3  # older copies, in addition to the current file
+OLDER_COPIES = 3  # older copies, in addition to the current file
 
 
-def trim(log: Path, most: int = MAX_BYTES, older: int = OLDER) -> None:
+def trim(log: Path, most: int = MAX_BYTES, older: int = OLDER_COPIES) -> None:
     """Empties a log that is larger than `most` bytes, after copying it to NAME.1 and moving the
     previous copies to NAME.2 and so on, up to `older`.
 

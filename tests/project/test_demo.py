@@ -293,7 +293,7 @@ def test_a_lasting_refusal_of_the_database_is_reported_in_a_sentence() -> None:
         SystemExit,
         match=re.escape("members: the database has refused for 0.1 seconds (store_busy)"),
     ):
-        steps.each("members", [1], refused, patience=0.1)
+        steps.fill_each("members", [1], refused, patience=0.1)
 
 
 def test_filling_fails_if_the_services_apply_no_facts_for_long(

@@ -39,7 +39,7 @@ MINUTE, SILENCE = 60.0, 2.0
 # have a cause, and _TWICE for all other threads.
 _OWN = "enlace-listen"
 _TWICE, _OFTEN = 2, 6
-_TOKEN = 3.2  # seconds after which a token has expired
+_TOKEN_SECONDS = 3.2  # seconds after which a token has expired
 _BEGIN, _END = "<!-- make budget -->\n", "<!-- end of make budget -->\n"
 _PROBE = "enlace-probe"
 _PERSON = "albergue@lunanueva"
@@ -117,7 +117,7 @@ class Recording:
         }
         return self._spent(transactions, signed)
 
-    def of(self, act: Callable[[], object]) -> Spent:
+    def cost_of(self, act: Callable[[], object]) -> Spent:
         """Returns the costs of an act until all its effects are over."""
         begin, signed = self.look(), self.signatures()
         act()
@@ -142,10 +142,10 @@ class Recording:
 
     def _spent(self, transactions: Iterable[Transaction], signed: tuple[int, int]) -> Spent:
         made, checked = self.signatures()
-        return spent(transactions, (made - signed[0], checked - signed[1]))
+        return sum_costs(transactions, (made - signed[0], checked - signed[1]))
 
 
-def spent(transactions: Iterable[Transaction], signatures: tuple[int, int] = (0, 0)) -> Spent:
+def sum_costs(transactions: Iterable[Transaction], signatures: tuple[int, int] = (0, 0)) -> Spent:
     """Returns the summed costs; transactions in a caller's scope are the call's own."""
     sides = [], []  # type: tuple[list[Transaction], list[Transaction]]
     for transaction in transactions:
@@ -204,15 +204,15 @@ class Counting:
     def repeat(self) -> None:
         """Measures each line once more."""
         _life(self._lives, self._line)
-        time.sleep(_TOKEN - SILENCE)
+        time.sleep(_TOKEN_SECONDS - SILENCE)
         self._line("sign-in", self._enter)
         self._lives.cast.sender.token()
         self._line("a search", self._search)
-        time.sleep(_TOKEN - SILENCE)
+        time.sleep(_TOKEN_SECONDS - SILENCE)
         self._line("opening Today", self._open_today)
 
     def _line(self, name: str, act: Callable[[], object]) -> None:
-        cost = self._recording.of(act)
+        cost = self._recording.cost_of(act)
         self._lines[name] = cost.least(self._lines.get(name, cost))
 
     def _search(self) -> None:
@@ -242,7 +242,7 @@ def _life(lives: Lives, line: Callable[[str, Callable[[], object]], None]) -> No
     def send() -> None:
         nonlocal referral
         referral = lives.cast.sender.referrals.SendReferral(
-            pb.SendReferralRequest(receipt_id=receipt_id, **lives.to(referral))
+            pb.SendReferralRequest(receipt_id=receipt_id, **lives.request_fields(referral))
         )
 
     time.sleep(SILENCE)  # until the facts about the person have been applied
@@ -254,7 +254,8 @@ def _life(lives: Lives, line: Callable[[str, Callable[[], object]], None]) -> No
 
         def take(rpc: str = step.rpc) -> None:
             nonlocal referral
-            referral = getattr(caller.referrals, rpc)(step.request(**lives.to(referral)))  # noqa: B023
+            fields = lives.request_fields(referral)
+            referral = getattr(caller.referrals, rpc)(step.request(**fields))  # noqa: B023
 
         caller.token()
         line(name_of(step), take)
@@ -265,7 +266,7 @@ def name_of(step: Step) -> str:
     return step.rpc.removesuffix("Referral").lower()
 
 
-def printed(table: Mapping[str, Spent]) -> str:
+def as_markdown(table: Mapping[str, Spent]) -> str:
     """Returns the table in Markdown."""
     lines = [
         "| | exchanges | statements | transactions | flushes | signatures |",
@@ -278,7 +279,7 @@ def printed(table: Mapping[str, Spent]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def committed(page: Path = PAGE) -> Table:
+def read_table(page: Path = PAGE) -> Table:
     """Returns the table of docs/figures.md."""
     text = page.read_text().split(_BEGIN)[1].split(_END)[0]
     table: Table = {}
@@ -289,7 +290,7 @@ def committed(page: Path = PAGE) -> Table:
     return table
 
 
-def beyond(table: Mapping[str, Spent], limits: Mapping[str, Spent]) -> list[str]:
+def excesses(table: Mapping[str, Spent], limits: Mapping[str, Spent]) -> list[str]:
     """Returns a sentence for each count that exceeds its limit.
 
     The counts of an idle minute may exceed their limits by a tenth plus ten, since it is a matter
@@ -307,7 +308,7 @@ def beyond(table: Mapping[str, Spent], limits: Mapping[str, Spent]) -> list[str]
 def write(table: Mapping[str, Spent], page: Path = PAGE) -> None:
     """Writes the table into its part of the page."""
     before, rest = page.read_text().split(_BEGIN)
-    page.write_text(f"{before}{_BEGIN}{printed(table)}{_END}{rest.split(_END)[1]}")
+    page.write_text(f"{before}{_BEGIN}{as_markdown(table)}{_END}{rest.split(_END)[1]}")
 
 
 @click.command(help="Count what steps and calls cost, print it, and write it into docs/figures.md.")
@@ -323,7 +324,7 @@ def main(keep: Path | None) -> None:
         finally:
             stack.stop()
     write(counting.table)
-    click.echo(printed(counting.table))
+    click.echo(as_markdown(counting.table))
 
 
 if __name__ == "__main__":

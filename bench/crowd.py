@@ -97,7 +97,7 @@ class Caller:
         except grpc.RpcError:
             pass
 
-    async def stay(self) -> None:
+    async def keep_renewing(self) -> None:
         """Renews the token again and again, until this task is cancelled."""
         while True:
             await asyncio.sleep(_RENEW)
@@ -212,7 +212,7 @@ class Crowd:
         else:
             callers = [Caller(task, credential) for credential in task.credentials]
             await asyncio.gather(*(caller.renew() for caller in callers))
-            renewing = [asyncio.create_task(caller.stay()) for caller in callers]
+            renewing = [asyncio.create_task(caller.keep_renewing()) for caller in callers]
             for number in range(task.most):
                 by_grpc = Grpc(task, callers[number % len(callers)], number)
                 self._idle.append(by_grpc.step if task.kind == "step" else by_grpc.read)

@@ -215,7 +215,7 @@ class Proxy:
     """Listens on a free port of loopback, and passes everything on to `port`."""
 
     def __init__(self, port: int, record: Callable[[Transaction], None]) -> None:
-        self._port = port
+        self._target_port = port
         self._record = record
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self._connections = 0
@@ -232,7 +232,7 @@ class Proxy:
 
     def _serve(self, client: socket.socket, number: int) -> None:
         try:
-            server = socket.create_connection(("127.0.0.1", self._port))
+            server = socket.create_connection(("127.0.0.1", self._target_port))
         except OSError:
             client.close()
             return

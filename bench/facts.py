@@ -30,8 +30,8 @@ class Receiver:
     """A partner's system that records when the webhook of each referral arrived."""
 
     def __init__(self) -> None:
-        self.came: dict[str, float] = {}
-        came = self.came
+        self.arrival_times: dict[str, float] = {}
+        arrival_times = self.arrival_times
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -40,7 +40,7 @@ class Receiver:
             def do_POST(self) -> None:
                 now = time.time()
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                came.setdefault(body["data"].get("referral_id", ""), now)
+                arrival_times.setdefault(body["data"].get("referral_id", ""), now)
                 self.send_response(204)
                 self.end_headers()
 
@@ -67,13 +67,13 @@ def measure_webhook(stack: LocalStack) -> list[Measurement]:
         notifications_pb2.CreateWebhookRequest(webhook=webhook)
     )
     lives = Lives(cast)
-    sent = [lives.sent() for _ in range(PER_SECOND * SECONDS + 20)]
+    sent = [lives.send_one() for _ in range(PER_SECOND * SECONDS + 20)]
     silence(stack)
     answered: dict[str, float] = {}
 
     def acknowledge(referral: pb.Referral) -> None:
         cast.receiver.referrals.AcknowledgeReferral(
-            pb.AcknowledgeReferralRequest(**Lives.to(referral))
+            pb.AcknowledgeReferralRequest(**Lives.request_fields(referral))
         )
         answered[referral.id] = time.time()
 
@@ -83,9 +83,9 @@ def measure_webhook(stack: LocalStack) -> list[Measurement]:
             time.sleep(max(0.0, begin + number / PER_SECOND - time.perf_counter()))
             pool.submit(acknowledge, referral)
     until(
-        lambda: receiver.came.keys() >= answered.keys(),
+        lambda: receiver.arrival_times.keys() >= answered.keys(),
         30,
-        lambda: f"{len(receiver.came)} of {len(answered)} webhooks came",
+        lambda: f"{len(receiver.arrival_times)} of {len(answered)} webhooks came",
     )
     cast.sender.webhooks.DeleteWebhook(notifications_pb2.DeleteWebhookRequest(id=made.webhook.id))
     receiver.server.shutdown()
@@ -98,8 +98,8 @@ def measure_webhook(stack: LocalStack) -> list[Measurement]:
         )
         noted = {row["subject"]: row["time"].timestamp() for row in rows}
     counted = [referral.id for referral in sent[20:]]  # the first second is the warm-up
-    after = [(receiver.came[id] - answered[id]) * 1000 for id in counted]
-    since_fact = [(receiver.came[id] - noted[id]) * 1000 for id in counted]
+    after = [(receiver.arrival_times[id] - answered[id]) * 1000 for id in counted]
+    since_fact = [(receiver.arrival_times[id] - noted[id]) * 1000 for id in counted]
     how = (
         f"{len(counted)} at {PER_SECOND} a second, from the rpc's answer, just after the commit, to"
         " a local server; beside: from the fact's time, before it"

@@ -67,7 +67,7 @@ _NEW_VALUES = {
     },
     "outbox": {"subject": _ID.format("subject"), "time": "was.time + moved"},
 }
-_OF = {
+_BELONGS = {
     "people": "id = its.person_id",
     "referrals": "id = its.id",
     "clocks": f"referral_id = its.id AND was.number < {CLOCKS}",
@@ -259,7 +259,7 @@ def copy(database: Database, kind: str, first: int, last: int) -> None:
 
     The copies of ended referrals (`over`) ended between 40 days and about three years ago.
     """
-    values = {"kind": kind, "first": first, "last": last, "size": models_of(database, kind)}
+    values = {"kind": kind, "first": first, "last": last, "size": count_models(database, kind)}
     for table, changed in _NEW_VALUES.items():
         columns = [
             row["name"]
@@ -283,14 +283,14 @@ def copy(database: Database, kind: str, first: int, last: int) -> None:
                 " CROSS JOIN LATERAL (SELECT kind || n / %(size)s AS copy, CASE kind WHEN 'over'"
                 "  THEN now() - interval '40 days' - its.update_time - (n::bigint * 7919 %%"
                 " 94608000) * interval '1 second' ELSE '0' END AS moved) AS made"
-                f" JOIN {table} AS was ON was.{_OF[table]} ORDER BY 1 ON CONFLICT DO NOTHING",
+                f" JOIN {table} AS was ON was.{_BELONGS[table]} ORDER BY 1 ON CONFLICT DO NOTHING",
                 values,
             )
     database.execute(f"VACUUM ANALYZE {', '.join(_NEW_VALUES)}")
     database.execute("CHECKPOINT")
 
 
-def models_of(database: Database, kind: str) -> int:
+def count_models(database: Database, kind: str) -> int:
     """Returns the number of models of a kind."""
     row = database.execute("SELECT count(*) AS n FROM models WHERE kind = %s", (kind,)).fetchone()
     assert row
@@ -306,7 +306,7 @@ def choose_due(database: Database, first: int, last: int) -> None:
         " JOIN models AS was ON kind = 'due' AND place = n %% %(size)s"
         " CROSS JOIN LATERAL (SELECT kind || n / %(size)s AS copy) AS made",
         {
-            "size": models_of(database, "due"),
+            "size": count_models(database, "due"),
             "first": first,
             "last": last,
             "urgencies": [urgency.value for urgency in Urgency],

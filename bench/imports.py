@@ -33,7 +33,7 @@ def sheet(run: int) -> bytes:
     return "\n".join((HEADINGS, *rows)).encode()
 
 
-def heard(stack: LocalStack, service: str, consumer: str) -> bool:
+def has_heard(stack: LocalStack, service: str, consumer: str) -> bool:
     """Returns True if a service has applied a fact about each subject in the outbox of partners."""
     with stack.database("partners") as partners, stack.database(service) as hearer:
         published = partners.execute("SELECT count(DISTINCT subject) AS n FROM outbox").fetchone()
@@ -62,7 +62,7 @@ def measure(stack: LocalStack) -> list[Measurement]:
             for took in (new, again):
                 # Waits until the facts of the previous file are published and applied, since
                 # otherwise that work would be measured, too.
-                until(lambda: all(heard(stack, *hearer) for hearer in HEARERS), 120)
+                until(lambda: all(has_heard(stack, *hearer) for hearer in HEARERS), 120)
                 began = time.perf_counter()
                 parsed = read_apart(
                     sheet(run), CellReader(taxonomy(), areas(), "NI"), None, lambda: None

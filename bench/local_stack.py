@@ -42,7 +42,7 @@ def measure(stack: LocalStack) -> list[Measurement]:
     ]
 
 
-def by_process(stack: LocalStack) -> dict[str, float]:
+def memory_by_part(stack: LocalStack) -> dict[str, float]:
     """Returns the MB of each part with all of its processes, to find the large ones."""
     pids = {name: part["pid"] for name, part in stack.state["parts"].items()}
     return {

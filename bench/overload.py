@@ -38,9 +38,9 @@ PEOPLE = (
 )  # callers, in addition to two keys of their member
 CALLERS = (4, 8, 16)  # numbers of callers in the runs that find the peak
 PEAK_SECONDS, SECONDS = 6.0, 20.0
-BEGIN = 3.0  # first seconds of a run, not counted: connections open, and the queue fills
-MOST = 450  # maximum number of calls under way at once in a process
-AGAIN = 1.5  # multiple of a step's usual time up to which the step counts as normal
+WARM_UP_SECONDS = 3.0  # first seconds of a run, not counted: connections open, and the queue fills
+MAX_CALLS = 450  # maximum number of calls under way at once in a process
+NORMAL_FACTOR = 1.5  # multiple of a step's usual time up to which the step counts as normal
 PATIENCE = 30.0  # seconds for the stack to be normal again
 _SCOPES = (
     contract_pb2.SCOPE_PEOPLE_READ,
@@ -67,14 +67,14 @@ class Run:
 
     @property
     def counted(self) -> list[Outcome]:
-        """Returns the calls made after the first BEGIN seconds."""
-        return [call for call in self.outcomes if BEGIN <= call.at < self.seconds]
+        """Returns the calls made after the first WARM_UP_SECONDS."""
+        return [call for call in self.outcomes if WARM_UP_SECONDS <= call.at < self.seconds]
 
     @property
     def goodput(self) -> float:
-        """Returns the number of successful calls per second, after the first BEGIN seconds."""
+        """Returns the number of successful calls per second after the first WARM_UP_SECONDS."""
         good = sum(call.result == "OK" for call in self.counted)
-        return good / (self.seconds - BEGIN)
+        return good / (self.seconds - WARM_UP_SECONDS)
 
     def milliseconds(self, *, good: bool) -> list[float]:
         """Returns the times of the successful calls (`good`) or of the failed calls; [0.0] if there
@@ -122,7 +122,7 @@ class Overload:
             assert process.stdout.readline() == "ready\n"
         peak: Counter[str] = Counter()
         before = cpu_by_part(self.stack)
-        with watched(self.stack, peak):
+        with recording_memory(self.stack, peak):
             for process in processes:
                 assert process.stdin
                 process.stdin.write("\n")
@@ -154,7 +154,7 @@ class Overload:
             self._credentials,
             self._people,
             self._referral_ids,
-            MOST,
+            MAX_CALLS,
         )
         process = subprocess.Popen(
             [sys.executable, "-m", "bench.crowd"],
@@ -185,7 +185,7 @@ class Overload:
             self.lives.milliseconds.clear()
             since = time.monotonic() - begin
             self.lives.one()
-            if median(self.lives.milliseconds) <= AGAIN * usual_ms:
+            if median(self.lives.milliseconds) <= NORMAL_FACTOR * usual_ms:
                 return since
         return PATIENCE
 
@@ -200,7 +200,7 @@ def cpu_by_part(stack: LocalStack) -> dict[str, float]:
 
 
 @contextmanager
-def watched(stack: LocalStack, peak: Counter[str]) -> Iterator[None]:
+def recording_memory(stack: LocalStack, peak: Counter[str]) -> Iterator[None]:
     """Records the largest memory of each service (MB, resident) while the block runs."""
     ended = threading.Event()
     pids = {name: stack.pid(name) or 0 for name in (*SERVICES, "gateway")}
@@ -220,7 +220,7 @@ def watched(stack: LocalStack, peak: Counter[str]) -> Iterator[None]:
 
 
 @dataclass
-class Answer:
+class Behaviour:
     """The behaviour of a stack under too many calls: its peak, and the run above it."""
 
     kind: str
@@ -243,25 +243,26 @@ class Answer:
             f"{name} {cpu / run.seconds:.2f}" for name, cpu in run.stack_cpu_s.items()
         )
         return (
-            f"{WHAT[self.kind]}, {len(run.counted) / (run.seconds - BEGIN):.0f} calls a second"
+            f"{WHAT[self.kind]}, {len(run.counted) / (run.seconds - WARM_UP_SECONDS):.0f} calls a"
+            " second"
             f" ({TIMES} times the peak wanted, {run.unmade} not made) by {PROCESSES} processes that"
             f" take {run.client_cpu_s / run.seconds:.2f} cores: {results}; answers took"
             f" {percentile(run.milliseconds(good=True), 50):.0f} ms (p50); cores: {parts}"
         )
 
 
-def overloaded(overload: Overload, kind: str) -> Answer:
+def measure_kind(overload: Overload, kind: str) -> Behaviour:
     """Finds the peak rate of a kind of call, then calls at five times that rate."""
     usual_ms = overload.usual_ms()
     peak = max(overload.run(kind, PEAK_SECONDS, callers=count).goodput for count in CALLERS)
     run = overload.run(kind, SECONDS, rate=TIMES * peak)
-    return Answer(kind, peak, run, overload.normal_after(usual_ms))
+    return Behaviour(kind, peak, run, overload.normal_after(usual_ms))
 
 
 def measure(stack: LocalStack) -> list[Measurement]:
     """Measures drafts and reads by gRPC, and lists by REST."""
     overload = Overload(stack)
-    answers = [overloaded(overload, kind) for kind in KINDS]
+    answers = [measure_kind(overload, kind) for kind in KINDS]
     measured = []
     for answer in answers:
         measured += [
@@ -292,6 +293,6 @@ def measure(stack: LocalStack) -> list[Measurement]:
         Measurement(
             "overload_normal_s",
             max(answer.normal_after_s for answer in answers),
-            f"until a life of nine steps has a median of {AGAIN:g} times the usual at most",
+            f"until a life of nine steps has a median of {NORMAL_FACTOR:g} times the usual at most",
         ),
     ]

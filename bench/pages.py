@@ -12,7 +12,7 @@ import requests
 from bench.figures import Measurement, percentile
 from tests.parts.local_stack import LocalStack
 
-ROLES = (
+PEOPLE = (
     "trabajadora@puentes",
     "albergue@lunanueva",
     "operadora@llamayvive",
@@ -20,7 +20,7 @@ ROLES = (
     "coordinacion@coalicion",
 )
 PAGES, TIMES = 25, 8  # maximum number of pages for each person, and requests for each page
-_LEAVES = re.compile(
+_SKIPPED = re.compile(
     r"^/(api|static|sign-out|leave|exit|healthz|readyz|metrics|robots|favicon)|lang="
 )
 
@@ -31,7 +31,7 @@ def measure(stack: LocalStack) -> list[Measurement]:
     """
     took: list[float] = []
     sizes: dict[str, float] = {}
-    for person in ROLES:
+    for person in PEOPLE:
         with requests.Session() as session:
             sign_in(session, stack, person)
             for path, page in crawl(session, stack.gateway).items():
@@ -46,7 +46,7 @@ def measure(stack: LocalStack) -> list[Measurement]:
         Measurement(
             "page_ms_p99",
             percentile(took, 99),
-            f"{len(took)} requests of {len(sizes)} pages, one after another, by {len(ROLES)}"
+            f"{len(took)} requests of {len(sizes)} pages, one after another, by {len(PEOPLE)}"
             " people; beside: p50",
             percentile(took, 50),
         ),
@@ -85,7 +85,7 @@ def crawl(session: requests.Session, gateway: str) -> dict[str, str]:
         if (
             url.netloc == urlsplit(gateway).netloc
             and there not in waiting
-            and not _LEAVES.search(there)
+            and not _SKIPPED.search(there)
         ):
             waiting.append(there)
 

@@ -9,9 +9,9 @@ from protos.referrals.v1 import people_pb2
 from tests.parts.local_stack import LocalStack
 from tests.parts.stories import Cast
 
-ROWS, HERS, ASKED = 1_000_000, 1_000, 50
-# The rows have no valid chain, since they are not verified. One row in ROWS / HERS is an access to
-# the person, the other rows are accesses to 10,000 other people.
+ROWS, ACCESSES, ASKED = 1_000_000, 1_000, 50
+# The rows have no valid chain, since they are not verified. One row in ROWS / ACCESSES is an access
+# to the person's file, the other rows are accesses to the files of 10,000 other people.
 _FILL = (
     "INSERT INTO audit (sequence, time, actor_kind, actor_id, organization_id, action, object_id,"
     " purpose_code, detail_codes, allowed, reason, hash)"
@@ -34,28 +34,28 @@ def measure(_stack: LocalStack) -> list[Measurement]:
         with stack.database("referrals") as database, database.transaction():
             database.execute("SET LOCAL session_replication_role = replica")
             database.execute("SELECT FROM audit_head FOR UPDATE")
-            database.execute(_FILL, {"every": ROWS // HERS, "person": person, "rows": ROWS})
+            database.execute(_FILL, {"every": ROWS // ACCESSES, "person": person, "rows": ROWS})
             database.execute("UPDATE audit_head SET sequence = (SELECT max(sequence) FROM audit)")
             database.execute(
                 "UPDATE anomalies_looked SET sequence = (SELECT max(sequence) FROM audit)"
             )  # so that the search for anomalies skips these rows
         with stack.database("referrals") as database:
             database.execute("ANALYZE audit")
-        took = [_whole_list(cast, person) for _ in range(ASKED)]
+        took = [_time_whole_list(cast, person) for _ in range(ASKED)]
     finally:
         stack.stop()
     return [
         Measurement(
             "readings_ms_p99",
             percentile(took, 99),
-            f"{HERS} readings in pages of 200, {ROWS} rows, asked {ASKED} times by gRPC; beside:"
-            " the median",
+            f"{ACCESSES} readings in pages of 200, {ROWS} rows, asked {ASKED} times by gRPC;"
+            " beside: the median",
             percentile(took, 50),
         )
     ]
 
 
-def _whole_list(cast: Cast, person: str) -> float:
+def _time_whole_list(cast: Cast, person: str) -> float:
     began, token, count = time.perf_counter(), "", 0
     while True:
         answer = cast.sender.people.ListReadings(
@@ -64,5 +64,5 @@ def _whole_list(cast: Cast, person: str) -> float:
         count, token = count + len(answer.readings), answer.next_page_token
         if not token:
             break
-    assert count == HERS, f"{count} of {HERS} readings"
+    assert count == ACCESSES, f"{count} of {ACCESSES} readings"
     return (time.perf_counter() - began) * 1000

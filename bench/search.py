@@ -106,15 +106,15 @@ def measure(stack: LocalStack) -> list[Measurement]:
         for need, department, age in itertools.product(NEEDS, DEPARTMENTS, (16, 24, 41))
     ]
     # so many new services at once are unusual: they are read before the measurement begins
-    until(lambda: answered(asking, matches[0]), 120)
+    until(lambda: has_answered(asking, matches[0]), 120)
     measured = [
-        Measurement(name, *timed(rpc, asked, count))
+        Measurement(name, *time_questions(rpc, asked, count))
         for name, rpc, asked in (
             ("search_100k_ms_p99", asking.SearchServices, searches),
             ("match_100k_ms_p99", asking.MatchServices, matches),
         )
     ]
-    per_second = at_once(asking.SearchServices, searches)
+    per_second = answers_per_second(asking.SearchServices, searches)
     return [
         *measured,
         Measurement(
@@ -125,7 +125,7 @@ def measure(stack: LocalStack) -> list[Measurement]:
     ]
 
 
-def answered(asking: Any, question: pb.MatchServicesRequest) -> bool:
+def has_answered(asking: Any, question: pb.MatchServicesRequest) -> bool:
     """Returns whether the service has read the new services."""
     try:
         asking.MatchServices(question)
@@ -134,19 +134,19 @@ def answered(asking: Any, question: pb.MatchServicesRequest) -> bool:
     return True
 
 
-def at_once(rpc: Any, requests: list[Any]) -> float:
+def answers_per_second(rpc: Any, requests: list[Any]) -> float:
     """Returns the number of answers per second that CALLERS callers get together."""
     end = time.perf_counter() + SECONDS
-    answered, turn = 0, threading.Lock()
+    answered, lock = 0, threading.Lock()
     questions = itertools.cycle(requests)
 
     def ask(_number: int) -> None:
         nonlocal answered
         while time.perf_counter() < end:
-            with turn:
+            with lock:
                 question = next(questions)
             rpc(question)
-            with turn:
+            with lock:
                 answered += 1
 
     with ThreadPoolExecutor(CALLERS) as callers:
@@ -154,7 +154,7 @@ def at_once(rpc: Any, requests: list[Any]) -> float:
     return answered / SECONDS
 
 
-def timed(rpc: Any, requests: list[Any], count: int) -> tuple[float, str, float]:
+def time_questions(rpc: Any, requests: list[Any], count: int) -> tuple[float, str, float]:
     """Returns the p99 in milliseconds, the conditions, and the median."""
     for request in requests[::20]:
         rpc(request)

@@ -36,19 +36,20 @@ class Lives:
 
     def one(self, _: int = 0) -> None:
         """Takes a referral from draft to closed: nine transitions."""
-        referral = self.sent()
+        referral = self.send_one()
         for step in STEPS:
             referral = self.timed(
-                getattr(self.cast.who(step).referrals, step.rpc), step.request(**self.to(referral))
+                getattr(self.cast.who(step).referrals, step.rpc),
+                step.request(**self.request_fields(referral)),
             )
 
-    def sent(self) -> pb.Referral:
+    def send_one(self) -> pb.Referral:
         """Creates and sends a referral: the first two transitions."""
         person_id, receipt_id = next(self._people)
         draft = self.timed(self.cast.sender.referrals.CreateReferral, self.cast.draft(person_id))
         return self.timed(
             self.cast.sender.referrals.SendReferral,
-            pb.SendReferralRequest(receipt_id=receipt_id, **self.to(draft)),
+            pb.SendReferralRequest(receipt_id=receipt_id, **self.request_fields(draft)),
         )
 
     def timed(self, rpc: Callable[..., Any], request: Any) -> pb.Referral:
@@ -59,7 +60,7 @@ class Lives:
         return answer
 
     @staticmethod
-    def to(referral: pb.Referral) -> dict[str, Any]:
+    def request_fields(referral: pb.Referral) -> dict[str, Any]:
         """Returns the fields that every transition's request has."""
         return {"id": referral.id, "etag": referral.etag, "request_id": new_id()}
 
@@ -108,7 +109,7 @@ def through_rest(stack: LocalStack, lives: Lives) -> list[float]:
     with requests.Session() as session:
         session.headers["Authorization"] = f"Bearer {key}"
         for _ in range(STORIES):
-            referral = lives.sent()
+            referral = lives.send_one()
             etag = referral.etag
             for verb, fields in (
                 ("acknowledge", {}),

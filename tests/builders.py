@@ -20,7 +20,7 @@ Tests of other subjects add this answer to their referrals and enquiries.
 NOON = datetime(2026, 3, 4, 18, 0, tzinfo=UTC)  # a Wednesday, noon in Managua
 
 
-def with_what_is_required(request: Any) -> Any:
+def with_required_fields(request: Any) -> Any:
     """Fills each missing field that the .proto marks as REQUIRED, and returns the request.
 
     The request then has the right shape, whatever it means.

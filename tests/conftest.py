@@ -158,7 +158,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fails a CI run that skips a test: nobody would check that test's promise."""
-    refusals.leave()
+    refusals.write_refusals()
     if os.environ.get("CI") != "true" or hasattr(session.config, "workerinput"):
         return
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")

@@ -24,7 +24,7 @@ from subprocess import PIPE
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-MAX_DATABASE_MUTANTS = 40
+MAX_DATABASE_TESTS = 40
 """Maximum number of tests with a database for one mutant. A survivor counts as unseen."""
 UNSEEN = {"survived", "no tests", "suspicious", "not checked"}
 QUICK = "ENLACE_MUTANTS_QUICK"
@@ -48,7 +48,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if "__mutmut_" in mutant:
         words = set(mutant.partition(".x")[0].split("."))
         kept.sort(key=lambda item: (_has_database(item), not _is_named_like(item, words)))
-        kept = kept[: sum(not _has_database(item) for item in kept) + MAX_DATABASE_MUTANTS]
+        kept = kept[: sum(not _has_database(item) for item in kept) + MAX_DATABASE_TESTS]
     chosen = set(kept)
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = kept
@@ -115,7 +115,7 @@ def outcomes(names: dict[str, Path]) -> dict[str, str]:
     return {name: str(status_by_exit_code[found[path][name]]) for name, path in names.items()}
 
 
-def explained(diff: str) -> str:
+def equivalence(diff: str) -> str:
     """Returns why a mutant behaves like the original; "" if no reason is known."""
     lines = diff.splitlines()
     was = "".join(line[1:] for line in lines if re.match(r"-(?!--)", line))
@@ -186,7 +186,7 @@ def main() -> None:
     for name, path in names.items():
         if became[name] not in SEEN:
             diff = mutmut.get_diff_for_mutant(name, path=path)
-            became[name] = explained(diff) or became[name]
+            became[name] = equivalence(diff) or became[name]
             unseen.append(f"# {name}: {became[name]}\n{diff}")
     file.write_text("\n".join(unseen))
     print(report(names, became))

@@ -40,7 +40,7 @@ ROLES = {
     "coordinator": "coordinacion@coalicion.demo",
     "auditor": "auditoria@coalicion.demo",
 }
-BY_EVERYBODY = {"today.today", "referral.show", "enquiries.show"}
+TAKEN_BY_EVERY_ROLE = {"today.today", "referral.show", "enquiries.show"}
 NO_PAGES = {
     "static",
     "live.version",
@@ -53,7 +53,7 @@ NO_PAGES = {
     "health.ready",
     "referral_new.resume",
 }
-PATIENCE = 60  # maximum number of pages that a role opens
+MAX_PAGES = 60  # maximum number of pages that a role opens
 
 
 class Size(NamedTuple):
@@ -145,7 +145,7 @@ class Walk:
         return (
             {rule.endpoint for rule in self._app.url_map.iter_rules() if self.may(rule.endpoint)}
             - self.seen
-            if len(self._opened) < PATIENCE
+            if len(self._opened) < MAX_PAGES
             else set()
         )
 
@@ -238,7 +238,7 @@ def take_all(browser: Browser, stack: LocalStack, app: Flask) -> list[str]:
             walk.signs_in(stack.account(email))
         if role in PREPARED:
             starts.append(PREPARED[role](walk.page, stack.gateway).removeprefix(stack.gateway))
-        walk.seen = taken - BY_EVERYBODY
+        walk.seen = taken - TAKEN_BY_EVERY_ROLE
         for name in itertools.chain(walk.pages(starts), answers(walk, stack)):
             for size in SIZES:
                 file = OUT / f"{role}-{name.replace('.', '_')}-{size}.png"

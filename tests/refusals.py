@@ -33,7 +33,7 @@ def forget() -> None:
     shutil.rmtree(FOLDER, ignore_errors=True)
 
 
-def leave() -> None:
+def write_refusals() -> None:
     """Writes the refusals of this process to a file, at the end of the process."""
     counted = [
         sample.labels

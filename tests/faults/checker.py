@@ -36,8 +36,8 @@ CONSUMERS = (
     ("referrals", "partners", "referrals"),
     ("partners", "referrals", "partners"),
 )
-IN_DRAFT = {"drafted", "amended"}
-BY_CLOCK = {"clock_reminded", "clock_breached", "clock_escalated"}
+DRAFT_VERBS = {"drafted", "amended"}
+CLOCK_VERBS = {"clock_reminded", "clock_breached", "clock_escalated"}
 # A referral that is created with fields has two events of one request.
 CREATION = "amended"
 GRACE = 2.0  # seconds that a client on a busy machine may take to notice its deadline
@@ -186,7 +186,7 @@ def state_matches_the_history(books: Books) -> list[str]:
         before, _ = ends[e["referral_id"]]
         step = (e["verb"], e["from_state"], e["to_state"])
         stays = e["from_state"] == e["to_state"] and e["verb"] in (
-            IN_DRAFT if before == "draft" else BY_CLOCK
+            DRAFT_VERBS if before == "draft" else CLOCK_VERBS
         )
         if e["from_state"] != before or not (step in LEGAL or stays):
             problems.append(f"{e['referral_id']}/{e['version']}: {step} after {before}")

@@ -96,7 +96,7 @@ class Work:
         self._neighbour = stack.worker("Luna Nueva")  # sets the capacity; no API key may
         self._ways: tuple[Way, ...] = (ByGrpc(stack), ByGrpc(stack), ByRest(stack))
         self._people = itertools.cycle(people)
-        self._turn = threading.Condition()
+        self._changed = threading.Condition()
         self._under_way: Counter[str] = Counter()
         self._ending = threading.Event()
         self._stories = itertools.count(1)
@@ -118,8 +118,8 @@ class Work:
 
     def strike(self, ways: Collection[str], act: Callable[[], None]) -> float:
         """Does an act while a call in one of these ways is running; returns the time of the act."""
-        with self._turn:
-            self._turn.wait_for(lambda: any(self._under_way[way] for way in ways), 10)
+        with self._changed:
+            self._changed.wait_for(lambda: any(self._under_way[way] for way in ways), 10)
             moment = time.monotonic()
             act()
             return moment
@@ -129,8 +129,8 @@ class Work:
 
         Returns whether the total was reached.
         """
-        with self._turn:
-            return self._turn.wait_for(lambda: self.answered >= answered, seconds)
+        with self._changed:
+            return self._changed.wait_for(lambda: self.answered >= answered, seconds)
 
     def _live(self) -> None:
         while not self._ending.is_set():
@@ -178,7 +178,7 @@ class Work:
             try:
                 ask = way.prepare(client, rpc, request)
                 operation.calls += 1
-                with self._noted(way.name, way.deadline):
+                with self._recording(way.name, way.deadline):
                     answer = ask()
             except NoAnswer as error:
                 if time.monotonic() > end:
@@ -194,19 +194,19 @@ class Work:
                     answer.id,
                     int(answer.etag.removeprefix("v")),
                 )
-                with self._turn:
+                with self._changed:
                     self.answered += 1
-                    self._turn.notify_all()
+                    self._changed.notify_all()
                 return answer
             time.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 
     @contextmanager
-    def _noted(self, way: str, deadline: float) -> Iterator[None]:
+    def _recording(self, way: str, deadline: float) -> Iterator[None]:
         """Records the start, the end and the result of a call."""
-        with self._turn:
+        with self._changed:
             self._under_way[way] += 1
-            self._turn.notify_all()
+            self._changed.notify_all()
         call = Call(way, time.monotonic(), deadline)
         self.calls.append(call)
         try:
@@ -217,7 +217,7 @@ class Work:
             raise
         finally:
             call.ended = time.monotonic()
-            with self._turn:
+            with self._changed:
                 self._under_way[way] -= 1
 
     def _set_capacity(self) -> None:
@@ -239,7 +239,7 @@ class Work:
             try:
                 with suppress(NoAnswer):
                     ask = way.prepare(self._neighbour, "SetCapacity", word)
-                    with self._noted(way.name, way.deadline):
+                    with self._recording(way.name, way.deadline):
                         ask()
             except grpc.RpcError as error:
                 self.refused.append(f"room: {error.code()} {error.details()}")

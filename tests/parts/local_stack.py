@@ -40,9 +40,10 @@ PARTS = ("postgres", "broker", "partners", "referrals", "notifications", "gatewa
 SERVICES = ("partners", "referrals", "notifications")
 RUN = "TESTS_OF_THIS_RUN"
 """The variable that names the folder that all processes of a test run share (tests/conftest.py)."""
-BUSY = "10000"  # calls per second; a high limit, because two keys do a whole network's work here
+HIGH_LIMIT = "10000"  # calls per second: two keys do a whole network's work here
 _RENEW = 1.5  # remaining life of a token, in seconds, below which a client renews it
-_PROVED = 300.0  # seconds between two sign-ins of a worker; her proof is valid for ten minutes
+# seconds between two sign-ins of a worker; her proof of identity is valid for ten minutes
+_SIGN_IN_EVERY = 300.0
 
 # short pauses, so that clients find a killed service again quickly
 _OPTIONS = [
@@ -111,8 +112,8 @@ class LocalStack:
         environment = {
             **os.environ,
             "ENLACE_WORKERS": self._workers,
-            "ENLACE_CALLER_RATE": BUSY,
-            "ENLACE_OPENINGS_AN_HOUR": BUSY,
+            "ENLACE_CALLER_RATE": HIGH_LIMIT,
+            "ENLACE_OPENINGS_AN_HOUR": HIGH_LIMIT,
             **self._settings,
         }
         self._process = subprocess.Popen(
@@ -318,7 +319,7 @@ class Client(PartnersStubs, ReferralsStubs, NotificationsStubs):
         self._credential = credential
         self._sign_in, self._signed_in_at = sign_in, time.monotonic()
         self._tokens = PartnersStubs(stack.channel("partners")).tokens
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._tokens_by_audience, self._end = dict[str, str](), 0.0
         self.api_key = credential.api_key if credential else ""
         self.key_id = self.api_key.split("_")[1] if self.api_key else ""
@@ -342,11 +343,11 @@ class Client(PartnersStubs, ReferralsStubs, NotificationsStubs):
         """
         if self._credential is None:
             return ""
-        with self._turn:
+        with self._lock:
             left = self._end - time.time()
             if left < _RENEW:
                 try:
-                    if self._sign_in and time.monotonic() - self._signed_in_at > _PROVED:
+                    if self._sign_in and time.monotonic() - self._signed_in_at > _SIGN_IN_EVERY:
                         self._credential, self._signed_in_at = self._sign_in(), time.monotonic()
                     answer = self._tokens.IssueToken(
                         self._credential, timeout=5, wait_for_ready=not self._tokens_by_audience

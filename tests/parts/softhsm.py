@@ -48,7 +48,7 @@ class SoftHsm:
         subprocess.run(command, env=os.environ | self.environment, check=True, capture_output=True)
         return KeyServiceSettings(MODULE, label, self.pin_file)
 
-    def told(self, label: str) -> dict[str, str]:
+    def environment_for(self, label: str) -> dict[str, str]:
         """Returns the environment of a process that uses the token."""
         return self.environment | {
             "ENLACE_PKCS11_MODULE": MODULE, "ENLACE_PKCS11_TOKEN": label,

@@ -11,7 +11,17 @@ from pathlib import Path
 import pytest
 
 from bench import budget
-from bench.budget import IDLE, TIMES, Counting, Spent, Table, beyond, committed, printed, spent
+from bench.budget import (
+    IDLE,
+    TIMES,
+    Counting,
+    Spent,
+    Table,
+    as_markdown,
+    excesses,
+    read_table,
+    sum_costs,
+)
 from bench.exchanges import Session, Transaction
 from tests.parts.local_stack import LocalStack
 from tests.parts.stories import STEPS
@@ -90,7 +100,7 @@ def test_a_transaction_is_recorded_with_its_scope_its_exchanges_and_its_flush() 
             "time": 0,
         }
     ]
-    assert spent(line.transactions) == Spent((2, 0), (4, 0), (1, 0), (1, 0), (0, 0))
+    assert sum_costs(line.transactions) == Spent((2, 0), (4, 0), (1, 0), (1, 0), (0, 0))
 
 
 @pytest.mark.parametrize(
@@ -143,7 +153,7 @@ def test_a_written_table_is_read_back_unchanged(tmp_path: Path) -> None:
     table: Table = {"draft": FILLED, IDLE: Spent()}
     budget.write(table, page)
     budget.write(table, page)
-    assert committed(page) == table
+    assert read_table(page) == table
     assert page.read_text().startswith("before\n")
     assert page.read_text().endswith("\nafter\n")
     assert page.read_text().count("| draft |") == 1
@@ -151,11 +161,11 @@ def test_a_written_table_is_read_back_unchanged(tmp_path: Path) -> None:
 
 def test_a_step_that_spends_more_is_named_and_one_that_spends_less_is_not() -> None:
     more = FILLED._replace(statements=(5, 7))
-    assert beyond({"draft": more}, {"draft": FILLED}) == ["draft: 7 statements instead of 6"]
-    assert not beyond({"draft": FILLED}, {"draft": more})
-    assert not beyond({IDLE: more}, {IDLE: FILLED})
-    assert beyond({IDLE: Spent((0, 121))}, {IDLE: Spent((0, 100))})
-    assert not beyond({IDLE: Spent((0, 120))}, {IDLE: Spent((0, 100))})
+    assert excesses({"draft": more}, {"draft": FILLED}) == ["draft: 7 statements instead of 6"]
+    assert not excesses({"draft": FILLED}, {"draft": more})
+    assert not excesses({IDLE: more}, {IDLE: FILLED})
+    assert excesses({IDLE: Spent((0, 121))}, {IDLE: Spent((0, 100))})
+    assert not excesses({IDLE: Spent((0, 120))}, {IDLE: Spent((0, 100))})
 
 
 @pytest.mark.long
@@ -163,22 +173,22 @@ def test_a_step_that_spends_more_is_named_and_one_that_spends_less_is_not() -> N
 def test_no_step_exceeds_the_committed_table_and_one_more_statement_is_detected(
     tmp_path: Path,
 ) -> None:
-    limits, file, switch = committed(), tmp_path / "transactions", tmp_path / "switch"
+    limits, file, switch = read_table(), tmp_path / "transactions", tmp_path / "switch"
     (tmp_path / "sitecustomize.py").write_text(PLANT.format(switch=str(switch)))
     stack = LocalStack(record=file, settings={"PYTHONPATH": str(tmp_path)})
     try:
         counting = Counting(stack.start(), file)
         for _ in range(TIMES):
             counting.repeat()
-            if not beyond(counting.table, limits):
+            if not excesses(counting.table, limits):
                 break
         table = counting.table
         assert list(table) == list(limits), "make budget"
-        assert beyond(table, limits) == [], printed(table)
+        assert excesses(table, limits) == [], as_markdown(table)
         switch.touch()
         counting.forget()
         counting.repeat()
-        seen = beyond(counting.table, table)
+        seen = excesses(counting.table, table)
     finally:
         stack.stop()
     assert [

@@ -71,7 +71,7 @@ class Network:
         )
         self.keys = SealingKeys(folder / "keys", "referrals", KeyService(softhsm.token(label)))
         self.environment = {
-            **os.environ, **softhsm.told(label), "ENLACE_DATABASE_URL": self.place.url,
+            **os.environ, **softhsm.environment_for(label), "ENLACE_DATABASE_URL": self.place.url,
             "ENLACE_KEYS": str(folder / "keys"),
             "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9",
         }  # fmt: skip

@@ -12,7 +12,7 @@ import pytest
 from chassis.shape import shape
 from protos.referrals.v1 import contacts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from tests.builders import ASKED, NOON, refusal, refusal_with_fields, with_what_is_required
+from tests.builders import ASKED, NOON, refusal, refusal_with_fields, with_required_fields
 from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story
 from tests.referrals.test_access import as_owner
 from tests.referrals.test_overrides import confirm
@@ -51,7 +51,7 @@ def step_of(request: Any) -> str:
 def test_a_draft_can_only_be_sent(request_: Any, story: Story) -> None:
     draft = story.draft()
     asked = type(request_)()
-    asked.CopyFrom(with_what_is_required(request_))
+    asked.CopyFrom(with_required_fields(request_))
     asked.id, asked.etag = draft.id, draft.etag
     if isinstance(asked, pb.AttachConsentRequest):
         asked.receipt_id = story.receipt(draft.person_id).id

@@ -16,7 +16,7 @@ from protos.referrals.v1 import (
 )
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests import rights_table
-from tests.builders import with_what_is_required
+from tests.builders import with_required_fields
 from tests.referrals.conftest import Client, Service, Story
 from tests.rights_table import SCOPES
 
@@ -145,7 +145,7 @@ def asking(method: Any, identifier: str) -> Any:
         request.id = identifier
         if "etag" in method.input_type.fields_by_name:
             request.etag = "v0"
-    return with_what_is_required(request)
+    return with_required_fields(request)
 
 
 @pytest.mark.parametrize("side", rights_table.SIDES)
@@ -206,7 +206,7 @@ def about(method: Any, identifier: str) -> Any:
     if method.name == "CreateReceipt":
         request.receipt.person_id = identifier
         request.receipt.until_time.FromSeconds(1)
-        with_what_is_required(request.receipt)
+        with_required_fields(request.receipt)
     elif method.name in BY_REFERRAL_OF_PEOPLE:
         request.referral_id = identifier
     elif "person_id" in names:
@@ -217,4 +217,4 @@ def about(method: Any, identifier: str) -> Any:
         request.etag = "v0"
     if method.name == "SetSafeContact":
         request.safe_contact.channel_code = people_pb2.SAFE_CHANNEL_NONE
-    return with_what_is_required(request)
+    return with_required_fields(request)

@@ -34,7 +34,7 @@ from keys.sealing import Keyring
 class Entry:
     """An action on an object.
 
-    `action` is a verb of the business, `object_id` an opaque id, `detail_codes` lists e.g. field
+    `action` is a business verb, `object_id` an opaque id; `detail_codes` lists, for example, field
     groups.
     """
 

@@ -158,8 +158,8 @@ class Probe:
 
     @property
     def answers(self) -> bool | None:
-        """True if the database responded to the last query, False if it did not, None before the
-        first result.
+        """True if the database counts as responding, False if it does not, None before the first
+        result.
         """
         return self._answers
 
@@ -297,14 +297,14 @@ class Database:
                 self._return_to_pool(connection)
 
     def reachable(self) -> bool:
-        """Returns True if the database responds; waits a moment for the first result of the
-        probe.
+        """Returns True if the database responds; waits up to five seconds for the first result of
+        the probe.
         """
         return self.probe.wait(5.0)
 
     @property
     def answers(self) -> bool:
-        """True if the last probe succeeded. Never waits."""
+        """True if the database counts as responding. Never waits."""
         return bool(self.probe.answers)
 
     def dedicated(self) -> Transaction:

@@ -2,8 +2,8 @@
 "leaky bucket as a meter").
 
 One number is stored for each caller: the time at which its quota is full again. If there are too
-many callers, those whose quota is full are forgotten. Each process counts for itself, so several
-processes of a service allow several quotas.
+many callers, those whose quota is full are forgotten first. Each process counts for itself, so
+several processes of a service allow several quotas.
 """
 
 import ipaddress

@@ -142,8 +142,8 @@ class Shape:
     `required`: in requests. `output_only`: never in a request. `immutable`: set at creation only.
     `always`: present in each response. `private`: never part of a URL. `sealed`: stored encrypted.
     `optional`: an etag that a change may leave out. `only`: the fields that a mask or message may
-    contain; `without`: the fields that it may not contain. If both are empty, it may contain all
-    fields that are not output-only.
+    contain; `without`: the fields that it may not contain. If both are empty, the mask or message
+    may contain all fields that are not output-only.
     """
 
     kind: Kind | None

@@ -406,7 +406,7 @@ def _read_signed_text(text: str) -> tuple[bytes, bytes]:
 
 def _filters(request: Message) -> bytes:
     """Returns the parts of a request to which a token is bound: the rpc (by the name of its
-    request message) and the filters, without the cursor, the size of the page, and times.
+    request message) and the filters, without the token, the page size, and times.
     """
     requested = type(request)()
     requested.CopyFrom(request)

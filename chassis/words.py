@@ -1,7 +1,7 @@
 """Catalogues of words: the texts of a service in each language, in the format of gettext.
 
-A catalogue is FOLDER/LANGUAGE/LC_MESSAGES/messages.po. This file is read when the process starts,
-so that the reviewed texts are the texts shown. A text without a translation is shown in the source
+A catalogue is FOLDER/LANGUAGE/LC_MESSAGES/messages.po. Each process reads this file itself, so that
+the reviewed texts are the texts shown. A text without a translation is shown in the source
 language.
 """
 

@@ -148,7 +148,9 @@ def next_batch(tx: Transaction, limit: int) -> Batch:
 
 
 def facts_to_repeat(tx: Transaction, limit: int, after: tuple[str, int]) -> list[Fact]:
-    """Returns the next facts that are to be published again, after a (subject, version)."""
+    """Returns at most `limit` facts that are to be published again, in order, after a (subject,
+    version).
+    """
     rows = tx.execute(
         f"{_REPEATED} WHERE o.last_round < %(round)s"
         f" AND (o.subject, o.version) > (%(subject)s, %(version)s){_ORDER}",

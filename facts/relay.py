@@ -158,7 +158,7 @@ class Relay:
             outbox.note_offsets(connection, ends)
 
     def publish(self, connection: Transaction, producer: Producer) -> int:
-        """Publishes the next facts. Returns how many, if more facts may be left, otherwise 0.
+        """Publishes the next facts. Returns how many, or 0 if none are left after that.
 
         Facts that are written in the meantime come with a notification of their own.
         """

@@ -60,7 +60,7 @@ class Answer:
 def read(
     record: Any, teller: str, kind: str, trusted_signers: Mapping[str, SignatureCheck]
 ) -> Fact | Question | Answer:
-    """Returns the message of a record of the topic.
+    """Returns the message in a record of the topic.
 
     Raises Unreadable, including for a fact or a question that the publisher did not sign. Only
     facts of type `kind` belong to the topic: otherwise an attacker with write access could insert
@@ -86,7 +86,7 @@ def question(signer: Signer, teller: str, now: datetime) -> tuple[str, Record]:
 
 
 class Witness:
-    """Stores the records of another service's topic in a loop. Safe to run in each replica."""
+    """Stores, in a loop, the records of another service's topic. Safe to run in each replica."""
 
     def __init__(
         self,

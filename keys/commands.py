@@ -27,8 +27,8 @@ from keys.sealing import Keyring
 # process looks for a new key.
 _SWITCH_SECONDS = 4.0
 # Seconds for which the newest key must have existed before older keys may be destroyed. With
-# --at-once: until all processes have noticed the newest key. Without: until copies of the database
-# from before that key have expired.
+# --at-once, all processes have noticed the newest key by then; without it, also all copies of the
+# database from before that key have expired.
 _NOTICE_SECONDS, _COPY_SECONDS = 60.0, 24 * 3600.0
 json_option = click.option("--json", "as_json", is_flag=True, help="Say it as JSON.")
 dry_run_option = click.option("--dry-run", is_flag=True, help="Only say how many.")

@@ -154,7 +154,7 @@ def _short(path: Path) -> str:
 
 def _handle_signals() -> None:
     for number in SIGNALS:
-        # A signal that nohup, or the shell of a background job, has set to be ignored stays so.
+        # A signal that nohup or a background job's shell has set to be ignored stays ignored.
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _raise_stop)
 

@@ -25,7 +25,7 @@ EXAMINE = 5.0  # seconds between two checks of a running part
 PATIENCE = 30.0
 REMIND = 15.0  # seconds between two lines that name the parts that are not ready
 TRIM = 5.0  # seconds between two checks of the logs' sizes
-LIMIT = 4  # deaths of a part, before it was ever ready, that make the start fail
+LIMIT = 4  # number of deaths, before a part was ever ready, that makes the start fail
 
 
 @dataclass

@@ -43,7 +43,7 @@ _SOURCE = "enlace/"
 # Seconds between two heads: the longest part of a trail that can be lost unnoticed together with a
 # database.
 _EVERY = 60.0
-_FIRST = 5.0  # seconds before the first turn, in which the relay detects a restored store
+_FIRST = 5.0  # seconds before the first turn: time for the relay to detect a restored store
 _ROWS = 100_000  # rows verified in one transaction: a second's work
 
 
@@ -151,8 +151,8 @@ class Heads:
             self._offsets |= {record.partition: record.offset + 1 for record in records}
 
     def _publish_missing(self) -> None:
-        """Publishes the last stored head of each other service that the topic lacks, because a
-        broker lost it.
+        """Publishes each other service's last stored head if the topic lacks it because a broker
+        has lost it.
         """
         with self._database.transaction(SYSTEM) as tx:
             stored = last_heads(tx)

@@ -164,7 +164,7 @@ def sum_costs(transactions: Iterable[Transaction], signatures: tuple[int, int] =
 
 
 class Turn(NamedTuple):
-    """The first statement of a loop, which marks its turns."""
+    """What identifies the turns of a loop: its role, its application, and its first statement."""
 
     role: str
     application: str
@@ -186,7 +186,7 @@ class Counting:
         self._viewer = requests.Session()
         sign_in(self._viewer, stack, _PERSON)
         for _ in range(WARM_UP):
-            self._lives.one()
+            self._lives.run_one()
             self._search()
             self._open_today()
         time.sleep(5)  # before it is known which loops work at rest
@@ -280,7 +280,7 @@ def as_markdown(table: Mapping[str, Spent]) -> str:
 
 
 def read_table(page: Path = PAGE) -> Table:
-    """Returns the table of docs/figures.md."""
+    """Returns the table in docs/figures.md."""
     text = page.read_text().split(_BEGIN)[1].split(_END)[0]
     table: Table = {}
     for row in text.splitlines()[2:]:
@@ -306,7 +306,7 @@ def excesses(table: Mapping[str, Spent], limits: Mapping[str, Spent]) -> list[st
 
 
 def write(table: Mapping[str, Spent], page: Path = PAGE) -> None:
-    """Writes the table into its part of the page."""
+    """Writes the table to its place on the page."""
     before, rest = page.read_text().split(_BEGIN)
     page.write_text(f"{before}{_BEGIN}{as_markdown(table)}{_END}{rest.split(_END)[1]}")
 

@@ -22,7 +22,7 @@ import requests
 
 from bench import facts
 from bench.figures import percentile, short
-from bench.live import share
+from bench.live import cores_used
 from bench.pages import sign_in
 from bench.quiet import MACHINE_AT_REST, silence, wait_for_machine
 from bench.transitions import Lives
@@ -41,10 +41,10 @@ def transition(stack: LocalStack) -> dict[str, float]:
     """Measures the transitions of referrals, one after another."""
     lives = Lives(Cast(stack))
     for _ in range(WARM_UP):
-        lives.one()
+        lives.run_one()
     lives.milliseconds.clear()
     while len(lives.milliseconds) < TIMES:
-        lives.one()
+        lives.run_one()
     return _times("transition", lives.milliseconds)
 
 
@@ -72,7 +72,7 @@ def page(stack: LocalStack) -> dict[str, float]:
 
 def idle(stack: LocalStack) -> dict[str, float]:
     """Measures the share of a core that all processes take while nothing happens."""
-    return {"idle_core_percent": 100 * share(stack, IDLE_SECONDS)[0]}
+    return {"idle_core_percent": 100 * cores_used(stack, IDLE_SECONDS)[0]}
 
 
 PARTS = {part.__name__: part for part in (transition, webhook, search, page, idle)}

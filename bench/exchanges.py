@@ -1,5 +1,5 @@
-"""Records what a service sends to its database, and its signatures: a proxy between the services of
-a stack and PostgreSQL records each transaction, and each service is started through this module,
+"""Records what services send to their databases, and their signatures: a proxy between the services
+of a stack and PostgreSQL records each transaction, and each service is started through this module,
 which records every signature that the service makes or checks.
 
 An *exchange* is what a thread sends before it waits: one statement, or several in pipeline mode. On
@@ -79,7 +79,7 @@ class Session:
         # the transactions that ended before it
         self._waiting: deque[tuple[str, Transaction] | list[Transaction]] = deque()
 
-    def sent(self, data: bytes) -> None:
+    def read_sent(self, data: bytes) -> None:
         """Reads what the client sent."""
         with self._lock:
             self._asked += data
@@ -101,7 +101,7 @@ class Session:
                 for kind, body in messages:
                     self._ask(kind, body)
 
-    def received(self, data: bytes) -> None:
+    def read_received(self, data: bytes) -> None:
         """Reads what the server sent."""
         with self._lock:
             self._answered += data
@@ -239,9 +239,11 @@ class Proxy:
         for side in (client, server):
             side.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         session = Session(number, self._record)
-        back = threading.Thread(target=_copy, args=(server, client, session.received), daemon=True)
+        back = threading.Thread(
+            target=_copy, args=(server, client, session.read_received), daemon=True
+        )
         back.start()
-        _copy(client, server, session.sent)
+        _copy(client, server, session.read_sent)
         back.join()
         for side in (client, server):
             side.close()

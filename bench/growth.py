@@ -153,7 +153,7 @@ class Network:
             self.stack.worker("coordinacion@coalicion"),
         )
         for _ in range(6):  # a connection prepares a statement after it has sent it five times
-            self._lives.one()
+            self._lives.run_one()
         self.open_pages(20)
         self.took.clear()
 
@@ -161,7 +161,7 @@ class Network:
         """Takes referrals through their lives."""
         self._lives.milliseconds.clear()
         for _ in range(STORIES):
-            self._lives.one()
+            self._lives.run_one()
         self.took.setdefault("transition", []).append(self._lives.milliseconds.copy())
 
     def open_pages(self, times: int = ASKED) -> None:

@@ -93,15 +93,15 @@ def measure(stack: LocalStack) -> list[Measurement]:
     """
     cookies = sessions(stack)
     senders = Senders(stack)
-    idle, _ = share(stack, SECONDS / 3)
+    idle, _ = cores_used(stack, SECONDS / 3)
     with viewers(stack, cookies) as stop:
-        share(stack, 10)  # not measured: the viewers connect, and learn the current version
-        still, _ = share(stack, SECONDS)
+        cores_used(stack, 10)  # not measured: the viewers connect, and learn the current version
+        still, _ = cores_used(stack, SECONDS)
         quiet = stop()
-    working, _ = share(stack, SECONDS / 2, senders.send)
+    working, _ = cores_used(stack, SECONDS / 2, senders.send)
     with viewers(stack, cookies) as stop:
-        share(stack, 10)
-        moving, sent = share(stack, SECONDS, senders.send)
+        cores_used(stack, 10)
+        moving, sent = cores_used(stack, SECONDS, senders.send)
         busy = stop()
     assert not quiet["failed"] + busy["failed"], (quiet, busy)
     for name, report in (("quiet", quiet), ("busy", busy)):
@@ -172,7 +172,7 @@ class Senders:
         )
 
 
-def share(
+def cores_used(
     stack: LocalStack, seconds: float, each_second: Callable[[], None] = lambda: None
 ) -> tuple[float, int]:
     """Returns how many cores the stack's processes take on average over `seconds`, and how often

@@ -19,7 +19,7 @@ def measure(stack: LocalStack) -> list[Measurement]:
     """
     lives = Lives(Cast(stack))
     for _ in range(10):
-        lives.one()
+        lives.run_one()
     for path in ("/", "/sign-in", "/healthz", "/readyz") * 10:
         requests.get(stack.gateway + path, timeout=10)
     ours = family(int(stack.state["pid"]))

@@ -170,10 +170,10 @@ class Overload:
 
     def usual_ms(self) -> float:
         """Returns the median time of a single caller's step, in milliseconds."""
-        self.lives.one()
+        self.lives.run_one()
         self.lives.milliseconds.clear()
         for _ in range(8):
-            self.lives.one()
+            self.lives.run_one()
         return median(self.lives.milliseconds)
 
     def normal_after(self, usual_ms: float) -> float:
@@ -184,7 +184,7 @@ class Overload:
         while time.monotonic() < begin + PATIENCE:
             self.lives.milliseconds.clear()
             since = time.monotonic() - begin
-            self.lives.one()
+            self.lives.run_one()
             if median(self.lives.milliseconds) <= NORMAL_FACTOR * usual_ms:
                 return since
         return PATIENCE

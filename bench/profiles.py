@@ -91,7 +91,7 @@ def profile(stack: LocalStack, count: int) -> Times:
     """Returns the milliseconds of each thread per transition, without its time at rest."""
     lives = Lives(Cast(stack))
     for _ in range(WARM_UP):
-        lives.one()
+        lives.run_one()
     time.sleep(5)
     threads = Threads(stack)
     begin, first = time.monotonic(), threads.times()
@@ -100,7 +100,7 @@ def profile(stack: LocalStack, count: int) -> Times:
     lives.milliseconds.clear()
     begin = time.monotonic()
     for _ in range(count):
-        lives.one()
+        lives.run_one()
     time.sleep(2)
     worked, third = time.monotonic() - begin, threads.times()
     return {
@@ -127,7 +127,7 @@ def draw(stack: LocalStack, count: int) -> list[Path]:
                 )
             )
     for _ in range(count):
-        lives.one()
+        lives.run_one()
     for spy in spies:
         spy.send_signal(2)  # makes it write the graph
         spy.wait(60)

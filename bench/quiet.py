@@ -13,7 +13,7 @@ import click
 from kafka import KafkaConsumer
 from kafka.admin import KafkaAdminClient
 
-from bench.live import share
+from bench.live import cores_used
 from tests.parts.local_stack import SERVICES, LocalStack
 
 PATIENCE = 60.0  # seconds to wait for silence
@@ -45,7 +45,7 @@ def _unrest(stack: LocalStack) -> str:
                 return f"facts of {service} wait to be published"
     if waiting := lag(stack.state["kafka"]):
         return f"{waiting} records wait for their consumers"
-    if (percent := 100 * share(stack, _LOOK)[0]) > AT_REST:
+    if (percent := 100 * cores_used(stack, _LOOK)[0]) > AT_REST:
         return f"it takes {percent:.0f} % of a core, not {AT_REST:g} % at most"
     return ""
 
@@ -68,7 +68,7 @@ def lag(bootstrap: str) -> int:
         broker.close()
 
 
-def busy(seconds: float = _LOOK) -> float:
+def busy_percent(seconds: float = _LOOK) -> float:
     """Returns the percentage of this machine's processor time that is in use, by any process."""
 
     def read() -> tuple[int, int]:
@@ -86,6 +86,6 @@ def wait_for_machine(at_rest: float, patience: float = PATIENCE) -> None:
     longer than `patience` seconds.
     """
     end = time.monotonic() + patience
-    while (percent := busy()) > at_rest:
+    while (percent := busy_percent()) > at_rest:
         if time.monotonic() > end:
             raise Busy(f"the processors are busy: {percent:.0f} %, not {at_rest:g} % at most")

@@ -34,7 +34,7 @@ class Lives:
         self.milliseconds: list[float] = []
         self._people = itertools.cycle([cast.person() for _ in range(4)])
 
-    def one(self, _: int = 0) -> None:
+    def run_one(self, _: int = 0) -> None:
         """Takes a referral from draft to closed: nine transitions."""
         referral = self.send_one()
         for step in STEPS:
@@ -69,15 +69,15 @@ def measure(stack: LocalStack) -> list[Measurement]:
     """Measures rates with four callers at once, and times with one caller."""
     lives = Lives(Cast(stack))
     for _ in range(5):
-        lives.one()  # warm-up
+        lives.run_one()  # warm-up
     lives.milliseconds.clear()
     for _ in range(STORIES):
-        lives.one()
+        lives.run_one()
     alone = lives.milliseconds.copy()
     lives.milliseconds.clear()
     begin = time.perf_counter()
     with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(lives.one, range(STORIES * 2)))
+        list(pool.map(lives.run_one, range(STORIES * 2)))
     rate = len(lives.milliseconds) / (time.perf_counter() - begin)
     many = f"{len(lives.milliseconds)} transitions by {THREADS} callers in one process"
     rest = through_rest(stack, lives)

@@ -43,7 +43,7 @@ class Words:
     source: Path
     folder: Path
 
-    def spoken(self) -> set[Text]:
+    def source_texts(self) -> set[Text]:
         """Returns each text of the code; a text that counts things with its plural."""
         found = extract_from_dir(self.source, METHODS, keywords=KEYWORDS)
         return {message for _file, _line, message, _comments, _context in found if message}
@@ -64,24 +64,26 @@ class Words:
             if message.id
         }
 
-    def written(self, language: str) -> str:
+    def file_content(self, language: str) -> str:
         """Returns the up-to-date content of a catalogue's file.
 
         Existing entries keep their places; new entries come last, in alphabetical order.
         """
-        spoken, complete = self.spoken(), Catalog(locale=language)
+        source_texts, complete = self.source_texts(), Catalog(locale=language)
         for message in self.catalogue(language):
-            if message.id in spoken:
+            if message.id in source_texts:
                 complete.add(message.id, message.string)
-        for text in sorted(spoken - self.translations(language).keys(), key=str):
+        for text in sorted(source_texts - self.translations(language).keys(), key=str):
             complete.add(text)
         entries = BytesIO()
         write_po(entries, complete, width=0, omit_header=True)
         return f"{self._header(complete, language)}\n{entries.getvalue().decode().rstrip()}\n"
 
-    def said(self, language: str) -> Iterator[str]:
+    def forms_in(self, language: str) -> Iterator[str]:
         """Yields each form of each text in a language."""
-        for text in self.spoken() if language == SOURCE else self.translations(language).values():
+        for text in (
+            self.source_texts() if language == SOURCE else self.translations(language).values()
+        ):
             yield from forms(text)
 
     def missing(self, language: str) -> list[Text]:
@@ -123,7 +125,7 @@ def main() -> None:
         for language in TRANSLATED:
             file = path_of(words.folder, language)
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(words.written(language))
+            file.write_text(words.file_content(language))
             count = len(words.missing(language))
             sys.stdout.write(f"{name} {language}: {count} to be translated\n")
 

@@ -32,7 +32,7 @@ from tests.faults.canary import Marks, Place
 from tests.notifications.receiver import Receiver
 from tests.parts.browser import PROGRAM
 from tests.parts.local_stack import LocalStack, until
-from tests.parts.stories import NEED, STEPS, Cast, hence
+from tests.parts.stories import NEED, STEPS, Cast, seconds_from_now
 
 GROUPS = [
     people_pb2.FIELD_GROUP_IDENTITY,
@@ -224,7 +224,10 @@ def by_wrong_grpc(told: Output, cast: Cast) -> None:
     wrong = contacts_pb2.GetReferenceStatusRequest(reference=text("reference"), pin=text("pin"))
     told.refused("GetReferenceStatus", lambda: cast.sender.references.GetReferenceStatus(wrong))
     planned = pb.AcceptReferralRequest(
-        id=new_id(), etag="v3", planned_first_contact_time=hence(60), note=text("note on nothing")
+        id=new_id(),
+        etag="v3",
+        planned_first_contact_time=seconds_from_now(60),
+        note=text("note on nothing"),
     )
     told.refused("AcceptReferral", lambda: referrals.AcceptReferral(planned))
 

@@ -151,7 +151,7 @@ FORBIDDEN = {
 
 @pytest.mark.parametrize("language", FORBIDDEN)
 def test_no_text_contains_a_forbidden_word_such_as_victim_case_or_late_by(language: str) -> None:
-    texts = {text for service in SERVICES.values() for text in service.said(language)}
+    texts = {text for service in SERVICES.values() for text in service.forms_in(language)}
     assert {text for text in texts if re.search(FORBIDDEN[language], text, re.IGNORECASE)} == set()
 
 

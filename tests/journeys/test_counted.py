@@ -19,7 +19,7 @@ from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests.builders import ASKED
 from tests.parts.local_stack import LocalStack, until
-from tests.parts.stories import Cast, hence
+from tests.parts.stories import Cast, seconds_from_now
 
 DESK, PHONE = {"width": 1280, "height": 800}, {"width": 360, "height": 740}
 PARISH_NEED = "MAT.FOD"
@@ -103,7 +103,7 @@ def sent_to(stack: LocalStack, words: str, need_code: str) -> tuple[str, str]:
         recipient_organization_id=service.organization_id,
         field_groups=[people_pb2.FIELD_GROUP_CONTACT],
         purpose_codes=[need_code],
-        until_time=hence(30 * 86_400),
+        until_time=seconds_from_now(30 * 86_400),
         giver_code=people_pb2.GIVER_PERSON,
         manner_code=people_pb2.MANNER_SPOKEN,
         in_private=True,

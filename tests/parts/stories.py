@@ -59,13 +59,15 @@ STEPS = (
         "AcceptReferral",
         "accepted",
         False,
-        lambda **to: pb.AcceptReferralRequest(planned_first_contact_time=hence(5 * 3600), **to),
+        lambda **to: pb.AcceptReferralRequest(
+            planned_first_contact_time=seconds_from_now(5 * 3600), **to
+        ),
     ),
     Step(
         "StartReferral",
         "started",
         False,
-        lambda **to: pb.StartReferralRequest(first_contact_time=hence(-60), **to),
+        lambda **to: pb.StartReferralRequest(first_contact_time=seconds_from_now(-60), **to),
     ),
     Step(
         "CompleteReferral",
@@ -84,7 +86,7 @@ STEPS = (
 )
 
 
-def hence(seconds: float) -> Timestamp:
+def seconds_from_now(seconds: float) -> Timestamp:
     """Returns the time in `seconds` seconds from now."""
     return Timestamp(seconds=int(time.time() + seconds))
 
@@ -145,7 +147,7 @@ class Cast:
                 people_pb2.FIELD_GROUP_NOTES,
             ],
             purpose_codes=[NEED],
-            until_time=hence(30 * 86_400),
+            until_time=seconds_from_now(30 * 86_400),
             giver_code=people_pb2.GIVER_PERSON,
             manner_code=people_pb2.MANNER_SPOKEN,
             in_private=True,

@@ -65,17 +65,17 @@ class Line:
         self.transactions: list[Transaction] = []
         self.session = Session(1, self.transactions.append)
         settings = b"user\0referrals\0application_name\0enlace\0\0"
-        self.session.sent((8).to_bytes(4, "big") + (80877103).to_bytes(4, "big"))
-        self.session.received(b"N")
-        self.session.sent((8 + len(settings)).to_bytes(4, "big") + b"\0\3\0\0" + settings)
-        self.session.received(READY)
+        self.session.read_sent((8).to_bytes(4, "big") + (80877103).to_bytes(4, "big"))
+        self.session.read_received(b"N")
+        self.session.read_sent((8 + len(settings)).to_bytes(4, "big") + b"\0\3\0\0" + settings)
+        self.session.read_received(READY)
 
     def ask(self, *statements: bytes) -> None:
-        self.session.sent(b"".join(statements) + SYNC)
+        self.session.read_sent(b"".join(statements) + SYNC)
 
     def answer(self, *tags: bytes) -> None:
         for byte in b"".join(message(b"C", tag + b"\0") for tag in tags) + READY:
-            self.session.received(bytes([byte]))  # as a slow network delivers it
+            self.session.read_received(bytes([byte]))  # as a slow network delivers it
 
 
 def test_a_transaction_is_recorded_with_its_scope_its_exchanges_and_its_flush() -> None:
@@ -133,8 +133,8 @@ def test_a_commit_waits_for_the_disk_if_a_row_was_written(
 def test_a_transaction_after_an_error_is_recorded_separately() -> None:
     line = Line()
     line.ask(statement(b"BEGIN"), statement(b"UPDATE a SET x = 1"), statement(b"UPDATE b"))
-    line.session.received(message(b"C", b"BEGIN\0") + message(b"C", b"UPDATE 1\0"))
-    line.session.received(message(b"E", b"\0") + READY)
+    line.session.read_received(message(b"C", b"BEGIN\0") + message(b"C", b"UPDATE 1\0"))
+    line.session.read_received(message(b"E", b"\0") + READY)
     line.ask(statement(b"ROLLBACK"))
     line.answer(b"ROLLBACK")
     line.ask(statement(b"SELECT 1"))

@@ -61,7 +61,7 @@ def test_a_comparison_has_medians_their_ratio_and_the_spread() -> None:
         ("aaaa", "bbbb"), {"page_ms_p50": [10.0, 30.0, 20.0]}, {"page_ms_p50": [5.0, 4.0, 9.0]}
     )
     assert re.search(r"page_ms_p50 +20 +5 +0\.25 +10…30 +4…9", shown)
-    assert 0 <= quiet.busy(0.1) <= 100
+    assert 0 <= quiet.busy_percent(0.1) <= 100
 
 
 def test_a_busy_stack_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:

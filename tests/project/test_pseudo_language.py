@@ -48,7 +48,7 @@ def test_a_catalogue_per_service_and_one_row_add_a_language_to_every_text(
     table.write_text(table.read_text().replace(ROW, f'{ROW}, "{NEW}": "{ITS_NAME}"'))
     for words in SERVICES.values():
         copied = tmp_path / words.folder.relative_to(ROOT)
-        add_catalogue(words.spoken(), path_of(copied, NEW))
+        add_catalogue(words.source_texts(), path_of(copied, NEW))
     looked = subprocess.run(
         [sys.executable, "-m", "tests.project.every_text", NEW],
         cwd=tmp_path,

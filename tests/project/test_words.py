@@ -21,9 +21,9 @@ def test_no_text_is_missing_in_a_catalogue_and_none_is_left_over(
 ) -> None:
     words = SERVICES[service]
     known = words.translations(language).keys()
-    assert words.spoken() - known == set()
-    assert known - words.spoken() == set()
-    assert path_of(words.folder, language).read_text() == words.written(language), "make words"
+    assert words.source_texts() - known == set()
+    assert known - words.source_texts() == set()
+    assert path_of(words.folder, language).read_text() == words.file_content(language), "make words"
 
 
 @pytest.mark.parametrize(("service", "language"), EACH)

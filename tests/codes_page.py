@@ -91,7 +91,7 @@ def _list(enum: EnumDescriptor, fields: list[str]) -> Iterator[str]:
 
 
 def _kind(enum: EnumDescriptor) -> str:
-    """Returns the name of the table of an enum's words; "" if there is no table."""
+    """Returns the name of the vocabulary table with an enum's words; "" if there is no table."""
     kind = words.kind_of(enum)
     return kind if kind in vocabulary.TABLES else ""
 

@@ -272,7 +272,7 @@ def index(files: list[Path]) -> str:
 
 
 def take_for_docs(browser: Browser, stack: LocalStack, app: Flask) -> list[str]:
-    """Takes the README's pictures, small enough to be committed; returns those that failed."""
+    """Takes the README's pictures, small enough to be committed; returns the names that failed."""
     DOCS.mkdir(parents=True, exist_ok=True)
     missing = []
     for name, (role, endpoint, how) in IN_DOCS.items():

@@ -1,4 +1,4 @@
-"""Compares the refusals of the test run with those that the .proto files declare.
+"""Compares the refusals in a test run with the refusals that the .proto files declare.
 
 `python -m tests.refusals` runs after the tests. Each process of pytest writes the refusals of its
 servers to a file. The comparison fails if an rpc refuses with a reason that it does not declare, or

@@ -45,7 +45,7 @@ KIND = "enlace.test.told.v1"
 
 
 class Crash(BaseException):
-    """Stands for the end of the process, as by kill -9."""
+    """Simulates the sudden end of the process, as after kill -9."""
 
 
 @dataclass

@@ -119,12 +119,12 @@ class World:
 
     @property
     def teller(self) -> Database:
-        """Returns the database of the publishing service."""
+        """Returns the publishing service's database."""
         return self.databases["teller"]
 
     @property
     def hearer(self) -> Database:
-        """Returns the database of the consuming service."""
+        """Returns the consuming service's database."""
         return self.databases["hearer"]
 
     # --- copies, as docs/operations.md makes them
@@ -219,7 +219,7 @@ class World:
             ]
 
     def state(self, subject: str) -> bytes:
-        """Returns the state of a subject at the consuming service."""
+        """Returns a subject's state as the consuming service has it."""
         with self.hearer.transaction(SYSTEM) as tx:
             row = tx.execute(
                 "SELECT payload FROM standing WHERE subject = %s", (subject,)

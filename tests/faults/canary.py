@@ -133,7 +133,7 @@ def in_folder(folder: Path) -> Place:
 def left_in(stack: LocalStack, marks: Marks | None = None) -> list[str]:
     """Returns every mark found in the output of a stack (topics, logs, databases, metrics).
 
-    The given marks and those of the usual stories are searched for.
+    Searches for the given marks and for the marks of the usual stories.
     """
     sought = Marks(MARKED | (marks.cores if marks else {}))
     return [

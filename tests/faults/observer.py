@@ -1,6 +1,6 @@
 """Looks at a stack under faults from outside, about once a second.
 
-It counts facts received, facts received again, and changes of the consumers' groups. All counts are
+It counts facts received, facts received again, and changes in the consumers' groups. All counts are
 lower bounds: a counter that restarts with its process loses its counts since the last look, and two
 changes of a group between two looks count as one.
 """
@@ -29,7 +29,7 @@ class Observer:
     """An observer, which counts from `begin` to `end`.
 
     The counts are by consumer: `heard` facts, those of them that were `seen` before, and
-    `rebalances`, which are changes of the members of the consumer's group.
+    `rebalances`, which are changes in the membership of the consumer's group.
     """
 
     def __init__(self, stack: LocalStack) -> None:

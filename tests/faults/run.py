@@ -26,8 +26,8 @@ from tests.parts.local_stack import SERVICES, LocalStack
 from tests.parts.stories import Cast
 
 STALL = (
-    # longest time in seconds without a new low of the number of remaining troubles after the last
-    # fault; longer than any pause of a loop
+    # maximum seconds after the last fault without a new low in the number of remaining troubles;
+    # longer than any pause of a loop
     120.0
 )
 # maximum seconds for the transitions that are still missing when all faults are done; there are

@@ -68,7 +68,7 @@ class ByGrpc:
 
     @staticmethod
     def directory(way: Any) -> ByGrpc:
-        """Returns a way that calls the directory of the partners service by gRPC."""
+        """Returns a way that calls the partners service's directory by gRPC."""
         made = ByGrpc(way._stack)
         made.name, made._service = "directory", "partners"
         made._stub = directory_pb2_grpc.DirectoryStub(way._stack.channel("partners"))

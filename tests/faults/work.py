@@ -109,7 +109,7 @@ class Work:
             thread.start()
 
     def end(self) -> None:
-        """Starts no new stories, and waits until those under way have ended."""
+        """Starts no new stories, and waits until the running stories have ended."""
         self._ending.set()
         end = time.monotonic() + PATIENCE
         for thread in self._threads:
@@ -117,7 +117,10 @@ class Work:
         assert not any(thread.is_alive() for thread in self._threads), "a story does not end"
 
     def strike(self, ways: Collection[str], act: Callable[[], None]) -> float:
-        """Does an act while a call in one of these ways is running; returns the time of the act."""
+        """Calls `act` once a call in one of these ways is running, or after ten seconds.
+
+        Returns the time of the act.
+        """
         with self._changed:
             self._changed.wait_for(lambda: any(self._under_way[way] for way in ways), 10)
             moment = time.monotonic()

@@ -1,4 +1,4 @@
-"""The fixtures that the tests of the gateway share: fake services behind the API.
+"""The fixtures that the gateway's tests share: fake services behind the API.
 
 The fixture of a running stack is in tests/conftest.py.
 """

@@ -115,7 +115,7 @@ class Service:
     def fact(
         self, verb: str, referral: str = "", *, time: datetime | None = None, **values: Any
     ) -> Fact:
-        """Returns a fact of the referrals service, with the next version of its referral."""
+        """Returns a fact from the referrals service, with the next version of its referral."""
         referral = referral or new_id()
         self.versions[referral] = version = self.versions.get(referral, 0) + 1
         usual: dict[str, Any] = {
@@ -137,7 +137,7 @@ class Service:
         )
 
     def hear(self, verb: str, referral: str = "", **values: Any) -> Fact:
-        """Makes a fact of the referrals service and applies it."""
+        """Makes a fact from the referrals service and applies it."""
         fact = self.fact(verb, referral, **values)
         self.apply(fact)
         return fact
@@ -148,7 +148,7 @@ class Service:
             subscriptions.referrals(self.clock, public_url=PUBLIC_URL, by_email=True)(tx, fact)
 
     def hear_of_member(self, kind: str, body: Any) -> None:
-        """Applies a fact of the partners service."""
+        """Applies a fact from the partners service."""
         fact = Fact(
             new_id(), 1, f"enlace.{kind}.changed.v1", body.SerializeToString(), self.clock.now()
         )

@@ -103,7 +103,7 @@ def refused(code: str, reason: str) -> Iterator[RefusedCall]:
 
 
 class Stubs:
-    """The stubs of all services of partners, called in the name of one caller.
+    """The stubs of all gRPC services that partners serves, called in the name of one caller.
 
     `token` returns a token that is valid at the time of the call, `origin` the gateway's statement
     about its client.
@@ -341,7 +341,7 @@ class Scene:
         return back  # type: ignore[no-any-return]
 
     def etag(self, organization_id: str) -> str:
-        """Returns the present etag of an organisation."""
+        """Returns the current etag of an organisation."""
         return str(
             self.coordinator.GetOrganization(pb.GetOrganizationRequest(id=organization_id)).etag
         )

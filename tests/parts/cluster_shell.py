@@ -46,7 +46,7 @@ class Cluster:
         return self.state / "pods" / deployment
 
     def restart(self, deployment: str) -> None:
-        """Starts new pods, which have the present contents of the Secret.
+        """Starts new pods, which have the current contents of the Secret.
 
         The times of their files lie an hour back, as if the pods had run for a while.
         """

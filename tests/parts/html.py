@@ -1,4 +1,4 @@
-"""The Nu HTML checker of the W3C, which finds invalid HTML, as a child process.
+"""The W3C's Nu HTML checker, which finds invalid HTML, as a child process.
 
 tests/html/checker.txt lists its jars.
 """

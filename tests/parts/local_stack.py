@@ -171,7 +171,7 @@ class LocalStack:
 
     @property
     def gateway(self) -> str:
-        """Returns the address of the pages and of REST."""
+        """Returns the address at which the gateway serves pages and REST."""
         return str(self.state["gateway"])
 
     @property

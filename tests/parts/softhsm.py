@@ -18,7 +18,7 @@ PIN = "4711-token-pin"
 
 
 class SoftHsm:
-    """Tokens by label. The environment of a process names the folder of the tokens."""
+    """Tokens by label. A process finds their folder through its environment."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -58,7 +58,9 @@ class Settings:
 
 
 def from_environment(*, with_site: bool = True) -> Settings:
-    """Returns the settings from the ENLACE_… variables; raises WrongSettings that names all errors.
+    """Returns the settings from the ENLACE_… variables.
+
+    If any of them is wrong, raises WrongSettings, which names all errors.
 
     The variables of the pages are read only for a process that has pages.
     """
@@ -123,10 +125,10 @@ def _signing_key(keys: Path) -> bytes:
 
 
 def _addresses(folder: Path) -> AddressSigner | None:
-    """Returns the signer with the newest key that every service has seen.
+    """Returns the signer for addresses, with the newest key that every service has seen.
 
-    If there is no key, logs that and returns None. All callers without a token then count as one
-    address.
+    If there is no key, logs an error and returns None. All callers without a token then count as
+    one address.
     """
     try:
         return AddressSigner(

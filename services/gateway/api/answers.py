@@ -37,8 +37,8 @@ def listed(
 ) -> Response:
     """Returns a list, or one page of it.
 
-    The body names the cursor of the next page. The answer to a GET names the next page in the Link
-    header, too, because the address of a GET describes the whole request.
+    If there is a next page, the body holds its cursor. The answer to a GET also links to it in the
+    Link header; this is possible because the address of a GET describes the whole request.
     """
     body: dict[str, Any] = {"items": things, **(more or {})}
     if next_token:

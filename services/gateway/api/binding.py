@@ -103,7 +103,7 @@ class Binding:
     def needs_etag(self) -> bool:
         """Returns whether a request without an etag is refused.
 
-        The .proto marks an etag that may be left out as optional.
+        In the .proto, an etag that may be left out is marked as optional.
         """
         holder = self.target if "etag" in self.target.fields_by_name else self.rpc.input_type
         return "etag" in holder.fields_by_name and not shape(holder.fields_by_name["etag"]).optional
@@ -210,7 +210,9 @@ def bindings(rpc: MethodDescriptor) -> tuple[Binding, ...]:
 
 
 def _argument(collection: str, variable: str) -> str:
-    """Returns a view's argument: referral_id for {id} or {referral.id} below referrals."""
+    """Returns the name of a view's argument: referral_id for {id} or {referral.id} below
+    /referrals.
+    """
     field = variable.rpartition(".")[2]
     return (
         field

@@ -3,8 +3,8 @@
 One converter serves all messages. Enum values become words ("in_progress"), times become RFC 3339
 in UTC, and maps become objects. Unset values are left out: empty texts, unspecified enums, absent
 times and messages. Lists and maps are always present, and so are numbers, flags and bytes whose
-field does not track presence. Limit: it knows only the kinds of field that our contracts use. It
-validates nothing; that is the job of the schemas.
+field does not track presence. Limitation: it knows only the kinds of field that our contracts use.
+It validates nothing; that is the job of the schemas.
 """
 
 from base64 import b64decode, b64encode

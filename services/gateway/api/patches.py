@@ -1,8 +1,8 @@
 """Merge patches (RFC 7396): named fields change, null clears, objects are merged, lists replaced.
 
 The contracts' masks name whole fields. A patch that changes only a part of an object is therefore
-merged here with the current object; the etag of the request ensures that nobody changed the
-resource in between.
+merged here with the current object. If the request has an etag, the service refuses the change if
+somebody else changed the resource in between.
 """
 
 from collections.abc import Callable

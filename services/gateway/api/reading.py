@@ -48,7 +48,8 @@ class Parser(FlaskParser):
     def load_json(self, req: Request, schema: Schema) -> Any:
         """Returns the parsed body, or `missing` if none was sent.
 
-        Raises HttpRefusal for a body that is too large, has another content type, or is not JSON.
+        Raises HttpRefusal for a body that is too large, has an unsupported content type, or is not
+        JSON.
         """
         raw = req.get_data(cache=True)
         if not raw:
@@ -106,8 +107,8 @@ def violations(messages: Any, path: tuple[str, ...] = ()) -> list[tuple[str, str
 def admit(needs_credential: bool) -> None:
     """Sets the caller in whose name the services are called, and counts the request.
 
-    Refuses with token_missing, token_invalid, the partners service's refusal of a key, or
-    rate_limited.
+    Refuses with token_missing, token_invalid, rate_limited, or the refusal with which the partners
+    service rejects a key or session.
     """
     # The credential itself is exchanged in nobody's name.
     sent = request.headers.get("Authorization", "").partition(" ")[2] if needs_credential else ""
@@ -119,9 +120,10 @@ def admit(needs_credential: bool) -> None:
 
 
 def language() -> str:
-    """Returns the first language of Accept-Language that the pages have; else the source language.
+    """Returns the first language of Accept-Language in which the pages exist.
 
-    werkzeug's best_match would skip fr-CA if en follows it.
+    If there is none, returns the source language. werkzeug's best_match would skip fr-CA if en
+    follows it.
     """
     wishes = map(known, request.accept_languages.values())
     return next(filter(None, wishes), SOURCE)

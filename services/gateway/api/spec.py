@@ -272,7 +272,7 @@ class DocumentedApi(Api):  # type: ignore[misc]
 
 
 def describe_webhooks(spec: Any) -> JsonObject:
-    """Returns the document's `webhooks`: each kind of event that endpoints get, with its body."""
+    """Returns the document's `webhooks`: each kind of event sent to endpoints, with its body."""
     webhooks = {}
     for number, type_ in wire.words(KIND).items():
         value = KIND.values_by_number[number]

@@ -27,7 +27,7 @@ class Text(fields.String):
 
 
 class Number(fields.Integer):
-    """A whole number. JSON allows 3.0 as one."""
+    """A whole number, which JSON may write as 3.0."""
 
     def _validated(self, value: Any) -> Any:
         is_whole = isinstance(value, float) and value.is_integer() and abs(value) < _EXACT
@@ -75,8 +75,8 @@ class File(Text):
 class Flag(fields.Boolean):
     """A boolean.
 
-    Accepts true and false, and, for query parameters, the texts "true" and "false". Refuses
-    anything similar.
+    Accepts true and false, and the texts "true" and "false", which query parameters need. Refuses
+    any other text or number.
     """
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:

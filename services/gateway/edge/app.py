@@ -1,9 +1,9 @@
 """The Flask application to which `api` and `site` add their routes.
 
-It has the steps before and after every request, the probes, and problem+json for failures that
-nothing else handles. For each request it logs only the route's pattern, the method, the status, the
-request's id and the duration, because an address may carry an opaque id, and a form may hold a
-person's story.
+It defines what happens before and after every request, the probes, and the problem+json for
+failures that nothing else handles. It logs every request except the probes, but only the route's
+pattern, the method, the status, the request's id and the duration: an address may carry an id, and
+a form may hold a person's story.
 """
 
 import time
@@ -63,8 +63,8 @@ def equip(app: Flask, settings: Settings, clients: Clients) -> None:
 def probe(status: str) -> Response:
     """Answers for this process only.
 
-    If the probe failed whenever a service was down, everybody would also lose quick exit and the
-    pages that need only the other services.
+    If the probes failed while one service is down, people would also lose quick exit and every page
+    that does not need that service.
     """
     return jsonify(status=status)
 
@@ -72,13 +72,14 @@ def probe(status: str) -> Response:
 def keep_from_site(app: Flask, *prefixes: str) -> None:
     """Declares the path prefixes that are for systems, not for people.
 
-    No cookie is read for a request under such a prefix, and its refusal is problem+json.
+    For a request under one of these prefixes, no cookie is read, and a refusal is sent as
+    problem+json.
     """
     app.extensions["systems"] = prefixes
 
 
 def is_for_people() -> bool:
-    """Returns whether this request is for the site: neither a probe nor a path for systems."""
+    """Returns whether this request is for the site: neither a probe nor under a system's prefix."""
     return request.path not in PROBES and not request.path.startswith(
         current_app.extensions.get("systems", ())
     )

@@ -2,10 +2,10 @@
 
 A call carries the caller's token and a deadline. A stub's method is called like a function: it
 returns the answer or raises a refusal of chassis.errors; any other failure raises a `ServiceFault`.
-Every call passes the gate of its service (gates.py), which refuses a call at once if it could only
-wait. Reads are repeated when their connection was lost. Writes are not, because the person at the
-page can see what happened. Limit: blocking calls without streams; one set of channels for the
-process, safe for all threads.
+Every call passes the gate of its service (gates.py), which refuses calls to a service that is down
+or busy. Reads are repeated when their connection was lost. Writes are not, because the person at
+the page can see what happened. One set of channels serves all threads of the process. Limitation:
+calls block the thread, and there are no streams.
 """
 
 import contextlib
@@ -58,7 +58,7 @@ class ServiceFault(Exception):
 
 @dataclass(frozen=True)
 class Caller:
-    """The caller in whose name the gateway makes its calls. `tokens` are by audience."""
+    """The caller in whose name the gateway makes its calls. `tokens` has a token per audience."""
 
     tokens: Mapping[str, str] = field(default_factory=dict)
     request_id: str = ""
@@ -212,7 +212,7 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
 def with_retries(ask: Callable[[], Any], seconds: float) -> Any:
     """Makes a read, and repeats it after a moment if its connection was lost.
 
-    A refusal by the service itself is not repeated.
+    A read that the service itself refused is not repeated.
     """
     patience = tenacity.Retrying(
         stop=tenacity.stop_after_attempt(READS_TRIED) | tenacity.stop_before_delay(seconds),

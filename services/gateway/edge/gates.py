@@ -45,7 +45,7 @@ BACKEND_AWAY = Gauge(
 
 
 class Gate:
-    """The gate before one service; safe for all threads."""
+    """The gate before one service; thread-safe."""
 
     def __init__(
         self,
@@ -70,8 +70,8 @@ class Gate:
         self._pause = pause
         self._turn = threading.Condition()
         self._inside = self._waiting = self._failures = 0
-        # At least two, because somebody may read a page in two tabs, and a ministry's system makes
-        # more than one call at a time.
+        # calls that one caller may have under way: at least two, because somebody may open pages in
+        # two tabs, and a ministry's system makes more than one call at a time
         self._share = max(2, room // 4)
         self._inside_by, self._waiting_by = Counter[str](), Counter[str]()
         self._away = self._watched = False
@@ -80,7 +80,7 @@ class Gate:
 
     @contextmanager
     def passage(self, who: str = "", what: str = "") -> Iterator[None]:
-        """Surrounds a call of the caller `who` to the method `what`.
+        """Surrounds a call that the caller `who` makes to the method `what`.
 
         If the call may not pass, raises Unavailable service_away or service_busy; nothing has been
         sent then.

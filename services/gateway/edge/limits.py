@@ -80,9 +80,9 @@ def refusal(status: int, reason: str, seconds: float, **headers: str) -> Reply:
 
 
 def admit(mark: str, known: bool) -> None:
-    """Counts a request by the hash of its credential.
+    """Counts a request by the hash of its credential, if it has one.
 
-    If the credential is missing or not yet verified, counts the request by its address, too. Raises
+    If the credential is missing or not yet verified, counts the request by its address. Raises
     Exhausted rate_limited if a quota is used up.
     """
     limits: Limits = current_app.extensions["limits"]

@@ -1,8 +1,8 @@
-"""Refusals as problem+json (RFC 9457): every such body is made here.
+"""Makes the gateway's refusals as problem+json (RFC 9457).
 
 Pages have their own words for refusals. A problem names a stable reason, its meaning, the request
-id, and the places of wrong fields; it never repeats the input. Limit: a reason that this table does
-not know is passed on with the title of its HTTP status.
+id, and the places of wrong fields; it never repeats the input. Limitation: a reason that REASONS
+lacks is passed on with the title of its HTTP status.
 """
 
 import re
@@ -28,8 +28,8 @@ WRONG_HEADERS = {"etag_required": [("If-Match", "required")]}
 HEADERS = ("Authorization", "Idempotency-Key", "If-Match", "If-None-Match")
 # Fields of our contracts that a REST request carries in a header.
 CARRIED = {"etag": "If-Match", "request_id": "Idempotency-Key"}
-# The name of a field as a programmer writes it. Any other text in that place may be a person's
-# data.
+# The pattern of a field's name as programmers write it. Any other text in the place of a name may
+# be a person's data.
 NAME = re.compile(r"^[a-z][a-z0-9_]{0,39}$")
 # Our names for fields in a body, by the name of the field in our contracts.
 IN_BODY = {"page_token": "cursor", "page_size": "limit"}

@@ -1,9 +1,9 @@
 """The HTTP server: waitress, which receives a whole request before a thread works on it.
 
-Sending the answer does not occupy a thread either. This module adds what waitress lacks: limits on
-the time in which a request must arrive and an answer must be received, room for new connections
-when slow clients hold all of them, threads of their own for requests that must never wait, and a
-stop that lets requests under way end.
+Sending the answer does not occupy a worker thread either. This module adds what waitress lacks:
+limits on the time in which a request must arrive and an answer must be received, room for new
+connections when slow clients hold every connection, separate threads for requests that must never
+wait, and a stop that lets requests under way end.
 """
 
 import contextlib
@@ -54,7 +54,7 @@ BODY_BYTES = 128 * 1024
 # Paths that call no service and must never wait behind another request.
 EXPRESS = frozenset({"/healthz", "/readyz", "/quick-exit"})
 EXPRESS_THREADS = 2
-# REST requests that may be under way; half of them wait for a thread
+# REST requests that may be under way; up to half of them wait for a thread
 MAX_UNDER_WAY = 2 * THREADS
 # REST requests that one credential may have under way: as many as the largest gate lets one caller
 # have, passing or waiting
@@ -112,7 +112,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
     _files = WeakSet["Parser"]()
 
     def parse_header(self, header_plus: bytes) -> None:
-        """Parses a complete header. Raises the limit for the body first, if it may be a file."""
+        """Parses a complete header; first allows a larger body if the body may be a file."""
         path = header_plus.split(b" ", 2)[1:2]
         most = bodies.FILES.get(path[0].partition(b"?")[0].decode("latin-1"), 0) if path else 0
         if most and len(self._files) < bodies.FILES_AT_ONCE:

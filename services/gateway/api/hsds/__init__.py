@@ -147,7 +147,7 @@ def service_at_location(identifier: str) -> Response:
 
 @blueprint.route("/taxonomies", methods=["GET", "POST"])
 def taxonomies() -> Response:
-    """Returns the only taxonomy, as a page."""
+    """Returns a page with the only taxonomy."""
     return _sliced([objects.taxonomy()], _given(_PAGED))
 
 
@@ -288,7 +288,7 @@ def _narrowed_page(
 ) -> Response:
     """Returns a page of the services that match the parameters.
 
-    `convert` converts a service, unless the request wants id and date alone (`minimal`).
+    `convert` converts a service, unless the request asks only for ids and dates (`minimal`).
     """
     narrowed, is_empty = _narrowed(given)
     if is_empty:

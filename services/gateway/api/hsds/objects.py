@@ -147,14 +147,17 @@ def service(
 def service_at_location(
     message: o.PublicService, terms: Mapping[str, d.TaxonomyTerm], *, full: bool = False
 ) -> JsonObject:
-    """Returns a service at its only location, with phones and schedules if `full`."""
+    """Returns a service at one location, with phones and schedules if `full`.
+
+    The message holds only this location.
+    """
     at = message.service_at_locations[0]
     core = _at(at) if full else {"id": uuid(at.id), "location": _location(at.location)}
     return {**core, "service": service(message, terms)}
 
 
 def minimal(message: o.PublicService) -> JsonObject:
-    """Returns id and date alone, for a reader who only wants to know what has changed."""
+    """Returns only the id and date, for a reader who wants to know which services have changed."""
     return {
         "id": uuid(message.service.id),
         "modified_date": rfc3339(message.modify_time.ToDatetime(tzinfo=UTC)),

@@ -1,8 +1,8 @@
-"""The languages and times of the reader.
+"""Formats texts and times for the reader, in the reader's language and time zone.
 
-Spanish is the source; all other languages come from the catalogues beside this file. Public pages
-carry the chosen language in their address; a session keeps it in its cookie. The choice is stored
-nowhere else.
+Spanish is the source language; the catalogues beside this file hold the other languages. Public
+pages carry the chosen language in their address; a session keeps it in its cookie. The choice is
+stored nowhere else.
 """
 
 from datetime import UTC, date, datetime, timedelta, tzinfo
@@ -42,8 +42,8 @@ def install(app: Flask) -> None:
 def language() -> str:
     """Returns the reader's language, from the first source that names a language of the site.
 
-    The sources are the address, the choice in this session, the worker's own language, and the
-    browser. Otherwise the language is Spanish.
+    The sources are, in this order, the address, the choice in this session, the worker's own
+    language, and the browser. If none of them names such a language, returns Spanish.
     """
     if "language" not in g:
         me = g.get("me")
@@ -60,7 +60,10 @@ def language() -> str:
 
 
 def zone() -> tzinfo:
-    """Returns the worker's time zone, by country and department; Nicaragua's without a worker."""
+    """Returns the time zone of the worker's department and country.
+
+    If nobody is signed in, returns the time zone of Nicaragua.
+    """
     me = g.get("me")
     return zone_of(me.country, me.department) if me else zone_of("")
 
@@ -109,7 +112,7 @@ def written(at: datetime, pattern: str) -> str:
 
 
 def time_of_day(at: datetime) -> str:
-    """Formats the time of day."""
+    """Formats the time of day in the reader's zone."""
     return written(at, "HH:mm")
 
 
@@ -131,35 +134,37 @@ def when(stamp: Timestamp | None) -> str:
 
 
 def later(stamp: Timestamp | None, hours: int) -> str:
-    """Formats the day and time `hours` after a time, for the time limits of medicines."""
+    """Formats the time that is `hours` after `stamp`, for the time limits of medicines."""
     at = moment(stamp)
     return written(at + timedelta(hours=hours), "EEE d MMM, HH:mm") if at else "–"
 
 
 def day(stamp: Timestamp | None) -> str:
-    """Formats a date for the reader."""
+    """Formats the date of a time, with the year."""
     at = moment(stamp)
     return written(at, "d MMM y") if at else "–"
 
 
 def day_of(text: str) -> str:
-    """Formats a contract's full-date like `day`, but as the same day in every zone."""
+    """Formats a full-date (RFC 3339) as `day` formats a time. A date is the same in every zone."""
     return str(format_date(date.fromisoformat(text), "d MMM y", locale=locale()))
 
 
 def this_day() -> str:
-    """Formats today's date like `day`."""
+    """Formats today's date as `day` formats the date of a time."""
     return written(now(), "d MMM y")
 
 
 def dated(stamp: Timestamp | None) -> str:
-    """Formats a time with its full date, for paper, which may be read on another day."""
+    """Formats a time with its full date, for paper, which may be read on another day or in another
+    year.
+    """
     at = moment(stamp)
     return written(at, "d MMMM y, HH:mm") if at else "–"
 
 
 def long_day(at: datetime) -> str:
-    """Formats a date with its weekday, without the year."""
+    """Formats the date of a time with the weekday and without the year."""
     return written(at, _("EEEE d 'de' MMMM"))
 
 
@@ -180,10 +185,10 @@ def span(length: timedelta) -> str:
 
 
 def local_to_stamp(text: str) -> Timestamp | None:
-    """Returns the time in a date or date-time field of a form, read in the reader's zone.
+    """Returns the time in a date or date-time field of a form.
 
-    Returns None if the field is empty or holds no time. Raises OverflowError for a year that cannot
-    be meant.
+    A time without a zone is a time in the reader's zone. Returns None if the field is empty or
+    holds no time. Raises OverflowError if the year is outside MEANT_YEARS.
     """
     try:
         naive = datetime.fromisoformat(text.strip())

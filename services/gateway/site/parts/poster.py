@@ -1,4 +1,4 @@
-"""The poster of a line, to be printed: one drawing, as SVG and as PDF.
+"""A printable poster that advertises a helpline: one drawing, as SVG and as PDF.
 
 The caller passes the texts. Apart from them, the poster is the same for every reader.
 """
@@ -14,23 +14,23 @@ from reportlab.lib.utils import simpleSplit
 from reportlab.pdfbase.pdfmetrics import stringWidth
 from reportlab.pdfgen.canvas import Canvas
 
-WIDTH, HEIGHT = 595.28, 841.89  # the size of A4, in points, as are all other lengths
+WIDTH, HEIGHT = 595.28, 841.89  # the size of A4; all lengths in this module are in points
 CAMPAIGN = "Llama y Vive"
-"""The name of the pilot's campaign. It is the title of every poster."""
+"""The name of the pilot's campaign, which the site uses as the title of its posters."""
 PAPERS = {"A4": 1.0, "A3": 2**0.5}
-"""The sizes of paper, as factors of the sides of A4."""
+"""The scale of each paper size, relative to A4."""
 MARGIN = 48.0
 TEAL, INK, PAPER, BRICK = "#083F41", "#1F2A30", "#FBFAF7", "#9C2F1E"
-# Every PDF reader has these fonts, so no font is embedded. A browser uses a font of its own,
-# stretched to the same widths.
+# Every PDF reader has these fonts, so no font is embedded. A browser may use another font; the SVG
+# makes it stretch each line to the same width.
 PLAIN, BOLD = "Helvetica", "Helvetica-Bold"
 
 
 @dataclass(frozen=True)
 class Words:
-    """The texts of a poster, from top to bottom.
+    """The texts of a poster.
 
-    `code` may be empty; `address` is the content of the QR symbol.
+    `code` and `warning` may be empty. `address` is the content of the QR symbol.
     """
 
     language: str
@@ -47,7 +47,10 @@ class Words:
 
 @dataclass(frozen=True)
 class Box:
-    """A filled rectangle. `y` counts from the top."""
+    """A filled rectangle. `x` and `y` are the position of its upper left corner.
+
+    All positions are measured from the poster's upper left corner.
+    """
 
     x: float
     y: float
@@ -58,7 +61,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of text. `y` is its base line, counted from the top; `x` is its left end."""
+    """A line of text. `x` is the position of its left end, and `y` that of its base line."""
 
     x: float
     y: float
@@ -69,7 +72,7 @@ class Line:
 
 
 def svg(words: Words, paper: str) -> str:
-    """Returns the poster as an SVG document, for this paper size."""
+    """Returns the poster as an SVG document for a paper size of PAPERS."""
     width, height = (f"{side * PAPERS[paper] / 72 * 25.4:.1f}mm" for side in (WIDTH, HEIGHT))
     parts = [
         (
@@ -97,7 +100,10 @@ def svg(words: Words, paper: str) -> str:
 
 
 def pdf(words: Words, paper: str) -> bytes:
-    """Returns the poster as a PDF of one page. The same texts give the same bytes."""
+    """Returns the poster as a PDF of one page, for a paper size of PAPERS.
+
+    The same texts and size always give the same bytes.
+    """
     file, scale = BytesIO(), PAPERS[paper]
     canvas = Canvas(
         file, pagesize=(WIDTH * scale, HEIGHT * scale), invariant=1, lang=words.language
@@ -123,7 +129,7 @@ def pdf(words: Words, paper: str) -> bytes:
 
 
 def drawn(words: Words) -> Iterator[Box | Line]:
-    """Yields the shapes of the poster."""
+    """Yields the shapes of the poster, from back to front."""
     yield Box(0, 0, WIDTH, HEIGHT, PAPER)
     yield Box(0, 0, WIDTH, 92, TEAL)
     yield from _text(words.title, MARGIN, 58, 28, BOLD, PAPER, WIDTH - 2 * MARGIN)
@@ -147,7 +153,10 @@ def drawn(words: Words) -> Iterator[Box | Line]:
 def _text(
     text: str, x: float, y: float, size: float, font: str, color: str, width: float
 ) -> Generator[Line, None, float]:
-    """Yields lines that are no longer than `width`; returns the `y` of the next text."""
+    """Yields the text in lines, and returns the `y` of the next text.
+
+    Lines are broken at spaces to fit into `width`; only a single long word may be wider.
+    """
     for line in simpleSplit(text, font, size, width):
         yield Line(x, y, size, line, font, color)
         y += size * 1.2
@@ -161,7 +170,7 @@ def _fitting(text: str, size: float, width: float) -> float:
 
 
 def qr(text: str, x: float, y: float, size: float) -> Iterator[Box]:
-    """Yields a QR symbol with error correction M and a quiet zone of four modules.
+    """Yields a QR symbol with error correction M or better and a quiet zone of four modules.
 
     The first box is the background; each further box is a run of dark modules.
     """

@@ -1,7 +1,7 @@
-"""The question with whom or where the person is not safe, for enquiries and referrals.
+"""The question about who and where is unsafe for the person, for enquiries and referrals.
 
-She can name any organisation of the directory. The page lists organisations whose services fit;
-others can be found by name (`SEARCH`). Ticked choices stay on the page.
+She can name any organisation in the directory. The page lists the organisations whose services fit;
+a search by name (`SEARCH`) finds all other organisations. Ticked choices stay on the page.
 """
 
 from dataclasses import dataclass
@@ -14,16 +14,19 @@ ORGANIZATIONS, DEPARTMENTS = "unsafe_organization_ids", "unsafe_departments"
 FIELDS = ("unsafe_code", ORGANIZATIONS, DEPARTMENTS)
 NAMED = "named"
 SEARCH, SOUGHT, LOOK = "unsafe_search", "unsafe_sought", "unsafe_look"
-"""The search text, the text for which this page has searched, and the search button."""
+"""The form fields for the search text and for the text that was last searched for, and the name of
+the search button.
+"""
 Choice = tuple[str, str]
 
 
 @dataclass(frozen=True)
 class Choices:
-    """The organisations and departments that the person can name, as (id or code, name).
+    """The organisations and departments that the page lists first, as (id or code, name).
 
-    The page also offers all other departments. `more`: the search found more organisations than
-    `organizations` has room for. `nothing`: the search found none.
+    Below them, the page offers every other department. `sought` is the text that was searched for.
+    `more`: the search may have found more organisations than are listed. `nothing`: a search found
+    no organisation.
     """
 
     organizations: list[Choice]
@@ -36,13 +39,13 @@ class Choices:
 def code_of(answers: MultiDict[str, str], organizations: str = ORGANIZATIONS) -> str:
     """Returns the code of the answer.
 
-    If an organisation or a department is ticked, the person has named it, and the code is NAMED.
+    If any organisation or department is ticked, the code is NAMED.
     """
     return NAMED if _is_ticked(answers, organizations) else answers.get("unsafe_code", "")
 
 
 def problems(answers: MultiDict[str, str], organizations: str = ORGANIZATIONS) -> dict[str, str]:
-    """Returns the problems: no answer, or the answer NAMED with nothing ticked."""
+    """Returns the problems by field: no valid answer, or the answer NAMED with nothing ticked."""
     code = code_of(answers, organizations)
     if not words.number("unsafe_answer", code):
         return {"unsafe_code": words.violation("required", "unsafe_code")}
@@ -70,8 +73,8 @@ def answer(answers: MultiDict[str, str]) -> dict[str, object]:
 def only_searches(answers: MultiDict[str, str]) -> bool:
     """Returns whether the form only requests a search.
 
-    It does so if the search button was pressed, or if it has a name for which the page has not
-    searched yet.
+    This is so if the search button was pressed, or if the search text differs from the text that
+    was last searched for.
     """
     sought = answers.get(SEARCH, "").strip()
     return LOOK in answers or (bool(sought) and sought != answers.get(SOUGHT, ""))

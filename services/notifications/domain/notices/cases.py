@@ -1,5 +1,6 @@
-"""Notices about the line, persons, enquiries and overrides: all notices about what the referrals
-service publishes, except the steps and deadlines of referrals (referrals.py).
+"""Notices about the line, people, enquiries, overrides and access anomalies.
+
+Together with referrals.py, this module has every notice about a fact of the referrals service.
 """
 
 from chassis.languages import N_

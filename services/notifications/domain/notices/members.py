@@ -169,7 +169,7 @@ NOTICES: tuple[Notice, ...] = (
         ),
     ),
     # The notices of LASTING_VERBS (domain/rules.py), from here to `sign_in_changed`, are security
-    # notices: the recipients are asked to undo a change that none of them wanted.
+    # notices: the recipients are asked to undo the change if none of them wanted it.
     Notice(
         "key_made",
         "",

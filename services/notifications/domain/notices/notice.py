@@ -18,11 +18,11 @@ class Party(Enum):
     # matter. One message a day, however many facts there are.
     COORDINATION_ALONE = "coordination_alone"
     COORDINATION_EACH = "coordination_each"  # the coordinators, and no desk, for each fact
-    REMINDED = "reminded"  # the side whose turn it is, as the fact names it
-    AUDITORS = "auditors"  # each auditor; the coordinators if there is none
+    REMINDED = "reminded"  # the side that is expected to act; the fact names it
+    AUDITORS = "auditors"  # each auditor; the coordinators if there is no auditor
     MANAGERS = "managers"  # each manager of the organisation, and the worker who acted
-    # the responsible worker of the receiver, unless she acted herself; if no worker is responsible,
-    # as RECEIVER_OF_OTHERS_DEED
+    # the receiver's responsible worker, unless she acted herself; if no worker is responsible, the
+    # recipients of RECEIVER_OF_OTHERS_DEED
     RESPONSIBLE = "responsible"
 
 
@@ -37,7 +37,7 @@ ALL = (Party.RECEIVER, Party.SENDER, Party.COORDINATION)
 
 @dataclass(frozen=True)
 class Notice:
-    """A row of the table.
+    """A row of the table of notices.
 
     `verb` is the verb of the fact about a referral that causes the notice. `fact` names a fact
     about another subject instead, e.g. `receipt.proposed`. Both are empty for a notice that has a

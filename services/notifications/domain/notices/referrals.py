@@ -1,4 +1,4 @@
-"""Notices about referrals: their steps and their deadlines."""
+"""Notices about referrals: their steps, their deadlines, and events that endanger them."""
 
 from chassis.languages import N_
 from services.notifications.domain.notices.notice import (

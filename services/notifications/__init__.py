@@ -4,6 +4,6 @@ Owns the rules for notices, messages, the addresses of desks (sealed), webhooks 
 (sealed), and deliveries. Publishes enlace.notifications.v1 (MessageFact). Consumes
 enlace.referrals.v1 and enlace.partners.v1, to notify and to know which members are in good
 standing, and witnesses enlace.erasures.v1.
-Limit: this service knows ids, codes and constant texts, but no name, no place and no description of
-a person's need; it calls no other service.
+It knows ids, codes and constant texts, but no name, no place and no description of a person's need.
+It calls no other service.
 """

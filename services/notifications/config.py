@@ -14,8 +14,8 @@ OUTBOX = "outbox:"
 class NotificationsSettings:
     """The settings of this service, including those that every service has.
 
-    E-mails are handed to a mail server or, only in development, written to a folder. Without a
-    server or a folder, no e-mails are created.
+    E-mails are handed to a mail server or, only in development, written to a folder. If neither is
+    set, no e-mails are created.
     """
 
     service: ServiceSettings

@@ -49,7 +49,7 @@ def _other_subject(
 def referrals(clock: Clock, *, public_url: str, by_email: bool) -> Handler:
     """Returns the handler of the facts of the referrals service.
 
-    The handler writes the messages about referrals, enquiries and each other subject that has a
+    The handler writes the messages about referrals, enquiries and every other subject that has a
     notice.
     """
 
@@ -68,7 +68,7 @@ def partners(clock: Clock, *, by_email: bool) -> Handler:
     """Returns the handler of the facts of the partners service.
 
     The handler records which members are in good standing, and writes the messages about
-    invitations, applications, organisations, a worker's own account, and each other subject that
+    invitations, applications, organisations, a worker's own account, and every other subject that
     has a notice.
     """
 

@@ -1,8 +1,8 @@
 """Converts between this service's objects and messages: received and published facts, answers, and
 webhook bodies.
 
-Limit: only the fields that this module lists are copied from a fact; a field that is added to a
-fact later is not passed on by itself.
+Only the fields that this module lists are copied from a fact. A field that is added to a fact later
+is not passed on by itself.
 """
 
 import json
@@ -190,7 +190,7 @@ def letter(opened: bytes) -> letters_pb2.InvitationLetter:
 
 
 def undeliverable(message: Message, reason: str, now: datetime) -> Fact:
-    """Returns the fact that no channel reached the recipient of a message."""
+    """Returns a fact that states that no channel reached the recipient of a message."""
     payload = told_pb2.MessageFact(
         message_id=message.id,
         referral_id=message.referral_id,
@@ -244,9 +244,10 @@ def enquiry_body(fact: Fact, body: referrals_facts_pb2.EnquiryFact, public_url: 
 
 
 def subject_body(fact: Fact, name: str) -> str:
-    """Returns the webhook body for a fact about another subject, with only the subject's id.
+    """Returns the webhook body for a fact about any subject except a referral or an enquiry.
 
-    The subject, e.g. an invitation, belongs to the organisation that gets the webhook.
+    The body holds only the subject's id. The subject, e.g. an invitation, belongs to the
+    organisation that gets the webhook.
     """
     return _body(fact.type, fact.time, {f"{name}_id": fact.subject})
 
@@ -257,7 +258,9 @@ def test_body(webhook: Webhook, now: datetime) -> str:
 
 
 def disabled_body(webhook_id: str, now: datetime) -> str:
-    """Returns the webhook body that informs an organisation's endpoints that one was disabled."""
+    """Returns the webhook body that informs an organisation's endpoints that one of them was
+    disabled.
+    """
     return _body(WEBHOOK_DISABLED, now, {"webhook_id": webhook_id})
 
 

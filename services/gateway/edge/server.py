@@ -44,7 +44,8 @@ LINGER_SECONDS = 2.0  # time after a refusal for bytes that are still on their w
 # delay before a caller whose quota is used up is refused, to slow down a caller that repeats its
 # request at once
 REFUSAL_SECONDS = 0.25
-# maximum number of refusals that are delayed at once; more would hold too many connections
+# number of waiting refusals from which further ones get no delay of their own; delaying more would
+# hold too many connections
 MAX_DELAYED_REFUSALS = 200
 CONNECTIONS = 1000
 HEADER_BYTES = 16 * 1024

@@ -23,7 +23,7 @@ def wait_until_due(
     """Waits until a delivery of a channel is announced or due, or the loop is stopped.
 
     Also returns when a delivery waits and `queue` has to limit waiting times again. `next_time`
-    returns when the next delivery is due, and is called every `read_again` seconds.
+    returns when the next delivery is due, and is called at least every `read_again` seconds.
     """
     due_time: datetime | None = None
 

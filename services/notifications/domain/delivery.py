@@ -117,7 +117,7 @@ class BackOff:
 
     The first wait is `first`; each further wait is `factor` times the previous one, up to
     `longest`. The delivery is given up when the next attempt would come more than `patience` after
-    the first.
+    the first attempt.
     """
 
     first: timedelta
@@ -126,11 +126,11 @@ class BackOff:
     patience: timedelta
 
 
-# From 5 s to 3 days, so that neither a receiver that restarts nor a receiver that is broken over a
-# weekend misses anything.
+# Attempts are repeated from 5 s to 3 days after the first one, so that neither a receiver that
+# restarts nor a receiver that is broken over a weekend misses anything.
 WEBHOOK_BACK_OFF = BackOff(timedelta(seconds=5), 4.0, timedelta(hours=12), timedelta(days=3))
-# From 1 min to 24 h, since greylisting servers require some minutes, and after a day a task has
-# been seen in the inbox or has been escalated.
+# Attempts are repeated from 1 min to 24 h after the first one, since greylisting servers require
+# some minutes, and after a day a task has been seen in the inbox or has been escalated.
 EMAIL_BACK_OFF = BackOff(timedelta(minutes=1), 3.0, timedelta(hours=4), timedelta(hours=24))
 SPREAD = 0.2  # fraction of a wait by which chance may shorten or lengthen the wait
 BACK_OFFS = {Channel.EMAIL: EMAIL_BACK_OFF, Channel.WEBHOOK: WEBHOOK_BACK_OFF}

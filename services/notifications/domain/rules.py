@@ -1,7 +1,7 @@
 """Chooses the recipients of a fact from the table of notices.
 
-Limit: this module knows recipients, not channels; it cannot tell whether a recipient has an e-mail
-address or a webhook.
+This module knows recipients, not channels; it cannot tell whether a recipient has an e-mail address
+or a webhook.
 """
 
 from collections.abc import Sequence
@@ -131,7 +131,7 @@ def recipients_of(happening: Happening, now: datetime) -> list[Recipient]:
     """Returns the recipients of a happening, each at most once for each kind of message."""
     if now - happening.time > HISTORY or happening.verb not in BY_VERB:
         return []
-    # Only the sender knows of a draft; the only notice about a draft is that of its deadline.
+    # Only the sender knows of a draft; the only notice about a draft concerns its deadline.
     if happening.draft and happening.clock != "draft":
         return []
     notice = BY_VERB[happening.verb]
@@ -180,9 +180,9 @@ def recipients_of_enquiry(
     """Returns the recipients of a fact about an enquiry.
 
     Each organisation in `asked` is notified when the enquiry opens, and the organisation `taken`
-    when its offer is taken. `asker` is (organisation, worker) and gets the other notices, but of
-    the offers only the first, and of the cancellations only those by the clock. The coordinators
-    are also notified when nobody could help.
+    when its offer is taken. `asker` (organisation, worker) gets all other notices, but none about
+    further offers after the first, and none about a cancellation unless the clock caused it. The
+    coordinators are also notified when nobody could help.
     """
     organization_id, worker_id = asker
 

@@ -217,7 +217,7 @@ def finish(
 
 
 def discard_of_webhook(tx: Transaction, webhook_id: str) -> None:
-    """Closes the open deliveries to an endpoint."""
+    """Discards the open deliveries to an endpoint."""
     tx.execute(
         "UPDATE deliveries SET status = 'DISCARDED', next_attempt_time = NULL WHERE webhook_id = %s"
         " AND next_attempt_time IS NOT NULL",
@@ -226,7 +226,7 @@ def discard_of_webhook(tx: Transaction, webhook_id: str) -> None:
 
 
 def discard_of_organization(tx: Transaction, organization_id: str) -> None:
-    """Closes the open deliveries to an organisation that is suspended or has left, except for the
+    """Discards the open deliveries to an organisation that is suspended or has left, except for the
     letters that inform its managers of this.
     """
     tx.execute(
@@ -242,7 +242,7 @@ def discard_of_organization(tx: Transaction, organization_id: str) -> None:
 
 
 def discard(tx: Transaction, id: str, lease: datetime) -> None:
-    """Closes a delivery that this sender has claimed and that is no longer wanted."""
+    """Discards a delivery that this sender has claimed and that is no longer wanted."""
     tx.execute(
         "UPDATE deliveries SET status = 'DISCARDED', next_attempt_time = NULL WHERE id = %s"
         " AND next_attempt_time = %s",

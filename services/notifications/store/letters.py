@@ -48,7 +48,7 @@ def keep(tx: Transaction, message_id: str, letter: Letter, now: datetime) -> Non
 
 
 def discard(tx: Transaction, about_id: str) -> None:
-    """Deletes the letters about an invitation or a notice, and closes their deliveries.
+    """Deletes the letters about an invitation or a notice, and discards their open deliveries.
 
     These letters are no longer wanted, since the invitation was accepted, replaced or revoked, or
     the link was used or has expired.

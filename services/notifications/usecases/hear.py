@@ -91,8 +91,8 @@ def subject(tx: Transaction, fact: Fact, name: str, now: datetime, *, by_email: 
             recipients = [Recipient(notice.kind, Audience.DESK, organization_id)]
         if Party.COORDINATION in notice.parties:
             recipients.append(Recipient(notice.kind, Audience.COORDINATION))
-        # Anybody can apply, so only the first application of a day causes a message, even if there
-        # are three hundred.
+        # COORDINATION_ALONE gets one message of each kind a day: anybody can apply, and three
+        # hundred applications on one day need no more than that.
         cause = (
             str(fact.time.date()) if Party.COORDINATION_ALONE in notice.parties else _cause(fact)
         )
@@ -224,7 +224,7 @@ def account(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) -> No
 def _save_with_letter(
     tx: Transaction, message: Message, body: str, letter: Letter, now: datetime, *, by_email: bool
 ) -> None:
-    """Saves the message; also the letter, unless e-mails are off or it is empty or expired."""
+    """Saves the message, and the letter unless e-mails are off or it is empty or has expired."""
     messages.keep(tx, [message], body, now, by_email=by_email)
     if by_email and letter.sealed and letter.expire_time > now:
         letters.keep(tx, message.id, letter, now)

@@ -1,7 +1,6 @@
-"""Notices to managers that the destination of their organisation's notices was changed.
+"""Notifies managers that the destination of their organisation's notices was changed.
 
-Such a change outlasts the session in which it was made, so each manager finds a message in the
-inbox.
+The change outlasts the session in which it was made, so each manager finds a message in the inbox.
 """
 
 from datetime import datetime

@@ -88,7 +88,7 @@ class DeliveryQueue:
     ) -> None:
         """Limits the waiting times of deliveries, at most once a minute.
 
-        If the clock was set back, they are limited at once.
+        If the clock was set back, the waiting times are limited at once.
         """
         if self.is_to_bound(channel, now):
             deliveries.bound(connection, now, channel, lease)
@@ -120,8 +120,8 @@ class DeliveryQueue:
     def mail_of(self, claim: EmailClaim) -> Mail | None:
         """Returns the claimed e-mail; None if it can no longer be sent.
 
-        An e-mail to a desk can't be sent if the desk has no address any more, and a letter can't be
-        sent if it has expired or its address is invalid.
+        An e-mail to a desk can't be sent if the desk has no address any more. A letter can't be
+        sent if it has expired, its address is invalid, or only a later version knows its kind.
         """
         if claim.about_id and claim.letter:
             if claim.letter_kind == INVITATION:
@@ -178,8 +178,8 @@ class DeliveryQueue:
 
         If it was the last attempt and the message has reached nobody, the coordinators are
         notified, except about an application. An endpoint that has failed for PATIENCE is switched
-        off. Returns the status that follows from the attempt; it is not saved if another sender
-        has the lease.
+        off. Returns the status that follows from the attempt; it is not saved if the sender no
+        longer has the lease.
         """
         verdict = _verdict(channel, claim, outcome, now)
         webhook_id = claim.webhook_id if isinstance(claim, WebhookClaim) else None

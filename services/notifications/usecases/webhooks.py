@@ -26,7 +26,7 @@ _CHANGEABLE = ("url", "kinds", "enabled")
 class Webhooks:
     """The endpoints of all organisations.
 
-    A call sees only those of its caller's organisation, except for CountMemberWebhooks.
+    A call sees only the endpoints of its caller's organisation, except for CountMemberWebhooks.
     """
 
     def __init__(self, keyring: Keyring, pages: PageTokens, *, development: bool) -> None:

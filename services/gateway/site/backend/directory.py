@@ -80,7 +80,7 @@ def matches(
 
 
 def alternatives(referral: r.Referral) -> list[tuple[str, str]]:
-    """Returns services of other organisations than the receiver that may fit, as id and name.
+    """Returns services that may fit, from organisations other than the receiver, as id and name.
 
     A worker who declines can suggest such a service; a sender can choose one to ask instead.
     Returns an empty list if the directory refuses.

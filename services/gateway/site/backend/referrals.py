@@ -38,7 +38,7 @@ def turn_of(box: r.Box.ValueType) -> r.ReferralFilter:
 
 
 def change(draft: r.Referral, etag: str, **fields: Any) -> r.Referral:
-    """Writes some fields of the draft, and returns the draft as it is then."""
+    """Writes some fields of the draft, and returns the changed draft."""
     changed = r.Referral(id=draft.id, etag=etag or draft.etag, **fields)
     return clients().referrals.UpdateReferral(
         r.UpdateReferralRequest(
@@ -52,8 +52,9 @@ def change(draft: r.Referral, etag: str, **fields: Any) -> r.Referral:
 def onward(draft: r.Referral, after: str = "") -> Response:
     """Redirects to the first page on which the draft still lacks an answer, or else to the check.
 
-    After a change of the need, or if the chosen service has just been named as unsafe, the choice
-    of a service counts as lacking. After the choice of a service, the consent counts as lacking.
+    `after` names the page that was just answered. After a change of the need, or if the chosen
+    service has just been named as unsafe, the choice of a service counts as lacking. After the
+    choice of a service, the consent counts as lacking.
     """
     if not draft.need_code:
         page = "need"

@@ -1,4 +1,4 @@
-"""The organisations and departments that a person can name as unsafe.
+"""Collects the organisations and departments that a person is likely to name as unsafe.
 
 The choices come from services that fit, from a search of the directory, and from earlier choices.
 """
@@ -17,7 +17,7 @@ from services.gateway.site.language import words
 from services.gateway.site.parts.unsafe_form import DEPARTMENTS, ORGANIZATIONS, SEARCH, Choices
 
 MOST = 30
-"""Maximum number of organisations that a search shows."""
+"""Maximum number of organisations that a search adds to the choices."""
 
 
 def choices(
@@ -49,7 +49,7 @@ def choices(
 
 
 def search(sought: str) -> d.SearchServicesResponse:
-    """Returns up to 100 services that match these words, for any need; none for words too long.
+    """Returns up to 100 services that match these words; none if the words are too long.
 
     The person can name the providers of these services as unsafe.
     """

@@ -13,7 +13,7 @@ def invite(invitation: m.Invitation) -> str | None:
     """Invites a worker.
 
     If the form asks for an invitation on paper, returns the page with the worker's link; else None.
-    A network that sends no e-mails requires paper.
+    A network that sends no e-mails accepts only invitations on paper.
     """
     invitation.on_paper = forms.flag("on_paper")
     try:

@@ -25,7 +25,7 @@ from services.gateway.site.parts import forms, lists, pictures
 from services.gateway.site.shell import access, session
 
 pages = access.Pages("directory")
-# requests of a coordinator's steps about a member that consist of one rpc, by verb
+# the request for each step about a member that a coordinator takes with a single rpc, by verb
 STEPS: Mapping[str, Callable[..., Message]] = {
     "confirm": d.ConfirmOrganizationChangeRequest,
     "drop": d.DropOrganizationChangeRequest,
@@ -67,7 +67,7 @@ def search(
 
 
 def country_to_count(question: d.SearchServicesRequest) -> str:
-    """Returns the country of the map: that of the query, or the reader's own."""
+    """Returns the country that the map shows: the country of the query, or the reader's own."""
     country = question.country or question.department.partition("-")[0]
     # the service refuses an unknown country and names the field
     return country if country in i18n.locale().territories else session.me().country
@@ -261,7 +261,10 @@ def doubtful(asked: bool) -> dict[str, Any]:
 
 @pages.form("/capacity/<identifier>", access.CARE)
 def capacity(identifier: str) -> access.Answer:
-    """Records how many places are free, from a number or one of three buttons."""
+    """Shows the form for free places, and records their number.
+
+    The number is typed, or follows from one of three buttons.
+    """
     service = clients().directory.GetService(d.GetServiceRequest(id=identifier))
     if service.organization_id != session.me().organization_id:
         abort(404)

@@ -194,8 +194,8 @@ def ask(answers: MultiDict[str, str], errors: dict[str, str]) -> access.Answer:
 def fitting(content: e.EnquiryContent, unsafe: Sequence[str] = ()) -> lists.Listed[d.Service]:
     """Returns at most MOST services that fit or may fit, the best first.
 
-    Services of the reader's own organisation are left out, as are those in departments that are not
-    safe for the person.
+    Services of the reader's own organisation are left out, and so are services in departments that
+    are unsafe for the person.
     """
     person = r.CoarsePerson(
         age_band=content.age_band,

@@ -25,7 +25,7 @@ SOON = timedelta(days=14)
 PAGES = 25
 """Maximum number of pages that are fetched, of 200 accesses each: more than any file needs.
 
-Further accesses would be missing from the sheet; the page of the person's file shows them.
+Further accesses would be missing from the sheet; the page with all accesses to the file shows them.
 """
 
 
@@ -148,8 +148,8 @@ def of_receipt(
 ) -> Held:
     """Describes a consent: its data, its end, how often the file was read, and the deletion.
 
-    The deletion is described by the receiver's confirmation that it keeps nothing, or by its
-    deadline.
+    The deletion is described by the receiver's confirmation that it keeps nothing, or by the
+    deadline for that confirmation.
     """
     until, withdrawn = i18n.moment(receipt.until_time), i18n.moment(receipt.withdraw_time)
     opened = [

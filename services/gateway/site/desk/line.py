@@ -79,7 +79,7 @@ def refuse_to_close(shown: c.Contact) -> tuple[str, int]:
 
 @pages.get("/line", access.LINE, navigation=N_("Línea"))
 def queue() -> str:
-    """Shows the open contacts, which one shift hands to the next, then a page of the others."""
+    """Shows the open contacts, which one shift hands to the next, and a page of closed contacts."""
     answer = clients().contacts.ListContacts(
         c.ListContactsRequest(page_size=50, page_token=request.args.get("page", ""))
     )

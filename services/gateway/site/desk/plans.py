@@ -55,7 +55,7 @@ class Line:
     def ahead(self) -> bool:
         """Returns whether the step belongs to the person's arrival.
 
-        The service of such a step must be asked before the person sets out.
+        If so, its service must be asked before the person sets out.
         """
         return self.step.leg == r.LEG_KIND_ARRIVAL
 
@@ -63,7 +63,7 @@ class Line:
     def by_us(self) -> bool:
         """Returns whether the organisation that holds the file usually does the step itself.
 
-        The page then does not offer a referral to another organisation first.
+        If so, a referral to another organisation is not the first choice that the page offers.
         """
         return self.step.role_code in (pb.PLAN_ROLE_CASE_WORKER, pb.PLAN_ROLE_LINE_OPERATOR)
 
@@ -178,7 +178,8 @@ def update(identifier: str, key: str) -> access.Answer:
 
 @pages.post("/plans/<identifier>/refer/<key>", access.SENDERS, again=show)
 def refer(identifier: str, key: str) -> access.Answer:
-    """Creates a draft for this person and the need of this step, and opens its first question.
+    """Creates a draft for this person and the need of this step, and redirects to its first
+    question.
 
     From then on, the draft carries out the step.
     """

@@ -121,7 +121,10 @@ def version(referral: r.Referral) -> str:
 
 
 def render(referral: r.Referral, filled: Filled) -> str:
-    """Renders the page, with the form that is shown again, if any."""
+    """Renders the page, with the form that is shown again and the data that were opened.
+
+    `filled` holds both; it is empty if no form was sent.
+    """
     events = history(referral)
     notices = notices_of(referral)
     known = names.names(
@@ -202,8 +205,8 @@ def openable(referral: r.Referral) -> tuple[list[tuple[str, str]], str]:
     """Returns the field groups that this reader may open now, and the basis for that.
 
     The sender may open all groups. The receiver may open only the groups that the receipt names or,
-    without a consent that is in force, those that her emergency access or an override opens. The
-    service checks this again.
+    without a consent that is in force, the groups that the reader's emergency access or an override
+    opens. The service checks this again.
     """
     # the notes are in the history
     groups = [(code, word) for code, word in words.options("field_group") if code != "notes"]
@@ -284,7 +287,7 @@ def notices_of(referral: r.Referral) -> list[Notice]:
 
 
 def group_needs(code: str) -> list[tuple[str, str]]:
-    """Returns the needs of the same group, for recording which help was given."""
+    """Returns the needs in this need's group, for recording which help was given."""
     group = code.partition(".")[0]
     needs = next((children for known, _name, children in names.needs() if known == group), [])
     return needs or [(code, names.need(code))]

@@ -1,7 +1,7 @@
 """One step for several referrals at once.
 
 The step is taken for each referral separately, on the version that the list showed. The page shows
-the result of each referral, so that no failure is lost in a total.
+the result for each referral, so that no failure is lost in a total.
 """
 
 from collections.abc import Callable
@@ -52,7 +52,7 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Done:
-    """The result of one referral.
+    """The result for one referral.
 
     `why` is the reason if the step was not taken, else "". `referral` is the referral as it is now;
     None if it cannot be read.
@@ -116,7 +116,7 @@ def reason(error: Exception) -> str:
 
 
 def results_page(step: str, done: list[Done], back: str) -> str:
-    """Renders the page with the result of each referral; failures come first."""
+    """Renders the page with the result for each referral; failures come first."""
     try:
         known = names.names_of(outcome.referral for outcome in done if outcome.referral is not None)
     except (Unavailable, ServiceFault):

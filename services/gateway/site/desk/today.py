@@ -76,7 +76,7 @@ def within_the_hour(rows: Iterable[r.Referral]) -> tuple[list[r.Referral], list[
 def counted(**wanted: Any) -> r.CountReferralsResponse:
     """Counts the referrals that match a filter.
 
-    The callers' filters exclude referrals that are over: their number grows for ever, and the page
+    Callers must exclude referrals that are over: the number of those grows for ever, and the page
     does not show it.
     """
     return clients().referrals.CountReferrals(

@@ -188,7 +188,7 @@ def local_to_stamp(text: str) -> Timestamp | None:
     """Returns the time in a date or date-time field of a form.
 
     A time without a zone is a time in the reader's zone. Returns None if the field is empty or
-    holds no time. Raises OverflowError if the year is outside MEANT_YEARS.
+    holds no time. Raises OverflowError for a year that nobody can mean (chassis.wire.MEANT_YEARS).
     """
     try:
         naive = datetime.fromisoformat(text.strip())

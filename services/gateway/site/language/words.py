@@ -107,8 +107,8 @@ def made_up() -> str:
 def code(kind: str, value: str | int) -> str:
     """Returns the contract's word for an enum's value: `sent` for STATE_SENT.
 
-    Returns "" for an unspecified value. A text comes from a form; it is such a word already, and is
-    returned unchanged.
+    Returns "" for an unspecified value. A text comes from a form, so it is a word of the contract
+    already and is returned unchanged.
     """
     return wire.words(ENUMS[kind].DESCRIPTOR).get(value, "") if isinstance(value, int) else value
 
@@ -200,7 +200,7 @@ def qr(code: str) -> str:
     """Returns an opaque code as a QR symbol for paper, as inline SVG.
 
     The SVG contains only the modules, and never the code as text. The symbol has error correction M
-    and a quiet zone of four modules (ISO/IEC 18004).
+    or better and a quiet zone of four modules (ISO/IEC 18004).
     """
     return str(
         segno.make(code, micro=False, error="m").svg_inline(

@@ -1,4 +1,4 @@
-"""The network's deadlines: the time allowed for each answer, and publishing a new version."""
+"""The network's deadlines for answers and for other acts, and publishing a new version of them."""
 
 from dataclasses import dataclass, replace
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Campaigns of the lines, for coordinators: codes, and the contacts that mention each code."""
+"""The lines' campaigns, for coordinators: codes, and the contacts that mention each code."""
 
 from flask import redirect, render_template, request, url_for
 

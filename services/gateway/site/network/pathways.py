@@ -1,4 +1,4 @@
-"""The pathways: standard orders of help, their publishing, and how well plans follow them."""
+"""The pathways: standard sequences of help, their publishing, and how well plans follow them."""
 
 import re
 from dataclasses import dataclass

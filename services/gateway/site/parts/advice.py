@@ -59,7 +59,7 @@ def texts(card: pb.AdviceCard) -> dict[str, pb.AdviceText]:
 
 
 def shown(card: pb.AdviceCard, *, opened: bool = False) -> Shown:
-    """Returns a card in the reader's language; in Spanish if it has no such text."""
+    """Returns a card in the reader's language; in Spanish if it has no text in that language."""
     text = in_language(texts(card), i18n.language())
     return Shown(card, text or pb.AdviceText(), opened)
 

@@ -1,6 +1,6 @@
 """The form of a consent: points explained to the person, her answers, and how she gave them.
 
-Each of the three pages carries the content of the others in its form, so that "back" works and
+The form on each of the three pages carries the content of the other two, so that "back" works and
 nothing appears in an address. A receipt is made from the form of the last page alone. No answer is
 preset.
 """
@@ -118,9 +118,9 @@ def _missing(page: str, age: str) -> dict[str, str]:
 
 
 def unasked() -> bool:
-    """Returns whether the consent can't be explained to the child, or the child said no.
+    """Returns whether, as the form says, a child can't be asked for consent or said no.
 
-    Two workers then decide in the child's best interest.
+    If so, two workers decide in the child's best interest.
     """
     return forms.flag("unasked")
 

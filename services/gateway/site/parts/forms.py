@@ -1,4 +1,4 @@
-"""Reads forms, and puts their problems next to the fields.
+"""Reads forms, and assigns their problems to the fields.
 
 Only the shape is checked here: a number is a number, a date is a date. The services check what is
 allowed.
@@ -81,7 +81,7 @@ def _fill(message: Message, field: Any) -> None:
 
 
 def text(name: str) -> str:
-    """Returns a text without blanks around it; "" if none was sent.
+    """Returns a text without surrounding white space; "" if none was sent.
 
     The text is never cut off, because the service refuses a text that is too long.
     """
@@ -106,7 +106,7 @@ def whole_number(name: str) -> int | None:
 
 
 def version_asked() -> int:
-    """Returns the version that the address names; 0, which means the newest version, if none."""
+    """Returns the version that the address names, or else 0, which means the newest version."""
     number = request.args.get("version", "")
     return int(number) if number.isdecimal() and len(number) < 9 else 0
 
@@ -114,7 +114,7 @@ def version_asked() -> int:
 def moment(name: str) -> Timestamp | None:
     """Returns a date or time, read in the reader's zone; None if the field holds none.
 
-    Raises Invalid out_of_range for a year that cannot be meant.
+    Raises Invalid out_of_range for a year that nobody can mean (chassis.wire.MEANT_YEARS).
     """
     try:
         return i18n.local_to_stamp(text(name))

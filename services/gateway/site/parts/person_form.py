@@ -45,7 +45,7 @@ class Values:
 def missing() -> dict[str, str]:
     """Returns a problem if the form does not say how to reach the person without harm.
 
-    This is the only question that must be answered now.
+    This is the only question about her that requires an answer.
     """
     return (
         {}
@@ -79,7 +79,7 @@ def age_problems() -> dict[str, str]:
 def age_is_not_taken(errors: Mapping[str, str]) -> bool:
     """Returns whether the form for a plan must ask to confirm a pathway for another age.
 
-    It must if the form was refused for that reason, or already carries the confirmation.
+    It must if the form was refused because of the age, or already carries the confirmation.
     """
     return errors.get("_form") == words.conflict("age_not_taken") or bool(
         forms.texts("acknowledged_codes")

@@ -41,7 +41,7 @@ TEXT = ParagraphStyle(
 
 @dataclass(frozen=True)
 class Part:
-    """A heading, and below it lines (a label and a text each), or only texts."""
+    """A heading, and below it lines (each with a label and a text), texts, or both."""
 
     heading: str
     lines: Sequence[tuple[str, str]] = ()

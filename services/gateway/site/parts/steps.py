@@ -71,7 +71,7 @@ class Step:
 
 
 def next_step(referral: r.Referral) -> Step | None:
-    """Returns the one primary button of a row; None if there is no main step."""
+    """Returns the one primary button in a referral's row; None if there is no main step."""
     step = referral.main_step
     if step == "send":
         return Step(_("Seguir y enviar"), url_for("referral_new.resume", identifier=referral.id))
@@ -114,7 +114,7 @@ def who_acts(referral: r.Referral, names: Names) -> str:
 
 
 def why(event: r.ReferralEvent) -> str:
-    """Returns the reason of a step's event in words; "" if it has none."""
+    """Returns the reason that was given with a step, in words; "" if there was none."""
     for step, form in step_forms.STEPS.items():
         question = next((ask for ask in form.asks if ask.kind == "choice"), None)
         if question and event.reason_code and vocabulary.STEPS[step].event_verb == event.verb:

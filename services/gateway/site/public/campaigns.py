@@ -1,4 +1,4 @@
-"""The material for campaigns of a country's line: public page, poster and radio text."""
+"""The material for a country's campaigns for its line: public page, poster and radio text."""
 
 from flask import Response, abort, current_app, render_template, request, url_for
 
@@ -21,7 +21,7 @@ def country(country: str) -> str:
 
 
 def public_page(country: str, placement: pb.Placement | None) -> str:
-    """Renders the page of a line, with the code of the poster that the reader saw, if any."""
+    """Renders the page of a line, with the code of `placement` that a caller can name."""
     return render_template("campaign.html", line=line_of(country), placement=placement)
 
 
@@ -61,7 +61,8 @@ def radio(country: str) -> str:
 def line_of(country: str) -> Hotline:
     """Returns the line of a country.
 
-    Answers 404 for a country without a line. Raises Unavailable if that is not known now.
+    Answers 404 for a country without a line. Raises Unavailable if the lines of all countries are
+    not known now.
     """
     line = next((hotline for hotline in hotlines() if hotline.country == country), None)
     if line is None and lines().complete:

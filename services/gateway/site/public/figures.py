@@ -45,7 +45,7 @@ class Chart:
 
 @pages.get("/figures", access.ANYBODY, navigation=N_("Cifras"), section="network")
 def figures() -> str:
-    """Shows the network's figures, narrowed by period, country and need.
+    """Shows the network's figures, filtered by period, country and need.
 
     The figures are the same for every reader.
     """
@@ -258,7 +258,7 @@ def bars(
 ) -> list[Bar]:
     """Returns the rows of a chart, the longest first unless `in_order`.
 
-    The row of a count under ten has no number and no length, because either could reveal a person.
+    The row of a withheld count has no number and no length, because either could reveal a person.
     """
     rows = list(figures) if in_order else sorted(figures, key=lambda row: -row.count)
     most = max((row.count for row in rows), default=0) or 1
@@ -276,7 +276,7 @@ def bars(
 
 
 def rest(label: str) -> Bar:
-    """Returns the row of everything that is not published.
+    """Returns the row for everything that is not published.
 
     The row is always present, because readers must not even learn whether it counts anybody.
     """

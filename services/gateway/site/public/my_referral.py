@@ -49,7 +49,7 @@ def confirm() -> access.Answer:
 
 @pages.post("/my-referral/note", access.ANYBODY)
 def note() -> access.Answer:
-    """Adds a note of the person."""
+    """Adds the person's note to her request."""
     rpc_request = forms.filled(c.AddNoteByReferenceRequest())
     return answered(
         lambda: clients().references.AddNoteByReference(rpc_request),
@@ -72,7 +72,7 @@ def call() -> access.Answer:
 
 @pages.post("/my-referral/withdraw", access.ANYBODY)
 def withdraw() -> access.Answer:
-    """Withdraws every consent, or only the consent of one request."""
+    """Withdraws every consent, or only the consent to one request."""
     rpc_request = forms.filled(c.WithdrawConsentByReferenceRequest())
     key = rpc_request.item_key
     return answered(

@@ -1,8 +1,8 @@
 """Sign-in through an organisation's own provider.
 
 The organisation gives its people a link that leads to the provider. The browser keeps a secret in a
-cookie until it returns from there. A browser that returns without this secret did not start the
-sign-in itself, and is refused. No page shows which organisations have a provider.
+cookie until it returns from the provider. A browser that returns without this secret did not start
+the sign-in itself, and is refused. No page shows which organisations have a provider.
 """
 
 from flask import make_response, redirect, render_template, request, url_for

@@ -1,4 +1,4 @@
 """The frame of every page: rights and session, navigation, errors as pages, rejected forms.
 
-The numbers of the helplines belong to it, too.
+The numbers of the helplines belong to the frame, too.
 """

@@ -18,10 +18,10 @@ def install(app: Flask) -> None:
 
 
 def page(status: int, title: str, advice: str, retry: bool = False, again: bool = True) -> Response:
-    """Returns the page for any refusal.
+    """Returns the page for a refusal.
 
-    The page contains a rejected form, filled in. With `again`, the form can be sent again from this
-    page.
+    If the reader wrote the form that was sent, the page contains the form, filled in. With `again`,
+    the form can be sent again from this page.
     """
     form = kept.unsent() if request.method == "POST" else None
     return make_response(

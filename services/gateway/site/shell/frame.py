@@ -119,7 +119,7 @@ def live_page() -> dict[str, object]:
     """Returns the data for live.js: the page to fetch again, its version, time and zone.
 
     A page that answered a form can't be fetched again; the script fetches the inbox instead,
-    because it has the same bell.
+    because the inbox has the same count of unread messages.
     """
     return {
         "page": "" if request.method == "GET" else url_for("inbox.inbox"),

@@ -5,8 +5,8 @@ writer's session lasts, the page shows the form filled in (`unsent`). If the ses
 sign-in page carries the form sealed: nobody who sits at a shared machine can read it, and only the
 same account can open it (`sealed`, `opened`). The form is sent only when its writer presses the
 button again. Passwords, PINs and codes must be typed again, except after a step-up, because the
-step-up page carries the whole form, sealed, too. Limit: a form of more than 40 kB, compressed, does
-not survive a sign-in or a step-up.
+step-up page carries the whole form, sealed, too. Limitation: a form of more than 40 kB, compressed,
+does not survive a sign-in or a step-up.
 """
 
 import base64

@@ -2,7 +2,7 @@
 
 A page can show the numbers even when all services are down. The sources are, in this order: the
 directory's last answer, the answer that an earlier process saved in the file, and the configured
-numbers. Limit: a process may show an old number for AGE_SECONDS after a change, and for longer
+numbers. Limitation: a process may show an old number for AGE_SECONDS after a change, and for longer
 while the directory cannot be reached.
 """
 

@@ -33,8 +33,8 @@ def ask() -> Response:
 def check() -> Response | None:
     """Checks the proof from the step-up page, and restores the form that the page carried.
 
-    A proof at the provider has been checked already. Does nothing for other requests. If the proof
-    was wrong, returns the step-up page again.
+    Does nothing for a request without a proof. A proof at the provider has been checked already. If
+    the proof is wrong, returns the step-up page again.
     """
     if g.me is None or "proof" not in request.form:
         return None

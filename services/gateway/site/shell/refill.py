@@ -1,8 +1,8 @@
 """Puts the typed values back into a rejected form: one rule for all forms and all pages.
 
 The module changes the finished page, so that views and templates need not care. Hidden fields,
-passwords, PINs and codes stay as the page has them. Limit: it can read only our own pages, whose
-attributes are in double quotes.
+passwords, PINs and codes stay as the page has them. Limitation: it can read only our own pages,
+whose attributes are in double quotes.
 """
 
 import re

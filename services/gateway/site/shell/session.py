@@ -115,7 +115,7 @@ def leave(wait: bool) -> None:
 def form_token() -> str:
     """Returns the token that proves that this site made a form for this session.
 
-    All forms on a page share one token. The token of a public page belongs to no session.
+    All forms on a page share one token. If nobody is signed in, the token belongs to no session.
     """
     if "form_token" not in g:
         g.form_token = signer().dumps(bound_to())

@@ -32,7 +32,7 @@ def safe_target(target: str) -> str:
 
 
 def entered(answer: SignInResponse, device: str = "") -> Response:
-    """Redirects to the requested page, or shows the form from before the earlier session ended.
+    """Redirects to the requested page, or shows the form that the earlier session left unsent.
 
     New recovery codes are shown first. Sets the session's cookie and, with `device`, the device's
     cookie, too.

@@ -66,7 +66,7 @@ def urgency(identifier: str) -> access.Answer:
 
 @pages.form("/referrals/<identifier>/unsafe", access.SENDERS)
 def unsafe(identifier: str) -> access.Answer:
-    """Asks with whom or where the person is not safe."""
+    """Asks who and where is unsafe for the person."""
     return ask(identifier, "unsafe", unsafe_form.answer(values_in_form()), "referral_new.urgency")
 
 

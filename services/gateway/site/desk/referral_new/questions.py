@@ -1,9 +1,9 @@
 """The questions of a new referral up to the choice of a service, one page each.
 
-The next page's form carries the answers along, as for a consent, so that "back" works and two tabs
-do not interfere. When the session ends, the answers are kept with the form (kept.py). The person's
-file and the draft are created when a service is chosen. Until then, nothing incomplete is stored,
-and each answer can be changed. Questions that the contact, the file or the chosen service already
+Each page's form carries the earlier answers along, so that "back" works and two tabs do not
+interfere. When the session ends, the answers are kept with the form (kept.py). The person's file
+and the draft are created when a service is chosen. Until then, nothing incomplete is stored, and
+each answer can be changed. Questions that the contact, the file or the chosen service already
 answers are skipped, but their pages can still be opened.
 """
 
@@ -57,14 +57,14 @@ class Start:
         """Returns the pages of the questions that must be asked.
 
         For a person with a file, no page asks about her. After an enquiry, the pages ask only how
-        to reach her and, unless the enquiry answers it, with whom or where she is not safe.
+        to reach her and, unless the enquiry has the answer, who and where is unsafe for her.
         """
         if self.enquiry:
             return ["contact", *([] if self.enquiry.unsafe_code else ["unsafe"]), "services"]
         return [page for page in ASKED if not (self.file and page in ("about", "contact"))]
 
     def known(self) -> MultiDict[str, str]:
-        """Returns the answers that are known already; some of them need only be checked."""
+        """Returns the answers that are known already; a worker only needs to check them."""
         answers = MultiDict[str, str]()
         if self.service and len(self.service.need_codes) == 1:
             answers["need_code"] = self.service.need_codes[0]
@@ -370,7 +370,7 @@ def show(
 
 
 def reason_given() -> dict[str, int]:
-    """Returns the reason for an urgency below the one that follows from the answers.
+    """Returns the reason for choosing an urgency below the one that follows from the answers.
 
     Returns {} if the form gives no reason.
     """

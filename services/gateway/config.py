@@ -117,8 +117,8 @@ def _site(settings: config.Settings, folder: Path) -> SiteSettings:
 def _signing_key(keys: Path) -> bytes:
     """Returns the key that signs form tokens and the tickets of open pages.
 
-    Without a key file, makes a key that lasts as long as the process; a form from before a restart
-    is then rejected and shown again.
+    Without a key file, makes a key that lasts as long as the process; a form that was made before a
+    restart is then rejected and shown again.
     """
     file = keys / "gateway.key"
     return base64.b64decode(file.read_text()) if file.exists() else secrets.token_bytes(32)

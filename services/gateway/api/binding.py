@@ -86,7 +86,7 @@ class Binding:
 
     @property
     def creates(self) -> bool:
-        """Returns whether the answer is a new resource."""
+        """Returns whether the rpc creates a resource, which is then the answer."""
         return self.verb == "post" and self.rpc.name.startswith("Create")
 
     @property

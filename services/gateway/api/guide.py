@@ -1,4 +1,4 @@
-"""The guide's pages: the parts of docs/ for those who connect a system, as HTML.
+"""The guide's pages: the parts of docs/ for people who connect a system, as HTML.
 
 The pages show the same files as the repository, with the tables of rights and refusals added. A
 link to another page of the guide leads to that page as served; a link to a file that is not served

@@ -1,4 +1,4 @@
-"""Prints the guide's tables that are derived from the contract.
+"""Makes the guide's tables that are derived from the contract.
 
 The tables show who may call each rpc, and all reasons for refusals. `make tables` prints them.
 """

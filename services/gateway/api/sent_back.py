@@ -1,9 +1,9 @@
 """Accepts a resource that is sent back as it was read.
 
 If a body has the resource's `id` or `etag`, fields that cannot be written are ignored (AIP-203). A
-body without `id` and `etag` was written by hand. In such a body, a field that cannot be written is
-refused like an unknown field, so that nobody believes that the field was changed. If the resource
-has neither an id nor an etag, the body always counts as sent back.
+body without `id` and `etag` counts as written by hand: a field that cannot be written is refused
+like an unknown field, so that nobody believes that the field was changed. If the resource has
+neither an id nor an etag, the body always counts as sent back.
 """
 
 from functools import partial

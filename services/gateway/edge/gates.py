@@ -82,8 +82,8 @@ class Gate:
     def passage(self, who: str = "", what: str = "") -> Iterator[None]:
         """Surrounds a call that the caller `who` makes to the method `what`.
 
-        If the call may not pass, raises Unavailable service_away or service_busy; nothing has been
-        sent then.
+        If the call may not pass, raises Unavailable service_away or service_busy before anything is
+        sent.
         """
         self._enter(who)
         failed = broken = False

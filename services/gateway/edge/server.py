@@ -136,7 +136,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         # start of the current wait for the client; time of the last byte
         self.wait_started = self.last_byte_time = server.clock()
         self.used = self.lingers = self.refused = False
-        self.credential: str | None = None  # of the request that is counted, until it is answered
+        self.credential: str | None = None  # of the counted request, until that is answered
         super().__init__(server, *args, **kwargs)
 
     def received(self, data: bytes) -> bool:

@@ -95,8 +95,8 @@ LASTING_VERBS = frozenset(
 The person concerned, the managers and the worker who made the change are notified.
 """
 LETTERS_WHILE_OUT = frozenset({"member_held", "member_suspended"})
-"""Kinds of letters to a manager that are sent although the organisation is suspended or has left,
-because they inform the manager of exactly that.
+"""The kinds of letters that are sent although the organisation is suspended or has left, because
+they inform its managers of the suspension.
 """
 ACCOUNT_VERBS = (
     LASTING_VERBS

@@ -1,6 +1,7 @@
 """Attempts of webhook deliveries, which `deliveries.finish` writes.
 
-The owner of the endpoint reads them; they are counted by the hour, and deleted when they are old.
+The owner of the endpoint can read the attempts, which are also counted by the hour. Old attempts
+are deleted.
 """
 
 from collections.abc import Sequence

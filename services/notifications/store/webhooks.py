@@ -35,7 +35,7 @@ def add(tx: Transaction, keyring: Keyring, webhook: Webhook, secret: str) -> Non
 
 
 def hold_organization(tx: Transaction, organization_id: str) -> int:
-    """Locks the number of endpoints of an organisation, and returns it.
+    """Returns the number of an organisation's endpoints, and keeps it from growing.
 
     Until this transaction ends, no other transaction can add an endpoint to the organisation, so
     that the limit holds.
@@ -85,7 +85,7 @@ def fetch(
 def keep(tx: Transaction, webhook: Webhook) -> None:
     """Saves a changed endpoint.
 
-    The owner has just attended to it, so its failures and its slowness are forgotten.
+    The owner has just attended to the endpoint, so its failures and its slowness are forgotten.
     """
     tx.execute(
         "UPDATE webhooks SET url = %s, kinds = %s, enabled = %s, disabled_reason = %s, version ="

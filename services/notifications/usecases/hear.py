@@ -224,7 +224,10 @@ def account(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) -> No
 def _save_with_letter(
     tx: Transaction, message: Message, body: str, letter: Letter, now: datetime, *, by_email: bool
 ) -> None:
-    """Saves the message, and the letter unless e-mails are off or it is empty or has expired."""
+    """Saves the message and its letter.
+
+    The letter is not saved if e-mails are off, or if it is empty or has expired.
+    """
     messages.keep(tx, [message], body, now, by_email=by_email)
     if by_email and letter.sealed and letter.expire_time > now:
         letters.keep(tx, message.id, letter, now)

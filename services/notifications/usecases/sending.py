@@ -213,7 +213,7 @@ class DeliveryQueue:
         return verdict.status
 
     def discard(self, claim: Claim) -> None:
-        """Closes a delivery that is no longer wanted."""
+        """Discards a delivery that is no longer wanted."""
         with self._database.transaction(SYSTEM) as tx:
             deliveries.discard(tx, claim.id, claim.lease)
 

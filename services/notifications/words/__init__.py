@@ -34,7 +34,11 @@ def text(kind: str, language: str) -> str:
 def mail(
     delivery_id: str, recipient: str, referral_id: str, language: str, public_url: str
 ) -> Mail:
-    """Returns the e-mail for a message. The kind is not shown; e-mails differ only in the link."""
+    """Returns the e-mail to a desk for a message.
+
+    It does not show the kind of the message; in one language, these e-mails differ only in the
+    link.
+    """
     link = f"{public_url}/referrals/{referral_id}" if referral_id else f"{public_url}/inbox"
     return _mail(delivery_id, recipient, TASK, language_of(language), link)
 

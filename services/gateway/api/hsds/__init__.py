@@ -1,9 +1,9 @@
 """Open data: the public part of the directory as an HSDS 3 API, below /hsds, for anybody.
 
-HSDS is described at https://docs.openreferral.org. The API is read-only and needs no credential;
-requests are counted by address, like those of every public route. A page of any other site may read
-it, because the answers are the same for all and no cookie is read. Lists can be requested by POST,
-too, because the parameters of a POST appear in no address and no log.
+HSDS is described at https://docs.openreferral.org. The API is read-only and needs no credential; as
+on every public route, requests are counted by address. A page of any other site may read the API,
+because the answers are the same for all and no cookie is read. Lists can be requested by POST, too,
+because the parameters of a POST appear in no address and no log.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""The enquiries of a desk: received, sent, and those of one contact of the line."""
+"""Fetches enquiries: received by a desk, sent by it, or about one of the line's contacts."""
 
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as r
@@ -33,7 +33,7 @@ def sent() -> lists.Listed[e.Enquiry]:
 
 
 def of_contact(identifier: str) -> lists.Listed[e.Enquiry]:
-    """Returns the enquiries of a contact of the line; none if the id is empty."""
+    """Returns the enquiries about one of the line's contacts; none if the id is empty."""
     if not identifier:
         return lists.Listed()
     return lists.all_of(

@@ -1,4 +1,4 @@
-"""Open contacts of the line, and calls that the line owes."""
+"""The line's open contacts, and the calls that the line owes."""
 
 from protos.referrals.v1 import contacts_pb2 as c
 from services.gateway.edge.clients import clients
@@ -11,10 +11,10 @@ def calls_owed() -> lists.Listed[c.Callback]:
 
 
 def still_open() -> lists.Listed[c.Contact]:
-    """Returns the open contacts of the line.
+    """Returns the line's open contacts.
 
-    Contacts without an urgency come first, because their case may turn out to be urgent. The others
-    follow, the most urgent first. Within the same urgency, the newest contact comes first.
+    Contacts without an urgency come first, because their case may turn out to be urgent. The rated
+    contacts follow, the most urgent first. Within the same urgency, the newest contact comes first.
     """
     request = c.ListContactsRequest(outcome_code=c.CONTACT_OUTCOME_OPEN)
     contacts = lists.all_of(clients().contacts.ListContacts, request)

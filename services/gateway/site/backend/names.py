@@ -1,6 +1,6 @@
 """Names for ids: organisations, services and workers, fetched together for a page.
 
-The names of needs come from the taxonomy, which is fetched once in ten minutes.
+The names of needs come from the taxonomy, which is fetched at most once every ten minutes.
 """
 
 import time

@@ -35,7 +35,7 @@ def _fetch_versions() -> Answer:
     queue = clients().referrals.GetQueueVersion(GetQueueVersionRequest(), timeout=2.0)
     try:
         unread = clients().notifications.CountUnread(CountUnreadRequest(), timeout=1.0)
-    except (Refusal, ServiceFault):  # even without the bell, the lists stay up to date
+    except (Refusal, ServiceFault):  # even without the unread count, the lists stay up to date
         return Answer(queue.version, "", ("", ""))
     return Answer(queue.version, unread.version, (queue.watch_token, unread.watch_token))
 

@@ -26,8 +26,8 @@ pages = access.Pages("people")
 def listing() -> str:
     """Shows the codes of the files, below the matters that need attention.
 
-    These are erasures and decisions that wait for a second worker, and emergency accesses that
-    nobody has reviewed.
+    The matters are erasures and decisions that wait for a second worker, and emergency accesses
+    that nobody has reviewed.
     """
     answer = clients().people.ListPeople(
         p.ListPeopleRequest(page_size=50, page_token=request.args.get("page", ""))

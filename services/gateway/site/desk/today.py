@@ -102,7 +102,7 @@ def beds() -> list[d.Service]:
 class Others:
     """The rows of Today besides the desk's referrals.
 
-    These are contacts and calls of the line, enquiries, and late steps of plans.
+    The rows are the line's contacts and calls, enquiries, and late steps of plans.
     """
 
     contacts: lists.Listed[c.Contact] = field(default_factory=lists.Listed)
@@ -161,7 +161,7 @@ def others() -> Others:
 
 @pages.get("/today", access.EVERYONE, navigation=N_("Hoy"))
 def today() -> str:
-    """Shows the page; to a coordinator without a desk of her own, the whole network, by codes."""
+    """Shows the desk's work or, to a coordinator without a desk, the whole network by codes."""
     me = session.me()
     box = r.BOX_MINE if me.may("worker", "operator", "manager") else r.BOX_NETWORK
     show = request.args.get("show", "")

@@ -156,9 +156,7 @@ def this_day() -> str:
 
 
 def dated(stamp: Timestamp | None) -> str:
-    """Formats a time with its full date, for paper, which may be read on another day or in another
-    year.
-    """
+    """Formats a time with its full date, for paper, which may be read on another day."""
     at = moment(stamp)
     return written(at, "d MMMM y, HH:mm") if at else "–"
 

@@ -226,7 +226,7 @@ def area(code: str) -> str:
 
 
 def place(subdivision: str, alpha2: str) -> str:
-    """Returns the names of department and country, or only the country's."""
+    """Returns the names of department and country; only the country's for an unknown department."""
     named = vocabulary.DEPARTMENTS.get(subdivision)
     return f"{named}, {country(alpha2)}" if named else country(alpha2)
 

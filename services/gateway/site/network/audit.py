@@ -90,7 +90,7 @@ def day_of(text: str) -> Timestamp | None:
 def trail() -> str:
     """Shows rows of the trail.
 
-    For a malformed id or day, shows none, without calling the service.
+    For a malformed id or day, shows no rows, without calling the service.
     """
     filters = {name: request.args.get(name, "").strip() for name in (*IDS, "action_code", "day")}
     wanted = a.ListTrailRequest(

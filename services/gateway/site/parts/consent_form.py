@@ -46,9 +46,9 @@ AGES: Mapping[int, str] = {
 Bands that are not listed are bands of adults.
 """
 NOT_ADULT = "unknown"
-"""The answer, in the form only, that nothing shows that the person is an adult.
+"""The form's answer that nothing shows that the person is an adult.
 
-The contract has no such code.
+The contract has no code for this answer.
 """
 
 

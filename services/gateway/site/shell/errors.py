@@ -194,7 +194,7 @@ def ask_to_sign_in() -> AnyResponse:
 def not_found() -> Response:
     """Answers that nothing was found.
 
-    The words are the same whether the thing does not exist or is not the reader's.
+    The words are the same whether the object does not exist or belongs to another organisation.
     """
     return page(
         404,

@@ -17,8 +17,8 @@ from services.gateway.site.parts import due, steps
 from services.gateway.site.shell import access, session
 from services.gateway.site.shell.lines import CAMPAIGN, hotlines
 
-# Languages and countries that forms offer: those of the campaign, and of the places to which people
-# were taken.
+# The languages and countries that forms offer: those of the campaign and those of the places to
+# which people were taken.
 SPOKEN = ("es", "en", "fr", "miq", "qu", "pt", "zh")
 COUNTRIES = ("NI", "CR", "SV", "GT", "HN", "MX", "US", "PA", "EC", "PE", "CO", "ES")
 # modules whose pages belong to another module's entry in the navigation
@@ -130,7 +130,9 @@ def live_page() -> dict[str, object]:
 
 
 def departments_of(country: str) -> list[tuple[str, str]]:
-    """Returns a country's departments; without a country, those of all campaign countries."""
+    """Returns a country's departments; without a country, the departments of the campaign's
+    countries.
+    """
     return [
         (code, name)
         for code, name in vocabulary.DEPARTMENTS.items()

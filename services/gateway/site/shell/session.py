@@ -142,7 +142,7 @@ def _mark(secret: str) -> str:
 
 
 def maker_of_form() -> tuple[str, str]:
-    """Returns the worker for whom a form was made (her id), and the mark of her session.
+    """Returns the id of the worker for whom a form was made, and the mark of her session.
 
     Expired tokens are accepted, too. For a form that belongs to no session, the id is empty and the
     mark is PUBLIC. For a form that is not ours, id and mark are empty.

@@ -15,7 +15,7 @@ class Party(Enum):
     SENDER_OF_OTHERS_DEED = "sender_of_others_deed"
     COORDINATION = "coordination"
     # The coordinators, and no desk: the organisation concerned has no desk yet, or no part in the
-    # matter. One message a day, however many facts there are.
+    # matter. One message of a kind a day, however many facts there are.
     COORDINATION_ALONE = "coordination_alone"
     COORDINATION_EACH = "coordination_each"  # the coordinators, and no desk, for each fact
     REMINDED = "reminded"  # the side that is expected to act; the fact names it

@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from services.gateway.edge.limits import CALLERS_AN_ADDRESS
+from services.gateway.edge.limits import CALLERS_PER_ADDRESS
 from tests.gateway.api_gateway import KEY
 from tests.gateway.pages_gateway import PlayedServices, enter, pages
 
@@ -73,10 +73,10 @@ def test_another_key_is_served_meanwhile(client: FlaskClient) -> None:
 def test_callers_without_a_key_are_counted_by_address_and_do_not_delay_others(
     client: FlaskClient,
 ) -> None:
-    for _ in range(2 * CALLERS_AN_ADDRESS):
+    for _ in range(2 * CALLERS_PER_ADDRESS):
         assert (
             ask(client, "", "/api/v1/taxonomy").headers["RateLimit-Policy"]
-            == f'"address";q={2 * CALLERS_AN_ADDRESS};w=2'
+            == f'"address";q={2 * CALLERS_PER_ADDRESS};w=2'
         )
     assert ask(client, "", "/api/v1/taxonomy").status_code == 429
     assert ask(client, "", "/sign-in").status_code == 429
@@ -86,7 +86,7 @@ def test_callers_without_a_key_are_counted_by_address_and_do_not_delay_others(
 def test_made_up_keys_are_counted_together(client: FlaskClient) -> None:
     statuses = [
         ask(client, KEY.replace("enl_00", f"enl_{n:02d}")).status_code
-        for n in range(2 * CALLERS_AN_ADDRESS + 2)
+        for n in range(2 * CALLERS_PER_ADDRESS + 2)
     ]
     assert statuses[0] == 200
     assert statuses[-1] == 429
@@ -95,7 +95,7 @@ def test_made_up_keys_are_counted_together(client: FlaskClient) -> None:
 def test_a_network_of_ipv6_addresses_counts_as_one(client: FlaskClient) -> None:
     statuses = [
         ask(client, "", "/api/v1/taxonomy", f"2001:db8::{n:x}").status_code
-        for n in range(1, 2 * CALLERS_AN_ADDRESS + 3)
+        for n in range(1, 2 * CALLERS_PER_ADDRESS + 3)
     ]
     assert statuses[-1] == 429
     assert ask(client, "", "/api/v1/taxonomy", "2001:db8:0:1::1").status_code == 200

@@ -186,9 +186,9 @@ def clock(
 
 def test_a_clock_empties_and_states_the_time_left() -> None:
     with pages(PlayedServices()).test_request_context("/"):
-        calm = due.of(clock(timedelta(hours=-5), timedelta(hours=5, seconds=30)))
-        soon = due.of(clock(timedelta(hours=-22), timedelta(hours=2, minutes=10, seconds=30)))
-        late = due.of(clock(timedelta(hours=-2), timedelta(minutes=-40)))
+        calm = due.of_clock(clock(timedelta(hours=-5), timedelta(hours=5, seconds=30)))
+        soon = due.of_clock(clock(timedelta(hours=-22), timedelta(hours=2, minutes=10, seconds=30)))
+        late = due.of_clock(clock(timedelta(hours=-2), timedelta(minutes=-40)))
     assert (calm.level, calm.left, calm.text) == ("calm", 50, "5 h")
     assert (soon.level, soon.left, soon.text) == ("soon", 9, "2 h 10")
     assert (late.level, late.left, late.text) == ("late", 0, "40 min de atraso")
@@ -258,7 +258,7 @@ def test_planned_events_are_shown_until_they_have_happened() -> None:
             setattr(referral, name, value) if name == "live" else getattr(referral, name).CopyFrom(
                 value
             )
-        return [(planned.what, planned.past) for planned in due.ahead(referral)]
+        return [(planned.what, planned.past) for planned in due.planned_events(referral)]
 
     later, before = stamp(timedelta(hours=2)), stamp(timedelta(hours=-2))
     with pages(PlayedServices()).test_request_context("/"):

@@ -27,7 +27,7 @@ WORDS = poster.Words(
 
 
 def lines_and_boxes() -> tuple[list[poster.Line], list[poster.Box]]:
-    shapes = list(poster.drawn(WORDS))
+    shapes = list(poster.shapes(WORDS))
     return [each for each in shapes if isinstance(each, poster.Line)], [
         each for each in shapes if isinstance(each, poster.Box)
     ]

@@ -26,7 +26,7 @@ from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import plans_pb2 as pl
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import Clients, ServiceFault
-from services.gateway.edge.gates import LATELY, Gate
+from services.gateway.edge.gates import RECENT_SECONDS, Gate
 from services.gateway.site.language import i18n, vocabulary
 from services.gateway.site.parts import due
 from services.referrals.referrals.store.enquiries import UNMET_SINCE
@@ -500,7 +500,7 @@ def test_d25_a_failed_call_is_remembered_until_the_same_one_succeeds_or_for_five
     ask(gate, "SignIn", errors.Unauthenticated("sign_in_failed"))
     assert not gate.fails(), "a wrong password was checked, so the call succeeded"
     ask(gate, "SignIn", ends)
-    time.now += LATELY
+    time.now += RECENT_SECONDS
     assert not gate.fails()
     gate.close()
 

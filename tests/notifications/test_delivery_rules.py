@@ -32,7 +32,7 @@ from services.notifications.domain.webhook import (
     change,
     check_kinds,
     check_url,
-    open_webhook,
+    new_webhook,
 )
 
 NOW = datetime(2026, 3, 4, 18, 0, tzinfo=UTC)
@@ -206,7 +206,7 @@ def test_an_unknown_kind_is_refused_with_its_index() -> None:
 
 
 def webhook() -> Webhook:
-    return open_webhook(
+    return new_webhook(
         "1" * 32,
         "2" * 32,
         "https://partner.example/",
@@ -241,7 +241,7 @@ def test_a_disabled_endpoint_records_the_reason_and_an_enabled_one_clears_it() -
 
 def test_an_organisation_can_have_a_limited_number_of_endpoints() -> None:
     with pytest.raises(Conflict, match=r"^too_many_webhooks$"):
-        open_webhook(
+        new_webhook(
             "1" * 32,
             "2" * 32,
             "https://partner.example/",

@@ -18,7 +18,7 @@ from services.notifications.domain.webhook import (
     Webhook,
     change,
     check_url,
-    open_webhook,
+    new_webhook,
     rotate,
 )
 from tests.builders import NOON
@@ -34,7 +34,7 @@ OPEN = Webhook("webhook", "ngo", URL, KINDS, True, "", 1, NOON, NOON)
 
 def opened(existing_count: int = 0, **more: Any) -> Webhook:
     given: dict[str, Any] = {"url": URL, "kinds": [*reversed(KINDS), *KINDS], **more}
-    return open_webhook(
+    return new_webhook(
         "webhook",
         "ngo",
         given["url"],

@@ -17,7 +17,7 @@ from protos.stubs import SERVICES
 from services.gateway.api import docs, hsds, schemas, spec
 from services.gateway.api.binding import bindings
 from services.gateway.api.routes import ID, Opaque, Routes, install
-from services.gateway.edge.app import keep_from_site
+from services.gateway.edge.app import reserve_for_systems
 from services.gateway.edge.problems import problem
 
 PATHS = ("/api/", hsds.PREFIX)
@@ -25,7 +25,7 @@ PATHS = ("/api/", hsds.PREFIX)
 
 def register(app: Flask) -> None:
     """Adds the API to the app."""
-    keep_from_site(app, *PATHS)
+    reserve_for_systems(app, *PATHS)
     app.before_request(no_route)
     _install(app)
     document = app.extensions["openapi"] = openapi()
@@ -54,7 +54,7 @@ def openapi() -> dict[str, Any]:
         api.spec.tag({"name": routes.name, "description": routes.description})
     webhooks = spec.describe_webhooks(api.spec)
     document = {**api.spec.to_dict(), "webhooks": webhooks}
-    for name, size_limits in schemas.OF_THE_WHOLE.items():
+    for name, size_limits in schemas.FIELD_COUNT_LIMITS.items():
         document["components"]["schemas"][name].update(size_limits)
     return document
 

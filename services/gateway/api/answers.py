@@ -10,12 +10,12 @@ from flask import Response, json, request
 PREFIX = "/api/v1"
 
 
-def thing(
-    body: Mapping[str, Any], *, status: int = 200, location: str = "", moves: bool = False
+def resource_response(
+    body: Mapping[str, Any], *, status: int = 200, location: str = "", unversioned: bool = False
 ) -> Response:
     """Returns one resource, with its ETag.
 
-    Returns 304 if the client already has this version. A resource that `moves`, that is, changes
+    Returns 304 if the client already has this version. An `unversioned` resource, which changes
     without a new version, is always returned in full.
     """
     response = json_response(body, status)
@@ -25,25 +25,25 @@ def thing(
     tag = body.get("etag") or (
         hashlib.sha256(response.get_data()).hexdigest()[:32] if reading else ""
     )
-    if reading and not moves and request.if_none_match.contains_weak(tag):
+    if reading and not unversioned and request.if_none_match.contains_weak(tag):
         response = Response(status=304)
     if tag:
         response.set_etag(tag)
     return response
 
 
-def listed(
-    things: list[dict[str, Any]], next_token: str = "", more: Mapping[str, Any] | None = None
+def list_response(
+    items: list[dict[str, Any]], next_token: str = "", more: Mapping[str, Any] | None = None
 ) -> Response:
     """Returns a list, or one page of it.
 
     If there is a next page, the body holds its cursor. The answer to a GET also links to it in the
     Link header; this is possible because the address of a GET describes the whole request.
     """
-    body: dict[str, Any] = {"items": things, **(more or {})}
+    body: dict[str, Any] = {"items": items, **(more or {})}
     if next_token:
         body["next_cursor"] = next_token
-    response = thing(body)
+    response = resource_response(body)
     if next_token and request.method in ("GET", "HEAD"):
         parameters = [
             (name, value) for name, value in request.args.items(multi=True) if name != "cursor"

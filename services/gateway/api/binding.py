@@ -176,11 +176,11 @@ class Binding:
 
     def location_of(self, created: Message) -> str:
         """Returns the path of a new resource, below the prefix; "" if no rpc reads it."""
-        path = bindings(self.reading)[0].path.removeprefix(PREFIX) if self.reading else ""
+        path = bindings(self.read_rpc)[0].path.removeprefix(PREFIX) if self.read_rpc else ""
         return _VARIABLE.sub(lambda _: str(getattr(created, "id", "")), path)
 
     @property
-    def reading(self) -> MethodDescriptor | None:
+    def read_rpc(self) -> MethodDescriptor | None:
         """Returns the rpc that reads the resource that this rpc creates; None if there is none."""
         return self.rpc.containing_service.methods_by_name.get(
             f"Get{self.rpc.name.removeprefix('Create')}"

@@ -58,10 +58,10 @@ def install(app: Flask, document: dict[str, Any]) -> None:
 
     @pages.get("/docs")
     def page() -> Response:
-        return shown(
+        return page_response(
             "api_docs.html",
             document=document,
-            about=guide.rendered(document["info"]["description"]),
+            about=guide.render_markdown(document["info"]["description"]),
             groups=operations(document),
             reasons=REASONS,
             here="docs",
@@ -70,7 +70,7 @@ def install(app: Flask, document: dict[str, Any]) -> None:
     @pages.get("/guide")
     @pages.get(f"/guide/<any({names}):name>")
     def guide_page(name: str = "") -> Response:
-        return shown(
+        return page_response(
             "api_guide.html", title=guide.PAGES[name].title, body=guide.html(name), here=name
         )
 
@@ -81,7 +81,7 @@ def install(app: Flask, document: dict[str, Any]) -> None:
     app.register_blueprint(pages)
 
 
-def shown(template: str, **values: Any) -> Response:
+def page_response(template: str, **values: Any) -> Response:
     """Returns a page that runs no script and loads nothing but its style."""
     response = Response(render_template(template, pages=guide.PAGES, **values))
     response.headers["Content-Security-Policy"] = CSP

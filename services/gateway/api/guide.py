@@ -56,10 +56,10 @@ SERVED = {page.file: f"{PREFIX}/guide/{name}".removesuffix("/") for name, page i
 def html(name: str) -> str:
     """Returns the text of a page as HTML."""
     page = PAGES[name]
-    return rendered(page.text(), posixpath.dirname(page.file))
+    return render_markdown(page.text(), posixpath.dirname(page.file))
 
 
-def rendered(text: str, folder: str = "") -> str:
+def render_markdown(text: str, folder: str = "") -> str:
     """Renders Markdown as HTML.
 
     Links are resolved from `folder` of the repository. Raw HTML is shown as text, not interpreted.

@@ -22,15 +22,15 @@ def completed(patch: Given, read: Callable[[], Message]) -> Given:
     """
     if not any(isinstance(value, dict) for value in patch.values()):
         return patch
-    now = to_json(read())
-    return {name: merge(now.get(name), value) for name, value in patch.items()}
+    current = to_json(read())
+    return {name: merge(current.get(name), value) for name, value in patch.items()}
 
 
-def merge(now: Any, patch: Any) -> Any:
+def merge(current: Any, patch: Any) -> Any:
     """Merges as described in RFC 7396, section 2."""
     if not isinstance(patch, dict):
         return patch
-    result = dict(now) if isinstance(now, dict) else {}
+    result = dict(current) if isinstance(current, dict) else {}
     for name, value in patch.items():
         if value is None:
             result.pop(name, None)

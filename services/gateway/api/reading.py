@@ -22,7 +22,7 @@ from services.gateway.edge.clients import AUDIENCES, Caller, calling
 from services.gateway.edge.credentials import SignedIn, exchange, fingerprint, in_the_name_of
 from services.gateway.edge.problems import NAME, HttpRefusal
 
-KEY = re.compile(r"^[\x21\x23-\x7e]{1,100}$")
+IDEMPOTENCY_KEY = re.compile(r"^[\x21\x23-\x7e]{1,100}$")
 SESSION = re.compile(r"[A-Za-z0-9_-]{43}\Z")
 JWT = re.compile(r"^[\w-]{1,4000}\.[\w-]{1,4000}\.[\w-]{1,4000}$", re.ASCII)
 API_KEY = re.compile(r"^enl_[\w-]{1,200}$", re.ASCII)
@@ -125,8 +125,8 @@ def language() -> str:
     If there is none, returns the source language. werkzeug's best_match would skip fr-CA if en
     follows it.
     """
-    wishes = map(known, request.accept_languages.values())
-    return next(filter(None, wishes), SOURCE)
+    candidates = map(known, request.accept_languages.values())
+    return next(filter(None, candidates), SOURCE)
 
 
 def credential() -> SignedIn:
@@ -156,7 +156,7 @@ def request_key() -> str:
         return new_id()
     # The IETF draft puts the key in quotes; most clients do not.
     key = sent.strip().removeprefix('"').removesuffix('"')
-    if not KEY.match(key):
+    if not IDEMPOTENCY_KEY.match(key):
         raise Invalid(("Idempotency-Key", "malformed"))
     return key
 

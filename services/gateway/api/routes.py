@@ -20,7 +20,7 @@ from chassis.contract import words_of
 from chassis.errors import Invalid
 from protos.stubs import SERVICES
 from services.gateway.api import deprecation, schemas, sent_back
-from services.gateway.api.answers import PREFIX, listed, thing
+from services.gateway.api.answers import PREFIX, list_response, resource_response
 from services.gateway.api.binding import Binding, bindings
 from services.gateway.api.convert import to_json
 from services.gateway.api.patches import Given
@@ -158,19 +158,19 @@ def answer_of(binding: Binding, message: Message) -> Response:
             else getattr(message, field.name)
             for field in output.fields
         }
-        return listed(rest.pop(listing.name), rest.pop("next_page_token", ""), rest)
+        return list_response(rest.pop(listing.name), rest.pop("next_page_token", ""), rest)
     if wrapped is not None:
         body = to_json(message)
-        return thing(
+        return resource_response(
             {**body.pop(wrapped.name, {}), **body},
             status=status,
             location=binding.location_of(getattr(message, wrapped.name)),
         )
-    return thing(
+    return resource_response(
         to_json(message),
         status=status,
         location=binding.location_of(message) if binding.creates else "",
-        moves=binding.rules.unversioned,
+        unversioned=binding.rules.unversioned,
     )
 
 
@@ -179,7 +179,7 @@ def answer_headers(binding: Binding, answers: type[Schema] | None) -> Iterator[s
     fields = answers._declared_fields if answers else {}
     if fields and (binding.verb == "get" or "etag" in fields):
         yield "ETAG"
-    if binding.creates and binding.reading:
+    if binding.creates and binding.read_rpc:
         yield "LOCATION"
     if binding.verb == "get" and "next_cursor" in fields:
         yield "LINK"
@@ -206,7 +206,7 @@ def needs_body(schema: type[Schema], method: str, status: int) -> bool:
     return (
         method in ("PATCH", "PUT")
         or status == 201
-        or schema.__name__ in schemas.OF_THE_WHOLE
+        or schema.__name__ in schemas.FIELD_COUNT_LIMITS
         or any(field.required for field in schema._declared_fields.values())
     )
 

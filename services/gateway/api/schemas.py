@@ -21,14 +21,14 @@ from services.gateway.api.binding import Binding
 from services.gateway.api.convert import MessageType, words
 from services.gateway.api.values import File, Flag, Fraction, Number, Object, Text, Time, Whole
 from services.gateway.edge.comments import comment
-from services.gateway.edge.problems import IN_BODY, PARAMETERS
+from services.gateway.edge.problems import BODY_NAMES, PARAMETERS
 
 MOST_A_PAGE = 200
 # PLAIN is the pattern of a text without FORBIDDEN characters. It need not mention surrogates,
 # because JSON cannot hold a single surrogate. FILLED also refuses a text of spaces only.
 PLAIN, FILLED = rf"^[^{CONTROL}]*$", rf"^[^{CONTROL}]*[^{CONTROL}\s][^{CONTROL}]*$"
 # Limits on the number of fields in a body, for the OpenAPI document, by the name of the schema.
-OF_THE_WHOLE: dict[str, dict[str, int]] = {}
+FIELD_COUNT_LIMITS: dict[str, dict[str, int]] = {}
 _MOMENT = "2026-03-14T09:30:00Z"
 AnyField = fields.Field[Any]
 _NUMBERS = {FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_INT64, FieldDescriptor.TYPE_DOUBLE}
@@ -65,7 +65,7 @@ def body(binding: Binding) -> type[Schema] | None:
     make = partial(_input_field, in_part=bool(mask or patch), clearing=bool(mask and patch))
     name = f"{binding.target.name}Patch" if patch else f"{request.name.removesuffix('Request')}Body"
     fields_by_name = {
-        IN_BODY.get(field.name, field.name): make(field)
+        BODY_NAMES.get(field.name, field.name): make(field)
         for field in _sendable(binding.target, binding)
         if (not only or field.name in only)
         and field.name not in without
@@ -82,7 +82,10 @@ def body(binding: Binding) -> type[Schema] | None:
     made = _schema(name, comment(binding.target), fields_by_name, RAISE)
     # An empty mask is refused, and so is a oneof without any of its fields.
     if mask or _is_one_of(fields_by_name):
-        OF_THE_WHOLE[made.__name__] = {"minProperties": 1, **({} if mask else {"maxProperties": 1})}
+        FIELD_COUNT_LIMITS[made.__name__] = {
+            "minProperties": 1,
+            **({} if mask else {"maxProperties": 1}),
+        }
     return made
 
 

@@ -104,7 +104,7 @@ class Object(Schema):
     """
 
     @validates_schema
-    def has_one_of_each(self, given: dict[str, Any], **_options: Any) -> None:
+    def refuse_second_of_a_oneof(self, given: dict[str, Any], **_options: Any) -> None:
         """Raises malformed for the second field of a oneof."""
         chosen: dict[str, str] = {}
         for name in given:

@@ -69,7 +69,7 @@ def probe(status: str) -> Response:
     return jsonify(status=status)
 
 
-def keep_from_site(app: Flask, *prefixes: str) -> None:
+def reserve_for_systems(app: Flask, *prefixes: str) -> None:
     """Declares the path prefixes that are for systems, not for people.
 
     For a request under one of these prefixes, no cookie is read, and a refusal is sent as

@@ -99,8 +99,8 @@ class Exchange:
         then not count the click as a use of the session.
         """
         with self._lock:
-            for how in (False, True)[: 1 + passive]:
-                until, known = self._known.get((mark, how), (0.0, None))
+            for was_passive in (False, True)[: 1 + passive]:
+                until, known = self._known.get((mark, was_passive), (0.0, None))
                 if known is not None and time.monotonic() < until:
                     return known
         return None

@@ -31,7 +31,7 @@ THREADS = sum(2 * room for room in ROOMS.values()) + SPARE  # calls under way an
 PATIENCE = 0.5  # seconds that a call waits at the gate
 # seconds for which a failure caused by the service counts as recent, unless the same method
 # succeeds in the meantime
-LATELY = 300.0
+RECENT_SECONDS = 300.0
 FAILURES = 3  # failed calls in a row after which calls go out one at a time
 # seconds between two health checks, so short that the recovery of a service is noticed within two
 # seconds, without risking a real call
@@ -68,7 +68,7 @@ class Gate:
         self._room = room
         self._patience = patience
         self._pause = pause
-        self._turn = threading.Condition()
+        self._condition = threading.Condition()
         self._inside = self._waiting = self._failures = 0
         # calls that one caller may have under way: at least two, because somebody may open pages in
         # two tabs, and a ministry's system makes more than one call at a time
@@ -105,8 +105,8 @@ class Gate:
         A failure no longer counts once the service has answered a call to the same method, or has
         recovered after it was down. The health check does not show such failures.
         """
-        with self._turn:
-            return any(self._clock() - at < LATELY for at in self._failed_at.values())
+        with self._condition:
+            return any(self._clock() - at < RECENT_SECONDS for at in self._failed_at.values())
 
     def close(self) -> None:
         """Ends the health checks."""
@@ -120,7 +120,7 @@ class Gate:
         return self._watched or self._inside >= (1 if self._failures >= FAILURES else self._room)
 
     def _enter(self, who: str) -> None:
-        with self._turn:
+        with self._condition:
             if self._full(who) and not self._away:
                 if self._waiting >= self._room or (
                     who and self._waiting_by[who] >= self._room - self._share
@@ -129,7 +129,7 @@ class Gate:
                 self._waiting += 1
                 self._waiting_by[who] += 1
                 try:
-                    if not self._turn.wait_for(
+                    if not self._condition.wait_for(
                         lambda: self._away or not self._full(who), self._patience
                     ):
                         raise Unavailable("service_busy")
@@ -142,7 +142,7 @@ class Gate:
             self._inside_by[who] += 1
 
     def _leave(self, who: str, what: str, failed: bool, broken: bool) -> None:
-        with self._turn:
+        with self._condition:
             if broken:
                 self._failed_at[what] = self._clock()
             else:
@@ -155,12 +155,12 @@ class Gate:
                     target=self._watch, name=f"health-{self._name}", daemon=True
                 ).start()
                 self._watched = True
-            self._turn.notify_all()
+            self._condition.notify_all()
 
     def _watch(self) -> None:
         while not self._closed.is_set():
             is_ready = self._answers()
-            with self._turn:
+            with self._condition:
                 changed, self._away = self._away == is_ready, not is_ready
                 if is_ready:
                     self._watched = False
@@ -169,7 +169,7 @@ class Gate:
                 else:
                     # after the recovery, calls go out one at a time at first
                     self._failures = max(self._failures, FAILURES)
-                self._turn.notify_all()
+                self._condition.notify_all()
             if changed:
                 BACKEND_AWAY.labels(self._name).set(int(not is_ready))
                 log.get().warning("backend_back" if is_ready else "backend_away", where=self._name)

@@ -22,7 +22,7 @@ from services.gateway.edge.problems import MEDIA_TYPE, body_of
 
 # Quota of an address, as a multiple of a caller's: an office, a hospital, or all customers of a
 # country's network operator may share one address.
-CALLERS_AN_ADDRESS = 4
+CALLERS_PER_ADDRESS = 4
 _SALT = secrets.token_bytes(16)
 
 
@@ -39,7 +39,7 @@ class Limits:
     """The counters of the process."""
 
     def __init__(self, rate: int) -> None:
-        self._limiters = {"caller": Limiter(rate), "address": Limiter(rate * CALLERS_AN_ADDRESS)}
+        self._limiters = {"caller": Limiter(rate), "address": Limiter(rate * CALLERS_PER_ADDRESS)}
 
     def count(self, policy: str, who: str) -> None:
         """Counts this request, and notes the quota for the headers of the response.

@@ -32,9 +32,9 @@ CARRIED = {"etag": "If-Match", "request_id": "Idempotency-Key"}
 # be a person's data.
 NAME = re.compile(r"^[a-z][a-z0-9_]{0,39}$")
 # Our names for fields in a body, by the name of the field in our contracts.
-IN_BODY = {"page_token": "cursor", "page_size": "limit"}
+BODY_NAMES = {"page_token": "cursor", "page_size": "limit"}
 # Our query parameters, by the name of the field in our contracts.
-PARAMETERS = IN_BODY | {"need_code": "need", "states": "state"}
+PARAMETERS = BODY_NAMES | {"need_code": "need", "states": "state"}
 
 
 @dataclass(frozen=True)
@@ -210,5 +210,5 @@ def location_of(field: str) -> dict[str, str]:
         names = [part for part in parts if not part.isdecimal()]
         return {"parameter": PARAMETERS.get(names[-1], names[-1]) if names else ""}
     if parts:
-        parts[-1] = IN_BODY.get(parts[-1], parts[-1])
+        parts[-1] = BODY_NAMES.get(parts[-1], parts[-1])
     return {"pointer": "".join(f"/{part}" for part in parts)}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from chassis.errors import NotAllowed
 
-OUT = frozenset({"SUSPENDED", "LEFT"})
+INACTIVE = frozenset({"SUSPENDED", "LEFT"})
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ def check_standing(standing: Standing) -> None:
     revoked key.
     """
     if (
-        standing.organization_status in OUT
-        or standing.worker_status in OUT
+        standing.organization_status in INACTIVE
+        or standing.worker_status in INACTIVE
         or standing.key_live is False
     ):
         raise NotAllowed("organization_not_active")

@@ -94,13 +94,13 @@ LASTING_VERBS = frozenset(
 
 The person concerned, the managers and the worker who made the change are notified.
 """
-LETTERS_WHILE_OUT = frozenset({"member_held", "member_suspended"})
+LETTERS_WHILE_INACTIVE = frozenset({"member_held", "member_suspended"})
 """The kinds of letters that are sent although the organisation is suspended or has left, because
 they inform its managers of the suspension.
 """
 ACCOUNT_VERBS = (
     LASTING_VERBS
-    | LETTERS_WHILE_OUT
+    | LETTERS_WHILE_INACTIVE
     | {
         "reset_asked",
         "reset_ended",

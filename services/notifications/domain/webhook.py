@@ -53,7 +53,7 @@ class Webhook:
     former_secret_expire_time: datetime | None = None
 
 
-def open_webhook(
+def new_webhook(
     id: str,
     organization_id: str,
     url: str,

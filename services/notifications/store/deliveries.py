@@ -23,7 +23,7 @@ from services.notifications.domain.delivery import (
     Verdict,
     WebhookClaim,
 )
-from services.notifications.domain.rules import LETTERS_WHILE_OUT
+from services.notifications.domain.rules import LETTERS_WHILE_INACTIVE
 from services.notifications.domain.webhook import SLOW_MS, TEST, Webhook
 
 _SHOWN = (
@@ -237,7 +237,7 @@ def discard_of_organization(tx: Transaction, organization_id: str) -> None:
         " WHERE organization_id = %s AND next_attempt_time IS NOT NULL"
         " AND NOT EXISTS (SELECT FROM letters WHERE delivery_id = deliveries.id"
         " AND letters.kind = ANY(%s))",
-        (organization_id, sorted(LETTERS_WHILE_OUT)),
+        (organization_id, sorted(LETTERS_WHILE_INACTIVE)),
     )
 
 

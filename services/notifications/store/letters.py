@@ -8,7 +8,7 @@ from datetime import datetime
 
 from chassis.db import Transaction, notify
 from services.notifications.domain.message import Letter, letter_id
-from services.notifications.domain.rules import LETTERS_WHILE_OUT
+from services.notifications.domain.rules import LETTERS_WHILE_INACTIVE
 from services.notifications.store.messages import EMAILS
 
 LETTER = "letter"
@@ -35,7 +35,7 @@ def keep(tx: Transaction, message_id: str, letter: Letter, now: datetime) -> Non
             "organization": letter.organization_id,
             "kind": LETTER,
             "now": now,
-            "anyway": letter.kind in LETTERS_WHILE_OUT,
+            "anyway": letter.kind in LETTERS_WHILE_INACTIVE,
         },
     ).rowcount
     if added:

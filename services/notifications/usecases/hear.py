@@ -10,7 +10,7 @@ from chassis.db import Transaction
 from facts.envelope import NewerKind
 from facts.outbox import Fact
 from services.notifications import wire
-from services.notifications.domain.member import OUT
+from services.notifications.domain.member import INACTIVE
 from services.notifications.domain.message import (
     APPLICATION,
     Letter,
@@ -142,7 +142,7 @@ def organization(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) 
     """
     body = wire.organization_fact(fact)
     members.keep_organization(tx, body.organization_id, body.status_code)
-    if body.status_code in OUT:
+    if body.status_code in INACTIVE:
         deliveries.discard_of_organization(tx, body.organization_id)
     subject(tx, fact, "organization", now, by_email=by_email)
 

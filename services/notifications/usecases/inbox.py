@@ -13,7 +13,7 @@ from protos.notifications.v1 import notifications_pb2 as pb
 from services.notifications import wire
 from services.notifications.store import messages
 
-_AND_COORDINATION = "+coordination"
+_COORDINATION_SUFFIX = "+coordination"
 
 
 class Inbox:
@@ -100,7 +100,7 @@ def _scope(caller: Caller) -> str:
 
     The scope is the caller's organisation, for a coordinator together with the coordinators' inbox.
     """
-    return f"{caller.organization_id}{_AND_COORDINATION if caller.has('COORDINATOR') else ''}"
+    return f"{caller.organization_id}{_COORDINATION_SUFFIX if caller.has('COORDINATOR') else ''}"
 
 
 def _unread_versions(tx: Transaction, scopes: Collection[str]) -> dict[str, str]:
@@ -113,8 +113,8 @@ def _unread_versions(tx: Transaction, scopes: Collection[str]) -> dict[str, str]
     return {
         scope: messages.unread_version(
             tx,
-            scope.removesuffix(_AND_COORDINATION),
-            coordination=scope.endswith(_AND_COORDINATION),
+            scope.removesuffix(_COORDINATION_SUFFIX),
+            coordination=scope.endswith(_COORDINATION_SUFFIX),
         )
         for scope in scopes
     }

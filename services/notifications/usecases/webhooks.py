@@ -41,7 +41,7 @@ class Webhooks:
         requested, organization_id = request.webhook, call.caller.organization_id
         existing_count = webhooks.hold_organization(call.tx, organization_id)
         now, reach = call.clock.now(), self._reach
-        webhook = rules.open_webhook(
+        webhook = rules.new_webhook(
             new_id(),
             organization_id,
             requested.url,

@@ -27,10 +27,10 @@ from services.gateway.edge.clients import clients, send
 from services.gateway.edge.problems import problem
 
 PREFIX = "/hsds"
-FRESH = "public, max-age=300"
+CACHE_CONTROL = "public, max-age=300"
 MOST_A_PAGE = 200
-_PAGED = frozenset({"search", "page", "per_page", "format"})
-_NARROWED = _PAGED | {
+_PAGE_PARAMETERS = frozenset({"search", "page", "per_page", "format"})
+_FILTER_PARAMETERS = _PAGE_PARAMETERS | {
     "taxonomy_term_id",
     "taxonomy_id",
     "organization_id",
@@ -60,7 +60,7 @@ def finish(response: Response) -> Response:
         response.add_etag()
         response.make_conditional(request)
     if response.status_code in (200, 304) and request.method in ("GET", "HEAD"):
-        response.headers["Cache-Control"] = g.cache_control = FRESH
+        response.headers["Cache-Control"] = g.cache_control = CACHE_CONTROL
     return limits.add_headers(response)
 
 
@@ -85,8 +85,8 @@ def about() -> Response:
 @blueprint.route("/services", methods=["GET", "POST"])
 def services() -> Response:
     """Returns a page of services."""
-    given = _given(_NARROWED | {"minimal"})
-    return _narrowed_page(given, o.ListPublicServicesRequest, objects.service)
+    given = _given(_FILTER_PARAMETERS | {"minimal"})
+    return _filtered_page(given, o.ListPublicServicesRequest, objects.service)
 
 
 @blueprint.get("/services/<identifier>")
@@ -104,7 +104,7 @@ def service(identifier: str) -> Response:
 @blueprint.route("/organizations", methods=["GET", "POST"])
 def organizations() -> Response:
     """Returns a page of organisations that offer a public service."""
-    given = _given(_PAGED | {"full", "full_service"})
+    given = _given(_PAGE_PARAMETERS | {"full", "full_service"})
     number, size = _paging(given)
     full = _flag(given, "full") or _flag(given, "full_service")
     answer = clients().open_data.ListPublicOrganizations(
@@ -131,8 +131,8 @@ def organization(identifier: str) -> Response:
 @blueprint.route("/service_at_locations", methods=["GET", "POST"])
 def service_at_locations() -> Response:
     """Returns a page of services at their locations."""
-    given = _given(_NARROWED)
-    return _narrowed_page(given, o.ListPublicServiceAtLocationsRequest, objects.service_at_location)
+    given = _given(_FILTER_PARAMETERS)
+    return _filtered_page(given, o.ListPublicServiceAtLocationsRequest, objects.service_at_location)
 
 
 @blueprint.get("/service_at_locations/<identifier>")
@@ -148,7 +148,7 @@ def service_at_location(identifier: str) -> Response:
 @blueprint.route("/taxonomies", methods=["GET", "POST"])
 def taxonomies() -> Response:
     """Returns a page with the only taxonomy."""
-    return _sliced([objects.taxonomy()], _given(_PAGED))
+    return _page_of([objects.taxonomy()], _given(_PAGE_PARAMETERS))
 
 
 @blueprint.get("/taxonomies/<identifier>")
@@ -162,14 +162,16 @@ def taxonomy(identifier: str) -> Response:
 @blueprint.route("/taxonomy_terms", methods=["GET", "POST"])
 def taxonomy_terms() -> Response:
     """Returns a page of the taxonomy's codes."""
-    given = _given(_PAGED | {"taxonomy_id", "top_only", "parent_id"})
+    given = _given(_PAGE_PARAMETERS | {"taxonomy_id", "top_only", "parent_id"})
     parent = given.get("parent_id", "").lower()
     terms = [objects.term(term) for term in _terms().values()]
     if given.get("taxonomy_id", objects.TAXONOMY_ID).lower() != objects.TAXONOMY_ID:
         terms = []
     if _flag(given, "top_only"):
         terms = [term for term in terms if "parent_id" not in term]
-    return _sliced([term for term in terms if not parent or term.get("parent_id") == parent], given)
+    return _page_of(
+        [term for term in terms if not parent or term.get("parent_id") == parent], given
+    )
 
 
 @blueprint.get("/taxonomy_terms/<identifier>")
@@ -227,27 +229,27 @@ def _paging(given: Given) -> tuple[int, int]:
     return int(page), int(size)
 
 
-def _narrowed(given: Given) -> tuple[dict[str, Any], bool]:
+def _filter_fields(given: Given) -> tuple[dict[str, Any], bool]:
     """Returns the fields of the request to the service, and whether the result must be empty.
 
     The result must be empty if the taxonomy, term or organisation is unknown.
     """
     number, size = _paging(given)
-    narrowed: dict[str, Any] = {"page": number, "page_size": size, "words": given.get("search", "")}
+    fields: dict[str, Any] = {"page": number, "page_size": size, "words": given.get("search", "")}
     is_empty = given.get("taxonomy_id", objects.TAXONOMY_ID).lower() != objects.TAXONOMY_ID
     if wanted := given.get("taxonomy_term_id", ""):
         codes = [code for code in _terms() if wanted in (code, objects.term_id(code))]
-        narrowed["need_code"] = codes[0] if codes else ""
+        fields["need_code"] = codes[0] if codes else ""
         is_empty |= not codes
     if wanted := given.get("organization_id", ""):
         try:
-            narrowed["organization_id"] = _id(wanted)
+            fields["organization_id"] = _id(wanted)
         except NotFound:
             is_empty = True
-    return narrowed, is_empty
+    return fields, is_empty
 
 
-def _dated(rpc_request: Any, given: Given) -> Any:
+def _with_modified_after(rpc_request: Any, given: Given) -> Any:
     if text := given.get("modified_after", ""):
         try:
             moment = datetime.fromisoformat(text)
@@ -283,17 +285,17 @@ def _terms() -> dict[str, d.TaxonomyTerm]:
 # --- answers
 
 
-def _narrowed_page(
+def _filtered_page(
     given: Given, rpc_request: Callable[..., Message], convert: Callable[..., Any]
 ) -> Response:
     """Returns a page of the services that match the parameters.
 
     `convert` converts a service, unless the request asks only for ids and dates (`minimal`).
     """
-    narrowed, is_empty = _narrowed(given)
+    fields, is_empty = _filter_fields(given)
     if is_empty:
         return _page([], 0, given)
-    answer = send(_dated(rpc_request(**narrowed), given))
+    answer = send(_with_modified_after(rpc_request(**fields), given))
     show = (
         objects.minimal
         if _flag(given, "minimal")
@@ -302,7 +304,7 @@ def _narrowed_page(
     return _page([show(service) for service in answer.services], answer.total_size, given)
 
 
-def _sliced(entries: list[dict[str, Any]], given: Given) -> Response:
+def _page_of(entries: list[dict[str, Any]], given: Given) -> Response:
     number, size = _paging(given)
     words = given.get("search", "").casefold()
     entries = [

@@ -38,9 +38,9 @@ def uuid(id: str) -> str:
     return str(UUID(id))
 
 
-def derived_id(*of: str) -> str:
+def derived_id(*path: str) -> str:
     """Returns an id for an object for which we have none, derived from its owner's id."""
-    return str(uuid5(_NAMESPACE, "/".join(of)))
+    return str(uuid5(_NAMESPACE, "/".join(path)))
 
 
 TAXONOMY_ID = derived_id("taxonomies", "enlace")
@@ -264,19 +264,19 @@ def _address(message: l.Location) -> JsonObject:
     }
 
 
-def _phone(number: str, of: str) -> list[JsonObject]:
+def _phone(number: str, owner_id: str) -> list[JsonObject]:
     return (
-        [{"id": derived_id(of, "phones", number), "number": number, "type": "voice"}]
+        [{"id": derived_id(owner_id, "phones", number), "number": number, "type": "voice"}]
         if number
         else []
     )
 
 
-def _schedules(schedules: Iterable[d.Schedule], of: str) -> list[JsonObject]:
+def _schedules(schedules: Iterable[d.Schedule], owner_id: str) -> list[JsonObject]:
     return [
         _filled(
             {
-                "id": derived_id(of, "schedules", str(number)),
+                "id": derived_id(owner_id, "schedules", str(number)),
                 "freq": words(d.Frequency.DESCRIPTOR)[schedule.freq].upper(),
                 "byday": ",".join(schedule.byday) or _EVERY_DAY,
                 "opens_at": schedule.opens_at,
@@ -290,23 +290,23 @@ def _schedules(schedules: Iterable[d.Schedule], of: str) -> list[JsonObject]:
     ]
 
 
-def _languages(tags: Iterable[str], of: str) -> list[JsonObject]:
-    return [{"id": derived_id(of, "languages", tag), "code": tag} for tag in tags]
+def _languages(tags: Iterable[str], owner_id: str) -> list[JsonObject]:
+    return [{"id": derived_id(owner_id, "languages", tag), "code": tag} for tag in tags]
 
 
-def _area(code: str, of: str) -> JsonObject:
+def _area(code: str, owner_id: str) -> JsonObject:
     return {
-        "id": derived_id(of, "service_areas", code),
+        "id": derived_id(owner_id, "service_areas", code),
         "name": area_name(code) or code,
         "x_area_code": code,
     }
 
 
-def _attribute(code: str, of: str, terms: Mapping[str, d.TaxonomyTerm]) -> JsonObject:
+def _attribute(code: str, owner_id: str, terms: Mapping[str, d.TaxonomyTerm]) -> JsonObject:
     about = {"taxonomy_term": term(terms[code], full=False)} if code in terms else {}
     return {
-        "id": derived_id(of, "attributes", code),
-        "link_id": uuid(of),
+        "id": derived_id(owner_id, "attributes", code),
+        "link_id": uuid(owner_id),
         "link_entity": "service",
         "link_type": "service",
         "taxonomy_term_id": term_id(code),

@@ -35,9 +35,9 @@ def services_of(organization_id: str) -> lists.Listed[d.Service]:
     return lists.all_of(clients().directory.SearchServices, request)
 
 
-def organizations(**narrowed: Any) -> lists.Listed[d.Organization]:
+def organizations(**filters: Any) -> lists.Listed[d.Organization]:
     """Returns the network's members that match a filter."""
-    rpc_request = d.ListOrganizationsRequest(**narrowed)
+    rpc_request = d.ListOrganizationsRequest(**filters)
     return lists.all_of(clients().directory.ListOrganizations, rpc_request)
 
 

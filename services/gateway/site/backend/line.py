@@ -10,7 +10,7 @@ def calls_owed() -> lists.Listed[c.Callback]:
     return lists.all_of(clients().contacts.ListCallbacks, c.ListCallbacksRequest())
 
 
-def still_open() -> lists.Listed[c.Contact]:
+def open_contacts() -> lists.Listed[c.Contact]:
     """Returns the line's open contacts.
 
     Contacts without an urgency come first, because their case may turn out to be urgent. The rated

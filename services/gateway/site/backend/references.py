@@ -17,7 +17,7 @@ from services.gateway.site.language import _, words
 from services.gateway.site.parts import devices, forms
 
 
-def answered(
+def show_status(
     ask: Callable[[], c.ReferenceStatus],
     say: Callable[[c.ReferenceStatus], str] = lambda status: "",
     *,

@@ -49,7 +49,7 @@ def change(draft: r.Referral, etag: str, **fields: Any) -> r.Referral:
     )
 
 
-def onward(draft: r.Referral, after: str = "") -> Response:
+def redirect_to_next_page(draft: r.Referral, after: str = "") -> Response:
     """Redirects to the first page on which the draft still lacks an answer, or else to the check.
 
     `after` names the page that was just answered. After a change of the need, or if the chosen

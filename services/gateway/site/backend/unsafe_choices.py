@@ -14,24 +14,28 @@ from services.gateway.edge.clients import clients
 from services.gateway.site.backend import names
 from services.gateway.site.backend.directory import provider_of
 from services.gateway.site.language import words
-from services.gateway.site.parts.unsafe_form import DEPARTMENTS, ORGANIZATIONS, SEARCH, Choices
+from services.gateway.site.parts.unsafe_form import DEPARTMENTS, ORGANIZATIONS, SEARCH_TEXT, Choices
 
 MOST = 30
 """Maximum number of organisations that a search adds to the choices."""
 
 
 def choices(
-    services: Iterable[d.Service], answers: MultiDict[str, str], organizations: str = ORGANIZATIONS
+    services: Iterable[d.Service],
+    answers: MultiDict[str, str],
+    organizations_field: str = ORGANIZATIONS,
 ) -> Choices:
     """Returns the choices: providers of these services, hits of the search, earlier choices."""
-    sought = answers.get(SEARCH, "").strip()
-    answer = search(sought) if sought else d.SearchServicesResponse()
+    search_text = answers.get(SEARCH_TEXT, "").strip()
+    answer = search(search_text) if search_text else d.SearchServicesResponse()
     listed = list(services)
     hits = {service.organization_id: provider_of(service) for service in answer.services}
     named = {service.organization_id: provider_of(service) for service in listed} | dict(
         list(hits.items())[:MOST]
     )
-    ticked = [value for value in answers.getlist(organizations) if value and value not in named]
+    ticked = [
+        value for value in answers.getlist(organizations_field) if value and value not in named
+    ]
     known = names.names(ticked)
     named |= {value: known.organization(value) for value in ticked}
     near = {service.department for service in listed if service.department} | {
@@ -42,20 +46,20 @@ def choices(
     return Choices(
         sorted(named.items(), key=itemgetter(1)),
         departments,
-        sought,
+        search_text,
         more,
-        bool(sought) and not hits,
+        bool(search_text) and not hits,
     )
 
 
-def search(sought: str) -> d.SearchServicesResponse:
+def search(search_text: str) -> d.SearchServicesResponse:
     """Returns up to 100 services that match these words; none if the words are too long.
 
     The person can name the providers of these services as unsafe.
     """
     try:
         return clients().directory.SearchServices(
-            d.SearchServicesRequest(words=sought, page_size=100)
+            d.SearchServicesRequest(words=search_text, page_size=100)
         )
     except Invalid:  # longer than any name
         return d.SearchServicesResponse()

@@ -29,7 +29,7 @@ def components() -> str:
         "components.html",
         rows_=rows,
         names=names.names_of(rows),
-        deadlines=[due.of(clock(*deadline)) for deadline in DEADLINES],
+        deadlines=[due.of_clock(clock(*deadline)) for deadline in DEADLINES],
         day_=pictures.day([hour(back) for back in range(pictures.HOURS)], i18n.now()),
         quiet=pictures.day([], i18n.now()),
     )

@@ -320,4 +320,4 @@ def refer(identifier: str) -> access.Answer:
     begin = r.CreateReferralRequest(
         person_id=person_id, enquiry_id=identifier, request_id=forms.request_id()
     )
-    return referrals.onward(clients().referrals.CreateReferral(begin), "services")
+    return referrals.redirect_to_next_page(clients().referrals.CreateReferral(begin), "services")

@@ -190,7 +190,7 @@ def _save_or_show_again(
     except forms.SHOWN_IN_PLACE as refusal:
         with suppress(ValueError):  # no valid time in the form
             typed.update_time.FromJsonString(forms.text("seen"))
-        return form(typed, forms.problems(refusal), base=merging.before(type(typed))), 422
+        return form(typed, forms.problems(refusal), base=merging.original(type(typed))), 422
     return redirect(url_for("entry.show", done="saved"), 303)
 
 

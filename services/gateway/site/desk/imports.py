@@ -31,7 +31,7 @@ def form(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
         organization_id=request.args.get("organization", "")
         or forms.text("organization_id")
         or _own_organization(),
-        state_of=state_of,
+        icon_of=icon_of,
         imports=clients().imports.ListImports(o.ListImportsRequest()).imports,
         errors=errors,
     )
@@ -73,8 +73,8 @@ def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
         organization_id=job.organization_id or _own_organization(),
         encodings=_ENCODINGS,
         problem_of=problem_of,
-        answer_of=answer_of,
-        state_of=state_of,
+        answer_field=answer_field,
+        icon_of=icon_of,
         errors=errors,
     )
 
@@ -122,7 +122,7 @@ def problem_of(problem: o.ImportProblem) -> str:
     return f"{words.field(problem.field)}: {words.violation(problem.reason_code)}"
 
 
-def state_of(job: o.Import) -> str:
+def icon_of(job: o.Import) -> str:
     """Returns the icon for the state of an import."""
     return {
         o.IMPORT_STATE_DONE: "done",
@@ -131,7 +131,7 @@ def state_of(job: o.Import) -> str:
     }.get(job.state, "wait")
 
 
-def answer_of(line: o.ImportLine) -> str:
+def answer_field(line: o.ImportLine) -> str:
     """Returns the name of the form field for the answer to a row."""
     return f"answer-{line.row}-{line.file}"
 

@@ -97,7 +97,7 @@ def printed(identifier: str) -> Response:
         known.person.id,
         lead,
         parts,
-        i18n.this_day(),
+        i18n.today_text(),
     )
     headers = {"Content-Disposition": f'attachment; filename="{known.person.code}.pdf"'}
     return Response(made, mimetype="application/pdf", headers=headers)

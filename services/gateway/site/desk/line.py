@@ -88,7 +88,7 @@ def queue() -> str:
     ]
     return render_template(
         "line.html",
-        waiting=line.still_open(),
+        waiting=line.open_contacts(),
         calls=line.calls_owed(),
         others=others,
         next_page=answer.next_page_token,
@@ -281,7 +281,7 @@ def merged_contact(typed: c.Contact, stored: c.Contact) -> c.Contact:
 
     If both changed the note, the result has both notes.
     """
-    old = merging.before(c.Contact)
+    old = merging.original(c.Contact)
     both = merging.merged(
         typed, stored, [path for path in CHANGEABLE if path not in ("triage", "note")]
     )

@@ -39,7 +39,7 @@ def page(errors: forms.Problems = forms.NO_PROBLEMS, since: str = "") -> str:
         "made.html",
         made=made,
         exports=_exports(stamp),
-        since=i18n.field_of(stamp)[:10],
+        since=i18n.stamp_for_field(stamp)[:10],
         errors=errors,
     )
 

@@ -133,7 +133,7 @@ def show(
         names=display_names,
         part=part,
         errors=errors,
-        other_age=part == "plan" and person_form.age_is_not_taken(errors),
+        other_age=part == "plan" and person_form.must_confirm_age(errors),
         identity=identity,
         plan_opened=plan_opened,
         person=person_form.Values(),

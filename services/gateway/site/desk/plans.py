@@ -52,7 +52,7 @@ class Line:
         return self.standing.state in SETTLED
 
     @property
-    def ahead(self) -> bool:
+    def belongs_to_arrival(self) -> bool:
         """Returns whether the step belongs to the person's arrival.
 
         If so, its service must be asked before the person sets out.
@@ -60,7 +60,7 @@ class Line:
         return self.step.leg == r.LEG_KIND_ARRIVAL
 
     @property
-    def by_us(self) -> bool:
+    def usually_done_by_holder(self) -> bool:
         """Returns whether the organisation that holds the file usually does the step itself.
 
         If so, a referral to another organisation is not the first choice that the page offers.

@@ -166,7 +166,7 @@ def render(referral: r.Referral, filled: Filled) -> str:
         plan=plan,
         no_plan=no_plan,
         may_open=may_open(),
-        elsewhere=referral.main_step in steps.ELSEWHERE,
+        elsewhere=referral.main_step in steps.WITH_OWN_PAGE,
         filled=filled,
         now=i18n.now(),
     )

@@ -130,7 +130,7 @@ def status() -> access.Answer:
     # The contact is read first, because strangers' wrong guesses do not use up the number of
     # attempts that the desk of a line has. After a right PIN, this device has a number of attempts
     # of its own, which is used to read the status.
-    return references.answered(
+    return references.show_status(
         references.ask_status,
         again=lambda problem, reference: form(reference=reference, problem=problem),
         contact_of=contact_of,

@@ -22,14 +22,14 @@ def sheet() -> str:
     taken = clients().contacts.ListTakeOvers(c.ListTakeOversRequest(page_size=5)).take_overs
     return render_template(
         "shift.html",
-        contacts=line.still_open(),
+        contacts=line.open_contacts(),
         calls=line.calls_owed(),
         enquiries=enquiries.sent(),
         referrals=waiting,
         taken=taken,
         names=names.names_of(waiting),
         workers=names.names(workers=[take_over.worker_id for take_over in taken]),
-        date=i18n.long_day(i18n.now()),
+        date=i18n.weekday_and_day(i18n.now()),
     )
 
 

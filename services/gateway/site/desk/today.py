@@ -28,8 +28,8 @@ pages = access.Pages("today")
 HOUR = timedelta(hours=1)
 
 
-def chosen(show: str, box: r.Box.ValueType) -> r.ReferralFilter | None:
-    """Returns the filter behind one of the numbers; None for an unknown number.
+def filter_of(show: str, box: r.Box.ValueType) -> r.ReferralFilter | None:
+    """Returns the filter of the rows that one of the numbers counts; None for an unknown number.
 
     For a desk, the filters of `late`, `soon` and `new` find only the referrals that wait for it.
     """
@@ -73,7 +73,7 @@ def within_the_hour(rows: Iterable[r.Referral]) -> tuple[list[r.Referral], list[
     return sorted(now, key=lambda row: (-row.urgency, row.next_due_time.seconds)), later
 
 
-def counted(**wanted: Any) -> r.CountReferralsResponse:
+def count_referrals(**wanted: Any) -> r.CountReferralsResponse:
     """Counts the referrals that match a filter.
 
     Callers must exclude referrals that are over: the number of those grows for ever, and the page
@@ -99,7 +99,7 @@ def beds() -> list[d.Service]:
 
 
 @dataclass(frozen=True)
-class Others:
+class OtherRows:
     """The rows of Today besides the desk's referrals.
 
     The rows are the line's contacts and calls, enquiries, and late steps of plans.
@@ -111,17 +111,17 @@ class Others:
     asking: lists.Listed[e.Enquiry] = field(default_factory=lists.Listed)
     overdue: lists.Listed[pb.LateStep] = field(default_factory=lists.Listed)
 
-    def of(self, show: str) -> "Others":
+    def counted_by(self, show: str) -> "OtherRows":
         """Returns the rows that one of the numbers counts; all rows if `show` is ""."""
         if not show:
             return self
         if show not in ("late", "soon"):
-            return Others()
+            return OtherRows()
 
         def counts(running: due.Due | None) -> bool:
             return running is not None and running.level == show
 
-        return Others(
+        return OtherRows(
             lists.only(self.contacts, lambda contact: counts(due.due(contact))),
             lists.only(self.calls, lambda call: counts(due.due(call))),
             lists.only(self.received, lambda enquiry: counts(due.of_enquiry(enquiry))),
@@ -141,15 +141,15 @@ class Others:
         )
 
 
-def others() -> Others:
+def fetch_other_rows() -> OtherRows:
     """Returns the rows that wait for the reader's desk besides its referrals.
 
     Rows that the reader may not see are left out.
     """
     me = session.me()
     at_line, desk = me.may("operator"), me.may("worker", "operator")
-    return Others(
-        line.still_open() if at_line else lists.Listed(),
+    return OtherRows(
+        line.open_contacts() if at_line else lists.Listed(),
         line.calls_owed() if at_line else lists.Listed(),
         enquiries.received() if desk else lists.Listed(),
         enquiries.sent() if desk else lists.Listed(),
@@ -165,27 +165,27 @@ def today() -> str:
     me = session.me()
     box = r.BOX_MINE if me.may("worker", "operator", "manager") else r.BOX_NETWORK
     show = request.args.get("show", "")
-    wanted = chosen(show, box)
+    wanted = filter_of(show, box)
     if wanted is None:
         show, wanted = "", referrals.turn_of(box)
     answer = clients().referrals.ListReferrals(
         r.ListReferralsRequest(filter=wanted, page_size=50, page_token=request.args.get("page", ""))
     )
     network = box == r.BOX_NETWORK
-    live_counts = counted(box=box, live=True)
+    live_counts = count_referrals(box=box, live=True)
     # For a desk, only the referrals that wait for it are counted.
-    counts = counted(box=box, pressing=network, waiting_for_me=not network)
+    counts = count_referrals(box=box, pressing=network, waiting_for_me=not network)
     watched = not show and (me.may("worker", "operator") or network)
     unanswered = returned_referrals(r.BOX_OUTBOX if box == r.BOX_MINE else box) if watched else []
     open_needs = {row.id for row in unanswered}
-    other_rows = others()
+    other_rows = fetch_other_rows()
     now, later = within_the_hour(row for row in answer.referrals if row.id not in open_needs)
     return render_template(
         "today.html",
         counts=counts,
-        late=counts.late + len(other_rows.of("late")),
-        soon=counts.due_soon + len(other_rows.of("soon")),
-        beside=other_rows.of(show),
+        late=counts.late + len(other_rows.counted_by("late")),
+        soon=counts.due_soon + len(other_rows.counted_by("soon")),
+        beside=other_rows.counted_by(show),
         fresh=(live_counts if network else counts).fresh,
         live_counts=live_counts,
         now=[] if show else now,
@@ -195,6 +195,6 @@ def today() -> str:
         names=names.names_of([*answer.referrals, *unanswered]),
         show=show,
         network=network,
-        date=i18n.long_day(i18n.now()),
+        date=i18n.weekday_and_day(i18n.now()),
         next_page=answer.next_page_token,
     )

@@ -47,13 +47,13 @@ def language() -> str:
     """
     if "language" not in g:
         me = g.get("me")
-        wishes = [
+        candidates = [
             request.args.get("lang", ""),
             g.get("language_choice", ""),
             known(me.language) if me else "",
         ]
         g.language = next(
-            (wish for wish in wishes if wish in LANGUAGES),
+            (tag for tag in candidates if tag in LANGUAGES),
             request.accept_languages.best_match(list(LANGUAGES), default=SOURCE),
         )
     return str(g.language)
@@ -106,14 +106,14 @@ def moment(stamp: Timestamp | None) -> datetime | None:
     return stamp.ToDatetime(tzinfo=UTC)
 
 
-def written(at: datetime, pattern: str) -> str:
+def format_time(at: datetime, pattern: str) -> str:
     """Formats a time in the reader's zone and language, with a CLDR pattern."""
     return str(format_datetime(at.astimezone(zone()), pattern, locale=locale()))
 
 
 def time_of_day(at: datetime) -> str:
     """Formats the time of day in the reader's zone."""
-    return written(at, "HH:mm")
+    return format_time(at, "HH:mm")
 
 
 def when(stamp: Timestamp | None) -> str:
@@ -130,40 +130,40 @@ def when(stamp: Timestamp | None) -> str:
     if local.date() == day + timedelta(days=1):
         return _("mañana, %(clock)s", clock=clock)
     pattern = "d MMM, HH:mm" if local.year == day.year else "d MMM y, HH:mm"
-    return written(at, pattern)
+    return format_time(at, pattern)
 
 
-def later(stamp: Timestamp | None, hours: int) -> str:
+def time_after(stamp: Timestamp | None, hours: int) -> str:
     """Formats the time that is `hours` after `stamp`, for the time limits of medicines."""
     at = moment(stamp)
-    return written(at + timedelta(hours=hours), "EEE d MMM, HH:mm") if at else "–"
+    return format_time(at + timedelta(hours=hours), "EEE d MMM, HH:mm") if at else "–"
 
 
 def day(stamp: Timestamp | None) -> str:
     """Formats the date of a time, with the year."""
     at = moment(stamp)
-    return written(at, "d MMM y") if at else "–"
+    return format_time(at, "d MMM y") if at else "–"
 
 
-def day_of(text: str) -> str:
+def full_date(text: str) -> str:
     """Formats a full-date (RFC 3339) as `day` formats a time. A date is the same in every zone."""
     return str(format_date(date.fromisoformat(text), "d MMM y", locale=locale()))
 
 
-def this_day() -> str:
+def today_text() -> str:
     """Formats today's date as `day` formats the date of a time."""
-    return written(now(), "d MMM y")
+    return format_time(now(), "d MMM y")
 
 
 def dated(stamp: Timestamp | None) -> str:
     """Formats a time with its full date, for paper, which may be read on another day."""
     at = moment(stamp)
-    return written(at, "d MMMM y, HH:mm") if at else "–"
+    return format_time(at, "d MMMM y, HH:mm") if at else "–"
 
 
-def long_day(at: datetime) -> str:
+def weekday_and_day(at: datetime) -> str:
     """Formats the date of a time with the weekday and without the year."""
-    return written(at, _("EEEE d 'de' MMMM"))
+    return format_time(at, _("EEEE d 'de' MMMM"))
 
 
 def ago(stamp: Timestamp | None) -> str:
@@ -209,12 +209,12 @@ def is_past(stamp: Timestamp) -> bool:
     return at is not None and at < now()
 
 
-def field_of(stamp: Timestamp) -> str:
+def stamp_for_field(stamp: Timestamp) -> str:
     """Formats a protobuf time for a form field; "" if the time is not set."""
     at = moment(stamp)
     return for_field(at) if at else ""
 
 
-def for_field(at: datetime, form: str = "%Y-%m-%dT%H:%M") -> str:
+def for_field(at: datetime, pattern: str = "%Y-%m-%dT%H:%M") -> str:
     """Formats a time for a form field, in the reader's zone."""
-    return at.astimezone(zone()).strftime(form)
+    return at.astimezone(zone()).strftime(pattern)

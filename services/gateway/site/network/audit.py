@@ -78,7 +78,7 @@ def verify() -> str:
     )
 
 
-def day_of(text: str) -> Timestamp | None:
+def start_of_day(text: str) -> Timestamp | None:
     """Returns the beginning of a day in the reader's zone; None for a text that is no day."""
     try:
         return i18n.local_to_stamp(text[:10])
@@ -102,7 +102,7 @@ def trail() -> str:
         page_size=50,
         page_token=request.args.get("page", ""),
     )
-    start = day_of(filters["day"])
+    start = start_of_day(filters["day"])
     if start is not None:
         wanted.start_time.FromDatetime(start.ToDatetime() + MORNING)
         wanted.end_time.FromDatetime(start.ToDatetime() + MORNING + timedelta(days=1))

@@ -23,7 +23,7 @@ from services.gateway.site.shell import access
 pages = access.Pages("board")
 
 COUNTRY = "NI"
-AHEAD = timedelta(hours=12)
+LOOKAHEAD = timedelta(hours=12)
 SLOWEST = 8
 
 
@@ -55,7 +55,7 @@ def board() -> str:
     )
     times = clients().statistics.GetResponseTimes(r.GetResponseTimesRequest()).organizations
     now, needs = i18n.now(), pictures.heat(counts.unanswered)
-    upcoming = due_between(now, now + AHEAD)
+    upcoming = due_between(now, now + LOOKAHEAD)
     known = names.names_of(answer.referrals)
     opened = lists.all_of(
         clients().emergencies.ListEmergencies, em.ListEmergenciesRequest(waiting=True)
@@ -77,7 +77,7 @@ def board() -> str:
         needs=needs,
         map_=pictures.map_of(COUNTRY, dict(needs.by_department)),
         upcoming=upcoming,
-        strip_=pictures.strip(upcoming, now, AHEAD),
+        strip_=pictures.strip(upcoming, now, LOOKAHEAD),
         times=bars(times, known),
         slowest=SLOWEST,
         probation=directory.organizations(status=d.ORGANIZATION_STATUS_PROBATION),

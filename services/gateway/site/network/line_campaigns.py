@@ -25,7 +25,7 @@ def listing(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
         next_page=answer.next_page_token,
         countries=countries,
         errors=errors,
-        NAME=poster.CAMPAIGN,
+        NAME=poster.CAMPAIGN_NAME,
     )
 
 

@@ -54,12 +54,14 @@ def steps_in_words(pathway: pb.StandardPathway) -> list[StepInWords]:
     """Returns the steps in words."""
     called = {step.key: names.called(step.names) for step in pathway.steps}
     return [
-        StepInWords(step, until(step, called), [called.get(key, key) for key in step.after_keys])
+        StepInWords(
+            step, deadline_text(step, called), [called.get(key, key) for key in step.after_keys]
+        )
         for step in pathway.steps
     ]
 
 
-def until(step: pb.PathwayStep, called: dict[str, str]) -> str:
+def deadline_text(step: pb.PathwayStep, called: dict[str, str]) -> str:
     """Returns the deadline of a step in words; "" if it has none."""
     if not step.deadline_hours:
         return ""
@@ -87,14 +89,14 @@ def publish() -> access.Answer:
         except Invalid as refusal:
             errors = problems(refusal, text.splitlines())
     elif identifier := request.args.get("pathway", ""):
-        text = following(clients().plans.GetPathway(pb.GetPathwayRequest(id=identifier)))
+        text = next_version_text(clients().plans.GetPathway(pb.GetPathwayRequest(id=identifier)))
     else:
         text = ""
     page = render_template("pathway_publish.html", text_=text, errors=errors)
     return (page, 422) if errors else page
 
 
-def following(pathway: pb.StandardPathway) -> str:
+def next_version_text(pathway: pb.StandardPathway) -> str:
     """Returns the text of a pathway, with the number of the next version."""
     return re.sub(r"(?m)^version:.*$", f"version: {pathway.version + 1}", pathway.text, count=1)
 
@@ -160,5 +162,5 @@ def compliance() -> str:
             )
         )
     return render_template(
-        "compliance.html", groups=groups, network=answer.network, number=pictures.counted
+        "compliance.html", groups=groups, network=answer.network, number=pictures.count_text
     )

@@ -30,9 +30,13 @@ def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     return render_template(
         "suspension.html",
         organization=organization,
-        counted=counted(clients().directory.CountMemberAccess, d.CountMemberAccessRequest(**about)),
-        work=counted(clients().statistics.CountMemberWork, r.CountMemberWorkRequest(**about)),
-        systems=counted(
+        counted=counts_or_none(
+            clients().directory.CountMemberAccess, d.CountMemberAccessRequest(**about)
+        ),
+        work=counts_or_none(
+            clients().statistics.CountMemberWork, r.CountMemberWorkRequest(**about)
+        ),
+        systems=counts_or_none(
             clients().webhooks.CountMemberWebhooks, n.CountMemberWebhooksRequest(**about)
         ),
         waits=organization.HasField("suspension") and suspension.HasField("expire_time"),
@@ -44,7 +48,7 @@ def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     )
 
 
-def counted(ask: Callable[[Any], M], rpc_request: Message) -> M | None:
+def counts_or_none(ask: Callable[[Any], M], rpc_request: Message) -> M | None:
     """Returns the counts of a service; None if the service is down or fails."""
     try:
         return ask(rpc_request)

@@ -33,8 +33,8 @@ ASKED: Mapping[str, tuple[str, ...]] = {
     ),
 }
 """The pages, with the fields of each."""
-BEFORE = {"answers": "points", "manner": "answers", "refused": "answers"}
-AFTER = {"points": "answers", "answers": "manner"}
+PREVIOUS_PAGE = {"answers": "points", "manner": "answers", "refused": "answers"}
+NEXT_PAGE = {"points": "answers", "answers": "manner"}
 CHILD, UNKNOWN, ADULT = "child", "unknown", "adult"
 AGES: Mapping[int, str] = {
     r.AGE_BAND_UNSPECIFIED: UNKNOWN,
@@ -74,14 +74,14 @@ def next_page(recipient: str, age: str) -> tuple[str, dict[str, str]]:
         }
     shown = forms.text("page")
     if "back" in request.form:
-        return BEFORE.get(shown, "points"), {}
+        return PREVIOUS_PAGE.get(shown, "points"), {}
     for page in ASKED:
         if errors := _missing(page, age):
             return page, errors
         if page == "answers" and not agreed():
             return "refused", {}
-        if page == shown and page in AFTER:
-            return AFTER[page], {}
+        if page == shown and page in NEXT_PAGE:
+            return NEXT_PAGE[page], {}
     return "", {}
 
 

@@ -22,7 +22,7 @@ from services.gateway.site.language import _, i18n, ngettext, vocabulary, words
 URGENCIES: tuple[str, ...] = tuple(numbers(Urgency.DESCRIPTOR))[::-1]  # the most urgent first
 SOON = timedelta(hours=4)
 # time after its start at which a planned event is over and its outcome should be recorded
-OVER = timedelta(hours=1)
+EVENT_LENGTH = timedelta(hours=1)
 QUARTER = timedelta(minutes=15)
 
 
@@ -52,7 +52,7 @@ def due(watched: Referral | Contact | Callback) -> Due | None:
     running = [clock for clock in watched.clocks if not i18n.moment(clock.stop_time)]
     if not running:
         return None
-    return of(min(running, key=lambda clock: clock.due_time.seconds))
+    return of_clock(min(running, key=lambda clock: clock.due_time.seconds))
 
 
 def overridden(referral: Referral) -> bool:
@@ -63,7 +63,7 @@ def overridden(referral: Referral) -> bool:
     )
 
 
-def of(clock: Clock) -> Due:
+def of_clock(clock: Clock) -> Due:
     """Returns a deadline of the contract as a Due."""
     return between(clock.start_time, clock.due_time, words.word("clock", clock.kind))
 
@@ -104,7 +104,7 @@ class Planned:
     past: bool
 
 
-def ahead(referral: Referral) -> list[Planned]:
+def planned_events(referral: Referral) -> list[Planned]:
     """Returns the planned events that have not happened, as listed in the table `ahead`.
 
     The event of the field planned_X_time has happened once the field X_time is set.
@@ -117,7 +117,7 @@ def ahead(referral: Referral) -> list[Planned]:
                 Planned(
                     words.word("ahead", name),
                     i18n.when(getattr(referral, name)),
-                    at + OVER < i18n.now(),
+                    at + EVENT_LENGTH < i18n.now(),
                 )
             )
     return planned

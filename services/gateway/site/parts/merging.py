@@ -24,7 +24,7 @@ def shown(entry: Message) -> str:
     return base64.b64encode(entry.SerializeToString(deterministic=True)).decode()
 
 
-def before(kind: type[M]) -> M:
+def original(kind: type[M]) -> M:
     """Returns the object that the form carried; an empty message if it carried none."""
     entry = kind()
     # If the form carries no valid object, all its fields count as typed.
@@ -38,7 +38,7 @@ def merged(typed: M, fresh: M, paths: Sequence[str]) -> M:
 
     A field that the form did not change keeps its fresh value.
     """
-    old = before(type(typed))
+    old = original(type(typed))
     result = type(typed)()
     result.CopyFrom(fresh)
     for path in paths:

@@ -76,7 +76,7 @@ def age_problems() -> dict[str, str]:
     )
 
 
-def age_is_not_taken(errors: Mapping[str, str]) -> bool:
+def must_confirm_age(errors: Mapping[str, str]) -> bool:
     """Returns whether the form for a plan must ask to confirm a pathway for another age.
 
     It must if the form was refused because of the age, or already carries the confirmation.

@@ -23,7 +23,7 @@ STACKED = 6  # dots that may be stacked; further dots are shown as a number
 STEPS = 48  # slots on a strip
 
 
-def counted(count: int) -> str:
+def count_text(count: int) -> str:
     """Returns the text for a count. The services send a negative count for FEW."""
     return FEW if count < 0 else str(count)
 
@@ -198,7 +198,7 @@ class Bar:
 
 NORTH_TO_SOUTH = "US MX BZ GT HN SV NI CR PA CO EC PE".split()
 ROW = 40  # distance from one country to the next
-MIDDLE, ASIDE = 160, 58  # the centre of the names, and half their width
+MIDDLE, HALF_WIDTH = 160, 58  # the centre of the names, and half their width
 
 
 @dataclass(frozen=True)
@@ -246,12 +246,12 @@ def arcs(routes: Iterable[tuple[str, str, int]]) -> Arcs:
 def _arc(start: int, end: int, width: float) -> Arc:
     """Draws half an ellipse; draws a loop if the route stays in one country."""
     side = 1 if end >= start else -1  # right of the names, or left
-    x, half = MIDDLE + side * ASIDE, round(3 + width / 2, 1)
+    x, half = MIDDLE + side * HALF_WIDTH, round(3 + width / 2, 1)
     # A line leaves and arrives on the side of the other country, so that the lines of a country in
     # between do not meet.
     apart = 7 if end > start else -7 if end < start else -9
     begin, stop = start + apart, end - apart
-    reach = min(MIDDLE - ASIDE - 18, 18 + abs(stop - begin) // 3)
+    reach = min(MIDDLE - HALF_WIDTH - 18, 18 + abs(stop - begin) // 3)
     head = f"M{x} {stop}l{side * 11} {-half}v{2 * half}z"
     return Arc(
         f"M{x} {begin}h{side * 9}A{reach} {abs(stop - begin) / 2:g} 0 0 1 {x + side * 9} {stop}",

@@ -15,12 +15,12 @@ from reportlab.pdfbase.pdfmetrics import stringWidth
 from reportlab.pdfgen.canvas import Canvas
 
 WIDTH, HEIGHT = 595.28, 841.89  # the size of A4; all lengths in this module are in points
-CAMPAIGN = "Llama y Vive"
+CAMPAIGN_NAME = "Llama y Vive"
 """The name of the pilot's campaign, which the site uses as the title of its posters."""
-PAPERS = {"A4": 1.0, "A3": 2**0.5}
+PAPER_SCALES = {"A4": 1.0, "A3": 2**0.5}
 """The scale of each paper size, relative to A4."""
 MARGIN = 48.0
-TEAL, INK, PAPER, BRICK = "#083F41", "#1F2A30", "#FBFAF7", "#9C2F1E"
+TEAL, INK, IVORY, BRICK = "#083F41", "#1F2A30", "#FBFAF7", "#9C2F1E"
 # Every PDF reader has these fonts, so no font is embedded. A browser may use another font; the SVG
 # makes it stretch each line to the same width.
 PLAIN, BOLD = "Helvetica", "Helvetica-Bold"
@@ -72,8 +72,8 @@ class Line:
 
 
 def svg(words: Words, paper: str) -> str:
-    """Returns the poster as an SVG document for a paper size of PAPERS."""
-    width, height = (f"{side * PAPERS[paper] / 72 * 25.4:.1f}mm" for side in (WIDTH, HEIGHT))
+    """Returns the poster as an SVG document for a paper size of PAPER_SCALES."""
+    width, height = (f"{side * PAPER_SCALES[paper] / 72 * 25.4:.1f}mm" for side in (WIDTH, HEIGHT))
     parts = [
         (
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0'
@@ -81,7 +81,7 @@ def svg(words: Words, paper: str) -> str:
         ),
         f"<title>{escape(words.title)}</title>",
     ]
-    for shape in drawn(words):
+    for shape in shapes(words):
         if isinstance(shape, Box):
             parts.append(
                 f'<path fill="{shape.color}" d="M{shape.x:.2f}'
@@ -100,17 +100,17 @@ def svg(words: Words, paper: str) -> str:
 
 
 def pdf(words: Words, paper: str) -> bytes:
-    """Returns the poster as a PDF of one page, for a paper size of PAPERS.
+    """Returns the poster as a PDF of one page, for a paper size of PAPER_SCALES.
 
     The same texts and size always give the same bytes.
     """
-    file, scale = BytesIO(), PAPERS[paper]
+    file, scale = BytesIO(), PAPER_SCALES[paper]
     canvas = Canvas(
         file, pagesize=(WIDTH * scale, HEIGHT * scale), invariant=1, lang=words.language
     )
     canvas.setTitle(words.title)
     canvas.scale(scale, scale)
-    for shape in drawn(words):
+    for shape in shapes(words):
         canvas.setFillColor(HexColor(shape.color))
         if isinstance(shape, Box):
             canvas.rect(
@@ -128,17 +128,17 @@ def pdf(words: Words, paper: str) -> bytes:
     return file.getvalue()
 
 
-def drawn(words: Words) -> Iterator[Box | Line]:
+def shapes(words: Words) -> Iterator[Box | Line]:
     """Yields the shapes of the poster, from back to front."""
-    yield Box(0, 0, WIDTH, HEIGHT, PAPER)
+    yield Box(0, 0, WIDTH, HEIGHT, IVORY)
     yield Box(0, 0, WIDTH, 92, TEAL)
-    yield from _text(words.title, MARGIN, 58, 28, BOLD, PAPER, WIDTH - 2 * MARGIN)
+    yield from _text(words.title, MARGIN, 58, 28, BOLD, IVORY, WIDTH - 2 * MARGIN)
     y = yield from _text(words.question, MARGIN, 150, 36, BOLD, INK, WIDTH - 2 * MARGIN)
     y = yield from _text(words.call, MARGIN, y + 18, 26, PLAIN, INK, WIDTH - 2 * MARGIN)
     band = y + 10
     yield Box(0, band, WIDTH, 120, BRICK)
     size = _fitting(words.number, 92, WIDTH - 2 * MARGIN)
-    yield Line(MARGIN, band + 60 + size * 0.36, size, words.number, BOLD, PAPER)
+    yield Line(MARGIN, band + 60 + size * 0.36, size, words.number, BOLD, IVORY)
     y = band + 120 + 40
     for promise in words.promises:
         y = yield from _text(promise, MARGIN, y, 20, PLAIN, INK, WIDTH - 2 * MARGIN)

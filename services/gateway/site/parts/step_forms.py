@@ -21,7 +21,7 @@ from services.gateway.site.parts import forms
 
 _STEP = "/api/v1/referrals/{id}/"
 _CARRIED = ("id", "etag", "request_id")  # every form carries these fields without asking for them
-_ELSEWHERE = ("send", "attach_consent")  # steps with pages of their own
+_WITH_OWN_PAGE = ("send", "attach_consent")  # steps with pages of their own
 _GRAVE = frozenset(
     {"decline", "not_deliver", "withdraw", "close_need", "reroute", "enter_in_error"}
 )
@@ -104,7 +104,7 @@ def _steps() -> dict[str, StepForm]:
     for rpc in r.DESCRIPTOR.services_by_name["Referrals"].methods:
         path = rpc.GetOptions().Extensions[annotations_pb2.http].post
         step = path.removeprefix(_STEP).replace("-", "_")
-        if path.startswith(_STEP) and step not in _ELSEWHERE:
+        if path.startswith(_STEP) and step not in _WITH_OWN_PAGE:
             forms_by_step[step] = _form(step, rpc)
     return forms_by_step
 

@@ -13,7 +13,7 @@ from services.gateway.site.parts import step_forms
 from services.gateway.site.parts.names import Names
 
 # main steps with pages of their own instead of a form on the referral's page
-ELSEWHERE = ("send", "refer_again")
+WITH_OWN_PAGE = ("send", "refer_again")
 ICONS = {
     "draft": "draft", "sent": "referral", "acknowledged": "seen", "info_requested": "question",
     "waitlisted": "wait", "accepted": "done",

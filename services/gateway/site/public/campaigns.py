@@ -43,9 +43,9 @@ def placed(code: str) -> str:
 @pages.get("/lines/<country>/poster-<paper>.<form>", access.ANYBODY)
 def printed(country: str, paper: str, form: str) -> Response:
     """Returns the poster, for A4 or A3."""
-    if paper not in poster.PAPERS or form not in ("svg", "pdf"):
+    if paper not in poster.PAPER_SCALES or form not in ("svg", "pdf"):
         abort(404)
-    texts = on_the_poster(line_of(country), placement_of(country))
+    texts = poster_texts(line_of(country), placement_of(country))
     if form == "svg":
         return Response(poster.svg(texts, paper), mimetype="image/svg+xml")
     headers = {"Content-Disposition": f'attachment; filename="{country}-{paper}.pdf"'}
@@ -90,7 +90,7 @@ def placement_of(country: str) -> pb.Placement | None:
     return placement if placement and placement.active and placement.country == country else None
 
 
-def on_the_poster(line: Hotline, placement: pb.Placement | None) -> poster.Words:
+def poster_texts(line: Hotline, placement: pb.Placement | None) -> poster.Words:
     """Returns the texts of the poster, in the reader's language."""
     root = (current_app.config["PUBLIC_URL"] or request.url_root).rstrip("/")
     path = (
@@ -100,7 +100,7 @@ def on_the_poster(line: Hotline, placement: pb.Placement | None) -> poster.Words
     )
     return poster.Words(
         language=i18n.language(),
-        title=poster.CAMPAIGN,
+        title=poster.CAMPAIGN_NAME,
         question=_(
             "¿La obligan a trabajar o a tener sexo? ¿No la dejan irse? ¿Le quitaron sus papeles?"
         ),

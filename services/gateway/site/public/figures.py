@@ -53,7 +53,7 @@ def figures() -> str:
     return render_template(
         "figures.html",
         query=query,
-        total=pictures.counted(published.total),
+        total=pictures.count_text(published.total),
         until=quarter(published.counted_until),
         charts=charts(query, published),
         countries=[(code, words.country(code)) for code in published.countries],
@@ -76,7 +76,9 @@ def table() -> Response:
         "need": query.need_group_code,
         "counted_until": published.counted_until,
     }
-    totals = [("total", "all", _("ayudas recibidas, al menos"), pictures.counted(published.total))]
+    totals = [
+        ("total", "all", _("ayudas recibidas, al menos"), pictures.count_text(published.total))
+    ]
     return sheet(
         "enlace",
         totals,
@@ -265,7 +267,7 @@ def bars(
     return [
         Bar(
             label(row.code),
-            pictures.counted(row.count),
+            pictures.count_text(row.count),
             share=0 if row.count < 0 else round(row.count / most * 100, 1),
             hidden=row.count < 0,
             code=row.code,

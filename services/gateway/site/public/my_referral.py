@@ -24,14 +24,14 @@ def form(problem: str = "", reference: str = "") -> str:
     return render_template("my_referral.html", problem=problem, reference=reference)
 
 
-answered = partial(references.answered, again=form)
+show_status = partial(references.show_status, again=form)
 """Reads the state, and shows `form` again if reference and PIN were rejected."""
 
 
 @pages.post("/my-referral", access.ANYBODY)
 def status() -> access.Answer:
     """Shows the state of the person's request, in plain words."""
-    return answered(references.ask_status)
+    return show_status(references.ask_status)
 
 
 @pages.post("/my-referral/confirm", access.ANYBODY)
@@ -44,14 +44,14 @@ def confirm() -> access.Answer:
         if rpc_request.help_came
         else _("Gracias por decirlo. Avisamos que la ayuda no le llegó.")
     )
-    return answered(lambda: clients().references.ConfirmHelp(rpc_request), lambda status: thanks)
+    return show_status(lambda: clients().references.ConfirmHelp(rpc_request), lambda status: thanks)
 
 
 @pages.post("/my-referral/note", access.ANYBODY)
 def note() -> access.Answer:
     """Adds the person's note to her request."""
     rpc_request = forms.filled(c.AddNoteByReferenceRequest())
-    return answered(
+    return show_status(
         lambda: clients().references.AddNoteByReference(rpc_request),
         lambda status: _("Anotado. Lo lee solo la línea a la que usted llamó."),
     )
@@ -61,7 +61,7 @@ def note() -> access.Answer:
 def call() -> access.Answer:
     """Records when the person can safely be called."""
     rpc_request = forms.filled(c.AskForCallByReferenceRequest())
-    return answered(
+    return show_status(
         lambda: clients().references.AskForCallByReference(rpc_request),
         lambda status: _(
             "Anotado. La línea la llamará en ese tiempo, solo como usted pidió;"
@@ -75,16 +75,16 @@ def withdraw() -> access.Answer:
     """Withdraws every consent, or only the consent to one request."""
     rpc_request = forms.filled(c.WithdrawConsentByReferenceRequest())
     key = rpc_request.item_key
-    return answered(
+    return show_status(
         lambda: clients().references.WithdrawConsentByReference(rpc_request),
-        partial(one_withdrawn, key) if key else withdrawn,
+        partial(result_for_one, key) if key else result_for_all,
     )
 
 
 @pages.post("/my-referral/readings", access.ANYBODY)
 def readings() -> access.Answer:
     """Shows which kinds of organisations read the person's data, and when."""
-    return answered(references.ask_status, readings_of=ask_readings)
+    return show_status(references.ask_status, readings_of=ask_readings)
 
 
 def ask_readings() -> list[c.ReferenceReading] | None:
@@ -93,7 +93,7 @@ def ask_readings() -> list[c.ReferenceReading] | None:
     return list(clients().references.ListReadingsByReference(rpc_request).readings)
 
 
-def one_withdrawn(key: str, status: c.ReferenceStatus) -> str:
+def result_for_one(key: str, status: c.ReferenceStatus) -> str:
     """Returns the result of withdrawing one request's consent, as the state shows it afterwards."""
     live = any(
         item.key == key and (item.consent_live or item.may_withdraw) for item in status.items
@@ -107,7 +107,7 @@ def one_withdrawn(key: str, status: c.ReferenceStatus) -> str:
     )
 
 
-def withdrawn(status: c.ReferenceStatus) -> str:
+def result_for_all(status: c.ReferenceStatus) -> str:
     """Returns the result of withdrawing every consent, as the state shows it afterwards."""
     if status.organizations_with_access:
         return ngettext(

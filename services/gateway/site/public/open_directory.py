@@ -22,12 +22,13 @@ from services.gateway.site.backend import names
 from services.gateway.site.language import _, i18n, words
 from services.gateway.site.parts import forms
 from services.gateway.site.shell import access, kept
-from services.gateway.site.shell.lines import CAMPAIGN, country_of_the_browser
+from services.gateway.site.shell.lines import CAMPAIGN_COUNTRIES, country_of_the_browser
 
 pages = access.Pages("open_directory")
 HOUSING = "HOU"
 WEEK = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
-PAGE, OF_ONE = 20, 100  # services on a page of results, and on an organisation's page
+PAGE_SIZE = 20  # services on a page of results
+ORGANIZATION_PAGE_SIZE = 100  # services on the page of an organisation
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def search(
         answer=answer,
         cards=cards(answer) if answer else [],
         needs_=names.needs(),
-        here=here if here in CAMPAIGN else "NI",
+        here=here if here in CAMPAIGN_COUNTRIES else "NI",
         housing=question.need_code.partition(".")[0] == HOUSING,
         errors=errors,
     )
@@ -94,7 +95,7 @@ def results() -> str | tuple[str, int]:
         department=forms.text("department"),
         organization_id=forms.text("organization_id"),
         by_name=True,
-        page_size=PAGE,
+        page_size=PAGE_SIZE,
         page_token=forms.text("page"),
     )
     try:
@@ -117,7 +118,9 @@ def organization(identifier: str) -> str:
     )
     if not members:
         abort(404)
-    rpc_request = o.ListPublicServicesRequest(organization_id=id, by_name=True, page_size=OF_ONE)
+    rpc_request = o.ListPublicServicesRequest(
+        organization_id=id, by_name=True, page_size=ORGANIZATION_PAGE_SIZE
+    )
     answer = answer_to(rpc_request)
     # If an organisation offers housing, its own place stays secret, too.
     discreet = any(is_housing(listed.service) for listed in answer.services)

@@ -40,7 +40,7 @@ def page(status: int, title: str, advice: str, retry: bool = False, again: bool 
 
 def refused(refusal: errors.Refusal) -> AnyResponse:
     """Answers a refusal that no form showed in place."""
-    if proof.page_for(refusal):
+    if proof.can_answer(refusal):
         try:
             return proof.ask()
         except errors.Refusal as other:

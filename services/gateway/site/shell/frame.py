@@ -15,7 +15,7 @@ from services.gateway.site.backend import names
 from services.gateway.site.language import _, i18n, vocabulary, words
 from services.gateway.site.parts import due, steps
 from services.gateway.site.shell import access, session
-from services.gateway.site.shell.lines import CAMPAIGN, hotlines
+from services.gateway.site.shell.lines import CAMPAIGN_COUNTRIES, hotlines
 
 # The languages and countries that forms offer: those of the campaign and those of the places to
 # which people were taken.
@@ -60,26 +60,26 @@ def install(app: Flask) -> None:
         made_up=words.made_up,
         hotlines=hotlines,
         answers_to=words.answers_to,
-        later=i18n.later,
+        time_after=i18n.time_after,
         when=i18n.when,
         dated=i18n.dated,
         ago=i18n.ago,
         day=i18n.day,
-        day_of=i18n.day_of,
-        this_day=i18n.this_day,
+        full_date=i18n.full_date,
+        today_text=i18n.today_text,
         moment=i18n.moment,
         is_past=i18n.is_past,
         for_field=i18n.for_field,
-        field_of=i18n.field_of,
+        stamp_for_field=i18n.stamp_for_field,
         called=names.called,
         need=names.need,
         need_group=names.need_group,
         needs=names.needs,
         due=due.due,
         overridden=due.overridden,
-        due_of_clock=due.of,
+        due_of_clock=due.of_clock,
         due_of_enquiry=due.of_enquiry,
-        ahead=due.ahead,
+        planned_events=due.planned_events,
         next_quarter=due.next_quarter,
         next_step=steps.next_step,
         who_acts=steps.who_acts,
@@ -136,7 +136,7 @@ def departments_of(country: str) -> list[tuple[str, str]]:
     return [
         (code, name)
         for code, name in vocabulary.DEPARTMENTS.items()
-        if code[:2] in ((country,) if country else CAMPAIGN)
+        if code[:2] in ((country,) if country else CAMPAIGN_COUNTRIES)
     ]
 
 
@@ -147,7 +147,7 @@ def department_groups(first: str) -> list[tuple[str, list[tuple[str, str]]]]:
     """
     return [
         (words.country(code), departments_of(code))
-        for code in sorted(CAMPAIGN, key=lambda code: code != first)
+        for code in sorted(CAMPAIGN_COUNTRIES, key=lambda code: code != first)
     ]
 
 

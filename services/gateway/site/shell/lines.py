@@ -24,7 +24,7 @@ TRY_AGAIN_SECONDS = 5.0  # time after a failure until the directory is asked aga
 # maximum time that a page waits for the directory; a number that is half a minute old is better
 # than a slow page
 PATIENCE_SECONDS = 1.0
-CAMPAIGN = ("NI", "CR", "SV", "EC", "PE")
+CAMPAIGN_COUNTRIES = ("NI", "CR", "SV", "EC", "PE")
 """The countries of the campaign, each with a helpline.
 
 A visitor whose country is unknown chooses among the departments of all five.

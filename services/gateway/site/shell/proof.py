@@ -84,6 +84,6 @@ def _page(carried: str, action: str, status: int, problem: str = "", to: str = "
     )
 
 
-def page_for(refusal: Refusal) -> bool:
+def can_answer(refusal: Refusal) -> bool:
     """Returns whether the step-up page can answer a refusal."""
     return refusal.reason == REASON and g.get("me") is not None

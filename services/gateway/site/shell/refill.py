@@ -16,7 +16,7 @@ from markupsafe import escape
 from services.gateway.site.parts import merging
 from services.gateway.site.shell.kept import CARRIED, SECRETS, sent, unsent
 
-LEFT = frozenset({"hidden", "password", "file", "submit", "button", "image", "reset"})
+NOT_REFILLED = frozenset({"hidden", "password", "file", "submit", "button", "image", "reset"})
 
 
 def fill(response: Response) -> None:
@@ -194,7 +194,7 @@ class _Page(HTMLParser):
             self._area = control
         if not control.name or control.name in SECRETS:
             return
-        if control.tag == "input" and control.kind in LEFT:
+        if control.tag == "input" and control.kind in NOT_REFILLED:
             if control.kind == "hidden" and self._here:
                 self._here.carried.append((control.name, control.value))
         elif form:

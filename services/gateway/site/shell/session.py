@@ -27,7 +27,7 @@ LEAVE_SECONDS = 3.0
 FORM_SECONDS = 12 * 3600  # duration of the longest session, which a form cannot outlive
 # endpoints that do not look up the session, so that they work even when the partners service is
 # down
-UNASKED = ("static", "signin.quick_exit", "health.status")
+WITHOUT_SESSION = ("static", "signin.quick_exit", "health.status")
 
 
 def read_cookie() -> tuple[str, str]:
@@ -56,9 +56,9 @@ def recognise(needed: bool) -> None:
     secret, g.language_choice = read_cookie()
     mark = fingerprint(secret) if secret else ""
     calling.set(Caller(request_id=g.request_id, who=mark or limits.address()))
-    if request.endpoint not in UNASKED:
+    if request.endpoint not in WITHOUT_SESSION:
         limits.admit(mark, exchange().knows(secret))
-    if secret and request.endpoint not in UNASKED:
+    if secret and request.endpoint not in WITHOUT_SESSION:
         try:
             g.me = exchange().session(secret, passive=is_background_request())
         except Unauthenticated:

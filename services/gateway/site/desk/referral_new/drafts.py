@@ -23,7 +23,7 @@ from services.gateway.site.shell import access, session
 @pages.get("/referrals/<identifier>/draft", access.SENDERS)
 def resume(identifier: str) -> access.Answer:
     """Redirects to the first page on which an answer is missing."""
-    return referrals.onward(referrals.fetch(identifier))
+    return referrals.redirect_to_next_page(referrals.fetch(identifier))
 
 
 @pages.form("/referrals/<identifier>/reroute", access.SENDERS)
@@ -91,16 +91,18 @@ def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> acce
         and not (errors := problems(page, values_in_form()))
     ):
         try:
-            return referrals.onward(referrals.change(draft, forms.etag(), **fields), page)
+            return referrals.redirect_to_next_page(
+                referrals.change(draft, forms.etag(), **fields), page
+            )
         except forms.SHOWN_IN_PLACE as refusal:
             errors = forms.problems(refusal)
     if page in ("services", "unsafe") and not draft.need_code:
-        return referrals.onward(draft)
+        return referrals.redirect_to_next_page(draft)
     stored: dict[str, Any] = {
         "need_code": draft.need_code,
         "urgency": words.code("urgency", draft.urgency),
         "urgency_reason_code": words.code("urgency_reason", draft.urgency_reason_code),
-        "assault_time": i18n.field_of(draft.assault_time),
+        "assault_time": i18n.stamp_for_field(draft.assault_time),
         "unsafe_code": words.code("unsafe_answer", draft.unsafe_code),
         # In a form that was sent, a missing tick means that the tick was removed.
         unsafe_form.ORGANIZATIONS: list(draft.unsafe_organization_ids)
@@ -166,7 +168,7 @@ def contact(identifier: str) -> access.Answer:
         if not errors:
             try:
                 clients().people.SetSafeContact(plan)
-                return referrals.onward(draft)
+                return referrals.redirect_to_next_page(draft)
             except forms.SHOWN_IN_PLACE as refusal:
                 errors = forms.problems(refusal)
     return show(

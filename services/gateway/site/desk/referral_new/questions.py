@@ -70,7 +70,7 @@ class Start:
             answers["need_code"] = self.service.need_codes[0]
         if self.contact:
             answers["urgency"] = words.code("urgency", self.contact.urgency)
-            answers["assault_time"] = i18n.field_of(self.contact.assault_time)
+            answers["assault_time"] = i18n.stamp_for_field(self.contact.assault_time)
             answers["language"], answers["department"] = (
                 self.contact.language,
                 self.contact.department,
@@ -148,7 +148,9 @@ def person() -> access.Answer:
     page, errors = first_incomplete(start, answers, shown)
     try:
         if service_id := chosen_service(start, answers, page, shown):
-            return referrals.onward(create_draft(start, answers, service_id), "services")
+            return referrals.redirect_to_next_page(
+                create_draft(start, answers, service_id), "services"
+            )
     except forms.SHOWN_IN_PLACE as refusal:
         errors = forms.problems(refusal)
         page = page_of(start, errors)
@@ -319,7 +321,7 @@ def carried(start: Start, page: str, answers: MultiDict[str, str]) -> Iterator[t
             yield name, value
 
 
-def before(start: Start) -> str:
+def back_address(start: Start) -> str:
     """Returns the address of the page from which the worker came to the first question."""
     if start.enquiry:
         return url_for("enquiries.show", identifier=start.enquiry.id)
@@ -355,7 +357,7 @@ def show(
         said=answers,
         person=person_form.Values(answers),
         carried=list(carried(start, page, answers)),
-        back=before(start),
+        back=back_address(start),
         once=forms.text("once") or new_id(),
         errors=errors,
         matches=judged,

@@ -106,7 +106,7 @@ class Walk:
             return ""
 
     def may(self, endpoint: str) -> bool:
-        allowed = access.of(self._app, endpoint)
+        allowed = access.declaration_of(self._app, endpoint)
         return (
             allowed is not None
             and endpoint not in NO_PAGES

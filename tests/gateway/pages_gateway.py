@@ -250,7 +250,7 @@ def routes(app: Flask, method: str = "GET") -> Iterator[tuple[str, str]]:
             or rule.endpoint in ways
         ):
             continue
-        if access.of(app, rule.endpoint):
+        if access.declaration_of(app, rule.endpoint):
             known = {
                 "verb": "approve" if "directory" in rule.endpoint else "accept",
                 "country": "NI",

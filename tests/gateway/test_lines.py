@@ -44,7 +44,7 @@ def test_d17_every_public_page_has_a_number_to_call(played: PlayedServices) -> N
     shown = {
         path: page_at(client, path)
         for endpoint, path in routes(app)
-        if (page := access.of(app, endpoint)) and page.is_public
+        if (page := access.declaration_of(app, endpoint)) and page.is_public
     }
     assert {path for path, page in shown.items() if page and DIAL not in page} == set()
 

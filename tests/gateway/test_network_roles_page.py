@@ -174,7 +174,7 @@ def test_every_entry_of_the_navigation_has_its_symbol(played: PlayedServices) ->
     symbols = set(
         re.findall(r'<symbol id="(\w+)"', (Path(str(app.static_folder)) / "icons.svg").read_text())
     )
-    declared = {endpoint: access.of(app, endpoint) for endpoint in app.view_functions}
+    declared = {endpoint: access.declaration_of(app, endpoint) for endpoint in app.view_functions}
     assert {
         endpoint.partition(".")[0]
         for endpoint, page in declared.items()

@@ -76,7 +76,7 @@ PUBLIC = {
 def test_every_page_declares_who_may_open_it_and_only_the_listed_ones_are_public() -> None:
     app = pages(PlayedServices())
     ours = {
-        rule.endpoint: access.of(app, rule.endpoint)
+        rule.endpoint: access.declaration_of(app, rule.endpoint)
         for rule in app.url_map.iter_rules()
         if not rule.rule.startswith((*PATHS, *PROBES))
     }
@@ -117,7 +117,7 @@ def test_a_page_is_not_found_for_another_role(
     played.answers["IssueToken"] = signed_in(contract_pb2.Role.Value(f"ROLE_{role.upper()}"))
     enter(client)
     for endpoint, path in routes(client.application):
-        page = access.of(client.application, endpoint)
+        page = access.declaration_of(client.application, endpoint)
         if page and not page.is_public and role not in page.roles:
             assert client.get(path).status_code == 404, endpoint
 

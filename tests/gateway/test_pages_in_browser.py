@@ -92,7 +92,7 @@ def all_pages() -> tuple[tuple[str, access.Access], ...]:
     skipped |= {"figures.table", "figures.pilot_table", "campaigns.printed", "knowledge.printed"}
     app = pages(PlayedServices())
     accesses = [
-        (path, access.of(app, endpoint))
+        (path, access.declaration_of(app, endpoint))
         for endpoint, path in routes(app)
         if endpoint not in skipped
     ]

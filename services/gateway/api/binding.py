@@ -20,7 +20,7 @@ from chassis import contract
 from chassis.shape import shape
 from services.gateway.api.answers import PREFIX
 from services.gateway.api.convert import from_json
-from services.gateway.api.patches import Given, completed
+from services.gateway.api.patches import Given, complete
 from services.gateway.api.reading import if_match, request_key
 from services.gateway.edge.clients import send
 from services.gateway.edge.problems import PARAMETERS, REASONS
@@ -154,7 +154,7 @@ class Binding:
             )
         masked = "update_mask" in self.rpc.input_type.fields_by_name
         values = (
-            completed(given, lambda: self._current(variables))
+            complete(given, lambda: self._current(variables))
             if masked and self.verb == "patch"
             else given
         )

@@ -15,7 +15,7 @@ from services.gateway.api.convert import to_json
 Given = dict[str, Any]
 
 
-def completed(patch: Given, read: Callable[[], Message]) -> Given:
+def complete(patch: Given, read: Callable[[], Message]) -> Given:
     """Returns the patch with nested objects completed from the current resource.
 
     Calls `read` only if the patch has nested objects.

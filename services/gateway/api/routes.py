@@ -25,7 +25,7 @@ from services.gateway.api.binding import Binding, bindings
 from services.gateway.api.convert import to_json
 from services.gateway.api.patches import Given
 from services.gateway.api.reading import MERGE_PATCH, Nothing, Parser, admit
-from services.gateway.api.spec import answered, response_name
+from services.gateway.api.spec import documented_headers, response_name
 from services.gateway.edge import bodies, limits, origin
 from services.gateway.edge.comments import comment
 from services.gateway.edge.problems import problem
@@ -87,7 +87,7 @@ class Routes(Blueprint):  # type: ignore[misc]
             f"{summary.removesuffix('.')}\n\n{more}" if more else summary.removesuffix(".")
         )
         inner: View = self.response(
-            status, answers, headers=answered(*answer_headers(binding, answers))
+            status, answers, headers=documented_headers(*answer_headers(binding, answers))
         )(view)
         if takes is not None:
             kind = MERGE_PATCH if method == "PATCH" else "application/json"

@@ -226,7 +226,7 @@ def response_name(status: int) -> str:
     return HTTP_STATUS_CODES[status].upper().replace(" ", "_")
 
 
-def answered(*names: str) -> dict[str, str]:
+def documented_headers(*names: str) -> dict[str, str]:
     """Returns the headers of an answer, including those that are documented for every answer."""
     return {ANSWERED[name][0]: name for name in (*ALWAYS, *names)}
 
@@ -252,13 +252,16 @@ class DocumentedApi(Api):  # type: ignore[misc]
             }
             self.spec.components.header(name, component, lazy=True)
         for status, phrase in HTTP_STATUS_CODES.items():
-            component = {"description": phrase, "headers": answered(*_WITH_STATUS.get(status, ()))}
+            component = {
+                "description": phrase,
+                "headers": documented_headers(*_WITH_STATUS.get(status, ())),
+            }
             if status >= 400:
                 component["content"] = {MEDIA_TYPE: {"schema": ProblemSchema}}
             self.spec.components.response(response_name(status), component, lazy=True)
         other = {
             "description": "Any other problem",
-            "headers": answered("ALLOW"),
+            "headers": documented_headers("ALLOW"),
             "content": {MEDIA_TYPE: {"schema": ProblemSchema}},
         }
         self.spec.components.response("DEFAULT_ERROR", other, lazy=True)

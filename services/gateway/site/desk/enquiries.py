@@ -102,7 +102,7 @@ def decline_choices() -> list[tuple[str, str]]:
 @pages.form("/enquiries/new", access.SENDERS)
 def new() -> access.Answer:
     """Shows the questions; then a preview with the number of services; then creates the enquiry."""
-    answers = MultiDict(request.form) if request.method == "POST" else known()
+    answers = MultiDict(request.form) if request.method == "POST" else known_answers()
     if request.method == "GET" or "back" in answers:
         return ask(answers, {})
     rpc_request = forms.filled(e.PreviewEnquiryRequest(keep_unused=forms.flag("keep_unused")))
@@ -152,7 +152,7 @@ def new() -> access.Answer:
     return (page, 422) if lacks else page
 
 
-def known() -> MultiDict[str, str]:
+def known_answers() -> MultiDict[str, str]:
     """Returns the answers that are known already from the contact or the person's file."""
     answers = MultiDict[str, str]()
     contact_id, person_id = request.args.get("contact", ""), request.args.get("person", "")

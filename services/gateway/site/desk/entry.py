@@ -185,7 +185,7 @@ def _save_or_show_again(
         changes = changed_since(typed.id)
         errors = {} if changes else {"_form": words.conflict("put_together")}
         return form(
-            merging.merged(typed, before, paths), errors, changes, base=before
+            merging.merge(typed, before, paths), errors, changes, base=before
         ), merging.MERGED
     except forms.SHOWN_IN_PLACE as refusal:
         with suppress(ValueError):  # no valid time in the form
@@ -221,7 +221,7 @@ def overview(
     scores = lists.all_of(clients().locations.ListTruthScores, pb.ListTruthScoresRequest())
     return render_template(
         "entry.html",
-        shown=merging.shown(organization if base is None else base),
+        shown=merging.encode(organization if base is None else base),
         organization=organization,
         services=directory.services_of(session.me().organization_id),
         places=own_places(),
@@ -245,7 +245,7 @@ def service_form(
     simple = [schedule for schedule in shown_service.schedules if _is_simple(schedule)]
     return render_template(
         "entry_service.html",
-        shown=merging.shown(shown_service if base is None else base),
+        shown=merging.encode(shown_service if base is None else base),
         service=shown_service,
         places=[(place.id, place.name or _("Lugar sin nombre")) for place in places],
         used=used,
@@ -280,7 +280,7 @@ def place_form(
     ]
     return render_template(
         "entry_place.html",
-        shown=merging.shown(shown_place if base is None else base),
+        shown=merging.encode(shown_place if base is None else base),
         stored=shown_place if base is None else base,
         place=shown_place,
         opened=opened,

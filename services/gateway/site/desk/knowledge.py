@@ -30,7 +30,7 @@ Further accesses would be missing from the sheet; the page with all accesses to 
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldData:
     """The data about the person that one organisation has from one source.
 
     The source is one consent, or the enquiries without her name, for which there is no receipt.
@@ -49,7 +49,7 @@ class Knowledge:
 
     person: p.Person
     holder: str
-    held: list[Held]
+    held: list[HeldData]
     readings: list[str]
 
 
@@ -117,9 +117,9 @@ def knowledge(identifier: str) -> Knowledge:
         | {receipt.recipient_organization_id for receipt in receipts}
         | {reading.organization_id for reading in readings}
     )
-    held = [of_receipt(receipt, known, readings, sent) for receipt in receipts]
+    held = [data_by_receipt(receipt, known, readings, sent) for receipt in receipts]
     held += [
-        of_enquiries(known.organization(organization), enquiries)
+        data_by_enquiries(known.organization(organization), enquiries)
         for organization, enquiries in copies.items()
     ]
     accesses = [
@@ -140,12 +140,12 @@ def knowledge(identifier: str) -> Knowledge:
     )
 
 
-def of_receipt(
+def data_by_receipt(
     receipt: p.Receipt,
     known: names.Names,
     readings: Iterable[p.Reading],
     sent: Iterable[r.Referral],
-) -> Held:
+) -> HeldData:
     """Describes a consent: its data, its end, how often the file was read, and the deletion.
 
     The deletion is described by the receiver's confirmation that it keeps nothing, or by the
@@ -217,12 +217,12 @@ def of_receipt(
             )
         )
     soon = bool(receipt.live and until and until - i18n.now() < SOON)
-    return Held(
+    return HeldData(
         known.organization(receipt.recipient_organization_id), receipt.id, receipt.live, soon, lines
     )
 
 
-def of_enquiries(organization: str, enquiries: Iterable[e.Enquiry]) -> Held:
+def data_by_enquiries(organization: str, enquiries: Iterable[e.Enquiry]) -> HeldData:
     """Describes the enquiries about a person that an organisation still has.
 
     Enquiries do not hold her name.
@@ -244,7 +244,7 @@ def of_enquiries(organization: str, enquiries: Iterable[e.Enquiry]) -> Held:
         (_("Para qué"), ", ".join(needs)),
         (_("Hasta cuándo"), " ".join(sorted(ends))),
     ]
-    return Held(organization, "", live=True, ends_soon=False, lines=lines)
+    return HeldData(organization, "", live=True, ends_soon=False, lines=lines)
 
 
 def shared_attributes(enquiry: e.Enquiry) -> list[str]:

@@ -175,14 +175,14 @@ def page(
 
     `reference` and `pin` are set only right after the contact was recorded. `known` holds the
     reference and PIN that the caller gave, until the contact is recorded. `shown` is the state
-    (merging.shown) from which the form was made; None stands for the state of `contact`.
+    (merging.encode) from which the form was made; None stands for the state of `contact`.
     """
     asked_for = r.ReferralFilter(box=r.BOX_OUTBOX, contact_id=contact.id)
     related = referrals.matching(asked_for) if contact.id else lists.Listed()
     return render_template(
         "contact.html",
         contact=contact,
-        shown=merging.shown(contact) if shown is None else shown,
+        shown=merging.encode(contact) if shown is None else shown,
         errors=errors,
         reference=reference,
         pin=pin,
@@ -264,7 +264,7 @@ def save(identifier: str) -> access.Answer:
         return page(
             merged_contact(typed, stored),
             {"_form": words.conflict("put_together")},
-            shown=merging.shown(stored),
+            shown=merging.encode(stored),
         ), merging.MERGED
     except forms.SHOWN_IN_PLACE as refusal:
         return page(typed, forms.problems(refusal), shown=forms.text("shown")), 422
@@ -282,7 +282,7 @@ def merged_contact(typed: c.Contact, stored: c.Contact) -> c.Contact:
     If both changed the note, the result has both notes.
     """
     old = merging.original(c.Contact)
-    both = merging.merged(
+    both = merging.merge(
         typed, stored, [path for path in CHANGEABLE if path not in ("triage", "note")]
     )
     for question in c.Triage.DESCRIPTOR.fields_by_name:

@@ -122,7 +122,7 @@ def show(
         file=person,
         own=own,
         receipts=receipts,
-        readings=grouped(readings),
+        readings=group_readings(readings),
         more_readings=readings_page.next_page_token,
         emergencies=emergencies,
         rows_=listed,
@@ -150,7 +150,7 @@ def pathways(age_band: r.AgeBand.ValueType) -> list[tuple[str, str]]:
     return [(pathway.id, names.called(pathway.names)) for pathway in fitting_first]
 
 
-def grouped(readings: Iterable[p.Reading]) -> list[tuple[p.Reading, int]]:
+def group_readings(readings: Iterable[p.Reading]) -> list[tuple[p.Reading, int]]:
     """Returns the first of each run of readings with equal `grouping_key`, and the run's length."""
     lines: list[tuple[p.Reading, int]] = []
     for reading in readings:
@@ -192,7 +192,7 @@ def looked(identifier: str) -> str:
     return render_template(
         "readings.html",
         identifier=identifier,
-        readings=grouped(answer.readings),
+        readings=group_readings(answer.readings),
         next_page=answer.next_page_token,
         names=display_names,
     )

@@ -123,7 +123,9 @@ def lines_of(plan: pb.Plan, referrals_by_id: Mapping[str, r.Referral]) -> list[L
                 step,
                 standing_step,
                 ICONS.get(standing_step.state, "wait"),
-                due.between(begun, standing_step.due_time, _("para este paso")) if runs else None,
+                due.deadline_between(begun, standing_step.due_time, _("para este paso"))
+                if runs
+                else None,
                 [called.get(key, key) for key in standing_step.waits_for_keys],
                 referrals_by_id.get(standing_step.referral_id),
                 candidates(step, referrals_by_id),

@@ -35,7 +35,7 @@ MOST = 50  # maximum number of rows; one page of a list has no more
 
 
 @dataclass(frozen=True)
-class Chosen:
+class TickedRow:
     """A ticked row: the referral, and the version that the list showed."""
 
     id: str
@@ -63,10 +63,10 @@ class Done:
     why: str = ""
 
 
-def chosen() -> list[Chosen]:
+def ticked_rows() -> list[TickedRow]:
     """Returns the ticked rows, each once; only one row if that row's own button was pressed."""
     ticked = [request.form["only"]] if request.form.get("only") else request.form.getlist("chosen")
-    rows = [Chosen(*value.partition(":")[::2]) for value in dict.fromkeys(ticked)]
+    rows = [TickedRow(*value.partition(":")[::2]) for value in dict.fromkeys(ticked)]
     return [row for row in rows if row.id and row.etag][:MOST]
 
 
@@ -81,10 +81,10 @@ def take(step: Callable[[Any], r.Referral], rpc_request: Any) -> Done:
     except Unauthenticated:
         raise
     except (Refusal, ServiceFault) as error:
-        return Done(rpc_request.id, current(rpc_request.id), reason(error))
+        return Done(rpc_request.id, fetch_if_readable(rpc_request.id), reason(error))
 
 
-def current(identifier: str) -> r.Referral | None:
+def fetch_if_readable(identifier: str) -> r.Referral | None:
     """Returns a referral whose step was refused, as it is now.
 
     Returns None if the referral cannot be read; the result is shown all the same.
@@ -135,7 +135,7 @@ def results_page(step: str, done: list[Done], back: str) -> str:
 @pages.post("/board/several", access.NETWORK)
 def board() -> access.Answer:
     """Sends reminders at once; before re-routing, lets the coordinator choose services."""
-    rows = chosen()
+    rows = ticked_rows()
     if not rows:
         return redirect(url_for("board.board", nothing=1, _anchor="queue"), 303)
     if request.form.get("step") == "reroute":
@@ -149,9 +149,9 @@ def board() -> access.Answer:
     )
 
 
-def choose(rows: list[Chosen]) -> str:
+def choose(rows: list[TickedRow]) -> str:
     """Shows, for each referral, services that may fit, the best first. Nothing is changed yet."""
-    referrals = [referral for row in rows if (referral := current(row.id)) is not None]
+    referrals = [referral for row in rows if (referral := fetch_if_readable(row.id)) is not None]
     offers = {
         referral.id: directory.alternatives(referral) if "reroute" in referral.allowed_verbs else []
         for referral in referrals
@@ -164,8 +164,8 @@ def choose(rows: list[Chosen]) -> str:
 @pages.post("/board/several/reroute", access.NETWORK)
 def reroute() -> access.Answer:
     """Re-routes each referral for which a service was chosen."""
-    services = {row.id: forms.text(f"service.{row.id}") for row in chosen()}
-    rows = [row for row in chosen() if services[row.id]]
+    services = {row.id: forms.text(f"service.{row.id}") for row in ticked_rows()}
+    rows = [row for row in ticked_rows() if services[row.id]]
     if not rows:
         return redirect(url_for("board.board", nothing=1, _anchor="queue"), 303)
     requests = [
@@ -186,7 +186,7 @@ def assign() -> access.Answer:
 
     The worker belongs to the reader's organisation.
     """
-    rows, worker = chosen(), forms.text("responsible_worker_id")
+    rows, worker = ticked_rows(), forms.text("responsible_worker_id")
     if not rows:
         return redirect(url_for("referral.listing", box="inbox", nothing=1), 303)
     requests = [

@@ -249,7 +249,7 @@ def department_short(subdivision: str) -> str:
     )
 
 
-def named(path: str) -> str:
+def field_name(path: str) -> str:
     """Returns the field name at the end of a path.
 
     For an entry of a list, returns the name of the list.
@@ -259,7 +259,7 @@ def named(path: str) -> str:
 
 def field(path: str) -> str:
     """Returns the label of a request's field on the page."""
-    return word("field", named(path))
+    return word("field", field_name(path))
 
 
 def violation(reason: str, name: str = "") -> str:

@@ -33,7 +33,7 @@ def show(identifier: str) -> str:
         pb.GetAdviceCardRequest(id=identifier, version=forms.version_asked())
     )
     return render_template(
-        "advice_card.html", shown=advice.shown(card), card=card, texts=advice.texts(card)
+        "advice_card.html", shown=advice.shown_card(card), card=card, texts=advice.texts(card)
     )
 
 

@@ -22,7 +22,7 @@ UNITS = {
     "working_days": (N_("días hábiles"), 0),
 }
 CLOCKS = ("acknowledge", "decide", "first_contact")
-FOR_ANY = ("silence", "close")
+ANY_URGENCY = ("silence", "close")
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def show() -> str:
         rows=rows,
         URGENCIES=due.URGENCIES,
         CLOCKS=CLOCKS,
-        FOR_ANY=FOR_ANY,
+        ANY_URGENCY=ANY_URGENCY,
     )
 
 
@@ -112,7 +112,7 @@ def publish() -> access.Answer:
 
 def names() -> list[str]:
     """Returns the names of a policy's deadlines, in the order of the form."""
-    return [*(f"{urgency}.{clock}" for urgency in due.URGENCIES for clock in CLOCKS), *FOR_ANY]
+    return [*(f"{urgency}.{clock}" for urgency in due.URGENCIES for clock in CLOCKS), *ANY_URGENCY]
 
 
 def empty(name: str) -> Row:

@@ -19,7 +19,7 @@ Texts in other languages are in the field `translations`.
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownCard:
     """A card in the reader's language, open or folded."""
 
     card: pb.AdviceCard
@@ -58,19 +58,19 @@ def texts(card: pb.AdviceCard) -> dict[str, pb.AdviceText]:
     return {language: text for language, text in by_language.items() if text.title}
 
 
-def shown(card: pb.AdviceCard, *, opened: bool = False) -> Shown:
+def shown_card(card: pb.AdviceCard, *, opened: bool = False) -> ShownCard:
     """Returns a card in the reader's language; in Spanish if it has no text in that language."""
     text = in_language(texts(card), i18n.language())
-    return Shown(card, text or pb.AdviceText(), opened)
+    return ShownCard(card, text or pb.AdviceText(), opened)
 
 
-def shown_cards(cards: Sequence[pb.AdviceCard]) -> list[Shown]:
+def shown_cards(cards: Sequence[pb.AdviceCard]) -> list[ShownCard]:
     """Returns the cards as they are shown beside the form of a contact, open or folded.
 
     If no answer opens any card, the first card is open.
     """
     none_is_open = not any(card.open for card in cards)
     return [
-        shown(card, opened=card.open or (none_is_open and index == 0))
+        shown_card(card, opened=card.open or (none_is_open and index == 0))
         for index, card in enumerate(cards)
     ]

@@ -78,7 +78,7 @@ def next_page(recipient: str, age: str) -> tuple[str, dict[str, str]]:
     for page in ASKED:
         if errors := _missing(page, age):
             return page, errors
-        if page == "answers" and not agreed():
+        if page == "answers" and not agreed_groups():
             return "refused", {}
         if page == shown and page in NEXT_PAGE:
             return NEXT_PAGE[page], {}
@@ -87,7 +87,7 @@ def next_page(recipient: str, age: str) -> tuple[str, dict[str, str]]:
 
 def _missing(page: str, age: str) -> dict[str, str]:
     required = words.violation("required")
-    if page == "points" and age != ADULT and unasked():
+    if page == "points" and age != ADULT and child_not_asked():
         return {}
     if page == "points":
         explained = forms.texts("explained_codes")
@@ -106,18 +106,18 @@ def _missing(page: str, age: str) -> dict[str, str]:
         return open_ | ({} if forms.text("purpose_codes") else {"purpose_codes": required})
     questions = ["manner_code"]
     minor = age == CHILD or (
-        age == UNKNOWN and (unasked() or forms.text("adult_ground_code") == NOT_ADULT)
+        age == UNKNOWN and (child_not_asked() or forms.text("adult_ground_code") == NOT_ADULT)
     )
     if age != UNKNOWN or minor:
         questions.append("giver_code")
     if minor:
         questions.append("assent_code")
-    if age == UNKNOWN and not unasked():
+    if age == UNKNOWN and not child_not_asked():
         questions.append("adult_ground_code")
     return {name: required for name in questions if not forms.text(name)}
 
 
-def unasked() -> bool:
+def child_not_asked() -> bool:
     """Returns whether, as the form says, a child can't be asked for consent or said no.
 
     If so, two workers decide in the child's best interest.
@@ -125,7 +125,7 @@ def unasked() -> bool:
     return forms.flag("unasked")
 
 
-def agreed() -> list[str]:
+def agreed_groups() -> list[str]:
     """Returns the field groups to which the person said yes."""
     return [code for name, code in ANSWERS.items() if forms.text(name) == "yes"]
 
@@ -135,7 +135,7 @@ def values_for(recipient: str) -> MultiDict[str, str]:
     return request.form if forms.text("recipient") == recipient else MultiDict()
 
 
-def carried(page: str, recipient: str) -> Iterator[tuple[str, str]]:
+def hidden_fields(page: str, recipient: str) -> Iterator[tuple[str, str]]:
     """Yields the values of the other pages, for hidden fields."""
     for name, value in values_for(recipient).items(multi=True):
         if any(name in fields for other, fields in ASKED.items() if other != page):
@@ -173,6 +173,6 @@ def receipt(person_id: str, recipient: str) -> p.Receipt:
         made.ClearField("until_time")
     del made.field_groups[:]
     made.field_groups.extend(
-        p.FieldGroup.ValueType(words.number("field_group", code)) for code in agreed()
+        p.FieldGroup.ValueType(words.number("field_group", code)) for code in agreed_groups()
     )
     return made

@@ -65,10 +65,10 @@ def overridden(referral: Referral) -> bool:
 
 def of_clock(clock: Clock) -> Due:
     """Returns a deadline of the contract as a Due."""
-    return between(clock.start_time, clock.due_time, words.word("clock", clock.kind))
+    return deadline_between(clock.start_time, clock.due_time, words.word("clock", clock.kind))
 
 
-def between(begun: Timestamp, ends: Timestamp, what: str) -> Due:
+def deadline_between(begun: Timestamp, ends: Timestamp, what: str) -> Due:
     """Returns the deadline between two times, for the act `what`."""
     start, end, now = i18n.moment(begun), i18n.moment(ends), i18n.now()
     if end is None:
@@ -92,7 +92,7 @@ def of_enquiry(enquiry: Enquiry) -> Due | None:
         if enquiry.state == ENQUIRY_STATE_OPEN
         else _("para seguir con la remisión")
     )
-    return between(enquiry.start_time, enquiry.due_time, what)
+    return deadline_between(enquiry.start_time, enquiry.due_time, what)
 
 
 @dataclass(frozen=True)

@@ -140,7 +140,7 @@ def etag() -> str:
     return text("etag")
 
 
-def given(**fields: Any) -> dict[str, Any]:
+def without_none(**fields: Any) -> dict[str, Any]:
     """Returns the fields that are not None."""
     return {name: value for name, value in fields.items() if value is not None}
 
@@ -160,7 +160,7 @@ def problems(refusal: Refusal | Incomplete) -> dict[str, str]:
         return dict(refusal.args[0])
     if isinstance(refusal, Invalid):
         messages = {
-            (name := words.named(field)): words.violation(reason, name)
+            (name := words.field_name(field)): words.violation(reason, name)
             for field, reason in refusal.violations
         }
         return messages or {"_form": _("Revise lo que escribió y envíelo otra vez.")}

@@ -19,7 +19,7 @@ MERGED = 412
 M = TypeVar("M", bound=Message)
 
 
-def shown(entry: Message) -> str:
+def encode(entry: Message) -> str:
     """Returns the encoded object for the form's field `shown`."""
     return base64.b64encode(entry.SerializeToString(deterministic=True)).decode()
 
@@ -33,7 +33,7 @@ def original(kind: type[M]) -> M:
     return entry
 
 
-def merged(typed: M, fresh: M, paths: Sequence[str]) -> M:
+def merge(typed: M, fresh: M, paths: Sequence[str]) -> M:
     """Returns the fresh object, with the changed fields of the form applied to it.
 
     A field that the form did not change keeps its fresh value.

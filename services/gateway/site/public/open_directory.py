@@ -142,7 +142,7 @@ def away(refusal: Unavailable) -> Response:
         "open_directory.html",
         away=True,
         errors={},
-        form=kept.unsent() if request.method == "POST" else None,
+        form=kept.rejected_form() if request.method == "POST" else None,
     )
     return Response(
         page, status_of(refusal), {"Retry-After": str(RETRY_SECONDS)}, mimetype="text/html"

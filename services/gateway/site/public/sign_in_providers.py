@@ -58,7 +58,7 @@ def come_back() -> Response:
                 render_template("signin_code.html", to="", kept="", asked=answer, problem="")
             )
             if answer.challenge
-            else signing_in.entered(answer)
+            else signing_in.finish(answer)
         )
     cookies.drop(response, PROVIDER_COOKIE)
     return response

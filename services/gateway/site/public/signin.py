@@ -73,7 +73,7 @@ def enter() -> access.Answer:
             return render_template(
                 "signin_code.html", to=target, kept=written, asked=answer, problem=""
             )
-        return signing_in.entered(answer, device)
+        return signing_in.finish(answer, device)
     return render_template(
         "signin.html", to=target, ended=None, problem=problem, email=email, kept=written
     ), status
@@ -114,7 +114,7 @@ def enter_code() -> access.Answer:
     except Exhausted as refusal:
         problem, status = words.wait(refusal.retry_after), 429
     else:
-        return signing_in.entered(answer, device)
+        return signing_in.finish(answer, device)
     return render_template(
         "signin_code.html",
         to=form.get("to", ""),

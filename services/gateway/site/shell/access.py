@@ -157,7 +157,7 @@ def _address(endpoint: str, done: str, values: Mapping[str, Any]) -> str:
     )
 
 
-def of(app: Flask, endpoint: str | None) -> Access | None:
+def declaration_of(app: Flask, endpoint: str | None) -> Access | None:
     """Returns the declaration of a page; None for a page without one, which nobody may open.
 
     Style and scripts are public.

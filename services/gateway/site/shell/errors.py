@@ -12,7 +12,7 @@ from services.gateway.site.shell import kept, proof, session
 
 def install(app: Flask) -> None:
     """Makes the app answer errors of pages, and requests without a route, with a page."""
-    app.register_error_handler(errors.Refusal, refused)
+    app.register_error_handler(errors.Refusal, answer_refusal)
     app.register_error_handler(HTTPException, http_error)
     app.register_error_handler(Exception, fault)
 
@@ -23,7 +23,7 @@ def page(status: int, title: str, advice: str, retry: bool = False, again: bool 
     If the reader wrote the form that was sent, the page contains the form, filled in. With `again`,
     the form can be sent again from this page.
     """
-    form = kept.unsent() if request.method == "POST" else None
+    form = kept.rejected_form() if request.method == "POST" else None
     return make_response(
         render_template(
             "error.html",
@@ -38,7 +38,7 @@ def page(status: int, title: str, advice: str, retry: bool = False, again: bool 
     )
 
 
-def refused(refusal: errors.Refusal) -> AnyResponse:
+def answer_refusal(refusal: errors.Refusal) -> AnyResponse:
     """Answers a refusal that no form showed in place."""
     if proof.can_answer(refusal):
         try:
@@ -113,7 +113,7 @@ def not_of_this_page(reason: str) -> AnyResponse:
         )
     if g.get("session_ended"):
         return ask_to_sign_in()
-    if not kept.unsent() and (sealed := kept.sealed()):
+    if not kept.rejected_form() and (sealed := kept.seal()):
         problem = _(
             "Este formulario lo escribió otra cuenta, y no se guardó nada."
             " Para no perderlo, entre con la cuenta que lo escribió."
@@ -166,7 +166,7 @@ def ask_to_sign_in() -> AnyResponse:
     reader gets it back after the sign-in, and it is sent only if she sends it herself. A script
     gets an empty answer. Any other request is redirected.
     """
-    if request.method == "POST" and (form := kept.sealed()):
+    if request.method == "POST" and (form := kept.seal()):
         # the session may have ended after this request began
         g.me, g.session_ended = None, True
         g.pop("form_token", None)

@@ -191,7 +191,7 @@ def navigation() -> list[NavigationItem]:
     pages = {
         endpoint: page
         for endpoint in current_app.view_functions
-        if (page := access.of(current_app, endpoint)) and page.navigation
+        if (page := access.declaration_of(current_app, endpoint)) and page.navigation
     }
     return [
         NavigationItem(

@@ -40,7 +40,7 @@ def begin() -> AnyResponse | None:
     """
     if not is_for_people():
         return None
-    page = access.of(current_app, request.endpoint)
+    page = access.declaration_of(current_app, request.endpoint)
     session.recognise(needed=page is None or not page.is_public)
     # The version is set before the page's data are read. If they change in between, live.js gets a
     # newer version and fetches the page again.
@@ -78,13 +78,13 @@ def compress(response: Response) -> None:
     response.headers["Vary"] = "Accept-Encoding"
     if request.accept_encodings.quality("gzip") and "Content-Range" not in response.headers:
         response.direct_passthrough = False
-        response.set_data(compressed(response.get_data()))
+        response.set_data(gzip_compress(response.get_data()))
         response.headers["Content-Encoding"] = "gzip"
         response.headers.pop("ETag", None)  # this is the ETag of the uncompressed file
 
 
 @lru_cache(maxsize=32)
-def compressed(data: bytes) -> bytes:
+def gzip_compress(data: bytes) -> bytes:
     """Returns the compressed data. A process compresses each file only once."""
     return gzip.compress(data, mtime=0)
 

@@ -1,12 +1,12 @@
 """The content of a rejected form, which the page that rejects the form carries and offers again.
 
 Only the writer of the form gets the content back, and only that page stores it. As long as the
-writer's session lasts, the page shows the form filled in (`unsent`). If the session has ended, the
-sign-in page carries the form sealed: nobody who sits at a shared machine can read it, and only the
-same account can open it (`sealed`, `opened`). The form is sent only when its writer presses the
-button again. Passwords, PINs and codes must be typed again, except after a step-up, because the
-step-up page carries the whole form, sealed, too. Limitation: a form of more than 40 kB, compressed,
-does not survive a sign-in or a step-up.
+writer's session lasts, the page shows the form filled in (`rejected_form`). If the session has
+ended, the sign-in page carries the form sealed: nobody who sits at a shared machine can read it,
+and only the same account can open it (`seal`, `unseal`). The form is sent only when its writer
+presses the button again. Passwords, PINs and codes must be typed again, except after a step-up,
+because the step-up page carries the whole form, sealed, too. Limitation: a form of more than 40 kB,
+compressed, does not survive a sign-in or a step-up.
 """
 
 import base64
@@ -81,7 +81,7 @@ def is_typed(name: str, value: str) -> bool:
     """
     return (
         bool(value.strip())
-        and bool(words.spanish("field", words.named(name)))
+        and bool(words.spanish("field", words.field_name(name)))
         and not (_CODE.fullmatch(value) or value in _codes())
     )
 
@@ -91,7 +91,7 @@ def _codes() -> frozenset[str]:
     return frozenset(code for table in vocabulary.TABLES.values() for code in table)
 
 
-def unsent() -> Form | None:
+def rejected_form() -> Form | None:
     """Returns this request's form for the page that rejects it.
 
     Returns None if the reader of that page did not write the form, and also if the session has
@@ -100,7 +100,7 @@ def unsent() -> Form | None:
     if g.get("session_ended") or g.get("foreign_form"):
         return None
     writer, mark = session.maker_of_form()
-    page = access.of(current_app, request.endpoint)
+    page = access.declaration_of(current_app, request.endpoint)
     public = page is not None and page.is_public
     if g.get("me"):
         mine, token = (
@@ -117,7 +117,10 @@ def unsent() -> Form | None:
 
 def _form(token: str = "", *, with_secrets: bool = False) -> Form:
     fields = [
-        (name, value) for name, values in sent().items() for value in values if name != "form_token"
+        (name, value)
+        for name, values in sent_fields().items()
+        for value in values
+        if name != "form_token"
     ]
     return Form(
         request.path,
@@ -127,7 +130,7 @@ def _form(token: str = "", *, with_secrets: bool = False) -> Form:
     )
 
 
-def sent() -> dict[str, list[str]]:
+def sent_fields() -> dict[str, list[str]]:
     """Returns the fields of this request's form; {} if the form is too large to be read."""
     try:
         return dict(request.form.lists())
@@ -135,7 +138,7 @@ def sent() -> dict[str, list[str]]:
         return {}
 
 
-def sealed(purpose: str = SIGN_IN) -> str:
+def seal(purpose: str = SIGN_IN) -> str:
     """Returns this request's form, sealed for the sign-in page, or sealed whole for a step-up page.
 
     Returns "" if the form was made for no session, or is too long.
@@ -156,7 +159,7 @@ def sealed(purpose: str = SIGN_IN) -> str:
     )
 
 
-def opened(text: str, worker_id: str, token: str = "", purpose: str = SIGN_IN) -> Form | None:
+def unseal(text: str, worker_id: str, token: str = "", purpose: str = SIGN_IN) -> Form | None:
     """Opens a sealed form for the worker who wrote it.
 
     Returns None for any other worker, and for a text that this site did not make, that is too old,

@@ -26,7 +26,7 @@ AT_PROVIDER = "provider"
 def ask() -> Response:
     """Returns the step-up page for the request that was refused."""
     if request.method == "POST":
-        return _page(kept.sealed(kept.PROOF), request.path, 403)
+        return _page(kept.seal(kept.PROOF), request.path, 403)
     return _page("", url_for("proof.go_on"), 403, to=request.full_path.rstrip("?"))
 
 
@@ -61,7 +61,7 @@ def check() -> Response | None:
             )
         except Exhausted as refusal:
             return _page(carried, request.path, 429, words.wait(refusal.retry_after), to)
-    form = kept.opened(carried, session.me().worker_id, purpose=kept.PROOF) if carried else None
+    form = kept.unseal(carried, session.me().worker_id, purpose=kept.PROOF) if carried else None
     if form is not None and form.path == request.path:
         request.form = ImmutableMultiDict(
             [("form_token", request.form["form_token"]), *form.fields]

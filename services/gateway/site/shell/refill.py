@@ -14,7 +14,7 @@ from flask import Response, render_template, request
 from markupsafe import escape
 
 from services.gateway.site.parts import merging
-from services.gateway.site.shell.kept import CARRIED, SECRETS, sent, unsent
+from services.gateway.site.shell.kept import CARRIED, SECRETS, rejected_form, sent_fields
 
 NOT_REFILLED = frozenset({"hidden", "password", "file", "submit", "button", "image", "reset"})
 
@@ -29,7 +29,7 @@ def fill(response: Response) -> None:
         and response.status_code >= 400
         and response.status_code != merging.MERGED
     )
-    if refused and response.mimetype == "text/html" and (form := unsent()):
+    if refused and response.mimetype == "text/html" and (form := rejected_form()):
         page = response.get_data(as_text=True)
         forms = _Page(page, request.path).forms
         if form.typed and not forms:
@@ -37,11 +37,15 @@ def fill(response: Response) -> None:
                 "</main>", render_template("written.html", form=form) + "</main>", 1
             )
         response.set_data(
-            filled(page, [candidate for candidate in forms if candidate.is_of(sent())], sent())
+            fill_forms(
+                page,
+                [candidate for candidate in forms if candidate.is_of(sent_fields())],
+                sent_fields(),
+            )
         )
 
 
-def filled(page: str, forms: "list[_Form]", values: dict[str, list[str]]) -> str:
+def fill_forms(page: str, forms: "list[_Form]", values: dict[str, list[str]]) -> str:
     """Returns the page with these values in these forms. Opens the folds around a filled form."""
     for start, end, text in sorted(
         {edit for form in forms for edit in form.edits(page, values)}, reverse=True

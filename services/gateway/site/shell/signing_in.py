@@ -31,7 +31,7 @@ def safe_target(target: str) -> str:
     return target if _PATH.fullmatch(target) else url_for("today.today")
 
 
-def entered(answer: SignInResponse, device: str = "") -> Response:
+def finish(answer: SignInResponse, device: str = "") -> Response:
     """Redirects to the requested page, or shows the form that the earlier session left unsent.
 
     New recovery codes are shown first. Sets the session's cookie and, with `device`, the device's
@@ -40,7 +40,7 @@ def entered(answer: SignInResponse, device: str = "") -> Response:
     written = request.form.get("kept", "")
     token = session.form_token_of(answer.session_secret, answer.worker.id)
     form, target = (
-        kept.opened(written, answer.worker.id, token) if written else None,
+        kept.unseal(written, answer.worker.id, token) if written else None,
         safe_target(request.form.get("to", "")),
     )
     response: Response = redirect(target, 303)

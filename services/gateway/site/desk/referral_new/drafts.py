@@ -60,7 +60,7 @@ def need(identifier: str) -> access.Answer:
 def urgency(identifier: str) -> access.Answer:
     """Asks for the urgency."""
     fields = {"urgency": words.number("urgency", forms.text("urgency")), **reason_given()}
-    fields |= forms.given(assault_time=forms.moment("assault_time"))
+    fields |= forms.without_none(assault_time=forms.moment("assault_time"))
     return ask(identifier, "urgency", fields, "referral_new.need")
 
 

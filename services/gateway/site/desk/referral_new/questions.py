@@ -63,7 +63,7 @@ class Start:
             return ["contact", *([] if self.enquiry.unsafe_code else ["unsafe"]), "services"]
         return [page for page in ASKED if not (self.file and page in ("about", "contact"))]
 
-    def known(self) -> MultiDict[str, str]:
+    def known_answers(self) -> MultiDict[str, str]:
         """Returns the answers that are known already; a worker only needs to check them."""
         answers = MultiDict[str, str]()
         if self.service and len(self.service.need_codes) == 1:
@@ -132,7 +132,7 @@ def person() -> access.Answer:
     After the last question, creates the draft.
     """
     start = start_in_request()
-    answers = MultiDict(request.form) if request.method == "POST" else start.known()
+    answers = MultiDict(request.form) if request.method == "POST" else start.known_answers()
     shown = forms.text("page")
     # buttons that give the most frequent answers at night with one press instead of two
     if forms.flag("nobody_calls"):
@@ -276,7 +276,7 @@ def create_draft(start: Start, answers: MultiDict[str, str], service_id: str) ->
         "",
         **wanted,
         **reason_given(),
-        **forms.given(assault_time=forms.moment("assault_time")),
+        **forms.without_none(assault_time=forms.moment("assault_time")),
     )
 
 
@@ -301,7 +301,9 @@ def link(contact: c.Contact | None, person_id: str, once: str) -> None:
         return
 
 
-def carried(start: Start, page: str, answers: MultiDict[str, str]) -> Iterator[tuple[str, str]]:
+def hidden_fields(
+    start: Start, page: str, answers: MultiDict[str, str]
+) -> Iterator[tuple[str, str]]:
     """Yields the start and the answers of the other pages, for hidden fields.
 
     An empty age band is included, because it shows that the question was asked.
@@ -356,7 +358,7 @@ def show(
         start=start,
         said=answers,
         person=person_form.Values(answers),
-        carried=list(carried(start, page, answers)),
+        carried=list(hidden_fields(start, page, answers)),
         back=back_address(start),
         once=forms.text("once") or new_id(),
         errors=errors,

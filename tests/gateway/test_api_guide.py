@@ -18,7 +18,7 @@ from services.gateway.api.reference import Row, operations
 from tests.gateway.api_gateway import System
 
 ROOT = Path(__file__).resolve().parents[2]
-ADDRESSES = [guide.SERVED[page.file] for page in guide.PAGES.values()]
+ADDRESSES = [guide.ADDRESSES[page.file] for page in guide.PAGES.values()]
 TAKES: dict[str, dict[str, Row]] = {
     operation["operationId"]: {row.name: row for row in operation["takes"]}
     for group in operations(openapi()).values()

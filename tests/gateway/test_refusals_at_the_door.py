@@ -165,8 +165,8 @@ def statuses(lines: list[socket.socket]) -> list[bytes]:
 def test_a_caller_has_a_limited_number_of_requests_under_way_and_others_have_their_own(
     gateway: Gateway,
 ) -> None:
-    held = [gateway.send(asks("slow")) for _ in range(served.MAX_OF_A_CALLER)]
-    until(lambda: len(gateway.asked) == served.MAX_OF_A_CALLER)
+    held = [gateway.send(asks("slow")) for _ in range(served.MAX_PER_CALLER)]
+    until(lambda: len(gateway.asked) == served.MAX_PER_CALLER)
     answer = requests.get(gateway.url, headers={"Authorization": "Bearer slow"}, timeout=10)
     assert (answer.status_code, answer.json()["reason"], answer.headers["Retry-After"]) == (
         503,
@@ -176,7 +176,7 @@ def test_a_caller_has_a_limited_number_of_requests_under_way_and_others_have_the
     modest = {"Authorization": "Bearer modest"}
     assert requests.get(gateway.url, headers=modest, timeout=10).text == "modest"
     gateway.go.set()
-    assert statuses(held) == [b"200"] * served.MAX_OF_A_CALLER
+    assert statuses(held) == [b"200"] * served.MAX_PER_CALLER
     until(lambda: not gateway.server._under_way)
     gateway.asked.clear()
     requests.get(gateway.url, headers={"Authorization": "Bearer slow"}, timeout=10)
@@ -186,7 +186,7 @@ def test_a_caller_has_a_limited_number_of_requests_under_way_and_others_have_the
 def test_when_the_server_is_full_requests_of_systems_are_refused_at_once_and_pages_are_not(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(served, "MAX_OF_A_CALLER", 10_000)
+    monkeypatch.setattr(served, "MAX_PER_CALLER", 10_000)
     monkeypatch.setattr(served, "MAX_UNDER_WAY", THREADS + 5)
     held = [gateway.send(asks("slow")) for _ in range(THREADS + 5)]
     until(lambda: len(gateway.asked) == THREADS)

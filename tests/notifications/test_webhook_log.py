@@ -13,7 +13,7 @@ from chassis.ids import new_id
 from chassis.tokens import SYSTEM, Caller
 from protos.notifications.v1 import notifications_pb2 as pb
 from services.notifications.usecases.sending import ATTEMPTS_KEPT, sweep
-from services.notifications.usecases.webhooks import SHOWN
+from services.notifications.usecases.webhooks import MAX_SHOWN_ATTEMPTS
 from tests.builders import refusal
 from tests.notifications.conftest import OTHER, RECEIVER, Service
 
@@ -102,10 +102,10 @@ def test_a_delivery_with_many_attempts_shows_the_latest(service: Service) -> Non
     service.rows(
         "WITH made AS (INSERT INTO attempts SELECT %s, n, %s, now(), 's', n, '', 1"
         " FROM generate_series(1, %s) n RETURNING 1) SELECT FROM made",
-        sample.id, webhook.id, SHOWN + 20,
+        sample.id, webhook.id, MAX_SHOWN_ATTEMPTS + 20,
     )  # fmt: skip
     statuses = [each.http_status for each in delivery_of(service, webhook.id).sent.attempts]
-    assert statuses == list(range(SHOWN + 20, 20, -1))
+    assert statuses == list(range(MAX_SHOWN_ATTEMPTS + 20, 20, -1))
 
 
 def test_another_organisations_delivery_and_an_unknown_one_look_the_same(service: Service) -> None:

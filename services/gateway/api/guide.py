@@ -47,9 +47,9 @@ PAGES = {
     "versioning": Page("docs/versioning.md", "Versions"),
     "changelog": Page("docs/api_changelog.md", "Changes"),
 }
-SERVED = {page.file: f"{PREFIX}/guide/{name}".removesuffix("/") for name, page in PAGES.items()} | {
-    "docs/openapi.json": f"{PREFIX}/openapi.json"
-}
+ADDRESSES = {
+    page.file: f"{PREFIX}/guide/{name}".removesuffix("/") for name, page in PAGES.items()
+} | {"docs/openapi.json": f"{PREFIX}/openapi.json"}
 
 
 @cache
@@ -105,7 +105,7 @@ def _rewrite_links(children: Sequence[Token], folder: str) -> None:
     for token in children:
         if token.type == "link_open":
             file, _, fragment = str(token.attrGet("href") or "").partition("#")
-            there = SERVED.get(posixpath.normpath(posixpath.join(folder, file)))
+            there = ADDRESSES.get(posixpath.normpath(posixpath.join(folder, file)))
             dropped = (
                 bool(file)
                 and there is None

@@ -54,7 +54,9 @@ class Parser(FlaskParser):
         raw = req.get_data(cache=True)
         if not raw:
             return core.missing
-        if req.content_length is None and len(raw) >= (req.max_content_length or bodies.USUAL):
+        if req.content_length is None and len(raw) >= (
+            req.max_content_length or bodies.DEFAULT_SIZE
+        ):
             # The body is chunked: werkzeug stops reading at the limit and reports nothing.
             raise HttpRefusal("body_too_large")
         if req.mimetype != "application/json" and (

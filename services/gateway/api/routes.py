@@ -109,7 +109,7 @@ class Routes(Blueprint):  # type: ignore[misc]
         def admitted(*args: Any, **kwargs: Any) -> Response:
             deprecation.add_headers(binding.rules)
             admit(needs_credential=not binding.rules.public)
-            request.max_content_length = bodies.most(request.path)
+            request.max_content_length = bodies.maximum_size(request.path)
             g.wrapped_in, g.request_type = binding.body, binding.rpc.input_type
             sent_back.expect(binding)
             if takes is not None and needed and not request.get_data(cache=True):
@@ -175,7 +175,7 @@ def answer_of(binding: Binding, message: Message) -> Response:
 
 
 def answer_headers(binding: Binding, answers: type[Schema] | None) -> Iterator[str]:
-    """Yields the names, in spec.ANSWERED, of the headers that not every answer has."""
+    """Yields the names, in spec.RESPONSE_HEADERS, of the headers that not every answer has."""
     fields = answers._declared_fields if answers else {}
     if fields and (binding.verb == "get" or "etag" in fields):
         yield "ETAG"

@@ -23,7 +23,7 @@ from services.gateway.api.values import File, Flag, Fraction, Number, Object, Te
 from services.gateway.edge.comments import comment
 from services.gateway.edge.problems import BODY_NAMES, PARAMETERS
 
-MOST_A_PAGE = 200
+MAX_PAGE_SIZE = 200
 # PLAIN is the pattern of a text without FORBIDDEN characters. It need not mention surrogates,
 # because JSON cannot hold a single surrogate. FILLED also refuses a text of spaces only.
 PLAIN, FILLED = rf"^[^{CONTROL}]*$", rf"^[^{CONTROL}]*[^{CONTROL}\s][^{CONTROL}]*$"
@@ -309,7 +309,7 @@ def _validators(
             validators.append(Length(min=max(1, least), error="too_short" if least else "required"))
         return [*validators, Whole(known.kind.pattern or PLAIN, error=known.kind.reason)]
     if field.type in _NUMBERS:
-        least, most = (1, MOST_A_PAGE) if field.name == "page_size" else (known.least, known.most)
+        least, most = (1, MAX_PAGE_SIZE) if field.name == "page_size" else (known.least, known.most)
         return [Range(least, most, error="out_of_range")]
     if field.type == FieldDescriptor.TYPE_BYTES and required:
         return [Length(min=1, error="required")]

@@ -64,15 +64,15 @@ SETTINGS: JsonObject = {
     },
 }
 _ETAG = f'"{KINDS["ETAG"].example}"'
-_BASED_ON = {
+_IF_MATCH = {
     "name": "If-Match",
     "description": "The ETag of the version that the change is based on.",
     "example": _ETAG,
 }
-_ONE_TAG = {"type": "string", "pattern": '^"[!#-~]{1,100}"$'}
+_ONE_ETAG = {"type": "string", "pattern": '^"[!#-~]{1,100}"$'}
 # Headers of a request. An Idempotency-Key has no example: a client that copied it twice would
 # repeat its first request, or be refused with 422.
-HEADERS: dict[str, JsonObject] = {
+REQUEST_HEADERS: dict[str, JsonObject] = {
     "IDEMPOTENCY_KEY": {
         "name": "Idempotency-Key",
         "description": (
@@ -81,8 +81,8 @@ HEADERS: dict[str, JsonObject] = {
         ),
         "schema": {"type": "string", "pattern": '^"?[!#-~]{1,100}"?$'},
     },
-    "IF_MATCH": {**_BASED_ON, "required": True, "schema": _ONE_TAG},
-    "IF_MATCH_OPTIONAL": {**_BASED_ON, "schema": _ONE_TAG},
+    "IF_MATCH": {**_IF_MATCH, "required": True, "schema": _ONE_ETAG},
+    "IF_MATCH_OPTIONAL": {**_IF_MATCH, "schema": _ONE_ETAG},
     "IF_NONE_MATCH": {
         "name": "If-None-Match",
         "description": "The ETag of the version that is known: then 304 unless it has changed.",
@@ -117,7 +117,7 @@ HEADERS: dict[str, JsonObject] = {
 }
 # Headers of an answer: name, description, example, and whether an answer that documents the header
 # always has it.
-ANSWERED = {
+RESPONSE_HEADERS = {
     "X_REQUEST_ID": ("X-Request-Id", "Tell it to operations.", KINDS["ID"].example, True),
     "RATE_LIMIT": (
         "RateLimit",
@@ -155,7 +155,7 @@ ANSWERED = {
     "DEPRECATION": ("Deprecation", "Since when it is deprecated (RFC 9745).", "@1798761600", True),
     "SUNSET": ("Sunset", "When it may be gone (RFC 8594).", "Sat, 01 Jan 2028 00:00:00 GMT", True),
 }
-ALWAYS = ("X_REQUEST_ID", "RATE_LIMIT", "RATE_LIMIT_POLICY")
+COMMON_HEADERS = ("X_REQUEST_ID", "RATE_LIMIT", "RATE_LIMIT_POLICY")
 _WITH_STATUS = {
     304: ("ETAG",),
     401: ("WWW_AUTHENTICATE",),
@@ -228,7 +228,7 @@ def response_name(status: int) -> str:
 
 def documented_headers(*names: str) -> dict[str, str]:
     """Returns the headers of an answer, including those that are documented for every answer."""
-    return {ANSWERED[name][0]: name for name in (*ALWAYS, *names)}
+    return {RESPONSE_HEADERS[name][0]: name for name in (*COMMON_HEADERS, *names)}
 
 
 class DocumentedApi(Api):  # type: ignore[misc]
@@ -243,7 +243,7 @@ class DocumentedApi(Api):  # type: ignore[misc]
         pass
 
     def _register_responses(self) -> None:
-        for name, (_, description, example, required) in ANSWERED.items():
+        for name, (_, description, example, required) in RESPONSE_HEADERS.items():
             component: JsonObject = {
                 "description": description,
                 "required": required,
@@ -270,7 +270,7 @@ class DocumentedApi(Api):  # type: ignore[misc]
         pass
 
     def _register_etag_headers(self) -> None:
-        for key, header in HEADERS.items():
+        for key, header in REQUEST_HEADERS.items():
             self.spec.components.parameter(key, "header", {"required": False, **header}, lazy=True)
 
 

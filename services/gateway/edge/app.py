@@ -36,7 +36,7 @@ def make(settings: Settings, clients: Clients | None = None) -> Flask:
     app.config.update(
         DEVELOPMENT=settings.development,
         PUBLIC_URL=settings.public_url,
-        MAX_CONTENT_LENGTH=bodies.USUAL,
+        MAX_CONTENT_LENGTH=bodies.DEFAULT_SIZE,
     )
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     equip(
@@ -89,7 +89,7 @@ def begin() -> None:
     """Gives the request its id, and limits the size of its body."""
     g.request_id, g.started = new_id(), time.monotonic()
     trace.begin(g.request_id)
-    request.max_content_length = bodies.most(request.path)
+    request.max_content_length = bodies.maximum_size(request.path)
 
 
 def finish(response: Response) -> Response:

@@ -11,7 +11,7 @@ from google.api import annotations_pb2
 
 from protos.partners.v1 import open_data_pb2
 
-USUAL = 64 * 1024
+DEFAULT_SIZE = 64 * 1024
 _IMPORT = open_data_pb2.DESCRIPTOR.services_by_name["Imports"].methods_by_name["CreateImport"]
 FILES = {
     _IMPORT.GetOptions().Extensions[annotations_pb2.http].post: 1_000_000,
@@ -31,6 +31,6 @@ class InMemory(Request):
         return BytesIO()
 
 
-def most(path: str) -> int:
+def maximum_size(path: str) -> int:
     """Returns the maximum size of a body at this path, in bytes."""
-    return FILES.get(path, USUAL)
+    return FILES.get(path, DEFAULT_SIZE)

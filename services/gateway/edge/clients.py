@@ -41,7 +41,7 @@ FAREWELL_SECONDS = 60.0
 # sessions that may be ending at a time; the same number may wait, and any further session ends when
 # it reaches its idle limit
 FAREWELLS = 200
-READS_TRIED = 3
+READ_ATTEMPTS = 3
 READING_VERBS = ("Get", "List", "Count", "Batch", "Search", "Match", "Preview", "IssueToken")
 NAMES = ("partners", "referrals", "notifications")
 # audiences of the caller tokens: each token is valid at only one service
@@ -215,7 +215,7 @@ def with_retries(ask: Callable[[], Any], seconds: float) -> Any:
     A read that the service itself refused is not repeated.
     """
     patience = tenacity.Retrying(
-        stop=tenacity.stop_after_attempt(READS_TRIED) | tenacity.stop_before_delay(seconds),
+        stop=tenacity.stop_after_attempt(READ_ATTEMPTS) | tenacity.stop_before_delay(seconds),
         wait=tenacity.wait_exponential_jitter(multiplier=0.05, max=0.5, exp_base=3, jitter=0.05),
         retry=tenacity.retry_if_exception(
             lambda error: (

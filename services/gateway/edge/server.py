@@ -59,10 +59,10 @@ EXPRESS_THREADS = 2
 MAX_UNDER_WAY = 2 * THREADS
 # REST requests that one credential may have under way: as many as the largest gate lets one caller
 # have, passing or waiting
-MAX_OF_A_CALLER = max(ROOMS.values())
+MAX_PER_CALLER = max(ROOMS.values())
 # Any peer counts as our proxy, because the network lets in nothing else. Among the headers that a
 # proxy adds, only the client's address is used.
-_BEHIND_PROXIES: dict[str, Any] = {
+_PROXY_OPTIONS: dict[str, Any] = {
     "trusted_proxy": "*",
     "trusted_proxy_headers": {"x-forwarded-for"},
 }
@@ -252,7 +252,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
             inbuf_overflow=2 * BODY_BYTES,  # so large that a body is never written to a file
             cleanup_interval=1,
             asyncore_use_poll=True,
-            **(_BEHIND_PROXIES | {"trusted_proxy_count": proxies} if proxies else {}),
+            **(_PROXY_OPTIONS | {"trusted_proxy_count": proxies} if proxies else {}),
             ident=None,
         )
 
@@ -294,7 +294,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         credential = request.headers.get("AUTHORIZATION", "")
         with self._counting:
             if self._under_way.total() >= MAX_UNDER_WAY or (
-                credential and self._under_way[credential] >= MAX_OF_A_CALLER
+                credential and self._under_way[credential] >= MAX_PER_CALLER
             ):
                 return False
             self._under_way[credential] += 1

@@ -66,7 +66,7 @@ PAGES = (
     "desk.inbox",
     "desk.live",
 )
-FOR_DEVELOPMENT = ("desk.outbox", "desk.components")
+DEVELOPMENT_PAGES = ("desk.outbox", "desk.components")
 
 
 def register(app: Flask, settings: SiteSettings) -> None:
@@ -87,7 +87,7 @@ def register(app: Flask, settings: SiteSettings) -> None:
     app.extensions["answers_without_app"] = answers_without_app(app)
     for part in (i18n, guard, errors, frame):
         part.install(app)
-    for name in (*PAGES, *(FOR_DEVELOPMENT if app.config["DEVELOPMENT"] else ())):
+    for name in (*PAGES, *(DEVELOPMENT_PAGES if app.config["DEVELOPMENT"] else ())):
         app.register_blueprint(import_module(f"{__name__}.{name}").pages.blueprint)
 
 

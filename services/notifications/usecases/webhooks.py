@@ -18,7 +18,7 @@ from services.notifications.domain import webhook as rules
 from services.notifications.domain.webhook import Reach, Webhook
 from services.notifications.store import attempts, deliveries, webhooks
 
-SHOWN = 100  # maximum number of attempts shown with a delivery, newest first
+MAX_SHOWN_ATTEMPTS = 100  # maximum number of attempts shown with a delivery, newest first
 HOURS = 24  # hours for which attempts are counted
 _CHANGEABLE = ("url", "kinds", "enabled")
 
@@ -160,7 +160,7 @@ class Webhooks:
         ):
             raise NotFound
         return wire.whole_delivery_answer(
-            *delivery_and_body, attempts.of_delivery(call.tx, request.id, SHOWN)
+            *delivery_and_body, attempts.of_delivery(call.tx, request.id, MAX_SHOWN_ATTEMPTS)
         )
 
     def ListDeliveryHours(

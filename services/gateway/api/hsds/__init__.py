@@ -28,7 +28,7 @@ from services.gateway.edge.problems import problem
 
 PREFIX = "/hsds"
 CACHE_CONTROL = "public, max-age=300"
-MOST_A_PAGE = 200
+MAX_PAGE_SIZE = 200
 _PAGE_PARAMETERS = frozenset({"search", "page", "per_page", "format"})
 _FILTER_PARAMETERS = _PAGE_PARAMETERS | {
     "taxonomy_term_id",
@@ -208,7 +208,7 @@ def _given(known: Iterable[str]) -> Given:
         for name in given
         if name not in known
     ]
-    if len(given.get("search", "")) > MOST_A_PAGE:
+    if len(given.get("search", "")) > MAX_PAGE_SIZE:
         wrong.append(("search", "too_long"))
     if given.get("format", "json") != "json":
         wrong.append(("format", "unknown_code"))
@@ -221,7 +221,7 @@ def _paging(given: Given) -> tuple[int, int]:
     page, size = given.get("page", "1"), given.get("per_page", "50")
     wrong = [
         (name, "out_of_range")
-        for name, text, most in (("page", page, 1_000_000), ("per_page", size, MOST_A_PAGE))
+        for name, text, most in (("page", page, 1_000_000), ("per_page", size, MAX_PAGE_SIZE))
         if not _NUMBER.match(text) or not 1 <= int(text) <= most
     ]
     if wrong:

@@ -18,7 +18,7 @@ from services.gateway.site.parts import forms, lists
 from services.gateway.site.shell import access, session
 
 pages = access.Pages("made")
-USUAL = timedelta(days=7)
+DEFAULT_SPAN = timedelta(days=7)
 
 
 @pages.get("/account/made", access.EVERYONE)
@@ -62,7 +62,7 @@ def _beginning(day: str) -> Timestamp:
         stamp = None
     if stamp is None:
         stamp = Timestamp()
-        stamp.FromDatetime(i18n.now() - USUAL)
+        stamp.FromDatetime(i18n.now() - DEFAULT_SPAN)
     return stamp
 
 

@@ -16,7 +16,7 @@ from services.gateway.site.parts import forms, pictures
 from services.gateway.site.shell import access
 
 pages = access.Pages("pathways")
-SHOWN = 80  # characters shown of a wrong line
+MAX_SHOWN = 80  # characters shown of a wrong line
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def problems(refusal: Invalid, lines: list[str]) -> dict[str, str]:
         if not line:
             wrong["text"] = words.violation(reason)
             continue
-        shown = lines[line - 1].strip()[:SHOWN] if line <= len(lines) else ""
+        shown = lines[line - 1].strip()[:MAX_SHOWN] if line <= len(lines) else ""
         wrong[f"_{number}"] = _(
             "Línea %(line)s: %(problem)s. «%(said)s»",
             line=line,

@@ -19,7 +19,7 @@ from services.gateway.site.parts import devices, forms
 from services.gateway.site.shell import kept, session
 
 REASON = "step_up_required"
-AT_PROVIDER = "provider"
+PROVIDER_PROOF = "provider"
 """The value of the field `proof` if the worker gives the proof at her provider instead."""
 
 
@@ -39,7 +39,7 @@ def check() -> Response | None:
     if g.me is None or "proof" not in request.form:
         return None
     carried, to = request.form.get("kept", ""), request.form.get("to", "")
-    if request.form["proof"] != AT_PROVIDER:
+    if request.form["proof"] != PROVIDER_PROOF:
         origin.attach(devices.secret())
         try:
             clients().accounts.ProveSession(

@@ -82,13 +82,13 @@ def service(identifier: str) -> access.Answer:
     places = own_places()
     if request.method == "GET":
         return service_form(
-            before, {}, places=places, used=_offered_at(before.id) if before.id else ()
+            before, {}, places=places, place_ids=_offered_at(before.id) if before.id else ()
         )
     typed = _service_in_form(before)
-    used = forms.texts("location_ids")
-    form = partial(service_form, places=places, used=used)
+    place_ids = forms.texts("location_ids")
+    form = partial(service_form, places=places, place_ids=place_ids)
     return _save_or_show_again(
-        lambda: _offer_at(_save_service(before, typed).id, used), form, typed, before, _SERVICE
+        lambda: _offer_at(_save_service(before, typed).id, place_ids), form, typed, before, _SERVICE
     )
 
 
@@ -209,14 +209,15 @@ def own_organization() -> d.Organization:
 def overview(
     organization: d.Organization,
     errors: dict[str, str],
-    meanwhile: Sequence[dict[str, Any]] = (),
+    concurrent_changes: Sequence[dict[str, Any]] = (),
     *,
     base: d.Organization | None = None,
 ) -> str:
     """Renders the page of the organisation, its services and places.
 
     `base` is the stored object from which the form was made; None if the form shows that object
-    itself. The other forms use `base` in the same way.
+    itself. `concurrent_changes` were made by other workers since then. The other forms have the
+    same two arguments.
     """
     scores = lists.all_of(clients().locations.ListTruthScores, pb.ListTruthScoresRequest())
     return render_template(
@@ -227,7 +228,7 @@ def overview(
         places=own_places(),
         scores={score.service_id: score for score in scores},
         errors=errors,
-        meanwhile=meanwhile,
+        concurrent_changes=concurrent_changes,
         history=history(organization.id),
     )
 
@@ -235,20 +236,23 @@ def overview(
 def service_form(
     shown_service: d.Service,
     errors: dict[str, str],
-    meanwhile: Sequence[dict[str, Any]] = (),
+    concurrent_changes: Sequence[dict[str, Any]] = (),
     *,
     places: Sequence[pb.Location],
-    used: Collection[str],
+    place_ids: Collection[str],
     base: d.Service | None = None,
 ) -> str:
-    """Renders the form of a service. Simple hours are shown in rows, other schedules in words."""
+    """Renders the form of a service. Simple hours are shown in rows, other schedules in words.
+
+    `place_ids` names the places where the service is offered.
+    """
     simple = [schedule for schedule in shown_service.schedules if _is_simple(schedule)]
     return render_template(
         "entry_service.html",
         shown=merging.encode(shown_service if base is None else base),
         service=shown_service,
         places=[(place.id, place.name or _("Lugar sin nombre")) for place in places],
-        used=used,
+        place_ids=place_ids,
         rows=[*simple, *[d.Schedule()] * max(1, HOURS - len(simple))],
         days=[(day, words.word("weekday", day)) for day in DAYS],
         towns=[
@@ -257,7 +261,7 @@ def service_form(
         others=len(shown_service.schedules) - len(simple),
         narrowed={tier.field for tier in shown_service.tiers},
         errors=errors,
-        meanwhile=meanwhile,
+        concurrent_changes=concurrent_changes,
         history=history(shown_service.id),
     )
 
@@ -265,7 +269,7 @@ def service_form(
 def place_form(
     shown_place: pb.Location,
     errors: dict[str, str],
-    meanwhile: Sequence[dict[str, Any]] = (),
+    concurrent_changes: Sequence[dict[str, Any]] = (),
     *,
     opened: pb.OpenedAddress | None = None,
     base: pb.Location | None = None,
@@ -286,7 +290,7 @@ def place_form(
         opened=opened,
         towns=sorted(towns, key=lambda town: town[1]),
         errors=errors,
-        meanwhile=meanwhile,
+        concurrent_changes=concurrent_changes,
         history=history(shown_place.id),
     )
 
@@ -372,7 +376,7 @@ def _own_place(identifier: str) -> pb.Location:
 
 
 def _offered_at(service_id: str) -> dict[str, str]:
-    """Returns the offers of a service at places: the id of the offer by the id of the place."""
+    """Returns the ids of a service's offers at places, by the id of the place."""
     listed = clients().locations.ListServiceAtLocations(
         pb.ListServiceAtLocationsRequest(service_id=service_id)
     )

@@ -162,7 +162,8 @@ def test_tokens_are_renewed_by_a_viewer_of_their_own_organisation_before_they_ex
     rosa, ana = fetched_version(live, "1", ROSA, OURS), fetched_version(live, "2", ANA, THEIRS)
     time.now += RENEW_SECONDS + 0.1
     # as if other requests had just refreshed all versions
-    live._heard[without_app._group(ANA)].at = live._heard[without_app._group(ROSA)].at = time.now
+    live._groups[without_app._group(ANA)].requested_at = time.now
+    live._groups[without_app._group(ROSA)].requested_at = time.now
     assert (live.known("rosa", rosa), live.known("rosa", rosa)) == (None, "1."), (
         "she is sent to renew her tokens only once"
     )
@@ -337,7 +338,7 @@ def test_a_version_needs_the_referrals_service_but_not_the_count_of_messages(
     played.answers["GetQueueVersion"] = r.QueueVersion(version="q")
     played.answers["CountUnread"] = errors.Unavailable("service_unreachable")
     assert live_answer(client)["version"] == "q."
-    app.extensions["live"]._heard.clear()
+    app.extensions["live"]._groups.clear()
     played.answers["GetQueueVersion"] = errors.Unavailable("service_unreachable")
     assert client.get("/live").status_code == 503
 

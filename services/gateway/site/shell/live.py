@@ -62,12 +62,14 @@ class Answer(NamedTuple):
 
 
 @dataclass
-class _Heard:
+class _GroupState:
+    """The state of one group of viewers, as this process knows it."""
+
     answer: Answer
-    at: float  # time when the answer was requested
-    named: float  # time of the last call in a viewer's own name
-    polled: float  # time when a viewer last checked
-    sent: float = 0.0  # time when a request last went on to Flask, for a call in a viewer's name
+    requested_at: float  # time when the answer was requested
+    named_at: float  # time of the last call in a viewer's own name
+    polled_at: float  # time when a viewer last checked
+    sent_at: float = 0.0  # time when a request last went on to Flask, for a call in a viewer's name
 
 
 class Live:
@@ -75,8 +77,8 @@ class Live:
 
     def __init__(self, signing_key: bytes, now: Callable[[], float] = time.monotonic) -> None:
         self._signer = TimestampSigner(signing_key, salt="live", digest_method=sha256)
-        self._heard: dict[str, _Heard] = {}
-        self._sent = 0.0  # time when a request last went on to Flask, for a call for all groups
+        self._groups: dict[str, _GroupState] = {}
+        self._sent_at = 0.0  # time when a request last went on to Flask, for a call for all groups
         self._lock = Lock()
         self._now = now
 
@@ -90,8 +92,8 @@ class Live:
         A page carries the version known before its data were read, so its content is at least as
         new as that version.
         """
-        heard = self._heard.get(_group(who))
-        return _text(heard.answer) if heard else ""
+        state = self._groups.get(_group(who))
+        return _text(state.answer) if state else ""
 
     def version(
         self,
@@ -107,28 +109,28 @@ class Live:
         """
         group, began = _group(who), self._now()
         with self._lock:
-            heard = self._heard.get(group)
-            if heard and began - heard.at < FRESH_SECONDS:
-                return _text(heard.answer)
+            state = self._groups.get(group)
+            if state and began - state.requested_at < FRESH_SECONDS:
+                return _text(state.answer)
             watched = [
                 name
-                for name, entry in self._heard.items()
-                if began - entry.polled < LEFT_SECONDS and entry.answer.tokens[0]
+                for name, entry in self._groups.items()
+                if began - entry.polled_at < LEFT_SECONDS and entry.answer.tokens[0]
             ][:MOST]
-            tokens = [self._heard[name].answer.tokens for name in watched]
-        if heard and began - heard.named < RENEW_SECONDS and group in watched:
+            tokens = [self._groups[name].answer.tokens for name in watched]
+        if state and began - state.named_at < RENEW_SECONDS and group in watched:
             answers = ask_for_all(tokens)
             with self._lock:
                 for name, answer in zip(watched, answers, strict=True):
                     # An empty version means that the tokens were refused; the group's own viewers
                     # then call the services.
                     if answer.queue:
-                        self._heard[name].answer, self._heard[name].at = answer, began
-                if heard.at == began:
-                    return _text(heard.answer)
+                        self._groups[name].answer, self._groups[name].requested_at = answer, began
+                if state.requested_at == began:
+                    return _text(state.answer)
         answer = ask()
         with self._lock:
-            self._heard[group] = _Heard(answer, began, began, began)
+            self._groups[group] = _GroupState(answer, began, began, began)
         return _text(answer)
 
     def known(self, secret: str, ticket: str) -> str | None:
@@ -146,19 +148,19 @@ class Live:
         if not hmac.compare_digest(mark, fingerprint(secret)[:16]):
             return None
         with self._lock:
-            heard, now = self._heard.get(group), self._now()
-            if heard is None:
+            state, now = self._groups.get(group), self._now()
+            if state is None:
                 return None
-            heard.polled = now
-            if now - heard.at > KEPT_SECONDS:
+            state.polled_at = now
+            if now - state.requested_at > KEPT_SECONDS:
                 return None
-            if now - heard.named > RENEW_SECONDS and now - heard.sent > FRESH_SECONDS:
-                heard.sent = now
+            if now - state.named_at > RENEW_SECONDS and now - state.sent_at > FRESH_SECONDS:
+                state.sent_at = now
                 return None
-            if now - heard.at > FRESH_SECONDS and now - self._sent > FRESH_SECONDS:
-                self._sent = now
+            if now - state.requested_at > FRESH_SECONDS and now - self._sent_at > FRESH_SECONDS:
+                self._sent_at = now
                 return None
-            return _text(heard.answer)
+            return _text(state.answer)
 
 
 def _text(answer: Answer) -> str:

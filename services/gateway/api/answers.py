@@ -1,4 +1,4 @@
-"""The answers of a route: one resource with its ETag, or a list with the link to its next page."""
+"""Makes the routes' answers: one resource with its ETag, or a list with a link to its next page."""
 
 import hashlib
 from collections.abc import Mapping

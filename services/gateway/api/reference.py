@@ -1,4 +1,4 @@
-"""The input of an operation, row by row, read from the OpenAPI document.
+"""Describes the input of each operation, row by row, from the OpenAPI document.
 
 Each field and parameter comes with its kind, its limits and its description.
 """

@@ -29,7 +29,7 @@ ROLE_WORDS = wire.words(contract_pb2.Role.DESCRIPTOR)
 
 @dataclass(frozen=True)
 class SignedIn:
-    """The worker or system of a session or an API key, as the partners service describes it."""
+    """The worker or system behind a session or API key, as the partners service describes it."""
 
     tokens: Mapping[str, str]
     renew: Callable[[], Mapping[str, str]] | None = None

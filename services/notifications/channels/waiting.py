@@ -1,4 +1,4 @@
-"""The senders' wait until a delivery may be due."""
+"""Lets the senders wait until a delivery may be due."""
 
 from collections.abc import Callable
 from datetime import datetime

@@ -22,7 +22,7 @@ def server_of(url: str) -> MailServer:
     """Returns the mail server that the URL names; raises ValueError for anything else.
 
     The schemes are smtp, smtp+starttls and smtps, each followed by ://[user:password@]host[:port];
-    the usual ports are 25, 587 and 465.
+    their default ports are 25, 587 and 465.
     """
     parts = urlsplit(url)
     if parts.scheme not in _SCHEMES or not parts.hostname:

@@ -19,7 +19,7 @@ HISTORY = timedelta(days=7)
 
 
 class Audience(Enum):
-    """The kind of recipient of a message."""
+    """The kinds of recipients."""
 
     DESK = "desk"
     WORKER = "worker"

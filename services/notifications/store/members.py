@@ -1,6 +1,6 @@
 """The known state of members, taken from facts.
 
-This is a copy for checking callers and finding recipients; the partners service has the originals.
+This copy serves to check callers and to find recipients; the partners service has the originals.
 """
 
 from collections.abc import Sequence

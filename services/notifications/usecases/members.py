@@ -1,4 +1,4 @@
-"""The check that a caller is in good standing."""
+"""Checks that a caller is in good standing."""
 
 from chassis.db import Transaction
 from chassis.tokens import Caller

@@ -1,4 +1,4 @@
-"""A sheet for a person that lists who knows what about her, and until when.
+"""The sheet that tells a person who knows what about her, and until when.
 
 She can have the sheet on the screen, on paper and as a PDF, in her language.
 """

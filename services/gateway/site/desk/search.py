@@ -65,7 +65,7 @@ def form(
 
 @pages.post("/search", access.EVERYONE)
 def find() -> access.Answer:
-    """Redirects to the referral if exactly one has this code; otherwise shows the results."""
+    """Redirects to the referral with this code if there is exactly one; else shows the results."""
     term = forms.text("q")
     if not term:
         return form(errors={"q": words.violation("required", "q")}), 422
@@ -122,7 +122,7 @@ def look_for_people(name: str, results: Results) -> None:
 
 @pages.post("/search/status", access.SENDERS)
 def status() -> access.Answer:
-    """Shows the state of a request to a worker to whom the caller gives reference and PIN.
+    """Shows a worker the state of a request whose reference and PIN the caller gives her.
 
     The worker sees the page that the caller would see. An operator of the caller's line also gets a
     link to the contact.

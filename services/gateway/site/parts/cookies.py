@@ -1,4 +1,4 @@
-"""The gateway's cookies, with short neutral names, only for this host, hidden from scripts."""
+"""The gateway's cookies, with short neutral names; no script and no other host can read them."""
 
 from datetime import timedelta
 from typing import Any

@@ -134,7 +134,7 @@ def next_quarter(now: datetime) -> datetime:
 def answers(policy: DeadlinePolicy) -> dict[str, str]:
     """Returns, for each urgency, a sentence that says how soon the receiver must answer.
 
-    The times are those of the network's policy.
+    The times come from the network's policy.
     """
     return {
         words.code("urgency", deadline.urgency): _within(deadline)

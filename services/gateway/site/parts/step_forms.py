@@ -39,7 +39,7 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class Ask:
-    """A question of a form.
+    """A question in a form.
 
     `kind` is choice, note, moment, now, next, date, days, worker, needs or service; `table` names
     the table of words for a choice.

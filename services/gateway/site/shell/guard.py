@@ -92,7 +92,7 @@ def gzip_compress(data: bytes) -> bytes:
 def page_headers(response: Response) -> None:
     """Adds the headers that limit a page to our own style, script and forms.
 
-    Stores a language that the reader has just chosen in the cookie of her session.
+    If a signed-in reader has just chosen a language, stores it in her session's cookie.
     """
     exit_origin = "/".join(str(current_app.config["EXIT_URL"]).split("/")[:3])
     response.headers.update(HEADERS)

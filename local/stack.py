@@ -39,6 +39,9 @@ PROGRESS = 2.0  # seconds between two progress lines of a command
 # Seconds within which a part that accepted a connection must respond; on a machine with a load of
 # 40, a response takes many times longer than usual.
 ANSWER = 10.0
+# Seconds within which a running part must respond to a check. Other parts are not restarted
+# meanwhile.
+ALIVE = 3.0
 # Connections to PostgreSQL for each process of a service: two for each of 20 calls, one for each
 # loop, up to twelve for listening and checks, and some for operators.
 _CONNECTIONS = 70
@@ -332,8 +335,20 @@ class LocalStack:
 
         host_port = self.listen[name]
         if service.database:
-            return Part(name, 1, begin, lambda: _health(host_port) is True)
-        return Part(name, 2, begin, lambda: _serves_http(host_port))
+            return Part(
+                name,
+                1,
+                begin,
+                ready=lambda: _health(host_port) is True,
+                works=lambda: _health(host_port, "live", ALIVE) is True,
+            )
+        return Part(
+            name,
+            2,
+            begin,
+            ready=lambda: _serves_http(host_port, "/readyz"),
+            works=lambda: _serves_http(host_port, "/healthz", ALIVE),
+        )
 
     def _begin_postgres(self) -> Process:
         self.postgres.begin()
@@ -455,10 +470,10 @@ def _next_free(port: int) -> int:
     ) or free_port(HOST)
 
 
-def _serves_http(address: str) -> bool:
-    connection = HTTPConnection(address, timeout=ANSWER)
+def _serves_http(address: str, path: str, timeout: float = ANSWER) -> bool:
+    connection = HTTPConnection(address, timeout=timeout)
     try:
-        connection.request("GET", "/readyz")
+        connection.request("GET", path)
         return connection.getresponse().status == 200
     except (OSError, HTTPException):
         return False

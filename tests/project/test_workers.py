@@ -16,6 +16,7 @@ from chassis.ids import new_id
 from protos.stubs import ReferralsStubs
 from tests.parts.local_stack import SERVICES, LocalStack, until
 from tests.parts.scenes import Scenes
+from tests.parts.still import standing_still
 from tests.parts.stories import STEPS, Cast
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
@@ -103,6 +104,22 @@ def test_steps_succeed_while_the_loops_are_down_and_their_facts_are_published_af
     for step in STEPS:
         referral = scenes.step(referral, step)
     stack.wait_healthy(killed)
+    until(
+        lambda: "referral_closed" in scenes.kinds(referral.id),
+        otherwise=lambda: scenes.kinds(referral.id),
+    )
+
+
+def test_steps_succeed_while_the_loops_hang_and_each_hung_process_is_replaced(
+    stack: LocalStack, cast: Cast
+) -> None:
+    scenes = Scenes(stack, cast)
+    hung = [stack.pid(part) or 0 for part in ("referrals.loops", "gateway")]
+    with standing_still(hung[0]), standing_still(hung[1]):
+        referral = scenes.send()
+        for step in STEPS:
+            referral = scenes.step(referral, step)
+        stack.wait_healthy(*hung, timeout=120)
     until(
         lambda: "referral_closed" in scenes.kinds(referral.id),
         otherwise=lambda: scenes.kinds(referral.id),

@@ -132,11 +132,13 @@ def test_other_callers_are_answered_while_refusals_are_delayed(
 def test_a_flood_holds_only_a_limited_number_of_connections(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(served, "MAX_DELAYED_REFUSALS", 0)
+    monkeypatch.setattr(served, "MAX_DELAYED_REFUSALS", 2)
     monkeypatch.setattr(served, "REFUSAL_SECONDS", 3600.0)
     gateway.spend("greedy")
-    with gateway.send(asks("greedy")) as line:
-        assert line.recv(65536).startswith(b"HTTP/1.1 429")
+    with gateway.send(asks("greedy")), gateway.send(asks("greedy")):
+        until(lambda: len(gateway.server._refused) == 2)
+        with gateway.send(asks("greedy")) as line:
+            assert line.recv(65536).startswith(b"HTTP/1.1 429")
 
 
 def test_nothing_is_left_after_a_caller_hangs_up_or_the_server_stops(gateway: Gateway) -> None:

@@ -44,8 +44,8 @@ LINGER_SECONDS = 2.0  # time after a refusal for bytes that are still on their w
 # delay before a caller whose quota is used up is refused, to slow down a caller that repeats its
 # request at once
 REFUSAL_SECONDS = 0.25
-# number of waiting refusals from which further ones get no delay of their own; delaying more would
-# hold too many connections
+# number of waiting refusals from which further ones are sent at once; delaying more would hold too
+# many connections
 MAX_DELAYED_REFUSALS = 200
 CONNECTIONS = 1000
 HEADER_BYTES = 16 * 1024
@@ -274,8 +274,10 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
             self._known.append(channel)
         elif refused := self._refuse(request.path, request.headers.get("AUTHORIZATION", "")):
             request.reply = refused
-            is_delayed = len(self._refused) < MAX_DELAYED_REFUSALS
-            self._refused.append((self.clock() + (REFUSAL_SECONDS if is_delayed else 0.0), channel))
+            if len(self._refused) < MAX_DELAYED_REFUSALS:
+                self._refused.append((self.clock() + REFUSAL_SECONDS, channel))
+            else:
+                self._known.append(channel)
         elif not self._has_room(channel):
             request.reply = refusal(503, "service_busy", RETRY_SECONDS)
             self._known.append(channel)

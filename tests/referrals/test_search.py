@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -117,6 +118,24 @@ def test_a_short_code_finds_only_referrals_that_the_caller_may_see(
     assert refusal_with_fields(lambda: by_code(story.ngo, "ABCDEU"))[2] == {
         "filter.code": "malformed"
     }
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("states", [99], "unknown_code"),
+        ("urgency", 99, "unknown_code"),
+        ("due_before", Timestamp(seconds=-(10**12)), "out_of_range"),
+        ("person_id", "x", "malformed"),
+    ],
+)
+def test_a_wrong_value_in_a_filter_is_reported_with_its_path(
+    story: Story, field: str, value: object, reason: str
+) -> None:
+    request = pb.ListReferralsRequest(filter=pb.ReferralFilter(**{field: value}))  # type: ignore[arg-type]
+    fields = refusal_with_fields(lambda: story.ngo.ListReferrals(request))[2]
+    path = f"filter.{field}" + (".0" if field == "states" else "")
+    assert fields == {path: reason}
 
 
 # Names.

@@ -1,9 +1,9 @@
 """Local days, hours and public holidays of places in the region, by ISO 3166 codes; holidays come
 from the `holidays` library.
 
-Limitations: in the United States, Mexico and Ecuador, which have several zones, only the
+Limitations: in the United States, Mexico, Ecuador and Spain, which have several zones, only the
 subdivision decides the zone of a place, and a subdivision with two zones gets the zone in which
-most of its people live. All of Spain, with the Canary Islands, has the zone of Madrid.
+most of its people live.
 """
 
 from datetime import date, datetime
@@ -28,6 +28,7 @@ _ZONES = {
     "US": "America/New_York",
     "ES": "Europe/Madrid",
     "EC-W": "Pacific/Galapagos",
+    "ES-CN": "Atlantic/Canary",
 }
 _SUBDIVISIONS_BY_ZONE = {
     "America/Tijuana": ("MX-BCN",),

@@ -51,7 +51,14 @@ def test_a_call_window_that_has_already_begun_starts_now() -> None:
 
 @pytest.mark.parametrize(
     ("country", "department", "hours_behind"),
-    [("NI", "", 6), ("PA", "", 5), ("US", "US-CA", 8), ("US", "US-TX", 6)],
+    [
+        ("NI", "", 6),
+        ("PA", "", 5),
+        ("US", "US-CA", 8),
+        ("US", "US-TX", 6),
+        ("ES", "", -1),
+        ("ES", "ES-CN", 0),
+    ],
 )
 def test_the_hours_for_a_call_are_local_to_the_person(
     country: str, department: str, hours_behind: int

@@ -61,6 +61,13 @@ def test_a_pathway_needs_exactly_one_departure_and_its_arrivals_after_it(
     assert wrong in caught.value.violations
 
 
+def test_a_second_departure_is_reported_in_the_line_of_its_leg() -> None:
+    steps = [("go", ", leg: departure"), ("on", ",\n     leg: departure")]
+    with pytest.raises(Invalid) as caught:
+        pathway_of(*steps)
+    assert caught.value.violations == [("text.7", "repeated")]
+
+
 def test_an_arrival_may_wait_for_the_departure_through_other_steps() -> None:
     pathway = pathway_of(
         ("go", ", leg: departure"),

@@ -130,6 +130,7 @@ def test_the_needs_are_those_of_the_taxonomy() -> None:
         ("deadline: {hours: 12}", "deadline: {hours: soon}", 12, "malformed"),
         ("deadline: {hours: 12}", "deadline: {from: doctor}", 12, "required"),
         ("    need: HOU.EMG\n", "", 8, "required"),
+        ("    role: shelter", "    role: shelter\n    leg: arrival", 12, "required"),
         ("version: 1", "version: one", 2, "malformed"),
         ("version: 1", "version: 0", 2, "out_of_range"),
         ("id: short", "id: Short", 1, "malformed"),

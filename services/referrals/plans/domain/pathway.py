@@ -245,23 +245,20 @@ class _Reader:
         waits, departure = {step.key: step.after_keys for _, step in steps}, ""
         for node, step in steps:
             if step.leg is LegKind.DEPARTURE:
-                self._that(not departure, self._part(node, "leg"), "repeated")
+                self._that(not departure, self._leg_of(node), "repeated")
                 departure = departure or step.key
             elif step.leg is LegKind.ARRIVAL:
                 self._that(
                     bool(departure) and _reaches(step.key, departure, waits),
-                    self._part(node, "leg"),
+                    self._leg_of(node),
                     "required",
                 )
 
     @staticmethod
-    def _part(node: TextNode, name: str) -> TextNode:
-        """Returns the part with this name of a step, or the step itself if it has no such part."""
-        return (
-            next((part for word, part in node.value.items() if word.text == name), node)
-            if isinstance(node.value, dict)
-            else node
-        )
+    def _leg_of(node: TextNode) -> TextNode:
+        """Returns the part `leg` of a step that has a leg."""
+        assert isinstance(node.value, dict)
+        return next(part for word, part in node.value.items() if word.text == "leg")
 
     @staticmethod
     def _line_of(node: TextNode, text: str) -> TextNode:

@@ -1,19 +1,28 @@
 """The rules of a person's file and of a plan step, without a database."""
 
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from chassis.errors import Conflict, Invalid
-from services.referrals.files.domain.person import FieldGroup, Identity
+from services.referrals.files.domain.person import (
+    NOBODY_CALLS,
+    Coarse,
+    FieldGroup,
+    Identity,
+    Person,
+    SafeContact,
+)
 from services.referrals.network.domain.service import Ages, check_age_taken
 from services.referrals.people.domain.reading import Reading, daily_readings
 from services.referrals.plans.domain.plan import PlanStep, StepState
 from tests.builders import NOON
 
 TODAY = NOON.date()
+LATER = NOON + timedelta(hours=1)
 
 
 @pytest.mark.parametrize(
@@ -48,6 +57,71 @@ def test_merging_a_newer_identity_changes_only_the_fields_that_it_states() -> No
     )
     assert (before.known, Identity().known) == (True, False)
     assert before.only(frozenset({FieldGroup.CONTACT})) == Identity(phone="+50581234567")
+
+
+def file(**more: Any) -> Person:
+    return Person("person", "ngo", Coarse(), NOON, NOON, **more)
+
+
+@pytest.mark.parametrize("message", [True, False])
+@pytest.mark.parametrize(
+    ("channel", "contact", "refusal"),
+    [
+        ("phone", True, ""),
+        ("visit", True, "call_not_safe"),
+        (NOBODY_CALLS, False, "call_not_safe"),
+    ],
+)
+def test_a_file_shows_the_channel_of_the_newest_plan_and_whether_a_message_may_be_left(
+    channel: str, contact: bool, refusal: str, message: bool
+) -> None:
+    person = file(safe_contact_channel="through_worker", message_may_be_left=not message)
+    person.plan_contact(SafeContact(channel, "9-12", "mango", "police", message), LATER)
+    assert person.contact_outline() == SafeContact(channel, message_may_be_left=message)
+    assert (person.version, person.update_time) == (2, LATER)
+    assert (person.may_be_contacted, person.may_be_called) == (contact, not refusal)
+    if not refusal:
+        person.check_callable()
+        return
+    with pytest.raises(Conflict, match=f"^{refusal}$"):
+        person.check_callable()
+
+
+def test_a_person_is_not_contacted_or_called_before_she_was_asked_how() -> None:
+    person = file()
+    assert (person.may_be_contacted, person.may_be_called) == (False, False)
+    for contact in (person.contact_outline, person.check_callable):
+        with pytest.raises(Conflict, match=r"^safe_contact_missing$"):
+            contact()
+
+
+def test_an_erased_file_accepts_neither_a_safe_contact_plan_nor_an_identity() -> None:
+    erased = file(erased=True)
+    for change in (
+        partial(erased.plan_contact, SafeContact("phone"), LATER),
+        partial(erased.identify, Identity("Ximena"), LATER, TODAY),
+    ):
+        with pytest.raises(Conflict, match=r"^person_erased$"):
+            change()
+    assert erased == file(erased=True)
+
+
+@pytest.mark.parametrize(
+    ("identity", "known", "band"),
+    [
+        (Identity(birth_date="2000-01-01"), True, "25-59"),
+        (Identity("Ximena"), True, "12-17"),
+        (Identity(), False, "12-17"),
+    ],
+)
+def test_an_identity_sets_the_age_band_only_if_it_has_a_birth_date(
+    identity: Identity, known: bool, band: str
+) -> None:
+    person = file()
+    person.coarse = Coarse("12-17", "Feminine")
+    person.identify(identity, LATER, TODAY)
+    assert (person.has_identity, person.coarse) == (known, Coarse(band, "Feminine"))
+    assert (person.version, person.update_time) == (2, LATER)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from chassis.errors import Conflict, Invalid
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import people_pb2
@@ -19,7 +20,7 @@ from services.referrals.referrals.domain.record import still_to_refer
 from tests.builders import ASKED, NOON
 from tests.referrals.conftest import ARRIVAL, Service, Story
 from tests.referrals.test_contacts import completed, referral_for
-from tests.referrals.test_lifecycle import ACTORS, DAYS, STEPS, draft, in_state
+from tests.referrals.test_lifecycle import ACTORS, DAYS, LATER, STEPS, draft, in_state
 
 OPEN, REFERRED, ADVISED = (
     c.CONTACT_OUTCOME_OPEN,
@@ -69,6 +70,79 @@ def test_an_outcome_written_by_an_operator_is_kept_in_every_state(written: str) 
         call = contact(written)
         assert not call.follow(still_to_refer([in_state(state)]), NOON, DAYS)
         assert (call.outcome_code, call.version) == (written, 1)
+
+
+def test_a_callers_note_keeps_her_contact_open_until_an_operator_has_handled_it() -> None:
+    for before in ("open", "referred", "advised", "handed_over", "dropped"):
+        call = contact(before)
+        call.change(NOON, DAYS)
+        call.hear(LATER, DAYS)
+        assert (call.outcome_code, call.unheard) == ("open", True)
+        assert (call.version, call.step_version, call.update_time) == (3, 3, LATER)
+        assert call.clock is not None
+        assert call.clock.running, "somebody has to read her note in time"
+        assert not call.follow(still_to_refer([in_state(State.ACCEPTED)]), LATER, DAYS)
+        call.unheard = False
+        assert call.follow(still_to_refer([in_state(State.ACCEPTED)]), LATER, DAYS)
+        assert call.outcome_code == "referred"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("open", "dropped"), ("referred", "referred"), ("advised", "advised")],
+)
+def test_a_contact_of_an_erased_person_is_closed_and_never_changes_again(
+    before: str, after: str
+) -> None:
+    call = contact(before)
+    call.check_not_erased()
+    call.watch(NOON, DAYS)
+    call.unheard = True
+    call.erase(LATER, DAYS)
+    assert (call.outcome_code, call.erased, call.unheard) == (after, True, False)
+    assert (call.version, call.update_time) == (2, LATER)
+    assert call.clock is None or not call.clock.running
+    assert not call.follow([True], LATER, DAYS)
+    with pytest.raises(Conflict, match=r"^person_erased$"):
+        call.check_not_erased()
+
+
+@pytest.mark.parametrize(
+    ("statement", "wrong"),
+    [
+        ({}, []),
+        ({"need_code": "HOU.EMG", "handed_over_organization_id": "shelter"}, []),
+        ({"emergency_number_code": "police"}, []),
+        ({"need_code": "XXX"}, [("contact.need_code", "unknown_code")]),
+        (
+            {"handed_over_organization_id": "shelter", "emergency_number_code": "police"},
+            [("contact.emergency_number_code", "out_of_range")],
+        ),
+    ],
+)
+def test_a_contact_with_an_unknown_need_or_two_recipients_of_a_hand_over_is_refused(
+    statement: dict[str, Any], wrong: list[tuple[str, str]]
+) -> None:
+    call = Contact("contact", "line", NOON, NOON, **statement)
+    if not wrong:
+        call.check()
+        return
+    with pytest.raises(Invalid) as refused:
+        call.check()
+    assert refused.value.violations == wrong
+
+
+@pytest.mark.parametrize(("own_country", "accepted"), [("NI", True), ("", True), ("HN", False)])
+def test_an_organisation_writes_only_contacts_of_the_line_of_its_own_country(
+    own_country: str, accepted: bool
+) -> None:
+    call = Contact("contact", "line", NOON, NOON, line_country="NI")
+    if accepted:
+        call.check_line(own_country)
+        return
+    with pytest.raises(Invalid) as refused:
+        call.check_line(own_country)
+    assert refused.value.violations == [("contact.line_country", "out_of_range")]
 
 
 # By rpc and with the database: the receiver, who sees no contact, changes its state too.

@@ -28,7 +28,7 @@ from services.referrals.line.domain.triage import (
     Rule,
     Triage,
 )
-from services.referrals.network.domain.codes import ALPHABET
+from services.referrals.network.domain.codes import ALPHABET, check_character
 from services.referrals.network.domain.deadline import Urgency
 from services.referrals.referrals.domain.lifecycle import State
 from tests.builders import ASKED, refusal, refusal_with_fields
@@ -160,6 +160,22 @@ def test_the_check_character_detects_any_one_wrong_character() -> None:
             if character != reference[place]:
                 with pytest.raises(Unauthenticated):
                     read_reference(reference[:place] + character + reference[place + 1 :])
+
+
+@pytest.mark.parametrize(
+    ("body", "check"),
+    # worked out by hand: from the right, every other value counts double, with its two digits added
+    [("", "0"), ("0", "0"), ("1", "Y"), ("10", "Z"), ("G", "Z"), ("Z", "1"), ("Z1G", "Z")],
+)
+def test_the_check_character_of_a_code_never_changes(body: str, check: str) -> None:
+    assert check_character(body) == check
+
+
+def test_the_check_character_detects_every_swap_of_neighbours_except_that_of_0_and_z() -> None:
+    for one, other in itertools.permutations(ALPHABET, 2):
+        for rest in ("", "7"):
+            detected = check_character(one + other + rest) != check_character(other + one + rest)
+            assert detected == ({one, other} != {"0", "Z"})
 
 
 def test_a_reference_is_recognised_despite_case_spaces_and_similar_letters() -> None:

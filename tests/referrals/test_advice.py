@@ -4,6 +4,7 @@ A caller's answers open cards. A card has the same content in three languages, a
 publish it in versions.
 """
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,17 @@ def test_an_incomplete_translation_is_refused_and_the_error_names_the_language(
         AdviceCard("one", 1, {**CARD.texts, "fr": text}).check()
     assert (field, reason) in wrong.value.violations
     assert {path.split(".")[1] for path, _ in wrong.value.violations} == {"fr"}
+
+
+@pytest.mark.parametrize("need_code", ["", "HOU", "HOU.EMG"])
+def test_a_complete_advice_card_for_any_or_no_need_is_accepted(need_code: str) -> None:
+    replace(CARD, need_code=need_code).check()
+
+
+def test_an_advice_card_for_an_unknown_need_is_refused() -> None:
+    with pytest.raises(Invalid) as wrong:
+        replace(CARD, need_code="XXX").check()
+    assert wrong.value.violations == [("card.need_code", "unknown_code")]
 
 
 def test_a_card_may_be_translated_into_a_new_language_but_only_completely(

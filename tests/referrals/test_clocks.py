@@ -17,8 +17,10 @@ from facts.outbox import Fact
 from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.network.domain.deadline import (
+    FIRST_POLICY,
     Deadline,
     DeadlineKind,
+    Policy,
     Urgency,
     assault_to_the_hour,
     check_urgency,
@@ -221,6 +223,34 @@ def test_another_urgency_prolongs_a_deadline_from_its_start_and_shortens_it_from
     clock.recount(NOON + now, urgency, NICARAGUA)
     assert (clock.start_time, clock.due_time) == (NOON + start, NOON + due)
     assert clock.fired_percent == (0 if start else 50)
+
+
+class TwoPolicies:
+    """A calendar whose network first had one policy, and then a slower one."""
+
+    def is_working_day(self, moment: datetime) -> bool:
+        return True
+
+    def policy(self, version: int = 0) -> Policy:
+        slower = {(Urgency.URGENT, K.DECIDE): 96 * H, (Urgency.EMERGENCY, K.DECIDE): 36 * H}
+        return {1: FIRST_POLICY, 2: Policy(2, dict(FIRST_POLICY.spans) | slower)}[version or 2]
+
+
+@pytest.mark.parametrize(
+    ("urgency", "version", "due"),
+    [
+        (Urgency.URGENT, 1, 72 * H),
+        (Urgency.URGENT, 2, 96 * H),
+        (Urgency.EMERGENCY, 1, 25 * H),
+        (Urgency.EMERGENCY, 2, 37 * H),
+    ],
+)
+def test_another_urgency_adapts_a_deadline_by_the_policy_under_which_the_deadline_began(
+    urgency: Urgency, version: int, due: timedelta
+) -> None:
+    clock = Deadline(K.DECIDE, NOON, NOON + 48 * H, policy_version=version)
+    clock.recount(NOON + H, urgency, TwoPolicies())
+    assert (clock.due_time, clock.policy_version) == (NOON + due, version)
 
 
 @pytest.mark.parametrize(

@@ -383,6 +383,23 @@ def test_exhaustion_is_an_event_after_the_last_answer() -> None:
     assert [verb for verb, *_ in told_of(exhausted())][-2:] == ["answered", "exhausted"]
 
 
+def test_a_cancelled_enquiry_keeps_the_reason_and_names_the_organisation_that_cancelled_it() -> (
+    None
+):
+    enquiry = opened()
+    answer(enquiry, "a", "yes")
+    enquiry.events.clear()
+    enquiry.cancel("by_asker", LATER, "asker")
+    assert told_of(enquiry) == [("cancelled", "asker", "", False)]
+    [event] = enquiry.events
+    assert (event.time, event.clock) == (LATER, None)
+    assert (enquiry.reason_code, enquiry.due_time, enquiry.update_time) == (
+        "by_asker",
+        None,
+        LATER,
+    )
+
+
 def test_a_new_enquiry_keeps_the_private_data_of_its_organisation() -> None:
     unsafe = Unsafe("named", ("org",), ("NI-LE",))
     made = Enquiry.open(

@@ -225,6 +225,10 @@ def test_a_narrower_question_is_answered_from_the_same_cells() -> None:
         [(("NI", "SV"), 45), (("HN", "NI"), 25)],
         [("NI", 45), ("HN", 25)],
     )
+    assert (wide.by_country, wide.by_need_group) == (
+        [("SV", 45), ("NI", 25)],
+        [("MED", 40), ("HOU", 30)],
+    )
     assert (wide.years, wide.countries, wide.need_groups) == (
         ["2025", "2026"],
         ["HN", "NI", "SV"],
@@ -236,10 +240,29 @@ def test_a_narrower_question_is_answered_from_the_same_cells() -> None:
         [("2026-Q1", FEW), ("2026-Q2", 25)],
         [("NI", 25)],
     )
-    assert (narrow.years, narrow.countries) == (wide.years, wide.countries)
+    assert (narrow.by_exploitation_country, narrow.by_need_group, narrow.routes) == (
+        [("HN", 25)],
+        [("MED", 25)],
+        [(("HN", "NI"), 25)],
+    )
+    assert (narrow.years, narrow.countries, narrow.need_groups) == (
+        wide.years,
+        wide.countries,
+        wide.need_groups,
+    )
     nothing = answer(kept, UNTIL, Question("2031"))
     assert (nothing.total, nothing.by_quarter, nothing.routes) == (FEW, [], [])
     assert answer({}, UNTIL, Question()).by_quarter == [(UNTIL, FEW)]
+
+
+def test_equal_sums_are_listed_by_name() -> None:
+    told = answer(
+        {Cell(UNTIL, "SV", "NI", "MED"): 10, Cell(UNTIL, "HN", "GT", "HOU"): 10}, UNTIL, Question()
+    )
+    assert told.by_exploitation_country == [("HN", 10), ("SV", 10)]
+    assert told.by_country == [("GT", 10), ("NI", 10)]
+    assert told.by_need_group == [("HOU", 10), ("MED", 10)]
+    assert told.routes == [(("HN", "GT"), 10), (("SV", "NI"), 10)]
 
 
 @pytest.mark.parametrize("question", [Question(need_group="HOU.EMG"), Question(need_group="XXX")])

@@ -369,6 +369,71 @@ def test_an_open_need_has_a_deadline_that_its_receiver_does_not_see() -> None:
         }
 
 
+@pytest.mark.parametrize(
+    ("verb", "before", "seen"),
+    [
+        ("need_closed", State.DECLINED, False),
+        ("leg_lost", State.IN_PROGRESS, False),
+        ("reminded", State.DECLINED, False),
+        ("reminded", State.SENT, True),
+        ("entered_in_error", State.DECLINED, True),
+        ("declined", State.SENT, True),
+    ],
+)
+def test_a_receiver_sees_no_event_about_the_persons_need_unless_it_also_sent_the_referral(
+    verb: str, before: State, seen: bool
+) -> None:
+    event = Event(2, verb, before, before, NOON, ACTORS[Side.SENDER])
+    referral = in_state(State.DECLINED)
+    for side in (Side.SENDER, Side.COORDINATOR):
+        assert referral.events_for(ACTORS[side], [event]) == [event]
+    assert referral.events_for(ACTORS[Side.RECEIVER], [event]) == [event] * seen
+    referral.receiver_organization_id = referral.sender_organization_id
+    assert referral.events_for(ACTORS[Side.SENDER], [event]) == [event]
+
+
+SENDERS_OWN = {DeadlineKind.REPLACE, DeadlineKind.DRAFT}
+
+
+@pytest.mark.parametrize(
+    ("side", "state", "hidden"),
+    [
+        (Side.SENDER, State.ACCEPTED, set()),
+        (Side.SENDER, State.DECLINED, set()),
+        (Side.RECEIVER, State.ACCEPTED, SENDERS_OWN),
+        (Side.RECEIVER, State.DECLINED, {*SENDERS_OWN, *HEALTH}),
+        (Side.COORDINATOR, State.ACCEPTED, set(HEALTH)),
+    ],
+)
+def test_each_side_sees_the_deadlines_that_concern_it_and_their_events(
+    side: Side, state: State, hidden: set[DeadlineKind]
+) -> None:
+    referral, actor = in_state(state), ACTORS[side]
+    events = [
+        Event(2, "clock_reminded", state, state, NOON, ACTORS[Side.SYSTEM], clock=kind)
+        for kind in DeadlineKind
+    ]
+    known = set(DeadlineKind) - hidden
+    assert {deadline.kind for deadline in referral.deadlines_for(actor)} == known
+    assert {event.clock for event in referral.events_for(actor, events)} == known
+
+
+def test_deadlines_are_listed_with_the_running_ones_first_and_then_by_their_due_time() -> None:
+    referral, minute = draft(), timedelta(minutes=1)
+    referral.deadlines = [
+        Deadline(DeadlineKind.CLOSE, NOON, NOON + 1 * minute, stop_time=NOON),
+        Deadline(DeadlineKind.SILENCE, NOON, NOON + 4 * minute),
+        Deadline(DeadlineKind.DECIDE, NOON, NOON + 2 * minute, pause_time=NOON),
+        Deadline(DeadlineKind.REVIEW, NOON, NOON + 3 * minute),
+    ]
+    assert [deadline.kind for deadline in referral.deadlines_for(ACTORS[Side.SENDER])] == [
+        DeadlineKind.REVIEW,
+        DeadlineKind.SILENCE,
+        DeadlineKind.CLOSE,
+        DeadlineKind.DECIDE,
+    ]
+
+
 def test_every_wait_has_a_deadline_of_the_side_whose_turn_it_is() -> None:
     ways: dict[str, list[str]] = {
         "draft": [],
@@ -412,6 +477,39 @@ def test_every_wait_has_a_deadline_of_the_side_whose_turn_it_is() -> None:
         assert referral.next_due_time is not None, state
 
 
+def test_each_level_that_a_deadline_reaches_is_an_event_of_the_clock_and_makes_nothing_stale() -> (
+    None
+):
+    referral = in_state(State.IN_PROGRESS)
+    referral.deadlines = [
+        Deadline(kind, NOON, NOON + timedelta(hours=10))
+        for kind in (DeadlineKind.SILENCE, DeadlineKind.HIV_PROPHYLAXIS)
+    ]
+    step_version, version = referral.step_version, referral.version
+    for hours, verb in (
+        (4, ""),
+        (5, "clock_reminded"),
+        (10, "clock_breached"),
+        (14, ""),
+        (15, "clock_escalated"),
+        (99, ""),
+    ):
+        now = NOON + timedelta(hours=hours)
+        version += bool(verb)
+        event = Event(
+            version,
+            verb,
+            State.IN_PROGRESS,
+            State.IN_PROGRESS,
+            now,
+            Actor("system", "clock", ""),
+            attribution="system",
+            clock=DeadlineKind.SILENCE,
+        )
+        assert referral.fire_deadlines(now, DAYS) == [event] * bool(verb)
+        assert (referral.version, referral.step_version) == (version, step_version)
+
+
 def test_an_unanswered_referral_expires_at_twice_the_time_to_decide() -> None:
     referral = draft()
     STEPS["send"](referral, ACTORS[Side.SENDER], NOON)
@@ -423,6 +521,8 @@ def test_an_unanswered_referral_expires_at_twice_the_time_to_decide() -> None:
         "the deadline of the need starts with the end"
     )
     assert referral.state is State.EXPIRED
+    expired = next(event for event in referral.events if event.verb == "expired")
+    assert (expired.actor, expired.to_state) == (Actor("system", "clock", ""), State.EXPIRED)
     assert referral.main_step(ACTORS[Side.SENDER], NOON) == REFER_AGAIN
     assert "accept" not in referral.allowed_verbs(ACTORS[Side.RECEIVER], NOON)
 

@@ -389,7 +389,10 @@ def test_a_cancelled_enquiry_keeps_the_reason_and_names_the_organisation_that_ca
     enquiry = opened()
     answer(enquiry, "a", "yes")
     enquiry.events.clear()
+    versions = [offer.version for offer in enquiry.offers]
     enquiry.cancel("by_asker", LATER, "asker")
+    assert [offer.version for offer in enquiry.offers] == [version + 1 for version in versions]
+    assert {offer.update_time for offer in enquiry.offers} == {LATER}
     assert told_of(enquiry) == [("cancelled", "asker", "", False)]
     [event] = enquiry.events
     assert (event.time, event.clock) == (LATER, None)

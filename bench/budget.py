@@ -189,7 +189,8 @@ class Counting:
             self._lives.run_one()
             self._search()
             self._open_today()
-        time.sleep(5)  # before it is known which loops work at rest
+        # What follows from the work is not idle: heads of the trails are told once a minute.
+        time.sleep(MINUTE + 5)
         self._idle = self._recording.rest()
         self._lines: Table = {}
 

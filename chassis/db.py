@@ -537,10 +537,3 @@ def elevate_to_system_scope(tx: Transaction) -> None:
     who has proved another right, and for counts.
     """
     tx.execute("SELECT set_config('enlace.view', 'system', true)")
-
-
-def follow(tx: Transaction, trace_id: str) -> None:
-    """Continues under another trace id, on this thread and in the rest of this transaction."""
-    if trace_id != trace.current():
-        trace.begin(trace_id)
-        tx.execute("SELECT set_config('enlace.trace', %s, true)", (trace_id,))

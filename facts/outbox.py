@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 
+from chassis import trace
 from chassis.clock import Clock
 from chassis.db import Database, Transaction, notify
 from chassis.tokens import SYSTEM
@@ -56,9 +57,12 @@ def save(tx: Transaction, facts: Sequence[Fact]) -> None:
         return
     with tx.cursor() as cursor:
         cursor.executemany(
-            "INSERT INTO outbox (subject, version, type, payload, time)"
-            " VALUES (%s, %s, %s, %s, %s)",
-            [(fact.subject, fact.version, fact.type, fact.payload, fact.time) for fact in facts],
+            "INSERT INTO outbox (subject, version, type, payload, time, trace)"
+            " VALUES (%s, %s, %s, %s, %s, %s)",
+            [
+                (fact.subject, fact.version, fact.type, fact.payload, fact.time, trace.current())
+                for fact in facts
+            ],
         )
     wake(tx)
 

@@ -22,7 +22,7 @@ from google.protobuf.message import DecodeError
 
 from chassis import log, metrics, trace
 from chassis.clock import Clock
-from chassis.db import Database, Transaction, follow
+from chassis.db import Database, Transaction
 from chassis.errors import Exhausted, Late, Refusal, Stale, Unavailable
 from chassis.ids import is_id
 from chassis.supervisor import Loop
@@ -203,7 +203,7 @@ class Subscriber:
             else:
                 self._note_turn()
                 self._handling = True
-                follow(tx, fact.trace)
+                trace.begin(fact.trace)
                 if self._handle(tx, fact):
                     # The part that is done is committed; the rest is taken one by one.
                     remaining += chunk[number:]
@@ -235,7 +235,7 @@ class Subscriber:
         waiting = inbox.due(tx, self._name, subject, self._clock.now())
         if waiting is None:
             return FactPosition.SEEN, None
-        follow(tx, waiting.fact.trace)
+        trace.begin(waiting.fact.trace)
         position = inbox.position(tx, self._name, waiting.fact)
         return (FactPosition.NEXT if position is FactPosition.HELD else position), waiting
 

@@ -776,3 +776,18 @@ def test_the_loop_of_a_subscriber_has_its_name_and_waits_while_the_broker_is_los
     loop = hearer.works.loop()
     loop._once()
     assert (loop.name, loop.state) == (f"subscriber-{hearer.name}", State.WAITING)
+
+
+def test_each_fact_of_a_batch_is_handled_under_its_own_trace_id(hearer: Hearer) -> None:
+    traces = {new_id(): trace for trace in ("a" * 32, "b" * 32, "", "c" * 32)}
+
+    def pass_on(tx: Transaction, fact: Fact) -> None:
+        outbox.save(tx, [Fact(fact.subject, 1, "enlace.test.passed.v1", b"", NOON)])
+
+    hearer.works._handle = pass_on
+    hearer.take(*(hearer.record(subject, 1, trace=trace) for subject, trace in traces.items()))
+    with hearer.database.transaction(SYSTEM) as tx:
+        rows = tx.execute(
+            "SELECT subject, trace FROM outbox WHERE subject = ANY(%s)", (list(traces),)
+        ).fetchall()
+    assert {row["subject"]: row["trace"] for row in rows} == traces

@@ -6,6 +6,7 @@ expired.
 
 from datetime import datetime
 
+from chassis import trace
 from chassis.db import Transaction, notify
 from services.notifications.domain.message import Letter, letter_id
 from services.notifications.domain.rules import LETTERS_WHILE_INACTIVE
@@ -23,9 +24,9 @@ def keep(tx: Transaction, message_id: str, letter: Letter, now: datetime) -> Non
     id = letter_id(message_id)
     added = tx.execute(
         "INSERT INTO deliveries (id, message_id, channel, organization_id, kind, status,"
-        " next_attempt_time, create_time)"
+        " next_attempt_time, create_time, trace)"
         " SELECT %(id)s, %(message)s, 'email', %(organization)s, %(kind)s, 'WAITING', %(now)s,"
-        " %(now)s"
+        " %(now)s, %(trace)s"
         " WHERE %(anyway)s OR NOT EXISTS (SELECT FROM organizations o WHERE o.id = %(organization)s"
         " AND o.status IN ('SUSPENDED', 'LEFT'))"
         " ON CONFLICT (id) DO NOTHING",
@@ -35,6 +36,7 @@ def keep(tx: Transaction, message_id: str, letter: Letter, now: datetime) -> Non
             "organization": letter.organization_id,
             "kind": LETTER,
             "now": now,
+            "trace": trace.current(),
             "anyway": letter.kind in LETTERS_WHILE_INACTIVE,
         },
     ).rowcount

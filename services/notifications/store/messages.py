@@ -6,6 +6,7 @@ An inbox unites messages to the desk, to the worker and, for a coordinator, to t
 from collections.abc import Sequence
 from datetime import datetime
 
+from chassis import trace
 from chassis.db import Transaction
 from chassis.wire import Cursor
 from services.notifications.domain.message import Message, Notice
@@ -61,12 +62,12 @@ WITH made AS (
 ), sent AS (
     INSERT INTO deliveries (
         id, message_id, channel, organization_id, webhook_id, kind, body, status,
-        next_attempt_time, create_time
+        next_attempt_time, create_time, trace
     )
     SELECT left(encode(sha256(convert_to(
             message_id || '/' || coalesce(webhook_id, organization_id), 'UTF8')), 'hex'), 32),
         message_id, channel, organization_id, webhook_id, kind,
-        CASE channel WHEN 'webhook' THEN %(body)s END, 'WAITING', %(now)s, %(now)s
+        CASE channel WHEN 'webhook' THEN %(body)s END, 'WAITING', %(now)s, %(now)s, %(trace)s
     FROM destination WHERE NOT EXISTS (
         SELECT FROM organizations o
         WHERE o.id = destination.organization_id AND o.status IN ('SUSPENDED', 'LEFT')
@@ -107,9 +108,10 @@ def keep(
     values = {
         name: [getattr(message, name) for message in messages] for name in (*columns, *parties)
     }
-    audiences = [message.audience.value for message in messages]
+    values |= {"audience": [message.audience.value for message in messages]}
     tx.execute(
-        _KEEP, {**values, "audience": audiences, "body": body, "now": now, "by_email": by_email}
+        _KEEP,
+        {**values, "body": body, "now": now, "by_email": by_email, "trace": trace.current()},
     )
 
 

@@ -1,4 +1,4 @@
-"""The list of accesses to a person's file: the time to read all of it, among a million rows."""
+"""Measures how long it takes to list all accesses to a person's file, with a million trail rows."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from tests.parts.local_stack import LocalStack
 from tests.parts.stories import Cast
 
 ROWS, ACCESSES, ASKED = 1_000_000, 1_000, 50
-# The rows have no valid chain, since they are not verified. One row in ROWS / ACCESSES is an access
-# to the person's file, the other rows are accesses to the files of 10,000 other people.
+# The hashes of these rows form no valid chain, since nothing here verifies the chain. One row in
+# ROWS / ACCESSES is an access to the person's file; the others are accesses to the files of 9,990
+# other people.
 _FILL = (
     "INSERT INTO audit (sequence, time, actor_kind, actor_id, organization_id, action, object_id,"
     " purpose_code, detail_codes, allowed, reason, hash)"
@@ -25,7 +26,7 @@ _FILL = (
 
 
 def measure(_stack: LocalStack) -> list[Measurement]:
-    """Measures in a stack of its own, because the added rows break the trail's chain."""
+    """Starts a separate stack to measure in, because the added rows break the trail's chain."""
     stack = LocalStack()
     try:
         stack.start()

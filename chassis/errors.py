@@ -2,13 +2,13 @@
 
 A refusal is an answer, not a fault: its reason may be shown, and nothing was changed, except in the
 cases that Unavailable and Late describe. Reasons and field names are codes; a refusal never
-contains the caller's data. chassis.refusals maps refusals to gRPC statuses, the gateway maps them
-to problem+json and to pages.
+contains the caller's data. chassis.refusals maps refusals to gRPC statuses; the gateway presents
+refusals as problem+json or as pages.
 """
 
 
 class Refusal(Exception):
-    """Refuses a request. `reason` is a stable lower-case word."""
+    """Refuses a request. `reason` is a stable code, such as stale_etag."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -22,7 +22,7 @@ class Unauthenticated(Refusal):
 class NotAllowed(Refusal):
     """Refuses a known caller whose role has no right to this action at all.
 
-    Raise NotFound instead if the right is missing for a single object only.
+    If the caller lacks the right only for a particular object, raise NotFound instead.
     """
 
 
@@ -50,7 +50,7 @@ class Invalid(Refusal):
 class Conflict(Refusal):
     """Refuses a valid request that the current state does not allow.
 
-    `about` lists words of the contract that explain the obstacle.
+    `about` lists what stands in the way: codes, names of fields, or keys of plan steps.
     """
 
     def __init__(self, reason: str, *about: str) -> None:
@@ -83,10 +83,11 @@ class Exhausted(Refusal):
 
 
 class Unavailable(Refusal):
-    """Refuses a request because a part that it needs is unavailable. Nothing was written, unless
-    the connection to the database broke during the commit. The same request may be repeated.
+    """Refuses a request because this server, or one that it depends on, is unavailable or busy.
 
-    `why` tells operators which part is unavailable.
+    Nothing was written, unless a connection broke or a deadline passed after the commit had begun.
+    The same request may be repeated. `why` tells operators more than `reason` tells callers, such
+    as pin_wrong; it is never sent to callers.
     """
 
     def __init__(self, reason: str, why: str = "") -> None:

@@ -1,4 +1,4 @@
-"""The binding of an rpc to REST: method and path (from its google.api.http), headers and query.
+"""The REST binding of an rpc: method and path (both from google.api.http), headers and query.
 
 Conventions by field name: `etag` comes from If-Match, `request_id` from Idempotency-Key, and
 `update_mask` from the fields of the body; `page_token` and `page_size` are called `cursor` and
@@ -27,14 +27,15 @@ from services.gateway.edge.problems import PARAMETERS, REASONS
 
 _NAMES = {parameter: name for name, parameter in PARAMETERS.items()}
 _VARIABLE = re.compile(r"\{([a-z_.]+)\}")
+# the names of single items, for collections whose name is not that of an item with an s
 _SINGULAR = {
     "people": "person",
     "anomalies": "anomaly",
     "deliveries": "delivery",
     "notifications": "message",
 }
-# Operations that are not named after their rpc: the second binding of an rpc, and operations whose
-# name clients already know.
+# Operations that are not named after their rpc: the second binding of an rpc, and operations that
+# keep a name that clients already use.
 OPERATIONS = {
     ("SearchServices", "get"): "list_services",
     ("BatchGet", "post"): "look_up",
@@ -71,7 +72,7 @@ class Binding:
 
     @cached_property
     def rule(self) -> str:
-        """Returns the path in Flask's notation, below the prefix."""
+        """Returns the path as a Flask route, without the prefix."""
         names = iter(self.variables)
         return _VARIABLE.sub(lambda _: f"<opaque:{next(names)}>", self.path.removeprefix(PREFIX))
 
@@ -86,7 +87,7 @@ class Binding:
 
     @property
     def creates(self) -> bool:
-        """Returns whether the rpc creates a resource, which is then the answer."""
+        """Returns whether the rpc creates a resource and answers with it."""
         return self.verb == "post" and self.rpc.name.startswith("Create")
 
     @property
@@ -125,7 +126,7 @@ class Binding:
 
     @property
     def right(self) -> str:
-        """Returns the right that a caller needs: a key's scope, roles, "any worker", or "public".
+        """Returns what a caller needs: the scope of an API key, roles, "any worker", or "public".
 
         Returns "reference and PIN" for a public operation that requires these two.
         """
@@ -171,7 +172,7 @@ class Binding:
         return request
 
     def ask(self, request: Message) -> Message:
-        """Calls the rpc in the caller's name."""
+        """Calls the rpc on the caller's behalf."""
         return cast(Message, send(request))
 
     def location_of(self, created: Message) -> str:
@@ -222,7 +223,7 @@ def _argument(collection: str, variable: str) -> str:
 
 
 def _destinations(request: Message, target: Message, name: str) -> Iterator[tuple[Message, str]]:
-    """Yields each message that has a field for a value, with the name of that field.
+    """Yields each message that can hold the value called `name`, with the name of its field.
 
     Looks in the body's message, in the request, and in the request's filter, in this order.
     """

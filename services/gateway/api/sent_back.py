@@ -1,9 +1,9 @@
-"""Accepts a resource that is sent back as it was read.
+"""Lets clients send back a whole resource that they have read, with their changes.
 
-If a body has the resource's `id` or `etag`, fields that cannot be written are ignored (AIP-203). A
-body without `id` and `etag` counts as written by hand: a field that cannot be written is refused
-like an unknown field, so that nobody believes that the field was changed. If the resource has
-neither an id nor an etag, the body always counts as sent back.
+A body that contains the resource's `id` or `etag` counts as sent back: fields that cannot be
+written are ignored (AIP-203). Any other body counts as written by hand: a field that cannot be
+written is refused like an unknown field, so that nobody believes that the field was changed. If
+resources of the type have neither `id` nor `etag`, every body counts as sent back.
 """
 
 from functools import partial
@@ -19,7 +19,7 @@ _MARKS = ("id", "etag")
 
 
 def expect(binding: Binding) -> None:
-    """Notes that the body of this request may be a resource as it was read."""
+    """Lets the body of this request be a whole resource, if the rpc changes or publishes one."""
     if binding.verb in ("patch", "put") or binding.rpc.name.startswith(("Publish", "Set")):
         g.as_read = partial(_writable, binding)
 
@@ -27,7 +27,7 @@ def expect(binding: Binding) -> None:
 def _writable(binding: Binding, given: Any, schema: Schema) -> Any:
     """Returns the writable part of a resource that was sent back; any other body unchanged.
 
-    Raises Invalid out_of_range for the id of another resource.
+    Raises Invalid (out_of_range) if the id in the body differs from the id in the path.
     """
     if not isinstance(given, dict):
         return given
@@ -44,9 +44,9 @@ def _writable(binding: Binding, given: Any, schema: Schema) -> Any:
 
 
 def _part(given: Any, schema: Schema, message: Any) -> Any:
-    """Returns the value without the fields of the message that the schema does not accept.
+    """Returns the value without those fields that the message has but the schema does not accept.
 
-    A field that the message does not have stays, so that the schema refuses it.
+    A field that neither of them has stays, so that the schema refuses it.
     """
     if not isinstance(given, dict):
         return given

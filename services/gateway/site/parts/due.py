@@ -1,4 +1,4 @@
-"""Deadlines as a page shows them: a bar that empties, and words."""
+"""Deadlines as pages show them: a ring that empties, and the time that is left in words."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,7 +21,7 @@ from services.gateway.site.language import _, i18n, ngettext, vocabulary, words
 
 URGENCIES: tuple[str, ...] = tuple(numbers(Urgency.DESCRIPTOR))[::-1]  # the most urgent first
 SOON = timedelta(hours=4)
-# time after its start at which a planned event is over and its outcome should be recorded
+# How long after its planned time an event counts as over, so that its outcome should be recorded
 EVENT_LENGTH = timedelta(hours=1)
 QUARTER = timedelta(minutes=15)
 
@@ -30,9 +30,10 @@ QUARTER = timedelta(minutes=15)
 class Due:
     """A running deadline.
 
-    `level` is late, soon or calm. `left` is the share of the time that is left, 0 to 100. `text` is
-    the time left, or the delay. `what` names the act that is due; `at` is the due time in words.
-    `until` is the due time in seconds since 1970; `length` is the duration in seconds.
+    `level` is late, soon or calm. `left` is the percentage of the time that is left. `text` says
+    how much time is left, or how late the act is. `what` names the act that is due; `at` is the due
+    time in words. `until` is the due time in seconds since 1970; `length` is the time from start to
+    due time in seconds.
     """
 
     level: str
@@ -45,7 +46,7 @@ class Due:
 
 
 def due(watched: Referral | Contact | Callback) -> Due | None:
-    """Returns the earliest running deadline of a referral, a contact or an owed call.
+    """Returns the earliest running deadline of a referral, a contact or a callback.
 
     Returns None if no deadline is running.
     """
@@ -56,7 +57,7 @@ def due(watched: Referral | Contact | Callback) -> Due | None:
 
 
 def overridden(referral: Referral) -> bool:
-    """Returns whether the referral is based on an override, and the person must still be asked."""
+    """Returns whether the referral is based on an override: the person must still be asked."""
     return any(
         clock.kind == CLOCK_KIND_OVERRIDE_END and not i18n.moment(clock.stop_time)
         for clock in referral.clocks
@@ -64,12 +65,12 @@ def overridden(referral: Referral) -> bool:
 
 
 def of_clock(clock: Clock) -> Due:
-    """Returns a deadline of the contract as a Due."""
+    """Turns a clock of the contract into a Due."""
     return deadline_between(clock.start_time, clock.due_time, words.word("clock", clock.kind))
 
 
 def deadline_between(begun: Timestamp, ends: Timestamp, what: str) -> Due:
-    """Returns the deadline between two times, for the act `what`."""
+    """Returns the deadline from `begun` to `ends`, the time at which the act `what` is due."""
     start, end, now = i18n.moment(begun), i18n.moment(ends), i18n.now()
     if end is None:
         return Due("calm", 100, "", what, "")
@@ -84,7 +85,7 @@ def deadline_between(begun: Timestamp, ends: Timestamp, what: str) -> Due:
 
 
 def of_enquiry(enquiry: Enquiry) -> Due | None:
-    """Returns the deadline for answers to an enquiry or, later, for its referral."""
+    """Returns the deadline to answer an open enquiry, or to make the referral that follows it."""
     if not enquiry.HasField("due_time"):
         return None
     what = (
@@ -105,9 +106,10 @@ class Planned:
 
 
 def planned_events(referral: Referral) -> list[Planned]:
-    """Returns the planned events that have not happened, as listed in the table `ahead`.
+    """Returns the planned events of a live referral that nobody has recorded as happened.
 
-    The event of the field planned_X_time has happened once the field X_time is set.
+    The table `ahead` lists the fields with the planned times. An event planned in the field
+    planned_X_time has happened once the field X_time is set.
     """
     planned = []
     for name in vocabulary.TABLES["ahead"] if referral.live else ():
@@ -124,9 +126,9 @@ def planned_events(referral: Referral) -> list[Planned]:
 
 
 def next_quarter(now: datetime) -> datetime:
-    """Returns the first full quarter of an hour that is more than 15 minutes away.
+    """Returns the first quarter hour (:00, :15, :30 or :45) that is more than 15 minutes away.
 
-    A form can propose this time, because it will still lie ahead when the form is sent.
+    A form can propose this time, because the time will still lie ahead when the form is sent.
     """
     return now + 2 * QUARTER - timedelta(seconds=now.timestamp() % QUARTER.total_seconds())
 

@@ -1,4 +1,8 @@
-"""An import as a background job: accepted, read, written, and then done, failed or cancelled."""
+"""An import as a background job.
+
+An import starts as pending, is read and written, and ends as done, unless it fails or is cancelled
+first.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +14,7 @@ from services.partners.directory.domain.imports import Encoding
 MAX_WAITING = 5
 """The maximum number of unfinished imports that an organisation may have at once."""
 MAX_ATTEMPTS = 3
-"""The maximum number of times that an import is started, since the import may crash the process."""
+"""The maximum number of attempts at an import, since an import may crash the process."""
 FILE_KEPT = timedelta(days=1)
 """How long a file is stored after its import has ended, so that another import can use the file."""
 REPORT_KEPT = timedelta(days=30)
@@ -31,10 +35,11 @@ class ImportState(StrEnum):
 class ImportJob:
     """An import.
 
-    `importer_id`: the organisation that sent the file. `organization_id`: the owner of all services
-    in the file, "" if each row names the owner of its service.
+    `importer_id`: the organisation that sent the file. `organization_id`: the organisation to which
+    all services in the file belong, "" if each row names the owner of its service.
 
-    `answers`: for (file, row), the id of the service that the row refers to, "" for a new service.
+    `answers`: what the importer answered about ambiguous rows: for (file, row), the id of the
+    service that the row means, "" for a new service.
     `report`: the outcome of each row, as a serialised message.
     """
 

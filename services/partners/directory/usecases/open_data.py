@@ -31,7 +31,11 @@ class OpenData:
     def ListPublicServices(
         self, request: pb.ListPublicServicesRequest, call: Call
     ) -> pb.ListPublicServicesResponse:
-        """Returns a page of the public services, ordered by id or by name, and the total."""
+        """Returns a page of the public services, and their number.
+
+        The services are ordered by id or, if the request asks for that, by name. With the order by
+        name, the number is open_data.MANY if there are more.
+        """
         wanted, token = replace(public_search_terms(request), department=request.department), ""
         if request.by_name:
             after = self._pages.cursor(request, str, str)
@@ -57,7 +61,7 @@ class OpenData:
     def ListPublicServiceAtLocations(
         self, request: pb.ListPublicServiceAtLocationsRequest, call: Call
     ) -> pb.ListPublicServiceAtLocationsResponse:
-        """Returns a page of public services at open places, and the total.
+        """Returns a page of public services at open places, and the number of entries.
 
         There is one entry for each open place of a service.
         """
@@ -72,7 +76,7 @@ class OpenData:
     def ListPublicOrganizations(
         self, request: pb.ListPublicOrganizationsRequest, call: Call
     ) -> pb.ListPublicOrganizationsResponse:
-        """Returns a page of the members that offer a public service, and the total."""
+        """Returns a page of the organisations that offer a public service, and their number."""
         wanted = PublicSearchTerms(
             *page_and_size(request), words=request.words, organization=request.organization_id
         )
@@ -86,7 +90,7 @@ class OpenData:
 
 
 def _may_exist(wanted: PublicSearchTerms) -> bool:
-    """Tells whether the ids among the search terms have the form of ids."""
+    """Tells whether each id in the search terms is well-formed; no other id can exist."""
     return all(is_id(id) for id in (wanted.organization, wanted.id) if id)
 
 

@@ -1,11 +1,11 @@
-"""Passkeys of accounts; only public keys are stored."""
+"""Stores the passkeys of accounts. Of a passkey's two keys, only the public key is stored."""
 
 from chassis.db import Row, Transaction
 from services.partners.sign_in.domain.passkey import Passkey
 
 
 def by_worker(tx: Transaction, worker_id: str) -> list[Passkey]:
-    """Returns an account's passkeys, oldest first."""
+    """Returns the passkeys of a worker's account, oldest first."""
     rows = tx.execute(
         "SELECT * FROM passkeys WHERE worker_id = %s ORDER BY create_time, id", (worker_id,)
     )
@@ -44,7 +44,7 @@ def add(tx: Transaction, passkey: Passkey) -> bool:
 
 
 def keep(tx: Transaction, passkey: Passkey) -> None:
-    """Stores a use of the passkey."""
+    """Stores the sign count and the time of last use of the passkey."""
     tx.execute(
         "UPDATE passkeys SET sign_count = %s, last_use_time = %s WHERE id = %s",
         (passkey.sign_count, passkey.last_use_time, passkey.id),
@@ -52,7 +52,7 @@ def keep(tx: Transaction, passkey: Passkey) -> None:
 
 
 def end(tx: Transaction, worker_id: str, id: str = "") -> None:
-    """Deletes the passkey with this id from an account, or all its passkeys if `id` is ""."""
+    """Deletes the passkey of a worker's account with this id, or all of them if `id` is ""."""
     tx.execute(
         "DELETE FROM passkeys WHERE worker_id = %s AND (%s = '' OR id = %s)", (worker_id, id, id)
     )

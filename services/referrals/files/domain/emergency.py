@@ -1,6 +1,6 @@
-"""Emergency access: one worker opens a person's data without a consent, for an hour at most.
+"""Emergency access: one worker opens a person's data that no consent opens, for an hour at most.
 
-An emergency access is never secret: it is published at once, and somebody else must review it.
+Every emergency access is published at once, and somebody else must review it.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ DURATION = timedelta(minutes=60)
 REVIEW_WITHIN = timedelta(hours=72)
 """The time within which somebody else must review an emergency access.
 
-While the review is overdue, the organisation that opened the data gets no other emergency access.
+While the review is overdue, the organisation that opened the data gets no further emergency access.
 """
 
 
@@ -23,8 +23,8 @@ While the review is overdue, the organisation that opened the data gets no other
 class EmergencyAccess:
     """An emergency access to a person's data.
 
-    The access opens what an override opens: nothing of the person's story, her family or her
-    papers.
+    The access opens at most the field groups that an override opens, which contain nothing of the
+    person's story, family or papers.
     """
 
     id: str
@@ -39,7 +39,7 @@ class EmergencyAccess:
     review_due_time: datetime
     version: int = 1
     ended: bool = False
-    overdue: bool = False  # True if the missing review has been reported
+    overdue: bool = False  # True once the review has been recorded as overdue
     review_time: datetime | None = None
     reviewed_by_worker_id: str = ""
     review_code: str = ""
@@ -71,7 +71,10 @@ class EmergencyAccess:
         return None if self.overdue or self.review_time else self.review_due_time
 
     def fire(self, now: datetime) -> str:
-        """Records an event that has become due, and returns its verb; "" if there is none."""
+        """Records an event that has become due, and returns the event's name.
+
+        The name is ended or review_overdue, or "" if no event is due.
+        """
         if not self.ended and now >= self.end_time:
             self.ended = True
             self.version += 1
@@ -83,7 +86,7 @@ class EmergencyAccess:
         return ""
 
     def end(self, now: datetime) -> None:
-        """Ends the emergency access now, because the person withdrew her consent."""
+        """Ends the emergency access early, because the person has withdrawn a consent."""
         self.end_time, self.ended = min(self.end_time, now), True
         self.version += 1
 
@@ -92,8 +95,8 @@ class EmergencyAccess:
     ) -> None:
         """Records a review by a worker of the file's organisation or by an auditor.
 
-        Refuses reviewers of the organisation that opened the data, a reviewer who may be the worker
-        who opened them, and a second review. Raises Stale or Conflict.
+        Refuses a reviewer from the organisation that opened the data, a reviewer who may be the
+        same person as the worker who opened it, and a second review. Raises Stale or Conflict.
         """
         if self.version != version:
             raise Stale

@@ -1,7 +1,7 @@
 """Turns the cells of a row into entries.
 
-The entries pass the contract's own checks of services and places, so that a file can write nothing
-that a call could not write.
+The entries pass the contract's own checks of services and places, so that a file can't store
+anything that a call could not store.
 """
 
 import re
@@ -66,12 +66,12 @@ _SEPARATED = re.compile(r"[,;/|\n]")
 
 
 class Wrong(Exception):
-    """A text can't be read. The argument is the reason."""
+    """The text of a cell is refused. The argument is the reason, such as unknown_code."""
 
 
 @dataclass
 class CellReader:
-    """Reads texts that name codes of the directory. `country`: for rows that state no country."""
+    """Reads the texts of a row's cells. `country` applies to rows that state no country."""
 
     taxonomy: Taxonomy
     areas: Areas
@@ -98,10 +98,10 @@ class CellReader:
     def service(
         self, line: Line, texts: Mapping[str, str], more: Callable[[pb.Service], None] | None = None
     ) -> tuple[ServiceEntry, frozenset[str]] | None:
-        """Returns the service that texts (by field) describe, and the names of the stated fields.
+        """Returns the service that a row describes, and the names of the fields that it states.
 
-        Returns None if the line has problems, which are recorded in the line. `more` adds fields
-        that do not come from texts.
+        Returns None if the line has problems, which are recorded in the line. `texts`: the row's
+        cells, by field. `more` adds fields that do not come from texts.
         """
         message, stated = pb.Service(), set[str]()
         self._number = ""
@@ -132,10 +132,11 @@ class CellReader:
     def place(
         self, line: Line, texts: Mapping[str, str], *, hidden: bool
     ) -> tuple[LocationEntry, frozenset[str]] | None:
-        """Returns the place that texts (by field) describe, and the names of the stated fields.
+        """Returns the place that a row describes, and the names of the fields that it states.
 
-        Returns None if the line has problems, which are recorded in the line. `hidden`: the place
-        is confidential, whatever the file states, because its service must stay hidden.
+        Returns None if the line has problems, which are recorded in the line. `texts`: the row's
+        cells, by field. `hidden`: the place is confidential, whatever the file states, because the
+        location of its service must stay hidden.
         """
         message, stated = locations_pb2.Location(), set[str]()
         country = self._country(line, texts)
@@ -176,7 +177,7 @@ class CellReader:
     def area(self, text: str, country: str, *, town: bool = False) -> str:
         """Returns the code of a department or, with `town`, of a municipality. Raises Wrong.
 
-        A text that has the form of a code is returned as it is; it may be unknown.
+        A text in the form of a code is returned unchanged, even if no area has this code.
         """
         text = text.strip()
         if re.fullmatch(r"[A-Z]{2}(-[A-Z0-9]{1,3}(\.[a-z0-9-]+)?)?", text):
@@ -193,7 +194,8 @@ class CellReader:
     def department_of(self, text: str, line: Line, texts: Mapping[str, str]) -> str:
         """Returns the code of a municipality's department.
 
-        Refuses the line and returns "" if the text does not name one known municipality.
+        Refuses the line and returns "" if the text is a name that no municipality has, or several
+        have. A text in the form of a code is not checked.
         """
         try:
             return self.area(text, self._country(line, texts), town=True).partition(".")[0]
@@ -202,7 +204,7 @@ class CellReader:
             return ""
 
     def needs(self, text: str) -> list[str]:
-        """Returns the codes of needs that a text gives as codes or names. Raises Wrong."""
+        """Returns the codes of the needs that a text lists by code or by name. Raises Wrong."""
         need = self._needs.get(fold(text))
         if need:  # the whole text is a single need; a need's name may contain a comma
             return [need]
@@ -239,7 +241,8 @@ class CellReader:
         if _BROKEN.search(text):
             raise Wrong("malformed")
 
-    # one method for each kind of cell
+    # One method for each kind of cell. Each method puts the cell into the message (a phone number:
+    # into the reader) and returns the names of the fields that the cell states.
 
     def _text(self, message: pb.Service, name: str, text: str, _country: str) -> list[str]:
         setattr(message, name, " ".join(text.split()) if name == "name" else text.strip())

@@ -11,13 +11,13 @@ from enum import StrEnum
 
 from services.partners.directory.domain.imports import Encoding
 
-MAX_WAITING = 5
+MAX_UNFINISHED = 5
 """The maximum number of unfinished imports that an organisation may have at once."""
 MAX_ATTEMPTS = 3
 """The maximum number of attempts at an import, since an import may crash the process."""
-FILE_KEPT = timedelta(days=1)
+FILE_RETENTION = timedelta(days=1)
 """How long a file is stored after its import has ended, so that another import can use the file."""
-REPORT_KEPT = timedelta(days=30)
+REPORT_RETENTION = timedelta(days=30)
 
 
 class ImportState(StrEnum):

@@ -12,8 +12,8 @@ from chassis.locks import advisory_lock
 from chassis.tokens import Caller, Evidence
 from keys.sealing import Keyring
 from services.partners.directory.domain.import_job import (
-    FILE_KEPT,
-    REPORT_KEPT,
+    FILE_RETENTION,
+    REPORT_RETENTION,
     ImportJob,
     ImportState,
 )
@@ -66,7 +66,7 @@ def lock_queue(tx: Transaction) -> None:
     advisory_lock(tx, "imports")
 
 
-def count_waiting(tx: Transaction, importer_id: str) -> int:
+def count_unfinished(tx: Transaction, importer_id: str) -> int:
     """Returns the number of imports of an organisation that have not ended."""
     row = tx.execute(
         "SELECT count(*) AS n FROM imports WHERE importer_id = %s AND end_time IS NULL",
@@ -223,14 +223,14 @@ def finish(tx: Transaction, keyring: Keyring, claim: str, job: ImportJob) -> boo
 
 
 def forget(tx: Transaction, now: datetime) -> int:
-    """Deletes old files (FILE_KEPT) and old imports with their reports; returns how many."""
+    """Deletes old files (FILE_RETENTION) and old imports with their reports; returns how many."""
     files = tx.execute(
         "UPDATE imports SET file = NULL WHERE end_time <= %s AND file IS NOT NULL",
-        (now - FILE_KEPT,),
+        (now - FILE_RETENTION,),
     )
     return (
         files.rowcount
-        + tx.execute("DELETE FROM imports WHERE end_time <= %s", (now - REPORT_KEPT,)).rowcount
+        + tx.execute("DELETE FROM imports WHERE end_time <= %s", (now - REPORT_RETENTION,)).rowcount
     )
 
 

@@ -32,7 +32,7 @@ from keys.sealing import Keyring
 from protos.partners.v1 import open_data_pb2 as pb
 from services.partners.directory.domain.import_job import (
     MAX_ATTEMPTS,
-    MAX_WAITING,
+    MAX_UNFINISHED,
     ImportJob,
     ImportState,
 )
@@ -93,7 +93,7 @@ class Imports:
             raise Invalid(("answers", "malformed"))
         target_of(tx, caller, job.organization_id)
         imports.lock_queue(tx)
-        if imports.count_waiting(tx, caller.organization_id) >= MAX_WAITING:
+        if imports.count_unfinished(tx, caller.organization_id) >= MAX_UNFINISHED:
             raise Exhausted("too_many_requests", _TRY_AGAIN_AFTER)
         imports.add(tx, self._keyring, job, caller, content)
         return message(job)

@@ -43,16 +43,16 @@ def add(tx: Transaction, passkey: Passkey) -> bool:
     )
 
 
-def keep(tx: Transaction, passkey: Passkey) -> None:
-    """Stores the sign count and the time of last use of the passkey."""
+def record_use(tx: Transaction, passkey: Passkey) -> None:
+    """Stores the passkey's sign count and the time of its last use."""
     tx.execute(
         "UPDATE passkeys SET sign_count = %s, last_use_time = %s WHERE id = %s",
         (passkey.sign_count, passkey.last_use_time, passkey.id),
     )
 
 
-def end(tx: Transaction, worker_id: str, id: str = "") -> None:
-    """Deletes the passkey of a worker's account with this id, or all of them if `id` is ""."""
+def delete(tx: Transaction, worker_id: str, id: str = "") -> None:
+    """Deletes the worker's passkey with this id, or all the worker's passkeys if `id` is ""."""
     tx.execute(
         "DELETE FROM passkeys WHERE worker_id = %s AND (%s = '' OR id = %s)", (worker_id, id, id)
     )

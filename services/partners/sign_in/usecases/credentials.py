@@ -15,7 +15,7 @@ class SignInCredentials:
         """Ends the sessions of an account, and all sign-in methods except its password."""
         end_link(tx, worker_id, now)
         second_factors.end(tx, worker_id)  # she may have lost her phone
-        passkeys.end(tx, worker_id)
+        passkeys.delete(tx, worker_id)
         workers.end_sessions_of(tx, worker_id=worker_id)
         sign_in_providers.forget_account(tx, worker_id)
 
@@ -28,7 +28,7 @@ class SignInCredentials:
         if not (passkeys.by_worker(tx, worker_id) or (factor and factor.confirm_time)):
             return False
         second_factors.end(tx, worker_id)
-        passkeys.end(tx, worker_id)
+        passkeys.delete(tx, worker_id)
         workers.end_sessions_of(tx, worker_id=worker_id)
         # a link that was requested while a second factor was needed must not open the account now
         end_link(tx, worker_id, now)

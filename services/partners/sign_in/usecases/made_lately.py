@@ -153,7 +153,7 @@ def _end(call: Call, made: LastingResult) -> None:
         case MadeKind.SECOND_FACTOR:
             second_factors.end(tx, caller.id)
         case MadeKind.PASSKEY:
-            passkeys.end(tx, caller.id, made.id)
+            passkeys.delete(tx, caller.id, made.id)
 
 
 def _may_suspend(caller: Caller, worker: Worker, since: datetime) -> bool:

@@ -89,7 +89,7 @@ class Passkeys:
             call.origin,
         )
         if request.id:
-            passkeys.end(call.tx, call.caller.id, request.id)
+            passkeys.delete(call.tx, call.caller.id, request.id)
         return second_factor_message(call, self._site)
 
     def BeginPasskeySignIn(
@@ -144,7 +144,7 @@ def signer(
         passkey.use(site.signature_count(mark, credential, answer, verified=worker_id is None), now)
     except WrongPasskey:
         raise Unauthenticated("sign_in_failed") from None
-    passkeys.keep(tx, passkey)
+    passkeys.record_use(tx, passkey)
     return passkey.worker_id
 
 

@@ -86,13 +86,13 @@ class Unavailable(Refusal):
     """Refuses a request because this server, or one that it depends on, is unavailable or busy.
 
     Nothing was written, unless a connection broke or a deadline passed after the commit had begun.
-    The same request may be repeated. `why` tells operators more than `reason` tells callers, such
-    as pin_wrong; it is never sent to callers.
+    The same request may be repeated. `cause`, for example pin_wrong, is for operators only; callers
+    are told only the reason.
     """
 
-    def __init__(self, reason: str, why: str = "") -> None:
+    def __init__(self, reason: str, cause: str = "") -> None:
         super().__init__(reason)
-        self.why = why
+        self.cause = cause
 
 
 class Late(Refusal):

@@ -195,7 +195,7 @@ def test_a_wrong_pin_is_tried_only_once_and_a_new_pin_at_once(
     def why() -> str:
         with pytest.raises(Unavailable) as caught:
             keyring.open(sealed, "c")
-        return caught.value.why
+        return caught.value.cause
 
     assert why() == "pin_missing"
     pin.write_text("0000")
@@ -214,7 +214,7 @@ def test_a_missing_module_or_token_is_reported_by_name(
     ):
         with pytest.raises(Unavailable) as caught:
             KeyService(KeyServiceSettings(module, label, token.pin_file)).ring("tests")
-        assert caught.value.why == why
+        assert caught.value.cause == why
 
 
 def test_two_keys_of_one_name_are_an_error(token: KeyServiceSettings, folder: Path) -> None:
@@ -314,7 +314,7 @@ def test_no_call_waits_long_for_a_module_that_hangs(
         keyring.open(sealed, "c")
     over.set()
     thread.join()
-    assert caught.value.why == "busy"
+    assert caught.value.cause == "busy"
     assert keyring.open(sealed, "c") == "x"
 
 

@@ -285,9 +285,9 @@ class RelyingParty:
             except (NotBelieved, JoseError, KeyError, TypeError, ValueError, RecursionError):
                 why = "answer_unreadable"
             except Unavailable as refusal:
-                if refusal.why == _BUSY:  # no request was sent
+                if refusal.cause == _BUSY:  # no request was sent
                     raise
-                why = refusal.why
+                why = refusal.cause
             self._known[issuer, address] = known = _Known(time.monotonic(), value, why)
         if known.value is None:
             raise Unavailable("provider_unavailable", known.why)

@@ -286,7 +286,9 @@ def _logging_failure(provider: SignInProvider) -> Iterator[None]:
     try:
         yield
     except Unavailable as refusal:
-        log.get().warning("sign_in_provider_unusable", provider_id=provider.id, reason=refusal.why)
+        log.get().warning(
+            "sign_in_provider_unusable", provider_id=provider.id, reason=refusal.cause
+        )
         raise
 
 

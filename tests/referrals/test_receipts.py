@@ -218,7 +218,7 @@ def test_a_receipt_is_live_while_genuine_unexpired_and_confirmed_where_required(
 
 def opened(receipt: Receipt, to: str, purpose: str, *groups: FieldGroup) -> Grant | str:
     try:
-        return receipt.opens(to, purpose, frozenset(groups), NOON)
+        return receipt.grant_for(to, purpose, frozenset(groups), NOON)
     except Conflict as refused:
         return refused.reason
 

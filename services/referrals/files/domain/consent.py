@@ -52,8 +52,8 @@ which are needed to give her a bed tonight.
 class Grant:
     """The permission to open some of one person's data now.
 
-    The store opens nothing without a grant. Grants come from `of_file`, Receipt.opens and
-    EmergencyAccess.opens.
+    The store opens nothing without a grant. Grants come from `of_file`, Receipt.grant_for and
+    EmergencyAccess.grant_for.
     """
 
     person_id: str
@@ -330,7 +330,7 @@ class Receipt:
         if purpose_code not in self.purpose_codes and purpose_code[:3] not in self.purpose_codes:
             raise Conflict("receipt_purpose_differs")
 
-    def opens(
+    def grant_for(
         self,
         recipient_organization_id: str,
         purpose_code: str,

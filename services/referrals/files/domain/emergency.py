@@ -44,7 +44,7 @@ class EmergencyAccess:
     reviewed_by_worker_id: str = ""
     review_code: str = ""
 
-    def opens(self, worker_id: str, groups: frozenset[FieldGroup], now: datetime) -> Grant:
+    def grant_for(self, worker_id: str, groups: frozenset[FieldGroup], now: datetime) -> Grant:
         """Returns a grant for these field groups; called at every read.
 
         Raises Conflict for other workers, for a time outside the access, and for groups that no
@@ -91,7 +91,7 @@ class EmergencyAccess:
         self.version += 1
 
     def review(
-        self, second: Second, organization_id: str, code: str, version: int, now: datetime
+        self, reviewer: Second, organization_id: str, code: str, version: int, now: datetime
     ) -> None:
         """Records a review by a worker of the file's organisation or by an auditor.
 
@@ -104,6 +104,6 @@ class EmergencyAccess:
             raise Conflict("nothing_to_review")
         if organization_id == self.organization_id:
             raise Conflict("second_person_required")
-        check_second(second, self.worker_id, self.create_time)
-        self.review_time, self.reviewed_by_worker_id, self.review_code = now, second.id, code
+        check_second(reviewer, self.worker_id, self.create_time)
+        self.review_time, self.reviewed_by_worker_id, self.review_code = now, reviewer.id, code
         self.version += 1

@@ -63,7 +63,7 @@ class Grants:
             if emergency is None:
                 raise
             check_reached(tx, caller.organization_id)
-            grant = emergency.opens(caller.id, groups, now)
+            grant = emergency.grant_for(caller.id, groups, now)
         if grant.person_id != person.id:
             raise Conflict("receipt_missing")
         return grant
@@ -82,7 +82,7 @@ class Grants:
         receipt = self._receipts.get(tx, referral.receipt_id)
         if receipt.is_override:
             check_reached(tx, caller.organization_id)
-        return receipt.opens(caller.organization_id, purpose, groups, now)
+        return receipt.grant_for(caller.organization_id, purpose, groups, now)
 
     def receipt_opens_file(
         self, tx: Transaction, caller: Caller, now: datetime, referral: Referral

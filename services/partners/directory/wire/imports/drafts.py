@@ -42,7 +42,7 @@ _COUNTRIES = {
     "estados unidos": "US",
     "espana": "ES",
 }
-_LANGUAGES = {
+_LANGUAGE_WORDS = {
     "es": "espanol castellano spanish espagnol",
     "en": "ingles english anglais",
     "fr": "frances french francais",
@@ -52,20 +52,22 @@ _LANGUAGES = {
     "zh": "chino chinese chinois",
     "ar": "arabe arabic",
 }
-_LANGUAGE = {word: tag for tag, words in _LANGUAGES.items() for word in words.split()}
-_GENDERS = {
+_LANGUAGE_BY_WORD = {word: tag for tag, words in _LANGUAGE_WORDS.items() for word in words.split()}
+_GENDER_WORDS = {
     pb.GENDER_FEMININE: "mujer mujeres femenino feminine female women femmes f",
     pb.GENDER_MASCULINE: "hombre hombres masculino masculine male men hommes",
 }
-_GENDER = {word: number for number, words in _GENDERS.items() for word in words.split()}
+_GENDER_BY_WORD = {
+    word: number for number, words in _GENDER_WORDS.items() for word in words.split()
+}
 _WHOLE_COUNTRY = frozenset(
     ("todo el pais", "nacional", "whole country", "nationwide", "national", "tout le pays")
 )
 FLAGS = ("takes_dependants", "takes_pregnant", "takes_with_addiction", "takes_without_papers")
-_SEPARATED = re.compile(r"[,;/|\n]")
+_SEPARATOR = re.compile(r"[,;/|\n]")
 
 
-class Wrong(Exception):
+class CellError(Exception):
     """The text of a cell is refused. The argument is the reason, such as unknown_code."""
 
 
@@ -77,7 +79,7 @@ class CellReader:
     areas: Areas
     country: str = ""
     _memo: dict[str, Any] = field(default_factory=dict)
-    _number: str = ""
+    _phone_number: str = ""
 
     @cached_property
     def _needs(self) -> Mapping[str, str]:
@@ -89,7 +91,7 @@ class CellReader:
         return names | {fold(code): code for code in self.taxonomy.terms}
 
     @cached_property
-    def _departments(self) -> Mapping[str, list[str]]:
+    def _area_codes(self) -> Mapping[str, list[str]]:
         codes: dict[str, list[str]] = {}
         for area in self.areas.areas.values():
             codes.setdefault(fold(area.name), []).append(area.code)
@@ -104,7 +106,7 @@ class CellReader:
         cells, by field. `more` adds fields that do not come from texts.
         """
         message, stated = pb.Service(), set[str]()
-        self._number = ""
+        self._phone_number = ""
         country = self._country(line, texts)
         for name, text in texts.items():
             if name in _SERVICE and text.strip():
@@ -123,7 +125,7 @@ class CellReader:
             entry = messages.service_entry(
                 message, active=message.active if "active" in stated else True
             )
-            return replace(entry, phone=self._number), frozenset(stated)
+            return replace(entry, phone=self._phone_number), frozenset(stated)
         except Invalid as error:
             for path, reason in error.violations:
                 line.refuse(path.removeprefix("service."), reason)
@@ -145,9 +147,9 @@ class CellReader:
                 try:
                     self._check_encoding(text)
                     if name in ("latitude", "longitude"):
-                        setattr(message, name, _number(text, float))
+                        setattr(message, name, _parse_number(text, float))
                         if not abs(getattr(message, name)) <= (90 if name == "latitude" else 180):
-                            raise Wrong("out_of_range")
+                            raise CellError("out_of_range")
                     elif name == "department" and fold(text) in _WHOLE_COUNTRY:
                         # "whole country" describes the service's area, not where its place is
                         continue
@@ -160,7 +162,7 @@ class CellReader:
                     else:
                         setattr(message, name, " ".join(text.split()))
                     stated.add(name)
-                except Wrong as error:
+                except CellError as error:
                     line.refuse(name, str(error))
         if message.area_code and not message.department:
             message.department = message.area_code.partition(".")[0]
@@ -175,7 +177,7 @@ class CellReader:
         return None if line.problems else (places.location_entry(message), frozenset(stated))
 
     def area(self, text: str, country: str, *, town: bool = False) -> str:
-        """Returns the code of a department or, with `town`, of a municipality. Raises Wrong.
+        """Returns the code of a department or, with `town`, of a municipality. Raises CellError.
 
         A text in the form of a code is returned unchanged, even if no area has this code.
         """
@@ -183,12 +185,12 @@ class CellReader:
         if re.fullmatch(r"[A-Z]{2}(-[A-Z0-9]{1,3}(\.[a-z0-9-]+)?)?", text):
             return text
         name = re.sub(r"^(departamento|depto\.?|provincia|municipio) (de |del )?", "", fold(text))
-        codes = [code for code in self._departments.get(name, []) if ("." in code) == town]
+        codes = [code for code in self._area_codes.get(name, []) if ("." in code) == town]
         codes = [code for code in codes if code.startswith(country)] if country else codes
         if not codes:
-            raise Wrong("unknown_code")
+            raise CellError("unknown_code")
         if len(codes) > 1:
-            raise Wrong("ambiguous")
+            raise CellError("ambiguous")
         return codes[0]
 
     def department_of(self, text: str, line: Line, texts: Mapping[str, str]) -> str:
@@ -199,18 +201,18 @@ class CellReader:
         """
         try:
             return self.area(text, self._country(line, texts), town=True).partition(".")[0]
-        except Wrong as error:
+        except CellError as error:
             line.refuse("area_code", str(error))
             return ""
 
     def needs(self, text: str) -> list[str]:
-        """Returns the codes of the needs that a text lists by code or by name. Raises Wrong."""
+        """Returns the codes of the needs that a text lists by code or by name. Raises CellError."""
         need = self._needs.get(fold(text))
         if need:  # the whole text is a single need; a need's name may contain a comma
             return [need]
-        codes = [self._needs.get(fold(part)) for part in _SEPARATED.split(text) if part.strip()]
+        codes = [self._needs.get(fold(part)) for part in _SEPARATOR.split(text) if part.strip()]
         if None in codes:
-            raise Wrong("unknown_code")
+            raise CellError("unknown_code")
         return list(dict.fromkeys(code for code in codes if code))
 
     def _country(self, line: Line, texts: Mapping[str, str]) -> str:
@@ -227,7 +229,7 @@ class CellReader:
         try:
             self._check_encoding(text)
             return _SERVICE[name](self, message, name, text, country)
-        except Wrong as error:
+        except CellError as error:
             line.refuse(name, str(error))
         except hours.Unclear as error:
             line.refuse(name, str(error))
@@ -239,7 +241,7 @@ class CellReader:
     @staticmethod
     def _check_encoding(text: str) -> None:
         if _BROKEN.search(text):
-            raise Wrong("malformed")
+            raise CellError("malformed")
 
     # One method for each kind of cell. Each method puts the cell into the message (a phone number:
     # into the reader) and returns the names of the fields that the cell states.
@@ -262,24 +264,26 @@ class CellReader:
         return [name]
 
     def _areas(self, message: pb.Service, name: str, text: str, _country: str) -> list[str]:
-        message.area_codes.extend(part.strip() for part in _SEPARATED.split(text) if part.strip())
+        message.area_codes.extend(part.strip() for part in _SEPARATOR.split(text) if part.strip())
         return [name]
 
     def _phone(self, message: pb.Service, name: str, text: str, country: str) -> list[str]:
         # put into the entry later, and not into the message, so that the number is parsed only once
-        self._number = phone(name, text, country)
+        self._phone_number = phone(name, text, country)
         return [name]
 
     def _languages(self, message: pb.Service, name: str, text: str, _country: str) -> list[str]:
         parts = [
             part.strip() for part in re.split(r"[,;/|\n]| y | and | et ", text) if part.strip()
         ]
-        message.languages.extend(dict.fromkeys(_LANGUAGE.get(fold(part), part) for part in parts))
+        message.languages.extend(
+            dict.fromkeys(_LANGUAGE_BY_WORD.get(fold(part), part) for part in parts)
+        )
         if any(
             not re.fullmatch(r"([a-z]{2,3}|x)(-[A-Za-z0-9]{1,8})*", tag)
             for tag in message.languages
         ):
-            raise Wrong("unknown_code")
+            raise CellError("unknown_code")
         return [name]
 
     def _schedules(self, message: pb.Service, name: str, text: str, _country: str) -> list[str]:
@@ -293,7 +297,7 @@ class CellReader:
         setattr(
             message.eligibility,
             name,
-            _number(re.sub(r"\b(anos|years?|ans)\b", "", fold(text)), int),
+            _parse_number(re.sub(r"\b(anos|years?|ans)\b", "", fold(text)), int),
         )
         return [f"eligibility.{name}"]
 
@@ -316,28 +320,30 @@ class CellReader:
             return ["eligibility.maximum_age"]
         if re.match(r"(mayores|menores|over|under)", words):
             # it is not clear whether people of exactly that age are included
-            raise Wrong("ambiguous")
-        raise Wrong("malformed")
+            raise CellError("ambiguous")
+        raise CellError("malformed")
 
     def _genders(self, message: pb.Service, name: str, text: str, _country: str) -> list[str]:
         words = numbers(pb.Gender.DESCRIPTOR)
         genders = [
-            _GENDER.get(fold(part)) or words.get(fold(part))
-            for part in _SEPARATED.split(text)
+            _GENDER_BY_WORD.get(fold(part)) or words.get(fold(part))
+            for part in _SEPARATOR.split(text)
             if part.strip()
         ]
         if None in genders:
-            raise Wrong("unknown_code")
+            raise CellError("unknown_code")
         message.eligibility.genders.extend(
             pb.Gender.ValueType(gender) for gender in dict.fromkeys(genders) if gender
         )
         return [f"eligibility.{name}"]
 
-    def _takes(self, message: pb.Service, name: str, text: str, _country: str) -> list[str]:
+    def _eligibility_flag(
+        self, message: pb.Service, name: str, text: str, _country: str
+    ) -> list[str]:
         setattr(message.eligibility, name, _flag(text))
         return [f"eligibility.{name}"]
 
-    def _flag_of(self, message: pb.Service, name: str, text: str, _country: str) -> list[str]:
+    def _service_flag(self, message: pb.Service, name: str, text: str, _country: str) -> list[str]:
         setattr(message, name, _flag(text))
         return [name]
 
@@ -356,8 +362,8 @@ _SERVICE: dict[str, Callable[[CellReader, pb.Service, str, str, str], list[str]]
     **dict.fromkeys(
         ("minimum_age", "maximum_age", "maximum_dependants", "maximum_age_of_boys"), CellReader._age
     ),
-    **dict.fromkeys(FLAGS, CellReader._takes),
-    **dict.fromkeys(("confidential", "public", "active"), CellReader._flag_of),
+    **dict.fromkeys(FLAGS, CellReader._eligibility_flag),
+    **dict.fromkeys(("confidential", "public", "active"), CellReader._service_flag),
 }
 _PLACE = (
     "name",
@@ -380,15 +386,15 @@ def is_hidden(entry: ServiceEntry) -> bool:
 def _flag(text: str) -> bool:
     word = fold(text)
     if word not in _YES | _NO:
-        raise Wrong("malformed")
+        raise CellError("malformed")
     return word in _YES
 
 
-def _number(text: str, kind: Callable[[str], Any]) -> Any:
+def _parse_number(text: str, kind: Callable[[str], Any]) -> Any:
     try:
         value = float(text.strip().replace(",", "."))
         if kind is int and (not value.is_integer() or abs(value) > 1000):
-            raise Wrong("out_of_range")
+            raise CellError("out_of_range")
         return kind(value)  # type: ignore[arg-type]
     except (ValueError, OverflowError) as error:
-        raise Wrong("malformed") from error
+        raise CellError("malformed") from error

@@ -189,9 +189,9 @@ def test_a_clock_empties_and_states_the_time_left() -> None:
         calm = due.of_clock(clock(timedelta(hours=-5), timedelta(hours=5, seconds=30)))
         soon = due.of_clock(clock(timedelta(hours=-22), timedelta(hours=2, minutes=10, seconds=30)))
         late = due.of_clock(clock(timedelta(hours=-2), timedelta(minutes=-40)))
-    assert (calm.level, calm.left, calm.text) == ("calm", 50, "5 h")
-    assert (soon.level, soon.left, soon.text) == ("soon", 9, "2 h 10")
-    assert (late.level, late.left, late.text) == ("late", 0, "40 min de atraso")
+    assert (calm.level, calm.percent_left, calm.text) == ("calm", 50, "5 h")
+    assert (soon.level, soon.percent_left, soon.text) == ("soon", 9, "2 h 10")
+    assert (late.level, late.percent_left, late.text) == ("late", 0, "40 min de atraso")
 
 
 @pytest.mark.parametrize(

@@ -336,7 +336,7 @@ def test_d25_the_number_of_late_rows_counts_every_late_row_and_opens_exactly_the
 def test_d25_the_time_that_is_proposed_for_a_first_contact_is_still_to_come() -> None:
     for minute in range(60):
         now = datetime(2026, 3, 14, 22, minute, 31, tzinfo=UTC)
-        proposed = due.next_quarter(now)
+        proposed = due.proposed_time(now)
         assert timedelta(minutes=15) <= proposed - now <= timedelta(minutes=30)
         assert (proposed.minute % 15, proposed.second, proposed.microsecond) == (0, 0, 0)
 

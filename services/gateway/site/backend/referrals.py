@@ -90,8 +90,8 @@ def is_unsafe(draft: r.Referral) -> bool:
 
 def urgency_hints() -> dict[str, str]:
     """Returns, for each urgency, when it applies and how soon the receiver must answer."""
-    answers = due.answers(clients().referrals.GetDeadlinePolicy(r.GetDeadlinePolicyRequest()))
+    times = due.answer_times(clients().referrals.GetDeadlinePolicy(r.GetDeadlinePolicyRequest()))
     return {
-        code: f"{words.word('urgency_hint', code)} {answers.get(code, '')}"
+        code: f"{words.word('urgency_hint', code)} {times.get(code, '')}"
         for code, _word in words.options("urgency")
     }

@@ -1,4 +1,4 @@
-"""Deadlines as pages show them: a ring that empties, and the time that is left in words."""
+"""Deadlines as pages show them: a ring that empties, and words for the time left."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -30,18 +30,18 @@ QUARTER = timedelta(minutes=15)
 class Due:
     """A running deadline.
 
-    `level` is late, soon or calm. `left` is the percentage of the time that is left. `text` says
-    how much time is left, or how late the act is. `what` names the act that is due; `at` is the due
-    time in words. `until` is the due time in seconds since 1970; `length` is the time from start to
-    due time in seconds.
+    `level` is late, soon or calm. `percent_left` is the percentage of the time that is left. `text`
+    says how much time is left, or how late the act is. `what` names the act that is due.
+    `due_text` is the due time in words, `due_seconds` in seconds since 1970; `length` is the time
+    from start to due time in seconds.
     """
 
     level: str
-    left: int
+    percent_left: int
     text: str
     what: str
-    at: str
-    until: int = 0
+    due_text: str
+    due_seconds: int = 0
     length: int = 1
 
 
@@ -57,7 +57,7 @@ def due(watched: Referral | Contact | Callback) -> Due | None:
 
 
 def overridden(referral: Referral) -> bool:
-    """Returns whether the referral is based on an override: the person must still be asked."""
+    """Returns whether the referral is based on an override, and the person is yet to be asked."""
     return any(
         clock.kind == CLOCK_KIND_OVERRIDE_END and not i18n.moment(clock.stop_time)
         for clock in referral.clocks
@@ -76,12 +76,12 @@ def deadline_between(begun: Timestamp, ends: Timestamp, what: str) -> Due:
         return Due("calm", 100, "", what, "")
     remaining = end - now
     duration = max((end - start).total_seconds(), 1) if start else 1
-    left = round(min(1, max(0, remaining.total_seconds() / duration)) * 100)
+    percent_left = round(min(1, max(0, remaining.total_seconds() / duration)) * 100)
     if remaining < timedelta(0):
         level, text = "late", _("%(span)s de atraso", span=i18n.span(-remaining))
     else:
         level, text = ("soon" if remaining < SOON else "calm"), i18n.span(remaining)
-    return Due(level, left, text, what, i18n.when(ends), ends.seconds, int(duration))
+    return Due(level, percent_left, text, what, i18n.when(ends), ends.seconds, int(duration))
 
 
 def of_enquiry(enquiry: Enquiry) -> Due | None:
@@ -98,10 +98,10 @@ def of_enquiry(enquiry: Enquiry) -> Due | None:
 
 @dataclass(frozen=True)
 class Planned:
-    """A planned event. `past`: it is over, and nobody has recorded the outcome yet."""
+    """A planned event. `past`: the event is over, and nobody has recorded the outcome yet."""
 
     what: str
-    at: str
+    time_text: str
     past: bool
 
 
@@ -113,27 +113,27 @@ def planned_events(referral: Referral) -> list[Planned]:
     """
     planned = []
     for name in vocabulary.TABLES["ahead"] if referral.live else ():
-        at, happened = i18n.moment(getattr(referral, name)), name.removeprefix("planned_")
-        if at and (happened == name or not i18n.moment(getattr(referral, happened))):
+        time, actual_name = i18n.moment(getattr(referral, name)), name.removeprefix("planned_")
+        if time and (actual_name == name or not i18n.moment(getattr(referral, actual_name))):
             planned.append(
                 Planned(
                     words.word("ahead", name),
                     i18n.when(getattr(referral, name)),
-                    at + EVENT_LENGTH < i18n.now(),
+                    time + EVENT_LENGTH < i18n.now(),
                 )
             )
     return planned
 
 
-def next_quarter(now: datetime) -> datetime:
+def proposed_time(now: datetime) -> datetime:
     """Returns the first quarter hour (:00, :15, :30 or :45) that is more than 15 minutes away.
 
-    A form can propose this time, because the time will still lie ahead when the form is sent.
+    A form proposes this time, so that it still lies ahead when the form is sent.
     """
     return now + 2 * QUARTER - timedelta(seconds=now.timestamp() % QUARTER.total_seconds())
 
 
-def answers(policy: DeadlinePolicy) -> dict[str, str]:
+def answer_times(policy: DeadlinePolicy) -> dict[str, str]:
     """Returns, for each urgency, a sentence that says how soon the receiver must answer.
 
     The times come from the network's policy.

@@ -80,7 +80,7 @@ def install(app: Flask) -> None:
         due_of_clock=due.of_clock,
         due_of_enquiry=due.of_enquiry,
         planned_events=due.planned_events,
-        next_quarter=due.next_quarter,
+        proposed_time=due.proposed_time,
         next_step=steps.next_step,
         who_acts=steps.who_acts,
         why=steps.why,

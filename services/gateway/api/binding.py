@@ -27,8 +27,8 @@ from services.gateway.edge.problems import PARAMETERS, REASONS
 
 _NAMES = {parameter: name for name, parameter in PARAMETERS.items()}
 _VARIABLE = re.compile(r"\{([a-z_.]+)\}")
-# the names of single items, for collections whose name is not that of an item with an s
-_SINGULAR = {
+# What a single item is called, if its collection's name without the s does not say it.
+_ITEM_NAMES = {
     "people": "person",
     "anomalies": "anomaly",
     "deliveries": "delivery",
@@ -71,7 +71,7 @@ class Binding:
         }
 
     @cached_property
-    def rule(self) -> str:
+    def flask_route(self) -> str:
         """Returns the path as a Flask route, without the prefix."""
         names = iter(self.variables)
         return _VARIABLE.sub(lambda _: f"<opaque:{next(names)}>", self.path.removeprefix(PREFIX))
@@ -125,7 +125,7 @@ class Binding:
         return {REASONS[reason].status for reason in self.rules.refusals}
 
     @property
-    def right(self) -> str:
+    def required_right(self) -> str:
         """Returns what a caller needs: the scope of an API key, roles, "any worker", or "public".
 
         Returns "reference and PIN" for a public operation that requires these two.
@@ -218,7 +218,7 @@ def _argument(collection: str, variable: str) -> str:
     return (
         field
         if field != "id"
-        else f"{_SINGULAR.get(collection, collection.removesuffix('s')).replace('-', '_')}_id"
+        else f"{_ITEM_NAMES.get(collection, collection.removesuffix('s')).replace('-', '_')}_id"
     )
 
 

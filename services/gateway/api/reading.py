@@ -70,7 +70,7 @@ class Parser(FlaskParser):
             RecursionError,
         ) as error:  # not UTF-8, not JSON, a number of 5,000 digits, or thousands of brackets
             raise HttpRefusal("malformed_json") from error
-        return g.as_read(body, schema) if "as_read" in g else body
+        return g.writable_part(body, schema) if "writable_part" in g else body
 
     def handle_error(
         self, error: ValidationError, req: Request, schema: Schema, **_options: Any

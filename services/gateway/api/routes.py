@@ -97,7 +97,7 @@ class Routes(Blueprint):  # type: ignore[misc]
         if query is not None:
             inner = self.arguments(query, location="query")(inner)
         about = {
-            "x-right": binding.right,
+            "x-right": binding.required_right,
             "x-refusals": sorted(binding.rules.refusals),
             **deprecation.openapi_entries(binding.rules),
         }
@@ -111,7 +111,7 @@ class Routes(Blueprint):  # type: ignore[misc]
             admit(needs_credential=not binding.rules.public)
             request.max_content_length = bodies.maximum_size(request.path)
             g.wrapped_in, g.request_type = binding.body, binding.rpc.input_type
-            sent_back.expect(binding)
+            sent_back.allow(binding)
             if takes is not None and needed and not request.get_data(cache=True):
                 raise Invalid(("", "required"))  # webargs would read a missing body as {}
             if takes is None and method != "GET":
@@ -135,7 +135,7 @@ class Routes(Blueprint):  # type: ignore[misc]
         documentation["response"]["responses"].update(
             refused | ({304: ["NOT_MODIFIED"]} if method == "GET" else {})
         )
-        self.route(binding.rule, methods=[method], tags=[self.name], endpoint=view.__name__)(
+        self.route(binding.flask_route, methods=[method], tags=[self.name], endpoint=view.__name__)(
             admitted
         )
 

@@ -18,10 +18,10 @@ from services.gateway.api.binding import Binding
 _MARKS = ("id", "etag")
 
 
-def expect(binding: Binding) -> None:
+def allow(binding: Binding) -> None:
     """Lets the body of this request be a whole resource, if the rpc changes or publishes one."""
     if binding.verb in ("patch", "put") or binding.rpc.name.startswith(("Publish", "Set")):
-        g.as_read = partial(_writable, binding)
+        g.writable_part = partial(_writable, binding)
 
 
 def _writable(binding: Binding, given: Any, schema: Schema) -> Any:
@@ -35,10 +35,14 @@ def _writable(binding: Binding, given: Any, schema: Schema) -> Any:
     marks = [mark for mark in _MARKS if mark in resource.fields_by_name]
     if marks and not any(mark in given for mark in marks):
         return given
-    named = (request.view_args or {}).get(
+    path_id = (request.view_args or {}).get(
         next((name for name, path in binding.variables.items() if path.endswith("id")), "")
     )
-    if "id" in resource.fields_by_name and named is not None and given.get("id", named) != named:
+    if (
+        "id" in resource.fields_by_name
+        and path_id is not None
+        and given.get("id", path_id) != path_id
+    ):
         raise Invalid(("id", "out_of_range"))
     return _part(given, schema, resource)
 
@@ -46,16 +50,16 @@ def _writable(binding: Binding, given: Any, schema: Schema) -> Any:
 def _part(given: Any, schema: Schema, message: Any) -> Any:
     """Returns the value without those fields that the message has but the schema does not accept.
 
-    A field that neither of them has stays, so that the schema refuses it.
+    An unknown field, which neither of them has, is kept so that the schema refuses it.
     """
     if not isinstance(given, dict):
         return given
     writable = {}
     for name, value in given.items():
-        taken, field = schema.fields.get(name), message.fields_by_name.get(name)
-        if taken is None and field is not None:
+        schema_field, field = schema.fields.get(name), message.fields_by_name.get(name)
+        if schema_field is None and field is not None:
             continue
-        inner = taken.inner if isinstance(taken, fields.List) else taken
+        inner = schema_field.inner if isinstance(schema_field, fields.List) else schema_field
         if isinstance(inner, fields.Nested) and field is not None:
             nested = inner.schema
             value = (

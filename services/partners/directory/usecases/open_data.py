@@ -39,14 +39,14 @@ class OpenData:
         wanted, token = replace(public_search_terms(request), department=request.department), ""
         if request.by_name:
             after = self._pages.cursor(request, str, str)
-            services, more, total = (
+            services, next_cursor, total = (
                 open_data.page_by_name(call.tx, wanted, after)
-                if _may_exist(wanted)
+                if _has_valid_ids(wanted)
                 else ([], None, 0)
             )
-            token = self._pages.token(request, more)
+            token = self._pages.token(request, next_cursor)
         else:
-            services, total = open_data.page(call.tx, wanted) if _may_exist(wanted) else ([], 0)
+            services, total = open_data.page(call.tx, wanted) if _has_valid_ids(wanted) else ([], 0)
         return pb.ListPublicServicesResponse(
             services=map(_message, services), total_size=total, next_page_token=token
         )
@@ -67,7 +67,7 @@ class OpenData:
         """
         wanted = replace(public_search_terms(request), id=request.id)
         services, total = (
-            open_data.page_of_places(call.tx, wanted) if _may_exist(wanted) else ([], 0)
+            open_data.page_of_places(call.tx, wanted) if _has_valid_ids(wanted) else ([], 0)
         )
         return pb.ListPublicServiceAtLocationsResponse(
             services=map(_message, services), total_size=total
@@ -80,7 +80,9 @@ class OpenData:
         wanted = PublicSearchTerms(
             *page_and_size(request), words=request.words, organization=request.organization_id
         )
-        organizations, total = open_data.members(call.tx, wanted) if _may_exist(wanted) else ([], 0)
+        organizations, total = (
+            open_data.members(call.tx, wanted) if _has_valid_ids(wanted) else ([], 0)
+        )
         return pb.ListPublicOrganizationsResponse(
             organizations=[
                 organization_message(organization, ANYONE.tier) for organization in organizations
@@ -89,7 +91,7 @@ class OpenData:
         )
 
 
-def _may_exist(wanted: PublicSearchTerms) -> bool:
+def _has_valid_ids(wanted: PublicSearchTerms) -> bool:
     """Tells whether each id in the search terms is well-formed; no other id can exist."""
     return all(is_id(id) for id in (wanted.organization, wanted.id) if id)
 

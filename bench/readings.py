@@ -9,7 +9,7 @@ from protos.referrals.v1 import people_pb2
 from tests.parts.local_stack import LocalStack
 from tests.parts.stories import Cast
 
-ROWS, ACCESSES, ASKED = 1_000_000, 1_000, 50
+ROWS, ACCESSES, REPETITIONS = 1_000_000, 1_000, 50
 # The hashes of these rows form no valid chain, since nothing here verifies the chain. One row in
 # ROWS / ACCESSES is an access to the person's file; the others are accesses to the files of 9,990
 # other people.
@@ -42,16 +42,16 @@ def measure(_stack: LocalStack) -> list[Measurement]:
             )  # so that the search for anomalies skips these rows
         with stack.database("referrals") as database:
             database.execute("ANALYZE audit")
-        took = [_time_whole_list(cast, person) for _ in range(ASKED)]
+        durations = [_time_whole_list(cast, person) for _ in range(REPETITIONS)]
     finally:
         stack.stop()
     return [
         Measurement(
             "readings_ms_p99",
-            percentile(took, 99),
-            f"{ACCESSES} readings in pages of 200, {ROWS} rows, asked {ASKED} times by gRPC;"
+            percentile(durations, 99),
+            f"{ACCESSES} readings in pages of 200, {ROWS} rows, asked {REPETITIONS} times by gRPC;"
             " beside: the median",
-            percentile(took, 50),
+            percentile(durations, 50),
         )
     ]
 

@@ -35,7 +35,8 @@ from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool
 
 from chassis import deadline, trace
-from chassis.errors import Exhausted, Late, Refusal, Stale, Unavailable
+from chassis.errors import Stale, Unavailable
+from chassis.store_faults import NO_ROOM, faults_as_refusals
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM, Caller
 
@@ -63,10 +64,6 @@ _PROBE_EVERY = 0.5  # seconds between two queries of the probe
 # Seconds within which the database must respond to the probe. With the pause above, a database that
 # hangs is noticed within two seconds.
 _PROBE_SILENCE = 1.5
-
-# The PostgreSQL function that rejects a prepared statement whose result columns a migration has
-# changed.
-_REPLANNING = "RevalidateCachedQuery"
 
 
 class Silence(psycopg.OperationalError):
@@ -186,7 +183,7 @@ class Probe:
                     loop.wait(_PROBE_EVERY)
         except LOST as error:
             # An administrator may have terminated only this connection, so the next try decides.
-            if isinstance(error, Silence) or not answered:
+            if isinstance(error, Silence) or not (answered or isinstance(error, pg.AdminShutdown)):
                 self._record(False)
             raise
 
@@ -274,7 +271,7 @@ class Database:
         is_callers = timeout is not None or deadline.current() is not None
         end = deadline.after(_LIMIT if timeout is None else min(timeout, _LONGEST))
         with (
-            _faults_as_refusals(end, is_callers=is_callers),
+            faults_as_refusals(end, is_callers=is_callers),
             self._open_transaction(caller, end, by_key=by_key) as connection,
         ):
             yield connection
@@ -287,7 +284,7 @@ class Database:
         Raises as `transaction` does, and Unavailable if a statement takes longer than two seconds.
         """
         end = time.monotonic() + _POOL_TIMEOUT + _FIRST
-        with _faults_as_refusals(end, is_callers=False):
+        with faults_as_refusals(end, is_callers=False):
             if self.probe.answers is False:
                 raise Unavailable("store_unavailable")
             connection = self._pool.getconn(timeout=_POOL_TIMEOUT)
@@ -402,65 +399,12 @@ class Database:
             self._connections.add(connection)
 
 
-# Unique keys with a version: the writer that loses a race for a version gets Stale.
-_VERSIONS = frozenset({"outbox_pkey"})
-# The errors that a full disk causes; local/postgres.py makes the server read-only while its disk is
-# full.
-_NO_ROOM = (pg.DiskFull, pg.ReadOnlySqlTransaction)
-
-
-@contextmanager
-def _faults_as_refusals(end: float, *, is_callers: bool) -> Iterator[None]:
-    """Turns database faults in the block into refusals. `end` is the time limit of the
-    block; `is_callers` is as in `_refusal`.
-    """
-    try:
-        yield
-    except (
-        psycopg.OperationalError,
-        pg.TransactionTimeout,
-        pg.ReadOnlySqlTransaction,
-    ) as error:
-        raise _refusal(error, past=time.monotonic() > end - 0.05, is_callers=is_callers) from error
-    except pg.FeatureNotSupported as error:
-        if error.diag.source_function != _REPLANNING:
-            raise
-        raise Unavailable("store_busy") from error
-    except pg.UniqueViolation as error:
-        if error.diag.constraint_name not in _VERSIONS:
-            raise
-        raise Stale from error
-
-
-def _refusal(error: psycopg.Error, *, past: bool, is_callers: bool) -> Refusal:
-    """Returns the refusal for a database fault. `past`: the time limit had passed.
-    `is_callers`: the caller set the limit, with a timeout or with the deadline of the call.
-    """
-    if isinstance(error, (*_NO_ROOM, pg.OutOfMemory, pg.TooManyConnections)):
-        return Exhausted("store_full", 5)
-    if isinstance(error, pg.SerializationFailure | pg.DeadlockDetected):
-        return Stale()
-    if past and is_callers:
-        return Late()
-    if isinstance(error, pg.QueryCanceled | pg.LockNotAvailable | pg.TransactionTimeout):
-        return Unavailable("store_busy")
-    return Unavailable("store_unavailable")
-
-
-def met_a_migration(refusal: Unavailable) -> bool:
-    """Returns True if the transaction failed because a migration invalidated a prepared statement.
-
-    The connection prepares it again, so a retry succeeds.
-    """
-    return isinstance(refusal.__cause__, pg.FeatureNotSupported)
-
-
 @contextmanager
 def skip_if_disk_full(tx: Transaction) -> Iterator[None]:
     """Undoes the block, without an error, if its writes fail because the disk is full. For minor
     records such as a time of last use: a read must not fail because of them.
     """
-    with suppress(*_NO_ROOM), savepoint(tx):
+    with suppress(*NO_ROOM), savepoint(tx):
         yield
 
 

@@ -30,12 +30,13 @@ from chassis.admission import check_not_stopping, seconds_waited
 from chassis.audit import Trail
 from chassis.clock import Clock
 from chassis.config import CALLER_RATE
-from chassis.db import Database, Transaction, met_a_migration
+from chassis.db import Database, Transaction
 from chassis.guesses import Origin
 from chassis.idempotency import IdempotencyStore
 from chassis.ids import new_id
 from chassis.limits import Limits, address_of
 from chassis.refusals import CODES, refuse
+from chassis.store_faults import met_a_migration
 from chassis.streams import Streams
 from chassis.tokens import NOBODY, AddressReader, Caller, Verifier
 from keys.sealing import CannotOpen

@@ -12,8 +12,9 @@ import psycopg
 import pytest
 
 from chassis import deadline
-from chassis.db import LOST, Database, Transaction
+from chassis.db import LOST, Bounded, Database, Probe, Transaction
 from chassis.errors import Late, Refusal, Unavailable
+from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
 from tests.parts.postgres import Database as Place
 from tests.parts.postgres import Server
@@ -288,3 +289,18 @@ def test_a_waiting_call_is_answered_when_the_database_is_closed(
         database.close()
         thread.join()
     assert reasons == ["store_unavailable"]
+
+
+def test_a_probe_whose_connection_is_terminated_before_its_first_query_reports_no_outage(
+    postgres: Server, place: Place
+) -> None:
+    def connect_and_terminate() -> Bounded:
+        connection = Bounded.connect(place.url, autocommit=True)
+        with psycopg.connect(place.url, autocommit=True) as other:
+            other.execute("SELECT pg_terminate_backend(%s, 5000)", (connection.info.backend_pid,))
+        return connection
+
+    probe = Probe(connect_and_terminate)
+    with pytest.raises(psycopg.errors.AdminShutdown):
+        probe._ask(Loop("probe", lambda _: None))
+    assert probe.answers is None

@@ -1,0 +1,65 @@
+"""PostgreSQL's faults as refusals (chassis.errors)."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from psycopg import errors as pg
+
+from chassis.errors import Exhausted, Late, Refusal, Stale, Unavailable
+
+# The PostgreSQL function that rejects a prepared statement whose result columns a migration has
+# changed.
+_REPLANNING = "RevalidateCachedQuery"
+# Unique keys with a version: the writer that loses a race for a version gets Stale.
+_VERSIONS = frozenset({"outbox_pkey"})
+# The errors that a full disk causes; local/postgres.py makes the server read-only while its disk is
+# full.
+NO_ROOM = (pg.DiskFull, pg.ReadOnlySqlTransaction)
+
+
+@contextmanager
+def faults_as_refusals(end: float, *, is_callers: bool) -> Iterator[None]:
+    """Turns database faults in the block into refusals. `end` is the time limit of the
+    block; `is_callers` is as in `_refusal`.
+    """
+    try:
+        yield
+    except (
+        psycopg.OperationalError,
+        pg.TransactionTimeout,
+        pg.ReadOnlySqlTransaction,
+    ) as error:
+        raise _refusal(error, past=time.monotonic() > end - 0.05, is_callers=is_callers) from error
+    except pg.FeatureNotSupported as error:
+        if error.diag.source_function != _REPLANNING:
+            raise
+        raise Unavailable("store_busy") from error
+    except pg.UniqueViolation as error:
+        if error.diag.constraint_name not in _VERSIONS:
+            raise
+        raise Stale from error
+
+
+def _refusal(error: psycopg.Error, *, past: bool, is_callers: bool) -> Refusal:
+    """Returns the refusal for a database fault. `past`: the time limit had passed.
+    `is_callers`: the caller set the limit, with a timeout or with the deadline of the call.
+    """
+    if isinstance(error, (*NO_ROOM, pg.OutOfMemory, pg.TooManyConnections)):
+        return Exhausted("store_full", 5)
+    if isinstance(error, pg.SerializationFailure | pg.DeadlockDetected):
+        return Stale()
+    if past and is_callers:
+        return Late()
+    if isinstance(error, pg.QueryCanceled | pg.LockNotAvailable | pg.TransactionTimeout):
+        return Unavailable("store_busy")
+    return Unavailable("store_unavailable")
+
+
+def met_a_migration(refusal: Unavailable) -> bool:
+    """Returns True if the transaction failed because a migration invalidated a prepared statement.
+
+    The connection prepares it again, so a retry succeeds.
+    """
+    return isinstance(refusal.__cause__, pg.FeatureNotSupported)

@@ -402,8 +402,7 @@ class Subscriber:
     def _request_missing(self) -> None:
         """Requests missing facts from the services that published them, and requests all facts
         after this service's own store was restored from a copy. While nothing waits, first checks
-        with one statement whether there is anything to do, and if so, also counts, in the same
-        transaction, the facts and records that another process may have left.
+        with one statement whether there is anything to do, since another process may have left it.
         """
         now = self._clock.now()
         is_idle = not self._anything_waits
@@ -415,19 +414,14 @@ class Subscriber:
             self._note_counts((0, 0, 0))
             self._swept_at = now
             return
+        self._anything_waits = True  # until the next sweep has counted
 
-        def look(
-            tx: Transaction,
-        ) -> tuple[list[tuple[str, str]], tuple[int, int, int] | None, int, bool]:
-            gaps = [] if is_idle else inbox.gaps(tx, self._name, now - _FIRST_PATIENCE)
-            counts = self._counts(tx) if is_idle else None
+        def look(tx: Transaction) -> tuple[list[tuple[str, str]], int, bool]:
             epoch = outbox.ensure_epoch(tx, self._clock)
-            return gaps, counts, epoch, not inbox.missed_nothing(tx, self._name, epoch)
+            restored = not inbox.missed_nothing(tx, self._name, epoch)
+            return inbox.gaps(tx, self._name, now - _FIRST_PATIENCE), epoch, restored
 
-        gaps, counts, epoch, restored = self._retry_while_unavailable(look)
-        if counts is not None:
-            self._note_counts(counts)
-            self._swept_at = now
+        gaps, epoch, restored = self._retry_while_unavailable(look)
         missing = sorted({*gaps, *self._doubtful})
         missing += [(topic, "") for topic in self._topics if restored]
         # The facts of a lasting gap are requested less and less often: their publisher may be down

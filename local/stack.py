@@ -128,6 +128,8 @@ class LocalStack:
         self.url = f"http://{self.listen['gateway']}"
         self.supervisor = Supervisor(say, self.write_state, calm)
         self._write_state_at: float | None = None  # when to retry a failed write
+        # whether each process of a service can publish, as it last reported
+        self._publishes: dict[str, bool | None] = {}
 
     def start(self, demo: bool) -> None:
         self.demo |= demo
@@ -329,9 +331,14 @@ class LocalStack:
         log, variables = self.logs / f"{name}.log", self.environment(service, name)
 
         def begin() -> Process:
+            self._publishes.pop(name, None)
             process = Process(name, service.serve(only), log, variables, ROOT)
             process.start()
             return process
+
+        def works() -> bool:
+            live, self._publishes[name] = _health(host_port, "live", "broker", timeout=ALIVE)
+            return live is True
 
         host_port = self.listen[name]
         if service.database:
@@ -339,8 +346,8 @@ class LocalStack:
                 name,
                 1,
                 begin,
-                ready=lambda: _health(host_port) is True,
-                works=lambda: _health(host_port, "live", ALIVE) is True,
+                ready=lambda: _health(host_port, "") == [True],
+                works=works,
             )
         return Part(
             name,
@@ -368,11 +375,7 @@ class LocalStack:
         """Returns False if a service reports that it can't publish: the broker may accept
         connections and still be broken.
         """
-        return not any(
-            _health(self.listen[name], "broker", 0.3) is False
-            for service in WITH_DATABASE
-            for name in self.processes[service.name]
-        )
+        return False not in self._publishes.values()
 
     def _run_to_end(self, commands: list[tuple[str, list[str], Mapping[str, str]]]) -> None:
         """Runs commands to their end, side by side, and prints their progress.
@@ -481,19 +484,22 @@ def _serves_http(address: str, path: str, timeout: float = ANSWER) -> bool:
         connection.close()
 
 
-def _health(address: str, name: str = "", timeout: float = ANSWER) -> bool | None:
-    """Returns True if a service reports the health of `name` ("" for all) as serving, False if it
-    reports anything else, None if the call fails.
+def _health(address: str, *names: str, timeout: float = ANSWER) -> list[bool | None]:
+    """Returns the health of each name ("" for all) that a service reports: True if it is serving,
+    False if it is not, None if the call fails.
     """
     # Imported here, while PostgreSQL starts, since the import takes a moment.
     import grpc
     from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
     from grpc_health.v1.health_pb2_grpc import HealthStub
 
+    found: list[bool | None] = []
     with grpc.insecure_channel(address) as channel:
-        try:
-            # the type stubs lack the methods
-            answer = HealthStub(channel).Check(HealthCheckRequest(service=name), timeout=timeout)  # type: ignore[attr-defined]
-        except grpc.RpcError:
-            return None
-        return bool(answer.status == HealthCheckResponse.SERVING)
+        check = HealthStub(channel).Check  # type: ignore[attr-defined]  # the stubs lack the methods
+        for name in names:
+            try:
+                answer = check(HealthCheckRequest(service=name), timeout=timeout)
+            except grpc.RpcError:
+                return found + [None] * (len(names) - len(found))
+            found.append(answer.status == HealthCheckResponse.SERVING)
+    return found

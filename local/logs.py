@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 
 MAX_BYTES = 4 * 2**20  # maximum bytes of a log, enough for 1,000 referrals
+_TRIES = 10  # maximum number of times that the end of a log is read; it may lack a line break
 OLDER_COPIES = 3  # older copies, in addition to the current file
 
 
@@ -36,7 +37,12 @@ def trim(log: Path, most: int = MAX_BYTES, older: int = OLDER_COPIES) -> None:
                     os.open(copies[0], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb"
                 ) as copied,
             ):
-                shutil.copyfileobj(source, copied, 2**20)
+                # A line that is being written may be visible in part: its rest is copied, too.
+                for _ in range(_TRIES):
+                    shutil.copyfileobj(source, copied, 2**20)
+                    source.seek(-1, os.SEEK_CUR)
+                    if source.read(1) == b"\n":
+                        break
         except OSError:
             copies[0].unlink(missing_ok=True)
             raise

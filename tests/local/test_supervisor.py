@@ -6,10 +6,12 @@ is stopped first.
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -137,6 +139,31 @@ def test_one_failed_check_after_a_long_gap_between_checks_kills_no_part(
         supervisor.tick()
     supervisor.stop(timeout=0.1)
     assert (part.process, said) == (first, [])
+
+
+def test_a_line_that_is_being_written_is_copied_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, parts, copy = tmp_path / "part.log", iter([b"line\n"]), shutil.copyfileobj
+    log.write_bytes(b"a line\nhalf a ")
+
+    def copy_while_written(source: Any, copied: Any, size: int) -> None:
+        copy(source, copied, size)
+        with log.open("ab") as writer:
+            writer.write(next(parts, b""))
+
+    monkeypatch.setattr(shutil, "copyfileobj", copy_while_written)
+    logs.trim(log, most=1)
+    assert log.with_name("part.log.1").read_bytes() == b"a line\nhalf a line\n"
+    assert log.read_bytes() == b""
+
+
+def test_a_log_without_a_line_break_at_its_end_is_trimmed(tmp_path: Path) -> None:
+    log = tmp_path / "part.log"
+    log.write_bytes(b"a line\nhalf")
+    logs.trim(log, most=1)
+    assert log.with_name("part.log.1").read_bytes() == b"a line\nhalf"
+    assert log.read_bytes() == b""
 
 
 def test_a_log_stays_small_while_its_writer_keeps_writing(tmp_path: Path) -> None:

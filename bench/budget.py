@@ -164,7 +164,7 @@ def sum_costs(transactions: Iterable[Transaction], signatures: tuple[int, int] =
 
 
 class Turn(NamedTuple):
-    """What identifies the turns of a loop: its role, its application, and its first statement."""
+    """The key of a loop's turns: its database role, its application, and its first statement."""
 
     role: str
     application: str
@@ -189,7 +189,7 @@ class Counting:
             self._lives.run_one()
             self._search()
             self._open_today()
-        # What follows from the work is not idle: heads of the trails are told once a minute.
+        # The effects of the work are not idle: heads of the trails are published once a minute.
         time.sleep(MINUTE + 5)
         self._idle = self._recording.rest()
         self._lines: Table = {}

@@ -27,7 +27,7 @@ from services.gateway.edge.problems import PARAMETERS, REASONS
 
 _NAMES = {parameter: name for name, parameter in PARAMETERS.items()}
 _VARIABLE = re.compile(r"\{([a-z_.]+)\}")
-# What a single item is called, if its collection's name without the s does not say it.
+# The name of a single item, by collection, if it is not the collection's name without the s.
 _ITEM_NAMES = {
     "people": "person",
     "anomalies": "anomaly",

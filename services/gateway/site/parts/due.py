@@ -21,7 +21,7 @@ from services.gateway.site.language import _, i18n, ngettext, vocabulary, words
 
 URGENCIES: tuple[str, ...] = tuple(numbers(Urgency.DESCRIPTOR))[::-1]  # the most urgent first
 SOON = timedelta(hours=4)
-# How long after its planned time an event counts as over, so that its outcome should be recorded
+# The time after which a planned event counts as over, so that its outcome should be recorded
 EVENT_LENGTH = timedelta(hours=1)
 QUARTER = timedelta(minutes=15)
 

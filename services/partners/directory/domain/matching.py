@@ -328,7 +328,7 @@ def _area(department: str, stated: tuple[str, tuple[str, ...]]) -> Reason:
 
 
 class Room(NamedTuple):
-    """What a service states about its room.
+    """The statement of a service about its room.
 
     Large figures are capped where a larger one makes no difference, so that thousands of services
     share a few values.

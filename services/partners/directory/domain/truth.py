@@ -1,4 +1,4 @@
-"""How far a room figure, with which a service states its free room, can be relied on.
+"""The reliability of room figures, with which services state their free room.
 
 The score depends on how old the figure is, and on how often the service had the room that it had
 promised. Limitation: only people who came through the network are counted. So the score of a
@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from services.partners.directory.domain.service import Capacity, Intake, stale_time
 
 RESULT_LIFE = timedelta(days=183)
-"""How long the result of a promise counts.
+"""The time for which the result of a promise counts.
 
 Older results say little about the people who now work at the service.
 """

@@ -8,9 +8,11 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Browser, expect
 
+from chassis.announcements import AT_ONCE
 from chassis.ids import new_id
 from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as r
+from services.referrals.network.store.deadlines import channel
 from tests.journeys.test_three_actors import Actor, ShelterWorker
 from tests.journeys.typed import hers
 from tests.parts.local_stack import LocalStack, until
@@ -65,6 +67,8 @@ def time_goes_by(stack: LocalStack, span: str) -> None:
     )
     with stack.database("referrals") as database:
         database.execute(f"UPDATE emergencies SET {later}")
+        # as the application does whenever it changes the time of a deadline
+        database.execute("SELECT pg_notify(%s, %s)", (channel("emergencies"), AT_ONCE.isoformat()))
 
 
 @pytest.mark.timeout(180)

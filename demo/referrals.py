@@ -10,7 +10,8 @@ from pathlib import Path
 from chassis.db import Database, Transaction
 from chassis.tokens import SYSTEM
 from demo import campaigns, enquiries, figures, plans, steps
-from demo.live import NotedContact, contacts, tonights_stories
+from demo.contacts import NotedContact, contacts
+from demo.live import tonights_stories
 from demo.network import Network
 from demo.pilot import pilot
 from demo.secret_words import Words

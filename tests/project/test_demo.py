@@ -31,9 +31,10 @@ from chassis.errors import Unavailable
 from chassis.tokens import SYSTEM
 from demo import __main__ as demo
 from demo import campaigns, steps
+from demo.contacts import contacts
 from demo.enquiries import enquiry
 from demo.figures import counts as figures_of
-from demo.live import contacts, tonights_stories
+from demo.live import tonights_stories
 from demo.network import network
 from demo.pilot import FROM_CHINANDEGA, TOTAL, pilot
 from demo.secret_words import Words

@@ -40,7 +40,8 @@ from services.partners.directory.domain.imports import ParsedFile, Report
 from services.partners.directory.store import imports
 from services.partners.directory.store.areas import areas
 from services.partners.directory.store.taxonomy import taxonomy
-from services.partners.directory.usecases.imports import import_directory, target_of
+from services.partners.directory.usecases.import_members import target_of
+from services.partners.directory.usecases.imports import import_directory
 from services.partners.directory.wire.imports import check_size, encoding_of, message, report
 from services.partners.directory.wire.imports.apart import (
     ReadingInterrupted,

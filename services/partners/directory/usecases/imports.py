@@ -8,13 +8,13 @@ to a new service. A row without an id overwrites a service that differs from the
 person has decided that the row means that service.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
 from chassis.db import Transaction
-from chassis.errors import Invalid, NotFound
+from chassis.errors import Invalid
 from chassis.ids import is_id, new_id
 from chassis.tokens import Caller
 from keys.sealing import Keyring
@@ -38,13 +38,12 @@ from services.partners.directory.store import imported_ids, locations, open_hour
 from services.partners.directory.store.areas import areas
 from services.partners.directory.store.imported_ids import Key, key_of
 from services.partners.directory.store.taxonomy import taxonomy
+from services.partners.directory.usecases.import_members import target_of, with_members
 from services.partners.directory.usecases.locations import change_location
 from services.partners.members.domain.organization import Organization
-from services.partners.members.store import organizations
-from services.partners.members.usecases.standing import may_act_for, worker_of
+from services.partners.members.usecases.standing import worker_of
 from services.partners.network.domain.field_change import FieldChange, changes_of
 from services.partners.network.store import field_changes
-from services.partners.network.store.sort_keys import fold
 
 T = TypeVar("T", Service, Location)
 
@@ -108,7 +107,7 @@ def import_directory(
     file is only guessed.
     """
     owner = target_of(tx, caller, organization_id, hold="UPDATE")
-    drafts = _with_members(tx, parsed.services, owner)
+    drafts = with_members(tx, parsed.services, owner)
     work = _begin_work(tx, caller, now, drafts, answers or {})
     # Rows with an id choose their service before rows that only have a name.
     for member, draft in sorted(drafts, key=lambda assigned: not assigned[1].source_id):
@@ -126,68 +125,6 @@ def import_directory(
                 else line.subject_id
             )
     return Report(parsed.lines, written, parsed.ignored_columns, parsed.decoding)
-
-
-def target_of(
-    tx: Transaction, caller: Caller, organization_id: str, *, hold: str = ""
-) -> Organization | None:
-    """Returns the organisation whose services a file contains; None if each row names its own.
-
-    Raises NotFound for an organisation for which the caller may not act.
-    """
-    target = organization_id or ("" if caller.has("COORDINATOR") else caller.organization_id)
-    owner = (
-        organizations.fetch(tx, target, hold=hold)
-        if is_id(target) and may_act_for(caller, target)
-        else None
-    )
-    if target and owner is None:
-        raise NotFound
-    return owner
-
-
-def _with_members(
-    tx: Transaction, drafts: Sequence[ServiceDraft], owner: Organization | None
-) -> list[tuple[Organization, ServiceDraft]]:
-    """Returns each draft with its member. Refuses rows that do not name a member.
-
-    If there is an `owner`, rows may only name the owner or nobody; in a file that names just one
-    organisation, all rows are the owner's, whatever the name.
-    """
-    wanted = {
-        (draft.organization_id, draft.organization_name)
-        for draft in drafts
-        if draft.organization_id or draft.organization_name
-    }
-    if owner is not None:
-        alone = len(wanted) <= 1
-        members = {owner.id: owner}
-    else:
-        alone = False
-        members = {
-            organization.id: organization
-            for organization in organizations.by_id_or_name(
-                tx, [id for id, _ in wanted if is_id(id)], [n for _, n in wanted if n]
-            )
-        }
-    by_name: dict[str, list[Organization]] = {}
-    for member in members.values():
-        by_name.setdefault(fold(member.entry.name), []).append(member)
-    assigned = []
-    for draft in drafts:
-        same = by_name.get(fold(draft.organization_name), []) if draft.organization_name else []
-        member_or_none = members.get(draft.organization_id) or (same[0] if len(same) == 1 else None)
-        if (
-            member_or_none is None
-            and owner is not None
-            and (alone or not (draft.organization_id or draft.organization_name))
-        ):
-            member_or_none = owner
-        if member_or_none is None:
-            draft.line.refuse("organization", "unknown_organization")
-        else:
-            assigned.append((member_or_none, draft))
-    return assigned
 
 
 def _begin_work(

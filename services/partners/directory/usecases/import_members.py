@@ -1,0 +1,75 @@
+"""Finds the members whose services a file contains."""
+
+from collections.abc import Sequence
+
+from chassis.db import Transaction
+from chassis.errors import NotFound
+from chassis.ids import is_id
+from chassis.tokens import Caller
+from services.partners.directory.domain.imports import ServiceDraft
+from services.partners.members.domain.organization import Organization
+from services.partners.members.store import organizations
+from services.partners.members.usecases.standing import may_act_for
+from services.partners.network.store.sort_keys import fold
+
+
+def target_of(
+    tx: Transaction, caller: Caller, organization_id: str, *, hold: str = ""
+) -> Organization | None:
+    """Returns the organisation whose services a file contains; None if each row names its own.
+
+    Raises NotFound for an organisation for which the caller may not act.
+    """
+    target = organization_id or ("" if caller.has("COORDINATOR") else caller.organization_id)
+    owner = (
+        organizations.fetch(tx, target, hold=hold)
+        if is_id(target) and may_act_for(caller, target)
+        else None
+    )
+    if target and owner is None:
+        raise NotFound
+    return owner
+
+
+def with_members(
+    tx: Transaction, drafts: Sequence[ServiceDraft], owner: Organization | None
+) -> list[tuple[Organization, ServiceDraft]]:
+    """Returns each draft with its member. Refuses rows that do not name a member.
+
+    If there is an `owner`, rows may only name the owner or nobody; in a file that names just one
+    organisation, all rows are the owner's, whatever the name.
+    """
+    wanted = {
+        (draft.organization_id, draft.organization_name)
+        for draft in drafts
+        if draft.organization_id or draft.organization_name
+    }
+    if owner is not None:
+        alone = len(wanted) <= 1
+        members = {owner.id: owner}
+    else:
+        alone = False
+        members = {
+            organization.id: organization
+            for organization in organizations.by_id_or_name(
+                tx, [id for id, _ in wanted if is_id(id)], [n for _, n in wanted if n]
+            )
+        }
+    by_name: dict[str, list[Organization]] = {}
+    for member in members.values():
+        by_name.setdefault(fold(member.entry.name), []).append(member)
+    assigned = []
+    for draft in drafts:
+        same = by_name.get(fold(draft.organization_name), []) if draft.organization_name else []
+        member_or_none = members.get(draft.organization_id) or (same[0] if len(same) == 1 else None)
+        if (
+            member_or_none is None
+            and owner is not None
+            and (alone or not (draft.organization_id or draft.organization_name))
+        ):
+            member_or_none = owner
+        if member_or_none is None:
+            draft.line.refuse("organization", "unknown_organization")
+        else:
+            assigned.append((member_or_none, draft))
+    return assigned

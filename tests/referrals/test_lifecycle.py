@@ -28,6 +28,7 @@ from services.referrals.network.domain.deadline import (
     Policy,
     Urgency,
 )
+from services.referrals.referrals.domain.fields import check_note
 from services.referrals.referrals.domain.lifecycle import (
     BY_VERB,
     CAME_BACK,
@@ -38,7 +39,6 @@ from services.referrals.referrals.domain.lifecycle import (
     WAITS_FOR_SENDER,
     Side,
     State,
-    check_note,
 )
 from services.referrals.referrals.domain.record import Actor, Event
 from services.referrals.referrals.domain.referral import Referral

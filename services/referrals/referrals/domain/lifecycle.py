@@ -13,10 +13,29 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from chassis.errors import Conflict, Invalid
+from chassis.errors import Conflict
 from chassis.second import refusal
-from services.referrals.network.domain.codes import Check, check_between
 from services.referrals.network.domain.deadline import HEALTH, Calendar, DeadlineKind
+from services.referrals.referrals.domain.fields import (
+    ALTERNATIVE_SERVICE,
+    APPOINTMENT,
+    APPOINTMENT_TOLERANCE,
+    DELIVERED,
+    EXPECTED_WAIT,
+    FIRST_CONTACT,
+    HELP_CAME,
+    NEED_CLOSE_REASON,
+    NOTE,
+    OUTCOME,
+    PLANNED_FIRST_CONTACT,
+    QUESTION,
+    REASON,
+    RECEIPT,
+    RESPONSIBLE_WORKER,
+    REVIEW_TIME,
+    Field,
+    check_note,
+)
 
 if TYPE_CHECKING:
     from services.referrals.referrals.domain.record import Actor, ReferralRecord
@@ -96,17 +115,6 @@ Guards without a reason of their own use it, too.
 """
 ERROR_WINDOW = timedelta(hours=24)
 REMIND_AGAIN = timedelta(hours=1)
-FARTHEST_APPOINTMENT = timedelta(days=90)
-"""The longest time ahead for which an appointment may be scheduled.
-
-Until the appointment, the receiver is not asked for news.
-"""
-APPOINTMENT_TOLERANCE = timedelta(hours=1)
-"""The tolerance for the time of an appointment, since people come early and clocks differ.
-
-The result may be recorded this long before the appointment, and an appointment may be scheduled for
-a time this long ago.
-"""
 
 Guard = Callable[["ReferralRecord", "Actor", datetime], None]
 """A condition of a step beyond state and side.
@@ -115,16 +123,6 @@ A guard that refuses raises Conflict with its own reason, or with NOT_NOW.
 """
 Effect = Callable[["Referral", "Actor", datetime, Calendar], None]
 """A change beyond the stored fields, the state and the deadlines of the step's row."""
-
-
-@dataclass(frozen=True)
-class Field:
-    """A field of a step's request, named as in the message."""
-
-    name: str
-    default: Any = ""
-    stored_as: str = ""  # the attribute of Referral that `Referral.take` sets; empty for none
-    check: Callable[[Any, datetime], None] | None = None  # raises Invalid, before anything changes
 
 
 @dataclass(frozen=True)
@@ -168,58 +166,6 @@ class Step:
                 field.check(values[field.name], now)
         check_note(values.get("note", ""), needed=values.get(self.reason) == "other")
         return values
-
-
-# The fields.
-
-
-def check_note(note: str, *, needed: bool) -> None:
-    """Refuses an empty note where a note is needed.
-
-    The note of an override explains the override; the note with the code `other` says what no code
-    expresses.
-    """
-    if needed and not note.strip():
-        raise Invalid(("note", "required"))
-
-
-def _stored(
-    name: str, default: Any = "", check: Callable[[Any, datetime], None] | None = None
-) -> Field:
-    return Field(name, default, name, check)
-
-
-def _time(name: str, earliest: timedelta | None, latest: timedelta) -> Field:
-    """Returns a field for a required time.
-
-    The limits are relative to now; without an earliest limit, any earlier time is allowed.
-    """
-
-    def check(time: datetime | None, now: datetime) -> None:
-        check_between(name, None if earliest is None else now + earliest, time, now + latest)
-
-    return _stored(name, None, check)
-
-
-def _check_delivered(codes: tuple[str, ...], now: datetime) -> None:
-    check = Check()
-    for number, code in enumerate(codes):
-        check.need(f"delivered_need_codes.{number}", code, required=True)
-    check.done()
-
-
-_YEAR, _AT_ONCE = timedelta(days=365), timedelta(microseconds=1)
-NOTE, REASON = Field("note"), Field("reason_code")
-HELP_CAME, RECEIPT = Field("help_came_code"), Field("receipt_id")
-NEED_CLOSE_REASON = Field("reason_code", stored_as="need_close_reason_code")
-QUESTION, OUTCOME = _stored("question_code"), _stored("outcome_code")
-RESPONSIBLE_WORKER = _stored("responsible_worker_id")
-PLANNED_FIRST_CONTACT = _time("planned_first_contact_time", -timedelta(days=1), _YEAR)
-EXPECTED_WAIT, REVIEW_TIME = _stored("expected_wait_days", 0), _time("review_time", _AT_ONCE, _YEAR)
-ALTERNATIVE_SERVICE = _stored("alternative_service_id")
-FIRST_CONTACT = _time("first_contact_time", None, timedelta(days=60))
-APPOINTMENT = _time("appointment_time", -APPOINTMENT_TOLERANCE, FARTHEST_APPOINTMENT)
-DELIVERED = _stored("delivered_need_codes", (), _check_delivered)
 
 
 # The guards. `now` is the time of the call, even when steps are only listed.

@@ -23,12 +23,12 @@ from services.referrals.network.domain.deadline import (
     due_time,
 )
 from services.referrals.referrals.domain.deadlines import ReferralWithDeadlines
+from services.referrals.referrals.domain.fields import check_note
 from services.referrals.referrals.domain.lifecycle import (
     BY_VERB,
     EXITS,
     State,
     Step,
-    check_note,
 )
 from services.referrals.referrals.domain.record import LEG_LOST, Actor, Event
 

@@ -1,0 +1,80 @@
+"""The fields that the requests for steps carry, with their checks."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from chassis.errors import Invalid
+from services.referrals.network.domain.codes import Check, check_between
+
+FARTHEST_APPOINTMENT = timedelta(days=90)
+"""The longest time ahead for which an appointment may be scheduled.
+
+Until the appointment, the receiver is not asked for news.
+"""
+APPOINTMENT_TOLERANCE = timedelta(hours=1)
+"""The tolerance for the time of an appointment, since people come early and clocks differ.
+
+The result may be recorded this long before the appointment, and an appointment may be scheduled for
+a time this long ago.
+"""
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of a step's request, named as in the message."""
+
+    name: str
+    default: Any = ""
+    stored_as: str = ""  # the attribute of Referral that `Referral.take` sets; empty for none
+    check: Callable[[Any, datetime], None] | None = None  # raises Invalid, before anything changes
+
+
+def check_note(note: str, *, needed: bool) -> None:
+    """Refuses an empty note where a note is needed.
+
+    The note of an override explains the override; the note with the code `other` says what no code
+    expresses.
+    """
+    if needed and not note.strip():
+        raise Invalid(("note", "required"))
+
+
+def _stored(
+    name: str, default: Any = "", check: Callable[[Any, datetime], None] | None = None
+) -> Field:
+    return Field(name, default, name, check)
+
+
+def _time(name: str, earliest: timedelta | None, latest: timedelta) -> Field:
+    """Returns a field for a required time.
+
+    The limits are relative to now; without an earliest limit, any earlier time is allowed.
+    """
+
+    def check(time: datetime | None, now: datetime) -> None:
+        check_between(name, None if earliest is None else now + earliest, time, now + latest)
+
+    return _stored(name, None, check)
+
+
+def _check_delivered(codes: tuple[str, ...], now: datetime) -> None:
+    check = Check()
+    for number, code in enumerate(codes):
+        check.need(f"delivered_need_codes.{number}", code, required=True)
+    check.done()
+
+
+_YEAR, _AT_ONCE = timedelta(days=365), timedelta(microseconds=1)
+NOTE, REASON = Field("note"), Field("reason_code")
+HELP_CAME, RECEIPT = Field("help_came_code"), Field("receipt_id")
+NEED_CLOSE_REASON = Field("reason_code", stored_as="need_close_reason_code")
+QUESTION, OUTCOME = _stored("question_code"), _stored("outcome_code")
+RESPONSIBLE_WORKER = _stored("responsible_worker_id")
+PLANNED_FIRST_CONTACT = _time("planned_first_contact_time", -timedelta(days=1), _YEAR)
+EXPECTED_WAIT, REVIEW_TIME = _stored("expected_wait_days", 0), _time("review_time", _AT_ONCE, _YEAR)
+ALTERNATIVE_SERVICE = _stored("alternative_service_id")
+FIRST_CONTACT = _time("first_contact_time", None, timedelta(days=60))
+APPOINTMENT = _time("appointment_time", -APPOINTMENT_TOLERANCE, FARTHEST_APPOINTMENT)
+DELIVERED = _stored("delivered_need_codes", (), _check_delivered)

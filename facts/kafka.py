@@ -7,7 +7,6 @@ topics and groups without the prefix of the settings; this module adds it. Sendi
 no exception other than BrokerLost.
 """
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +19,6 @@ from kafka.structs import OffsetAndMetadata
 
 from chassis import log
 from chassis.config import ServiceSettings
-from chassis.supervisor import Loop
 
 PARTITIONS = 12
 RETENTION_MS = 7 * 24 * 3600 * 1000
@@ -28,7 +26,7 @@ PERMANENT = frozenset({"enlace.erasures.v1"})
 """Topics whose records are kept forever; all other topics repeat the contents of an outbox."""
 # The exceptions of kafka-python when the broker is unavailable or has lost its state (the last four
 # come from the library's internals).
-_RAISED = (KafkaError, OSError, ValueError, RuntimeError, AssertionError, KeyError)
+RAISED = (KafkaError, OSError, ValueError, RuntimeError, AssertionError, KeyError)
 
 
 class BrokerLost(Exception):
@@ -49,7 +47,7 @@ def _raising_broker_lost() -> Iterator[None]:
     """
     try:
         yield
-    except _RAISED as error:
+    except RAISED as error:
         raise BrokerLost(type(error).__name__) from error
 
 
@@ -59,19 +57,9 @@ REPLAYS = "enlace.replays.v1"
 # Milliseconds without a response after which the broker counts as unavailable.
 _SILENCE_MS = 5_000
 
-_WATCH = 2.0
-"""Seconds between two queries of the cluster. A broker that is back is noticed sooner: the loop
-tries to connect twice a second.
-"""
-
 _SILENCE = 30.0
 """Seconds without progress after which reading a topic fails, since silence does not prove that the
 end was reached.
-"""
-
-_POLL = 1.0
-"""Seconds that one poll may last. If a join completes between two polls, kafka-python 3.0 discards
-it and joins again; longer, and therefore fewer, polls make that rarer.
 """
 
 FULL = 50
@@ -133,99 +121,9 @@ def _common(settings: ServiceSettings) -> dict[str, Any]:
     return config
 
 
-class Broker:
-    """Watches the broker.
-
-    `cluster_id` is None while no cluster responds; another id means that the broker has lost its
-    state. A broker that responds may still fail (a deleted topic, a broken partition), so the parts
-    that use the broker report success and failure, each under its own name (`user`).
-    """
-
-    def __init__(
-        self, settings: ServiceSettings, topics: Sequence[str], *, patience: float = 10.0
-    ) -> None:
-        """`patience` is the number of seconds of failures after which the broker counts as
-        unusable; it exceeds the time in which clients reconnect.
-        """
-        # The pause is short, so that a broker that is back is noticed soon.
-        self.loop = Loop("broker", self._watch, waits_for=_RAISED, longest_pause=0.5)
-        self.settings = settings
-        self._topics = list(topics)
-        self._changed = threading.Condition()
-        self._cluster_id: str | None = None
-        self._patience = patience
-        self._failing: dict[str, float] = {}  # the time of the first failure, by user
-
-    @property
-    def cluster_id(self) -> str | None:
-        """The id of the cluster that responded to the last query; None if none did."""
-        return self._cluster_id
-
-    @property
-    def usable(self) -> bool:
-        """True if the broker responds, and no user has been failing for too long (`patience`)."""
-        since = min(list(self._failing.values()), default=None)
-        return self._cluster_id is not None and (
-            since is None or time.monotonic() - since < self._patience
-        )
-
-    def failed(self, user: str) -> None:
-        """Records that `user` of the broker failed."""
-        self._failing.setdefault(user, time.monotonic())
-
-    def worked(self, user: str) -> None:
-        """Records that `user` of the broker succeeded; clears its failure."""
-        self._failing.pop(user, None)
-
-    def wait(self, seconds: float) -> str | None:
-        """Waits until a cluster responds, at most `seconds`; returns its id, or None."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._cluster_id is not None, seconds)
-        return self._cluster_id
-
-    def start(self) -> None:
-        """Starts watching."""
-        self.loop.start()
-
-    def stop(self) -> None:
-        """Stops watching."""
-        self.loop.stop()
-
-    def join(self, timeout: float | None = None) -> bool:
-        """Waits until the loop has ended; returns True if it has."""
-        return self.loop.join(timeout)
-
-    def _watch(self, loop: Loop) -> None:
-        """Queries the cluster every two seconds. After any failure, the cluster id is unknown until
-        a cluster responds again.
-        """
-        admin = None
-        try:
-            admin = KafkaAdminClient(**_common(self.settings) | {"request_timeout_ms": _SILENCE_MS})
-            known_id = ""
-            while loop.turn():
-                cluster_id = str(admin.describe_cluster()["cluster_id"])
-                # after failures too, since a topic may have been deleted
-                if cluster_id != known_id or self._failing:
-                    create_topics(admin, self.settings, self._topics)
-                    known_id = cluster_id
-                self._set(cluster_id)
-                loop.wait(_WATCH)
-        except Exception:
-            self._set(None)
-            raise
-        finally:
-            if admin is not None:
-                _quietly(admin.close)
-
-    def _set(self, cluster_id: str | None) -> None:
-        if cluster_id == self._cluster_id:
-            return
-        with self._changed:
-            self._cluster_id = cluster_id
-            self._failing.clear()  # a broker that is back starts without failures
-            self._changed.notify_all()
-        log.get().info("broker" if cluster_id else "broker_away", cluster_id=cluster_id or "")
+def connect_admin(settings: ServiceSettings) -> KafkaAdminClient:
+    """Connects a client that queries the cluster and creates topics. Raises one of RAISED."""
+    return KafkaAdminClient(**_common(settings) | {"request_timeout_ms": _SILENCE_MS})
 
 
 def create_topics(
@@ -304,9 +202,9 @@ class Producer:
         # A private attribute: the public close() first waits for unsent records, and at its timeout
         # raises before it stops the thread.
         sender: Any = vars(self._producer)["_sender"]
-        _quietly(sender.force_close)
-        _quietly(lambda: sender.join(5))
-        _quietly(lambda: self._producer.close(timeout=0))
+        quietly(sender.force_close)
+        quietly(lambda: sender.join(5))
+        quietly(lambda: self._producer.close(timeout=0))
 
 
 def send(settings: ServiceSettings, topic: str, records: Sequence[Record]) -> None:
@@ -384,7 +282,7 @@ class Reader:
 
     def close(self) -> None:
         """Closes the connections."""
-        _quietly(self._consumer.close)
+        quietly(self._consumer.close)
 
 
 def read_from(
@@ -502,26 +400,10 @@ class Consumer:
 
     def close(self) -> None:
         """Leaves the group."""
-        _quietly(lambda: self._consumer.close(autocommit=False, timeout_ms=1000))
+        quietly(lambda: self._consumer.close(autocommit=False, timeout_ms=1000))
 
 
-def read(broker: Broker, user: str, consumer: Consumer) -> list[ReceivedRecord]:
-    """Polls once. Reports to `broker` that `user` succeeded if the consumer has a partition to
-    read, and that it failed if the consumer has had none for too long.
-
-    Raises the same exceptions as Consumer.poll.
-    """
-    try:
-        records = consumer.poll(_POLL)
-    except NoPartition:
-        broker.failed(user)
-        raise
-    if consumer.assigned:
-        broker.worked(user)
-    return records
-
-
-def _quietly(act: Callable[[], object]) -> None:
+def quietly(act: Callable[[], object]) -> None:
     """Runs the clean-up of an object that may already be broken; logs a failure of the clean-up."""
     try:
         act()

@@ -20,8 +20,9 @@ from chassis.locks import keeping_lock, try_advisory_lock
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
 from facts import outbox
+from facts.broker import Broker, read
 from facts.envelope import Unreadable, is_subject, pack, unpack
-from facts.kafka import REPLAYS, Broker, BrokerLost, Consumer, Producer, read, read_from
+from facts.kafka import REPLAYS, BrokerLost, Consumer, Producer, read_from
 from facts.outbox import Fact
 from keys.sealing import Signer
 

@@ -16,7 +16,7 @@ retried with growing pauses, while other subjects continue. If a part that the s
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from google.protobuf.message import DecodeError
 
@@ -26,19 +26,16 @@ from chassis.db import Database, Transaction
 from chassis.errors import Exhausted, Late, Refusal, Stale, Unavailable
 from chassis.ids import is_id
 from chassis.supervisor import Loop
-from chassis.tokens import SYSTEM
 from facts import dead_letters, inbox, outbox
+from facts.broker import Broker, read
 from facts.envelope import NewerKind, Unreadable, unpack
 from facts.inbox import FactPosition, Waiting
-from facts.kafka import FULL, REPLAYS, Broker, BrokerLost, Consumer, read, send
+from facts.kafka import FULL, REPLAYS, BrokerLost, Consumer, send
 from facts.outbox import Fact
+from facts.retries import Retries, Stopped
 from keys.sealing import Keyring, SignatureCheck
 
-T = TypeVar("T")
 Handler = Callable[[Transaction, Fact], bool | None]
-_LIMIT = 10.0  # seconds that one transaction may take
-# Late tries in a row, while the database responds, after which the handler counts as the cause.
-_LATE_TRIES = 3
 _SWEEP = timedelta(seconds=1)  # minimum time between two sweeps of waiting facts
 # The time before a missing fact is requested, and the longest time before it is requested again.
 _FIRST_PATIENCE, _LONGEST_PATIENCE = timedelta(seconds=10), timedelta(minutes=5)
@@ -88,6 +85,7 @@ class Subscriber:
         # (topic, key) of unreadable records since the last request
         self._doubtful: set[tuple[str, str]] = set()
         self._loop = Loop(f"subscriber-{name}", self._work, waits_for=(BrokerLost,))
+        self._retries = Retries(self._loop, database, name)
 
     def loop(self) -> Loop:
         """Returns the loop that reads and applies."""
@@ -116,7 +114,7 @@ class Subscriber:
                     self.sweep()
                 consumer.close()
                 consumer = None
-        except _Stopped:
+        except Stopped:
             return
         finally:
             if consumer is not None:
@@ -148,12 +146,12 @@ class Subscriber:
         self._handling = False
         try:
             with trace.under(""):  # each fact sets its own trace id
-                applied, remaining = self._retry_while_unavailable(
+                applied, remaining = self._retries.run(
                     lambda tx: self._apply(tx, chunk),
                     is_handling=lambda: self._handling,
                     late_tries=1,
                 )
-        except _Stopped:
+        except Stopped:
             raise
         except Exception as error:
             if not self._handling:  # no fact is the cause
@@ -264,8 +262,8 @@ class Subscriber:
         while result is None:
             self._note_turn()
             try:
-                result = self._retry_while_unavailable(act, is_handling=lambda: waiting is not None)
-            except _Stopped:
+                result = self._retries.run(act, is_handling=lambda: waiting is not None)
+            except Stopped:
                 raise
             except Exception as error:  # a fault in a handler must not stop other subjects
                 if waiting is None:
@@ -304,9 +302,7 @@ class Subscriber:
             reason=reason,
             fault=log.fault(error),
         )
-        self._retry_while_unavailable(
-            lambda tx: inbox.hold(tx, self._name, waiting, reason, self._clock.now())
-        )
+        self._retries.run(lambda tx: inbox.hold(tx, self._name, waiting, reason, self._clock.now()))
 
     def sweep(self) -> None:
         """Retries the waiting facts that are due, reads again the unreadable records that an
@@ -318,18 +314,18 @@ class Subscriber:
         if timedelta() <= now - self._swept_at < pause:
             return
         self._swept_at = now
-        counts = self._retry_while_unavailable(self._counts)
+        counts = self._retries.run(self._counts)
         if not any(counts):
             self._note_counts(counts)
             return
-        for subject in self._retry_while_unavailable(lambda tx: self._due_subjects(tx, now)):
+        for subject in self._retries.run(lambda tx: self._due_subjects(tx, now)):
             with trace.under(""):
                 self._take_waiting(subject)
-        for identity, record in self._retry_while_unavailable(
+        for identity, record in self._retries.run(
             lambda tx: dead_letters.take_redriven(tx, self._keyring, self._name, _SWEPT)
         ):
             self._read_again(identity, record)
-        self._note_counts(self._retry_while_unavailable(self._counts))
+        self._note_counts(self._retries.run(self._counts))
 
     def _counts(self, tx: Transaction) -> tuple[int, int, int]:
         """Returns three numbers: held facts, all waiting facts (held facts included), and
@@ -362,7 +358,7 @@ class Subscriber:
             record.value,
             list(record.headers),
         )
-        is_new = self._retry_while_unavailable(
+        is_new = self._retries.run(
             lambda tx: dead_letters.save(
                 tx, self._keyring, self._name, letter, reason, self._clock.now()
             )
@@ -395,7 +391,7 @@ class Subscriber:
             return
         with trace.under(fact.trace):
             self._take_one(record.topic, fact)
-        self._retry_while_unavailable(lambda tx: dead_letters.remove(tx, self._name, identity))
+        self._retries.run(lambda tx: dead_letters.remove(tx, self._name, identity))
 
     # --- missing facts
 
@@ -421,7 +417,7 @@ class Subscriber:
             restored = not inbox.missed_nothing(tx, self._name, epoch)
             return inbox.gaps(tx, self._name, now - _FIRST_PATIENCE), epoch, restored
 
-        gaps, epoch, restored = self._retry_while_unavailable(look)
+        gaps, epoch, restored = self._retries.run(look)
         missing = sorted({*gaps, *self._doubtful})
         missing += [(topic, "") for topic in self._topics if restored]
         # The facts of a lasting gap are requested less and less often: their publisher may be down
@@ -441,9 +437,7 @@ class Subscriber:
             )
             self._doubtful.clear()
         if restored:
-            self._retry_while_unavailable(
-                lambda tx: inbox.record_full_request(tx, self._name, epoch)
-            )
+            self._retries.run(lambda tx: inbox.record_full_request(tx, self._name, epoch))
 
     def _has_nothing_to_do(self) -> bool:
         """Returns True if this consumer has nothing to do; False also if the database does not
@@ -455,50 +449,14 @@ class Subscriber:
         except (Unavailable, Exhausted, Stale, Late):
             return False
 
-    # --- retries
-
     def _note_turn(self) -> None:
         """Records a turn for each fact, since a batch may last longer than a turn may.
 
-        Raises _Stopped if the loop is asked to end; the next process takes over the remaining
+        Raises Stopped if the loop is asked to end; the next process takes over the remaining
         records.
         """
         if not self._loop.turn():
-            raise _Stopped
-
-    def _retry_while_unavailable(
-        self,
-        act: Callable[[Transaction], T],
-        *,
-        is_handling: Callable[[], bool] = lambda: False,
-        late_tries: int = _LATE_TRIES,
-    ) -> T:
-        """Runs `act` in one transaction; retries while a part is unavailable, so that nothing is
-        skipped.
-
-        Raises Late if a handler was late `late_tries` times in a row while the database responded;
-        `is_handling` returns True if the handler had started. Raises _Stopped if the loop is asked
-        to end.
-        """
-        delay, late = 0.1, 0
-        while True:
-            try:
-                with self._database.transaction(SYSTEM, timeout=_LIMIT, by_key=True) as tx:
-                    return act(tx)
-            except (Unavailable, Exhausted, Stale, Late) as refusal:
-                late = (
-                    late + 1
-                    if isinstance(refusal, Late) and is_handling() and self._database.answers
-                    else 0
-                )
-                if late == late_tries:
-                    raise
-                log.get().warning(
-                    "subscriber_waits", consumer=self._name, reason=refusal.reason, delay_s=delay
-                )
-                if self._loop.wait(delay):
-                    raise _Stopped from refusal
-                delay = min(delay * 2, 5.0)
+            raise Stopped
 
 
 def _reason(error: Exception) -> str:
@@ -510,7 +468,3 @@ def _reason(error: Exception) -> str:
         case Refusal():
             return error.reason
     return "fault"
-
-
-class _Stopped(Exception):
-    """Raised when the process is ending; the next process takes over the remaining records."""

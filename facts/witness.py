@@ -23,8 +23,9 @@ from chassis.ids import new_id
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
 from facts import records
+from facts.broker import Broker
 from facts.envelope import Unreadable, pack, unpack
-from facts.kafka import Broker, BrokerLost, Reader, ReceivedRecord, Record, read_from, send
+from facts.kafka import BrokerLost, Reader, ReceivedRecord, Record, read_from, send
 from facts.outbox import Fact
 from keys.sealing import SignatureCheck, Signer
 

@@ -30,7 +30,8 @@ from chassis.errors import Refusal
 from chassis.migrate import migrate
 from chassis.tokens import SYSTEM
 from facts import dead_letters, outbox
-from facts.kafka import Broker, BrokerLost
+from facts.broker import Broker
+from facts.kafka import BrokerLost
 from keys import commands as key_commands
 from keys import key_folder, sealing_keys
 from keys.commands import dry_run_option, json_option

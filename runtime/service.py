@@ -21,7 +21,8 @@ from chassis.server import Server
 from chassis.supervisor import Loop
 from chassis.sweeper import Sweeper
 from chassis.tokens import AddressReader, Caller, Verifier
-from facts.kafka import REPLAYS, Broker
+from facts.broker import Broker
+from facts.kafka import REPLAYS
 from facts.relay import Relay, Replays
 from facts.witness import Witness
 from keys import key_folder, sealing_keys

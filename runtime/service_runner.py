@@ -17,7 +17,7 @@ from chassis import log, memory, metrics, threads
 from chassis.db import Database
 from chassis.server import Server
 from chassis.supervisor import WELL, Loop, State
-from facts.kafka import Broker
+from facts.broker import Broker
 
 # The times below are in seconds after the signal, within the ten seconds that are guaranteed.
 # Until this time the server keeps answering, while clients that watch its health turn to other

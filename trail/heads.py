@@ -23,8 +23,9 @@ from chassis.db import LOST, Database, Transaction
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
 from facts import outbox
+from facts.broker import Broker
 from facts.envelope import Unreadable, pack, unpack
-from facts.kafka import Broker, BrokerLost, read_from, send
+from facts.kafka import BrokerLost, read_from, send
 from facts.outbox import Fact
 from keys.sealing import SignatureCheck, Signer
 from trail import chain

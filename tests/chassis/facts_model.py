@@ -26,8 +26,9 @@ from chassis.ids import new_id
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
 from facts import dead_letters, outbox
+from facts.broker import Broker
 from facts.envelope import NewerKind, pack
-from facts.kafka import PARTITIONS, Broker, Producer, create_topics
+from facts.kafka import PARTITIONS, Producer, create_topics
 from facts.outbox import Fact
 from facts.relay import Relay
 from facts.subscriber import Subscriber

@@ -11,7 +11,8 @@ from pathlib import Path
 from chassis import locks
 from chassis.clock import SystemClock
 from chassis.db import Database
-from facts.kafka import REPLAYS, Broker
+from facts.broker import Broker
+from facts.kafka import REPLAYS
 from facts.relay import Relay
 from keys import key_folder
 from keys.sealing import Signer

@@ -27,8 +27,9 @@ from chassis.limits import WINDOW
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
 from facts import kafka, outbox, relay
+from facts.broker import Broker
 from facts.envelope import SIGNATURE
-from facts.kafka import Broker, Consumer, Producer
+from facts.kafka import Consumer, Producer
 from facts.outbox import Fact
 from facts.relay import _MANY, _PASSES_PER_SECOND, Relay
 from tests.chassis.world import World, settings, until
@@ -292,7 +293,7 @@ def assigned(join: Callable[[], Consumer], received: list[Any] | None = None) ->
     """Returns a consumer once it has its partitions; `received` gets the records until then.
 
     A consumer that gets no partition for too long joins again, as a subscriber does. This function
-    polls without a pause, because a join that ends between two polls is lost (facts/kafka.py).
+    polls without a pause, because a join that ends between two polls is lost (facts/broker.py).
     """
     consumer = join()
     while not consumer.assigned:

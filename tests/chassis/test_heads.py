@@ -30,8 +30,9 @@ from chassis.db import Database
 from chassis.ids import new_id
 from chassis.migrate import migrate
 from chassis.tokens import SYSTEM, Caller
+from facts.broker import Broker
 from facts.envelope import pack
-from facts.kafka import Broker, Producer, create_topics
+from facts.kafka import Producer, create_topics
 from facts.outbox import Fact
 from keys import key_folder
 from keys.sealing import Signer

@@ -13,7 +13,7 @@ import pytest
 from chassis import metrics
 from chassis.ids import new_id
 from chassis.tokens import SYSTEM
-from facts import dead_letters, inbox, outbox, subscriber
+from facts import dead_letters, inbox, outbox
 from facts.envelope import pack
 from facts.kafka import REPLAYS, Producer
 from facts.outbox import Fact
@@ -162,7 +162,7 @@ def test_a_signed_fact_is_not_turned_into_another_by_a_second_header(world: Worl
 def test_a_handler_that_always_exceeds_its_time_limit_holds_its_subject_and_no_other(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(subscriber, "_LIMIT", 1.0)
+    monkeypatch.setattr("facts.retries._LIMIT", 1.0)
     late, other = new_id(), new_id()
     world.slow.add(late)
     world.write(late, 2)

@@ -22,9 +22,11 @@ from chassis.ids import new_id
 from chassis.supervisor import State
 from chassis.tokens import SYSTEM
 from facts import dead_letters, inbox, outbox, subscriber
+from facts.broker import Broker
 from facts.envelope import NewerKind, pack
-from facts.kafka import FULL, REPLAYS, Broker, BrokerLost
+from facts.kafka import FULL, REPLAYS, BrokerLost
 from facts.outbox import Fact
+from facts.retries import Retries, Stopped
 from facts.subscriber import Subscriber
 from keys import key_folder
 from keys.sealing import Keyring, SignatureCheck, Signer
@@ -78,6 +80,10 @@ class Hearer:
             clock=self.clock,
             on_held=self.held.append,
         )
+
+    def runs_on(self, database: object) -> None:
+        """Lets the subscriber run its transactions on another database."""
+        self.works._retries = Retries(self.works.loop(), database, self.name)  # type: ignore[arg-type]
 
     def hear(self, tx: Transaction, fact: Fact) -> bool:
         if fact.subject in self.refuse:
@@ -547,7 +553,7 @@ def test_while_the_database_is_down_the_pauses_grow_and_no_fact_is_skipped(
     failing = FailingDatabase(
         hearer.database, *(Unavailable("store_unavailable") for _ in range(8))
     )
-    hearer.works._database = failing  # type: ignore[assignment]
+    hearer.runs_on(failing)
     hearer.take(hearer.record(subject, 1))
     assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
     assert hearer.applied == [(subject, 1)]
@@ -559,7 +565,7 @@ def test_the_facts_of_a_batch_share_a_transaction_except_those_of_a_subject_with
 ) -> None:
     one, other, gap = new_id(), new_id(), new_id()
     counted = FailingDatabase(hearer.database)
-    hearer.works._database = counted  # type: ignore[assignment]
+    hearer.runs_on(counted)
     hearer.take(*(hearer.record(subject, n) for n in (1, 2) for subject in (one, other)))
     assert len(counted.limits) == 1
     hearer.take(hearer.record(one, 3), hearer.record(gap, 2), hearer.record(gap, 3))
@@ -581,7 +587,7 @@ def test_a_deadline_that_passes_before_the_handler_starts_holds_no_fact(
     hearer: Hearer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses, subject = skip_pauses(hearer, monkeypatch), new_id()
-    hearer.works._database = FailingDatabase(hearer.database, *(Late() for _ in range(5)))  # type: ignore[assignment]
+    hearer.runs_on(FailingDatabase(hearer.database, *(Late() for _ in range(5))))
     hearer.take(hearer.record(subject, 1))
     assert (len(pauses), hearer.applied) == (5, [(subject, 1)])
 
@@ -591,7 +597,7 @@ def test_a_stop_leaves_the_record_for_the_next_process(
 ) -> None:
     subject = new_id()
     hearer.works.loop().stop()
-    with pytest.raises(subscriber._Stopped):
+    with pytest.raises(Stopped):
         hearer.take(hearer.record(subject, 1))
     assert hearer.applied == []
 
@@ -600,8 +606,8 @@ def test_a_stop_ends_the_wait_for_the_database(
     hearer: Hearer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses = skip_pauses(hearer, monkeypatch, stops=True)
-    hearer.works._database = FailingDatabase(hearer.database, Unavailable("store_unavailable"))  # type: ignore[assignment]
-    with pytest.raises(subscriber._Stopped):
+    hearer.runs_on(FailingDatabase(hearer.database, Unavailable("store_unavailable")))
+    with pytest.raises(Stopped):
         hearer.take(hearer.record(new_id(), 1))
     assert pauses == [0.1]
 

@@ -23,8 +23,9 @@ from chassis.ids import new_id
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
 from facts import dead_letters, inbox, outbox
+from facts.broker import Broker
 from facts.envelope import pack
-from facts.kafka import REPLAYS, Broker, Producer
+from facts.kafka import REPLAYS, Producer
 from facts.outbox import Fact
 from facts.relay import Relay, Replays
 from facts.subscriber import Subscriber

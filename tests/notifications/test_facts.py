@@ -18,8 +18,9 @@ from chassis.ids import new_id
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
 from facts import dead_letters
+from facts.broker import Broker
 from facts.envelope import pack, unpack
-from facts.kafka import REPLAYS, Broker, Consumer, Producer
+from facts.kafka import REPLAYS, Consumer, Producer
 from facts.outbox import Fact
 from facts.relay import Relay
 from facts.subscriber import Subscriber

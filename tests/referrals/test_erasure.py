@@ -23,8 +23,9 @@ from chassis.ids import new_id
 from chassis.migrate import migrate
 from chassis.tokens import SYSTEM
 from facts import records
+from facts.broker import Broker
 from facts.envelope import pack
-from facts.kafka import Broker, Producer, create_topics
+from facts.kafka import Producer, create_topics
 from facts.outbox import Fact
 from facts.witness import Witness
 from keys import key_folder

@@ -20,8 +20,9 @@ from chassis.db import LOST, Database, Transaction
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
 from facts import records, witness
+from facts.broker import Broker
 from facts.envelope import Unreadable, pack, unpack
-from facts.kafka import Broker, BrokerLost, Producer, Record, read_from
+from facts.kafka import BrokerLost, Producer, Record, read_from
 from facts.outbox import Fact
 from facts.witness import Answer, Question
 from keys.sealing import SignatureCheck, Signer

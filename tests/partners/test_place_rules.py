@@ -90,6 +90,7 @@ def test_a_figure_has_a_time_and_a_unit() -> None:
         ({"need_codes": ("PSS", "PSS")}, "need_codes", "malformed"),
         ({"need_codes": ("PSS", "XYZ")}, "need_codes.1", "unknown_code"),
         ({"department": "GT-01"}, "department", "unknown_code"),
+        ({"department": "NI-ZZ"}, "department", "unknown_code"),
         ({"languages": ("es", "es")}, "languages", "malformed"),
         ({"phone": "22334455"}, "phone", "malformed"),
         ({"schedules": (ON_NO_DAY,)}, "schedules.0.byday.0", "unknown_code"),
@@ -371,6 +372,8 @@ def test_nothing_that_leads_to_a_confidential_place_is_stored_in_clear() -> None
     ("wrong", "path", "reason"),
     [
         ({"department": "GT-01", "area_code": ""}, "department", "unknown_code"),
+        ({"department": "NI-ZZ", "area_code": ""}, "department", "unknown_code"),
+        ({"department": "NI-ZZ", "area_code": "", "country": ""}, "department", "unknown_code"),
         ({"area_code": "NI-CI.nowhere"}, "area_code", "unknown_code"),
         ({"department": "NI-LE"}, "area_code", "unknown_code"),
         ({"country": "GT", "department": ""}, "area_code", "unknown_code"),

@@ -84,6 +84,7 @@ def test_a_worker_or_a_reading_key_cannot_add_a_service(scene: Scene) -> None:
         ({"need_codes": ["HOU.EMG", "HOU.XXX"]}, "service.need_codes.1", "unknown_code"),
         ({"country": "ni"}, "service.country", "malformed"),
         ({"country": "CR"}, "service.department", "unknown_code"),
+        ({"department": "NI-ZZ"}, "service.department", "unknown_code"),
         ({"languages": ["e"]}, "service.languages.0", "malformed"),
         ({"phone": "133"}, "service.phone", "malformed"),
         (

@@ -57,7 +57,7 @@ class LocationEntry:
     def check(self, areas: Areas) -> None:
         """Raises Invalid if a field of the entry is wrong."""
         check = Check("location")
-        check.department("department", self.department, self.country)
+        check.department("department", self.department, self.country, areas.knows)
         if self.area_code and not (
             areas.knows(self.area_code)
             and areas.lies_in(self.area_code, self.department or self.country)

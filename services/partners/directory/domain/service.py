@@ -213,7 +213,7 @@ class ServiceEntry:
         for number, code in enumerate(self.need_codes):
             if not taxonomy.knows(code):
                 check.say(f"need_codes.{number}", "unknown_code")
-        check.department("department", self.department, self.country)
+        check.department("department", self.department, self.country, areas.knows)
         check.distinct("languages", self.languages)
         self.eligibility.check(check)
         check.phone("phone", self.phone)

@@ -5,7 +5,7 @@ faults, such as a department that lies in another country.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from chassis.errors import Invalid
 
@@ -36,9 +36,18 @@ class Check:
         if self._wrong:
             raise Invalid(*self._wrong)
 
-    def department(self, path: str, value: str, country: str) -> None:
-        """Checks that a department, which may be empty, belongs to the country, if one is given."""
-        if value and country and not value.startswith(f"{country}-"):
+    def department(
+        self,
+        path: str,
+        value: str,
+        country: str,
+        knows: Callable[[str], bool] = lambda code: True,
+    ) -> None:
+        """Checks that a department, which may be empty, belongs to the country, if one is given.
+
+        `knows` returns whether a code is that of an area.
+        """
+        if value and not (value.startswith(f"{country}-" if country else "") and knows(value)):
             self.say(path, "unknown_code")
 
     def distinct(self, path: str, values: Sequence[str]) -> None:

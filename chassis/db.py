@@ -24,7 +24,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakSet
 
 import psycopg
@@ -36,7 +36,7 @@ from psycopg_pool import ConnectionPool
 
 from chassis import deadline, trace
 from chassis.errors import Stale, Unavailable
-from chassis.store_faults import NO_ROOM, faults_as_refusals
+from chassis.store_faults import NO_ROOM, FoundDead, faults_as_refusals
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM, Caller
 
@@ -87,6 +87,10 @@ class Bounded(psycopg.Connection[Row]):
 
     limit: float = _FIRST
     end: float = math.inf
+    begun: Cursor | None = None
+    """The cursor of the current transaction's BEGIN. Once it has a result, `limit` no longer
+    holds.
+    """
     pipe: psycopg.Pipeline | None = None
     """The pipeline of the current transaction."""
     expected: list[tuple[Cursor, int]]
@@ -98,11 +102,17 @@ class Bounded(psycopg.Connection[Row]):
     marker: "Marker | None" = None
     """Computes the marks of the trail's rows that this connection writes (chassis.audit)."""
 
+    @property
+    def has_answered(self) -> bool:
+        """True if the server has responded in the current transaction."""
+        return self.begun is not None and self.begun.pgresult is not None
+
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         """Waits for the server within the limits; psycopg calls this for each response and each
         notification. Raises Silence when a limit is exceeded.
         """
-        patience = max(0.0, min(self.limit, self.end - time.monotonic()))
+        limit = math.inf if self.has_answered else self.limit
+        patience = max(0.0, min(limit, self.end - time.monotonic()))
         # psycopg wakes after each interval for signals, which only a main thread handles
         interval = _WAKE
         if patience == math.inf or (timeout is not None and timeout <= patience):
@@ -258,7 +268,12 @@ class Database:
 
     @contextmanager
     def transaction(
-        self, caller: Caller, *, timeout: float | None = None, by_key: bool = False
+        self,
+        caller: Caller,
+        *,
+        timeout: float | None = None,
+        by_key: bool = False,
+        retried: bool = False,
     ) -> Iterator[Transaction]:
         """Yields a transaction in the caller's scope. Raises Late when the transaction has taken
         `timeout` seconds, or when the deadline of the current call has passed. With neither, raises
@@ -267,12 +282,16 @@ class Database:
         `by_key`: the transaction finds its rows by their keys, so the server plans each statement
         once for a connection, whatever its values. Otherwise the server may plan a statement again
         for each set of values, as lists need: the right index depends on the values.
+
+        `retried`: the caller runs the transaction again if `found_dead` is true of the Unavailable
+        that it raises. Such a transaction does not wait for its BEGIN: the first statements share
+        an exchange with it.
         """
         is_callers = timeout is not None or deadline.current() is not None
         end = deadline.after(_LIMIT if timeout is None else min(timeout, _LONGEST))
         with (
             faults_as_refusals(end, is_callers=is_callers),
-            self._open_transaction(caller, end, by_key=by_key) as connection,
+            self._open_transaction(caller, end, by_key=by_key, retried=retried) as connection,
         ):
             yield connection
 
@@ -318,12 +337,14 @@ class Database:
         return connection
 
     @contextmanager
-    def _open_transaction(self, caller: Caller, end: float, *, by_key: bool) -> Iterator[Bounded]:
+    def _open_transaction(
+        self, caller: Caller, end: float, *, by_key: bool, retried: bool
+    ) -> Iterator[Bounded]:
         """Yields a connection with an open transaction, and commits the transaction or rolls it
         back.
 
         If a connection died while it was idle (all did, after a restart of the server), the next
-        one of the pool is tried.
+        one of the pool is tried; by the caller (FoundDead), if the transaction is `retried`.
         """
         while True:
             left = end - time.monotonic()
@@ -337,6 +358,8 @@ class Database:
             try:
                 with connection.pipeline() as connection.pipe:
                     self._begin(connection, caller, end, by_key=by_key)
+                    if not retried:
+                        settle(connection)
                     is_open = True
                     try:
                         yield connection
@@ -344,25 +367,30 @@ class Database:
                         with suppress(psycopg.Error):  # the first exception is more important
                             connection.rollback()
                         raise
+                    if not connection.has_answered:
+                        # a transaction whose COMMIT was sent may not be run again
+                        settle(connection)
                     _check_expected(connection)
                     _send_notices(connection)
                     # sent with the statements that are not sent yet; the pipeline waits at its end
                     connection.execute("COMMIT")
-            except LOST:
-                if is_open:
+            except LOST as error:
+                if connection.has_answered:
                     raise
                 connection.close()
+                if is_open:
+                    raise FoundDead from error
             else:
                 return
             finally:
-                connection.pipe = None
+                connection.pipe = connection.begun = None
                 self._return_to_pool(connection)
 
     def _begin(self, connection: Bounded, caller: Caller, end: float, *, by_key: bool) -> None:
-        """Begins a transaction, and waits for it. Raises one of LOST if the connection is dead."""
+        """Begins a transaction. Raises one of LOST if the connection is known to be dead."""
         left = max(1, int((end - time.monotonic()) * 1000))
         connection.expected, connection.notices = [], []
-        connection.execute("BEGIN")
+        connection.begun = cast("Cursor", connection.execute("BEGIN"))
         connection.execute(
             "SELECT set_config('enlace.organization', %s, true), set_config('enlace.view', %s,"
             " true), set_config('enlace.trace', %s, true),"
@@ -378,8 +406,6 @@ class Database:
                 "force_generic_plan" if by_key else "auto",
             ),
         )
-        settle(connection)
-        connection.limit = math.inf
 
     def _return_to_pool(self, connection: Bounded) -> None:
         connection.limit, connection.end = _FIRST, math.inf

@@ -36,7 +36,7 @@ from chassis.idempotency import IdempotencyStore
 from chassis.ids import new_id
 from chassis.limits import Limits, address_of
 from chassis.refusals import CODES, refuse
-from chassis.store_faults import met_a_migration
+from chassis.store_faults import found_dead, met_a_migration
 from chassis.streams import Streams
 from chassis.tokens import NOBODY, AddressReader, Caller, Verifier
 from keys.sealing import CannotOpen
@@ -153,7 +153,8 @@ class Servicer:
                     check_right(caller, right, self._clock.now())
                     _read(request, data)
                     # A migration invalidates the statements that a pooled connection prepared, so
-                    # each such connection fails once. The call's deadline bounds the loop.
+                    # each such connection fails once, and a restart of the server kills every idle
+                    # connection. The call's deadline bounds the loop.
                     while True:
                         try:
                             return self._answer(
@@ -168,7 +169,7 @@ class Servicer:
                                 right=right,
                             )
                         except errors.Unavailable as refusal:
-                            if not met_a_migration(refusal):
+                            if not (met_a_migration(refusal) or found_dead(refusal)):
                                 raise
                             trail.clear()
 
@@ -337,7 +338,9 @@ class Servicer:
     ) -> Message:
         wrong = shape.violations(request)
         request_id = request.request_id if mutates and not wrong else ""
-        with self._database.transaction(caller, by_key=mutates) as tx:
+        # A call with a caller reads from the database before its method runs, so the method never
+        # runs on a connection that is found dead.
+        with self._database.transaction(caller, by_key=mutates, retried=not right.public) as tx:
             first, requester_id = None, caller.id
             if request_id:
                 body = request.SerializeToString(deterministic=True)

@@ -19,6 +19,10 @@ _VERSIONS = frozenset({"outbox_pkey"})
 NO_ROOM = (pg.DiskFull, pg.ReadOnlySqlTransaction)
 
 
+class FoundDead(psycopg.OperationalError):
+    """A connection was lost before the server responded to the first statement on it."""
+
+
 @contextmanager
 def faults_as_refusals(end: float, *, is_callers: bool) -> Iterator[None]:
     """Turns database faults in the block into refusals. `end` is the time limit of the
@@ -55,6 +59,14 @@ def _refusal(error: psycopg.Error, *, past: bool, is_callers: bool) -> Refusal:
     if isinstance(error, pg.QueryCanceled | pg.LockNotAvailable | pg.TransactionTimeout):
         return Unavailable("store_busy")
     return Unavailable("store_unavailable")
+
+
+def found_dead(refusal: Unavailable) -> bool:
+    """Returns True if the transaction failed because its connection had died while it was idle.
+
+    Nothing was done, and the next connection of the pool may be alive.
+    """
+    return isinstance(refusal.__cause__, FoundDead)
 
 
 def met_a_migration(refusal: Unavailable) -> bool:

@@ -6,6 +6,7 @@ from typing import TypeVar
 from chassis import log
 from chassis.db import Database, Transaction
 from chassis.errors import Exhausted, Late, Stale, Unavailable
+from chassis.store_faults import found_dead
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
 
@@ -46,9 +47,13 @@ class Retries:
         delay, late = 0.1, 0
         while True:
             try:
-                with self._database.transaction(SYSTEM, timeout=_LIMIT, by_key=True) as tx:
+                with self._database.transaction(
+                    SYSTEM, timeout=_LIMIT, by_key=True, retried=True
+                ) as tx:
                     return act(tx)
             except (Unavailable, Exhausted, Stale, Late) as refusal:
+                if isinstance(refusal, Unavailable) and found_dead(refusal):
+                    continue
                 late = (
                     late + 1
                     if isinstance(refusal, Late) and is_handling() and self._database.answers

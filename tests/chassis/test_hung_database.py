@@ -14,6 +14,7 @@ import pytest
 from chassis import deadline
 from chassis.db import LOST, Bounded, Database, Probe, Transaction
 from chassis.errors import Late, Refusal, Unavailable
+from chassis.store_faults import found_dead
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
 from tests.parts.postgres import Database as Place
@@ -103,6 +104,22 @@ def test_a_transaction_under_way_ends_within_its_time_limit_when_the_database_ha
 
     with within(6), pytest.raises(Late):
         stand_still_in_the_middle()
+
+
+def test_a_retried_transaction_on_a_connection_that_never_answers_is_found_dead(
+    database: Database, postgres: Server
+) -> None:
+    def ask_once() -> None:
+        with database.transaction(SYSTEM, timeout=8, retried=True) as tx:
+            tx.execute("SELECT 1").fetchone()
+
+    with still(postgres), within(5):
+        with pytest.raises(Unavailable) as refusal:
+            ask_once()
+        assert found_dead(refusal.value)
+        with pytest.raises(Unavailable) as refusal:  # the probe has noticed by now
+            ask_once()
+        assert not found_dead(refusal.value)
 
 
 def test_all_transactions_end_within_their_time_limits_when_the_database_hangs(

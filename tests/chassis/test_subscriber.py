@@ -525,7 +525,7 @@ class FailingDatabase:
         self.database, self.refusals = database, list(refusals)
         self.limits: list[float | None] = []
 
-    def transaction(self, caller: object, *, timeout: float, by_key: bool) -> object:
+    def transaction(self, caller: object, *, timeout: float, by_key: bool, retried: bool) -> object:
         self.limits.append(timeout)
         if self.refusals:
             raise self.refusals.pop(0)

@@ -10,6 +10,7 @@ from psycopg import errors as pg
 
 from chassis.db import Bounded, Database, Transaction, expect_rows, notify, savepoint
 from chassis.errors import Stale, Unavailable
+from chassis.store_faults import found_dead
 from chassis.tokens import SYSTEM
 from tests.parts.postgres import Server
 
@@ -190,3 +191,61 @@ def test_a_statement_outside_of_a_transaction_sees_no_callers_scope_and_becomes_
     with pytest.raises(Unavailable, match="store_unavailable"):
         fail()
     assert names(database) == []
+
+
+def kill_idle_connections(database: Database) -> None:
+    """Terminates every connection of the role, as a restart of the server does."""
+    with psycopg.connect(database._url, autocommit=True) as other:
+        other.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE usename = current_user AND pid <> pg_backend_pid()"
+        )
+
+
+def test_a_retried_transaction_passes_over_idle_connections_that_were_terminated(
+    database: Database,
+) -> None:
+    def write_once(name: str) -> None:
+        with database.transaction(SYSTEM, retried=True) as tx:
+            add(tx, name)
+
+    refusals = list[Unavailable]()
+    for name in ("a", "b"):
+        kill_idle_connections(database)
+        while name not in names(database):
+            try:
+                write_once(name)
+            except Unavailable as refusal:
+                refusals.append(refusal)
+    assert all(found_dead(refusal) for refusal in refusals)
+    assert names(database) == ["a", "b"]
+
+
+def test_a_connection_that_dies_in_the_middle_of_a_transaction_is_not_found_dead(
+    database: Database,
+) -> None:
+    def lose_connection() -> None:
+        with database.transaction(SYSTEM, retried=True) as tx:
+            tx.execute("SELECT 1").fetchone()
+            kill_idle_connections(database)
+            tx.execute("SELECT 1").fetchone()
+
+    with pytest.raises(Unavailable) as refusal:
+        lose_connection()
+    assert not found_dead(refusal.value)
+
+
+def test_a_connection_that_dies_while_it_commits_is_not_found_dead(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill_first(connection: Bounded) -> None:
+        kill_idle_connections(database)
+
+    def write_once() -> None:
+        with database.transaction(SYSTEM, retried=True) as tx:
+            add(tx, "a")
+
+    monkeypatch.setattr("chassis.db._send_notices", kill_first)  # called just before COMMIT
+    with pytest.raises(Unavailable) as refusal:
+        write_once()
+    assert not found_dead(refusal.value)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, timedelta
 from typing import Any
 
@@ -10,6 +12,9 @@ import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from chassis.db import Transaction
+from chassis.ids import new_id
+from chassis.store_faults import FoundDead
 from protos.partners.v1 import directory_pb2 as pb
 from protos.partners.v1 import facts_pb2
 from services.partners.directory.domain.service import Eligibility
@@ -64,6 +69,25 @@ def test_a_service_belongs_to_the_callers_organisation_unless_a_coordinator_stat
         .organization_id
         == own.id
     )
+
+
+def test_a_call_passes_over_connections_that_are_found_dead(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_transaction, dead = scene.database._open_transaction, iter([True, True])
+
+    @contextmanager
+    def find_dead(*args: Any, **options: Any) -> Iterator[Transaction]:
+        with open_transaction(*args, **options) as tx:
+            if next(dead, False):
+                raise FoundDead
+            yield tx
+
+    manager = scene.by(scene.organization(), Role.MANAGER)
+    monkeypatch.setattr(scene.database, "_open_transaction", find_dead)
+    made = manager.CreateService(pb.CreateServiceRequest(service=entry(), request_id=new_id()))
+    assert next(dead, None) is None
+    assert scene.facts(made.id) == [(1, "enlace.service.registered.v1")]
 
 
 def test_a_worker_or_a_reading_key_cannot_add_a_service(scene: Scene) -> None:

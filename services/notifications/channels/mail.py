@@ -196,6 +196,9 @@ class MailSender:
     def _work(self, loop: Loop) -> None:
         with self._database.dedicated() as connection:
             listen(connection, EMAILS)
+            # Commits without waiting for the disk. If a crash of the database server loses a claim
+            # or a result, the e-mail is sent again, which is allowed.
+            connection.execute("SET synchronous_commit = off")
             while loop.turn():
                 count = self.send_batch(connection, loop)
                 if count:

@@ -215,6 +215,19 @@ def test_a_place_that_becomes_confidential_loses_all_directions_and_never_become
     assert refusal.violations == [("location.confidential", "out_of_range")]
 
 
+def test_the_sealed_fields_of_a_confidential_place_are_replaced_but_not_emptied(
+    manager: Stubs,
+) -> None:
+    made = make(manager, **HOUSE)
+    for emptied in ({"transportation": ""}, {"address": "", "transportation": "Ruta 3"}):
+        with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
+            change(manager, made, **emptied)
+        assert refusal.violations == [(f"location.{next(iter(emptied))}", "required")]
+    change(manager, made, transportation="Ruta 3")
+    opened = manager.OpenOwnAddress(pb.OpenOwnAddressRequest(location_id=made.id))
+    assert (opened.address, opened.transportation) == (HOUSE["address"], "Ruta 3")
+
+
 def test_errors_in_a_place_are_reported_with_their_fields(manager: Stubs) -> None:
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         make(manager, name="X", department="NI-CI", area_code="NI-LE.nagarote", latitude=12.0)

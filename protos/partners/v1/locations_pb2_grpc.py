@@ -135,7 +135,7 @@ class LocationsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateLocation(self, request, context):
-        """Changes the fields named in update_mask. Callers: managers of the organisation; coordinators, who may not change an address that is sealed.
+        """Changes the fields named in update_mask. A sealed address, or the directions to it, can be replaced, but not emptied. Callers: managers of the organisation; coordinators, who may not change an address that is sealed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

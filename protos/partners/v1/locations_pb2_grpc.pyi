@@ -42,7 +42,7 @@ class LocationsStub:
     ListLocations: _grpc.UnaryUnaryMultiCallable[_locations_pb2.ListLocationsRequest, _locations_pb2.ListLocationsResponse]
     """Lists the places of an organisation, by the time of their creation."""
     UpdateLocation: _grpc.UnaryUnaryMultiCallable[_locations_pb2.UpdateLocationRequest, _locations_pb2.Location]
-    """Changes the fields named in update_mask. Callers: managers of the organisation; coordinators, who may not change an address that is sealed."""
+    """Changes the fields named in update_mask. A sealed address, or the directions to it, can be replaced, but not emptied. Callers: managers of the organisation; coordinators, who may not change an address that is sealed."""
     DeleteLocation: _grpc.UnaryUnaryMultiCallable[_locations_pb2.DeleteLocationRequest, _locations_pb2.DeleteLocationResponse]
     """Removes a place at which nothing is offered any more. Callers: managers, coordinators."""
     SetServiceAtLocation: _grpc.UnaryUnaryMultiCallable[_locations_pb2.SetServiceAtLocationRequest, _locations_pb2.ServiceAtLocation]
@@ -86,7 +86,7 @@ class LocationsAsyncStub(LocationsStub):
     ListLocations: _aio.UnaryUnaryMultiCallable[_locations_pb2.ListLocationsRequest, _locations_pb2.ListLocationsResponse]  # type: ignore[assignment]
     """Lists the places of an organisation, by the time of their creation."""
     UpdateLocation: _aio.UnaryUnaryMultiCallable[_locations_pb2.UpdateLocationRequest, _locations_pb2.Location]  # type: ignore[assignment]
-    """Changes the fields named in update_mask. Callers: managers of the organisation; coordinators, who may not change an address that is sealed."""
+    """Changes the fields named in update_mask. A sealed address, or the directions to it, can be replaced, but not emptied. Callers: managers of the organisation; coordinators, who may not change an address that is sealed."""
     DeleteLocation: _aio.UnaryUnaryMultiCallable[_locations_pb2.DeleteLocationRequest, _locations_pb2.DeleteLocationResponse]  # type: ignore[assignment]
     """Removes a place at which nothing is offered any more. Callers: managers, coordinators."""
     SetServiceAtLocation: _aio.UnaryUnaryMultiCallable[_locations_pb2.SetServiceAtLocationRequest, _locations_pb2.ServiceAtLocation]  # type: ignore[assignment]
@@ -157,7 +157,7 @@ class LocationsServicer(metaclass=_abc_1.ABCMeta):
         request: _locations_pb2.UpdateLocationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_locations_pb2.Location, _abc.Awaitable[_locations_pb2.Location]]:
-        """Changes the fields named in update_mask. Callers: managers of the organisation; coordinators, who may not change an address that is sealed."""
+        """Changes the fields named in update_mask. A sealed address, or the directions to it, can be replaced, but not emptied. Callers: managers of the organisation; coordinators, who may not change an address that is sealed."""
 
     @_abc_1.abstractmethod
     def DeleteLocation(

@@ -114,10 +114,12 @@ class Locations:
         location = _locked(call, request.location.id)
         check_etag(request.location.etag, etag_of(location), "location.etag")
         own = call.caller.organization_id == location.organization_id
-        if location.entry.confidential and not own and not set(SEALED).isdisjoint(changes):
-            raise Invalid(
-                *((f"location.{name}", "out_of_range") for name in SEALED if name in changes)
-            )
+        sealed = [name for name in SEALED if name in changes and location.entry.confidential]
+        if sealed and not own:
+            raise Invalid(*((f"location.{name}", "out_of_range") for name in sealed))
+        # An empty text would leave the stored text as it is: nobody reads it before writing.
+        if empty := [name for name in sealed if not changes[name]]:
+            raise Invalid(*((f"location.{name}", "required") for name in empty))
         change_location(call.tx, self._keyring, call.caller, call.clock.now(), location, changes)
         call.trail.append(Entry("location_change", location.id, detail_codes=tuple(changes)))
         return _message(_stored(call.tx, location.id), call.caller)

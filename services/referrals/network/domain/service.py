@@ -27,6 +27,21 @@ class Ages:
 ANY_AGES = Ages()
 
 
+@dataclass(frozen=True)
+class Receiver:
+    """A service with its organisation, as the receiver of a referral.
+
+    `available`: the organisation is in good standing, and the service is visible to the sender.
+    `department` is where the service helps; "" if it helps in the whole country, or is not known
+    yet. `sender_on_probation`: the sender is on probation.
+    """
+
+    available: bool
+    ages: Ages
+    department: str
+    sender_on_probation: bool
+
+
 AGE_NOT_TAKEN = "age_not_taken"
 
 

@@ -9,7 +9,13 @@ from collections.abc import Collection, Sequence
 from chassis.db import Transaction
 from chassis.errors import NotAllowed
 from chassis.tokens import Caller
-from services.referrals.network.domain.service import ANY_AGES, Ages, Attribute, Service
+from services.referrals.network.domain.service import (
+    ANY_AGES,
+    Ages,
+    Attribute,
+    Receiver,
+    Service,
+)
 
 # The condition that a service is a shelter. If the service has not stated whether it is one, its
 # member's type decides.
@@ -17,9 +23,16 @@ _IS_SHELTER = (
     "coalesce(s.shelter,"
     " EXISTS (SELECT FROM members o WHERE o.id = s.organization_id AND o.type = 'SHELTER'))"
 )
+# The condition that an organisation is on probation.
+_IS_ON_PROBATION = (
+    "EXISTS (SELECT FROM members p WHERE p.id = %(for)s AND p.kind = 'organization'"
+    " AND p.status = 'PROBATION')"
+)
 # The condition that a service is active, and visible to an organisation. Shelters of other members
 # are hidden from a member on probation.
-_EXISTS = f"s.active AND (NOT %(probation)s OR s.organization_id = %(for)s OR NOT {_IS_SHELTER})"
+_EXISTS = (
+    f"s.active AND (s.organization_id = %(for)s OR NOT {_IS_SHELTER} OR NOT {_IS_ON_PROBATION})"
+)
 
 
 def view_of(caller: Caller) -> str:
@@ -185,28 +198,29 @@ def owner_of_service(tx: Transaction, service_id: str, sender_id: str) -> str | 
     """
     row = tx.execute(
         f"SELECT s.organization_id FROM directory_services s WHERE s.id = %(id)s AND {_EXISTS}",
-        {"id": service_id, "for": sender_id, "probation": on_probation(tx, sender_id)},
+        {"id": service_id, "for": sender_id},
     ).fetchone()
     return row["organization_id"] if row else None
 
 
-def ages_of_service(tx: Transaction, service_id: str) -> Ages:
-    """Returns the ages that a service has stated, as far as they are known."""
+def receiver(tx: Transaction, service_id: str, receiver_id: str, sender_id: str) -> Receiver:
+    """Returns what is known of a service and its organisation, as the receiver of a sender."""
     row = tx.execute(
-        "SELECT minimum_age, maximum_age FROM directory_services WHERE id = %s", (service_id,)
+        "SELECT EXISTS (SELECT FROM members r WHERE r.id = %(receiver)s"
+        " AND r.kind = 'organization' AND r.active) AS active,"
+        f" {_IS_SHELTER} AS shelter, {_IS_ON_PROBATION} AS probation,"
+        " s.minimum_age, s.maximum_age, coalesce(s.department, '') AS department"
+        " FROM (VALUES (%(service)s::text)) AS asked (id)"
+        " LEFT JOIN directory_services s ON s.id = asked.id",
+        {"service": service_id, "receiver": receiver_id, "for": sender_id},
     ).fetchone()
-    return Ages(row["minimum_age"], row["maximum_age"]) if row else Ages()
-
-
-def department_of_service(tx: Transaction, service_id: str) -> str:
-    """Returns the department where a service helps.
-
-    Returns "" if the service helps in the whole country, or is not known yet.
-    """
-    row = tx.execute(
-        "SELECT department FROM directory_services WHERE id = %s", (service_id,)
-    ).fetchone()
-    return row["department"] if row else ""
+    assert row is not None, "one row for the service that was asked about"
+    return Receiver(
+        available=row["active"] and not (row["shelter"] and row["probation"]),
+        ages=Ages(row["minimum_age"], row["maximum_age"]),
+        department=row["department"],
+        sender_on_probation=row["probation"],
+    )
 
 
 def services(
@@ -222,7 +236,7 @@ def services(
         " JOIN members m ON m.id = s.organization_id AND m.kind = 'organization' AND m.active"
         " AND m.status = 'APPROVED'"
         f" WHERE s.id = ANY(%(ids)s) AND {_EXISTS} ORDER BY s.id",
-        {"ids": list(identifiers), "for": asker_id, "probation": on_probation(tx, asker_id)},
+        {"ids": list(identifiers), "for": asker_id},
     ).fetchall()
     return [
         (

@@ -4,7 +4,7 @@ Row-level security narrows every statement to the rows that the transaction's sc
 """
 
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, fields
 from operator import itemgetter
 from typing import Any
@@ -266,10 +266,11 @@ def ids_of_responsible(tx: Transaction, worker_id: str, limit: int) -> list[str]
 
 def named_unsafe(
     tx: Transaction, sender_id: str, person_id: str, contact_id: str, excluded_id: str = ""
-) -> list[Unsafe]:
+) -> Iterator[Unsafe]:
     """Returns the unsafe organisations and places that a person or a contact's caller has named.
 
-    Reads the enquiries and referrals of one sender, except the referral `excluded_id`.
+    Reads the enquiries and referrals of one sender, except the referral `excluded_id`. The query is
+    sent now, and its result is awaited when the first item is read.
     """
     rows = tx.execute(
         "SELECT unsafe_organization_ids AS organizations, unsafe_departments AS departments"
@@ -289,7 +290,7 @@ def named_unsafe(
             "named": NAMED,
         },
     )
-    return [Unsafe(NAMED, tuple(row["organizations"]), tuple(row["departments"])) for row in rows]
+    return (Unsafe(NAMED, tuple(row["organizations"]), tuple(row["departments"])) for row in rows)
 
 
 def ids_to_note_standing(

@@ -15,7 +15,7 @@ from chassis.tokens import Caller
 from chassis.wire import PageTokens, ResumeTokens, WatchTokens, optional_id, page_size, version
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.files.domain.consent import Grant
-from services.referrals.files.domain.person import FieldGroup
+from services.referrals.files.domain.person import FieldGroup, Person
 from services.referrals.files.store.people import People
 from services.referrals.files.store.receipts import Receipts
 from services.referrals.files.usecases.openings import Openings
@@ -93,6 +93,7 @@ class Referrals(Steps):
         )
         # so that no copy of the person's coarse data is made while her file is being erased
         self._people.hold(tx, person_id)
+        calendar_at = self._policies.calendars(tx)  # shares a round trip with the person
         person = self._people.get(tx, person_id)
         if person.organization_id != caller.organization_id:
             raise NotFound
@@ -100,7 +101,7 @@ class Referrals(Steps):
         before = referrals.get(tx, based_on_id) if based_on_id else None
         enquiry = enquiries.get(tx, enquiry_id, for_update=True) if enquiry_id else None
         actor = actor_of(caller)
-        calendar = self._policies.calendar(tx, person.coarse.country, person.coarse.department)
+        calendar = calendar_at(person.coarse.country, person.coarse.department)
         referral = Referral.draft(
             new_id(), actor, person.id, person.coarse, now, calendar, based_on_id=based_on_id
         )
@@ -124,7 +125,16 @@ class Referrals(Steps):
             draft = replace(draft, assault_time=draft.assault_time or before.recent_assault(now))
             referral.unsafe = before.unsafe
         if draft != Draft():
-            self._change(tx, referral, actor, now, draft, calendar, urgency_checked=urgency_checked)
+            self._change(
+                tx,
+                referral,
+                actor,
+                now,
+                draft,
+                calendar,
+                person=person,
+                urgency_checked=urgency_checked,
+            )
         referrals.keep(tx, referral, None)
         self._lives.follow_contacts(tx, now, referral.contact_id)
         return referral_message(referral, actor, now)
@@ -326,9 +336,10 @@ class Referrals(Steps):
         draft: Draft,
         calendar: Calendar,
         *,
+        person: Person | None = None,
         urgency_checked: bool = False,
     ) -> None:
-        """Changes a draft.
+        """Changes a draft of a `person`, who is read if the calling code has not read her.
 
         `urgency_checked` is True if the urgency comes from the enquiry or referral that the draft
         is based on, where it was checked before.
@@ -364,7 +375,7 @@ class Referrals(Steps):
         # an unchanged value may be sent back, even if the person was not asked
         if unsafe is not None and unsafe != referral.unsafe:
             unsafe.check()
-        person = self._people.get(tx, referral.person_id)
+        person = person or self._people.get(tx, referral.person_id)
         referral.coarse = person.coarse  # a draft has the file's data until the draft is sent
         fields = replace(draft, service_id=None)
         referral.change_draft(

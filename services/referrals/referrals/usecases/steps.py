@@ -21,7 +21,7 @@ from services.referrals.files.domain.person import NOBODY_CALLS, Person
 from services.referrals.files.store.people import People
 from services.referrals.files.store.receipts import Receipts
 from services.referrals.line.store import contacts
-from services.referrals.network.domain.service import check_age_taken
+from services.referrals.network.domain.service import Receiver, check_age_taken
 from services.referrals.network.store import members
 from services.referrals.network.wire.messages import URGENCIES
 from services.referrals.referrals.domain.lifecycle import State
@@ -79,8 +79,9 @@ class Steps:
         referral, calendar = self._lives.lock(tx, identifier, base_version, hold=True)
         person = self._people.get(tx, referral.person_id)
         person.check_not_erased()
-        _check_receiver(tx, referral, person, acknowledged)
-        _check_limit(tx, referral.sender_organization_id)
+        receiver = _check_receiver(tx, referral, person, acknowledged)
+        if receiver.sender_on_probation:
+            _check_limit(tx, referral.sender_organization_id)
         chosen = receipt_id or referral.receipt_id
         receipt = (
             _override(call, now, referral, person, override)
@@ -243,45 +244,31 @@ def _check_worker(call: Call, worker_id: str) -> None:
 
 def _check_receiver(
     tx: Transaction, referral: Referral, person: Person, acknowledged: Collection[str]
-) -> None:
-    """Refuses a receiver to which the person can't be referred.
+) -> Receiver:
+    """Returns the receiver. Refuses a receiver to which the person can't be referred.
 
     Such a receiver is not active, does not exist for the sender, does not accept her age, or is not
     safe for her. The last two reasons do not count once the sender has acknowledged them.
     """
-    if referral.service_id and not _is_available(tx, referral):
-        raise Conflict("receiver_not_active")
-    check_age_taken(
-        members.ages_of_service(tx, referral.service_id).takes(person.coarse.age_band), acknowledged
-    )
+    sender_id, receiver_id = referral.sender_organization_id, referral.receiver_organization_id
     named = referrals.named_unsafe(
-        tx, referral.sender_organization_id, referral.person_id, referral.contact_id, referral.id
+        tx, sender_id, referral.person_id, referral.contact_id, referral.id
     )
+    receiver = members.receiver(tx, referral.service_id, receiver_id, sender_id)
+    if referral.service_id and not receiver.available:
+        raise Conflict("receiver_not_active")
+    check_age_taken(receiver.ages.takes(person.coarse.age_band), acknowledged)
     unsafe = referral.unsafe.extended_by(named)
-    unsafe.check_receiver(
-        referral.receiver_organization_id,
-        members.department_of_service(tx, referral.service_id),
-        acknowledged,
-    )
-
-
-def _is_available(tx: Transaction, referral: Referral) -> bool:
-    """Returns whether the receiver is active, and exists for the sender.
-
-    Shelters do not exist for a member on probation.
-    """
-    hidden = members.on_probation(tx, referral.sender_organization_id) and members.shelters(
-        tx, [referral.service_id]
-    )
-    return members.is_active(tx, referral.receiver_organization_id) and not hidden
+    unsafe.check_receiver(receiver_id, receiver.department, acknowledged)
+    return receiver
 
 
 def _check_limit(tx: Transaction, organization_id: str) -> None:
-    if members.on_probation(tx, organization_id):
-        # without the lock, two referrals sent at the same time could both be the fifth
-        advisory_lock(tx, f"probation/{organization_id}")
-        if referrals.count_sent(tx, organization_id) >= PROBATION_LIMIT:
-            raise Conflict("referral_limit")
+    """Refuses the sixth referral of a member on probation."""
+    # without the lock, two referrals sent at the same time could both be the fifth
+    advisory_lock(tx, f"probation/{organization_id}")
+    if referrals.count_sent(tx, organization_id) >= PROBATION_LIMIT:
+        raise Conflict("referral_limit")
 
 
 def _override(

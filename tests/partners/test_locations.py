@@ -6,7 +6,7 @@ Only one rpc opens an address.
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -398,6 +398,23 @@ def test_hours_follow_a_service_and_a_place_to_another_time_zone(
     )
     change(manager, made, country="ES", department="")
     assert (is_open(own.id), is_open(there.id)) == (False, False)
+
+
+def test_a_service_keeps_its_hours_across_the_night_in_which_the_clocks_go_forward(
+    scene: Scene, manager: Stubs, other: Stubs
+) -> None:
+    scene.clock.set(datetime(2027, 2, 1, 15, tzinfo=UTC))
+    hours = [weekday("02:30", "03:00"), weekday("10:00", "11:00")]
+    service = manager.CreateService(
+        d.CreateServiceRequest(
+            service=d.Service(name="Vela", need_codes=["PSS"], country="US", schedules=hours),
+            request_id=new_id(),
+        )
+    )
+    scene.advance(days=28)  # the hours ahead now contain the night of 14 March
+    with scene.database.transaction(SYSTEM) as tx:
+        sweep(tx, scene.clock.now())
+    assert other.GetService(d.GetServiceRequest(id=service.id)).open_now
 
 
 def test_hours_stay_known_though_nobody_touches_the_entry_for_a_year(

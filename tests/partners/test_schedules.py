@@ -91,6 +91,16 @@ def test_hours_may_run_past_midnight_and_equal_hours_mean_the_whole_day() -> Non
     ]
 
 
+def test_hours_that_do_not_exist_because_the_clocks_go_forward_are_left_out() -> None:
+    day = date(2027, 3, 14)  # in New York, 03:00 follows 01:59
+    schedules = [weekly("SU", "02:30", "03:00"), weekly("SU", "08:00", "09:00")]
+    times = hours(schedules, day, day, ZoneInfo("America/New_York"), lambda _: False)
+    assert [begins.hour for begins, _ in times] == [8]
+    schedules = [weekly("SU", "01:30", "02:30"), weekly("SU", "02:30", "05:00")]
+    times = hours(schedules, day, day, ZoneInfo("America/New_York"), lambda _: False)
+    assert [ends.timestamp() - begins.timestamp() for begins, ends in times] == [3600, 5400]
+
+
 @pytest.mark.parametrize(
     "schedules",
     [

@@ -1,8 +1,9 @@
 """The hours at which people are received, as the parts of an RFC 5545 rule (HSDS schedule).
 
 Times are the local time of the place, and the caller passes the time zone. A schedule does not
-apply on public holidays unless it states that it does. Limitation: an hour that occurs twice
-because the clocks go back gets no special treatment.
+apply on public holidays unless it states that it does. A time that does not exist because the
+clocks go forward counts as the time an hour later. Limitation: an hour that occurs twice because
+the clocks go back gets no special treatment.
 """
 
 import re
@@ -126,15 +127,18 @@ def hours(
     """Returns the (opening, closing) times of hours that begin on these days, in order.
 
     The day before `first` is included because its hours may go past midnight. One schedule may open
-    at the moment when another closes.
+    at the moment when another closes. Hours of which nothing is left because the clocks go forward
+    are left out.
     """
-    return sorted(
+    times = sorted(
         (begins.replace(tzinfo=zone), ends.replace(tzinfo=zone))
         for day in _days(first - _DAY, last)
         for schedule in schedules
         if schedule.begins_on(day) and (schedule.holidays or not is_holiday(day))
         for begins, ends in (schedule.times_of(day),)
     )
+    # Times in one zone are compared as local times, so the moments are compared.
+    return [(begins, ends) for begins, ends in times if begins.timestamp() < ends.timestamp()]
 
 
 def _overlapping(schedules: Sequence[Schedule]) -> set[int]:

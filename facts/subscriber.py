@@ -336,6 +336,8 @@ class Subscriber:
     def _note_counts(self, counts: tuple[int, int, int]) -> None:
         held_count, waiting_count, dead_count = counts
         self._anything_waits = bool(waiting_count or dead_count)
+        if not waiting_count:
+            self._patience = _FIRST_PATIENCE
         metrics.FACTS_HELD.labels(self._name).set(held_count)
         metrics.DEAD_LETTERS.labels(self._name).set(dead_count)
         self._on_held(held_count)

@@ -413,6 +413,21 @@ def test_a_missing_fact_is_requested_after_ten_seconds_and_then_ever_more_rarely
     assert hearer.requests_after(9 * SECOND) == [(TOPIC.encode(), subject.encode())]
 
 
+def test_after_a_long_gap_is_filled_the_next_gap_is_requested_after_ten_seconds(
+    hearer: Hearer,
+) -> None:
+    subject, next_subject = new_id(), new_id()
+    hearer.take(hearer.record(subject, 2))
+    for _ in range(6):
+        hearer.requests_after(timedelta(minutes=5))
+        hearer.works.sweep()
+    hearer.take(hearer.record(subject, 1))
+    hearer.retry_after(SECOND)  # finds that nothing waits any more
+    hearer.take(hearer.record(next_subject, 2))
+    hearer.retry_after(SECOND)
+    assert hearer.requests_after(10 * SECOND) == [(TOPIC.encode(), next_subject.encode())]
+
+
 def test_the_facts_of_an_unreadable_records_key_are_requested_once(hearer: Hearer) -> None:
     subject = new_id()
     hearer.requests_after(timedelta())

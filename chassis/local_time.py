@@ -11,7 +11,6 @@ from functools import cache
 from zoneinfo import ZoneInfo
 
 import holidays
-from holidays import HolidayBase
 
 _ZONES = {
     "NI": "America/Managua",
@@ -71,14 +70,14 @@ def is_public_holiday(country: str, day: date) -> bool:
     """Returns True if the day is a public holiday in the whole country; False for an unknown
     country.
     """
-    country_holidays = _holidays(country)
-    return country_holidays is not None and day in country_holidays
+    return day in _holidays(country, day.year)
 
 
 @cache
-def _holidays(country: str) -> HolidayBase | None:
-    return (
-        holidays.country_holidays(country)
-        if country in holidays.list_supported_countries()
-        else None
-    )
+def _holidays(country: str, year: int) -> frozenset[date]:
+    """Returns the holidays of one year. A calendar of the library is not shared by threads: it adds
+    a year when it is first asked about it, and two years at once get mixed up.
+    """
+    if country not in holidays.list_supported_countries():
+        return frozenset()
+    return frozenset(holidays.country_holidays(country, years=year))

@@ -11,11 +11,13 @@ from threading import Barrier
 from typing import Any
 
 import grpc
+import pytest
 
 from chassis.tokens import SYSTEM
-from protos.referrals.v1 import contacts_pb2, people_pb2
+from protos.referrals.v1 import contacts_pb2, enquiries_pb2, erasures_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests.builders import ASKED, refusal
+from tests.parts.loops import eventually
 from tests.referrals.conftest import ARRIVAL, ORG, SERVICE, SEVEN_POINTS, Client, Service, Story
 from tests.referrals.test_contacts import referral_for, status
 
@@ -124,6 +126,69 @@ def test_no_override_slips_through_a_concurrent_withdrawal_by_reference(
         if sent == "OK":
             break
     assert "OK" in outcomes or "override_after_withdrawal" in outcomes
+
+
+def matched_enquiry(operator: Client, shelter: Client, person_id: str) -> str:
+    """Makes an enquiry for a person, and takes the shelter's offer; returns the enquiry's id."""
+    content = enquiries_pb2.EnquiryContent(
+        need_code="HOU.EMG", urgency=pb.URGENCY_EMERGENCY, country="NI"
+    )
+    made = operator.CreateEnquiry(
+        enquiries_pb2.CreateEnquiryRequest(
+            **ASKED, content=content, service_ids=[SERVICE["shelter_bed"]], person_id=person_id
+        )
+    )
+    known = {"id": made.id, "service_id": SERVICE["shelter_bed"]}
+    shelter.AnswerEnquiry(
+        enquiries_pb2.AnswerEnquiryRequest(
+            **known,
+            etag=shelter.GetEnquiry(enquiries_pb2.GetEnquiryRequest(id=made.id)).etag,
+            answer=enquiries_pb2.OFFER_ANSWER_YES,
+        )
+    )
+    operator.TakeOffer(
+        enquiries_pb2.TakeOfferRequest(**known, answer=enquiries_pb2.OFFER_ANSWER_YES)
+    )
+    return str(made.id)
+
+
+@pytest.mark.parametrize("way", ["withdrawal", "erasure"])
+def test_a_referral_from_an_enquiry_and_a_concurrent_end_of_her_case_do_not_wait_for_each_other(
+    story: Story, service: Service, way: str
+) -> None:
+    made = story.contact()
+    first, operator = referral_for(story, made)
+    enquiry_id = matched_enquiry(operator, story.shelter, first.person_id)
+    known = {"person_id": first.person_id}
+    operator.ProposeErasure(erasures_pb2.ProposeErasureRequest(**known))
+    end = {
+        "withdrawal": lambda: service.public().WithdrawConsentByReference(withdrawing(made)),
+        "erasure": lambda: service.as_("hotline", "MANAGER").ConfirmErasure(
+            erasures_pb2.ConfirmErasureRequest(**known)
+        ),
+    }[way]
+    request = pb.CreateReferralRequest(**ASKED, **known, enquiry_id=enquiry_id)
+
+    def waiting() -> int:
+        with service.database.transaction(SYSTEM) as tx:
+            row = tx.execute(
+                "SELECT count(*) AS n FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                " AND datname = current_database()"
+            ).fetchone()
+        return row["n"] if row else 0
+
+    with ThreadPoolExecutor(2) as pool:
+        # while the enquiry is locked, both arrive, first the end of her case
+        with service.database.transaction(SYSTEM) as tx:
+            tx.execute("SELECT FROM enquiries WHERE id = %s FOR UPDATE", (enquiry_id,))
+            ended = pool.submit(run_concurrently, end)
+            assert eventually(lambda: waiting() == 1)
+            created = pool.submit(run_concurrently, partial(operator.CreateReferral, request))
+            assert eventually(lambda: waiting() == 2)
+        assert ended.result() == ["OK"]
+        assert created.result() == [
+            "illegal_transition" if way == "withdrawal" else "person_erased"
+        ]
 
 
 def test_a_withdrawal_by_reference_ends_all_consents_and_overrides_of_the_person(

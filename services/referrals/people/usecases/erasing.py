@@ -74,9 +74,8 @@ class ErasureRpcs:
             raise Conflict("nothing_to_confirm")
         call.trail.append(Entry("confirm_erasure", person_id, "", (f"erasure:{erasure.id}",)))
         elevate_to_system_scope(tx)
-        # enquiries are locked before the person, as in a withdrawal of consent
-        cancel_waiting(tx, now, ids_of(tx, person_id).alone, [person_id])
         self._files.hold(tx, person_id)
+        cancel_waiting(tx, now, ids_of(tx, person_id).alone, [person_id])
         erasure = erasures.of_person(tx, person_id, for_update=True) or erasure
         erasure.confirm(caller, now)
         self._destroy(tx, now, actor_of(caller), person, erasure)
@@ -112,8 +111,8 @@ class ErasureRpcs:
 
         Needs the scope of the whole service.
         """
-        cancel_waiting(tx, now, ids_of(tx, known.person_id).alone, [known.person_id])
         self._files.hold(tx, known.person_id)
+        cancel_waiting(tx, now, ids_of(tx, known.person_id).alone, [known.person_id])
         stored = erasures.of_person(tx, known.person_id, for_update=True)
         if stored and stored.erase_time is not None:
             return False

@@ -208,6 +208,8 @@ class References:
     def _withdraw_all(
         self, call: Call, first: Contact, own: Sequence[Contact], people: Sequence[str]
     ) -> None:
+        for person_id in people:
+            self._files.hold(call.tx, person_id)
         cancel_waiting(call.tx, call.clock.now(), [contact.id for contact in own], people)
         for person_id in people:
             self._consents.withdraw_all(call.tx, call.clock.now(), first.id, person_id, call.trail)

@@ -52,8 +52,10 @@ def _refusal(error: psycopg.Error, *, past: bool, is_callers: bool) -> Refusal:
     """
     if isinstance(error, (*NO_ROOM, pg.OutOfMemory, pg.TooManyConnections)):
         return Exhausted("store_full", 5)
-    if isinstance(error, pg.SerializationFailure | pg.DeadlockDetected):
+    if isinstance(error, pg.SerializationFailure):
         return Stale()
+    if isinstance(error, pg.DeadlockDetected):  # concerns no version that the caller knows
+        return Unavailable("store_busy")
     if past and is_callers:
         return Late()
     if isinstance(error, pg.QueryCanceled | pg.LockNotAvailable | pg.TransactionTimeout):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import psycopg
 import pytest
@@ -65,6 +67,28 @@ def test_a_row_that_was_not_changed_ends_the_transaction_as_stale(database: Data
         change("nobody", 1)
     change("a", 1)
     assert names(database) == ["a", "beside a"]
+
+
+def test_of_two_transactions_that_wait_for_each_other_one_is_refused_as_busy(
+    database: Database,
+) -> None:
+    write(database, "INSERT INTO held (name) VALUES ('a'), ('b')")
+    both_hold = Barrier(2)
+
+    def lock(*names: str) -> str:
+        try:
+            with database.transaction(SYSTEM) as tx:
+                for name in names:
+                    tx.execute("SELECT FROM held WHERE name = %s FOR UPDATE", (name,)).fetchone()
+                    if name == names[0]:
+                        both_hold.wait()
+        except Unavailable as refusal:
+            return refusal.reason
+        return "OK"
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.submit(lock, "a", "b"), pool.submit(lock, "b", "a")
+        assert sorted((first.result(), second.result())) == ["OK", "store_busy"]
 
 
 def test_statements_rolled_back_by_a_savepoint_are_neither_written_nor_expected(

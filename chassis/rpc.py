@@ -36,7 +36,7 @@ from chassis.idempotency import IdempotencyStore
 from chassis.ids import new_id
 from chassis.limits import Limits, address_of
 from chassis.refusals import CODES, refuse
-from chassis.store_faults import found_dead, met_a_migration
+from chassis.store_faults import found_dead, may_be_repeated
 from chassis.streams import Streams
 from chassis.tokens import NOBODY, AddressReader, Caller, Verifier
 from keys.sealing import CannotOpen
@@ -153,8 +153,9 @@ class Servicer:
                     check_right(caller, right, self._clock.now())
                     _read(request, data)
                     # A migration invalidates the statements that a pooled connection prepared, so
-                    # each such connection fails once, and a restart of the server kills every idle
-                    # connection. The call's deadline bounds the loop.
+                    # each such connection fails once. Of two transactions that wait for each other,
+                    # one fails. A restart of the server kills every idle connection. The call's
+                    # deadline bounds the loop.
                     while True:
                         try:
                             return self._answer(
@@ -169,7 +170,7 @@ class Servicer:
                                 right=right,
                             )
                         except errors.Unavailable as refusal:
-                            if not (met_a_migration(refusal) or found_dead(refusal)):
+                            if not (may_be_repeated(refusal) or found_dead(refusal)):
                                 raise
                             trail.clear()
 

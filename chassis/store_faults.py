@@ -71,9 +71,10 @@ def found_dead(refusal: Unavailable) -> bool:
     return isinstance(refusal.__cause__, FoundDead)
 
 
-def met_a_migration(refusal: Unavailable) -> bool:
-    """Returns True if the transaction failed because a migration invalidated a prepared statement.
+def may_be_repeated(refusal: Unavailable) -> bool:
+    """Returns True if the transaction failed although the database works, so that a retry succeeds.
 
-    The connection prepares it again, so a retry succeeds.
+    Either a migration invalidated a prepared statement, which the connection prepares again, or the
+    transaction and another one waited for each other, and PostgreSQL ended this one.
     """
-    return isinstance(refusal.__cause__, pg.FeatureNotSupported)
+    return isinstance(refusal.__cause__, pg.FeatureNotSupported | pg.DeadlockDetected)

@@ -168,6 +168,7 @@ def test_unknown_paths_and_methods_are_problems_too(system: System) -> None:
         (b'{"age": NaN}', "application/json", 400, "malformed_json"),
         (b'{"age": ' + b"9" * 5000 + b"}", "application/json", 400, "malformed_json"),
         (b"[" * 30000, "application/json", 400, "malformed_json"),
+        (b'{"words": "a", "words": "b"}', "application/json", 400, "malformed_json"),
         (b"[]", "application/json", 400, "invalid_fields"),
         (b'"text"', "application/json", 400, "invalid_fields"),
         (b"null", "application/json", 400, "invalid_fields"),
@@ -264,6 +265,16 @@ def test_query_parameters_are_checked_as_strictly_as_bodies(system: System) -> N
         ("limit", "out_of_range"),
         ("state", "unknown_code"),
     }
+
+
+def test_a_query_parameter_that_has_one_value_is_refused_if_it_is_sent_twice(
+    system: System,
+) -> None:
+    answer = system.get("/referrals?box=inbox&box=outbox&state=sent&state=accepted")
+    assert (answer.status_code, answer.json["errors"]) == (
+        400,
+        [{"parameter": "box", "reason": "malformed"}],
+    )
 
 
 def test_a_time_needs_its_zone_and_is_converted_to_utc(system: System, played: Played) -> None:

@@ -268,6 +268,7 @@ def test_a_filter_for_something_unknown_finds_nothing_rather_than_everything(
     ("query", "reason"),
     [
         ("proximity=5", "unknown_field"),
+        ("page=1&page=2", "malformed"),
         ("per_page=1000", "out_of_range"),
         ("page=0", "out_of_range"),
         ("page=-1", "out_of_range"),

@@ -64,13 +64,25 @@ class Parser(FlaskParser):
         ):
             raise HttpRefusal("content_type_unsupported")
         try:
-            body = json.loads(raw, parse_constant=_no_number)
+            body = json.loads(raw, parse_constant=_no_number, object_pairs_hook=_without_repeats)
         except (
             ValueError,
             RecursionError,
-        ) as error:  # not UTF-8, not JSON, a number of 5,000 digits, or thousands of brackets
+        ) as error:  # not UTF-8, not JSON, a name twice, 5,000 digits, or thousands of brackets
             raise HttpRefusal("malformed_json") from error
         return g.writable_part(body, schema) if "writable_part" in g else body
+
+    def load_querystring(self, req: Request, schema: Schema) -> Any:
+        """Returns the parameters. Refuses several values of a parameter that has only one."""
+        sent = super().load_querystring(req, schema)
+        repeated = [
+            name
+            for name, values in req.args.lists()
+            if len(values) > 1 and name in schema.fields and name not in sent.multiple_keys
+        ]
+        if repeated:
+            raise Invalid(*((name, "malformed") for name in repeated))
+        return sent
 
     def handle_error(
         self, error: ValidationError, req: Request, schema: Schema, **_options: Any
@@ -86,6 +98,13 @@ class Parser(FlaskParser):
 
 def _no_number(_constant: str) -> NoReturn:
     raise ValueError("NaN and Infinity are no JSON")
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise ValueError("a name occurs twice in one object")
+    return made
 
 
 def violations(messages: Any, path: tuple[str, ...] = ()) -> list[tuple[str, str]]:

@@ -190,8 +190,8 @@ def taxonomy_term(identifier: str) -> Response:
 def _given(known: Iterable[str]) -> Given:
     """Returns the parameters of the request, from its address and from the JSON body of a POST.
 
-    Refuses unknown parameters, because an answer that ignored a parameter would be mistaken for the
-    right answer.
+    Refuses unknown and repeated parameters, because an answer that ignored a parameter would be
+    mistaken for the right answer.
     """
     sent: dict[str, Any] = dict(request.args)
     if request.method == "POST" and request.get_data(cache=True):
@@ -207,6 +207,11 @@ def _given(known: Iterable[str]) -> Given:
         (name if re.fullmatch(r"[a-z_]{1,40}", name) else "", "unknown_field")
         for name in given
         if name not in known
+    ]
+    wrong += [
+        (name, "malformed")
+        for name, values in request.args.lists()
+        if len(values) > 1 and name in known
     ]
     if len(given.get("search", "")) > MAX_PAGE_SIZE:
         wrong.append(("search", "too_long"))

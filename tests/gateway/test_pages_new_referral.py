@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import re
+from datetime import datetime
 
 import pytest
 from flask.testing import FlaskClient
@@ -609,6 +610,20 @@ def test_b9_a_draft_that_is_less_urgent_than_her_answers_comes_back_asking_why(
     asked_for = played.last("UpdateReferral")
     assert asked_for.referral.urgency_reason_code == r.URGENCY_REASON_DANGER_PASSED
     assert asked_for.update_mask.paths == ["urgency", "urgency_reason_code"]
+
+
+def test_a_time_of_an_assault_that_is_emptied_in_the_form_of_a_draft_is_removed(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    complete = draft(need_code="HOU.EMG", urgency=r.URGENCY_EMERGENCY, service_id=ID, receipt_id=ID)
+    complete.assault_time.FromDatetime(datetime(2026, 3, 4, 10))
+    played.answers["GetReferral"] = played.answers["UpdateReferral"] = complete
+    send(client, f"/referrals/{ID}/urgency", urgency="normal", assault_time="")
+    asked_for = played.last("UpdateReferral")
+    assert asked_for.update_mask.paths == ["urgency", "assault_time"]
+    assert not asked_for.referral.HasField("assault_time")
+    send(client, f"/referrals/{ID}/urgency", urgency="normal", assault_time="yesterday")
+    assert played.last("UpdateReferral").update_mask.paths == ["urgency"]
 
 
 def test_b9_a_new_referral_needs_a_reason_for_being_less_urgent_than_its_contact(

@@ -302,6 +302,20 @@ def test_the_assault_time_passes_from_the_contact_to_its_referral_and_to_the_fol
     assert set(health_deadlines(again)) == {"hiv", "pregnancy"}
 
 
+def test_an_assault_time_that_was_a_mistake_can_be_removed_from_a_draft(story: Story) -> None:
+    draft = story.draft(
+        assault_time=referral_after_assault(2).assault_time, urgency=pb.URGENCY_EMERGENCY
+    )
+    assert set(health_deadlines(draft)) == {"hiv", "pregnancy"}
+    change = pb.UpdateReferralRequest(
+        referral=pb.Referral(id=draft.id, etag=draft.etag, urgency=pb.URGENCY_NORMAL)
+    )
+    change.update_mask.paths.extend(["assault_time", "urgency"])
+    changed = story.ngo.UpdateReferral(change)
+    assert (changed.HasField("assault_time"), changed.urgency) == (False, pb.URGENCY_NORMAL)
+    assert health_deadlines(changed) == {}
+
+
 def test_an_assault_time_that_has_become_too_old_may_be_submitted_again_unchanged(
     story: Story, service: Service
 ) -> None:

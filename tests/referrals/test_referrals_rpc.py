@@ -453,6 +453,24 @@ def test_a_draft_without_consent_cannot_be_sent(story: Story) -> None:
     )
 
 
+def test_the_service_of_a_draft_can_be_cleared_with_the_consent_for_its_receiver(
+    story: Story,
+) -> None:
+    draft = story.draft()
+    change = pb.UpdateReferralRequest(referral=pb.Referral(id=draft.id, etag=draft.etag))
+    change.referral.receipt_id = story.receipt(draft.person_id).id
+    change.update_mask.paths.append("receipt_id")
+    draft = story.ngo.UpdateReferral(change)
+    change = pb.UpdateReferralRequest(referral=pb.Referral(id=draft.id, etag=draft.etag))
+    change.update_mask.paths.append("service_id")
+    cleared = story.ngo.UpdateReferral(change)
+    assert (cleared.service_id, cleared.receiver_organization_id, cleared.receipt_id) == (
+        "",
+        "",
+        "",
+    )
+
+
 def test_no_override_sends_a_referral_to_the_police(story: Story) -> None:
     draft = story.draft(service_id=SERVICE["police_report"], need_code="PRO.ORD")
     request = pb.SendReferralRequest(

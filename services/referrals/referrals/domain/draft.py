@@ -1,6 +1,6 @@
 """The fields of a draft, as a request sets them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from services.referrals.files.domain.unsafe import Unsafe
@@ -10,7 +10,10 @@ from services.referrals.referrals.domain.enquiry import Enquiry
 
 @dataclass(frozen=True)
 class Draft:
-    """The fields of a draft that a request sets; None leaves a field as it is."""
+    """The fields of a draft that a request sets; None leaves a field as it is.
+
+    An empty text clears a field; `without_assault` clears the time of the assault.
+    """
 
     need_code: str | None = None
     urgency: Urgency | None = None
@@ -18,6 +21,7 @@ class Draft:
     receipt_id: str | None = None
     contact_id: str | None = None
     assault_time: datetime | None = None
+    without_assault: bool = False
     # why the urgency is below the urgency that follows from the contact's answers
     urgency_reason_code: str = ""
     unsafe_code: str | None = None
@@ -49,15 +53,10 @@ class Draft:
         Only need, urgency, service and contact are completed, if the request does not set them.
         """
         content = enquiry.content
-        return Draft(
-            self.need_code or content.need_code,
-            self.urgency or content.urgency,
-            self.service_id or enquiry.taken_service_id,
-            self.receipt_id,
-            self.contact_id or enquiry.contact_id or None,
-            self.assault_time,
-            self.urgency_reason_code,
-            self.unsafe_code,
-            self.unsafe_organization_ids,
-            self.unsafe_departments,
+        return replace(
+            self,
+            need_code=self.need_code or content.need_code,
+            urgency=self.urgency or content.urgency,
+            service_id=self.service_id or enquiry.taken_service_id,
+            contact_id=self.contact_id or enquiry.contact_id or None,
         )

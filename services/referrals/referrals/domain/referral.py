@@ -89,13 +89,15 @@ class Referral(ReferralWithDeadlines):
         receipt_id: str | None = None,
         contact_id: str | None = None,
         assault_time: datetime | None = None,
+        without_assault: bool = False,
         unsafe: Unsafe | None = None,
     ) -> None:
         """Changes a draft; `service` is (service id, its organisation).
 
-        None leaves a field as it is. After a recent assault the urgency is at least emergency.
-        `answered_urgency` follows from the contact's answers; it is given only if the request sets
-        the urgency or the contact. Raises Conflict or Invalid.
+        None leaves a field as it is; `without_assault` clears the time of the assault. After a
+        recent assault the urgency is at least emergency. `answered_urgency` follows from the
+        contact's answers; it is given only if the request sets the urgency or the contact. Raises
+        Conflict or Invalid.
         """
         if self.state is not State.DRAFT:
             raise Conflict("not_a_draft")
@@ -103,7 +105,7 @@ class Referral(ReferralWithDeadlines):
             check = Check()
             check.need("need_code", need_code)
             check.done()
-        hour = self.assault_time
+        hour = None if without_assault else self.assault_time
         if assault_time is not None:
             hour = assault_to_the_hour("assault_time", assault_time, now, self.assault_time)
         # the last check, since it stores the reason; a refusal changes nothing

@@ -344,7 +344,7 @@ class Referrals(Steps):
         `urgency_checked` is True if the urgency comes from the enquiry or referral that the draft
         is based on, where it was checked before.
         """
-        service = None
+        service = ("", "") if draft.service_id == "" else None
         if draft.service_id:
             owner = members.owner_of_service(tx, draft.service_id, referral.sender_organization_id)
             if owner is None:
@@ -370,7 +370,8 @@ class Referrals(Steps):
         # requests of those contacts.
         if draft.contact_id:
             known = recent_assault_time(contacts.assault_time(tx, draft.contact_id), now)
-            assault_time = assault_time or (None if referral.assault_time else known)
+            if not draft.without_assault:
+                assault_time = assault_time or (None if referral.assault_time else known)
         unsafe = draft.unsafe(referral.unsafe)
         # an unchanged value may be sent back, even if the person was not asked
         if unsafe is not None and unsafe != referral.unsafe:
@@ -390,6 +391,7 @@ class Referrals(Steps):
             receipt_id=fields.receipt_id,
             contact_id=fields.contact_id,
             assault_time=assault_time,
+            without_assault=draft.without_assault,
             unsafe=unsafe,
         )
 

@@ -106,6 +106,7 @@ def changed_draft(request: pb.UpdateReferralRequest) -> Draft:
         receipt_id=optional_id(sent.receipt_id, "receipt_id") if "receipt_id" in paths else None,
         contact_id=optional_id(sent.contact_id, "contact_id") if "contact_id" in paths else None,
         assault_time=moment(sent, "assault_time") if "assault_time" in paths else None,
+        without_assault="assault_time" in paths and not sent.HasField("assault_time"),
         urgency_reason_code=word(pb.UrgencyReason, sent.urgency_reason_code, "urgency_reason_code")
         if "urgency_reason_code" in paths
         else "",

@@ -60,7 +60,9 @@ def need(identifier: str) -> access.Answer:
 def urgency(identifier: str) -> access.Answer:
     """Asks for the urgency."""
     fields = {"urgency": words.number("urgency", forms.text("urgency")), **reason_given()}
-    fields |= forms.without_none(assault_time=forms.moment("assault_time"))
+    time = forms.moment("assault_time")
+    if time is not None or request.form.get("assault_time") == "":  # emptied: the time is removed
+        fields["assault_time"] = time
     return ask(identifier, "urgency", fields, "referral_new.need")
 
 

@@ -167,7 +167,7 @@ def test_a_referral_from_an_enquiry_and_a_concurrent_end_of_her_case_do_not_wait
             erasures_pb2.ConfirmErasureRequest(**known)
         ),
     }[way]
-    request = pb.CreateReferralRequest(**ASKED, **known, enquiry_id=enquiry_id)
+    request = pb.CreateReferralRequest(**ASKED, person_id=first.person_id, enquiry_id=enquiry_id)
 
     def waiting() -> int:
         with service.database.transaction(SYSTEM) as tx:

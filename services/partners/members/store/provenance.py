@@ -4,6 +4,7 @@ Together with mailboxes and accounts at sign-in providers, they show which accou
 one person.
 """
 
+from collections.abc import Iterator
 from datetime import datetime
 
 from chassis.db import Transaction
@@ -80,12 +81,15 @@ def is_origin_known(tx: Transaction, worker_id: str, now: datetime) -> bool:
     return row is not None
 
 
-def related_accounts(tx: Transaction, worker_id: str, now: datetime) -> list[str]:
-    """Returns the ids of an account's kin, which are accounts and keys, at most MAX_RELATED + 1."""
+def related_accounts(tx: Transaction, worker_id: str, now: datetime) -> Iterator[str]:
+    """Returns the ids of an account's kin, which are accounts and keys, at most MAX_RELATED + 1.
+
+    The query is sent now, and its result is awaited when the first id is read.
+    """
     rows = tx.execute(
         _KIN, {"id": worker_id, "since": now - INVITATION_KINSHIP, "most": MAX_RELATED + 1}
     )
-    return [row["id"] for row in rows]
+    return (row["id"] for row in rows)
 
 
 def forget(tx: Transaction, now: datetime) -> int:

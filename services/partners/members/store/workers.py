@@ -283,17 +283,28 @@ def session(
     The values are the times of its beginning, last use and last proof, then its worker and the
     worker's organisation.
     """
-    row = tx.execute(
+    holder = "SELECT worker_id FROM sessions WHERE secret_hash = %s"
+    sessions = tx.execute(
         "SELECT *, coalesce(prove_time, create_time) AS proved FROM sessions"
         " WHERE secret_hash = %s",
         (secret_hash,),
-    ).fetchone()
-    worker = fetch(tx, row["worker_id"]) if row else None
-    organization = organizations.fetch(tx, worker.organization_id) if worker else None
+    )
+    holders = tx.execute(f"SELECT * FROM workers WHERE id = ({holder})", (secret_hash,))
+    members = tx.execute(
+        "SELECT * FROM organizations WHERE id ="
+        f" (SELECT organization_id FROM workers WHERE id = ({holder}))",
+        (secret_hash,),
+    )
+    # a session has a worker, and a worker an organisation
+    session, worker, member = sessions.fetchone(), holders.fetchone(), members.fetchone()
+    if session is None or worker is None or member is None:
+        return None
     return (
-        (row["create_time"], row["last_use_time"], row["proved"], worker, organization)
-        if row and worker and organization
-        else None
+        session["create_time"],
+        session["last_use_time"],
+        session["proved"],
+        read(worker),
+        organizations.read(member),
     )
 
 

@@ -19,9 +19,11 @@ def kin_of(
     If the network requires second factors, an account without one (`meets_second_factor_rule` is
     False) can't act as a second person for anybody.
     """
+    related = provenance.related_accounts(tx, worker_id, now)
+    known = provenance.is_origin_known(tx, worker_id, now)
     return independence.kin(
-        provenance.related_accounts(tx, worker_id, now),
-        known=provenance.is_origin_known(tx, worker_id, now),
+        list(related),
+        known=known,
         meets_second_factor_rule=meets_second_factor_rule,
     )
 

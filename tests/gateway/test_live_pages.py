@@ -207,6 +207,17 @@ def test_the_page_reports_an_ended_session_and_makes_no_further_requests(
     expect(today.locator(".row")).to_have_count(1)
 
 
+def test_a_page_that_has_no_list_keeps_its_title_when_something_changes(
+    today: Page, desk: Desk
+) -> None:
+    today.goto(today.url.replace("/today", "/account"))
+    with today.expect_response("**/inbox", timeout=SOON):
+        desk.comes()
+    with today.expect_response("**/live", timeout=SOON):  # asked after the answer was taken
+        pass
+    expect(today).to_have_title("Mi cuenta")
+
+
 def test_the_sound_is_off_by_default_and_only_immediate_referrals_make_it(
     today: Page, desk: Desk
 ) -> None:

@@ -58,7 +58,7 @@
     if (moved !== undefined && moved !== top && top < innerHeight) scrollBy(0, moved - top);
   };
 
-  const take = (page) => {
+  const take = (page, same) => {
     let fresh = 0, changed = false, immediate = false;
     const here = document.querySelector("#sections [aria-current]")?.getAttribute("href");
     for (const link of page.querySelectorAll("#sections a")) {  // the fresh page may be another one, with another current section
@@ -76,7 +76,7 @@
       if (busy(region)) pending.set(region.id, anew);
       else swap(region, anew);
     }
-    if (!words.page) document.title = page.title;
+    if (same) document.title = page.title;
     if (changed) say.textContent = fresh === 1 ? words.one : fresh ? count(words.many, fresh) : words.changed;
     if (immediate) beep();
     tick();
@@ -99,7 +99,7 @@
     if (ended(answer)) return end();
     if (answer.status === 404 && here && ![...document.querySelectorAll("main [data-live]")].some(busy)) return location.reload();
     if (answer.status >= 500 || answer.status === 429) throw new Error();
-    if (answer.ok) take(new DOMParser().parseFromString(await answer.text(), "text/html"));
+    if (answer.ok) take(new DOMParser().parseFromString(await answer.text(), "text/html"), here);
   };
   const poll = async () => {
     if (asking) return;

@@ -29,6 +29,7 @@ from services.gateway.edge.clients import Clients, ServiceFault
 from services.gateway.edge.gates import RECENT_SECONDS, Gate
 from services.gateway.site.language import i18n, vocabulary
 from services.gateway.site.parts import due
+from services.referrals.line.domain.triage import RULES, Rule
 from services.referrals.referrals.store.enquiries import UNMET_SINCE
 from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import SECRET, PlayedServices, enter, pages, signed_in
@@ -290,6 +291,31 @@ def test_d25_a_sentence_is_shown_for_data_that_make_it_true_and_for_no_others(
     assert [
         number for number, arrange in enumerate(false) if sentence in page(path, role, arrange)
     ] == []
+
+
+NAMED = {
+    "danger_now": "Está en peligro ahora",
+    "escape_under_way": "está escapando",
+    "child_unsafe": "un niño en peligro",
+    "medical_emergency": "una emergencia médica",
+    "wants_protection": "pide protección",
+    "still_held": "la retienen",
+    "safe_place_tonight": "No tiene dónde dormir",
+    "exploiters_looking": "la buscan",
+    "sexual_violence_120h": "hubo violencia sexual",
+    "need_within_days": "Necesita ayuda en estos días",
+}
+"""The words for each question of triage in the sentence about the urgency."""
+
+
+# D25
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.question}, {rule.urgency.value}")
+def test_d25_the_sentence_about_an_urgency_names_each_answer_that_leads_to_it(rule: Rule) -> None:
+    shown = contact(60)
+    shown.urgency = r.Urgency.Value(f"URGENCY_{rule.urgency.name}")
+    text = page(f"/line/{ID}", OPERATOR, lambda played: played.answers.update(GetContact=shown))
+    standing = text[text.index('id="standing"') :]
+    assert NAMED[rule.question] in standing[: standing.index("</section>")]
 
 
 # D25

@@ -76,11 +76,11 @@ class _UrgencyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Urgency.Value
     URGENCY_NORMAL: _Urgency.ValueType  # 1
     """reintegration services"""
     URGENCY_URGENT: _Urgency.ValueType  # 2
-    """safe now, need within days"""
+    """need within days, or held and does not want to get out yet"""
     URGENCY_EMERGENCY: _Urgency.ValueType  # 3
     """no safe place tonight, exploiters looking, sexual violence within 120 h"""
     URGENCY_IMMEDIATE: _Urgency.ValueType  # 4
-    """escape under way, still held, child unsafe, medical emergency"""
+    """danger now, escape under way, still held, wants protection, child unsafe, medical emergency"""
 
 class Urgency(_Urgency, metaclass=_UrgencyEnumTypeWrapper):
     """The urgency of a referral: it determines the deadlines."""
@@ -89,11 +89,11 @@ URGENCY_UNSPECIFIED: Urgency.ValueType  # 0
 URGENCY_NORMAL: Urgency.ValueType  # 1
 """reintegration services"""
 URGENCY_URGENT: Urgency.ValueType  # 2
-"""safe now, need within days"""
+"""need within days, or held and does not want to get out yet"""
 URGENCY_EMERGENCY: Urgency.ValueType  # 3
 """no safe place tonight, exploiters looking, sexual violence within 120 h"""
 URGENCY_IMMEDIATE: Urgency.ValueType  # 4
-"""escape under way, still held, child unsafe, medical emergency"""
+"""danger now, escape under way, still held, wants protection, child unsafe, medical emergency"""
 Global___Urgency: _TypeAlias = Urgency  # noqa: Y015
 
 class _UrgencyReason:

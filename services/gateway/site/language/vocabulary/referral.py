@@ -30,12 +30,13 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "urgency_hint": {
         "immediate": N_(
-            "Está escapando, la retienen, hay un niño en peligro o una emergencia médica."
+            "Está en peligro ahora, está escapando, la retienen, pide protección, hay un niño en"
+            " peligro o una emergencia médica."
         ),
         "emergency": N_(
             "No tiene dónde dormir segura, la buscan o hubo violencia sexual en estos 5 días."
         ),
-        "urgent": N_("Está a salvo ahora y necesita ayuda en estos días."),
+        "urgent": N_("Necesita ayuda en estos días, o la retienen y todavía no quiere salir."),
         "normal": N_("Ayuda para rehacer su vida: vivienda, estudio, trabajo, papeles."),
     },
     "clock": {

@@ -110,10 +110,14 @@ def standing(planned: float) -> Arrange:
     )
 
 
-def opened_on(**receipt: Any) -> Arrange:
-    """Arranges a referral to the reader's organisation that is based on this receipt."""
-    shown = referral(state=r.STATE_ACCEPTED, side=r.SIDE_RECEIVER, person_id=ID, receipt_id=ID)
-    named = p.Receipt(id=ID, live=True, field_groups=[p.FIELD_GROUP_IDENTITY], **receipt)
+def opened_on(side: r.Side.ValueType = r.SIDE_RECEIVER, **receipt: Any) -> Arrange:
+    """Arranges a referral that is based on this receipt, to the reader's organisation by default.
+
+    The receipt covers the identity, and the field groups of `receipt`.
+    """
+    shown = referral(state=r.STATE_ACCEPTED, side=side, person_id=ID, receipt_id=ID)
+    named = p.Receipt(id=ID, live=True, field_groups=[p.FIELD_GROUP_IDENTITY])
+    named.MergeFrom(p.Receipt(**receipt))
     return lambda played: played.answers.update(
         GetReferral=shown, ListReferralEvents=r.ListReferralEventsResponse(), GetReceipt=named
     )
@@ -242,6 +246,34 @@ SENTENCES: list[tuple[str, str, int, Arrange, list[Arrange]]] = [
             opened_on(reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK),
             opened_on(reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK, confirm_time=stamp(-5)),
         ],
+    ),
+    (
+        "lo que usted escriba lo lee solo quien lleva su expediente",
+        f"/referrals/{ID}",
+        WORKER,
+        opened_on(giver_code=p.GIVER_PERSON),
+        [
+            opened_on(giver_code=p.GIVER_PERSON, field_groups=[p.FIELD_GROUP_NOTES]),
+            opened_on(
+                reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK,
+                confirm_time=stamp(-5),
+                field_groups=[p.FIELD_GROUP_NOTES],
+            ),
+        ],
+    ),
+    (
+        "no puede leer lo que usted escriba",
+        f"/referrals/{ID}",
+        WORKER,
+        opened_on(r.SIDE_SENDER),
+        [opened_on(r.SIDE_SENDER, field_groups=[p.FIELD_GROUP_NOTES]), opened_on()],
+    ),
+    (
+        "no podrá leer esta",
+        f"/referrals/{ID}/check",
+        WORKER,
+        opened_on(r.SIDE_SENDER),
+        [opened_on(r.SIDE_SENDER, field_groups=[p.FIELD_GROUP_NOTES])],
     ),
     (
         "Nadie más sabe nada de usted por esta red.",

@@ -144,7 +144,8 @@ def render(referral: r.Referral, filled: Filled) -> str:
     )
     probation = is_on_probation(known)
     plan, no_plan = safe_contact(referral, filled)
-    groups, basis = ([], "") if probation else openable(referral)
+    receipt = receipt_of(referral)
+    groups, basis = ([], "") if probation else openable(referral, receipt)
     allowed = [verb for verb in referral.allowed_verbs if verb in step_forms.STEPS]
     return render_template(
         "referral.html",
@@ -162,6 +163,7 @@ def render(referral: r.Referral, filled: Filled) -> str:
         group_needs=group_needs(referral.need_code),
         openable=groups,
         basis=basis,
+        notes_closed=receipt is not None and notes_are_closed(receipt),
         probation=probation,
         plan=plan,
         no_plan=no_plan,
@@ -201,7 +203,25 @@ def safe_contact(referral: r.Referral, filled: Filled) -> tuple[p.SafeContact | 
         ] else ""
 
 
-def openable(referral: r.Referral) -> tuple[list[tuple[str, str]], str]:
+def receipt_of(referral: r.Referral) -> p.Receipt | None:
+    """Returns the receipt of a live referral for a reader who may open data; None for others."""
+    if not (may_open() and referral.live and referral.receipt_id):
+        return None
+    try:
+        return clients().people.GetReceipt(p.GetReceiptRequest(id=referral.receipt_id))
+    except Refusal:
+        return None
+
+
+def notes_are_closed(receipt: p.Receipt) -> bool:
+    """Returns whether the receiver can't read notes, although it may open other data."""
+    basis = basis_of(receipt)
+    return basis == "unconfirmed" or (
+        basis != "emergency" and p.FIELD_GROUP_NOTES not in receipt.field_groups
+    )
+
+
+def openable(referral: r.Referral, receipt: p.Receipt | None) -> tuple[list[tuple[str, str]], str]:
     """Returns the field groups that this reader may open now, and the basis for that.
 
     The sender may open all groups. The receiver may open only the groups that the receipt names or,
@@ -214,11 +234,7 @@ def openable(referral: r.Referral) -> tuple[list[tuple[str, str]], str]:
         return [], ""
     if referral.side == r.SIDE_SENDER:
         return groups, "file"
-    if not referral.live:
-        return [], ""
-    try:
-        receipt = clients().people.GetReceipt(p.GetReceiptRequest(id=referral.receipt_id))
-    except Refusal:
+    if receipt is None:
         return [], ""
     basis = basis_of(receipt)
     named = (

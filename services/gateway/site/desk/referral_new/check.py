@@ -25,6 +25,7 @@ def render(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
         draft=draft,
         errors=errors,
         receipt=receipt,
+        notes_closed=receipt is not None and p.FIELD_GROUP_NOTES not in receipt.field_groups,
         file=people.file_of(draft.person_id),
         names=names.names_of([draft], draft.unsafe_organization_ids),
         acknowledgements=acknowledgements(errors),

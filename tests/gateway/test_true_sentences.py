@@ -358,6 +358,24 @@ def test_d25_a_manager_with_referrals_under_way_is_not_told_that_there_are_none(
     )
 
 
+# D25
+def test_d25_what_is_due_within_the_hour_comes_first_and_the_rest_is_not_called_today() -> None:
+    rows = [referral(next_due_time=stamp(minutes)) for minutes in (30, 19 * 24 * 60)]
+    both = waiting(
+        ListReferrals=lambda asked: r.ListReferralsResponse(
+            referrals=[] if asked.filter.unanswered else rows
+        ),
+        ListEnquiries=PUT_TO_US,
+    )
+    work = page("/today", WORKER, both).partition('id="work"')[2]
+    assert [heading.strip() for heading in re.findall(r"<h2>([^<]+)", work)] == [
+        "Ahora",
+        "Le preguntan: ¿puede recibirla?",
+        "Sus consultas",
+        "Lo demás que le toca a su organización",
+    ]
+
+
 def tiles(text: str) -> dict[str, int]:
     numbers = re.findall(r'show=(\w+)"[^>]*><b>(\d+)</b>', text)
     return {key: int(number) for key, number in numbers}

@@ -103,6 +103,16 @@ def test_each_wrong_cell_is_named(played: PlayedServices, client: FlaskClient) -
     assert page.index("Rechazada") < page.index("Nueva</span>")
 
 
+def test_a_word_that_is_none_of_the_options_is_not_answered_with_choose_one(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    wrong = o.ImportLine(row=3, outcome=o.IMPORT_OUTCOME_REFUSED)
+    wrong.problems.add(column="G", field="languages", reason_code="unknown_code")
+    report(played, refused=1, lines=[wrong])
+    page = client.get(f"/directory/import/{JOB}").text
+    assert "Idiomas: no es una de las opciones; escríbala como en «Agregar un servicio»" in page
+
+
 def test_a_row_without_an_id_leads_to_a_question_and_the_answer_goes_with_the_same_file(
     played: PlayedServices, client: FlaskClient
 ) -> None:

@@ -110,6 +110,36 @@ def test_every_question_of_a_step_has_its_words() -> None:
             )
 
 
+def test_every_question_that_can_be_refused_has_its_words() -> None:
+    asked = re.compile(
+        r'\{\{ ?(?:text|area|select|checks|radios|need_select)\("(\w+)",[^}]*errors='
+    )
+    unnamed = {
+        f"{file.name}: {name}"
+        for file in (SITE / "templates").glob("*.html")
+        if file.name != "components.html"  # examples
+        for name in asked.findall(file.read_text())
+        if name not in vocabulary.TABLES["field"]
+    }
+    # both are lists of ticks that no refusal names
+    assert unnamed == {"advice_publish.html: yes", "advice_publish.html: no"}
+
+
+@pytest.mark.parametrize(
+    ("reason", "field", "said"),
+    [
+        ("malformed", "placement_code", "ese código no existe"),
+        ("unknown_code", "placement_code", "ese código no existe"),
+        ("out_of_range", "url", "tiene que empezar con https://"),
+        ("out_of_range", "public", "un albergue no sale en el directorio público"),
+        ("out_of_range", "age", "revise la cifra o la fecha"),
+    ],
+)
+def test_a_refused_field_says_what_to_do_about_it(reason: str, field: str, said: str) -> None:
+    with pages(PlayedServices()).test_request_context("/"):
+        assert said in words.violation(reason, field)
+
+
 def test_every_conflict_of_the_services_has_words_that_say_what_to_do() -> None:
     root = SITE.parent.parent
     said = {

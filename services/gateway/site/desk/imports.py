@@ -11,7 +11,7 @@ from flask import redirect, render_template, request, url_for
 from protos.partners.v1 import open_data_pb2 as o
 from services.gateway.edge.clients import clients
 from services.gateway.site.backend import names
-from services.gateway.site.language import words
+from services.gateway.site.language import _, words
 from services.gateway.site.parts import forms
 from services.gateway.site.shell import access, session
 
@@ -118,8 +118,16 @@ def cancel(identifier: str) -> access.Answer:
 
 
 def problem_of(problem: o.ImportProblem) -> str:
-    """Describes the problem of a cell."""
-    return f"{words.field(problem.field)}: {words.violation(problem.reason_code)}"
+    """Describes the problem of a cell.
+
+    A file offers no options to choose from, so the text names the page that lists them.
+    """
+    said = (
+        _("no es una de las opciones; escríbala como en «Agregar un servicio»")
+        if problem.reason_code == "unknown_code"
+        else words.violation(problem.reason_code)
+    )
+    return f"{words.field(problem.field)}: {said}"
 
 
 def icon_of(job: o.Import) -> str:

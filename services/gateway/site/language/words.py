@@ -265,10 +265,11 @@ def field(path: str) -> str:
 def violation(reason: str, name: str = "") -> str:
     """Returns a text with the problem of a field, and with what to do.
 
-    For an empty field, the text asks for the value, in the field's own words if it has any.
+    Some reasons have a table with the fields' own words; `missing` is that of `required`.
     """
-    if reason == "required" and name in vocabulary.TABLES["missing"]:
-        return word("missing", name)
+    own = "missing" if reason == "required" else reason
+    if name in vocabulary.TABLES.get(own, {}):
+        return word(own, name)
     return (
         word("violation", reason) if reason in vocabulary.TABLES["violation"] else _("no es válido")
     )

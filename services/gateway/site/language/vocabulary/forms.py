@@ -27,6 +27,12 @@ TABLES: dict[str, dict[str, str]] = {
         "reason_code": N_("Motivo"),
         "override_reason_code": N_("Motivo de emergencia"),
         "until_time": N_("Hasta cuándo"),
+        "expire_time": N_("Deja de servir el"),
+        "connected_live": N_("¿Quedaron hablando?"),
+        "campaign_code": N_("Cómo supo de la línea"),
+        "trafficking_status_code": N_("¿Es trata de personas?"),
+        "kinds": N_("Cuáles"),
+        "narrowed": N_("Solo para la coordinación y ustedes"),
         "field_groups": N_("Qué datos"),
         "purpose_codes": N_("Para qué"),
         "purpose_code": N_("Para qué"),
@@ -149,6 +155,16 @@ TABLES: dict[str, dict[str, str]] = {
         "day_code": N_("elija qué día"),
         "hour_code": N_("elija a qué hora"),
         "spoke": N_("hable con ella antes, y márquelo"),
+    },
+    "malformed": {
+        "placement_code": N_("ese código no existe; pregúntelo otra vez, o déjelo vacío"),
+    },
+    "unknown_code": {
+        "placement_code": N_("ese código no existe; pregúntelo otra vez, o déjelo vacío"),
+    },
+    "out_of_range": {
+        "url": N_("tiene que empezar con https:// y ser de internet, no de una red interna"),
+        "public": N_("un albergue no sale en el directorio público; quite esta marca"),
     },
     "violation": {
         "required": N_("falta; complételo"),

@@ -35,7 +35,7 @@ def show_status(
     origin.attach(device)
     try:
         contact_id = contact_of()
-        status, text, refused = outcome_of(ask, say)
+        status, text, errors = outcome_of(ask, say)
     except Exhausted as refusal:
         return again(problem_of(refusal), reference), 429
     except (Unauthenticated, Invalid) as refusal:
@@ -47,7 +47,7 @@ def show_status(
             reference=reference,
             pin=forms.text("pin"),
             said=text,
-            refused=refused,
+            errors=errors,
             contact_id=contact_id,
             readings=readings_of(),
         )
@@ -58,20 +58,19 @@ def show_status(
 
 def outcome_of(
     ask: Callable[[], c.ReferenceStatus], say: Callable[[c.ReferenceStatus], str]
-) -> tuple[c.ReferenceStatus, str, bool]:
-    """Returns the state, a text, and whether the action of `ask` was refused.
+) -> tuple[c.ReferenceStatus, str, dict[str, str]]:
+    """Returns the state, the result of `say`, and the problems if the action of `ask` was refused.
 
-    The text is the result of `say`, or the reasons for the refusal. Without the right PIN, raises
-    the refusal instead.
+    Without the right PIN, raises the refusal instead.
     """
     try:
         status = ask()
-        return status, say(status), False
+        return status, say(status), {}
     except (
         Invalid,
         Conflict,
     ) as refusal:  # The service rejects an incomplete form before it checks the PIN.
-        return ask_status(), "; ".join(forms.problems(refusal).values()), True
+        return ask_status(), "", forms.problems(refusal)
 
 
 def problem_of(refusal: Refusal) -> str:

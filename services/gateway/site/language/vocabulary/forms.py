@@ -239,8 +239,7 @@ TABLES: dict[str, dict[str, str]] = {
         "location_in_use": N_("Todavía se atiende ahí: quite primero los servicios de este lugar."),
         "reminded_lately": N_("Ya se recordó hace menos de una hora. Espere, o llame."),
         "call_not_safe": N_(
-            "Su plan de contacto no permite que la llamen. Ella puede llamar a la línea cuando"
-            " quiera."
+            "El plan de contacto no permite llamadas. Se puede llamar a la línea a cualquier hora."
         ),
         "callback_settled": N_(
             "Esa llamada ya se hizo o se dejó. Si quiere otra, acuerden otra hora."

@@ -11,6 +11,7 @@ import re
 import pytest
 from flask.testing import FlaskClient
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 from werkzeug.datastructures import MultiDict
 
 from chassis.errors import Conflict, Invalid, NotFound, Stale
@@ -288,6 +289,30 @@ def open_address(client: FlaskClient) -> tuple[int, str]:
     token = token_of(client.get(f"/referrals/{ID}").text)
     answer = client.post(f"/referrals/{ID}/address", data={"form_token": token})
     return answer.status_code, answer.text
+
+
+@pytest.mark.parametrize(
+    ("capacity", "says"),
+    [
+        (d.Capacity(), "Todavía no dijo si hay lugar."),
+        (
+            d.Capacity(update_time=Timestamp(seconds=1_700_000_000)),
+            "El dato de lugar ya es viejo: dígalo otra vez.",
+        ),
+    ],
+)
+def test_a_service_without_a_recent_statement_of_room_leads_to_the_page_that_takes_one(
+    capacity: d.Capacity, says: str, played: PlayedServices, client: FlaskClient
+) -> None:
+    found = service()
+    found.capacity.CopyFrom(capacity)
+    played.answers["SearchServices"] = d.SearchServicesResponse(services=[found])
+    score = pb.TruthScore(service_id=ID, score=50, freshness=0)
+    played.answers["ListTruthScores"] = pb.ListTruthScoresResponse(scores=[score])
+    page = client.get("/entry").text
+    assert re.findall("Todavía no dijo si hay lugar.|El dato de lugar[^<]*", page) == [says]
+    assert f'<a href="/capacity/{ID}">Decir si hay lugar' in page
+    assert 'href="/directory/import?organization=' in page
 
 
 def test_the_sender_opens_the_address_and_it_is_in_that_answer_alone(

@@ -124,6 +124,11 @@ def test_the_trail_is_searched_by_the_typed_fields_and_an_invalid_id_is_not_requ
         said in page
         for said in ("Abrió datos sellados", "No se le permitió", "page=more", f"object_id={ID}")
     )
+    row.action_code, row.reason_code = "get_person", "not_found"
+    played.answers["ListTrail"] = a.ListTrailResponse(rows=[row])
+    page = client.get("/audit/trail").text
+    assert "Vio expedientes, sin los datos sellados" in page
+    assert "no existe, o no es suyo" in page
     before = len(played.asked)
     assert "No hay nada así" in client.get("/audit/trail?object_id=Ximena").text
     assert "ListTrail" not in [rpc for rpc, _, _ in played.asked[before:]]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from chassis import wire
+from chassis import contract, wire
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import site
@@ -22,6 +22,7 @@ from services.partners.directory.domain import matching
 from services.referrals.referrals.domain import lifecycle
 from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import PlayedServices, enter, pages
+from tests.rights_table import services_of
 from tests.words import SERVICES
 
 SITE = Path(site.__file__).parent
@@ -108,6 +109,21 @@ def test_every_question_of_a_step_has_its_words() -> None:
             assert ask.kind in ("note", "service") or ask.name in vocabulary.TABLES["field"], (
                 f"{step}: {ask.name}"
             )
+
+
+def test_every_action_on_the_trail_of_referrals_has_words_for_the_auditor() -> None:
+    rpcs = {
+        contract.words_of(rpc.name)
+        for service in services_of("referrals")
+        for rpc in service.methods
+    }
+    entries = {
+        action
+        for file in (SITE.parent.parent / "referrals").rglob("*.py")
+        for action in re.findall(r'Entry\(\s*"(\w+)"', file.read_text())
+    }
+    named = vocabulary.TABLES["trail_action"].keys() | vocabulary.TABLES["trail_call"].keys()
+    assert (rpcs | entries) - named == set()
 
 
 def test_every_question_that_can_be_refused_has_its_words() -> None:

@@ -115,6 +115,7 @@ def trail() -> str:
         rows_=answer.rows,
         next_page=answer.next_page_token,
         FIELD_GROUPS=vocabulary.TABLES["field_group"],
+        ACTIONS=vocabulary.TABLES["trail_action"],
         asked={name: value for name, value in filters.items() if value}
         | ({"refused": 1} if wanted.refused else {}),
         names=names.names(

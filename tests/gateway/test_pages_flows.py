@@ -649,8 +649,8 @@ def test_what_she_adds_is_sent_by_a_form_and_errors_are_shown_there(
         assert 'class="note bad"' in answer.text
         assert ">ya salió</textarea>" in answer.text, "her words are not lost"
     played.answers["AddNoteByReference"] = errors.Invalid(("note", "required"))
-    page = client.post("/my-referral/note", data=data | {"note": ""}).text
-    assert "Lo que quiere que sepan: escríbalo aquí" in re.sub("<[^>]+>", "", page)
+    empty = client.post("/my-referral/note", data=data | {"note": ""}).text
+    assert "Lo que quiere que sepan: escríbalo aquí" in re.sub("<[^>]+>", "", empty)
     for wrong, status in (
         (errors.Unauthenticated("reference_or_pin_wrong"), 401),
         (errors.Exhausted("too_many_attempts", 60), 429),

@@ -913,6 +913,10 @@ def test_a_caller_is_handed_over_to_a_member_or_a_number_of_the_state(
         emergency_number_code=c.EMERGENCY_NUMBER_AMBULANCE,
         outcome_code=c.CONTACT_OUTCOME_HANDED_OVER,
     )
+    calls = len(played.asked)
+    unsaid = client.post(f"/line/{ID}/hand-over", data={**data, "connected_live": ""})
+    assert (unsaid.status_code, "diga si quedaron hablando" in unsaid.text) == (422, True)
+    assert "UpdateContact" not in [rpc for rpc, _, _ in played.asked[calls:]]
     client.post(f"/line/{ID}/hand-over", data={**data, "connected_live": "no"})
     assert "outcome_code" not in played.last("UpdateContact").update_mask.paths
     played.answers["UpdateContact"] = errors.Invalid(
@@ -920,6 +924,22 @@ def test_a_caller_is_handed_over_to_a_member_or_a_number_of_the_state(
     )
     refused = client.post(f"/line/{ID}/hand-over", data=data)
     assert (refused.status_code, 'id="emergency_number_code-error"' in refused.text) == (422, True)
+
+
+@pytest.mark.parametrize("of_this_contact", [True, False])
+def test_a_contact_shows_the_call_that_another_hour_would_replace(
+    of_this_contact: bool, played: PlayedServices
+) -> None:
+    owed = c.Callback(
+        id="c" * 32,
+        contact_id=ID if of_this_contact else "b" * 32,
+        asked_by_herself=True,
+        clocks=[r.Clock(kind=r.CLOCK_KIND_CALLBACK)],
+    )
+    played.answers["ListCallbacks"] = c.ListCallbacksResponse(callbacks=[owed])
+    page = enter(pages(played).test_client()).get(f"/line/{ID}").text
+    assert ("la pidió ella" in page) == of_this_contact
+    assert ("Otra hora reemplaza a la que ya se debe." in page) == of_this_contact
 
 
 def test_a_shift_is_handed_over_with_one_sheet_and_the_worker_who_takes_over_is_recorded(

@@ -130,6 +130,8 @@ def hand_over(identifier: str) -> access.Answer:
         changed.outcome_code = c.CONTACT_OUTCOME_HANDED_OVER
         paths.append("outcome_code")
     try:
+        if not changed.connected_live:
+            forms.refuse({"connected_live": words.violation("required", "connected_live")})
         clients().contacts.UpdateContact(
             c.UpdateContactRequest(
                 contact=changed, update_mask=FieldMask(paths=paths), request_id=forms.request_id()
@@ -189,6 +191,9 @@ def page(
         known=known,
         referrals=related,
         enquiries=enquiries.of_contact(contact.id),
+        calls=[call for call in line.calls_owed() if call.contact_id == contact.id]
+        if contact.id
+        else [],
         cards=advice.shown_cards(
             clients().advice.ListAdviceCards(ad.ListAdviceCardsRequest(contact_id=contact.id)).cards
         ),

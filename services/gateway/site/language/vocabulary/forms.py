@@ -155,6 +155,7 @@ TABLES: dict[str, dict[str, str]] = {
         "day_code": N_("elija qué día"),
         "hour_code": N_("elija a qué hora"),
         "spoke": N_("hable con ella antes, y márquelo"),
+        "connected_live": N_("diga si quedaron hablando"),
     },
     "malformed": {
         "placement_code": N_("ese código no existe; pregúntelo otra vez, o déjelo vacío"),

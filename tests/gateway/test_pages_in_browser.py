@@ -360,6 +360,8 @@ def test_one_click_leaves_the_site(browser: Browser, site: str, script: bool) ->
     page = open_pages(context, site, signed=True)
     gone: list[str] = []
     page.on("request", lambda request: gone.append(request.url))
+    page.wait_for_load_state()
+    assert page.get_by_text("tres veces la tecla Mayús").is_visible() == script
     page.click("#exit")
     page.wait_for_timeout(500)
     assert gone[-1] == EXIT

@@ -21,6 +21,7 @@ from protos.partners.v1 import members_pb2 as m
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway.site.language import i18n
 from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import (
     SECRET,
@@ -377,6 +378,42 @@ def test_an_invalid_age_is_refused_at_its_field(
     assert 'href="#age"' in refused.text
     assert re.search(rf'id="age-error">{says}', refused.text)
     assert f'value="{age}"' in refused.text
+
+
+def born(client: FlaskClient, years: int) -> str:
+    """Returns the birth date of a person who is this old; the 28th exists in each month."""
+    with client.application.test_request_context("/"):
+        today = i18n.today()
+    return today.replace(year=today.year - years, day=min(28, today.day)).isoformat()
+
+
+@pytest.mark.parametrize(
+    ("said", "refused"),
+    [
+        ({"age": "40"}, True),
+        ({"age": "17"}, True),
+        ({"age_band": "25-59"}, True),
+        ({"age": "18"}, False),
+        ({"age_band": "18-24"}, False),
+        ({}, False),
+    ],
+)
+def test_a_birth_date_does_not_silently_replace_the_stated_age(
+    said: dict[str, str], refused: bool, played: PlayedServices, client: FlaskClient
+) -> None:
+    date = born(client, 18)
+    sent = send(client, "/people/new", channel_code="none", birth_date=date, **said)
+    assert ("no coincide con la edad" in sent.text) == refused
+    assert asked(played, "CreatePerson") == (not refused)
+
+
+def test_a_birth_date_is_compared_with_the_age_of_an_earlier_question(
+    client: FlaskClient,
+) -> None:
+    page = answer(client, client.get(NEW), need_code="HOU.EMG")
+    page = answer(client, answer(client, page, urgency="urgent"), age="22")
+    page = answer(client, page, channel_code="phone", birth_date=born(client, 14))
+    assert (question(page), 'href="#birth_date"' in page.text) == ("contact 4/6", True)
 
 
 def test_contradictory_years_and_age_band_are_refused(

@@ -63,7 +63,7 @@ def new() -> access.Answer:
     """Creates a file that has no referral yet."""
     if request.method == "GET":
         return render_new()
-    forms.refuse(person_form.age_problems() | person_form.missing())
+    forms.refuse(person_form.age_problems() | person_form.birth_problems() | person_form.missing())
     person = clients().people.CreatePerson(
         person_form.request_of(forms.request_id(), session.me().country)
     )

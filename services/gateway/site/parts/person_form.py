@@ -5,6 +5,7 @@ All fields except the channel of the safe-contact plan may stay empty.
 
 import re
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 from flask import request
@@ -12,7 +13,7 @@ from flask import request
 from chassis import wire
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway.site.language import _, words
+from services.gateway.site.language import _, i18n, words
 from services.gateway.site.parts import forms
 
 IDENTITY = tuple(field.name for field in p.Identity.DESCRIPTOR.fields if not field.is_repeated)
@@ -74,6 +75,25 @@ def age_problems() -> dict[str, str]:
         if chosen not in (0, band(years))
         else {}
     )
+
+
+def birth_problems() -> dict[str, str]:
+    """Returns a problem if the birth date contradicts the age in years or the band.
+
+    The age band of a file follows the birth date, so that a wrong year would silently turn an adult
+    into a child. The service itself rejects a date that nobody can be born on.
+    """
+    try:
+        born = date.fromisoformat(forms.text("birth_date"))
+    except ValueError:
+        return {}
+    today = i18n.today()
+    years = today.year - born.year - ((today.month, today.day) < (born.month, born.day))
+    if not 0 <= years <= MOST_YEARS:
+        return {}
+    typed, chosen = forms.whole_number("age"), words.number("age_band", forms.text("age_band"))
+    same = typed == years if typed is not None else chosen in (0, band(years))
+    return {} if same else {"birth_date": _("no coincide con la edad; deje solo una de las dos")}
 
 
 def must_confirm_age(errors: Mapping[str, str]) -> bool:

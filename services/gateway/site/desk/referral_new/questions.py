@@ -222,7 +222,8 @@ def problems(page: str, answers: MultiDict[str, str]) -> dict[str, str]:
     }.get(page, "")
     answer = answers.get(wanted, "")
     right = words.number("urgency", answer) if page == "urgency" else answer.strip()
-    return {wanted: words.violation("required", wanted)} if wanted and not right else {}
+    found = {wanted: words.violation("required", wanted)} if wanted and not right else {}
+    return found | person_form.birth_problems() if page == "contact" else found
 
 
 def page_of(start: Start, errors: Mapping[str, str]) -> str:

@@ -354,6 +354,22 @@ def test_the_exit_button_is_always_in_the_same_corner_and_big_enough(
     assert len(places) == 1
 
 
+def test_what_a_caller_added_does_not_cover_the_time_of_her_contact(
+    browser: Browser, site: str
+) -> None:
+    context = browser.new_context(locale="fr", viewport={"width": 360, "height": 740})
+    page = open_pages(context, site, signed=True)
+    page.goto(f"{site}/line?lang=fr")
+    covered = """all => all.filter(pill => {
+        const time = pill.closest('.row').querySelector('.time').getBoundingClientRect()
+        const own = pill.getBoundingClientRect()
+        return own.right > time.left && own.bottom > time.top && own.top < time.bottom
+    }).length"""
+    assert page.locator(".row .what .pill").count() > 0
+    assert page.locator(".row .what .pill").evaluate_all(covered) == 0
+    context.close()
+
+
 @pytest.mark.parametrize("script", [True, False], ids=["with script", "without script"])
 def test_one_click_leaves_the_site(browser: Browser, site: str, script: bool) -> None:
     context = browser.new_context(locale="es-NI", java_script_enabled=script)

@@ -370,6 +370,22 @@ def test_what_a_caller_added_does_not_cover_the_time_of_her_contact(
     context.close()
 
 
+@pytest.mark.parametrize("path", ["/deadlines", "/keys", "/members"])
+def test_the_label_of_a_cell_on_a_phone_does_not_run_into_the_next_one(
+    path: str, browser: Browser, site: str
+) -> None:
+    context = browser.new_context(locale="es-NI", viewport={"width": 360, "height": 740})
+    page = open_pages(context, site, signed=True)
+    page.goto(site + path)
+    cells = page.locator("td[data-label]")
+    assert cells.count() > 0
+    longer = """all => all.filter(
+        cell => parseFloat(getComputedStyle(cell, '::before').height) > cell.clientHeight
+    ).map(cell => cell.dataset.label)"""
+    assert cells.evaluate_all(longer) == []
+    context.close()
+
+
 @pytest.mark.parametrize("script", [True, False], ids=["with script", "without script"])
 def test_one_click_leaves_the_site(browser: Browser, site: str, script: bool) -> None:
     context = browser.new_context(locale="es-NI", java_script_enabled=script)

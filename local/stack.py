@@ -42,6 +42,9 @@ ANSWER = 10.0
 # Seconds within which a running part must respond to a check. Other parts are not restarted
 # meanwhile.
 ALIVE = 3.0
+# Seconds after which a service that is not ready yet must respond to checks; long, for a machine
+# with a load of 40.
+START = 120.0
 # Connections to PostgreSQL for each process of a service: two for each of 20 calls, one for each
 # loop, up to twelve for listening and checks, and some for operators.
 _CONNECTIONS = 70
@@ -348,6 +351,7 @@ class LocalStack:
                 begin,
                 ready=lambda: _health(host_port, "") == [True],
                 works=works,
+                start_limit=START,
             )
         return Part(
             name,
@@ -355,6 +359,7 @@ class LocalStack:
             begin,
             ready=lambda: _serves_http(host_port, "/readyz"),
             works=lambda: _serves_http(host_port, "/healthz", ALIVE),
+            start_limit=START,
         )
 
     def _begin_postgres(self) -> Process:

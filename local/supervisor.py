@@ -34,7 +34,8 @@ class Part:
     ready.
 
     Parts of a higher level are stopped earlier. `works` checks a running part; a part that fails
-    the check for too long is killed and restarted.
+    the check for too long is killed and restarted. A part that is not ready is checked, too, once
+    its start has taken `start_limit` seconds; None: never, for a part that may recover for hours.
     """
 
     name: str
@@ -42,11 +43,13 @@ class Part:
     begin: Callable[[], Process]
     ready: Callable[[], bool]
     works: Callable[[], bool] = lambda: True
+    start_limit: float | None = None
     process: Process | None = field(default=None, init=False)
     up: bool = field(default=False, init=False)
     ever_up: bool = field(default=False, init=False)
     deaths: int = field(default=0, init=False)
     up_since: float = field(default=0.0, init=False)
+    begun_at: float = field(default=0.0, init=False)
     restart_at: float | None = field(default=None, init=False)
     check_at: float = field(default=0.0, init=False)
     failures: int = field(default=0, init=False)  # failed checks in a row
@@ -85,7 +88,8 @@ class Supervisor:
     def wait(self) -> None:
         """Returns when all parts are ready.
 
-        Waits for a running part however long the part takes, and names the part from time to time.
+        Waits for a part that works however long the part takes, and names the part from time to
+        time.
 
         Raises StackFailure if a part has died LIMIT times and was never ready.
         """
@@ -117,6 +121,10 @@ class Supervisor:
                     part.up = part.ever_up = True
                     part.up_since, part.failures = time.monotonic(), 0
                     self._changed()
+                elif part.start_limit is not None and (
+                    time.monotonic() - part.begun_at > part.start_limit
+                ):
+                    self._examine(part, process)
             elif part.restart_at is None:
                 self._handle_death(part)
             elif time.monotonic() >= part.restart_at:
@@ -138,7 +146,7 @@ class Supervisor:
         self.parts = []
 
     def _begin(self, part: Part) -> None:
-        part.restart_at = None
+        part.restart_at, part.failures, part.begun_at = None, 0, time.monotonic()
         try:
             part.process = part.begin()
         except (StackFailure, OSError) as failure:

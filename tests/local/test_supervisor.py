@@ -6,6 +6,7 @@ is stopped first.
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import sys
 import time
@@ -100,6 +101,39 @@ def test_a_part_that_does_nothing_is_restarted_but_not_after_a_short_pause(
         "worker runs and does nothing; killing it",
         "worker was killed by signal 9; starting it again",
     ]
+
+
+def test_a_part_that_hangs_while_it_starts_is_killed_and_started_again(
+    said: Lines, tmp_path: Path
+) -> None:
+    supervisor = Supervisor(said.append, examine=0.01, patience=0.1)
+    pids = list[int | None]()
+
+    def is_later_process() -> bool:
+        assert part.process
+        if part.process.pid not in pids:
+            pids.append(part.process.pid)
+        return len(pids) > 1
+
+    part = _part("hung", SLEEP, tmp_path, ready=is_later_process)
+    part.works, part.start_limit = is_later_process, 0.1
+    supervisor.begin([part])
+    _until(supervisor, lambda: part.up)
+    supervisor.stop(timeout=0.1)
+    assert said == [
+        "hung runs and does nothing; killing it",
+        "hung was killed by signal 9; starting it again",
+    ]
+
+
+def test_a_part_that_works_is_not_killed_while_it_starts(said: Lines, tmp_path: Path) -> None:
+    supervisor, checks = Supervisor(said.append, examine=0.01, patience=0.1), itertools.count(1)
+    part = _part("late", SLEEP, tmp_path, ready=lambda: next(checks) > 20)
+    part.works, part.start_limit = lambda: next(checks) > 0, 0.0
+    supervisor.begin([part])
+    _until(supervisor, lambda: part.up)
+    supervisor.stop(timeout=0.1)
+    assert said == []
 
 
 def test_a_part_that_is_late_is_named_and_waited_for(said: Lines, tmp_path: Path) -> None:

@@ -285,7 +285,8 @@ class Database:
 
         `retried`: the caller runs the transaction again if `found_dead` is true of the Unavailable
         that it raises. Such a transaction does not wait for its BEGIN: the first statements share
-        an exchange with it.
+        an exchange with it. The caller's next try is not `retried`: a first statement that takes
+        longer than two seconds (a wait for a lock) can't be told from a dead connection.
         """
         is_callers = timeout is not None or deadline.current() is not None
         end = deadline.after(_LIMIT if timeout is None else min(timeout, _LONGEST))

@@ -156,6 +156,7 @@ class Servicer:
                     # each such connection fails once. Of two transactions that wait for each other,
                     # one fails. A restart of the server kills every idle connection. The call's
                     # deadline bounds the loop.
+                    found = right.public
                     while True:
                         try:
                             return self._answer(
@@ -168,10 +169,12 @@ class Servicer:
                                 self._origin(info.metadata, context),
                                 mutates=mutates,
                                 right=right,
+                                retried=not found,
                             )
                         except errors.Unavailable as refusal:
                             if not (may_be_repeated(refusal) or found_dead(refusal)):
                                 raise
+                            found = found or found_dead(refusal)
                             trail.clear()
 
         def stream_responses(data: bytes, context: grpc.ServicerContext) -> Iterator[Any]:
@@ -336,12 +339,13 @@ class Servicer:
         *,
         mutates: bool,
         right: contract.Rules,
+        retried: bool,
     ) -> Message:
         wrong = shape.violations(request)
         request_id = request.request_id if mutates and not wrong else ""
         # A call with a caller reads from the database before its method runs, so the method never
         # runs on a connection that is found dead.
-        with self._database.transaction(caller, by_key=mutates, retried=not right.public) as tx:
+        with self._database.transaction(caller, by_key=mutates, retried=retried) as tx:
             first, requester_id = None, caller.id
             if request_id:
                 body = request.SerializeToString(deterministic=True)

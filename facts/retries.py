@@ -44,15 +44,16 @@ class Retries:
         `is_handling` returns True if the handler had started. Raises Stopped if the loop is asked
         to end.
         """
-        delay, late = 0.1, 0
+        delay, late, found = 0.1, 0, False
         while True:
             try:
                 with self._database.transaction(
-                    SYSTEM, timeout=_LIMIT, by_key=True, retried=True
+                    SYSTEM, timeout=_LIMIT, by_key=True, retried=not found
                 ) as tx:
                     return act(tx)
             except (Unavailable, Exhausted, Stale, Late) as refusal:
                 if isinstance(refusal, Unavailable) and found_dead(refusal):
+                    found = True
                     continue
                 late = (
                     late + 1

@@ -17,6 +17,7 @@ from chassis.errors import Late, Refusal, Unavailable
 from chassis.store_faults import found_dead
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
+from facts.retries import Retries
 from tests.parts.postgres import Database as Place
 from tests.parts.postgres import Server
 from tests.parts.still import standing_still
@@ -120,6 +121,22 @@ def test_a_retried_transaction_on_a_connection_that_never_answers_is_found_dead(
         with pytest.raises(Unavailable) as refusal:  # the probe has noticed by now
             ask_once()
         assert not found_dead(refusal.value)
+
+
+def test_a_subscribers_transaction_whose_first_statement_is_slow_is_tried_twice(
+    database: Database,
+) -> None:
+    """Checks that a slow statement is not taken for a dead connection again and again."""
+    tries = list[float]()
+
+    def act(tx: Transaction) -> None:
+        tries.append(time.monotonic())
+        assert len(tries) <= 2
+        tx.execute("SELECT pg_sleep(3)").fetchone()
+
+    with within(8):
+        Retries(Loop("subscriber", lambda _: None), database, "subscriber").run(act)
+    assert len(tries) == 2
 
 
 def test_all_transactions_end_within_their_time_limits_when_the_database_hangs(

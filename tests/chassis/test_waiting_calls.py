@@ -16,7 +16,7 @@ import grpc
 import pytest
 
 from chassis import admission
-from chassis.db import Database
+from chassis.db import Database, Transaction
 from chassis.idempotency import IdempotencyStore
 from chassis.rpc import Call, Servicer
 from chassis.server import Server
@@ -38,6 +38,7 @@ class BusyService:
 
     def __init__(self, database: Database, folder: Path, clock: SettableClock) -> None:
         self.held, self.let_go = threading.Event(), threading.Event()
+        self.standing_takes, self.checks = 0.0, 0
         key_folder.create(folder, ["partners"])
         self.issuer = Issuer(key_folder.signing(folder, "tokens"), clock)
         servicer = Servicer(
@@ -47,7 +48,7 @@ class BusyService:
             verifier=Verifier(key_folder.verifying(folder, "tokens"), "enlace.tests", clock),
             idempotency=IdempotencyStore(Keyring(bytes(32))),
             clock=clock,
-            check_standing=lambda tx, caller: None,
+            check_standing=self.check_standing,
         )
         self.server = Server("127.0.0.1:0", [servicer], threads=1, reflect=False)
         self.server.start()
@@ -55,6 +56,10 @@ class BusyService:
 
     def __getattr__(self, rpc: str) -> Any:
         return print  # no other rpc is called
+
+    def check_standing(self, tx: Transaction, caller: Caller) -> None:
+        self.checks += 1
+        tx.execute("SELECT pg_sleep(%s)", (self.standing_takes,)).fetchone()
 
     def ListHotlines(
         self, request: directory_pb2.ListHotlinesRequest, call: Call
@@ -124,3 +129,15 @@ def test_a_token_that_had_expired_when_its_call_arrived_is_refused(
     token = busy.issuer.issue(WHO, "enlace.tests")[0]
     pass_time(OUTLIVED)
     assert refusal(lambda: busy.list_organizations(token)) == ("UNAUTHENTICATED", "token_expired")
+
+
+def test_a_call_whose_first_statement_is_slow_is_tried_twice_and_answered(
+    busy: BusyService,
+) -> None:
+    """Checks that a slow statement, such as the wait of a repeated request for the first one, is
+    not taken for a dead connection again and again: each such try leaves a waiting backend.
+    """
+    token = busy.issuer.issue(WHO, "enlace.tests")[0]
+    busy.standing_takes = 2.5  # longer than a connection may take to give its first response
+    busy.list_organizations(token)
+    assert busy.checks == 2

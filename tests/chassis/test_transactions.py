@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from threading import Barrier
 
 import psycopg
 import pytest
 from psycopg import errors as pg
 
+from chassis import trace
 from chassis.db import Bounded, Database, Transaction, expect_rows, notify, savepoint
-from chassis.errors import Stale, Unavailable
+from chassis.errors import Late, Stale, Unavailable
 from chassis.store_faults import found_dead
-from chassis.tokens import SYSTEM
+from chassis.tokens import SYSTEM, Caller
 from tests.parts.postgres import Server
 
 
@@ -215,6 +217,65 @@ def test_a_statement_outside_of_a_transaction_sees_no_callers_scope_and_becomes_
     with pytest.raises(Unavailable, match="store_unavailable"):
         fail()
     assert names(database) == []
+
+
+def end_before_first_response(tx: Transaction) -> None:
+    raise Stale
+
+
+def end_after_failed_statement(tx: Transaction) -> None:
+    tx.execute("SELECT 1 / 0").fetchone()
+
+
+def end_at_time_limit(tx: Transaction) -> None:
+    tx.execute("SELECT pg_sleep(10)").fetchone()
+
+
+def end_with_commit(tx: Transaction) -> None:
+    tx.execute("SELECT 1").fetchone()
+
+
+@pytest.mark.parametrize("retried", [True, False])
+@pytest.mark.parametrize(
+    "end",
+    [end_before_first_response, end_after_failed_statement, end_at_time_limit, end_with_commit],
+)
+def test_a_connection_of_the_pool_keeps_nothing_of_its_last_transaction(
+    database: Database, end: Callable[[Transaction], None], *, retried: bool
+) -> None:
+    """Checks the only connection of a pool, however its last transaction ended."""
+    one = Database(database._url, max_size=1)
+    one.open()
+    caller = Caller("w" * 32, "worker", "o" * 32, frozenset())
+
+    def settings(tx: Transaction) -> dict[str, object] | None:
+        return tx.execute(
+            "SELECT pg_backend_pid() AS pid, current_setting('enlace.organization', true) AS"
+            " organization, current_setting('enlace.view', true) AS view,"
+            " current_setting('enlace.trace', true) AS trace,"
+            " current_setting('plan_cache_mode') AS plans,"
+            " current_setting('statement_timeout') AS time_limit"
+        ).fetchone()
+
+    def used() -> int:
+        with one.transaction(caller) as tx:
+            assert isinstance(tx, Bounded)
+            return tx.info.backend_pid
+
+    pid = used()
+    with (
+        trace.under("t" * 32),
+        suppress(Stale, Late, pg.DivisionByZero),
+        one.transaction(caller, timeout=0.7, by_key=True, retried=retried) as tx,
+    ):
+        end(tx)
+    with one.autocommit() as tx:
+        seen = settings(tx)
+    one.close()
+    assert seen is not None
+    assert seen["pid"] == pid
+    assert not any(seen[name] for name in ("organization", "view", "trace"))
+    assert (seen["plans"], seen["time_limit"]) == ("auto", "0")
 
 
 def kill_idle_connections(database: Database) -> None:

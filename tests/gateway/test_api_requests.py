@@ -267,6 +267,14 @@ def test_query_parameters_are_checked_as_strictly_as_bodies(system: System) -> N
     }
 
 
+def test_an_unknown_query_parameter_is_named_as_it_was_sent(system: System) -> None:
+    answer = system.get("/referrals?states=sent&page_size=5")
+    assert {(error["parameter"], error["reason"]) for error in answer.json["errors"]} == {
+        ("states", "unknown_field"),
+        ("page_size", "unknown_field"),
+    }
+
+
 def test_a_query_parameter_that_has_one_value_is_refused_if_it_is_sent_twice(
     system: System,
 ) -> None:

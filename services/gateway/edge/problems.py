@@ -166,7 +166,7 @@ def _answer(
         body["about"] = list(about)
     if violations:
         body["errors"] = [
-            {**location_of(field), "reason": why, **code_list_of(field)}
+            {**location_of(field, why), "reason": why, **code_list_of(field)}
             for field, why in violations
         ]
     return Response(json.dumps(body), status, content_type=MEDIA_TYPE)
@@ -192,8 +192,11 @@ def code_list_of(field: str) -> dict[str, str]:
     return {"list": name} if name else {}
 
 
-def location_of(field: str) -> dict[str, str]:
-    """Returns the place of a wrong field: header, query parameter, or JSON pointer (RFC 6901)."""
+def location_of(field: str, reason: str) -> dict[str, str]:
+    """Returns the place of a wrong field: header, query parameter, or JSON pointer (RFC 6901).
+
+    The name of an unknown parameter is the caller's, even if a field of our contracts has it.
+    """
     if field in HEADERS:
         return {"header": field}
     if field == "update_mask":  # an empty patch: the whole body is wrong
@@ -208,7 +211,8 @@ def location_of(field: str) -> dict[str, str]:
         parts = parts[1:]
     if request.method in ("GET", "HEAD", "DELETE"):
         names = [part for part in parts if not part.isdecimal()]
-        return {"parameter": PARAMETERS.get(names[-1], names[-1]) if names else ""}
+        ours = {} if reason == "unknown_field" else PARAMETERS
+        return {"parameter": ours.get(names[-1], names[-1]) if names else ""}
     if parts:
         parts[-1] = BODY_NAMES.get(parts[-1], parts[-1])
     return {"pointer": "".join(f"/{part}" for part in parts)}

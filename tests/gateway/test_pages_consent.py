@@ -375,6 +375,8 @@ def test_b7_for_an_adult_another_giver_is_offered_only_to_workers_who_may_overri
     rescuer = enter(pages(played).test_client())
     third = last_page(rescuer)
     assert offered(third, "giver_code") == ["person", "guardian", "authority"]
+    ends = "Si lo da otra persona por una adulta, termina a las 72 horas, sin esta fecha."
+    assert (ends in third.text, ends in worker.text) == (True, False)
     send_page(
         rescuer,
         third,

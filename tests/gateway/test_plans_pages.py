@@ -219,7 +219,10 @@ def test_a_coordinator_edits_the_text_as_the_next_version_and_errors_name_their_
     page = client.get("/pathways/publish?pathway=child").text
     assert "id: child\nversion: 4\nsteps: []" in page
     played.answers["PublishPathway"] = errors.Invalid(
-        ("text.10", "cycle"), ("text.2", "unknown_code"), ("text.99", "required")
+        ("text.10", "cycle"),
+        ("text.2", "unknown_code"),
+        ("text.99", "required"),
+        ("text.3.role", "required"),
     )
     text = "\r\n".join(["a", "need: <b>"] + ["x"] * 7 + ["key: c"])
     answer = client.post(
@@ -229,6 +232,7 @@ def test_a_coordinator_edits_the_text_as_the_next_version_and_errors_name_their_
     assert answer.text.index(
         "Línea 2: ese código no existe. «need: &lt;b&gt;»"
     ) < answer.text.index("Línea 10: este paso termina")
+    assert "Línea 3: falta la palabra «role». «x»" in answer.text
     assert played.last("PublishPathway").text == text.replace("\r\n", "\n"), (
         "page and service count lines in the same way"
     )

@@ -129,7 +129,6 @@ def test_the_needs_are_those_of_the_taxonomy() -> None:
         ("deadline: {hours: 12}", "deadline: {days: 1099}", 12, "out_of_range"),
         ("deadline: {hours: 12}", "deadline: {hours: soon}", 12, "malformed"),
         ("deadline: {hours: 12}", "deadline: {from: doctor}", 12, "required"),
-        ("    need: HOU.EMG\n", "", 8, "required"),
         ("    role: shelter", "    role: shelter\n    leg: arrival", 12, "required"),
         ("version: 1", "version: one", 2, "malformed"),
         ("version: 1", "version: 0", 2, "out_of_range"),
@@ -271,6 +270,11 @@ def test_all_errors_are_reported_at_once() -> None:
         ("text.17", "unknown_code"),
         ("text.9", "language_missing"),
     } <= set(wrong(text))
+
+
+def test_a_missing_word_is_named() -> None:
+    text = TEXT.replace("    need: HOU.EMG\n    role: shelter\n", "")
+    assert wrong(text) == [("text.8.need", "required"), ("text.8.role", "required")]
 
 
 def test_a_cycle_is_reported_for_its_own_steps_and_not_for_those_after_it() -> None:

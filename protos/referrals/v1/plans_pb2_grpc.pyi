@@ -44,7 +44,7 @@ class PlansStub:
     PublishPathway: _grpc.UnaryUnaryMultiCallable[_plans_pb2.PublishPathwayRequest, _plans_pb2.StandardPathway]
     """Publishes the next version of a pathway, or a new pathway, for plans that begin from now on; open plans keep theirs. Callers: coordinators. invalid_fields:
     each is text.LINE with a reason: required, unknown_field, unknown_code, unknown_step, language_missing, repeated, cycle, malformed, too_long, or
-    out_of_range (if `version` is not the next version).
+    out_of_range (if `version` is not the next version); for a missing word it is text.LINE.WORD, with the line where its part begins.
     """
     CreatePlan: _grpc.UnaryUnaryMultiCallable[_plans_pb2.CreatePlanRequest, _plans_pb2.Plan]
     """Begins a plan: the newest version of a pathway for a person. Callers: the file's organisation. age_not_taken: she is under 18, and the pathway is for other
@@ -91,7 +91,7 @@ class PlansAsyncStub(PlansStub):
     PublishPathway: _aio.UnaryUnaryMultiCallable[_plans_pb2.PublishPathwayRequest, _plans_pb2.StandardPathway]  # type: ignore[assignment]
     """Publishes the next version of a pathway, or a new pathway, for plans that begin from now on; open plans keep theirs. Callers: coordinators. invalid_fields:
     each is text.LINE with a reason: required, unknown_field, unknown_code, unknown_step, language_missing, repeated, cycle, malformed, too_long, or
-    out_of_range (if `version` is not the next version).
+    out_of_range (if `version` is not the next version); for a missing word it is text.LINE.WORD, with the line where its part begins.
     """
     CreatePlan: _aio.UnaryUnaryMultiCallable[_plans_pb2.CreatePlanRequest, _plans_pb2.Plan]  # type: ignore[assignment]
     """Begins a plan: the newest version of a pathway for a person. Callers: the file's organisation. age_not_taken: she is under 18, and the pathway is for other
@@ -159,7 +159,7 @@ class PlansServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_plans_pb2.StandardPathway, _abc.Awaitable[_plans_pb2.StandardPathway]]:
         """Publishes the next version of a pathway, or a new pathway, for plans that begin from now on; open plans keep theirs. Callers: coordinators. invalid_fields:
         each is text.LINE with a reason: required, unknown_field, unknown_code, unknown_step, language_missing, repeated, cycle, malformed, too_long, or
-        out_of_range (if `version` is not the next version).
+        out_of_range (if `version` is not the next version); for a missing word it is text.LINE.WORD, with the line where its part begins.
         """
 
     @_abc_1.abstractmethod

@@ -108,9 +108,9 @@ def problems(refusal: Invalid, lines: list[str]) -> dict[str, str]:
     """
     wrong = {}
     for number, (field, reason) in enumerate(
-        sorted(refusal.violations, key=lambda violation: _line(violation[0]))
+        sorted(refusal.violations, key=lambda violation: _place(violation[0])[0])
     ):
-        line = _line(field)
+        line, word = _place(field)
         if not line:
             wrong["text"] = words.violation(reason)
             continue
@@ -118,15 +118,18 @@ def problems(refusal: Invalid, lines: list[str]) -> dict[str, str]:
         wrong[f"_{number}"] = _(
             "Línea %(line)s: %(problem)s. «%(said)s»",
             line=line,
-            problem=words.word("line_problem", reason),
+            problem=_("falta la palabra «%(word)s»", word=word)
+            if word
+            else words.word("line_problem", reason),
             said=shown,
         )
     return wrong
 
 
-def _line(field: str) -> int:
-    number = field.rpartition(".")[2]
-    return int(number) if number.isdecimal() else 0
+def _place(field: str) -> tuple[int, str]:
+    """Returns the line in text.LINE or text.LINE.WORD, with the missing word; 0 if it has none."""
+    _text, number, word = (*field.split("."), "", "")[:3]
+    return (int(number), word) if number.isdecimal() else (0, "")
 
 
 @dataclass(frozen=True)

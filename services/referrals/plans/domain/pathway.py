@@ -127,7 +127,8 @@ def read(
     """Returns the pathway in a hand-written text.
 
     `version` takes the id of a pathway and returns the version that the text must have. Raises
-    Invalid with (text.LINE, reason) for each fault.
+    Invalid with (text.LINE, reason) for each fault, and (text.LINE.WORD, required) for a missing
+    word.
     """
     reader = _Reader(lists)
     pathway = reader.pathway(node, text, version)
@@ -291,7 +292,7 @@ class _Reader:
                 self.check.that(False, f"text.{word.line}", "repeated")
             parts[word.text] = value
         for name in needed:
-            self._that(name in parts, node, "required")
+            self.check.that(name in parts, f"text.{node.line}.{name}", "required")
         return parts
 
     def _list(self, node: TextNode | None, most: int = 50) -> list[TextNode]:

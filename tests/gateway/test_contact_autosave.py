@@ -122,6 +122,24 @@ def test_each_further_answer_and_typed_text_is_saved_on_the_previous_version(
     assert asked(line, "CreateContact") == 1
 
 
+def test_answers_are_saved_while_the_code_of_a_poster_is_unknown(page: Page, line: Line) -> None:
+    def update(request: c.UpdateContactRequest) -> c.Contact:
+        if request.contact.placement_code:
+            raise errors.Invalid(("contact.placement_code", "malformed"))
+        return line.update(request)
+
+    line.answers["UpdateContact"] = update
+    answer(page, "danger_now", "yes")
+    expect(page.locator("#readout")).to_contain_text("4821")
+    page.locator("[data-question=about]").click()
+    page.locator("[name=placement_code]").fill("ZZZZ")
+    expect(page.locator("#saved.bad")).to_contain_text("ese código no existe", timeout=15_000)
+    answer(page, "still_held", "no")
+    until(lambda: line.contact.triage.still_held == c.ANSWER_NO)
+    expect(page.locator("#saved.bad")).to_contain_text("Guardado")
+    expect(page.locator("[name=placement_code]")).to_have_value("ZZZZ")
+
+
 def test_quick_answers_make_one_contact_and_none_is_lost(page: Page, line: Line) -> None:
     for question in ("danger_now", "still_held", "wants_out", "child_unsafe"):
         answer(page, question, "no")

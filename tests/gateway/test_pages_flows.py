@@ -210,6 +210,67 @@ def test_a_contact_is_recorded_and_questions_not_asked_stay_open(
     assert f"/referrals/new?contact={ID}" in answer.text
 
 
+NO_SUCH_CODE = "ese código no existe; pregúntelo otra vez, o déjelo vacío"
+
+
+def test_a_contact_with_an_unknown_code_of_a_poster_is_saved_without_the_code(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    def create(request: c.CreateContactRequest) -> c.CreateContactResponse:
+        if request.contact.placement_code:
+            raise errors.Invalid(("contact.placement_code", "malformed"))
+        return c.CreateContactResponse(
+            contact=c.Contact(id=ID, etag="1"), reference="W43P-VWJF", pin="4821"
+        )
+
+    played.answers["CreateContact"] = create
+    made = send(client, "/line/new", danger_now="yes", placement_code="ZZZZ")
+    assert (made.status_code, "W43P-VWJF" in made.text) == (200, True)
+    assert made.text.count(NO_SUCH_CODE) == 3, "in the summary, beside the time, and at the field"
+    assert 'name="placement_code" type="text" value="ZZZZ"' in made.text
+
+    def update(request: c.UpdateContactRequest) -> c.Contact:
+        if request.contact.placement_code:
+            raise errors.Invalid(("contact.placement_code", "malformed"))
+        return c.Contact(id=ID, etag="2")
+
+    played.answers["UpdateContact"] = update
+    played.answers["GetContact"] = c.Contact(id=ID, etag="2")
+    saved = send(client, f"/line/{ID}", note="llama sola", placement_code="ZZZZ")
+    request = played.last("UpdateContact")
+    assert (request.contact.note, saved.status_code) == ("llama sola", 200)
+    assert (NO_SUCH_CODE in saved.text, 'name="etag" value="2"' in saved.text) == (True, True)
+
+
+def test_a_contact_is_not_saved_without_its_code_if_anything_else_is_wrong(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["UpdateContact"] = errors.Invalid(
+        ("contact.placement_code", "malformed"), ("contact.note", "too_long")
+    )
+    assert send(client, f"/line/{ID}", placement_code="ZZZZ").status_code == 422
+    assert asked(played, "UpdateContact") == 1
+
+
+@pytest.mark.parametrize("path", ["/line/new", f"/line/{ID}"])
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("ayer a las 8", "escriba el día y la hora así: 2026-11-29 14:30"),
+        ("0026-11-29T14:30", "está fuera de lo permitido; revise la cifra o la fecha"),
+    ],
+)
+def test_a_time_of_an_assault_that_cannot_be_read_is_refused_at_its_field(
+    played: PlayedServices, client: FlaskClient, path: str, typed: str, said: str
+) -> None:
+    refused = send(client, path, danger_now="yes", note="llama sola", assault_time=typed)
+    assert (refused.status_code, refused.text.count(said)) == (422, 2)
+    assert 'href="#assault_time"' in refused.text
+    assert 'name="etag" value="e1"' in refused.text, "what a colleague saved is not replaced unseen"
+    assert (typed in refused.text, "llama sola</textarea>" in refused.text) == (True, True)
+    assert asked(played, "CreateContact") + asked(played, "UpdateContact") == 0
+
+
 @pytest.mark.parametrize(
     ("language", "said"), [("es", "Sin valorar"), ("en", "Not assessed"), ("fr", "Non évaluée")]
 )

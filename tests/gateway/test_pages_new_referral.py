@@ -659,8 +659,10 @@ def test_a_time_of_an_assault_that_is_emptied_in_the_form_of_a_draft_is_removed(
     asked_for = played.last("UpdateReferral")
     assert asked_for.update_mask.paths == ["urgency", "assault_time"]
     assert not asked_for.referral.HasField("assault_time")
-    send(client, f"/referrals/{ID}/urgency", urgency="normal", assault_time="yesterday")
-    assert played.last("UpdateReferral").update_mask.paths == ["urgency"]
+    refused = send(client, f"/referrals/{ID}/urgency", urgency="normal", assault_time="yesterday")
+    assert (refused.status_code, 'href="#assault_time"' in refused.text) == (422, True)
+    assert 'value="yesterday"' in refused.text
+    assert played.last("UpdateReferral") == asked_for
 
 
 def test_b9_a_new_referral_needs_a_reason_for_being_less_urgent_than_its_contact(

@@ -3,10 +3,14 @@
 All operators share the queue, and any of them can continue with a contact.
 """
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from flask import redirect, render_template, request, url_for
 from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.message import Message
 
-from chassis.errors import Exhausted, Stale, Unauthenticated
+from chassis.errors import Exhausted, Invalid, Stale, Unauthenticated
 from chassis.languages import N_
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import advice_pb2 as ad
@@ -33,6 +37,7 @@ CHANGEABLE = (
     "language",
     "assault_time",
 )
+M = TypeVar("M", bound=Message)
 CLOSED_AT_ONCE = {"unrelated": c.CONTACT_KIND_UNRELATED, "prank": c.CONTACT_KIND_PRANK}
 
 
@@ -50,6 +55,48 @@ def contact(identifier: str = "", *, close: bool = False) -> c.Contact:
             c.CONTACT_OUTCOME_NOTHING_TO_DO,
         )
     return typed
+
+
+def refuse_time(identifier: str = "") -> tuple[str, int] | None:
+    """Shows the page again if the time of an assault cannot be read; else returns None.
+
+    The page has what was typed (shell/refill.py), and is of the version from which the form was
+    made.
+    """
+    if not (errors := forms.time_problems("assault_time")):
+        return None
+    shown = c.Contact(id=identifier, etag=forms.etag(), line_country=forms.text("line_country"))
+    known = (forms.text("reference"), forms.text("pin")) if forms.text("reference") else ("", "")
+    return page(shown, errors, known=known, shown=forms.text("shown")), 422
+
+
+def save_even_without_code(
+    typed: c.Contact, save: Callable[[c.Contact, str], M]
+) -> tuple[M, forms.Problems]:
+    """Saves a contact, without the code of a poster if no poster has that code.
+
+    A crisis call does not wait for the right code. `save` is given the contact and a request id.
+    Returns the service's answer, and the problem of the code if it was left out.
+    """
+    try:
+        return save(typed, forms.request_id()), forms.NO_PROBLEMS
+    except Invalid as refusal:
+        if {field for field, _reason in refusal.violations} != {"contact.placement_code"}:
+            raise
+        rest = c.Contact()
+        rest.CopyFrom(typed)
+        rest.ClearField("placement_code")
+        answer = save(rest, forms.part_of(forms.request_id(), "without_code"))
+        return answer, forms.problems(refusal)
+
+
+def page_with_code(
+    stored: c.Contact, problems: forms.Problems, reference: str = "", pin: str = ""
+) -> str:
+    """Shows a saved contact with the code as it was typed, and with the code's problems."""
+    shown = merging.encode(stored)
+    stored.placement_code = forms.text("placement_code")
+    return page(stored, problems, reference, pin, shown=shown)
 
 
 def closes() -> bool:
@@ -207,6 +254,8 @@ def create() -> access.Answer:
 
     Reference and PIN appear only in the answer to this form.
     """
+    if refused := refuse_time():
+        return refused
     if closes():  # nothing is stored yet, so the urgency is not known
         return refuse_to_close(contact())
     typed, reference, pin = contact(), forms.text("reference"), forms.text("pin")
@@ -214,10 +263,13 @@ def create() -> access.Answer:
         # The right reference and PIN came from this device a moment ago.
         origin.attach(devices.secret())
     try:
-        answer = clients().contacts.CreateContact(
-            c.CreateContactRequest(
-                contact=typed, pin=pin, reference=reference, request_id=forms.request_id()
-            )
+        answer, unsaved = save_even_without_code(
+            typed,
+            lambda part, request_id: clients().contacts.CreateContact(
+                c.CreateContactRequest(
+                    contact=part, pin=pin, reference=reference, request_id=request_id
+                )
+            ),
         )
     except forms.SHOWN_IN_PLACE as refusal:
         return page(
@@ -227,11 +279,10 @@ def create() -> access.Answer:
         if not reference:
             raise
         return page(typed, {"_form": references.problem_of(refusal)}), 422
-    return page(
-        answer.contact,
-        forms.NO_PROBLEMS,
-        *(("", "") if reference else (answer.reference, answer.pin)),
-    )
+    secrets = ("", "") if reference else (answer.reference, answer.pin)
+    if unsaved:
+        return page_with_code(answer.contact, unsaved, *secrets)
+    return page(answer.contact, forms.NO_PROBLEMS, *secrets)
 
 
 @pages.get("/line/<identifier>", access.LINE)
@@ -251,18 +302,23 @@ def agree_on_call(identifier: str) -> None:
 @pages.post("/line/<identifier>", access.LINE)
 def save(identifier: str) -> access.Answer:
     """Saves the current answers. The service derives the urgency from them again."""
+    if refused := refuse_time(identifier):
+        return refused
     if closes() and not may_close(
         clients().contacts.GetContact(c.GetContactRequest(id=identifier))
     ):
         return refuse_to_close(contact(identifier))
     typed = contact(identifier, close=closes())
     try:
-        clients().contacts.UpdateContact(
-            c.UpdateContactRequest(
-                contact=typed,
-                update_mask=FieldMask(paths=list(CHANGEABLE)),
-                request_id=forms.request_id(),
-            )
+        _answer, unsaved = save_even_without_code(
+            typed,
+            lambda part, request_id: clients().contacts.UpdateContact(
+                c.UpdateContactRequest(
+                    contact=part,
+                    update_mask=FieldMask(paths=list(CHANGEABLE)),
+                    request_id=request_id,
+                )
+            ),
         )
     except Stale:
         stored = clients().contacts.GetContact(c.GetContactRequest(id=identifier))
@@ -273,6 +329,9 @@ def save(identifier: str) -> access.Answer:
         ), merging.MERGED
     except forms.SHOWN_IN_PLACE as refusal:
         return page(typed, forms.problems(refusal), shown=forms.text("shown")), 422
+    if unsaved:
+        stored = clients().contacts.GetContact(c.GetContactRequest(id=identifier))
+        return page_with_code(stored, unsaved)
     return redirect(
         url_for("line.queue", done="saved")
         if closes()

@@ -112,14 +112,27 @@ def version_asked() -> int:
 
 
 def moment(name: str) -> Timestamp | None:
-    """Returns a date or time, read in the reader's zone; None if the field holds none.
+    """Returns a date or time, read in the reader's zone; None if the field is empty.
 
-    Raises Invalid out_of_range for a year that nobody can mean (chassis.wire.MEANT_YEARS).
+    Raises Invalid: malformed for a text that is no time, as a browser without a calendar may send
+    it, and out_of_range for a year that nobody can mean (chassis.wire.MEANT_YEARS).
     """
     try:
-        return i18n.local_to_stamp(text(name))
+        time = i18n.local_to_stamp(text(name))
     except OverflowError as error:
         raise Invalid((name, "out_of_range")) from error
+    if time is None and text(name):
+        raise Invalid((name, "malformed"))
+    return time
+
+
+def time_problems(name: str) -> dict[str, str]:
+    """Returns the problem of a time, as text by field; empty if the time is right or left out."""
+    try:
+        moment(name)
+    except Invalid as refusal:
+        return problems(refusal)
+    return {}
 
 
 def request_id() -> str:

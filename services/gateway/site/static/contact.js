@@ -46,7 +46,8 @@
     form.querySelector(".save button").textContent = sent.querySelector(".save button").textContent;
     history.replaceState(null, "", sent.getAttribute("action"));
     if (enough() && panes[at] !== about && !stopped) { stopped = true; show(panes.length - 1, true); }  // the answers suffice: no further question, the operator acts now
-    say(page.getElementById("saved").textContent);
+    const saved = page.getElementById("saved");
+    say(saved.textContent, saved.classList.contains("bad"));
     return true;
   };
   // An error is shown with the text of the answer's part for errors. Nothing is copied from any other page (the sign-in page, or a page of another site).

@@ -60,9 +60,8 @@ def need(identifier: str) -> access.Answer:
 def urgency(identifier: str) -> access.Answer:
     """Asks for the urgency."""
     fields = {"urgency": words.number("urgency", forms.text("urgency")), **reason_given()}
-    time = forms.moment("assault_time")
-    if time is not None or request.form.get("assault_time") == "":  # emptied: the time is removed
-        fields["assault_time"] = time
+    if "assault_time" in request.form and not forms.time_problems("assault_time"):
+        fields["assault_time"] = forms.moment("assault_time")  # None removes it: it was emptied
     return ask(identifier, "urgency", fields, "referral_new.need")
 
 

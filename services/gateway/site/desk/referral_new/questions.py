@@ -223,6 +223,8 @@ def problems(page: str, answers: MultiDict[str, str]) -> dict[str, str]:
     answer = answers.get(wanted, "")
     right = words.number("urgency", answer) if page == "urgency" else answer.strip()
     found = {wanted: words.violation("required", wanted)} if wanted and not right else {}
+    if page == "urgency":
+        return found | forms.time_problems("assault_time")
     return found | person_form.birth_problems() if page == "contact" else found
 
 

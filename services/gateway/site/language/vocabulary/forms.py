@@ -158,6 +158,7 @@ TABLES: dict[str, dict[str, str]] = {
         "connected_live": N_("diga si quedaron hablando"),
     },
     "malformed": {
+        "assault_time": N_("escriba el día y la hora así: 2026-11-29 14:30"),
         "placement_code": N_("ese código no existe; pregúntelo otra vez, o déjelo vacío"),
     },
     "unknown_code": {

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import axe_playwright_python
 import pytest
 from flask import Flask
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 from werkzeug.datastructures import MultiDict
 
 from chassis import errors
@@ -419,6 +419,36 @@ def test_pressing_shift_three_times_leaves_the_site_and_typing_with_shift_does_n
         page.keyboard.press("Shift")
     page.wait_for_timeout(500)
     assert gone[-1] == EXIT
+    context.close()
+
+
+def test_a_text_area_says_what_still_fits_and_that_a_pasted_text_was_cut(
+    browser: Browser, site: str
+) -> None:
+    context = browser.new_context(locale="es-NI")
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = open_pages(context, site, signed=True)
+    page.goto(f"{site}/line/{ID}")
+    note, said = page.locator("#note"), page.locator("#note + .limit")
+
+    def paste(text: str) -> None:
+        page.evaluate("text => navigator.clipboard.writeText(text)", text)
+        note.press("Control+v")
+
+    note.fill("x" * 1799)
+    expect(said).to_be_empty()
+    note.press("End")
+    note.press("y")
+    expect(said).to_have_text("Caracteres que todavía caben: 200.")
+    paste("a" * 200)
+    expect(said).to_have_text("Llegó al límite: no cabe más.")
+    paste("dos")
+    expect(said).to_have_text("No cabe todo: se cortó a los 2000 caracteres. Revise el final.")
+    note.fill("x")
+    expect(said).to_be_empty()
+    paste("línea\n" * 400)
+    expect(said).to_have_text("No cabe todo: se cortó a los 2000 caracteres. Revise el final.")
+    expect(note).to_have_value("x" + ("línea\n" * 400)[:1999])
     context.close()
 
 

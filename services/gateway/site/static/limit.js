@@ -1,0 +1,24 @@
+// Says beside a text area how much still fits when little does, and that a text was cut: a browser cuts pasted text at the limit without a word.
+"use strict";
+(() => {
+  const words = document.currentScript.dataset, NEAR = 0.1;  // the share of the limit from which on the rest is shown
+  const limited = (event) => (event.target.matches?.("textarea[maxlength]") ? event.target : null);
+  const line = (area) => {
+    if (!area.nextElementSibling?.matches(".limit")) area.insertAdjacentHTML("afterend", '<p class="limit small" role="status"></p>');
+    return area.nextElementSibling;
+  };
+  const show = (area, cut) => {
+    const most = area.maxLength, left = most - area.value.length, said = line(area);
+    const text = cut ? words.cut : left < 1 ? words.full : left <= most * NEAR ? words.left : "";
+    said.textContent = text.replace("{n}", left).replace("{most}", most);
+    said.classList.toggle("error", cut);
+  };
+  document.addEventListener("focusin", (event) => { if (limited(event)) line(event.target); });  // a screen reader reads only what changes in a line that is there
+  document.addEventListener("input", (event) => { if (limited(event)) show(event.target, false); });
+  document.addEventListener("beforeinput", (event) => {
+    const area = limited(event), added = (event.data ?? event.dataTransfer?.getData("text/plain") ?? "").replaceAll("\r\n", "\n").length;
+    if (!area || added < 2) return;
+    const room = area.maxLength - area.value.length + area.selectionEnd - area.selectionStart;
+    if (added > room) setTimeout(() => show(area, true));  // after `input`, which follows only if a part fits
+  });
+})();

@@ -210,6 +210,13 @@ def test_a_contact_is_recorded_and_questions_not_asked_stay_open(
     assert f"/referrals/new?contact={ID}" in answer.text
 
 
+def test_the_end_of_a_line_counts_as_one_character_as_in_the_browsers_limit(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    send(client, f"/line/{ID}", note="uno\r\ndos\r\n")
+    assert played.last("UpdateContact").contact.note == "uno\ndos"
+
+
 NO_SUCH_CODE = "ese código no existe; pregúntelo otra vez, o déjelo vacío"
 
 

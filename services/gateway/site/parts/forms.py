@@ -83,9 +83,10 @@ def _fill(message: Message, field: Any) -> None:
 def text(name: str) -> str:
     """Returns a text without surrounding white space; "" if none was sent.
 
-    The text is never cut off, because the service refuses a text that is too long.
+    The text is never cut off, because the service refuses a text that is too long. A browser sends
+    two characters for the end of a line, which its limit counts as one.
     """
-    return request.form.get(name, "").strip()
+    return request.form.get(name, "").replace("\r\n", "\n").strip()
 
 
 def texts(name: str) -> list[str]:

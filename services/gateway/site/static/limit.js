@@ -4,7 +4,7 @@
   const words = document.currentScript.dataset, NEAR = 0.1;  // the share of the limit from which on the rest is shown
   const limited = (event) => (event.target.matches?.("textarea[maxlength]") ? event.target : null);
   const line = (area) => {
-    if (!area.nextElementSibling?.matches(".limit")) area.insertAdjacentHTML("afterend", '<p class="limit small" role="status"></p>');
+    if (!area.nextElementSibling?.matches(".limit")) area.insertAdjacentHTML("afterend", '<p class="hint limit" role="status"></p>');
     return area.nextElementSibling;
   };
   const show = (area, cut) => {

@@ -68,7 +68,7 @@ def test_a_worker_who_opens_too_many_files_is_stopped_and_the_auditor_is_told_wh
     auditor.sees("Quiso abrir más expedientes de lo que permite una hora")
     auditor.sees("Asociación Puentes")
     auditor.page.get_by_text("Ver lo que hizo ese día").first.click()
-    auditor.sees("opening_quota")
+    auditor.sees("ya había abierto demasiados expedientes en una hora")
     auditor.goes_to("/audit")
     auditor.page.get_by_text("Decir qué fue").first.click()
     auditor.chooses("review_code", "misuse")

@@ -25,8 +25,8 @@ MEANING = {(412, "stale_etag"), (422, "request_id_reused")}
 # it names organisations. A value outside a list that is kept elsewhere is unknown_code, for any
 # field. A policy of deadlines is right or wrong as a whole. A call that is tried again needs its
 # day and hour, an agreement its end, a point its two degrees, and a narrowed field its name and
-# tier. Errors in the text of a pathway are reported by line, because the text has a language of
-# its own that no schema describes.
+# tier. Errors in the text of a pathway are reported by line and word, because the text has a
+# language of its own that no schema describes.
 FIELDS = re.compile(
     r"out_of_range of"
     r" (.*_time|excluded_worker_ids|line_country|(seen|expire)_date|maximum_.*|hour_code|public|tier|valid_to|confidential)|overlaps"  # noqa: E501
@@ -62,6 +62,7 @@ def is_about_the_meaning(status: int, problem: dict[str, Any]) -> bool:
 
 def _reason_and_field(error: dict[str, str]) -> str:
     place = error.get("pointer") or error.get("parameter") or ""
+    place = "/text" if place.startswith("/text/") else place
     names = [part for part in place.split("/") if not part.isdecimal()]
     return f"{error['reason']} of {names[-1] if names else ''}"
 

@@ -189,6 +189,7 @@ def test_only_refusals_that_no_document_can_foresee_are_excepted() -> None:
     assert wrong("malformed", parameter="cursor")
     assert wrong("required", pointer="/explained_codes")
     assert wrong("unknown_key", pointer="/text/12")
+    assert wrong("required", pointer="/text/1/version")
     assert not wrong("malformed", pointer="/name")
     assert not wrong("too_long", pointer="/note")
     assert not wrong("required", pointer="")

@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,13 +165,15 @@ class Process:
 # A stack reserves its ports before any part listens. Without this set, one in seven runs of fifty
 # stacks would give the same port to two parts.
 _claimed_ports: set[int] = set()
+# Sockets that are bound to the ports returned last, and never listen: on Linux a server may then
+# listen on such a port (SO_REUSEADDR), but no other process is given it by `free_port`.
+_holders: deque[socket.socket] = deque(maxlen=200)
 
 
 def free_port(host: str = "127.0.0.1") -> int:
     """Returns a TCP port that is free now, and that this process has not returned before.
 
-    Another process may take the port before it is used; that is rare, and the start then fails with
-    an error.
+    Another stack on the same Linux machine is not given the port meanwhile.
 
     The port lies below the range of ephemeral ports. A client that keeps trying to reach a dead
     server on a port of that range would sooner or later be given the same port for its own end of
@@ -178,9 +181,27 @@ def free_port(host: str = "127.0.0.1") -> int:
     """
     for _ in range(200):
         port = 20_000 + secrets.randbelow(12_000)
-        if claim_port(host, port):
+        if port not in _claimed_ports and _hold(host, port) and claim_port(host, port):
             return port
     raise StackFailure(f"no free port on {host}")
+
+
+def _hold(host: str, port: int) -> bool:
+    """Returns False if another socket is bound to the port; else binds one, if a server may listen
+    beside it.
+    """
+    holder = socket.socket()
+    try:
+        holder.bind((host, port))
+    except OSError:
+        holder.close()
+        return False
+    if sys.platform == "linux":
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _holders.append(holder)
+    else:
+        holder.close()
+    return True
 
 
 def claim_port(host: str, port: int) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -46,11 +45,6 @@ def test_services_that_start_before_the_database_and_the_broker_recover(cleanup:
     broker = Broker(folder / "kafka", folder / "broker.log")
     cleanup.callback(postgres.remove)
     cleanup.callback(broker.kill)
-    # No other process may take the ports of PostgreSQL and the broker before they start. A bound
-    # port without a listener refuses connections, as an unused port does.
-    reserved = {part: cleanup.enter_context(socket.socket()) for part in (postgres, broker)}
-    for part, place in reserved.items():
-        place.bind(("127.0.0.1", part.port))
     listen = {name: f"127.0.0.1:{free_port()}" for name in (*SERVICES, "gateway")}
     common = {
         **os.environ,
@@ -116,11 +110,9 @@ def test_services_that_start_before_the_database_and_the_broker_recover(cleanup:
     until(lambda: fetched("/readyz")[0] == 200)
     assert fetched("/status")[1].count("No llega a sus datos") == len(SERVICES)
 
-    reserved[broker].close()
     broker.start()
     until(lambda: all(status(name, "broker") == SERVING for name in SERVICES))
     assert {status(name, "") for name in SERVICES} == {NOT_SERVING}
-    reserved[postgres].close()
     postgres.start()
     for name in SERVICES:
         postgres.ensure(name, Login(f"{name}_owner", "owner"), Login(name, "app"))

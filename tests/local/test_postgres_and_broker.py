@@ -169,10 +169,13 @@ class TestProcess:
             time.sleep(0.02)
         assert not _runs(pid)
 
-    def test_a_free_port_can_be_bound(self) -> None:
+    def test_a_server_may_listen_on_a_free_port_that_no_other_process_is_given(self) -> None:
         port = free_port()
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", port))
+        program = f"from local import process; print(process._hold('127.0.0.1', {port}))"
+        other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+        assert (other.stdout.strip(), other.stderr) == ("False", "")
+        with socket.create_server(("127.0.0.1", port)):
+            assert accepts("127.0.0.1", port)
 
     def test_no_port_is_given_out_twice_before_anybody_listens_on_it(
         self, monkeypatch: pytest.MonkeyPatch

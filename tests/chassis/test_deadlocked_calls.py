@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Event
 from typing import Any
 
 import psycopg
@@ -20,6 +20,7 @@ class LockingService:
 
     def __init__(self) -> None:
         self.both_hold = Barrier(2)
+        self.one_is_done = Event()
         self.tries = 0
 
     def __getattr__(self, rpc: str) -> Any:
@@ -27,6 +28,8 @@ class LockingService:
 
     def EndSession(self, request: Any, call: Call) -> members_pb2.EndSessionResponse:
         self.tries += 1
+        if self.tries > 2:  # or the second try could meet the other call half-way again
+            self.one_is_done.wait(5)
         for place, name in enumerate(request.session_secret):
             call.tx.execute(
                 "UPDATE things SET number = number + 1 WHERE name = %s RETURNING name", (name,)
@@ -52,6 +55,7 @@ def test_of_two_calls_that_wait_for_each_other_both_succeed(
 
         def ask(order: str) -> None:
             stub.EndSession(members_pb2.EndSessionRequest(session_secret=order), timeout=9)
+            service.one_is_done.set()
 
         list(callers.map(ask, ["ab", "ba"]))
     assert service.tries == 3

@@ -156,7 +156,7 @@ class Servicer:
                     # each such connection fails once. Of two transactions that wait for each other,
                     # one fails. A restart of the server kills every idle connection. The call's
                     # deadline bounds the loop.
-                    found = right.public
+                    retried = not right.public
                     while True:
                         try:
                             return self._answer(
@@ -169,12 +169,12 @@ class Servicer:
                                 self._origin(info.metadata, context),
                                 mutates=mutates,
                                 right=right,
-                                retried=not found,
+                                retried=retried,
                             )
                         except errors.Unavailable as refusal:
-                            if not (may_be_repeated(refusal) or found_dead(refusal)):
+                            if not may_be_repeated(refusal):
                                 raise
-                            found = found or found_dead(refusal)
+                            retried = retried and not found_dead(refusal)
                             trail.clear()
 
         def stream_responses(data: bytes, context: grpc.ServicerContext) -> Iterator[Any]:

@@ -44,16 +44,16 @@ class Retries:
         `is_handling` returns True if the handler had started. Raises Stopped if the loop is asked
         to end.
         """
-        delay, late, found = 0.1, 0, False
+        delay, late, retried = 0.1, 0, True
         while True:
             try:
                 with self._database.transaction(
-                    SYSTEM, timeout=_LIMIT, by_key=True, retried=not found
+                    SYSTEM, timeout=_LIMIT, by_key=True, retried=retried
                 ) as tx:
                     return act(tx)
             except (Unavailable, Exhausted, Stale, Late) as refusal:
                 if isinstance(refusal, Unavailable) and found_dead(refusal):
-                    found = True
+                    retried = False
                     continue
                 late = (
                     late + 1

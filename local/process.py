@@ -181,7 +181,7 @@ def free_port(host: str = "127.0.0.1") -> int:
     """
     for _ in range(200):
         port = 20_000 + secrets.randbelow(12_000)
-        if port not in _claimed_ports and _hold(host, port) and claim_port(host, port):
+        if _hold(host, port) and claim_port(host, port):
             return port
     raise StackFailure(f"no free port on {host}")
 

@@ -401,6 +401,31 @@ def test_a_step_without_a_required_field_comes_back_with_the_error_at_the_field(
     assert "DeclineReferral" not in {rpc for rpc, _, _ in played.asked}
 
 
+def test_the_form_that_ends_the_help_assumes_no_help_and_keeps_what_was_ticked(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetReferral"] = r.Referral(
+        id=ID,
+        etag="e1",
+        need_code="HOU.EMG",
+        state=r.STATE_IN_PROGRESS,
+        side=r.SIDE_RECEIVER,
+        allowed_verbs=["complete"],
+    )
+    played.answers["CompleteReferral"] = errors.Invalid(("delivered_need_codes", "contradicts"))
+    ticked = re.compile(r'name="delivered_need_codes" value="([^"]*)" checked')
+    assert not ticked.findall(client.get(f"/referrals/{ID}").text)
+    answer = send(
+        client,
+        f"/referrals/{ID}",
+        f"/referrals/{ID}/do/complete",
+        outcome_code="not_met",
+        delivered_need_codes=["HOU.EMG"],
+    )
+    assert ticked.findall(answer.text) == ["HOU.EMG"]
+    assert "contradice otra respuesta" in answer.text
+
+
 def test_a_step_that_came_too_late_shows_the_present_state(
     played: PlayedServices, client: FlaskClient
 ) -> None:

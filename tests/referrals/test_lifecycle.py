@@ -7,6 +7,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import fields, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -782,6 +783,21 @@ def test_a_delivered_need_that_no_list_knows_is_refused_by_its_place() -> None:
         ("delivered_need_codes.1", "unknown_code"),
         ("delivered_need_codes.2", "required"),
     ]
+
+
+def test_help_that_did_not_meet_the_need_delivered_none() -> None:
+    step = partial(
+        in_state(State.IN_PROGRESS).take,
+        "complete",
+        ACTORS[Side.RECEIVER],
+        NOON,
+        DAYS,
+        outcome_code="not_met",
+    )
+    with pytest.raises(Invalid) as refused:
+        step(delivered_need_codes=("HOU.EMG",))
+    assert refused.value.violations == [("delivered_need_codes", "contradicts")]
+    step()
 
 
 @pytest.mark.parametrize("missing", ["need_code", "urgency", "service_id"])

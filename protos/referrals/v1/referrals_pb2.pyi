@@ -2749,7 +2749,7 @@ class CompleteReferralRequest(_message.Message):
     """A note for the sender."""
     @_builtins.property
     def delivered_need_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The needs that were met."""
+        """The needs that were met; none with not_met."""
 
     def __init__(
         self,

@@ -41,6 +41,12 @@ def check_note(note: str, *, needed: bool) -> None:
         raise Invalid(("note", "required"))
 
 
+def check_delivered(outcome_code: str, need_codes: tuple[str, ...]) -> None:
+    """Refuses delivered needs with the outcome `not_met`: no need was met."""
+    if outcome_code == "not_met" and need_codes:
+        raise Invalid(("delivered_need_codes", "contradicts"))
+
+
 def _stored(
     name: str, default: Any = "", check: Callable[[Any, datetime], None] | None = None
 ) -> Field:

@@ -34,6 +34,7 @@ from services.referrals.referrals.domain.fields import (
     RESPONSIBLE_WORKER,
     REVIEW_TIME,
     Field,
+    check_delivered,
     check_note,
 )
 
@@ -155,8 +156,9 @@ class Step:
     def checked_values(self, carried: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         """Returns the value, or else the default, of every field that the step carries, by name.
 
-        Raises Invalid for a value that the check of its field refuses, and for `other` without a
-        note. Raises TypeError for a field that the step does not carry.
+        Raises Invalid for a value that the check of its field refuses, for `other` without a note,
+        and for delivered needs with the outcome `not_met`. Raises TypeError for a field that the
+        step does not carry.
         """
         values = {field.name: carried.get(field.name, field.default) for field in self.carries}
         if unknown := carried.keys() - values:
@@ -165,6 +167,7 @@ class Step:
             if field.check:
                 field.check(values[field.name], now)
         check_note(values.get("note", ""), needed=values.get(self.reason) == "other")
+        check_delivered(values.get("outcome_code", ""), values.get("delivered_need_codes", ()))
         return values
 
 

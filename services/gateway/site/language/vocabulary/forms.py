@@ -188,6 +188,7 @@ TABLES: dict[str, dict[str, str]] = {
         "shared_issuer": N_(
             "es la dirección común de muchas organizaciones; ponga la propia de esta"
         ),
+        "contradicts": N_("contradice otra respuesta; corrija una de las dos"),
         "overlaps": N_("dice las mismas horas que otro horario; corrija uno de los dos"),
     },
     "not_independent": {  # by the subject of the refusal

@@ -55,6 +55,7 @@ _LONGEST = 600.0
 # Seconds within which a connection must give its first response. A firewall may have dropped the
 # connection while it was idle.
 _FIRST = 2.0
+_AUTOCOMMIT = _POOL_TIMEOUT + _FIRST  # seconds that a statement outside of a transaction may take
 _WAKE = 5.0  # seconds after which a waiting thread looks at its connection
 _GRACE = 0.5  # seconds after a transaction's time limit in which it can still be rolled back
 # Maximum seconds that one exchange on a background loop's own connection may take; must be below
@@ -237,7 +238,13 @@ class Database:
             # at once, and no call gets as far as getconn while the probe fails.
             reconnect_timeout=0.5,
             configure=self._register,
-            kwargs={**_CONNECTION, "autocommit": True, "application_name": "enlace"},
+            kwargs={
+                **_CONNECTION,
+                "autocommit": True,
+                "application_name": "enlace",
+                # for statements outside of a transaction (`autocommit`)
+                "options": f"-c statement_timeout={int(_AUTOCOMMIT * 1000)}",
+            },
         )
 
     def open(self) -> None:
@@ -303,7 +310,7 @@ class Database:
 
         Raises as `transaction` does, and Unavailable if a statement takes longer than two seconds.
         """
-        end = time.monotonic() + _POOL_TIMEOUT + _FIRST
+        end = time.monotonic() + _AUTOCOMMIT
         with faults_as_refusals(end, is_callers=False):
             if self.probe.answers is False:
                 raise Unavailable("store_unavailable")

@@ -44,6 +44,22 @@ def ask(database: Database, statement: str = "SELECT 1", *, timeout: float | Non
         tx.execute(statement)
 
 
+def ask_retried(database: Database) -> None:
+    with database.transaction(SYSTEM, timeout=8, retried=True) as tx:
+        tx.execute("SELECT 1").fetchone()
+
+
+def running(superuser: psycopg.Connection, text: str) -> int:
+    """Returns the number of statements that run now and contain `text`."""
+    row = superuser.execute(
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE state = 'active' AND query LIKE %s AND pid <> pg_backend_pid()",
+        (f"%{text}%",),
+    ).fetchone()
+    assert row
+    return int(row[0])
+
+
 def until(condition: Callable[[], bool], seconds: float) -> None:
     end = time.monotonic() + seconds
     while not condition():
@@ -110,17 +126,32 @@ def test_a_transaction_under_way_ends_within_its_time_limit_when_the_database_ha
 def test_a_retried_transaction_on_a_connection_that_never_answers_is_found_dead(
     database: Database, postgres: Server
 ) -> None:
-    def ask_once() -> None:
-        with database.transaction(SYSTEM, timeout=8, retried=True) as tx:
-            tx.execute("SELECT 1").fetchone()
+    database.probe.loop.stop()  # so that the probe does not notice first
+    database.probe.loop.join(5)
+    with still(postgres), within(6), pytest.raises(Unavailable) as refusal:
+        ask_retried(database)
+    assert found_dead(refusal.value)
 
-    with still(postgres), within(5):
-        with pytest.raises(Unavailable) as refusal:
-            ask_once()
-        assert found_dead(refusal.value)
-        with pytest.raises(Unavailable) as refusal:  # the probe has noticed by now
-            ask_once()
-        assert not found_dead(refusal.value)
+
+def test_no_connection_is_found_dead_once_the_probe_has_noticed_that_the_database_hangs(
+    database: Database, postgres: Server
+) -> None:
+    with still(postgres):
+        until(lambda: not database.answers, 20)
+        with within(1), pytest.raises(Unavailable) as refusal:
+            ask_retried(database)
+    assert not found_dead(refusal.value)
+
+
+def test_the_server_ends_a_slow_statement_outside_of_a_transaction(
+    database: Database, postgres: Server
+) -> None:
+    """Checks the server's own limit, since the client's end does not stop a running statement."""
+    with pytest.raises(Unavailable), database.autocommit() as connection:
+        connection.execute("SELECT 'slow', pg_sleep(60)").fetchone()
+    url = postgres.engine.url("postgres", postgres.engine.superuser)
+    with psycopg.connect(url, autocommit=True) as superuser:
+        until(lambda: not running(superuser, "'slow', pg_sleep"), 10)
 
 
 def test_a_subscribers_transaction_whose_first_statement_is_slow_is_tried_twice(

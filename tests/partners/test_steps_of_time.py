@@ -5,7 +5,7 @@ The shelter's own people see a change at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, ItemsView
 from datetime import datetime, timedelta
 
 import pytest
@@ -204,6 +204,29 @@ def test_c12_a_process_that_reads_the_directory_in_the_middle_of_a_step_answers_
             DirectoryIndex().current(tx, now) as content,
         ):
             assert len(content.search.slots_with("room", True)) == with_room
+
+
+def test_a_query_reads_no_list_of_waiting_shelters_before_the_step_ends(
+    shelters: Shelters,
+) -> None:
+    """Thousands of shelters may wait for the end of a step."""
+
+    class Counted(dict[str, datetime]):
+        readings = 0
+
+        def items(self) -> ItemsView[str, datetime]:  # type: ignore[override]
+            self.readings += 1
+            return super().items()
+
+    shelters.hear("accepted")
+    now = shelters.scene.clock.now()
+    with (
+        shelters.scene.database.transaction(SYSTEM) as tx,
+        DirectoryIndex().current(tx, now) as content,
+    ):
+        content.waiting = waiting = Counted(content.waiting)
+        assert (content.due(now), waiting.readings) == ([], 0)
+        assert content.due(NOON + STEP) == [shelters.service.id]
 
 
 def test_c12_what_others_see_after_a_step_does_not_reveal_when_in_it_something_happened(

@@ -35,6 +35,7 @@ MAX_ATTEMPTS = 3
 _AT_ONCE = 2000
 _MAX_TRANSACTION_ID = 2**64 - 1  # an id greater than that of any transaction
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
+_LATEST = datetime.max.replace(tzinfo=UTC)
 # longest wait, in seconds, for another thread that is reading many changes or everything
 _MAX_WAIT = 30.0
 # this many opening hours, about a megabyte, may be stored beyond twice the number in use
@@ -70,6 +71,7 @@ class Content:
 
     Other organisations see the new figure from the next time step on.
     """
+    first_step: datetime = _LATEST  # the earliest time step in `waiting`
     latest: datetime = _EARLIEST  # the latest time for which rows were applied
 
     @property
@@ -123,6 +125,8 @@ class Content:
         ]
         for row in newer_rows:
             self.waiting.pop(row["service_id"], None)
+        if newer_rows:
+            self.first_step = min(self.waiting.values(), default=_LATEST)
         self.numbers |= {row["service_id"]: row["number"] for row in newer_rows}
         self.hours |= hours
         self.ranking.drop(row["service_id"] for row in newer_rows if not row["listed"])
@@ -132,15 +136,22 @@ class Content:
 
     def due(self, now: datetime) -> list[str]:
         """Returns the ids of shelters whose new figure is now visible to other organisations."""
-        return sorted(id for id, step in self.waiting.items() if step < time_step_of(now))
+        current_step = time_step_of(now)
+        if self.first_step >= current_step:  # every query asks, and thousands may wait
+            return []
+        return sorted(id for id, step in self.waiting.items() if step < current_step)
 
     def _rank(self, rows: Sequence[Row], now: datetime) -> None:
         readable = []
-        self.waiting |= {
-            row["id"]: row["figure_step"]
+        current_step = time_step_of(now)
+        new_figures = {
+            row["id"]: current_step
             for row in rows
-            if row["shelter"] and row["figure_step"] == time_step_of(now)
+            if row["shelter"] and row["figure_step"] == current_step
         }
+        if new_figures:
+            self.waiting |= new_figures
+            self.first_step = min(self.first_step, current_step)
         for row in rows:
             if row["listed"]:
                 try:

@@ -12,11 +12,12 @@ from tests.parts.stories import Cast
 ROWS, ACCESSES, REPETITIONS = 1_000_000, 1_000, 50
 # The hashes of these rows form no valid chain, since nothing here verifies the chain. One row in
 # ROWS / ACCESSES is an access to the person's file; the others are accesses to the files of 9,990
-# other people.
+# other people. Accesses to one file are more than an hour apart, since a worker's accesses in the
+# same hour are listed once.
 _FILL = (
     "INSERT INTO audit (sequence, time, actor_kind, actor_id, organization_id, action, object_id,"
     " purpose_code, detail_codes, allowed, reason, hash)"
-    " SELECT h.sequence + n, now() - n * interval '1 second', 'worker', md5((n %% 300)::text),"
+    " SELECT h.sequence + n, now() - n * interval '4 seconds', 'worker', md5((n %% 300)::text),"
     " md5((n %% 50)::text), 'open_identity',"
     " CASE WHEN n %% %(every)s = 0 THEN %(person)s"
     " ELSE md5((n %% 10000)::text) END, 'HOU.EMG', '{contact,identity}', true, '',"

@@ -376,6 +376,18 @@ def test_d25_what_is_due_within_the_hour_comes_first_and_the_rest_is_not_called_
     ]
 
 
+# D25
+@pytest.mark.parametrize(("query", "words"), [("", "Último cambio"), ("?done=saved", "Guardado:")])
+def test_d25_a_contact_is_called_saved_only_after_saving(query: str, words: str) -> None:
+    """Checks the page after other changes, too: a deadline or a referral changes the contact."""
+    shown = contact(30)
+    shown.update_time.CopyFrom(stamp(-5))
+    arrange = waiting(GetContact=shown)
+    status = page(f"/line/{ID}{query}", OPERATOR, arrange).partition('id="saved"')[2]
+    text = status.partition(">")[2].partition("</p>")[0]
+    assert text.startswith(words)
+
+
 def tiles(text: str) -> dict[str, int]:
     numbers = re.findall(r'show=(\w+)"[^>]*><b>(\d+)</b>', text)
     return {key: int(number) for key, number in numbers}

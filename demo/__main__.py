@@ -1,8 +1,8 @@
 """`python -m demo`: fills an empty stack with the demo network.
 
 Writes the accounts and API keys for signing in into the file that ENLACE_DEMO_FILE names, and
-prints its progress. `python -m services` starts the demo as soon as all services answer. If it is
-stopped and run again, it fills the parts that are still missing.
+prints its progress. `python -m services` starts the demo as soon as the databases are migrated,
+while the services start. If it is stopped and run again, it fills the parts that are still missing.
 """
 
 import contextlib
@@ -25,6 +25,7 @@ from services.notifications.domain.desk import Desk, check
 from services.notifications.store import desks
 
 SERVICES = ("partners", "referrals", "notifications")
+HEARING = 600.0  # seconds to wait for the next fact; the services may still be starting
 
 
 def main() -> None:
@@ -61,7 +62,7 @@ def fill(directory: Path, demo_network: Network, words: Words, now: datetime) ->
         referrals.fill(database, directory, demo_network, words, now)
 
 
-def wait_until_heard(demo_network: Network, patience: float = steps.PATIENCE) -> None:
+def wait_until_heard(demo_network: Network, patience: float = HEARING) -> None:
     """Waits until the referrals service has received the facts about all members and services.
 
     The referrals service refuses a request that names a member or service whose facts have not

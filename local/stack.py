@@ -28,6 +28,7 @@ import click
 
 from keys import key_folder
 from local.broker import Broker
+from local.commands import Commands
 from local.postgres import Login, Postgres
 from local.process import Process, StackFailure, claim_port, free_port
 from local.supervisor import Part, Supervisor
@@ -35,7 +36,6 @@ from local.supervisor import Part, Supervisor
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 IMPORTED = time.monotonic()
-PROGRESS = 2.0  # seconds between two progress lines of a command
 # Seconds within which a part that accepted a connection must respond; on a machine with a load of
 # 40, a response takes many times longer than usual.
 ANSWER = 10.0
@@ -146,23 +146,22 @@ class LocalStack:
             )
         self.start_postgres()
         self.supervisor.begin(self._parts(service for service in SERVICES if not service.database))
-        self._run_to_end(
-            [
-                (
-                    f"{service.name} migrate",
-                    service.migrate(),
-                    self.environment(service, owner=True),
-                )
-                for service in WITH_DATABASE
-            ]
-        )
+        migrations = [
+            self._command(
+                f"{service.name} migrate", service.migrate(), self.environment(service, owner=True)
+            )
+            for service in WITH_DATABASE
+        ]
+        with Commands(migrations, say) as migrating:
+            migrating.wait(self.supervisor.tick)
         self.supervisor.begin(self._parts(WITH_DATABASE))
-        self.supervisor.wait()
-        if demo:
+        # The demo fills the databases while the services start.
+        demo_command = [sys.executable, "-m", "demo"]
+        filling = [self._command("demo", demo_command, self.demo_environment())] if demo else []
+        with Commands(filling, say) as commands:
+            self.supervisor.wait(meanwhile=commands.report)
             try:
-                self._run_to_end(
-                    [("demo", [sys.executable, "-m", "demo"], self.demo_environment())]
-                )
+                commands.wait(self.supervisor.tick)
             except StackFailure as failure:
                 self.demo_failure = str(failure)
         if not self.demo_failure:
@@ -173,10 +172,9 @@ class LocalStack:
         """Starts PostgreSQL with the databases of the services, and writes the environment of each
         service that has a database, for an operator's shell.
         """
-        self.supervisor.begin(
-            [Part("postgres", 0, self._begin_postgres, self.postgres.ready, self._postgres_works)]
-        )
-        self.supervisor.wait()
+        part = Part("postgres", 0, self._begin_postgres, self.postgres.ready, self._postgres_works)
+        self.supervisor.begin([part])
+        self.supervisor.wait([part])
         for service in WITH_DATABASE:
             owner, app = self._logins(service.name)
             self.postgres.ensure(service.name, owner, app)
@@ -382,40 +380,8 @@ class LocalStack:
         """
         return False not in self._publishes.values()
 
-    def _run_to_end(self, commands: list[tuple[str, list[str], Mapping[str, str]]]) -> None:
-        """Runs commands to their end, side by side, and prints their progress.
-
-        Raises StackFailure with the last log lines of a command that failed.
-        """
-        running = [
-            Process(name, command, self.logs / f"{name.replace(' ', '.')}.log", variables, ROOT)
-            for name, command, variables in commands
-        ]
-        try:
-            for process in running:
-                process.start()
-            last_lines = {
-                process: process.last_words(1) for process in running
-            }  # the lines left by an earlier start
-            next_progress = time.monotonic() + PROGRESS
-            while any(process.alive for process in running):
-                self.supervisor.tick()
-                time.sleep(0.01)
-                if time.monotonic() > next_progress:
-                    next_progress = time.monotonic() + PROGRESS
-                    for process in running:
-                        if (line := process.last_words(1)) != last_lines[process]:
-                            last_lines[process] = line
-                            say(f"{process.name}: {line}")
-        finally:
-            for process in running:
-                process.stop(timeout=5)
-        for process in running:
-            if process.returncode:
-                raise StackFailure(
-                    f"{process.name} ended with {process.returncode} (its log:"
-                    f" {process.log})\n{process.last_words()}"
-                )
+    def _command(self, name: str, command: list[str], variables: Mapping[str, str]) -> Process:
+        return Process(name, command, self.logs / f"{name.replace(' ', '.')}.log", variables, ROOT)
 
     def _make_folders(self) -> None:
         # PostgreSQL started by root runs as `nobody` and needs access to the folder; secret files

@@ -85,8 +85,11 @@ class Supervisor:
         for part in parts:
             self._begin(part)
 
-    def wait(self) -> None:
-        """Returns when all parts are ready.
+    def wait(
+        self, parts: Sequence[Part] | None = None, meanwhile: Callable[[], object] = lambda: None
+    ) -> None:
+        """Returns when these parts are ready (all parts, if None); calls `meanwhile` often until
+        then.
 
         Waits for a part that works however long the part takes, and names the part from time to
         time.
@@ -94,8 +97,9 @@ class Supervisor:
         Raises StackFailure if a part has died LIMIT times and was never ready.
         """
         reminded_at = time.monotonic()
-        while unready := [part for part in self.parts if not part.up]:
+        while unready := [part for part in (self.parts if parts is None else parts) if not part.up]:
             self.tick()
+            meanwhile()
             for part in unready:
                 if part.deaths >= LIMIT and not part.ever_up:
                     raise StackFailure(f"{part.name} does not become ready{_why(part)}")

@@ -17,6 +17,7 @@ import openpyxl
 import pytest
 
 from protos.partners.v1 import directory_pb2 as d
+from protos.partners.v1 import directory_pb2, locations_pb2
 from protos.partners.v1 import open_data_pb2 as pb
 from services.partners.directory.usecases.import_jobs import run_import
 from services.partners.members.domain.worker import Role
@@ -248,6 +249,45 @@ def test_a_service_in_hsds_is_imported_with_its_place(scene: Scene, wrap: Any) -
     }
     assert outcomes(scene.import_report(manager, json.dumps(wrap(moved)).encode())) == [CHANGED]
     assert len(scene.rows("SELECT * FROM locations")) == 1
+
+
+def test_a_place_that_a_file_makes_confidential_keeps_no_phone_and_no_contact(
+    scene: Scene,
+) -> None:
+    house = scene.organization()
+    manager = scene.by(house, Role.MANAGER)
+    scene.import_report(manager, json.dumps(SERVICE).encode())
+    (stored,) = scene.rows("SELECT service_id, location_id FROM service_at_locations")
+    manager.SetServiceAtLocation(
+        locations_pb2.SetServiceAtLocationRequest(
+            service_at_location=locations_pb2.ServiceAtLocation(
+                **stored,
+                phones=[directory_pb2.Phone(number="+50523410001")],
+                contacts=[directory_pb2.ContactPoint(name="Ana Inventada")],
+            )
+        )
+    )
+    hidden = {
+        **SERVICE,
+        "x_confidential": "true",
+        "service_at_locations": [
+            {
+                "id": "9",
+                "location": {**PLACE, "x_confidential": "true"},
+                "phones": [{"number": "+50523419999"}],
+                "languages": [{"code": "miq"}],
+            }
+        ],
+    }
+    report = scene.import_report(manager, json.dumps(hidden).encode())
+    assert (problems(report), outcomes(report), report.written) == ([], [CHANGED], True)
+    assert scene.rows(
+        "SELECT confidential, address, phones, contacts, service_at_locations.languages"
+        " FROM locations, service_at_locations"
+    ) == [
+        {"confidential": True, "address": "", "phones": [], "contacts": [], "languages": ["miq"]}
+    ]
+    assert outcomes(scene.import_report(manager, json.dumps(hidden).encode())) == [UNCHANGED]
 
 
 def package(**tables: list[dict[str, str]]) -> bytes:

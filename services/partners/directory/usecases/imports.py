@@ -297,7 +297,7 @@ def _offer(
     if pair not in work.at and len(work.places_of.setdefault(service.id, [])) >= MAX_PLACES:
         raise Invalid(("service.service_at_locations", "too_long"))
     offer.check()
-    if service.entry.confidential and not place.entry.confidential:
+    if service.entry.confidential and not _will_be_confidential(place, at):
         # refused as in a call: an open place would lead to the hidden service
         raise Invalid(("service.address", "out_of_range"))
     if pair not in work.at:
@@ -319,8 +319,13 @@ def _stated_offer(
         schedules=offer.schedules if at.schedules is None else at.schedules,
         languages=offer.languages if at.languages is None else at.languages,
     )
-    offer = offer.discreet() if place.entry.confidential else offer
+    offer = offer.discreet() if _will_be_confidential(place, at) else offer
     return offer, offer != before
+
+
+def _will_be_confidential(place: Location, at: ServiceAtPlace) -> bool:
+    """Tells whether the place is confidential once the row has been written."""
+    return place.entry.confidential or at.place.entry.confidential
 
 
 def _place(

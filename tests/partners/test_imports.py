@@ -22,6 +22,7 @@ from protos.partners.v1 import open_data_pb2 as pb
 from services.partners.directory.usecases.import_jobs import run_import
 from services.partners.members.domain.worker import Role
 from tests.partners.scene import Scene, refused
+from tests.partners.test_membership import apply
 
 CREATED, CHANGED, UNCHANGED, REFUSED = (
     pb.ImportOutcome.Value(f"IMPORT_OUTCOME_{w}")
@@ -445,6 +446,39 @@ def test_a_manager_imports_for_her_own_organisation_and_a_coordinator_for_those_
         manager, sheet(f"{theirs};Robado;LEG;León", headings="id;Nombre;Necesidades;Departamento")
     )
     assert scene.rows("SELECT name FROM services WHERE id = %s", theirs) == [{"name": "B"}]
+
+
+OF_ONE = "Nombre;Necesidades;Departamento;Organización"
+
+
+def test_an_applicant_gets_no_services_and_does_not_stand_in_a_members_way(scene: Scene) -> None:
+    applicant = apply(scene, name="Casa Uno")
+    content = sheet("A;LEG;León;Casa Uno", headings=OF_ONE)
+    assert problems(scene.import_report(scene.coordinator, content)) == [
+        (2, "D", "organization", "unknown_organization")
+    ]
+    with refused("NOT_FOUND", "not_found"):
+        scene.import_report(scene.coordinator, content, organization_id=applicant.id)
+    member = scene.organization("Casa Uno")
+    assert scene.import_report(scene.coordinator, content).written
+    assert scene.rows("SELECT organization_id FROM services") == [{"organization_id": member.id}]
+    scene.organization("Casa Uno")
+    assert problems(
+        scene.import_report(scene.coordinator, sheet("B;LEG;León;Casa Uno", headings=OF_ONE))
+    ) == [(2, "D", "organization", "unknown_organization")]
+
+
+def test_rows_of_a_member_that_left_and_came_back_are_those_of_the_present_member(
+    scene: Scene,
+) -> None:
+    former = scene.organization("Casa Uno")
+    scene.by(former, Role.MANAGER).LeaveOrganization(
+        directory_pb2.LeaveOrganizationRequest(id=former.id, etag=scene.etag(former.id))
+    )
+    present = scene.organization("Casa Uno")
+    content = sheet("A;LEG;León;Casa Uno", headings=OF_ONE)
+    assert scene.import_report(scene.coordinator, content).written
+    assert scene.rows("SELECT organization_id FROM services") == [{"organization_id": present.id}]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from chassis.errors import NotFound
 from chassis.ids import is_id
 from chassis.tokens import Caller
 from services.partners.directory.domain.imports import ServiceDraft
-from services.partners.members.domain.organization import Organization
+from services.partners.members.domain.organization import Organization, OrganizationStatus
 from services.partners.members.store import organizations
 from services.partners.members.usecases.standing import may_act_for
 from services.partners.network.store.sort_keys import fold
@@ -18,7 +18,8 @@ def target_of(
 ) -> Organization | None:
     """Returns the organisation whose services a file contains; None if each row names its own.
 
-    Raises NotFound for an organisation for which the caller may not act.
+    Raises NotFound for an organisation that was never admitted, or for which the caller may not
+    act.
     """
     target = organization_id or ("" if caller.has("COORDINATOR") else caller.organization_id)
     owner = (
@@ -26,7 +27,7 @@ def target_of(
         if is_id(target) and may_act_for(caller, target)
         else None
     )
-    if target and owner is None:
+    if target and (owner is None or not owner.was_admitted):
         raise NotFound
     return owner
 
@@ -37,7 +38,9 @@ def with_members(
     """Returns each draft with its member. Refuses rows that do not name a member.
 
     If there is an `owner`, rows may only name the owner or nobody; in a file that names just one
-    organisation, all rows are the owner's, whatever the name.
+    organisation, all rows are the owner's, whatever the name. An organisation that was never
+    admitted is no member, even if it applied under the name of one. Of several organisations with
+    one name, those that have left do not count.
     """
     wanted = {
         (draft.organization_id, draft.organization_name)
@@ -54,6 +57,7 @@ def with_members(
             for organization in organizations.by_id_or_name(
                 tx, [id for id, _ in wanted if is_id(id)], [n for _, n in wanted if n]
             )
+            if organization.was_admitted
         }
     by_name: dict[str, list[Organization]] = {}
     for member in members.values():
@@ -61,6 +65,8 @@ def with_members(
     assigned = []
     for draft in drafts:
         same = by_name.get(fold(draft.organization_name), []) if draft.organization_name else []
+        if len(same) > 1:
+            same = [member for member in same if member.status is not OrganizationStatus.LEFT]
         member_or_none = members.get(draft.organization_id) or (same[0] if len(same) == 1 else None)
         if (
             member_or_none is None

@@ -8,6 +8,7 @@ from __future__ import annotations
 from protos.partners.v1 import members_pb2 as m
 from services.partners.members.domain.worker import Role
 from tests.partners.scene import SITE, Scene, refused
+from tests.partners.test_membership import apply
 from tests.partners.test_password_resets import facts_with_letters
 from tests.partners.test_sign_in_providers import EMAIL, confirm, propose, set_up, sign_in_through
 from tests.parts.provider import Person, Provider
@@ -42,6 +43,23 @@ def test_a1_managers_are_notified_of_a_proposed_provider_at_once_and_have_three_
         confirm(second, dropped)
     with refused("FAILED_PRECONDITION", "nothing_to_confirm"):
         scene.as_worker(managers[0]).ObjectToSignInProvider(m.ObjectToSignInProviderRequest())
+
+
+def test_no_provider_is_proposed_or_confirmed_while_nobody_of_the_organisation_could_object(
+    scene: Scene,
+) -> None:
+    shelter, second = scene.organization("Casa Luna"), scene.by(scene.coalition, Role.COORDINATOR)
+    proposed = propose(scene.coordinator, shelter, "https://sso.example")
+    scene.advance(days=3)
+    scene.suspend(shelter.id)
+    with refused("FAILED_PRECONDITION", "illegal_transition"):
+        confirm(second, proposed)
+    with refused("FAILED_PRECONDITION", "illegal_transition"):
+        propose(scene.coordinator, shelter, "https://other.example")
+    with refused("FAILED_PRECONDITION", "illegal_transition"):
+        propose(scene.coordinator, scene.stored(apply(scene).id), "https://sso.example")
+    scene.reinstate(shelter.id)
+    assert confirm(second, proposed).issuer == "https://sso.example"
 
 
 def test_a_manager_objects_for_her_own_organisation_only_and_ends_nothing_that_is_in_use(

@@ -266,7 +266,8 @@ class MembersServicer:
     def ProposeSignInProvider(self, request, context):
         """Proposes a sign-in provider, or another one; nothing changes until a second coordinator confirms it, because whoever controls it can sign in as any worker
         of this organisation. A newer proposal replaces an older one. Callers: coordinators. invalid_fields: required, too_long, malformed; out_of_range: not
-        https; shared_issuer: many organisations share it, like Microsoft's `common`.
+        https; shared_issuer: many organisations share it, like Microsoft's `common`. illegal_transition: nobody of the organisation could object, because it is
+        suspended, has left, or was not admitted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -276,6 +277,7 @@ class MembersServicer:
         """Confirms the proposed sign-in provider, at the earliest three days after the proposal: the organisation's managers are notified by e-mail at once, and may
         object. Callers: a coordinator who counts as a second person. nothing_to_confirm: nothing is proposed. objection_time: the three days are not over.
         second_person_required: the caller proposed it. not_independent: caller and proposer may be the same person.
+        illegal_transition: as for the proposal.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

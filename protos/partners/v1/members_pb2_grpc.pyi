@@ -96,12 +96,14 @@ class MembersStub:
     ProposeSignInProvider: _grpc.UnaryUnaryMultiCallable[_members_pb2.ProposeSignInProviderRequest, _members_pb2.SignInProvider]
     """Proposes a sign-in provider, or another one; nothing changes until a second coordinator confirms it, because whoever controls it can sign in as any worker
     of this organisation. A newer proposal replaces an older one. Callers: coordinators. invalid_fields: required, too_long, malformed; out_of_range: not
-    https; shared_issuer: many organisations share it, like Microsoft's `common`.
+    https; shared_issuer: many organisations share it, like Microsoft's `common`. illegal_transition: nobody of the organisation could object, because it is
+    suspended, has left, or was not admitted.
     """
     ConfirmSignInProvider: _grpc.UnaryUnaryMultiCallable[_members_pb2.ConfirmSignInProviderRequest, _members_pb2.SignInProvider]
     """Confirms the proposed sign-in provider, at the earliest three days after the proposal: the organisation's managers are notified by e-mail at once, and may
     object. Callers: a coordinator who counts as a second person. nothing_to_confirm: nothing is proposed. objection_time: the three days are not over.
     second_person_required: the caller proposed it. not_independent: caller and proposer may be the same person.
+    illegal_transition: as for the proposal.
     """
     ObjectToSignInProvider: _grpc.UnaryUnaryMultiCallable[_members_pb2.ObjectToSignInProviderRequest, _members_pb2.ObjectToSignInProviderResponse]
     """Objects to the provider that the coordinators propose for the caller's organisation: the proposal is dropped at once. Callers: managers.
@@ -180,12 +182,14 @@ class MembersAsyncStub(MembersStub):
     ProposeSignInProvider: _aio.UnaryUnaryMultiCallable[_members_pb2.ProposeSignInProviderRequest, _members_pb2.SignInProvider]  # type: ignore[assignment]
     """Proposes a sign-in provider, or another one; nothing changes until a second coordinator confirms it, because whoever controls it can sign in as any worker
     of this organisation. A newer proposal replaces an older one. Callers: coordinators. invalid_fields: required, too_long, malformed; out_of_range: not
-    https; shared_issuer: many organisations share it, like Microsoft's `common`.
+    https; shared_issuer: many organisations share it, like Microsoft's `common`. illegal_transition: nobody of the organisation could object, because it is
+    suspended, has left, or was not admitted.
     """
     ConfirmSignInProvider: _aio.UnaryUnaryMultiCallable[_members_pb2.ConfirmSignInProviderRequest, _members_pb2.SignInProvider]  # type: ignore[assignment]
     """Confirms the proposed sign-in provider, at the earliest three days after the proposal: the organisation's managers are notified by e-mail at once, and may
     object. Callers: a coordinator who counts as a second person. nothing_to_confirm: nothing is proposed. objection_time: the three days are not over.
     second_person_required: the caller proposed it. not_independent: caller and proposer may be the same person.
+    illegal_transition: as for the proposal.
     """
     ObjectToSignInProvider: _aio.UnaryUnaryMultiCallable[_members_pb2.ObjectToSignInProviderRequest, _members_pb2.ObjectToSignInProviderResponse]  # type: ignore[assignment]
     """Objects to the provider that the coordinators propose for the caller's organisation: the proposal is dropped at once. Callers: managers.
@@ -357,7 +361,8 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_members_pb2.SignInProvider, _abc.Awaitable[_members_pb2.SignInProvider]]:
         """Proposes a sign-in provider, or another one; nothing changes until a second coordinator confirms it, because whoever controls it can sign in as any worker
         of this organisation. A newer proposal replaces an older one. Callers: coordinators. invalid_fields: required, too_long, malformed; out_of_range: not
-        https; shared_issuer: many organisations share it, like Microsoft's `common`.
+        https; shared_issuer: many organisations share it, like Microsoft's `common`. illegal_transition: nobody of the organisation could object, because it is
+        suspended, has left, or was not admitted.
         """
 
     @_abc_1.abstractmethod
@@ -369,6 +374,7 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         """Confirms the proposed sign-in provider, at the earliest three days after the proposal: the organisation's managers are notified by e-mail at once, and may
         object. Callers: a coordinator who counts as a second person. nothing_to_confirm: nothing is proposed. objection_time: the three days are not over.
         second_person_required: the caller proposed it. not_independent: caller and proposer may be the same person.
+        illegal_transition: as for the proposal.
         """
 
     @_abc_1.abstractmethod

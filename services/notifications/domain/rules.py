@@ -94,9 +94,13 @@ LASTING_VERBS = frozenset(
 
 The person concerned, the managers and the worker who made the change are notified.
 """
-LETTERS_WHILE_INACTIVE = frozenset({"member_held", "member_suspended"})
-"""The kinds of letters that are sent although the organisation is suspended or has left, because
-they inform its managers of the suspension.
+LETTERS_WHILE_INACTIVE = frozenset(
+    {"member_held", "member_suspended", "provider_proposed", "entry_proposed"}
+)
+"""The kinds of letters that are sent although the organisation is suspended or has left.
+
+They inform its managers of the suspension, and of proposals to which they can object: otherwise one
+coordinator could propose, and hold back the letter by a hold.
 """
 ACCOUNT_VERBS = (
     LASTING_VERBS

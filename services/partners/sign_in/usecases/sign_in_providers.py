@@ -13,7 +13,7 @@ from secrets import token_urlsafe
 from chassis import log
 from chassis.audit import Entry
 from chassis.db import Database, Transaction
-from chassis.errors import NotFound, Unauthenticated, Unavailable
+from chassis.errors import Conflict, NotFound, Unauthenticated, Unavailable
 from chassis.ids import is_id, new_id
 from chassis.rpc import Call
 from chassis.tokens import SYSTEM
@@ -85,11 +85,12 @@ class SignInProviders:
     ) -> pb.SignInProvider:
         """Proposes a provider for an organisation, even if it already has one.
 
-        The managers of the organisation are notified by e-mail.
+        The managers of the organisation are notified by e-mail. Raises Conflict for an organisation
+        whose managers can't sign in to object.
         """
         tx, now, client_secret = call.tx, call.clock.now(), request.client_secret.strip()
         entry = ProviderEntry(request.provider.issuer.strip(), request.provider.client_id.strip())
-        provider = _fetch(tx, request.organization_id, hold=True)
+        provider = _fetch_of_active(tx, request.organization_id)
         check_etag(request.etag, etag(provider.version))
         entry.check(client_secret, development=self._development)
         provider.id = provider.id or new_id()
@@ -104,9 +105,12 @@ class SignInProviders:
     def ConfirmSignInProvider(
         self, request: pb.ConfirmSignInProviderRequest, call: Call
     ) -> pb.SignInProvider:
-        """Records a second person's agreement to a proposed provider, which is now used."""
+        """Records a second person's agreement to a proposed provider, which is now used.
+
+        Raises Conflict for an organisation whose managers can't sign in to object.
+        """
         call.trail.append(Entry("sign_in_provider_confirm", request.organization_id))
-        now, provider = call.clock.now(), _fetch(call.tx, request.organization_id, hold=True)
+        now, provider = call.clock.now(), _fetch_of_active(call.tx, request.organization_id)
         check_etag(request.etag, etag(provider.version))
         before = provider.entry
         provider.confirm(with_present_kin(call.tx, call.caller, now), now)
@@ -241,6 +245,15 @@ def _fetch(tx: Transaction, organization_id: str, *, hold: bool = False) -> Sign
     return sign_in_providers.fetch(
         tx, organization_id=organization_id, hold=hold
     ) or SignInProvider("", organization_id)
+
+
+def _fetch_of_active(tx: Transaction, organization_id: str) -> SignInProvider:
+    """Returns the provider of an organisation, locked. Raises Conflict if nobody there may act."""
+    provider = _fetch(tx, organization_id, hold=True)
+    organization = organizations.fetch(tx, organization_id)
+    if organization is None or not organization.is_active:
+        raise Conflict("illegal_transition")
+    return provider
 
 
 def _keep(call: Call, provider: SignInProvider, before: ProviderEntry | None) -> None:

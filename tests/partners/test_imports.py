@@ -285,9 +285,7 @@ def test_a_place_that_a_file_makes_confidential_keeps_no_phone_and_no_contact(
     assert scene.rows(
         "SELECT confidential, address, phones, contacts, service_at_locations.languages"
         " FROM locations, service_at_locations"
-    ) == [
-        {"confidential": True, "address": "", "phones": [], "contacts": [], "languages": ["miq"]}
-    ]
+    ) == [{"confidential": True, "address": "", "phones": [], "contacts": [], "languages": ["miq"]}]
     assert outcomes(scene.import_report(manager, json.dumps(hidden).encode())) == [UNCHANGED]
 
 

@@ -215,6 +215,32 @@ def test_a_place_that_becomes_confidential_loses_all_directions_and_never_become
     assert refusal.violations == [("location.confidential", "out_of_range")]
 
 
+def test_an_open_place_leads_nobody_to_a_service_that_became_confidential(
+    scene: Scene, shelter: Organization, manager: Stubs, other: Stubs
+) -> None:
+    place, office = make(manager, **OFFICE), make(manager, **OFFICE)
+    hidden, open_service = (
+        scene.service(shelter, "Acogida", "PSS"),
+        scene.service(shelter, "", "LEG"),
+    )
+    for service, at in ((hidden, place), (hidden, office), (open_service, office)):
+        offer(manager, service.id, at)
+    everybody = pb.ListLocationsRequest(organization_id=shelter.id)
+    assert len(other.ListLocations(everybody).locations) == 2
+    service = manager.GetService(d.GetServiceRequest(id=hidden.id))
+    service.confidential = True
+    manager.UpdateService(
+        d.UpdateServiceRequest(service=service, update_mask=FieldMask(paths=["confidential"]))
+    )
+    for by in (other, scene.coordinator):
+        assert not where(by, hidden.id)
+        assert [each.id for each in by.ListLocations(everybody).locations] == [office.id]
+        with refused("NOT_FOUND", "not_found"):
+            get(by, place)
+    assert (get(manager, place).address, get(other, office).id) == (OFFICE["address"], office.id)
+    assert [each.location_id for each in where(other, open_service.id)] == [office.id]
+
+
 def test_the_sealed_fields_of_a_confidential_place_are_replaced_but_not_emptied(
     manager: Stubs,
 ) -> None:

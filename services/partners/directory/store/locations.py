@@ -116,19 +116,42 @@ def fetch(tx: Transaction, id: str, *, hold: bool = False) -> Location | None:
     return _read(row) if row else None
 
 
+# The condition that an open place would lead to a hidden service: a confidential service is offered
+# there, and no other service. The service has become confidential after it was offered there.
+_LEADS_TO_HIDDEN = (
+    "(NOT l.confidential AND (SELECT coalesce(bool_and(s.confidential), false)"
+    " FROM service_at_locations AS a JOIN services AS s ON s.id = a.service_id"
+    " WHERE a.location_id = l.id))"
+)
+
+
 def page_of(
-    tx: Transaction, organization_id: str, size: int, after: Cursor | None, *, confidential: bool
+    tx: Transaction,
+    organization_id: str,
+    size: int,
+    after: Cursor | None,
+    *,
+    confidential: bool,
+    own: bool,
 ) -> tuple[list[Location], Cursor | None]:
     """Returns a page of an organisation's places, and the position of the next page.
 
-    The oldest places come first. `confidential`: confidential places are included.
+    The oldest places come first. `confidential`: confidential places are included. `own`: open
+    places that would lead to a hidden service are included.
     """
     rows = tx.execute(
-        "SELECT * FROM locations WHERE organization_id = %(owner)s AND (%(confidential)s"
-        " OR NOT confidential) AND (%(after)s::text[] IS NULL"
+        "SELECT * FROM locations AS l WHERE organization_id = %(owner)s AND (%(confidential)s"
+        f" OR NOT confidential) AND (%(own)s OR NOT {_LEADS_TO_HIDDEN})"
+        " AND (%(after)s::text[] IS NULL"
         " OR (create_time, id) > ((%(after)s::text[])[1]::timestamptz, (%(after)s::text[])[2]))"
         " ORDER BY create_time, id LIMIT %(limit)s",
-        {"owner": organization_id, "confidential": confidential, "after": after, "limit": size + 1},
+        {
+            "owner": organization_id,
+            "confidential": confidential,
+            "own": own,
+            "after": after,
+            "limit": size + 1,
+        },
     ).fetchall()
     more = (
         [rows[size - 1]["create_time"].isoformat(), rows[size - 1]["id"]]
@@ -136,6 +159,16 @@ def page_of(
         else None
     )
     return [_read(row) for row in rows[:size]], more
+
+
+def leads_to_hidden(tx: Transaction, id: str) -> bool:
+    """Tells whether an open place would lead to a hidden service."""
+    return (
+        tx.execute(
+            f"SELECT 1 FROM locations AS l WHERE id = %s AND {_LEADS_TO_HIDDEN}", (id,)
+        ).fetchone()
+        is not None
+    )
 
 
 def is_used(tx: Transaction, id: str) -> bool:

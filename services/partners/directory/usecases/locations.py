@@ -84,17 +84,18 @@ class Locations:
         """Returns a page of an organisation's places.
 
         Members on probation see no places of shelters, and no confidential places, except their
-        own.
+        own. Nobody else sees an open place at which only confidential services are offered.
         """
         size, after = (
             page_size(request.page_size, default=50, most=200),
             self._pages.cursor(request, str, str),
         )
         owner = request.organization_id or call.caller.organization_id
-        sees_all = owner == call.caller.organization_id or sees_shelters(call.tx, call.caller)
+        own = owner == call.caller.organization_id
+        sees_all = own or sees_shelters(call.tx, call.caller)
         if not is_id(owner) or (not sees_all and organizations.shelters(call.tx, [owner])):
             return pb.ListLocationsResponse()
-        page, more = locations.page_of(call.tx, owner, size, after, confidential=sees_all)
+        page, more = locations.page_of(call.tx, owner, size, after, confidential=sees_all, own=own)
         return pb.ListLocationsResponse(
             locations=[_message(location, call.caller) for location in page],
             next_page_token=self._pages.token(request, more),
@@ -175,7 +176,8 @@ class Locations:
         Raises NotFound for a service that does not exist for the caller.
         """
         service = visible_service(call.tx, call.caller, request.service_id)
-        # After a service has become confidential, other members no longer see its open places.
+        # After a service has become confidential, other members no longer see its open places, not
+        # even those that they see because of another service.
         hides = (
             service.entry.confidential and service.organization_id != call.caller.organization_id
         )
@@ -395,9 +397,11 @@ def _locked(call: Call, id: str) -> Location:
 
 
 def _is_visible(call: Call, location: Location) -> bool:
-    if location.organization_id == call.caller.organization_id or sees_shelters(
-        call.tx, call.caller
-    ):
+    if location.organization_id == call.caller.organization_id:
+        return True
+    if locations.leads_to_hidden(call.tx, location.id):
+        return False
+    if sees_shelters(call.tx, call.caller):
         return True
     return not location.entry.confidential and not organizations.shelters(
         call.tx, [location.organization_id]

@@ -144,6 +144,36 @@ def test_c12_an_enquiry_that_asked_only_a_member_now_on_probation_is_exhausted(
     assert asking.seen(asking.ngo, enquiry).state == e.ENQUIRY_STATE_EXHAUSTED
 
 
+@pytest.mark.parametrize("status", ["SUSPENDED", "LEFT"])
+def test_nobody_takes_the_offer_of_a_member_that_is_out_and_closes_the_others(
+    asking: EnquiryScene, directory: Directory, status: str
+) -> None:
+    enquiry = asking.create()
+    for name in ("clinic", "shelter"):
+        asking.answer(name, enquiry, "yes")
+    alone = asking.create(service_ids=[CLINIC])
+    directory.stands("clinic", status)
+    assert refusal(lambda: asking.take(enquiry, "clinic")) == (CONFLICT, "offer_gone")
+    assert asking.seen(asking.ngo, alone).state == e.ENQUIRY_STATE_EXHAUSTED
+    assert (
+        asking.rows(
+            "SELECT FROM enquiry_offers WHERE service_id = %s AND need_code IS NOT NULL", CLINIC
+        )
+        == []
+    )
+    assert asking.take(enquiry, "shelter").state == e.ENQUIRY_STATE_MATCHED
+
+
+def test_an_enquiry_of_a_held_member_still_reaches_shelters_once_it_is_back(
+    asking: EnquiryScene, directory: Directory
+) -> None:
+    enquiry = asking.create()
+    directory.stands("ngo", "SUSPENDED")
+    directory.stands("ngo", "APPROVED")
+    asking.answer("shelter", enquiry, "yes")
+    assert asking.take(enquiry, "shelter").state == e.ENQUIRY_STATE_MATCHED
+
+
 def test_c12_a_taken_offer_of_a_member_on_probation_is_blanked_but_stays_matched_for_the_asker(
     asking: EnquiryScene, directory: Directory
 ) -> None:

@@ -392,13 +392,17 @@ def _received(identifier: str, rows: list[Row]) -> ReceivedEnquiry:
     )
 
 
-def stop_asking(tx: Transaction, now: datetime, organization_id: str) -> bool:
-    """Closes the copies that a member on probation has received, or has sent to shelters.
+def stop_asking(
+    tx: Transaction, now: datetime, organization_id: str, *, on_probation: bool = True
+) -> bool:
+    """Closes the copies that a member has received, because it may no longer answer them.
 
-    Returns whether there may be more received copies. Needs the scope of the whole service.
+    If it is `on_probation`, also closes the copies that it has sent to shelters. Returns whether
+    there may be more received copies. Needs the scope of the whole service.
     """
     received_ids = enquiries.ids_received(tx, organization_id, _MAX_STOPPED)
-    for identifier in received_ids + enquiries.open_of(tx, organization_id):
+    sent_ids = enquiries.open_of(tx, organization_id) if on_probation else []
+    for identifier in received_ids + sent_ids:
         enquiry = enquiries.get(tx, identifier, for_update=True)
         if enquiry.organization_id == organization_id:
             gone = members.shelters(tx, [offer.service_id for offer in enquiry.offers])

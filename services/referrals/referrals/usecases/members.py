@@ -17,15 +17,19 @@ def organization_changed(
 ) -> bool:
     """Records that an organisation was registered, changed, approved, suspended or reinstated.
 
-    Returns whether there may be more to do. Nothing is recorded about an organisation that has only
-    applied, or whose application was rejected.
+    A member that is on probation, suspended or gone answers no enquiry: the copies that it has
+    received are closed, so that nobody takes its offer and closes the others. Returns whether there
+    may be more to do. Nothing is recorded about an organisation that has only applied, or whose
+    application was rejected.
     """
     if status in _NO_MEMBER:
         return False
     members.note_member(
         tx, "organization", identifier, status in _IN_GOOD_STANDING, status, type_, country=country
     )
-    return status == "PROBATION" and enquiries.stop_asking(tx, now, identifier)
+    return status != "APPROVED" and enquiries.stop_asking(
+        tx, now, identifier, on_probation=status == "PROBATION"
+    )
 
 
 def worker_changed(tx: Transaction, identifier: str, organization_id: str, active: bool) -> None:

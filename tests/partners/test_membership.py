@@ -473,6 +473,36 @@ def test_d25_one_reference_or_the_same_reference_twice_is_not_enough(
     ] == ["EXP-8", "EXP-9"]
 
 
+def test_a_member_that_changes_its_name_between_two_approvals_is_approved_by_nobody(
+    scene: Scene,
+) -> None:
+    member = scene.organization("Casa Luna", approved=False)
+    manager, first, second = (
+        scene.by(member, Role.MANAGER),
+        scene.by(scene.coalition, Role.COORDINATOR),
+        scene.by(scene.coalition, Role.COORDINATOR),
+    )
+    seen = first.ApproveOrganization(
+        pb.ApproveOrganizationRequest(id=member.id, etag=etag_of(scene.vet(member.id)))
+    )
+    renamed = manager.UpdateOrganization(
+        pb.UpdateOrganizationRequest(
+            organization=pb.Organization(id=member.id, etag=seen.etag, name="Ministerio"),
+            update_mask=FieldMask(paths=["name"]),
+        )
+    )
+    again = second.ApproveOrganization(
+        pb.ApproveOrganizationRequest(id=member.id, etag=renamed.etag)
+    )
+    assert (again.name, again.status) == ("Ministerio", PROBATION)
+    assert (
+        first.ApproveOrganization(
+            pb.ApproveOrganizationRequest(id=member.id, etag=again.etag)
+        ).status
+        == APPROVED
+    )
+
+
 def test_after_a_change_of_the_evidence_two_people_have_to_approve_again(scene: Scene) -> None:
     member = scene.organization("Nueva", approved=False)
     first, second = (

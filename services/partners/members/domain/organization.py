@@ -189,6 +189,7 @@ class Organization(Subject):
     def change(self, changes: Mapping[str, Any], now: datetime) -> None:
         """Changes the given fields of the entry; a fact is recorded only if a value changes.
 
+        A proposed approval is dropped: its proposer had seen another entry, perhaps another name.
         Raises Conflict for a change to NETWORK_FIELDS, which needs two people.
         """
         entry = with_changes(self.entry, changes, "organization")
@@ -196,7 +197,7 @@ class Organization(Subject):
         if any(getattr(entry, name) != getattr(self.entry, name) for name in NETWORK_FIELDS):
             raise Conflict("two_people_required")
         if entry != self.entry:
-            self.entry = entry
+            self.entry, self.approval_proposed_by_worker_id = entry, ""
             self.note("changed", now)
 
     def propose(self, changes: Mapping[str, Any], worker_id: str, now: datetime) -> None:
@@ -210,11 +211,12 @@ class Organization(Subject):
         self.note("change_proposed", now)
 
     def confirm_change(self, second: Second, now: datetime) -> None:
-        """Applies the proposed change after a second person agreed."""
+        """Applies the proposed change after a second person agreed; drops a proposed approval."""
         if self.proposal is None:
             raise Conflict("nothing_to_confirm")
         check_second(second, self.proposal.worker_id)
         wanted, self.proposal = self.proposal, None
+        self.approval_proposed_by_worker_id = ""
         self.entry = self._checked_entry(
             replace(
                 self.entry,

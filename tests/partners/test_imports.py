@@ -17,7 +17,7 @@ import openpyxl
 import pytest
 
 from protos.partners.v1 import directory_pb2 as d
-from protos.partners.v1 import directory_pb2, locations_pb2
+from protos.partners.v1 import locations_pb2
 from protos.partners.v1 import open_data_pb2 as pb
 from services.partners.directory.usecases.import_jobs import run_import
 from services.partners.members.domain.worker import Role
@@ -263,8 +263,8 @@ def test_a_place_that_a_file_makes_confidential_keeps_no_phone_and_no_contact(
         locations_pb2.SetServiceAtLocationRequest(
             service_at_location=locations_pb2.ServiceAtLocation(
                 **stored,
-                phones=[directory_pb2.Phone(number="+50523410001")],
-                contacts=[directory_pb2.ContactPoint(name="Ana Inventada")],
+                phones=[d.Phone(number="+50523410001")],
+                contacts=[d.ContactPoint(name="Ana Inventada")],
             )
         )
     )
@@ -471,7 +471,7 @@ def test_rows_of_a_member_that_left_and_came_back_are_those_of_the_present_membe
 ) -> None:
     former = scene.organization("Casa Uno")
     scene.by(former, Role.MANAGER).LeaveOrganization(
-        directory_pb2.LeaveOrganizationRequest(id=former.id, etag=scene.etag(former.id))
+        d.LeaveOrganizationRequest(id=former.id, etag=scene.etag(former.id))
     )
     present = scene.organization("Casa Uno")
     content = sheet("A;LEG;León;Casa Uno", headings=OF_ONE)

@@ -340,6 +340,27 @@ def test_a_manager_who_is_invited_again_to_another_role_loses_her_keys(scene: Sc
     assert revoked.HasField("revoke_time")
 
 
+def test_a_key_waits_for_a_second_manager_once_its_manager_has_fewer_rights_than_the_key(
+    scene: Scene,
+) -> None:
+    own = scene.organization("Casa")
+    manager = scene.by(own, Role.MANAGER)
+    other = scene.as_worker(scene.worker(own, Role.MANAGER, Role.WORKER, email=EMAIL))
+    made = {}
+    for scope in (contract_pb2.SCOPE_PEOPLE_OPEN, contract_pb2.SCOPE_DIRECTORY_WRITE):
+        made[scope] = other.CreateApiKey(pb.CreateApiKeyRequest(label="Sistema", scopes=[scope]))
+    assert not any(key.api_key.unconfirmed for key in made.values())
+    accept(scene, invite(manager))
+    wide, narrow = made.values()
+    with refused("UNAUTHENTICATED", "key_invalid"):
+        scene.nobody.IssueToken(pb.IssueTokenRequest(api_key=wide.secret))
+    assert scene.nobody.IssueToken(pb.IssueTokenRequest(api_key=narrow.secret)).tokens
+    scene.by(own, Role.MANAGER).ConfirmApiKey(pb.ConfirmApiKeyRequest(id=wide.api_key.id))
+    assert scene.nobody.IssueToken(pb.IssueTokenRequest(api_key=wide.secret)).tokens
+    accept(scene, invite(manager))
+    assert scene.nobody.IssueToken(pb.IssueTokenRequest(api_key=wide.secret)).tokens, "confirmed"
+
+
 def test_all_invalid_invitation_tokens_get_the_same_answer(scene: Scene) -> None:
     new = scene.organization("Casa Nueva")
     used, replaced, old = (

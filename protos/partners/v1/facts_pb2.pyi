@@ -174,7 +174,7 @@ Global___WorkerFact: _TypeAlias = WorkerFact  # noqa: Y015
 
 @_typing.final
 class ApiKeyFact(_message.Message):
-    """enlace.api_key.{created,confirmed,transferred,revoked}.v1 · key: api_key_id"""
+    """enlace.api_key.{created,confirmed,transferred,limited,revoked}.v1 · key: api_key_id"""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -127,6 +127,17 @@ class ApiKey(Subject):
             self.unconfirmed = False  # a person other than the new manager has already agreed
         self.note("transferred", now)
 
+    def limit(self, scopes: frozenset[str], now: datetime) -> None:
+        """Makes the key wait for a second manager if it exceeds its manager's changed rights.
+
+        `scopes`: the scopes whose rights she has now. Nothing changes if a second manager has
+        agreed to the key.
+        """
+        if not self.in_force or self.confirmed_by_worker_id or scopes.issuperset(self.entry.scopes):
+            return
+        self.unconfirmed = True
+        self.note("limited", now)
+
     def _assign_to(self, manager: Manager) -> None:
         self.worker_id = manager.id
         self.unconfirmed = not manager.scopes.issuperset(self.entry.scopes)

@@ -18,6 +18,7 @@ from services.partners.members.domain.api_key import (
     Manager,
     full_key,
 )
+from services.partners.members.domain.worker import Worker
 from services.partners.members.store import api_keys, organizations
 from services.partners.members.usecases.independence import with_present_kin
 from services.partners.members.usecases.passwords import mark_of
@@ -97,6 +98,14 @@ def revoke_keys_of(tx: Transaction, now: datetime, worker_id: str) -> None:
     """Revokes the keys that end with a worker's account, or with her role of manager."""
     for key in api_keys.ending_with(tx, worker_id):
         key.revoke(now)
+        api_keys.keep(tx, key)
+
+
+def limit_keys_of(tx: Transaction, now: datetime, worker: Worker) -> None:
+    """Makes the keys of a manager wait that exceed the rights of the roles that she has now."""
+    scopes = scopes_within(frozenset(worker.entry.roles))
+    for key in api_keys.ending_with(tx, worker.id):
+        key.limit(scopes, now)
         api_keys.keep(tx, key)
 
 

@@ -18,7 +18,7 @@ from services.partners.members.domain.invitation import Invitation
 from services.partners.members.domain.network_roles import include_network_role
 from services.partners.members.domain.worker import Role, Worker, WorkerEntry, WorkerStatus
 from services.partners.members.store import invitations, organizations, workers
-from services.partners.members.usecases.api_keys import revoke_keys_of
+from services.partners.members.usecases.api_keys import limit_keys_of, revoke_keys_of
 from services.partners.members.usecases.credentials import Credentials
 from services.partners.members.usecases.independence import note_sign_in_device, with_present_kin
 from services.partners.members.usecases.passwords import check_new, hash_of, mark_of
@@ -236,4 +236,6 @@ def _account(
     credentials.end_all(tx, worker.id, now)
     if Role.MANAGER not in entry.roles:  # a key needs a manager who is responsible for it
         revoke_keys_of(tx, now, worker.id)
+    else:
+        limit_keys_of(tx, now, worker)
     return worker

@@ -13,7 +13,6 @@ from flask.testing import FlaskClient
 
 from chassis import errors
 from protos.contract.v1 import contract_pb2 as c
-from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import members_pb2 as m
 from services.gateway.site.shell import access
 from tests.gateway.pages_gateway import PlayedServices, enter, pages, signed_in, token_of
@@ -25,9 +24,6 @@ ID, HERS, OTHER = "a" * 32, "d" * 32, "e" * 32
 def played() -> PlayedServices:
     made = PlayedServices()
     made.answers["IssueToken"] = signed_in(c.ROLE_COORDINATOR)
-    made.answers["ListOrganizations"] = d.ListOrganizationsResponse(
-        organizations=[d.Organization(id=OTHER, name="Casa Alianza")]
-    )
     made.answers["ListNetworkRoles"] = accounts()
     return made
 
@@ -100,33 +96,36 @@ def test_an_invitation_to_a_network_role_is_proposed_and_a_refused_one_comes_bac
     client: FlaskClient, played: PlayedServices
 ) -> None:
     played.answers["CreateInvitation"] = m.Invitation(id=ID, unconfirmed=True)
-    fields = {
-        "organization_id": OTHER,
-        "email": "nueva@alianza.example",
-        "roles": "auditor",
-        "invited_language": "en",
-    }
+    fields = {"email": "nueva@alianza.example", "roles": "auditor", "invited_language": "en"}
     assert sent(client, "/network/roles", **fields) == (303, "/network/roles?done=role_proposed")
-    wanted = m.Invitation(
-        organization_id=OTHER, email="nueva@alianza.example", roles=[c.ROLE_AUDITOR], language="en"
-    )
+    wanted = m.Invitation(email="nueva@alianza.example", roles=[c.ROLE_AUDITOR], language="en")
     assert played.last("CreateInvitation").invitation == wanted
     played.answers["CreateInvitation"] = errors.Invalid(("email", "malformed"))
     status, text = sent(client, "/network/roles", **fields)
     assert (status, "nueva@alianza.example" in text) == (422, True)
 
 
-def test_no_role_of_an_organisation_is_given_on_this_page(
+def test_the_page_invites_only_to_the_coordinators_own_organisation(
     client: FlaskClient, played: PlayedServices
 ) -> None:
+    """Any other organisation would be refused."""
+    assert 'name="organization_id"' not in client.get("/network/roles").text
     played.answers["CreateInvitation"] = m.Invitation(id=ID, unconfirmed=True)
     sent(
         client,
         "/network/roles",
         organization_id=OTHER,
         email="nueva@alianza.example",
-        roles="manager",
+        roles="auditor",
     )
+    assert played.last("CreateInvitation").invitation.organization_id == ""
+
+
+def test_no_role_of_an_organisation_is_given_on_this_page(
+    client: FlaskClient, played: PlayedServices
+) -> None:
+    played.answers["CreateInvitation"] = m.Invitation(id=ID, unconfirmed=True)
+    sent(client, "/network/roles", email="nueva@alianza.example", roles="manager")
     assert list(played.last("CreateInvitation").invitation.roles) == []
 
 

@@ -7,10 +7,9 @@ from flask import render_template
 
 from chassis.languages import N_
 from protos.contract.v1 import contract_pb2
-from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import members_pb2 as m
 from services.gateway.edge.clients import clients
-from services.gateway.site.backend import directory, names, workers
+from services.gateway.site.backend import names, workers
 from services.gateway.site.language import words
 from services.gateway.site.parts import forms
 from services.gateway.site.shell import access
@@ -26,7 +25,6 @@ def listing(errors: forms.Problems = forms.NO_PROBLEMS, identifier: str = "") ->
     `identifier` names the row whose form had problems.
     """
     answer = clients().members.ListNetworkRoles(m.ListNetworkRolesRequest())
-    organizations = directory.organizations(status=d.ORGANIZATION_STATUS_APPROVED)
     known = {worker.organization_id for worker in answer.workers} | {
         invitation.organization_id for invitation in answer.invitations
     }
@@ -39,8 +37,6 @@ def listing(errors: forms.Problems = forms.NO_PROBLEMS, identifier: str = "") ->
         "network_roles.html",
         workers=answer.workers,
         invitations=answer.invitations,
-        organizations=[(organization.id, organization.name) for organization in organizations],
-        more_organizations=organizations.more,
         names=names.names(known),
         alone=len(coordinators) < 2,
         errors=errors,
@@ -57,7 +53,7 @@ def listing(errors: forms.Problems = forms.NO_PROBLEMS, identifier: str = "") ->
     done="role_proposed",
 )
 def invite() -> str | None:
-    """Invites somebody to a network role.
+    """Invites somebody of the coordinator's own organisation to a network role.
 
     The link is sent once a second coordinator has agreed.
     """
@@ -67,7 +63,6 @@ def invite() -> str | None:
         if role in ROLES
     ]
     invitation = m.Invitation(
-        organization_id=forms.text("organization_id"),
         email=forms.text("email"),
         roles=roles,
         language=forms.text("invited_language"),

@@ -29,6 +29,7 @@ from services.partners.directory.usecases.housekeeping import sweep
 from services.partners.members.domain.invitation import MAX_INVITATIONS, InvitationEntry
 from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import Role
+from services.partners.members.store import provenance
 from services.partners.sign_in.protocols.passkeys import Site
 from services.partners.sign_in.usecases.sign_in_providers import SignInProviders
 from tests.partners.scene import PASSWORD, SITE, Scene, Stubs, refused
@@ -279,6 +280,25 @@ def test_only_the_owner_of_a_mailbox_learns_that_its_address_has_an_account(scen
             accept(scene, made)
     assert len(scene.rows("SELECT FROM workers WHERE lower(email) = %s", EMAIL)) == 1
     assert scene.facts(made.id) == [(1, "enlace.invitation.created.v1")]
+
+
+def test_people_of_an_organisation_that_left_and_came_back_keep_their_addresses(
+    scene: Scene,
+) -> None:
+    former = scene.organization("Casa")
+    manager = scene.worker(former, Role.MANAGER, email=EMAIL)
+    scene.as_worker(manager).LeaveOrganization(
+        directory_pb2.LeaveOrganizationRequest(id=former.id, etag=scene.etag(former.id))
+    )
+    present = scene.organization("Casa")
+    accept(scene, invite(scene.coordinator, present))
+    signed = scene.nobody.SignIn(pb.SignInRequest(email=EMAIL, password=OWN_PASSWORD))
+    assert (signed.organization.id, signed.worker.id != manager.id) == (present.id, True)
+    with scene.database.transaction(SYSTEM) as tx:
+        kin = set(provenance.related_accounts(tx, signed.worker.id, scene.clock.now()))
+    assert manager.id in kin, "both accounts are still one person's"
+    accept(scene, invite(scene.as_worker(scene.worker(present, Role.MANAGER))))
+    assert len(scene.rows("SELECT FROM workers WHERE email = %s", EMAIL)) == 2
 
 
 @pytest.mark.parametrize("suspended", [False, True])

@@ -183,7 +183,7 @@ class MembersServicer:
     def AcceptInvitation(self, request, context):
         """Opens the account of an invitation with the invited person's name and password. The call needs no token but that of the link, which is valid once.
         invitation_invalid: the same for an invitation that is unknown, used, replaced, revoked or too old, whose organisation is suspended, or whose maker's
-        account has ended. email_taken: the address has an account at another organisation; an account at this organisation begins anew, with the roles of the
+        account has ended. email_taken: the address has an account at another organisation that has not left; an account at this organisation begins anew, with the roles of the
         invitation. manager_exists: somebody else became manager first. invalid_fields: password too_short.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -57,7 +57,7 @@ class MembersStub:
     AcceptInvitation: _grpc.UnaryUnaryMultiCallable[_members_pb2.AcceptInvitationRequest, _members_pb2.AcceptInvitationResponse]
     """Opens the account of an invitation with the invited person's name and password. The call needs no token but that of the link, which is valid once.
     invitation_invalid: the same for an invitation that is unknown, used, replaced, revoked or too old, whose organisation is suspended, or whose maker's
-    account has ended. email_taken: the address has an account at another organisation; an account at this organisation begins anew, with the roles of the
+    account has ended. email_taken: the address has an account at another organisation that has not left; an account at this organisation begins anew, with the roles of the
     invitation. manager_exists: somebody else became manager first. invalid_fields: password too_short.
     """
     ListWorkers: _grpc.UnaryUnaryMultiCallable[_members_pb2.ListWorkersRequest, _members_pb2.ListWorkersResponse]
@@ -143,7 +143,7 @@ class MembersAsyncStub(MembersStub):
     AcceptInvitation: _aio.UnaryUnaryMultiCallable[_members_pb2.AcceptInvitationRequest, _members_pb2.AcceptInvitationResponse]  # type: ignore[assignment]
     """Opens the account of an invitation with the invited person's name and password. The call needs no token but that of the link, which is valid once.
     invitation_invalid: the same for an invitation that is unknown, used, replaced, revoked or too old, whose organisation is suspended, or whose maker's
-    account has ended. email_taken: the address has an account at another organisation; an account at this organisation begins anew, with the roles of the
+    account has ended. email_taken: the address has an account at another organisation that has not left; an account at this organisation begins anew, with the roles of the
     invitation. manager_exists: somebody else became manager first. invalid_fields: password too_short.
     """
     ListWorkers: _aio.UnaryUnaryMultiCallable[_members_pb2.ListWorkersRequest, _members_pb2.ListWorkersResponse]  # type: ignore[assignment]
@@ -262,7 +262,7 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_members_pb2.AcceptInvitationResponse, _abc.Awaitable[_members_pb2.AcceptInvitationResponse]]:
         """Opens the account of an invitation with the invited person's name and password. The call needs no token but that of the link, which is valid once.
         invitation_invalid: the same for an invitation that is unknown, used, replaced, revoked or too old, whose organisation is suspended, or whose maker's
-        account has ended. email_taken: the address has an account at another organisation; an account at this organisation begins anew, with the roles of the
+        account has ended. email_taken: the address has an account at another organisation that has not left; an account at this organisation begins anew, with the roles of the
         invitation. manager_exists: somebody else became manager first. invalid_fields: password too_short.
         """
 

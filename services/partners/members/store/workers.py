@@ -60,6 +60,19 @@ def add(tx: Transaction, worker: Worker, password_hash: str, inviter_id: str = "
     return bool(added)
 
 
+def release_address(tx: Transaction, id: str) -> None:
+    """Frees the e-mail address of an account that nobody can use any more, for another account.
+
+    The account keeps its mailbox, which ties it to other accounts of the same person: a suffix does
+    not count (`mailbox_key`).
+    """
+    tx.execute(
+        "UPDATE workers SET email_key = split_part(email_key, '@', 1) || '+' || id || '@'"
+        " || split_part(email_key, '@', 2) WHERE id = %s",
+        (id,),
+    )
+
+
 def keep_status(tx: Transaction, worker: Worker) -> None:
     """Stores a changed status, or a proposed suspension, with the worker's facts."""
     tx.execute(

@@ -16,6 +16,7 @@ from keys.sealing import Keyring
 from protos.partners.v1 import members_pb2 as pb
 from services.partners.members.domain.invitation import Invitation
 from services.partners.members.domain.network_roles import include_network_role
+from services.partners.members.domain.organization import OrganizationStatus
 from services.partners.members.domain.worker import Role, Worker, WorkerEntry, WorkerStatus
 from services.partners.members.store import invitations, organizations, workers
 from services.partners.members.usecases.api_keys import limit_keys_of, revoke_keys_of
@@ -211,11 +212,16 @@ def _account(
 ) -> Worker:
     """Registers a new account, or renews the invited person's account in the organisation.
 
-    Renewal gives access back to a worker who forgot her password or was suspended.
+    Renewal gives access back to a worker who forgot her password or was suspended. An account in an
+    organisation that has left for good does not keep its address: the organisation may be admitted
+    again, and its people go on elsewhere.
     """
     invited = invitation.entry
     entry = WorkerEntry(name, invited.email, invited.roles, invited.language)
     known = workers.by_email(tx, invited.email, hold=True)
+    if known and organizations.status_of(tx, known[0].organization_id) is OrganizationStatus.LEFT:
+        workers.release_address(tx, known[0].id)
+        known = None
     if known is None:
         worker = Worker.register(new_id(), invitation.organization_id, entry, now)
         if not workers.add(tx, worker, hash_of(password), invitation.invited_by_worker_id):

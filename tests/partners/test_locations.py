@@ -629,6 +629,33 @@ def test_services_and_organisations_have_a_history_too(
     assert changes(manager, shelter.id) == [("url", "", '"https://ejemplo.org"')]
 
 
+@pytest.mark.parametrize("way", ["call", "import"])
+def test_a_service_that_becomes_confidential_loses_the_history_of_its_phone(
+    scene: Scene, shelter: Organization, manager: Stubs, way: str
+) -> None:
+    service = scene.service(shelter, "Consulta", "PSS", phone="+50522221111")
+
+    def set_fields(**fields: Any) -> None:
+        wanted = manager.GetService(d.GetServiceRequest(id=service.id))
+        wanted.MergeFrom(d.Service(**fields))
+        manager.UpdateService(
+            d.UpdateServiceRequest(service=wanted, update_mask=FieldMask(paths=list(fields)))
+        )
+
+    set_fields(phone="+50522223333")
+    assert "+5052222" in str(changes(manager, service.id))
+    if way == "call":
+        set_fields(confidential=True)
+    else:
+        headings = "id;nombre;necesidades;departamento;confidencial"
+        row = f"{service.id};Consulta;PSS;Chinandega;sí"
+        assert scene.import_report(manager, f"{headings}\n{row}".encode()).written
+    history = changes(scene.coordinator, service.id)
+    assert ("confidential", "false", "true") in history
+    assert [change for change in history if change[0] == "phone"] == [("phone", "", "")] * 2
+    assert "+5052222" not in str(scene.rows("SELECT * FROM field_changes"))
+
+
 def test_field_changes_are_shown_only_to_the_member_itself_and_the_coordination(
     scene: Scene, manager: Stubs, other: Stubs
 ) -> None:

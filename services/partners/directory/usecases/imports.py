@@ -40,9 +40,14 @@ from services.partners.directory.store.imported_ids import Key, key_of
 from services.partners.directory.store.taxonomy import taxonomy
 from services.partners.directory.usecases.import_members import target_of, with_members
 from services.partners.directory.usecases.locations import change_location
+from services.partners.directory.usecases.services import (
+    becomes_confidential,
+    entry_changes,
+    forget_revealing,
+)
 from services.partners.members.domain.organization import Organization
 from services.partners.members.usecases.standing import worker_of
-from services.partners.network.domain.field_change import FieldChange, changes_of
+from services.partners.network.domain.field_change import FieldChange
 from services.partners.network.store import field_changes
 
 T = TypeVar("T", Service, Location)
@@ -79,6 +84,7 @@ class _Work:
     new_services: list[Service] = field(default_factory=list)
     changed_services: list[Service] = field(default_factory=list)
     changes: list[tuple[str, str, list[FieldChange]]] = field(default_factory=list)
+    now_confidential: list[str] = field(default_factory=list)  # ids of services
     new_places: list[Location] = field(default_factory=list)
     changed_places: dict[str, PlaceDraft] = field(default_factory=dict)
     place_by_draft: dict[int, Location] = field(default_factory=dict)
@@ -280,9 +286,11 @@ def _change_service(
             (
                 service.id,
                 member.id,
-                changes_of(service.entry, after.entry, work.worker_id, work.now),
+                entry_changes(service.entry, after.entry, work.worker_id, work.now),
             )
         )
+        if becomes_confidential(service.entry, after.entry):
+            work.now_confidential.append(service.id)
     draft.line.record(Outcome.CHANGED if after.facts else Outcome.UNCHANGED)
     return after
 
@@ -397,6 +405,8 @@ def place_changes(draft: PlaceDraft, place: Location) -> dict[str, Any]:
 def _write(tx: Transaction, keyring: Keyring, caller: Caller, work: _Work) -> None:
     services.keep_many(tx, work.new_services, work.changed_services, work.now)
     field_changes.keep_many(tx, work.changes)
+    for id in work.now_confidential:
+        forget_revealing(tx, id)
     locations.keep_many(tx, keyring, work.new_places)
     for id, draft in work.changed_places.items():
         place = work.places[id]

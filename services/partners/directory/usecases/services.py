@@ -36,11 +36,13 @@ from services.partners.members.usecases.standing import (
     worker_of,
 )
 from services.partners.members.wire.messages import organization as organization_message
-from services.partners.network.domain.field_change import changes_of
+from services.partners.network.domain.field_change import FieldChange, changes_of
 from services.partners.network.store import field_changes
 from services.partners.network.wire.messages import etag_of, masked_fields
 
 MAX_BATCH = 200
+_REVEALING_FIELDS = ("phone",)
+"""The fields that a confidential service does not have."""
 
 
 class Services:
@@ -124,8 +126,10 @@ class Services:
         before = service.entry
         service.change(changes, taxonomy(), areas(), now)
         services.keep(call.tx, service)
-        changed = changes_of(before, service.entry, worker_of(call.caller), now)
+        changed = entry_changes(before, service.entry, worker_of(call.caller), now)
         field_changes.keep(call.tx, service.id, service.organization_id, changed)
+        if becomes_confidential(before, service.entry):
+            forget_revealing(call.tx, service.id)
         if _hours_of(before) != _hours_of(service.entry):
             open_hours.refresh(call.tx, service.id, now)
         call.trail.append(Entry("service_change", service.id, detail_codes=tuple(changes)))
@@ -223,6 +227,25 @@ class Services:
                 for match, matched in matches
             ]
         )
+
+
+def entry_changes(
+    before: ServiceEntry, after: ServiceEntry, worker_id: str, now: datetime
+) -> list[FieldChange]:
+    """Returns the changes to an entry; those of a confidential service without revealing values."""
+    return changes_of(
+        before, after, worker_id, now, _REVEALING_FIELDS if after.confidential else ()
+    )
+
+
+def becomes_confidential(before: ServiceEntry, after: ServiceEntry) -> bool:
+    """Tells whether a change makes a service confidential."""
+    return after.confidential and not before.confidential
+
+
+def forget_revealing(tx: Transaction, id: str) -> None:
+    """Deletes from the history of a service that has become confidential what the entry loses."""
+    field_changes.forget_values(tx, id, _REVEALING_FIELDS)
 
 
 def doubt_capacity(

@@ -48,7 +48,8 @@ def keep_many(tx: Transaction, changes: Sequence[tuple[str, str, Sequence[FieldC
 def forget_values(tx: Transaction, subject_id: str, fields: Sequence[str]) -> None:
     """Deletes the old and new values in all stored changes to these fields of a subject.
 
-    Used when a place becomes confidential, because former values would still lead to the place.
+    Used when a place or a service becomes confidential, because former values would still lead to
+    the place.
     """
     tx.execute(
         "UPDATE field_changes SET old_value = NULL, new_value = NULL WHERE subject_id = %s"

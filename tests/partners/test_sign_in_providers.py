@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -441,6 +442,17 @@ def test_a_provider_works_until_a_new_one_is_confirmed_and_the_new_one_knows_nob
         "SELECT new_value FROM field_changes WHERE field = 'sign_in_provider' ORDER BY id DESC"
     )
     assert last["new_value"] == "https://new.example"
+
+
+def test_officials_sign_in_after_their_ministry_registered_enlace_anew_at_its_provider(
+    scene: Scene, ministry: Organization, provider: Provider
+) -> None:
+    """Some providers give each client other ids for the same people."""
+    first = sign_in_through(scene, ministry, provider)
+    provider.client = replace(provider.client, id="enlace-2")
+    provider.people["ana"] = Person("ana-2", EMAIL)
+    set_up(scene, ministry, provider)
+    assert sign_in_through(scene, ministry, provider).worker.id == first.worker.id
 
 
 def test_an_ended_provider_signs_nobody_in(

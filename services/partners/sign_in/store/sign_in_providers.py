@@ -196,6 +196,11 @@ def forget_account(tx: Transaction, worker_id: str) -> None:
     tx.execute("DELETE FROM provider_accounts WHERE worker_id = %s", (worker_id,))
 
 
+def forget_accounts_of(tx: Transaction, organization_id: str) -> None:
+    """Deletes the links to the accounts of an organisation's workers, so that they bind again."""
+    tx.execute("DELETE FROM provider_accounts WHERE organization_id = %s", (organization_id,))
+
+
 def forget(tx: Transaction, now: datetime) -> int:
     """Deletes expired sign-ins through providers; returns how many."""
     return tx.execute(

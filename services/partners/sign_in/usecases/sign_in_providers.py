@@ -115,6 +115,9 @@ class SignInProviders:
         before = provider.entry
         provider.confirm(with_present_kin(call.tx, call.caller, now), now)
         sign_in_providers.take_proposed_secret(call.tx, self._keyring, provider)
+        # A provider may give each client other ids for the same people (OpenID Connect Core 8.1).
+        if before and provider.entry and before.client_id != provider.entry.client_id:
+            sign_in_providers.forget_accounts_of(call.tx, provider.organization_id)
         _keep(call, provider, before)
         return self._message(provider)
 

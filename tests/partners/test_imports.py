@@ -20,6 +20,7 @@ from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import locations_pb2
 from protos.partners.v1 import open_data_pb2 as pb
 from services.partners.directory.usecases.import_jobs import run_import
+from services.partners.directory.wire.imports import hours
 from services.partners.members.domain.worker import Role
 from tests.partners.scene import Scene, refused
 from tests.partners.test_membership import apply
@@ -83,6 +84,37 @@ def test_a_partners_spreadsheet_becomes_services_and_importing_it_again_changes_
         [line.subject_id for line in first.lines],
     )
     assert len(scene.rows("SELECT * FROM outbox")) == facts
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("lun-vie 8am-12am", "ambiguous"),
+        ("lun-vie 12am-5pm", "ambiguous"),
+        ("lun-vie 12am-12pm", "ambiguous"),
+        ("lun-vie 8am-12m", ["MO-FR 08:00-12:00"]),
+        ("lun-vie 8am-12pm", ["MO-FR 08:00-12:00"]),
+        ("vie 8pm-12am", ["FR-FR 20:00-00:00"]),
+        ("sab 12am-6am", ["SA-SA 00:00-06:00"]),
+        ("lun-vie 8:00-24:00", ["MO-FR 08:00-00:00"]),
+        ("lun-vie 8 a 5", "ambiguous"),
+        ("L,M,V 8:00-17:00", "ambiguous"),
+        ("lun-vie 8:00-17:00 excepto feriados", "ambiguous"),
+        ("lun-vie y feriados 8:00-12:00", "malformed"),
+        ("lun-vie 8am-12md y 1pm-5pm", ["MO-FR 08:00-12:00", "MO-FR 13:00-17:00"]),
+    ],
+)
+def test_hours_that_can_be_read_in_two_ways_are_not_guessed(
+    text: str, read: str | list[str]
+) -> None:
+    try:
+        found: str | list[str] = [
+            f"{each.byday[0]}-{each.byday[-1]} {each.opens_at}-{each.closes_at}"
+            for each in hours.schedules(text)
+        ]
+    except hours.Unclear as error:
+        found = str(error)
+    assert found == read
 
 
 def test_a_row_with_an_id_changes_its_service(scene: Scene) -> None:

@@ -124,6 +124,10 @@ def _times(span: "re.Match[str]") -> tuple[str, str]:
         (hour, _, _), other = (opens, closes) if not opens[2] else (closes, opens)
         if hour <= _NOON and not (hour == _NOON and other[2]):
             raise Unclear("ambiguous")
+    elif opens[2] and (
+        (closes[0] == 0 and 0 < opens[0] < _NOON) or (opens[0] == 0 and closes[0] >= _NOON)
+    ):
+        raise Unclear("ambiguous")  # 8am-12am: some people write 12am for noon
     elif not opens[2] and max(opens[0], closes[0]) <= _NOON:
         exact = span.group(2) is not None and span.group(5) is not None
         if not exact or closes[:2] <= opens[:2] or opens[0] < 6:

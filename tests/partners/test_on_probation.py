@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 
 from chassis.tokens import SYSTEM
 from protos.partners.v1 import directory_pb2 as pb
-from protos.partners.v1 import locations_pb2
+from protos.partners.v1 import facts_pb2, locations_pb2
 from services.partners.members.domain.organization import Organization, OrganizationType
 from services.partners.members.domain.worker import Role
 from tests.partners.scene import Scene, Stubs, refused
@@ -164,9 +164,10 @@ def test_c12_when_an_organisation_becomes_a_shelter_its_services_are_hidden_with
     scene: Scene,
 ) -> None:
     own = scene.organization("Luna")
-    scene.service(own, "Luna que escucha", "PSS")
+    listens = scene.service(own, "Luna que escucha", "PSS")
+    public = scene.service(own, "Luna que defiende", "LEG", public=True)
     worker = scene.by(scene.organization("Nueva", approved=False), Role.WORKER)
-    assert worker.SearchServices(pb.SearchServicesRequest(words="luna")).total_size == 1
+    assert worker.SearchServices(pb.SearchServicesRequest(words="luna")).total_size == 2
     current = scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=own.id))
     change = pb.Organization(id=own.id, etag=current.etag, type=pb.ORGANIZATION_TYPE_SHELTER)
     proposed = scene.coordinator.ProposeOrganizationChange(
@@ -178,4 +179,15 @@ def test_c12_when_an_organisation_becomes_a_shelter_its_services_are_hidden_with
     another.ConfirmOrganizationChange(
         pb.ConfirmOrganizationChangeRequest(id=own.id, etag=proposed.etag)
     )
-    assert worker.SearchServices(pb.SearchServicesRequest(words="luna")).total_size == 0
+    assert worker.SearchServices(pb.SearchServicesRequest(words="luna")).total_size == 1
+    # The referrals service learns it too: the member on probation still knows the service's id.
+    told = {
+        service.id: [
+            facts_pb2.ServiceFact.FromString(row["payload"]).shelter
+            for row in scene.rows(
+                "SELECT payload FROM outbox WHERE subject = %s ORDER BY version", service.id
+            )
+        ]
+        for service in (listens, public)
+    }
+    assert told == {listens.id: [False, True], public.id: [False]}

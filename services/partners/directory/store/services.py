@@ -185,13 +185,20 @@ def refresh_all_of(tx: Transaction, organization_id: str) -> None:
     """Computes the search data of all services of an organisation that has changed.
 
     The services are then found by the organisation's new name, or no longer found if the
-    organisation has become inactive.
+    organisation has become inactive. If a service is now a shelter, or no longer one, because of
+    the organisation's new type, a fact about the service is published.
     """
     rows = tx.execute(
-        f"SELECT {SEEN} FROM {FROM} WHERE o.id = %s ORDER BY s.id FOR UPDATE OF s",
+        f"SELECT {SEEN}, s.shelter, o.update_time AS organization_time FROM {FROM}"
+        " WHERE o.id = %s ORDER BY s.id FOR UPDATE OF s",
         (organization_id,),
     ).fetchall()
-    _refresh(tx, rows)
+    changed = [read(row) for row in rows]
+    for service, row in zip(changed, rows, strict=True):
+        if service.is_shelter != row["shelter"]:
+            service.note("changed", row["organization_time"])
+    _refresh(tx, changed)
+    outbox.save(tx, [fact for service in changed for fact in facts.service_facts(service)])
 
 
 def refresh_outdated(tx: Transaction) -> int:
@@ -204,7 +211,7 @@ def refresh_outdated(tx: Transaction) -> int:
         " LIMIT %s FOR UPDATE OF s SKIP LOCKED",
         (edition(), AT_ONCE),
     ).fetchall()
-    _refresh(tx, rows)
+    _refresh(tx, [read(row) for row in rows])
     return len(rows)
 
 
@@ -349,8 +356,7 @@ def facets(entry: ServiceEntry) -> list[str]:
     ]
 
 
-def _refresh(tx: Transaction, rows: Sequence[Row]) -> None:
-    services = [read(row) for row in rows]
+def _refresh(tx: Transaction, services: Sequence[Service]) -> None:
     _write(tx, [_values(service) for service in services])
     _add_words(tx, services)
 

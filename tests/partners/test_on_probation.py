@@ -125,14 +125,36 @@ def test_c12_open_places_of_a_shelter_are_hidden_too(scene: Scene) -> None:
 
 def test_c12_a_member_that_offers_more_than_beds_is_shown_without_its_beds(scene: Scene) -> None:
     ngo = scene.organization("Mar")
-    scene.service(ngo, "Luna de noche")
-    scene.service(ngo, "Apoyo", "PSS")
+    manager = scene.by(ngo, Role.MANAGER)
+    for service in (scene.service(ngo, "Luna de noche"), scene.service(ngo, "Apoyo", "PSS")):
+        place = manager.CreateLocation(
+            locations_pb2.CreateLocationRequest(
+                location=locations_pb2.Location(
+                    name=service.entry.name, department="NI-JI", address="Calle 1"
+                )
+            )
+        )
+        manager.SetServiceAtLocation(
+            locations_pb2.SetServiceAtLocationRequest(
+                service_at_location=locations_pb2.ServiceAtLocation(
+                    service_id=service.id, location_id=place.id
+                )
+            )
+        )
     worker = scene.by(scene.organization("Nueva", approved=False), Role.WORKER)
     assert worker.GetOrganization(pb.GetOrganizationRequest(id=ngo.id)).name == "Mar"
     assert [
         one.name
         for one in worker.SearchServices(pb.SearchServicesRequest(organization_id=ngo.id)).services
     ] == ["Apoyo"]
+    places = locations_pb2.ListLocationsRequest(organization_id=ngo.id)
+    assert [one.name for one in worker.ListLocations(places).locations] == ["Apoyo"]
+    all_places = manager.ListLocations(places).locations
+    [night] = [one for one in all_places if one.name == "Luna de noche"]
+    with refused("NOT_FOUND", "not_found"):
+        worker.GetLocation(locations_pb2.GetLocationRequest(id=night.id))
+    partner = scene.by(scene.organization("Miembro"), Role.WORKER)
+    assert len(partner.ListLocations(places).locations) == 2
 
 
 def test_c12_public_services_of_a_shelter_are_shown_to_a_member_on_probation_too(

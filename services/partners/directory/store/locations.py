@@ -116,10 +116,12 @@ def fetch(tx: Transaction, id: str, *, hold: bool = False) -> Location | None:
     return _read(row) if row else None
 
 
-# The condition that an open place would lead to a hidden service: a confidential service is offered
-# there, and no other service. The service has become confidential after it was offered there.
+# The condition that an open place would lead to a service that the caller does not see: only
+# confidential services are offered there (they have become confidential later) or, for a member on
+# probation, only shelters.
 _LEADS_TO_HIDDEN = (
-    "(NOT l.confidential AND (SELECT coalesce(bool_and(s.confidential), false)"
+    "(NOT l.confidential AND (SELECT coalesce(bool_and(s.confidential"
+    " OR (s.shelter AND NOT %(shelters)s)), false)"
     " FROM service_at_locations AS a JOIN services AS s ON s.id = a.service_id"
     " WHERE a.location_id = l.id))"
 )
@@ -131,23 +133,23 @@ def page_of(
     size: int,
     after: Cursor | None,
     *,
-    confidential: bool,
+    shelters: bool,
     own: bool,
 ) -> tuple[list[Location], Cursor | None]:
     """Returns a page of an organisation's places, and the position of the next page.
 
-    The oldest places come first. `confidential`: confidential places are included. `own`: open
-    places that would lead to a hidden service are included.
+    The oldest places come first. `shelters`: confidential places, and places of shelters, are
+    included. `own`: open places that would lead to a hidden service are included.
     """
     rows = tx.execute(
-        "SELECT * FROM locations AS l WHERE organization_id = %(owner)s AND (%(confidential)s"
+        "SELECT * FROM locations AS l WHERE organization_id = %(owner)s AND (%(shelters)s"
         f" OR NOT confidential) AND (%(own)s OR NOT {_LEADS_TO_HIDDEN})"
         " AND (%(after)s::text[] IS NULL"
         " OR (create_time, id) > ((%(after)s::text[])[1]::timestamptz, (%(after)s::text[])[2]))"
         " ORDER BY create_time, id LIMIT %(limit)s",
         {
             "owner": organization_id,
-            "confidential": confidential,
+            "shelters": shelters,
             "own": own,
             "after": after,
             "limit": size + 1,
@@ -161,11 +163,15 @@ def page_of(
     return [_read(row) for row in rows[:size]], more
 
 
-def leads_to_hidden(tx: Transaction, id: str) -> bool:
-    """Tells whether an open place would lead to a hidden service."""
+def leads_to_hidden(tx: Transaction, id: str, *, shelters: bool) -> bool:
+    """Tells whether an open place would lead to a hidden service.
+
+    `shelters`: whether the caller sees shelters of other members.
+    """
     return (
         tx.execute(
-            f"SELECT 1 FROM locations AS l WHERE id = %s AND {_LEADS_TO_HIDDEN}", (id,)
+            f"SELECT 1 FROM locations AS l WHERE id = %(id)s AND {_LEADS_TO_HIDDEN}",
+            {"id": id, "shelters": shelters},
         ).fetchone()
         is not None
     )

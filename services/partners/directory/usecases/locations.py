@@ -95,7 +95,7 @@ class Locations:
         sees_all = own or sees_shelters(call.tx, call.caller)
         if not is_id(owner) or (not sees_all and organizations.shelters(call.tx, [owner])):
             return pb.ListLocationsResponse()
-        page, more = locations.page_of(call.tx, owner, size, after, confidential=sees_all, own=own)
+        page, more = locations.page_of(call.tx, owner, size, after, shelters=sees_all, own=own)
         return pb.ListLocationsResponse(
             locations=[_message(location, call.caller) for location in page],
             next_page_token=self._pages.token(request, more),
@@ -399,9 +399,10 @@ def _locked(call: Call, id: str) -> Location:
 def _is_visible(call: Call, location: Location) -> bool:
     if location.organization_id == call.caller.organization_id:
         return True
-    if locations.leads_to_hidden(call.tx, location.id):
+    sees_all = sees_shelters(call.tx, call.caller)
+    if locations.leads_to_hidden(call.tx, location.id, shelters=sees_all):
         return False
-    if sees_shelters(call.tx, call.caller):
+    if sees_all:
         return True
     return not location.entry.confidential and not organizations.shelters(
         call.tx, [location.organization_id]

@@ -532,6 +532,23 @@ def test_one_worker_of_the_sender_opens_the_address_and_it_is_on_record(
         open_address(road.colleague, REFERRAL)
 
 
+def test_the_sender_is_led_to_an_open_place_of_a_service_that_became_confidential(
+    scene: Scene, shelter: Organization, manager: Stubs, road: Road
+) -> None:
+    hidden = scene.service(shelter, "Acogida", "PSS")
+    offer(manager, hidden.id, make(manager, **OFFICE))
+    accept(scene, ANOTHER, hidden.id, shelter.id, road.sender.id)
+    with refused("NOT_FOUND", "not_found"):
+        open_address(road.driver, ANOTHER)
+    service = manager.GetService(d.GetServiceRequest(id=hidden.id))
+    service.confidential = True
+    manager.UpdateService(
+        d.UpdateServiceRequest(service=service, update_mask=FieldMask(paths=["confidential"]))
+    )
+    assert not where(road.driver, hidden.id)
+    assert [each.address for each in open_address(road.driver, ANOTHER)] == [OFFICE["address"]]
+
+
 def test_whoever_opened_an_address_may_look_again_for_half_an_hour(
     scene: Scene, road: Road
 ) -> None:

@@ -208,9 +208,10 @@ class Locations:
         return pb.DeleteServiceAtLocationResponse()
 
     def OpenAddress(self, request: pb.OpenAddressRequest, call: Call) -> pb.OpenAddressResponse:
-        """Returns the address of each confidential place of the service that accepted the referral.
+        """Returns the address of each hidden place of the service that accepted the referral.
 
-        Only one worker may open the addresses: once, and then again within LOOK_AGAIN.
+        A place is hidden if it or the service is confidential. Only one worker may open the
+        addresses: once, and then again within LOOK_AGAIN.
         """
         id = request.referral_id
         grant = (
@@ -220,10 +221,11 @@ class Locations:
             raise NotFound
         if not sees_shelters(call.tx, call.caller):
             raise NotAllowed("member_on_probation")
+        service = services.fetch(call.tx, grant.service_id)
         hidden = [
             location
             for _, location in locations.places_of_service(call.tx, grant.service_id)
-            if location.entry.confidential
+            if location.entry.confidential or (service and service.entry.confidential)
         ]
         if not hidden:
             raise NotFound  # there is nothing to open, so the worker's one opening is not used up
@@ -309,8 +311,13 @@ class Locations:
         )
 
     def _address(self, call: Call, location: Location) -> pb.OpenedAddress:
-        secret = locations.address(call.tx, self._keyring, location.id)
-        return pb.OpenedAddress(location_id=location.id, name=location.entry.name, **secret)
+        entry = location.entry
+        address = (
+            locations.address(call.tx, self._keyring, location.id)
+            if entry.confidential
+            else {name: getattr(entry, name) for name in SEALED}
+        )
+        return pb.OpenedAddress(location_id=location.id, name=entry.name, **address)
 
 
 def change_location(

@@ -27,6 +27,25 @@ HEADINGS = "id;Nombre;Necesidades;Departamento"
 
 
 @pytest.mark.parametrize(
+    "rows",
+    [
+        ('Uno;LEG;León;"dos', "Otro;LEG;León;x"),
+        ('Uno;LEG;León;"dos', 'Otro;LEG;León;"x"', "Tercero;LEG;León;y"),
+    ],
+)
+def test_a_quotation_mark_that_is_never_closed_takes_no_row_into_its_cell(
+    scene: Scene, rows: tuple[str, ...]
+) -> None:
+    manager = scene.by(scene.organization(), Role.MANAGER)
+    headings = "Nombre;Necesidades;Departamento;Descripción"
+    ended = scene.run_import(manager, sheet(*rows, headings=headings))
+    assert (ended.state, ended.failure_code) == (pb.IMPORT_STATE_FAILED, "malformed")
+    quoted = sheet('"Uno";LEG;León;"dos ""x""\nlíneas"', 'La "Luna";LEG;León;', headings=headings)
+    assert scene.import_report(manager, quoted).created == 2
+    assert {row["name"] for row in scene.rows("SELECT name FROM services")} == {"Uno", 'La "Luna"'}
+
+
+@pytest.mark.parametrize(
     ("codec", "encoding"),
     [
         ("mac_roman", pb.IMPORT_ENCODING_MACINTOSH),

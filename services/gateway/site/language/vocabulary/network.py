@@ -196,6 +196,7 @@ TABLES: dict[str, dict[str, str]] = {
     "import_failure": {
         "malformed": N_(
             "El archivo no es una hoja de cálculo ni un directorio en HSDS que se pueda leer."
+            " En un CSV puede faltar la comilla que cierra una celda."
         ),
         "required": N_("El archivo está vacío."),
         "too_long": N_(

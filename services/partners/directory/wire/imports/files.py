@@ -93,7 +93,8 @@ def _text(content: bytes, encoding: Encoding | None) -> File:
 def _csv(text: str) -> Table:
     heading = text.lstrip().partition("\n")[0]
     separator = max(";,\t", key=heading.count)
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    # strict: a quotation mark that is never closed would silently take the next rows into its cell
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     return _bounded((number, list(cells)) for number, cells in enumerate(rows, 1))
 
 

@@ -7,6 +7,7 @@ first, and get no session before that.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import grpc
 import pytest
@@ -19,6 +20,7 @@ from services.partners.__main__ import servicers
 from services.partners.directory.store.directory_index import DirectoryIndex
 from services.partners.members.domain.worker import Role
 from services.partners.sign_in.protocols.passkeys import Site
+from services.partners.sign_in.store import second_factors
 from services.partners.sign_in.usecases.sign_in_providers import SignInProviders
 from tests.partners.scene import PASSWORD, SITE, Scene, Stubs
 from tests.partners.test_passkeys import begin, create, fails
@@ -131,6 +133,28 @@ def test_an_older_challenge_puts_no_code_into_use(scene: Scene, strict: Stubs) -
     begun = begin(me)
     create(me, begun, phone.make(begun.options))
     fails(lambda: finish(strict, third.challenge, App(scene, third.set_up_secret).code()))
+
+
+def test_a_sign_in_at_the_moment_in_which_an_app_is_activated_replaces_no_secret(
+    scene: Scene, strict: Stubs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise somebody with only the password would get the secret of the app that is in use."""
+    scene.worker(scene.organization("Puentes"), Role.OPERATOR, email=EMAIL)
+    asked, read = sign_in(strict), second_factors.get
+    app = App(scene, asked.set_up_secret)
+
+    def read_before_the_activation(*args: Any, **more: Any) -> Any:
+        monkeypatch.setattr(second_factors, "get", read)
+        found = read(*args, **more)
+        assert finish(strict, asked.challenge, app.code()).session_secret
+        return found
+
+    monkeypatch.setattr(second_factors, "get", read_before_the_activation)
+    late = sign_in(strict)
+    scene.advance(seconds=60)
+    again = sign_in(strict)
+    fails(lambda: finish(strict, again.challenge, App(scene, late.set_up_secret).code()))
+    assert finish(strict, again.challenge, app.code()).session_secret
 
 
 def test_a_worker_who_is_suspended_meanwhile_sets_up_no_code(scene: Scene, strict: Stubs) -> None:

@@ -36,10 +36,14 @@ def secret(tx: Transaction, keyring: Keyring, worker_id: str) -> bytes:
 
 
 def begin(tx: Transaction, keyring: Keyring, worker_id: str, secret: bytes) -> None:
-    """Stores the secret of a new app, which is not in use yet."""
+    """Stores the secret of a new app, which is not in use yet.
+
+    Changes nothing if an app is in use: it may have been activated since the account was read.
+    """
     tx.execute(
         "INSERT INTO second_factors (worker_id, secret) VALUES (%s, %s)"
-        " ON CONFLICT (worker_id) DO UPDATE SET secret = excluded.secret, last_step = 0",
+        " ON CONFLICT (worker_id) DO UPDATE SET secret = excluded.secret, last_step = 0"
+        " WHERE second_factors.confirm_time IS NULL",
         (worker_id, keyring.seal_bytes(secret, _context(worker_id))),
     )
 

@@ -3,15 +3,20 @@
 For a key that may do more, two managers are needed. A key ends when its maker is suspended.
 """
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
-from chassis.tokens import Caller
+from chassis.tokens import SYSTEM, Caller
 from chassis.wire import number
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2
 from protos.partners.v1 import members_pb2 as pb
 from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import Role
+from services.partners.members.store import workers
+from services.partners.members.usecases.api_keys import revoke_keys_of
 from services.partners.members.usecases.scopes import scopes_within
 from tests.partners.scene import Scene, Stubs, refused
 from tests.rights_table import ROLES, SCOPES
@@ -115,6 +120,51 @@ def test_keys_become_invalid_when_their_maker_is_suspended(scene: Scene) -> None
         exchange(scene, mine.secret)
     exchange(scene, others.secret)
     assert live(scene, mine.api_key.id)[-1] == (2, "enlace.api_key.revoked.v1")
+
+
+@pytest.mark.parametrize("way", ["make", "take over"])
+def test_no_key_is_made_or_taken_over_while_its_managers_account_ends(
+    scene: Scene, way: str
+) -> None:
+    """A manager who is being suspended could otherwise go on making keys until one outlives her."""
+    own = scene.organization()
+    leaving = scene.worker(own, Role.MANAGER, Role.WORKER)
+    other = make(scene.by(own, Role.MANAGER, Role.WORKER)).api_key
+    calls: dict[str, Callable[[Stubs], object]] = {
+        "make": make,
+        "take over": lambda by: by.TransferApiKey(pb.TransferApiKeyRequest(id=other.id)),
+    }
+
+    def waits_or_is_done() -> bool:
+        return done.done() or bool(
+            scene.rows("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        )
+
+    with ThreadPoolExecutor(1) as pool:
+        with scene.database.transaction(SYSTEM) as tx:
+            locked = workers.fetch(tx, leaving.id, hold=True)
+            assert locked
+            locked.suspend(scene.clock.now())
+            workers.keep_status(tx, locked)
+            revoke_keys_of(tx, scene.clock.now(), leaving.id)
+            done = pool.submit(calls[way], scene.as_worker(leaving))
+            while not waits_or_is_done():
+                pass
+        with refused("PERMISSION_DENIED", "organization_not_active"):
+            done.result()
+    assert not scene.rows("SELECT FROM api_keys WHERE worker_id = %s", leaving.id)
+
+
+def test_a_worker_who_has_just_lost_her_role_makes_no_key_with_her_older_token(
+    scene: Scene,
+) -> None:
+    own = scene.organization()
+    manager = scene.worker(own, Role.MANAGER)
+    before = scene.as_worker(manager)
+    with scene.database.transaction(SYSTEM) as tx:
+        tx.execute("UPDATE workers SET roles = '{WORKER}' WHERE id = %s", (manager.id,))
+    with refused("PERMISSION_DENIED", "right_missing"):
+        make(before)
 
 
 def test_a_key_that_another_manager_took_over_stays_valid(scene: Scene) -> None:

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from chassis.audit import Entry
 from chassis.db import Transaction
-from chassis.errors import NotFound
+from chassis.errors import NotAllowed, NotFound
 from chassis.ids import is_id, new_id
 from chassis.rpc import Call
 from chassis.wire import moment, word_list
@@ -18,8 +18,8 @@ from services.partners.members.domain.api_key import (
     Manager,
     full_key,
 )
-from services.partners.members.domain.worker import Worker
-from services.partners.members.store import api_keys, organizations
+from services.partners.members.domain.worker import Role, Worker, WorkerStatus
+from services.partners.members.store import api_keys, organizations, workers
 from services.partners.members.usecases.independence import with_present_kin
 from services.partners.members.usecases.passwords import mark_of
 from services.partners.members.usecases.scopes import scopes_within
@@ -48,12 +48,13 @@ class ApiKeys:
             or organizations.fetch(call.tx, owner, hold="UPDATE") is None
         ):
             raise NotFound
+        manager = _manager(call)
         secret, entry = (
             secrets.token_hex(32),
             ApiKeyEntry(request.label.strip(), scopes, expire_time or now + USUAL_LIFE),
         )
         key = ApiKey.create(
-            new_id(), owner, entry, api_keys.count_live(call.tx, owner, now), now, _manager(call)
+            new_id(), owner, entry, api_keys.count_live(call.tx, owner, now), now, manager
         )
         api_keys.add(call.tx, key, mark_of(secret))
         call.trail.append(Entry("api_key_create", key.id, detail_codes=key.entry.scopes))
@@ -114,7 +115,7 @@ def _own(call: Call, id: str) -> tuple[ApiKey, Manager]:
 
     Raises NotFound if the organisation has no such key, or if the caller is not a worker.
     """
-    key, manager = _fetch(call.tx, id), _manager(call)
+    manager, key = _manager(call), _fetch(call.tx, id)
     if manager is None or call.caller.organization_id != key.organization_id:
         raise NotFound
     return key, manager
@@ -128,12 +129,21 @@ def _fetch(tx: Transaction, id: str) -> ApiKey:
 
 
 def _manager(call: Call) -> Manager | None:
-    """Returns the caller as the manager of a key; None if the caller is not a person."""
+    """Returns the caller as the manager of a key; None if the caller is not a person.
+
+    Her account is locked: keys end with it, so none may be made while it ends. Raises NotAllowed if
+    it has ended, or if she no longer has a role for this, although her token says so.
+    """
     caller = call.caller
     if caller.kind != "worker":
         return None
+    worker = workers.fetch(call.tx, caller.id, hold=True)
+    if worker is None or worker.status is not WorkerStatus.ACTIVE:
+        raise NotAllowed("organization_not_active")
+    if not {Role.MANAGER, Role.COORDINATOR} & {*worker.entry.roles}:
+        raise NotAllowed("right_missing")
     return Manager(
         caller.id,
         with_present_kin(call.tx, caller, call.clock.now()).kin,
-        scopes_within(caller.roles),
+        scopes_within(frozenset(worker.entry.roles)),
     )

@@ -223,7 +223,9 @@ def test_an_open_place_leads_nobody_to_a_service_that_became_confidential(
         scene.service(shelter, "Acogida", "PSS"),
         scene.service(shelter, "", "LEG"),
     )
-    for service, at in ((hidden, place), (hidden, office), (open_service, office)):
+    former = scene.service(shelter, "Antes", "LEG", active=False)
+    there = ((hidden, place), (former, place), (hidden, office), (open_service, office))
+    for service, at in there:
         offer(manager, service.id, at)
     everybody = pb.ListLocationsRequest(organization_id=shelter.id)
     assert len(other.ListLocations(everybody).locations) == 2

@@ -116,12 +116,13 @@ def fetch(tx: Transaction, id: str, *, hold: bool = False) -> Location | None:
     return _read(row) if row else None
 
 
-# The condition that an open place would lead to a service that the caller does not see: only
-# confidential services are offered there (they have become confidential later) or, for a member on
-# probation, only shelters.
+_HIDDEN = "(s.confidential OR (s.shelter AND NOT %(shelters)s))"
+# The condition that an open place would lead to a service that the caller does not see: of the
+# services there, only confidential ones are offered (they have become confidential later) or, for a
+# member on probation, only shelters.
 _LEADS_TO_HIDDEN = (
-    "(NOT l.confidential AND (SELECT coalesce(bool_and(s.confidential"
-    " OR (s.shelter AND NOT %(shelters)s)), false)"
+    f"(NOT l.confidential AND (SELECT coalesce(bool_or({_HIDDEN})"
+    f" AND bool_and({_HIDDEN} OR NOT s.active), false)"
     " FROM service_at_locations AS a JOIN services AS s ON s.id = a.service_id"
     " WHERE a.location_id = l.id))"
 )

@@ -9,6 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis import errors
 from protos.contract.v1 import contract_pb2
+from protos.partners.v1 import directory_pb2
 from protos.partners.v1 import members_pb2 as m
 from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import SECRET, PlayedServices, enter, pages, signed_in, token_of
@@ -195,6 +196,20 @@ def test_the_proposer_is_told_that_another_confirms_and_errors_are_shown_at_thei
         True,
         False,
     )
+
+
+def test_nothing_is_proposed_or_confirmed_while_the_organisation_is_suspended(
+    played: PlayedServices,
+) -> None:
+    played.answers["GetOrganization"] = directory_pb2.Organization(
+        id=ID, name="Ministerio", status=directory_pb2.ORGANIZATION_STATUS_SUSPENDED
+    )
+    played.answers["GetSignInProvider"] = m.SignInProvider(
+        provider_id=ID, etag="v1", issuer="https://old.example", proposal=WANTED
+    )
+    page = coordinator(played).get(PAGE).text
+    assert ("nadie suyo podría objetarlo" in page, "Dejar de usarlo" in page) == (True, True)
+    assert ("Confirmar el cambio" in page, "Proponer el cambio" in page) == (False, False)
 
 
 def test_a_manager_objects_on_the_page_that_her_email_links_to(played: PlayedServices) -> None:

@@ -284,6 +284,28 @@ def test_a_service_in_hsds_is_imported_with_its_place(scene: Scene, wrap: Any) -
     assert len(scene.rows("SELECT * FROM locations")) == 1
 
 
+@pytest.mark.parametrize("first", ["LEG", "HOU.SAFE"])
+def test_a_place_that_a_shelter_shares_with_another_service_is_sealed_in_either_order(
+    scene: Scene, first: str
+) -> None:
+    manager = scene.by(scene.organization(), Role.MANAGER)
+    services = [
+        {
+            **SERVICE,
+            "id": need,
+            "name": need,
+            "attributes": [{"id": "1", "taxonomy_term": {"id": "x", "code": need}}],
+        }
+        for need in sorted(("LEG", "HOU.SAFE"), key=lambda need: need != first)
+    ]
+    report = scene.import_report(manager, json.dumps(services).encode())
+    assert (problems(report), report.created) == ([], 2)
+    [row] = scene.rows("SELECT confidential, address, latitude FROM locations")
+    assert row == {"confidential": True, "address": "", "latitude": None}
+    offers = scene.rows("SELECT phones FROM service_at_locations")
+    assert offers == [{"phones": []}] * 2
+
+
 def test_a_place_that_a_file_makes_confidential_keeps_no_phone_and_no_contact(
     scene: Scene,
 ) -> None:

@@ -94,6 +94,11 @@ class PlaceDraft:
     entry: LocationEntry
     stated_fields: frozenset[str]
 
+    def hide(self) -> None:
+        """Makes the place confidential, whatever the file states."""
+        self.entry = replace(self.entry, confidential=True)
+        self.stated_fields |= {"confidential"}
+
 
 @dataclass
 class ServiceAtPlace:

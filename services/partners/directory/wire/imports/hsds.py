@@ -218,6 +218,8 @@ def _service_at_place(
             line.refuse("service_at_locations", "malformed")
             return None
         places[source] = PlaceDraft(place_line, source, *read)
+    elif hidden:  # an earlier service of the file is at the same place, and need not be hidden
+        places[source].hide()
     try:
         phones = tuple(
             Phone(phone("phones", _text(item.get("number")), reader.country))

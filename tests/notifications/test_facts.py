@@ -293,6 +293,13 @@ def test_each_auditor_is_notified_of_an_anomaly_or_the_coordinators_if_there_is_
 
     publish_anomaly(first := new_id())
     assert recipients(first) == [("coordination", "")]
+    gone, former = new_id(), new_id()
+    with world.service.database.transaction(SYSTEM) as tx:
+        members.keep_organization(tx, gone, "LEFT")
+        members.keep_worker(tx, former, gone, ["AUDITOR"], "ACTIVE")
+    world.service.clock.advance(timedelta(seconds=1))
+    publish_anomaly(alone := new_id())
+    assert recipients(alone)[0] == ("coordination", ""), "nobody else would read it"
     auditors = sorted((new_id(), new_id()))
     for worker, roles, status in (
         (auditors[0], ["AUDITOR"], "ACTIVE"),
@@ -307,11 +314,12 @@ def test_each_auditor_is_notified_of_an_anomaly_or_the_coordinators_if_there_is_
         assert recipients(second) == [
             *(("worker", auditor) for auditor in auditors),
             ("coordination", ""),
+            ("coordination", ""),
         ]
         assert world.kinds(RECEIVER) == [], "the desk of the reported worker is not notified"
     finally:
         with world.service.database.transaction(SYSTEM) as tx:
-            for worker in auditors:
+            for worker in (*auditors, former):
                 members.keep_worker(tx, worker, OTHER, ["AUDITOR"], "LEFT")
 
 

@@ -151,3 +151,18 @@ def test_a2_nobody_alone_removes_network_roles_by_suspending_their_organisation(
         scene.coordinator.SuspendOrganization(
             directory_pb2.SuspendOrganizationRequest(id=elsewhere.id, etag=etag_of(elsewhere))
         )
+
+
+def test_an_auditor_whose_organisation_has_left_has_no_network_role_any_more(scene: Scene) -> None:
+    own = scene.organization("Casa")
+    auditor, manager = scene.worker(own, Role.AUDITOR), scene.by(own, Role.MANAGER)
+
+    def listed() -> set[str]:
+        roles = scene.coordinator.ListNetworkRoles(pb.ListNetworkRolesRequest())
+        return {worker.id for worker in roles.workers}
+
+    assert auditor.id in listed()
+    manager.LeaveOrganization(
+        directory_pb2.LeaveOrganizationRequest(id=own.id, etag=scene.etag(own.id))
+    )
+    assert auditor.id not in listed()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from chassis.db import Transaction
 from chassis.tokens import Caller
-from services.notifications.domain.member import Standing
+from services.notifications.domain.member import INACTIVE, Standing
 
 
 def view_of(caller: Caller) -> str:
@@ -41,10 +41,12 @@ def keep_worker(
 
 
 def auditors(tx: Transaction) -> list[tuple[str, str]]:
-    """Returns (organisation, worker) for each active auditor."""
+    """Returns (organisation, worker) for each active auditor of a member in good standing."""
     rows = tx.execute(
         "SELECT organization_id, id FROM workers WHERE 'AUDITOR' = ANY (roles)"
-        " AND status = 'ACTIVE' ORDER BY id"
+        " AND status = 'ACTIVE' AND NOT EXISTS (SELECT FROM organizations AS o"
+        " WHERE o.id = organization_id AND o.status = ANY (%s)) ORDER BY id",
+        (sorted(INACTIVE),),
     ).fetchall()
     return [(row["organization_id"], row["id"]) for row in rows]
 

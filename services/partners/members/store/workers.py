@@ -245,10 +245,14 @@ def invited_by(tx: Transaction, worker_id: str, since: datetime) -> list[tuple[W
 
 
 def with_network_role(tx: Transaction) -> list[Worker]:
-    """Returns the active accounts with a network role, by organisation and name."""
+    """Returns the active accounts with a network role, by organisation and name.
+
+    Accounts of organisations that have left are left out: nobody can use them.
+    """
     rows = tx.execute(
-        "SELECT * FROM workers WHERE roles && %s AND status = 'ACTIVE'"
-        " ORDER BY organization_id, name_key, id",
+        "SELECT * FROM workers AS w WHERE roles && %s AND status = 'ACTIVE'"
+        " AND NOT EXISTS (SELECT FROM organizations AS o WHERE o.id = w.organization_id"
+        " AND o.status = 'LEFT') ORDER BY organization_id, name_key, id",
         (sorted(NETWORK_ROLES),),
     ).fetchall()
     return [read(row) for row in rows]

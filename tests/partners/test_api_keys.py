@@ -136,9 +136,7 @@ def test_no_key_is_made_or_taken_over_while_its_managers_account_ends(
     }
 
     def waits_or_is_done() -> bool:
-        return done.done() or bool(
-            scene.rows("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
-        )
+        return done.done() or bool(scene.rows("SELECT FROM pg_locks WHERE NOT granted"))
 
     with ThreadPoolExecutor(1) as pool:
         with scene.database.transaction(SYSTEM) as tx:

@@ -3,13 +3,17 @@
 A worker is assigned and replaced. When she leaves, her desk becomes responsible.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from chassis.tokens import SYSTEM
+from facts.outbox import Fact
+from protos.partners.v1 import facts_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from tests.builders import refusal, refusal_with_fields
+from services.referrals import subscriptions
+from tests.builders import NOON, refusal, refusal_with_fields
 from tests.referrals.conftest import Client, Service, Story, read
 from tests.referrals.test_subscriptions import Hearing
 
@@ -107,6 +111,45 @@ def test_the_referrals_of_a_worker_who_left_return_to_her_desk_with_a_fact(
         pb.ListReferralEventsRequest(referral_id=open_.id)
     ).events[-1]
     assert (last.verb, last.actor_kind) == ("assigned", pb.ACTOR_KIND_SYSTEM)
+    hear.worker(night, "ACTIVE")
+
+
+@pytest.mark.parametrize("by", ["a colleague", "herself"])
+def test_nobody_is_made_responsible_while_her_account_ends(
+    story: Story, service: Service, night: Client, hear: Hearing, by: str
+) -> None:
+    """The desk would not be notified of what happens to the referral."""
+    accepted = story.accepted()
+    caller = story.shelter if by == "a colleague" else night
+    body = facts_pb2.WorkerFact(
+        worker_id=night.caller.id,
+        organization_id=night.caller.organization_id,
+        status_code="SUSPENDED",
+    )
+    left = Fact("subject", 1, "enlace.worker.suspended.v1", body.SerializeToString(), NOON)
+
+    def waits_or_is_done() -> bool:
+        with service.database.transaction(SYSTEM) as look:
+            return asked.done() or bool(
+                look.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone()
+            )
+
+    with ThreadPoolExecutor(1) as pool:
+        with service.database.transaction(SYSTEM) as tx:
+            subscriptions.hear(service.made.lives, service.clock, tx, left)
+            asked = pool.submit(
+                refusal, lambda: caller.AssignReferral(assigning(accepted, night.caller.id))
+            )
+            while not waits_or_is_done():
+                pass
+        assert (
+            asked.result()
+            == {
+                "a colleague": ("INVALID_ARGUMENT", "invalid_fields"),
+                "herself": ("PERMISSION_DENIED", "organization_not_active"),
+            }[by]
+        )
+    assert read(story.shelter, accepted.id).responsible_worker_id != night.caller.id
     hear.worker(night, "ACTIVE")
 
 

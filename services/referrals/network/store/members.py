@@ -168,19 +168,17 @@ def is_active(tx: Transaction, identifier: str) -> bool:
     )
 
 
-def has_worker(tx: Transaction, organization_id: str, worker_id: str) -> bool:
-    """Returns whether a worker of an organisation is known to have an active account.
+def hold_worker(tx: Transaction, worker_id: str) -> tuple[bool, str] | None:
+    """Returns whether a worker's account is active, and her organisation; None if she is not known.
 
-    A worker whose organisation is not known counts as a worker of any organisation.
+    The organisation is "" if it is not known. The worker's row is locked, so that her account can't
+    end before the transaction does: what ends with it (`Lives.release`) then sees this transaction.
     """
-    return (
-        tx.execute(
-            "SELECT 1 FROM members WHERE id = %s AND kind = 'worker' AND active"
-            " AND organization_id IN (%s, '')",
-            (worker_id, organization_id),
-        ).fetchone()
-        is not None
-    )
+    row = tx.execute(
+        "SELECT active, organization_id FROM members WHERE id = %s AND kind = 'worker' FOR SHARE",
+        (worker_id,),
+    ).fetchone()
+    return (row["active"], row["organization_id"]) if row else None
 
 
 def on_probation(tx: Transaction, organization_id: str) -> bool:

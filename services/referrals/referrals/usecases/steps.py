@@ -10,7 +10,7 @@ from datetime import datetime
 
 from chassis.audit import Entry
 from chassis.db import Transaction, elevate_to_system_scope
-from chassis.errors import Conflict, Invalid, NotFound
+from chassis.errors import Conflict, Invalid, NotAllowed, NotFound
 from chassis.ids import new_id, object_id
 from chassis.locks import advisory_lock
 from chassis.rpc import Call
@@ -233,13 +233,18 @@ for _rpc in STEP_RPCS:
 
 
 def _check_worker(call: Call, worker_id: str) -> None:
-    """Refuses a responsible worker who is not known to work for the caller's organisation."""
-    if (
-        worker_id
-        and worker_id != call.caller.id
-        and not members.has_worker(call.tx, call.caller.organization_id, worker_id)
-    ):
-        raise Invalid(("responsible_worker_id", "unknown_code"))
+    """Refuses a responsible worker who is not known to work for the caller's organisation.
+
+    The caller herself may not be known yet, but her account must not have ended.
+    """
+    if not worker_id:
+        return
+    known, own = members.hold_worker(call.tx, worker_id), call.caller.organization_id
+    if known is None or not known[0] or known[1] not in (own, ""):
+        if worker_id != call.caller.id:
+            raise Invalid(("responsible_worker_id", "unknown_code"))
+        if known and not known[0]:
+            raise NotAllowed("organization_not_active")
 
 
 def _check_receiver(

@@ -106,9 +106,9 @@ def test_a_delivered_attempt_is_done_and_a_hopeless_one_is_given_up_at_once() ->
 def test_the_last_attempt_is_made_when_the_patience_ends_and_none_after_that(
     less: timedelta, status: Status
 ) -> None:
-    last = NOW + wait(EMAIL_BACK_OFF, 9, 0.5)
+    last = NOW + wait(EMAIL_BACK_OFF, 11, 0.5)
     first = last - EMAIL_BACK_OFF.patience - less
-    verdict = judge(Channel.EMAIL, FAILED, tries=9, first_try_time=first, now=NOW, chance=0.5)
+    verdict = judge(Channel.EMAIL, FAILED, tries=11, first_try_time=first, now=NOW, chance=0.5)
     assert verdict == Verdict(status, last if status is Status.RETRYING else None)
 
 
@@ -118,6 +118,17 @@ def test_time_without_attempts_does_not_count_towards_giving_up() -> None:
         judge(Channel.WEBHOOK, FAILED, tries=1, first_try_time=late, now=late, chance=0).status
         is Status.RETRYING
     )
+
+
+@pytest.mark.parametrize("channel", BACK_OFFS)
+@pytest.mark.parametrize("chance", [0.0, 1.0])
+def test_a_pause_between_two_attempts_does_not_count_towards_giving_up(
+    channel: Channel, chance: float
+) -> None:
+    later = NOW + timedelta(days=4)  # no sender ran since the second attempt
+    for tries in (3, 4):
+        verdict = judge(channel, FAILED, tries=tries, first_try_time=NOW, now=later, chance=chance)
+        assert verdict.status is Status.RETRYING
 
 
 def test_the_headers_of_a_webhook_are_those_that_its_owner_is_shown() -> None:

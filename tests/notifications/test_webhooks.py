@@ -523,6 +523,27 @@ def test_one_success_among_failures_keeps_an_endpoint_enabled(service: Service) 
     assert service.as_(RECEIVER, "MANAGER").GetWebhook(id=webhook.id).enabled
 
 
+def test_time_without_attempts_does_not_count_towards_disabling_an_endpoint(
+    service: Service,
+) -> None:
+    system = service.receiver(answers=[500] * 4)
+    webhook = service.webhook(RECEIVER, system.url).webhook
+    service.hear("sent")
+    service.send_webhooks()
+    service.advance(seconds=10)
+    service.send_webhooks()
+    service.advance(days=4)  # the machine of this service is off over a weekend
+    service.send_webhooks()
+    assert service.as_(RECEIVER, "MANAGER").GetWebhook(id=webhook.id).enabled
+    service.advance(days=4)
+    service.send_webhooks()
+    assert service.as_(RECEIVER, "MANAGER").GetWebhook(id=webhook.id).enabled
+    service.advance(hours=1)
+    service.send_webhooks()
+    [delivery] = service.deliveries(webhook.id)
+    assert (delivery.status, len(system.got)) == (pb.DELIVERY_STATUS_DELIVERED, 5)
+
+
 def test_a_delivery_is_given_up_after_three_days(service: Service) -> None:
     system = service.receiver(answers=[500] * 100)
     webhook = service.webhook(RECEIVER, system.url).webhook

@@ -117,7 +117,7 @@ class BackOff:
 
     The first wait is `first`; each further wait is `factor` times the previous one, up to
     `longest`. The delivery is given up when the next attempt would come more than `patience` after
-    the first attempt.
+    the first attempt. Time in which no sender ran does not count.
     """
 
     first: timedelta
@@ -208,10 +208,13 @@ def judge(
     if outcome.hopeless:
         return Verdict(Status.DEAD)
     back_off = BACK_OFFS[channel]
-    next_time = now + wait(back_off, tries, chance)
-    if next_time - first_try_time > back_off.patience:
+    pause = wait(back_off, tries, chance)
+    # No sender ran for the time beyond the longest waits, e.g. after a power cut. Without this
+    # limit, one failure after a weekend without power would end a delivery tried for a minute.
+    longest_waits = sum((wait(back_off, number, 1.0) for number in range(1, tries)), timedelta())
+    if min(now - first_try_time, longest_waits) + pause > back_off.patience:
         return Verdict(Status.DEAD)
-    return Verdict(Status.RETRYING, next_time)
+    return Verdict(Status.RETRYING, now + pause)
 
 
 def wait(back_off: BackOff, tries: int, chance: float) -> timedelta:

@@ -24,7 +24,7 @@ from services.notifications.domain.delivery import (
     WebhookClaim,
 )
 from services.notifications.domain.rules import LETTERS_WHILE_INACTIVE
-from services.notifications.domain.webhook import SLOW_MS, TEST, Webhook
+from services.notifications.domain.webhook import QUIET, SLOW_MS, TEST, Webhook
 
 _SHOWN = (
     "id, webhook_id, kind, status, attempts, last_code, last_error, last_duration_ms,"
@@ -93,8 +93,11 @@ WITH endpoint AS MATERIALIZED (
 ), freed AS (
     -- Whatever was committed meanwhile, unseen by this statement, found the endpoint busy: so the
     -- senders look again, always.
-    UPDATE webhooks SET busy_until = %(now)s, slow = %(slow)s,
-        failing_since = CASE WHEN %(arrived)s THEN NULL ELSE coalesce(failing_since, %(now)s) END
+    UPDATE webhooks SET busy_until = %(now)s, slow = %(slow)s, failing_since = CASE
+        WHEN %(arrived)s THEN NULL
+        WHEN EXISTS (
+            SELECT FROM attempts WHERE webhook_id = %(webhook)s AND attempt_time > %(earliest)s
+        ) THEN coalesce(failing_since, %(now)s) ELSE %(now)s END
     WHERE id = %(webhook)s AND busy_until = %(lease)s
     RETURNING id
 )
@@ -211,6 +214,7 @@ def finish(
             "sent": sent.time if sent else None,
             "signature": sent.signature if sent else None,
             "slow": not outcome.arrived or outcome.duration_ms > SLOW_MS,
+            "earliest": now - QUIET,
         },
     ).fetchone()
     return bool(row and row["done"])

@@ -38,16 +38,35 @@ FROM = "enlace@coalicion.example"
 
 @dataclass
 class Post:
-    """A mail server that gives answers for RCPT and DATA one by one, and then accepts."""
+    """A mail server that gives answers for RCPT and DATA one by one, and then accepts.
+
+    `before_data` has the answers to the command DATA itself, which come before the e-mail. With
+    `most` a connection carries so many e-mails; then the server refuses, or just hangs up.
+    """
 
     rcpt: list[str] = field(default_factory=list)
+    before_data: list[str] = field(default_factory=list)
     data: list[str] = field(default_factory=list)
+    most: int | None = None
+    hangs_up: bool = False
+    started: list[Session] = field(default_factory=list)  # the session of each e-mail begun
     got: list[Envelope] = field(default_factory=list)
     encrypted: list[bool] = field(default_factory=list)
     sessions: set[int] = field(default_factory=set)
     port: int = 0
     arrived: threading.Condition = field(default_factory=threading.Condition)
     on_arrival: Callable[[], object] = lambda: None
+
+    async def handle_MAIL(
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        self.started.append(session)
+        if self.most is not None and self.started.count(session) > self.most:
+            if self.hangs_up:
+                hang_up(server)
+            return "421 too many e-mails in this connection"
+        envelope.mail_from = address
+        return "250 OK"
 
     async def handle_RCPT(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
@@ -80,10 +99,34 @@ class Post:
         return content.decode()
 
 
+def hang_up(server: SMTP) -> None:
+    assert server.transport
+    server.transport.close()
+
+
+class RefusingSmtp(SMTP):
+    """The dialogue of Post, with its answers to the command DATA."""
+
+    async def smtp_DATA(self, arg: str) -> None:
+        if self.event_handler.before_data:
+            await self.push(self.event_handler.before_data.pop(0))
+            if self.event_handler.hangs_up:
+                hang_up(self)
+        else:
+            await super().smtp_DATA(arg)
+
+
+class PostController(Controller):
+    """Runs a Post with RefusingSmtp."""
+
+    def factory(self) -> SMTP:
+        return RefusingSmtp(self.handler, **self.SMTP_kwargs)
+
+
 @pytest.fixture
 def post() -> Iterator[Post]:
     made = Post(port=free_port("127.0.0.1"))
-    controller = Controller(made, hostname="127.0.0.1", port=made.port)
+    controller = PostController(made, hostname="127.0.0.1", port=made.port)
     controller.start()
     yield made
     controller.stop()
@@ -145,6 +188,49 @@ def test_a_batch_is_sent_in_one_smtp_session(service: Service, post: Post) -> No
     assert service.send_mails(smtp(service, post)) == 5
     assert len(post.got) == 5
     assert len(post.sessions) == 1
+
+
+@pytest.mark.parametrize("hangs_up", [False, True])
+def test_a_server_that_limits_the_emails_of_a_connection_gets_all_of_a_batch(
+    service: Service, post: Post, hangs_up: bool
+) -> None:
+    post.most, post.hangs_up = 2, hangs_up
+    service.desk(RECEIVER, "mesa@ong.example")
+    for _ in range(5):
+        service.hear("sent")
+    assert service.send_mails(smtp(service, post)) == 5
+    assert [(row["status"], row["attempts"]) for row in emails(service)] == [("DELIVERED", 1)] * 5
+    assert (len(post.got), len({id(session) for session in post.started})) == (5, 3)
+
+
+def test_a_server_that_accepts_no_email_at_all_is_asked_once_for_each_batch(
+    service: Service, post: Post
+) -> None:
+    post.most = 0
+    service.desk(RECEIVER, "mesa@ong.example")
+    for _ in range(3):
+        service.hear("sent")
+    service.send_mails(smtp(service, post))
+    assert {row["status"] for row in emails(service)} == {"RETRYING"}
+    assert sorted(row["last_code"] for row in emails(service)) == [0, 0, 421]
+    assert len(post.started) == 1
+
+
+@pytest.mark.parametrize("hangs_up", [False, True])
+def test_a_refusal_before_the_text_does_not_affect_the_next_email(
+    service: Service, post: Post, hangs_up: bool
+) -> None:
+    post.hangs_up = hangs_up
+    service.desk(RECEIVER, "mesa@ong.example")
+    for _ in range(2):
+        service.hear("sent")
+        service.advance(seconds=1)
+    post.before_data.append("451 greylisted, come back later")
+    service.send_mails(smtp(service, post))
+    assert [(row["status"], row["last_code"]) for row in emails(service)] == [
+        ("RETRYING", 451),
+        ("DELIVERED", 250),
+    ]
 
 
 def test_the_loop_sends_retries_when_due_and_emails_whose_announcement_was_lost(

@@ -8,6 +8,7 @@ the answer (connection, TLS, sign-in) says nothing about the e-mail, which is tr
 import smtplib
 import ssl
 import time
+from contextlib import suppress
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
@@ -76,7 +77,13 @@ class Smtp:
         attempt, since each e-mail would wait for the same timeout.
         """
         started = time.perf_counter()
+        was_open = self._dialogue is not None
         error, code, hopeless = self._try(mail)
+        if was_open and self._broken and time.perf_counter() - started < self._timeout:
+            # Many servers end a connection after some e-mails: try a fresh one. If the e-mail
+            # arrives twice, the mailbox recognises it by its id.
+            self._broken = False
+            error, code, hopeless = self._try(mail)
         return Outcome(error, code, int((time.perf_counter() - started) * 1000), hopeless)
 
     def close(self) -> None:
@@ -102,6 +109,16 @@ class Smtp:
             return "connection", 0, False
         self._dialogue = dialogue
         try:
+            error, code, hopeless = self._hand_over(dialogue, mail)
+        except (smtplib.SMTPException, OSError):
+            dialogue.close()
+            error, code, hopeless = "connection", 0, False
+        if dialogue.sock is None:  # closed above, or by smtplib, e.g. after the reply 421
+            self._dialogue, self._broken = None, code in (0, 421)
+        return error, code, hopeless
+
+    def _hand_over(self, dialogue: smtplib.SMTP, mail: Mail) -> tuple[str, int, bool]:
+        try:
             dialogue.send_message(
                 compose(mail, self._sender, self._clock), self._sender, [mail.recipient]
             )
@@ -112,11 +129,10 @@ class Smtp:
             # The server refuses Enlace's own address, which the operator has to correct.
             return "smtp", refusal.smtp_code, False
         except smtplib.SMTPResponseException as refusal:
+            # smtplib does not end the transaction if the server refuses the command DATA.
+            with suppress(smtplib.SMTPException):
+                dialogue.rset()
             return "smtp", refusal.smtp_code, refusal.smtp_code >= 500
-        except (smtplib.SMTPException, OSError):
-            self._dialogue, self._broken = None, True
-            dialogue.close()
-            return "connection", 0, False
         return "", 250, False
 
     def _open(self) -> smtplib.SMTP:

@@ -95,8 +95,11 @@ DELIVERIES = Counter(
 
 def watch_loop(name: str, age: Callable[[], float], well: Callable[[], bool]) -> None:
     """Publishes the state of a loop, evaluated at each scrape: a loop that hangs could not report
-    its own state.
+    its own state. Shows the loop's counters before their first event: Prometheus counts an increase
+    only from a value that it has read.
     """
+    LOOP_FAILURES.labels(name)
+    ROWS_PUT_ASIDE.labels(name)
     LOOP_TURN_AGE.labels(name).set_function(age)
     LOOP_WELL.labels(name).set_function(lambda: float(well()))
 

@@ -5,13 +5,14 @@ The `__main__` of a service creates the other objects of that service. A service
 several on a machine with many cores: processes that answer calls, and one with the loops.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
 import click
 
+from chassis import metrics
 from chassis.audit import Marker
 from chassis.clock import Clock, SystemClock
 from chassis.config import ServiceSettings
@@ -141,13 +142,16 @@ def make(
     only: str | None = None,
     other_topics: Sequence[str] = (),
     view_of: Callable[[Caller], str] = lambda caller: "",
+    sealed_tables: Iterable[str] = (),
 ) -> Parts:
     """Creates the parts; reads the keys, but starts no loop, and connects to neither the database
     nor the broker yet.
 
     `only` is as in Parts. `other_topics` lists the topics of other services that this service
-    reads; `view_of` is as in Database.
+    reads; `view_of` is as in Database. `sealed_tables` are the tables with sealed values.
     """
+    for table in sealed_tables:  # shown before the first event, as in metrics.watch_loop
+        metrics.ROWS_UNREADABLE.labels(table)
     clock = SystemClock()
     keyring = sealing_keys.of(settings, name).keyring()
     signer = Signer(key_folder.signing(settings.keys, f"facts.{name}"))

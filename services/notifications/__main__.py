@@ -110,7 +110,13 @@ def run(settings: NotificationsSettings, only: str | None = None) -> int:
     """Creates all objects and runs the service; returns the exit code."""
     topics = (subscriptions.REFERRALS, subscriptions.PARTNERS, subscriptions.ERASURES)
     parts = service.make(
-        NAME, subscriptions.TOPIC, settings.service, only=only, other_topics=topics, view_of=view_of
+        NAME,
+        subscriptions.TOPIC,
+        settings.service,
+        only=only,
+        other_topics=topics,
+        view_of=view_of,
+        sealed_tables=[sealed.table for sealed in SEALED],
     )
     database, clock, development = parts.database, parts.clock, settings.service.development
     letter_key = Keyring(key_folder.secret(settings.service.keys, "mail"))

@@ -106,6 +106,7 @@ def run(settings: PartnersSettings, only: str | None = None) -> int:
         settings.service,
         only=only,
         other_topics=[subscriptions.TOPIC, subscriptions.ERASURES],
+        sealed_tables=[sealed.table for sealed in SEALED],
     )
     mail = Keyring(key_folder.secret(folder, "mail"))
     signing = key_folder.FileCache(

@@ -100,6 +100,8 @@ SEALED = (
         "contact_notes", "sealed", ("id",), "contact_notes/{0}/note", where="person_id = ''"
     ),
 )
+# The tables with values that are sealed with a person's own key.
+SEALED_BY_PERSON = ("person_sealed", "referral_events", "emergencies")
 
 
 @click.group(help="The referrals service.")
@@ -233,6 +235,7 @@ def run(settings: ServiceSettings, openings_an_hour: int, only: str | None = Non
         only=only,
         other_topics=[subscriptions.TOPIC, erasures.TOPIC],
         view_of=view_of,
+        sealed_tables=[*SEALED_BY_PERSON, *(sealed.table for sealed in SEALED)],
     )
     made = make(
         parts.database,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from chassis.ids import new_id
 from protos.stubs import ReferralsStubs
-from tests.parts.local_stack import SERVICES, LocalStack, until
+from tests.parts.local_stack import ROOT, SERVICES, LocalStack, until
 from tests.parts.scenes import Scenes
 from tests.parts.still import standing_still
 from tests.parts.stories import STEPS, Cast
@@ -36,15 +37,46 @@ def cast(stack: LocalStack) -> Cast:
     return Cast(stack)
 
 
+def _metrics(stack: LocalStack, part: str) -> str:
+    address = stack.state["parts"][part]["metrics"]
+    return requests.get(f"http://{address}/metrics", timeout=10).text
+
+
 def _answered(stack: LocalStack, part: str) -> float:
     """Returns the number of rpcs that a process has answered."""
-    metrics = requests.get(f"http://{stack.state['parts'][part]['metrics']}/metrics", timeout=10)
     return sum(
         sample.value
-        for family in text_string_to_metric_families(metrics.text)
+        for family in text_string_to_metric_families(_metrics(stack, part))
         for sample in family.samples
         if sample.name == "enlace_rpc_seconds_count"
     )
+
+
+def test_each_counter_whose_increase_is_an_alarm_is_shown_before_its_first_event(
+    stack: LocalStack,
+) -> None:
+    operations = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    alarms = set(re.findall(r"^\| `(\w+)(?:{.*})?`.*\| (?:any increase|rising:)", operations, re.M))
+    samples = {
+        part: {
+            (sample.name, *sample.labels.values())
+            for family in text_string_to_metric_families(_metrics(stack, part))
+            for sample in family.samples
+        }
+        for part in stack.state["parts"]
+        if stack.state["parts"][part]["metrics"]
+    }
+    shown = set().union(*samples.values())
+    assert len(alarms) >= 7
+    assert alarms <= {name for name, *_ in shown}
+    assert shown >= {
+        ("enlace_deliveries_total", channel, "DEAD") for channel in ("email", "webhook")
+    }
+    unreadable = "enlace_rows_unreadable_total"
+    assert samples["referrals"] >= {(unreadable, "person_sealed"), (unreadable, "person_keys")}
+    assert samples["partners"] >= {(unreadable, "second_factors")}
+    assert samples["notifications"] >= {(unreadable, "desks")}
+    assert samples["referrals.loops"] >= {("enlace_rows_put_aside_total", "clocks")}
 
 
 def _list(stack: LocalStack, cast: Cast) -> int:

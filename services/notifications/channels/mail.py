@@ -20,7 +20,7 @@ from chassis.clock import Clock
 from chassis.db import LOST, Database, Transaction
 from chassis.errors import Exhausted, Late, Unavailable
 from chassis.supervisor import Loop
-from services.notifications.channels.waiting import wait_until_due
+from services.notifications.channels.waiting import show_counts, wait_until_due
 from services.notifications.domain.delivery import Channel, EmailClaim, Outcome
 from services.notifications.domain.mail_server import MailServer
 from services.notifications.domain.texts import Mail
@@ -201,6 +201,7 @@ class MailSender:
         self._sending = sending
         self._mailbox = mailbox
         self._clock = clock
+        show_counts(Channel.EMAIL)
 
     def loop(self) -> Loop:
         """Returns the loop, which runs until it is stopped.
@@ -277,7 +278,7 @@ class MailSender:
                 "delivery_put_aside", channel="email", delivery_id=claim.id, fault=log.fault(error)
             )
             return
-        metrics.DELIVERIES.labels("email", status.value).inc()
+        metrics.DELIVERIES.labels(Channel.EMAIL.value, status.value).inc()
         if outcome.arrived:
             log.get().info(
                 "delivered", channel="email", delivery_id=claim.id, attempt=claim.tries + 1

@@ -1,14 +1,23 @@
-"""Lets the senders wait until a delivery may be due."""
+"""What both senders need: the wait until a delivery may be due, and their metrics."""
 
 from collections.abc import Callable
 from datetime import datetime
 
+from chassis import metrics
 from chassis.announcements import wait_for_work
 from chassis.clock import Clock
 from chassis.db import Transaction
 from chassis.supervisor import Loop
-from services.notifications.domain.delivery import Channel
+from services.notifications.domain.delivery import Channel, Status
 from services.notifications.usecases.sending import DeliveryQueue
+
+
+def show_counts(channel: Channel) -> None:
+    """Shows the counts of a channel's deliveries before the first one, so that the first one that
+    is given up is an increase.
+    """
+    for status in (Status.DELIVERED, Status.RETRYING, Status.DEAD):
+        metrics.DELIVERIES.labels(channel.value, status.value)
 
 
 def wait_until_due(

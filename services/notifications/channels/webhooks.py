@@ -19,7 +19,7 @@ from chassis.db import LOST, Database, Transaction
 from chassis.errors import Exhausted, Late, Stale, Unavailable
 from chassis.supervisor import Loop
 from services.notifications.channels.egress import TIMEOUT, EgressClient
-from services.notifications.channels.waiting import wait_until_due
+from services.notifications.channels.waiting import show_counts, wait_until_due
 from services.notifications.domain.delivery import Channel, SignedTime, WebhookClaim, headers
 from services.notifications.usecases.sending import WEBHOOKS, DeliveryQueue
 
@@ -63,6 +63,7 @@ class WebhookSender:
         self._free = threading.Semaphore(threads)
         self._kept: dict[str, EgressClient] = {}  # open clients that are not in use, by webhook id
         self._in_use: set[EgressClient] = set()
+        show_counts(Channel.WEBHOOK)
 
     def loop(self) -> Loop:
         """Returns the loop, which runs until it is stopped.
@@ -189,7 +190,7 @@ class WebhookSender:
             self._in_use.discard(client)
         self._keep(claim.webhook_id, client)
         status = self._sending.finish(Channel.WEBHOOK, claim, outcome, self._clock.now(), sent)
-        metrics.DELIVERIES.labels("webhook", status.value).inc()
+        metrics.DELIVERIES.labels(Channel.WEBHOOK.value, status.value).inc()
         if outcome.arrived:
             log.get().info(
                 "delivered",

@@ -20,6 +20,9 @@ from services.referrals.network.domain.deadline import (
 from services.referrals.network.store import policies
 from services.referrals.network.usecases.calendar import CountryCalendar
 
+# Shown before the first event, as in metrics.watch_loop.
+_MISSING = metrics.VERSIONS_MISSING.labels("deadline_policies")
+
 
 class Policies:
     """The published policies. A process reads each version only once, since versions never change.
@@ -74,7 +77,7 @@ class Policies:
             try:
                 return self.get(tx, version)
             except NotFound:
-                metrics.VERSIONS_MISSING.labels("deadline_policies").inc()
+                _MISSING.inc()
                 log.get().error("deadline_policy_missing", version=version)
         return self.newest(tx)
 

@@ -13,6 +13,7 @@ this module creates them. The sealing keys may be in a key service instead, unde
 """
 
 import base64
+import errno
 import json
 import os
 import re
@@ -31,6 +32,7 @@ from keys.sealing import Keyring, SignatureCheck
 
 SETTLED = 10.0
 """Seconds after which each process has read a new key in its folder."""
+_SECRET_BYTES = 32
 _TICK = 1.0  # seconds; longer than one tick of the clock that dates file changes
 
 T = TypeVar("T")
@@ -59,13 +61,13 @@ def create(directory: Path, services: Sequence[str], *, sealing: bool = True) ->
 
 
 def signing(directory: Path, name: str) -> OKPKey:
-    """Returns the private Ed25519 key `name`."""
-    return OKPKey.import_key(json.loads((directory / f"{name}.jwk").read_text()))
+    """Returns the private Ed25519 key `name`. Raises OSError if the file holds no key."""
+    return _read_pair_half(directory / f"{name}.jwk")
 
 
 def verifying(directory: Path, name: str) -> OKPKey:
-    """Returns the public Ed25519 key `name`."""
-    return OKPKey.import_key(json.loads((directory / f"{name}.pub.jwk").read_text()))
+    """Returns the public Ed25519 key `name`. Raises OSError if the file holds no key."""
+    return _read_pair_half(directory / f"{name}.pub.jwk")
 
 
 def all_verifying(directory: Path, name: str) -> dict[str, OKPKey]:
@@ -209,8 +211,17 @@ def trusted_signers(directory: Path, *services: str) -> dict[str, SignatureCheck
 
 
 def secret(directory: Path, name: str) -> bytes:
-    """Returns the 32 secret bytes `name`."""
-    return base64.b64decode((directory / f"{name}.key").read_text())
+    """Returns the 32 secret bytes `name`. Raises OSError if the file holds anything else, e.g. if
+    it is empty.
+    """
+    file = directory / f"{name}.key"
+    try:
+        key = base64.b64decode(file.read_text())
+    except ValueError as error:
+        raise _no_key(file) from error
+    if len(key) != _SECRET_BYTES:
+        raise _no_key(file)
+    return key
 
 
 def new_files(name: str) -> list[dict[str, str]]:
@@ -351,8 +362,20 @@ def _new_pair() -> tuple[str, str]:
     return json.dumps(key.as_dict(private=True)), json.dumps(key.as_dict(private=False))
 
 
+def _read_pair_half(file: Path) -> OKPKey:
+    try:
+        return OKPKey.import_key(json.loads(file.read_text()))
+    except (ValueError, TypeError, JoseError) as error:
+        raise _no_key(file) from error
+
+
+def _no_key(file: Path) -> OSError:
+    """Returns an error that names the file, also in the line of a process that dies of it."""
+    return OSError(errno.EINVAL, "the file holds no key", str(file))
+
+
 def _new_secret() -> str:
-    return base64.b64encode(secrets.token_bytes(32)).decode()
+    return base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
 
 
 def _create_secret(path: Path) -> None:

@@ -3,7 +3,6 @@
 Each setting has a default that works on one machine.
 """
 
-import base64
 import secrets
 import time
 from dataclasses import dataclass
@@ -105,7 +104,7 @@ def _site(settings: config.Settings, folder: Path) -> SiteSettings:
     return SiteSettings(
         # The target of quick exit: an everyday page that raises no questions.
         exit_url=settings.text("ENLACE_EXIT_URL", "https://es.wikipedia.org/wiki/Clima"),
-        signing_key=_signing_key(folder),
+        signing_key=_signing_key(settings, folder),
         demo=settings.flag("ENLACE_DEMO"),
         lines=tuple(settings.pairs("ENLACE_LINES").items()),
         lines_file=settings.path("ENLACE_LINES_FILE", "")
@@ -114,14 +113,19 @@ def _site(settings: config.Settings, folder: Path) -> SiteSettings:
     )
 
 
-def _signing_key(keys: Path) -> bytes:
+def _signing_key(settings: config.Settings, keys: Path) -> bytes:
     """Returns the key that signs form tokens and the tickets of open pages.
 
     Without a key file, makes a key that lasts as long as the process; a form that was made before a
     restart is then rejected and shown again.
     """
-    file = keys / "gateway.key"
-    return base64.b64decode(file.read_text()) if file.exists() else secrets.token_bytes(32)
+    try:
+        return key_folder.secret(keys, "gateway")
+    except FileNotFoundError:
+        pass
+    except OSError as error:  # with an empty key, anybody could sign forms
+        settings.refuse(f"{error.filename} holds no key")
+    return secrets.token_bytes(32)
 
 
 def _addresses(folder: Path) -> AddressSigner | None:

@@ -37,6 +37,15 @@ def test_without_the_key_that_signs_addresses_the_gateway_starts_only_in_develop
     assert from_environment().addresses
 
 
+@pytest.mark.parametrize("content", ["", "c2hvcnQ=", "half of a k"])
+def test_a_file_that_holds_no_signing_key_is_refused(folder: Path, content: str) -> None:
+    key_folder.create(folder, ())
+    assert from_environment().site
+    (folder / "gateway.key").write_text(content)
+    with pytest.raises(WrongSettings, match=r"/gateway\.key holds no key"):
+        from_environment()
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.1:http", ":"])
 def test_an_address_without_a_port_is_named_with_the_other_errors(
     folder: Path, monkeypatch: pytest.MonkeyPatch, address: str

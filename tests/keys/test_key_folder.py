@@ -86,3 +86,26 @@ def test_a_key_of_the_wrong_length_leaves_the_known_keys_in_use() -> None:
     assert keyring.numbers == [0]
     assert keyring.open_bytes(keyring.seal_bytes(b"a value", "x"), "x") == b"a value"
     assert keyring.open_bytes(sealed, "a context") == b"a value"
+
+
+@pytest.mark.parametrize("content", ["", "{}", "half of a k", "\x00" * 44, "c2hvcnQ=", '"text"'])
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("mail.key", lambda folder: key_folder.secret(folder, "mail")),
+        ("sealing.referrals.key", lambda folder: key_folder.ring(folder, "sealing.referrals")),
+        ("tokens.jwk", lambda folder: key_folder.all_signing(folder, "tokens")),
+        ("tokens.pub.jwk", lambda folder: key_folder.all_verifying(folder, "tokens")),
+        ("facts.referrals.jwk", lambda folder: key_folder.signing(folder, "facts.referrals")),
+        ("facts.referrals.pub.jwk", key_folder.trusted_signers),
+    ],
+)
+def test_a_file_that_holds_no_key_is_named(
+    tmp_path: Path, name: str, read: Callable[[Path], object], content: str
+) -> None:
+    key_folder.create(tmp_path, ["referrals"])
+    assert read(tmp_path)
+    (tmp_path / name).write_text(content)
+    with pytest.raises(OSError, match="no key") as error:
+        read(tmp_path)
+    assert error.value.filename == str(tmp_path / name)

@@ -44,17 +44,17 @@ END $$
 
 def migrate(url: str, folders: Sequence[Path], *, wait: float = 60.0) -> str:
     """Migrates the schema as the owner role, one migrator at a time, and returns dbmate's output.
-    Waits at most `wait` seconds for an unavailable database, then raises OperationalError. Raises
-    SystemExit if dbmate fails.
+    Waits at most `wait` seconds for an unavailable database. Raises SystemExit with the reason if
+    the database stays away, or if dbmate fails.
     """
     deadline = time.monotonic() + wait
     while True:
         try:
             lock = psycopg.connect(url, autocommit=True, connect_timeout=3)
             break
-        except psycopg.OperationalError:
+        except psycopg.OperationalError as error:
             if time.monotonic() > deadline:
-                raise
+                raise SystemExit(f"migration failed: {error}") from error
             time.sleep(0.2)
     with lock:
         lock.execute("SELECT pg_advisory_lock(%s)", (_MIGRATION_LOCK,))

@@ -83,7 +83,10 @@ class Target:
 )
 @click.pass_obj
 def _migrate(service: Target) -> None:
-    click.echo(migrate(service.settings().migration_url, service.migrations).strip())
+    url = service.settings().migration_url
+    if not url:  # an empty URL stands for whatever database this machine has
+        raise click.ClickException("ENLACE_MIGRATION_URL is not set")
+    click.echo(migrate(url, service.migrations).strip())
 
 
 @click.command("doctor", help="Say what is missing to run; exit code 1 if something is.")

@@ -8,7 +8,7 @@ no exception other than BrokerLost.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -316,18 +316,22 @@ def _received(
 
 class _Membership(ConsumerRebalanceListener):
     """Tracks whether the group has assigned this member its partitions, possibly none, since it
-    last joined.
+    last joined; `new` are the partitions that were assigned since the consumer last looked at them.
     """
 
-    joined = False
+    def __init__(self) -> None:
+        self.joined = False
+        self.new = set[TopicPartition]()
 
-    def on_partitions_assigned(self, assigned: object) -> None:
+    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Called when the group has assigned partitions."""
         self.joined = True
+        self.new = set(assigned)
 
     def on_partitions_revoked(self, revoked: object) -> None:
         """Called when the member joins again."""
         self.joined = False
+        self.new = set()
 
 
 class Consumer:
@@ -338,6 +342,8 @@ class Consumer:
         self._group = group
         self._assigned_at = time.monotonic()
         self._membership = _Membership()
+        # By partition whose unread records the broker has deleted: the offset of its first record.
+        self._deleted = dict[TopicPartition, int]()
         with _raising_broker_lost():
             self._consumer = KafkaConsumer(
                 **_common(settings),
@@ -381,6 +387,36 @@ class Consumer:
     def joined(self) -> bool:
         """True if the group has assigned this member its partitions, possibly none."""
         return self._membership.joined
+
+    def find_deleted(self) -> set[str]:
+        """Returns the topics of which the broker has deleted records that this group had not read,
+        because the group was away for longer than records are kept.
+
+        Looks at each partition once after it was assigned. Call it after a poll and before the
+        commit of its records, and `skip_deleted` once the facts have been requested again. Raises
+        BrokerLost.
+        """
+        if new := self._membership.new:
+            with _raising_broker_lost():
+                self._deleted = {
+                    partition: begin
+                    for partition, begin in self._consumer.beginning_offsets(list(new)).items()
+                    if begin > (self._consumer.committed(partition) or 0)
+                }
+            self._membership.new = set()
+        return {
+            partition.topic.removeprefix(self._settings.kafka_prefix) for partition in self._deleted
+        }
+
+    def skip_deleted(self) -> None:
+        """Commits the offsets after the deleted records, which are then not found again. Raises
+        BrokerLost.
+        """
+        with _raising_broker_lost():
+            self._consumer.commit(
+                {partition: OffsetAndMetadata(begin) for partition, begin in self._deleted.items()}
+            )
+        self._deleted = {}
 
     def commit(self, records: Sequence[ReceivedRecord]) -> None:
         """Commits the offsets after these records.

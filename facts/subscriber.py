@@ -105,6 +105,7 @@ class Subscriber:
                 self._request_missing()
                 while loop.turn() and self._broker.cluster_id == cluster_id:
                     records = read(self._broker, self._name, consumer)
+                    self._request_deleted(consumer)
                     if records:
                         self.take(records)
                         consumer.commit(records)
@@ -440,6 +441,14 @@ class Subscriber:
             self._doubtful.clear()
         if restored:
             self._retries.run(lambda tx: inbox.record_full_request(tx, self._name, epoch))
+
+    def _request_deleted(self, consumer: Consumer) -> None:
+        """Requests all facts of a topic from which the broker has deleted unread records."""
+        if deleted := consumer.find_deleted():
+            for topic in deleted:
+                log.get().warning("facts_deleted_unread", consumer=self._name, topic=topic)
+            send(self._broker.settings, REPLAYS, [(topic.encode(), b"", []) for topic in deleted])
+            consumer.skip_deleted()
 
     def _has_nothing_to_do(self) -> bool:
         """Returns True if this consumer has nothing to do; False also if the database does not

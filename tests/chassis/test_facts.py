@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from kafka import KafkaConsumer
+from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
 from kafka.protocol.consumer import FetchRequest
 from prometheus_client import generate_latest
@@ -29,7 +29,7 @@ from chassis.tokens import SYSTEM
 from facts import kafka, outbox, relay
 from facts.broker import Broker
 from facts.envelope import SIGNATURE
-from facts.kafka import Consumer, Producer
+from facts.kafka import REPLAYS, Consumer, Producer
 from facts.outbox import Fact
 from facts.relay import _MANY, _PASSES_PER_SECOND, Relay
 from tests.chassis.world import World, settings, until
@@ -250,6 +250,43 @@ def test_facts_written_while_the_broker_is_down_are_published_after_its_return(
     world.write(subject, 3)
     world.part.start()
     until(lambda: world.versions(subject) == [1, 2, 3], 90)
+
+
+def test_facts_that_the_broker_deleted_before_a_consumer_had_read_them_are_published_again(
+    world: World,
+) -> None:
+    read, unread = new_id(), [new_id() for _ in range(20)]
+    world.write(read, 1)
+    until(lambda: world.versions(read) == [1])
+    world.stop("hearer")  # for longer than the broker keeps records
+    for subject in unread:
+        world.write(subject, 2)
+    until(lambda: sum(ends_of(world, world.topic).values()) >= 41)
+    delete_records(world)
+    world.start("hearer")
+    until(lambda: len(world.effects()) >= 41)
+    assert world.effects() == sorted(
+        [(read, 1), *((subject, n) for subject in unread for n in (1, 2))]
+    )
+    requested = ends_of(world, REPLAYS)
+    world.stop("hearer")
+    world.start("hearer")
+    world.write(read, 1, start=2)
+    until(lambda: world.versions(read) == [1, 2])
+    assert ends_of(world, REPLAYS) == requested  # everything is requested once
+
+
+def ends_of(world: World, topic: str) -> dict[TopicPartition, int]:
+    """Returns how many records each partition of a topic has ever had."""
+    with closing(KafkaConsumer(bootstrap_servers=world.part.bootstrap)) as consumer:
+        partitions = [TopicPartition(topic, n) for n in consumer.partitions_for_topic(topic) or ()]
+        return dict(consumer.end_offsets(partitions))
+
+
+def delete_records(world: World) -> None:
+    """Deletes all records of the topic, as the broker does a week after they came."""
+    with closing(KafkaAdminClient(bootstrap_servers=world.part.bootstrap)) as admin:
+        admin.delete_records(ends_of(world, world.topic))
 
 
 def test_a_consumer_that_leaves_while_it_joins_does_not_block_its_group(

@@ -678,6 +678,7 @@ class Topics:
         self.batches: list[list[Record]] = []
         self.did: list[object] = []
         self.turns = 0
+        self.deleted = set[str]()
         hearer.works._broker = self  # type: ignore[assignment]
         take, sweep, ask = hearer.works.take, hearer.works.sweep, hearer.works._request_missing
         self.watch(monkeypatch, hearer.works, take=take, sweep=sweep, _request_missing=ask)
@@ -724,6 +725,13 @@ class Topics:
             raise BrokerLost
         return batch
 
+    def find_deleted(self) -> set[str]:
+        deleted, self.deleted = self.deleted, set()
+        return deleted
+
+    def skip_deleted(self) -> None:
+        self.did.append("skip_deleted")
+
     def commit(self, records: list[Record]) -> None:
         self.did.append(("commit", len(records)))
 
@@ -747,6 +755,18 @@ def test_offsets_are_committed_after_the_facts_and_only_if_there_were_facts(
     assert [what for what in loops[6:] if what != "read"][:4] == ["_request_missing", "sweep"] * 2
     assert (loops.count("take"), loops[-1]) == (1, "close")
     assert hearer.seen(subject) == 2
+
+
+def test_facts_that_the_broker_has_deleted_are_requested_before_any_offset_is_committed(
+    hearer: Hearer, topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topics.deleted = {TOPIC}
+    topics.batches = [[hearer.record(new_id(), 1)]]
+    monkeypatch.setattr(subscriber, "send", lambda _, *request: topics.did.append(request))
+    did = topics.run(hearer, monkeypatch, 20)
+    request = (REPLAYS, [(TOPIC.encode(), b"", [])])
+    assert did[3:7] == ["read", request, "skip_deleted", "take"]
+    assert (did.count(request), did.count("skip_deleted")) == (1, 1)
 
 
 @pytest.mark.parametrize(("count", "pauses"), [(FULL - 1, 1), (FULL, 0)])

@@ -17,6 +17,7 @@ import sys
 import threading
 from collections.abc import MutableMapping
 from contextlib import suppress
+from errno import errorcode
 from typing import Any
 
 import structlog
@@ -115,10 +116,13 @@ def _replace_excepthooks() -> None:
 
 def _write_uncaught(error: BaseException | None) -> None:
     if error and not isinstance(error, SystemExit):
-        # for example, the name of a key file or settings file that is missing
-        file = error.filename if isinstance(error, OSError) else None
+        known = []
+        if isinstance(error, OSError):
+            # for example EADDRINUSE, or ENOENT with the name of a key file
+            known = [errorcode.get(error.errno or 0), error.filename]
+        cause = " ".join(str(part) for part in known if part)
         with suppress(OSError, ValueError):
-            sys.stderr.write(f"DIED {fault(error)}{f': {file}' if file else ''}\n")
+            sys.stderr.write(f"DIED {fault(error)}{f': {cause}' if cause else ''}\n")
 
 
 def _drop_unlisted_fields(

@@ -5,6 +5,7 @@ The log has the kind and the place of the fault.
 
 import json
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -116,5 +117,22 @@ def test_a_file_that_is_missing_at_the_start_is_named(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert re.fullmatch(
-        rf"DIED builtins.FileNotFoundError at .*: {tmp_path}/tokens.pub.jwk\n", done.stderr
+        rf"DIED builtins.FileNotFoundError at .*: ENOENT {tmp_path}/tokens.pub.jwk\n", done.stderr
     )
+
+
+def test_a_port_that_is_taken_is_named_as_such() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        script = (
+            "import sys; from chassis import log, metrics; log.setup('x');"
+            " metrics.serve(sys.argv[1])"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", script, address],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert re.fullmatch(r"DIED builtins.OSError at .*: EADDRINUSE\n", done.stderr)

@@ -6,6 +6,7 @@ A tampered record opens nothing, and a child never consents alone.
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -14,8 +15,11 @@ import pytest
 from prometheus_client import REGISTRY
 
 from chassis.tokens import SYSTEM
+from keys import key_folder
+from keys.sealing import Signer
 from protos.referrals.v1 import contacts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.files.store.receipts import Receipts
 from services.referrals.network.store import members
 from services.referrals.referrals.domain.referral import PROBATION_LIMIT
 from tests.builders import NOON, refusal, refusal_with_fields
@@ -224,6 +228,20 @@ def as_owner(service: Service, statement: str, *values: Any) -> None:
 
 def alarms() -> float:
     return REGISTRY.get_sample_value("enlace_rows_unverified_total", {"table": "receipts"}) or 0.0
+
+
+def test_after_the_signing_key_was_replaced_an_earlier_receipt_opens_nothing(
+    story: Story, service: Service, tmp_path: Path
+) -> None:
+    receipt = story.receipt(story.person().id)
+    key_folder.create(tmp_path, ["referrals"])  # another key, as after a leak
+    other_key = key_folder.signing(tmp_path, "facts.referrals")
+    same_key = key_folder.signing(service.keys, "facts.referrals")
+    with service.database.transaction(SYSTEM) as tx:
+        genuine = [
+            Receipts(Signer(key)).get(tx, receipt.id).genuine for key in (same_key, other_key)
+        ]
+    assert genuine == [True, False]
 
 
 # Children.

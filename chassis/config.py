@@ -4,6 +4,7 @@ Most settings have a default that suits the local stack. A secret may come from 
 All invalid settings are reported together.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from environs import Env, EnvValidationError
 # ministry's system makes ten per second while it synchronises. A higher rate would let one caller
 # occupy a process.
 CALLER_RATE = 50
+_LAST_PORT = 65_535
+_KAFKA_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+_KAFKA_MECHANISMS = ("SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN")
 
 
 class WrongSettings(SystemExit):
@@ -50,9 +54,29 @@ class Settings:
         """Returns a setting that is true or false."""
         return bool(self.env.bool(name, default))
 
-    def number(self, name: str, default: int) -> int:
-        """Returns a setting that is a whole number."""
-        return int(self.env.int(name, default) or 0)
+    def number(self, name: str, default: int, *, least: int = 0) -> int:
+        """Returns a setting that is a whole number, at least `least`."""
+        number = self.env.int(name, default)  # None if the setting is no number
+        if number is not None and number < least:
+            self.refuse(f"{name} is less than {least}")
+        return int(number or 0)
+
+    def listen(self, name: str, default: str) -> str:
+        """Returns a setting that is an address to listen on, HOST:PORT; it may be empty if its
+        default is.
+        """
+        address = self.text(name, default)
+        host, _, port = address.rpartition(":")
+        if (address or default) and not (host and port.isdecimal() and int(port) <= _LAST_PORT):
+            self.refuse(f"{name} is not HOST:PORT")
+        return address
+
+    def choice(self, name: str, default: str, allowed: Collection[str]) -> str:
+        """Returns a setting that is one of the allowed words, or its default."""
+        word = self.text(name, default)
+        if word not in {*allowed, default}:
+            self.refuse(f"{name} is none of {', '.join(allowed)}")
+        return word
 
     def pairs(self, name: str) -> dict[str, str]:
         """Returns the values of NAME=VALUE,NAME=VALUE by name; {} if the setting is missing."""
@@ -118,19 +142,21 @@ def service_settings(settings: Settings) -> ServiceSettings:
         database_url=settings.text("ENLACE_DATABASE_URL", ""),
         migration_url=settings.text("ENLACE_MIGRATION_URL", ""),
         kafka_bootstrap_servers=settings.text("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:9092"),
-        kafka_security_protocol=settings.text("KAFKA_SECURITY_PROTOCOL", "PLAINTEXT"),
-        kafka_sasl_mechanism=settings.text("KAFKA_SASL_MECHANISM", ""),
+        kafka_security_protocol=settings.choice(
+            "KAFKA_SECURITY_PROTOCOL", "PLAINTEXT", _KAFKA_PROTOCOLS
+        ),
+        kafka_sasl_mechanism=settings.choice("KAFKA_SASL_MECHANISM", "", _KAFKA_MECHANISMS),
         kafka_sasl_username=settings.text("KAFKA_SASL_USERNAME", ""),
         kafka_sasl_password=settings.text("KAFKA_SASL_PASSWORD", ""),
-        kafka_replication_factor=settings.number("KAFKA_REPLICATION_FACTOR", 1),
+        kafka_replication_factor=settings.number("KAFKA_REPLICATION_FACTOR", 1, least=1),
         kafka_prefix=settings.text("ENLACE_KAFKA_PREFIX", ""),
-        listen=settings.text("ENLACE_LISTEN", "127.0.0.1:9090"),
-        metrics_listen=settings.text("ENLACE_METRICS_LISTEN", ""),
+        listen=settings.listen("ENLACE_LISTEN", "127.0.0.1:9090"),
+        metrics_listen=settings.listen("ENLACE_METRICS_LISTEN", ""),
         keys=settings.path("ENLACE_KEYS", "var/keys"),
         reflection=settings.flag("ENLACE_REFLECTION", True),
         development=settings.flag("ENLACE_DEVELOPMENT"),
-        rpc_threads=settings.number("ENLACE_RPC_THREADS", 16),
-        caller_rate=settings.number("ENLACE_CALLER_RATE", CALLER_RATE),
+        rpc_threads=settings.number("ENLACE_RPC_THREADS", 16, least=1),
+        caller_rate=settings.number("ENLACE_CALLER_RATE", CALLER_RATE, least=1),
         key_service=_key_service(settings),
     )
 

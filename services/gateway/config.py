@@ -75,9 +75,7 @@ def from_environment(*, with_site: bool = True) -> Settings:
             " as one address: make it with"
             " `python -m services.partners print-key calls.gateway`, as docs/operations.md says"
         )
-    host, _, port = settings.text("ENLACE_HTTP_LISTEN", "127.0.0.1:8080").rpartition(":")
-    if not (host and port.isdecimal()):
-        settings.refuse("ENLACE_HTTP_LISTEN is not HOST:PORT")
+    host, _, port = settings.listen("ENLACE_HTTP_LISTEN", "127.0.0.1:8080").rpartition(":")
     loaded = Settings(
         host=host,
         port=int(port) if port.isdecimal() else 0,
@@ -86,13 +84,13 @@ def from_environment(*, with_site: bool = True) -> Settings:
         notifications=settings.text("ENLACE_NOTIFICATIONS_ADDRESS", "127.0.0.1:9093"),
         public_url=settings.text("ENLACE_PUBLIC_URL", ""),
         development=development,
-        metrics_listen=settings.text("ENLACE_METRICS_LISTEN", ""),
+        metrics_listen=settings.listen("ENLACE_METRICS_LISTEN", ""),
         # With too few proxies, everybody behind a proxy counts as one address; with too many, a
         # caller can invent an address.
         proxies=settings.number("ENLACE_PROXIES", 0),
         # To be set behind a proxy that keeps connections to several gateways.
         farewell_seconds=settings.number("ENLACE_FAREWELL_SECONDS", 0),
-        caller_rate=settings.number("ENLACE_CALLER_RATE", CALLER_RATE),
+        caller_rate=settings.number("ENLACE_CALLER_RATE", CALLER_RATE, least=1),
         addresses=addresses,
         site=_site(settings, folder) if with_site else None,
     )

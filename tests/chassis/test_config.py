@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chassis.config import Settings, WrongSettings
+from chassis.config import Settings, WrongSettings, service_settings
 
 
 def test_a_text_comes_from_the_file_that_its_setting_names(
@@ -50,3 +50,42 @@ def test_d17_pairs_are_read_and_a_malformed_text_is_reported(
     assert settings.pairs("ENLACE_LINES") == {}
     with pytest.raises(SystemExit, match="ENLACE_LINES"):
         settings.done()
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("ENLACE_LISTEN", ["9090", "127.0.0.1", ":9090", "127.0.0.1:99999", "127.0.0.1:http", ""]),
+        ("ENLACE_METRICS_LISTEN", ["9464", "127.0.0.1:", "127.0.0.1:99999"]),
+        ("ENLACE_RPC_THREADS", ["0", "-3", "many"]),
+        ("ENLACE_CALLER_RATE", ["0", "-1", "1.5"]),
+        ("KAFKA_REPLICATION_FACTOR", ["0"]),
+        ("KAFKA_SECURITY_PROTOCOL", ["TLS", "ssl", ""]),
+        ("KAFKA_SASL_MECHANISM", ["SCRAM"]),
+    ],
+)
+def test_a_value_with_which_a_service_cannot_run_is_reported_with_the_others(
+    monkeypatch: pytest.MonkeyPatch, name: str, values: list[str]
+) -> None:
+    for value in values:
+        monkeypatch.setenv("ENLACE_REFLECTION", "perhaps")
+        monkeypatch.setenv(name, value)
+        settings = Settings()
+        service_settings(settings)
+        with pytest.raises(WrongSettings, match=rf"{name}.*ENLACE_REFLECTION|ENLACE_REF.*{name}"):
+            settings.done()
+
+
+def test_the_documented_values_of_the_settings_are_accepted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in {
+        "ENLACE_LISTEN": "[::]:9090",
+        "ENLACE_METRICS_LISTEN": "",
+        "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
+        "KAFKA_SASL_MECHANISM": "SCRAM-SHA-512",
+    }.items():
+        monkeypatch.setenv(name, value)
+    settings = Settings()
+    assert service_settings(settings).listen == "[::]:9090"
+    settings.done()

@@ -764,7 +764,7 @@ def test_facts_that_the_broker_has_deleted_are_requested_before_any_offset_is_co
     topics.batches = [[hearer.record(new_id(), 1)]]
     monkeypatch.setattr(subscriber, "send", lambda _, *request: topics.did.append(request))
     did = topics.run(hearer, monkeypatch, 20)
-    request = (REPLAYS, [(TOPIC.encode(), b"", [])])
+    request: tuple[object, ...] = (REPLAYS, [(TOPIC.encode(), b"", [])])
     assert did[3:7] == ["read", request, "skip_deleted", "take"]
     assert (did.count(request), did.count("skip_deleted")) == (1, 1)
 

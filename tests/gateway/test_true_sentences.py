@@ -421,6 +421,21 @@ def test_d25_the_number_of_late_rows_counts_every_late_row_and_opens_exactly_the
 
 
 # D25
+def test_d25_the_number_of_unseen_referrals_does_not_deny_those_that_the_desk_has_sent() -> None:
+    sent = waiting(
+        CountReferrals=lambda asked: r.CountReferralsResponse(
+            fresh=0 if asked.filter.waiting_for_me else 2
+        )
+    )
+    for role, label, count in ((OPERATOR, "Recibidas sin ver", 0), (COORDINATOR, "Enviadas", 2)):
+        text = page("/today", role, sent)
+        assert tiles(text)["new"] == count
+        tile = text[text.index('show=new"') :].partition("</a>")[0]
+        assert label in tile
+        assert "Sin respuesta" not in tile
+
+
+# D25
 def test_d25_the_time_that_is_proposed_for_a_first_contact_is_still_to_come() -> None:
     for minute in range(60):
         now = datetime(2026, 3, 14, 22, minute, 31, tzinfo=UTC)

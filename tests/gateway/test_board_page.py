@@ -323,7 +323,7 @@ def test_every_count_on_a_page_is_restricted_to_live_or_pressing_referrals(
     board = client.get("/board").text
     assert all(
         said in board
-        for said in ("25 remisiones en curso", "21 con atraso", "22 vencen en 4 horas")
+        for said in ("25 remisiones abiertas", "21 con atraso", "22 vencen en 4 horas")
     )
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_WORKER)
     client.get("/today")

@@ -388,6 +388,39 @@ def test_d25_a_contact_is_called_saved_only_after_saving(query: str, words: str)
     assert text.startswith(words)
 
 
+# D25
+def test_d25_the_network_is_told_that_all_is_listed_only_where_all_is_listed() -> None:
+    rows = {minutes: referral(next_due_time=stamp(minutes)) for minutes in (30, 600)}
+
+    def headings(*listed: int) -> list[str]:
+        work = page(
+            "/today",
+            COORDINATOR,
+            waiting(
+                ListReferrals=lambda asked: r.ListReferralsResponse(
+                    referrals=[]
+                    if asked.filter.unanswered
+                    else [rows[minutes] for minutes in listed]
+                )
+            ),
+        ).partition('id="work"')[2]
+        return [heading.strip() for heading in re.findall(r"<h2>([^<]+)", work)]
+
+    assert headings(600) == ["Todo lo que espera algo en la red"]
+    assert headings(30, 600) == ["Ahora", "Lo demás que espera algo en la red"]
+
+
+# D25
+@pytest.mark.parametrize(("beds", "said"), [(1, "libre de 14"), (2, "libres de 14")])
+def test_d25_one_free_bed_is_counted_as_one(beds: int, said: str) -> None:
+    room = d.Capacity(available=beds, maximum=14, unit=d.CAPACITY_UNIT_BEDS)
+    shelter = d.Service(id=ID, name="Casa segura", capacity=room)
+    shown = page(
+        "/today", WORKER, waiting(SearchServices=d.SearchServicesResponse(services=[shelter]))
+    )
+    assert f">{said}<" in shown
+
+
 def tiles(text: str) -> dict[str, int]:
     numbers = re.findall(r'show=(\w+)"[^>]*><b>(\d+)</b>', text)
     return {key: int(number) for key, number in numbers}

@@ -106,6 +106,15 @@ def test_data_of_the_contact_are_not_asked_for_again(
     }
 
 
+def test_the_form_does_not_deny_the_department_that_the_services_will_read(
+    client: FlaskClient,
+) -> None:
+    asked = client.get("/enquiries/new").text
+    assert "ni dónde está" not in asked
+    assert "lo que sí se dice lo ve usted antes de preguntar" in asked
+    assert "Chinandega" in post(client, **ASKED)[1].partition("Se dice de ella")[2][:200]
+
+
 def test_need_urgency_and_where_she_is_not_safe_are_required_and_the_rest_stays(
     client: FlaskClient,
 ) -> None:

@@ -146,6 +146,26 @@ def test_questions_come_one_by_one_and_choosing_a_service_creates_file_and_draft
     )
     assert len({file.request_id, begun.request_id, kept.request_id}) == 3
 
+def test_services_that_do_not_fit_are_not_described_as_missing_and_are_shown_at_once(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    group = d.Service(id=OTHER, name="Grupo de apoyo", organization_name="Fundación Tejer Redes")
+    played.answers["MatchServices"] = d.MatchServicesResponse(
+        matches=[d.Match(service=group, verdict=d.VERDICT_DOES_NOT_FIT)]
+    )
+    page = up_to_services(client).text
+    assert "Ningún servicio de la red encaja ahora." in page
+    assert "da esta ayuda" not in page
+    assert re.search(r"<details[^>]* open><summary>1 servicio que no encaja", page)
+
+
+@pytest.mark.parametrize("begin", [NEW, f"{NEW}?service={ID}"])
+def test_no_page_promises_a_choice_of_the_service_that_may_not_come(
+    client: FlaskClient, begin: str
+) -> None:
+    assert "se guarda al contestar la última" in client.get(begin).text
+
+
 
 @pytest.mark.parametrize(
     ("said", "wanted"), [({}, "need_code"), ({"need_code": "HOU.EMG"}, "urgency")]

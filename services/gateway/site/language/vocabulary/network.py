@@ -91,7 +91,7 @@ TABLES: dict[str, dict[str, str]] = {
         "age_too_low": N_("es demasiado joven para este servicio"),
         "age_too_high": N_("pasa la edad de este servicio"),
         "gender_served": N_("atiende a personas de su género"),
-        "gender_not_stated": N_("no dice a quién atiende"),
+        "gender_not_stated": N_("no dice qué géneros atiende"),
         "gender_unknown": N_("falta saber el género"),
         "gender_not_served": N_("no atiende a personas de su género"),
         "dependants_taken": N_("recibe a sus hijos o familiares"),

@@ -269,6 +269,28 @@ SENTENCES: list[tuple[str, str, int, Arrange, list[Arrange]]] = [
         [opened_on(r.SIDE_SENDER, field_groups=[p.FIELD_GROUP_NOTES]), opened_on()],
     ),
     (
+        "no puede leer ninguna nota, tampoco la del envío",
+        f"/referrals/{ID}",
+        WORKER,
+        opened_on(r.SIDE_SENDER, reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK),
+        [
+            opened_on(r.SIDE_SENDER),
+            opened_on(
+                r.SIDE_SENDER,
+                reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK,
+                confirm_time=stamp(-5),
+                field_groups=[p.FIELD_GROUP_NOTES],
+            ),
+        ],
+    ),
+    (
+        "Hasta que otra persona lo confirme, ustedes no leen ninguna nota",
+        f"/referrals/{ID}",
+        WORKER,
+        opened_on(reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK),
+        [opened_on(), opened_on(r.SIDE_SENDER, reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK)],
+    ),
+    (
         "no podrá leer esta",
         f"/referrals/{ID}/check",
         WORKER,
@@ -451,6 +473,16 @@ def test_d25_the_number_of_late_rows_counts_every_late_row_and_opens_exactly_the
     assert len(re.findall(r'<li class="row', opened)) == 6
     assert len(re.findall(r'<li class="row', page("/today?show=soon", OPERATOR, late))) == 2
     assert len(re.findall(r'<li class="row', page("/today?show=new", OPERATOR, late))) == 1
+
+
+# D25
+def test_d25_who_sends_in_an_emergency_reads_beforehand_when_the_note_can_be_read() -> None:
+    def arrange(played: PlayedServices) -> None:
+        played.answers["IssueToken"] = signed_in(OPERATOR, contract_pb2.ROLE_EMERGENCY)
+        opened_on(r.SIDE_SENDER)(played)
+
+    shown = page(f"/referrals/{ID}/check", OPERATOR, arrange)
+    assert "lo demás, también la nota, cuando otra persona lo confirme" in shown
 
 
 # D25

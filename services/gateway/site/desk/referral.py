@@ -164,6 +164,7 @@ def render(referral: r.Referral, filled: Filled) -> str:
         openable=groups,
         basis=basis,
         notes_closed=receipt is not None and notes_are_closed(receipt),
+        notes_wait=receipt is not None and basis_of(receipt) == "unconfirmed",
         probation=probation,
         plan=plan,
         no_plan=no_plan,

@@ -5,6 +5,7 @@ Each is tested with data that make it true and with data that make it false.
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -626,6 +627,30 @@ def test_d25_the_page_does_not_claim_that_she_authorised_those_who_can_open_her_
     said = status_said(organizations_with_access=1)
     assert "puede abrir datos suyos" in said
     assert "autorizó" not in said
+
+
+# D25
+def test_d25_the_number_of_those_who_can_open_her_data_names_the_one_it_leaves_out() -> None:
+    said = status_said(organizations_with_access=1, file_count=1)
+    assert "Ahora 1 organización puede abrir datos suyos, además de quien abrió su expediente." in (
+        html.unescape(said)
+    )
+
+
+# D25
+@pytest.mark.parametrize("side", [r.SIDE_SENDER, r.SIDE_RECEIVER])
+def test_d25_a_pause_of_the_receivers_deadline_is_not_read_as_a_pause_of_the_question(
+    side: r.Side.ValueType,
+) -> None:
+    paused = referral(state=r.STATE_INFO_REQUESTED, side=side)
+    said = page(
+        f"/referrals/{ID}",
+        WORKER,
+        lambda played: played.answers.update(
+            GetReferral=paused, ListReferralEvents=r.ListReferralEventsResponse()
+        ),
+    )
+    assert "el plazo de quien la recibe está en pausa hasta que se responda" in said
 
 
 class Time:

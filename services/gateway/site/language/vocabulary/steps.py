@@ -61,7 +61,7 @@ STEPS: dict[str, Step] = {
     "ask": Step(
         N_("Pedir un dato"),
         hint=N_("Una sola vez. El plazo para responder se detiene hasta que le contesten."),
-        done=N_("Pregunta enviada. El plazo está en pausa."),
+        done=N_("Pregunta enviada. El plazo de ustedes está en pausa."),
         event_verb="info_requested",
         event=N_("Pidieron un dato"),
         notice=N_("Piden un dato"),

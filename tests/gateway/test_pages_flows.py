@@ -401,6 +401,28 @@ def test_a_step_without_a_required_field_comes_back_with_the_error_at_the_field(
     assert "DeclineReferral" not in {rpc for rpc, _, _ in played.asked}
 
 
+def test_a_review_that_is_promised_for_a_day_is_not_late_before_that_day_is_over(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetReferral"] = r.Referral(
+        id=ID,
+        etag="e1",
+        need_code="HOU.EMG",
+        state=r.STATE_ACKNOWLEDGED,
+        side=r.SIDE_RECEIVER,
+        allowed_verbs=["waitlist"],
+    )
+    send(
+        client,
+        f"/referrals/{ID}",
+        f"/referrals/{ID}/do/waitlist",
+        expected_wait_days="3",
+        review_time="2026-12-05",
+    )
+    promised = played.last("WaitlistReferral").review_time
+    assert promised.ToJsonString() == "2026-12-06T05:59:00Z", "the end of the day in Managua"
+
+
 def test_the_form_that_ends_the_help_assumes_no_help_and_keeps_what_was_ticked(
     played: PlayedServices, client: FlaskClient
 ) -> None:

@@ -127,6 +127,12 @@ def moment(name: str) -> Timestamp | None:
     return time
 
 
+def end_of_day(name: str) -> Timestamp | None:
+    """Returns the last minute of a date in the reader's zone; None if the field holds no date."""
+    day = text(name)
+    return i18n.local_to_stamp(f"{day}T23:59") if len(day) == len("2026-11-29") else None
+
+
 def time_problems(name: str) -> dict[str, str]:
     """Returns the problem of a time, as text by field; empty if the time is right or left out."""
     try:

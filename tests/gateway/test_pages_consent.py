@@ -184,7 +184,13 @@ def test_how_the_consent_was_given_must_be_stated(
     second = send_page(client, client.get(CONSENT), explained_codes=SEVEN)
     answer = send_page(client, send_page(client, second, purpose_codes="HOU", **ANSWERS))
     assert answer.status_code == 422
-    assert {"giver_code", "manner_code"} <= set(re.findall(r'href="#(\w+)"', answer.text))
+    named = re.findall(r'href="#(\w+)"', answer.text)
+    assert [name for name in named if name in ("giver_code", "manner_code")] == [
+        "giver_code",
+        "manner_code",
+    ], "in the order of the page"
+    for said in ("marque quién lo da", "marque si fue de palabra o por escrito"):
+        assert answer.text.count(said) == 2, "in the list, and at the field"
     assert asked(played, "CreateReceipt") == 0
 
 

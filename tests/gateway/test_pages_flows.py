@@ -445,7 +445,33 @@ def test_the_form_that_ends_the_help_assumes_no_help_and_keeps_what_was_ticked(
         delivered_need_codes=["HOU.EMG"],
     )
     assert ticked.findall(answer.text) == ["HOU.EMG"]
-    assert "contradice otra respuesta" in answer.text
+    assert "si no se resolvió, no se dio ninguna" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("step", "rpc", "field", "said"),
+    [
+        ("schedule_appointment", "ScheduleAppointment", "appointment_time", "en los próximos 90"),
+        ("waitlist", "WaitlistReferral", "review_time", "elija un día desde hoy"),
+        ("accept", "AcceptReferral", "planned_first_contact_time", "elija un día desde hoy"),
+    ],
+)
+def test_a_time_that_is_not_possible_is_refused_with_what_is(
+    played: PlayedServices, client: FlaskClient, step: str, rpc: str, field: str, said: str
+) -> None:
+    played.answers["GetReferral"] = r.Referral(
+        id=ID, etag="e1", side=r.SIDE_RECEIVER, allowed_verbs=[step]
+    )
+    played.answers[rpc] = errors.Invalid((field, "out_of_range"))
+    answer = send(
+        client,
+        f"/referrals/{ID}",
+        f"/referrals/{ID}/do/{step}",
+        expected_wait_days="3",
+        **{field: "2020-01-02T10:00"},
+    )
+    assert (answer.status_code, answer.text.count(said)) == (422, 2)
+    assert "fuera de lo permitido" not in answer.text
 
 
 def test_a_step_that_came_too_late_shows_the_present_state(

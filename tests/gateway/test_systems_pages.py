@@ -262,7 +262,7 @@ def test_a_key_gets_the_ticked_scopes(played: PlayedServices, client: FlaskClien
     )
     played.answers["CreateApiKey"] = errors.Invalid(("expire_time", "out_of_range"))
     assert (
-        "fuera de lo permitido"
+        "elija un día después de hoy, a dos años como máximo"
         in post(
             client, "/keys", "/keys", label="Caja", scopes=["people.read"], expire_time="2036-03-01"
         ).text

@@ -86,7 +86,6 @@ def next_page(recipient: str, age: str) -> tuple[str, dict[str, str]]:
 
 
 def _missing(page: str, age: str) -> dict[str, str]:
-    required = words.violation("required")
     if page == "points" and age != ADULT and child_not_asked():
         return {}
     if page == "points":
@@ -103,8 +102,8 @@ def _missing(page: str, age: str) -> dict[str, str]:
             for name in ANSWERS
             if (forms.text(name) or rest) not in ("yes", "no")
         }
-        return open_ | ({} if forms.text("purpose_codes") else {"purpose_codes": required})
-    questions = ["manner_code"]
+        return open_ | ({} if forms.text("purpose_codes") else {"purpose_codes": words.violation("required")})
+    questions = []
     minor = age == CHILD or (
         age == UNKNOWN and (child_not_asked() or forms.text("adult_ground_code") == NOT_ADULT)
     )
@@ -114,7 +113,10 @@ def _missing(page: str, age: str) -> dict[str, str]:
         questions.append("assent_code")
     if age == UNKNOWN and not child_not_asked():
         questions.append("adult_ground_code")
-    return {name: required for name in questions if not forms.text(name)}
+    questions.append("manner_code")
+    return {
+        name: words.violation("required", name) for name in questions if not forms.text(name)
+    }
 
 
 def child_not_asked() -> bool:

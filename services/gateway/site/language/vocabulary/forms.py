@@ -156,6 +156,9 @@ TABLES: dict[str, dict[str, str]] = {
         "hour_code": N_("elija a qué hora"),
         "spoke": N_("hable con ella antes, y márquelo"),
         "connected_live": N_("diga si quedaron hablando"),
+        "giver_code": N_("marque quién lo da"),
+        "manner_code": N_("marque si fue de palabra o por escrito"),
+        "assent_code": N_("pregúntele, y marque lo que dijo"),
     },
     "malformed": {
         "assault_time": N_("escriba el día y la hora así: 2026-11-29 14:30"),
@@ -165,6 +168,10 @@ TABLES: dict[str, dict[str, str]] = {
         "placement_code": N_("ese código no existe; pregúntelo otra vez, o déjelo vacío"),
     },
     "out_of_range": {
+        "birth_date": N_("tiene que ser un día que ya pasó; si no la sabe, déjela vacía"),
+        "until_time": N_("elija un día después de hoy, a un año como máximo"),
+        "expire_time": N_("elija un día después de hoy, a dos años como máximo"),
+        "seen_date": N_("tiene que ser un día que ya llegó"),
         "url": N_("tiene que empezar con https:// y ser de internet, no de una red interna"),
         "public": N_("un albergue no sale en el directorio público; quite esta marca"),
     },

@@ -108,6 +108,9 @@ TABLES: dict[str, dict[str, str]] = {
         "referral_id": N_("Remisión"),
         "text": N_("Texto de la ruta"),
     },
+    "out_of_range": {
+        "start_time": N_("tiene que ser una hora que ya pasó, de hace un año como máximo"),
+    },
     "missing": {
         "pathway_id": N_("elija una ruta"),
         "state": N_("elija cómo está el paso"),

@@ -300,6 +300,18 @@ TABLES: dict[str, dict[str, str]] = {
         "outcome_code": N_("elija qué se logró"),
         "help_came_code": N_("elija lo que ella dijo"),
     },
+    "out_of_range": {
+        "appointment_time": N_(
+            "elija un día y una hora que todavía no hayan pasado, en los próximos 90 días"
+        ),
+        "review_time": N_("elija un día desde hoy, en menos de un año"),
+        "planned_first_contact_time": N_("elija un día desde hoy, en menos de un año"),
+    },
+    "contradicts": {
+        "delivered_need_codes": N_(
+            "si no se resolvió, no se dio ninguna: quite la marca, o cambie el resultado"
+        ),
+    },
     "ahead": {
         "planned_first_contact_time": N_("Primer contacto previsto"),
         "appointment_time": N_("Cita"),

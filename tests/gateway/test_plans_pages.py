@@ -223,6 +223,8 @@ def test_a_coordinator_edits_the_text_as_the_next_version_and_errors_name_their_
         ("text.2", "unknown_code"),
         ("text.99", "required"),
         ("text.3.role", "required"),
+        ("text.7", "too_short"),
+        ("text.8", "required"),
     )
     text = "\r\n".join(["a", "need: <b>"] + ["x"] * 7 + ["key: c"])
     answer = client.post(
@@ -233,6 +235,9 @@ def test_a_coordinator_edits_the_text_as_the_next_version_and_errors_name_their_
         "Línea 2: ese código no existe. «need: &lt;b&gt;»"
     ) < answer.text.index("Línea 10: este paso termina")
     assert "Línea 3: falta la palabra «role». «x»" in answer.text
+    assert "Línea 7: hace falta al menos un paso." in answer.text
+    assert "Línea 8: una llegada espera a la salida" in answer.text
+    assert "falta algo" not in answer.text
     assert played.last("PublishPathway").text == text.replace("\r\n", "\n"), (
         "page and service count lines in the same way"
     )

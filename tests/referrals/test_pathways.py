@@ -128,14 +128,13 @@ def test_the_needs_are_those_of_the_taxonomy() -> None:
         ("deadline: {hours: 12}", "deadline: {days: 99999}", 12, "out_of_range"),
         ("deadline: {hours: 12}", "deadline: {days: 1099}", 12, "out_of_range"),
         ("deadline: {hours: 12}", "deadline: {hours: soon}", 12, "malformed"),
-        ("deadline: {hours: 12}", "deadline: {from: doctor}", 12, "required"),
         ("    role: shelter", "    role: shelter\n    leg: arrival", 12, "required"),
         ("version: 1", "version: one", 2, "malformed"),
         ("version: 1", "version: 0", 2, "out_of_range"),
         ("id: short", "id: Short", 1, "malformed"),
         ("key: doctor", "key: Doctor", 14, "malformed"),
         ("  needs: [HOU]\n  countries: [NI]", "  - HOU", 5, "malformed"),
-        (TEXT.partition("steps:")[2], " []", 7, "required"),
+        (TEXT.partition("steps:")[2], " []", 7, "too_short"),
         ("countries: [NI]", "countries: [Nicaragua]", 6, "malformed"),
         ("after: [bed]", "after: bed", 18, "malformed"),
         ("after: [bed]", "after: [[[[[[[[[[bed]]]]]]]]]]", 18, "malformed"),
@@ -275,6 +274,8 @@ def test_all_errors_are_reported_at_once() -> None:
 def test_a_missing_word_is_named() -> None:
     text = TEXT.replace("    need: HOU.EMG\n    role: shelter\n", "")
     assert wrong(text) == [("text.8.need", "required"), ("text.8.role", "required")]
+    text = TEXT.replace("deadline: {hours: 12}", "deadline: {from: doctor}")
+    assert ("text.12.hours", "required") in wrong(text)
 
 
 def test_a_cycle_is_reported_for_its_own_steps_and_not_for_those_after_it() -> None:

@@ -126,7 +126,7 @@ class PlansServicer:
 
     def PublishPathway(self, request, context):
         """Publishes the next version of a pathway, or a new pathway, for plans that begin from now on; open plans keep theirs. Callers: coordinators. invalid_fields:
-        each is text.LINE with a reason: required, unknown_field, unknown_code, unknown_step, language_missing, repeated, cycle, malformed, too_long, or
+        each is text.LINE with a reason: required, unknown_field, unknown_code, unknown_step, language_missing, repeated, cycle, malformed, too_long, too_short, or
         out_of_range (if `version` is not the next version); for a missing word it is text.LINE.WORD, with the line where its part begins.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -43,7 +43,7 @@ class PlansStub:
     """Lists the versions of a pathway, newest first. The first one is shipped with the service and has no publish_time."""
     PublishPathway: _grpc.UnaryUnaryMultiCallable[_plans_pb2.PublishPathwayRequest, _plans_pb2.StandardPathway]
     """Publishes the next version of a pathway, or a new pathway, for plans that begin from now on; open plans keep theirs. Callers: coordinators. invalid_fields:
-    each is text.LINE with a reason: required, unknown_field, unknown_code, unknown_step, language_missing, repeated, cycle, malformed, too_long, or
+    each is text.LINE with a reason: required, unknown_field, unknown_code, unknown_step, language_missing, repeated, cycle, malformed, too_long, too_short, or
     out_of_range (if `version` is not the next version); for a missing word it is text.LINE.WORD, with the line where its part begins.
     """
     CreatePlan: _grpc.UnaryUnaryMultiCallable[_plans_pb2.CreatePlanRequest, _plans_pb2.Plan]
@@ -90,7 +90,7 @@ class PlansAsyncStub(PlansStub):
     """Lists the versions of a pathway, newest first. The first one is shipped with the service and has no publish_time."""
     PublishPathway: _aio.UnaryUnaryMultiCallable[_plans_pb2.PublishPathwayRequest, _plans_pb2.StandardPathway]  # type: ignore[assignment]
     """Publishes the next version of a pathway, or a new pathway, for plans that begin from now on; open plans keep theirs. Callers: coordinators. invalid_fields:
-    each is text.LINE with a reason: required, unknown_field, unknown_code, unknown_step, language_missing, repeated, cycle, malformed, too_long, or
+    each is text.LINE with a reason: required, unknown_field, unknown_code, unknown_step, language_missing, repeated, cycle, malformed, too_long, too_short, or
     out_of_range (if `version` is not the next version); for a missing word it is text.LINE.WORD, with the line where its part begins.
     """
     CreatePlan: _aio.UnaryUnaryMultiCallable[_plans_pb2.CreatePlanRequest, _plans_pb2.Plan]  # type: ignore[assignment]
@@ -158,7 +158,7 @@ class PlansServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_plans_pb2.StandardPathway, _abc.Awaitable[_plans_pb2.StandardPathway]]:
         """Publishes the next version of a pathway, or a new pathway, for plans that begin from now on; open plans keep theirs. Callers: coordinators. invalid_fields:
-        each is text.LINE with a reason: required, unknown_field, unknown_code, unknown_step, language_missing, repeated, cycle, malformed, too_long, or
+        each is text.LINE with a reason: required, unknown_field, unknown_code, unknown_step, language_missing, repeated, cycle, malformed, too_long, too_short, or
         out_of_range (if `version` is not the next version); for a missing word it is text.LINE.WORD, with the line where its part begins.
         """
 

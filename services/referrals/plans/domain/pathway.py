@@ -168,7 +168,7 @@ class _Reader:
         )
         written = self._list(parts.get("steps"), MAX_STEPS)
         if "steps" in parts:
-            self._that(bool(written), parts["steps"], "required")
+            self._that(parts["steps"].value != [], parts["steps"], "too_short")
         steps = [(part, step) for part in written if (step := self._step(part))]
         self._check_order(steps)
         return Pathway(
@@ -210,7 +210,8 @@ class _Reader:
             return None, ""
         parts = self._map(node, [], ["hours", "days", "from"])
         units = [unit for unit in ("hours", "days") if unit in parts]
-        self._that(len(units) == 1, node, "required" if not units else "repeated")
+        self.check.that(bool(units), f"text.{node.line}.hours", "required")
+        self._that(len(units) <= 1, node, "repeated")
         if len(units) != 1:
             return None, ""
         number = self._text(parts[units[0]], _NUMBER)

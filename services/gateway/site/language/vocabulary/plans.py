@@ -79,7 +79,8 @@ TABLES: dict[str, dict[str, str]] = {
         "police_or_prosecution": N_("policía o fiscalía"),
     },
     "line_problem": {
-        "required": N_("aquí falta algo"),
+        "required": N_("una llegada espera a la salida: diga tras qué paso va, en «after»"),
+        "too_short": N_("hace falta al menos un paso"),
         "unknown_field": N_("esta palabra no existe en una ruta"),
         "unknown_code": N_("ese código no existe"),
         "unknown_step": N_("no hay ningún paso que se llame así"),

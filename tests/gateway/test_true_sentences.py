@@ -222,6 +222,20 @@ SENTENCES: list[tuple[str, str, int, Arrange, list[Arrange]]] = [
             ),
         ],
     ),
+    (
+        "Nada queda abierto en la línea.",
+        "/line/shift",
+        OPERATOR,
+        waiting(ListTakeOvers=c.ListTakeOversResponse()),
+        [
+            waiting(ListTakeOvers=c.ListTakeOversResponse(), **{name: answer})
+            for name, answer in {
+                "ListContacts": c.ListContactsResponse(contacts=[contact(30)]),
+                "ListReferrals": r.ListReferralsResponse(referrals=[referral()]),
+                "CountReferrals": r.CountReferralsResponse(waiting_for_other=1),
+            }.items()
+        ],
+    ),
     ("No hay remisiones en curso.", "/today", COORDINATOR, quiet, [waiting(ListReferrals=ROW)]),
     (
         "Ninguna remisión espera un paso de su organización.",

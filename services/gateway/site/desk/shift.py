@@ -17,7 +17,13 @@ pages = access.Pages("shift")
 
 @pages.get("/line/shift", access.LINE)
 def sheet() -> str:
-    """Shows the sheet."""
+    """Shows the sheet.
+
+    The referrals that wait for others are only counted: most of them go on for weeks.
+    """
+    counts = clients().referrals.CountReferrals(
+        r.CountReferralsRequest(filter=r.ReferralFilter(box=r.BOX_MINE, live=True))
+    )
     waiting = referrals.matching(referrals.turn_of(r.BOX_MINE))
     taken = clients().contacts.ListTakeOvers(c.ListTakeOversRequest(page_size=5)).take_overs
     return render_template(
@@ -26,6 +32,7 @@ def sheet() -> str:
         calls=line.calls_owed(),
         enquiries=enquiries.sent(),
         referrals=waiting,
+        with_others=counts.waiting_for_other,
         taken=taken,
         names=names.names_of(waiting),
         workers=names.names(workers=[take_over.worker_id for take_over in taken]),

@@ -200,6 +200,8 @@ def test_b9_a_plan_for_another_age_is_begun_only_when_that_is_acknowledged(
     answer = send(client, f"/people/{ID}/plans", pathway_id="child", start_time="2026-03-04T08:00")
     assert (answer.status_code, 'value="2026-03-04T08:00"' in answer.text) == (422, True)
     assert 'name="acknowledged_codes" value="age_not_taken"' in answer.text
+    assert "marque en «Lo que ya se sabe» por qué sí" in answer.text
+    assert "alguien de ahí" not in answer.text, "a pathway receives nobody"
     played.answers["CreatePlan"] = plan(step("a"))
     assert (
         send(

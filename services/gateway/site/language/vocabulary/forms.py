@@ -302,7 +302,7 @@ TABLES: dict[str, dict[str, str]] = {
             " o siga si ella lo quiere igual."
         ),
         "age_not_taken": N_(
-            "No es para su edad. Elija otro, o diga que alguien de ahí dijo que igual la recibe."
+            "No es para su edad. Elija de nuevo, o marque en «Lo que ya se sabe» por qué sí."
         ),
         "two_people_required": N_(
             "El tipo, el país y el número público los decide la coordinación, entre dos personas."

@@ -88,6 +88,16 @@ def test_an_import_that_runs_shows_its_progress_without_a_script_and_can_be_canc
     assert "refresh" not in page_at(client, PAGE)
 
 
+def test_a_file_that_was_refused_is_not_listed_as_imported(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    refused = o.Import(id=JOB, state=o.IMPORT_STATE_DONE)  # the list has no reports
+    played.answers["ListImports"] = o.ListImportsResponse(imports=[refused])
+    listed = page_at(client, "/directory/import").partition('id="last"')[2]
+    assert "Leída: vea el resultado" in listed
+    assert "#done" not in listed.partition("</section>")[0]
+
+
 def test_each_wrong_cell_is_named(played: PlayedServices, client: FlaskClient) -> None:
     wrong = o.ImportLine(row=3, outcome=o.IMPORT_OUTCOME_REFUSED)
     wrong.problems.add(column="E", field="schedules", reason_code="ambiguous")

@@ -133,7 +133,7 @@ def problem_of(problem: o.ImportProblem) -> str:
 def icon_of(job: o.Import) -> str:
     """Returns the icon for the state of an import."""
     return {
-        o.IMPORT_STATE_DONE: "done",
+        o.IMPORT_STATE_DONE: "seen",  # its report may say that nothing was stored
         o.IMPORT_STATE_FAILED: "warn",
         o.IMPORT_STATE_CANCELLED: "close",
     }.get(job.state, "wait")

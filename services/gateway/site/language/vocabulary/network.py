@@ -182,7 +182,7 @@ TABLES: dict[str, dict[str, str]] = {
         "pending": N_("En espera"),
         "reading": N_("Se lee el archivo"),
         "writing": N_("Se comparan y guardan las filas"),
-        "done": N_("Terminada"),
+        "done": N_("Leída: vea el resultado"),
         "failed": N_("No se pudo"),
         "cancelled": N_("Cancelada"),
     },

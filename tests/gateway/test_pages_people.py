@@ -181,7 +181,12 @@ def test_d22_a_file_shows_no_code_word_and_reads_nothing_until_a_button_opens_it
         for said in ("mango", "de noche", "refugio", f'action="/people/{ID}/safe-contact"')
         if said in page
     ]
-    for path in (f"/people/{ID}/knows", f"/plans/{ID}", f"/referrals/new?person={ID}"):
+    for path in (
+        f"/people/{ID}/knows",
+        f"/people/{ID}/erasure",
+        f"/plans/{ID}",
+        f"/referrals/new?person={ID}",
+    ):
         client.get(path)
     assert all(asked.outline_only for rpc, asked, _ in played.asked if rpc == "GetPerson")
     to = f"/people/{ID}/safe-contact/open"

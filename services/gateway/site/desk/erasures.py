@@ -4,7 +4,6 @@ from flask import render_template
 
 from chassis.errors import NotFound
 from protos.referrals.v1 import erasures_pb2 as p
-from protos.referrals.v1 import people_pb2
 from services.gateway.edge.clients import clients
 from services.gateway.site.backend import names, people
 from services.gateway.site.language import i18n
@@ -26,7 +25,7 @@ def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
 
     The page asks for a confirmation only if the reader can be the second worker.
     """
-    file = clients().people.GetPerson(people_pb2.GetPersonRequest(id=identifier))
+    file = people.file_of(identifier)
     try:
         erasure = clients().erasures.GetErasure(p.GetErasureRequest(person_id=identifier))
     except NotFound:

@@ -7,15 +7,17 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from chassis import errors
+from chassis import contract, errors
 from protos.contract.v1 import contract_pb2
 from protos.notifications.v1 import notifications_pb2 as n
 from protos.referrals.v1 import audit_pb2 as a
 from protos.referrals.v1 import emergencies_pb2 as em
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway.site.language import vocabulary
 from tests.gateway.api_gateway import ID as OWN
 from tests.gateway.pages_gateway import PlayedServices, enter, pages, signed_in, token_of
+from tests.rights_table import services_of
 
 ID = "a" * 32
 
@@ -264,3 +266,14 @@ def test_a_worker_without_access_may_declare_an_emergency_and_then_opens_what_is
     assert "Acceso de emergencia: se abre solo lo que hace falta" in page
     assert 'value="health"' in page
     assert 'value="exploitation"' not in page
+
+
+def test_every_refusal_that_an_rpc_declares_has_a_word_on_the_trail() -> None:
+    declared = {
+        reason
+        for service in services_of("referrals")
+        for method in service.methods
+        for reason in contract.rules(method).refusals
+    }
+    assert "reference_or_pin_wrong" in declared
+    assert sorted(declared - vocabulary.TABLES["trail_reason"].keys()) == []

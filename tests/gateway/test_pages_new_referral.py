@@ -146,6 +146,7 @@ def test_questions_come_one_by_one_and_choosing_a_service_creates_file_and_draft
     )
     assert len({file.request_id, begun.request_id, kept.request_id}) == 3
 
+
 def test_services_that_do_not_fit_are_not_described_as_missing_and_are_shown_at_once(
     played: PlayedServices, client: FlaskClient
 ) -> None:
@@ -164,7 +165,6 @@ def test_no_page_promises_a_choice_of_the_service_that_may_not_come(
     client: FlaskClient, begin: str
 ) -> None:
     assert "se guarda al contestar la última" in client.get(begin).text
-
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,9 @@ def _missing(page: str, age: str) -> dict[str, str]:
             for name in ANSWERS
             if (forms.text(name) or rest) not in ("yes", "no")
         }
-        return open_ | ({} if forms.text("purpose_codes") else {"purpose_codes": words.violation("required")})
+        if not forms.text("purpose_codes"):
+            open_["purpose_codes"] = words.violation("required")
+        return open_
     questions = []
     minor = age == CHILD or (
         age == UNKNOWN and (child_not_asked() or forms.text("adult_ground_code") == NOT_ADULT)
@@ -114,9 +116,7 @@ def _missing(page: str, age: str) -> dict[str, str]:
     if age == UNKNOWN and not child_not_asked():
         questions.append("adult_ground_code")
     questions.append("manner_code")
-    return {
-        name: words.violation("required", name) for name in questions if not forms.text(name)
-    }
+    return {name: words.violation("required", name) for name in questions if not forms.text(name)}
 
 
 def child_not_asked() -> bool:

@@ -121,6 +121,8 @@ def test_the_secret_of_an_app_and_the_spare_codes_are_shown_in_one_answer_only(
         True,
         False,
     )
+    assert wrong.text.count("no es el código de ahora") == 2, "in the list, and at the field"
+    assert "no es la contraseña" not in wrong.text
     played.answers["ConfirmSecondFactor"] = pb.ConfirmSecondFactorResponse(
         recovery_codes=["7qk2a-9xwmb"]
     )

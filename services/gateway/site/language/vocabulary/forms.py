@@ -175,6 +175,13 @@ TABLES: dict[str, dict[str, str]] = {
         "url": N_("tiene que empezar con https:// y ser de internet, no de una red interna"),
         "public": N_("un albergue no sale en el directorio público; quite esta marca"),
     },
+    "wrong": {
+        "code": N_("no es el código de ahora; escriba el que muestra la aplicación en este momento"),
+        **dict.fromkeys(
+            ("challenge", "credential", "passkey"),
+            N_("no se reconoció, o tardó demasiado; pruebe otra vez"),
+        ),
+    },
     "violation": {
         "required": N_("falta; complételo"),
         "unknown_code": N_("elija una de las opciones"),

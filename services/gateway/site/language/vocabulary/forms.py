@@ -176,7 +176,9 @@ TABLES: dict[str, dict[str, str]] = {
         "public": N_("un albergue no sale en el directorio público; quite esta marca"),
     },
     "wrong": {
-        "code": N_("no es el código de ahora; escriba el que muestra la aplicación en este momento"),
+        "code": N_(
+            "no es el código de ahora; escriba el que muestra la aplicación en este momento"
+        ),
         **dict.fromkeys(
             ("challenge", "credential", "passkey"),
             N_("no se reconoció, o tardó demasiado; pruebe otra vez"),

@@ -401,6 +401,19 @@ def test_a_step_without_a_required_field_comes_back_with_the_error_at_the_field(
     assert "DeclineReferral" not in {rpc for rpc, _, _ in played.asked}
 
 
+def test_another_reason_has_to_be_explained_and_is_then_shown_without_the_instruction(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    asked_for = client.get(f"/referrals/{ID}").text
+    assert "Otro motivo (explíquelo)" in asked_for
+    played.answers["GetReferral"] = r.Referral(
+        id=ID, state=r.STATE_DECLINED, side=r.SIDE_SENDER, reason_code="other"
+    )
+    shown = client.get(f"/referrals/{ID}").text
+    assert "Motivo: Otro motivo</p>" in shown
+    assert "explíquelo" not in shown
+
+
 def test_a_review_that_is_promised_for_a_day_is_not_late_before_that_day_is_over(
     played: PlayedServices, client: FlaskClient
 ) -> None:

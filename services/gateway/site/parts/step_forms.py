@@ -16,7 +16,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from chassis.shape import shape
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway.site.language import words
+from services.gateway.site.language import _, words
 from services.gateway.site.parts import forms
 
 _STEP = "/api/v1/referrals/{id}/"
@@ -49,6 +49,15 @@ class Ask:
     kind: str
     table: str
     required: bool
+
+    @property
+    def choices(self) -> list[tuple[str, str]]:
+        """Returns the codes of a choice with their words; a reason `other` asks for a note."""
+        explained = "other" if self.table.endswith("_reason") else ""
+        return [
+            (code, _("%(reason)s (explíquelo)", reason=word) if code == explained else word)
+            for code, word in words.options(self.table)
+        ]
 
 
 @dataclass(frozen=True)

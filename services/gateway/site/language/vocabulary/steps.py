@@ -339,7 +339,7 @@ TABLES: dict[str, dict[str, str]] = {
         "conflict_of_interest": N_("Hay conflicto de interés"),
         "too_late_to_place": N_("Ya es tarde para ubicarla"),
         "funding_ended": N_("Se acabaron los fondos"),
-        "other": N_("Otro motivo (explíquelo)"),
+        "other": N_("Otro motivo"),
     },
     "withdraw_reason": {
         "person_changed_mind": N_("La persona cambió de idea"),
@@ -351,7 +351,7 @@ TABLES: dict[str, dict[str, str]] = {
         "ineligible": N_("No cumple las condiciones"),
         "mistaken_or_duplicate": N_("Fue un error o está repetida"),
         "died": N_("Falleció"),
-        "other": N_("Otro motivo (explíquelo)"),
+        "other": N_("Otro motivo"),
     },
     "not_delivered_reason": {
         "could_not_contact": N_("No se la pudo contactar"),
@@ -361,7 +361,7 @@ TABLES: dict[str, dict[str, str]] = {
         "safety_incident": N_("Hubo un incidente de seguridad"),
         "person_missing": N_("No se sabe dónde está"),
         "returned_to_exploitation_suspected": N_("Se teme que la explotan otra vez"),
-        "other": N_("Otro motivo (explíquelo)"),
+        "other": N_("Otro motivo"),
     },
     "need_close_reason": {
         "met_elsewhere": N_("Ya la ayudan en otra parte"),
@@ -372,7 +372,7 @@ TABLES: dict[str, dict[str, str]] = {
         "died": N_("Falleció"),
         "no_service_found": N_("No hay ningún servicio que pueda; sigue sin ayuda"),
         "mistaken_or_duplicate": N_("Fue un error o está repetida"),
-        "other": N_("Otro motivo (explíquelo)"),
+        "other": N_("Otro motivo"),
     },
     "miss_reason": {
         "did_not_come": N_("No vino, y no se sabe por qué"),
@@ -382,14 +382,14 @@ TABLES: dict[str, dict[str, str]] = {
         "ill": N_("Estaba enferma"),
         "work_or_care_commitments": N_("Su trabajo o su familia no se lo permiten"),
         "person_declined": N_("La persona no quiso"),
-        "other": N_("Otro motivo (explíquelo)"),
+        "other": N_("Otro motivo"),
     },
     "cancel_reason": {
         "by_person": N_("Lo pidió la persona"),
         "by_provider": N_("Nosotros no podemos ese día"),
         "not_safe": N_("No era seguro para ella"),
         "no_longer_needed": N_("Ya no hace falta"),
-        "other": N_("Otro motivo (explíquelo)"),
+        "other": N_("Otro motivo"),
     },
     "outcome": {
         "fully_met": N_("Se resolvió todo"),

@@ -690,6 +690,14 @@ def test_capacity_is_stated_with_one_tap(played: PlayedServices, client: FlaskCl
     assert not asked.HasField("available")
 
 
+def test_more_free_places_than_there_are_is_refused_with_what_to_correct(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["SetCapacity"] = errors.Invalid(("capacity.available", "out_of_range"))
+    answer = send(client, f"/capacity/{ID}", intake="open", available="99", maximum="12")
+    assert (answer.status_code, answer.text.count("no pueden ser más que el total")) == (422, 2)
+
+
 def test_one_bed_fewer_counts_from_the_number_that_was_shown(
     played: PlayedServices, client: FlaskClient
 ) -> None:
@@ -729,6 +737,32 @@ def test_one_bed_fewer_counts_from_the_number_that_was_shown(
     )
     assert late.status_code == 422
     assert "Otra persona acaba de decirlo" in late.text
+
+
+@pytest.mark.parametrize(
+    ("intake", "available", "said"),
+    [
+        (d.INTAKE_WAITLIST, 0, "waitlist"),
+        (d.INTAKE_CLOSED, 3, "closed"),
+        (d.INTAKE_OPEN, 3, "open"),
+        (d.INTAKE_UNSPECIFIED, 0, "closed"),
+    ],
+)
+def test_confirming_the_number_of_beds_changes_nothing_else(
+    played: PlayedServices,
+    client: FlaskClient,
+    intake: d.Intake.ValueType,
+    available: int,
+    said: str,
+) -> None:
+    room = d.Capacity(unit=d.CAPACITY_UNIT_BEDS, available=available, maximum=6, intake=intake)
+    shelter = d.Service(id=ID, etag="v7", name="Albergue", organization_id=ID, capacity=room)
+    played.answers["SearchServices"] = d.SearchServicesResponse(services=[shelter])
+    page = client.get("/today").text
+    values = re.findall(r'name="intake" value="(\w+)">', page)
+    assert values[-1] == said, "the button that confirms"
+    if available:
+        assert values[0] == said, "one bed fewer does not open a shelter that takes nobody"
 
 
 def test_a_webhook_receives_the_ticked_kinds_or_all(

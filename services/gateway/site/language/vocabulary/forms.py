@@ -156,6 +156,7 @@ TABLES: dict[str, dict[str, str]] = {
         "hour_code": N_("elija a qué hora"),
         "spoke": N_("hable con ella antes, y márquelo"),
         "connected_live": N_("diga si quedaron hablando"),
+        "need_codes": N_("marque una por lo menos"),
         "giver_code": N_("marque quién lo da"),
         "manner_code": N_("marque si fue de palabra o por escrito"),
         "assent_code": N_("pregúntele, y marque lo que dijo"),
@@ -168,6 +169,7 @@ TABLES: dict[str, dict[str, str]] = {
         "placement_code": N_("ese código no existe; pregúntelo otra vez, o déjelo vacío"),
     },
     "out_of_range": {
+        "available": N_("no pueden ser más que el total; corrija una de las dos cifras"),
         "birth_date": N_("tiene que ser un día que ya pasó; si no la sabe, déjela vacía"),
         "until_time": N_("elija un día después de hoy, a un año como máximo"),
         "expire_time": N_("elija un día después de hoy, a dos años como máximo"),

@@ -63,7 +63,7 @@ def test_a_raised_urgency_never_postpones_a_deadline() -> None:
     assert running_deadlines(referral)[DeadlineKind.DECIDE] == 72 * H
 
 
-def test_a_lowered_urgency_extends_the_deadlines_from_the_sending_and_repeats_no_notice() -> None:
+def test_a_lowered_urgency_extends_the_deadlines_from_the_sending_and_repeats_no_reminder() -> None:
     referral = sent_referral(Urgency.EMERGENCY)
     referral.fire_deadlines(NOON + 1 * H, DAYS)
     amend(referral, Urgency.URGENT, 2 * H)
@@ -71,7 +71,22 @@ def test_a_lowered_urgency_extends_the_deadlines_from_the_sending_and_repeats_no
         DeadlineKind.ACKNOWLEDGE: 24 * H,
         DeadlineKind.DECIDE: 72 * H,
     }
-    assert [event.verb for event in referral.fire_deadlines(NOON + 25 * H, DAYS)] == []
+    assert [event.verb for event in referral.fire_deadlines(NOON + 23 * H, DAYS)] == []
+
+
+def test_a_deadline_that_passes_again_after_a_lowered_urgency_is_reported_again() -> None:
+    referral = sent_referral(Urgency.EMERGENCY)
+    referral.fire_deadlines(NOON + 1.5 * H, DAYS)
+    amend(referral, Urgency.URGENT, 2 * H)
+    assert [
+        (event.verb, event.clock)
+        for hours in (23, 24, 36)
+        for event in referral.fire_deadlines(NOON + hours * H, DAYS)
+    ] == [
+        ("clock_breached", DeadlineKind.ACKNOWLEDGE),
+        ("clock_escalated", DeadlineKind.ACKNOWLEDGE),
+        ("clock_reminded", DeadlineKind.DECIDE),
+    ]
 
 
 def test_amending_does_not_resume_the_time_to_decide_while_a_question_is_open() -> None:

@@ -225,6 +225,31 @@ def test_another_urgency_prolongs_a_deadline_from_its_start_and_shortens_it_from
     assert clock.fired_percent == (0 if start else 50)
 
 
+@pytest.mark.parametrize(
+    ("fired", "now", "kept"),
+    [
+        # another day for what had an hour: due after 24 hours, and escalated after 36
+        (0, 2 * H, 0),
+        (50, 2 * H, 50),
+        (100, 2 * H, 50),
+        (150, 2 * H, 50),
+        (100, 24 * H, 100),
+        (150, 24 * H, 100),
+        (150, 36 * H, 150),
+    ],
+)
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_prolonged_deadline_reports_again_that_it_passed_and_repeats_no_reminder(
+    fired: int, now: timedelta, kept: int, paused: bool
+) -> None:
+    clock = Deadline(K.ACKNOWLEDGE, NOON, NOON + H, fired_percent=fired)
+    if paused:
+        clock.pause(NOON + now)
+        now += 1_000 * H
+    clock.recount(NOON + now, Urgency.URGENT, NICARAGUA)
+    assert (clock.due_time, clock.fired_percent) == (NOON + 24 * H, kept)
+
+
 class TwoPolicies:
     """A calendar whose network first had one policy, and then a slower one."""
 

@@ -87,6 +87,17 @@ def test_the_line_is_reminded_twice_before_the_coordinators_are_notified() -> No
     )
 
 
+def test_a_contact_that_gets_more_time_after_an_alarm_is_reported_when_that_time_has_passed() -> (
+    None
+):
+    contact = open_contact()
+    assert contact.fire_clock(NOON + 90 * M) == "escalated"
+    contact.triage = Triage(need_within_days="yes")
+    contact.change(NOON + 100 * M, DAYS)
+    said = [contact.fire_clock(NOON + hours * H) for hours in (23, 24, 35, 36, 500)]
+    assert said == ["", "waiting", "", "escalated", ""]
+
+
 # By rpc, with the scheduler.
 
 

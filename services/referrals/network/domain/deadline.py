@@ -304,15 +304,21 @@ class Deadline:
         """
         if self.kind in HEALTH:
             return None
-        levels = (*LEVELS, EXPIRE_PERCENT) if self.kind is DeadlineKind.DECIDE else LEVELS
-        return next((level for level in levels if level > self.fired_percent), None)
+        return next((level for level in self._levels if level > self.fired_percent), None)
 
     @property
     def next_time(self) -> datetime | None:
         """Returns the time of the next level; None if none is left or the deadline does not run."""
         if not self.running or self.next_percent is None:
             return None
-        return self.start_time + (self.due_time - self.start_time) * self.next_percent / 100
+        return self._time_of(self.next_percent)
+
+    @property
+    def _levels(self) -> tuple[int, ...]:
+        return (*LEVELS, EXPIRE_PERCENT) if self.kind is DeadlineKind.DECIDE else LEVELS
+
+    def _time_of(self, percent: int) -> datetime:
+        return self.start_time + (self.due_time - self.start_time) * percent / 100
 
     def stop(self, now: datetime) -> None:
         """Stops the deadline."""
@@ -335,15 +341,26 @@ class Deadline:
     def recount(self, now: datetime, urgency: Urgency, calendar: Calendar) -> None:
         """Adapts the deadline to a new urgency, under its own version of the policy.
 
-        A longer span prolongs the deadline. A shorter span starts now, or when the deadline was
-        paused, so that the deadline can't have passed before anybody knows about it. A span that
-        would then end later than the present deadline changes nothing.
+        A longer span prolongs the deadline. The new due time is reported when it passes, even if
+        the earlier one was reported; the reminder before it is not repeated. A shorter span starts
+        now, or when the deadline was paused, so that the deadline can't have passed before anybody
+        knows about it. A span that would then end later than the present deadline changes nothing.
         """
         due = partial(due_time, self.kind, urgency, calendar=calendar, version=self.policy_version)
+        present = self.pause_time or now
         if due(self.start_time) > self.due_time:
             self.due_time = due(self.start_time)
-        elif (sooner := due(self.pause_time or now)) < self.due_time:
-            self.restart(self.pause_time or now, sooner)
+            self.fired_percent = max(
+                (
+                    level
+                    for level in self._levels
+                    if level <= self.fired_percent
+                    and (level == LEVELS[0] or self._time_of(level) <= present)
+                ),
+                default=0,
+            )
+        elif (sooner := due(present)) < self.due_time:
+            self.restart(present, sooner)
 
     def restart(self, start: datetime, due: datetime) -> None:
         """Starts the deadline again with new times; all levels will be reported again."""

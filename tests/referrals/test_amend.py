@@ -89,6 +89,16 @@ def test_a_deadline_that_passes_again_after_a_lowered_urgency_is_reported_again(
     ]
 
 
+def test_a_raised_urgency_does_not_make_a_leg_late_before_the_person_arrives() -> None:
+    referral = sent_referral(Urgency.NORMAL)
+    STEPS["accept"](referral, ACTORS[Side.RECEIVER], NOON)
+    referral.planned_first_contact_time = NOON + 120 * H
+    referral.wait_for_her()
+    amend(referral, Urgency.EMERGENCY, 2 * H)
+    assert running_deadlines(referral) == {DeadlineKind.FIRST_CONTACT: 144 * H}
+    assert referral.fire_deadlines(NOON + 120 * H, DAYS) == []
+
+
 def test_amending_does_not_resume_the_time_to_decide_while_a_question_is_open() -> None:
     referral = sent_referral()
     STEPS["ask"](referral, ACTORS[Side.RECEIVER], NOON + 2 * H)

@@ -250,6 +250,12 @@ def test_a_prolonged_deadline_reports_again_that_it_passed_and_repeats_no_remind
     assert (clock.due_time, clock.fired_percent) == (NOON + 24 * H, kept)
 
 
+def test_a_deadline_that_has_not_begun_is_shortened_from_its_beginning() -> None:
+    clock = Deadline(K.FIRST_CONTACT, NOON + 100 * H, NOON + 436 * H, fired_percent=0)
+    clock.recount(NOON, Urgency.EMERGENCY, NICARAGUA)
+    assert (clock.start_time, clock.due_time) == (NOON + 100 * H, NOON + 124 * H)
+
+
 class TwoPolicies:
     """A calendar whose network first had one policy, and then a slower one."""
 

@@ -344,10 +344,12 @@ class Deadline:
         A longer span prolongs the deadline. The new due time is reported when it passes, even if
         the earlier one was reported; the reminder before it is not repeated. A shorter span starts
         now, or when the deadline was paused, so that the deadline can't have passed before anybody
-        knows about it. A span that would then end later than the present deadline changes nothing.
+        knows about it. A deadline that begins later keeps its beginning. A span that would then end
+        later than the present deadline changes nothing.
         """
         due = partial(due_time, self.kind, urgency, calendar=calendar, version=self.policy_version)
         present = self.pause_time or now
+        start = max(present, self.start_time)
         if due(self.start_time) > self.due_time:
             self.due_time = due(self.start_time)
             self.fired_percent = max(
@@ -359,8 +361,8 @@ class Deadline:
                 ),
                 default=0,
             )
-        elif (sooner := due(present)) < self.due_time:
-            self.restart(present, sooner)
+        elif (sooner := due(start)) < self.due_time:
+            self.restart(start, sooner)
 
     def restart(self, start: datetime, due: datetime) -> None:
         """Starts the deadline again with new times; all levels will be reported again."""

@@ -32,10 +32,12 @@ from services.referrals.network.store import members
 from services.referrals.network.store.members import view_of
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
 from services.referrals.referrals.domain.filter import Filter
+from services.referrals.referrals.store import renewals
 from services.referrals.referrals.store.deadlines import next_time
 from tests.builders import refusal, refusal_with_fields
-from tests.referrals.conftest import ORG, Client, Service, Story
+from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story
 from tests.referrals.test_referrals_rpc import declined
+from tests.referrals.test_subscriptions import Hearing
 
 Change = pb.WatchReferralsResponse
 
@@ -506,3 +508,29 @@ def test_two_processes_stream_the_same_changes_and_one_resumes_where_the_other_s
         assert loop.join(5)
         server.stop(0)
         database.close()
+
+
+def test_a_notice_by_the_service_itself_is_streamed_and_keeps_the_etag(
+    story: Story, service: Service
+) -> None:
+    token, hearing = start_token(story.ngo), Hearing(service)
+    draft = story.draft(need_code="MED.PRI", service_id=SERVICE["clinic_visit"])
+    receipt = story.receipt(draft.person_id, recipient=ORG["clinic"], purposes=["MED"])
+    sent = story.ngo.SendReferral(
+        pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
+    )
+    hearing.organization("clinic", "SUSPENDED")
+    hearing.organization("clinic", "APPROVED")
+    service.clock.advance(timedelta(days=77))
+    DeadlineScheduler(
+        service.made.renewals, service.database, service.clock, renewals.next_time, "renewals"
+    ).fire()
+    changes = [c for c in changes_since(story, story.ngo, token) if c.referral_id == sent.id]
+    assert [(change.verb, change.etag) for change in changes[-3:]] == [
+        ("side_out", sent.etag),
+        ("side_back", sent.etag),
+        ("consent_ending", sent.etag),
+    ]
+    service.as_("clinic", "WORKER").AcknowledgeReferral(
+        pb.AcknowledgeReferralRequest(id=sent.id, etag=changes[-1].etag)
+    )

@@ -27,6 +27,7 @@ from services.referrals.referrals.domain.fields import check_note
 from services.referrals.referrals.domain.lifecycle import (
     BY_VERB,
     EXITS,
+    TRANSITIONS,
     State,
     Step,
 )
@@ -35,6 +36,10 @@ from services.referrals.referrals.domain.record import LEG_LOST, Actor, Event
 PROBATION_LIMIT = 5
 CONSENT_ENDING = "consent_ending"
 SIDE_OUT, SIDE_BACK = "side_out", "side_back"
+UNDECIDING = frozenset(
+    {CONSENT_ENDING, SIDE_OUT, SIDE_BACK, *(t.event_verb for t in TRANSITIONS if not t.decides)}
+)
+"""The verbs of events that make no decision stale, besides the events of fired deadlines."""
 
 
 @dataclass
@@ -328,7 +333,6 @@ class Referral(ReferralWithDeadlines):
             Actor("system", "consent", ""),
             now,
             attribution="system",
-            decides=False,
         )
 
     def note_standing(self, organization_id: str, now: datetime, *, out: bool) -> None:
@@ -349,7 +353,6 @@ class Referral(ReferralWithDeadlines):
             system,
             now,
             attribution="system",
-            decides=False,
         )
 
     def fire_deadlines(self, now: datetime, calendar: Calendar) -> list[Event]:
@@ -413,7 +416,6 @@ class Referral(ReferralWithDeadlines):
             note=note,
             attribution=step.attribution,
             changed=changed_field_codes,
-            decides=step.decides,
         )
 
     def _note(
@@ -429,10 +431,9 @@ class Referral(ReferralWithDeadlines):
         attribution: str = "",
         clock: DeadlineKind | None = None,
         changed: tuple[str, ...] = (),
-        decides: bool = True,
     ) -> None:
         self.version += 1
-        if clock is None and decides:
+        if clock is None and verb not in UNDECIDING:
             self.step_version = self.version
         self.update_time = now
         self.events.append(

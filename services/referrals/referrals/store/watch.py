@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from chassis.db import Transaction
 from services.referrals.referrals.domain.filter import Filter
-from services.referrals.referrals.domain.lifecycle import TRANSITIONS, State
+from services.referrals.referrals.domain.lifecycle import State
 from services.referrals.referrals.domain.record import Event
-from services.referrals.referrals.domain.referral import Referral
+from services.referrals.referrals.domain.referral import UNDECIDING, Referral
 from services.referrals.referrals.store import boxes, referrals
 
 _BATCH = 1_000
@@ -75,7 +75,7 @@ def changes(tx: Transaction, wanted: Filter, after: int, until: int, limit: int)
     rows = tx.execute(
         "SELECT e.*, (SELECT max(s.version) FROM referral_events s"
         " WHERE s.referral_id = e.referral_id AND s.version <= e.version AND s.clock = ''"
-        "   AND s.verb <> ALL(%(undecided)s))"
+        "   AND s.verb <> ALL(%(undeciding)s))"
         " AS step_version FROM referral_events e JOIN referrals ON referrals.id = e.referral_id"
         f" WHERE e.place > %(after)s AND e.place <= %(until)s AND {where}"
         " AND (sender_organization_id = %(organization)s OR (send_time IS NOT NULL"
@@ -86,7 +86,7 @@ def changes(tx: Transaction, wanted: Filter, after: int, until: int, limit: int)
             "until": until,
             "limit": limit,
             "draft": State.DRAFT.value,
-            "undecided": [t.event_verb for t in TRANSITIONS if not t.decides],
+            "undeciding": sorted(UNDECIDING),
         },
     ).fetchall()
     shown = referrals.by_ids(tx, {row["referral_id"] for row in rows})

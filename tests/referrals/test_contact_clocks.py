@@ -249,6 +249,37 @@ def test_only_the_hour_of_an_assault_is_stored_and_coordinators_do_not_see_it(
     assert health_deadlines(seen) == {}
 
 
+def test_no_list_or_count_of_the_network_depends_on_a_health_deadline(
+    story: Story, service: Service
+) -> None:
+    sent = send_after_assault(story, 71)
+    accept = pb.AcceptReferralRequest(id=sent.id, etag=sent.etag)
+    accept.planned_first_contact_time.FromDatetime(NOON)
+    story.shelter.AcceptReferral(accept)
+
+    def seen(client: Client, box: pb.Box.ValueType, **wanted: Any) -> tuple[int, int, int]:
+        """Returns how many times the referral is listed, counted late and counted due soon."""
+        chosen = pb.ReferralFilter(box=box, code=sent.code, **wanted)
+        listed = client.ListReferrals(pb.ListReferralsRequest(filter=chosen)).referrals
+        counts = client.CountReferrals(pb.CountReferralsRequest(filter=chosen))
+        return len(listed), counts.late, counts.due_soon
+
+    for hours, own, network in (
+        (0, (1, 0, 1), (0, 0, 0)),
+        (2, (1, 1, 0), (0, 0, 0)),
+        (21, (1, 1, 0), (1, 0, 1)),  # the first contact is due in three hours
+    ):
+        service.clock.set(NOON + hours * H)
+        assert seen(story.ngo, pb.BOX_MINE, pressing=True) == own
+        assert seen(story.coordinator, pb.BOX_NETWORK, pressing=True) == network
+        assert seen(story.coordinator, pb.BOX_NETWORK) == (1, *network[1:])
+    everything = story.coordinator.ListReferrals(
+        pb.ListReferralsRequest(filter=pb.ReferralFilter(box=pb.BOX_NETWORK), page_size=200)
+    ).referrals
+    due = [each.next_due_time.ToNanoseconds() or float("inf") for each in everything]
+    assert due == sorted(due)
+
+
 def test_health_deadlines_notify_nobody_and_end_with_the_first_contact(
     story: Story, service: Service
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from chassis.db import Row, Transaction
 from chassis.wire import Cursor
 from services.referrals.network.domain.codes import beginnings_of
-from services.referrals.network.domain.deadline import SOON, Urgency
+from services.referrals.network.domain.deadline import HEALTH, SOON, DeadlineKind, Urgency
 from services.referrals.referrals.domain.enquiry import EnquiryState
 from services.referrals.referrals.domain.filter import Filter
 from services.referrals.referrals.domain.lifecycle import (
@@ -23,9 +23,9 @@ from services.referrals.referrals.domain.referral import Referral
 from services.referrals.referrals.store import referrals
 
 
-def _words(states: Iterable[State]) -> str:
-    """Returns states as SQL literals, without which no partial index would be used."""
-    return ", ".join(f"'{state.value}'" for state in sorted(states, key=lambda state: state.value))
+def _words(codes: Iterable[State | DeadlineKind]) -> str:
+    """Returns codes as SQL literals, without which no partial index would be used."""
+    return ", ".join(sorted(f"'{code.value}'" for code in codes))
 
 
 _CAME_BACK = f"state IN ({_words(CAME_BACK)})"
@@ -67,7 +67,7 @@ class _Part(NamedTuple):
     """A part of a box: its rows, their due time, and the condition for an open need.
 
     Due time and open need are limited to what the reader may see: for a receiver, a referral that
-    came back is over.
+    came back is over; a coordinator sees no health deadline.
     """
 
     rows: str
@@ -80,6 +80,13 @@ _DUE_TO_RECEIVER = (
     " ELSE next_due_time END)"
 )
 _UNANSWERED_OF_RECEIVER = f"({_SENT_BY} AND {_UNANSWERED})"
+# Only these referrals can have a running health deadline, which a coordinator does not see; there
+# are never many of them.
+_AFTER_ASSAULT = "(assault_time IS NOT NULL AND next_due_time IS NOT NULL)"
+_DUE_TO_NETWORK = (
+    "(SELECT min(due_time) FROM clocks WHERE referral_id = referrals.id AND stop_time IS NULL"
+    f" AND pause_time IS NULL AND kind NOT IN ({_words(HEALTH)}))"
+)
 # The parts of a box have no row in common; a list merges them, each in the order of an index.
 _BOXES = {
     "inbox": (_Part(_SENT_TO, _DUE_TO_RECEIVER, _UNANSWERED_OF_RECEIVER),),
@@ -92,7 +99,10 @@ _BOXES = {
             _UNANSWERED_OF_RECEIVER,
         ),
     ),
-    "network": (_Part("send_time IS NOT NULL"),),
+    "network": (
+        _Part(f"send_time IS NOT NULL AND NOT {_AFTER_ASSAULT}"),
+        _Part(f"send_time IS NOT NULL AND {_AFTER_ASSAULT}", _DUE_TO_NETWORK),
+    ),
 }
 
 

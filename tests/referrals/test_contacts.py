@@ -506,6 +506,31 @@ def test_a_caller_confirms_that_help_came_or_reopens_her_referral(
     ]
 
 
+def test_a_caller_confirms_each_help_that_she_is_asked_about_also_without_a_contact(
+    story: Story, service: Service
+) -> None:
+    made = story.contact()
+    first, operator = referral_for(story, made)
+    draft = operator.CreateReferral(
+        pb.CreateReferralRequest(
+            **ASKED,
+            person_id=first.person_id,
+            need_code="HOU.SAFE",
+            urgency=pb.URGENCY_EMERGENCY,
+            service_id=SERVICE["shelter_bed"],
+            request_id=story.request_id(),
+        )
+    )
+    send = pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=first.receipt_id)
+    send.arrival.CopyFrom(ARRIVAL)
+    completed(story, operator.SendReferral(send))
+    public = service.public()
+    assert [item.may_confirm for item in status(public, made).items] == [False, True]
+    yes = contacts_pb2.ConfirmHelpRequest(reference=made.reference, pin=made.pin, help_came=True)
+    assert [item.may_confirm for item in public.ConfirmHelp(yes).items] == [False, False]
+    assert operator.GetReferral(pb.GetReferralRequest(id=draft.id)).state == pb.STATE_CLOSED
+
+
 def test_a_caller_withdraws_her_consent_with_her_reference(story: Story, service: Service) -> None:
     made, public = story.contact(), service.public()
     sent, operator = referral_for(story, made)

@@ -201,8 +201,8 @@ class References:
     def ConfirmHelp(self, request: pb.ConfirmHelpRequest, call: Call) -> pb.ReferenceStatus:
         """Records the caller's answer to the question whether help came."""
         first = self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
-        own = [contact.id for contact in contacts.of_caller(call.tx, first.id)]
-        self._lives.confirm_help(call.tx, call.clock.now(), first.id, own, request.help_came)
+        people = contacts.people_of(call.tx, contacts.of_caller(call.tx, first.id))
+        self._lives.confirm_help(call.tx, call.clock.now(), first.id, people, request.help_came)
         return self._message(first, call)
 
     def _withdraw_all(

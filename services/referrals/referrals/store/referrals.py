@@ -316,10 +316,13 @@ def ids_to_note_standing(
     return [row["id"] for row in rows]
 
 
-def of_people(tx: Transaction, people: Collection[str]) -> list[Referral]:
-    """Returns the referrals of some people, oldest first."""
+def of_people(
+    tx: Transaction, people: Collection[str], *, for_update: bool = False
+) -> list[Referral]:
+    """Returns the referrals of some people, oldest first; `for_update` locks them."""
     rows = tx.execute(
-        "SELECT * FROM referrals WHERE person_id = ANY(%s) ORDER BY create_time, id",
+        "SELECT * FROM referrals WHERE person_id = ANY(%s) ORDER BY create_time, id"
+        + (" FOR UPDATE" if for_update else ""),
         (list(people),),
     ).fetchall()
     return read(tx, rows)
@@ -345,11 +348,10 @@ def senders_before_withdrawal(
     return [row["actor_id"] for row in rows]
 
 
-def of_contact(tx: Transaction, contact_id: str, *, for_update: bool = False) -> list[Referral]:
-    """Returns the referrals made for a contact, oldest first; `for_update` locks them."""
+def of_contact(tx: Transaction, contact_id: str) -> list[Referral]:
+    """Returns the referrals made for a contact, oldest first."""
     rows = tx.execute(
-        "SELECT * FROM referrals WHERE contact_id = %s ORDER BY create_time, id"
-        + (" FOR UPDATE" if for_update else ""),
+        "SELECT * FROM referrals WHERE contact_id = %s ORDER BY create_time, id",
         (contact_id,),
     ).fetchall()
     return read(tx, rows)

@@ -187,28 +187,21 @@ class Lives:
         tx: Transaction,
         now: datetime,
         first_id: str,
-        contact_ids: Sequence[str],
+        people: Sequence[str],
         help_came: bool,
     ) -> None:
         """Records the person's own answer to the question whether help came.
 
-        The answer applies to all completed referrals of her contacts; `first_id` is her first
-        contact. Raises Conflict if there is no completed referral.
+        The answer applies to all completed referrals of `people`, her files; `first_id` is her
+        first contact. Raises Conflict if there is no completed referral.
         """
         actor = Actor("person", first_id, "")
-        for person_id in sorted(
-            {
-                referral.person_id
-                for contact_id in contact_ids
-                for referral in referrals.of_contact(tx, contact_id)
-            }
-        ):
+        for person_id in sorted(people):
             self._people.hold(tx, person_id)
         completed = [
-            r
-            for contact_id in contact_ids
-            for r in referrals.of_contact(tx, contact_id, for_update=True)
-            if r.state is State.COMPLETED
+            referral
+            for referral in referrals.of_people(tx, people, for_update=True)
+            if referral.state is State.COMPLETED
         ]
         if not completed:
             raise Conflict("nothing_to_confirm")

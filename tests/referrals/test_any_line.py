@@ -19,6 +19,7 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from tests.builders import refusal, refusal_with_fields
 from tests.referrals.conftest import ORG, Client, Service, Story
 from tests.referrals.test_contacts import completed, referral_for
+from tests.referrals.test_erasure import confirm, propose
 
 pytestmark = pytest.mark.usefixtures("abroad")
 WRONG = ("UNAUTHENTICATED", "reference_or_pin_wrong")
@@ -139,6 +140,54 @@ def test_a_callers_note_reaches_the_lines_that_she_called_and_reopens_their_cont
             ([made.contact.id, again.contact.id],),
         ).fetchall()
     assert len(rows) == 2
+
+
+def test_after_an_erasure_at_one_line_only_the_other_line_hears_and_calls_the_caller(
+    story: Story,
+) -> None:
+    made = story.contact()
+    again = call_again(story, made)
+    clinic, colleague = (
+        story.service.as_("clinic", "OPERATOR", *more) for more in ((), ("MANAGER",))
+    )
+    for client, contact in ((operator_of(story), made.contact), (clinic, again.contact)):
+        plan = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE)
+        person = client.CreatePerson(
+            people_pb2.CreatePersonRequest(safe_contact=plan, request_id=story.request_id())
+        )
+        linked = c.UpdateContactRequest(
+            contact=c.Contact(id=contact.id, etag=contact.etag, person_id=person.id)
+        )
+        linked.update_mask.paths.append("person_id")
+        client.UpdateContact(linked)
+        referral = client.CreateReferral(
+            pb.CreateReferralRequest(
+                person_id=person.id, contact_id=contact.id, request_id=story.request_id()
+            )
+        )
+        assert referral.contact_id == contact.id
+    propose(clinic, person.id)
+    confirm(colleague, person.id)
+    before = read_contact(clinic, again.contact)
+    status = add_note(story, made, "she may be called")
+    assert read_contact(clinic, again.contact) == before, "nothing more is written about her there"
+    assert [note.note for note in read_contact(operator_of(story), made.contact).later_notes] == [
+        "she may be called"
+    ]
+    assert (status.file_count, status.may_ask_for_call) == (1, True)
+    asked = c.AskForCallByReferenceRequest(
+        reference=made.reference,
+        pin=made.pin,
+        day_code=c.DAY_BAND_TOMORROW,
+        hour_code=c.HOUR_BAND_MORNING,
+        request_id=story.request_id(),
+    )
+    assert story.service.public().AskForCallByReference(asked).HasField("call_until_time")
+    owed = c.ListCallbacksRequest()
+    assert [call.contact_id for call in clinic.ListCallbacks(owed).callbacks] == []
+    assert made.contact.id in {
+        call.contact_id for call in operator_of(story).ListCallbacks(owed).callbacks
+    }
 
 
 def test_a_contact_with_a_new_note_stays_open_until_an_operator_has_handled_it(

@@ -15,6 +15,7 @@ from chassis.local_time import zone_of
 from chassis.rpc import Call
 from chassis.wire import PageTokens, page_size, version, word
 from protos.referrals.v1 import contacts_pb2 as pb
+from services.referrals.files.domain.person import Person
 from services.referrals.files.store.people import People as Files
 from services.referrals.line.domain.callback import (
     AGAIN,
@@ -111,11 +112,11 @@ class Callbacks:
         everywhere = contacts.people_of(
             tx, contacts.of_caller(tx, contact.tied_to_id or contact.id)
         )
-        for person_id in everywhere:
-            person = self._files.get(tx, person_id, for_update=True)
-            if person_id in own or person.safe_contact_channel:
+        kept = _kept(tx, self._files, everywhere, for_update=True)
+        for person in kept:
+            if person.id in own or person.safe_contact_channel:
                 person.check_callable()
-        return next(iter(own), "")
+        return next((person.id for person in kept if person.id in own), "")
 
 
 def ask(
@@ -134,7 +135,7 @@ def ask(
     """
     if not may_ask(tx, files, people, for_update=True):
         raise Conflict("call_not_safe")
-    known = [contact for contact in own if contacts.people_of(tx, [contact])]
+    known = [contact for contact in own if _kept(tx, files, contacts.people_of(tx, [contact]))]
     _owe(tx, now, known[-1], wish, [contact.id for contact in own], by_herself=True)
 
 
@@ -142,9 +143,16 @@ def may_ask(
     tx: Transaction, files: Files, people: Sequence[str], *, for_update: bool = False
 ) -> bool:
     """Returns whether the caller has a file, and all her files allow calls."""
-    return bool(people) and all(
-        files.get(tx, person, for_update=for_update).may_be_called for person in people
-    )
+    kept = _kept(tx, files, people, for_update=for_update)
+    return bool(kept) and all(person.may_be_called for person in kept)
+
+
+def _kept(
+    tx: Transaction, files: Files, people: Sequence[str], *, for_update: bool = False
+) -> list[Person]:
+    """Returns the files that were not erased; an erased file says nothing about calls."""
+    known = [files.get(tx, person_id, for_update=for_update) for person_id in people]
+    return [person for person in known if not person.erased]
 
 
 def _owe(

@@ -54,9 +54,10 @@ _MAX_READINGS = 10_000
 class RequestsState:
     """The state of a caller's requests.
 
-    For each request, `items` has the referral, its status as a word of ReferenceState, and whether
-    the receiver may open the caller's data now. `may_be_contacted` is True if there is a file about
-    her, and the safe-contact plan in each of her files names a channel.
+    `files` is the number of files about her that were not erased. For each request, `items` has the
+    referral, its status as a word of ReferenceState, and whether the receiver may open the caller's
+    data now. `may_be_contacted` is True if there is a file about her, and the safe-contact plan in
+    each of her files names a channel.
     """
 
     files: int
@@ -173,7 +174,7 @@ class References:
     def AddNoteByReference(
         self, request: pb.AddNoteByReferenceRequest, call: Call
     ) -> pb.ReferenceStatus:
-        """Adds a note by the caller to each of her contacts.
+        """Adds a note by the caller to each of her contacts that was not erased.
 
         Each line then has to follow up its contact again.
         """
@@ -184,7 +185,8 @@ class References:
         if not request.note.strip():
             raise Invalid(("note", "required"))
         now = call.clock.now()
-        for contact in contacts.of_caller(tx, first.id, for_update=True):
+        own = contacts.of_caller(tx, first.id, for_update=True)
+        for contact in [contact for contact in own if not contact.erased]:
             if (
                 contact_notes.count_between(tx, contact.id, now - NOTES_PERIOD, now + AHEAD)
                 >= MAX_NOTES
@@ -237,15 +239,16 @@ class References:
         """Returns the present state of the caller's requests and of the access to her data."""
         own = contacts.of_caller(tx, first.id)
         people = contacts.people_of(tx, own)
-        state = RequestsState(files=len(people))
+        files = [
+            file for person_id in people if not (file := self._files.get(tx, person_id)).erased
+        ]
+        state = RequestsState(files=len(files))
         state.may_ask_for_call = callbacks.may_ask(tx, self._files, people)
         state.enquiry_holders = enquiries.holders(
             tx, Her.of_caller(people, [contact.id for contact in own])
         )
         state.call = callback_book.first_owed(tx, [contact.id for contact in own])
-        state.may_be_contacted = bool(people) and all(
-            self._files.get(tx, person).may_be_contacted for person in people
-        )
+        state.may_be_contacted = bool(files) and all(file.may_be_contacted for file in files)
         receipts = {
             receipt.id: receipt
             for person in people

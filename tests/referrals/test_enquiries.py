@@ -27,6 +27,7 @@ from services.referrals.network.usecases.deadlines import DeadlineScheduler
 from services.referrals.referrals.store import enquiries as store
 from tests.builders import ASKED, NOON, refusal, refusal_with_fields
 from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story
+from tests.referrals.test_subscriptions import Hearing
 
 CONTENT = e.EnquiryContent(
     need_code="HOU.EMG",
@@ -440,6 +441,22 @@ def test_only_a_current_offer_can_be_taken(asking: EnquiryScene) -> None:
     )
     strange = e.TakeOfferRequest(id=enquiry.id, service_id="f" * 32, answer=e.OFFER_ANSWER_YES)
     assert refusal(lambda: asking.ngo.TakeOffer(strange)) == (CONFLICT, "offer_gone")
+
+
+def test_the_offer_of_a_suspended_member_cannot_be_taken_and_the_others_stay_open(
+    asking: EnquiryScene,
+) -> None:
+    enquiry, hearing = asking.create(), Hearing(asking.service)
+    for name in ("shelter", "clinic"):
+        asking.answer(name, enquiry, "yes")
+    hearing.organization("shelter", "SUSPENDED")
+    assert refusal(lambda: asking.take(enquiry)) == (CONFLICT, "offer_gone")
+    hearing.organization("shelter", "APPROVED")
+    hearing.service_of("shelter_bed", "shelter", False)
+    assert refusal(lambda: asking.take(enquiry)) == (CONFLICT, "offer_gone")
+    hearing.service_of("shelter_bed", "shelter", True)
+    assert asking.seen(asking.clinic, enquiry).state == e.ENQUIRY_STATE_OPEN
+    assert asking.take(enquiry, "clinic").state == e.ENQUIRY_STATE_MATCHED
 
 
 def test_of_two_concurrent_takers_one_wins(asking: EnquiryScene) -> None:

@@ -126,7 +126,8 @@ class EnquiriesServicer:
 
     def TakeOffer(self, request, context):
         """Takes the offer of one service: open → matched. The copies of the other receivers are closed and blanked. CreateReferral with the enquiry_id continues from
-        it. No etag is needed: answers that arrive meanwhile do not prevent it, but another answer of this service does (offer_gone).
+        it. No etag is needed: answers that arrive meanwhile do not prevent it, but another answer of this service does, or the suspension of its member
+        (offer_gone).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -56,7 +56,8 @@ class EnquiriesStub:
     """
     TakeOffer: _grpc.UnaryUnaryMultiCallable[_enquiries_pb2.TakeOfferRequest, _enquiries_pb2.Enquiry]
     """Takes the offer of one service: open → matched. The copies of the other receivers are closed and blanked. CreateReferral with the enquiry_id continues from
-    it. No etag is needed: answers that arrive meanwhile do not prevent it, but another answer of this service does (offer_gone).
+    it. No etag is needed: answers that arrive meanwhile do not prevent it, but another answer of this service does, or the suspension of its member
+    (offer_gone).
     """
     CancelEnquiry: _grpc.UnaryUnaryMultiCallable[_enquiries_pb2.CancelEnquiryRequest, _enquiries_pb2.Enquiry]
     """Cancels an enquiry: open → cancelled. All copies are closed and blanked."""
@@ -91,7 +92,8 @@ class EnquiriesAsyncStub(EnquiriesStub):
     """
     TakeOffer: _aio.UnaryUnaryMultiCallable[_enquiries_pb2.TakeOfferRequest, _enquiries_pb2.Enquiry]  # type: ignore[assignment]
     """Takes the offer of one service: open → matched. The copies of the other receivers are closed and blanked. CreateReferral with the enquiry_id continues from
-    it. No etag is needed: answers that arrive meanwhile do not prevent it, but another answer of this service does (offer_gone).
+    it. No etag is needed: answers that arrive meanwhile do not prevent it, but another answer of this service does, or the suspension of its member
+    (offer_gone).
     """
     CancelEnquiry: _aio.UnaryUnaryMultiCallable[_enquiries_pb2.CancelEnquiryRequest, _enquiries_pb2.Enquiry]  # type: ignore[assignment]
     """Cancels an enquiry: open → cancelled. All copies are closed and blanked."""
@@ -159,7 +161,8 @@ class EnquiriesServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_enquiries_pb2.Enquiry, _abc.Awaitable[_enquiries_pb2.Enquiry]]:
         """Takes the offer of one service: open → matched. The copies of the other receivers are closed and blanked. CreateReferral with the enquiry_id continues from
-        it. No etag is needed: answers that arrive meanwhile do not prevent it, but another answer of this service does (offer_gone).
+        it. No etag is needed: answers that arrive meanwhile do not prevent it, but another answer of this service does, or the suspension of its member
+        (offer_gone).
         """
 
     @_abc_1.abstractmethod

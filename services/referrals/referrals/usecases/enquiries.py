@@ -274,7 +274,11 @@ class Enquiries:
         return received_message(self._received(tx, caller, identifier))
 
     def TakeOffer(self, request: pb.TakeOfferRequest, call: Call) -> pb.Enquiry:
-        """Takes an offer. Of two calls at the same time, the second is refused."""
+        """Takes an offer. Of two calls at the same time, the second is refused.
+
+        Refuses an offer whose service can't be asked any more, since its member is suspended or no
+        longer offers it: taking the offer would close the copies of all other services.
+        """
         answer = word(pb.OfferAnswer, request.answer, "answer")
         identifier, service_id = (
             object_id(request.id),
@@ -282,6 +286,8 @@ class Enquiries:
         )
         enquiry = enquiries.get(call.tx, identifier, for_update=True)
         enquiry.take(service_id, answer, call.clock.now(), self._calendar(call.tx, enquiry.content))
+        if not members.services(call.tx, [service_id], enquiry.organization_id):
+            raise Conflict("offer_gone")
         enquiries.keep(call.tx, enquiry)
         return asker_message(enquiry)
 

@@ -247,8 +247,8 @@ def _turns() -> list[str]:
         "A referral shows its reader the fields `turn`, `main_step`, `allowed_verbs` and"
         " `unanswered`; the filters `waiting_for_me` and `waiting_for_other` use the turn.",
         f"A referral that came back ({_names(CAME_BACK)}) is unanswered, an open need, until its"
-        " sender has sent another referral based on it (one entered in error does not count), or"
-        " somebody closes the need explicitly (`close_need`). No deadline ends it."
+        " sender has sent another referral for its person, based on it (not one entered in error),"
+        " or somebody closes it explicitly (`close_need`). No deadline ends it."
         " For its receiver the referral is over.",
         (
             f"`{REFER_AGAIN}` is not a step of this referral: the sender creates a draft with"

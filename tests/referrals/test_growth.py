@@ -23,6 +23,7 @@ from services.referrals.referrals.domain.lifecycle import State
 from services.referrals.referrals.store import boxes, deadlines, figures
 from tests.builders import NOON
 from tests.referrals.conftest import ORG, Service, Story, read
+from tests.referrals.test_referrals_rpc import hers
 
 OVER, MUCH = 20_000, 400
 BOXES = {"inbox": "shelter", "outbox": "ngo", "mine": "ngo", "network": "coalition"}
@@ -197,7 +198,7 @@ def test_frequent_queries_do_not_read_ended_referrals(what: str, old: Service) -
 
 def test_a_referral_already_placed_elsewhere_when_declined_is_no_open_need(story: Story) -> None:
     first = story.sent()
-    draft = story.draft(based_on_id=first.id)
+    draft = story.draft(hers(first), based_on_id=first.id)
     receipt = story.receipt(draft.person_id)
     story.ngo.SendReferral(
         pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)

@@ -209,6 +209,11 @@ def test_a_page_token_is_refused_with_other_filters(story: Story) -> None:
     }
 
 
+def hers(referral: pb.Referral) -> people_pb2.Person:
+    """Returns the person of a referral, as far as a draft needs her."""
+    return people_pb2.Person(id=referral.person_id)
+
+
 def declined(story: Story, **values: Any) -> pb.Referral:
     sent = story.sent(**values)
     made: pb.Referral = story.shelter.DeclineReferral(
@@ -246,7 +251,7 @@ def test_a_declined_referral_is_unanswered_until_its_sender_refers_the_person_ag
     refused = declined(story)
     own = shown(story.ngo, box=pb.BOX_OUTBOX, unanswered=True)[refused.id]
     assert (own.turn, own.main_step, own.unanswered) == (pb.TURN_SENDER, "refer_again", True)
-    draft = story.draft(based_on_id=refused.id)
+    draft = story.draft(hers(refused), based_on_id=refused.id)
     assert refused.id in shown(story.ngo, unanswered=True), "nobody has been asked yet"
     sent = story.ngo.SendReferral(
         pb.SendReferralRequest(
@@ -370,7 +375,7 @@ def test_a_receiver_that_declined_does_not_see_the_deadline_of_the_need(story: S
 def test_a_receiver_that_declined_does_not_learn_whether_another_was_asked(story: Story) -> None:
     refused = declined(story)
     before = story.shelter.GetReferral(pb.GetReferralRequest(id=refused.id))
-    again = story.draft(based_on_id=refused.id)
+    again = story.draft(hers(refused), based_on_id=refused.id)
     assert story.shelter.GetReferral(pb.GetReferralRequest(id=refused.id)) == before
     story.ngo.SendReferral(
         pb.SendReferralRequest(
@@ -395,11 +400,28 @@ def test_only_a_further_referral_by_the_same_sender_answers_a_decline(story: Sto
     assert refused.id in shown(story.ngo, unanswered=True)
 
 
+def test_a_further_referral_of_somebody_else_leaves_the_need_open(story: Story) -> None:
+    refused = declined(story)
+    other = story.draft(based_on_id=refused.id)
+    assert other.person_id != refused.person_id
+    story.ngo.SendReferral(
+        pb.SendReferralRequest(
+            id=other.id,
+            etag=other.etag,
+            receipt_id=story.receipt(other.person_id).id,
+            arrival=ARRIVAL,
+        )
+    )
+    mine = shown(story.ngo, unanswered=True)[refused.id]
+    assert (mine.main_step, mine.following_id) == ("refer_again", "")
+    assert mine.HasField("next_due_time")
+
+
 def test_the_networks_unanswered_referrals_are_those_without_another_sent_one(
     story: Story,
 ) -> None:
     refused = declined(story)
-    again = story.draft(story.person(), based_on_id=refused.id)
+    again = story.draft(hers(refused), based_on_id=refused.id)
     seen = shown(story.coordinator, box=pb.BOX_NETWORK, unanswered=True)[refused.id]
     assert (seen.turn, seen.main_step) == (pb.TURN_SENDER, "")
     receipt = story.receipt(again.person_id)
@@ -411,7 +433,8 @@ def test_the_networks_unanswered_referrals_are_those_without_another_sent_one(
 
 def test_the_filter_waiting_for_me_agrees_with_the_turn_of_each_referral(story: Story) -> None:
     story.draft(), story.accepted(), declined(story)
-    story.draft(based_on_id=declined(story).id)
+    refused = declined(story)
+    story.draft(hers(refused), based_on_id=refused.id)
     sent = story.sent()
     story.shelter.AskReferral(
         pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code=pb.QUESTION_DATES)

@@ -422,8 +422,9 @@ def note_following(tx: Transaction, referral: Referral) -> None:
 def _following(tx: Transaction, identifiers: list[str]) -> dict[str, tuple[str, bool]]:
     """Returns, for each referral, the id of the referral that follows, and whether it was sent.
 
-    A following referral is by the same sender, and is based on the earlier one. A referral that was
-    sent takes precedence over a draft. Only referrals that the scope shows are found.
+    A following referral is by the same sender and for the same person, and is based on the earlier
+    one. A referral that was sent takes precedence over a draft. Only referrals that the scope shows
+    are found.
     """
     if not identifiers:
         return {}
@@ -432,6 +433,7 @@ def _following(tx: Transaction, identifiers: list[str]) -> dict[str, tuple[str, 
         " NOT NULL AS sent FROM referrals"
         " JOIN referrals next ON next.based_on_id = referrals.id"
         " AND next.sender_organization_id = referrals.sender_organization_id"
+        " AND next.person_id = referrals.person_id"
         " AND next.based_on_id <> '' AND next.state <> 'entered_in_error'"
         " WHERE referrals.id = ANY(%s)"
         " ORDER BY referrals.id, next.send_time IS NULL, next.create_time DESC",

@@ -16,8 +16,8 @@ from chassis.tokens import SYSTEM
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from tests.builders import refusal, refusal_with_fields
-from tests.referrals.conftest import ORG, Client, Service, Story
+from tests.builders import ASKED, refusal, refusal_with_fields
+from tests.referrals.conftest import ARRIVAL, ORG, SERVICE, Client, Service, Story
 from tests.referrals.test_contacts import completed, referral_for
 from tests.referrals.test_erasure import confirm, propose
 
@@ -340,6 +340,33 @@ def test_a_caller_can_withdraw_one_request_and_the_others_continue(story: Story)
     ]
     assert sorted(states) == [pb.STATE_SENT, pb.STATE_CONSENT_WITHDRAWN]
     assert withdraw(story, made, before[0].key) == after, "a second withdrawal changes nothing"
+
+
+def test_a_request_with_the_same_permission_as_a_withdrawn_one_stops_as_her_page_says(
+    story: Story,
+) -> None:
+    made = story.contact()
+    (first, operator), (_other, _) = referral_for(story, made), referral_for(story, made)
+    draft = operator.CreateReferral(
+        pb.CreateReferralRequest(
+            **ASKED,
+            person_id=first.person_id,
+            need_code="HOU.SAFE",
+            urgency=pb.URGENCY_EMERGENCY,
+            service_id=SERVICE["shelter_bed"],
+            request_id=story.request_id(),
+        )
+    )
+    send = pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=first.receipt_id)
+    send.arrival.CopyFrom(ARRIVAL)
+    operator.SendReferral(send)
+    key = story.service.made.contacts._book.item_key(made.contact.id, draft.id)
+    after = withdraw(story, made, key)
+    assert sorted(item.status_code for item in after.items) == [
+        c.REFERENCE_STATE_ASKED,
+        c.REFERENCE_STATE_STOPPED,
+        c.REFERENCE_STATE_STOPPED,
+    ]
 
 
 def test_a_completed_request_cannot_be_withdrawn(

@@ -17,7 +17,7 @@ from chassis.tokens import SYSTEM
 from protos.referrals.v1 import contacts_pb2, facts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.line.domain import triage as rules
-from services.referrals.line.domain.contact import STATUS_FOR_CALLER, new_reference, read_reference
+from services.referrals.line.domain.contact import new_reference, read_reference, status_for_caller
 from services.referrals.line.domain.triage import (
     DECIDING,
     DID_NOT_SAY,
@@ -377,10 +377,60 @@ def test_a_caller_may_not_be_contacted_once_no_referral_is_live(
 
 
 def test_every_state_except_entered_in_error_has_a_status_in_plain_words() -> None:
-    assert {state.value for state in State} - STATUS_FOR_CALLER.keys() == {"entered_in_error"}
-    assert set(STATUS_FOR_CALLER.values()) == set(
+    words = {state.value: status_for_caller(state.value, "") for state in State}
+    assert [state for state, word in words.items() if word is None] == ["entered_in_error"]
+    assert {word for word in words.values() if word} == set(
         "being_prepared asked accepted waiting_list in_progress done not_possible stopped".split()
     )
+
+
+@pytest.mark.parametrize(
+    ("outcome", "shown"),
+    [
+        ("FULLY_MET", "DONE"),
+        ("PARTLY_MET", "DONE"),
+        ("NOT_MET", "NOT_POSSIBLE"),
+        ("PERSON_ENDED_EARLY", "STOPPED"),
+    ],
+)
+def test_a_caller_is_told_that_help_was_given_only_if_it_was(
+    outcome: str, shown: str, story: Story, service: Service
+) -> None:
+    made, public = story.contact(), service.public()
+    sent, _ = referral_for(story, made)
+    accept = pb.AcceptReferralRequest(id=sent.id, etag=sent.etag)
+    start = pb.StartReferralRequest(id=sent.id)
+    for time in (accept.planned_first_contact_time, start.first_contact_time):
+        time.FromDatetime(service.clock.now())
+    start.etag = story.shelter.AcceptReferral(accept).etag
+    complete = pb.CompleteReferralRequest(
+        id=sent.id, outcome_code=pb.Outcome.Value(f"OUTCOME_{outcome}")
+    )
+    complete.etag = story.shelter.StartReferral(start).etag
+    story.shelter.CompleteReferral(complete)
+    assert [(item.status_code, item.may_confirm) for item in status(public, made).items] == [
+        (contacts_pb2.ReferenceState.Value(f"REFERENCE_STATE_{shown}"), True)
+    ]
+    yes = contacts_pb2.ConfirmHelpRequest(reference=made.reference, pin=made.pin, help_came=True)
+    assert [item.status_code for item in public.ConfirmHelp(yes).items] == [
+        contacts_pb2.REFERENCE_STATE_DONE
+    ], "her own word counts"
+
+
+def test_of_a_rerouted_request_a_caller_sees_that_only_the_next_one_goes_on(
+    story: Story, service: Service
+) -> None:
+    made = story.contact()
+    sent, operator = referral_for(story, made)
+    operator.RerouteReferral(
+        pb.RerouteReferralRequest(
+            id=sent.id, etag=sent.etag, service_id=SERVICE["clinic_visit"], note="no answer"
+        )
+    )
+    assert {item.status_code for item in status(service.public(), made).items} == {
+        contacts_pb2.REFERENCE_STATE_NOT_POSSIBLE,
+        contacts_pb2.REFERENCE_STATE_BEING_PREPARED,
+    }
 
 
 def test_an_unknown_or_mistyped_reference_is_answered_like_a_wrong_pin(
@@ -525,7 +575,7 @@ def test_a_caller_confirms_each_help_that_she_is_asked_about_also_without_a_cont
     send.arrival.CopyFrom(ARRIVAL)
     completed(story, operator.SendReferral(send))
     public = service.public()
-    assert [item.may_confirm for item in status(public, made).items] == [False, True]
+    assert sorted(item.may_confirm for item in status(public, made).items) == [False, True]
     yes = contacts_pb2.ConfirmHelpRequest(reference=made.reference, pin=made.pin, help_came=True)
     assert [item.may_confirm for item in public.ConfirmHelp(yes).items] == [False, False]
     assert operator.GetReferral(pb.GetReferralRequest(id=draft.id)).state == pb.STATE_CLOSED

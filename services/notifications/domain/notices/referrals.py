@@ -126,7 +126,7 @@ NOTICES: tuple[Notice, ...] = (
         "referral_completed",
         "completed",
         SENDER,
-        N_("La ayuda de su remisión se dio: confirme que llegó."),
+        N_("Terminó la atención de su remisión: vea el resultado y confirme si la ayuda llegó."),
     ),
     Notice(
         "referral_expired",

@@ -205,7 +205,7 @@ def check_pin(pin: str) -> None:
     check.done()
 
 
-STATUS_FOR_CALLER = {
+_STATUS_FOR_CALLER = {
     "draft": "being_prepared",
     "sent": "asked",
     "acknowledged": "asked",
@@ -218,11 +218,19 @@ STATUS_FOR_CALLER = {
     "declined": "not_possible",
     "not_delivered": "not_possible",
     "expired": "not_possible",
-    "rerouted": "asked",
+    "rerouted": "not_possible",
     "withdrawn": "stopped",
     "consent_withdrawn": "stopped",
 }
-"""The status that the caller sees, by the state of the referral; it names no partner or place.
+# The outcomes of a completed referral for which no help was given.
+_STATUS_WITHOUT_HELP = {"not_met": "not_possible", "person_ended_early": "stopped"}
 
-A referral that was entered in error has no such status.
-"""
+
+def status_for_caller(state: str, outcome_code: str) -> str | None:
+    """Returns the status of a referral that the caller sees; it names no partner or place.
+
+    Returns None for a referral that was entered in error, which has no such status. A referral that
+    was rerouted is no longer asked for; the referral that follows has a status of its own.
+    """
+    without_help = _STATUS_WITHOUT_HELP.get(outcome_code) if state == "completed" else None
+    return without_help or _STATUS_FOR_CALLER.get(state)

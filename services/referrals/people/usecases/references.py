@@ -25,8 +25,8 @@ from services.referrals.line.domain.callback import Callback
 from services.referrals.line.domain.contact import (
     MAX_NOTES,
     NOTES_PERIOD,
-    STATUS_FOR_CALLER,
     Contact,
+    status_for_caller,
 )
 from services.referrals.line.store import callbacks as callback_book
 from services.referrals.line.store import contact_notes, contacts
@@ -265,7 +265,7 @@ class References:
             status = (
                 "stopped"
                 if referral.need_close_reason_code
-                else STATUS_FOR_CALLER.get(referral.state.value)
+                else status_for_caller(referral.state.value, referral.outcome_code)
             )
             if status is not None:  # referrals entered in error are not shown
                 state.items.append((referral, status, live))

@@ -95,7 +95,7 @@ CARRIES = {
     "remind": "no content; the side whose turn it is has not been reminded within the last hour",
     "enter_in_error": (
         "no content; the sender within 24 hours of creating the draft, or while it is a draft; a"
-        " coordinator at any time"
+        " coordinator at any time; nobody while `deletion` runs"
     ),
 }
 """The content that each step needs; the methods of Referral check it."""
@@ -134,7 +134,7 @@ def page() -> str:
                 f" act: {_names(LIVE)}."
             ),
             (
-                "From every other state a referral can change to `entered_in_error`, which is never"
+                "Every other state can change to `entered_in_error`, which is never"
                 " counted; the diagram omits those arrows."
             ),
             "",

@@ -194,6 +194,8 @@ def test_a_step_succeeds_exactly_where_the_table_allows_it_and_changes_nothing_e
     for state in State:
         for side, actor in ACTORS.items():
             referral = in_state(state)
+            if verb == "enter_in_error":  # refused while a deletion is expected
+                referral.stop_deadlines(NOON, DeadlineKind.DELETION)
             before = deepcopy(referral)
             allowed = state in row.sources and side in row.by
             cell = f"{verb} in {state.value} by {side.value if side else 'a stranger'}"
@@ -223,6 +225,8 @@ def test_the_offered_steps_are_the_allowed_ones(side: Side | None) -> None:
     for state in State:
         referral = in_state(state)
         offered = {t.verb for t in TRANSITIONS if t.offered and state in t.sources and side in t.by}
+        if state is State.CONSENT_WITHDRAWN:  # in which a deletion is expected
+            offered -= {"enter_in_error"}
         assert set(referral.allowed_verbs(ACTORS[side], NOON)) == offered
 
 
@@ -614,6 +618,20 @@ def test_a_follow_up_in_error_resumes_no_health_deadline_that_was_over_before_th
     STEPS["decline"](corrected, ACTORS[Side.RECEIVER], NOON + timedelta(hours=1))
     follow_up_in_error(corrected)
     assert health(corrected) == right != []
+
+
+@pytest.mark.parametrize("side", [Side.SENDER, Side.COORDINATOR])
+def test_no_entry_in_error_spares_the_receiver_the_confirmation_of_a_deletion(side: Side) -> None:
+    referral = draft()
+    STEPS["send"](referral, ACTORS[Side.SENDER], NOON)
+    referral.withdraw_consent(ACTORS[Side.PERSON], NOON, DAYS)
+    with pytest.raises(Conflict, match=r"^illegal_transition$"):
+        STEPS["enter_in_error"](referral, ACTORS[side], NOON)
+    assert referral.side_to_act(ACTORS[side]) is Side.RECEIVER
+    hour = NOON + timedelta(hours=1)
+    STEPS["confirm_deletion"](referral, ACTORS[Side.RECEIVER], hour)
+    STEPS["enter_in_error"](referral, ACTORS[side], hour)
+    assert referral.state is State.ENTERED_IN_ERROR
 
 
 def test_the_sender_may_enter_a_referral_in_error_for_a_day_and_a_coordinator_at_any_time() -> None:

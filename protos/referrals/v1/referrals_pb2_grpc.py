@@ -517,7 +517,8 @@ class ReferralsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def EnterReferralInError(self, request, context):
-        """Marks a referral as entered in error: any state → entered_in_error, out of all counts. Callers: the sender within 24 h, then a coordinator.
+        """Marks a referral as entered in error: any state → entered_in_error, out of all counts. Callers: the sender within 24 h, then a coordinator; nobody while the
+        receiver has to confirm a deletion.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -165,7 +165,9 @@ class ReferralsStub:
     another service waits for the sender. Possible once an hour. Callers: coordinators.
     """
     EnterReferralInError: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.EnterReferralInErrorRequest, _referrals_pb2.Referral]
-    """Marks a referral as entered in error: any state → entered_in_error, out of all counts. Callers: the sender within 24 h, then a coordinator."""
+    """Marks a referral as entered in error: any state → entered_in_error, out of all counts. Callers: the sender within 24 h, then a coordinator; nobody while the
+    receiver has to confirm a deletion.
+    """
 
 @_typing.type_check_only
 class ReferralsAsyncStub(ReferralsStub):
@@ -304,7 +306,9 @@ class ReferralsAsyncStub(ReferralsStub):
     another service waits for the sender. Possible once an hour. Callers: coordinators.
     """
     EnterReferralInError: _aio.UnaryUnaryMultiCallable[_referrals_pb2.EnterReferralInErrorRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
-    """Marks a referral as entered in error: any state → entered_in_error, out of all counts. Callers: the sender within 24 h, then a coordinator."""
+    """Marks a referral as entered in error: any state → entered_in_error, out of all counts. Callers: the sender within 24 h, then a coordinator; nobody while the
+    receiver has to confirm a deletion.
+    """
 
 class ReferralsServicer(metaclass=_abc_1.ABCMeta):
     """The usual refusals, which every rpc has, are listed in protos/README.md. Further refusals are listed at the rpc, and explained where the word is not enough."""
@@ -662,7 +666,9 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         request: _referrals_pb2.EnterReferralInErrorRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
-        """Marks a referral as entered in error: any state → entered_in_error, out of all counts. Callers: the sender within 24 h, then a coordinator."""
+        """Marks a referral as entered in error: any state → entered_in_error, out of all counts. Callers: the sender within 24 h, then a coordinator; nobody while the
+        receiver has to confirm a deletion.
+        """
 
 def add_ReferralsServicer_to_server(servicer: ReferralsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 

@@ -250,6 +250,15 @@ def error_is_recent(referral: "ReferralRecord", actor: "Actor", now: datetime) -
     _require(always or now - referral.create_time <= ERROR_WINDOW)
 
 
+def no_deletion_is_expected(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
+    """Refuses to mark a referral as entered in error while its receiver has to delete its data.
+
+    The person's consent was withdrawn; a correction of the record must not spare the receiver the
+    confirmation.
+    """
+    _require(referral.state is not S.CONSENT_WITHDRAWN or not referral.running(K.DELETION))
+
+
 # The effects.
 
 
@@ -442,7 +451,8 @@ TRANSITIONS: tuple[Step, ...] = (
     Step(
         "enter_in_error", "entered_in_error", frozenset(S) - {S.ENTERED_IN_ERROR},
         S.ENTERED_IN_ERROR, _SENDING,
-        carries=(NOTE,), guards=(error_is_recent,), attribution="network", stops=_ALL,
+        carries=(NOTE,), guards=(error_is_recent, no_deletion_is_expected), attribution="network",
+        stops=_ALL,
     ),
 )  # fmt: skip
 BY_VERB = {step.verb: step for step in TRANSITIONS}

@@ -12,6 +12,7 @@ from werkzeug.test import TestResponse
 
 from chassis import errors
 from protos.contract.v1 import contract_pb2
+from protos.notifications.v1 import notifications_pb2 as n
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import members_pb2 as m
 from protos.referrals.v1 import contacts_pb2 as c
@@ -1151,6 +1152,22 @@ def test_a_shift_is_handed_over_with_one_sheet_and_the_worker_who_takes_over_is_
         == "/line/shift?done=saved"
     )
     assert played.last("TakeOverLine").request_id == "1" * 32
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [notice.kind for notice in NOTICES if notice.fact.startswith(("contact.", "callback."))],
+)
+def test_a_notice_about_the_line_leads_to_its_contacts_and_calls(
+    kind: str, played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["ListMessages"] = n.ListMessagesResponse(
+        messages=[n.Message(id=ID, kind=kind, text="Algo")]
+    )
+    page = client.get("/inbox").text
+    assert f'name="kind" value="{kind}"' in page
+    data = {"form_token": token_of(page), "request_id": "1" * 32, "kind": kind}
+    assert client.post(f"/inbox/{ID}/read", data=data).location == "/line"
 
 
 def test_the_line_sees_the_calls_that_it_owes_without_their_numbers(played: PlayedServices) -> None:

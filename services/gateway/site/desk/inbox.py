@@ -23,6 +23,17 @@ LINKS = (
     }
     | dict.fromkeys(
         (
+            "contact_waiting",
+            "contact_escalated",
+            "contact_told",
+            "callback_asked",
+            "callback_waiting",
+            "callback_escalated",
+        ),
+        (("line.queue", access.LINE),),
+    )
+    | dict.fromkeys(
+        (
             "password_reset_asked",
             "password_changed",
             "second_factor_removed",

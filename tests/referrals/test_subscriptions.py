@@ -113,7 +113,7 @@ def test_an_organisation_that_only_applied_is_unknown(
         assert members.organization(tx, "f" * 32) == ("", "")
 
 
-def test_a_member_on_probation_can_work_and_send_five_referrals(
+def test_a_member_on_probation_can_work_and_send_five_referrals_in_all(
     story: Story, hear: Hearing
 ) -> None:
     hear.organization("shelter", "PROBATION")
@@ -126,7 +126,12 @@ def test_a_member_on_probation_can_work_and_send_five_referrals(
         receipt = story.receipt(draft.person_id)
         request = pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
         if sent < 5:
-            story.ngo.SendReferral(request)
+            made = story.ngo.SendReferral(request)
+            story.ngo.WithdrawReferral(  # those that have ended count, too
+                pb.WithdrawReferralRequest(
+                    id=made.id, etag=made.etag, reason_code=pb.WITHDRAW_REASON_MOVED
+                )
+            )
             sent += 1
         else:
             reason = refusal(partial(story.ngo.SendReferral, request))[1]

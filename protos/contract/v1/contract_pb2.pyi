@@ -180,7 +180,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_PERSON_ERASED: _Reason.ValueType  # 40
     """The person's data were erased. Nothing can bring them back."""
     REASON_REFERRAL_LIMIT: _Reason.ValueType  # 41
-    """A member on probation has five live referrals at most. Wait for an answer or the approval."""
+    """A member on probation sends five referrals at most. Wait for the approval."""
     REASON_NOTHING_TO_CONFIRM: _Reason.ValueType  # 42
     """Nothing waits for a confirmation. Read the object again: somebody may have confirmed it."""
     REASON_EMAIL_TAKEN: _Reason.ValueType  # 43
@@ -397,7 +397,7 @@ REASON_RECEIVER_NOT_ACTIVE: Reason.ValueType  # 39
 REASON_PERSON_ERASED: Reason.ValueType  # 40
 """The person's data were erased. Nothing can bring them back."""
 REASON_REFERRAL_LIMIT: Reason.ValueType  # 41
-"""A member on probation has five live referrals at most. Wait for an answer or the approval."""
+"""A member on probation sends five referrals at most. Wait for the approval."""
 REASON_NOTHING_TO_CONFIRM: Reason.ValueType  # 42
 """Nothing waits for a confirmation. Read the object again: somebody may have confirmed it."""
 REASON_EMAIL_TAKEN: Reason.ValueType  # 43

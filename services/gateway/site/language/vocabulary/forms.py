@@ -351,7 +351,7 @@ TABLES: dict[str, dict[str, str]] = {
         ),
         "person_erased": N_("Este expediente se borró."),
         "referral_limit": N_(
-            "Una organización en período de prueba puede tener cinco remisiones."
+            "Una organización en período de prueba puede enviar cinco remisiones en total."
             " Pida a la coordinación que la apruebe."
         ),
         "already_asked": N_("Ya se preguntó una vez. Llame si necesita aclarar algo más."),

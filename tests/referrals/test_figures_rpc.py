@@ -44,7 +44,10 @@ def helped(story: Story, number: int, taken_to: str = "SV", **values: Any) -> li
 
 
 def completed(
-    story: Story, person: people_pb2.Person | None = None, need_code: str = "HOU.EMG"
+    story: Story,
+    person: people_pb2.Person | None = None,
+    need_code: str = "HOU.EMG",
+    outcome: pb.Outcome.ValueType = pb.OUTCOME_FULLY_MET,
 ) -> pb.Referral:
     medical = need_code.startswith("MED")
     receiver, offer = ("clinic", "clinic_visit") if medical else ("shelter", "shelter_bed")
@@ -60,7 +63,7 @@ def completed(
     start.first_contact_time.FromDatetime(now)
     started = them.StartReferral(start)
     done: pb.Referral = them.CompleteReferral(
-        pb.CompleteReferralRequest(id=sent.id, etag=started.etag, outcome_code=pb.OUTCOME_FULLY_MET)
+        pb.CompleteReferralRequest(id=sent.id, etag=started.etag, outcome_code=outcome)
     )
     return done
 
@@ -133,6 +136,32 @@ def test_a_person_helped_twice_is_counted_once(story: Story) -> None:
         completed(story, people_pb2.Person(id=referral.person_id))
     story.service.clock.set(SUMMER)
     assert figures(story.service).total == -1
+
+
+def test_help_that_resolved_nothing_or_did_not_come_is_not_counted(story: Story) -> None:
+    helped(story, 9)
+    [ended] = helped(story, 1, outcome=pb.OUTCOME_NOT_MET)
+    assert ended.state == pb.STATE_COMPLETED
+    [reopened] = helped(story, 1)
+    close = pb.CloseReferralRequest(
+        id=reopened.id, etag=reopened.etag, help_came_code=pb.HELP_CAME_NO
+    )
+    assert story.ngo.CloseReferral(close).state == pb.STATE_IN_PROGRESS
+    story.service.clock.set(SUMMER)
+    assert figures(story.service).total == -1, "nine people, fewer than are published"
+
+
+def test_a_person_helped_after_a_reopening_is_counted(story: Story) -> None:
+    helped(story, 9)
+    [reopened] = helped(story, 1)
+    close = pb.CloseReferralRequest(
+        id=reopened.id, etag=reopened.etag, help_came_code=pb.HELP_CAME_NO
+    )
+    again = pb.CompleteReferralRequest(id=reopened.id, outcome_code=pb.OUTCOME_PARTLY_MET)
+    again.etag = story.ngo.CloseReferral(close).etag
+    story.shelter.CompleteReferral(again)
+    story.service.clock.set(SUMMER)
+    assert figures(story.service).total == 10
 
 
 def test_later_changes_do_not_change_published_figures(story: Story) -> None:

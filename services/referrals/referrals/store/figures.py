@@ -10,10 +10,15 @@ from services.referrals.referrals.store.boxes import MINE
 
 ANSWERS = "'acknowledged', 'info_requested', 'accepted', 'waitlisted', 'declined'"
 """The first answers of a receiver, written as in the index of answers."""
+NOT_MET = "not_met"
+"""The outcome with which a referral is completed although nothing was resolved."""
+_HELPED = f"r.state IN ('completed', 'closed') AND r.outcome_code <> '{NOT_MET}'"
 
 
 def count_assisted(tx: Transaction, start: datetime, end: datetime) -> dict[str, Any]:
     """Counts people whose file was opened in [start, end) and who got help.
+
+    Help that resolved nothing does not count.
 
     Counts them in total, and by the department in their file, by the country that they had been
     taken to, by need group and by the month in which the file was opened.
@@ -22,10 +27,10 @@ def count_assisted(tx: Transaction, start: datetime, end: datetime) -> dict[str,
         "WITH helped AS (SELECT p.* FROM people p WHERE p.create_time >= %(start)s"
         " AND p.create_time < %(end)s"
         "   AND EXISTS (SELECT 1 FROM referrals r WHERE r.person_id = p.id"
-        " AND r.state IN ('completed', 'closed'))),"
+        f" AND {_HELPED})),"
         " needs AS (SELECT DISTINCT r.person_id, left(r.need_code, 3) AS need FROM referrals r"
         " JOIN helped h ON h.id = r.person_id"
-        "   WHERE r.state IN ('completed', 'closed'))"
+        f"   WHERE {_HELPED})"
         " SELECT (SELECT count(*) FROM helped) AS assisted,"
         " (SELECT coalesce(jsonb_object_agg(k, n), '{}')"
         " FROM (SELECT department AS k, count(*) AS n FROM helped GROUP BY 1) t) AS by_department,"
@@ -115,7 +120,9 @@ def counted_until(tx: Transaction) -> str:
 def count_completed(tx: Transaction, start: datetime, end: datetime) -> dict[Cell, int]:
     """Counts the people for whom help was completed in [start, end), by cell.
 
-    People are in no cell if their country, or the country they had been taken to, is not known.
+    Help that resolved nothing is not counted. Neither is help that did not come, as was found out
+    later: then the referral was reopened. People are in no cell if their country, or the country
+    they had been taken to, is not known.
     """
     rows = tx.execute(
         "SELECT to_char(e.time AT TIME ZONE 'UTC', 'YYYY-\"Q\"Q') AS quarter,"
@@ -124,6 +131,9 @@ def count_completed(tx: Transaction, start: datetime, end: datetime) -> dict[Cel
         " FROM referral_events e JOIN referrals r ON r.id = e.referral_id"
         " JOIN people p ON p.id = r.person_id"
         " WHERE e.verb = 'completed' AND e.time >= %s AND e.time < %s"
+        f" AND e.reason_code <> '{NOT_MET}'"
+        " AND NOT EXISTS (SELECT FROM referral_events later WHERE later.referral_id = r.id"
+        " AND later.version > e.version AND later.verb = 'reopened')"
         " AND r.state <> 'entered_in_error'"
         " AND p.country <> '' AND p.exploitation_country <> '' GROUP BY 1, 2, 3, 4",
         (start, end),

@@ -55,7 +55,7 @@ class _ToldKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToldKind.Val
     TOLD_KIND_REFERRAL_NOT_DELIVERED: _ToldKind.ValueType  # 13
     """Help was not given."""
     TOLD_KIND_REFERRAL_COMPLETED: _ToldKind.ValueType  # 14
-    """Help was given."""
+    """The receiver ended the help: the referral's outcome says what was achieved."""
     TOLD_KIND_REFERRAL_EXPIRED: _ToldKind.ValueType  # 15
     """Nobody answered in time."""
     TOLD_KIND_REFERRAL_OVERRIDE_CONFIRMED: _ToldKind.ValueType  # 16
@@ -176,7 +176,7 @@ TOLD_KIND_REFERRAL_DECLINED: ToldKind.ValueType  # 12
 TOLD_KIND_REFERRAL_NOT_DELIVERED: ToldKind.ValueType  # 13
 """Help was not given."""
 TOLD_KIND_REFERRAL_COMPLETED: ToldKind.ValueType  # 14
-"""Help was given."""
+"""The receiver ended the help: the referral's outcome says what was achieved."""
 TOLD_KIND_REFERRAL_EXPIRED: ToldKind.ValueType  # 15
 """Nobody answered in time."""
 TOLD_KIND_REFERRAL_OVERRIDE_CONFIRMED: ToldKind.ValueType  # 16

@@ -275,7 +275,7 @@ def test_a_connection_of_the_pool_keeps_nothing_of_its_last_transaction(
     assert seen is not None
     assert seen["pid"] == pid
     assert not any(seen[name] for name in ("organization", "view", "trace"))
-    assert (seen["plans"], seen["time_limit"]) == ("auto", "0")
+    assert (seen["plans"], seen["time_limit"]) == ("auto", "4s")  # the usual ones
 
 
 def kill_idle_connections(database: Database) -> None:

@@ -1,7 +1,7 @@
 """Stores people's files: coarse rows, the key of each person, and the data sealed with it."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import asdict
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -70,6 +70,15 @@ class People:
         if row is None:
             raise NotFound
         return _read(row)
+
+    def unerased(
+        self, tx: Transaction, identifiers: Iterable[str], *, for_update: bool = False
+    ) -> list[Person]:
+        """Returns the files that were not erased, without their sealed data; raises NotFound
+        outside the scope.
+        """
+        files = [self.get(tx, identifier, for_update=for_update) for identifier in identifiers]
+        return [file for file in files if not file.erased]
 
     def change(
         self,

@@ -112,7 +112,7 @@ class Callbacks:
         everywhere = contacts.people_of(
             tx, contacts.of_caller(tx, contact.tied_to_id or contact.id)
         )
-        kept = _kept(tx, self._files, everywhere, for_update=True)
+        kept = self._files.unerased(tx, everywhere, for_update=True)
         for person in kept:
             if person.id in own or person.safe_contact_channel:
                 person.check_callable()
@@ -133,26 +133,18 @@ def ask(
     line owes her a callback already, that callback moves to the requested hours. Raises Conflict if
     a call is not safe.
     """
-    if not may_ask(tx, files, people, for_update=True):
+    if not may_ask(files.unerased(tx, people, for_update=True)):
         raise Conflict("call_not_safe")
-    known = [contact for contact in own if _kept(tx, files, contacts.people_of(tx, [contact]))]
+    known = [contact for contact in own if files.unerased(tx, contacts.people_of(tx, [contact]))]
     _owe(tx, now, known[-1], wish, [contact.id for contact in own], by_herself=True)
 
 
-def may_ask(
-    tx: Transaction, files: Files, people: Sequence[str], *, for_update: bool = False
-) -> bool:
-    """Returns whether the caller has a file, and all her files allow calls."""
-    kept = _kept(tx, files, people, for_update=for_update)
-    return bool(kept) and all(person.may_be_called for person in kept)
+def may_ask(files: Sequence[Person]) -> bool:
+    """Returns whether the caller has a file, and all her files allow calls.
 
-
-def _kept(
-    tx: Transaction, files: Files, people: Sequence[str], *, for_update: bool = False
-) -> list[Person]:
-    """Returns the files that were not erased; an erased file says nothing about calls."""
-    known = [files.get(tx, person_id, for_update=for_update) for person_id in people]
-    return [person for person in known if not person.erased]
+    `files` are those that were not erased: an erased file says nothing about calls.
+    """
+    return bool(files) and all(person.may_be_called for person in files)
 
 
 def _owe(

@@ -239,11 +239,9 @@ class References:
         """Returns the present state of the caller's requests and of the access to her data."""
         own = contacts.of_caller(tx, first.id)
         people = contacts.people_of(tx, own)
-        files = [
-            file for person_id in people if not (file := self._files.get(tx, person_id)).erased
-        ]
+        files = self._files.unerased(tx, people)
         state = RequestsState(files=len(files))
-        state.may_ask_for_call = callbacks.may_ask(tx, self._files, people)
+        state.may_ask_for_call = callbacks.may_ask(files)
         state.enquiry_holders = enquiries.holders(
             tx, Her.of_caller(people, [contact.id for contact in own])
         )

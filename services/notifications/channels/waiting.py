@@ -1,4 +1,4 @@
-"""What both senders need: the wait until a delivery may be due, and their metrics."""
+"""The wait until a delivery may be due, and the metrics of deliveries, for both senders."""
 
 from collections.abc import Callable
 from datetime import datetime

@@ -31,6 +31,10 @@ class Field:
     check: Callable[[Any, datetime], None] | None = None  # raises Invalid, before anything changes
 
 
+NOT_MET = "not_met"
+"""The outcome with which help is completed although nothing was resolved."""
+
+
 def check_note(note: str, *, needed: bool) -> None:
     """Refuses an empty note where a note is needed.
 
@@ -43,7 +47,7 @@ def check_note(note: str, *, needed: bool) -> None:
 
 def check_delivered(outcome_code: str, need_codes: tuple[str, ...]) -> None:
     """Refuses delivered needs with the outcome `not_met`: no need was met."""
-    if outcome_code == "not_met" and need_codes:
+    if outcome_code == NOT_MET and need_codes:
         raise Invalid(("delivered_need_codes", "contradicts"))
 
 

@@ -4,14 +4,13 @@ from datetime import datetime
 from typing import Any
 
 from chassis.db import Row, Transaction
+from services.referrals.referrals.domain.fields import NOT_MET
 from services.referrals.referrals.domain.figures import Cell
 from services.referrals.referrals.domain.lifecycle import LIVE
 from services.referrals.referrals.store.boxes import MINE
 
 ANSWERS = "'acknowledged', 'info_requested', 'accepted', 'waitlisted', 'declined'"
 """The first answers of a receiver, written as in the index of answers."""
-NOT_MET = "not_met"
-"""The outcome with which a referral is completed although nothing was resolved."""
 _HELPED = f"r.state IN ('completed', 'closed') AND r.outcome_code <> '{NOT_MET}'"
 
 

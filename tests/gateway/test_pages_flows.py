@@ -415,17 +415,22 @@ def test_another_reason_has_to_be_explained_and_is_then_shown_without_the_instru
     assert "explíquelo" not in shown
 
 
-def test_a_review_that_is_promised_for_a_day_is_not_late_before_that_day_is_over(
-    played: PlayedServices, client: FlaskClient
-) -> None:
-    played.answers["GetReferral"] = r.Referral(
+def received(state: r.State.ValueType, *allowed_verbs: str) -> r.Referral:
+    """Returns a referral as its receiver sees it."""
+    return r.Referral(
         id=ID,
         etag="e1",
         need_code="HOU.EMG",
-        state=r.STATE_ACKNOWLEDGED,
+        state=state,
         side=r.SIDE_RECEIVER,
-        allowed_verbs=["waitlist"],
+        allowed_verbs=allowed_verbs,
     )
+
+
+def test_a_review_that_is_promised_for_a_day_is_not_late_before_that_day_is_over(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetReferral"] = received(r.STATE_ACKNOWLEDGED, "waitlist")
     send(
         client,
         f"/referrals/{ID}",
@@ -440,14 +445,7 @@ def test_a_review_that_is_promised_for_a_day_is_not_late_before_that_day_is_over
 def test_the_form_that_ends_the_help_assumes_no_help_and_keeps_what_was_ticked(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    played.answers["GetReferral"] = r.Referral(
-        id=ID,
-        etag="e1",
-        need_code="HOU.EMG",
-        state=r.STATE_IN_PROGRESS,
-        side=r.SIDE_RECEIVER,
-        allowed_verbs=["complete"],
-    )
+    played.answers["GetReferral"] = received(r.STATE_IN_PROGRESS, "complete")
     played.answers["CompleteReferral"] = errors.Invalid(("delivered_need_codes", "contradicts"))
     ticked = re.compile(r'name="delivered_need_codes" value="([^"]*)" checked')
     assert not ticked.findall(client.get(f"/referrals/{ID}").text)

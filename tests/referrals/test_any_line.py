@@ -16,9 +16,9 @@ from chassis.tokens import SYSTEM
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from tests.builders import ASKED, refusal, refusal_with_fields
-from tests.referrals.conftest import ARRIVAL, ORG, SERVICE, Client, Service, Story
-from tests.referrals.test_contacts import completed, referral_for
+from tests.builders import refusal, refusal_with_fields
+from tests.referrals.conftest import ORG, Client, Service, Story
+from tests.referrals.test_contacts import completed, referral_beside, referral_for
 from tests.referrals.test_erasure import confirm, propose
 
 pytestmark = pytest.mark.usefixtures("abroad")
@@ -347,20 +347,8 @@ def test_a_request_with_the_same_permission_as_a_withdrawn_one_stops_as_her_page
 ) -> None:
     made = story.contact()
     (first, operator), (_other, _) = referral_for(story, made), referral_for(story, made)
-    draft = operator.CreateReferral(
-        pb.CreateReferralRequest(
-            **ASKED,
-            person_id=first.person_id,
-            need_code="HOU.SAFE",
-            urgency=pb.URGENCY_EMERGENCY,
-            service_id=SERVICE["shelter_bed"],
-            request_id=story.request_id(),
-        )
-    )
-    send = pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=first.receipt_id)
-    send.arrival.CopyFrom(ARRIVAL)
-    operator.SendReferral(send)
-    key = story.service.made.contacts._book.item_key(made.contact.id, draft.id)
+    second = referral_beside(story, first, operator)
+    key = story.service.made.contacts._book.item_key(made.contact.id, second.id)
     after = withdraw(story, made, key)
     assert sorted(item.status_code for item in after.items) == [
         c.REFERENCE_STATE_ASKED,

@@ -254,6 +254,26 @@ def referral_for(
     ), operator
 
 
+def referral_beside(story: Story, first: pb.Referral, operator: Client) -> pb.Referral:
+    """Sends another referral to the shelter for the person of `first`, based on the same consent,
+    without a contact.
+    """
+    draft = operator.CreateReferral(
+        pb.CreateReferralRequest(
+            **ASKED,
+            person_id=first.person_id,
+            need_code="HOU.SAFE",
+            urgency=pb.URGENCY_EMERGENCY,
+            service_id=SERVICE["shelter_bed"],
+            request_id=story.request_id(),
+        )
+    )
+    send = pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=first.receipt_id)
+    send.arrival.CopyFrom(ARRIVAL)
+    sent: pb.Referral = operator.SendReferral(send)
+    return sent
+
+
 def completed(story: Story, sent: pb.Referral) -> pb.Referral:
     accept = pb.AcceptReferralRequest(id=sent.id, etag=sent.etag)
     accept.planned_first_contact_time.FromDatetime(story.service.clock.now())
@@ -561,24 +581,13 @@ def test_a_caller_confirms_each_help_that_she_is_asked_about_also_without_a_cont
 ) -> None:
     made = story.contact()
     first, operator = referral_for(story, made)
-    draft = operator.CreateReferral(
-        pb.CreateReferralRequest(
-            **ASKED,
-            person_id=first.person_id,
-            need_code="HOU.SAFE",
-            urgency=pb.URGENCY_EMERGENCY,
-            service_id=SERVICE["shelter_bed"],
-            request_id=story.request_id(),
-        )
-    )
-    send = pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=first.receipt_id)
-    send.arrival.CopyFrom(ARRIVAL)
-    completed(story, operator.SendReferral(send))
+    second = referral_beside(story, first, operator)
+    completed(story, second)
     public = service.public()
     assert sorted(item.may_confirm for item in status(public, made).items) == [False, True]
     yes = contacts_pb2.ConfirmHelpRequest(reference=made.reference, pin=made.pin, help_came=True)
     assert [item.may_confirm for item in public.ConfirmHelp(yes).items] == [False, False]
-    assert operator.GetReferral(pb.GetReferralRequest(id=draft.id)).state == pb.STATE_CLOSED
+    assert operator.GetReferral(pb.GetReferralRequest(id=second.id)).state == pb.STATE_CLOSED
 
 
 def test_a_caller_withdraws_her_consent_with_her_reference(story: Story, service: Service) -> None:

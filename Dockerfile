@@ -29,7 +29,7 @@ COPY protos protos
 COPY services services
 COPY demo demo
 # The guide, which the gateway serves (protos/README.md is there already).
-COPY docs/api.md docs/quickstart.md docs/grpc.md docs/codes.md docs/rights.md docs/versioning.md docs/api_changelog.md docs/
+COPY docs/api.md docs/quickstart.md docs/grpc.md docs/codes.md docs/rights.md docs/versioning.md docs/api_changelog.md docs/openapi.json docs/
 # Compiled here, because a read-only root can't keep what is compiled later.
 RUN python -m compileall -q chassis keys facts trail runtime protos services demo
 USER 10001:10001

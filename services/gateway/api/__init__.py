@@ -28,8 +28,7 @@ def register(app: Flask) -> None:
     reserve_for_systems(app, *PATHS)
     app.before_request(no_route)
     _install(app)
-    document = app.extensions["openapi"] = openapi()
-    docs.install(app, document)
+    docs.install(app)
     app.register_blueprint(hsds.blueprint)
 
 
@@ -42,10 +41,10 @@ def no_route() -> Response | None:
 
 @cache
 def openapi() -> dict[str, Any]:
-    """Returns the OpenAPI document; no service has to run.
+    """Returns the OpenAPI document as it follows from the contract; no service has to run.
 
-    The document and the routes are made once per process, because both follow from the contract
-    alone and take two seconds to make.
+    The gateway serves the committed copy: making the document takes longer than the rest of its
+    start.
     """
     app = Flask(__name__)
     api, root = _install(app)

@@ -1,8 +1,10 @@
 """The reference and the guide, served by the gateway itself: plain and without script.
 
-The reference is rendered from the same OpenAPI document that the gateway serves.
+Both show files of the repository. The reference is rendered from the OpenAPI document
+(docs/openapi.json), which a test compares with the routes.
 """
 
+from functools import cache
 from typing import Any
 
 from flask import Blueprint, Flask, Response, json, render_template, request
@@ -46,18 +48,26 @@ article:target { background: none } article:target h3 { background: #fff3cd }
 """
 
 
-def install(app: Flask, document: dict[str, Any]) -> None:
+@cache
+def openapi() -> dict[str, Any]:
+    """Returns the OpenAPI document that is served."""
+    document: dict[str, Any] = json.loads((guide.ROOT / "docs/openapi.json").read_bytes())
+    return document
+
+
+def install(app: Flask) -> None:
     """Adds /api/v1/openapi.json, /api/v1/docs, the guide's pages and their style."""
     pages = Blueprint("api_docs", __name__, url_prefix=PREFIX, template_folder="templates")
-    text = json.dumps(document)
+    text = cache(lambda: json.dumps(openapi()))
     names = ", ".join(f"'{name}'" for name in guide.PAGES if name)
 
     @pages.get("/openapi.json")
     def openapi_json() -> Response:
-        return conditional(Response(text, content_type="application/json"))
+        return conditional(Response(text(), content_type="application/json"))
 
     @pages.get("/docs")
     def page() -> Response:
+        document = openapi()
         return page_response(
             "api_docs.html",
             document=document,

@@ -174,7 +174,7 @@ def answer_of(binding: Binding, message: Message) -> Response:
     )
 
 
-def answer_headers(binding: Binding, answers: type[Schema] | None) -> Iterator[str]:
+def answer_headers(binding: Binding, answers: Schema | None) -> Iterator[str]:
     """Yields the names, in spec.RESPONSE_HEADERS, of the headers that not every answer has."""
     fields = answers._declared_fields if answers else {}
     if fields and (binding.verb == "get" or "etag" in fields):

@@ -117,8 +117,10 @@ def query(binding: Binding) -> type[Schema] | None:
 
 
 @cache
-def answer(output: MessageType) -> type[Schema] | None:
-    """Returns the schema of an answer; None for an empty answer."""
+def answer(output: MessageType) -> Schema | None:
+    """Returns the schema of an answer; None for an empty answer. Routes with the same answer share
+    the schema.
+    """
     if not output.fields:
         return None
     if listing := listed_field(output):
@@ -148,7 +150,7 @@ def answer(output: MessageType) -> type[Schema] | None:
             "",
             {"items": entries, **rest, **following},
             EXCLUDE,
-        )
+        )()
     if wrapped := wrapped_field(output):
         rest = {field.name: _answer_field(field) for field in output.fields if field is not wrapped}
         inner = {field.name: _answer_field(field) for field in wrapped.message_type.fields}
@@ -157,8 +159,8 @@ def answer(output: MessageType) -> type[Schema] | None:
             comment(output) or comment(wrapped.message_type),
             inner | rest,
             EXCLUDE,
-        )
-    return answer_schema(output)
+        )()
+    return answer_schema(output)()
 
 
 def listed_field(output: MessageType) -> FieldType | None:

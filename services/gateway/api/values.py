@@ -6,7 +6,7 @@ They refuse values that marshmallow's own fields would convert: a text that look
 
 from base64 import b64decode
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
 from marshmallow import Schema, ValidationError, fields, validates_schema
 from marshmallow.validate import Regexp
@@ -102,6 +102,12 @@ class Object(Schema):
 
     Refuses two fields of the same oneof, because it would be unclear which of the two is meant.
     """
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """Returns the schema itself, which never changes: each decorator of flask-smorest copies a
+        route's documentation, schemas included.
+        """
+        return self
 
     @validates_schema
     def refuse_second_of_a_oneof(self, given: dict[str, Any], **_options: Any) -> None:

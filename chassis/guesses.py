@@ -29,6 +29,7 @@ from datetime import datetime, timedelta
 from chassis import deadline
 from chassis.db import Database, Row, Transaction
 from chassis.errors import Exhausted
+from chassis.limits import DEVICE_LIFETIME
 from chassis.tokens import SYSTEM
 from keys.sealing import Keyring
 
@@ -37,8 +38,6 @@ UNDER_WAY = timedelta(seconds=15)
 longer than any call.
 """
 _SETTLING = 3.0  # seconds for recording a result, even after the deadline of the call
-DEVICE_LIFETIME = timedelta(days=180)
-"""The time for which a device is remembered after the right secret was given from it."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from urllib.parse import unquote
 
 from chassis.errors import Exhausted
@@ -19,6 +20,10 @@ from chassis.tokens import NOBODY, Caller
 # Seconds' worth of calls that may come at once: pages call in bursts, and so do systems that send a
 # backlog.
 WINDOW = 2
+DEVICE_LIFETIME = timedelta(days=180)
+"""The time for which a device is remembered after the right secret was given from it
+(chassis.guesses).
+"""
 # Maximum number of callers that are remembered. Beyond that number, callers with a full quota are
 # forgotten first, and then those whose last call is oldest, until half of the maximum are left.
 _MAX_CALLERS = 20_000

@@ -1,5 +1,4 @@
-"""Local days, hours and public holidays of places in the region, by ISO 3166 codes; holidays come
-from the `holidays` library.
+"""Local days and hours of places in the region, by ISO 3166 codes.
 
 Limitations: in the United States, Mexico, Ecuador and Spain, which have several zones, only the
 subdivision decides the zone of a place, and a subdivision with two zones gets the zone in which
@@ -7,10 +6,7 @@ most of its people live.
 """
 
 from datetime import date, datetime
-from functools import cache
 from zoneinfo import ZoneInfo
-
-import holidays
 
 _ZONES = {
     "NI": "America/Managua",
@@ -64,20 +60,3 @@ def day_at(moment: datetime, country: str, subdivision: str = "") -> date:
 def latest_day(moment: datetime) -> date:
     """Returns the latest local date anywhere in the region."""
     return max(moment.astimezone(ZoneInfo(zone)).date() for zone in set(_ZONES.values()))
-
-
-def is_public_holiday(country: str, day: date) -> bool:
-    """Returns True if the day is a public holiday in the whole country; False for an unknown
-    country.
-    """
-    return day in _holidays(country, day.year)
-
-
-@cache
-def _holidays(country: str, year: int) -> frozenset[date]:
-    """Returns the holidays of one year. A calendar of the library is not shared by threads: it adds
-    a year when it is first asked about it, and two years at once get mixed up.
-    """
-    if country not in holidays.list_supported_countries():
-        return frozenset()
-    return frozenset(holidays.country_holidays(country, years=year))

@@ -9,7 +9,7 @@ from datetime import date
 
 import pytest
 
-from chassis.local_time import is_public_holiday
+from chassis.public_holidays import is_public_holiday
 
 
 @pytest.fixture

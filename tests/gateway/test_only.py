@@ -5,6 +5,8 @@ The tests check which paths each process answers, and what each never reveals.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +15,7 @@ import requests
 from services.gateway.config import from_environment
 from tests.gateway.pages_gateway import EXIT
 from tests.gateway.served_gateway import NAMES, SERVE, Gateway, Service
+from tests.parts.local_stack import ROOT
 
 OF_THE_API = ("/api/v1/openapi.json", "/api/v1/docs", "/hsds")
 OF_THE_SITE = ("/", "/sign-in", "/static/enlace.css", "/robots.txt")
@@ -110,3 +113,21 @@ def test_a_process_without_pages_reads_none_of_their_settings(
     assert from_environment(with_site=False).site is None
     with pytest.raises(SystemExit, match="ENLACE_LINES"):
         from_environment()
+
+
+def test_the_gateway_loads_no_library_of_the_services_behind_it() -> None:
+    """A driver of a database would cost each process 7 MB; the gateway has no database."""
+    loaded = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys; import services.gateway.__main__, services.gateway.api,"
+            " services.gateway.site;"
+            " print(*{'psycopg', 'kafka', 'holidays', 'pyroaring'} & sys.modules.keys())",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert loaded.split() == []

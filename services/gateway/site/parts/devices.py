@@ -11,7 +11,7 @@ import secrets
 
 from werkzeug.wrappers import Response
 
-from chassis.guesses import DEVICE_LIFETIME
+from chassis.limits import DEVICE_LIFETIME
 from services.gateway.site.parts import cookies
 
 COOKIE = "d"

@@ -11,7 +11,8 @@ from functools import partial
 from typing import Any
 
 from chassis.db import Transaction
-from chassis.local_time import is_public_holiday, zone_of
+from chassis.local_time import zone_of
+from chassis.public_holidays import is_public_holiday
 from services.partners.directory.domain.schedule import Schedule, hours
 
 AHEAD, RENEWAL = timedelta(days=35), timedelta(days=14)

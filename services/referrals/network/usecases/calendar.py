@@ -6,7 +6,8 @@ Offices are assumed to be closed on Saturdays and Sundays.
 from collections.abc import Callable
 from datetime import datetime
 
-from chassis.local_time import day_at, is_public_holiday
+from chassis.local_time import day_at
+from chassis.public_holidays import is_public_holiday
 from services.referrals.network.domain.deadline import FIRST_POLICY, Policy
 
 

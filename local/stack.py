@@ -23,6 +23,9 @@ from typing import IO
 # This process forks while gRPC's threads run. The children exec another program at once, so gRPC
 # needs no fork support.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
+# glibc gives each thread that allocates an arena of its own, up to eight per processor; with two in
+# all, the parts take 10 MB less.
+os.environ.setdefault("MALLOC_ARENA_MAX", "2")
 
 import click
 

@@ -54,8 +54,8 @@ def fill(
 
     def save_file(part: tuple[File, list[Story]]) -> None:
         # Saving removes the facts from these objects. Each attempt therefore saves a copy, because
-        # an attempt may fail and be repeated.
-        file, stories = deepcopy(part)
+        # an attempt may fail and be repeated. The stories share the network, which is not copied.
+        file, stories = deepcopy(part, {id(network): network})
         with database.transaction(SYSTEM, timeout=30) as tx:
             if not _exists(tx, "people", file.person.id):
                 _keep(tx, files, receipts, file, stories)

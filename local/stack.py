@@ -29,7 +29,6 @@ os.environ.setdefault("MALLOC_ARENA_MAX", "2")
 
 import click
 
-from keys import key_folder
 from local.broker import Broker
 from local.commands import Commands
 from local.postgres import Login, Postgres
@@ -139,15 +138,15 @@ class LocalStack:
 
     def start(self, demo: bool) -> None:
         self.demo |= demo
-        in_files = not os.environ.get("ENLACE_PKCS11_MODULE")
-        key_folder.create(
-            self.var / "keys", [service.name for service in WITH_DATABASE], sealing=in_files
-        )
         if self.broker:
             self.supervisor.begin(
                 [Part("broker", 0, self._begin_broker, self.broker.ready, self._broker_works)]
             )
-        self.start_postgres()
+        names = [service.name for service in WITH_DATABASE]
+        make_keys = [sys.executable, "-m", "local.make_keys", str(self.var / "keys"), *names]
+        with Commands([self._command("keys", make_keys, os.environ)], say) as making_keys:
+            self.start_postgres()
+            making_keys.wait(self.supervisor.tick)
         self.supervisor.begin(self._parts(service for service in SERVICES if not service.database))
         migrations = [
             self._command(

@@ -170,6 +170,15 @@ def test_d24_another_coordinator_sees_until_when_a_member_is_held(
         )
     )
     played.answers["GetOrganization"] = member(
+        d.ORGANIZATION_STATUS_SUSPENDED, suspension=asked("")
+    )
+    page = client.get(PAGE).text
+    assert (
+        "La cuenta de quien la detuvo está suspendida" in page,
+        "Proponer la suspensión</button>" in page,
+        "Confirmar la suspensión" in page,
+    ) == (True, True, False)
+    played.answers["GetOrganization"] = member(
         d.ORGANIZATION_STATUS_SUSPENDED,
         suspension=asked(OTHER, waits=False),
         reinstatement_proposed_by_worker_id=OTHER,

@@ -20,9 +20,8 @@ from services.partners.members.domain.organization import (
     OrganizationType,
     Proposal,
     RejectionReason,
-    SharesWith,
-    shares_with,
 )
+from services.partners.members.domain.shares_with import SharesWith, shares_with
 from services.partners.members.domain.suspension import (
     Coordinator,
     FirstCoordinator,
@@ -413,9 +412,9 @@ def test_one_coordinator_alone_can_suspend_a_member_for_a_day() -> None:
         SuspensionReason.FRONT, FirstCoordinator("first", "coalition", NOON), NOON + DAY
     )
     assert (it.status, it.suspension, it.stop) == (S.SUSPENDED, held, "held")
-    it.watch_suspension(NOON + DAY - HOUR, TODAY)
+    it.watch_proposals(NOON + DAY - HOUR, TODAY)
     assert it.facts == ["held"]
-    it.watch_suspension(NOON + DAY, TODAY)
+    it.watch_proposals(NOON + DAY, TODAY)
     assert (it.status, it.suspension, it.last_hold) == (S.APPROVED, None, held.first)
     assert it.facts == ["held", "hold_ended"]
 
@@ -484,7 +483,7 @@ def test_a_member_that_comes_back_after_the_end_of_its_agreement_is_on_probation
     it = member(evidence=agreed(-1))
     it.suspend(FIRST, SuspensionReason.HARM, NOON, hold=True)
     other = deepcopy(it)
-    it.watch_suspension(NOON + DAY, TODAY)
+    it.watch_proposals(NOON + DAY, TODAY)
     assert (it.status, it.facts[-1]) == (S.PROBATION, "agreement_expired")
     other.reinstate(FIRST, NOON, TODAY)
     other.reinstate(SECOND, NOON, TODAY)
@@ -494,9 +493,9 @@ def test_a_member_that_comes_back_after_the_end_of_its_agreement_is_on_probation
 def test_a_proposal_to_which_nobody_agreed_in_time_is_dropped() -> None:
     it = member()
     it.suspend(FIRST, SuspensionReason.HARM, NOON)
-    it.watch_suspension(NOON + 7 * DAY - HOUR, TODAY)
+    it.watch_proposals(NOON + 7 * DAY - HOUR, TODAY)
     assert it.suspension is not None
-    it.watch_suspension(NOON + 7 * DAY, TODAY)
+    it.watch_proposals(NOON + 7 * DAY, TODAY)
     assert it.suspension is None
     assert it.last_hold is None
     assert it.facts == ["suspension_proposed", "suspension_dropped"]
@@ -506,7 +505,7 @@ def test_a_suspension_that_two_agreed_to_never_ends_by_itself() -> None:
     it = member()
     it.suspend(FIRST, SuspensionReason.HARM, NOON)
     it.suspend(SECOND, None, NOON)
-    it.watch_suspension(NOON + 365 * DAY, TODAY)
+    it.watch_proposals(NOON + 365 * DAY, TODAY)
     assert it.stop == "suspended"
 
 

@@ -15,6 +15,7 @@ from services.partners.members.domain.worker import Role
 from services.partners.network.wire.messages import etag_of
 from tests.partners.scene import Scene, Stubs, refused
 from tests.partners.test_invitations import EMAIL, accept, invite
+from tests.partners.test_suspension import run_sweep
 
 AUDITOR, COORDINATOR, MANAGER = (
     contract_pb2.ROLE_AUDITOR,
@@ -166,3 +167,49 @@ def test_an_auditor_whose_organisation_has_left_has_no_network_role_any_more(sce
         directory_pb2.LeaveOrganizationRequest(id=own.id, etag=scene.etag(own.id))
     )
     assert auditor.id not in listed()
+
+
+def test_what_a_coordinator_proposed_about_others_is_dropped_when_she_is_suspended(
+    scene: Scene, abroad: Stubs
+) -> None:
+    bribed = scene.worker(scene.organization("Red del sur"), Role.COORDINATOR)
+    target = scene.worker(scene.coalition, Role.AUDITOR)
+    ministry = scene.organization("Ministerio")
+    suspend(scene.as_worker(bribed), target.id)
+    made = invite(scene.as_worker(bribed), None, COORDINATOR)
+    scene.as_worker(bribed).ProposeSignInProvider(
+        pb.ProposeSignInProviderRequest(
+            organization_id=ministry.id,
+            etag=abroad.GetSignInProvider(
+                pb.GetSignInProviderRequest(organization_id=ministry.id)
+            ).etag,
+            provider=pb.SignInProvider(issuer="https://id.example", client_id="enlace"),
+            client_secret="un secreto",
+        )
+    )
+    for by in (scene.coordinator, abroad):
+        suspend(by, bribed.id)
+    listed = abroad.ListNetworkRoles(pb.ListNetworkRolesRequest())
+    assert not listed.invitations
+    assert not any(worker.suspension_proposed_by_worker_id for worker in listed.workers)
+    with refused("FAILED_PRECONDITION", "nothing_to_confirm"):
+        agree(abroad, made)
+    assert suspend(abroad, target.id).status == pb.WORKER_STATUS_ACTIVE, "she is the first now"
+    assert not abroad.GetSignInProvider(
+        pb.GetSignInProviderRequest(organization_id=ministry.id)
+    ).HasField("proposal")
+
+
+def test_a_suspension_that_nobody_agreed_to_within_seven_days_takes_two_coordinators_again(
+    scene: Scene, abroad: Stubs
+) -> None:
+    target = scene.worker(scene.coalition, Role.AUDITOR)
+    suspend(scene.coordinator, target.id)
+    scene.advance(days=7)
+    assert suspend(abroad, target.id).status == pb.WORKER_STATUS_ACTIVE, "even before the sweep"
+    scene.advance(days=7)
+    run_sweep(scene)
+    assert not any(
+        worker.suspension_proposed_by_worker_id
+        for worker in abroad.ListNetworkRoles(pb.ListNetworkRolesRequest()).workers
+    )

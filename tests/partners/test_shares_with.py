@@ -10,7 +10,8 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as pb
-from services.partners.members.domain.organization import OrganizationType, SharesWith, shares_with
+from services.partners.members.domain.organization import OrganizationType
+from services.partners.members.domain.shares_with import SharesWith, shares_with
 from services.partners.members.domain.worker import Role
 from services.referrals.network.domain.codes import REACHED_BY_OVERRIDE
 from tests.partners.scene import Scene, refused

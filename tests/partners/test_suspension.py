@@ -5,6 +5,7 @@ One coordinator alone can suspend a member for a day.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -357,3 +358,84 @@ def test_d24_the_reason_for_a_workers_suspension_is_on_the_trail(
     )
     (row,) = scene.rows("SELECT detail_codes FROM audit WHERE action = 'worker_suspend'")
     assert row["detail_codes"] == ["device_lost"]
+
+
+def approve(scene: Scene, by: Stubs, own: Organization) -> pb.Organization:
+    answer: pb.Organization = by.ApproveOrganization(
+        pb.ApproveOrganizationRequest(id=own.id, etag=scene.etag(own.id))
+    )
+    return answer
+
+
+def prepare(scene: Scene, own: Organization, step: str) -> Callable[[Stubs], pb.Organization]:
+    """Brings the member into the state before the step; returns the step as a call."""
+    if step == "approve":
+        own = scene.organization("Por aprobar", approved=False)
+        scene.vet(own.id)
+        return lambda by: approve(scene, by, own)
+    if step == "reinstate":
+        scene.suspend(own.id)
+    steps = {"suspend": suspend, "reinstate": reinstate, "leave": leave}
+    return lambda by: steps[step](scene, by, own)
+
+
+STEPS = {
+    "approve": (pb.ORGANIZATION_STATUS_PROBATION, APPROVED),
+    "suspend": (APPROVED, SUSPENDED),
+    "reinstate": (SUSPENDED, APPROVED),
+    "leave": (APPROVED, pb.ORGANIZATION_STATUS_LEFT),
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_d24_a_step_that_a_coordinator_proposed_who_is_suspended_since_takes_two_others(
+    step: str, scene: Scene, own: Organization, second: Stubs
+) -> None:
+    bribed = scene.worker(scene.organization("Red del sur"), Role.COORDINATOR)
+    before, after = STEPS[step]
+    take = prepare(scene, own, step)
+    proposed = take(scene.as_worker(bribed))
+    assert proposed.status == before
+    for by in (scene.coordinator, second):
+        by.SuspendWorker(m.SuspendWorkerRequest(id=bribed.id))
+    seen = second.GetOrganization(pb.GetOrganizationRequest(id=proposed.id))
+    assert bribed.id not in str(seen), "no page says that a first person has agreed"
+    assert not second.ListOrganizations(
+        pb.ListOrganizationsRequest(waits_for_second=True)
+    ).organizations
+    assert take(second).status == before, "she is the first now"
+    assert take(scene.coordinator).status == after
+
+
+@pytest.mark.parametrize("step", ["suspend", "reinstate", "leave"])
+def test_d24_a_step_that_nobody_agreed_to_within_seven_days_takes_two_coordinators_again(
+    step: str, scene: Scene, own: Organization, second: Stubs
+) -> None:
+    before, after = STEPS[step]
+    take = prepare(scene, own, step)
+    take(scene.coordinator)
+    scene.advance(days=7)
+    assert take(second).status == before, "even before the sweep"
+    scene.advance(days=7)
+    run_sweep(scene)
+    assert not second.ListOrganizations(
+        pb.ListOrganizationsRequest(waits_for_second=True)
+    ).organizations
+    take(second)
+    scene.advance(days=7, seconds=-1)
+    run_sweep(scene)
+    assert take(scene.coordinator).status == after
+
+
+def test_d24_a_hold_of_a_coordinator_who_is_suspended_since_becomes_a_suspension_by_two_others(
+    scene: Scene, own: Organization, second: Stubs
+) -> None:
+    bribed = scene.worker(scene.organization("Red del sur"), Role.COORDINATOR)
+    suspend(scene, scene.as_worker(bribed), own, hold=True)
+    for by in (scene.coordinator, second):
+        by.SuspendWorker(m.SuspendWorkerRequest(id=bribed.id))
+    first = suspend(scene, second, own)
+    assert (first.status, first.suspension.HasField("expire_time")) == (SUSPENDED, True)
+    with refused("FAILED_PRECONDITION", "second_person_required"):
+        suspend(scene, second, own)
+    assert not suspend(scene, scene.coordinator, own).suspension.HasField("expire_time")

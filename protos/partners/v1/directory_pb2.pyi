@@ -1860,7 +1860,7 @@ class Suspension(_message.Message):
     reason: Global___SuspensionReason.ValueType
     """The reason."""
     worker_id: _builtins.str
-    """The first of the two coordinators."""
+    """The first of the two coordinators. Absent for a hold by one whose account was suspended since: two others must agree."""
     second_worker_id: _builtins.str
     """The second of the two coordinators."""
     @_builtins.property

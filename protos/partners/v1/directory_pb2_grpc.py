@@ -296,7 +296,7 @@ class DirectoryServicer:
 
     def ReinstateOrganization(self, request, context):
         """Ends a suspension or a hold, which takes two coordinators as the suspension does: the first proposes it (`reinstatement_proposed_by_worker_id`). The member
-        is APPROVED again, or on PROBATION if its agreement has ended meanwhile. Callers: coordinators.
+        is APPROVED again, or on PROBATION if its agreement has ended meanwhile. A proposal waits seven days. Callers: coordinators.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -304,8 +304,8 @@ class DirectoryServicer:
 
     def LeaveOrganization(self, request, context):
         """Ends a membership for good, by the member's own wish: its workers and keys are refused everywhere, and the history stays. Callers: managers of the
-        organisation; or two coordinators of different member organisations, of whom the first proposes it (`leaving_proposed_by_worker_id`). illegal_transition:
-        also for an organisation that coordinates.
+        organisation; or two coordinators of different member organisations, of whom the first proposes it (`leaving_proposed_by_worker_id`); the
+        proposal waits seven days. illegal_transition: also for an organisation that coordinates.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

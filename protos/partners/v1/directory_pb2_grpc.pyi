@@ -84,12 +84,12 @@ class DirectoryStub:
     """
     ReinstateOrganization: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ReinstateOrganizationRequest, _directory_pb2.Organization]
     """Ends a suspension or a hold, which takes two coordinators as the suspension does: the first proposes it (`reinstatement_proposed_by_worker_id`). The member
-    is APPROVED again, or on PROBATION if its agreement has ended meanwhile. Callers: coordinators.
+    is APPROVED again, or on PROBATION if its agreement has ended meanwhile. A proposal waits seven days. Callers: coordinators.
     """
     LeaveOrganization: _grpc.UnaryUnaryMultiCallable[_directory_pb2.LeaveOrganizationRequest, _directory_pb2.Organization]
     """Ends a membership for good, by the member's own wish: its workers and keys are refused everywhere, and the history stays. Callers: managers of the
-    organisation; or two coordinators of different member organisations, of whom the first proposes it (`leaving_proposed_by_worker_id`). illegal_transition:
-    also for an organisation that coordinates.
+    organisation; or two coordinators of different member organisations, of whom the first proposes it (`leaving_proposed_by_worker_id`); the
+    proposal waits seven days. illegal_transition: also for an organisation that coordinates.
     """
     CountMemberAccess: _grpc.UnaryUnaryMultiCallable[_directory_pb2.CountMemberAccessRequest, _directory_pb2.MemberAccess]
     """Counts what ends with a member's access, to be read before the member is suspended. Callers: coordinators. not_found: the organisation does not exist."""
@@ -170,12 +170,12 @@ class DirectoryAsyncStub(DirectoryStub):
     """
     ReinstateOrganization: _aio.UnaryUnaryMultiCallable[_directory_pb2.ReinstateOrganizationRequest, _directory_pb2.Organization]  # type: ignore[assignment]
     """Ends a suspension or a hold, which takes two coordinators as the suspension does: the first proposes it (`reinstatement_proposed_by_worker_id`). The member
-    is APPROVED again, or on PROBATION if its agreement has ended meanwhile. Callers: coordinators.
+    is APPROVED again, or on PROBATION if its agreement has ended meanwhile. A proposal waits seven days. Callers: coordinators.
     """
     LeaveOrganization: _aio.UnaryUnaryMultiCallable[_directory_pb2.LeaveOrganizationRequest, _directory_pb2.Organization]  # type: ignore[assignment]
     """Ends a membership for good, by the member's own wish: its workers and keys are refused everywhere, and the history stays. Callers: managers of the
-    organisation; or two coordinators of different member organisations, of whom the first proposes it (`leaving_proposed_by_worker_id`). illegal_transition:
-    also for an organisation that coordinates.
+    organisation; or two coordinators of different member organisations, of whom the first proposes it (`leaving_proposed_by_worker_id`); the
+    proposal waits seven days. illegal_transition: also for an organisation that coordinates.
     """
     CountMemberAccess: _aio.UnaryUnaryMultiCallable[_directory_pb2.CountMemberAccessRequest, _directory_pb2.MemberAccess]  # type: ignore[assignment]
     """Counts what ends with a member's access, to be read before the member is suspended. Callers: coordinators. not_found: the organisation does not exist."""
@@ -355,7 +355,7 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.Organization, _abc.Awaitable[_directory_pb2.Organization]]:
         """Ends a suspension or a hold, which takes two coordinators as the suspension does: the first proposes it (`reinstatement_proposed_by_worker_id`). The member
-        is APPROVED again, or on PROBATION if its agreement has ended meanwhile. Callers: coordinators.
+        is APPROVED again, or on PROBATION if its agreement has ended meanwhile. A proposal waits seven days. Callers: coordinators.
         """
 
     @_abc_1.abstractmethod
@@ -365,8 +365,8 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.Organization, _abc.Awaitable[_directory_pb2.Organization]]:
         """Ends a membership for good, by the member's own wish: its workers and keys are refused everywhere, and the history stays. Callers: managers of the
-        organisation; or two coordinators of different member organisations, of whom the first proposes it (`leaving_proposed_by_worker_id`). illegal_transition:
-        also for an organisation that coordinates.
+        organisation; or two coordinators of different member organisations, of whom the first proposes it (`leaving_proposed_by_worker_id`); the
+        proposal waits seven days. illegal_transition: also for an organisation that coordinates.
         """
 
     @_abc_1.abstractmethod

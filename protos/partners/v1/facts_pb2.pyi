@@ -23,7 +23,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 class OrganizationFact(_message.Message):
     """enlace.organization.{registered,changed,change_proposed,change_dropped,approved,suspended,reinstated}.v1 · key: organization_id
     enlace.organization.{applied,admitted,rejected,evidence_recorded,approval_proposed,agreement_ending,agreement_expired,left}.v1
-    enlace.organization.{suspension_proposed,held,suspension_confirmed,hold_ended,suspension_dropped,reinstatement_proposed,leaving_proposed}.v1
+    enlace.organization.{suspension_proposed,held,suspension_confirmed,hold_ended,suspension_dropped,reinstatement_proposed,leaving_proposed,proposal_dropped}.v1
     """
 
     DESCRIPTOR: _descriptor.Descriptor

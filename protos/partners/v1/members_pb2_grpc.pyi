@@ -63,10 +63,11 @@ class MembersStub:
     ListWorkers: _grpc.UnaryUnaryMultiCallable[_members_pb2.ListWorkersRequest, _members_pb2.ListWorkersResponse]
     """Lists the workers of the caller's organisation. Callers: managers."""
     SuspendWorker: _grpc.UnaryUnaryMultiCallable[_members_pb2.SuspendWorkerRequest, _members_pb2.Worker]
-    """Suspends a worker: her sessions end at once, and the keys that depend on her are revoked. Callers: managers of her own organisation. A worker with a
-    network role is suspended by two coordinators of different member organisations: the first call proposes it (`suspension_proposed_by_worker_id`), the
-    second does it. right_missing: the worker has a network role and the caller is not a coordinator, or the worker has none and the caller is not a manager.
-    not_independent: `about` may also be `organization`, if both are coordinators of one organisation.
+    """Suspends a worker: her sessions end at once, the keys that depend on her are revoked, and what she proposed and nobody has confirmed is dropped. Callers:
+    managers of her own organisation. A worker with a network role is suspended by two coordinators of different member organisations: the first call proposes
+    it (`suspension_proposed_by_worker_id`), the second does it within seven days. right_missing: the worker has a network role and the caller is not a
+    coordinator, or the worker has none and the caller is not a manager. not_independent: `about` may also be `organization`, if both are coordinators of one
+    organisation.
     """
     ResetSecondFactor: _grpc.UnaryUnaryMultiCallable[_members_pb2.ResetSecondFactorRequest, _members_pb2.ResetSecondFactorResponse]
     """Removes what a worker's sign-in requires besides the password (code, recovery codes, passkeys), for a worker who lost them; her sessions end, her password
@@ -149,10 +150,11 @@ class MembersAsyncStub(MembersStub):
     ListWorkers: _aio.UnaryUnaryMultiCallable[_members_pb2.ListWorkersRequest, _members_pb2.ListWorkersResponse]  # type: ignore[assignment]
     """Lists the workers of the caller's organisation. Callers: managers."""
     SuspendWorker: _aio.UnaryUnaryMultiCallable[_members_pb2.SuspendWorkerRequest, _members_pb2.Worker]  # type: ignore[assignment]
-    """Suspends a worker: her sessions end at once, and the keys that depend on her are revoked. Callers: managers of her own organisation. A worker with a
-    network role is suspended by two coordinators of different member organisations: the first call proposes it (`suspension_proposed_by_worker_id`), the
-    second does it. right_missing: the worker has a network role and the caller is not a coordinator, or the worker has none and the caller is not a manager.
-    not_independent: `about` may also be `organization`, if both are coordinators of one organisation.
+    """Suspends a worker: her sessions end at once, the keys that depend on her are revoked, and what she proposed and nobody has confirmed is dropped. Callers:
+    managers of her own organisation. A worker with a network role is suspended by two coordinators of different member organisations: the first call proposes
+    it (`suspension_proposed_by_worker_id`), the second does it within seven days. right_missing: the worker has a network role and the caller is not a
+    coordinator, or the worker has none and the caller is not a manager. not_independent: `about` may also be `organization`, if both are coordinators of one
+    organisation.
     """
     ResetSecondFactor: _aio.UnaryUnaryMultiCallable[_members_pb2.ResetSecondFactorRequest, _members_pb2.ResetSecondFactorResponse]  # type: ignore[assignment]
     """Removes what a worker's sign-in requires besides the password (code, recovery codes, passkeys), for a worker who lost them; her sessions end, her password
@@ -280,10 +282,11 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.SuspendWorkerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.Worker, _abc.Awaitable[_members_pb2.Worker]]:
-        """Suspends a worker: her sessions end at once, and the keys that depend on her are revoked. Callers: managers of her own organisation. A worker with a
-        network role is suspended by two coordinators of different member organisations: the first call proposes it (`suspension_proposed_by_worker_id`), the
-        second does it. right_missing: the worker has a network role and the caller is not a coordinator, or the worker has none and the caller is not a manager.
-        not_independent: `about` may also be `organization`, if both are coordinators of one organisation.
+        """Suspends a worker: her sessions end at once, the keys that depend on her are revoked, and what she proposed and nobody has confirmed is dropped. Callers:
+        managers of her own organisation. A worker with a network role is suspended by two coordinators of different member organisations: the first call proposes
+        it (`suspension_proposed_by_worker_id`), the second does it within seven days. right_missing: the worker has a network role and the caller is not a
+        coordinator, or the worker has none and the caller is not a manager. not_independent: `about` may also be `organization`, if both are coordinators of one
+        organisation.
         """
 
     @_abc_1.abstractmethod

@@ -14,8 +14,8 @@ from typing import Any
 from chassis.errors import Conflict, Invalid
 from services.partners.directory.domain.area import Areas
 from services.partners.directory.domain.schedule import Schedule, check_schedules
-from services.partners.members.domain.organization import with_changes
 from services.partners.network.domain.check import Check
+from services.partners.network.domain.field_change import with_changes
 from services.partners.network.domain.subject import Subject
 
 MAX_PLACES = 50

@@ -17,8 +17,9 @@ from services.partners.directory.domain.area import Areas
 from services.partners.directory.domain.location import Accessibility
 from services.partners.directory.domain.schedule import Schedule, check_schedules
 from services.partners.directory.domain.taxonomy import Taxonomy
-from services.partners.members.domain.organization import OrganizationType, with_changes
+from services.partners.members.domain.organization import OrganizationType
 from services.partners.network.domain.check import Check
+from services.partners.network.domain.field_change import with_changes
 from services.partners.network.domain.subject import Subject
 from services.partners.network.domain.time_step import time_step_of
 from services.partners.network.domain.visibility import Tier, Viewer

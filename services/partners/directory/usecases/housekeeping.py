@@ -20,7 +20,7 @@ from keys.sealing import Keyring
 from services.partners.directory.store import imports, open_hours, promises, services
 from services.partners.directory.store.directory_index import CHANGES, DirectoryIndex
 from services.partners.members.store import invitations, provenance, workers
-from services.partners.members.usecases.membership import end_holds, watch_membership
+from services.partners.members.usecases.membership import end_proposals, watch_membership
 from services.partners.sign_in.store import password_resets, second_factors, sign_in_providers
 
 # Minimum number of seconds between two refreshes. Queries also read changes, but thanks to this
@@ -51,11 +51,11 @@ def sweep(tx: Transaction, now: datetime) -> int:
 
 
 def sweeping(mail: Keyring) -> Callable[[Transaction, datetime], int]:
-    """Returns a function that ends holds that are due and then calls `sweep`.
+    """Returns a function that ends holds and proposals that are due and then calls `sweep`.
 
     When a hold ends, managers are notified by e-mails that `mail` seals.
     """
-    return lambda tx, now: end_holds(tx, mail, now, services.refresh_all_of) + sweep(tx, now)
+    return lambda tx, now: end_proposals(tx, mail, now, services.refresh_all_of) + sweep(tx, now)
 
 
 def keeping_up(

@@ -26,7 +26,7 @@ from services.partners.directory.domain.service import (
 from services.partners.directory.domain.taxonomy import Term
 from services.partners.directory.wire.locations import ACCESSIBILITY
 from services.partners.directory.wire.schedules import schedule, schedules
-from services.partners.members.domain.organization import shares_with
+from services.partners.members.domain.shares_with import shares_with
 from services.partners.members.wire.messages import SHARES, TYPES
 from services.partners.network.domain.visibility import Tier, Viewer
 from services.partners.network.wire.messages import etag_of

@@ -4,10 +4,10 @@ It applies, is admitted on probation, is approved, may be suspended and reinstat
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 
 from chassis.errors import Conflict, Invalid
 from chassis.second import Second, check_second
@@ -22,9 +22,8 @@ from services.partners.members.domain.suspension import (
     SuspensionReason,
 )
 from services.partners.network.domain.check import Check
+from services.partners.network.domain.field_change import with_changes
 from services.partners.network.domain.subject import Subject
-
-E = TypeVar("E")
 
 
 class OrganizationType(StrEnum):
@@ -46,32 +45,6 @@ class OrganizationType(StrEnum):
     CONSULATE = "CONSULATE"
     COMMUNITY_GROUP = "COMMUNITY_GROUP"
     PROSECUTION = "PROSECUTION"
-
-
-class SharesWith(StrEnum):
-    """The authority that a member is or answers to.
-
-    Such an authority may detain, charge or deport a person.
-    """
-
-    POLICE = "POLICE"
-    MIGRATION = "MIGRATION"
-
-
-_SHARES_WITH = {
-    OrganizationType.LAW_ENFORCEMENT: SharesWith.POLICE,
-    OrganizationType.PROSECUTION: SharesWith.POLICE,
-    OrganizationType.IMMIGRATION_SERVICE: SharesWith.MIGRATION,
-    OrganizationType.CONSULATE: SharesWith.MIGRATION,
-}
-
-
-def shares_with(type: OrganizationType | None) -> SharesWith | None:
-    """Returns the authority that a member of this type is or answers to; None if there is none.
-
-    Wherever people choose a service, the member's services are marked with this authority.
-    """
-    return _SHARES_WITH.get(type) if type else None
 
 
 class OrganizationStatus(StrEnum):
@@ -344,6 +317,10 @@ class Organization(Subject):
             and not waiting.is_over(now)
             and (is_stopped or not hold or waiting.first.allows_second(by))
         ):
+            if not waiting.first.worker_id:
+                self.suspension = replace(waiting, first=FirstCoordinator.of(by, now))
+                self.note("suspension_proposed", now)
+                return
             waiting.first.check(by)
             self.suspension = replace(waiting, expire_time=None, second_worker_id=by.person.id)
             self.last_hold = self.reinstatement = None
@@ -377,7 +354,7 @@ class Organization(Subject):
         """
         if self.status is not OrganizationStatus.SUSPENDED:
             raise Conflict("illegal_transition")
-        if self.reinstatement is None:
+        if self.reinstatement is None or self.reinstatement.is_over(now):
             self.reinstatement = FirstCoordinator.of(by, now)
             self.note("reinstatement_proposed", now)
             return
@@ -385,8 +362,30 @@ class Organization(Subject):
         self._restore_access("reinstated", now)
         self.watch_agreement(now, today)
 
-    def watch_suspension(self, now: datetime, today: date) -> None:
+    def drop_proposals_of(self, worker_id: str, now: datetime) -> None:
+        """Drops the proposals of a worker whose account was suspended.
+
+        A hold of hers goes on, but two other coordinators must agree to a suspension.
+        """
+        for name in ("proposal", "reinstatement", "leaving"):
+            proposal = getattr(self, name)
+            if proposal and proposal.worker_id == worker_id:
+                setattr(self, name, None)
+        if self.approval_proposed_by_worker_id == worker_id:
+            self.approval_proposed_by_worker_id = ""
+        waiting = self.suspension
+        if waiting and waiting.expire_time and waiting.first.worker_id == worker_id:
+            nobody = FirstCoordinator("", "", waiting.first.time)
+            self.suspension = replace(waiting, first=nobody) if self.stop else None
+        self.note("proposal_dropped", now)
+
+    def watch_proposals(self, now: datetime, today: date) -> None:
         """Ends a hold or a proposal to which no second coordinator agreed in time."""
+        for name in ("reinstatement", "leaving"):
+            first = getattr(self, name)
+            if first and first.is_over(now):
+                setattr(self, name, None)
+                self.note("proposal_dropped", now)
         if self.suspension is None or not self.suspension.is_over(now):
             return
         if self.status is OrganizationStatus.SUSPENDED:
@@ -410,7 +409,7 @@ class Organization(Subject):
         """
         if self.status in NEVER_ADMITTED or self.status is OrganizationStatus.LEFT:
             raise Conflict("illegal_transition")
-        if by and self.leaving is None:
+        if by and (self.leaving is None or self.leaving.is_over(now)):
             self.leaving = FirstCoordinator.of(by, now)
             self.note("leaving_proposed", now)
             return
@@ -486,17 +485,3 @@ class Organization(Subject):
             raise Conflict("illegal_transition")
         self.status = status
         self.note(fact, now)
-
-
-def with_changes(entry: E, changes: Mapping[str, Any], at: str) -> E:
-    """Returns the entry with the given fields replaced.
-
-    Raises Invalid if `changes` is empty or names a field that the entry does not have.
-    """
-    known = {field.name for field in fields(entry)}  # type: ignore[arg-type]
-    if not changes:
-        raise Invalid(("update_mask", "required"))
-    unknown = sorted(changes.keys() - known)
-    if unknown:
-        raise Invalid(*((f"{at}.{path}", "unknown_code") for path in unknown))
-    return replace(entry, **changes)  # type: ignore[type-var]

@@ -19,7 +19,7 @@ HOLD = timedelta(hours=24)
 If a member turns out at midnight to be a front, a second coordinator is awake before the hold ends.
 """
 PROPOSAL = timedelta(days=7)
-"""How long a proposal waits for a second coordinator."""
+"""How long a proposal waits for a second coordinator, who should decide about the present."""
 HOLD_AGAIN = timedelta(days=30)
 """The minimum time between the starts of two holds if no second coordinator agreed to the first.
 
@@ -55,7 +55,10 @@ class Coordinator:
 
 @dataclass(frozen=True)
 class FirstCoordinator:
-    """The first of the two coordinators of a step, and the time of her request."""
+    """The first of the two coordinators of a step, and the time of her request.
+
+    The ids are "" for a hold by a coordinator whose account has been suspended since.
+    """
 
     worker_id: str
     organization_id: str
@@ -67,6 +70,10 @@ class FirstCoordinator:
         if not by.has_second:
             raise Conflict("no_second_coordinator")
         return cls(by.person.id, by.organization_id, now)
+
+    def is_over(self, now: datetime) -> bool:
+        """Tells whether the time in which a second coordinator could agree has passed."""
+        return now >= self.time + PROPOSAL
 
     def check(self, second: Coordinator) -> None:
         """Raises Conflict if `second` can't be the second coordinator for this step."""

@@ -65,6 +65,15 @@ def set_token(tx: Transaction, id: str, token_hash: bytes) -> None:
     tx.execute("UPDATE invitations SET token_hash = %s WHERE id = %s", (token_hash, id))
 
 
+def revoke_waiting(tx: Transaction, worker_id: str, now: datetime) -> None:
+    """Revokes the invitations of this worker that wait for a second coordinator."""
+    tx.execute(
+        "UPDATE invitations SET status = 'REVOKED', update_time = %s"
+        " WHERE status = 'WAITING' AND invited_by_worker_id = %s",
+        (now, worker_id),
+    )
+
+
 def waiting(tx: Transaction, now: datetime) -> list[Invitation]:
     """Returns all invitations that wait for a second coordinator, oldest first."""
     rows = tx.execute(

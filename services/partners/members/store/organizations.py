@@ -18,6 +18,7 @@ from services.partners.members.domain.organization import (
     RejectionReason,
 )
 from services.partners.members.domain.suspension import (
+    PROPOSAL,
     FirstCoordinator,
     Suspension,
     SuspensionReason,
@@ -275,15 +276,31 @@ def count_access(tx: Transaction, id: str, now: datetime, step: datetime) -> dic
     return dict(row)
 
 
-def with_suspension_over(tx: Transaction, now: datetime, at_most: int) -> list[Organization]:
-    """Returns members with a hold or a proposed suspension to which nobody agreed in time, locked.
+def with_proposal_over(tx: Transaction, now: datetime, at_most: int) -> list[Organization]:
+    """Returns members with a hold or a proposal to which nobody agreed in time, locked.
 
     Members that are locked already are left out.
     """
     rows = tx.execute(
         "SELECT * FROM organizations WHERE suspension_expire_time <= %s"
-        " ORDER BY suspension_expire_time, id LIMIT %s FOR UPDATE SKIP LOCKED",
-        (now, at_most),
+        " OR least(asked_first->'reinstatement'->>'time', asked_first->'leaving'->>'time')"
+        "::timestamptz <= %s ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED",
+        (now, now - PROPOSAL, at_most),
+    ).fetchall()
+    return [read(row) for row in rows]
+
+
+def with_proposal_of(tx: Transaction, worker_id: str) -> list[Organization]:
+    """Returns organisations for which a second person has not agreed to this worker's proposal.
+
+    The organisations are locked.
+    """
+    rows = tx.execute(
+        "SELECT * FROM organizations WHERE %s IN (proposed_by_worker_id,"
+        " approval_proposed_by_worker_id, asked_first->'reinstatement'->>'worker_id',"
+        " asked_first->'leaving'->>'worker_id', CASE WHEN suspension_expire_time IS NOT NULL"
+        " THEN suspension->'first'->>'worker_id' END) ORDER BY id FOR UPDATE",
+        (worker_id,),
     ).fetchall()
     return [read(row) for row in rows]
 

@@ -89,6 +89,20 @@ def keep_status(tx: Transaction, worker: Worker) -> None:
     _publish(tx, worker)
 
 
+def drop_suspension_proposals(tx: Transaction, before: datetime, worker_id: str = "") -> int:
+    """Drops proposed suspensions of accounts from `before` and earlier, and all of this worker.
+
+    Returns how many. No other step of an active account changes `update_time` and leaves the
+    proposal as it is, so that time is the time of the proposal.
+    """
+    return tx.execute(
+        "UPDATE workers SET suspension_proposed_by_worker_id = ''"
+        " WHERE suspension_proposed_by_worker_id <> ''"
+        " AND (update_time <= %s OR suspension_proposed_by_worker_id = %s)",
+        (before, worker_id),
+    ).rowcount
+
+
 def renew(tx: Transaction, worker: Worker, password_hash: str, inviter_id: str) -> None:
     """Stores a renewed account with its facts and its new inviter."""
     entry = worker.entry

@@ -24,3 +24,6 @@ class Credentials(Protocol):
 
     def end_link(self, tx: Transaction, worker_id: str, now: datetime) -> None:
         """Ends the link for setting a new password, if there is one."""
+
+    def drop_provider_proposals(self, tx: Transaction, worker_id: str) -> None:
+        """Drops the sign-in providers that the account proposed."""

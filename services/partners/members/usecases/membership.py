@@ -18,6 +18,7 @@ from services.partners.members.domain.organization import (
     OrganizationStatus,
     RejectionReason,
 )
+from services.partners.members.domain.suspension import PROPOSAL
 from services.partners.members.domain.worker import same_email
 from services.partners.members.store import applications, organizations, workers
 from services.partners.members.usecases.organizations import (
@@ -184,20 +185,20 @@ class Membership:
         return organization_message(organization, call)
 
 
-def end_holds(tx: Transaction, mail: Keyring, now: datetime, refresh: Refresh) -> int:
-    """Ends holds and proposed suspensions to which no second coordinator agreed in time.
+def end_proposals(tx: Transaction, mail: Keyring, now: datetime, refresh: Refresh) -> int:
+    """Ends holds and proposals to which no second coordinator agreed in time.
 
     Notifies managers whose access is restored. Returns how many organisations were changed.
     """
-    over = organizations.with_suspension_over(tx, now, _AT_ONCE)
+    over = organizations.with_proposal_over(tx, now, _AT_ONCE)
     for organization in over:
         before = organization.stop
-        organization.watch_suspension(now, messages.today_at(organization, now))
+        organization.watch_proposals(now, messages.today_at(organization, now))
         organizations.keep(tx, organization)
         if organization.stop != before:
             refresh(tx, organization.id)
         notify_managers(tx, mail, organization, before, now)
-    return len(over)
+    return len(over) + workers.drop_suspension_proposals(tx, now - PROPOSAL)
 
 
 def watch_membership(tx: Transaction, now: datetime, refresh: Refresh) -> int:

@@ -19,6 +19,7 @@ from services.partners.members.domain.network_roles import (
     check_second_coordinator,
     include_network_role,
 )
+from services.partners.members.domain.suspension import PROPOSAL
 from services.partners.members.domain.worker import (
     NETWORK_ROLES,
     Role,
@@ -27,7 +28,7 @@ from services.partners.members.domain.worker import (
     WorkerStatus,
     check_password,
 )
-from services.partners.members.store import workers
+from services.partners.members.store import invitations, organizations, workers
 from services.partners.members.usecases.api_keys import revoke_keys_of
 from services.partners.members.usecases.credentials import Credentials
 from services.partners.members.usecases.independence import with_present_kin
@@ -110,6 +111,8 @@ def create_worker(
 def suspend(call: Call, credentials: Credentials, id: str, etag: str = "") -> Worker:
     """Suspends an account: its sessions end, its tokens are refused, and its keys are revoked.
 
+    Its proposals that wait for a second person are dropped.
+
     If the account has a network role, the first coordinator only proposes the suspension.
     """
     tx, caller, now = call.tx, call.caller, call.clock.now()
@@ -127,7 +130,7 @@ def suspend(call: Call, credentials: Credentials, id: str, etag: str = "") -> Wo
     check_etag(etag, etag_of(worker), required=False)
     if has_network_role:
         first = workers.fetch(tx, worker.suspension_proposed_by_worker_id)
-        if first is None:
+        if first is None or now >= worker.update_time + PROPOSAL:
             worker.propose_suspension(caller.id, now)
             workers.keep_status(tx, worker)
             return worker
@@ -142,6 +145,13 @@ def suspend(call: Call, credentials: Credentials, id: str, etag: str = "") -> Wo
     workers.end_sessions_of(tx, worker_id=id)
     credentials.end_link(tx, id, now)
     revoke_keys_of(tx, now, id)
+    # What she proposed needs two people who still have their accounts.
+    for organization in organizations.with_proposal_of(tx, id):
+        organization.drop_proposals_of(id, now)
+        organizations.keep(tx, organization)
+    workers.drop_suspension_proposals(tx, now - PROPOSAL, id)
+    invitations.revoke_waiting(tx, id, now)
+    credentials.drop_provider_proposals(tx, id)
     return worker
 
 

@@ -28,9 +28,8 @@ from services.partners.members.domain.organization import (
     OrganizationStatus,
     OrganizationType,
     RejectionReason,
-    SharesWith,
-    shares_with,
 )
+from services.partners.members.domain.shares_with import SharesWith, shares_with
 from services.partners.members.domain.suspension import Suspension, SuspensionReason
 from services.partners.members.domain.worker import Role, Worker, WorkerStatus
 from services.partners.network.domain.visibility import Tier

@@ -1,9 +1,13 @@
-"""Changes to an entry: the worker, the time, and a field's old and new value."""
+"""Changes to an entry: applying them, and the record of each with its worker and values."""
 
-from collections.abc import Collection
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import date, datetime, time
-from typing import Any
+from typing import Any, TypeVar
+
+from chassis.errors import Invalid
+
+E = TypeVar("E")
 
 
 @dataclass(frozen=True)
@@ -61,3 +65,17 @@ def _plain(value: Any) -> Any:
     if isinstance(value, time):
         return f"{value:%H:%M}"
     return None if value == "" else value
+
+
+def with_changes(entry: E, changes: Mapping[str, Any], at: str) -> E:
+    """Returns the entry with the given fields replaced.
+
+    Raises Invalid if `changes` is empty or names a field that the entry does not have.
+    """
+    known = {field.name for field in fields(entry)}  # type: ignore[arg-type]
+    if not changes:
+        raise Invalid(("update_mask", "required"))
+    unknown = sorted(changes.keys() - known)
+    if unknown:
+        raise Invalid(*((f"{at}.{path}", "unknown_code") for path in unknown))
+    return replace(entry, **changes)  # type: ignore[type-var]

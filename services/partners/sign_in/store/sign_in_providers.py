@@ -28,11 +28,11 @@ def fetch(
     return _read(row) if row else None
 
 
-def proposed_by(tx: Transaction, worker_id: str, since: datetime) -> list[SignInProvider]:
-    """Returns the providers with a proposal that this worker made at or after `since`."""
+def proposed_by(tx: Transaction, worker_id: str) -> list[SignInProvider]:
+    """Returns the providers with a proposal that this worker made, locked."""
     rows = tx.execute(
-        "SELECT * FROM sign_in_providers WHERE proposed_by_worker_id = %s AND propose_time >= %s",
-        (worker_id, since),
+        "SELECT * FROM sign_in_providers WHERE proposed_by_worker_id = %s ORDER BY id FOR UPDATE",
+        (worker_id,),
     )
     return [_read(row) for row in rows]
 

@@ -37,3 +37,9 @@ class SignInCredentials:
     def end_link(self, tx: Transaction, worker_id: str, now: datetime) -> None:
         """Ends the link for setting a new password, if there is one."""
         end_link(tx, worker_id, now)
+
+    def drop_provider_proposals(self, tx: Transaction, worker_id: str) -> None:
+        """Drops the sign-in providers that the account proposed."""
+        for provider in sign_in_providers.proposed_by(tx, worker_id):
+            provider.object()
+            sign_in_providers.keep(tx, provider)

@@ -114,8 +114,8 @@ def _results(call: Call, since: datetime) -> list[LastingResult]:
             provider.proposal.time,
             provider.proposal.entry.issuer,
         )
-        for provider in sign_in_providers.proposed_by(tx, caller.id, since)
-        if provider.proposal
+        for provider in sign_in_providers.proposed_by(tx, caller.id)
+        if provider.proposal and provider.proposal.time >= since
     ]
     factor = second_factors.get(tx, caller.id)
     if factor and factor.confirm_time and factor.confirm_time >= since:

@@ -446,10 +446,11 @@ def test_an_error_in_a_table_is_reported_with_the_name_of_the_table(scene: Scene
     assert not report.written
 
 
-def test_the_address_of_a_shelter_is_sealed_whatever_the_file_says(scene: Scene) -> None:
+@pytest.mark.parametrize("need", ["HOU.SAFE", "HOU", "Vivienda y albergue"])
+def test_the_address_of_a_shelter_is_sealed_whatever_the_file_says(need: str, scene: Scene) -> None:
     manager = scene.by(scene.organization(), Role.MANAGER)
     content = sheet(
-        "Casa;HOU.SAFE;Chinandega;Calle secreta 7;12.6;-87.1",
+        f"Casa;{need};Chinandega;Calle secreta 7;12.6;-87.1",
         headings="Nombre;Necesidades;Departamento;Dirección;Latitud;Longitud",
     )
     report = scene.import_report(manager, content)
@@ -465,7 +466,7 @@ def test_the_address_of_a_shelter_is_sealed_whatever_the_file_says(scene: Scene)
     assert "secreta" not in json.dumps(scene.rows("SELECT old_value, new_value FROM field_changes"))
     assert outcomes(scene.import_report(manager, content)) == [UNCHANGED]
     public = scene.import_report(
-        manager, sheet("Otra;HOU.SAFE;León;sí", headings="Nombre;Necesidades;Departamento;Público")
+        manager, sheet(f"Otra;{need};León;sí", headings="Nombre;Necesidades;Departamento;Público")
     )
     assert problems(public) == [(2, "D", "public", "out_of_range")]
 

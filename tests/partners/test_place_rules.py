@@ -98,6 +98,7 @@ def test_a_figure_has_a_time_and_a_unit() -> None:
         ({"area_codes": ("NI-CI", "NI-XX")}, "area_codes.1", "unknown_code"),
         ({"accessibility": (Accessibility.STEP_FREE,) * 2}, "accessibility", "malformed"),
         ({"public": True, "need_codes": ("HOU.SAFE",)}, "public", "out_of_range"),
+        ({"public": True, "need_codes": ("HOU", "PSS")}, "public", "out_of_range"),
         ({"public": True, "confidential": True}, "public", "out_of_range"),
         ({"tiers": (("phone", Tier.PARTNER),) * 2}, "tiers", "malformed"),
         ({"tiers": (("name", Tier.PARTNER),)}, "tiers.0.field", "unknown_code"),
@@ -277,6 +278,8 @@ def test_a_shelters_own_people_see_its_live_figure_and_everybody_sees_that_of_ot
     [
         (("PSS",), 7 * DAY),
         (("HOU.RENT",), 7 * DAY),
+        (("HOU", "HOU.RENT"), 7 * DAY),
+        (("HOU",), DAY),
         (("PSS", "HOU.EMG"), DAY),
         (("HOU.SAFE",), DAY),
     ],

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from chassis.sweeper import Sweeper
+from chassis.tokens import SYSTEM
 from protos.partners.v1 import directory_pb2 as pb
 from services.partners import directory
 from services.partners.directory.store import services as kept
@@ -20,7 +21,7 @@ from services.partners.directory.store.taxonomy import taxonomy
 from services.partners.directory.usecases.housekeeping import sweep
 from services.partners.members.domain.organization import OrganizationType
 from services.partners.network.store.sort_keys import fold
-from tests.partners.scene import Scene
+from tests.partners.scene import MIGRATIONS, Scene
 
 DATA = json.loads(
     (Path(directory.__file__).parent / "data" / "synonyms.json").read_text(encoding="utf-8")
@@ -217,3 +218,18 @@ def test_after_an_update_of_the_synonyms_services_are_found_by_the_new_ones(
     written = scene.rows("SELECT xmin::text FROM services")
     sweeper.sweep()
     assert scene.rows("SELECT xmin::text FROM services") == written
+
+
+def test_after_an_update_a_service_that_stated_only_housing_is_a_shelter_and_others_learn_it(
+    scene: Scene,
+) -> None:
+    made = scene.service(scene.coalition, "Casa", "HOU")
+    with scene.owner.transaction(SYSTEM) as tx:  # as an earlier version stored it
+        tx.execute("UPDATE services SET shelter = false, public = true WHERE id = %s", (made.id,))
+        migration = next(MIGRATIONS[1].glob("*_only_housing.sql")).read_text()
+        tx.execute(migration.partition("-- migrate:down")[0].encode())
+    Sweeper(scene.database, scene.clock, sweep).sweep()
+    assert scene.rows("SELECT shelter, public FROM services") == [
+        {"shelter": True, "public": False}
+    ]
+    assert [type.split(".")[2] for _, type in scene.facts(made.id)] == ["registered", "changed"]

@@ -24,6 +24,7 @@ from services.partners.network.domain.subject import Subject
 from services.partners.network.domain.time_step import time_step_of
 from services.partners.network.domain.visibility import Tier, Viewer
 
+HOUSING = "HOU"
 SHELTER_NEEDS = frozenset({"HOU.EMG", "HOU.SAFE"})
 USUAL_UNIT = "places"  # the unit if the service states none
 # the units that a person occupies until leaving, unlike an appointment
@@ -157,9 +158,19 @@ def stale_time(capacity: Capacity, need_codes: Sequence[str]) -> datetime | None
     return capacity.update_time + figure_validity(need_codes) if capacity.update_time else None
 
 
+def offers_shelter(need_codes: Sequence[str]) -> bool:
+    """Tells whether a service with these needs is, or may be, a shelter.
+
+    A service that states only HOUSING may be one: it is asked for emergency shelter, too.
+    """
+    return not SHELTER_NEEDS.isdisjoint(need_codes) or (
+        HOUSING in need_codes and not any(code.startswith(f"{HOUSING}.") for code in need_codes)
+    )
+
+
 def figure_validity(need_codes: Sequence[str]) -> timedelta:
     """Returns how long a figure can be relied on."""
-    return FRESH if SHELTER_NEEDS.isdisjoint(need_codes) else FRESH_SHELTER
+    return FRESH_SHELTER if offers_shelter(need_codes) else FRESH
 
 
 @dataclass(frozen=True)
@@ -201,11 +212,11 @@ class ServiceEntry:
 
     @property
     def is_shelter(self) -> bool:
-        """Tells whether the service is confidential or has one of SHELTER_NEEDS.
+        """Tells whether the service is confidential or offers shelter.
 
         Members on probation can neither see nor offer such a service.
         """
-        return self.confidential or not SHELTER_NEEDS.isdisjoint(self.need_codes)
+        return self.confidential or offers_shelter(self.need_codes)
 
     def check(self, taxonomy: Taxonomy, areas: Areas) -> None:
         """Raises Invalid if a field of the entry is wrong."""

@@ -189,30 +189,35 @@ def refresh_all_of(tx: Transaction, organization_id: str) -> None:
     the organisation's new type, a fact about the service is published.
     """
     rows = tx.execute(
-        f"SELECT {SEEN}, s.shelter, o.update_time AS organization_time FROM {FROM}"
+        f"SELECT {SEEN}, s.shelter, o.update_time AS refresh_time FROM {FROM}"
         " WHERE o.id = %s ORDER BY s.id FOR UPDATE OF s",
         (organization_id,),
     ).fetchall()
-    changed = [read(row) for row in rows]
-    for service, row in zip(changed, rows, strict=True):
-        if service.is_shelter != row["shelter"]:
-            service.note("changed", row["organization_time"])
-    _refresh(tx, changed)
-    outbox.save(tx, [fact for service in changed for fact in facts.service_facts(service)])
+    _refresh_rows(tx, rows)
 
 
-def refresh_outdated(tx: Transaction) -> int:
+def refresh_outdated(tx: Transaction, now: datetime) -> int:
     """Computes the search data of services whose words come from another edition of the taxonomy.
 
     Returns how many services were updated, AT_ONCE at most.
     """
     rows = tx.execute(
-        f"SELECT {SEEN} FROM {FROM} WHERE s.edition <> %s ORDER BY s.id"
-        " LIMIT %s FOR UPDATE OF s SKIP LOCKED",
-        (edition(), AT_ONCE),
+        f"SELECT {SEEN}, s.shelter, %s AS refresh_time FROM {FROM} WHERE s.edition <> %s"
+        " ORDER BY s.id LIMIT %s FOR UPDATE OF s SKIP LOCKED",
+        (now, edition(), AT_ONCE),
     ).fetchall()
-    _refresh(tx, [read(row) for row in rows])
+    _refresh_rows(tx, rows)
     return len(rows)
+
+
+def _refresh_rows(tx: Transaction, rows: Sequence[Row]) -> None:
+    changed = [read(row) for row in rows]
+    for service, row in zip(changed, rows, strict=True):
+        if service.is_shelter != row["shelter"]:
+            service.note("changed", row["refresh_time"])
+    _write(tx, [_values(service) for service in changed])
+    _add_words(tx, changed)
+    outbox.save(tx, [fact for service in changed for fact in facts.service_facts(service)])
 
 
 def fetch(tx: Transaction, id: str, *, hold: bool = False) -> Service | None:
@@ -354,11 +359,6 @@ def facets(entry: ServiceEntry) -> list[str]:
         ),
         *(f"language:{tag}" for tag in sorted(spoken)),
     ]
-
-
-def _refresh(tx: Transaction, services: Sequence[Service]) -> None:
-    _write(tx, [_values(service) for service in services])
-    _add_words(tx, services)
 
 
 def _write(tx: Transaction, rows: Sequence[Row]) -> None:

@@ -43,7 +43,7 @@ def sweep(tx: Transaction, now: datetime) -> int:
     )
     deleted += imports.forget(tx, now) + provenance.forget(tx, now)
     return (
-        services.refresh_outdated(tx)
+        services.refresh_outdated(tx, now)
         + open_hours.refresh_ending(tx, now)
         + watch_membership(tx, now, services.refresh_all_of)
         + deleted

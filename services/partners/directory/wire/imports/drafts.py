@@ -18,7 +18,7 @@ from protos.partners.v1 import locations_pb2
 from services.partners.directory.domain.area import Areas
 from services.partners.directory.domain.imports import Line
 from services.partners.directory.domain.location import LocationEntry
-from services.partners.directory.domain.service import SHELTER_NEEDS, ServiceEntry
+from services.partners.directory.domain.service import ServiceEntry
 from services.partners.directory.domain.taxonomy import Taxonomy
 from services.partners.directory.wire import locations as places
 from services.partners.directory.wire import messages
@@ -376,11 +376,6 @@ _PLACE = (
     "transportation",
     "confidential",
 )
-
-
-def is_hidden(entry: ServiceEntry) -> bool:
-    """Tells whether the location of the service must stay hidden."""
-    return entry.confidential or not SHELTER_NEEDS.isdisjoint(entry.need_codes)
 
 
 def _flag(text: str) -> bool:

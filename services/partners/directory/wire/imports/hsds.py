@@ -22,7 +22,7 @@ from services.partners.directory.domain.location import Phone
 from services.partners.directory.domain.schedule import Schedule
 from services.partners.directory.domain.taxonomy import Taxonomy
 from services.partners.directory.wire.hsds_ids import plain_id, term_id
-from services.partners.directory.wire.imports.drafts import FLAGS, CellReader, is_hidden
+from services.partners.directory.wire.imports.drafts import FLAGS, CellReader
 from services.partners.directory.wire.imports.files import Table, column_letters
 from services.partners.directory.wire.imports.hours import DAYS
 from services.partners.directory.wire.schedules import schedules
@@ -187,7 +187,7 @@ def _add(parsed: ParsedFile, places: dict[str, PlaceDraft], node: Node, reader: 
         has_area=bool(texts["department"] or _departments(node)),
     )
     for at in _list(node, "service_at_locations"):
-        offer = _service_at_place(at, places, line, reader, hidden=is_hidden(entry))
+        offer = _service_at_place(at, places, line, reader, hidden=entry.is_shelter)
         if offer is not None:
             draft.places.append(offer)
     parsed.services.append(draft)

@@ -12,7 +12,7 @@ from services.partners.directory.domain.imports import (
     ServiceAtPlace,
     ServiceDraft,
 )
-from services.partners.directory.wire.imports.drafts import CellReader, is_hidden
+from services.partners.directory.wire.imports.drafts import CellReader
 from services.partners.directory.wire.imports.files import Table, column_letters
 from services.partners.directory.wire.imports.hours import fold
 
@@ -103,7 +103,7 @@ def _service(line: Line, texts: Mapping[str, str], reader: CellReader) -> Servic
     )
     if any(texts.get(name) for name in _PLACE_FIELDS):
         about = {**texts, "name": texts.get("place") or texts["name"], "confidential": ""}
-        place = reader.place(line, about, hidden=is_hidden(entry))
+        place = reader.place(line, about, hidden=entry.is_shelter)
         if place is None:
             return None
         draft.places.append(ServiceAtPlace(PlaceDraft(line, "", *place)))

@@ -1,0 +1,7 @@
+-- migrate:up
+-- A service that states only "housing" may be a shelter: it is not public, and the sweep computes and publishes the rest.
+UPDATE services SET public = false, edition = ''
+    WHERE 'HOU' = ANY (need_codes) AND NOT EXISTS (SELECT FROM unnest(need_codes) AS code WHERE code LIKE 'HOU.%');
+
+-- migrate:down
+SELECT 1;

@@ -25,6 +25,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError
 from urllib3.util.connection import create_connection
+from urllib3.util.retry import Retry
 
 from chassis.addresses import may_call
 
@@ -136,12 +137,14 @@ class Answer:
 
     `error` is empty for a complete response with status 2xx; else timeout, connection,
     refused_address, http, or too_long. `code` is the status; 0 if no response arrived.
+    `retry_after` is the number of seconds in Retry-After; 0 without a valid header.
     """
 
     error: str
     code: int
     body: bytes
     duration_ms: int
+    retry_after: float
 
 
 class EgressClient:
@@ -168,12 +171,13 @@ class EgressClient:
         """
         was_open = self._connection is not None
         started = time.perf_counter()
-        error, code, content = self._try(method, url, headers, body, most)
+        error, code, content, retry_after = self._try(method, url, headers, body, most)
         if error == "connection" and was_open:
             # The receiver may have closed the idle connection: try a fresh one. If the message
             # arrives twice, the receiver recognises it by its id.
-            error, code, content = self._try(method, url, headers, body, most)
-        return Answer(error, code, content, int((time.perf_counter() - started) * 1000))
+            error, code, content, retry_after = self._try(method, url, headers, body, most)
+        duration_ms = int((time.perf_counter() - started) * 1000)
+        return Answer(error, code, content, duration_ms, retry_after)
 
     def cut(self) -> None:
         """Ends the current attempt, from another thread."""
@@ -189,12 +193,12 @@ class EgressClient:
 
     def _try(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes, most: int | None
-    ) -> tuple[str, int, bytes]:
+    ) -> tuple[str, int, bytes, float]:
         connection = self._connection or self._open()
         guard = threading.Timer(self._timeout, connection.cut)
         guard.daemon = True
         guard.start()
-        error, code, content, is_whole = "", 0, b"", False
+        error, code, content, is_whole, retry_after = "", 0, b"", False, 0.0
         max_bytes = _MAX_IGNORED_BYTES if most is None else most + 1
         try:
             with self._session.request(
@@ -209,6 +213,7 @@ class EgressClient:
                 if connection.was_cut:  # the response ended only because of the cut
                     raise requests.Timeout
                 code = answer.status_code
+                retry_after = _seconds(answer.headers.get("retry-after", ""))
                 error = "" if 200 <= code < 300 else "http"
                 content = answer.raw.read(max_bytes, decode_content=False)
                 is_whole = len(content) < max_bytes
@@ -227,7 +232,7 @@ class EgressClient:
             error = "too_long"
         if not is_whole or connection.was_cut:
             self.close()
-        return error, code, content if most is not None else b""
+        return error, code, content if most is not None else b"", retry_after
 
     def _open(self) -> Connection:
         self._connection = Connection(development=self._development, timeout=self._timeout)
@@ -245,3 +250,10 @@ class EgressClient:
 def _is_refused(failure: requests.ConnectionError) -> bool:
     reason = getattr(failure.args[0] if failure.args else None, "reason", None)
     return isinstance(reason, RefusedAddress)
+
+
+def _seconds(retry_after: str) -> float:
+    try:
+        return Retry().parse_retry_after(retry_after) if retry_after else 0.0
+    except (HTTPError, ValueError, OverflowError):
+        return 0.0

@@ -42,6 +42,7 @@ class Receiver:
     answers: list[int] = field(default_factory=list)
     got: list[ReceivedRequest] = field(default_factory=list)
     location: str = ""
+    retry_after: str = ""
     body: bytes = b""
     hold: threading.Event | None = None
     on_request: Callable[[], None] | None = None
@@ -73,6 +74,8 @@ class Receiver:
                 self.send_response(code)
                 if receiver.location:
                     self.send_header("location", receiver.location)
+                if receiver.retry_after:
+                    self.send_header("retry-after", receiver.retry_after)
                 if code != 204:
                     self.send_header("content-length", str(len(receiver.body)))
                 self.end_headers()

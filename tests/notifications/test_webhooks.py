@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -125,6 +125,49 @@ def test_a_failure_is_retried_later_with_the_same_id_and_body(
     assert len({got.headers["webhook-timestamp"] for got in system.got}) == 3
     for got in system.got:
         got.verified(made.secret)
+
+
+@pytest.mark.parametrize(
+    ("code", "retry_after", "seconds"),
+    [
+        (429, "120", 120),
+        (503, "120", 120),
+        (500, "120", 5),
+        (429, "1", 5),
+        (429, "86400", 3600),
+        (503, "Fri, 31 Dec 9999 23:59:59 GMT", 3600),
+        (503, "Thu, 01 Jan 1970 00:00:00 GMT", 5),
+        (429, "-60", 5),
+        (429, "soon", 5),
+        (429, "9" * 5000, 5),
+    ],
+)
+def test_a_busy_receiver_is_tried_again_when_it_asks_but_within_an_hour(
+    service: Service, code: int, retry_after: str, seconds: int
+) -> None:
+    system = service.receiver(answers=[code], retry_after=retry_after)
+    made = service.webhook(RECEIVER, system.url)
+    service.hear("sent")
+    service.send_webhooks()
+    [waiting] = service.deliveries(made.webhook.id)
+    wait = waiting.next_attempt_time.ToDatetime(UTC) - service.clock.now()
+    assert timedelta(seconds=seconds) * 0.8 <= wait <= timedelta(seconds=seconds) * 1.2
+    soon = min(wait - timedelta(milliseconds=1), timedelta(seconds=61))
+    service.clock.advance(soon)
+    assert service.send_webhooks() == 0, "the limit for wrong clocks does not shorten the wait"
+    service.clock.advance(wait - soon)
+    assert service.send_webhooks() == 1
+
+
+def test_a_receiver_that_is_gone_is_not_sent_the_same_delivery_again(service: Service) -> None:
+    system = service.receiver(answers=[410])
+    made = service.webhook(RECEIVER, system.url)
+    service.hear("sent")
+    service.send_webhooks()
+    [given_up] = service.deliveries(made.webhook.id)
+    assert (given_up.status, given_up.last_http_status) == (DEAD, 410)
+    service.advance(days=1)
+    assert service.send_webhooks() == 0
 
 
 def test_a_delivery_of_a_sender_that_died_is_sent_again_with_the_same_id(service: Service) -> None:

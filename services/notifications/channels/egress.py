@@ -1,7 +1,7 @@
 """Delivers by HTTP, with the client for all outgoing HTTP requests (chassis.egress)."""
 
 from chassis import egress
-from services.notifications.domain.delivery import Outcome
+from services.notifications.domain.delivery import BUSY, GONE, Outcome
 
 TIMEOUT = egress.TIMEOUT
 
@@ -15,4 +15,10 @@ class EgressClient(egress.EgressClient):
         The message has arrived if the response's status is 2xx; the response's body is ignored.
         """
         answer = self.ask("POST", url, headers, body)
-        return Outcome(answer.error, answer.code, answer.duration_ms)
+        return Outcome(
+            answer.error,
+            answer.code,
+            answer.duration_ms,
+            hopeless=answer.code == GONE,
+            retry_after=answer.retry_after if answer.code in BUSY else 0.0,
+        )

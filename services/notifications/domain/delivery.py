@@ -133,6 +133,10 @@ WEBHOOK_BACK_OFF = BackOff(timedelta(seconds=5), 4.0, timedelta(hours=12), timed
 # some minutes, and after a day a task has been seen in the inbox or has been escalated.
 EMAIL_BACK_OFF = BackOff(timedelta(minutes=1), 3.0, timedelta(hours=4), timedelta(hours=24))
 SPREAD = 0.2  # fraction of a wait by which chance may shorten or lengthen the wait
+GONE = 410  # the status with which a receiver states that it wants no more deliveries
+BUSY = (429, 503)  # the statuses with which a receiver may state when to try again
+# The longest wait that a receiver can ask for: no receiver can put a notice off for a day.
+LONGEST_ASKED = timedelta(hours=1)
 BACK_OFFS = {Channel.EMAIL: EMAIL_BACK_OFF, Channel.WEBHOOK: WEBHOOK_BACK_OFF}
 
 
@@ -148,6 +152,7 @@ class Outcome:
     code: int = 0  # HTTP status or SMTP reply
     duration_ms: int = 0
     hopeless: bool = False  # another attempt would get the same answer
+    retry_after: float = 0.0  # the seconds that the receiver asks to wait
 
     @property
     def arrived(self) -> bool:
@@ -208,7 +213,8 @@ def judge(
     if outcome.hopeless:
         return Verdict(Status.DEAD)
     back_off = BACK_OFFS[channel]
-    pause = wait(back_off, tries, chance)
+    asked = timedelta(seconds=min(outcome.retry_after, LONGEST_ASKED.total_seconds()))
+    pause = max(wait(back_off, tries, chance), asked)
     # No sender ran for the time beyond the longest waits, e.g. after a power cut. Without this
     # limit, one failure after a weekend without power would end a delivery tried for a minute.
     longest_waits = sum((wait(back_off, number, 1.0) for number in range(1, tries)), timedelta())

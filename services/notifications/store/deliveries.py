@@ -14,6 +14,8 @@ from chassis.db import Row, Transaction, notify
 from chassis.wire import Cursor
 from services.notifications.domain.delivery import (
     BACK_OFFS,
+    BUSY,
+    LONGEST_ASKED,
     SPREAD,
     Channel,
     Delivery,
@@ -111,8 +113,8 @@ def bound(tx: Transaction, now: datetime, channel: Channel, lease: timedelta) ->
 
     A delivery that would wait longer than is possible if all clocks were right becomes due at once,
     and an endpoint that would stay busy for too long is freed. A correct wait is at most a lease of
-    length `lease` plus the longest pause after the delivery's number of tries; a second lease is
-    added for clocks that differ.
+    length `lease` plus the longest pause after the delivery's number of tries, or the longest that
+    the receiver may have asked for; a second lease is added for clocks that differ.
     """
     back_off = BACK_OFFS[channel]
     values = {
@@ -122,6 +124,8 @@ def bound(tx: Transaction, now: datetime, channel: Channel, lease: timedelta) ->
         "first": back_off.first.total_seconds() * (1 + SPREAD),
         "factor": back_off.factor,
         "longest": back_off.longest.total_seconds() * (1 + SPREAD),
+        "busy": list(BUSY),
+        "asked": LONGEST_ASKED.total_seconds(),
     }
     if channel is Channel.WEBHOOK:
         tx.execute(
@@ -131,9 +135,9 @@ def bound(tx: Transaction, now: datetime, channel: Channel, lease: timedelta) ->
     tx.execute(
         "UPDATE deliveries SET next_attempt_time = %(now)s WHERE id IN (SELECT id FROM deliveries"
         " WHERE channel = %(channel)s AND next_attempt_time > %(now)s"
-        " + %(lease)s + make_interval(secs => CASE"
+        " + %(lease)s + make_interval(secs => greatest(CASE"
         " WHEN tries > 0 THEN least(%(longest)s, %(first)s * power(%(factor)s, least(tries - 1,"
-        " 30))) ELSE 0 END)"
+        " 30))) ELSE 0 END, CASE WHEN last_code = ANY(%(busy)s) THEN %(asked)s ELSE 0 END))"
         " FOR UPDATE SKIP LOCKED)",
         values,
     )

@@ -410,6 +410,33 @@ def test_a_data_package_is_put_together_from_its_tables(scene: Scene) -> None:
     assert outcomes(scene.import_report(manager, tables())) == [UNCHANGED, UNCHANGED]
 
 
+@pytest.mark.parametrize(
+    ("opens", "read"),
+    [
+        ("10:00", "10:00"),
+        ("10:00:00", "10:00"),
+        ("10:00-06:00", "10:00"),
+        ("10:00Z", "ambiguous"),  # HSDS allows UTC, in which the place opens at another hour
+        ("10:00 PM", "malformed"),
+        ("10:00?", "malformed"),
+        ("24:00", "malformed"),
+        ("10:60", "malformed"),
+        ("", "required"),
+    ],
+)
+def test_an_hour_in_hsds_is_read_as_the_hour_at_the_place_or_refused(
+    opens: str, read: str, scene: Scene
+) -> None:
+    manager = scene.by(scene.organization(), Role.MANAGER)
+    schedule = {"freq": "WEEKLY", "byday": "MO", "opens_at": opens, "closes_at": "23:00"}
+    report = scene.import_report(manager, json.dumps({**SERVICE, "schedules": [schedule]}).encode())
+    if report.written:
+        [row] = scene.rows("SELECT schedules FROM services")
+        assert row["schedules"][0]["opens_at"] == read
+    else:
+        assert [problem[3] for problem in problems(report)] == [read]
+
+
 def test_an_error_in_a_table_is_reported_with_the_name_of_the_table(scene: Scene) -> None:
     manager = scene.by(scene.organization(), Role.MANAGER)
     hours = [

@@ -5,6 +5,7 @@ services, or organisations with their services. The tables of a data package are
 same objects.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -39,6 +40,8 @@ _EXTRAS = (
     "maximum_age_of_boys",
     "genders",
 )
+# With an offset from UTC, the time is still that of a clock at the place. A time in UTC is refused.
+_LOCAL_TIME = re.compile(r"((?:[01]\d|2[0-3]):[0-5]\d)(?::[0-5]\d(?:\.\d+)?)?(?:[+-]\d\d:?\d\d)?")
 # The tables whose rows go into a list in a row of another table.
 _CHILDREN = ("phones", "schedules", "languages", "attributes", "service_areas", "addresses")
 _OWNERS = (
@@ -336,19 +339,13 @@ def _schedules(line: Line, node: Mapping[str, Any]) -> list[pb.Schedule]:
             continue
         message.freq = pb.Frequency.Value(f"FREQUENCY_{freq}")
         for name in ("opens_at", "closes_at"):
-            text = _text(item.get(name))[:5]
-            if (
-                len(text) == 5
-                and text[2] == ":"
-                and (text[:2] + text[3:]).isdigit()
-                and text < "24"
-                and text[3:] < "60"
-            ):
-                setattr(message, name, text)
+            text = _text(item.get(name))
+            if time := _LOCAL_TIME.fullmatch(text):
+                setattr(message, name, time[1])
             else:
                 own_line.refuse(
                     name if own_line is not line else "schedules",
-                    "malformed" if text else "required",
+                    "required" if not text else "ambiguous" if text[-1] in "Zz" else "malformed",
                 )
         if message.opens_at and message.closes_at:
             messages.append(message)

@@ -48,6 +48,7 @@ class Post:
     before_data: list[str] = field(default_factory=list)
     data: list[str] = field(default_factory=list)
     most: int | None = None
+    greeting: str = ""  # the answer to EHLO and HELO, if it is a refusal
     hangs_up: bool = False
     started: list[Session] = field(default_factory=list)  # the session of each e-mail begun
     got: list[Envelope] = field(default_factory=list)
@@ -56,6 +57,18 @@ class Post:
     port: int = 0
     arrived: threading.Condition = field(default_factory=threading.Condition)
     on_arrival: Callable[[], object] = lambda: None
+
+    async def handle_EHLO(
+        self, server: SMTP, session: Session, envelope: Envelope, name: str, answers: list[str]
+    ) -> list[str]:
+        session.host_name = name
+        return [self.greeting] if self.greeting else answers
+
+    async def handle_HELO(
+        self, server: SMTP, session: Session, envelope: Envelope, name: str
+    ) -> str:
+        session.host_name = name
+        return self.greeting or "250 OK"
 
     async def handle_MAIL(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
@@ -214,6 +227,17 @@ def test_a_server_that_accepts_no_email_at_all_is_asked_once_for_each_batch(
     assert {row["status"] for row in emails(service)} == {"RETRYING"}
     assert sorted(row["last_code"] for row in emails(service)) == [0, 0, 421]
     assert len(post.started) == 1
+
+
+def test_an_email_is_not_given_up_because_the_server_refuses_the_greeting(
+    service: Service, post: Post
+) -> None:
+    post.greeting = "550 not from this address"
+    service.desk(RECEIVER, "mesa@ong.example")
+    service.hear("sent")
+    service.send_mails(smtp(service, post))
+    [row] = emails(service)
+    assert (row["status"], row["last_code"]) == ("RETRYING", 550)
 
 
 @pytest.mark.parametrize("hangs_up", [False, True])

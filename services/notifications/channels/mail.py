@@ -2,7 +2,7 @@
 
 E-mails are sent at least once. The Message-ID contains the id of the delivery, so that a mailbox
 can recognise a repeat. A server's answer to an e-mail concerns that e-mail only; a failure before
-the answer (connection, TLS, sign-in) says nothing about the e-mail, which is tried again.
+the answer (connection, greeting, TLS, sign-in) says nothing about the e-mail, which is tried again.
 """
 
 import smtplib
@@ -152,6 +152,7 @@ class Smtp:
         try:
             if server.security == "starttls":
                 dialogue.starttls(context=self._trust)
+            dialogue.ehlo_or_helo_if_needed()  # else a refusal would be one of the e-mail
             if server.user:
                 dialogue.login(server.user, server.password)
         except BaseException:

@@ -437,6 +437,38 @@ def test_an_hour_in_hsds_is_read_as_the_hour_at_the_place_or_refused(
         assert [problem[3] for problem in problems(report)] == [read]
 
 
+@pytest.mark.parametrize(
+    ("at", "wrong"),
+    [
+        ({"languages": [{"name": "Spanish"}, {"code": "miq"}]}, []),
+        ({"languages": [{"name": "the one of the house"}]}, [("languages", "unknown_code")]),
+        (
+            {"phones": [{"number": f"+505 2341 {n:04}"} for n in range(11)]},
+            [("phones", "too_long")],
+        ),
+        ({"phones": [{"number": "ask inside"}]}, [("phones", "malformed")]),
+    ],
+)
+def test_a_file_states_about_a_service_at_a_place_no_more_than_a_call(
+    at: dict[str, Any], wrong: list[tuple[str, str]], scene: Scene
+) -> None:
+    manager = scene.by(scene.organization(), Role.MANAGER)
+    service = {**SERVICE, "service_at_locations": [{"id": "9", "location": PLACE, **at}]}
+    report = scene.import_report(manager, json.dumps(service).encode())
+    assert [problem[2:] for problem in problems(report)] == wrong
+    if not wrong:
+        [row] = scene.rows("SELECT languages FROM service_at_locations")
+        assert row["languages"] == ["es", "miq"]
+
+
+def test_a_text_that_was_cut_inside_a_character_is_reported_with_its_row(scene: Scene) -> None:
+    manager = scene.by(scene.organization(), Role.MANAGER)
+    cut = json.dumps([SERVICE, {**SERVICE, "id": "2", "name": "b", "description": "Ayuda \ud83d"}])
+    assert problems(scene.import_report(manager, cut.encode())) == [
+        (2, "", "description", "malformed")
+    ]
+
+
 def test_an_error_in_a_table_is_reported_with_the_name_of_the_table(scene: Scene) -> None:
     manager = scene.by(scene.organization(), Role.MANAGER)
     hours = [

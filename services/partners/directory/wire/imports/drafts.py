@@ -5,7 +5,7 @@ anything that a call could not store.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -17,7 +17,7 @@ from protos.partners.v1 import directory_pb2 as pb
 from protos.partners.v1 import locations_pb2
 from services.partners.directory.domain.area import Areas
 from services.partners.directory.domain.imports import Line
-from services.partners.directory.domain.location import LocationEntry
+from services.partners.directory.domain.location import LocationEntry, ServiceAtLocation
 from services.partners.directory.domain.service import ServiceEntry
 from services.partners.directory.domain.taxonomy import Taxonomy
 from services.partners.directory.wire import locations as places
@@ -176,6 +176,33 @@ class CellReader:
             line.refuse(path.removeprefix("location."), reason)
         return None if line.problems else (places.location_entry(message), frozenset(stated))
 
+    def offer(
+        self, line: Line, numbers: Sequence[str], schedules: Sequence[pb.Schedule], languages: str
+    ) -> ServiceAtLocation | None:
+        """Returns the data of a service at a place, without ids.
+
+        Returns None if the line has problems, which are recorded in the line.
+        """
+        message = locations_pb2.ServiceAtLocation(
+            service_id="-", location_id="-", schedules=schedules
+        )
+        try:
+            message.languages.extend(_language_tags(languages))
+            for number in numbers:
+                message.phones.add(number=phone("phones", number, self.country))
+            wrong = violations(
+                locations_pb2.SetServiceAtLocationRequest(service_at_location=message)
+            )
+            if not wrong:
+                return places.service_at_location(message, "")
+        except CellError as error:
+            wrong = [("languages", str(error))]
+        except Invalid as error:
+            wrong = error.violations
+        for path, reason in wrong:
+            line.refuse(path.removeprefix("service_at_location."), reason)
+        return None
+
     def area(self, text: str, country: str, *, town: bool = False) -> str:
         """Returns the code of a department or, with `town`, of a municipality. Raises CellError.
 
@@ -273,17 +300,7 @@ class CellReader:
         return [name]
 
     def _languages(self, message: pb.Service, name: str, text: str, _country: str) -> list[str]:
-        parts = [
-            part.strip() for part in re.split(r"[,;/|\n]| y | and | et ", text) if part.strip()
-        ]
-        message.languages.extend(
-            dict.fromkeys(_LANGUAGE_BY_WORD.get(fold(part), part) for part in parts)
-        )
-        if any(
-            not re.fullmatch(r"([a-z]{2,3}|x)(-[A-Za-z0-9]{1,8})*", tag)
-            for tag in message.languages
-        ):
-            raise CellError("unknown_code")
+        message.languages.extend(_language_tags(text))
         return [name]
 
     def _schedules(self, message: pb.Service, name: str, text: str, _country: str) -> list[str]:
@@ -376,6 +393,14 @@ _PLACE = (
     "transportation",
     "confidential",
 )
+
+
+def _language_tags(text: str) -> list[str]:
+    parts = [part.strip() for part in re.split(r"[,;/|\n]| y | and | et ", text) if part.strip()]
+    tags = list(dict.fromkeys(_LANGUAGE_BY_WORD.get(fold(part), part) for part in parts))
+    if not all(re.fullmatch(r"([a-z]{2,3}|x)(-[A-Za-z0-9]{1,8})*", tag) for tag in tags):
+        raise CellError("unknown_code")
+    return tags
 
 
 def _flag(text: str) -> bool:

@@ -19,15 +19,11 @@ from services.partners.directory.domain.imports import (
     ServiceAtPlace,
     ServiceDraft,
 )
-from services.partners.directory.domain.location import Phone
-from services.partners.directory.domain.schedule import Schedule
 from services.partners.directory.domain.taxonomy import Taxonomy
 from services.partners.directory.wire.hsds_ids import plain_id, term_id
 from services.partners.directory.wire.imports.drafts import FLAGS, CellReader
 from services.partners.directory.wire.imports.files import Table, column_letters
 from services.partners.directory.wire.imports.hours import DAYS
-from services.partners.directory.wire.schedules import schedules
-from services.partners.network.wire.phones import phone
 
 _ACTIVE = {"active": True, "inactive": False, "defunct": False, "temporarily closed": False}
 _EXTRAS = (
@@ -223,24 +219,17 @@ def _service_at_place(
         places[source] = PlaceDraft(place_line, source, *read)
     elif hidden:  # an earlier service of the file is at the same place, and need not be hidden
         places[source].hide()
-    try:
-        phones = tuple(
-            Phone(phone("phones", _text(item.get("number")), reader.country))
-            for item in _list(at, "phones")
-            if item.get("number")
-        )
-        hours = schedules(_schedules(own_line, at), "schedules")
-    except Invalid as error:
-        for path, reason in error.violations:
-            own_line.refuse(path, reason)
+    offer = reader.offer(
+        own_line,
+        [number for item in _list(at, "phones") if (number := _text(item.get("number")))],
+        _schedules(own_line, at),
+        ",".join(_languages(at)),
+    )
+    if offer is None:
         return None
     return ServiceAtPlace(
-        places[source], phones or None, _if_any(hours), tuple(_languages(at)) or None
+        places[source], offer.phones or None, offer.schedules or None, offer.languages or None
     )
-
-
-def _if_any(hours: tuple[Schedule, ...]) -> tuple[Schedule, ...] | None:
-    return hours or None
 
 
 def _place_texts(location: Mapping[str, Any]) -> dict[str, str]:

@@ -371,7 +371,8 @@ class Organization(Subject):
             proposal = getattr(self, name)
             if proposal and proposal.worker_id == worker_id:
                 setattr(self, name, None)
-        if self.approval_proposed_by_worker_id == worker_id:
+        approver = self.approval_proposed_by_worker_id
+        if approver == worker_id:
             self.approval_proposed_by_worker_id = ""
         waiting = self.suspension
         if waiting and waiting.expire_time and waiting.first.worker_id == worker_id:

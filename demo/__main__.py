@@ -107,7 +107,7 @@ def _fill_desks(database: Database, keyring: Keyring, demo_network: Network, now
             if not tx.execute(
                 "SELECT 1 FROM desks WHERE organization_id = %s", (member.id,)
             ).fetchone():
-                desks.keep(tx, keyring, desk, now)
+                desks.save(tx, keyring, desk, now)
 
     steps.fill_each("desks", demo_network.members.values(), save_desk)
 

@@ -50,4 +50,4 @@ def counts(now: datetime) -> dict[Cell, int]:
 def fill(tx: Transaction, now: datetime) -> None:
     """Saves the figures, unless a quarter was counted already."""
     if not figures.counted_until(tx):
-        figures.keep(tx, published_cells(counts(now)), last_settled(now), now)
+        figures.save(tx, published_cells(counts(now)), last_settled(now), now)

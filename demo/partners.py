@@ -48,7 +48,7 @@ def fill(database: Database, network: Network, words: Words, now: datetime) -> N
     def save_member(member: Member) -> None:
         with database.transaction(SYSTEM, timeout=30) as tx:
             if not organizations.fetch(tx, member.id):
-                _keep_member(tx, member, network, words, now)
+                _save_member(tx, member, network, words, now)
 
     steps.fill_each("members", network.members.values(), save_member)
     _fill_accounts(database, network, words, now)
@@ -120,13 +120,13 @@ def _service(offer: Offer, member: Member, now: datetime) -> Service:
     return service
 
 
-def _keep_member(
+def _save_member(
     tx: Transaction, member: Member, network: Network, words: Words, now: datetime
 ) -> None:
-    organizations.keep(tx, _organization(member, now))
+    organizations.save(tx, _organization(member, now))
     for offer in network.offers.values():
         if offer.organization == member.slug:
-            services.keep(tx, _service(offer, member, now))
+            services.save(tx, _service(offer, member, now))
     for key in network.keys:
         if key.organization == member.slug:
             entry = ApiKeyEntry(key.label, key.scopes, now + USUAL_LIFE)

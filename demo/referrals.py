@@ -58,13 +58,13 @@ def fill(
         file, stories = deepcopy(part, {id(network): network})
         with database.transaction(SYSTEM, timeout=30) as tx:
             if not _exists(tx, "people", file.person.id):
-                _keep(tx, files, receipts, file, stories)
+                _save(tx, files, receipts, file, stories)
                 plans.fill(tx, file, stories, now)
 
     def save_enquiry(enquiry: Enquiry) -> None:
         with database.transaction(SYSTEM, timeout=30) as tx:
             if not _exists(tx, "enquiries", enquiry.id):
-                enquiry_book.keep(tx, deepcopy(enquiry))
+                enquiry_book.save(tx, deepcopy(enquiry))
 
     def save_contact(part: NotedContact) -> None:
         contact, note = deepcopy(part)
@@ -89,7 +89,7 @@ def _exists(tx: Transaction, table: str, identifier: str) -> bool:
     return tx.execute(f"SELECT 1 FROM {table} WHERE id = %s", (identifier,)).fetchone() is not None  # noqa: S608
 
 
-def _keep(
+def _save(
     tx: Transaction, files: Files, receipts: Receipts, file: File, stories: list[Story]
 ) -> None:
     files.add(tx, file.person, file.identity, file.safe_contact)
@@ -99,6 +99,6 @@ def _keep(
         if story.withdrawn:
             story.receipt.withdraw(story.withdrawn)
             receipts.change(tx, story.receipt, "withdrawn")
-        referrals.keep(tx, story.referral, key)
+        referrals.save(tx, story.referral, key)
         if story.following:
-            referrals.keep(tx, story.following, None)
+            referrals.save(tx, story.following, None)

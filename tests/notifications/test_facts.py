@@ -295,8 +295,8 @@ def test_each_auditor_is_notified_of_an_anomaly_or_the_coordinators_if_there_is_
     assert recipients(first) == [("coordination", "")]
     gone, former = new_id(), new_id()
     with world.service.database.transaction(SYSTEM) as tx:
-        members.keep_organization(tx, gone, "LEFT")
-        members.keep_worker(tx, former, gone, ["AUDITOR"], "ACTIVE")
+        members.save_organization(tx, gone, "LEFT")
+        members.save_worker(tx, former, gone, ["AUDITOR"], "ACTIVE")
     world.service.clock.advance(timedelta(seconds=1))
     publish_anomaly(alone := new_id())
     assert recipients(alone)[0] == ("coordination", ""), "nobody else would read it"
@@ -307,7 +307,7 @@ def test_each_auditor_is_notified_of_an_anomaly_or_the_coordinators_if_there_is_
         (new_id(), ["AUDITOR"], "SUSPENDED"),
     ):
         with world.service.database.transaction(SYSTEM) as tx:
-            members.keep_worker(tx, worker, OTHER, roles, status)
+            members.save_worker(tx, worker, OTHER, roles, status)
     try:
         world.service.clock.advance(timedelta(seconds=1))
         publish_anomaly(second := new_id())
@@ -320,7 +320,7 @@ def test_each_auditor_is_notified_of_an_anomaly_or_the_coordinators_if_there_is_
     finally:
         with world.service.database.transaction(SYSTEM) as tx:
             for worker in (*auditors, former):
-                members.keep_worker(tx, worker, OTHER, ["AUDITOR"], "LEFT")
+                members.save_worker(tx, worker, OTHER, ["AUDITOR"], "LEFT")
 
 
 @pytest.mark.parametrize(
@@ -364,7 +364,7 @@ def test_the_files_desk_and_the_coordinators_are_notified_of_an_emergency_access
 def test_a4_the_managers_and_the_exporting_worker_are_notified_of_an_export(world: World) -> None:
     id, manager, worker = new_id(), new_id(), new_id()
     with world.service.database.transaction(SYSTEM) as tx:
-        members.keep_worker(tx, manager, RECEIVER, ["MANAGER"], "ACTIVE")
+        members.save_worker(tx, manager, RECEIVER, ["MANAGER"], "ACTIVE")
     body = referrals_pb2.ExportFact(
         export_id=id, person_id=new_id(), organization_id=RECEIVER, worker_id=worker
     )
@@ -380,7 +380,7 @@ def test_a4_the_managers_and_the_exporting_worker_are_notified_of_an_export(worl
     }
     assert len(rows) == 2, "a repeated fact is notified once"
     with world.service.database.transaction(SYSTEM) as tx:
-        members.keep_worker(tx, manager, RECEIVER, ["MANAGER"], "LEFT")
+        members.save_worker(tx, manager, RECEIVER, ["MANAGER"], "LEFT")
 
 
 @pytest.mark.parametrize(

@@ -71,8 +71,8 @@ def test_a4_only_managers_and_the_changing_worker_are_notified_of_a_change_of_de
 ) -> None:
     she, other, elsewhere = new_id(), new_id(), new_id()
     with service.database.transaction(SYSTEM) as tx:
-        members.keep_worker(tx, other, RECEIVER, ["MANAGER"], "ACTIVE")
-        members.keep_worker(tx, elsewhere, SENDER, ["MANAGER"], "ACTIVE")
+        members.save_worker(tx, other, RECEIVER, ["MANAGER"], "ACTIVE")
+        members.save_worker(tx, elsewhere, SENDER, ["MANAGER"], "ACTIVE")
     service.as_(RECEIVER, "MANAGER", id=she).CreateWebhook(
         webhook=pb.Webhook(url=URL, kinds=["referral_sent"])
     )

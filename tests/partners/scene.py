@@ -136,10 +136,10 @@ def register(
 ) -> Organization:
     """Registers an organisation and approves it, as when a network is founded."""
     organization = Organization.register(new_id(), entry, now)
-    organizations.keep(tx, organization)
+    organizations.save(tx, organization)
     if approved:
         organization.approve(now, day_at(now, entry.country))
-        organizations.keep(tx, organization)
+        organizations.save(tx, organization)
     return organization
 
 
@@ -153,7 +153,7 @@ def offer(
         organization.entry.name,
         organization.entry.type,
     )
-    services.keep(tx, service)
+    services.save(tx, service)
     if entry.schedules:
         open_hours.refresh(tx, service.id, now)
     return service
@@ -291,10 +291,10 @@ class Scene:
                     "",
                     self.clock.now(),
                 )
-                vetted = organizations.fetch(tx, organization_id, hold="UPDATE")
+                vetted = organizations.fetch(tx, organization_id, lock="UPDATE")
                 assert vetted
                 vetted.record(seen, self.clock.now(), day_at(self.clock.now(), "NI"))
-                organizations.keep(tx, vetted)
+                organizations.save(tx, vetted)
         return self.stored(organization_id)
 
     def stored(self, organization_id: str) -> Organization:

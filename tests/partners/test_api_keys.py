@@ -140,10 +140,10 @@ def test_no_key_is_made_or_taken_over_while_its_managers_account_ends(
 
     with ThreadPoolExecutor(1) as pool:
         with scene.database.transaction(SYSTEM) as tx:
-            locked = workers.fetch(tx, leaving.id, hold=True)
+            locked = workers.fetch(tx, leaving.id, lock=True)
             assert locked
             locked.suspend(scene.clock.now())
-            workers.keep_status(tx, locked)
+            workers.save_status(tx, locked)
             revoke_keys_of(tx, scene.clock.now(), leaving.id)
             done = pool.submit(calls[way], scene.as_worker(leaving))
             while not waits_or_is_done():

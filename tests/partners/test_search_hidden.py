@@ -134,12 +134,12 @@ def change(scene: Scene, chance: random.Random, one: Service) -> Service:
     with scene.database.transaction(SYSTEM) as tx:
         if wanted:
             one.change(wanted, taxonomy(), areas(), scene.clock.now())
-            services.keep(tx, one)
+            services.save(tx, one)
         else:
             one.set_capacity(
                 Capacity(Intake.OPEN, chance.choice([0, 2]), 9, "beds"), scene.clock.now()
             )
-            services.keep_capacity(tx, one, scene.clock.now())
+            services.save_capacity(tx, one, scene.clock.now())
     return one
 
 

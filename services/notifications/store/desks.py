@@ -28,7 +28,7 @@ def fetch(tx: Transaction, keyring: Keyring, organization_id: str) -> Desk:
     )
 
 
-def keep(tx: Transaction, keyring: Keyring, desk: Desk, now: datetime) -> None:
+def save(tx: Transaction, keyring: Keyring, desk: Desk, now: datetime) -> None:
     """Saves the desk. Raises Stale if the stored version is not the one before `desk.version`."""
     sealed = keyring.seal(desk.email, _email_context(desk.organization_id)) if desk.email else None
     changed = tx.execute(

@@ -15,7 +15,7 @@ from services.notifications.store.messages import EMAILS
 LETTER = "letter"
 
 
-def keep(tx: Transaction, message_id: str, letter: Letter, now: datetime) -> None:
+def save(tx: Transaction, message_id: str, letter: Letter, now: datetime) -> None:
     """Adds the letter, due at once, as a delivery of the message.
 
     Nothing is added if the letter is there already, or if the organisation is suspended or has

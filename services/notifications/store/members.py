@@ -19,7 +19,7 @@ def view_of(caller: Caller) -> str:
     return "coordinator" if caller.has("COORDINATOR") or caller.has("AUDITOR") else "member"
 
 
-def keep_organization(tx: Transaction, id: str, status: str) -> None:
+def save_organization(tx: Transaction, id: str, status: str) -> None:
     """Saves the standing of an organisation."""
     tx.execute(
         "INSERT INTO organizations (id, status) VALUES (%s, %s) ON CONFLICT (id) DO UPDATE"
@@ -28,7 +28,7 @@ def keep_organization(tx: Transaction, id: str, status: str) -> None:
     )
 
 
-def keep_worker(
+def save_worker(
     tx: Transaction, id: str, organization_id: str, roles: Sequence[str], status: str
 ) -> None:
     """Saves the standing of a worker, and the worker's roles."""
@@ -61,7 +61,7 @@ def managers(tx: Transaction, organization_id: str) -> list[str]:
     return [row["id"] for row in rows]
 
 
-def keep_api_key(tx: Transaction, id: str, live: bool) -> None:
+def save_api_key(tx: Transaction, id: str, live: bool) -> None:
     """Saves whether a key is still valid."""
     tx.execute(
         "INSERT INTO api_keys (id, live) VALUES (%s, %s) ON CONFLICT (id) DO UPDATE"

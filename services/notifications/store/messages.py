@@ -79,7 +79,7 @@ SELECT pg_notify(channel || 's', '') FROM (SELECT DISTINCT channel FROM sent) AS
 """
 
 
-def keep(
+def save(
     tx: Transaction, messages: Sequence[Message], body: str, now: datetime, *, by_email: bool
 ) -> None:
     """Writes the messages that are not there yet, with their deliveries.

@@ -34,7 +34,7 @@ def add(tx: Transaction, keyring: Keyring, webhook: Webhook, secret: str) -> Non
     )
 
 
-def hold_organization(tx: Transaction, organization_id: str) -> int:
+def lock_organization(tx: Transaction, organization_id: str) -> int:
     """Returns the number of an organisation's endpoints, and keeps it from growing.
 
     Until this transaction ends, no other transaction can add an endpoint to the organisation, so
@@ -82,7 +82,7 @@ def fetch(
     return _webhook(row) if row else None
 
 
-def keep(tx: Transaction, webhook: Webhook) -> None:
+def save(tx: Transaction, webhook: Webhook) -> None:
     """Saves a changed endpoint.
 
     The owner has just attended to the endpoint, so its failures and its slowness are forgotten.

@@ -56,7 +56,7 @@ class Desks:
             before.version + 1,
         )
         rules.check(desk)
-        desks.keep(call.tx, self._keyring, desk, call.clock.now())
+        desks.save(call.tx, self._keyring, desk, call.clock.now())
         return wire.desk_answer(desk)
 
     def ListDevelopmentMails(

@@ -50,7 +50,7 @@ def referral(
     if happening.verb not in VERBS:
         raise NewerKind
     new_messages = messages_of(happening, recipients_of(happening, now))
-    messages.keep(
+    messages.save(
         tx, new_messages, wire.webhook_body(fact, body, public_url), now, by_email=by_email
     )
 
@@ -97,7 +97,7 @@ def subject(tx: Transaction, fact: Fact, name: str, now: datetime, *, by_email: 
             str(fact.time.date()) if Party.COORDINATION_ALONE in notice.parties else _cause(fact)
         )
         new_messages = [about_subject(recipient, cause, fact.time) for recipient in recipients]
-        messages.keep(tx, new_messages, wire.subject_body(fact, name), now, by_email=by_email)
+        messages.save(tx, new_messages, wire.subject_body(fact, name), now, by_email=by_email)
 
 
 def enquiry(tx: Transaction, fact: Fact, now: datetime, *, public_url: str, by_email: bool) -> None:
@@ -128,7 +128,7 @@ def enquiry(tx: Transaction, fact: Fact, now: datetime, *, public_url: str, by_e
         body.need_code,
         fact.time,
     )
-    messages.keep(
+    messages.save(
         tx, new_messages, wire.enquiry_body(fact, body, public_url), now, by_email=by_email
     )
 
@@ -141,7 +141,7 @@ def organization(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) 
     are still sent to it.
     """
     body = wire.organization_fact(fact)
-    members.keep_organization(tx, body.organization_id, body.status_code)
+    members.save_organization(tx, body.organization_id, body.status_code)
     if body.status_code in INACTIVE:
         deliveries.discard_of_organization(tx, body.organization_id)
     subject(tx, fact, "organization", now, by_email=by_email)
@@ -150,13 +150,13 @@ def organization(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) 
 def worker(tx: Transaction, fact: Fact) -> None:
     """Records the standing and the roles of a worker."""
     body = wire.worker_fact(fact)
-    members.keep_worker(tx, body.worker_id, body.organization_id, body.role_codes, body.status_code)
+    members.save_worker(tx, body.worker_id, body.organization_id, body.role_codes, body.status_code)
 
 
 def api_key(tx: Transaction, fact: Fact) -> None:
     """Records whether a key is live."""
     body = wire.api_key_fact(fact)
-    members.keep_api_key(tx, body.api_key_id, body.live)
+    members.save_api_key(tx, body.api_key_id, body.live)
 
 
 def invitation(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) -> None:
@@ -228,9 +228,9 @@ def _save_with_letter(
 
     The letter is not saved if e-mails are off, or if it is empty or has expired.
     """
-    messages.keep(tx, [message], body, now, by_email=by_email)
+    messages.save(tx, [message], body, now, by_email=by_email)
     if by_email and letter.sealed and letter.expire_time > now:
-        letters.keep(tx, message.id, letter, now)
+        letters.save(tx, message.id, letter, now)
 
 
 def _cause(fact: Fact) -> str:

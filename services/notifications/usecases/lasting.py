@@ -26,4 +26,4 @@ def notify_managers(tx: Transaction, caller: Caller, now: datetime, organization
         )
         for worker_id, own_organization_id in recipients.items()
     ]
-    messages.keep(tx, notices, "", now, by_email=False)
+    messages.save(tx, notices, "", now, by_email=False)

@@ -222,7 +222,7 @@ class DeliveryQueue:
         if organization_id is None:
             return
         deliveries.discard_of_webhook(tx, webhook_id)
-        messages.keep(
+        messages.save(
             tx,
             [about_disabled(webhook_id, organization_id, now)],
             wire.disabled_body(webhook_id, now),
@@ -237,7 +237,7 @@ class DeliveryQueue:
         if message is None:
             return
         outbox.save(tx, [wire.undeliverable(message, reason, now)])
-        messages.keep(tx, [about_unreached(message, now)], "", now, by_email=self._by_email)
+        messages.save(tx, [about_unreached(message, now)], "", now, by_email=self._by_email)
 
 
 def _verdict(channel: Channel, claim: Claim, outcome: Outcome, now: datetime) -> rules.Verdict:

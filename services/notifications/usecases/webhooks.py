@@ -39,7 +39,7 @@ class Webhooks:
     ) -> pb.CreateWebhookResponse:
         """Creates an endpoint; returns it with its secret, which can't be read again."""
         requested, organization_id = request.webhook, call.caller.organization_id
-        existing_count = webhooks.hold_organization(call.tx, organization_id)
+        existing_count = webhooks.lock_organization(call.tx, organization_id)
         now, reach = call.clock.now(), self._reach
         webhook = rules.new_webhook(
             new_id(),
@@ -91,7 +91,7 @@ class Webhooks:
             enabled=requested.enabled if "enabled" in paths else None,
             reach=self._reach,
         )
-        webhooks.keep(call.tx, webhook)
+        webhooks.save(call.tx, webhook)
         if before.enabled and not webhook.enabled:
             deliveries.discard_of_webhook(call.tx, webhook.id)
         return wire.webhook_answer(webhook)

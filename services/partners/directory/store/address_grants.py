@@ -48,7 +48,7 @@ def fetch(tx: Transaction, referral_id: str, organization_id: str) -> AddressGra
     return AddressGrant(**row) if row else None
 
 
-def keep(tx: Transaction, grant: AddressGrant) -> None:
+def save(tx: Transaction, grant: AddressGrant) -> None:
     """Stores which worker opened the address, and when."""
     tx.execute(
         "UPDATE address_grants SET open_time = %s, worker_id = %s WHERE referral_id = %s",

@@ -25,7 +25,7 @@ def fetch(
     return {(row["organization_id"], row["kind"], row["source_id"]): row["id"] for row in rows}
 
 
-def keep(tx: Transaction, importer_id: str, ids: Mapping[Key, str]) -> None:
+def save(tx: Transaction, importer_id: str, ids: Mapping[Key, str]) -> None:
     """Stores our ids by the ids in the files."""
     with tx.cursor() as cursor:
         cursor.executemany(

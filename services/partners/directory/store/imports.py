@@ -75,11 +75,11 @@ def count_unfinished(tx: Transaction, importer_id: str) -> int:
     return row["n"] if row else 0
 
 
-def fetch(tx: Transaction, keyring: Keyring, id: str, *, hold: bool = False) -> ImportJob | None:
-    """Returns an import with its report; with `hold`, locked until the transaction ends."""
+def fetch(tx: Transaction, keyring: Keyring, id: str, *, lock: bool = False) -> ImportJob | None:
+    """Returns an import with its report; with `lock`, locked until the transaction ends."""
     row = tx.execute(
         f"SELECT {_ALL_BUT_BYTES}, report FROM imports"
-        f" WHERE id = %s {'FOR UPDATE' if hold else ''}",
+        f" WHERE id = %s {'FOR UPDATE' if lock else ''}",
         (id,),
     ).fetchone()
     if row is None:

@@ -38,7 +38,7 @@ _UPSERT = (
 _SEALED_AT = "locations/{}/secret"
 
 
-def keep(tx: Transaction, keyring: Keyring, location: Location) -> None:
+def save(tx: Transaction, keyring: Keyring, location: Location) -> None:
     """Stores a place.
 
     If the place is confidential, the sealed fields for which the entry has values are sealed; the
@@ -71,7 +71,7 @@ def fetch_many(tx: Transaction, ids: Sequence[str]) -> list[Location]:
     ]
 
 
-def keep_many(tx: Transaction, keyring: Keyring, places: Sequence[Location]) -> None:
+def save_many(tx: Transaction, keyring: Keyring, places: Sequence[Location]) -> None:
     """Stores many places at once; confidential places one by one, because each is sealed."""
     with tx.cursor() as cursor:
         cursor.executemany(
@@ -79,7 +79,7 @@ def keep_many(tx: Transaction, keyring: Keyring, places: Sequence[Location]) -> 
         )
     for place in places:
         if place.entry.confidential:
-            keep(tx, keyring, place)
+            save(tx, keyring, place)
         place.facts.clear()
 
 
@@ -108,10 +108,10 @@ def _values(location: Location) -> Row:
     }
 
 
-def fetch(tx: Transaction, id: str, *, hold: bool = False) -> Location | None:
-    """Returns a place; with `hold` its row is locked until the transaction ends."""
+def fetch(tx: Transaction, id: str, *, lock: bool = False) -> Location | None:
+    """Returns a place; with `lock` its row is locked until the transaction ends."""
     row = tx.execute(
-        f"SELECT * FROM locations WHERE id = %s {'FOR UPDATE' if hold else ''}", (id,)
+        f"SELECT * FROM locations WHERE id = %s {'FOR UPDATE' if lock else ''}", (id,)
     ).fetchone()
     return _read(row) if row else None
 
@@ -193,12 +193,12 @@ def delete(tx: Transaction, id: str) -> None:
     tx.execute("DELETE FROM locations WHERE id = %s", (id,))
 
 
-def keep_service(tx: Transaction, offer: ServiceAtLocation) -> None:
+def save_service(tx: Transaction, offer: ServiceAtLocation) -> None:
     """Stores a service at a place; replaces an earlier record of this service at this place."""
-    keep_services(tx, [offer])
+    save_services(tx, [offer])
 
 
-def keep_services(tx: Transaction, offers: Sequence[ServiceAtLocation]) -> None:
+def save_services(tx: Transaction, offers: Sequence[ServiceAtLocation]) -> None:
     """Stores many services at places at once."""
     with tx.cursor() as cursor:
         cursor.executemany(_UPSERT_SERVICE, [_service_values(offer) for offer in offers])

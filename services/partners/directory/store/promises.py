@@ -19,7 +19,7 @@ _COUNTED = (
 AT_ONCE = 1000
 
 
-def keep(
+def save(
     tx: Transaction, subject_id: str, service_id: str, at: datetime, now: datetime, *, kept: bool
 ) -> None:
     """Stores and counts the result of a promise.

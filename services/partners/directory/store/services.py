@@ -120,14 +120,14 @@ FIGURE_BEFORE_UNLESS_FIRST = FIGURE_BEFORE.replace(
 )
 
 
-def keep(tx: Transaction, service: Service) -> None:
+def save(tx: Transaction, service: Service) -> None:
     """Stores the service with its facts and the words by which it is found."""
     _write(tx, [_values(service)])
     _add_words(tx, [service])
     _publish(tx, service)
 
 
-def keep_many(
+def save_many(
     tx: Transaction, new: Sequence[Service], changed: Sequence[Service], now: datetime
 ) -> None:
     """Stores many services at once, new services with their hours.
@@ -153,7 +153,7 @@ def keep_many(
         service.facts.clear()
 
 
-def keep_capacity(tx: Transaction, service: Service, now: datetime) -> None:
+def save_capacity(tx: Transaction, service: Service, now: datetime) -> None:
     """Stores a new figure, and the facts that the service has noted.
 
     The words by which the service is found do not depend on figures, so they stay.
@@ -220,10 +220,10 @@ def _refresh_rows(tx: Transaction, rows: Sequence[Row]) -> None:
     outbox.save(tx, [fact for service in changed for fact in facts.service_facts(service)])
 
 
-def fetch(tx: Transaction, id: str, *, hold: bool = False) -> Service | None:
-    """Returns a service; with `hold` its row is locked until the transaction ends."""
+def fetch(tx: Transaction, id: str, *, lock: bool = False) -> Service | None:
+    """Returns a service; with `lock` its row is locked until the transaction ends."""
     row = tx.execute(
-        f"SELECT {SEEN} FROM {FROM} WHERE s.id = %s {'FOR UPDATE OF s' if hold else ''}", (id,)
+        f"SELECT {SEEN} FROM {FROM} WHERE s.id = %s {'FOR UPDATE OF s' if lock else ''}", (id,)
     ).fetchone()
     return read(row) if row else None
 
@@ -233,13 +233,13 @@ def touch_public(tx: Transaction, ids: Sequence[str], now: datetime) -> None:
     tx.execute("UPDATE services SET public_time = %s WHERE id = ANY(%s)", (now, list(ids)))
 
 
-def fetch_many(tx: Transaction, ids: Sequence[str], *, hold: bool = False) -> list[Service]:
-    """Returns the services with these ids that exist, ordered by id; with `hold`, locked.
+def fetch_many(tx: Transaction, ids: Sequence[str], *, lock: bool = False) -> list[Service]:
+    """Returns the services with these ids that exist, ordered by id; with `lock`, locked.
 
     Without an order, the answer would show which row was written last, and would so reveal that the
     free places of a shelter have changed.
     """
-    locking = "FOR UPDATE OF s" if hold else ""
+    locking = "FOR UPDATE OF s" if lock else ""
     return [
         read(row)
         for row in tx.execute(

@@ -110,14 +110,14 @@ class Imports:
 
     def CancelImport(self, request: pb.CancelImportRequest, call: Call) -> pb.Import:
         """Requests the cancellation of an import. Raises NotFound."""
-        job = _own(call, self._keyring, request.id, hold=True)
+        job = _own(call, self._keyring, request.id, lock=True)
         job.cancel(call.clock.now())
         imports.save(call.tx, job)
         return message(job)
 
 
-def _own(call: Call, keyring: Keyring, id: str, *, hold: bool = False) -> ImportJob:
-    job = imports.fetch(call.tx, keyring, id, hold=hold) if is_id(id) else None
+def _own(call: Call, keyring: Keyring, id: str, *, lock: bool = False) -> ImportJob:
+    job = imports.fetch(call.tx, keyring, id, lock=lock) if is_id(id) else None
     if job is None or not may_act_for(call.caller, job.importer_id):
         raise NotFound
     return job

@@ -14,7 +14,7 @@ from services.partners.network.store.sort_keys import fold
 
 
 def target_of(
-    tx: Transaction, caller: Caller, organization_id: str, *, hold: str = ""
+    tx: Transaction, caller: Caller, organization_id: str, *, lock: str = ""
 ) -> Organization | None:
     """Returns the organisation whose services a file contains; None if each row names its own.
 
@@ -23,7 +23,7 @@ def target_of(
     """
     target = organization_id or ("" if caller.has("COORDINATOR") else caller.organization_id)
     owner = (
-        organizations.fetch(tx, target, hold=hold)
+        organizations.fetch(tx, target, lock=lock)
         if is_id(target) and may_act_for(caller, target)
         else None
     )

@@ -112,7 +112,7 @@ def import_directory(
     Writes nothing in a dry run, if a row is refused or needs an answer, or if the encoding of the
     file is only guessed.
     """
-    owner = target_of(tx, caller, organization_id, hold="UPDATE")
+    owner = target_of(tx, caller, organization_id, lock="UPDATE")
     drafts = with_members(tx, parsed.services, owner)
     work = _begin_work(tx, caller, now, drafts, answers or {})
     # Rows with an id choose their service before rows that only have a name.
@@ -150,7 +150,7 @@ def _begin_work(
     )
     ids = {*known_ids.values(), *(id for id in sources if is_id(id))}
     ids |= {id for (_, _, source), like in ids_by_name.items() if source in nameless for id in like}
-    existing = {entry.id: entry for entry in services.fetch_many(tx, sorted(ids), hold=True)}
+    existing = {entry.id: entry for entry in services.fetch_many(tx, sorted(ids), lock=True)}
     at = locations.of_services(tx, list(existing))
     ids |= {place_id for _, place_id in at}
     return _Work(
@@ -403,16 +403,16 @@ def place_changes(draft: PlaceDraft, place: Location) -> dict[str, Any]:
 
 
 def _write(tx: Transaction, keyring: Keyring, caller: Caller, work: _Work) -> None:
-    services.keep_many(tx, work.new_services, work.changed_services, work.now)
-    field_changes.keep_many(tx, work.changes)
+    services.save_many(tx, work.new_services, work.changed_services, work.now)
+    field_changes.save_many(tx, work.changes)
     for id in work.now_confidential:
         forget_revealing(tx, id)
-    locations.keep_many(tx, keyring, work.new_places)
+    locations.save_many(tx, keyring, work.new_places)
     for id, draft in work.changed_places.items():
         place = work.places[id]
         change_location(tx, keyring, caller, work.now, place, place_changes(draft, place))
-    locations.keep_services(tx, list(work.new_at.values()))
-    imported_ids.keep(
+    locations.save_services(tx, list(work.new_at.values()))
+    imported_ids.save(
         tx,
         caller.organization_id,
         {key: id for key, id in work.ids.items() if work.known_ids.get(key) != id},

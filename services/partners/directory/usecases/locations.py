@@ -67,7 +67,7 @@ class Locations:
         organization = owner_of(call.tx, call.caller, request.location.organization_id)
         entry = entry.in_country(organization.entry.country)
         location = Location.register(new_id(), organization.id, entry, areas(), call.clock.now())
-        locations.keep(call.tx, self._keyring, location)
+        locations.save(call.tx, self._keyring, location)
         call.trail.append(Entry("location_create", location.id))
         return _message(_stored(call.tx, location.id), call.caller)
 
@@ -157,7 +157,7 @@ class Locations:
             raise Invalid(("service_at_location.location_id", "out_of_range"))
         if location.entry.confidential:
             offer = offer.discreet()
-        locations.keep_service(call.tx, offer)
+        locations.save_service(call.tx, offer)
         open_hours.refresh(call.tx, service.id, call.clock.now())
         if not location.entry.confidential and (
             before is None or _in_public(before) != _in_public(offer)
@@ -230,7 +230,7 @@ class Locations:
         if not hidden:
             raise NotFound  # there is nothing to open, so the worker's one opening is not used up
         grant.open(call.caller.id, call.clock.now())
-        address_grants.keep(call.tx, grant)
+        address_grants.save(call.tx, grant)
         addresses = [self._address(call, location) for location in hidden]
         call.trail.extend(
             Entry("address_open", location.id, purpose_code=id) for location in hidden
@@ -332,9 +332,9 @@ def change_location(
     id, before = location.id, location.entry
     location.change(changes, areas(), now)
     after = location.entry
-    locations.keep(tx, keyring, location)
+    locations.save(tx, keyring, location)
     hidden = _REVEALING_FIELDS if after.confidential else ()
-    field_changes.keep(
+    field_changes.save(
         tx, id, location.organization_id, changes_of(before, after, worker_of(caller), now, hidden)
     )
     if after.confidential and not before.confidential:
@@ -397,7 +397,7 @@ def _stored(tx: Transaction, id: str) -> Location:
 
 def _locked(call: Call, id: str) -> Location:
     """Returns a place, locked. Raises NotFound if the caller may not act for its organisation."""
-    location = locations.fetch(call.tx, id, hold=True) if is_id(id) else None
+    location = locations.fetch(call.tx, id, lock=True) if is_id(id) else None
     if location is None or not may_act_for(call.caller, location.organization_id):
         raise NotFound
     return location

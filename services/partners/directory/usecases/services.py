@@ -75,7 +75,7 @@ class Services:
             organization.entry.name,
             organization.entry.type,
         )
-        services.keep(call.tx, service)
+        services.save(call.tx, service)
         if entry.schedules:
             open_hours.refresh(call.tx, service.id, now)
         call.trail.append(Entry("service_create", service.id))
@@ -125,9 +125,9 @@ class Services:
         )
         before = service.entry
         service.change(changes, taxonomy(), areas(), now)
-        services.keep(call.tx, service)
+        services.save(call.tx, service)
         changed = entry_changes(before, service.entry, worker_of(call.caller), now)
-        field_changes.keep(call.tx, service.id, service.organization_id, changed)
+        field_changes.save(call.tx, service.id, service.organization_id, changed)
         if becomes_confidential(before, service.entry):
             forget_revealing(call.tx, service.id)
         if _hours_of(before) != _hours_of(service.entry):
@@ -148,11 +148,11 @@ class Services:
         check_etag(request.etag, etag_of(service), required=False)
         before = service.capacity
         service.set_capacity(room, now)
-        services.keep_capacity(call.tx, service, now)
+        services.save_capacity(call.tx, service, now)
         changed = changes_of(
             before, service.capacity, worker_of(call.caller), now, part="capacity."
         )
-        field_changes.keep(call.tx, service.id, service.organization_id, changed)
+        field_changes.save(call.tx, service.id, service.organization_id, changed)
         return _message(service, call)
 
     def SearchServices(
@@ -264,17 +264,17 @@ def doubt_capacity(
     organisation that declined does not own the service. A figure that was stated later is not
     marked.
     """
-    service = services.fetch(tx, id, hold=True)
+    service = services.fetch(tx, id, lock=True)
     if service is None or service.organization_id != organization_id:
         return
     _count_promise(tx, service, subject_id, asked_by, declined, now, kept=False)
     if service.doubt_capacity(declined):
-        services.keep_capacity(tx, service, now)
+        services.save_capacity(tx, service, now)
 
 
 def note_yes(tx: Transaction, id: str, organization_id: str, at: datetime) -> None:
     """Records that the service's own organisation answered an enquiry with an offer of help."""
-    service = services.fetch(tx, id, hold=True)
+    service = services.fetch(tx, id, lock=True)
     if service is not None and service.organization_id == organization_id:
         promises.note_yes(tx, id, at)
 
@@ -294,7 +294,7 @@ def take_places(
 
     If the service had promised room, the promise counts as kept.
     """
-    service = services.fetch(tx, id, hold=True)
+    service = services.fetch(tx, id, lock=True)
     if service is None or service.organization_id != organization_id:
         return
     _count_promise(tx, service, referral_id, asked_by, at, now, kept=True)
@@ -304,7 +304,7 @@ def take_places(
     people = before["places"] if before else max(1, people)
     places.take(tx, referral_id, id, people, at)
     if service.add_free_places(-people, at):
-        services.keep_capacity(tx, service, now)
+        services.save_capacity(tx, service, now)
 
 
 def leave_places(tx: Transaction, now: datetime, referral_id: str, at: datetime) -> None:
@@ -313,9 +313,9 @@ def leave_places(tx: Transaction, now: datetime, referral_id: str, at: datetime)
     if before is None or before["leave_time"] is not None or at < before["take_time"]:
         return
     places.leave(tx, referral_id, at)
-    service = services.fetch(tx, before["service_id"], hold=True)
+    service = services.fetch(tx, before["service_id"], lock=True)
     if service is not None and service.add_free_places(before["places"], at):
-        services.keep_capacity(tx, service, now)
+        services.save_capacity(tx, service, now)
 
 
 def visible_service(tx: Transaction, caller: Caller, id: str) -> Service:
@@ -331,7 +331,7 @@ def locked_service(tx: Transaction, caller: Caller, id: str) -> Service:
 
     Raises NotFound if it does not exist or the caller may not act for its organisation.
     """
-    service = services.fetch(tx, id, hold=True) if is_id(id) else None
+    service = services.fetch(tx, id, lock=True) if is_id(id) else None
     if service is None or not may_act_for(caller, service.organization_id):
         raise NotFound
     return service
@@ -370,7 +370,7 @@ def _count_promise(
     if asked_by != service.organization_id and has_promised(
         service.capacity, service.entry.need_codes, yes, at
     ):
-        promises.keep(tx, subject_id, service.id, at, now, kept=kept)
+        promises.save(tx, subject_id, service.id, at, now, kept=kept)
 
 
 def _hours_of(entry: ServiceEntry) -> tuple[object, ...]:

@@ -32,7 +32,7 @@ def add(tx: Transaction, key: ApiKey, secret_hash: bytes) -> None:
     _publish(tx, key)
 
 
-def keep(tx: Transaction, key: ApiKey) -> None:
+def save(tx: Transaction, key: ApiKey) -> None:
     """Stores those fields of a key that may change, and the key's facts."""
     tx.execute(
         "UPDATE api_keys SET version = %s, update_time = %s, revoke_time = %s, worker_id = %s,"
@@ -51,10 +51,10 @@ def keep(tx: Transaction, key: ApiKey) -> None:
     _publish(tx, key)
 
 
-def fetch(tx: Transaction, id: str, *, hold: bool = False) -> tuple[ApiKey, bytes] | None:
-    """Returns a key and the hash of its secret; with `hold` its row is locked."""
+def fetch(tx: Transaction, id: str, *, lock: bool = False) -> tuple[ApiKey, bytes] | None:
+    """Returns a key and the hash of its secret; with `lock` its row is locked."""
     row = tx.execute(
-        f"SELECT * FROM api_keys WHERE id = %s {'FOR UPDATE' if hold else ''}", (id,)
+        f"SELECT * FROM api_keys WHERE id = %s {'FOR UPDATE' if lock else ''}", (id,)
     ).fetchone()
     return (read(row), bytes(row["secret_hash"])) if row else None
 

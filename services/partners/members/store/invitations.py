@@ -41,7 +41,7 @@ def add(tx: Transaction, invitation: Invitation, token_hash: bytes, sealed_lette
     _publish(tx, invitation, sealed_letter)
 
 
-def keep(tx: Transaction, invitation: Invitation, sealed_letter: bytes = b"") -> None:
+def save(tx: Transaction, invitation: Invitation, sealed_letter: bytes = b"") -> None:
     """Stores the state of an invitation with its facts.
 
     `sealed_letter`: the sealed e-mail, if the e-mail is sent only now.

@@ -34,7 +34,7 @@ _IS_SHELTER = (
 )
 
 
-def keep(tx: Transaction, organization: Organization) -> None:
+def save(tx: Transaction, organization: Organization) -> None:
     """Stores the organisation with its facts."""
     entry, wanted = organization.entry, organization.proposal
     tx.execute(
@@ -118,13 +118,13 @@ def keep(tx: Transaction, organization: Organization) -> None:
     organization.facts.clear()
 
 
-def fetch(tx: Transaction, id: str, *, hold: str = "") -> Organization | None:
-    """Returns an organisation, locked if `hold` is not empty.
+def fetch(tx: Transaction, id: str, *, lock: str = "") -> Organization | None:
+    """Returns an organisation, locked if `lock` is not empty.
 
-    `hold`: UPDATE to change the organisation, SHARE to keep others from changing it.
+    `lock`: UPDATE to change the organisation, SHARE to keep others from changing it.
     """
     rows = tx.execute(
-        f"SELECT * FROM organizations WHERE id = %s {_LOCK_CLAUSES[hold]}", (id,)
+        f"SELECT * FROM organizations WHERE id = %s {_LOCK_CLAUSES[lock]}", (id,)
     ).fetchall()
     return read(rows[0]) if rows else None
 

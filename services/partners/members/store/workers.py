@@ -73,7 +73,7 @@ def release_address(tx: Transaction, id: str) -> None:
     )
 
 
-def keep_status(tx: Transaction, worker: Worker) -> None:
+def save_status(tx: Transaction, worker: Worker) -> None:
     """Stores a changed status, or a proposed suspension, with the worker's facts."""
     tx.execute(
         "UPDATE workers SET version = %s, status = %s, update_time = %s,"
@@ -126,18 +126,18 @@ def renew(tx: Transaction, worker: Worker, password_hash: str, inviter_id: str) 
     _publish(tx, worker)
 
 
-def fetch(tx: Transaction, id: str, *, hold: bool = False) -> Worker | None:
-    """Returns a worker; with `hold` its row is locked until the transaction ends."""
+def fetch(tx: Transaction, id: str, *, lock: bool = False) -> Worker | None:
+    """Returns a worker; with `lock` its row is locked until the transaction ends."""
     row = tx.execute(
-        f"SELECT * FROM workers WHERE id = %s {_LOCK_CLAUSE if hold else ''}", (id,)
+        f"SELECT * FROM workers WHERE id = %s {_LOCK_CLAUSE if lock else ''}", (id,)
     ).fetchone()
     return read(row) if row else None
 
 
-def by_email(tx: Transaction, email: str, *, hold: bool = False) -> tuple[Worker, str] | None:
+def by_email(tx: Transaction, email: str, *, lock: bool = False) -> tuple[Worker, str] | None:
     """Returns the worker with this address, locked as in `fetch`, and her password's hash."""
     row = tx.execute(
-        f"SELECT * FROM workers WHERE email_key = %s {_LOCK_CLAUSE if hold else ''}",
+        f"SELECT * FROM workers WHERE email_key = %s {_LOCK_CLAUSE if lock else ''}",
         (same_email(email),),
     ).fetchone()
     return (read(row), row["password_hash"]) if row else None

@@ -45,7 +45,7 @@ class ApiKeys:
         # other.
         if (
             owner != call.caller.organization_id
-            or organizations.fetch(call.tx, owner, hold="UPDATE") is None
+            or organizations.fetch(call.tx, owner, lock="UPDATE") is None
         ):
             raise NotFound
         manager = _manager(call)
@@ -72,7 +72,7 @@ class ApiKeys:
         """Records a second manager's agreement to scopes that exceed the key's manager's rights."""
         key, manager = _own(call, request.id)
         key.confirm(manager, call.clock.now())
-        api_keys.keep(call.tx, key)
+        api_keys.save(call.tx, key)
         call.trail.append(Entry("api_key_confirm", key.id, detail_codes=key.entry.scopes))
         return messages.api_key(key)
 
@@ -80,7 +80,7 @@ class ApiKeys:
         """Takes over a key from another manager, so that it does not end with her account."""
         key, manager = _own(call, request.id)
         key.transfer(manager, call.clock.now())
-        api_keys.keep(call.tx, key)
+        api_keys.save(call.tx, key)
         call.trail.append(Entry("api_key_transfer", key.id))
         return messages.api_key(key)
 
@@ -90,7 +90,7 @@ class ApiKeys:
         if not may_act_for(call.caller, key.organization_id):
             raise NotFound
         key.revoke(call.clock.now())
-        api_keys.keep(call.tx, key)
+        api_keys.save(call.tx, key)
         call.trail.append(Entry("api_key_revoke", key.id))
         return messages.api_key(key)
 
@@ -99,7 +99,7 @@ def revoke_keys_of(tx: Transaction, now: datetime, worker_id: str) -> None:
     """Revokes the keys that end with a worker's account, or with her role of manager."""
     for key in api_keys.ending_with(tx, worker_id):
         key.revoke(now)
-        api_keys.keep(tx, key)
+        api_keys.save(tx, key)
 
 
 def limit_keys_of(tx: Transaction, now: datetime, worker: Worker) -> None:
@@ -107,7 +107,7 @@ def limit_keys_of(tx: Transaction, now: datetime, worker: Worker) -> None:
     scopes = scopes_within(frozenset(worker.entry.roles))
     for key in api_keys.ending_with(tx, worker.id):
         key.limit(scopes, now)
-        api_keys.keep(tx, key)
+        api_keys.save(tx, key)
 
 
 def _own(call: Call, id: str) -> tuple[ApiKey, Manager]:
@@ -122,7 +122,7 @@ def _own(call: Call, id: str) -> tuple[ApiKey, Manager]:
 
 
 def _fetch(tx: Transaction, id: str) -> ApiKey:
-    key_and_hash = api_keys.fetch(tx, id, hold=True) if is_id(id) else None
+    key_and_hash = api_keys.fetch(tx, id, lock=True) if is_id(id) else None
     if key_and_hash is None:
         raise NotFound
     return key_and_hash[0]
@@ -137,7 +137,7 @@ def _manager(call: Call) -> Manager | None:
     caller = call.caller
     if caller.kind != "worker":
         return None
-    worker = workers.fetch(call.tx, caller.id, hold=True)
+    worker = workers.fetch(call.tx, caller.id, lock=True)
     if worker is None or worker.status is not WorkerStatus.ACTIVE:
         raise NotAllowed("organization_not_active")
     if not {Role.MANAGER, Role.COORDINATOR} & {*worker.entry.roles}:

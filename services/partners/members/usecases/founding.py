@@ -68,9 +68,9 @@ def _create(
 ) -> None:
     """Registers and approves the organisation, and registers its coordinators."""
     organization = Organization.register(new_id(), entry, now)
-    organizations.keep(tx, organization)
+    organizations.save(tx, organization)
     organization.approve(now, messages.today_at(organization, now))
-    organizations.keep(tx, organization)
+    organizations.save(tx, organization)
     made = [
         create_worker(tx, now, organization.id, entry, password)
         for entry, password in zip(coordinators, passwords, strict=True)

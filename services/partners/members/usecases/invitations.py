@@ -55,7 +55,7 @@ class Invitations:
         # The lock orders steps on the same organisation: an invitation sees every other invitation
         # or account that is made at the same moment.
         organization = (
-            organizations.fetch(tx, owner, hold="UPDATE")
+            organizations.fetch(tx, owner, lock="UPDATE")
             if is_id(owner) and (own or caller.has("COORDINATOR"))
             else None
         )
@@ -76,7 +76,7 @@ class Invitations:
         )
         for other in invitations.replaced_by(tx, invitation, now):
             other.replace(now)
-            invitations.keep(tx, other)
+            invitations.save(tx, other)
         waits, token = invitation.waits(now), secrets.token_urlsafe(32)
         # Nobody gets this token if the invitation waits: the confirmation makes a new token.
         invitations.add(
@@ -97,12 +97,12 @@ class Invitations:
         unlocked_invitation = invitations.fetch(tx, id) if is_id(id) else None
         if unlocked_invitation is None or not include_network_role(unlocked_invitation.entry.roles):
             raise NotFound
-        organizations.fetch(tx, unlocked_invitation.organization_id, hold="UPDATE")
+        organizations.fetch(tx, unlocked_invitation.organization_id, lock="UPDATE")
         invitation = invitations.fetch(tx, id) or unlocked_invitation
         invitation.confirm(with_present_kin(tx, call.caller, now), call.caller.organization_id, now)
         token = secrets.token_urlsafe(32)
         invitations.set_token(tx, id, mark_of(token))
-        invitations.keep(tx, invitation, self._letter(invitation, token))
+        invitations.save(tx, invitation, self._letter(invitation, token))
         call.trail.append(
             Entry("invitation_confirm", invitation.id, detail_codes=invitation.entry.roles)
         )
@@ -132,12 +132,12 @@ class Invitations:
 
     def RevokeInvitation(self, request: pb.RevokeInvitationRequest, call: Call) -> pb.Invitation:
         """Revokes an invitation of the caller's organisation, even if another worker made it."""
-        organizations.fetch(call.tx, call.caller.organization_id, hold="UPDATE")
+        organizations.fetch(call.tx, call.caller.organization_id, lock="UPDATE")
         invitation = invitations.fetch(call.tx, request.id) if is_id(request.id) else None
         if invitation is None or invitation.organization_id != call.caller.organization_id:
             raise NotFound
         invitation.revoke(call.clock.now())
-        invitations.keep(call.tx, invitation)
+        invitations.save(call.tx, invitation)
         call.trail.append(Entry("invitation_revoke", invitation.id))
         return messages.invitation(invitation)
 
@@ -158,7 +158,7 @@ class Invitations:
         )
         unlocked_invitation = invitations.by_token(tx, mark)
         organization = (
-            organizations.fetch(tx, unlocked_invitation.organization_id, hold="UPDATE")
+            organizations.fetch(tx, unlocked_invitation.organization_id, lock="UPDATE")
             if unlocked_invitation
             else None
         )
@@ -179,7 +179,7 @@ class Invitations:
         worker = _account(tx, now, self._credentials, invitation, name, request.password)
         note_sign_in_device(tx, worker.id, call.origin.device, now)
         invitation.accept(now)
-        invitations.keep(tx, invitation)
+        invitations.save(tx, invitation)
         call.trail += [
             Entry("invitation_accept", invitation.id),
             Entry("worker_create", worker.id, detail_codes=worker.entry.roles),
@@ -218,7 +218,7 @@ def _account(
     """
     invited = invitation.entry
     entry = WorkerEntry(name, invited.email, invited.roles, invited.language)
-    known = workers.by_email(tx, invited.email, hold=True)
+    known = workers.by_email(tx, invited.email, lock=True)
     if known and organizations.status_of(tx, known[0].organization_id) is OrganizationStatus.LEFT:
         workers.release_address(tx, known[0].id)
         known = None

@@ -110,7 +110,7 @@ class Membership:
         reference, sent = reference_and_request
         application = pb.ApplyForMembershipRequest.FromString(sent)
         organization = Organization.apply(new_id(), messages.applicant(application), now)
-        organizations.keep(call.tx, organization)
+        organizations.save(call.tx, organization)
         applications.add(
             call.tx,
             self._keyring,
@@ -194,7 +194,7 @@ def end_proposals(tx: Transaction, mail: Keyring, now: datetime, refresh: Refres
     for organization in over:
         before = organization.stop
         organization.watch_proposals(now, messages.today_at(organization, now))
-        organizations.keep(tx, organization)
+        organizations.save(tx, organization)
         if organization.stop != before:
             refresh(tx, organization.id)
         notify_managers(tx, mail, organization, before, now)
@@ -212,13 +212,13 @@ def watch_membership(tx: Transaction, now: datetime, refresh: Refresh) -> int:
         organization.watch_agreement(now, messages.today_at(organization, now))
         if (organization.status, organization.warned_days) == (before, warned):
             continue  # the day has not started yet in the organisation's time zone
-        organizations.keep(tx, organization)
+        organizations.save(tx, organization)
         if organization.status is not before:
             refresh(tx, organization.id)
         changed += 1
     for organization in organizations.unanswered_applicants(tx, now - _UNANSWERED, _AT_ONCE):
         organization.reject(RejectionReason.UNANSWERED, now)
-        organizations.keep(tx, organization)
+        organizations.save(tx, organization)
         changed += 1
     changed += applications.forget_requests(tx, now)
     return (

@@ -74,7 +74,7 @@ class Organizations:
         organization = Organization.register(
             new_id(), entry, call.clock.now(), worker_of(call.caller)
         )
-        organizations.keep(call.tx, organization)
+        organizations.save(call.tx, organization)
         call.trail.append(Entry("organization_create", organization.id))
         return organization_message(organization, call)
 
@@ -148,8 +148,8 @@ class Organizations:
         check_etag(given.etag, etag_of(organization), "organization.etag")
         before = organization.entry
         organization.change(changes, now)
-        organizations.keep(call.tx, organization)
-        _keep_changes(call, organization, before)
+        organizations.save(call.tx, organization)
+        _save_changes(call, organization, before)
         if organization.entry.name != before.name:
             self._refresh(call.tx, organization.id)
         call.trail.append(
@@ -169,7 +169,7 @@ class Organizations:
         organization = _locked(call, given.id)
         check_etag(given.etag, etag_of(organization), "organization.etag")
         organization.propose(changes, call.caller.id, now)
-        organizations.keep(call.tx, organization)
+        organizations.save(call.tx, organization)
         for manager in workers.all_managers(call.tx, organization.id):
             notify_worker(call.tx, self._mail, manager, "entry_proposed", now)
         call.trail.append(
@@ -312,7 +312,7 @@ def owner_of(tx: Transaction, caller: Caller, organization_id: str) -> Organizat
     """
     id = organization_id or caller.organization_id
     organization = _existing(
-        organizations.fetch(tx, id, hold="SHARE") if is_id(id) and may_act_for(caller, id) else None
+        organizations.fetch(tx, id, lock="SHARE") if is_id(id) and may_act_for(caller, id) else None
     )
     if not organization.was_admitted:
         raise NotFound
@@ -361,9 +361,9 @@ def save(
 
     `before`: the former entry; the differences from it are recorded in the history.
     """
-    organizations.keep(call.tx, organization)
+    organizations.save(call.tx, organization)
     if before:
-        _keep_changes(call, organization, before)
+        _save_changes(call, organization, before)
     refresh(call.tx, organization.id)
 
 
@@ -375,9 +375,9 @@ def organization_message(organization: Organization, call: Call) -> pb.Organizat
     )
 
 
-def _keep_changes(call: Call, organization: Organization, before: OrganizationEntry) -> None:
+def _save_changes(call: Call, organization: Organization, before: OrganizationEntry) -> None:
     changes = changes_of(before, organization.entry, worker_of(call.caller), call.clock.now())
-    field_changes.keep(call.tx, organization.id, organization.id, changes)
+    field_changes.save(call.tx, organization.id, organization.id, changes)
 
 
 def _locked(call: Call, id: str) -> Organization:
@@ -386,7 +386,7 @@ def _locked(call: Call, id: str) -> Organization:
     Raises NotFound if it does not exist, or if the caller may not act for it.
     """
     return _existing(
-        organizations.fetch(call.tx, id, hold="UPDATE")
+        organizations.fetch(call.tx, id, lock="UPDATE")
         if is_id(id) and may_act_for(call.caller, id)
         else None
     )

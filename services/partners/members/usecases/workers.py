@@ -81,7 +81,7 @@ class Workers:
         """
         tx, now, id = call.tx, call.clock.now(), request.id
         call.trail.append(Entry("second_factor_reset", id if is_id(id) else ""))
-        worker = workers.fetch(tx, id, hold=True) if is_id(id) else None
+        worker = workers.fetch(tx, id, lock=True) if is_id(id) else None
         if worker is None:
             raise NotFound
         if worker.id == call.caller.id:
@@ -116,7 +116,7 @@ def suspend(call: Call, credentials: Credentials, id: str, etag: str = "") -> Wo
     If the account has a network role, the first coordinator only proposes the suspension.
     """
     tx, caller, now = call.tx, call.caller, call.clock.now()
-    worker = workers.fetch(tx, id, hold=True) if is_id(id) else None
+    worker = workers.fetch(tx, id, lock=True) if is_id(id) else None
     has_network_role = worker is not None and include_network_role(worker.entry.roles)
     # Accounts of other members are excluded: a coordinator who could suspend a member's last
     # manager could then invite a manager of the coordinator's own choice.
@@ -132,7 +132,7 @@ def suspend(call: Call, credentials: Credentials, id: str, etag: str = "") -> Wo
         first = workers.fetch(tx, worker.suspension_proposed_by_worker_id)
         if first is None or now >= worker.update_time + PROPOSAL:
             worker.propose_suspension(caller.id, now)
-            workers.keep_status(tx, worker)
+            workers.save_status(tx, worker)
             return worker
         check_second_coordinator(
             with_present_kin(tx, caller, now),
@@ -141,14 +141,14 @@ def suspend(call: Call, credentials: Credentials, id: str, etag: str = "") -> Wo
             first.organization_id,
         )
     worker.suspend(now)
-    workers.keep_status(tx, worker)
+    workers.save_status(tx, worker)
     workers.end_sessions_of(tx, worker_id=id)
     credentials.end_link(tx, id, now)
     revoke_keys_of(tx, now, id)
     # What she proposed needs two people who still have their accounts.
     for organization in organizations.with_proposal_of(tx, id):
         organization.drop_proposals_of(id, now)
-        organizations.keep(tx, organization)
+        organizations.save(tx, organization)
     workers.drop_suspension_proposals(tx, now - PROPOSAL, id)
     invitations.revoke_waiting(tx, id, now)
     credentials.drop_provider_proposals(tx, id)

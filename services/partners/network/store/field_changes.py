@@ -17,14 +17,14 @@ _INSERT = (
 )
 
 
-def keep(
+def save(
     tx: Transaction, subject_id: str, organization_id: str, changes: Sequence[FieldChange]
 ) -> None:
     """Stores these changes to an entry."""
-    keep_many(tx, [(subject_id, organization_id, changes)])
+    save_many(tx, [(subject_id, organization_id, changes)])
 
 
-def keep_many(tx: Transaction, changes: Sequence[tuple[str, str, Sequence[FieldChange]]]) -> None:
+def save_many(tx: Transaction, changes: Sequence[tuple[str, str, Sequence[FieldChange]]]) -> None:
     """Stores changes to many entries: for each entry, (subject id, organisation id, changes)."""
     with tx.cursor() as cursor:
         cursor.executemany(

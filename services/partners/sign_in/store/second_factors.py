@@ -10,10 +10,10 @@ from keys.sealing import Keyring
 from services.partners.sign_in.domain.second_factor import CHALLENGE_LIFE, Purpose, SecondFactor
 
 
-def get(tx: Transaction, worker_id: str, *, hold: bool = False) -> SecondFactor | None:
-    """Returns an account's app, or None; with `hold`, locked until the transaction ends."""
+def get(tx: Transaction, worker_id: str, *, lock: bool = False) -> SecondFactor | None:
+    """Returns an account's app, or None; with `lock`, locked until the transaction ends."""
     row = tx.execute(
-        f"SELECT * FROM second_factors WHERE worker_id = %s {'FOR UPDATE' if hold else ''}",
+        f"SELECT * FROM second_factors WHERE worker_id = %s {'FOR UPDATE' if lock else ''}",
         (worker_id,),
     ).fetchone()
     if row is None:
@@ -48,7 +48,7 @@ def begin(tx: Transaction, keyring: Keyring, worker_id: str, secret: bytes) -> N
     )
 
 
-def keep(tx: Transaction, factor: SecondFactor) -> None:
+def save(tx: Transaction, factor: SecondFactor) -> None:
     """Stores the changes to an app."""
     tx.execute(
         "UPDATE second_factors SET confirm_time = %s, last_step = %s, recovery_hashes = %s"

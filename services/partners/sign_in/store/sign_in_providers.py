@@ -17,12 +17,12 @@ from services.partners.sign_in.domain.sign_in_provider import (
 
 
 def fetch(
-    tx: Transaction, *, id: str = "", organization_id: str = "", hold: bool = False
+    tx: Transaction, *, id: str = "", organization_id: str = "", lock: bool = False
 ) -> SignInProvider | None:
-    """Returns a provider, by its id or organisation; with `hold` its row is locked."""
+    """Returns a provider, by its id or organisation; with `lock` its row is locked."""
     row = tx.execute(
         "SELECT * FROM sign_in_providers WHERE id = %s"
-        f" OR organization_id = %s {'FOR UPDATE' if hold else ''}",
+        f" OR organization_id = %s {'FOR UPDATE' if lock else ''}",
         (id, organization_id),
     ).fetchone()
     return _read(row) if row else None
@@ -48,7 +48,7 @@ def _read(row: Row) -> SignInProvider:
     )
 
 
-def keep(tx: Transaction, provider: SignInProvider) -> None:
+def save(tx: Transaction, provider: SignInProvider) -> None:
     """Stores a provider without its secrets.
 
     Accounts at an issuer that is no longer used are deleted.

@@ -24,7 +24,7 @@ class SignInCredentials:
 
         Returns False, and does nothing, if the account has neither code nor passkey.
         """
-        factor = second_factors.get(tx, worker_id, hold=True)
+        factor = second_factors.get(tx, worker_id, lock=True)
         if not (passkeys.by_worker(tx, worker_id) or (factor and factor.confirm_time)):
             return False
         second_factors.end(tx, worker_id)
@@ -42,4 +42,4 @@ class SignInCredentials:
         """Drops the sign-in providers that the account proposed."""
         for provider in sign_in_providers.proposed_by(tx, worker_id):
             provider.object()
-            sign_in_providers.keep(tx, provider)
+            sign_in_providers.save(tx, provider)

@@ -132,24 +132,24 @@ def _end(call: Call, made: LastingResult) -> None:
     tx, caller, now = call.tx, call.caller, call.clock.now()
     match made.kind:
         case MadeKind.API_KEY:
-            if key := api_keys.fetch(tx, made.id, hold=True):
+            if key := api_keys.fetch(tx, made.id, lock=True):
                 key[0].revoke(now)
-                api_keys.keep(tx, key[0])
+                api_keys.save(tx, key[0])
         case MadeKind.INVITATION:
             invitation = invitations.fetch(tx, made.id)
-            if invitation and organizations.fetch(tx, invitation.organization_id, hold="UPDATE"):
+            if invitation and organizations.fetch(tx, invitation.organization_id, lock="UPDATE"):
                 # fetched again, now that nobody else can accept the invitation
                 invitation = invitations.fetch(tx, made.id) or invitation
                 if invitation.is_open(now) or invitation.waits(now):
                     invitation.revoke(now)
-                    invitations.keep(tx, invitation)
+                    invitations.save(tx, invitation)
         case MadeKind.ACCOUNT:
             suspend(call, SignInCredentials(), made.id)
         case MadeKind.SIGN_IN_PROVIDER:
-            provider = sign_in_providers.fetch(tx, id=made.id, hold=True)
+            provider = sign_in_providers.fetch(tx, id=made.id, lock=True)
             if provider and provider.proposal and provider.proposal.worker_id == caller.id:
                 provider.object()
-                sign_in_providers.keep(tx, provider)
+                sign_in_providers.save(tx, provider)
         case MadeKind.SECOND_FACTOR:
             second_factors.end(tx, caller.id)
         case MadeKind.PASSKEY:

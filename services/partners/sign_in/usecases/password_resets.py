@@ -114,7 +114,7 @@ def send_links(tx: Transaction, keyring: Keyring, mail: Keyring, now: datetime) 
     # Accounts are locked in a fixed order, so that two processes can't deadlock.
     for email, create_time in sorted(requests, key=lambda request: same_email(request[0])):
         account = (
-            workers.by_email(tx, email, hold=True)
+            workers.by_email(tx, email, lock=True)
             if "\x00" not in email and now - create_time < LINK_LIFE
             else None
         )

@@ -59,7 +59,7 @@ class SecondFactors:
         call.trail.append(Entry("second_factor_begin", call.caller.id))
         worker, password_hash = own_account(call.tx, call.caller)
         prove(self._guesses, worker, password_hash, request.password, call.clock.now(), call.origin)
-        factor = second_factors.get(call.tx, worker.id, hold=True)
+        factor = second_factors.get(call.tx, worker.id, lock=True)
         if factor is not None and factor.confirm_time is not None:
             raise Conflict("illegal_transition")
         secret, uri = _store_new_secret(call.tx, self._keyring, worker)
@@ -70,7 +70,7 @@ class SecondFactors:
     ) -> accounts_pb2.ConfirmSecondFactorResponse:
         """Activates an app with its first code; returns the recovery codes."""
         call.trail.append(Entry("second_factor_confirm", call.caller.id))
-        factor = second_factors.get(call.tx, call.caller.id, hold=True)
+        factor = second_factors.get(call.tx, call.caller.id, lock=True)
         if factor is None or factor.confirm_time is not None:
             raise Conflict("illegal_transition")
         codes = _activate(
@@ -177,14 +177,14 @@ def _activate(
         now,
         tuple(mark_of(recovery_code) for recovery_code in made),
     )
-    second_factors.keep(tx, factor)
+    second_factors.save(tx, factor)
     return [f"{recovery_code[:5]}-{recovery_code[5:]}" for recovery_code in made]
 
 
 def _first_code(
     tx: Transaction, keyring: Keyring, guesses: Guesses, now: datetime, worker_id: str, code: str
 ) -> list[str]:
-    factor = second_factors.get(tx, worker_id, hold=True)
+    factor = second_factors.get(tx, worker_id, lock=True)
     # If an app is already in use, or there is a passkey, this challenge is out of date, and a newer
     # challenge must be answered.
     if factor is None or factor.confirm_time is not None or passkeys.by_worker(tx, worker_id):
@@ -208,14 +208,14 @@ def use_code(
 
     The check counts as one guess.
     """
-    factor = second_factors.get(tx, worker_id, hold=True)
+    factor = second_factors.get(tx, worker_id, lock=True)
     if factor is None or factor.confirm_time is None:
         return False
     guess = guesses.begin(factor.worker_id, origin or Origin(), now)
     right = _use_app_code(tx, keyring, factor, code, now) or _use_recovery_code(factor, code)
     guesses.settle(guess, right, now)
     if right:
-        second_factors.keep(tx, factor)
+        second_factors.save(tx, factor)
     return right
 
 

@@ -95,7 +95,7 @@ class SignInProviders:
         entry.check(client_secret, development=self._development)
         provider.id = provider.id or new_id()
         provider.propose(entry, call.caller.id, now)
-        sign_in_providers.keep(tx, provider)
+        sign_in_providers.save(tx, provider)
         sign_in_providers.set_proposed_secret(tx, self._keyring, provider, client_secret)
         for manager in workers.all_managers(tx, provider.organization_id):
             notify_worker(tx, self._mail, manager, "provider_proposed", now)
@@ -118,7 +118,7 @@ class SignInProviders:
         # A provider may give each client other ids for the same people (OpenID Connect Core 8.1).
         if before and provider.entry and before.client_id != provider.entry.client_id:
             sign_in_providers.forget_accounts_of(call.tx, provider.organization_id)
-        _keep(call, provider, before)
+        _save(call, provider, before)
         return self._message(provider)
 
     def ObjectToSignInProvider(
@@ -126,9 +126,9 @@ class SignInProviders:
     ) -> pb.ObjectToSignInProviderResponse:
         """Drops the proposed provider of the caller's own organisation."""
         call.trail.append(Entry("sign_in_provider_object", call.caller.organization_id))
-        provider = _fetch(call.tx, call.caller.organization_id, hold=True)
+        provider = _fetch(call.tx, call.caller.organization_id, lock=True)
         provider.object()
-        sign_in_providers.keep(call.tx, provider)
+        sign_in_providers.save(call.tx, provider)
         return pb.ObjectToSignInProviderResponse()
 
     def EndSignInProvider(
@@ -136,11 +136,11 @@ class SignInProviders:
     ) -> pb.SignInProvider:
         """Ends the use of a provider at once."""
         call.trail.append(Entry("sign_in_provider_end", request.organization_id))
-        provider = _fetch(call.tx, request.organization_id, hold=True)
+        provider = _fetch(call.tx, request.organization_id, lock=True)
         check_etag(request.etag, etag(provider.version))
         before = provider.entry
         provider.end()
-        _keep(call, provider, before)
+        _save(call, provider, before)
         return self._message(provider)
 
     def BeginProviderSignIn(
@@ -233,37 +233,37 @@ class SignInProviders:
         return message
 
 
-def _fetch(tx: Transaction, organization_id: str, *, hold: bool = False) -> SignInProvider:
+def _fetch(tx: Transaction, organization_id: str, *, lock: bool = False) -> SignInProvider:
     """Returns the provider of an organisation; an empty provider if it has none.
 
-    With `hold`, the provider and its organisation are locked.
+    With `lock`, the provider and its organisation are locked.
     """
     known = (
-        organizations.fetch(tx, organization_id, hold="UPDATE" if hold else "")
+        organizations.fetch(tx, organization_id, lock="UPDATE" if lock else "")
         if is_id(organization_id)
         else None
     )
     if known is None:
         raise NotFound
     return sign_in_providers.fetch(
-        tx, organization_id=organization_id, hold=hold
+        tx, organization_id=organization_id, lock=lock
     ) or SignInProvider("", organization_id)
 
 
 def _fetch_of_active(tx: Transaction, organization_id: str) -> SignInProvider:
     """Returns the provider of an organisation, locked. Raises Conflict if nobody there may act."""
-    provider = _fetch(tx, organization_id, hold=True)
+    provider = _fetch(tx, organization_id, lock=True)
     organization = organizations.fetch(tx, organization_id)
     if organization is None or not organization.is_active:
         raise Conflict("illegal_transition")
     return provider
 
 
-def _keep(call: Call, provider: SignInProvider, before: ProviderEntry | None) -> None:
-    sign_in_providers.keep(call.tx, provider)
+def _save(call: Call, provider: SignInProvider, before: ProviderEntry | None) -> None:
+    sign_in_providers.save(call.tx, provider)
     old, new = (entry.issuer if entry else None for entry in (before, provider.entry))
     change = FieldChange("sign_in_provider", call.clock.now(), call.caller.id, old, new)
-    field_changes.keep(call.tx, provider.organization_id, provider.organization_id, [change])
+    field_changes.save(call.tx, provider.organization_id, provider.organization_id, [change])
 
 
 def _bound_worker(
@@ -278,7 +278,7 @@ def _bound_worker(
     if bound is not None:
         worker = workers.fetch(tx, bound)
     else:
-        account = workers.by_email(tx, email, hold=True) if email else None
+        account = workers.by_email(tx, email, lock=True) if email else None
         worker = account[0] if account else None
     if (
         worker is None

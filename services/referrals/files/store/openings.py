@@ -14,7 +14,7 @@ from services.referrals.files.wire.facts import export_fact
 _READING = ", ".join(f"'{action}'" for action in READING)
 
 
-def hold(tx: Transaction, worker_id: str) -> None:
+def lock(tx: Transaction, worker_id: str) -> None:
     """Locks the worker until the end of the transaction, which puts the access on the trail.
 
     So simultaneous accesses are counted one after the other, even in different processes.

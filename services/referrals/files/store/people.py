@@ -147,7 +147,7 @@ class People:
         return SafeContact(**values) if values else None
 
     @staticmethod
-    def hold(tx: Transaction, person_id: str) -> None:
+    def lock(tx: Transaction, person_id: str) -> None:
         """Locks the person, for transactions that give, use or withdraw her consent.
 
         A transaction must take this lock before it locks any of her rows. Without this lock, a

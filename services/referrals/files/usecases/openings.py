@@ -26,7 +26,7 @@ class Openings:
         is_system = caller.kind == "key"
         if is_system and openings.is_of(tx, identifier, caller.organization_id):
             return
-        openings.hold(tx, caller.id)
+        openings.lock(tx, caller.id)
         delay = wait(
             openings.opened_between(tx, caller.id, now - HOUR, now + AHEAD, others_only=is_system),
             identifier,

@@ -28,7 +28,7 @@ _UPDATE = (
 )
 
 
-def keep(tx: Transaction, callback: Callback, verb: str) -> None:
+def save(tx: Transaction, callback: Callback, verb: str) -> None:
     """Saves a new callback, or a new version of a callback, with its fact. Raises Stale."""
     if tx.execute(_INSERT if callback.version == 1 else _UPDATE, _values(callback)).rowcount != 1:
         raise Stale
@@ -36,7 +36,7 @@ def keep(tx: Transaction, callback: Callback, verb: str) -> None:
     announce(tx, "contacts", callback.clock.next_time)
 
 
-def hold(tx: Transaction, identifier: str) -> Callback:
+def lock(tx: Transaction, identifier: str) -> Callback:
     """Locks and returns one callback; raises NotFound outside the scope."""
     row = tx.execute("SELECT * FROM callbacks WHERE id = %s FOR UPDATE", (identifier,)).fetchone()
     if row is None:

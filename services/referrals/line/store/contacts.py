@@ -61,7 +61,7 @@ class Contacts:
 
     def change(self, tx: Transaction, contact: Contact, note: str | None) -> None:
         """Saves a new version of a contact, and the note unless it is None. Raises Stale."""
-        keep(tx, contact, "changed", None if note is None else self._seal(contact, note))
+        save(tx, contact, "changed", None if note is None else self._seal(contact, note))
 
     def get(
         self, tx: Transaction, identifier: str, *, for_update: bool = False
@@ -181,7 +181,7 @@ def people_of(tx: Transaction, own: Sequence[Contact]) -> list[str]:
     )
 
 
-def hold(tx: Transaction, identifier: str) -> Contact:
+def lock(tx: Transaction, identifier: str) -> Contact:
     """Locks and returns a contact without its note; raises NotFound outside the scope."""
     row = tx.execute("SELECT * FROM contacts WHERE id = %s FOR UPDATE", (identifier,)).fetchone()
     if row is None:
@@ -189,7 +189,7 @@ def hold(tx: Transaction, identifier: str) -> Contact:
     return _read(row)
 
 
-def keep(tx: Transaction, contact: Contact, verb: str, note: bytes | None = None) -> None:
+def save(tx: Transaction, contact: Contact, verb: str, note: bytes | None = None) -> None:
     """Saves a new version of a contact and its fact, and `note` unless it is None. Raises Stale."""
     if tx.execute(_UPDATE, _values(contact) | {"note": note}).rowcount != 1:
         raise Stale

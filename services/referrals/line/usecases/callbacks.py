@@ -52,7 +52,7 @@ class Callbacks:
     def CreateCallback(self, request: pb.CreateCallbackRequest, call: Call) -> pb.Callback:
         """Records a callback that an operator agreed on with the caller."""
         wish = parse_wish(request.callback, "callback.")
-        contact = contacts.hold(call.tx, object_id(request.callback.contact_id))
+        contact = contacts.lock(call.tx, object_id(request.callback.contact_id))
         contact.check_not_erased()
         person_id = self._check_plans(call.tx, contact)
         callback = _owe(call.tx, call.clock.now(), contact, wish, [contact.id], by_herself=False)
@@ -87,18 +87,18 @@ class Callbacks:
             version(request.etag),
         )
         # every transaction must lock in this order: contact, file, callback
-        contact = contacts.hold(tx, callbacks.contact_of(tx, identifier))
+        contact = contacts.lock(tx, callbacks.contact_of(tx, identifier))
         person_id = next(iter(contacts.people_of(tx, [contact])), "")
         if outcome == AGAIN:
             self._check_plans(tx, contact)
-        callback = callbacks.hold(tx, identifier)
+        callback = callbacks.lock(tx, identifier)
         if callback.step_version != base_version:
             raise Stale
         if outcome == AGAIN:
             callback.try_again(now, _hours(contact, wish, now))
         else:
             callback.settle(now, outcome, call.caller.id)
-        callbacks.keep(tx, callback, "changed" if outcome == AGAIN else "settled")
+        callbacks.save(tx, callback, "changed" if outcome == AGAIN else "settled")
         return callback_message(callback, contact.reference_hint, person_id)
 
     def _check_plans(self, tx: Transaction, contact: Contact) -> str:
@@ -167,7 +167,7 @@ def _owe(
     )
     if owed:
         callback.move(now, hours, by_herself=by_herself)
-    callbacks.keep(tx, callback, "asked" if by_herself else "changed")
+    callbacks.save(tx, callback, "asked" if by_herself else "changed")
     return callback
 
 
@@ -180,16 +180,16 @@ def end(tx: Transaction, now: datetime, owed: Sequence[Callback], worker_id: str
     """Settles callbacks that must not be made any more, such as after a withdrawal of consent."""
     for callback in owed:
         callback.settle(now, NOT_SAFE, worker_id)
-        callbacks.keep(tx, callback, "settled")
+        callbacks.save(tx, callback, "settled")
 
 
 def fire_deadlines(tx: Transaction, now: datetime, limit: int) -> list[DeadlineFired]:
     """Records the levels that deadlines of callbacks have reached; returns the events."""
     fire = fire_one_deadline(
         DeadlineKind.CALLBACK,
-        partial(callbacks.hold, tx),
+        partial(callbacks.lock, tx),
         lambda callback: callback.fire_clock(now),
-        partial(callbacks.keep, tx),
+        partial(callbacks.save, tx),
     )
     return fire_each(
         tx, now, "contacts", "callback_id", callbacks.due(tx, now, limit), fire, callbacks.put_aside

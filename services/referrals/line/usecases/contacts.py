@@ -257,17 +257,17 @@ class Contacts(Callbacks):
 
     def erase(self, tx: Transaction, now: datetime, identifier: str) -> None:
         """Closes a contact whose person is erased, so that nothing more can be written in it."""
-        contact = contacts.hold(tx, identifier)
+        contact = contacts.lock(tx, identifier)
         contact.erase(now, self._policies.calendar(tx, contact.line_country, contact.department))
-        contacts.keep(tx, contact, "changed")
+        contacts.save(tx, contact, "changed")
 
     def fire_deadlines(self, tx: Transaction, now: datetime, limit: int) -> list[DeadlineFired]:
         """Records levels that deadlines of contacts and callbacks reached; returns the events."""
         fire = fire_one_deadline(
             DeadlineKind.CONTACT,
-            partial(contacts.hold, tx),
+            partial(contacts.lock, tx),
             lambda contact: contact.fire_clock(now),
-            partial(contacts.keep, tx),
+            partial(contacts.save, tx),
         )
         fired = fire_each(
             tx,

@@ -168,7 +168,7 @@ def is_active(tx: Transaction, identifier: str) -> bool:
     )
 
 
-def hold_worker(tx: Transaction, worker_id: str) -> tuple[bool, str] | None:
+def lock_worker(tx: Transaction, worker_id: str) -> tuple[bool, str] | None:
     """Returns whether a worker's account is active, and her organisation; None if she is not known.
 
     The organisation is "" if it is not known. The worker's row is locked, so that her account can't

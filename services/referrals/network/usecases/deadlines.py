@@ -157,21 +157,21 @@ def fire_singly(
 
 def fire_one_deadline(
     clock: DeadlineKind | None,
-    hold: Callable[[str], Held],
+    lock: Callable[[str], Held],
     act: Callable[[Held], str],
-    keep: Callable[[Held, str], None],
+    save: Callable[[Held, str], None],
 ) -> Callable[[Sequence[str]], list[tuple[str, list[DeadlineFired]]]]:
     """Returns a `fire` for `fire_each`, for objects with one deadline each, of the kind `clock`.
 
-    `hold` locks and returns an object, `act` fires its deadline and returns the verb of the event
-    (or ""), and `keep` saves the object with the verb.
+    `lock` locks and returns an object, `act` fires its deadline and returns the verb of the event
+    (or ""), and `save` saves the object with the verb.
     """
 
     def fire(identifier: str) -> list[DeadlineFired]:
-        held = hold(identifier)
+        held = lock(identifier)
         verb = act(held)
         if verb:
-            keep(held, verb)
+            save(held, verb)
         return [DeadlineFired(verb, clock)] if verb else []
 
     return fire_singly(fire)

@@ -124,7 +124,7 @@ def get(tx: Transaction, identifier: str) -> Anomaly:
     return _read(row)
 
 
-def keep_review(tx: Transaction, anomaly: Anomaly) -> None:
+def save_review(tx: Transaction, anomaly: Anomaly) -> None:
     """Saves the review of an anomaly."""
     tx.execute(
         "UPDATE anomalies SET version = %(version)s, review_time = %(review_time)s,"

@@ -29,7 +29,7 @@ _KEEP = (
 )
 
 
-def keep(tx: Transaction, erasure: Erasure, verb: str) -> None:
+def save(tx: Transaction, erasure: Erasure, verb: str) -> None:
     """Saves a new version of an erasure with its fact; `verb` is "proposed" or "done".
 
     Raises Stale unless the stored version is older.

@@ -48,7 +48,7 @@ class Consents:
         until = moment(message, "until_time", "receipt.until_time")
         values = receipt_values(message)
         person_id = values["person_id"]
-        self._files.hold(tx, person_id)
+        self._files.lock(tx, person_id)
         person = self._files.get(tx, person_id)
         if person.organization_id != caller.organization_id:
             raise NotFound
@@ -193,7 +193,7 @@ class Consents:
 
         Needs the scope of the whole service.
         """
-        self._files.hold(tx, person_id)
+        self._files.lock(tx, person_id)
         ended = [
             receipt
             for receipt in self._receipts.of_person(tx, person_id, for_update=True)
@@ -237,5 +237,5 @@ class Consents:
 
     def _lock_receipt(self, tx: Transaction, identifier: str) -> Receipt:
         """Returns a receipt after locking its person and then the receipt itself."""
-        self._files.hold(tx, self._receipts.get(tx, identifier).person_id)
+        self._files.lock(tx, self._receipts.get(tx, identifier).person_id)
         return self._receipts.get(tx, identifier, for_update=True)

@@ -60,7 +60,7 @@ class Emergencies:
         )
         check_opens_people(tx, caller)
         # so that the person can't withdraw a consent until this transaction ends
-        self._files.hold(tx, referral.person_id)
+        self._files.lock(tx, referral.person_id)
         person = self._grants.party(tx, caller, referral)
         if person.organization_id == caller.organization_id:
             raise NotFound

@@ -48,7 +48,7 @@ class ErasureRpcs:
             call.clock.now(),
             object_id(request.person_id),
         )
-        self._files.hold(tx, person_id)
+        self._files.lock(tx, person_id)
         person = self._own(tx, caller, person_id)
         person.check_not_erased()
         erasure = erasures.of_person(tx, person_id, for_update=True)
@@ -56,7 +56,7 @@ class ErasureRpcs:
             erasure = Erasure(new_id(), person.id, person.organization_id, caller.id, now)
         else:
             erasure.propose_again(caller.id, now)
-        erasures.keep(tx, erasure, "proposed")
+        erasures.save(tx, erasure, "proposed")
         call.trail.append(Entry("propose_erasure", person_id, "", (f"erasure:{erasure.id}",)))
         return erasure_message(erasure, now)
 
@@ -74,7 +74,7 @@ class ErasureRpcs:
             raise Conflict("nothing_to_confirm")
         call.trail.append(Entry("confirm_erasure", person_id, "", (f"erasure:{erasure.id}",)))
         elevate_to_system_scope(tx)
-        self._files.hold(tx, person_id)
+        self._files.lock(tx, person_id)
         cancel_waiting(tx, now, ids_of(tx, person_id).alone, [person_id])
         erasure = erasures.of_person(tx, person_id, for_update=True) or erasure
         erasure.confirm(caller, now)
@@ -111,7 +111,7 @@ class ErasureRpcs:
 
         Needs the scope of the whole service.
         """
-        self._files.hold(tx, known.person_id)
+        self._files.lock(tx, known.person_id)
         cancel_waiting(tx, now, ids_of(tx, known.person_id).alone, [known.person_id])
         stored = erasures.of_person(tx, known.person_id, for_update=True)
         if stored and stored.erase_time is not None:
@@ -124,7 +124,7 @@ class ErasureRpcs:
         try:
             person = self._files.get(tx, known.person_id)
         except NotFound:
-            erasures.keep(tx, erasure, "done")
+            erasures.save(tx, erasure, "done")
             return False
         self._destroy(tx, now, Actor("system", "erasures", person.organization_id), person, erasure)
         return True
@@ -143,7 +143,7 @@ class ErasureRpcs:
         cancel_waiting(tx, now, her.alone, [person.id])
         destroyed = erasures.destroy(tx, her, now)
         erasure.destroyed = replace(destroyed, receipts=len(receipts), referrals=live)
-        erasures.keep(tx, erasure, "done")
+        erasures.save(tx, erasure, "done")
 
     def _own(self, tx: Transaction, caller: Caller, person_id: str) -> Person:
         person = self._files.get(tx, person_id)

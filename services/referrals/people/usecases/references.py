@@ -197,7 +197,7 @@ class References:
                 tx, contact.id, contact.person_id or next(iter(people), ""), request.note, now
             )
             contact.hear(now, self._policies.calendar(tx, contact.line_country, contact.department))
-            contacts.keep(tx, contact, "told")
+            contacts.save(tx, contact, "told")
         return self._message(first, call)
 
     def ConfirmHelp(self, request: pb.ConfirmHelpRequest, call: Call) -> pb.ReferenceStatus:
@@ -211,7 +211,7 @@ class References:
         self, call: Call, first: Contact, own: Sequence[Contact], people: Sequence[str]
     ) -> None:
         for person_id in people:
-            self._files.hold(call.tx, person_id)
+            self._files.lock(call.tx, person_id)
         cancel_waiting(call.tx, call.clock.now(), [contact.id for contact in own], people)
         for person_id in people:
             self._consents.withdraw_all(call.tx, call.clock.now(), first.id, person_id, call.trail)

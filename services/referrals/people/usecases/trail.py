@@ -130,7 +130,7 @@ class Audit:
         elevate_to_system_scope(call.tx)
         anomaly = anomalies.get(call.tx, identifier)
         anomaly.review(call.caller.id, code, base_version, call.clock.now())
-        anomalies.keep_review(call.tx, anomaly)
+        anomalies.save_review(call.tx, anomaly)
         call.trail.append(
             Entry("review_anomaly", identifier, "", (code, f"worker:{anomaly.worker_id}"))
         )

@@ -114,7 +114,7 @@ class Plans:
         acknowledged = word_list(
             referrals_pb2.Acknowledgement, request.acknowledged_codes, "acknowledged_codes"
         )
-        self._files.hold(tx, person_id)
+        self._files.lock(tx, person_id)
         person = self._person(tx, call.caller, person_id)
         pathway = self._named_pathway(tx, "pathway_id", "unknown_code", request.pathway_id)
         check_age_taken(pathway.takes(person.coarse.age_band), acknowledged)
@@ -327,7 +327,7 @@ class Plans:
                 plans.change(tx, plan, old_version)
             if lost:
                 lost.note_leg_lost(now)
-                referrals.keep(tx, lost, None)
+                referrals.save(tx, lost, None)
 
     @staticmethod
     def _apply_leg_rules(tx: Transaction, plan: Plan, referral: Referral) -> None:

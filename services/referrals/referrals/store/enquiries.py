@@ -79,7 +79,7 @@ def get(tx: Transaction, identifier: str, *, for_update: bool = False) -> Enquir
     return _read(tx, [row])[0]
 
 
-def keep(tx: Transaction, enquiry: Enquiry) -> None:
+def save(tx: Transaction, enquiry: Enquiry) -> None:
     """Saves the enquiry, the copies that changed, and the facts of its new events.
 
     Does nothing if there is no new event. Raises Stale.
@@ -100,12 +100,12 @@ def keep(tx: Transaction, enquiry: Enquiry) -> None:
     }
     if tx.execute(_INSERT if was == 0 else _UPDATE, values).rowcount != 1:
         raise Stale
-    keep_copies(tx, enquiry)
+    save_copies(tx, enquiry)
     outbox.save(tx, enquiry_facts(enquiry, events))
     announce(tx, "enquiries", enquiry.due_time)
 
 
-def keep_copies(tx: Transaction, enquiry: Enquiry) -> None:
+def save_copies(tx: Transaction, enquiry: Enquiry) -> None:
     """Saves the changed copies of an enquiry, even if the enquiry has no new event."""
     with tx.cursor() as cursor:
         cursor.executemany(_KEEP_OFFER, [_offer_values(enquiry, offer) for offer in enquiry.offers])

@@ -140,7 +140,7 @@ def count_completed(tx: Transaction, start: datetime, end: datetime) -> dict[Cel
     return {_cell(row): row["people"] for row in rows}
 
 
-def keep(tx: Transaction, cells: dict[Cell, int], until: str, now: datetime) -> None:
+def save(tx: Transaction, cells: dict[Cell, int], until: str, now: datetime) -> None:
     """Saves published cells, and the last quarter that was counted."""
     for cell, people in cells.items():
         tx.execute(

@@ -86,16 +86,16 @@ def by_ids(tx: Transaction, identifiers: Collection[str]) -> dict[str, Referral]
     return {referral.id: referral for referral in read(tx, rows)}
 
 
-def keep(tx: Transaction, referral: Referral, key: SealingKey | None) -> None:
+def save(tx: Transaction, referral: Referral, key: SealingKey | None) -> None:
     """Saves the referral, its deadlines, its new events and their facts, if there are new events.
 
     `key` is the person's key, which seals notes and arrivals; it is needed only if an event has a
     note or an arrival.
     """
-    keep_all(tx, [referral], key)
+    save_all(tx, [referral], key)
 
 
-def keep_all(tx: Transaction, referrals: Sequence[Referral], key: SealingKey | None = None) -> None:
+def save_all(tx: Transaction, referrals: Sequence[Referral], key: SealingKey | None = None) -> None:
     """Saves the referrals that have new events, with no more statements than one referral needs.
 
     If any event has a note or an arrival, all referrals must be of the same person, since `key` is

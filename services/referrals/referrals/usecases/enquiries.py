@@ -199,7 +199,7 @@ class Enquiries:
             contact_id=contact_id,
             person_id=person_id,
         )
-        enquiries.keep(tx, enquiry)
+        enquiries.save(tx, enquiry)
         return asker_message(enquiry)
 
     def GetEnquiry(self, request: pb.GetEnquiryRequest, call: Call) -> pb.Enquiry:
@@ -270,7 +270,7 @@ class Enquiries:
         ):
             raise Stale
         enquiry.answer(service_id, caller.organization_id, answer, reason_code, call.clock.now())
-        enquiries.keep(tx, enquiry)
+        enquiries.save(tx, enquiry)
         return received_message(self._received(tx, caller, identifier))
 
     def TakeOffer(self, request: pb.TakeOfferRequest, call: Call) -> pb.Enquiry:
@@ -288,7 +288,7 @@ class Enquiries:
         enquiry.take(service_id, answer, call.clock.now(), self._calendar(call.tx, enquiry.content))
         if not members.services(call.tx, [service_id], enquiry.organization_id):
             raise Conflict("offer_gone")
-        enquiries.keep(call.tx, enquiry)
+        enquiries.save(call.tx, enquiry)
         return asker_message(enquiry)
 
     def CancelEnquiry(self, request: pb.CancelEnquiryRequest, call: Call) -> pb.Enquiry:
@@ -298,7 +298,7 @@ class Enquiries:
         if enquiry.state is EnquiryState.OPEN and enquiry.version != base_version:
             raise Stale
         enquiry.cancel(rules.BY_ASKER, call.clock.now(), call.caller.organization_id)
-        enquiries.keep(call.tx, enquiry)
+        enquiries.save(call.tx, enquiry)
         return asker_message(enquiry)
 
     def ListUnmetNeeds(
@@ -316,7 +316,7 @@ class Enquiries:
             enquiry = enquiries.get(tx, identifier, for_update=True)
             enquiry.fire(now, self._calendar(tx, enquiry.content))
             events = list(enquiry.events)
-            enquiries.keep(tx, enquiry)
+            enquiries.save(tx, enquiry)
             return events
 
         return fire_each(
@@ -330,7 +330,7 @@ class Enquiries:
         )
 
     def _check_person(self, tx: Transaction, caller: Caller, person_id: str) -> None:
-        self._people.hold(tx, person_id)  # so that the person can't be erased meanwhile
+        self._people.lock(tx, person_id)  # so that the person can't be erased meanwhile
         person = self._people.get(tx, person_id)
         if person.organization_id != caller.organization_id:
             raise NotFound
@@ -419,8 +419,8 @@ def stop_asking(
                 if offer.organization_id == organization_id
             }
         enquiry.stop_asking(gone, now)
-        enquiries.keep_copies(tx, enquiry)
-        enquiries.keep(tx, enquiry)
+        enquiries.save_copies(tx, enquiry)
+        enquiries.save(tx, enquiry)
     return len(received_ids) == _MAX_STOPPED
 
 
@@ -435,4 +435,4 @@ def cancel_waiting(
         enquiry = enquiries.get(tx, identifier, for_update=True)
         if enquiry.waits:
             enquiry.withdraw(now)
-            enquiries.keep(tx, enquiry)
+            enquiries.save(tx, enquiry)

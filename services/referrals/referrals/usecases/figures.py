@@ -120,7 +120,7 @@ def _count(tx: Transaction, now: datetime) -> None:
         counts = figures.count_completed(
             tx, end_of(before) if before else EARLIEST_TIME, end_of(until)
         )
-        figures.keep(tx, published_cells(counts), until, now)
+        figures.save(tx, published_cells(counts), until, now)
 
 
 def _safe(counts: dict[str, int]) -> list[pb.Figure]:

@@ -78,25 +78,25 @@ class Lives:
         for identifier in sorted({*identifiers} - {""}):
             # a receiver's refusal may reopen the contact, but a receiver sees no contact of a line
             elevate_to_system_scope(tx)
-            contact = contacts.hold(tx, identifier)
+            contact = contacts.lock(tx, identifier)
             if contact.follow(
                 still_to_refer(referrals.of_contact(tx, identifier)),
                 now,
                 self._policies.calendar(tx, contact.line_country, contact.department),
             ):
-                contacts.keep(tx, contact, "changed")
+                contacts.save(tx, contact, "changed")
 
     def lock(
-        self, tx: Transaction, identifier: str, version: int | None, *, hold: bool = False
+        self, tx: Transaction, identifier: str, version: int | None, *, lock_person: bool = False
     ) -> tuple[Referral, Calendar]:
         """Returns a referral, locked until the end of the transaction, and its calendar.
 
-        `hold` locks the person first, for steps that give or use a consent. Raises Stale if another
-        step was taken since `version`, unless `version` is None.
+        `lock_person` locks the person first, for steps that give or use a consent. Raises Stale if
+        another step was taken since `version`, unless `version` is None.
         """
         calendar_at = self._policies.calendars(tx)  # shares a round trip with the referral
-        if hold:
-            self._people.hold(tx, referrals.get(tx, identifier).person_id)
+        if lock_person:
+            self._people.lock(tx, referrals.get(tx, identifier).person_id)
         referral = referrals.get(tx, identifier, for_update=True)
         if version is not None and referral.step_version != version:
             raise Stale
@@ -107,7 +107,7 @@ class Lives:
         noted = any(event.note or event.arrival for event in referral.events)
         if noted:  # even a coordinator, who sees no person's key, may write a note
             elevate_to_system_scope(tx)
-        referrals.keep(tx, referral, self._people.key(tx, referral.person_id) if noted else None)
+        referrals.save(tx, referral, self._people.key(tx, referral.person_id) if noted else None)
 
     def calendar(self, tx: Transaction, referral: Referral) -> Calendar:
         """Returns the working days where the person is, and the network's deadlines."""
@@ -197,7 +197,7 @@ class Lives:
         """
         actor = Actor("person", first_id, "")
         for person_id in sorted(people):
-            self._people.hold(tx, person_id)
+            self._people.lock(tx, person_id)
         completed = [
             referral
             for referral in referrals.of_people(tx, people, for_update=True)
@@ -234,7 +234,7 @@ class Lives:
                 )
                 for referral in claimed
             ]
-            referrals.keep_all(tx, claimed)
+            referrals.save_all(tx, claimed)
             expired = [
                 referral
                 for referral, (_, events) in zip(claimed, fired, strict=True)

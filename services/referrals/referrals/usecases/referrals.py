@@ -92,7 +92,7 @@ class Referrals(Steps):
             optional_id(request.enquiry_id, "enquiry_id"),
         )
         # so that no copy of the person's coarse data is made while her file is being erased
-        self._people.hold(tx, person_id)
+        self._people.lock(tx, person_id)
         calendar_at = self._policies.calendars(tx)  # shares a round trip with the person
         person = self._people.get(tx, person_id)
         if person.organization_id != caller.organization_id:
@@ -115,7 +115,7 @@ class Referrals(Steps):
         if enquiry is not None:
             referral.unsafe = enquiry.unsafe
             enquiry.refer(referral.id, now)
-            enquiries.keep(tx, enquiry)
+            enquiries.save(tx, enquiry)
             draft = draft.from_enquiry(enquiry)
         if (
             before is not None
@@ -135,7 +135,7 @@ class Referrals(Steps):
                 person=person,
                 urgency_checked=urgency_checked,
             )
-        referrals.keep(tx, referral, None)
+        referrals.save(tx, referral, None)
         self._lives.follow_contacts(tx, now, referral.contact_id)
         return referral_message(referral, actor, now)
 
@@ -149,7 +149,7 @@ class Referrals(Steps):
             raise NotFound
         before = referral.contact_id
         self._change(call.tx, referral, actor, now, draft, calendar)
-        referrals.keep(call.tx, referral, None)
+        referrals.save(call.tx, referral, None)
         if referral.contact_id != before:
             self._lives.follow_contacts(call.tx, now, before, referral.contact_id)
         return referral_message(referral, actor, now)

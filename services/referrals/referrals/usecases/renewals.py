@@ -44,7 +44,7 @@ class Renewals:
             return []
         referral.note_consent_ending(now)
         events = list(referral.events)
-        referrals.keep_all(tx, [referral])
+        referrals.save_all(tx, [referral])
         return events
 
     def _receipt_is_live(self, tx: Transaction, receipt_id: str, now: datetime) -> bool:

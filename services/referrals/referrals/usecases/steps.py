@@ -76,7 +76,7 @@ class Steps:
         acknowledged = word_list(
             pb.Acknowledgement, request.acknowledged_codes, "acknowledged_codes"
         )
-        referral, calendar = self._lives.lock(tx, identifier, base_version, hold=True)
+        referral, calendar = self._lives.lock(tx, identifier, base_version, lock_person=True)
         person = self._people.get(tx, referral.person_id)
         person.check_not_erased()
         receiver = _check_receiver(tx, referral, person, acknowledged)
@@ -116,7 +116,7 @@ class Steps:
         """
         tx, now = call.tx, call.clock.now()
         referral, calendar = self._lives.lock(
-            tx, object_id(request.id), version(request.etag), hold=True
+            tx, object_id(request.id), version(request.etag), lock_person=True
         )
         referral.take("confirm_override", actor_of(call.caller), now, calendar)
         # a coordinator sees neither the person nor her receipts, but may confirm this receipt
@@ -139,7 +139,7 @@ class Steps:
             optional_id(request.receipt_id, "receipt_id"),
         )
         referral, calendar = self._lives.lock(
-            tx, object_id(request.id), version(request.etag), hold=True
+            tx, object_id(request.id), version(request.etag), lock_person=True
         )
         receipt = self._chosen(tx, referral, receipt_id)
         if receipt is None:
@@ -212,7 +212,7 @@ class Steps:
         self._lives.save(tx, referral)
         # The draft belongs to the sender, so it could not be written in a coordinator's scope.
         elevate_to_system_scope(tx)
-        referrals.keep(tx, following, None)
+        referrals.save(tx, following, None)
         self._lives.follow(tx, now, referral)
         return referral_message(referral, actor_of(call.caller), now)
 
@@ -239,7 +239,7 @@ def _check_worker(call: Call, worker_id: str) -> None:
     """
     if not worker_id:
         return
-    known, own = members.hold_worker(call.tx, worker_id), call.caller.organization_id
+    known, own = members.lock_worker(call.tx, worker_id), call.caller.organization_id
     if known is None or not known[0] or known[1] not in (own, ""):
         if worker_id != call.caller.id:
             raise Invalid(("responsible_worker_id", "unknown_code"))

@@ -42,7 +42,7 @@ class Threads:
         state = stack.state
         self.pids = {name: part["pid"] for name, part in state["parts"].items()}
         self._parts: dict[int, str] = {
-            pid: name for name, one in self.pids.items() for pid in family(one)
+            pid: name for name, parent in self.pids.items() for pid in family(parent)
         }
         self._root = int(state["pid"])
         self._names = {
@@ -143,8 +143,8 @@ def table(times: Times, at_least: float = 0.02) -> str:
         lines.append(f"{total:8.2f} ms  {part}")
         lines += [
             f"{value:8.2f}       {name}"
-            for (of, name), value in sorted(times.items(), key=lambda item: -item[1])
-            if of == part and value >= at_least
+            for (owner, name), value in sorted(times.items(), key=lambda item: -item[1])
+            if owner == part and value >= at_least
         ]
     return "\n".join([*lines, f"{sum(parts.values()):8.2f} ms  in all"])
 

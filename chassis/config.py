@@ -42,7 +42,7 @@ class Settings:
             try:
                 return Path(file).read_text().strip()
             except (OSError, UnicodeDecodeError):
-                self._problems.append(f"{name}_FILE names a file that can't be read")
+                self.refuse(f"{name}_FILE names a file that can't be read")
                 return ""
         return self.env.str(name) if default is None else self.env.str(name, default)
 
@@ -56,7 +56,7 @@ class Settings:
 
     def number(self, name: str, default: int, *, least: int = 0) -> int:
         """Returns a setting that is a whole number, at least `least`."""
-        number = self.env.int(name, default)  # None if the setting is no number
+        number = self.env.int(name, default)  # None if the setting is not a number
         if number is not None and number < least:
             self.refuse(f"{name} is less than {least}")
         return int(number or 0)
@@ -83,12 +83,12 @@ class Settings:
         try:
             return dict(self.env.dict(name, {}, subcast_values=str) or {})
         except ValueError:
-            self._problems.append(f"{name} is not NAME=VALUE,NAME=VALUE")
+            self.refuse(f"{name} is not NAME=VALUE,NAME=VALUE")
             return {}
 
-    def refuse(self, why: str) -> None:
-        """Reports a problem that involves several settings, or the contents of a file."""
-        self._problems.append(why)
+    def refuse(self, problem: str) -> None:
+        """Records a problem, which `done` reports together with all others."""
+        self._problems.append(problem)
 
     def done(self) -> None:
         """Raises WrongSettings if any setting is invalid."""

@@ -240,7 +240,7 @@ class Verifier:
         return decoded.claims
 
     def _key_of(self, token: GuestProtocol) -> OKPKey:
-        """Returns the key with the `kid` of a token; raises KeyError for an unknown one."""
+        """Returns the key with the `kid` of a token; raises KeyError for an unknown `kid`."""
         return self._current_key(str(token.headers()["kid"]))
 
     def _current_key(self, kid: str) -> OKPKey:

@@ -160,7 +160,7 @@ def prepare(say: Callable[[str], None] = lambda line: None) -> Program:
             return _prepare(folder, libraries, say)
     except StackFailure as failure:
         raise StackFailure(
-            f"Apache Kafka can't be had: {failure}; or name a Kafka of your own in"
+            f"Apache Kafka can't be started: {failure}; or name a Kafka of your own in"
             " KAFKA_BOOTSTRAP_SERVERS"
         ) from failure
 

@@ -62,7 +62,7 @@ from services.partners.sign_in.usecases.made_lately import MadeLately
 from services.partners.sign_in.usecases.passkeys import Passkeys
 from services.partners.sign_in.usecases.password_resets import PasswordResets, sending_links
 from services.partners.sign_in.usecases.proofs import Proofs
-from services.partners.sign_in.usecases.second_factors import OF_A_CODE, SecondFactors
+from services.partners.sign_in.usecases.second_factors import CODE_BUDGET, SecondFactors
 from services.partners.sign_in.usecases.sessions import Sessions
 from services.partners.sign_in.usecases.sign_in_providers import SignInProviders
 
@@ -188,14 +188,16 @@ def servicers(
     password.
     """
     pages = PageTokens(keyring)
-    guesses = Guesses(database, keyring, "password", sessions.OF_AN_ACCOUNT, sessions.OF_AN_ADDRESS)
+    guesses = Guesses(
+        database, keyring, "password", sessions.ACCOUNT_BUDGET, sessions.ADDRESS_BUDGET
+    )
     applied = Guesses(
-        database, keyring, "application", membership.OF_A_MAILBOX, membership.OF_AN_ADDRESS
+        database, keyring, "application", membership.MAILBOX_BUDGET, membership.ADDRESS_BUDGET
     )
     resets = Guesses(
-        database, keyring, "reset", password_resets.OF_A_MAILBOX, password_resets.OF_AN_ADDRESS
+        database, keyring, "reset", password_resets.MAILBOX_BUDGET, password_resets.ADDRESS_BUDGET
     )
-    codes = Guesses(database, keyring, "code", OF_A_CODE, OF_A_CODE)
+    codes = Guesses(database, keyring, "code", CODE_BUDGET, CODE_BUDGET)
     passkeys = Passkeys(site, guesses)
     credentials = SignInCredentials()
     servicer = partial(

@@ -40,11 +40,9 @@ class FloodedService:
     """A service in which the calls of one caller wait until the test releases them."""
 
     def __init__(self, database: Database, folder: Path) -> None:
-        self.in_work, self.let_go, self._counting = (
-            Counter[str](),
-            threading.Event(),
-            threading.Lock(),
-        )
+        self.running = Counter[str]()
+        self.release = threading.Event()
+        self._counting = threading.Lock()
         key_folder.create(folder, ["partners"])
         self._issuer = Issuer(key_folder.signing(folder, "tokens"), SystemClock())
         servicer = Servicer(
@@ -71,9 +69,9 @@ class FloodedService:
         self, request: pb.ListOrganizationsRequest, call: Call
     ) -> pb.ListOrganizationsResponse:
         with self._counting:
-            self.in_work[call.caller.id] += 1
+            self.running[call.caller.id] += 1
         if call.caller == FLOODS:
-            self.let_go.wait(10)
+            self.release.wait(10)
         return pb.ListOrganizationsResponse()
 
     def ask(self, caller: Caller) -> Any:
@@ -88,7 +86,7 @@ class FloodedService:
     def flood(self, often: int) -> list[Any]:
         """Starts `often` calls; returns once the caller's share of them is running."""
         calls = [self.ask(FLOODS) for _ in range(often)]
-        until(lambda: self.in_work[FLOODS.id] == SHARE)
+        until(lambda: self.running[FLOODS.id] == SHARE)
         return calls
 
 
@@ -96,15 +94,16 @@ class FloodedService:
 def flooded(
     postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[FloodedService]:
-    # the queue takes calls however long the first has waited (tests/chassis/test_overload.py)
+    # a stopped clock: the queue refuses no call for the time that the first has waited
+    # (tests/chassis/test_overload.py)
     monkeypatch.setattr(admission, "monotonic", lambda: 0.0)
     database = Database(postgres.database("tests", MIGRATIONS).url, max_size=2 * THREADS)
     database.open()
-    made = FloodedService(database, tmp_path)
-    yield made
-    made.let_go.set()
-    made.channel.close()
-    made.server.stop(0).wait(10)
+    service = FloodedService(database, tmp_path)
+    yield service
+    service.release.set()
+    service.channel.close()
+    service.server.stop(0).wait(10)
     database.close()
 
 
@@ -118,8 +117,8 @@ def test_c15_a_call_starts_at_once_while_another_caller_uses_its_whole_share(
     calls = flooded.flood(20)
     for _ in range(3):
         assert outcome(flooded.ask(NEIGHBOUR)) == "OK"
-    assert flooded.in_work == {FLOODS.id: SHARE, NEIGHBOUR.id: 3}
-    flooded.let_go.set()
+    assert flooded.running == {FLOODS.id: SHARE, NEIGHBOUR.id: 3}
+    flooded.release.set()
     assert [outcome(call) for call in calls] == ["OK"] * 20, (
         "calls that waited for their caller's share are answered, too"
     )
@@ -129,16 +128,16 @@ def test_c15_a_flood_leaves_room_in_the_queue_for_other_callers(flooded: Flooded
     calls = flooded.flood(WAITING + 30)
     until(lambda: sum(call.done() for call in calls) == 30)
     assert outcome(flooded.ask(NEIGHBOUR)) == "OK"
-    flooded.let_go.set()
+    flooded.release.set()
     assert Counter(map(outcome, calls)) == {"OK": WAITING, "RESOURCE_EXHAUSTED": 30}
 
 
 def test_c15_a_caller_gets_its_whole_share_again_after_a_flood(flooded: FloodedService) -> None:
     calls = flooded.flood(5)
-    flooded.let_go.set()
+    flooded.release.set()
     assert [outcome(call) for call in calls] == ["OK"] * 5
-    flooded.let_go.clear()
-    flooded.in_work.clear()
+    flooded.release.clear()
+    flooded.running.clear()
     flooded.flood(3)
 
 
@@ -150,6 +149,6 @@ def test_c15_a_stop_refuses_at_once_the_calls_that_wait_for_their_callers_share(
     stopped = flooded.server.stop(10)
     until(lambda: sum(call.done() for call in calls) == 20 - SHARE)
     assert Counter(outcome(call) for call in calls if call.done()) == {"UNAVAILABLE": 20 - SHARE}
-    flooded.let_go.set()
+    flooded.release.set()
     assert Counter(map(outcome, calls)) == {"UNAVAILABLE": 20 - SHARE, "OK": SHARE}
     assert stopped.wait(10)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chassis.guesses import Budget
-from services.partners.sign_in.usecases.sessions import OF_AN_ACCOUNT
+from services.partners.sign_in.usecases.sessions import ACCOUNT_BUDGET
 from services.referrals.line.usecases.contacts import ADDRESS_BUDGET, LANES, REFERENCE_BUDGET
 from tests.builders import NOON
 
@@ -40,7 +40,7 @@ def test_an_address_gets_at_most_174_wrong_guesses_a_day() -> None:
 
 
 def test_a_password_is_exposed_to_fewer_than_ten_thousand_guesses_a_year() -> None:
-    assert allowed_guesses(OF_AN_ACCOUNT, 365 * DAY) < 10_000
+    assert allowed_guesses(ACCOUNT_BUDGET, 365 * DAY) < 10_000
 
 
 @pytest.mark.parametrize("wrong", [0, 99, 100, 5000])

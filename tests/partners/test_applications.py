@@ -9,7 +9,7 @@ from typing import Any
 
 from protos.partners.v1 import directory_pb2 as pb
 from protos.partners.v1.directory_pb2_grpc import DirectoryStub
-from services.partners.members.usecases.membership import OF_A_MAILBOX, OF_AN_ADDRESS
+from services.partners.members.usecases.membership import ADDRESS_BUDGET, MAILBOX_BUDGET
 from tests.partners.scene import Scene, refused
 from tests.partners.test_membership import APPLIED, application, apply, confirm, letters, run_sweep
 
@@ -58,10 +58,10 @@ def test_a_link_that_nobody_opens_is_valid_for_three_days_and_is_then_deleted(sc
 
 def test_applications_from_many_addresses_close_the_form_for_nobody_else(scene: Scene) -> None:
     # more than a hundred, which was once the budget of all callers together
-    for number in range(25 * OF_AN_ADDRESS.burst):
+    for number in range(25 * ADDRESS_BUDGET.burst):
         from_address(
             scene,
-            f"192.0.2.{number // OF_AN_ADDRESS.burst}",
+            f"192.0.2.{number // ADDRESS_BUDGET.burst}",
             contact_email=f"nadie{number}@ejemplo.example",
         )
     from_address(scene, "198.51.100.7")
@@ -84,21 +84,21 @@ def test_many_waiting_applications_close_the_form_for_nobody(scene: Scene) -> No
 
 
 def test_one_mailbox_gets_only_a_few_emails(scene: Scene) -> None:
-    for number in range(OF_A_MAILBOX.burst):
+    for number in range(MAILBOX_BUDGET.burst):
         from_address(scene, f"192.0.2.{number}", contact_email="Ella@ejemplo.example")
     with refused("RESOURCE_EXHAUSTED", "too_many_attempts") as refusal:
         from_address(scene, "192.0.2.99", contact_email="ella@EJEMPLO.example")
-    assert 0 < refusal.retry_after <= OF_A_MAILBOX.every.total_seconds()
-    assert len(letters(scene)) == OF_A_MAILBOX.burst
+    assert 0 < refusal.retry_after <= MAILBOX_BUDGET.every.total_seconds()
+    assert len(letters(scene)) == MAILBOX_BUDGET.burst
     from_address(scene, "192.0.2.99", contact_email="otra@ejemplo.example")
 
 
 def test_one_address_does_not_use_up_the_budget_of_others(scene: Scene) -> None:
-    for number in range(OF_AN_ADDRESS.burst):
+    for number in range(ADDRESS_BUDGET.burst):
         from_address(scene, "192.0.2.1", contact_email=f"persona{number}@ejemplo.example")
     with refused("RESOURCE_EXHAUSTED", "too_many_attempts") as refusal:
         from_address(scene, "192.0.2.1", contact_email="otra@ejemplo.example")
-    assert 0 < refusal.retry_after <= OF_AN_ADDRESS.every.total_seconds()
+    assert 0 < refusal.retry_after <= ADDRESS_BUDGET.every.total_seconds()
     from_address(scene, "192.0.2.2", contact_email="otra@ejemplo.example")
     scene.advance(hours=1)
     from_address(scene, "192.0.2.1", contact_email="mas@ejemplo.example")

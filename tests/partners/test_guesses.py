@@ -17,7 +17,7 @@ from protos.partners.v1 import members_pb2 as pb
 from protos.partners.v1 import members_pb2_grpc
 from services.partners.directory.usecases import housekeeping
 from services.partners.members.domain.worker import Role
-from services.partners.sign_in.usecases.sessions import OF_AN_ACCOUNT, OF_AN_ADDRESS
+from services.partners.sign_in.usecases.sessions import ACCOUNT_BUDGET, ADDRESS_BUDGET
 from tests.partners.scene import PASSWORD, Scene, refused
 from tests.parts.local_stack import until
 
@@ -231,7 +231,7 @@ def test_calls_under_way_are_counted_and_waited_for_no_longer_than_they_can_last
 
 def test_a_wrong_password_counts_even_if_its_call_ran_out_of_time(member: Scene) -> None:
     counted = Guesses(
-        member.database, Keyring(member.sealing_key), "password", OF_AN_ACCOUNT, OF_AN_ADDRESS
+        member.database, Keyring(member.sealing_key), "password", ACCOUNT_BUDGET, ADDRESS_BUDGET
     )
     for _ in range(10):
         guess = counted.begin(EMAIL, Origin(), member.clock.now())

@@ -25,7 +25,7 @@ MessageType = Any  # a Descriptor: its two implementations have no common type
 def to_json(message: Message) -> dict[str, Any]:
     """Returns the message as JSON values."""
     values = {
-        field.name: _out(field, getattr(message, field.name))
+        field.name: _field_to_json(field, getattr(message, field.name))
         for field in message.DESCRIPTOR.fields
         if _is_present(message, field)
     }
@@ -37,7 +37,7 @@ def from_json(values: Mapping[str, Any], message: M) -> M:
 
     None leaves a field empty. Raises KeyError for an unknown name.
     """
-    message.MergeFrom(type(message)(**_all_in(message.DESCRIPTOR, values)))
+    message.MergeFrom(type(message)(**_constructor_arguments(message.DESCRIPTOR, values)))
     return message
 
 
@@ -64,15 +64,15 @@ def _is_present(message: Message, field: FieldType) -> bool:
     )
 
 
-def _out(field: FieldType, value: Any) -> Any:
+def _field_to_json(field: FieldType, value: Any) -> Any:
     if is_map(field):
         return {key: value[key] for key in sorted(value)}
     if field.is_repeated:
-        return [converted for item in value if (converted := _out_one(field, item)) is not None]
-    return _out_one(field, value)
+        return [converted for item in value if (converted := _json_value(field, item)) is not None]
+    return _json_value(field, value)
 
 
-def _out_one(field: FieldType, value: Any) -> Any:
+def _json_value(field: FieldType, value: Any) -> Any:
     if field.type == FieldDescriptor.TYPE_ENUM:
         return word(field.enum_type, value)
     if field.type == FieldDescriptor.TYPE_MESSAGE:
@@ -82,20 +82,20 @@ def _out_one(field: FieldType, value: Any) -> Any:
     return b64encode(value).decode() if field.type == FieldDescriptor.TYPE_BYTES else value
 
 
-def _all_in(message: MessageType, values: Mapping[str, Any]) -> dict[str, Any]:
+def _constructor_arguments(message: MessageType, values: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the arguments for a message's constructor, which accepts objects and times."""
     return {
-        name: _in(message.fields_by_name[name], value)
+        name: _from_json_value(message.fields_by_name[name], value)
         for name, value in values.items()
         if value is not None
     }
 
 
-def _in(field: FieldType, value: Any) -> Any:
+def _from_json_value(field: FieldType, value: Any) -> Any:
     if isinstance(value, list):
-        return [_in(field, item) for item in value]
+        return [_from_json_value(field, item) for item in value]
     if isinstance(value, dict) and not is_map(field):
-        return _all_in(field.message_type, value)
+        return _constructor_arguments(field.message_type, value)
     if field.type == FieldDescriptor.TYPE_ENUM:
         return wire.numbers(field.enum_type)[value]
     return b64decode(value) if field.type == FieldDescriptor.TYPE_BYTES else value

@@ -32,7 +32,7 @@ _LEXEME = re.compile(r"'((?:[^']|'')*)'(:\*)?")  # in the text of a tsquery
 _WORD = re.compile(r"[^\W_]+")
 # Words in which people phrase a request, in three languages, as in "necesito un abogado". They are
 # ignored if there are other words, because no service has them in its description.
-_ASKING = frozenset(
+_FILLER_WORDS = frozenset(
     "necesito necesita necesitamos busco busca buscamos quiero quiere queremos puedo puede ayuda"
     " ayudar ayudarla urgente favor hoy ya aver haber"
     " gratis gratuito gratuita"
@@ -75,13 +75,13 @@ def learn(tx: Transaction, texts: Sequence[str], *, shelter: bool) -> None:
     )
 
 
-def without_asking(text: str) -> str:
+def significant_words(text: str) -> str:
     """Returns the first words of a search, folded, without words such as "I need".
 
     "Necesito un abogado" becomes "abogado". If a search has only such words, they are returned.
     """
     typed = split(text)
-    return " ".join(([word for word in typed if word not in _ASKING] or typed)[:_MAX_WORDS])
+    return " ".join(([word for word in typed if word not in _FILLER_WORDS] or typed)[:_MAX_WORDS])
 
 
 def words_of_search(tx: Transaction, text: str, *, sees_shelters: bool) -> list[Word]:
@@ -92,7 +92,7 @@ def words_of_search(tx: Transaction, text: str, *, sees_shelters: bool) -> list[
     has more than three letters, the words that it resembles are searched for, too. For a caller who
     may not see shelters, words that only shelters use do not exist.
     """
-    typed = without_asking(text).split()
+    typed = significant_words(text).split()
     if not typed:
         return []
     known = "words" if sees_shelters else "(SELECT word FROM words WHERE NOT shelter) AS words"

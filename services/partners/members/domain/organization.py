@@ -221,9 +221,7 @@ class Organization(Subject):
 
         The worker who admits the organisation counts as its registrar.
         """
-        self._become(
-            OrganizationStatus.PROBATION, "admitted", now, since=OrganizationStatus.APPLIED
-        )
+        self._become(OrganizationStatus.PROBATION, "admitted", now, old=OrganizationStatus.APPLIED)
         self.registered_by_worker_id = worker_id
 
     def reject(self, reason: RejectionReason, now: datetime) -> None:
@@ -231,7 +229,7 @@ class Organization(Subject):
 
         Only the data that identifies the organisation is kept, for a while.
         """
-        self._become(OrganizationStatus.REJECTED, "rejected", now, since=OrganizationStatus.APPLIED)
+        self._become(OrganizationStatus.REJECTED, "rejected", now, old=OrganizationStatus.APPLIED)
         self.rejection_reason = reason
         self.entry = replace(self.entry, phone="", url="", description="")
 
@@ -285,9 +283,7 @@ class Organization(Subject):
                 return
             check_second(by, self.approval_proposed_by_worker_id)
         self.approval_proposed_by_worker_id = ""
-        self._become(
-            OrganizationStatus.APPROVED, "approved", now, since=OrganizationStatus.PROBATION
-        )
+        self._become(OrganizationStatus.APPROVED, "approved", now, old=OrganizationStatus.PROBATION)
 
     def check_invited_by(self, second: Second) -> None:
         """Raises Conflict if the first manager's inviter may also have registered the member.
@@ -345,7 +341,7 @@ class Organization(Subject):
         self.suspension = Suspension(
             reason, FirstCoordinator(by.person.id, by.organization_id, now), now + HOLD
         )
-        self._become(OrganizationStatus.SUSPENDED, "held", now, since=OrganizationStatus.APPROVED)
+        self._become(OrganizationStatus.SUSPENDED, "held", now, old=OrganizationStatus.APPROVED)
 
     def reinstate(self, by: Coordinator, now: datetime, today: date) -> None:
         """Ends a suspension or a hold: the first coordinator proposes this, the second does it.
@@ -400,7 +396,7 @@ class Organization(Subject):
         if self.suspension and self.suspension.expire_time:
             self.last_hold = self.suspension.first
         self.suspension = self.reinstatement = None
-        self._become(OrganizationStatus.APPROVED, fact, now, since=OrganizationStatus.SUSPENDED)
+        self._become(OrganizationStatus.APPROVED, fact, now, old=OrganizationStatus.SUSPENDED)
 
     def leave(self, now: datetime, by: Coordinator | None = None) -> None:
         """Ends the membership for good: to come back, the organisation has to apply again.
@@ -434,7 +430,7 @@ class Organization(Subject):
                 OrganizationStatus.PROBATION,
                 "agreement_expired",
                 now,
-                since=OrganizationStatus.APPROVED,
+                old=OrganizationStatus.APPROVED,
             )
         elif (due := due_warning(days, self.warned_days)) is not None:
             self.warned_days = due
@@ -480,9 +476,9 @@ class Organization(Subject):
         return self.status in ACTIVE
 
     def _become(
-        self, status: OrganizationStatus, fact: str, now: datetime, *, since: OrganizationStatus
+        self, status: OrganizationStatus, fact: str, now: datetime, *, old: OrganizationStatus
     ) -> None:
-        if self.status is not since:
+        if self.status is not old:
             raise Conflict("illegal_transition")
         self.status = status
         self.note(fact, now)

@@ -35,8 +35,8 @@ from services.partners.members.wire import facts, messages
 # A public form stores data and sends an e-mail. So only a few applications are accepted from one IP
 # address, and only a few e-mails are sent to one mailbox. There is no overall limit, because
 # anybody could use it up.
-OF_A_MAILBOX = Budget(3, timedelta(hours=1), timedelta(0))
-OF_AN_ADDRESS = Budget(5, timedelta(hours=1), timedelta(0))
+MAILBOX_BUDGET = Budget(3, timedelta(hours=1), timedelta(0))
+ADDRESS_BUDGET = Budget(5, timedelta(hours=1), timedelta(0))
 LINK_LIFE = timedelta(days=3)
 ANSWERED_WITHIN = timedelta(days=14)
 _UNANSWERED, _CONTACT_KEPT, _REJECTED_KEPT = (

@@ -31,9 +31,9 @@ from services.partners.sign_in.store import password_resets, second_factors, sig
 
 # Three e-mails at once, then one an hour: at most 26 unwanted e-mails reach a mailbox in a day.
 # Each e-mail's link replaces the previous link, so the newest e-mail works.
-OF_A_MAILBOX = Budget(3, timedelta(hours=1), timedelta(0))
+MAILBOX_BUDGET = Budget(3, timedelta(hours=1), timedelta(0))
 # A whole office, or all customers of a phone company, may share one IP address.
-OF_AN_ADDRESS = Budget(30, timedelta(minutes=2), timedelta(0))
+ADDRESS_BUDGET = Budget(30, timedelta(minutes=2), timedelta(0))
 _AT_ONCE = 20
 
 

@@ -24,12 +24,14 @@ from services.partners.sign_in.protocols.passkeys import Site
 from services.partners.sign_in.store import passkeys, second_factors
 from services.partners.sign_in.usecases.passkeys import challenge, second_factor_message, signer
 
-OF_A_CODE = Budget(10, timedelta(minutes=5), timedelta(days=30), most=100, then=timedelta(hours=1))
+CODE_BUDGET = Budget(
+    10, timedelta(minutes=5), timedelta(days=30), most=100, then=timedelta(hours=1)
+)
 """The budget for guessing codes.
 Of a million possible codes, three are valid at a time; the budget allows 9,000 guesses in a year.
 Guesses are not counted by IP address, because a guesser must already know the password.
 """
-_SECRET = 20  # bytes of an app's secret; RFC 4226 recommends 160 bits
+_SECRET_BYTES = 20  # length of an app's secret; RFC 4226 recommends 160 bits
 
 
 class SecondFactors:
@@ -96,7 +98,7 @@ class SecondFactors:
         return second_factor_message(call, self._site)
 
 
-def ask(
+def required_factors(
     tx: Transaction, keyring: Keyring, site: Site, worker: Worker, now: datetime, *, required: bool
 ) -> members_pb2.SignInResponse | None:
     """Returns the factors that a sign-in needs after the first proof; None if it needs none.
@@ -142,7 +144,7 @@ def complete(
         if not use_code(tx, keyring, guesses, now, worker_id, request.code):
             raise Unauthenticated("sign_in_failed")
     elif worker_id and purpose is Purpose.SET_UP:
-        codes = _first_code(tx, keyring, guesses, now, worker_id, request.code)
+        codes = _set_up_app(tx, keyring, guesses, now, worker_id, request.code)
     else:
         raise Unauthenticated("sign_in_failed")
     second_factors.delete_challenge(tx, mark)
@@ -150,7 +152,7 @@ def complete(
 
 
 def _store_new_secret(tx: Transaction, keyring: Keyring, worker: Worker) -> tuple[str, str]:
-    secret = secrets.token_bytes(_SECRET)
+    secret = secrets.token_bytes(_SECRET_BYTES)
     second_factors.begin(tx, keyring, worker.id, secret)
     return totp.secret_and_uri(secret, worker.entry.email)
 
@@ -172,16 +174,14 @@ def _activate(
     guesses.settle(guess, right, now)
     if not right:
         return None
-    made = [secrets.token_hex(5) for _ in range(RECOVERY_CODES)]
-    factor.confirm_time, factor.recovery_hashes = (
-        now,
-        tuple(mark_of(recovery_code) for recovery_code in made),
-    )
+    recovery_codes = [secrets.token_hex(5) for _ in range(RECOVERY_CODES)]
+    factor.confirm_time = now
+    factor.recovery_hashes = tuple(map(mark_of, recovery_codes))
     second_factors.save(tx, factor)
-    return [f"{recovery_code[:5]}-{recovery_code[5:]}" for recovery_code in made]
+    return [f"{recovery_code[:5]}-{recovery_code[5:]}" for recovery_code in recovery_codes]
 
 
-def _first_code(
+def _set_up_app(
     tx: Transaction, keyring: Keyring, guesses: Guesses, now: datetime, worker_id: str, code: str
 ) -> list[str]:
     factor = second_factors.get(tx, worker_id, lock=True)
@@ -240,10 +240,8 @@ def _use_app_code(
     tx: Transaction, keyring: Keyring, factor: SecondFactor, code: str, now: datetime
 ) -> bool:
     """Tells whether the code is one of the app's codes that are valid now, and uses it up."""
-    secret, presented = (
-        second_factors.secret(tx, keyring, factor.worker_id),
-        "".join(code.split()).encode(),
-    )
+    secret = second_factors.secret(tx, keyring, factor.worker_id)
+    presented = "".join(code.split()).encode()
     right = [
         step
         for step in factor.steps(int(now.timestamp()) // totp.STEP)
@@ -256,11 +254,11 @@ def _use_app_code(
 
 def _use_recovery_code(factor: SecondFactor, code: str) -> bool:
     mark = mark_of("".join(code.split()).replace("-", "").lower())
-    left = tuple(
+    remaining = tuple(
         stored_mark
         for stored_mark in factor.recovery_hashes
         if not hmac.compare_digest(stored_mark, mark)
     )
-    taken = len(left) < len(factor.recovery_hashes)
-    factor.recovery_hashes = left
-    return taken
+    is_valid = len(remaining) < len(factor.recovery_hashes)
+    factor.recovery_hashes = remaining
+    return is_valid

@@ -41,11 +41,11 @@ from services.partners.sign_in.usecases.sign_in_providers import SignInProviders
 AUDIENCES = ("enlace.partners", "enlace.referrals", "enlace.notifications")
 # NIST SP 800-63B allows 100 wrong passwords before an account is locked. This service does not lock
 # an account; after 100 wrong passwords the account accepts only 24 guesses a day.
-OF_AN_ACCOUNT = Budget(
+ACCOUNT_BUDGET = Budget(
     10, timedelta(minutes=5), timedelta(days=30), most=100, then=timedelta(hours=1)
 )
 # A whole office or hospital, or all customers of a phone company, may share one IP address.
-OF_AN_ADDRESS = Budget(50, timedelta(minutes=1), timedelta(0))
+ADDRESS_BUDGET = Budget(50, timedelta(minutes=1), timedelta(0))
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ class Sessions:
             and not several_factors
             and not SECOND_FACTOR_ROLES.isdisjoint(worker.entry.roles)
         )
-        challenge = second_factors.ask(
+        challenge = second_factors.required_factors(
             call.tx, self._keyring, self._site, worker, now, required=required
         )
         return self._open(worker, organization, now, call) if challenge is None else challenge

@@ -351,8 +351,9 @@ class Database:
         """Yields a connection with an open transaction, and commits the transaction or rolls it
         back.
 
-        If a connection died while it was idle (all did, after a restart of the server), the next
-        one of the pool is tried; by the caller (FoundDead), if the transaction is `retried`.
+        A connection may have died while it was idle, as all do when the server restarts. Then the
+        pool's next connection is tried. If the transaction is `retried`, FoundDead makes the caller
+        do that.
         """
         while True:
             left = end - time.monotonic()
@@ -465,7 +466,7 @@ def expect_rows(tx: Transaction, cursor: psycopg.Cursor[Row], count: int) -> Non
 
 def notify(tx: Transaction, channel: str, payload: str = "") -> None:
     """Notifies the listeners of a channel when the transaction commits. All notifications of a
-    transaction are one statement, sent with the commit; equal ones arrive once.
+    transaction are one statement, sent with the commit; equal notifications arrive once.
     """
     if isinstance(tx, Bounded) and tx.pipe is not None:
         tx.notices.append((channel, payload))

@@ -17,7 +17,7 @@ from the stored fingerprint. MISSING: the process has no key, or no secret for f
 database knows a newer key.
 """
 _TEXT = "these are the keys"
-_MARKS = -1  # the number that stands for the secret that fingerprints are made with
+_FINGERPRINT = -1  # the number under which the fingerprint of the text is stored
 _EVERY = 60.0  # seconds between two checks
 # Seconds between two checks while there is a problem, as often as the process looks for a problem.
 _RETRY_WRONG = 0.2
@@ -35,7 +35,7 @@ class KeyCheck:
         self._keyring = keyring
         self._confirmed = False
         self.problem = ""
-        keyring.hold()
+        keyring.block()
 
     @property
     def confirmed(self) -> bool:
@@ -53,7 +53,7 @@ class KeyCheck:
                 loop.wait(_EVERY if not self.problem else _RETRY_WRONG)
 
     def turn(self, connection: Transaction | None = None) -> str:
-        """Checks once; returns the problem, or ""."""
+        """Checks the keys now; returns the problem, or ""."""
         if connection is None:
             with self._database.transaction(SYSTEM) as tx:
                 return self.turn(tx)
@@ -66,7 +66,7 @@ class KeyCheck:
             return problem
         self.problem = problem
         if problem:
-            self._keyring.hold()
+            self._keyring.block()
         else:
             self._confirmed = True
             self._keyring.release()
@@ -86,10 +86,10 @@ def find_problem(tx: Transaction, keyring: Keyring) -> str:
     if not numbers or any(number > max(numbers) for number in stored):
         return MISSING
     try:
-        mark = keyring.fingerprint(_TEXT.encode(), "sealing_checks")
+        fingerprint = keyring.fingerprint(_TEXT.encode(), "sealing_checks")
     except FileNotFoundError:
         return MISSING
-    if stored.get(_MARKS, mark) != mark:
+    if stored.get(_FINGERPRINT, fingerprint) != fingerprint:
         return WRONG
     new = {
         number: keyring.seal_check(number, _TEXT, _context(number))
@@ -99,7 +99,7 @@ def find_problem(tx: Transaction, keyring: Keyring) -> str:
     # New keys are checked too: a key that can't open what it sealed must not be used.
     if not all(_opens(keyring, (stored | new)[number], number) for number in numbers):
         return WRONG
-    for number, value in ({_MARKS: mark} | new).items():
+    for number, value in ({_FINGERPRINT: fingerprint} | new).items():
         if number not in stored:
             tx.execute(
                 "INSERT INTO sealing_checks (number, value) VALUES (%s, %s) ON CONFLICT DO NOTHING",

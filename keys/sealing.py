@@ -137,7 +137,7 @@ class Keyring(SealingKey):
         """Returns the bytes that were sealed."""
         return self._open(sealed, context)
 
-    def hold(self) -> None:
+    def block(self) -> None:
         """Blocks sealing and opening until `release`, since the keys are wrong, or have not been
         checked. Callers wait a moment, then get Unavailable.
         """

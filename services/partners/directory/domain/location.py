@@ -62,9 +62,9 @@ class LocationEntry:
             areas.knows(self.area_code)
             and areas.lies_in(self.area_code, self.department or self.country)
         ):
-            check.say("area_code", "unknown_code")
+            check.refuse("area_code", "unknown_code")
         if (self.latitude is None) != (self.longitude is None):
-            check.say("longitude" if self.longitude is None else "latitude", "required")
+            check.refuse("longitude" if self.longitude is None else "latitude", "required")
         check.distinct("accessibility", self.accessibility)
         check.done()
 

@@ -96,7 +96,7 @@ class Question:
         """Raises Invalid if an attribute is wrong."""
         check = Check()
         if not taxonomy.knows(self.need_code):
-            check.say("need_code", "unknown_code")
+            check.refuse("need_code", "unknown_code")
         check.department("department", self.department, self.country)
         check.distinct("accessibility", self.accessibility)
         check.done()

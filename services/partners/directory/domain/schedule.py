@@ -52,11 +52,11 @@ class Schedule:
         """Records in `check` what is wrong with the schedule."""
         for number, day in enumerate(self.byday):
             if not (_MONTHLY.match(day) if self.freq is Frequency.MONTHLY else day in DAYS):
-                check.say(f"{path}.byday.{number}", "unknown_code")
+                check.refuse(f"{path}.byday.{number}", "unknown_code")
         if self.freq is Frequency.MONTHLY and not self.byday:
-            check.say(f"{path}.byday", "required")
+            check.refuse(f"{path}.byday", "required")
         if self.valid_from and self.valid_to and self.valid_to < self.valid_from:
-            check.say(f"{path}.valid_to", "out_of_range")
+            check.refuse(f"{path}.valid_to", "out_of_range")
 
     def begins_on(self, day: date) -> bool:
         """Tells whether the hours begin on this day. Holidays are not considered."""
@@ -114,7 +114,7 @@ def check_schedules(schedules: Sequence[Schedule], check: Check, path: str) -> N
     for number, schedule in enumerate(schedules):
         schedule.check(check, f"{path}.{number}")
     for number in sorted(_overlapping(schedules)):
-        check.say(f"{path}.{number}", "overlaps")
+        check.refuse(f"{path}.{number}", "overlaps")
 
 
 def hours(

@@ -42,7 +42,7 @@ class SearchTerms:
         """Raises Invalid if a term is wrong."""
         check = Check()
         if self.need_code and not taxonomy.knows(self.need_code):
-            check.say("need_code", "unknown_code")
+            check.refuse("need_code", "unknown_code")
         check.department("department", self.department, self.country)
         check.done()
 

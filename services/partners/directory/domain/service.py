@@ -76,12 +76,12 @@ class Eligibility:
             and self.maximum_age is not None
             and self.minimum_age > self.maximum_age
         ):
-            check.say("eligibility.maximum_age", "out_of_range")
+            check.refuse("eligibility.maximum_age", "out_of_range")
         check.distinct("eligibility.genders", self.genders)
         if self.takes_dependants is False and self.maximum_dependants:
-            check.say("eligibility.maximum_dependants", "out_of_range")
+            check.refuse("eligibility.maximum_dependants", "out_of_range")
         if self.takes_dependants is False and self.maximum_age_of_boys:
-            check.say("eligibility.maximum_age_of_boys", "out_of_range")
+            check.refuse("eligibility.maximum_age_of_boys", "out_of_range")
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Capacity:
             and self.maximum is not None
             and self.available > self.maximum
         ):
-            check.say("capacity.available", "out_of_range")
+            check.refuse("capacity.available", "out_of_range")
 
 
 NOT_STATED = Capacity()
@@ -224,7 +224,7 @@ class ServiceEntry:
         check.distinct("need_codes", self.need_codes)
         for number, code in enumerate(self.need_codes):
             if not taxonomy.knows(code):
-                check.say(f"need_codes.{number}", "unknown_code")
+                check.refuse(f"need_codes.{number}", "unknown_code")
         check.department("department", self.department, self.country, areas.knows)
         check.distinct("languages", self.languages)
         self.eligibility.check(check)
@@ -233,16 +233,16 @@ class ServiceEntry:
         check.distinct("area_codes", self.area_codes)
         for number, code in enumerate(self.area_codes):
             if not areas.knows(code):
-                check.say(f"area_codes.{number}", "unknown_code")
+                check.refuse(f"area_codes.{number}", "unknown_code")
         check.distinct("accessibility", self.accessibility)
         if self.public and self.is_shelter:
-            check.say("public", "out_of_range")
+            check.refuse("public", "out_of_range")
         check.distinct("tiers", [name for name, _ in self.tiers])
         for number, (name, tier) in enumerate(self.tiers):
             if name not in NARROWABLE:
-                check.say(f"tiers.{number}.field", "unknown_code")
+                check.refuse(f"tiers.{number}.field", "unknown_code")
             if tier not in (Tier.PARTNER, Tier.COORDINATOR):
-                check.say(f"tiers.{number}.tier", "out_of_range")
+                check.refuse(f"tiers.{number}.tier", "out_of_range")
         check.done()
 
 

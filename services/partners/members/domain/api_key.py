@@ -46,7 +46,7 @@ class ApiKeyEntry:
         check = Check()
         check.distinct("scopes", self.scopes)
         if not now < self.expire_time <= now + LONGEST_LIFE:
-            check.say("expire_time", "out_of_range")
+            check.refuse("expire_time", "out_of_range")
         check.done()
 
 

@@ -53,16 +53,16 @@ class Evidence:
         """
         check = Check("evidence")
         if not self.reference:
-            check.say("reference", "required")
+            check.refuse("reference", "required")
         if self.seen_date > today:
-            check.say("seen_date", "out_of_range")
+            check.refuse("seen_date", "out_of_range")
         if self.kind is not EvidenceKind.AGREEMENT:
             if self.expire_date is not None:
-                check.say("expire_date", "out_of_range")
+                check.refuse("expire_date", "out_of_range")
         elif self.expire_date is None:
-            check.say("expire_date", "required")
+            check.refuse("expire_date", "required")
         elif not today <= self.expire_date <= today + LONGEST_TERM:
-            check.say("expire_date", "out_of_range")
+            check.refuse("expire_date", "out_of_range")
         check.done()
 
     def is_over(self, today: date) -> bool:

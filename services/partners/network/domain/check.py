@@ -27,7 +27,7 @@ class Check:
         self._at = at
         self._wrong: list[tuple[str, str]] = []
 
-    def say(self, path: str, reason: str) -> None:
+    def refuse(self, path: str, reason: str) -> None:
         """Records the reason why a field is wrong."""
         self._wrong.append((f"{self._at}.{path}" if self._at else path, reason))
 
@@ -48,17 +48,17 @@ class Check:
         `knows` returns whether a code is that of an area.
         """
         if value and not (value.startswith(f"{country}-" if country else "") and knows(value)):
-            self.say(path, "unknown_code")
+            self.refuse(path, "unknown_code")
 
     def distinct(self, path: str, values: Sequence[str]) -> None:
         """Checks that a list does not contain the same code twice."""
         if len(set(values)) < len(values):
-            self.say(path, "malformed")
+            self.refuse(path, "malformed")
 
     def phone(self, path: str, value: str) -> None:
         """Checks that a number, which may be empty, has the stored form (E.164)."""
         if value and not _E164.match(value):
-            self.say(path, "malformed")
+            self.refuse(path, "malformed")
 
     def email(self, path: str, value: str) -> None:
         """Checks an e-mail address.
@@ -67,6 +67,6 @@ class Check:
         commands.
         """
         if not value:
-            self.say(path, "required")
+            self.refuse(path, "required")
         elif len(value) > MAX_EMAIL or not _EMAIL.match(value):
-            self.say(path, "malformed")
+            self.refuse(path, "malformed")

@@ -204,25 +204,27 @@ class Receipt:
         for number, code in enumerate(self.purpose_codes):
             check.need(f"receipt.purpose_codes.{number}", code, required=True)
         longest = OVERRIDE_END if self.in_her_stead else LONGEST
-        check.that(
+        check.require(
             self.create_time < self.until_time <= self.create_time + longest,
             "receipt.until_time",
             "out_of_range",
         )
         explained = self.giver_code == BEST_INTEREST or len(set(self.explained_codes)) == POINTS
-        check.that(explained, "receipt.explained_codes", "required")
+        check.require(explained, "receipt.explained_codes", "required")
         if self.is_about_child:
             # if the age is unknown, the missing guardian is reported first
             alone = self.giver_code == HERSELF and not self.about.age_band
-            check.that(bool(self.assent_code) or alone, "receipt.assent_code", "required")
+            check.require(bool(self.assent_code) or alone, "receipt.assent_code", "required")
             too_young = (
                 self.assent_code == "too_young" and self.about.age_band not in TOO_YOUNG_TO_ASK
             )
-            check.that(not too_young, "receipt.assent_code", "out_of_range")
+            check.require(not too_young, "receipt.assent_code", "out_of_range")
         elif self.in_her_stead and self.giver_code != BEST_INTEREST:
-            check.that(bool(self.giver_ground_code), "receipt.giver_ground_code", "required")
-            check.that(self.field_groups <= OVERRIDE_GROUPS, "receipt.field_groups", "out_of_range")
-            check.that(len(self.purpose_codes) == 1, "receipt.purpose_codes", "out_of_range")
+            check.require(bool(self.giver_ground_code), "receipt.giver_ground_code", "required")
+            check.require(
+                self.field_groups <= OVERRIDE_GROUPS, "receipt.field_groups", "out_of_range"
+            )
+            check.require(len(self.purpose_codes) == 1, "receipt.purpose_codes", "out_of_range")
         check.done()
         self.check_giver()
 

@@ -51,8 +51,8 @@ class Identity:
         """Refuses a birth date that does not exist, or that no living person can have."""
         check = Check()
         born = _date(self.birth_date)
-        check.that(not self.birth_date or born is not None, "identity.birth_date", "malformed")
-        check.that(
+        check.require(not self.birth_date or born is not None, "identity.birth_date", "malformed")
+        check.require(
             born is None or date(1900, 1, 1) <= born <= today, "identity.birth_date", "out_of_range"
         )
         check.done()
@@ -119,7 +119,7 @@ class Arrival:
         """Refuses an arrival with an empty answer."""
         check = Check()
         for name, answer in vars(self).items():
-            check.that(bool(answer.strip()), f"arrival.{name}", "required")
+            check.require(bool(answer.strip()), f"arrival.{name}", "required")
         check.done()
 
 

@@ -52,8 +52,10 @@ class AdviceCard:
         """
         check, lines = Check(), len(self.texts[SOURCE].lines)
         for language, text in self.texts.items():
-            check.that(bool(text.title), f"card.{language}.title", "required")
-            check.that(bool(text.lines) and all(text.lines), f"card.{language}.lines", "required")
-            check.that(len(text.lines) == lines, f"card.{language}.lines", "not_translated")
+            check.require(bool(text.title), f"card.{language}.title", "required")
+            check.require(
+                bool(text.lines) and all(text.lines), f"card.{language}.lines", "required"
+            )
+            check.require(len(text.lines) == lines, f"card.{language}.lines", "not_translated")
         check.need("card.need_code", self.need_code)
         check.done()

@@ -44,7 +44,7 @@ class Campaign:
         """Gives each medium its own code. Refuses a repeated medium."""
         media = list(media)
         check = Check()
-        check.that(len(set(media)) == len(media), "campaign.media_codes", "repeated")
+        check.require(len(set(media)) == len(media), "campaign.media_codes", "repeated")
         check.done()
         self.placements = [Placement(new_code(), medium, self.country, self.id) for medium in media]
 

@@ -83,7 +83,7 @@ class Contact:
         """Refuses an unknown need code, and a hand-over to two recipients."""
         check = Check()
         check.need("contact.need_code", self.need_code)
-        check.that(
+        check.require(
             not (self.handed_over_organization_id and self.emergency_number_code),
             "contact.emergency_number_code",
             "out_of_range",
@@ -96,7 +96,9 @@ class Contact:
         `own_country` is the organisation's country; "" if it is not known yet.
         """
         check = Check()
-        check.that(own_country in ("", self.line_country), "contact.line_country", "out_of_range")
+        check.require(
+            own_country in ("", self.line_country), "contact.line_country", "out_of_range"
+        )
         check.done()
 
     def check_not_erased(self) -> None:
@@ -201,7 +203,7 @@ def new_pin() -> str:
 def check_pin(pin: str) -> None:
     """Refuses a PIN that is not four digits."""
     check = Check()
-    check.that(len(pin) == 4 and pin.isascii() and pin.isdigit(), "pin", "malformed")
+    check.require(len(pin) == 4 and pin.isascii() and pin.isdigit(), "pin", "malformed")
     check.done()
 
 

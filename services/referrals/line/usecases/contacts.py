@@ -251,7 +251,9 @@ class Contacts(Callbacks):
         )
         page, more = take_overs.page(call.tx, call.caller.organization_id, size, after)
         return pb.ListTakeOversResponse(
-            take_overs=[pb.TakeOver(worker_id=who, time=timestamp(time)) for who, time in page],
+            take_overs=[
+                pb.TakeOver(worker_id=worker_id, time=timestamp(time)) for worker_id, time in page
+            ],
             next_page_token=self._pages.token(request, more),
         )
 

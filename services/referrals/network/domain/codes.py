@@ -42,7 +42,7 @@ class Check:
             required,
         )
 
-    def that(self, holds: bool, path: str, reason: str) -> None:
+    def require(self, holds: bool, path: str, reason: str) -> None:
         """Adds a fault with this reason unless the condition holds."""
         if not holds:
             self._wrong.append((path, reason))

@@ -11,7 +11,7 @@ from chassis.public_holidays import is_public_holiday
 from services.referrals.network.domain.deadline import FIRST_POLICY, Policy
 
 
-def _first(_: int) -> Policy:
+def _first_policy(_: int) -> Policy:
     return FIRST_POLICY
 
 
@@ -21,7 +21,7 @@ class CountryCalendar:
     An unknown country has weekends but no holidays.
     """
 
-    def __init__(self, country: str, policy_of: Callable[[int], Policy] = _first) -> None:
+    def __init__(self, country: str, policy_of: Callable[[int], Policy] = _first_policy) -> None:
         self._country = country
         self._policy_of = policy_of
 

@@ -210,7 +210,7 @@ class _Reader:
             return None, ""
         parts = self._map(node, [], ["hours", "days", "from"])
         units = [unit for unit in ("hours", "days") if unit in parts]
-        self.check.that(bool(units), f"text.{node.line}.hours", "required")
+        self.check.require(bool(units), f"text.{node.line}.hours", "required")
         self._that(len(units) <= 1, node, "repeated")
         if len(units) != 1:
             return None, ""
@@ -288,12 +288,12 @@ class _Reader:
         parts = dict[str, TextNode]()
         for word, value in node.value.items():
             if word.text not in (*needed, *possible):
-                self.check.that(False, f"text.{word.line}", "unknown_field")
+                self.check.require(False, f"text.{word.line}", "unknown_field")
             elif word.text in parts:
-                self.check.that(False, f"text.{word.line}", "repeated")
+                self.check.require(False, f"text.{word.line}", "repeated")
             parts[word.text] = value
         for name in needed:
-            self.check.that(name in parts, f"text.{node.line}.{name}", "required")
+            self.check.require(name in parts, f"text.{node.line}.{name}", "required")
         return parts
 
     def _list(self, node: TextNode | None, most: int = 50) -> list[TextNode]:
@@ -336,7 +336,7 @@ class _Reader:
         return tuple(self._code(part, codes) for part in self._list(node))
 
     def _that(self, holds: bool, node: TextNode, reason: str) -> None:
-        self.check.that(holds, f"text.{node.line}", reason)
+        self.check.require(holds, f"text.{node.line}", reason)
 
 
 def earlier_steps(step: Step) -> Iterator[str]:

@@ -82,7 +82,7 @@ class Content:
             or not self.country
             or self.department.startswith(f"{self.country}-")
         )
-        check.that(is_inside, "content.department", "unknown_code")
+        check.require(is_inside, "content.department", "unknown_code")
         check.done()
 
     @property

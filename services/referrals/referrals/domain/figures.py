@@ -53,7 +53,7 @@ class Question:
     def check(self) -> None:
         """Refuses an unknown need group; the contract checks the form of the period."""
         check = Check()
-        check.that(
+        check.require(
             not self.need_group or self.need_group in NEED_GROUPS, "need_group_code", "unknown_code"
         )
         check.done()

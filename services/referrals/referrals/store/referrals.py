@@ -188,8 +188,8 @@ def _event_row(referral_id: str, event: Event, key: SealingKey | None) -> tuple[
     )
 
 
-def _context(referral_id: str, version: int, what: str) -> str:
-    return f"referral_events/{referral_id}/{version}/{what}"
+def _context(referral_id: str, version: int, field: str) -> str:
+    return f"referral_events/{referral_id}/{version}/{field}"
 
 
 def events(
@@ -228,14 +228,14 @@ def read_event(row: Row, key: SealingKey | None, *, with_notes: bool = True) -> 
     )
 
 
-def _opened(row: Row, key: SealingKey | None, what: str) -> str | None:
+def _opened(row: Row, key: SealingKey | None, field: str) -> str | None:
     """Returns an event's text, opened; "" if it has none, and None if it can't be opened."""
-    if row[f"{what}_sealed"] is None:
+    if row[f"{field}_sealed"] is None:
         return ""
     if key is None:
         return None
     try:
-        return key.open(row[f"{what}_sealed"], _context(row["referral_id"], row["version"], what))
+        return key.open(row[f"{field}_sealed"], _context(row["referral_id"], row["version"], field))
     except CannotOpen as damaged:
         damaged.alarm()
         return None

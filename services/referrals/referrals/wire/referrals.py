@@ -144,7 +144,7 @@ def filter(
         raise Invalid((f"{path}box", "unknown_code"))
     check = Check()
     check.need(f"{path}need_code", message.need_code)
-    check.that(not message.code or bool(beginnings_of(message.code)), f"{path}code", "malformed")
+    check.require(not message.code or bool(beginnings_of(message.code)), f"{path}code", "malformed")
     check.done()
     if box == "network" and not (caller.has("COORDINATOR") or caller.has("AUDITOR")):
         # A caller who may not see the network gets the referrals of the caller's own organisation,

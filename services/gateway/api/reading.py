@@ -134,7 +134,7 @@ def admit(needs_credential: bool) -> None:
     # The credential itself is exchanged in nobody's name.
     sent = request.headers.get("Authorization", "").partition(" ")[2] if needs_credential else ""
     mark = fingerprint(sent) if sent else ""
-    calling.set(Caller(request_id=g.request_id, language=language(), who=mark or limits.address()))
+    calling.set(Caller(request_id=g.request_id, language=language(), mark=mark or limits.address()))
     limits.admit(mark, exchange().knows(sent))
     if needs_credential:
         calling.set(in_the_name_of(credential(), language()))

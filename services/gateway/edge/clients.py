@@ -64,7 +64,7 @@ class Caller:
     request_id: str = ""
     language: str = "es"
     # a hash of the credential or the address; the gates use it to share their room between callers
-    who: str = ""
+    mark: str = ""
     # metadata about the origin of a caller without a token
     origin: Mapping[str, str] = field(default_factory=dict)
     # fetches fresh tokens; None if the caller has no credential for that
@@ -188,7 +188,7 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
                 raise refusal_of(error) from None
             return call
 
-        with self._gate.passage(caller.who, details.method):
+        with self._gate.passage(caller.mark, details.method):
             if details.method in READS:
                 return with_retries(ask, end - time.monotonic())
             call = ask()

@@ -137,11 +137,11 @@ def exchange() -> Exchange:
     return cast(Exchange, current_app.extensions["exchange"])
 
 
-def in_the_name_of(who: SignedIn | None, language: str) -> Caller:
+def in_the_name_of(signed_in: SignedIn | None, language: str) -> Caller:
     """Returns the caller for the calls of this request."""
     return replace(
         calling.get(),
-        tokens=who.tokens if who else {},
+        tokens=signed_in.tokens if signed_in else {},
         language=language,
-        renew=who.renew if who else None,
+        renew=signed_in.renew if signed_in else None,
     )

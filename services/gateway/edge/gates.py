@@ -79,13 +79,13 @@ class Gate:
         BACKEND_AWAY.labels(name).set(0)
 
     @contextmanager
-    def passage(self, who: str = "", what: str = "") -> Iterator[None]:
-        """Surrounds a call that the caller `who` makes to the method `what`.
+    def passage(self, caller_mark: str = "", method: str = "") -> Iterator[None]:
+        """Surrounds a call to `method` by the caller with this mark.
 
         If the call may not pass, raises Unavailable service_away or service_busy before anything is
         sent.
         """
-        self._enter(who)
+        self._enter(caller_mark)
         failed = broken = False
         try:
             yield
@@ -97,7 +97,7 @@ class Gate:
             broken = True
             raise
         finally:
-            self._leave(who, what, failed, broken)
+            self._leave(caller_mark, method, failed, broken)
 
     def fails(self) -> bool:
         """Returns whether a call failed recently through the service's fault.
@@ -112,43 +112,43 @@ class Gate:
         """Ends the health checks."""
         self._closed.set()
 
-    def _full(self, who: str) -> bool:
-        if who and self._inside_by[who] >= self._share:
+    def _full(self, caller_mark: str) -> bool:
+        if caller_mark and self._inside_by[caller_mark] >= self._share:
             return True
         # During a health check new calls wait for its result, so that they don't all run into the
         # same timeout as the failed call.
         return self._watched or self._inside >= (1 if self._failures >= FAILURES else self._room)
 
-    def _enter(self, who: str) -> None:
+    def _enter(self, caller_mark: str) -> None:
         with self._condition:
-            if self._full(who) and not self._away:
+            if self._full(caller_mark) and not self._away:
                 if self._waiting >= self._room or (
-                    who and self._waiting_by[who] >= self._room - self._share
+                    caller_mark and self._waiting_by[caller_mark] >= self._room - self._share
                 ):
                     raise Unavailable("service_busy")
                 self._waiting += 1
-                self._waiting_by[who] += 1
+                self._waiting_by[caller_mark] += 1
                 try:
                     if not self._condition.wait_for(
-                        lambda: self._away or not self._full(who), self._patience
+                        lambda: self._away or not self._full(caller_mark), self._patience
                     ):
                         raise Unavailable("service_busy")
                 finally:
                     self._waiting -= 1
-                    self._waiting_by -= Counter([who])
+                    self._waiting_by -= Counter([caller_mark])
             if self._away:
                 raise Unavailable("service_away")
             self._inside += 1
-            self._inside_by[who] += 1
+            self._inside_by[caller_mark] += 1
 
-    def _leave(self, who: str, what: str, failed: bool, broken: bool) -> None:
+    def _leave(self, caller_mark: str, method: str, failed: bool, broken: bool) -> None:
         with self._condition:
             if broken:
-                self._failed_at[what] = self._clock()
+                self._failed_at[method] = self._clock()
             else:
-                self._failed_at.pop(what, None)
+                self._failed_at.pop(method, None)
             self._inside -= 1
-            self._inside_by -= Counter([who])
+            self._inside_by -= Counter([caller_mark])
             self._failures = self._failures + 1 if failed else 0
             if failed and not self._watched:
                 threading.Thread(

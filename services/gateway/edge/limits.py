@@ -41,12 +41,12 @@ class Limits:
     def __init__(self, rate: int) -> None:
         self._limiters = {"caller": Limiter(rate), "address": Limiter(rate * CALLERS_PER_ADDRESS)}
 
-    def count(self, policy: str, who: str) -> None:
+    def count(self, policy: str, caller_mark: str) -> None:
         """Counts this request, and notes the quota for the headers of the response.
 
         Raises Exhausted rate_limited if the quota is used up.
         """
-        g.quota = policy, self._limiters[policy].take(who)
+        g.quota = policy, self._limiters[policy].take(caller_mark)
         if g.quota[1].wait:
             raise Exhausted("rate_limited", g.quota[1].wait)
 

@@ -175,7 +175,7 @@ def _of_parties(kind: str, parties: Sequence[Party], happening: Happening) -> li
 def recipients_of_enquiry(
     verb: str,
     asker: tuple[str, str],
-    asked: Sequence[str],
+    asked_ids: Sequence[str],
     taken: str,
     *,
     first_offer: bool,
@@ -183,10 +183,10 @@ def recipients_of_enquiry(
 ) -> list[Recipient]:
     """Returns the recipients of a fact about an enquiry.
 
-    Each organisation in `asked` is notified when the enquiry opens, and the organisation `taken`
-    when its offer is taken. `asker` (organisation, worker) gets all other notices, but none about
-    further offers after the first, and none about a cancellation unless the clock caused it. The
-    coordinators are also notified when nobody could help.
+    The organisations in `asked_ids` are notified when the enquiry opens, and the organisation
+    `taken` when its offer is taken. `asker` (organisation, worker) gets all other notices, but none
+    about further offers after the first, and none about a cancellation unless the clock caused it.
+    The coordinators are also notified when nobody could help.
     """
     organization_id, worker_id = asker
 
@@ -198,7 +198,9 @@ def recipients_of_enquiry(
 
     if verb == "opened":
         return [
-            recipient for organization in asked for recipient in _desk(ENQUIRY_OPENED, organization)
+            recipient
+            for organization in asked_ids
+            for recipient in _desk(ENQUIRY_OPENED, organization)
         ]
     if verb == "answered":
         return to_asker(ENQUIRY_OFFERED) if first_offer else []

@@ -152,19 +152,19 @@ _READ_ALL = (
 
 
 def inbox(
-    tx: Transaction, who: dict[str, object], *, unread: bool, after: Cursor | None, limit: int
+    tx: Transaction, reader: dict[str, object], *, unread: bool, after: Cursor | None, limit: int
 ) -> list[Message]:
-    """Returns the messages that `who` (organization, me, coordinator) sees, newest first."""
+    """Returns the messages that `reader` (organization, me, coordinator) sees, newest first."""
     time, id = after or (None, "")
     rows = tx.execute(
-        _LIST, {**who, "time": time, "id": id, "unread": unread, "limit": limit}
+        _LIST, {**reader, "time": time, "id": id, "unread": unread, "limit": limit}
     ).fetchall()
     return [_message(row) for row in rows]
 
 
-def unread(tx: Transaction, who: dict[str, object]) -> int:
-    """Returns how many messages that `who` sees are unread."""
-    row = tx.execute(_COUNT, who).fetchone()
+def unread(tx: Transaction, reader: dict[str, object]) -> int:
+    """Returns how many messages that `reader` sees are unread."""
+    row = tx.execute(_COUNT, reader).fetchone()
     assert row is not None
     return int(row["unread"])
 
@@ -187,19 +187,21 @@ def unread_version(tx: Transaction, organization_id: str, *, coordination: bool)
 
 
 def mark_read(
-    tx: Transaction, who: dict[str, object], message_id: str, now: datetime
+    tx: Transaction, reader: dict[str, object], message_id: str, now: datetime
 ) -> Message | None:
     """Marks a message as read, unless it has been read before, and returns the message.
 
-    Returns None if `who` does not see the message.
+    Returns None if `reader` does not see the message.
     """
-    row = tx.execute(_READ, {**who, "message": message_id, "now": now}).fetchone()
+    row = tx.execute(_READ, {**reader, "message": message_id, "now": now}).fetchone()
     return _message(row) if row else None
 
 
-def mark_all_read(tx: Transaction, who: dict[str, object], until: datetime, now: datetime) -> None:
-    """Marks as read all messages that `who` sees and that are not newer than `until`."""
-    tx.execute(_READ_ALL, {**who, "until": until, "now": now})
+def mark_all_read(
+    tx: Transaction, reader: dict[str, object], until: datetime, now: datetime
+) -> None:
+    """Marks as read all messages that `reader` sees and that are not newer than `until`."""
+    tx.execute(_READ_ALL, {**reader, "until": until, "now": now})
 
 
 def notices(tx: Transaction, referral_id: str, organization_id: str) -> list[Notice]:

@@ -30,7 +30,7 @@ class Inbox:
             self._pages.cursor(request, str, str),
         )
         rows = messages.inbox(
-            call.tx, _who(call.caller), unread=request.unread_only, after=after, limit=size + 1
+            call.tx, _reader(call.caller), unread=request.unread_only, after=after, limit=size + 1
         )
         last = rows[size - 1] if len(rows) > size else None
         return pb.ListMessagesResponse(
@@ -47,7 +47,7 @@ class Inbox:
 
         Also returns the version of the caller's scope, and a token to watch it.
         """
-        scope, unread = _scope(call.caller), messages.unread(call.tx, _who(call.caller))
+        scope, unread = _scope(call.caller), messages.unread(call.tx, _reader(call.caller))
         token = self._watch.token(scope, call.clock.now())
         return pb.CountUnreadResponse(
             unread=unread, version=_unread_versions(call.tx, [scope])[scope], watch_token=token
@@ -65,7 +65,7 @@ class Inbox:
     def MarkMessageRead(self, request: pb.MarkMessageReadRequest, call: Call) -> pb.Message:
         """Marks a message as read; a second call changes nothing."""
         message = messages.mark_read(
-            call.tx, _who(call.caller), object_id(request.id), call.clock.now()
+            call.tx, _reader(call.caller), object_id(request.id), call.clock.now()
         )
         if message is None:
             raise NotFound
@@ -80,7 +80,7 @@ class Inbox:
         """
         until = moment(request, "until_time")
         assert until  # it is required
-        messages.mark_all_read(call.tx, _who(call.caller), until, call.clock.now())
+        messages.mark_all_read(call.tx, _reader(call.caller), until, call.clock.now())
         return self.CountUnread(pb.CountUnreadRequest(), call)
 
     def ListNotices(self, request: pb.ListNoticesRequest, call: Call) -> pb.ListNoticesResponse:
@@ -120,7 +120,7 @@ def _unread_versions(tx: Transaction, scopes: Collection[str]) -> dict[str, str]
     }
 
 
-def _who(caller: Caller) -> dict[str, object]:
+def _reader(caller: Caller) -> dict[str, object]:
     # A worker who is only an auditor does not do the work of a desk, so she neither sees the desk's
     # messages nor marks them as read.
     organization = "" if caller.roles == {"AUDITOR"} else caller.organization_id

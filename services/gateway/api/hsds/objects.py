@@ -58,7 +58,7 @@ def uri(address: str) -> str:
     """
     try:
         converted = iri_to_uri(address)
-    except ValueError:  # the host can't be encoded, or the port is no number
+    except ValueError:  # the host can't be encoded, or the port is not a number
         return ""
     return converted if _URI.fullmatch(converted) else ""
 

@@ -247,11 +247,13 @@ def members() -> str:
     )
 
 
-def doubtful(asked: bool) -> dict[str, Any]:
-    """Returns the services whose entries may be out of date, with names; none unless `asked`."""
+def doubtful(requested: bool) -> dict[str, Any]:
+    """Returns the services whose entries may be out of date, with names, if `requested`."""
     rpc_request = lo.ListTruthScoresRequest(doubtful=True)
     scores = (
-        lists.all_of(clients().locations.ListTruthScores, rpc_request) if asked else lists.Listed()
+        lists.all_of(clients().locations.ListTruthScores, rpc_request)
+        if requested
+        else lists.Listed()
     )
     known = names.names(
         [score.organization_id for score in scores], [score.service_id for score in scores]

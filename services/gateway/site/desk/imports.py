@@ -122,12 +122,12 @@ def problem_of(problem: o.ImportProblem) -> str:
 
     A file offers no options to choose from, so the text names the page that lists them.
     """
-    said = (
+    reason = (
         _("no es una de las opciones; escríbala como en «Agregar un servicio»")
         if problem.reason_code == "unknown_code"
         else words.violation(problem.reason_code)
     )
-    return f"{words.field(problem.field)}: {said}"
+    return f"{words.field(problem.field)}: {reason}"
 
 
 def icon_of(job: o.Import) -> str:

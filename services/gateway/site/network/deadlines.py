@@ -34,10 +34,10 @@ class Row:
     clock: str
     number: str
     unit: str
-    said: str = ""
+    text: str = ""
 
     @property
-    def what(self) -> str:
+    def name_in_words(self) -> str:
         """Returns the name of the deadline, without its urgency."""
         return words.word("deadline", self.clock)
 
@@ -95,7 +95,9 @@ def publish() -> access.Answer:
         )
     units = [(code, _(word)) for code, (word, _seconds) in UNITS.items()]
     labels = {
-        row.name: f"{words.word('urgency', row.urgency)}, {row.what}" if row.urgency else row.what
+        row.name: f"{words.word('urgency', row.urgency)}, {row.name_in_words}"
+        if row.urgency
+        else row.name_in_words
         for row in rows
     }
     page = render_template(

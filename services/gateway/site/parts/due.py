@@ -31,7 +31,7 @@ class Due:
     """A running deadline.
 
     `level` is late, soon or calm. `percent_left` is the percentage of the time that is left. `text`
-    says how much time is left, or how late the act is. `what` names the act that is due.
+    says how much time is left, or how late the act is. `act` names the act that is due.
     `due_text` is the due time in words, `due_seconds` in seconds since 1970; `length` is the time
     from start to due time in seconds.
     """
@@ -39,7 +39,7 @@ class Due:
     level: str
     percent_left: int
     text: str
-    what: str
+    act: str
     due_text: str
     due_seconds: int = 0
     length: int = 1
@@ -69,11 +69,11 @@ def of_clock(clock: Clock) -> Due:
     return deadline_between(clock.start_time, clock.due_time, words.word("clock", clock.kind))
 
 
-def deadline_between(begun: Timestamp, ends: Timestamp, what: str) -> Due:
-    """Returns the deadline from `begun` to `ends`, the time at which the act `what` is due."""
+def deadline_between(begun: Timestamp, ends: Timestamp, act: str) -> Due:
+    """Returns the deadline from `begun` to `ends`, the time at which `act` is due."""
     start, end, now = i18n.moment(begun), i18n.moment(ends), i18n.now()
     if end is None:
-        return Due("calm", 100, "", what, "")
+        return Due("calm", 100, "", act, "")
     remaining = end - now
     duration = max((end - start).total_seconds(), 1) if start else 1
     percent_left = round(min(1, max(0, remaining.total_seconds() / duration)) * 100)
@@ -81,26 +81,26 @@ def deadline_between(begun: Timestamp, ends: Timestamp, what: str) -> Due:
         level, text = "late", _("%(span)s de atraso", span=i18n.span(-remaining))
     else:
         level, text = ("soon" if remaining < SOON else "calm"), i18n.span(remaining)
-    return Due(level, percent_left, text, what, i18n.when(ends), ends.seconds, int(duration))
+    return Due(level, percent_left, text, act, i18n.when(ends), ends.seconds, int(duration))
 
 
 def of_enquiry(enquiry: Enquiry) -> Due | None:
     """Returns the deadline to answer an open enquiry, or to make the referral that follows it."""
     if not enquiry.HasField("due_time"):
         return None
-    what = (
+    act = (
         _("para responder")
         if enquiry.state == ENQUIRY_STATE_OPEN
         else _("para seguir con la remisión")
     )
-    return deadline_between(enquiry.start_time, enquiry.due_time, what)
+    return deadline_between(enquiry.start_time, enquiry.due_time, act)
 
 
 @dataclass(frozen=True)
 class Planned:
     """A planned event. `past`: the event is over, and nobody has recorded the outcome yet."""
 
-    what: str
+    event: str
     time_text: str
     past: bool
 

@@ -115,8 +115,8 @@ def version_asked() -> int:
 def moment(name: str) -> Timestamp | None:
     """Returns a date or time, read in the reader's zone; None if the field is empty.
 
-    Raises Invalid: malformed for a text that is no time, as a browser without a calendar may send
-    it, and out_of_range for a year that nobody can mean (chassis.wire.MEANT_YEARS).
+    Raises Invalid: malformed for a text that is not a time (a browser without a calendar may send
+    one), and out_of_range for a year that nobody can mean (chassis.wire.MEANT_YEARS).
     """
     try:
         time = i18n.local_to_stamp(text(name))

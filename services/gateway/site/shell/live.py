@@ -82,17 +82,19 @@ class Live:
         self._lock = Lock()
         self._now = now
 
-    def ticket(self, who: SignedIn) -> str:
+    def ticket(self, signed_in: SignedIn) -> str:
         """Returns a ticket, which proves that this session belongs to its group of viewers."""
-        return self._signer.sign(f"{fingerprint(who.secret)[:16]}:{_group(who)}").decode()
+        return self._signer.sign(
+            f"{fingerprint(signed_in.secret)[:16]}:{_group(signed_in)}"
+        ).decode()
 
-    def last(self, who: SignedIn) -> str:
+    def last(self, signed_in: SignedIn) -> str:
         """Returns the latest known version, however old; "" if none is known.
 
         A page carries the version known before its data were read, so its content is at least as
         new as that version.
         """
-        state = self._groups.get(_group(who))
+        state = self._groups.get(_group(signed_in))
         return _text(state.answer) if state else ""
 
     def version(
@@ -167,14 +169,16 @@ def _text(answer: Answer) -> str:
     return f"{answer.queue}.{answer.unread}"
 
 
-def _group(who: SignedIn) -> str:
+def _group(signed_in: SignedIn) -> str:
     """Returns the group of viewers to which a reader belongs.
 
     Each change concerns all viewers of a group or none. The workers of an organisation form one
     group, but its coordinators and auditors form separate groups, one for each combination of
     these two roles.
     """
-    return "/".join([who.organization_id, *(role for role in _NETWORK if role in who.roles)])
+    return "/".join(
+        [signed_in.organization_id, *(role for role in _NETWORK if role in signed_in.roles)]
+    )
 
 
 def live() -> Live:

@@ -55,7 +55,7 @@ def recognise(needed: bool) -> None:
     g.me = None
     secret, g.language_choice = read_cookie()
     mark = fingerprint(secret) if secret else ""
-    calling.set(Caller(request_id=g.request_id, who=mark or limits.address()))
+    calling.set(Caller(request_id=g.request_id, mark=mark or limits.address()))
     if request.endpoint not in WITHOUT_SESSION:
         limits.admit(mark, exchange().knows(secret))
     if secret and request.endpoint not in WITHOUT_SESSION:

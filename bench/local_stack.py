@@ -60,7 +60,7 @@ def family(pid: int) -> list[int]:
     return pids
 
 
-def memory(pid: int, what: str) -> int:
+def memory(pid: int, figure: str) -> int:
     """Returns a figure of a process's memory in kB, by its name, such as "Pss:"; 0 if the process
     has ended.
     """
@@ -68,4 +68,4 @@ def memory(pid: int, what: str) -> int:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:
         return 0
-    return sum(int(line.split()[1]) for line in lines if line.startswith(what))
+    return sum(int(line.split()[1]) for line in lines if line.startswith(figure))

@@ -29,7 +29,7 @@ ANSWERS = (
 def enquiry(network: Network, calendar: Calendar, now: datetime) -> Enquiry:
     """Returns the enquiry, for a woman with a child; she is safe tonight, but cannot stay."""
     line = "llama-y-vive-ni"
-    offers = [network.offers[which] for which in ASKED_SERVICES]
+    offers = [network.offers[key] for key in ASKED_SERVICES]
     services = [Service(offer.id, network.members[offer.organization].id, None) for offer in offers]
     content = Content(
         "HOU.EMG", Urgency.URGENT, "25-59", "Feminine", 1, ("es",), country="NI", department="NI-LE"
@@ -44,7 +44,7 @@ def enquiry(network: Network, calendar: Calendar, now: datetime) -> Enquiry:
         calendar,
         unsafe=Unsafe("nothing"),
     )
-    for ago, number, answer, reason in ANSWERS:
-        service = services[number]
+    for ago, index, answer, reason in ANSWERS:
+        service = services[index]
         new_enquiry.answer(service.id, service.organization_id, answer, reason, now - ago)
     return new_enquiry

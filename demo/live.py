@@ -34,7 +34,7 @@ class Teller:
 
     def tell(
         self,
-        who: str,
+        person: str,
         need: str,
         offer: str,
         urgency: Urgency,
@@ -48,7 +48,7 @@ class Teller:
         plus this timedelta.
         """
         organization, slug = offer.split("/")
-        at, file = self._now - drafted, self._files[who]
+        at, file = self._now - drafted, self._files[person]
         opened = at - timedelta(minutes=3)
         # a file is older than its first referral
         file.person.create_time = file.person.update_time = min(opened, file.person.create_time)
@@ -67,11 +67,11 @@ class Teller:
             if verb in ("send", "withdraw_consent", "reroute"):
                 getattr(story, verb)(moment, *words)
             else:
-                given = {
+                values = {
                     name: self._now + value if isinstance(value, timedelta) else value
                     for name, value in (words or [{}])[0].items()
                 }
-                story.take(moment, verb, **given)
+                story.take(moment, verb, **values)
         self.stories.append(story.watch(self._now))
         return story
 
@@ -399,7 +399,7 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
 
 def _tell_started(
     tell: Callable[..., Story],
-    who: str,
+    person: str,
     need: str,
     offer: str,
     urgency: Urgency,
@@ -414,7 +414,7 @@ def _tell_started(
     plan = {"responsible_worker_id": "", "planned_first_contact_time": -begun}
     start = {"first_contact_time": -begun}
     return tell(
-        who,
+        person,
         need,
         offer,
         urgency,

@@ -76,11 +76,11 @@ def _plan_before_travel(stories: Sequence[Story], now: datetime) -> Plan:
     return plan
 
 
-def _begin_plan(who: str, story: Story, ago: timedelta) -> tuple[Plan, datetime]:
+def _begin_plan(slug: str, story: Story, ago: timedelta) -> tuple[Plan, datetime]:
     person, begun = story.file.person, story.file.person.create_time
     pathway = shipped_pathways()["return_and_reintegration"]
     plan = Plan.begin(
-        id_of("plan", who),
+        id_of("plan", slug),
         person.id,
         person.organization_id,
         pathway,

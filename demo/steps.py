@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 
 def fill_each(
-    what: str, parts: Iterable[Part], fill: Callable[[Part], object], patience: float = PATIENCE
+    task: str, parts: Iterable[Part], fill: Callable[[Part], object], patience: float = PATIENCE
 ) -> None:
     """Fills each part, and prints a line after it.
 
@@ -27,11 +27,11 @@ def fill_each(
     """
     all_parts = list(parts)
     for number, part in enumerate(all_parts, 1):
-        retry(what, lambda part=part: fill(part), patience)  # type: ignore[misc]
-        print(f"{what}: {number} of {len(all_parts)}", flush=True)
+        retry(task, lambda part=part: fill(part), patience)  # type: ignore[misc]
+        print(f"{task}: {number} of {len(all_parts)}", flush=True)
 
 
-def retry(what: str, do: Callable[[], Result], patience: float = PATIENCE) -> Result:
+def retry(task: str, do: Callable[[], Result], patience: float = PATIENCE) -> Result:
     """Calls `do` until it succeeds, and returns the result.
 
     Repeats the call while the database is late, full or unavailable, or if another process changed
@@ -47,5 +47,5 @@ def retry(what: str, do: Callable[[], Result], patience: float = PATIENCE) -> Re
         return tries(do)
     except _TRANSIENT as refusal:
         raise SystemExit(
-            f"{what}: the database has refused for {patience:g} seconds ({refusal.reason})"
+            f"{task}: the database has refused for {patience:g} seconds ({refusal.reason})"
         ) from None

@@ -82,13 +82,13 @@ class Stub:
 
 def app_with(played: Played) -> Flask:
     """Returns the API in front of these services."""
-    app = made_once()
+    app = api_app()
     app.extensions.update(clients=played, exchange=Exchange(), limits=Limits(1_000_000))
     return app
 
 
 @cache
-def made_once() -> Flask:
+def api_app() -> Flask:
     """Returns the API alone, in an app that provides what services.gateway.edge.app provides.
 
     That is a request id, clients and the exchange of keys.

@@ -165,7 +165,7 @@ def pages(
     names._terms.cache_clear()
     site = SiteSettings(EXIT, b"0" * 32, lines=tuple((lines or {}).items()))
     settings = Settings("", 0, "", "", "", "", development, "", 0, caller_rate, site=site)
-    app = copy.copy(made_once(settings))
+    app = copy.copy(site_app(settings))
     app.extensions = dict(app.extensions)
     equip(app, settings, cast(Clients, services))
     equip_site(app, site)
@@ -173,7 +173,7 @@ def pages(
 
 
 @functools.cache
-def made_once(settings: Settings) -> Flask:
+def site_app(settings: Settings) -> Flask:
     """Returns an app with its routes and templates, which are the same for every test.
 
     Making them would be the longest part of a test.

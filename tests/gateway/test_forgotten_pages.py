@@ -40,13 +40,13 @@ def test_the_sign_in_links_to_the_request_whose_answer_does_not_depend_on_the_em
             data={"form_token": token_of(page), "request_id": "one", "email": f" {email} "},
         )
         assert played.last("RequestPasswordReset").email == email
-        said = re.sub(r'value="[\w.:-]{20,}"|nonce="[^"]+"', "", answer.text)
+        text = re.sub(r'value="[\w.:-]{20,}"|nonce="[^"]+"', "", answer.text)
         answers.append(
             (
                 answer.status_code,
-                said,
+                text,
                 answer.headers.get("Set-Cookie", "").partition("=")[0],
-                len(said),
+                len(text),
             )
         )
         assert email not in answer.text
@@ -65,20 +65,20 @@ def test_a_missing_email_is_reported_at_its_field(
     assert (answer.status_code, 'id="email-error"' in answer.text) == (422, True)
 
 
-def chosen(page: str, **said: str) -> dict[str, str]:
+def reset_form(page: str, **fields: str) -> dict[str, str]:
     return {
         "form_token": token_of(page),
         "request_id": "one",
         "token": "the-secret-of-a-link",
         "password": WORDS,
         "again": WORDS,
-    } | said
+    } | fields
 
 
 def test_a_new_password_leads_to_the_sign_in_without_the_secret_of_the_link(
     client: FlaskClient, played: PlayedServices, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    answer = client.post("/reset", data=chosen(client.get("/reset").text))
+    answer = client.post("/reset", data=reset_form(client.get("/reset").text))
     assert (answer.status_code, answer.location) == (
         303,
         "/sign-in?to=/account/made&done=password_reset",
@@ -103,7 +103,7 @@ def test_errors_are_reported_and_no_password_is_sent_back(
     client: FlaskClient, played: PlayedServices, refusal: errors.Refusal, status: int, says: str
 ) -> None:
     played.answers["ResetPassword"] = refusal
-    answer = client.post("/reset", data=chosen(client.get("/reset").text))
+    answer = client.post("/reset", data=reset_form(client.get("/reset").text))
     assert (answer.status_code, says in answer.text, WORDS in answer.text) == (status, True, False)
     assert 'value="the-secret-of-a-link"' in answer.text, (
         "the token is typed only once, even without a script"
@@ -111,7 +111,7 @@ def test_errors_are_reported_and_no_password_is_sent_back(
 
 
 def test_a_mistyped_password_is_not_sent(client: FlaskClient, played: PlayedServices) -> None:
-    answer = client.post("/reset", data=chosen(client.get("/reset").text, again="otra"))
+    answer = client.post("/reset", data=reset_form(client.get("/reset").text, again="otra"))
     assert (answer.status_code, "no es la misma" in answer.text) == (422, True)
     assert "ResetPassword" not in {name for name, *_ in played.asked}
 
@@ -145,8 +145,8 @@ def test_a_manager_confirms_that_she_spoke_with_the_worker_before_she_removes_th
         f"/members/workers/{OTHER}/second-factor"
     ]
     typed = {"form_token": token_of(page), "request_id": "one"}
-    unsaid = manager.post(f"/members/workers/{OTHER}/second-factor", data=typed)
-    assert (unsaid.status_code, "hable con ella antes" in unsaid.text) == (422, True)
+    unconfirmed = manager.post(f"/members/workers/{OTHER}/second-factor", data=typed)
+    assert (unconfirmed.status_code, "hable con ella antes" in unconfirmed.text) == (422, True)
     assert "ResetSecondFactor" not in {name for name, *_ in played.asked}
     done = manager.post(f"/members/workers/{OTHER}/second-factor", data=typed | {"spoke": "1"})
     assert (done.status_code, done.location, played.last("ResetSecondFactor").id) == (

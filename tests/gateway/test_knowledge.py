@@ -137,7 +137,7 @@ def test_the_sheet_says_that_a_receipt_opens_nothing_and_why(
     assert "Hasta el" not in page
 
 
-def test_whoever_still_holds_an_enquiry_about_her_is_on_the_screen_and_on_the_paper(
+def test_an_organisation_that_still_holds_an_enquiry_about_her_is_on_the_screen_and_on_the_paper(
     played: PlayedServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = e.EnquiryContent(

@@ -293,7 +293,7 @@ def test_the_clock_that_is_shown_is_the_earliest_running_one() -> None:
     with pages(PlayedServices()).test_request_context("/"):
         shown = due.due(referral)
         assert shown is not None
-        assert shown.what == "primer contacto"
+        assert shown.act == "primer contacto"
         assert due.due(r.Referral()) is None
 
 
@@ -304,7 +304,7 @@ def test_planned_events_are_shown_until_they_have_happened() -> None:
             setattr(referral, name, value) if name == "live" else getattr(referral, name).CopyFrom(
                 value
             )
-        return [(planned.what, planned.past) for planned in due.planned_events(referral)]
+        return [(planned.event, planned.past) for planned in due.planned_events(referral)]
 
     later, before = stamp(timedelta(hours=2)), stamp(timedelta(hours=-2))
     with pages(PlayedServices()).test_request_context("/"):

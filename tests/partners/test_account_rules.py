@@ -423,7 +423,7 @@ def test_a_manager_who_takes_over_a_key_with_more_rights_than_hers_needs_a_secon
         ("", NONE, True),
     ],
 )
-def test_whoever_confirmed_a_key_may_be_the_second_person_for_its_next_manager_too(
+def test_the_manager_who_confirmed_a_key_may_be_the_second_person_for_its_next_manager_too(
     confirmed_by: str, kin: Kin, unconfirmed: bool
 ) -> None:
     made = key(LESSER)

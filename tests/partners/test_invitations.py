@@ -144,7 +144,7 @@ def test_a_coordinator_invites_only_the_first_manager_to_another_organisation(sc
     assert scene.rows("SELECT FROM invitations") == []
 
 
-def test_whoever_registered_a_member_invites_nobody_to_it_before_another_has_approved_it(
+def test_the_registrar_of_a_member_invites_nobody_to_it_before_another_has_approved_it(
     scene: Scene,
 ) -> None:
     entry = directory_pb2.Organization(

@@ -551,7 +551,7 @@ def test_the_sender_is_led_to_an_open_place_of_a_service_that_became_confidentia
     assert [each.address for each in open_address(road.driver, ANOTHER)] == [OFFICE["address"]]
 
 
-def test_whoever_opened_an_address_may_look_again_for_half_an_hour(
+def test_a_worker_who_opened_an_address_may_look_again_for_half_an_hour(
     scene: Scene, road: Road
 ) -> None:
     open_address(road.driver, REFERRAL)

@@ -353,9 +353,7 @@ def test_a_member_is_approved_by_two_people_who_have_seen_the_same_evidence() ->
     assert it.facts == ["approval_proposed", "approved"]
 
 
-def test_whoever_registered_a_member_does_not_invite_its_first_manager_before_its_approval() -> (
-    None
-):
+def test_the_registrar_of_a_member_does_not_invite_its_first_manager_before_its_approval() -> None:
     registered = member(S.PROBATION, registered_by_worker_id="first")
     with pytest.raises(Conflict, match=r"^second_person_required$"):
         registered.check_invited_by(Person("first"))
@@ -436,7 +434,7 @@ def test_a_hold_by_a_second_coordinator_confirms_the_proposed_suspension() -> No
     assert (it.stop, it.facts[1:]) == ("suspended", ["suspended"])
 
 
-def test_whoever_proposed_a_suspension_may_hold_the_member_for_the_same_reason() -> None:
+def test_the_proposer_of_a_suspension_may_hold_the_member_for_the_same_reason() -> None:
     it = member()
     it.suspend(FIRST, SuspensionReason.FRONT, NOON)
     it.suspend(FIRST, None, NOON + HOUR, hold=True)

@@ -173,7 +173,7 @@ def test_a_proposal_is_shown_to_coordinators_and_auditors_only(scene: Scene) -> 
         assert seen.registered_by_worker_id == ""
 
 
-def test_whoever_registers_a_member_does_not_approve_it_alone(scene: Scene) -> None:
+def test_the_registrar_of_a_member_does_not_approve_it_alone(scene: Scene) -> None:
     entry = pb.Organization(
         name="Fundación Nueva",
         type=pb.ORGANIZATION_TYPE_HOTLINE,

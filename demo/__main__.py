@@ -83,8 +83,8 @@ def wait_until_heard(demo_network: Network, patience: float = HEARING) -> None:
                 last, end = received, time.monotonic() + patience
             elif time.monotonic() > end:
                 raise SystemExit(
-                    f"{received} of {wanted} facts about members and services have come, and none"
-                    f" in {patience:g} seconds"
+                    f"{received} of {wanted} facts about members and services have arrived, none of"
+                    f" them in the last {patience:g} seconds"
                 )
             time.sleep(0.1)
 

@@ -30,8 +30,8 @@ _SWITCH_SECONDS = 4.0
 # --at-once, all processes have noticed the newest key by then; without it, also all copies of the
 # database from before that key have expired.
 _NOTICE_SECONDS, _COPY_SECONDS = 60.0, 24 * 3600.0
-json_option = click.option("--json", "as_json", is_flag=True, help="Say it as JSON.")
-dry_run_option = click.option("--dry-run", is_flag=True, help="Only say how many.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+dry_run_option = click.option("--dry-run", is_flag=True, help="Only count; change nothing.")
 
 
 def add_to(
@@ -48,8 +48,9 @@ def add_to(
     @main.command(
         "rotate-keys",
         help=(
-            "Wrap all that the service's sealing key seals by a new one, while it works."
-            " Goes on where it was killed, and then makes no other key."
+            "Create a new sealing key, and rewrap with it everything that the older ones seal,"
+            " while the service runs. If it was interrupted, run it again: it continues with the"
+            " same key."
         ),
     )
     @dry_run_option
@@ -76,8 +77,8 @@ def add_to(
     @main.command(
         "make-keys",
         help=(
-            "Make the first sealing key in the key service, in a network that has none."
-            " It never leaves it."
+            "Create the first sealing key in the key service, for a network without keys."
+            " The key never leaves the key service."
         ),
     )
     def make_keys() -> None:
@@ -94,15 +95,15 @@ def add_to(
             raise click.ClickException(getattr(refusal, "why", "") or refusal.reason) from refusal
         if not is_new:
             raise click.ClickException(
-                "there is a sealing key already: rotate-keys makes the next one in the key service"
+                "a sealing key exists already: rotate-keys creates the next one in the key service"
             )
-        click.echo("made")
+        click.echo("created")
 
     @main.command(
         "print-key",
         help=(
             "Print a new key, e.g. tokens.1, as patches of a Secret:"
-            " its public half, if it has one, then its secret half. Keeps nothing."
+            " its public half, if it has one, then its secret half. Stores nothing."
         ),
     )
     @click.argument("key")
@@ -112,22 +113,22 @@ def add_to(
                 click.echo(json.dumps({"stringData": files}))
         except ValueError:
             raise click.UsageError(
-                "KEY is tokens.N, facts.SERVICE, sealing.SERVICE.N, gateway or calls.gateway"
+                "KEY must be tokens.N, facts.SERVICE, sealing.SERVICE.N, gateway or calls.gateway"
             ) from None
 
     @main.command(
         "retire-keys",
         help=(
-            "Destroy the older sealing keys, once nothing is wrapped by them and no copy from"
-            " before is kept."
+            "Destroy the older sealing keys, once they wrap nothing and no copy of the database"
+            " needs them."
         ),
     )
     @click.option(
         "--at-once",
         is_flag=True,
         help=(
-            "Also when the newest is younger than a day: copies from before then open with no key"
-            " any more."
+            "Even if the newest key is younger than a day: older copies of the database can then"
+            " no longer be opened."
         ),
     )
     @json_option
@@ -137,14 +138,14 @@ def add_to(
             count = _count_older(database, keys.keyring(), columns)
             if count:
                 raise click.ClickException(
-                    f"{count} rows are still wrapped by an older key: rotate-keys"
+                    f"{count} rows are still wrapped with an older key: run rotate-keys"
                 )
             if keys.age_of_newest(SystemClock().now().timestamp()) < (
                 _NOTICE_SECONDS if at_once else _COPY_SECONDS
             ):
                 raise click.ClickException(
-                    "the newest key is too young: copies from before it need the older ones for a"
-                    " day (--at-once: for a minute)"
+                    "the newest key is too new: older copies of the database need the older keys"
+                    " for a day (--at-once: a minute)"
                 )
             _change_keys(settings().keys, lambda: retired.extend(keys.retire()))
         click.echo(json.dumps({"retired": retired}) if as_json else f"{len(retired)} retired")
@@ -181,5 +182,5 @@ def _change_keys(folder: Path, change: Callable[[], object]) -> None:
         change()
     except OSError as error:
         raise click.ClickException(
-            f"{folder} can't be written: change the keys where they come from (docs/operations.md)"
+            f"{folder} can't be written: change the keys at their source (docs/operations.md)"
         ) from error

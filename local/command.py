@@ -36,13 +36,13 @@ class Stop(BaseException):
     type=click.Path(file_okay=False, path_type=Path),
     default=ROOT / "var",
     show_default="var",
-    help="Where it keeps all it has.",
+    help="The folder for all data of the stack.",
 )
 @click.option(
     "--port",
     default=8080,
     show_default=True,
-    help="Where the pages are; if taken, the next free one.",
+    help="The port of the pages; if it is in use, the next free port.",
 )
 @click.option(
     "--demo/--no-demo",
@@ -53,13 +53,13 @@ class Stop(BaseException):
 @click.option(
     "--only-postgres",
     is_flag=True,
-    help="Nothing but PostgreSQL with the databases: for a restore.",
+    help="Start only PostgreSQL with the databases, for a restore.",
 )
 @click.option(
     "--calm",
     default=CALM,
     show_default=True,
-    help="After so many seconds up, a part that dies is started again at once.",
+    help="A part that dies after so many seconds of running is restarted without a pause.",
 )
 @click.option(
     "--workers",
@@ -67,8 +67,8 @@ class Stop(BaseException):
     envvar="ENLACE_WORKERS",
     default=max(1, (os.cpu_count() or 1) // 2),
     show_default="half of the processors",
-    help="Processes that answer calls, for each service; with more than one, another runs the"
-    " service's loops.",
+    help="Number of processes that answer the calls of each service; if it is above 1, one more"
+    " process runs the service's loops.",
 )
 def main(var: Path, port: int, demo: bool, calm: float, only_postgres: bool, workers: int) -> None:
     with contextlib.ExitStack() as cleanup:
@@ -105,8 +105,8 @@ def _explaining_errors(var: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StackFailure(
-            f"{error.filename or var} can't be written: {error.strerror} (--var names another"
-            " folder)"
+            f"{error.filename or var} can't be written: {error.strerror} (choose another folder"
+            " with --var)"
         ) from error
 
 
@@ -116,8 +116,8 @@ def _print_summary(stack: LocalStack, demo: bool) -> None:
         lines = [
             f"not ready: {stack.demo_failure}\n",
             (
-                "The demo network is not whole, so nobody can sign in. Stop, and start again:"
-                " it goes on where this start ended (--no-demo: without it)."
+                "The demo network is incomplete, so nobody can sign in. Stop, and start again: the"
+                " next start continues where this one ended (--no-demo: no demo network)."
             ),
         ]
     else:
@@ -127,11 +127,7 @@ def _print_summary(stack: LocalStack, demo: bool) -> None:
     if demo and stack.ready_after is not None:
         accounts = json.loads(stack.demo_file.read_text()).get("accounts", [])
     if accounts:
-        lines.append(
-            "Sign in as one of (demo people, demo passwords; all of them: "
-            + _short(stack.demo_file)
-            + ")"
-        )
+        lines.append("Sign in with a demo account (all accounts: " + _short(stack.demo_file) + ")")
         account_by_role: dict[str, dict[str, Any]] = {}
         for account in accounts:
             account_by_role.setdefault(str(account.get("role", "")), account)
@@ -143,7 +139,7 @@ def _print_summary(stack: LocalStack, demo: bool) -> None:
             )
     lines += [
         f"Logs    {_short(stack.logs)}",
-        "Stop    Ctrl-C (what was entered stays for the next start)",
+        "Stop    Ctrl-C (the data stays for the next start)",
     ]
     say("\n".join(lines), sys.stdout)
 
@@ -180,7 +176,7 @@ def _locked(var: Path) -> Iterator[IO[str]]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise StackFailure(
-                f"a stack is already running in {_short(var.resolve())} (--var names another"
-                " folder)"
+                f"a stack is already running in {_short(var.resolve())} (choose another"
+                " folder with --var)"
             ) from None
         yield lock

@@ -63,7 +63,7 @@ def fetched_jars(
     except OSError as error:
         raise StackFailure(
             f"the folder of the jars, {home}, can't be written: {error.strerror}."
-            " Make room or mend its rights"
+            " Free some space, or fix its permissions"
         ) from error
     with lock_file:
         fcntl.flock(lock_file, fcntl.LOCK_EX)
@@ -96,7 +96,7 @@ def _fetch(jars: list[Jar], folder: Path, libraries: Path) -> None:
             (new / "libs").rename(libraries)
     except OSError as error:
         raise StackFailure(
-            f"the jars could not be stored in {folder}: {error.strerror}. Make room (100 MB)"
+            f"the jars could not be stored in {folder}: {error.strerror}. They need 100 MB"
         ) from error
 
 
@@ -139,8 +139,8 @@ def _content(jar: Jar, folder: Path) -> bytes:
         ) from error
     if hashlib.sha256(content).hexdigest() != jar.sha256:
         raise StackFailure(
-            f"{jar.file} is not the locked jar: its SHA-256 differs. Nothing of it was kept."
-            " Try again; if it stays so, don't trust the repository"
+            f"{jar.file} is not the locked jar: its SHA-256 differs. It was not stored."
+            " Try again; if this happens again, don't trust the repository"
         )
     return content
 

@@ -130,15 +130,15 @@ class Postgres:
             self._initialise(programs, data)
         elif not self._password_file.exists():
             raise StackFailure(
-                f"{self._password_file} is missing, without which nobody can log in to the data in"
-                f" {data}: put the file back from a copy"
+                f"{self._password_file} is missing. Without it, nobody can log in to the data in"
+                f" {data}: restore the file from a copy"
             )
         _forget_dead_server(data)
         is_full = self._durable and self._reserve().is_short()
         if is_full and not self.process:
             raise StackFailure(
-                f"the disk of {data.parent} has {self._reserve().free() >> 20} MB free and"
-                " PostgreSQL needs 128: make room and start again"
+                f"the disk of {data.parent} has {self._reserve().free() >> 20} MB free, and"
+                " PostgreSQL needs 128 MB: free some space, and start again"
             )
         self._set_read_only(is_full)
         own = {"port": str(self.port), "max_connections": str(self._connections)}
@@ -275,7 +275,7 @@ class Postgres:
         for folder in {data, self.home / "data"}:
             if folder.exists() and (folder != data or folder.stat().st_uid != mine):
                 raise StackFailure(
-                    f"{folder} was made under another account or with other rights;"
+                    f"{folder} was created by another account or with other permissions:"
                     " start the stack as before, or with another folder"
                 )
 
@@ -417,7 +417,7 @@ def _forget_dead_server(data: Path, patience: float = 30) -> None:
             return
         if time.monotonic() > end:
             raise StackFailure(
-                f"another PostgreSQL (process {pid}) serves {data}: is this stack running already?"
+                f"another PostgreSQL (process {pid}) uses {data}: is this stack already running?"
             )
         time.sleep(0.1)
 

@@ -173,7 +173,7 @@ class Supervisor:
         # counts checks instead of time, since a stalled machine makes few checks
         part.failures = 0 if part.works() else part.failures + 1
         if part.failures * self._examine_every > self._patience:
-            self._say(f"{part.name} runs and does nothing; killing it")
+            self._say(f"{part.name} hangs; killing it")
             process.kill()
 
     def _handle_death(self, part: Part) -> None:

@@ -79,7 +79,7 @@ class Target:
 
 @click.command(
     "migrate",
-    help="Bring the database up to date, as the role that owns it. Says what was done.",
+    help="Migrate the database, as the role that owns it, and print the applied migrations.",
 )
 @click.pass_obj
 def _migrate(service: Target) -> None:
@@ -89,7 +89,9 @@ def _migrate(service: Target) -> None:
     click.echo(migrate(url, service.migrations).strip())
 
 
-@click.command("doctor", help="Say what is missing to run; exit code 1 if something is.")
+@click.command(
+    "doctor", help="Check what the service needs to run; exit code 1 if anything is missing."
+)
 @json_option
 @click.pass_obj
 def _doctor(service: Target, as_json: bool) -> None:
@@ -106,9 +108,10 @@ def _doctor(service: Target, as_json: bool) -> None:
 
 
 @click.command(
-    "replay", help="Tell facts again: all of them, or those since a moment. Safe at any time."
+    "replay",
+    help="Publish facts again: all of them, or those since a given time. Safe at any time.",
 )
-@click.option("--from", "since", type=_MOMENT, help="In UTC.")
+@click.option("--from", "since", type=_MOMENT, help="The time, in UTC.")
 @dry_run_option
 @json_option
 @click.pass_obj
@@ -119,11 +122,11 @@ def _replay(service: Target, since: datetime | None, dry_run: bool, as_json: boo
     click.echo(
         json.dumps({"facts": count})
         if as_json
-        else f"{count} facts {'would be' if dry_run else 'will be'} told again"
+        else f"{count} facts {'would be' if dry_run else 'will be'} published again"
     )
 
 
-@click.group("audit", help="The trail of who did and read what.")
+@click.group("audit", help="The audit trail: who did and read what.")
 def _audit() -> None:
     """Sub-commands below."""
 
@@ -131,20 +134,20 @@ def _audit() -> None:
 @_audit.command(
     "verify",
     help=(
-        "Compute the chain of the trail anew and hold it against all that was witnessed of it;"
-        " exit code 1 if it does not fit."
+        "Recompute the hash chain of the trail, and compare it with the published and witnessed"
+        " heads; exit code 1 if they differ."
     ),
 )
 @click.option(
     "--witnesses",
     type=click.File("r"),
     multiple=True,
-    help="What another service's `audit witnesses` said; - for standard input.",
+    help="The output of another service's `audit witnesses`; - for standard input.",
 )
 @click.option(
     "--topic/--no-topic",
     default=True,
-    help="Whether to read what this service itself has said on the topic.",
+    help="Whether to read the heads that this service has published on the topic.",
 )
 @json_option
 @click.pass_obj
@@ -157,7 +160,7 @@ def _verify(service: Target, witnesses: Sequence[TextIO], topic: bool, as_json: 
         ]
     except (ValueError, KeyError, TypeError) as error:
         raise click.UsageError(
-            "--witnesses is what `audit witnesses --json` of another service said"
+            "--witnesses must be the output of `audit witnesses` of another service"
         ) from error
     with service.open_database() as database:
         if topic:
@@ -170,12 +173,12 @@ def _verify(service: Target, witnesses: Sequence[TextIO], topic: bool, as_json: 
 @_audit.command(
     "witnesses",
     help=(
-        "Say what this service has kept of another's trail, for that one's `audit verify"
-        " --witnesses`."
+        "Print the heads of another service's trail that this service has stored, for the"
+        " `audit verify --witnesses` of the other service."
     ),
 )
 @click.option("--of", "other", required=True, help="The other service, e.g. referrals.")
-@click.option("--json", "_as_json", is_flag=True, help="It always is.")
+@click.option("--json", "_as_json", is_flag=True, help="Has no effect: the output is always JSON.")
 @click.pass_obj
 def _witnesses(service: Target, other: str, _as_json: bool) -> None:
     with service.open_database() as database, database.transaction(SYSTEM) as tx:
@@ -195,7 +198,7 @@ def _dead_letters() -> None:
     """Sub-commands below."""
 
 
-@_dead_letters.command("list", help="What waits for an operator, longest first.")
+@_dead_letters.command("list", help="List what waits for an operator, oldest first.")
 @json_option
 @click.pass_obj
 def _list(service: Target, as_json: bool) -> None:
@@ -214,7 +217,7 @@ def _list(service: Target, as_json: bool) -> None:
             f"{letter.kind:<10} {letter.id}  {letter.type or letter.topic}  {letter.reason}"
             f"  since {_rfc3339(letter.since)}{attempts}"
         )
-    click.echo(f"{len(waiting)} in all")
+    click.echo(f"{len(waiting)} in total")
 
 
 def _add_for_letters(
@@ -228,11 +231,11 @@ def _add_for_letters(
     @_dead_letters.command(name, help=help)
     @click.argument("identity", required=False, default="", metavar="[ID]")
     @click.option("--subject", default="", help="All held facts of this subject.")
-    @click.option("--all", "everything", is_flag=True, help="All of them.")
+    @click.option("--all", "everything", is_flag=True, help="All dead letters.")
     @click.option(
         "--reason",
         required=True,
-        help="Why, as a code for the trail: lower case, digits, _; e.g. handler_mended.",
+        help="The reason, as a code for the trail: lower case, digits, _; e.g. handler_fixed.",
     )
     @dry_run_option
     @json_option
@@ -247,11 +250,11 @@ def _add_for_letters(
         as_json: bool,
     ) -> None:
         if [bool(identity), bool(subject), everything].count(True) != 1:
-            raise click.UsageError("name one ID, or --subject, or --all")
+            raise click.UsageError("give exactly one of ID, --subject and --all")
         if not _CODE.fullmatch(reason):
             raise click.UsageError(
-                "--reason is a code of 3 to 40 lower-case letters, digits and _:"
-                " no sentence, no name"
+                "--reason must be a code of 3 to 40 lower-case letters, digits and _,"
+                " not a sentence or a name"
             )
         with service.open_database() as database, database.transaction(SYSTEM) as tx:
             chosen = dead_letters.select(
@@ -269,15 +272,15 @@ def _add_for_letters(
 
 _add_for_letters(
     "redrive",
-    "Try these again now, by the running service.",
+    "Let the running service retry these now.",
     dead_letters.redrive,
-    "tried again",
+    "retried",
 )
 _add_for_letters(
     "discard",
-    "Give these up for ever; the facts behind them go on.",
+    "Discard these for good; later facts of their subjects are applied.",
     dead_letters.discard,
-    "given up",
+    "discarded",
 )
 
 _COMMANDS = (_migrate, _doctor, _replay, _audit, _dead_letters)
@@ -345,10 +348,10 @@ def _has_schema(tx: Transaction, migrations: Sequence[Path]) -> bool:
     }
 
 
-def _holds(database: Database, ask: Callable[[Transaction], bool]) -> bool:
+def _holds(database: Database, check: Callable[[Transaction], bool]) -> bool:
     try:
         with database.transaction(SYSTEM) as tx:
-            return ask(tx)
+            return check(tx)
     except Exception:  # whatever the failure is, the service could not serve either
         return False
 
@@ -385,8 +388,8 @@ def _published_heads(settings: ServiceSettings, name: str) -> list[Head]:
         )
     except BrokerLost as error:
         raise click.ClickException(
-            "the broker is away, so the trail was not held against what this service said on the"
-            " topic. Try again, or leave the topic out by --no-topic"
+            "the broker is unavailable, so the trail was not compared with the heads that this"
+            " service has published. Try again, or leave the topic out with --no-topic"
         ) from error
     finally:
         broker.stop()
@@ -435,13 +438,13 @@ def _verify_trail(database: Database, witnessed_heads: Sequence[Head]) -> dict[s
 
 def _verdict_lines(verdict: dict[str, Any]) -> Iterator[str]:
     yield (
-        f"{verdict['rows']} rows, {verdict['rows_per_s']} a second, held against"
-        f" {verdict['witnessed']} heads that were witnessed"
+        f"{verdict['rows']} rows, {verdict['rows_per_s']} a second, compared with"
+        f" {verdict['witnessed']} witnessed heads"
     )
     yield from (
         f"{finding['reason']:<8} row {finding['sequence']}" for finding in verdict["findings"]
     )
-    yield "the trail is not what it was" if verdict["findings"] else "the trail fits"
+    yield "the trail is not intact" if verdict["findings"] else "the trail is intact"
 
 
 def _rfc3339(value: Any) -> str:

@@ -38,7 +38,7 @@ CALLS, LOOPS = "calls", "loops"
 only_option = click.option(
     "--only",
     type=click.Choice([CALLS, LOOPS]),
-    help="Answer calls, or run the loops, instead of both. Each network needs one of each.",
+    help="Only answer calls, or only run the loops. A network needs both kinds of process.",
 )
 
 

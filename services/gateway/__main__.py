@@ -24,7 +24,7 @@ def main() -> None:
     "--only",
     type=click.Choice(["api", "site"]),
     default=None,
-    help="Serves REST, or the pages, instead of both.",
+    help="Serve only REST, or only the pages.",
 )
 def serve(only: str | None) -> None:
     """Listens on ENLACE_HTTP_LISTEN until SIGTERM.

@@ -59,7 +59,7 @@ def main() -> None:
     """Groups the sub-commands below."""
 
 
-@main.command(help="Answer calls, hear and tell facts, send webhooks and e-mails.")
+@main.command(help="Answer calls, consume and publish facts, send webhooks and e-mails.")
 @service.only_option
 def serve(only: str | None) -> None:
     """Runs until SIGTERM."""

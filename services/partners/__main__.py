@@ -89,7 +89,7 @@ def main() -> None:
     """Groups the sub-commands below."""
 
 
-@main.command(help="Answer calls, tell and hear facts, until SIGTERM.")
+@main.command(help="Answer calls, consume and publish facts.")
 @service.only_option
 def serve(only: str | None) -> None:
     """Runs the service until SIGTERM."""
@@ -251,49 +251,49 @@ def servicers(
         " Prints the first password of each once."
     ),
 )
-@click.option("--organization", required=True, help="Its name.")
-@click.option("--country", required=True, help="ISO 3166-1, e.g. NI.")
+@click.option("--organization", required=True, help="Name of the organisation.")
+@click.option("--country", required=True, help="Country of the organisation (ISO 3166-1), e.g. NI.")
 @click.option(
     "--email",
     "emails",
     required=True,
     multiple=True,
-    help="Of a coordinator; twice, for two of them decide together.",
+    help="E-mail address of a coordinator; give it twice, since two decide together.",
 )
 @click.option(
     "--name",
     "names",
     required=True,
     multiple=True,
-    help="Of a coordinator; twice, in the same order.",
+    help="Name of a coordinator; give it twice, in the same order.",
 )
 def found_network(
     organization: str, country: str, emails: tuple[str, ...], names: tuple[str, ...]
 ) -> None:
     """Founds the network, once.
 
-    Refused if there is or was a coordinator: otherwise whoever runs the command could make herself
-    a coordinator of an existing network.
+    Refused if there is or was a coordinator: otherwise the person who runs the command could make
+    herself a coordinator of an existing network.
     """
     if not len(emails) == len(names) == 2:
-        raise click.UsageError("two coordinators: --email and --name twice each")
+        raise click.UsageError("give --email and --name twice each, for two coordinators")
     if not _create_coordinators(organization, country, emails, names, founding.found_network):
         raise click.ClickException(
-            "this network has coordinators already: one of them invites others"
+            "this network has coordinators already: one of them can invite others"
         )
 
 
 @main.command(
     "found-elsewhere",
     help=(
-        "Register another member organisation with a coordinator of its own:"
-        " roles of the network need two of different members. Prints her first password once."
+        "Register another member organisation with a coordinator of its own, because network"
+        " roles need coordinators of two members. Prints her first password once."
     ),
 )
-@click.option("--organization", required=True, help="Its name.")
-@click.option("--country", required=True, help="ISO 3166-1, e.g. NI.")
-@click.option("--email", required=True, help="Of the coordinator.")
-@click.option("--name", required=True, help="Of the coordinator.")
+@click.option("--organization", required=True, help="Name of the organisation.")
+@click.option("--country", required=True, help="Country of the organisation (ISO 3166-1), e.g. NI.")
+@click.option("--email", required=True, help="E-mail address of the coordinator.")
+@click.option("--name", required=True, help="Name of the coordinator.")
 def found_elsewhere(organization: str, country: str, email: str, name: str) -> None:
     """Registers a coordinator of another member.
 
@@ -313,7 +313,7 @@ def found_elsewhere(organization: str, country: str, email: str, name: str) -> N
     if not _create_coordinators(organization, country, (email,), (name,), make):
         raise click.ClickException(
             "this network has no coordinators yet, or has them in several organisations:"
-            " two of those invite others"
+            " two of its coordinators can invite others"
         )
 
 
@@ -330,7 +330,7 @@ def _create_coordinators(
     Returns False if `make` refused.
     """
     if not re.fullmatch("[A-Z]{2}", country):
-        raise click.UsageError("--country is two capital letters, e.g. NI")
+        raise click.UsageError("--country must be two capital letters, e.g. NI")
     log.setup(NAME, level=logging.CRITICAL)  # the output consists of the passwords only
     own = config.load().service
     database = Database(
@@ -344,7 +344,7 @@ def _create_coordinators(
     ]
     try:
         with database.transaction(SYSTEM, timeout=30) as tx:
-            made = make(
+            is_registered = make(
                 tx,
                 now,
                 OrganizationEntry(name=organization, type=OrganizationType.NGO, country=country),
@@ -356,16 +356,16 @@ def _create_coordinators(
         raise click.ClickException(refusal.reason + wrong) from refusal
     finally:
         database.close()
-    for email, password in zip(emails, passwords, strict=True) if made else ():
+    for email, password in zip(emails, passwords, strict=True) if is_registered else ():
         click.echo(f"{email} may sign in with {password}")
-    return made
+    return is_registered
 
 
 @main.command(
     "rotate-token-keys",
     help=(
-        "Have caller tokens signed by a new key, while all services work."
-        " Goes on where it was killed."
+        "Sign callers' tokens with a new key, while all services run. If it was interrupted, run"
+        " it again."
     ),
 )
 def rotate_token_keys() -> None:
@@ -377,18 +377,23 @@ def rotate_token_keys() -> None:
     folder = config.load().service.keys
     try:
         newest = key_folder.replace_pair(folder, "tokens")
-        made = (folder / f"{newest}.pub.jwk").stat().st_mtime
+        begin_time = (folder / f"{newest}.pub.jwk").stat().st_mtime
         time.sleep(
             max(
-                0.0, made + key_folder.SETTLED + LIFETIME.total_seconds() + 3 * LEEWAY - time.time()
+                0.0,
+                begin_time
+                + key_folder.SETTLED
+                + LIFETIME.total_seconds()
+                + 3 * LEEWAY
+                - time.time(),
             )
         )
         key_folder.drop_older_pairs(folder, "tokens")
     except OSError as error:
         raise click.ClickException(
-            f"{folder} can't be written: change the keys where they come from (docs/operations.md)"
+            f"{folder} can't be written: change the keys at their source (docs/operations.md)"
         ) from error
-    click.echo(f"tokens are signed by {newest}")
+    click.echo(f"tokens are now signed with {newest}")
 
 
 SEALED = (

@@ -109,7 +109,7 @@ def main() -> None:
     """Groups the sub-commands below."""
 
 
-@main.command(help="Answer calls, tell and hear facts, watch the clocks.")
+@main.command(help="Answer calls, consume and publish facts, fire deadlines.")
 @service.only_option
 def serve(only: str | None) -> None:
     """Runs the service until SIGTERM."""

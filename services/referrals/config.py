@@ -22,5 +22,5 @@ def load() -> ReferralsSettings:
     )
     settings.done()
     if loaded.openings_an_hour < 1:
-        raise WrongSettings("wrong settings: ENLACE_OPENINGS_AN_HOUR must be 1 at least")
+        raise WrongSettings("wrong settings: ENLACE_OPENINGS_AN_HOUR must be at least 1")
     return loaded

@@ -193,7 +193,7 @@ def test_a_server_reports_why_it_cannot_start_on_a_full_disk(disk: Path) -> None
         fill(disk / "ballast")
         (disk / "postgres" / "reserve").unlink()
         fill(disk / "ballast.2")
-        with pytest.raises(StackFailure, match="0 MB free and PostgreSQL needs 128: make room"):
+        with pytest.raises(StackFailure, match="0 MB free, and PostgreSQL needs 128 MB: free"):
             Postgres(disk / "postgres").start()
 
 

@@ -307,7 +307,7 @@ def test_the_command_compares_the_trail_with_the_topic_and_with_the_other_servic
     )
     code, output = pair.command(one, "verify")
     assert code == 1
-    assert "forked   row 12\nthe trail is not what it was" in output
+    assert "forked   row 12\nthe trail is not intact" in output
     assert pair.command(one, "verify", "--witnesses", "-", given="nonsense")[0] == 2
     assert pair.command(two, "witnesses", "--of", "nobody")[0] == 1
 

@@ -150,7 +150,7 @@ def test_a_full_disk_is_reported_in_a_sentence(
         check=True,
     )
     assert "could not be stored" in done.stdout
-    assert "Make room" in done.stdout
+    assert "They need 100 MB" in done.stdout
     assert fetch(lock, home) == [CONTENT]
 
 

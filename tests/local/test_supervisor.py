@@ -98,7 +98,7 @@ def test_a_part_that_does_nothing_is_restarted_but_not_after_a_short_pause(
     _until(supervisor, lambda: part.process is not first and part.up)
     supervisor.stop(timeout=0.1)
     assert said == [
-        "worker runs and does nothing; killing it",
+        "worker hangs; killing it",
         "worker was killed by signal 9; starting it again",
     ]
 
@@ -121,7 +121,7 @@ def test_a_part_that_hangs_while_it_starts_is_killed_and_started_again(
     _until(supervisor, lambda: part.up)
     supervisor.stop(timeout=0.1)
     assert said == [
-        "hung runs and does nothing; killing it",
+        "hung hangs; killing it",
         "hung was killed by signal 9; starting it again",
     ]
 

@@ -121,7 +121,7 @@ def test_the_service_migrates_serves_publishes_its_facts_and_stops_cleanly(
             assert json.loads(
                 command(environment, "replay", "--from", "2026-03-15", "--json").stdout
             ) == {"facts": 0}
-            assert command(environment, "replay").stdout == "2 facts will be told again\n"
+            assert command(environment, "replay").stdout == "2 facts will be published again\n"
             assert told(consumer, id, 2) == expected
         finally:
             consumer.close()

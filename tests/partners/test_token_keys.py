@@ -242,7 +242,7 @@ def test_a_rotation_by_command_can_be_resumed_after_it_was_killed(folder: Path) 
     done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30
     )
-    assert (done.returncode, done.stdout) == (0, "tokens are signed by tokens.1\n")
+    assert (done.returncode, done.stdout) == (0, "tokens are now signed with tokens.1\n")
     assert sorted(file.name for file in folder.glob("tokens*")) == [
         "tokens.1.jwk",
         "tokens.1.pub.jwk",

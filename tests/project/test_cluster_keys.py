@@ -156,7 +156,7 @@ def test_the_key_of_facts_is_changed_for_its_publisher_and_for_all_consumers(
     output = cluster.run(
         "\n".join(recipe("print-key facts.referrals")), ENLACE_DATABASE_URL=place.url
     )
-    assert output.endswith("0 facts will be told again\n")
+    assert output.endswith("0 facts will be published again\n")
     signing = key_folder.signing(cluster.keys("referrals"), "facts.referrals")
     assert signing.kid != before.kid
     assert {

@@ -213,7 +213,7 @@ def test_a_stack_that_cannot_fill_the_demo_network_is_not_ready_and_continues_at
     (stack.var / "demo.json" / "in the way").mkdir(parents=True)
     output = stack.start(demo=True)
     assert "not ready: demo ended with 1" in output
-    assert "it goes on where this start ended" in output
+    assert "the next start continues where this one ended" in output
     assert "ready in" not in output
     assert "Sign in" not in output
     assert stack.state["ready_s"] is None

@@ -175,7 +175,7 @@ def test_a_held_fact_is_listed_and_applied_once_after_repair_and_redrive(
     )
     broken()
     redrive = operator.documented(HELD, "redrive")
-    assert operator.run(redrive) == "1 tried again\n"
+    assert operator.run(redrive) == "1 retried\n"
     until(
         lambda: (
             scenes.kinds(sent.id)
@@ -200,7 +200,7 @@ def test_a_discarded_fact_is_on_the_trail_and_later_facts_are_applied(
     operator.run(discard.replace(identity, f"{new_id()}/1"), 1)
     assert scenes.held(sent.id), "a wrong call changes nothing"
 
-    assert operator.run(discard) == "1 given up\n"
+    assert operator.run(discard) == "1 discarded\n"
     until(lambda: scenes.kinds(sent.id) == ["referral_acknowledged", "referral_acknowledged"], 90)
     assert not scenes.held(sent.id)
     [entry] = scenes.rows("notifications", "SELECT * FROM audit WHERE object_id = %s", identity)
@@ -221,21 +221,21 @@ def test_an_unreadable_record_delays_no_facts_and_can_be_discarded(
     until(lambda: scenes.kinds(sent.id) == ["referral_sent"], 90)
     until(lambda: bool(scenes.rows("notifications", "SELECT FROM dead_letters")), 90)
     listed = re.fullmatch(
-        r"unreadable (\w+)  enlace\.referrals\.v1  (\w+)  since \S+\n1 in all\n",
+        r"unreadable (\w+)  enlace\.referrals\.v1  (\w+)  since \S+\n1 in total\n",
         operator.run_documented(UNREADABLE, "list"),
     )
     assert listed
     assert listed[2] in ("headers", "source", "signature")
     assert scenes.health("notifications", "facts") == "SERVING"
-    assert operator.run_documented(HELD, "redrive") == "1 tried again\n"
+    assert operator.run_documented(HELD, "redrive") == "1 retried\n"
     assert "unreadable" in operator.run_documented(UNREADABLE, "list")
-    assert operator.run_documented(UNREADABLE, "discard", ID=listed[1]) == "1 given up\n"
-    assert operator.run_documented(HELD, "list") == "0 in all\n"
+    assert operator.run_documented(UNREADABLE, "discard", ID=listed[1]) == "1 discarded\n"
+    assert operator.run_documented(HELD, "list") == "0 in total\n"
     # Partners consumes the topic too, and has stored its own copy.
     until(lambda: bool(scenes.rows("partners", "SELECT FROM dead_letters")), 90)
     [stored] = scenes.rows("partners", "SELECT id FROM dead_letters")
     discard = operator.documented(UNREADABLE, "discard", ID=stored["id"])
-    assert operator.run(discard.replace("notifications", "partners")) == "1 given up\n"
+    assert operator.run(discard.replace("notifications", "partners")) == "1 discarded\n"
 
 
 def test_a_replay_delivers_every_fact_and_notifies_nobody_twice(
@@ -273,7 +273,7 @@ def test_a_replay_delivers_every_fact_and_notifies_nobody_twice(
     begun = checker.started()
     before, count, start = sent(), row["n"], received()
     announced = re.fullmatch(
-        r"(\d+) facts would be told again\n", operator.run_documented(REPLAY, "--dry-run")
+        r"(\d+) facts would be published again\n", operator.run_documented(REPLAY, "--dry-run")
     )
     assert announced
     assert int(announced[1]) >= count, "a deadline of the demo network may fire at any time"
@@ -282,7 +282,7 @@ def test_a_replay_delivers_every_fact_and_notifies_nobody_twice(
     until(lambda: received() >= start + since, 90)
     start = received()
     settings, *_, every = blocks(REPLAY)[0]
-    assert operator.run(f"{settings}\n{every}").endswith(" facts will be told again\n")
+    assert operator.run(f"{settings}\n{every}").endswith(" facts will be published again\n")
     until(lambda: received() >= start + count, 90)
     assert sent() == before
 

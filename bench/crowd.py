@@ -239,7 +239,7 @@ class Crowd:
         await asyncio.gather(*(caller() for _ in range(self._task.callers)))
 
     async def _open(self) -> None:
-        under_way, made = set[asyncio.Task[None]](), 0
+        under_way, started = set[asyncio.Task[None]](), 0
         # REST uses the latest free connection, as a pool does; the callers by gRPC take turns
         put_back = self._idle.appendleft if self._task.kind == "rest" else self._idle.append
 
@@ -248,8 +248,8 @@ class Crowd:
             put_back(act)
 
         while (now := time.monotonic() - self._began) < self._task.seconds:
-            for _ in range(int(now * self._task.rate) - made):
-                made += 1
+            for _ in range(int(now * self._task.rate) - started):
+                started += 1
                 if not self._idle:
                     self._unmade += 1
                     continue

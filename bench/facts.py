@@ -63,7 +63,7 @@ def measure_webhook(stack: LocalStack) -> list[Measurement]:
     webhook = notifications_pb2.Webhook(
         url=receiver.url, kinds=["referral_acknowledged"], enabled=True
     )
-    made = cast.sender.webhooks.CreateWebhook(
+    created = cast.sender.webhooks.CreateWebhook(
         notifications_pb2.CreateWebhookRequest(webhook=webhook)
     )
     lives = Lives(cast)
@@ -87,7 +87,9 @@ def measure_webhook(stack: LocalStack) -> list[Measurement]:
         30,
         lambda: f"{len(receiver.arrival_times)} of {len(answered)} webhooks came",
     )
-    cast.sender.webhooks.DeleteWebhook(notifications_pb2.DeleteWebhookRequest(id=made.webhook.id))
+    cast.sender.webhooks.DeleteWebhook(
+        notifications_pb2.DeleteWebhookRequest(id=created.webhook.id)
+    )
     receiver.server.shutdown()
     receiver.server.server_close()
     with stack.database("referrals") as database:

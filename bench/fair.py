@@ -72,14 +72,14 @@ def measure(_stack: LocalStack) -> list[Measurement]:
             counts.append(counted)
     finally:
         stack.stop()
-    asked, refused, seconds = map(sum, zip(*counts, strict=True))
+    request_count, refused, seconds = map(sum, zip(*counts, strict=True))
     return [
         Measurement(
             "fair_ms_p99",
             percentile(beside, 99),
             f"one partner reads through REST at {1 / EVERY / 2:.0f} to {1 / EVERY:.0f} a second"
-            f" while another asks {asked / seconds:.0f} times a second"
-            f" ({TIMES} times its quota wanted; {refused / asked:.0%} refused); beside: alone",
+            f" while another asks {request_count / seconds:.0f} times a second"
+            f" ({TIMES} times its quota; {refused / request_count:.0%} refused); beside: alone",
             percentile(alone, 99),
         )
     ]
@@ -131,5 +131,5 @@ def flood(stack: LocalStack) -> Iterator[list[float]]:
         yield counts
     finally:
         out, _ = process.communicate("", timeout=20)
-        asked, refused = out.split()
-        counts += [float(asked), float(refused), time.monotonic() - begin]
+        request_count, refused = out.split()
+        counts += [float(request_count), float(refused), time.monotonic() - begin]

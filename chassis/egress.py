@@ -54,20 +54,20 @@ class Connection:
         self.was_cut = False
         self._handle: socket.socket | None = None
 
-    def connect(self, asking: HTTPConnection, host: str, port: int) -> socket.socket:
+    def connect(self, requester: HTTPConnection, host: str, port: int) -> socket.socket:
         """Resolves the name, checks all addresses, and connects to the first of them (of three at
         most) that answers. Raises NameResolutionError, RefusedAddress or NewConnectionError.
         """
         try:
             resolved = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
-            raise NameResolutionError(host, asking, socket.gaierror("unknown")) from error
+            raise NameResolutionError(host, requester, socket.gaierror("unknown")) from error
         addresses = list(dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in resolved))
         # A name that resolves to both internal and public addresses is an attack.
         if not all(
             may_call(ip_address(address), development=self.development) for address in addresses
         ):
-            raise RefusedAddress(asking, "refused")
+            raise RefusedAddress(requester, "refused")
         failure: OSError | None = None
         for address in addresses[:3]:
             try:
@@ -83,7 +83,7 @@ class Connection:
             self.hang_up()
             self._handle = opened.dup()
             return opened
-        raise NewConnectionError(asking, "failed") from failure
+        raise NewConnectionError(requester, "failed") from failure
 
     def cut(self) -> None:
         """Shuts the current connection down, whatever it is doing. A read timeout is not enough: a
@@ -156,7 +156,7 @@ class EgressClient:
         self._connection: Connection | None = None
         self._session = requests.Session()
 
-    def ask(
+    def send(
         self,
         method: str,
         url: str,

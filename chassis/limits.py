@@ -53,18 +53,19 @@ class Limiter:
         self.quota = max(1, rate * WINDOW)
         self._step = 1 / max(1, rate)
         self._now = now
-        self._whole_at: dict[str, float] = {}  # ordered by the last call
+        # the time at which each caller's quota is full again, ordered by the last call
+        self._full_at: dict[str, float] = {}
         self._lock = threading.Lock()
 
     def take(self, caller: str) -> Quota:
         """Counts a call, unless it is over the limit; returns the caller's quota after the call."""
         with self._lock:
             now = self._now()
-            quota, whole_at = self._look(caller, now)
+            quota, full_at = self._look(caller, now)
             if not quota.wait:
-                self._whole_at.pop(caller, None)
-                self._whole_at[caller] = whole_at
-                if len(self._whole_at) > _MAX_CALLERS:
+                self._full_at.pop(caller, None)
+                self._full_at[caller] = full_at
+                if len(self._full_at) > _MAX_CALLERS:
                     self._forget(now)
             return quota
 
@@ -74,7 +75,7 @@ class Limiter:
             return self._look(caller, self._now())[0]
 
     def _look(self, caller: str, now: float) -> tuple[Quota, float]:
-        before = max(self._whole_at.get(caller, now), now)
+        before = max(self._full_at.get(caller, now), now)
         after = before + self._step
         excess = after - now - self.quota * self._step
         if excess > 1e-9:
@@ -82,9 +83,9 @@ class Limiter:
         return Quota(self.quota, int((-excess + 1e-9) / self._step), after - now), after
 
     def _forget(self, now: float) -> None:
-        self._whole_at = {caller: at for caller, at in self._whole_at.items() if at > now}
-        for caller in list(self._whole_at)[: max(0, len(self._whole_at) - _MAX_CALLERS // 2)]:
-            del self._whole_at[caller]
+        self._full_at = {caller: at for caller, at in self._full_at.items() if at > now}
+        for caller in list(self._full_at)[: max(0, len(self._full_at) - _MAX_CALLERS // 2)]:
+            del self._full_at[caller]
 
 
 class Limits:

@@ -130,9 +130,9 @@ def _save_member(
     for key in network.keys:
         if key.organization == member.slug:
             entry = ApiKeyEntry(key.label, key.scopes, now + USUAL_LIFE)
-            made = ApiKey.create(_key_id(key), member.id, entry, 0, now, None)
+            api_key = ApiKey.create(_key_id(key), member.id, entry, 0, now, None)
             api_keys.add(
-                tx, made, hashlib.sha256(words.api_secret(key.organization).encode()).digest()
+                tx, api_key, hashlib.sha256(words.api_secret(key.organization).encode()).digest()
             )
 
 

@@ -132,13 +132,13 @@ def run(settings: NotificationsSettings, only: str | None = None) -> int:
     mail_server = settings.mail_server
     mailbox = Smtp(mail_server, settings.mail_from, clock) if mail_server else mail_folder
 
-    hear_referrals = subscriptions.referrals(
+    handle_referrals = subscriptions.referrals(
         clock, public_url=settings.public_url, by_email=settings.by_email
     )
-    hear_partners = subscriptions.partners(clock, by_email=settings.by_email)
-    hearing = (
-        ("referrals", subscriptions.REFERRALS, hear_referrals),
-        ("partners", subscriptions.PARTNERS, hear_partners),
+    handle_partners = subscriptions.partners(clock, by_email=settings.by_email)
+    handlers = (
+        ("referrals", subscriptions.REFERRALS, handle_referrals),
+        ("partners", subscriptions.PARTNERS, handle_partners),
     )
     server = parts.server(
         servicers(
@@ -146,7 +146,7 @@ def run(settings: NotificationsSettings, only: str | None = None) -> int:
         )
     )
 
-    held_by_source = dict.fromkeys((source for source, _, _ in hearing), 0)
+    held_by_source = dict.fromkeys((source for source, _, _ in handlers), 0)
 
     def report_held(source: str, count: int) -> None:
         held_by_source[source] = count
@@ -169,7 +169,7 @@ def run(settings: NotificationsSettings, only: str | None = None) -> int:
                 clock=clock,
                 on_held=partial(report_held, source),
             ).loop()
-            for source, topic, handle in hearing
+            for source, topic, handle in handlers
         ),
         WebhookSender(
             database, sending, clock, slow=False, threads=QUICK_THREADS, development=development

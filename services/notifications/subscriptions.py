@@ -15,7 +15,7 @@ from facts.outbox import Fact
 from protos.partners.v1 import facts_pb2 as partners_pb2
 from protos.referrals.v1 import facts_pb2 as referrals_pb2
 from services.notifications import wire
-from services.notifications.usecases import hear
+from services.notifications.usecases import consume
 
 REFERRALS = "enlace.referrals.v1"
 PARTNERS = "enlace.partners.v1"
@@ -43,7 +43,7 @@ def _other_subject(
     name = next((name for name in _SUBJECTS[topic] if wire.verb_of(fact, name)), "")
     if not name:
         raise NewerKind
-    hear.subject(tx, fact, name, now, by_email=by_email)
+    consume.subject(tx, fact, name, now, by_email=by_email)
 
 
 def referrals(clock: Clock, *, public_url: str, by_email: bool) -> Handler:
@@ -55,9 +55,9 @@ def referrals(clock: Clock, *, public_url: str, by_email: bool) -> Handler:
 
     def handle(tx: Transaction, fact: Fact) -> None:
         if wire.verb_of(fact, "referral"):
-            hear.referral(tx, fact, clock.now(), public_url=public_url, by_email=by_email)
+            consume.referral(tx, fact, clock.now(), public_url=public_url, by_email=by_email)
         elif wire.verb_of(fact, "enquiry"):
-            hear.enquiry(tx, fact, clock.now(), public_url=public_url, by_email=by_email)
+            consume.enquiry(tx, fact, clock.now(), public_url=public_url, by_email=by_email)
         else:
             _other_subject(tx, fact, REFERRALS, clock.now(), by_email=by_email)
 
@@ -74,17 +74,17 @@ def partners(clock: Clock, *, by_email: bool) -> Handler:
 
     def handle(tx: Transaction, fact: Fact) -> None:
         if wire.verb_of(fact, "organization"):
-            hear.organization(tx, fact, clock.now(), by_email=by_email)
+            consume.organization(tx, fact, clock.now(), by_email=by_email)
         elif wire.verb_of(fact, "worker"):
-            hear.worker(tx, fact)
+            consume.worker(tx, fact)
         elif wire.verb_of(fact, "api_key"):
-            hear.api_key(tx, fact)
+            consume.api_key(tx, fact)
         elif wire.verb_of(fact, "invitation"):
-            hear.invitation(tx, fact, clock.now(), by_email=by_email)
+            consume.invitation(tx, fact, clock.now(), by_email=by_email)
         elif wire.verb_of(fact, "application"):
-            hear.application(tx, fact, clock.now(), by_email=by_email)
+            consume.application(tx, fact, clock.now(), by_email=by_email)
         elif wire.verb_of(fact, "account"):
-            hear.account(tx, fact, clock.now(), by_email=by_email)
+            consume.account(tx, fact, clock.now(), by_email=by_email)
         else:
             _other_subject(tx, fact, PARTNERS, clock.now(), by_email=by_email)
 

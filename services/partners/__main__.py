@@ -146,7 +146,7 @@ def run(settings: PartnersSettings, only: str | None = None) -> int:
         Subscriber(
             NAME,
             [subscriptions.TOPIC],
-            partial(subscriptions.hear, parts.clock),
+            partial(subscriptions.consume, parts.clock),
             database=parts.database,
             broker=parts.broker,
             trusted_signers=key_folder.trusted_signers(folder, "referrals"),

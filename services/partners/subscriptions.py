@@ -47,7 +47,7 @@ _LEAVES = tuple(
 _NO_ROOM = words(referrals_pb2.DeclineReason.DESCRIPTOR)[referrals_pb2.DECLINE_REASON_NO_CAPACITY]
 
 
-def hear(clock: Clock, tx: Transaction, fact: Fact) -> None:
+def consume(clock: Clock, tx: Transaction, fact: Fact) -> None:
     """Handles one fact from the referrals service.
 
     Raises NewerKind for a fact about an unknown kind of subject, which only a newer version can

@@ -252,7 +252,7 @@ def run(settings: ServiceSettings, openings_an_hour: int, only: str | None = Non
         Subscriber(
             NAME,
             [subscriptions.TOPIC],
-            partial(subscriptions.hear, made.lives, parts.clock),
+            partial(subscriptions.consume, made.lives, parts.clock),
             database=parts.database,
             broker=parts.broker,
             trusted_signers=key_folder.trusted_signers(settings.keys, "partners"),

@@ -23,7 +23,7 @@ _USES = {
 _TYPE = re.compile(r"enlace\.([a-z_]+)\.[a-z_]+\.v1")
 
 
-def hear(lives: Lives, clock: Clock, tx: Transaction, fact: Fact) -> bool:
+def consume(lives: Lives, clock: Clock, tx: Transaction, fact: Fact) -> bool:
     """Applies one fact from the partners service; returns whether more work is left for this fact.
 
     Raises NewerKind for an unknown kind, so that the fact is held: this version can't judge it.

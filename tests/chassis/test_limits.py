@@ -54,7 +54,7 @@ def test_idle_callers_are_forgotten_and_a_caller_at_its_limit_is_not() -> None:
     for n in range(50_000):
         limiter.take(f"stranger {n}")
         clock.seconds += 0.0001
-    assert len(vars(limiter)["_whole_at"]) <= 20_001
+    assert len(vars(limiter)["_full_at"]) <= 20_001
     while not limiter.take("a").wait:
         pass
     for n in range(5_000):

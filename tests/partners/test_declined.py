@@ -32,7 +32,7 @@ WOMAN = {
     "dependants": 0,
 }
 
-TOLD = tuple(facts_pb2.DESCRIPTOR.message_types_by_name)
+FACTS = tuple(facts_pb2.DESCRIPTOR.message_types_by_name)
 
 
 class Shelter:
@@ -55,32 +55,32 @@ class Shelter:
         service: str = "",
         at: datetime | None = None,
     ) -> None:
-        said = facts_pb2.ReferralFact(
+        fact = facts_pb2.ReferralFact(
             referral_id=new_id(),
             service_id=service or self.service.id,
             reason_code=reason,
             actor_organization_id=by or self.organization.id,
             receiver_organization_id=self.organization.id,
         )
-        self.fact(f"enlace.referral.{verb}.v1", said.SerializeToString(), at)
+        self.fact(f"enlace.referral.{verb}.v1", fact.SerializeToString(), at)
 
     def hear_answer(
         self, reason: str = "no_capacity", *, by: str = "", at: datetime | None = None
     ) -> None:
         """Applies the fact of an answer to an enquiry."""
         answer = enquiries_pb2.OFFER_ANSWER_NO if reason else enquiries_pb2.OFFER_ANSWER_YES
-        said = facts_pb2.EnquiryFact(
+        fact = facts_pb2.EnquiryFact(
             enquiry_id=new_id(),
             service_id=self.service.id,
             answer=answer,
             reason_code=reason,
             actor_organization_id=by or self.organization.id,
         )
-        self.fact("enlace.enquiry.answered.v1", said.SerializeToString(), at)
+        self.fact("enlace.enquiry.answered.v1", fact.SerializeToString(), at)
 
     def fact(self, type_: str, body: bytes, at: datetime | None = None) -> None:
         with self.scene.database.transaction(SYSTEM) as tx:
-            subscriptions.hear(
+            subscriptions.consume(
                 self.scene.clock, tx, Fact(new_id(), 1, type_, body, at or self.scene.clock.now())
             )
 
@@ -240,14 +240,14 @@ def test_a_service_in_doubt_ranks_below_those_with_room_and_is_not_found_among_t
 
 
 def test_a_closed_service_stays_closed_and_a_full_one_stays_full(shelter: Shelter) -> None:
-    for room, says in (
+    for room, reason in (
         (pb.Capacity(intake=pb.INTAKE_CLOSED), "room_closed"),
         (pb.Capacity(intake=pb.INTAKE_OPEN, available=0), "room_none"),
     ):
         shelter.staff.SetCapacity(pb.SetCapacityRequest(id=shelter.service.id, capacity=room))
         shelter.scene.advance(minutes=1)
         shelter.hear()
-        assert shelter.room() == ("Albergue", says)
+        assert shelter.room() == ("Albergue", reason)
 
 
 def test_an_etag_from_before_the_doubt_is_stale(shelter: Shelter) -> None:
@@ -271,7 +271,7 @@ def test_a_decline_time_that_the_caller_sends_is_ignored(shelter: Shelter) -> No
     "type_",
     [
         "enlace.referral.something_new.v1",
-        *(f"enlace.{words_of(name.removesuffix('Fact'))}.changed.v1" for name in TOLD),
+        *(f"enlace.{words_of(name.removesuffix('Fact'))}.changed.v1" for name in FACTS),
     ],
 )
 def test_facts_that_do_not_concern_room_are_received_and_ignored(

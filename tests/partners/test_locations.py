@@ -486,7 +486,7 @@ def accept(
         people=1,
     )
     with scene.database.transaction(SYSTEM) as tx:
-        subscriptions.hear(
+        subscriptions.consume(
             scene.clock,
             tx,
             Fact(

@@ -66,7 +66,7 @@ class Shelter:
             at or self.scene.clock.now(),
         )
         with self.scene.database.transaction(SYSTEM) as tx:
-            subscriptions.hear(self.scene.clock, tx, fact)
+            subscriptions.consume(self.scene.clock, tx, fact)
 
     def seen(self) -> pb.Service:
         service: pb.Service = self.staff.GetService(pb.GetServiceRequest(id=self.service.id))

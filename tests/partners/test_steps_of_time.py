@@ -80,7 +80,7 @@ class Shelters:
             at or self.scene.clock.now(),
         )
         with self.scene.database.transaction(SYSTEM) as tx:
-            subscriptions.hear(self.scene.clock, tx, fact)
+            subscriptions.consume(self.scene.clock, tx, fact)
 
     def say(self, available: int, intake: pb.Intake.ValueType = pb.INTAKE_OPEN) -> None:
         room = pb.Capacity(intake=intake, available=available, unit=pb.CAPACITY_UNIT_BEDS)

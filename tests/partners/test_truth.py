@@ -85,7 +85,7 @@ class Shelter:
 
     def _tell(self, subject: str, kind: str, body: bytes) -> None:
         with self.scene.database.transaction(SYSTEM) as tx:
-            subscriptions.hear(
+            subscriptions.consume(
                 self.scene.clock, tx, Fact(subject, 1, kind, body, self.scene.clock.now())
             )
 

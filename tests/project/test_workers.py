@@ -25,11 +25,11 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[LocalStack]:
-    made = LocalStack(workers=2)
+    local_stack = LocalStack(workers=2)
     try:
-        yield made.start()
+        yield local_stack.start()
     finally:
-        made.stop()
+        local_stack.stop()
 
 
 @pytest.fixture(scope="module")

@@ -136,7 +136,7 @@ def test_nobody_is_made_responsible_while_her_account_ends(
 
     with ThreadPoolExecutor(1) as pool:
         with service.database.transaction(SYSTEM) as tx:
-            subscriptions.hear(service.made.lives, service.clock, tx, left)
+            subscriptions.consume(service.made.lives, service.clock, tx, left)
             asked = pool.submit(
                 refusal, lambda: caller.AssignReferral(assigning(accepted, night.caller.id))
             )

@@ -76,7 +76,7 @@ def test_a_callers_note_keeps_her_contact_open_until_an_operator_has_handled_it(
     for before in ("open", "referred", "advised", "handed_over", "dropped"):
         call = contact(before)
         call.change(NOON, DAYS)
-        call.hear(LATER, DAYS)
+        call.reopen(LATER, DAYS)
         assert (call.outcome_code, call.unheard) == ("open", True)
         assert (call.version, call.step_version, call.update_time) == (3, 3, LATER)
         assert call.clock is not None

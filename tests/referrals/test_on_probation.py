@@ -55,7 +55,7 @@ class Directory:
     def _hear(self, type_: str, said: Any) -> None:
         made, clock = self._service.made, self._service.clock
         with self._service.database.transaction(SYSTEM) as tx:
-            subscriptions.hear(
+            subscriptions.consume(
                 made.lives, clock, tx, Fact("subject", 1, type_, said.SerializeToString(), NOON)
             )
 

@@ -47,7 +47,7 @@ class Hearing:
         """
         for part in itertools.count(1):
             with self._service.database.transaction(SYSTEM) as tx:
-                unfinished = subscriptions.hear(
+                unfinished = subscriptions.consume(
                     self._service.made.lives,
                     self._service.clock,
                     tx,

@@ -66,5 +66,5 @@ def _service(service: ServiceDescriptor) -> Iterator[str]:
         yield ""
 
 
-def _yes(true: bool) -> str:
-    return "yes" if true else "–"
+def _yes(value: bool) -> str:
+    return "yes" if value else "–"

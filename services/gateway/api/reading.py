@@ -101,10 +101,10 @@ def _no_number(_constant: str) -> NoReturn:
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
+    values = dict(pairs)
+    if len(values) < len(pairs):
         raise ValueError("a name occurs twice in one object")
-    return made
+    return values
 
 
 def violations(messages: Any, path: tuple[str, ...] = ()) -> list[tuple[str, str]]:

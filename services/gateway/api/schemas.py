@@ -79,14 +79,14 @@ def body(binding: Binding) -> type[Schema] | None:
         }
     if not fields_by_name:
         return None
-    made = _schema(name, comment(binding.target), fields_by_name, RAISE)
+    schema = _schema(name, comment(binding.target), fields_by_name, RAISE)
     # An empty mask is refused, and so is a oneof without any of its fields.
     if mask or _is_one_of(fields_by_name):
-        FIELD_COUNT_LIMITS[made.__name__] = {
+        FIELD_COUNT_LIMITS[schema.__name__] = {
             "minProperties": 1,
             **({} if mask else {"maxProperties": 1}),
         }
-    return made
+    return schema
 
 
 def _is_one_of(fields_by_name: Mapping[str, AnyField]) -> bool:
@@ -107,10 +107,10 @@ def query(binding: Binding) -> type[Schema] | None:
             or (known.kind and known.kind.name in ("PIN", "SECRET", "PASSWORD"))
         ):
             continue  # addresses appear in logs and in browser histories
-        made = _input_field(field)
-        if isinstance(made, fields.Integer):
-            made.strict = False  # all values in a query are texts
-        fields_by_name[PARAMETERS.get(field.name, field.name)] = made
+        query_field = _input_field(field)
+        if isinstance(query_field, fields.Integer):
+            query_field.strict = False  # all values in a query are texts
+        fields_by_name[PARAMETERS.get(field.name, field.name)] = query_field
     return (
         _schema(f"{binding.rpc.name}Query", "", fields_by_name, RAISE) if fields_by_name else None
     )

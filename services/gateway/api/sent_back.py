@@ -24,38 +24,38 @@ def allow(binding: Binding) -> None:
         g.writable_part = partial(_writable, binding)
 
 
-def _writable(binding: Binding, given: Any, schema: Schema) -> Any:
+def _writable(binding: Binding, body: Any, schema: Schema) -> Any:
     """Returns the writable part of a resource that was sent back; any other body unchanged.
 
     Raises Invalid (out_of_range) if the id in the body differs from the id in the path.
     """
-    if not isinstance(given, dict):
-        return given
+    if not isinstance(body, dict):
+        return body
     resource = binding.target if binding.body != "*" else binding.rpc.output_type
     marks = [mark for mark in _MARKS if mark in resource.fields_by_name]
-    if marks and not any(mark in given for mark in marks):
-        return given
+    if marks and not any(mark in body for mark in marks):
+        return body
     path_id = (request.view_args or {}).get(
         next((name for name, path in binding.variables.items() if path.endswith("id")), "")
     )
     if (
         "id" in resource.fields_by_name
         and path_id is not None
-        and given.get("id", path_id) != path_id
+        and body.get("id", path_id) != path_id
     ):
         raise Invalid(("id", "out_of_range"))
-    return _part(given, schema, resource)
+    return _part(body, schema, resource)
 
 
-def _part(given: Any, schema: Schema, message: Any) -> Any:
-    """Returns the value without those fields that the message has but the schema does not accept.
+def _part(sent: Any, schema: Schema, message: Any) -> Any:
+    """Returns `sent` without those fields that the message has but the schema does not accept.
 
     An unknown field, which neither of them has, is kept so that the schema refuses it.
     """
-    if not isinstance(given, dict):
-        return given
+    if not isinstance(sent, dict):
+        return sent
     writable = {}
-    for name, value in given.items():
+    for name, value in sent.items():
         schema_field, field = schema.fields.get(name), message.fields_by_name.get(name)
         if schema_field is None and field is not None:
             continue

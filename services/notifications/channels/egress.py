@@ -14,7 +14,7 @@ class EgressClient(egress.EgressClient):
 
         The message has arrived if the response's status is 2xx; the response's body is ignored.
         """
-        answer = self.ask("POST", url, headers, body)
+        answer = self.send("POST", url, headers, body)
         return Outcome(
             answer.error,
             answer.code,

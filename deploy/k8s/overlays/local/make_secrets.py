@@ -54,24 +54,26 @@ def cut(secrets_: Contents) -> dict[str, Contents]:
         for name, value in secrets_.items()
         if re.fullmatch(r"gateway\.key|calls\.gateway(\.\d+)?\.jwk", name)
     }
-    given = {"postgres": passwords, "keys-gateway": gateway, "smtp": MAIL}
+    files_by_secret = {"postgres": passwords, "keys-gateway": gateway, "smtp": MAIL}
     for service in SERVICES:
         own = re.compile(
             rf"facts\.{service}\.jwk|(sealing|marks)\.{service}(\.\d+)?\.key|{MORE.get(service, '$')}"  # noqa: E501
         )
-        given[f"keys-{service}"] = public | {
+        files_by_secret[f"keys-{service}"] = public | {
             name: value for name, value in secrets_.items() if own.fullmatch(name)
         }
-        given[f"database-{service}"] = {"url": _url(service, service, passwords)}
-        given[f"database-{service}-owner"] = {"url": _url(service, f"{service}_owner", passwords)}
+        files_by_secret[f"database-{service}"] = {"url": _url(service, service, passwords)}
+        files_by_secret[f"database-{service}-owner"] = {
+            "url": _url(service, f"{service}_owner", passwords)
+        }
     cut_off = (
         set(secrets_)
-        - {name for contents in given.values() for name in contents}
+        - {name for contents in files_by_secret.values() for name in contents}
         - {f"password.{role}" for role in passwords}
     )
     if cut_off:
-        raise SystemExit(f"nobody is given {sorted(cut_off)}: say here whose they are")
-    return given
+        raise SystemExit(f"no Secret has {sorted(cut_off)}: say here whose they are")
+    return files_by_secret
 
 
 def _url(database: str, role: str, passwords: Contents) -> bytes:

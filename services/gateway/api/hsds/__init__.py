@@ -38,7 +38,7 @@ _FILTER_PARAMETERS = _PAGE_PARAMETERS | {
     "full",
 }
 _NUMBER, _FLAGS = re.compile(r"[0-9]{1,6}\Z"), {"true": True, "false": False}
-Given = dict[str, str]
+Parameters = dict[str, str]
 blueprint = Blueprint("hsds", __name__, url_prefix=PREFIX)
 blueprint.register_error_handler(Exception, problem)
 
@@ -85,8 +85,8 @@ def about() -> Response:
 @blueprint.route("/services", methods=["GET", "POST"])
 def services() -> Response:
     """Returns a page of services."""
-    given = _given(_FILTER_PARAMETERS | {"minimal"})
-    return _filtered_page(given, o.ListPublicServicesRequest, objects.service)
+    parameters = _query_parameters(_FILTER_PARAMETERS | {"minimal"})
+    return _filtered_page(parameters, o.ListPublicServicesRequest, objects.service)
 
 
 @blueprint.get("/services/<identifier>")
@@ -104,16 +104,18 @@ def service(identifier: str) -> Response:
 @blueprint.route("/organizations", methods=["GET", "POST"])
 def organizations() -> Response:
     """Returns a page of organisations that offer a public service."""
-    given = _given(_PAGE_PARAMETERS | {"full", "full_service"})
-    number, size = _paging(given)
-    full = _flag(given, "full") or _flag(given, "full_service")
+    parameters = _query_parameters(_PAGE_PARAMETERS | {"full", "full_service"})
+    number, size = _paging(parameters)
+    full = _flag(parameters, "full") or _flag(parameters, "full_service")
     answer = clients().open_data.ListPublicOrganizations(
-        o.ListPublicOrganizationsRequest(page=number, page_size=size, words=given.get("search", ""))
+        o.ListPublicOrganizationsRequest(
+            page=number, page_size=size, words=parameters.get("search", "")
+        )
     )
     return _page(
         [objects.organization(organization, full=full) for organization in answer.organizations],
         answer.total_size,
-        given,
+        parameters,
     )
 
 
@@ -131,8 +133,10 @@ def organization(identifier: str) -> Response:
 @blueprint.route("/service_at_locations", methods=["GET", "POST"])
 def service_at_locations() -> Response:
     """Returns a page of services at their locations."""
-    given = _given(_FILTER_PARAMETERS)
-    return _filtered_page(given, o.ListPublicServiceAtLocationsRequest, objects.service_at_location)
+    parameters = _query_parameters(_FILTER_PARAMETERS)
+    return _filtered_page(
+        parameters, o.ListPublicServiceAtLocationsRequest, objects.service_at_location
+    )
 
 
 @blueprint.get("/service_at_locations/<identifier>")
@@ -148,7 +152,7 @@ def service_at_location(identifier: str) -> Response:
 @blueprint.route("/taxonomies", methods=["GET", "POST"])
 def taxonomies() -> Response:
     """Returns a page with the only taxonomy."""
-    return _page_of([objects.taxonomy()], _given(_PAGE_PARAMETERS))
+    return _page_of([objects.taxonomy()], _query_parameters(_PAGE_PARAMETERS))
 
 
 @blueprint.get("/taxonomies/<identifier>")
@@ -162,15 +166,15 @@ def taxonomy(identifier: str) -> Response:
 @blueprint.route("/taxonomy_terms", methods=["GET", "POST"])
 def taxonomy_terms() -> Response:
     """Returns a page of the taxonomy's codes."""
-    given = _given(_PAGE_PARAMETERS | {"taxonomy_id", "top_only", "parent_id"})
-    parent = given.get("parent_id", "").lower()
+    parameters = _query_parameters(_PAGE_PARAMETERS | {"taxonomy_id", "top_only", "parent_id"})
+    parent = parameters.get("parent_id", "").lower()
     terms = [objects.term(term) for term in _terms().values()]
-    if given.get("taxonomy_id", objects.TAXONOMY_ID).lower() != objects.TAXONOMY_ID:
+    if parameters.get("taxonomy_id", objects.TAXONOMY_ID).lower() != objects.TAXONOMY_ID:
         terms = []
-    if _flag(given, "top_only"):
+    if _flag(parameters, "top_only"):
         terms = [term for term in terms if "parent_id" not in term]
     return _page_of(
-        [term for term in terms if not parent or term.get("parent_id") == parent], given
+        [term for term in terms if not parent or term.get("parent_id") == parent], parameters
     )
 
 
@@ -187,7 +191,7 @@ def taxonomy_term(identifier: str) -> Response:
 # --- requests
 
 
-def _given(known: Iterable[str]) -> Given:
+def _query_parameters(known: Iterable[str]) -> Parameters:
     """Returns the parameters of the request, from its address and from the JSON body of a POST.
 
     Refuses unknown and repeated parameters, because an answer that ignored a parameter would be
@@ -199,13 +203,13 @@ def _given(known: Iterable[str]) -> Given:
         if not isinstance(body, dict):
             raise Invalid(("", "malformed"))
         sent |= body
-    given = {
+    parameters = {
         name: ("true" if value else "false") if isinstance(value, bool) else str(value)
         for name, value in sent.items()
     }
     wrong = [
         (name if re.fullmatch(r"[a-z_]{1,40}", name) else "", "unknown_field")
-        for name in given
+        for name in parameters
         if name not in known
     ]
     wrong += [
@@ -213,17 +217,17 @@ def _given(known: Iterable[str]) -> Given:
         for name, values in request.args.lists()
         if len(values) > 1 and name in known
     ]
-    if len(given.get("search", "")) > MAX_PAGE_SIZE:
+    if len(parameters.get("search", "")) > MAX_PAGE_SIZE:
         wrong.append(("search", "too_long"))
-    if given.get("format", "json") != "json":
+    if parameters.get("format", "json") != "json":
         wrong.append(("format", "unknown_code"))
     if wrong:
         raise Invalid(*dict.fromkeys(wrong))
-    return given
+    return parameters
 
 
-def _paging(given: Given) -> tuple[int, int]:
-    page, size = given.get("page", "1"), given.get("per_page", "50")
+def _paging(parameters: Parameters) -> tuple[int, int]:
+    page, size = parameters.get("page", "1"), parameters.get("per_page", "50")
     wrong = [
         (name, "out_of_range")
         for name, text, most in (("page", page, 1_000_000), ("per_page", size, MAX_PAGE_SIZE))
@@ -234,19 +238,23 @@ def _paging(given: Given) -> tuple[int, int]:
     return int(page), int(size)
 
 
-def _filter_fields(given: Given) -> tuple[dict[str, Any], bool]:
+def _filter_fields(parameters: Parameters) -> tuple[dict[str, Any], bool]:
     """Returns the fields of the request to the service, and whether the result must be empty.
 
     The result must be empty if the taxonomy, term or organisation is unknown.
     """
-    number, size = _paging(given)
-    fields: dict[str, Any] = {"page": number, "page_size": size, "words": given.get("search", "")}
-    is_empty = given.get("taxonomy_id", objects.TAXONOMY_ID).lower() != objects.TAXONOMY_ID
-    if wanted := given.get("taxonomy_term_id", ""):
+    number, size = _paging(parameters)
+    fields: dict[str, Any] = {
+        "page": number,
+        "page_size": size,
+        "words": parameters.get("search", ""),
+    }
+    is_empty = parameters.get("taxonomy_id", objects.TAXONOMY_ID).lower() != objects.TAXONOMY_ID
+    if wanted := parameters.get("taxonomy_term_id", ""):
         codes = [code for code in _terms() if wanted in (code, objects.term_id(code))]
         fields["need_code"] = codes[0] if codes else ""
         is_empty |= not codes
-    if wanted := given.get("organization_id", ""):
+    if wanted := parameters.get("organization_id", ""):
         try:
             fields["organization_id"] = _id(wanted)
         except NotFound:
@@ -254,8 +262,8 @@ def _filter_fields(given: Given) -> tuple[dict[str, Any], bool]:
     return fields, is_empty
 
 
-def _with_modified_after(rpc_request: Any, given: Given) -> Any:
-    if text := given.get("modified_after", ""):
+def _with_modified_after(rpc_request: Any, parameters: Parameters) -> Any:
+    if text := parameters.get("modified_after", ""):
         try:
             moment = datetime.fromisoformat(text)
             moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
@@ -265,10 +273,10 @@ def _with_modified_after(rpc_request: Any, given: Given) -> Any:
     return rpc_request
 
 
-def _flag(given: Given, name: str) -> bool:
-    if given.get(name, "false") not in _FLAGS:
+def _flag(parameters: Parameters, name: str) -> bool:
+    if parameters.get(name, "false") not in _FLAGS:
         raise Invalid((name, "malformed"))
-    return _FLAGS[given.get(name, "false")]
+    return _FLAGS[parameters.get(name, "false")]
 
 
 def _id(text: str) -> str:
@@ -291,35 +299,35 @@ def _terms() -> dict[str, d.TaxonomyTerm]:
 
 
 def _filtered_page(
-    given: Given, rpc_request: Callable[..., Message], convert: Callable[..., Any]
+    parameters: Parameters, rpc_request: Callable[..., Message], convert: Callable[..., Any]
 ) -> Response:
     """Returns a page of the services that match the parameters.
 
     `convert` converts a service, unless the request asks only for ids and dates (`minimal`).
     """
-    fields, is_empty = _filter_fields(given)
+    fields, is_empty = _filter_fields(parameters)
     if is_empty:
-        return _page([], 0, given)
-    answer = send(_with_modified_after(rpc_request(**fields), given))
+        return _page([], 0, parameters)
+    answer = send(_with_modified_after(rpc_request(**fields), parameters))
     show = (
         objects.minimal
-        if _flag(given, "minimal")
-        else partial(convert, terms=_terms(), full=_flag(given, "full"))
+        if _flag(parameters, "minimal")
+        else partial(convert, terms=_terms(), full=_flag(parameters, "full"))
     )
-    return _page([show(service) for service in answer.services], answer.total_size, given)
+    return _page([show(service) for service in answer.services], answer.total_size, parameters)
 
 
-def _page_of(entries: list[dict[str, Any]], given: Given) -> Response:
-    number, size = _paging(given)
-    words = given.get("search", "").casefold()
+def _page_of(entries: list[dict[str, Any]], parameters: Parameters) -> Response:
+    number, size = _paging(parameters)
+    words = parameters.get("search", "").casefold()
     entries = [
         entry for entry in entries if words in f"{entry['name']} {entry['description']}".casefold()
     ]
-    return _page(entries[(number - 1) * size : number * size], len(entries), given)
+    return _page(entries[(number - 1) * size : number * size], len(entries), parameters)
 
 
-def _page(contents: list[dict[str, Any]], total: int, given: Given) -> Response:
-    number, size = _paging(given)
+def _page(contents: list[dict[str, Any]], total: int, parameters: Parameters) -> Response:
+    number, size = _paging(parameters)
     pages = -(-total // size)
     return json_response(
         {

@@ -17,7 +17,7 @@ def invite(invitation: m.Invitation) -> str | None:
     """
     invitation.on_paper = forms.flag("on_paper")
     try:
-        made = clients().members.CreateInvitation(
+        created = clients().members.CreateInvitation(
             m.CreateInvitationRequest(invitation=invitation, request_id=forms.request_id())
         )
     except Conflict as refusal:
@@ -25,7 +25,9 @@ def invite(invitation: m.Invitation) -> str | None:
             raise
         forms.refuse({"on_paper": words.conflict(refusal.reason)})
     return (
-        render_template("invitation_paper.html", invitation=made) if invitation.on_paper else None
+        render_template("invitation_paper.html", invitation=created)
+        if invitation.on_paper
+        else None
     )
 
 

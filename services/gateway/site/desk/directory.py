@@ -76,14 +76,14 @@ def country_to_count(question: d.SearchServicesRequest) -> str:
 def chips(question: d.SearchServicesRequest) -> list[tuple[str, str, bool]]:
     """Returns the filters that one tap turns on or off: name, label, whether it is on."""
     here = session.me().department
-    made = [
+    chips = [
         ("room", _("Hay lugar"), question.has_room),
         ("open", _("Abierto ahora"), question.open_now),
     ]
     if here:
-        made.append(("here", words.department(here), question.department == here))
+        chips.append(("here", words.department(here), question.department == here))
     return [
-        *made,
+        *chips,
         (
             "mothers",
             _("Mujeres con hijos"),

@@ -91,7 +91,7 @@ def printed(identifier: str) -> Response:
             " Llévelo solo si nadie peligroso puede leerlo."
         )
     )
-    made = sheet.pdf(
+    document = sheet.pdf(
         i18n.language(),
         _("Quién sabe qué de usted, y hasta cuándo"),
         known.person.id,
@@ -100,7 +100,7 @@ def printed(identifier: str) -> Response:
         i18n.today_text(),
     )
     headers = {"Content-Disposition": f'attachment; filename="{known.person.code}.pdf"'}
-    return Response(made, mimetype="application/pdf", headers=headers)
+    return Response(document, mimetype="application/pdf", headers=headers)
 
 
 def knowledge(identifier: str) -> Knowledge:

@@ -44,10 +44,12 @@ def publish() -> access.Answer:
     if request.method == "POST":
         card = card_in_form()
         try:
-            made = clients().advice.PublishAdviceCard(
+            published = clients().advice.PublishAdviceCard(
                 pb.PublishAdviceCardRequest(card=card, request_id=forms.request_id())
             )
-            return redirect(url_for("advice.show", identifier=made.id, done="card_published"), 303)
+            return redirect(
+                url_for("advice.show", identifier=published.id, done="card_published"), 303
+            )
         except Invalid as refusal:
             errors = {
                 field_of(path): words.violation(reason) for path, reason in refusal.violations

@@ -32,10 +32,10 @@ def listing(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
 @pages.post("/campaigns", access.NETWORK, again=listing)
 def create() -> access.Answer:
     """Creates a campaign."""
-    made = clients().campaigns.CreateCampaign(
+    campaign = clients().campaigns.CreateCampaign(
         forms.filled(pb.CreateCampaignRequest(campaign=pb.LineCampaign()))
     )
-    return redirect(url_for("line_campaigns.show", identifier=made.id, done="saved"), 303)
+    return redirect(url_for("line_campaigns.show", identifier=campaign.id, done="saved"), 303)
 
 
 @pages.get("/campaigns/<identifier>", access.NETWORK)

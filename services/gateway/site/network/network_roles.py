@@ -79,10 +79,12 @@ def invite() -> str | None:
 )
 def confirm(identifier: str) -> str | None:
     """Agrees to another coordinator's invitation. Shows the link if the invitation is on paper."""
-    made = clients().members.ConfirmInvitation(
+    invitation = clients().members.ConfirmInvitation(
         m.ConfirmInvitationRequest(id=identifier, request_id=forms.request_id())
     )
-    return render_template("invitation_paper.html", invitation=made) if made.link else None
+    return (
+        render_template("invitation_paper.html", invitation=invitation) if invitation.link else None
+    )
 
 
 @pages.post(

@@ -82,10 +82,12 @@ def publish() -> access.Answer:
     if request.method == "POST":
         text = request.form.get("text", "").replace("\r\n", "\n")
         try:
-            made = clients().plans.PublishPathway(
+            published = clients().plans.PublishPathway(
                 pb.PublishPathwayRequest(text=text, request_id=forms.request_id())
             )
-            return redirect(url_for("pathways.show", identifier=made.id, done="published"), 303)
+            return redirect(
+                url_for("pathways.show", identifier=published.id, done="published"), 303
+            )
         except Invalid as refusal:
             errors = problems(refusal, text.splitlines())
     elif identifier := request.args.get("pathway", ""):

@@ -167,14 +167,14 @@ def receipt(person_id: str, recipient: str) -> p.Receipt:
 
     The receipt has exactly the points that were ticked, and the groups to which she said yes.
     """
-    made = forms.filled(p.Receipt(person_id=person_id, recipient_organization_id=recipient))
+    receipt = forms.filled(p.Receipt(person_id=person_id, recipient_organization_id=recipient))
     # an adult gives the consent herself, unless the form names somebody else
-    if made.adult_ground_code and not made.giver_code:
-        made.giver_code = p.GIVER_PERSON
-    if made.giver_ground_code:  # the service determines the end of such a consent
-        made.ClearField("until_time")
-    del made.field_groups[:]
-    made.field_groups.extend(
+    if receipt.adult_ground_code and not receipt.giver_code:
+        receipt.giver_code = p.GIVER_PERSON
+    if receipt.giver_ground_code:  # the service determines the end of such a consent
+        receipt.ClearField("until_time")
+    del receipt.field_groups[:]
+    receipt.field_groups.extend(
         p.FieldGroup.ValueType(words.number("field_group", code)) for code in agreed_groups()
     )
-    return made
+    return receipt

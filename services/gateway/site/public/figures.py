@@ -197,7 +197,7 @@ def charts(
     drawn = pictures.arcs(
         (route.exploitation_country, route.country, route.count) for route in published.routes
     )
-    made = [
+    charts = [
         Chart(
             "quarter",
             _("Por trimestre"),
@@ -229,12 +229,12 @@ def charts(
             [*bars(published.by_country, words.country), rest(_("Cualquier otro país"))],
         ),
     ]
-    return [chart for chart in made if chart.code != "need" or not query.need_group_code]
+    return [chart for chart in charts if chart.code != "need" or not query.need_group_code]
 
 
 def pilot_charts(pilot_figures: r.PilotFigures) -> list[Chart]:
     """Returns all charts of the pilot, except charts without counts."""
-    made = [
+    charts = [
         Chart("department", _("De dónde son"), bars(pilot_figures.by_department, words.department)),
         Chart(
             "country",
@@ -249,7 +249,7 @@ def pilot_charts(pilot_figures: r.PilotFigures) -> list[Chart]:
             columns=True,
         ),
     ]
-    return [chart for chart in made if chart.bars]
+    return [chart for chart in charts if chart.bars]
 
 
 def bars(

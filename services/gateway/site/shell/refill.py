@@ -89,12 +89,12 @@ class _Form:
 
     def edits(self, page: str, sent: dict[str, list[str]]) -> list[tuple[int, int, str]]:
         """Returns the replacements: start, end, and the new text."""
-        made, count = list[tuple[int, int, str]](), dict[str, int]()
+        replacements, count = list[tuple[int, int, str]](), dict[str, int]()
         for control in self.fields:
             values, tag = sent.get(control.name, []), page[control.start : control.end]
             if control.tag == "option" or control.kind in ("checkbox", "radio"):
                 if control.tag != "option" or control.name in sent:
-                    made.append(
+                    replacements.append(
                         (control.start, control.end, _marked(tag, control, control.value in values))
                     )
                 continue
@@ -104,23 +104,23 @@ class _Form:
                 continue
             text = str(escape(values[number]))
             if control.tag == "textarea":
-                made.append(
+                replacements.append(
                     (control.end, control.close, "\n" + text if text[:1] in "\r\n" else text)
                 )
             else:
-                made.append(
+                replacements.append(
                     (
                         control.start,
                         control.end,
                         _with(re.sub(r'\svalue="[^"]*"', "", tag), f'value="{text}"'),
                     )
                 )
-        if made:
-            made += [
+        if replacements:
+            replacements += [
                 (start, end, re.sub(r"<details(?![^>]*\sopen\b)", "<details open", page[start:end]))
                 for start, end in self.folds
             ]
-        return made
+        return replacements
 
 
 def _marked(tag: str, choice: _Field, chosen: bool) -> str:

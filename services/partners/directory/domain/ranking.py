@@ -162,7 +162,7 @@ class Ranking:
                 for group, slot in known.slot_by_group.items():
                     for statement in {*known.stated} ^ {*aged.stated}:
                         flips[group][statement].append(slot)
-                self._keep(id, aged)
+                self._store(id, aged)
         self._flip(flips)
 
     def best(self, question: Question, size: int, *, sees_shelters: bool) -> list[str]:
@@ -289,9 +289,9 @@ class Ranking:
             for statement in (*known.stated, *known.needs[group]):
                 flips[group][statement].append(slot)
         self._ids_by_organization[known.organization_id].add(id)
-        self._keep(id, known)
+        self._store(id, known)
 
-    def _keep(self, id: str, known: _Known) -> None:
+    def _store(self, id: str, known: _Known) -> None:
         self._known[id] = known
         if known.until is not None:
             heapq.heappush(self._ends, (known.until, id))

@@ -63,12 +63,12 @@ class Services:
 
         A service without a stated country is in the organisation's country.
         """
-        given, now = request.service, call.clock.now()
+        requested, now = request.service, call.clock.now()
         # A flag that the request leaves out looks like False. So a new service is always active,
         # and can be made inactive later.
-        entry = messages.service_entry(given, active=True)
-        room = messages.capacity(given.capacity, "service.capacity")
-        organization = owner_of(call.tx, call.caller, given.organization_id)
+        entry = messages.service_entry(requested, active=True)
+        room = messages.capacity(requested.capacity, "service.capacity")
+        organization = owner_of(call.tx, call.caller, requested.organization_id)
         entry = replace(entry, country=entry.country or organization.entry.country)
         service = Service.register(new_id(), organization.id, entry, room, taxonomy(), areas(), now)
         service.organization_name, service.organization_type = (
@@ -115,13 +115,15 @@ class Services:
 
     def UpdateService(self, request: pb.UpdateServiceRequest, call: Call) -> pb.Service:
         """Changes the fields that the mask names."""
-        given, now = request.service, call.clock.now()
+        requested, now = request.service, call.clock.now()
         changes = masked_fields(
-            request.update_mask, messages.service_entry(given, active=given.active), "assured_time"
+            request.update_mask,
+            messages.service_entry(requested, active=requested.active),
+            "assured_time",
         )
-        service = locked_service(call.tx, call.caller, given.id)
+        service = locked_service(call.tx, call.caller, requested.id)
         check_etag(
-            given.etag, messages.service(service, viewer(call.caller), now).etag, "service.etag"
+            requested.etag, messages.service(service, viewer(call.caller), now).etag, "service.etag"
         )
         before = service.entry
         service.change(changes, taxonomy(), areas(), now)

@@ -68,10 +68,10 @@ class InvitationEntry:
         her own organisation, only a coordinator may give network roles. In another organisation,
         MANAGER must be given, and any other role must be one of FIRST_ROLES.
         """
-        given = frozenset(self.roles)
-        network = not NETWORK_ROLES.isdisjoint(given)
+        invited_roles = frozenset(self.roles)
+        network = not NETWORK_ROLES.isdisjoint(invited_roles)
         if (own and network and Role.COORDINATOR not in roles) or (
-            not own and not {Role.MANAGER} <= given <= FIRST_ROLES
+            not own and not {Role.MANAGER} <= invited_roles <= FIRST_ROLES
         ):
             raise NotAllowed("right_missing")
 

@@ -142,10 +142,10 @@ class Organizations:
         self, request: pb.UpdateOrganizationRequest, call: Call
     ) -> pb.Organization:
         """Changes the fields of an entry that the mask names."""
-        given, now = request.organization, call.clock.now()
-        changes = masked_fields(request.update_mask, messages.organization_entry(given))
-        organization = _locked(call, given.id)
-        check_etag(given.etag, etag_of(organization), "organization.etag")
+        requested, now = request.organization, call.clock.now()
+        changes = masked_fields(request.update_mask, messages.organization_entry(requested))
+        organization = _locked(call, requested.id)
+        check_etag(requested.etag, etag_of(organization), "organization.etag")
         before = organization.entry
         organization.change(changes, now)
         organizations.save(call.tx, organization)
@@ -164,10 +164,10 @@ class Organizations:
 
         The member's managers are notified by e-mail at once.
         """
-        given, now = request.organization, call.clock.now()
-        changes = masked_fields(request.update_mask, messages.organization_entry(given))
-        organization = _locked(call, given.id)
-        check_etag(given.etag, etag_of(organization), "organization.etag")
+        requested, now = request.organization, call.clock.now()
+        changes = masked_fields(request.update_mask, messages.organization_entry(requested))
+        organization = _locked(call, requested.id)
+        check_etag(requested.etag, etag_of(organization), "organization.etag")
         organization.propose(changes, call.caller.id, now)
         organizations.save(call.tx, organization)
         for manager in workers.all_managers(call.tx, organization.id):

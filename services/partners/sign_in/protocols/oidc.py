@@ -301,7 +301,7 @@ class RelyingParty:
             raise Unavailable("provider_unavailable", _BUSY)
         try:
             client = EgressClient(development=self._development, timeout=left)
-            answer = client.ask(method, address, headers, body, most=_MAX_DOCUMENT)
+            answer = client.send(method, address, headers, body, most=_MAX_DOCUMENT)
             client.close()
         finally:
             self._waiting.release()

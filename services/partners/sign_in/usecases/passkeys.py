@@ -55,7 +55,7 @@ class Passkeys:
     def CreatePasskey(
         self, request: accounts_pb2.CreatePasskeyRequest, call: Call
     ) -> accounts_pb2.SecondFactor:
-        """Stores the passkey that was made for the challenge."""
+        """Stores the passkey that was created for the challenge."""
         tx, now = call.tx, call.clock.now()
         # locked, so that passkeys are added and counted one after the other
         worker, _ = own_account(tx, call.caller)
@@ -64,11 +64,17 @@ class Passkeys:
             raise Invalid(("challenge", "wrong"))
         check_count(len(passkeys.by_worker(tx, worker.id)))
         try:
-            made = self._site.created_credential(mark, request.credential)
+            credential = self._site.created_credential(mark, request.credential)
         except WrongPasskey:
             raise Invalid(("credential", "wrong")) from None
         passkey = Passkey(
-            new_id(), worker.id, request.label, now, made.id, made.data, made.sign_count
+            new_id(),
+            worker.id,
+            request.label,
+            now,
+            credential.id,
+            credential.data,
+            credential.sign_count,
         )
         if not passkeys.add(tx, passkey):
             raise Invalid(("credential", "wrong"))

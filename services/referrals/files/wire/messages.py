@@ -54,7 +54,7 @@ def unsafe_fields(unsafe: Unsafe) -> dict[str, Any]:
     }
 
 
-def unsafe_organizations(given: Iterable[str], path: str) -> tuple[str, ...]:
+def unsafe_organizations(identifiers: Iterable[str], path: str) -> tuple[str, ...]:
     """Parses the organisations that a person named as unsafe.
 
     A malformed id is refused: if it were ignored, an organisation that she wants left out could be
@@ -62,7 +62,8 @@ def unsafe_organizations(given: Iterable[str], path: str) -> tuple[str, ...]:
     """
     return tuple(
         dict.fromkeys(
-            optional_id(identifier, f"{path}.{number}") for number, identifier in enumerate(given)
+            optional_id(identifier, f"{path}.{number}")
+            for number, identifier in enumerate(identifiers)
         )
     )
 

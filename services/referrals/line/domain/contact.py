@@ -153,7 +153,7 @@ class Contact:
         self.step_version = self.version
         self.watch(now, calendar)
 
-    def hear(self, now: datetime, calendar: Calendar) -> None:
+    def reopen(self, now: datetime, calendar: Calendar) -> None:
         """Reopens the contact after the caller has added a note with her reference.
 
         The contact then stays open until a worker of the line has handled it, whatever happens to

@@ -22,12 +22,12 @@ def add(tx: Transaction, campaign: Campaign, worker_id: str) -> None:
 
 def add_placement(tx: Transaction, placement: Placement) -> bool:
     """Inserts a placement with its code; returns False if the code is already in use."""
-    made = tx.execute(
+    result = tx.execute(
         "INSERT INTO placements (code, campaign_id, medium_code) VALUES (%s, %s, %s)"
         " ON CONFLICT (code) DO NOTHING",
         (placement.code, placement.campaign_id, placement.medium_code),
     )
-    return made.rowcount == 1
+    return result.rowcount == 1
 
 
 def get(tx: Transaction, identifier: str) -> Campaign:

@@ -196,7 +196,9 @@ class References:
             self._notes.add(
                 tx, contact.id, contact.person_id or next(iter(people), ""), request.note, now
             )
-            contact.hear(now, self._policies.calendar(tx, contact.line_country, contact.department))
+            contact.reopen(
+                now, self._policies.calendar(tx, contact.line_country, contact.department)
+            )
             contacts.save(tx, contact, "told")
         return self._message(first, call)
 

@@ -134,11 +134,11 @@ class Plan:
         self._check_running()
         if key not in self.steps:
             raise NotFound
-        for path, given, wanted in (
+        for path, is_given, wanted in (
             ("referral_id", referral is not None, state is StepState.REFERRED),
             ("reason_code", bool(reason_code), state is StepState.NOT_NEEDED),
         ):
-            if given != wanted:
+            if is_given != wanted:
                 raise Invalid((path, "required" if wanted else "out_of_range"))
         step = next(step for step in self.pathway.steps if step.key == key)
         over = state is StepState.MET or (

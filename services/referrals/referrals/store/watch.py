@@ -43,7 +43,7 @@ def give_positions(tx: Transaction) -> int:
     """
     last = tx.execute("SELECT last FROM places FOR UPDATE").fetchone()
     assert last is not None, "the migration writes the only row"
-    given = tx.execute(
+    count = tx.execute(
         "WITH without AS (SELECT referral_id, version, max(time) OVER (PARTITION BY referral_id"
         " ORDER BY version) AS time FROM ("
         "   SELECT referral_id, version, time FROM referral_events WHERE place IS NULL"
@@ -54,9 +54,9 @@ def give_positions(tx: Transaction) -> int:
         " WHERE e.referral_id = next.referral_id AND e.version = next.version",
         (_BATCH, last["last"]),
     ).rowcount
-    if given:
-        tx.execute("UPDATE places SET last = last + %s", (given,))
-    return given
+    if count:
+        tx.execute("UPDATE places SET last = last + %s", (count,))
+    return count
 
 
 def last_position(tx: Transaction) -> int:

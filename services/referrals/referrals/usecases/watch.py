@@ -47,10 +47,10 @@ class Watch:
         with self._given:
             self._streams += 1
         try:
-            given = 1
-            while given:
+            count = 1
+            while count:
                 with self._database.transaction(SYSTEM) as tx:
-                    given = watch.give_positions(tx)
+                    count = watch.give_positions(tx)
             yield
         finally:
             with self._given:
@@ -91,10 +91,10 @@ class Watch:
 
     def give(self, connection: Transaction) -> None:
         """Gives positions to all events that have none, and wakes the waiting streams."""
-        given = 1
-        while given:
+        count = 1
+        while count:
             with connection.transaction():
-                given = watch.give_positions(connection)
+                count = watch.give_positions(connection)
         last = watch.last_position(connection)
         with self._given:
             if last != self._last:

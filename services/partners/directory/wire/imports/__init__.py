@@ -55,20 +55,20 @@ def message(job: ImportJob, *, with_report: bool = True) -> pb.Import:
     )
 
 
-def report(made: Report) -> pb.ImportReport:
+def report(result: Report) -> pb.ImportReport:
     """Returns the outcome of each row as a message."""
     return pb.ImportReport(
-        written=made.written,
-        created=made.count(Outcome.CREATED),
-        changed=made.count(Outcome.CHANGED),
-        unchanged=made.count(Outcome.UNCHANGED),
-        refused=made.count(Outcome.REFUSED),
-        asked=made.count(Outcome.ASKED),
-        lines=[_line(line) for line in made.lines],
-        ignored_columns=made.ignored_columns,
-        encoding=_ENCODINGS.number(made.decoding.encoding if made.decoding else None),
-        encoding_guessed=bool(made.decoding and made.decoding.guessed),
-        encoding_samples=made.decoding.samples if made.decoding else (),
+        written=result.written,
+        created=result.count(Outcome.CREATED),
+        changed=result.count(Outcome.CHANGED),
+        unchanged=result.count(Outcome.UNCHANGED),
+        refused=result.count(Outcome.REFUSED),
+        asked=result.count(Outcome.ASKED),
+        lines=[_line(line) for line in result.lines],
+        ignored_columns=result.ignored_columns,
+        encoding=_ENCODINGS.number(result.decoding.encoding if result.decoding else None),
+        encoding_guessed=bool(result.decoding and result.decoding.guessed),
+        encoding_samples=result.decoding.samples if result.decoding else (),
     )
 
 

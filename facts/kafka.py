@@ -342,7 +342,8 @@ class Consumer:
         self._group = group
         self._assigned_at = time.monotonic()
         self._membership = _Membership()
-        # By partition whose unread records the broker has deleted: the offset of its first record.
+        # the partitions of which the broker has deleted unread records, each with the offset of its
+        # first remaining record
         self._deleted = dict[TopicPartition, int]()
         with _raising_broker_lost():
             self._consumer = KafkaConsumer(

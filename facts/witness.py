@@ -59,7 +59,7 @@ class Answer:
 
 
 def read(
-    record: Any, teller: str, kind: str, trusted_signers: Mapping[str, SignatureCheck]
+    record: Any, publisher: str, kind: str, trusted_signers: Mapping[str, SignatureCheck]
 ) -> Fact | Question | Answer:
     """Returns the message in a record of the topic.
 
@@ -71,7 +71,7 @@ def read(
     source = dict(record.headers)["ce_source"].decode().removeprefix("enlace/")
     if fact.type == ANSWER:
         return Answer(fact.subject, source, fact.version - 1)
-    if source != teller:
+    if source != publisher:
         raise Unreadable("source")
     if fact.type == QUESTION:
         return Question(fact.subject)
@@ -80,10 +80,12 @@ def read(
     return fact
 
 
-def question(signer: Signer, teller: str, now: datetime) -> tuple[str, Record]:
+def question(signer: Signer, publisher: str, now: datetime) -> tuple[str, Record]:
     """Returns a new question: its id, and its record."""
     question_id = new_id()
-    return question_id, pack(Fact(question_id, 1, QUESTION, b"", now), f"enlace/{teller}", signer)
+    return question_id, pack(
+        Fact(question_id, 1, QUESTION, b"", now), f"enlace/{publisher}", signer
+    )
 
 
 class Witness:
@@ -93,7 +95,7 @@ class Witness:
         self,
         name: str,
         topic: str,
-        teller: str,
+        publisher: str,
         kind: str,
         database: Database,
         broker: Broker,
@@ -101,12 +103,12 @@ class Witness:
         trusted_signers: Mapping[str, SignatureCheck],
         clock: Clock,
     ) -> None:
-        """`teller` is the service that publishes the topic, `kind` the type of its facts;
+        """`publisher` is the service that publishes the topic, `kind` the type of its facts;
         `trusted_signers` check the signatures of the publisher and of this witness.
         """
         self._name = name
         self._topic = topic
-        self._teller = teller
+        self._publisher = publisher
         self._kind = kind
         self._database = database
         self._broker = broker
@@ -201,7 +203,7 @@ class Witness:
 
     def _take(self, record: Any) -> None:
         try:
-            message = read(record, self._teller, self._kind, self._trusted_signers)
+            message = read(record, self._publisher, self._kind, self._trusted_signers)
         except Unreadable as unreadable:
             log.get().warning(
                 "record_not_kept", topic=self._topic, offset=record.offset, reason=unreadable.reason

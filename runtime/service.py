@@ -89,15 +89,15 @@ class Parts:
             Sweeper(self.database, self.clock, sweep).loop(),
         ]
 
-    def witness(self, topic: str, teller: str, kind: str) -> Loop:
+    def witness(self, topic: str, publisher: str, kind: str) -> Loop:
         """Returns a loop that stores the records of another service's topic (facts of type `kind`),
         and publishes them again if the broker has lost them.
         """
-        trusted_signers = key_folder.trusted_signers(self.settings.keys, self.name, teller)
+        trusted_signers = key_folder.trusted_signers(self.settings.keys, self.name, publisher)
         return Witness(
             self.name,
             topic,
-            teller,
+            publisher,
             kind,
             self.database,
             self.broker,

@@ -32,11 +32,11 @@ def place(postgres: Server) -> Place:
 
 @pytest.fixture
 def database(place: Place) -> Iterator[Database]:
-    made = Database(place.url, max_size=4)
-    made.open()
-    assert made.reachable()
-    yield made
-    made.close()
+    database = Database(place.url, max_size=4)
+    database.open()
+    assert database.reachable()
+    yield database
+    database.close()
 
 
 def ask(database: Database, statement: str = "SELECT 1", *, timeout: float | None = None) -> None:
@@ -63,7 +63,7 @@ def running(superuser: psycopg.Connection, text: str) -> int:
 def until(condition: Callable[[], bool], seconds: float) -> None:
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, f"it did not happen within {seconds:g} s"
+        assert time.monotonic() < end, f"the condition was not true within {seconds:g} s"
         time.sleep(0.02)
 
 
@@ -317,7 +317,7 @@ def test_postgresql_ends_a_transaction_that_exceeds_its_time_limit(
 ) -> None:
     """Checks that a transaction whose client hangs holds its locks no longer than its limit."""
 
-    def forget() -> None:
+    def hold_open() -> None:
         with database.transaction(SYSTEM, timeout=0.5) as tx:
             tx.execute("SELECT 1 AS forgotten")
             time.sleep(1.2)
@@ -330,7 +330,7 @@ def test_postgresql_ends_a_transaction_that_exceeds_its_time_limit(
             tx.execute("SELECT 1")
 
     with pytest.raises(Late):
-        forget()
+        hold_open()
 
 
 def test_a_waiting_call_is_answered_when_the_database_is_closed(

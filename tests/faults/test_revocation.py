@@ -50,12 +50,12 @@ def silent(victim: LocalStack, request: pytest.FixtureRequest) -> Iterator[None]
 @pytest.mark.usefixtures("silent")
 def test_a_revoked_key_stops_working_within_five_seconds(victim: LocalStack) -> None:
     manager = victim.worker("MANAGER")
-    made = key_of(manager)
-    ways = calls_of(victim, members_pb2.IssueTokenRequest(api_key=made.secret), made.secret)
+    created = key_of(manager)
+    ways = calls_of(victim, members_pb2.IssueTokenRequest(api_key=created.secret), created.secret)
     check_that_calls_end(
         ways,
         lambda: manager.members.RevokeApiKey(
-            members_pb2.RevokeApiKeyRequest(id=made.api_key.id, request_id=new_id())
+            members_pb2.RevokeApiKeyRequest(id=created.api_key.id, request_id=new_id())
         ),
     )
 
@@ -66,7 +66,7 @@ def test_a_suspended_worker_is_locked_out_within_five_seconds(victim: LocalStack
     email = f"{new_id()[:12]}@ejemplo.demo"
     own = manager.members.ListWorkers(members_pb2.ListWorkersRequest()).workers[0].organization_id
     with victim.database("partners") as tx:  # an invitation would wait for the broker
-        made = create_worker(
+        created = create_worker(
             tx,
             datetime.now(UTC),
             own,
@@ -76,7 +76,7 @@ def test_a_suspended_worker_is_locked_out_within_five_seconds(victim: LocalStack
     worker = next(
         listed
         for listed in manager.members.ListWorkers(members_pb2.ListWorkersRequest()).workers
-        if listed.id == made.id
+        if listed.id == created.id
     )
     secret = signed_in(victim, email)
     ways = calls_of(victim, members_pb2.IssueTokenRequest(session_secret=secret), secret)
@@ -104,11 +104,11 @@ def test_a_suspended_member_is_locked_out_within_five_seconds(victim: LocalStack
             "request_id": new_id(),
         }
 
-    held = directory_pb2.SuspendOrganizationRequest(
+    hold_request = directory_pb2.SuspendOrganizationRequest(
         **now(), reason=directory_pb2.SUSPENSION_REASON_FRONT, hold=True
     )
     try:
-        check_that_calls_end(ways, lambda: coordinator.directory.SuspendOrganization(held))
+        check_that_calls_end(ways, lambda: coordinator.directory.SuspendOrganization(hold_request))
     finally:
         second.directory.SuspendOrganization(directory_pb2.SuspendOrganizationRequest(**now()))
         for by in (coordinator, second):
@@ -144,8 +144,8 @@ def key_of(manager: Client) -> members_pb2.CreateApiKeyResponse:
         scopes=[contract_pb2.SCOPE_REFERRALS_READ, contract_pb2.SCOPE_NOTIFICATIONS],
         request_id=new_id(),
     )
-    made: members_pb2.CreateApiKeyResponse = manager.members.CreateApiKey(request)
-    return made
+    created: members_pb2.CreateApiKeyResponse = manager.members.CreateApiKey(request)
+    return created
 
 
 def signed_in(stack: LocalStack, email: str) -> str:
@@ -163,17 +163,17 @@ def calls_of(
     They call by gRPC with the latest token, or by REST with the credential itself.
     """
     nobody = stack.nobody()
-    held = {"tokens": dict(nobody.tokens.IssueToken(credential, timeout=10).tokens)}
+    current = {"tokens": dict(nobody.tokens.IssueToken(credential, timeout=10).tokens)}
 
     def renew() -> None:
         """Replaces the tokens by new ones, if the credential still gets any."""
         with suppress(grpc.RpcError):
-            held["tokens"] = dict(nobody.tokens.IssueToken(credential, timeout=10).tokens)
+            current["tokens"] = dict(nobody.tokens.IssueToken(credential, timeout=10).tokens)
 
     def by_grpc(service: str, ask: Callable[..., object]) -> bool:
         renew()
         try:
-            ask(metadata=[("authorization", f"Bearer {held['tokens'][f'enlace.{service}']}")])
+            ask(metadata=[("authorization", f"Bearer {current['tokens'][f'enlace.{service}']}")])
         except grpc.RpcError as error:
             if error.code() in (
                 grpc.StatusCode.UNAUTHENTICATED,
@@ -227,20 +227,20 @@ def check_that_calls_end(ways: dict[str, Callable[[], bool]], revoke: Callable[[
     """
     last = dict.fromkeys(ways, 0.0)
     wrong: list[BaseException] = []
-    over = threading.Event()
+    stop = threading.Event()
 
-    def use(name: str) -> None:
+    def call_repeatedly(name: str) -> None:
         try:
-            while not over.is_set():
+            while not stop.is_set():
                 if ways[name]():
                     last[name] = time.monotonic()
-                over.wait(0.1)
+                stop.wait(0.1)
         except BaseException as error:
             wrong.append(error)
 
-    users = [threading.Thread(target=use, args=(name,)) for name in ways]
-    for user in users:
-        user.start()
+    threads = [threading.Thread(target=call_repeatedly, args=(name,)) for name in ways]
+    for thread in threads:
+        thread.start()
     end = time.monotonic() + 10
     while not all(last.values()):
         assert not wrong
@@ -248,9 +248,9 @@ def check_that_calls_end(ways: dict[str, Callable[[], bool]], revoke: Callable[[
         time.sleep(0.02)
     revoke()
     done = time.monotonic()
-    over.wait(PROMISED + 2)
-    over.set()
-    for user in users:
-        user.join()
+    stop.wait(PROMISED + 2)
+    stop.set()
+    for thread in threads:
+        thread.join()
     assert not wrong
     assert {name: at - done for name, at in last.items() if at - done > PROMISED} == {}

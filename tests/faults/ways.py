@@ -69,10 +69,10 @@ class ByGrpc:
     @staticmethod
     def directory(way: Any) -> ByGrpc:
         """Returns a way that calls the partners service's directory by gRPC."""
-        made = ByGrpc(way._stack)
-        made.name, made._service = "directory", "partners"
-        made._stub = directory_pb2_grpc.DirectoryStub(way._stack.channel("partners"))
-        return made
+        by_grpc = ByGrpc(way._stack)
+        by_grpc.name, by_grpc._service = "directory", "partners"
+        by_grpc._stub = directory_pb2_grpc.DirectoryStub(way._stack.channel("partners"))
+        return by_grpc
 
     def prepare(self, client: Client, rpc: str, request: Any) -> Callable[[], Any]:
         try:
@@ -80,7 +80,7 @@ class ByGrpc:
         except grpc.RpcError as error:
             raise NoAnswer("no token") from error
 
-        def ask() -> Any:
+        def call() -> Any:
             try:
                 return getattr(self._stub, rpc)(request, timeout=self.deadline, metadata=metadata)
             except grpc.RpcError as error:
@@ -88,7 +88,7 @@ class ByGrpc:
                     raise NoAnswer(error.code().name) from error
                 raise
 
-        return ask
+        return call
 
 
 class ByRest:
@@ -112,7 +112,7 @@ class ByRest:
         )
         url = f"{self._url}/{id}/{rpc.removesuffix('Referral').lower()}" if id else self._url
 
-        def ask() -> Answer:
+        def call() -> Answer:
             try:
                 # the time limits to connect, and to wait for the answer, which comes in one piece
                 answer = session.post(
@@ -127,4 +127,4 @@ class ByRest:
             referral = answer.json()
             return Answer(referral["id"], referral["etag"].strip('"'))
 
-        return ask
+        return call

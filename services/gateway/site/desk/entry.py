@@ -126,9 +126,9 @@ def place(identifier: str) -> access.Answer:
 
 
 def _save_place(before: pb.Location, typed: pb.Location) -> None:
-    locations, once = clients().locations, forms.request_id()
+    locations, request_id = clients().locations, forms.request_id()
     if not before.id:
-        locations.CreateLocation(pb.CreateLocationRequest(location=typed, request_id=once))
+        locations.CreateLocation(pb.CreateLocationRequest(location=typed, request_id=request_id))
         return
     # Sealed fields are not shown, so an empty field means that the value stays.
     sealed = ("address", "transportation") if before.confidential else ()
@@ -136,7 +136,7 @@ def _save_place(before: pb.Location, typed: pb.Location) -> None:
         paths=[path for path in _LOCATION if path not in sealed or getattr(typed, path)]
     )
     locations.UpdateLocation(
-        pb.UpdateLocationRequest(location=typed, update_mask=mask, request_id=once)
+        pb.UpdateLocationRequest(location=typed, update_mask=mask, request_id=request_id)
     )
 
 
@@ -429,13 +429,13 @@ def _is_simple(schedule: d.Schedule) -> bool:
 
 
 def _save_service(before: d.Service, typed: d.Service) -> d.Service:
-    directory, once = clients().directory, forms.request_id()
+    directory, request_id = clients().directory, forms.request_id()
     if not before.id:
         typed.ClearField("active")
-        return directory.CreateService(d.CreateServiceRequest(service=typed, request_id=once))
+        return directory.CreateService(d.CreateServiceRequest(service=typed, request_id=request_id))
     mask = FieldMask(paths=[*_SERVICE, "assured_time"])
     return directory.UpdateService(
-        d.UpdateServiceRequest(service=typed, update_mask=mask, request_id=once)
+        d.UpdateServiceRequest(service=typed, update_mask=mask, request_id=request_id)
     )
 
 

@@ -31,24 +31,26 @@ def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
 )
 def step(identifier: str) -> None:
     """Proposes a provider, confirms the proposal, or ends the provider."""
-    members, once, etag = clients().members, forms.request_id(), forms.etag()
+    members, request_id, etag = clients().members, forms.request_id(), forms.etag()
     if forms.text("step") == "confirm":
         members.ConfirmSignInProvider(
-            m.ConfirmSignInProviderRequest(organization_id=identifier, etag=etag, request_id=once)
+            m.ConfirmSignInProviderRequest(
+                organization_id=identifier, etag=etag, request_id=request_id
+            )
         )
     elif forms.text("step") == "end":
         members.EndSignInProvider(
-            m.EndSignInProviderRequest(organization_id=identifier, etag=etag, request_id=once)
+            m.EndSignInProviderRequest(organization_id=identifier, etag=etag, request_id=request_id)
         )
     else:
-        wanted = m.SignInProvider(issuer=forms.text("issuer"), client_id=forms.text("client_id"))
+        provider = m.SignInProvider(issuer=forms.text("issuer"), client_id=forms.text("client_id"))
         secret = request.form.get("client_secret", "")
         members.ProposeSignInProvider(
             m.ProposeSignInProviderRequest(
                 organization_id=identifier,
                 etag=etag,
-                provider=wanted,
+                provider=provider,
                 client_secret=secret,
-                request_id=once,
+                request_id=request_id,
             )
         )

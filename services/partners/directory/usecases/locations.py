@@ -164,7 +164,7 @@ class Locations:
         ):
             services.touch_public(call.tx, [service.id], call.clock.now())
         stored = locations.fetch_service(call.tx, service_id=service.id, location_id=location.id)
-        assert stored is not None, "it was kept"
+        assert stored is not None, "it was saved"
         call.trail.append(Entry("service_at_location_set", stored.id))
         return _offer_message(stored, location, call.caller)
 
@@ -391,7 +391,7 @@ def _in_public(offer: ServiceAtLocation) -> tuple[object, ...]:
 def _stored(tx: Transaction, id: str) -> Location:
     """Returns the place as it is stored: without its sealed fields."""
     location = locations.fetch(tx, id)
-    assert location is not None, "it was kept"
+    assert location is not None, "it was saved"
     return location
 
 

@@ -351,9 +351,8 @@ class Database:
         """Yields a connection with an open transaction, and commits the transaction or rolls it
         back.
 
-        A connection may have died while it was idle, as all do when the server restarts. Then the
-        pool's next connection is tried. If the transaction is `retried`, FoundDead makes the caller
-        do that.
+        Tries the pool's next connection if a connection died while it was idle, as all do when the
+        server restarts; if the transaction is `retried`, raises FoundDead instead.
         """
         while True:
             left = end - time.monotonic()

@@ -46,7 +46,7 @@ def show_status(
             status=status,
             reference=reference,
             pin=forms.text("pin"),
-            said=text,
+            confirmation=text,
             errors=errors,
             contact_id=contact_id,
             readings=readings_of(),

@@ -118,8 +118,8 @@ def new() -> access.Answer:
         for name in ("need_code", "urgency")
         if not getattr(rpc_request.content, name)
     }
-    lacks = unsafe_form.problems(answers, EXCLUDED)
-    errors |= {name: problem for name, problem in lacks.items() if name == "unsafe_code"}
+    unsafe_problems = unsafe_form.problems(answers, EXCLUDED)
+    errors |= {name: problem for name, problem in unsafe_problems.items() if name == "unsafe_code"}
     if errors:
         return ask(answers, errors)
     try:
@@ -128,7 +128,7 @@ def new() -> access.Answer:
         services = fitting(rpc_request.content, unsafe) if unsafe else everywhere
         rpc_request.service_ids.extend(service.id for service in services)
         sure = forms.flag("sure") and not unsafe_form.only_searches(answers)
-        if sure and not lacks:
+        if sure and not unsafe_problems:
             return redirect(
                 url_for("enquiries.show", identifier=create(rpc_request).id, done="asked"), 303
             )
@@ -138,18 +138,18 @@ def new() -> access.Answer:
     except forms.SHOWN_IN_PLACE as refusal:
         return ask(answers, forms.problems(refusal))
     choices = unsafe_choices.choices(everywhere, answers, EXCLUDED)
-    lacks = lacks if sure else {}
+    unsafe_problems = unsafe_problems if sure else {}
     page = render_template(
         "enquiry_check.html",
         content=rpc_request.content,
         preview=preview,
         choices=choices,
         more=services.more,
-        said=answers,
+        answers=answers,
         keep_unused=rpc_request.keep_unused,
-        errors=lacks,
+        errors=unsafe_problems,
     )
-    return (page, 422) if lacks else page
+    return (page, 422) if unsafe_problems else page
 
 
 def known_answers() -> MultiDict[str, str]:
@@ -183,7 +183,7 @@ def ask(answers: MultiDict[str, str], errors: dict[str, str]) -> access.Answer:
     """Shows all questions on one page."""
     page = render_template(
         "enquiry_new.html",
-        said=answers,
+        answers=answers,
         person=person_form.Values(answers),
         errors=errors,
         urgency_hints=referrals.urgency_hints(),

@@ -80,7 +80,7 @@ def publish() -> access.Answer:
         card=card,
         texts=texts,
         required=advice.REQUIRED,
-        said=opening_questions,
+        opening_questions=opening_questions,
         errors=errors,
     )
     return (page, 422) if errors else page

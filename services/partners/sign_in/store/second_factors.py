@@ -71,7 +71,7 @@ def drop_challenges(tx: Transaction, worker_id: str) -> None:
     tx.execute("DELETE FROM challenges WHERE worker_id = %s", (worker_id,))
 
 
-def challenge(
+def add_challenge(
     tx: Transaction, secret_hash: bytes, worker_id: str | None, purpose: Purpose, now: datetime
 ) -> None:
     """Stores a challenge. If `worker_id` is None, any worker may answer it."""

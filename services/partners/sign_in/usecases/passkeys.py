@@ -160,5 +160,5 @@ def challenge(
     """Stores the hash of a new challenge; returns the challenge's secret, and the hash."""
     secret = secrets.token_urlsafe(32)
     mark = mark_of(secret)
-    second_factors.challenge(tx, mark, worker_id, purpose, now)
+    second_factors.add_challenge(tx, mark, worker_id, purpose, now)
     return secret, mark

@@ -60,7 +60,7 @@ def consent(identifier: str) -> access.Answer:
         labels=consent_form.labels(),
         page=page,
         number=list(consent_form.ASKED).index(page) + 1 if page in consent_form.ASKED else 0,
-        said=consent_form.values_for(recipient),
+        values=consent_form.values_for(recipient),
         carried=list(consent_form.hidden_fields(page, recipient)),
         answers=consent_form.ANSWERS,
         unasked=age != consent_form.ADULT and page != "points" and consent_form.child_not_asked(),

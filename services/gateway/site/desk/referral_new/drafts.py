@@ -128,7 +128,7 @@ def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> acce
         page,
         errors,
         before,
-        said=answers,
+        answers=answers,
         matches=judged,
         choices=unsafe_choices.choices([match.service for match in judged], answers)
         if page == "unsafe"

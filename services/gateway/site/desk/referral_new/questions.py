@@ -359,7 +359,7 @@ def show(
         number=start.pages.index(page) + 1,
         total=len(start.pages) - bool(start.enquiry),
         start=start,
-        said=answers,
+        answers=answers,
         person=person_form.Values(answers),
         carried=list(hidden_fields(start, page, answers)),
         back=back_address(start),

@@ -29,11 +29,12 @@ from tests.parts.stories import Cast
 SIZES = (10_000, 1_000_000)  # numbers of ended referrals
 LIVE, DUE = 2_000, 10_000
 ROUNDS, FIRINGS = 5, 3
-STORIES, ASKED = 12, 60  # lives of nine transitions, and requests of each page, in a round
+LIVES_PER_ROUND = 12  # lives of nine transitions
+REQUESTS_PER_ROUND = 60  # requests of each page
 PATIENCE = 300.0  # seconds to wait for silence: PostgreSQL tidies up after a million rows
-KEPT = 4  # maximum number of events, and of facts, that are copied for each referral
-CLOCKS = 6  # maximum number of deadlines that are copied for each referral, the earliest first
-HEARERS = {"partners": "partners", "notifications": "notifications-referrals"}
+MAX_EVENTS = 4  # events, and facts, that are copied for each referral
+MAX_CLOCKS = 6  # deadlines that are copied for each referral, the earliest first
+CONSUMERS = {"partners": "partners", "notifications": "notifications-referrals"}
 """The consumers of facts about referrals, by service."""
 Database = psycopg.Connection[dict[str, Any]]
 Took = dict[str, list[list[float]]]
@@ -70,9 +71,9 @@ _NEW_VALUES = {
 _BELONGS = {
     "people": "id = its.person_id",
     "referrals": "id = its.id",
-    "clocks": f"referral_id = its.id AND was.number < {CLOCKS}",
-    "referral_events": f"referral_id = its.id AND was.version <= {KEPT}",
-    "outbox": f"subject = its.id AND was.version <= {KEPT}",
+    "clocks": f"referral_id = its.id AND was.number < {MAX_CLOCKS}",
+    "referral_events": f"referral_id = its.id AND was.version <= {MAX_EVENTS}",
+    "outbox": f"subject = its.id AND was.version <= {MAX_EVENTS}",
 }
 
 
@@ -160,11 +161,11 @@ class Network:
     def live(self) -> None:
         """Takes referrals through their lives."""
         self._lives.milliseconds.clear()
-        for _ in range(STORIES):
+        for _ in range(LIVES_PER_ROUND):
             self._lives.run_one()
         self.took.setdefault("transition", []).append(self._lives.milliseconds.copy())
 
-    def open_pages(self, times: int = ASKED) -> None:
+    def open_pages(self, times: int = REQUESTS_PER_ROUND) -> None:
         """Makes the requests of each page."""
         for name, page in (("inbox", self.inbox), ("today", self.today), ("board", self.board)):
             self.took.setdefault(name, []).append([timed(page) for _ in range(times)])
@@ -178,10 +179,10 @@ class Network:
             choose_due(database, first, last)
             rows = database.execute("SELECT id, version FROM referrals JOIN due USING (id)")
             ids, versions = zip(*((row["id"], row["version"]) for row in rows), strict=True)
-            for service, consumer in HEARERS.items():
+            for service, consumer in CONSUMERS.items():
                 # otherwise the consumers would request the copied facts, which were never published
-                with self.stack.database(service) as hearer:
-                    hearer.execute(
+                with self.stack.database(service) as inbox:
+                    inbox.execute(
                         "INSERT INTO inbox (consumer, subject, version)"
                         " SELECT %s, * FROM unnest(%s::text[], %s::bigint[])",
                         (consumer, list(ids), list(versions)),
@@ -198,39 +199,39 @@ class Network:
 
     def today(self) -> None:
         """Makes the requests that a desk's page Today makes to the referrals service."""
-        ask, box = self._desk.referrals, pb.BOX_MINE
-        ask.ListReferrals(
+        stub, box = self._desk.referrals, pb.BOX_MINE
+        stub.ListReferrals(
             pb.ListReferralsRequest(
                 filter=pb.ReferralFilter(box=box, waiting_for_me=True), page_size=50
             )
         )
-        ask.ListReferrals(
+        stub.ListReferrals(
             pb.ListReferralsRequest(
                 filter=pb.ReferralFilter(box=pb.BOX_OUTBOX, unanswered=True), page_size=200
             )
         )
-        ask.CountReferrals(pb.CountReferralsRequest(filter=pb.ReferralFilter(box=box, live=True)))
-        ask.CountReferrals(
+        stub.CountReferrals(pb.CountReferralsRequest(filter=pb.ReferralFilter(box=box, live=True)))
+        stub.CountReferrals(
             pb.CountReferralsRequest(filter=pb.ReferralFilter(box=box, waiting_for_me=True))
         )
 
     def board(self) -> None:
         """Makes the requests that the coordinator's board makes to the referrals service."""
-        ask, box, now = self._coordinator, pb.BOX_NETWORK, datetime.now(UTC).replace(tzinfo=None)
+        client, box, now = self._coordinator, pb.BOX_NETWORK, datetime.now(UTC).replace(tzinfo=None)
         upcoming = pb.ReferralFilter(box=box)
         upcoming.due_after.FromDatetime(now)
         upcoming.due_before.FromDatetime(now + timedelta(hours=12))
         pressing = pb.ReferralFilter(box=box, pressing=True)
-        ask.referrals.ListReferrals(
+        client.referrals.ListReferrals(
             pb.ListReferralsRequest(filter=pressing, order_by=pb.ORDER_URGENCY, page_size=50)
         )
-        ask.referrals.ListReferrals(pb.ListReferralsRequest(filter=upcoming, page_size=200))
-        ask.referrals.CountReferrals(
+        client.referrals.ListReferrals(pb.ListReferralsRequest(filter=upcoming, page_size=200))
+        client.referrals.CountReferrals(
             pb.CountReferralsRequest(filter=pb.ReferralFilter(box=box, live=True))
         )
-        ask.referrals.CountReferrals(pb.CountReferralsRequest(filter=pressing))
-        ask.statistics.GetResponseTimes(pb.GetResponseTimesRequest())
-        ask.enquiries.ListUnmetNeeds(enquiries_pb2.ListUnmetNeedsRequest())
+        client.referrals.CountReferrals(pb.CountReferralsRequest(filter=pressing))
+        client.statistics.GetResponseTimes(pb.GetResponseTimesRequest())
+        client.enquiries.ListUnmetNeeds(enquiries_pb2.ListUnmetNeedsRequest())
 
 
 def timed(page: Callable[[], None]) -> float:
@@ -358,6 +359,6 @@ def fire(database: Database) -> float:
     row = database.execute("SELECT count(*) AS n FROM due").fetchone()
     assert row == {"n": len(ranks)}, f"{len(ranks)} clocks fired"
     assert ranks == sorted(ranks, reverse=True), (
-        "what is less urgent fired before what is more urgent"
+        "a less urgent deadline fired before a more urgent one"
     )
     return seconds

@@ -45,8 +45,8 @@ class Commands:
         self._stop()
 
     def report(self) -> None:
-        """Says the progress of each command that has made some, every PROGRESS seconds. Call it
-        often.
+        """Reports the last log line of each command, every PROGRESS seconds, if that line has
+        changed. Call it often.
         """
         if time.monotonic() < self._report_at:
             return

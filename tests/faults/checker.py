@@ -132,11 +132,13 @@ def unknown_transitions_happened_once_or_never(books: Books) -> list[str]:
                 )
     known = {o.referral_id for o in books.operations}
     orphans = {e["referral_id"] for e in history} - known
-    made = sum(stored_id(o.caller_id, o.request_id) in stored for o in unknown if not o.referral_id)
-    if len(orphans) != made:
+    created = sum(
+        stored_id(o.caller_id, o.request_id) in stored for o in unknown if not o.referral_id
+    )
+    if len(orphans) != created:
         problems.append(
-            f"{len(orphans)} referrals unknown to all clients, but {made} unanswered requests that"
-            " took effect"
+            f"{len(orphans)} referrals unknown to all clients, but {created} unanswered requests"
+            " that took effect"
         )
     return problems
 
@@ -202,14 +204,14 @@ def state_matches_the_history(books: Books) -> list[str]:
 def every_fact_was_applied(books: Books) -> list[str]:
     """For each subject, each consumer has applied all versions that the consumed outbox has."""
     problems = []
-    for consumer, teller, hearer in CONSUMERS:
+    for consumer, publisher, receiver in CONSUMERS:
         outbox = (
-            books.of(teller)
+            books.of(publisher)
             .execute("SELECT subject, max(version) AS version FROM outbox GROUP BY 1")
             .fetchall()
         )
         inbox = (
-            books.of(hearer)
+            books.of(receiver)
             .execute(
                 "SELECT subject, version FROM inbox WHERE consumer = %s AND version > 0",
                 (consumer,),
@@ -387,14 +389,14 @@ def every_epoch_was_adopted(books: Books) -> list[str]:
     After a restore a service publishes everything under a new epoch.
     """
     problems = []
-    for consumer, teller, hearer in CONSUMERS:
-        row = books.of(teller).execute("SELECT epoch FROM relay").fetchone()
+    for consumer, publisher, receiver in CONSUMERS:
+        row = books.of(publisher).execute("SELECT epoch FROM relay").fetchone()
         epoch = row["epoch"] if row else 0
         published = {
             row["subject"]
-            for row in books.of(teller).execute("SELECT DISTINCT subject FROM outbox")
+            for row in books.of(publisher).execute("SELECT DISTINCT subject FROM outbox")
         }
-        behind = books.of(hearer).execute(
+        behind = books.of(receiver).execute(
             "SELECT subject, epoch FROM inbox WHERE consumer = %s AND epoch <> %s",
             (consumer, epoch),
         )
@@ -575,7 +577,7 @@ def type_and_country_were_changed_by_two(books: Books) -> list[str]:
     problems = [
         f"{subject}: changed {changes} times, by two {by_two.get(subject, 0)} times"
         for subject, states in published.items()
-        if (changes := sum(one != other for one, other in pairwise(states)))
+        if (changes := sum(before != after for before, after in pairwise(states)))
         > by_two.get(subject, 0)
     ]
     for row in books.partners.execute("SELECT id, type, country FROM organizations"):

@@ -19,7 +19,7 @@ ASK = reflection_pb2.ServerReflectionRequest(list_services="")
 def listed(service: Service, *metadata: tuple[str, str]) -> list[str]:
     stub: Any = reflection_pb2_grpc.ServerReflectionStub(service.channel)
     [answer] = list(stub.ServerReflectionInfo(iter([ASK]), metadata=metadata, timeout=10))
-    return [one.name for one in answer.list_services_response.service]
+    return [entry.name for entry in answer.list_services_response.service]
 
 
 @pytest.mark.parametrize(
@@ -48,13 +48,14 @@ def test_c15_reflection_lists_the_rpcs_to_a_caller_with_a_token(service: Service
 def test_c15_open_reflection_streams_occupy_no_thread_of_other_calls(service: Service) -> None:
     waiting, ngo = queue.Queue[None](), service.as_("ngo", "WORKER")
 
-    def asked() -> Iterator[Any]:
+    def requests() -> Iterator[Any]:
         yield ASK
         waiting.get()
 
     stub: Any = reflection_pb2_grpc.ServerReflectionStub(service.channel)
     streams = [
-        stub.ServerReflectionInfo(asked(), metadata=ngo.metadata(), timeout=30) for _ in range(20)
+        stub.ServerReflectionInfo(requests(), metadata=ngo.metadata(), timeout=30)
+        for _ in range(20)
     ]
     try:
         assert next(streams[0])

@@ -33,7 +33,7 @@ from tests.parts.stories import NEED, Cast
 
 HELD, UNREADABLE = "a fact is held", "a record can't be read"
 REPLAY, COMMANDS, COPIES = (
-    "a consumer must hear everything again",
+    "a consumer needs all facts again",
     "The commands of a service",
     "Copies",
 )

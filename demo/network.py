@@ -137,12 +137,12 @@ class Network:
 def network() -> Network:
     """Returns the network of network.yaml."""
     # CSafeLoader is the safe loader, in C
-    read = yaml.load(
+    data = yaml.load(
         FILE.read_text(encoding="utf-8"),
         Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader),  # noqa: S506
     )
-    members = {row["id"]: _member(row) for row in read["organizations"]}
-    offers = [_offer(row, members[row["organization"]]) for row in read["services"]]
+    members = {row["id"]: _member(row) for row in data["organizations"]}
+    offers = [_offer(row, members[row["organization"]]) for row in data["services"]]
     return Network(
         members,
         {(offer.organization, offer.slug): offer for offer in offers},
@@ -154,10 +154,10 @@ def network() -> Network:
                 tuple(row["roles"]),
                 row.get("language", "es"),
             )
-            for row in read["workers"]
+            for row in data["workers"]
         ),
         tuple(
-            Key(row["organization"], row["label"], tuple(row["scopes"])) for row in read["api_keys"]
+            Key(row["organization"], row["label"], tuple(row["scopes"])) for row in data["api_keys"]
         ),
     )
 

@@ -25,18 +25,18 @@ EPOCH = int(NOON.timestamp())
 
 @pytest.fixture(scope="module")
 def database(postgres: Server) -> Iterator[Database]:
-    made = Database(postgres.database("teller", MIGRATIONS).url, max_size=2)
-    made.open()
-    yield made
-    made.close()
+    database = Database(postgres.database("teller", MIGRATIONS).url, max_size=2)
+    database.open()
+    yield database
+    database.close()
 
 
 @pytest.fixture
 def tx(database: Database) -> Iterator[Transaction]:
     """A transaction that leaves nothing behind."""
-    with database.transaction(SYSTEM) as made:
-        yield made
-        made.rollback()
+    with database.transaction(SYSTEM) as transaction:
+        yield transaction
+        transaction.rollback()
 
 
 def fact(version: int, subject: str = A) -> Fact:
@@ -79,14 +79,14 @@ def test_the_second_of_two_facts_with_the_same_version_is_stale(database: Databa
 def test_the_relay_is_woken_when_a_fact_is_saved_or_all_are_to_be_repeated(
     postgres: Server, act: object
 ) -> None:
-    made = Database(postgres.database("teller", MIGRATIONS).url, max_size=2)
-    made.open()
-    with made.dedicated() as listener:
+    database = Database(postgres.database("teller", MIGRATIONS).url, max_size=2)
+    database.open()
+    with database.dedicated() as listener:
         listener.execute(f"LISTEN {outbox.CHANNEL}")
-        with made.transaction(SYSTEM) as tx:
+        with database.transaction(SYSTEM) as tx:
             act(tx)  # type: ignore[operator]
         assert len(list(listener.notifies(timeout=5, stop_after=1))) == 1
-    made.close()
+    database.close()
 
 
 def test_a_round_repeats_every_fact_and_new_facts_follow_those_of_their_subject(
@@ -125,19 +125,19 @@ def test_facts_since_a_time_are_marked_for_repetition_in_chunks(
     postgres: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outbox, "_CHUNK", 2)
-    made = Database(postgres.database("teller", MIGRATIONS).url, max_size=2)
-    made.open()
-    with made.transaction(SYSTEM) as tx:
+    database = Database(postgres.database("teller", MIGRATIONS).url, max_size=2)
+    database.open()
+    with database.transaction(SYSTEM) as tx:
         later = [replace(fact(n), time=NOON + timedelta(hours=1)) for n in (2, 3, 4)]
         publish(tx, fact(1), *later)
         publish(tx, replace(fact(1, B), time=NOON + timedelta(hours=2)))
         publish(tx, replace(fact(1, "0" * 32), time=NOON + timedelta(hours=3)))
         outbox.save(tx, [replace(fact(5), time=NOON + timedelta(hours=2))])
-    assert list(outbox.repeat_since(made, NOON + timedelta(hours=1))) == [2, 4, 5]
-    with made.transaction(SYSTEM) as tx:
+    assert list(outbox.repeat_since(database, NOON + timedelta(hours=1))) == [2, 4, 5]
+    with database.transaction(SYSTEM) as tx:
         repeated = outbox.facts_to_repeat(tx, 10, ("", 0))
     assert names(repeated) == ["01", "a2", "a3", "a4", "b1"]
-    made.close()
+    database.close()
 
 
 def test_a_fact_is_known_only_if_all_its_fields_match(tx: Transaction) -> None:

@@ -49,7 +49,7 @@ def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     """Waits until a condition holds in another thread; fails after `seconds`."""
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "it did not happen"
+        assert time.monotonic() < end, "the condition did not become true"
         time.sleep(0.05)
 
 
@@ -121,16 +121,16 @@ def own_broker() -> Iterator[brokers.Broker]:
     The shared broker has facts of other tests' services under the same topics, signed with keys
     that this module does not trust.
     """
-    made = brokers.Broker()
+    broker = brokers.Broker()
     try:
-        made.start()
-        yield made
+        broker.start()
+        yield broker
     finally:
-        made.close()
+        broker.close()
 
 
 @pytest.fixture(scope="module")
-def ears(
+def module_world(
     running: Service, own_broker: brokers.Broker, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[World]:
     """Returns one world for the module: each service has a topic and a consumer group on it."""
@@ -177,9 +177,9 @@ def ears(
 
 
 @pytest.fixture
-def world(ears: World, service: Service) -> World:
-    assert ears.service is service
-    return ears
+def world(module_world: World, service: Service) -> World:
+    assert module_world.service is service
+    return module_world
 
 
 def test_a_fact_published_twice_makes_one_message_and_one_webhook(world: World) -> None:
@@ -530,14 +530,14 @@ def test_a_fact_with_a_wrong_signature_is_not_applied(world: World) -> None:
 def test_a_repeated_invitation_sends_one_email_and_a_forged_one_sends_none(
     world: World,
 ) -> None:
-    told, last, forged = (invitation(world.service) for _ in range(3))
-    accepted = invitation(world.service, "accepted", told.subject)
+    opened, last, forged = (invitation(world.service) for _ in range(3))
+    accepted = invitation(world.service, "accepted", opened.subject)
     world.publish(forged, topic=PARTNERS, signer="referrals", source="enlace/partners")
-    world.publish(told, told, accepted, topic=PARTNERS, signer="partners")
+    world.publish(opened, opened, accepted, topic=PARTNERS, signer="partners")
     until(lambda: world.kinds().count("account_opened") == 1)
     assert world.service.send_mails() == 0, "the invitation was accepted before the e-mail was sent"
     for _ in range(2):  # as if the broker had lost everything
-        world.publish(told, accepted, last, topic=PARTNERS, signer="partners")
+        world.publish(opened, accepted, last, topic=PARTNERS, signer="partners")
     world.publish(invitation(world.service), topic=PARTNERS, signer="partners")
     until(lambda: world.kinds().count("manager_invited") == 3)
     assert world.service.send_mails() == 2
@@ -593,6 +593,6 @@ def test_a_message_that_reached_nobody_is_published_as_a_fact(world: World) -> N
     )
     [row] = world.service.rows("SELECT id FROM messages WHERE unreached")
     [record] = world.records(TOPIC, row["id"])
-    said = unpack(record.headers, record.value, world.own_signer)
-    assert said.type == "enlace.message.undeliverable.v1"
-    assert facts_pb2.MessageFact.FromString(said.payload).referral_id == fact.subject
+    published = unpack(record.headers, record.value, world.own_signer)
+    assert published.type == "enlace.message.undeliverable.v1"
+    assert facts_pb2.MessageFact.FromString(published.payload).referral_id == fact.subject

@@ -51,8 +51,10 @@ def opened(services: list[Service] = SERVICES) -> Enquiry:
     return enquiry
 
 
-def answer(enquiry: Enquiry, name: str, said: str, now: datetime = NOON) -> None:
-    enquiry.answer(name, f"org-{name}", said, "no_capacity" if said == "no" else "", now)
+def answer(enquiry: Enquiry, name: str, given_answer: str, now: datetime = NOON) -> None:
+    enquiry.answer(
+        name, f"org-{name}", given_answer, "no_capacity" if given_answer == "no" else "", now
+    )
 
 
 def matched() -> Enquiry:
@@ -264,21 +266,21 @@ class Model:
     """A small model of the same life, written independently of the rules."""
 
     def __init__(self) -> None:
-        self.state, self.said, self.taken, self.rounds = "open", dict.fromkeys("abc", ""), "", 0
+        self.state, self.answers, self.taken, self.rounds = "open", dict.fromkeys("abc", ""), "", 0
 
-    def answer(self, name: str, said: str) -> bool:
+    def answer(self, name: str, given_answer: str) -> bool:
         if self.state != "open":
             return False
-        self.said[name] = said
-        if set(self.said.values()) == {"no"}:
+        self.answers[name] = given_answer
+        if set(self.answers.values()) == {"no"}:
             self.state = "exhausted"
         return True
 
-    def take(self, name: str, said: str) -> bool:
+    def take(self, name: str, given_answer: str) -> bool:
         if (
             self.state != "open"
-            or said not in ("yes", "maybe", "waitlist")
-            or self.said[name] != said
+            or given_answer not in ("yes", "maybe", "waitlist")
+            or self.answers[name] != given_answer
         ):
             return False
         self.state, self.taken = "matched", name
@@ -292,16 +294,16 @@ class Model:
 
     def time_is_over(self) -> None:
         if self.state == "open":
-            offered = bool({"yes", "maybe", "waitlist"} & set(self.said.values()))
+            offered = bool({"yes", "maybe", "waitlist"} & set(self.answers.values()))
             self.rounds += offered
             self.state = "exhausted" if not offered else "cancelled" if self.rounds > 1 else "open"
 
 
-SAID = st.sampled_from(["yes", "maybe", "waitlist", "no"])
+ANSWERS = st.sampled_from(["yes", "maybe", "waitlist", "no"])
 LIVES = st.lists(
     st.one_of(
-        st.tuples(st.just("answer"), st.sampled_from("abc"), SAID),
-        st.tuples(st.just("take"), st.sampled_from("abc"), SAID),
+        st.tuples(st.just("answer"), st.sampled_from("abc"), ANSWERS),
+        st.tuples(st.just("take"), st.sampled_from("abc"), ANSWERS),
         st.tuples(st.just("cancel"), st.none(), st.none()),
         st.tuples(st.just("wait"), st.none(), st.none()),
     ),
@@ -313,13 +315,13 @@ LIVES = st.lists(
 @given(LIVES)
 def test_random_lives_match_the_model(life: list[tuple[str, Any, Any]]) -> None:
     enquiry, model, now = opened(), Model(), NOON
-    for step, name, said in life:
+    for step, name, given_answer in life:
         version, done = enquiry.version, True
         try:
             if step == "answer":
-                answer(enquiry, name, said, now)
+                answer(enquiry, name, given_answer, now)
             elif step == "take":
-                enquiry.take(name, said, now, EveryDay())
+                enquiry.take(name, given_answer, now, EveryDay())
             elif step == "cancel":
                 enquiry.cancel("by_asker", now, "asker")
             else:
@@ -332,11 +334,11 @@ def test_random_lives_match_the_model(life: list[tuple[str, Any, Any]]) -> None:
             model.time_is_over()
         else:
             expected = (
-                {"answer": model.answer, "take": model.take}[step](name, said)
+                {"answer": model.answer, "take": model.take}[step](name, given_answer)
                 if step != "cancel"
                 else model.cancel()
             )
-            assert done == expected, (step, name, said)
+            assert done == expected, (step, name, given_answer)
         assert enquiry.state.value == model.state
         assert enquiry.taken_service_id == model.taken
         for offer in enquiry.offers:
@@ -351,27 +353,27 @@ def test_random_lives_match_the_model(life: list[tuple[str, Any, Any]]) -> None:
         )
 
 
-def told_of(enquiry: Enquiry) -> list[tuple[str, str, str, bool]]:
+def events_of(enquiry: Enquiry) -> list[tuple[str, str, str, bool]]:
     """Returns the events since the opening.
 
     Each has a verb, an actor, the receiver of the copy, and whether it was the first offer.
     """
     return [
         (
-            one.verb,
-            one.actor_organization_id,
-            one.offer.service_id if one.offer else "",
-            one.first_offer,
+            event.verb,
+            event.actor_organization_id,
+            event.offer.service_id if event.offer else "",
+            event.first_offer,
         )
-        for one in enquiry.events
+        for event in enquiry.events
     ]
 
 
 def test_each_answer_is_an_event_and_only_the_first_offer_is_marked_as_such() -> None:
     enquiry = opened()
-    for name, said in (("a", "no"), ("b", "yes"), ("c", "yes"), ("b", "no")):
-        answer(enquiry, name, said)
-    assert told_of(enquiry) == [
+    for name, given_answer in (("a", "no"), ("b", "yes"), ("c", "yes"), ("b", "no")):
+        answer(enquiry, name, given_answer)
+    assert events_of(enquiry) == [
         ("answered", "org-a", "a", False),
         ("answered", "org-b", "b", True),
         ("answered", "org-c", "c", False),
@@ -380,7 +382,7 @@ def test_each_answer_is_an_event_and_only_the_first_offer_is_marked_as_such() ->
 
 
 def test_exhaustion_is_an_event_after_the_last_answer() -> None:
-    assert [verb for verb, *_ in told_of(exhausted())][-2:] == ["answered", "exhausted"]
+    assert [verb for verb, *_ in events_of(exhausted())][-2:] == ["answered", "exhausted"]
 
 
 def test_a_cancelled_enquiry_keeps_the_reason_and_names_the_organisation_that_cancelled_it() -> (
@@ -393,7 +395,7 @@ def test_a_cancelled_enquiry_keeps_the_reason_and_names_the_organisation_that_ca
     enquiry.cancel("by_asker", LATER, "asker")
     assert [offer.version for offer in enquiry.offers] == [version + 1 for version in versions]
     assert {offer.update_time for offer in enquiry.offers} == {LATER}
-    assert told_of(enquiry) == [("cancelled", "asker", "", False)]
+    assert events_of(enquiry) == [("cancelled", "asker", "", False)]
     [event] = enquiry.events
     assert (event.time, event.clock) == (LATER, None)
     assert (enquiry.reason_code, enquiry.due_time, enquiry.update_time) == (
@@ -405,7 +407,7 @@ def test_a_cancelled_enquiry_keeps_the_reason_and_names_the_organisation_that_ca
 
 def test_a_new_enquiry_keeps_the_private_data_of_its_organisation() -> None:
     unsafe = Unsafe("named", ("org",), ("NI-LE",))
-    made = Enquiry.open(
+    enquiry = Enquiry.open(
         "e",
         ("asker", "worker"),
         CONTENT,
@@ -417,14 +419,16 @@ def test_a_new_enquiry_keeps_the_private_data_of_its_organisation() -> None:
         contact_id="contact",
         person_id="person",
     )
-    assert (made.id, made.organization_id, made.worker_id) == ("e", "asker", "worker")
-    assert (made.content, made.left_out, made.unsafe) == (CONTENT, (A.LANGUAGES,), unsafe)
-    assert (made.contact_id, made.person_id) == ("contact", "person")
-    assert made.create_time == made.update_time == made.start_time == NOON
-    assert {offer.content for offer in made.offers} == {CONTENT.without([A.LANGUAGES])}
-    assert [offer.organization_id for offer in made.offers] == ["org-a", "org-b", "org-c"]
-    assert {offer.update_time for offer in made.offers} == {NOON}
-    assert [(one.verb, one.actor_organization_id) for one in made.events] == [("opened", "asker")]
+    assert (enquiry.id, enquiry.organization_id, enquiry.worker_id) == ("e", "asker", "worker")
+    assert (enquiry.content, enquiry.left_out, enquiry.unsafe) == (CONTENT, (A.LANGUAGES,), unsafe)
+    assert (enquiry.contact_id, enquiry.person_id) == ("contact", "person")
+    assert enquiry.create_time == enquiry.update_time == enquiry.start_time == NOON
+    assert {offer.content for offer in enquiry.offers} == {CONTENT.without([A.LANGUAGES])}
+    assert [offer.organization_id for offer in enquiry.offers] == ["org-a", "org-b", "org-c"]
+    assert {offer.update_time for offer in enquiry.offers} == {NOON}
+    assert [(event.verb, event.actor_organization_id) for event in enquiry.events] == [
+        ("opened", "asker")
+    ]
 
 
 # The deadline.
@@ -438,10 +442,10 @@ def firings(enquiry: Enquiry, *hours: float) -> list[list[str]]:
     for hour in hours:
         enquiry.events.clear()
         enquiry.fire(NOON + hour * HOUR, EveryDay())
-        assert all(one.time == NOON + hour * HOUR for one in enquiry.events)
-        assert all(one.clock is DeadlineKind.ACKNOWLEDGE for one in enquiry.events)
-        assert all(not one.actor_organization_id for one in enquiry.events)
-        fired.append([one.verb for one in enquiry.events])
+        assert all(event.time == NOON + hour * HOUR for event in enquiry.events)
+        assert all(event.clock is DeadlineKind.ACKNOWLEDGE for event in enquiry.events)
+        assert all(not event.actor_organization_id for event in enquiry.events)
+        fired.append([event.verb for event in enquiry.events])
     return fired
 
 
@@ -455,10 +459,10 @@ def test_an_enquiry_without_an_offer_is_exhausted_when_its_time_has_passed() -> 
     )
 
 
-@pytest.mark.parametrize("said", ["yes", "maybe", "waitlist"])
-def test_offers_wait_for_the_same_time_once_more_before_they_lapse(said: str) -> None:
+@pytest.mark.parametrize("given_answer", ["yes", "maybe", "waitlist"])
+def test_offers_wait_for_the_same_time_once_more_before_they_lapse(given_answer: str) -> None:
     enquiry = opened()
-    answer(enquiry, "a", said)
+    answer(enquiry, "a", given_answer)
     assert firings(enquiry, 0.99, 1.5) == [[], ["offers_waiting"]]
     assert (enquiry.state, enquiry.reminded) == (EnquiryState.OPEN, True)
     assert (enquiry.start_time, enquiry.due_time) == (NOON + 1.5 * HOUR, NOON + 2.5 * HOUR)
@@ -512,14 +516,14 @@ def test_a_service_that_is_asked_no_longer_counts_as_a_refusal_and_keeps_an_earl
         assert offer.answer_time == offer.update_time == LATER
     assert [offer.version for offer in enquiry.offers] == [versions[0] + 1, versions[1] + 1, 1]
     assert (c.content, c.state, c.answer) == (CONTENT, EnquiryState.OPEN, "")
-    assert told_of(enquiry) == [("answered", "org-a", "a", False)]
+    assert events_of(enquiry) == [("answered", "org-a", "a", False)]
     assert (enquiry.state, enquiry.update_time) == (EnquiryState.OPEN, LATER)
 
     enquiry.events.clear()
     enquiry.stop_asking({"a", "unknown"}, LATER + HOUR)
     assert (enquiry.events, a.update_time) == ([], LATER), "a blanked copy is left alone"
     enquiry.stop_asking({"c"}, LATER)
-    assert told_of(enquiry) == [
+    assert events_of(enquiry) == [
         ("answered", "org-c", "c", False),
         ("exhausted", "", "", False),
     ]
@@ -553,7 +557,7 @@ def test_a_withdrawn_consent_cancels_an_enquiry_and_blanks_every_copy(state: str
         "",
         None,
     )
-    assert told_of(enquiry) == [("cancelled", "asker", "", False)]
+    assert events_of(enquiry) == [("cancelled", "asker", "", False)]
     assert enquiry.update_time == LATER
 
 

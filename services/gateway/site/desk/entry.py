@@ -96,9 +96,11 @@ def service(identifier: str) -> access.Answer:
 def confirm(identifier: str) -> tuple[str, int] | None:
     """Confirms that everything about a service is still true."""
     before = _own_service(identifier)
-    same = d.Service(id=before.id, etag=forms.etag())
+    unchanged = d.Service(id=before.id, etag=forms.etag())
     rpc_request = d.UpdateServiceRequest(
-        service=same, update_mask=FieldMask(paths=["assured_time"]), request_id=forms.request_id()
+        service=unchanged,
+        update_mask=FieldMask(paths=["assured_time"]),
+        request_id=forms.request_id(),
     )
     try:
         clients().directory.UpdateService(rpc_request)
@@ -445,9 +447,9 @@ def _offer_at(service_id: str, wanted: Sequence[str]) -> None:
     At a place that stays, the details of the service are kept.
     """
     locations = clients().locations
-    there = _offered_at(service_id)
+    offer_ids = _offered_at(service_id)
     for location_id in wanted:
-        if location_id not in there:
+        if location_id not in offer_ids:
             offered = pb.ServiceAtLocation(service_id=service_id, location_id=location_id)
             locations.SetServiceAtLocation(
                 pb.SetServiceAtLocationRequest(
@@ -455,7 +457,7 @@ def _offer_at(service_id: str, wanted: Sequence[str]) -> None:
                     request_id=f"{forms.request_id()}-{location_id}"[:100],
                 )
             )
-    for location_id, identifier in there.items():
+    for location_id, identifier in offer_ids.items():
         if location_id not in wanted:
             locations.DeleteServiceAtLocation(
                 pb.DeleteServiceAtLocationRequest(

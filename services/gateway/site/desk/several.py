@@ -51,7 +51,7 @@ class TickedRow:
 
 
 @dataclass(frozen=True)
-class Done:
+class StepResult:
     """The result for one referral.
 
     `why` is the reason if the step was not taken, else "". `referral` is the referral as it is now;
@@ -70,18 +70,18 @@ def ticked_rows() -> list[TickedRow]:
     return [row for row in rows if row.id and row.etag][:MOST]
 
 
-def take(step: Callable[[Any], r.Referral], rpc_request: Any) -> Done:
+def take(step: Callable[[Any], r.Referral], rpc_request: Any) -> StepResult:
     """Takes the step for one referral. A refusal does not stop the steps for the others.
 
     If the session ends in the meantime, the form is offered again after the sign-in; the request
     ids prevent a step from being taken twice.
     """
     try:
-        return Done(rpc_request.id, step(rpc_request))
+        return StepResult(rpc_request.id, step(rpc_request))
     except Unauthenticated:
         raise
     except (Refusal, ServiceFault) as error:
-        return Done(rpc_request.id, fetch_if_readable(rpc_request.id), reason(error))
+        return StepResult(rpc_request.id, fetch_if_readable(rpc_request.id), reason(error))
 
 
 def fetch_if_readable(identifier: str) -> r.Referral | None:
@@ -115,7 +115,7 @@ def reason(error: Exception) -> str:
     return _("No se sabe si se hizo: la respuesta no llegó. Mire cómo está antes de repetirlo.")
 
 
-def results_page(step: str, done: list[Done], back: str) -> str:
+def results_page(step: str, done: list[StepResult], back: str) -> str:
     """Renders the page with the result for each referral; failures come first."""
     try:
         known = names.names_of(outcome.referral for outcome in done if outcome.referral is not None)

@@ -141,17 +141,17 @@ class Plan:
             if is_given != wanted:
                 raise Invalid((path, "required" if wanted else "out_of_range"))
         step = next(step for step in self.pathway.steps if step.key == key)
-        over = state is StepState.MET or (
+        is_finished = state is StepState.MET or (
             referral is not None and referral[1] in (State.COMPLETED, State.CLOSED)
         )
         # the receiver of an arrival is asked before the person leaves
-        is_early_arrival = step.leg is LegKind.ARRIVAL and not over
-        if (over or (state is StepState.REFERRED and not is_early_arrival)) and (
+        is_early_arrival = step.leg is LegKind.ARRIVAL and not is_finished
+        if (is_finished or (state is StepState.REFERRED and not is_early_arrival)) and (
             waits := self.waits_for(step)
         ):
             raise Conflict("step_waits", *waits)
         if step.leg is LegKind.DEPARTURE and (
-            over or (referral is not None and referral[1] is State.IN_PROGRESS)
+            is_finished or (referral is not None and referral[1] is State.IN_PROGRESS)
         ):
             self._check_accepted()
         if referral is not None and referral[1] not in LIVE | {State.DRAFT, State.CLOSED}:
@@ -171,10 +171,10 @@ class Plan:
         helped = state in (State.COMPLETED, State.CLOSED) and outcome_code in HELPED
         live = state is State.DRAFT or (state in LIVE and state is not State.COMPLETED)
         to = StepState.MET if helped else StepState.REFERRED if live else StepState.OPEN
-        standing = [step for step in self.steps.values() if step.referral_id == referral_id]
-        for step in standing:
+        linked_steps = [step for step in self.steps.values() if step.referral_id == referral_id]
+        for step in linked_steps:
             self._check_leg(step, state)
-        moved = [step for step in standing if step.state is not to]
+        moved = [step for step in linked_steps if step.state is not to]
         for step in moved:
             self._set_state(step, to, now, referral_id, "")
         if moved:
@@ -265,7 +265,7 @@ class Plan:
         """
         legs, ended = (
             self.legs,
-            {referral.id: referral for referral in moved if referral.state in EXITS},
+            {changed.id: changed for changed in moved if changed.state in EXITS},
         )
         if (
             self.close_time
@@ -276,9 +276,9 @@ class Plan:
             return None
         return next(
             (
-                ended[standing.id]
+                ended[referral.id]
                 for leg in legs
-                if (standing := self.referral_of_leg(leg.key)) and standing.id in ended
+                if (referral := self.referral_of_leg(leg.key)) and referral.id in ended
             ),
             None,
         )
@@ -314,7 +314,7 @@ class Plan:
         if missing := self.arrivals_not_accepted():
             raise Conflict("legs_not_accepted", *missing)
 
-    def _check_leg(self, standing: PlanStep, state: State) -> None:
+    def _check_leg(self, step: PlanStep, state: State) -> None:
         """Refuses to begin a departure before all arrivals are accepted.
 
         Also refuses to begin an arrival before the departure has begun.
@@ -322,11 +322,11 @@ class Plan:
         keys = [leg.key for leg in self.legs]
         if (
             state is not State.IN_PROGRESS
-            or standing.state is not StepState.REFERRED
-            or standing.key not in keys
+            or step.state is not StepState.REFERRED
+            or step.key not in keys
         ):
             return
-        if standing.key == keys[0]:
+        if step.key == keys[0]:
             self._check_accepted()
         elif not self.has_begun(keys[0]):
             raise Conflict("step_waits", keys[0])

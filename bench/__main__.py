@@ -58,7 +58,7 @@ PARTS = {
 @click.command(
     help=(
         f"Measure the stack on this machine. PART is one of {', '.join(PARTS)};"
-        " all if none is named. `compare REV [PART]` measures two commits by turns."
+        " all if none is named. `compare REV [PART]` measures two commits alternately."
     )
 )
 @click.argument("part", type=click.Choice(list(PARTS)), required=False)
@@ -66,13 +66,13 @@ PARTS = {
     "--file",
     type=click.Path(path_type=Path, dir_okay=False),
     default=FILE,
-    help="Where the figures are written as JSON.",
+    help="The file to which the figures are written, as JSON.",
 )
 @click.option(
     "--at-rest",
     default=MACHINE_AT_REST,
     show_default=True,
-    help="Percent of the processors that may be busy before a part.",
+    help="Percentage of the processors that may be busy before a part starts.",
 )
 def main(part: str | None, file: Path, at_rest: float) -> None:
     stack, measured = LocalStack(), list[Measurement]()

@@ -313,7 +313,9 @@ def write(table: Mapping[str, Spent], page: Path = PAGE) -> None:
 
 
 @click.command(help="Count what steps and calls cost, print it, and write it into docs/figures.md.")
-@click.option("--keep", type=click.Path(path_type=Path), help="Where all transactions are kept.")
+@click.option(
+    "--keep", type=click.Path(path_type=Path), help="The file in which all transactions are stored."
+)
 def main(keep: Path | None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = keep or Path(folder) / "transactions"

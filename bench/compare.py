@@ -146,7 +146,10 @@ def table(names: Sequence[str], before: Figures, now: Figures) -> str:
     )
 
 
-@click.command(name="python -m bench compare", help=f"PART is one of {', '.join(PARTS)}; or all.")
+@click.command(
+    name="python -m bench compare",
+    help=f"Measure two commits. PART is one of {', '.join(PARTS)}; all if none is named.",
+)
 @click.argument("revision", metavar="REV")
 @click.argument("part", type=click.Choice(list(PARTS)), required=False)
 @click.option("--rounds", default=ROUNDS, show_default=True, type=click.IntRange(1))
@@ -154,7 +157,7 @@ def table(names: Sequence[str], before: Figures, now: Figures) -> str:
     "--at-rest",
     default=MACHINE_AT_REST,
     show_default=True,
-    help="Percent of the processors that may be busy before a part.",
+    help="Percentage of the processors that may be busy before a part starts.",
 )
 def main(revision: str, part: str | None, rounds: int, at_rest: float) -> None:
     with ExitStack() as cleanup:

@@ -285,10 +285,10 @@ def served(app: Flask) -> Iterator[str]:
 
 def referral(**fields: Any) -> r.Referral:
     """Returns a referral as the services would answer it, with these fields."""
-    made = sound(filled(r.Referral))
-    assert isinstance(made, r.Referral)
-    made.MergeFrom(r.Referral(**fields))
-    return made
+    message = sound(filled(r.Referral))
+    assert isinstance(message, r.Referral)
+    message.MergeFrom(r.Referral(**fields))
+    return message
 
 
 __all__ = [

@@ -28,13 +28,13 @@ def client(played: PlayedServices) -> FlaskClient:
     return enter(pages(played).test_client())
 
 
-def form(page: str, **said: str) -> dict[str, str]:
+def form(page: str, **fields: str) -> dict[str, str]:
     typed = {
         "password": "la de antes",
         "new_password": "una frase de prueba",
         "again": "una frase de prueba",
     }
-    return {"form_token": token_of(page), "request_id": "one"} | typed | said
+    return {"form_token": token_of(page), "request_id": "one"} | typed | fields
 
 
 def test_a_new_password_is_sent_with_the_session_that_continues(

@@ -30,8 +30,8 @@ from services.partners.members.domain.worker import (
     WorkerEntry,
     WorkerStatus,
     check_password,
-    same_email,
-    same_password,
+    normalized_email,
+    normalized_password,
     session_lives,
 )
 from tests.builders import NOON
@@ -258,11 +258,11 @@ def test_an_account_becomes_active_suspended_and_renewed_and_each_step_is_publis
 
 
 def test_emails_and_passwords_that_look_the_same_are_the_same() -> None:
-    assert same_email(" Ana@Luz.TEST ") == same_email("ana@luz.test") == "ana@luz.test"
-    assert same_email("ANA@STRAẞE.test") == "ana@strasse.test"
-    assert same_email("ﬁna@luz.test") == "fina@luz.test"
-    assert same_password("contrasen\u0303a") == "contraseña"
-    assert same_password("Contraseña ") == "Contraseña "
+    assert normalized_email(" Ana@Luz.TEST ") == normalized_email("ana@luz.test") == "ana@luz.test"
+    assert normalized_email("ANA@STRAẞE.test") == "ana@strasse.test"
+    assert normalized_email("ﬁna@luz.test") == "fina@luz.test"
+    assert normalized_password("contrasen\u0303a") == "contraseña"
+    assert normalized_password("Contraseña ") == "Contraseña "
 
 
 @pytest.mark.parametrize(

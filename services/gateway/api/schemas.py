@@ -279,7 +279,7 @@ def _input_field(field: FieldType, *, in_part: bool = False, clearing: bool = Fa
     part = partial(_input_schema, in_part=in_part, clearing=clearing)
     options: dict[str, Any] = {
         "required": known.required and not in_part,
-        "allow_none": clearing and not _can_not_be_empty(field, known),
+        "allow_none": clearing and not _refuses_null(field, known),
         "metadata": _about(field, known, for_input=True),
     }
     if field.is_repeated:
@@ -293,7 +293,7 @@ def _input_field(field: FieldType, *, in_part: bool = False, clearing: bool = Fa
     return _value(field, part, **options)
 
 
-def _can_not_be_empty(field: FieldType, known: Shape) -> bool:
+def _refuses_null(field: FieldType, known: Shape) -> bool:
     """Returns whether null is refused in a merge patch."""
     return known.required and (field.has_presence or field.is_repeated or field.type in _TEXTS)
 

@@ -67,7 +67,7 @@ class Smtp:
         self._clock = clock
         self._trust = trust or ssl.create_default_context()
         self._timeout = timeout
-        self._dialogue: smtplib.SMTP | None = None
+        self._connection: smtplib.SMTP | None = None
         self._broken = False
 
     def put(self, mail: Mail) -> Outcome:
@@ -77,7 +77,7 @@ class Smtp:
         attempt, since each e-mail would wait for the same timeout.
         """
         started = time.perf_counter()
-        was_open = self._dialogue is not None
+        was_open = self._connection is not None
         error, code, hopeless = self._try(mail)
         if was_open and self._broken and time.perf_counter() - started < self._timeout:
             # Many servers end a connection after some e-mails: try a fresh one. If the e-mail
@@ -88,18 +88,18 @@ class Smtp:
 
     def close(self) -> None:
         """Ends the connection with QUIT, if there is one."""
-        dialogue, self._dialogue, self._broken = self._dialogue, None, False
-        if dialogue is not None:
+        connection, self._connection, self._broken = self._connection, None, False
+        if connection is not None:
             try:
-                dialogue.quit()
+                connection.quit()
             except (smtplib.SMTPException, OSError):
-                dialogue.close()
+                connection.close()
 
     def _try(self, mail: Mail) -> tuple[str, int, bool]:
         if self._broken:
             return "connection", 0, False
         try:
-            dialogue = self._dialogue or self._open()
+            connection = self._connection or self._open()
         except smtplib.SMTPResponseException as refusal:
             # The e-mail is not at fault; the operator has to correct e.g. a wrong password.
             self._broken = True
@@ -107,19 +107,19 @@ class Smtp:
         except (smtplib.SMTPException, OSError):
             self._broken = True
             return "connection", 0, False
-        self._dialogue = dialogue
+        self._connection = connection
         try:
-            error, code, hopeless = self._hand_over(dialogue, mail)
+            error, code, hopeless = self._hand_over(connection, mail)
         except (smtplib.SMTPException, OSError):
-            dialogue.close()
+            connection.close()
             error, code, hopeless = "connection", 0, False
-        if dialogue.sock is None:  # closed above, or by smtplib, e.g. after the reply 421
-            self._dialogue, self._broken = None, code in (0, 421)
+        if connection.sock is None:  # closed above, or by smtplib, e.g. after the reply 421
+            self._connection, self._broken = None, code in (0, 421)
         return error, code, hopeless
 
-    def _hand_over(self, dialogue: smtplib.SMTP, mail: Mail) -> tuple[str, int, bool]:
+    def _hand_over(self, connection: smtplib.SMTP, mail: Mail) -> tuple[str, int, bool]:
         try:
-            dialogue.send_message(
+            connection.send_message(
                 compose(mail, self._sender, self._clock), self._sender, [mail.recipient]
             )
         except smtplib.SMTPRecipientsRefused as refusal:
@@ -131,14 +131,14 @@ class Smtp:
         except smtplib.SMTPResponseException as refusal:
             # smtplib does not end the transaction if the server refuses the command DATA.
             with suppress(smtplib.SMTPException):
-                dialogue.rset()
+                connection.rset()
             return "smtp", refusal.smtp_code, refusal.smtp_code >= 500
         return "", 250, False
 
     def _open(self) -> smtplib.SMTP:
         server = self._server
         if server.security == "tls":
-            dialogue: smtplib.SMTP = smtplib.SMTP_SSL(
+            connection: smtplib.SMTP = smtplib.SMTP_SSL(
                 server.host,
                 server.port,
                 local_hostname="enlace",
@@ -146,19 +146,19 @@ class Smtp:
                 context=self._trust,
             )
         else:
-            dialogue = smtplib.SMTP(
+            connection = smtplib.SMTP(
                 server.host, server.port, local_hostname="enlace", timeout=self._timeout
             )
         try:
             if server.security == "starttls":
-                dialogue.starttls(context=self._trust)
-            dialogue.ehlo_or_helo_if_needed()  # else a refusal would be one of the e-mail
+                connection.starttls(context=self._trust)
+            connection.ehlo_or_helo_if_needed()  # else a refusal would be one of the e-mail
             if server.user:
-                dialogue.login(server.user, server.password)
+                connection.login(server.user, server.password)
         except BaseException:
-            dialogue.close()
+            connection.close()
             raise
-        return dialogue
+        return connection
 
 
 def compose(mail: Mail, sender: str, clock: Clock) -> EmailMessage:

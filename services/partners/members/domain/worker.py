@@ -106,7 +106,7 @@ class Worker(Subject):
         self.note("renewed", now)
 
 
-def same_email(email: str) -> str:
+def normalized_email(email: str) -> str:
     """Returns the e-mail address in NFKC, case-folded, without surrounding spaces.
 
     Addresses that people regard as the same have the same result.
@@ -114,7 +114,7 @@ def same_email(email: str) -> str:
     return unicodedata.normalize("NFKC", email.strip()).casefold()
 
 
-def same_password(password: str) -> str:
+def normalized_password(password: str) -> str:
     """Returns the password in NFKC, the form that is checked and hashed.
 
     Passwords that look the same have the same result, even if typed on different keyboards.
@@ -130,7 +130,7 @@ def check_password(password: str, path: str = "password") -> None:
     """
     if not password:
         raise Invalid((path, "required"))
-    if len(same_password(password)) < MIN_PASSWORD:
+    if len(normalized_password(password)) < MIN_PASSWORD:
         raise Invalid((path, "too_short"))
     if len(password) > MAX_PASSWORD:
         raise Invalid((path, "too_long"))

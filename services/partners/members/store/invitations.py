@@ -9,7 +9,7 @@ from services.partners.members.domain.invitation import (
     InvitationEntry,
     InvitationStatus,
 )
-from services.partners.members.domain.worker import Role, same_email
+from services.partners.members.domain.worker import Role, normalized_email
 from services.partners.members.wire import facts
 
 
@@ -27,7 +27,7 @@ def add(tx: Transaction, invitation: Invitation, token_hash: bytes, sealed_lette
             invitation.organization_id,
             invitation.status,
             entry.email,
-            same_email(entry.email),
+            normalized_email(entry.email),
             list(entry.roles),
             entry.language,
             invitation.first_manager,
@@ -128,7 +128,7 @@ def replaced_by(tx: Transaction, invitation: Invitation, now: datetime) -> list[
         (
             invitation.organization_id,
             now,
-            same_email(invitation.entry.email),
+            normalized_email(invitation.entry.email),
             invitation.first_manager,
         ),
     ).fetchall()

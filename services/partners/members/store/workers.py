@@ -15,7 +15,7 @@ from services.partners.members.domain.worker import (
     Worker,
     WorkerEntry,
     WorkerStatus,
-    same_email,
+    normalized_email,
 )
 from services.partners.members.store import organizations, provenance
 from services.partners.members.wire import facts
@@ -46,7 +46,7 @@ def add(tx: Transaction, worker: Worker, password_hash: str, inviter_id: str = "
             entry.name,
             sort_key(entry.name),
             entry.email,
-            same_email(entry.email),
+            normalized_email(entry.email),
             password_hash,
             list(entry.roles),
             entry.language,
@@ -138,7 +138,7 @@ def by_email(tx: Transaction, email: str, *, lock: bool = False) -> tuple[Worker
     """Returns the worker with this address, locked as in `fetch`, and her password's hash."""
     row = tx.execute(
         f"SELECT * FROM workers WHERE email_key = %s {_LOCK_CLAUSE if lock else ''}",
-        (same_email(email),),
+        (normalized_email(email),),
     ).fetchone()
     return (read(row), row["password_hash"]) if row else None
 

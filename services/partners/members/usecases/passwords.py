@@ -23,8 +23,8 @@ from services.partners.members.domain.worker import (
     MAX_PASSWORD,
     Worker,
     check_password,
-    same_email,
-    same_password,
+    normalized_email,
+    normalized_password,
 )
 from services.partners.members.store import workers
 
@@ -56,7 +56,7 @@ def check_new(password: str, about: Iterable[str], path: str = "password") -> No
         *_OWN_WORDS,
         *(part for text in about for part in re.split(r"\W+", text.casefold()) if len(part) > 2),
     ]
-    if zxcvbn(same_password(password)[:_LONGEST], user_inputs=words)["score"] < _MIN_SCORE:
+    if zxcvbn(normalized_password(password)[:_LONGEST], user_inputs=words)["score"] < _MIN_SCORE:
         raise Invalid((path, "too_easy"))
 
 
@@ -80,7 +80,7 @@ def prove(
 
     A session alone proves little: anybody may sit down at an open screen.
     """
-    guess = guesses.begin(same_email(worker.entry.email), origin, now)
+    guess = guesses.begin(normalized_email(worker.entry.email), origin, now)
     right = holds(password_hash, password)
     guesses.settle(guess, right, now)
     if not right:
@@ -94,7 +94,7 @@ def mark_of(secret: str) -> bytes:
 
 def hash_of(password: str) -> str:
     """Returns the hash of a password, to be stored."""
-    return _HASHER.hash(same_password(password))
+    return _HASHER.hash(normalized_password(password))
 
 
 def holds(password_hash: str | None, password: str) -> bool:
@@ -104,7 +104,7 @@ def holds(password_hash: str | None, password: str) -> bool:
     """
     try:
         right = _HASHER.verify(
-            password_hash or unknown_hash(), same_password(password[:MAX_PASSWORD])
+            password_hash or unknown_hash(), normalized_password(password[:MAX_PASSWORD])
         )
     except (VerificationError, InvalidHashError):
         return False

@@ -21,7 +21,7 @@ from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
 from keys.sealing import Keyring
 from protos.partners.v1 import accounts_pb2 as pb
-from services.partners.members.domain.worker import Worker, same_email
+from services.partners.members.domain.worker import Worker, normalized_email
 from services.partners.members.store import organizations, workers
 from services.partners.members.usecases.notices import sealed_letter
 from services.partners.members.usecases.passwords import check_new, hash_of, mark_of
@@ -61,7 +61,7 @@ class PasswordResets:
         if len(request.email) > MAX_EMAIL:
             raise Invalid(("email", "too_long"))
         try:
-            self._guesses.count(same_email(email), call.origin, now)
+            self._guesses.count(normalized_email(email), call.origin, now)
         except Exhausted:
             return pb.RequestPasswordResetResponse()
         password_resets.request(call.tx, self._keyring, email, now)
@@ -112,7 +112,7 @@ def send_links(tx: Transaction, keyring: Keyring, mail: Keyring, now: datetime) 
     """
     requests, trail = password_resets.take_requests(tx, keyring, _AT_ONCE), []
     # Accounts are locked in a fixed order, so that two processes can't deadlock.
-    for email, create_time in sorted(requests, key=lambda request: same_email(request[0])):
+    for email, create_time in sorted(requests, key=lambda request: normalized_email(request[0])):
         account = (
             workers.by_email(tx, email, lock=True)
             if "\x00" not in email and now - create_time < LINK_LIFE

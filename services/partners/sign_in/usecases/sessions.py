@@ -27,7 +27,7 @@ from services.partners.members.domain.worker import (
     TOUCH,
     Worker,
     WorkerStatus,
-    same_email,
+    normalized_email,
     session_lives,
 )
 from services.partners.members.store import api_keys, organizations, workers
@@ -98,7 +98,7 @@ class Sessions:
         if missing:
             raise Invalid(*missing)
         tx, now, email = call.tx, call.clock.now(), request.email
-        guess = self._guesses.begin(same_email(email), call.origin, now)
+        guess = self._guesses.begin(normalized_email(email), call.origin, now)
         worker_and_hash = workers.by_email(tx, email) if "\x00" not in email else None
         right = holds(worker_and_hash[1] if worker_and_hash else None, request.password)
         # the check takes long, so the password may have changed meanwhile

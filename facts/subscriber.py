@@ -415,12 +415,12 @@ class Subscriber:
             return
         self._anything_waits = True  # until the next sweep has counted
 
-        def look(tx: Transaction) -> tuple[list[tuple[str, str]], int, bool]:
+        def find_gaps(tx: Transaction) -> tuple[list[tuple[str, str]], int, bool]:
             epoch = outbox.ensure_epoch(tx, self._clock)
             restored = not inbox.missed_nothing(tx, self._name, epoch)
             return inbox.gaps(tx, self._name, now - _FIRST_PATIENCE), epoch, restored
 
-        gaps, epoch, restored = self._retries.run(look)
+        gaps, epoch, restored = self._retries.run(find_gaps)
         missing = sorted({*gaps, *self._doubtful})
         missing += [(topic, "") for topic in self._topics if restored]
         # The facts of a lasting gap are requested less and less often: their publisher may be down

@@ -11,7 +11,7 @@ from chassis.errors import Conflict, NotAllowed
 from chassis.second import Second
 from services.partners.members.domain.network_roles import (
     check_second_coordinator,
-    include_network_role,
+    contains_network_role,
 )
 from services.partners.members.domain.worker import NETWORK_ROLES, Role
 from services.partners.network.domain.check import Check
@@ -115,7 +115,7 @@ class Invitation(Subject):
             invited_by_worker_id=worker_id,
             expire_time=now + LIFE,
         )
-        if include_network_role(entry.roles):
+        if contains_network_role(entry.roles):
             invitation.status = InvitationStatus.WAITING
         else:
             invitation.note("created", now)

@@ -7,7 +7,7 @@ from chassis.second import Second, check_second
 from services.partners.members.domain.worker import NETWORK_ROLES, Role
 
 
-def include_network_role(roles: Collection[Role]) -> bool:
+def contains_network_role(roles: Collection[Role]) -> bool:
     """Tells whether one of these roles is a network role."""
     return not NETWORK_ROLES.isdisjoint(roles)
 

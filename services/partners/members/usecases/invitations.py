@@ -15,7 +15,7 @@ from chassis.rpc import Call
 from keys.sealing import Keyring
 from protos.partners.v1 import members_pb2 as pb
 from services.partners.members.domain.invitation import Invitation
-from services.partners.members.domain.network_roles import include_network_role
+from services.partners.members.domain.network_roles import contains_network_role
 from services.partners.members.domain.organization import OrganizationStatus
 from services.partners.members.domain.worker import Role, Worker, WorkerEntry, WorkerStatus
 from services.partners.members.store import invitations, organizations, workers
@@ -95,7 +95,9 @@ class Invitations:
         """
         tx, now, id = call.tx, call.clock.now(), request.id
         unlocked_invitation = invitations.fetch(tx, id) if is_id(id) else None
-        if unlocked_invitation is None or not include_network_role(unlocked_invitation.entry.roles):
+        if unlocked_invitation is None or not contains_network_role(
+            unlocked_invitation.entry.roles
+        ):
             raise NotFound
         organizations.fetch(tx, unlocked_invitation.organization_id, lock="UPDATE")
         invitation = invitations.fetch(tx, id) or unlocked_invitation
@@ -231,7 +233,7 @@ def _account(
     if worker.organization_id != invitation.organization_id:
         raise Conflict("email_taken")
     # one person alone can invite, so an invitation must not take away a network role
-    if include_network_role(worker.entry.roles) and not include_network_role(invited.roles):
+    if contains_network_role(worker.entry.roles) and not contains_network_role(invited.roles):
         raise Unauthenticated("invitation_invalid")
     if (
         worker.status is WorkerStatus.SUSPENDED and worker.update_time >= invitation.create_time

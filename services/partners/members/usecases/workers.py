@@ -17,7 +17,7 @@ from keys.sealing import Keyring
 from protos.partners.v1 import members_pb2 as pb
 from services.partners.members.domain.network_roles import (
     check_second_coordinator,
-    include_network_role,
+    contains_network_role,
 )
 from services.partners.members.domain.suspension import PROPOSAL
 from services.partners.members.domain.worker import (
@@ -117,7 +117,7 @@ def suspend(call: Call, credentials: Credentials, id: str, etag: str = "") -> Wo
     """
     tx, caller, now = call.tx, call.caller, call.clock.now()
     worker = workers.fetch(tx, id, lock=True) if is_id(id) else None
-    has_network_role = worker is not None and include_network_role(worker.entry.roles)
+    has_network_role = worker is not None and contains_network_role(worker.entry.roles)
     # Accounts of other members are excluded: a coordinator who could suspend a member's last
     # manager could then invite a manager of the coordinator's own choice.
     if worker is None or (

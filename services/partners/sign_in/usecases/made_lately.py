@@ -12,7 +12,7 @@ from chassis.tokens import Caller
 from chassis.wire import EnumCodec, moment, timestamp
 from keys.sealing import Keyring
 from protos.partners.v1 import accounts_pb2 as pb
-from services.partners.members.domain.network_roles import include_network_role
+from services.partners.members.domain.network_roles import contains_network_role
 from services.partners.members.domain.worker import Role, Worker
 from services.partners.members.store import api_keys, invitations, organizations, workers
 from services.partners.members.usecases.lasting import notify_of_lasting
@@ -163,6 +163,6 @@ def _may_suspend(caller: Caller, worker: Worker, since: datetime) -> bool:
     """
     if worker.create_time < since:
         return False
-    if include_network_role(worker.entry.roles):
+    if contains_network_role(worker.entry.roles):
         return caller.has(Role.COORDINATOR) and not worker.suspension_proposed_by_worker_id
     return caller.has(Role.MANAGER) and worker.organization_id == caller.organization_id

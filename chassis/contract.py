@@ -75,7 +75,7 @@ def _read(method: MethodDescriptor) -> Rules:
     )
     if options is None or not (options.public or options.roles or options.scope):
         raise TypeError(
-            f"{method.full_name} has no option (contract.v1.rules) that says who may call it"
+            f"{method.full_name} has no option (contract.v1.rules) that states who may call it"
         )
     names = options.DESCRIPTOR.fields_by_name["roles"].enum_type.values_by_number
     roles = frozenset(names[number].name.removeprefix("ROLE_") for number in options.roles)
@@ -87,8 +87,8 @@ def _read(method: MethodDescriptor) -> Rules:
         dates[0] and dates[1] and dates[1] < dates[0] + NOTICE
     ):
         raise TypeError(
-            f"{method.full_name}: what is deprecated says since when and until when, a year later"
-            " at least"
+            f"{method.full_name}: a deprecated rpc needs deprecate_date and sunset_date, at least a"
+            " year apart"
         )
     reasons = words(options.DESCRIPTOR.fields_by_name["refusals"].enum_type)
     scope = words(options.DESCRIPTOR.fields_by_name["scope"].enum_type).get(options.scope, "")

@@ -23,24 +23,26 @@ REFUSALS = Counter(
 STREAMS = Gauge("enlace_streams", "Streams under way.")
 OUTBOX_BACKLOG = Gauge(
     "enlace_outbox_backlog",
-    "Facts that wait to be told, for the first time or again; counted when it is read.",
+    "Facts that wait to be published, for the first time or again; counted at each scrape.",
 )
 FACTS_TOLD = Counter("enlace_facts_told_total", "Facts acknowledged by the broker.")
 FACTS_HEARD = Counter(
-    "enlace_facts_heard_total", "Facts taken in, by what became of them.", ["consumer", "outcome"]
+    "enlace_facts_heard_total", "Facts received, by outcome.", ["consumer", "outcome"]
 )
-CLOCKS_FIRED = Counter("enlace_clocks_fired_total", "Clock levels told.", ["kind", "percent"])
+CLOCKS_FIRED = Counter(
+    "enlace_clocks_fired_total", "Levels that deadlines have reached.", ["kind", "percent"]
+)
 FACTS_HELD = Gauge(
     "enlace_facts_held",
-    "Facts that their handler refused, and that hold their subject.",
+    "Facts that their handler refused, and that block the later facts of their subject.",
     ["consumer"],
 )
 DEAD_LETTERS = Gauge(
-    "enlace_dead_letters", "Records that could not be read, kept for an operator.", ["consumer"]
+    "enlace_dead_letters", "Records that could not be read, stored for an operator.", ["consumer"]
 )
 LOG_LINES_LOST = Counter(
     "enlace_log_lines_lost_total",
-    "Log lines that could not be written: the disk is full, or the reader is gone.",
+    "Log lines that could not be written, because the disk is full or nothing reads them.",
 )
 LOOP_FAILURES = Counter(
     "enlace_loop_failures_total",
@@ -49,17 +51,15 @@ LOOP_FAILURES = Counter(
 )
 AUDIT_FINDINGS = Gauge(
     "enlace_audit_findings",
-    "Places at which the trail is not what it was, as of the last look;"
-    " anything but 0 is an alarm.",
+    "Findings of the last check of the trail; alert on any value but 0.",
 )
 ERASURES_AWAITED = Gauge(
     "enlace_erasures_awaited",
-    "1 while a restored store is closed, because not every memory of erasures has been heard;"
-    " anything but 0 is an alarm.",
+    "1 while a restored store is closed, because reports of erasures are missing; alert on 1.",
 )
 LOOP_TURN_AGE = Gauge(
     "enlace_loop_turn_age_seconds",
-    "Time since the last turn of a background loop began; a wait does not count.",
+    "Time since the last turn of a background loop began; the time of a wait does not count.",
     ["loop"],
 )
 LOOP_WELL = Gauge(
@@ -67,22 +67,22 @@ LOOP_WELL = Gauge(
 )
 ROWS_PUT_ASIDE = Counter(
     "enlace_rows_put_aside_total",
-    "Rows that a loop could not work on; each is tried again after a pause.",
+    "Rows that a loop could not process; each is retried after a pause.",
     ["loop"],
 )
 VERSIONS_MISSING = Counter(
     "enlace_versions_missing_total",
-    "Published versions that a row names and that are gone; the newest was used instead.",
+    "Policy versions that a row refers to and that are missing; the newest was used instead.",
     ["table"],
 )
 ROWS_UNVERIFIED = Counter(
     "enlace_rows_unverified_total",
-    "Rows whose signature did not hold when they were read.",
+    "Rows whose signature was not valid when they were read.",
     ["table"],
 )
 ROWS_UNREADABLE = Counter(
     "enlace_rows_unreadable_total",
-    "Rows of which something sealed did not open when it was read.",
+    "Rows with a sealed value that could not be opened.",
     ["table"],
 )
 DATABASE_AGE = Gauge(

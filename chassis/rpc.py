@@ -100,7 +100,7 @@ class Servicer:
         }
         missing = [m.name for m in descriptor.methods if not callable(methods.get(m.name))]
         if missing:
-            raise TypeError(f"{self.name}: without method: {missing}")
+            raise TypeError(f"{self.name}: no methods for {missing}")
         self.handlers = grpc.method_handlers_generic_handler(
             self.name, {m.name: self._handler(m, methods[m.name]) for m in descriptor.methods}
         )
@@ -204,9 +204,7 @@ class Servicer:
                 handle, response_serializer=response_class.SerializeToString
             )
         if right.public or right.recorded:
-            raise TypeError(
-                f"{descriptor.full_name}: a stream needs a token, and is not on the trail"
-            )
+            raise TypeError(f"{descriptor.full_name}: a stream must need a token and be unrecorded")
         # grpc reads the pool from this attribute
         stream_responses.experimental_thread_pool = self.streams.pool  # type: ignore[attr-defined]
         return grpc.unary_stream_rpc_method_handler(

@@ -54,7 +54,7 @@ def made(name: str, rules: contract_pb2.Rules | None) -> MethodDescriptor:
 def test_an_rpc_that_names_no_callers_is_rejected(
     name: str, rules: contract_pb2.Rules | None
 ) -> None:
-    with pytest.raises(TypeError, match="says who may call it"):
+    with pytest.raises(TypeError, match="states who may call it"):
         contract.rules(made(name, rules))
 
 
@@ -146,7 +146,7 @@ def test_a_deprecated_rpc_stays_for_at_least_a_year(since: str, until: str, may:
     if may:
         assert contract.rules(made(name, rules)).sunset_date == date(2027, 1, 1)
     else:
-        with pytest.raises(TypeError, match="a year later"):
+        with pytest.raises(TypeError, match="at least a year apart"):
             contract.rules(made(name, rules))
 
 

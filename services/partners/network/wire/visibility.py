@@ -48,7 +48,7 @@ def tiers(message: Descriptor) -> Mapping[str, Tier]:
     usual = message.GetOptions().Extensions[contract_pb2.tier]
     if not usual:
         raise TypeError(
-            f"{message.full_name} has no option (contract.v1.tier) that says who may see it"
+            f"{message.full_name} has no option (contract.v1.tier) that states who may see it"
         )
     return {
         field.name: Tier(field.GetOptions().Extensions[contract_pb2.field].tier or usual)

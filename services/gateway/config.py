@@ -71,9 +71,9 @@ def from_environment(*, with_site: bool = True) -> Settings:
     addresses = _addresses(folder)
     if addresses is None and not development:
         settings.refuse(
-            "ENLACE_KEYS has no calls.gateway.jwk, without which all who ask without a token count"
-            " as one address: make it with"
-            " `python -m services.partners print-key calls.gateway`, as docs/operations.md says"
+            "ENLACE_KEYS has no calls.gateway.jwk. Without it, all callers without a token count as"
+            " one address. Create it with `python -m services.partners print-key calls.gateway`"
+            " (docs/operations.md)"
         )
     host, _, port = settings.listen("ENLACE_HTTP_LISTEN", "127.0.0.1:8080").rpartition(":")
     loaded = Settings(

@@ -141,7 +141,9 @@ def answer(output: MessageType) -> Schema | None:
             if is_unpaged
             else {
                 "next_cursor": Text(
-                    metadata={"description": "Where the next page begins; absent on the last one."}
+                    metadata={
+                        "description": "The cursor of the next page; absent on the last page."
+                    }
                 )
             }
         )

@@ -21,18 +21,18 @@ KIND = told_pb2.ToldKind.DESCRIPTOR
 
 VERSION = "0.1.0"
 DESCRIPTION = """\
-Partner systems join the referral network here. The [guide](/api/v1/guide) tells a referral end to
-end, [versions](/api/v1/guide/versioning) what may change and how.
+The API through which partner systems join the referral network. The [guide](/api/v1/guide) follows
+a referral from end to end; [versions](/api/v1/guide/versioning) states what may change and how.
 
 * Credential: `Authorization: Bearer` with an API key (`enl_…`), a session's secret or a caller
-  token. `x-right` of an operation is the scope or role it needs, `x-refusals` are its reasons
-  beyond the usual ones.
-* Unknown fields are refused. What is not set is absent, never null. Times are RFC 3339 in UTC.
-  Answers may get new fields at any time.
-* `Idempotency-Key` on POST: the same key and request within 24 hours gets the first answer again;
-  another request with it 422.
-* Changing what has an ETag needs `If-Match` (428 without, 412 when stale). A GET takes
-  `If-None-Match` (304).
+  token. `x-right` of an operation is the scope or role that it needs; `x-refusals` are its reasons
+  for a refusal in addition to the usual reasons.
+* Unknown fields are refused. A field without a value is absent, never null. Times are RFC 3339 in
+  UTC. Answers may get new fields at any time.
+* `Idempotency-Key` on POST: if the same request is sent with the same key within 24 hours, it gets
+  the first answer again; a different request with that key is refused with 422.
+* Changing an object that has an ETag needs `If-Match` (428 if it is missing, 412 if it is stale). A
+  GET accepts `If-None-Match` (304).
 * Lists: `items` and `next_cursor`, and `Link: rel="next"` on GET.
 * PATCH is a merge patch (RFC 7396): `application/merge-patch+json` or `application/json`.
 * A body is at most 64 kB.
@@ -76,8 +76,8 @@ REQUEST_HEADERS: dict[str, JsonObject] = {
     "IDEMPOTENCY_KEY": {
         "name": "Idempotency-Key",
         "description": (
-            "1 to 100 visible characters, fresh for each new request (a UUID, say);"
-            " the same again only to repeat the same request."
+            "1 to 100 visible characters, e.g. a UUID: a new key for each new request, and the same"
+            " key to repeat a request."
         ),
         "schema": {"type": "string", "pattern": '^"?[!#-~]{1,100}"?$'},
     },
@@ -85,13 +85,13 @@ REQUEST_HEADERS: dict[str, JsonObject] = {
     "IF_MATCH_OPTIONAL": {**_IF_MATCH, "schema": _ONE_ETAG},
     "IF_NONE_MATCH": {
         "name": "If-None-Match",
-        "description": "The ETag of the version that is known: then 304 unless it has changed.",
+        "description": "The ETag of your version: the answer is 304 unless the object has changed.",
         "schema": {"type": "string"},
         "example": _ETAG,
     },
     "WEBHOOK_ID": {
         "name": "webhook-id",
-        "description": "The delivery; the same when it is sent again.",
+        "description": "The id of the delivery; a retry has the same id.",
         "required": True,
         "schema": {"type": "string"},
         "example": KINDS["ID"].example,
@@ -99,7 +99,7 @@ REQUEST_HEADERS: dict[str, JsonObject] = {
     "WEBHOOK_TIMESTAMP": {
         "name": "webhook-timestamp",
         "description": (
-            "When it was sent, in seconds since 1970: believe none that is five minutes old."
+            "The time of sending, in seconds since 1970. Reject a delivery older than five minutes."
         ),
         "required": True,
         "schema": {"type": "string", "pattern": "^[0-9]+$"},
@@ -108,8 +108,8 @@ REQUEST_HEADERS: dict[str, JsonObject] = {
     "WEBHOOK_SIGNATURE": {
         "name": "webhook-signature",
         "description": (
-            "`v1,` and the HMAC-SHA256, in Base64, of id, timestamp and body with dots between;"
-            " more than one with spaces between."
+            "`v1,` and the HMAC-SHA256, in Base64, of id, timestamp and body, joined by dots;"
+            " several signatures are separated by spaces."
         ),
         "required": True,
         "schema": {"type": "string", "pattern": "^v1,[A-Za-z0-9+/]+=*( v1,[A-Za-z0-9+/]+=*)*$"},
@@ -118,42 +118,67 @@ REQUEST_HEADERS: dict[str, JsonObject] = {
 # Headers of an answer: name, description, example, and whether an answer that documents the header
 # always has it.
 RESPONSE_HEADERS = {
-    "X_REQUEST_ID": ("X-Request-Id", "Tell it to operations.", KINDS["ID"].example, True),
+    "X_REQUEST_ID": (
+        "X-Request-Id",
+        "The id of the request; give it to the operators when you report a problem.",
+        KINDS["ID"].example,
+        True,
+    ),
     "RATE_LIMIT": (
         "RateLimit",
-        "What is left of the quota (`r`), and in how many seconds it is whole again (`t`).",
+        "The remaining requests of the quota (`r`), and the seconds until it is full again (`t`).",
         '"caller";r=47;t=1',
         False,
     ),
     "RATE_LIMIT_POLICY": (
         "RateLimit-Policy",
-        "The quota: `q` requests in `w` seconds, of a caller or an address.",
+        "The quota of a caller or an address: `q` requests in `w` seconds.",
         '"caller";q=50;w=2',
         False,
     ),
-    "ETAG": ("ETag", "The version; for If-Match and If-None-Match.", _ETAG, True),
+    "ETAG": ("ETag", "The version, for If-Match and If-None-Match.", _ETAG, True),
     "LOCATION": (
         "Location",
-        "Where it can be read.",
+        "The address of the created object.",
         f"/api/v1/people/{KINDS['ID'].example}",
         True,
     ),
     "LINK": (
         "Link",
-        'The next page, rel="next"; absent on the last one.',
+        'The next page, rel="next"; absent on the last page.',
         '</api/v1/referrals?cursor=AbC>; rel="next"',
         False,
     ),
-    "RETRY_AFTER": ("Retry-After", "In how many seconds to ask again.", str(RETRY_SECONDS), True),
+    "RETRY_AFTER": (
+        "Retry-After",
+        "The seconds after which to repeat the request.",
+        str(RETRY_SECONDS),
+        True,
+    ),
     "WWW_AUTHENTICATE": (
         "WWW-Authenticate",
-        "Which kind of credential.",
+        "The kind of credential that is required.",
         'Bearer realm="enlace"',
         True,
     ),
-    "ALLOW": ("Allow", "The methods that are offered; with 405.", "GET, HEAD, OPTIONS", False),
-    "DEPRECATION": ("Deprecation", "Since when it is deprecated (RFC 9745).", "@1798761600", True),
-    "SUNSET": ("Sunset", "When it may be gone (RFC 8594).", "Sat, 01 Jan 2028 00:00:00 GMT", True),
+    "ALLOW": (
+        "Allow",
+        "The methods that the path supports; with 405.",
+        "GET, HEAD, OPTIONS",
+        False,
+    ),
+    "DEPRECATION": (
+        "Deprecation",
+        "The date since which the operation is deprecated (RFC 9745).",
+        "@1798761600",
+        True,
+    ),
+    "SUNSET": (
+        "Sunset",
+        "The date after which the operation may be removed (RFC 8594).",
+        "Sat, 01 Jan 2028 00:00:00 GMT",
+        True,
+    ),
 }
 COMMON_HEADERS = ("X_REQUEST_ID", "RATE_LIMIT", "RATE_LIMIT_POLICY")
 _WITH_STATUS = {
@@ -184,13 +209,15 @@ class ProblemErrorSchema(Schema):
     """A wrong field. One of pointer, parameter and header names its place."""
 
     pointer = _described(
-        "JSON pointer into the body (RFC 6901); empty: the whole.", "/need_code", required=False
+        "JSON pointer into the body (RFC 6901); empty for the body as a whole.",
+        "/need_code",
+        required=False,
     )
     parameter = _described("Name of a query parameter.", required=False)
     header = _described("Name of a header.", required=False)
-    reason = _described("Why.", "unknown_code")
+    reason = _described("The reason.", "unknown_code")
     list = _described(
-        "Of a field that is of a code list: which one, as the page of code lists names it.",
+        "For a field with codes: the name of its code list on the page of code lists.",
         "DeclineReason",
         required=False,
     )
@@ -199,21 +226,25 @@ class ProblemErrorSchema(Schema):
 class ProblemSchema(Schema):
     """A refusal (RFC 9457)."""
 
-    type = _described("Where the reason is explained.", "/api/v1/docs#invalid_fields")
-    title = _described("What the reason means.", "Some fields are wrong.")
+    type = _described(
+        "The address at which the reason is explained.", "/api/v1/docs#invalid_fields"
+    )
+    title = _described("The meaning of the reason.", "Some fields are wrong.")
     status = _described("The HTTP status.", 400, number=True)
-    reason = _described("A stable word to rely on.", "invalid_fields")
-    request_id = _described("Tell it to operations.", "0d5f3c0a9b1e4c7d8e2f60718293a4b5")
+    reason = _described("A stable word that a program can rely on.", "invalid_fields")
+    request_id = _described(
+        "The id of the request, as in X-Request-Id.", "0d5f3c0a9b1e4c7d8e2f60718293a4b5"
+    )
     about = fields.List(
         fields.String(),
         metadata={
-            "description": "What stands in the way, for reasons that say so.",
+            "description": "The obstacles, for reasons that name them.",
             "examples": [["reception"]],
         },
     )
     errors = fields.List(
         fields.Nested(ProblemErrorSchema),
-        metadata={"description": "Which fields, with reason invalid_fields."},
+        metadata={"description": "The wrong fields, with the reason invalid_fields."},
     )
 
 
@@ -286,11 +317,11 @@ def describe_webhooks(spec: Any) -> JsonObject:
         if data.__name__ not in spec.components.schemas:
             spec.components.schema(data.__name__, schema=data)
         properties = {
-            "type": {"const": type_, "description": "What it tells."},
+            "type": {"const": type_, "description": "The kind of event."},
             "timestamp": {
                 "type": "string",
                 "format": "date-time",
-                "description": "When it came about.",
+                "description": "The time of the event.",
             },
             "data": {"$ref": f"#/components/schemas/{data.__name__}"},
         }
@@ -310,9 +341,9 @@ def describe_webhooks(spec: Any) -> JsonObject:
                     "content": {"application/json": {"schema": schema}},
                 },
                 "responses": {
-                    "2XX": {"description": "Taken"},
+                    "2XX": {"description": "Accepted"},
                     "default": {
-                        "description": "Not taken: it is sent again, for three days at most"
+                        "description": "Not accepted: the delivery is retried for three days"
                     },
                 },
             }

@@ -1,14 +1,14 @@
-# One image for every service; the command picks which: `docker run enlace python -m services.partners serve`.
-# Without one it is the gateway. Non-root, writes nothing: run it with a read-only root (deploy/k8s does).
+# One image for all services; the command selects the service: `docker run enlace python -m services.partners serve`.
+# The default command starts the gateway. The image runs as non-root and writes nothing: use a read-only root file system (deploy/k8s does).
 
 FROM python:3.13-slim AS libraries
 COPY requirements/run.txt requirements/pkcs11.txt chassis/languages.py ./
 # For sealing keys in a key service (docs/operations.md): docker build --build-arg KEY_SERVICE=1
 ARG KEY_SERVICE=
-# Wheels only, each with its hash: nothing is built, nothing unknown comes in.
+# Only wheels, each with its hash: nothing is built, and no unknown file is installed.
 RUN python -m venv --without-pip /opt/libraries \
  && python -m pip --python /opt/libraries/bin/python install --no-cache-dir --disable-pip-version-check --require-hashes --no-deps --only-binary :all: -r run.txt ${KEY_SERVICE:+-r pkcs11.txt}
-# Babel brings a thousand languages and regions, 31 MB; pages are in those of the table.
+# Babel has data of a thousand languages and regions (31 MB); only those of the table of languages stay.
 RUN read=$(python -c 'import languages; print(*languages.LANGUAGES, sep="\\|")') \
  && find /opt/libraries/lib/python3.*/site-packages/babel/locale-data -name '*.dat' ! -regex ".*/\(root\|$read\)\(_.*\)?\.dat" -delete
 
@@ -30,9 +30,9 @@ COPY runtime runtime
 COPY protos protos
 COPY services services
 COPY demo demo
-# The guide, which the gateway serves (protos/README.md is there already).
+# The guide, which the gateway serves (protos/README.md is copied above).
 COPY docs/api.md docs/quickstart.md docs/grpc.md docs/codes.md docs/rights.md docs/versioning.md docs/api_changelog.md docs/openapi.json docs/
-# Compiled here, because a read-only root can't keep what is compiled later.
+# Compiled here, because bytecode can't be written to a read-only root file system later.
 RUN python -m compileall -q chassis keys facts trail runtime protos services demo
 USER 10001:10001
 CMD ["python", "-m", "services.gateway", "serve"]

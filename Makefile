@@ -1,4 +1,4 @@
-# Enlace: everything that is done with the checkout is one of these words. `make` alone lists them.
+# Enlace: the commands for working with the checkout. `make` lists them.
 # `make run` needs Python 3.11 or newer (tested to 3.13) and make; nothing else.
 
 SHELL := /bin/bash
@@ -6,31 +6,31 @@ SHELL := /bin/bash
 
 VENV := .venv
 PY := $(VENV)/bin/python
-# The Pythons on which tests/project/test_interpreters.py sees it hold.
+# The Python versions on which tests/project/test_interpreters.py tests Enlace.
 TESTED := 3.11 3.12 3.13
 INSTALL = requirements/install $(PY) $< "$(firstword $(TESTED)) to $(lastword $(TESTED))"
-# A stack that is given a broker needs none of its own.
+# A stack that uses another broker needs none of its own.
 BROKER = [ -n "$$KAFKA_BOOTSTRAP_SERVERS" ] || $(PY) -m local.broker
 CODE := $(wildcard chassis keys facts trail runtime local protos services demo bench tests)
-# Tests of one file stay together, so what a module sets up is set up once; their order is tests/conftest.py's. One process more than a small machine has
-# processors, since a fifth of the time is spent waiting; with two more it took longer (20:34 against 19:52).
+# The tests of a file run in one process, so that a module's fixtures are set up once; tests/conftest.py sorts the files. There is one process more than a
+# small machine has processors, since a fifth of the time is spent waiting; two more processes took longer (20:34 instead of 19:52).
 PYTEST ?= -n 3 --dist loadfile --no-loadscope-reorder
-# The tests of `make check`: rules, contracts and pages, which start no part.
+# The tests of `make check`: tests of rules, contracts and pages, which start no database or broker.
 QUICK := $(addprefix tests/,referrals/test_lifecycle.py referrals/test_plans.py notifications/test_delivery_rules.py notifications/test_drafts.py \
 	notifications/test_rules.py notifications/test_texts.py partners/test_schedules.py chassis/test_shape.py chassis/test_limits.py \
 	project/test_docs.py project/test_words.py project/test_contracts.py project/test_safety_page.py)
-# A run starts hundreds of processes: who has this set in his shell would have each of them compile all of our code again.
+# A run starts hundreds of processes; with this variable, each process would compile all our code again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help run test verify static compiled check inner hooks lint format types law fresh protos requirements bench budget profile mutate cost soak words tables pictures image release clean system-packages
 
-help: ## This list
+help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
-run: $(VENV)/.run ## The local stack: everything on this machine, with the demo network (ARGS="--port 8000 --no-demo --var DIR")
+run: $(VENV)/.run ## Run the local stack: everything on this machine, with the demo network (ARGS="--port 8000 --no-demo --var DIR")
 	@exec $(PY) -m services $(ARGS)
 
-test: static ## What guards people and contracts, as CI runs it: style, types, the import law, generated code, all tests but the long ones
+test: static ## Run what CI runs: style, types, import rules, generated code, all tests except the long ones
 ifdef ARGS
 	$(PY) -m pytest $(PYTEST) $(ARGS)
 else
@@ -39,10 +39,10 @@ else
 	$(PY) -m tests.refusals
 endif
 
-verify: static ## All of it, at the end of an issue: besides long faults, fuzzing, simulations, every page under axe, every Python, operations to the letter
+verify: static ## Run everything, at the end of an issue: also long fault tests, fuzzing, simulations, axe on every page, every Python version, docs/operations.md to the letter
 	rm -rf var/refusals
 	$(PY) -m pytest $(PYTEST) -m "not alone"
-	@# Their files are named: to look for a mark each process would import all tests.
+	@# Names the files, since each process would otherwise import all tests to find the mark.
 	$(PY) -m pytest -n 2 --dist loadfile -m alone $$(grep -rl --include='test_*.py' mark.alone tests)
 	$(PY) -m tests.refusals
 
@@ -50,12 +50,12 @@ static:
 	@$(MAKE) --no-print-directory -j 2 $(VENV)/.dev system-packages
 	@$(MAKE) --no-print-directory -j 2 types lint law fresh compiled
 
-# In a fresh checkout each process of the tests would compile all of them, with what pytest adds to
-# their asserts; here it is done once, beside mypy, which has one processor alone.
+# In a fresh checkout, each test process would compile all tests (pytest rewrites their asserts).
+# Compiles them once, while mypy uses only one processor.
 compiled: $(VENV)/.dev
 	@[ -d tests/__pycache__ ] || $(PY) -m pytest --collect-only -qq -p no:xdist >/dev/null || true
 
-release: $(VENV)/.dev ## Give the checkout the version of a release (VERSION=0.2.0) and keep its contract: from then on nothing of it may break
+release: $(VENV)/.dev ## Set the version of a release (VERSION=0.2.0) and store its contract, which later changes must not break
 	sed -i 's/^version = .*/version = "$(VERSION)"/' pyproject.toml
 	sed -i 's/^VERSION = .*/VERSION = "$(VERSION)"/' services/gateway/api/spec.py
 	sed -i 's/newTag: .*}/newTag: "$(VERSION)"}/' deploy/k8s/components/version/kustomization.yaml
@@ -63,67 +63,67 @@ release: $(VENV)/.dev ## Give the checkout the version of a release (VERSION=0.2
 	$(PY) -m protos.generate --release $(VERSION)
 	cp docs/openapi.json protos/released/$(VERSION).openapi.json
 
-check: $(VENV)/.dev ## The inner loop, under a minute: style, types, the import law, tests that need no database (ARGS="tests/partners" adds a folder)
+check: $(VENV)/.dev ## Run the inner loop, under a minute: style, types, import rules, tests that need no database (ARGS="tests/partners" adds a folder)
 	@$(MAKE) --no-print-directory -j 2 types inner lint law fresh
 
-# One process: in three each would import what all of them test, which takes longer than the tests.
+# One process, because each of several processes would import all the code, which takes longer than the tests.
 inner: $(VENV)/.dev
 	$(PY) -m pytest -q $(if $(ARGS),$(PYTEST)) -m "not long" $(QUICK) $(ARGS)
 
-hooks: ## Optional: git checks the style at each commit and does `make check` at each push (again without: git config --unset core.hooksPath)
+hooks: ## Optional: have git check the style at each commit and run `make check` at each push (undo: git config --unset core.hooksPath)
 	git config core.hooksPath .ci/hooks
 
-lint: $(VENV)/.dev ## Style: ruff check, ruff format
+lint: $(VENV)/.dev ## Check the style: ruff check, ruff format
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 
-format: $(VENV)/.dev ## Put the code in form
+format: $(VENV)/.dev ## Format the code, and fix the style where ruff can
 	$(VENV)/bin/ruff check --fix
 	$(VENV)/bin/ruff format
 
-types: $(VENV)/.dev ## Types: mypy, strict
+types: $(VENV)/.dev ## Check the types: mypy, strict
 	$(VENV)/bin/mypy $(CODE)
 
-law: $(VENV)/.dev ## The import law: who may import whom (pyproject.toml)
+law: $(VENV)/.dev ## Check the import rules in pyproject.toml
 	$(VENV)/bin/lint-imports
 
-fresh: $(VENV)/.dev ## Whether the generated code is what the .proto files say
+fresh: $(VENV)/.dev ## Check that the generated code matches the .proto files
 	$(PY) -m protos.generate --check
 
 protos: $(VENV)/.dev ## Generate the code of the .proto files
 	$(PY) -m protos.generate
 
-bench: $(VENV)/.dev ## Measure the figures on this machine (ONLY=transition for one part, ONLY="compare REV" for two commits by turns); takes minutes
+bench: $(VENV)/.dev ## Measure the figures on this machine (ONLY=transition for one part, ONLY="compare REV" for two commits alternately); takes minutes
 	$(PY) -m bench $(ONLY)
 
 budget: $(VENV)/.dev ## Count exchanges with the database, flushes and signatures of each step and a few calls, and write them into docs/figures.md
 	@$(PY) -m bench.budget
 
-profile: $(VENV)/.dev ## The processor time of a transition by process and thread, and flame graphs in build/profile (ARGS="--lives 200")
+profile: $(VENV)/.dev ## Measure the processor time of a transition by process and thread, and draw flame graphs in build/profile (ARGS="--lives 200")
 	@$(PY) -m bench.profiles $(ARGS)
 
-mutate: $(VENV)/.dev ## Change the rules on purpose and count the changes that no test sees (ARGS="--sample 500 --seed 1", ARGS="services/partners/*"); hours without a sample
+mutate: $(VENV)/.dev ## Change the rules on purpose and count the changes that no test detects (ARGS="--sample 500 --seed 1", ARGS="services/partners/*"); hours without a sample
 	@$(PY) -m tests.mutants $(ARGS)
 
-cost: $(VENV)/.dev ## The cost of a change: files and lines by hand of each commit with a trailer `Cost: step|resource|fact`, and the median of each kind
+cost: $(VENV)/.dev ## Count files and lines edited by hand in each commit with a trailer `Cost: step|resource|fact`, and the median of each kind
 	@$(PY) -m bench.cost
 
-soak: $(VENV)/.dev ## 20,000 transitions under 600 faults, then a backlog of 30,000 facts beside a paused broker, and what is left (ARGS="--transitions N --faults N --backlog N --seed N"); takes half an hour
+soak: $(VENV)/.dev ## Run 20,000 transitions under 600 faults, then a backlog of 30,000 facts with a paused broker, and check the result (ARGS="--transitions N --faults N --backlog N --seed N"); takes half an hour
 	@$(PY) -m tests.faults.soak $(ARGS)
 
-words: $(VENV)/.dev ## Bring the catalogues up to date with the code: an entry for each text and language, empty where it is to be translated
+words: $(VENV)/.dev ## Update the catalogues from the code: an entry for each text and language, empty if it is not translated yet
 	@$(PY) -m tests.words
 
-tables: $(VENV)/.dev ## The tables that the gateway prints into its guide: the rights and refusals of each rpc, and the reasons of a refusal
+tables: $(VENV)/.dev ## Print the tables of the gateway's guide: rights and refusals of each rpc, and the reasons for refusals
 	@$(PY) -c "from services.gateway.api import printed; print(printed.rights(), printed.refusals(), sep='\n')"
 
-pictures: $(VENV)/.dev ## Photograph every page on a phone, on a desk, in the dark and on paper, into build/pictures (ARGS="--docs": those of the README)
+pictures: $(VENV)/.dev ## Take screenshots of every page (phone, desktop, dark, paper) in build/pictures (ARGS="--docs": those of the README)
 	@$(PY) -m tests.pictures $(ARGS)
 
-image: ## The container image, one for all services, under the tag that deploy/k8s wants
+image: ## Build the container image for all services, with the tag that deploy/k8s uses
 	docker build --tag "enlace:$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)" .
 
-requirements: ## Pin the newest versions that requirements/*.in allow (makes its own uv; needs Maven for the jars)
+requirements: ## Pin the newest versions that requirements/*.in allow (installs its own uv; needs Maven for the jars)
 	python3 -m venv build/uv && build/uv/bin/pip install --quiet uv
 	@for name in run pkcs11 local dev pythons; do build/uv/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \
 		--no-emit-index-url --no-emit-find-links --only-binary :all: --custom-compile-command 'make requirements' \
@@ -131,19 +131,19 @@ requirements: ## Pin the newest versions that requirements/*.in allow (makes its
 	@for list in requirements/kafka tests/html/checker; do rm -rf build/jars && mvn -q -B -f $$list.xml -DoutputDirectory=$(CURDIR)/build/jars -DincludeScope=runtime \
 		-Dmdep.useRepositoryLayout=true dependency:copy-dependencies && requirements/lock-jars build/jars > $$list.txt; done
 
-clean: ## Take away what can be made again (the data in var/ stays)
+clean: ## Delete generated files (the data in var/ stays)
 	rm -rf $(VENV) build mutants .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# One environment for all. It is filled again only when the requirements changed; the development requirements contain the others.
+# One environment for everything. It is updated only when the requirements have changed; the development requirements include the others.
 $(VENV)/.run: requirements/local.txt requirements/kafka.txt | $(VENV)/bin/python
-	@echo "Installing what it needs to run (the first time, or its requirements changed)…"
+	@echo "Installing what Enlace needs to run (first start, or changed requirements)…"
 	@$(INSTALL)
 	@$(BROKER)
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt requirements/local.txt requirements/kafka.txt | $(VENV)/bin/python
-	@echo "Installing what development needs…"
+	@echo "Installing the requirements of development…"
 	@$(INSTALL)
 	@$(BROKER)
 	@touch $(VENV)/.run $@
@@ -153,7 +153,7 @@ $(VENV)/.pythons: requirements/pythons.txt | $(VENV)/bin/python
 	@$(INSTALL)
 	@touch $@
 
-# A tested Python if there is one; else a newer one, and a line that says so.
+# Uses a tested Python version if there is one; otherwise a newer version, with a warning.
 $(VENV)/bin/python:
 	@version() { $$1 -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null; }; \
 	make_it() { $$1 -m venv $(VENV) || { rm -rf $(VENV); echo "$$1 can't make environments (on Debian: apt-get install python3-venv)" >&2; exit 1; }; exit 0; }; \
@@ -162,9 +162,9 @@ $(VENV)/bin/python:
 	done; \
 	for python in $(or $(PYTHON),python3 python3.14); do \
 		if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
-			echo "Enlace is tested on Python $(firstword $(TESTED)) to $(lastword $(TESTED)), this is $$(version $$python)" >&2; make_it $$python; \
+			echo "Enlace is tested on Python $(firstword $(TESTED)) to $(lastword $(TESTED)), but this is $$(version $$python)" >&2; make_it $$python; \
 		fi; \
-	done; echo "Enlace needs Python $(firstword $(TESTED)) or newer; $(if $(PYTHON),$(PYTHON) is,this machine has) none (PYTHON=… names one)" >&2; exit 1
+	done; echo "Enlace needs Python $(firstword $(TESTED)) or newer; $(if $(PYTHON),$(PYTHON) is,this machine has) none (set PYTHON=… to choose one)" >&2; exit 1
 
 system-packages:
 	@bash .ci/packages

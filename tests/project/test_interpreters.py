@@ -338,7 +338,7 @@ def test_a_missing_java_is_reported_and_not_needed_if_a_broker_is_given(
     ("version", "sentence"),
     [
         ("3.10", "Enlace needs Python 3.11 or newer; {} is none"),
-        ("3.99", "Enlace is tested on Python 3.11 to 3.13, this is 3.99"),
+        ("3.99", "Enlace is tested on Python 3.11 to 3.13, but this is 3.99"),
     ],
 )
 def test_an_untested_python_is_refused_if_older_and_accepted_with_a_warning_if_newer(

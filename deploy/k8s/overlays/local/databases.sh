@@ -1,6 +1,6 @@
 #!/bin/bash
-# Makes one database for each service, the role that owns it (it migrates) and the plain role that works in it. The image runs this once, on an
-# empty volume. What each role may do is the same as on one machine (local/postgres.py).
+# Creates a database for each service, the role that owns it (and migrates it), and the plain role that the service uses. The image runs this once, on an
+# empty volume. The roles have the same rights as on one machine (local/postgres.py).
 set -euo pipefail
 for service in partners referrals notifications; do
   WORD_owner_password="$(cat "${PASSWORDS:-/passwords}/${service}_owner")" WORD_app_password="$(cat "${PASSWORDS:-/passwords}/${service}")" \

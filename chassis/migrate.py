@@ -17,24 +17,24 @@ _MIGRATION_LOCK = 728_341  # an arbitrary number; dbmate takes no lock itself
 # may be written`, `append only, but for: COLUMNS that may be changed`. The statement runs at each
 # migration, since a restore recreates the tables, and the owner's default privileges then open them
 # to the service's role.
-_CLOSE_WHAT_IS_APPEND_ONLY = """
+_PROTECT_TABLES = """
 DO $$
 DECLARE app text := replace(current_user, '_owner', ''); found record; columns text;
 BEGIN
     IF app = current_user OR to_regrole(app) IS NULL THEN RETURN; END IF;
-    FOR found IN SELECT oid::regclass AS name, obj_description(oid, 'pg_class') AS said
+    FOR found IN SELECT oid::regclass AS name, obj_description(oid, 'pg_class') AS declared
         FROM pg_class
                  WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
                      AND obj_description(oid, 'pg_class') ~ '^(owner|append) only' LOOP
-        columns := split_part(found.said, ': ', 2);
+        columns := split_part(found.declared, ': ', 2);
         EXECUTE format('REVOKE ALL ON %s FROM %I', found.name, app);
         EXECUTE format('GRANT SELECT ON %s TO %I', found.name, app);
-        IF found.said LIKE 'append only:%' THEN
+        IF found.declared LIKE 'append only:%' THEN
             EXECUTE format('GRANT INSERT (%s) ON %s TO %I', columns, found.name, app);
-        ELSIF found.said LIKE 'append only%' THEN
+        ELSIF found.declared LIKE 'append only%' THEN
             EXECUTE format('GRANT INSERT ON %s TO %I', found.name, app);
         END IF;
-        IF found.said LIKE 'append only, but for:%' THEN
+        IF found.declared LIKE 'append only, but for:%' THEN
             EXECUTE format('GRANT UPDATE (%s) ON %s TO %I', columns, found.name, app);
         END IF;
     END LOOP;
@@ -69,7 +69,7 @@ def migrate(url: str, folders: Sequence[Path], *, wait: float = 60.0) -> str:
             text=True,
             check=False,
         )
-        lock.execute(_CLOSE_WHAT_IS_APPEND_ONLY)
+        lock.execute(_PROTECT_TABLES)
     if result.returncode != 0:
         # Some messages of dbmate contain the URL, and with it the password.
         raise SystemExit(

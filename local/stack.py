@@ -320,8 +320,8 @@ class LocalStack:
         }
 
     def _logins(self, name: str) -> tuple[Login, Login]:
-        words = self.passwords[name]
-        return Login(f"{name}_owner", words["owner"]), Login(name, words["app"])
+        passwords = self.passwords[name]
+        return Login(f"{name}_owner", passwords["owner"]), Login(name, passwords["app"])
 
     def _parts(self, services: Iterable[Service]) -> list[Part]:
         return [

@@ -105,15 +105,15 @@ def _rewrite_links(children: Sequence[Token], folder: str) -> None:
     for token in children:
         if token.type == "link_open":
             file, _, fragment = str(token.attrGet("href") or "").partition("#")
-            there = ADDRESSES.get(posixpath.normpath(posixpath.join(folder, file)))
+            address = ADDRESSES.get(posixpath.normpath(posixpath.join(folder, file)))
             dropped = (
                 bool(file)
-                and there is None
+                and address is None
                 and "://" not in file
                 and not file.startswith(f"{PREFIX}/")
             )
             token.hidden = dropped
-            if file and there:
-                token.attrSet("href", f"{there}#{fragment}" if fragment else there)
+            if file and address:
+                token.attrSet("href", f"{address}#{fragment}" if fragment else address)
         elif token.type == "link_close":
             token.hidden = dropped

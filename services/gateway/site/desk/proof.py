@@ -34,5 +34,5 @@ def leave_for_provider() -> Response:
     if not begun.authorization_url:
         raise NotFound
     response = redirect(begun.authorization_url, 303)
-    cookies.keep(response, PROVIDER_COOKIE, PROOF + begun.challenge, PROVIDER_KEPT)
+    cookies.write(response, PROVIDER_COOKIE, PROOF + begun.challenge, PROVIDER_KEPT)
     return response

@@ -12,7 +12,7 @@ def read(name: str) -> str:
     return request.cookies.get(full_name(name), "")
 
 
-def keep(response: Response, name: str, value: str, max_age: timedelta | None = None) -> None:
+def write(response: Response, name: str, value: str, max_age: timedelta | None = None) -> None:
     """Sets a cookie. Without `max_age`, the cookie ends when the browser is closed."""
     response.set_cookie(full_name(name), value, max_age=max_age, **_attributes())
 

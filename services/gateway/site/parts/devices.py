@@ -26,4 +26,4 @@ def secret() -> str:
 
 def remember(response: Response, secret: str) -> None:
     """Stores the secret on the device, after a right password, passkey or PIN."""
-    cookies.keep(response, COOKIE, secret, DEVICE_LIFETIME)
+    cookies.write(response, COOKIE, secret, DEVICE_LIFETIME)

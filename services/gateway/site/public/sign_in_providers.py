@@ -32,7 +32,7 @@ def leave_for(identifier: str) -> Response:
     except Unavailable:
         return back_to_the_form("away")
     response = redirect(begun.authorization_url, 303)
-    cookies.keep(response, PROVIDER_COOKIE, begun.challenge, PROVIDER_KEPT)
+    cookies.write(response, PROVIDER_COOKIE, begun.challenge, PROVIDER_KEPT)
     return response
 
 

@@ -38,7 +38,7 @@ def read_cookie() -> tuple[str, str]:
 
 def set_cookie(response: Response, secret: str, language: str = "") -> None:
     """Sets the cookie, which ends when the browser is closed."""
-    cookies.keep(response, COOKIE, f"{secret}~{language}" if language else secret)
+    cookies.write(response, COOKIE, f"{secret}~{language}" if language else secret)
 
 
 def drop_cookie(response: Response) -> None:

@@ -124,6 +124,18 @@ def opened_on(side: r.Side.ValueType = r.SIDE_RECEIVER, **receipt: Any) -> Arran
     )
 
 
+def closed_about(*, erased: bool) -> Arrange:
+    """Arranges the sender's closed referral of a person whose file may have been erased."""
+    closed = r.Referral(
+        id=ID, code="4BGZ42", state=r.STATE_CLOSED, side=r.SIDE_SENDER, person_id=ID
+    )
+    return lambda played: played.answers.update(
+        GetReferral=closed,
+        ListReferralEvents=r.ListReferralEventsResponse(),
+        GetPerson=p.Person(id=ID, erased=erased),
+    )
+
+
 def sheet(*receipts: p.Receipt, enquiries: Sequence[e.Enquiry] = ()) -> Arrange:
     """Arranges the file of a person with these receipts and enquiries."""
     return lambda played: played.answers.update(
@@ -304,6 +316,20 @@ SENTENCES: list[tuple[str, str, int, Arrange, list[Arrange]]] = [
         WORKER,
         opened_on(reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK),
         [opened_on(), opened_on(r.SIDE_SENDER, reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK)],
+    ),
+    (
+        "Este expediente se borró.",
+        f"/referrals/{ID}",
+        WORKER,
+        closed_about(erased=True),
+        [closed_about(erased=False), opened_on(r.SIDE_SENDER)],
+    ),
+    (
+        "Elegir qué abrir",
+        f"/referrals/{ID}",
+        WORKER,
+        closed_about(erased=False),
+        [closed_about(erased=True)],
     ),
     (
         "no podrá leer esta",

@@ -21,7 +21,7 @@ from protos.referrals.v1 import emergencies_pb2 as em
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients, send
-from services.gateway.site.backend import directory, names, referrals
+from services.gateway.site.backend import directory, names, people, referrals
 from services.gateway.site.language import _, i18n, vocabulary, words
 from services.gateway.site.parts import forms, lists, step_forms, steps
 from services.gateway.site.shell import access, session
@@ -145,7 +145,8 @@ def render(referral: r.Referral, filled: Filled) -> str:
     probation = is_on_probation(known)
     plan, no_plan = safe_contact(referral, filled)
     receipt = receipt_of(referral)
-    groups, basis = ([], "") if probation else openable(referral, receipt)
+    erased = is_erased(referral)
+    groups, basis = ([], "") if probation or erased else openable(referral, receipt)
     allowed = [verb for verb in referral.allowed_verbs if verb in step_forms.STEPS]
     return render_template(
         "referral.html",
@@ -166,6 +167,7 @@ def render(referral: r.Referral, filled: Filled) -> str:
         notes_closed=receipt is not None and notes_are_closed(receipt),
         notes_wait=receipt is not None and basis_of(receipt) == "unconfirmed",
         probation=probation,
+        erased=erased,
         plan=plan,
         no_plan=no_plan,
         may_open=may_open(),
@@ -182,6 +184,19 @@ def is_on_probation(known: names.Names) -> bool:
     """
     own = known.organizations.get(session.me().organization_id)
     return own is not None and own.status == ORGANIZATION_STATUS_PROBATION
+
+
+def is_erased(referral: r.Referral) -> bool:
+    """Returns whether the sender's own file of the person was erased; False for other readers.
+
+    The erasure of a file ends its live referrals, so that a live referral needs no call.
+    """
+    return (
+        referral.side == r.SIDE_SENDER
+        and may_open()
+        and not referral.live
+        and people.file_of(referral.person_id).erased
+    )
 
 
 def may_open() -> bool:

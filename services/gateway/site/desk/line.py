@@ -233,6 +233,9 @@ def page(
         contact=contact,
         shown=merging.encode(contact) if shown is None else shown,
         errors=errors,
+        # a wrong code of a poster is left out, and the rest is saved
+        saved=errors.keys() <= {"placement_code"}
+        and (request.method == "POST" or request.args.get("done") == "saved"),
         reference=reference,
         pin=pin,
         known=known,

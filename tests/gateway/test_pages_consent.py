@@ -90,7 +90,7 @@ def test_a_consent_is_stored_as_given_and_only_on_the_last_of_three_pages(
         True,
     )
     assert (receipt.recipient_organization_id, list(receipt.purpose_codes)) == (ID, ["HOU.EMG"])
-    assert receipt.until_time.ToJsonString() == "2027-02-01T06:00:00Z", "midnight in Managua"
+    assert receipt.until_time.ToJsonString() == "2027-02-02T05:59:00Z", "the whole day in Managua"
     assert played.last("UpdateReferral").update_mask.paths == ["receipt_id"]
     send_page(client, third, **GIVEN)
     first_, again = [

@@ -23,6 +23,8 @@ M = TypeVar("M", bound=Message)
 Problems = Mapping[str, str]
 """The problems of a form, as text by field."""
 NO_PROBLEMS: Problems = MappingProxyType({})
+LAST_DAYS = ("review_time", "until_time")
+"""Times for which a form asks a day. The day counts to its last minute, as people mean it."""
 
 
 class Incomplete(Exception):
@@ -115,22 +117,19 @@ def version_asked() -> int:
 def moment(name: str) -> Timestamp | None:
     """Returns a date or time, read in the reader's zone; None if the field is empty.
 
-    Raises Invalid: malformed for a text that is not a time (a browser without a calendar may send
-    one), and out_of_range for a year that nobody can mean (chassis.wire.MEANT_YEARS).
+    A day stands for its first minute, or for its last minute if the field is one of LAST_DAYS.
+    Raises Invalid: malformed for a text that is no time, as a browser without a calendar may send
+    it, and out_of_range for a year that nobody can mean (chassis.wire.MEANT_YEARS).
     """
+    typed = text(name)
+    whole_day = name in LAST_DAYS and len(typed) == len("2026-11-29")
     try:
-        time = i18n.local_to_stamp(text(name))
+        time = i18n.local_to_stamp(f"{typed}T23:59" if whole_day else typed)
     except OverflowError as error:
         raise Invalid((name, "out_of_range")) from error
-    if time is None and text(name):
+    if time is None and typed:
         raise Invalid((name, "malformed"))
     return time
-
-
-def end_of_day(name: str) -> Timestamp | None:
-    """Returns the last minute of a date in the reader's zone; None if the field holds no date."""
-    day = text(name)
-    return i18n.local_to_stamp(f"{day}T23:59") if len(day) == len("2026-11-29") else None
 
 
 def time_problems(name: str) -> dict[str, str]:

@@ -72,15 +72,8 @@ class StepForm:
     grave: bool
 
     def request(self, **known: str) -> Message:
-        """Returns the request of the rpc, filled from the sent form.
-
-        A day means the whole day: what is promised for it is not late before the day is over.
-        """
-        request = forms.filled(GetMessageClass(self.rpc.input_type)(**known))
-        for ask in self.asks:
-            if ask.kind == "date" and (end := forms.end_of_day(ask.name)):
-                getattr(request, ask.name).CopyFrom(end)
-        return request
+        """Returns the request of the rpc, filled from the sent form."""
+        return forms.filled(GetMessageClass(self.rpc.input_type)(**known))
 
     def missing(self) -> dict[str, str]:
         """Returns the required questions that were left empty, each with its problem.

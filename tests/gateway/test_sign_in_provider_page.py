@@ -186,6 +186,7 @@ def test_the_proposer_is_told_that_another_confirms_and_errors_are_shown_at_thei
         "form_token": token_of(page),
         "request_id": "one",
         "etag": "v1",
+        "step": "propose",
         "issuer": "http://sso",
         "client_secret": "un secreto",
     }

@@ -23,7 +23,7 @@ NOT_LATELY = errors.NotAllowed("step_up_required")
 TYPED = {
     "email": "nueva@puentes.org",
     "roles": ["worker", "operator"],
-    "language": "fr",
+    "invited_language": "fr",
     "request_id": "1" * 32,
 }
 

@@ -1,5 +1,7 @@
 """Accounts of workers: the invitation, the reset of a lost second factor, and the suspension."""
 
+from collections.abc import Iterable
+
 from flask import render_template
 
 from chassis.errors import Conflict, Invalid
@@ -9,13 +11,19 @@ from services.gateway.site.language import words
 from services.gateway.site.parts import forms
 
 
-def invite(invitation: m.Invitation) -> str | None:
-    """Invites a worker.
+def invite(roles: Iterable[str], organization_id: str = "") -> str | None:
+    """Invites the form's worker with these roles, by default to the reader's own organisation.
 
     If the form asks for an invitation on paper, returns the page with the worker's link; else None.
     A network that sends no e-mails accepts only invitations on paper.
     """
-    invitation.on_paper = forms.flag("on_paper")
+    invitation = m.Invitation(
+        organization_id=organization_id,
+        email=forms.text("email"),
+        roles=[words.number("role", role) for role in roles],
+        language=forms.text("invited_language"),
+        on_paper=forms.flag("on_paper"),
+    )
     try:
         created = clients().members.CreateInvitation(
             m.CreateInvitationRequest(invitation=invitation, request_id=forms.request_id())

@@ -8,16 +8,14 @@ from datetime import UTC, timedelta
 from functools import partial
 from typing import Any
 
-from flask import abort, make_response, redirect, render_template, request, url_for
+from flask import abort, redirect, render_template, request, url_for
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
 from chassis.errors import Stale
 from chassis.languages import N_
-from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import locations_pb2 as lo
-from protos.partners.v1 import members_pb2 as m
 from services.gateway.edge.clients import clients, send
 from services.gateway.site.backend import directory, names, workers
 from services.gateway.site.language import _, i18n, words
@@ -33,6 +31,10 @@ STEPS: Mapping[str, Callable[..., Message]] = {
     "admit": d.AdmitOrganizationRequest,
     "reject": d.RejectApplicationRequest,
     "evidence": partial(d.RecordEvidenceRequest, evidence=d.Evidence()),
+    "propose": lambda id: d.ProposeOrganizationChangeRequest(
+        organization=d.Organization(id=id),
+        update_mask=FieldMask(paths=["type", "country", "hotline_number"]),
+    ),
 }
 ANSWERED_WITHIN = timedelta(days=14)  # the time within which an applicant is promised an answer
 
@@ -146,18 +148,12 @@ def vet(identifier: str, verb: str) -> access.Answer:
     This includes proposing and confirming steps that two coordinators decide.
     """
     if verb == "invite":
-        page_on_paper = workers.invite(first_manager_of(identifier))
-        if page_on_paper:
-            return make_response(page_on_paper)
+        # A small organisation's first manager also works with people.
+        if page_on_paper := workers.invite(("manager", "worker"), identifier):
+            return page_on_paper
     # This reset is for the only manager of an organisation, because no other manager can do it.
     elif verb == "second-factor":
         workers.reset_second_factor(forms.text("worker"))
-    elif verb == "propose":
-        rpc_request = d.ProposeOrganizationChangeRequest(
-            organization=d.Organization(id=identifier),
-            update_mask=FieldMask(paths=["type", "country", "hotline_number"]),
-        )
-        clients().directory.ProposeOrganizationChange(forms.filled(rpc_request))
     elif verb in STEPS:
         send(forms.filled(STEPS[verb](id=identifier)))
     else:
@@ -185,20 +181,6 @@ def leave(identifier: str) -> access.Answer:
     if identifier == session.me().organization_id:
         return redirect(url_for("home.home"), 303)
     return redirect(url_for("directory.organization", identifier=identifier, done="saved"), 303)
-
-
-def first_manager_of(identifier: str) -> m.Invitation:
-    """Returns the form's invitation of a manager, who also gets the role of worker.
-
-    The reason is that a small organisation's manager also works with people.
-    """
-    roles = [contract_pb2.ROLE_MANAGER, contract_pb2.ROLE_WORKER]
-    return m.Invitation(
-        organization_id=identifier,
-        email=forms.text("email"),
-        roles=roles,
-        language=forms.text("invited_language"),
-    )
 
 
 SOON = timedelta(days=60)

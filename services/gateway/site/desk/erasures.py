@@ -19,15 +19,15 @@ def listing() -> str:
     return render_template("erasures.html", erasures=people.waiting_erasures())
 
 
-@pages.get("/people/<identifier>/erasure", access.CARE)
-def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
+@pages.get("/people/<person_id>/erasure", access.CARE)
+def show(person_id: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     """Shows the state of an erasure, and its proof to read and print.
 
     The page asks for a confirmation only if the reader can be the second worker.
     """
-    file = people.file_of(identifier)
+    file = people.file_of(person_id)
     try:
-        erasure = clients().erasures.GetErasure(p.GetErasureRequest(person_id=identifier))
+        erasure = clients().erasures.GetErasure(p.GetErasureRequest(person_id=person_id))
     except NotFound:
         erasure = p.Erasure()
     return render_template(
@@ -41,29 +41,23 @@ def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     )
 
 
-@pages.post(
-    "/people/<identifier>/erasure",
+# Proposes the erasure; nothing changes yet.
+pages.sends(
+    "propose",
+    "/people/<person_id>/erasure",
     access.CARE,
+    p.ProposeErasureRequest,
     again=show,
     then="erasures.show",
     done="erasure_proposed",
 )
-def propose(identifier: str) -> None:
-    """Proposes the erasure; nothing changes yet."""
-    clients().erasures.ProposeErasure(
-        p.ProposeErasureRequest(person_id=identifier, request_id=forms.request_id())
-    )
-
-
-@pages.post(
-    "/people/<identifier>/erasure/confirm",
+# Records the second worker's confirmation; the file is then erased.
+pages.sends(
+    "confirm",
+    "/people/<person_id>/erasure/confirm",
     access.CARE,
+    p.ConfirmErasureRequest,
     again=show,
     then="erasures.show",
     done="erased",
 )
-def confirm(identifier: str) -> None:
-    """Records the second worker's confirmation; the file is then erased."""
-    clients().erasures.ConfirmErasure(
-        p.ConfirmErasureRequest(person_id=identifier, request_id=forms.request_id())
-    )

@@ -108,13 +108,15 @@ def proceed(identifier: str) -> access.Answer:
     )
 
 
-@pages.post("/directory/import/<identifier>/cancel", access.MANAGERS | access.NETWORK, again=show)
-def cancel(identifier: str) -> access.Answer:
-    """Cancels an import."""
-    clients().imports.CancelImport(
-        o.CancelImportRequest(id=identifier, request_id=forms.request_id())
-    )
-    return redirect(url_for("imports.show", identifier=identifier), 303)
+pages.sends(
+    "cancel",
+    "/directory/import/<identifier>/cancel",
+    access.MANAGERS | access.NETWORK,
+    o.CancelImportRequest,
+    again=show,
+    then="imports.show",
+    done="",
+)
 
 
 def problem_of(problem: o.ImportProblem) -> str:

@@ -10,6 +10,7 @@ from flask import redirect, render_template, request, url_for
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis.errors import Invalid
+from chassis.wire import timestamp
 from protos.partners.v1 import accounts_pb2 as pb
 from protos.referrals.v1 import people_pb2 as p
 from services.gateway.edge.clients import clients
@@ -44,7 +45,7 @@ def page(errors: forms.Problems = forms.NO_PROBLEMS, since: str = "") -> str:
     )
 
 
-def _exports(since: Timestamp) -> lists.Listed[p.Export]:
+def _exports(since: Timestamp | None) -> lists.Listed[p.Export]:
     """Returns every sheet that the worker has exported since a time; none if she may not export.
 
     All pages of the list are read: an intruder who exports one sheet may export many more.
@@ -54,16 +55,9 @@ def _exports(since: Timestamp) -> lists.Listed[p.Export]:
     return lists.all_of(clients().people.ListOwnExports, p.ListOwnExportsRequest(since_time=since))
 
 
-def _beginning(day: str) -> Timestamp:
+def _beginning(day: str) -> Timestamp | None:
     """Returns the beginning of a day in the reader's zone; a week ago for an invalid day."""
-    try:
-        stamp = i18n.local_to_stamp(day[:10])
-    except OverflowError:
-        stamp = None
-    if stamp is None:
-        stamp = Timestamp()
-        stamp.FromDatetime(i18n.now() - DEFAULT_SPAN)
-    return stamp
+    return i18n.start_of_day(day) or timestamp(i18n.now() - DEFAULT_SPAN)
 
 
 @pages.post("/account/made", access.EVERYONE, again=page)

@@ -3,11 +3,9 @@
 from flask import render_template, request
 
 from chassis.languages import N_
-from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as m
 from services.gateway.edge.clients import clients
 from services.gateway.site.backend import workers
-from services.gateway.site.language import words
 from services.gateway.site.parts import forms
 from services.gateway.site.shell import access
 
@@ -45,15 +43,7 @@ def invite() -> str | None:
 
     The invited person gets the link by e-mail or on paper, and chooses her own password.
     """
-    roles = [
-        contract_pb2.Role.ValueType(words.number("role", role))
-        for role in forms.texts("roles")
-        if role in GIVEN_ROLES
-    ]
-    invitation = m.Invitation(
-        email=forms.text("email"), roles=roles, language=forms.text("language")
-    )
-    return workers.invite(invitation)
+    return workers.invite(role for role in forms.texts("roles") if role in GIVEN_ROLES)
 
 
 # Revokes an invitation, for example one that was sent to a wrong address.

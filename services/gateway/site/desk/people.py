@@ -270,13 +270,13 @@ def begin_plan(identifier: str) -> access.Answer:
     return redirect(url_for("plans.show", identifier=plan.id, done="plan_begun"), 303)
 
 
-@pages.get("/people/receipts/<receipt>", access.SENDERS)
-def receipt(receipt: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
+@pages.get("/people/receipts/<identifier>", access.SENDERS)
+def receipt(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     """Shows one receipt, to read and print.
 
     The page asks for a confirmation only if the reader can be the second worker.
     """
-    shown = clients().people.GetReceipt(p.GetReceiptRequest(id=receipt))
+    shown = clients().people.GetReceipt(p.GetReceiptRequest(id=identifier))
     needs_second = shown.giver_code == p.GIVER_BEST_INTEREST or bool(shown.giver_ground_code)
     withdrawn = bool(i18n.moment(shown.withdraw_time))
     unconfirmed = needs_second and not i18n.moment(shown.confirm_time) and not withdrawn
@@ -300,31 +300,27 @@ def receipt(receipt: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     )
 
 
-@pages.post(
-    "/people/receipts/<receipt>/confirm",
+# Records a second worker's confirmation of a decision for a child, or of a consent that somebody
+# else gave for an adult.
+pages.sends(
+    "confirm",
+    "/people/receipts/<identifier>/confirm",
     access.SENDERS,
+    p.ConfirmReceiptRequest,
     again=receipt,
     then="people.receipt",
     done="receipt_confirmed",
 )
-def confirm(receipt: str) -> None:
-    """Records a second worker's confirmation.
-
-    The worker confirms a decision for a child, or a consent that somebody else gave for an adult.
-    """
-    clients().people.ConfirmReceipt(
-        p.ConfirmReceiptRequest(id=receipt, request_id=forms.request_id())
-    )
 
 
-@pages.post("/people/receipts/<receipt>/withdraw", access.SENDERS)
-def withdraw(receipt: str) -> access.Answer:
+@pages.post("/people/receipts/<identifier>/withdraw", access.SENDERS)
+def withdraw(identifier: str) -> access.Answer:
     """Withdraws a consent at the person's request. Access ends at once."""
     answer = clients().people.WithdrawReceipt(
-        p.WithdrawReceiptRequest(id=receipt, request_id=forms.request_id())
+        p.WithdrawReceiptRequest(id=identifier, request_id=forms.request_id())
     )
     if request.form.get("back") == "file":
         return redirect(
             url_for("people.show", identifier=answer.person_id, done="receipt_withdrawn"), 303
         )
-    return redirect(url_for("people.receipt", receipt=answer.id, done="receipt_withdrawn"), 303)
+    return redirect(url_for("people.receipt", identifier=answer.id, done="receipt_withdrawn"), 303)

@@ -17,7 +17,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from chassis.clock import SystemClock
 from chassis.languages import LANGUAGES, SOURCE, known
 from chassis.local_time import zone_of
-from chassis.wire import MEANT_YEARS
+from chassis.wire import MEANT_YEARS, timestamp
 from chassis.words import catalogue
 
 CATALOGUES = Path(__file__).parent / "translations"
@@ -194,13 +194,15 @@ def local_to_stamp(text: str) -> Timestamp | None:
         return None
     if naive.year not in MEANT_YEARS:
         raise OverflowError
-    stamp = Timestamp()
-    stamp.FromDatetime(
-        (naive if naive.tzinfo else naive.replace(tzinfo=zone()))
-        .astimezone(UTC)
-        .replace(tzinfo=None)
-    )
-    return stamp
+    return timestamp(naive if naive.tzinfo else naive.replace(tzinfo=zone()))
+
+
+def start_of_day(text: str) -> Timestamp | None:
+    """Returns the beginning of a day in the reader's zone; None for a text that is no day."""
+    try:
+        return local_to_stamp(text[:10])
+    except OverflowError:
+        return None
 
 
 def is_past(stamp: Timestamp) -> bool:
@@ -209,7 +211,7 @@ def is_past(stamp: Timestamp) -> bool:
     return at is not None and at < now()
 
 
-def stamp_for_field(stamp: Timestamp) -> str:
+def stamp_for_field(stamp: Timestamp | None) -> str:
     """Formats a protobuf time for a form field; "" if the time is not set."""
     at = moment(stamp)
     return for_field(at) if at else ""

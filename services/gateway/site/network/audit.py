@@ -3,7 +3,6 @@
 from datetime import timedelta
 
 from flask import render_template, request
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis.ids import is_id
 from chassis.languages import N_
@@ -78,14 +77,6 @@ def verify() -> str:
     )
 
 
-def start_of_day(text: str) -> Timestamp | None:
-    """Returns the beginning of a day in the reader's zone; None for a text that is no day."""
-    try:
-        return i18n.local_to_stamp(text[:10])
-    except OverflowError:
-        return None
-
-
 @pages.get("/audit/trail", access.AUDITORS)
 def trail() -> str:
     """Shows rows of the trail.
@@ -102,7 +93,7 @@ def trail() -> str:
         page_size=50,
         page_token=request.args.get("page", ""),
     )
-    start = start_of_day(filters["day"])
+    start = i18n.start_of_day(filters["day"])
     if start is not None:
         wanted.start_time.FromDatetime(start.ToDatetime() + MORNING)
         wanted.end_time.FromDatetime(start.ToDatetime() + MORNING + timedelta(days=1))

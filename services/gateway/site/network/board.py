@@ -5,11 +5,12 @@ The board shows codes and counts of the whole network, never a person's name.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from flask import render_template, request
 
 from chassis.languages import N_
+from chassis.wire import timestamp
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import emergencies_pb2 as em
 from protos.referrals.v1 import enquiries_pb2 as e
@@ -55,7 +56,11 @@ def board() -> str:
     )
     times = clients().statistics.GetResponseTimes(r.GetResponseTimesRequest()).organizations
     now, needs = i18n.now(), pictures.heat(counts.unanswered)
-    upcoming = due_between(now, now + LOOKAHEAD)
+    upcoming = referrals.matching(
+        r.ReferralFilter(
+            box=r.BOX_NETWORK, due_after=timestamp(now), due_before=timestamp(now + LOOKAHEAD)
+        )
+    )
     known = names.names_of(answer.referrals)
     opened = lists.all_of(
         clients().emergencies.ListEmergencies, em.ListEmergenciesRequest(waiting=True)
@@ -83,14 +88,6 @@ def board() -> str:
         probation=directory.organizations(status=d.ORGANIZATION_STATUS_PROBATION),
         unmet=clients().enquiries.ListUnmetNeeds(e.ListUnmetNeedsRequest()).needs,
     )
-
-
-def due_between(start: datetime, end: datetime) -> list[r.Referral]:
-    """Returns the referrals that are due between two times, the nearest deadline first."""
-    wanted = r.ReferralFilter(box=r.BOX_NETWORK)
-    wanted.due_after.FromDatetime(start.replace(tzinfo=None))
-    wanted.due_before.FromDatetime(end.replace(tzinfo=None))
-    return referrals.matching(wanted)
 
 
 def bars(times: Sequence[r.ResponseTime], known: names.Names) -> list[pictures.Bar]:

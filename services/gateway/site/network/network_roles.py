@@ -10,7 +10,6 @@ from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as m
 from services.gateway.edge.clients import clients
 from services.gateway.site.backend import names, workers
-from services.gateway.site.language import words
 from services.gateway.site.parts import forms
 from services.gateway.site.shell import access
 
@@ -57,17 +56,7 @@ def invite() -> str | None:
 
     The link is sent once a second coordinator has agreed.
     """
-    roles = [
-        contract_pb2.Role.ValueType(words.number("role", role))
-        for role in forms.texts("roles")
-        if role in ROLES
-    ]
-    invitation = m.Invitation(
-        email=forms.text("email"),
-        roles=roles,
-        language=forms.text("invited_language"),
-    )
-    return workers.invite(invitation)
+    return workers.invite(role for role in forms.texts("roles") if role in ROLES)
 
 
 @pages.post(

@@ -1,7 +1,7 @@
 """The pathways: standard sequences of help, their publishing, and how well plans follow them."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import timedelta
 
 from flask import redirect, render_template, request, url_for
@@ -17,15 +17,6 @@ from services.gateway.site.shell import access
 
 pages = access.Pages("pathways")
 MAX_SHOWN = 80  # characters shown of a wrong line
-
-
-@dataclass(frozen=True)
-class StepInWords:
-    """A step of a pathway, with its deadline and the steps before it in words."""
-
-    step: pb.PathwayStep
-    until: str
-    after: list[str]
 
 
 @pages.get("/pathways", access.EVERYONE, navigation=N_("Rutas"), section="network")
@@ -46,31 +37,27 @@ def show(identifier: str) -> str:
         clients().plans.ListPathwayVersions(pb.ListPathwayVersionsRequest(id=identifier)).versions
     )
     return render_template(
-        "pathway.html", pathway=pathway, steps=steps_in_words(pathway), versions=versions
+        "pathway.html",
+        pathway=pathway,
+        step_names=step_names,
+        deadline_text=deadline_text,
+        versions=versions,
     )
 
 
-def steps_in_words(pathway: pb.StandardPathway) -> list[StepInWords]:
-    """Returns the steps in words."""
-    called = {step.key: names.called(step.names) for step in pathway.steps}
-    return [
-        StepInWords(
-            step, deadline_text(step, called), [called.get(key, key) for key in step.after_keys]
-        )
-        for step in pathway.steps
-    ]
+def step_names(pathway: pb.StandardPathway) -> dict[str, str]:
+    """Returns the names of the steps by their keys."""
+    return {step.key: names.called(step.names) for step in pathway.steps}
 
 
-def deadline_text(step: pb.PathwayStep, called: dict[str, str]) -> str:
-    """Returns the deadline of a step in words; "" if it has none."""
-    if not step.deadline_hours:
-        return ""
+def deadline_text(step: pb.PathwayStep, step_names: Mapping[str, str]) -> str:
+    """Returns the deadline of a step in words, with the names of the pathway's steps."""
     span = i18n.span(timedelta(hours=step.deadline_hours))
     if step.deadline_from_key:
         return _(
             "%(span)s después de «%(step)s»",
             span=span,
-            step=called.get(step.deadline_from_key, step.deadline_from_key),
+            step=step_names.get(step.deadline_from_key, step.deadline_from_key),
         )
     return _("%(span)s desde el comienzo", span=span)
 
@@ -134,15 +121,6 @@ def _place(field: str) -> tuple[int, str]:
     return (int(number), word) if number.isdecimal() else (0, "")
 
 
-@dataclass(frozen=True)
-class Group:
-    """The plans of one version in one department, with the names of their steps."""
-
-    pathway: str
-    group: pb.ComplianceGroup
-    names: dict[str, str]
-
-
 @pages.get("/pathways/compliance", access.CARE | access.NETWORK)
 def compliance() -> str:
     """Shows how well plans follow their pathways.
@@ -151,21 +129,16 @@ def compliance() -> str:
     """
     answer = clients().plans.GetCompliance(pb.GetComplianceRequest())
     pathways = {
-        (group.pathway_id, group.version): clients().plans.GetPathway(
-            pb.GetPathwayRequest(id=group.pathway_id, version=group.version)
+        (identifier, version): clients().plans.GetPathway(
+            pb.GetPathwayRequest(id=identifier, version=version)
         )
-        for group in {(group.pathway_id, group.version): group for group in answer.groups}.values()
+        for identifier, version in {(group.pathway_id, group.version) for group in answer.groups}
     }
-    groups = []
-    for group in answer.groups:
-        pathway = pathways[group.pathway_id, group.version]
-        groups.append(
-            Group(
-                names.called(pathway.names),
-                group,
-                {step.key: names.called(step.names) for step in pathway.steps},
-            )
-        )
     return render_template(
-        "compliance.html", groups=groups, network=answer.network, number=pictures.count_text
+        "compliance.html",
+        groups=answer.groups,
+        pathways=pathways,
+        step_names=step_names,
+        network=answer.network,
+        number=pictures.count_text,
     )

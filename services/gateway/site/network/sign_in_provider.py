@@ -1,14 +1,19 @@
 """A member's own sign-in provider, set up by two coordinators."""
 
-from flask import render_template, request
+from flask import abort, render_template
 
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import members_pb2 as m
-from services.gateway.edge.clients import clients
+from services.gateway.edge.clients import clients, send
 from services.gateway.site.parts import forms
 from services.gateway.site.shell import access
 
 pages = access.Pages("sign_in_provider")
+STEPS = {
+    "propose": m.ProposeSignInProviderRequest,
+    "confirm": m.ConfirmSignInProviderRequest,
+    "end": m.EndSignInProviderRequest,
+}
 
 
 @pages.get("/directory/organizations/<identifier>/sign-in", access.NETWORK)
@@ -31,26 +36,7 @@ def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
 )
 def step(identifier: str) -> None:
     """Proposes a provider, confirms the proposal, or ends the provider."""
-    members, request_id, etag = clients().members, forms.request_id(), forms.etag()
-    if forms.text("step") == "confirm":
-        members.ConfirmSignInProvider(
-            m.ConfirmSignInProviderRequest(
-                organization_id=identifier, etag=etag, request_id=request_id
-            )
-        )
-    elif forms.text("step") == "end":
-        members.EndSignInProvider(
-            m.EndSignInProviderRequest(organization_id=identifier, etag=etag, request_id=request_id)
-        )
-    else:
-        provider = m.SignInProvider(issuer=forms.text("issuer"), client_id=forms.text("client_id"))
-        secret = request.form.get("client_secret", "")
-        members.ProposeSignInProvider(
-            m.ProposeSignInProviderRequest(
-                organization_id=identifier,
-                etag=etag,
-                provider=provider,
-                client_secret=secret,
-                request_id=request_id,
-            )
-        )
+    kind = STEPS.get(forms.text("step"))
+    if kind is None:
+        abort(404)
+    send(forms.filled(kind(organization_id=identifier)))

@@ -83,7 +83,7 @@ class Pages:
         `again` renders the form again, given the values of the path and the form's problems
         (`errors`, see `forms.problems`). Usually, `again` is the view of the form's own page. If
         the view returns None, the browser is redirected to the page `then`, with the message
-        `done`.
+        `done`, if there is one.
         """
         return self._page(path, ["POST"], Access(roles), again, then, done)
 
@@ -100,12 +100,14 @@ class Pages:
     ) -> None:
         """Declares the target of a form that only sends a request to an rpc, without a view.
 
-        `kind` is the type of the request; its `id` is the path's `identifier`, if there is one.
+        `kind` is the type of the request, whose fields get the values of the path with their names;
+        its `id` gets the path's `identifier`.
         `name` is the name of the endpoint. The other arguments are those of `post`.
         """
 
         def view(**values: str) -> None:
-            send(forms.filled(kind(**({"id": values["identifier"]} if values else {}))))
+            known = {("id" if key == "identifier" else key): text for key, text in values.items()}
+            send(forms.filled(kind(**known)))
 
         view.__name__ = name
         self.post(path, roles, again=again, then=then, done=done)(view)
@@ -152,7 +154,7 @@ def _address(endpoint: str, done: str, values: Mapping[str, Any]) -> str:
     rule = next(current_app.url_map.iter_rules(endpoint))
     return url_for(
         endpoint,
-        done=done,
+        done=done or None,
         **{name: value for name, value in values.items() if name in rule.arguments},
     )
 

@@ -5,6 +5,7 @@ Every rpc of the contracts returns the answer that a test set for it, or an empt
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -71,7 +72,8 @@ class Stub:
 
         def call(request: Message) -> Message:
             request.SerializeToString()  # an unserialisable request is the gateway's fault
-            self._played.asked.append((rpc, request, calling.get()))
+            sent = copy.deepcopy(request)  # the caller may use the same message again
+            self._played.asked.append((rpc, sent, calling.get()))
             answer = self._played.answers.get(rpc, GetMessageClass(output)())
             if isinstance(answer, Exception):
                 raise answer

@@ -21,8 +21,7 @@ from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import calling
-from services.gateway.site.backend import names
-from services.gateway.site.parts import lists
+from services.gateway.site.backend import lists, names
 from tests.gateway.api_gateway import ID, filled
 from tests.gateway.pages_gateway import PlayedServices, enter, pages, referral, signed_in, sound
 

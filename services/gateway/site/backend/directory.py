@@ -7,8 +7,8 @@ from chassis.errors import Refusal
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
+from services.gateway.site.backend import lists
 from services.gateway.site.language import words
-from services.gateway.site.parts import lists
 
 # The age that stands for each band: a service's limits are in years, but a person's age is often
 # known only as a band.
@@ -31,14 +31,12 @@ def provider_of(service: d.Service) -> str:
 
 def services_of(organization_id: str) -> lists.Listed[d.Service]:
     """Returns the services of an organisation."""
-    request = d.SearchServicesRequest(organization_id=organization_id)
-    return lists.all_of(clients().directory.SearchServices, request)
+    return lists.all_of(d.SearchServicesRequest(organization_id=organization_id))
 
 
 def organizations(**filters: Any) -> lists.Listed[d.Organization]:
     """Returns the network's members that match a filter."""
-    rpc_request = d.ListOrganizationsRequest(**filters)
-    return lists.all_of(clients().directory.ListOrganizations, rpc_request)
+    return lists.all_of(d.ListOrganizationsRequest(**filters))
 
 
 def matches(

@@ -2,14 +2,14 @@
 
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway.edge.clients import clients
-from services.gateway.site.parts import lists
+from services.gateway.site.backend import lists
 
 
 def received() -> lists.Listed[e.Enquiry]:
     """Returns the enquiries that wait for this desk's answer, the nearest deadline first."""
-    request = e.ListEnquiriesRequest(box=e.ENQUIRY_BOX_RECEIVED, waiting_for_me=True)
-    enquiries = lists.all_of(clients().enquiries.ListEnquiries, request)
+    enquiries = lists.all_of(
+        e.ListEnquiriesRequest(box=e.ENQUIRY_BOX_RECEIVED, waiting_for_me=True)
+    )
     enquiries.sort(key=lambda enquiry: enquiry.due_time.seconds)
     return enquiries
 
@@ -19,8 +19,9 @@ def sent() -> lists.Listed[e.Enquiry]:
 
     Enquiries that wait for this desk come first.
     """
-    request = e.ListEnquiriesRequest(states=[e.ENQUIRY_STATE_OPEN, e.ENQUIRY_STATE_MATCHED])
-    listed = lists.all_of(clients().enquiries.ListEnquiries, request)
+    listed = lists.all_of(
+        e.ListEnquiriesRequest(states=[e.ENQUIRY_STATE_OPEN, e.ENQUIRY_STATE_MATCHED])
+    )
     enquiries = lists.only(listed, lambda enquiry: bool(enquiry.turn))
     enquiries.sort(
         key=lambda enquiry: (
@@ -36,6 +37,4 @@ def of_contact(identifier: str) -> lists.Listed[e.Enquiry]:
     """Returns the enquiries about one of the line's contacts; none if the id is empty."""
     if not identifier:
         return lists.Listed()
-    return lists.all_of(
-        clients().enquiries.ListEnquiries, e.ListEnquiriesRequest(contact_id=identifier)
-    )
+    return lists.all_of(e.ListEnquiriesRequest(contact_id=identifier))

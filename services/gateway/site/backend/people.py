@@ -3,7 +3,7 @@
 from protos.referrals.v1 import erasures_pb2 as er
 from protos.referrals.v1 import people_pb2 as p
 from services.gateway.edge.clients import clients
-from services.gateway.site.parts import lists
+from services.gateway.site.backend import lists
 
 
 def file_of(identifier: str) -> p.Person:
@@ -13,4 +13,4 @@ def file_of(identifier: str) -> p.Person:
 
 def waiting_erasures() -> lists.Listed[er.Erasure]:
     """Returns all proposed erasures that a second worker of this organisation must confirm."""
-    return lists.all_of(clients().erasures.ListErasures, er.ListErasuresRequest())
+    return lists.all_of(er.ListErasuresRequest())

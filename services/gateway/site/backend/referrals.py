@@ -11,10 +11,10 @@ from werkzeug.wrappers import Response
 
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
-from services.gateway.site.backend import names
+from services.gateway.site.backend import lists, names
 from services.gateway.site.backend.people import file_of
 from services.gateway.site.language import words
-from services.gateway.site.parts import due, forms, lists
+from services.gateway.site.parts import due, forms
 
 
 def fetch(identifier: str) -> r.Referral:
@@ -24,7 +24,7 @@ def fetch(identifier: str) -> r.Referral:
 
 def matching(wanted: r.ReferralFilter) -> lists.Listed[r.Referral]:
     """Returns all referrals that match a filter, the nearest deadline first."""
-    return lists.all_of(clients().referrals.ListReferrals, r.ListReferralsRequest(filter=wanted))
+    return lists.all_of(r.ListReferralsRequest(filter=wanted))
 
 
 def turn_of(box: r.Box.ValueType) -> r.ReferralFilter:

@@ -17,9 +17,9 @@ from chassis.languages import N_
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import locations_pb2 as lo
 from services.gateway.edge.clients import clients, send
-from services.gateway.site.backend import directory, names, workers
+from services.gateway.site.backend import directory, lists, names, workers
 from services.gateway.site.language import _, i18n, words
-from services.gateway.site.parts import forms, lists, pictures
+from services.gateway.site.parts import forms, pictures
 from services.gateway.site.shell import access, session
 
 pages = access.Pages("directory")
@@ -206,7 +206,6 @@ def members() -> str:
         )
     )
     first = not (status or request.args.get("page"))
-    today = i18n.today()
     return render_template(
         "members.html",
         organizations=answer.organizations,
@@ -219,7 +218,7 @@ def members() -> str:
         if first
         else {},
         waiting=directory.organizations(waits_for_second=True) if first else [],
-        ending=directory.organizations(agreement_expire_before_date=str(today + SOON))
+        ending=directory.organizations(agreement_expire_before_date=str(i18n.today() + SOON))
         if first
         else [],
         **doubtful(first),
@@ -231,12 +230,7 @@ def members() -> str:
 
 def doubtful(requested: bool) -> dict[str, Any]:
     """Returns the services whose entries may be out of date, with names, if `requested`."""
-    rpc_request = lo.ListTruthScoresRequest(doubtful=True)
-    scores = (
-        lists.all_of(clients().locations.ListTruthScores, rpc_request)
-        if requested
-        else lists.Listed()
-    )
+    scores = lists.all_of(lo.ListTruthScoresRequest(doubtful=True)) if requested else lists.Listed()
     known = names.names(
         [score.organization_id for score in scores], [score.service_id for score in scores]
     )
@@ -273,5 +267,4 @@ def capacity(identifier: str) -> access.Answer:
             }
         except forms.SHOWN_IN_PLACE as refusal:
             errors = forms.problems(refusal)
-    page = render_template("capacity.html", service=service, errors=errors)
-    return (page, 422) if errors else page
+    return render_template("capacity.html", service=service, errors=errors), 422 if errors else 200

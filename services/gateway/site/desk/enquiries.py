@@ -16,9 +16,9 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
-from services.gateway.site.backend import directory, names, people, referrals, unsafe_choices
+from services.gateway.site.backend import directory, lists, names, people, referrals, unsafe_choices
 from services.gateway.site.language import _, words
-from services.gateway.site.parts import forms, lists, person_form, unsafe_form
+from services.gateway.site.parts import forms, person_form, unsafe_form
 from services.gateway.site.shell import access, session
 
 pages = access.Pages("enquiries")
@@ -139,7 +139,7 @@ def new() -> access.Answer:
         return ask(answers, forms.problems(refusal))
     choices = unsafe_choices.choices(everywhere, answers, EXCLUDED)
     unsafe_problems = unsafe_problems if sure else {}
-    page = render_template(
+    return render_template(
         "enquiry_check.html",
         content=rpc_request.content,
         preview=preview,
@@ -148,8 +148,7 @@ def new() -> access.Answer:
         answers=answers,
         keep_unused=rpc_request.keep_unused,
         errors=unsafe_problems,
-    )
-    return (page, 422) if unsafe_problems else page
+    ), 422 if unsafe_problems else 200
 
 
 def known_answers() -> MultiDict[str, str]:
@@ -181,14 +180,13 @@ def known_answers() -> MultiDict[str, str]:
 
 def ask(answers: MultiDict[str, str], errors: dict[str, str]) -> access.Answer:
     """Shows all questions on one page."""
-    page = render_template(
+    return render_template(
         "enquiry_new.html",
         answers=answers,
         person=person_form.Values(answers),
         errors=errors,
         urgency_hints=referrals.urgency_hints(),
-    )
-    return (page, 422) if errors else page
+    ), 422 if errors else 200
 
 
 def fitting(content: e.EnquiryContent, unsafe: Sequence[str] = ()) -> lists.Listed[d.Service]:

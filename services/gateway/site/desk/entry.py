@@ -24,9 +24,9 @@ from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import locations_pb2 as pb
 from services.gateway.edge.clients import clients
 from services.gateway.edge.departments import MUNICIPALITIES
-from services.gateway.site.backend import directory, names
+from services.gateway.site.backend import directory, lists, names
 from services.gateway.site.language import _, words
-from services.gateway.site.parts import forms, lists, merging
+from services.gateway.site.parts import forms, merging
 from services.gateway.site.shell import access, session
 
 pages = access.Pages("entry")
@@ -198,7 +198,7 @@ def _save_or_show_again(
 
 def own_places() -> lists.Listed[pb.Location]:
     """Returns the places of the reader's own organisation."""
-    return lists.all_of(clients().locations.ListLocations, pb.ListLocationsRequest())
+    return lists.all_of(pb.ListLocationsRequest())
 
 
 def own_organization() -> d.Organization:
@@ -221,7 +221,7 @@ def overview(
     itself. `concurrent_changes` were made by other workers since then. The other forms have the
     same two arguments.
     """
-    scores = lists.all_of(clients().locations.ListTruthScores, pb.ListTruthScoresRequest())
+    scores = lists.all_of(pb.ListTruthScoresRequest())
     return render_template(
         "entry.html",
         shown=merging.encode(organization if base is None else base),

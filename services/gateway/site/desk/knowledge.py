@@ -14,16 +14,16 @@ from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
-from services.gateway.site.backend import names, people, referrals
+from services.gateway.site.backend import lists, names, people, referrals
 from services.gateway.site.language import _, i18n, ngettext, words
-from services.gateway.site.parts import lists, sheet
+from services.gateway.site.parts import sheet
 from services.gateway.site.shell import access, session
 
 pages = access.Pages("knowledge")
 SOON = timedelta(days=14)
 """Time before the end of a consent at which the person is asked again: enough to meet her once."""
-PAGES = 25
-"""Maximum number of pages that are fetched, of 200 accesses each: more than any file needs.
+MOST = 5000
+"""Maximum number of accesses that are fetched: more than any file has.
 
 Further accesses would be missing from the sheet; the page with all accesses to the file shows them.
 """
@@ -109,7 +109,7 @@ def knowledge(identifier: str) -> Knowledge:
     if person.organization_id != session.me().organization_id:
         abort(404)
     receipts = clients().people.ListReceipts(p.ListReceiptsRequest(person_id=identifier)).receipts
-    readings = all_readings(identifier)
+    readings = lists.all_of(p.ListReadingsRequest(person_id=identifier), MOST)
     sent = referrals.matching(r.ReferralFilter(box=r.BOX_OUTBOX, person_id=identifier))
     copies = all_copies(identifier)
     known = names.names(
@@ -281,31 +281,13 @@ def groups(field_groups: Iterable[p.FieldGroup.ValueType]) -> str:
     return ", ".join(words.word("field_group", group) for group in field_groups)
 
 
-def all_readings(identifier: str) -> list[p.Reading]:
-    """Fetches the accesses to the file, the newest first, up to PAGES pages."""
-    readings: list[p.Reading] = []
-    token = ""
-    for _page in range(PAGES):
-        answer = clients().people.ListReadings(
-            p.ListReadingsRequest(person_id=identifier, page_size=200, page_token=token)
-        )
-        readings += answer.readings
-        token = answer.next_page_token
-        if not token:
-            break
-    return readings
-
-
 def all_copies(identifier: str) -> dict[str, list[e.Enquiry]]:
     """Returns the enquiries about the person, by the id of each organisation that still has a copy.
 
     Only enquiries of the reader's own organisation are included.
     """
-    enquiries = lists.all_of(
-        clients().enquiries.ListEnquiries, e.ListEnquiriesRequest(person_id=identifier)
-    )
     copies: dict[str, list[e.Enquiry]] = defaultdict(list)
-    for enquiry in enquiries:
+    for enquiry in lists.all_of(e.ListEnquiriesRequest(person_id=identifier)):
         for organization in dict.fromkeys(
             offer.organization_id for offer in enquiry.offers if offer.holds_content
         ):

@@ -18,9 +18,17 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge import origin
 from services.gateway.edge.clients import clients
-from services.gateway.site.backend import directory, enquiries, line, names, references, referrals
+from services.gateway.site.backend import (
+    directory,
+    enquiries,
+    line,
+    lists,
+    names,
+    references,
+    referrals,
+)
 from services.gateway.site.language import _, words
-from services.gateway.site.parts import advice, devices, forms, lists, merging
+from services.gateway.site.parts import advice, devices, forms, merging
 from services.gateway.site.shell import access, session
 
 pages = access.Pages("line")

@@ -14,8 +14,9 @@ from chassis.wire import timestamp
 from protos.partners.v1 import accounts_pb2 as pb
 from protos.referrals.v1 import people_pb2 as p
 from services.gateway.edge.clients import clients
+from services.gateway.site.backend import lists
 from services.gateway.site.language import i18n
-from services.gateway.site.parts import forms, lists
+from services.gateway.site.parts import forms
 from services.gateway.site.shell import access, session
 
 pages = access.Pages("made")
@@ -52,7 +53,7 @@ def _exports(since: Timestamp | None) -> lists.Listed[p.Export]:
     """
     if not session.me().may(*access.SENDERS):
         return lists.Listed()
-    return lists.all_of(clients().people.ListOwnExports, p.ListOwnExportsRequest(since_time=since))
+    return lists.all_of(p.ListOwnExportsRequest(since_time=since))
 
 
 def _beginning(day: str) -> Timestamp | None:

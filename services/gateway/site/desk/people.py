@@ -14,9 +14,9 @@ from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import plans_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
-from services.gateway.site.backend import names, people, referrals
+from services.gateway.site.backend import lists, names, people, referrals
 from services.gateway.site.language import i18n
-from services.gateway.site.parts import forms, lists, person_form
+from services.gateway.site.parts import forms, person_form
 from services.gateway.site.shell import access, session
 
 pages = access.Pages("people")
@@ -32,12 +32,9 @@ def listing() -> str:
     answer = clients().people.ListPeople(
         p.ListPeopleRequest(page_size=50, page_token=request.args.get("page", ""))
     )
-    unreviewed = lists.all_of(
-        clients().emergencies.ListEmergencies, em.ListEmergenciesRequest(waiting=True)
-    )
     own_unreviewed = [
         emergency
-        for emergency in unreviewed
+        for emergency in lists.all_of(em.ListEmergenciesRequest(waiting=True))
         if emergency.file_organization_id == session.me().organization_id
     ]
     return render_template(
@@ -45,9 +42,7 @@ def listing() -> str:
         people=answer.people,
         next_page=answer.next_page_token,
         erasures=people.waiting_erasures(),
-        proposed=lists.all_of(
-            clients().people.ListProposedReceipts, p.ListProposedReceiptsRequest()
-        ),
+        proposed=lists.all_of(p.ListProposedReceiptsRequest()),
         emergencies=own_unreviewed,
         names=names.names({emergency.organization_id for emergency in own_unreviewed}),
     )
@@ -98,11 +93,7 @@ def show(
     readings = readings_page.readings
     listed = referrals.matching(r.ReferralFilter(box=r.BOX_MINE, person_id=identifier))
     emergencies = (
-        lists.all_of(
-            clients().emergencies.ListEmergencies, em.ListEmergenciesRequest(person_id=identifier)
-        )
-        if own
-        else lists.Listed()
+        lists.all_of(em.ListEmergenciesRequest(person_id=identifier)) if own else lists.Listed()
     )
     display_names = names.names(
         {receipt.recipient_organization_id for receipt in receipts}

@@ -21,9 +21,9 @@ from protos.referrals.v1 import emergencies_pb2 as em
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients, send
-from services.gateway.site.backend import directory, names, people, referrals
+from services.gateway.site.backend import directory, lists, names, people, referrals
 from services.gateway.site.language import _, i18n, vocabulary, words
-from services.gateway.site.parts import forms, lists, step_forms, steps
+from services.gateway.site.parts import forms, step_forms, steps
 from services.gateway.site.shell import access, session
 
 pages = access.Pages("referral")
@@ -276,9 +276,7 @@ def basis_of(receipt: p.Receipt) -> str:
 
 def opened_in_emergency(referral: r.Referral) -> frozenset[str]:
     """Returns the field groups that a live emergency access of this reader opens."""
-    emergencies = lists.all_of(
-        clients().emergencies.ListEmergencies, em.ListEmergenciesRequest(referral_id=referral.id)
-    )
+    emergencies = lists.all_of(em.ListEmergenciesRequest(referral_id=referral.id))
     return (
         EMERGENCY
         if any(
@@ -333,9 +331,10 @@ def colleagues() -> list[tuple[str, str]]:
     me = session.me()
     if not me.may("manager"):
         return []
-    workers = lists.all_of(clients().members.ListWorkers, ListWorkersRequest())
     return [
-        (w.id, w.name) for w in workers if w.status == WORKER_STATUS_ACTIVE and w.id != me.worker_id
+        (worker.id, worker.name)
+        for worker in lists.all_of(ListWorkersRequest())
+        if worker.status == WORKER_STATUS_ACTIVE and worker.id != me.worker_id
     ]
 
 

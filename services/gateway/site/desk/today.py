@@ -17,9 +17,9 @@ from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import plans_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
-from services.gateway.site.backend import directory, enquiries, line, names, referrals
+from services.gateway.site.backend import directory, enquiries, line, lists, names, referrals
 from services.gateway.site.language import i18n
-from services.gateway.site.parts import due, lists
+from services.gateway.site.parts import due
 from services.gateway.site.shell import access, session
 
 pages = access.Pages("today")
@@ -153,9 +153,7 @@ def fetch_other_rows() -> OtherRows:
         line.calls_owed() if at_line else lists.Listed(),
         enquiries.received() if desk else lists.Listed(),
         enquiries.sent() if desk else lists.Listed(),
-        lists.all_of(clients().plans.ListLateSteps, pb.ListLateStepsRequest())
-        if desk
-        else lists.Listed(),
+        lists.all_of(pb.ListLateStepsRequest()) if desk else lists.Listed(),
     )
 
 

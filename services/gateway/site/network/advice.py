@@ -75,15 +75,14 @@ def publish() -> access.Answer:
         for answer in ANSWERS
     }
     texts = {language: advice.text_in(card, language) for language in LANGUAGES}
-    page = render_template(
+    return render_template(
         "advice_publish.html",
         card=card,
         texts=texts,
         required=advice.REQUIRED,
         opening_questions=opening_questions,
         errors=errors,
-    )
-    return (page, 422) if errors else page
+    ), 422 if errors else 200
 
 
 def card_in_form() -> pb.AdviceCard:

@@ -9,9 +9,9 @@ from chassis.languages import N_
 from protos.referrals.v1 import audit_pb2 as a
 from protos.referrals.v1 import emergencies_pb2 as em
 from services.gateway.edge.clients import clients
-from services.gateway.site.backend import names
+from services.gateway.site.backend import lists, names
 from services.gateway.site.language import i18n, vocabulary
-from services.gateway.site.parts import forms, lists
+from services.gateway.site.parts import forms
 from services.gateway.site.shell import access
 
 pages = access.Pages("audit")
@@ -37,9 +37,7 @@ def show(
             waiting=not everything, page_size=50, page_token=request.args.get("page", "")
         )
     )
-    urgent = lists.all_of(
-        clients().emergencies.ListEmergencies, em.ListEmergenciesRequest(waiting=not everything)
-    )
+    urgent = lists.all_of(em.ListEmergenciesRequest(waiting=not everything))
     return render_template(
         "audit.html",
         emergencies=urgent,

@@ -16,9 +16,9 @@ from protos.referrals.v1 import emergencies_pb2 as em
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
-from services.gateway.site.backend import directory, names, referrals
+from services.gateway.site.backend import directory, lists, names, referrals
 from services.gateway.site.language import _, i18n
-from services.gateway.site.parts import lists, pictures
+from services.gateway.site.parts import pictures
 from services.gateway.site.shell import access
 
 pages = access.Pages("board")
@@ -62,9 +62,7 @@ def board() -> str:
         )
     )
     known = names.names_of(answer.referrals)
-    opened = lists.all_of(
-        clients().emergencies.ListEmergencies, em.ListEmergenciesRequest(waiting=True)
-    )
+    opened = lists.all_of(em.ListEmergenciesRequest(waiting=True))
     known.organizations |= names.names(
         {
             *(time.organization_id for time in times),

@@ -100,7 +100,7 @@ def publish() -> access.Answer:
         else row.name_in_words
         for row in rows
     }
-    page = render_template(
+    return render_template(
         "deadlines_publish.html",
         rows=rows,
         version=version,
@@ -108,8 +108,7 @@ def publish() -> access.Answer:
         errors=errors,
         labels=labels,
         URGENCIES=due.URGENCIES,
-    )
-    return (page, 422) if errors else page
+    ), 422 if errors else 200
 
 
 def names() -> list[str]:

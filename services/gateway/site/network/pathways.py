@@ -81,8 +81,9 @@ def publish() -> access.Answer:
         text = next_version_text(clients().plans.GetPathway(pb.GetPathwayRequest(id=identifier)))
     else:
         text = ""
-    page = render_template("pathway_publish.html", text_=text, errors=errors)
-    return (page, 422) if errors else page
+    return render_template(
+        "pathway_publish.html", text_=text, errors=errors
+    ), 422 if errors else 200
 
 
 def next_version_text(pathway: pb.StandardPathway) -> str:

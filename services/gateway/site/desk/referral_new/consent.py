@@ -52,7 +52,7 @@ def consent(identifier: str) -> access.Answer:
                 page = "points" if receipt_id else consent_form.page_of(errors)
     spoken = speak or request.values.get("read", "") or draft.person.language
     spoken = spoken if spoken in LANGUAGES else i18n.language()
-    shown = render_template(
+    return render_template(
         "new_consent.html",
         draft=draft,
         service=service,
@@ -69,8 +69,7 @@ def consent(identifier: str) -> access.Answer:
         spoken=spoken,
         script=script(spoken, service.organization_name),
         until=i18n.now() + timedelta(days=CONSENT_DAYS),
-    )
-    return (shown, 422) if errors else shown
+    ), 422 if errors else 200
 
 
 def receipts_for(draft: r.Referral) -> Iterable[p.Receipt]:

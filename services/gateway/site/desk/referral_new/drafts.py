@@ -182,7 +182,6 @@ def show(
 ) -> access.Answer:
     """Renders one question."""
     back = url_for(before, identifier=draft.id)
-    answer = render_template(
+    return render_template(
         f"new_{page}.html", draft=draft, page=page, errors=errors, back=back, **known
-    )
-    return (answer, 422) if errors else answer
+    ), 422 if errors else 200

@@ -353,7 +353,7 @@ def show(
         except forms.SHOWN_IN_PLACE as refusal:  # an answer by which services can't be judged
             errors = forms.problems(refusal)
             page = page_of(start, errors)
-    answer = render_template(
+    return render_template(
         f"new_{page}.html",
         page=page,
         number=start.pages.index(page) + 1,
@@ -372,8 +372,7 @@ def show(
         sought=coarse(start) if page == "services" else None,
         identified=any(answers.get(name) for name in person_form.IDENTITY),
         urgency_hints=referrals.urgency_hints() if page == "urgency" else {},
-    )
-    return (answer, 422) if errors else answer
+    ), 422 if errors else 200
 
 
 def reason_given() -> dict[str, int]:

@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from services.gateway.edge.clients import send
+
 Row = TypeVar("Row")
 MOST = 2000
-"""Maximum number of rows of one list on a page. The page says if there are more rows."""
+"""Usual maximum number of rows of one list. The page says if there are more rows."""
 PAGE = 200  # maximum number of rows that one call may request
 
 
@@ -22,8 +24,8 @@ def only(rows: Listed[Row], wanted: Callable[[Row], bool]) -> Listed[Row]:
     return matching
 
 
-def all_of(ask: Callable[[Any], Any], question: Any) -> Listed[Any]:
-    """Fetches the rows of all pages, up to MOST rows.
+def all_of(question: Any, most: int = 0) -> Listed[Any]:
+    """Fetches the rows of all pages of a list, up to `most` rows, by default MOST.
 
     The first field of an answer holds its rows, as in every list of the contract (AIP-158).
     """
@@ -31,9 +33,9 @@ def all_of(ask: Callable[[Any], Any], question: Any) -> Listed[Any]:
     page_request.CopyFrom(question)
     page_request.page_size = PAGE
     while True:
-        answer = ask(page_request)
+        answer = send(page_request)
         listed.extend(getattr(answer, answer.DESCRIPTOR.fields_by_number[1].name))
         page_request.page_token = answer.next_page_token
         listed.more = bool(page_request.page_token)
-        if not listed.more or len(listed) >= MOST:
+        if not listed.more or len(listed) >= (most or MOST):
             return listed

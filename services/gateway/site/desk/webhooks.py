@@ -101,11 +101,13 @@ def rotate(identifier: str) -> str:
     return show(identifier, secret=clients().webhooks.RotateWebhookSecret(rpc_request).secret)
 
 
-@pages.get("/webhooks/<identifier>/deliveries/<delivery>", access.MANAGERS)
-def delivery(identifier: str, delivery: str) -> str:
+@pages.get("/webhooks/<webhook_id>/deliveries/<identifier>", access.MANAGERS)
+def delivery(webhook_id: str, identifier: str) -> str:
     """Shows one delivery: its content, its time and its result."""
-    webhook = clients().webhooks.GetWebhook(n.GetWebhookRequest(id=identifier))
-    shown = clients().webhooks.GetDelivery(n.GetDeliveryRequest(id=delivery, webhook_id=identifier))
+    webhook = clients().webhooks.GetWebhook(n.GetWebhookRequest(id=webhook_id))
+    shown = clients().webhooks.GetDelivery(
+        n.GetDeliveryRequest(id=identifier, webhook_id=webhook_id)
+    )
     return render_template(
         "delivery.html", webhook=webhook, delivery=shown, curl=curl(webhook.url, shown.sent)
     )
@@ -161,14 +163,12 @@ def switch(identifier: str) -> None:
     )
 
 
-@pages.post(
-    "/webhooks/<identifier>/deliveries/<delivery>/resend",
+# Sends one delivery again.
+pages.sends(
+    "resend",
+    "/webhooks/<webhook_id>/deliveries/<identifier>/resend",
     access.MANAGERS,
+    n.ResendDeliveryRequest,
     then="webhooks.delivery",
     done="resent",
 )
-def resend(identifier: str, delivery: str) -> None:
-    """Sends one delivery again."""
-    clients().webhooks.ResendDelivery(
-        n.ResendDeliveryRequest(id=delivery, request_id=forms.request_id())
-    )

@@ -6,7 +6,7 @@ an invitation's link.
 
 from flask import redirect, render_template, request, url_for
 
-from chassis.errors import Invalid, Unauthenticated
+from chassis.errors import Unauthenticated
 from protos.partners.v1 import accounts_pb2 as pb
 from services.gateway.edge import origin
 from services.gateway.edge.clients import clients
@@ -18,40 +18,33 @@ pages = access.Pages("forgotten")
 
 
 @pages.get("/forgot", access.ANYBODY)
-def form() -> str:
-    """Shows the form that requests the link."""
-    return render_template("forgot.html", errors={}, sent=False)
+def form(errors: forms.Problems = forms.NO_PROBLEMS, sent: bool = False) -> str:
+    """Shows the form that requests the link; if it was `sent`, where to look for the link."""
+    return render_template("forgot.html", errors=errors, sent=sent)
 
 
-@pages.post("/forgot", access.ANYBODY)
-def ask() -> str | tuple[str, int]:
+@pages.post("/forgot", access.ANYBODY, again=form)
+def ask() -> str:
     """Requests the link.
 
     The answer depends neither on whose address was entered, nor on the number of requests.
     """
     origin.attach()
-    try:
-        clients().accounts.RequestPasswordReset(
-            pb.RequestPasswordResetRequest(email=forms.text("email"), request_id=forms.request_id())
-        )
-    except Invalid as refusal:
-        return render_template("forgot.html", errors=forms.problems(refusal), sent=False), 422
-    return render_template("forgot.html", errors={}, sent=True)
+    clients().accounts.RequestPasswordReset(forms.filled(pb.RequestPasswordResetRequest()))
+    return form(sent=True)
 
 
 @pages.get("/reset", access.ANYBODY)
-def choose() -> str:
+def choose(errors: forms.Problems = forms.NO_PROBLEMS, problem: str = "") -> str:
     """Shows the form for a new password. The link is not checked before the form is sent."""
-    return render_template("reset.html", errors={}, problem="")
+    return render_template("reset.html", errors=errors, problem=problem)
 
 
-@pages.post("/reset", access.ANYBODY)
+@pages.post("/reset", access.ANYBODY, again=choose)
 def change() -> access.Answer:
     """Changes the password, and redirects to the sign-in, which asks for any further factor."""
     if request.form.get("password", "") != request.form.get("again", ""):
-        return render_template(
-            "reset.html", errors={"again": _("no es la misma que la de arriba")}, problem=""
-        ), 422
+        forms.refuse({"again": _("no es la misma que la de arriba")})
     rpc_request = pb.ResetPasswordRequest(
         token=forms.text("token"),
         password=request.form.get("password", ""),
@@ -64,7 +57,5 @@ def change() -> access.Answer:
             "Este enlace no sirve: ya se usó, venció, hay uno más nuevo, o el código no está"
             " completo. Pida otro."
         )
-        return render_template("reset.html", errors={}, problem=problem), 401
-    except Invalid as refusal:
-        return render_template("reset.html", errors=forms.problems(refusal), problem=""), 422
+        return choose(problem=problem), 401
     return redirect(url_for("signin.form", to=url_for("made.show"), done="password_reset"), 303)

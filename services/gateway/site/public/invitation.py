@@ -7,7 +7,7 @@ types the secret, or pastes it from the e-mail.
 
 from flask import redirect, render_template, request, url_for
 
-from chassis.errors import Conflict, Invalid, Unauthenticated
+from chassis.errors import Conflict, Unauthenticated
 from protos.partners.v1.members_pb2 import AcceptInvitationRequest
 from services.gateway.edge.clients import clients
 from services.gateway.site.language import _
@@ -18,12 +18,12 @@ pages = access.Pages("invitation")
 
 
 @pages.get("/invitation", access.ANYBODY)
-def form() -> str:
+def form(errors: forms.Problems = forms.NO_PROBLEMS, problem: str = "") -> str:
     """Shows the form. The link is not checked before the form is sent."""
-    return render_template("invitation.html", errors={}, problem="")
+    return render_template("invitation.html", errors=errors, problem=problem)
 
 
-@pages.post("/invitation", access.ANYBODY)
+@pages.post("/invitation", access.ANYBODY, again=form)
 def accept() -> access.Answer:
     """Opens the account, and redirects to the sign-in."""
     rpc_request = AcceptInvitationRequest(
@@ -39,11 +39,7 @@ def accept() -> access.Answer:
             "Esta invitación no sirve: ya se usó, venció, o el código no está completo."
             " Pida otra a quien la invitó."
         )
-        return render_template("invitation.html", errors={}, problem=problem), 401
+        return form(problem=problem), 401
     except Conflict as refusal:
-        return render_template(
-            "invitation.html", errors={}, problem=forms.problems(refusal)["_form"]
-        ), 409
-    except Invalid as refusal:
-        return render_template("invitation.html", errors=forms.problems(refusal), problem=""), 422
+        return form(problem=forms.problems(refusal)["_form"]), 409
     return redirect(url_for("signin.form", done="account"), 303)

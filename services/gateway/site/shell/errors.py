@@ -40,7 +40,7 @@ def page(status: int, title: str, advice: str, retry: bool = False, again: bool 
 
 def answer_refusal(refusal: errors.Refusal) -> AnyResponse:
     """Answers a refusal that no form showed in place."""
-    if proof.can_answer(refusal):
+    if refusal.reason == proof.REASON and g.get("me"):
         try:
             return proof.ask()
         except errors.Refusal as other:

@@ -10,7 +10,7 @@ from flask import g, make_response, render_template, request, url_for
 from werkzeug.datastructures import ImmutableMultiDict
 from werkzeug.wrappers import Response
 
-from chassis.errors import Exhausted, Invalid, Refusal
+from chassis.errors import Exhausted, Invalid
 from protos.partners.v1 import accounts_pb2 as pb
 from services.gateway.edge import origin
 from services.gateway.edge.clients import clients
@@ -82,8 +82,3 @@ def _page(carried: str, action: str, status: int, problem: str = "", to: str = "
         ),
         status,
     )
-
-
-def can_answer(refusal: Refusal) -> bool:
-    """Returns whether the step-up page can answer a refusal."""
-    return refusal.reason == REASON and g.get("me") is not None

@@ -3,7 +3,6 @@
 A script is read aloud to her, and the receipt is made from her answers.
 """
 
-from collections.abc import Iterable
 from datetime import timedelta
 
 import flask_babel
@@ -64,21 +63,17 @@ def consent(identifier: str) -> access.Answer:
         carried=list(consent_form.hidden_fields(page, recipient)),
         answers=consent_form.ANSWERS,
         unasked=age != consent_form.ADULT and page != "points" and consent_form.child_not_asked(),
-        receipts=receipts_for(draft) if page == "points" else [],
+        # earlier consents that would also cover this referral
+        receipts=clients()
+        .people.ListReceipts(p.ListReceiptsRequest(person_id=draft.person_id, referral_id=draft.id))
+        .receipts
+        if page == "points"
+        else [],
         age=age,
         spoken=spoken,
         script=script(spoken, service.organization_name),
         until=i18n.now() + timedelta(days=CONSENT_DAYS),
     ), 422 if errors else 200
-
-
-def receipts_for(draft: r.Referral) -> Iterable[p.Receipt]:
-    """Returns earlier consents that would also cover this referral."""
-    return (
-        clients()
-        .people.ListReceipts(p.ListReceiptsRequest(person_id=draft.person_id, referral_id=draft.id))
-        .receipts
-    )
 
 
 def use_receipt(draft: r.Referral, receipt_id: str) -> access.Answer:
@@ -116,9 +111,9 @@ def script(language: str, organization: str) -> dict[str, object]:
 
 def record_consent(draft: r.Referral, recipient: str) -> p.Receipt:
     """Records the consent exactly as the person gave it."""
-    receipt = consent_form.receipt(draft.person_id, recipient)
     return clients().people.CreateReceipt(
         p.CreateReceiptRequest(
-            receipt=receipt, request_id=forms.part_of(forms.request_id(), "receipt")
+            receipt=consent_form.receipt(draft.person_id, recipient),
+            request_id=forms.part_of(forms.request_id(), "receipt"),
         )
     )

@@ -161,20 +161,16 @@ pages.sends(
 
 
 @pages.get("/line/<identifier>/hand-over", access.LINE)
-def handing_over(identifier: str) -> str:
-    """Shows the form for handing a caller over to another organisation."""
-    return hand_over_page(clients().contacts.GetContact(c.GetContactRequest(id=identifier)))
-
-
-def hand_over_page(shown: c.Contact, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
-    """Renders the form, with the approved members as choices."""
+def handing_over(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
+    """Shows the form for handing a caller over, with the approved members as choices."""
+    shown = clients().contacts.GetContact(c.GetContactRequest(id=identifier))
     members = directory.organizations(status=d.ORGANIZATION_STATUS_APPROVED)
     choices = sorted(((member.id, member.name) for member in members), key=lambda choice: choice[1])
     return render_template("hand_over.html", contact=shown, members=choices, errors=errors)
 
 
-@pages.post("/line/<identifier>/hand-over", access.LINE)
-def hand_over(identifier: str) -> access.Answer:
+@pages.post("/line/<identifier>/hand-over", access.LINE, again=handing_over, then="line.show")
+def hand_over(identifier: str) -> None:
     """Records whether the caller was connected live, and with whom.
 
     If she was connected, the contact ends as handed over.
@@ -184,20 +180,13 @@ def hand_over(identifier: str) -> access.Answer:
     if changed.connected_live == c.ANSWER_YES:
         changed.outcome_code = c.CONTACT_OUTCOME_HANDED_OVER
         paths.append("outcome_code")
-    try:
-        if not changed.connected_live:
-            forms.refuse({"connected_live": words.violation("required", "connected_live")})
-        clients().contacts.UpdateContact(
-            c.UpdateContactRequest(
-                contact=changed, update_mask=FieldMask(paths=paths), request_id=forms.request_id()
-            )
+    if not changed.connected_live:
+        forms.refuse({"connected_live": words.violation("required", "connected_live")})
+    clients().contacts.UpdateContact(
+        c.UpdateContactRequest(
+            contact=changed, update_mask=FieldMask(paths=paths), request_id=forms.request_id()
         )
-    except forms.SHOWN_IN_PLACE as refusal:
-        # when the form is sent again, it must refer to the current version
-        if isinstance(refusal, Stale):
-            changed.etag = clients().contacts.GetContact(c.GetContactRequest(id=identifier)).etag
-        return hand_over_page(changed, forms.problems(refusal)), forms.status_of(refusal)
-    return redirect(url_for("line.show", identifier=identifier, done="saved"), 303)
+    )
 
 
 @pages.get("/line/new", access.LINE)

@@ -5,6 +5,7 @@ The page of a file shows sealed data, the safe-contact plan, receipts, referrals
 
 from collections.abc import Iterable
 from functools import partial
+from itertools import groupby
 
 from flask import redirect, render_template, request, url_for
 
@@ -143,14 +144,8 @@ def pathways(age_band: r.AgeBand.ValueType) -> list[tuple[str, str]]:
 
 def group_readings(readings: Iterable[p.Reading]) -> list[tuple[p.Reading, int]]:
     """Returns the first of each run of readings with equal `grouping_key`, and the run's length."""
-    lines: list[tuple[p.Reading, int]] = []
-    for reading in readings:
-        last = lines[-1] if lines else None
-        if last and grouping_key(last[0]) == grouping_key(reading):
-            lines[-1] = (last[0], last[1] + 1)
-        else:
-            lines.append((reading, 1))
-    return lines
+    runs = (list(run) for _key, run in groupby(readings, grouping_key))
+    return [(run[0], len(run)) for run in runs]
 
 
 def grouping_key(reading: p.Reading) -> tuple[object, ...]:

@@ -4,7 +4,7 @@ Reference and PIN are entered by the person who made the request, or by a worker
 them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from flask import make_response, render_template
 from werkzeug.wrappers import Response
@@ -23,7 +23,7 @@ def show_status(
     *,
     again: Callable[[str, str], str],
     contact_of: Callable[[], str] = lambda: "",
-    readings_of: Callable[[], list[c.ReferenceReading] | None] = lambda: None,
+    readings_of: Callable[[], Sequence[c.ReferenceReading] | None] = lambda: None,
 ) -> Response | tuple[str, int]:
     """Reads the state of a request with the form's reference and PIN, and renders it.
 

@@ -251,11 +251,14 @@ def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     offers: Sequence[e.Offer] = sorted(
         enquiry.offers, key=lambda offer: (not offer.taken, ORDER.index(offer.answer))
     )
-    known = names.names(
-        {offer.organization_id for offer in offers}, {offer.service_id for offer in offers}
-    )
     return render_template(
-        "enquiry.html", enquiry=enquiry, offers=offers, names=known, errors=errors
+        "enquiry.html",
+        enquiry=enquiry,
+        offers=offers,
+        names=names.names(
+            {offer.organization_id for offer in offers}, {offer.service_id for offer in offers}
+        ),
+        errors=errors,
     )
 
 

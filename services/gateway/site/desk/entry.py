@@ -96,9 +96,8 @@ def service(identifier: str) -> access.Answer:
 def confirm(identifier: str) -> tuple[str, int] | None:
     """Confirms that everything about a service is still true."""
     before = _own_service(identifier)
-    unchanged = d.Service(id=before.id, etag=forms.etag())
     rpc_request = d.UpdateServiceRequest(
-        service=unchanged,
+        service=d.Service(id=before.id, etag=forms.etag()),
         update_mask=FieldMask(paths=["assured_time"]),
         request_id=forms.request_id(),
     )
@@ -148,9 +147,8 @@ def check_address(identifier: str) -> str:
 
     Only this answer shows the address, and the access is recorded in the audit trail.
     """
-    before = _own_place(identifier)
     return place_form(
-        before,
+        _own_place(identifier),
         {},
         opened=clients().locations.OpenOwnAddress(pb.OpenOwnAddressRequest(location_id=identifier)),
     )

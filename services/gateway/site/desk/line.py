@@ -192,8 +192,9 @@ def hand_over(identifier: str) -> None:
 @pages.get("/line/new", access.LINE)
 def new() -> str:
     """Shows an empty triage."""
-    me = session.me()
-    return page(c.Contact(line_country=me.country, kind_code=c.CONTACT_KIND_CRISIS, language="es"))
+    return page(
+        c.Contact(line_country=session.me().country, kind_code=c.CONTACT_KIND_CRISIS, language="es")
+    )
 
 
 @pages.post("/line/again", access.LINE)
@@ -203,10 +204,15 @@ def again() -> str:
     The form carries both until the contact is recorded.
     """
     me = session.me()
-    empty = c.Contact(
-        line_country=me.country, kind_code=c.CONTACT_KIND_CRISIS, language="es", called_before=True
+    return page(
+        c.Contact(
+            line_country=me.country,
+            kind_code=c.CONTACT_KIND_CRISIS,
+            language="es",
+            called_before=True,
+        ),
+        known=(forms.text("reference"), forms.text("pin")),
     )
-    return page(empty, known=(forms.text("reference"), forms.text("pin")))
 
 
 def page(

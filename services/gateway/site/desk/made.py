@@ -64,10 +64,11 @@ def _beginning(day: str) -> Timestamp | None:
 @pages.post("/account/made", access.EVERYONE, again=page)
 def end() -> access.Answer:
     """Ends the chosen things, and shows the remaining ones."""
-    rpc_request = pb.EndMadeLatelyRequest(
-        since_time=_beginning(forms.text("since")),
-        ids=forms.texts("ids"),
-        request_id=forms.request_id(),
+    clients().accounts.EndMadeLately(
+        pb.EndMadeLatelyRequest(
+            since_time=_beginning(forms.text("since")),
+            ids=forms.texts("ids"),
+            request_id=forms.request_id(),
+        )
     )
-    clients().accounts.EndMadeLately(rpc_request)
     return redirect(url_for("made.show", since=forms.text("since"), done="made_ended"), 303)

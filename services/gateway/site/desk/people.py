@@ -166,10 +166,11 @@ def looked(identifier: str) -> str:
 
     The file itself is not fetched, because that would be another access.
     """
-    readings_request = p.ListReadingsRequest(
-        person_id=identifier, page_size=200, page_token=request.args.get("page", "")
+    answer = clients().people.ListReadings(
+        p.ListReadingsRequest(
+            person_id=identifier, page_size=200, page_token=request.args.get("page", "")
+        )
     )
-    answer = clients().people.ListReadings(readings_request)
     display_names = names.names(
         {reading.organization_id for reading in answer.readings},
         (),

@@ -418,9 +418,8 @@ def open_safe_contact(identifier: str) -> str:
 
     Only this answer shows the plan, and the access is recorded.
     """
-    referral = referrals.fetch(identifier)
     return render(
-        referral,
+        referrals.fetch(identifier),
         Filled(
             "safe_contact",
             plan=clients().people.OpenSafeContact(p.OpenSafeContactRequest(referral_id=identifier)),

@@ -51,12 +51,11 @@ def form(
     `results` is None before a search. If `reference` is set, the page asks for its PIN; `problem`
     says why the last attempt with a PIN failed.
     """
-    known = names.names_of(results.referrals if results else [])
     return render_template(
         "search.html",
         q=term,
         results=results,
-        names=known,
+        names=names.names_of(results.referrals if results else []),
         errors=errors,
         reference=reference,
         problem=problem,

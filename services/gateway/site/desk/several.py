@@ -121,11 +121,10 @@ def results_page(step: str, done: list[StepResult], back: str) -> str:
         known = names.names_of(outcome.referral for outcome in done if outcome.referral is not None)
     except (Unavailable, ServiceFault):
         known = names.Names()  # the results are shown without names
-    listed = sorted(done, key=lambda outcome: not outcome.why)
     return render_template(
         "several.html",
         step=step,
-        outcomes=listed,
+        outcomes=sorted(done, key=lambda outcome: not outcome.why),
         failed=sum(1 for outcome in done if outcome.why),
         back=back,
         names=known,

@@ -30,10 +30,9 @@ def listing(
     errors: forms.Problems = forms.NO_PROBLEMS, created: n.CreateWebhookResponse | None = None
 ) -> str:
     """Shows all endpoints. `created` is an endpoint that was just added, with its secret."""
-    webhooks = clients().webhooks.ListWebhooks(n.ListWebhooksRequest()).webhooks
     return render_template(
         "webhooks.html",
-        webhooks=webhooks,
+        webhooks=clients().webhooks.ListWebhooks(n.ListWebhooksRequest()).webhooks,
         days=days(),
         errors=errors,
         created=created,

@@ -302,9 +302,8 @@ def wait(seconds: float) -> str:
             "Espere %(num)d horas y pruebe otra vez.",
             ceil(seconds / 3600),
         )
-    minutes = max(1, ceil(seconds / 60))
     return i18n.ngettext(
         "Espere %(num)d minuto y pruebe otra vez.",
         "Espere %(num)d minutos y pruebe otra vez.",
-        minutes,
+        max(1, ceil(seconds / 60)),
     )

@@ -48,11 +48,10 @@ def show() -> str:
     policy = clients().referrals.GetDeadlinePolicy(
         pb.GetDeadlinePolicyRequest(version=forms.version_asked())
     )
-    rows = {row.name: row for row in map(row_of, policy.deadlines)}
     return render_template(
         "deadlines.html",
         policy=policy,
-        rows=rows,
+        rows={row.name: row for row in map(row_of, policy.deadlines)},
         URGENCIES=due.URGENCIES,
         CLOCKS=CLOCKS,
         ANY_URGENCY=ANY_URGENCY,

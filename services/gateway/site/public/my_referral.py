@@ -9,7 +9,7 @@ from functools import partial
 from flask import render_template
 
 from protos.referrals.v1 import contacts_pb2 as c
-from services.gateway.edge.clients import clients
+from services.gateway.edge.clients import clients, send
 from services.gateway.site.backend import references
 from services.gateway.site.language import _, ngettext
 from services.gateway.site.parts import forms
@@ -50,9 +50,8 @@ def confirm() -> access.Answer:
 @pages.post("/my-referral/note", access.ANYBODY)
 def note() -> access.Answer:
     """Adds the person's note to her request."""
-    rpc_request = forms.filled(c.AddNoteByReferenceRequest())
     return show_status(
-        lambda: clients().references.AddNoteByReference(rpc_request),
+        lambda: send(forms.filled(c.AddNoteByReferenceRequest())),
         lambda status: _("Anotado. Lo lee solo la línea a la que usted llamó."),
     )
 
@@ -60,9 +59,8 @@ def note() -> access.Answer:
 @pages.post("/my-referral/call", access.ANYBODY)
 def call() -> access.Answer:
     """Records when the person can safely be called."""
-    rpc_request = forms.filled(c.AskForCallByReferenceRequest())
     return show_status(
-        lambda: clients().references.AskForCallByReference(rpc_request),
+        lambda: send(forms.filled(c.AskForCallByReferenceRequest())),
         lambda status: _(
             "Anotado. La línea la llamará en ese tiempo, solo como usted pidió;"
             " si no la llaman, llame usted."
@@ -84,13 +82,10 @@ def withdraw() -> access.Answer:
 @pages.post("/my-referral/readings", access.ANYBODY)
 def readings() -> access.Answer:
     """Shows which kinds of organisations read the person's data, and when."""
-    return show_status(references.ask_status, readings_of=ask_readings)
-
-
-def ask_readings() -> list[c.ReferenceReading] | None:
-    """Returns the accesses to the person's data, by day and kind of organisation."""
-    rpc_request = forms.filled(c.ListReadingsByReferenceRequest())
-    return list(clients().references.ListReadingsByReference(rpc_request).readings)
+    return show_status(
+        references.ask_status,
+        readings_of=lambda: send(forms.filled(c.ListReadingsByReferenceRequest())).readings,
+    )
 
 
 def result_for_one(key: str, status: c.ReferenceStatus) -> str:

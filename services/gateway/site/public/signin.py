@@ -32,12 +32,11 @@ def form() -> access.Answer:
             " Empiece otra vez por el enlace de su organización."
         ),
     }
-    problem = by_provider.get(request.args.get("by", ""), "")
     return render_template(
         "signin.html",
         to=request.args.get("to", ""),
         ended=request.args.get("ended"),
-        problem=problem,
+        problem=by_provider.get(request.args.get("by", ""), ""),
     )
 
 

@@ -75,10 +75,14 @@ def _page(carried: str, action: str, status: int, problem: str = "", to: str = "
     `carried` is the sealed form. If there is neither a form nor a page to open (`to`), the typed
     values are lost, and the page says so.
     """
-    begun = clients().accounts.BeginProof(pb.BeginProofRequest())
     return make_response(
         render_template(
-            "proof.html", asked=begun, kept=carried, action=action, to=to, problem=problem
+            "proof.html",
+            asked=clients().accounts.BeginProof(pb.BeginProofRequest()),
+            kept=carried,
+            action=action,
+            to=to,
+            problem=problem,
         ),
         status,
     )

@@ -1,7 +1,6 @@
-"""Calls to the directory: members, an organisation's services, and services that fit a person."""
+"""Calls to the directory: an organisation's services, and services that fit a person."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from chassis.errors import Refusal
 from protos.partners.v1 import directory_pb2 as d
@@ -32,11 +31,6 @@ def provider_of(service: d.Service) -> str:
 def services_of(organization_id: str) -> lists.Listed[d.Service]:
     """Returns the services of an organisation."""
     return lists.all_of(d.SearchServicesRequest(organization_id=organization_id))
-
-
-def organizations(**filters: Any) -> lists.Listed[d.Organization]:
-    """Returns the network's members that match a filter."""
-    return lists.all_of(d.ListOrganizationsRequest(**filters))
 
 
 def matches(

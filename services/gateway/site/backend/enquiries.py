@@ -1,4 +1,4 @@
-"""Fetches enquiries: received by a desk, sent by it, or about one of the line's contacts."""
+"""Fetches the enquiries that a desk received, or that it sent."""
 
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as r
@@ -31,10 +31,3 @@ def sent() -> lists.Listed[e.Enquiry]:
         )
     )
     return enquiries
-
-
-def of_contact(identifier: str) -> lists.Listed[e.Enquiry]:
-    """Returns the enquiries about one of the line's contacts; none if the id is empty."""
-    if not identifier:
-        return lists.Listed()
-    return lists.all_of(e.ListEnquiriesRequest(contact_id=identifier))

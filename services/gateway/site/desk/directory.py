@@ -212,13 +212,17 @@ def members() -> str:
         status=request.args.get("status", ""),
         next_page=answer.next_page_token,
         board={
-            words.code("organization_status", state): directory.organizations(status=state)
+            words.code("organization_status", state): lists.all_of(
+                d.ListOrganizationsRequest(status=state)
+            )
             for state in _BOARD
         }
         if first
         else {},
-        waiting=directory.organizations(waits_for_second=True) if first else [],
-        ending=directory.organizations(agreement_expire_before_date=str(i18n.today() + SOON))
+        waiting=lists.all_of(d.ListOrganizationsRequest(waits_for_second=True)) if first else [],
+        ending=lists.all_of(
+            d.ListOrganizationsRequest(agreement_expire_before_date=str(i18n.today() + SOON))
+        )
         if first
         else [],
         **doubtful(first),

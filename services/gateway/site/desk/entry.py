@@ -79,7 +79,7 @@ def save() -> access.Answer:
 def service(identifier: str) -> access.Answer:
     """Shows the form of a service, and saves it."""
     before = _own_service(identifier)
-    places = own_places()
+    places = lists.all_of(pb.ListLocationsRequest())
     if request.method == "GET":
         return service_form(
             before, {}, places=places, place_ids=_offered_at(before.id) if before.id else ()
@@ -194,11 +194,6 @@ def _save_or_show_again(
     return redirect(url_for("entry.show", done="saved"), 303)
 
 
-def own_places() -> lists.Listed[pb.Location]:
-    """Returns the places of the reader's own organisation."""
-    return lists.all_of(pb.ListLocationsRequest())
-
-
 def own_organization() -> d.Organization:
     """Returns the reader's own organisation as the network reads it."""
     return clients().directory.GetOrganization(
@@ -225,7 +220,7 @@ def overview(
         shown=merging.encode(organization if base is None else base),
         organization=organization,
         services=directory.services_of(session.me().organization_id),
-        places=own_places(),
+        places=lists.all_of(pb.ListLocationsRequest()),
         scores={score.service_id: score for score in scores},
         errors=errors,
         concurrent_changes=concurrent_changes,

@@ -5,7 +5,7 @@ from flask import render_template
 from chassis.errors import NotFound
 from protos.referrals.v1 import erasures_pb2 as p
 from services.gateway.edge.clients import clients
-from services.gateway.site.backend import names, people
+from services.gateway.site.backend import lists, names, people
 from services.gateway.site.language import i18n
 from services.gateway.site.parts import forms
 from services.gateway.site.shell import access, session
@@ -16,7 +16,7 @@ pages = access.Pages("erasures")
 @pages.get("/people/erasures", access.CARE)
 def listing() -> str:
     """Shows the erasures that wait for a second worker."""
-    return render_template("erasures.html", erasures=people.waiting_erasures())
+    return render_template("erasures.html", erasures=lists.all_of(p.ListErasuresRequest()))
 
 
 @pages.get("/people/<person_id>/erasure", access.CARE)

@@ -15,12 +15,11 @@ from chassis.languages import N_
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import advice_pb2 as ad
 from protos.referrals.v1 import contacts_pb2 as c
+from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge import origin
 from services.gateway.edge.clients import clients
 from services.gateway.site.backend import (
-    directory,
-    enquiries,
     line,
     lists,
     names,
@@ -164,7 +163,7 @@ pages.sends(
 def handing_over(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     """Shows the form for handing a caller over, with the approved members as choices."""
     shown = clients().contacts.GetContact(c.GetContactRequest(id=identifier))
-    members = directory.organizations(status=d.ORGANIZATION_STATUS_APPROVED)
+    members = lists.all_of(d.ListOrganizationsRequest(status=d.ORGANIZATION_STATUS_APPROVED))
     choices = sorted(((member.id, member.name) for member in members), key=lambda choice: choice[1])
     return render_template("hand_over.html", contact=shown, members=choices, errors=errors)
 
@@ -243,7 +242,9 @@ def page(
         pin=pin,
         known=known,
         referrals=related,
-        enquiries=enquiries.of_contact(contact.id),
+        enquiries=lists.all_of(e.ListEnquiriesRequest(contact_id=contact.id))
+        if contact.id
+        else lists.Listed(),
         calls=[call for call in line.calls_owed() if call.contact_id == contact.id]
         if contact.id
         else [],

@@ -11,11 +11,12 @@ from flask import redirect, render_template, request, url_for
 
 from chassis.languages import N_
 from protos.referrals.v1 import emergencies_pb2 as em
+from protos.referrals.v1 import erasures_pb2 as er
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import plans_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
-from services.gateway.site.backend import lists, names, people, referrals
+from services.gateway.site.backend import lists, names, referrals
 from services.gateway.site.language import i18n
 from services.gateway.site.parts import forms, person_form
 from services.gateway.site.shell import access, session
@@ -42,7 +43,7 @@ def listing() -> str:
         "people.html",
         people=answer.people,
         next_page=answer.next_page_token,
-        erasures=people.waiting_erasures(),
+        erasures=lists.all_of(er.ListErasuresRequest()),
         proposed=lists.all_of(p.ListProposedReceiptsRequest()),
         emergencies=own_unreviewed,
         names=names.names({emergency.organization_id for emergency in own_unreviewed}),

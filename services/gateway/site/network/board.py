@@ -16,7 +16,7 @@ from protos.referrals.v1 import emergencies_pb2 as em
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
-from services.gateway.site.backend import directory, lists, names, referrals
+from services.gateway.site.backend import lists, names, referrals
 from services.gateway.site.language import _, i18n
 from services.gateway.site.parts import pictures
 from services.gateway.site.shell import access
@@ -83,7 +83,7 @@ def board() -> str:
         strip_=pictures.strip(upcoming, now, LOOKAHEAD),
         times=bars(times, known),
         slowest=SLOWEST,
-        probation=directory.organizations(status=d.ORGANIZATION_STATUS_PROBATION),
+        probation=lists.all_of(d.ListOrganizationsRequest(status=d.ORGANIZATION_STATUS_PROBATION)),
         unmet=clients().enquiries.ListUnmetNeeds(e.ListUnmetNeedsRequest()).needs,
     )
 

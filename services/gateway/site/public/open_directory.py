@@ -75,7 +75,7 @@ def search(
         away=False,
         question=question,
         answer=answer,
-        cards=cards(answer) if answer else [],
+        cards=[card(listed) for listed in answer.services] if answer else [],
         needs_=names.needs(),
         here=here if here in CAMPAIGN_COUNTRIES else "NI",
         housing=question.need_code.partition(".")[0] == HOUSING,
@@ -129,7 +129,7 @@ def organization(identifier: str) -> str:
         organization=members[0],
         where="" if discreet else words.place(members[0].department, members[0].country),
         website=website(members[0]),
-        cards=cards(answer),
+        cards=[card(listed) for listed in answer.services],
         question=rpc_request,
         answer=answer,
     )
@@ -163,11 +163,6 @@ def answer_to(query: o.ListPublicServicesRequest) -> o.ListPublicServicesRespons
 def is_housing(service: d.Service) -> bool:
     """Returns whether the service offers housing."""
     return any(code.partition(".")[0] == HOUSING for code in service.need_codes)
-
-
-def cards(answer: o.ListPublicServicesResponse) -> list[Card]:
-    """Returns the services of an answer, in words."""
-    return [card(public_service) for public_service in answer.services]
 
 
 def card(public_service: o.PublicService) -> Card:

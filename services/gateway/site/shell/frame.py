@@ -94,7 +94,6 @@ def install(app: Flask) -> None:
         REASONS=vocabulary.TABLES,
         departments_of=departments_of,
         department_groups=department_groups,
-        role_choices=role_choices,
         old=is_old,
     )
 
@@ -149,11 +148,6 @@ def department_groups(first: str) -> list[tuple[str, list[tuple[str, str]]]]:
         (words.country(code), departments_of(code))
         for code in sorted(CAMPAIGN_COUNTRIES, key=lambda code: code != first)
     ]
-
-
-def role_choices(roles: Sequence[str]) -> list[tuple[str, str]]:
-    """Returns roles with their words, for a form."""
-    return [(role, words.word("role", role)) for role in roles]
 
 
 def is_old(service: Service) -> bool:

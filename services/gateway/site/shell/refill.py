@@ -136,7 +136,7 @@ def _with(tag: str, attribute: str) -> str:
 class _Page(HTMLParser):
     """Finds the forms that are sent to a path, with their fields.
 
-    A field outside its form refers to the form by its id.
+    Fields outside their form are left out: no page that shows a form again has one.
     """
 
     def __init__(self, page: str, path: str) -> None:
@@ -145,16 +145,11 @@ class _Page(HTMLParser):
         self._path = path
         self._lines = [0, *(match.end() for match in re.finditer("\n", page))]
         self._here: _Form | None = None
-        self._named: dict[str, _Form] = {}
-        self._loose: list[tuple[str, _Field]] = []
         self._folds: list[tuple[int, int]] = []
         self._select = ""
         self._area: _Field | None = None
         self.feed(page)
         self.close()
-        for name, outside in self._loose:
-            if name in self._named:
-                self._named[name].fields.append(outside)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         has = {name: value or "" for name, value in attrs}
@@ -171,7 +166,6 @@ class _Page(HTMLParser):
             )
             if self._here:
                 self.forms.append(self._here)
-                self._named[has.get("id", "")] = self._here
         elif tag == "select":
             self._select = has.get("name", "")
         elif tag in ("input", "textarea", "option"):
@@ -179,9 +173,7 @@ class _Page(HTMLParser):
                 self._select if tag == "option" else has.get("name", ""),
                 has.get("type", "text"),
             )
-            self._note(
-                _Field(tag, name, has.get("value", ""), kind, start, end), has.get("form", "")
-            )
+            self._note(_Field(tag, name, has.get("value", ""), kind, start, end))
 
     def handle_endtag(self, tag: str) -> None:
         if tag == "form":
@@ -193,7 +185,7 @@ class _Page(HTMLParser):
         elif tag == "textarea" and self._area:
             self._area.close, self._area = self._at(), None
 
-    def _note(self, control: _Field, form: str) -> None:
+    def _note(self, control: _Field) -> None:
         if control.tag == "textarea":
             self._area = control
         if not control.name or control.name in SECRETS:
@@ -201,8 +193,6 @@ class _Page(HTMLParser):
         if control.tag == "input" and control.kind in NOT_REFILLED:
             if control.kind == "hidden" and self._here:
                 self._here.carried.append((control.name, control.value))
-        elif form:
-            self._loose.append((form, control))
         elif self._here:
             self._here.fields.append(control)
 

@@ -123,18 +123,19 @@ def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> acce
         )
     elif page == "unsafe":
         judged = directory.matches(draft.need_code, draft.person, session.me().country, limit=100)
-    return show(
-        draft,
-        page,
-        errors,
-        before,
+    return render_template(
+        f"new_{page}.html",
+        draft=draft,
+        page=page,
+        errors=errors,
+        back=url_for(before, identifier=identifier),
         answers=answers,
         matches=judged,
         choices=unsafe_choices.choices([match.service for match in judged], answers)
         if page == "unsafe"
         else None,
         urgency_hints=referrals.urgency_hints() if page == "urgency" else {},
-    )
+    ), 422 if errors else 200
 
 
 def values_in_form() -> MultiDict[str, str]:
@@ -148,40 +149,34 @@ def values_in_form() -> MultiDict[str, str]:
     return answers
 
 
-@pages.form("/referrals/<identifier>/contact", access.SENDERS)
-def contact(identifier: str) -> access.Answer:
-    """Asks how to reach the person.
+def contact_page(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
+    """Renders the question how to reach the person, with the answer in her file.
 
-    The answer belongs to her file, and the referral requires it. To change the answer, a worker has
-    to read it first, and this access is recorded.
+    The answer is opened, and this access is recorded.
     """
     draft = referrals.fetch(identifier)
-    file, errors = (
-        clients().people.GetPerson(p.GetPersonRequest(id=draft.person_id)),
-        dict[str, str](),
-    )
-    plan = p.SetSafeContactRequest(id=file.id, safe_contact=file.safe_contact)
-    if request.method == "POST":
-        plan = forms.filled(p.SetSafeContactRequest(id=file.id))
-        if forms.flag("nobody_calls"):
-            plan.safe_contact.channel_code = p.SAFE_CHANNEL_NONE
-        errors = {} if plan.safe_contact.channel_code else person_form.missing()
-        if not errors:
-            try:
-                clients().people.SetSafeContact(plan)
-                return referrals.redirect_to_next_page(draft)
-            except forms.SHOWN_IN_PLACE as refusal:
-                errors = forms.problems(refusal)
-    return show(
-        draft, "contact", errors, "referral_new.services", person=plan.safe_contact, file=file
-    )
-
-
-def show(
-    draft: r.Referral, page: str, errors: dict[str, str], before: str, **known: object
-) -> access.Answer:
-    """Renders one question."""
-    back = url_for(before, identifier=draft.id)
+    file = clients().people.GetPerson(p.GetPersonRequest(id=draft.person_id))
     return render_template(
-        f"new_{page}.html", draft=draft, page=page, errors=errors, back=back, **known
-    ), 422 if errors else 200
+        "new_contact.html",
+        draft=draft,
+        page="contact",
+        errors=errors,
+        back=url_for("referral_new.services", identifier=identifier),
+        person=file.safe_contact,
+        file=file,
+    )
+
+
+@pages.form("/referrals/<identifier>/contact", access.SENDERS, again=contact_page)
+def contact(identifier: str) -> access.Answer:
+    """Asks how to reach the person. The referral requires the answer, which belongs to her file."""
+    if request.method == "GET":
+        return contact_page(identifier)
+    draft = referrals.fetch(identifier)
+    plan = forms.filled(p.SetSafeContactRequest(id=draft.person_id))
+    if forms.flag("nobody_calls"):
+        plan.safe_contact.channel_code = p.SAFE_CHANNEL_NONE
+    if not plan.safe_contact.channel_code:
+        forms.refuse(person_form.missing())
+    clients().people.SetSafeContact(plan)
+    return referrals.redirect_to_next_page(draft)

@@ -37,7 +37,8 @@ PROBATION_LIMIT = 5
 CONSENT_ENDING = "consent_ending"
 SIDE_OUT, SIDE_BACK = "side_out", "side_back"
 UNDECIDING = frozenset(
-    {CONSENT_ENDING, SIDE_OUT, SIDE_BACK, *(t.event_verb for t in TRANSITIONS if not t.decides)}
+    {LEG_LOST, CONSENT_ENDING, SIDE_OUT, SIDE_BACK}
+    | {step.event_verb for step in TRANSITIONS if not step.decides}
 )
 """The verbs of events that make no decision stale, besides the events of fired deadlines."""
 

@@ -14,7 +14,7 @@ from psycopg.rows import dict_row
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import enquiries_pb2 as e
-from protos.referrals.v1 import erasures_pb2, people_pb2, plans_pb2
+from protos.referrals.v1 import erasures_pb2, facts_pb2, people_pb2, plans_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.files.domain.emergency import DURATION, REVIEW_WITHIN, EmergencyAccess
 from services.referrals.files.store import emergencies
@@ -341,3 +341,10 @@ def test_a_draft_entered_in_error_stays_invisible_to_others(service: Service) ->
     assert refusal(lambda: story.shelter.GetReferral(request)) == ("NOT_FOUND", "not_found")
     assert refusal(lambda: story.coordinator.GetReferral(request)) == ("NOT_FOUND", "not_found")
     assert story.ngo.GetReferral(pb.GetReferralRequest(id=draft.id)).id == draft.id
+    with service.database.transaction(SYSTEM) as tx:
+        statement = "SELECT payload FROM outbox WHERE subject = %s ORDER BY version DESC LIMIT 1"
+        row = tx.execute(statement, (draft.id,)).fetchone()
+    assert row is not None
+    assert facts_pb2.ReferralFact.FromString(row["payload"]).receiver_organization_id == "", (
+        "nobody is notified of a draft"
+    )

@@ -36,6 +36,8 @@ class _ToldKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToldKind.Val
     """Your question was answered."""
     TOLD_KIND_REFERRAL_WITHDRAWN: _ToldKind.ValueType  # 4
     """The referral was withdrawn."""
+    TOLD_KIND_REFERRAL_ENTERED_IN_ERROR: _ToldKind.ValueType  # 63
+    """The referral was cancelled, because it was entered in error."""
     TOLD_KIND_REFERRAL_CONSENT_WITHDRAWN: _ToldKind.ValueType  # 5
     """The person withdrew her consent."""
     TOLD_KIND_REFERRAL_CLOSED: _ToldKind.ValueType  # 6
@@ -157,6 +159,8 @@ TOLD_KIND_REFERRAL_ANSWERED: ToldKind.ValueType  # 3
 """Your question was answered."""
 TOLD_KIND_REFERRAL_WITHDRAWN: ToldKind.ValueType  # 4
 """The referral was withdrawn."""
+TOLD_KIND_REFERRAL_ENTERED_IN_ERROR: ToldKind.ValueType  # 63
+"""The referral was cancelled, because it was entered in error."""
 TOLD_KIND_REFERRAL_CONSENT_WITHDRAWN: ToldKind.ValueType  # 5
 """The person withdrew her consent."""
 TOLD_KIND_REFERRAL_CLOSED: ToldKind.ValueType  # 6

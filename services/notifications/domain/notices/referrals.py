@@ -57,6 +57,12 @@ NOTICES: tuple[Notice, ...] = (
         N_("Se reabrió una remisión: la ayuda todavía no llegó."),
     ),
     Notice(
+        "referral_entered_in_error",
+        "entered_in_error",
+        RECEIVER_AND_SENDER_OF_OTHERS_DEED,
+        N_("Se anuló una remisión: se hizo por error."),
+    ),
+    Notice(
         "referral_acknowledged",
         "acknowledged",
         SENDER,
@@ -220,7 +226,5 @@ NOTICES: tuple[Notice, ...] = (
     ),
 )
 
-SILENT = frozenset({"drafted", "started", "appointment_attended", "entered_in_error"})
-"""Known verbs without a notice: steps that concern only the sender, steps that go as planned, and
-corrections of the record.
-"""
+SILENT = frozenset({"drafted", "started", "appointment_attended"})
+"""Known verbs without a notice: steps that concern only the sender, and steps that go as planned."""

@@ -7,14 +7,17 @@ from facts.outbox import Fact
 from protos.referrals.v1 import enquiries_pb2, facts_pb2
 from services.referrals.network.wire.messages import CLOCKS, URGENCIES
 from services.referrals.referrals.domain.enquiry import Enquiry, EnquiryEvent
-from services.referrals.referrals.domain.lifecycle import Side
+from services.referrals.referrals.domain.lifecycle import Side, State
 from services.referrals.referrals.domain.record import Actor, Event
 from services.referrals.referrals.domain.referral import Referral
 from services.referrals.referrals.wire.messages import STATES
 
 
 def referral_facts(referral: Referral, events: Iterable[Event]) -> list[Fact]:
-    """Returns one fact for each event."""
+    """Returns one fact for each event.
+
+    A draft that was entered in error names no receiver, since nobody else knew of the draft.
+    """
     facts = []
     for event in events:
         due = next(
@@ -32,7 +35,9 @@ def referral_facts(referral: Referral, events: Iterable[Event]) -> list[Fact]:
             need_code=referral.need_code,
             sender_organization_id=referral.sender_organization_id,
             sender_worker_id=referral.sender_worker_id,
-            receiver_organization_id=referral.receiver_organization_id,
+            receiver_organization_id=referral.receiver_organization_id
+            if referral.send_time or event.to_state is State.DRAFT
+            else "",
             service_id=referral.service_id,
             reason_code=event.reason_code,
             clock=CLOCKS.number(event.clock),

@@ -278,6 +278,7 @@ STEPS: dict[str, Step] = {
         done=N_("Anulada."),
         event_verb="entered_in_error",
         event=N_("Se anuló por error"),
+        notice=N_("Se anuló por error"),
     ),
 }
 

@@ -626,14 +626,28 @@ def test_a_referral_from_a_matched_enquiry_takes_its_data_over(asking: EnquirySc
     assert asking.seen(asking.shelter, enquiry).referral_id == ""
 
 
-def test_no_other_organisation_can_make_a_referral_from_an_enquiry(asking: EnquiryScene) -> None:
-    enquiry = asking.create()
+def test_a_referral_is_made_only_from_an_enquiry_of_its_organisation_for_its_person(
+    asking: EnquiryScene,
+) -> None:
+    hers, other = asking.story.person(), asking.story.person()
+    enquiry = asking.create(person_id=hers.id)
     asking.answer("shelter", enquiry, "yes")
     asking.take(enquiry)
-    mine = asking.story.service.as_("shelter", "WORKER")
-    person = mine.CreatePerson(people_pb2.CreatePersonRequest())
-    request = pb.CreateReferralRequest(**ASKED, person_id=person.id, enquiry_id=enquiry.id)
-    assert refusal(lambda: mine.CreateReferral(request)) == ("NOT_FOUND", "not_found")
+    theirs = asking.shelter.CreatePerson(people_pb2.CreatePersonRequest())
+    for client, person, identifier in (
+        (asking.shelter, theirs, enquiry.id),
+        (asking.ngo, other, enquiry.id),
+        (asking.ngo, hers, "f" * 32),
+    ):
+        request = pb.CreateReferralRequest(**ASKED, person_id=person.id, enquiry_id=identifier)
+        assert refusal_with_fields(lambda c=client, r=request: c.CreateReferral(r)) == (  # type: ignore[misc]
+            "INVALID_ARGUMENT",
+            "invalid_fields",
+            {"enquiry_id": "unknown_code"},
+        )
+    assert asking.seen(asking.ngo, enquiry).referral_id == ""
+    request = pb.CreateReferralRequest(**ASKED, person_id=hers.id, enquiry_id=enquiry.id)
+    assert asking.ngo.CreateReferral(request).service_id == SERVICE["shelter_bed"]
 
 
 def test_an_enquiry_ends_when_the_person_withdraws_her_consent(asking: EnquiryScene) -> None:

@@ -228,8 +228,8 @@ class ReferralsServicer:
 
     def CreateReferral(self, request, context):
         """Opens a draft for a person of the caller's organisation. The receiver sees nothing of a draft. If the draft comes from a contact, its urgency is the one
-        that the answers there make it. invalid_fields: urgency_reason_code is required to make it less urgent. illegal_transition: no offer of the enquiry was
-        taken, or a referral from the enquiry exists already.
+        that the answers there make it. invalid_fields: urgency_reason_code is required to make it less urgent; enquiry_id names no enquiry of yours, or one about
+        another person. illegal_transition: no offer of the enquiry was taken, or a referral from the enquiry exists already.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

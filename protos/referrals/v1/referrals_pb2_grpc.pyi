@@ -35,8 +35,8 @@ class ReferralsStub:
     def __new__(cls, channel: _aio.Channel) -> ReferralsAsyncStub: ...
     CreateReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.CreateReferralRequest, _referrals_pb2.Referral]
     """Opens a draft for a person of the caller's organisation. The receiver sees nothing of a draft. If the draft comes from a contact, its urgency is the one
-    that the answers there make it. invalid_fields: urgency_reason_code is required to make it less urgent. illegal_transition: no offer of the enquiry was
-    taken, or a referral from the enquiry exists already.
+    that the answers there make it. invalid_fields: urgency_reason_code is required to make it less urgent; enquiry_id names no enquiry of yours, or one about
+    another person. illegal_transition: no offer of the enquiry was taken, or a referral from the enquiry exists already.
     """
     UpdateReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.UpdateReferralRequest, _referrals_pb2.Referral]
     """Changes the fields of a draft named in update_mask: need_code, urgency, urgency_reason_code, service_id, receipt_id, contact_id. service_unknown: the
@@ -176,8 +176,8 @@ class ReferralsAsyncStub(ReferralsStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.CreateReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """Opens a draft for a person of the caller's organisation. The receiver sees nothing of a draft. If the draft comes from a contact, its urgency is the one
-    that the answers there make it. invalid_fields: urgency_reason_code is required to make it less urgent. illegal_transition: no offer of the enquiry was
-    taken, or a referral from the enquiry exists already.
+    that the answers there make it. invalid_fields: urgency_reason_code is required to make it less urgent; enquiry_id names no enquiry of yours, or one about
+    another person. illegal_transition: no offer of the enquiry was taken, or a referral from the enquiry exists already.
     """
     UpdateReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.UpdateReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """Changes the fields of a draft named in update_mask: need_code, urgency, urgency_reason_code, service_id, receipt_id, contact_id. service_unknown: the
@@ -320,8 +320,8 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
         """Opens a draft for a person of the caller's organisation. The receiver sees nothing of a draft. If the draft comes from a contact, its urgency is the one
-        that the answers there make it. invalid_fields: urgency_reason_code is required to make it less urgent. illegal_transition: no offer of the enquiry was
-        taken, or a referral from the enquiry exists already.
+        that the answers there make it. invalid_fields: urgency_reason_code is required to make it less urgent; enquiry_id names no enquiry of yours, or one about
+        another person. illegal_transition: no offer of the enquiry was taken, or a referral from the enquiry exists already.
         """
 
     @_abc_1.abstractmethod

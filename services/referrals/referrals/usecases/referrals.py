@@ -24,6 +24,7 @@ from services.referrals.network.domain.deadline import Calendar, recent_assault_
 from services.referrals.network.store import members
 from services.referrals.network.usecases.policies import Policies
 from services.referrals.referrals.domain.draft import Draft
+from services.referrals.referrals.domain.enquiry import Enquiry
 from services.referrals.referrals.domain.lifecycle import Side
 from services.referrals.referrals.domain.record import Actor
 from services.referrals.referrals.domain.referral import Referral
@@ -99,7 +100,7 @@ class Referrals(Steps):
             raise NotFound
         person.check_not_erased()
         before = referrals.get(tx, based_on_id) if based_on_id else None
-        enquiry = enquiries.get(tx, enquiry_id, for_update=True) if enquiry_id else None
+        enquiry = _enquiry_of(tx, enquiry_id, person_id) if enquiry_id else None
         actor = actor_of(caller)
         calendar = calendar_at(person.coarse.country, person.coarse.department)
         referral = Referral.draft(
@@ -394,6 +395,17 @@ class Referrals(Steps):
             without_assault=draft.without_assault,
             unsafe=unsafe,
         )
+
+
+def _enquiry_of(tx: Transaction, identifier: str, person_id: str) -> Enquiry:
+    """Locks and returns an enquiry that is in the scope, and not about another person."""
+    try:
+        enquiry = enquiries.get(tx, identifier, for_update=True)
+    except NotFound:
+        enquiry = None
+    if enquiry is None or enquiry.person_id not in ("", person_id):
+        raise Invalid(("enquiry_id", "unknown_code"))
+    return enquiry
 
 
 def _queue_scope(caller: Caller) -> str:

@@ -389,6 +389,9 @@ def test_a_person_with_a_file_gets_a_draft_at_once_and_others_are_asked_about_sa
     )
     status, _, where = post(client, f"/enquiries/{ID}/refer")
     assert (status, where.startswith(f"/referrals/{ID}/")) == (303, True)
+    assert f'action="/enquiries/{ID}/cancel"' in client.get(f"/enquiries/{ID}").text, (
+        "a taken offer that is no longer needed is given back"
+    )
     begun = played.last("CreateReferral")
     assert (begun.person_id, begun.enquiry_id) == (ID, ID)
     asked = r.UNSAFE_ANSWER_NOTHING

@@ -125,9 +125,13 @@ def test_the_asker_is_notified_of_fired_deadlines(service: Service, verb: str, k
     assert notified(service) == {"asker": [kind]}
 
 
-def test_cancelling_an_enquiry_notifies_nobody(service: Service) -> None:
+def test_cancelling_an_enquiry_notifies_only_the_owner_of_an_offer_that_was_taken(
+    service: Service,
+) -> None:
     service.apply(fact(service, "cancelled", 2))
     assert notified(service) == {}
+    service.apply(fact(service, "cancelled", 3, service_organization_id=RECEIVER))
+    assert notified(service) == {"asked": ["enquiry_released"]}
 
 
 def test_a_repeated_fact_is_one_message_and_an_old_fact_notifies_nobody(service: Service) -> None:

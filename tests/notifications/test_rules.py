@@ -246,7 +246,9 @@ def test_the_coordinators_are_notified_of_an_override_when_it_is_sent() -> None:
     }
 
 
-@pytest.mark.parametrize("verb", ["drafted", "started", "appointment_attended", "a_verb_of_tomorrow"])
+@pytest.mark.parametrize(
+    "verb", ["drafted", "started", "appointment_attended", "a_verb_of_tomorrow"]
+)
 def test_other_facts_notify_nobody(verb: str) -> None:
     assert recipients_of(happening(verb), NOW) == []
 

@@ -6,7 +6,7 @@ concurrent takers wins.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -81,6 +81,14 @@ class EnquiryScene:
     ) -> e.Enquiry:
         made: e.Enquiry = (client or self.ngo).TakeOffer(taking(enquiry, name, answer))
         return made
+
+    def refer(self, enquiry: e.Enquiry, **values: Any) -> pb.Referral:
+        """Opens a draft for the offer that was taken."""
+        request = pb.CreateReferralRequest(
+            **ASKED, person_id=self.story.person().id, enquiry_id=enquiry.id, **values
+        )
+        draft: pb.Referral = self.ngo.CreateReferral(request)
+        return draft
 
     def fire(self) -> int:
         return DeadlineScheduler(
@@ -484,6 +492,7 @@ def test_an_answer_to_a_closed_enquiry_is_refused_with_how_it_ended(asking: Enqu
     taken, cancelled, exhausted = (asking.create() for _ in range(3))
     asking.answer("clinic", taken, "yes")
     asking.take(taken, "clinic")
+    asking.refer(taken)
     asking.ngo.CancelEnquiry(e.CancelEnquiryRequest(id=cancelled.id, etag=cancelled.etag))
     for name in SERVICE_OF:
         asking.answer(name, exhausted, "no", "no_capacity")
@@ -648,6 +657,66 @@ def test_a_referral_is_made_only_from_an_enquiry_of_its_organisation_for_its_per
     assert asking.seen(asking.ngo, enquiry).referral_id == ""
     request = pb.CreateReferralRequest(**ASKED, person_id=hers.id, enquiry_id=enquiry.id)
     assert asking.ngo.CreateReferral(request).service_id == SERVICE["shelter_bed"]
+
+
+def cancel(asking: EnquiryScene, enquiry: e.Enquiry) -> None:
+    asking.ngo.CancelEnquiry(e.CancelEnquiryRequest(id=enquiry.id, etag=enquiry.etag))
+
+
+def discard_the_draft(asking: EnquiryScene, enquiry: e.Enquiry) -> None:
+    draft = asking.refer(enquiry)
+    asking.ngo.EnterReferralInError(pb.EnterReferralInErrorRequest(id=draft.id, etag=draft.etag))
+
+
+def choose_another_service(asking: EnquiryScene, enquiry: e.Enquiry) -> None:
+    draft = asking.refer(enquiry)
+    draft.service_id = SERVICE["clinic_visit"]
+    asking.ngo.UpdateReferral(
+        pb.UpdateReferralRequest(referral=draft, update_mask=FieldMask(paths=["service_id"]))
+    )
+
+
+def choose_another_service_at_once(asking: EnquiryScene, enquiry: e.Enquiry) -> None:
+    asking.refer(enquiry, service_id=SERVICE["clinic_visit"])
+
+
+@pytest.mark.parametrize(
+    "end", [cancel, discard_the_draft, choose_another_service, choose_another_service_at_once]
+)
+def test_a_service_whose_offer_was_taken_learns_that_no_referral_will_come(
+    asking: EnquiryScene, end: Callable[[EnquiryScene, e.Enquiry], None]
+) -> None:
+    enquiry = asking.create()
+    asking.answer("shelter", enquiry, "yes")
+    end(asking, asking.take(enquiry))
+    verb, fact = asking.facts(enquiry)[-1]
+    assert (verb, fact.service_organization_id, fact.reason_code) == (
+        "cancelled",
+        ORG["shelter"],
+        "by_asker",
+    )
+    seen = asking.seen(asking.shelter, enquiry)
+    assert (seen.state, seen.HasField("content"), seen.taken_service_id) == (
+        e.ENQUIRY_STATE_CANCELLED,
+        False,
+        "",
+    )
+
+
+def test_the_end_of_a_referral_that_was_sent_changes_nothing_in_its_enquiry(
+    asking: EnquiryScene,
+) -> None:
+    enquiry = asking.create()
+    asking.answer("shelter", enquiry, "yes")
+    asking.take(enquiry)
+    draft = asking.refer(enquiry)
+    receipt = asking.story.receipt(draft.person_id)
+    sent = asking.ngo.SendReferral(
+        pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
+    )
+    asking.ngo.EnterReferralInError(pb.EnterReferralInErrorRequest(id=sent.id, etag=sent.etag))
+    assert [verb for verb, _ in asking.facts(enquiry)][-1] == "referred"
+    assert asking.seen(asking.ngo, enquiry).state == e.ENQUIRY_STATE_MATCHED
 
 
 def test_an_enquiry_ends_when_the_person_withdraws_her_consent(asking: EnquiryScene) -> None:

@@ -64,9 +64,15 @@ def matched() -> Enquiry:
     return enquiry
 
 
+def referred() -> Enquiry:
+    enquiry = matched()
+    enquiry.refer("r", NOON)
+    return enquiry
+
+
 def cancelled() -> Enquiry:
     enquiry = opened()
-    enquiry.cancel("by_asker", NOON, "asker")
+    enquiry.cancel(NOON)
     return enquiry
 
 
@@ -77,11 +83,17 @@ def exhausted() -> Enquiry:
     return enquiry
 
 
-BEGINNINGS = {"open": opened, "matched": matched, "cancelled": cancelled, "exhausted": exhausted}
+BEGINNINGS = {
+    "open": opened,
+    "matched": matched,
+    "referred": referred,
+    "cancelled": cancelled,
+    "exhausted": exhausted,
+}
 STEPS: dict[str, Callable[[Enquiry], None]] = {
     "answer": lambda enquiry: answer(enquiry, "b", "yes"),
     "take": lambda enquiry: enquiry.take("a", "yes", NOON, EveryDay()),
-    "cancel": lambda enquiry: enquiry.cancel("by_asker", NOON, "asker"),
+    "cancel": lambda enquiry: enquiry.cancel(NOON),
     "refer": lambda enquiry: enquiry.refer("r", NOON),
 }
 # The result of each step in each state: a state, or the reason of the refusal.
@@ -92,8 +104,12 @@ TABLE = {
     ("open", "refer"): "illegal_transition",
     ("matched", "answer"): "enquiry_taken",
     ("matched", "take"): "enquiry_taken",
-    ("matched", "cancel"): "enquiry_taken",
+    ("matched", "cancel"): "cancelled",
     ("matched", "refer"): "matched",
+    ("referred", "answer"): "enquiry_taken",
+    ("referred", "take"): "enquiry_taken",
+    ("referred", "cancel"): "enquiry_taken",
+    ("referred", "refer"): "illegal_transition",
     ("cancelled", "answer"): "enquiry_cancelled",
     ("cancelled", "take"): "enquiry_cancelled",
     ("cancelled", "cancel"): "enquiry_cancelled",
@@ -127,6 +143,7 @@ def test_only_an_open_or_matched_enquiry_has_a_due_time() -> None:
     assert [BEGINNINGS[state]().due_time is None for state in BEGINNINGS] == [
         False,
         False,
+        True,
         True,
         True,
     ]
@@ -250,16 +267,18 @@ def test_the_text_of_a_question_states_the_country_and_each_counted_attribute() 
 
 @pytest.mark.parametrize(
     ("state", "waits"),
-    [("open", True), ("matched", True), ("cancelled", False), ("exhausted", False)],
+    [
+        ("open", True),
+        ("matched", True),
+        ("referred", False),
+        ("cancelled", False),
+        ("exhausted", False),
+    ],
 )
 def test_an_enquiry_waits_while_it_is_open_or_until_a_referral_follows_its_accepted_offer(
     state: str, waits: bool
 ) -> None:
-    enquiry = BEGINNINGS[state]()
-    assert enquiry.waits == waits
-    if state == "matched":
-        enquiry.refer("r", NOON)
-        assert not enquiry.waits
+    assert BEGINNINGS[state]().waits == waits
 
 
 class Model:
@@ -287,9 +306,9 @@ class Model:
         return True
 
     def cancel(self) -> bool:
-        if self.state != "open":
+        if self.state not in ("open", "matched"):
             return False
-        self.state = "cancelled"
+        self.state, self.taken = "cancelled", ""
         return True
 
     def time_is_over(self) -> None:
@@ -323,7 +342,7 @@ def test_random_lives_match_the_model(life: list[tuple[str, Any, Any]]) -> None:
             elif step == "take":
                 enquiry.take(name, given_answer, now, EveryDay())
             elif step == "cancel":
-                enquiry.cancel("by_asker", now, "asker")
+                enquiry.cancel(now)
             else:
                 now += timedelta(hours=1)
                 enquiry.fire(now, EveryDay())
@@ -392,7 +411,7 @@ def test_a_cancelled_enquiry_keeps_the_reason_and_names_the_organisation_that_ca
     answer(enquiry, "a", "yes")
     enquiry.events.clear()
     versions = [offer.version for offer in enquiry.offers]
-    enquiry.cancel("by_asker", LATER, "asker")
+    enquiry.cancel(LATER)
     assert [offer.version for offer in enquiry.offers] == [version + 1 for version in versions]
     assert {offer.update_time for offer in enquiry.offers} == {LATER}
     assert events_of(enquiry) == [("cancelled", "asker", "", False)]
@@ -544,7 +563,9 @@ def test_an_accepted_offer_of_a_service_that_is_asked_no_longer_is_blanked_and_s
 
 
 @pytest.mark.parametrize("state", ["open", "matched"])
-def test_a_withdrawn_consent_cancels_an_enquiry_and_blanks_every_copy(state: str) -> None:
+def test_a_withdrawn_consent_cancels_an_enquiry_blanks_every_copy_and_releases_a_taken_offer(
+    state: str,
+) -> None:
     enquiry = BEGINNINGS[state]()
     enquiry.events.clear()
     enquiry.withdraw(LATER)
@@ -557,7 +578,8 @@ def test_a_withdrawn_consent_cancels_an_enquiry_and_blanks_every_copy(state: str
         "",
         None,
     )
-    assert events_of(enquiry) == [("cancelled", "asker", "", False)]
+    released = "a" if state == "matched" else ""
+    assert events_of(enquiry) == [("cancelled", "asker", released, False)]
     assert enquiry.update_time == LATER
 
 

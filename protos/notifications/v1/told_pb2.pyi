@@ -116,6 +116,8 @@ class _ToldKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToldKind.Val
     """The time of your enquiry is over, and offers wait: take one."""
     TOLD_KIND_ENQUIRY_MATCHED: _ToldKind.ValueType  # 36
     """Your offer was taken: a referral follows."""
+    TOLD_KIND_ENQUIRY_RELEASED: _ToldKind.ValueType  # 64
+    """Your offer was taken, but no referral will follow: keep no place."""
     TOLD_KIND_ENQUIRY_EXHAUSTED: _ToldKind.ValueType  # 37
     """No service was found for your enquiry."""
     TOLD_KIND_ENQUIRY_CANCELLED: _ToldKind.ValueType  # 38
@@ -239,6 +241,8 @@ TOLD_KIND_ENQUIRY_OFFERS_WAITING: ToldKind.ValueType  # 35
 """The time of your enquiry is over, and offers wait: take one."""
 TOLD_KIND_ENQUIRY_MATCHED: ToldKind.ValueType  # 36
 """Your offer was taken: a referral follows."""
+TOLD_KIND_ENQUIRY_RELEASED: ToldKind.ValueType  # 64
+"""Your offer was taken, but no referral will follow: keep no place."""
 TOLD_KIND_ENQUIRY_EXHAUSTED: ToldKind.ValueType  # 37
 """No service was found for your enquiry."""
 TOLD_KIND_ENQUIRY_CANCELLED: ToldKind.ValueType  # 38

@@ -299,7 +299,7 @@ class Enquiry(_message.Message):
     referral_id: _builtins.str
     """The referral that continues the enquiry; for the sender only."""
     reason_code: _builtins.str
-    """The reason why the enquiry ended without an offer taken: a code of the answers, no_response, not_taken, by_asker or consent_withdrawn; for the sender only."""
+    """The reason why the enquiry ended without a referral to a service that it asked: a code of the answers, no_response, not_taken, by_asker or consent_withdrawn; for the sender only."""
     unsafe_code: _referrals_pb2.UnsafeAnswer.ValueType
     """The answer to the question with whom or where she is not safe; for the sender only."""
     @_builtins.property

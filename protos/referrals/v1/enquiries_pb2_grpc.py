@@ -134,7 +134,8 @@ class EnquiriesServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelEnquiry(self, request, context):
-        """Cancels an enquiry: open → cancelled. All copies are closed and blanked.
+        """Cancels an enquiry: open → cancelled, and matched → cancelled until a referral continues it. All copies are closed and blanked, and the service whose offer
+        was taken is notified. The same happens if the referral is entered in error before it is sent, or goes to another service.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -60,7 +60,9 @@ class EnquiriesStub:
     (offer_gone).
     """
     CancelEnquiry: _grpc.UnaryUnaryMultiCallable[_enquiries_pb2.CancelEnquiryRequest, _enquiries_pb2.Enquiry]
-    """Cancels an enquiry: open → cancelled. All copies are closed and blanked."""
+    """Cancels an enquiry: open → cancelled, and matched → cancelled until a referral continues it. All copies are closed and blanked, and the service whose offer
+    was taken is notified. The same happens if the referral is entered in error before it is sent, or goes to another service.
+    """
     ListUnmetNeeds: _grpc.UnaryUnaryMultiCallable[_enquiries_pb2.ListUnmetNeedsRequest, _enquiries_pb2.ListUnmetNeedsResponse]
     """Counts the enquiries of the last 90 days for which no service was found, by need, department and reason: what the network lacks. Callers: coordinators."""
 
@@ -96,7 +98,9 @@ class EnquiriesAsyncStub(EnquiriesStub):
     (offer_gone).
     """
     CancelEnquiry: _aio.UnaryUnaryMultiCallable[_enquiries_pb2.CancelEnquiryRequest, _enquiries_pb2.Enquiry]  # type: ignore[assignment]
-    """Cancels an enquiry: open → cancelled. All copies are closed and blanked."""
+    """Cancels an enquiry: open → cancelled, and matched → cancelled until a referral continues it. All copies are closed and blanked, and the service whose offer
+    was taken is notified. The same happens if the referral is entered in error before it is sent, or goes to another service.
+    """
     ListUnmetNeeds: _aio.UnaryUnaryMultiCallable[_enquiries_pb2.ListUnmetNeedsRequest, _enquiries_pb2.ListUnmetNeedsResponse]  # type: ignore[assignment]
     """Counts the enquiries of the last 90 days for which no service was found, by need, department and reason: what the network lacks. Callers: coordinators."""
 
@@ -171,7 +175,9 @@ class EnquiriesServicer(metaclass=_abc_1.ABCMeta):
         request: _enquiries_pb2.CancelEnquiryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_enquiries_pb2.Enquiry, _abc.Awaitable[_enquiries_pb2.Enquiry]]:
-        """Cancels an enquiry: open → cancelled. All copies are closed and blanked."""
+        """Cancels an enquiry: open → cancelled, and matched → cancelled until a referral continues it. All copies are closed and blanked, and the service whose offer
+        was taken is notified. The same happens if the referral is entered in error before it is sent, or goes to another service.
+        """
 
     @_abc_1.abstractmethod
     def ListUnmetNeeds(

@@ -69,8 +69,9 @@ ENQUIRY_OPENED, ENQUIRY_OFFERED, ENQUIRY_OFFERS_WAITING = (
     "enquiry_offered",
     "enquiry_offers_waiting",
 )
-ENQUIRY_MATCHED, ENQUIRY_EXHAUSTED, ENQUIRY_CANCELLED = (
+ENQUIRY_MATCHED, ENQUIRY_RELEASED, ENQUIRY_EXHAUSTED, ENQUIRY_CANCELLED = (
     "enquiry_matched",
+    "enquiry_released",
     "enquiry_exhausted",
     "enquiry_cancelled",
 )
@@ -183,10 +184,10 @@ def recipients_of_enquiry(
 ) -> list[Recipient]:
     """Returns the recipients of a fact about an enquiry.
 
-    The organisations in `asked_ids` are notified when the enquiry opens, and the organisation
-    `taken` when its offer is taken. `asker` (organisation, worker) gets all other notices, but none
-    about further offers after the first, and none about a cancellation unless the clock caused it.
-    The coordinators are also notified when nobody could help.
+    Each organisation in `asked` is notified when the enquiry opens, and the organisation `taken`
+    when its offer is taken, and when no referral will follow. `asker` (organisation, worker) gets
+    all other notices, but none about further offers after the first, and none about a cancellation
+    unless the clock caused it. The coordinators are also notified when nobody could help.
     """
     organization_id, worker_id = asker
 
@@ -210,6 +211,8 @@ def recipients_of_enquiry(
         return list(_desk(ENQUIRY_MATCHED, taken))
     if verb == "exhausted":
         return [*to_asker(ENQUIRY_EXHAUSTED), Recipient(ENQUIRY_EXHAUSTED, Audience.COORDINATION)]
+    if verb == "cancelled" and taken:
+        return list(_desk(ENQUIRY_RELEASED, taken))
     return to_asker(ENQUIRY_CANCELLED) if verb == "cancelled" and by_clock else []
 
 

@@ -111,6 +111,12 @@ NOTICES: tuple[Notice, ...] = (
         fact="enquiry.matched",
     ),
     Notice(
+        "enquiry_released",
+        "",
+        (),
+        N_("Ya no llegará la remisión de un ofrecimiento que tomaron: no guarde el lugar."),
+    ),
+    Notice(
         "enquiry_exhausted",
         "",
         (),

@@ -227,4 +227,4 @@ NOTICES: tuple[Notice, ...] = (
 )
 
 SILENT = frozenset({"drafted", "started", "appointment_attended"})
-"""Known verbs without a notice: steps that concern only the sender, and steps that go as planned."""
+"""Known verbs without a notice: steps that concern only the sender, or that go as planned."""

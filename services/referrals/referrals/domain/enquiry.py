@@ -324,20 +324,22 @@ class Enquiry:
         self.due_time = due_time(DeadlineKind.ACKNOWLEDGE, self.content.urgency, now, calendar)
         self._note("matched", now, self.organization_id, offer)
 
-    def cancel(self, reason_code: str, now: datetime, by: str) -> None:
-        """Cancels the enquiry. Raises Conflict if it is no longer open."""
-        self._check_open()
-        self._end(S.CANCELLED, "cancelled", reason_code, now, by)
+    def cancel(self, now: datetime) -> None:
+        """Cancels the enquiry. Raises Conflict if it has ended, or a referral follows it."""
+        if not self.waits:
+            self._check_open()
+        self.withdraw(now, BY_ASKER)
 
-    def withdraw(self, now: datetime) -> None:
-        """Cancels the enquiry because the person withdrew her consent.
+    def withdraw(self, now: datetime, reason_code: str = CONSENT_WITHDRAWN) -> None:
+        """Cancels the enquiry, even if an offer was taken, and blanks every copy.
 
-        Blanks every copy, including the copy of the offer that was taken.
+        The event names the offer that was taken, so that its service learns that nobody will come.
         """
-        for offer in self.offers:
-            offer.taken = False
+        released = self._offer(self.taken_service_id)
+        if released:
+            released.taken = False
         self.taken_service_id = ""
-        self._end(S.CANCELLED, "cancelled", CONSENT_WITHDRAWN, now, self.organization_id)
+        self._end(S.CANCELLED, "cancelled", reason_code, now, self.organization_id, released)
 
     def stop_asking(self, service_ids: Collection[str], now: datetime) -> None:
         """Blanks the copies of these services.
@@ -420,11 +422,17 @@ class Enquiry:
             raise Conflict("enquiry_exhausted")
 
     def _end(
-        self, state: EnquiryState, verb: str, reason_code: str, now: datetime, by: str = ""
+        self,
+        state: EnquiryState,
+        verb: str,
+        reason_code: str,
+        now: datetime,
+        by: str = "",
+        released: Offer | None = None,
     ) -> None:
         self.reason_code, self.due_time = reason_code, None
         self._close(state, now)
-        self._note(verb, now, by)
+        self._note(verb, now, by, released)
 
     def _close(self, state: EnquiryState, now: datetime) -> None:
         self.state = state

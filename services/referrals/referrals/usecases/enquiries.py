@@ -295,9 +295,9 @@ class Enquiries:
         """Cancels the enquiry."""
         identifier, base_version = object_id(request.id), version(request.etag)
         enquiry = enquiries.get(call.tx, identifier, for_update=True)
-        if enquiry.state is EnquiryState.OPEN and enquiry.version != base_version:
+        if enquiry.waits and enquiry.version != base_version:
             raise Stale
-        enquiry.cancel(rules.BY_ASKER, call.clock.now(), call.caller.organization_id)
+        enquiry.cancel(call.clock.now())
         enquiries.save(call.tx, enquiry)
         return asker_message(enquiry)
 

@@ -14,10 +14,11 @@ from services.referrals.network.domain.deadline import Calendar
 from services.referrals.network.store import members
 from services.referrals.network.usecases.deadlines import fire_each
 from services.referrals.network.usecases.policies import Policies
+from services.referrals.referrals.domain.enquiry import BY_ASKER
 from services.referrals.referrals.domain.lifecycle import State
 from services.referrals.referrals.domain.record import Actor, Event, still_to_refer
 from services.referrals.referrals.domain.referral import Referral
-from services.referrals.referrals.store import deadlines, referrals
+from services.referrals.referrals.store import deadlines, enquiries, referrals
 from services.referrals.referrals.usecases.legs import Legs
 
 # The maximum number of referrals that one transaction changes because a worker has left or a member
@@ -49,6 +50,19 @@ class Lives:
             before.watch_need(now)
             referrals.save_deadlines(tx, before)
         return before.contact_id
+
+    @staticmethod
+    def release_offer(tx: Transaction, now: datetime, draft: Referral) -> None:
+        """Releases the taken offer that led to a draft that was discarded, or goes elsewhere.
+
+        Otherwise the service that made the offer would wait for a referral that never comes.
+        """
+        enquiry = enquiries.of_draft(tx, draft.id)
+        if enquiry and (
+            draft.state is not State.DRAFT or draft.service_id != enquiry.taken_service_id
+        ):
+            enquiry.withdraw(now, BY_ASKER)
+            enquiries.save(tx, enquiry)
 
     def follow(
         self, tx: Transaction, now: datetime, *moved: Referral, earlier_contact_id: str = ""
@@ -170,6 +184,7 @@ class Lives:
             referral = referrals.get(tx, identifier, for_update=True)
             if referral.state is State.DRAFT:
                 referral.take("enter_in_error", actor, now, self.calendar(tx, referral))
+                self.release_offer(tx, now, referral)
             else:
                 referral.take(
                     "close_need",

@@ -137,6 +137,8 @@ class Referrals(Steps):
                 urgency_checked=urgency_checked,
             )
         referrals.save(tx, referral, None)
+        if enquiry is not None and referral.service_id != enquiry.taken_service_id:
+            self._lives.release_offer(tx, now, referral)
         self._lives.follow_contacts(tx, now, referral.contact_id)
         return referral_message(referral, actor, now)
 
@@ -148,11 +150,13 @@ class Referrals(Steps):
         )
         if Side.SENDER not in referral.sides(actor):
             raise NotFound
-        before = referral.contact_id
+        contact_id, service_id = referral.contact_id, referral.service_id
         self._change(call.tx, referral, actor, now, draft, calendar)
         referrals.save(call.tx, referral, None)
-        if referral.contact_id != before:
-            self._lives.follow_contacts(call.tx, now, before, referral.contact_id)
+        if referral.service_id not in ("", service_id):
+            self._lives.release_offer(call.tx, now, referral)
+        if referral.contact_id != contact_id:
+            self._lives.follow_contacts(call.tx, now, contact_id, referral.contact_id)
         return referral_message(referral, actor, now)
 
     def GetReferral(self, request: pb.GetReferralRequest, call: Call) -> pb.Referral:

@@ -58,6 +58,8 @@ class Steps:
         before = referral.state, referral.need_is_open
         referral.take(verb, actor_of(call.caller), now, calendar, **fields)
         self._lives.save(call.tx, referral)
+        if before[0] is State.DRAFT:
+            self._lives.release_offer(call.tx, now, referral)
         earlier_contact_id = (
             self._lives.watch_need(call.tx, referral, now)
             if referral.state is State.ENTERED_IN_ERROR

@@ -90,7 +90,9 @@ def enquiry_facts(enquiry: Enquiry, events: Iterable[EnquiryEvent]) -> list[Fact
             service_id=offer.service_id if offer else "",
             service_organization_id=offer.organization_id if offer else "",
             answer=number(enquiries_pb2.OfferAnswer, offer.answer if offer else ""),
-            reason_code=offer.reason_code if offer else enquiry.reason_code,
+            reason_code=offer.reason_code
+            if offer and event.verb == "answered"
+            else enquiry.reason_code,
             due_time=timestamp(enquiry.due_time),
             actor_organization_id=event.actor_organization_id,
             first_offer=event.first_offer,

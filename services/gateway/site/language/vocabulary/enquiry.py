@@ -42,6 +42,7 @@ TABLES: dict[str, dict[str, str]] = {
         "enquiry_offered": N_("Un servicio ofrece ayuda"),
         "enquiry_offers_waiting": N_("Una consulta espera"),
         "enquiry_matched": N_("Tomaron su ofrecimiento"),
+        "enquiry_released": N_("Ya no llegará una remisión"),
         "enquiry_exhausted": N_("Nadie pudo ayudar"),
         "enquiry_cancelled": N_("Una consulta se cerró"),
     },

@@ -404,6 +404,7 @@ def test_every_state_except_entered_in_error_has_a_status_in_plain_words() -> No
     )
 
 
+@pytest.mark.parametrize("by_herself", [True, False])
 @pytest.mark.parametrize(
     ("outcome", "shown"),
     [
@@ -414,10 +415,10 @@ def test_every_state_except_entered_in_error_has_a_status_in_plain_words() -> No
     ],
 )
 def test_a_caller_is_told_that_help_was_given_only_if_it_was(
-    outcome: str, shown: str, story: Story, service: Service
+    outcome: str, shown: str, by_herself: bool, story: Story, service: Service
 ) -> None:
     made, public = story.contact(), service.public()
-    sent, _ = referral_for(story, made)
+    sent, operator = referral_for(story, made)
     accept = pb.AcceptReferralRequest(id=sent.id, etag=sent.etag)
     start = pb.StartReferralRequest(id=sent.id)
     for time in (accept.planned_first_contact_time, start.first_contact_time):
@@ -427,10 +428,20 @@ def test_a_caller_is_told_that_help_was_given_only_if_it_was(
         id=sent.id, outcome_code=pb.Outcome.Value(f"OUTCOME_{outcome}")
     )
     complete.etag = story.shelter.StartReferral(start).etag
-    story.shelter.CompleteReferral(complete)
+    completed = story.shelter.CompleteReferral(complete)
     assert [(item.status_code, item.may_confirm) for item in status(public, made).items] == [
         (contacts_pb2.ReferenceState.Value(f"REFERENCE_STATE_{shown}"), True)
     ]
+    if not by_herself:
+        operator.CloseReferral(
+            pb.CloseReferralRequest(
+                id=sent.id, etag=completed.etag, help_came_code=pb.HELP_CAME_COULD_NOT_REACH
+            )
+        )
+        assert [item.status_code for item in status(public, made).items] == [
+            contacts_pb2.ReferenceState.Value(f"REFERENCE_STATE_{shown}")
+        ], "nobody reached her, so nobody knows more"
+        return
     yes = contacts_pb2.ConfirmHelpRequest(reference=made.reference, pin=made.pin, help_came=True)
     assert [item.status_code for item in public.ConfirmHelp(yes).items] == [
         contacts_pb2.REFERENCE_STATE_DONE

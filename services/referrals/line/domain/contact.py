@@ -224,15 +224,16 @@ _STATUS_FOR_CALLER = {
     "withdrawn": "stopped",
     "consent_withdrawn": "stopped",
 }
-# The outcomes of a completed referral for which no help was given.
+# The outcomes of a referral for which no help was given, unless it was closed because help came.
 _STATUS_WITHOUT_HELP = {"not_met": "not_possible", "person_ended_early": "stopped"}
 
 
-def status_for_caller(state: str, outcome_code: str) -> str | None:
+def status_for_caller(state: str, outcome_code: str, *, help_came: bool = False) -> str | None:
     """Returns the status of a referral that the caller sees; it names no partner or place.
 
     Returns None for a referral that was entered in error, which has no such status. A referral that
     was rerouted is no longer asked for; the referral that follows has a status of its own.
     """
-    without_help = _STATUS_WITHOUT_HELP.get(outcome_code) if state == "completed" else None
+    over = state in ("completed", "closed") and not help_came
+    without_help = _STATUS_WITHOUT_HELP.get(outcome_code) if over else None
     return without_help or _STATUS_FOR_CALLER.get(state)

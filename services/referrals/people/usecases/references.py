@@ -265,7 +265,15 @@ class References:
             status = (
                 "stopped"
                 if referral.need_close_reason_code
-                else status_for_caller(referral.state.value, referral.outcome_code)
+                else status_for_caller(
+                    referral.state.value,
+                    referral.outcome_code,
+                    help_came=referral.state is State.CLOSED
+                    and any(
+                        event.verb == "closed" and event.reason_code == "yes"
+                        for event in referrals.events(tx, referral.id, None)
+                    ),
+                )
             )
             if status is not None:  # referrals entered in error are not shown
                 state.items.append((referral, status, live))

@@ -9,13 +9,14 @@ from functools import partial
 from typing import Any
 
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests.builders import ASKED, refusal_with_fields
-from tests.referrals.conftest import ARRIVAL, ORG, SERVICE, SEVEN_POINTS, Client, Story
+from tests.referrals.conftest import ARRIVAL, ORG, SERVICE, SEVEN_POINTS, Client, Story, read
 
 NOT_STATED = ("INVALID_ARGUMENT", "invalid_fields", {"urgency_reason_code": "required"})
 
@@ -60,6 +61,25 @@ def updated(operator: Client, draft: pb.Referral, **values: Any) -> pb.Referral:
     return changed
 
 
+def send(operator: Client, story: Story, draft: pb.Referral) -> pb.Referral:
+    receipt = p.Receipt(
+        person_id=draft.person_id,
+        recipient_organization_id=ORG["shelter"],
+        field_groups=[p.FIELD_GROUP_IDENTITY],
+        purpose_codes=["HOU"],
+        giver_code=p.GIVER_PERSON,
+        manner_code=p.MANNER_SPOKEN,
+        explained_codes=SEVEN_POINTS,
+    )
+    given = operator.CreateReceipt(
+        p.CreateReceiptRequest(receipt=receipt, request_id=story.request_id())
+    )
+    sent: pb.Referral = operator.SendReferral(
+        pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=given.id, arrival=ARRIVAL)
+    )
+    return sent
+
+
 def test_b9_a_caller_who_wants_protection_is_referred_as_immediate(
     operator: Client, story: Story
 ) -> None:
@@ -68,6 +88,47 @@ def test_b9_a_caller_who_wants_protection_is_referred_as_immediate(
         drafted(operator, story, protected(story), urgency=pb.URGENCY_IMMEDIATE).urgency
         == pb.URGENCY_IMMEDIATE
     )
+
+
+@pytest.mark.parametrize(
+    ("reason", "urgency"),
+    [
+        (pb.URGENCY_REASON_UNSPECIFIED, pb.URGENCY_IMMEDIATE),
+        (pb.URGENCY_REASON_SAFE_ELSEWHERE, pb.URGENCY_URGENT),
+    ],
+)
+def test_a_referral_that_follows_another_takes_a_higher_urgency_of_later_answers(
+    operator: Client,
+    story: Story,
+    reason: pb.UrgencyReason.ValueType,
+    urgency: pb.Urgency.ValueType,
+) -> None:
+    contact = story.contact(
+        need_within_days=c.ANSWER_YES, safe_place_tonight=c.ANSWER_NO if reason else c.ANSWER_YES
+    ).contact
+    draft = drafted(
+        operator, story, contact.id, urgency=pb.URGENCY_URGENT, urgency_reason_code=reason
+    )
+    first = send(operator, story, draft)
+    contact.etag = operator.GetContact(c.GetContactRequest(id=contact.id)).etag
+    contact.triage.danger_now = c.ANSWER_YES
+    operator.UpdateContact(
+        c.UpdateContactRequest(contact=contact, update_mask=FieldMask(paths=["triage"]))
+    )
+    rerouted = story.coordinator.RerouteReferral(
+        pb.RerouteReferralRequest(
+            id=first.id, etag=first.etag, service_id=SERVICE["clinic_visit"], note="no answer"
+        )
+    )
+    assert read(operator, read(operator, rerouted.id).following_id).urgency == urgency
+    request = pb.CreateReferralRequest(
+        person_id=first.person_id,
+        contact_id=contact.id,
+        urgency=first.urgency,
+        based_on_id=first.id,
+        request_id=story.request_id(),
+    )
+    assert operator.CreateReferral(request).urgency == urgency
 
 
 def test_b9_linking_a_draft_to_a_contact_raises_its_urgency(operator: Client, story: Story) -> None:
@@ -104,22 +165,7 @@ def test_b9_an_urgency_below_the_callers_answers_needs_a_reason(
 def test_b9_lowering_the_urgency_of_a_sent_referral_needs_a_reason(
     operator: Client, story: Story
 ) -> None:
-    draft = drafted(operator, story, protected(story))
-    receipt = p.Receipt(
-        person_id=draft.person_id,
-        recipient_organization_id=ORG["shelter"],
-        field_groups=[p.FIELD_GROUP_IDENTITY],
-        purpose_codes=["HOU"],
-        giver_code=p.GIVER_PERSON,
-        manner_code=p.MANNER_SPOKEN,
-        explained_codes=SEVEN_POINTS,
-    )
-    given = operator.CreateReceipt(
-        p.CreateReceiptRequest(receipt=receipt, request_id=story.request_id())
-    )
-    sent = operator.SendReferral(
-        pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=given.id, arrival=ARRIVAL)
-    )
+    sent = send(operator, story, drafted(operator, story, protected(story)))
     lower = pb.AmendReferralRequest(id=sent.id, etag=sent.etag, urgency=pb.URGENCY_URGENT)
     assert refusal_with_fields(lambda: operator.AmendReferral(lower)) == NOT_STATED
     lower.urgency_reason_code = pb.URGENCY_REASON_DANGER_PASSED

@@ -13,7 +13,12 @@ from keys.sealing import CannotOpen, Keyring
 from services.referrals.line.domain.contact import Contact
 from services.referrals.line.domain.triage import Triage
 from services.referrals.line.wire.facts import contact_fact
-from services.referrals.network.domain.deadline import CLOCK_FIELDS, Deadline, DeadlineKind
+from services.referrals.network.domain.deadline import (
+    CLOCK_FIELDS,
+    Deadline,
+    DeadlineKind,
+    Urgency,
+)
 from services.referrals.network.store.deadlines import announce
 
 _PLAIN = [field.name for field in fields(Contact) if field.name not in ("triage", "clock")]
@@ -42,6 +47,14 @@ def answers_of(tx: Transaction, identifier: str) -> tuple[Triage, str]:
     if row is None:
         raise NotFound
     return Triage(**row["triage"]), row["need_code"]
+
+
+def urgency_of(tx: Transaction, identifier: str) -> Urgency | None:
+    """Returns the urgency that follows from a contact's answers; None for "" or no answers.
+
+    Raises NotFound outside the scope.
+    """
+    return answers_of(tx, identifier)[0].urgency() if identifier else None
 
 
 class Contacts:

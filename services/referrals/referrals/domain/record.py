@@ -313,6 +313,15 @@ class ReferralRecord:
             return urgency
         return urgency if urgency and urgency.rank >= Urgency.EMERGENCY.rank else Urgency.EMERGENCY
 
+    def following_urgency(self, answered_urgency: Urgency | None) -> Urgency | None:
+        """Returns the urgency of a referral that follows this one.
+
+        It is not below the urgency that follows from later answers of the contact, unless this
+        referral has a reason for being less urgent.
+        """
+        answered = None if self.urgency_reason_code else answered_urgency
+        return self._checked_urgency(None, answered, "")
+
     def _checked_urgency(
         self, urgency: Urgency | None, answered_urgency: Urgency | None, reason_code: str
     ) -> Urgency | None:

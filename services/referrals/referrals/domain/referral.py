@@ -282,10 +282,12 @@ class Referral(ReferralWithDeadlines):
         service: tuple[str, str],
         following_id: str,
         note: str,
+        answered_urgency: Urgency | None = None,
     ) -> "Referral":
         """Ends the referral and returns a draft for another service.
 
-        `service` is (service id, its organisation). The draft belongs to the sender, who can send
+        `service` is (service id, its organisation); `answered_urgency` follows from the contact's
+        answers (see `following_urgency`). The draft belongs to the sender, who can send
         it on a consent for that service. Raises Conflict, and Invalid if the service is the same.
         """
         step = self._check_step("reroute", actor, now)
@@ -300,7 +302,7 @@ class Referral(ReferralWithDeadlines):
             self.coarse,
             now,
             now,
-            urgency=self.urgency,
+            urgency=self.following_urgency(answered_urgency),
             urgency_reason_code=self.urgency_reason_code,
             need_code=self.need_code,
             contact_id=self.contact_id,

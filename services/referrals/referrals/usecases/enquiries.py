@@ -173,7 +173,7 @@ class Enquiries:
                 referrals_pb2.UrgencyReason, request.urgency_reason_code, "urgency_reason_code"
             )
             contacts.check_known(tx, contact_id)
-            check_urgency(content.urgency, contacts.answers_of(tx, contact_id)[0].urgency(), reason)
+            check_urgency(content.urgency, contacts.urgency_of(tx, contact_id), reason)
             if reason:
                 call.trail.append(
                     Entry(

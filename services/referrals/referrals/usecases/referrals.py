@@ -113,6 +113,8 @@ class Referrals(Steps):
             and (draft.contact_id or "") == before.contact_id
         ):
             urgency_checked, referral.urgency_reason_code = True, before.urgency_reason_code
+            answered = contacts.urgency_of(tx, before.contact_id)
+            draft = replace(draft, urgency=before.following_urgency(answered))
         if enquiry is not None:
             referral.unsafe = enquiry.unsafe
             enquiry.refer(referral.id, now)
@@ -367,9 +369,7 @@ class Referrals(Steps):
             referral.contact_id,
         )
         answered_urgency = (
-            contacts.answers_of(tx, contact_id)[0].urgency()
-            if contact_id and affects_urgency and not urgency_checked
-            else None
+            contacts.urgency_of(tx, contact_id) if affects_urgency and not urgency_checked else None
         )
         # Contacts of other lines are refused as unknown. Otherwise a caller could read and end the
         # requests of those contacts.

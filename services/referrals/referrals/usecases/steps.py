@@ -178,9 +178,7 @@ class Steps:
             urgency=urgency,
             coarse=self._people.get(tx, referral.person_id).coarse if mine else referral.coarse,
             note=request.note,
-            answered_urgency=contacts.answers_of(tx, referral.contact_id)[0].urgency()
-            if mine and referral.contact_id
-            else None,
+            answered_urgency=contacts.urgency_of(tx, referral.contact_id) if mine else None,
             urgency_reason_code=word(
                 pb.UrgencyReason, request.urgency_reason_code, "urgency_reason_code"
             ),
@@ -203,6 +201,9 @@ class Steps:
         if owner is None:
             raise Conflict("service_unknown")
         service = service_id, owner
+        # The draft belongs to the sender, so a coordinator could neither write it nor read its
+        # contact.
+        elevate_to_system_scope(tx)
         following = referral.reroute(
             actor_of(call.caller),
             now,
@@ -210,10 +211,9 @@ class Steps:
             service=service,
             following_id=new_id(),
             note=request.note,
+            answered_urgency=contacts.urgency_of(tx, referral.contact_id),
         )
         self._lives.save(tx, referral)
-        # The draft belongs to the sender, so it could not be written in a coordinator's scope.
-        elevate_to_system_scope(tx)
         referrals.save(tx, following, None)
         self._lives.follow(tx, now, referral)
         return referral_message(referral, actor_of(call.caller), now)

@@ -148,5 +148,21 @@ def test_one_yes_among_twelve_answers_leads_to_a_draft(
     operator.goes_to(f"/enquiries/{identifier}")
     operator.sees("Ver la remisión")
 
+    # She does not come after all: the draft is discarded, and the shelter need keep no place.
+    petrona.goes_to(f"/enquiries/{identifier}")
+    petrona.sees("Se les avisa cuando llegue la remisión")
+    client = stack.worker("operadora@llamayvive").referrals
+    client.EnterReferralInError(
+        r.EnterReferralInErrorRequest(id=draft.id, etag=draft.etag, request_id=new_id())
+    )
+
+    def hears_of_it() -> bool:
+        petrona.goes_to("/inbox")
+        return "no guarde el lugar" in petrona.page.inner_text("main")
+
+    until(hears_of_it)
+    petrona.goes_to(f"/enquiries/{identifier}")
+    petrona.sees("Lo que decía se borró")
+
     operator.leaves()
     petrona.leaves()

@@ -227,6 +227,17 @@ def test_d23_an_enquiry_asks_no_service_in_an_unsafe_department_and_its_referral
         CONFLICT,
         "unsafe_for_her",
     )
+    yes = {"service_id": SERVICE["clinic_visit"], "answer": e.OFFER_ANSWER_YES}
+    clinic = story.service.as_("clinic", "WORKER")
+    seen = clinic.GetEnquiry(e.GetEnquiryRequest(id=asked.id))
+    clinic.AnswerEnquiry(e.AnswerEnquiryRequest(id=asked.id, etag=seen.etag, **yes))  # type: ignore[arg-type]
+    story.ngo.TakeOffer(e.TakeOfferRequest(id=asked.id, **yes))  # type: ignore[arg-type]
+    follows = pb.CreateReferralRequest(
+        person_id=person.id, based_on_id=direct.id, enquiry_id=asked.id
+    )
+    assert list(story.ngo.CreateReferral(follows).unsafe_departments) == ["NI-LE"], (
+        "the enquiry is the later answer"
+    )
 
 
 @pytest.mark.parametrize("again", [pb.UNSAFE_ANSWER_NOTHING, pb.UNSAFE_ANSWER_NOT_ALONE])

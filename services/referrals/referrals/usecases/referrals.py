@@ -115,11 +115,6 @@ class Referrals(Steps):
             urgency_checked, referral.urgency_reason_code = True, before.urgency_reason_code
             answered = contacts.urgency_of(tx, before.contact_id)
             draft = replace(draft, urgency=before.following_urgency(answered))
-        if enquiry is not None:
-            referral.unsafe = enquiry.unsafe
-            enquiry.refer(referral.id, now)
-            enquiries.save(tx, enquiry)
-            draft = draft.from_enquiry(enquiry)
         if (
             before is not None
             and before.sender_organization_id == caller.organization_id
@@ -127,6 +122,11 @@ class Referrals(Steps):
         ):
             draft = replace(draft, assault_time=draft.assault_time or before.recent_assault(now))
             referral.unsafe = before.unsafe
+        if enquiry is not None:
+            referral.unsafe = enquiry.unsafe
+            enquiry.refer(referral.id, now)
+            enquiries.save(tx, enquiry)
+            draft = draft.from_enquiry(enquiry)
         if draft != Draft():
             self._change(
                 tx,

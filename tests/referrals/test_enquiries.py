@@ -719,7 +719,10 @@ def test_the_end_of_a_referral_that_was_sent_changes_nothing_in_its_enquiry(
     assert asking.seen(asking.ngo, enquiry).state == e.ENQUIRY_STATE_MATCHED
 
 
-def test_an_enquiry_ends_when_the_person_withdraws_her_consent(asking: EnquiryScene) -> None:
+@pytest.mark.parametrize("drafted", [False, True])
+def test_an_enquiry_ends_when_the_person_withdraws_her_consent(
+    asking: EnquiryScene, drafted: bool
+) -> None:
     made = asking.story.contact()
     operator = asking.service.as_("hotline", "OPERATOR")
     enquiry = operator.CreateEnquiry(
@@ -730,6 +733,13 @@ def test_an_enquiry_ends_when_the_person_withdraws_her_consent(asking: EnquirySc
             contact_id=made.contact.id,
         )
     )
+    if drafted:
+        asking.answer("shelter", enquiry, "yes")
+        asking.take(enquiry, client=operator)
+        person = operator.CreatePerson(people_pb2.CreatePersonRequest())
+        operator.CreateReferral(
+            pb.CreateReferralRequest(person_id=person.id, enquiry_id=enquiry.id)
+        )
     asking.service.public().WithdrawConsentByReference(
         contacts_pb2.WithdrawConsentByReferenceRequest(reference=made.reference, pin=made.pin)
     )

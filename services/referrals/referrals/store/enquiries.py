@@ -463,5 +463,8 @@ A copy without a need is blank already.
 """
 
 
-WAITS = "(state = 'open' OR (state = 'matched' AND referral_id = ''))"
-"""The condition for an enquiry that is open, or whose accepted offer waits for a referral."""
+WAITS = (
+    "(state = 'open' OR (state = 'matched' AND (referral_id = '' OR EXISTS (SELECT FROM referrals r"
+    " WHERE r.id = enquiries.referral_id AND r.state = 'draft'))))"
+)
+"""The condition for an enquiry that is open, or whose accepted offer waits for a sent referral."""

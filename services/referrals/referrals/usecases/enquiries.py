@@ -433,6 +433,6 @@ def cancel_waiting(
     """
     for identifier in enquiries.waiting_of(tx, contact_ids, people):
         enquiry = enquiries.get(tx, identifier, for_update=True)
-        if enquiry.waits:
+        if enquiry.state in (EnquiryState.OPEN, EnquiryState.MATCHED):
             enquiry.withdraw(now)
             enquiries.save(tx, enquiry)

@@ -348,3 +348,8 @@ def test_a_draft_entered_in_error_stays_invisible_to_others(service: Service) ->
     assert facts_pb2.ReferralFact.FromString(row["payload"]).receiver_organization_id == "", (
         "nobody is notified of a draft"
     )
+    follows = story.sent(based_on_id=draft.id)
+    corrected = story.coordinator.EnterReferralInError(
+        pb.EnterReferralInErrorRequest(id=follows.id, etag=follows.etag)
+    )
+    assert corrected.state == pb.STATE_ENTERED_IN_ERROR, "a coordinator need not see the draft"

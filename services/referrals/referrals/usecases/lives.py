@@ -41,10 +41,12 @@ class Lives:
         The need of the earlier referral is no longer open once `following` has been sent, and is
         open again if `following` was entered in error. Only a referral by the same sender counts as
         following. Returns the id of the earlier referral's contact; "" if there is none, or if
-        `following` has not been sent.
+        `following` has not been sent. Widens the scope, since a coordinator does not see an earlier
+        referral that was never sent.
         """
         if not following.based_on_id or following.send_time is None:
             return ""
+        elevate_to_system_scope(tx)
         before = referrals.get(tx, following.based_on_id, for_update=True)
         if before.sender_organization_id == following.sender_organization_id:
             before.watch_need(now)

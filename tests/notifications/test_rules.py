@@ -348,14 +348,19 @@ def of_asker(kind: str) -> list[Recipient]:
 
 
 def of_enquiry(
-    verb: str, worker: str = WORKER, *, first_offer: bool = False, by_clock: bool = False
+    verb: str,
+    worker: str = WORKER,
+    *,
+    taken: str = OTHER,
+    first_offer: bool = False,
+    by_clock: bool = False,
 ) -> list[Recipient]:
     """Returns the recipients if SENDER asked RECEIVER and OTHER, and takes the offer of OTHER."""
     return recipients_of_enquiry(
         verb,
         (SENDER, worker),
         [RECEIVER, OTHER],
-        OTHER,
+        taken,
         first_offer=first_offer,
         by_clock=by_clock,
     )
@@ -383,9 +388,14 @@ def test_the_coordinators_too_are_notified_of_an_enquiry_that_nobody_could_answe
     ]
 
 
-def test_further_offers_own_cancellations_and_referrals_from_an_enquiry_notify_nobody() -> None:
+def test_an_own_cancellation_notifies_only_the_desk_whose_offer_was_taken() -> None:
+    released = Recipient("enquiry_released", Audience.DESK, OTHER)
+    assert of_enquiry("cancelled", first_offer=True) == [released]
+    assert of_enquiry("cancelled", taken="") == []
+
+
+def test_further_offers_and_referrals_from_an_enquiry_notify_nobody() -> None:
     assert of_enquiry("answered", by_clock=True) == []
-    assert of_enquiry("cancelled", first_offer=True) == []
     assert of_enquiry("referred", first_offer=True, by_clock=True) == []
 
 

@@ -184,10 +184,11 @@ def recipients_of_enquiry(
 ) -> list[Recipient]:
     """Returns the recipients of a fact about an enquiry.
 
-    Each organisation in `asked` is notified when the enquiry opens, and the organisation `taken`
-    when its offer is taken, and when no referral will follow. `asker` (organisation, worker) gets
-    all other notices, but none about further offers after the first, and none about a cancellation
-    unless the clock caused it. The coordinators are also notified when nobody could help.
+    The organisations in `asked_ids` are notified when the enquiry opens, and the organisation
+    `taken` when its offer is taken, and when no referral will follow. `asker` (organisation,
+    worker) gets all other notices, but none about further offers after the first, and none about a
+    cancellation unless the clock caused it. The coordinators are also notified when nobody could
+    help.
     """
     organization_id, worker_id = asker
 
@@ -211,9 +212,9 @@ def recipients_of_enquiry(
         return list(_desk(ENQUIRY_MATCHED, taken))
     if verb == "exhausted":
         return [*to_asker(ENQUIRY_EXHAUSTED), Recipient(ENQUIRY_EXHAUSTED, Audience.COORDINATION)]
-    if verb == "cancelled" and taken:
-        return list(_desk(ENQUIRY_RELEASED, taken))
-    return to_asker(ENQUIRY_CANCELLED) if verb == "cancelled" and by_clock else []
+    if verb == "cancelled":
+        return to_asker(ENQUIRY_CANCELLED) if by_clock else _desk(ENQUIRY_RELEASED, taken)
+    return []
 
 
 def _recipients(kind: str, party: Party, happening: Happening) -> Sequence[Recipient]:

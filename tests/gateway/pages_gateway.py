@@ -19,6 +19,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+from jinja2 import Undefined
 from werkzeug.serving import make_server
 
 from protos.contract.v1 import contract_pb2
@@ -172,13 +173,24 @@ def pages(
     return app
 
 
+class Missing(Undefined):
+    """A name that no view passed to a template. The template may check whether it is there, and
+    compare it; to print it is an error, so that a misspelt name is not an empty place.
+    """
+
+    def __str__(self) -> str:
+        return str(self._fail_with_undefined_error())
+
+
 @functools.cache
 def site_app(settings: Settings) -> Flask:
     """Returns an app with its routes and templates, which are the same for every test.
 
     Making them would be the longest part of a test.
     """
-    return compose(settings, cast(Clients, object()))
+    app = compose(settings, cast(Clients, object()))
+    app.jinja_env.undefined = Missing
+    return app
 
 
 def enter(client: FlaskClient, secret: str = SECRET) -> FlaskClient:

@@ -21,7 +21,7 @@ class Commands:
     def __init__(self, processes: Sequence[Process], say: Callable[[str], None]) -> None:
         self._processes = processes
         self._say = say
-        self._last_lines: dict[Process, str] = {}
+        self._last_lines = dict.fromkeys(self._processes, "")
         self._report_at = 0.0
 
     def __enter__(self) -> Commands:
@@ -31,8 +31,6 @@ class Commands:
         except BaseException:
             self._stop()
             raise
-        # the lines left by an earlier start
-        self._last_lines = {process: process.last_words(1) for process in self._processes}
         self._report_at = time.monotonic() + PROGRESS
         return self
 

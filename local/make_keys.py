@@ -1,5 +1,5 @@
 """Creates the missing keys of a stack: `python -m local.make_keys FOLDER SERVICE…`, and the sealing
-keys too unless a key service holds them.
+keys too unless a key service holds them. Ends with one sentence if a key can't be used.
 
 A process of its own, so that the stack's process need not load what reads keys: 12 MB, and a tenth
 of a second before the first part starts.
@@ -11,7 +11,24 @@ from pathlib import Path
 
 from keys import key_folder
 
+KEYS = ("*.jwk", "sealing.*.key", "marks.*.key", "gateway.key", "mail.key")
+
+
+def main(folder: Path, services: list[str]) -> None:
+    try:
+        key_folder.create(folder, services, sealing=not os.environ.get("ENLACE_PKCS11_MODULE"))
+    except OSError as error:
+        sys.exit(
+            f"{error.filename or folder} can't be read or written: {error.strerror} (let this"
+            f" account use the folder {folder}, and free space on its disk)"
+        )
+    for file in sorted(file for pattern in KEYS for file in folder.glob(pattern)):
+        if not key_folder.readable(folder, file.name):
+            sys.exit(
+                f"{file} can't be read, or holds no key: let this account read it, or restore it"
+                " from a copy of the keys"
+            )
+
+
 if __name__ == "__main__":
-    key_folder.create(
-        Path(sys.argv[1]), sys.argv[2:], sealing=not os.environ.get("ENLACE_PKCS11_MODULE")
-    )
+    main(Path(sys.argv[1]), sys.argv[2:])

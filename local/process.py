@@ -70,6 +70,7 @@ class Process:
         self._account = account
         self._farewell = farewell
         self._child: subprocess.Popen[bytes] | None = None
+        self._log_start = 0  # the bytes in the log that earlier starts left
 
     @property
     def pid(self) -> int | None:
@@ -89,6 +90,7 @@ class Process:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         logs.trim(self.log)
         output = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._log_start = os.lseek(output, 0, os.SEEK_END)
         account = self._account
         try:
             self._child = subprocess.Popen(
@@ -155,11 +157,14 @@ class Process:
             self._child.wait()
 
     def last_words(self, lines: int = 12) -> str:
+        """Returns the last lines that the child has written since its start."""
         try:
-            text = self.log.read_text(errors="replace")
+            log = self.log.read_bytes()
         except OSError:
             return ""
-        return "\n".join(text.splitlines()[-lines:])
+        if self._log_start <= len(log):  # otherwise the log was emptied meanwhile
+            log = log[self._log_start :]
+        return "\n".join(log.decode(errors="replace").splitlines()[-lines:])
 
 
 # A stack reserves its ports before any part listens. Without this set, one in seven runs of fifty

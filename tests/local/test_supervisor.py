@@ -19,6 +19,7 @@ import pytest
 from local import logs
 from local.process import Process, StackFailure
 from local.supervisor import LIMIT, Part, Supervisor
+from tests.parts.local_stack import until
 
 SLEEP = "import time; time.sleep(60)"
 
@@ -173,6 +174,16 @@ def test_one_failed_check_after_a_long_gap_between_checks_kills_no_part(
         supervisor.tick()
     supervisor.stop(timeout=0.1)
     assert (part.process, said) == (first, [])
+
+
+def test_the_last_words_of_a_child_contain_no_lines_of_an_earlier_start(tmp_path: Path) -> None:
+    process = Process("child", ["bash", "-c", "echo hello"], tmp_path / "log")
+    for _ in range(2):
+        process.start()
+        until(lambda: not process.alive, 10)
+        assert process.last_words() == "hello"
+    logs.trim(process.log, most=1)
+    assert process.last_words() == ""
 
 
 def test_a_line_that_is_being_written_is_copied_whole(

@@ -1,0 +1,70 @@
+"""The keys of a stack: a folder that can't be used ends the start with one sentence."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from keys import key_folder
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def make_keys(folder: Path, first: str = "") -> subprocess.CompletedProcess[str]:
+    """Runs the command for a stack with one service."""
+    command = f"{first}exec {sys.executable} -m local.make_keys {folder} referrals"
+    return subprocess.run(
+        ["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+
+
+def test_existing_keys_and_files_of_others_stay_as_they_are(tmp_path: Path) -> None:
+    key_folder.create(tmp_path, ["referrals"])
+    key_folder.add_to_ring(tmp_path, "sealing.referrals")
+    key_folder.replace_pair(tmp_path, "tokens")
+    (tmp_path / "operators-own.key").write_text("PEM")
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    done = make_keys(tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("calls.gateway.jwk", lambda file: file.write_text("")),
+        ("facts.referrals.pub.jwk", lambda file: file.write_text('{"kty": "OKP"')),
+        ("sealing.referrals.1.key", lambda file: file.write_text("half of a k")),
+        ("marks.referrals.key", Path.touch),
+        ("mail.key", lambda file: file.unlink() or file.mkdir()),
+    ],
+)
+def test_a_damaged_key_is_named_in_one_sentence(
+    tmp_path: Path, name: str, damage: Callable[[Path], object]
+) -> None:
+    key_folder.create(tmp_path, ["referrals"])
+    damage(tmp_path / name)
+    done = make_keys(tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"{tmp_path / name} can't be read, or holds no key: let this account read it, or restore it"
+        " from a copy of the keys\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("folder", "first", "reason"),
+    [("file", "", "File exists"), ("keys", "ulimit -f 0; ", "File too large")],
+)
+def test_a_folder_that_cannot_be_used_is_named_in_one_sentence(
+    tmp_path: Path, folder: str, first: str, reason: str
+) -> None:
+    (tmp_path / "file").touch()
+    done = make_keys(tmp_path / folder, first)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"{tmp_path / folder} can't be read or written: {reason} (let this account use the folder"
+        f" {tmp_path / folder}, and free space on its disk)\n"
+    )

@@ -17,7 +17,7 @@ from chassis import log
 from chassis.clock import SystemClock
 from chassis.config import ServiceSettings
 from chassis.db import Database
-from chassis.errors import Refusal
+from chassis.errors import Refusal, Unavailable
 from chassis.tokens import SYSTEM
 from keys import key_folder, sealing_keys
 from keys.rotation import SealedColumn, remaining, rewrap
@@ -92,7 +92,7 @@ def add_to(
         try:
             is_new = keys.begin(secrets.token_bytes(32), SystemClock().now().timestamp())
         except Refusal as refusal:
-            raise click.ClickException(getattr(refusal, "why", "") or refusal.reason) from refusal
+            raise click.ClickException(explain(refusal)) from refusal
         if not is_new:
             raise click.ClickException(
                 "a sealing key exists already: rotate-keys creates the next one in the key service"
@@ -149,6 +149,13 @@ def add_to(
                 )
             _change_keys(settings().keys, lambda: retired.extend(keys.retire()))
         click.echo(json.dumps({"retired": retired}) if as_json else f"{len(retired)} retired")
+
+
+def explain(refusal: Refusal) -> str:
+    """Returns what a command prints about a refusal: what is away, or the reason."""
+    if isinstance(refusal, Unavailable):
+        return refusal.cause or f"the database does not answer ({refusal.reason})"
+    return refusal.reason
 
 
 def _count_older(database: Database, keyring: Keyring, columns: Sequence[SealedColumn]) -> int:

@@ -38,6 +38,7 @@ from keys.commands import dry_run_option, json_option
 from keys.rotation import DEAD_LETTERS, SealedColumn
 from trail import chain, heads
 
+_VERDICTS = {True: "ok     ", False: "MISSING", None: "unknown"}
 _CODE = re.compile(r"[a-z][a-z0-9_]{2,39}")
 _MOMENT = click.DateTime(
     ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S%z"]
@@ -72,7 +73,7 @@ class Target:
         try:
             yield database
         except Refusal as refusal:
-            raise click.ClickException(getattr(refusal, "why", "") or refusal.reason) from refusal
+            raise click.ClickException(key_commands.explain(refusal)) from refusal
         finally:
             database.close()
 
@@ -100,9 +101,7 @@ def _doctor(service: Target, as_json: bool) -> None:
     click.echo(
         json.dumps(checks)
         if as_json
-        else "\n".join(
-            f"{'ok     ' if well else 'MISSING'} {name}" for name, well in checks.items()
-        )
+        else "\n".join(f"{_VERDICTS[well]} {name}" for name, well in checks.items())
     )
     sys.exit(0 if all(checks.values()) else 1)
 
@@ -313,21 +312,27 @@ def _silence_log() -> None:
 
 def _examine(
     settings: ServiceSettings, service: str, key_files: Sequence[str], migrations: Sequence[Path]
-) -> dict[str, bool]:
-    """Returns, for each requirement of the service, whether it is met. Changes nothing."""
+) -> dict[str, bool | None]:
+    """Returns, for each requirement of the service, whether it is met; None if that can't be
+    checked because an earlier requirement is not met. Changes nothing.
+    """
     required_files = [
         name for name in key_files if not (settings.key_service and name.startswith("sealing."))
     ]
-    checks = {f"key {name}": key_folder.readable(settings.keys, name) for name in required_files}
+    checks: dict[str, bool | None] = {
+        f"key {name}": key_folder.readable(settings.keys, name) for name in required_files
+    }
     if settings.key_service:
         checks["key service"] = sealing_keys.of(settings, service).usable()
     database = Database(settings.database_url, max_size=2)
     database.open()
     checks["database"] = database.reachable()
-    checks["schema"] = checks["database"] and _holds(
+    checks["schema"] = (checks["database"] or None) and _holds(
         database, lambda tx: _has_schema(tx, migrations)
     )
-    checks["append-only trail"] = checks["schema"] and _holds(database, audit_trail.is_append_only)
+    checks["append-only trail"] = (checks["schema"] or None) and _holds(
+        database, audit_trail.is_append_only
+    )
     database.close()
     broker = Broker(settings, [])
     broker.start()

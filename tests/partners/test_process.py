@@ -88,6 +88,17 @@ def test_the_service_migrates_serves_publishes_its_facts_and_stops_cleanly(
 ) -> None:
     sick = command(environment, "doctor", "--json")
     assert (sick.returncode, json.loads(sick.stdout)["schema"]) == (1, False)
+    away = environment | {"ENLACE_DATABASE_URL": "postgresql://partners@127.0.0.1:9/partners"}
+    checked = command(away, "doctor")
+    assert checked.returncode == 1
+    assert checked.stdout.splitlines()[-4:-1] == [
+        "MISSING database",
+        "unknown schema",
+        "unknown append-only trail",
+    ]
+    refused = command(away, "replay", "--dry-run")
+    assert refused.returncode == 1
+    assert refused.stderr == "Error: the database does not answer (store_unavailable)\n"
     for _ in range(2):  # a second time changes nothing
         done = command(environment, "migrate")
         assert done.returncode == 0, done.stderr

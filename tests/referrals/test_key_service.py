@@ -247,6 +247,8 @@ def test_sealed_data_opens_after_a_restart_and_no_key_is_stored_in_the_clear(
     assert network.command("doctor")[1]["key service"]
     with network.softhsm.away():
         assert not network.command("doctor")[1]["key service"]
+        for command in ("make-keys", "rotate-keys"):
+            assert network.begin(command).communicate(timeout=60)[1] == "Error: token_away\n"
     assert network.begin("make-keys").wait(60) == 1, "there is a key already"
 
 

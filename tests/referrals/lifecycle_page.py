@@ -122,7 +122,7 @@ def page() -> str:
             "",
             (
                 "Printed by `python -m tests.referrals.lifecycle_page` from"
-                " `services/referrals/domain`; a test fails when the page is out of date."
+                " `services/referrals/referrals/domain`; a test fails when the page is out of date."
             ),
             "",
             "## States",

@@ -60,15 +60,17 @@ class Target:
 
     @contextmanager
     def open_database(self) -> Iterator[Database]:
-        """Yields the service's database, opened. Converts a refusal in the block to
-        ClickException.
+        """Yields the service's database, opened. Converts a refusal in the block, and a key that
+        can't be read, to ClickException.
         """
         _silence_log()
-        database = Database(
-            self.settings().database_url,
-            max_size=2,
-            marker=Marker(sealing_keys.of(self.settings(), self.name).keyring()),
-        )
+        try:
+            keyring = sealing_keys.of(self.settings(), self.name).keyring()
+        except OSError as error:
+            raise click.ClickException(
+                f"{error.filename} can't be read: {error.strerror}"
+            ) from error
+        database = Database(self.settings().database_url, max_size=2, marker=Marker(keyring))
         database.open()
         try:
             yield database

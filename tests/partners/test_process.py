@@ -99,6 +99,11 @@ def test_the_service_migrates_serves_publishes_its_facts_and_stops_cleanly(
     refused = command(away, "replay", "--dry-run")
     assert refused.returncode == 1
     assert refused.stderr == "Error: the database does not answer (store_unavailable)\n"
+    refused = command(environment | {"ENLACE_KEYS": "/nowhere"}, "dead-letters", "list")
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        "Error: /nowhere/sealing.partners.key can't be read: No such file or directory\n"
+    )
     for _ in range(2):  # a second time changes nothing
         done = command(environment, "migrate")
         assert done.returncode == 0, done.stderr

@@ -183,6 +183,7 @@ class TestProcess:
         drawn = iter([7, 7, 8])
         monkeypatch.setattr("local.process.secrets.randbelow", lambda _: next(drawn))
         monkeypatch.setattr("local.process.is_free", lambda *_: True)
+        monkeypatch.setattr("local.process._hold", lambda *_: True)
         # the ports of other tests of this process do not matter
         monkeypatch.setattr("local.process._claimed_ports", set())
         assert (free_port(), free_port()) == (20_007, 20_008)

@@ -9,6 +9,7 @@ import re
 
 import pytest
 from flask.testing import FlaskClient
+from google.protobuf.timestamp_pb2 import Timestamp
 from werkzeug.datastructures import MultiDict
 from werkzeug.test import TestResponse
 
@@ -21,6 +22,8 @@ from services.gateway.site.language import vocabulary
 from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import PlayedServices, enter, pages, signed_in
 from tests.gateway.test_pages_flows import asked, send
+
+LATER = Timestamp(seconds=4_000_000_000)
 
 
 @pytest.fixture
@@ -399,16 +402,29 @@ def test_b7_for_an_adult_another_giver_is_offered_only_to_workers_who_may_overri
 def test_b7_a_consent_in_her_place_waits_for_a_second_person_on_its_page(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    played.answers["GetReceipt"] = p.Receipt(
+    receipt = played.answers["GetReceipt"] = p.Receipt(
         id=ID,
         genuine=True,
         giver_code=p.GIVER_AUTHORITY,
         giver_ground_code=p.GIVER_GROUND_COURT_ORDER,
         recorded_by_worker_id="b" * 32,
+        until_time=LATER,
+        confirm_until_time=LATER,
     )
     page = client.get(f"/people/receipts/{ID}").text
     assert "Un juez nombró a quien decide por ella" in page
     assert "Confirmar como segunda persona" in page
+    # the account of the worker who recorded it was suspended
+    receipt.ClearField("confirm_until_time")
+    page = client.get(f"/people/receipts/{ID}").text
+    assert "Anótelo otra vez" in page
+    assert "Confirmar como segunda persona" not in page
+    # its time is over
+    receipt.until_time.FromJsonString("2026-01-01T00:00:00Z")
+    receipt.confirm_until_time.FromJsonString("2026-01-01T00:00:00Z")
+    page = client.get(f"/people/receipts/{ID}").text
+    assert "hasta que otra persona del equipo" not in page
+    assert "Confirmar como segunda persona" not in page
 
 
 def test_b6_the_page_of_a_receipt_that_no_longer_opens_anything_says_so(
@@ -433,6 +449,7 @@ def test_b6_the_file_states_for_each_receipt_whether_it_waits_or_no_longer_opens
         genuine=True,
         giver_code=p.GIVER_AUTHORITY,
         giver_ground_code=p.GIVER_GROUND_COURT_ORDER,
+        confirm_until_time=LATER,
     )
     outdated = p.Receipt(id="b" * 32, genuine=True, giver_code=p.GIVER_PERSON)
     for receipt, shown in ((waiting, "Falta confirmar"), (outdated, "Ya no abre nada")):

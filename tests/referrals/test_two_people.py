@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from chassis.second import NONE, UNKNOWN, Kin, mark_of
+from chassis.tokens import SYSTEM
 from protos.referrals.v1 import audit_pb2, emergencies_pb2, erasures_pb2, people_pb2, plans_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.network.store import members
 from tests.builders import refusal
-from tests.referrals.conftest import Client, Service, Story
+from tests.referrals.conftest import ORG, Client, Service, Story
 from tests.referrals.test_emergencies import declare, expired
 from tests.referrals.test_openings import somebody
 from tests.referrals.test_plans_rpc import begun
@@ -104,6 +106,33 @@ def test_a_token_older_than_the_first_persons_act_cannot_confirm_it(
     service.clock.advance(timedelta(seconds=1))
     assert refusal(lambda: agree(before)) == ("UNAUTHENTICATED", "token_expired")
     agree(second)
+
+
+@pytest.mark.parametrize("rule", [of_erasure, of_best_interest, of_plan])
+def test_what_a_worker_proposed_needs_two_others_once_her_account_is_suspended(
+    rule: Callable[[Story, Service], Rule], story: Story, service: Service
+) -> None:
+    """Nothing but the end of a child's plan can be confirmed; that is proposed again."""
+    former = replace(story, ngo=somebody(service, "ngo", "OPERATOR"))
+    first, second, agree = rule(former, service)
+
+    def waiting() -> list[bool]:
+        erasures = second.ListErasures(erasures_pb2.ListErasuresRequest()).erasures
+        receipts = second.ListProposedReceipts(people_pb2.ListProposedReceiptsRequest()).receipts
+        of_first = [each for each in erasures if each.proposed_by_worker_id == first.caller.id]
+        of_first += [each for each in receipts if each.recorded_by_worker_id == first.caller.id]
+        return [each.HasField("confirm_until_time") for each in of_first]
+
+    assert waiting() == ([] if rule is of_plan else [True])
+    with service.database.transaction(SYSTEM) as tx:
+        members.note_member(tx, "worker", first.caller.id, False, organization_id=ORG["ngo"])
+    assert not waiting()
+    if rule is of_plan:
+        plan: Any = agree(second)
+        assert not plan.HasField("close_time")
+        assert plan.close_proposed_by_worker_id == second.caller.id
+    else:
+        assert refusal(lambda: agree(second)) == ("FAILED_PRECONDITION", "nothing_to_confirm")
 
 
 @dataclass

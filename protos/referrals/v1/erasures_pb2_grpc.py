@@ -63,7 +63,7 @@ class ErasuresServicer:
 
     def ProposeErasure(self, request, context):
         """Proposes the erasure of a person's file, because she asked for it or because the file is no longer needed. Nothing changes unless another person confirms
-        the proposal within a week. A newer proposal replaces an older one. Callers: workers of the organisation that holds the file; API keys are refused.
+        the proposal within a week, while the account of the first is not suspended. A newer proposal replaces an older one. Callers: workers of the organisation that holds the file; API keys are refused.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -35,7 +35,7 @@ class ErasuresStub:
     def __new__(cls, channel: _aio.Channel) -> ErasuresAsyncStub: ...
     ProposeErasure: _grpc.UnaryUnaryMultiCallable[_erasures_pb2.ProposeErasureRequest, _erasures_pb2.Erasure]
     """Proposes the erasure of a person's file, because she asked for it or because the file is no longer needed. Nothing changes unless another person confirms
-    the proposal within a week. A newer proposal replaces an older one. Callers: workers of the organisation that holds the file; API keys are refused.
+    the proposal within a week, while the account of the first is not suspended. A newer proposal replaces an older one. Callers: workers of the organisation that holds the file; API keys are refused.
     """
     ConfirmErasure: _grpc.UnaryUnaryMultiCallable[_erasures_pb2.ConfirmErasureRequest, _erasures_pb2.Erasure]
     """Erases a file permanently. Her consents and live referrals end first, as after a withdrawal. Then the person's key is destroyed, and with it her identity,
@@ -56,7 +56,7 @@ class ErasuresAsyncStub(ErasuresStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ProposeErasure: _aio.UnaryUnaryMultiCallable[_erasures_pb2.ProposeErasureRequest, _erasures_pb2.Erasure]  # type: ignore[assignment]
     """Proposes the erasure of a person's file, because she asked for it or because the file is no longer needed. Nothing changes unless another person confirms
-    the proposal within a week. A newer proposal replaces an older one. Callers: workers of the organisation that holds the file; API keys are refused.
+    the proposal within a week, while the account of the first is not suspended. A newer proposal replaces an older one. Callers: workers of the organisation that holds the file; API keys are refused.
     """
     ConfirmErasure: _aio.UnaryUnaryMultiCallable[_erasures_pb2.ConfirmErasureRequest, _erasures_pb2.Erasure]  # type: ignore[assignment]
     """Erases a file permanently. Her consents and live referrals end first, as after a withdrawal. Then the person's key is destroyed, and with it her identity,
@@ -80,7 +80,7 @@ class ErasuresServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_erasures_pb2.Erasure, _abc.Awaitable[_erasures_pb2.Erasure]]:
         """Proposes the erasure of a person's file, because she asked for it or because the file is no longer needed. Nothing changes unless another person confirms
-        the proposal within a week. A newer proposal replaces an older one. Callers: workers of the organisation that holds the file; API keys are refused.
+        the proposal within a week, while the account of the first is not suspended. A newer proposal replaces an older one. Callers: workers of the organisation that holds the file; API keys are refused.
         """
 
     @_abc_1.abstractmethod

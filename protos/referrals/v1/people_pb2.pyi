@@ -800,7 +800,9 @@ class Receipt(_message.Message):
 
     @_builtins.property
     def confirm_until_time(self) -> _timestamp_pb2.Timestamp:
-        """The time until which an override opens data without a second person."""
+        """The time until which an override opens data without a second person. On any other receipt: the time until which a second person may confirm it; absent if
+        none may, also because the account of the worker who recorded it is suspended.
+        """
 
     def __init__(
         self,

@@ -268,6 +268,7 @@ def receipt(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     needs_second = shown.giver_code == p.GIVER_BEST_INTEREST or bool(shown.giver_ground_code)
     withdrawn = bool(i18n.moment(shown.withdraw_time))
     unconfirmed = needs_second and not i18n.moment(shown.confirm_time) and not withdrawn
+    dropped = unconfirmed and not i18n.moment(shown.confirm_until_time)
     over = (
         withdrawn
         or not shown.genuine
@@ -277,9 +278,12 @@ def receipt(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
         "receipt.html",
         receipt=shown,
         errors=errors,
-        unconfirmed=unconfirmed,
+        unconfirmed=unconfirmed and not over,
         outdated=not (shown.live or over or unconfirmed or shown.reason_code),
-        may_confirm=unconfirmed and shown.recorded_by_worker_id != session.me().worker_id,
+        dropped=dropped,
+        may_confirm=unconfirmed
+        and not (over or dropped)
+        and shown.recorded_by_worker_id != session.me().worker_id,
         names=names.names(
             {shown.recipient_organization_id},
             (),

@@ -89,6 +89,7 @@ class Circumstances:
     # True if the person has withdrawn a consent before. This is read only when a receipt is
     # recorded, since a later withdrawal ends the receipts that other people gave for her.
     has_withdrawn: bool = False
+    recorder_out: bool = False  # whether the account that recorded the receipt was suspended since
 
 
 @dataclass
@@ -163,6 +164,15 @@ class Receipt:
     def confirm_until(self) -> datetime | None:
         """Returns the time by which an override must be confirmed; None for a consent."""
         return self.create_time + OVERRIDE_CONFIRM if self.is_override else None
+
+    @property
+    def may_be_confirmed(self) -> bool:
+        """Returns whether the receipt waits for a second person, and the first one still counts.
+
+        The suspension of the worker who recorded it ends the wait, but not that of an override.
+        """
+        waits = self.is_override or (self.needs_second and not self.about.recorder_out)
+        return waits and self.confirm_time is None
 
     @property
     def is_unconfirmed_override(self) -> bool:
@@ -275,10 +285,10 @@ class Receipt:
     def confirm(self, second: Second, now: datetime) -> None:
         """Records the confirmation by a second person.
 
-        Refuses a receipt that needs no confirmation, is already confirmed, or is no longer valid.
+        Refuses a receipt that may not be confirmed (`may_be_confirmed`), or is no longer valid.
         Refuses a second person who may be the worker who recorded the receipt.
         """
-        if not (self.is_override or self.needs_second) or self.confirm_time is not None:
+        if not self.may_be_confirmed:
             raise Conflict("nothing_to_confirm")
         check_second(second, self.recorded_by_worker_id, self.create_time)
         self._check_not_over(now)

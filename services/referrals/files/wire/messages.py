@@ -174,7 +174,11 @@ def receipt_message(receipt: Receipt, now: datetime) -> people_pb2.Receipt:
         reason_code=number(referrals_pb2.OverrideReason, receipt.reason_code),
         confirm_time=timestamp(receipt.confirm_time),
         confirmed_by_worker_id=receipt.confirmed_by_worker_id,
-        confirm_until_time=timestamp(receipt.confirm_until),
+        confirm_until_time=timestamp(
+            receipt.until_time
+            if receipt.needs_second and receipt.may_be_confirmed and not receipt.withdraw_time
+            else receipt.confirm_until
+        ),
         genuine=receipt.genuine,
         live=receipt.is_live(now),
         adult_ground_code=number(people_pb2.AdultGround, receipt.adult_ground_code),

@@ -168,6 +168,14 @@ def is_active(tx: Transaction, identifier: str) -> bool:
     )
 
 
+def is_out(column: str) -> str:
+    """Returns the condition that a column has the id of a worker whose account is suspended."""
+    return (
+        f"EXISTS (SELECT FROM members m WHERE m.id = {column} AND m.kind = 'worker'"
+        " AND NOT m.active)"
+    )
+
+
 def lock_worker(tx: Transaction, worker_id: str) -> tuple[bool, str] | None:
     """Returns whether a worker's account is active, and her organisation; None if she is not known.
 

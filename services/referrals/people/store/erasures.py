@@ -12,13 +12,16 @@ from chassis.wire import Cursor
 from facts import outbox
 from services.referrals.files.store.caught_up import CAUGHT_UP
 from services.referrals.files.store.her import Her
+from services.referrals.network.store import members
 from services.referrals.people.domain.erasure import DestroyedCounts, Erasure
 from services.referrals.people.store import hers
 from services.referrals.people.wire.facts import erasure_fact
 
 CHANNEL = "erasures"
 """The channel that announces completed erasures."""
-_PLAIN = [field.name for field in fields(Erasure) if field.name != "destroyed"]
+_PLAIN = [
+    field.name for field in fields(Erasure) if field.name not in ("destroyed", "proposer_out")
+]
 _COLUMNS = [*_PLAIN, *(field.name for field in fields(DestroyedCounts))]
 _KEEP = (
     f"INSERT INTO erasures ({', '.join(_COLUMNS)})"
@@ -27,6 +30,7 @@ _KEEP = (
     f" {', '.join(f'{c} = excluded.{c}' for c in _COLUMNS if c not in ('id', 'person_id'))}"
     " WHERE erasures.version < excluded.version"
 )
+_PROPOSER_OUT = members.is_out("erasures.proposed_by_worker_id")
 
 
 def save(tx: Transaction, erasure: Erasure, verb: str) -> None:
@@ -44,7 +48,8 @@ def save(tx: Transaction, erasure: Erasure, verb: str) -> None:
 def of_person(tx: Transaction, person_id: str, *, for_update: bool = False) -> Erasure | None:
     """Returns the erasure of a file, or None if the scope shows none."""
     row = tx.execute(
-        "SELECT * FROM erasures WHERE person_id = %s" + (" FOR UPDATE" if for_update else ""),
+        f"SELECT *, {_PROPOSER_OUT} AS proposer_out FROM erasures WHERE person_id = %s"
+        + (" FOR UPDATE" if for_update else ""),
         (person_id,),
     ).fetchone()
     return _read(row) if row else None
@@ -60,7 +65,7 @@ def open_proposals(
     time, identifier = after or ("-infinity", "")
     rows = tx.execute(
         "SELECT *, propose_time::text AS key FROM erasures WHERE organization_id = %s"
-        " AND erase_time IS NULL AND propose_time > %s"
+        f" AND erase_time IS NULL AND propose_time > %s AND NOT {_PROPOSER_OUT}"
         " AND (propose_time, id) > (%s::timestamptz, %s) ORDER BY propose_time, id LIMIT %s",
         (organization_id, since, time, identifier, limit + 1),
     ).fetchall()
@@ -175,4 +180,5 @@ def _read(row: Row) -> Erasure:
     destroyed = DestroyedCounts(
         **{field.name: row[field.name] for field in fields(DestroyedCounts)}
     )
-    return Erasure(**{name: row[name] for name in _PLAIN}, destroyed=destroyed)
+    plain = {name: row[name] for name in _PLAIN}
+    return Erasure(**plain, destroyed=destroyed, proposer_out=row.get("proposer_out", False))

@@ -11,6 +11,7 @@ from typing import Any
 from chassis.db import Row, Transaction
 from chassis.errors import NotFound, Stale
 from chassis.wire import Cursor
+from services.referrals.network.store import members
 from services.referrals.plans.domain.pathway import Pathway
 from services.referrals.plans.domain.plan import Plan, PlanStep, StepState
 from services.referrals.referrals.store import referrals
@@ -21,6 +22,10 @@ _COLUMNS = (
     " close_proposed_reason_code close_proposed_by_worker_id create_time update_time"
 ).split()
 _SETTLED = "('met', 'not_needed', 'refused_by_person')"
+# A proposal to end a plan does not count once the account of its worker is suspended.
+_PLAN = (
+    f"SELECT *, {members.is_out('plans.close_proposed_by_worker_id')} AS proposer_out FROM plans"
+)
 PathwayLookup = Callable[[str, int], Pathway]
 
 
@@ -87,7 +92,7 @@ def get(
 ) -> Plan:
     """Returns one plan. Raises NotFound if there is none in the scope of the transaction."""
     row = tx.execute(
-        "SELECT * FROM plans WHERE id = %s" + (" FOR UPDATE" if for_update else ""), (identifier,)
+        f"{_PLAN} WHERE id = %s" + (" FOR UPDATE" if for_update else ""), (identifier,)
     ).fetchone()
     if row is None:
         raise NotFound
@@ -102,7 +107,7 @@ def of_person(
     `only_open` selects the open plans and locks them for changes.
     """
     rows = tx.execute(
-        "SELECT * FROM plans WHERE person_id ="
+        f"{_PLAN} WHERE person_id ="
         f" %s{' AND close_time IS NULL' if only_open else ''} ORDER BY create_time DESC, id"
         " LIMIT 200"
         f"{' FOR UPDATE' if only_open else ''}",
@@ -207,6 +212,8 @@ def _read(tx: Transaction, row: Row, pathway_of: PathwayLookup) -> Plan:
     values = dict(row)
     pathway = pathway_of(values.pop("pathway_id"), values.pop("pathway_version"))
     del values["next_due_time"]
+    if values.pop("proposer_out") and values["close_time"] is None:
+        values["close_proposed_reason_code"] = values["close_proposed_by_worker_id"] = ""
     rows = tx.execute("SELECT * FROM plan_steps WHERE plan_id = %s", (row["id"],)).fetchall()
     steps = {
         r["key"]: PlanStep(

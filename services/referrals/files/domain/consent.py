@@ -16,7 +16,8 @@ from services.referrals.files.domain.person import FieldGroup, Identity, Person
 from services.referrals.network.domain.codes import REACHED_BY_OVERRIDE, Check
 from services.referrals.network.domain.deadline import OVERRIDE_CONFIRM, OVERRIDE_END
 
-LONGEST = timedelta(days=366)
+LONGEST = timedelta(days=366, hours=23, minutes=59)
+"""A year, even a leap year, to the last minute of the same day."""
 DEFAULT = timedelta(days=90)
 NOTICE = timedelta(days=14)
 """The time before the end of a consent at which the person can be asked to renew it."""

@@ -116,12 +116,21 @@ def test_after_a_withdrawal_the_sheet_states_whether_the_data_were_destroyed(
     [
         ({"until_time": NOW - timedelta(days=1)}, "ya no abre nada"),
         (
-            {"giver_code": p.GIVER_BEST_INTEREST},
+            {
+                "giver_code": p.GIVER_BEST_INTEREST,
+                "confirm_until_time": NOW + timedelta(days=80),
+            },
             "No abre nada mientras otra persona no lo confirme.",
         ),
+        # the account of the worker who recorded it was suspended
+        ({"giver_code": p.GIVER_BEST_INTEREST}, "Ahora no abre nada."),
+        # nobody confirmed the override in time
         (
-            {"reason_code": r.OVERRIDE_REASON_LIFE_AT_RISK},
-            "No abre nada mientras otra persona no lo confirme.",
+            {
+                "reason_code": r.OVERRIDE_REASON_LIFE_AT_RISK,
+                "confirm_until_time": NOW - timedelta(hours=1),
+            },
+            "Ahora no abre nada.",
         ),
         ({"giver_code": p.GIVER_PERSON}, "Ahora no abre nada."),
     ],

@@ -167,9 +167,7 @@ def data_by_receipt(
         end = _("Hasta el %(day)s.", day=i18n.day(receipt.until_time))
     elif until and until <= i18n.now():
         end = _("Terminó el %(day)s: ya no abre nada.", day=i18n.day(receipt.until_time))
-    elif not i18n.moment(receipt.confirm_time) and (
-        receipt.reason_code or receipt.giver_code == p.GIVER_BEST_INTEREST
-    ):
+    elif (confirm_until := i18n.moment(receipt.confirm_until_time)) and confirm_until > i18n.now():
         end = _("No abre nada mientras otra persona no lo confirme.")
     else:
         end = _("Ahora no abre nada.")

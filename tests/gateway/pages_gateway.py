@@ -174,11 +174,14 @@ def pages(
 
 
 class Missing(Undefined):
-    """A name that no view passed to a template. The template may check whether it is there, and
-    compare it; to print it is an error, so that a misspelt name is not an empty place.
+    """A name that a template has not got. The template may check whether it is there, and compare
+    it; to print it is an error, so that a misspelt name is not an empty place. An answer that a
+    form does not hold is empty.
     """
 
     def __str__(self) -> str:
+        if isinstance(self._undefined_obj, Mapping):
+            return ""
         return str(self._fail_with_undefined_error())
 
 

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from chassis.tokens import SYSTEM
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import accounts_pb2 as pb
 from protos.partners.v1 import members_pb2 as m
@@ -138,7 +139,9 @@ def test_a4_a_proposed_provider_is_dropped(scene: Scene) -> None:
     )
     since = scene.clock.now()
     propose(coordinator, shelter, "https://sso.example")
-    [shown] = made(coordinator, since)
+    with scene.database.transaction(SYSTEM) as tx:
+        tx.execute("SELECT FROM sign_in_providers FOR UPDATE")  # a change is under way
+        [shown] = made(coordinator, since)
     assert (shown.kind, shown.label) == (pb.MADE_KIND_SIGN_IN_PROVIDER, "https://sso.example")
     assert end(coordinator, since, shown.id) == 1
     assert not coordinator.GetSignInProvider(

@@ -28,10 +28,11 @@ def fetch(
     return _read(row) if row else None
 
 
-def proposed_by(tx: Transaction, worker_id: str) -> list[SignInProvider]:
-    """Returns the providers with a proposal that this worker made, locked."""
+def proposed_by(tx: Transaction, worker_id: str, *, lock: bool = False) -> list[SignInProvider]:
+    """Returns the providers with a proposal that this worker made; with `lock` locked."""
     rows = tx.execute(
-        "SELECT * FROM sign_in_providers WHERE proposed_by_worker_id = %s ORDER BY id FOR UPDATE",
+        "SELECT * FROM sign_in_providers WHERE proposed_by_worker_id = %s ORDER BY id"
+        f"{' FOR UPDATE' if lock else ''}",
         (worker_id,),
     )
     return [_read(row) for row in rows]

@@ -40,6 +40,6 @@ class SignInCredentials:
 
     def drop_provider_proposals(self, tx: Transaction, worker_id: str) -> None:
         """Drops the sign-in providers that the account proposed."""
-        for provider in sign_in_providers.proposed_by(tx, worker_id):
+        for provider in sign_in_providers.proposed_by(tx, worker_id, lock=True):
             provider.object()
             sign_in_providers.save(tx, provider)

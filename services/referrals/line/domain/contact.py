@@ -224,8 +224,8 @@ _STATUS_FOR_CALLER = {
     "withdrawn": "stopped",
     "consent_withdrawn": "stopped",
 }
-# The outcomes of a referral for which no help was given, unless it was closed because help came.
-_STATUS_WITHOUT_HELP = {"not_met": "not_possible", "person_ended_early": "stopped"}
+STATUS_WITHOUT_HELP = {"not_met": "not_possible", "person_ended_early": "stopped"}
+"""The statuses by the outcome of a referral that gave no help, unless it was closed with help."""
 
 
 def status_for_caller(state: str, outcome_code: str, *, help_came: bool = False) -> str | None:
@@ -235,5 +235,5 @@ def status_for_caller(state: str, outcome_code: str, *, help_came: bool = False)
     was rerouted is no longer asked for; the referral that follows has a status of its own.
     """
     over = state in ("completed", "closed") and not help_came
-    without_help = _STATUS_WITHOUT_HELP.get(outcome_code) if over else None
+    without_help = STATUS_WITHOUT_HELP.get(outcome_code) if over else None
     return without_help or _STATUS_FOR_CALLER.get(state)

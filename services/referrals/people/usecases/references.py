@@ -25,6 +25,7 @@ from services.referrals.line.domain.callback import Callback
 from services.referrals.line.domain.contact import (
     MAX_NOTES,
     NOTES_PERIOD,
+    STATUS_WITHOUT_HELP,
     Contact,
     status_for_caller,
 )
@@ -269,6 +270,7 @@ class References:
                     referral.state.value,
                     referral.outcome_code,
                     help_came=referral.state is State.CLOSED
+                    and referral.outcome_code in STATUS_WITHOUT_HELP
                     and any(
                         event.verb == "closed" and event.reason_code == "yes"
                         for event in referrals.events(tx, referral.id, None)

@@ -367,8 +367,7 @@ class Organization(Subject):
             proposal = getattr(self, name)
             if proposal and proposal.worker_id == worker_id:
                 setattr(self, name, None)
-        approver = self.approval_proposed_by_worker_id
-        if approver == worker_id:
+        if self.approval_proposed_by_worker_id == worker_id:
             self.approval_proposed_by_worker_id = ""
         waiting = self.suspension
         if waiting and waiting.expire_time and waiting.first.worker_id == worker_id:

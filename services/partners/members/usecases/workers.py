@@ -145,7 +145,7 @@ def suspend(call: Call, credentials: Credentials, id: str, etag: str = "") -> Wo
     workers.end_sessions_of(tx, worker_id=id)
     credentials.end_link(tx, id, now)
     revoke_keys_of(tx, now, id)
-    # What she proposed needs two people who still have their accounts.
+    # A decision needs two people who still have their accounts.
     for organization in organizations.with_proposal_of(tx, id):
         organization.drop_proposals_of(id, now)
         organizations.save(tx, organization)

@@ -14,6 +14,13 @@ FIRST = re.compile(
     r"(proposed|recorded|registered|approved|confirmed|made|override)_?(by_)?worker_id$|^(first_id|first_worker_id)$"
 )
 """Matches the names of fields with a first person's id."""
+OF_AN_ACCOUNT = {
+    # A proposal ends when the account that made it is suspended.
+    "services/partners/members/domain/organization.py": [
+        "self.approval_proposed_by_worker_id == worker_id"
+    ],
+}
+"""Comparisons that ask about an account: the rule does not require two people."""
 
 
 def _comparisons(file: Path) -> list[str]:
@@ -40,12 +47,15 @@ def _files() -> list[Path]:
 
 @pytest.mark.parametrize("name", ["partners", "referrals", "notifications"])
 def test_no_rule_of_two_compares_ids_by_itself(name: str) -> None:
-    wrong = {
-        str(file.relative_to(ROOT)): compared
+    compared = {
+        str(file.relative_to(ROOT)): found
         for file in _files()
-        if file.is_relative_to(ROOT / "services" / name) and (compared := _comparisons(file))
+        if file.is_relative_to(ROOT / "services" / name) and (found := _comparisons(file))
     }
-    assert wrong == {}
+    allowed = {
+        file: found for file, found in OF_AN_ACCOUNT.items() if file.startswith(f"services/{name}/")
+    }
+    assert compared == allowed
 
 
 def test_a_missing_second_person_is_detected_by_the_shared_check_only() -> None:

@@ -20,7 +20,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from local import logs
 
@@ -41,6 +43,16 @@ class Account:
 
     uid: int
     gid: int
+
+
+class Child(Protocol):
+    """The part of subprocess.Popen that a Process uses."""
+
+    @property
+    def pid(self) -> int: ...
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def send_signal(self, number: int, /) -> None: ...
 
 
 class Process:
@@ -69,7 +81,7 @@ class Process:
         self._directory = directory
         self._account = account
         self._farewell = farewell
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child: Child | None = None
         self._log_start = 0  # the bytes in the log that earlier starts left
 
     @property
@@ -91,23 +103,27 @@ class Process:
         logs.trim(self.log)
         output = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._log_start = os.lseek(output, 0, os.SEEK_END)
-        account = self._account
         try:
-            self._child = subprocess.Popen(
-                self._command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=self._environment,
-                cwd=self._directory,
-                start_new_session=True,
-                preexec_fn=_tied_to_parent(self._farewell),
-                user=account.uid if account else None,
-                group=account.gid if account else None,
-                extra_groups=[] if account else None,
-            )
+            self._child = self._spawn(output)
         finally:
             os.close(output)
+
+    def _spawn(self, output: int) -> Child:
+        account = self._account
+        return subprocess.Popen(
+            self._command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=self._environment,
+            cwd=self._directory,
+            start_new_session=True,
+            # runs after the change of account, which would undo the tie
+            preexec_fn=partial(tie_to_parent, self._farewell, os.getpid()) if _LIBC else None,
+            user=account.uid if account else None,
+            group=account.gid if account else None,
+            extra_groups=[] if account else None,
+        )
 
     def wait_until(self, ready: Callable[[], bool], timeout: float, every: float = 0.02) -> None:
         """Returns when the child is ready.
@@ -154,6 +170,9 @@ class Process:
         if self._child:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._child.pid, signal.SIGKILL)
+            # A child that was just forked has no group yet.
+            with contextlib.suppress(ProcessLookupError):
+                self._child.send_signal(signal.SIGKILL)
             self._child.wait()
 
     def last_words(self, lines: int = 12) -> str:
@@ -239,18 +258,12 @@ def accepts(host: str, port: int) -> bool:
         return False
 
 
-def _tied_to_parent(farewell: signal.Signals) -> Callable[[], None] | None:
-    """Returns a function that ties the child to its parent; None except on Linux. The function runs
-    between fork and exec, after the change of account, which would undo the tie.
+def tie_to_parent(farewell: signal.Signals, parent: int) -> None:
+    """Has the kernel send `farewell` to this process when its parent ends; nothing except on
+    Linux. Ends this process if `parent` has ended already.
     """
-    libc = _LIBC
-    if libc is None:
-        return None
-    parent = os.getpid()
-
-    def tie() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, farewell.value, 0, 0, 0)
-        if os.getppid() != parent:  # the parent died before the tie was made
-            os._exit(1)
-
-    return tie
+    if _LIBC is None:
+        return
+    _LIBC.prctl(_PR_SET_PDEATHSIG, farewell.value, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)

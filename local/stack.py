@@ -26,6 +26,7 @@ os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 # glibc gives each thread that allocates an arena of its own, up to eight per processor; with two in
 # all, the parts take 10 MB less.
 os.environ.setdefault("MALLOC_ARENA_MAX", "2")
+os.environ["PYTHONUNBUFFERED"] = "1"  # the parts write their logs at once
 
 import click
 
@@ -33,6 +34,7 @@ from local.broker import Broker
 from local.commands import Commands
 from local.postgres import Login, Postgres
 from local.process import Process, StackFailure, claim_port, free_port
+from local.python_process import PythonProcess
 from local.supervisor import Part, Supervisor
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -64,7 +66,7 @@ class Service:
 
     def serve(self, only: str = "") -> list[str]:
         words = ["--only", only] if only else []
-        return [sys.executable, "-m", f"services.{self.name}", "serve", *words]
+        return [f"services.{self.name}", "serve", *words]
 
     def processes(self, workers: int) -> dict[str, str]:
         """Returns the work of each of the service's processes, by the process's name: "calls",
@@ -78,8 +80,6 @@ class Service:
 
     def migrate(self) -> list[str]:
         return [
-            sys.executable,
-            "-m",
             "local.migrate",
             "chassis/migrations",
             f"services/{self.name}/migrations",
@@ -143,7 +143,7 @@ class LocalStack:
                 [Part("broker", 0, self._begin_broker, self.broker.ready, self._broker_works)]
             )
         names = [service.name for service in WITH_DATABASE]
-        make_keys = [sys.executable, "-m", "local.make_keys", str(self.var / "keys"), *names]
+        make_keys = ["local.make_keys", str(self.var / "keys"), *names]
         with Commands([self._command("keys", make_keys, os.environ)], say) as making_keys:
             self.start_postgres()
             making_keys.wait(self.supervisor.tick)
@@ -158,7 +158,7 @@ class LocalStack:
             migrating.wait(self.supervisor.tick)
         self.supervisor.begin(self._parts(WITH_DATABASE))
         # The demo fills the databases while the services start.
-        demo_command = [sys.executable, "-m", "demo"]
+        demo_command = ["demo"]
         filling = [self._command("demo", demo_command, self.demo_environment())] if demo else []
         with Commands(filling, say) as commands:
             self.supervisor.wait(meanwhile=commands.report)
@@ -308,7 +308,6 @@ class LocalStack:
         overrides = {
             "KAFKA_BOOTSTRAP_SERVERS": self.kafka,
             "ENLACE_KEYS": str(self.var / "keys"),
-            "PYTHONUNBUFFERED": "1",
         }
         return defaults | inherited | overrides
 
@@ -335,7 +334,7 @@ class LocalStack:
 
         def begin() -> Process:
             self._publishes.pop(name, None)
-            process = Process(name, service.serve(only), log, variables, ROOT)
+            process = PythonProcess(name, service.serve(only), log, variables, ROOT)
             process.start()
             return process
 
@@ -383,7 +382,8 @@ class LocalStack:
         return False not in self._publishes.values()
 
     def _command(self, name: str, command: list[str], variables: Mapping[str, str]) -> Process:
-        return Process(name, command, self.logs / f"{name.replace(' ', '.')}.log", variables, ROOT)
+        log = self.logs / f"{name.replace(' ', '.')}.log"
+        return PythonProcess(name, command, log, variables, ROOT)
 
     def _make_folders(self) -> None:
         # PostgreSQL started by root runs as `nobody` and needs access to the folder; secret files

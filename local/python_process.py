@@ -1,0 +1,100 @@
+"""A child process that runs a Python module, forked from a process that has loaded the libraries.
+
+Four services, the migrations and the demo load the same libraries; so these are loaded once, and
+the processes share their memory.
+
+Limitation: only Linux forks. Elsewhere, a system library may not work after a fork (macOS), so a
+new interpreter runs the module.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import runpy
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from local.process import Child, Process, StackFailure, tie_to_parent
+
+# The modules that import the libraries of more than one process; the last makes the template.
+SHARED = (
+    "runtime.commands",
+    "runtime.service",
+    "chassis.addresses",
+    "chassis.egress",
+    "chassis.public_holidays",
+    "local.template",
+)
+_FORKS = sys.platform == "linux"
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(list(SHARED))
+
+
+class PythonProcess(Process):
+    """A child process that runs `python -m` with `command`, a module and its arguments."""
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        log: Path,
+        environment: Mapping[str, str],
+        directory: Path,
+    ) -> None:
+        super().__init__(name, [sys.executable, "-m", *command], log, environment, directory)
+        self._run = (list(command), log, dict(environment), directory)
+
+    def _spawn(self, output: int) -> Child:
+        return _Forked(*self._run) if _FORKS else super()._spawn(output)
+
+
+class _Forked:
+    """A forked child, with the methods of subprocess.Popen that Process uses."""
+
+    def __init__(
+        self, command: list[str], log: Path, environment: dict[str, str], directory: Path
+    ) -> None:
+        self._process = _CONTEXT.Process(target=_run, args=(command, log, environment, directory))
+        try:
+            self._process.start()
+        except EOFError as error:  # the template was killed at this moment
+            raise StackFailure("the process to fork from has ended") from error
+        assert self._process.pid
+        self.pid = self._process.pid
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            raise subprocess.TimeoutExpired(self._process.name, timeout or 0)
+        return self._process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+
+def _run(command: list[str], log: Path, environment: dict[str, str], directory: Path) -> None:
+    """Runs the module in the child. Its log, environment, folder, session and arguments are those
+    that a new interpreter would have.
+    """
+    from local import template  # loaded before the fork
+
+    os.setsid()
+    tie_to_parent(signal.SIGTERM, template.PID)
+    output = os.open(log, os.O_WRONLY | os.O_APPEND)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.close(output)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(directory)
+    sys.path.insert(0, str(directory))
+    sys.argv = command
+    runpy.run_module(command[0], run_name="__main__", alter_sys=True)

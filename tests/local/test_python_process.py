@@ -1,0 +1,167 @@
+"""A process that is forked with the libraries loaded behaves like one of a new interpreter."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from local import python_process
+from local.process import Process, StackFailure
+from local.python_process import PythonProcess
+from tests.parts.local_stack import until
+
+ROOT = Path(__file__).resolve().parents[2]
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks")
+SHOW = """
+import os, sys
+print(__name__, sys.argv[1:], os.getcwd(), os.environ.get("COLOR"), os.environ.get("PATH"))
+print(os.getsid(0) == os.getpid(), sys.stdin.read() == "", "grpc" in sys.modules)
+print("trouble", file=sys.stderr)
+"""
+WAIT = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+print("waits")
+time.sleep(60)
+"""
+
+Run = Callable[[str], Process]
+
+
+@pytest.fixture(params=[pytest.param(True, marks=LINUX), False], ids=["forked", "interpreter"])
+def forks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    monkeypatch.setattr(python_process, "_FORKS", request.param)
+    return bool(request.param)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Run]:
+    """Starts a module with this text."""
+    started: list[Process] = []
+
+    def start(text: str) -> Process:
+        (tmp_path / "module_of_a_test.py").write_text(text)
+        started.append(_process(tmp_path))
+        started[-1].start()
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+
+
+def _process(folder: Path) -> PythonProcess:
+    environment = {"COLOR": "blue", "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT)}
+    return PythonProcess(
+        "it", ["module_of_a_test", "one", "two"], folder / "log", environment, folder
+    )
+
+
+def test_a_module_runs_with_its_own_arguments_environment_folder_session_and_log(
+    run: Run, forks: bool, tmp_path: Path
+) -> None:
+    process = run(SHOW)
+    until(lambda: not process.alive)
+    assert process.returncode == 0
+    assert process.last_words().splitlines() == [
+        f"__main__ ['one', 'two'] {tmp_path} blue None",
+        f"True True {forks}",
+        "trouble",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "words"),
+    [
+        ("raise SystemExit(3)", 3, ""),
+        ("import sys; sys.exit('no luck')", 1, "no luck"),
+        ("1 / 0", 1, "ZeroDivisionError: division by zero"),
+        ("import os; os.abort()", -signal.SIGABRT, ""),
+    ],
+)
+def test_the_end_of_a_module_is_the_end_of_the_process(
+    run: Run, forks: bool, end: str, code: int, words: str
+) -> None:
+    process = run(end)
+    until(lambda: not process.alive)
+    assert process.returncode == code
+    assert words in process.last_words()
+
+
+def test_a_process_that_is_asked_to_stop_ends_by_itself_and_starts_again(
+    run: Run, forks: bool
+) -> None:
+    process = run(WAIT)
+    for _ in range(2):
+        process.start()
+        until(lambda: "waits" in process.last_words())
+        assert process.stop() == 7
+
+
+def test_a_process_can_be_killed_at_any_moment_of_its_start(run: Run, forks: bool) -> None:
+    for _ in range(20):
+        process = run(WAIT)
+        process.kill()
+        assert process.returncode == -signal.SIGKILL
+
+
+@LINUX
+def test_a_killed_template_ends_its_processes_and_the_next_process_has_a_new_one(
+    run: Run,
+) -> None:
+    process = run(WAIT)
+    until(lambda: "waits" in process.last_words())
+    os.kill(_parent_of(process), signal.SIGKILL)
+    until(lambda: not process.alive)
+    process.kill()
+    until(_can_start(process))
+    until(lambda: "waits" in process.last_words())
+    assert process.stop() == 7
+
+
+@LINUX
+def test_the_processes_and_their_template_end_with_a_killed_parent(tmp_path: Path) -> None:
+    (tmp_path / "module_of_a_test.py").write_text(WAIT)
+    script = (
+        "import time; from pathlib import Path; from tests.local import test_python_process as t;"
+        f"p = t._process(Path({str(tmp_path)!r})); p.start();"
+        "print(p.pid, t._parent_of(p), flush=True); time.sleep(60)"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert parent.stdout
+    pids = [int(pid) for pid in parent.stdout.readline().split()]
+    parent.kill()
+    parent.wait()
+    until(lambda: not any(_runs(pid) for pid in pids))
+
+
+def _parent_of(process: Process) -> int:
+    return int(Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def _can_start(process: Process) -> Callable[[], bool]:
+    """Returns what starts the process, and returns False if its template ends just now."""
+
+    def started() -> bool:
+        try:
+            process.start()
+        except (StackFailure, OSError):
+            return False
+        return True
+
+    return started

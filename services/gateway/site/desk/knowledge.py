@@ -16,7 +16,6 @@ from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
 from services.gateway.site.backend import lists, names, people, referrals
 from services.gateway.site.language import _, i18n, ngettext, words
-from services.gateway.site.parts import sheet
 from services.gateway.site.shell import access, session
 
 pages = access.Pages("knowledge")
@@ -65,6 +64,8 @@ def printed(identifier: str) -> Response:
 
     The sheet names organisations, but never the person. The export is recorded in the audit trail.
     """
+    from services.gateway.site.parts import sheet  # loads reportlab, as in parts.poster
+
     clients().people.ExportPerson(p.ExportPersonRequest(id=identifier))
     known = knowledge(identifier)
     parts = [sheet.Part(entry.organization, lines=entry.lines) for entry in known.held]

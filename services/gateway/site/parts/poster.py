@@ -1,6 +1,8 @@
 """A printable poster that advertises a helpline: one drawing, as SVG and as PDF.
 
 The caller passes the texts. Apart from them, the poster is the same for every reader.
+
+The functions that draw import reportlab, since a gateway that prints nothing saves 8 MB.
 """
 
 from collections.abc import Generator, Iterator
@@ -9,10 +11,6 @@ from io import BytesIO
 
 import segno
 from markupsafe import escape
-from reportlab.lib.colors import HexColor
-from reportlab.lib.utils import simpleSplit
-from reportlab.pdfbase.pdfmetrics import stringWidth
-from reportlab.pdfgen.canvas import Canvas
 
 WIDTH, HEIGHT = 595.28, 841.89  # the size of A4; all lengths in this module are in points
 CAMPAIGN_NAME = "Llama y Vive"
@@ -73,6 +71,8 @@ class Line:
 
 def svg(words: Words, paper: str) -> str:
     """Returns the poster as an SVG document for a paper size of PAPER_SCALES."""
+    from reportlab.pdfbase.pdfmetrics import stringWidth
+
     width, height = (f"{side * PAPER_SCALES[paper] / 72 * 25.4:.1f}mm" for side in (WIDTH, HEIGHT))
     parts = [
         (
@@ -104,6 +104,9 @@ def pdf(words: Words, paper: str) -> bytes:
 
     The same texts and size always give the same bytes.
     """
+    from reportlab.lib.colors import HexColor
+    from reportlab.pdfgen.canvas import Canvas
+
     file, scale = BytesIO(), PAPER_SCALES[paper]
     canvas = Canvas(
         file, pagesize=(WIDTH * scale, HEIGHT * scale), invariant=1, lang=words.language
@@ -157,16 +160,22 @@ def _text(
 
     Lines are broken at spaces to fit into `width`; only a single long word may be wider.
     """
-    for line in simpleSplit(text, font, size, width):
+    for line in _split(text, font, size, width):
         yield Line(x, y, size, line, font, color)
         y += size * 1.2
     return y
 
 
 def _fitting(text: str, size: float, width: float) -> float:
-    while size > 20 and len(simpleSplit(text, BOLD, size, width)) > 1:
+    while size > 20 and len(_split(text, BOLD, size, width)) > 1:
         size -= 2
     return size
+
+
+def _split(text: str, font: str, size: float, width: float) -> list[str]:
+    from reportlab.lib.utils import simpleSplit
+
+    return list(simpleSplit(text, font, size, width))
 
 
 def qr(text: str, x: float, y: float, size: float) -> Iterator[Box]:

@@ -288,8 +288,7 @@ def main() -> None:
         return direct.replace(f":{postgres.port}/", f":{proxies[postgres.port].port}/")
 
     def signing(service: stack.Service, only: str = "") -> list[str]:
-        python, _, module, *words = serve(service, only)
-        return [python, "-m", "bench.exchanges", "--service", module, *words]
+        return ["bench.exchanges", "--service", *serve(service, only)]
 
     os.environ[_SIGNATURES] = f"{name}.signatures"
     Postgres.url = through_proxy  # type: ignore[method-assign,assignment]

@@ -58,7 +58,10 @@ class _Forked:
     def __init__(
         self, command: list[str], log: Path, environment: dict[str, str], directory: Path
     ) -> None:
-        self._process = _CONTEXT.Process(target=_run, args=(command, log, environment, directory))
+        # A daemon, so that a parent that ends unexpectedly ends its children instead of waiting.
+        self._process = _CONTEXT.Process(
+            target=_run, args=(command, log, environment, directory), daemon=True
+        )
         try:
             self._process.start()
         except EOFError as error:  # the template was killed at this moment

@@ -123,7 +123,8 @@ def test_the_gateway_loads_no_library_that_it_needs_seldom_or_never() -> None:
             "-c",
             "import sys; import services.gateway.__main__, services.gateway.api,"
             " services.gateway.site;"
-            " print(*{'psycopg', 'kafka', 'holidays', 'pyroaring', 'reportlab'} & sys.modules.keys())",
+            " print(*{'psycopg', 'kafka', 'holidays', 'pyroaring', 'reportlab'}"
+            " & sys.modules.keys())",
         ],
         cwd=ROOT,
         capture_output=True,

@@ -413,11 +413,15 @@ def test_an_invitation_is_valid_for_72_hours(scene: Scene) -> None:
     accept(scene, made)
 
 
-def test_an_invitation_becomes_invalid_when_its_maker_is_suspended(scene: Scene) -> None:
+def test_an_invitation_is_revoked_when_its_maker_is_suspended(scene: Scene) -> None:
     own = scene.organization()
-    maker = scene.worker(own, Role.MANAGER)
+    maker, manager = scene.worker(own, Role.MANAGER), scene.by(own, Role.MANAGER)
     made = invite(scene.as_worker(maker), None, contract_pb2.ROLE_WORKER)
-    scene.by(own, Role.MANAGER).SuspendWorker(pb.SuspendWorkerRequest(id=maker.id))
+    other = invite(manager, None, contract_pb2.ROLE_WORKER, email="otra@ejemplo.org")
+    manager.SuspendWorker(pb.SuspendWorkerRequest(id=maker.id))
+    listed = manager.ListInvitations(pb.ListInvitationsRequest()).invitations
+    assert [invitation.id for invitation in listed] == [other.id]
+    assert scene.facts(made.id)[-1] == (2, "enlace.invitation.revoked.v1")
     with refused("UNAUTHENTICATED", "invitation_invalid"):
         accept(scene, made)
 

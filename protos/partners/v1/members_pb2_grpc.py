@@ -198,7 +198,7 @@ class MembersServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SuspendWorker(self, request, context):
-        """Suspends a worker: her sessions end at once, the keys that depend on her are revoked, and what she proposed and nobody has confirmed is dropped. Callers:
+        """Suspends a worker: her sessions end at once, the keys that depend on her and her open invitations are revoked, and her unconfirmed proposals end. Callers:
         managers of her own organisation. A worker with a network role is suspended by two coordinators of different member organisations: the first call proposes
         it (`suspension_proposed_by_worker_id`), the second does it within seven days. right_missing: the worker has a network role and the caller is not a
         coordinator, or the worker has none and the caller is not a manager. not_independent: `about` may also be `organization`, if both are coordinators of one

@@ -63,7 +63,7 @@ class MembersStub:
     ListWorkers: _grpc.UnaryUnaryMultiCallable[_members_pb2.ListWorkersRequest, _members_pb2.ListWorkersResponse]
     """Lists the workers of the caller's organisation. Callers: managers."""
     SuspendWorker: _grpc.UnaryUnaryMultiCallable[_members_pb2.SuspendWorkerRequest, _members_pb2.Worker]
-    """Suspends a worker: her sessions end at once, the keys that depend on her are revoked, and what she proposed and nobody has confirmed is dropped. Callers:
+    """Suspends a worker: her sessions end at once, the keys that depend on her and her open invitations are revoked, and her unconfirmed proposals end. Callers:
     managers of her own organisation. A worker with a network role is suspended by two coordinators of different member organisations: the first call proposes
     it (`suspension_proposed_by_worker_id`), the second does it within seven days. right_missing: the worker has a network role and the caller is not a
     coordinator, or the worker has none and the caller is not a manager. not_independent: `about` may also be `organization`, if both are coordinators of one
@@ -150,7 +150,7 @@ class MembersAsyncStub(MembersStub):
     ListWorkers: _aio.UnaryUnaryMultiCallable[_members_pb2.ListWorkersRequest, _members_pb2.ListWorkersResponse]  # type: ignore[assignment]
     """Lists the workers of the caller's organisation. Callers: managers."""
     SuspendWorker: _aio.UnaryUnaryMultiCallable[_members_pb2.SuspendWorkerRequest, _members_pb2.Worker]  # type: ignore[assignment]
-    """Suspends a worker: her sessions end at once, the keys that depend on her are revoked, and what she proposed and nobody has confirmed is dropped. Callers:
+    """Suspends a worker: her sessions end at once, the keys that depend on her and her open invitations are revoked, and her unconfirmed proposals end. Callers:
     managers of her own organisation. A worker with a network role is suspended by two coordinators of different member organisations: the first call proposes
     it (`suspension_proposed_by_worker_id`), the second does it within seven days. right_missing: the worker has a network role and the caller is not a
     coordinator, or the worker has none and the caller is not a manager. not_independent: `about` may also be `organization`, if both are coordinators of one
@@ -282,7 +282,7 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.SuspendWorkerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.Worker, _abc.Awaitable[_members_pb2.Worker]]:
-        """Suspends a worker: her sessions end at once, the keys that depend on her are revoked, and what she proposed and nobody has confirmed is dropped. Callers:
+        """Suspends a worker: her sessions end at once, the keys that depend on her and her open invitations are revoked, and her unconfirmed proposals end. Callers:
         managers of her own organisation. A worker with a network role is suspended by two coordinators of different member organisations: the first call proposes
         it (`suspension_proposed_by_worker_id`), the second does it within seven days. right_missing: the worker has a network role and the caller is not a
         coordinator, or the worker has none and the caller is not a manager. not_independent: `about` may also be `organization`, if both are coordinators of one

@@ -65,15 +65,6 @@ def set_token(tx: Transaction, id: str, token_hash: bytes) -> None:
     tx.execute("UPDATE invitations SET token_hash = %s WHERE id = %s", (token_hash, id))
 
 
-def revoke_waiting(tx: Transaction, worker_id: str, now: datetime) -> None:
-    """Revokes the invitations of this worker that wait for a second coordinator."""
-    tx.execute(
-        "UPDATE invitations SET status = 'REVOKED', update_time = %s"
-        " WHERE status = 'WAITING' AND invited_by_worker_id = %s",
-        (now, worker_id),
-    )
-
-
 def waiting(tx: Transaction, now: datetime) -> list[Invitation]:
     """Returns all invitations that wait for a second coordinator, oldest first."""
     rows = tx.execute(
@@ -106,11 +97,15 @@ def open_of(tx: Transaction, organization_id: str, now: datetime) -> list[Invita
     return [read(row) for row in rows]
 
 
-def by_inviter(tx: Transaction, worker_id: str, since: datetime, now: datetime) -> list[Invitation]:
+def by_inviter(
+    tx: Transaction, worker_id: str, since: datetime, now: datetime, *, lock: bool = False
+) -> list[Invitation]:
     """Returns the open and waiting invitations that a worker made at or after `since`."""
     rows = tx.execute(
         "SELECT * FROM invitations WHERE invited_by_worker_id = %s AND create_time >= %s"
-        " AND status IN ('OPEN', 'WAITING') AND expire_time > %s",
+        " AND status IN ('OPEN', 'WAITING') AND expire_time > %s ORDER BY id"
+        + " FOR UPDATE"
+        * lock,
         (worker_id, since, now),
     )
     return [read(row) for row in rows]

@@ -150,7 +150,9 @@ def suspend(call: Call, credentials: Credentials, id: str, etag: str = "") -> Wo
         organization.drop_proposals_of(id, now)
         organizations.save(tx, organization)
     workers.drop_suspension_proposals(tx, now - PROPOSAL, id)
-    invitations.revoke_waiting(tx, id, now)
+    for invitation in invitations.by_inviter(tx, id, worker.create_time, now, lock=True):
+        invitation.revoke(now)
+        invitations.save(tx, invitation)
     credentials.drop_provider_proposals(tx, id)
     return worker
 

@@ -179,14 +179,14 @@ class Verifier:
         """Returns the caller that a token names, and the token's end. Raises Unauthenticated
         token_expired or token_invalid.
 
-        `waited` is the number of seconds that the call has waited in this service: the token is
-        judged as of the call's arrival.
+        `waited` is the number of seconds that the call has waited in this service: the token
+        counts as ended only if it had ended when the call arrived.
         """
         registry = jwt.JWTClaimsRegistry(
             # Not rounded to seconds, since a token lives for only a few seconds; the library only
             # compares the numbers.
-            now=cast("int", self._clock.now().timestamp() - waited),
-            leeway=LEEWAY,
+            now=cast("int", self._clock.now().timestamp()),
+            leeway=cast("int", LEEWAY + waited),
             iss={"essential": True, "value": ISSUER},
             aud={"essential": True, "value": self._audience},
             exp={"essential": True},

@@ -123,6 +123,16 @@ def test_a_token_that_expires_while_its_call_waits_for_a_thread_is_accepted(
         waiting.result(10)
 
 
+def test_a_token_is_accepted_if_the_clock_shows_less_time_than_its_call_waited(
+    tmp_path: Path, clock: SettableClock
+) -> None:
+    """Checks the case of a clock that was set back during the wait, or stands still in a test."""
+    key_folder.create(tmp_path, ["partners"])
+    token, end = Issuer(key_folder.signing(tmp_path, "tokens"), clock).issue(WHO, "enlace.tests")
+    verifier = Verifier(key_folder.verifying(tmp_path, "tokens"), "enlace.tests", clock)
+    assert verifier.verify_until(token, waited=OUTLIVED.total_seconds())[1] == end
+
+
 def test_a_token_that_had_expired_when_its_call_arrived_is_refused(
     busy: BusyService, pass_time: Callable[[timedelta], None]
 ) -> None:

@@ -46,7 +46,7 @@ controller.quorum.voters=1@{host}:{controller}
 listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}
 advertised.listeners=PLAINTEXT://{host}:{port}
 controller.listener.names=CONTROLLER
-log.dirs={data}
+log.dirs=data
 auto.create.topics.enable=false
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=4
@@ -141,7 +141,7 @@ class Broker:
                 shutil.rmtree(data, ignore_errors=True)  # the remains of an interrupted start
                 _copy_storage(program.formatted, data)
             settings.write_text(
-                _SETTINGS.format(host=HOST, port=self.port, controller=self._controller, data=data)
+                _SETTINGS.format(host=HOST, port=self.port, controller=self._controller)
             )
         except OSError as error:
             raise StackFailure(
@@ -204,9 +204,7 @@ def _format(java: list[str], folder: Path, formatted: Path) -> None:
     if formatted.exists():
         return
     settings = folder / "server.properties"
-    settings.write_text(
-        _SETTINGS.format(host=HOST, port=9092, controller=9093, data=folder / "data")
-    )
+    settings.write_text(_SETTINGS.format(host=HOST, port=9092, controller=9093))
     arguments = [
         "kafka.tools.StorageTool",
         "format",
@@ -221,6 +219,7 @@ def _format(java: list[str], folder: Path, formatted: Path) -> None:
         capture_output=True,
         text=True,
         env=_environment(),
+        cwd=folder,
         start_new_session=True,
     )
     if result.returncode:
@@ -240,9 +239,7 @@ def _train(java: list[str], folder: Path, formatted: Path, cache: Path) -> None:
     port, new = free_port(HOST), folder / "classes.aot"
     settings, log = folder / "server.properties", folder / "log"
     _copy_storage(formatted, folder / "data")
-    settings.write_text(
-        _SETTINGS.format(host=HOST, port=port, controller=free_port(HOST), data=folder / "data")
-    )
+    settings.write_text(_SETTINGS.format(host=HOST, port=port, controller=free_port(HOST)))
     process = _process(
         Program([java[0], f"-XX:AOTCacheOutput={new}", *java[1:]], formatted), settings, log
     )
@@ -269,9 +266,9 @@ def _process(program: Program, settings: Path, log: Path) -> Process:
 
 def _environment() -> dict[str, str]:
     """Returns a minimal environment, since Java reads options from variables that are meant for
-    other programs.
+    other programs. Java reads a path with accents only in a UTF-8 locale.
     """
-    return {"PATH": os.environ.get("PATH", ""), "MALLOC_ARENA_MAX": "2"}
+    return {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8", "MALLOC_ARENA_MAX": "2"}
 
 
 def _copy_storage(formatted: Path, data: Path) -> None:

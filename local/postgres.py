@@ -118,7 +118,7 @@ class Postgres:
         """
         if self.process and self.process.alive:
             return
-        self.home.mkdir(parents=True, exist_ok=True)
+        self.home.mkdir(mode=0o711, parents=True, exist_ok=True)
         programs, data = self.programs(), self._data()
         self._check_data_is_ours(data)
         if data.parent == self._system_home:

@@ -34,7 +34,9 @@ def engine() -> Iterator[Postgres]:
     This is the hard case for a stack that root starts.
     """
     made = Postgres(Path(tempfile.mkdtemp()) / "postgres", durable=False)
+    umask = os.umask(0)  # the second hard case: what has no mode of its own can be written by all
     made.start()
+    os.umask(umask)
     yield made
     made.remove()
 
@@ -79,9 +81,10 @@ class TestPostgres:
         )
         engine.start()
 
-    def test_only_the_owner_may_read_the_file_with_the_superusers_password(
+    def test_only_the_owner_may_read_or_replace_the_file_with_the_superusers_password(
         self, engine: Postgres
     ) -> None:
+        assert stat.S_IMODE(engine.home.stat().st_mode) == 0o711
         assert stat.S_IMODE((engine.home / "superuser.password").stat().st_mode) == 0o600
 
     def test_data_whose_password_file_is_missing_is_neither_used_nor_deleted(
@@ -119,8 +122,11 @@ class TestPostgres:
 
 
 class TestBroker:
-    def test_a_broker_restarts_on_the_same_port(self, tmp_path: Path) -> None:
-        broker = Broker(tmp_path / "kafka", tmp_path / "broker.log")
+    def test_a_broker_in_a_folder_with_any_name_restarts_on_the_same_port(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("LC_ALL", "C")
+        broker = Broker(tmp_path / "año, uno" / "kafka", tmp_path / "broker.log")
         broker.start()
         port = broker.port
         broker.kill()

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
-from local.process import Process, StackFailure
+from local.process import Process, StackFailure, how_it_ended
 
 PROGRESS = 2.0  # seconds between two progress lines of a command
 
@@ -66,7 +66,7 @@ class Commands:
         for process in self._processes:
             if process.returncode:
                 raise StackFailure(
-                    f"{process.name} ended with {process.returncode} (its log:"
+                    f"{process.name} {how_it_ended(process.returncode)} (its log:"
                     f" {process.log})\n{process.last_words()}"
                 )
 

@@ -24,7 +24,7 @@ from importlib import metadata
 from pathlib import Path
 from urllib.parse import quote
 
-from local.process import Account, Process, StackFailure, free_port
+from local.process import Account, Process, StackFailure, free_port, how_it_ended
 from local.reserve import Reserve
 
 HOST = "127.0.0.1"
@@ -340,7 +340,7 @@ class Postgres:
                 extra_groups=[] if self._account else None,
             )
             if result.returncode:
-                raise StackFailure(f"initdb ended with {result.returncode}\n{result.stderr}")
+                raise StackFailure(f"initdb {how_it_ended(result.returncode)}\n{result.stderr}")
             self._password_file.touch(mode=0o600)
             self._password_file.write_text(password)
             (temporary / "data").rename(data)

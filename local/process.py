@@ -186,6 +186,13 @@ class Process:
         return "\n".join(log.decode(errors="replace").splitlines()[-lines:])
 
 
+def how_it_ended(code: int) -> str:
+    """Returns a process's end, by its return code, as a part of a sentence."""
+    if code >= 0:
+        return f"ended with {code}"
+    return f"was killed by signal {-code} ({signal.strsignal(-code)})"
+
+
 # A stack reserves its ports before any part listens. Without this set, one in seven runs of fifty
 # stacks would give the same port to two parts.
 _claimed_ports: set[int] = set()

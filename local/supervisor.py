@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from local import logs
-from local.process import Process, StackFailure
+from local.process import Process, StackFailure, how_it_ended
 
 # seconds before the restart after the first, second, … death; the last value repeats
 BACK_OFF = (0.0, 0.5, 1.0, 2.0, 5.0)
@@ -184,14 +184,9 @@ class Supervisor:
         part.up = False
         part.restart_at = time.monotonic() + pause
         if part.process:
-            code = part.process.returncode
-            how = (
-                f"was killed by signal {-code}"
-                if code is not None and code < 0
-                else f"ended with {code}"
-            )
             self._say(
-                f"{part.name} {how}; starting it again" + (f" in {pause:g} s" if pause else "")
+                f"{part.name} {how_it_ended(part.process.returncode or 0)}; starting it again"
+                + (f" in {pause:g} s" if pause else "")
             )
             part.process.kill()  # remaining processes of its group
 

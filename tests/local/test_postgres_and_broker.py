@@ -6,6 +6,7 @@ Both start, recover and leave nothing behind; PostgreSQL requires passwords.
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import stat
 import subprocess
@@ -102,6 +103,15 @@ class TestPostgres:
         engine.start()
         with psycopg.connect(_dsn(engine, APP)) as app:
             assert app.execute("SELECT 1").fetchone() == (1,)
+
+    def test_a_limit_of_this_account_that_ends_initdb_is_named(self, tmp_path: Path) -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8 << 10, hard))
+        try:
+            with pytest.raises(StackFailure, match=r"initdb was killed .*File size limit"):
+                Postgres(tmp_path / "postgres").start()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
     def test_a_copy_of_a_template_grants_the_same_rights(self, engine: Postgres) -> None:
         engine.ensure("kept", OWNER, APP)

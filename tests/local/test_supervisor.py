@@ -50,7 +50,7 @@ def test_a_part_that_dies_is_started_again_and_reported_in_one_line(
     first = part.process
     first.kill()
     _until(supervisor, lambda: part.process is not first and part.up)
-    assert said == ["worker was killed by signal 9; starting it again"]
+    assert said == ["worker was killed by signal 9 (Killed); starting it again"]
 
 
 def test_a_part_that_keeps_dying_waits_longer_before_each_start(
@@ -76,7 +76,7 @@ def test_a_part_that_was_up_long_enough_is_started_again_at_once(
         killed.kill()
         _until(supervisor, lambda: part.process is not killed and part.up)  # noqa: B023
     supervisor.stop(timeout=0.1)
-    assert said == ["worker was killed by signal 9; starting it again"] * 3
+    assert said == ["worker was killed by signal 9 (Killed); starting it again"] * 3
 
 
 def test_a_part_that_does_nothing_is_restarted_but_not_after_a_short_pause(
@@ -100,7 +100,7 @@ def test_a_part_that_does_nothing_is_restarted_but_not_after_a_short_pause(
     supervisor.stop(timeout=0.1)
     assert said == [
         "worker hangs; killing it",
-        "worker was killed by signal 9; starting it again",
+        "worker was killed by signal 9 (Killed); starting it again",
     ]
 
 
@@ -123,7 +123,7 @@ def test_a_part_that_hangs_while_it_starts_is_killed_and_started_again(
     supervisor.stop(timeout=0.1)
     assert said == [
         "hung hangs; killing it",
-        "hung was killed by signal 9; starting it again",
+        "hung was killed by signal 9 (Killed); starting it again",
     ]
 
 

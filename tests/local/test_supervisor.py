@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from local import logs
+from local import logs, stack
 from local.process import Process, StackFailure
 from local.supervisor import LIMIT, Part, Supervisor
 from tests.parts.local_stack import until
@@ -125,6 +126,15 @@ def test_a_part_that_hangs_while_it_starts_is_killed_and_started_again(
         "hung hangs; killing it",
         "hung was killed by signal 9 (Killed); starting it again",
     ]
+
+
+def test_a_part_that_hangs_stops_the_restarts_of_others_for_three_seconds_at_most() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as hung:  # accepts connections, and never answers
+        address = f"127.0.0.1:{hung.getsockname()[1]}"
+        begun = time.monotonic()
+        assert stack._health(address, "") == [None]
+        assert not stack._serves_http(address, "/readyz")
+    assert time.monotonic() - begun < 8
 
 
 def test_a_part_that_works_is_not_killed_while_it_starts(said: Lines, tmp_path: Path) -> None:

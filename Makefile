@@ -149,8 +149,9 @@ $(VENV)/.dev: requirements/dev.txt requirements/local.txt requirements/kafka.txt
 	@touch $(VENV)/.run $@
 
 # For tests/project/test_interpreters.py, whose environments take a third of the time of .dev.
-$(VENV)/.pythons: requirements/pythons.txt | $(VENV)/bin/python
+$(VENV)/.pythons: requirements/pythons.txt requirements/kafka.txt | $(VENV)/bin/python
 	@$(INSTALL)
+	@$(BROKER)
 	@touch $@
 
 # Uses a tested Python version if there is one; otherwise a newer version, with a warning.

@@ -40,6 +40,7 @@ class Stop(BaseException):
 )
 @click.option(
     "--port",
+    type=click.IntRange(0, 65_535),
     default=8080,
     show_default=True,
     help="The port of the pages; if it is in use, the next free port.",

@@ -438,7 +438,8 @@ def _write_secret(file: Path, content: str) -> None:
 
 def _next_free(port: int) -> int:
     return next(
-        (number for number in range(port, port + 100) if claim_port(HOST, number)), None
+        (number for number in range(port, min(port + 100, 65_536)) if claim_port(HOST, number)),
+        None,
     ) or free_port(HOST)
 
 

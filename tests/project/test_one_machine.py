@@ -252,14 +252,19 @@ def test_an_impossible_folder_is_reported_in_a_sentence(tmp_path: Path, var: str
     assert "--var" in refusal(tmp_path / var)
 
 
+@pytest.mark.parametrize("port", ["-1", "65536"])
+def test_an_impossible_port_is_reported_in_a_sentence(tmp_path: Path, port: str) -> None:
+    assert "--port" in refusal(tmp_path / "var", options=f" --port {port}")
+
+
 def test_a_full_disk_is_reported_in_a_sentence(tmp_path: Path) -> None:
     """Simulates the full disk by a limit on the size of files: every write is refused, too."""
     assert "can't be written" in refusal(tmp_path / "var", "ulimit -f 0; ")
 
 
-def refusal(var: Path, first: str = "") -> str:
+def refusal(var: Path, first: str = "", options: str = "") -> str:
     """Returns the one-line message of a stack that can't start in a folder."""
-    command = f"{first}exec {sys.executable} -m services --no-demo --var {var}"
+    command = f"{first}exec {sys.executable} -m services --no-demo --var {var}{options}"
     done = subprocess.run(
         ["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60
     )

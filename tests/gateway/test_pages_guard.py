@@ -324,6 +324,15 @@ def test_an_ended_session_leads_to_the_sign_in_and_back_to_the_page(
     assert "15 minutos" in client.get(answer.headers["Location"]).text
 
 
+def test_a_session_whose_token_a_service_refuses_leads_to_the_sign_in_and_not_back_at_once(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    """Checks the case of a wrong clock: the session is known, but its tokens are not valid."""
+    enter(client)
+    played.answers["ListPeople"] = errors.Unauthenticated("token_invalid")
+    assert "15 minutos" in client.get("/people", follow_redirects=True).text
+
+
 @pytest.mark.parametrize("method", ["get", "post"])
 def test_quick_exit_ends_the_session_and_leads_away(
     played: PlayedServices, client: FlaskClient, method: str

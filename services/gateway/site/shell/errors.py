@@ -178,6 +178,8 @@ def ask_to_sign_in() -> AnyResponse:
         # The answer is for a script. The cookie stays, because the script sends more than one
         # request.
         return make_response("", 401)
+    if g.get("me"):  # a cached session: the sign-in page would lead back to the page at once
+        g.me, g.session_ended = None, True
     target = (
         request.path
         if request.method == "GET" and request.endpoint not in ("signin.leave", "today.today")

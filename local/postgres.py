@@ -19,6 +19,7 @@ import stat
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -77,12 +78,15 @@ class Postgres:
         port: int | None = None,
         durable: bool = True,
         connections: int = 200,
+        say: Callable[[str], None] = lambda line: None,
     ) -> None:
+        """`say` receives a line when the disk gets full, and when it has room again."""
         self.home = home.resolve()
         self.port = port or free_port(HOST)
         self._log = log or self.home / "postgres.log"
         self._durable = durable
         self._connections = connections
+        self._say = say
         self._account = _nobody() if os.geteuid() == 0 else None
         self._system_home = (
             _system_folder() / f"enlace-{hashlib.sha256(str(self.home).encode()).hexdigest()[:16]}"
@@ -265,6 +269,13 @@ class Postgres:
         """
         with contextlib.suppress(OSError):
             (self._data() / "postgresql.auto.conf").write_text(_FULL if is_full else "")
+            if is_full != self._is_read_only:
+                self._say(
+                    f"the disk of {self._data().parent} is full: changes are refused until 128 MB"
+                    " are free"
+                    if is_full
+                    else "the disk has room again: changes are accepted"
+                )
             self._is_read_only = is_full
 
     def _check_data_is_ours(self, data: Path) -> None:

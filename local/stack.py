@@ -113,6 +113,7 @@ class LocalStack:
             self.var / "postgres",
             self.logs / "postgres.log",
             connections=_CONNECTIONS * database_processes,
+            say=say,
         )
         external_kafka = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
         self.broker = (

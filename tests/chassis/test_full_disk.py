@@ -168,8 +168,12 @@ def test_a_server_without_room_for_its_log_can_be_read_and_accepts_writes_once_t
         assert count(database) == 40
 
 
-def test_a_server_refuses_writes_before_its_disk_is_full_and_keeps_running(disk: Path) -> None:
+def test_a_server_refuses_writes_before_its_disk_is_full_says_so_and_keeps_running(
+    disk: Path,
+) -> None:
     with served(disk, durable=True) as (engine, database):
+        said: list[str] = []
+        engine._say = said.append
         write(database)
         assert engine.process
         server = engine.process.pid
@@ -185,6 +189,10 @@ def test_a_server_refuses_writes_before_its_disk_is_full_and_keeps_running(disk:
         engine.keep_room()
         _until(lambda: _written(database))
         assert engine.process.pid == server
+        assert said == [
+            f"the disk of {disk / 'postgres'} is full: changes are refused until 128 MB are free",
+            "the disk has room again: changes are accepted",
+        ]
 
 
 def test_a_server_reports_why_it_cannot_start_on_a_full_disk(disk: Path) -> None:

@@ -19,7 +19,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from local.broker import Broker
+from local import jars
+from local.broker import _LOCK, Broker
 from local.postgres import Login, Postgres
 from local.process import Process, StackFailure, accepts, free_port
 
@@ -143,6 +144,20 @@ class TestBroker:
         assert not accepts("127.0.0.1", port)
         broker.start()
         assert accepts("127.0.0.1", port)
+        broker.stop()
+
+    def test_a_broker_is_prepared_in_a_folder_with_any_name(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        home = tmp_path / "Año de José"
+        with jars.fetched_jars(_LOCK) as (folder, _):
+            (home / folder.name).mkdir(parents=True)
+            for part in ("libs", "classes.aot"):
+                (home / folder.name / part).symlink_to(folder / part)
+        monkeypatch.setattr(jars, "HOME", home)
+        broker = Broker(home / "kafka", home / "broker.log")
+        broker.start()
+        assert accepts("127.0.0.1", broker.port)
         broker.stop()
 
 

@@ -107,3 +107,8 @@ def test_a_server_that_joins_a_name_gets_calls_within_the_maximum_age_of_a_conne
         until(answered_by_the_second, 30)
     for one in (first, second):
         one.stop(0).wait(5)
+
+
+def test_a_server_tolerates_twice_as_many_pings_as_the_gateway_sends() -> None:
+    gateway = dict(channel_options(healthy_only=True))["grpc.keepalive_time_ms"]
+    assert dict(grpc_server._OPTIONS)["grpc.http2.min_ping_interval_without_data_ms"] * 2 <= gateway

@@ -112,8 +112,8 @@ def channel_options(*, healthy_only: bool) -> list[tuple[str, Any]]:
         # gRPC does not retry, because it cannot tell a lost connection from a service that reports,
         # after a wait, that its database is down.
         ("grpc.enable_retries", 0),
-        # Pings go out only while a call is under way, so they stay below the limit that a server
-        # tolerates by default.
+        # Pings go out while a call is under way, and a watch of the server's health always is. The
+        # servers tolerate them (chassis/server.py).
         ("grpc.keepalive_time_ms", 10_000),
         ("grpc.keepalive_timeout_ms", 3_000),
         ("grpc.initial_reconnect_backoff_ms", 200),

@@ -5,7 +5,6 @@ A wrong value raises Invalid with the path of its field, in the same way in ever
 """
 
 import base64
-import binascii
 import hashlib
 import hmac
 import json
@@ -259,13 +258,11 @@ def check_etag(tag: str, current: str, path: str = "etag", *, required: bool = T
 
 
 class PageTokens:
-    """Makes and reads page tokens: cursors after which the next page begins, signed with a key of
-    the service.
+    """Makes and reads page tokens: cursors after which the next page begins.
 
-    A token is valid for the rpc and the filters of the previous page. Tokens are signed but not
-    sealed, so that equal pages have equal tokens, on which the ETag of a list depends. A token
-    reveals the sort key of the page's last row, so a list must not be sorted by anything that its
-    reader must not know.
+    A token is valid for the rpc and the filters of the previous page. It is sealed, because it
+    stands in addresses (histories, logs of proxies) and the sort key of the page's last row may be
+    a name. Equal pages have equal tokens, on which the ETag of a list depends.
     """
 
     def __init__(self, keyring: Keyring) -> None:
@@ -276,7 +273,7 @@ class PageTokens:
         if cursor is None:
             return ""
         content = json.dumps(cursor, separators=(",", ":"), ensure_ascii=False).encode()
-        return _signed_text(self._mac(request, content), content)
+        return _text(self._keyring.seal_alike(content, "page_token", _filters(request)))
 
     def cursor(self, request: Any, *kinds: type[str] | type[int]) -> Cursor | None:
         """Returns the cursor in a request's `page_token`, whose values have these types; None
@@ -285,26 +282,19 @@ class PageTokens:
         Raises Invalid (page_token, malformed) for a token that this service did not issue, or
         issued for another rpc or other filters.
         """
-        text: str = request.page_token
-        if not text:
+        if not request.page_token:
             return None
         try:
-            mac, content = _read_signed_text(text)
-            if not hmac.compare_digest(mac, self._mac(request, content)):
-                raise ValueError
-            cursor: Cursor = json.loads(content)
+            sealed = _bytes(request.page_token)
+            cursor: Cursor = json.loads(
+                self._keyring.open_alike(sealed, "page_token", _filters(request))
+            )
             # A token of another release may have another sort key.
             if [type(value) for value in cursor] != list(kinds):
                 raise ValueError
-        except (binascii.Error, ValueError) as error:
+        except (ValueError, CannotOpen) as error:
             raise Invalid(("page_token", "malformed")) from error
         return cursor
-
-    def _mac(self, request: Message, content: bytes) -> bytes:
-        filters = _filters(request)
-        return self._keyring.fingerprint(
-            len(filters).to_bytes(4, "big") + filters + content, "page_token"
-        )[:_MAC]
 
 
 class ResumeTokens:
@@ -320,8 +310,7 @@ class ResumeTokens:
         """Returns the token of the stream's cursor. The token is valid only for the caller that
         `whose` identifies, and for the filters of the request.
         """
-        sealed = self._keyring.seal(json.dumps(cursor), self._context(request, whose))
-        return base64.urlsafe_b64encode(sealed).decode().rstrip("=")
+        return _text(self._keyring.seal(json.dumps(cursor), self._context(request, whose)))
 
     def cursor(self, request: Any, whose: str, *kinds: type[str] | type[int]) -> Cursor | None:
         """Returns the cursor in a request's `resume_token`, whose values have these types; None
@@ -330,15 +319,14 @@ class ResumeTokens:
         Raises Invalid (resume_token, malformed) for a token that this service did not issue, or
         issued to another caller or for other filters.
         """
-        text: str = request.resume_token
-        if not text:
+        if not request.resume_token:
             return None
         try:
-            sealed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+            sealed = _bytes(request.resume_token)
             cursor: Cursor = json.loads(self._keyring.open(sealed, self._context(request, whose)))
             if [type(value) for value in cursor] != list(kinds):
                 raise ValueError
-        except (binascii.Error, ValueError, CannotOpen) as error:
+        except (ValueError, CannotOpen) as error:
             raise Invalid(("resume_token", "malformed")) from error
         return cursor
 
@@ -363,7 +351,7 @@ class WatchTokens:
     def token(self, scope: str, now: datetime) -> str:
         """Returns a token for a scope, valid for `SECONDS`."""
         content = f"{int(now.timestamp()) + self.SECONDS}:{scope}".encode()
-        return _signed_text(self._mac(content), content)
+        return _text(self._mac(content) + content)
 
     def versions(
         self,
@@ -380,9 +368,10 @@ class WatchTokens:
 
     def _scope(self, token: str, now: datetime) -> str | None:
         try:
-            mac, content = _read_signed_text(token)
-        except (binascii.Error, ValueError):
+            signed = _bytes(token)
+        except ValueError:
             return None
+        mac, content = signed[:_MAC], signed[_MAC:]
         if not hmac.compare_digest(mac, self._mac(content)):
             return None
         end, _, scope = content.decode().partition(":")
@@ -392,16 +381,15 @@ class WatchTokens:
         return self._keyring.fingerprint(content, "watch_token")[:_MAC]
 
 
-def _signed_text(mac: bytes, content: bytes) -> str:
-    return base64.urlsafe_b64encode(mac + content).decode().rstrip("=")
+def _text(token: bytes) -> str:
+    return base64.urlsafe_b64encode(token).decode().rstrip("=")
 
 
-def _read_signed_text(text: str) -> tuple[bytes, bytes]:
-    """Returns the signature and the signed bytes. Raises binascii.Error or ValueError."""
+def _bytes(text: str) -> bytes:
+    """Returns the bytes of a token. Raises ValueError if it has none or is too long."""
     if len(text) > _LONGEST_TOKEN:
         raise ValueError
-    decoded = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    return decoded[:_MAC], decoded[_MAC:]
+    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
 
 
 def _filters(request: Message) -> bytes:

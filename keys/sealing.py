@@ -22,7 +22,7 @@ from typing import Protocol
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESSIV
 from joserfc.jwk import OKPKey
 
 from chassis import log, metrics
@@ -185,6 +185,19 @@ class Keyring(SealingKey):
         10,000 values).
         """
         return hmac.digest(self._hash(purpose.encode()), value, hashlib.sha256)
+
+    def seal_alike(self, value: bytes, purpose: str, context: bytes) -> bytes:
+        """Returns a value, sealed for its purpose and context (AES-SIV): equal if both and the
+        value are equal. The key stays when keys change.
+        """
+        return AESSIV(self._hash(purpose.encode())).encrypt(value, [context])
+
+    def open_alike(self, sealed: bytes, purpose: str, context: bytes) -> bytes:
+        """Returns a value that `seal_alike` sealed. Raises CannotOpen for any other value."""
+        try:
+            return AESSIV(self._hash(purpose.encode())).decrypt(sealed, [context])
+        except InvalidTag as error:
+            raise CannotOpen(purpose) from error
 
     def _seal(self, value: bytes, context: str) -> bytes:
         self._check_not_held()

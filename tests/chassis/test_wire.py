@@ -201,6 +201,13 @@ def test_the_same_page_has_the_same_token_each_time() -> None:
     assert TOKENS.token(list_request(), ["a"]) == TOKENS.token(list_request(), ["a"])
 
 
+def test_a_page_token_hides_the_name_at_which_the_page_ended() -> None:
+    token = TOKENS.token(list_request(), ["bayardo sequeira", "f" * 32])
+    sealed = base64.urlsafe_b64decode(token + "==")
+    assert b"bayardo" not in sealed
+    assert b"ffff" not in sealed
+
+
 def test_the_longest_position_fits_into_a_page_token() -> None:
     position: wire.Cursor = [2**31, "\U0001f4a5" * 200, "\U0001f4a5" * 32]
     assert (

@@ -1,15 +1,20 @@
-"""The quick start and the gRPC guide work as written.
+"""The quick start, the gRPC guide and the requests of the guide work as written.
 
-Every block is run against a whole network, and the output is compared with the text behind `# →`.
+Every block of the first two is run against a whole network, and the output is compared with the
+text behind `# →`. Every request of the guide is sent, with the ids that the earlier answers gave.
 """
 
 from __future__ import annotations
 
 import ast
+import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+import uuid
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +92,71 @@ def test_the_quick_start_with_curl_does_what_it_says(beside: Path) -> None:
     )
     assert done.returncode == 0, f"after {done.stdout!r}: {done.stderr}"
     assert done.stdout.splitlines() == EXPECTED.findall(source)
+
+
+def requests_of_the_guide() -> list[str]:
+    """Returns each curl command of docs/api.md, in order."""
+    text = (ROOT / "docs" / "api.md").read_text()
+    return re.findall(r"^ {4,}(curl .*(?:\n {5,}(?! |curl ).*)*)", text, re.MULTILINE)
+
+
+class Reader:
+    """A reader of the guide, who sends its requests and remembers the ids in the answers."""
+
+    def __init__(self) -> None:
+        demo = json.loads(Path("var/demo.json").read_text())
+        self._manager = next(a for a in demo["accounts"] if a["email"] == "gestion@puentes.demo")
+        ours, theirs = (key["key"] for key in demo["api_keys"])
+        self._known = {"ENLACE": f"{demo['gateway']}/api/v1", "KEY": ours, "THEIRS": theirs}
+        # the draft that the first example of a change needs
+        for path, body in (("people", "{}"), ("referrals", """{"person_id": "'$PERSON'"}""")):
+            self.send(
+                f"curl -s $ENLACE/{path} -H 'Content-Type: application/json'"
+                f""" -H "Authorization: Bearer $KEY" -d '{body}'"""
+            )
+
+    def send(self, command: str) -> None:
+        """Sends a request, and checks that it is not refused."""
+        later = (datetime.now(UTC) + timedelta(hours=2)).isoformat()
+        command = re.sub(r"20\d\d-\d\d-\d\dT[0-9:]+Z", later, command)
+        for name in ("email", "password"):
+            command = command.replace(f'"{name}": "…"', f'"{name}": "{self._manager[name]}"')
+        if "$SESSION" in command:  # an earlier request of the guide ended it
+            self.send(next(c for c in requests_of_the_guide() if '"password"' in c))
+        done = subprocess.run(
+            ["bash", "-euc", f"uuidgen() {{ echo {uuid.uuid4()}; }}\n{command}"],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
+            env=os.environ | self._known,
+        )
+        answer = json.loads(done.stdout or "{}")
+        assert "reason" not in answer, (command, answer)
+        self._remember(command.split("$ENLACE")[1].split()[0], answer)
+
+    def _remember(self, path: str, answer: dict[str, Any]) -> None:
+        if "etag" in answer:
+            self._known["ETAG"] = f'"{answer["etag"]}"'
+        for name, end in {"PERSON": "/people", "RECEIPT": "/receipts", "ID": "/referrals"}.items():
+            if path.endswith(end):
+                self._known[name] = answer["id"]
+        if path == "/sessions":
+            self._known["SESSION"] = answer["session_secret"]
+        if path == "/services/match":
+            service = next(
+                found["service"]
+                for found in answer["items"]
+                if found["service"]["organization_name"] == "Albergue Luna Nueva"
+            )
+            self._known |= {"SERVICE": service["id"], "SHELTER": service["organization_id"]}
+
+
+def test_no_request_of_the_guide_is_refused(beside: Path) -> None:
+    reader, commands = Reader(), requests_of_the_guide()
+    assert len(commands) > 15
+    for command in commands:
+        reader.send(command)
 
 
 def test_python_and_curl_have_the_same_steps() -> None:

@@ -19,6 +19,7 @@ from tests.builders import ASKED, refusal_with_fields
 from tests.referrals.conftest import ARRIVAL, ORG, SERVICE, SEVEN_POINTS, Client, Story, read
 
 NOT_STATED = ("INVALID_ARGUMENT", "invalid_fields", {"urgency_reason_code": "required"})
+NOT_UPDATED = ("INVALID_ARGUMENT", "invalid_fields", {"referral.urgency_reason_code": "required"})
 
 
 @pytest.fixture
@@ -148,7 +149,7 @@ def test_b9_an_urgency_below_the_callers_answers_needs_a_reason(
     )
     assert (
         refusal_with_fields(partial(updated, operator, reasoned, urgency=pb.URGENCY_URGENT))
-        == NOT_STATED
+        == NOT_UPDATED
     ), "a reason allows only one change"
     same = updated(operator, reasoned, urgency=pb.URGENCY_EMERGENCY, need_code="HOU.SHE")
     assert same.urgency_reason_code == pb.URGENCY_REASON_SAFE_ELSEWHERE, (
@@ -158,7 +159,7 @@ def test_b9_an_urgency_below_the_callers_answers_needs_a_reason(
     assert again.urgency_reason_code == pb.URGENCY_REASON_UNSPECIFIED
     assert (
         refusal_with_fields(partial(updated, operator, again, urgency=pb.URGENCY_NORMAL))
-        == NOT_STATED
+        == NOT_UPDATED
     )
 
 

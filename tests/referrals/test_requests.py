@@ -15,6 +15,7 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import error_details_pb2
@@ -868,6 +869,18 @@ def test_a_refusal_lists_at_most_twenty_fields(story: Story) -> None:
     )
     assert (code, reason) == ("INVALID_ARGUMENT", "invalid_fields")
     assert len(fields) == 20
+
+
+def test_an_update_of_a_draft_names_a_wrong_field_by_its_path_in_the_request(story: Story) -> None:
+    draft = story.draft()
+    for field, wrong in (("urgency", "urgency"), ("unsafe_code", "unsafe_organization_ids")):
+        request = pb.UpdateReferralRequest(
+            referral=pb.Referral(id=draft.id, etag=draft.etag, unsafe_code=pb.UNSAFE_ANSWER_NAMED),
+            update_mask=FieldMask(paths=[field]),
+        )
+        assert refusal_with_fields(partial(story.ngo.UpdateReferral, request))[2] == {
+            f"referral.{wrong}": "required"
+        }
 
 
 def test_a_refusal_never_repeats_what_was_sent(story: Story) -> None:

@@ -42,6 +42,7 @@ from services.referrals.referrals.wire.messages import (
 )
 from services.referrals.referrals.wire.referrals import (
     changed_draft,
+    fields_of_an_update,
     filter,
     new_draft,
     policy_message,
@@ -144,6 +145,7 @@ class Referrals(Steps):
         self._lives.follow_contacts(tx, now, referral.contact_id)
         return referral_message(referral, actor, now)
 
+    @fields_of_an_update()
     def UpdateReferral(self, request: pb.UpdateReferralRequest, call: Call) -> pb.Referral:
         """Changes a draft."""
         draft, now, actor = changed_draft(request), call.clock.now(), actor_of(call.caller)

@@ -1,6 +1,7 @@
 """Parses requests about referrals: the fields of a step, a draft, a filter, a policy."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -94,6 +95,21 @@ def new_draft(request: pb.CreateReferralRequest) -> Draft:
         ),
         **_unsafe(request, [name for name in _UNSAFE if getattr(request, name)]),
     )
+
+
+@contextmanager
+def fields_of_an_update() -> Iterator[None]:
+    """Refuses the wrong fields of a draft by their paths in UpdateReferralRequest."""
+    try:
+        yield
+    except Invalid as refusal:
+        fields = pb.Referral.DESCRIPTOR.fields_by_name
+        raise Invalid(
+            *(
+                (f"referral.{field}" if field in fields else field, reason)
+                for field, reason in refusal.violations
+            )
+        ) from None
 
 
 def changed_draft(request: pb.UpdateReferralRequest) -> Draft:

@@ -106,7 +106,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_TOKEN_EXPIRED: _Reason.ValueType  # 3
     """The caller token has expired. Fetch a fresh one and ask again; nothing was done. For a key or a session the gateway fetches it."""
     REASON_KEY_INVALID: _Reason.ValueType  # 4
-    """The API key is unknown, revoked or expired. Ask your organisation's manager for a new key."""
+    """The API key is unknown, revoked, expired or not confirmed yet. Ask your organisation's manager, who sees which."""
     REASON_SIGN_IN_FAILED: _Reason.ValueType  # 5
     """E-mail and password do not belong together, or the account is closed. Ask again; an unknown e-mail looks the same."""
     REASON_SESSION_ENDED: _Reason.ValueType  # 6
@@ -323,7 +323,7 @@ REASON_TOKEN_INVALID: Reason.ValueType  # 2
 REASON_TOKEN_EXPIRED: Reason.ValueType  # 3
 """The caller token has expired. Fetch a fresh one and ask again; nothing was done. For a key or a session the gateway fetches it."""
 REASON_KEY_INVALID: Reason.ValueType  # 4
-"""The API key is unknown, revoked or expired. Ask your organisation's manager for a new key."""
+"""The API key is unknown, revoked, expired or not confirmed yet. Ask your organisation's manager, who sees which."""
 REASON_SIGN_IN_FAILED: Reason.ValueType  # 5
 """E-mail and password do not belong together, or the account is closed. Ask again; an unknown e-mail looks the same."""
 REASON_SESSION_ENDED: Reason.ValueType  # 6

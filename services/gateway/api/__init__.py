@@ -25,6 +25,8 @@ PATHS = ("/api/", hsds.PREFIX)
 
 def register(app: Flask) -> None:
     """Adds the API to the app."""
+    # Otherwise a doubled slash would be a redirect, and a problem names no address to go to.
+    app.url_map.merge_slashes = False
     reserve_for_systems(app, *PATHS)
     app.before_request(no_route)
     _install(app)

@@ -175,10 +175,9 @@ def _answer(
 def body_of(status: int, reason: str, request_id: str) -> dict[str, Any]:
     """Returns the problem+json body of a refusal (RFC 9457)."""
     known = REASONS.get(reason)
-    title = known.title if known else HTTP_STATUS_CODES.get(status, "")
     return {
         "type": f"{DOCS}#{reason}",
-        "title": title,
+        "title": known.title if known else HTTP_STATUS_CODES.get(status, ""),
         "status": status,
         "reason": reason,
         "request_id": request_id,

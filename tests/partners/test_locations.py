@@ -286,6 +286,13 @@ def test_a_place_of_another_organisation_is_not_found(scene: Scene, manager: Stu
         offer(scene.coordinator, own.id, made)
 
 
+def test_the_country_of_a_place_cannot_be_emptied(manager: Stubs) -> None:
+    place = make(manager, name="Oficina")
+    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
+        change(manager, place, country="")
+    assert refusal.violations == [("location.country", "required")]
+
+
 def test_a_member_on_probation_sees_no_confidential_place(
     scene: Scene, shelter: Organization, manager: Stubs
 ) -> None:

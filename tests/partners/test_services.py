@@ -227,6 +227,16 @@ def test_fields_outside_the_entry_are_not_changed_with_it(scene: Scene, path: st
     assert refusal.violations == [("update_mask", "unknown_code")]
 
 
+def test_the_country_of_a_service_cannot_be_emptied(scene: Scene) -> None:
+    made = scene.service(scene.coalition)
+    change = pb.Service(id=made.id, etag=etag_of(made))
+    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
+        scene.coordinator.UpdateService(
+            pb.UpdateServiceRequest(service=change, update_mask=FieldMask(paths=["country"]))
+        )
+    assert refusal.violations == [("service.country", "required")]
+
+
 def test_a_service_of_another_member_is_not_found_for_a_change(scene: Scene) -> None:
     made = scene.service(scene.organization("Ajena"))
     stranger = scene.by(scene.organization("Propia"), Role.MANAGER)

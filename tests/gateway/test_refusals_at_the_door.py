@@ -10,6 +10,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import requests
@@ -167,6 +168,9 @@ def statuses(lines: list[socket.socket]) -> list[bytes]:
 def test_a_caller_has_a_limited_number_of_requests_under_way_and_others_have_their_own(
     gateway: Gateway,
 ) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+    assert served.MAX_PER_CALLER == 8
+    assert "beyond eight the answer is 503" in guide
     held = [gateway.send(asks("slow")) for _ in range(served.MAX_PER_CALLER)]
     until(lambda: len(gateway.asked) == served.MAX_PER_CALLER)
     answer = requests.get(gateway.url, headers={"Authorization": "Bearer slow"}, timeout=10)

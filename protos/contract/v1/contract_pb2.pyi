@@ -212,7 +212,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_SERVICE_AWAY: _Reason.ValueType  # 56
     """A service is known to be down; nothing was sent to it. Send the same request with the same Idempotency-Key again."""
     REASON_SERVICE_BUSY: _Reason.ValueType  # 57
-    """A service is fully occupied; nothing was sent to it. Send the same request with the same Idempotency-Key again."""
+    """A service, or your share of it, is fully occupied; nothing was sent to it. Send fewer requests at once, and this one with the same Idempotency-Key again."""
     REASON_DEADLINE_EXCEEDED: _Reason.ValueType  # 58
     """A service did not answer in time. Send the same request with the same Idempotency-Key again."""
     REASON_FAULT: _Reason.ValueType  # 59
@@ -429,7 +429,7 @@ REASON_SERVICE_UNREACHABLE: Reason.ValueType  # 55
 REASON_SERVICE_AWAY: Reason.ValueType  # 56
 """A service is known to be down; nothing was sent to it. Send the same request with the same Idempotency-Key again."""
 REASON_SERVICE_BUSY: Reason.ValueType  # 57
-"""A service is fully occupied; nothing was sent to it. Send the same request with the same Idempotency-Key again."""
+"""A service, or your share of it, is fully occupied; nothing was sent to it. Send fewer requests at once, and this one with the same Idempotency-Key again."""
 REASON_DEADLINE_EXCEEDED: Reason.ValueType  # 58
 """A service did not answer in time. Send the same request with the same Idempotency-Key again."""
 REASON_FAULT: Reason.ValueType  # 59

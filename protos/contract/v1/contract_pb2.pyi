@@ -196,7 +196,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_NOT_IN_DEVELOPMENT: _Reason.ValueType  # 48
     """Only a development set-up keeps e-mails. Look into the mailbox instead."""
     REASON_TOO_MANY_ATTEMPTS: _Reason.ValueType  # 49
-    """Too many wrong attempts. Wait for Retry-After."""
+    """Too many attempts: wrong secrets, or searches and previews with which somebody could be found out. Wait for Retry-After."""
     REASON_RATE_LIMITED: _Reason.ValueType  # 50
     """You sent more requests than your share. Wait for Retry-After; `RateLimit` says how much is left."""
     REASON_TOO_MANY_REQUESTS: _Reason.ValueType  # 51
@@ -413,7 +413,7 @@ REASON_TOO_MANY_WEBHOOKS: Reason.ValueType  # 47
 REASON_NOT_IN_DEVELOPMENT: Reason.ValueType  # 48
 """Only a development set-up keeps e-mails. Look into the mailbox instead."""
 REASON_TOO_MANY_ATTEMPTS: Reason.ValueType  # 49
-"""Too many wrong attempts. Wait for Retry-After."""
+"""Too many attempts: wrong secrets, or searches and previews with which somebody could be found out. Wait for Retry-After."""
 REASON_RATE_LIMITED: Reason.ValueType  # 50
 """You sent more requests than your share. Wait for Retry-After; `RateLimit` says how much is left."""
 REASON_TOO_MANY_REQUESTS: Reason.ValueType  # 51

@@ -128,6 +128,31 @@ def test_d23_a_referral_is_not_sent_before_the_person_was_asked_and_its_draft_is
     assert story.ngo.SendReferral(request).state == pb.STATE_SENT
 
 
+def test_d23_a_department_that_does_not_exist_is_refused_instead_of_protecting_nobody(
+    story: Story,
+) -> None:
+    answer: dict[str, Any] = {
+        "unsafe_code": pb.UNSAFE_ANSWER_NAMED,
+        "unsafe_departments": ["NI-LE", "NI-CH"],  # Chinandega is NI-CI
+    }
+    draft = story.draft(unsafe_code=0)
+    update = pb.UpdateReferralRequest(
+        referral=pb.Referral(id=draft.id, etag=draft.etag, **answer),
+        update_mask=FieldMask(paths=list(answer)),
+    )
+    enquiry = e.CreateEnquiryRequest(
+        content=CONTENT, service_ids=[SERVICE["shelter_bed"]], **answer
+    )
+    for refused, path in (
+        (lambda: story.draft(**answer), "unsafe_departments.1"),
+        (lambda: story.ngo.UpdateReferral(update), "referral.unsafe_departments.1"),
+        (lambda: story.ngo.CreateEnquiry(enquiry), "unsafe_departments.1"),
+    ):
+        assert refusal_with_fields(refused)[2] == {path: "unknown_code"}
+    answer["unsafe_departments"] = ["HT-OU"]  # the list has no departments of Haiti
+    assert list(story.draft(**answer).unsafe_departments) == ["HT-OU"]
+
+
 @pytest.mark.parametrize("named", [SHELTER, LEON])
 @pytest.mark.usefixtures("in_leon")
 def test_d23_an_unsafe_organisation_receives_a_referral_only_after_an_acknowledgement(

@@ -1,9 +1,13 @@
 """Translates files, receipts and emergency accesses between the domain and the messages."""
 
+import json
 from collections.abc import Iterable
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
+import protos
+from chassis.errors import Invalid
 from chassis.ids import object_id
 from chassis.tokens import Caller
 from chassis.wire import EnumCodec, etag, number, optional_id, timestamp, word, word_list
@@ -22,6 +26,8 @@ from services.referrals.files.domain.unsafe import Unsafe
 from services.referrals.network.domain.codes import short_code
 
 GROUPS = EnumCodec(people_pb2.FieldGroup, FieldGroup)
+_AREAS = json.loads((Path(protos.__file__).parent / "areas.json").read_text("utf-8"))
+_LISTED_COUNTRIES = {code[:2] for code in _AREAS}
 
 
 def coarse_message(coarse: Coarse) -> referrals_pb2.CoarsePerson:
@@ -66,6 +72,20 @@ def unsafe_organizations(identifiers: Iterable[str], path: str) -> tuple[str, ..
             for number, identifier in enumerate(identifiers)
         )
     )
+
+
+def unsafe_departments(codes: Iterable[str], path: str) -> tuple[str, ...]:
+    """Parses the departments that a person named as unsafe.
+
+    A code that no department of a listed country has is refused: if it were ignored, a service in
+    the department that she meant could be asked.
+    """
+    departments = dict[str, None]()
+    for position, code in enumerate(codes):
+        if code not in _AREAS and code[:2] in _LISTED_COUNTRIES:
+            raise Invalid((f"{path}.{position}", "unknown_code"))
+        departments[code] = None
+    return tuple(departments)
 
 
 def read_identity(message: people_pb2.Identity) -> Identity:

@@ -7,7 +7,7 @@ from chassis.wire import EnumCodec, etag, number, timestamp, word, word_list
 from protos.referrals.v1 import enquiries_pb2 as pb
 from protos.referrals.v1 import referrals_pb2
 from services.referrals.files.domain.unsafe import NAMED, Unsafe
-from services.referrals.files.wire.messages import unsafe_organizations
+from services.referrals.files.wire.messages import unsafe_departments, unsafe_organizations
 from services.referrals.network.domain.codes import short_code
 from services.referrals.network.domain.service import Attribute
 from services.referrals.network.wire.messages import URGENCIES
@@ -67,7 +67,8 @@ def unsafe_places(
     organizations = unsafe_organizations(
         request.excluded_organization_ids, "excluded_organization_ids"
     )
-    return Unsafe(code, organizations, tuple(dict.fromkeys(request.unsafe_departments)))
+    departments = unsafe_departments(request.unsafe_departments, "unsafe_departments")
+    return Unsafe(code, organizations, departments)
 
 
 def _content_message(content: Content | None) -> pb.EnquiryContent | None:

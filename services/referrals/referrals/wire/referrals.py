@@ -13,7 +13,7 @@ from chassis.errors import Invalid
 from chassis.tokens import Caller
 from chassis.wire import ANY_YEAR, mask_names, moment, optional_id, word, words
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.files.wire.messages import unsafe_organizations
+from services.referrals.files.wire.messages import unsafe_departments, unsafe_organizations
 from services.referrals.network.domain.codes import Check, beginnings_of
 from services.referrals.network.domain.deadline import Key, Policy, Span, Urgency
 from services.referrals.network.wire.messages import CLOCKS, URGENCIES
@@ -106,8 +106,8 @@ def fields_of_an_update() -> Iterator[None]:
         fields = pb.Referral.DESCRIPTOR.fields_by_name
         raise Invalid(
             *(
-                (f"referral.{field}" if field in fields else field, reason)
-                for field, reason in refusal.violations
+                (f"referral.{path}" if path.partition(".")[0] in fields else path, reason)
+                for path, reason in refusal.violations
             )
         ) from None
 
@@ -146,7 +146,9 @@ def _unsafe(
         "unsafe_organization_ids": lambda: unsafe_organizations(
             message.unsafe_organization_ids, "unsafe_organization_ids"
         ),
-        "unsafe_departments": lambda: tuple(dict.fromkeys(message.unsafe_departments)),
+        "unsafe_departments": lambda: unsafe_departments(
+            message.unsafe_departments, "unsafe_departments"
+        ),
     }
     return {name: value() for name, value in values.items() if name in paths}
 

@@ -353,7 +353,7 @@ def of_enquiry(
     *,
     taken: str = OTHER,
     first_offer: bool = False,
-    by_clock: bool = False,
+    by_asker: bool = False,
 ) -> list[Recipient]:
     """Returns the recipients if SENDER asked RECEIVER and OTHER, and takes the offer of OTHER."""
     return recipients_of_enquiry(
@@ -362,7 +362,7 @@ def of_enquiry(
         [RECEIVER, OTHER],
         taken,
         first_offer=first_offer,
-        by_clock=by_clock,
+        by_asker=by_asker,
     )
 
 
@@ -377,12 +377,12 @@ def test_the_asked_desks_are_notified_of_an_enquiry_and_the_desk_whose_offer_was
 
 def test_the_asking_desk_and_its_worker_are_notified_of_the_first_offer_and_of_deadlines() -> None:
     assert of_enquiry("answered", first_offer=True) == of_asker("enquiry_offered")
-    assert of_enquiry("offers_waiting", by_clock=True) == of_asker("enquiry_offers_waiting")
-    assert of_enquiry("cancelled", by_clock=True) == of_asker("enquiry_cancelled")
+    assert of_enquiry("offers_waiting") == of_asker("enquiry_offers_waiting")
+    assert of_enquiry("cancelled", taken="") == of_asker("enquiry_cancelled")
 
 
 def test_the_coordinators_too_are_notified_of_an_enquiry_that_nobody_could_answer() -> None:
-    assert of_enquiry("exhausted", by_clock=True) == [
+    assert of_enquiry("exhausted") == [
         *of_asker("enquiry_exhausted"),
         Recipient("enquiry_exhausted", Audience.COORDINATION),
     ]
@@ -390,13 +390,19 @@ def test_the_coordinators_too_are_notified_of_an_enquiry_that_nobody_could_answe
 
 def test_an_own_cancellation_notifies_only_the_desk_whose_offer_was_taken() -> None:
     released = Recipient("enquiry_released", Audience.DESK, OTHER)
-    assert of_enquiry("cancelled", first_offer=True) == [released]
-    assert of_enquiry("cancelled", taken="") == []
+    assert of_enquiry("cancelled", by_asker=True) == [released]
+    assert of_enquiry("cancelled", taken="", by_asker=True) == []
+
+
+def test_the_persons_withdrawal_notifies_the_asker_and_the_desk_whose_offer_was_taken() -> None:
+    released = Recipient("enquiry_released", Audience.DESK, OTHER)
+    assert of_enquiry("cancelled") == [*of_asker("enquiry_cancelled"), released]
+    assert of_enquiry("cancelled", taken="") == of_asker("enquiry_cancelled")
 
 
 def test_further_offers_and_referrals_from_an_enquiry_notify_nobody() -> None:
-    assert of_enquiry("answered", by_clock=True) == []
-    assert of_enquiry("referred", first_offer=True, by_clock=True) == []
+    assert of_enquiry("answered") == []
+    assert of_enquiry("referred", first_offer=True) == []
 
 
 def test_a_notice_about_an_enquiry_that_no_worker_made_goes_to_the_asking_desk_alone() -> None:

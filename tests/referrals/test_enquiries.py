@@ -27,6 +27,8 @@ from services.referrals.network.usecases.deadlines import DeadlineScheduler
 from services.referrals.referrals.store import enquiries as store
 from tests.builders import ASKED, NOON, refusal, refusal_with_fields
 from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story
+from tests.referrals.test_any_line import call_again, operator_of
+from tests.referrals.test_contacts import referral_for, status
 from tests.referrals.test_subscriptions import Hearing
 
 CONTENT = e.EnquiryContent(
@@ -745,6 +747,94 @@ def test_an_enquiry_ends_when_the_person_withdraws_her_consent(
     )
     seen = asking.seen(operator, enquiry)
     assert (seen.state, seen.reason_code) == (e.ENQUIRY_STATE_CANCELLED, "consent_withdrawn")
+
+
+def withdraw(client: Client, receipt: people_pb2.Receipt) -> None:
+    client.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=receipt.id))
+
+
+def test_the_enquiries_of_a_file_end_when_its_last_consent_is_withdrawn(
+    asking: EnquiryScene,
+) -> None:
+    operator = asking.ngo = asking.service.as_("hotline", "OPERATOR")
+    story = replace(asking.story, ngo=operator)
+    person, contact, other = story.person(), story.contact().contact, story.person()
+    operator.UpdateContact(
+        contacts_pb2.UpdateContactRequest(
+            contact=contacts_pb2.Contact(id=contact.id, etag=contact.etag, person_id=person.id),
+            update_mask=FieldMask(paths=["person_id"]),
+        )
+    )
+    of_file, of_contact = asking.create(person_id=person.id), asking.create(contact_id=contact.id)
+    of_nobody, of_another = asking.create(), asking.create(person_id=other.id)
+    asking.answer("shelter", of_file, "yes")
+    asking.take(of_file)
+    at_shelter = story.receipt(person.id)
+    at_clinic = story.receipt(person.id, recipient=ORG["clinic"], purposes=["MED"])
+
+    withdraw(operator, at_shelter)
+    assert asking.seen(operator, of_file).state == e.ENQUIRY_STATE_MATCHED
+    assert asking.seen(operator, of_contact).state == e.ENQUIRY_STATE_OPEN
+    withdraw(asking.clinic, at_clinic)  # the person told it to her clinic
+    for enquiry in (of_file, of_contact):
+        seen = asking.seen(operator, enquiry)
+        assert (seen.state, seen.reason_code) == (e.ENQUIRY_STATE_CANCELLED, "consent_withdrawn")
+        assert not asking.seen(asking.shelter, enquiry).HasField("content")
+    verb, fact = asking.facts(of_file)[-1]
+    assert (verb, fact.service_organization_id, fact.actor_organization_id) == (
+        "cancelled",
+        ORG["shelter"],
+        "",
+    ), "the shelter keeps no place, and the asker is notified"
+    for enquiry in (of_nobody, of_another):
+        assert asking.seen(operator, enquiry).state == e.ENQUIRY_STATE_OPEN
+
+
+@pytest.mark.usefixtures("abroad")
+def test_an_enquiry_of_another_line_goes_on_when_a_file_has_no_consent_left(
+    asking: EnquiryScene,
+) -> None:
+    made, operator = asking.story.contact(), asking.service.as_("hotline", "OPERATOR")
+    sent, _ = referral_for(asking.story, made)
+    asking.ngo = operator_of(asking.story, "clinic")
+    again = call_again(asking.story, made, "clinic")
+    enquiry = asking.create(contact_id=again.contact.id)
+    withdraw(operator, people_pb2.Receipt(id=sent.receipt_id))
+    assert asking.seen(asking.ngo, enquiry).state == e.ENQUIRY_STATE_OPEN
+
+
+def test_an_enquiry_goes_on_when_the_person_stops_only_one_request_by_her_reference(
+    asking: EnquiryScene,
+) -> None:
+    made = asking.story.contact()
+    sent, operator = referral_for(asking.story, made)
+    asking.ngo = operator
+    enquiry = asking.create(person_id=sent.person_id)
+    [item] = status(asking.service.public(), made).items
+    asking.service.public().WithdrawConsentByReference(
+        contacts_pb2.WithdrawConsentByReferenceRequest(
+            reference=made.reference, pin=made.pin, item_key=item.key
+        )
+    )
+    [item] = status(asking.service.public(), made).items
+    assert not item.may_withdraw
+    assert asking.seen(operator, enquiry).state == e.ENQUIRY_STATE_OPEN
+
+
+def test_a_caller_may_stop_an_enquiry_by_her_reference_before_any_consent(
+    asking: EnquiryScene,
+) -> None:
+    made = asking.story.contact()
+    asking.ngo = asking.service.as_("hotline", "OPERATOR")
+    public = asking.service.public()
+    assert not status(public, made).may_withdraw
+    enquiry = asking.create(contact_id=made.contact.id)
+    assert status(public, made).may_withdraw
+    public.WithdrawConsentByReference(
+        contacts_pb2.WithdrawConsentByReferenceRequest(reference=made.reference, pin=made.pin)
+    )
+    assert asking.seen(asking.ngo, enquiry).state == e.ENQUIRY_STATE_CANCELLED
+    assert not status(public, made).may_withdraw
 
 
 # Lists.

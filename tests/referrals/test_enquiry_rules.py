@@ -579,7 +579,7 @@ def test_a_withdrawn_consent_cancels_an_enquiry_blanks_every_copy_and_releases_a
         None,
     )
     released = "a" if state == "matched" else ""
-    assert events_of(enquiry) == [("cancelled", "asker", released, False)]
+    assert events_of(enquiry) == [("cancelled", "", released, False)], "the asker is notified"
     assert enquiry.update_time == LATER
 
 

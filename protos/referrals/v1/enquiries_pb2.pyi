@@ -32,7 +32,7 @@ class _EnquiryStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EnquiryS
     ENQUIRY_STATE_MATCHED: _EnquiryState.ValueType  # 2
     """an offer was taken"""
     ENQUIRY_STATE_CANCELLED: _EnquiryState.ValueType  # 3
-    """the asking organisation cancelled it, or nobody took an offer in time"""
+    """the asking organisation cancelled it, nobody took an offer in time, or the person withdrew"""
     ENQUIRY_STATE_EXHAUSTED: _EnquiryState.ValueType  # 4
     """no service is left that could help: an unmet need"""
 
@@ -44,7 +44,7 @@ ENQUIRY_STATE_OPEN: EnquiryState.ValueType  # 1
 ENQUIRY_STATE_MATCHED: EnquiryState.ValueType  # 2
 """an offer was taken"""
 ENQUIRY_STATE_CANCELLED: EnquiryState.ValueType  # 3
-"""the asking organisation cancelled it, or nobody took an offer in time"""
+"""the asking organisation cancelled it, nobody took an offer in time, or the person withdrew"""
 ENQUIRY_STATE_EXHAUSTED: EnquiryState.ValueType  # 4
 """no service is left that could help: an unmet need"""
 Global___EnquiryState: _TypeAlias = EnquiryState  # noqa: Y015

@@ -254,7 +254,8 @@ class PeopleServicer:
 
     def WithdrawReceipt(self, request, context):
         """Withdraws a consent or an override; referrals that use it end as consent_withdrawn at once. Callers: the file's organisation, or the recipient if the
-        person told it so. A second withdrawal changes nothing.
+        person told it so. With the last consent that opens anything, the file's plans end, and its organisation's enquiries for her are cancelled: they need no
+        consent, but she has said no. A second withdrawal changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

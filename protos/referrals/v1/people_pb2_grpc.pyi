@@ -96,7 +96,8 @@ class PeopleStub:
     """Returns one receipt, signed. Callers: the file's organisation or the recipient."""
     WithdrawReceipt: _grpc.UnaryUnaryMultiCallable[_people_pb2.WithdrawReceiptRequest, _people_pb2.Receipt]
     """Withdraws a consent or an override; referrals that use it end as consent_withdrawn at once. Callers: the file's organisation, or the recipient if the
-    person told it so. A second withdrawal changes nothing.
+    person told it so. With the last consent that opens anything, the file's plans end, and its organisation's enquiries for her are cancelled: they need no
+    consent, but she has said no. A second withdrawal changes nothing.
     """
     ListReadings: _grpc.UnaryUnaryMultiCallable[_people_pb2.ListReadingsRequest, _people_pb2.ListReadingsResponse]
     """Lists the accesses to a file: organisation, worker, purpose, field groups, time, and whether the access was allowed. Callers: the file's organisation."""
@@ -177,7 +178,8 @@ class PeopleAsyncStub(PeopleStub):
     """Returns one receipt, signed. Callers: the file's organisation or the recipient."""
     WithdrawReceipt: _aio.UnaryUnaryMultiCallable[_people_pb2.WithdrawReceiptRequest, _people_pb2.Receipt]  # type: ignore[assignment]
     """Withdraws a consent or an override; referrals that use it end as consent_withdrawn at once. Callers: the file's organisation, or the recipient if the
-    person told it so. A second withdrawal changes nothing.
+    person told it so. With the last consent that opens anything, the file's plans end, and its organisation's enquiries for her are cancelled: they need no
+    consent, but she has said no. A second withdrawal changes nothing.
     """
     ListReadings: _aio.UnaryUnaryMultiCallable[_people_pb2.ListReadingsRequest, _people_pb2.ListReadingsResponse]  # type: ignore[assignment]
     """Lists the accesses to a file: organisation, worker, purpose, field groups, time, and whether the access was allowed. Callers: the file's organisation."""
@@ -345,7 +347,8 @@ class PeopleServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_people_pb2.Receipt, _abc.Awaitable[_people_pb2.Receipt]]:
         """Withdraws a consent or an override; referrals that use it end as consent_withdrawn at once. Callers: the file's organisation, or the recipient if the
-        person told it so. A second withdrawal changes nothing.
+        person told it so. With the last consent that opens anything, the file's plans end, and its organisation's enquiries for her are cancelled: they need no
+        consent, but she has said no. A second withdrawal changes nothing.
         """
 
     @_abc_1.abstractmethod

@@ -180,15 +180,14 @@ def recipients_of_enquiry(
     taken: str,
     *,
     first_offer: bool,
-    by_clock: bool,
+    by_asker: bool,
 ) -> list[Recipient]:
     """Returns the recipients of a fact about an enquiry.
 
     The organisations in `asked_ids` are notified when the enquiry opens, and the organisation
     `taken` when its offer is taken, and when no referral will follow. `asker` (organisation,
-    worker) gets all other notices, but none about further offers after the first, and none about a
-    cancellation unless the clock caused it. The coordinators are also notified when nobody could
-    help.
+    worker) gets all other notices, but none about further offers after the first, and none about
+    its own cancellation. The coordinators are also notified when nobody could help.
     """
     organization_id, worker_id = asker
 
@@ -213,7 +212,10 @@ def recipients_of_enquiry(
     if verb == "exhausted":
         return [*to_asker(ENQUIRY_EXHAUSTED), Recipient(ENQUIRY_EXHAUSTED, Audience.COORDINATION)]
     if verb == "cancelled":
-        return to_asker(ENQUIRY_CANCELLED) if by_clock else _desk(ENQUIRY_RELEASED, taken)
+        return [
+            *([] if by_asker else to_asker(ENQUIRY_CANCELLED)),
+            *_desk(ENQUIRY_RELEASED, taken),
+        ]
     return []
 
 

@@ -117,7 +117,7 @@ def enquiry(tx: Transaction, fact: Fact, now: datetime, *, public_url: str, by_e
         body.asked_organization_ids,
         body.service_organization_id,
         first_offer=body.first_offer,
-        by_clock=not body.actor_organization_id,
+        by_asker=body.actor_organization_id == body.organization_id,
     )
     new_messages = about_enquiry(
         recipients,

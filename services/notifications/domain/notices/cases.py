@@ -127,7 +127,7 @@ NOTICES: tuple[Notice, ...] = (
         "enquiry_cancelled",
         "",
         (),
-        N_("Su consulta se cerró: nadie tomó los ofrecimientos a tiempo."),
+        N_("Su consulta se cerró sin remisión: vea por qué."),
         fact="enquiry.cancelled",
     ),
     Notice(

@@ -11,6 +11,7 @@ from chassis.wire import PageTokens, moment, optional_id, page_size
 from protos.referrals.v1 import people_pb2 as pb
 from services.referrals.files.domain.consent import DEFAULT, Receipt
 from services.referrals.files.store import emergencies
+from services.referrals.files.store.her import ids_of
 from services.referrals.files.store.people import People as Files
 from services.referrals.files.store.receipts import Receipts
 from services.referrals.files.wire.messages import receipt_message, receipt_values
@@ -19,6 +20,7 @@ from services.referrals.plans.usecases.plans import Plans
 from services.referrals.referrals.domain.record import Actor
 from services.referrals.referrals.domain.referral import Referral
 from services.referrals.referrals.store import referrals
+from services.referrals.referrals.usecases.enquiries import cancel_waiting
 from services.referrals.referrals.usecases.grants import check_may_override
 from services.referrals.referrals.usecases.lives import Lives
 from services.referrals.referrals.wire.messages import actor_of
@@ -137,7 +139,10 @@ class Consents:
         return receipt_message(self._receipts.get(call.tx, object_id(request.id)), call.clock.now())
 
     def WithdrawReceipt(self, request: pb.WithdrawReceiptRequest, call: Call) -> pb.Receipt:
-        """Withdraws a receipt and ends what is based on it. A second call changes nothing."""
+        """Withdraws a receipt and ends what is based on it. A second call changes nothing.
+
+        With her last consent, what the file's organisation asks for her ends too.
+        """
         now = call.clock.now()
         receipt = self._withdraw(
             call.tx, actor_of(call.caller), now, object_id(request.id), call.trail
@@ -145,28 +150,50 @@ class Consents:
         return receipt_message(receipt, now)
 
     def _withdraw(
-        self, tx: Transaction, actor: Actor, now: datetime, identifier: str, trail: list[Entry]
+        self,
+        tx: Transaction,
+        actor: Actor,
+        now: datetime,
+        identifier: str,
+        trail: list[Entry],
+        *,
+        one_request: bool = False,
     ) -> Receipt:
+        """Withdraws a receipt and ends what is based on it; returns the receipt.
+
+        `one_request` is True if the person stops one request by her reference. Her page promises
+        that the others continue, so the enquiries continue, even if this was her last consent.
+        """
         receipt = self._lock_receipt(tx, identifier)
-        if receipt.withdraw_time is None:
-            receipt.withdraw(now)
-            self._receipts.change(tx, receipt, "withdrawn")
-            self._lives.withdraw_consent(tx, actor, now, receipt.person_id, receipt.id)
-            trail.append(
-                Entry("withdraw_consent", receipt.person_id, "", (f"receipt:{receipt.id}",))
-            )
-            # a recipient may withdraw this receipt for the person, but sees none of the others
-            elevate_to_system_scope(tx)
-            self._end_emergencies(tx, now, receipt.person_id, receipt.recipient_organization_id)
-            # nobody else may continue to speak for an adult who has withdrawn a consent
-            for other in self._receipts.of_person(tx, receipt.person_id):
-                if other.in_her_stead and other.withdraw_time is None and other.until_time > now:
-                    self._withdraw(tx, actor, now, other.id, trail)
-            if not any(
-                remaining.is_live(now)
-                for remaining in self._receipts.of_person(tx, receipt.person_id)
-            ):
-                self._plans.close_on_withdrawal(tx, receipt.person_id, now)
+        if receipt.withdraw_time is not None:
+            return receipt
+        person_id = receipt.person_id
+        # a recipient may withdraw this receipt for the person, but sees none of the others
+        elevate_to_system_scope(tx)
+        others = [
+            other
+            for other in self._receipts.of_person(tx, person_id, for_update=True)
+            if other.id != identifier
+        ]
+        # nobody else may continue to speak for an adult who has withdrawn a consent
+        ended = [receipt] + [
+            other
+            for other in others
+            if other.in_her_stead and other.withdraw_time is None and other.until_time > now
+        ]
+        for each in ended:
+            each.withdraw(now)
+            self._receipts.change(tx, each, "withdrawn")
+            trail.append(Entry("withdraw_consent", person_id, "", (f"receipt:{each.id}",)))
+        was_last = not any(other.is_live(now) for other in others)
+        if was_last and not one_request:
+            contact_ids = ids_of(tx, person_id).alone
+            cancel_waiting(tx, now, contact_ids, [person_id], receipt.organization_id)
+        for each in ended:
+            self._lives.withdraw_consent(tx, actor, now, person_id, each.id)
+            self._end_emergencies(tx, now, person_id, each.recipient_organization_id)
+        if was_last:
+            self._plans.close_on_withdrawal(tx, person_id, now)
         return receipt
 
     def withdraw_all(
@@ -220,7 +247,8 @@ class Consents:
         This is the person's own request, made with her reference.
         """
         if referral.receipt_id:
-            self._withdraw(tx, Actor("person", contact_id, ""), now, referral.receipt_id, trail)
+            actor = Actor("person", contact_id, "")
+            self._withdraw(tx, actor, now, referral.receipt_id, trail, one_request=True)
 
     @staticmethod
     def _end_emergencies(

@@ -281,6 +281,9 @@ class References:
                 state.items.append((referral, status, live))
             state.may_withdraw |= referral.state in LIVE
         state.may_withdraw |= any(receipt.is_live(now) for receipt in receipts.values())
+        state.may_withdraw |= state.call is not None or bool(
+            enquiries.waiting_of(tx, [contact.id for contact in own], people)
+        )
         return state
 
     def _message(self, contact: Contact, call: Call) -> pb.ReferenceStatus:

@@ -202,7 +202,7 @@ class EnquiryEvent:
     version: int
     verb: str
     time: datetime
-    # empty if a deadline, or the refusal of the last service, ended or changed the enquiry
+    # empty if a deadline, the refusal of the last service or the person's withdrawal was the cause
     actor_organization_id: str = ""
     offer: Offer | None = None
     first_offer: bool = False
@@ -334,12 +334,14 @@ class Enquiry:
         """Cancels the enquiry, even if an offer was taken, and blanks every copy.
 
         The event names the offer that was taken, so that its service learns that nobody will come.
+        It names the asker only if the asker cancelled the enquiry; otherwise the asker is notified.
         """
         released = self._offer(self.taken_service_id)
         if released:
             released.taken = False
         self.taken_service_id = ""
-        self._end(S.CANCELLED, "cancelled", reason_code, now, self.organization_id, released)
+        by = self.organization_id if reason_code == BY_ASKER else ""
+        self._end(S.CANCELLED, "cancelled", reason_code, now, by, released)
 
     def stop_asking(self, service_ids: Collection[str], now: datetime) -> None:
         """Blanks the copies of these services.

@@ -333,12 +333,20 @@ def count_unmet(tx: Transaction, since: datetime) -> list[Row]:
     ).fetchall()
 
 
-def waiting_of(tx: Transaction, contact_ids: Collection[str], people: Collection[str]) -> list[str]:
-    """Returns the ids of waiting enquiries (see WAITS) for these contacts or people."""
+def waiting_of(
+    tx: Transaction,
+    contact_ids: Collection[str],
+    people: Collection[str],
+    organization_id: str = "",
+) -> list[str]:
+    """Returns the ids of waiting enquiries (see WAITS) for these contacts or people.
+
+    `organization_id` selects the enquiries of one organisation; "" selects all.
+    """
     rows = tx.execute(
         f"SELECT id FROM enquiries WHERE {WAITS} AND (contact_id = ANY(%s) OR person_id = ANY(%s))"
-        " ORDER BY id",
-        (list(contact_ids), list(people)),
+        " AND %s IN ('', organization_id) ORDER BY id",
+        (list(contact_ids), list(people), organization_id),
     ).fetchall()
     return [row["id"] for row in rows]
 

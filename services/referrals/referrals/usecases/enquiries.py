@@ -425,13 +425,18 @@ def stop_asking(
 
 
 def cancel_waiting(
-    tx: Transaction, now: datetime, contact_ids: Collection[str], people: Collection[str]
+    tx: Transaction,
+    now: datetime,
+    contact_ids: Collection[str],
+    people: Collection[str],
+    organization_id: str = "",
 ) -> None:
     """Cancels the waiting enquiries for contacts and people, after a withdrawal or an erasure.
 
-    Needs the scope of the whole service.
+    `organization_id` selects the enquiries of one organisation; "" selects all. Needs the scope of
+    the whole service.
     """
-    for identifier in enquiries.waiting_of(tx, contact_ids, people):
+    for identifier in enquiries.waiting_of(tx, contact_ids, people, organization_id):
         enquiry = enquiries.get(tx, identifier, for_update=True)
         if enquiry.state in (EnquiryState.OPEN, EnquiryState.MATCHED):
             enquiry.withdraw(now)

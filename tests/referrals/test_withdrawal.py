@@ -152,6 +152,16 @@ def matched_enquiry(operator: Client, shelter: Client, person_id: str) -> str:
     return str(made.id)
 
 
+def waiting(service: Service) -> int:
+    """Returns how many transactions wait for a lock."""
+    with service.database.transaction(SYSTEM) as tx:
+        row = tx.execute(
+            "SELECT count(*) AS n FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            " AND datname = current_database()"
+        ).fetchone()
+    return row["n"] if row else 0
+
+
 @pytest.mark.parametrize("way", ["withdrawal", "erasure"])
 def test_a_referral_from_an_enquiry_and_a_concurrent_end_of_her_case_do_not_wait_for_each_other(
     story: Story, service: Service, way: str
@@ -169,26 +179,43 @@ def test_a_referral_from_an_enquiry_and_a_concurrent_end_of_her_case_do_not_wait
     }[way]
     request = pb.CreateReferralRequest(**ASKED, person_id=first.person_id, enquiry_id=enquiry_id)
 
-    def waiting() -> int:
-        with service.database.transaction(SYSTEM) as tx:
-            row = tx.execute(
-                "SELECT count(*) AS n FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-                " AND datname = current_database()"
-            ).fetchone()
-        return row["n"] if row else 0
-
     with ThreadPoolExecutor(2) as pool:
         # while the enquiry is locked, both arrive, first the end of her case
         with service.database.transaction(SYSTEM) as tx:
             tx.execute("SELECT FROM enquiries WHERE id = %s FOR UPDATE", (enquiry_id,))
             ended = pool.submit(run_concurrently, end)
-            assert eventually(lambda: waiting() == 1)
+            assert eventually(lambda: waiting(service) == 1)
             created = pool.submit(run_concurrently, partial(operator.CreateReferral, request))
-            assert eventually(lambda: waiting() == 2)
+            assert eventually(lambda: waiting(service) == 2)
         assert ended.result() == ["OK"]
         assert created.result() == [
             "illegal_transition" if way == "withdrawal" else "person_erased"
         ]
+
+
+def test_an_erasure_locks_a_draft_before_its_enquiry_and_its_contact_as_the_drafts_steps_do(
+    story: Story, service: Service
+) -> None:
+    made = story.contact()
+    first, operator = referral_for(story, made)
+    enquiry_id = matched_enquiry(operator, story.shelter, first.person_id)
+    draft = operator.CreateReferral(
+        pb.CreateReferralRequest(**ASKED, person_id=first.person_id, enquiry_id=enquiry_id)
+    )
+    known = {"person_id": first.person_id}
+    operator.ProposeErasure(erasures_pb2.ProposeErasureRequest(**known))
+    confirm = partial(
+        service.as_("hotline", "MANAGER").ConfirmErasure,
+        erasures_pb2.ConfirmErasureRequest(**known),
+    )
+    with ThreadPoolExecutor(1) as pool:
+        with service.database.transaction(SYSTEM) as tx:
+            tx.execute("SELECT FROM referrals WHERE id = %s FOR UPDATE", (draft.id,))
+            erased = pool.submit(run_concurrently, confirm)
+            assert eventually(lambda: waiting(service) == 1)
+            tx.execute("SELECT FROM enquiries WHERE id = %s FOR UPDATE NOWAIT", (enquiry_id,))
+            tx.execute("SELECT FROM contacts WHERE id = %s FOR UPDATE NOWAIT", (made.contact.id,))
+        assert erased.result() == ["OK"]
 
 
 def test_a_withdrawal_by_reference_ends_all_consents_and_overrides_of_the_person(

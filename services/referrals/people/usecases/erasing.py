@@ -74,8 +74,7 @@ class ErasureRpcs:
             raise Conflict("nothing_to_confirm")
         call.trail.append(Entry("confirm_erasure", person_id, "", (f"erasure:{erasure.id}",)))
         elevate_to_system_scope(tx)
-        self._files.lock(tx, person_id)
-        cancel_waiting(tx, now, ids_of(tx, person_id).alone, [person_id])
+        self._lock_and_stop_asking(tx, now, person_id)
         erasure = erasures.of_person(tx, person_id, for_update=True) or erasure
         erasure.confirm(caller, now)
         self._destroy(tx, now, actor_of(caller), person, erasure)
@@ -111,8 +110,7 @@ class ErasureRpcs:
 
         Needs the scope of the whole service.
         """
-        self._files.lock(tx, known.person_id)
-        cancel_waiting(tx, now, ids_of(tx, known.person_id).alone, [known.person_id])
+        self._lock_and_stop_asking(tx, now, known.person_id)
         stored = erasures.of_person(tx, known.person_id, for_update=True)
         if stored and stored.erase_time is not None:
             return False
@@ -128,6 +126,15 @@ class ErasureRpcs:
             return False
         self._destroy(tx, now, Actor("system", "erasures", person.organization_id), person, erasure)
         return True
+
+    def _lock_and_stop_asking(self, tx: Transaction, now: datetime, person_id: str) -> None:
+        """Locks the person, her referrals and her waiting enquiries, and cancels these enquiries.
+
+        Steps of referrals lock in the same order, and contacts last.
+        """
+        self._files.lock(tx, person_id)
+        referrals.lock_of_person(tx, person_id)
+        cancel_waiting(tx, now, ids_of(tx, person_id).alone, [person_id])
 
     def _destroy(
         self, tx: Transaction, now: datetime, actor: Actor, person: Person, erasure: Erasure

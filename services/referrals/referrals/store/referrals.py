@@ -254,6 +254,13 @@ def live_of_person(tx: Transaction, person_id: str, receipt_id: str = "") -> lis
     return [row["id"] for row in rows]
 
 
+def lock_of_person(tx: Transaction, person_id: str) -> None:
+    """Locks all referrals of a person, in order of id."""
+    tx.execute(
+        "SELECT FROM referrals WHERE person_id = %s ORDER BY id FOR UPDATE", (person_id,)
+    ).fetchall()
+
+
 def ids_of_responsible(tx: Transaction, worker_id: str, limit: int) -> list[str]:
     """Locks at most `limit` referrals for which a worker is responsible; returns their ids."""
     rows = tx.execute(

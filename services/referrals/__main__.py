@@ -221,7 +221,7 @@ def make(
         openings,
         anomalies,
         emergencies,
-        Renewals(receipts),
+        Renewals(receipts, files),
         watch,
     )
 

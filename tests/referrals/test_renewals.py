@@ -14,7 +14,7 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
 from services.referrals.referrals.store import renewals as book
 from tests.builders import NOON, refusal, refusal_with_fields
-from tests.referrals.conftest import Service, Story
+from tests.referrals.conftest import ARRIVAL, Service, Story
 from tests.referrals.test_overrides import attach
 
 
@@ -108,6 +108,51 @@ def test_after_a_renewal_the_new_end_is_announced(story: Story, service: Service
     service.clock.advance(timedelta(days=340))
     assert fire_deadlines(service) == 0
     service.clock.advance(timedelta(days=12))
+    assert fire_deadlines(service) == 1
+
+
+@pytest.mark.parametrize(
+    ("birth_date", "assent"), [("2008-05-01", "given"), ("2014-05-01", "too_young")]
+)
+def test_the_end_of_a_guardians_consent_by_age_is_announced_once_before_the_birthday(
+    story: Story, service: Service, birth_date: str, assent: str
+) -> None:
+    draft = story.draft(story.person(birth_date=birth_date))
+    receipt = story.receipt(draft.person_id, giver="guardian", assent_code=assent)
+    sent = story.ngo.SendReferral(
+        pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id, arrival=ARRIVAL)
+    )
+    announced = []
+    for day in range(1, 60):  # from 2026-03-05, two months before the birthday
+        service.clock.advance(timedelta(days=1))
+        announced += [day] * fire_deadlines(service)
+    assert len(announced) == 1
+    assert 43 <= announced[0] <= 51, "between one and two weeks before, by the latest local date"
+    assert verbs(story, sent)[-1] == "consent_ending"
+
+
+def test_the_end_by_age_is_announced_at_once_if_the_birthday_is_near(
+    story: Story, service: Service
+) -> None:
+    draft = story.draft(story.person(birth_date="2008-03-10"))
+    receipt = story.receipt(draft.person_id, giver="guardian", assent_code="given")
+    story.ngo.SendReferral(
+        pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id, arrival=ARRIVAL)
+    )
+    assert (fire_deadlines(service), fire_deadlines(service)) == (1, 0)
+
+
+def test_a_guardians_consent_for_a_younger_child_is_announced_only_by_its_date(
+    story: Story, service: Service
+) -> None:
+    draft = story.draft(story.person(birth_date="2014-03-10"))
+    receipt = story.receipt(draft.person_id, giver="guardian", assent_code="given")
+    story.ngo.SendReferral(
+        pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id, arrival=ARRIVAL)
+    )
+    service.clock.advance(timedelta(days=75))
+    assert fire_deadlines(service) == 0
+    service.clock.advance(timedelta(days=2))
     assert fire_deadlines(service) == 1
 
 

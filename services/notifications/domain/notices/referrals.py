@@ -196,8 +196,8 @@ NOTICES: tuple[Notice, ...] = (
         "consent_ending",
         SENDER,
         N_(
-            "Un consentimiento termina pronto: si ella quiere que la ayuda siga, pregúntele otra"
-            " vez antes."
+            "Un consentimiento termina pronto, por su fecha o por la edad de ella: si quiere que"
+            " la ayuda siga, pregúntele otra vez."
         ),
     ),
     Notice(

@@ -21,6 +21,8 @@ LONGEST = timedelta(days=366, hours=23, minutes=59)
 DEFAULT = timedelta(days=90)
 NOTICE = timedelta(days=14)
 """The time before the end of a consent at which the person can be asked to renew it."""
+AGE_CHECK = timedelta(days=7)
+"""The time between two checks whether a consent that depends on her age ends within NOTICE."""
 HERSELF = "person"
 BEST_INTEREST = "best_interest"
 CHILDREN = frozenset({"0-11", "12-17"})
@@ -187,6 +189,23 @@ class Receipt:
         This is two weeks before the end, or half-way through a receipt of less than four weeks.
         """
         return self.until_time - min(NOTICE, (self.until_time - self.create_time) / 2)
+
+    @property
+    def ends_with_age_band(self) -> bool:
+        """Returns whether the receipt may open nothing once the person is too old for her age band.
+
+        This applies to a receipt that somebody else gave for a child, except for a young child who
+        was asked, too.
+        """
+        return (
+            self.is_about_child
+            and not self.is_override
+            and (self.about.age_band not in TOO_YOUNG_TO_ASK or self.assent_code == "too_young")
+        )
+
+    def watch_time(self, now: datetime) -> datetime:
+        """Returns when to check for the first time whether the end of the receipt is near."""
+        return now if self.ends_with_age_band else self.notice_time
 
     @property
     def is_about_child(self) -> bool:

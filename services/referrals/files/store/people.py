@@ -241,6 +241,20 @@ class People:
         ]
         return [_read(row) for row in due], rows[-1]["id"] if len(rows) == limit else ""
 
+    def outgrows_band(self, tx: Transaction, person_id: str, now: datetime, days: int) -> bool:
+        """Returns whether the person's age band ends within so many days.
+
+        The scope must include the person's file. The date itself is only known as a keyed hash.
+        """
+        today = latest_day(now)
+        marks = [self._day_mark(today + timedelta(days=ahead)) for ahead in range(days + 1)]
+        return (
+            tx.execute(
+                "SELECT FROM people WHERE id = %s AND band_end = ANY(%s)", (person_id, marks)
+            ).fetchone()
+            is not None
+        )
+
     def note_age(self, tx: Transaction, person: Person, now: datetime) -> None:
         """Opens an identity for its birth date, and stores the age band.
 

@@ -6,6 +6,8 @@ from functools import partial
 
 from chassis.db import Transaction
 from chassis.errors import NotFound
+from services.referrals.files.domain.consent import AGE_CHECK, NOTICE, Receipt
+from services.referrals.files.store.people import People
 from services.referrals.files.store.receipts import Receipts
 from services.referrals.network.usecases.deadlines import fire_each, fire_singly
 from services.referrals.referrals.domain.lifecycle import LIVE
@@ -19,8 +21,9 @@ class Renewals:
     Every method runs in the transaction `tx`.
     """
 
-    def __init__(self, receipts: Receipts) -> None:
+    def __init__(self, receipts: Receipts, people: People) -> None:
         self._receipts = receipts
+        self._people = people
 
     def fire_deadlines(self, tx: Transaction, now: datetime, limit: int) -> Sequence[Event]:
         """Records on referrals that their consent ends soon; returns the events.
@@ -40,15 +43,27 @@ class Renewals:
     def _fire(self, tx: Transaction, now: datetime, identifier: str) -> list[Event]:
         referral = referrals.get(tx, identifier, for_update=True)
         renewals.forget(tx, identifier)
-        if referral.state not in LIVE or not self._receipt_is_live(tx, referral.receipt_id, now):
+        receipt = self._live_receipt(tx, referral.receipt_id, now)
+        if referral.state not in LIVE or receipt is None:
+            return []
+        if not self._ends_soon(tx, receipt, now):
+            renewals.watch(tx, identifier, min(receipt.notice_time, now + AGE_CHECK))
             return []
         referral.note_consent_ending(now)
         events = list(referral.events)
         referrals.save_all(tx, [referral])
         return events
 
-    def _receipt_is_live(self, tx: Transaction, receipt_id: str, now: datetime) -> bool:
+    def _live_receipt(self, tx: Transaction, receipt_id: str, now: datetime) -> Receipt | None:
         try:
-            return self._receipts.get(tx, receipt_id).is_live(now)
+            receipt = self._receipts.get(tx, receipt_id)
         except NotFound:
-            return False
+            return None
+        return receipt if receipt.is_live(now) else None
+
+    def _ends_soon(self, tx: Transaction, receipt: Receipt, now: datetime) -> bool:
+        """Returns whether the receipt ends soon, by its date or because she outgrows it."""
+        return now >= receipt.notice_time or (
+            receipt.ends_with_age_band
+            and self._people.outgrows_band(tx, receipt.person_id, now, NOTICE.days)
+        )

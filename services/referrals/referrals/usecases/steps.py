@@ -106,7 +106,7 @@ class Steps:
         _record(call, action, referral, basis, *(f"acknowledged:{code}" for code in acknowledged))
         self._lives.save(tx, referral)
         if receipt is not None and not receipt.is_override:
-            renewals.watch(tx, referral.id, receipt.notice_time)
+            renewals.watch(tx, referral.id, receipt.watch_time(now))
         earlier_contact_id = self._lives.watch_need(tx, referral, now)
         self._lives.follow(tx, now, referral, earlier_contact_id=earlier_contact_id)
         return referral_message(referral, actor_of(caller), now)
@@ -154,7 +154,7 @@ class Steps:
             self._receipts.change(tx, former, "ended")
         _record(call, "attach_consent", referral, f"receipt:{receipt.id}")
         self._lives.save(tx, referral)
-        renewals.watch(tx, referral.id, receipt.notice_time)
+        renewals.watch(tx, referral.id, receipt.watch_time(now))
         self._legs.check_receipt(tx, referral)
         return referral_message(referral, actor_of(call.caller), now)
 

@@ -644,8 +644,8 @@ def test_d25_she_is_not_told_that_the_line_calls_her_after_the_time_has_passed()
 
 
 # D25
-def test_d25_she_is_not_told_that_nothing_was_asked_for_her_while_organisations_are_asked() -> None:
-    nothing = "Todavía no se ha pedido nada en su nombre."
+def test_d25_she_is_told_that_nothing_is_asked_for_her_only_if_no_organisation_is_asked() -> None:
+    nothing = "Ahora no hay nada pedido en su nombre."
     assert nothing in status_said()
     assert nothing not in status_said(organizations_asked=3)
 

@@ -94,7 +94,7 @@ def test_she_withdraws_her_consent_at_another_line_and_reads_that_the_data_are_d
     stale.signs_in("albergue@lunanueva.demo")
 
     reference, pin = costa_rica.takes_a_contact_without_a_name()
-    herself.hears(reference, pin, "Todavía no se ha pedido nada")
+    herself.hears(reference, pin, "Ahora no hay nada pedido")
     enquiry = asks_for_a_bed_in_chinandega(costa_rica)
     shelter.goes_to(enquiry)
     shelter.presses("^Sí")

@@ -92,20 +92,28 @@ def test_a_consent_that_ends_soon_is_marked(played: PlayedServices) -> None:
 
 
 @pytest.mark.parametrize(
-    ("confirmed", "said"), [(False, "Tienen que confirmar hasta el"), (True, "Confirmaron el")]
+    ("confirmed", "due", "said"),
+    [
+        ([False], 2, "Tienen que confirmar hasta el"),
+        ([False], -1, "y todavía no lo hicieron"),
+        ([True], 2, "Confirmaron el"),
+        ([True, False], 2, "Tienen que confirmar hasta el"),
+        ([True, True], 2, "Confirmaron el"),
+    ],
 )
 def test_after_a_withdrawal_the_sheet_states_whether_the_data_were_destroyed(
-    played: PlayedServices, confirmed: bool, said: str
+    played: PlayedServices, confirmed: list[bool], due: int, said: str
 ) -> None:
     gone = receipt(live=False, withdraw_time=NOW - timedelta(days=1))
     played.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[gone])
-    clock = r.Clock(kind=r.CLOCK_KIND_DELETION)
-    clock.due_time.FromDatetime(NOW + timedelta(days=2))
-    if confirmed:
-        clock.stop_time.FromDatetime(NOW)
-    played.answers["ListReferrals"] = r.ListReferralsResponse(
-        referrals=[r.Referral(id=ID, receipt_id=gone.id, clocks=[clock])]
-    )
+    referrals = []
+    for is_confirmed in confirmed:
+        clock = r.Clock(kind=r.CLOCK_KIND_DELETION)
+        clock.due_time.FromDatetime(NOW + timedelta(days=due))
+        if is_confirmed:
+            clock.stop_time.FromDatetime(NOW)
+        referrals.append(r.Referral(id=ID, receipt_id=gone.id, clocks=[clock]))
+    played.answers["ListReferrals"] = r.ListReferralsResponse(referrals=referrals)
     page = sheet(played)
     assert said in page
     assert "Se retiró el" in page

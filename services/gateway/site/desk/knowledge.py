@@ -4,7 +4,7 @@ She can have the sheet on the screen, on paper and as a PDF, in her language.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -189,35 +189,40 @@ def data_by_receipt(
             else _("Nunca."),
         ),
     ]
-    deletion = next(
-        (
-            clock
-            for referral in sent
-            if referral.receipt_id == receipt.id
-            for clock in referral.clocks
-            if clock.kind == r.CLOCK_KIND_DELETION
-        ),
-        None,
-    )
-    if deletion is not None:
-        confirmed = i18n.moment(deletion.stop_time)
-        lines.append(
-            (
-                _("Lo que guardaban"),
-                _(
-                    "Confirmaron el %(day)s que ya no guardan nada.",
-                    day=i18n.day(deletion.stop_time),
-                )
-                if confirmed
-                else _(
-                    "Tienen que confirmar hasta el %(when)s que ya no guardan nada.",
-                    when=i18n.dated(deletion.due_time),
-                ),
-            )
-        )
+    deletions = [
+        clock
+        for referral in sent
+        if referral.receipt_id == receipt.id
+        for clock in referral.clocks
+        if clock.kind == r.CLOCK_KIND_DELETION
+    ]
+    if deletions:
+        lines.append((_("Lo que guardaban"), state_of_deletion(deletions)))
     soon = bool(receipt.live and until and until - i18n.now() < SOON)
     return HeldData(
         known.organization(receipt.recipient_organization_id), receipt.id, receipt.live, soon, lines
+    )
+
+
+def state_of_deletion(deletions: Sequence[r.Clock]) -> str:
+    """Describes whether a receiver has confirmed for all its referrals that it keeps nothing."""
+    waiting = [clock for clock in deletions if not i18n.moment(clock.stop_time)]
+    if not waiting:
+        last = max(deletions, key=lambda clock: clock.stop_time.ToDatetime())
+        return _(
+            "Confirmaron el %(day)s que ya no guardan nada.",
+            day=i18n.day(last.stop_time),
+        )
+    first = min(waiting, key=lambda clock: clock.due_time.ToDatetime())
+    if i18n.is_past(first.due_time):
+        return _(
+            "Tenían que confirmar hasta el %(when)s que ya no guardan nada, y todavía no lo"
+            " hicieron.",
+            when=i18n.dated(first.due_time),
+        )
+    return _(
+        "Tienen que confirmar hasta el %(when)s que ya no guardan nada.",
+        when=i18n.dated(first.due_time),
     )
 
 

@@ -515,6 +515,25 @@ def test_a_coordinator_ends_a_referral_with_a_note_that_she_cannot_read_afterwar
     assert not any(event.note for event in story.coordinator.ListReferralEvents(asked).events)
 
 
+def test_a_receiver_does_not_learn_from_her_file_where_she_had_been_taken(story: Story) -> None:
+    person = story.ngo.CreatePerson(
+        people_pb2.CreatePersonRequest(
+            exploitation_country="SV",
+            trafficking_status_code=people_pb2.TRAFFICKING_STATUS_ACTUAL_VICTIM_OF_TRAFFICKING,
+            coarse=pb.CoarsePerson(age_band=pb.AGE_BAND_18_TO_24, country="NI"),
+            safe_contact=people_pb2.SafeContact(
+                channel_code=people_pb2.SAFE_CHANNEL_THROUGH_WORKER
+            ),
+        )
+    )
+    sent = story.sent(person=person)
+    request = people_pb2.GetPersonRequest(id=sent.person_id)
+    own, seen = story.ngo.GetPerson(request), story.shelter.GetPerson(request)
+    assert (own.exploitation_country, bool(own.trafficking_status_code)) == ("SV", True)
+    assert (seen.exploitation_country, bool(seen.trafficking_status_code)) == ("", False)
+    assert seen.coarse == own.coarse
+
+
 @pytest.mark.parametrize(
     "path",
     [

@@ -327,9 +327,9 @@ class Person(_message.Message):
     organization_id: _builtins.str
     """The organisation that holds the file."""
     trafficking_status_code: Global___TraffickingStatus.ValueType
-    """HTCDS vic_TraffickingStatus."""
+    """HTCDS vic_TraffickingStatus; for the file's organisation only."""
     exploitation_country: _builtins.str
-    """The country to which she had been taken, ISO 3166-1."""
+    """The country to which she had been taken, ISO 3166-1; for the file's organisation only."""
     has_identity: _builtins.bool
     """Whether the sealed part contains anything."""
     erased: _builtins.bool

@@ -96,11 +96,16 @@ class People:
     def GetPerson(self, request: pb.GetPersonRequest, call: Call) -> pb.Person:
         """Returns a file without the identity.
 
-        The file's organisation also gets the safe-contact plan. The outline of the plan is not
-        sealed, so reading only the outline does not count as an access.
+        The file's organisation also gets the safe-contact plan, and the codes about what happened
+        to the person. The outline of the plan is not sealed, so reading only the outline does not
+        count as an access.
         """
         person = self._files.get(call.tx, object_id(request.id))
-        if person.organization_id != call.caller.organization_id or person.erased:
+        if person.organization_id != call.caller.organization_id:
+            return person_message(
+                replace(person, trafficking_status_code="", exploitation_country="")
+            )
+        if person.erased:
             return person_message(person)
         if request.outline_only:
             return person_message(

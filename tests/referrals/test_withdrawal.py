@@ -152,6 +152,19 @@ def matched_enquiry(operator: Client, shelter: Client, person_id: str) -> str:
     return str(made.id)
 
 
+def end_of_her_case(
+    service: Service, made: contacts_pb2.CreateContactResponse, person_id: str
+) -> dict[str, Callable[[], Any]]:
+    """Returns the two ways in which everything that was asked for a person ends."""
+    return {
+        "withdrawal": partial(service.public().WithdrawConsentByReference, withdrawing(made)),
+        "erasure": partial(
+            service.as_("hotline", "MANAGER").ConfirmErasure,
+            erasures_pb2.ConfirmErasureRequest(person_id=person_id),
+        ),
+    }
+
+
 def waiting(service: Service) -> int:
     """Returns how many transactions wait for a lock."""
     with service.database.transaction(SYSTEM) as tx:
@@ -171,12 +184,7 @@ def test_a_referral_from_an_enquiry_and_a_concurrent_end_of_her_case_do_not_wait
     enquiry_id = matched_enquiry(operator, story.shelter, first.person_id)
     known = {"person_id": first.person_id}
     operator.ProposeErasure(erasures_pb2.ProposeErasureRequest(**known))
-    end = {
-        "withdrawal": lambda: service.public().WithdrawConsentByReference(withdrawing(made)),
-        "erasure": lambda: service.as_("hotline", "MANAGER").ConfirmErasure(
-            erasures_pb2.ConfirmErasureRequest(**known)
-        ),
-    }[way]
+    end = end_of_her_case(service, made, first.person_id)[way]
     request = pb.CreateReferralRequest(**ASKED, person_id=first.person_id, enquiry_id=enquiry_id)
 
     with ThreadPoolExecutor(2) as pool:
@@ -193,8 +201,9 @@ def test_a_referral_from_an_enquiry_and_a_concurrent_end_of_her_case_do_not_wait
         ]
 
 
-def test_an_erasure_locks_a_draft_before_its_enquiry_and_its_contact_as_the_drafts_steps_do(
-    story: Story, service: Service
+@pytest.mark.parametrize("way", ["withdrawal", "erasure"])
+def test_the_end_of_her_case_locks_a_draft_before_its_enquiry_and_contact_as_the_drafts_steps_do(
+    story: Story, service: Service, way: str
 ) -> None:
     made = story.contact()
     first, operator = referral_for(story, made)
@@ -204,18 +213,15 @@ def test_an_erasure_locks_a_draft_before_its_enquiry_and_its_contact_as_the_draf
     )
     known = {"person_id": first.person_id}
     operator.ProposeErasure(erasures_pb2.ProposeErasureRequest(**known))
-    confirm = partial(
-        service.as_("hotline", "MANAGER").ConfirmErasure,
-        erasures_pb2.ConfirmErasureRequest(**known),
-    )
+    end = end_of_her_case(service, made, first.person_id)[way]
     with ThreadPoolExecutor(1) as pool:
         with service.database.transaction(SYSTEM) as tx:
             tx.execute("SELECT FROM referrals WHERE id = %s FOR UPDATE", (draft.id,))
-            erased = pool.submit(run_concurrently, confirm)
+            ended = pool.submit(run_concurrently, end)
             assert eventually(lambda: waiting(service) == 1)
             tx.execute("SELECT FROM enquiries WHERE id = %s FOR UPDATE NOWAIT", (enquiry_id,))
             tx.execute("SELECT FROM contacts WHERE id = %s FOR UPDATE NOWAIT", (made.contact.id,))
-        assert erased.result() == ["OK"]
+        assert ended.result() == ["OK"]
 
 
 def test_a_withdrawal_by_reference_ends_all_consents_and_overrides_of_the_person(

@@ -170,6 +170,7 @@ class Consents:
         person_id = receipt.person_id
         # a recipient may withdraw this receipt for the person, but sees none of the others
         elevate_to_system_scope(tx)
+        referrals.lock_of_person(tx, person_id)  # before enquiries and contacts, as steps do
         others = [
             other
             for other in self._receipts.of_person(tx, person_id, for_update=True)

@@ -213,8 +213,11 @@ class References:
     def _withdraw_all(
         self, call: Call, first: Contact, own: Sequence[Contact], people: Sequence[str]
     ) -> None:
+        # in the order of the steps of referrals: people, referrals, enquiries, contacts
         for person_id in people:
             self._files.lock(call.tx, person_id)
+        for person_id in people:
+            referrals.lock_of_person(call.tx, person_id)
         cancel_waiting(call.tx, call.clock.now(), [contact.id for contact in own], people)
         for person_id in people:
             self._consents.withdraw_all(call.tx, call.clock.now(), first.id, person_id, call.trail)

@@ -595,6 +595,18 @@ def test_a_taken_offer_without_a_referral_is_reported_once(asking: EnquiryScene)
     assert asking.seen(asking.ngo, enquiry).state == e.ENQUIRY_STATE_MATCHED
 
 
+def test_an_enquiry_belongs_to_the_person_of_the_referral_that_follows_it(
+    asking: EnquiryScene,
+) -> None:
+    enquiry = asking.create()
+    asking.answer("shelter", enquiry, "yes")
+    asking.take(enquiry)
+    draft = asking.refer(enquiry)
+    assert asking.seen(asking.ngo, enquiry).person_id == draft.person_id
+    assert contents(asking.ngo, e.ENQUIRY_BOX_ASKED, person_id=draft.person_id) == [enquiry.id]
+    assert asking.seen(asking.shelter, enquiry).person_id == ""
+
+
 def test_two_processes_fire_each_enquiry_once(asking: EnquiryScene) -> None:
     made = [asking.create() for _ in range(10)]
     asking.service.clock.advance(timedelta(hours=1))

@@ -66,7 +66,7 @@ def matched() -> Enquiry:
 
 def referred() -> Enquiry:
     enquiry = matched()
-    enquiry.refer("r", NOON)
+    enquiry.refer("r", "person", NOON)
     return enquiry
 
 
@@ -94,7 +94,7 @@ STEPS: dict[str, Callable[[Enquiry], None]] = {
     "answer": lambda enquiry: answer(enquiry, "b", "yes"),
     "take": lambda enquiry: enquiry.take("a", "yes", NOON, EveryDay()),
     "cancel": lambda enquiry: enquiry.cancel(NOON),
-    "refer": lambda enquiry: enquiry.refer("r", NOON),
+    "refer": lambda enquiry: enquiry.refer("r", "person", NOON),
 }
 # The result of each step in each state: a state, or the reason of the refusal.
 TABLE = {

@@ -369,15 +369,15 @@ class Enquiry:
         if copies and self.state is S.OPEN and all(offer.answer == NO for offer in self.offers):
             self._end(S.EXHAUSTED, "exhausted", self._exhaustion_reason(), now)
 
-    def refer(self, referral_id: str, now: datetime) -> None:
-        """Links the referral that follows the accepted offer, and stops the deadline.
+    def refer(self, referral_id: str, person_id: str, now: datetime) -> None:
+        """Links the referral that follows the accepted offer, and its person; stops the deadline.
 
         The referral has deadlines of its own. Raises Conflict if there is no accepted offer, or if
         a referral follows it already.
         """
         if self.state is not S.MATCHED or self.referral_id:
             raise Conflict("illegal_transition")
-        self.referral_id, self.due_time = referral_id, None
+        self.referral_id, self.person_id, self.due_time = referral_id, person_id, None
         self._note("referred", now, self.organization_id)
 
     def fire(self, now: datetime, calendar: Calendar) -> None:

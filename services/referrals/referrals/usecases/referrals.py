@@ -24,7 +24,7 @@ from services.referrals.network.domain.deadline import Calendar, recent_assault_
 from services.referrals.network.store import members
 from services.referrals.network.usecases.policies import Policies
 from services.referrals.referrals.domain.draft import Draft
-from services.referrals.referrals.domain.enquiry import Enquiry
+from services.referrals.referrals.domain.enquiry import BY_ASKER, Enquiry
 from services.referrals.referrals.domain.lifecycle import Side
 from services.referrals.referrals.domain.record import Actor
 from services.referrals.referrals.domain.referral import Referral
@@ -125,9 +125,11 @@ class Referrals(Steps):
             referral.unsafe = before.unsafe
         if enquiry is not None:
             referral.unsafe = enquiry.unsafe
-            enquiry.refer(referral.id, now)
-            enquiries.save(tx, enquiry)
+            enquiry.refer(referral.id, person.id, now)
             draft = draft.from_enquiry(enquiry)
+            if draft.service_id != enquiry.taken_service_id:
+                enquiry.withdraw(now, BY_ASKER)
+            enquiries.save(tx, enquiry)
         if draft != Draft():
             self._change(
                 tx,
@@ -140,8 +142,6 @@ class Referrals(Steps):
                 urgency_checked=urgency_checked,
             )
         referrals.save(tx, referral, None)
-        if enquiry is not None and referral.service_id != enquiry.taken_service_id:
-            self._lives.release_offer(tx, now, referral)
         self._lives.follow_contacts(tx, now, referral.contact_id)
         return referral_message(referral, actor, now)
 

@@ -381,6 +381,21 @@ def test_a_blanked_enquiry_is_shown_as_closed_and_with_nothing_more(
     assert "Albergue de emergencia" not in page
 
 
+def test_a_service_that_offered_help_reads_that_nobody_comes_after_all(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    offers = [
+        e.Offer(service_id=ID, organization_id=ID, answer=e.OFFER_ANSWER_NO),
+        e.Offer(service_id=OTHER, organization_id=ID, answer=e.OFFER_ANSWER_WAITLIST),
+    ]
+    for state in (e.ENQUIRY_STATE_CANCELLED, e.ENQUIRY_STATE_MATCHED):
+        closed = enquiry(r.SIDE_RECEIVER, state=state, offers=offers)
+        played.answers["GetEnquiry"] = closed
+        assert "ya no llega nadie: no guarde el lugar" in client.get(f"/enquiries/{ID}").text
+    closed.taken_service_id = OTHER
+    assert "no guarde el lugar" not in client.get(f"/enquiries/{ID}").text
+
+
 def test_a_person_with_a_file_gets_a_draft_at_once_and_others_are_asked_about_safe_contact(
     played: PlayedServices, client: FlaskClient
 ) -> None:

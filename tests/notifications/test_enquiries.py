@@ -134,6 +134,15 @@ def test_cancelling_an_enquiry_notifies_only_the_owner_of_an_offer_that_was_take
     assert notified(service) == {"asked": ["enquiry_released"]}
 
 
+def test_both_desks_are_notified_if_an_offer_was_taken_and_no_referral_followed_in_time(
+    service: Service,
+) -> None:
+    service.apply(
+        fact(service, "cancelled", 2, actor_organization_id="", service_organization_id=RECEIVER)
+    )
+    assert notified(service) == {"asker": ["enquiry_cancelled"], "asked": ["enquiry_released"]}
+
+
 def test_a_repeated_fact_is_one_message_and_an_old_fact_notifies_nobody(service: Service) -> None:
     opened = fact(service, "opened", asked_organization_ids=[RECEIVER])
     for _ in range(2):

@@ -334,8 +334,9 @@ def _clocks() -> list[str]:
         " entered in error, and ends when the need is closed explicitly."
         " Referrals that came back before this deadline existed are open needs without it.",
         (
-            "`draft` concerns the sender alone: a reminder to send the draft, or to enter it in"
-            " error, which is possible at any time. Without an urgency, a draft counts as normal."
+            "`draft` reminds the sender alone to send the draft or enter it in error. At 150 per"
+            " cent the draft's taken offer is released."
+            " Without an urgency, a draft counts as normal."
         ),
         "An open contact of the line has a deadline too (`contact`): as long as `draft` for the"
         " urgency of its answers, or for an emergency while nothing is known. The line is notified"

@@ -24,6 +24,7 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.network.domain.service import Attribute
 from services.referrals.network.store import members
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
+from services.referrals.referrals.store import deadlines
 from services.referrals.referrals.store import enquiries as store
 from tests.builders import ASKED, NOON, refusal, refusal_with_fields
 from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story
@@ -99,6 +100,15 @@ class EnquiryScene:
             self.service.clock,
             store.next_time,
             "enquiries",
+        ).fire()
+
+    def fire_referrals(self) -> int:
+        return DeadlineScheduler(
+            self.service.made.lives,
+            self.service.database,
+            self.service.clock,
+            deadlines.next_time,
+            "clocks",
         ).fire()
 
     def rows(self, statement: str, *values: object) -> list[dict[str, Any]]:
@@ -586,13 +596,56 @@ def test_waiting_offers_are_reported_once_and_released_if_nobody_takes_one(
     ]
 
 
-def test_a_taken_offer_without_a_referral_is_reported_once(asking: EnquiryScene) -> None:
+def begin_nothing(asking: EnquiryScene, enquiry: e.Enquiry) -> None:
+    for _ in range(2):
+        asking.service.clock.advance(timedelta(hours=1))
+        assert (asking.fire(), asking.fire()) == (1, 0)
+
+
+def send_nothing(asking: EnquiryScene, enquiry: e.Enquiry) -> None:
+    asking.refer(enquiry)
+    for _ in range(3):
+        assert asking.seen(asking.shelter, enquiry).taken_service_id
+        asking.service.clock.advance(timedelta(minutes=30))
+        asking.fire_referrals()
+
+
+@pytest.mark.parametrize("wait", [begin_nothing, send_nothing])
+def test_a_taken_offer_is_released_if_no_referral_is_begun_or_sent_in_time(
+    asking: EnquiryScene, wait: Callable[[EnquiryScene, e.Enquiry], None]
+) -> None:
     enquiry = asking.create()
     asking.answer("shelter", enquiry, "yes")
     assert asking.take(enquiry).turn == pb.TURN_SENDER
-    asking.service.clock.advance(timedelta(days=2))
-    assert (asking.fire(), asking.fire()) == (1, 0)
-    assert asking.seen(asking.ngo, enquiry).state == e.ENQUIRY_STATE_MATCHED
+    wait(asking, enquiry)
+    verb, fact = asking.facts(enquiry)[-1]
+    assert (verb, fact.service_organization_id, fact.actor_organization_id, fact.reason_code) == (
+        "cancelled",
+        ORG["shelter"],
+        "",
+        "not_referred",
+    )
+    seen = asking.seen(asking.shelter, enquiry)
+    assert (seen.state, seen.HasField("content"), seen.taken_service_id) == (
+        e.ENQUIRY_STATE_CANCELLED,
+        False,
+        "",
+    )
+    assert asking.seen(asking.ngo, enquiry).turn == pb.TURN_UNSPECIFIED
+
+
+def test_a_draft_whose_offer_was_released_can_still_be_sent(asking: EnquiryScene) -> None:
+    enquiry = asking.create()
+    asking.answer("shelter", enquiry, "yes")
+    asking.take(enquiry)
+    draft = asking.refer(enquiry)
+    asking.service.clock.advance(timedelta(days=1))
+    asking.fire_referrals()
+    receipt = asking.story.receipt(draft.person_id)
+    sent = asking.ngo.SendReferral(
+        pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
+    )
+    assert (sent.state, sent.service_id) == (pb.STATE_SENT, SERVICE["shelter_bed"])
 
 
 def test_an_enquiry_belongs_to_the_person_of_the_referral_that_follows_it(

@@ -302,7 +302,7 @@ class Model:
             or self.answers[name] != given_answer
         ):
             return False
-        self.state, self.taken = "matched", name
+        self.state, self.taken, self.rounds = "matched", name, 0
         return True
 
     def cancel(self) -> bool:
@@ -316,6 +316,10 @@ class Model:
             offered = bool({"yes", "maybe", "waitlist"} & set(self.answers.values()))
             self.rounds += offered
             self.state = "exhausted" if not offered else "cancelled" if self.rounds > 1 else "open"
+        elif self.state == "matched":
+            self.rounds += 1
+            if self.rounds > 1:
+                self.state, self.taken = "cancelled", ""
 
 
 ANSWERS = st.sampled_from(["yes", "maybe", "waitlist", "no"])
@@ -367,8 +371,8 @@ def test_random_lives_match_the_model(life: list[tuple[str, Any, Any]]) -> None:
         assert [event.version for event in enquiry.events] == list(range(2, enquiry.version + 1)), (
             "the versions of the events have no gap"
         )
-        assert (enquiry.due_time is None) <= (enquiry.state is not EnquiryState.OPEN), (
-            "no open enquiry is without a due time"
+        assert (enquiry.due_time is None) <= (not enquiry.waits), (
+            "no waiting enquiry is without a due time"
         )
 
 
@@ -493,9 +497,7 @@ def test_offers_wait_for_the_same_time_once_more_before_they_lapse(given_answer:
     )
 
 
-def test_an_accepted_offer_that_waits_for_a_referral_is_reported_once_even_after_a_reminder() -> (
-    None
-):
+def test_an_accepted_offer_waits_for_a_referral_as_long_as_offers_wait_to_be_taken() -> None:
     enquiry = opened()
     answer(enquiry, "a", "yes")
     assert firings(enquiry, 1) == [["offers_waiting"]]
@@ -505,13 +507,15 @@ def test_an_accepted_offer_that_waits_for_a_referral_is_reported_once_even_after
         NOON + 2.5 * HOUR,
         False,
     )
-    assert firings(enquiry, 2.49, 2.5, 9) == [[], ["offers_waiting"], []]
-    assert (enquiry.start_time, enquiry.due_time, enquiry.reminded) == (
-        NOON + 2.5 * HOUR,
-        None,
-        True,
+    assert firings(enquiry, 2.49, 2.5) == [[], ["offers_waiting"]]
+    assert (enquiry.state, enquiry.due_time) == (EnquiryState.MATCHED, NOON + 3.5 * HOUR)
+    assert firings(enquiry, 3.49, 3.5, 9) == [[], ["cancelled"], []]
+    assert (enquiry.state, enquiry.reason_code, enquiry.taken_service_id) == (
+        EnquiryState.CANCELLED,
+        "not_referred",
+        "",
     )
-    assert (enquiry.state, enquiry.waits) == (EnquiryState.MATCHED, True)
+    assert {(offer.content, offer.taken) for offer in enquiry.offers} == {(None, False)}
 
 
 # Copies that are taken back.

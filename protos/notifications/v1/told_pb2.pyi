@@ -113,7 +113,7 @@ class _ToldKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToldKind.Val
     TOLD_KIND_ENQUIRY_OFFERED: _ToldKind.ValueType  # 34
     """A service made the first offer on your enquiry."""
     TOLD_KIND_ENQUIRY_OFFERS_WAITING: _ToldKind.ValueType  # 35
-    """The time of your enquiry is over, and offers wait: take one."""
+    """The time of your enquiry is over: take an offer, or begin the referral."""
     TOLD_KIND_ENQUIRY_MATCHED: _ToldKind.ValueType  # 36
     """Your offer was taken: a referral follows."""
     TOLD_KIND_ENQUIRY_RELEASED: _ToldKind.ValueType  # 64
@@ -121,7 +121,7 @@ class _ToldKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToldKind.Val
     TOLD_KIND_ENQUIRY_EXHAUSTED: _ToldKind.ValueType  # 37
     """No service was found for your enquiry."""
     TOLD_KIND_ENQUIRY_CANCELLED: _ToldKind.ValueType  # 38
-    """Your enquiry ended: no offer was taken in time, or the person withdrew her consent."""
+    """Your enquiry ended: no offer was taken, or no referral sent, in time, or the person withdrew her consent."""
     TOLD_KIND_AGREEMENT_ENDING: _ToldKind.ValueType  # 42
     """The agreement of your organisation ends soon: have the coordinators record a newer one."""
     TOLD_KIND_AGREEMENT_EXPIRED: _ToldKind.ValueType  # 43
@@ -238,7 +238,7 @@ TOLD_KIND_ENQUIRY_OPENED: ToldKind.ValueType  # 33
 TOLD_KIND_ENQUIRY_OFFERED: ToldKind.ValueType  # 34
 """A service made the first offer on your enquiry."""
 TOLD_KIND_ENQUIRY_OFFERS_WAITING: ToldKind.ValueType  # 35
-"""The time of your enquiry is over, and offers wait: take one."""
+"""The time of your enquiry is over: take an offer, or begin the referral."""
 TOLD_KIND_ENQUIRY_MATCHED: ToldKind.ValueType  # 36
 """Your offer was taken: a referral follows."""
 TOLD_KIND_ENQUIRY_RELEASED: ToldKind.ValueType  # 64
@@ -246,7 +246,7 @@ TOLD_KIND_ENQUIRY_RELEASED: ToldKind.ValueType  # 64
 TOLD_KIND_ENQUIRY_EXHAUSTED: ToldKind.ValueType  # 37
 """No service was found for your enquiry."""
 TOLD_KIND_ENQUIRY_CANCELLED: ToldKind.ValueType  # 38
-"""Your enquiry ended: no offer was taken in time, or the person withdrew her consent."""
+"""Your enquiry ended: no offer was taken, or no referral sent, in time, or the person withdrew her consent."""
 TOLD_KIND_AGREEMENT_ENDING: ToldKind.ValueType  # 42
 """The agreement of your organisation ends soon: have the coordinators record a newer one."""
 TOLD_KIND_AGREEMENT_EXPIRED: ToldKind.ValueType  # 43

@@ -135,7 +135,7 @@ class EnquiriesServicer:
 
     def CancelEnquiry(self, request, context):
         """Cancels an enquiry: open → cancelled, and matched → cancelled until a referral continues it. All copies are closed and blanked, and the service whose offer
-        was taken is notified. The same happens if the referral is entered in error before it is sent, or goes to another service.
+        was taken is notified. The same happens if the referral is entered in error before it is sent, goes to another service, or is not begun or sent in time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

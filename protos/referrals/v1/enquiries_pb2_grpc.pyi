@@ -61,7 +61,7 @@ class EnquiriesStub:
     """
     CancelEnquiry: _grpc.UnaryUnaryMultiCallable[_enquiries_pb2.CancelEnquiryRequest, _enquiries_pb2.Enquiry]
     """Cancels an enquiry: open → cancelled, and matched → cancelled until a referral continues it. All copies are closed and blanked, and the service whose offer
-    was taken is notified. The same happens if the referral is entered in error before it is sent, or goes to another service.
+    was taken is notified. The same happens if the referral is entered in error before it is sent, goes to another service, or is not begun or sent in time.
     """
     ListUnmetNeeds: _grpc.UnaryUnaryMultiCallable[_enquiries_pb2.ListUnmetNeedsRequest, _enquiries_pb2.ListUnmetNeedsResponse]
     """Counts the enquiries of the last 90 days for which no service was found, by need, department and reason: what the network lacks. Callers: coordinators."""
@@ -99,7 +99,7 @@ class EnquiriesAsyncStub(EnquiriesStub):
     """
     CancelEnquiry: _aio.UnaryUnaryMultiCallable[_enquiries_pb2.CancelEnquiryRequest, _enquiries_pb2.Enquiry]  # type: ignore[assignment]
     """Cancels an enquiry: open → cancelled, and matched → cancelled until a referral continues it. All copies are closed and blanked, and the service whose offer
-    was taken is notified. The same happens if the referral is entered in error before it is sent, or goes to another service.
+    was taken is notified. The same happens if the referral is entered in error before it is sent, goes to another service, or is not begun or sent in time.
     """
     ListUnmetNeeds: _aio.UnaryUnaryMultiCallable[_enquiries_pb2.ListUnmetNeedsRequest, _enquiries_pb2.ListUnmetNeedsResponse]  # type: ignore[assignment]
     """Counts the enquiries of the last 90 days for which no service was found, by need, department and reason: what the network lacks. Callers: coordinators."""
@@ -176,7 +176,7 @@ class EnquiriesServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_enquiries_pb2.Enquiry, _abc.Awaitable[_enquiries_pb2.Enquiry]]:
         """Cancels an enquiry: open → cancelled, and matched → cancelled until a referral continues it. All copies are closed and blanked, and the service whose offer
-        was taken is notified. The same happens if the referral is entered in error before it is sent, or goes to another service.
+        was taken is notified. The same happens if the referral is entered in error before it is sent, goes to another service, or is not begun or sent in time.
         """
 
     @_abc_1.abstractmethod

@@ -100,7 +100,7 @@ NOTICES: tuple[Notice, ...] = (
         "enquiry_offers_waiting",
         "",
         (),
-        N_("Su consulta espera: tome un ofrecimiento o siga con la remisión."),
+        N_("Su consulta espera: tome un ofrecimiento o siga con la remisión, o se cierra."),
         fact="enquiry.offers_waiting",
     ),
     Notice(

@@ -24,9 +24,10 @@ WAITLIST = "waitlist"
 NO = "no"
 OFFERS = (YES, MAYBE, WAITLIST)
 NOT_OFFERED = "service_not_offered"
-NO_RESPONSE, NOT_TAKEN, BY_ASKER, CONSENT_WITHDRAWN = (
+NO_RESPONSE, NOT_TAKEN, NOT_REFERRED, BY_ASKER, CONSENT_WITHDRAWN = (
     "no_response",
     "not_taken",
+    "not_referred",
     "by_asker",
     "consent_withdrawn",
 )
@@ -384,22 +385,18 @@ class Enquiry:
         """Acts on the deadline, if it has passed.
 
         Ends an open enquiry without an offer. Otherwise reminds the asker of the offers, or of the
-        accepted offer that waits for a referral. After the reminder, an open enquiry gets the same
-        time once more; when this time has passed, the offers lapse and the enquiry is cancelled.
+        accepted offer that waits for a referral. After the reminder, the asker gets the same time
+        once more; when this time has passed, the offers lapse and the enquiry is cancelled.
         """
         if self.due_time is None or self.due_time > now:
             return
         if self.state is S.OPEN and not self.is_offered:
             self._end(S.EXHAUSTED, "exhausted", self._exhaustion_reason(), now)
-        elif self.state is S.OPEN and self.reminded:
-            self._end(S.CANCELLED, "cancelled", NOT_TAKEN, now)
+        elif self.reminded:
+            self.withdraw(now, NOT_TAKEN if self.state is S.OPEN else NOT_REFERRED)
         else:
             next_due_time = due_time(DeadlineKind.ACKNOWLEDGE, self.content.urgency, now, calendar)
-            self.start_time, self.due_time, self.reminded = (
-                now,
-                next_due_time if self.state is S.OPEN else None,
-                True,
-            )
+            self.start_time, self.due_time, self.reminded = now, next_due_time, True
             self._note("offers_waiting", now)
 
     def _exhaustion_reason(self) -> str:

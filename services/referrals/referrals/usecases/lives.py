@@ -10,11 +10,11 @@ from chassis.db import Transaction, elevate_to_system_scope
 from chassis.errors import Conflict, Stale
 from services.referrals.files.store.people import People
 from services.referrals.line.store import contacts
-from services.referrals.network.domain.deadline import Calendar
+from services.referrals.network.domain.deadline import Calendar, DeadlineKind
 from services.referrals.network.store import members
 from services.referrals.network.usecases.deadlines import fire_each
 from services.referrals.network.usecases.policies import Policies
-from services.referrals.referrals.domain.enquiry import BY_ASKER
+from services.referrals.referrals.domain.enquiry import BY_ASKER, NOT_REFERRED
 from services.referrals.referrals.domain.lifecycle import State
 from services.referrals.referrals.domain.record import Actor, Event, still_to_refer
 from services.referrals.referrals.domain.referral import Referral
@@ -54,16 +54,20 @@ class Lives:
         return before.contact_id
 
     @staticmethod
-    def release_offer(tx: Transaction, now: datetime, draft: Referral) -> None:
-        """Releases the taken offer that led to a draft that was discarded, or goes elsewhere.
+    def release_offer(
+        tx: Transaction, now: datetime, draft: Referral, reason_code: str = BY_ASKER
+    ) -> None:
+        """Releases the taken offer of a draft that was discarded, goes elsewhere or waits too long.
 
         Otherwise the service that made the offer would wait for a referral that never comes.
         """
         enquiry = enquiries.of_draft(tx, draft.id)
         if enquiry and (
-            draft.state is not State.DRAFT or draft.service_id != enquiry.taken_service_id
+            reason_code == NOT_REFERRED
+            or draft.state is not State.DRAFT
+            or draft.service_id != enquiry.taken_service_id
         ):
-            enquiry.withdraw(now, BY_ASKER)
+            enquiry.withdraw(now, reason_code)
             enquiries.save(tx, enquiry)
 
     def follow(
@@ -252,6 +256,9 @@ class Lives:
                 for referral in claimed
             ]
             referrals.save_all(tx, claimed)
+            for referral, (_, events) in zip(claimed, fired, strict=True):
+                if ("clock_escalated", DeadlineKind.DRAFT) in ((e.verb, e.clock) for e in events):
+                    self.release_offer(tx, now, referral, NOT_REFERRED)
             expired = [
                 referral
                 for referral, (_, events) in zip(claimed, fired, strict=True)

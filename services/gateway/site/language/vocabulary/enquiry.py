@@ -34,6 +34,7 @@ TABLES: dict[str, dict[str, str]] = {
     "enquiry_reason": {
         "no_response": N_("no respondieron a tiempo"),
         "not_taken": N_("nadie tomó un ofrecimiento a tiempo"),
+        "not_referred": N_("no se envió la remisión a tiempo"),
         "by_asker": N_("ustedes dejaron de preguntar"),
         "consent_withdrawn": N_("la persona ya no quiere que se pregunte"),
     },

@@ -19,6 +19,7 @@ from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import members_pb2 as m
 from protos.referrals.v1 import contacts_pb2 as c
+from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.site.language import i18n
@@ -578,6 +579,18 @@ def test_matching_is_requested_with_coarse_attributes_only(
         language="es",
         limit=30,
     )
+
+
+def test_the_choice_of_another_service_warns_that_the_one_that_offered_is_notified_at_once(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetReferral"] = r.Referral(id=ID, etag="1", need_code="HOU.EMG", person_id=ID)
+    warning = "se le avisa en ese momento que ya no llegará"
+    for referral_id, warned in ((ID, True), (POLICE, False)):
+        enquiry = e.Enquiry(state=e.ENQUIRY_STATE_MATCHED, referral_id=referral_id)
+        played.answers["ListEnquiries"] = e.ListEnquiriesResponse(enquiries=[enquiry])
+        assert (warning in client.get(f"/referrals/{ID}/services").text) == warned
+    assert played.last("ListEnquiries").person_id == ID
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,12 @@ def received() -> lists.Listed[e.Enquiry]:
     return enquiries
 
 
+def follows_taken_offer(draft: r.Referral) -> bool:
+    """Returns whether a service whose offer was taken waits for this draft."""
+    matched = e.ListEnquiriesRequest(states=[e.ENQUIRY_STATE_MATCHED], person_id=draft.person_id)
+    return any(enquiry.referral_id == draft.id for enquiry in lists.all_of(matched))
+
+
 def sent() -> lists.Listed[e.Enquiry]:
     """Returns the desk's own enquiries that are open, or matched without a referral yet.
 

@@ -12,7 +12,7 @@ from werkzeug.datastructures import MultiDict
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
-from services.gateway.site.backend import directory, names, referrals, unsafe_choices
+from services.gateway.site.backend import directory, enquiries, names, referrals, unsafe_choices
 from services.gateway.site.desk.referral_new.pages import pages
 from services.gateway.site.desk.referral_new.questions import problems, reason_given
 from services.gateway.site.language import i18n, words
@@ -131,6 +131,7 @@ def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> acce
         back=url_for(before, identifier=identifier),
         answers=answers,
         matches=judged,
+        awaited=page == "services" and enquiries.follows_taken_offer(draft),
         choices=unsafe_choices.choices([match.service for match in judged], answers)
         if page == "unsafe"
         else None,

@@ -149,15 +149,37 @@ def test_a_figure_stated_after_the_arrival_already_counts_the_person(shelter: Sh
 
 
 def test_free_beds_never_fall_below_zero_or_exceed_the_maximum(shelter: Shelter) -> None:
-    shelter.say(1, maximum=2)
+    early = new_id()
+    shelter.hear("accepted", early)
     shelter.scene.advance(minutes=1)
-    many = [new_id() for _ in range(3)]
-    for her in many:
-        shelter.hear("accepted", her)
-    assert shelter.free == 0
-    for her in many:
-        shelter.hear("completed", her)
+    shelter.say(2, maximum=2)
+    shelter.scene.advance(minutes=1)
+    shelter.hear("completed", early)
     assert shelter.free == 2
+    shelter.hear("accepted", new_id(), people=3)
+    assert shelter.free == 0
+
+
+def test_a_shelter_that_took_in_more_people_than_it_has_beds_has_none_free_until_enough_left(
+    shelter: Shelter,
+) -> None:
+    shelter.say(1)
+    shelter.scene.advance(minutes=1)
+    with_child, alone = new_id(), new_id()
+    shelter.hear("accepted", with_child, people=2)
+    shelter.hear("accepted", alone)
+    assert shelter.free == 0
+    shelter.hear("completed", alone)
+    assert shelter.free == 0
+    shelter.hear("completed", with_child)
+    assert shelter.free == 1
+    shelter.hear("accepted", new_id(), people=3)
+    shelter.scene.advance(minutes=1)
+    shelter.say(0)
+    shelter.scene.advance(minutes=1)
+    shelter.hear("reopened", with_child)
+    shelter.hear("completed", with_child)
+    assert shelter.free == 0, "a new figure already counts everybody"
 
 
 def test_a_figure_that_counts_no_people_or_was_not_stated_stays_as_it_is(shelter: Shelter) -> None:

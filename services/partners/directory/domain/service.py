@@ -260,6 +260,8 @@ class Service(Subject):
     assured_time: datetime | None = None
     organization_name: str = ""
     organization_type: OrganizationType | None = None
+    overfull: int = 0
+    """How many people came although no free place was stated: their places are not free again."""
     kept: int = 0
     broken: int = 0
     figure_before: Figure | None = None
@@ -324,7 +326,7 @@ class Service(Subject):
 
     def set_capacity(self, capacity: Capacity, now: datetime) -> None:
         """Sets the figure as stated now. Stating the same figure again makes it fresh."""
-        self.capacity = self._stamped(capacity, now)
+        self.capacity, self.overfull = self._stamped(capacity, now), 0
         self.note("capacity_changed", now)
 
     def doubt_capacity(self, declined: datetime) -> bool:
@@ -344,8 +346,9 @@ class Service(Subject):
         """Adds free places after people left, or removes some (`free` < 0) after people came.
 
         `at`: when the people left or came. The number of free places stays between 0 and the
-        maximum. Returns False if the figure was stated at or after `at`, is missing, does not count
-        beds or places, or would not change.
+        maximum; a service with more people than places has a free place once enough have left.
+        Returns False if the figure was stated at or after `at`, is missing, does not count beds or
+        places, or nothing would change.
         """
         figure = self.capacity
         if (
@@ -355,11 +358,13 @@ class Service(Subject):
             or figure.unit not in OCCUPIED_UNITS
         ):
             return False
-        available = max(0, figure.available + free)
+        before = figure, self.overfull
+        available = figure.available - self.overfull + free
         if figure.maximum is not None:
             available = min(available, figure.maximum)
-        self.capacity = replace(figure, available=available)
-        return self.capacity != figure
+        self.capacity = replace(figure, available=max(0, available))
+        self.overfull = max(0, -available)
+        return (self.capacity, self.overfull) != before
 
     @property
     def is_shelter(self) -> bool:

@@ -103,7 +103,8 @@ FROM = "services AS s JOIN organizations AS o ON o.id = s.organization_id"
 FIGURE = "s.kept, s.broken, s.figure_before, s.figure_step"
 SEEN = (
     ", ".join(f"s.{name}" for name in _COLUMNS)
-    + f", {FIGURE}, s.public_time, o.name AS organization_name, o.type AS organization_type"
+    + f", {FIGURE}, s.overfull, s.public_time, o.name AS organization_name,"
+    " o.type AS organization_type"
 )
 # The SQL that stores the figure at the beginning of the current time step. Each statement that
 # changes the room or counts a new promise includes this SQL.
@@ -163,7 +164,7 @@ def save_capacity(tx: Transaction, service: Service, now: datetime) -> None:
         "UPDATE services SET version = %(version)s, update_time = %(update_time)s, intake ="
         " %(intake)s, available = %(available)s,"
         " maximum = %(maximum)s, unit = %(unit)s, capacity_time = %(capacity_time)s, declined_time"
-        " = %(declined_time)s,"
+        " = %(declined_time)s, overfull = %(overfull)s,"
         f" {FIGURE_BEFORE_UNLESS_FIRST} WHERE id = %(id)s",
         {
             "id": service.id,
@@ -175,6 +176,7 @@ def save_capacity(tx: Transaction, service: Service, now: datetime) -> None:
             "unit": figure.unit,
             "capacity_time": figure.update_time,
             "declined_time": figure.declined_time,
+            "overfull": service.overfull,
             "step": time_step_of(now),
         },
     )
@@ -277,6 +279,7 @@ def read(row: Row) -> Service:
         ),
         capacity=capacity(row),
         assured_time=row["assured_time"],
+        overfull=row["overfull"],
         kept=row["kept"],
         broken=row["broken"],
         figure_before=_figure_before(row),

@@ -425,6 +425,30 @@ def test_a_person_with_a_file_gets_a_draft_at_once_and_others_are_asked_about_sa
     )
 
 
+@pytest.mark.parametrize("page", ["/today", "/enquiries?box=asked"])
+def test_an_own_enquiry_is_listed_until_a_referral_follows_it_and_none_is_fetched_after_that(
+    played: PlayedServices, client: FlaskClient, page: str
+) -> None:
+    unanswered, taken, followed = "1" * 32, "2" * 32, "3" * 32
+
+    def listed(request: e.ListEnquiriesRequest) -> e.ListEnquiriesResponse:
+        sender, matched = r.TURN_SENDER, e.ENQUIRY_STATE_MATCHED
+        rows = [] if request.waiting_for_me else [enquiry(id=unanswered, turn=r.TURN_RECEIVER)]
+        rows.append(enquiry(id=taken, state=matched, taken_service_id=ID, turn=sender))
+        if not request.waiting_for_me:
+            rows.append(enquiry(id=followed, state=matched, referral_id=ID))
+        chosen = [row for row in rows if row.state in request.states]
+        return e.ListEnquiriesResponse(enquiries=chosen)
+
+    played.answers["ListEnquiries"] = listed
+    shown = client.get(page).text
+    assert [f"/enquiries/{each}" in shown for each in (unanswered, taken, followed)] == [
+        True,
+        True,
+        False,
+    ]
+
+
 def test_a_message_about_an_enquiry_leads_to_it(
     played: PlayedServices, client: FlaskClient
 ) -> None:

@@ -23,12 +23,13 @@ def follows_taken_offer(draft: r.Referral) -> bool:
 def sent() -> lists.Listed[e.Enquiry]:
     """Returns the desk's own enquiries that are open, or matched without a referral yet.
 
-    Enquiries that wait for this desk come first.
+    Enquiries that wait for this desk come first. The matched ones that a referral follows are not
+    fetched, because their number grows for ever.
     """
-    listed = lists.all_of(
-        e.ListEnquiriesRequest(states=[e.ENQUIRY_STATE_OPEN, e.ENQUIRY_STATE_MATCHED])
+    enquiries = lists.all_of(e.ListEnquiriesRequest(states=[e.ENQUIRY_STATE_OPEN]))
+    enquiries += lists.all_of(
+        e.ListEnquiriesRequest(states=[e.ENQUIRY_STATE_MATCHED], waiting_for_me=True)
     )
-    enquiries = lists.only(listed, lambda enquiry: bool(enquiry.turn))
     enquiries.sort(
         key=lambda enquiry: (
             enquiry.turn != r.TURN_SENDER,

@@ -16,7 +16,15 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
-from services.gateway.site.backend import directory, lists, names, people, referrals, unsafe_choices
+from services.gateway.site.backend import (
+    directory,
+    enquiries,
+    lists,
+    names,
+    people,
+    referrals,
+    unsafe_choices,
+)
 from services.gateway.site.language import _, words
 from services.gateway.site.parts import forms, person_form, unsafe_form
 from services.gateway.site.shell import access, session
@@ -38,11 +46,15 @@ EXCLUDED = "excluded_organization_ids"
 
 @pages.get("/enquiries", access.CARE, navigation=N_("Consultas"))
 def listing() -> str:
-    """Shows the enquiries that this desk received, or that it sent: the open enquiries, or all."""
+    """Shows the enquiries that this desk received, or that it sent: all, or those not yet over."""
     boxes = {"received": e.ENQUIRY_BOX_RECEIVED, "asked": e.ENQUIRY_BOX_ASKED}
     box = request.args.get("box", "")
     box = box if box in boxes else "asked" if session.me().may("operator") else "received"
     everything = request.args.get("all", "") != ""
+    if box == "asked" and not everything:
+        return render_template(
+            "enquiries.html", enquiries=enquiries.sent(), box=box, everything=False, next_page=""
+        )
     answer = clients().enquiries.ListEnquiries(
         e.ListEnquiriesRequest(
             box=boxes[box],

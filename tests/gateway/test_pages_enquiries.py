@@ -365,6 +365,21 @@ def test_an_answer_after_an_offer_was_taken_is_refused_with_that_reason(
     assert "Ya se tomó un ofrecimiento" in page
 
 
+def test_an_asker_whose_enquiry_was_closed_by_its_deadline_is_not_told_that_nothing_is_missing(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    again = f'href="/enquiries/new?person={OTHER}"'
+    for reason, offered in (("not_taken", True), ("not_referred", True), ("by_asker", False)):
+        played.answers["GetEnquiry"] = enquiry(
+            state=e.ENQUIRY_STATE_CANCELLED, reason_code=reason, person_id=OTHER
+        )
+        played.answers["TakeOffer"] = errors.Conflict("enquiry_cancelled")
+        status, page, _ = post(client, f"/enquiries/{ID}/take", service_id=ID, answer="yes")
+        assert (status, again in page) == (422, offered)
+        assert "por ella ya no llega nadie" in page
+        assert "No hace falta nada más" not in page
+
+
 def test_a_blanked_enquiry_is_shown_as_closed_and_with_nothing_more(
     played: PlayedServices, client: FlaskClient
 ) -> None:

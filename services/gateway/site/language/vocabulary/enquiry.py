@@ -60,11 +60,8 @@ TABLES: dict[str, dict[str, str]] = {
         "answer": N_("Respuesta"),
     },
     "conflict": {
-        "enquiry_taken": N_(
-            "Ya se tomó un ofrecimiento. Si es el suyo, llegará una remisión;"
-            " si no, no hace falta nada más."
-        ),
-        "enquiry_cancelled": N_("Ya no preguntan: se canceló. No hace falta nada más."),
+        "enquiry_taken": N_("Ya se tomó un ofrecimiento. Abajo se ve si todavía falta algo."),
+        "enquiry_cancelled": N_("Esta consulta se canceló: por ella ya no llega nadie."),
         "enquiry_exhausted": N_(
             "Esta consulta terminó sin que nadie pudiera. Pueden preguntar otra vez."
         ),

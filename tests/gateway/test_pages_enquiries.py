@@ -369,7 +369,12 @@ def test_an_asker_whose_enquiry_was_closed_by_its_deadline_is_not_told_that_noth
     played: PlayedServices, client: FlaskClient
 ) -> None:
     again = f'href="/enquiries/new?person={OTHER}"'
-    for reason, offered in (("not_taken", True), ("not_referred", True), ("by_asker", False)):
+    for reason, offered in (
+        ("not_taken", True),
+        ("not_referred", True),
+        ("offer_gone", True),
+        ("by_asker", False),
+    ):
         played.answers["GetEnquiry"] = enquiry(
             state=e.ENQUIRY_STATE_CANCELLED, reason_code=reason, person_id=OTHER
         )

@@ -770,6 +770,37 @@ def test_a_service_whose_offer_was_taken_learns_that_no_referral_will_come(
     )
 
 
+@pytest.mark.parametrize(
+    ("step", "ends"), [("taken", True), ("drafted", True), ("sent", False), ("probation", False)]
+)
+def test_the_taken_offer_of_a_suspended_member_ends_unless_its_referral_was_sent(
+    asking: EnquiryScene, step: str, ends: bool
+) -> None:
+    enquiry = asking.create()
+    asking.answer("shelter", enquiry, "yes")
+    asking.take(enquiry)
+    if step in ("drafted", "sent"):
+        draft = asking.refer(enquiry)
+    if step == "sent":
+        receipt = asking.story.receipt(draft.person_id)
+        asking.ngo.SendReferral(
+            pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
+        )
+    hear = Hearing(asking.service)
+    hear.organization("shelter", "PROBATION" if step == "probation" else "SUSPENDED")
+    hear.organization("shelter", "APPROVED")
+    seen = asking.seen(asking.ngo, enquiry)
+    assert (seen.state, seen.reason_code, seen.taken_service_id) == (
+        (e.ENQUIRY_STATE_CANCELLED, "offer_gone", "")
+        if ends
+        else (e.ENQUIRY_STATE_MATCHED, "", SERVICE["shelter_bed"])
+    )
+    verb, fact = asking.facts(enquiry)[-1]
+    assert (verb == "cancelled") == ends
+    if ends:
+        assert (fact.actor_organization_id, fact.service_organization_id) == ("", ORG["shelter"])
+
+
 def test_the_end_of_a_referral_that_was_sent_changes_nothing_in_its_enquiry(
     asking: EnquiryScene,
 ) -> None:

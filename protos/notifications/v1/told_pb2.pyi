@@ -121,7 +121,7 @@ class _ToldKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToldKind.Val
     TOLD_KIND_ENQUIRY_EXHAUSTED: _ToldKind.ValueType  # 37
     """No service was found for your enquiry."""
     TOLD_KIND_ENQUIRY_CANCELLED: _ToldKind.ValueType  # 38
-    """Your enquiry ended: no offer was taken, or no referral sent, in time, or the person withdrew her consent."""
+    """Your enquiry ended: no offer was taken, or no referral sent, in time, the member whose offer was taken was suspended, or the person withdrew her consent."""
     TOLD_KIND_AGREEMENT_ENDING: _ToldKind.ValueType  # 42
     """The agreement of your organisation ends soon: have the coordinators record a newer one."""
     TOLD_KIND_AGREEMENT_EXPIRED: _ToldKind.ValueType  # 43
@@ -246,7 +246,7 @@ TOLD_KIND_ENQUIRY_RELEASED: ToldKind.ValueType  # 64
 TOLD_KIND_ENQUIRY_EXHAUSTED: ToldKind.ValueType  # 37
 """No service was found for your enquiry."""
 TOLD_KIND_ENQUIRY_CANCELLED: ToldKind.ValueType  # 38
-"""Your enquiry ended: no offer was taken, or no referral sent, in time, or the person withdrew her consent."""
+"""Your enquiry ended: no offer was taken, or no referral sent, in time, the member whose offer was taken was suspended, or the person withdrew her consent."""
 TOLD_KIND_AGREEMENT_ENDING: ToldKind.ValueType  # 42
 """The agreement of your organisation ends soon: have the coordinators record a newer one."""
 TOLD_KIND_AGREEMENT_EXPIRED: ToldKind.ValueType  # 43

@@ -32,7 +32,7 @@ class _EnquiryStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EnquiryS
     ENQUIRY_STATE_MATCHED: _EnquiryState.ValueType  # 2
     """an offer was taken"""
     ENQUIRY_STATE_CANCELLED: _EnquiryState.ValueType  # 3
-    """the asking organisation cancelled it, or did not take an offer or send the referral in time, or the person withdrew"""
+    """the asking organisation cancelled it, or did not take an offer or send the referral in time; its taken offer is gone; or the person withdrew"""
     ENQUIRY_STATE_EXHAUSTED: _EnquiryState.ValueType  # 4
     """no service is left that could help: an unmet need"""
 
@@ -44,7 +44,7 @@ ENQUIRY_STATE_OPEN: EnquiryState.ValueType  # 1
 ENQUIRY_STATE_MATCHED: EnquiryState.ValueType  # 2
 """an offer was taken"""
 ENQUIRY_STATE_CANCELLED: EnquiryState.ValueType  # 3
-"""the asking organisation cancelled it, or did not take an offer or send the referral in time, or the person withdrew"""
+"""the asking organisation cancelled it, or did not take an offer or send the referral in time; its taken offer is gone; or the person withdrew"""
 ENQUIRY_STATE_EXHAUSTED: EnquiryState.ValueType  # 4
 """no service is left that could help: an unmet need"""
 Global___EnquiryState: _TypeAlias = EnquiryState  # noqa: Y015
@@ -299,7 +299,7 @@ class Enquiry(_message.Message):
     referral_id: _builtins.str
     """The referral that continues the enquiry; for the sender only."""
     reason_code: _builtins.str
-    """The reason why the enquiry ended without a referral to a service that it asked: a code of the answers, no_response, not_taken, not_referred, by_asker or consent_withdrawn; for the sender only."""
+    """The reason why the enquiry ended without a referral to a service that it asked: a code of the answers, no_response, not_taken, not_referred, offer_gone, by_asker or consent_withdrawn; for the sender only."""
     unsafe_code: _referrals_pb2.UnsafeAnswer.ValueType
     """The answer to the question with whom or where she is not safe; for the sender only."""
     @_builtins.property

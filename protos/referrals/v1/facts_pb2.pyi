@@ -369,7 +369,7 @@ class EnquiryFact(_message.Message):
     answer: _enquiries_pb2.OfferAnswer.ValueType
     reason_code: _builtins.str
     actor_organization_id: _builtins.str
-    """empty: the deadline, or the person's withdrawal"""
+    """empty: the deadline, the person's withdrawal, or the end of a member"""
     first_offer: _builtins.bool
     """for answered: nobody had offered anything before"""
     @_builtins.property

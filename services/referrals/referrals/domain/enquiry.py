@@ -24,10 +24,11 @@ WAITLIST = "waitlist"
 NO = "no"
 OFFERS = (YES, MAYBE, WAITLIST)
 NOT_OFFERED = "service_not_offered"
-NO_RESPONSE, NOT_TAKEN, NOT_REFERRED, BY_ASKER, CONSENT_WITHDRAWN = (
+NO_RESPONSE, NOT_TAKEN, NOT_REFERRED, OFFER_GONE, BY_ASKER, CONSENT_WITHDRAWN = (
     "no_response",
     "not_taken",
     "not_referred",
+    "offer_gone",
     "by_asker",
     "consent_withdrawn",
 )
@@ -318,7 +319,7 @@ class Enquiry:
         self._check_open()
         offer = self._offer(service_id)
         if offer is None or answer not in OFFERS or offer.answer != answer:
-            raise Conflict("offer_gone")
+            raise Conflict(OFFER_GONE)
         offer.taken, self.taken_service_id = True, service_id
         self.reminded, self.start_time = False, now
         self._close(S.MATCHED, now)

@@ -42,6 +42,7 @@ from services.referrals.referrals.domain.enquiry import (
     EnquiryState,
     ReceivedEnquiry,
 )
+from services.referrals.referrals.domain.lifecycle import State
 from services.referrals.referrals.store import enquiries, referrals
 from services.referrals.referrals.wire.enquiries import (
     ATTRIBUTES,
@@ -287,7 +288,7 @@ class Enquiries:
         enquiry = enquiries.get(call.tx, identifier, for_update=True)
         enquiry.take(service_id, answer, call.clock.now(), self._calendar(call.tx, enquiry.content))
         if not members.services(call.tx, [service_id], enquiry.organization_id):
-            raise Conflict("offer_gone")
+            raise Conflict(rules.OFFER_GONE)
         enquiries.save(call.tx, enquiry)
         return asker_message(enquiry)
 
@@ -403,8 +404,9 @@ def stop_asking(
 ) -> bool:
     """Closes the copies that a member has received, because it may no longer answer them.
 
-    If it is `on_probation`, also closes the copies that it has sent to shelters. Returns whether
-    there may be more received copies. Needs the scope of the whole service.
+    If it is `on_probation`, also closes the copies that it has sent to shelters; otherwise it can't
+    receive a referral either, so its taken offers end unless their referral was sent. Returns
+    whether there may be more received copies. Needs the scope of the whole service.
     """
     received_ids = enquiries.ids_received(tx, organization_id, _MAX_STOPPED)
     sent_ids = enquiries.open_of(tx, organization_id) if on_probation else []
@@ -418,6 +420,15 @@ def stop_asking(
                 for offer in enquiry.offers
                 if offer.organization_id == organization_id
             }
+        if (
+            not on_probation
+            and enquiry.taken_service_id in gone
+            and (
+                not enquiry.referral_id
+                or referrals.get(tx, enquiry.referral_id).state is State.DRAFT
+            )
+        ):
+            enquiry.withdraw(now, rules.OFFER_GONE)
         enquiry.stop_asking(gone, now)
         enquiries.save_copies(tx, enquiry)
         enquiries.save(tx, enquiry)

@@ -35,6 +35,7 @@ TABLES: dict[str, dict[str, str]] = {
         "no_response": N_("no respondieron a tiempo"),
         "not_taken": N_("nadie tomó un ofrecimiento a tiempo"),
         "not_referred": N_("no se envió la remisión a tiempo"),
+        "offer_gone": N_("la organización que ofreció ayuda está suspendida o se retiró"),
         "by_asker": N_("ustedes dejaron de preguntar"),
         "consent_withdrawn": N_("la persona ya no quiere que se pregunte"),
     },

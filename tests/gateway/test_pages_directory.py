@@ -97,6 +97,16 @@ def test_a_service_that_declined_for_lack_of_room_is_not_shown_as_having_room(
     )
 
 
+def test_a_service_whose_last_free_bed_was_taken_is_not_shown_as_having_room(
+    client: FlaskClient, played: PlayedServices
+) -> None:
+    full = room()
+    full.available = 0
+    page = results_page(client, played, capacity=full)
+    assert ">Sin lugar</span>" in page
+    assert ">Hay lugar</span>" not in page
+
+
 def test_the_choice_of_a_service_for_a_referral_shows_the_doubt_too(
     client: FlaskClient, played: PlayedServices
 ) -> None:

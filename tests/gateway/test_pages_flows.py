@@ -747,6 +747,7 @@ def test_one_bed_fewer_counts_from_the_number_that_was_shown(
         (d.INTAKE_WAITLIST, 0, "waitlist"),
         (d.INTAKE_CLOSED, 3, "closed"),
         (d.INTAKE_OPEN, 3, "open"),
+        (d.INTAKE_OPEN, 1, "open"),
         (d.INTAKE_UNSPECIFIED, 0, "closed"),
     ],
 )
@@ -764,7 +765,8 @@ def test_confirming_the_number_of_beds_changes_nothing_else(
     values = re.findall(r'name="intake" value="(\w+)">', page)
     assert values[-1] == said, "the button that confirms"
     if available:
-        assert values[0] == said, "one bed fewer does not open a shelter that takes nobody"
+        assert values[0] == said, "one bed fewer neither opens nor closes a shelter"
+    assert (">Sin lugar</b>" in page) == (intake == d.INTAKE_CLOSED)
 
 
 def test_a_webhook_receives_the_ticked_kinds_or_all(

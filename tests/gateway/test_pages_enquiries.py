@@ -445,6 +445,34 @@ def test_a_person_with_a_file_gets_a_draft_at_once_and_others_are_asked_about_sa
     )
 
 
+def test_the_questions_go_on_without_an_enquiry_that_was_closed_meanwhile(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetEnquiry"] = enquiry(taken_service_id=ID, state=e.ENQUIRY_STATE_MATCHED)
+    fields = Form(client.get(f"/referrals/new?enquiry={ID}").text).said
+    played.answers["GetEnquiry"] = enquiry(state=e.ENQUIRY_STATE_CANCELLED)
+    answer = client.post("/referrals/new", data=fields | {"channel_code": "none"})
+    assert answer.status_code == 422
+    assert "Esta consulta se canceló" in answer.text
+    kept = Form(answer.text).said
+    assert (kept["need_code"], kept["channel_code"], "enquiry" in kept) == (
+        "HOU.EMG",
+        "none",
+        False,
+    )
+    assert not [name for name, *_ in played.asked if name in ("CreatePerson", "CreateReferral")]
+
+
+def test_a_second_tab_leads_to_the_draft_that_follows_the_enquiry_already(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetEnquiry"] = enquiry(
+        taken_service_id=ID, state=e.ENQUIRY_STATE_MATCHED, referral_id=OTHER
+    )
+    answer = client.get(f"/referrals/new?enquiry={ID}")
+    assert answer.headers["Location"] == f"/referrals/{OTHER}"
+
+
 @pytest.mark.parametrize("page", ["/today", "/enquiries?box=asked"])
 def test_an_own_enquiry_is_listed_until_a_referral_follows_it_and_none_is_fetched_after_that(
     played: PlayedServices, client: FlaskClient, page: str

@@ -8,9 +8,9 @@ answers are skipped, but their pages can still be opened.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from flask import render_template, request, url_for
+from flask import redirect, render_template, request, url_for
 from google.protobuf.field_mask_pb2 import FieldMask
 from werkzeug.datastructures import MultiDict
 
@@ -129,10 +129,17 @@ def is_one_need(code: str) -> bool:
 def person() -> access.Answer:
     """Shows the first open question; afterwards the next question or the previous one.
 
-    After the last question, creates the draft.
+    After the last question, creates the draft. If the enquiry was closed meanwhile, the questions
+    go on without it; if a draft follows it already, shows that draft.
     """
     start = start_in_request()
     answers = MultiDict(request.form) if request.method == "POST" else start.known_answers()
+    if start.enquiry and not start.enquiry.taken_service_id:
+        start = replace(start, enquiry=None)
+        closed = {"_form": words.conflict("enquiry_cancelled")}
+        return show(start, answers, first_incomplete(start, answers)[0], closed)
+    if start.enquiry and start.enquiry.referral_id:
+        return redirect(url_for("referral.show", identifier=start.enquiry.referral_id), 303)
     shown = forms.text("page")
     # buttons that give the most frequent answers at night with one press instead of two
     if forms.flag("nobody_calls"):

@@ -5,7 +5,7 @@ from chassis.languages import N_
 TABLES: dict[str, dict[str, str]] = {
     "enquiry_state": {
         "open": N_("Abierta"),
-        "matched": N_("Hay quien ayude"),
+        "matched": N_("Se tomó un ofrecimiento"),
         "cancelled": N_("Cancelada"),
         "exhausted": N_("Nadie pudo"),
     },

@@ -451,7 +451,7 @@ def test_the_questions_go_on_without_an_enquiry_that_was_closed_meanwhile(
     played.answers["GetEnquiry"] = enquiry(taken_service_id=ID, state=e.ENQUIRY_STATE_MATCHED)
     fields = Form(client.get(f"/referrals/new?enquiry={ID}").text).said
     played.answers["GetEnquiry"] = enquiry(state=e.ENQUIRY_STATE_CANCELLED)
-    answer = client.post("/referrals/new", data=fields | {"channel_code": "none"})
+    answer = client.post("/referrals/new", data=fields | {"nobody_calls": "1"})
     assert answer.status_code == 422
     assert "Esta consulta se canceló" in answer.text
     kept = Form(answer.text).said

@@ -134,18 +134,18 @@ def person() -> access.Answer:
     """
     start = start_in_request()
     answers = MultiDict(request.form) if request.method == "POST" else start.known_answers()
-    if start.enquiry and not start.enquiry.taken_service_id:
-        start = replace(start, enquiry=None)
-        closed = {"_form": words.conflict("enquiry_cancelled")}
-        return show(start, answers, first_incomplete(start, answers)[0], closed)
-    if start.enquiry and start.enquiry.referral_id:
-        return redirect(url_for("referral.show", identifier=start.enquiry.referral_id), 303)
     shown = forms.text("page")
     # buttons that give the most frequent answers at night with one press instead of two
     if forms.flag("nobody_calls"):
         answers["channel_code"] = "none"
     if forms.flag("names_nothing"):
         answers["unsafe_code"] = "nothing"
+    if start.enquiry and not start.enquiry.taken_service_id:
+        start = replace(start, enquiry=None)
+        closed = {"_form": words.conflict("enquiry_cancelled")}
+        return show(start, answers, first_incomplete(start, answers)[0], closed)
+    if start.enquiry and start.enquiry.referral_id:
+        return redirect(url_for("referral.show", identifier=start.enquiry.referral_id), 303)
     if (to := forms.text("to")) in start.pages:
         return show(start, answers, to, {})
     if shown == "unsafe" and unsafe_form.only_searches(answers) and "back" not in answers:

@@ -256,7 +256,7 @@ def routes(app: Flask, method: str = "GET") -> Iterator[tuple[str, str]]:
         "signin.quick_exit",
         "sign_in_providers.leave_for",
         "sign_in_providers.come_back",
-        "proof.leave_for_provider",
+        "account.leave_for_provider",
     )
     for rule in app.url_map.iter_rules():
         if (

@@ -60,7 +60,7 @@ class Forms(HTMLParser):
 # Written down a second time on purpose: a page that becomes public by mistake fails here.
 PUBLIC = {
     "static", "home.home", "home.icon", "home.robots", "signin.form", "signin.enter",
-    "signin.enter_code", "passkeys.sign_in", "signin.leave", "signin.quick_exit",
+    "signin.enter_code", "signin.begin_with_passkey", "signin.leave", "signin.quick_exit",
     "sign_in_providers.leave_for", "sign_in_providers.come_back",
     "forgotten.form", "forgotten.ask", "forgotten.choose", "forgotten.change",
     "invitation.form", "invitation.accept", "my_referral.form", "my_referral.status",

@@ -25,6 +25,8 @@ Problems = Mapping[str, str]
 NO_PROBLEMS: Problems = MappingProxyType({})
 LAST_DAYS = ("review_time", "until_time")
 """Times for which a form asks a day. The day counts to its last minute, as people mean it."""
+PASSWORDS = ("password", "new_password")
+"""Texts that are passed on exactly as they were typed."""
 
 
 class Incomplete(Exception):
@@ -77,7 +79,7 @@ def _fill(message: Message, field: Any) -> None:
     elif field.type == FieldDescriptor.TYPE_BOOL:
         setattr(message, name, flag(name))
     elif field.type == FieldDescriptor.TYPE_STRING:
-        setattr(message, name, text(name))
+        setattr(message, name, request.form[name] if name in PASSWORDS else text(name))
     elif (number := whole_number(name)) is not None:
         setattr(message, name, number)
 

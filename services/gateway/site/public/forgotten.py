@@ -58,4 +58,4 @@ def change() -> access.Answer:
             " completo. Pida otro."
         )
         return choose(problem=problem), 401
-    return redirect(url_for("signin.form", to=url_for("made.show"), done="password_reset"), 303)
+    return redirect(url_for("signin.form", to=url_for("account.made"), done="password_reset"), 303)

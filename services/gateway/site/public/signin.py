@@ -1,16 +1,23 @@
-"""Sign-in by e-mail and password, sign-out, and quick exit.
+"""Sign-in by e-mail and password or by a passkey alone, sign-out, and quick exit.
 
+static/passkey.js asks the browser for a passkey. Without the script, a worker can use codes
+instead.
 Quick exit waits for nothing, because leaving the page comes first.
 """
 
 from flask import current_app, g, redirect, render_template, request, url_for
 
-from chassis.errors import Exhausted, Invalid, Unauthenticated
-from protos.partners.v1.members_pb2 import FinishSignInRequest, SignInRequest, SignInResponse
+from chassis.errors import Conflict, Exhausted, Invalid, Unauthenticated
+from protos.partners.v1.members_pb2 import (
+    BeginPasskeySignInRequest,
+    FinishSignInRequest,
+    SignInRequest,
+    SignInResponse,
+)
 from services.gateway.edge import origin
 from services.gateway.edge.clients import clients
 from services.gateway.site.language import _, words
-from services.gateway.site.parts import devices
+from services.gateway.site.parts import devices, forms
 from services.gateway.site.shell import access, session, signing_in
 
 pages = access.Pages("signin")
@@ -76,6 +83,21 @@ def enter() -> access.Answer:
     return render_template(
         "signin.html", to=target, ended=None, problem=problem, email=email, kept=written
     ), status
+
+
+@pages.post("/sign-in/passkey", access.ANYBODY)
+def begin_with_passkey() -> access.Answer:
+    """Starts a sign-in and shows the page that asks the browser for a passkey of any account.
+
+    Shows the sign-in page with the reason, as a 422, if partners refuses.
+    """
+    to, written = request.form.get("to", ""), request.form.get("kept", "")
+    try:
+        challenge = clients().tokens.BeginPasskeySignIn(BeginPasskeySignInRequest())
+    except Conflict as refusal:
+        problem = forms.problems(refusal)["_form"]
+        return render_template("signin.html", to=to, ended=None, problem=problem, kept=written), 422
+    return render_template("signin_code.html", to=to, kept=written, asked=challenge, problem="")
 
 
 @pages.post("/sign-in/code", access.ANYBODY)

@@ -62,13 +62,13 @@ PUBLIC = {
     "static", "home.home", "home.icon", "home.robots", "signin.form", "signin.enter",
     "signin.enter_code", "signin.begin_with_passkey", "signin.leave", "signin.quick_exit",
     "sign_in_providers.leave_for", "sign_in_providers.come_back",
-    "forgotten.form", "forgotten.ask", "forgotten.choose", "forgotten.change",
-    "invitation.form", "invitation.accept", "my_referral.form", "my_referral.status",
+    "links.forgotten", "links.ask_for_reset", "links.reset", "links.change_password",
+    "links.invitation", "links.accept_invitation", "my_referral.form", "my_referral.status",
     "my_referral.confirm", "my_referral.withdraw",
     "my_referral.note", "my_referral.readings", "my_referral.call",
     "health.status", "figures.figures", "figures.table", "campaigns.country", "campaigns.placed",
     "campaigns.printed", "campaigns.radio",
-    "join.form", "join.apply", "join.opened", "join.confirm",
+    "links.join", "links.apply", "links.join_confirm", "links.confirm_application",
     "open_directory.search", "open_directory.results", "open_directory.organization",
 }  # fmt: skip
 

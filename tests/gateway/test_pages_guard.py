@@ -66,7 +66,7 @@ PUBLIC = {
     "links.invitation", "links.accept_invitation", "my_referral.form", "my_referral.status",
     "my_referral.confirm", "my_referral.withdraw",
     "my_referral.note", "my_referral.readings", "my_referral.call",
-    "health.status", "figures.figures", "figures.table", "campaigns.country", "campaigns.placed",
+    "home.status", "figures.figures", "figures.table", "campaigns.country", "campaigns.placed",
     "campaigns.printed", "campaigns.radio",
     "links.join", "links.apply", "links.join_confirm", "links.confirm_application",
     "open_directory.search", "open_directory.results", "open_directory.organization",

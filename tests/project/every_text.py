@@ -41,7 +41,7 @@ READ = ("alt", "aria-label", "placeholder", "title", "data-label", "data-title")
 UNREAD = ("script", "style", "code", "pre", "textarea", "svg")
 ADDRESS = re.compile(r"https?://\S*")
 NAMES = {
-    "health.status": "partners referrals notifications",  # the names of the services
+    "home.status": "partners referrals notifications",  # the names of the services
     "webhooks.delivery": "webhook id sha ms",  # names of headers, and a unit
     "campaigns.country": "PDF SVG",
     "campaigns.placed": "PDF SVG",

@@ -19,12 +19,9 @@ from services.gateway.site.shell.live import Live, answers_without_app
 
 # In the order of their entries in the navigation.
 PAGES = (
-    "public.health",
     "public.home",
     "public.signin",
     "public.sign_in_providers",
-    "network.sign_in_provider",
-    "desk.sign_in_objection",
     "desk.account",
     "public.links",
     "public.my_referral",
@@ -43,7 +40,7 @@ PAGES = (
     "desk.search",
     "desk.imports",
     "desk.directory",
-    "network.suspension",
+    "network.member",
     "desk.entry",
     "network.board",
     "desk.several",

@@ -52,7 +52,7 @@ LINKS = (
         (("directory.members", access.NETWORK),),
     )
     | {"member_reinstated": (("today.today", access.MANAGERS),)}
-    | {"provider_proposed": (("sign_in_objection.show", access.MANAGERS),)}
+    | {"provider_proposed": (("member.proposed_provider", access.MANAGERS),)}
     | {
         "key_made": (("keys.listing", access.MANAGERS),),
         "person_invited": (("members.listing", access.MANAGERS),),

@@ -1,10 +1,17 @@
-"""The first page, for everybody: what Enlace is, the number to call, and where to go next."""
+"""Pages that anybody opens first: the first page, and the page that shows what is working."""
 
 from flask import Response, current_app, render_template
 
+from chassis.languages import N_
+from services.gateway.edge.clients import Standing, clients
 from services.gateway.site.shell import access
 
 pages = access.Pages("home")
+PARTS = {
+    "partners": N_("Directorio, equipos y sesiones"),
+    "referrals": N_("Línea, personas y remisiones"),
+    "notifications": N_("Buzón, correos y avisos"),
+}
 
 
 @pages.get("/", access.ANYBODY)
@@ -23,3 +30,37 @@ def icon() -> Response:
 def robots() -> Response:
     """Allows search engines only the first page."""
     return Response("User-agent: *\nAllow: /$\nDisallow: /\n", mimetype="text/plain")
+
+
+@pages.get("/status", access.ANYBODY)
+def status() -> str:
+    """Shows the state of each service.
+
+    The HTTP status is always 200, because the page itself is available.
+    """
+    by_name = clients().standing()
+    service_standings = [by_name[name] for name in PARTS]
+    parts = [
+        (name, label, *words_of(standing))
+        for (name, label), standing in zip(PARTS.items(), service_standings, strict=True)
+    ]
+    return render_template(
+        "status.html",
+        parts=parts,
+        well=all(tone == "done" for *_, tone in parts),
+        held=any(standing.holds for standing in service_standings),
+        failed=any(standing.fails and standing.ready for standing in service_standings),
+    )
+
+
+def words_of(standing: Standing) -> tuple[str, str]:
+    """Returns the words for a service's state, and the tone: "done", "soon" or "late"."""
+    table = (
+        (not standing.answers, N_("No responde"), "late"),
+        (not standing.ready, N_("No llega a sus datos"), "late"),
+        (standing.fails, N_("Algo falló hace poco"), "late"),
+        (standing.holds, N_("Responde; algo quedó en espera"), "soon"),
+        (not standing.tells, N_("Responde; lo nuevo se avisará más tarde"), "soon"),
+        (True, N_("Responde"), "done"),
+    )
+    return next((words, tone) for applies, words, tone in table if applies)

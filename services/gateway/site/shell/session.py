@@ -27,7 +27,7 @@ LEAVE_SECONDS = 3.0
 FORM_SECONDS = 12 * 3600  # duration of the longest session, which a form cannot outlive
 # endpoints that do not look up the session, so that they work even when the partners service is
 # down
-WITHOUT_SESSION = ("static", "signin.quick_exit", "health.status")
+WITHOUT_SESSION = ("static", "signin.quick_exit", "home.status")
 
 
 def read_cookie() -> tuple[str, str]:

@@ -58,8 +58,6 @@ def render_new(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
 @pages.form("/people/new", access.SENDERS, again=render_new)
 def new() -> access.Answer:
     """Creates a file that has no referral yet."""
-    if request.method == "GET":
-        return render_new()
     forms.refuse(person_form.age_problems() | person_form.birth_problems() | person_form.missing())
     person = clients().people.CreatePerson(
         person_form.request_of(forms.request_id(), session.me().country)

@@ -14,7 +14,7 @@ from functools import wraps
 from inspect import signature
 from typing import Any, TypeVar
 
-from flask import Blueprint, Flask, current_app, redirect, url_for
+from flask import Blueprint, Flask, current_app, redirect, request, url_for
 from google.protobuf.message import Message
 from werkzeug.wrappers import Response
 
@@ -115,7 +115,11 @@ class Pages:
     def form(
         self, path: str, roles: frozenset[str], *, again: Callable[..., str] | None = None
     ) -> Callable[[View], View]:
-        """Declares a page whose form is sent to the page's own path."""
+        """Declares a page whose form is sent to the page's own path.
+
+        `again`, if there is one, also renders the page when it is opened; the view then only gets
+        forms.
+        """
         return self._page(path, ["GET", "POST"], Access(roles), again)
 
     def _page(
@@ -134,6 +138,8 @@ class Pages:
         def declare(view: View) -> View:
             @wraps(view)
             def answer(**values: str) -> Any:
+                if again is not None and request.method == "GET":
+                    return again(**values)
                 try:
                     answered = view(**values)
                 except (*forms.SHOWN_IN_PLACE, Exhausted) as refusal:

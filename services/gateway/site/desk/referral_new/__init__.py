@@ -6,7 +6,6 @@ yet, up to the service. From then on, a draft is stored at the referrals service
 the worker change each answer.
 """
 
-from services.gateway.site.desk.referral_new import check, consent, drafts, questions
-from services.gateway.site.desk.referral_new.pages import pages
+from services.gateway.site.desk.referral_new.drafts import pages
 
-__all__ = ["check", "consent", "drafts", "pages", "questions"]
+__all__ = ["pages"]

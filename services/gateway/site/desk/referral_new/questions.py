@@ -23,11 +23,11 @@ from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
 from services.gateway.site.backend import directory, names, people, referrals, unsafe_choices
-from services.gateway.site.desk.referral_new.pages import pages
 from services.gateway.site.language import i18n, words
 from services.gateway.site.parts import forms, person_form, unsafe_form
 from services.gateway.site.shell import access, session
 
+pages = access.Pages("referral_new")
 ASKED: Mapping[str, tuple[str, ...]] = {
     "need": ("need_code",),
     "urgency": ("urgency", "urgency_reason_code", "assault_time"),

@@ -16,7 +16,7 @@ from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as m
 from services.gateway.api import PATHS
 from services.gateway.edge.app import PROBES
-from services.gateway.edge.clients import ServiceFault, Standing, standing_of
+from services.gateway.edge.clients import READING_VERBS, ServiceFault, Standing, standing_of
 from services.gateway.site.shell import access
 from tests.gateway.pages_gateway import (
     EXIT,
@@ -102,6 +102,19 @@ def test_without_a_session_only_the_allow_list_opens(client: FlaskClient) -> Non
         else:
             assert answer.status_code == 302, endpoint
             assert answer.headers["Location"].startswith("/sign-in"), endpoint
+
+
+def test_a_head_request_changes_no_more_than_a_get(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    enter(client)
+    for endpoint, path in routes(client.application):
+        writes = []
+        for method in ("GET", "HEAD"):
+            played.asked.clear()
+            client.open(path, method=method)
+            writes.append([rpc for rpc, *_ in played.asked if not rpc.startswith(READING_VERBS)])
+        assert writes[0] == writes[1], endpoint
 
 
 def test_no_cookie_is_set_before_sign_in(client: FlaskClient) -> None:

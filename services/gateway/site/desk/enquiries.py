@@ -115,7 +115,7 @@ def decline_choices() -> list[tuple[str, str]]:
 def new() -> access.Answer:
     """Shows the questions; then a preview with the number of services; then creates the enquiry."""
     answers = MultiDict(request.form) if request.method == "POST" else known_answers()
-    if request.method == "GET" or "back" in answers:
+    if request.method != "POST" or "back" in answers:
         return ask(answers, {})
     rpc_request = forms.filled(e.PreviewEnquiryRequest(keep_unused=forms.flag("keep_unused")))
     if forms.text("drop"):

@@ -80,7 +80,7 @@ def service(identifier: str) -> access.Answer:
     """Shows the form of a service, and saves it."""
     before = _own_service(identifier)
     places = lists.all_of(pb.ListLocationsRequest())
-    if request.method == "GET":
+    if request.method != "POST":
         return service_form(
             before, {}, places=places, place_ids=_offered_at(before.id) if before.id else ()
         )
@@ -115,7 +115,7 @@ def confirm(identifier: str) -> tuple[str, int] | None:
 def place(identifier: str) -> access.Answer:
     """Shows the form of a place, and saves it."""
     before = _own_place(identifier)
-    if request.method == "GET":
+    if request.method != "POST":
         return place_form(before, {})
     typed = forms.filled(
         pb.Location(id=before.id, etag=forms.etag(), organization_id=before.organization_id)

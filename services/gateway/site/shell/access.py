@@ -138,7 +138,7 @@ class Pages:
         def declare(view: View) -> View:
             @wraps(view)
             def answer(**values: str) -> Any:
-                if again is not None and request.method == "GET":
+                if again is not None and request.method != "POST":
                     return again(**values)
                 try:
                     answered = view(**values)

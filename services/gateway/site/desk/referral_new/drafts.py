@@ -49,7 +49,7 @@ def reroute(identifier: str) -> access.Answer:
     old = referrals.fetch(identifier)
     if old.following_id:  # the new draft exists already
         return redirect(url_for("referral_new.resume", identifier=old.following_id))
-    if request.method == "GET":
+    if request.method != "POST":
         return render_template("reroute.html", referral=old, names=names.names_of([old]))
     draft = clients().referrals.CreateReferral(
         r.CreateReferralRequest(
@@ -121,9 +121,9 @@ def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> acce
         "unsafe_code": words.code("unsafe_answer", draft.unsafe_code),
         # In a form that was sent, a missing tick means that the tick was removed.
         unsafe_form.ORGANIZATIONS: list(draft.unsafe_organization_ids)
-        if request.method == "GET"
+        if request.method != "POST"
         else [],
-        unsafe_form.DEPARTMENTS: list(draft.unsafe_departments) if request.method == "GET" else [],
+        unsafe_form.DEPARTMENTS: list(draft.unsafe_departments) if request.method != "POST" else [],
     }
     answers = MultiDict(stored | request.form.to_dict(flat=False))
     judged = []

@@ -142,7 +142,7 @@ def is_page(endpoint: str, answer: TestResponse) -> bool:
     return (
         answer.mimetype in ("text/html", "text/csv", "image/svg+xml")
         and not leads_on
-        and endpoint != "components.components"
+        and endpoint != "development.components"
     )
 
 

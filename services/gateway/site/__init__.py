@@ -54,11 +54,10 @@ PAGES = (
     "network.network_roles",
     "desk.members",
     "desk.webhooks",
-    "desk.keys",
     "desk.inbox",
     "desk.live",
 )
-DEVELOPMENT_PAGES = ("desk.outbox", "desk.components")
+DEVELOPMENT_PAGES = ("desk.development",)
 
 
 def register(app: Flask, settings: SiteSettings) -> None:

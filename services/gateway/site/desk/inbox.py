@@ -54,7 +54,7 @@ LINKS = (
     | {"member_reinstated": (("today.today", access.MANAGERS),)}
     | {"provider_proposed": (("member.proposed_provider", access.MANAGERS),)}
     | {
-        "key_made": (("keys.listing", access.MANAGERS),),
+        "key_made": (("webhooks.keys", access.MANAGERS),),
         "person_invited": (("members.listing", access.MANAGERS),),
     }
     | {"export_made": (("people.listing", access.CARE),)}

@@ -1,4 +1,4 @@
-"""Systems: the organisation's webhooks, their deliveries by the hour, and each delivery.
+"""Systems: the organisation's webhooks with their deliveries, and the API keys.
 
 The page of a delivery also shows its signature. The signature is made from content that the page
 shows and a secret of this organisation, so the manager learns nothing new. If anybody else got the
@@ -15,10 +15,11 @@ from chassis import wire
 from chassis.languages import N_
 from protos.notifications.v1 import notifications_pb2 as n
 from protos.notifications.v1 import told_pb2
+from protos.partners.v1 import members_pb2 as m
 from services.gateway.edge.clients import clients
 from services.gateway.site.language import i18n, words
 from services.gateway.site.parts import forms, pictures
-from services.gateway.site.shell import access
+from services.gateway.site.shell import access, session
 
 pages = access.Pages("webhooks")
 # headers that the curl line leaves out; with accept-encoding, curl would print compressed bytes
@@ -170,4 +171,51 @@ pages.sends(
     n.ResendDeliveryRequest,
     then="webhooks.delivery",
     done="resent",
+)
+
+
+@pages.get("/keys", access.MANAGERS)
+def keys(errors: forms.Problems = forms.NO_PROBLEMS, secret: str = "") -> str:
+    """Shows all keys of the organisation, including expired and revoked keys.
+
+    `secret` is the secret of a key that was just made.
+    """
+    return render_template(
+        "keys.html",
+        keys=clients().members.ListApiKeys(m.ListApiKeysRequest()).api_keys,
+        now=i18n.now(),
+        errors=errors,
+        secret=secret,
+    )
+
+
+@pages.post("/keys", access.MANAGERS, again=keys)
+def create_key() -> str:
+    """Makes a key and shows its secret, once."""
+    created = forms.filled(m.CreateApiKeyRequest(organization_id=session.me().organization_id))
+    return keys(secret=clients().members.CreateApiKey(created).secret)
+
+
+# Confirms a key as the second manager.
+pages.sends(
+    "confirm_key",
+    "/keys/<identifier>/confirm",
+    access.MANAGERS,
+    m.ConfirmApiKeyRequest,
+    then="webhooks.keys",
+)
+# Transfers a key to this manager, so that it does not end with another manager's account.
+pages.sends(
+    "transfer_key",
+    "/keys/<identifier>/transfer",
+    access.MANAGERS,
+    m.TransferApiKeyRequest,
+    then="webhooks.keys",
+)
+pages.sends(
+    "revoke_key",
+    "/keys/<identifier>/revoke",
+    access.MANAGERS,
+    m.RevokeApiKeyRequest,
+    then="webhooks.keys",
 )

@@ -22,7 +22,7 @@ from services.gateway.site.shell.lines import CAMPAIGN_COUNTRIES, hotlines
 SPOKEN = ("es", "en", "fr", "miq", "qu", "pt", "zh")
 COUNTRIES = ("NI", "CR", "SV", "GT", "HN", "MX", "US", "PA", "EC", "PE", "CO", "ES")
 # modules whose pages belong to another module's entry in the navigation
-PARTS = {"referral": ("referral_new",), "people": ("plans",), "webhooks": ("keys",)}
+PARTS = {"referral": ("referral_new",), "people": ("plans",)}
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
-"""Every component of the pages in each of its states, shown in development only.
+"""Pages for development only: every component in each of its states, and the unsent e-mails.
 
-Changes to the look should start with this page.
+Changes to the look should start with the page of the components.
 """
 
 from datetime import timedelta
@@ -8,14 +8,15 @@ from datetime import timedelta
 from flask import render_template
 
 from chassis.wire import timestamp
-from protos.notifications.v1.notifications_pb2 import DeliveryHour
+from protos.notifications.v1.notifications_pb2 import DeliveryHour, ListDevelopmentMailsRequest
 from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway.edge.clients import send
 from services.gateway.site.backend import names
 from services.gateway.site.language import i18n
 from services.gateway.site.parts import due, pictures
 from services.gateway.site.shell import access
 
-pages = access.Pages("components")
+pages = access.Pages("development")
 EXAMPLE = "0" * 32
 # Elapsed share of a deadline's time, and its length in minutes: calm, soon, nearly over, late.
 DEADLINES = ((0.1, 7200), (0.5, 180), (0.9, 15), (2.9, 1440))
@@ -64,3 +65,13 @@ def clock(gone: float, minutes: int) -> r.Clock:
         start_time=timestamp(start),
         due_time=timestamp(start + timedelta(minutes=minutes)),
     )
+
+
+@pages.get("/outbox", access.EVERYONE)
+def mails() -> str:
+    """Shows the latest e-mails that would have been sent, the newest first.
+
+    The e-mails are shown as text, because most of their links lead to pages that the reader may not
+    open; the link of an invitation can be followed.
+    """
+    return render_template("outbox.html", mails=send(ListDevelopmentMailsRequest()).mails)

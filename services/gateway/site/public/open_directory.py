@@ -6,7 +6,6 @@ because either could lead somebody to the house.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from flask import abort, render_template, request
 from werkzeug.wrappers import Response
@@ -14,7 +13,6 @@ from werkzeug.wrappers import Response
 from chassis.errors import Invalid, Unavailable
 from chassis.ids import object_id
 from protos.partners.v1 import directory_pb2 as d
-from protos.partners.v1 import locations_pb2 as lo
 from protos.partners.v1 import open_data_pb2 as o
 from services.gateway.edge.clients import clients
 from services.gateway.edge.problems import RETRY_SECONDS, status_of
@@ -29,33 +27,6 @@ HOUSING = "HOU"
 WEEK = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 PAGE_SIZE = 20  # services on a page of results
 ORGANIZATION_PAGE_SIZE = 100  # services on the page of an organisation
-
-
-@dataclass(frozen=True)
-class Place:
-    """A public place of a service, in words."""
-
-    where: str
-    phones: list[str]
-    hours: list[str]
-
-
-@dataclass(frozen=True)
-class Card:
-    """A public service, in words. `where` is empty if the place is not public."""
-
-    name: str
-    description: str
-    organization_id: str
-    organization_name: str
-    needs: list[str]
-    where: str
-    phone: str
-    hours: list[str]
-    places: list[Place]
-    languages: list[str]
-    website: str
-    shares_with: int = 0  # as the contract's SharesWith
 
 
 @pages.get("/services", access.ANYBODY)
@@ -75,7 +46,7 @@ def search(
         away=False,
         question=question,
         answer=answer,
-        cards=[card(listed) for listed in answer.services] if answer else [],
+        services=shown(answer.services) if answer else [],
         needs_=names.needs(),
         here=here if here in CAMPAIGN_COUNTRIES else "NI",
         housing=question.need_code.partition(".")[0] == HOUSING,
@@ -128,8 +99,7 @@ def organization(identifier: str) -> str:
         "open_organization.html",
         organization=members[0],
         where="" if discreet else words.place(members[0].department, members[0].country),
-        website=website(members[0]),
-        cards=[card(listed) for listed in answer.services],
+        services=shown(answer.services),
         question=rpc_request,
         answer=answer,
     )
@@ -161,55 +131,26 @@ def answer_to(query: o.ListPublicServicesRequest) -> o.ListPublicServicesRespons
 
 
 def is_housing(service: d.Service) -> bool:
-    """Returns whether the service offers housing."""
     return any(code.partition(".")[0] == HOUSING for code in service.need_codes)
 
 
-def card(public_service: o.PublicService) -> Card:
-    """Returns a service in words."""
-    service, organization, discreet = (
-        public_service.service,
-        public_service.organization,
-        is_housing(public_service.service),
-    )
-    return Card(
-        name=service.name,
-        description="" if discreet else service.description,
-        organization_id=organization.id,
-        organization_name=organization.name,
-        needs=[names.need(code) for code in service.need_codes],
-        where="" if discreet else words.place(service.department, service.country),
-        phone=organization.hotline_number or service.phone or organization.phone,
-        hours=hours(service.schedules),
-        places=[] if discreet else [place(at) for at in public_service.service_at_locations],
-        languages=[words.language(tag) for tag in service.languages],
-        website=website(organization),
-        shares_with=service.shares_with,
-    )
+def shown(services: Iterable[o.PublicService]) -> list[o.PublicService]:
+    """Returns the services; housing without its places and its description."""
+    listed = list(services)
+    for housing in (public for public in listed if is_housing(public.service)):
+        housing.ClearField("service_at_locations")
+        for field in ("description", "department", "country"):
+            housing.service.ClearField(field)
+    return listed
 
 
-def place(at: lo.ServiceAtLocation) -> Place:
-    """Returns a public place in words."""
-    location = at.location
-    town = (
-        words.area(location.area_code)
-        if location.area_code
-        else words.department(location.department)
-        if location.department
-        else ""
-    )
-    return Place(
-        ", ".join(filter(None, (location.name, location.address, town))),
-        [phone.number for phone in at.phones],
-        hours(at.schedules),
-    )
-
-
+@pages.blueprint.app_template_global()
 def website(organization: d.Organization) -> str:
     """Returns the web address of an organisation; "" if it is no http address."""
     return organization.url if organization.url.startswith(("https://", "http://")) else ""
 
 
+@pages.blueprint.app_template_global("open_hours")
 def hours(schedules: Iterable[d.Schedule]) -> list[str]:
     """Returns the opening hours that are valid today, as texts.
 

@@ -29,7 +29,6 @@ def provider_of(service: d.Service) -> str:
 
 
 def services_of(organization_id: str) -> lists.Listed[d.Service]:
-    """Returns the services of an organisation."""
     return lists.all_of(d.SearchServicesRequest(organization_id=organization_id))
 
 

@@ -112,7 +112,6 @@ def confirm_second_factor() -> access.Answer:
     then="account.show",
 )
 def end_second_factor() -> None:
-    """Removes the second factor."""
     origin.attach(devices.secret())
     send(forms.filled(pb.EndSecondFactorRequest()))
 
@@ -147,7 +146,6 @@ def create_passkey() -> None:
     then="account.show",
 )
 def end_passkey() -> None:
-    """Removes a passkey."""
     origin.attach(devices.secret())
     send(forms.filled(pb.EndPasskeyRequest(id=forms.text("passkey"))))
 

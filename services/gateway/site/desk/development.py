@@ -24,7 +24,6 @@ DEADLINES = ((0.1, 7200), (0.5, 180), (0.9, 15), (2.9, 1440))
 
 @pages.get("/components", access.EVERYONE)
 def components() -> str:
-    """Shows all components."""
     rows = [row(state) for state in list(r.State.values())[1:]]
     return render_template(
         "components.html",
@@ -58,7 +57,6 @@ def hour(back: int) -> DeliveryHour:
 
 
 def clock(gone: float, minutes: int) -> r.Clock:
-    """Returns a running deadline."""
     start = i18n.now() - timedelta(minutes=gone * minutes)
     return r.Clock(
         kind=r.CLOCK_KIND_DECIDE,

@@ -133,7 +133,6 @@ def problem_of(problem: o.ImportProblem) -> str:
 
 
 def icon_of(job: o.Import) -> str:
-    """Returns the icon for the state of an import."""
     return {
         o.IMPORT_STATE_DONE: "seen",  # its report may say that nothing was stored
         o.IMPORT_STATE_FAILED: "warn",

@@ -138,7 +138,6 @@ def read(identifier: str) -> access.Answer:
 
 @pages.post("/inbox/desk", access.MANAGERS, again=inbox, then="inbox.inbox")
 def desk() -> None:
-    """Sets the desk's language and e-mail address."""
     clients().notifications.SetDesk(
         forms.filled(n.SetDeskRequest(desk=n.Desk(organization_id=session.me().organization_id)))
     )

@@ -274,7 +274,6 @@ def shared_attributes(enquiry: e.Enquiry) -> list[str]:
 
 
 def is_stated(content: e.EnquiryContent, attribute: str) -> bool:
-    """Returns whether an enquiry states this attribute."""
     if attribute == "dependants":
         return content.HasField("dependants")
     return bool(getattr(content, "gender_code" if attribute == "gender" else attribute))

@@ -51,7 +51,6 @@ def listing() -> str:
 
 
 def render_new(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
-    """Renders the form for a new file."""
     return render_template("person_new.html", errors=errors, person=person_form.Values())
 
 
@@ -220,7 +219,6 @@ def open_safe_contact(identifier: str) -> str:
     then="people.show",
 )
 def safe_contact(identifier: str) -> None:
-    """Saves the safe-contact plan."""
     forms.refuse(person_form.missing())
     clients().people.SetSafeContact(forms.filled(p.SetSafeContactRequest(id=identifier)))
 
@@ -251,7 +249,6 @@ def withdraw_all(identifier: str) -> None:
 
 @pages.post("/people/<identifier>/plans", access.SENDERS, again=partial(show, part="plan"))
 def begin_plan(identifier: str) -> access.Answer:
-    """Starts a plan."""
     plan = clients().plans.CreatePlan(forms.filled(pb.CreatePlanRequest(person_id=identifier)))
     return redirect(url_for("plans.show", identifier=plan.id, done="plan_begun"), 303)
 

@@ -345,7 +345,6 @@ def again(identifier: str, verb: str, errors: forms.Problems) -> str:
 
 @pages.post("/referrals/<identifier>/do/<verb>", access.CARE | access.NETWORK, again=again)
 def act(identifier: str, verb: str) -> access.Answer:
-    """Takes a step."""
     form = step_forms.STEPS.get(verb)
     if form is None:
         abort(404)

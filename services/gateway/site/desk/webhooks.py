@@ -154,7 +154,6 @@ pages.sends(
 
 @pages.post("/webhooks/<identifier>/switch", access.MANAGERS, then="webhooks.show")
 def switch(identifier: str) -> None:
-    """Turns an endpoint on or off."""
     changed = n.Webhook(id=identifier, etag=forms.etag(), enabled=forms.flag("enabled"))
     clients().webhooks.UpdateWebhook(
         n.UpdateWebhookRequest(

@@ -85,12 +85,10 @@ def keep_language(endpoint: str, values: dict[str, object]) -> None:
 
 
 def locale() -> Locale:
-    """Returns the reader's locale."""
     return Locale.parse(language())
 
 
 def now() -> datetime:
-    """Returns the current time."""
     return SystemClock().now()
 
 

@@ -168,7 +168,6 @@ def answers_to(question: str) -> list[tuple[str, str]]:
 
 
 def country(alpha2: str) -> str:
-    """Returns a country's name."""
     return str(i18n.locale().territories.get(alpha2) or _("otro país")) if alpha2 else "–"
 
 

@@ -149,7 +149,6 @@ def row_of(deadline: pb.PolicyDeadline) -> Row:
 
 
 def rows_in_form() -> list[Row]:
-    """Returns the deadlines from the form."""
     rows = []
     for name in names():
         unit = forms.text(f"{name}.unit")

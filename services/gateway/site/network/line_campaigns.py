@@ -31,7 +31,6 @@ def listing(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
 
 @pages.post("/campaigns", access.NETWORK, again=listing)
 def create() -> access.Answer:
-    """Creates a campaign."""
     campaign = clients().campaigns.CreateCampaign(
         forms.filled(pb.CreateCampaignRequest(campaign=pb.LineCampaign()))
     )

@@ -76,7 +76,6 @@ pages.sends(
 
 @pages.get("/directory/organizations/<identifier>/sign-in", access.NETWORK)
 def provider(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
-    """Shows the current provider and the proposed provider."""
     organization = clients().directory.GetOrganization(d.GetOrganizationRequest(id=identifier))
     return render_template(
         "sign_in_provider.html",

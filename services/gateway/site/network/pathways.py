@@ -46,7 +46,6 @@ def show(identifier: str) -> str:
 
 
 def step_names(pathway: pb.StandardPathway) -> dict[str, str]:
-    """Returns the names of the steps by their keys."""
     return {step.key: names.called(step.names) for step in pathway.steps}
 
 

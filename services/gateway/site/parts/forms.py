@@ -162,7 +162,6 @@ def etag() -> str:
 
 
 def without_none(**fields: Any) -> dict[str, Any]:
-    """Returns the fields that are not None."""
     return {name: value for name, value in fields.items() if value is not None}
 
 

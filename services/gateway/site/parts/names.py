@@ -17,12 +17,10 @@ class Names:
     workers: dict[str, str] = field(default_factory=dict)
 
     def organization(self, identifier: str) -> str:
-        """Returns an organisation's name."""
         organization = self.organizations.get(identifier)
         return organization.name if organization else "–"
 
     def service(self, identifier: str) -> str:
-        """Returns a service's name."""
         service = self.services.get(identifier)
         return service.name if service else "–"
 

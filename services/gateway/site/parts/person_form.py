@@ -107,7 +107,6 @@ def must_confirm_age(errors: Mapping[str, str]) -> bool:
 
 
 def band(years: int) -> r.AgeBand.ValueType:
-    """Returns the age band of an age in years."""
     return BANDS[max(first for first in BANDS if first <= years)]
 
 

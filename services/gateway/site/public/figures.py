@@ -91,7 +91,6 @@ def table() -> Response:
 
 @pages.get("/figures/pilot", access.EVERYONE)
 def pilot() -> str:
-    """Shows the pilot's figures."""
     pilot_figures = clients().statistics.GetPilotFigures(r.GetPilotFiguresRequest())
     start, end = month(pilot_figures.period_start), month(pilot_figures.period_end)
     return render_template(
@@ -106,7 +105,6 @@ def pilot() -> str:
 
 @pages.get("/figures/pilot.csv", access.EVERYONE)
 def pilot_table() -> Response:
-    """Returns the pilot's figures as a file."""
     pilot_figures = clients().statistics.GetPilotFigures(r.GetPilotFiguresRequest())
     totals = [
         ("total", "assisted", _("personas ayudadas"), str(pilot_figures.assisted)),

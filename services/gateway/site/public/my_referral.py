@@ -49,7 +49,6 @@ def confirm() -> access.Answer:
 
 @pages.post("/my-referral/note", access.ANYBODY)
 def note() -> access.Answer:
-    """Adds the person's note to her request."""
     return show_status(
         lambda: send(forms.filled(c.AddNoteByReferenceRequest())),
         lambda status: _("Anotado. Lo lee solo la línea a la que usted llamó."),

@@ -168,7 +168,6 @@ def hours(schedules: Iterable[d.Schedule]) -> list[str]:
 
 
 def span(schedule: d.Schedule) -> str:
-    """Returns the opening times of a schedule, as text."""
     return (
         _("las 24 horas")
         if schedule.opens_at == schedule.closes_at

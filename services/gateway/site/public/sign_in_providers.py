@@ -22,7 +22,6 @@ pages = access.Pages("sign_in_providers")
 
 @pages.get("/sign-in/with/<identifier>", access.ANYBODY)
 def leave_for(identifier: str) -> Response:
-    """Redirects to the provider."""
     try:
         begun = clients().tokens.BeginProviderSignIn(
             m.BeginProviderSignInRequest(provider_id=identifier)

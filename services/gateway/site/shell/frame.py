@@ -41,7 +41,6 @@ class NavigationItem:
 
 
 def install(app: Flask) -> None:
-    """Gives the templates the words and helpers that they use."""
     app.context_processor(context)
     app.jinja_env.globals.update(
         word=words.word,

@@ -27,7 +27,6 @@ HEADERS = {
 
 
 def install(app: Flask) -> None:
-    """Installs the guard before and after every page."""
     app.before_request(begin)
     app.after_request(finish)
 

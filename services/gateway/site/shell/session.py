@@ -42,7 +42,6 @@ def set_cookie(response: Response, secret: str, language: str = "") -> None:
 
 
 def drop_cookie(response: Response) -> None:
-    """Deletes the cookie."""
     cookies.drop(response, COOKIE)
 
 

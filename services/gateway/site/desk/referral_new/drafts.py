@@ -66,13 +66,11 @@ def reroute(identifier: str) -> access.Answer:
 
 @pages.form("/referrals/<identifier>/need", access.SENDERS)
 def need(identifier: str) -> access.Answer:
-    """Asks for the need."""
     return ask(identifier, "need", {"need_code": forms.text("need_code")}, "referral.show")
 
 
 @pages.form("/referrals/<identifier>/urgency", access.SENDERS)
 def urgency(identifier: str) -> access.Answer:
-    """Asks for the urgency."""
     fields = {"urgency": words.number("urgency", forms.text("urgency")), **reason_given()}
     if "assault_time" in request.form and not forms.time_problems("assault_time"):
         fields["assault_time"] = forms.moment("assault_time")  # None removes it: it was emptied

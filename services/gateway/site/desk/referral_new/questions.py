@@ -347,7 +347,6 @@ def back_address(start: Start) -> str:
 def show(
     start: Start, answers: MultiDict[str, str], page: str, errors: dict[str, str]
 ) -> access.Answer:
-    """Renders one question."""
     judged: list[d.Match] = []
     if page in ("services", "unsafe"):
         try:

@@ -4,11 +4,12 @@ The step is taken for each referral separately, on the version that the list sho
 the result for each referral, so that no failure is lost in a total.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from flask import redirect, render_template, request, url_for
+from google.protobuf.message import Message
 
 from chassis.errors import (
     Conflict,
@@ -23,7 +24,7 @@ from chassis.errors import (
     Unavailable,
 )
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway.edge.clients import ServiceFault, clients
+from services.gateway.edge.clients import ServiceFault, send
 from services.gateway.site.backend import directory, names, referrals
 from services.gateway.site.language import _, words
 from services.gateway.site.parts import forms
@@ -32,22 +33,6 @@ from services.gateway.site.shell import access
 pages = access.Pages("several")
 
 MOST = 50  # maximum number of rows; one page of a list has no more
-
-
-@dataclass(frozen=True)
-class TickedRow:
-    """A ticked row: the referral, and the version that the list showed."""
-
-    id: str
-    etag: str
-
-    @property
-    def request_id(self) -> str:
-        """Returns the request id for the row.
-
-        The id stays the same if the form is sent again, and differs from row to row.
-        """
-        return f"{forms.request_id()}-{self.id}"
 
 
 @dataclass(frozen=True)
@@ -63,25 +48,32 @@ class StepResult:
     why: str = ""
 
 
-def ticked_rows() -> list[TickedRow]:
-    """Returns the ticked rows, each once; only one row if that row's own button was pressed."""
+def ticked_rows() -> list[dict[str, Any]]:
+    """Returns the ticked rows, each once; only one row if that row's own button was pressed.
+
+    A row has the fields of a step's request: the id, the version that the list showed, and a
+    request id, which stays the same if the form is sent again.
+    """
     ticked = [request.form["only"]] if request.form.get("only") else request.form.getlist("chosen")
-    rows = [TickedRow(*value.partition(":")[::2]) for value in dict.fromkeys(ticked)]
-    return [row for row in rows if row.id and row.etag][:MOST]
+    return [
+        {"id": id, "etag": etag, "request_id": f"{forms.request_id()}-{id}"}
+        for id, _colon, etag in (value.partition(":") for value in dict.fromkeys(ticked))
+        if id and etag
+    ][:MOST]
 
 
-def take(step: Callable[[Any], r.Referral], rpc_request: Any) -> StepResult:
+def take(step: Any) -> StepResult:
     """Takes the step for one referral. A refusal does not stop the steps for the others.
 
     If the session ends in the meantime, the form is offered again after the sign-in; the request
     ids prevent a step from being taken twice.
     """
     try:
-        return StepResult(rpc_request.id, step(rpc_request))
+        return StepResult(step.id, send(step))
     except Unauthenticated:
         raise
     except (Refusal, ServiceFault) as error:
-        return StepResult(rpc_request.id, fetch_if_readable(rpc_request.id), reason(error))
+        return StepResult(step.id, fetch_if_readable(step.id), reason(error))
 
 
 def fetch_if_readable(identifier: str) -> r.Referral | None:
@@ -115,15 +107,16 @@ def reason(error: Exception) -> str:
     return _("No se sabe si se hizo: la respuesta no llegó. Mire cómo está antes de repetirlo.")
 
 
-def results_page(step: str, done: list[StepResult], back: str) -> str:
-    """Renders the page with the result for each referral; failures come first."""
+def results_page(verb: str, steps: Iterable[Message], back: str) -> str:
+    """Takes the steps, and renders the page with each result; failures come first."""
+    done = [take(step) for step in steps]
     try:
         known = names.names_of(outcome.referral for outcome in done if outcome.referral is not None)
     except (Unavailable, ServiceFault):
         known = names.Names()  # the results are shown without names
     return render_template(
         "several.html",
-        step=step,
+        step=verb,
         outcomes=sorted(done, key=lambda outcome: not outcome.why),
         failed=sum(1 for outcome in done if outcome.why),
         back=back,
@@ -139,18 +132,13 @@ def board() -> access.Answer:
         return redirect(url_for("board.board", nothing=1, _anchor="queue"), 303)
     if request.form.get("step") == "reroute":
         return choose(rows)
-    requests = [
-        r.RemindReferralRequest(id=row.id, etag=row.etag, request_id=row.request_id) for row in rows
-    ]
-    remind = clients().referrals.RemindReferral
-    return results_page(
-        "remind", [take(remind, rpc_request) for rpc_request in requests], url_for("board.board")
-    )
+    steps = (r.RemindReferralRequest(**row) for row in rows)
+    return results_page("remind", steps, url_for("board.board"))
 
 
-def choose(rows: list[TickedRow]) -> str:
+def choose(rows: Iterable[Mapping[str, Any]]) -> str:
     """Shows, for each referral, services that may fit, the best first. Nothing is changed yet."""
-    referrals = [referral for row in rows if (referral := fetch_if_readable(row.id)) is not None]
+    referrals = [referral for row in rows if (referral := fetch_if_readable(row["id"])) is not None]
     offers = {
         referral.id: directory.alternatives(referral) if "reroute" in referral.allowed_verbs else []
         for referral in referrals
@@ -163,20 +151,14 @@ def choose(rows: list[TickedRow]) -> str:
 @pages.post("/board/several/reroute", access.NETWORK)
 def reroute() -> access.Answer:
     """Re-routes each referral for which a service was chosen."""
-    services = {row.id: forms.text(f"service.{row.id}") for row in ticked_rows()}
-    rows = [row for row in ticked_rows() if services[row.id]]
-    if not rows:
-        return redirect(url_for("board.board", nothing=1, _anchor="queue"), 303)
-    requests = [
-        r.RerouteReferralRequest(
-            id=row.id, etag=row.etag, service_id=services[row.id], request_id=row.request_id
-        )
-        for row in rows
+    steps = [
+        r.RerouteReferralRequest(**row, service_id=service_id)
+        for row in ticked_rows()
+        if (service_id := forms.text(f"service.{row['id']}"))
     ]
-    reroute = clients().referrals.RerouteReferral
-    return results_page(
-        "reroute", [take(reroute, rpc_request) for rpc_request in requests], url_for("board.board")
-    )
+    if not steps:
+        return redirect(url_for("board.board", nothing=1, _anchor="queue"), 303)
+    return results_page("reroute", steps, url_for("board.board"))
 
 
 @pages.post("/referrals/assign", access.MANAGERS)
@@ -185,14 +167,10 @@ def assign() -> access.Answer:
 
     The worker belongs to the reader's organisation.
     """
-    rows, worker = ticked_rows(), forms.text("responsible_worker_id")
-    if not rows:
-        return redirect(url_for("referral.listing", box="inbox", nothing=1), 303)
-    requests = [
-        r.AssignReferralRequest(
-            id=row.id, etag=row.etag, responsible_worker_id=worker, request_id=row.request_id
-        )
-        for row in rows
+    worker_id = forms.text("responsible_worker_id")
+    steps = [
+        r.AssignReferralRequest(**row, responsible_worker_id=worker_id) for row in ticked_rows()
     ]
-    done = [take(clients().referrals.AssignReferral, rpc_request) for rpc_request in requests]
-    return results_page("assign", done, url_for("referral.listing", box="inbox"))
+    if not steps:
+        return redirect(url_for("referral.listing", box="inbox", nothing=1), 303)
+    return results_page("assign", steps, url_for("referral.listing", box="inbox"))

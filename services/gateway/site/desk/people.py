@@ -17,7 +17,7 @@ from protos.referrals.v1 import plans_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
 from services.gateway.site.backend import lists, names, referrals
-from services.gateway.site.language import i18n
+from services.gateway.site.language import i18n, words
 from services.gateway.site.parts import forms, person_form
 from services.gateway.site.shell import access, session
 
@@ -123,7 +123,12 @@ def show(
         names=display_names,
         part=part,
         errors=errors,
-        other_age=part == "plan" and person_form.must_confirm_age(errors),
+        # the worker must confirm a pathway for another age, or has just done so
+        other_age=part == "plan"
+        and bool(
+            errors.get("_form") == words.conflict("age_not_taken")
+            or forms.texts("acknowledged_codes")
+        ),
         identity=identity,
         plan_opened=plan_opened,
         person=person_form.Values(),

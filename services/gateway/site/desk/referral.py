@@ -142,9 +142,11 @@ def render(referral: r.Referral, filled: Filled) -> str:
             *(e.actor_id for e in events if e.actor_kind == r.ACTOR_KIND_WORKER),
         },
     )
-    probation = is_on_probation(known)
+    own = known.organizations.get(session.me().organization_id)
+    probation = own is not None and own.status == ORGANIZATION_STATUS_PROBATION
     plan, no_plan = safe_contact(referral, filled)
     receipt = receipt_of(referral)
+    receipt_basis = basis_of(receipt) if receipt else ""
     erased = is_erased(referral)
     groups, basis = ([], "") if probation or erased else openable(referral, receipt)
     allowed = [verb for verb in referral.allowed_verbs if verb in step_forms.STEPS]
@@ -164,8 +166,11 @@ def render(referral: r.Referral, filled: Filled) -> str:
         group_needs=group_needs(referral.need_code),
         openable=groups,
         basis=basis,
-        notes_closed=receipt is not None and notes_are_closed(receipt),
-        notes_wait=receipt is not None and basis_of(receipt) == "unconfirmed",
+        # the receiver can't read notes, although it may open other data
+        notes_closed=receipt is not None
+        and receipt_basis != "emergency"
+        and (receipt_basis == "unconfirmed" or p.FIELD_GROUP_NOTES not in receipt.field_groups),
+        notes_wait=receipt_basis == "unconfirmed",
         probation=probation,
         erased=erased,
         plan=plan,
@@ -175,15 +180,6 @@ def render(referral: r.Referral, filled: Filled) -> str:
         filled=filled,
         now=i18n.now(),
     )
-
-
-def is_on_probation(known: names.Names) -> bool:
-    """Returns whether the reader's organisation may not open any data yet.
-
-    Returns False if the organisation is not one of those on the page (`known`).
-    """
-    own = known.organizations.get(session.me().organization_id)
-    return own is not None and own.status == ORGANIZATION_STATUS_PROBATION
 
 
 def is_erased(referral: r.Referral) -> bool:
@@ -227,14 +223,6 @@ def receipt_of(referral: r.Referral) -> p.Receipt | None:
         return clients().people.GetReceipt(p.GetReceiptRequest(id=referral.receipt_id))
     except Refusal:
         return None
-
-
-def notes_are_closed(receipt: p.Receipt) -> bool:
-    """Returns whether the receiver can't read notes, although it may open other data."""
-    basis = basis_of(receipt)
-    return basis == "unconfirmed" or (
-        basis != "emergency" and p.FIELD_GROUP_NOTES not in receipt.field_groups
-    )
 
 
 def openable(referral: r.Referral, receipt: p.Receipt | None) -> tuple[list[tuple[str, str]], str]:

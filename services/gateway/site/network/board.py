@@ -4,7 +4,6 @@ The board shows codes and counts of the whole network, never a person's name.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 
 from flask import render_template, request
@@ -112,16 +111,8 @@ def bars(times: Sequence[r.ResponseTime], known: names.Names) -> list[pictures.B
     ]
 
 
-@dataclass(frozen=True)
-class Callee:
-    """The desk to call about a referral."""
-
-    name: str
-    phone: str
-
-
-def callee(referral: r.Referral, known: names.Names) -> Callee | None:
-    """Returns the desk whose turn it is, if the directory has a phone number for it.
+def callee(referral: r.Referral, known: names.Names) -> tuple[str, str] | None:
+    """Returns the name and the phone number of the desk whose turn it is, if they are known.
 
     Returns None if the receiving service is confidential or not visible to the reader.
     """
@@ -140,4 +131,4 @@ def callee(referral: r.Referral, known: names.Names) -> Callee | None:
         )
     else:
         return None
-    return Callee(organization.name, phone) if organization and phone else None
+    return (organization.name, phone) if organization and phone else None

@@ -36,11 +36,6 @@ class Row:
     unit: str
     text: str = ""
 
-    @property
-    def name_in_words(self) -> str:
-        """Returns the name of the deadline, without its urgency."""
-        return words.word("deadline", self.clock)
-
 
 @pages.get("/deadlines", access.EVERYONE)
 def show() -> str:
@@ -94,9 +89,8 @@ def publish() -> access.Answer:
         )
     units = [(code, _(word)) for code, (word, _seconds) in UNITS.items()]
     labels = {
-        row.name: f"{words.word('urgency', row.urgency)}, {row.name_in_words}"
-        if row.urgency
-        else row.name_in_words
+        row.name: f"{words.word('urgency', row.urgency)}, " * bool(row.urgency)
+        + words.word("deadline", row.clock)
         for row in rows
     }
     return render_template(

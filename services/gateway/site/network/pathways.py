@@ -77,17 +77,14 @@ def publish() -> access.Answer:
         except Invalid as refusal:
             errors = problems(refusal, text.splitlines())
     elif identifier := request.args.get("pathway", ""):
-        text = next_version_text(clients().plans.GetPathway(pb.GetPathwayRequest(id=identifier)))
+        current = clients().plans.GetPathway(pb.GetPathwayRequest(id=identifier))
+        next_version = f"version: {current.version + 1}"
+        text = re.sub(r"(?m)^version:.*$", next_version, current.text, count=1)
     else:
         text = ""
     return render_template(
         "pathway_publish.html", text_=text, errors=errors
     ), 422 if errors else 200
-
-
-def next_version_text(pathway: pb.StandardPathway) -> str:
-    """Returns the text of a pathway, with the number of the next version."""
-    return re.sub(r"(?m)^version:.*$", f"version: {pathway.version + 1}", pathway.text, count=1)
 
 
 def problems(refusal: Invalid, lines: list[str]) -> dict[str, str]:

@@ -52,14 +52,6 @@ The contract has no code for this answer.
 """
 
 
-def age_of(band: r.AgeBand.ValueType) -> str:
-    """Returns the age group of an age band: child, adult or unknown.
-
-    The age group determines who may give a consent.
-    """
-    return AGES.get(band, ADULT)
-
-
 def next_page(recipient: str, age: str) -> tuple[str, dict[str, str]]:
     """Returns the page to show next, with its problems: usually the first incomplete page.
 

@@ -161,10 +161,6 @@ def etag() -> str:
     return text("etag")
 
 
-def without_none(**fields: Any) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if value is not None}
-
-
 def refuse(errors: dict[str, str]) -> None:
     """Rejects the form with these problems, if there are any. Raises Incomplete."""
     if errors:

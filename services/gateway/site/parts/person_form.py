@@ -96,16 +96,6 @@ def birth_problems() -> dict[str, str]:
     return {} if same else {"birth_date": _("no coincide con la edad; deje solo una de las dos")}
 
 
-def must_confirm_age(errors: Mapping[str, str]) -> bool:
-    """Returns whether the form for a plan must ask to confirm a pathway for another age.
-
-    It must if the form was refused because of the age, or already carries the confirmation.
-    """
-    return errors.get("_form") == words.conflict("age_not_taken") or bool(
-        forms.texts("acknowledged_codes")
-    )
-
-
 def band(years: int) -> r.AgeBand.ValueType:
     return BANDS[max(first for first in BANDS if first <= years)]
 

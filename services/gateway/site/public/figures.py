@@ -243,7 +243,12 @@ def pilot_charts(pilot_figures: r.PilotFigures) -> list[Chart]:
         Chart(
             "month",
             _("Cuándo"),
-            bars(months(pilot_figures), month, in_order=True, short=month_short),
+            bars(
+                months(pilot_figures),
+                month,
+                in_order=True,
+                short=lambda code: month(code, "abbreviated").partition(" ")[0],
+            ),
             columns=True,
         ),
     ]
@@ -325,8 +330,3 @@ def month(code: str, width: str = "wide") -> str:
         else ""
     )
     return f"{named} {year}".strip()
-
-
-def month_short(code: str) -> str:
-    """Returns the month without the year, in a few letters."""
-    return month(code, "abbreviated").partition(" ")[0]

@@ -203,7 +203,8 @@ def consent(identifier: str) -> access.Answer:
     if not draft.service_id:
         return redirect(url_for("referral_new.services", identifier=identifier))
     service = clients().directory.GetService(d.GetServiceRequest(id=draft.service_id))
-    recipient, age = service.organization_id, consent_form.age_of(draft.person.age_band)
+    recipient = service.organization_id
+    age = consent_form.AGES.get(draft.person.age_band, consent_form.ADULT)
     page, errors = "points", dict[str, str]()
     # language in which to show the script again; the ticks are kept
     speak = forms.text("speak")

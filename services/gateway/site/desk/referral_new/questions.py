@@ -286,7 +286,7 @@ def create_draft(start: Start, answers: MultiDict[str, str], service_id: str) ->
         "",
         **wanted,
         **reason_given(),
-        **forms.without_none(assault_time=forms.moment("assault_time")),
+        **({"assault_time": time} if (time := forms.moment("assault_time")) else {}),
     )
 
 

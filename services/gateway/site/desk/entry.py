@@ -60,7 +60,6 @@ def save() -> access.Answer:
     """Saves the fields of the organisation."""
     before = own_organization()
     typed = forms.filled(d.Organization(id=before.id, etag=forms.etag()))
-    typed.phone = forms.text("phone")
     rpc_request = d.UpdateOrganizationRequest(
         organization=typed,
         update_mask=FieldMask(paths=_ORGANIZATION),
@@ -154,17 +153,15 @@ def check_address(identifier: str) -> str:
     )
 
 
-@pages.post("/entry/places/<identifier>/remove", access.MANAGERS)
-def remove(identifier: str) -> access.Answer:
-    """Deletes a place where no service is offered."""
-    before = _own_place(identifier)
-    try:
-        clients().locations.DeleteLocation(
-            pb.DeleteLocationRequest(id=before.id, etag=forms.etag(), request_id=forms.request_id())
-        )
-    except (Stale, *forms.SHOWN_IN_PLACE) as refusal:
-        return place_form(before, forms.problems(refusal)), 422
-    return redirect(url_for("entry.show", done="saved"), 303)
+# Deletes a place where no service is offered.
+pages.sends(
+    "remove",
+    "/entry/places/<identifier>/remove",
+    access.MANAGERS,
+    pb.DeleteLocationRequest,
+    again=lambda identifier, errors: place_form(_own_place(identifier), errors),
+    then="entry.show",
+)
 
 
 def _save_or_show_again(
@@ -203,7 +200,7 @@ def own_organization() -> d.Organization:
 
 def overview(
     organization: d.Organization,
-    errors: dict[str, str],
+    errors: forms.Problems,
     concurrent_changes: Sequence[dict[str, Any]] = (),
     *,
     base: d.Organization | None = None,
@@ -230,7 +227,7 @@ def overview(
 
 def service_form(
     shown_service: d.Service,
-    errors: dict[str, str],
+    errors: forms.Problems,
     concurrent_changes: Sequence[dict[str, Any]] = (),
     *,
     places: Sequence[pb.Location],
@@ -263,7 +260,7 @@ def service_form(
 
 def place_form(
     shown_place: pb.Location,
-    errors: dict[str, str],
+    errors: forms.Problems,
     concurrent_changes: Sequence[dict[str, Any]] = (),
     *,
     opened: pb.OpenedAddress | None = None,
@@ -383,18 +380,12 @@ def _service_in_form(before: d.Service) -> d.Service:
     typed = forms.filled(
         d.Service(id=before.id, etag=forms.etag(), organization_id=before.organization_id)
     )
-    typed.confidential, typed.public, typed.active = (
-        forms.flag("confidential"),
-        forms.flag("public"),
-        forms.flag("active"),
-    )
     typed.eligibility.SetInParent()
     eligibility: Any = typed.eligibility
     for name in _STATED:
         eligibility.ClearField(name)
         if answer := forms.text(name):
             setattr(eligibility, name, answer == "yes")
-    del typed.tiers[:]
     typed.tiers.extend(
         d.FieldTier(field=name, tier=contract_pb2.TIER_COORDINATOR)
         for name in forms.texts("narrowed")

@@ -22,7 +22,8 @@ NOT_REFILLED = frozenset({"hidden", "password", "file", "submit", "button", "ima
 def fill(response: Response) -> None:
     """Fills this request's form if the answer shows the form again to its writer.
 
-    If the answer has no form for this path, adds the typed values as text.
+    Opens the folds around it. If the answer has no form for this path, adds the typed values as
+    text.
     """
     refused = (
         request.method == "POST"
@@ -31,27 +32,15 @@ def fill(response: Response) -> None:
     )
     if refused and response.mimetype == "text/html" and (form := rejected_form()):
         page = response.get_data(as_text=True)
-        forms = _Page(page, request.path).forms
+        forms, sent = _Page(page, request.path).forms, sent_fields()
         if form.typed and not forms:
             page = page.replace(
                 "</main>", render_template("written.html", form=form) + "</main>", 1
             )
-        response.set_data(
-            fill_forms(
-                page,
-                [candidate for candidate in forms if candidate.is_of(sent_fields())],
-                sent_fields(),
-            )
-        )
-
-
-def fill_forms(page: str, forms: "list[_Form]", values: dict[str, list[str]]) -> str:
-    """Returns the page with these values in these forms. Opens the folds around a filled form."""
-    for start, end, text in sorted(
-        {edit for form in forms for edit in form.edits(page, values)}, reverse=True
-    ):
-        page = page[:start] + text + page[end:]
-    return page
+        edits = {edit for form in forms if form.is_of(sent) for edit in form.edits(page, sent)}
+        for start, end, text in sorted(edits, reverse=True):
+            page = page[:start] + text + page[end:]
+        response.set_data(page)
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Calls about referrals: one referral by id, referrals by a filter, changes to a draft.
+"""Calls about referrals and the files of their persons: one by id, referrals by a filter, drafts.
 
 A draft is completed on several pages with one question each.
 """
@@ -9,10 +9,10 @@ from flask import redirect, request, url_for
 from google.protobuf.field_mask_pb2 import FieldMask
 from werkzeug.wrappers import Response
 
+from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
 from services.gateway.site.backend import lists, names
-from services.gateway.site.backend.people import file_of
 from services.gateway.site.language import words
 from services.gateway.site.parts import due, forms
 
@@ -20,6 +20,11 @@ from services.gateway.site.parts import due, forms
 def fetch(identifier: str) -> r.Referral:
     """Returns the referral as it is now."""
     return clients().referrals.GetReferral(r.GetReferralRequest(id=identifier))
+
+
+def file_of(person_id: str) -> p.Person:
+    """Returns the file of a person, without her identity."""
+    return clients().people.GetPerson(p.GetPersonRequest(id=person_id, outline_only=True))
 
 
 def matching(wanted: r.ReferralFilter) -> lists.Listed[r.Referral]:

@@ -16,15 +16,7 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
-from services.gateway.site.backend import (
-    directory,
-    enquiries,
-    lists,
-    names,
-    people,
-    referrals,
-    unsafe_choices,
-)
+from services.gateway.site.backend import directory, lists, names, referrals, unsafe_choices
 from services.gateway.site.language import _, words
 from services.gateway.site.parts import forms, person_form, unsafe_form
 from services.gateway.site.shell import access, session
@@ -179,7 +171,7 @@ def known_answers() -> MultiDict[str, str]:
         answers.update({"languages": contact.language, "department": contact.department})
         person_id = person_id or contact.person_id
     if person_id:
-        coarse = people.file_of(person_id).coarse
+        coarse = referrals.file_of(person_id).coarse
         answers["person_id"] = person_id
         answers["age_band"], answers["gender_code"] = (
             words.code("age_band", coarse.age_band),

@@ -14,7 +14,7 @@ from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
-from services.gateway.site.backend import lists, names, people, referrals
+from services.gateway.site.backend import lists, names, referrals
 from services.gateway.site.language import _, i18n, ngettext, words
 from services.gateway.site.shell import access, session
 
@@ -106,7 +106,7 @@ def printed(identifier: str) -> Response:
 
 def knowledge(identifier: str) -> Knowledge:
     """Collects the sheet's data. Answers 404 for a person of another organisation."""
-    person = people.file_of(identifier)
+    person = referrals.file_of(identifier)
     if person.organization_id != session.me().organization_id:
         abort(404)
     receipts = clients().people.ListReceipts(p.ListReceiptsRequest(person_id=identifier)).receipts

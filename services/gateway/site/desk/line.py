@@ -19,13 +19,7 @@ from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge import origin
 from services.gateway.edge.clients import clients
-from services.gateway.site.backend import (
-    line,
-    lists,
-    names,
-    references,
-    referrals,
-)
+from services.gateway.site.backend import lists, names, queues, references, referrals
 from services.gateway.site.language import _, words
 from services.gateway.site.parts import advice, devices, forms, merging
 from services.gateway.site.shell import access, session
@@ -142,8 +136,8 @@ def queue() -> str:
     ]
     return render_template(
         "line.html",
-        waiting=line.open_contacts(),
-        calls=line.calls_owed(),
+        waiting=queues.open_contacts(),
+        calls=queues.calls_owed(),
         others=others,
         next_page=answer.next_page_token,
     )
@@ -245,7 +239,7 @@ def page(
         enquiries=lists.all_of(e.ListEnquiriesRequest(contact_id=contact.id))
         if contact.id
         else lists.Listed(),
-        calls=[call for call in line.calls_owed() if call.contact_id == contact.id]
+        calls=[call for call in queues.calls_owed() if call.contact_id == contact.id]
         if contact.id
         else [],
         cards=advice.shown_cards(

@@ -9,7 +9,7 @@ from flask import redirect, render_template, url_for
 from protos.referrals.v1 import plans_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
-from services.gateway.site.backend import names, people, referrals
+from services.gateway.site.backend import names, referrals
 from services.gateway.site.language import _, i18n, words
 from services.gateway.site.parts import due, forms
 from services.gateway.site.shell import access, session
@@ -81,7 +81,7 @@ def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS, *, key: st
     return render_template(
         "plan.html",
         plan=plan,
-        file=people.file_of(plan.person_id),
+        file=referrals.file_of(plan.person_id),
         lines=lines,
         names=names.names(
             {session.me().organization_id, *(leg.organization_id for leg in plan.legs)}

@@ -21,7 +21,7 @@ from protos.referrals.v1 import emergencies_pb2 as em
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients, send
-from services.gateway.site.backend import directory, lists, names, people, referrals
+from services.gateway.site.backend import directory, lists, names, referrals
 from services.gateway.site.language import _, i18n, vocabulary, words
 from services.gateway.site.parts import forms, step_forms, steps
 from services.gateway.site.shell import access, session
@@ -191,7 +191,7 @@ def is_erased(referral: r.Referral) -> bool:
         referral.side == r.SIDE_SENDER
         and may_open()
         and not referral.live
-        and people.file_of(referral.person_id).erased
+        and referrals.file_of(referral.person_id).erased
     )
 
 

@@ -8,7 +8,7 @@ from flask import render_template
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
-from services.gateway.site.backend import enquiries, line, names, referrals
+from services.gateway.site.backend import names, queues, referrals
 from services.gateway.site.language import i18n
 from services.gateway.site.shell import access
 
@@ -28,9 +28,9 @@ def sheet() -> str:
     taken = clients().contacts.ListTakeOvers(c.ListTakeOversRequest(page_size=5)).take_overs
     return render_template(
         "shift.html",
-        contacts=line.open_contacts(),
-        calls=line.calls_owed(),
-        enquiries=enquiries.sent(),
+        contacts=queues.open_contacts(),
+        calls=queues.calls_owed(),
+        enquiries=queues.enquiries_sent(),
         referrals=waiting,
         with_others=counts.waiting_for_other,
         taken=taken,

@@ -17,7 +17,7 @@ from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import plans_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
-from services.gateway.site.backend import directory, enquiries, line, lists, names, referrals
+from services.gateway.site.backend import directory, lists, names, queues, referrals
 from services.gateway.site.language import i18n
 from services.gateway.site.parts import due
 from services.gateway.site.shell import access, session
@@ -149,10 +149,10 @@ def fetch_other_rows() -> OtherRows:
     me = session.me()
     at_line, desk = me.may("operator"), me.may("worker", "operator")
     return OtherRows(
-        line.open_contacts() if at_line else lists.Listed(),
-        line.calls_owed() if at_line else lists.Listed(),
-        enquiries.received() if desk else lists.Listed(),
-        enquiries.sent() if desk else lists.Listed(),
+        queues.open_contacts() if at_line else lists.Listed(),
+        queues.calls_owed() if at_line else lists.Listed(),
+        queues.enquiries_received() if desk else lists.Listed(),
+        queues.enquiries_sent() if desk else lists.Listed(),
         lists.all_of(pb.ListLateStepsRequest()) if desk else lists.Listed(),
     )
 

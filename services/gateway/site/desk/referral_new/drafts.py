@@ -17,14 +17,7 @@ from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
-from services.gateway.site.backend import (
-    directory,
-    enquiries,
-    names,
-    people,
-    referrals,
-    unsafe_choices,
-)
+from services.gateway.site.backend import directory, names, queues, referrals, unsafe_choices
 from services.gateway.site.desk.referral_new.questions import pages as pages
 from services.gateway.site.desk.referral_new.questions import problems, reason_given
 from services.gateway.site.language import _, i18n, vocabulary, words
@@ -143,7 +136,7 @@ def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> acce
         back=url_for(before, identifier=identifier),
         answers=answers,
         matches=judged,
-        awaited=page == "services" and enquiries.follows_taken_offer(draft),
+        awaited=page == "services" and queues.follows_taken_offer(draft),
         choices=unsafe_choices.choices([match.service for match in judged], answers)
         if page == "unsafe"
         else None,
@@ -301,7 +294,7 @@ def last_check(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> s
         errors=errors,
         receipt=receipt,
         notes_closed=receipt is not None and p.FIELD_GROUP_NOTES not in receipt.field_groups,
-        file=people.file_of(draft.person_id),
+        file=referrals.file_of(draft.person_id),
         names=names.names_of([draft], draft.unsafe_organization_ids),
         acknowledgements=acknowledgements(errors),
     )

@@ -22,7 +22,7 @@ from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
-from services.gateway.site.backend import directory, names, people, referrals, unsafe_choices
+from services.gateway.site.backend import directory, names, referrals, unsafe_choices
 from services.gateway.site.language import i18n, words
 from services.gateway.site.parts import forms, person_form, unsafe_form
 from services.gateway.site.shell import access, session
@@ -112,7 +112,7 @@ def start_in_request() -> Start:
     )
     person_id = request.values.get("person", "") or (contact.person_id if contact else "")
     service = names.names(services=[service_id]).services.get(service_id) if service_id else None
-    return Start(contact, people.file_of(person_id) if person_id else None, service, enquiry)
+    return Start(contact, referrals.file_of(person_id) if person_id else None, service, enquiry)
 
 
 def is_one_need(code: str) -> bool:

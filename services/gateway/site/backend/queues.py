@@ -1,0 +1,57 @@
+"""The lists of a desk's open work besides referrals: the line's contacts and calls, enquiries."""
+
+from protos.referrals.v1 import contacts_pb2 as c
+from protos.referrals.v1 import enquiries_pb2 as e
+from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway.site.backend import lists
+
+
+def calls_owed() -> lists.Listed[c.Callback]:
+    """Returns the calls that the line owes, the nearest due time first."""
+    return lists.all_of(c.ListCallbacksRequest())
+
+
+def open_contacts() -> lists.Listed[c.Contact]:
+    """Returns the line's open contacts.
+
+    Contacts without an urgency come first, because their case may turn out to be urgent. The rated
+    contacts follow, the most urgent first. Within the same urgency, the newest contact comes first.
+    """
+    contacts = lists.all_of(c.ListContactsRequest(outcome_code=c.CONTACT_OUTCOME_OPEN))
+    contacts.sort(key=lambda contact: (bool(contact.urgency), -contact.urgency))
+    return contacts
+
+
+def enquiries_received() -> lists.Listed[e.Enquiry]:
+    """Returns the enquiries that wait for this desk's answer, the nearest deadline first."""
+    enquiries = lists.all_of(
+        e.ListEnquiriesRequest(box=e.ENQUIRY_BOX_RECEIVED, waiting_for_me=True)
+    )
+    enquiries.sort(key=lambda enquiry: enquiry.due_time.seconds)
+    return enquiries
+
+
+def enquiries_sent() -> lists.Listed[e.Enquiry]:
+    """Returns the desk's own enquiries that are open, or matched without a referral yet.
+
+    Enquiries that wait for this desk come first. The matched ones that a referral follows are not
+    fetched, because their number grows for ever.
+    """
+    enquiries = lists.all_of(e.ListEnquiriesRequest(states=[e.ENQUIRY_STATE_OPEN]))
+    enquiries += lists.all_of(
+        e.ListEnquiriesRequest(states=[e.ENQUIRY_STATE_MATCHED], waiting_for_me=True)
+    )
+    enquiries.sort(
+        key=lambda enquiry: (
+            enquiry.turn != r.TURN_SENDER,
+            not enquiry.due_time.seconds,
+            enquiry.due_time.seconds,
+        )
+    )
+    return enquiries
+
+
+def follows_taken_offer(draft: r.Referral) -> bool:
+    """Returns whether a service whose offer was taken waits for this draft."""
+    matched = e.ListEnquiriesRequest(states=[e.ENQUIRY_STATE_MATCHED], person_id=draft.person_id)
+    return any(enquiry.referral_id == draft.id for enquiry in lists.all_of(matched))

@@ -254,8 +254,8 @@ def routes(app: Flask, method: str = "GET") -> Iterator[tuple[str, str]]:
     ways = (
         "static",
         "signin.quick_exit",
-        "sign_in_providers.leave_for",
-        "sign_in_providers.come_back",
+        "signin.leave_for_provider",
+        "signin.come_back_from_provider",
         "account.leave_for_provider",
     )
     for rule in app.url_map.iter_rules():

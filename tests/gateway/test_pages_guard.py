@@ -61,7 +61,7 @@ class Forms(HTMLParser):
 PUBLIC = {
     "static", "home.home", "home.icon", "home.robots", "signin.form", "signin.enter",
     "signin.enter_code", "signin.begin_with_passkey", "signin.leave", "signin.quick_exit",
-    "sign_in_providers.leave_for", "sign_in_providers.come_back",
+    "signin.leave_for_provider", "signin.come_back_from_provider",
     "links.forgotten", "links.ask_for_reset", "links.reset", "links.change_password",
     "links.invitation", "links.accept_invitation", "my_referral.form", "my_referral.status",
     "my_referral.confirm", "my_referral.withdraw",

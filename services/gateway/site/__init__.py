@@ -21,7 +21,6 @@ from services.gateway.site.shell.live import Live, answers_without_app
 PAGES = (
     "public.home",
     "public.signin",
-    "public.sign_in_providers",
     "desk.account",
     "public.links",
     "public.my_referral",

@@ -1,15 +1,25 @@
-"""Sign-in by e-mail and password or by a passkey alone, sign-out, and quick exit.
+"""Sign-in by password, by a passkey alone or by a provider; sign-out; and quick exit.
 
 static/passkey.js asks the browser for a passkey. Without the script, a worker can use codes
 instead.
+
+An organisation that has its own provider gives its people a link that leads to the provider. The
+browser keeps a secret in a cookie until it returns from the provider. A browser that returns
+without this secret did not start the sign-in itself, and is refused. No page shows which
+organisations have a provider.
+
 Quick exit waits for nothing, because leaving the page comes first.
 """
 
-from flask import current_app, g, redirect, render_template, request, url_for
+from flask import current_app, g, make_response, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
 
-from chassis.errors import Conflict, Exhausted, Invalid, Unauthenticated
+from chassis.errors import Conflict, Exhausted, Invalid, NotFound, Unauthenticated, Unavailable
+from protos.partners.v1 import accounts_pb2 as a
 from protos.partners.v1.members_pb2 import (
     BeginPasskeySignInRequest,
+    BeginProviderSignInRequest,
+    FinishProviderSignInRequest,
     FinishSignInRequest,
     SignInRequest,
     SignInResponse,
@@ -17,8 +27,8 @@ from protos.partners.v1.members_pb2 import (
 from services.gateway.edge import origin
 from services.gateway.edge.clients import clients
 from services.gateway.site.language import _, words
-from services.gateway.site.parts import devices, forms
-from services.gateway.site.shell import access, session, signing_in
+from services.gateway.site.parts import cookies, devices, forms
+from services.gateway.site.shell import access, errors, session, signing_in
 
 pages = access.Pages("signin")
 
@@ -143,6 +153,81 @@ def enter_code() -> access.Answer:
         asked=pending,
         problem=problem,
     ), status
+
+
+@pages.get("/sign-in/with/<identifier>", access.ANYBODY)
+def leave_for_provider(identifier: str) -> Response:
+    try:
+        begun = clients().tokens.BeginProviderSignIn(
+            BeginProviderSignInRequest(provider_id=identifier)
+        )
+    except NotFound:
+        return back_with_problem("unknown")
+    except Unavailable:
+        return back_with_problem("away")
+    response = redirect(begun.authorization_url, 303)
+    cookies.write(response, signing_in.PROVIDER_COOKIE, begun.challenge, signing_in.PROVIDER_KEPT)
+    return response
+
+
+@pages.get("/sign-in/return", access.ANYBODY)
+def come_back_from_provider() -> Response:
+    """Opens the session of a worker who returns from the provider, or finishes her step-up."""
+    parameters = {name: request.args.get(name, "") for name in ("state", "code")}
+    if (secret := cookies.read(signing_in.PROVIDER_COOKIE)).startswith(signing_in.PROOF):
+        return _prove_session(secret.removeprefix(signing_in.PROOF), parameters)
+    rpc_request = FinishProviderSignInRequest(
+        challenge=secret, issuer=request.args.get("iss", ""), **parameters
+    )
+    try:
+        answer = clients().tokens.FinishProviderSignIn(rpc_request)
+    except (Unauthenticated, Invalid):
+        response = back_with_problem("refused")
+    except Unavailable:
+        response = back_with_problem("away")
+    else:
+        # the account may require a further factor
+        response = (
+            make_response(
+                render_template("signin_code.html", to="", kept="", asked=answer, problem="")
+            )
+            if answer.challenge
+            else signing_in.finish(answer)
+        )
+    cookies.drop(response, signing_in.PROVIDER_COOKIE)
+    return response
+
+
+def _prove_session(challenge: str, parameters: dict[str, str]) -> Response:
+    """Finishes the step-up of the session that is open in this browser.
+
+    The form that waits for the step-up is in another window.
+    """
+    came = a.ProviderAnswer(issuer=request.args.get("iss", ""), **parameters)
+    try:
+        clients().accounts.ProveSession(
+            a.ProveSessionRequest(
+                session_secret=session.me().secret, challenge=challenge, provider=came
+            )
+        )
+    except Invalid:
+        response: Response = errors.page(
+            422,
+            _("Su organización no la reconoció"),
+            _("Cierre esta ventana y empiece otra vez en la otra."),
+        )
+    else:
+        response = redirect(url_for("account.show", done="proved"), 303)
+    cookies.drop(response, signing_in.PROVIDER_COOKIE)
+    return response
+
+
+def back_with_problem(why: str) -> Response:
+    """Redirects to the sign-in page, which shows the problem.
+
+    The new address contains nothing that the provider sent.
+    """
+    return redirect(url_for("signin.form", by=why), 303)
 
 
 @pages.post("/sign-out", access.ANYBODY)

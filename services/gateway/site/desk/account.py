@@ -43,10 +43,9 @@ def show(
     The problems belong to the form named by `part`. `begun`, `codes` and `passkey` are passed only
     right after they were made.
     """
-    sessions = send(pb.ListSessionsRequest(session_secret=session.me().secret)).sessions
     return render_template(
         "account.html",
-        sessions=sessions,
+        sessions=send(pb.ListSessionsRequest(session_secret=session.me().secret)).sessions,
         factor=clients().accounts.GetSecondFactor(pb.GetSecondFactorRequest()),
         errors=errors,
         part=part,

@@ -132,10 +132,9 @@ def organization(
 
     `verb`, the refused step, is ignored, because the problems show which step was refused.
     """
-    organization = clients().directory.GetOrganization(d.GetOrganizationRequest(id=identifier))
     return render_template(
         "organization.html",
-        organization=organization,
+        organization=clients().directory.GetOrganization(d.GetOrganizationRequest(id=identifier)),
         services=directory.services_of(identifier),
         errors=errors,
     )

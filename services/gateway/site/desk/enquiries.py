@@ -207,15 +207,14 @@ def fitting(content: e.EnquiryContent, unsafe: Sequence[str] = ()) -> lists.List
         country=content.country,
         department=content.department,
     )
-    # The two enumerations have the same words and the same numbers.
-    support = [d.Accessibility.ValueType(code) for code in content.accessibility_codes]
     judged = directory.matches(
         content.need_code,
         person,
         session.me().country,
         limit=MATCHES,
         unsafe=unsafe,
-        support=support,
+        # The two enumerations have the same words and the same numbers.
+        support=[d.Accessibility.ValueType(code) for code in content.accessibility_codes],
     )
     fit = [match.service for match in judged if match.verdict != d.VERDICT_DOES_NOT_FIT]
     others = [service for service in fit if service.organization_id != session.me().organization_id]

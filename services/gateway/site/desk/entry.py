@@ -211,14 +211,13 @@ def overview(
     itself. `concurrent_changes` were made by other workers since then. The other forms have the
     same two arguments.
     """
-    scores = lists.all_of(pb.ListTruthScoresRequest())
     return render_template(
         "entry.html",
         shown=merging.encode(organization if base is None else base),
         organization=organization,
         services=directory.services_of(session.me().organization_id),
         places=lists.all_of(pb.ListLocationsRequest()),
-        scores={score.service_id: score for score in scores},
+        scores={score.service_id: score for score in lists.all_of(pb.ListTruthScoresRequest())},
         errors=errors,
         concurrent_changes=concurrent_changes,
         history=history(organization.id),
@@ -267,11 +266,10 @@ def place_form(
     base: pb.Location | None = None,
 ) -> str:
     """Renders the form of a place. `opened` holds its sealed fields, if they were opened."""
-    here = session.me().country
     towns = [
         (code, name)
         for department, towns in MUNICIPALITIES.items()
-        if department[:2] == here
+        if department[:2] == session.me().country
         for code, name in towns.items()
     ]
     return render_template(
@@ -343,8 +341,7 @@ def _readable(field: str, value: str) -> str:
         "area_codes": words.area,
         "area_code": words.area,
     }
-    word = kind.get(field, str)
-    return ", ".join(word(entry) for entry in entries)
+    return ", ".join(map(kind.get(field, str), entries))
 
 
 def _own_service(identifier: str) -> d.Service:
@@ -419,9 +416,12 @@ def _save_service(before: d.Service, typed: d.Service) -> d.Service:
     if not before.id:
         typed.ClearField("active")
         return directory.CreateService(d.CreateServiceRequest(service=typed, request_id=request_id))
-    mask = FieldMask(paths=[*_SERVICE, "assured_time"])
     return directory.UpdateService(
-        d.UpdateServiceRequest(service=typed, update_mask=mask, request_id=request_id)
+        d.UpdateServiceRequest(
+            service=typed,
+            update_mask=FieldMask(paths=[*_SERVICE, "assured_time"]),
+            request_id=request_id,
+        )
     )
 
 
@@ -434,10 +434,11 @@ def _offer_at(service_id: str, wanted: Sequence[str]) -> None:
     offer_ids = _offered_at(service_id)
     for location_id in wanted:
         if location_id not in offer_ids:
-            offered = pb.ServiceAtLocation(service_id=service_id, location_id=location_id)
             locations.SetServiceAtLocation(
                 pb.SetServiceAtLocationRequest(
-                    service_at_location=offered,
+                    service_at_location=pb.ServiceAtLocation(
+                        service_id=service_id, location_id=location_id
+                    ),
                     request_id=f"{forms.request_id()}-{location_id}"[:100],
                 )
             )

@@ -196,10 +196,9 @@ def again() -> str:
 
     The form carries both until the contact is recorded.
     """
-    me = session.me()
     return page(
         c.Contact(
-            line_country=me.country,
+            line_country=session.me().country,
             kind_code=c.CONTACT_KIND_CRISIS,
             language="es",
             called_before=True,

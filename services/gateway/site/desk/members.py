@@ -23,12 +23,11 @@ def listing(errors: forms.Problems = forms.NO_PROBLEMS, identifier: str = "") ->
     answer = clients().members.ListWorkers(
         m.ListWorkersRequest(page_size=100, page_token=request.args.get("page", ""))
     )
-    invitations = clients().members.ListInvitations(m.ListInvitationsRequest()).invitations
     return render_template(
         "team.html",
         workers=answer.workers,
         next_page=answer.next_page_token,
-        invitations=invitations,
+        invitations=clients().members.ListInvitations(m.ListInvitationsRequest()).invitations,
         errors=errors,
         row=identifier,
         GIVEN_ROLES=GIVEN_ROLES,

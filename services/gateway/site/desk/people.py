@@ -15,7 +15,7 @@ from protos.referrals.v1 import erasures_pb2 as er
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import plans_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway.edge.clients import clients
+from services.gateway.edge.clients import clients, send
 from services.gateway.site.backend import lists, names, referrals
 from services.gateway.site.language import i18n, words
 from services.gateway.site.parts import forms, person_form
@@ -191,8 +191,11 @@ def looked(identifier: str) -> str:
 @pages.post("/people/<identifier>/open", access.SENDERS, again=partial(show, part="open"))
 def open_identity(identifier: str) -> str:
     """Opens the chosen field groups of the identity; only this answer shows them."""
-    opened = clients().people.OpenPerson(forms.filled(p.OpenPersonRequest(id=identifier)))
-    return show(identifier, part="open", identity=opened)
+    return show(
+        identifier,
+        part="open",
+        identity=send(forms.filled(p.OpenPersonRequest(id=identifier))),
+    )
 
 
 @pages.post(

@@ -76,8 +76,7 @@ def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS, *, key: st
     """
     plan = clients().plans.GetPlan(pb.GetPlanRequest(id=identifier))
     sent = r.ReferralFilter(box=r.BOX_OUTBOX, person_id=plan.person_id)
-    referrals_by_id = {referral.id: referral for referral in referrals.matching(sent)}
-    lines = lines_of(plan, referrals_by_id)
+    lines = lines_of(plan, {referral.id: referral for referral in referrals.matching(sent)})
     return render_template(
         "plan.html",
         plan=plan,

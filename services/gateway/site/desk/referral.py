@@ -264,12 +264,11 @@ def basis_of(receipt: p.Receipt) -> str:
 
 def opened_in_emergency(referral: r.Referral) -> frozenset[str]:
     """Returns the field groups that a live emergency access of this reader opens."""
-    emergencies = lists.all_of(em.ListEmergenciesRequest(referral_id=referral.id))
     return (
         EMERGENCY
         if any(
             emergency.live and emergency.worker_id == session.me().worker_id
-            for emergency in emergencies
+            for emergency in lists.all_of(em.ListEmergenciesRequest(referral_id=referral.id))
         )
         else frozenset()
     )
@@ -285,9 +284,9 @@ def history(referral: r.Referral) -> list[r.ReferralEvent]:
         .referrals.ListReferralEvents(r.ListReferralEventsRequest(referral_id=referral.id))
         .events
     )
-    shown = [
+    shown = (
         event for event in events if event.verb != "amended" or event.to_state != r.STATE_DRAFT
-    ]
+    )
     return sorted(shown, key=lambda event: -event.version)
 
 

@@ -13,7 +13,7 @@ from chassis.errors import Exhausted, Invalid, NotAllowed, NotFound
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway.edge.clients import clients
+from services.gateway.edge.clients import clients, send
 from services.gateway.site.backend import names, references
 from services.gateway.site.language import words
 from services.gateway.site.parts import forms
@@ -141,7 +141,6 @@ def contact_of() -> str:
     if not session.me().may(*access.LINE):
         return ""
     try:
-        rpc_request = forms.filled(c.GetContactByReferenceRequest())
-        return clients().contacts.GetContactByReference(rpc_request).id
+        return str(send(forms.filled(c.GetContactByReferenceRequest())).id)
     except (NotFound, NotAllowed):
         return ""

@@ -16,7 +16,7 @@ from chassis.languages import N_
 from protos.notifications.v1 import notifications_pb2 as n
 from protos.notifications.v1 import told_pb2
 from protos.partners.v1 import members_pb2 as m
-from services.gateway.edge.clients import clients
+from services.gateway.edge.clients import clients, send
 from services.gateway.site.language import i18n, words
 from services.gateway.site.parts import forms, pictures
 from services.gateway.site.shell import access, session
@@ -65,8 +65,8 @@ def kinds() -> list[tuple[str, str]]:
 @pages.post("/webhooks", access.MANAGERS, again=listing)
 def create() -> str:
     """Adds an endpoint and shows its secret, once."""
-    rpc_request = forms.filled(n.CreateWebhookRequest(webhook=n.Webhook(enabled=True)))
-    return listing(created=clients().webhooks.CreateWebhook(rpc_request))
+    enabled = n.CreateWebhookRequest(webhook=n.Webhook(enabled=True))
+    return listing(created=send(forms.filled(enabled)))
 
 
 @pages.get("/webhooks/<identifier>", access.MANAGERS)
@@ -97,8 +97,8 @@ def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS, secret: st
 @pages.post("/webhooks/<identifier>/secret", access.MANAGERS, again=show)
 def rotate(identifier: str) -> str:
     """Replaces the secret, and shows the new secret once."""
-    rpc_request = forms.filled(n.RotateWebhookSecretRequest(id=identifier))
-    return show(identifier, secret=clients().webhooks.RotateWebhookSecret(rpc_request).secret)
+    rotated = send(forms.filled(n.RotateWebhookSecretRequest(id=identifier)))
+    return show(identifier, secret=rotated.secret)
 
 
 @pages.get("/webhooks/<webhook_id>/deliveries/<identifier>", access.MANAGERS)

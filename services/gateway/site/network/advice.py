@@ -74,11 +74,10 @@ def publish() -> access.Answer:
         answer: [question for question, opening in opened_by if opening == answer]
         for answer in ANSWERS
     }
-    texts = {language: advice.text_in(card, language) for language in LANGUAGES}
     return render_template(
         "advice_publish.html",
         card=card,
-        texts=texts,
+        texts={language: advice.text_in(card, language) for language in LANGUAGES},
         required=advice.REQUIRED,
         opening_questions=opening_questions,
         errors=errors,
@@ -87,10 +86,9 @@ def publish() -> access.Answer:
 
 def card_in_form() -> pb.AdviceCard:
     """Returns the card from the form. Each line of a text becomes a sentence."""
-    version = forms.whole_number("version")
     card = pb.AdviceCard(
         id=forms.text("card"),
-        version=version or 0,
+        version=forms.whole_number("version") or 0,
         need_code=forms.text("need_code"),
         retired=forms.flag("retired"),
     )

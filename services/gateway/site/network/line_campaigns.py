@@ -3,7 +3,7 @@
 from flask import redirect, render_template, request, url_for
 
 from protos.referrals.v1 import campaigns_pb2 as pb
-from services.gateway.edge.clients import clients
+from services.gateway.edge.clients import clients, send
 from services.gateway.site.language import words
 from services.gateway.site.parts import due, forms, poster
 from services.gateway.site.shell import access
@@ -18,12 +18,11 @@ def listing(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     answer = clients().campaigns.ListCampaigns(
         pb.ListCampaignsRequest(page_token=request.args.get("page", ""))
     )
-    countries = [(line.country, words.country(line.country)) for line in hotlines()]
     return render_template(
         "campaigns.html",
         campaigns=answer.campaigns,
         next_page=answer.next_page_token,
-        countries=countries,
+        countries=[(line.country, words.country(line.country)) for line in hotlines()],
         errors=errors,
         NAME=poster.CAMPAIGN_NAME,
     )
@@ -40,9 +39,10 @@ def create() -> access.Answer:
 @pages.get("/campaigns/<identifier>", access.NETWORK)
 def show(identifier: str) -> str:
     """Shows the figures for each code of a campaign."""
-    figures = clients().campaigns.GetCampaignFigures(pb.GetCampaignFiguresRequest(id=identifier))
     return render_template(
-        "campaign_figures.html", rows=figures.placements, urgencies=[*due.URGENCIES, "unassessed"]
+        "campaign_figures.html",
+        rows=send(pb.GetCampaignFiguresRequest(id=identifier)).placements,
+        urgencies=[*due.URGENCIES, "unassessed"],
     )
 
 

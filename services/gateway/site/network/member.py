@@ -76,10 +76,9 @@ pages.sends(
 
 @pages.get("/directory/organizations/<identifier>/sign-in", access.NETWORK)
 def provider(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
-    organization = clients().directory.GetOrganization(d.GetOrganizationRequest(id=identifier))
     return render_template(
         "sign_in_provider.html",
-        organization=organization,
+        organization=send(d.GetOrganizationRequest(id=identifier)),
         provider=send(m.GetSignInProviderRequest(organization_id=identifier)),
         errors=errors,
     )

@@ -40,10 +40,7 @@ def status() -> str:
     """
     by_name = clients().standing()
     service_standings = [by_name[name] for name in PARTS]
-    parts = [
-        (name, label, *words_of(standing))
-        for (name, label), standing in zip(PARTS.items(), service_standings, strict=True)
-    ]
+    parts = [(name, label, *words_of(by_name[name])) for name, label in PARTS.items()]
     return render_template(
         "status.html",
         parts=parts,

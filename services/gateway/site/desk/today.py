@@ -4,16 +4,14 @@ Four numbers are shown above the rows. Each number links to exactly the rows tha
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from flask import render_template, request
 
 from chassis.languages import N_
 from protos.partners.v1 import directory_pb2 as d
-from protos.referrals.v1 import contacts_pb2 as c
-from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import plans_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
@@ -98,63 +96,30 @@ def beds() -> list[d.Service]:
     ]
 
 
-@dataclass(frozen=True)
-class OtherRows:
-    """The rows of Today besides the desk's referrals.
+def fetch_other_rows() -> dict[str, lists.Listed[Any]]:
+    """Returns the rows that wait for the reader's desk besides its referrals, by kind.
 
-    The rows are the line's contacts and calls, enquiries, and late steps of plans.
+    The kinds are the line's contacts and calls, the enquiries that the desk received or sent, and
+    late steps of plans. Rows that the reader may not see are left out.
     """
-
-    contacts: lists.Listed[c.Contact] = field(default_factory=lists.Listed)
-    calls: lists.Listed[c.Callback] = field(default_factory=lists.Listed)
-    received: lists.Listed[e.Enquiry] = field(default_factory=lists.Listed)
-    asking: lists.Listed[e.Enquiry] = field(default_factory=lists.Listed)
-    overdue: lists.Listed[pb.LateStep] = field(default_factory=lists.Listed)
-
-    def counted_by(self, show: str) -> "OtherRows":
-        """Returns the rows that one of the numbers counts; all rows if `show` is ""."""
-        if not show:
-            return self
-        if show not in ("late", "soon"):
-            return OtherRows()
-
-        def counts(running: due.Due | None) -> bool:
-            return running is not None and running.level == show
-
-        return OtherRows(
-            lists.only(self.contacts, lambda contact: counts(due.due(contact))),
-            lists.only(self.calls, lambda call: counts(due.due(call))),
-            lists.only(self.received, lambda enquiry: counts(due.of_enquiry(enquiry))),
-            lists.only(
-                self.asking,
-                lambda enquiry: (
-                    int(enquiry.turn) == int(enquiry.side) and counts(due.of_enquiry(enquiry))
-                ),
-            ),
-            self.overdue if show == "late" else lists.Listed(),
-        )
-
-    def __len__(self) -> int:
-        return sum(
-            len(rows)
-            for rows in (self.contacts, self.calls, self.received, self.asking, self.overdue)
-        )
+    at_line, desk = session.me().may("operator"), session.me().may("worker", "operator")
+    return {
+        "contacts": queues.open_contacts() if at_line else lists.Listed(),
+        "calls": queues.calls_owed() if at_line else lists.Listed(),
+        "received": queues.enquiries_received() if desk else lists.Listed(),
+        "asking": queues.enquiries_sent() if desk else lists.Listed(),
+        "overdue": lists.all_of(pb.ListLateStepsRequest()) if desk else lists.Listed(),
+    }
 
 
-def fetch_other_rows() -> OtherRows:
-    """Returns the rows that wait for the reader's desk besides its referrals.
-
-    Rows that the reader may not see are left out.
-    """
-    me = session.me()
-    at_line, desk = me.may("operator"), me.may("worker", "operator")
-    return OtherRows(
-        queues.open_contacts() if at_line else lists.Listed(),
-        queues.calls_owed() if at_line else lists.Listed(),
-        queues.enquiries_received() if desk else lists.Listed(),
-        queues.enquiries_sent() if desk else lists.Listed(),
-        lists.all_of(pb.ListLateStepsRequest()) if desk else lists.Listed(),
-    )
+def counts(show: str, kind: str, row: Any) -> bool:
+    """Returns whether one of the numbers counts a row of `fetch_other_rows`."""
+    if kind == "overdue":
+        return show == "late"
+    if kind == "asking" and int(row.turn) != int(row.side):
+        return False
+    running = due.of_enquiry(row) if kind in ("received", "asking") else due.due(row)
+    return running is not None and running.level == show
 
 
 @pages.get("/today", access.EVERYONE, navigation=N_("Hoy"))
@@ -172,19 +137,27 @@ def today() -> str:
     network = box == r.BOX_NETWORK
     live_counts = count_referrals(box=box, live=True)
     # For a desk, only the referrals that wait for it are counted.
-    counts = count_referrals(box=box, pressing=network, waiting_for_me=not network)
+    waiting = count_referrals(box=box, pressing=network, waiting_for_me=not network)
     watched = not show and (me.may("worker", "operator") or network)
     unanswered = returned_referrals(r.BOX_OUTBOX if box == r.BOX_MINE else box) if watched else []
     open_needs = {row.id for row in unanswered}
     other_rows = fetch_other_rows()
+    counted = {
+        number: {
+            kind: lists.only(rows, partial(counts, number, kind))
+            for kind, rows in other_rows.items()
+        }
+        for number in ("late", "soon")
+    }
     now, later = within_the_hour(row for row in answer.referrals if row.id not in open_needs)
     return render_template(
         "today.html",
-        counts=counts,
-        late=counts.late + len(other_rows.counted_by("late")),
-        soon=counts.due_soon + len(other_rows.counted_by("soon")),
-        beside=other_rows.counted_by(show),
-        fresh=(live_counts if network else counts).fresh,
+        counts=waiting,
+        late=waiting.late + sum(map(len, counted["late"].values())),
+        soon=waiting.due_soon + sum(map(len, counted["soon"].values())),
+        # the other numbers count referrals only
+        beside=counted.get(show, {}) if show else other_rows,
+        fresh=(live_counts if network else waiting).fresh,
         live_counts=live_counts,
         now=[] if show else now,
         later=list(answer.referrals) if show else later,

@@ -68,9 +68,9 @@ def attempt(**values: object) -> n.DeliveryAttempt:
 def test_a_day_is_the_last_24_hours_including_those_in_which_nothing_happened() -> None:
     with pages(PlayedServices()).test_request_context():
         day = pictures.day([hour(0, 1, 0), hour(23, 1000, 4), hour(24, 7, 7)], i18n.now())
-    assert len(day.hours) == pictures.HOURS
-    assert (day.delivered, day.failed) == (1001, 4)
-    assert [(bar.up, bar.down) for bar in (day.hours[0], day.hours[1], day.hours[-1])] == [
+    assert len(day) == pictures.HOURS
+    assert (sum(bar.delivered for bar in day), sum(bar.failed for bar in day)) == (1001, 4)
+    assert [(bar.up, bar.down) for bar in (day[0], day[1], day[-1])] == [
         (36, 3),
         (0, 0),
         (3, 0),

@@ -41,7 +41,7 @@ def listing(
     )
 
 
-def days(identifier: str = "") -> dict[str, pictures.Day]:
+def days(identifier: str = "") -> dict[str, list[pictures.HourBar]]:
     """Returns the last 24 hours of one endpoint, or of every endpoint with attempts, by id."""
     counted: dict[str, list[n.DeliveryHour]] = {identifier: []} if identifier else {}
     for hour in (

@@ -275,21 +275,12 @@ class HourBar:
     down: int
 
 
-@dataclass(frozen=True)
-class Day:
-    """The last 24 hours of an endpoint: each hour, and the sums."""
-
-    hours: list[HourBar]
-    delivered: int
-    failed: int
-
-
 BAR = 36  # the longest bar, in pixels
 HOURS = 24
 
 
-def day(counted: Iterable[DeliveryHour], now: datetime) -> Day:
-    """Returns the current hour and the 23 hours before it, the oldest first.
+def day(counted: Iterable[DeliveryHour], now: datetime) -> list[HourBar]:
+    """Returns the current hour of an endpoint and the 23 hours before it, the oldest first.
 
     No bar is shorter than three pixels, so that one attempt can be seen next to a thousand. An hour
     without attempts has no bars.
@@ -303,7 +294,7 @@ def day(counted: Iterable[DeliveryHour], now: datetime) -> Day:
     def length(count: int) -> int:
         return max(3, round(BAR * count / most)) if count else 0
 
-    bars = [
+    return [
         HourBar(
             round(number / HOURS * 100, 2),
             i18n.time_of_day(start),
@@ -314,4 +305,3 @@ def day(counted: Iterable[DeliveryHour], now: datetime) -> Day:
         )
         for number, (start, hour) in enumerate(zip(starts, hours, strict=True))
     ]
-    return Day(bars, sum(hour.delivered for hour in hours), sum(hour.failed for hour in hours))

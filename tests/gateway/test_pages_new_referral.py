@@ -645,7 +645,10 @@ def test_a_change_in_a_draft_leads_back_to_the_check_unless_other_answers_depend
     contact = f"/referrals/{ID}/contact"
     assert f'href="{contact}"' in client.get(f"/referrals/{ID}/check").text
     assert 'value="none" checked' in client.get(contact).text
+    stored = played.answers["SetSafeContact"]
+    played.answers["SetSafeContact"] = errors.Invalid(("safe_contact.channel_code", "required"))
     assert 'href="#channel_code"' in send(client, contact).text
+    played.answers["SetSafeContact"] = stored
     answer = {"channel_code": "phone", "hours": "de 9 a 11"}
     form_token, calls = token_of(client.get(contact).text), len(played.asked)
     saved = client.post(contact, data={**answer, "form_token": form_token})

@@ -198,17 +198,15 @@ def open_identity(identifier: str) -> str:
     )
 
 
-@pages.post(
+# Adds to the sealed data or corrects them; a field left empty keeps its stored value.
+pages.sends(
+    "update",
     "/people/<identifier>/identity",
     access.SENDERS,
+    p.UpdateIdentityRequest,
     again=partial(show, part="identity"),
     then="people.show",
 )
-def update(identifier: str) -> None:
-    """Adds to the sealed data or corrects them; a field left empty keeps its stored value."""
-    update_request = forms.filled(p.UpdateIdentityRequest(id=identifier))
-    update_request.identity.SetInParent()
-    clients().people.UpdateIdentity(update_request)
 
 
 @pages.post("/people/<identifier>/safe-contact/open", access.SENDERS)
@@ -220,15 +218,14 @@ def open_safe_contact(identifier: str) -> str:
     return show(identifier, plan_opened=True)
 
 
-@pages.post(
+pages.sends(
+    "safe_contact",
     "/people/<identifier>/safe-contact",
     access.SENDERS,
+    p.SetSafeContactRequest,
     again=partial(show, part="safe"),
     then="people.show",
 )
-def safe_contact(identifier: str) -> None:
-    forms.refuse(person_form.missing())
-    clients().people.SetSafeContact(forms.filled(p.SetSafeContactRequest(id=identifier)))
 
 
 @pages.post(

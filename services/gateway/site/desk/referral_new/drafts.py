@@ -21,7 +21,7 @@ from services.gateway.site.backend import directory, names, queues, referrals, u
 from services.gateway.site.desk.referral_new.questions import pages as pages
 from services.gateway.site.desk.referral_new.questions import problems, reason_given
 from services.gateway.site.language import _, i18n, vocabulary, words
-from services.gateway.site.parts import consent_form, forms, person_form, unsafe_form
+from services.gateway.site.parts import consent_form, forms, unsafe_form
 from services.gateway.site.shell import access, session
 
 CONSENT_DAYS = 90
@@ -180,8 +180,6 @@ def contact(identifier: str) -> access.Answer:
     plan = forms.filled(p.SetSafeContactRequest(id=draft.person_id))
     if forms.flag("nobody_calls"):
         plan.safe_contact.channel_code = p.SAFE_CHANNEL_NONE
-    if not plan.safe_contact.channel_code:
-        forms.refuse(person_form.missing())
     clients().people.SetSafeContact(plan)
     return referrals.redirect_to_next_page(draft)
 

@@ -16,7 +16,14 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
-from services.gateway.site.backend import directory, lists, names, referrals, unsafe_choices
+from services.gateway.site.backend import (
+    directory,
+    lists,
+    names,
+    queues,
+    referrals,
+    unsafe_choices,
+)
 from services.gateway.site.language import _, words
 from services.gateway.site.parts import forms, person_form, unsafe_form
 from services.gateway.site.shell import access, session
@@ -45,7 +52,11 @@ def listing() -> str:
     everything = request.args.get("all", "") != ""
     if box == "asked" and not everything:
         return render_template(
-            "enquiries.html", enquiries=enquiries.sent(), box=box, everything=False, next_page=""
+            "enquiries.html",
+            enquiries=queues.enquiries_sent(),
+            box=box,
+            everything=False,
+            next_page="",
         )
     answer = clients().enquiries.ListEnquiries(
         e.ListEnquiriesRequest(

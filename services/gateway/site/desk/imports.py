@@ -93,13 +93,12 @@ def proceed(identifier: str) -> access.Answer:
                     subject_id="" if value == _NEW else value,
                 )
             )
-    chosen = forms.text("encoding")
     return _create_and_show(
         o.CreateImportRequest(
             source_import_id=identifier,
             dry_run=forms.text("step") != "import",
             encoding=next(
-                (number for number in _ENCODINGS if str(number) == chosen),
+                (number for number in _ENCODINGS if str(number) == forms.text("encoding")),
                 o.IMPORT_ENCODING_UNSPECIFIED,
             ),
             answers=answers,

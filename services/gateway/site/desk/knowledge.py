@@ -100,8 +100,11 @@ def printed(identifier: str) -> Response:
         parts,
         i18n.today_text(),
     )
-    headers = {"Content-Disposition": f'attachment; filename="{known.person.code}.pdf"'}
-    return Response(document, mimetype="application/pdf", headers=headers)
+    return Response(
+        document,
+        mimetype="application/pdf",
+        headers={"Content-Disposition": f'attachment; filename="{known.person.code}.pdf"'},
+    )
 
 
 def knowledge(identifier: str) -> Knowledge:
@@ -198,9 +201,12 @@ def data_by_receipt(
     ]
     if deletions:
         lines.append((_("Lo que guardaban"), state_of_deletion(deletions)))
-    soon = bool(receipt.live and until and until - i18n.now() < SOON)
     return HeldData(
-        known.organization(receipt.recipient_organization_id), receipt.id, receipt.live, soon, lines
+        known.organization(receipt.recipient_organization_id),
+        receipt.id,
+        receipt.live,
+        ends_soon=bool(receipt.live and until and until - i18n.now() < SOON),
+        lines=lines,
     )
 
 

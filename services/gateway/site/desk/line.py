@@ -4,6 +4,7 @@ All operators share the queue, and any of them can continue with a contact.
 """
 
 from collections.abc import Callable
+from operator import itemgetter
 from typing import TypeVar
 
 from flask import redirect, render_template, request, url_for
@@ -158,8 +159,12 @@ def handing_over(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) ->
     """Shows the form for handing a caller over, with the approved members as choices."""
     shown = clients().contacts.GetContact(c.GetContactRequest(id=identifier))
     members = lists.all_of(d.ListOrganizationsRequest(status=d.ORGANIZATION_STATUS_APPROVED))
-    choices = sorted(((member.id, member.name) for member in members), key=lambda choice: choice[1])
-    return render_template("hand_over.html", contact=shown, members=choices, errors=errors)
+    return render_template(
+        "hand_over.html",
+        contact=shown,
+        members=sorted(((member.id, member.name) for member in members), key=itemgetter(1)),
+        errors=errors,
+    )
 
 
 @pages.post("/line/<identifier>/hand-over", access.LINE, again=handing_over, then="line.show")

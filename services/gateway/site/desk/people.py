@@ -137,9 +137,8 @@ def show(
 
 def pathways(age_band: r.AgeBand.ValueType) -> list[tuple[str, str]]:
     """Returns the pathways with which a plan may begin; pathways for another age come last."""
-    listed = clients().plans.ListPathways(pb.ListPathwaysRequest()).pathways
     fitting_first = sorted(
-        listed,
+        clients().plans.ListPathways(pb.ListPathwaysRequest()).pathways,
         key=lambda pathway: bool(pathway.age_bands) and age_band not in pathway.age_bands,
     )
     return [(pathway.id, names.called(pathway.names)) for pathway in fitting_first]

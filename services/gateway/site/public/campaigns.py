@@ -48,8 +48,11 @@ def printed(country: str, paper: str, form: str) -> Response:
     texts = poster_texts(line_of(country), placement_of(country))
     if form == "svg":
         return Response(poster.svg(texts, paper), mimetype="image/svg+xml")
-    headers = {"Content-Disposition": f'attachment; filename="{country}-{paper}.pdf"'}
-    return Response(poster.pdf(texts, paper), mimetype="application/pdf", headers=headers)
+    return Response(
+        poster.pdf(texts, paper),
+        mimetype="application/pdf",
+        headers={"Content-Disposition": f'attachment; filename="{country}-{paper}.pdf"'},
+    )
 
 
 @pages.get("/lines/<country>/radio", access.ANYBODY)

@@ -70,20 +70,16 @@ def table() -> Response:
     The file also states the query, the method of counting, and the date of the file.
     """
     query, published = network()
-    notes = {
-        "period": query.period,
-        "country": query.country,
-        "need": query.need_group_code,
-        "counted_until": published.counted_until,
-    }
-    totals = [
-        ("total", "all", _("ayudas recibidas, al menos"), pictures.count_text(published.total))
-    ]
     return sheet(
         "enlace",
-        totals,
+        [("total", "all", _("ayudas recibidas, al menos"), pictures.count_text(published.total))],
         charts(query, published, all_quarters=True),
-        notes,
+        {
+            "period": query.period,
+            "country": query.country,
+            "need": query.need_group_code,
+            "counted_until": published.counted_until,
+        },
         method(),
         unit="at_least",
     )
@@ -92,13 +88,12 @@ def table() -> Response:
 @pages.get("/figures/pilot", access.EVERYONE)
 def pilot() -> str:
     pilot_figures = clients().statistics.GetPilotFigures(r.GetPilotFiguresRequest())
-    start, end = month(pilot_figures.period_start), month(pilot_figures.period_end)
     return render_template(
         "pilot.html",
         pilot=pilot_figures,
         charts=pilot_charts(pilot_figures),
-        start=start,
-        end=end,
+        start=month(pilot_figures.period_start),
+        end=month(pilot_figures.period_end),
         method=pilot_method(),
     )
 
@@ -148,9 +143,11 @@ def sheet(
         ["note", about, value, ""]
         for about, value in {**notes, **demo, "method": method, "date": today}.items()
     )
-    # The byte order mark tells a spreadsheet how to read accents.
-    headers = {"Content-Disposition": f"attachment; filename={name}.csv"}
-    return Response("\ufeff" + text.getvalue(), mimetype="text/csv", headers=headers)
+    return Response(
+        "\ufeff" + text.getvalue(),  # the byte order mark tells a spreadsheet how to read accents
+        mimetype="text/csv",
+        headers={"Content-Disposition": f"attachment; filename={name}.csv"},
+    )
 
 
 def method() -> str:

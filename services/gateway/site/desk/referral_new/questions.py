@@ -263,10 +263,9 @@ def create_draft(start: Start, answers: MultiDict[str, str], service_id: str) ->
         )
         person_id = clients().people.CreatePerson(rpc_request).id
         link(start.contact, person_id, once)
-    contact_id = start.contact.id if start.contact else ""
     begin = r.CreateReferralRequest(
         person_id=person_id,
-        contact_id=contact_id,
+        contact_id=start.contact.id if start.contact else "",
         enquiry_id=start.enquiry.id if start.enquiry else "",
         request_id=forms.part_of(once, "referral"),
     )

@@ -1,7 +1,6 @@
 """A plan: the steps of a pathway, their state for one person, and the changes to each step."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from functools import partial
 
 from flask import redirect, render_template, url_for
@@ -20,52 +19,6 @@ SETTLED = (
     pb.PLAN_STEP_STATE_NOT_NEEDED,
     pb.PLAN_STEP_STATE_REFUSED_BY_PERSON,
 )
-ICONS = {
-    pb.PLAN_STEP_STATE_OPEN: "wait",
-    pb.PLAN_STEP_STATE_REFERRED: "referral",
-    pb.PLAN_STEP_STATE_MET: "done",
-    pb.PLAN_STEP_STATE_NOT_NEEDED: "minus",
-    pb.PLAN_STEP_STATE_REFUSED_BY_PERSON: "close",
-}
-
-
-@dataclass(frozen=True)
-class Line:
-    """A step with its state, its deadline and the steps that it waits for.
-
-    `step` is the step in the pathway, and `standing` is the same step in the person's plan.
-    `referral` is the referral that carries out the step; `candidates` are referrals that could do
-    so.
-    """
-
-    step: pb.PathwayStep
-    standing: pb.PlanStep
-    icon: str
-    due: due.Due | None
-    waits: list[str]
-    referral: r.Referral | None
-    candidates: list[tuple[str, str]]
-
-    @property
-    def settled(self) -> bool:
-        """Returns whether nothing more has to be done for the step."""
-        return self.standing.state in SETTLED
-
-    @property
-    def belongs_to_arrival(self) -> bool:
-        """Returns whether the step belongs to the person's arrival.
-
-        If so, its service must be asked before the person sets out.
-        """
-        return self.step.leg == r.LEG_KIND_ARRIVAL
-
-    @property
-    def usually_done_by_holder(self) -> bool:
-        """Returns whether the organisation that holds the file usually does the step itself.
-
-        If so, a referral to another organisation is not the first choice that the page offers.
-        """
-        return self.step.role_code in (pb.PLAN_ROLE_CASE_WORKER, pb.PLAN_ROLE_LINE_OPERATOR)
 
 
 @pages.get("/plans/<identifier>", access.SENDERS)
@@ -76,18 +29,23 @@ def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS, *, key: st
     """
     plan = clients().plans.GetPlan(pb.GetPlanRequest(id=identifier))
     sent = r.ReferralFilter(box=r.BOX_OUTBOX, person_id=plan.person_id)
-    lines = lines_of(plan, {referral.id: referral for referral in referrals.matching(sent)})
+    sent_referrals = {referral.id: referral for referral in referrals.matching(sent)}
+    standings = {step.key: step for step in plan.steps}
     return render_template(
         "plan.html",
         plan=plan,
         file=referrals.file_of(plan.person_id),
-        lines=lines,
+        standings=standings,
+        settled=[key for key, standing in standings.items() if standing.state in SETTLED],
+        step_names={step.key: names.called(step.names) for step in plan.pathway.steps},
+        due_of_step=partial(due_of_step, plan, standings),
+        referrals=sent_referrals,
+        candidates=partial(candidates, list(sent_referrals.values())),
         names=names.names(
             {session.me().organization_id, *(leg.organization_id for leg in plan.legs)}
             if plan.legs
             else ()
         ),
-        settled=sum(line.settled for line in lines),
         part=key,
         errors=errors,
         reasons=[
@@ -98,51 +56,36 @@ def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS, *, key: st
     )
 
 
-def lines_of(plan: pb.Plan, referrals_by_id: Mapping[str, r.Referral]) -> list[Line]:
-    """Returns the plan's steps in the order of the pathway."""
-    called = {step.key: names.called(step.names) for step in plan.pathway.steps}
-    standing = {step.key: step for step in plan.steps}
-    closed = i18n.moment(plan.close_time)
-    lines = []
-    for step in plan.pathway.steps:
-        if (standing_step := standing.get(step.key)) is None:
-            continue
-        runs = (
-            standing_step.state not in SETTLED
-            and i18n.moment(standing_step.due_time)
-            and not closed
-        )
-        begun = (
-            standing[step.deadline_from_key].settle_time
-            if step.deadline_from_key in standing
-            else plan.start_time
-        )
-        lines.append(
-            Line(
-                step,
-                standing_step,
-                ICONS.get(standing_step.state, "wait"),
-                due.deadline_between(begun, standing_step.due_time, _("para este paso"))
-                if runs
-                else None,
-                [called.get(key, key) for key in standing_step.waits_for_keys],
-                referrals_by_id.get(standing_step.referral_id),
-                candidates(step, referrals_by_id),
-            )
-        )
-    return lines
+def due_of_step(
+    plan: pb.Plan, standings: Mapping[str, pb.PlanStep], step: pb.PathwayStep
+) -> due.Due | None:
+    """Returns the deadline of a step; None if it has none, is settled, or the plan is closed.
+
+    `standings` has the plan's steps by key.
+    """
+    standing = standings[step.key]
+    if (
+        standing.state in SETTLED
+        or i18n.moment(plan.close_time)
+        or not i18n.moment(standing.due_time)
+    ):
+        return None
+    begun = (
+        standings[step.deadline_from_key].settle_time
+        if step.deadline_from_key in standings
+        else plan.start_time
+    )
+    return due.deadline_between(begun, standing.due_time, _("para este paso"))
 
 
-def candidates(
-    step: pb.PathwayStep, referrals_by_id: Mapping[str, r.Referral]
-) -> list[tuple[str, str]]:
+def candidates(sent: Iterable[r.Referral], step: pb.PathwayStep) -> list[tuple[str, str]]:
     """Returns the person's live, draft and closed referrals, which could carry out a step.
 
     Referrals for the same need come first.
     """
     possible = [
         referral
-        for referral in referrals_by_id.values()
+        for referral in sent
         if referral.live or referral.state in (r.STATE_DRAFT, r.STATE_CLOSED)
     ]
     possible.sort(

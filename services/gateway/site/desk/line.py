@@ -19,10 +19,10 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge import origin
-from services.gateway.edge.clients import clients
+from services.gateway.edge.clients import clients, send
 from services.gateway.site.backend import lists, names, queues, references, referrals
 from services.gateway.site.language import _, words
-from services.gateway.site.parts import advice, devices, forms, merging
+from services.gateway.site.parts import devices, forms, merging
 from services.gateway.site.shell import access, session
 
 pages = access.Pages("line")
@@ -246,9 +246,7 @@ def page(
         calls=[call for call in queues.calls_owed() if call.contact_id == contact.id]
         if contact.id
         else [],
-        cards=advice.shown_cards(
-            clients().advice.ListAdviceCards(ad.ListAdviceCardsRequest(contact_id=contact.id)).cards
-        ),
+        cards=send(ad.ListAdviceCardsRequest(contact_id=contact.id)).cards,
         names=names.names_of(related, organizations=[contact.handed_over_organization_id]),
     )
 

@@ -18,12 +18,8 @@ ANSWERS = {"yes": c.ANSWER_YES, "no": c.ANSWER_NO}
 @pages.get("/advice", access.LINE | access.NETWORK)
 def listing() -> str:
     """Shows all cards in use."""
-    return render_template(
-        "advice.html",
-        cards=advice.shown_cards(
-            clients().advice.ListAdviceCards(pb.ListAdviceCardsRequest()).cards
-        ),
-    )
+    cards = clients().advice.ListAdviceCards(pb.ListAdviceCardsRequest()).cards
+    return render_template("advice.html", cards=cards)
 
 
 @pages.get("/advice/<identifier>", access.LINE | access.NETWORK)
@@ -33,7 +29,10 @@ def show(identifier: str) -> str:
         pb.GetAdviceCardRequest(id=identifier, version=forms.version_asked())
     )
     return render_template(
-        "advice_card.html", shown=advice.shown_card(card), card=card, texts=advice.texts(card)
+        "advice_card.html",
+        card=card,
+        texts=advice.texts(card),
+        opened_by=advice.opened_by(card),
     )
 
 

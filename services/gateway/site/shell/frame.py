@@ -13,7 +13,7 @@ from protos.partners.v1.directory_pb2 import Service
 from services.gateway.edge.clients import ServiceFault, clients
 from services.gateway.site.backend import names
 from services.gateway.site.language import _, i18n, vocabulary, words
-from services.gateway.site.parts import due, steps
+from services.gateway.site.parts import advice, due, steps
 from services.gateway.site.shell import access, session
 from services.gateway.site.shell.lines import CAMPAIGN_COUNTRIES, hotlines
 
@@ -70,6 +70,7 @@ def install(app: Flask) -> None:
         is_past=i18n.is_past,
         for_field=i18n.for_field,
         stamp_for_field=i18n.stamp_for_field,
+        advice_text=advice.text,
         called=names.called,
         need=names.need,
         need_group=names.need_group,

@@ -6,7 +6,6 @@ Search terms never appear in an address.
 from collections.abc import Callable, Mapping
 from datetime import UTC, timedelta
 from functools import partial
-from typing import Any
 
 from flask import abort, redirect, render_template, request, url_for
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -194,7 +193,8 @@ _BOARD = (
 def members() -> str:
     """Shows all members to the coordinator.
 
-    The first page, if all members are shown, also lists the members that wait for an action.
+    The first page, if all members are shown, also lists the members that wait for an action, and
+    the services whose entries may be out of date (`doubtful`).
     """
     status = words.number("organization_status", request.args.get("status", ""))
     answer = clients().directory.ListOrganizations(
@@ -205,6 +205,7 @@ def members() -> str:
         )
     )
     first = not (status or request.args.get("page"))
+    scores = lists.all_of(lo.ListTruthScoresRequest(doubtful=True)) if first else lists.Listed()
     return render_template(
         "members.html",
         organizations=answer.organizations,
@@ -224,20 +225,14 @@ def members() -> str:
         )
         if first
         else [],
-        **doubtful(first),
+        doubtful=scores,
+        names=names.names(
+            (score.organization_id for score in scores), (score.service_id for score in scores)
+        ),
         waits_too_long=lambda organization: (
             i18n.now() - organization.create_time.ToDatetime(tzinfo=UTC) > ANSWERED_WITHIN
         ),
     )
-
-
-def doubtful(requested: bool) -> dict[str, Any]:
-    """Returns the services whose entries may be out of date, with names, if `requested`."""
-    scores = lists.all_of(lo.ListTruthScoresRequest(doubtful=True)) if requested else lists.Listed()
-    known = names.names(
-        [score.organization_id for score in scores], [score.service_id for score in scores]
-    )
-    return {"doubtful": scores, "names": known}
 
 
 @pages.form("/capacity/<identifier>", access.CARE)

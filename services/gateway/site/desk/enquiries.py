@@ -261,7 +261,7 @@ def create(preview_request: e.PreviewEnquiryRequest) -> e.Enquiry:
 @pages.get("/enquiries/<identifier>", access.CARE)
 def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     """Shows one enquiry: to its sender with the answers, to a receiver with the form to answer."""
-    enquiry = fetch(identifier)
+    enquiry = clients().enquiries.GetEnquiry(e.GetEnquiryRequest(id=identifier))
     offers: Sequence[e.Offer] = sorted(
         enquiry.offers, key=lambda offer: (not offer.taken, ORDER.index(offer.answer))
     )
@@ -274,11 +274,6 @@ def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
         ),
         errors=errors,
     )
-
-
-def fetch(identifier: str) -> e.Enquiry:
-    """Returns the enquiry as it is now."""
-    return clients().enquiries.GetEnquiry(e.GetEnquiryRequest(id=identifier))
 
 
 @pages.post(
@@ -324,7 +319,7 @@ def refer(identifier: str) -> access.Answer:
 
     If the person has no file, first asks how to reach her, which an enquiry never asks.
     """
-    enquiry = fetch(identifier)
+    enquiry = clients().enquiries.GetEnquiry(e.GetEnquiryRequest(id=identifier))
     person_id = enquiry.person_id
     if not person_id and enquiry.contact_id:
         person_id = (

@@ -268,13 +268,12 @@ def shared_attributes(enquiry: e.Enquiry) -> list[str]:
         )
         if is_present
     ]
-    attributes = [
-        number for number in e.EnquiryAttribute.values() if number and number not in left_out
-    ]
     stated = [
         words.word("enquiry_attribute", number)
-        for number in attributes
-        if is_stated(enquiry.content, words.code("enquiry_attribute", number))
+        for number in e.EnquiryAttribute.values()
+        if number
+        and number not in left_out
+        and is_stated(enquiry.content, words.code("enquiry_attribute", number))
     ]
     return [word.lower() for word in [*stated, *further]]
 

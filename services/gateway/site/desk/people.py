@@ -57,7 +57,10 @@ def render_new(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
 @pages.form("/people/new", access.SENDERS, again=render_new)
 def new() -> access.Answer:
     """Creates a file that has no referral yet."""
-    forms.refuse(person_form.age_problems() | person_form.birth_problems() | person_form.missing())
+    errors = person_form.age_problems() | person_form.birth_problems()
+    if not forms.text("channel_code"):
+        errors["channel_code"] = words.violation("required", "channel_code")
+    forms.refuse(errors)
     person = clients().people.CreatePerson(
         person_form.request_of(forms.request_id(), session.me().country)
     )

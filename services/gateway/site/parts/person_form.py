@@ -43,18 +43,6 @@ class Values:
         return request.form[name] if name in request.form else self._start.get(name, "")
 
 
-def missing() -> dict[str, str]:
-    """Returns a problem if the form does not say how to reach the person without harm.
-
-    This is the only question about her that requires an answer.
-    """
-    return (
-        {}
-        if forms.text("channel_code")
-        else {"channel_code": words.violation("required", "channel_code")}
-    )
-
-
 def age_problems() -> dict[str, str]:
     """Returns the problems of an age in years: no possible age, or outside the chosen band.
 

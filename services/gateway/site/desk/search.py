@@ -26,14 +26,12 @@ pages = access.Pages("search")
 class Results:
     """The result of a search.
 
-    `reference`: the term may be a reference, so the page asks for the PIN. `problem`: the reason
-    why files were not searched by name.
+    `problem`: the reason why files were not searched by name.
     """
 
     referrals: list[r.Referral] = field(default_factory=list)
     people: list[p.Person] = field(default_factory=list)
     incomplete: bool = False
-    reference: str = ""
     problem: str = ""
 
 
@@ -48,8 +46,8 @@ def form(
 ) -> str:
     """Shows the search form, with the results of a search.
 
-    `results` is None before a search. If `reference` is set, the page asks for its PIN; `problem`
-    says why the last attempt with a PIN failed.
+    `results` is None before a search. If the term may be a `reference`, the page asks for its PIN;
+    `problem` says why the last attempt with a PIN failed.
     """
     return render_template(
         "search.html",
@@ -73,12 +71,10 @@ def find() -> access.Answer:
     results = Results(referrals=by_code(plain)) if codes and len(plain) == 6 else Results()
     if len(results.referrals) == 1:
         return redirect(url_for("referral.show", identifier=results.referrals[0].id), 303)
-    if session.me().may(*access.SENDERS):
-        if codes and len(plain) == 8:
-            results.reference = term
-        if not any(character.isdigit() for character in term):
-            look_for_people(term, results)
-    return form(term, results, reference=results.reference)
+    sender = session.me().may(*access.SENDERS)
+    if sender and not any(character.isdigit() for character in term):
+        look_for_people(term, results)
+    return form(term, results, reference=term if sender and codes and len(plain) == 8 else "")
 
 
 def by_code(code: str) -> list[r.Referral]:

@@ -166,7 +166,7 @@ def grouping_key(reading: p.Reading) -> tuple[object, ...]:
 
 
 @pages.get("/people/<identifier>/readings", access.SENDERS)
-def looked(identifier: str) -> str:
+def accesses(identifier: str) -> str:
     """Shows who has read the file or tried to, page by page.
 
     The file itself is not fetched, because that would be another access.

@@ -106,7 +106,7 @@ def proposed_provider(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
 
 # Drops the proposal, at the manager's objection.
 pages.sends(
-    "object_to_it",
+    "object_to_provider",
     "/sign-in-provider",
     access.MANAGERS,
     m.ObjectToSignInProviderRequest,

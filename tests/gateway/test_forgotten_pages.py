@@ -91,6 +91,16 @@ def test_a_new_password_leads_to_the_sign_in_without_the_secret_of_the_link(
     assert "Set-Cookie" not in answer.headers, "the reset opens no session"
 
 
+def test_a_password_is_passed_on_exactly_as_it_was_typed(
+    client: FlaskClient, played: PlayedServices
+) -> None:
+    typed = f" {WORDS}  "
+    form = reset_form(client.get("/reset").text, password=typed, again=typed, token=" secret ")
+    client.post("/reset", data=form)
+    request = played.last("ResetPassword")
+    assert (request.password, request.token) == (typed, "secret")
+
+
 @pytest.mark.parametrize(
     ("refusal", "status", "says"),
     [

@@ -18,7 +18,7 @@ import chassis
 from chassis.clock import SystemClock
 from chassis.config import ServiceSettings
 from chassis.db import Database, Transaction
-from chassis.errors import Conflict
+from chassis.errors import Conflict, Unavailable
 from chassis.ids import new_id
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
@@ -44,9 +44,14 @@ def settings(bootstrap: str) -> ServiceSettings:
 
 
 def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    """Waits until the condition holds; fails after `seconds`."""
+    """Waits until the condition holds; fails after `seconds`. On a busy machine a read may be
+    refused as unavailable meanwhile, as in a service.
+    """
     end = time.monotonic() + seconds
-    while not condition():
+    while True:
+        with suppress(Unavailable):
+            if condition():
+                return
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.05)
 

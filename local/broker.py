@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local import jars
-from local.process import Process, StackFailure, accepts, free_port
+from local.process import Process, StackFailure, accepts, free_port, how_it_ended
 
 HOST = "127.0.0.1"
 _LOCK = Path(__file__).resolve().parent.parent / "requirements" / "kafka.txt"
@@ -224,8 +224,8 @@ def _format(java: list[str], folder: Path, formatted: Path) -> None:
     )
     if result.returncode:
         raise StackFailure(
-            "Apache Kafka's storage could not be formatted (exit"
-            f" {result.returncode})\n{result.stdout[-1000:]}{result.stderr[-1000:]}"
+            "Apache Kafka's storage could not be formatted: Java"
+            f" {how_it_ended(result.returncode)}\n{result.stdout[-1000:]}{result.stderr[-1000:]}"
         )
     (folder / "data").rename(formatted)
 

@@ -135,7 +135,7 @@ class Process:
         while True:
             if not self.alive:
                 raise StackFailure(
-                    f"{self.name} ended with {self.returncode} before it was"
+                    f"{self.name} {how_it_ended(self.returncode or 0)} before it was"
                     f" ready\n{self.last_words()}"
                 )
             if ready():

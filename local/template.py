@@ -1,5 +1,5 @@
-"""Turns this process into the template of a stack's processes (local.python_process), which the
-libraries have been loaded into. Imported by nothing else, and last.
+"""Turns a process that has loaded the libraries into the template from which the processes of a
+stack are forked (local.python_process). It is the last module that such a process imports.
 """
 
 import gc

@@ -480,13 +480,16 @@ def test_an_own_enquiry_is_listed_until_a_referral_follows_it_and_none_is_fetche
     unanswered, taken, followed = "1" * 32, "2" * 32, "3" * 32
 
     def listed(request: e.ListEnquiriesRequest) -> e.ListEnquiriesResponse:
+        if request.box == e.ENQUIRY_BOX_RECEIVED:
+            return e.ListEnquiriesResponse()
         sender, matched = r.TURN_SENDER, e.ENQUIRY_STATE_MATCHED
-        rows = [] if request.waiting_for_me else [enquiry(id=unanswered, turn=r.TURN_RECEIVER)]
-        rows.append(enquiry(id=taken, state=matched, taken_service_id=ID, turn=sender))
-        if not request.waiting_for_me:
+        rows = [
+            enquiry(id=unanswered, turn=r.TURN_RECEIVER),
+            enquiry(id=taken, state=matched, taken_service_id=ID, turn=sender),
+        ]
+        if not request.live:
             rows.append(enquiry(id=followed, state=matched, referral_id=ID))
-        chosen = [row for row in rows if row.state in request.states]
-        return e.ListEnquiriesResponse(enquiries=chosen)
+        return e.ListEnquiriesResponse(enquiries=rows)
 
     played.answers["ListEnquiries"] = listed
     shown = client.get(page).text

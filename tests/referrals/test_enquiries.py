@@ -955,6 +955,19 @@ def test_each_side_lists_its_own_enquiries_and_those_awaiting_its_turn(
     assert contents(asking.shelter, received, states=[e.ENQUIRY_STATE_OPEN]) == [second.id]
 
 
+def test_an_own_enquiry_is_live_until_a_referral_follows_it_or_it_ends(
+    asking: EnquiryScene,
+) -> None:
+    unanswered, taken, followed, cancelled = (asking.create() for _ in range(4))
+    for enquiry in (taken, followed):
+        asking.answer("shelter", enquiry, "yes")
+        asking.take(enquiry)
+    asking.refer(followed)
+    asking.ngo.CancelEnquiry(e.CancelEnquiryRequest(id=cancelled.id, etag=cancelled.etag))
+    live = contents(asking.ngo, e.ENQUIRY_BOX_ASKED, live=True)
+    assert set(live) == {unanswered.id, taken.id}
+
+
 def test_enquiries_about_a_person_are_listed_with_the_organisations_that_still_hold_their_data(
     asking: EnquiryScene,
 ) -> None:

@@ -572,6 +572,7 @@ class ListEnquiriesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     PERSON_ID_FIELD_NUMBER: _builtins.int
+    LIVE_FIELD_NUMBER: _builtins.int
     box: Global___EnquiryBox.ValueType
     """The box: asked (default), sent by your organisation; received, put to it."""
     waiting_for_me: _builtins.bool
@@ -583,6 +584,8 @@ class ListEnquiriesRequest(_message.Message):
     page_token: _builtins.str
     person_id: _builtins.str
     """List only enquiries about this person: those with her file, or with a contact of hers; for the sender."""
+    live: _builtins.bool
+    """List only enquiries that are open, or whose taken offer no referral follows yet; for the sender."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[Global___EnquiryState.ValueType]:
         """List only enquiries in these states."""
@@ -597,10 +600,11 @@ class ListEnquiriesRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         person_id: _builtins.str = ...,
+        live: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "contact_id", b"contact_id", "page_size", b"page_size", "page_token", b"page_token", "person_id", b"person_id", "states", b"states", "waiting_for_me", b"waiting_for_me"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "contact_id", b"contact_id", "live", b"live", "page_size", b"page_size", "page_token", b"page_token", "person_id", b"person_id", "states", b"states", "waiting_for_me", b"waiting_for_me"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

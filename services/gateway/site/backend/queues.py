@@ -34,13 +34,9 @@ def enquiries_received() -> lists.Listed[e.Enquiry]:
 def enquiries_sent() -> lists.Listed[e.Enquiry]:
     """Returns the desk's own enquiries that are open, or matched without a referral yet.
 
-    Enquiries that wait for this desk come first. The matched ones that a referral follows are not
-    fetched, because their number grows for ever.
+    Enquiries that wait for this desk come first.
     """
-    enquiries = lists.all_of(e.ListEnquiriesRequest(states=[e.ENQUIRY_STATE_OPEN]))
-    enquiries += lists.all_of(
-        e.ListEnquiriesRequest(states=[e.ENQUIRY_STATE_MATCHED], waiting_for_me=True)
-    )
+    enquiries = lists.all_of(e.ListEnquiriesRequest(live=True))
     enquiries.sort(
         key=lambda enquiry: (
             enquiry.turn != r.TURN_SENDER,

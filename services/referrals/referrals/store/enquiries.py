@@ -145,11 +145,13 @@ def sent_by(
     contact_id: str = "",
     person_id: str = "",
     waiting: bool = False,
+    live: bool = False,
 ) -> tuple[list[Enquiry], Cursor | None]:
     """Returns an organisation's enquiries, newest first, and the cursor of the next page.
 
     `person_id` selects the enquiries for a person or for a contact of hers, `waiting` the enquiries
-    in which it is the organisation's turn.
+    in which it is the organisation's turn, `live` those that no referral follows and that are not
+    over.
     """
     offered = (
         "EXISTS (SELECT 1 FROM enquiry_offers o WHERE o.enquiry_id = enquiries.id"
@@ -164,6 +166,7 @@ def sent_by(
             if waiting
             else ""
         )
+        + (" AND (state = 'open' OR (state = 'matched' AND referral_id = ''))" if live else "")
         + _AFTER.format(id="id"),
         _page(organization_id, states, limit, after)
         | {"contact": contact_id, "person": person_id, "offers": list(OFFERS)},

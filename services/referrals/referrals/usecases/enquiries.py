@@ -233,7 +233,9 @@ class Enquiries:
             self._pages.cursor(request, str, str),
         )
         if request.box != pb.ENQUIRY_BOX_RECEIVED:
-            sent, more = enquiries.sent_by(tx, own, states, size, after, **of, waiting=waiting)
+            sent, more = enquiries.sent_by(
+                tx, own, states, size, after, **of, waiting=waiting, live=request.live
+            )
             messages = [asker_message(enquiry) for enquiry in sent]
         elif members.on_probation(tx, own):
             messages, more = [], None

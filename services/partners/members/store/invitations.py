@@ -100,12 +100,13 @@ def open_of(tx: Transaction, organization_id: str, now: datetime) -> list[Invita
 def by_inviter(
     tx: Transaction, worker_id: str, since: datetime, now: datetime, *, lock: bool = False
 ) -> list[Invitation]:
-    """Returns the open and waiting invitations that a worker made at or after `since`."""
+    """Returns the open and waiting invitations that a worker made at or after `since`; with `lock`
+    locked.
+    """
     rows = tx.execute(
         "SELECT * FROM invitations WHERE invited_by_worker_id = %s AND create_time >= %s"
         " AND status IN ('OPEN', 'WAITING') AND expire_time > %s ORDER BY id"
-        + " FOR UPDATE"
-        * lock,
+        f"{' FOR UPDATE' if lock else ''}",
         (worker_id, since, now),
     )
     return [read(row) for row in rows]

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 from kafka import KafkaConsumer
 from kafka.admin import KafkaAdminClient
+from kafka.errors import RetriableError
 
 from bench.live import cores_used
 from tests.parts.local_stack import SERVICES, LocalStack
@@ -43,7 +44,11 @@ def _unrest(stack: LocalStack) -> str:
         with stack.database(service) as database:
             if database.execute("SELECT FROM outbox WHERE first_round IS NULL LIMIT 1").fetchone():
                 return f"facts of {service} wait to be published"
-    if waiting := lag(stack.state["kafka"]):
+    try:
+        waiting = lag(stack.state["kafka"])
+    except RetriableError as error:  # such as a coordinator that still loads its groups
+        return f"the broker is not ready: {type(error).__name__}"
+    if waiting:
         return f"{waiting} records wait for their consumers"
     if (percent := 100 * cores_used(stack, _LOOK)[0]) > AT_REST:
         return f"it takes {percent:.0f} % of a core, not {AT_REST:g} % at most"

@@ -153,6 +153,33 @@ def test_d23_a_department_that_does_not_exist_is_refused_instead_of_protecting_n
     assert list(story.draft(**answer).unsafe_departments) == ["HT-OU"]
 
 
+def test_d23_an_organisation_that_does_not_exist_is_refused_instead_of_protecting_nobody(
+    story: Story,
+) -> None:
+    identifiers = [ORG["shelter"], ORG["shelter"], "0" * 32]
+    named: dict[str, Any] = {**SHELTER, "unsafe_organization_ids": identifiers}
+    draft = story.draft(unsafe_code=0)
+    update = pb.UpdateReferralRequest(
+        referral=pb.Referral(id=draft.id, etag=draft.etag, **named),
+        update_mask=FieldMask(paths=list(named)),
+    )
+    enquiry: dict[str, Any] = {
+        "content": CONTENT,
+        "service_ids": [SERVICE["clinic_visit"]],
+        "excluded_organization_ids": identifiers,
+    }
+    ngo, excluded = story.ngo, "excluded_organization_ids.2"
+    for refused, path in (
+        (lambda: story.draft(**named), "unsafe_organization_ids.2"),
+        (lambda: ngo.UpdateReferral(update), "referral.unsafe_organization_ids.2"),
+        (lambda: ngo.CreateEnquiry(e.CreateEnquiryRequest(**enquiry)), excluded),
+        (lambda: ngo.PreviewEnquiry(e.PreviewEnquiryRequest(**enquiry)), excluded),
+    ):
+        assert refusal_with_fields(refused)[2] == {path: "unknown_code"}
+    identifiers.pop()
+    assert list(story.draft(**named).unsafe_organization_ids) == [ORG["shelter"]]
+
+
 @pytest.mark.parametrize("named", [SHELTER, LEON])
 @pytest.mark.usefixtures("in_leon")
 def test_d23_an_unsafe_organisation_receives_a_referral_only_after_an_acknowledgement(

@@ -7,7 +7,7 @@ partners service is down.
 from collections.abc import Collection, Sequence
 
 from chassis.db import Transaction
-from chassis.errors import NotAllowed
+from chassis.errors import Invalid, NotAllowed
 from chassis.tokens import Caller
 from services.referrals.network.domain.service import (
     ANY_AGES,
@@ -155,6 +155,14 @@ def types(tx: Transaction, identifiers: Collection[str]) -> dict[str, str]:
         (list(identifiers),),
     ).fetchall()
     return {row["id"]: row["type"] for row in rows}
+
+
+def check_organizations(tx: Transaction, identifiers: Collection[str], path: str) -> None:
+    """Refuses organisations that are not known; `path` is the list's path in the request."""
+    known = types(tx, identifiers) if identifiers else {}
+    unknown = [number for number, identifier in enumerate(identifiers) if identifier not in known]
+    if unknown:
+        raise Invalid(*((f"{path}.{number}", "unknown_code") for number in unknown))
 
 
 def is_active(tx: Transaction, identifier: str) -> bool:

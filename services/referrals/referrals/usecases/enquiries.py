@@ -99,6 +99,9 @@ class Enquiries:
             optional_id(request.person_id, "person_id"),
         )
         content.check()
+        members.check_organizations(
+            tx, request.excluded_organization_ids, "excluded_organization_ids"
+        )
         self._previews.count(caller.id, Origin(), call.clock.now())
         services = self._asked(tx, caller, request.service_ids, unsafe, person_id, contact_id)
         unused = rules.unused_attributes(content, services)
@@ -167,6 +170,9 @@ class Enquiries:
         )
         content.check()
         unsafe.check("excluded_organization_ids")
+        members.check_organizations(
+            tx, request.excluded_organization_ids, "excluded_organization_ids"
+        )
         if person_id:
             self._check_person(tx, caller, person_id)
         if contact_id:

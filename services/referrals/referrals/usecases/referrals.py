@@ -100,6 +100,7 @@ class Referrals(Steps):
         if person.organization_id != caller.organization_id:
             raise NotFound
         person.check_not_erased()
+        members.check_organizations(tx, request.unsafe_organization_ids, "unsafe_organization_ids")
         before = referrals.get(tx, based_on_id) if based_on_id else None
         enquiry = _enquiry_of(tx, enquiry_id, person_id) if enquiry_id else None
         actor = actor_of(caller)
@@ -154,6 +155,12 @@ class Referrals(Steps):
         )
         if Side.SENDER not in referral.sides(actor):
             raise NotFound
+        if draft.unsafe_organization_ids:
+            members.check_organizations(
+                call.tx,
+                request.referral.unsafe_organization_ids,
+                "referral.unsafe_organization_ids",
+            )
         contact_id, service_id = referral.contact_id, referral.service_id
         self._change(call.tx, referral, actor, now, draft, calendar)
         referrals.save(call.tx, referral, None)

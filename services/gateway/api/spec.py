@@ -31,8 +31,8 @@ a referral from end to end; [versions](/api/v1/guide/versioning) states what may
   UTC. Answers may get new fields at any time.
 * `Idempotency-Key` on POST: if the same request is sent with the same key within 24 hours, it gets
   the first answer again; a different request with that key is refused with 422.
-* Changing an object that has an ETag needs `If-Match` (428 if it is missing, 412 if it is stale). A
-  GET accepts `If-None-Match` (304).
+* An operation that requires `If-Match` names the version that it changes (428 if it is missing, 412
+  if it is stale). A GET accepts `If-None-Match` (304).
 * Lists: `items` and `next_cursor`, and `Link: rel="next"` on GET.
 * PATCH is a merge patch (RFC 7396): `application/merge-patch+json` or `application/json`.
 * A body is at most 64 kB.

@@ -263,3 +263,9 @@ def test_a_renamed_organisations_services_are_found_by_its_new_name(scene: Scene
     )
     assert names(scene, words="renobada") == ["Casa"]
     assert names(scene, words="antigua") == []
+
+
+def test_an_organisation_is_found_by_a_word_of_one_character(scene: Scene) -> None:
+    scene.service(scene.organization("李 明"), "Casa")
+    scene.service(scene.coalition, "Otra")
+    assert names(scene, words="李") == ["Casa"]

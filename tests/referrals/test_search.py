@@ -18,7 +18,7 @@ from keys import key_folder
 from keys.sealing import Keyring
 from protos.referrals.v1 import contacts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.files.domain.names import FORM, words_of
+from services.referrals.files.domain.names import FORM, searched_words, words_of
 from services.referrals.files.usecases.names import MAX_RESULTS, SEARCH_BUDGET
 from services.referrals.network.domain.codes import ALPHABET, beginnings_of, short_code
 from tests.builders import refusal, refusal_with_fields
@@ -67,7 +67,29 @@ def test_different_names_do_not_match(one: str, other: str) -> None:
 @given(st.text(max_size=300))
 def test_any_text_yields_at_most_twelve_words(text: str) -> None:
     assert len(words_of(text)) <= 12
-    assert words_of("de la", ".", " 1 ") == frozenset()
+    assert words_of(".", " 1 ") == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("given", "family", "said"),
+    [
+        ("明", "李", "李 明"),
+        ("明", "李", "李"),
+        ("小明", "李", "李 小明"),
+        ("M.", "H.", "m h"),
+        ("H.", "", "H"),
+        ("E.", "", "e"),
+        ("J.", "Pérez", "J"),
+        ("J.", "Pérez", "Perez"),
+        ("María", "López", "María M. López"),
+        ("हिना", "", "हिना"),
+    ],
+)
+def test_a_name_of_one_character_is_found_and_an_initial_hides_no_name(
+    given: str, family: str, said: str
+) -> None:
+    assert frozenset() < searched_words(said) <= words_of(given, family)
+    assert not searched_words("王") <= words_of(given, family)
 
 
 # Codes.

@@ -9,7 +9,7 @@ is.
 import re
 import unicodedata
 
-FORM = 3
+FORM = 4
 """The version of these rules; a change of the rules or of the key needs a new number.
 
 A file whose words were stored under older rules, or not at all, is processed again.
@@ -37,13 +37,29 @@ _SOUNDS = [
 
 def words_of(*names: str) -> frozenset[str]:
     """Returns the words, in the form above, by which a person with these names is found."""
+    return frozenset(map(_sound, _plain_words(*names)))
+
+
+def searched_words(name: str) -> frozenset[str]:
+    """Returns the words that a person's names must have to be found by this name.
+
+    Initials count only if there are no other words: a file may have the name without the initial.
+    """
+    words = _plain_words(name)
+    return frozenset(
+        map(_sound, [word for word in words if len(word) > 1 or not word.isascii()] or words)
+    )
+
+
+def _plain_words(*names: str) -> list[str]:
     plain = unicodedata.normalize("NFKD", " ".join(names).casefold())
     bare = "".join(character for character in plain if not unicodedata.combining(character))
-    words = [word for word in re.findall(r"\w+", bare) if len(word) > 1 and word not in _PARTICLES]
-    return frozenset(_sound(word) for word in words[:MAX_WORDS])
+    words = [word for word in re.findall(r"\w+", bare) if len(word) > 1 or word.isalpha()]
+    return ([word for word in words if word not in _PARTICLES] or words)[:MAX_WORDS]
 
 
 def _sound(word: str) -> str:
-    for spelt, sound in _SOUNDS:
-        word = spelt.sub(sound, word)
-    return word
+    sound = word
+    for spelt, heard in _SOUNDS:
+        sound = spelt.sub(heard, sound)
+    return sound or word  # a lone "h" has no sound

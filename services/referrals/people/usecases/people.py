@@ -24,7 +24,7 @@ from chassis.wire import (
 )
 from protos.referrals.v1 import people_pb2 as pb
 from services.referrals.files.domain.consent import Grant
-from services.referrals.files.domain.names import words_of
+from services.referrals.files.domain.names import searched_words
 from services.referrals.files.domain.openings import READING
 from services.referrals.files.domain.person import NOBODY_CALLS, FieldGroup, Person, age_band
 from services.referrals.files.store.openings import exported_since, note_export
@@ -142,7 +142,7 @@ class People:
         check_knows_people(tx, caller)
         self._searches.count(caller.id, Origin(), call.clock.now())
         people = self._files.find_by_words(
-            tx, caller.organization_id, words_of(request.name), MAX_RESULTS + 1
+            tx, caller.organization_id, searched_words(request.name), MAX_RESULTS + 1
         )
         call.trail.extend(Entry("search_people", person.id) for person in people[:MAX_RESULTS])
         messages = [person_message(person) for person in people[:MAX_RESULTS]]

@@ -246,11 +246,15 @@ def claim_port(host: str, port: int) -> bool:
 
 
 def is_free(host: str, port: int) -> bool:
-    """Returns True if a server could listen on the port now."""
+    """Returns True if a server could listen on the port now. Raises PermissionError if this account
+    may never listen on it.
+    """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
+        except PermissionError:
+            raise
         except OSError:
             return False
         return True

@@ -438,10 +438,16 @@ def _write_secret(file: Path, content: str) -> None:
 
 
 def _next_free(port: int) -> int:
-    return next(
-        (number for number in range(port, min(port + 100, 65_536)) if claim_port(HOST, number)),
-        None,
-    ) or free_port(HOST)
+    try:
+        numbers = (n for n in range(port, min(port + 100, 65_536)) if claim_port(HOST, n))
+        number = next(numbers, 0) or free_port(HOST)
+    except PermissionError:
+        raise StackFailure(
+            f"this account may not listen on port {port} (choose another port with --port)"
+        ) from None
+    if port not in (0, number):
+        say(f"port {port} is in use; the pages get port {number}")
+    return number
 
 
 def _serves_http(address: str, path: str) -> bool:

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -23,6 +24,7 @@ from local import jars
 from local.broker import _LOCK, Broker
 from local.postgres import Login, Postgres
 from local.process import Process, StackFailure, accepts, free_port
+from local.stack import LocalStack
 
 pytestmark = pytest.mark.long
 
@@ -218,6 +220,33 @@ class TestProcess:
         # the ports of other tests of this process do not matter
         monkeypatch.setattr("local.process._claimed_ports", set())
         assert (free_port(), free_port()) == (20_007, 20_008)
+
+    @pytest.mark.skipif(
+        sys.platform != "linux" or os.geteuid() != 0, reason="only root of Linux drops one right"
+    )
+    def test_a_port_that_the_account_may_not_use_is_reported_in_a_sentence(
+        self, tmp_path: Path
+    ) -> None:
+        without = ["setpriv", "--bounding-set=-net_bind_service", sys.executable, "-m", "services"]
+        done = subprocess.run(
+            [*without, "--port", "80", "--no-demo", "--var", str(tmp_path)],
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (
+            1,
+            "",
+            "Error: this account may not listen on port 80 (choose another port with --port)\n",
+        )
+
+    def test_a_port_in_use_is_reported_with_the_port_that_is_used_instead(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+            used = urlsplit(LocalStack(tmp_path, port, 0).url).port
+        assert used != port
+        assert capsys.readouterr().err == (f"port {port} is in use; the pages get port {used}\n")
 
 
 def _dsn(engine: Postgres, login: Login, database: str = "kept") -> str:

@@ -100,4 +100,9 @@ def _run(command: list[str], log: Path, environment: dict[str, str], directory: 
     os.chdir(directory)
     sys.path.insert(0, str(directory))
     sys.argv = command
-    runpy.run_module(command[0], run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module(command[0], run_name="__main__", alter_sys=True)
+    except Exception:
+        # multiprocessing would print the message of the exception, which may contain personal data
+        sys.excepthook(*sys.exc_info())
+        sys.exit(1)

@@ -94,6 +94,13 @@ def test_the_end_of_a_module_is_the_end_of_the_process(
     assert words in process.last_words()
 
 
+def test_a_module_that_fails_writes_only_what_its_own_hook_writes(run: Run, forks: bool) -> None:
+    hook = "sys.excepthook = lambda kind, *_: print('DIED', kind.__name__)"
+    process = run(f"import sys; {hook}; raise ValueError('Ximena')")
+    until(lambda: not process.alive)
+    assert (process.returncode, process.last_words()) == (1, "DIED ValueError")
+
+
 def test_a_process_that_is_asked_to_stop_ends_by_itself_and_starts_again(
     run: Run, forks: bool
 ) -> None:

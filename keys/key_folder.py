@@ -41,12 +41,15 @@ Name = TypeVar("Name", str, int)
 
 def create(directory: Path, services: Sequence[str], *, sealing: bool = True) -> None:
     """Creates the missing keys: those of these services and of the gateway, the token keys, and the
-    mail key. Leaves existing keys alone, and does not restore a first key that was replaced or
-    retired.
+    mail key; and from each private half its public half, if that was lost. Leaves existing keys
+    alone, and does not restore a first key that was replaced or retired.
 
     `sealing` is False if a key service holds the sealing keys.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for file in directory.glob("*.jwk"):
+        if not file.name.endswith(".pub.jwk"):
+            _restore_public_half(file)
     # if there are other pairs, the first pair has been replaced
     if _pairs(directory, "tokens") == ["tokens"]:
         _create_pair(directory, "tokens")
@@ -355,6 +358,17 @@ def _create_pair(directory: Path, name: str) -> None:
     # The private half is written last: after a crash between the halves, both are created again.
     _write(directory / f"{name}.pub.jwk", public, 0o644)
     _write(directory / f"{name}.jwk", private, 0o600)
+
+
+def _restore_public_half(private: Path) -> None:
+    public = private.with_suffix(".pub.jwk")
+    if public.exists():
+        return
+    try:
+        key = _read_pair_half(private)
+    except OSError:
+        return  # reported when the private half is used
+    _write(public, json.dumps(key.as_dict(private=False)), 0o644)
 
 
 def _new_pair() -> tuple[str, str]:

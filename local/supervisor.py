@@ -184,9 +184,12 @@ class Supervisor:
         part.up = False
         part.restart_at = time.monotonic() + pause
         if part.process:
+            code = part.process.returncode or 0
+            cause = part.process.last_words(1) if code > 0 else ""
             self._say(
-                f"{part.name} {how_it_ended(part.process.returncode or 0)}; starting it again"
+                f"{part.name} {how_it_ended(code)}; starting it again"
                 + (f" in {pause:g} s" if pause else "")
+                + (f"\n{cause}" if cause else "")
             )
             part.process.kill()  # remaining processes of its group
 

@@ -31,10 +31,27 @@ def test_existing_keys_and_files_of_others_stay_as_they_are(tmp_path: Path) -> N
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
+@pytest.mark.parametrize("name", ["tokens", "tokens.1", "calls.gateway", "facts.referrals"])
+def test_a_lost_public_half_is_made_again_from_the_private_half(tmp_path: Path, name: str) -> None:
+    key_folder.create(tmp_path, ["referrals"])
+    key_folder.replace_pair(tmp_path, "tokens")
+    if name == "tokens.1":
+        key_folder.drop_older_pairs(tmp_path, "tokens")
+    files, key = set(tmp_path.iterdir()), key_folder.verifying(tmp_path, name).as_dict()
+    (tmp_path / f"{name}.pub.jwk").unlink()
+    done = make_keys(tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (set(tmp_path.iterdir()), key_folder.verifying(tmp_path, name).as_dict()) == (files, key)
+
+
 @pytest.mark.parametrize(
     ("name", "damage"),
     [
         ("calls.gateway.jwk", lambda file: file.write_text("")),
+        (
+            "facts.referrals.jwk",
+            lambda file: file.write_text("{}") and file.with_suffix(".pub.jwk").unlink(),
+        ),
         ("facts.referrals.pub.jwk", lambda file: file.write_text('{"kty": "OKP"')),
         ("sealing.referrals.1.key", lambda file: file.write_text("half of a k")),
         ("marks.referrals.key", Path.touch),

@@ -57,11 +57,12 @@ def test_a_part_that_dies_is_started_again_and_reported_in_one_line(
 def test_a_part_that_keeps_dying_waits_longer_before_each_start(
     supervisor: Supervisor, said: Lines, tmp_path: Path
 ) -> None:
-    supervisor.begin([_part("broken", "raise SystemExit(3)", tmp_path, ready=lambda: False)])
+    fails = "print('no luck'); raise SystemExit(3)"
+    supervisor.begin([_part("broken", fails, tmp_path, ready=lambda: False)])
     with pytest.raises(StackFailure, match="broken does not become ready"):
         supervisor.wait()
     assert len(said) == LIMIT
-    assert said[-1] == "broken ended with 3; starting it again in 2 s"
+    assert said[-1] == "broken ended with 3; starting it again in 2 s\nno luck"
 
 
 def test_a_part_that_was_up_long_enough_is_started_again_at_once(

@@ -15,6 +15,7 @@ import pwd
 import secrets
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import tempfile
@@ -29,6 +30,8 @@ from local.process import Account, Process, StackFailure, free_port, how_it_ende
 from local.reserve import Reserve
 
 HOST = "127.0.0.1"
+# The message by which a client asks whether the server speaks TLS.
+_SSL_REQUEST = bytes.fromhex("00000008 04d2162f")
 
 # Small, because all parts of the stack share one machine. fsync stays on: committed data survives a
 # crash.
@@ -179,6 +182,20 @@ class Postgres:
             return False
         pid = self.process.pid if self.process else None
         return len(lines) > 7 and lines[0] == str(pid) and lines[7].strip() == "ready"
+
+    def answers(self, timeout: float) -> bool:
+        """Returns True if the server answers a new connection in time; one that hangs does not.
+
+        The request is answered before the sign-in, and even while the server recovers or has no
+        connection left.
+        """
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection((HOST, self.port), timeout) as connection,
+        ):
+            connection.sendall(_SSL_REQUEST)
+            return bool(connection.recv(1))
+        return False
 
     def stop(self) -> None:
         if self.process:

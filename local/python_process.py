@@ -15,7 +15,9 @@ import runpy
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
+from multiprocessing import forkserver
 from pathlib import Path
 
 from local.process import Child, Process, StackFailure, tie_to_parent
@@ -29,6 +31,10 @@ SHARED = (
     "chassis.public_holidays",
     "local.template",
 )
+# Seconds after which the template is killed if it starts no process, or does not report that a
+# process which was killed has ended; long, for a machine with a load of 40.
+STARTS = 120.0
+REPORTS = 30.0
 _FORKS = sys.platform == "linux"
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(list(SHARED))
@@ -62,10 +68,18 @@ class _Forked:
         self._process = _CONTEXT.Process(
             target=_run, args=(command, log, environment, directory), daemon=True
         )
+        limit = threading.Timer(STARTS, _kill_template)
+        limit.start()
         try:
             self._process.start()
         except EOFError as error:  # the template was killed at this moment
-            raise StackFailure("the process to fork from has ended") from error
+            raise StackFailure(
+                "the process to fork from has ended"
+                if limit.is_alive()
+                else f"the process to fork from did not respond for {STARTS:g} s, and was killed"
+            ) from error
+        finally:
+            limit.cancel()
         assert self._process.pid
         self.pid = self._process.pid
 
@@ -73,7 +87,13 @@ class _Forked:
         return self._process.exitcode
 
     def wait(self, timeout: float | None = None) -> int:
-        self._process.join(timeout)
+        """Without a timeout, the process must have been killed: waits only for the report of that
+        by the template, and kills a template that does not report it.
+        """
+        self._process.join(REPORTS if timeout is None else timeout)
+        if self._process.exitcode is None and timeout is None:
+            _kill_template()
+            self._process.join()
         if self._process.exitcode is None:
             raise subprocess.TimeoutExpired(self._process.name, timeout or 0)
         return self._process.exitcode
@@ -81,6 +101,14 @@ class _Forked:
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
             os.kill(self.pid, number)
+
+
+def _kill_template() -> None:
+    """Kills a template that hangs (it was stopped, for example). The parts that it has forked end,
+    and the next process is forked from a new template.
+    """
+    if pid := forkserver._forkserver._forkserver_pid:  # type: ignore[attr-defined]
+        os.kill(pid, signal.SIGKILL)
 
 
 def _run(command: list[str], log: Path, environment: dict[str, str], directory: Path) -> None:

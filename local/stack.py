@@ -365,7 +365,7 @@ class LocalStack:
 
     def _postgres_works(self) -> bool:
         self.postgres.keep_room()
-        return True
+        return self.postgres.answers(ALIVE)
 
     def _begin_broker(self) -> Process:
         assert self.broker

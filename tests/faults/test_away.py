@@ -259,3 +259,32 @@ def test_a_frozen_broker_is_restarted_and_queued_facts_are_delivered(
     with victim.database("notifications") as database:
         messages = "SELECT FROM messages WHERE referral_id = %s AND kind = 'referral_sent'"
         until(lambda: len(database.execute(messages, (sent.id,)).fetchall()) == 1, 60)
+
+
+def test_a_frozen_database_server_is_restarted(victim: LocalStack, cast: Cast) -> None:
+    """Covers a server that answers on its open connections, but opens none: a service that starts
+    would wait for ever.
+    """
+    before = victim.pid("postgres")
+    assert before
+    os.kill(before, signal.SIGSTOP)  # and never resumed
+    until(lambda: victim.pid("postgres") not in (None, before), 90)
+    victim.wait_healthy()
+    page = f"{victim.gateway}/status"
+    until(lambda: "Todas las partes responden." in requests.get(page, timeout=10).text, 30)
+    person_id, receipt_id = cast.person()
+    assert send_and_step(cast, person_id, receipt_id).state == pb.STATE_SENT
+
+
+def test_a_part_that_dies_while_the_process_to_fork_from_is_frozen_is_started_again(
+    victim: LocalStack, cast: Cast
+) -> None:
+    before = victim.pid("referrals")
+    assert before
+    template = int(Path(f"/proc/{before}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(template, signal.SIGSTOP)  # and never resumed
+    os.kill(before, signal.SIGKILL)
+    until(lambda: victim.pid("referrals") not in (None, before), 150)
+    victim.wait_healthy()
+    person_id, receipt_id = cast.person()
+    assert send_and_step(cast, person_id, receipt_id).state == pb.STATE_SENT

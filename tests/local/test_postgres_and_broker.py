@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import socket
 import stat
 import subprocess
@@ -76,6 +77,18 @@ class TestPostgres:
         engine.start()
         with psycopg.connect(_dsn(engine, APP)) as app:
             assert app.execute("SELECT id FROM notes").fetchone() == (1,)
+
+    def test_a_server_that_hangs_answers_no_connection(self, engine: Postgres) -> None:
+        assert engine.answers(60)
+        assert engine.process
+        assert engine.process.pid
+        os.kill(engine.process.pid, signal.SIGSTOP)
+        assert not engine.answers(0.2)
+        os.kill(engine.process.pid, signal.SIGCONT)
+        assert engine.answers(60)
+        engine.stop()
+        assert not engine.answers(60)
+        engine.start()
 
     def test_the_pid_file_of_a_dead_server_does_not_hinder_the_next(self, engine: Postgres) -> None:
         engine.kill()

@@ -133,6 +133,36 @@ def test_a_killed_template_ends_its_processes_and_the_next_process_has_a_new_one
 
 
 @LINUX
+def test_a_start_from_a_template_that_hangs_fails_in_time_and_the_next_start_succeeds(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = run(WAIT)
+    until(lambda: "waits" in process.last_words())
+    template = _parent_of(process)
+    assert process.stop() == 7
+    os.kill(template, signal.SIGSTOP)
+    monkeypatch.setattr(python_process, "STARTS", 0.1)
+    with pytest.raises(StackFailure, match=r"did not respond for 0\.1 s, and was killed"):
+        process.start()
+    monkeypatch.undo()
+    until(_can_start(process))
+    until(lambda: "waits" in process.last_words())
+    assert process.stop() == 7
+
+
+@LINUX
+def test_a_process_can_be_killed_while_its_template_hangs(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(python_process, "REPORTS", 0.1)
+    process = run(WAIT)
+    until(lambda: "waits" in process.last_words())
+    os.kill(_parent_of(process), signal.SIGSTOP)
+    process.kill()
+    assert not process.alive
+
+
+@LINUX
 def test_the_processes_and_their_template_end_with_a_killed_parent(tmp_path: Path) -> None:
     (tmp_path / "module_of_a_test.py").write_text(WAIT)
     script = (

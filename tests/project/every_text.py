@@ -25,7 +25,7 @@ from google.protobuf.message_factory import GetMessageClass
 from werkzeug.test import TestResponse
 
 from chassis.languages import LANGUAGES
-from services.gateway.edge.departments import DEPARTMENTS, MUNICIPALITIES
+from protos.areas import DEPARTMENTS, MUNICIPALITIES
 from services.gateway.site.language import vocabulary, words
 from services.notifications.domain.notices import NOTICES
 from services.notifications.domain.texts import ACCOUNT

@@ -13,11 +13,11 @@ from uuid import UUID, uuid5
 from werkzeug.urls import iri_to_uri
 
 from chassis.wire import words
+from protos.areas import DEPARTMENTS, MUNICIPALITIES
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import locations_pb2 as l
 from protos.partners.v1 import open_data_pb2 as o
 from services.gateway.api.convert import rfc3339
-from services.gateway.edge.departments import DEPARTMENTS, MUNICIPALITIES
 
 VERSION = "3.0"
 _NAMESPACE = UUID("6f1d7a0e-3c0b-5a52-9d0e-0c6a7a2f4b11")

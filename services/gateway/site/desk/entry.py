@@ -19,11 +19,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis.errors import Stale
 from chassis.languages import N_
+from protos.areas import MUNICIPALITIES
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import locations_pb2 as pb
 from services.gateway.edge.clients import clients
-from services.gateway.edge.departments import MUNICIPALITIES
 from services.gateway.site.backend import directory, lists, names
 from services.gateway.site.language import _, words
 from services.gateway.site.parts import forms, merging

@@ -15,6 +15,7 @@ from flask import current_app
 from google.protobuf.descriptor import EnumDescriptor
 
 from chassis import wire
+from protos import areas
 from protos.contract.v1 import contract_pb2
 from protos.notifications.v1 import notifications_pb2
 from protos.partners.v1 import accounts_pb2, directory_pb2, members_pb2, open_data_pb2
@@ -26,7 +27,6 @@ from protos.referrals.v1 import (
     plans_pb2,
     referrals_pb2,
 )
-from services.gateway.edge import departments
 from services.gateway.site.language import i18n, vocabulary
 from services.gateway.site.language.i18n import _
 from services.gateway.site.language.vocabulary.line import REVERSED
@@ -219,7 +219,7 @@ def department(subdivision: str) -> str:
 def area(code: str) -> str:
     """Returns the name of an area: a municipality, a department or a country."""
     subdivision = code.partition(".")[0]
-    return departments.MUNICIPALITIES.get(subdivision, {}).get(code) or (
+    return areas.MUNICIPALITIES.get(subdivision, {}).get(code) or (
         department(subdivision) if "-" in code else country(code)
     )
 

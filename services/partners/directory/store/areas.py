@@ -1,22 +1,19 @@
-"""The areas that the directory knows, read once from the contract's list (protos/areas.json)."""
+"""The areas that the directory knows: those of the contract's list."""
 
-import json
 from functools import cache
-from pathlib import Path
 
-import protos
+from protos.areas import DEPARTMENTS, MUNICIPALITIES
 from services.partners.directory.domain.area import Area, Areas
 
 
 @cache
 def areas() -> Areas:
-    """Returns the departments, each followed by its municipalities, in the order of the file."""
-    read = json.loads((Path(protos.__file__).parent / "areas.json").read_text(encoding="utf-8"))
+    """Returns the departments, each followed by its municipalities, in the order of the list."""
     return Areas(
         area
-        for code, entry in read.items()
+        for code, name in DEPARTMENTS.items()
         for area in (
-            Area(code, code[:2], entry["name"]),
-            *(Area(town, code, name) for town, name in entry.get("municipalities", {}).items()),
+            Area(code, code[:2], name),
+            *(Area(town, code, own) for town, own in MUNICIPALITIES[code].items()),
         )
     )

@@ -1,16 +1,14 @@
 """Translates files, receipts and emergency accesses between the domain and the messages."""
 
-import json
 from collections.abc import Iterable
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
-import protos
 from chassis.errors import Invalid
 from chassis.ids import object_id
 from chassis.tokens import Caller
 from chassis.wire import EnumCodec, etag, number, optional_id, timestamp, word, word_list
+from protos.areas import DEPARTMENTS
 from protos.referrals.v1 import audit_pb2, emergencies_pb2, people_pb2, referrals_pb2
 from services.referrals.files.domain.consent import Receipt
 from services.referrals.files.domain.emergency import EmergencyAccess
@@ -26,8 +24,7 @@ from services.referrals.files.domain.unsafe import Unsafe
 from services.referrals.network.domain.codes import short_code
 
 GROUPS = EnumCodec(people_pb2.FieldGroup, FieldGroup)
-_AREAS = json.loads((Path(protos.__file__).parent / "areas.json").read_text("utf-8"))
-_LISTED_COUNTRIES = {code[:2] for code in _AREAS}
+_LISTED_COUNTRIES = {code[:2] for code in DEPARTMENTS}
 
 
 def coarse_message(coarse: Coarse) -> referrals_pb2.CoarsePerson:
@@ -82,7 +79,7 @@ def unsafe_departments(codes: Iterable[str], path: str) -> tuple[str, ...]:
     """
     departments = dict[str, None]()
     for position, code in enumerate(codes):
-        if code not in _AREAS and code[:2] in _LISTED_COUNTRIES:
+        if code not in DEPARTMENTS and code[:2] in _LISTED_COUNTRIES:
             raise Invalid((f"{path}.{position}", "unknown_code"))
         departments[code] = None
     return tuple(departments)

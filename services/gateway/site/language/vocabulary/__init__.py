@@ -3,7 +3,7 @@
 A form offers the codes in the order of their table.
 """
 
-from services.gateway.edge.departments import DEPARTMENTS
+from protos.areas import DEPARTMENTS
 from services.gateway.site.language.vocabulary import (
     audit,
     enquiry,

@@ -22,7 +22,7 @@ from services.referrals.files.store.people import People as Files
 from services.referrals.files.store.receipts import Receipts
 from services.referrals.line.store.contacts import Contacts
 from services.referrals.line.usecases.contacts import HASHER
-from services.referrals.network.usecases.calendar import CountryCalendar
+from services.referrals.network.usecases.calendar import PlaceCalendar
 from services.referrals.referrals.domain.enquiry import Enquiry
 from services.referrals.referrals.store import enquiries as enquiry_book
 from services.referrals.referrals.store import referrals
@@ -50,7 +50,7 @@ def fill(
     keyring = key_folder.keyring(directory, NAME)
     files, book = Files(keyring), Contacts(keyring)
     receipts = Receipts(Signer(key_folder.signing(directory, f"facts.{NAME}")))
-    calendar = CountryCalendar("NI")
+    calendar = PlaceCalendar("NI")
 
     def save_file(part: tuple[File, list[Story]]) -> None:
         # Saving removes the facts from these objects. Each attempt therefore saves a copy, because

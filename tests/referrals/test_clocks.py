@@ -7,9 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chassis import audit, metrics
 from chassis.errors import Invalid
+from chassis.local_time import zone_of
+from chassis.public_holidays import is_public_holiday
 from chassis.supervisor import State
 from chassis.tokens import SYSTEM
 from facts import outbox
@@ -27,7 +31,7 @@ from services.referrals.network.domain.deadline import (
     due_time,
     recent_assault_time,
 )
-from services.referrals.network.usecases.calendar import CountryCalendar
+from services.referrals.network.usecases.calendar import PlaceCalendar
 from services.referrals.network.usecases.deadlines import (
     PUT_ASIDE,
     PUT_ASIDE_LATE,
@@ -38,7 +42,7 @@ from services.referrals.referrals.store.deadlines import next_time
 from tests.builders import NOON, refusal
 from tests.referrals.conftest import Service, Story
 
-NICARAGUA = CountryCalendar("NI")
+NICARAGUA = PlaceCalendar("NI")
 K, H, M = DeadlineKind, timedelta(hours=1), timedelta(minutes=1)
 
 
@@ -150,11 +154,47 @@ def test_two_working_days_follow_the_calendar_of_nicaragua(
 
 
 def test_holidays_follow_the_persons_country() -> None:
-    independence = datetime(2026, 9, 15, 18, tzinfo=UTC)
-    assert not NICARAGUA.is_working_day(independence)
-    assert CountryCalendar("MX").is_working_day(independence)
-    assert CountryCalendar("??").is_working_day(independence)  # unknown: weekends only
-    assert not CountryCalendar("??").is_working_day(datetime(2026, 9, 13, 18, tzinfo=UTC))
+    monday, day = datetime(2026, 9, 14, 18, tzinfo=UTC), timedelta(days=1)
+    assert NICARAGUA.after_working_days(monday, 1) == monday + 2 * day  # after Independence
+    assert PlaceCalendar("MX").after_working_days(monday, 1) == monday + day
+    unknown = PlaceCalendar("??")  # only weekends
+    assert unknown.after_working_days(monday, 1) == monday + day
+    assert unknown.after_working_days(monday - 3 * day, 1) == monday
+
+
+@pytest.mark.parametrize(
+    ("department", "start", "end"),
+    [
+        ("ES-MD", "2026-03-27 23:30", "2026-03-30 23:30"),  # the Sunday has 23 hours
+        ("ES-MD", "2026-10-23 00:30", "2026-10-26 00:30"),  # the Sunday has 25 hours
+        ("MX-BCN", "2026-10-16 22:30", "2026-10-19 22:30"),  # Saturday in Mexico City
+    ],
+)
+def test_a_working_day_after_a_friday_is_the_monday_at_the_same_local_time(
+    department: str, start: str, end: str
+) -> None:
+    country = department[:2]
+    first, last = (
+        datetime.fromisoformat(text).replace(tzinfo=zone_of(country, department)).astimezone(UTC)
+        for text in (start, end)
+    )
+    assert PlaceCalendar(country, department).after_working_days(first, 1) == last
+
+
+@given(
+    st.datetimes(datetime(2025, 1, 1), datetime(2028, 1, 1), timezones=st.just(UTC)),
+    st.integers(1, 10),
+    st.sampled_from(["ES", "ES-CN", "US", "US-AZ", "MX", "MX-BCN", "NI"]),
+)
+def test_every_working_day_counts_once_in_every_zone(
+    start: datetime, count: int, place: str
+) -> None:
+    zone, country = zone_of(place[:2], place), place[:2]
+    end = PlaceCalendar(country, place).after_working_days(start, count)
+    days = (end.astimezone(zone).date() - start.astimezone(zone).date()).days
+    passed = [start.astimezone(zone).date() + timedelta(days=n) for n in range(1, days + 1)]
+    working = [d for d in passed if d.weekday() < 5 and not is_public_holiday(country, d)]
+    assert (len(working), working[-1]) == (count, passed[-1])
 
 
 def test_each_level_of_a_deadline_fires_once() -> None:
@@ -259,8 +299,8 @@ def test_a_deadline_that_has_not_begun_is_shortened_from_its_beginning() -> None
 class TwoPolicies:
     """A calendar whose network first had one policy, and then a slower one."""
 
-    def is_working_day(self, moment: datetime) -> bool:
-        return True
+    def after_working_days(self, start: datetime, count: int) -> datetime:
+        return start + timedelta(days=count)
 
     def policy(self, version: int = 0) -> Policy:
         slower = {(Urgency.URGENT, K.DECIDE): 96 * H, (Urgency.EMERGENCY, K.DECIDE): 36 * H}

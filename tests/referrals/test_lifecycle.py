@@ -59,8 +59,8 @@ TERMINAL = frozenset(State) - LIVE - {State.DRAFT}
 
 
 class EveryDay:
-    def is_working_day(self, moment: datetime) -> bool:
-        return True
+    def after_working_days(self, start: datetime, count: int) -> datetime:
+        return start + timedelta(days=count)
 
     def policy(self, version: int = 0) -> Policy:
         return FIRST_POLICY

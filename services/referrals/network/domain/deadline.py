@@ -64,8 +64,8 @@ class DeadlineKind(Enum):
 class Calendar(Protocol):
     """The working days of a country, and the deadlines of its network."""
 
-    def is_working_day(self, moment: datetime) -> bool:
-        """Returns whether offices are open on the local day of this moment.
+    def after_working_days(self, start: datetime, count: int) -> datetime:
+        """Returns the same local time, `count` working days later.
 
         The local day can differ from the day in UTC: Friday evening in Managua is Saturday in UTC.
         """
@@ -271,12 +271,7 @@ def due_time(
     span = calendar.policy(version).span(kind, urgency)
     if isinstance(span, timedelta):
         return start + span
-    end = start
-    while span:
-        end += _DAY
-        if calendar.is_working_day(end):
-            span -= 1
-    return end
+    return calendar.after_working_days(start, span)
 
 
 @dataclass

@@ -18,7 +18,7 @@ from services.referrals.network.domain.deadline import (
     is_fixed_or_derived,
 )
 from services.referrals.network.store import policies
-from services.referrals.network.usecases.calendar import CountryCalendar
+from services.referrals.network.usecases.calendar import PlaceCalendar
 
 # Shown before the first event, as in metrics.watch_loop.
 _MISSING = metrics.VERSIONS_MISSING.labels("deadline_policies")
@@ -50,8 +50,8 @@ class Policies:
         policy_of = cache(
             lambda version: self.of_deadline(tx, version or newest() or FIRST_POLICY.version)
         )
-        return lambda country, department: CountryCalendar(
-            country or department[:2] or "NI", policy_of
+        return lambda country, department: PlaceCalendar(
+            country or department[:2] or "NI", department, policy_of
         )
 
     def newest(self, tx: Transaction) -> Policy:

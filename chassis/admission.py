@@ -1,10 +1,10 @@
 """Thread pool for calls, with a short queue and a fair share for each caller.
 
-The server calls `is_full` before it submits a call, and refuses the call if there is no room for
-it. A queue that is not emptied in time takes no further calls, so a call that is accepted is
-answered in time however slow the machine is. Each caller has a lane (`set_lane`): its calls occupy
-at most a share of the threads and three quarters of the room for calls, so that a caller who floods
-the service delays mostly itself.
+The server calls `is_full` before it submits a call, and refuses the call if the pool is full. While
+the first call of a queue has waited for too long, no call is added to that queue, so that an
+accepted call starts soon even on a slow machine. The calls of one caller form a lane (`set_lane`).
+A lane gets at most a share of the threads and three quarters of the capacity, so that a caller who
+floods the service mostly delays its own calls.
 """
 
 import threading
@@ -19,29 +19,31 @@ from chassis.errors import Unavailable
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Seconds that the first call of a queue may have waited; beyond that, no call is added to the
-# queue. A page waits for its calls, and a gateway gives up after five seconds.
+# Seconds that the first call of a queue may have waited; while it has waited longer, no call is
+# added to the queue. A page waits for its calls, and a gateway gives up after five seconds.
 LONGEST_WAIT = 0.8
 
 _local = threading.local()
 
 
 def set_lane(caller: str) -> None:
-    """Sets the caller of the next call that this thread submits; "" for an unknown caller."""
+    """Sets the lane of the next call that this thread submits: its caller's id, or "" if the caller
+    is unknown.
+    """
     _local.lane = caller
 
 
 class CallPool(ThreadPoolExecutor):
-    """Runs `threads` calls at once and has room for `most` calls, running and waiting. `share` is
-    the number of threads that one caller may occupy; 0 means no limit.
+    """Runs up to `threads` calls at once, and accepts up to `capacity` calls, running and waiting.
+    `share` is the number of threads that one caller may occupy; 0 means no limit.
     """
 
-    def __init__(self, threads: int, most: int, *, share: int = 0) -> None:
+    def __init__(self, threads: int, capacity: int, *, share: int = 0) -> None:
         super().__init__(threads, thread_name_prefix="rpc", initializer=self._bind_thread)
-        self._most = most
+        self._capacity = capacity
         self._share = share
-        self._running = 0
-        self._count_by_caller = Counter[str]()  # running and waiting calls by caller
+        self._accepted = 0  # running and waiting calls
+        self._count_by_caller = Counter[str]()  # the same by caller
         self._queued = deque[float]()  # the times since which calls wait for a thread, in order
         # Calls, by caller, that wait because the caller's share of threads is in use: for each
         # call, the time since which it waits, and the function that hands it to the threads.
@@ -50,18 +52,18 @@ class CallPool(ThreadPoolExecutor):
         self.stopping = False
 
     def is_full(self, lane: str = "") -> bool:
-        """Returns True if there is no room for a call from this caller or, without a lane, for a
-        call from any caller.
+        """Returns whether the pool has no room for a call of this lane; without a lane, whether it
+        has no room for any call.
         """
         now = monotonic()
         with self._counting:
-            if self._running >= self._most or (
+            if self._accepted >= self._capacity or (
                 self._queued and now - self._queued[0] > LONGEST_WAIT
             ):
                 return True
             waiting = self._waiting.get(lane)
             return bool(lane and self._share) and (
-                self._count_by_caller[lane] >= self._most - self._most // 4
+                self._count_by_caller[lane] >= self._capacity - self._capacity // 4
                 or (waiting is not None and now - waiting[0][0] > LONGEST_WAIT)
             )
 
@@ -70,33 +72,33 @@ class CallPool(ThreadPoolExecutor):
         lane, _local.lane = getattr(_local, "lane", "") if self._share else "", ""
         done, submitted_at = Future[T](), monotonic()
 
-        def begin() -> object:
+        def hand_over() -> object:
             with self._counting:
                 self._queued.append(monotonic())
             return super(CallPool, self).submit(self._work, done, submitted_at, fn, *args, **kwargs)
 
         with self._counting:
-            self._running += 1
+            self._accepted += 1
             if lane:
                 self._count_by_caller[lane] += 1
             waits = lane != "" and self._count_by_caller[lane] > self._share
             if waits:
-                self._waiting[lane].append((submitted_at, begin))
+                self._waiting[lane].append((submitted_at, hand_over))
         done.add_done_callback(lambda _: self._done(lane))
         if not waits:
-            begin()
+            hand_over()
         return done
 
     def refuse_waiting(self) -> None:
-        """Makes the pool refuse all calls that have not started yet (`check_not_stopping`),
-        including calls that wait for their caller's share. Running calls continue.
+        """Hands all waiting calls to the threads, which refuse them (`check_not_stopping`). Running
+        calls continue.
         """
         self.stopping = True
         with self._counting:
-            waiting = [begin for calls in self._waiting.values() for _, begin in calls]
+            waiting = [hand_over for calls in self._waiting.values() for _, hand_over in calls]
             self._waiting.clear()
-        for begin in waiting:
-            begin()
+        for hand_over in waiting:
+            hand_over()
 
     def _bind_thread(self) -> None:
         _local.pool = self
@@ -119,22 +121,22 @@ class CallPool(ThreadPoolExecutor):
             done.set_exception(error)
 
     def _done(self, lane: str) -> None:
-        """Counts a call as ended; if another call of its caller waits for the share, hands that
-        other call to the threads.
+        """Counts a call as ended. Hands the caller's next call to the threads if one waits for the
+        caller's share.
         """
-        following: Callable[[], object] | None = None
+        next_call: Callable[[], object] | None = None
         with self._counting:
-            self._running -= 1
+            self._accepted -= 1
             if lane:
                 self._count_by_caller[lane] -= 1
                 if waiting := self._waiting.get(lane):
-                    following = waiting.popleft()[1]
+                    next_call = waiting.popleft()[1]
                 if not waiting:
                     self._waiting.pop(lane, None)
                 if not self._count_by_caller[lane]:
                     del self._count_by_caller[lane]
-        if following is not None:
-            following()
+        if next_call is not None:
+            next_call()
 
 
 def seconds_waited() -> float:

@@ -145,7 +145,7 @@ def test_c15_a_stop_refuses_at_once_the_calls_that_wait_for_their_callers_share(
     flooded: FloodedService,
 ) -> None:
     calls = flooded.flood(20)
-    until(lambda: flooded.server._pool._running == 20)
+    until(lambda: flooded.server._pool._accepted == 20)
     stopped = flooded.server.stop(10)
     until(lambda: sum(call.done() for call in calls) == 20 - SHARE)
     assert Counter(outcome(call) for call in calls if call.done()) == {"UNAVAILABLE": 20 - SHARE}

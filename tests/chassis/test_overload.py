@@ -101,7 +101,7 @@ class CrowdedService:
     def fill(self, count: int = ROOM) -> list[Any]:
         """Starts calls of several callers; returns once each thread has one of them in work."""
         calls = [self.ask(who="abcdefgh"[n % 8]) for n in range(count)]
-        until(lambda: self.in_work == THREADS and self.server._pool._running == count)
+        until(lambda: self.in_work == THREADS and self.server._pool._accepted == count)
         return calls
 
     def close(self) -> None:
@@ -187,7 +187,7 @@ def test_long_calls_that_hold_all_threads_do_not_close_the_queue(
     crowded.fill(THREADS)
     clock.advance(LONGER)
     waiting = crowded.ask(who="z")
-    until(lambda: crowded.server._pool._running == THREADS + 1)
+    until(lambda: crowded.server._pool._accepted == THREADS + 1)
     crowded.let_go.set()
     assert outcome(waiting) == "OK"
 
@@ -206,7 +206,7 @@ def test_a_long_wait_for_a_callers_share_closes_the_queue_only_for_that_caller(
     assert not pool.is_full("modest")
     assert not pool.is_full()
     let_go.set()
-    until(lambda: not pool._running)
+    until(lambda: not pool._accepted)
     assert not pool.is_full("greedy")
     pool.shutdown()
 

@@ -116,7 +116,7 @@ def test_a_token_that_expires_while_its_call_waits_for_a_thread_is_accepted(
         )
         assert busy.held.wait(10)
         waiting = callers.submit(busy.list_organizations, token)
-        until(lambda: busy.server._pool._running == 2)
+        until(lambda: busy.server._pool._accepted == 2)
         pass_time(OUTLIVED)
         busy.let_go.set()
         holding.result(10)

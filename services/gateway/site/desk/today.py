@@ -27,7 +27,7 @@ HOUR = timedelta(hours=1)
 
 
 def filter_of(show: str, box: r.Box.ValueType) -> r.ReferralFilter | None:
-    """Returns the filter of the rows that one of the numbers counts; None for an unknown number.
+    """Returns the filter of the referrals that the number `show` counts; None if it is unknown.
 
     For a desk, the filters of `late`, `soon` and `new` find only the referrals that wait for it.
     """
@@ -61,11 +61,11 @@ def within_the_hour(rows: Iterable[r.Referral]) -> tuple[list[r.Referral], list[
     """
     now, later, limit = list[r.Referral](), list[r.Referral](), i18n.now() + HOUR
     for row in rows:
-        due = i18n.moment(row.next_due_time)
+        due_time = i18n.moment(row.next_due_time)
         pressing = (
-            due is not None
-            and due < limit
-            and (due > i18n.now() or row.urgency >= r.URGENCY_EMERGENCY)
+            due_time is not None
+            and due_time < limit
+            and (due_time > i18n.now() or row.urgency >= r.URGENCY_EMERGENCY)
         )
         (now if pressing else later).append(row)
     return sorted(now, key=lambda row: (-row.urgency, row.next_due_time.seconds)), later
@@ -74,8 +74,8 @@ def within_the_hour(rows: Iterable[r.Referral]) -> tuple[list[r.Referral], list[
 def count_referrals(**wanted: Any) -> r.CountReferralsResponse:
     """Counts the referrals that match a filter.
 
-    Callers must exclude referrals that are over: the number of those grows for ever, and the page
-    does not show it.
+    The filter must exclude referrals that are over: their number grows for ever, and the page does
+    not show it.
     """
     return clients().referrals.CountReferrals(
         r.CountReferralsRequest(filter=r.ReferralFilter(**wanted))
@@ -85,7 +85,7 @@ def count_referrals(**wanted: Any) -> r.CountReferralsResponse:
 def beds() -> list[d.Service]:
     """Returns the services of the reader's organisation that count beds.
 
-    Returns none unless the reader is a worker or a manager.
+    Returns an empty list unless the reader is a worker or a manager.
     """
     if not session.me().may("worker", "manager"):
         return []
@@ -97,10 +97,10 @@ def beds() -> list[d.Service]:
 
 
 def fetch_other_rows() -> dict[str, lists.Listed[Any]]:
-    """Returns the rows that wait for the reader's desk besides its referrals, by kind.
+    """Returns the open work of the reader's desk besides its referrals, by kind.
 
     The kinds are the line's contacts and calls, the enquiries that the desk received or sent, and
-    late steps of plans. Rows that the reader may not see are left out.
+    late steps of plans. Kinds that the reader may not see have no rows.
     """
     at_line, desk = session.me().may("operator"), session.me().may("worker", "operator")
     return {
@@ -112,8 +112,8 @@ def fetch_other_rows() -> dict[str, lists.Listed[Any]]:
     }
 
 
-def counts(show: str, kind: str, row: Any) -> bool:
-    """Returns whether one of the numbers counts a row of `fetch_other_rows`."""
+def is_counted(show: str, kind: str, row: Any) -> bool:
+    """Returns whether the number `show` counts this row of `fetch_other_rows`."""
     if kind == "overdue":
         return show == "late"
     if kind == "asking" and int(row.turn) != int(row.side):
@@ -144,7 +144,7 @@ def today() -> str:
     other_rows = fetch_other_rows()
     counted = {
         number: {
-            kind: lists.only(rows, partial(counts, number, kind))
+            kind: lists.only(rows, partial(is_counted, number, kind))
             for kind, rows in other_rows.items()
         }
         for number in ("late", "soon")

@@ -43,8 +43,8 @@ class Access:
     """The declaration of one page.
 
     `roles` is empty for a public page, which needs no session and shows nothing that belongs to
-    anybody. `navigation` is the page's label in the navigation; `section` is its group there (work,
-    network or organization).
+    anybody. `navigation` is the page's label in the navigation; `section` is the group of this
+    label (work, network or organization).
     """
 
     roles: frozenset[str] = ANYBODY
@@ -100,9 +100,9 @@ class Pages:
     ) -> None:
         """Declares the target of a form that only sends a request to an rpc, without a view.
 
-        `kind` is the type of the request, whose fields get the values of the path with their names;
-        its `id` gets the path's `identifier`.
-        `name` is the name of the endpoint. The other arguments are those of `post`.
+        `kind` is the type of the request. Each value of the path is set in the request's field of
+        the same name, and the path's `identifier` in the field `id`. `name` is the name of the
+        endpoint. The other arguments are those of `post`.
         """
 
         def view(**values: str) -> None:
@@ -168,7 +168,7 @@ def _address(endpoint: str, done: str, values: Mapping[str, Any]) -> str:
 def declaration_of(app: Flask, endpoint: str | None) -> Access | None:
     """Returns the declaration of a page; None for a page without one, which nobody may open.
 
-    Style and scripts are public.
+    Style sheets and scripts are public.
     """
     if endpoint == "static":
         return Access()

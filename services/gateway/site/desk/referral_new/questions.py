@@ -28,7 +28,7 @@ from services.gateway.site.parts import forms, person_form, unsafe_form
 from services.gateway.site.shell import access, session
 
 pages = access.Pages("referral_new")
-ASKED: Mapping[str, tuple[str, ...]] = {
+FIELDS_OF_PAGE: Mapping[str, tuple[str, ...]] = {
     "need": ("need_code",),
     "urgency": ("urgency", "urgency_reason_code", "assault_time"),
     "about": person_form.COARSE,
@@ -61,7 +61,7 @@ class Start:
         """
         if self.enquiry:
             return ["contact", *([] if self.enquiry.unsafe_code else ["unsafe"]), "services"]
-        return [page for page in ASKED if not (self.file and page in ("about", "contact"))]
+        return [page for page in FIELDS_OF_PAGE if not (self.file and page in ("about", "contact"))]
 
     def known_answers(self) -> MultiDict[str, str]:
         """Returns the answers that are known already; a worker only needs to check them."""
@@ -97,9 +97,9 @@ def answers_of(content: e.EnquiryContent) -> dict[str, str]:
 
 
 def start_in_request() -> Start:
-    """Returns the start that the address or the form names.
+    """Returns the records that the address or the form names.
 
-    The service is None if it does not exist, or no longer does.
+    The service is None if it does not exist or no longer exists.
     """
     enquiry_id = request.values.get("enquiry", "")
     enquiry = (
@@ -121,21 +121,21 @@ def is_one_need(code: str) -> bool:
     A contact may name a whole group of needs.
     """
     return bool(code) and not any(
-        code == group and within for group, _name, within in names.needs()
+        code == group and needs_of_group for group, _name, needs_of_group in names.needs()
     )
 
 
 @pages.form("/referrals/new", access.SENDERS)
 def person() -> access.Answer:
-    """Shows the first open question; afterwards the next question or the previous one.
+    """Shows the first unanswered question; after each form, the next or the previous question.
 
     After the last question, creates the draft. If the enquiry was closed meanwhile, the questions
-    go on without it; if a draft follows it already, shows that draft.
+    continue without it; if the enquiry already has a draft, shows that draft.
     """
     start = start_in_request()
     answers = MultiDict(request.form) if request.method == "POST" else start.known_answers()
     shown = forms.text("page")
-    # buttons that give the most frequent answers at night with one press instead of two
+    # two buttons give answers that are frequent at night with one press instead of two
     if forms.flag("nobody_calls"):
         answers["channel_code"] = "none"
     if forms.flag("names_nothing"):
@@ -169,7 +169,7 @@ def chosen_service(start: Start, answers: MultiDict[str, str], page: str, shown:
 
     The service was chosen on the last page, earlier in the directory, or by taking an offer. A
     service from the directory counts only if it accepts, or may accept, this person and this need;
-    otherwise the page shows its reasons along with the other services.
+    otherwise the page shows why it does not fit, along with the other services.
     """
     if page != "services" or not shown:
         return ""
@@ -177,29 +177,29 @@ def chosen_service(start: Start, answers: MultiDict[str, str], page: str, shown:
         return start.enquiry.taken_service_id
     if shown == page or not start.service:
         return answers.get("service_id", "")
-    judged = fitting(start, answers, 100)
-    takes = {
-        match.service.id for match in judged if match.verdict in (d.VERDICT_FITS, d.VERDICT_ASK)
+    matches = matches_for(start, answers, 100)
+    accepting_ids = {
+        match.service.id for match in matches if match.verdict in (d.VERDICT_FITS, d.VERDICT_ASK)
     }
-    return start.service.id if start.service.id in takes else ""
+    return start.service.id if start.service.id in accepting_ids else ""
 
 
 def first_incomplete(
     start: Start, answers: MultiDict[str, str], shown: str = ""
 ) -> tuple[str, dict[str, str]]:
-    """Returns the first page that is not complete, with its problems; else the page "services".
+    """Returns the first incomplete page with its problems; the page "services" if none is.
 
-    The problems are left out if the page has not been shown yet.
+    The problems are left out if that page has not been shown yet.
     """
-    for at, page in enumerate(start.pages):
+    for index, page in enumerate(start.pages):
         errors = problems(page, answers)
         if errors or (page == "about" and "age_band" not in answers) or page == "services":
-            return page, errors if shown in start.pages[at:] else {}
+            return page, errors if shown in start.pages[index:] else {}
     raise AssertionError(start.pages)
 
 
-def fitting(start: Start, answers: MultiDict[str, str], limit: int = 30) -> list[d.Match]:
-    """Returns services with their reasons; leaves out those that the person named as unsafe."""
+def matches_for(start: Start, answers: MultiDict[str, str], limit: int = 30) -> list[d.Match]:
+    """Returns the matches for the answers, without services that the person named as unsafe."""
     unsafe, excluded = (
         answers.getlist(unsafe_form.DEPARTMENTS),
         answers.getlist(unsafe_form.ORGANIZATIONS),
@@ -221,23 +221,25 @@ def problems(page: str, answers: MultiDict[str, str]) -> dict[str, str]:
         return unsafe_form.problems(answers)
     if page == "about":
         return person_form.age_problems()
-    wanted = {
+    required = {
         "need": "need_code",
         "urgency": "urgency",
         "contact": "channel_code",
         "services": "service_id",
     }.get(page, "")
-    answer = answers.get(wanted, "")
-    right = words.number("urgency", answer) if page == "urgency" else answer.strip()
-    found = {wanted: words.violation("required", wanted)} if wanted and not right else {}
+    answer = answers.get(required, "")
+    given = words.number("urgency", answer) if page == "urgency" else answer.strip()
+    missing = {required: words.violation("required", required)} if required and not given else {}
     if page == "urgency":
-        return found | forms.time_problems("assault_time")
-    return found | person_form.birth_problems() if page == "contact" else found
+        return missing | forms.time_problems("assault_time")
+    return missing | person_form.birth_problems() if page == "contact" else missing
 
 
 def page_of(start: Start, errors: Mapping[str, str]) -> str:
     """Returns the page on which the first of these problems can be corrected."""
-    return next((page for page in start.pages if errors.keys() & {*ASKED[page]}), "services")
+    return next(
+        (page for page in start.pages if errors.keys() & {*FIELDS_OF_PAGE[page]}), "services"
+    )
 
 
 def coarse(start: Start) -> r.CoarsePerson:
@@ -263,37 +265,37 @@ def create_draft(start: Start, answers: MultiDict[str, str], service_id: str) ->
         )
         person_id = clients().people.CreatePerson(rpc_request).id
         link(start.contact, person_id, once)
-    begin = r.CreateReferralRequest(
+    creation = r.CreateReferralRequest(
         person_id=person_id,
         contact_id=start.contact.id if start.contact else "",
         enquiry_id=start.enquiry.id if start.enquiry else "",
         request_id=forms.part_of(once, "referral"),
     )
     unsafe = unsafe_form.answer(answers) if "unsafe" in start.pages else {}
-    draft = referrals.fetch(clients().referrals.CreateReferral(begin).id)
-    wanted = {
+    draft = referrals.fetch(clients().referrals.CreateReferral(creation).id)
+    values = {
         "need_code": answers["need_code"],
         "urgency": words.number("urgency", answers["urgency"]),
         "service_id": service_id,
         **unsafe,
     }
     # If the button was pressed twice, the draft has these values already.
-    if all(getattr(draft, name) == value for name, value in wanted.items()):
+    if all(getattr(draft, name) == value for name, value in values.items()):
         return draft
     return referrals.change(
         draft,
         "",
-        **wanted,
+        **values,
         **reason_given(),
         **({"assault_time": time} if (time := forms.moment("assault_time")) else {}),
     )
 
 
 def link(contact: c.Contact | None, person_id: str, once: str) -> None:
-    """Records at the contact which person it was about.
+    """Records in the contact which person it was about.
 
-    The referral names the contact, too; if the contact cannot be changed, for example because it
-    has changed in the meantime, the referral is created all the same.
+    The referral names the contact, too. So if the contact cannot be changed, for example because
+    somebody else changed it meanwhile, the referral is created all the same.
     """
     if contact is None or contact.person_id:
         return
@@ -313,9 +315,10 @@ def link(contact: c.Contact | None, person_id: str, once: str) -> None:
 def hidden_fields(
     start: Start, page: str, answers: MultiDict[str, str]
 ) -> Iterator[tuple[str, str]]:
-    """Yields the start and the answers of the other pages, for hidden fields.
+    """Yields the names and values of the form's hidden fields.
 
-    An empty age band is included, because it shows that the question was asked.
+    They carry the start and the answers of the other pages. An empty age band is included, because
+    it shows that the question was asked.
     """
     for kind, record in (
         ("contact", start.contact),
@@ -327,7 +330,7 @@ def hidden_fields(
             yield kind, record.id
     for name, value in answers.items(multi=True):
         if (value or name == "age_band") and any(
-            name in fields for other, fields in ASKED.items() if other != page
+            name in fields for other, fields in FIELDS_OF_PAGE.items() if other != page
         ):
             yield name, value
 
@@ -346,16 +349,18 @@ def back_address(start: Start) -> str:
 def show(
     start: Start, answers: MultiDict[str, str], page: str, errors: dict[str, str]
 ) -> access.Answer:
-    judged: list[d.Match] = []
+    matches: list[d.Match] = []
     if page in ("services", "unsafe"):
         try:
             everywhere = MultiDict(
                 (name, value) for name, value in answers.items() if name not in unsafe_form.FIELDS
             )
-            judged = (
-                fitting(start, answers) if page == "services" else fitting(start, everywhere, 100)
+            matches = (
+                matches_for(start, answers)
+                if page == "services"
+                else matches_for(start, everywhere, 100)
             )
-        except forms.SHOWN_IN_PLACE as refusal:  # an answer by which services can't be judged
+        except forms.SHOWN_IN_PLACE as refusal:  # an answer is not valid for a search
             errors = forms.problems(refusal)
             page = page_of(start, errors)
     return render_template(
@@ -370,8 +375,8 @@ def show(
         back=back_address(start),
         once=forms.text("once") or new_id(),
         errors=errors,
-        matches=judged,
-        choices=unsafe_choices.choices([match.service for match in judged], answers)
+        matches=matches,
+        choices=unsafe_choices.choices([match.service for match in matches], answers)
         if page == "unsafe"
         else None,
         sought=coarse(start) if page == "services" else None,

@@ -35,7 +35,7 @@ from facts.relay import _MANY, _PASSES_PER_SECOND, Relay
 from tests.chassis.world import World, settings, until
 from tests.parts import brokers, topics
 from tests.parts.brokers import forget
-from tests.parts.still import standing_still
+from tests.parts.paused import paused_process
 
 pytestmark = pytest.mark.long
 
@@ -373,7 +373,7 @@ def test_reading_a_topic_back_continues_after_a_silence_to_the_end_found_at_the_
     producer.discard()
     reading = kafka.read_from(settings(broker.bootstrap), topic, {})
     records = list(next(reading))
-    with standing_still(broker.process.pid):
+    with paused_process(broker.process.pid):
         for _ in range(10):  # each turn takes half a second
             records += next(reading, [])
     for batch in reading:

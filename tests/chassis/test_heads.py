@@ -39,7 +39,7 @@ from keys.sealing import Signer
 from runtime import commands
 from tests.parts import brokers
 from tests.parts import postgres as parts
-from tests.parts.still import standing_still
+from tests.parts.paused import paused_process
 from trail import heads
 from trail.heads import TOPIC, Heads
 
@@ -385,7 +385,7 @@ def test_without_the_broker_the_command_gives_no_verdict_on_the_published_heads(
     one, _ = pair.places
     pair.write(one, 4)
     pair.turn(one)
-    with standing_still(broker.process.pid):
+    with paused_process(broker.process.pid):
         # prints a sentence to standard error, and no verdict
         assert pair.command(one, "verify", "--json") == (1, "")
         assert pair.command(one, "verify", "--json", "--no-topic")[0] == 0

@@ -31,9 +31,9 @@ from keys.sealing import Keyring
 from protos.partners.v1 import members_pb2, members_pb2_grpc
 from runtime.service_runner import HealthReporter
 from tests.builders import refusal
+from tests.parts.paused import paused_process
 from tests.parts.postgres import Database as Place
 from tests.parts.postgres import Server as Postgres
-from tests.parts.still import standing_still
 
 SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
 THREADS = 16
@@ -189,7 +189,7 @@ def test_health_checks_are_answered_while_the_database_hangs(
     monkeypatch.setattr(admission, "monotonic", lambda: 0.0)
     reporter = HealthReporter(world.server, world.database, None, [])
     assert postgres.engine.process
-    with standing_still(postgres.engine.process.pid):
+    with paused_process(postgres.engine.process.pid):
         calls = world.ask_many(THREADS * 2, timeout=2)
         until(lambda: world.status_after_look(reporter) == NOT_SERVING, 10)
         assert world.status("live") == SERVING

@@ -18,9 +18,9 @@ from chassis.store_faults import found_dead
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
 from facts.retries import Retries
+from tests.parts.paused import paused_process
 from tests.parts.postgres import Database as Place
 from tests.parts.postgres import Server
-from tests.parts.still import standing_still
 
 pytestmark = pytest.mark.long
 
@@ -79,7 +79,7 @@ def answers(database: Database) -> bool:
 def still(postgres: Server) -> Iterator[None]:
     """Stops all of PostgreSQL until the block ends."""
     assert postgres.engine.process
-    with standing_still(postgres.engine.process.pid):
+    with paused_process(postgres.engine.process.pid):
         yield
 
 

@@ -28,9 +28,9 @@ from services.referrals.__main__ import MIGRATIONS as REFERRALS
 from services.referrals.line.domain.contact import new_reference
 from tests.parts import brokers
 from tests.parts.local_stack import ROOT
+from tests.parts.paused import paused_process
 from tests.parts.postgres import Database as Place
 from tests.parts.postgres import Server as Postgres
-from tests.parts.still import standing_still
 
 pytestmark = pytest.mark.long
 
@@ -164,7 +164,7 @@ def test_a_service_survives_a_hanging_database_and_can_stop_in_time_meanwhile(
     notifications: Service, postgres: Postgres
 ) -> None:
     notifications.wait()
-    with standing_still(pid_of(postgres.engine)):
+    with paused_process(pid_of(postgres.engine)):
         until(lambda: notifications.status() == NOT_SERVING, 10)
         assert notifications.status("live") == SERVING
         time.sleep(2)  # long enough for the service's loops to fail at the database
@@ -173,7 +173,7 @@ def test_a_service_survives_a_hanging_database_and_can_stop_in_time_meanwhile(
     until(lambda: notifications.status() == SERVING, 10)
     for loop in ("mail", "webhooks", "webhooks-slow", "database", "broker", "sweeper"):
         until(lambda loop=loop: notifications.status(f"loop/{loop}") == SERVING, 10)  # type: ignore[misc]
-    with standing_still(pid_of(postgres.engine)):
+    with paused_process(pid_of(postgres.engine)):
         until(lambda: notifications.status() == NOT_SERVING, 10)
         notifications.stop()
     assert notifications.process.returncode == 0
@@ -183,7 +183,7 @@ def test_a_service_stops_in_time_while_the_broker_hangs(
     notifications: Service, broker: brokers.Broker
 ) -> None:
     notifications.wait()
-    with standing_still(pid_of(broker)):
+    with paused_process(pid_of(broker)):
         until(lambda: notifications.status("broker") == NOT_SERVING, 10)
         assert notifications.status() == SERVING
         notifications.stop()
@@ -194,7 +194,7 @@ def test_a_service_stops_in_time_if_the_broker_has_hung_from_the_start(
     postgres: Postgres, broker: brokers.Broker, tmp_path: Path
 ) -> None:
     with (
-        standing_still(pid_of(broker)),
+        paused_process(pid_of(broker)),
         running("notifications", MIGRATIONS, postgres, broker, tmp_path) as service,
     ):
         service.wait(broker=False)

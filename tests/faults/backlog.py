@@ -13,7 +13,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from facts.kafka import REPLAYS
 from tests.parts import topics
 from tests.parts.local_stack import LocalStack, until
-from tests.parts.still import standing_still
+from tests.parts.paused import paused_process
 
 TOPIC, GROUP = "enlace.referrals.v1", "notifications-referrals"
 PAUSE = 20.0  # seconds; less than the time after which the stack restarts an idle broker
@@ -40,7 +40,7 @@ def faults_of_a_backlog(stack: LocalStack, size: int) -> list[str]:
     """
     bootstrap = str(stack.state["kafka"])
     requests = len(topics.records(bootstrap, [REPLAYS]))
-    with standing_still(stack.pid("notifications")):
+    with paused_process(stack.pid("notifications")):
         while lag(bootstrap) < size:
             before = lag(bootstrap)
             with closing(KafkaProducer(bootstrap_servers=bootstrap)) as producer:
@@ -48,7 +48,7 @@ def faults_of_a_backlog(stack: LocalStack, size: int) -> list[str]:
             requests += 1
             until(lambda before=before: lag(bootstrap) > before, 300)  # type: ignore[misc]
             _wait_for_rest(bootstrap)
-        with standing_still(stack.pid("broker")):
+        with paused_process(stack.pid("broker")):
             time.sleep(PAUSE)
     until(lambda: lag(bootstrap) == 0, 1800, lambda: lag(bootstrap), every=1.0)
     requested = len(topics.records(bootstrap, [REPLAYS])) - requests

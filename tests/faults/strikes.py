@@ -28,7 +28,7 @@ from tests.faults.schedule import COPY, DUPLICATES, KILL, PAUSE, REPLAY, RESTORE
 from tests.faults.work import OK, Call, Work
 from tests.parts import topics
 from tests.parts.local_stack import LocalStack
-from tests.parts.still import standing_still
+from tests.parts.paused import paused_process
 
 # The ways of the calls that are cut off when a part dies; a kill waits until such a call is under
 # way. For all other parts these are transitions, which also cause the work of notifications and of
@@ -203,7 +203,7 @@ class Strikes:
             self._heard = self._observer.heard[LISTENER]
 
     def _pause(self, fault: Fault) -> None:
-        with standing_still(self._stack.pid(fault.part)):
+        with paused_process(self._stack.pid(fault.part)):
             time.sleep(fault.seconds)
 
     def _repeat(self, topic: str) -> None:

@@ -1,6 +1,6 @@
-"""Revocations, whatever happens to the facts about them.
+"""Revoked credentials stop working, even if no fact is delivered.
 
-A revoked key, a suspended worker and a suspended member have no success later than five seconds
+No call of a revoked key, a suspended worker or a suspended member succeeds later than five seconds
 after the answer to the revocation.
 """
 
@@ -26,41 +26,41 @@ from services.partners.members.domain.worker import Role, WorkerEntry
 from services.partners.members.usecases.workers import create_worker
 from tests.faults.test_away import send_and_step
 from tests.parts.local_stack import Client, LocalStack
-from tests.parts.still import standing_still
+from tests.parts.paused import paused_process
 from tests.parts.stories import STEPS, Cast
 
 pytestmark = [pytest.mark.alone, pytest.mark.long]
-PROMISED = 5.0
+LIMIT = 5.0
 PASSWORD = "una clave bastante larga"
 
 
 @pytest.fixture(params=["broker", "none"])
-def silent(victim: LocalStack, request: pytest.FixtureRequest) -> Iterator[None]:
-    """Runs the test once with a broker that hangs, and once with a working broker.
+def with_and_without_broker(victim: LocalStack, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Runs the test once while the broker hangs, and once with a working broker.
 
-    While the broker hangs no fact is delivered.
+    While the broker hangs, no fact is delivered.
     """
     with ExitStack() as cleanup:
         if request.param != "none":
-            cleanup.enter_context(standing_still(victim.pid(request.param)))
+            cleanup.enter_context(paused_process(victim.pid(request.param)))
         yield
     victim.wait_healthy()
 
 
-@pytest.mark.usefixtures("silent")
+@pytest.mark.usefixtures("with_and_without_broker")
 def test_a_revoked_key_stops_working_within_five_seconds(victim: LocalStack) -> None:
     manager = victim.worker("MANAGER")
-    created = key_of(manager)
-    ways = calls_of(victim, members_pb2.IssueTokenRequest(api_key=created.secret), created.secret)
+    created = create_key(manager)
+    calls = calls_of(victim, members_pb2.IssueTokenRequest(api_key=created.secret), created.secret)
     check_that_calls_end(
-        ways,
+        calls,
         lambda: manager.members.RevokeApiKey(
             members_pb2.RevokeApiKeyRequest(id=created.api_key.id, request_id=new_id())
         ),
     )
 
 
-@pytest.mark.usefixtures("silent")
+@pytest.mark.usefixtures("with_and_without_broker")
 def test_a_suspended_worker_is_locked_out_within_five_seconds(victim: LocalStack) -> None:
     manager = victim.worker("MANAGER")
     email = f"{new_id()[:12]}@ejemplo.demo"
@@ -78,26 +78,26 @@ def test_a_suspended_worker_is_locked_out_within_five_seconds(victim: LocalStack
         for listed in manager.members.ListWorkers(members_pb2.ListWorkersRequest()).workers
         if listed.id == created.id
     )
-    secret = signed_in(victim, email)
-    ways = calls_of(victim, members_pb2.IssueTokenRequest(session_secret=secret), secret)
+    secret = sign_in(victim, email)
+    calls = calls_of(victim, members_pb2.IssueTokenRequest(session_secret=secret), secret)
     check_that_calls_end(
-        ways,
+        calls,
         lambda: manager.members.SuspendWorker(
             members_pb2.SuspendWorkerRequest(id=worker.id, etag=worker.etag, request_id=new_id())
         ),
     )
 
 
-@pytest.mark.usefixtures("silent")
+@pytest.mark.usefixtures("with_and_without_broker")
 def test_a_suspended_member_is_locked_out_within_five_seconds(victim: LocalStack) -> None:
     coordinator, manager = victim.worker("COORDINATOR"), victim.worker("casa@amanecer")
-    key = key_of(manager).secret
-    ways = calls_of(victim, members_pb2.IssueTokenRequest(api_key=key), key)
+    key = create_key(manager).secret
+    calls = calls_of(victim, members_pb2.IssueTokenRequest(api_key=key), key)
     request = directory_pb2.GetOrganizationRequest(id=victim.client_of_key(key).organization_id)
     organization = coordinator.directory.GetOrganization(request)
     second = victim.worker("coordinacion@gobernacion")
 
-    def now() -> dict[str, Any]:
+    def current_version() -> dict[str, Any]:
         return {
             "id": organization.id,
             "etag": coordinator.directory.GetOrganization(request).etag,
@@ -105,24 +105,28 @@ def test_a_suspended_member_is_locked_out_within_five_seconds(victim: LocalStack
         }
 
     hold_request = directory_pb2.SuspendOrganizationRequest(
-        **now(), reason=directory_pb2.SUSPENSION_REASON_FRONT, hold=True
+        **current_version(), reason=directory_pb2.SUSPENSION_REASON_FRONT, hold=True
     )
     try:
-        check_that_calls_end(ways, lambda: coordinator.directory.SuspendOrganization(hold_request))
+        check_that_calls_end(calls, lambda: coordinator.directory.SuspendOrganization(hold_request))
     finally:
-        second.directory.SuspendOrganization(directory_pb2.SuspendOrganizationRequest(**now()))
-        for by in (coordinator, second):
-            by.directory.ReinstateOrganization(directory_pb2.ReinstateOrganizationRequest(**now()))
+        second.directory.SuspendOrganization(
+            directory_pb2.SuspendOrganizationRequest(**current_version())
+        )
+        for coordinator_of_member in (coordinator, second):
+            coordinator_of_member.directory.ReinstateOrganization(
+                directory_pb2.ReinstateOrganizationRequest(**current_version())
+            )
 
 
 def test_legitimate_work_continues_without_refusals_while_no_fact_is_delivered(
     victim: LocalStack, cast: Cast
 ) -> None:
-    """Works by gRPC and by REST for longer than a token lives."""
+    """Calls by gRPC and by REST for longer than a token lives."""
     person_id, receipt_id = cast.person()
     headers = {"Authorization": f"Bearer {cast.sender.api_key}"}
     rounds = 0
-    with standing_still(victim.pid("broker")):
+    with paused_process(victim.pid("broker")):
         end = time.monotonic() + 12
         while time.monotonic() < end:
             send_and_step(cast, person_id, receipt_id, STEPS[0])
@@ -138,7 +142,7 @@ def test_legitimate_work_continues_without_refusals_while_no_fact_is_delivered(
     assert rounds > 5
 
 
-def key_of(manager: Client) -> members_pb2.CreateApiKeyResponse:
+def create_key(manager: Client) -> members_pb2.CreateApiKeyResponse:
     request = members_pb2.CreateApiKeyRequest(
         label="x",
         scopes=[contract_pb2.SCOPE_REFERRALS_READ, contract_pb2.SCOPE_NOTIFICATIONS],
@@ -148,7 +152,7 @@ def key_of(manager: Client) -> members_pb2.CreateApiKeyResponse:
     return created
 
 
-def signed_in(stack: LocalStack, email: str) -> str:
+def sign_in(stack: LocalStack, email: str) -> str:
     answer = stack.nobody().tokens.SignIn(
         members_pb2.SignInRequest(email=email, password=PASSWORD), timeout=10
     )
@@ -158,9 +162,9 @@ def signed_in(stack: LocalStack, email: str) -> str:
 def calls_of(
     stack: LocalStack, credential: members_pb2.IssueTokenRequest, bearer: str
 ) -> dict[str, Callable[[], bool]]:
-    """Returns functions, by name, that each make a call and return whether it succeeded.
+    """Returns functions by name; each makes a call and returns whether the call succeeded.
 
-    They call by gRPC with the latest token, or by REST with the credential itself.
+    The calls use gRPC with the latest token, or REST with the credential itself.
     """
     nobody = stack.nobody()
     current = {"tokens": dict(nobody.tokens.IssueToken(credential, timeout=10).tokens)}
@@ -170,10 +174,10 @@ def calls_of(
         with suppress(grpc.RpcError):
             current["tokens"] = dict(nobody.tokens.IssueToken(credential, timeout=10).tokens)
 
-    def by_grpc(service: str, ask: Callable[..., object]) -> bool:
+    def call_by_grpc(service: str, call: Callable[..., object]) -> bool:
         renew()
         try:
-            ask(metadata=[("authorization", f"Bearer {current['tokens'][f'enlace.{service}']}")])
+            call(metadata=[("authorization", f"Bearer {current['tokens'][f'enlace.{service}']}")])
         except grpc.RpcError as error:
             if error.code() in (
                 grpc.StatusCode.UNAUTHENTICATED,
@@ -187,7 +191,7 @@ def calls_of(
             raise
         return True
 
-    def by_rest(path: str) -> bool:
+    def call_by_rest(path: str) -> bool:
         answer = requests.get(
             f"{stack.gateway}/api/v1/{path}",
             headers={"Authorization": f"Bearer {bearer}"},
@@ -197,60 +201,62 @@ def calls_of(
         return answer.status_code == 200
 
     return {
-        "referrals": lambda: by_grpc(
+        "referrals": lambda: call_by_grpc(
             "referrals",
-            lambda **how: nobody.referrals.ListReferrals(
-                referrals_pb2.ListReferralsRequest(), **how
+            lambda **options: nobody.referrals.ListReferrals(
+                referrals_pb2.ListReferralsRequest(), **options
             ),
         ),
-        "what is watched": lambda: by_grpc(  # up to the end of the stream, with its last message
+        "watch": lambda: call_by_grpc(  # reads the stream to its end
             "referrals",
-            lambda **how: list(
-                nobody.referrals.WatchReferrals(referrals_pb2.WatchReferralsRequest(), **how)
+            lambda **options: list(
+                nobody.referrals.WatchReferrals(referrals_pb2.WatchReferralsRequest(), **options)
             ),
         ),
-        "notifications": lambda: by_grpc(
+        "notifications": lambda: call_by_grpc(
             "notifications",
-            lambda **how: nobody.notifications.CountUnread(
-                notifications_pb2.CountUnreadRequest(), **how
+            lambda **options: nobody.notifications.CountUnread(
+                notifications_pb2.CountUnreadRequest(), **options
             ),
         ),
-        "referrals by REST": lambda: by_rest("referrals"),
-        "notifications by REST": lambda: by_rest("notifications"),
+        "referrals by REST": lambda: call_by_rest("referrals"),
+        "notifications by REST": lambda: call_by_rest("notifications"),
     }
 
 
-def check_that_calls_end(ways: dict[str, Callable[[], bool]], revoke: Callable[[], object]) -> None:
-    """Calls in each way ten times a second, starting before the revocation.
+def check_that_calls_end(
+    calls: dict[str, Callable[[], bool]], revoke: Callable[[], object]
+) -> None:
+    """Makes each call ten times a second, starting before the revocation.
 
-    Fails if a call succeeds more than the promised seconds after the answer to the revocation.
+    Fails if a call succeeds more than LIMIT seconds after the answer to the revocation.
     """
-    last = dict.fromkeys(ways, 0.0)
-    wrong: list[BaseException] = []
+    last = dict.fromkeys(calls, 0.0)
+    errors: list[BaseException] = []
     stop = threading.Event()
 
     def call_repeatedly(name: str) -> None:
         try:
             while not stop.is_set():
-                if ways[name]():
+                if calls[name]():
                     last[name] = time.monotonic()
                 stop.wait(0.1)
         except BaseException as error:
-            wrong.append(error)
+            errors.append(error)
 
-    threads = [threading.Thread(target=call_repeatedly, args=(name,)) for name in ways]
+    threads = [threading.Thread(target=call_repeatedly, args=(name,)) for name in calls]
     for thread in threads:
         thread.start()
     end = time.monotonic() + 10
     while not all(last.values()):
-        assert not wrong
+        assert not errors
         assert time.monotonic() < end, last
         time.sleep(0.02)
     revoke()
     done = time.monotonic()
-    stop.wait(PROMISED + 2)
+    stop.wait(LIMIT + 2)
     stop.set()
     for thread in threads:
         thread.join()
-    assert not wrong
-    assert {name: at - done for name, at in last.items() if at - done > PROMISED} == {}
+    assert not errors
+    assert {name: at - done for name, at in last.items() if at - done > LIMIT} == {}

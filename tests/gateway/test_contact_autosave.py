@@ -1,7 +1,7 @@
-"""A call that breaks off loses nothing.
+"""Nothing is lost when a call breaks off.
 
-In a real browser, a contact is saved after each answer, and has its reference from the first
-answer on.
+In a real browser, a contact is saved after each answer, and gets its reference with the first
+answer.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ ID = "ab" * 16
 
 
 class Line(PlayedServices):
-    """Services that hold one contact as the page last saved it."""
+    """Fake services that store one contact as the page last saved it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.version = 0
         self.contact = c.Contact()
         self.answers["CreateContact"] = lambda request: c.CreateContactResponse(
-            contact=self.kept(request.contact), reference="W43P-VWJF", pin="4821"
+            contact=self.save(request.contact), reference="W43P-VWJF", pin="4821"
         )
         self.answers["UpdateContact"] = self.update
         self.answers["GetContact"] = lambda _request: self.contact
         self.answers["ListAdviceCards"] = self.cards
 
-    def kept(self, contact: c.Contact) -> c.Contact:
+    def save(self, contact: c.Contact) -> c.Contact:
         self.version += 1
         self.contact = c.Contact()
         self.contact.CopyFrom(contact)
@@ -54,18 +54,18 @@ class Line(PlayedServices):
         return self.contact
 
     def cards(self, _request: pb.ListAdviceCardsRequest) -> pb.ListAdviceCardsResponse:
-        said = pb.AdviceText(title="Qué decir", lines=["Escuche."])
-        held = pb.AdviceCard(
-            id="still_held", version=1, es=said, open=self.contact.triage.still_held == c.ANSWER_YES
+        text = pb.AdviceText(title="Qué decir", lines=["Escuche."])
+        still_held = pb.AdviceCard(
+            id="still_held", version=1, es=text, open=self.contact.triage.still_held == c.ANSWER_YES
         )
         return pb.ListAdviceCardsResponse(
-            cards=[pb.AdviceCard(id="danger_now", version=1, es=said), held]
+            cards=[pb.AdviceCard(id="danger_now", version=1, es=text), still_held]
         )
 
     def update(self, request: c.UpdateContactRequest) -> c.Contact:
         if request.contact.etag != self.contact.etag:
             raise errors.Stale
-        return self.kept(request.contact)
+        return self.save(request.contact)
 
 
 @pytest.fixture
@@ -83,12 +83,12 @@ def page(browser: Browser, line: Line) -> Iterator[Page]:
         context.close()
 
 
-def answer(page: Page, question: str, said: str) -> None:
+def answer(page: Page, question: str, value: str) -> None:
     page.locator(f"[data-question={question}]").click()
-    page.locator(f"#{question} label", has=page.locator(f"input[value='{said}']")).click()
+    page.locator(f"#{question} label", has=page.locator(f"input[value='{value}']")).click()
 
 
-def asked(line: Line, rpc: str) -> int:
+def count_calls(line: Line, rpc: str) -> int:
     return sum(name == rpc for name, _, _ in line.asked)
 
 
@@ -119,7 +119,7 @@ def test_each_further_answer_and_typed_text_is_saved_on_the_previous_version(
     assert line.contact.note == "llama desde la terminal"
     # the PIN, which is shown once, stays visible during the call
     expect(page.locator("#readout")).to_contain_text("W43P-VWJF")
-    assert asked(line, "CreateContact") == 1
+    assert count_calls(line, "CreateContact") == 1
 
 
 def test_answers_are_saved_while_the_code_of_a_poster_is_unknown(page: Page, line: Line) -> None:
@@ -145,9 +145,11 @@ def test_quick_answers_make_one_contact_and_none_is_lost(page: Page, line: Line)
         answer(page, question, "no")
     expect(page.locator("#readout")).to_contain_text("W43P-VWJF")
     page.wait_for_load_state("networkidle")
-    assert asked(line, "CreateContact") == 1
-    said = line.contact.triage
-    assert {said.danger_now, said.still_held, said.wants_out, said.child_unsafe} == {c.ANSWER_NO}
+    assert count_calls(line, "CreateContact") == 1
+    triage = line.contact.triage
+    assert {triage.danger_now, triage.still_held, triage.wants_out, triage.child_unsafe} == {
+        c.ANSWER_NO
+    }
 
 
 def test_the_page_reports_an_ended_session_and_the_text_comes_back_after_signing_in(
@@ -156,7 +158,7 @@ def test_the_page_reports_an_ended_session_and_the_text_comes_back_after_signing
     answer(page, "danger_now", "yes")
     expect(page.locator("#saved")).to_contain_text("Guardado")
     line.answers["IssueToken"] = ended
-    # the gateway remembers a session for this long, according to the clock of its process
+    # the gateway caches a session for one second
     page.wait_for_timeout(1300)
     page.locator("[name=note]").fill("vuelvo a las seis")
     expect(page.locator("#saved")).to_contain_text("Su sesión terminó")
@@ -171,7 +173,7 @@ def test_the_page_reports_an_ended_session_and_the_text_comes_back_after_signing
     page.get_by_role("button", name="Guardarlo ahora").click()
     page.wait_for_url(f"**/line/{ID}**")
     assert line.contact.note == "vuelvo a las seis"
-    assert asked(line, "CreateContact") == 1
+    assert count_calls(line, "CreateContact") == 1
 
 
 def test_without_a_connection_the_page_says_so_and_saves_with_the_next_answer(
@@ -189,9 +191,7 @@ def test_without_a_connection_the_page_says_so_and_saves_with_the_next_answer(
     )
 
 
-def test_an_answer_opens_its_card_and_leaves_open_the_one_being_read(
-    page: Page, line: Line
-) -> None:
+def test_an_answer_opens_its_card_and_closes_no_other_card(page: Page, line: Line) -> None:
     card = '[data-card="{}"]'.format
     expect(page.locator(card("danger_now"))).to_have_attribute("open", "")
     assert page.locator(card("still_held")).get_attribute("open") is None
@@ -204,20 +204,20 @@ def test_an_answer_opens_its_card_and_leaves_open_the_one_being_read(
 def test_a_link_to_the_next_page_waits_until_the_answers_are_saved(page: Page, line: Line) -> None:
     answer(page, "danger_now", "no")
     expect(page.locator("#saved")).to_contain_text("Guardado")
-    begun, free = threading.Event(), threading.Event()
+    update_begun, released = threading.Event(), threading.Event()
 
-    def held(request: c.UpdateContactRequest) -> c.Contact:
-        begun.set()
-        free.wait(30)
+    def wait_and_update(request: c.UpdateContactRequest) -> c.Contact:
+        update_begun.set()
+        released.wait(30)
         return line.update(request)
 
-    line.answers["UpdateContact"] = held
+    line.answers["UpdateContact"] = wait_and_update
     page.locator("[data-question=about]").click()
     page.select_option("[name=need_code]", "HOU.EMG")
     page.get_by_role("link", name="Empezar una remisión").click()
-    assert begun.wait(30)
+    assert update_begun.wait(30)
     assert page.url.endswith(f"/line/{ID}"), "the contact is not read before it is saved"
-    free.set()
+    released.set()
     page.wait_for_url("**/referrals/new?**")
     assert line.contact.need_code == "HOU.EMG"
 
@@ -245,11 +245,11 @@ def test_text_typed_a_moment_before_the_page_is_left_is_saved(page: Page, line: 
     expect(page.locator("#saved")).to_contain_text("Guardado")
     saved = threading.Event()
 
-    def noted(request: c.UpdateContactRequest) -> c.Contact:
+    def update_and_signal(request: c.UpdateContactRequest) -> c.Contact:
         saved.set()
         return line.update(request)
 
-    line.answers["UpdateContact"] = noted
+    line.answers["UpdateContact"] = update_and_signal
     page.locator("[name=note]").fill("llama desde la terminal")
     # as with the browser's back key: no field loses the focus before the page is left
     page.evaluate("location.assign('/today')")
@@ -297,7 +297,7 @@ def test_d26_after_a_sign_out_in_another_tab_the_page_says_so_and_saves_after_th
     expect(page.locator("#saved")).to_contain_text("Guardado:")
     until(lambda: line.contact.triage.still_held == c.ANSWER_NO)
     assert line.contact.note == "vuelvo a las seis"
-    assert asked(line, "CreateContact") == 1
+    assert count_calls(line, "CreateContact") == 1
 
 
 # D26
@@ -317,7 +317,7 @@ def test_d26_no_text_of_an_unrelated_page_is_shown_as_the_reason(page: Page, lin
 
 
 # D26
-def test_d26_what_two_workers_write_at_the_same_time_is_merged_and_neither_text_is_lost(
+def test_d26_the_texts_of_two_workers_who_write_at_the_same_time_are_merged(
     page: Page, line: Line
 ) -> None:
     page.locator("[name=note]").fill("llama desde la terminal")
@@ -332,7 +332,7 @@ def test_d26_what_two_workers_write_at_the_same_time_is_merged_and_neither_text_
         c.ANSWER_NO,
         "HOU.EMG",
     )
-    line.kept(colleague)
+    line.save(colleague)
     page.locator("[name=note]").fill("llama desde la terminal de buses")
     expect(page.locator("#saved")).to_contain_text("quedó junto lo suyo y lo de ella")
     expect(page.locator("[name=note]")).to_have_value(
@@ -341,13 +341,13 @@ def test_d26_what_two_workers_write_at_the_same_time_is_merged_and_neither_text_
     answer(page, "still_held", "no")
     expect(page.locator("#saved")).to_contain_text("Guardado:")
     page.wait_for_load_state("networkidle")
-    said = line.contact
-    assert (said.triage.danger_now, said.triage.child_unsafe, said.triage.still_held) == (
+    contact = line.contact
+    assert (contact.triage.danger_now, contact.triage.child_unsafe, contact.triage.still_held) == (
         c.ANSWER_YES,
         c.ANSWER_NO,
         c.ANSWER_NO,
     )
-    assert (said.need_code, said.note) == (
+    assert (contact.need_code, contact.note) == (
         "HOU.EMG",
         "llama desde la terminal. Espera a su tía\nllama desde la terminal de buses",
     )

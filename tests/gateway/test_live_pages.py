@@ -1,6 +1,6 @@
-"""In a real browser, an open page shows changes and announces each once.
+"""In a real browser, an open page shows changes and announces each of them once.
 
-It does not touch text that is being written, and says so when it is no longer live.
+It does not touch text that a worker is writing, and states when it is no longer up to date.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ SOON = 8_000  # ms: a page checks every 2.5 s, and a version is remembered for 2
 
 
 class Desk(PlayedServices):
-    """Services with a growing list, and a version that changes with it."""
+    """Fake services with a list of referrals that grows, and a version that changes with it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.rows: list[r.Referral] = []
         self.version = 0
-        self.passive: list[bool] = []
+        self.issued_passive: list[bool] = []
         self.session = signed_in(*ALL_ROLES)
         self.answers["ListReferrals"] = lambda asked: r.ListReferralsResponse(
             referrals=[] if asked.filter.unanswered else self.rows
@@ -54,22 +54,22 @@ class Desk(PlayedServices):
         self.answers["IssueToken"] = self.issue
 
     def issue(self, request: m.IssueTokenRequest) -> m.IssueTokenResponse:
-        self.passive.append(request.passive)
+        self.issued_passive.append(request.passive)
         return self.session
 
-    def comes(
+    def add_referral(
         self,
         urgency: r.Urgency.ValueType = r.URGENCY_IMMEDIATE,
         due: timedelta = timedelta(minutes=15),
     ) -> r.Referral:
         """Adds a referral at the top."""
         number = len(self.rows) + 1
-        until = Timestamp()
-        until.FromDatetime(datetime.now(UTC) + due)
+        due_time = Timestamp()
+        due_time.FromDatetime(datetime.now(UTC) + due)
         row = referral()
         row.id, row.code, row.urgency = f"{number:032x}", f"R-{number:04d}", urgency
         del row.clocks[:]
-        row.clocks.add(kind=r.CLOCK_KIND_ACKNOWLEDGE, due_time=until).start_time.GetCurrentTime()
+        row.clocks.add(kind=r.CLOCK_KIND_ACKNOWLEDGE, due_time=due_time).start_time.GetCurrentTime()
         self.rows.insert(0, row)
         self.version += 1
         return row
@@ -77,16 +77,16 @@ class Desk(PlayedServices):
 
 @pytest.fixture
 def desk() -> Desk:
-    made = Desk()
-    made.comes()
-    return made
+    desk = Desk()
+    desk.add_referral()
+    return desk
 
 
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
-    made = browser.new_context(locale="es-NI")
-    yield made
-    made.close()
+    context = browser.new_context(locale="es-NI")
+    yield context
+    context.close()
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def today(desk: Desk, context: BrowserContext) -> Iterator[Page]:
         page = open_pages(context, site, signed=True)
         with page.expect_response("**/live"):
             page.reload()
-        # now the gateway knows a version: the page is loaded again only for another one
+        # The gateway now knows the version, so the page reloads only when the version changes.
         page.reload()
         expect(page.locator(".row")).to_have_count(1)
         expect(page.locator("#live")).not_to_have_attribute("data-version", "")
@@ -107,36 +107,33 @@ def test_a_new_referral_is_shown_announced_once_and_counted_in_the_title(
     today: Page, desk: Desk
 ) -> None:
     expect(today).to_have_title("(1) Hoy")
-    desk.comes()
+    desk.add_referral()
     expect(today.locator(".row")).to_have_count(2, timeout=SOON)
     expect(today.locator("#live")).to_have_text("Entró 1 remisión nueva")
     expect(today).to_have_title("(2) Hoy")
-    assert True in desk.passive
+    assert True in desk.issued_passive
 
 
 def test_focus_stays_on_the_row_that_moved(today: Page, desk: Desk) -> None:
     first = today.locator(".row h3 a").first
     first.focus()
-    wanted = first.get_attribute("href")
-    desk.comes()
+    href = first.get_attribute("href")
+    desk.add_referral()
     expect(today.locator(".row")).to_have_count(2, timeout=SOON)
-    assert today.evaluate("document.activeElement.getAttribute('href')") == wanted
-    assert today.locator(".row h3 a").nth(1).get_attribute("href") == wanted
+    assert today.evaluate("document.activeElement.getAttribute('href')") == href
+    assert today.locator(".row h3 a").nth(1).get_attribute("href") == href
 
 
 def test_text_being_written_stays_and_new_rows_come_when_it_is_finished(
     today: Page, desk: Desk
 ) -> None:
-    """The page Today has no field.
-
-    The test adds a field to its list, because a future version of the page may have one.
-    """
+    """Adds a field to the list of the page Today, because that page has no field yet."""
     today.evaluate(
         "document.getElementById('work').insertAdjacentHTML('beforeend', '<input id=note"
         " aria-label=nota>')"
     )
     today.fill("#note", "llega a las seis")
-    desk.comes()
+    desk.add_referral()
     expect(today.locator("#live")).to_have_text("Entró 1 remisión nueva", timeout=SOON)
     expect(today.locator("#note")).to_have_value("llega a las seis")
     expect(today.locator(".row")).to_have_count(1)
@@ -171,7 +168,7 @@ def test_a_step_being_written_on_a_referral_stays_while_its_history_grows(
         page.goto("about:blank")
 
 
-def test_a_clock_moves_each_minute_and_turns_late_without_an_answer_of_the_server(
+def test_a_clock_is_updated_each_minute_and_becomes_late_without_an_answer_from_the_server(
     desk: Desk, context: BrowserContext
 ) -> None:
     with served(pages(desk)) as site:
@@ -212,13 +209,13 @@ def test_a_page_that_has_no_list_keeps_its_title_when_something_changes(
 ) -> None:
     today.goto(today.url.replace("/today", "/account"))
     with today.expect_response("**/inbox", timeout=SOON):
-        desk.comes()
-    with today.expect_response("**/live", timeout=SOON):  # asked after the answer was taken
+        desk.add_referral()
+    with today.expect_response("**/live", timeout=SOON):  # the answer of /inbox is processed
         pass
     expect(today).to_have_title("Mi cuenta")
 
 
-def test_the_sound_is_off_by_default_and_only_immediate_referrals_make_it(
+def test_the_sound_is_off_by_default_and_is_played_only_for_immediate_referrals(
     today: Page, desk: Desk
 ) -> None:
     today.evaluate(
@@ -227,15 +224,15 @@ def test_the_sound_is_off_by_default_and_only_immediate_referrals_make_it(
     )
     button = today.get_by_role("button", name="Sonido para inmediatas")
     expect(button).to_have_attribute("aria-pressed", "false")
-    desk.comes()
+    desk.add_referral()
     expect(today.locator(".row")).to_have_count(2, timeout=SOON)
     assert today.evaluate("beeps") == 0
     button.click()
     expect(button).to_have_attribute("aria-pressed", "true")
     assert today.evaluate("beeps") == 1, "the sound is played once when it is turned on"
-    desk.comes(r.URGENCY_NORMAL)
+    desk.add_referral(r.URGENCY_NORMAL)
     expect(today.locator(".row")).to_have_count(3, timeout=SOON)
     assert today.evaluate("beeps") == 1
-    desk.comes()
+    desk.add_referral()
     expect(today.locator(".row")).to_have_count(4, timeout=SOON)
     assert today.evaluate("beeps") == 2

@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 @contextmanager
-def standing_still(pid: int | None) -> Iterator[None]:
+def paused_process(pid: int | None) -> Iterator[None]:
     """Stops a process and all of its children with SIGSTOP until the block ends.
 
     PostgreSQL has one child for each connection.

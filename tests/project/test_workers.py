@@ -16,8 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from chassis.ids import new_id
 from protos.stubs import ReferralsStubs
 from tests.parts.local_stack import ROOT, SERVICES, LocalStack, until
+from tests.parts.paused import paused_process
 from tests.parts.scenes import Scenes
-from tests.parts.still import standing_still
 from tests.parts.stories import STEPS, Cast
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
@@ -147,7 +147,7 @@ def test_steps_succeed_while_the_loops_hang_and_each_hung_process_is_replaced(
 ) -> None:
     scenes = Scenes(stack, cast)
     hung = [stack.pid(part) or 0 for part in ("referrals.loops", "gateway")]
-    with standing_still(hung[0]), standing_still(hung[1]):
+    with paused_process(hung[0]), paused_process(hung[1]):
         referral = scenes.send()
         for step in STEPS:
             referral = scenes.step(referral, step)

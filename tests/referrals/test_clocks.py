@@ -1,6 +1,7 @@
-"""Deadlines, and the loop that fires them: even after a pause of the loop, and never twice."""
+"""Deadlines, and the loop that fires them: after a pause of the loop, too, and never twice."""
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -67,7 +68,7 @@ def test_the_urgency_sets_the_deadlines(
 
 
 def test_deadlines_follow_the_published_policy(story: Story) -> None:
-    told = {
+    policy = {
         # from a Wednesday, as above
         (each.urgency, each.clock): timedelta(seconds=each.seconds) + each.working_days * 24 * H
         for each in story.ngo.GetDeadlinePolicy(pb.GetDeadlinePolicyRequest()).deadlines
@@ -91,23 +92,23 @@ def test_deadlines_follow_the_published_policy(story: Story) -> None:
             )
         ).clocks
         sent = story.sent(urgency=urgency)
-        asked = story.shelter.AskReferral(
+        question = story.shelter.AskReferral(
             pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code=pb.QUESTION_DATES)
         )
-        clocks.extend(clock for clock in asked.clocks if clock.kind == pb.CLOCK_KIND_ANSWER)
+        clocks.extend(clock for clock in question.clocks if clock.kind == pb.CLOCK_KIND_ANSWER)
         assert {clock.kind for clock in clocks} | {pb.CLOCK_KIND_CONTACT} == {
-            kind for asked, kind in told if asked == urgency
+            kind for policy_urgency, kind in policy if policy_urgency == urgency
         }
         for clock in clocks:
             assert (
                 clock.due_time.ToDatetime() - clock.start_time.ToDatetime()
-                == told[urgency, clock.kind]
+                == policy[urgency, clock.kind]
             )
     for clock in story.overridden().clocks:
         if clock.kind in (pb.CLOCK_KIND_OVERRIDE_CONFIRM, pb.CLOCK_KIND_OVERRIDE_END):
             assert (
                 clock.due_time.ToDatetime() - clock.start_time.ToDatetime()
-                == told[pb.URGENCY_UNSPECIFIED, clock.kind]
+                == policy[pb.URGENCY_UNSPECIFIED, clock.kind]
             )
 
 
@@ -199,9 +200,9 @@ def test_every_working_day_counts_once_in_every_zone(
 
 def test_each_level_of_a_deadline_fires_once() -> None:
     clock = Deadline(K.DECIDE, NOON, NOON + 10 * H)
-    told = [clock.fire(NOON + hours * H) for hours in range(22)]
-    assert [level for level in told if level] == [50, 100, 150, 200]
-    assert (told[5], told[10], told[15], told[20]) == (50, 100, 150, 200)
+    levels = [clock.fire(NOON + hours * H) for hours in range(22)]
+    assert [level for level in levels if level] == [50, 100, 150, 200]
+    assert (levels[5], levels[10], levels[15], levels[20]) == (50, 100, 150, 200)
     assert clock.next_time is None
 
 
@@ -257,7 +258,7 @@ def test_another_urgency_prolongs_a_deadline_from_its_start_and_shortens_it_from
     urgency: Urgency, now: timedelta, start: timedelta, due: timedelta, paused: bool
 ) -> None:
     clock = Deadline(K.DECIDE, NOON, NOON + 72 * H, fired_percent=50)
-    if paused:  # then the time at which it was paused counts
+    if paused:  # the deadline is recounted as of the start of the pause
         clock.pause(NOON + now)
         now += 1_000 * H
     clock.recount(NOON + now, urgency, NICARAGUA)
@@ -268,7 +269,7 @@ def test_another_urgency_prolongs_a_deadline_from_its_start_and_shortens_it_from
 @pytest.mark.parametrize(
     ("fired", "now", "kept"),
     [
-        # another day for what had an hour: due after 24 hours, and escalated after 36
+        # from one hour to one day: due after 24 hours, and escalated after 36
         (0, 2 * H, 0),
         (50, 2 * H, 50),
         (100, 2 * H, 50),
@@ -297,7 +298,7 @@ def test_a_deadline_that_has_not_begun_is_shortened_from_its_beginning() -> None
 
 
 class TwoPolicies:
-    """A calendar whose network first had one policy, and then a slower one."""
+    """A calendar of a network that had a first policy, and then one with longer deadlines."""
 
     def after_working_days(self, start: datetime, count: int) -> datetime:
         return start + timedelta(days=count)
@@ -364,9 +365,9 @@ def test_the_time_of_an_assault_is_rounded_down_to_the_hour(
 
 
 def test_an_assault_in_the_future_or_long_ago_is_refused_unless_its_time_is_stored() -> None:
-    for time in (NOON + M, NOON - 120 * H - M):
+    for assault_time in (NOON + M, NOON - 120 * H - M):
         with pytest.raises(Invalid) as refused:
-            assault_to_the_hour("time", time, NOON, NOON - H)
+            assault_to_the_hour("time", assault_time, NOON, NOON - H)
         assert refused.value.violations == [("time", "out_of_range")]
     stored = NOON - 500 * H
     assert assault_to_the_hour("time", stored + M, NOON, stored) == stored
@@ -399,7 +400,7 @@ def decide(referral: pb.Referral) -> pb.Clock:
 
 
 @pytest.fixture
-def quiet(service: Service) -> None:
+def no_earlier_deadlines(service: Service) -> None:
     """Fires the deadlines of earlier tests, so that only those of this test remain."""
     DeadlineScheduler(
         service.made.lives, service.database, service.clock, next_time, "clocks"
@@ -418,24 +419,25 @@ def fired_levels(service: Service, referral_id: str) -> list[str]:
     return [row["said"] for row in rows]
 
 
-def wait_until(condition: threading.Event, holds: Iterator[bool]) -> None:
-    for came in holds:
-        if came:
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Waits up to about five seconds until the condition is true."""
+    for _ in range(250):
+        if condition():
             return
-        condition.wait(0.02)
-    raise AssertionError("it did not come")
+        time.sleep(0.02)
+    raise AssertionError("the condition did not become true")
 
 
 def test_a_scheduler_catches_up_after_a_pause_and_a_second_start_repeats_nothing(
-    story: Story, service: Service, quiet: None
+    story: Story, service: Service, no_earlier_deadlines: None
 ) -> None:
     referral = story.sent()
-    service.clock.advance(61 * M)  # no loop ran: 50 per cent is over, 100 is reached
+    service.clock.advance(61 * M)  # no loop ran: level 50 was missed, level 100 is reached
     first = DeadlineScheduler(
         service.made.lives, service.database, service.clock, next_time, "clocks"
     ).loop()
     first.start()
-    wait_until(threading.Event(), (fired_levels(service, referral.id) != [] for _ in range(250)))
+    wait_until(lambda: fired_levels(service, referral.id) != [])
     first.stop()
     first.join(5)
     assert fired_levels(service, referral.id) == ["acknowledge/clock_breached"]
@@ -447,11 +449,9 @@ def test_a_scheduler_catches_up_after_a_pause_and_a_second_start_repeats_nothing
     later = story.sent()
     service.clock.advance(31 * M)
     wait_until(
-        threading.Event(),
-        (
+        lambda: (
             len(fired_levels(service, later.id)) > 0 and len(fired_levels(service, referral.id)) > 1
-            for _ in range(250)
-        ),
+        )
     )
     second.stop()
     second.join(5)
@@ -463,48 +463,58 @@ def test_a_scheduler_catches_up_after_a_pause_and_a_second_start_repeats_nothing
 
 
 def test_concurrent_schedulers_fire_each_level_once(
-    story: Story, service: Service, quiet: None
+    story: Story, service: Service, no_earlier_deadlines: None
 ) -> None:
     referrals = [story.sent().id for _ in range(12)]
     service.clock.advance(31 * M)
-    watches = [
+    schedulers = [
         DeadlineScheduler(service.made.lives, service.database, service.clock, next_time, "clocks")
         for _ in range(4)
     ]
-    begin = threading.Barrier(len(watches))
+    begin = threading.Barrier(len(schedulers))
     counts: list[int] = []
 
-    def fire(watch: DeadlineScheduler) -> None:
+    def fire(scheduler: DeadlineScheduler) -> None:
         begin.wait()
-        counts.append(watch.fire())
+        counts.append(scheduler.fire())
 
-    threads = [threading.Thread(target=fire, args=(watch,)) for watch in watches]
+    threads = [threading.Thread(target=fire, args=(scheduler,)) for scheduler in schedulers]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(20)
-    assert len(counts) == len(watches)
-    watches[0].fire()  # a row that was locked at that moment waits for the next run
-    said = Counter(level for referral in referrals for level in fired_levels(service, referral))
-    assert said == {"acknowledge/clock_reminded": len(referrals)}
+    assert len(counts) == len(schedulers)
+    schedulers[0].fire()  # rows that were locked wait for the next run
+    counts_by_level = Counter(
+        level for referral in referrals for level in fired_levels(service, referral)
+    )
+    assert counts_by_level == {"acknowledge/clock_reminded": len(referrals)}
 
 
 def test_the_most_urgent_referrals_fire_first_and_replicas_share_them(
-    story: Story, service: Service, quiet: None
+    story: Story, service: Service, no_earlier_deadlines: None
 ) -> None:
-    chosen = [pb.URGENCY_NORMAL, pb.URGENCY_IMMEDIATE, pb.URGENCY_URGENT, pb.URGENCY_EMERGENCY] * 2
-    urgency = {story.sent(urgency=each).id: each for each in chosen}
-    then = NOON + timedelta(days=10)
-    with service.database.transaction(SYSTEM) as one, service.database.transaction(SYSTEM) as other:
+    urgencies = [
+        pb.URGENCY_NORMAL,
+        pb.URGENCY_IMMEDIATE,
+        pb.URGENCY_URGENT,
+        pb.URGENCY_EMERGENCY,
+    ] * 2
+    urgency_of = {story.sent(urgency=each).id: each for each in urgencies}
+    later = NOON + timedelta(days=10)
+    with (
+        service.database.transaction(SYSTEM) as first_replica,
+        service.database.transaction(SYSTEM) as second_replica,
+    ):
         # Two deadlines of each urgency are due.
         first, second = (
-            deadline_store.due(one, then, 4),
-            deadline_store.due(other, then, 100),
+            deadline_store.due(first_replica, later, 4),
+            deadline_store.due(second_replica, later, 100),
         )
-    assert [urgency[identifier] for identifier in first] == [pb.URGENCY_IMMEDIATE] * 2
-    assert {*first, *second} >= urgency.keys()
+    assert [urgency_of[identifier] for identifier in first] == [pb.URGENCY_IMMEDIATE] * 2
+    assert {*first, *second} >= urgency_of.keys()
     assert not {*first} & {*second}
-    service.clock.set(then)
+    service.clock.set(later)
     with service.database.transaction(SYSTEM) as tx:
         before = audit.head(tx).sequence
     DeadlineScheduler(
@@ -516,13 +526,13 @@ def test_the_most_urgent_referrals_fire_first_and_replicas_share_them(
             " ORDER BY sequence",
             (before,),
         ).fetchall()
-    fired = [urgency[row["object_id"]] for row in rows if row["object_id"] in urgency]
-    assert {*fired} == {*chosen}
+    fired = [urgency_of[row["object_id"]] for row in rows if row["object_id"] in urgency_of]
+    assert {*fired} == {*urgencies}
     assert fired == sorted(fired, reverse=True)
 
 
 def test_no_deadline_of_an_ended_referral_fires(
-    story: Story, service: Service, quiet: None
+    story: Story, service: Service, no_earlier_deadlines: None
 ) -> None:
     sent = story.sent()
     story.ngo.WithdrawReferral(
@@ -536,7 +546,7 @@ def test_no_deadline_of_an_ended_referral_fires(
 
 
 def test_a_fired_deadline_makes_a_version_but_no_etag_stale(
-    story: Story, service: Service, quiet: None
+    story: Story, service: Service, no_earlier_deadlines: None
 ) -> None:
     sent = story.sent()
     lists = story.shelter.GetQueueVersion(pb.GetQueueVersionRequest()).version
@@ -564,19 +574,19 @@ def test_a_fired_deadline_makes_a_version_but_no_etag_stale(
 
 
 def test_an_unanswered_referral_expires_and_becomes_the_senders_turn(
-    story: Story, service: Service, quiet: None
+    story: Story, service: Service, no_earlier_deadlines: None
 ) -> None:
     sent = story.sent()
-    watch = DeadlineScheduler(
+    scheduler = DeadlineScheduler(
         service.made.lives, service.database, service.clock, next_time, "clocks"
     )
     for hours in (36, 11):
         service.clock.advance(hours * H)
-        watch.fire()
+        scheduler.fire()
     assert story.shelter.GetReferral(pb.GetReferralRequest(id=sent.id)).state == pb.STATE_SENT
     service.clock.advance(1 * H)
-    watch.fire()
-    watch.fire()
+    scheduler.fire()
+    scheduler.fire()
     mine = story.ngo.GetReferral(pb.GetReferralRequest(id=sent.id))
     assert (mine.state, mine.unanswered, mine.main_step) == (pb.STATE_EXPIRED, True, "refer_again")
     assert [clock.kind for clock in mine.clocks if not clock.HasField("stop_time")] == [
@@ -607,10 +617,10 @@ def accepting(referral: pb.Referral, service: Service) -> pb.AcceptReferralReque
 # Rows that can't be processed.
 
 
-def spoil(service: Service, referral_id: str, kind: str) -> None:
-    """Damages a deadline as a bug or a manual change of the database might.
+def damage(service: Service, referral_id: str, kind: str) -> None:
+    """Sets a deadline's kind to a value that the code does not know.
 
-    Sets its kind to a value that the code does not know.
+    A bug or a manual change of the database might do the same.
     """
     with service.database.transaction(SYSTEM) as tx:
         tx.execute(
@@ -623,27 +633,27 @@ def put_aside() -> float:
 
 
 def test_an_unreadable_deadline_does_not_delay_others_and_is_retried_after_a_pause(
-    story: Story, service: Service, quiet: None, capsys: pytest.CaptureFixture[str]
+    story: Story, service: Service, no_earlier_deadlines: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bad, good = story.sent(), story.sent()
-    spoil(service, bad.id, "unknown_")
+    damage(service, bad.id, "unknown_")
     service.clock.advance(31 * M)
-    watch, before = (
+    scheduler, before = (
         DeadlineScheduler(service.made.lives, service.database, service.clock, next_time, "clocks"),
         put_aside(),
     )
-    assert watch.fire() == 1
+    assert scheduler.fire() == 1
     assert (fired_levels(service, bad.id), fired_levels(service, good.id)) == (
         [],
         ["acknowledge/clock_reminded"],
     )
     assert put_aside() == before + 1
     assert bad.id in capsys.readouterr().out
-    for _ in range(3):  # not in a tight loop
-        watch.fire()
+    for _ in range(3):  # it is not retried at once
+        scheduler.fire()
     assert put_aside() == before + 1
     service.clock.advance(PUT_ASIDE)
-    watch.fire()
+    scheduler.fire()
     assert put_aside() == before + 2
     with service.database.transaction(SYSTEM) as tx:  # repaired
         tx.execute(
@@ -651,14 +661,14 @@ def test_an_unreadable_deadline_does_not_delay_others_and_is_retried_after_a_pau
             (bad.id,),
         )
     service.clock.advance(PUT_ASIDE)
-    assert watch.fire() == 1
+    assert scheduler.fire() == 1
     assert fired_levels(service, bad.id) == ["acknowledge/clock_reminded"]
 
 
 def test_a_deadline_whose_fact_is_already_in_the_outbox_does_not_delay_others(
-    story: Story, service: Service, quiet: None
+    story: Story, service: Service, no_earlier_deadlines: None
 ) -> None:
-    """The outbox already has this version of the fact, and raises Stale at every attempt."""
+    """The outbox already has this version of the fact, so that every attempt raises Stale."""
     bad, good = story.sent(), story.sent()
     version = int(bad.etag[1:]) + 1
     with service.database.transaction(SYSTEM) as tx:
@@ -680,7 +690,7 @@ def test_a_deadline_whose_fact_is_already_in_the_outbox_does_not_delay_others(
 
 
 def test_a_failing_deadline_in_the_middle_of_a_batch_is_the_only_one_put_aside(
-    story: Story, service: Service, quiet: None
+    story: Story, service: Service, no_earlier_deadlines: None
 ) -> None:
     """One statement saves all deadlines of a batch, and fails for all of them."""
     sent = [story.sent() for _ in range(5)]
@@ -691,12 +701,12 @@ def test_a_failing_deadline_in_the_middle_of_a_batch_is_the_only_one_put_aside(
             f" (referral_id <> '{bad.id}' OR fired_percent = 0) NOT VALID"
         )
     service.clock.advance(31 * M)
-    watch, before = (
+    scheduler, before = (
         DeadlineScheduler(service.made.lives, service.database, service.clock, next_time, "clocks"),
         put_aside(),
     )
     try:
-        assert watch.fire() == 4
+        assert scheduler.fire() == 4
     finally:
         with psycopg.connect(service.migration_url) as owner:
             owner.execute("ALTER TABLE clocks DROP CONSTRAINT bad")
@@ -713,16 +723,16 @@ def test_a_failing_deadline_in_the_middle_of_a_batch_is_the_only_one_put_aside(
         referral.id for referral in sent if referral is not bad
     )
     service.clock.advance(PUT_ASIDE)
-    assert watch.fire() == 1
+    assert scheduler.fire() == 1
     assert fired_levels(service, bad.id) == ["acknowledge/clock_reminded"]
 
 
 def test_a_whole_batch_of_unreadable_deadlines_does_not_delay_the_next_batch(
-    story: Story, service: Service, quiet: None, monkeypatch: pytest.MonkeyPatch
+    story: Story, service: Service, no_earlier_deadlines: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("services.referrals.network.usecases.deadlines._BATCH", 2)
     for _ in range(5):
-        spoil(service, story.sent().id, "unknown_")
+        damage(service, story.sent().id, "unknown_")
     service.clock.advance(M)
     good = story.sent()
     service.clock.advance(31 * M)
@@ -730,20 +740,20 @@ def test_a_whole_batch_of_unreadable_deadlines_does_not_delay_the_next_batch(
         service.made.lives, service.database, service.clock, next_time, "clocks"
     ).loop()
     loop.start()
-    wait_until(threading.Event(), (fired_levels(service, good.id) != [] for _ in range(250)))
+    wait_until(lambda: fired_levels(service, good.id) != [])
     assert loop.state is State.RUNNING
     loop.stop()
     assert loop.join(5)
 
 
 @pytest.fixture
-def slow(service: Service) -> Iterator[Callable[[str], None]]:
-    """Makes the database hang at every change of a referral.
+def hang_on_change(service: Service) -> Iterator[Callable[[str], None]]:
+    """Returns a function that makes the database hang at each change of a referral.
 
-    The effect is that of a lock that is never released.
+    The effect is the same as that of a lock that is never released.
     """
 
-    def stand_still(referral_id: str) -> None:
+    def hang(referral_id: str) -> None:
         with psycopg.connect(service.migration_url) as owner:
             owner.execute(
                 "CREATE OR REPLACE FUNCTION stand_still() RETURNS trigger LANGUAGE plpgsql AS"
@@ -753,7 +763,7 @@ def slow(service: Service) -> Iterator[Callable[[str], None]]:
                 " stand_still()"
             )
 
-    yield stand_still
+    yield hang
     with psycopg.connect(service.migration_url) as owner:
         owner.execute(
             "DROP TRIGGER IF EXISTS stand_still ON referrals; DROP FUNCTION IF EXISTS stand_still()"
@@ -763,28 +773,28 @@ def slow(service: Service) -> Iterator[Callable[[str], None]]:
 def test_a_deadline_that_exceeds_the_time_limit_does_not_delay_others(
     story: Story,
     service: Service,
-    quiet: None,
-    slow: Callable[[str], None],
+    no_earlier_deadlines: None,
+    hang_on_change: Callable[[str], None],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("services.referrals.network.usecases.deadlines._LIMIT", 1.0)
     bad, good = story.sent(), story.sent()
-    slow(bad.id)
+    hang_on_change(bad.id)
     service.clock.advance(31 * M)
-    watch = DeadlineScheduler(
+    scheduler = DeadlineScheduler(
         service.made.lives, service.database, service.clock, next_time, "clocks"
     )
-    watch.fire()
+    scheduler.fire()
     assert (fired_levels(service, bad.id), fired_levels(service, good.id)) == (
         [],
         ["acknowledge/clock_reminded"],
     )
     assert bad.id in capsys.readouterr().out
-    watch.fire()
-    assert bad.id not in capsys.readouterr().out, "not in a tight loop"
+    scheduler.fire()
+    assert bad.id not in capsys.readouterr().out, "it is not retried at once"
     service.clock.advance(PUT_ASIDE_LATE)
-    watch.fire()
+    scheduler.fire()
     assert bad.id in capsys.readouterr().out
 
 
@@ -792,7 +802,7 @@ def test_a_deadline_that_exceeds_the_time_limit_does_not_delay_others(
 
 
 def test_the_deadline_of_a_draft_reminds_only_its_sender(
-    story: Story, service: Service, quiet: None
+    story: Story, service: Service, no_earlier_deadlines: None
 ) -> None:
     draft = story.draft(urgency=pb.URGENCY_URGENT)
     [clock] = draft.clocks
@@ -804,13 +814,13 @@ def test_the_deadline_of_a_draft_reminds_only_its_sender(
         referral=pb.Referral(id=draft.id, etag=draft.etag, urgency=pb.URGENCY_EMERGENCY)
     )
     change.update_mask.paths.append("urgency")
-    raised = story.ngo.UpdateReferral(change)
-    assert raised.clocks[0].due_time.ToDatetime(tzinfo=UTC) == NOON + 1 * H
+    more_urgent = story.ngo.UpdateReferral(change)
+    assert more_urgent.clocks[0].due_time.ToDatetime(tzinfo=UTC) == NOON + 1 * H
     service.clock.advance(2 * H)
-    watch = DeadlineScheduler(
+    scheduler = DeadlineScheduler(
         service.made.lives, service.database, service.clock, next_time, "clocks"
     )
-    watch.fire()
+    scheduler.fire()
     assert fired_levels(service, draft.id) == ["draft/clock_escalated"]
     mine = story.ngo.ListReferrals(
         pb.ListReferralsRequest(
@@ -820,11 +830,13 @@ def test_the_deadline_of_a_draft_reminds_only_its_sender(
     assert draft.id in {row.id for row in mine.referrals}
     receipt = story.receipt(draft.person_id)
     sent = story.ngo.SendReferral(
-        pb.SendReferralRequest(id=draft.id, etag=raised.etag, receipt_id=receipt.id)
+        pb.SendReferralRequest(id=draft.id, etag=more_urgent.etag, receipt_id=receipt.id)
     )
-    assert [c.HasField("stop_time") for c in sent.clocks if c.kind == pb.CLOCK_KIND_DRAFT] == [True]
+    assert [
+        clock.HasField("stop_time") for clock in sent.clocks if clock.kind == pb.CLOCK_KIND_DRAFT
+    ] == [True]
     theirs = story.shelter.GetReferral(pb.GetReferralRequest(id=draft.id))
-    assert pb.CLOCK_KIND_DRAFT not in {c.kind for c in theirs.clocks}
+    assert pb.CLOCK_KIND_DRAFT not in {clock.kind for clock in theirs.clocks}
     events = story.shelter.ListReferralEvents(
         pb.ListReferralEventsRequest(referral_id=draft.id)
     ).events
@@ -832,7 +844,7 @@ def test_the_deadline_of_a_draft_reminds_only_its_sender(
 
 
 def test_the_sender_can_end_an_abandoned_draft_at_any_time(
-    story: Story, service: Service, quiet: None
+    story: Story, service: Service, no_earlier_deadlines: None
 ) -> None:
     draft = story.draft()
     service.clock.advance(100 * H)

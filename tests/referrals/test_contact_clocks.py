@@ -45,7 +45,7 @@ def open_contact(**answers: str) -> Contact:
         (CALM, 48 * H),
     ],
 )
-def test_the_deadline_of_a_contact_follows_its_answers_and_assumes_the_worst_of_unknown_ones(
+def test_the_deadline_of_a_contact_follows_its_answers_and_assumes_the_worst_of_missing_ones(
     answers: dict[str, str], length: timedelta
 ) -> None:
     clock = open_contact(**answers).clock
@@ -59,7 +59,7 @@ def test_the_deadline_follows_the_urgency_and_a_shorter_one_starts_from_now() ->
     contact.change(NOON + 5 * H, DAYS)
     assert contact.clock is not None
     assert contact.clock.due_time == NOON + 5 * H + 15 * M, (
-        "the deadline cannot end before anybody knew of it"
+        "a deadline cannot end before the answer that started it"
     )
     contact.triage = Triage(need_within_days="yes")
     contact.change(NOON + 5 * H + 1 * M, DAYS)
@@ -80,8 +80,8 @@ def test_the_deadline_stops_with_the_contact_and_restarts_when_the_contact_is_re
 
 def test_the_line_is_reminded_twice_before_the_coordinators_are_notified() -> None:
     contact = open_contact()
-    said = [contact.fire_clock(NOON + minutes * M) for minutes in (29, 30, 59, 60, 89, 90, 500)]
-    assert said == ["", "waiting", "", "waiting", "", "escalated", ""]
+    verbs = [contact.fire_clock(NOON + minutes * M) for minutes in (29, 30, 59, 60, 89, 90, 500)]
+    assert verbs == ["", "waiting", "", "waiting", "", "escalated", ""]
     assert open_contact(danger_now="yes").fire_clock(NOON + 8 * M) == "escalated", (
         "there is no time for reminders"
     )
@@ -94,15 +94,16 @@ def test_a_contact_that_gets_more_time_after_an_alarm_is_reported_when_that_time
     assert contact.fire_clock(NOON + 90 * M) == "escalated"
     contact.triage = Triage(need_within_days="yes")
     contact.change(NOON + 100 * M, DAYS)
-    said = [contact.fire_clock(NOON + hours * H) for hours in (23, 24, 35, 36, 500)]
-    assert said == ["", "waiting", "", "escalated", ""]
+    verbs = [contact.fire_clock(NOON + hours * H) for hours in (23, 24, 35, 36, 500)]
+    assert verbs == ["", "waiting", "", "escalated", ""]
 
 
 # By rpc, with the scheduler.
 
 
 @pytest.fixture
-def quiet(service: Service) -> None:
+def no_earlier_deadlines(service: Service) -> None:
+    """Clears the deadlines of contacts from earlier tests."""
     with service.database.transaction(SYSTEM) as tx:
         tx.execute("UPDATE contacts SET clock_next_time = NULL")
 
@@ -115,7 +116,7 @@ def published_verbs(service: Service, contact_id: str) -> list[str]:
     return [row["type"].removeprefix("enlace.contact.").removesuffix(".v1") for row in rows]
 
 
-def watch(service: Service) -> DeadlineScheduler:
+def scheduler_of(service: Service) -> DeadlineScheduler:
     return DeadlineScheduler(
         service.made.contacts, service.database, service.clock, contacts.next_time, "contacts"
     )
@@ -126,40 +127,42 @@ def operator(story: Story) -> Client:
 
 
 def test_an_unattended_contact_is_reported_without_making_an_operators_etag_stale(
-    story: Story, service: Service, quiet: None
+    story: Story, service: Service, no_earlier_deadlines: None
 ) -> None:
-    made = story.contact(safe_place_tonight=c.ANSWER_NO).contact
-    assert [clock.due_time.ToDatetime(tzinfo=UTC) for clock in made.clocks] == [NOON + H]
+    recorded = story.contact(safe_place_tonight=c.ANSWER_NO).contact
+    assert [clock.due_time.ToDatetime(tzinfo=UTC) for clock in recorded.clocks] == [NOON + H]
     service.clock.advance(31 * M)
-    assert watch(service).fire() == 1
-    assert watch(service).fire() == 0
-    assert published_verbs(service, made.id) == ["recorded", "waiting"]
-    now = operator(story).GetContact(c.GetContactRequest(id=made.id))
-    assert now.etag == made.etag, "a fired deadline makes no etag stale"
+    assert scheduler_of(service).fire() == 1
+    assert scheduler_of(service).fire() == 0
+    assert published_verbs(service, recorded.id) == ["recorded", "waiting"]
+    now = operator(story).GetContact(c.GetContactRequest(id=recorded.id))
+    assert now.etag == recorded.etag, "a fired deadline makes no etag stale"
     change = c.UpdateContactRequest(
-        contact=c.Contact(id=made.id, etag=made.etag, outcome_code=c.CONTACT_OUTCOME_ADVISED)
+        contact=c.Contact(
+            id=recorded.id, etag=recorded.etag, outcome_code=c.CONTACT_OUTCOME_ADVISED
+        )
     )
     change.update_mask.paths.append("outcome_code")
     ended = operator(story).UpdateContact(change)
     assert [clock.HasField("stop_time") for clock in ended.clocks] == [True]
     service.clock.advance(10 * H)
-    assert watch(service).fire() == 0
-    assert published_verbs(service, made.id) == ["recorded", "waiting", "changed"]
+    assert scheduler_of(service).fire() == 0
+    assert published_verbs(service, recorded.id) == ["recorded", "waiting", "changed"]
 
 
 def test_a_contact_whose_referral_was_declined_has_a_running_deadline_again(
-    story: Story, service: Service, quiet: None
+    story: Story, service: Service, no_earlier_deadlines: None
 ) -> None:
-    made = story.contact(safe_place_tonight=c.ANSWER_NO).contact
+    recorded = story.contact(safe_place_tonight=c.ANSWER_NO).contact
     line = Story(service, operator(story), story.shelter, story.coordinator, story.numbers)
 
     def running() -> list[bool]:
         return [
             not clock.HasField("stop_time")
-            for clock in line.ngo.GetContact(c.GetContactRequest(id=made.id)).clocks
+            for clock in line.ngo.GetContact(c.GetContactRequest(id=recorded.id)).clocks
         ]
 
-    sent = line.sent(contact_id=made.id)
+    sent = line.sent(contact_id=recorded.id)
     assert running() == [False]
     story.shelter.DeclineReferral(
         pb.DeclineReferralRequest(
@@ -276,7 +279,7 @@ def test_no_list_or_count_of_the_network_depends_on_a_health_deadline(
     everything = story.coordinator.ListReferrals(
         pb.ListReferralsRequest(filter=pb.ReferralFilter(box=pb.BOX_NETWORK), page_size=200)
     ).referrals
-    due = [each.next_due_time.ToNanoseconds() or float("inf") for each in everything]
+    due = [referral.next_due_time.ToNanoseconds() or float("inf") for referral in everything]
     assert due == sorted(due)
 
 
@@ -314,13 +317,13 @@ def test_the_assault_time_passes_from_the_contact_to_its_referral_and_to_the_fol
         triage=c.Triage(sexual_violence_120h=c.ANSWER_YES),
     )
     contact.assault_time.CopyFrom(referral_after_assault(10).assault_time)
-    made = hotline.CreateContact(
+    recorded = hotline.CreateContact(
         c.CreateContactRequest(contact=contact, request_id=story.request_id())
     ).contact
-    assert made.assault_time.ToDatetime(tzinfo=UTC) == NOON - 10 * H
+    assert recorded.assault_time.ToDatetime(tzinfo=UTC) == NOON - 10 * H
     line = Story(service, hotline, story.shelter, story.coordinator, story.numbers)
-    draft = line.draft(contact_id=made.id, urgency=pb.URGENCY_UNSPECIFIED)
-    assert (draft.urgency, draft.assault_time) == (pb.URGENCY_EMERGENCY, made.assault_time)
+    draft = line.draft(contact_id=recorded.id, urgency=pb.URGENCY_UNSPECIFIED)
+    assert (draft.urgency, draft.assault_time) == (pb.URGENCY_EMERGENCY, recorded.assault_time)
     receipt = line.receipt(draft.person_id)
     sent = hotline.SendReferral(
         pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
@@ -340,7 +343,7 @@ def test_the_assault_time_passes_from_the_contact_to_its_referral_and_to_the_fol
             **ASKED, person_id=draft.person_id, based_on_id=sent.id, request_id=story.request_id()
         )
     )
-    assert again.assault_time == made.assault_time
+    assert again.assault_time == recorded.assault_time
     assert set(health_deadlines(again)) == {"hiv", "pregnancy"}
 
 
@@ -364,13 +367,16 @@ def test_an_assault_time_that_has_become_too_old_may_be_submitted_again_unchange
     hotline = operator(story)
     contact = c.Contact(line_country="NI", kind_code=c.CONTACT_KIND_CRISIS)
     contact.assault_time.CopyFrom(referral_after_assault(100).assault_time)
-    made = hotline.CreateContact(
+    recorded = hotline.CreateContact(
         c.CreateContactRequest(contact=contact, request_id=story.request_id())
     ).contact
     service.clock.advance(48 * H)
     again = c.UpdateContactRequest(
         contact=c.Contact(
-            id=made.id, etag=made.etag, assault_time=made.assault_time, need_code="MED.SVC"
+            id=recorded.id,
+            etag=recorded.etag,
+            assault_time=recorded.assault_time,
+            need_code="MED.SVC",
         )
     )
     again.update_mask.paths.extend(["assault_time", "need_code"])
@@ -408,7 +414,8 @@ def test_contacts_and_drafts_from_before_the_migration_get_a_deadline(
         owner.execute(up.encode())
     hotline = operator(story)
     assert [
-        len(hotline.GetContact(c.GetContactRequest(id=each.id)).clocks) for each in (waiting, over)
+        len(hotline.GetContact(c.GetContactRequest(id=contact.id)).clocks)
+        for contact in (waiting, over)
     ] == [1, 0]
     mine = story.ngo.GetReferral(pb.GetReferralRequest(id=draft.id))
     assert [clock.kind for clock in mine.clocks] == [pb.CLOCK_KIND_DRAFT]

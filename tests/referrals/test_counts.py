@@ -1,7 +1,4 @@
-"""Lists and counts equal a plain scan of every row.
-
-This holds for any filter, and for random rows of every state.
-"""
+"""Lists and counts agree with a plain scan of all rows, for many filters and random rows."""
 
 from __future__ import annotations
 
@@ -32,7 +29,7 @@ from tests.builders import NOON
 from tests.referrals.conftest import ORG, Service, Story
 
 
-def is_due(row: dict[str, Any], wanted: Filter) -> Any:
+def due_time_of(row: dict[str, Any], wanted: Filter) -> Any:
     hidden = (
         wanted.box != "network"
         and State(row["state"]) in CAME_BACK
@@ -46,7 +43,7 @@ def is_open_need(row: dict[str, Any], wanted: Filter) -> bool:
     return seen and State(row["state"]) in CAME_BACK and row["next_due_time"] is not None
 
 
-def side(row: dict[str, Any], wanted: Filter) -> str:
+def side_to_act(row: dict[str, Any], wanted: Filter) -> str:
     """Returns the side whose turn it is."""
     deleting = row["state"] == "consent_withdrawn" and row["next_due_time"] is not None
     if State(row["state"]) in WAITS_FOR_SENDER or is_open_need(row, wanted):
@@ -56,35 +53,36 @@ def side(row: dict[str, Any], wanted: Filter) -> str:
 
 def waits_for_own_side(row: dict[str, Any], wanted: Filter) -> bool:
     return (
-        bool(turn := side(row, wanted)) and row[f"{turn}_organization_id"] == wanted.organization_id
+        bool(turn := side_to_act(row, wanted))
+        and row[f"{turn}_organization_id"] == wanted.organization_id
     )
 
 
 def waits_for_other_side(row: dict[str, Any], wanted: Filter) -> bool:
-    """Returns whether the row waits for the other side.
+    """Returns whether the row is listed as waiting for the other side.
 
-    Drafts and returned referrals do not show that anybody waits for the receiver.
+    Drafts and returned referrals are never listed as waiting for the receiver.
     """
-    other = {"sender": "receiver", "receiver": "sender", "": ""}[side(row, wanted)]
+    other = {"sender": "receiver", "receiver": "sender", "": ""}[side_to_act(row, wanted)]
     hidden = other == "receiver" and (row["state"] == "draft" or is_open_need(row, wanted))
     return bool(other) and not hidden and row[f"{other}_organization_id"] == wanted.organization_id
 
 
-MEANT: dict[str, Callable[[dict[str, Any], Filter], bool]] = {
+MATCHES: dict[str, Callable[[dict[str, Any], Filter], bool]] = {
     "live": lambda row, _: (
         State(row["state"]) in LIVE
         or (row["state"] == "consent_withdrawn" and row["next_due_time"] is not None)
     ),
     "waiting_for_me": waits_for_own_side,
     "waiting_for_other": waits_for_other_side,
-    "late": lambda row, wanted: (moment := is_due(row, wanted)) is not None and moment < NOON,
+    "late": lambda row, wanted: (moment := due_time_of(row, wanted)) is not None and moment < NOON,
     "due_soon": lambda row, wanted: (
-        (moment := is_due(row, wanted)) is not None and NOON <= moment < NOON + SOON
+        (moment := due_time_of(row, wanted)) is not None and NOON <= moment < NOON + SOON
     ),
     "unanswered": is_open_need,
     "pressing": lambda row, wanted: (
         is_open_need(row, wanted)
-        or ((moment := is_due(row, wanted)) is not None and moment < NOON + SOON)
+        or ((moment := due_time_of(row, wanted)) is not None and moment < NOON + SOON)
     ),
 }
 IN_BOX: dict[str, Callable[[dict[str, Any], str], bool]] = {
@@ -98,9 +96,9 @@ IN_BOX: dict[str, Callable[[dict[str, Any], str], bool]] = {
 
 
 @pytest.fixture(scope="module")
-def mixed(service: Service) -> list[dict[str, Any]]:
+def rows_of_every_state(service: Service) -> list[dict[str, Any]]:
     """Returns rows of every state between three organisations; one also sends to itself."""
-    chance = random.Random(4)
+    random_source = random.Random(4)
     story = Story(
         service,
         service.as_("ngo", "WORKER"),
@@ -108,26 +106,28 @@ def mixed(service: Service) -> list[dict[str, Any]]:
         service.as_("coalition", "COORDINATOR"),
         iter(range(1_000)),
     )
-    model = story.draft()
+    template = story.draft()
     with psycopg.connect(service.migration_url, autocommit=True, row_factory=dict_row) as database:
         for number in range(600):
-            state = chance.choice(list(State))
+            state = random_source.choice(list(State))
             timed = state in LIVE or (
-                state in CAME_BACK | {State.CONSENT_WITHDRAWN} and chance.random() < 0.5
+                state in CAME_BACK | {State.CONSENT_WITHDRAWN} and random_source.random() < 0.5
             )
             unsent = state is State.DRAFT or (
-                state is State.ENTERED_IN_ERROR and chance.random() < 0.5
+                state is State.ENTERED_IN_ERROR and random_source.random() < 0.5
             )
-            anew = {
-                "id": f"{chance.getrandbits(128):032x}",
+            values = {
+                "id": f"{random_source.getrandbits(128):032x}",
                 "state": state.value,
-                "urgency": chance.choice([*(urgency.value for urgency in Urgency), None]),
-                "need_code": chance.choice(["HOU.EMG", "MED.PRI"]),
-                "department": chance.choice(["NI-CI", ""]),
-                "sender_organization_id": ORG[chance.choice(["ngo", "shelter", "clinic"])],
-                "receiver_organization_id": ORG[chance.choice(["ngo", "shelter", "clinic"])],
+                "urgency": random_source.choice([*(urgency.value for urgency in Urgency), None]),
+                "need_code": random_source.choice(["HOU.EMG", "MED.PRI"]),
+                "department": random_source.choice(["NI-CI", ""]),
+                "sender_organization_id": ORG[random_source.choice(["ngo", "shelter", "clinic"])],
+                "receiver_organization_id": ORG[random_source.choice(["ngo", "shelter", "clinic"])],
                 "send_time": None if unsent else NOON - timedelta(days=1),
-                "next_due_time": NOON + timedelta(hours=chance.randint(-9, 9)) if timed else None,
+                "next_due_time": NOON + timedelta(hours=random_source.randint(-9, 9))
+                if timed
+                else None,
                 "update_time": NOON - timedelta(minutes=number // 3),
             }
             database.execute(
@@ -137,10 +137,10 @@ def mixed(service: Service) -> list[dict[str, Any]]:
                     Jsonb(
                         {
                             name: str(value) if value is not None else None
-                            for name, value in anew.items()
+                            for name, value in values.items()
                         }
                     ),
-                    model.id,
+                    template.id,
                 ),
             )
         return database.execute("SELECT * FROM referrals").fetchall()
@@ -150,9 +150,9 @@ FILTERS: list[dict[str, Any]] = [
     {},
     {"states": (State.CLOSED, State.SENT)},
     {"states": (State.SENT,)},
-    *({name: True} for name in MEANT),
+    *({name: True} for name in MATCHES),
 ]
-FILTERS += [{one: True, other: True} for one, other in itertools.combinations(MEANT, 2)]
+FILTERS += [{one: True, other: True} for one, other in itertools.combinations(MATCHES, 2)]
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ FILTERS += [{one: True, other: True} for one, other in itertools.combinations(ME
     [*itertools.product(("inbox", "outbox", "mine"), ("ngo", "shelter")), ("network", "coalition")],
 )
 def test_lists_and_counts_equal_a_scan_of_every_row(
-    box: str, own: str, service: Service, mixed: list[dict[str, Any]]
+    box: str, own: str, service: Service, rows_of_every_state: list[dict[str, Any]]
 ) -> None:
     caller = Caller(
         "f" * 32, "worker", ORG[own], frozenset({"COORDINATOR" if box == "network" else "WORKER"})
@@ -169,12 +169,14 @@ def test_lists_and_counts_equal_a_scan_of_every_row(
         wanted = Filter(box, ORG[own], NOON, **filters)
         states = filters.get("states") or tuple(State)
         rows = [
-            row for row in mixed if IN_BOX[box](row, ORG[own]) and State(row["state"]) in states
+            row
+            for row in rows_of_every_state
+            if IN_BOX[box](row, ORG[own]) and State(row["state"]) in states
         ]
         rows = [
             row
             for row in rows
-            if all(MEANT[name](row, wanted) for name in filters if name in MEANT)
+            if all(MATCHES[name](row, wanted) for name in filters if name in MATCHES)
         ]
         live = [row for row in rows if State(row["state"]) in LIVE]
         with service.database.transaction(caller) as tx:
@@ -182,35 +184,35 @@ def test_lists_and_counts_equal_a_scan_of_every_row(
             while after:
                 page, after = boxes.find(tx, wanted, 100, after)
                 listed += page
-            said = boxes.count(tx, wanted)
+            counts = boxes.count(tx, wanted)
         order = [
             (
-                is_due(row, wanted) or NOON + timedelta(days=9),
+                due_time_of(row, wanted) or NOON + timedelta(days=9),
                 -row["update_time"].timestamp(),
                 row["id"],
             )
             for row in rows
         ]
-        assert [one.id for one in listed] == [identifier for *_, identifier in sorted(order)], (
-            filters
-        )
-        assert said["total"] == len(rows), filters
-        assert said["by_state"] == Counter(row["state"] for row in rows), filters
-        assert said["late"] == sum(MEANT["late"](row, wanted) for row in rows), filters
-        assert said["due_soon"] == sum(MEANT["due_soon"](row, wanted) for row in rows), filters
-        assert said["fresh"] == sum(row["state"] == "sent" for row in rows), filters
+        assert [referral.id for referral in listed] == [
+            identifier for *_, identifier in sorted(order)
+        ], filters
+        assert counts["total"] == len(rows), filters
+        assert counts["by_state"] == Counter(row["state"] for row in rows), filters
+        assert counts["late"] == sum(MATCHES["late"](row, wanted) for row in rows), filters
+        assert counts["due_soon"] == sum(MATCHES["due_soon"](row, wanted) for row in rows), filters
+        assert counts["fresh"] == sum(row["state"] == "sent" for row in rows), filters
         if box != "network":
-            assert said["waiting_for_me"] == sum(waits_for_own_side(row, wanted) for row in rows), (
-                filters
-            )
-            assert said["waiting_for_other"] == sum(
+            assert counts["waiting_for_me"] == sum(
+                waits_for_own_side(row, wanted) for row in rows
+            ), filters
+            assert counts["waiting_for_other"] == sum(
                 waits_for_other_side(row, wanted) for row in rows
             ), filters
-        assert said["by_need"] == Counter(row["need_code"][:3] for row in live), filters
-        assert said["by_department"] == Counter(
+        assert counts["by_need"] == Counter(row["need_code"][:3] for row in live), filters
+        assert counts["by_department"] == Counter(
             row["department"] for row in live if row["department"]
         ), filters
         needs = Counter(
             (row["need_code"][:3], row["department"]) for row in rows if is_open_need(row, wanted)
         )
-        assert {(need, place): n for need, place, n in said["unanswered"]} == needs, filters
+        assert {(need, place): n for need, place, n in counts["unanswered"]} == needs, filters

@@ -132,8 +132,8 @@ def measure_relay(stack: LocalStack) -> list[Measurement]:
         until(lambda: database.execute(waiting).fetchone() is None, 120)
         rate = FACTS / (time.perf_counter() - begin)
         taken = "SELECT count(*) AS n FROM inbox WHERE subject LIKE 'bench-%%' AND version = 1"
-        with stack.database("notifications") as hearer:
-            until(lambda: all(row["n"] == FACTS for row in hearer.execute(taken)), 120)
+        with stack.database("notifications") as listener:
+            until(lambda: all(row["n"] == FACTS for row in listener.execute(taken)), 120)
     how = (
         f"{FACTS} facts in the outbox at once, read, signed, sent, marked, while notifications"
         " takes them in; beside: kafka-python alone to the same broker"

@@ -20,7 +20,7 @@ from services.partners.directory.wire.imports.drafts import CellReader
 from tests.parts.local_stack import LocalStack, until
 
 ROWS, TIMES = 2_000, 5
-HEARERS = (("referrals", "referrals"), ("notifications", "notifications-partners"))
+LISTENERS = (("referrals", "referrals"), ("notifications", "notifications-partners"))
 HEADINGS = "Nombre;Necesidades;Departamento;Teléfono;Horario;Edades;Idiomas"
 
 
@@ -35,9 +35,9 @@ def sheet(run: int) -> bytes:
 
 def has_heard(stack: LocalStack, service: str, consumer: str) -> bool:
     """Returns True if a service has applied a fact about each subject in the outbox of partners."""
-    with stack.database("partners") as partners, stack.database(service) as hearer:
+    with stack.database("partners") as partners, stack.database(service) as listener:
         published = partners.execute("SELECT count(DISTINCT subject) AS n FROM outbox").fetchone()
-        taken = hearer.execute(
+        taken = listener.execute(
             "SELECT count(*) AS n FROM inbox WHERE consumer = %s AND version > 0", (consumer,)
         ).fetchone()
     return bool(published and taken and taken["n"] >= published["n"])
@@ -62,7 +62,7 @@ def measure(stack: LocalStack) -> list[Measurement]:
             for took in (new, again):
                 # Waits until the facts of the previous file are published and applied, since
                 # otherwise that work would be measured, too.
-                until(lambda: all(has_heard(stack, *hearer) for hearer in HEARERS), 120)
+                until(lambda: all(has_heard(stack, *listener) for listener in LISTENERS), 120)
                 began = time.perf_counter()
                 parsed = read_apart(
                     sheet(run), CellReader(taxonomy(), areas(), "NI"), None, lambda: None

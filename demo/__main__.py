@@ -25,7 +25,7 @@ from services.notifications.domain.desk import Desk, check
 from services.notifications.store import desks
 
 SERVICES = ("partners", "referrals", "notifications")
-HEARING = 600.0  # seconds to wait for the next fact; the services may still be starting
+WAIT_SECONDS = 600.0  # seconds to wait for the next fact; the services may still be starting
 
 
 def main() -> None:
@@ -42,7 +42,7 @@ def main() -> None:
     # If the file exists, the facts arrived in an earlier run. Waiting again might never end,
     # because a member may have been removed since.
     if not file.exists():
-        wait_until_heard(demo_network)
+        wait_until_received(demo_network)
     write(file, demo_network, words)
 
 
@@ -62,29 +62,29 @@ def fill(directory: Path, demo_network: Network, words: Words, now: datetime) ->
         referrals.fill(database, directory, demo_network, words, now)
 
 
-def wait_until_heard(demo_network: Network, patience: float = HEARING) -> None:
+def wait_until_received(demo_network: Network, patience: float = WAIT_SECONDS) -> None:
     """Waits until the referrals service has received the facts about all members and services.
 
     The referrals service refuses a request that names a member or service whose facts have not
     arrived, and a user of a stack that reports "ready" must not meet that refusal. Exits if no fact
     arrives for `patience` seconds.
     """
-    known = (
+    ids = (
         [member.id for member in demo_network.members.values()],
         [offer.id for offer in demo_network.offers.values()],
     )
-    wanted, last, end = sum(map(len, known)), -1, 0.0
+    expected, last, end = sum(map(len, ids)), -1, 0.0
     with _database("referrals") as database:
         while (
-            received := steps.retry("facts", lambda: _count_received(database, *known))
-        ) < wanted:
+            received := steps.retry("facts", lambda: _count_received(database, *ids))
+        ) < expected:
             if received > last:
-                print(f"facts about members and services: {received} of {wanted}", flush=True)
+                print(f"facts about members and services: {received} of {expected}", flush=True)
                 last, end = received, time.monotonic() + patience
             elif time.monotonic() > end:
                 raise SystemExit(
-                    f"{received} of {wanted} facts about members and services have arrived, none of"
-                    f" them in the last {patience:g} seconds"
+                    f"{received} of {expected} facts about members and services have arrived, none"
+                    f" of them in the last {patience:g} seconds"
                 )
             time.sleep(0.1)
 
@@ -93,10 +93,10 @@ def _count_received(database: Database, members: list[str], services: list[str])
     with database.transaction(SYSTEM) as tx:
         row = tx.execute(
             "SELECT (SELECT count(*) FROM directory_services WHERE id = ANY(%s)) + (SELECT count(*)"
-            " FROM members WHERE id = ANY(%s)) AS heard",
+            " FROM members WHERE id = ANY(%s)) AS received",
             (services, members),
         ).fetchone()
-    return int(row["heard"]) if row else 0
+    return int(row["received"]) if row else 0
 
 
 def _fill_desks(database: Database, keyring: Keyring, demo_network: Network, now: datetime) -> None:

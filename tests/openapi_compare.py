@@ -1,7 +1,8 @@
-"""Compares OpenAPI documents, and finds everything that is gone or narrower in the newer one.
+"""Compares two OpenAPI documents, and lists everything that the newer one removes or narrows.
 
-That is everything that a client of the older document could no longer send or read. Additions are
-fine: a new operation or field, a longer text, a new word in an open list in an answer. Limitation:
+These are the changes after which a client of the older document can no longer send or read
+something. Additions are fine: a new operation or field, a longer text, a new word in an open list
+of an answer. Limitation:
 only types, required fields, words, lengths, ranges, patterns and statuses are compared; other tests
 check that the server acts as its document says.
 """
@@ -19,11 +20,11 @@ AT_MOST, AT_LEAST = (
 class Document:
     """An OpenAPI document whose references are followed."""
 
-    def __init__(self, said: Mapping[str, Any]) -> None:
-        self._said = said
+    def __init__(self, description: Mapping[str, Any]) -> None:
+        self._said = description
         self.operations: dict[tuple[str, str], Schema] = {
             (path, method): operation
-            for path, item in said["paths"].items()
+            for path, item in description["paths"].items()
             for method, operation in item.items()
             if method != "parameters"
         }
@@ -45,118 +46,126 @@ class Document:
             }
         )
 
-    def body(self, said: Schema) -> Schema | None:
+    def body(self, outer: Schema) -> Schema | None:
         """Returns the schema of a request's or response's body."""
-        content = self.resolved(said).get("content")
+        content = self.resolved(outer).get("content")
         return (
             None if not content else self.resolved(next(iter(content.values())).get("schema", {}))
         )
 
 
 def narrowed(old: Document, new: Document) -> list[str]:
-    """Returns everything on which a client of the old document could not rely any more."""
+    """Returns all changes that may break a client of the old document."""
     return sorted(_operations(old, new))
 
 
 def _operations(old: Document, new: Document) -> Iterator[str]:
-    for place, before in old.operations.items():
-        name = f"{place[1].upper()} {place[0]}"
-        after = new.operations.get(place)
+    for operation_key, before in old.operations.items():
+        name = f"{operation_key[1].upper()} {operation_key[0]}"
+        after = new.operations.get(operation_key)
         if after is None:
             yield f"{name}: is gone"
             continue
-        sent = [
+        bodies = [
             document.body(operation.get("requestBody", {}))
             for document, operation in ((old, before), (new, after))
         ]
-        if sent[0] is not None and sent[1] is not None:
-            yield from _taken(old, new, sent[0], sent[1], name)
-        elif sent[0] is not None or after.get("requestBody", {}).get(
+        if bodies[0] is not None and bodies[1] is not None:
+            yield from _narrowed_request(old, new, bodies[0], bodies[1], name)
+        elif bodies[0] is not None or after.get("requestBody", {}).get(
             "required"
         ):  # an optional body requires no more than before
-            yield f"{name}: {'takes no body any more' if sent[0] else 'takes a body now'}"
+            yield f"{name}: {'takes no body any more' if bodies[0] else 'takes a body now'}"
         yield from _parameters(old, new, before, after, name)
         for status, response in before["responses"].items():
             if not status.startswith("2"):
                 continue
             if status not in after["responses"]:
                 yield f"{name}: never answers {status} any more"
-            elif (was := old.body(response)) is not None:
-                yield from _answered(
-                    old, new, was, new.body(after["responses"][status]) or {}, f"{name} {status}"
+            elif (answer := old.body(response)) is not None:
+                yield from _narrowed_answer(
+                    old, new, answer, new.body(after["responses"][status]) or {}, f"{name} {status}"
                 )
 
 
 def _parameters(
     old: Document, new: Document, before: Schema, after: Schema, name: str
 ) -> Iterator[str]:
-    was, now = (
+    before_by_key, after_by_key = (
         {
-            (said["in"], said["name"]): said
-            for said in map(document.resolved, operation.get("parameters", ()))
+            (parameter["in"], parameter["name"]): parameter
+            for parameter in map(document.resolved, operation.get("parameters", ()))
         }
         for document, operation in ((old, before), (new, after))
     )
-    for key in was.keys() | now.keys():
-        at = f"{name} {key[0]} {key[1]}"
-        if key not in now:
-            yield f"{at}: is gone"
-        elif now[key].get("required") and not was.get(key, {}).get("required"):
-            yield f"{at}: is required now"
-        elif key in was:
-            yield from _taken(old, new, was[key]["schema"], now[key]["schema"], at)
+    for key in before_by_key.keys() | after_by_key.keys():
+        place = f"{name} {key[0]} {key[1]}"
+        if key not in after_by_key:
+            yield f"{place}: is gone"
+        elif after_by_key[key].get("required") and not before_by_key.get(key, {}).get("required"):
+            yield f"{place}: is required now"
+        elif key in before_by_key:
+            yield from _narrowed_request(
+                old, new, before_by_key[key]["schema"], after_by_key[key]["schema"], place
+            )
 
 
-def _taken(old: Document, new: Document, was: Schema, now: Schema, at: str) -> Iterator[str]:
+def _narrowed_request(
+    old: Document, new: Document, was: Schema, now: Schema, place: str
+) -> Iterator[str]:
     """Yields everything that a request could contain before but can't contain any more."""
     was, now = old.resolved(was), new.resolved(now)
     fields = [
         {
             name: part
-            for name, part in said.get("properties", {}).items()
+            for name, part in schema.get("properties", {}).items()
             if not part.get("readOnly")
         }
-        for said in (was, now)
+        for schema in (was, now)
     ]
     for name in fields[0]:
         if name not in fields[1]:
-            yield f"{at}.{name}: is gone"
+            yield f"{place}.{name}: is gone"
         else:
-            yield from _taken(old, new, fields[0][name], fields[1][name], f"{at}.{name}")
+            yield from _narrowed_request(
+                old, new, fields[0][name], fields[1][name], f"{place}.{name}"
+            )
     for name in set(now.get("required", ())) - set(was.get("required", ())):
-        yield f"{at}.{name}: is required now"
+        yield f"{place}.{name}: is required now"
     if "items" in was and "items" in now:
-        yield from _taken(old, new, was["items"], now["items"], f"{at}[]")
+        yield from _narrowed_request(old, new, was["items"], now["items"], f"{place}[]")
     if _types(was) - _types(now):
-        yield f"{at}: was {sorted(_types(was))}, is {sorted(_types(now))}"
-    if "enum" in now and (gone := set(was.get("enum", ())) - set(now["enum"])):
-        yield f"{at}: no longer takes {sorted(map(str, gone))}"
+        yield f"{place}: was {sorted(_types(was))}, is {sorted(_types(now))}"
+    if "enum" in now and (removed := set(was.get("enum", ())) - set(now["enum"])):
+        yield f"{place}: no longer takes {sorted(map(str, removed))}"
     if "enum" in now and "enum" not in was:
-        yield f"{at}: takes only some words now"
+        yield f"{place}: takes only some words now"
     if "enum" not in was and now.get("pattern") != was.get("pattern") and "pattern" in now:
-        yield f"{at}: has another pattern"
+        yield f"{place}: has another pattern"
     for limit in AT_MOST:
         if limit in now and now[limit] < was.get(limit, float("inf")) and "enum" not in was:
-            yield f"{at}: {limit} was {was.get(limit)}, is {now[limit]}"
+            yield f"{place}: {limit} was {was.get(limit)}, is {now[limit]}"
     for limit in AT_LEAST:
         if limit in now and now[limit] > was.get(limit, 0):
-            yield f"{at}: {limit} was {was.get(limit)}, is {now[limit]}"
+            yield f"{place}: {limit} was {was.get(limit)}, is {now[limit]}"
 
 
-def _answered(old: Document, new: Document, was: Schema, now: Schema, at: str) -> Iterator[str]:
+def _narrowed_answer(
+    old: Document, new: Document, was: Schema, now: Schema, place: str
+) -> Iterator[str]:
     """Yields everything that an answer contained before but does not contain any more."""
     was, now = old.resolved(was), new.resolved(now)
     for name, part in was.get("properties", {}).items():
         if name not in now.get("properties", {}):
-            yield f"{at}.{name}: is gone"
+            yield f"{place}.{name}: is gone"
         else:
-            yield from _answered(old, new, part, now["properties"][name], f"{at}.{name}")
+            yield from _narrowed_answer(old, new, part, now["properties"][name], f"{place}.{name}")
     for name in set(was.get("required", ())) - set(now.get("required", ())):
-        yield f"{at}.{name}: may be absent now"
+        yield f"{place}.{name}: may be absent now"
     if "items" in was and "items" in now:
-        yield from _answered(old, new, was["items"], now["items"], f"{at}[]")
+        yield from _narrowed_answer(old, new, was["items"], now["items"], f"{place}[]")
     if _types(now) - _types(was):
-        yield f"{at}: was {sorted(_types(was))}, is {sorted(_types(now))}"
+        yield f"{place}: was {sorted(_types(was))}, is {sorted(_types(now))}"
 
 
 def _types(schema: Schema) -> set[str]:

@@ -70,18 +70,18 @@ class Facts(RuleBasedStateMachine):
         self.watch = Broker(service_settings(parts.broker.bootstrap), [self.topic])
         self.memories = 1  # the number of the broker's cluster id
         self.clock = SettableClock(datetime.now(UTC))
-        self.signer = Signer(key_folder.signing(parts.keys, "facts.teller"))
-        self.place = parts.postgres.database("teller", MIGRATIONS)
+        self.signer = Signer(key_folder.signing(parts.keys, "facts.publisher"))
+        self.place = parts.postgres.database("publisher", MIGRATIONS)
         self.copy: tuple[Place, dict[str, int]] | None = None
-        hearer = parts.postgres.database("hearer", MIGRATIONS)
-        with psycopg.connect(hearer.migration_url) as owner:
+        listener = parts.postgres.database("listener", MIGRATIONS)
+        with psycopg.connect(listener.migration_url) as owner:
             owner.execute(
                 "CREATE TABLE effects (n bigint GENERATED ALWAYS AS IDENTITY, subject text, version"
                 " bigint, payload bytea)"
             )
-        self.hearer = Database(hearer.url, max_size=4)
-        self.hearer.open()
-        self.made: list[Place] = [self.place, hearer]
+        self.listener = Database(listener.url, max_size=4)
+        self.listener.open()
+        self.made: list[Place] = [self.place, listener]
         self.crash_in_handler = ""
         self.refused: set[str] = set()
         self.rubbish = 0
@@ -89,15 +89,15 @@ class Facts(RuleBasedStateMachine):
         self.restored = False
         self.committed_payloads: dict[tuple[str, int], set[bytes]] = {}
         trusted_signers = {
-            "enlace/teller": SignatureCheck(key_folder.verifying(parts.keys, "facts.teller"))
+            "enlace/publisher": SignatureCheck(key_folder.verifying(parts.keys, "facts.publisher"))
         }
-        keyring = Keyring(key_folder.secret(parts.keys, "sealing.hearer"))
-        self.hearers = [
+        keyring = Keyring(key_folder.secret(parts.keys, "sealing.listener"))
+        self.listeners = [
             Subscriber(
-                "hearer",
+                "listener",
                 [self.topic],
                 self.handle,
-                database=self.hearer,
+                database=self.listener,
                 broker=self.watch,
                 trusted_signers=trusted_signers,
                 keyring=keyring,
@@ -113,7 +113,7 @@ class Facts(RuleBasedStateMachine):
             self.check()
         finally:
             self.disconnect()
-            self.hearer.close()
+            self.listener.close()
             for place in self.made:
                 self.parts.postgres.drop(place)
 
@@ -121,11 +121,13 @@ class Facts(RuleBasedStateMachine):
 
     def connect(self) -> None:
         """Opens new connections of the relay."""
-        self.teller = Database(self.place.url, max_size=2)
-        self.teller.open()
-        self.connection = self.teller.dedicated()
+        self.publisher = Database(self.place.url, max_size=2)
+        self.publisher.open()
+        self.connection = self.publisher.dedicated()
         self.looked_back = False
-        self.relay = Relay("teller", self.topic, self.teller, self.watch, self.signer, self.clock)
+        self.relay = Relay(
+            "publisher", self.topic, self.publisher, self.watch, self.signer, self.clock
+        )
         with closing(KafkaAdminClient(bootstrap_servers=self.parts.broker.bootstrap)) as admin:
             create_topics(admin, self.watch.settings, [self.topic])
         self.producer = Producer(self.watch.settings)
@@ -144,12 +146,12 @@ class Facts(RuleBasedStateMachine):
         self.producer.discard()
         self.reader.close()
         self.connection.close()
-        self.teller.close()
+        self.publisher.close()
 
     @rule(subject=st.sampled_from(SUBJECTS), count=st.integers(1, 3), commits=st.booleans())
     def write(self, subject: str, count: int, commits: bool) -> None:
         """Writes facts in a transaction that commits or is rolled back."""
-        with self.teller.transaction(SYSTEM) as tx:
+        with self.publisher.transaction(SYSTEM) as tx:
             row = tx.execute(
                 "SELECT coalesce(max(version), 0) AS n FROM outbox WHERE subject = %s", (subject,)
             ).fetchone()
@@ -186,14 +188,16 @@ class Facts(RuleBasedStateMachine):
     def restart_relay(self) -> None:
         """Starts another relay, as after its process died."""
         self.connection.close()
-        self.connection = self.teller.dedicated()
+        self.connection = self.publisher.dedicated()
         self.looked_back = False
-        self.relay = Relay("teller", self.topic, self.teller, self.watch, self.signer, self.clock)
+        self.relay = Relay(
+            "publisher", self.topic, self.publisher, self.watch, self.signer, self.clock
+        )
 
     @rule(subject=st.sampled_from([*SUBJECTS, ""]))
     def repeat(self, subject: str) -> None:
         """Requests a replay of a subject."""
-        with self.teller.transaction(SYSTEM) as tx:
+        with self.publisher.transaction(SYSTEM) as tx:
             if subject:
                 outbox.repeat_subject(tx, subject)
             else:
@@ -202,11 +206,11 @@ class Facts(RuleBasedStateMachine):
     @rule(seed=st.integers(0, 1000))
     def shuffle(self, seed: int) -> None:
         """Publishes committed facts in any order, as after retries of a broken connection."""
-        with self.teller.transaction(SYSTEM) as tx:
+        with self.publisher.transaction(SYSTEM) as tx:
             facts = outbox.next_batch(tx, 100).facts[:8]
         random.Random(seed).shuffle(facts)
         self.producer.send_all(
-            self.topic, [pack(fact, "enlace/teller", self.signer) for fact in facts]
+            self.topic, [pack(fact, "enlace/publisher", self.signer) for fact in facts]
         )
 
     @rule()
@@ -220,7 +224,7 @@ class Facts(RuleBasedStateMachine):
         """Copies the publishing service's store."""
         name = f"copy_{new_id()[:12]}"
         self.connection.close()
-        self.teller.close()
+        self.publisher.close()
         self.parts.postgres.engine.clone(self.place.name, name)
         self.copy = self._place(name), {}
         self.made.append(self.copy[0])
@@ -236,7 +240,7 @@ class Facts(RuleBasedStateMachine):
         """
         assert self.copy is not None
         self.connection.close()
-        self.teller.close()
+        self.publisher.close()
         name = f"restored_{new_id()[:12]}"
         self.parts.postgres.engine.clone(self.copy[0].name, name)
         self.place = self._place(name)
@@ -250,10 +254,10 @@ class Facts(RuleBasedStateMachine):
 
         With `same_disk` nothing in the store shows that it was restored.
         """
-        self.teller = Database(self.place.url, max_size=2)
-        self.teller.open()
+        self.publisher = Database(self.place.url, max_size=2)
+        self.publisher.open()
         if same_disk:
-            with self.teller.transaction(SYSTEM) as tx:
+            with self.publisher.transaction(SYSTEM) as tx:
                 tx.execute(f"UPDATE relay SET store = ({outbox.STORE}) WHERE store <> ''")
         self.restart_relay()
 
@@ -302,7 +306,7 @@ class Facts(RuleBasedStateMachine):
         records, ends = self.read(half)
         self.crash_in_handler = crash
         try:
-            self.hearers[which].take(records)
+            self.listeners[which].take(records)
             if crash != "before the offset":
                 self.offsets |= ends
         except Crash:
@@ -330,7 +334,7 @@ class Facts(RuleBasedStateMachine):
     def sweep(self, which: int, seconds: int) -> None:
         """Advances the clock, and retries the waiting facts."""
         self.clock.advance(timedelta(seconds=seconds))
-        self.hearers[which].sweep()
+        self.listeners[which].sweep()
 
     @rule(subject=st.sampled_from(SUBJECTS))
     def break_handler(self, subject: str) -> None:
@@ -350,7 +354,7 @@ class Facts(RuleBasedStateMachine):
         for _ in range(3):
             for _ in range(20):
                 self.relay_turn("")
-                with self.teller.transaction(SYSTEM) as tx:
+                with self.publisher.transaction(SYSTEM) as tx:
                     if not outbox.next_batch(tx, 1).facts and not outbox.next_batch(tx, 1).repeat:
                         break
             for which in (0, 1):
@@ -359,11 +363,11 @@ class Facts(RuleBasedStateMachine):
 
     def check(self) -> None:
         """Checks that no fact is lost, doubled, out of order or left waiting."""
-        with self.teller.transaction(SYSTEM) as tx:
+        with self.publisher.transaction(SYSTEM) as tx:
             history = tx.execute(
                 "SELECT subject, version, payload FROM outbox ORDER BY subject, version"
             ).fetchall()
-        with self.hearer.transaction(SYSTEM) as tx:
+        with self.listener.transaction(SYSTEM) as tx:
             effects = tx.execute(
                 "SELECT subject, version, payload FROM effects ORDER BY n"
             ).fetchall()

@@ -22,7 +22,7 @@ DAY = timedelta(days=1)
 
 @pytest.fixture
 def database(postgres: Server) -> Iterator[Database]:
-    made = Database(postgres.database("hearer", MIGRATIONS).url, max_size=2)
+    made = Database(postgres.database("listener", MIGRATIONS).url, max_size=2)
     made.open()
     yield made
     made.close()
@@ -36,20 +36,20 @@ def test_a_fact_that_a_fast_clock_held_until_tomorrow_is_tried_again_at_once(
     database: Database,
 ) -> None:
     with database.transaction(SYSTEM) as tx:
-        inbox.hold(tx, "hearer", Waiting("topic", fact(1)), "fault", NOON)
-        assert inbox.due_subjects(tx, "hearer", NOON, 10) == []
-        inbox.hold(tx, "hearer", Waiting("topic", fact(1)), "fault", NOON + DAY)
-        assert inbox.due_subjects(tx, "hearer", NOON, 10) == ["a" * 32]
-        assert inbox.due(tx, "hearer", "a" * 32, NOON) is not None
+        inbox.hold(tx, "listener", Waiting("topic", fact(1)), "fault", NOON)
+        assert inbox.due_subjects(tx, "listener", NOON, 10) == []
+        inbox.hold(tx, "listener", Waiting("topic", fact(1)), "fault", NOON + DAY)
+        assert inbox.due_subjects(tx, "listener", NOON, 10) == ["a" * 32]
+        assert inbox.due(tx, "listener", "a" * 32, NOON) is not None
 
 
 def test_a_missing_fact_is_requested_although_a_fast_clock_parked_its_successor(
     database: Database,
 ) -> None:
     with database.transaction(SYSTEM) as tx:
-        inbox.position(tx, "hearer", fact(2))
-        inbox.park(tx, "hearer", "topic", fact(2), NOON)
-        assert inbox.gaps(tx, "hearer", NOON - timedelta(seconds=10)) == []
+        inbox.position(tx, "listener", fact(2))
+        inbox.park(tx, "listener", "topic", fact(2), NOON)
+        assert inbox.gaps(tx, "listener", NOON - timedelta(seconds=10)) == []
         tx.execute("DELETE FROM inbox_parked")
-        inbox.park(tx, "hearer", "topic", fact(2), NOON + DAY)
-        assert inbox.gaps(tx, "hearer", NOON - timedelta(seconds=10)) == [("topic", "a" * 32)]
+        inbox.park(tx, "listener", "topic", fact(2), NOON + DAY)
+        assert inbox.gaps(tx, "listener", NOON - timedelta(seconds=10)) == [("topic", "a" * 32)]

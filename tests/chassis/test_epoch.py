@@ -26,14 +26,14 @@ def test_a_restored_publisher_reuses_versions_and_its_facts_are_applied(
     world.write(busy, 2, payload=b"before")
     world.write(behind, 1, payload=b"before")
     until(lambda: len(world.effects()) == 5)
-    world.back_up("teller", tmp_path / "copy")
+    world.back_up("publisher", tmp_path / "copy")
     world.write(busy, 3, start=3, payload=b"lost")
     world.write(quiet, 1, start=3, payload=b"lost")
     until(lambda: len(world.effects()) == 9)
 
-    world.stop("teller")
-    world.restore("teller", tmp_path / "copy")
-    world.start("teller")
+    world.stop("publisher")
+    world.restore("publisher", tmp_path / "copy")
+    world.start("publisher")
     # The new facts have the same versions as the lost ones: the worst case for a consumer that
     # compares only versions.
     world.write(busy, 3, start=3, payload=b"after")
@@ -55,10 +55,10 @@ def test_a_publisher_restored_without_a_loss_causes_no_effect_twice(
     for subject in subjects:
         world.write(subject, 3)
     until(lambda: len(world.effects()) == 150)
-    world.back_up("teller", tmp_path / "copy")
-    world.stop("teller")
-    world.restore("teller", tmp_path / "copy")
-    world.start("teller")
+    world.back_up("publisher", tmp_path / "copy")
+    world.stop("publisher")
+    world.restore("publisher", tmp_path / "copy")
+    world.start("publisher")
     last = new_id()
     world.write(last, 1)
     world.write(subjects[0], 1, start=4)
@@ -73,11 +73,11 @@ def test_facts_of_a_publisher_restored_twice_from_one_copy_are_applied_both_time
     subject = new_id()
     world.write(subject, 1, payload=b"before")
     until(lambda: world.versions(subject) == [1])
-    world.back_up("teller", tmp_path / "copy")
+    world.back_up("publisher", tmp_path / "copy")
     for payload in (b"first", b"second"):
-        world.stop("teller")
-        world.restore("teller", tmp_path / "copy")
-        world.start("teller")
+        world.stop("publisher")
+        world.restore("publisher", tmp_path / "copy")
+        world.start("publisher")
         world.write(subject, 1, start=2, payload=payload)
         until(lambda payload=payload: world.state(subject) == payload)  # type: ignore[misc]
 
@@ -86,13 +86,13 @@ def test_waiting_facts_that_a_restore_has_undone_are_deleted(world: World, tmp_p
     subject = new_id()
     world.write(subject, 1)
     until(lambda: world.versions(subject) == [1])
-    world.back_up("teller", tmp_path / "copy")
+    world.back_up("publisher", tmp_path / "copy")
     world.refuse.add(f"{subject}/2")
     world.write(subject, 2, start=2, payload=b"lost")
     until(lambda: len(world.waiting()) == 1 and world.parked(subject) == [2, 3])
-    world.stop("teller")
-    world.restore("teller", tmp_path / "copy")
-    world.start("teller")
+    world.stop("publisher")
+    world.restore("publisher", tmp_path / "copy")
+    world.start("publisher")
     until(lambda: world.parked(subject) == [])
     world.refuse.clear()  # not earlier: a waiting fact is retried until it is deleted
     world.write(subject, 1, start=2, payload=b"after")
@@ -107,13 +107,13 @@ def test_a_restored_consumer_requests_the_facts_that_it_has_missed(
     subject, other = new_id(), new_id()
     world.write(subject, 2)
     until(lambda: world.versions(subject) == [1, 2])
-    world.back_up("hearer", tmp_path / "copy")
+    world.back_up("listener", tmp_path / "copy")
     world.write(subject, 2, start=3)
     world.write(other, 1)
     until(lambda: len(world.effects()) == 5)
-    world.stop("hearer")
-    world.restore("hearer", tmp_path / "copy")
-    world.start("hearer")
+    world.stop("listener")
+    world.restore("listener", tmp_path / "copy")
+    world.start("listener")
     until(lambda: world.effects() == sorted([*((subject, n) for n in (1, 2, 3, 4)), (other, 1)]))
 
 
@@ -125,8 +125,8 @@ def test_a_consumer_saves_the_id_of_its_store_before_it_applies_its_first_fact(
     A restored copy without the id would look like a new store, and the consumer would not request
     the facts that it missed.
     """
-    world.stop("hearer")
-    with psycopg.connect(world.places["hearer"].migration_url) as owner:
+    world.stop("listener")
+    with psycopg.connect(world.places["listener"].migration_url) as owner:
         owner.execute("UPDATE relay SET store = ''")
         owner.execute("DELETE FROM consumers")
     known: list[str] = []
@@ -139,12 +139,12 @@ def test_a_consumer_saves_the_id_of_its_store_before_it_applies_its_first_fact(
     monkeypatch.setattr(world, "apply", note_store)
     subject = new_id()
     world.write(subject, 1)
-    world.start("hearer")
+    world.start("listener")
     until(lambda: world.versions(subject) == [1])
     assert all(known)
 
 
 def _epoch(world: World, subject: str) -> int:
-    with world.hearer.transaction(SYSTEM) as tx:
+    with world.listener.transaction(SYSTEM) as tx:
         row = tx.execute("SELECT epoch FROM inbox WHERE subject = %s", (subject,)).fetchone()
     return int(row["epoch"]) if row else -1

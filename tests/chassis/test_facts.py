@@ -103,7 +103,7 @@ def test_a_fact_that_was_rolled_back_is_never_published(world: World) -> None:
     ghost, real = new_id(), new_id()
 
     def change_and_refuse() -> None:
-        with world.teller.transaction(SYSTEM) as tx:
+        with world.publisher.transaction(SYSTEM) as tx:
             outbox.save(tx, [Fact(ghost, 1, "enlace.test.told.v1", b"x", datetime.now(UTC))])
             raise Conflict("changed_my_mind")
 
@@ -118,7 +118,7 @@ def test_a_fact_that_is_published_twice_has_one_effect(world: World) -> None:
     subject, after = new_id(), new_id()
     world.write(subject, 3)
     until(lambda: len(world.versions(subject)) == 3)
-    with world.teller.transaction(SYSTEM) as tx:
+    with world.publisher.transaction(SYSTEM) as tx:
         assert outbox.repeat_subject(tx, subject) == 3
     world.write(after, 1)
     until(lambda: world.versions(after) == [1])
@@ -139,7 +139,7 @@ def test_facts_in_the_wrong_order_wait_for_each_other(world: World) -> None:
 
 def test_a_missing_fact_is_requested_and_published_again(world: World) -> None:
     subject = new_id()
-    with world.teller.transaction(SYSTEM) as tx:
+    with world.publisher.transaction(SYSTEM) as tx:
         outbox.save(
             tx, [Fact(subject, n, "enlace.test.told.v1", b"x", datetime.now(UTC)) for n in (1, 2)]
         )
@@ -183,17 +183,17 @@ def test_new_facts_are_published_before_repeated_ones(world: World) -> None:
     # The order of subjects alone could put the new fact first; so the reverse order is tested too.
     old, new = "f" * 32, "0" * 32
     until(lambda: world.watch.cluster_id is not None)
-    world.stop("teller")
-    world.databases["teller"] = Database(world.places["teller"].url, max_size=2)
-    world.teller.open()
+    world.stop("publisher")
+    world.databases["publisher"] = Database(world.places["publisher"].url, max_size=2)
+    world.publisher.open()
     for first, second in ((old, new), ("1" * 32, "e" * 32)):
         world.write(first, 2)
-        with world.teller.transaction(SYSTEM) as tx:
+        with world.publisher.transaction(SYSTEM) as tx:
             outbox.mark_published(tx, outbox.next_batch(tx, 100).facts, outbox.current_round(tx))
             outbox.repeat_all(tx)
         world.write(second, 1)
         world.write(first, 1, start=3)
-        with world.teller.transaction(SYSTEM) as tx:
+        with world.publisher.transaction(SYSTEM) as tx:
             batch = [(fact.subject, fact.version) for fact in outbox.next_batch(tx, 100).facts]
             # Within a subject facts stay in the order of their versions: a new fact is preceded by
             # the subject's repeated ones.
@@ -208,10 +208,10 @@ def test_a_replay_of_a_large_outbox_is_marked_in_chunks(
     for subject in (new_id() for _ in range(25)):
         world.write(subject, 20)
     until(lambda: len(world.effects()) == 500)
-    with world.teller.transaction(SYSTEM) as tx:
+    with world.publisher.transaction(SYSTEM) as tx:
         assert outbox.count(tx) == 500
     # Meanwhile the relay publishes the facts of the first chunks again.
-    assert list(outbox.repeat_since(world.teller, datetime(2000, 1, 1, tzinfo=UTC))) == [
+    assert list(outbox.repeat_since(world.publisher, datetime(2000, 1, 1, tzinfo=UTC))) == [
         100,
         200,
         300,
@@ -258,19 +258,19 @@ def test_facts_that_the_broker_deleted_before_a_consumer_had_read_them_are_publi
     read, unread = new_id(), [new_id() for _ in range(20)]
     world.write(read, 1)
     until(lambda: world.versions(read) == [1])
-    world.stop("hearer")  # for longer than the broker keeps records
+    world.stop("listener")  # for longer than the broker keeps records
     for subject in unread:
         world.write(subject, 2)
     until(lambda: sum(ends_of(world, world.topic).values()) >= 41)
     delete_records(world)
-    world.start("hearer")
+    world.start("listener")
     until(lambda: len(world.effects()) >= 41)
     assert world.effects() == sorted(
         [(read, 1), *((subject, n) for subject in unread for n in (1, 2))]
     )
     requested = ends_of(world, REPLAYS)
-    world.stop("hearer")
-    world.start("hearer")
+    world.stop("listener")
+    world.start("listener")
     world.write(read, 1, start=2)
     until(lambda: world.versions(read) == [1, 2])
     assert ends_of(world, REPLAYS) == requested  # everything is requested once
@@ -551,15 +551,15 @@ def test_the_backlog_metric_counts_all_waiting_facts_when_it_is_read(world: Worl
         return float(metric.samples[0].value)
 
     until(lambda: backlog() == 0)
-    world.stop("teller")
+    world.stop("publisher")
     assert math.isnan(backlog()), "the backlog is unknown without the database"
     assert "enlace_facts_told_total" in generate_latest().decode(), (
         "other metrics are still reported"
     )
-    database = world.databases["teller"] = Database(world.places["teller"].url, max_size=2)
+    database = world.databases["publisher"] = Database(world.places["publisher"].url, max_size=2)
     database.open()
     # this loop is never started
-    Relay("teller", world.topic, database, world.watch, world.signer, SystemClock()).loop()
+    Relay("publisher", world.topic, database, world.watch, world.signer, SystemClock()).loop()
     world.write(new_id(), 700)  # more than a batch
     assert backlog() == 700
     with database.transaction(SYSTEM) as tx:

@@ -1,4 +1,4 @@
-"""Random lives of facts hold the model's rules, and the model finds each planted bug."""
+"""Random runs of the model of facts obey its rules, and the model detects each planted bug."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ pytestmark = pytest.mark.long
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as name:
-        key_folder.create(Path(name), ["teller", "hearer"])
+        key_folder.create(Path(name), ["publisher", "listener"])
         yield Path(name)
 
 
-def run(parts: Parts, examples: int, steps: int, **more: Any) -> None:
-    """Runs `examples` random lives."""
+def run(parts: Parts, examples: int, steps: int, **overrides: Any) -> None:
+    """Runs the model `examples` times, with random steps."""
     machine = type("Lives", (Facts,), {"parts": parts})
     options = {
         "database": None,
@@ -41,7 +41,7 @@ def run(parts: Parts, examples: int, steps: int, **more: Any) -> None:
         "suppress_health_check": list(HealthCheck),
         "print_blob": True,
         "phases": [Phase.generate],
-        **more,
+        **overrides,
     }
     run_state_machine_as_test(
         machine, settings=settings(max_examples=examples, stateful_step_count=steps, **options)
@@ -55,7 +55,7 @@ def test_facts_are_applied_once_and_in_order_whatever_happens(
     run(Parts(broker, postgres, folder), 20, 30)
 
 
-def give_up(
+def discard_refused(
     tx: Transaction, consumer: str, waiting: inbox.Waiting, reason: str, now: datetime
 ) -> None:
     """Discards a refused fact, as an earlier version did."""
@@ -63,8 +63,8 @@ def give_up(
         inbox.advance(tx, consumer, waiting.fact)
 
 
-def remember_nothing(tx: Transaction, consumer: str, fact: Fact) -> inbox.FactPosition:
-    """Treats every fact as new, as without an inbox."""
+def treat_as_new(tx: Transaction, consumer: str, fact: Fact) -> inbox.FactPosition:
+    """Treats every fact as the next one, as if there were no inbox."""
     return inbox.FactPosition.NEXT
 
 
@@ -74,14 +74,14 @@ def ignore_epochs(position: Callable[..., inbox.FactPosition]) -> Callable[..., 
 
 
 BUGS: dict[str, tuple[object, str, Callable[[Any], object]]] = {
-    "refused facts are skipped": (inbox, "hold", lambda _: give_up),
-    "no inbox": (inbox, "position", lambda _: remember_nothing),
+    "refused facts are skipped": (inbox, "hold", lambda _: discard_refused),
+    "no inbox": (inbox, "position", lambda _: treat_as_new),
     "epochs are ignored": (inbox, "position", ignore_epochs),
     "waiting facts are never retried": (inbox, "due", lambda _: lambda *_: None),
     "facts are marked before they are sent": (
         outbox,
         "next_batch",
-        lambda batch: lambda tx, limit: marked(tx, batch(tx, limit)),
+        lambda batch: lambda tx, limit: mark_before_sending(tx, batch(tx, limit)),
     ),
     "another cluster id of the broker is ignored": (
         outbox,
@@ -91,35 +91,35 @@ BUGS: dict[str, tuple[object, str, Callable[[Any], object]]] = {
 }
 
 
-def marked(tx: Transaction, batch: outbox.Batch) -> outbox.Batch:
+def mark_before_sending(tx: Transaction, batch: outbox.Batch) -> outbox.Batch:
     """Marks the facts of a batch as published before they are, and returns the batch."""
     outbox.mark_published(tx, batch.facts, batch.round)
     return batch
 
 
-def one_life(parts: Parts) -> None:
-    """Runs one fixed life, in which every kind of trouble happens once."""
+def run_fixed_life(parts: Parts) -> None:
+    """Runs the model with fixed steps, so that every kind of failure happens once."""
     life = type("Life", (Facts,), {"parts": parts})()
-    everything = range(PARTITIONS)
+    all_partitions = range(PARTITIONS)
     a, b, c = SUBJECTS
     life.write(a, 2, True)
     life.write(b, 2, True)
     life.relay_turn("after the send")
-    life.listen(0, everything, "after the effect")
-    life.listen(1, everything, "before the offset")
+    life.listen(0, all_partitions, "after the effect")
+    life.listen(1, all_partitions, "before the offset")
     life.relay_turn("before the send")
     life.back_up()
     life.break_handler(c)
     life.write(c, 3, True)
     life.write(a, 1, True)
     life.relay_turn("")
-    life.listen(0, everything, "")
+    life.listen(0, all_partitions, "")
     life.mend_handler()
     life.sweep(1, 3)
     life.restore(same_disk=False)
     life.write(a, 1, True)
     life.relay_turn("")
-    life.listen(0, everything, "")
+    life.listen(0, all_partitions, "")
     life.write(c, 1, True)
     life.relay_turn("")
     life.wipe()  # before any consumer has received the facts
@@ -128,14 +128,14 @@ def one_life(parts: Parts) -> None:
     life.write(a, 1, True)
     life.relay_turn("before the send")
     life.relay_turn("")
-    life.listen(1, everything, "")
+    life.listen(1, all_partitions, "")
     life.teardown()
 
 
 def test_a_life_in_which_everything_happens_once(
     broker: brokers.Broker, postgres: Server, folder: Path
 ) -> None:
-    one_life(Parts(broker, postgres, folder))
+    run_fixed_life(Parts(broker, postgres, folder))
 
 
 @pytest.mark.parametrize("bug", BUGS)
@@ -146,7 +146,7 @@ def test_the_model_detects_the_planted_bug(
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    where, name, planted = BUGS[bug]
-    monkeypatch.setattr(where, name, planted(getattr(where, name)))
+    module, name, plant = BUGS[bug]
+    monkeypatch.setattr(module, name, plant(getattr(module, name)))
     with pytest.raises(AssertionError):
-        one_life(Parts(broker, postgres, folder))
+        run_fixed_life(Parts(broker, postgres, folder))

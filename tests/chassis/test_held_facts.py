@@ -62,7 +62,7 @@ def test_a_replay_does_not_pass_over_a_fact_that_had_no_effect(world: World) -> 
     world.write(subject, 2)
     until(lambda: len(world.waiting()) == 1)
     world.refuse.clear()
-    with world.teller.transaction(SYSTEM) as tx:
+    with world.publisher.transaction(SYSTEM) as tx:
         outbox.repeat_all(tx)
     world.write(after, 1)
     until(lambda: world.versions(subject) == [1, 2] and world.versions(after) == [1])
@@ -90,7 +90,7 @@ def test_a_held_fact_that_an_operator_discards_is_on_the_trail_and_later_facts_a
     world.refuse.clear()
     world.write(subject, 2, start=2)
     until(lambda: world.versions(subject) == [2, 3])
-    with world.hearer.transaction(SYSTEM) as tx:
+    with world.listener.transaction(SYSTEM) as tx:
         [entry] = tx.execute(
             "SELECT * FROM audit WHERE object_id = %s", (f"{subject}/1",)
         ).fetchall()
@@ -104,10 +104,10 @@ def test_a_held_fact_that_an_operator_discards_is_on_the_trail_and_later_facts_a
 def test_a_record_that_can_be_read_after_all_is_applied_when_it_is_redriven(world: World) -> None:
     subject = new_id()
     # as if the consuming service did not have the publisher's key yet
-    check = world.trusted_signers.pop("enlace/teller")
+    check = world.trusted_signers.pop("enlace/publisher")
     world.write(subject, 2)
     until(lambda: len(world.waiting("unreadable")) == 2)
-    world.trusted_signers["enlace/teller"] = check
+    world.trusted_signers["enlace/publisher"] = check
     world.operate(dead_letters.redrive)
     until(lambda: world.versions(subject) == [1, 2])
     # the facts may also have been published again, and have been applied before the redrive
@@ -145,7 +145,7 @@ def test_a_signed_fact_is_not_turned_into_another_by_a_second_header(world: Worl
     victim, after, dead = new_id(), new_id(), len(world.waiting("unreadable"))
     key, value, headers = pack(
         Fact(new_id(), 1, "enlace.test.told.v1", b"x", datetime.now(UTC)),
-        "enlace/teller",
+        "enlace/publisher",
         world.signer,
     )
     forged = [*headers, ("CE_ID", f"{victim}/1".encode()), ("CE_SUBJECT", victim.encode())]
@@ -203,7 +203,7 @@ def test_a_replay_request_with_an_invalid_subject_delays_no_other(world: World) 
     producer.discard()
 
     def is_published_again() -> bool:
-        with world.teller.transaction(SYSTEM) as tx:
+        with world.publisher.transaction(SYSTEM) as tx:
             row = tx.execute(
                 "SELECT published_at FROM outbox WHERE subject = %s", (subject,)
             ).fetchone()
@@ -230,7 +230,7 @@ def test_a_later_fact_that_fails_is_held_and_the_fact_before_it_stays_applied(
 
 def test_a_waiting_fact_whose_version_was_applied_from_the_topic_is_deleted(world: World) -> None:
     subject = new_id()
-    with world.hearer.transaction(SYSTEM) as tx:
+    with world.listener.transaction(SYSTEM) as tx:
         stale = Fact(subject, 1, "enlace.test.told.v1", b"x", datetime.now(UTC))
         assert inbox.position(tx, world.name, stale) is inbox.FactPosition.NEXT
         inbox.advance(tx, world.name, stale)

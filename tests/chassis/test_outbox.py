@@ -25,7 +25,7 @@ EPOCH = int(NOON.timestamp())
 
 @pytest.fixture(scope="module")
 def database(postgres: Server) -> Iterator[Database]:
-    database = Database(postgres.database("teller", MIGRATIONS).url, max_size=2)
+    database = Database(postgres.database("publisher", MIGRATIONS).url, max_size=2)
     database.open()
     yield database
     database.close()
@@ -79,7 +79,7 @@ def test_the_second_of_two_facts_with_the_same_version_is_stale(database: Databa
 def test_the_relay_is_woken_when_a_fact_is_saved_or_all_are_to_be_repeated(
     postgres: Server, act: object
 ) -> None:
-    database = Database(postgres.database("teller", MIGRATIONS).url, max_size=2)
+    database = Database(postgres.database("publisher", MIGRATIONS).url, max_size=2)
     database.open()
     with database.dedicated() as listener:
         listener.execute(f"LISTEN {outbox.CHANNEL}")
@@ -125,7 +125,7 @@ def test_facts_since_a_time_are_marked_for_repetition_in_chunks(
     postgres: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outbox, "_CHUNK", 2)
-    database = Database(postgres.database("teller", MIGRATIONS).url, max_size=2)
+    database = Database(postgres.database("publisher", MIGRATIONS).url, max_size=2)
     database.open()
     with database.transaction(SYSTEM) as tx:
         later = [replace(fact(n), time=NOON + timedelta(hours=1)) for n in (2, 3, 4)]

@@ -52,7 +52,7 @@ class Record:
 
 
 @dataclass
-class Hearer:
+class Listener:
     """A subscriber whose handler notes the facts that it applies, and refuses chosen subjects."""
 
     database: Database
@@ -66,17 +66,19 @@ class Hearer:
     unfinished: int = 0  # number of calls after which the handler has more parts to do
 
     def __post_init__(self) -> None:
-        self.signer = Signer(key_folder.signing(self.keys, "facts.teller"))
+        self.signer = Signer(key_folder.signing(self.keys, "facts.publisher"))
         self.works = Subscriber(
             self.name,
             [TOPIC],
-            self.hear,
+            self.handle,
             database=self.database,
             broker=Broker(settings("127.0.0.1:1"), [TOPIC]),
             trusted_signers={
-                "enlace/teller": SignatureCheck(key_folder.verifying(self.keys, "facts.teller"))
+                "enlace/publisher": SignatureCheck(
+                    key_folder.verifying(self.keys, "facts.publisher")
+                )
             },
-            keyring=Keyring(key_folder.secret(self.keys, "sealing.hearer")),
+            keyring=Keyring(key_folder.secret(self.keys, "sealing.listener")),
             clock=self.clock,
             on_held=self.held.append,
         )
@@ -85,7 +87,7 @@ class Hearer:
         """Lets the subscriber run its transactions on another database."""
         self.works._retries = Retries(self.works.loop(), database, self.name)  # type: ignore[arg-type]
 
-    def hear(self, tx: Transaction, fact: Fact) -> bool:
+    def handle(self, tx: Transaction, fact: Fact) -> bool:
         if fact.subject in self.refuse:
             raise self.refuse[fact.subject]
         self.applied.append((fact.subject, fact.version))
@@ -94,7 +96,7 @@ class Hearer:
 
     def record(self, subject: str, version: int, **more: object) -> Record:
         fact = Fact(subject, version, "enlace.test.told.v1", b"x", NOON)
-        return Record(*pack(replace(fact, **more), "enlace/teller", self.signer))  # type: ignore[arg-type]
+        return Record(*pack(replace(fact, **more), "enlace/publisher", self.signer))  # type: ignore[arg-type]
 
     def take(self, *records: Record) -> None:
         self.works.take(records)
@@ -136,7 +138,7 @@ class Hearer:
 
 @pytest.fixture(scope="module")
 def database(postgres: Server) -> Iterator[Database]:
-    made = Database(postgres.database("hearer", MIGRATIONS).url, max_size=2)
+    made = Database(postgres.database("listener", MIGRATIONS).url, max_size=2)
     made.open()
     yield made
     made.close()
@@ -145,14 +147,14 @@ def database(postgres: Server) -> Iterator[Database]:
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("keys")
-    key_folder.create(folder, ["teller", "hearer"])
+    key_folder.create(folder, ["publisher", "listener"])
     return folder
 
 
 @pytest.fixture
-def hearer(database: Database, keys: Path, monkeypatch: pytest.MonkeyPatch) -> Hearer:
+def listener(database: Database, keys: Path, monkeypatch: pytest.MonkeyPatch) -> Listener:
     """A consumer of its own for each test."""
-    made = Hearer(database, keys)
+    made = Listener(database, keys)
 
     def caught(_: object, topic: str, records: list[tuple[bytes, bytes, list[object]]]) -> None:
         made.requested.append((topic, [(key, value) for key, value, _ in records]))
@@ -161,49 +163,49 @@ def hearer(database: Database, keys: Path, monkeypatch: pytest.MonkeyPatch) -> H
     return made
 
 
-def test_facts_are_applied_in_order_and_each_once(hearer: Hearer) -> None:
+def test_facts_are_applied_in_order_and_each_once(listener: Listener) -> None:
     subject = new_id()
-    third, second, first = (hearer.record(subject, version) for version in (3, 2, 1))
-    hearer.take(third)
-    hearer.take(second, second)
-    assert hearer.applied == []
-    hearer.take(first)
-    hearer.take(first, second, third)
-    hearer.take(first)
-    assert hearer.applied == [(subject, 1), (subject, 2), (subject, 3)]
-    assert hearer.seen(subject) == 3
-    assert (hearer.count("next"), hearer.count("ahead"), hearer.count("seen")) == (3, 3, 4)
+    third, second, first = (listener.record(subject, version) for version in (3, 2, 1))
+    listener.take(third)
+    listener.take(second, second)
+    assert listener.applied == []
+    listener.take(first)
+    listener.take(first, second, third)
+    listener.take(first)
+    assert listener.applied == [(subject, 1), (subject, 2), (subject, 3)]
+    assert listener.seen(subject) == 3
+    assert (listener.count("next"), listener.count("ahead"), listener.count("seen")) == (3, 3, 4)
 
 
 def test_facts_of_a_batch_that_were_seen_before_are_skipped_and_the_others_applied(
-    hearer: Hearer,
+    listener: Listener,
 ) -> None:
     one, other = new_id(), new_id()
-    hearer.take(hearer.record(one, 1))
-    hearer.take(hearer.record(one, 1), hearer.record(one, 2), hearer.record(other, 1))
-    assert hearer.applied == [(one, 1), (one, 2), (other, 1)]
+    listener.take(listener.record(one, 1))
+    listener.take(listener.record(one, 1), listener.record(one, 2), listener.record(other, 1))
+    assert listener.applied == [(one, 1), (one, 2), (other, 1)]
 
 
 def test_facts_known_from_the_previous_epoch_advance_the_inbox_without_being_applied(
-    hearer: Hearer,
+    listener: Listener,
 ) -> None:
     subject = new_id()
-    hearer.take(hearer.record(subject, 1), hearer.record(subject, 2))
-    hearer.take(hearer.record(subject, 1, epoch=7, base=2))
-    hearer.take(hearer.record(subject, 2, epoch=7, base=2))
-    assert hearer.applied == [(subject, 1), (subject, 2)]
-    assert (hearer.count("known"), hearer.seen(subject)) == (2, 2)
+    listener.take(listener.record(subject, 1), listener.record(subject, 2))
+    listener.take(listener.record(subject, 1, epoch=7, base=2))
+    listener.take(listener.record(subject, 2, epoch=7, base=2))
+    assert listener.applied == [(subject, 1), (subject, 2)]
+    assert (listener.count("known"), listener.seen(subject)) == (2, 2)
 
 
 def test_a_fact_is_applied_under_the_trace_of_the_request_that_caused_it(
-    hearer: Hearer, monkeypatch: pytest.MonkeyPatch
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     under = []
-    monkeypatch.setattr(hearer, "hear", lambda *_: under.append(trace.current()))
-    hearer.__post_init__()
+    monkeypatch.setattr(listener, "handle", lambda *_: under.append(trace.current()))
+    listener.__post_init__()
     subject, first, second = new_id(), "1" * 32, "2" * 32
-    hearer.take(hearer.record(subject, 2, trace=second))
-    hearer.take(hearer.record(subject, 1, trace=first))
+    listener.take(listener.record(subject, 2, trace=second))
+    listener.take(listener.record(subject, 1, trace=first))
     assert under == [first, second]
     assert trace.current() == ""
 
@@ -219,226 +221,232 @@ def test_a_fact_is_applied_under_the_trace_of_the_request_that_caused_it(
     ],
 )
 def test_a_refused_fact_holds_its_subject_and_has_a_reason(
-    hearer: Hearer, error: Exception, reason: str
+    listener: Listener, error: Exception, reason: str
 ) -> None:
     subject, other = new_id(), new_id()
-    hearer.refuse[subject] = error
-    hearer.take(hearer.record(subject, 1), hearer.record(subject, 2), hearer.record(other, 1))
-    assert hearer.applied == [(other, 1)]
-    [letter] = [letter for letter in hearer.waiting() if letter.reason]
+    listener.refuse[subject] = error
+    listener.take(
+        listener.record(subject, 1), listener.record(subject, 2), listener.record(other, 1)
+    )
+    assert listener.applied == [(other, 1)]
+    [letter] = [letter for letter in listener.waiting() if letter.reason]
     assert (letter.id, letter.topic, letter.reason) == (f"{subject}/1", TOPIC, reason)
     assert (letter.attempts, letter.next_try_time) == (1, NOON + SECOND)
-    assert (hearer.count("held"), hearer.seen(subject)) == (1, 0)
+    assert (listener.count("held"), listener.seen(subject)) == (1, 0)
 
 
 def test_a_held_fact_is_tried_at_its_time_and_not_when_it_is_published_again(
-    hearer: Hearer,
+    listener: Listener,
 ) -> None:
     subject = new_id()
-    hearer.refuse[subject] = Conflict("refused_for_the_test")
-    hearer.take(hearer.record(subject, 1))
-    hearer.take(hearer.record(subject, 2))
-    hearer.refuse.clear()
-    hearer.take(hearer.record(subject, 1))
-    assert hearer.applied == []
-    hearer.retry_after(SECOND)
-    assert hearer.applied == [(subject, 1), (subject, 2)]
-    assert hearer.waiting() == []
+    listener.refuse[subject] = Conflict("refused_for_the_test")
+    listener.take(listener.record(subject, 1))
+    listener.take(listener.record(subject, 2))
+    listener.refuse.clear()
+    listener.take(listener.record(subject, 1))
+    assert listener.applied == []
+    listener.retry_after(SECOND)
+    assert listener.applied == [(subject, 1), (subject, 2)]
+    assert listener.waiting() == []
 
 
-def test_each_try_that_fails_is_counted(hearer: Hearer) -> None:
+def test_each_try_that_fails_is_counted(listener: Listener) -> None:
     subject = new_id()
-    hearer.refuse[subject] = Conflict("refused_for_the_test")
-    hearer.take(hearer.record(subject, 1))
-    hearer.retry_after(SECOND)
-    hearer.retry_after(2 * SECOND)
-    [letter] = hearer.waiting()
+    listener.refuse[subject] = Conflict("refused_for_the_test")
+    listener.take(listener.record(subject, 1))
+    listener.retry_after(SECOND)
+    listener.retry_after(2 * SECOND)
+    [letter] = listener.waiting()
     assert letter.attempts == 3
 
 
 def test_in_a_batch_only_the_failing_fact_and_later_facts_of_its_subject_are_held(
-    hearer: Hearer,
+    listener: Listener,
 ) -> None:
     first, bad, last = new_id(), new_id(), new_id()
-    hearer.refuse[bad] = Conflict("refused_for_the_test")
+    listener.refuse[bad] = Conflict("refused_for_the_test")
     records = [(first, 1), (bad, 1), (last, 1), (bad, 2), (first, 2)]
-    hearer.take(*(hearer.record(subject, version) for subject, version in records))
-    assert [hearer.seen(subject) for subject in (first, bad, last)] == [2, 0, 1]
-    assert [fact for fact in hearer.applied if fact[0] == first][-2:] == [(first, 1), (first, 2)]
-    hearer.refuse.clear()
-    hearer.retry_after(SECOND * 2)
-    assert [hearer.seen(subject) for subject in (first, bad, last)] == [2, 2, 1]
+    listener.take(*(listener.record(subject, version) for subject, version in records))
+    assert [listener.seen(subject) for subject in (first, bad, last)] == [2, 0, 1]
+    assert [fact for fact in listener.applied if fact[0] == first][-2:] == [(first, 1), (first, 2)]
+    listener.refuse.clear()
+    listener.retry_after(SECOND * 2)
+    assert [listener.seen(subject) for subject in (first, bad, last)] == [2, 2, 1]
 
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_fault_before_any_handler_was_called_holds_no_fact(
-    hearer: Hearer, monkeypatch: pytest.MonkeyPatch, count: int
+    listener: Listener, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("the inbox, not the fact")
 
-    facts = [hearer.record(new_id(), 1) for _ in range(count)]
+    facts = [listener.record(new_id(), 1) for _ in range(count)]
     with monkeypatch.context() as patch:
         patch.setattr(inbox, "lock", broken)
         with pytest.raises(RuntimeError):
-            hearer.take(*facts)
-    assert (hearer.waiting(), hearer.applied) == ([], [])
+            listener.take(*facts)
+    assert (listener.waiting(), listener.applied) == ([], [])
 
 
 def test_facts_written_by_the_handlers_of_a_batch_have_the_trace_of_their_causes(
-    hearer: Hearer,
+    listener: Listener,
 ) -> None:
     def publish_again(tx: Transaction, fact: Fact) -> None:
         outbox.save(tx, [replace(fact, subject=fact.subject[::-1])])
 
-    hearer.works._handle = publish_again
+    listener.works._handle = publish_again
     facts = {new_id(): request for request in (new_id(), "", new_id())}
-    hearer.take(*(hearer.record(subject, 1, trace=request) for subject, request in facts.items()))
-    with hearer.database.transaction(SYSTEM) as tx:
+    listener.take(
+        *(listener.record(subject, 1, trace=request) for subject, request in facts.items())
+    )
+    with listener.database.transaction(SYSTEM) as tx:
         written = {fact.subject[::-1]: fact.trace for fact in outbox.next_batch(tx, 10).facts}
     assert written == facts
 
 
-def test_the_numbers_of_held_facts_and_unreadable_records_are_reported(hearer: Hearer) -> None:
+def test_the_numbers_of_held_facts_and_unreadable_records_are_reported(listener: Listener) -> None:
     subject = new_id()
-    hearer.refuse[subject] = Conflict("refused_for_the_test")
-    hearer.take(hearer.record(subject, 1), Record(b"x", b"rubbish", []), Record(b"y", b"", []))
-    hearer.works.sweep()
-    assert hearer.held == [1]
-    assert (hearer.gauge("enlace_facts_held"), hearer.gauge("enlace_dead_letters")) == (1, 2)
-    hearer.refuse.clear()
-    hearer.retry_after(SECOND)
-    assert hearer.held == [1, 0]
-    assert hearer.gauge("enlace_facts_held") == 0
+    listener.refuse[subject] = Conflict("refused_for_the_test")
+    listener.take(listener.record(subject, 1), Record(b"x", b"rubbish", []), Record(b"y", b"", []))
+    listener.works.sweep()
+    assert listener.held == [1]
+    assert (listener.gauge("enlace_facts_held"), listener.gauge("enlace_dead_letters")) == (1, 2)
+    listener.refuse.clear()
+    listener.retry_after(SECOND)
+    assert listener.held == [1, 0]
+    assert listener.gauge("enlace_facts_held") == 0
 
 
 def test_waiting_facts_are_checked_once_a_second_and_after_the_clock_was_set_back(
-    hearer: Hearer,
+    listener: Listener,
 ) -> None:
-    hearer.take(hearer.record(new_id(), 2))
-    hearer.works.sweep()
-    hearer.retry_after(SECOND * 0.9)
-    assert len(hearer.held) == 1
-    hearer.retry_after(SECOND * 0.1)
-    assert len(hearer.held) == 2
-    hearer.retry_after(-timedelta(days=1))
-    assert len(hearer.held) == 3
+    listener.take(listener.record(new_id(), 2))
+    listener.works.sweep()
+    listener.retry_after(SECOND * 0.9)
+    assert len(listener.held) == 1
+    listener.retry_after(SECOND * 0.1)
+    assert len(listener.held) == 2
+    listener.retry_after(-timedelta(days=1))
+    assert len(listener.held) == 3
 
 
 def test_facts_that_another_process_left_waiting_are_looked_for_once_a_minute(
-    hearer: Hearer,
+    listener: Listener,
 ) -> None:
     subject = new_id()
-    hearer.works.sweep()
-    another = Hearer(hearer.database, hearer.keys, hearer.clock, name=hearer.name)
+    listener.works.sweep()
+    another = Listener(listener.database, listener.keys, listener.clock, name=listener.name)
     another.refuse[subject] = Conflict("refused_for_the_test")
     another.take(another.record(subject, 1))
-    hearer.retry_after(SECOND * 59)
-    assert (hearer.held, hearer.applied) == ([0], [])
-    hearer.retry_after(SECOND)
-    assert (hearer.held, hearer.applied) == ([0, 0], [(subject, 1)])
+    listener.retry_after(SECOND * 59)
+    assert (listener.held, listener.applied) == ([0], [])
+    listener.retry_after(SECOND)
+    assert (listener.held, listener.applied) == ([0, 0], [(subject, 1)])
 
 
-def test_a_handler_with_several_parts_is_called_until_the_last_part_is_done(hearer: Hearer) -> None:
+def test_a_handler_with_several_parts_is_called_until_the_last_part_is_done(
+    listener: Listener,
+) -> None:
     subject = new_id()
-    hearer.unfinished = 2
-    hearer.take(hearer.record(subject, 1))
-    assert hearer.applied == [(subject, 1)] * 3
-    assert (hearer.seen(subject), hearer.count("next")) == (1, 1)
+    listener.unfinished = 2
+    listener.take(listener.record(subject, 1))
+    assert listener.applied == [(subject, 1)] * 3
+    assert (listener.seen(subject), listener.count("next")) == (1, 1)
 
 
 def test_after_the_last_part_of_a_fact_the_next_waiting_fact_of_its_subject_is_applied(
-    hearer: Hearer,
+    listener: Listener,
 ) -> None:
     subject = new_id()
-    hearer.unfinished = 2
-    hearer.take(hearer.record(subject, 2))
-    hearer.take(hearer.record(subject, 1))
-    assert hearer.applied == [*[(subject, 1)] * 3, (subject, 2)]
-    assert (hearer.seen(subject), hearer.count("next")) == (2, 2)
+    listener.unfinished = 2
+    listener.take(listener.record(subject, 2))
+    listener.take(listener.record(subject, 1))
+    assert listener.applied == [*[(subject, 1)] * 3, (subject, 2)]
+    assert (listener.seen(subject), listener.count("next")) == (2, 2)
 
 
 def test_an_unreadable_record_becomes_one_dead_letter_and_later_facts_are_applied(
-    hearer: Hearer,
+    listener: Listener,
 ) -> None:
     subject = new_id()
     rubbish = Record(None, None, [("ce_id", b"x")])
-    altered = replace(hearer.record(new_id(), 1), value=b"altered", offset=15)
-    hearer.take(rubbish, altered, hearer.record(subject, 1), rubbish, altered)
-    assert hearer.applied == [(subject, 1)]
-    letters = hearer.waiting()
+    altered = replace(listener.record(new_id(), 1), value=b"altered", offset=15)
+    listener.take(rubbish, altered, listener.record(subject, 1), rubbish, altered)
+    assert listener.applied == [(subject, 1)]
+    letters = listener.waiting()
     assert sorted(letter.reason for letter in letters) == ["headers", "signature"]
     assert {(letter.kind, letter.topic, letter.since) for letter in letters} == {
         ("unreadable", TOPIC, NOON)
     }
-    assert hearer.count("dead") == 4
+    assert listener.count("dead") == 4
 
 
-def test_a_dead_letter_is_read_again_when_an_operator_redrives_it(hearer: Hearer) -> None:
+def test_a_dead_letter_is_read_again_when_an_operator_redrives_it(listener: Listener) -> None:
     subject = new_id()
-    trusted = hearer.works._trusted_signers
-    hearer.works._trusted_signers = {}
-    hearer.take(hearer.record(subject, 1), Record(b"x", b"rubbish", []))
-    hearer.works._trusted_signers = trusted
-    with hearer.database.transaction(SYSTEM) as tx:
-        tx.execute("UPDATE dead_letters SET redrive = true WHERE consumer = %s", (hearer.name,))
-    hearer.retry_after(SECOND)
-    assert hearer.applied == [(subject, 1)]
-    assert [letter.reason for letter in hearer.waiting()] == ["headers"]
-    hearer.retry_after(SECOND)
-    assert [letter.reason for letter in hearer.waiting()] == ["headers"]
+    trusted = listener.works._trusted_signers
+    listener.works._trusted_signers = {}
+    listener.take(listener.record(subject, 1), Record(b"x", b"rubbish", []))
+    listener.works._trusted_signers = trusted
+    with listener.database.transaction(SYSTEM) as tx:
+        tx.execute("UPDATE dead_letters SET redrive = true WHERE consumer = %s", (listener.name,))
+    listener.retry_after(SECOND)
+    assert listener.applied == [(subject, 1)]
+    assert [letter.reason for letter in listener.waiting()] == ["headers"]
+    listener.retry_after(SECOND)
+    assert [letter.reason for letter in listener.waiting()] == ["headers"]
 
 
 def test_a_missing_fact_is_requested_after_ten_seconds_and_then_ever_more_rarely(
-    hearer: Hearer,
+    listener: Listener,
 ) -> None:
     subject = new_id()
-    hearer.requests_after(timedelta())
-    hearer.take(hearer.record(subject, 2))
-    assert hearer.requests_after(10 * SECOND) == []
+    listener.requests_after(timedelta())
+    listener.take(listener.record(subject, 2))
+    assert listener.requests_after(10 * SECOND) == []
     missing = [(TOPIC.encode(), subject.encode())]
-    assert hearer.requests_after(10 * SECOND) == missing
-    assert hearer.requests_after(19 * SECOND) == []
-    assert hearer.requests_after(SECOND) == missing
-    assert hearer.requests_after(40 * SECOND) == missing
+    assert listener.requests_after(10 * SECOND) == missing
+    assert listener.requests_after(19 * SECOND) == []
+    assert listener.requests_after(SECOND) == missing
+    assert listener.requests_after(40 * SECOND) == missing
     for _ in range(5):
-        hearer.requests_after(timedelta(minutes=5))
-    assert hearer.requests_after(299 * SECOND) == []
-    assert hearer.requests_after(SECOND) == missing
-    hearer.take(hearer.record(subject, 1))
-    assert hearer.requests_after(300 * SECOND) == []
-    hearer.take(hearer.record(subject, 4))
-    assert hearer.requests_after(10 * SECOND) == []
-    assert hearer.requests_after(SECOND) == []
-    assert hearer.requests_after(9 * SECOND) == [(TOPIC.encode(), subject.encode())]
+        listener.requests_after(timedelta(minutes=5))
+    assert listener.requests_after(299 * SECOND) == []
+    assert listener.requests_after(SECOND) == missing
+    listener.take(listener.record(subject, 1))
+    assert listener.requests_after(300 * SECOND) == []
+    listener.take(listener.record(subject, 4))
+    assert listener.requests_after(10 * SECOND) == []
+    assert listener.requests_after(SECOND) == []
+    assert listener.requests_after(9 * SECOND) == [(TOPIC.encode(), subject.encode())]
 
 
 def test_after_a_long_gap_is_filled_the_next_gap_is_requested_after_ten_seconds(
-    hearer: Hearer,
+    listener: Listener,
 ) -> None:
     subject, next_subject = new_id(), new_id()
-    hearer.take(hearer.record(subject, 2))
+    listener.take(listener.record(subject, 2))
     for _ in range(6):
-        hearer.requests_after(timedelta(minutes=5))
-        hearer.works.sweep()
-    hearer.take(hearer.record(subject, 1))
-    hearer.retry_after(SECOND)  # finds that nothing waits any more
-    hearer.take(hearer.record(next_subject, 2))
-    hearer.retry_after(SECOND)
-    assert hearer.requests_after(10 * SECOND) == [(TOPIC.encode(), next_subject.encode())]
+        listener.requests_after(timedelta(minutes=5))
+        listener.works.sweep()
+    listener.take(listener.record(subject, 1))
+    listener.retry_after(SECOND)  # finds that nothing waits any more
+    listener.take(listener.record(next_subject, 2))
+    listener.retry_after(SECOND)
+    assert listener.requests_after(10 * SECOND) == [(TOPIC.encode(), next_subject.encode())]
 
 
-def test_the_facts_of_an_unreadable_records_key_are_requested_once(hearer: Hearer) -> None:
+def test_the_facts_of_an_unreadable_records_key_are_requested_once(listener: Listener) -> None:
     subject = new_id()
-    hearer.requests_after(timedelta())
-    hearer.take(Record(subject.encode(), b"x", []), Record(b"no id", b"x", []))
-    assert hearer.requests_after(10 * SECOND) == [(TOPIC.encode(), subject.encode())]
-    hearer.take(Record(subject.encode(), b"x", []))  # the same record, read again
-    assert hearer.requests_after(20 * SECOND) == []
+    listener.requests_after(timedelta())
+    listener.take(Record(subject.encode(), b"x", []), Record(b"no id", b"x", []))
+    assert listener.requests_after(10 * SECOND) == [(TOPIC.encode(), subject.encode())]
+    listener.take(Record(subject.encode(), b"x", []))  # the same record, read again
+    assert listener.requests_after(20 * SECOND) == []
 
 
 def test_while_nothing_waits_the_database_is_asked_for_missing_facts_once_a_minute(
-    hearer: Hearer, monkeypatch: pytest.MonkeyPatch
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
 
@@ -453,7 +461,7 @@ def test_while_nothing_waits_the_database_is_asked_for_missing_facts_once_a_minu
 
     for name in ("gaps", "missed_nothing", "nothing_to_do"):
         watch(name)
-    hearer.works.sweep()  # finds that nothing waits
+    listener.works.sweep()  # finds that nothing waits
     at_rest = ["nothing_to_do"]
     for pause, expected in (
         (1, [*at_rest, "missed_nothing", "gaps"]),
@@ -462,73 +470,73 @@ def test_while_nothing_waits_the_database_is_asked_for_missing_facts_once_a_minu
         (60, at_rest),
     ):
         asked.clear()
-        assert hearer.requests_after(SECOND * pause) == []
+        assert listener.requests_after(SECOND * pause) == []
         assert asked == expected
-        hearer.works.sweep()
+        listener.works.sweep()
 
 
 def test_a_store_that_was_restored_while_nothing_waits_requests_everything_within_a_minute(
-    hearer: Hearer,
+    listener: Listener,
 ) -> None:
-    hearer.works.sweep()
+    listener.works.sweep()
     for pause in (1, 60):
-        assert hearer.requests_after(SECOND * pause) == []
-        hearer.works.sweep()
-    with hearer.database.transaction(SYSTEM) as tx:
+        assert listener.requests_after(SECOND * pause) == []
+        listener.works.sweep()
+    with listener.database.transaction(SYSTEM) as tx:
         tx.execute("UPDATE relay SET store = 'the original'")
-    assert hearer.requests_after(59 * SECOND) == []
-    assert hearer.requests_after(SECOND) == [(TOPIC.encode(), b"")]
-    hearer.works.sweep()
-    assert hearer.requests_after(60 * SECOND) == []
+    assert listener.requests_after(59 * SECOND) == []
+    assert listener.requests_after(SECOND) == [(TOPIC.encode(), b"")]
+    listener.works.sweep()
+    assert listener.requests_after(60 * SECOND) == []
 
 
 def test_an_unreadable_record_that_another_process_stored_is_counted_within_a_minute(
-    hearer: Hearer,
+    listener: Listener,
 ) -> None:
-    hearer.works.sweep()
-    assert hearer.requests_after(timedelta()) == []
-    another = Hearer(hearer.database, hearer.keys, hearer.clock, name=hearer.name)
+    listener.works.sweep()
+    assert listener.requests_after(timedelta()) == []
+    another = Listener(listener.database, listener.keys, listener.clock, name=listener.name)
     another.take(Record(b"no id", b"x", []))
-    assert hearer.requests_after(60 * SECOND) == []
-    hearer.works.sweep()
-    assert hearer.gauge("enlace_dead_letters") == 1
+    assert listener.requests_after(60 * SECOND) == []
+    listener.works.sweep()
+    assert listener.gauge("enlace_dead_letters") == 1
 
 
 def test_while_the_database_does_not_answer_at_rest_the_subscriber_waits_for_it(
-    hearer: Hearer, monkeypatch: pytest.MonkeyPatch
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> bool:
         raise Unavailable("store_unavailable")
 
-    hearer.works.sweep()
-    assert hearer.requests_after(timedelta()) == []
+    listener.works.sweep()
+    assert listener.requests_after(timedelta()) == []
     monkeypatch.setattr(inbox, "nothing_to_do", fail)
-    with hearer.database.transaction(SYSTEM) as tx:
+    with listener.database.transaction(SYSTEM) as tx:
         tx.execute("UPDATE relay SET store = 'the original'")
-    assert hearer.requests_after(60 * SECOND) == [(TOPIC.encode(), b"")]
+    assert listener.requests_after(60 * SECOND) == [(TOPIC.encode(), b"")]
 
 
 def test_a_fact_that_another_process_left_waiting_is_counted_and_its_gap_requested_within_a_minute(
-    hearer: Hearer,
+    listener: Listener,
 ) -> None:
     subject = new_id()
-    hearer.works.sweep()
-    another = Hearer(hearer.database, hearer.keys, hearer.clock, name=hearer.name)
+    listener.works.sweep()
+    another = Listener(listener.database, listener.keys, listener.clock, name=listener.name)
     another.take(another.record(subject, 2))
-    assert hearer.requests_after(60 * SECOND) == [(TOPIC.encode(), subject.encode())]
-    hearer.works.sweep()
-    assert hearer.works._anything_waits
+    assert listener.requests_after(60 * SECOND) == [(TOPIC.encode(), subject.encode())]
+    listener.works.sweep()
+    assert listener.works._anything_waits
 
 
 def test_a_consumer_with_a_restored_store_requests_everything_once(
-    hearer: Hearer, monkeypatch: pytest.MonkeyPatch
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     epochs = iter([0, 7, 7, 7])
     monkeypatch.setattr(outbox, "ensure_epoch", lambda *_: next(epochs))
-    assert hearer.requests_after(timedelta()) == []
-    assert hearer.requests_after(10 * SECOND) == [(TOPIC.encode(), b"")]
-    assert hearer.requests_after(20 * SECOND) == []
-    assert hearer.requests_after(10 * SECOND) == []
+    assert listener.requests_after(timedelta()) == []
+    assert listener.requests_after(10 * SECOND) == [(TOPIC.encode(), b"")]
+    assert listener.requests_after(20 * SECOND) == []
+    assert listener.requests_after(10 * SECOND) == []
 
 
 class FailingDatabase:
@@ -548,7 +556,7 @@ class FailingDatabase:
 
 
 def skip_pauses(
-    hearer: Hearer, monkeypatch: pytest.MonkeyPatch, *, stops: bool = False
+    listener: Listener, monkeypatch: pytest.MonkeyPatch, *, stops: bool = False
 ) -> list[float]:
     """Returns a list that receives the subscriber's pauses, which are skipped from now on."""
     pauses: list[float] = []
@@ -557,78 +565,78 @@ def skip_pauses(
         pauses.append(seconds)
         return stops
 
-    monkeypatch.setattr(hearer.works.loop(), "wait", wait)
+    monkeypatch.setattr(listener.works.loop(), "wait", wait)
     return pauses
 
 
 def test_while_the_database_is_down_the_pauses_grow_and_no_fact_is_skipped(
-    hearer: Hearer, monkeypatch: pytest.MonkeyPatch
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pauses, subject = skip_pauses(hearer, monkeypatch), new_id()
+    pauses, subject = skip_pauses(listener, monkeypatch), new_id()
     failing = FailingDatabase(
-        hearer.database, *(Unavailable("store_unavailable") for _ in range(8))
+        listener.database, *(Unavailable("store_unavailable") for _ in range(8))
     )
-    hearer.runs_on(failing)
-    hearer.take(hearer.record(subject, 1))
+    listener.runs_on(failing)
+    listener.take(listener.record(subject, 1))
     assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
-    assert hearer.applied == [(subject, 1)]
+    assert listener.applied == [(subject, 1)]
     assert set(failing.limits) == {10.0}
 
 
 def test_the_facts_of_a_batch_share_a_transaction_except_those_of_a_subject_with_a_gap(
-    hearer: Hearer,
+    listener: Listener,
 ) -> None:
     one, other, gap = new_id(), new_id(), new_id()
-    counted = FailingDatabase(hearer.database)
-    hearer.runs_on(counted)
-    hearer.take(*(hearer.record(subject, n) for n in (1, 2) for subject in (one, other)))
+    counted = FailingDatabase(listener.database)
+    listener.runs_on(counted)
+    listener.take(*(listener.record(subject, n) for n in (1, 2) for subject in (one, other)))
     assert len(counted.limits) == 1
-    hearer.take(hearer.record(one, 3), hearer.record(gap, 2), hearer.record(gap, 3))
+    listener.take(listener.record(one, 3), listener.record(gap, 2), listener.record(gap, 3))
     assert len(counted.limits) == 1 + 1 + 2
-    assert (hearer.seen(one), hearer.seen(other), hearer.seen(gap)) == (3, 2, 0)
+    assert (listener.seen(one), listener.seen(other), listener.seen(gap)) == (3, 2, 0)
 
 
 def test_a_handler_that_is_late_three_times_in_a_row_holds_its_fact(
-    hearer: Hearer, monkeypatch: pytest.MonkeyPatch
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pauses, subject = skip_pauses(hearer, monkeypatch), new_id()
-    hearer.refuse[subject] = Late()
-    hearer.take(hearer.record(subject, 1))
+    pauses, subject = skip_pauses(listener, monkeypatch), new_id()
+    listener.refuse[subject] = Late()
+    listener.take(listener.record(subject, 1))
     assert pauses == [0.1, 0.2]
-    assert [letter.reason for letter in hearer.waiting()] == [Late().reason]
+    assert [letter.reason for letter in listener.waiting()] == [Late().reason]
 
 
 def test_a_deadline_that_passes_before_the_handler_starts_holds_no_fact(
-    hearer: Hearer, monkeypatch: pytest.MonkeyPatch
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pauses, subject = skip_pauses(hearer, monkeypatch), new_id()
-    hearer.runs_on(FailingDatabase(hearer.database, *(Late() for _ in range(5))))
-    hearer.take(hearer.record(subject, 1))
-    assert (len(pauses), hearer.applied) == (5, [(subject, 1)])
+    pauses, subject = skip_pauses(listener, monkeypatch), new_id()
+    listener.runs_on(FailingDatabase(listener.database, *(Late() for _ in range(5))))
+    listener.take(listener.record(subject, 1))
+    assert (len(pauses), listener.applied) == (5, [(subject, 1)])
 
 
 def test_a_stop_leaves_the_record_for_the_next_process(
-    hearer: Hearer, monkeypatch: pytest.MonkeyPatch
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     subject = new_id()
-    hearer.works.loop().stop()
+    listener.works.loop().stop()
     with pytest.raises(Stopped):
-        hearer.take(hearer.record(subject, 1))
-    assert hearer.applied == []
+        listener.take(listener.record(subject, 1))
+    assert listener.applied == []
 
 
 def test_a_stop_ends_the_wait_for_the_database(
-    hearer: Hearer, monkeypatch: pytest.MonkeyPatch
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pauses = skip_pauses(hearer, monkeypatch, stops=True)
-    hearer.runs_on(FailingDatabase(hearer.database, Unavailable("store_unavailable")))
+    pauses = skip_pauses(listener, monkeypatch, stops=True)
+    listener.runs_on(FailingDatabase(listener.database, Unavailable("store_unavailable")))
     with pytest.raises(Stopped):
-        hearer.take(hearer.record(new_id(), 1))
+        listener.take(listener.record(new_id(), 1))
     assert pauses == [0.1]
 
 
 def test_applied_and_held_facts_are_logged_without_their_content(
-    hearer: Hearer, monkeypatch: pytest.MonkeyPatch
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines: list[tuple[str, dict[str, object]]] = []
 
@@ -638,16 +646,16 @@ def test_applied_and_held_facts_are_logged_without_their_content(
 
     monkeypatch.setattr(log, "get", Log)
     subject, refused, request = new_id(), new_id(), "1" * 32
-    hearer.refuse[refused] = Conflict("refused_for_the_test")
-    hearer.requests_after(timedelta())
-    hearer.take(
-        hearer.record(subject, 1, trace=request),
-        hearer.record(refused, 1),
+    listener.refuse[refused] = Conflict("refused_for_the_test")
+    listener.requests_after(timedelta())
+    listener.take(
+        listener.record(subject, 1, trace=request),
+        listener.record(refused, 1),
         Record(refused.encode(), b"rubbish", []),
     )
-    hearer.requests_after(10 * SECOND)
+    listener.requests_after(10 * SECOND)
     logged = dict(lines)
-    common = {"consumer": hearer.name, "type": "enlace.test.told.v1", "version": 1}
+    common = {"consumer": listener.name, "type": "enlace.test.told.v1", "version": 1}
     fault = logged["error fact_held"].pop("fault")
     assert fault
     assert logged == {
@@ -659,29 +667,33 @@ def test_applied_and_held_facts_are_logged_without_their_content(
             "reason": "refused_for_the_test",
         },
         "error dead_letter": {
-            "consumer": hearer.name,
+            "consumer": listener.name,
             "topic": TOPIC,
             "partition": 3,
             "offset": 14,
             "reason": "headers",
         },
-        "warning gap_stays": {"consumer": hearer.name, "count": 1, "subjects": [refused]},
+        "warning gap_stays": {"consumer": listener.name, "count": 1, "subjects": [refused]},
     }
 
 
 class Topics:
     """A broker whose cluster id and batches of records a test sets turn by turn."""
 
-    def __init__(self, hearer: Hearer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
         self.settings = settings("127.0.0.1:1")
         self.clusters: list[str | None] = ["one"]
         self.batches: list[list[Record]] = []
         self.did: list[object] = []
         self.turns = 0
         self.deleted = set[str]()
-        hearer.works._broker = self  # type: ignore[assignment]
-        take, sweep, ask = hearer.works.take, hearer.works.sweep, hearer.works._request_missing
-        self.watch(monkeypatch, hearer.works, take=take, sweep=sweep, _request_missing=ask)
+        listener.works._broker = self  # type: ignore[assignment]
+        take, sweep, ask = (
+            listener.works.take,
+            listener.works.sweep,
+            listener.works._request_missing,
+        )
+        self.watch(monkeypatch, listener.works, take=take, sweep=sweep, _request_missing=ask)
         monkeypatch.setattr(subscriber, "Consumer", self.open)
         monkeypatch.setattr(subscriber, "read", self.read)
 
@@ -698,11 +710,11 @@ class Topics:
         for name, act in acts.items():
             monkeypatch.setattr(works, name, watched(name, act))
 
-    def run(self, hearer: Hearer, monkeypatch: pytest.MonkeyPatch, turns: int) -> list[object]:
+    def run(self, listener: Listener, monkeypatch: pytest.MonkeyPatch, turns: int) -> list[object]:
         """Runs the loop for `turns` turns; returns its actions."""
-        loop, left = hearer.works.loop(), iter([True] * turns)
+        loop, left = listener.works.loop(), iter([True] * turns)
         monkeypatch.setattr(loop, "turn", lambda: next(left, False))
-        hearer.works._work(loop)
+        listener.works._work(loop)
         return self.did
 
     @property
@@ -740,30 +752,30 @@ class Topics:
 
 
 @pytest.fixture
-def topics(hearer: Hearer, monkeypatch: pytest.MonkeyPatch) -> Topics:
-    return Topics(hearer, monkeypatch)
+def topics(listener: Listener, monkeypatch: pytest.MonkeyPatch) -> Topics:
+    return Topics(listener, monkeypatch)
 
 
 def test_offsets_are_committed_after_the_facts_and_only_if_there_were_facts(
-    hearer: Hearer, topics: Topics, monkeypatch: pytest.MonkeyPatch
+    listener: Listener, topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     subject = new_id()
-    topics.batches = [[hearer.record(subject, 1), hearer.record(subject, 2)], []]
-    loops = topics.run(hearer, monkeypatch, 20)
-    opened = ("open", hearer.name, [TOPIC])
+    topics.batches = [[listener.record(subject, 1), listener.record(subject, 2)], []]
+    loops = topics.run(listener, monkeypatch, 20)
+    opened = ("open", listener.name, [TOPIC])
     assert loops[:6] == ["wait 0.5", opened, "_request_missing", "read", "take", ("commit", 2)]
     assert [what for what in loops[6:] if what != "read"][:4] == ["_request_missing", "sweep"] * 2
     assert (loops.count("take"), loops[-1]) == (1, "close")
-    assert hearer.seen(subject) == 2
+    assert listener.seen(subject) == 2
 
 
 def test_facts_that_the_broker_has_deleted_are_requested_before_any_offset_is_committed(
-    hearer: Hearer, topics: Topics, monkeypatch: pytest.MonkeyPatch
+    listener: Listener, topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     topics.deleted = {TOPIC}
-    topics.batches = [[hearer.record(new_id(), 1)]]
+    topics.batches = [[listener.record(new_id(), 1)]]
     monkeypatch.setattr(subscriber, "send", lambda _, *request: topics.did.append(request))
-    did = topics.run(hearer, monkeypatch, 20)
+    did = topics.run(listener, monkeypatch, 20)
     request: tuple[object, ...] = (REPLAYS, [(TOPIC.encode(), b"", [])])
     assert did[3:7] == ["read", request, "skip_deleted", "take"]
     assert (did.count(request), did.count("skip_deleted")) == (1, 1)
@@ -771,65 +783,65 @@ def test_facts_that_the_broker_has_deleted_are_requested_before_any_offset_is_co
 
 @pytest.mark.parametrize(("count", "pauses"), [(FULL - 1, 1), (FULL, 0)])
 def test_a_consumer_that_gathers_facts_pauses_after_a_batch_that_was_not_full(
-    count: int, pauses: int, hearer: Hearer, topics: Topics, monkeypatch: pytest.MonkeyPatch
+    count: int, pauses: int, listener: Listener, topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    subject, waited = new_id(), skip_pauses(hearer, monkeypatch)
-    hearer.works._gather = 0.1
-    topics.batches = [[hearer.record(subject, version + 1) for version in range(count)]]
-    topics.run(hearer, monkeypatch, 2 * FULL)
-    assert hearer.seen(subject) == count
+    subject, waited = new_id(), skip_pauses(listener, monkeypatch)
+    listener.works._gather = 0.1
+    topics.batches = [[listener.record(subject, version + 1) for version in range(count)]]
+    topics.run(listener, monkeypatch, 2 * FULL)
+    assert listener.seen(subject) == count
     assert waited == [0.1] * pauses
 
 
 def test_while_the_broker_is_down_waiting_facts_are_still_retried(
-    hearer: Hearer, topics: Topics, monkeypatch: pytest.MonkeyPatch
+    listener: Listener, topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     topics.clusters = [None]
-    assert topics.run(hearer, monkeypatch, 3) == ["wait 0.5", "sweep"] * 3
+    assert topics.run(listener, monkeypatch, 3) == ["wait 0.5", "sweep"] * 3
 
 
 def test_a_broker_with_another_cluster_id_is_read_from_its_beginning(
-    hearer: Hearer, topics: Topics, monkeypatch: pytest.MonkeyPatch
+    listener: Listener, topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     topics.clusters = ["one", "two"]
-    did = [what for what in topics.run(hearer, monkeypatch, 6) if what != "_request_missing"]
-    opened = ("open", hearer.name, [TOPIC])
+    did = [what for what in topics.run(listener, monkeypatch, 6) if what != "_request_missing"]
+    opened = ("open", listener.name, [TOPIC])
     assert did[:6] == ["wait 0.5", opened, "close", "wait 0.5", opened, "read"]
     assert did[-1] == "close"
 
 
 def test_the_kafka_consumer_is_closed_whatever_ends_the_loop(
-    hearer: Hearer, topics: Topics, monkeypatch: pytest.MonkeyPatch
+    listener: Listener, topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     topics.batches = [[Record(None, None, [], topic="lost")]]
     with pytest.raises(BrokerLost):
-        topics.run(hearer, monkeypatch, 4)
+        topics.run(listener, monkeypatch, 4)
     assert topics.did[-2:] == ["read", "close"]
     topics.did.clear()
-    topics.batches = [[hearer.record(new_id(), 1)]]
-    topics.run(hearer, monkeypatch, 2)  # a stop in the middle of a batch
+    topics.batches = [[listener.record(new_id(), 1)]]
+    topics.run(listener, monkeypatch, 2)  # a stop in the middle of a batch
     assert topics.did[-2:] == ["take", "close"]
-    assert hearer.applied == []
+    assert listener.applied == []
 
 
 def test_the_loop_of_a_subscriber_has_its_name_and_waits_while_the_broker_is_lost(
-    hearer: Hearer, topics: Topics
+    listener: Listener, topics: Topics
 ) -> None:
     topics.batches = [[Record(None, None, [], topic="lost")]]
-    loop = hearer.works.loop()
+    loop = listener.works.loop()
     loop._once()
-    assert (loop.name, loop.state) == (f"subscriber-{hearer.name}", State.WAITING)
+    assert (loop.name, loop.state) == (f"subscriber-{listener.name}", State.WAITING)
 
 
-def test_each_fact_of_a_batch_is_handled_under_its_own_trace_id(hearer: Hearer) -> None:
+def test_each_fact_of_a_batch_is_handled_under_its_own_trace_id(listener: Listener) -> None:
     traces = {new_id(): trace for trace in ("a" * 32, "b" * 32, "", "c" * 32)}
 
     def pass_on(tx: Transaction, fact: Fact) -> None:
         outbox.save(tx, [Fact(fact.subject, 1, "enlace.test.passed.v1", b"", NOON)])
 
-    hearer.works._handle = pass_on
-    hearer.take(*(hearer.record(subject, 1, trace=trace) for subject, trace in traces.items()))
-    with hearer.database.transaction(SYSTEM) as tx:
+    listener.works._handle = pass_on
+    listener.take(*(listener.record(subject, 1, trace=trace) for subject, trace in traces.items()))
+    with listener.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
             "SELECT subject, trace FROM outbox WHERE subject = ANY(%s)", (list(traces),)
         ).fetchall()

@@ -43,8 +43,8 @@ def database(postgres: Server) -> Iterator[Database]:
 
 @pytest.fixture
 def signer(tmp_path: Path) -> Signer:
-    key_folder.create(tmp_path, ["teller"])
-    return Signer(key_folder.signing(tmp_path, "facts.teller"))
+    key_folder.create(tmp_path, ["publisher"])
+    return Signer(key_folder.signing(tmp_path, "facts.publisher"))
 
 
 def test_a_fact_has_the_id_of_the_request_that_made_it_and_keeps_it_while_it_waits(
@@ -55,12 +55,12 @@ def test_a_fact_has_the_id_of_the_request_that_made_it_and_keeps_it_while_it_wai
         outbox.save(tx, [Fact(subject, 1, "enlace.test.told.v1", b"x", NOON)])
     with database.transaction(SYSTEM) as tx:
         [fact] = outbox.next_batch(tx, 10).facts
-        _, body, headers = pack(fact, "enlace/teller", signer)
-        received = unpack(headers, body, {"enlace/teller": signer.check()})
+        _, body, headers = pack(fact, "enlace/publisher", signer)
+        received = unpack(headers, body, {"enlace/publisher": signer.check()})
         assert received.trace == REQUEST
-        inbox.position(tx, "hearer", received)
-        inbox.park(tx, "hearer", "topic", received, NOON)
-        waiting = inbox.due(tx, "hearer", subject, NOON)
+        inbox.position(tx, "listener", received)
+        inbox.park(tx, "listener", "topic", received, NOON)
+        waiting = inbox.due(tx, "listener", subject, NOON)
     assert waiting
     assert waiting.fact.trace == REQUEST
 
@@ -76,9 +76,11 @@ def test_an_invalid_traceparent_leaves_the_fact_readable_and_is_not_kept(
     strange: bytes, signer: Signer
 ) -> None:
     _, body, headers = pack(
-        Fact(new_id(), 1, "enlace.test.told.v1", b"x", NOON), "enlace/teller", signer
+        Fact(new_id(), 1, "enlace.test.told.v1", b"x", NOON), "enlace/publisher", signer
     )
-    received = unpack([*headers, (trace.HEADER, strange)], body, {"enlace/teller": signer.check()})
+    received = unpack(
+        [*headers, (trace.HEADER, strange)], body, {"enlace/publisher": signer.check()}
+    )
     assert received.trace == ""
 
 

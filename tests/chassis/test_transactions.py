@@ -21,14 +21,14 @@ from tests.parts.postgres import Server
 
 @pytest.fixture
 def database(postgres: Server) -> Iterator[Database]:
-    place = postgres.database("tests", [])
-    with psycopg.connect(place.migration_url, autocommit=True) as owner:
+    empty_database = postgres.database("tests", [])
+    with psycopg.connect(empty_database.migration_url, autocommit=True) as owner:
         owner.execute("CREATE TABLE held (name text UNIQUE, number int)")
         owner.execute("GRANT ALL ON held TO PUBLIC")
-    made = Database(place.url, max_size=4)
-    made.open()
-    yield made
-    made.close()
+    database = Database(empty_database.url, max_size=4)
+    database.open()
+    yield database
+    database.close()
 
 
 def add(tx: Transaction, name: str) -> None:
@@ -58,7 +58,7 @@ def test_a_failing_statement_whose_result_nobody_reads_ends_the_transaction(
 
 
 def test_a_row_that_was_not_changed_ends_the_transaction_as_stale(database: Database) -> None:
-    def change(name: str, count: int) -> None:
+    def change_row(name: str, count: int) -> None:
         with database.transaction(SYSTEM) as tx:
             add(tx, f"beside {name}")
             changed = tx.execute("UPDATE held SET number = 1 WHERE name = %s", (name,))
@@ -66,8 +66,8 @@ def test_a_row_that_was_not_changed_ends_the_transaction_as_stale(database: Data
 
     write(database, "INSERT INTO held (name) VALUES ('a')")
     with pytest.raises(Stale):
-        change("nobody", 1)
-    change("a", 1)
+        change_row("nobody", 1)
+    change_row("a", 1)
     assert names(database) == ["a", "beside a"]
 
 
@@ -96,7 +96,7 @@ def test_of_two_transactions_that_wait_for_each_other_one_is_refused_as_busy(
 def test_statements_rolled_back_by_a_savepoint_are_neither_written_nor_expected(
     database: Database,
 ) -> None:
-    def one_then_two(tx: Transaction) -> None:
+    def fail_in_savepoint(tx: Transaction) -> None:
         with savepoint(tx):
             add(tx, "one")
             expect_rows(tx, tx.execute("UPDATE held SET number = 1 WHERE name = 'nobody'"), 1)
@@ -104,7 +104,7 @@ def test_statements_rolled_back_by_a_savepoint_are_neither_written_nor_expected(
     with database.transaction(SYSTEM) as tx:
         add(tx, "before")
         with pytest.raises(Stale):
-            one_then_two(tx)
+            fail_in_savepoint(tx)
         add(tx, "after")
     assert names(database) == ["after", "before"]
 
@@ -148,7 +148,7 @@ def test_a_transaction_by_key_plans_a_statement_once_for_all_values(database: Da
     assert custom_plans(2, by_key=False) > 0
 
 
-def heard(listener: Transaction) -> list[tuple[str, str]]:
+def arrived_notifications(listener: Transaction) -> list[tuple[str, str]]:
     """Returns the notifications that have arrived, with their payloads."""
     return [(notice.channel, notice.payload) for notice in listener.notifies(timeout=0.5)]
 
@@ -164,11 +164,13 @@ def test_the_notifications_of_a_transaction_arrive_once_each_when_it_commits(
             notify(tx, "second", "x")
             notify(tx, "first")
             tx.execute("SELECT 1").fetchone()
-            assert heard(listener) == []
-        assert sorted(heard(listener)) == [("first", ""), ("second", "x")]
+            assert arrived_notifications(listener) == []
+        assert sorted(arrived_notifications(listener)) == [("first", ""), ("second", "x")]
         with database.transaction(SYSTEM):
             pass
-        assert heard(listener) == [], "the next transaction of the connection repeats none"
+        assert arrived_notifications(listener) == [], (
+            "the next transaction of the connection repeats none"
+        )
 
 
 def test_nobody_is_notified_of_what_was_rolled_back(database: Database) -> None:
@@ -190,14 +192,14 @@ def test_nobody_is_notified_of_what_was_rolled_back(database: Database) -> None:
             notify(tx, "work", "before")
             with pytest.raises(ZeroDivisionError):
                 fail(tx)
-        assert heard(listener) == [("work", "before")]
+        assert arrived_notifications(listener) == [("work", "before")]
 
 
 def test_outside_of_a_transaction_a_notification_is_sent_at_once(database: Database) -> None:
     with database.dedicated() as listener, database.autocommit() as tx:
         listener.execute("LISTEN work")
         notify(tx, "work")
-        assert heard(listener) == [("work", "")]
+        assert arrived_notifications(listener) == [("work", "")]
 
 
 def test_a_statement_outside_of_a_transaction_sees_no_callers_scope_and_becomes_a_refusal(
@@ -243,9 +245,9 @@ def end_with_commit(tx: Transaction) -> None:
 def test_a_connection_of_the_pool_keeps_nothing_of_its_last_transaction(
     database: Database, end: Callable[[Transaction], None], *, retried: bool
 ) -> None:
-    """Checks the only connection of a pool, however its last transaction ended."""
-    one = Database(database._url, max_size=1)
-    one.open()
+    """Uses a pool with a single connection, after each way in which a transaction can end."""
+    single = Database(database._url, max_size=1)
+    single.open()
     caller = Caller("w" * 32, "worker", "o" * 32, frozenset())
 
     def settings(tx: Transaction) -> dict[str, object] | None:
@@ -257,25 +259,25 @@ def test_a_connection_of_the_pool_keeps_nothing_of_its_last_transaction(
             " current_setting('statement_timeout') AS time_limit"
         ).fetchone()
 
-    def used() -> int:
-        with one.transaction(caller) as tx:
+    def use_connection() -> int:
+        with single.transaction(caller) as tx:
             assert isinstance(tx, Bounded)
             return tx.info.backend_pid
 
-    pid = used()
+    pid = use_connection()
     with (
         trace.under("t" * 32),
         suppress(Stale, Late, pg.DivisionByZero),
-        one.transaction(caller, timeout=0.7, by_key=True, retried=retried) as tx,
+        single.transaction(caller, timeout=0.7, by_key=True, retried=retried) as tx,
     ):
         end(tx)
-    with one.autocommit() as tx:
-        seen = settings(tx)
-    one.close()
-    assert seen is not None
-    assert seen["pid"] == pid
-    assert not any(seen[name] for name in ("organization", "view", "trace"))
-    assert (seen["plans"], seen["time_limit"]) == ("auto", "4s")  # the usual ones
+    with single.autocommit() as tx:
+        settings_after = settings(tx)
+    single.close()
+    assert settings_after is not None
+    assert settings_after["pid"] == pid
+    assert not any(settings_after[name] for name in ("organization", "view", "trace"))
+    assert (settings_after["plans"], settings_after["time_limit"]) == ("auto", "4s")  # the defaults
 
 
 def kill_idle_connections(database: Database) -> None:

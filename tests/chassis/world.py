@@ -80,17 +80,17 @@ class World:
     databases: dict[str, Database] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.signer = Signer(key_folder.signing(self.keys, "facts.teller"))
+        self.signer = Signer(key_folder.signing(self.keys, "facts.publisher"))
         self.trusted_signers = {
-            "enlace/teller": SignatureCheck(key_folder.verifying(self.keys, "facts.teller"))
+            "enlace/publisher": SignatureCheck(key_folder.verifying(self.keys, "facts.publisher"))
         }
-        self.keyring = Keyring(key_folder.secret(self.keys, "sealing.hearer"))
+        self.keyring = Keyring(key_folder.secret(self.keys, "sealing.listener"))
         self.watch = Broker(settings(self.part.bootstrap), [self.topic, REPLAYS])
 
     # --- the two services
 
     def start(self, *names: str) -> None:
-        """Starts the named services: teller, hearer."""
+        """Starts the named services: publisher, listener."""
         for name in names:
             database = self.databases[name] = Database(self.places[name].url, max_size=5)
             database.open()
@@ -109,7 +109,7 @@ class World:
 
     def _works(self, name: str, database: Database) -> list[Relay | Replays | Subscriber]:
         clock = SystemClock()
-        if name == "teller":
+        if name == "publisher":
             return [
                 Relay(name, self.topic, database, self.watch, self.signer, clock),
                 Replays(name, self.topic, database, self.watch),
@@ -124,14 +124,14 @@ class World:
         return [Subscriber(self.name, [self.topic], self.apply, **given)]  # type: ignore[arg-type]
 
     @property
-    def teller(self) -> Database:
+    def publisher(self) -> Database:
         """Returns the publishing service's database."""
-        return self.databases["teller"]
+        return self.databases["publisher"]
 
     @property
-    def hearer(self) -> Database:
+    def listener(self) -> Database:
         """Returns the consuming service's database."""
-        return self.databases["hearer"]
+        return self.databases["listener"]
 
     # --- copies, as docs/operations.md makes them
 
@@ -169,7 +169,7 @@ class World:
 
     def write(self, subject: str, count: int, start: int = 1, payload: bytes = b"x") -> None:
         """Writes facts of a subject in one transaction."""
-        with self.teller.transaction(SYSTEM) as tx:
+        with self.publisher.transaction(SYSTEM) as tx:
             outbox.save(
                 tx,
                 [
@@ -179,7 +179,7 @@ class World:
             )
 
     def send_raw(
-        self, fact: Fact, *, source: str = "enlace/teller", body: bytes | None = None
+        self, fact: Fact, *, source: str = "enlace/publisher", body: bytes | None = None
     ) -> None:
         """Publishes a fact to the topic directly, past the outbox."""
         key, value, headers = pack(fact, source, self.signer)
@@ -218,7 +218,7 @@ class World:
 
     def effects(self) -> list[tuple[str, int]]:
         """Returns all applied facts."""
-        with self.hearer.transaction(SYSTEM) as tx:
+        with self.listener.transaction(SYSTEM) as tx:
             return [
                 (row["subject"], row["version"])
                 for row in tx.execute("SELECT subject, version FROM effects ORDER BY 1, 2")
@@ -226,7 +226,7 @@ class World:
 
     def state(self, subject: str) -> bytes:
         """Returns a subject's state as the consuming service has it."""
-        with self.hearer.transaction(SYSTEM) as tx:
+        with self.listener.transaction(SYSTEM) as tx:
             row = tx.execute(
                 "SELECT payload FROM standing WHERE subject = %s", (subject,)
             ).fetchone()
@@ -234,12 +234,12 @@ class World:
 
     def last_version(self, subject: str) -> int:
         """Returns the version up to which the subject has been applied."""
-        with self.hearer.transaction(SYSTEM) as tx:
+        with self.listener.transaction(SYSTEM) as tx:
             return inbox.lock(tx, self.name, [subject])[subject].version
 
     def parked(self, subject: str) -> list[int]:
         """Returns the waiting versions of a subject."""
-        with self.hearer.transaction(SYSTEM) as tx:
+        with self.listener.transaction(SYSTEM) as tx:
             return [
                 row["version"]
                 for row in tx.execute(
@@ -251,12 +251,12 @@ class World:
 
     def waiting(self, kind: str = "held") -> list[dead_letters.DeadLetter]:
         """Returns the dead letters that wait for an operator."""
-        with self.hearer.transaction(SYSTEM) as tx:
+        with self.listener.transaction(SYSTEM) as tx:
             return [letter for letter in dead_letters.list_letters(tx) if letter.kind == kind]
 
     def operate(self, do: Callable[..., None], **which: str) -> None:
         """Takes an operator's action on the chosen dead letters."""
-        with self.hearer.transaction(SYSTEM) as tx:
+        with self.listener.transaction(SYSTEM) as tx:
             do(
                 tx,
                 dead_letters.select(dead_letters.list_letters(tx), **which),
@@ -268,16 +268,16 @@ class World:
 @contextmanager
 def running(broker: brokers.Broker, postgres: parts.Server, folder: Path) -> Iterator[World]:
     """Yields a world with both services running."""
-    key_folder.create(folder, ["teller", "hearer"])
-    places = {name: postgres.database(name, MIGRATIONS) for name in ("teller", "hearer")}
-    with psycopg.connect(places["hearer"].migration_url) as owner:
+    key_folder.create(folder, ["publisher", "listener"])
+    places = {name: postgres.database(name, MIGRATIONS) for name in ("publisher", "listener")}
+    with psycopg.connect(places["listener"].migration_url) as owner:
         # No unique key: an effect applied twice must show as two rows.
         owner.execute("CREATE TABLE effects (subject text, version bigint, payload bytea)")
         owner.execute("CREATE TABLE standing (subject text PRIMARY KEY, payload bytea)")
     # A topic of its own: earlier tests signed their facts with other keys.
     world = World(broker, f"enlace.tests-{new_id()[:8]}.v1", places, postgres.programs, folder)
     world.watch.start()
-    world.start("teller", "hearer")
+    world.start("publisher", "listener")
     try:
         yield world
     finally:

@@ -1,6 +1,6 @@
 """Caller tokens and sessions by REST.
 
-No cookie is involved, no credential is read from an address, and guesses are counted.
+No cookie is set, no credential is read from a URL, and guesses are counted.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SIGN_IN = {"email": "trabajadora@casa-esperanza.example", "password": "una frase
 
 @pytest.fixture
 def stranger(api: Flask) -> System:
-    """A caller with an invalid Authorization header, which these routes do not need."""
+    """Returns a caller with an invalid Authorization header; these routes need none."""
     return System(api.test_client(), "nothing")
 
 
@@ -56,7 +56,7 @@ def test_a_token_request_names_exactly_one_credential_or_is_refused(
     assert not played.asked
 
 
-def test_a_key_that_is_not_live_gets_nothing(stranger: System, played: Played) -> None:
+def test_an_invalid_key_gets_no_token(stranger: System, played: Played) -> None:
     played.answers["IssueToken"] = Unauthenticated("key_invalid")
     answer = stranger.post("/tokens", {"api_key": KEY})
     assert (answer.status_code, answer.json["reason"]) == (401, "key_invalid")
@@ -101,7 +101,7 @@ def test_a_wrong_password_gets_the_same_answer_as_an_unknown_email(
 
 
 @pytest.mark.parametrize("path", ["/tokens", "/sessions", "/sessions/end"])
-def test_no_credential_is_read_from_an_address_or_a_cookie(
+def test_no_credential_is_read_from_a_url_or_a_cookie(
     api: Flask, played: Played, path: str
 ) -> None:
     client = api.test_client()

@@ -1,8 +1,8 @@
 """A girl of fifteen calls.
 
-Two people decide whatever is decided for her, her own word is heard, and nobody alone ends what
-was started for her. Everything is real: the browser, the pages, the services, the databases and the
-facts between them. No JavaScript is needed, so it is switched off.
+Each decision for her needs two people, her own opinion is recorded, and nobody ends her plan alone.
+The browser, the pages, the services, the databases and the facts between them are real. No
+JavaScript is needed, so it is switched off.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from tests.journeys.typed import hers
 from tests.parts.local_stack import LocalStack, until
 
 
-class Line(Operator):
-    """An operator with a child on the phone."""
+class ChildOperator(Operator):
+    """An operator who takes the call of a child."""
 
     def takes_her_call(self) -> None:
         """Takes the call of the child, who needs a home for tonight."""
@@ -30,9 +30,9 @@ class Line(Operator):
         self.sees("Siempre se avisa a protección de niñez.")
 
     def opens_her_file(self) -> None:
-        """Opens a file with the child's age and finds a home for girls of fifteen.
+        """Opens a file with the child's age and chooses a home for girls of fifteen.
 
-        Stops at the question of her consent.
+        Stops at the question of consent.
         """
         self.presses("Empezar una remisión")
         self.page.fill("[name=age]", "15")
@@ -46,7 +46,7 @@ class Line(Operator):
         self.page.locator("li", has_text="Hogar El Jícaro").get_by_role("button").first.click()
 
     def asks_her_and_decides_in_her_interest(self) -> None:
-        """Records the child's own word and a decision in her interest: she can't consent alone."""
+        """Records the child's assent and a decision in her best interest."""
         for box in self.page.locator("input[name=explained_codes]").all():
             box.check()
         self.presses("Ya le expliqué los siete puntos")
@@ -79,18 +79,22 @@ class Line(Operator):
 
 
 @pytest.mark.timeout(180)
-def test_two_people_decide_what_is_decided_for_a_girl_of_fifteen(
+def test_each_decision_for_a_girl_of_fifteen_needs_two_people(
     browser: Browser, stack: LocalStack
 ) -> None:
-    operator, head, home = Line(browser, stack), Line(browser, stack), ShelterWorker(browser, stack)
+    operator, second_operator, shelter = (
+        ChildOperator(browser, stack),
+        ChildOperator(browser, stack),
+        ShelterWorker(browser, stack),
+    )
     operator.signs_in("operadora@llamayvive.demo")
-    head.signs_in("jefa@llamayvive.demo")
-    home.signs_in("hogar@jicaro.demo")
+    second_operator.signs_in("jefa@llamayvive.demo")
+    shelter.signs_in("hogar@jicaro.demo")
 
     operator.takes_her_call()
     operator.opens_her_file()
     operator.asks_her_and_decides_in_her_interest()
-    check, code = operator.where(), operator.page.locator("main dd .code").first.inner_text()
+    review_page, code = operator.where(), operator.page.locator("main dd .code").first.inner_text()
     operator.presses("Enviar la remisión")
     operator.sees("Falta que otra persona lo confirme")
     operator.finds(code, "Hogar El Jícaro")
@@ -100,25 +104,25 @@ def test_two_people_decide_what_is_decided_for_a_girl_of_fifteen(
         operator.page.get_by_role("button", name="Confirmar como segunda persona")
     ).to_have_count(0)
 
-    def hears() -> bool:
-        head.goes_to("/inbox")
+    def notice_arrived() -> bool:
+        second_operator.goes_to("/inbox")
         return (
             "Lo que otros decidieron por una persona, por su interés superior o en su lugar,"
             " espera a alguien más"
-        ) in head.page.content()
+        ) in second_operator.page.content()
 
-    until(hears)
-    head.finds(code, "Hogar El Jícaro")
-    head.presses("Confirmar como segunda persona")
-    head.sees("Confirmado.")
-    operator.goes_to(check)
+    until(notice_arrived)
+    second_operator.finds(code, "Hogar El Jícaro")
+    second_operator.presses("Confirmar como segunda persona")
+    second_operator.sees("Confirmado.")
+    operator.goes_to(review_page)
     operator.says_how_she_arrives()
     operator.presses("Enviar la remisión")
     operator.finds_it("Enviada")
-    home.goes_to(operator.where())
-    home.sees("12 a 17 años")
-    home.sees(hers("con una promotora"))
-    home.opens("Lucía")
+    shelter.goes_to(operator.where())
+    shelter.sees("12 a 17 años")
+    shelter.sees(hers("con una promotora"))
+    shelter.opens("Lucía")
 
     operator.goes_to("/people")
     operator.page.get_by_role("main").get_by_role("link", name=code).first.click()
@@ -126,19 +130,19 @@ def test_two_people_decide_what_is_decided_for_a_girl_of_fifteen(
     operator.page.get_by_label("Niña, niño o adolescente").check()
     operator.presses("^Empezar$")
     operator.sees("Alguien que responda por ella")
-    for said in (
+    for message in (
         "Es de una niña, un niño o adolescente, así que falta otra persona.",
         "Lo tiene que confirmar otra persona",
     ):
         operator.page.locator("summary", has_text="Terminar el plan").click()
         operator.page.select_option("main [name=reason_code]:not([id*='-'])", "contact_lost")
         operator.presses("^Terminar$")
-        operator.sees(said)
+        operator.sees(message)
     expect(operator.page.get_by_role("button", name="Terminar como segunda persona")).to_have_count(
         0
     )
-    head.finds(code, "Niña, niño o adolescente")
-    head.presses("Terminar como segunda persona")
-    head.sees("Terminó el")
-    for actor in (operator, head, home):
+    second_operator.finds(code, "Niña, niño o adolescente")
+    second_operator.presses("Terminar como segunda persona")
+    second_operator.sees("Terminó el")
+    for actor in (operator, second_operator, shelter):
         actor.leaves()

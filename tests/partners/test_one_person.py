@@ -26,7 +26,11 @@ from services.partners.members.store import workers
 from tests.partners.scene import Scene, Stubs
 from tests.partners.test_invitations import OWN_PASSWORD, letter
 
-GIVEN = [*[contract_pb2.ROLE_MANAGER] * 3, contract_pb2.ROLE_COORDINATOR, contract_pb2.ROLE_AUDITOR]
+OFFERED_ROLES = [
+    *[contract_pb2.ROLE_MANAGER] * 3,
+    contract_pb2.ROLE_COORDINATOR,
+    contract_pb2.ROLE_AUDITOR,
+]
 STEPS = 60
 
 
@@ -34,7 +38,7 @@ STEPS = 60
 class Cheat:
     """A cheating person's accounts, and her attempts.
 
-    `tried` counts, by name, the attempts that were not refused.
+    `succeeded` counts, by name, the attempts that were not refused.
     """
 
     scene: Scene
@@ -44,10 +48,10 @@ class Cheat:
     members: list[str]
     invitations: list[m.Invitation] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
-    tried: Counter[str] = field(default_factory=Counter)
+    succeeded: Counter[str] = field(default_factory=Counter)
     steps: int = 0
-    suspended: str = ""  # a dishonest member that two have suspended
-    held: str = ""  # a dishonest member that nobody has reviewed yet
+    suspended: str = ""  # a dishonest member that two coordinators have suspended
+    held: str = ""  # a dishonest member that a coordinator may suspend for a day
     holds: int = 0
 
     def step(self) -> None:
@@ -83,16 +87,18 @@ class Cheat:
             act(self.scene.as_worker(worker))
         except grpc.RpcError:
             return
-        self.tried[act.__name__] += 1
+        self.succeeded[act.__name__] += 1
 
     def invite(self, by: Stubs) -> None:
-        roles = [self.random.choice(GIVEN)]
-        wanted = m.Invitation(
+        roles = [self.random.choice(OFFERED_ROLES)]
+        invitation = m.Invitation(
             email=f"{new_id()}@ejemplo.org",
             roles=roles,
             organization_id=self.random.choice(["", "", "", self.members[0]]),
         )
-        self.invitations.append(by.CreateInvitation(m.CreateInvitationRequest(invitation=wanted)))
+        self.invitations.append(
+            by.CreateInvitation(m.CreateInvitationRequest(invitation=invitation))
+        )
 
     def agree(self, by: Stubs) -> None:
         by.ConfirmInvitation(
@@ -103,23 +109,23 @@ class Cheat:
 
     def accept(self, _: Stubs) -> None:
         """Accepts an invitation: she reads every mailbox to which she sends one."""
-        made = self.random.choice(
-            [one for one in self.invitations if not one.unconfirmed] or [None]
+        invitation = self.random.choice(
+            [each for each in self.invitations if not each.unconfirmed] or [None]
         )
-        if made is None:
+        if invitation is None:
             return
-        question = m.AcceptInvitationRequest(
-            token=letter(self.scene, made).token, name="Otra", password=OWN_PASSWORD
+        request = m.AcceptInvitationRequest(
+            token=letter(self.scene, invitation).token, name="Otra", password=OWN_PASSWORD
         )
-        self.scene.nobody.AcceptInvitation(question)
-        (row,) = self.scene.rows("SELECT id FROM workers WHERE email = %s", made.email)
+        self.scene.nobody.AcceptInvitation(request)
+        (row,) = self.scene.rows("SELECT id FROM workers WHERE email = %s", invitation.email)
         self.accounts.append(row["id"])
 
     def make_key(self, by: Stubs) -> None:
-        made = by.CreateApiKey(
+        created = by.CreateApiKey(
             m.CreateApiKeyRequest(label="Sistema", scopes=[contract_pb2.SCOPE_PEOPLE_OPEN])
         )
-        self.keys.append(made.api_key.id)
+        self.keys.append(created.api_key.id)
 
     def confirm_key(self, by: Stubs) -> None:
         by.ConfirmApiKey(m.ConfirmApiKeyRequest(id=self.random.choice(self.keys or [""])))
@@ -128,10 +134,10 @@ class Cheat:
         by.TransferApiKey(m.TransferApiKeyRequest(id=self.random.choice(self.keys or [""])))
 
     def register(self, by: Stubs) -> None:
-        entry = d.Organization(name="Fachada", type=d.ORGANIZATION_TYPE_NGO, country="NI")
-        made = by.CreateOrganization(d.CreateOrganizationRequest(organization=entry))
-        self.members.append(made.id)
-        self.scene.vet(made.id)
+        organization = d.Organization(name="Fachada", type=d.ORGANIZATION_TYPE_NGO, country="NI")
+        created = by.CreateOrganization(d.CreateOrganizationRequest(organization=organization))
+        self.members.append(created.id)
+        self.scene.vet(created.id)
 
     def approve(self, by: Stubs) -> None:
         id = self.random.choice(self.members)
@@ -142,32 +148,37 @@ class Cheat:
         )
 
     def propose(self, by: Stubs) -> None:
-        seen = by.GetSignInProvider(m.GetSignInProviderRequest(organization_id=self.shelter.id))
-        wanted = m.SignInProvider(issuer="https://sso.example", client_id="enlace")
+        current = by.GetSignInProvider(m.GetSignInProviderRequest(organization_id=self.shelter.id))
+        provider = m.SignInProvider(issuer="https://sso.example", client_id="enlace")
         by.ProposeSignInProvider(
             m.ProposeSignInProviderRequest(
-                organization_id=self.shelter.id, etag=seen.etag, provider=wanted, client_secret="s"
+                organization_id=self.shelter.id,
+                etag=current.etag,
+                provider=provider,
+                client_secret="s",
             )
         )
 
     def confirm(self, by: Stubs) -> None:
-        seen = by.GetSignInProvider(m.GetSignInProviderRequest(organization_id=self.shelter.id))
+        current = by.GetSignInProvider(m.GetSignInProviderRequest(organization_id=self.shelter.id))
         by.ConfirmSignInProvider(
-            m.ConfirmSignInProviderRequest(organization_id=self.shelter.id, etag=seen.etag)
+            m.ConfirmSignInProviderRequest(organization_id=self.shelter.id, etag=current.etag)
         )
 
     def propose_change(self, by: Stubs) -> None:
-        seen = by.GetOrganization(d.GetOrganizationRequest(id=self.shelter.id))
-        wanted = d.Organization(id=seen.id, etag=seen.etag, hotline_number="666")
+        current = by.GetOrganization(d.GetOrganizationRequest(id=self.shelter.id))
+        change = d.Organization(id=current.id, etag=current.etag, hotline_number="666")
         by.ProposeOrganizationChange(
             d.ProposeOrganizationChangeRequest(
-                organization=wanted, update_mask=FieldMask(paths=["hotline_number"])
+                organization=change, update_mask=FieldMask(paths=["hotline_number"])
             )
         )
 
     def confirm_change(self, by: Stubs) -> None:
-        seen = by.GetOrganization(d.GetOrganizationRequest(id=self.shelter.id))
-        by.ConfirmOrganizationChange(d.ConfirmOrganizationChangeRequest(id=seen.id, etag=seen.etag))
+        current = by.GetOrganization(d.GetOrganizationRequest(id=self.shelter.id))
+        by.ConfirmOrganizationChange(
+            d.ConfirmOrganizationChangeRequest(id=current.id, etag=current.etag)
+        )
 
     def suspend(self, by: Stubs) -> None:
         rows = self.scene.rows(
@@ -220,18 +231,19 @@ def test_one_cheating_person_never_counts_as_two_people(seed: int, scene: Scene)
         scene.worker(scene.coalition, Role.COORDINATOR),
         scene.worker(scene.organization("Otra sede"), Role.COORDINATOR),
     )
-    own = scene.worker(scene.coalition, Role.COORDINATOR, Role.MANAGER)
-    # a person whom she invited at a time when one coordinator was enough
-    again = scene.worker(scene.coalition, Role.COORDINATOR)
+    first_account = scene.worker(scene.coalition, Role.COORDINATOR, Role.MANAGER)
+    # an account that she invited at a time when one coordinator was enough
+    second_account = scene.worker(scene.coalition, Role.COORDINATOR)
     with scene.owner.transaction(SYSTEM) as tx:
         tx.execute(
-            "UPDATE account_origins SET inviter_id = %s WHERE worker_id = %s", (own.id, again.id)
+            "UPDATE account_origins SET inviter_id = %s WHERE worker_id = %s",
+            (first_account.id, second_account.id),
         )
     cheat = Cheat(
         scene,
         Random(seed),
         shelter,
-        [own.id, again.id],
+        [first_account.id, second_account.id],
         [scene.organization("Fachada", approved=False).id],
     )
     cheat.suspended, cheat.held = (
@@ -245,9 +257,9 @@ def test_one_cheating_person_never_counts_as_two_people(seed: int, scene: Scene)
         cheat.step()
     network = scene.rows("SELECT id, status FROM workers WHERE roles && '{COORDINATOR,AUDITOR}'")
     assert {row["id"] for row in network} == {
-        own.id,
-        again.id,
-        *(each.id for each in honest),
+        first_account.id,
+        second_account.id,
+        *(coordinator.id for coordinator in honest),
         *before,
     }
     assert {row["status"] for row in network} == {"ACTIVE"}
@@ -275,7 +287,7 @@ def test_one_cheating_person_never_counts_as_two_people(seed: int, scene: Scene)
     assert scene.rows("SELECT status FROM organizations WHERE id = %s", cheat.held) == [
         {"status": "APPROVED"}
     ]
-    assert not {"confirm", "confirm_change", "agree", "confirm_key"} & cheat.tried.keys()
+    assert not {"confirm", "confirm_change", "agree", "confirm_key"} & cheat.succeeded.keys()
     assert {
         "propose",
         "propose_change",
@@ -285,4 +297,4 @@ def test_one_cheating_person_never_counts_as_two_people(seed: int, scene: Scene)
         "hold_member",
         "reinstate_member",
         "leave_member",
-    } & cheat.tried.keys()
+    } & cheat.succeeded.keys()

@@ -33,7 +33,7 @@ from local.postgres import Postgres
 from local.process import free_port
 from protos.partners.v1 import members_pb2
 from protos.stubs import NotificationsStubs, PartnersStubs, ReferralsStubs
-from tests.parts.hearing import HEARING
+from tests.parts.default_signals import WITH_DEFAULT_SIGNALS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PARTS = ("postgres", "broker", "partners", "referrals", "notifications", "gateway")
@@ -99,7 +99,7 @@ class LocalStack:
             _fill(self._copied, self._root)
             subprocess.run(["cp", "-a", f"{self._copied}/.", str(self.var)], check=True)
         command = [
-            *HEARING,
+            *WITH_DEFAULT_SIGNALS,
             sys.executable,
             "-m",
             *self._module,

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.parts.hearing import HEARING
+from tests.parts.default_signals import WITH_DEFAULT_SIGNALS
 from tests.parts.local_stack import ROOT
 
 PAGE = ROOT / "docs" / "operations.md"
@@ -102,7 +102,7 @@ class Operator:
             'ARGS="', f'ARGS="--var {self.var} '
         )
         shell = subprocess.Popen(
-            [*HEARING, "bash", "-c", made],
+            [*WITH_DEFAULT_SIGNALS, "bash", "-c", made],
             cwd=self.folder,
             env=self._environment(),
             stdout=subprocess.PIPE,

@@ -306,7 +306,7 @@ def test_filling_fails_if_the_services_apply_no_facts_for_long(
     with pytest.raises(
         SystemExit, match=r"^0 of [0-9]+ facts about members and services have arrived"
     ):
-        demo.wait_until_heard(network(), patience=0.2)
+        demo.wait_until_received(network(), patience=0.2)
 
 
 class Stores:

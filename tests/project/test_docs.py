@@ -15,8 +15,8 @@ CLUSTER = (ROOT / "deploy" / "k8s" / "README.md").read_text(encoding="utf-8")
 SETTING = re.compile(r"\b((?:ENLACE|KAFKA)_[A-Z0-9]+(?:_[A-Z]+)*)\b")
 
 
-def read_by_configs() -> set[str]:
-    """Returns every variable that a config module names."""
+def settings_in_code() -> set[str]:
+    """Returns the names of all settings in the config modules."""
     files = [ROOT / "chassis" / "config.py", *(ROOT / "services").glob("*/config.py")]
     return {
         name
@@ -27,7 +27,7 @@ def read_by_configs() -> set[str]:
     }
 
 
-def rows_of_the_settings() -> set[str]:
+def settings_in_table() -> set[str]:
     """Returns the names in the first column of the settings table."""
     table = OPERATIONS.split("## Settings")[1].split("\n## ")[0]
     return {
@@ -39,14 +39,15 @@ def rows_of_the_settings() -> set[str]:
 
 
 def test_the_settings_table_lists_exactly_the_settings_that_are_read() -> None:
-    assert rows_of_the_settings() == read_by_configs()
+    assert settings_in_table() == settings_in_code()
 
 
 def test_the_page_names_no_setting_that_does_not_exist() -> None:
-    read = read_by_configs()
+    existing = settings_in_code()
     assert {
-        name if name in read else name.removesuffix("_FILE") for name in SETTING.findall(OPERATIONS)
-    } <= read
+        name if name in existing else name.removesuffix("_FILE")
+        for name in SETTING.findall(OPERATIONS)
+    } <= existing
 
 
 def test_every_metric_is_documented() -> None:
@@ -59,7 +60,7 @@ def test_every_metric_is_documented() -> None:
 
 @pytest.mark.parametrize("service", ["partners", "referrals", "notifications"])
 def test_every_command_is_documented(service: str) -> None:
-    words = set(words_of(import_module(f"services.{service}.__main__").main))
+    commands = set(commands_of(import_module(f"services.{service}.__main__").main))
     assert {
         "migrate",
         "serve",
@@ -68,17 +69,17 @@ def test_every_command_is_documented(service: str) -> None:
         "dead-letters list",
         "dead-letters redrive",
         "dead-letters discard",
-    } <= words
+    } <= commands
     pages = OPERATIONS + CLUSTER
-    assert not [name for name in words if not re.search(rf"services\.\w+ {name}\b", pages)]
+    assert not [name for name in commands if not re.search(rf"services\.\w+ {name}\b", pages)]
 
 
-def words_of(group: click.Group, before: str = "") -> list[str]:
+def commands_of(group: click.Group, before: str = "") -> list[str]:
     """Returns the full names of all commands of a group, including those of its sub-groups."""
     commands = []
     for name, command in group.commands.items():
         commands += (
-            words_of(command, f"{before}{name} ")
+            commands_of(command, f"{before}{name} ")
             if isinstance(command, click.Group)
             else [before + name]
         )
@@ -125,25 +126,25 @@ def test_a_decision_is_at_most_a_page_long() -> None:
 
 def test_every_mention_of_a_decision_names_an_existing_one() -> None:
     pages = pages_of_decisions()
-    standing = (
+    existing = (
         {page.name for page in pages.values()}
         | {f"{number:04}" for number in pages}
         | {str(number) for number in pages}
     )
-    listed = subprocess.run(
+    tracked = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.splitlines()
     files = [
         name
-        for name in listed
+        for name in tracked
         if name.endswith((".md", ".py", ".proto", ".sql", ".yaml", ".toml", ".html"))
         and (ROOT / name).exists()
     ]
     mention = re.compile(r"(?:\bdecisions/|\]\()(\d{4}(?:-[a-z0-9-]+\.md)?)|\bdecision (\d+)\b")
     mentions = [
-        (name, hit[1] or hit[2])
+        (name, match[1] or match[2])
         for name in files
-        for hit in mention.finditer((ROOT / name).read_text(encoding="utf-8"))
+        for match in mention.finditer((ROOT / name).read_text(encoding="utf-8"))
     ]
     assert len(mentions) > 40
-    assert [mention for mention in mentions if mention[1] not in standing] == []
+    assert [mention for mention in mentions if mention[1] not in existing] == []

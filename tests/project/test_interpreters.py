@@ -23,7 +23,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.parts.hearing import HEARING
+from tests.parts.default_signals import WITH_DEFAULT_SIGNALS
 
 pytestmark = [pytest.mark.alone, pytest.mark.long]
 ROOT = Path(__file__).resolve().parents[2]
@@ -139,7 +139,7 @@ class Works:
                 for work, words in WORKS.items():
                     own = f"--basetemp={self._folder / f'{version}.{work}.tmp'}"
                     command = [
-                        *HEARING,
+                        *WITH_DEFAULT_SIGNALS,
                         str(python),
                         "-m",
                         "pytest",

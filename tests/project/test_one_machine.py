@@ -28,7 +28,7 @@ from demo.network import network
 from local.process import accepts
 from protos.partners.v1 import members_pb2
 from protos.stubs import PartnersStubs
-from tests.parts.hearing import HEARING
+from tests.parts.default_signals import WITH_DEFAULT_SIGNALS
 
 pytestmark = pytest.mark.long
 
@@ -48,7 +48,7 @@ class LocalStack:
         to the end of the start.
         """
         command = [
-            *HEARING,
+            *WITH_DEFAULT_SIGNALS,
             sys.executable,
             "-m",
             "services",
@@ -295,7 +295,7 @@ def test_child_processes_receive_ctrl_c_although_the_tests_themselves_ignore_it(
     """
     deaf = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        child = subprocess.Popen([*HEARING, "sleep", "60"])
+        child = subprocess.Popen([*WITH_DEFAULT_SIGNALS, "sleep", "60"])
     finally:
         signal.signal(signal.SIGINT, deaf)
     time.sleep(0.5)  # a signal that came before the exec would prove nothing

@@ -47,7 +47,7 @@ class HandOver:
         return self.story.service.as_(LEGS[key][2], "WORKER")
 
     def ask(self, key: str, **values: Any) -> r.Referral:
-        """Sends the referral of a leg on its own consent, unless `receipt_id` names another one."""
+        """Sends a referral for a leg, with a consent of its own or with the one in `receipt_id`."""
         draft, receipt_id = self.draft(key), values.pop("receipt_id", "")
         if not receipt_id:
             receipt_id = self.story.receipt(
@@ -59,6 +59,7 @@ class HandOver:
         return self.legs[key]
 
     def draft(self, key: str) -> r.Referral:
+        """Drafts a referral and links it to the leg."""
         need, service, _ = LEGS[key]
         draft = self.story.draft(person(self.plan), need_code=need, service_id=SERVICE[service])
         self.plan = update(
@@ -104,123 +105,145 @@ class HandOver:
         }
 
 
-def prepared(story: Story) -> HandOver:
+def prepare_hand_over(story: Story) -> HandOver:
     plan = begun(story, "return_and_reintegration")
     plan = update(story.ngo, update(story.ngo, plan, "risk_check", MET), "travel_papers", MET)
     return HandOver(story, plan)
 
 
 @pytest.fixture
-def way(story: Story) -> HandOver:
-    """Returns a hand-over whose legs are all sent."""
-    way = prepared(story)
-    for key in reversed(LEGS):  # in reverse: the first organisation on the way is asked last
-        way.ask(key)
-    return way
+def hand_over(story: Story) -> HandOver:
+    """Returns a hand-over of which the referrals of all legs are sent."""
+    hand_over = prepare_hand_over(story)
+    for key in reversed(LEGS):  # in reverse: the referral of the first leg is sent last
+        hand_over.ask(key)
+    return hand_over
 
 
 @pytest.fixture
-def travelling(way: HandOver) -> HandOver:
+def departed(hand_over: HandOver) -> HandOver:
     """Returns a hand-over after the person has left."""
-    way.accept(*LEGS)
-    way.start("travel")
-    return way
+    hand_over.accept(*LEGS)
+    hand_over.start("travel")
+    return hand_over
 
 
-def test_the_travel_starts_once_every_later_leg_is_accepted(way: HandOver) -> None:
-    way.accept("travel", "housing")
-    assert refusal(lambda: way.start("travel")) == NOT_ACCEPTED
-    assert read(way.story.ngo, way.legs["travel"].id).state == r.STATE_ACCEPTED
-    assert list(way.seen("travel")["travel"].waits_for_keys) == ["reception"]
+def test_the_travel_starts_once_every_later_leg_is_accepted(hand_over: HandOver) -> None:
+    hand_over.accept("travel", "housing")
+    assert refusal(lambda: hand_over.start("travel")) == NOT_ACCEPTED
+    assert read(hand_over.story.ngo, hand_over.legs["travel"].id).state == r.STATE_ACCEPTED
+    assert list(hand_over.seen("travel")["travel"].waits_for_keys) == ["reception"]
     assert (
-        refusal(lambda: update(way.story.ngo, current_plan(way.story, way.plan), "travel", MET))
+        refusal(
+            lambda: update(
+                hand_over.story.ngo, current_plan(hand_over.story, hand_over.plan), "travel", MET
+            )
+        )
         == NOT_ACCEPTED
     )
-    way.accept("reception")
-    assert list(way.seen("travel")["travel"].waits_for_keys) == []
-    assert way.start("travel").state == r.STATE_IN_PROGRESS
+    hand_over.accept("reception")
+    assert list(hand_over.seen("travel")["travel"].waits_for_keys) == []
+    assert hand_over.start("travel").state == r.STATE_IN_PROGRESS
 
 
 def test_a_referral_already_started_cannot_be_linked_as_the_departure_later(
-    way: HandOver,
+    hand_over: HandOver,
 ) -> None:
-    way.accept("travel")
-    way.plan = update(way.story.ngo, current_plan(way.story, way.plan), "travel", OPEN)
-    way.start("travel")
-    linking = {"state": REFERRED, "referral_id": way.legs["travel"].id}
+    hand_over.accept("travel")
+    hand_over.plan = update(
+        hand_over.story.ngo, current_plan(hand_over.story, hand_over.plan), "travel", OPEN
+    )
+    hand_over.start("travel")
+    link = {"state": REFERRED, "referral_id": hand_over.legs["travel"].id}
     assert (
         refusal(
-            lambda: update(way.story.ngo, current_plan(way.story, way.plan), "travel", **linking)
+            lambda: update(
+                hand_over.story.ngo, current_plan(hand_over.story, hand_over.plan), "travel", **link
+            )
         )
         == NOT_ACCEPTED
     )
 
 
-def test_no_arrival_can_be_started_or_completed_before_the_departure(way: HandOver) -> None:
-    way.accept(*LEGS)
-    assert refusal(lambda: way.start("reception")) == ("FAILED_PRECONDITION", "step_waits")
+def test_no_arrival_can_be_started_or_completed_before_the_departure(hand_over: HandOver) -> None:
+    hand_over.accept(*LEGS)
+    assert refusal(lambda: hand_over.start("reception")) == ("FAILED_PRECONDITION", "step_waits")
     # A referral that was started before it became a leg does not count as the reception either.
-    way.plan = update(way.story.ngo, current_plan(way.story, way.plan), "reception", OPEN)
-    way.start("reception")
-    linking: dict[str, Any] = {"state": REFERRED, "referral_id": way.legs["reception"].id}
+    hand_over.plan = update(
+        hand_over.story.ngo, current_plan(hand_over.story, hand_over.plan), "reception", OPEN
+    )
+    hand_over.start("reception")
+    link: dict[str, Any] = {"state": REFERRED, "referral_id": hand_over.legs["reception"].id}
     assert refusal(
-        lambda: update(way.story.ngo, current_plan(way.story, way.plan), "reception", **linking)
+        lambda: update(
+            hand_over.story.ngo, current_plan(hand_over.story, hand_over.plan), "reception", **link
+        )
     ) == ("FAILED_PRECONDITION", "step_waits")
     update(
-        way.story.ngo,
-        current_plan(way.story, way.plan),
+        hand_over.story.ngo,
+        current_plan(hand_over.story, hand_over.plan),
         "reception",
         pb.PLAN_STEP_STATE_NOT_NEEDED,
         reason_code=pb.SKIP_REASON_DOES_NOT_APPLY,
     )
-    way.start("travel")
-    update(way.story.ngo, current_plan(way.story, way.plan), "reception", **linking)
-    way.complete("reception")
-    assert way.step_states() == {"travel": REFERRED, "reception": MET, "housing": REFERRED}
+    hand_over.start("travel")
+    update(hand_over.story.ngo, current_plan(hand_over.story, hand_over.plan), "reception", **link)
+    hand_over.complete("reception")
+    assert hand_over.step_states() == {"travel": REFERRED, "reception": MET, "housing": REFERRED}
 
 
 def test_each_leg_needs_its_own_consent(story: Story) -> None:
-    way = prepared(story)
-    both = story.receipt(way.plan.person_id, recipient=ORG["shelter"], purposes=["RET", "HOU"])
-    at_one: dict[str, Any] = {"need_code": "RET.REC", "service_id": SERVICE["shelter_bed"]}
-    way.ask("housing", receipt_id=both.id)
-    draft = story.draft(person(way.plan), **at_one)
-    way.plan = update(
-        story.ngo, current_plan(story, way.plan), "reception", REFERRED, referral_id=draft.id
+    hand_over = prepare_hand_over(story)
+    shared_receipt = story.receipt(
+        hand_over.plan.person_id, recipient=ORG["shelter"], purposes=["RET", "HOU"]
     )
-    again = r.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=both.id)
-    request = people_pb2.ListReceiptsRequest(person_id=way.plan.person_id, referral_id=draft.id)
+    values: dict[str, Any] = {"need_code": "RET.REC", "service_id": SERVICE["shelter_bed"]}
+    hand_over.ask("housing", receipt_id=shared_receipt.id)
+    draft = story.draft(person(hand_over.plan), **values)
+    hand_over.plan = update(
+        story.ngo, current_plan(story, hand_over.plan), "reception", REFERRED, referral_id=draft.id
+    )
+    again = r.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=shared_receipt.id)
+    request = people_pb2.ListReceiptsRequest(
+        person_id=hand_over.plan.person_id, referral_id=draft.id
+    )
     assert not story.ngo.ListReceipts(request).receipts, "nor is the receipt listed as usable"
     assert refusal(lambda: story.ngo.SendReferral(again)) == SAME_RECEIPT
     assert read(story.ngo, draft.id).state == r.STATE_DRAFT
     # Neither linking the referral afterwards nor replacing an override evades the rule.
-    way.plan = update(story.ngo, current_plan(story, way.plan), "reception", OPEN)
+    hand_over.plan = update(story.ngo, current_plan(story, hand_over.plan), "reception", OPEN)
     sent = story.ngo.SendReferral(again)
-    linking = {"state": REFERRED, "referral_id": sent.id}
+    link = {"state": REFERRED, "referral_id": sent.id}
     assert (
-        refusal(lambda: update(story.ngo, current_plan(story, way.plan), "reception", **linking))
+        refusal(lambda: update(story.ngo, current_plan(story, hand_over.plan), "reception", **link))
         == SAME_RECEIPT
     )
     assert (
         refusal(
             lambda: update(
                 story.ngo,
-                current_plan(story, way.plan),
+                current_plan(story, hand_over.plan),
                 "reception",
                 REFERRED,
-                referral_id=way.legs["housing"].id,
+                referral_id=hand_over.legs["housing"].id,
             )
         )
         == SAME_RECEIPT
     )
-    override = story.overridden(person=person(way.plan), **at_one)
-    way.plan = update(
-        story.ngo, current_plan(story, way.plan), "reception", REFERRED, referral_id=override.id
+    override = story.overridden(person=person(hand_over.plan), **values)
+    hand_over.plan = update(
+        story.ngo,
+        current_plan(story, hand_over.plan),
+        "reception",
+        REFERRED,
+        referral_id=override.id,
     )
-    attach = r.AttachConsentRequest(id=override.id, etag=override.etag, receipt_id=both.id)
+    attach = r.AttachConsentRequest(
+        id=override.id, etag=override.etag, receipt_id=shared_receipt.id
+    )
     assert refusal(lambda: story.ngo.AttachConsent(attach)) == SAME_RECEIPT
     attach.receipt_id = story.receipt(
-        way.plan.person_id, recipient=ORG["shelter"], purposes=["RET"]
+        hand_over.plan.person_id, recipient=ORG["shelter"], purposes=["RET"]
     ).id
     assert story.ngo.AttachConsent(attach).receipt_id == attach.receipt_id
 
@@ -235,9 +258,9 @@ def test_a_plan_moves_to_a_version_with_legs_only_with_a_consent_for_each_leg(st
         ("documents: []", "documents: []", "documents: []"),
         ("leg: departure", "leg: arrival, after: [a]", "leg: arrival, after: [a]"),
     )
-    for version, marks in enumerate((plain, legs), 1):
+    for version, attributes in enumerate((plain, legs), 1):
         text = head.format(version) + "".join(
-            step.format(key, mark) for key, mark in zip("abc", marks, strict=True)
+            step.format(key, attribute) for key, attribute in zip("abc", attributes, strict=True)
         )
         story.coordinator.PublishPathway(pb.PublishPathwayRequest(text=text))
         if version == 1:
@@ -259,10 +282,10 @@ def test_a_plan_moves_to_a_version_with_legs_only_with_a_consent_for_each_leg(st
 
 
 def test_owner_and_coordinators_see_all_legs_and_a_receiver_its_own_and_the_neighbouring_ones(
-    way: HandOver,
+    hand_over: HandOver,
 ) -> None:
-    way.accept("housing")
-    legs = {leg.key: leg for leg in current_plan(way.story, way.plan).legs}
+    hand_over.accept("housing")
+    legs = {leg.key: leg for leg in current_plan(hand_over.story, hand_over.plan).legs}
     assert [(leg.country, leg.organization_id, leg.state) for leg in legs.values()] == [
         ("GT", ORG["mission"], r.STATE_SENT),
         ("NI", ORG["border"], r.STATE_SENT),
@@ -273,35 +296,35 @@ def test_owner_and_coordinators_see_all_legs_and_a_receiver_its_own_and_the_neig
         ORG["border"],
         "",
     ]
-    assert [leg.referral_id for leg in legs.values()] == [way.legs[key].id for key in LEGS]
-    assert way.seen("travel", way.story.ngo) == legs
-    coordinator = way.seen("travel", way.story.coordinator)
+    assert [leg.referral_id for leg in legs.values()] == [hand_over.legs[key].id for key in LEGS]
+    assert hand_over.seen("travel", hand_over.story.ngo) == legs
+    coordinator = hand_over.seen("travel", hand_over.story.coordinator)
     assert coordinator == legs
-    assert read(way.story.coordinator, way.legs["travel"].id).person_id == ""
-    seen = {key: way.seen(key) for key in LEGS}
-    assert {key: list(legs) for key, legs in seen.items()} == {
+    assert read(hand_over.story.coordinator, hand_over.legs["travel"].id).person_id == ""
+    legs_by_receiver = {key: hand_over.seen(key) for key in LEGS}
+    assert {key: list(legs) for key, legs in legs_by_receiver.items()} == {
         "travel": ["travel", "reception"],
         "reception": ["travel", "reception", "housing"],
         "housing": ["reception", "housing"],
     }
-    beside = seen["reception"]["housing"]
-    assert (beside.organization_id, beside.state, beside.referral_id) == (
+    neighbour = legs_by_receiver["reception"]["housing"]
+    assert (neighbour.organization_id, neighbour.state, neighbour.referral_id) == (
         ORG["shelter"],
         r.STATE_ACCEPTED,
         "",
     )
-    assert beside.HasField("planned_first_contact_time")
-    assert not way.client("travel").ListReferrals(r.ListReferralsRequest()).referrals[0].legs, (
-        "lists leave the legs out"
-    )
+    assert neighbour.HasField("planned_first_contact_time")
+    assert (
+        not hand_over.client("travel").ListReferrals(r.ListReferralsRequest()).referrals[0].legs
+    ), "lists leave the legs out"
 
 
 def test_only_the_sender_sees_for_whom_a_draft_leg_is(story: Story) -> None:
-    way = prepared(story)
-    way.ask("travel")
-    way.draft("reception")
+    hand_over = prepare_hand_over(story)
+    hand_over.ask("travel")
+    hand_over.draft("reception")
     for by in (None, story.coordinator):
-        leg = way.seen("travel", by)["reception"]
+        leg = hand_over.seen("travel", by)["reception"]
         assert (leg.organization_id, leg.country, leg.state, leg.referral_id) == (
             "",
             "",
@@ -309,15 +332,15 @@ def test_only_the_sender_sees_for_whom_a_draft_leg_is(story: Story) -> None:
             "",
         )
         assert leg.acting_organization_id == ORG["ngo"]
-    assert way.seen("travel", story.ngo)["reception"].organization_id == ORG["border"]
+    assert hand_over.seen("travel", story.ngo)["reception"].organization_id == ORG["border"]
 
 
 def test_a_receiver_that_declined_disappears_from_the_chain_and_no_longer_sees_it(
-    way: HandOver,
+    hand_over: HandOver,
 ) -> None:
-    way.do("reception", r.DeclineReferralRequest(reason_code=r.DECLINE_REASON_NO_CAPACITY))
-    assert way.seen("reception") == {}
-    leg = way.seen("travel")["reception"]
+    hand_over.do("reception", r.DeclineReferralRequest(reason_code=r.DECLINE_REASON_NO_CAPACITY))
+    assert hand_over.seen("reception") == {}
+    leg = hand_over.seen("travel")["reception"]
     assert (leg.organization_id, leg.state, leg.acting_organization_id) == (
         "",
         r.STATE_UNSPECIFIED,
@@ -326,125 +349,132 @@ def test_a_receiver_that_declined_disappears_from_the_chain_and_no_longer_sees_i
 
 
 def test_a_caller_who_may_not_open_the_persons_data_does_not_see_where_she_goes(
-    way: HandOver, service: Service
+    hand_over: HandOver, service: Service
 ) -> None:
-    assert way.seen("travel")
+    assert hand_over.seen("travel")
     # Managers, keys without the right to open people, members on probation, and anybody whose
     # consent has ended see no legs.
-    assert way.seen("travel", service.as_("mission", "MANAGER")) == {}
-    assert way.seen("travel", service.as_("mission", scopes=("referrals.read",))) == {}
-    assert way.seen("travel", service.as_("mission", scopes=("referrals.read", "people.open")))
-    assert way.seen("travel", service.as_("coalition", "AUDITOR")) == {}
+    assert hand_over.seen("travel", service.as_("mission", "MANAGER")) == {}
+    assert hand_over.seen("travel", service.as_("mission", scopes=("referrals.read",))) == {}
+    assert hand_over.seen(
+        "travel", service.as_("mission", scopes=("referrals.read", "people.open"))
+    )
+    assert hand_over.seen("travel", service.as_("coalition", "AUDITOR")) == {}
     for standing, legs in (("PROBATION", 0), ("APPROVED", 2)):
         with service.database.transaction(SYSTEM) as tx:
             members.note_member(
                 tx, "organization", ORG["mission"], True, standing, "NGO", country="GT"
             )
-        assert len(way.seen("travel")) == legs
+        assert len(hand_over.seen("travel")) == legs
     service.clock.set(NOON + timedelta(days=91))
-    assert way.seen("travel") == {}
+    assert hand_over.seen("travel") == {}
 
 
-def test_other_organisations_cannot_find_the_chain(way: HandOver, service: Service) -> None:
-    for other in (service.as_("clinic", "WORKER"), way.client("housing")):
-        assert refusal(lambda: read(other, way.legs["travel"].id)) == ("NOT_FOUND", "not_found")  # noqa: B023
+def test_other_organisations_cannot_find_the_chain(hand_over: HandOver, service: Service) -> None:
+    for other in (service.as_("clinic", "WORKER"), hand_over.client("housing")):
+        assert refusal(lambda: read(other, hand_over.legs["travel"].id)) == (  # noqa: B023
+            "NOT_FOUND",
+            "not_found",
+        )
     assert (
         refusal(
             lambda: current_plan(
                 Story(
                     service,
-                    way.client("travel"),
-                    way.client("travel"),
-                    way.story.coordinator,
+                    hand_over.client("travel"),
+                    hand_over.client("travel"),
+                    hand_over.story.coordinator,
                     iter(()),
                 ),
-                way.plan,
+                hand_over.plan,
             )
         )[0]
         == "NOT_FOUND"
     )
 
 
-def not_deliver(way: HandOver) -> None:
-    way.do("housing", r.NotDeliverReferralRequest(reason_code=r.NOT_DELIVERED_REASON_CAPACITY_LOST))
-
-
-def withdraw(way: HandOver) -> None:
-    way.do("housing", r.WithdrawReferralRequest(reason_code=WITHDRAWN), way.story.ngo)
-
-
-def take_back(way: HandOver) -> None:
-    way.client("housing").WithdrawReceipt(
-        people_pb2.WithdrawReceiptRequest(id=way.legs["housing"].receipt_id)
+def not_deliver(hand_over: HandOver) -> None:
+    hand_over.do(
+        "housing", r.NotDeliverReferralRequest(reason_code=r.NOT_DELIVERED_REASON_CAPACITY_LOST)
     )
 
 
-def expire(way: HandOver) -> None:
+def withdraw(hand_over: HandOver) -> None:
+    hand_over.do("housing", r.WithdrawReferralRequest(reason_code=WITHDRAWN), hand_over.story.ngo)
+
+
+def withdraw_consent(hand_over: HandOver) -> None:
+    hand_over.client("housing").WithdrawReceipt(
+        people_pb2.WithdrawReceiptRequest(id=hand_over.legs["housing"].receipt_id)
+    )
+
+
+def expire(hand_over: HandOver) -> None:
     """Sends a new referral for the leg, and lets its deadlines pass without an answer."""
-    not_deliver(way)
-    way.ask("housing")
-    clock = way.story.service.clock
+    not_deliver(hand_over)
+    hand_over.ask("housing")
+    clock = hand_over.story.service.clock
     clock.advance(timedelta(days=2))
-    with way.story.service.database.transaction(SYSTEM) as tx:
-        while way.story.service.made.lives.fire_deadlines(tx, clock.now(), 50):
+    with hand_over.story.service.database.transaction(SYSTEM) as tx:
+        while hand_over.story.service.made.lives.fire_deadlines(tx, clock.now(), 50):
             pass
 
 
-@pytest.mark.parametrize("fall", [not_deliver, withdraw, take_back, expire])
+@pytest.mark.parametrize("end_leg", [not_deliver, withdraw, withdraw_consent, expire])
 def test_a_leg_that_ends_during_the_travel_is_reported_to_sender_and_coordinators(
-    fall: Callable[[HandOver], None], travelling: HandOver
+    end_leg: Callable[[HandOver], None], departed: HandOver
 ) -> None:
-    fall(travelling)
-    assert travelling.verbs("housing")[-1] == "leg_lost"
-    assert travelling.verbs("housing", travelling.story.coordinator)[-1] == "leg_lost"
-    assert "leg_lost" not in travelling.verbs("housing", travelling.client("housing"))
-    assert facts(travelling, "housing") == 1
-    assert travelling.step_states()["housing"] == OPEN
-    assert travelling.seen("reception")["housing"].acting_organization_id == ORG["ngo"]
+    end_leg(departed)
+    assert departed.verbs("housing")[-1] == "leg_lost"
+    assert departed.verbs("housing", departed.story.coordinator)[-1] == "leg_lost"
+    assert "leg_lost" not in departed.verbs("housing", departed.client("housing"))
+    assert count_leg_lost_facts(departed, "housing") == 1
+    assert departed.step_states()["housing"] == OPEN
+    assert departed.seen("reception")["housing"].acting_organization_id == ORG["ngo"]
     # Once a new referral is accepted, there is nothing to report.
-    travelling.ask("housing")
-    travelling.accept("housing")
-    assert travelling.seen("reception")["housing"].state == r.STATE_ACCEPTED
+    departed.ask("housing")
+    departed.accept("housing")
+    assert departed.seen("reception")["housing"].state == r.STATE_ACCEPTED
 
 
-def facts(way: HandOver, key: str) -> int:
-    with way.story.service.database.transaction(SYSTEM) as tx:
+def count_leg_lost_facts(hand_over: HandOver, key: str) -> int:
+    with hand_over.story.service.database.transaction(SYSTEM) as tx:
         sql = (
             "SELECT count(*) AS n FROM outbox WHERE subject = %s"
             " AND type = 'enlace.referral.leg_lost.v1'"
         )
-        row = tx.execute(sql, (way.legs[key].id,)).fetchone()
+        row = tx.execute(sql, (hand_over.legs[key].id,)).fetchone()
     assert row
     return int(row["n"])
 
 
 def test_a_leg_that_ends_before_the_departure_or_after_the_arrival_is_not_reported(
-    way: HandOver,
+    hand_over: HandOver,
 ) -> None:
-    way.accept(*LEGS)
-    not_deliver(way)
-    assert "leg_lost" not in way.verbs("housing")
-    way.ask("housing")
-    way.accept("housing")
+    hand_over.accept(*LEGS)
+    not_deliver(hand_over)
+    assert "leg_lost" not in hand_over.verbs("housing")
+    hand_over.ask("housing")
+    hand_over.accept("housing")
     for key in LEGS:
-        way.start(key)
-    way.do(
+        hand_over.start(key)
+    hand_over.do(
         "housing", r.NotDeliverReferralRequest(reason_code=r.NOT_DELIVERED_REASON_PERSON_MISSING)
     )
-    assert "leg_lost" not in way.verbs("housing")
+    assert "leg_lost" not in hand_over.verbs("housing")
 
 
 def test_withdrawing_all_consents_reports_one_lost_leg_and_ends_the_plan(
-    travelling: HandOver,
+    departed: HandOver,
 ) -> None:
-    with travelling.story.service.database.transaction(SYSTEM) as tx:
+    with departed.story.service.database.transaction(SYSTEM) as tx:
         trail: list[Any] = []
-        travelling.story.service.made.consents.withdraw_all(
-            tx, NOON, "c", travelling.plan.person_id, trail
+        departed.story.service.made.consents.withdraw_all(
+            tx, NOON, "c", departed.plan.person_id, trail
         )
-    assert [travelling.verbs(key).count("leg_lost") for key in LEGS] == [1, 0, 0]
+    assert [departed.verbs(key).count("leg_lost") for key in LEGS] == [1, 0, 0]
     assert (
-        current_plan(travelling.story, travelling.plan).close_reason_code
+        current_plan(departed.story, departed.plan).close_reason_code
         == pb.PLAN_CLOSE_REASON_CONSENT_WITHDRAWN
     )
 
@@ -455,26 +485,31 @@ def threads() -> Iterator[ThreadPoolExecutor]:
         yield threads
 
 
-@pytest.mark.parametrize("fall", [not_deliver, withdraw, take_back])
+@pytest.mark.parametrize("end_leg", [not_deliver, withdraw, withdraw_consent])
 def test_a_departure_concurrent_with_the_end_of_a_leg_is_refused_or_the_leg_is_reported(
-    fall: Callable[[HandOver], None], story: Story, threads: ThreadPoolExecutor
+    end_leg: Callable[[HandOver], None], story: Story, threads: ThreadPoolExecutor
 ) -> None:
     for _ in range(4):
-        way = prepared(story)
+        hand_over = prepare_hand_over(story)
         for key in LEGS:
-            way.ask(key)
-        way.accept(*LEGS)
+            hand_over.ask(key)
+        hand_over.accept(*LEGS)
         with story.service.database.transaction(SYSTEM) as tx:
-            tx.execute("SELECT 1 FROM plans WHERE id = %s FOR UPDATE", (way.plan.id,)).fetchone()
-            left, fell = (
-                threads.submit(outcome, lambda: way.start("travel")),  # noqa: B023
-                threads.submit(outcome, lambda: fall(way)),  # noqa: B023
+            tx.execute(
+                "SELECT 1 FROM plans WHERE id = %s FOR UPDATE", (hand_over.plan.id,)
+            ).fetchone()
+            departure, end = (
+                threads.submit(outcome, lambda: hand_over.start("travel")),  # noqa: B023
+                threads.submit(outcome, lambda: end_leg(hand_over)),  # noqa: B023
             )
             # both transactions have written their own rows and wait for the plan's lock
             while waiting_transactions(tx) < 2:
-                assert {left.done(), fell.done()} == {False}
-        assert (left.result(), fell.result()) in (("done", "done"), ("legs_not_accepted", "done"))
-        assert ("leg_lost" in way.verbs("housing")) == (left.result() == "done")
+                assert {departure.done(), end.done()} == {False}
+        assert (departure.result(), end.result()) in (
+            ("done", "done"),
+            ("legs_not_accepted", "done"),
+        )
+        assert ("leg_lost" in hand_over.verbs("housing")) == (departure.result() == "done")
 
 
 def waiting_transactions(tx: Transaction) -> int:
@@ -488,61 +523,73 @@ def test_of_two_legs_sent_concurrently_on_one_consent_only_one_is_accepted(
     story: Story, threads: ThreadPoolExecutor
 ) -> None:
     for _ in range(4):
-        way = prepared(story)
-        both = story.receipt(way.plan.person_id, recipient=ORG["shelter"], purposes=["RET", "HOU"])
+        hand_over = prepare_hand_over(story)
+        shared_receipt = story.receipt(
+            hand_over.plan.person_id, recipient=ORG["shelter"], purposes=["RET", "HOU"]
+        )
         requests = []
         for key, need in (("reception", "RET.REC"), ("housing", "HOU.SAFE")):
-            draft = story.draft(person(way.plan), need_code=need)
-            way.plan = update(
-                story.ngo, current_plan(story, way.plan), key, REFERRED, referral_id=draft.id
+            draft = story.draft(person(hand_over.plan), need_code=need)
+            hand_over.plan = update(
+                story.ngo, current_plan(story, hand_over.plan), key, REFERRED, referral_id=draft.id
             )
-            requests.append(r.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=both.id))
-        sent = threads.map(
+            requests.append(
+                r.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=shared_receipt.id)
+            )
+        outcomes = threads.map(
             lambda request: outcome(lambda: story.ngo.SendReferral(request)), requests
         )
-        assert sorted(sent) == ["done", "receipt_of_another_leg"]
+        assert sorted(outcomes) == ["done", "receipt_of_another_leg"]
 
 
 def test_a_repeated_start_gets_the_first_answer_even_if_a_leg_has_ended_since(
-    way: HandOver,
+    hand_over: HandOver,
 ) -> None:
-    way.accept(*LEGS)
+    hand_over.accept(*LEGS)
     request = r.StartReferralRequest(
-        id=way.legs["travel"].id, etag=way.legs["travel"].etag, request_id=way.story.request_id()
+        id=hand_over.legs["travel"].id,
+        etag=hand_over.legs["travel"].etag,
+        request_id=hand_over.story.request_id(),
     )
     request.first_contact_time.FromDatetime(NOON)
-    started = way.client("travel").StartReferral(request)
-    not_deliver(way)
-    assert way.client("travel").StartReferral(request) == started
-    assert way.verbs("housing").count("leg_lost") == 1
+    started = hand_over.client("travel").StartReferral(request)
+    not_deliver(hand_over)
+    assert hand_over.client("travel").StartReferral(request) == started
+    assert hand_over.verbs("housing").count("leg_lost") == 1
 
 
 def test_a_receiver_that_accepted_early_is_not_late_before_the_expected_arrival(
-    way: HandOver,
+    hand_over: HandOver,
 ) -> None:
-    way.accept("housing")
+    hand_over.accept("housing")
     (clock,) = [
         clock
-        for clock in read(way.story.ngo, way.legs["housing"].id).clocks
+        for clock in read(hand_over.story.ngo, hand_over.legs["housing"].id).clocks
         if clock.kind == r.CLOCK_KIND_FIRST_CONTACT
     ]
-    expected = way.legs["housing"].planned_first_contact_time
+    expected = hand_over.legs["housing"].planned_first_contact_time
     assert clock.start_time == expected
     assert clock.due_time.ToDatetime(NOON.tzinfo) == expected.ToDatetime(NOON.tzinfo) + timedelta(
         hours=24
     )
-    assert way.legs["housing"].next_due_time == clock.due_time, "and the list shows the same time"
+    assert hand_over.legs["housing"].next_due_time == clock.due_time, (
+        "and the list shows the same time"
+    )
     # A referral that was accepted before it became a leg waits too, and linking it again changes
     # nothing.
-    way.legs["housing"] = way.story.sent(person=person(way.plan))
-    way.accept("housing")
-    assert way.legs["housing"].next_due_time.ToDatetime(NOON.tzinfo) == NOON + timedelta(hours=24)
+    hand_over.legs["housing"] = hand_over.story.sent(person=person(hand_over.plan))
+    hand_over.accept("housing")
+    assert hand_over.legs["housing"].next_due_time.ToDatetime(NOON.tzinfo) == NOON + timedelta(
+        hours=24
+    )
     for _ in range(2):
-        way.plan = update(
-            way.story.ngo,
-            current_plan(way.story, way.plan),
+        hand_over.plan = update(
+            hand_over.story.ngo,
+            current_plan(hand_over.story, hand_over.plan),
             "housing",
             REFERRED,
-            referral_id=way.legs["housing"].id,
+            referral_id=hand_over.legs["housing"].id,
         )
-        assert read(way.story.ngo, way.legs["housing"].id).next_due_time == clock.due_time
+        assert (
+            read(hand_over.story.ngo, hand_over.legs["housing"].id).next_due_time == clock.due_time
+        )

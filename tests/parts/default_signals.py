@@ -1,7 +1,7 @@
 """The prefix of a command to which tests send signals.
 
-A command that starts with `HEARING` no longer ignores the signals that the parent of the tests has
-set to be ignored. A script's `&` makes its child ignore SIGINT, and nohup makes it ignore SIGHUP; a
+A command that starts with `WITH_DEFAULT_SIGNALS` does not inherit ignored signals from the parent
+of the tests. A script's `&` makes its child ignore SIGINT, and nohup makes it ignore SIGHUP; a
 program inherits this over exec, and a stack that was started in this way rightly continues to
 ignore these signals. (`subprocess` restores other signals, but not these; its `preexec_fn` is not
 safe in a process with the threads of gRPC.)
@@ -15,4 +15,4 @@ for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, signal.SIG_DFL)
 os.execvp(sys.argv[1], sys.argv[1:])
 """
-HEARING = (sys.executable, "-I", "-S", "-c", _PROGRAM)
+WITH_DEFAULT_SIGNALS = (sys.executable, "-I", "-S", "-c", _PROGRAM)

@@ -1,6 +1,6 @@
 """A process that only publishes the facts of an outbox.
 
-`python -m tests.chassis.teller DATABASE_URL BROKER TOPIC KEYS SILENT_SECONDS`. Its connections
+`python -m tests.chassis.publisher DATABASE_URL BROKER TOPIC KEYS SILENT_SECONDS`. Its connections
 carry its process id in their names. The process ends when its standard input is closed.
 """
 
@@ -28,11 +28,11 @@ def main(url: str, bootstrap: str, topic: str, folder: str, silent: str) -> None
     database.open()
     watch.start()
     Relay(
-        "teller",
+        "publisher",
         topic,
         database,
         watch,
-        Signer(key_folder.signing(Path(folder), "facts.teller")),
+        Signer(key_folder.signing(Path(folder), "facts.publisher")),
         SystemClock(),
     ).loop().start()
     sys.stdin.read()

@@ -19,7 +19,7 @@ from chassis.tokens import SYSTEM
 from facts import outbox
 from tests.chassis.world import World, until
 from tests.parts import topics
-from tests.parts.hearing import HEARING
+from tests.parts.default_signals import WITH_DEFAULT_SIGNALS
 from tests.parts.local_stack import ROOT
 
 pytestmark = pytest.mark.long
@@ -33,11 +33,17 @@ HOLDER = (
 
 
 @contextmanager
-def telling(world: World) -> Iterator[subprocess.Popen[bytes]]:
+def running_publisher(world: World) -> Iterator[subprocess.Popen[bytes]]:
     """Runs a process that publishes the facts of this world."""
-    words = [world.places["teller"].url, world.part.bootstrap, world.topic, str(world.keys), SILENT]
+    arguments = [
+        world.places["publisher"].url,
+        world.part.bootstrap,
+        world.topic,
+        str(world.keys),
+        SILENT,
+    ]
     process = subprocess.Popen(
-        [*HEARING, sys.executable, "-m", "tests.chassis.teller", *words],
+        [*WITH_DEFAULT_SIGNALS, sys.executable, "-m", "tests.chassis.publisher", *arguments],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
@@ -51,7 +57,7 @@ def telling(world: World) -> Iterator[subprocess.Popen[bytes]]:
 
 def holds_turn(world: World, process: subprocess.Popen[bytes]) -> bool:
     """Returns whether the process is the one that publishes."""
-    with world.teller.transaction(SYSTEM) as tx:
+    with world.publisher.transaction(SYSTEM) as tx:
         return [row["application_name"] for row in tx.execute(HOLDER)] == [
             f"enlace-listen-{process.pid}"
         ]
@@ -60,13 +66,13 @@ def holds_turn(world: World, process: subprocess.Popen[bytes]) -> bool:
 def test_a_hanging_publisher_is_replaced_by_the_other_and_disturbs_nothing_when_it_wakes(
     world: World,
 ) -> None:
-    world.stop("teller")
-    world.databases["teller"] = Database(world.places["teller"].url, max_size=2)
-    world.teller.open()
+    world.stop("publisher")
+    world.databases["publisher"] = Database(world.places["publisher"].url, max_size=2)
+    world.publisher.open()
     subjects, versions = [new_id() for _ in range(5)], 0
-    with telling(world) as first:
+    with running_publisher(world) as first:
         until(lambda: holds_turn(world, first))
-        with telling(world) as second:
+        with running_publisher(world) as second:
             for stopped, other in ((first, second), (second, first), (first, second)):
                 versions += 20
                 for subject in subjects:
@@ -98,6 +104,6 @@ def test_a_hanging_publisher_is_replaced_by_the_other_and_disturbs_nothing_when_
         assert list(dict.fromkeys(published)) == list(range(1, versions + 1)), (
             "the first records of all versions are in order"
         )
-    with world.teller.transaction(SYSTEM) as tx:
+    with world.publisher.transaction(SYSTEM) as tx:
         assert outbox.backlog(tx) == 0
-    world.teller.close()
+    world.publisher.close()

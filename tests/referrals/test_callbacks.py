@@ -212,6 +212,29 @@ def test_a_new_time_for_a_call_replaces_the_earlier_one(story: Story) -> None:
     assert (moved.id, moved.asked_by_herself) == (callback.id, False)
 
 
+def test_a_time_agreed_in_a_second_call_replaces_the_one_agreed_in_the_first(story: Story) -> None:
+    made = story.contact()
+    first = arrange_call(story, made.contact.id)
+    again = call_again(story, made, "hotline")
+    moved = arrange_call(story, again.contact.id, NIGHT)
+    assert moved.id == first.id
+    (callback,) = owed_calls(story, made)
+    assert callback.clocks[0].start_time.ToDatetime() == datetime(2026, 3, 6, 2)
+    assert not owed_calls(story, again), "she is called once"
+
+
+def test_a_time_that_the_person_asks_for_replaces_the_times_of_all_lines(story: Story) -> None:
+    made = story.contact()
+    file_of(story, made, people_pb2.SAFE_CHANNEL_PHONE)
+    arrange_call(story, made.contact.id)
+    again, clinic = call_again(story, made), operator_of(story, "clinic")
+    wanted = c.Callback(contact_id=again.contact.id, day_code=TOMORROW, hour_code=EVENING)
+    clinic.CreateCallback(c.CreateCallbackRequest(callback=wanted))
+    status = ask_for_call(story, made, hour=NIGHT)
+    owed = [*owed_calls(story, made), *owed_calls(story, again, clinic)]
+    assert [callback.clocks[0].start_time for callback in owed] == [status.call_from_time] * 2
+
+
 @pytest.mark.parametrize(
     "channel",
     [

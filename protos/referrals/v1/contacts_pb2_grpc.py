@@ -145,7 +145,7 @@ class ContactsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateCallback(self, request, context):
-        """Agrees with a caller on a time to call her back; another time for the same contact replaces the one before. If the person has a file, her safe-contact plan
+        """Agrees with a caller on a time to call her back; another time for the same caller replaces the one before. If the person has a file, her safe-contact plan
         decides: it must name the phone.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -54,7 +54,7 @@ class ContactsStub:
     ListTakeOvers: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.ListTakeOversRequest, _contacts_pb2.ListTakeOversResponse]
     """Lists the workers who took over the line of the caller's organisation, with the times, newest first."""
     CreateCallback: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.CreateCallbackRequest, _contacts_pb2.Callback]
-    """Agrees with a caller on a time to call her back; another time for the same contact replaces the one before. If the person has a file, her safe-contact plan
+    """Agrees with a caller on a time to call her back; another time for the same caller replaces the one before. If the person has a file, her safe-contact plan
     decides: it must name the phone.
     """
     ListCallbacks: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.ListCallbacksRequest, _contacts_pb2.ListCallbacksResponse]
@@ -88,7 +88,7 @@ class ContactsAsyncStub(ContactsStub):
     ListTakeOvers: _aio.UnaryUnaryMultiCallable[_contacts_pb2.ListTakeOversRequest, _contacts_pb2.ListTakeOversResponse]  # type: ignore[assignment]
     """Lists the workers who took over the line of the caller's organisation, with the times, newest first."""
     CreateCallback: _aio.UnaryUnaryMultiCallable[_contacts_pb2.CreateCallbackRequest, _contacts_pb2.Callback]  # type: ignore[assignment]
-    """Agrees with a caller on a time to call her back; another time for the same contact replaces the one before. If the person has a file, her safe-contact plan
+    """Agrees with a caller on a time to call her back; another time for the same caller replaces the one before. If the person has a file, her safe-contact plan
     decides: it must name the phone.
     """
     ListCallbacks: _aio.UnaryUnaryMultiCallable[_contacts_pb2.ListCallbacksRequest, _contacts_pb2.ListCallbacksResponse]  # type: ignore[assignment]
@@ -167,7 +167,7 @@ class ContactsServicer(metaclass=_abc_1.ABCMeta):
         request: _contacts_pb2.CreateCallbackRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_contacts_pb2.Callback, _abc.Awaitable[_contacts_pb2.Callback]]:
-        """Agrees with a caller on a time to call her back; another time for the same contact replaces the one before. If the person has a file, her safe-contact plan
+        """Agrees with a caller on a time to call her back; another time for the same caller replaces the one before. If the person has a file, her safe-contact plan
         decides: it must name the phone.
         """
 

@@ -50,12 +50,16 @@ class Callbacks:
         self._pages = pages
 
     def CreateCallback(self, request: pb.CreateCallbackRequest, call: Call) -> pb.Callback:
-        """Records a callback that an operator agreed on with the caller."""
+        """Records a callback that an operator agreed on with the caller.
+
+        If the line owes her a callback already, also for another contact, that callback moves.
+        """
         wish = parse_wish(request.callback, "callback.")
         contact = contacts.lock(call.tx, object_id(request.callback.contact_id))
         contact.check_not_erased()
+        own = [each.id for each in contacts.of_caller(call.tx, contact.tied_to_id or contact.id)]
         person_id = self._check_plans(call.tx, contact)
-        callback = _owe(call.tx, call.clock.now(), contact, wish, [contact.id], by_herself=False)
+        callback = _owe(call.tx, call.clock.now(), contact, wish, own, by_herself=False)
         return callback_message(callback, contact.reference_hint, person_id)
 
     def ListCallbacks(
@@ -129,9 +133,9 @@ def ask(
 ) -> None:
     """Records a callback that the caller requested with her reference.
 
-    Of the lines that have a file about her, the line that she called last owes the callback. If a
-    line owes her a callback already, that callback moves to the requested hours. Raises Conflict if
-    a call is not safe.
+    Of the lines that have a file about her, the line that she called last owes the callback. If
+    lines owe her callbacks already, these move to the requested hours. Raises Conflict if a call is
+    not safe.
     """
     if not may_ask(files.unerased(tx, people, for_update=True)):
         raise Conflict("call_not_safe")
@@ -156,19 +160,19 @@ def _owe(
     *,
     by_herself: bool,
 ) -> Callback:
+    """Moves the callbacks owed to these contacts, or else creates one; returns the first."""
     hours = _hours(contact, wish, now)
     owed = callbacks.owed_to(tx, contact_ids)
-    callback = (
-        owed[0]
-        if owed
-        else Callback.create(
+    for callback in owed:
+        callback.move(now, hours, by_herself=by_herself)
+    owed = owed or [
+        Callback.create(
             new_id(), contact.id, contact.organization_id, now, hours, by_herself=by_herself
         )
-    )
-    if owed:
-        callback.move(now, hours, by_herself=by_herself)
-    callbacks.save(tx, callback, "asked" if by_herself else "changed")
-    return callback
+    ]
+    for callback in owed:
+        callbacks.save(tx, callback, "asked" if by_herself else "changed")
+    return owed[0]
 
 
 def _hours(contact: Contact, wish: Wish, now: datetime) -> Hours:

@@ -18,6 +18,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis import errors
+from chassis.wire import timestamp
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import members_pb2 as m
@@ -641,6 +642,16 @@ def test_d25_she_is_not_told_that_the_line_calls_her_after_the_time_has_passed()
 
     assert ("La línea la llama:" in call(30), "llame usted" in call(30)) == (True, False)
     assert ("La línea la llama:" in call(-1), "llame usted" in call(-1)) == (False, True)
+
+
+def test_she_reads_the_hours_of_a_call_in_the_local_time_in_which_she_agreed_on_them() -> None:
+    start = datetime(2126, 3, 5, 22, tzinfo=UTC)
+    said = status_said(
+        call_from_time=timestamp(start),
+        call_until_time=timestamp(start + timedelta(hours=3)),
+        call_utc_offset_minutes=-300,  # Peru
+    )
+    assert "La línea la llama: 5 mar 2126, 17:00 a 5 mar 2126, 20:00." in said
 
 
 # D25

@@ -201,6 +201,22 @@ def test_a_call_that_the_person_asked_for_is_listed_among_the_calls_owed(
     assert published_verbs(service, callback) == ["asked"]
 
 
+@pytest.mark.parametrize(("department", "hours_behind"), [("NI-CI", 6), ("ES-CN", 0), ("US-CA", 8)])
+def test_the_status_of_a_reference_has_the_local_time_of_the_call(
+    department: str, hours_behind: int, story: Story
+) -> None:
+    request = c.CreateContactRequest(
+        contact=c.Contact(line_country="NI", department=department), pin="4821"
+    )
+    made = operator_of(story).CreateContact(request)
+    arrange_call(story, made.contact.id)
+    status = story.service.public().GetReferenceStatus(
+        c.GetReferenceStatusRequest(reference=made.reference, pin="4821")
+    )
+    assert status.call_utc_offset_minutes == -60 * hours_behind
+    assert status.call_from_time.ToDatetime() == datetime(2026, 3, 5, 17 + hours_behind)
+
+
 def test_a_new_time_for_a_call_replaces_the_earlier_one(story: Story) -> None:
     made = story.contact()
     file_of(story, made, people_pb2.SAFE_CHANNEL_PHONE)

@@ -1301,6 +1301,7 @@ class ReferenceStatus(_message.Message):
     CALL_FROM_TIME_FIELD_NUMBER: _builtins.int
     CALL_UNTIL_TIME_FIELD_NUMBER: _builtins.int
     ORGANIZATIONS_ASKED_FIELD_NUMBER: _builtins.int
+    CALL_UTC_OFFSET_MINUTES_FIELD_NUMBER: _builtins.int
     contact_time_band: Global___TimeBand.ValueType
     """The time since she called."""
     organizations_with_access: _builtins.int
@@ -1313,6 +1314,8 @@ class ReferenceStatus(_message.Message):
     """Whether she may ask to be called: every safe-contact plan of hers names the phone."""
     organizations_asked: _builtins.int
     """The number of organisations that hold an enquiry about her: its content, and no name."""
+    call_utc_offset_minutes: _builtins.int
+    """The offset from UTC of the local time in which the call was agreed, in minutes, at call_from_time: -360 in Nicaragua."""
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReferenceItem]:
         """one item for each referral of hers; empty: nothing was requested yet"""
@@ -1337,10 +1340,11 @@ class ReferenceStatus(_message.Message):
         call_from_time: _timestamp_pb2.Timestamp | None = ...,
         call_until_time: _timestamp_pb2.Timestamp | None = ...,
         organizations_asked: _builtins.int = ...,
+        call_utc_offset_minutes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["call_from_time", b"call_from_time", "call_until_time", b"call_until_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_from_time", b"call_from_time", "call_until_time", b"call_until_time", "contact_time_band", b"contact_time_band", "file_count", b"file_count", "items", b"items", "may_ask_for_call", b"may_ask_for_call", "may_withdraw", b"may_withdraw", "organizations_asked", b"organizations_asked", "organizations_with_access", b"organizations_with_access"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_from_time", b"call_from_time", "call_until_time", b"call_until_time", "call_utc_offset_minutes", b"call_utc_offset_minutes", "contact_time_band", b"contact_time_band", "file_count", b"file_count", "items", b"items", "may_ask_for_call", b"may_ask_for_call", "may_withdraw", b"may_withdraw", "organizations_asked", b"organizations_asked", "organizations_with_access", b"organizations_with_access"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -5,7 +5,7 @@ pages carry the chosen language in their address; a session keeps it in its cook
 stored nowhere else.
 """
 
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from pathlib import Path
 
 import flask_babel
@@ -104,9 +104,9 @@ def moment(stamp: Timestamp | None) -> datetime | None:
     return stamp.ToDatetime(tzinfo=UTC)
 
 
-def format_time(at: datetime, pattern: str) -> str:
-    """Formats a time in the reader's zone and language, with a CLDR pattern."""
-    return str(format_datetime(at.astimezone(zone()), pattern, locale=locale()))
+def format_time(at: datetime, pattern: str, there: tzinfo | None = None) -> str:
+    """Formats a time in the reader's language, with a CLDR pattern, in her zone or in `there`."""
+    return str(format_datetime(at.astimezone(there or zone()), pattern, locale=locale()))
 
 
 def time_of_day(at: datetime) -> str:
@@ -114,13 +114,19 @@ def time_of_day(at: datetime) -> str:
     return format_time(at, "HH:mm")
 
 
-def when(stamp: Timestamp | None) -> str:
-    """Formats a time for the reader: yesterday, today and tomorrow by name, other days by date."""
+def when(stamp: Timestamp | None, utc_offset_minutes: int | None = None) -> str:
+    """Formats a time for the reader: yesterday, today and tomorrow by name, other days by date.
+
+    The time is in the reader's zone, unless an offset from UTC is given.
+    """
     at = moment(stamp)
     if at is None:
         return "–"
-    local, day = at.astimezone(zone()), today()
-    clock = time_of_day(at)
+    there = (
+        zone() if utc_offset_minutes is None else timezone(timedelta(minutes=utc_offset_minutes))
+    )
+    local, day = at.astimezone(there), now().astimezone(there).date()
+    clock = format_time(at, "HH:mm", there)
     if local.date() == day:
         return _("hoy, %(clock)s", clock=clock)
     if local.date() == day - timedelta(days=1):
@@ -128,7 +134,7 @@ def when(stamp: Timestamp | None) -> str:
     if local.date() == day + timedelta(days=1):
         return _("mañana, %(clock)s", clock=clock)
     pattern = "d MMM, HH:mm" if local.year == day.year else "d MMM y, HH:mm"
-    return format_time(at, pattern)
+    return format_time(at, pattern, there)
 
 
 def time_after(stamp: Timestamp | None, hours: int) -> str:

@@ -69,6 +69,7 @@ class RequestsState:
     may_be_contacted: bool = False
     may_ask_for_call: bool = False
     call: Callback | None = None  # the callback that a line owes the caller and that is due first
+    call_utc_offset: timedelta = timedelta()  # offset of the caller's local time when it begins
     # the number of organisations that hold enquiry content about the caller
     enquiry_holders: int = 0
 
@@ -252,6 +253,11 @@ class References:
             tx, Her.of_caller(people, [contact.id for contact in own])
         )
         state.call = callback_book.first_owed(tx, [contact.id for contact in own])
+        if state.call:
+            contact = next(each for each in own if each.id == state.call.contact_id)
+            zone = zone_of(contact.line_country, contact.department)
+            start = state.call.clock.start_time.astimezone(zone)
+            state.call_utc_offset = start.utcoffset() or timedelta()
         state.may_be_contacted = bool(files) and all(file.may_be_contacted for file in files)
         receipts = {
             receipt.id: receipt
@@ -322,6 +328,7 @@ class References:
             may_ask_for_call=state.may_ask_for_call,
             call_from_time=timestamp(state.call.clock.start_time if state.call else None),
             call_until_time=timestamp(state.call.clock.due_time if state.call else None),
+            call_utc_offset_minutes=state.call_utc_offset // timedelta(minutes=1),
         )
 
     @staticmethod

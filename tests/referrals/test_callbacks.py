@@ -214,7 +214,8 @@ def test_the_status_of_a_reference_has_the_local_time_of_the_call(
         c.GetReferenceStatusRequest(reference=made.reference, pin="4821")
     )
     assert status.call_utc_offset_minutes == -60 * hours_behind
-    assert status.call_from_time.ToDatetime() == datetime(2026, 3, 5, 17 + hours_behind)
+    start = datetime(2026, 3, 5, 17) + timedelta(hours=hours_behind)
+    assert status.call_from_time.ToDatetime() == start
 
 
 def test_a_new_time_for_a_call_replaces_the_earlier_one(story: Story) -> None:

@@ -1205,6 +1205,21 @@ def test_the_line_sees_the_calls_that_it_owes_without_their_numbers(played: Play
     assert (refused.status_code, "no permite llamadas" in refused.text) == (422, True)
 
 
+def test_hours_that_are_over_are_refused_in_the_list_where_other_hours_can_be_chosen(
+    played: PlayedServices,
+) -> None:
+    client = enter(pages(played).test_client())
+    played.answers["SettleCallback"] = errors.Invalid(("hour_code", "out_of_range"))
+    data = {"form_token": token_of(client.get("/line").text), "request_id": "1" * 32, "etag": "v7"}
+    choice = {"outcome_code": "again", "day_code": "today", "hour_code": "morning"}
+    answer = client.post(f"/line/calls/{ID}", data=data | choice)
+    assert answer.status_code == 422
+    assert "de esas horas ya no queda tiempo; elija otras, u otro día" in answer.text
+    assert f'href="#{ID}-hour_code"' in answer.text
+    assert f'<select id="{ID}-hour_code"' in answer.text
+    assert "Enviarlo otra vez" not in answer.text
+
+
 @pytest.mark.parametrize("language", ["es", "en", "fr"])
 def test_she_is_told_of_contact_only_where_her_plan_and_a_live_request_allow_it(
     played: PlayedServices, language: str

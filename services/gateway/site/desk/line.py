@@ -127,8 +127,11 @@ def refuse_to_close(shown: c.Contact) -> tuple[str, int]:
 
 
 @pages.get("/line", access.LINE, navigation=N_("Línea"))
-def queue() -> str:
-    """Shows the open contacts, which one shift hands to the next, and a page of closed contacts."""
+def queue(errors: forms.Problems = forms.NO_PROBLEMS, identifier: str = "") -> str:
+    """Shows the open contacts, which one shift hands to the next, and a page of closed contacts.
+
+    `identifier` is the owed call whose form had problems.
+    """
     answer = clients().contacts.ListContacts(
         c.ListContactsRequest(page_size=50, page_token=request.args.get("page", ""))
     )
@@ -141,6 +144,8 @@ def queue() -> str:
         calls=queues.calls_owed(),
         others=others,
         next_page=answer.next_page_token,
+        errors=errors,
+        part=identifier,
     )
 
 
@@ -150,6 +155,7 @@ pages.sends(
     "/line/calls/<identifier>",
     access.LINE,
     c.SettleCallbackRequest,
+    again=queue,
     then="line.queue",
 )
 

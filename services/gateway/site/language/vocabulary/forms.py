@@ -174,6 +174,7 @@ TABLES: dict[str, dict[str, str]] = {
         "until_time": N_("elija un día después de hoy, a un año como máximo"),
         "expire_time": N_("elija un día después de hoy, a dos años como máximo"),
         "seen_date": N_("tiene que ser un día que ya llegó"),
+        "hour_code": N_("de esas horas ya no queda tiempo; elija otras, u otro día"),
         "url": N_("tiene que empezar con https:// y ser de internet, no de una red interna"),
         "public": N_("un albergue no sale en el directorio público; quite esta marca"),
     },

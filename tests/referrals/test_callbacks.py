@@ -304,6 +304,19 @@ def test_a_call_that_is_no_longer_safe_is_no_longer_owed(
     assert refusal(refused) == ("ABORTED", "stale_etag")
 
 
+def test_a_call_that_was_agreed_before_the_file_is_not_owed_if_the_file_forbids_calls(
+    story: Story,
+) -> None:
+    made = story.contact()
+    arrange_call(story, made.contact.id)
+    file_of(story, made, people_pb2.SAFE_CHANNEL_NONE)
+    assert not owed_calls(story, made)
+    referred = story.contact()
+    arrange_call(story, referred.contact.id)
+    referral_for(story, referred)
+    assert not owed_calls(story, referred), "her plan in the file of the referral forbids calls"
+
+
 def test_a_call_that_did_not_reach_the_person_is_retried_and_needs_the_current_etag(
     story: Story, service: Service
 ) -> None:

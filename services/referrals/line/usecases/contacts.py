@@ -233,6 +233,8 @@ class Contacts(Callbacks):
         # a note that could not be opened is shown as empty, and the form sends back an empty note
         unread = former is None and not note
         self._book.change(tx, contact, None if unread else note)
+        if person_id:
+            callbacks.end_forbidden(tx, self._files, now, person_id, call.caller.id)
         return contact_message(contact, note or "")
 
     def TakeOverLine(self, request: pb.TakeOverLineRequest, call: Call) -> pb.TakeOver:

@@ -20,6 +20,7 @@ from services.referrals.files.store.people import People
 from services.referrals.files.store.receipts import Receipts
 from services.referrals.files.usecases.openings import Openings
 from services.referrals.line.store import contacts
+from services.referrals.line.usecases import callbacks
 from services.referrals.network.domain.deadline import Calendar, recent_assault_time
 from services.referrals.network.store import members
 from services.referrals.network.usecases.policies import Policies
@@ -144,6 +145,8 @@ class Referrals(Steps):
             )
         referrals.save(tx, referral, None)
         self._lives.follow_contacts(tx, now, referral.contact_id)
+        if referral.contact_id:
+            callbacks.end_forbidden(tx, self._people, now, person_id, caller.id)
         return referral_message(referral, actor, now)
 
     @fields_of_an_update()
@@ -168,6 +171,7 @@ class Referrals(Steps):
             self._lives.release_offer(call.tx, now, referral)
         if referral.contact_id != contact_id:
             self._lives.follow_contacts(call.tx, now, contact_id, referral.contact_id)
+            callbacks.end_forbidden(call.tx, self._people, now, referral.person_id, call.caller.id)
         return referral_message(referral, actor, now)
 
     def GetReferral(self, request: pb.GetReferralRequest, call: Call) -> pb.Referral:

@@ -277,6 +277,39 @@ def test_a_decline_or_an_unmet_need_reopens_the_step(story: Story) -> None:
     assert step_of(current_plan(story, plan), "shelter").state == OPEN
 
 
+def test_a_referral_sent_in_place_of_a_declined_one_stands_for_its_step(story: Story) -> None:
+    plan, referral = sheltered(story, begun(story))
+    decline = r.DeclineReferralRequest(
+        id=referral.id, etag=referral.etag, reason_code=r.DECLINE_REASON_NO_CAPACITY
+    )
+    story.shelter.DeclineReferral(decline)
+    other = story.draft(person(plan), based_on_id=referral.id, need_code="RET.REC")
+    receipt = story.receipt(plan.person_id, purposes=["RET"])
+    story.ngo.SendReferral(
+        r.SendReferralRequest(id=other.id, etag=other.etag, receipt_id=receipt.id)
+    )
+    assert step_of(current_plan(story, plan), "shelter").state == OPEN, "for another need"
+    following = story.sent(person=person(plan), based_on_id=referral.id)
+    step = step_of(current_plan(story, plan), "shelter")
+    assert (step.state, step.referral_id) == (REFERRED, following.id)
+    helped(story, following)
+    assert step_of(current_plan(story, plan), "shelter").state == MET
+
+
+def test_a_step_that_was_settled_or_referred_again_keeps_its_state_when_another_referral_is_sent(
+    story: Story,
+) -> None:
+    plan, referral = sheltered(story, begun(story))
+    decline = r.DeclineReferralRequest(
+        id=referral.id, etag=referral.etag, reason_code=r.DECLINE_REASON_NO_CAPACITY
+    )
+    story.shelter.DeclineReferral(decline)
+    other = story.sent(person=person(plan))
+    update(story.ngo, current_plan(story, plan), "shelter", REFERRED, referral_id=other.id)
+    story.sent(person=person(plan), based_on_id=referral.id)
+    assert step_of(current_plan(story, plan), "shelter").referral_id == other.id
+
+
 def test_linking_a_completed_referral_meets_the_step_at_once(story: Story) -> None:
     plan = update(story.ngo, begun(story), "safety_plan", MET)
     referral = story.sent(person=person(plan))

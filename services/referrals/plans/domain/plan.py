@@ -181,6 +181,23 @@ class Plan:
             self._changed(now)
         return bool(moved)
 
+    def replace(self, earlier: Referral, following: Referral) -> None:
+        """Links the open steps of a referral that ended to the referral sent in its place.
+
+        A referral of another person or organisation, or for another group of needs, does not take
+        its place.
+        """
+        if (following.person_id, following.sender_organization_id, following.need_code[:3]) != (
+            self.person_id,
+            self.organization_id,
+            earlier.need_code[:3],
+        ):
+            return
+        for step in self.steps.values():
+            if step.state is StepState.OPEN and step.referral_id == earlier.id:
+                step.referral_id = following.id
+                self.referrals[following.id] = following
+
     def move(self, pathway: Pathway, now: datetime) -> None:
         """Moves the plan to a newer pathway version; steps with the same key keep their state.
 

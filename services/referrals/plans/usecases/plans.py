@@ -315,11 +315,19 @@ class Plans:
         changes a referral might not be allowed to see the plan.
         """
         elevate_to_system_scope(tx)
+        # a referral that is sent takes the place of the one on which it is based
+        earlier_ids = {
+            referral.id: referral.based_on_id
+            for referral in changed_referrals
+            if referral.state is State.SENT and referral.based_on_id
+        }
         referral_ids = [referral.id for referral in changed_referrals]
-        for identifier in plans.with_referrals(tx, referral_ids):
+        for identifier in plans.with_referrals(tx, [*referral_ids, *earlier_ids.values()]):
             plan = plans.get(tx, identifier, self._lookup(tx), for_update=True)
             old_version, lost = plan.version, plan.lost_leg(changed_referrals)
             for referral in changed_referrals:
+                if referral.id in earlier_ids:
+                    plan.replace(referrals.get(tx, earlier_ids[referral.id]), referral)
                 plan.follow(referral.id, referral.state, referral.outcome_code, now)
                 if referral.state in (State.SENT, State.ACCEPTED):
                     self._apply_leg_rules(tx, plan, referral)

@@ -440,11 +440,12 @@ def test_a_closed_plan_cannot_be_changed_and_another_may_begin(story: Story) -> 
     assert begun(story, person=person(plan)).id != plan.id
 
 
+@pytest.mark.parametrize("age_band", [r.AGE_BAND_12_TO_17, r.AGE_BAND_UNSPECIFIED])
 def test_a_childs_plan_ends_when_two_people_give_the_same_reason(
-    story: Story, service: Service
+    age_band: r.AgeBand.ValueType, story: Story, service: Service
 ) -> None:
     girl = people_pb2.CreatePersonRequest(
-        coarse=r.CoarsePerson(age_band=r.AGE_BAND_12_TO_17), request_id=story.request_id()
+        coarse=r.CoarsePerson(age_band=age_band), request_id=story.request_id()
     )
     plan = begun(story, "child", story.ngo.CreatePerson(girl))
     second = service.as_("ngo", "WORKER", "OPERATOR")
@@ -481,7 +482,8 @@ def test_late_steps_are_listed_for_the_organisation_by_page_and_leave_the_list_w
     story: Story, service: Service
 ) -> None:
     client = service.as_("police", "WORKER")
-    her = client.CreatePerson(people_pb2.CreatePersonRequest())
+    adult = r.CoarsePerson(age_band=r.AGE_BAND_25_TO_59)
+    her = client.CreatePerson(people_pb2.CreatePersonRequest(coarse=adult))
     plan = client.CreatePlan(
         pb.CreatePlanRequest(person_id=her.id, pathway_id="protection_on_the_line")
     )

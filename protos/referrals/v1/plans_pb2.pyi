@@ -477,7 +477,7 @@ class Plan(_message.Message):
     close_reason_code: Global___PlanCloseReason.ValueType
     """The reason why the plan ended."""
     close_proposed_reason_code: Global___PlanCloseReason.ValueType
-    """For a child's plan: the reason for which somebody proposes to end it. A second person gives the same reason, or another."""
+    """For the plan of a child or of a person of unknown age: the reason for which somebody proposes to end it. A second person gives the same reason, or another."""
     close_proposed_by_worker_id: _builtins.str
     """The worker who proposed the end."""
     @_builtins.property

@@ -173,10 +173,10 @@ class PlansServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ClosePlan(self, request, context):
-        """Ends a plan. A plan is closed by itself when the person withdraws her last consent, and deleted when her file is erased. A child's plan ends when a second
-        person of the organisation gives the same reason: the first call only proposes it (`close_proposed_reason_code`); another reason is a new proposal,
-        and so is the same one once the first person's account is suspended.
-        second_person_required: for a child's plan, if the caller proposed it, or is a system.
+        """Ends a plan. A plan is closed by itself when the person withdraws her last consent, and deleted when her file is erased. The plan of a child, or of a
+        person of unknown age, ends when a second person of the organisation gives the same reason: the first call only proposes it
+        (`close_proposed_reason_code`); another reason is a new proposal, and so is the same one once the first person's account is suspended.
+        second_person_required: for such a plan, if the caller proposed it, or is a system.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

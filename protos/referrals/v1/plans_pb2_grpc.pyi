@@ -64,10 +64,10 @@ class PlansStub:
     are deleted.
     """
     ClosePlan: _grpc.UnaryUnaryMultiCallable[_plans_pb2.ClosePlanRequest, _plans_pb2.Plan]
-    """Ends a plan. A plan is closed by itself when the person withdraws her last consent, and deleted when her file is erased. A child's plan ends when a second
-    person of the organisation gives the same reason: the first call only proposes it (`close_proposed_reason_code`); another reason is a new proposal,
-    and so is the same one once the first person's account is suspended.
-    second_person_required: for a child's plan, if the caller proposed it, or is a system.
+    """Ends a plan. A plan is closed by itself when the person withdraws her last consent, and deleted when her file is erased. The plan of a child, or of a
+    person of unknown age, ends when a second person of the organisation gives the same reason: the first call only proposes it
+    (`close_proposed_reason_code`); another reason is a new proposal, and so is the same one once the first person's account is suspended.
+    second_person_required: for such a plan, if the caller proposed it, or is a system.
     """
     ListLateSteps: _grpc.UnaryUnaryMultiCallable[_plans_pb2.ListLateStepsRequest, _plans_pb2.ListLateStepsResponse]
     """Lists the steps of the caller's organisation that are overdue and not settled, the longest overdue first."""
@@ -112,10 +112,10 @@ class PlansAsyncStub(PlansStub):
     are deleted.
     """
     ClosePlan: _aio.UnaryUnaryMultiCallable[_plans_pb2.ClosePlanRequest, _plans_pb2.Plan]  # type: ignore[assignment]
-    """Ends a plan. A plan is closed by itself when the person withdraws her last consent, and deleted when her file is erased. A child's plan ends when a second
-    person of the organisation gives the same reason: the first call only proposes it (`close_proposed_reason_code`); another reason is a new proposal,
-    and so is the same one once the first person's account is suspended.
-    second_person_required: for a child's plan, if the caller proposed it, or is a system.
+    """Ends a plan. A plan is closed by itself when the person withdraws her last consent, and deleted when her file is erased. The plan of a child, or of a
+    person of unknown age, ends when a second person of the organisation gives the same reason: the first call only proposes it
+    (`close_proposed_reason_code`); another reason is a new proposal, and so is the same one once the first person's account is suspended.
+    second_person_required: for such a plan, if the caller proposed it, or is a system.
     """
     ListLateSteps: _aio.UnaryUnaryMultiCallable[_plans_pb2.ListLateStepsRequest, _plans_pb2.ListLateStepsResponse]  # type: ignore[assignment]
     """Lists the steps of the caller's organisation that are overdue and not settled, the longest overdue first."""
@@ -217,10 +217,10 @@ class PlansServicer(metaclass=_abc_1.ABCMeta):
         request: _plans_pb2.ClosePlanRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_plans_pb2.Plan, _abc.Awaitable[_plans_pb2.Plan]]:
-        """Ends a plan. A plan is closed by itself when the person withdraws her last consent, and deleted when her file is erased. A child's plan ends when a second
-        person of the organisation gives the same reason: the first call only proposes it (`close_proposed_reason_code`); another reason is a new proposal,
-        and so is the same one once the first person's account is suspended.
-        second_person_required: for a child's plan, if the caller proposed it, or is a system.
+        """Ends a plan. A plan is closed by itself when the person withdraws her last consent, and deleted when her file is erased. The plan of a child, or of a
+        person of unknown age, ends when a second person of the organisation gives the same reason: the first call only proposes it
+        (`close_proposed_reason_code`); another reason is a new proposal, and so is the same one once the first person's account is suspended.
+        second_person_required: for such a plan, if the caller proposed it, or is a system.
         """
 
     @_abc_1.abstractmethod

@@ -194,19 +194,22 @@ class Plans:
         return self._message(plan, call)
 
     def ClosePlan(self, request: pb.ClosePlanRequest, call: Call) -> pb.Plan:
-        """Ends a plan; to end a child's plan, a second person must agree."""
+        """Ends a plan; to end a child's plan, a second person must agree.
+
+        A person of unknown age counts as a child.
+        """
         reason = word(pb.PlanCloseReason, request.reason_code, "reason_code")
         if reason == CONSENT_WITHDRAWN:
             # this reason follows from the person's withdrawal; no worker may give it
             raise Invalid(("reason_code", "unknown_code"))
         identifier, base_version = object_id(request.id), version(request.etag)
         plan = self._lock(call.tx, identifier, base_version)
-        child = self._files.get(call.tx, plan.person_id).coarse.age_band in CHILDREN
+        age_band = self._files.get(call.tx, plan.person_id).coarse.age_band
         plan.end(
             reason,
             call.caller if call.caller.kind == "worker" else None,
             call.clock.now(),
-            of_a_child=child,
+            of_a_child=not age_band or age_band in CHILDREN,
         )
         plans.change(call.tx, plan, base_version)
         return self._message(plan, call)

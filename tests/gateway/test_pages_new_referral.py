@@ -619,6 +619,13 @@ def test_a_draft_continues_where_something_is_missing(
     assert client.get(f"/referrals/{ID}/draft").headers["Location"] == f"/referrals/{ID}/{page}"
 
 
+def test_the_address_of_a_draft_leads_to_the_referral_once_it_is_sent(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetReferral"] = r.Referral(id=ID, state=r.STATE_SENT)
+    assert client.get(f"/referrals/{ID}/draft").location == f"/referrals/{ID}"
+
+
 def test_a_change_in_a_draft_leads_back_to_the_check_unless_other_answers_depend_on_it(
     played: PlayedServices, client: FlaskClient
 ) -> None:

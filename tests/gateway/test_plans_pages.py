@@ -147,6 +147,26 @@ def test_referring_a_step_makes_a_draft_for_the_person_with_the_need_of_the_step
     assert request.request_id not in ("", "one")
 
 
+def test_a_step_that_a_colleague_changed_in_the_meantime_gets_no_second_draft(
+    client: FlaskClient, played: PlayedServices
+) -> None:
+    referred = step("a", pb.PLAN_STEP_STATE_REFERRED, referral_id="f" * 32)
+    answer = send(client, f"/plans/{ID}/refer/a", etag="v2")
+    assert (answer.status_code, "Alguien lo cambió mientras tanto" in answer.text) == (409, True)
+    played.answers["GetPlan"] = plan(referred)
+    answer = send(client, f"/plans/{ID}/refer/a", etag="v2")
+    assert (answer.status_code, answer.location) == (303, f"/referrals/{'f' * 32}/draft")
+    assert "CreateReferral" not in [rpc for rpc, _, _ in played.asked]
+
+
+def test_referring_a_step_again_makes_a_draft_that_follows_the_referral_that_ended(
+    client: FlaskClient, played: PlayedServices
+) -> None:
+    played.answers["GetPlan"] = plan(step("a", referral_id="f" * 32))
+    send(client, f"/plans/{ID}/refer/a")
+    assert played.last("CreateReferral").based_on_id == "f" * 32
+
+
 def test_for_a_step_only_referrals_that_could_meet_it_are_offered_with_fitting_ones_first(
     client: FlaskClient, played: PlayedServices
 ) -> None:

@@ -5,6 +5,7 @@ from functools import partial
 
 from flask import redirect, render_template, url_for
 
+from chassis.errors import Stale
 from protos.referrals.v1 import plans_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
@@ -125,13 +126,24 @@ def refer(identifier: str, key: str) -> access.Answer:
     """Creates a draft for this person and the need of this step, and redirects to its first
     question.
 
-    From then on, the draft carries out the step.
+    From then on, the draft carries out the step. If the step has a referral already, redirects to
+    that referral. If the step's last referral ended, the draft follows it.
     """
     plan = clients().plans.GetPlan(pb.GetPlanRequest(id=identifier))
     need = next((step.need_code for step in plan.pathway.steps if step.key == key), "")
+    standing = next((step for step in plan.steps if step.key == key), pb.PlanStep())
+    if standing.state == pb.PLAN_STEP_STATE_REFERRED:
+        return redirect(url_for("referral_new.resume", identifier=standing.referral_id), 303)
+    if plan.etag != forms.etag():
+        raise Stale
     request_id = forms.request_id()
     draft = clients().referrals.CreateReferral(
-        r.CreateReferralRequest(person_id=plan.person_id, need_code=need, request_id=request_id)
+        r.CreateReferralRequest(
+            person_id=plan.person_id,
+            need_code=need,
+            based_on_id=standing.referral_id,
+            request_id=request_id,
+        )
     )
     clients().plans.UpdatePlanStep(
         pb.UpdatePlanStepRequest(

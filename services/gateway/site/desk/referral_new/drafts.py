@@ -29,8 +29,11 @@ CONSENT_DAYS = 90
 
 @pages.get("/referrals/<identifier>/draft", access.SENDERS)
 def resume(identifier: str) -> access.Answer:
-    """Redirects to the first page on which an answer is missing."""
-    return referrals.redirect_to_next_page(referrals.fetch(identifier))
+    """Redirects to the first page on which an answer is missing, or to a referral that was sent."""
+    draft = referrals.fetch(identifier)
+    if draft.state != r.STATE_DRAFT:
+        return redirect(url_for("referral.show", identifier=identifier))
+    return referrals.redirect_to_next_page(draft)
 
 
 @pages.form("/referrals/<identifier>/reroute", access.SENDERS)

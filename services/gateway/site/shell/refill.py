@@ -2,12 +2,12 @@
 
 The module changes the finished page, so that views and templates need not care. Hidden fields,
 passwords, PINs and codes stay as the page has them. Limitation: it can read only our own pages,
-whose attributes are in double quotes.
+which write their tags in full, with attributes in double quotes, and without ">" in an attribute.
 """
 
 import re
-from dataclasses import dataclass, field
-from html.parser import HTMLParser
+from collections.abc import Iterator, Mapping
+from html import unescape
 from urllib.parse import unquote
 
 from flask import Response, render_template, request
@@ -17,6 +17,9 @@ from services.gateway.site.parts import merging
 from services.gateway.site.shell.kept import CARRIED, SECRETS, rejected_form, sent_fields
 
 NOT_REFILLED = frozenset({"hidden", "password", "file", "submit", "button", "image", "reset"})
+_FORM = re.compile(r"<form\b.*?</form>", re.DOTALL)
+_FIELD = re.compile(r"<input\b[^>]*>|<(select|textarea)\b.*?</\1>", re.DOTALL)
+_ATTRIBUTE = re.compile(r'([\w-]+)="([^"]*)"')
 
 
 def fill(response: Response) -> None:
@@ -30,161 +33,93 @@ def fill(response: Response) -> None:
         and response.status_code >= 400
         and response.status_code != merging.MERGED
     )
-    if refused and response.mimetype == "text/html" and (form := rejected_form()):
-        page = response.get_data(as_text=True)
-        forms, sent = _Page(page, request.path).forms, sent_fields()
-        if form.typed and not forms:
-            page = page.replace(
-                "</main>", render_template("written.html", form=form) + "</main>", 1
-            )
-        edits = {edit for form in forms if form.is_of(sent) for edit in form.edits(page, sent)}
-        for start, end, text in sorted(edits, reverse=True):
-            page = page[:start] + text + page[end:]
-        response.set_data(page)
+    if not (refused and response.mimetype == "text/html" and (written := rejected_form())):
+        return
+    page, sent = response.get_data(as_text=True), sent_fields()
+    forms = [form for form in _FORM.finditer(page) if _goes_to(request.path, form[0])]
+    if written.typed and not forms:
+        page = page.replace("</main>", render_template("written.html", form=written) + "</main>", 1)
+    edits = set[tuple[int, int, str]]()
+    for form in (form for form in forms if _carries(form[0], sent)):
+        edits.add((*form.span(), _filled(form[0], sent)))
+        edits |= {(*fold.span(), _opened(fold[0])) for fold in _folds_around(form.start(), page)}
+    for start, end, text in sorted(edits, reverse=True):
+        page = page[:start] + text + page[end:]
+    response.set_data(page)
 
 
-@dataclass
-class _Field:
-    """A field of a page, with the positions of its start tag and of the end of a text area."""
-
-    tag: str
-    name: str
-    value: str
-    kind: str
-    start: int
-    end: int
-    close: int = 0
+def _attributes(tag: str) -> dict[str, str]:
+    """Returns the attributes of the first tag in a text."""
+    return {name: unescape(value) for name, value in _ATTRIBUTE.findall(tag.partition(">")[0])}
 
 
-@dataclass
-class _Form:
-    """A form for the request's path: its hidden values, its fields, and the folds around it.
+def _goes_to(path: str, form: str) -> bool:
+    """Returns whether a form is sent to a path; without an action, it goes to the page's own."""
+    has = _attributes(form)
+    action = unquote(re.split(r"[?#]", has.get("action", ""))[0])
+    return has.get("method", "").lower() == "post" and action in ("", path)
 
-    `folds` are the positions of the folds' start tags.
+
+def _carries(form: str, sent: Mapping[str, list[str]]) -> bool:
+    """Returns whether this is the form that was sent.
+
+    Several forms may be sent to one path; they differ in their hidden values.
     """
+    fields = [_attributes(field[0]) for field in _FIELD.finditer(form)]
+    return all(
+        has["value"] in sent.get(has["name"], [has["value"]])
+        for has in fields
+        if has.get("type") == "hidden" and has["name"] not in CARRIED | SECRETS
+    )
 
-    carried: list[tuple[str, str]] = field(default_factory=list)
-    fields: list[_Field] = field(default_factory=list)
-    folds: list[tuple[int, int]] = field(default_factory=list)
 
-    def is_of(self, sent: dict[str, list[str]]) -> bool:
-        """Returns whether this is the form that was sent.
+def _folds_around(position: int, page: str) -> list[re.Match[str]]:
+    """Returns the start tags of the folds that are open at a position of the page."""
+    folds = list[re.Match[str]]()
+    for tag in re.finditer(r"<(/?)details\b[^>]*>", page[:position]):
+        folds = folds[:-1] if tag[1] else [*folds, tag]
+    return folds
 
-        Several forms may be sent to one path; they differ in their hidden values.
-        """
-        return all(
-            value in sent.get(name, [value]) for name, value in self.carried if name not in CARRIED
+
+def _opened(fold: str) -> str:
+    return re.sub(r"<details(?![^>]*\sopen\b)", "<details open", fold)
+
+
+def _filled(form: str, sent: Mapping[str, list[str]]) -> str:
+    """Returns a form with the values that were sent. Fields of one name get them in their order."""
+    left = {name: iter(values) for name, values in sent.items()}
+    return _FIELD.sub(lambda field: _filled_field(field[0], sent, left), form)
+
+
+def _filled_field(
+    field: str, sent: Mapping[str, list[str]], left: Mapping[str, Iterator[str]]
+) -> str:
+    """Returns a field with its value. `left` has the sent values that no field has yet."""
+    has = _attributes(field)
+    name, kind = has.get("name", ""), has.get("type", "text")
+    if not name or name in SECRETS or kind in NOT_REFILLED:
+        return field
+    if field.startswith("<select") and name in sent:
+        return re.sub(
+            r"<option\b[^>]*>", lambda option: _marked(option[0], "selected", sent[name]), field
         )
-
-    def edits(self, page: str, sent: dict[str, list[str]]) -> list[tuple[int, int, str]]:
-        """Returns the replacements: start, end, and the new text."""
-        replacements, count = list[tuple[int, int, str]](), dict[str, int]()
-        for control in self.fields:
-            values, tag = sent.get(control.name, []), page[control.start : control.end]
-            if control.tag == "option" or control.kind in ("checkbox", "radio"):
-                if control.tag != "option" or control.name in sent:
-                    replacements.append(
-                        (control.start, control.end, _marked(tag, control, control.value in values))
-                    )
-                continue
-            number = count.get(control.name, 0)
-            count[control.name] = number + 1
-            if number >= len(values):
-                continue
-            text = str(escape(values[number]))
-            if control.tag == "textarea":
-                replacements.append(
-                    (control.end, control.close, "\n" + text if text[:1] in "\r\n" else text)
-                )
-            else:
-                replacements.append(
-                    (
-                        control.start,
-                        control.end,
-                        _with(re.sub(r'\svalue="[^"]*"', "", tag), f'value="{text}"'),
-                    )
-                )
-        if replacements:
-            replacements += [
-                (start, end, re.sub(r"<details(?![^>]*\sopen\b)", "<details open", page[start:end]))
-                for start, end in self.folds
-            ]
-        return replacements
+    if kind in ("checkbox", "radio"):
+        return _marked(field, "checked", sent.get(name, []))
+    if (value := next(left.get(name, iter(())), None)) is None:
+        return field
+    text = str(escape(value))
+    if field.startswith("<textarea"):
+        start_tag = field.partition(">")[0]
+        # a browser drops a line end at the beginning of a text area
+        return start_tag + (">\n" if text[:1] in ("\r", "\n") else ">") + text + "</textarea>"
+    return _with(re.sub(r'\svalue="[^"]*"', "", field), f'value="{text}"')
 
 
-def _marked(tag: str, choice: _Field, chosen: bool) -> str:
-    mark = "selected" if choice.tag == "option" else "checked"
+def _marked(tag: str, mark: str, values: list[str]) -> str:
+    """Returns the tag of a choice, with the mark if its value was sent."""
     bare = re.sub(rf'\s{mark}(="[^"]*")?(?=[\s/>])', "", tag)
-    return _with(bare, mark) if chosen else bare
+    return _with(bare, mark) if _attributes(tag).get("value", "") in values else bare
 
 
 def _with(tag: str, attribute: str) -> str:
     return f"{tag.rstrip('/> ')} {attribute}>"
-
-
-class _Page(HTMLParser):
-    """Finds the forms that are sent to a path, with their fields.
-
-    Fields outside their form are left out: no page that shows a form again has one.
-    """
-
-    def __init__(self, page: str, path: str) -> None:
-        super().__init__()
-        self.forms: list[_Form] = []
-        self._path = path
-        self._lines = [0, *(match.end() for match in re.finditer("\n", page))]
-        self._here: _Form | None = None
-        self._folds: list[tuple[int, int]] = []
-        self._select = ""
-        self._area: _Field | None = None
-        self.feed(page)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        has = {name: value or "" for name, value in attrs}
-        start = self._at()
-        end = start + len(self.get_starttag_text() or "")
-        if tag == "details":
-            self._folds.append((start, end))
-        elif tag == "form":
-            goes = unquote(re.split(r"[?#]", has.get("action", ""))[0]) or self._path
-            self._here = (
-                _Form(folds=list(self._folds))
-                if has.get("method", "").lower() == "post" and goes == self._path
-                else None
-            )
-            if self._here:
-                self.forms.append(self._here)
-        elif tag == "select":
-            self._select = has.get("name", "")
-        elif tag in ("input", "textarea", "option"):
-            name, kind = (
-                self._select if tag == "option" else has.get("name", ""),
-                has.get("type", "text"),
-            )
-            self._note(_Field(tag, name, has.get("value", ""), kind, start, end))
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == "form":
-            self._here = None
-        elif tag == "details" and self._folds:
-            self._folds.pop()
-        elif tag == "select":
-            self._select = ""
-        elif tag == "textarea" and self._area:
-            self._area.close, self._area = self._at(), None
-
-    def _note(self, control: _Field) -> None:
-        if control.tag == "textarea":
-            self._area = control
-        if not control.name or control.name in SECRETS:
-            return
-        if control.tag == "input" and control.kind in NOT_REFILLED:
-            if control.kind == "hidden" and self._here:
-                self._here.carried.append((control.name, control.value))
-        elif self._here:
-            self._here.fields.append(control)
-
-    def _at(self) -> int:
-        line, column = self.getpos()
-        return self._lines[line - 1] + column

@@ -193,15 +193,13 @@ def test_every_deadline_of_the_next_hours_is_a_dot_or_counted_above_them() -> No
         many = pictures.strip(
             [due_at(1, r.URGENCY_URGENT) for _ in range(10)], NOON, timedelta(hours=12)
         )
-    assert [(dot.at, dot.row, dot.urgency) for dot in strip.dots] == [
-        (1.04, 0, "immediate"),
-        (1.04, 1, "normal"),
-        (51.04, 0, "urgent"),
+    assert strip.dots == [
+        (1.04, 0, "immediate", 0),
+        (1.04, 1, "normal", 0),
+        (51.04, 0, "urgent", 0),
     ]
     assert (strip.rows, strip.by_urgency) == (2, [("immediate", 1), ("urgent", 1), ("normal", 1)])
-    assert (
-        len([dot for dot in many.dots if not dot.more]) + sum(dot.more for dot in many.dots) == 10
-    )
+    assert sum(more or 1 for _at, _row, _urgency, more in many.dots) == 10
 
 
 def due_at(hours: float, urgency: r.Urgency.ValueType) -> r.Referral:
@@ -286,7 +284,7 @@ def test_a_service_that_is_not_shown_has_no_number_to_call(
 def test_the_map_and_the_vocabulary_have_the_same_codes_of_departments() -> None:
     country = pictures.map_of("NI", {})
     assert country
-    assert {area.code for area in country.areas} == {
+    assert {area["code"] for area in country["subdivisions"]} == {
         code for code in vocabulary.DEPARTMENTS if code.startswith("NI-")
     }
 

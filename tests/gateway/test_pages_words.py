@@ -304,7 +304,7 @@ def test_planned_events_are_shown_until_they_have_happened() -> None:
             setattr(referral, name, value) if name == "live" else getattr(referral, name).CopyFrom(
                 value
             )
-        return [(planned.event, planned.past) for planned in due.planned_events(referral)]
+        return [(event, over) for event, _time, over in due.planned_events(referral)]
 
     later, before = stamp(timedelta(hours=2)), stamp(timedelta(hours=-2))
     with pages(PlayedServices()).test_request_context("/"):

@@ -65,16 +65,18 @@ def attempt(**values: object) -> n.DeliveryAttempt:
     )
 
 
-def test_a_day_is_the_last_24_hours_including_those_in_which_nothing_happened() -> None:
-    with pages(PlayedServices()).test_request_context():
-        day = pictures.day([hour(0, 1, 0), hour(23, 1000, 4), hour(24, 7, 7)], i18n.now())
+def test_a_day_is_the_last_24_hours_including_those_in_which_nothing_happened(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    hours = [hour(0, 1, 0), hour(23, 1000, 4), hour(24, 7, 7)]
+    day = pictures.day(hours, i18n.now())
     assert len(day) == pictures.HOURS
-    assert (sum(bar.delivered for bar in day), sum(bar.failed for bar in day)) == (1001, 4)
-    assert [(bar.up, bar.down) for bar in (day[0], day[1], day[-1])] == [
-        (36, 3),
-        (0, 0),
-        (3, 0),
-    ]
+    assert (sum(one.delivered for one in day), sum(one.failed for one in day)) == (1001, 4)
+    played.answers["GetWebhook"] = n.Webhook(id=ID, url="https://one.example/", enabled=True)
+    played.answers["ListDeliveryHours"] = n.ListDeliveryHoursResponse(hours=hours)
+    page = client.get(f"/webhooks/{ID}").text
+    bars = re.findall(r'<rect class="(ok|failed)" x="([\d.]+)%" y="\d+" .*?height="(\d+)"', page)
+    assert bars == [("ok", "0.0", "36"), ("failed", "0.0", "3"), ("ok", "95.83", "3")]
 
 
 def test_the_list_requests_the_hours_of_all_endpoints_in_one_call(

@@ -41,7 +41,7 @@ def listing(
     )
 
 
-def days(identifier: str = "") -> dict[str, list[pictures.HourBar]]:
+def days(identifier: str = "") -> dict[str, list[n.DeliveryHour]]:
     """Returns the last 24 hours of one endpoint, or of every endpoint with attempts, by id."""
     counted: dict[str, list[n.DeliveryHour]] = {identifier: []} if identifier else {}
     for hour in (

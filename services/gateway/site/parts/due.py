@@ -96,32 +96,20 @@ def of_enquiry(enquiry: Enquiry) -> Due | None:
     return deadline_between(enquiry.start_time, enquiry.due_time, act)
 
 
-@dataclass(frozen=True)
-class Planned:
-    """A planned event. `past`: the event is over, and nobody has recorded the outcome yet."""
-
-    event: str
-    time_text: str
-    past: bool
-
-
-def planned_events(referral: Referral) -> list[Planned]:
+def planned_events(referral: Referral) -> list[tuple[str, str, bool]]:
     """Returns the planned events of a live referral that nobody has recorded as happened.
 
-    The table `ahead` lists the fields with the planned times. An event planned in the field
-    planned_X_time has happened once the field X_time is set.
+    An event has its words, its time in words, and whether it is over. The table `ahead` lists the
+    fields with the planned times. An event planned in the field planned_X_time has happened once
+    the field X_time is set.
     """
     planned = []
     for name in vocabulary.TABLES["ahead"] if referral.live else ():
-        time, actual_name = i18n.moment(getattr(referral, name)), name.removeprefix("planned_")
+        stamp, actual_name = getattr(referral, name), name.removeprefix("planned_")
+        time = i18n.moment(stamp)
         if time and (actual_name == name or not i18n.moment(getattr(referral, actual_name))):
-            planned.append(
-                Planned(
-                    words.word("ahead", name),
-                    i18n.when(getattr(referral, name)),
-                    time + EVENT_LENGTH < i18n.now(),
-                )
-            )
+            over = time + EVENT_LENGTH < i18n.now()
+            planned.append((words.word("ahead", name), i18n.when(stamp), over))
     return planned
 
 

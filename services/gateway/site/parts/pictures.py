@@ -5,12 +5,14 @@ Each picture has its figures in words next to it.
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+from chassis.wire import timestamp
 from protos.notifications.v1.notifications_pb2 import DeliveryHour
 from protos.referrals.v1.referrals_pb2 import Referral, UnansweredNeed
 from services.gateway.site.language import i18n, vocabulary, words
@@ -36,54 +38,25 @@ def shade(count: int, most: int) -> int:
     return min(SHADES, max(1, round(SHADES * count / max(most, SHADES)))) if count > 0 else 0
 
 
-@dataclass(frozen=True)
-class Area:
-    """A department on the map: its outline, the place of its number, its count and its shade."""
-
-    code: str
-    path: str
-    x: int
-    y: int
-    count: int
-    shade: int
-
-
-@dataclass(frozen=True)
-class Map:
-    """A country with its departments. Lengths are in the units of its outlines."""
-
-    width: int
-    height: int
-    areas: list[Area]
-
-
 @cache
-def _outlines(country: str) -> tuple[int, int, tuple[tuple[str, str, int, int], ...]] | None:
+def _outlines(country: str) -> dict[str, Any] | None:
+    """Returns the outlines of a country's departments, as their file has them; None without one."""
     file = Path(__file__).parent / "maps" / f"{country.lower()}.json"
-    if not (country.isalpha() and file.exists()):
-        return None
-    read = json.loads(file.read_text())
-    return (
-        read["width"],
-        read["height"],
-        tuple((area["code"], area["path"], *area["label"]) for area in read["subdivisions"]),
-    )
+    known = country.isalpha() and file.exists()
+    return dict(json.loads(file.read_text())) if known else None
 
 
-def map_of(country: str, counts: dict[str, int]) -> Map | None:
-    """Returns the map of a country with a count in each department; None without its outlines."""
+def map_of(country: str, counts: Mapping[str, int]) -> dict[str, Any] | None:
+    """Returns a country's outlines, with a count and a shade for each department.
+
+    Returns None for a country without outlines.
+    """
     if (drawn := _outlines(country)) is None:
         return None
-    width, height, outlines = drawn
     most = max(counts.values(), default=0)
-    return Map(
-        width,
-        height,
-        [
-            Area(code, path, x, y, counts.get(code, 0), shade(counts.get(code, 0), most))
-            for code, path, x, y in outlines
-        ],
-    )
+    counted = [area | {"count": counts.get(area["code"], 0)} for area in drawn["subdivisions"]]
+    shaded = [area | {"shade": shade(area["count"], most)} for area in counted]
+    return drawn | {"subdivisions": shaded}
 
 
 @dataclass(frozen=True)
@@ -129,26 +102,15 @@ def heat(needs: Iterable[UnansweredNeed]) -> Heat:
 
 
 @dataclass(frozen=True)
-class Dot:
-    """A deadline on the strip: place in per cent, row (counted from below), and urgency.
-
-    `more` is the number of deadlines without a dot of their own.
-    """
-
-    at: float
-    row: int
-    urgency: str
-    more: int = 0
-
-
-@dataclass(frozen=True)
 class Strip:
     """The deadlines of the next hours: dots, labels, number of rows, counts by urgency.
 
-    `hours` are the times of day below the dots, each as its place in per cent and its text.
+    A dot has a place in per cent, a row (counted from below), an urgency, and the number of
+    deadlines that have no dot of their own. `hours` are the times of day below the dots, each as
+    its place in per cent and its text.
     """
 
-    dots: list[Dot]
+    dots: list[tuple[float, int, str, int]]
     hours: list[tuple[float, str]]
     rows: int
     by_urgency: list[tuple[str, int]]
@@ -168,14 +130,14 @@ def strip(referrals: Iterable[Referral], now: datetime, span: timedelta) -> Stri
     for slot, urgencies in slots.items():
         at = round((slot + 0.5) / STEPS * 100, 2)
         urgencies.sort(key=lambda urgency: rank[urgency])
-        dots += [Dot(at, row, urgency) for row, urgency in enumerate(urgencies[:STACKED])]
+        dots += [(at, row, urgency, 0) for row, urgency in enumerate(urgencies[:STACKED])]
         if len(urgencies) > STACKED:
-            dots.append(Dot(at, STACKED, "", len(urgencies) - STACKED))
+            dots.append((at, STACKED, "", len(urgencies) - STACKED))
     counted = Counter(urgency for urgencies in slots.values() for urgency in urgencies)
     return Strip(
         dots,
         [(quarter * 25.0, i18n.time_of_day(now + span * quarter / 4)) for quarter in range(1, 5)],
-        max((dot.row + 1 for dot in dots), default=0),
+        max((row + 1 for _at, row, *_ in dots), default=0),
         sorted(counted.items(), key=lambda item: rank[item[0]]),
     )
 
@@ -202,25 +164,17 @@ MIDDLE, HALF_WIDTH = 160, 58  # the centre of the names, and half their width
 
 
 @dataclass(frozen=True)
-class Arc:
-    """A route: its line, its arrowhead, and its width."""
-
-    path: str
-    head: str
-    width: float
-
-
-@dataclass(frozen=True)
 class Arcs:
     """Routes between countries, which stand below one another from north to south.
 
-    Lines to the south are on the right, lines to the north on the left.
+    A route is a line, an arrowhead, and a width. Lines to the south are on the right, lines to the
+    north on the left.
     """
 
     width: int
     height: int
     countries: list[tuple[str, int]]
-    arcs: list[Arc]
+    arcs: list[tuple[str, str, float]]
 
 
 def arcs(routes: Iterable[tuple[str, str, int]]) -> Arcs:
@@ -243,7 +197,7 @@ def arcs(routes: Iterable[tuple[str, str, int]]) -> Arcs:
     return Arcs(MIDDLE * 2, ROW * len(ranked), list(heights.items()), drawn)
 
 
-def _arc(start: int, end: int, width: float) -> Arc:
+def _arc(start: int, end: int, width: float) -> tuple[str, str, float]:
     """Draws half an ellipse; draws a loop if the route stays in one country."""
     side = 1 if end >= start else -1  # right of the names, or left
     x, half = MIDDLE + side * HALF_WIDTH, round(3 + width / 2, 1)
@@ -253,55 +207,25 @@ def _arc(start: int, end: int, width: float) -> Arc:
     begin, stop = start + apart, end - apart
     reach = min(MIDDLE - HALF_WIDTH - 18, 18 + abs(stop - begin) // 3)
     head = f"M{x} {stop}l{side * 11} {-half}v{2 * half}z"
-    return Arc(
+    return (
         f"M{x} {begin}h{side * 9}A{reach} {abs(stop - begin) / 2:g} 0 0 1 {x + side * 9} {stop}",
         head,
         round(width, 1),
     )
 
 
-@dataclass(frozen=True)
-class HourBar:
-    """One hour of a day: its place in per cent, and its attempts.
-
-    An upward bar shows the attempts that succeeded; a downward bar shows the attempts that failed.
-    """
-
-    at: float
-    label: str
-    delivered: int
-    failed: int
-    up: int
-    down: int
-
-
-BAR = 36  # the longest bar, in pixels
 HOURS = 24
 
 
-def day(counted: Iterable[DeliveryHour], now: datetime) -> list[HourBar]:
+def day(counted: Iterable[DeliveryHour], now: datetime) -> list[DeliveryHour]:
     """Returns the current hour of an endpoint and the 23 hours before it, the oldest first.
 
-    No bar is shorter than three pixels, so that one attempt can be seen next to a thousand. An hour
-    without attempts has no bars.
+    An hour without attempts has no counts.
     """
     first = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=HOURS - 1)
-    by_start = {hour.start_time.seconds: hour for hour in counted}
     starts = [first + timedelta(hours=number) for number in range(HOURS)]
-    hours = [by_start.get(int(start.timestamp()), DeliveryHour()) for start in starts]
-    most = max(max(hour.delivered, hour.failed) for hour in hours)
-
-    def length(count: int) -> int:
-        return max(3, round(BAR * count / most)) if count else 0
-
+    by_start = {hour.start_time.seconds: hour for hour in counted}
     return [
-        HourBar(
-            round(number / HOURS * 100, 2),
-            i18n.time_of_day(start),
-            hour.delivered,
-            hour.failed,
-            length(hour.delivered),
-            length(hour.failed),
-        )
-        for number, (start, hour) in enumerate(zip(starts, hours, strict=True))
+        by_start.get(int(start.timestamp())) or DeliveryHour(start_time=timestamp(start))
+        for start in starts
     ]

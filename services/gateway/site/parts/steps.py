@@ -27,32 +27,21 @@ _WAY = ("sent", "acknowledged", "accepted", "in_progress", "closed")
 _REACHED = {"draft": -1, "info_requested": 1, "waitlisted": 2, "completed": 3}
 
 
-@dataclass(frozen=True)
-class Point:
-    """A point on the progress line of a referral.
-
-    `look` is past, stopped or empty; `here` marks the current state.
-    """
-
-    text: str
-    look: str
-    here: bool
-
-
-def progress(referral: r.Referral) -> list[Point]:
+def progress(referral: r.Referral) -> list[tuple[str, str, bool]]:
     """Returns the points of a referral's progress line: five, or two for a referral that stopped.
 
+    A point has its text, its look (past, stopped or empty), and whether it is the current state.
     The two points are the sending and the state in which the referral stopped.
     """
     state = words.code("state", referral.state)
     if state not in _WAY and state not in _REACHED:
         return [
-            Point(words.word("state", "sent"), "past", False),
-            Point(words.word("state", state), "stopped", True),
+            (words.word("state", "sent"), "past", False),
+            (words.word("state", state), "stopped", True),
         ]
     reached = _REACHED.get(state, _WAY.index(state) if state in _WAY else 0)
     return [
-        Point(
+        (
             words.word("state", state if at == reached else point),
             "past" if at < reached else "",
             at == reached,

@@ -60,6 +60,7 @@ def install(app: Flask) -> None:
         hotlines=hotlines,
         answers_to=words.answers_to,
         time_after=i18n.time_after,
+        time_of_day=i18n.time_of_day,
         when=i18n.when,
         dated=i18n.dated,
         ago=i18n.ago,

@@ -166,14 +166,14 @@ def test_needs_are_shown_by_department_and_departments_without_a_column_are_in_t
     heat = pictures.heat(
         unanswered(*(("HOU", place, count) for place, count in places), ("MED", "NI-RI", 1))
     )
-    assert (heat.departments, heat.others) == ([place for place, _ in places[:5]], True)
-    assert [(group, [count for count, _ in cells]) for group, cells in heat.rows] == [
+    assert (heat["departments"], heat["others"]) == ([place for place, _ in places[:5]], True)
+    assert [(group, [count for count, _ in cells]) for group, cells in heat["rows"]] == [
         ("HOU", [9, 8, 7, 6, 5, 7]),
         ("MED", [0, 0, 0, 0, 0, 1]),
     ]
-    assert heat.total == sum(count for _, count in places) + 1
+    assert heat["total"] == sum(count for _, count in places) + 1
     few = pictures.heat(unanswered(("HOU", "NI-CI", 1)))
-    assert (few.others, few.rows) == (False, [("HOU", [(1, 1)])]), (
+    assert (few["others"], few["rows"]) == (False, [("HOU", [(1, 1)])]), (
         "a single case does not get the darkest shade"
     )
 
@@ -193,13 +193,16 @@ def test_every_deadline_of_the_next_hours_is_a_dot_or_counted_above_them() -> No
         many = pictures.strip(
             [due_at(1, r.URGENCY_URGENT) for _ in range(10)], NOON, timedelta(hours=12)
         )
-    assert strip.dots == [
+    assert strip["dots"] == [
         (1.04, 0, "immediate", 0),
         (1.04, 1, "normal", 0),
         (51.04, 0, "urgent", 0),
     ]
-    assert (strip.rows, strip.by_urgency) == (2, [("immediate", 1), ("urgent", 1), ("normal", 1)])
-    assert sum(more or 1 for _at, _row, _urgency, more in many.dots) == 10
+    assert (strip["rows"], strip["by_urgency"]) == (
+        2,
+        [("immediate", 1), ("urgent", 1), ("normal", 1)],
+    )
+    assert sum(more or 1 for _at, _row, _urgency, more in many["dots"]) == 10
 
 
 def due_at(hours: float, urgency: r.Urgency.ValueType) -> r.Referral:

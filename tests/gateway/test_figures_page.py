@@ -272,8 +272,8 @@ def test_arcs_go_south_on_the_right_and_north_on_the_left_and_are_as_broad_as_th
     None
 ):
     drawn = pictures.arcs([("NI", "SV", 40), ("NI", "CR", 20), ("NI", "NI", 10), ("ES", "NI", 10)])
-    assert [code for code, _ in drawn.countries] == ["SV", "NI", "CR", "ES"]
-    starts = [float(line[1:].split()[0]) for line, _head, _width in drawn.arcs]
+    assert [code for code, _ in drawn["countries"]] == ["SV", "NI", "CR", "ES"]
+    starts = [float(line[1:].split()[0]) for line, _head, _width in drawn["arcs"]]
     assert [start > pictures.MIDDLE for start in starts] == [False, True, True, False]
-    assert [width for _line, _head, width in drawn.arcs] == [10.0, 6.0, 4.0, 4.0]
-    assert pictures.arcs([]).countries == []
+    assert [width for _line, _head, width in drawn["arcs"]] == [10.0, 6.0, 4.0, 4.0]
+    assert pictures.arcs([])["countries"] == []

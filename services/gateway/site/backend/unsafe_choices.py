@@ -5,6 +5,7 @@ The choices come from services that fit, from a search of the directory, and fro
 
 from collections.abc import Iterable
 from operator import itemgetter
+from typing import Any
 
 from werkzeug.datastructures import MultiDict
 
@@ -14,7 +15,7 @@ from services.gateway.edge.clients import clients
 from services.gateway.site.backend import names
 from services.gateway.site.backend.directory import provider_of
 from services.gateway.site.language import words
-from services.gateway.site.parts.unsafe_form import DEPARTMENTS, ORGANIZATIONS, SEARCH_TEXT, Choices
+from services.gateway.site.parts.unsafe_form import DEPARTMENTS, ORGANIZATIONS, SEARCH_TEXT
 
 MOST = 30
 """Maximum number of organisations that a search adds to the choices."""
@@ -24,8 +25,13 @@ def choices(
     services: Iterable[d.Service],
     answers: MultiDict[str, str],
     organizations_field: str = ORGANIZATIONS,
-) -> Choices:
-    """Returns the choices: providers of these services, hits of the search, earlier choices."""
+) -> dict[str, Any]:
+    """Returns the choices: providers of these services, hits of the search, earlier choices.
+
+    The choices are the organisations and departments that the page lists first, as (id or code,
+    name); below them, the page offers every other department. `more`: the search may have found
+    more organisations than are listed. `nothing`: the search found no organisation.
+    """
     search_text = answers.get(SEARCH_TEXT, "").strip()
     answer = search(search_text) if search_text else d.SearchServicesResponse()
     listed = list(services)
@@ -43,13 +49,13 @@ def choices(
     }
     departments = sorted(((code, words.department(code)) for code in near), key=itemgetter(1))
     more = len(hits) > MOST or bool(answer.next_page_token)
-    return Choices(
-        sorted(named.items(), key=itemgetter(1)),
-        departments,
-        search_text,
-        more,
-        bool(search_text) and not hits,
-    )
+    return {
+        "organizations": sorted(named.items(), key=itemgetter(1)),
+        "departments": departments,
+        "searched_text": search_text,
+        "more": more,
+        "nothing": bool(search_text) and not hits,
+    }
 
 
 def search(search_text: str) -> d.SearchServicesResponse:

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 from flask import Response, abort, render_template
 
@@ -42,16 +43,6 @@ class HeldData:
     lines: list[tuple[str, str]] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Knowledge:
-    """The whole content of the sheet."""
-
-    person: p.Person
-    holder: str
-    held: list[HeldData]
-    readings: list[str]
-
-
 @pages.get("/people/<identifier>/knows", access.SENDERS)
 def show(identifier: str) -> str:
     """Shows the sheet, which the worker goes through with the person."""
@@ -68,9 +59,9 @@ def printed(identifier: str) -> Response:
 
     clients().people.ExportPerson(p.ExportPersonRequest(id=identifier))
     known = knowledge(identifier)
-    parts = [sheet.Part(entry.organization, lines=entry.lines) for entry in known.held]
+    parts = [sheet.Part(entry.organization, lines=entry.lines) for entry in known["held"]]
     parts.append(
-        sheet.Part(_("Quién miró su expediente"), texts=known.readings or [_("Nadie todavía.")])
+        sheet.Part(_("Quién miró su expediente"), texts=known["readings"] or [_("Nadie todavía.")])
     )
     parts.append(
         sheet.Part(
@@ -83,8 +74,8 @@ def printed(identifier: str) -> Response:
             ],
         )
     )
-    lead = [_("Su expediente lo guarda: %(organization)s.", organization=known.holder)]
-    if not known.held:
+    lead = [_("Su expediente lo guarda: %(organization)s.", organization=known["holder"])]
+    if not known["held"]:
         lead.append(_("Nadie más sabe nada de usted por esta red."))
     lead.append(
         _(
@@ -95,7 +86,7 @@ def printed(identifier: str) -> Response:
     document = sheet.pdf(
         i18n.language(),
         _("Quién sabe qué de usted, y hasta cuándo"),
-        known.person.id,
+        known["person"].id,
         lead,
         parts,
         i18n.today_text(),
@@ -103,12 +94,15 @@ def printed(identifier: str) -> Response:
     return Response(
         document,
         mimetype="application/pdf",
-        headers={"Content-Disposition": f'attachment; filename="{known.person.code}.pdf"'},
+        headers={"Content-Disposition": f'attachment; filename="{known["person"].code}.pdf"'},
     )
 
 
-def knowledge(identifier: str) -> Knowledge:
-    """Collects the sheet's data. Answers 404 for a person of another organisation."""
+def knowledge(identifier: str) -> dict[str, Any]:
+    """Returns the sheet's data: the person, the file's holder, the data held, the readings.
+
+    Answers 404 for a person of another organisation.
+    """
     person = referrals.file_of(identifier)
     if person.organization_id != session.me().organization_id:
         abort(404)
@@ -136,12 +130,12 @@ def knowledge(identifier: str) -> Knowledge:
         for reading in readings
         if reading.allowed and reading.field_groups
     ]
-    return Knowledge(
-        person,
-        known.organization(person.organization_id),
-        sorted(held, key=lambda entry: not entry.live),
-        list(dict.fromkeys(accesses)),
-    )
+    return {
+        "person": person,
+        "holder": known.organization(person.organization_id),
+        "held": sorted(held, key=lambda entry: not entry.live),
+        "readings": list(dict.fromkeys(accesses)),
+    }
 
 
 def data_by_receipt(

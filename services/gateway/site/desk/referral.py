@@ -4,7 +4,6 @@ The page of a referral shows its next step, its history, the person's sealed dat
 notices arrived.
 """
 
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -35,17 +34,6 @@ UNCONFIRMED = frozenset({"identity", "contact"})
 BOXES: dict[str, Any] = dict(
     sorted(wire.numbers(r.Box.DESCRIPTOR).items(), key=lambda box: box[0] != "mine")
 )  # the first is the default
-
-
-@dataclass
-class Filled:
-    """A form that is shown again: its step, its problems, and data that were opened."""
-
-    verb: str = ""
-    errors: forms.Problems = field(default_factory=dict)
-    identity: p.Identity | None = None
-    plan: p.SafeContact | None = None
-    addresses: tuple[lo.OpenedAddress, ...] = ()
 
 
 @pages.get("/referrals", access.EVERYONE, navigation=N_("Remisiones"))
@@ -112,7 +100,7 @@ def show(identifier: str) -> str | tuple[str, int]:
         referral
     ):
         return "", 304
-    return render(referral, Filled())
+    return render(referral)
 
 
 def version(referral: r.Referral) -> str:
@@ -120,10 +108,13 @@ def version(referral: r.Referral) -> str:
     return referral.etag + "".join(f".{leg.state}{leg.settled:d}" for leg in referral.legs)
 
 
-def render(referral: r.Referral, filled: Filled) -> str:
-    """Renders the page, with the form that is shown again and the data that were opened.
+def render(
+    referral: r.Referral, verb: str = "", errors: forms.Problems = forms.NO_PROBLEMS, **opened: Any
+) -> str:
+    """Renders the page.
 
-    `filled` holds both; it is empty if no form was sent.
+    `verb` and `errors` belong to a form that is shown again. `opened` has the data that were just
+    opened: the `identity`, the safe-contact `plan`, or the `addresses`.
     """
     events = history(referral)
     notices = notices_of(referral)
@@ -144,7 +135,7 @@ def render(referral: r.Referral, filled: Filled) -> str:
     )
     own = known.organizations.get(session.me().organization_id)
     probation = own is not None and own.status == ORGANIZATION_STATUS_PROBATION
-    plan, no_plan = safe_contact(referral, filled)
+    plan, no_plan = safe_contact(referral, opened.get("plan"))
     receipt = receipt_of(referral)
     receipt_basis = basis_of(receipt) if receipt else ""
     erased = is_erased(referral)
@@ -177,7 +168,7 @@ def render(referral: r.Referral, filled: Filled) -> str:
         no_plan=no_plan,
         may_open=may_open(),
         elsewhere=referral.main_step in steps.WITH_OWN_PAGE,
-        filled=filled,
+        filled={"verb": verb, "errors": errors, **opened},
         now=i18n.now(),
     )
 
@@ -200,13 +191,15 @@ def may_open() -> bool:
     return session.me().may("worker", "operator") and not session.me().may("coordinator", "auditor")
 
 
-def safe_contact(referral: r.Referral, filled: Filled) -> tuple[p.SafeContact | None, str]:
-    """Returns the safe-contact plan for a reader who may call the person.
+def safe_contact(
+    referral: r.Referral, opened: p.SafeContact | None
+) -> tuple[p.SafeContact | None, str]:
+    """Returns the safe-contact plan for a reader who may call the person, or the `opened` plan.
 
     If the plan cannot be shown, returns None and the reason; "" if the reason is not worth showing.
     """
-    if filled.plan or not (referral.live and referral.person_id):
-        return filled.plan, ""
+    if opened or not (referral.live and referral.person_id):
+        return opened, ""
     try:
         return clients().people.GetSafeContact(p.GetSafeContactRequest(referral_id=referral.id)), ""
     except Refusal as refusal:
@@ -327,7 +320,7 @@ def colleagues() -> list[tuple[str, str]]:
 
 def again(identifier: str, verb: str, errors: forms.Problems) -> str:
     """Renders the page again after a refused form: the form of a step, or another form."""
-    return render(referrals.fetch(identifier), Filled(verb, errors))
+    return render(referrals.fetch(identifier), verb, errors)
 
 
 @pages.post("/referrals/<identifier>/do/<verb>", access.CARE | access.NETWORK, again=again)
@@ -356,7 +349,7 @@ def open_person(identifier: str) -> str:
     rpc_request.purpose_code = rpc_request.purpose_code or referral.need_code
     if not rpc_request.field_groups:
         forms.refuse({"field_groups": words.violation("required")})
-    return render(referral, Filled("open", identity=clients().people.OpenPerson(rpc_request)))
+    return render(referral, "open", identity=clients().people.OpenPerson(rpc_request))
 
 
 @pages.post("/referrals/<identifier>/address", access.SENDERS, again=partial(again, verb="address"))
@@ -374,8 +367,8 @@ def open_address(identifier: str) -> str | tuple[str, int]:
             "El servicio no ha guardado aquí su dirección. Si acaba de aceptar, pruebe otra vez en"
             " un momento; si no, pídasela."
         )
-        return render(referral, Filled("address", {"_form": problem})), 404
-    return render(referral, Filled("address", addresses=tuple(opened.addresses)))
+        return render(referral, "address", {"_form": problem}), 404
+    return render(referral, "address", addresses=opened.addresses)
 
 
 @pages.post(
@@ -406,8 +399,6 @@ def open_safe_contact(identifier: str) -> str:
     """
     return render(
         referrals.fetch(identifier),
-        Filled(
-            "safe_contact",
-            plan=clients().people.OpenSafeContact(p.OpenSafeContactRequest(referral_id=identifier)),
-        ),
+        "safe_contact",
+        plan=clients().people.OpenSafeContact(p.OpenSafeContactRequest(referral_id=identifier)),
     )

@@ -5,7 +5,8 @@ Search terms are sent in forms and appear in no address. A record of another org
 same result as a record that does not exist.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from typing import Any
 
 from flask import redirect, render_template, url_for
 
@@ -22,23 +23,10 @@ from services.gateway.site.shell import access, session
 pages = access.Pages("search")
 
 
-@dataclass
-class Results:
-    """The result of a search.
-
-    `problem`: the reason why files were not searched by name.
-    """
-
-    referrals: list[r.Referral] = field(default_factory=list)
-    people: list[p.Person] = field(default_factory=list)
-    incomplete: bool = False
-    problem: str = ""
-
-
 @pages.get("/search", access.EVERYONE)
 def form(
     term: str = "",
-    results: Results | None = None,
+    results: Mapping[str, Any] | None = None,
     errors: forms.Problems = forms.NO_PROBLEMS,
     *,
     reference: str = "",
@@ -46,14 +34,15 @@ def form(
 ) -> str:
     """Shows the search form, with the results of a search.
 
-    `results` is None before a search. If the term may be a `reference`, the page asks for its PIN;
-    `problem` says why the last attempt with a PIN failed.
+    `results` has the referrals and the files, whether there are more files (`incomplete`), or the
+    `problem` for which files were not searched; it is None before a search. If the term may be a
+    `reference`, the page asks for its PIN; `problem` says why the last attempt with a PIN failed.
     """
     return render_template(
         "search.html",
         q=term,
         results=results,
-        names=names.names_of(results.referrals if results else []),
+        names=names.names_of(results["referrals"] if results else []),
         errors=errors,
         reference=reference,
         problem=problem,
@@ -68,12 +57,12 @@ def find() -> access.Answer:
         return form(errors={"q": words.violation("required", "q")}), 422
     plain = term.replace(" ", "").replace("-", "")
     codes = plain.isascii() and plain.isalnum()
-    results = Results(referrals=by_code(plain)) if codes and len(plain) == 6 else Results()
-    if len(results.referrals) == 1:
-        return redirect(url_for("referral.show", identifier=results.referrals[0].id), 303)
+    referrals = by_code(plain) if codes and len(plain) == 6 else []
+    if len(referrals) == 1:
+        return redirect(url_for("referral.show", identifier=referrals[0].id), 303)
     sender = session.me().may(*access.SENDERS)
-    if sender and not any(character.isdigit() for character in term):
-        look_for_people(term, results)
+    by_name = sender and not any(character.isdigit() for character in term)
+    results = {"referrals": referrals, **(people_named(term) if by_name else {})}
     return form(term, results, reference=term if sender and codes and len(plain) == 8 else "")
 
 
@@ -95,24 +84,23 @@ def by_code(code: str) -> list[r.Referral]:
     return list(referrals.values())
 
 
-def look_for_people(name: str, results: Results) -> None:
+def people_named(name: str) -> dict[str, Any]:
     """Searches the files of the reader's own organisation by a person's name.
 
-    Adds the files found, or the reason for a refusal, to `results`.
+    Returns the files found, or the reason for a refusal, as fields of the results.
     """
     # Coordinators and auditors never learn a person's identity.
     if session.me().may("coordinator", "auditor"):
-        return
+        return {}
     try:
         answer = clients().people.SearchPeople(p.SearchPeopleRequest(name=name))
     except Exhausted as refusal:
-        results.problem = words.wait(refusal.retry_after)
+        return {"problem": words.wait(refusal.retry_after)}
     except NotAllowed as refusal:
-        results.problem = words.conflict(refusal.reason)
+        return {"problem": words.conflict(refusal.reason)}
     except Invalid:  # longer than any name
-        pass
-    else:
-        results.people, results.incomplete = list(answer.people), answer.incomplete
+        return {}
+    return {"people": answer.people, "incomplete": answer.incomplete}
 
 
 @pages.post("/search/status", access.SENDERS)

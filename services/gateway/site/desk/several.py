@@ -5,7 +5,6 @@ the result for each referral, so that no failure is lost in a total.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from flask import redirect, render_template, request, url_for
@@ -33,19 +32,11 @@ from services.gateway.site.shell import access
 pages = access.Pages("several")
 
 MOST = 50  # maximum number of rows; one page of a list has no more
+StepResult = tuple[str, r.Referral | None, str]
+"""The result for one referral: its id, the referral as it is now, and why the step was not taken.
 
-
-@dataclass(frozen=True)
-class StepResult:
-    """The result for one referral.
-
-    `why` is the reason if the step was not taken, else "". `referral` is the referral as it is now;
-    None if it cannot be read.
-    """
-
-    id: str
-    referral: r.Referral | None
-    why: str = ""
+The referral is None if it cannot be read. The reason is "" if the step was taken.
+"""
 
 
 def ticked_rows() -> list[dict[str, Any]]:
@@ -69,11 +60,11 @@ def take(step: Any) -> StepResult:
     ids prevent a step from being taken twice.
     """
     try:
-        return StepResult(step.id, send(step))
+        return step.id, send(step), ""
     except Unauthenticated:
         raise
     except (Refusal, ServiceFault) as error:
-        return StepResult(step.id, fetch_if_readable(step.id), reason(error))
+        return step.id, fetch_if_readable(step.id), reason(error)
 
 
 def fetch_if_readable(identifier: str) -> r.Referral | None:
@@ -111,14 +102,14 @@ def results_page(verb: str, steps: Iterable[Message], back: str) -> str:
     """Takes the steps, and renders the page with each result; failures come first."""
     done = [take(step) for step in steps]
     try:
-        known = names.names_of(outcome.referral for outcome in done if outcome.referral is not None)
+        known = names.names_of(referral for _id, referral, _why in done if referral is not None)
     except (Unavailable, ServiceFault):
         known = names.Names()  # the results are shown without names
     return render_template(
         "several.html",
         step=verb,
-        outcomes=sorted(done, key=lambda outcome: not outcome.why),
-        failed=sum(1 for outcome in done if outcome.why),
+        outcomes=sorted(done, key=lambda result: not result[2]),
+        failed=sum(1 for _id, _referral, why in done if why),
         back=back,
         names=known,
     )

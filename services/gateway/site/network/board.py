@@ -77,7 +77,7 @@ def board() -> str:
         emergencies=opened,
         running=sum(live.live_by_need_group.values()),
         needs=needs,
-        map_=pictures.map_of(COUNTRY, dict(needs.by_department)),
+        map_=pictures.map_of(COUNTRY, dict(needs["by_department"])),
         upcoming=upcoming,
         strip_=pictures.strip(upcoming, now, LOOKAHEAD),
         times=bars(times, known),

@@ -59,23 +59,12 @@ def map_of(country: str, counts: Mapping[str, int]) -> dict[str, Any] | None:
     return drawn | {"subdivisions": shaded}
 
 
-@dataclass(frozen=True)
-class Heat:
-    """Needs by department: one row for each group of needs, one column for each department.
+def heat(needs: Iterable[UnansweredNeed]) -> dict[str, Any]:
+    """Returns needs by department as a table of shades, with the largest numbers first.
 
-    The departments are those with the most needs. `others`: a last column has the sums of all other
-    departments.
+    The table has a row for each group of needs, and a column for each of the departments with the
+    most needs. `others`: a last column has the sums of all other departments.
     """
-
-    departments: list[str]
-    others: bool
-    rows: list[tuple[str, list[tuple[int, int]]]]
-    by_department: list[tuple[str, int]]
-    total: int
-
-
-def heat(needs: Iterable[UnansweredNeed]) -> Heat:
-    """Returns the table of shades, with the largest numbers first."""
     cells, departments, groups = Counter[tuple[str, str]](), Counter[str](), Counter[str]()
     for need in needs:
         cells[need.need_group_code, need.department] += need.count
@@ -92,32 +81,22 @@ def heat(needs: Iterable[UnansweredNeed]) -> Heat:
     rows = [
         (group, [(count, shade(count, most)) for count in row]) for group, row in numbers.items()
     ]
-    return Heat(
-        shown,
-        shown != ranked,
-        rows,
-        [(code, departments[code]) for code in ranked],
-        sum(departments.values()),
-    )
+    return {
+        "departments": shown,
+        "others": shown != ranked,
+        "rows": rows,
+        "by_department": [(code, departments[code]) for code in ranked],
+        "total": sum(departments.values()),
+    }
 
 
-@dataclass(frozen=True)
-class Strip:
-    """The deadlines of the next hours: dots, labels, number of rows, counts by urgency.
+def strip(referrals: Iterable[Referral], now: datetime, span: timedelta) -> dict[str, Any]:
+    """Returns the deadlines from `now` until `span` later; the most urgent are at the bottom.
 
     A dot has a place in per cent, a row (counted from below), an urgency, and the number of
     deadlines that have no dot of their own. `hours` are the times of day below the dots, each as
     its place in per cent and its text.
     """
-
-    dots: list[tuple[float, int, str, int]]
-    hours: list[tuple[float, str]]
-    rows: int
-    by_urgency: list[tuple[str, int]]
-
-
-def strip(referrals: Iterable[Referral], now: datetime, span: timedelta) -> Strip:
-    """Returns the deadlines from `now` until `span` later; the most urgent are at the bottom."""
     slots: dict[int, list[str]] = {}
     for referral in referrals:
         due = i18n.moment(referral.next_due_time)
@@ -134,12 +113,13 @@ def strip(referrals: Iterable[Referral], now: datetime, span: timedelta) -> Stri
         if len(urgencies) > STACKED:
             dots.append((at, STACKED, "", len(urgencies) - STACKED))
     counted = Counter(urgency for urgencies in slots.values() for urgency in urgencies)
-    return Strip(
-        dots,
-        [(quarter * 25.0, i18n.time_of_day(now + span * quarter / 4)) for quarter in range(1, 5)],
-        max((row + 1 for _at, row, *_ in dots), default=0),
-        sorted(counted.items(), key=lambda item: rank[item[0]]),
-    )
+    hours = [(part * 25.0, i18n.time_of_day(now + span * part / 4)) for part in range(1, 5)]
+    return {
+        "dots": dots,
+        "hours": hours,
+        "rows": max((row + 1 for _at, row, *_ in dots), default=0),
+        "by_urgency": sorted(counted.items(), key=lambda item: rank[item[0]]),
+    }
 
 
 @dataclass(frozen=True)
@@ -163,22 +143,12 @@ ROW = 40  # distance from one country to the next
 MIDDLE, HALF_WIDTH = 160, 58  # the centre of the names, and half their width
 
 
-@dataclass(frozen=True)
-class Arcs:
-    """Routes between countries, which stand below one another from north to south.
+def arcs(routes: Iterable[tuple[str, str, int]]) -> dict[str, Any]:
+    """Draws routes between countries, given as origin, destination and count.
 
-    A route is a line, an arrowhead, and a width. Lines to the south are on the right, lines to the
-    north on the left.
+    The countries stand below one another from north to south. A route is a line, an arrowhead, and
+    a width. Lines to the south are on the right, lines to the north on the left.
     """
-
-    width: int
-    height: int
-    countries: list[tuple[str, int]]
-    arcs: list[tuple[str, str, float]]
-
-
-def arcs(routes: Iterable[tuple[str, str, int]]) -> Arcs:
-    """Draws routes, given as origin, destination and count."""
     listed = list(routes)
     countries = {code for origin, destination, _ in listed for code in (origin, destination)}
     ranked = sorted(
@@ -194,7 +164,12 @@ def arcs(routes: Iterable[tuple[str, str, int]]) -> Arcs:
         _arc(heights[origin], heights[destination], 2 + 8 * count / most)
         for origin, destination, count in listed
     ]
-    return Arcs(MIDDLE * 2, ROW * len(ranked), list(heights.items()), drawn)
+    return {
+        "width": MIDDLE * 2,
+        "height": ROW * len(ranked),
+        "countries": list(heights.items()),
+        "arcs": drawn,
+    }
 
 
 def _arc(start: int, end: int, width: float) -> tuple[str, str, float]:

@@ -4,8 +4,6 @@ She can name any organisation in the directory. The page lists the organisations
 a search by name (`SEARCH_TEXT`) finds all other organisations. Ticked choices stay on the page.
 """
 
-from dataclasses import dataclass
-
 from werkzeug.datastructures import MultiDict
 
 from services.gateway.site.language import _, words
@@ -17,22 +15,6 @@ SEARCH_TEXT, SEARCHED_TEXT, SEARCH_BUTTON = "unsafe_search", "unsafe_sought", "u
 """The form fields for the search text and for the text that was last searched for, and the name of
 the search button.
 """
-Choice = tuple[str, str]
-
-
-@dataclass(frozen=True)
-class Choices:
-    """The organisations and departments that the page lists first, as (id or code, name).
-
-    Below them, the page offers every other department. `more`: the search may have found more
-    organisations than are listed. `nothing`: a search found no organisation.
-    """
-
-    organizations: list[Choice]
-    departments: list[Choice]
-    searched_text: str = ""
-    more: bool = False
-    nothing: bool = False
 
 
 def code_of(answers: MultiDict[str, str], organizations_field: str = ORGANIZATIONS) -> str:

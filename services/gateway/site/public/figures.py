@@ -6,11 +6,12 @@ files are meant for a spreadsheet.
 
 import csv
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from io import StringIO
+from typing import Any
 
 from babel.dates import format_skeleton
 from flask import Response, render_template, request
@@ -40,7 +41,7 @@ class Chart:
     title: str
     bars: list[Bar]
     columns: bool = False
-    arcs: pictures.Arcs | None = None
+    arcs: Mapping[str, Any] | None = None
 
 
 @pages.get("/figures", access.ANYBODY, navigation=N_("Cifras"), section="network")

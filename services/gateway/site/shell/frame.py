@@ -1,7 +1,7 @@
 """The frame of every page: navigation by role, words for codes, form tokens, the unread count."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
 
 from flask import Flask, current_app, g, request, url_for
 
@@ -23,21 +23,6 @@ SPOKEN = ("es", "en", "fr", "miq", "qu", "pt", "zh")
 COUNTRIES = ("NI", "CR", "SV", "GT", "HN", "MX", "US", "PA", "EC", "PE", "CO", "ES")
 # modules whose pages belong to another module's entry in the navigation
 PARTS = {"referral": ("referral_new",), "people": ("plans",)}
-
-
-@dataclass(frozen=True)
-class NavigationItem:
-    """An entry of the navigation.
-
-    `icon` names the symbol in the sprite, which is named after the page's module.
-    """
-
-    label: str
-    href: str
-    here: bool
-    icon: str
-    section: str = ""
-    count: int = 0
 
 
 def install(app: Flask) -> None:
@@ -178,8 +163,11 @@ def here_in(language: str) -> str:
     )
 
 
-def navigation() -> list[NavigationItem]:
-    """Returns the navigation, which has only pages that this reader may open."""
+def navigation() -> list[dict[str, Any]]:
+    """Returns the navigation, which has only pages that this reader may open.
+
+    The `icon` of an entry is a symbol in the sprite, which is named after the page's module.
+    """
     here = (request.endpoint or "").partition(".")[0]
     unread = count_unread()
     me = session.me()
@@ -189,37 +177,36 @@ def navigation() -> list[NavigationItem]:
         if (page := access.declaration_of(current_app, endpoint)) and page.navigation
     }
     return [
-        NavigationItem(
-            _(page.navigation),
-            url_for(endpoint),
-            here in (file, *PARTS.get(file, ())),
-            file,
-            page.section,
-            unread if file == "inbox" else 0,
-        )
+        {
+            "label": _(page.navigation),
+            "href": url_for(endpoint),
+            "here": here in (file, *PARTS.get(file, ())),
+            "icon": file,
+            "section": page.section,
+            "count": unread if file == "inbox" else 0,
+        }
         for endpoint, page in pages.items()
         if (page.is_public or me.may(*page.roles)) and (file := endpoint.partition(".")[0])
     ]
 
 
-def tabs(entries: Sequence[NavigationItem]) -> list[NavigationItem]:
+def tabs(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Returns the tabs for a phone: the most used pages, and one tab that starts a task.
 
     The tab that starts a task is in the middle. The page adds a last tab, which opens all other
     entries.
     """
-    by_file = {entry.icon: entry for entry in entries}
+    by_file = {entry["icon"]: entry for entry in entries}
     shown = [
         by_file[file]
         for file in ("today", "line" if "line" in by_file else "referral", "directory")
         if file in by_file
     ]
     if session.me().may("operator"):
-        shown.insert(2, NavigationItem(_("Nuevo contacto"), url_for("line.new"), False, "plus"))
+        shown.insert(2, {"label": _("Nuevo contacto"), "href": url_for("line.new"), "icon": "plus"})
     elif session.me().may("worker"):
-        shown.insert(
-            2, NavigationItem(_("Nueva remisión"), url_for("referral_new.person"), False, "plus")
-        )
+        new = {"label": _("Nueva remisión"), "href": url_for("referral_new.person"), "icon": "plus"}
+        shown.insert(2, new)
     return shown
 
 

@@ -28,8 +28,10 @@ def client(played: PlayedServices) -> FlaskClient:
 
 def form(page: str, **changes: str) -> dict[str, str]:
     """Returns the fields that a browser would send with the form, with changes."""
-    rows = [deadlines.row_of(each) for each in policy_message(FIRST_POLICY).deadlines]
-    said = {row.name: row.number for row in rows} | {f"{row.name}.unit": row.unit for row in rows}
+    said = dict[str, str]()
+    for deadline in policy_message(FIRST_POLICY).deadlines:
+        name, (number, unit) = deadlines.name_of(deadline), deadlines.number_and_unit(deadline)
+        said |= {name: str(number), f"{name}.unit": unit}
     return said | {"form_token": token_of(page), "request_id": "one", "version": "2"} | changes
 
 

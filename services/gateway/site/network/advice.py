@@ -36,51 +36,53 @@ def show(identifier: str) -> str:
     )
 
 
-@pages.form("/advice/publish", access.NETWORK)
-def publish() -> access.Answer:
-    """Publishes a card. The form starts with the current version; for a new card it is empty."""
-    errors: dict[str, str] = {}
-    if request.method == "POST":
-        card = card_in_form()
-        try:
-            published = clients().advice.PublishAdviceCard(
-                pb.PublishAdviceCardRequest(card=card, request_id=forms.request_id())
-            )
-            return redirect(
-                url_for("advice.show", identifier=published.id, done="card_published"), 303
-            )
-        except Invalid as refusal:
-            errors = {
-                field_of(path): words.violation(reason) for path, reason in refusal.violations
-            }
-        except Stale:
-            errors = {
-                "_form": _(
-                    "Alguien publicó otra versión mientras tanto. Vuelva a abrir la tarjeta y mire"
-                    " qué cambió."
-                )
-            }
-    elif identifier := request.args.get("card", ""):
-        card = clients().advice.GetAdviceCard(pb.GetAdviceCardRequest(id=identifier))
-        card.version += 1
-    else:
-        card = pb.AdviceCard(version=1)
+def form(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
+    """Shows the form of a card's next version, which starts with the current version.
+
+    For a new card, the form is empty.
+    """
+    identifier = request.values.get("card", "")
+    card = (
+        clients().advice.GetAdviceCard(pb.GetAdviceCardRequest(id=identifier))
+        if identifier
+        else pb.AdviceCard()
+    )
+    card.version = forms.whole_number("version") or card.version + 1
     opened_by = [
         (field.name, words.as_asked(field.name, words.code("answer", value)))
         for field, value in card.opened_by.ListFields()
     ]
-    opening_questions = {
-        answer: [question for question, opening in opened_by if opening == answer]
-        for answer in ANSWERS
-    }
     return render_template(
         "advice_publish.html",
         card=card,
         texts={language: advice.text_in(card, language) for language in LANGUAGES},
         required=advice.REQUIRED,
-        opening_questions=opening_questions,
+        opening_questions={
+            answer: [question for question, opening in opened_by if opening == answer]
+            for answer in ANSWERS
+        },
         errors=errors,
-    ), 422 if errors else 200
+    )
+
+
+@pages.form("/advice/publish", access.NETWORK, again=form)
+def publish() -> access.Answer:
+    """Publishes the card."""
+    try:
+        published = clients().advice.PublishAdviceCard(
+            pb.PublishAdviceCardRequest(card=card_in_form(), request_id=forms.request_id())
+        )
+    except Invalid as refusal:
+        raise forms.Incomplete(
+            {field_of(path): words.violation(reason) for path, reason in refusal.violations}
+        ) from refusal
+    except Stale as refusal:
+        problem = _(
+            "Alguien publicó otra versión mientras tanto. Vuelva a abrir la tarjeta y mire"
+            " qué cambió."
+        )
+        raise forms.Incomplete({"_form": problem}) from refusal
+    return redirect(url_for("advice.show", identifier=published.id, done="card_published"), 303)
 
 
 def card_in_form() -> pb.AdviceCard:

@@ -1,15 +1,14 @@
 """The network's deadlines for answers and for other acts, and publishing a new version of them."""
 
-from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from flask import redirect, render_template, request, url_for
+from flask import redirect, render_template, url_for
 
 from chassis.errors import Invalid, Stale
 from chassis.languages import N_
 from chassis.shape import INT32
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.gateway.edge.clients import clients
+from services.gateway.edge.clients import clients, send
 from services.gateway.site.language import _, i18n, ngettext, words
 from services.gateway.site.parts import due, forms
 from services.gateway.site.shell import access
@@ -21,20 +20,13 @@ UNITS = {
     "days": (N_("días"), 86_400),
     "working_days": (N_("días hábiles"), 0),
 }
+"""The units of a deadline in the form, each with its word and its length in seconds."""
 CLOCKS = ("acknowledge", "decide", "first_contact")
 ANY_URGENCY = ("silence", "close")
 
 
-@dataclass(frozen=True)
-class Row:
-    """A deadline as form fields, and in words."""
-
-    name: str
-    urgency: str
-    clock: str
-    number: str
-    unit: str
-    text: str = ""
+NAMES = (*(f"{urgency}.{clock}" for urgency in due.URGENCIES for clock in CLOCKS), *ANY_URGENCY)
+"""The fields of the form: a deadline by its urgency, if it has one, and its clock."""
 
 
 @pages.get("/deadlines", access.EVERYONE)
@@ -46,122 +38,96 @@ def show() -> str:
     return render_template(
         "deadlines.html",
         policy=policy,
-        rows={row.name: row for row in map(row_of, policy.deadlines)},
+        rows={name_of(deadline): text_of(deadline) for deadline in policy.deadlines},
         URGENCIES=due.URGENCIES,
         CLOCKS=CLOCKS,
         ANY_URGENCY=ANY_URGENCY,
     )
 
 
-@pages.form("/deadlines/publish", access.NETWORK)
-def publish() -> access.Answer:
-    """Publishes the next version. The form starts with the current version."""
-    errors: dict[str, str] = {}
-    if request.method == "POST":
-        rows, version = rows_in_form(), forms.text("version")
-        try:
-            clients().referrals.PublishDeadlinePolicy(
-                pb.PublishDeadlinePolicyRequest(
-                    version=int(version) if version.isdecimal() and len(version) < 9 else 0,
-                    deadlines=[message(row) for row in rows],
-                    request_id=forms.request_id(),
-                )
-            )
-            return redirect(url_for("deadlines.show", done="deadlines_published"), 303)
-        except Invalid as refusal:
-            errors = {
-                field.removeprefix("deadlines."): words.violation(reason)
-                for field, reason in refusal.violations
-            }
-        except Stale:
-            errors = {
-                "_form": _(
-                    "Alguien publicó otra versión mientras tanto. Vuelva a abrir los plazos y mire"
-                    " qué cambió."
-                )
-            }
-    else:
-        policy = clients().referrals.GetDeadlinePolicy(pb.GetDeadlinePolicyRequest())
-        known = {row.name: row for row in map(row_of, policy.deadlines)}
-        rows, version = (
-            [known.get(name) or empty(name) for name in names()],
-            str(policy.version + 1),
-        )
-    units = [(code, _(word)) for code, (word, _seconds) in UNITS.items()]
+def form(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
+    """Shows the form of the next version, which starts with the current version."""
+    policy = clients().referrals.GetDeadlinePolicy(pb.GetDeadlinePolicyRequest())
     labels = {
-        row.name: f"{words.word('urgency', row.urgency)}, " * bool(row.urgency)
-        + words.word("deadline", row.clock)
-        for row in rows
+        f"{urgency}.{clock}": f"{words.word('urgency', urgency)}, {words.word('deadline', clock)}"
+        for urgency in due.URGENCIES
+        for clock in CLOCKS
     }
     return render_template(
         "deadlines_publish.html",
-        rows=rows,
-        version=version,
-        units=units,
-        errors=errors,
-        labels=labels,
+        values={name_of(deadline): number_and_unit(deadline) for deadline in policy.deadlines},
+        version=forms.text("version") or policy.version + 1,
+        units=[(code, _(word)) for code, (word, _seconds) in UNITS.items()],
+        labels=labels | {clock: words.word("deadline", clock) for clock in ANY_URGENCY},
         URGENCIES=due.URGENCIES,
-    ), 422 if errors else 200
+        CLOCKS=CLOCKS,
+        ANY_URGENCY=ANY_URGENCY,
+        errors=errors,
+    )
 
 
-def names() -> list[str]:
-    """Returns the names of a policy's deadlines, in the order of the form."""
-    return [*(f"{urgency}.{clock}" for urgency in due.URGENCIES for clock in CLOCKS), *ANY_URGENCY]
+@pages.form("/deadlines/publish", access.NETWORK, again=form)
+def publish() -> access.Answer:
+    """Publishes the next version."""
+    try:
+        send(
+            pb.PublishDeadlinePolicyRequest(
+                version=forms.whole_number("version") or 0,
+                deadlines=[deadline_in_form(name) for name in NAMES],
+                request_id=forms.request_id(),
+            )
+        )
+    except Invalid as refusal:
+        raise forms.Incomplete(
+            {
+                field.removeprefix("deadlines."): words.violation(reason)
+                for field, reason in refusal.violations
+            }
+        ) from refusal
+    except Stale as refusal:
+        problem = _(
+            "Alguien publicó otra versión mientras tanto. Vuelva a abrir los plazos y mire"
+            " qué cambió."
+        )
+        raise forms.Incomplete({"_form": problem}) from refusal
+    return redirect(url_for("deadlines.show", done="deadlines_published"), 303)
 
 
-def empty(name: str) -> Row:
-    """Returns a deadline without a number."""
-    urgency, _dot, clock = name.rpartition(".")
-    return Row(name, urgency, clock, "", "hours")
+def name_of(deadline: pb.PolicyDeadline) -> str:
+    """Returns the name of the form field of a deadline."""
+    urgency, clock = words.code("urgency", deadline.urgency), words.code("clock", deadline.clock)
+    return f"{urgency}.{clock}" if urgency else clock
 
 
-def row_of(deadline: pb.PolicyDeadline) -> Row:
-    """Returns a deadline in the largest unit that gives a whole number.
+def text_of(deadline: pb.PolicyDeadline) -> str:
+    """Returns the time of a deadline in words."""
+    if deadline.working_days:
+        return ngettext("%(num)d día hábil", "%(num)d días hábiles", deadline.working_days)
+    return i18n.span(timedelta(seconds=deadline.seconds))
+
+
+def number_and_unit(deadline: pb.PolicyDeadline) -> tuple[int, str]:
+    """Returns the time of a deadline in the largest unit that gives a whole number.
 
     One and two days are given in hours.
     """
-    urgency, clock = words.code("urgency", deadline.urgency), words.code("clock", deadline.clock)
-    name = f"{urgency}.{clock}" if urgency else clock
     if deadline.working_days:
-        text = ngettext("%(num)d día hábil", "%(num)d días hábiles", deadline.working_days)
-        return Row(name, urgency, clock, str(deadline.working_days), "working_days", text)
-    unit, seconds = next(
-        (unit, length)
-        for unit, (_word, length) in reversed(UNITS.items())
-        if length and not deadline.seconds % length
-    )
-    if unit == "days" and deadline.seconds < 3 * seconds:
-        unit, seconds = "hours", 3600  # 24 h is clearer than one day
-    return Row(
-        name,
-        urgency,
-        clock,
-        str(deadline.seconds // seconds),
-        unit,
-        i18n.span(timedelta(seconds=deadline.seconds)),
-    )
+        return deadline.working_days, "working_days"
+    # 24 h is clearer than one day
+    fitting = ["days"] * (deadline.seconds >= 3 * UNITS["days"][1]) + ["hours", "minutes"]
+    unit = next(unit for unit in fitting if not deadline.seconds % UNITS[unit][1])
+    return deadline.seconds // UNITS[unit][1], unit
 
 
-def rows_in_form() -> list[Row]:
-    rows = []
-    for name in names():
-        unit = forms.text(f"{name}.unit")
-        rows.append(
-            replace(empty(name), number=forms.text(name), unit=unit if unit in UNITS else "hours")
-        )
-    return rows
-
-
-def message(row: Row) -> pb.PolicyDeadline:
-    """Returns a deadline as a message for the service. An invalid number becomes 0."""
-    number = int(row.number) if row.number.isdecimal() and len(row.number) < 6 else 0
-    length = (
-        {"working_days": number}
-        if row.unit == "working_days"
-        else {"seconds": min(number * UNITS[row.unit][1], INT32)}
-    )
+def deadline_in_form(name: str) -> pb.PolicyDeadline:
+    """Returns a deadline from the form. An invalid number becomes 0, and an unknown unit hours."""
+    urgency, _dot, clock = name.rpartition(".")
+    typed, unit = forms.text(name), forms.text(f"{name}.unit")
+    number = int(typed) if typed.isdecimal() and len(typed) < 6 else 0
+    seconds = UNITS.get(unit, UNITS["hours"])[1]
+    time = {"seconds": min(number * seconds, INT32)} if seconds else {"working_days": number}
     return pb.PolicyDeadline(
-        urgency=pb.Urgency.ValueType(words.number("urgency", row.urgency) if row.urgency else 0),
-        clock=pb.ClockKind.ValueType(words.number("clock", row.clock)),
-        **length,
+        urgency=pb.Urgency.ValueType(words.number("urgency", urgency) if urgency else 0),
+        clock=pb.ClockKind.ValueType(words.number("clock", clock)),
+        **time,
     )

@@ -61,30 +61,27 @@ def deadline_text(step: pb.PathwayStep, step_names: Mapping[str, str]) -> str:
     return _("%(span)s desde el comienzo", span=span)
 
 
-@pages.form("/pathways/publish", access.NETWORK)
-def publish() -> access.Answer:
-    """Publishes the next version. The form starts with the text of the current version."""
-    errors: dict[str, str] = {}
-    if request.method == "POST":
-        text = request.form.get("text", "").replace("\r\n", "\n")
-        try:
-            published = clients().plans.PublishPathway(
-                pb.PublishPathwayRequest(text=text, request_id=forms.request_id())
-            )
-            return redirect(
-                url_for("pathways.show", identifier=published.id, done="published"), 303
-            )
-        except Invalid as refusal:
-            errors = problems(refusal, text.splitlines())
-    elif identifier := request.args.get("pathway", ""):
+def form(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
+    """Shows the form of the next version, which starts with the text of the current version."""
+    text = ""
+    if identifier := request.args.get("pathway", ""):
         current = clients().plans.GetPathway(pb.GetPathwayRequest(id=identifier))
         next_version = f"version: {current.version + 1}"
         text = re.sub(r"(?m)^version:.*$", next_version, current.text, count=1)
-    else:
-        text = ""
-    return render_template(
-        "pathway_publish.html", text_=text, errors=errors
-    ), 422 if errors else 200
+    return render_template("pathway_publish.html", text_=text, errors=errors)
+
+
+@pages.form("/pathways/publish", access.NETWORK, again=form)
+def publish() -> access.Answer:
+    """Publishes the next version."""
+    text = request.form.get("text", "").replace("\r\n", "\n")
+    try:
+        published = clients().plans.PublishPathway(
+            pb.PublishPathwayRequest(text=text, request_id=forms.request_id())
+        )
+    except Invalid as refusal:
+        raise forms.Incomplete(problems(refusal, text.splitlines())) from refusal
+    return redirect(url_for("pathways.show", identifier=published.id, done="published"), 303)
 
 
 def problems(refusal: Invalid, lines: list[str]) -> dict[str, str]:

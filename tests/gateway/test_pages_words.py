@@ -351,7 +351,7 @@ def test_the_primary_button_is_the_main_step(main_step: str, label: str, post: b
     with pages(PlayedServices()).test_request_context("/"):
         step = steps.next_step(r.Referral(id="x", main_step=main_step))
         assert step is not None
-        assert (step.label, step.post) == (label, post)
+        assert (step["label"], step.get("post", False)) == (label, post)
 
 
 def test_every_main_step_of_the_service_has_a_button() -> None:

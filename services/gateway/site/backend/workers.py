@@ -39,20 +39,21 @@ def invite(roles: Iterable[str], organization_id: str = "") -> str | None:
     )
 
 
-def reset_second_factor(worker_id: str) -> None:
-    """Resets the second factor that a worker lost.
+def reset_second_factor(identifier: str) -> None:
+    """Removes the second factor that a worker lost.
 
-    Raises Invalid unless the form confirms that somebody spoke with the worker.
+    Raises Invalid unless the form confirms that somebody spoke with the worker, who must have asked
+    for this.
     """
     if not forms.flag("spoke"):
         raise Invalid(("spoke", "required"))
     clients().members.ResetSecondFactor(
-        m.ResetSecondFactorRequest(id=worker_id, request_id=forms.request_id())
+        m.ResetSecondFactorRequest(id=identifier, request_id=forms.request_id())
     )
 
 
-def suspend(worker_id: str) -> None:
+def suspend(identifier: str) -> None:
     """Suspends a worker's account. Without a reason, the form is shown again."""
-    request = forms.filled(m.SuspendWorkerRequest(id=worker_id))
+    request = forms.filled(m.SuspendWorkerRequest(id=identifier))
     forms.refuse({} if request.reason else {"reason": words.violation("required", "reason")})
     clients().members.SuspendWorker(request)

@@ -70,11 +70,14 @@ def password() -> None:
     send(forms.filled(pb.ChangePasswordRequest(session_secret=session.me().secret)))
 
 
-@pages.post("/account/sessions/end", access.EVERYONE, then="account.show")
-def end_sessions() -> None:
-    """Ends one of the worker's sessions, or all sessions but the current one."""
-    ended = pb.EndSessionsRequest(id=forms.text("session"), session_secret=session.me().secret)
-    send(forms.filled(ended))
+# Ends one of the worker's sessions, or all sessions but the current one.
+pages.sends(
+    "end_sessions",
+    "/account/sessions/end",
+    access.EVERYONE,
+    lambda: pb.EndSessionsRequest(id=forms.text("session"), session_secret=session.me().secret),
+    then="account.show",
+)
 
 
 @pages.post("/account/second-factor", access.EVERYONE, again=partial(show, part="begin"))

@@ -50,9 +50,31 @@ _UNREADABLE = ("schedules", "tiers", "latitude", "longitude", "assured_time")
 
 
 @pages.get("/entry", access.MANAGERS, navigation=N_("Ficha"), section="organization")
-def show() -> str:
-    """Shows the reader's organisation as the network reads it, and how reliable its entry is."""
-    return overview(own_organization(), {})
+def show(
+    organization: d.Organization | None = None,
+    errors: forms.Problems = forms.NO_PROBLEMS,
+    concurrent_changes: Sequence[dict[str, Any]] = (),
+    *,
+    base: d.Organization | None = None,
+) -> str:
+    """Shows the reader's organisation with its services and places, and how reliable its entry is.
+
+    `organization` and `errors` belong to a form that is shown again. `base` is the stored object
+    from which the form was made; None if the form shows that object itself. `concurrent_changes`
+    were made by other workers since then. The other forms have the same two arguments.
+    """
+    organization = organization or own_organization()
+    return render_template(
+        "entry.html",
+        shown=merging.encode(organization if base is None else base),
+        organization=organization,
+        services=directory.services_of(session.me().organization_id),
+        places=lists.all_of(pb.ListLocationsRequest()),
+        scores={score.service_id: score for score in lists.all_of(pb.ListTruthScoresRequest())},
+        errors=errors,
+        concurrent_changes=concurrent_changes,
+        history=history(organization.id),
+    )
 
 
 @pages.post("/entry", access.MANAGERS)
@@ -67,7 +89,7 @@ def save() -> access.Answer:
     )
     return _save_or_show_again(
         lambda: clients().directory.UpdateOrganization(rpc_request),
-        overview,
+        show,
         typed,
         before,
         _ORGANIZATION,
@@ -103,10 +125,8 @@ def confirm(identifier: str) -> tuple[str, int] | None:
     try:
         clients().directory.UpdateService(rpc_request)
     except Stale:  # it was changed, so the manager would confirm data that she has not read
-        return overview(
-            own_organization(),
-            {"_form": _("Otra persona acaba de cambiarlo: mírelo antes de confirmarlo.")},
-        ), 412
+        problem = _("Otra persona acaba de cambiarlo: mírelo antes de confirmarlo.")
+        return show(errors={"_form": problem}), 412
     return None
 
 
@@ -195,32 +215,6 @@ def own_organization() -> d.Organization:
     """Returns the reader's own organisation as the network reads it."""
     return clients().directory.GetOrganization(
         d.GetOrganizationRequest(id=session.me().organization_id)
-    )
-
-
-def overview(
-    organization: d.Organization,
-    errors: forms.Problems,
-    concurrent_changes: Sequence[dict[str, Any]] = (),
-    *,
-    base: d.Organization | None = None,
-) -> str:
-    """Renders the page of the organisation, its services and places.
-
-    `base` is the stored object from which the form was made; None if the form shows that object
-    itself. `concurrent_changes` were made by other workers since then. The other forms have the
-    same two arguments.
-    """
-    return render_template(
-        "entry.html",
-        shown=merging.encode(organization if base is None else base),
-        organization=organization,
-        services=directory.services_of(session.me().organization_id),
-        places=lists.all_of(pb.ListLocationsRequest()),
-        scores={score.service_id: score for score in lists.all_of(pb.ListTruthScoresRequest())},
-        errors=errors,
-        concurrent_changes=concurrent_changes,
-        history=history(organization.id),
     )
 
 

@@ -136,8 +136,11 @@ def read(identifier: str) -> access.Answer:
     return redirect(link_of(forms.text("kind")) or url_for("inbox.inbox", done="read"), 303)
 
 
-@pages.post("/inbox/desk", access.MANAGERS, again=inbox, then="inbox.inbox")
-def desk() -> None:
-    clients().notifications.SetDesk(
-        forms.filled(n.SetDeskRequest(desk=n.Desk(organization_id=session.me().organization_id)))
-    )
+pages.sends(
+    "desk",
+    "/inbox/desk",
+    access.MANAGERS,
+    lambda: n.SetDeskRequest(desk=n.Desk(organization_id=session.me().organization_id)),
+    again=inbox,
+    then="inbox.inbox",
+)

@@ -5,7 +5,6 @@ She can have the sheet on the screen, on paper and as a PDF, in her language.
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -29,20 +28,6 @@ Further accesses would be missing from the sheet; the page with all accesses to 
 """
 
 
-@dataclass(frozen=True)
-class HeldData:
-    """The data about the person that one organisation has from one source.
-
-    The source is one consent, or the enquiries without her name, for which there is no receipt.
-    """
-
-    organization: str
-    receipt_id: str
-    live: bool
-    ends_soon: bool
-    lines: list[tuple[str, str]] = field(default_factory=list)
-
-
 @pages.get("/people/<identifier>/knows", access.SENDERS)
 def show(identifier: str) -> str:
     """Shows the sheet, which the worker goes through with the person."""
@@ -59,7 +44,7 @@ def printed(identifier: str) -> Response:
 
     clients().people.ExportPerson(p.ExportPersonRequest(id=identifier))
     known = knowledge(identifier)
-    parts = [sheet.Part(entry.organization, lines=entry.lines) for entry in known["held"]]
+    parts = [sheet.Part(entry["organization"], lines=entry["lines"]) for entry in known["held"]]
     parts.append(
         sheet.Part(_("Quién miró su expediente"), texts=known["readings"] or [_("Nadie todavía.")])
     )
@@ -101,6 +86,8 @@ def printed(identifier: str) -> Response:
 def knowledge(identifier: str) -> dict[str, Any]:
     """Returns the sheet's data: the person, the file's holder, the data held, the readings.
 
+    The data that an organisation holds has one source: a consent, or the enquiries without the
+    person's name, for which there is no receipt.
     Answers 404 for a person of another organisation.
     """
     person = referrals.file_of(identifier)
@@ -133,7 +120,7 @@ def knowledge(identifier: str) -> dict[str, Any]:
     return {
         "person": person,
         "holder": known.organization(person.organization_id),
-        "held": sorted(held, key=lambda entry: not entry.live),
+        "held": sorted(held, key=lambda entry: not entry["live"]),
         "readings": list(dict.fromkeys(accesses)),
     }
 
@@ -143,7 +130,7 @@ def data_by_receipt(
     known: names.Names,
     readings: Iterable[p.Reading],
     sent: Iterable[r.Referral],
-) -> HeldData:
+) -> dict[str, Any]:
     """Describes a consent: its data, its end, how often the file was read, and the deletion.
 
     The deletion is described by the receiver's confirmation that it keeps nothing, or by the
@@ -195,13 +182,13 @@ def data_by_receipt(
     ]
     if deletions:
         lines.append((_("Lo que guardaban"), state_of_deletion(deletions)))
-    return HeldData(
-        known.organization(receipt.recipient_organization_id),
-        receipt.id,
-        receipt.live,
-        ends_soon=bool(receipt.live and until and until - i18n.now() < SOON),
-        lines=lines,
-    )
+    return {
+        "organization": known.organization(receipt.recipient_organization_id),
+        "receipt_id": receipt.id,
+        "live": receipt.live,
+        "ends_soon": receipt.live and until and until - i18n.now() < SOON,
+        "lines": lines,
+    }
 
 
 def state_of_deletion(deletions: Sequence[r.Clock]) -> str:
@@ -226,7 +213,7 @@ def state_of_deletion(deletions: Sequence[r.Clock]) -> str:
     )
 
 
-def data_by_enquiries(organization: str, enquiries: Iterable[e.Enquiry]) -> HeldData:
+def data_by_enquiries(organization: str, enquiries: Iterable[e.Enquiry]) -> dict[str, Any]:
     """Describes the enquiries about a person that an organisation still has.
 
     Enquiries do not hold her name.
@@ -248,7 +235,7 @@ def data_by_enquiries(organization: str, enquiries: Iterable[e.Enquiry]) -> Held
         (_("Para qué"), ", ".join(needs)),
         (_("Hasta cuándo"), " ".join(sorted(ends))),
     ]
-    return HeldData(organization, "", live=True, ends_soon=False, lines=lines)
+    return {"organization": organization, "live": True, "lines": lines}
 
 
 def shared_attributes(enquiry: e.Enquiry) -> list[str]:

@@ -55,24 +55,13 @@ pages.sends(
 )
 
 
-@pages.post(
+pages.post(
     "/members/workers/<identifier>/suspend", access.MANAGERS, again=listing, then="members.listing"
-)
-def suspend(identifier: str) -> None:
-    """Ends a worker's access at once, with a reason."""
-    workers.suspend(identifier)
-
-
-@pages.post(
+)(workers.suspend)
+pages.post(
     "/members/workers/<identifier>/second-factor",
     access.MANAGERS,
     again=listing,
     then="members.listing",
     done="second_factor_reset",
-)
-def reset_second_factor(identifier: str) -> None:
-    """Removes a worker's second factor.
-
-    The manager must confirm having spoken with the worker, who must have asked for this.
-    """
-    workers.reset_second_factor(identifier)
+)(workers.reset_second_factor)

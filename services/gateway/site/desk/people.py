@@ -50,11 +50,11 @@ def listing() -> str:
     )
 
 
-def render_new(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
-    return render_template("person_new.html", errors=errors, person=person_form.Values())
-
-
-@pages.form("/people/new", access.SENDERS, again=render_new)
+@pages.form(
+    "/people/new",
+    access.SENDERS,
+    again=partial(render_template, "person_new.html", person=person_form.Values()),
+)
 def new() -> access.Answer:
     """Creates a file that has no referral yet."""
     errors = person_form.age_problems() | person_form.birth_problems()

@@ -158,9 +158,9 @@ def assign() -> access.Answer:
 
     The worker belongs to the reader's organisation.
     """
-    worker_id = forms.text("responsible_worker_id")
     steps = [
-        r.AssignReferralRequest(**row, responsible_worker_id=worker_id) for row in ticked_rows()
+        r.AssignReferralRequest(**row, responsible_worker_id=forms.text("responsible_worker_id"))
+        for row in ticked_rows()
     ]
     if not steps:
         return redirect(url_for("referral.listing", box="inbox", nothing=1), 303)

@@ -65,8 +65,9 @@ def kinds() -> list[tuple[str, str]]:
 @pages.post("/webhooks", access.MANAGERS, again=listing)
 def create() -> str:
     """Adds an endpoint and shows its secret, once."""
-    enabled = n.CreateWebhookRequest(webhook=n.Webhook(enabled=True))
-    return listing(created=send(forms.filled(enabled)))
+    return listing(
+        created=send(forms.filled(n.CreateWebhookRequest(webhook=n.Webhook(enabled=True))))
+    )
 
 
 @pages.get("/webhooks/<identifier>", access.MANAGERS)
@@ -97,8 +98,9 @@ def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS, secret: st
 @pages.post("/webhooks/<identifier>/secret", access.MANAGERS, again=show)
 def rotate(identifier: str) -> str:
     """Replaces the secret, and shows the new secret once."""
-    rotated = send(forms.filled(n.RotateWebhookSecretRequest(id=identifier)))
-    return show(identifier, secret=rotated.secret)
+    return show(
+        identifier, secret=send(forms.filled(n.RotateWebhookSecretRequest(id=identifier))).secret
+    )
 
 
 @pages.get("/webhooks/<webhook_id>/deliveries/<identifier>", access.MANAGERS)
@@ -152,16 +154,16 @@ pages.sends(
 )
 
 
-@pages.post("/webhooks/<identifier>/switch", access.MANAGERS, then="webhooks.show")
-def switch(identifier: str) -> None:
-    changed = n.Webhook(id=identifier, etag=forms.etag(), enabled=forms.flag("enabled"))
-    clients().webhooks.UpdateWebhook(
-        n.UpdateWebhookRequest(
-            webhook=changed, update_mask=FieldMask(paths=["enabled"]), request_id=forms.request_id()
-        )
-    )
-
-
+# Switches an endpoint on or off.
+pages.sends(
+    "switch",
+    "/webhooks/<identifier>/switch",
+    access.MANAGERS,
+    lambda id: n.UpdateWebhookRequest(
+        webhook=n.Webhook(id=id), update_mask=FieldMask(paths=["enabled"])
+    ),
+    then="webhooks.show",
+)
 # Sends one delivery again.
 pages.sends(
     "resend",
@@ -191,8 +193,8 @@ def keys(errors: forms.Problems = forms.NO_PROBLEMS, secret: str = "") -> str:
 @pages.post("/keys", access.MANAGERS, again=keys)
 def create_key() -> str:
     """Makes a key and shows its secret, once."""
-    created = forms.filled(m.CreateApiKeyRequest(organization_id=session.me().organization_id))
-    return keys(secret=clients().members.CreateApiKey(created).secret)
+    own_key = m.CreateApiKeyRequest(organization_id=session.me().organization_id)
+    return keys(secret=send(forms.filled(own_key)).secret)
 
 
 # Confirms a key as the second manager.

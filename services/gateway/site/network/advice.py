@@ -6,7 +6,7 @@ from chassis.errors import Invalid, Stale
 from chassis.languages import LANGUAGES
 from protos.referrals.v1 import advice_pb2 as pb
 from protos.referrals.v1 import contacts_pb2 as c
-from services.gateway.edge.clients import clients
+from services.gateway.edge.clients import clients, send
 from services.gateway.site.language import _, words
 from services.gateway.site.parts import advice, forms
 from services.gateway.site.shell import access
@@ -18,8 +18,7 @@ ANSWERS = {"yes": c.ANSWER_YES, "no": c.ANSWER_NO}
 @pages.get("/advice", access.LINE | access.NETWORK)
 def listing() -> str:
     """Shows all cards in use."""
-    cards = clients().advice.ListAdviceCards(pb.ListAdviceCardsRequest()).cards
-    return render_template("advice.html", cards=cards)
+    return render_template("advice.html", cards=send(pb.ListAdviceCardsRequest()).cards)
 
 
 @pages.get("/advice/<identifier>", access.LINE | access.NETWORK)

@@ -76,15 +76,11 @@ def confirm(identifier: str) -> str | None:
     )
 
 
-@pages.post(
+# Proposes to suspend an account with a network role, or agrees to such a proposal. Each of the two
+# coordinators gives a reason.
+pages.post(
     "/network/roles/workers/<identifier>/suspend",
     access.NETWORK,
     again=listing,
     then="network_roles.listing",
-)
-def suspend(identifier: str) -> None:
-    """Proposes to suspend an account with a network role, or agrees to such a proposal.
-
-    Each of the two coordinators gives a reason.
-    """
-    workers.suspend(identifier)
+)(workers.suspend)

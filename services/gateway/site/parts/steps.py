@@ -3,7 +3,7 @@
 The service decides what is allowed and whose turn it is.
 """
 
-from dataclasses import dataclass
+from typing import Any
 
 from flask import url_for
 
@@ -50,36 +50,36 @@ def progress(referral: r.Referral) -> list[tuple[str, str, bool]]:
     ]
 
 
-@dataclass(frozen=True)
-class Step:
-    """A button: a link to the page of the step, or a form that takes the step at once (`post`)."""
+def next_step(referral: r.Referral) -> dict[str, Any] | None:
+    """Returns the one primary button in a referral's row; None if there is no main step.
 
-    label: str
-    href: str
-    post: bool = False
-
-
-def next_step(referral: r.Referral) -> Step | None:
-    """Returns the one primary button in a referral's row; None if there is no main step."""
+    The button is a link to the page of the step, or a form that takes the step at once (`post`).
+    """
     step = referral.main_step
     if step == "send":
-        return Step(_("Seguir y enviar"), url_for("referral_new.resume", identifier=referral.id))
+        return {
+            "label": _("Seguir y enviar"),
+            "href": url_for("referral_new.resume", identifier=referral.id),
+        }
     if step == "refer_again":
         # If there is a following referral, it is still a draft: if it had been sent, the need would
         # no longer be open. The page for re-routing redirects to the draft.
-        label = _("Seguir con el borrador") if referral.following_id else _("Buscar otro servicio")
-        return Step(label, url_for("referral_new.reroute", identifier=referral.id))
+        return {
+            "label": _("Seguir con el borrador")
+            if referral.following_id
+            else _("Buscar otro servicio"),
+            "href": url_for("referral_new.reroute", identifier=referral.id),
+        }
     if step not in step_forms.STEPS:  # there is no main step, or it is newer than this gateway
         return None
-    if not step_forms.STEPS[step].asks:  # a step without questions is taken with one tap
-        return Step(
-            words.word("verb", step),
-            url_for("referral.act", identifier=referral.id, verb=step),
-            post=True,
-        )
-    return Step(
-        words.word("verb", step), url_for("referral.show", identifier=referral.id, _anchor=step)
-    )
+    post = not step_forms.STEPS[step].asks  # a step without questions is taken with one tap
+    return {
+        "label": words.word("verb", step),
+        "href": url_for("referral.act", identifier=referral.id, verb=step)
+        if post
+        else url_for("referral.show", identifier=referral.id, _anchor=step),
+        "post": post,
+    }
 
 
 def who_acts(referral: r.Referral, names: Names) -> str:

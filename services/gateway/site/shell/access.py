@@ -92,7 +92,7 @@ class Pages:
         name: str,
         path: str,
         roles: frozenset[str],
-        kind: type[Message],
+        request_of: Callable[..., Message],
         *,
         again: Callable[..., str] | None = None,
         then: str,
@@ -100,14 +100,14 @@ class Pages:
     ) -> None:
         """Declares the target of a form that only sends a request to an rpc, without a view.
 
-        `kind` is the type of the request. Each value of the path is set in the request's field of
-        the same name, and the path's `identifier` in the field `id`. `name` is the name of the
-        endpoint. The other arguments are those of `post`.
+        `request_of` makes the request from the values of the path, of which `identifier` is called
+        `id`; mostly, it is the type of the request. The form fills the other fields. `name` is the
+        name of the endpoint. The other arguments are those of `post`.
         """
 
         def view(**values: str) -> None:
             known = {("id" if key == "identifier" else key): text for key, text in values.items()}
-            send(forms.filled(kind(**known)))
+            send(forms.filled(request_of(**known)))
 
         view.__name__ = name
         self.post(path, roles, again=again, then=then, done=done)(view)

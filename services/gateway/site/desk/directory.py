@@ -6,6 +6,7 @@ Search terms never appear in an address.
 from collections.abc import Callable, Mapping
 from datetime import UTC, timedelta
 from functools import partial
+from typing import Any
 
 from flask import abort, redirect, render_template, request, url_for
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -74,41 +75,35 @@ def country_to_count(question: d.SearchServicesRequest) -> str:
     return country if country in i18n.locale().territories else session.me().country
 
 
-def chips(question: d.SearchServicesRequest) -> list[tuple[str, str, bool]]:
-    """Returns the filters that one tap turns on or off: name, label, whether it is on."""
+def filters(question: d.SearchServicesRequest) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Returns the filters that one tap turns on or off: label, and fields of the question."""
     here = session.me().department
-    chips = [
-        ("room", _("Hay lugar"), question.has_room),
-        ("open", _("Abierto ahora"), question.open_now),
-    ]
-    if here:
-        chips.append(("here", words.department(here), question.department == here))
+    mothers = {"gender": d.GENDER_FEMININE, "dependants": max(1, question.dependants)}
+    return {
+        "room": (_("Hay lugar"), {"has_room": True}),
+        "open": (_("Abierto ahora"), {"open_now": True}),
+        **({"here": (words.department(here), {"department": here})} if here else {}),
+        "mothers": (_("Mujeres con hijos"), mothers),
+    }
+
+
+def chips(question: d.SearchServicesRequest) -> list[tuple[str, str, bool]]:
+    """Returns the filters: name, label, whether it is on."""
     return [
-        *chips,
-        (
-            "mothers",
-            _("Mujeres con hijos"),
-            question.gender == d.GENDER_FEMININE and question.dependants > 0,
-        ),
+        (name, label, all(getattr(question, field) == value for field, value in fields.items()))
+        for name, (label, fields) in filters(question).items()
     ]
 
 
 def tap(question: d.SearchServicesRequest, chip: str) -> None:
     """Turns a filter on, or off if it was on."""
-    on = {name: is_on for name, _label, is_on in chips(question)}.get(chip)
-    if on is None:
-        return
-    if chip == "room":
-        question.has_room = not on
-    elif chip == "open":
-        question.open_now = not on
-    elif chip == "here":
-        question.department = "" if on else session.me().department
-    elif on:
-        question.ClearField("gender")
-        question.ClearField("dependants")
-    else:
-        question.gender, question.dependants = d.GENDER_FEMININE, max(1, question.dependants)
+    on = {name for name, _label, is_on in chips(question) if is_on}
+    _label, fields = filters(question).get(chip, ("", {}))
+    for field, value in fields.items():
+        if chip in on:
+            question.ClearField(field)  # type: ignore[arg-type]
+        else:
+            setattr(question, field, value)
 
 
 @pages.post("/directory", access.EVERYONE)

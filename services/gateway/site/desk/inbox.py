@@ -129,11 +129,16 @@ def read(identifier: str) -> access.Answer:
     clients().notifications.MarkMessageRead(
         n.MarkMessageReadRequest(id=identifier, request_id=forms.request_id())
     )
-    if forms.text("referral"):
-        return redirect(url_for("referral.show", identifier=forms.text("referral")), 303)
-    if forms.text("enquiry"):
-        return redirect(url_for("enquiries.show", identifier=forms.text("enquiry")), 303)
-    return redirect(link_of(forms.text("kind")) or url_for("inbox.inbox", done="read"), 303)
+    subjects = (("referral", "referral.show"), ("enquiry", "enquiries.show"))
+    subject = next(
+        (
+            url_for(endpoint, identifier=forms.text(name))
+            for name, endpoint in subjects
+            if forms.text(name)
+        ),
+        link_of(forms.text("kind")),
+    )
+    return redirect(subject or url_for("inbox.inbox", done="read"), 303)
 
 
 pages.sends(

@@ -136,7 +136,8 @@ def data_by_receipt(
     The deletion is described by the receiver's confirmation that it keeps nothing, or by the
     deadline for that confirmation.
     """
-    until, withdrawn = i18n.moment(receipt.until_time), i18n.moment(receipt.withdraw_time)
+    until = i18n.moment(receipt.until_time)
+    confirm_until = i18n.moment(receipt.confirm_until_time)
     opened = [
         reading
         for reading in readings
@@ -144,22 +145,25 @@ def data_by_receipt(
         and reading.organization_id == receipt.recipient_organization_id
         and reading.time.ToDatetime() >= receipt.create_time.ToDatetime()
     ]
-    if not receipt.genuine:
-        end = _("No es válido: no abre nada.")
-    elif withdrawn:
-        end = _("Se retiró el %(day)s.", day=i18n.day(receipt.withdraw_time))
-    elif receipt.live:
-        end = _("Hasta el %(day)s.", day=i18n.day(receipt.until_time))
-    elif until and until <= i18n.now():
-        end = _("Terminó el %(day)s: ya no abre nada.", day=i18n.day(receipt.until_time))
-    elif (confirm_until := i18n.moment(receipt.confirm_until_time)) and confirm_until > i18n.now():
-        end = _("No abre nada mientras otra persona no lo confirme.")
-    else:
-        end = _("Ahora no abre nada.")
+    last_day = i18n.day(receipt.until_time)
+    ends = (
+        (not receipt.genuine, _("No es válido: no abre nada.")),
+        (
+            i18n.moment(receipt.withdraw_time),
+            _("Se retiró el %(day)s.", day=i18n.day(receipt.withdraw_time)),
+        ),
+        (receipt.live, _("Hasta el %(day)s.", day=last_day)),
+        (until and until <= i18n.now(), _("Terminó el %(day)s: ya no abre nada.", day=last_day)),
+        (
+            confirm_until and confirm_until > i18n.now(),
+            _("No abre nada mientras otra persona no lo confirme."),
+        ),
+        (True, _("Ahora no abre nada.")),
+    )
     lines = [
         (_("Qué"), groups(receipt.field_groups)),
         (_("Para qué"), ", ".join(names.need(code) for code in receipt.purpose_codes)),
-        (_("Hasta cuándo"), end),
+        (_("Hasta cuándo"), next(text for applies, text in ends if applies)),
         (
             _("Quién lo permitió"),
             words.word("override_reason", receipt.reason_code)

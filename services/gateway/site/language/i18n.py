@@ -127,14 +127,13 @@ def when(stamp: Timestamp | None, utc_offset_minutes: int | None = None) -> str:
     )
     local, day = at.astimezone(there), now().astimezone(there).date()
     clock = format_time(at, "HH:mm", there)
-    if local.date() == day:
-        return _("hoy, %(clock)s", clock=clock)
-    if local.date() == day - timedelta(days=1):
-        return _("ayer, %(clock)s", clock=clock)
-    if local.date() == day + timedelta(days=1):
-        return _("mañana, %(clock)s", clock=clock)
+    named = {
+        -1: _("ayer, %(clock)s", clock=clock),
+        0: _("hoy, %(clock)s", clock=clock),
+        1: _("mañana, %(clock)s", clock=clock),
+    }
     pattern = "d MMM, HH:mm" if local.year == day.year else "d MMM y, HH:mm"
-    return format_time(at, pattern, there)
+    return named.get((local.date() - day).days) or format_time(at, pattern, there)
 
 
 def time_after(stamp: Timestamp | None, hours: int) -> str:

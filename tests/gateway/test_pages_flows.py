@@ -394,6 +394,22 @@ def test_a_receiver_who_is_asked_for_news_finds_the_form_for_news_first(
     assert played.last("AddNote").note == "Está bien"
 
 
+@pytest.mark.parametrize("side", [r.SIDE_SENDER, r.SIDE_RECEIVER, r.SIDE_NETWORK])
+def test_the_number_of_the_service_cannot_be_taken_for_her_own(
+    side: r.Side.ValueType, played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["BatchGet"] = d.BatchGetResponse(
+        services=[d.Service(id=ID, phone="+50500000102")]
+    )
+    played.answers["GetReferral"] = r.Referral(
+        id=ID, service_id=ID, state=r.STATE_ACKNOWLEDGED, side=side
+    )
+    page = client.get(f"/referrals/{ID}").text
+    assert ("+50500000102" in page) == (side != r.SIDE_RECEIVER), "nobody calls herself"
+    assert "<dt>Teléfono</dt>" not in page
+    assert ("Teléfono del servicio" in page) == (side != r.SIDE_RECEIVER)
+
+
 def test_a_step_without_a_required_field_comes_back_with_the_error_at_the_field(
     played: PlayedServices, client: FlaskClient
 ) -> None:

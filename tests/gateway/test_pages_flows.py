@@ -394,6 +394,25 @@ def test_a_receiver_who_is_asked_for_news_finds_the_form_for_news_first(
     assert played.last("AddNote").note == "Está bien"
 
 
+def test_a_receiver_sees_yes_and_no_before_all_other_steps(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    steps = ["accept", "ask", "waitlist", "decline", "add_note"]
+    played.answers["GetReferral"] = r.Referral(
+        id=ID,
+        state=r.STATE_ACKNOWLEDGED,
+        side=r.SIDE_RECEIVER,
+        main_step="accept",
+        allowed_verbs=steps,
+    )
+    page = client.get(f"/referrals/{ID}").text
+    shown = re.findall(r'<details[^>]* id="form-(\w+)"', page)
+    assert shown[:2] == ["accept", "decline"]
+    assert page.index('id="form-decline"') < page.index("Más…")
+    sticky = page.partition('class="stick"')[2]
+    assert ">Aceptar<" in sticky and ">No podemos recibirla<" in sticky
+
+
 @pytest.mark.parametrize("side", [r.SIDE_SENDER, r.SIDE_RECEIVER, r.SIDE_NETWORK])
 def test_the_number_of_the_service_cannot_be_taken_for_her_own(
     side: r.Side.ValueType, played: PlayedServices, client: FlaskClient

@@ -440,6 +440,25 @@ def test_d25_what_is_due_within_the_hour_comes_first_and_the_rest_is_not_called_
     ]
 
 
+def test_an_operator_sees_open_contacts_first_and_the_calls_that_are_due_before_answers() -> None:
+    all_at_once = waiting(
+        ListReferrals=lambda asked: r.ListReferralsResponse(
+            referrals=[] if asked.filter.unanswered else [referral(next_due_time=stamp(30))]
+        ),
+        ListContacts=c.ListContactsResponse(contacts=[contact(30)]),
+        ListCallbacks=OWED,
+        ListEnquiries=PUT_TO_US,
+    )
+    work = page("/today", OPERATOR, all_at_once).partition('id="work"')[2]
+    assert [heading.strip() for heading in re.findall(r"<h2>([^<]+)", work)] == [
+        "Contactos abiertos",
+        "Ahora",
+        "Llamadas que debemos",
+        "Le preguntan: ¿puede recibirla?",
+        "Sus consultas",
+    ]
+
+
 # D25
 @pytest.mark.parametrize(("query", "words"), [("", "Último cambio"), ("?done=saved", "Guardado:")])
 def test_d25_a_contact_is_called_saved_only_after_saving(query: str, words: str) -> None:

@@ -95,6 +95,11 @@ def test_the_queue_is_ordered_by_the_service_and_continues_behind_a_link(
     assert ("<path" in second, "Volver al comienzo" in second) == (False, True)
 
 
+def test_what_cannot_wait_stands_above_the_charts(client: FlaskClient) -> None:
+    page = client.get("/board").text
+    assert page.index("Lo que no puede esperar") < page.index("Necesidad sin cubrir")
+
+
 def test_enquiries_that_nobody_could_meet_are_counted_by_need_place_and_reason(
     played: PlayedServices, client: FlaskClient
 ) -> None:

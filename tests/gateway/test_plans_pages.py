@@ -5,6 +5,7 @@ The tests check what the services receive from a form, and that a refusal is sho
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -88,6 +89,21 @@ def test_a_waiting_step_says_for_what_and_can_be_neither_referred_nor_met(
     assert page.count('name="state" value="met"') == 2, (
         "the button and the choice of the first step"
     )
+
+
+def test_the_next_step_is_on_top_and_resolved_steps_are_folded_below_with_their_numbers(
+    client: FlaskClient, played: PlayedServices
+) -> None:
+    played.answers["GetPlan"] = plan(
+        step("a", pb.PLAN_STEP_STATE_MET), step("b"), step("c", pb.PLAN_STEP_STATE_NOT_NEEDED)
+    )
+    page = client.get(f"/plans/{ID}").text
+    titles = [f"{number}. Paso {key}" for number, key in ((2, "b"), (1, "a"), (3, "c"))]
+    assert re.findall(r"\d\. Paso \w", page) == titles
+    assert page.index(titles[0]) < page.index("2 pasos resueltos</summary>") < page.index(titles[1])
+    played.answers["UpdatePlanStep"] = errors.Invalid(("reason_code", "required"))
+    answer = send(client, f"/plans/{ID}/steps/a", state="not_needed").text
+    assert '<details class="group" open><summary>2 pasos' in answer, "where a form was refused"
 
 
 def test_a_steps_form_sends_the_service_only_the_fields_that_belong_to_its_state(

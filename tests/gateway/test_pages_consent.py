@@ -441,6 +441,19 @@ def test_b6_the_page_of_a_receipt_that_no_longer_opens_anything_says_so(
     assert "Ya no abre nada" not in client.get(f"/people/receipts/{ID}").text
 
 
+def test_the_page_of_a_receipt_whose_time_is_over_says_so_and_promises_no_end_of_access(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    receipt = p.Receipt(id=ID, genuine=True, giver_code=p.GIVER_PERSON, live=True)
+    for until, over in (("2100-01-01T00:00:00Z", False), ("2007-05-05T00:00:00Z", True)):
+        receipt.until_time.FromJsonString(until)
+        played.answers["GetReceipt"] = receipt
+        page = client.get(f"/people/receipts/{ID}").text
+        assert ("Ya venció" in page) == over
+        assert ("El acceso termina al instante" in page) == (not over)
+        assert "Retirar este consentimiento" in page
+
+
 def test_b6_the_file_states_for_each_receipt_whether_it_waits_or_no_longer_opens_anything(
     played: PlayedServices, client: FlaskClient
 ) -> None:

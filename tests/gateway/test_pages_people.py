@@ -163,6 +163,12 @@ def test_a_decision_that_waits_for_another_person_is_linked_from_the_files_and_f
     assert client.post(f"/inbox/{ID}/read", data=fields).location == "/people"
 
 
+def test_how_she_may_be_contacted_comes_first_in_her_file(client: FlaskClient) -> None:
+    page = client.get(f"/people/{ID}").text
+    places = [page.index(f'id="{part}"') for part in ("safe", "plans", "knows")]
+    assert places == sorted(places)
+
+
 def test_d22_a_file_shows_no_code_word_and_reads_nothing_until_a_button_opens_it(
     played: PlayedServices, client: FlaskClient
 ) -> None:

@@ -13,6 +13,7 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Browser, Page
 
+from protos.notifications.v1 import notifications_pb2 as n
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
@@ -97,6 +98,24 @@ def test_d20_the_warning_that_nobody_may_contact_her_is_seen_first_and_in_full(
     below = page.locator("main .card, main .steps, main form").first.bounding_box()
     assert below
     assert warning["y"] < below["y"]
+
+
+def test_on_a_phone_no_count_covers_the_exit_and_no_text_shows_between_the_bars(
+    page: Page, played: PlayedServices
+) -> None:
+    played.answers["CountUnread"] = n.CountUnreadResponse(unread=148)
+    page.goto(f"/referrals/{ID}")
+    edges = {
+        name: page.locator(name).bounding_box()
+        for name in (".bell .count", "#exit", ".stick", ".tabs")
+    }
+    count, leave, sticky, tabs = edges.values()
+    assert count
+    assert leave
+    assert sticky
+    assert tabs
+    assert count["x"] + count["width"] <= leave["x"]
+    assert sticky["y"] + sticky["height"] >= tabs["y"]
 
 
 def printed(page: Page) -> str:

@@ -1393,13 +1393,13 @@ def test_looking_for_another_service_continues_the_draft_that_was_begun(
     )
 
 
-@pytest.mark.parametrize("page", ["/today?show=late", "/today?show=soon"])
 def test_the_filters_of_the_list_are_folded_until_one_is_used(client: FlaskClient) -> None:
     assert '<details class="card"><summary>Filtrar</summary>' in client.get("/referrals").text
     narrowed = client.get("/referrals?urgency=immediate").text
     assert '<details class="card" open><summary>Filtrar</summary>' in narrowed
 
 
+@pytest.mark.parametrize("page", ["/today?show=late", "/today?show=soon"])
 def test_late_and_soon_due_referrals_are_chosen_by_the_service_and_all_are_shown(
     page: str, played: PlayedServices, client: FlaskClient
 ) -> None:

@@ -299,6 +299,15 @@ def test_a_contact_that_was_not_assessed_is_never_called_normal(
         assert ">Normal" not in shown
 
 
+@pytest.mark.parametrize("urgency", [r.URGENCY_IMMEDIATE, r.URGENCY_NORMAL])
+def test_an_immediate_contact_offers_the_referral_where_its_questions_stop(
+    urgency: r.Urgency.ValueType, played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetContact"] = c.Contact(id=ID, urgency=urgency)
+    note = client.get(f"/line/{ID}").text.partition('id="enough">')[2].partition("</div>")[0]
+    assert (f'href="/referrals/new?contact={ID}"' in note) == (urgency == r.URGENCY_IMMEDIATE)
+
+
 def test_contacts_that_nobody_assessed_are_on_top_of_the_queue(
     played: PlayedServices, client: FlaskClient
 ) -> None:

@@ -51,7 +51,7 @@ class Fields(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         said = {name: value or "" for name, value in attrs}
         if tag == "form":
-            self._ours = said.get("action") == "/directory"
+            self._ours = said.get("action", "").partition("#")[0] == "/directory"
             self.forms += [[]] if self._ours else []
         elif tag == "input" and self._ours:
             self.forms[-1].append((said["name"], said.get("value", "")))
@@ -179,6 +179,14 @@ def test_a_chip_sets_a_filter_with_one_tap_and_removes_it_with_another(
     assert played.last("SearchServices") == d.SearchServicesRequest(
         words="casa", page_size=25, count_country="NI"
     )
+
+
+def test_a_search_leads_to_its_results_which_on_a_phone_are_below_the_form(
+    client: FlaskClient, played: PlayedServices
+) -> None:
+    tiles = client.get("/directory").text
+    assert tiles.count('action="/directory#found"') == 2, "the form and the tiles"
+    assert '<h2 id="found">1 servicio</h2>' in results_page(client, played)
 
 
 def test_results_of_a_search_by_words_explain_their_order(

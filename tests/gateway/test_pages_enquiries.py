@@ -354,6 +354,31 @@ def test_an_asked_member_answers_with_one_press_and_a_no_has_a_reason(
     assert played.last("AnswerEnquiry").reason_code == r.DECLINE_REASON_NO_CAPACITY
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        e.OFFER_ANSWER_UNSPECIFIED,
+        e.OFFER_ANSWER_YES,
+        e.OFFER_ANSWER_MAYBE,
+        e.OFFER_ANSWER_WAITLIST,
+        e.OFFER_ANSWER_NO,
+    ],
+)
+def test_a_member_that_offered_help_reads_what_happens_next(
+    answer: e.OfferAnswer.ValueType, played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetEnquiry"] = e.Enquiry(
+        id=ID,
+        state=e.ENQUIRY_STATE_OPEN,
+        side=r.SIDE_RECEIVER,
+        offers=[e.Offer(service_id=OTHER, organization_id=OTHER, answer=answer)],
+    )
+    page = client.get(f"/enquiries/{ID}").text
+    offered = answer not in (e.OFFER_ANSWER_UNSPECIFIED, e.OFFER_ANSWER_NO)
+    assert ("Hasta entonces no viene nadie." in page) == offered
+    assert ("¿Podrían ayudarla?" in page) == (not offered)
+
+
 def test_an_answer_after_an_offer_was_taken_is_refused_with_that_reason(
     played: PlayedServices, client: FlaskClient
 ) -> None:

@@ -36,7 +36,7 @@ def sheet() -> str:
         taken=taken,
         names=names.names_of(waiting),
         workers=names.names(workers=[take_over.worker_id for take_over in taken]),
-        date=i18n.weekday_and_day(i18n.now()),
+        date=f"{i18n.weekday_and_day(i18n.now())}, {i18n.time_of_day(i18n.now())}",
     )
 
 

@@ -678,6 +678,7 @@ def test_d25_she_is_told_that_nothing_is_asked_for_her_only_if_no_organisation_i
     nothing = "Ahora no hay nada pedido en su nombre."
     assert nothing in status_said()
     assert nothing not in status_said(organizations_asked=3)
+    assert nothing not in status_said(only_the_call=True)
 
 
 # D25

@@ -328,12 +328,16 @@ class Story:
         )
         return made
 
-    def contact(self, **triage: Any) -> contacts_pb2.CreateContactResponse:
+    def contact(
+        self,
+        speaker: contacts_pb2.Speaker.ValueType = contacts_pb2.SPEAKER_PERSON,
+        **triage: Any,
+    ) -> contacts_pb2.CreateContactResponse:
         operator = self.service.as_("hotline", "OPERATOR")
         contact = contacts_pb2.Contact(
             line_country="NI",
             kind_code=contacts_pb2.CONTACT_KIND_CRISIS,
-            speaker_code=contacts_pb2.SPEAKER_PERSON,
+            speaker_code=speaker,
             triage=contacts_pb2.Triage(**triage),
         )
         made: contacts_pb2.CreateContactResponse = operator.CreateContact(

@@ -89,6 +89,8 @@ class _SpeakerEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Speaker.Value
     SPEAKER_WITNESS: _Speaker.ValueType  # 3
     SPEAKER_PROFESSIONAL: _Speaker.ValueType  # 4
     SPEAKER_UNKNOWN: _Speaker.ValueType  # 5
+    SPEAKER_GUARDIAN: _Speaker.ValueType  # 6
+    """the guardian of a child, about the child"""
 
 class Speaker(_Speaker, metaclass=_SpeakerEnumTypeWrapper):
     """The kind of person who speaks."""
@@ -99,6 +101,8 @@ SPEAKER_FAMILY: Speaker.ValueType  # 2
 SPEAKER_WITNESS: Speaker.ValueType  # 3
 SPEAKER_PROFESSIONAL: Speaker.ValueType  # 4
 SPEAKER_UNKNOWN: Speaker.ValueType  # 5
+SPEAKER_GUARDIAN: Speaker.ValueType  # 6
+"""the guardian of a child, about the child"""
 Global___Speaker: _TypeAlias = Speaker  # noqa: Y015
 
 class _Pathway:
@@ -443,7 +447,9 @@ class Contact(_message.Message):
     kind_code: Global___ContactKind.ValueType
     """The subject of the contact."""
     speaker_code: Global___Speaker.ValueType
-    """The kind of person who speaks."""
+    """The kind of person who speaks. The reference opens and stops what is requested for the person only if she spoke herself, or if a child's guardian spoke
+    who also gave a consent.
+    """
     language: _builtins.str
     """Language spoken, BCP 47."""
     urgency: _referrals_pb2.Urgency.ValueType
@@ -1302,6 +1308,7 @@ class ReferenceStatus(_message.Message):
     CALL_UNTIL_TIME_FIELD_NUMBER: _builtins.int
     ORGANIZATIONS_ASKED_FIELD_NUMBER: _builtins.int
     CALL_UTC_OFFSET_MINUTES_FIELD_NUMBER: _builtins.int
+    ONLY_THE_CALL_FIELD_NUMBER: _builtins.int
     contact_time_band: Global___TimeBand.ValueType
     """The time since she called."""
     organizations_with_access: _builtins.int
@@ -1316,6 +1323,10 @@ class ReferenceStatus(_message.Message):
     """The number of organisations that hold an enquiry about her: its content, and no name."""
     call_utc_offset_minutes: _builtins.int
     """The offset from UTC of the local time in which the call was agreed, in minutes, at call_from_time: -360 in Nicaragua."""
+    only_the_call: _builtins.bool
+    """Whether the caller learns about her own call alone. This is so unless she is the person herself, or is recorded as the guardian of a child and has given a
+    consent for her; nothing that was requested for the person is shown, and nothing of it can be stopped.
+    """
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReferenceItem]:
         """one item for each referral of hers; empty: nothing was requested yet"""
@@ -1341,10 +1352,11 @@ class ReferenceStatus(_message.Message):
         call_until_time: _timestamp_pb2.Timestamp | None = ...,
         organizations_asked: _builtins.int = ...,
         call_utc_offset_minutes: _builtins.int = ...,
+        only_the_call: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["call_from_time", b"call_from_time", "call_until_time", b"call_until_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_from_time", b"call_from_time", "call_until_time", b"call_until_time", "call_utc_offset_minutes", b"call_utc_offset_minutes", "contact_time_band", b"contact_time_band", "file_count", b"file_count", "items", b"items", "may_ask_for_call", b"may_ask_for_call", "may_withdraw", b"may_withdraw", "organizations_asked", b"organizations_asked", "organizations_with_access", b"organizations_with_access"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_from_time", b"call_from_time", "call_until_time", b"call_until_time", "call_utc_offset_minutes", b"call_utc_offset_minutes", "contact_time_band", b"contact_time_band", "file_count", b"file_count", "items", b"items", "may_ask_for_call", b"may_ask_for_call", "may_withdraw", b"may_withdraw", "only_the_call", b"only_the_call", "organizations_asked", b"organizations_asked", "organizations_with_access", b"organizations_with_access"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

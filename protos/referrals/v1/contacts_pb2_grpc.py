@@ -503,7 +503,8 @@ class Contacts:
 
 
 class ReferencesStub:
-    """Requests of a person with her reference and PIN. No token is needed: reference and PIN together are the credential. Every rpc may be refused with
+    """Requests of a person with her reference and PIN. No token is needed: reference and PIN together are the credential. What it opens depends on
+    `speaker_code` of the contact for which the reference was given (`only_the_call`). Every rpc may be refused with
     UNAUTHENTICATED reference_or_pin_wrong (the same for an unknown reference) or RESOURCE_EXHAUSTED too_many_attempts (ten wrong PINs, then one in two hours,
     after a hundred one a day; RetryInfo says when; the same for an unknown reference). Wrong PINs count against the reference and against the address. One
     address has five for one reference, then one a day; an address that was never wrong about the reference waits an hour at most, and after fifty wrong PINs
@@ -549,7 +550,8 @@ class ReferencesStub:
 
 
 class ReferencesServicer:
-    """Requests of a person with her reference and PIN. No token is needed: reference and PIN together are the credential. Every rpc may be refused with
+    """Requests of a person with her reference and PIN. No token is needed: reference and PIN together are the credential. What it opens depends on
+    `speaker_code` of the contact for which the reference was given (`only_the_call`). Every rpc may be refused with
     UNAUTHENTICATED reference_or_pin_wrong (the same for an unknown reference) or RESOURCE_EXHAUSTED too_many_attempts (ten wrong PINs, then one in two hours,
     after a hundred one a day; RetryInfo says when; the same for an unknown reference). Wrong PINs count against the reference and against the address. One
     address has five for one reference, then one a day; an address that was never wrong about the reference waits an hour at most, and after fifty wrong PINs
@@ -644,7 +646,8 @@ def add_ReferencesServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class References:
-    """Requests of a person with her reference and PIN. No token is needed: reference and PIN together are the credential. Every rpc may be refused with
+    """Requests of a person with her reference and PIN. No token is needed: reference and PIN together are the credential. What it opens depends on
+    `speaker_code` of the contact for which the reference was given (`only_the_call`). Every rpc may be refused with
     UNAUTHENTICATED reference_or_pin_wrong (the same for an unknown reference) or RESOURCE_EXHAUSTED too_many_attempts (ten wrong PINs, then one in two hours,
     after a hundred one a day; RetryInfo says when; the same for an unknown reference). Wrong PINs count against the reference and against the address. One
     address has five for one reference, then one a day; an address that was never wrong about the reference waits an hour at most, and after fifty wrong PINs

@@ -190,7 +190,8 @@ class ContactsServicer(metaclass=_abc_1.ABCMeta):
 def add_ContactsServicer_to_server(servicer: ContactsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
 class ReferencesStub:
-    """Requests of a person with her reference and PIN. No token is needed: reference and PIN together are the credential. Every rpc may be refused with
+    """Requests of a person with her reference and PIN. No token is needed: reference and PIN together are the credential. What it opens depends on
+    `speaker_code` of the contact for which the reference was given (`only_the_call`). Every rpc may be refused with
     UNAUTHENTICATED reference_or_pin_wrong (the same for an unknown reference) or RESOURCE_EXHAUSTED too_many_attempts (ten wrong PINs, then one in two hours,
     after a hundred one a day; RetryInfo says when; the same for an unknown reference). Wrong PINs count against the reference and against the address. One
     address has five for one reference, then one a day; an address that was never wrong about the reference waits an hour at most, and after fifty wrong PINs
@@ -224,7 +225,8 @@ class ReferencesStub:
 
 @_typing.type_check_only
 class ReferencesAsyncStub(ReferencesStub):
-    """Requests of a person with her reference and PIN. No token is needed: reference and PIN together are the credential. Every rpc may be refused with
+    """Requests of a person with her reference and PIN. No token is needed: reference and PIN together are the credential. What it opens depends on
+    `speaker_code` of the contact for which the reference was given (`only_the_call`). Every rpc may be refused with
     UNAUTHENTICATED reference_or_pin_wrong (the same for an unknown reference) or RESOURCE_EXHAUSTED too_many_attempts (ten wrong PINs, then one in two hours,
     after a hundred one a day; RetryInfo says when; the same for an unknown reference). Wrong PINs count against the reference and against the address. One
     address has five for one reference, then one a day; an address that was never wrong about the reference waits an hour at most, and after fifty wrong PINs
@@ -254,7 +256,8 @@ class ReferencesAsyncStub(ReferencesStub):
     """Records whether help came, for completed referrals: yes closes the referral, no reopens it."""
 
 class ReferencesServicer(metaclass=_abc_1.ABCMeta):
-    """Requests of a person with her reference and PIN. No token is needed: reference and PIN together are the credential. Every rpc may be refused with
+    """Requests of a person with her reference and PIN. No token is needed: reference and PIN together are the credential. What it opens depends on
+    `speaker_code` of the contact for which the reference was given (`only_the_call`). Every rpc may be refused with
     UNAUTHENTICATED reference_or_pin_wrong (the same for an unknown reference) or RESOURCE_EXHAUSTED too_many_attempts (ten wrong PINs, then one in two hours,
     after a hundred one a day; RetryInfo says when; the same for an unknown reference). Wrong PINs count against the reference and against the address. One
     address has five for one reference, then one a day; an address that was never wrong about the reference waits an hour at most, and after fifty wrong PINs

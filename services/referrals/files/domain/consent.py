@@ -24,6 +24,7 @@ NOTICE = timedelta(days=14)
 AGE_CHECK = timedelta(days=7)
 """The time between two checks whether a consent that depends on her age ends within NOTICE."""
 HERSELF = "person"
+GUARDIAN = "guardian"
 BEST_INTEREST = "best_interest"
 CHILDREN = frozenset({"0-11", "12-17"})
 TOO_YOUNG_TO_ASK = frozenset({"0-11"})
@@ -227,6 +228,14 @@ class Receipt:
     def in_her_stead(self) -> bool:
         """Returns whether somebody else gave the consent for an adult."""
         return not self.is_override and not self.is_about_child and self.giver_code != HERSELF
+
+    @property
+    def is_by_guardian(self) -> bool:
+        """Returns whether the guardian of a person who is still a child gave the receipt.
+
+        The receipt may have ended since: the guardian can still ask what became of it.
+        """
+        return self.genuine and self.giver_code == GUARDIAN and self.is_about_child
 
     def check(self) -> None:
         """Refuses a receipt that would not be valid for this person. Raises Invalid or Conflict."""

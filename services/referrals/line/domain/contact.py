@@ -21,6 +21,8 @@ from services.referrals.network.domain.deadline import (
 )
 
 OPEN, REFERRED, DROPPED = "open", "referred", "dropped"
+HERSELF, GUARDIAN = "person", "guardian"
+"""The speakers who may speak for the person's file with the contact's reference."""
 UNASSESSED = Urgency.EMERGENCY
 """The urgency that sets a contact's deadline while the answers leave the urgency open."""
 WAITING, ESCALATED = "waiting", "escalated"

@@ -23,6 +23,8 @@ from services.referrals.files.store.receipts import Receipts
 from services.referrals.files.wire.messages import GROUPS
 from services.referrals.line.domain.callback import Callback
 from services.referrals.line.domain.contact import (
+    GUARDIAN,
+    HERSELF,
     MAX_NOTES,
     NOTES_PERIOD,
     STATUS_WITHOUT_HELP,
@@ -62,6 +64,7 @@ class RequestsState:
     """
 
     files: int
+    only_the_call: bool = False  # True if the caller may not speak for the person
     items: list[tuple[Referral, str, bool]] = field(default_factory=list)
     # receivers of referrals that may open the caller's data now
     open_to: set[str] = field(default_factory=set)
@@ -114,14 +117,13 @@ class References:
         gave or made it.
         """
         first = self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
-        own = contacts.of_caller(call.tx, first.id)
-        people = contacts.people_of(call.tx, own)
+        her = self._spoken_for(call.tx, first, contacts.of_caller(call.tx, first.id))
         if request.item_key:
             self._withdraw_one(
-                call, first, self._referrals_of(call.tx, own, people), request.item_key
+                call, first, referrals.of_people(call.tx, her.people), request.item_key
             )
         else:
-            self._withdraw_all(call, first, own, people)
+            self._withdraw_all(call, first, her)
         return self._message(first, call)
 
     def ListReadingsByReference(
@@ -138,7 +140,7 @@ class References:
         own = contacts.of_caller(tx, first.id)
         # an access to a contact may also be on the trail of a file, but must be counted only once
         contact_codes = {f"contact:{contact.id}" for contact in own}
-        object_ids = [*contacts.people_of(tx, own), *(contact.id for contact in own)]
+        object_ids = [*self._spoken_for(tx, first, own).people, *(contact.id for contact in own)]
         accesses = [
             row
             for object_id in object_ids
@@ -168,9 +170,8 @@ class References:
         first = self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
         hours = wish(request)
         own = contacts.of_caller(call.tx, first.id, for_update=True)
-        callbacks.ask(
-            call.tx, self._files, call.clock.now(), own, contacts.people_of(call.tx, own), hours
-        )
+        people = self._spoken_for(call.tx, first, own).people
+        callbacks.ask(call.tx, self._files, call.clock.now(), own, people, hours)
         return self._message(first, call)
 
     def AddNoteByReference(
@@ -207,26 +208,37 @@ class References:
     def ConfirmHelp(self, request: pb.ConfirmHelpRequest, call: Call) -> pb.ReferenceStatus:
         """Records the caller's answer to the question whether help came."""
         first = self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
-        people = contacts.people_of(call.tx, contacts.of_caller(call.tx, first.id))
+        people = self._spoken_for(call.tx, first, contacts.of_caller(call.tx, first.id)).people
         self._lives.confirm_help(call.tx, call.clock.now(), first.id, people, request.help_came)
         return self._message(first, call)
 
-    def _withdraw_all(
-        self, call: Call, first: Contact, own: Sequence[Contact], people: Sequence[str]
-    ) -> None:
+    def _spoken_for(self, tx: Transaction, first: Contact, own: Sequence[Contact]) -> Her:
+        """Returns the ids of the files and contacts for which the caller may speak.
+
+        There are none unless the caller to whom the reference was given is the person herself, or
+        is recorded as the guardian of a child and has given a consent for her.
+        """
+        people, contact_ids = contacts.people_of(tx, own), [contact.id for contact in own]
+        if first.speaker_code == HERSELF:
+            return Her.of_caller(people, contact_ids)
+        wards = [
+            person_id
+            for person_id in people
+            if first.speaker_code == GUARDIAN
+            and any(receipt.is_by_guardian for receipt in self._receipts.of_person(tx, person_id))
+        ]
+        return Her.of_caller(wards, contact_ids if wards and wards == people else [])
+
+    def _withdraw_all(self, call: Call, first: Contact, her: Her) -> None:
         # in the order of the steps of referrals: people, referrals, enquiries, contacts
-        for person_id in people:
+        for person_id in her.people:
             self._files.lock(call.tx, person_id)
-        for person_id in people:
+        for person_id in her.people:
             referrals.lock_of_person(call.tx, person_id)
-        cancel_waiting(call.tx, call.clock.now(), [contact.id for contact in own], people)
-        for person_id in people:
+        cancel_waiting(call.tx, call.clock.now(), her.contacts, her.people)
+        for person_id in her.people:
             self._consents.withdraw_all(call.tx, call.clock.now(), first.id, person_id, call.trail)
-        callbacks.end(
-            call.tx,
-            call.clock.now(),
-            callback_book.owed_to(call.tx, [contact.id for contact in own]),
-        )
+        callbacks.end(call.tx, call.clock.now(), callback_book.owed_to(call.tx, her.contacts))
 
     def _withdraw_one(
         self, call: Call, first: Contact, requests: Sequence[Referral], key: str
@@ -245,13 +257,11 @@ class References:
     def _state_of(self, tx: Transaction, now: datetime, first: Contact) -> RequestsState:
         """Returns the present state of the caller's requests and of the access to her data."""
         own = contacts.of_caller(tx, first.id)
-        people = contacts.people_of(tx, own)
-        files = self._files.unerased(tx, people)
-        state = RequestsState(files=len(files))
+        her = self._spoken_for(tx, first, own)
+        files = self._files.unerased(tx, her.people)
+        state = RequestsState(files=len(files), only_the_call=not (her.people or her.contacts))
         state.may_ask_for_call = callbacks.may_ask(files)
-        state.enquiry_holders = enquiries.holders(
-            tx, Her.of_caller(people, [contact.id for contact in own])
-        )
+        state.enquiry_holders = enquiries.holders(tx, her)
         state.call = callback_book.first_owed(tx, [contact.id for contact in own])
         if state.call:
             contact = next(each for each in own if each.id == state.call.contact_id)
@@ -261,10 +271,10 @@ class References:
         state.may_be_contacted = bool(files) and all(file.may_be_contacted for file in files)
         receipts = {
             receipt.id: receipt
-            for person in people
+            for person in her.people
             for receipt in self._receipts.of_person(tx, person)
         }
-        for referral in self._referrals_of(tx, own, people):
+        for referral in referrals.of_people(tx, her.people):
             live = (
                 referral.state in LIVE
                 and referral.receipt_id in receipts
@@ -290,8 +300,9 @@ class References:
                 state.items.append((referral, status, live))
             state.may_withdraw |= referral.state in LIVE
         state.may_withdraw |= any(receipt.is_live(now) for receipt in receipts.values())
-        state.may_withdraw |= state.call is not None or bool(
-            enquiries.waiting_of(tx, [contact.id for contact in own], people)
+        state.may_withdraw |= bool(
+            callback_book.first_owed(tx, her.contacts)
+            or enquiries.waiting_of(tx, her.contacts, her.people)
         )
         return state
 
@@ -326,23 +337,10 @@ class References:
             file_count=state.files,
             may_withdraw=state.may_withdraw,
             may_ask_for_call=state.may_ask_for_call,
+            only_the_call=state.only_the_call,
             call_from_time=timestamp(state.call.clock.start_time if state.call else None),
             call_until_time=timestamp(state.call.clock.due_time if state.call else None),
             call_utc_offset_minutes=state.call_utc_offset // timedelta(minutes=1),
-        )
-
-    @staticmethod
-    def _referrals_of(
-        tx: Transaction, own: Sequence[Contact], people: Sequence[str]
-    ) -> list[Referral]:
-        of_contacts = [
-            referral for contact in own for referral in referrals.of_contact(tx, contact.id)
-        ]
-        return list(
-            {
-                referral.id: referral
-                for referral in (*referrals.of_people(tx, people), *of_contacts)
-            }.values()
         )
 
 

@@ -1,0 +1,221 @@
+"""The person to whom a reference was given, and what the reference may do with her file.
+
+Somebody else who called about her learns only about the call. Otherwise a trafficker who poses as
+her brother could watch the help and stop it.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from protos.referrals.v1 import contacts_pb2 as c
+from protos.referrals.v1 import enquiries_pb2, people_pb2
+from protos.referrals.v1 import referrals_pb2 as pb
+from tests.builders import ASKED, refusal
+from tests.referrals.conftest import ORG, SERVICE, SEVEN_POINTS, Client, Story
+from tests.referrals.test_any_line import operator_of, read_contact
+from tests.referrals.test_contacts import completed, referral_for
+
+OTHERS = [
+    speaker
+    for speaker in c.Speaker.values()
+    if speaker not in (c.SPEAKER_PERSON, c.SPEAKER_GUARDIAN)
+]
+
+
+def status_of(story: Story, made: c.CreateContactResponse) -> c.ReferenceStatus:
+    request = c.GetReferenceStatusRequest(reference=made.reference, pin=made.pin)
+    status: c.ReferenceStatus = story.service.public().GetReferenceStatus(request)
+    return status
+
+
+def withdraw_all(story: Story, made: c.CreateContactResponse) -> c.ReferenceStatus:
+    status: c.ReferenceStatus = story.service.public().WithdrawConsentByReference(
+        c.WithdrawConsentByReferenceRequest(
+            reference=made.reference, pin=made.pin, request_id=story.request_id()
+        )
+    )
+    return status
+
+
+def change_contact(operator: Client, contact_id: str, **values: Any) -> None:
+    contact = c.Contact(id=contact_id, **values)
+    contact.etag = operator.GetContact(c.GetContactRequest(id=contact_id)).etag
+    operator.UpdateContact(
+        c.UpdateContactRequest(contact=contact, update_mask=FieldMask(paths=list(values)))
+    )
+
+
+def state_of(operator: Client, referral: pb.Referral) -> int:
+    state: int = operator.GetReferral(pb.GetReferralRequest(id=referral.id)).state
+    return state
+
+
+@pytest.mark.parametrize("speaker", OTHERS, ids=c.Speaker.Name)
+def test_a_caller_who_is_not_the_person_learns_only_about_the_call(
+    story: Story, speaker: c.Speaker.ValueType
+) -> None:
+    made = story.contact(speaker)
+    before = status_of(story, made)
+    referral_for(story, made)
+    status = status_of(story, made)
+    assert status == before, "the same as without a file"
+    assert status.only_the_call
+    assert (list(status.items), status.file_count, status.may_withdraw) == ([], 0, False)
+    assert status.contact_time_band == c.TIME_BAND_TODAY
+    readings = story.service.public().ListReadingsByReference(
+        c.ListReadingsByReferenceRequest(reference=made.reference, pin=made.pin)
+    )
+    assert not readings.readings
+
+
+@pytest.mark.parametrize("speaker", [*OTHERS, c.SPEAKER_GUARDIAN], ids=c.Speaker.Name)
+def test_a_caller_who_is_not_the_person_stops_nothing_and_confirms_nothing(
+    story: Story, speaker: c.Speaker.ValueType
+) -> None:
+    made, public = story.contact(speaker), story.service.public()
+    known = {"reference": made.reference, "pin": made.pin}
+    sent, operator = referral_for(story, made)
+    enquiry = operator.CreateEnquiry(
+        enquiries_pb2.CreateEnquiryRequest(
+            content=enquiries_pb2.EnquiryContent(
+                need_code="HOU.EMG", urgency=pb.URGENCY_EMERGENCY, country="NI"
+            ),
+            service_ids=[SERVICE["shelter_bed"]],
+            contact_id=made.contact.id,
+            request_id=story.request_id(),
+            **ASKED,
+        )
+    )
+    withdraw_all(story, made)
+    assert state_of(operator, sent) == pb.STATE_SENT
+    asked = operator.GetEnquiry(enquiries_pb2.GetEnquiryRequest(id=enquiry.id))
+    assert asked.state == enquiries_pb2.ENQUIRY_STATE_OPEN
+    call = c.AskForCallByReferenceRequest(
+        **known, day_code=c.DAY_BAND_TOMORROW, hour_code=c.HOUR_BAND_MORNING
+    )
+    assert refusal(partial(public.AskForCallByReference, call)) == (
+        "FAILED_PRECONDITION",
+        "call_not_safe",
+    )
+    completed(story, sent)
+    confirm = c.ConfirmHelpRequest(**known, help_came=False)
+    assert refusal(partial(public.ConfirmHelp, confirm)) == (
+        "FAILED_PRECONDITION",
+        "nothing_to_confirm",
+    )
+
+
+def test_somebody_who_calls_about_a_person_can_still_add_to_what_was_said(story: Story) -> None:
+    made = story.contact(c.SPEAKER_FAMILY)
+    referral_for(story, made)
+    story.service.public().AddNoteByReference(
+        c.AddNoteByReferenceRequest(reference=made.reference, pin=made.pin, note="she is in León")
+    )
+    heard = read_contact(operator_of(story), made.contact)
+    assert [later.note for later in heard.later_notes] == ["she is in León"]
+
+
+def test_an_operator_who_corrects_who_spoke_opens_or_closes_the_reference_at_once(
+    story: Story,
+) -> None:
+    made = story.contact(c.SPEAKER_UNSPECIFIED)
+    _, operator = referral_for(story, made)
+    change_contact(operator, made.contact.id, speaker_code=c.SPEAKER_PERSON)
+    assert (len(status_of(story, made).items), status_of(story, made).only_the_call) == (1, False)
+    change_contact(operator, made.contact.id, speaker_code=c.SPEAKER_FAMILY)
+    assert status_of(story, made).only_the_call
+
+
+def test_her_own_reference_opens_the_file_that_began_with_somebody_elses_call(
+    story: Story,
+) -> None:
+    brother, hers = story.contact(c.SPEAKER_FAMILY), story.contact()
+    sent, operator = referral_for(story, brother)
+    change_contact(operator, hers.contact.id, person_id=sent.person_id)
+    assert len(status_of(story, hers).items) == 1
+    withdraw_all(story, hers)
+    assert state_of(operator, sent) == pb.STATE_CONSENT_WITHDRAWN
+    assert status_of(story, brother).only_the_call
+
+
+def child_of(
+    story: Story, made: c.CreateContactResponse, giver: people_pb2.Giver.ValueType
+) -> pb.Referral:
+    """Sends a referral of a child for the contact, on the consent of `giver`."""
+    operator = operator_of(story)
+    person = operator.CreatePerson(
+        people_pb2.CreatePersonRequest(
+            coarse=pb.CoarsePerson(age_band=pb.AGE_BAND_12_TO_17),
+            safe_contact=people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE),
+        )
+    )
+    draft = operator.CreateReferral(
+        pb.CreateReferralRequest(
+            **ASKED,
+            person_id=person.id,
+            contact_id=made.contact.id,
+            need_code="HOU.EMG",
+            urgency=pb.URGENCY_EMERGENCY,
+            service_id=SERVICE["shelter_bed"],
+        )
+    )
+    receipt = people_pb2.Receipt(
+        person_id=person.id,
+        recipient_organization_id=ORG["shelter"],
+        purpose_codes=["HOU"],
+        field_groups=[people_pb2.FIELD_GROUP_IDENTITY],
+        giver_code=giver,
+        assent_code=people_pb2.ASSENT_GIVEN,
+        manner_code=people_pb2.MANNER_SPOKEN,
+        explained_codes=SEVEN_POINTS,
+    )
+    receipt_id = operator.CreateReceipt(people_pb2.CreateReceiptRequest(receipt=receipt)).id
+    sent: pb.Referral = operator.SendReferral(
+        pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt_id)
+    )
+    return sent
+
+
+def test_a_guardian_who_consented_sees_and_stops_what_was_asked_for_the_child(
+    story: Story,
+) -> None:
+    made = story.contact(c.SPEAKER_GUARDIAN)
+    sent = child_of(story, made, people_pb2.GIVER_GUARDIAN)
+    status = status_of(story, made)
+    assert (len(status.items), status.may_ask_for_call, status.only_the_call) == (1, True, False)
+    stopped = withdraw_all(story, made)
+    assert state_of(operator_of(story), sent) == pb.STATE_CONSENT_WITHDRAWN
+    assert [item.status_code for item in stopped.items] == [c.REFERENCE_STATE_STOPPED]
+
+
+@pytest.mark.parametrize(
+    ("speaker", "giver"),
+    [
+        (c.SPEAKER_FAMILY, people_pb2.GIVER_GUARDIAN),
+        (c.SPEAKER_GUARDIAN, people_pb2.GIVER_AUTHORITY),
+    ],
+)
+def test_a_relative_of_a_child_does_not_share_the_guardians_view_nor_a_guardian_an_authoritys(
+    story: Story, speaker: c.Speaker.ValueType, giver: people_pb2.Giver.ValueType
+) -> None:
+    made = story.contact(speaker)
+    child_of(story, made, giver)
+    assert status_of(story, made).only_the_call
+
+
+def test_a_guardians_reference_ends_with_the_childs_eighteenth_birthday(story: Story) -> None:
+    made = story.contact(c.SPEAKER_GUARDIAN)
+    sent = child_of(story, made, people_pb2.GIVER_GUARDIAN)
+    operator = operator_of(story)
+    person = operator.GetPerson(people_pb2.GetPersonRequest(id=sent.person_id))
+    operator.UpdateIdentity(
+        people_pb2.UpdateIdentityRequest(
+            id=person.id, etag=person.etag, identity=people_pb2.Identity(birth_date="2000-01-01")
+        )
+    )
+    assert status_of(story, made).only_the_call

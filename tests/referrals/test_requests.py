@@ -872,14 +872,28 @@ def test_a_refusal_lists_at_most_twenty_fields(story: Story) -> None:
 
 
 def test_an_update_of_a_draft_names_a_wrong_field_by_its_path_in_the_request(story: Story) -> None:
-    draft = story.draft()
-    for field, wrong in (("urgency", "urgency"), ("unsafe_code", "unsafe_organization_ids")):
+    draft, late = story.draft(), Timestamp(seconds=2**36)
+    values: dict[str, Any] = {
+        "service_id": "x",
+        "receipt_id": "x",
+        "contact_id": "x",
+        "assault_time": late,
+        "unsafe_code": pb.UNSAFE_ANSWER_NAMED,
+    }
+    for field, wrong, reason in (
+        ("urgency", "urgency", "required"),
+        ("service_id", "service_id", "malformed"),
+        ("receipt_id", "receipt_id", "malformed"),
+        ("contact_id", "contact_id", "malformed"),
+        ("assault_time", "assault_time", "out_of_range"),
+        ("unsafe_code", "unsafe_organization_ids", "required"),
+    ):
         request = pb.UpdateReferralRequest(
-            referral=pb.Referral(id=draft.id, etag=draft.etag, unsafe_code=pb.UNSAFE_ANSWER_NAMED),
+            referral=pb.Referral(id=draft.id, etag=draft.etag, **values),
             update_mask=FieldMask(paths=[field]),
         )
         assert refusal_with_fields(partial(story.ngo.UpdateReferral, request))[2] == {
-            f"referral.{wrong}": "required"
+            f"referral.{wrong}": reason
         }
 
 

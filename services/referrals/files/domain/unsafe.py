@@ -24,17 +24,20 @@ class Unsafe:
     organization_ids: tuple[str, ...] = ()
     departments: tuple[str, ...] = ()
 
-    def check(self, organizations_field: str = "unsafe_organization_ids") -> None:
+    def check(self, organizations_field: str = "unsafe_organization_ids", path: str = "") -> None:
         """Refuses a missing answer, NAMED without a name, and a name with any other answer.
 
-        `organizations_field` is the name of the request field that has the organisations.
+        `organizations_field` is the name of the request field that has the organisations; `path`
+        precedes the names of the fields in a refusal.
         """
         names = bool(self.organization_ids or self.departments)
         if not self.code:
-            raise Invalid(("unsafe_code", "required"))
+            raise Invalid((f"{path}unsafe_code", "required"))
         if names != (self.code == NAMED):
             raise Invalid(
-                ("unsafe_code", "out_of_range") if names else (organizations_field, "required")
+                (f"{path}unsafe_code", "out_of_range")
+                if names
+                else (path + organizations_field, "required")
             )
 
     def extended_by(self, others: Iterable["Unsafe"]) -> "Unsafe":

@@ -31,13 +31,16 @@ class Urgency(Enum):
         return list(Urgency).index(self)
 
 
-def check_urgency(urgency: Urgency, answered_urgency: Urgency | None, reason_code: str) -> None:
+def check_urgency(
+    urgency: Urgency, answered_urgency: Urgency | None, reason_code: str, path: str = ""
+) -> None:
     """Refuses an urgency below the urgency of a contact's answers, unless a reason is given.
 
     `answered_urgency` is the urgency that follows from the answers; None if they leave it open.
+    `path` precedes the field's name in the refusal.
     """
     if answered_urgency is not None and urgency.rank < answered_urgency.rank and not reason_code:
-        raise Invalid(("urgency_reason_code", "required"))
+        raise Invalid((f"{path}urgency_reason_code", "required"))
 
 
 class DeadlineKind(Enum):

@@ -12,9 +12,11 @@ from services.referrals.referrals.domain.enquiry import Enquiry
 class Draft:
     """The fields of a draft that a request sets; None leaves a field as it is.
 
-    An empty text clears a field; `without_assault` clears the time of the assault.
+    An empty text clears a field; `without_assault` clears the time of the assault. `path` precedes
+    the names of the fields in a refusal.
     """
 
+    path: str = ""
     need_code: str | None = None
     urgency: Urgency | None = None
     service_id: str | None = None

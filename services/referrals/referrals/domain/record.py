@@ -323,13 +323,18 @@ class ReferralRecord:
         return self._checked_urgency(None, answered, "")
 
     def _checked_urgency(
-        self, urgency: Urgency | None, answered_urgency: Urgency | None, reason_code: str
+        self,
+        urgency: Urgency | None,
+        answered_urgency: Urgency | None,
+        reason_code: str,
+        path: str = "",
     ) -> Urgency | None:
         """Returns the requested urgency, or else the higher of the present and answered urgency.
 
         `answered_urgency` follows from the contact's answers; it is None if no answers count. A
-        requested urgency below the answered urgency is refused unless a reason is given or stored;
-        the reason is then stored. Any other requested urgency clears the stored reason.
+        requested urgency below the answered urgency is refused unless a reason is given or stored
+        (`path` as in `check_urgency`); the reason is then stored. Any other requested urgency
+        clears the stored reason.
         """
         if answered_urgency is None:
             return urgency or self.urgency
@@ -338,7 +343,7 @@ class ReferralRecord:
                 self.urgency or answered_urgency, answered_urgency, key=lambda level: level.rank
             )
         known = self.urgency_reason_code if urgency is self.urgency else ""
-        check_urgency(urgency, answered_urgency, reason_code or known)
+        check_urgency(urgency, answered_urgency, reason_code or known, path)
         self.urgency_reason_code = (
             (reason_code or known) if urgency.rank < answered_urgency.rank else ""
         )

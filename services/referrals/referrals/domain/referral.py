@@ -87,6 +87,7 @@ class Referral(ReferralWithDeadlines):
         now: datetime,
         calendar: Calendar,
         *,
+        path: str = "",
         need_code: str | None = None,
         urgency: Urgency | None = None,
         answered_urgency: Urgency | None = None,
@@ -103,19 +104,19 @@ class Referral(ReferralWithDeadlines):
         None leaves a field as it is; `without_assault` clears the time of the assault. After a
         recent assault the urgency is at least emergency. `answered_urgency` follows from the
         contact's answers; it is given only if the request sets the urgency or the contact. Raises
-        Conflict or Invalid.
+        Conflict, or Invalid with the names of the fields after `path`.
         """
         if self.state is not State.DRAFT:
             raise Conflict("not_a_draft")
         if need_code is not None:
             check = Check()
-            check.need("need_code", need_code)
+            check.need(f"{path}need_code", need_code)
             check.done()
         hour = None if without_assault else self.assault_time
         if assault_time is not None:
-            hour = assault_to_the_hour("assault_time", assault_time, now, self.assault_time)
+            hour = assault_to_the_hour(f"{path}assault_time", assault_time, now, self.assault_time)
         # the last check, since it stores the reason; a refusal changes nothing
-        urgency = self._checked_urgency(urgency, answered_urgency, urgency_reason_code)
+        urgency = self._checked_urgency(urgency, answered_urgency, urgency_reason_code, path)
         if hour != self.assault_time:
             self.assault_time = hour
             self._watch_health(now)

@@ -43,7 +43,6 @@ from services.referrals.referrals.wire.messages import (
 )
 from services.referrals.referrals.wire.referrals import (
     changed_draft,
-    fields_of_an_update,
     filter,
     new_draft,
     policy_message,
@@ -149,7 +148,6 @@ class Referrals(Steps):
             callbacks.end_forbidden(tx, self._people, now, person_id, caller.id)
         return referral_message(referral, actor, now)
 
-    @fields_of_an_update()
     def UpdateReferral(self, request: pb.UpdateReferralRequest, call: Call) -> pb.Referral:
         """Changes a draft."""
         draft, now, actor = changed_draft(request), call.clock.now(), actor_of(call.caller)
@@ -393,7 +391,7 @@ class Referrals(Steps):
         unsafe = draft.unsafe(referral.unsafe)
         # an unchanged value may be sent back, even if the person was not asked
         if unsafe is not None and unsafe != referral.unsafe:
-            unsafe.check()
+            unsafe.check(path=draft.path)
         person = person or self._people.get(tx, referral.person_id)
         referral.coarse = person.coarse  # a draft has the file's data until the draft is sent
         fields = replace(draft, service_id=None)
@@ -401,6 +399,7 @@ class Referrals(Steps):
             actor,
             now,
             calendar,
+            path=draft.path,
             need_code=fields.need_code,
             urgency=fields.urgency,
             answered_urgency=answered_urgency,

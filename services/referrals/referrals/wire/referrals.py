@@ -1,7 +1,6 @@
 """Parses requests about referrals: the fields of a step, a draft, a filter, a policy."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -97,60 +96,56 @@ def new_draft(request: pb.CreateReferralRequest) -> Draft:
     )
 
 
-@contextmanager
-def fields_of_an_update() -> Iterator[None]:
-    """Refuses the wrong fields of a draft by their paths in UpdateReferralRequest."""
-    try:
-        yield
-    except Invalid as refusal:
-        fields = pb.Referral.DESCRIPTOR.fields_by_name
-        raise Invalid(
-            *(
-                (f"referral.{path}" if path.partition(".")[0] in fields else path, reason)
-                for path, reason in refusal.violations
-            )
-        ) from None
-
-
 def changed_draft(request: pb.UpdateReferralRequest) -> Draft:
     """Parses the fields that the mask names."""
-    paths, sent = mask_names(request.update_mask, _AMENDABLE), request.referral
+    paths, sent, path = (
+        mask_names(request.update_mask, _AMENDABLE),
+        request.referral,
+        "referral.",
+    )
+    ids: dict[str, Any] = {
+        name: optional_id(getattr(sent, name), path + name)
+        for name in ("service_id", "receipt_id", "contact_id")
+        if name in paths
+    }
     return Draft(
+        path,
         need_code=sent.need_code if "need_code" in paths else None,
-        urgency=_required_urgency(sent.urgency) if "urgency" in paths else None,
-        service_id=optional_id(sent.service_id, "service_id") if "service_id" in paths else None,
-        receipt_id=optional_id(sent.receipt_id, "receipt_id") if "receipt_id" in paths else None,
-        contact_id=optional_id(sent.contact_id, "contact_id") if "contact_id" in paths else None,
-        assault_time=moment(sent, "assault_time") if "assault_time" in paths else None,
+        urgency=_required_urgency(sent.urgency, f"{path}urgency") if "urgency" in paths else None,
+        assault_time=moment(sent, "assault_time", f"{path}assault_time")
+        if "assault_time" in paths
+        else None,
         without_assault="assault_time" in paths and not sent.HasField("assault_time"),
-        urgency_reason_code=word(pb.UrgencyReason, sent.urgency_reason_code, "urgency_reason_code")
+        urgency_reason_code=word(
+            pb.UrgencyReason, sent.urgency_reason_code, f"{path}urgency_reason_code"
+        )
         if "urgency_reason_code" in paths
         else "",
-        **_unsafe(sent, paths),
+        **ids,
+        **_unsafe(sent, paths, path),
     )
 
 
-def _required_urgency(number: int) -> Urgency:
-    urgency = URGENCIES.member(number, "urgency")
+def _required_urgency(number: int, path: str) -> Urgency:
+    urgency = URGENCIES.member(number, path)
     if urgency is None:
-        raise Invalid(("urgency", "required"))
+        raise Invalid((path, "required"))
     return urgency
 
 
 def _unsafe(
-    message: pb.CreateReferralRequest | pb.Referral, paths: Collection[str]
+    message: pb.CreateReferralRequest | pb.Referral, names: Collection[str], path: str = ""
 ) -> dict[str, Any]:
-    """Parses the fields in `paths` that say who and where is unsafe for the person."""
+    """Parses those of `names` that say who and where is unsafe for the person."""
+    code, organizations, departments = _UNSAFE
     values: dict[str, Callable[[], Any]] = {
-        "unsafe_code": lambda: word(pb.UnsafeAnswer, message.unsafe_code, "unsafe_code"),
-        "unsafe_organization_ids": lambda: unsafe_organizations(
-            message.unsafe_organization_ids, "unsafe_organization_ids"
+        code: lambda: word(pb.UnsafeAnswer, message.unsafe_code, path + code),
+        organizations: lambda: unsafe_organizations(
+            message.unsafe_organization_ids, path + organizations
         ),
-        "unsafe_departments": lambda: unsafe_departments(
-            message.unsafe_departments, "unsafe_departments"
-        ),
+        departments: lambda: unsafe_departments(message.unsafe_departments, path + departments),
     }
-    return {name: value() for name, value in values.items() if name in paths}
+    return {name: value() for name, value in values.items() if name in names}
 
 
 def filter(

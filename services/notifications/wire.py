@@ -285,6 +285,7 @@ def message_answer(message: Message, language: str) -> pb.Message:
         read_time=timestamp(message.read_time),
         need_code=message.need_code,
         enquiry_id=message.enquiry_id,
+        organization_id=message.subject_organization_id,
     )
 
 

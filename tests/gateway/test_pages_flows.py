@@ -1210,10 +1210,11 @@ def test_a_notice_about_the_line_leads_to_its_contacts_and_calls(
     kind: str, played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["ListMessages"] = n.ListMessagesResponse(
-        messages=[n.Message(id=ID, kind=kind, text="Algo")]
+        messages=[n.Message(id=ID, kind=kind, text="Algo", organization_id=ID)]
     )
     page = client.get("/inbox").text
     assert f'name="kind" value="{kind}"' in page
+    assert '<p class="mute">Casa Puentes</p>' in page, "the line to be called"
     data = {"form_token": token_of(page), "request_id": "1" * 32, "kind": kind}
     assert client.post(f"/inbox/{ID}/read", data=data).location == "/line"
 

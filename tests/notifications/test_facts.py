@@ -361,6 +361,31 @@ def test_the_files_desk_and_the_coordinators_are_notified_of_an_emergency_access
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [
+        ("contact", referrals_pb2.ContactFact(organization_id=RECEIVER)),
+        ("callback", referrals_pb2.CallbackFact(organization_id=RECEIVER)),
+    ],
+)
+def test_the_coordinators_learn_which_line_they_have_to_call(
+    world: World, name: str, body: referrals_pb2.ContactFact | referrals_pb2.CallbackFact
+) -> None:
+    id = new_id()
+    now = world.service.clock.now()
+    world.publish(Fact(id, 1, f"enlace.{name}.escalated.v1", body.SerializeToString(), now))
+    until(lambda: world.applied_version(id) == 1)
+    rows = world.service.rows(
+        "SELECT audience, organization_id, sender_organization_id FROM messages WHERE kind = %s"
+        " ORDER BY audience",
+        f"{name}_escalated",
+    )
+    assert [tuple(row.values()) for row in rows] == [
+        ("coordination", "", RECEIVER),
+        ("desk", RECEIVER, ""),
+    ]
+
+
 def test_a4_the_managers_and_the_exporting_worker_are_notified_of_an_export(world: World) -> None:
     id, manager, worker = new_id(), new_id(), new_id()
     with world.service.database.transaction(SYSTEM) as tx:

@@ -17,6 +17,7 @@ from services.notifications.domain.message import (
     messages_of,
 )
 from services.notifications.domain.rules import Audience, Happening, Recipient
+from services.notifications.wire import message_answer
 from tests.builders import NOON
 
 HAPPENING = Happening(
@@ -146,6 +147,15 @@ def test_a_desk_is_notified_each_time_its_webhook_is_disabled() -> None:
 
 def test_a_message_without_a_referral_is_made_once_for_each_cause() -> None:
     assert about_subject(WORKER, "cause", NOON) == blank(derived_id("cause", WORKER), WORKER)
+
+
+def test_a_message_names_the_organization_that_it_is_about_unless_it_leads_to_a_referral() -> None:
+    message = about_subject(
+        Recipient("contact_escalated", Audience.COORDINATION), "cause", NOON, "line"
+    )
+    assert message_answer(message, "es").organization_id == "line"
+    for other in (replace(message, referral_id="r"), replace(message, enquiry_id="e")):
+        assert message_answer(other, "es").organization_id == ""
 
 
 def test_only_the_askers_copies_of_an_enquirys_message_name_the_asker() -> None:

@@ -122,6 +122,7 @@ class Message(_message.Message):
     READ_TIME_FIELD_NUMBER: _builtins.int
     NEED_CODE_FIELD_NUMBER: _builtins.int
     ENQUIRY_ID_FIELD_NUMBER: _builtins.int
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The message."""
     kind: _builtins.str
@@ -136,6 +137,8 @@ class Message(_message.Message):
     """The need that the referral is about, see /taxonomy."""
     enquiry_id: _builtins.str
     """The enquiry that the message is about."""
+    organization_id: _builtins.str
+    """In a message to the coordinators that is about no referral or enquiry: the organisation that it is about, such as the line to be called."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the message was created."""
@@ -156,10 +159,11 @@ class Message(_message.Message):
         read_time: _timestamp_pb2.Timestamp | None = ...,
         need_code: _builtins.str = ...,
         enquiry_id: _builtins.str = ...,
+        organization_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "read_time", b"read_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "enquiry_id", b"enquiry_id", "id", b"id", "kind", b"kind", "need_code", b"need_code", "read_time", b"read_time", "referral_id", b"referral_id", "text", b"text", "urgency_code", b"urgency_code"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "enquiry_id", b"enquiry_id", "id", b"id", "kind", b"kind", "need_code", b"need_code", "organization_id", b"organization_id", "read_time", b"read_time", "referral_id", b"referral_id", "text", b"text", "urgency_code", b"urgency_code"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

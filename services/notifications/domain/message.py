@@ -41,6 +41,14 @@ class Message:
     need_code: str = ""
     enquiry_id: str = ""
 
+    @property
+    def subject_organization_id(self) -> str:
+        """Returns the organisation that a message to the coordinators is about.
+
+        Returns "" if the message is about a referral or an enquiry.
+        """
+        return "" if self.referral_id or self.enquiry_id else self.sender_organization_id
+
 
 @dataclass(frozen=True)
 class Letter:
@@ -147,11 +155,14 @@ def about_disabled(webhook_id: str, organization_id: str, now: datetime) -> Mess
     )
 
 
-def about_subject(recipient: Recipient, cause: str, time: datetime) -> Message:
+def about_subject(
+    recipient: Recipient, cause: str, time: datetime, organization_id: str = ""
+) -> Message:
     """Returns a message that is not about a referral or an enquiry.
 
     It is about e.g. an invitation, a worker's own account, a contact, a receipt, an erasure, an
     anomaly, an emergency access or an organisation. The same cause and recipient give the same id.
+    `organization_id` tells the coordinators which organisation the message is about.
     """
     return Message(
         derived_id(cause, recipient),
@@ -162,7 +173,7 @@ def about_subject(recipient: Recipient, cause: str, time: datetime) -> Message:
         recipient.kind,
         "",
         "",
-        "",
+        organization_id,
         "",
         time,
     )

@@ -89,14 +89,15 @@ def subject(tx: Transaction, fact: Fact, name: str, now: datetime, *, by_email: 
             recipients = [Recipient(notice.kind, Audience.COORDINATION)]
         else:
             recipients = [Recipient(notice.kind, Audience.DESK, organization_id)]
-        if Party.COORDINATION in notice.parties:
-            recipients.append(Recipient(notice.kind, Audience.COORDINATION))
         # COORDINATION_ALONE gets one message of each kind a day: anybody can apply, and three
         # hundred applications on one day need no more than that.
         cause = (
             str(fact.time.date()) if Party.COORDINATION_ALONE in notice.parties else _cause(fact)
         )
         new_messages = [about_subject(recipient, cause, fact.time) for recipient in recipients]
+        if Party.COORDINATION in notice.parties:
+            coordination = Recipient(notice.kind, Audience.COORDINATION)
+            new_messages.append(about_subject(coordination, cause, fact.time, organization_id))
         messages.save(tx, new_messages, wire.subject_body(fact, name), now, by_email=by_email)
 
 

@@ -5,6 +5,7 @@ from flask import redirect, render_template, request, url_for
 from chassis.languages import N_
 from protos.notifications.v1 import notifications_pb2 as n
 from services.gateway.edge.clients import clients
+from services.gateway.site.backend import names
 from services.gateway.site.parts import forms
 from services.gateway.site.shell import access, session
 
@@ -92,6 +93,7 @@ def inbox(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     return render_template(
         "inbox.html",
         messages=answer.messages,
+        names=names.names(message.organization_id for message in answer.messages),
         unread=unread,
         next_page=answer.next_page_token,
         desk=desk,

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from chassis.tokens import SYSTEM
+from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import facts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.network.domain.counts import round_up
@@ -104,6 +106,34 @@ def test_d24_a_referral_that_came_back_is_due_work_of_its_sender(story: Story) -
         )
     )
     assert story.coordinator.CountMemberWork(request).due_count == before + 1
+
+
+def test_the_open_contacts_and_owed_calls_of_a_line_are_its_due_work(story: Story) -> None:
+    def due() -> int:
+        request = pb.CountMemberWorkRequest(organization_id=ORG["hotline"])
+        return int(story.coordinator.CountMemberWork(request).due_count)
+
+    before = due()
+    operator, made = story.service.as_("hotline", "OPERATOR"), story.contact()
+    assert due() == before + 1
+    wanted = c.Callback(
+        contact_id=made.contact.id,
+        day_code=c.DAY_BAND_TODAY,
+        hour_code=c.HOUR_BAND_NIGHT,
+    )
+    call = operator.CreateCallback(c.CreateCallbackRequest(callback=wanted))
+    assert due() == before + 2
+    reached = c.CALLBACK_OUTCOME_REACHED
+    operator.SettleCallback(
+        c.SettleCallbackRequest(id=call.id, etag=call.etag, outcome_code=reached)
+    )
+    advised = c.Contact(
+        id=made.contact.id, etag=made.contact.etag, outcome_code=c.CONTACT_OUTCOME_ADVISED
+    )
+    operator.UpdateContact(
+        c.UpdateContactRequest(contact=advised, update_mask=FieldMask(paths=["outcome_code"]))
+    )
+    assert due() == before
 
 
 def test_d24_a_count_of_a_members_files_is_rounded_and_reveals_no_single_person(

@@ -812,7 +812,7 @@ class MemberWork(_message.Message):
     sent_count: _builtins.int
     """The live referrals that the member sent."""
     due_count: _builtins.int
-    """The deadlines of steps that are the member's turn, due within a day or late."""
+    """The deadlines of the member, due within a day or late: of steps that are its turn, and of the open contacts and owed calls of a line."""
     asking_count: _builtins.int
     """The member's own open enquiries."""
     asked_count: _builtins.int

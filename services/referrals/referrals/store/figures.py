@@ -52,17 +52,22 @@ def of_member(
 ) -> dict[str, int]:
     """Counts the open work of an organisation.
 
-    Open work is live referrals, referrals due before `due_before` that are the organisation's turn,
-    open enquiries that it made, open enquiries that it has not answered, and files and running
-    plans as of the time `step`. The counts of files and plans are at least 1 once the organisation
-    has had any, so that zero can't be distinguished from a few.
+    Open work is live referrals, what is due before `due_before` (referrals that are the
+    organisation's turn, open contacts and owed calls of a line), open enquiries that it made, open
+    enquiries that it has not answered, and files and running plans as of the time `step`. The
+    counts of files and plans are at least 1 once the organisation has had any, so that zero can't
+    be distinguished from a few.
     """
     row = tx.execute(
         "SELECT (SELECT count(*) FROM referrals WHERE receiver_organization_id = %(organization)s"
         " AND state = ANY(%(live)s)) AS received_count,"
         " (SELECT count(*) FROM referrals WHERE sender_organization_id = %(organization)s"
         " AND state = ANY(%(live)s)) AS sent_count,"
-        f" (SELECT count(*) FROM referrals WHERE next_due_time < %(due)s AND {MINE}) AS due_count,"
+        f" (SELECT count(*) FROM referrals WHERE next_due_time < %(due)s AND {MINE})"
+        " + (SELECT count(*) FROM contacts WHERE organization_id = %(organization)s"
+        " AND outcome_code = 'open' AND clock_due_time < %(due)s)"
+        " + (SELECT count(*) FROM callbacks WHERE organization_id = %(organization)s"
+        " AND outcome_code = '' AND clock_due_time < %(due)s) AS due_count,"
         " (SELECT count(*) FROM enquiries WHERE organization_id = %(organization)s"
         " AND state = 'open') AS asking_count,"
         " (SELECT count(DISTINCT enquiry_id) FROM enquiry_offers"

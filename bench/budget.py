@@ -74,7 +74,7 @@ class Recording:
         self._resting: set[Turn] = set()
         self.transactions: list[Transaction] = []
 
-    def look(self) -> int:
+    def snapshot(self) -> int:
         """Reads the new transactions; returns the number of transactions so far."""
         with self._file.open("rb") as opened:
             opened.seek(self._position)
@@ -96,9 +96,9 @@ class Recording:
         fired.
         """
         for _ in range(3):
-            begin, signed = self.look(), self.signatures()
+            begin, signed = self.snapshot(), self.signatures()
             time.sleep(seconds)
-            self.look()
+            self.snapshot()
             transactions = self.transactions[begin:]
             if not any(
                 text.startswith(_FACT)
@@ -119,7 +119,7 @@ class Recording:
 
     def cost_of(self, act: Callable[[], object]) -> Spent:
         """Returns the costs of an act until all its effects are over."""
-        begin, signed = self.look(), self.signatures()
+        begin, signed = self.snapshot(), self.signatures()
         act()
         self.silence()
         return self._spent(filter(self._is_caused, self.transactions[begin:]), signed)
@@ -129,7 +129,7 @@ class Recording:
         begin = time.time()
 
         def silent() -> bool:
-            self.look()
+            self.snapshot()
             last = next(filter(self._is_caused, reversed(self.transactions)), None)
             return time.time() - max(begin, last.time if last else 0.0) > SILENCE
 

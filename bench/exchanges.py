@@ -161,7 +161,7 @@ class Session:
         if kind in (b"C", b"I", b"s") and self._waiting and isinstance(self._waiting[0], tuple):
             text, transaction = self._waiting[0]
             self._waiting.popleft()
-            if kind == b"C" and self._is_durable and wrote(text, body[:-1].decode()):
+            if kind == b"C" and self._is_durable and is_write(text, body[:-1].decode()):
                 transaction.flushes = True
         elif kind == b"Z":  # after an error, some statements have no answer
             while self._waiting and isinstance(self._waiting[0], tuple):
@@ -174,7 +174,7 @@ class Session:
                 self._record(completed)
 
 
-def wrote(text: str, tag: str) -> bool:
+def is_write(text: str, tag: str) -> bool:
     """Returns True if a statement wrote a row, according to the server's tag (`UPDATE 2`), or if it
     was a NOTIFY.
     """

@@ -33,7 +33,7 @@ def sheet(run: int) -> bytes:
     return "\n".join((HEADINGS, *rows)).encode()
 
 
-def has_heard(stack: LocalStack, service: str, consumer: str) -> bool:
+def has_applied_all(stack: LocalStack, service: str, consumer: str) -> bool:
     """Returns True if a service has applied a fact about each subject in the outbox of partners."""
     with stack.database("partners") as partners, stack.database(service) as listener:
         published = partners.execute("SELECT count(DISTINCT subject) AS n FROM outbox").fetchone()
@@ -57,12 +57,12 @@ def measure(stack: LocalStack) -> list[Measurement]:
                 " AND country = 'NI' ORDER BY id LIMIT 1"
             ).fetchone()
         assert row is not None
-        new, again = list[float](), list[float]()
+        first_runs, later_runs = list[float](), list[float]()
         for run in range(TIMES):
-            for took in (new, again):
+            for took in (first_runs, later_runs):
                 # Waits until the facts of the previous file are published and applied, since
                 # otherwise that work would be measured, too.
-                until(lambda: all(has_heard(stack, *listener) for listener in LISTENERS), 120)
+                until(lambda: all(has_applied_all(stack, *listener) for listener in LISTENERS), 120)
                 began = time.perf_counter()
                 parsed = read_apart(
                     sheet(run), CellReader(taxonomy(), areas(), "NI"), None, lambda: None
@@ -78,6 +78,6 @@ def measure(stack: LocalStack) -> list[Measurement]:
         database.close()
     conditions = (
         f"the median of {TIMES} files of {ROWS} rows into the demo network's directory;"
-        f" the same file once more: {sorted(again)[TIMES // 2]:.0f}/s"
+        f" the same file once more: {sorted(later_runs)[TIMES // 2]:.0f}/s"
     )
-    return [Measurement("import_rows_per_s", sorted(new)[TIMES // 2], conditions)]
+    return [Measurement("import_rows_per_s", sorted(first_runs)[TIMES // 2], conditions)]

@@ -32,13 +32,13 @@ def silence(stack: LocalStack, patience: float = PATIENCE) -> None:
     longer than `patience` seconds.
     """
     end = time.monotonic() + patience
-    while reason := _unrest(stack):
+    while reason := _activity(stack):
         if time.monotonic() > end:
             raise Busy(f"the stack is busy: {reason}")
         time.sleep(0.1)
 
 
-def _unrest(stack: LocalStack) -> str:
+def _activity(stack: LocalStack) -> str:
     """Returns why a stack is not silent; "" if it is."""
     for service in SERVICES:
         with stack.database(service) as database:

@@ -87,7 +87,7 @@ def measure(stack: LocalStack) -> list[Measurement]:
             "transition_per_s",
             rate,
             f"{many}; beside: an empty grpcio server in another process, the same callers",
-            echo_per_s(),
+            echo_calls_per_second(),
         ),
         Measurement("transition_ms_p50", percentile(alone, 50), how),
         Measurement("transition_ms_p99", percentile(alone, 99), how),
@@ -135,7 +135,7 @@ def moment(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + seconds))
 
 
-def echo_per_s(seconds: float = 2.0) -> float:
+def echo_calls_per_second(seconds: float = 2.0) -> float:
     """Returns the calls per second that THREADS callers make together at a gRPC server that merely
     echoes each request.
     """

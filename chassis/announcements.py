@@ -79,8 +79,8 @@ def work_when_due(
             # psycopg has already read the notifications that arrived during the statement
             if not has_read and not wait_for_input(connection, seconds):
                 continue
-            patience = _SHORTEST_WAIT if has_read else _ARRIVED
-            for announced in read_notifications(connection, patience):
+            timeout = _SHORTEST_WAIT if has_read else _ARRIVED
+            for announced in read_notifications(connection, timeout):
                 next_due = min(filter(None, (next_due, datetime.fromisoformat(announced))))
 
 

@@ -276,8 +276,16 @@ def _object(message: Message) -> str:
     resources = _id_names(message.DESCRIPTOR).resources
     parts = [message, *(getattr(message, name) for name in resources if message.HasField(name))]
     names = [_id_names(part.DESCRIPTOR) for part in parts]
-    ids = [getattr(part, name) for part, of in zip(parts, names, strict=True) for name in of.own]
-    ids += [getattr(part, name) for part, of in zip(parts, names, strict=True) for name in of.other]
+    ids = [
+        getattr(part, name)
+        for part, id_names in zip(parts, names, strict=True)
+        for name in id_names.own
+    ]
+    ids += [
+        getattr(part, name)
+        for part, id_names in zip(parts, names, strict=True)
+        for name in id_names.other
+    ]
     return next((value for value in ids if isinstance(value, str) and is_id(value)), "")
 
 

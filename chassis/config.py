@@ -92,13 +92,13 @@ class Settings:
 
     def done(self) -> None:
         """Raises WrongSettings if any setting is invalid."""
-        wrong = list(self._problems)
+        problems = list(self._problems)
         try:
             self.env.seal()
         except EnvValidationError as error:
-            wrong.append(str(error))
-        if wrong:
-            raise WrongSettings(f"wrong settings: {', '.join(wrong)}")
+            problems.append(str(error))
+        if problems:
+            raise WrongSettings(f"wrong settings: {', '.join(problems)}")
 
 
 @dataclass(frozen=True)

@@ -113,13 +113,13 @@ class Bounded(psycopg.Connection[Row]):
         notification. Raises Silence when a limit is exceeded.
         """
         limit = math.inf if self.has_answered else self.limit
-        patience = max(0.0, min(limit, self.end - time.monotonic()))
+        remaining = max(0.0, min(limit, self.end - time.monotonic()))
         # psycopg wakes after each interval for signals, which only a main thread handles
         interval = _WAKE
-        if patience == math.inf or (timeout is not None and timeout <= patience):
+        if remaining == math.inf or (timeout is not None and timeout <= remaining):
             return super().wait(gen, interval, timeout)
         try:
-            return super().wait(gen, interval, patience)
+            return super().wait(gen, interval, remaining)
         except pg._WaitTimeout:
             self.close()
             raise Silence("the server did not answer in time") from None
@@ -355,12 +355,12 @@ class Database:
         server restarts; if the transaction is `retried`, raises FoundDead instead.
         """
         while True:
-            left = end - time.monotonic()
-            if left <= 0:
+            remaining = end - time.monotonic()
+            if remaining <= 0:
                 raise Silence("no time left")
             if self.probe.answers is False:
                 raise Unavailable("store_unavailable")
-            connection = self._pool.getconn(timeout=min(_POOL_TIMEOUT, left))
+            connection = self._pool.getconn(timeout=min(_POOL_TIMEOUT, remaining))
             connection.end = end + _GRACE
             is_open = False
             try:
@@ -396,7 +396,7 @@ class Database:
 
     def _begin(self, connection: Bounded, caller: Caller, end: float, *, by_key: bool) -> None:
         """Begins a transaction. Raises one of LOST if the connection is known to be dead."""
-        left = max(1, int((end - time.monotonic()) * 1000))
+        remaining_ms = max(1, int((end - time.monotonic()) * 1000))
         connection.expected, connection.notices = [], []
         connection.begun = cast("Cursor", connection.execute("BEGIN"))
         connection.execute(
@@ -409,8 +409,8 @@ class Database:
                 caller.organization_id,
                 "system" if caller.kind == SYSTEM.kind else self._view_of(caller),
                 trace.current(),
-                str(left),
-                str(left + int(_GRACE * 500)),
+                str(remaining_ms),
+                str(remaining_ms + int(_GRACE * 500)),
                 "force_generic_plan" if by_key else "auto",
             ),
         )

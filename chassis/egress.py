@@ -80,7 +80,7 @@ class Connection:
                 failure = error
                 continue
             opened.settimeout(self.timeout)
-            self.hang_up()
+            self.release_handle()
             self._handle = opened.dup()
             return opened
         raise NewConnectionError(requester, "failed") from failure
@@ -94,7 +94,7 @@ class Connection:
             with contextlib.suppress(OSError):
                 self._handle.shutdown(socket.SHUT_RDWR)
 
-    def hang_up(self) -> None:
+    def release_handle(self) -> None:
         """Releases the handle on the latest connection."""
         if self._handle is not None:
             self._handle.close()
@@ -163,19 +163,19 @@ class EgressClient:
         headers: Mapping[str, str],
         body: bytes = b"",
         *,
-        most: int | None = None,
+        max_bytes: int | None = None,
     ) -> Answer:
         """Makes one attempt, and repeats it over a new connection if the open connection fails.
 
-        A response longer than `most` bytes is an error; without `most` the body is ignored.
+        A response longer than `max_bytes` is an error; without `max_bytes` the body is ignored.
         """
         was_open = self._connection is not None
         started = time.perf_counter()
-        error, code, content, retry_after = self._try(method, url, headers, body, most)
+        error, code, content, retry_after = self._try(method, url, headers, body, max_bytes)
         if error == "connection" and was_open:
             # The receiver may have closed the idle connection: try a fresh one. If the message
             # arrives twice, the receiver recognises it by its id.
-            error, code, content, retry_after = self._try(method, url, headers, body, most)
+            error, code, content, retry_after = self._try(method, url, headers, body, max_bytes)
         duration_ms = int((time.perf_counter() - started) * 1000)
         return Answer(error, code, content, duration_ms, retry_after)
 
@@ -188,18 +188,18 @@ class EgressClient:
         """Closes the connection."""
         self._session.close()
         if self._connection is not None:
-            self._connection.hang_up()
+            self._connection.release_handle()
             self._connection = None
 
     def _try(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes, most: int | None
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes, max_bytes: int | None
     ) -> tuple[str, int, bytes, float]:
         connection = self._connection or self._open()
         guard = threading.Timer(self._timeout, connection.cut)
         guard.daemon = True
         guard.start()
         error, code, content, is_whole, retry_after = "", 0, b"", False, 0.0
-        max_bytes = _MAX_IGNORED_BYTES if most is None else most + 1
+        read_limit = _MAX_IGNORED_BYTES if max_bytes is None else max_bytes + 1
         try:
             with self._session.request(
                 method,
@@ -215,24 +215,24 @@ class EgressClient:
                 code = answer.status_code
                 retry_after = _seconds(answer.headers.get("retry-after", ""))
                 error = "" if 200 <= code < 300 else "http"
-                content = answer.raw.read(max_bytes, decode_content=False)
-                is_whole = len(content) < max_bytes
+                content = answer.raw.read(read_limit, decode_content=False)
+                is_whole = len(content) < read_limit
         except requests.Timeout:
             error = "timeout"
         except requests.ConnectionError as failure:
             error = "refused_address" if _is_refused(failure) else "connection"
         except (requests.RequestException, HTTPError, ValueError, OSError):
             # A failure after the status does not matter if the body is ignored.
-            error = error if code and most is None else "connection"
+            error = error if code and max_bytes is None else "connection"
         finally:
             guard.cancel()
-        if connection.was_cut and (not code or most is not None):
+        if connection.was_cut and (not code or max_bytes is not None):
             error = "timeout"
-        if most is not None and not error and not is_whole:
+        if max_bytes is not None and not error and not is_whole:
             error = "too_long"
         if not is_whole or connection.was_cut:
             self.close()
-        return error, code, content if most is not None else b"", retry_after
+        return error, code, content if max_bytes is not None else b"", retry_after
 
     def _open(self) -> Connection:
         self._connection = Connection(development=self._development, timeout=self._timeout)

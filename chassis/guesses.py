@@ -42,20 +42,20 @@ _SETTLING = 3.0  # seconds for recording a result, even after the deadline of th
 
 @dataclass(frozen=True)
 class Budget:
-    """A budget of guesses: `burst` at once, and one more after each `every`. After `most` wrong
-    guesses, only one guess per `then` is allowed. The budget is forgotten when it has been full for
-    `kept`.
+    """A budget of guesses: `burst` at once, and one more after each `interval`. After `wrong_limit`
+    wrong guesses, only one guess per `slow_interval` is allowed. The budget is forgotten when it
+    has been full for `kept_for`.
     """
 
     burst: int
-    every: timedelta
-    kept: timedelta
-    most: int | None = None
-    then: timedelta = timedelta(0)
+    interval: timedelta
+    kept_for: timedelta
+    wrong_limit: int | None = None
+    slow_interval: timedelta = timedelta(0)
 
     def step(self, wrong: int) -> timedelta:
         """Returns the cost of one guess, as a time, after `wrong` wrong guesses."""
-        return self.every if self._fresh(wrong) else self.then
+        return self.interval if self._fresh(wrong) else self.slow_interval
 
     def take(self, row: Row, now: datetime, under_way: int = 0) -> tuple[datetime, timedelta]:
         """Returns when the budget will be full again, counting this guess and the guesses that are
@@ -71,13 +71,13 @@ class Budget:
         were made just now.
         """
         return (
-            self.every * min(wrong, self.burst)
+            self.interval * min(wrong, self.burst)
             if self._fresh(wrong)
-            else max(self.then, self.every * self.burst)
+            else max(self.slow_interval, self.interval * self.burst)
         )
 
     def _fresh(self, wrong: int) -> bool:
-        return self.most is None or wrong < self.most
+        return self.wrong_limit is None or wrong < self.wrong_limit
 
 
 @dataclass(frozen=True)
@@ -261,7 +261,7 @@ def _count(
         "UPDATE guesses SET whole_time = %s, wrong = wrong + 1 WHERE mark = %s",
         (whole_time, row["mark"]),
     )
-    _note(tx, row, under_way, whole_time + budget.kept)
+    _note(tx, row, under_way, whole_time + budget.kept_for)
 
 
 def _note(tx: Transaction, row: Row, under_way: list[datetime], kept_until: datetime) -> None:
@@ -276,7 +276,7 @@ def _under_way(row: Row, now: datetime) -> list[datetime]:
     """Returns the start times of guesses that may still be running. A start time may lie in the
     future, since the clocks of two processes may differ.
     """
-    return [began for began in row["under_way"] if abs(now - began) < UNDER_WAY]
+    return [start for start in row["under_way"] if abs(now - start) < UNDER_WAY]
 
 
 def _lock(tx: Transaction, budgets: dict[bytes, Budget], now: datetime) -> list[Row]:

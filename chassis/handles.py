@@ -10,8 +10,8 @@ def raise_limit() -> int:
     returns the limit that is then in force.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    possible = _MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_OPEN_FILES)
-    if soft != resource.RLIM_INFINITY and soft < possible:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (possible, hard))
-        soft = possible
+    target = _MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < target:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
+        soft = target
     return _MAX_OPEN_FILES if soft == resource.RLIM_INFINITY else soft

@@ -61,7 +61,7 @@ class Limiter:
         """Counts a call, unless it is over the limit; returns the caller's quota after the call."""
         with self._lock:
             now = self._now()
-            quota, full_at = self._look(caller, now)
+            quota, full_at = self._quota_of(caller, now)
             if not quota.wait:
                 self._full_at.pop(caller, None)
                 self._full_at[caller] = full_at
@@ -69,12 +69,12 @@ class Limiter:
                     self._forget(now)
             return quota
 
-    def look(self, caller: str) -> Quota:
-        """Returns what `take` would return, without counting."""
+    def peek(self, caller: str) -> Quota:
+        """Returns the quota that `take` would return, without counting a call."""
         with self._lock:
-            return self._look(caller, self._now())[0]
+            return self._quota_of(caller, self._now())[0]
 
-    def _look(self, caller: str, now: float) -> tuple[Quota, float]:
+    def _quota_of(self, caller: str, now: float) -> tuple[Quota, float]:
         before = max(self._full_at.get(caller, now), now)
         after = before + self._step
         excess = after - now - self.quota * self._step

@@ -116,11 +116,11 @@ def _replace_excepthooks() -> None:
 
 def _write_uncaught(error: BaseException | None) -> None:
     if error and not isinstance(error, SystemExit):
-        known = []
+        details = []
         if isinstance(error, OSError):
             # for example EADDRINUSE, or ENOENT with the name of a key file
-            known = [errorcode.get(error.errno or 0), error.filename]
-        cause = " ".join(str(part) for part in known if part)
+            details = [errorcode.get(error.errno or 0), error.filename]
+        cause = " ".join(str(part) for part in details if part)
         with suppress(OSError, ValueError):
             sys.stderr.write(f"DIED {fault(error)}{f': {cause}' if cause else ''}\n")
 

@@ -128,7 +128,7 @@ class Servicer:
     def _handler(
         self, descriptor: MethodDescriptor, method: Callable[[Any, Any], Any]
     ) -> "grpc.RpcMethodHandler[Any, Any]":
-        right, declared = contract.rules(descriptor), contract.refusals(descriptor)
+        rules, declared = contract.rules(descriptor), contract.refusals(descriptor)
         request_class: Any = GetMessageClass(descriptor.input_type)
         response_class: Any = GetMessageClass(descriptor.output_type)
         mutates = "request_id" in descriptor.input_type.fields_by_name
@@ -144,19 +144,19 @@ class Servicer:
                 deadline.until(_end(context)),
                 trace.under(info.trace_id),
             ):
-                if not right.public:
+                if not rules.public:
                     info.caller, _ = self._authenticate(info.metadata)
                 caller = info.caller
                 self._limits.admit(context.peer(), caller)
                 request = request_class()
-                with self._recording_refusals(action, caller, right, request) as trail:
-                    check_right(caller, right, self._clock.now())
+                with self._recording_refusals(action, caller, rules, request) as trail:
+                    check_right(caller, rules, self._clock.now())
                     _read(request, data)
                     # A migration invalidates the statements that a pooled connection prepared, so
                     # each such connection fails once. Of two transactions that wait for each other,
                     # one fails. A restart of the server kills every idle connection. The call's
                     # deadline bounds the loop.
-                    retried = not right.public
+                    retried = not rules.public
                     while True:
                         try:
                             return self._answer(
@@ -168,7 +168,7 @@ class Servicer:
                                 trail,
                                 self._origin(info.metadata, context),
                                 mutates=mutates,
-                                right=right,
+                                rules=rules,
                                 retried=retried,
                             )
                         except errors.Unavailable as refusal:
@@ -186,8 +186,8 @@ class Servicer:
                 info.caller = caller
                 self._limits.admit(context.peer(), caller)
                 request = request_class()
-                with self._recording_refusals(action, caller, right, request):
-                    check_right(caller, right, self._clock.now())
+                with self._recording_refusals(action, caller, rules, request):
+                    check_right(caller, rules, self._clock.now())
                     _read(request, data)
                     transact = partial(self._in_good_standing, caller)
                     with self.streams.opened(  # type: ignore[union-attr]
@@ -203,7 +203,7 @@ class Servicer:
             return grpc.unary_unary_rpc_method_handler(
                 handle, response_serializer=response_class.SerializeToString
             )
-        if right.public or right.recorded:
+        if rules.public or rules.recorded:
             raise TypeError(f"{descriptor.full_name}: a stream must need a token and be unrecorded")
         # grpc reads the pool from this attribute
         stream_responses.experimental_thread_pool = self.streams.pool  # type: ignore[attr-defined]
@@ -297,7 +297,7 @@ class Servicer:
 
     @contextmanager
     def _recording_refusals(
-        self, action: str, caller: Caller, right: contract.Rules, request: Message
+        self, action: str, caller: Caller, rules: contract.Rules, request: Message
     ) -> Iterator["Trail"]:
         """Records a refusal on the trail in a transaction of its own, since the call's transaction
         was rolled back.
@@ -314,7 +314,7 @@ class Servicer:
                 or refusal.reason == "store_full"
             ):
                 raise
-            if right.recorded or trail or isinstance(refusal, errors.NotAllowed):
+            if rules.recorded or trail or isinstance(refusal, errors.NotAllowed):
                 with self._database.transaction(caller) as tx:
                     audit.record(
                         tx,
@@ -336,11 +336,11 @@ class Servicer:
         origin: Origin,
         *,
         mutates: bool,
-        right: contract.Rules,
+        rules: contract.Rules,
         retried: bool,
     ) -> Message:
-        wrong = shape.violations(request)
-        request_id = request.request_id if mutates and not wrong else ""
+        violations = shape.violations(request)
+        request_id = request.request_id if mutates and not violations else ""
         # A call with a caller reads from the database before its method runs, so the method never
         # runs on a connection that is found dead.
         with self._database.transaction(caller, by_key=mutates, retried=retried) as tx:
@@ -350,13 +350,13 @@ class Servicer:
                 # Without a token the caller is unknown, and two systems may use the same
                 # request_id: the fingerprint of the request takes the place of the caller's id.
                 requester_id = (
-                    f"public/{self._idempotency.fingerprint(body)}" if right.public else caller.id
+                    f"public/{self._idempotency.fingerprint(body)}" if rules.public else caller.id
                 )
                 first = self._idempotency.send(tx, requester_id, request_id, name, body)
-            if not right.public:
+            if not rules.public:
                 self._check_standing(tx, caller)
-            if wrong:
-                raise errors.Invalid(*wrong)
+            if violations:
+                raise errors.Invalid(*violations)
             first_response = first() if first else None
             call = Call(
                 caller,
@@ -370,13 +370,13 @@ class Servicer:
                 if first_response is not None
                 else method(request, call)
             )
-            if right.step_up and self._notify and first_response is None:
+            if rules.step_up and self._notify and first_response is None:
                 self._notify(call, name.rpartition("/")[2], request)
             if request_id and first_response is None:
                 self._idempotency.complete(
                     tx, requester_id, request_id, response.SerializeToString()
                 )
-            if right.recorded and not trail:
+            if rules.recorded and not trail:
                 trail.append(trail.default_entry(caller, response, request))
             # Last, since the trail stays locked from here to the end of the transaction.
             if trail:
@@ -422,11 +422,11 @@ def _read(request: Message, data: bytes) -> None:
 
 
 def _check_shape(request: Message) -> None:
-    if wrong := shape.violations(request):
-        raise errors.Invalid(*wrong)
+    if violations := shape.violations(request):
+        raise errors.Invalid(*violations)
 
 
-def check_right(caller: Caller, right: contract.Rules, now: datetime) -> None:
+def check_right(caller: Caller, rules: contract.Rules, now: datetime) -> None:
     """Raises NotAllowed right_missing for a caller with neither one of the roles nor the scope,
     unless the rpc is public.
 
@@ -434,10 +434,10 @@ def check_right(caller: Caller, right: contract.Rules, now: datetime) -> None:
     rpc.
     """
     if not (
-        right.public or caller.roles & right.roles or (right.scope and right.scope in caller.scopes)
+        rules.public or caller.roles & rules.roles or (rules.scope and rules.scope in caller.scopes)
     ):
         raise errors.NotAllowed("right_missing")
-    if right.step_up and not caller.has_proved(now):
+    if rules.step_up and not caller.has_proved(now):
         raise errors.NotAllowed("step_up_required")
 
 
@@ -445,5 +445,5 @@ def _end(context: grpc.ServicerContext) -> float:
     """Returns the time at which the call must end, as a time of time.monotonic(). The caller's
     deadline counts from the arrival of the call, not from when a thread was free.
     """
-    left = context.time_remaining()
-    return time.monotonic() + (_DEADLINE if left is None else min(left, _DEADLINE))
+    remaining = context.time_remaining()
+    return time.monotonic() + (_DEADLINE if remaining is None else min(remaining, _DEADLINE))

@@ -297,10 +297,10 @@ def _check(field: FieldType, rule: Shape, masked: bool) -> Check:
         FieldDescriptor.TYPE_DOUBLE,
     ):
         return _number_check(field, rule)
-    return _nothing
+    return _no_violations
 
 
-def _nothing(_message: Message, _path: str) -> Iterator[Violation]:
+def _no_violations(_message: Message, _path: str) -> Iterator[Violation]:
     return iter(())
 
 

@@ -35,7 +35,9 @@ def faults_as_refusals(end: float, *, is_callers: bool) -> Iterator[None]:
         pg.TransactionTimeout,
         pg.ReadOnlySqlTransaction,
     ) as error:
-        raise _refusal(error, past=time.monotonic() > end - 0.05, is_callers=is_callers) from error
+        raise _refusal(
+            error, is_past_limit=time.monotonic() > end - 0.05, is_callers=is_callers
+        ) from error
     except pg.FeatureNotSupported as error:
         if error.diag.source_function != _REPLANNING:
             raise
@@ -46,8 +48,8 @@ def faults_as_refusals(end: float, *, is_callers: bool) -> Iterator[None]:
         raise Stale from error
 
 
-def _refusal(error: psycopg.Error, *, past: bool, is_callers: bool) -> Refusal:
-    """Returns the refusal for a database fault. `past`: the time limit had passed.
+def _refusal(error: psycopg.Error, *, is_past_limit: bool, is_callers: bool) -> Refusal:
+    """Returns the refusal for a database fault. `is_past_limit`: the time limit has passed.
     `is_callers`: the caller set the limit, with a timeout or with the deadline of the call.
     """
     if isinstance(error, (*NO_ROOM, pg.OutOfMemory, pg.TooManyConnections)):
@@ -56,7 +58,7 @@ def _refusal(error: psycopg.Error, *, past: bool, is_callers: bool) -> Refusal:
         return Stale()
     if isinstance(error, pg.DeadlockDetected):  # concerns no version that the caller knows
         return Unavailable("store_busy")
-    if past and is_callers:
+    if is_past_limit and is_callers:
         return Late()
     if isinstance(error, pg.QueryCanceled | pg.LockNotAvailable | pg.TransactionTimeout):
         return Unavailable("store_busy")

@@ -52,20 +52,20 @@ class Stream:
         caller: Caller,
         until: datetime,
         clock: Clock,
-        goes_on: Callable[[], bool],
+        is_open: Callable[[], bool],
         transact: Callable[[], AbstractContextManager[Transaction]],
     ) -> None:
         self.caller = caller
         self._until = until
         self.clock = clock
-        self._goes_on = goes_on
+        self._is_open = is_open
         self._transact = transact
 
-    def goes_on(self) -> bool:
+    def is_open(self) -> bool:
         """Returns True while the caller is connected, the token is valid, and the service is not
         stopping.
         """
-        return self._goes_on() and self.left > 0
+        return self._is_open() and self.left > 0
 
     @property
     def left(self) -> float:

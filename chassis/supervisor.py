@@ -138,14 +138,14 @@ class Loop:
         return stopped
 
     def _run(self) -> None:
-        tries = Retrying(
+        attempts = Retrying(
             retry=retry_always,
             stop=stop_when_event_set(self._stopping),
             wait=wait_random_exponential(multiplier=0.2, max=self._longest_pause),
             sleep=self._pause,
             retry_error_callback=lambda _: None,
         )
-        for attempt in tries:
+        for attempt in attempts:
             self._try = attempt.retry_state
             self._began_at = self._turned_at = time.monotonic()
             with attempt:

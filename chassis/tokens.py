@@ -115,8 +115,8 @@ class Issuer:
         from that moment, so a caller who is revoked between the check and the signature does not
         get the whole lifetime.
         """
-        begin = since or self._clock.now()
-        end = begin + LIFETIME
+        start = since or self._clock.now()
+        end = start + LIFETIME
         claims = {
             "iss": ISSUER,
             "aud": audience,
@@ -128,7 +128,7 @@ class Issuer:
             "lang": caller.language,
             "kin": sorted(caller.kin.marks),
             "alone": caller.kin.alone,
-            "iat": begin.timestamp(),
+            "iat": start.timestamp(),
             "exp": end.timestamp(),
         }
         if caller.prove_time:
@@ -260,7 +260,7 @@ class AddressSigner:
         self._clock = clock
 
     def sign(self, address: str, audience: str) -> str:
-        """Returns a token that tells one service the client's address, for a few seconds.
+        """Returns a token that states the client's address to one service, for a few seconds.
 
         An empty address means that it is unknown.
         """

@@ -273,7 +273,7 @@ class PageTokens:
         if cursor is None:
             return ""
         content = json.dumps(cursor, separators=(",", ":"), ensure_ascii=False).encode()
-        return _text(self._keyring.seal_alike(content, "page_token", _filters(request)))
+        return _text(self._keyring.seal_deterministic(content, "page_token", _filters(request)))
 
     def cursor(self, request: Any, *kinds: type[str] | type[int]) -> Cursor | None:
         """Returns the cursor in a request's `page_token`, whose values have these types; None
@@ -287,7 +287,7 @@ class PageTokens:
         try:
             sealed = _bytes(request.page_token)
             cursor: Cursor = json.loads(
-                self._keyring.open_alike(sealed, "page_token", _filters(request))
+                self._keyring.open_deterministic(sealed, "page_token", _filters(request))
             )
             # A token of another release may have another sort key.
             if [type(value) for value in cursor] != list(kinds):
@@ -423,14 +423,14 @@ def _leave_out_times(message: Message) -> None:
             _leave_out_times(value)
 
 
-def page_size(requested: int, *, default: int, most: int, path: str = "page_size") -> int:
-    """Returns the number of rows of a page: the requested number up to `most`; for 0, `default`.
+def page_size(requested: int, *, default: int, maximum: int, path: str = "page_size") -> int:
+    """Returns the number of rows of a page: the requested number up to `maximum`; for 0, `default`.
 
     Raises Invalid (path, out_of_range) for a number below 0.
     """
     if requested < 0:
         raise Invalid((path, "out_of_range"))
-    return min(requested or default, most)
+    return min(requested or default, maximum)
 
 
 # --- masks and ids

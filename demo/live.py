@@ -24,7 +24,7 @@ IMMEDIATE, EMERGENCY, URGENT, NORMAL = (
 )
 
 
-class Teller:
+class StoryBuilder:
     """Makes stories from the time that has passed since each step."""
 
     def __init__(self, network: Network, calendar: Calendar, now: datetime) -> None:
@@ -32,7 +32,7 @@ class Teller:
         self._files = people(network, now)
         self.stories: list[Story] = []
 
-    def tell(
+    def add_story(
         self,
         person: str,
         need: str,
@@ -49,9 +49,9 @@ class Teller:
         """
         organization, slug = offer.split("/")
         at, file = self._now - drafted, self._files[person]
-        opened = at - timedelta(minutes=3)
+        open_time = at - timedelta(minutes=3)
         # a file is older than its first referral
-        file.person.create_time = file.person.update_time = min(opened, file.person.create_time)
+        file.person.create_time = file.person.update_time = min(open_time, file.person.create_time)
         story = Story(
             self._network,
             file,
@@ -78,8 +78,8 @@ class Teller:
 
 def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> list[Story]:
     """Returns the stories of tonight, in most of the states that a referral can have."""
-    teller = Teller(network, calendar, now)
-    tell = teller.tell
+    builder = StoryBuilder(network, calendar, now)
+    add_story = builder.add_story
     m, h, d = _minutes, _hours, _days
 
     def accept_step(ago: timedelta, first: timedelta) -> tuple[timedelta, str, dict[str, Any]]:
@@ -87,7 +87,7 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
 
     # From the line: one referral must be answered in minutes, one is being decided, one has a
     # health deadline, and one is accepted.
-    tell(
+    add_story(
         "tonight",
         "HOU.EMG",
         "luna-nueva/camas",
@@ -96,7 +96,7 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         (m(6), "send"),
         contact_id=id_of("contact", "tonight"),
     )
-    tell(
+    add_story(
         "protection",
         "PRO.ORD",
         "gobernacion/medidas",
@@ -106,7 +106,7 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         (m(22), "acknowledge"),
         contact_id=id_of("contact", "protection"),
     )
-    tell(
+    add_story(
         "hospital",
         "MED.SVC",
         "hospital-chinandega/violencia",
@@ -116,7 +116,7 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         (h(20.1), "acknowledge"),
         contact_id=id_of("contact", "hospital"),
     )
-    tell(
+    add_story(
         "hospital",
         "HOU.EMG",
         "casa-amanecer/camas",
@@ -128,13 +128,13 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         contact_id=id_of("contact", "hospital"),
     )
     # Sent, and not seen yet: one is soon due, one is late, two have time left.
-    tell("rosa", "HOU.SAFE", "casa-amanecer/camas", EMERGENCY, m(58), (m(48), "send"))
-    tell("darling", "MED.PRI", "salud-somoto/primaria", URGENT, h(31), (h(30), "send"))
-    tell("keyling", "EDU.SCH", "instituto-chinandega/secundaria", NORMAL, h(6), (h(5), "send"))
-    tell("newcomer", "PSS.CNS", "puentes/acogida", NORMAL, h(23), (h(22), "send"))
+    add_story("rosa", "HOU.SAFE", "casa-amanecer/camas", EMERGENCY, m(58), (m(48), "send"))
+    add_story("darling", "MED.PRI", "salud-somoto/primaria", URGENT, h(31), (h(30), "send"))
+    add_story("keyling", "EDU.SCH", "instituto-chinandega/secundaria", NORMAL, h(6), (h(5), "send"))
+    add_story("newcomer", "PSS.CNS", "puentes/acogida", NORMAL, h(23), (h(22), "send"))
     # Seen, and not decided yet: one is due in three hours, one waits for an answer to a question,
     # one has time left.
-    tell(
+    add_story(
         "marcia",
         "LEG.INF",
         "justicia-cercana/informacion",
@@ -143,7 +143,7 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         (h(69), "send"),
         (h(52), "acknowledge"),
     )
-    tell(
+    add_story(
         "ulises",
         "PSS.CNS",
         "tejer-redes/consejeria",
@@ -152,7 +152,7 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         (d(3.5), "send"),
         (d(2.2), "ask", {"question_code": "dates"}),
     )
-    tell(
+    add_story(
         "abroad",
         "RET.REC",
         "mision/recepcion",
@@ -163,7 +163,7 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
     )
     # On a waiting list: one is to be reviewed in six days, one should have been reviewed yesterday.
     wait = {"expected_wait_days": 21, "review_time": d(6)}
-    tell(
+    add_story(
         "keyling",
         "HOU.TRANS",
         "luna-nueva/transicion",
@@ -174,7 +174,7 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         (d(1), "waitlist", wait),
     )
     wait = {"expected_wait_days": 10, "review_time": -d(1)}
-    tell(
+    add_story(
         "olman",
         "LEG.REP",
         "justicia-cercana/representacion",
@@ -184,7 +184,7 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         (d(9), "waitlist", wait),
     )
     # Accepted: one first contact is planned for 16 hours from now, one was due 12 hours ago.
-    tell(
+    add_story(
         "sugey",
         "HOU.SAFE",
         "luna-nueva/camas",
@@ -194,7 +194,7 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         (h(26), "acknowledge"),
         accept_step(h(20), h(16)),
     )
-    tell(
+    add_story(
         "gaby",
         "PSS.CNS",
         "casa-jicaro/psicologia",
@@ -206,8 +206,8 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
     )
     # Help is under way: one case goes well, with an appointment the day after tomorrow; one has
     # been silent for nine days; one began yesterday, with an appointment two hours ago.
-    _tell_started(
-        tell,
+    _add_started(
+        add_story,
         "rosa",
         "PSS.CNS",
         "tejer-redes/consejeria",
@@ -216,9 +216,11 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         d(3),
         (h(20), "schedule_appointment", {"appointment_time": d(2)}),
     )
-    _tell_started(tell, "elieth", "PSS.PFA", "tejer-redes/primeros-auxilios", URGENT, d(12), d(9))
-    _tell_started(
-        tell,
+    _add_started(
+        add_story, "elieth", "PSS.PFA", "tejer-redes/primeros-auxilios", URGENT, d(12), d(9)
+    )
+    _add_started(
+        add_story,
         "elieth",
         "MED.SRH",
         "salud-chinandega/reproductiva",
@@ -230,8 +232,8 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
     # Completed, and the sender must still confirm that help came: one has nine days left, one three
     # hours.
     done = {"outcome_code": "fully_met", "delivered_need_codes": ("DOC.BIR", "DOC.IDN")}
-    _tell_started(
-        tell,
+    _add_started(
+        add_story,
         "suyen",
         "DOC.BIR",
         "alcaldia-chinandega/registro",
@@ -241,8 +243,8 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         (d(5), "complete", done),
     )
     done = {"outcome_code": "fully_met", "delivered_need_codes": ("RET.TRA",)}
-    _tell_started(
-        tell,
+    _add_started(
+        add_story,
         "return",
         "RET.TRA",
         "mision/viaje",
@@ -257,8 +259,8 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         {"outcome_code": "fully_met", "delivered_need_codes": ("MAT.FOD", "MAT.NFI")},
         {"help_came_code": "yes"},
     )
-    _tell_started(
-        tell,
+    _add_started(
+        add_story,
         "marcia",
         "MAT.FOD",
         "alcaldia-chinandega/ayuda",
@@ -269,8 +271,8 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         (d(5), "close", yes),
     )
     done = {"outcome_code": "partly_met", "delivered_need_codes": ("LIV.JOB",)}
-    _tell_started(
-        tell,
+    _add_started(
+        add_story,
         "ulises",
         "LIV.JOB",
         "hilo-firme/empleo",
@@ -284,7 +286,7 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         "reason_code": "no_capacity",
         "alternative_service_id": network.offers["luna-nueva", "transicion"].id,
     }
-    tell(
+    add_story(
         "tamara",
         "HOU.TRANS",
         "casa-amanecer/transicion",
@@ -295,7 +297,7 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         (h(3), "decline", full),
     )
     no = {"reason_code": "funding_ended", "alternative_service_id": ""}
-    tell(
+    add_story(
         "benito",
         "LIV.BIZ",
         "segovias/microempresa",
@@ -305,7 +307,7 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         (d(4), "decline", no),
     )
     mind = {"reason_code": "person_changed_mind"}
-    tell(
+    add_story(
         "keyling",
         "PSS.GRP",
         "las-ceibas/grupo",
@@ -315,7 +317,7 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         (d(7), "acknowledge"),
         (d(6), "withdraw", mind),
     )
-    tell(
+    add_story(
         "arlen",
         "FAM.MED",
         "raices/reunificacion",
@@ -326,7 +328,7 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         (d(2), "withdraw_consent"),
     )
     accepted_steps = ((d(5.9), "send"), (d(5), "acknowledge"), accept_step(d(4), d(1)))
-    tell(
+    add_story(
         "marcia",
         "PSS.CNS",
         "tejer-redes/consejeria",
@@ -336,10 +338,10 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         (h(20), "withdraw_consent"),
     )
     # Not seen for two days.
-    tell("darling", "PSS.CNS", "tejer-redes/consejeria", EMERGENCY, h(50), (h(49.9), "send"))
+    add_story("darling", "PSS.CNS", "tejer-redes/consejeria", EMERGENCY, h(50), (h(49.9), "send"))
     # Accepted, but the person could not be reached.
     lost = {"reason_code": "could_not_contact"}
-    tell(
+    add_story(
         "olman",
         "PSS.PSY",
         "hospital-managua/psiquiatria",
@@ -351,7 +353,7 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
     )
     # A journey from Guatemala to Chinandega. The escort and the receiving house have accepted; the
     # border has not, so the person does not leave yet.
-    tell(
+    add_story(
         "journey",
         "HOU.SAFE",
         "luna-nueva/camas",
@@ -361,7 +363,7 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         (d(3.5), "acknowledge"),
         accept_step(d(3), d(6)),
     )
-    tell(
+    add_story(
         "journey",
         "RET.TRA",
         "mision/viaje",
@@ -371,7 +373,7 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         (d(2.5), "acknowledge"),
         accept_step(d(2), d(5)),
     )
-    tell(
+    add_story(
         "journey",
         "RET.REC",
         "migracion/recepcion",
@@ -382,7 +384,7 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
     )
     # Nobody answered overnight, so another house is to be asked; the draft for it waits for the
     # consent of the person.
-    tell(
+    add_story(
         "keyling",
         "HOU.EMG",
         "casa-amanecer/camas",
@@ -392,28 +394,28 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         (m(20), "reroute", ("luna-nueva", "camas")),
     )
     # Not sent yet.
-    tell("benito", "MED.PRI", "salud-somoto/primaria", NORMAL, h(3))
-    tell("gaby", "EDU.SCH", "instituto-chinandega/secundaria", NORMAL, h(2))
-    return teller.stories
+    add_story("benito", "MED.PRI", "salud-somoto/primaria", NORMAL, h(3))
+    add_story("gaby", "EDU.SCH", "instituto-chinandega/secundaria", NORMAL, h(2))
+    return builder.stories
 
 
-def _tell_started(
-    tell: Callable[..., Story],
+def _add_started(
+    add_story: Callable[..., Story],
     person: str,
     need: str,
     offer: str,
     urgency: Urgency,
     drafted: timedelta,
-    begun: timedelta,
+    start_age: timedelta,
     *further_steps: tuple[Any, ...],
 ) -> Story:
     """Adds a story with the ordinary steps up to the start of help, and then `further_steps`."""
     sent = drafted - timedelta(minutes=20)
     acknowledged = sent - timedelta(hours=2)
     accepted = acknowledged - timedelta(hours=12)
-    plan = {"responsible_worker_id": "", "planned_first_contact_time": -begun}
-    start = {"first_contact_time": -begun}
-    return tell(
+    plan = {"responsible_worker_id": "", "planned_first_contact_time": -start_age}
+    start = {"first_contact_time": -start_age}
+    return add_story(
         person,
         need,
         offer,
@@ -422,7 +424,7 @@ def _tell_started(
         (sent, "send"),
         (acknowledged, "acknowledge"),
         (accepted, "accept", plan),
-        (begun, "start", start),
+        (start_age, "start", start),
         *further_steps,
     )
 

@@ -344,9 +344,9 @@ def pilot(network: Network, calendar: Calendar) -> Iterator[tuple[File, list[Sto
 
 
 def _file(network: Network, row: AssistedPerson, chance: random.Random) -> File:
-    opened = _office_hour(datetime.fromisoformat(row.day).replace(tzinfo=UTC), chance)
+    open_time = _office_hour(datetime.fromisoformat(row.day).replace(tzinfo=UTC), chance)
     coarse = Coarse(
-        age_band(row.born, opened.date()),
+        age_band(row.born, open_time.date()),
         _GENDERS[row.gender],
         "es",
         chance.choice((0, 0, 1, 2)),
@@ -357,8 +357,8 @@ def _file(network: Network, row: AssistedPerson, chance: random.Random) -> File:
         id=id_of("person", row.given, row.family),
         organization_id=network.members[row.holder].id,
         coarse=coarse,
-        create_time=opened,
-        update_time=opened,
+        create_time=open_time,
+        update_time=open_time,
         trafficking_status_code="ActualVictimOfTrafficking",
         exploitation_country=row.taken_to,
         has_identity=True,
@@ -428,15 +428,17 @@ def _take_steps(story: Story, drafted: datetime, group: str, chance: random.Rand
     """
     acknowledged = drafted + timedelta(minutes=chance.randint(45, 170))
     decided = acknowledged + timedelta(hours=chance.randint(1, 20))
-    begun = _office_hour(decided + timedelta(days=1), chance)
+    start_time = _office_hour(decided + timedelta(days=1), chance)
     shortest, longest = _DAYS[group]
-    done = _office_hour(begun + timedelta(days=chance.randint(shortest, longest)), chance)
+    done = _office_hour(start_time + timedelta(days=chance.randint(shortest, longest)), chance)
     done = min(done, LAST_DAY - timedelta(days=chance.randint(3, 9)))
     closed = _office_hour(done + timedelta(days=chance.randint(1, 6)), chance)
     worker = story.receiver.id
     story.take(acknowledged, "acknowledge")
-    story.take(decided, "accept", responsible_worker_id=worker, planned_first_contact_time=begun)
-    story.take(begun, "start", first_contact_time=begun)
+    story.take(
+        decided, "accept", responsible_worker_id=worker, planned_first_contact_time=start_time
+    )
+    story.take(start_time, "start", first_contact_time=start_time)
     outcome = chance.choice(
         ("fully_met", "fully_met", "fully_met", "partly_met", "ongoing_with_provider")
     )

@@ -40,12 +40,12 @@ def _plan_at_home(stories: Sequence[Story], now: datetime) -> Plan:
     The organisation that sent the woman home did the first steps.
     """
     story = next(story for story in stories if story.need == "HOU.TRANS")
-    plan, begun = _begin_plan(HOME, story, timedelta(days=9))
+    plan, start_time = _begin_plan(HOME, story, timedelta(days=9))
     for number, key in enumerate(("risk_check", "travel_papers", "travel", "reception")):
         plan.take(
             key,
             StepState.NOT_NEEDED,
-            begun + timedelta(minutes=number),
+            start_time + timedelta(minutes=number),
             reason_code="done_elsewhere",
         )
     plan.take("medical_check", StepState.MET, now - timedelta(days=1))
@@ -63,9 +63,9 @@ def _plan_before_travel(stories: Sequence[Story], now: datetime) -> Plan:
     """Returns the plan for the woman who waits: all steps before the travel are done, and each leg
     of the journey has its referral.
     """
-    plan, begun = _begin_plan(AWAY, stories[0], timedelta(0))
+    plan, start_time = _begin_plan(AWAY, stories[0], timedelta(0))
     for key in ("risk_check", "travel_papers"):
-        plan.take(key, StepState.MET, begun + timedelta(hours=4))
+        plan.take(key, StepState.MET, start_time + timedelta(hours=4))
     for story in stories:
         plan.take(
             LEGS[story.need],
@@ -77,7 +77,7 @@ def _plan_before_travel(stories: Sequence[Story], now: datetime) -> Plan:
 
 
 def _begin_plan(slug: str, story: Story, ago: timedelta) -> tuple[Plan, datetime]:
-    person, begun = story.file.person, story.file.person.create_time
+    person, start_time = story.file.person, story.file.person.create_time
     pathway = shipped_pathways()["return_and_reintegration"]
     plan = Plan.begin(
         id_of("plan", slug),
@@ -85,7 +85,7 @@ def _begin_plan(slug: str, story: Story, ago: timedelta) -> tuple[Plan, datetime
         person.organization_id,
         pathway,
         person.coarse.department,
-        begun - ago,
-        begun,
+        start_time - ago,
+        start_time,
     )
-    return plan, begun
+    return plan, start_time

@@ -36,11 +36,11 @@ def begin(database: Database, network: Network, now: datetime) -> datetime:
     Returns the time to which all other times are relative: `now`, or the start of an earlier run.
     """
     with database.transaction(SYSTEM, timeout=30) as tx:
-        begun = campaigns.begin_time(tx)
-        if begun is None:
+        first_run_time = campaigns.begin_time(tx)
+        if first_run_time is None:
             campaigns.fill(tx, network, now)
             figures.fill(tx, now)
-        return begun or now
+        return first_run_time or now
 
 
 def fill(

@@ -14,7 +14,7 @@ from facts.kafka import (
     ReceivedRecord,
     connect_admin,
     create_topics,
-    quietly,
+    run_and_log_failure,
 )
 
 _WATCH = 2.0
@@ -68,7 +68,7 @@ class Broker:
         """Records that `user` of the broker failed."""
         self._failing.setdefault(user, time.monotonic())
 
-    def worked(self, user: str) -> None:
+    def note_success(self, user: str) -> None:
         """Records that `user` of the broker succeeded; clears its failure."""
         self._failing.pop(user, None)
 
@@ -111,7 +111,7 @@ class Broker:
             raise
         finally:
             if admin is not None:
-                quietly(admin.close)
+                run_and_log_failure(admin.close)
 
     def _set(self, cluster_id: str | None) -> None:
         if cluster_id == self._cluster_id:
@@ -135,5 +135,5 @@ def read(broker: Broker, user: str, consumer: Consumer) -> list[ReceivedRecord]:
         broker.failed(user)
         raise
     if consumer.assigned:
-        broker.worked(user)
+        broker.note_success(user)
     return records

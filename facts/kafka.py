@@ -202,9 +202,9 @@ class Producer:
         # A private attribute: the public close() first waits for unsent records, and at its timeout
         # raises before it stops the thread.
         sender: Any = vars(self._producer)["_sender"]
-        quietly(sender.force_close)
-        quietly(lambda: sender.join(5))
-        quietly(lambda: self._producer.close(timeout=0))
+        run_and_log_failure(sender.force_close)
+        run_and_log_failure(lambda: sender.join(5))
+        run_and_log_failure(lambda: self._producer.close(timeout=0))
 
 
 def send(settings: ServiceSettings, topic: str, records: Sequence[Record]) -> None:
@@ -282,7 +282,7 @@ class Reader:
 
     def close(self) -> None:
         """Closes the connections."""
-        quietly(self._consumer.close)
+        run_and_log_failure(self._consumer.close)
 
 
 def read_from(
@@ -400,9 +400,11 @@ class Consumer:
         if new := self._membership.new:
             with _raising_broker_lost():
                 self._deleted = {
-                    partition: begin
-                    for partition, begin in self._consumer.beginning_offsets(list(new)).items()
-                    if begin > (self._consumer.committed(partition) or 0)
+                    partition: first_offset
+                    for partition, first_offset in self._consumer.beginning_offsets(
+                        list(new)
+                    ).items()
+                    if first_offset > (self._consumer.committed(partition) or 0)
                 }
             self._membership.new = set()
         return {
@@ -415,7 +417,10 @@ class Consumer:
         """
         with _raising_broker_lost():
             self._consumer.commit(
-                {partition: OffsetAndMetadata(begin) for partition, begin in self._deleted.items()}
+                {
+                    partition: OffsetAndMetadata(first_offset)
+                    for partition, first_offset in self._deleted.items()
+                }
             )
         self._deleted = {}
 
@@ -437,10 +442,10 @@ class Consumer:
 
     def close(self) -> None:
         """Leaves the group."""
-        quietly(lambda: self._consumer.close(autocommit=False, timeout_ms=1000))
+        run_and_log_failure(lambda: self._consumer.close(autocommit=False, timeout_ms=1000))
 
 
-def quietly(act: Callable[[], object]) -> None:
+def run_and_log_failure(act: Callable[[], object]) -> None:
     """Runs the clean-up of an object that may already be broken; logs a failure of the clean-up."""
     try:
         act()

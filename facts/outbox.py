@@ -255,7 +255,7 @@ def repeat_since(database: Database, since: datetime) -> Iterator[int]:
     """Marks the published facts whose time is not before `since` to be published again, a chunk per
     transaction; yields the number of facts marked so far.
     """
-    subject, version, marked = "", 0, 0
+    subject, version, marked_count = "", 0, 0
     while True:
         with database.transaction(SYSTEM) as tx:
             rows = tx.execute(
@@ -270,8 +270,8 @@ def repeat_since(database: Database, since: datetime) -> Iterator[int]:
         if not rows:
             return
         subject, version = max((row["subject"], row["version"]) for row in rows)
-        marked += len(rows)
-        yield marked
+        marked_count += len(rows)
+        yield marked_count
 
 
 def note_cluster(tx: Transaction, cluster_id: str) -> bool:

@@ -120,7 +120,7 @@ class Relay:
             while loop.turn() and self._broker.cluster_id == cluster_id:
                 while self.publish(connection, producer) and loop.turn():
                     pass
-                self._broker.worked("relay")
+                self._broker.note_success("relay")
                 wait_for_work(loop, connection, lambda: self._broker.cluster_id != cluster_id)
                 while (seconds := pace.take(self._topic).wait) and not loop.wait(seconds):
                     pass
@@ -140,7 +140,7 @@ class Relay:
         are in the outbox.
         """
         trusted_signers = {self._source: self._signer.check()}
-        ends, lost, epochs = dict[int, int](), 0, [0]
+        ends, lost_count, epochs = dict[int, int](), 0, [0]
         for records in read_from(self._broker.settings, self._topic, outbox.offsets(connection)):
             loop.turn()
             for record in records:
@@ -150,11 +150,11 @@ class Relay:
                 except Unreadable:
                     continue
                 if not outbox.knows(connection, fact):
-                    lost += 1
+                    lost_count += 1
                     epochs.append(fact.epoch)
         with connection.transaction():
-            if lost:
-                log.get().warning("relay_store_went_back", count=lost)
+            if lost_count:
+                log.get().warning("relay_store_went_back", count=lost_count)
                 outbox.begin_epoch(connection, self._clock, after=max(epochs))
             outbox.note_offsets(connection, ends)
 

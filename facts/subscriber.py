@@ -405,8 +405,8 @@ class Subscriber:
         """
         now = self._clock.now()
         is_idle = not self._anything_waits
-        patience = _REST if is_idle and not self._doubtful else self._patience
-        if timedelta() <= now - self._requested_at < patience:
+        delay = _REST if is_idle and not self._doubtful else self._patience
+        if timedelta() <= now - self._requested_at < delay:
             return
         self._requested_at = now
         if is_idle and not self._doubtful and self._has_nothing_to_do():

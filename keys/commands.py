@@ -171,17 +171,17 @@ def _rewrap(
     number of rows that the last pass could not open.
     """
 
-    def say(count: int) -> None:
+    def report_progress(count: int) -> None:
         if sys.stderr.isatty():
             click.echo(f"{count}", err=True)
 
     began = time.monotonic()
-    wrapped, broken = rewrap(database, keyring, columns, say)
+    rewrapped_count, broken_count = rewrap(database, keyring, columns, report_progress)
     if wait:
         time.sleep(max(0.0, _SWITCH_SECONDS - (time.monotonic() - began)))
-        rewrapped_again, broken = rewrap(database, keyring, columns, say)
-        wrapped += rewrapped_again
-    return wrapped, broken
+        rewrapped_again, broken_count = rewrap(database, keyring, columns, report_progress)
+        rewrapped_count += rewrapped_again
+    return rewrapped_count, broken_count
 
 
 def _change_keys(folder: Path, change: Callable[[], object]) -> None:

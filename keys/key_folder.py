@@ -125,10 +125,10 @@ class FileCache(Generic[T]):
     def __call__(self) -> T:
         """Returns the current value."""
         with suppress(OSError, ValueError, JoseError):
-            if self._state is None or self._state != self._look():
+            if self._state is None or self._state != self._file_versions():
                 self._state = None
                 self._files = [self._directory, *self._directory.glob(self._pattern)]
-                state = self._look()
+                state = self._file_versions()
                 self._value = self._read()
                 # Two changes within one tick of the disk's clock look like one, so files are read
                 # at each call until their last change is older than a tick.
@@ -139,7 +139,7 @@ class FileCache(Generic[T]):
                     self._state = state
         return self._value
 
-    def _look(self) -> list[tuple[int, int, int]]:
+    def _file_versions(self) -> list[tuple[int, int, int]]:
         return [(now.st_mtime_ns, now.st_ino, now.st_size) for now in map(os.stat, self._files)]
 
 

@@ -186,14 +186,14 @@ class Keyring(SealingKey):
         """
         return hmac.digest(self._hash(purpose.encode()), value, hashlib.sha256)
 
-    def seal_alike(self, value: bytes, purpose: str, context: bytes) -> bytes:
+    def seal_deterministic(self, value: bytes, purpose: str, context: bytes) -> bytes:
         """Returns a value, sealed for its purpose and context (AES-SIV): equal if both and the
         value are equal. The key stays when keys change.
         """
         return AESSIV(self._hash(purpose.encode())).encrypt(value, [context])
 
-    def open_alike(self, sealed: bytes, purpose: str, context: bytes) -> bytes:
-        """Returns a value that `seal_alike` sealed. Raises CannotOpen for any other value."""
+    def open_deterministic(self, sealed: bytes, purpose: str, context: bytes) -> bytes:
+        """Returns a value that `seal_deterministic` sealed. Raises CannotOpen for other values."""
         try:
             return AESSIV(self._hash(purpose.encode())).decrypt(sealed, [context])
         except InvalidTag as error:

@@ -87,14 +87,14 @@ class SealingKeys:
         """Returns True if each key seals and opens, and fingerprints can be made."""
         try:
             keyring = self.keyring()
-            opened = [
+            opened_keys = [
                 keyring.open_check(keyring.seal_check(number, "x", "x"), "x") == "x"
                 for number in keyring.numbers
             ]
             keyring.fingerprint(b"x", "sealing_checks")
         except Exception:  # missing, malformed or unavailable
             return False
-        return bool(opened) and all(opened)
+        return bool(opened_keys) and all(opened_keys)
 
     def _ring(self) -> Mapping[int, bytes | Cipher]:
         files = (

@@ -166,10 +166,10 @@ class KeyService:
                 )
                 return None
 
-        opened = self._run(act)
-        if opened is None:
+        plaintext = self._run(act)
+        if plaintext is None:
             raise InvalidTag
-        return opened
+        return plaintext
 
     def _labels(self) -> list[str]:
         """Returns the labels of all keys. Raises ValueError if two keys have the same label."""

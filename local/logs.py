@@ -16,15 +16,15 @@ _TRIES = 10  # maximum number of times that the end of a log is read; it may lac
 OLDER_COPIES = 3  # older copies, in addition to the current file
 
 
-def trim(log: Path, most: int = MAX_BYTES, older: int = OLDER_COPIES) -> None:
-    """Empties a log that is larger than `most` bytes, after copying it to NAME.1 and moving the
+def trim(log: Path, max_bytes: int = MAX_BYTES, older: int = OLDER_COPIES) -> None:
+    """Empties a log that is larger than `max_bytes`, after copying it to NAME.1 and moving the
     previous copies to NAME.2 and so on, up to `older`.
 
     The log's writers opened it for appending, so they continue at the new end. If the disk is full,
     the log stays as it is, but the oldest copy may have been deleted.
     """
     with contextlib.suppress(OSError):
-        if log.stat().st_size <= most:
+        if log.stat().st_size <= max_bytes:
             return
         copies = [log.with_name(f"{log.name}.{number}") for number in range(1, older + 1)]
         for newer, copy in reversed(list(itertools.pairwise(copies))):

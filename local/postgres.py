@@ -148,8 +148,8 @@ class Postgres:
                 " PostgreSQL needs 128 MB: free some space, and start again"
             )
         self._set_read_only(is_full)
-        own = {"port": str(self.port), "max_connections": str(self._connections)}
-        settings = {**_SETTINGS, **own} | ({} if self._durable else {"fsync": "off"})
+        options = {"port": str(self.port), "max_connections": str(self._connections)}
+        settings = {**_SETTINGS, **options} | ({} if self._durable else {"fsync": "off"})
         command = [str(programs / "postgres"), "-D", str(data)]
         for name, value in settings.items():
             command += ["-c", f"{name}={value}"]
@@ -299,9 +299,9 @@ class Postgres:
         """Raises StackFailure if the data belong to another account, or if there are data in the
         home that this start would not use: it would use an empty database instead.
         """
-        mine = self._account.uid if self._account else os.geteuid()
+        own_uid = self._account.uid if self._account else os.geteuid()
         for folder in {data, self.home / "data"}:
-            if folder.exists() and (folder != data or folder.stat().st_uid != mine):
+            if folder.exists() and (folder != data or folder.stat().st_uid != own_uid):
                 raise StackFailure(
                     f"{folder} was created by another account or with other permissions:"
                     " start the stack as before, or with another folder"

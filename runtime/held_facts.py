@@ -23,6 +23,6 @@ class HeldFacts:
     def _work(self, loop: Loop) -> None:
         while loop.turn():
             with self._database.transaction(SYSTEM) as tx:
-                held = dead_letters.any_held(tx)
-            self._server.set_status("facts", not held)
+                is_held = dead_letters.any_held(tx)
+            self._server.set_status("facts", not is_held)
             loop.wait(_EVERY)

@@ -120,15 +120,15 @@ class Parts:
         calls runs them. `ready` returns True if such a process has everything that it needs in
         addition to these parts.
         """
-        watched = [self.key_check.loop(), self.heads.loop()]
+        all_loops = [self.key_check.loop(), self.heads.loop()]
         if self.only == CALLS:
-            watched.append(HeldFacts(self.database, server).loop())
+            all_loops.append(HeldFacts(self.database, server).loop())
         else:
-            watched += loops
+            all_loops += loops
         if self.only != LOOPS:
-            watched += for_calls
+            all_loops += for_calls
         return service_runner.run(
-            server, self.database, self.broker, watched, problem=lambda: self.key_check.problem,
+            server, self.database, self.broker, all_loops, problem=lambda: self.key_check.problem,
             usable=lambda: self.key_check.confirmed and (self.only == LOOPS or ready()),
             metrics_address=self.settings.metrics_listen,
         )  # fmt: skip

@@ -61,33 +61,33 @@ def run(
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
-    watched = [database.probe.loop, broker.loop, *loops]
-    database.fit(server.threads, sum(loop.workers for loop in watched))
+    all_loops = [database.probe.loop, broker.loop, *loops]
+    database.fit(server.threads, sum(loop.workers for loop in all_loops))
     metrics.serve(metrics_address)
     metrics.DATABASE_AGE.set_function(lambda: database.probe.age)
-    for loop in watched:
+    for loop in all_loops:
         metrics.watch_loop(
             loop.name,
             lambda loop=loop: loop.age,  # type: ignore[misc]
             lambda loop=loop: loop.state in WELL,  # type: ignore[misc]
         )
     database.open()
-    for loop in watched:
+    for loop in all_loops:
         loop.start()
     server.start()
     log.get().info("started", port=server.port)
-    reporter = HealthReporter(server, database, broker, watched, usable)
+    reporter = HealthReporter(server, database, broker, all_loops, usable)
     looks = 0
     while not ending.wait(_LOOK) and not problem():
         if looks % _LOOKS:
             reporter.look_at_database()
         else:
-            reporter.look()
+            reporter.report_once()
         looks += 1
     reason = problem()
     if reason:
         log.get().error("refuses_to_run", reason=reason)
-    _stop(server, database, watched)
+    _stop(server, database, all_loops)
     # Without this, Python searches all objects for cycles at exit: 0.6 s of processor time, more
     # with a large directory.
     gc.freeze()
@@ -115,7 +115,7 @@ class HealthReporter:
         self._ready = False
         self._stuck: set[str] = set()
 
-    def look(self) -> None:
+    def report_once(self) -> None:
         """Reports all states once, and restarts dead loops."""
         states = dict[str, State]()
         for loop in self._loops:

@@ -28,7 +28,7 @@ from services.notifications.domain.delivery import (
 )
 from services.notifications.domain.desk import Desk
 from services.notifications.domain.message import APPLICATION, Letter, Message, Notice
-from services.notifications.domain.rules import Happening
+from services.notifications.domain.rules import ReferralEvent
 from services.notifications.domain.texts import Mail
 from services.notifications.domain.webhook import TEST, Webhook
 from services.notifications.words import text
@@ -67,9 +67,9 @@ def referral_fact(fact: Fact) -> referrals_facts_pb2.ReferralFact:
     return referrals_facts_pb2.ReferralFact.FromString(fact.payload)
 
 
-def happening(fact: Fact, body: referrals_facts_pb2.ReferralFact) -> Happening:
+def event_of(fact: Fact, body: referrals_facts_pb2.ReferralFact) -> ReferralEvent:
     """Returns the parts of a fact about a referral that this service uses."""
-    return Happening(
+    return ReferralEvent(
         verb_of(fact, "referral"),
         body.state == referrals_pb2.STATE_DRAFT,
         body.referral_id,
@@ -159,9 +159,9 @@ def application_letter_of(body: partners_pb2.ApplicationFact) -> Letter:
     return Letter(body.application_id, "", body.sealed_letter, expire_time, APPLICATION)
 
 
-def application_letter(opened: bytes) -> letters_pb2.ApplicationLetter:
+def application_letter(plaintext: bytes) -> letters_pb2.ApplicationLetter:
     """Returns the content of an unsealed letter to an applicant."""
-    return letters_pb2.ApplicationLetter.FromString(opened)
+    return letters_pb2.ApplicationLetter.FromString(plaintext)
 
 
 def account_fact(fact: Fact) -> partners_pb2.AccountFact:
@@ -176,14 +176,14 @@ def account_letter_of(body: partners_pb2.AccountFact, kind: str) -> Letter:
     return Letter(body.notice_id, body.organization_id, body.sealed_letter, expire_time, kind)
 
 
-def account_letter(opened: bytes) -> letters_pb2.AccountLetter:
+def account_letter(plaintext: bytes) -> letters_pb2.AccountLetter:
     """Returns the content of an unsealed letter about an account."""
-    return letters_pb2.AccountLetter.FromString(opened)
+    return letters_pb2.AccountLetter.FromString(plaintext)
 
 
-def letter(opened: bytes) -> letters_pb2.InvitationLetter:
+def letter(plaintext: bytes) -> letters_pb2.InvitationLetter:
     """Returns the content of an unsealed letter about an invitation."""
-    return letters_pb2.InvitationLetter.FromString(opened)
+    return letters_pb2.InvitationLetter.FromString(plaintext)
 
 
 # --- published facts

@@ -352,8 +352,8 @@ def _create_coordinators(
                 passwords,
             )
     except Refusal as refusal:
-        wrong = f": {refusal.violations}" if isinstance(refusal, Invalid) else ""
-        raise click.ClickException(refusal.reason + wrong) from refusal
+        details = f": {refusal.violations}" if isinstance(refusal, Invalid) else ""
+        raise click.ClickException(refusal.reason + details) from refusal
     finally:
         database.close()
     for email, password in zip(emails, passwords, strict=True) if is_registered else ():

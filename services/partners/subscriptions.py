@@ -59,11 +59,11 @@ def consume(clock: Clock, tx: Transaction, fact: Fact) -> None:
     if fact.type == _DECLINED:
         declined = facts_pb2.ReferralFact.FromString(fact.payload)
         if declined.reason_code == _NO_ROOM:
-            _doubt_room(tx, now, fact, declined, declined.sender_organization_id)
+            _mark_room_as_doubtful(tx, now, fact, declined, declined.sender_organization_id)
     elif fact.type == _ANSWERED:
         answered = facts_pb2.EnquiryFact.FromString(fact.payload)
         if answered.reason_code == _NO_ROOM:
-            _doubt_room(tx, now, fact, answered, answered.organization_id)
+            _mark_room_as_doubtful(tx, now, fact, answered, answered.organization_id)
         elif answered.answer == enquiries_pb2.OFFER_ANSWER_YES:
             note_yes(tx, answered.service_id, answered.actor_organization_id, fact.time)
     elif fact.type in _TAKES:
@@ -94,7 +94,7 @@ def consume(clock: Clock, tx: Transaction, fact: Fact) -> None:
         raise NewerKind
 
 
-def _doubt_room(
+def _mark_room_as_doubtful(
     tx: Transaction,
     now: datetime,
     fact: Fact,

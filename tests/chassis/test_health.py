@@ -78,7 +78,7 @@ class World:
 
     def status_after_look(self, reporter: HealthReporter) -> int:
         """Lets the reporter look once; returns the readiness after that."""
-        reporter.look()
+        reporter.report_once()
         return self.status("")
 
 
@@ -106,7 +106,7 @@ def world(postgres: Postgres, tmp_path: Path) -> Iterator[World]:
     server = Server("127.0.0.1:0", [servicer], threads=THREADS, reflect=True, caller_rate=100_000)
     server.start()
     assert database.reachable()
-    HealthReporter(server, database, None, []).look()
+    HealthReporter(server, database, None, []).report_once()
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         yield World(place, database, server, channel)
     server.stop(0).wait(5)
@@ -226,10 +226,10 @@ def test_health_and_metrics_show_when_a_loop_hangs_and_when_it_continues(world: 
     metrics.watch_loop(loop.name, lambda: loop.age, lambda: loop.state in WELL)
     loop.start()
     reporter = HealthReporter(world.server, world.database, None, [loop])
-    reporter.look()
+    reporter.report_once()
     assert (world.status("loop/hanging"), world.status("live")) == (SERVING, SERVING)
     until(lambda: loop.state is State.STUCK)
-    reporter.look()
+    reporter.report_once()
     assert (world.status("loop/hanging"), world.status("live"), world.status("")) == (
         NOT_SERVING,
         NOT_SERVING,
@@ -241,7 +241,7 @@ def test_health_and_metrics_show_when_a_loop_hangs_and_when_it_continues(world: 
     ) == (0, True)
     released.set()
     until(lambda: loop.state is State.RUNNING)
-    reporter.look()
+    reporter.report_once()
     assert (world.status("loop/hanging"), world.status("live")) == (SERVING, SERVING)
     assert measured('enlace_loop_well{loop="hanging"}') == 1
     loop.stop()
@@ -265,10 +265,10 @@ def test_a_dead_loop_is_reported_and_started_again(world: World) -> None:
     loop.start()
     until(lambda: loop.state is State.DEAD)
     reporter = HealthReporter(world.server, world.database, None, [loop])
-    reporter.look()
+    reporter.report_once()
     assert world.status("loop/dying") == NOT_SERVING
     until(lambda: loop.state is State.RUNNING)
-    reporter.look()
+    reporter.report_once()
     assert (world.status("loop/dying"), len(lives)) == (SERVING, 2)
     loop.stop()
     assert loop.join(5)
@@ -283,7 +283,7 @@ def test_a_loop_that_fails_at_every_try_is_reported_and_the_process_stays_live(
     loop = Loop("failing", work)
     loop.start()
     until(lambda: loop.state is State.FAILING)
-    HealthReporter(world.server, world.database, None, [loop]).look()
+    HealthReporter(world.server, world.database, None, [loop]).report_once()
     assert (world.status("loop/failing"), world.status("live")) == (NOT_SERVING, SERVING)
     loop.stop()
     assert loop.join(5)

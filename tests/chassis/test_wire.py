@@ -303,14 +303,16 @@ def test_a_position_with_other_types_is_malformed(
 
 
 def test_a_page_is_as_large_as_requested_up_to_the_maximum_and_never_negative() -> None:
-    assert [wire.page_size(size, default=50, most=200) for size in (0, 1, 200, 201, 2**31 - 1)] == [
+    assert [
+        wire.page_size(size, default=50, maximum=200) for size in (0, 1, 200, 201, 2**31 - 1)
+    ] == [
         50,
         1,
         200,
         200,
         200,
     ]
-    assert violations(lambda: wire.page_size(-1, default=50, most=200)) == [
+    assert violations(lambda: wire.page_size(-1, default=50, maximum=200)) == [
         ("page_size", "out_of_range")
     ]
 

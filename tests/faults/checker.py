@@ -243,8 +243,8 @@ def each_fact_made_its_messages_once(books: Books) -> list[str]:
     ).fetchall()
     expected = {}
     for fact in (Fact(**row) for row in facts):
-        happening = wire.happening(fact, wire.referral_fact(fact))
-        for message in messages_of(happening, recipients_of(happening, fact.time)):
+        event = wire.event_of(fact, wire.referral_fact(fact))
+        for message in messages_of(event, recipients_of(event, fact.time)):
             expected[message.id] = (
                 f"{fact.subject}/{fact.version} → {message.kind} to {message.audience.value}"
                 f" {message.organization_id}"

@@ -193,7 +193,7 @@ def test_the_last_words_of_a_child_contain_no_lines_of_an_earlier_start(tmp_path
         process.start()
         until(lambda: not process.alive, 10)
         assert process.last_words() == "hello"
-    logs.trim(process.log, most=1)
+    logs.trim(process.log, max_bytes=1)
     assert process.last_words() == ""
 
 
@@ -209,7 +209,7 @@ def test_a_line_that_is_being_written_is_copied_whole(
             writer.write(next(parts, b""))
 
     monkeypatch.setattr(shutil, "copyfileobj", copy_while_written)
-    logs.trim(log, most=1)
+    logs.trim(log, max_bytes=1)
     assert log.with_name("part.log.1").read_bytes() == b"a line\nhalf a line\n"
     assert log.read_bytes() == b""
 
@@ -217,7 +217,7 @@ def test_a_line_that_is_being_written_is_copied_whole(
 def test_a_log_without_a_line_break_at_its_end_is_trimmed(tmp_path: Path) -> None:
     log = tmp_path / "part.log"
     log.write_bytes(b"a line\nhalf")
-    logs.trim(log, most=1)
+    logs.trim(log, max_bytes=1)
     assert log.with_name("part.log.1").read_bytes() == b"a line\nhalf"
     assert log.read_bytes() == b""
 
@@ -230,9 +230,9 @@ def test_a_log_stays_small_while_its_writer_keeps_writing(tmp_path: Path) -> Non
     process = Process("writer", [sys.executable, "-c", writer], tmp_path / "writer.log")
     process.start()
     while process.alive:
-        logs.trim(process.log, most=50_000, older=2)
+        logs.trim(process.log, max_bytes=50_000, older=2)
         time.sleep(0.001)
-    logs.trim(process.log, most=1, older=2)
+    logs.trim(process.log, max_bytes=1, older=2)
     files = sorted(tmp_path.iterdir(), reverse=True)
     assert [file.name for file in files] == ["writer.log.2", "writer.log.1", "writer.log"]
     *numbers, end = "".join(file.read_text() for file in files).split("\n")
@@ -247,7 +247,7 @@ def test_a_log_that_cannot_be_copied_is_left_unchanged(tmp_path: Path) -> None:
     log = tmp_path / "worker.log"
     log.write_text("said\n" * 100)
     (tmp_path / "worker.log.1" / "in the way").mkdir(parents=True)
-    logs.trim(log, most=100, older=1)
+    logs.trim(log, max_bytes=100, older=1)
     assert log.read_text() == "said\n" * 100
 
 

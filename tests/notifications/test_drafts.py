@@ -18,7 +18,7 @@ def notified_count(state: referrals_pb2.State.ValueType) -> int:
         receiver_organization_id="c" * 32,
     )
     fact = Fact("a" * 32, 2, "enlace.referral.amended.v1", body.SerializeToString(), NOW)
-    return len(recipients_of(wire.happening(fact, body), NOW))
+    return len(recipients_of(wire.event_of(fact, body), NOW))
 
 
 def test_amending_a_draft_notifies_nobody_and_amending_a_sent_referral_the_receiver() -> None:

@@ -16,11 +16,11 @@ from services.notifications.domain.message import (
     letter_id,
     messages_of,
 )
-from services.notifications.domain.rules import Audience, Happening, Recipient
+from services.notifications.domain.rules import Audience, Recipient, ReferralEvent
 from services.notifications.wire import message_answer
 from tests.builders import NOON
 
-HAPPENING = Happening(
+HAPPENING = ReferralEvent(
     verb="sent",
     draft=False,
     referral_id="referral",

@@ -12,8 +12,8 @@ from services.notifications.domain.rules import (
     HISTORY,
     VERBS,
     Audience,
-    Happening,
     Recipient,
+    ReferralEvent,
     recipients_of,
     recipients_of_enquiry,
 )
@@ -38,7 +38,7 @@ def test_a_notice_about_a_referral_goes_to_its_sides_or_the_coordinators() -> No
     assert [notice.kind for notice in BY_VERB.values() if elsewhere & {*notice.parties}] == []
 
 
-def happening(
+def event_of(
     verb: str,
     *,
     urgency: str = "NORMAL",
@@ -46,8 +46,8 @@ def happening(
     actor: str = SENDER,
     override: bool = False,
     draft: bool = False,
-) -> Happening:
-    return Happening(
+) -> ReferralEvent:
+    return ReferralEvent(
         verb, draft, "a" * 32, 3, time, urgency, SENDER, WORKER, RECEIVER, actor, override
     )
 
@@ -70,7 +70,7 @@ def in_words(recipients: list[Recipient]) -> set[str]:
     "sent amended answered withdrawn consent_withdrawn closed reopened entered_in_error".split(),
 )
 def test_the_receivers_desk_is_notified_of_the_senders_steps(verb: str) -> None:
-    assert in_words(recipients_of(happening(verb), NOW)) == {TO_RECEIVER}
+    assert in_words(recipients_of(event_of(verb), NOW)) == {TO_RECEIVER}
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_the_receivers_desk_is_notified_of_the_senders_steps(verb: str) -> None:
 def test_the_sender_too_is_notified_of_steps_that_others_took_for_it(verb: str) -> None:
     # the coordinators, the receiver for the person, and the person by her reference
     for other in (COORDINATOR, RECEIVER, ""):
-        assert in_words(recipients_of(happening(verb, actor=other), NOW)) == {
+        assert in_words(recipients_of(event_of(verb, actor=other), NOW)) == {
             TO_RECEIVER,
             TO_SENDER,
             TO_WORKER,
@@ -95,7 +95,7 @@ def test_the_sender_too_is_notified_of_steps_that_others_took_for_it(verb: str) 
 def test_the_senders_worker_and_desk_are_notified_of_the_receivers_steps_and_delays(
     verb: str,
 ) -> None:
-    assert in_words(recipients_of(happening(verb, actor=RECEIVER), NOW)) == {TO_SENDER, TO_WORKER}
+    assert in_words(recipients_of(event_of(verb, actor=RECEIVER), NOW)) == {TO_SENDER, TO_WORKER}
 
 
 @pytest.mark.parametrize(
@@ -109,8 +109,8 @@ def test_the_senders_worker_and_desk_are_notified_of_the_receivers_steps_and_del
 def test_a_deadline_escalates_by_level_and_at_once_for_an_immediate_referral(
     verb: str, heard_by: set[str]
 ) -> None:
-    assert in_words(recipients_of(happening(verb, actor=""), NOW)) == heard_by
-    assert in_words(recipients_of(happening(verb, actor="", urgency="IMMEDIATE"), NOW)) == {
+    assert in_words(recipients_of(event_of(verb, actor=""), NOW)) == heard_by
+    assert in_words(recipients_of(event_of(verb, actor="", urgency="IMMEDIATE"), NOW)) == {
         TO_RECEIVER,
         TO_SENDER,
         TO_WORKER,
@@ -121,13 +121,13 @@ def test_a_deadline_escalates_by_level_and_at_once_for_an_immediate_referral(
 @pytest.mark.parametrize("clock", ["answer", "close"])
 def test_the_side_whose_turn_it_is_is_reminded(clock: str) -> None:
     assert in_words(
-        recipients_of(replace(happening("clock_reminded", actor=""), clock=clock), NOW)
+        recipients_of(replace(event_of("clock_reminded", actor=""), clock=clock), NOW)
     ) == {
         TO_SENDER,
         TO_WORKER,
     }
     assert in_words(
-        recipients_of(replace(happening("clock_breached", actor=""), clock=clock), NOW)
+        recipients_of(replace(event_of("clock_breached", actor=""), clock=clock), NOW)
     ) == {
         TO_RECEIVER,
         TO_SENDER,
@@ -136,7 +136,7 @@ def test_the_side_whose_turn_it_is_is_reminded(clock: str) -> None:
 
 
 def test_both_desks_are_notified_of_an_expired_referral() -> None:
-    assert in_words(recipients_of(happening("expired", actor=""), NOW)) == {
+    assert in_words(recipients_of(event_of("expired", actor=""), NOW)) == {
         TO_RECEIVER,
         TO_SENDER,
         TO_WORKER,
@@ -149,35 +149,35 @@ def test_a_receiver_that_declined_is_not_notified_of_the_deadline_of_the_need(
     verb: str, urgency: str
 ) -> None:
     heard = in_words(
-        recipients_of(replace(happening(verb, actor="", urgency=urgency), clock="replace"), NOW)
+        recipients_of(replace(event_of(verb, actor="", urgency=urgency), clock="replace"), NOW)
     )
     overseen = {TO_COORDINATION} if verb == "clock_escalated" or urgency == "IMMEDIATE" else set()
     assert heard == {TO_SENDER, TO_WORKER} | overseen
 
 
 def test_only_the_sender_is_notified_that_the_coordinators_closed_a_need() -> None:
-    assert in_words(recipients_of(happening("need_closed", actor=COORDINATOR), NOW)) == {
+    assert in_words(recipients_of(event_of("need_closed", actor=COORDINATOR), NOW)) == {
         TO_SENDER,
         TO_WORKER,
     }
-    assert in_words(recipients_of(happening("need_closed", actor=SENDER), NOW)) == set()
+    assert in_words(recipients_of(event_of("need_closed", actor=SENDER), NOW)) == set()
 
 
 @pytest.mark.parametrize("verb", ["side_out", "side_back"])
 def test_d24_each_side_is_notified_of_a_suspension_or_return_of_the_other(verb: str) -> None:
-    assert in_words(recipients_of(happening(verb, actor=RECEIVER), NOW)) == {TO_SENDER, TO_WORKER}
-    assert in_words(recipients_of(happening(verb, actor=SENDER), NOW)) == {TO_RECEIVER}
+    assert in_words(recipients_of(event_of(verb, actor=RECEIVER), NOW)) == {TO_SENDER, TO_WORKER}
+    assert in_words(recipients_of(event_of(verb, actor=SENDER), NOW)) == {TO_RECEIVER}
 
 
 def test_the_sender_is_notified_that_a_consent_ends_soon() -> None:
-    assert in_words(recipients_of(happening("consent_ending", actor=""), NOW)) == {
+    assert in_words(recipients_of(event_of("consent_ending", actor=""), NOW)) == {
         TO_SENDER,
         TO_WORKER,
     }
 
 
 def test_the_sender_and_the_coordinators_are_notified_of_a_lost_leg() -> None:
-    assert in_words(recipients_of(happening("leg_lost", actor=""), NOW)) == {
+    assert in_words(recipients_of(event_of("leg_lost", actor=""), NOW)) == {
         TO_SENDER,
         TO_WORKER,
         TO_COORDINATION,
@@ -185,8 +185,8 @@ def test_the_sender_and_the_coordinators_are_notified_of_a_lost_leg() -> None:
 
 
 def test_the_receiver_is_notified_of_a_rerouting_and_the_sender_if_another_did_it() -> None:
-    assert in_words(recipients_of(happening("rerouted", actor=SENDER), NOW)) == {TO_RECEIVER}
-    assert in_words(recipients_of(happening("rerouted", actor=COORDINATOR), NOW)) == {
+    assert in_words(recipients_of(event_of("rerouted", actor=SENDER), NOW)) == {TO_RECEIVER}
+    assert in_words(recipients_of(event_of("rerouted", actor=COORDINATOR), NOW)) == {
         TO_RECEIVER,
         TO_SENDER,
         TO_WORKER,
@@ -195,7 +195,7 @@ def test_the_receiver_is_notified_of_a_rerouting_and_the_sender_if_another_did_i
 
 def test_an_assignment_notifies_the_worker_unless_self_assigned_and_the_desk_if_she_left() -> None:
     hers = replace(
-        happening("assigned", actor=RECEIVER),
+        event_of("assigned", actor=RECEIVER),
         responsible_worker_id="w" * 32,
         actor_worker_id="m" * 32,
     )
@@ -215,7 +215,7 @@ def test_an_assignment_notifies_the_worker_unless_self_assigned_and_the_desk_if_
 
 
 def test_a_reminder_goes_only_to_the_organisation_whose_turn_it_is() -> None:
-    reminded = replace(happening("reminded", actor=COORDINATOR), reminded_organization_id=RECEIVER)
+    reminded = replace(event_of("reminded", actor=COORDINATOR), reminded_organization_id=RECEIVER)
     assert in_words(recipients_of(reminded, NOW)) == {TO_RECEIVER}
     assert in_words(recipients_of(replace(reminded, reminded_organization_id=SENDER), NOW)) == {
         TO_SENDER,
@@ -224,15 +224,15 @@ def test_a_reminder_goes_only_to_the_organisation_whose_turn_it_is() -> None:
 
 
 def test_the_other_side_is_notified_of_a_note() -> None:
-    assert in_words(recipients_of(happening("note_added", actor=RECEIVER), NOW)) == {
+    assert in_words(recipients_of(event_of("note_added", actor=RECEIVER), NOW)) == {
         TO_SENDER,
         TO_WORKER,
     }
-    assert in_words(recipients_of(happening("note_added", actor=SENDER), NOW)) == {TO_RECEIVER}
+    assert in_words(recipients_of(event_of("note_added", actor=SENDER), NOW)) == {TO_RECEIVER}
 
 
 def test_the_coordinators_are_notified_of_an_override_when_it_is_sent() -> None:
-    recipients = recipients_of(happening("sent", override=True), NOW)
+    recipients = recipients_of(event_of("sent", override=True), NOW)
     assert in_words(recipients) == {TO_RECEIVER, TO_SENDER, TO_COORDINATION}
     assert {one.kind for one in recipients if one.audience is Audience.COORDINATION} == {
         "override_used"
@@ -240,7 +240,7 @@ def test_the_coordinators_are_notified_of_an_override_when_it_is_sent() -> None:
     assert {one.kind for one in recipients if one.organization_id == SENDER} == {"override_used"}, (
         "a manager there may confirm it"
     )
-    assert in_words(recipients_of(happening("accepted", override=True), NOW)) == {
+    assert in_words(recipients_of(event_of("accepted", override=True), NOW)) == {
         TO_SENDER,
         TO_WORKER,
     }
@@ -250,29 +250,29 @@ def test_the_coordinators_are_notified_of_an_override_when_it_is_sent() -> None:
     "verb", ["drafted", "started", "appointment_attended", "a_verb_of_tomorrow"]
 )
 def test_other_facts_notify_nobody(verb: str) -> None:
-    assert recipients_of(happening(verb), NOW) == []
+    assert recipients_of(event_of(verb), NOW) == []
 
 
 @pytest.mark.parametrize("verb", sorted(BY_VERB))
 def test_nobody_learns_of_a_draft_whatever_happens_to_it(verb: str) -> None:
-    assert recipients_of(happening(verb, draft=True), NOW) == []
+    assert recipients_of(event_of(verb, draft=True), NOW) == []
 
 
 @pytest.mark.parametrize("verb", sorted(BY_VERB))
 def test_an_old_fact_notifies_nobody(verb: str) -> None:
-    assert recipients_of(happening(verb, time=NOW - HISTORY - timedelta(seconds=1)), NOW) == []
-    assert recipients_of(happening(verb, time=NOW - HISTORY, actor=COORDINATOR), NOW) != []
+    assert recipients_of(event_of(verb, time=NOW - HISTORY - timedelta(seconds=1)), NOW) == []
+    assert recipients_of(event_of(verb, time=NOW - HISTORY, actor=COORDINATOR), NOW) != []
 
 
 def test_an_organisation_that_refers_to_itself_is_notified_once() -> None:
-    own = Happening(
+    own = ReferralEvent(
         "clock_breached", False, "a" * 32, 3, NOW, "NORMAL", SENDER, "", SENDER, "", False
     )
     assert recipients_of(own, NOW) == [Recipient("clock_breached", Audience.DESK, SENDER)]
 
 
 def test_the_same_fact_makes_the_same_message_ids_and_another_fact_makes_others() -> None:
-    first, second = happening("accepted"), happening("declined")
+    first, second = event_of("accepted"), event_of("declined")
     ids = [message.id for message in messages_of(first, recipients_of(first, NOW))]
     assert ids == [message.id for message in messages_of(first, recipients_of(first, NOW))]
     assert len(ids) == len(set(ids)) == 2
@@ -282,14 +282,14 @@ def test_the_same_fact_makes_the_same_message_ids_and_another_fact_makes_others(
 
 
 def test_the_desks_copy_names_the_worker_who_has_her_own_copy() -> None:
-    accepted = happening("accepted")
+    accepted = event_of("accepted")
     desk, worker = messages_of(accepted, recipients_of(accepted, NOW))
     assert (desk.worker_id, desk.besides_worker_id) == ("", WORKER)
     assert (worker.worker_id, worker.besides_worker_id) == (WORKER, "")
 
 
 def test_the_coordinators_are_notified_of_a_message_that_reached_nobody() -> None:
-    sent = happening("sent")
+    sent = event_of("sent")
     [lost] = messages_of(sent, recipients_of(sent, NOW))
     about = about_unreached(lost, NOW)
     assert (about.audience, about.kind, about.referral_id) == (
@@ -322,18 +322,18 @@ def test_the_sender_and_the_coordinators_are_notified_of_the_deadlines_of_an_ove
     verb: str, clock: str
 ) -> None:
     for urgency in ("NORMAL", "IMMEDIATE"):
-        recipients = recipients_of(replace(happening(verb, urgency=urgency), clock=clock), NOW)
+        recipients = recipients_of(replace(event_of(verb, urgency=urgency), clock=clock), NOW)
         assert in_words(recipients) == {TO_SENDER, TO_WORKER, TO_COORDINATION}
 
 
 def test_the_receiver_is_notified_that_a_consent_replaced_an_override() -> None:
-    assert in_words(recipients_of(happening("consent_attached"), NOW)) == {TO_RECEIVER}
+    assert in_words(recipients_of(event_of("consent_attached"), NOW)) == {TO_RECEIVER}
 
 
 @pytest.mark.parametrize("verb", ["clock_reminded", "clock_breached", "clock_escalated"])
 def test_only_the_sender_is_notified_of_the_deadline_of_a_draft(verb: str) -> None:
     assert in_words(
-        recipients_of(replace(happening(verb, draft=True, urgency="IMMEDIATE"), clock="draft"), NOW)
+        recipients_of(replace(event_of(verb, draft=True, urgency="IMMEDIATE"), clock="draft"), NOW)
     ) == {TO_SENDER, TO_WORKER}
 
 

@@ -174,10 +174,10 @@ def test_the_givers_own_roles_decide_which_roles_an_invitation_may_give(
 ) -> None:
     entry = replace(INVITED, roles=tuple(Role(role) for role in roles.split()))
     if may:
-        entry.check_given_by(frozenset(by.split()), own=own)
+        entry.check_given_by(frozenset(by.split()), for_own_organization=own)
     else:
         with pytest.raises(NotAllowed, match=r"^right_missing$"):
-            entry.check_given_by(frozenset(by.split()), own=own)
+            entry.check_given_by(frozenset(by.split()), for_own_organization=own)
 
 
 @pytest.mark.parametrize(

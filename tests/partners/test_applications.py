@@ -88,7 +88,7 @@ def test_one_mailbox_gets_only_a_few_emails(scene: Scene) -> None:
         from_address(scene, f"192.0.2.{number}", contact_email="Ella@ejemplo.example")
     with refused("RESOURCE_EXHAUSTED", "too_many_attempts") as refusal:
         from_address(scene, "192.0.2.99", contact_email="ella@EJEMPLO.example")
-    assert 0 < refusal.retry_after <= MAILBOX_BUDGET.every.total_seconds()
+    assert 0 < refusal.retry_after <= MAILBOX_BUDGET.interval.total_seconds()
     assert len(letters(scene)) == MAILBOX_BUDGET.burst
     from_address(scene, "192.0.2.99", contact_email="otra@ejemplo.example")
 
@@ -98,7 +98,7 @@ def test_one_address_does_not_use_up_the_budget_of_others(scene: Scene) -> None:
         from_address(scene, "192.0.2.1", contact_email=f"persona{number}@ejemplo.example")
     with refused("RESOURCE_EXHAUSTED", "too_many_attempts") as refusal:
         from_address(scene, "192.0.2.1", contact_email="otra@ejemplo.example")
-    assert 0 < refusal.retry_after <= ADDRESS_BUDGET.every.total_seconds()
+    assert 0 < refusal.retry_after <= ADDRESS_BUDGET.interval.total_seconds()
     from_address(scene, "192.0.2.2", contact_email="otra@ejemplo.example")
     scene.advance(hours=1)
     from_address(scene, "192.0.2.1", contact_email="mas@ejemplo.example")

@@ -277,10 +277,10 @@ def test_an_account_of_unknown_origin_is_no_second_person_for_thirty_days(
 
 def test_a_worker_with_more_kin_than_a_token_carries_is_no_second_person(scene: Scene) -> None:
     related = [f"{number:032x}" for number in range(independence.MAX_RELATED + 1)]
-    assert independence.kin(related[1:], known=True, meets_second_factor_rule=True) == Kin(
-        frozenset(map(mark_of, related[1:])), ""
-    )
-    assert independence.kin(related, known=True, meets_second_factor_rule=True) == Kin(
+    assert independence.kin(
+        related[1:], is_origin_known=True, meets_second_factor_rule=True
+    ) == Kin(frozenset(map(mark_of, related[1:])), "")
+    assert independence.kin(related, is_origin_known=True, meets_second_factor_rule=True) == Kin(
         alone="too_many"
     )
 

@@ -1174,8 +1174,8 @@ def test_a_consent_is_replaced_by_another_one_but_not_by_itself() -> None:
     with pytest.raises(Invalid) as refused:
         consented.attach_consent(ACTORS[Side.SENDER], NOON, DAYS, again)
     assert refused.value.violations == [("receipt_id", "repeated")]
-    assert not consented.could_stand_on(again, NOON)
-    assert consented.could_stand_on(replace(again, id="third"), NOON)
+    assert not consented.could_be_based_on(again, NOON)
+    assert consented.could_be_based_on(replace(again, id="third"), NOON)
     over = in_state(State.CLOSED)
     with pytest.raises(Conflict, match=r"^illegal_transition$"):
         over.attach_consent(ACTORS[Side.SENDER], NOON, DAYS, replace(again, id="third"))

@@ -282,7 +282,7 @@ def test_every_search_counts_towards_the_limit_whether_or_not_it_finds_somebody(
     assert search(service.as_("ngo", "WORKER", "ANOTHER"), "Noemi").people, (
         "the limit of one searcher does not affect others"
     )
-    service.clock.advance(SEARCH_BUDGET.every)
+    service.clock.advance(SEARCH_BUDGET.interval)
     assert search(searcher, "Noemi").people
     assert refusal(lambda: search(searcher, "Noemi")) == ("RESOURCE_EXHAUSTED", "too_many_attempts")
     service.clock.advance(timedelta(hours=3))

@@ -21,11 +21,11 @@ def resource_response(
     response = json_response(body, status)
     if location:
         response.headers["Location"] = f"{PREFIX}{location}"
-    reading = request.method in ("GET", "HEAD")
+    is_read = request.method in ("GET", "HEAD")
     tag = body.get("etag") or (
-        hashlib.sha256(response.get_data()).hexdigest()[:32] if reading else ""
+        hashlib.sha256(response.get_data()).hexdigest()[:32] if is_read else ""
     )
-    if reading and not unversioned and request.if_none_match.contains_weak(tag):
+    if is_read and not unversioned and request.if_none_match.contains_weak(tag):
         response = Response(status=304)
     if tag:
         response.set_etag(tag)
@@ -33,14 +33,16 @@ def resource_response(
 
 
 def list_response(
-    items: list[dict[str, Any]], next_token: str = "", more: Mapping[str, Any] | None = None
+    items: list[dict[str, Any]],
+    next_token: str = "",
+    further_fields: Mapping[str, Any] | None = None,
 ) -> Response:
     """Returns a list, or one page of it.
 
     If there is a next page, the body holds its cursor. The answer to a GET also links to it in the
     Link header; this is possible because the address of a GET describes the whole request.
     """
-    body: dict[str, Any] = {"items": items, **(more or {})}
+    body: dict[str, Any] = {"items": items, **(further_fields or {})}
     if next_token:
         body["next_cursor"] = next_token
     response = resource_response(body)

@@ -189,11 +189,11 @@ class Binding:
 
     def _current(self, variables: Mapping[str, str]) -> Message:
         """Reads the current resource, into which the merge patch is merged."""
-        reading = self.rpc.containing_service.methods_by_name[
+        get_method = self.rpc.containing_service.methods_by_name[
             f"Get{self.rpc.name.removeprefix('Update')}"
         ]
         (identifier,) = variables.values()
-        return bindings(reading)[0].ask(GetMessageClass(reading.input_type)(id=identifier))
+        return bindings(get_method)[0].ask(GetMessageClass(get_method.input_type)(id=identifier))
 
 
 @cache

@@ -92,8 +92,8 @@ class Parser(FlaskParser):
         webargs groups the messages by the place where it looked (json, query).
         """
         where = error.messages if isinstance(error.messages, dict) else {"json": error.messages}
-        wrong = [violation for messages in where.values() for violation in violations(messages)]
-        raise Invalid(*dict.fromkeys(wrong))
+        found = [violation for messages in where.values() for violation in violations(messages)]
+        raise Invalid(*dict.fromkeys(found))
 
 
 def _no_number(_constant: str) -> NoReturn:
@@ -113,12 +113,12 @@ def violations(messages: Any, path: tuple[str, ...] = ()) -> list[tuple[str, str
     The path leaves out names that do not look like the name of a field.
     """
     if isinstance(messages, Mapping):
-        wrong = []
+        found = []
         for name, inner in messages.items():
-            named = isinstance(name, int) or bool(NAME.match(str(name)))
+            is_path_element = isinstance(name, int) or bool(NAME.match(str(name)))
             # `_schema` stands for the object as a whole
-            wrong += violations(inner, (*path, str(name)) if named else path)
-        return wrong
+            found += violations(inner, (*path, str(name)) if is_path_element else path)
+        return found
     return [
         (".".join(path), WORDS.get(word, word if REASON.match(word) else "malformed"))
         for word in messages[:1]

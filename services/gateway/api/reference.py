@@ -42,14 +42,14 @@ def operations(document: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
     for path, item in document["paths"].items():
         for method, operation in item.items():
             if method != "parameters":
-                taken = [
+                entries = [
                     *_parameters(
                         document, [*item.get("parameters", []), *operation.get("parameters", [])]
                     ),
                     *_body(document, operation),
                 ]
                 groups[operation["tags"][0]].append(
-                    {"method": method.upper(), "path": path, "takes": taken, **operation}
+                    {"method": method.upper(), "path": path, "takes": entries, **operation}
                 )
     return groups
 
@@ -59,12 +59,12 @@ def _parameters(document: Mapping[str, Any], entries: list[Any]) -> Iterator[Row
         parameter = _resolved(document, entry)
         example = {"examples": [parameter["example"]]} if "example" in parameter else {}
         schema = {**parameter.get("schema", {}), **example}
-        about = parameter.get("description") or "Opaque: from an answer."
+        description = parameter.get("description") or "Opaque: from an answer."
         yield _row(
             document,
             parameter["name"],
             parameter["in"],
-            {**schema, "description": about},
+            {**schema, "description": description},
             bool(parameter.get("required")),
         )
 
@@ -114,11 +114,11 @@ def _row(
 
 def _kind(schema: Schema) -> str:
     kinds = schema.get("type", "object")
-    named = [kind for kind in ([kinds] if isinstance(kinds, str) else kinds) if kind != "null"]
+    types = [kind for kind in ([kinds] if isinstance(kinds, str) else kinds) if kind != "null"]
     word = (
         "word"
         if "enum" in schema
-        else FORMATS.get(schema.get("format", ""), KINDS.get(named[0], named[0]))
+        else FORMATS.get(schema.get("format", ""), KINDS.get(types[0], types[0]))
     )
     return word if isinstance(kinds, str) or "null" not in kinds else f"{word}, or null to clear it"
 

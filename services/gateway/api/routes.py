@@ -65,14 +65,14 @@ class Routes(Blueprint):  # type: ignore[misc]
                 self._add(binding)
 
     def _add(self, binding: Binding) -> None:
-        method, takes, query, answers = (
+        method, body_schema, query, answers = (
             binding.verb.upper(),
             schemas.body(binding),
             schemas.query(binding),
             schemas.answer(binding.rpc.output_type),
         )
         status = 201 if binding.creates else 204 if answers is None else 200
-        needed = takes is not None and needs_body(takes, method, status)
+        needed = body_schema is not None and needs_body(body_schema, method, status)
 
         def view(given: Given | None = None, **variables: str) -> Response:
             # The service counts wrong guesses by the address that they come from. Only calls that
@@ -82,27 +82,31 @@ class Routes(Blueprint):  # type: ignore[misc]
             return answer_of(binding, binding.ask(binding.request(given or {}, variables)))
 
         view.__name__ = binding.operation_id
-        summary, _, more = comment(binding.rpc).partition(". ")
+        summary, _, description = comment(binding.rpc).partition(". ")
         view.__doc__ = (
-            f"{summary.removesuffix('.')}\n\n{more}" if more else summary.removesuffix(".")
+            f"{summary.removesuffix('.')}\n\n{description}"
+            if description
+            else summary.removesuffix(".")
         )
         inner: View = self.response(
             status, answers, headers=documented_headers(*answer_headers(binding, answers))
         )(view)
-        if takes is not None:
+        if body_schema is not None:
             kind = MERGE_PATCH if method == "PATCH" else "application/json"
-            inner = self.arguments(takes, location="json", required=needed, content_type=kind)(
-                inner
-            )
+            inner = self.arguments(
+                body_schema, location="json", required=needed, content_type=kind
+            )(inner)
         if query is not None:
             inner = self.arguments(query, location="query")(inner)
-        about = {
+        operation = {
             "x-right": binding.required_right,
             "x-refusals": sorted(binding.rules.refusals),
             **deprecation.openapi_entries(binding.rules),
         }
         inner = self.doc(
-            operationId=view.__name__, **about, **({"security": []} if binding.rules.public else {})
+            operationId=view.__name__,
+            **operation,
+            **({"security": []} if binding.rules.public else {}),
         )(inner)
 
         @wraps(inner)
@@ -112,9 +116,9 @@ class Routes(Blueprint):  # type: ignore[misc]
             request.max_content_length = bodies.maximum_size(request.path)
             g.wrapped_in, g.request_type = binding.body, binding.rpc.input_type
             sent_back.allow(binding)
-            if takes is not None and needed and not request.get_data(cache=True):
+            if body_schema is not None and needed and not request.get_data(cache=True):
                 raise Invalid(("", "required"))  # webargs would read a missing body as {}
-            if takes is None and method != "GET":
+            if body_schema is None and method != "GET":
                 self.ARGUMENTS_PARSER.parse(Nothing, request, location="json")
             return inner(*args, **kwargs)
 
@@ -130,7 +134,7 @@ class Routes(Blueprint):  # type: ignore[misc]
         # each response, schemas and headers included. The copying would take a fifth of the
         # start-up time.
         refused = {
-            refusal: [response_name(refusal)] for refusal in statuses(binding, takes or query)
+            refusal: [response_name(refusal)] for refusal in statuses(binding, body_schema or query)
         }
         documentation["response"]["responses"].update(
             refused | ({304: ["NOT_MODIFIED"]} if method == "GET" else {})
@@ -211,12 +215,12 @@ def needs_body(schema: type[Schema], method: str, status: int) -> bool:
     )
 
 
-def statuses(binding: Binding, given: type[Schema] | None) -> list[int]:
+def statuses(binding: Binding, body_schema: type[Schema] | None) -> list[int]:
     """Returns the statuses with which a route may refuse, because of its input or its rpc."""
     refusals = {429, 503, 504} | binding.statuses
     refusals |= set() if binding.rules.public else {401, 403}
     refusals |= {404} if binding.variables else set()
-    refusals |= {400} if given or binding.is_repeatable else set()
+    refusals |= {400} if body_schema or binding.is_repeatable else set()
     refusals |= {422} if binding.is_repeatable else set()
     refusals |= ({412, 428} if binding.needs_etag else {412}) if binding.takes_etag else set()
     return sorted(refusals)

@@ -100,11 +100,11 @@ def query(binding: Binding) -> type[Schema] | None:
         return None
     fields_by_name = {}
     for field in _filters(binding.rpc.input_type, binding):
-        known = shape(field)
+        field_shape = shape(field)
         if (
-            known.private
-            or known.sealed
-            or (known.kind and known.kind.name in ("PIN", "SECRET", "PASSWORD"))
+            field_shape.private
+            or field_shape.sealed
+            or (field_shape.kind and field_shape.kind.name in ("PIN", "SECRET", "PASSWORD"))
         ):
             continue  # addresses appear in logs and in browser histories
         query_field = _input_field(field)
@@ -258,16 +258,18 @@ def _answer_field(field: FieldType) -> AnyField:
     The field has no limits on length, pattern or range, because a newer service may send other
     values.
     """
-    known = shape(field)
+    field_shape = shape(field)
     options: dict[str, Any] = {
-        "required": _is_always_present(field, known),
-        "metadata": _about(field, known),
+        "required": _is_always_present(field, field_shape),
+        "metadata": _about(field, field_shape),
     }
     if is_map(field):
         value = field.message_type.fields_by_name["value"]
         return fields.Dict(keys=fields.String(), values=_value(value, answer_schema), **options)
     if field.is_repeated:
-        return fields.List(_value(field, answer_schema, metadata=_example(field, known)), **options)
+        return fields.List(
+            _value(field, answer_schema, metadata=_example(field, field_shape)), **options
+        )
     return _value(field, answer_schema, **options)
 
 
@@ -277,43 +279,59 @@ def _input_field(field: FieldType, *, in_part: bool = False, clearing: bool = Fa
     If the body may be sent `in_part`, the field may be left out. With `clearing`, null clears a
     field that can be empty.
     """
-    known = shape(field)
+    field_shape = shape(field)
     part = partial(_input_schema, in_part=in_part, clearing=clearing)
     options: dict[str, Any] = {
-        "required": known.required and not in_part,
-        "allow_none": clearing and not _refuses_null(field, known),
-        "metadata": _about(field, known, for_input=True),
+        "required": field_shape.required and not in_part,
+        "allow_none": clearing and not _refuses_null(field, field_shape),
+        "metadata": _about(field, field_shape, for_input=True),
     }
     if field.is_repeated:
-        checks = {"validate": _validators(field, known), "metadata": _example(field, known)}
+        checks = {
+            "validate": _validators(field, field_shape),
+            "metadata": _example(field, field_shape),
+        }
         limits = [
-            Length(max=known.most, error="too_long"),
-            *([Length(min=1, error="required")] if known.required else []),
+            Length(max=field_shape.most, error="too_long"),
+            *([Length(min=1, error="required")] if field_shape.required else []),
         ]
         return fields.List(_value(field, part, **checks), validate=limits, **options)
-    options["validate"] = _validators(field, known, required=known.required)
+    options["validate"] = _validators(field, field_shape, required=field_shape.required)
     return _value(field, part, **options)
 
 
-def _refuses_null(field: FieldType, known: Shape) -> bool:
+def _refuses_null(field: FieldType, field_shape: Shape) -> bool:
     """Returns whether null is refused in a merge patch."""
-    return known.required and (field.has_presence or field.is_repeated or field.type in _TEXTS)
+    return field_shape.required and (
+        field.has_presence or field.is_repeated or field.type in _TEXTS
+    )
 
 
 def _validators(
-    field: FieldType, known: Shape, *, required: bool = False
+    field: FieldType, field_shape: Shape, *, required: bool = False
 ) -> list[Callable[[Any], Any]]:
     if field.type == FieldDescriptor.TYPE_ENUM:
         return [OneOf(words(field.enum_type), error="unknown_code")]
-    if known.kind:
+    if field_shape.kind:
         of_list = field.is_repeated
-        least, most = (known.kind.least, known.kind.most) if of_list else (known.least, known.most)
+        least, most = (
+            (field_shape.kind.least, field_shape.kind.most)
+            if of_list
+            else (field_shape.least, field_shape.most)
+        )
         validators: list[Callable[[Any], Any]] = [Length(max=most, error="too_long")]
         if required or of_list or least:
             validators.append(Length(min=max(1, least), error="too_short" if least else "required"))
-        return [*validators, Whole(known.kind.pattern or PLAIN, error=known.kind.reason)]
+        return [
+            *validators,
+            Whole(field_shape.kind.pattern or PLAIN, error=field_shape.kind.reason),
+        ]
     if field.type in _NUMBERS:
-        least, most = (1, MAX_PAGE_SIZE) if field.name == "page_size" else (known.least, known.most)
+        least, most = (
+            (1, MAX_PAGE_SIZE)
+            if field.name == "page_size"
+            else (field_shape.least, field_shape.most)
+        )
         return [Range(least, most, error="out_of_range")]
     if field.type == FieldDescriptor.TYPE_BYTES and required:
         return [Length(min=1, error="required")]
@@ -338,53 +356,53 @@ def _is_part(field: FieldType) -> bool:
     return bool(field.message_type) and field.message_type.full_name != TIME
 
 
-def _is_always_present(field: FieldType, known: Shape) -> bool:
+def _is_always_present(field: FieldType, field_shape: Shape) -> bool:
     """Returns whether the field is present in every answer with the message.
 
     api/convert.py defines which values are left out.
     """
     can_be_left_out = field.has_presence or field.type in _TEXTS
     return (
-        known.always
+        field_shape.always
         or field.name in ("id", "etag", "create_time")
         or field.is_repeated
         or not can_be_left_out
     )
 
 
-def _about(field: FieldType, known: Shape, *, for_input: bool = False) -> dict[str, Any]:
+def _about(field: FieldType, field_shape: Shape, *, for_input: bool = False) -> dict[str, Any]:
     metadata: dict[str, Any] = {"description": comment(field)}
-    kind: Kind | None = None if field.is_repeated else known.kind
+    kind: Kind | None = None if field.is_repeated else field_shape.kind
     # protoc makes a oneof of its own for each optional field; its name begins with an underscore.
     if field.containing_oneof and not field.containing_oneof.name.startswith("_"):
         metadata["x-one-of"] = field.containing_oneof.name
-    if kind and known.required and for_input and not kind.pattern and kind.checks == "all":
+    if kind and field_shape.required and for_input and not kind.pattern and kind.checks == "all":
         metadata["pattern"] = FILLED
     # a text that may be empty does not always match the format
-    if kind and kind.format and not (for_input and kind.pattern and not known.required):
+    if kind and kind.format and not (for_input and kind.pattern and not field_shape.required):
         metadata["format"] = kind.format
-    if known.distinct:
+    if field_shape.distinct:
         metadata["uniqueItems"] = True
-    if known.sealed:
+    if field_shape.sealed:
         metadata["description"] = (
             f"{metadata['description']} Sealed; never in a log or a message.".strip()
         )
     if not field.is_repeated:
-        metadata |= _example(field, known)
+        metadata |= _example(field, field_shape)
     return metadata
 
 
-def _example(field: FieldType, known: Shape) -> dict[str, Any]:
+def _example(field: FieldType, field_shape: Shape) -> dict[str, Any]:
     """Returns an example of a field, or of an entry of a list; empty where none is useful."""
     if _is_part(field):
         return {}
-    example: Any = known.example
+    example: Any = field_shape.example
     if field.type == FieldDescriptor.TYPE_MESSAGE:
         example = example or _MOMENT
     elif field.type == FieldDescriptor.TYPE_ENUM:
         example = example or words(field.enum_type)[0]
     elif field.type == FieldDescriptor.TYPE_BOOL:
         example = True
-    elif not known.kind:
+    elif not field_shape.kind:
         example = int(example) if re.fullmatch(r"-?\d+", example) else None
     return {} if example in ("", None) else {"examples": [example]}

@@ -55,11 +55,11 @@ class Time(fields.AwareDateTime):
 
 
 class File(Text):
-    """A file as base64 (RFC 4648), of at most `most` bytes."""
+    """A file as base64 (RFC 4648), of at most `max_bytes`."""
 
-    def __init__(self, most: int, **options: Any) -> None:
+    def __init__(self, max_bytes: int, **options: Any) -> None:
         super().__init__(**options)
-        self._most = most
+        self._max_bytes = max_bytes
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         text = super()._deserialize(value, attr, data, **kwargs)
@@ -67,7 +67,7 @@ class File(Text):
             size = len(b64decode(text, validate=True))
         except ValueError as error:
             raise ValidationError("malformed") from error
-        if size > self._most:
+        if size > self._max_bytes:
             raise ValidationError("too_long")
         return text
 

@@ -154,10 +154,10 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
         except (errors.Unauthenticated, errors.NotAllowed) as refusal:
             if refusal.reason not in ("token_expired", "step_up_required") or caller.renew is None:
                 raise
-        fresh = replace(caller, tokens=caller.renew())
-        calling.set(fresh)
+        renewed_caller = replace(caller, tokens=caller.renew())
+        calling.set(renewed_caller)
         try:
-            return self._ask(continuation, client_call_details, request, fresh, end)
+            return self._ask(continuation, client_call_details, request, renewed_caller, end)
         except errors.Unauthenticated as refusal:
             if refusal.reason != "token_expired":
                 raise
@@ -180,8 +180,8 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
             ]
 
         def ask() -> Any:
-            left = max(0.001, end - time.monotonic())
-            call = continuation(details._replace(timeout=left, metadata=metadata), request)
+            remaining = max(0.001, end - time.monotonic())
+            call = continuation(details._replace(timeout=remaining, metadata=metadata), request)
             try:
                 call.result()
             except grpc.RpcError as error:
@@ -214,7 +214,7 @@ def with_retries(ask: Callable[[], Any], seconds: float) -> Any:
 
     A read that the service itself refused is not repeated.
     """
-    patience = tenacity.Retrying(
+    attempts = tenacity.Retrying(
         stop=tenacity.stop_after_attempt(READ_ATTEMPTS) | tenacity.stop_before_delay(seconds),
         wait=tenacity.wait_exponential_jitter(multiplier=0.05, max=0.5, exp_base=3, jitter=0.05),
         retry=tenacity.retry_if_exception(
@@ -224,7 +224,7 @@ def with_retries(ask: Callable[[], Any], seconds: float) -> Any:
         ),
         reraise=True,
     )
-    return patience(ask)
+    return attempts(ask)
 
 
 def refusal_of(error: grpc.RpcError) -> Exception:
@@ -352,7 +352,10 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
             with self._check_lock:
                 if time.monotonic() - self._checked_at > HEALTH_SECONDS:
                     checks = {
-                        name: [_ask_health(channel, about) for about in ("", "broker", "facts")]
+                        name: [
+                            _ask_health(channel, health_name)
+                            for health_name in ("", "broker", "facts")
+                        ]
                         for name, channel in self._health_channels.items()
                     }
                     self._standing = {
@@ -396,9 +399,11 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
             channel.close()
 
 
-def _ask_health(channel: grpc.Channel, about: str = "") -> Any:
+def _ask_health(channel: grpc.Channel, health_name: str = "") -> Any:
     stub: Any = health_pb2_grpc.HealthStub(channel)
-    return stub.Check.future(health_pb2.HealthCheckRequest(service=about), timeout=HEALTH_SECONDS)
+    return stub.Check.future(
+        health_pb2.HealthCheckRequest(service=health_name), timeout=HEALTH_SECONDS
+    )
 
 
 def _is_serving(channel: grpc.Channel) -> bool:

@@ -13,7 +13,7 @@ import protos
 COMMENTS: dict[str, str] = json.loads((Path(protos.__file__).parent / "comments.json").read_text())
 
 
-def comment(named: Any) -> str:
+def comment(descriptor: Any) -> str:
     """Returns the comment of a message, field, service or rpc, as sentences; "" if it has none."""
-    text = COMMENTS.get(named.full_name, "")
+    text = COMMENTS.get(descriptor.full_name, "")
     return text and text[0].upper() + text[1:] + ("" if text[-1] in ".!?" else ".")

@@ -100,9 +100,9 @@ class Exchange:
         """
         with self._lock:
             for was_passive in (False, True)[: 1 + passive]:
-                until, known = self._known.get((mark, was_passive), (0.0, None))
-                if known is not None and time.monotonic() < until:
-                    return known
+                until, cached_answer = self._known.get((mark, was_passive), (0.0, None))
+                if cached_answer is not None and time.monotonic() < until:
+                    return cached_answer
         return None
 
     def _fetch(self, request: members_pb2.IssueTokenRequest, mark: str, now: float) -> SignedIn:

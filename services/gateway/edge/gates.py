@@ -161,16 +161,18 @@ class Gate:
         while not self._closed.is_set():
             is_ready = self._answers()
             with self._condition:
-                changed, self._away = self._away == is_ready, not is_ready
+                has_changed, self._away = self._away == is_ready, not is_ready
                 if is_ready:
                     self._watched = False
-                    if changed:  # the service was down, so its earlier failures no longer matter
+                    if (
+                        has_changed
+                    ):  # the service was down, so its earlier failures no longer matter
                         self._failed_at.clear()
                 else:
                     # after the recovery, calls go out one at a time at first
                     self._failures = max(self._failures, FAILURES)
                 self._condition.notify_all()
-            if changed:
+            if has_changed:
                 BACKEND_AWAY.labels(self._name).set(int(not is_ready))
                 log.get().warning("backend_back" if is_ready else "backend_away", where=self._name)
             if is_ready:

@@ -56,7 +56,7 @@ class Limits:
         Does not count the request. The refusal is neither logged nor timed.
         """
         sent = authorization.partition(" ")[2] if path.startswith("/api/") else ""
-        quota = self._limiters["caller"].look(fingerprint(sent)) if sent else None
+        quota = self._limiters["caller"].peek(fingerprint(sent)) if sent else None
         if quota is None or not quota.wait:
             return None
         return refusal(429, "rate_limited", quota.wait, **fields("caller", quota))
@@ -79,14 +79,14 @@ def refusal(status: int, reason: str, seconds: float, **headers: str) -> Reply:
     )
 
 
-def admit(mark: str, known: bool) -> None:
+def admit(mark: str, is_known: bool) -> None:
     """Counts a request by the hash of its credential, if it has one.
 
     If the credential is missing or not yet verified, counts the request by its address. Raises
     Exhausted rate_limited if a quota is used up.
     """
     limits: Limits = current_app.extensions["limits"]
-    if not known:
+    if not is_known:
         limits.count("address", address())
     if mark:
         limits.count("caller", mark)

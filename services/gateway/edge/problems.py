@@ -129,8 +129,8 @@ def _of_refusal(error: errors.Refusal) -> Response:
     elif isinstance(error, errors.Unavailable):
         response.headers["Retry-After"] = str(RETRY_SECONDS)
     elif isinstance(error, errors.Unauthenticated):
-        wrong = "" if error.reason == "token_missing" else ', error="invalid_token"'
-        response.headers["WWW-Authenticate"] = f'Bearer realm="enlace"{wrong}'
+        error_parameter = "" if error.reason == "token_missing" else ', error="invalid_token"'
+        response.headers["WWW-Authenticate"] = f'Bearer realm="enlace"{error_parameter}'
     return response
 
 
@@ -174,10 +174,10 @@ def _answer(
 
 def body_of(status: int, reason: str, request_id: str) -> dict[str, Any]:
     """Returns the problem+json body of a refusal (RFC 9457)."""
-    known = REASONS.get(reason)
+    reason_row = REASONS.get(reason)
     return {
         "type": f"{DOCS}#{reason}",
-        "title": known.title if known else HTTP_STATUS_CODES.get(status, ""),
+        "title": reason_row.title if reason_row else HTTP_STATUS_CODES.get(status, ""),
         "status": status,
         "reason": reason,
         "request_id": request_id,

@@ -115,11 +115,11 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
     def parse_header(self, header_plus: bytes) -> None:
         """Parses a complete header; first allows a larger body if the body may be a file."""
         path = header_plus.split(b" ", 2)[1:2]
-        most = bodies.FILES.get(path[0].partition(b"?")[0].decode("latin-1"), 0) if path else 0
-        if most and len(self._files) < bodies.FILES_AT_ONCE:
+        max_bytes = bodies.FILES.get(path[0].partition(b"?")[0].decode("latin-1"), 0) if path else 0
+        if max_bytes and len(self._files) < bodies.FILES_AT_ONCE:
             self._files.add(self)
             self.adj: Any = copy.copy(self.adj)
-            self.adj.max_request_body_size, self.adj.inbuf_overflow = 2 * most, 4 * most
+            self.adj.max_request_body_size, self.adj.inbuf_overflow = 2 * max_bytes, 4 * max_bytes
         super().parse_header(header_plus)
 
 
@@ -269,8 +269,8 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         dispatcher = self._express if express else self.task_dispatcher
         if request.error:
             dispatcher.add_task(channel)
-        elif known := self._quick_reply(request.path, request.headers):
-            request.reply = known
+        elif quick_reply := self._quick_reply(request.path, request.headers):
+            request.reply = quick_reply
             self._known.append(channel)
         elif refused := self._refuse(request.path, request.headers.get("AUTHORIZATION", "")):
             request.reply = refused
@@ -339,8 +339,8 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
             self._turn(1.0)
         self.del_channel()  # no new connections
         self.socket.close()
-        began = self.clock()
-        while not self._drained(self.clock() - began):
+        start_time = self.clock()
+        while not self._drained(self.clock() - start_time):
             self._turn(0.05)
 
     def stop(self) -> None:

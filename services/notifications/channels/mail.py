@@ -78,13 +78,13 @@ class Smtp:
         """
         started = time.perf_counter()
         was_open = self._connection is not None
-        error, code, hopeless = self._try(mail)
+        error, code, is_permanent = self._try(mail)
         if was_open and self._broken and time.perf_counter() - started < self._timeout:
             # Many servers end a connection after some e-mails: try a fresh one. If the e-mail
             # arrives twice, the mailbox recognises it by its id.
             self._broken = False
-            error, code, hopeless = self._try(mail)
-        return Outcome(error, code, int((time.perf_counter() - started) * 1000), hopeless)
+            error, code, is_permanent = self._try(mail)
+        return Outcome(error, code, int((time.perf_counter() - started) * 1000), is_permanent)
 
     def close(self) -> None:
         """Ends the connection with QUIT, if there is one."""
@@ -109,13 +109,13 @@ class Smtp:
             return "connection", 0, False
         self._connection = connection
         try:
-            error, code, hopeless = self._hand_over(connection, mail)
+            error, code, is_permanent = self._hand_over(connection, mail)
         except (smtplib.SMTPException, OSError):
             connection.close()
-            error, code, hopeless = "connection", 0, False
+            error, code, is_permanent = "connection", 0, False
         if connection.sock is None:  # closed above, or by smtplib, e.g. after the reply 421
             self._connection, self._broken = None, code in (0, 421)
-        return error, code, hopeless
+        return error, code, is_permanent
 
     def _hand_over(self, connection: smtplib.SMTP, mail: Mail) -> tuple[str, int, bool]:
         try:

@@ -97,16 +97,16 @@ class WebhookSender:
             # the flush would add a millisecond or more to each delivery.
             connection.execute("SET synchronous_commit = off")
             while loop.turn():
-                free = self._take_free()
-                if not free:
+                free_threads = self._take_free()
+                if not free_threads:
                     continue
                 claims: list[WebhookClaim] = []
                 try:
                     claims = self._sending.next_webhooks(
-                        connection, self._clock.now(), slow=self._slow, limit=free
+                        connection, self._clock.now(), slow=self._slow, limit=free_threads
                     )
                 finally:
-                    self._give_free(free - len(claims))
+                    self._give_free(free_threads - len(claims))
                 for claim in claims:
                     self._pool.submit(self._send_and_free, claim)
                 if not claims:
@@ -135,10 +135,10 @@ class WebhookSender:
         """
         if not self._free.acquire(timeout=0.5):
             return 0
-        free = 1
-        while free < self._threads and self._free.acquire(blocking=False):
-            free += 1
-        return free
+        free_threads = 1
+        while free_threads < self._threads and self._free.acquire(blocking=False):
+            free_threads += 1
+        return free_threads
 
     def _give_free(self, count: int) -> None:
         if count:

@@ -213,8 +213,8 @@ def judge(
     if outcome.hopeless:
         return Verdict(Status.DEAD)
     back_off = BACK_OFFS[channel]
-    asked = timedelta(seconds=min(outcome.retry_after, LONGEST_ASKED.total_seconds()))
-    pause = max(wait(back_off, tries, chance), asked)
+    requested_pause = timedelta(seconds=min(outcome.retry_after, LONGEST_ASKED.total_seconds()))
+    pause = max(wait(back_off, tries, chance), requested_pause)
     # No sender ran for the time beyond the longest waits, e.g. after a power cut. Without this
     # limit, one failure after a weekend without power would end a delivery tried for a minute.
     longest_waits = sum((wait(back_off, number, 1.0) for number in range(1, tries)), timedelta())

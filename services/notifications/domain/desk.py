@@ -30,10 +30,10 @@ def is_address(text: str) -> bool:
 
 def check(desk: Desk) -> None:
     """Raises Invalid for an unknown language, and for an invalid address that is not empty."""
-    wrong = []
+    violations = []
     if desk.language not in LANGUAGES:
-        wrong.append(("desk.language", "unknown_code"))
+        violations.append(("desk.language", "unknown_code"))
     if desk.email and not is_address(desk.email):
-        wrong.append(("desk.email", "malformed"))
-    if wrong:
-        raise Invalid(*wrong)
+        violations.append(("desk.email", "malformed"))
+    if violations:
+        raise Invalid(*violations)

@@ -11,8 +11,8 @@ from services.notifications.domain.rules import (
     MESSAGE_UNDELIVERABLE,
     WEBHOOK_DISABLED,
     Audience,
-    Happening,
     Recipient,
+    ReferralEvent,
 )
 
 INVITATION, APPLICATION = "invitation", "application"
@@ -79,11 +79,11 @@ class Notice:
     read_time: datetime | None
 
 
-def messages_of(happening: Happening, recipients: list[Recipient]) -> list[Message]:
-    """Returns the messages about one happening, dated when it happened, not when it was received.
+def messages_of(event: ReferralEvent, recipients: list[Recipient]) -> list[Message]:
+    """Returns the messages about one event, dated when it occurred, not when it was received.
 
     The ids are derived from that time, too, since a referrals service that was restored from a
-    backup may use the same version again for another happening.
+    backup may use the same version again for another event.
     """
     personal = {
         (recipient.kind, recipient.organization_id): recipient.worker_id
@@ -93,7 +93,7 @@ def messages_of(happening: Happening, recipients: list[Recipient]) -> list[Messa
     return [
         Message(
             derived_id(
-                f"{happening.referral_id}/{happening.version}/{happening.time.isoformat()}",
+                f"{event.referral_id}/{event.version}/{event.time.isoformat()}",
                 recipient,
             ),
             recipient.audience,
@@ -103,12 +103,12 @@ def messages_of(happening: Happening, recipients: list[Recipient]) -> list[Messa
             if recipient.audience is Audience.DESK
             else "",
             recipient.kind,
-            happening.referral_id,
-            happening.urgency,
-            happening.sender_organization_id,
-            happening.receiver_organization_id,
-            happening.time,
-            need_code=happening.need_code,
+            event.referral_id,
+            event.urgency,
+            event.sender_organization_id,
+            event.receiver_organization_id,
+            event.time,
+            need_code=event.need_code,
         )
         for recipient in recipients
     ]

@@ -27,7 +27,7 @@ class Audience(Enum):
 
 
 @dataclass(frozen=True)
-class Happening:
+class ReferralEvent:
     """A fact about a referral, with the fields that recipients and messages depend on."""
 
     verb: str
@@ -132,43 +132,43 @@ def invitation_kind(verb: str, first_manager: bool) -> str | None:
     return ACCOUNT_OPENED if verb == "accepted" else None
 
 
-def recipients_of(happening: Happening, now: datetime) -> list[Recipient]:
-    """Returns the recipients of a happening, each at most once for each kind of message."""
-    if now - happening.time > HISTORY or happening.verb not in BY_VERB:
+def recipients_of(event: ReferralEvent, now: datetime) -> list[Recipient]:
+    """Returns the recipients of an event, each at most once for each kind of message."""
+    if now - event.time > HISTORY or event.verb not in BY_VERB:
         return []
     # Only the sender knows of a draft; the only notice about a draft concerns its deadline.
-    if happening.draft and happening.clock != "draft":
+    if event.draft and event.clock != "draft":
         return []
-    notice = BY_VERB[happening.verb]
+    notice = BY_VERB[event.verb]
     kind, parties = notice.kind, notice.parties
-    if happening.draft:
-        return _of_parties(kind, SENDER, happening)
-    if happening.clock.startswith("override_"):
+    if event.draft:
+        return _of_parties(kind, SENDER, event)
+    if event.clock.startswith("override_"):
         parties = OVERSEEING  # the receiver can do nothing about an override
-    elif happening.verb == "clock_reminded" and happening.clock in ("answer", "close"):
+    elif event.verb == "clock_reminded" and event.clock in ("answer", "close"):
         parties = SENDER  # it is the sender's turn
-    elif happening.clock == "replace":  # for the receiver, the referral is over
+    elif event.clock == "replace":  # for the receiver, the referral is over
         parties = (
             OVERSEEING
-            if happening.verb == "clock_escalated" or happening.urgency == "IMMEDIATE"
+            if event.verb == "clock_escalated" or event.urgency == "IMMEDIATE"
             else SENDER
         )
-    elif happening.verb.startswith("clock_") and happening.urgency == "IMMEDIATE":
+    elif event.verb.startswith("clock_") and event.urgency == "IMMEDIATE":
         parties = ALL  # there is no time to notify one side after another
-    recipients = _of_parties(kind, parties, happening)
-    if happening.verb == "sent" and happening.override_used:
+    recipients = _of_parties(kind, parties, event)
+    if event.verb == "sent" and event.override_used:
         # the coordinators and the sender may confirm the override
         recipients += [
             Recipient(OVERRIDE_USED, Audience.COORDINATION),
-            *_desk(OVERRIDE_USED, happening.sender_organization_id),
+            *_desk(OVERRIDE_USED, event.sender_organization_id),
         ]
     return list(dict.fromkeys(recipients))
 
 
-def _of_parties(kind: str, parties: Sequence[Party], happening: Happening) -> list[Recipient]:
+def _of_parties(kind: str, parties: Sequence[Party], event: ReferralEvent) -> list[Recipient]:
     return list(
         dict.fromkeys(
-            recipient for party in parties for recipient in _recipients(kind, party, happening)
+            recipient for party in parties for recipient in _recipients(kind, party, event)
         )
     )
 
@@ -177,17 +177,17 @@ def recipients_of_enquiry(
     verb: str,
     asker: tuple[str, str],
     asked_ids: Sequence[str],
-    taken: str,
+    chosen_organization_id: str,
     *,
     first_offer: bool,
     by_asker: bool,
 ) -> list[Recipient]:
     """Returns the recipients of a fact about an enquiry.
 
-    The organisations in `asked_ids` are notified when the enquiry opens, and the organisation
-    `taken` when its offer is taken, and when no referral will follow. `asker` (organisation,
-    worker) gets all other notices, but none about further offers after the first, and none about
-    its own cancellation. The coordinators are also notified when nobody could help.
+    The organisations in `asked_ids` are notified when the enquiry opens; the organisation
+    `chosen_organization_id` when its offer is taken, and again if no referral will follow. `asker`
+    (organisation, worker) gets all other notices, but none about further offers after the first,
+    and none about its own cancellation. The coordinators are also notified when nobody could help.
     """
     organization_id, worker_id = asker
 
@@ -208,55 +208,53 @@ def recipients_of_enquiry(
     if verb == "offers_waiting":
         return to_asker(ENQUIRY_OFFERS_WAITING)
     if verb == "matched":
-        return list(_desk(ENQUIRY_MATCHED, taken))
+        return list(_desk(ENQUIRY_MATCHED, chosen_organization_id))
     if verb == "exhausted":
         return [*to_asker(ENQUIRY_EXHAUSTED), Recipient(ENQUIRY_EXHAUSTED, Audience.COORDINATION)]
     if verb == "cancelled":
         return [
             *([] if by_asker else to_asker(ENQUIRY_CANCELLED)),
-            *_desk(ENQUIRY_RELEASED, taken),
+            *_desk(ENQUIRY_RELEASED, chosen_organization_id),
         ]
     return []
 
 
-def _recipients(kind: str, party: Party, happening: Happening) -> Sequence[Recipient]:
+def _recipients(kind: str, party: Party, event: ReferralEvent) -> Sequence[Recipient]:
     if party is Party.COORDINATION:
         return [Recipient(kind, Audience.COORDINATION)]
     if party is Party.RESPONSIBLE:
-        worker = happening.responsible_worker_id
+        worker = event.responsible_worker_id
         if worker:
             return (
                 []
-                if worker == happening.actor_worker_id
-                else [Recipient(kind, Audience.WORKER, happening.receiver_organization_id, worker)]
+                if worker == event.actor_worker_id
+                else [Recipient(kind, Audience.WORKER, event.receiver_organization_id, worker)]
             )
         party = Party.RECEIVER_OF_OTHERS_DEED
     if party is Party.REMINDED:
         party = (
             Party.SENDER
-            if happening.reminded_organization_id == happening.sender_organization_id
+            if event.reminded_organization_id == event.sender_organization_id
             else Party.RECEIVER
         )
     if (
         party is Party.RECEIVER_OF_OTHERS_DEED
-        and happening.actor_organization_id == happening.receiver_organization_id
+        and event.actor_organization_id == event.receiver_organization_id
     ):
         return []
     if party in (Party.RECEIVER, Party.RECEIVER_OF_OTHERS_DEED):
-        return _desk(kind, happening.receiver_organization_id)
+        return _desk(kind, event.receiver_organization_id)
     if (
         party is Party.SENDER_OF_OTHERS_DEED
-        and happening.actor_organization_id == happening.sender_organization_id
+        and event.actor_organization_id == event.sender_organization_id
     ):
         return []
-    desk = _desk(kind, happening.sender_organization_id)
-    if not happening.sender_worker_id:
+    desk = _desk(kind, event.sender_organization_id)
+    if not event.sender_worker_id:
         return desk
     return [
         *desk,
-        Recipient(
-            kind, Audience.WORKER, happening.sender_organization_id, happening.sender_worker_id
-        ),
+        Recipient(kind, Audience.WORKER, event.sender_organization_id, event.sender_worker_id),
     ]
 
 

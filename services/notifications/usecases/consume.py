@@ -46,10 +46,10 @@ def referral(
     may require a notice.
     """
     body = wire.referral_fact(fact)
-    happening = wire.happening(fact, body)
-    if happening.verb not in VERBS:
+    event = wire.event_of(fact, body)
+    if event.verb not in VERBS:
         raise NewerKind
-    new_messages = messages_of(happening, recipients_of(happening, now))
+    new_messages = messages_of(event, recipients_of(event, now))
     messages.save(
         tx, new_messages, wire.webhook_body(fact, body, public_url), now, by_email=by_email
     )

@@ -26,7 +26,7 @@ class Inbox:
     def ListMessages(self, request: pb.ListMessagesRequest, call: Call) -> pb.ListMessagesResponse:
         """Returns a page of the caller's messages, newest first."""
         size, after = (
-            page_size(request.page_size, default=50, most=200),
+            page_size(request.page_size, default=50, maximum=200),
             self._pages.cursor(request, str, str),
         )
         rows = messages.inbox(

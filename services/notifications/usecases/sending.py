@@ -135,35 +135,48 @@ class DeliveryQueue:
         return mail(claim.id, recipient, claim.referral_id, claim.language, self._public_url)
 
     def _invitation(self, claim: EmailClaim, invitation_id: str, letter: bytes) -> Mail | None:
-        opened = wire.letter(
+        plaintext_letter = wire.letter(
             self._letter_key.open_bytes(letter, f"invitations/{invitation_id}/letter")
         )
-        if not is_address(opened.email):
+        if not is_address(plaintext_letter.email):
             return None
         return invitation_mail(
-            claim.id, opened.email, opened.token, opened.language, self._public_url
+            claim.id,
+            plaintext_letter.email,
+            plaintext_letter.token,
+            plaintext_letter.language,
+            self._public_url,
         )
 
     def _application(self, claim: EmailClaim, application_id: str, letter: bytes) -> Mail | None:
-        opened = wire.application_letter(
+        plaintext_letter = wire.application_letter(
             self._letter_key.open_bytes(letter, f"applications/{application_id}/letter")
         )
-        if not is_address(opened.email):
+        if not is_address(plaintext_letter.email):
             return None
         return application_mail(
-            claim.id, opened.email, opened.token, opened.language, self._public_url
+            claim.id,
+            plaintext_letter.email,
+            plaintext_letter.token,
+            plaintext_letter.language,
+            self._public_url,
         )
 
     def _about_account(
         self, claim: EmailClaim, notice_id: str, letter: bytes, kind: str
     ) -> Mail | None:
-        opened = wire.account_letter(
+        plaintext_letter = wire.account_letter(
             self._letter_key.open_bytes(letter, f"accounts/{notice_id}/letter")
         )
-        if not is_address(opened.email):
+        if not is_address(plaintext_letter.email):
             return None
         return account_mail(
-            claim.id, kind, opened.email, opened.token, opened.language, self._public_url
+            claim.id,
+            kind,
+            plaintext_letter.email,
+            plaintext_letter.token,
+            plaintext_letter.language,
+            self._public_url,
         )
 
     def finish(

@@ -133,7 +133,7 @@ class Webhooks:
         """Returns a page of the deliveries to an endpoint, newest first."""
         webhook_id = object_id(request.webhook_id)
         size, after = (
-            page_size(request.page_size, default=50, most=200),
+            page_size(request.page_size, default=50, maximum=200),
             self._pages.cursor(request, str, str),
         )
         _fetch(call, webhook_id)

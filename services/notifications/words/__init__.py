@@ -50,9 +50,9 @@ def invitation_mail(
 
     The token stands after the # of the link, so that no browser sends it and no server logs it.
     """
-    chosen = language_of(language)
-    link = f"{public_url}/invitation?lang={chosen}#{token}"
-    return _mail(delivery_id, recipient, INVITATION, chosen, link, token)
+    mail_language = language_of(language)
+    link = f"{public_url}/invitation?lang={mail_language}#{token}"
+    return _mail(delivery_id, recipient, INVITATION, mail_language, link, token)
 
 
 def application_mail(
@@ -61,9 +61,9 @@ def application_mail(
     """Returns the e-mail to an applicant. It contains nothing that was entered into the form, since
     the mailbox may be a stranger's.
     """
-    chosen = language_of(language)
-    link = f"{public_url}/join/confirm?lang={chosen}#{token}"
-    return _mail(delivery_id, recipient, APPLICATION, chosen, link, token)
+    mail_language = language_of(language)
+    link = f"{public_url}/join/confirm?lang={mail_language}#{token}"
+    return _mail(delivery_id, recipient, APPLICATION, mail_language, link, token)
 
 
 def account_mail(
@@ -76,11 +76,15 @@ def account_mail(
     """
     if kind not in ACCOUNT:
         return None
-    chosen = language_of(language)
+    mail_language = language_of(language)
     place = (
-        f"reset?lang={chosen}#{token}" if token else PLACES.get(kind, "forgot") + f"?lang={chosen}"
+        f"reset?lang={mail_language}#{token}"
+        if token
+        else PLACES.get(kind, "forgot") + f"?lang={mail_language}"
     )
-    return _mail(delivery_id, recipient, ACCOUNT[kind], chosen, f"{public_url}/{place}", token)
+    return _mail(
+        delivery_id, recipient, ACCOUNT[kind], mail_language, f"{public_url}/{place}", token
+    )
 
 
 def _mail(

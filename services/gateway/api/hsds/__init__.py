@@ -181,9 +181,9 @@ def taxonomy_terms() -> Response:
 @blueprint.get("/taxonomy_terms/<identifier>")
 def taxonomy_term(identifier: str) -> Response:
     """Returns one code of the taxonomy."""
-    wanted = str(UUID(_id(identifier)))
+    term_uuid = str(UUID(_id(identifier)))
     for term in _terms().values():
-        if objects.term_id(term.code) == wanted:
+        if objects.term_id(term.code) == term_uuid:
             return json_response(objects.term(term))
     raise NotFound
 
@@ -191,7 +191,7 @@ def taxonomy_term(identifier: str) -> Response:
 # --- requests
 
 
-def _query_parameters(known: Iterable[str]) -> Parameters:
+def _query_parameters(allowed: Iterable[str]) -> Parameters:
     """Returns the parameters of the request, from its address and from the JSON body of a POST.
 
     Refuses unknown and repeated parameters, because an answer that ignored a parameter would be
@@ -207,34 +207,34 @@ def _query_parameters(known: Iterable[str]) -> Parameters:
         name: ("true" if value else "false") if isinstance(value, bool) else str(value)
         for name, value in sent.items()
     }
-    wrong = [
+    violations = [
         (name if re.fullmatch(r"[a-z_]{1,40}", name) else "", "unknown_field")
         for name in parameters
-        if name not in known
+        if name not in allowed
     ]
-    wrong += [
+    violations += [
         (name, "malformed")
         for name, values in request.args.lists()
-        if len(values) > 1 and name in known
+        if len(values) > 1 and name in allowed
     ]
     if len(parameters.get("search", "")) > MAX_PAGE_SIZE:
-        wrong.append(("search", "too_long"))
+        violations.append(("search", "too_long"))
     if parameters.get("format", "json") != "json":
-        wrong.append(("format", "unknown_code"))
-    if wrong:
-        raise Invalid(*dict.fromkeys(wrong))
+        violations.append(("format", "unknown_code"))
+    if violations:
+        raise Invalid(*dict.fromkeys(violations))
     return parameters
 
 
 def _paging(parameters: Parameters) -> tuple[int, int]:
     page, size = parameters.get("page", "1"), parameters.get("per_page", "50")
-    wrong = [
+    violations = [
         (name, "out_of_range")
-        for name, text, most in (("page", page, 1_000_000), ("per_page", size, MAX_PAGE_SIZE))
-        if not _NUMBER.match(text) or not 1 <= int(text) <= most
+        for name, text, maximum in (("page", page, 1_000_000), ("per_page", size, MAX_PAGE_SIZE))
+        if not _NUMBER.match(text) or not 1 <= int(text) <= maximum
     ]
-    if wrong:
-        raise Invalid(*wrong)
+    if violations:
+        raise Invalid(*violations)
     return int(page), int(size)
 
 
@@ -250,13 +250,13 @@ def _filter_fields(parameters: Parameters) -> tuple[dict[str, Any], bool]:
         "words": parameters.get("search", ""),
     }
     is_empty = parameters.get("taxonomy_id", objects.TAXONOMY_ID).lower() != objects.TAXONOMY_ID
-    if wanted := parameters.get("taxonomy_term_id", ""):
-        codes = [code for code in _terms() if wanted in (code, objects.term_id(code))]
+    if filter_value := parameters.get("taxonomy_term_id", ""):
+        codes = [code for code in _terms() if filter_value in (code, objects.term_id(code))]
         fields["need_code"] = codes[0] if codes else ""
         is_empty |= not codes
-    if wanted := parameters.get("organization_id", ""):
+    if filter_value := parameters.get("organization_id", ""):
         try:
-            fields["organization_id"] = _id(wanted)
+            fields["organization_id"] = _id(filter_value)
         except NotFound:
             is_empty = True
     return fields, is_empty

@@ -75,12 +75,14 @@ def organization(message: d.Organization, *, full: bool = False) -> JsonObject:
         "x_department": message.department,
         "x_hotline_number": message.hotline_number,
     }
-    more: JsonObject = (
+    further_fields: JsonObject = (
         {"phones": _phone(message.phone, message.id), "x_languages": list(message.languages)}
         if full
         else {}
     )
-    return _filled(core, "description") | {name: value for name, value in more.items() if value}
+    return _filled(core, "description") | {
+        name: value for name, value in further_fields.items() if value
+    }
 
 
 def service(
@@ -88,7 +90,7 @@ def service(
 ) -> JsonObject:
     """Returns a service with its organisation, and with everything that belongs to it if `full`."""
     listed_service = message.service
-    takes = listed_service.eligibility
+    eligibility = listed_service.eligibility
     core: JsonObject = {
         "id": uuid(listed_service.id),
         "name": listed_service.name,
@@ -99,17 +101,17 @@ def service(
         else "",
         "last_modified": rfc3339(message.modify_time.ToDatetime(tzinfo=UTC)),
         **{
-            name: getattr(takes, name)
+            name: getattr(eligibility, name)
             for name in ("minimum_age", "maximum_age")
-            if takes.HasField(name)
+            if eligibility.HasField(name)
         },
         "organization": organization(message.organization),
         "x_need_codes": list(listed_service.need_codes),
         "x_country": listed_service.country,
         "x_department": listed_service.department,
-        "x_genders": [words(d.Gender.DESCRIPTOR)[gender] for gender in takes.genders],
+        "x_genders": [words(d.Gender.DESCRIPTOR)[gender] for gender in eligibility.genders],
         **{
-            f"x_{name}": getattr(takes, name)
+            f"x_{name}": getattr(eligibility, name)
             for name in (
                 "takes_dependants",
                 "maximum_dependants",
@@ -118,12 +120,12 @@ def service(
                 "takes_without_papers",
                 "maximum_age_of_boys",
             )
-            if takes.HasField(name)
+            if eligibility.HasField(name)
         },
     }
     if not full:
         return _filled(core)
-    more: JsonObject = {
+    further_fields: JsonObject = {
         "organization": organization(message.organization, full=True),
         "phones": _phone(listed_service.phone, listed_service.id),
         "schedules": _schedules(listed_service.schedules, listed_service.id),
@@ -141,7 +143,7 @@ def service(
             words(d.Accessibility.DESCRIPTOR)[code] for code in listed_service.accessibility
         ],
     }
-    return _filled(core | more)
+    return _filled(core | further_fields)
 
 
 def service_at_location(
@@ -303,14 +305,14 @@ def _area(code: str, owner_id: str) -> JsonObject:
 
 
 def _attribute(code: str, owner_id: str, terms: Mapping[str, d.TaxonomyTerm]) -> JsonObject:
-    about = {"taxonomy_term": term(terms[code], full=False)} if code in terms else {}
+    taxonomy_term = {"taxonomy_term": term(terms[code], full=False)} if code in terms else {}
     return {
         "id": derived_id(owner_id, "attributes", code),
         "link_id": uuid(owner_id),
         "link_entity": "service",
         "link_type": "service",
         "taxonomy_term_id": term_id(code),
-        **about,
+        **taxonomy_term,
     }
 
 

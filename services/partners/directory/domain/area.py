@@ -25,7 +25,7 @@ class Areas:
         self._countries = {area.code[:2] for area in self.areas.values()}
 
     def knows(self, code: str) -> bool:
-        """Tells whether the code is that of an area.
+        """Returns whether the code is that of an area.
 
         If the list has no area of a country, the code of the country and any code of a subdivision
         of the country are accepted.
@@ -38,7 +38,7 @@ class Areas:
 
     @staticmethod
     def lies_in(code: str, other: str) -> bool:
-        """Tells whether an area is `other` or lies in it; always True if `other` is empty."""
+        """Returns whether an area is `other` or lies in it; always True if `other` is empty."""
         return not other or other in with_ancestors(code)
 
 

@@ -61,7 +61,7 @@ class ImportJob:
 
     @property
     def has_ended(self) -> bool:
-        """Tells whether the import has reached a final state."""
+        """Returns whether the import has reached a final state."""
         return self.end_time is not None
 
     def cancel(self, now: datetime) -> None:

@@ -136,13 +136,15 @@ class ServiceDraft:
         eligibility_fields = {
             path.partition(".")[2] for path in self.stated_fields if path.startswith(f"{_GROUP}.")
         }
-        wanted = {name: getattr(self.entry, name) for name in self.stated_fields if "." not in name}
+        new_values = {
+            name: getattr(self.entry, name) for name in self.stated_fields if "." not in name
+        }
         if eligibility_fields:
-            wanted[_GROUP] = replace(
+            new_values[_GROUP] = replace(
                 before.eligibility,
                 **{name: getattr(self.entry.eligibility, name) for name in eligibility_fields},
             )
-        return {name: value for name, value in wanted.items() if value != getattr(before, name)}
+        return {name: value for name, value in new_values.items() if value != getattr(before, name)}
 
 
 @dataclass

@@ -233,8 +233,8 @@ def _need(need: str, offered: tuple[str, ...]) -> Reason:
     return Reason("need", Verdict.ASK, "need_group_only")
 
 
-def _age(age: int | None, stated: tuple[int | None, int | None]) -> Reason:
-    low, high = stated
+def _age(age: int | None, statement: tuple[int | None, int | None]) -> Reason:
+    low, high = statement
     if age is not None and low is not None and age < low:
         return Reason("age", Verdict.DOES_NOT_FIT, "age_too_low")
     if age is not None and high is not None and age > high:
@@ -256,20 +256,20 @@ def _gender(gender: Gender | None, served: tuple[Gender, ...]) -> Reason:
     return Reason("gender", Verdict.DOES_NOT_FIT, "gender_not_served")
 
 
-def _dependants(dependants: int | None, stated: tuple[bool | None, int | None]) -> Reason:
-    takes, most = stated
-    most = 0 if takes is False else most
+def _dependants(dependants: int | None, statement: tuple[bool | None, int | None]) -> Reason:
+    accepts, maximum = statement
+    maximum = 0 if accepts is False else maximum
     if dependants == 0:
         return Reason("dependants", Verdict.FITS, "dependants_none")
     if dependants is None:
         return Reason("dependants", Verdict.ASK, "dependants_unknown")
-    if most == 0:
+    if maximum == 0:
         return Reason("dependants", Verdict.DOES_NOT_FIT, "dependants_not_taken")
-    if most is not None and dependants > most:
+    if maximum is not None and dependants > maximum:
         return Reason("dependants", Verdict.DOES_NOT_FIT, "dependants_too_many")
-    if most is None and takes is None:
+    if maximum is None and accepts is None:
         return Reason("dependants", Verdict.ASK, "dependants_not_stated")
-    if most is None:
+    if maximum is None:
         return Reason("dependants", Verdict.ASK, "dependants_how_many")
     return Reason("dependants", Verdict.FITS, "dependants_taken")
 
@@ -282,23 +282,23 @@ def _language(language: str, spoken: tuple[str, ...]) -> Reason:
     return Reason("language", Verdict.ASK, "language_other", 2)  # an interpreter may help
 
 
-def _stated(criterion: str, takes: bool | None) -> Reason:
-    """Judges whether a service takes people with an attribute; `takes` is None if not stated."""
-    if takes is None:
+def _stated(criterion: str, accepts: bool | None) -> Reason:
+    """Judges whether a service takes people with an attribute; None means that it does not say."""
+    if accepts is None:
         return Reason(criterion, Verdict.ASK, f"{criterion}_not_stated")
     return Reason(
         criterion,
-        Verdict.FITS if takes else Verdict.DOES_NOT_FIT,
-        f"{criterion}_taken" if takes else f"{criterion}_not_taken",
+        Verdict.FITS if accepts else Verdict.DOES_NOT_FIT,
+        f"{criterion}_taken" if accepts else f"{criterion}_not_taken",
     )
 
 
-def _boys(age: int | None, most: int | None) -> Reason:
-    if most is None:
+def _boys(age: int | None, max_age: int | None) -> Reason:
+    if max_age is None:
         return Reason("boys", Verdict.ASK, "boys_not_stated")
-    if most == 0:
+    if max_age == 0:
         return Reason("boys", Verdict.DOES_NOT_FIT, "boys_not_taken")
-    if age is not None and age > most:
+    if age is not None and age > max_age:
         return Reason("boys", Verdict.DOES_NOT_FIT, "boys_too_old")
     return Reason("boys", Verdict.FITS, "boys_taken")
 
@@ -313,8 +313,8 @@ def _truth(level: int) -> Reason:
     return Reason("truth", Verdict.FITS, "", level)
 
 
-def _area(department: str, stated: tuple[str, tuple[str, ...]]) -> Reason:
-    home, covered = stated
+def _area(department: str, statement: tuple[str, tuple[str, ...]]) -> Reason:
+    home, covered = statement
     if department and department != home and (department in covered or department[:2] in covered):
         return Reason("area", Verdict.FITS, "area_covered", 1)
     if not home:
@@ -401,67 +401,67 @@ class Rule:
 CRITERIA = {
     "need": Rule(
         lambda candidate, now: tuple(sorted(candidate.need_codes)),
-        lambda question, stated: _need(question.need_code, stated),
+        lambda question, statement: _need(question.need_code, statement),
     ),
     "age": Rule(
         lambda candidate, now: (
             candidate.eligibility.minimum_age,
             candidate.eligibility.maximum_age,
         ),
-        lambda question, stated: _age(question.age, stated),
+        lambda question, statement: _age(question.age, statement),
     ),
     "gender": Rule(
         lambda candidate, now: tuple(sorted(candidate.eligibility.genders)),
-        lambda question, stated: _gender(question.gender, stated),
+        lambda question, statement: _gender(question.gender, statement),
     ),
     "dependants": Rule(
         lambda candidate, now: (
             candidate.eligibility.takes_dependants,
             candidate.eligibility.maximum_dependants,
         ),
-        lambda question, stated: _dependants(question.dependants, stated),
+        lambda question, statement: _dependants(question.dependants, statement),
     ),
     "language": Rule(
         lambda candidate, now: tuple(sorted({_base_language(tag) for tag in candidate.languages})),
-        lambda question, stated: _language(question.language, stated),
+        lambda question, statement: _language(question.language, statement),
     ),
     "pregnancy": Rule(
         lambda candidate, now: candidate.eligibility.takes_pregnant,
-        lambda question, stated: _stated("pregnancy", stated),
+        lambda question, statement: _stated("pregnancy", statement),
     ),
     "addiction": Rule(
         lambda candidate, now: candidate.eligibility.takes_with_addiction,
-        lambda question, stated: _stated("addiction", stated),
+        lambda question, statement: _stated("addiction", statement),
     ),
     "papers": Rule(
         lambda candidate, now: candidate.eligibility.takes_without_papers,
-        lambda question, stated: _stated("papers", stated),
+        lambda question, statement: _stated("papers", statement),
     ),
     "boys": Rule(
         lambda candidate, now: candidate.eligibility.maximum_age_of_boys,
-        lambda question, stated: _boys(question.oldest_boy_age, stated),
+        lambda question, statement: _boys(question.oldest_boy_age, statement),
     ),
     "accessibility": Rule(
         lambda candidate, now: tuple(sorted(candidate.accessibility)),
-        lambda question, stated: _accessibility(question.accessibility, stated),
+        lambda question, statement: _accessibility(question.accessibility, statement),
     ),
     "area": Rule(
         lambda candidate, now: (
             candidate.department,
             tuple(sorted({code.partition(".")[0] for code in candidate.area_codes})),
         ),
-        lambda question, stated: _area(question.department, stated),
+        lambda question, statement: _area(question.department, statement),
     ),
     "room": Rule(
         lambda candidate, now: Room.of(candidate.capacity, candidate.times.age(now)),
-        lambda question, stated: _room(question.dependants, stated),
+        lambda question, statement: _room(question.dependants, statement),
     ),
     "freshness": Rule(
         lambda candidate, now: candidate.times.freshness(now),
-        lambda question, stated: _freshness(stated),
+        lambda question, statement: _freshness(statement),
     ),
     "truth": Rule(
         lambda candidate, now: rank(candidate.promises_kept, candidate.promises_broken),
-        lambda question, stated: _truth(stated),
+        lambda question, statement: _truth(statement),
     ),
 }

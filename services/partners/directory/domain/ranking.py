@@ -34,17 +34,17 @@ _FEW = 50
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _Entry:
     """A service as it was last put into the ranking.
 
-    `stated`: the numbers of the statements that the service makes on all shelves; `needs`: for each
-    group, the numbers of the statements that it makes only on that group's shelf; `slots`: its slot
-    on each shelf, in the order of `needs`; `until`: when `times` next change a statement.
+    `statements`: the numbers of the statements that the service makes on all shelves; `needs`: for
+    each group, the numbers of the statements that it makes only on that group's shelf; `slots`: its
+    slot on each shelf, in the order of `needs`; `until`: when `times` next change a statement.
     """
 
     name: tuple[str, str]
     organization_id: str
-    stated: tuple[int, ...]
+    statements: tuple[int, ...]
     needs: dict[str, tuple[int, ...]]
     slots: tuple[int, ...]
     times: StatementTimes
@@ -61,7 +61,7 @@ class _Shelf:
 
     def __init__(self) -> None:
         self.names: list[tuple[str, str]] = []
-        self.stated: defaultdict[str, dict[Hashable, int]] = defaultdict(dict)
+        self.statements: defaultdict[str, dict[Hashable, int]] = defaultdict(dict)
         self._free: list[int] = []
 
     def put(self, name: tuple[str, str], slot: int | None) -> int:
@@ -78,27 +78,29 @@ class _Shelf:
         """Frees a slot for another service."""
         self._free.append(slot)
 
-    def flip(self, stated: Statement, slots: list[int]) -> None:
+    def flip(self, statement: Statement, slots: list[int]) -> None:
         """Adds the statement to these slots, or removes it from the slots that already have it.
 
         A slot that is listed twice stays as it is.
         """
-        criterion, value = stated
-        self.stated[criterion][value] = self.stated[criterion].get(value, 0) ^ bits_of(slots)
-        if not self.stated[criterion][value]:
-            del self.stated[criterion][value]
+        criterion, value = statement
+        self.statements[criterion][value] = self.statements[criterion].get(value, 0) ^ bits_of(
+            slots
+        )
+        if not self.statements[criterion][value]:
+            del self.statements[criterion][value]
 
     def bits_stating(self, criterion: str, *values: Hashable) -> int:
         """Returns the bits of the services that state any of these values for the criterion."""
         bits = 0
         for value in values:
-            bits |= self.stated[criterion].get(value, 0)
+            bits |= self.statements[criterion].get(value, 0)
         return bits
 
     def bits_by_outcome(self, criterion: str, question: Question) -> dict[tuple[Verdict, int], int]:
         """Returns the bits of the services by verdict and rank on the criterion."""
         outcomes: dict[tuple[Verdict, int], int] = {}
-        for value, bits in self.stated[criterion].items():
+        for value, bits in self.statements[criterion].items():
             reason = CRITERIA[criterion].judge(question, value)
             outcomes[reason.verdict, reason.rank] = (
                 outcomes.get((reason.verdict, reason.rank), 0) | bits
@@ -122,22 +124,22 @@ class Ranking:
 
     def __init__(self) -> None:
         self._shelves: defaultdict[str, _Shelf] = defaultdict(_Shelf)
-        self._known: dict[str, _Known] = {}
+        self._entries: dict[str, _Entry] = {}
         self._ids_by_organization: defaultdict[str, set[str]] = defaultdict(set)
         self._numbers: dict[Statement, int] = {}
-        self._stated: list[Statement] = []
+        self._statements: list[Statement] = []
         self._shared_numbers: dict[tuple[int, ...], tuple[int, ...]] = {}
         self._needs: dict[tuple[str, ...], dict[str, tuple[int, ...]]] = {}
         self._ends: list[tuple[datetime, str]] = []
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._entries)
 
     def put(self, candidates: Iterable[Candidate], now: datetime) -> None:
         """Stores these candidates in place of their former state."""
         flips: Flips = defaultdict(lambda: defaultdict(list))
         for candidate in candidates:
-            self._put_or_remove(candidate.service_id, self._known_of(candidate, now), flips)
+            self._put_or_remove(candidate.service_id, self._entry_of(candidate, now), flips)
         self._flip(flips)
 
     def drop(self, ids: Iterable[str]) -> None:
@@ -152,15 +154,15 @@ class Ranking:
         flips: Flips = defaultdict(lambda: defaultdict(list))
         while self._ends and self._ends[0][0] < now:
             end, id = heapq.heappop(self._ends)
-            known = self._known.get(id)
-            if known is not None and known.until == end:
+            entry = self._entries.get(id)
+            if entry is not None and entry.until == end:
                 aged = replace(
-                    known,
-                    stated=self._aged_statements(known, now),
-                    until=known.times.unchanged_until(now),
+                    entry,
+                    statements=self._aged_statements(entry, now),
+                    until=entry.times.unchanged_until(now),
                 )
-                for group, slot in known.slot_by_group.items():
-                    for statement in {*known.stated} ^ {*aged.stated}:
+                for group, slot in entry.slot_by_group.items():
+                    for statement in {*entry.statements} ^ {*aged.statements}:
                         flips[group][statement].append(slot)
                 self._store(id, aged)
         self._flip(flips)
@@ -186,30 +188,30 @@ class Ranking:
             pool &= shelf.bits_stating("shelter", False)
         pool &= ~shelf.bits_stating("department", *filter(None, question.excluded_areas))
         pool &= ~bits_of(
-            self._known[id].slot_by_group.get(group)
+            self._entries[id].slot_by_group.get(group)
             for organization_id in set(question.excluded_organization_ids)
             for id in self._ids_by_organization.get(organization_id, ())
         )
-        judged = {
+        verdicts = {
             name: shelf.bits_by_outcome(name, question)
             for name in (*criteria(question), *HIDDEN_CRITERIA)
         }
         excluded = _union(
             bits
-            for outcome in judged.values()
+            for outcome in verdicts.values()
             for (verdict, _), bits in outcome.items()
             if verdict is Verdict.DOES_NOT_FIT
         )
         uncertain = _union(
             bits
-            for outcome in judged.values()
+            for outcome in verdicts.values()
             for (verdict, _), bits in outcome.items()
             if verdict is Verdict.ASK
         )
         levels = [
-            [judged[name][outcome] for outcome in sorted(judged[name])]
+            [verdicts[name][outcome] for outcome in sorted(verdicts[name])]
             for name in ORDERING_CRITERIA
-            if name in judged
+            if name in verdicts
         ]
         ids: list[str] = []
         for part in (pool & ~excluded & ~uncertain, pool & uncertain & ~excluded, pool & excluded):
@@ -219,16 +221,16 @@ class Ranking:
                     return ids
         return ids
 
-    def _known_of(self, candidate: Candidate, now: datetime) -> _Known:
+    def _entry_of(self, candidate: Candidate, now: datetime) -> _Entry:
         groups: dict[str, list[str]] = {}
         for code in sorted(candidate.need_codes):
             groups.setdefault(code.partition(".")[0], []).append(code)
-        stated = [
+        statements = [
             (name, rule.read_statement(candidate, now))
             for name, rule in CRITERIA.items()
             if name != "need"
         ]
-        stated += [
+        statements += [
             ("country", candidate.country),
             ("shelter", candidate.shelter),
             ("department", candidate.department),
@@ -247,8 +249,8 @@ class Ranking:
                 )
                 for group, codes in groups.items()
             }
-        numbers = tuple(map(self._number, stated))
-        return _Known(
+        numbers = tuple(map(self._number, statements))
+        return _Entry(
             (candidate.name_key, candidate.service_id),
             candidate.organization_id,
             self._shared_numbers.setdefault(numbers, numbers),
@@ -258,58 +260,58 @@ class Ranking:
             candidate.times.unchanged_until(now),
         )
 
-    def _aged_statements(self, known: _Known, now: datetime) -> tuple[int, ...]:
-        stated: dict[str, Any] = dict(self._stated[number] for number in known.stated)
-        stated |= {
-            "room": stated["room"]._replace(age=known.times.age(now)),
-            "freshness": known.times.freshness(now),
+    def _aged_statements(self, entry: _Entry, now: datetime) -> tuple[int, ...]:
+        statements: dict[str, Any] = dict(self._statements[number] for number in entry.statements)
+        statements |= {
+            "room": statements["room"]._replace(age=entry.times.age(now)),
+            "freshness": entry.times.freshness(now),
         }
-        return tuple(map(self._number, stated.items()))
+        return tuple(map(self._number, statements.items()))
 
-    def _put_or_remove(self, id: str, known: _Known | None, flips: Flips) -> None:
-        before = self._known.pop(id, None)
+    def _put_or_remove(self, id: str, entry: _Entry | None, flips: Flips) -> None:
+        before = self._entries.pop(id, None)
         if before is not None:
             self._ids_by_organization[before.organization_id].discard(id)
             for group, slot in before.slot_by_group.items():
-                for statement in (*before.stated, *before.needs[group]):
+                for statement in (*before.statements, *before.needs[group]):
                     flips[group][statement].append(slot)
-                if known is None or group not in known.needs:
+                if entry is None or group not in entry.needs:
                     self._shelves[group].clear(slot)
-        if known is None:
+        if entry is None:
             return
         slots_before = before.slot_by_group if before else {}
-        known = replace(
-            known,
+        entry = replace(
+            entry,
             slots=tuple(
-                self._shelves[group].put(known.name, slots_before.get(group))
-                for group in known.needs
+                self._shelves[group].put(entry.name, slots_before.get(group))
+                for group in entry.needs
             ),
         )
-        for group, slot in known.slot_by_group.items():
-            for statement in (*known.stated, *known.needs[group]):
+        for group, slot in entry.slot_by_group.items():
+            for statement in (*entry.statements, *entry.needs[group]):
                 flips[group][statement].append(slot)
-        self._ids_by_organization[known.organization_id].add(id)
-        self._store(id, known)
+        self._ids_by_organization[entry.organization_id].add(id)
+        self._store(id, entry)
 
-    def _store(self, id: str, known: _Known) -> None:
-        self._known[id] = known
-        if known.until is not None:
-            heapq.heappush(self._ends, (known.until, id))
+    def _store(self, id: str, entry: _Entry) -> None:
+        self._entries[id] = entry
+        if entry.until is not None:
+            heapq.heappush(self._ends, (entry.until, id))
 
-    def _number(self, stated: Statement) -> int:
+    def _number(self, statement: Statement) -> int:
         """Returns the number of a statement.
 
         Thousands of services share the same few statements.
         """
-        if stated not in self._numbers:
-            self._numbers[stated] = len(self._stated)
-            self._stated.append(stated)
-        return self._numbers[stated]
+        if statement not in self._numbers:
+            self._numbers[statement] = len(self._statements)
+            self._statements.append(statement)
+        return self._numbers[statement]
 
     def _flip(self, flips: Flips) -> None:
         for shelf, slots_by_statement in flips.items():
-            for stated, slots in slots_by_statement.items():
-                self._shelves[shelf].flip(self._stated[stated], slots)
+            for statement, slots in slots_by_statement.items():
+                self._shelves[shelf].flip(self._statements[statement], slots)
 
 
 def _slots(bits: int) -> Iterator[int]:
@@ -321,9 +323,9 @@ def _slots(bits: int) -> Iterator[int]:
 
 def bits_of(slots: Iterable[int | None]) -> int:
     """Returns the integer in which these bits are set; a bit that is listed twice is not set."""
-    known = [slot for slot in slots if slot is not None]
-    bits = bytearray(max(known, default=0) // 8 + 1)
-    for slot in known:
+    given = [slot for slot in slots if slot is not None]
+    bits = bytearray(max(given, default=0) // 8 + 1)
+    for slot in given:
         bits[slot >> 3] ^= 1 << (slot & 7)
     return int.from_bytes(bits, "little")
 

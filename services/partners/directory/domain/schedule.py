@@ -59,7 +59,7 @@ class Schedule:
             check.refuse(f"{path}.valid_to", "out_of_range")
 
     def begins_on(self, day: date) -> bool:
-        """Tells whether the hours begin on this day. Holidays are not considered."""
+        """Returns whether the hours begin on this day. Holidays are not considered."""
         if (self.valid_from and day < self.valid_from) or (self.valid_to and day > self.valid_to):
             return False
         name = DAYS[day.weekday()]

@@ -139,14 +139,14 @@ def for_others(live: Figure, before: Figure | None, now: datetime) -> Figure:
     steps. `before`: the figure at the beginning of the last time step with a change; None if the
     live figure is the first one, which others see at once.
     """
-    shown = before if before is not None and before.step == time_step_of(now) else live
-    stated, declined = shown.capacity.update_time, shown.capacity.declined_time
+    figure = before if before is not None and before.step == time_step_of(now) else live
+    stated, declined = figure.capacity.update_time, figure.capacity.declined_time
     coarse = replace(
-        shown.capacity,
+        figure.capacity,
         update_time=stated and time_step_of(stated),
         declined_time=declined and time_step_of(declined),
     )
-    return replace(shown, capacity=coarse, step=None)
+    return replace(figure, capacity=coarse, step=None)
 
 
 FRESH_SHELTER = timedelta(hours=24)  # a bed that is free in the morning may be occupied at night
@@ -159,7 +159,7 @@ def stale_time(capacity: Capacity, need_codes: Sequence[str]) -> datetime | None
 
 
 def offers_shelter(need_codes: Sequence[str]) -> bool:
-    """Tells whether a service with these needs is, or may be, a shelter.
+    """Returns whether a service with these needs is, or may be, a shelter.
 
     A service that states only HOUSING may be one: it is asked for emergency shelter, too.
     """
@@ -212,7 +212,7 @@ class ServiceEntry:
 
     @property
     def is_shelter(self) -> bool:
-        """Tells whether the service is confidential or offers shelter.
+        """Returns whether the service is confidential or offers shelter.
 
         Members on probation can neither see nor offer such a service.
         """
@@ -368,7 +368,7 @@ class Service(Subject):
 
     @property
     def is_shelter(self) -> bool:
-        """Tells whether the service is hidden from members on probation.
+        """Returns whether the service is hidden from members on probation.
 
         This applies if the entry says so (`ServiceEntry.is_shelter`), and to every service of an
         organisation of type SHELTER that is not public.
@@ -387,7 +387,7 @@ class Service(Subject):
         return live if self.is_live_for(viewer) else for_others(live, self.figure_before, now)
 
     def is_live_for(self, viewer: Viewer) -> bool:
-        """Tells whether a viewer sees changes to the service's room at once."""
+        """Returns whether a viewer sees changes to the service's room at once."""
         return not self.is_shelter or viewer.organization_id == self.organization_id
 
     def data_outside_version(self) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ class Taxonomy:
         self.terms = {term.code: term for term in terms}
 
     def knows(self, code: str) -> bool:
-        """Tells whether the code is in the taxonomy."""
+        """Returns whether the code is in the taxonomy."""
         return code in self.terms
 
     def with_parents(self, codes: Iterable[str]) -> list[str]:

@@ -69,7 +69,7 @@ def rank(kept: int, broken: int) -> int:
 def has_promised(
     capacity: Capacity, need_codes: tuple[str, ...], yes_time: datetime | None, at: datetime
 ) -> bool:
-    """Tells whether a person who came at the time `at` had been promised room.
+    """Returns whether a person who came at the time `at` had been promised room.
 
     `yes_time`: when the service last answered an enquiry with yes; None if it never did.
     """

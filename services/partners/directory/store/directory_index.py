@@ -76,14 +76,14 @@ class Content:
 
     @property
     def outgrown(self) -> bool:
-        """Tells whether reading everything again is cheaper than keeping this content."""
+        """Returns whether reading everything again is cheaper than keeping this content."""
         return (
             self.search.outgrown
             or len(self.hours) > 2 * len(self.search.values("hours")) + _SPARE_HOURS
         )
 
     def is_of_another_database(self, state: Row) -> bool:
-        """Tells whether the content was read from another database than the given state.
+        """Returns whether the content was read from another database than the given state.
 
         A lower transaction id, or another file for the table of services, means that the database
         was replaced (or that the table was rewritten).
@@ -173,7 +173,7 @@ class DirectoryIndex:
 
     @property
     def loaded(self) -> bool:
-        """Tells whether the directory has been read. Until then, queries wait."""
+        """Returns whether the directory has been read. Until then, queries wait."""
         return self._content is not None
 
     @contextmanager
@@ -194,32 +194,34 @@ class DirectoryIndex:
         """
         self._read(lambda: nullcontext(tx), now, reload=reload)
 
-    def keep_up(self, begin: Begin, now: datetime) -> None:
+    def keep_up(self, begin_transaction: Begin, now: datetime) -> None:
         """Refreshes the content in as many transactions as necessary.
 
-        A loop calls this method, so that queries have little left to read. `begin` begins a
-        transaction. Reads everything again if the content is `outgrown`.
+        A loop calls this method, so that queries have little left to read. `begin_transaction`
+        begins a transaction. Reads everything again if the content is `outgrown`.
         """
-        self._read(begin, now, reload=self._content is not None and self._content.outgrown)
+        self._read(
+            begin_transaction, now, reload=self._content is not None and self._content.outgrown
+        )
 
     def has_due(self, now: datetime) -> bool:
-        """Tells whether a shelter's new figure has become visible since the last refresh.
+        """Returns whether a shelter's new figure has become visible since the last refresh.
 
         Does not query the database.
         """
         with self._content_lock:
             return self._content is not None and bool(self._content.due(now))
 
-    def _read(self, begin: Begin, now: datetime, *, reload: bool) -> None:
-        if not reload and self._read_few(begin, now):
+    def _read(self, begin_transaction: Begin, now: datetime, *, reload: bool) -> None:
+        if not reload and self._read_few(begin_transaction, now):
             return
         # One thread reads many changes while the other threads wait. After that, the other threads
         # have only a few changes left to read.
         with self._one_loader():
-            if reload or not self._read_few(begin, now):
-                self._read_many(begin, now, reload=reload)
+            if reload or not self._read_few(begin_transaction, now):
+                self._read_many(begin_transaction, now, reload=reload)
 
-    def _read_few(self, begin: Begin, now: datetime) -> bool:
+    def _read_few(self, begin_transaction: Begin, now: datetime) -> bool:
         """Applies the changes and returns True if there are fewer than _AT_ONCE of them.
 
         Otherwise changes nothing and returns False; also if everything must be read, or if another
@@ -228,7 +230,7 @@ class DirectoryIndex:
         content = self._content
         if content is None:
             return False
-        with begin() as tx:
+        with begin_transaction() as tx:
             state, due = _state(tx, content.seen), content.due(now)
             rows = _changes(tx, content.seen, due=due) if state["changed"] or due else []
             if len(rows) == _AT_ONCE or content.is_of_another_database(state):
@@ -241,11 +243,11 @@ class DirectoryIndex:
             content.seen = max(content.seen, state["oldest"])
         return True
 
-    def _read_many(self, begin: Begin, now: datetime, *, reload: bool) -> None:
+    def _read_many(self, begin_transaction: Begin, now: datetime, *, reload: bool) -> None:
         content, oldest, after = self._content, 0, ""
         due = content.due(now) if content else []
         while not reload and content is not None and not content.outgrown:
-            with begin() as tx:
+            with begin_transaction() as tx:
                 state = _state(tx, content.seen)
                 rows = _changes(tx, content.seen, after, due)
                 hours = _new_hours(tx, content, rows)
@@ -258,17 +260,17 @@ class DirectoryIndex:
                     content.seen = max(content.seen, oldest)
                     return
             after = rows[-1]["service_id"]
-        self._load(begin, now)
+        self._load(begin_transaction, now)
 
-    def _load(self, begin: Begin, now: datetime) -> None:
-        with begin() as tx:
+    def _load(self, begin_transaction: Begin, now: datetime) -> None:
+        with begin_transaction() as tx:
             state = _state(tx, _MAX_TRANSACTION_ID)
         content = Content(state["oldest"], state["filenode"])
 
         def pages() -> Iterator[tuple[list[Row], dict[int, Hours]]]:
             after = "", ""
             while True:
-                with begin() as tx:
+                with begin_transaction() as tx:
                     rows = _by_name(tx, *after)
                     hours = _new_hours(tx, content, rows)
                 if not rows:

@@ -156,16 +156,16 @@ def page_of(
             "limit": size + 1,
         },
     ).fetchall()
-    more = (
+    next_cursor = (
         [rows[size - 1]["create_time"].isoformat(), rows[size - 1]["id"]]
         if len(rows) > size
         else None
     )
-    return [_read(row) for row in rows[:size]], more
+    return [_read(row) for row in rows[:size]], next_cursor
 
 
 def leads_to_hidden(tx: Transaction, id: str, *, shelters: bool) -> bool:
-    """Tells whether an open place would lead to a hidden service.
+    """Returns whether an open place would lead to a hidden service.
 
     `shelters`: whether the caller sees shelters of other members.
     """
@@ -179,7 +179,7 @@ def leads_to_hidden(tx: Transaction, id: str, *, shelters: bool) -> bool:
 
 
 def is_used(tx: Transaction, id: str) -> bool:
-    """Tells whether a service is offered at the place."""
+    """Returns whether a service is offered at the place."""
     return (
         tx.execute(
             "SELECT 1 FROM service_at_locations WHERE location_id = %s LIMIT 1", (id,)

@@ -77,25 +77,25 @@ def page_by_name(
         "many": MANY,
     }
     source = f"{services.FROM} WHERE {_WANTED}"
-    beyond = ""
+    after_condition = ""
     if after:
-        beyond = " AND (s.name_key, s.id) > (%(after_name)s, %(after_id)s)"
+        after_condition = " AND (s.name_key, s.id) > (%(after_name)s, %(after_id)s)"
         values |= dict(zip(("after_name", "after_id"), after, strict=True))
     # First finds the ids of the page through the index of names, so that only the page's rows are
     # read whole.
-    ids = f"SELECT s.id FROM {source}{beyond} ORDER BY s.name_key, s.id LIMIT %(more)s"
+    ids = f"SELECT s.id FROM {source}{after_condition} ORDER BY s.name_key, s.id LIMIT %(more)s"
     rows = tx.execute(
         f"SELECT {services.SEEN}, s.name_key, s.public_time FROM ({ids}) AS page"
         f" JOIN ({services.FROM}) ON s.id = page.id ORDER BY s.name_key, s.id",
         values,
     ).fetchall()
-    shown = rows[: wanted.size]
-    more: Cursor | None = (
-        [shown[-1]["name_key"], shown[-1]["id"]] if len(rows) > wanted.size else None
+    page = rows[: wanted.size]
+    next_cursor: Cursor | None = (
+        [page[-1]["name_key"], page[-1]["id"]] if len(rows) > wanted.size else None
     )
     return (
-        _with_places(tx, shown),
-        more,
+        _with_places(tx, page),
+        next_cursor,
         _count(tx, f"(SELECT FROM {source} LIMIT %(many)s) AS counted", values),
     )
 
@@ -129,16 +129,16 @@ def public_service(tx: Transaction, id: str) -> PublicEntry | None:
     return next(iter(_with_places(tx, rows)), None)
 
 
-def members(tx: Transaction, wanted: PublicSearchTerms) -> tuple[list[Organization], int]:
+def members(tx: Transaction, terms: PublicSearchTerms) -> tuple[list[Organization], int]:
     """Returns a page of the members that offer a public service, ordered by id, and the total."""
-    rows, total = _page(tx, "o.*", f"organizations AS o WHERE {_ORGANIZATIONS}", "o.id", wanted)
+    rows, total = _page(tx, "o.*", f"organizations AS o WHERE {_ORGANIZATIONS}", "o.id", terms)
     return [organizations.read(row) for row in rows], total
 
 
 def _page(
-    tx: Transaction, columns: str, source: str, order: str, wanted: PublicSearchTerms
+    tx: Transaction, columns: str, source: str, order: str, terms: PublicSearchTerms
 ) -> tuple[list[Row], int]:
-    values: Row = asdict(wanted) | {"offset": (wanted.number - 1) * wanted.size}
+    values: Row = asdict(terms) | {"offset": (terms.number - 1) * terms.size}
     rows = tx.execute(
         f"SELECT {columns} FROM {source} ORDER BY {order} LIMIT %(size)s OFFSET %(offset)s", values
     ).fetchall()

@@ -58,14 +58,14 @@ def forget(tx: Transaction, now: datetime) -> int:
 
     Returns how many results were deleted.
     """
-    gone = tx.execute(
+    deleted = tx.execute(
         "DELETE FROM promises WHERE ctid IN (SELECT ctid FROM promises WHERE answer_time < %s"
         " LIMIT %s) RETURNING service_id",
         (now - RESULT_LIFE, AT_ONCE),
     ).fetchall()
-    if gone:
-        tx.execute(_COUNTED, (sorted({row["service_id"] for row in gone}),))
-    return len(gone)
+    if deleted:
+        tx.execute(_COUNTED, (sorted({row["service_id"] for row in deleted}),))
+    return len(deleted)
 
 
 def offered_services(

@@ -57,7 +57,7 @@ class Results:
 def find(
     tx: Transaction,
     index: DirectoryIndex,
-    wanted: SearchTerms,
+    terms: SearchTerms,
     now: datetime,
     size: int,
     after: Cursor | None,
@@ -71,27 +71,27 @@ def find(
     The services of the page are read from the database. If one of them may no longer be shown, or
     has been renamed, the search is repeated, up to MAX_ATTEMPTS searches in all.
     """
-    words = words_of_search(tx, wanted.words, sees_shelters=sees_others_shelters)
-    near = _ids_near(tx, wanted.near) if wanted.near else None
-    beyond = _hit(*after) if after else None
+    words = words_of_search(tx, terms.words, sees_shelters=sees_others_shelters)
+    near = _ids_near(tx, terms.near) if terms.near else None
+    after_hit = _hit(*after) if after else None
     for attempt in range(1, MAX_ATTEMPTS + 1):
         with index.current(tx, now, reload=attempt == MAX_ATTEMPTS) as content:
             hits = _hits_by_facts(
-                content, wanted, sees_shelters=sees_shelters, sees_unlisted=sees_unlisted
+                content, terms, sees_shelters=sees_shelters, sees_unlisted=sees_unlisted
             )
             if near is not None:
                 hits &= content.search.slots_of(near)
             hits, tests = _hits_with_words(content.search, hits, words)
-            page = content.search.page(hits, tests, size + 1, beyond)
-            departments = _departments(content.search, hits, wanted.count_country)
+            page = content.search.page(hits, tests, size + 1, after_hit)
+            departments = _departments(content.search, hits, terms.count_country)
         rows = _rows(tx, page, now, sees_shelters=sees_shelters, sees_unlisted=sees_unlisted)
         if all(id in rows and rows[id]["name_key"] == name for _, name, id in page):
             break
-    more: Cursor | None = [*page[size - 1]] if len(page) > size else None
+    next_cursor: Cursor | None = [*page[size - 1]] if len(page) > size else None
     open_now = {id: row["open_now"] for id, row in rows.items() if row["open_now"] is not None}
     return Results(
         [read(rows[id]) for _, _, id in page[:size] if id in rows],
-        more,
+        next_cursor,
         len(hits),
         departments,
         open_now,
@@ -99,47 +99,47 @@ def find(
 
 
 def _hits_by_facts(
-    content: Content, wanted: SearchTerms, *, sees_shelters: bool, sees_unlisted: bool
+    content: Content, terms: SearchTerms, *, sees_shelters: bool, sees_unlisted: bool
 ) -> BitMap:
     index = content.search
     hits = index.slots_with("listed", True, *([False] if sees_unlisted else []))
     for kind, value in (
-        ("need", wanted.need_code),
-        ("country", wanted.country),
-        ("language", wanted.language.lower()),
-        ("organization", wanted.organization_id),
+        ("need", terms.need_code),
+        ("country", terms.country),
+        ("language", terms.language.lower()),
+        ("organization", terms.organization_id),
     ):
         if value:
             hits &= index.slots_with(kind, value)
-    if wanted.department:
-        hits &= index.slots_with("area", wanted.department, wanted.department[:2])
-    if wanted.age is not None:
-        hits &= index.slots_matching("ages", partial(_takes_age, wanted.age))
-    if wanted.gender is not None:
-        hits &= index.slots_matching("genders", partial(_takes_gender, wanted.gender))
-    if wanted.dependants:
-        hits &= index.slots_matching("dependants", partial(_takes_dependants, wanted.dependants))
-    if wanted.has_room:
+    if terms.department:
+        hits &= index.slots_with("area", terms.department, terms.department[:2])
+    if terms.age is not None:
+        hits &= index.slots_matching("ages", partial(_takes_age, terms.age))
+    if terms.gender is not None:
+        hits &= index.slots_matching("genders", partial(_takes_gender, terms.gender))
+    if terms.dependants:
+        hits &= index.slots_matching("dependants", partial(_takes_dependants, terms.dependants))
+    if terms.has_room:
         hits &= index.slots_with("room", True)
-    if wanted.open_at is not None:
-        hits &= index.slots_with("hours", *content.open_at(wanted.open_at))
-    hits -= index.slots_with("organization", *wanted.excluded_organization_ids)
-    hits -= index.slots_with("department", *filter(None, wanted.excluded_areas))
+    if terms.open_at is not None:
+        hits &= index.slots_with("hours", *content.open_at(terms.open_at))
+    hits -= index.slots_with("organization", *terms.excluded_organization_ids)
+    hits -= index.slots_with("department", *filter(None, terms.excluded_areas))
     return hits if sees_shelters else hits - index.slots_with("shelter", True)
 
 
 def _takes_age(age: int, limits: tuple[int | None, int | None]) -> bool:
-    least, most = limits
-    return (least is None or least <= age) and (most is None or age <= most)
+    minimum, maximum = limits
+    return (minimum is None or minimum <= age) and (maximum is None or age <= maximum)
 
 
-def _takes_gender(gender: Gender, taken: tuple[Gender, ...]) -> bool:
-    return not taken or gender in taken
+def _takes_gender(gender: Gender, accepted: tuple[Gender, ...]) -> bool:
+    return not accepted or gender in accepted
 
 
 def _takes_dependants(dependants: int, limits: tuple[bool | None, int | None]) -> bool:
-    takes, most = limits
-    return takes is not False and (most is None or dependants <= most)
+    accepts, maximum = limits
+    return accepts is not False and (maximum is None or dependants <= maximum)
 
 
 def _hits_with_words(
@@ -163,12 +163,14 @@ def _departments(index: SearchIndex, hits: BitMap, country: str) -> dict[str, in
 
     The hits contain only services that the caller may see.
     """
-    counted = (
+    count_by_department = (
         index.count("department", hits & index.slots_with("country", country)) if country else {}
     )
     return {
         str(department): number
-        for department, number in sorted(counted.items(), key=lambda item: (-item[1], str(item[0])))
+        for department, number in sorted(
+            count_by_department.items(), key=lambda item: (-item[1], str(item[0]))
+        )
     }
 
 

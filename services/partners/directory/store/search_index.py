@@ -56,7 +56,7 @@ class SearchIndex:
 
     @property
     def outgrown(self) -> bool:
-        """Tells whether so many entries were added at the end that a new index is faster."""
+        """Returns whether so many entries were added at the end that a new index is faster."""
         return len(self._names) - self._in_order > max(_MANY_LATER, self._in_order // 8)
 
     def fill(self, entries: Iterable[Entry]) -> None:
@@ -91,10 +91,10 @@ class SearchIndex:
             self._facts_of.append(facts)
             for token in entry.document.split(" "):
                 slots_by_token[token].append(slot)
-        stated: defaultdict[frozenset[Fact], array[int]] = defaultdict(lambda: array("I"))
+        slots_by_facts: defaultdict[frozenset[Fact], array[int]] = defaultdict(lambda: array("I"))
         for slot in range(first, len(self._names)):
-            stated[self._facts_of[slot]].append(slot)
-        for facts, slots in stated.items():
+            slots_by_facts[self._facts_of[slot]].append(slot)
+        for facts, slots in slots_by_facts.items():
             for kind, value in facts:
                 self._facts[kind][value].update(slots)
         self._add_words(slots_by_token)
@@ -128,11 +128,11 @@ class SearchIndex:
 
     def count(self, kind: str, hits: BitMap) -> dict[Hashable, int]:
         """Counts the hits by value of the fact, without zeros."""
-        counted = {
+        count_by_value = {
             value: hits.intersection_cardinality(slots)
             for value, slots in self._facts[kind].items()
         }
-        return {value: number for value, number in counted.items() if number}
+        return {value: number for value, number in count_by_value.items() if number}
 
     def slots_containing(self, word: Word) -> list[BitMap]:
         """Returns the slots that contain the word, in one set for each part of WEIGHTS."""
@@ -151,8 +151,8 @@ class SearchIndex:
         for rank, slots in _levels(hits, tests):
             if after and rank > after[0]:
                 continue
-            beyond = (after[1], after[2]) if after and rank == after[0] else None
-            page += [(rank, *name) for name in self._by_name(slots, size - len(page), beyond)]
+            after_hit = (after[1], after[2]) if after and rank == after[0] else None
+            page += [(rank, *name) for name in self._by_name(slots, size - len(page), after_hit)]
             if len(page) >= size:
                 break
         return page

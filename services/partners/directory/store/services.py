@@ -414,7 +414,7 @@ def _texts_of(service: Service) -> list[str]:
 
 
 def _values(service: Service) -> Row:
-    entry, takes, figure = service.entry, service.entry.eligibility, service.capacity
+    entry, eligibility, figure = service.entry, service.entry.eligibility, service.capacity
     return {
         "id": service.id,
         "version": service.version,
@@ -426,15 +426,15 @@ def _values(service: Service) -> Row:
         "country": entry.country,
         "department": entry.department,
         "languages": list(entry.languages),
-        "minimum_age": takes.minimum_age,
-        "maximum_age": takes.maximum_age,
-        "genders": list(takes.genders),
-        "takes_dependants": takes.takes_dependants,
-        "maximum_dependants": takes.maximum_dependants,
-        "takes_pregnant": takes.takes_pregnant,
-        "takes_with_addiction": takes.takes_with_addiction,
-        "takes_without_papers": takes.takes_without_papers,
-        "maximum_age_of_boys": takes.maximum_age_of_boys,
+        "minimum_age": eligibility.minimum_age,
+        "maximum_age": eligibility.maximum_age,
+        "genders": list(eligibility.genders),
+        "takes_dependants": eligibility.takes_dependants,
+        "maximum_dependants": eligibility.maximum_dependants,
+        "takes_pregnant": eligibility.takes_pregnant,
+        "takes_with_addiction": eligibility.takes_with_addiction,
+        "takes_without_papers": eligibility.takes_without_papers,
+        "maximum_age_of_boys": eligibility.maximum_age_of_boys,
         "schedules": [schedule.to_dict() for schedule in entry.schedules],
         "area_codes": list(entry.area_codes),
         "accessibility": list(entry.accessibility),

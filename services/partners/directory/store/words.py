@@ -80,8 +80,10 @@ def significant_words(text: str) -> str:
 
     "Necesito un abogado" becomes "abogado". If a search has only such words, they are returned.
     """
-    typed = split(text)
-    return " ".join(([word for word in typed if word not in _FILLER_WORDS] or typed)[:_MAX_WORDS])
+    all_words = split(text)
+    return " ".join(
+        ([word for word in all_words if word not in _FILLER_WORDS] or all_words)[:_MAX_WORDS]
+    )
 
 
 def words_of_search(tx: Transaction, text: str, *, sees_shelters: bool) -> list[Word]:
@@ -92,19 +94,23 @@ def words_of_search(tx: Transaction, text: str, *, sees_shelters: bool) -> list[
     has more than three letters, the words that it resembles are searched for, too. For a caller who
     may not see shelters, words that only shelters use do not exist.
     """
-    typed = significant_words(text).split()
-    if not typed:
+    query_words = significant_words(text).split()
+    if not query_words:
         return []
-    known = "words" if sees_shelters else "(SELECT word FROM words WHERE NOT shelter) AS words"
+    words_table = (
+        "words" if sees_shelters else "(SELECT word FROM words WHERE NOT shelter) AS words"
+    )
     rows = tx.execute(
-        f"SELECT typed, EXISTS (SELECT FROM {known} WHERE word = typed) AS whole, EXISTS (SELECT"
-        f" FROM {known} WHERE word LIKE typed || '%%') AS begins,"
+        f"SELECT typed, EXISTS (SELECT FROM {words_table} WHERE word = typed) AS whole,"
+        f" EXISTS (SELECT FROM {words_table} WHERE word LIKE typed || '%%') AS begins,"
         " to_tsquery('enlace', typed)::text AS as_whole, to_tsquery('enlace', typed || ':*')::text"
         " AS as_beginning FROM unnest(%s::text[]) AS typed",
-        (typed,),
+        (query_words,),
     ).fetchall()
-    alike = _stems_of_similar(
-        tx, known, [row["typed"] for row in rows if not row["begins"] and len(row["typed"]) > 3]
+    similar = _stems_of_similar(
+        tx,
+        words_table,
+        [row["typed"] for row in rows if not row["begins"] and len(row["typed"]) > 3],
     )
     words = []
     for row in rows:
@@ -112,7 +118,7 @@ def words_of_search(tx: Transaction, text: str, *, sees_shelters: bool) -> list[
         # "com", and "community" begins with it, too.
         stems = [
             row["as_whole"] if row["whole"] or len(row["typed"]) < 3 else row["as_beginning"],
-            *alike.get(row["typed"], ()),
+            *similar.get(row["typed"], ()),
         ]
         lexemes = [
             Lexeme(text.replace("''", "'"), bool(begins))
@@ -126,15 +132,18 @@ def words_of_search(tx: Transaction, text: str, *, sees_shelters: bool) -> list[
     )
 
 
-def _stems_of_similar(tx: Transaction, known: str, typed: Sequence[str]) -> dict[str, list[str]]:
+def _stems_of_similar(
+    tx: Transaction, words_table: str, query_words: Sequence[str]
+) -> dict[str, list[str]]:
     """Returns, for each typed word, the stems of the words that it resembles."""
-    if not typed:
+    if not query_words:
         return {}
     rows = tx.execute(
         "SELECT typed, word, to_tsquery('enlace', word)::text AS stem"
         " FROM unnest(%s::text[]) AS typed"
-        f" CROSS JOIN LATERAL (SELECT word FROM {known} ORDER BY word <-> typed LIMIT %s) AS alike",
-        (typed, _CANDIDATES),
+        f" CROSS JOIN LATERAL (SELECT word FROM {words_table} ORDER BY word <-> typed LIMIT %s)"
+        " AS similar_words",
+        (query_words, _CANDIDATES),
     ).fetchall()
     stems = {row["word"]: row["stem"] for row in rows}
     return {
@@ -142,12 +151,12 @@ def _stems_of_similar(tx: Transaction, known: str, typed: Sequence[str]) -> dict
             stems[similar]
             for similar in _closest(word, [row["word"] for row in rows if row["typed"] == word])
         ]
-        for word in typed
+        for word in query_words
     }
 
 
-def _closest(typed: str, words: Sequence[str]) -> list[str]:
-    """Returns the words that differ from `typed` by a slip or two.
+def _closest(query_word: str, words: Sequence[str]) -> list[str]:
+    """Returns the words that differ from `query_word` by one or two typing errors.
 
     The words were found by their trigrams, which is quick but rates words with swapped letters too
     low. So the words are compared again here.
@@ -155,7 +164,8 @@ def _closest(typed: str, words: Sequence[str]) -> list[str]:
     close = {
         word: ratio
         for word in words
-        if (ratio := SequenceMatcher(None, typed, word, autojunk=False).ratio()) >= _MIN_SIMILARITY
+        if (ratio := SequenceMatcher(None, query_word, word, autojunk=False).ratio())
+        >= _MIN_SIMILARITY
     }
     return [
         word for word in words if word in close and close[word] >= max(close.values()) - _TOLERANCE

@@ -238,13 +238,13 @@ def _do(
     with database.transaction(caller, timeout=_MAX_SECONDS) as tx:
         now = clock.now()
         check_standing(tx, caller, now)
-        made = _import_parsed(tx, keyring, caller, now, parsed, job, watch)
-        done = replace(job, report=report(made).SerializeToString())
+        imported = _import_parsed(tx, keyring, caller, now, parsed, job, watch)
+        done = replace(job, report=report(imported).SerializeToString())
         done.end(ImportState.DONE, now)
         if not imports.finish(tx, keyring, claim, done):
             raise _Stopped  # cancelled, or taken over: this transaction is rolled back
         # last, because a writer to the trail blocks other writers until its transaction ends
-        if made.written:
+        if imported.written:
             audit.record(
                 tx,
                 caller,

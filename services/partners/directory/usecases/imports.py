@@ -169,8 +169,8 @@ def _begin_work(
 def _settle(work: _Work, member: Organization, draft: ServiceDraft) -> None:
     """Decides the outcome of a row."""
     key = (member.id, "service", _key(draft))
-    if wrong := _wrong_id(draft.source_id):
-        draft.line.refuse("id", wrong)
+    if id_error := _wrong_id(draft.source_id):
+        draft.line.refuse("id", id_error)
     elif key in work.lines:
         draft.line.refuse("id" if draft.source_id else "name", "duplicate")
     else:
@@ -234,7 +234,7 @@ def _untaken(
 
 
 def _differs(work: _Work, member: Organization, draft: ServiceDraft, service: Service) -> bool:
-    """Tells whether a row differs from the stored service or its places."""
+    """Returns whether a row differs from the stored service or its places."""
     if _trial(draft, service, work.now).facts:
         return True
     for at in draft.places:
@@ -332,15 +332,15 @@ def _stated_offer(
 
 
 def _will_be_confidential(place: Location, at: ServiceAtPlace) -> bool:
-    """Tells whether the place is confidential once the row has been written."""
+    """Returns whether the place is confidential once the row has been written."""
     return place.entry.confidential or at.place.entry.confidential
 
 
 def _place(
     work: _Work, member: Organization, draft: ServiceDraft, service: Service, at: PlaceDraft
 ) -> Location:
-    if wrong := _wrong_id(at.source_id):
-        raise Invalid(("service.location_id", wrong))
+    if reason := _wrong_id(at.source_id):
+        raise Invalid(("service.location_id", reason))
     place = _known_place(work, member, draft, service, at)
     if place is None:
         place = Location.register(
@@ -374,7 +374,7 @@ def _known_place(
         return next(
             _untaken(work, (work.known_ids.get(key, ""), at.source_id), work.places, member), None
         )
-    own = work.places_of.get(service.id, [])
+    own_places = work.places_of.get(service.id, [])
     name = key_of(at.entry.name, at.entry.department)
     ids = [
         work.known_ids.get(key, ""),
@@ -382,10 +382,10 @@ def _known_place(
     ]
     ids += [
         id
-        for id in own
+        for id in own_places
         if (entry := work.places[id].entry) and key_of(entry.name, entry.department) == name
     ]
-    return next(_untaken(work, (id for id in ids if id in own), work.places, member), None)
+    return next(_untaken(work, (id for id in ids if id in own_places), work.places, member), None)
 
 
 def place_changes(draft: PlaceDraft, place: Location) -> dict[str, Any]:

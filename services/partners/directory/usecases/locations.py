@@ -87,18 +87,20 @@ class Locations:
         own. Nobody else sees an open place at which only confidential services are offered.
         """
         size, after = (
-            page_size(request.page_size, default=50, most=200),
+            page_size(request.page_size, default=50, maximum=200),
             self._pages.cursor(request, str, str),
         )
         owner = request.organization_id or call.caller.organization_id
-        own = owner == call.caller.organization_id
-        sees_all = own or sees_shelters(call.tx, call.caller)
+        is_owner = owner == call.caller.organization_id
+        sees_all = is_owner or sees_shelters(call.tx, call.caller)
         if not is_id(owner) or (not sees_all and organizations.shelters(call.tx, [owner])):
             return pb.ListLocationsResponse()
-        page, more = locations.page_of(call.tx, owner, size, after, shelters=sees_all, own=own)
+        page, next_cursor = locations.page_of(
+            call.tx, owner, size, after, shelters=sees_all, own=is_owner
+        )
         return pb.ListLocationsResponse(
             locations=[_message(location, call.caller) for location in page],
-            next_page_token=self._pages.token(request, more),
+            next_page_token=self._pages.token(request, next_cursor),
         )
 
     def UpdateLocation(self, request: pb.UpdateLocationRequest, call: Call) -> pb.Location:
@@ -116,9 +118,9 @@ class Locations:
             raise Invalid(("location.country", "required"))
         location = _locked(call, request.location.id)
         check_etag(request.location.etag, etag_of(location), "location.etag")
-        own = call.caller.organization_id == location.organization_id
+        is_owner = call.caller.organization_id == location.organization_id
         sealed = [name for name in SEALED if name in changes and location.entry.confidential]
-        if sealed and not own:
+        if sealed and not is_owner:
             raise Invalid(*((f"location.{name}", "out_of_range") for name in sealed))
         # An empty text would leave the stored text as it is: nobody reads it before writing.
         if empty := [name for name in sealed if not changes[name]]:
@@ -263,7 +265,7 @@ class Locations:
         auditors see the scores of all members' services.
         """
         size, after = (
-            page_size(request.page_size, default=50, most=200),
+            page_size(request.page_size, default=50, maximum=200),
             self._pages.cursor(request, str, str),
         )
         now, own, sees_all = (
@@ -274,7 +276,7 @@ class Locations:
         if not sees_all and request.organization_id not in ("", own):
             return pb.ListTruthScoresResponse()
         owner = request.organization_id or None if sees_all else own
-        page, more = promises.offered_services(
+        page, next_cursor = promises.offered_services(
             call.tx,
             owner,
             size,
@@ -283,7 +285,7 @@ class Locations:
         )
         return pb.ListTruthScoresResponse(
             scores=[messages.truth_score(service, viewer(call.caller), now) for service in page],
-            next_page_token=self._pages.token(request, more),
+            next_page_token=self._pages.token(request, next_cursor),
         )
 
     def ListFieldChanges(
@@ -295,7 +297,7 @@ class Locations:
         to their own organisation's entries. Only a shelter's own workers see how its room changed.
         """
         size, after = (
-            page_size(request.page_size, default=50, most=200),
+            page_size(request.page_size, default=50, maximum=200),
             self._pages.cursor(request, int),
         )
         owner, id = (
@@ -304,12 +306,12 @@ class Locations:
         )
         service = services.fetch(call.tx, id) if owner is None and is_id(id) else None
         hides_room = service is not None and not service.is_live_for(viewer(call.caller))
-        changes, more = field_changes.page_of(
+        changes, next_cursor = field_changes.page_of(
             call.tx, id, owner, size, after, without="capacity." if hides_room else ""
         )
         return pb.ListFieldChangesResponse(
             changes=map(messages.field_change, changes),
-            next_page_token=self._pages.token(request, more),
+            next_page_token=self._pages.token(request, next_cursor),
         )
 
     def _address(self, call: Call, location: Location) -> pb.OpenedAddress:

@@ -36,17 +36,17 @@ class OpenData:
         The services are ordered by id or, if the request asks for that, by name. With the order by
         name, the number is open_data.MANY if there are more.
         """
-        wanted, token = replace(public_search_terms(request), department=request.department), ""
+        terms, token = replace(public_search_terms(request), department=request.department), ""
         if request.by_name:
             after = self._pages.cursor(request, str, str)
             services, next_cursor, total = (
-                open_data.page_by_name(call.tx, wanted, after)
-                if _has_valid_ids(wanted)
+                open_data.page_by_name(call.tx, terms, after)
+                if _has_valid_ids(terms)
                 else ([], None, 0)
             )
             token = self._pages.token(request, next_cursor)
         else:
-            services, total = open_data.page(call.tx, wanted) if _has_valid_ids(wanted) else ([], 0)
+            services, total = open_data.page(call.tx, terms) if _has_valid_ids(terms) else ([], 0)
         return pb.ListPublicServicesResponse(
             services=map(_message, services), total_size=total, next_page_token=token
         )
@@ -65,9 +65,9 @@ class OpenData:
 
         There is one entry for each open place of a service.
         """
-        wanted = replace(public_search_terms(request), id=request.id)
+        terms = replace(public_search_terms(request), id=request.id)
         services, total = (
-            open_data.page_of_places(call.tx, wanted) if _has_valid_ids(wanted) else ([], 0)
+            open_data.page_of_places(call.tx, terms) if _has_valid_ids(terms) else ([], 0)
         )
         return pb.ListPublicServiceAtLocationsResponse(
             services=map(_message, services), total_size=total
@@ -77,11 +77,11 @@ class OpenData:
         self, request: pb.ListPublicOrganizationsRequest, call: Call
     ) -> pb.ListPublicOrganizationsResponse:
         """Returns a page of the organisations that offer a public service, and their number."""
-        wanted = PublicSearchTerms(
+        terms = PublicSearchTerms(
             *page_and_size(request), words=request.words, organization=request.organization_id
         )
         organizations, total = (
-            open_data.members(call.tx, wanted) if _has_valid_ids(wanted) else ([], 0)
+            open_data.members(call.tx, terms) if _has_valid_ids(terms) else ([], 0)
         )
         return pb.ListPublicOrganizationsResponse(
             organizations=[
@@ -91,9 +91,9 @@ class OpenData:
         )
 
 
-def _has_valid_ids(wanted: PublicSearchTerms) -> bool:
-    """Tells whether each id in the search terms is well-formed; no other id can exist."""
-    return all(is_id(id) for id in (wanted.organization, wanted.id) if id)
+def _has_valid_ids(terms: PublicSearchTerms) -> bool:
+    """Returns whether each id in the search terms is well-formed; no other id can exist."""
+    return all(is_id(id) for id in (terms.organization, terms.id) if id)
 
 
 def _message(entry: PublicEntry) -> pb.PublicService:

@@ -170,28 +170,28 @@ class Services:
         includes services that are not offered now.
         """
         size, after = (
-            page_size(request.page_size, default=25, most=100),
+            page_size(request.page_size, default=25, maximum=100),
             self._pages.cursor(request, int, str, str),
         )
         now, caller = call.clock.now(), call.caller
-        wanted = messages.search_terms(request, now)
-        wanted.check(taxonomy())
-        if wanted.organization_id and not is_id(wanted.organization_id):
+        terms = messages.search_terms(request, now)
+        terms.check(taxonomy())
+        if terms.organization_id and not is_id(terms.organization_id):
             return pb.SearchServicesResponse()
         own, others_shelters = (
-            wanted.organization_id == caller.organization_id,
+            terms.organization_id == caller.organization_id,
             sees_shelters(call.tx, caller),
         )
         page = search.find(
             call.tx,
             self._index,
-            wanted,
+            terms,
             now,
             size,
             after,
             sees_shelters=own or others_shelters,
             sees_others_shelters=others_shelters,
-            sees_unlisted=bool(wanted.organization_id) and (own or sees_inactive_members(caller)),
+            sees_unlisted=bool(terms.organization_id) and (own or sees_inactive_members(caller)),
         )
         return pb.SearchServicesResponse(
             services=[
@@ -217,7 +217,7 @@ class Services:
         """
         question, now = messages.question(request), call.clock.now()
         question.check(taxonomy())
-        size = page_size(request.limit, default=20, most=100, path="limit")
+        size = page_size(request.limit, default=20, maximum=100, path="limit")
         sees_all = sees_shelters(call.tx, call.caller)
         matches = candidates.match(
             call.tx, self._index, question, now, size, sees_shelters=sees_all
@@ -243,12 +243,12 @@ def entry_changes(
 
 
 def becomes_confidential(before: ServiceEntry, after: ServiceEntry) -> bool:
-    """Tells whether a change makes a service confidential."""
+    """Returns whether a change makes a service confidential."""
     return after.confidential and not before.confidential
 
 
 def forget_revealing(tx: Transaction, id: str) -> None:
-    """Deletes from the history of a service that has become confidential what the entry loses."""
+    """Deletes revealing values from the history of a service that has become confidential."""
     field_changes.forget_values(tx, id, _REVEALING_FIELDS)
 
 
@@ -345,13 +345,13 @@ def _message(service: Service, call: Call) -> pb.Service:
     return _messages([service], call)[0]
 
 
-def _messages(shown: Sequence[Service], call: Call) -> list[pb.Service]:
+def _messages(entries: Sequence[Service], call: Call) -> list[pb.Service]:
     """Returns the services as the caller sees them."""
     now = call.clock.now()
-    is_open = open_hours.open_now(call.tx, [service.id for service in shown], now)
+    is_open = open_hours.open_now(call.tx, [service.id for service in entries], now)
     return [
         messages.service(service, viewer(call.caller), now, open_now=is_open.get(service.id))
-        for service in shown
+        for service in entries
     ]
 
 

@@ -61,7 +61,7 @@ def page_and_size(
     | pb.ListPublicOrganizationsRequest,
 ) -> tuple[int, int]:
     """Returns the number of the page (from 1) and the size of a page."""
-    return max(1, request.page), page_size(request.page_size, default=50, most=200)
+    return max(1, request.page), page_size(request.page_size, default=50, maximum=200)
 
 
 def _place(where: Location) -> locations_pb2.Location:

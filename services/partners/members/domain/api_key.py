@@ -94,14 +94,14 @@ class ApiKey(Subject):
 
     @property
     def in_force(self) -> bool:
-        """Tells whether the key is neither revoked nor waiting for a second manager.
+        """Returns whether the key is neither revoked nor waiting for a second manager.
 
         Its expiry is not considered.
         """
         return self.revoke_time is None and not self.unconfirmed
 
     def is_live(self, now: datetime) -> bool:
-        """Tells whether the key may be used."""
+        """Returns whether the key may be used."""
         return self.in_force and now < self.entry.expire_time
 
     def confirm(self, manager: Manager, now: datetime) -> None:

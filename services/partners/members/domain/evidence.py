@@ -66,7 +66,7 @@ class Evidence:
         check.done()
 
     def is_over(self, today: date) -> bool:
-        """Tells whether the evidence is an agreement whose last day has passed."""
+        """Returns whether the evidence is an agreement whose last day has passed."""
         return self.expire_date is not None and self.expire_date < today
 
 

@@ -24,21 +24,21 @@ person.
 """
 
 
-def kin(related: Collection[str], *, known: bool, meets_second_factor_rule: bool) -> Kin:
+def kin(related: Collection[str], *, is_origin_known: bool, meets_second_factor_rule: bool) -> Kin:
     """Returns the kin of an account that has these related accounts and keys.
 
-    `known`: the account's origin is on record, or too long ago to matter.
+    `is_origin_known`: the origin is on record, or the account is so old that it does not matter.
     `meets_second_factor_rule`: the account has a second factor, or the network requires none.
     """
-    alone = (
+    reason = (
         ""
-        if known and meets_second_factor_rule and len(related) <= MAX_RELATED
+        if is_origin_known and meets_second_factor_rule and len(related) <= MAX_RELATED
         else "unknown"
-        if not known
+        if not is_origin_known
         else "too_many"
         if meets_second_factor_rule
         else "second_factor"
     )
     return Kin(
-        frozenset(map(mark_of, related)) if len(related) <= MAX_RELATED else frozenset(), alone
+        frozenset(map(mark_of, related)) if len(related) <= MAX_RELATED else frozenset(), reason
     )

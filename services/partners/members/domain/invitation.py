@@ -61,17 +61,17 @@ class InvitationEntry:
         check.distinct("roles", self.roles)
         check.done()
 
-    def check_given_by(self, roles: frozenset[str], *, own: bool) -> None:
+    def check_given_by(self, roles: frozenset[str], *, for_own_organization: bool) -> None:
         """Raises NotAllowed if the inviter may not give these roles.
 
-        `roles`: the inviter's roles; `own`: the invitation is to the inviter's own organisation. In
-        her own organisation, only a coordinator may give network roles. In another organisation,
-        MANAGER must be given, and any other role must be one of FIRST_ROLES.
+        `roles`: the inviter's roles; `for_own_organization`: the invitation is to her own
+        organisation. In her own organisation, only a coordinator may give network roles. In another
+        organisation, MANAGER must be given, and any other role must be one of FIRST_ROLES.
         """
         invited_roles = frozenset(self.roles)
         network = not NETWORK_ROLES.isdisjoint(invited_roles)
-        if (own and network and Role.COORDINATOR not in roles) or (
-            not own and not {Role.MANAGER} <= invited_roles <= FIRST_ROLES
+        if (for_own_organization and network and Role.COORDINATOR not in roles) or (
+            not for_own_organization and not {Role.MANAGER} <= invited_roles <= FIRST_ROLES
         ):
             raise NotAllowed("right_missing")
 
@@ -136,11 +136,11 @@ class Invitation(Subject):
         self.note("created", now)
 
     def waits(self, now: datetime) -> bool:
-        """Tells whether a second coordinator can still agree to the invitation."""
+        """Returns whether a second coordinator can still agree to the invitation."""
         return self.status is InvitationStatus.WAITING and now < self.expire_time
 
     def is_open(self, now: datetime) -> bool:
-        """Tells whether the invitation can be accepted."""
+        """Returns whether the invitation can be accepted."""
         return self.status is InvitationStatus.OPEN and now < self.expire_time
 
     def accept(self, now: datetime) -> None:

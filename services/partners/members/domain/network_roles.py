@@ -8,7 +8,7 @@ from services.partners.members.domain.worker import NETWORK_ROLES, Role
 
 
 def contains_network_role(roles: Collection[Role]) -> bool:
-    """Tells whether one of these roles is a network role."""
+    """Returns whether one of these roles is a network role."""
     return not NETWORK_ROLES.isdisjoint(roles)
 
 

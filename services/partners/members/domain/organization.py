@@ -188,14 +188,14 @@ class Organization(Subject):
         if self.proposal is None:
             raise Conflict("nothing_to_confirm")
         check_second(second, self.proposal.worker_id)
-        wanted, self.proposal = self.proposal, None
+        confirmed, self.proposal = self.proposal, None
         self.approval_proposed_by_worker_id = ""
         self.entry = self._checked_entry(
             replace(
                 self.entry,
-                type=wanted.type,
-                country=wanted.country,
-                hotline_number=wanted.hotline_number,
+                type=confirmed.type,
+                country=confirmed.country,
+                hotline_number=confirmed.hotline_number,
             )
         )
         self.note("changed", now)
@@ -371,8 +371,8 @@ class Organization(Subject):
             self.approval_proposed_by_worker_id = ""
         waiting = self.suspension
         if waiting and waiting.expire_time and waiting.first.worker_id == worker_id:
-            nobody = FirstCoordinator("", "", waiting.first.time)
-            self.suspension = replace(waiting, first=nobody) if self.stop else None
+            former_coordinator = FirstCoordinator("", "", waiting.first.time)
+            self.suspension = replace(waiting, first=former_coordinator) if self.stop else None
         self.note("proposal_dropped", now)
 
     def watch_proposals(self, now: datetime, today: date) -> None:
@@ -466,12 +466,12 @@ class Organization(Subject):
 
     @property
     def was_admitted(self) -> bool:
-        """Tells whether the organisation is, or was, a member."""
+        """Returns whether the organisation is, or was, a member."""
         return self.status not in NEVER_ADMITTED
 
     @property
     def is_active(self) -> bool:
-        """Tells whether the organisation's workers and keys may act."""
+        """Returns whether the organisation's workers and keys may act."""
         return self.status in ACTIVE
 
     def _become(

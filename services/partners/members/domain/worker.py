@@ -137,7 +137,7 @@ def check_password(password: str, path: str = "password") -> None:
 
 
 def session_lives(create_time: datetime, last_use_time: datetime, now: datetime) -> bool:
-    """Tells whether a session is neither idle for too long nor too old.
+    """Returns whether a session is neither idle for too long nor too old.
 
     If the creation or the last use lies at least MAX_IDLE in the future, a clock was wrong. The
     session then counts as ended; otherwise it could outlive its limits.

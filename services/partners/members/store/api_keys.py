@@ -111,7 +111,7 @@ def touch(tx: Transaction, id: str, now: datetime) -> None:
 
 
 def is_in_good_standing(tx: Transaction, id: str, organization_id: str, now: datetime) -> bool:
-    """Tells whether a key and its organisation may act."""
+    """Returns whether a key and its organisation may act."""
     return bool(
         tx.execute(
             "SELECT 1 FROM api_keys AS k JOIN organizations AS o ON o.id = k.organization_id"

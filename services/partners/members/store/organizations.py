@@ -36,7 +36,7 @@ _IS_SHELTER = (
 
 def save(tx: Transaction, organization: Organization) -> None:
     """Stores the organisation with its facts."""
-    entry, wanted = organization.entry, organization.proposal
+    entry, proposal = organization.entry, organization.proposal
     tx.execute(
         "INSERT INTO organizations (id, version, status, name, name_key, type, country, department,"
         " phone, url, languages, description,"
@@ -86,11 +86,11 @@ def save(tx: Transaction, organization: Organization) -> None:
             "description": entry.description,
             "hotline_number": entry.hotline_number,
             "registered_by_worker_id": organization.registered_by_worker_id,
-            "proposed_type": wanted.type if wanted else None,
-            "proposed_country": wanted.country if wanted else None,
-            "proposed_hotline_number": wanted.hotline_number if wanted else None,
-            "proposed_by_worker_id": wanted.worker_id if wanted else None,
-            "propose_time": wanted.time if wanted else None,
+            "proposed_type": proposal.type if proposal else None,
+            "proposed_country": proposal.country if proposal else None,
+            "proposed_hotline_number": proposal.hotline_number if proposal else None,
+            "proposed_by_worker_id": proposal.worker_id if proposal else None,
+            "propose_time": proposal.time if proposal else None,
             "evidence": json.dumps(
                 [vars(evidence) for evidence in organization.evidence],
                 default=lambda time: time.isoformat(),
@@ -213,11 +213,11 @@ def page_by_name(
             "limit": size + 1,
         },
     ).fetchall()
-    more = len(rows) > size
+    has_more = len(rows) > size
     return [read(row) for row in rows[:size]], [
         rows[size - 1]["name_key"],
         rows[size - 1]["id"],
-    ] if more else None
+    ] if has_more else None
 
 
 def hotlines(tx: Transaction) -> list[Organization]:

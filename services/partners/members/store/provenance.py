@@ -72,7 +72,7 @@ def note_device(tx: Transaction, worker_id: str, device_mark: bytes, now: dateti
 
 
 def is_origin_known(tx: Transaction, worker_id: str, now: datetime) -> bool:
-    """Tells whether the origin of an account is on record, or too long ago to matter."""
+    """Returns whether the origin of an account is on record, or too long ago to matter."""
     row = tx.execute(
         "SELECT FROM workers AS w WHERE id = %s AND (create_time <= %s OR EXISTS (SELECT"
         " FROM account_origins WHERE worker_id = w.id))",

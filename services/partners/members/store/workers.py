@@ -150,7 +150,7 @@ def with_hash(tx: Transaction, id: str) -> tuple[Worker, str] | None:
 
 
 def still_has_password(tx: Transaction, id: str, password_hash: str) -> bool:
-    """Tells whether a worker's password still has this hash; locks the password against changes.
+    """Returns whether a worker's password still has this hash; locks the password against changes.
 
     Because of the lock, a later change of the password also ends sessions that this transaction
     opens.
@@ -184,15 +184,15 @@ def page_by_name(
         " ORDER BY name_key, id LIMIT %(limit)s",
         {"of": organization_id, "after": after, "limit": size + 1},
     ).fetchall()
-    more = len(rows) > size
+    has_more = len(rows) > size
     return [read(row) for row in rows[:size]], [
         rows[size - 1]["name_key"],
         rows[size - 1]["id"],
-    ] if more else None
+    ] if has_more else None
 
 
 def is_in_good_standing(tx: Transaction, worker_id: str, organization_id: str) -> bool:
-    """Tells whether a worker and her organisation may act."""
+    """Returns whether a worker and her organisation may act."""
     return bool(
         tx.execute(
             "SELECT 1 FROM workers AS w JOIN organizations AS o ON o.id = w.organization_id"
@@ -204,12 +204,12 @@ def is_in_good_standing(tx: Transaction, worker_id: str, organization_id: str) -
 
 
 def has_manager(tx: Transaction, organization_id: str) -> bool:
-    """Tells whether an organisation has a manager with an active account."""
+    """Returns whether an organisation has a manager with an active account."""
     return bool(manager_ids(tx, organization_id))
 
 
 def is_founded(tx: Transaction) -> bool:
-    """Tells whether the network has, or had, a coordinator."""
+    """Returns whether the network has, or had, a coordinator."""
     return (
         tx.execute("SELECT FROM workers WHERE 'COORDINATOR' = ANY(roles) LIMIT 1").fetchone()
         is not None
@@ -282,12 +282,12 @@ def coordinating_organizations(tx: Transaction) -> set[str]:
 
 
 def has_network_role(tx: Transaction, organization_id: str) -> bool:
-    """Tells whether an organisation has a coordinator or auditor with an active account."""
+    """Returns whether an organisation has a coordinator or auditor with an active account."""
     return any(worker.organization_id == organization_id for worker in with_network_role(tx))
 
 
 def has_coordinator(tx: Transaction, organization_id: str) -> bool:
-    """Tells whether an organisation has a coordinator with an active account."""
+    """Returns whether an organisation has a coordinator with an active account."""
     return bool(
         tx.execute(
             "SELECT 1 FROM workers WHERE organization_id = %s AND 'COORDINATOR' = ANY(roles)"

@@ -20,10 +20,10 @@ def kin_of(
     False) can't act as a second person for anybody.
     """
     related = provenance.related_accounts(tx, worker_id, now)
-    known = provenance.is_origin_known(tx, worker_id, now)
+    is_origin_known = provenance.is_origin_known(tx, worker_id, now)
     return independence.kin(
         list(related),
-        known=known,
+        is_origin_known=is_origin_known,
         meets_second_factor_rule=meets_second_factor_rule,
     )
 

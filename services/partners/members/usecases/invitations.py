@@ -51,28 +51,34 @@ class Invitations:
             messages.invitation_entry(request.invitation),
         )
         owner = request.invitation.organization_id or caller.organization_id
-        own = owner == caller.organization_id
+        for_own_organization = owner == caller.organization_id
         # The lock orders steps on the same organisation: an invitation sees every other invitation
         # or account that is made at the same moment.
         organization = (
             organizations.fetch(tx, owner, lock="UPDATE")
-            if is_id(owner) and (own or caller.has("COORDINATOR"))
+            if is_id(owner) and (for_own_organization or caller.has("COORDINATOR"))
             else None
         )
         if organization is None:
             raise NotFound
         entry.check()
-        entry.check_given_by(caller.roles, own=own)
+        entry.check_given_by(caller.roles, for_own_organization=for_own_organization)
         if not organization.is_active:
             raise Conflict("illegal_transition")
         entry.check_delivery(by_email=not self._paper_url)
-        if not own:
+        if not for_own_organization:
             organization.check_invited_by(with_present_kin(tx, caller, now))
             if workers.has_manager(tx, owner):
                 raise Conflict("manager_exists")
         recent = invitations.count_recent(tx, owner, now)
         invitation = Invitation.create(
-            new_id(), owner, entry, now, first_manager=not own, worker_id=caller.id, recent=recent
+            new_id(),
+            owner,
+            entry,
+            now,
+            first_manager=not for_own_organization,
+            worker_id=caller.id,
+            recent=recent,
         )
         for other in invitations.replaced_by(tx, invitation, now):
             other.replace(now)
@@ -220,16 +226,19 @@ def _account(
     """
     invited = invitation.entry
     entry = WorkerEntry(name, invited.email, invited.roles, invited.language)
-    known = workers.by_email(tx, invited.email, lock=True)
-    if known and organizations.status_of(tx, known[0].organization_id) is OrganizationStatus.LEFT:
-        workers.release_address(tx, known[0].id)
-        known = None
-    if known is None:
+    account = workers.by_email(tx, invited.email, lock=True)
+    if (
+        account
+        and organizations.status_of(tx, account[0].organization_id) is OrganizationStatus.LEFT
+    ):
+        workers.release_address(tx, account[0].id)
+        account = None
+    if account is None:
         worker = Worker.register(new_id(), invitation.organization_id, entry, now)
         if not workers.add(tx, worker, hash_of(password), invitation.invited_by_worker_id):
             raise Conflict("email_taken")
         return worker
-    worker = known[0]
+    worker = account[0]
     if worker.organization_id != invitation.organization_id:
         raise Conflict("email_taken")
     # one person alone can invite, so an invitation must not take away a network role

@@ -61,8 +61,8 @@ def notify_of_lasting(call: Call, mail: Keyring, fact: str, organization_id: str
 
     If a network role is given, every coordinator is notified.
     """
-    own = workers.fetch(call.tx, call.caller.id)
-    recipients = [own] if own else []
+    author = workers.fetch(call.tx, call.caller.id)
+    recipients = [author] if author else []
     for member_id in {call.caller.organization_id, organization_id} - {""}:
         recipients += workers.all_managers(call.tx, member_id)
     if fact == ROLE_GIVEN:

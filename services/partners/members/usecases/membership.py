@@ -190,15 +190,15 @@ def end_proposals(tx: Transaction, mail: Keyring, now: datetime, refresh: Refres
 
     Notifies managers whose access is restored. Returns how many organisations were changed.
     """
-    over = organizations.with_proposal_over(tx, now, _AT_ONCE)
-    for organization in over:
+    expired = organizations.with_proposal_over(tx, now, _AT_ONCE)
+    for organization in expired:
         before = organization.stop
         organization.watch_proposals(now, messages.today_at(organization, now))
         organizations.save(tx, organization)
         if organization.stop != before:
             refresh(tx, organization.id)
         notify_managers(tx, mail, organization, before, now)
-    return len(over) + workers.drop_suspension_proposals(tx, now - PROPOSAL)
+    return len(expired) + workers.drop_suspension_proposals(tx, now - PROPOSAL)
 
 
 def watch_membership(tx: Transaction, now: datetime, refresh: Refresh) -> int:

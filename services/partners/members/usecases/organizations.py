@@ -110,7 +110,7 @@ class Organizations:
         may filter by the end of agreements or by steps that wait for a second coordinator.
         """
         size, after = (
-            page_size(request.page_size, default=50, most=200),
+            page_size(request.page_size, default=50, maximum=200),
             self._pages.cursor(request, str, str),
         )
         type, status = (
@@ -118,24 +118,24 @@ class Organizations:
             messages.STATUSES.member(request.status, "status"),
         )
         agreement_before = day("agreement_expire_before_date", request.agreement_expire_before_date)
-        own, sees_all = call.caller.organization_id, sees_inactive_members(call.caller)
+        own_id, sees_all = call.caller.organization_id, sees_inactive_members(call.caller)
         if (agreement_before or request.waits_for_second) and not sees_all:
             return pb.ListOrganizationsResponse()
-        page, more = organizations.page_by_name(
+        page, next_cursor = organizations.page_by_name(
             call.tx,
             size,
             after,
             country=request.country,
             type=type,
             status=status,
-            all_for=None if sees_all else own,
+            all_for=None if sees_all else own_id,
             agreement_before=agreement_before,
-            shelters_for=None if sees_all or sees_shelters(call.tx, call.caller) else own,
+            shelters_for=None if sees_all or sees_shelters(call.tx, call.caller) else own_id,
             waits_for_second=request.waits_for_second,
         )
         return pb.ListOrganizationsResponse(
             organizations=[organization_message(organization, call) for organization in page],
-            next_page_token=self._pages.token(request, more),
+            next_page_token=self._pages.token(request, next_cursor),
         )
 
     def UpdateOrganization(
@@ -369,9 +369,9 @@ def save(
 
 def organization_message(organization: Organization, call: Call) -> pb.Organization:
     """Returns the organisation as the caller sees it."""
-    own = organization.id == call.caller.organization_id
+    is_own = organization.id == call.caller.organization_id
     return messages.organization(
-        organization, viewer(call.caller).tier, now=call.clock.now(), own=own
+        organization, viewer(call.caller).tier, now=call.clock.now(), is_own=is_own
     )
 
 

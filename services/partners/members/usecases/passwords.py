@@ -43,18 +43,23 @@ _MIN_SCORE = 2
 _OWN_WORDS = ("enlace", "contraseña", "clave", "llamayvive", "nicaragua")
 
 
-def check_new(password: str, about: Iterable[str], path: str = "password") -> None:
+def check_new(password: str, personal_words: Iterable[str], path: str = "password") -> None:
     """Raises Invalid if a password is too short, too long or easy to guess.
 
     Known passwords, words, names and adjacent keys are easy to guess (NIST SP 800-63B, 5.1.1.2).
-    `about`: words about the worker; `path`: the field that a refusal names.
+    `personal_words`: words about the worker; `path`: the field that a refusal names.
     """
     check_password(password, path)
     from zxcvbn import zxcvbn  # loads 14 MB that only this function needs
 
     words = [
         *_OWN_WORDS,
-        *(part for text in about for part in re.split(r"\W+", text.casefold()) if len(part) > 2),
+        *(
+            part
+            for text in personal_words
+            for part in re.split(r"\W+", text.casefold())
+            if len(part) > 2
+        ),
     ]
     if zxcvbn(normalized_password(password)[:_LONGEST], user_inputs=words)["score"] < _MIN_SCORE:
         raise Invalid((path, "too_easy"))
@@ -81,9 +86,9 @@ def prove(
     A session alone proves little: anybody may sit down at an open screen.
     """
     guess = guesses.begin(normalized_email(worker.entry.email), origin, now)
-    right = holds(password_hash, password)
-    guesses.settle(guess, right, now)
-    if not right:
+    matches = holds(password_hash, password)
+    guesses.settle(guess, matches, now)
+    if not matches:
         raise Invalid(("password", "wrong"))
 
 
@@ -98,17 +103,17 @@ def hash_of(password: str) -> str:
 
 
 def holds(password_hash: str | None, password: str) -> bool:
-    """Tells whether the password matches this hash.
+    """Returns whether the password matches this hash.
 
     Without a hash, the function takes just as long and returns False.
     """
     try:
-        right = _HASHER.verify(
+        matches = _HASHER.verify(
             password_hash or unknown_hash(), normalized_password(password[:MAX_PASSWORD])
         )
     except (VerificationError, InvalidHashError):
         return False
-    return right and password_hash is not None and len(password) <= MAX_PASSWORD
+    return matches and password_hash is not None and len(password) <= MAX_PASSWORD
 
 
 @cache

@@ -17,17 +17,17 @@ def check_standing(tx: Transaction, caller: Caller, now: datetime) -> None:
     caller's token is still valid for a few seconds.
     """
     if caller.kind == "worker":
-        good = workers.is_in_good_standing(tx, caller.id, caller.organization_id)
+        in_good_standing = workers.is_in_good_standing(tx, caller.id, caller.organization_id)
     elif caller.kind == "key":
-        good = api_keys.is_in_good_standing(tx, caller.id, caller.organization_id, now)
+        in_good_standing = api_keys.is_in_good_standing(tx, caller.id, caller.organization_id, now)
     else:
-        good = caller.kind == "system"
-    if not good:
+        in_good_standing = caller.kind == "system"
+    if not in_good_standing:
         raise NotAllowed("organization_not_active")
 
 
 def may_act_for(caller: Caller, organization_id: str) -> bool:
-    """Tells whether the caller may change entries of this organisation.
+    """Returns whether the caller may change entries of this organisation.
 
     The organisation's own workers and keys may, and so may coordinators and the network itself.
     """
@@ -39,7 +39,7 @@ def may_act_for(caller: Caller, organization_id: str) -> bool:
 
 
 def sees_inactive_members(caller: Caller) -> bool:
-    """Tells whether lists for the caller include organisations that are not active."""
+    """Returns whether lists for the caller include organisations that are not active."""
     return caller.kind == "system" or caller.has("COORDINATOR") or caller.has("AUDITOR")
 
 
@@ -56,7 +56,7 @@ def worker_of(caller: Caller) -> str:
 
 
 def sees_shelters(tx: Transaction, caller: Caller) -> bool:
-    """Tells whether the caller sees shelters of other members.
+    """Returns whether the caller sees shelters of other members.
 
     Members on probation do not see that such shelters exist.
     """

@@ -50,12 +50,13 @@ class Workers:
     def ListWorkers(self, request: pb.ListWorkersRequest, call: Call) -> pb.ListWorkersResponse:
         """Returns a page of the caller's organisation's workers, sorted by name."""
         size, after = (
-            page_size(request.page_size, default=50, most=200),
+            page_size(request.page_size, default=50, maximum=200),
             self._pages.cursor(request, str, str),
         )
-        page, more = workers.page_by_name(call.tx, call.caller.organization_id, size, after)
+        page, next_cursor = workers.page_by_name(call.tx, call.caller.organization_id, size, after)
         return pb.ListWorkersResponse(
-            workers=map(messages.worker, page), next_page_token=self._pages.token(request, more)
+            workers=map(messages.worker, page),
+            next_page_token=self._pages.token(request, next_cursor),
         )
 
     def SuspendWorker(self, request: pb.SuspendWorkerRequest, call: Call) -> pb.Worker:

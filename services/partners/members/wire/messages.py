@@ -170,7 +170,7 @@ def organization(
     tier: Tier = Tier.PARTNER,
     *,
     now: datetime | None = None,
-    own: bool = False,
+    is_own: bool = False,
 ) -> pb.Organization:
     """Returns an organisation as a caller of this tier sees it.
 
@@ -179,15 +179,15 @@ def organization(
     missing at this time, who proposed an approval, and why an application was rejected; the tier
     must be high enough to see them.
     """
-    entry, wanted = organization.entry, organization.proposal
+    entry, proposed = organization.entry, organization.proposal
     proposal = None
-    if wanted is not None:
+    if proposed is not None:
         proposal = pb.OrganizationProposal(
-            type=TYPES.number(wanted.type),
-            country=wanted.country,
-            hotline_number=wanted.hotline_number,
-            worker_id=wanted.worker_id,
-            time=timestamp(wanted.time),
+            type=TYPES.number(proposed.type),
+            country=proposed.country,
+            hotline_number=proposed.hotline_number,
+            worker_id=proposed.worker_id,
+            time=timestamp(proposed.time),
         )
     message = pb.Organization(
         id=organization.id,
@@ -218,7 +218,7 @@ def organization(
         **(_vetting(organization, now) if now else {}),
     )
     visible_part(message, tier)
-    if own:
+    if is_own:
         message.agreement_expire_date = str(organization.agreement_expire_date or "")
     return message
 

@@ -72,10 +72,10 @@ def with_changes(entry: E, changes: Mapping[str, Any], at: str) -> E:
 
     Raises Invalid if `changes` is empty or names a field that the entry does not have.
     """
-    known = {field.name for field in fields(entry)}  # type: ignore[arg-type]
+    field_names = {field.name for field in fields(entry)}  # type: ignore[arg-type]
     if not changes:
         raise Invalid(("update_mask", "required"))
-    unknown = sorted(changes.keys() - known)
+    unknown = sorted(changes.keys() - field_names)
     if unknown:
         raise Invalid(*((f"{at}.{path}", "unknown_code") for path in unknown))
     return replace(entry, **changes)  # type: ignore[type-var]

@@ -27,16 +27,16 @@ def visible_part(message: M, tier: Tier, narrowed: Mapping[str, Tier] = NOTHING_
     """
     for name in _hidden(message.DESCRIPTOR, tier):
         message.ClearField(name)
-    known = tiers(message.DESCRIPTOR)
-    for name in narrowed.keys() & known.keys():
-        if not sees(tier, known[name], narrowed[name]):
+    tier_by_field = tiers(message.DESCRIPTOR)
+    for name in narrowed.keys() & tier_by_field.keys():
+        if not sees(tier, tier_by_field[name], narrowed[name]):
             message.ClearField(name)
     return message
 
 
 @cache
 def _hidden(message: Descriptor, tier: Tier) -> list[str]:
-    return [name for name, stated in tiers(message).items() if not sees(tier, stated, None)]
+    return [name for name, field_tier in tiers(message).items() if not sees(tier, field_tier, None)]
 
 
 @cache

@@ -18,7 +18,7 @@ class PasswordReset(AccountNotice):
         return cls.of(id, worker, "reset_asked", now, LINK_LIFE)
 
     def is_open(self, now: datetime) -> bool:
-        """Tells whether the link is valid.
+        """Returns whether the link is valid.
 
         A link whose expiry lies too far in the future is not valid, because a clock was wrong.
         """

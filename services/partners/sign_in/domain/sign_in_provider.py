@@ -33,7 +33,7 @@ class ProviderEntry:
         The issuer must be an https URL without user name, query and fragment, and not a shared
         endpoint of Microsoft. In development, an http URL on this machine is allowed, too.
         """
-        wrong = [
+        violations = [
             (
                 f"provider.{name}",
                 "required"
@@ -53,8 +53,8 @@ class ProviderEntry:
             or not value.isprintable()
             or (" " in value and value != client_secret)
         ]
-        if wrong:
-            raise Invalid(*wrong)
+        if violations:
+            raise Invalid(*violations)
         try:
             parts = urlsplit(self.issuer)
             host, _port = parts.hostname or "", parts.port

@@ -96,7 +96,7 @@ class _Unusable(Exception):
 
 
 @dataclass(frozen=True)
-class _Known:
+class _CachedDocument:
     """The time of a fetch, and its result, or the reason why the fetch failed."""
 
     at: float
@@ -112,7 +112,7 @@ class RelyingParty:
         self._development = development
         self._patience = patience
         # The key is (issuer, address), so that no issuer can affect the data of another issuer.
-        self._known: dict[tuple[str, str], _Known] = {}
+        self._known: dict[tuple[str, str], _CachedDocument] = {}
         self._waiting = threading.BoundedSemaphore(_AT_ONCE)
 
     def question(self, client: Client, secret: str, state: str, max_age: int = MAX_AGE) -> str:
@@ -219,13 +219,13 @@ class RelyingParty:
 
     def _provider(self, issuer: str, end: float) -> _Provider:
         def read(metadata: dict[str, Any]) -> _Provider:
-            named = metadata.get("issuer")
-            if named != issuer:
+            issuer_in_metadata = metadata.get("issuer")
+            if issuer_in_metadata != issuer:
                 # Microsoft's shared endpoints give a pattern as their issuer; if we accepted it, a
                 # token from any organisation in the world would pass.
                 raise _Unusable(
                     "issuer_of_many_tenants"
-                    if isinstance(named, str) and "{" in named
+                    if isinstance(issuer_in_metadata, str) and "{" in issuer_in_metadata
                     else "issuer_differs"
                 )
             authorize, token, keys = (
@@ -257,8 +257,8 @@ class RelyingParty:
             if isinstance(address, str) and address.isprintable() and "#" not in address:
                 parts = urlsplit(address)
                 host, _port = parts.hostname, parts.port
-                plain = self._development and parts.scheme == "http" and host in _LOCAL
-                if host and (parts.scheme == "https" or plain) and "@" not in parts.netloc:
+                is_local_http = self._development and parts.scheme == "http" and host in _LOCAL
+                if host and (parts.scheme == "https" or is_local_http) and "@" not in parts.netloc:
                     return address
         except ValueError as error:
             raise _Unusable("endpoint_unusable") from error
@@ -273,9 +273,9 @@ class RelyingParty:
         *,
         trusted: float = _TRUST_SECONDS,
     ) -> Any:
-        known = self._known.get((issuer, address))
-        if known is None or time.monotonic() - known.at > (
-            trusted if known.value is not None else _RETRY_AFTER
+        cached = self._known.get((issuer, address))
+        if cached is None or time.monotonic() - cached.at > (
+            trusted if cached.value is not None else _RETRY_AFTER
         ):
             value, why = None, ""
             try:
@@ -288,20 +288,20 @@ class RelyingParty:
                 if refusal.cause == _BUSY:  # no request was sent
                     raise
                 why = refusal.cause
-            self._known[issuer, address] = known = _Known(time.monotonic(), value, why)
-        if known.value is None:
-            raise Unavailable("provider_unavailable", known.why)
-        return known.value
+            self._known[issuer, address] = cached = _CachedDocument(time.monotonic(), value, why)
+        if cached.value is None:
+            raise Unavailable("provider_unavailable", cached.why)
+        return cached.value
 
     def _ask(
         self, method: str, address: str, end: float, headers: dict[str, str], body: bytes = b""
     ) -> dict[str, Any]:
-        left = end - time.monotonic()
-        if left <= 0 or not self._waiting.acquire(blocking=False):
+        remaining = end - time.monotonic()
+        if remaining <= 0 or not self._waiting.acquire(blocking=False):
             raise Unavailable("provider_unavailable", _BUSY)
         try:
-            client = EgressClient(development=self._development, timeout=left)
-            answer = client.send(method, address, headers, body, most=_MAX_DOCUMENT)
+            client = EgressClient(development=self._development, timeout=remaining)
+            answer = client.send(method, address, headers, body, max_bytes=_MAX_DOCUMENT)
             client.close()
         finally:
             self._waiting.release()
@@ -365,10 +365,10 @@ def _identity(client: Client, claims: dict[str, Any], now: datetime) -> Identity
         "true",
     )
     verified = proved_email and isinstance(email, str) and len(email) <= 254 and email.isprintable()
-    shown = email if verified and isinstance(email, str) else ""
+    verified_email = email if verified and isinstance(email, str) else ""
     return Identity(
         subject,
-        shown,
+        verified_email,
         isinstance(ways, list) and "mfa" in ways,
         datetime.fromtimestamp(proved, UTC),
     )

@@ -55,7 +55,7 @@ class Site:
 
     @property
     def supports_passkeys(self) -> bool:
-        """Tells whether browsers create passkeys for the site.
+        """Returns whether browsers create passkeys for the site.
 
         Browsers create no passkeys for a site that is reached by an IP address.
         """
@@ -66,15 +66,20 @@ class Site:
         return False
 
     def creation_options(
-        self, challenge: bytes, account_id: str, account: str, name: str, known: list[bytes]
+        self,
+        challenge: bytes,
+        account_id: str,
+        account: str,
+        name: str,
+        credential_ids: list[bytes],
     ) -> str:
         """Returns the options of navigator.credentials.create, as JSON.
 
-        `known`: the ids of the passkeys that the account already has.
+        `credential_ids`: the ids of the passkeys that the account already has.
         """
         options, _ = self._server.register_begin(
             PublicKeyCredentialUserEntity(id=account_id.encode(), name=account, display_name=name),
-            _descriptors(known),
+            _descriptors(credential_ids),
             ResidentKeyRequirement.PREFERRED,
             UserVerificationRequirement.PREFERRED,
             challenge=challenge,
@@ -95,16 +100,18 @@ class Site:
         except Exception as error:
             raise WrongPasskey from error
 
-    def signing_options(self, challenge: bytes, known: list[bytes]) -> str:
+    def signing_options(self, challenge: bytes, credential_ids: list[bytes]) -> str:
         """Returns the options of navigator.credentials.get, as JSON.
 
-        If `known` is empty, any passkey for this site may sign, but must verify its user.
+        If `credential_ids` is empty, any passkey for this site may sign, but must verify its user.
         """
         verification = (
-            UserVerificationRequirement.PREFERRED if known else UserVerificationRequirement.REQUIRED
+            UserVerificationRequirement.PREFERRED
+            if credential_ids
+            else UserVerificationRequirement.REQUIRED
         )
         options, _ = self._server.authenticate_begin(
-            _descriptors(known) or None, verification, challenge=challenge
+            _descriptors(credential_ids) or None, verification, challenge=challenge
         )
         return json.dumps(dict(options)["publicKey"])
 
@@ -144,10 +151,10 @@ def named_ids(answer: str) -> tuple[bytes, str]:
         raise WrongPasskey from error
 
 
-def _descriptors(known: list[bytes]) -> list[PublicKeyCredentialDescriptor]:
+def _descriptors(credential_ids: list[bytes]) -> list[PublicKeyCredentialDescriptor]:
     return [
         PublicKeyCredentialDescriptor(type=PublicKeyCredentialType.PUBLIC_KEY, id=credential_id)
-        for credential_id in known
+        for credential_id in credential_ids
     ]
 
 

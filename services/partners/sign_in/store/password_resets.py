@@ -42,13 +42,13 @@ def take_requests(tx: Transaction, keyring: Keyring, limit: int) -> list[tuple[s
         " LIMIT %s FOR UPDATE SKIP LOCKED) RETURNING *",
         (limit,),
     ).fetchall()
-    taken = []
+    requests = []
     for row in sorted(rows, key=lambda row: (row["create_time"], row["id"])):
         try:
-            taken.append((keyring.open(row["email"], _context(row["id"])), row["create_time"]))
+            requests.append((keyring.open(row["email"], _context(row["id"])), row["create_time"]))
         except CannotOpen as error:  # a damaged request must not block the others
             error.alarm()
-    return taken
+    return requests
 
 
 def add(tx: Transaction, reset: PasswordReset, token_hash: bytes, sealed_letter: bytes) -> None:

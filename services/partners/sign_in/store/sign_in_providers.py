@@ -42,8 +42,10 @@ def _read(row: Row) -> SignInProvider:
     entry = ProviderEntry(row["issuer"], row["client_id"]) if row["issuer"] else None
     proposal = None
     if row["proposed_issuer"]:
-        wanted = ProviderEntry(row["proposed_issuer"], row["proposed_client_id"])
-        proposal = ProposedProvider(wanted, row["proposed_by_worker_id"], row["propose_time"])
+        proposed_entry = ProviderEntry(row["proposed_issuer"], row["proposed_client_id"])
+        proposal = ProposedProvider(
+            proposed_entry, row["proposed_by_worker_id"], row["propose_time"]
+        )
     return SignInProvider(
         row["id"], row["organization_id"], row["version"], entry, row["confirm_time"], proposal
     )
@@ -55,7 +57,7 @@ def save(tx: Transaction, provider: SignInProvider) -> None:
     Accounts at an issuer that is no longer used are deleted.
     """
     entry, proposal = provider.entry, provider.proposal
-    wanted = proposal.entry if proposal else None
+    proposed_entry = proposal.entry if proposal else None
     tx.execute(
         "INSERT INTO sign_in_providers AS old (id, organization_id, version, issuer, client_id,"
         " confirm_time, proposed_issuer, proposed_client_id,"
@@ -77,8 +79,8 @@ def save(tx: Transaction, provider: SignInProvider) -> None:
             entry.issuer if entry else None,
             entry.client_id if entry else None,
             provider.confirm_time,
-            wanted.issuer if wanted else None,
-            wanted.client_id if wanted else None,
+            proposed_entry.issuer if proposed_entry else None,
+            proposed_entry.client_id if proposed_entry else None,
             proposal.worker_id if proposal else None,
             proposal.time if proposal else None,
         ),
@@ -180,7 +182,7 @@ def bind(
 
 
 def has_account(tx: Transaction, worker_id: str) -> bool:
-    """Tells whether a worker signs in through her organisation's provider.
+    """Returns whether a worker signs in through her organisation's provider.
 
     Accounts at a provider that is no longer used are not stored.
     """

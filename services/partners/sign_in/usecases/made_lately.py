@@ -63,8 +63,8 @@ class MadeLately:
             for item in _results(call, _since(request))
             if item.id in request.ids and item.can_end
         ]
-        for made in ended:
-            _end(call, made)
+        for result in ended:
+            _end(call, result)
         if any(item.kind in (MadeKind.SECOND_FACTOR, MadeKind.PASSKEY) for item in ended):
             notify_of_lasting(call, self._mail, "sign_in_changed")
         call.trail += [
@@ -84,7 +84,7 @@ def _results(call: Call, since: datetime) -> list[LastingResult]:
     tx, caller, now = call.tx, call.caller, call.clock.now()
     if since < now - LONGEST:
         raise Invalid(("since_time", "out_of_range"))
-    made = [
+    results = [
         LastingResult(
             key.id,
             MadeKind.API_KEY,
@@ -93,11 +93,11 @@ def _results(call: Call, since: datetime) -> list[LastingResult]:
         )
         for key in api_keys.decided_by(tx, caller.id, since, now)
     ]
-    made += [
+    results += [
         LastingResult(item.id, MadeKind.INVITATION, item.create_time, item.entry.email)
         for item in invitations.by_inviter(tx, caller.id, since, now)
     ]
-    made += [
+    results += [
         LastingResult(
             worker.id,
             MadeKind.ACCOUNT,
@@ -107,7 +107,7 @@ def _results(call: Call, since: datetime) -> list[LastingResult]:
         )
         for worker, time in workers.invited_by(tx, caller.id, since)
     ]
-    made += [
+    results += [
         LastingResult(
             provider.id,
             MadeKind.SIGN_IN_PROVIDER,
@@ -119,45 +119,45 @@ def _results(call: Call, since: datetime) -> list[LastingResult]:
     ]
     factor = second_factors.get(tx, caller.id)
     if factor and factor.confirm_time and factor.confirm_time >= since:
-        made.append(LastingResult(caller.id, MadeKind.SECOND_FACTOR, factor.confirm_time))
-    made += [
+        results.append(LastingResult(caller.id, MadeKind.SECOND_FACTOR, factor.confirm_time))
+    results += [
         LastingResult(item.id, MadeKind.PASSKEY, item.create_time, item.label)
         for item in passkeys.by_worker(tx, caller.id)
         if item.create_time >= since
     ]
-    return sorted(made, key=lambda item: (item.create_time, item.id), reverse=True)
+    return sorted(results, key=lambda item: (item.create_time, item.id), reverse=True)
 
 
-def _end(call: Call, made: LastingResult) -> None:
+def _end(call: Call, result: LastingResult) -> None:
     tx, caller, now = call.tx, call.caller, call.clock.now()
-    match made.kind:
+    match result.kind:
         case MadeKind.API_KEY:
-            if key := api_keys.fetch(tx, made.id, lock=True):
+            if key := api_keys.fetch(tx, result.id, lock=True):
                 key[0].revoke(now)
                 api_keys.save(tx, key[0])
         case MadeKind.INVITATION:
-            invitation = invitations.fetch(tx, made.id)
+            invitation = invitations.fetch(tx, result.id)
             if invitation and organizations.fetch(tx, invitation.organization_id, lock="UPDATE"):
                 # fetched again, now that nobody else can accept the invitation
-                invitation = invitations.fetch(tx, made.id) or invitation
+                invitation = invitations.fetch(tx, result.id) or invitation
                 if invitation.is_open(now) or invitation.waits(now):
                     invitation.revoke(now)
                     invitations.save(tx, invitation)
         case MadeKind.ACCOUNT:
-            suspend(call, SignInCredentials(), made.id)
+            suspend(call, SignInCredentials(), result.id)
         case MadeKind.SIGN_IN_PROVIDER:
-            provider = sign_in_providers.fetch(tx, id=made.id, lock=True)
+            provider = sign_in_providers.fetch(tx, id=result.id, lock=True)
             if provider and provider.proposal and provider.proposal.worker_id == caller.id:
                 provider.object()
                 sign_in_providers.save(tx, provider)
         case MadeKind.SECOND_FACTOR:
             second_factors.end(tx, caller.id)
         case MadeKind.PASSKEY:
-            passkeys.delete(tx, caller.id, made.id)
+            passkeys.delete(tx, caller.id, result.id)
 
 
 def _may_suspend(caller: Caller, worker: Worker, since: datetime) -> bool:
-    """Tells whether the caller may suspend the account.
+    """Returns whether the caller may suspend the account.
 
     An account older than `since` belongs to another person, about whom managers decide.
     """

@@ -43,10 +43,10 @@ class Passkeys:
         prove(self._guesses, worker, password_hash, request.password, now, call.origin)
         if not self._site.supports_passkeys:
             raise Conflict("passkeys_unavailable")
-        known = passkeys.by_worker(tx, worker.id)
-        check_count(len(known))
+        existing = passkeys.by_worker(tx, worker.id)
+        check_count(len(existing))
         secret, mark = challenge(tx, Purpose.PASSKEY, now, worker.id)
-        credential_ids = [passkey.credential_id for passkey in known]
+        credential_ids = [passkey.credential_id for passkey in existing]
         options = self._site.creation_options(
             mark, worker.id, worker.entry.email, worker.entry.name, credential_ids
         )

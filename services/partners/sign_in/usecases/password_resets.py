@@ -166,7 +166,7 @@ def end_link(tx: Transaction, worker_id: str, now: datetime) -> None:
 
 
 def _may_reset(tx: Transaction, worker: Worker) -> bool:
-    """Tells whether an e-mail to the mailbox may open the account.
+    """Returns whether an e-mail to the mailbox may open the account.
 
     It may not if the account is suspended, or if the worker signs in through her organisation's
     provider.

@@ -43,7 +43,7 @@ class Ways:
 
     @property
     def only_password(self) -> bool:
-        """Tells whether the password is the only way."""
+        """Returns whether the password is the only way."""
         return not (self.code or self.passkeys or self.provider_id)
 
 
@@ -142,9 +142,9 @@ class Proofs:
 
 def ways_of(tx: Transaction, caller: Caller) -> Ways:
     """Returns the ways in which the caller can prove who she is."""
-    factor, known = second_factors.get(tx, caller.id), passkeys.by_worker(tx, caller.id)
+    factor, own_passkeys = second_factors.get(tx, caller.id), passkeys.by_worker(tx, caller.id)
     code = factor is not None and factor.confirm_time is not None
     provider = None
-    if not code and not known and sign_in_providers.has_account(tx, caller.id):
+    if not code and not own_passkeys and sign_in_providers.has_account(tx, caller.id):
         provider = sign_in_providers.fetch(tx, organization_id=caller.organization_id)
-    return Ways(code, known, provider.id if provider and provider.entry else "")
+    return Ways(code, own_passkeys, provider.id if provider and provider.entry else "")

@@ -25,7 +25,7 @@ from services.partners.sign_in.store import passkeys, second_factors
 from services.partners.sign_in.usecases.passkeys import challenge, second_factor_message, signer
 
 CODE_BUDGET = Budget(
-    10, timedelta(minutes=5), timedelta(days=30), most=100, then=timedelta(hours=1)
+    10, timedelta(minutes=5), timedelta(days=30), wrong_limit=100, slow_interval=timedelta(hours=1)
 )
 """The budget for guessing codes.
 Of a million possible codes, three are valid at a time; the budget allows 9,000 guesses in a year.
@@ -105,11 +105,11 @@ def required_factors(
 
     `required`: an account without a second factor has to set up an app first.
     """
-    factor, known = second_factors.get(tx, worker.id), passkeys.by_worker(tx, worker.id)
+    factor, own_passkeys = second_factors.get(tx, worker.id), passkeys.by_worker(tx, worker.id)
     code = factor is not None and factor.confirm_time is not None
-    if not (code or known or required):
+    if not (code or own_passkeys or required):
         return None
-    if not code and not known:
+    if not code and not own_passkeys:
         secret, _ = challenge(tx, Purpose.SET_UP, now, worker.id)
         set_up_secret, uri = _store_new_secret(tx, keyring, worker)
         return members_pb2.SignInResponse(
@@ -117,7 +117,9 @@ def required_factors(
         )
     secret, mark = challenge(tx, Purpose.SIGN_IN, now, worker.id)
     options = (
-        site.signing_options(mark, [passkey.credential_id for passkey in known]) if known else ""
+        site.signing_options(mark, [passkey.credential_id for passkey in own_passkeys])
+        if own_passkeys
+        else ""
     )
     return members_pb2.SignInResponse(challenge=secret, asks_code=code, passkey_options=options)
 
@@ -170,9 +172,9 @@ def _activate(
     Returns the recovery codes; None if the code is wrong.
     """
     guess = guesses.begin(factor.worker_id, Origin(), now)
-    right = _use_app_code(tx, keyring, factor, code, now)
-    guesses.settle(guess, right, now)
-    if not right:
+    accepted = _use_app_code(tx, keyring, factor, code, now)
+    guesses.settle(guess, accepted, now)
+    if not accepted:
         return None
     recovery_codes = [secrets.token_hex(5) for _ in range(RECOVERY_CODES)]
     factor.confirm_time = now
@@ -204,7 +206,7 @@ def use_code(
     code: str,
     origin: Origin | None = None,
 ) -> bool:
-    """Tells whether the code comes from the worker's app or is a recovery code, and uses it up.
+    """Returns whether the code comes from the worker's app or is a recovery code, and uses it up.
 
     The check counts as one guess.
     """
@@ -212,11 +214,11 @@ def use_code(
     if factor is None or factor.confirm_time is None:
         return False
     guess = guesses.begin(factor.worker_id, origin or Origin(), now)
-    right = _use_app_code(tx, keyring, factor, code, now) or _use_recovery_code(factor, code)
-    guesses.settle(guess, right, now)
-    if right:
+    accepted = _use_app_code(tx, keyring, factor, code, now) or _use_recovery_code(factor, code)
+    guesses.settle(guess, accepted, now)
+    if accepted:
         second_factors.save(tx, factor)
-    return right
+    return accepted
 
 
 def token_kin(tx: Transaction, worker_id: str, now: datetime, *, strict: bool) -> Kin:
@@ -239,17 +241,17 @@ def _has_second_factor(tx: Transaction, worker_id: str) -> bool:
 def _use_app_code(
     tx: Transaction, keyring: Keyring, factor: SecondFactor, code: str, now: datetime
 ) -> bool:
-    """Tells whether the code is one of the app's codes that are valid now, and uses it up."""
+    """Returns whether the code is one of the app's codes that are valid now, and uses it up."""
     secret = second_factors.secret(tx, keyring, factor.worker_id)
     presented = "".join(code.split()).encode()
-    right = [
+    matching_steps = [
         step
         for step in factor.steps(int(now.timestamp()) // totp.STEP)
         if hmac.compare_digest(totp.code(secret, step), presented)
     ]
-    if right:
-        factor.last_step = right[-1]
-    return bool(right)
+    if matching_steps:
+        factor.last_step = matching_steps[-1]
+    return bool(matching_steps)
 
 
 def _use_recovery_code(factor: SecondFactor, code: str) -> bool:

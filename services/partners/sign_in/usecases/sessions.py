@@ -42,7 +42,7 @@ AUDIENCES = ("enlace.partners", "enlace.referrals", "enlace.notifications")
 # NIST SP 800-63B allows 100 wrong passwords before an account is locked. This service does not lock
 # an account; after 100 wrong passwords the account accepts only 24 guesses a day.
 ACCOUNT_BUDGET = Budget(
-    10, timedelta(minutes=5), timedelta(days=30), most=100, then=timedelta(hours=1)
+    10, timedelta(minutes=5), timedelta(days=30), wrong_limit=100, slow_interval=timedelta(hours=1)
 )
 # A whole office or hospital, or all customers of a phone company, may share one IP address.
 ADDRESS_BUDGET = Budget(50, timedelta(minutes=1), timedelta(0))
@@ -100,17 +100,19 @@ class Sessions:
         tx, now, email = call.tx, call.clock.now(), request.email
         guess = self._guesses.begin(normalized_email(email), call.origin, now)
         worker_and_hash = workers.by_email(tx, email) if "\x00" not in email else None
-        right = holds(worker_and_hash[1] if worker_and_hash else None, request.password)
+        password_matches = holds(worker_and_hash[1] if worker_and_hash else None, request.password)
         # the check takes long, so the password may have changed meanwhile
-        if right and worker_and_hash:
-            right = workers.still_has_password(tx, worker_and_hash[0].id, worker_and_hash[1])
+        if password_matches and worker_and_hash:
+            password_matches = workers.still_has_password(
+                tx, worker_and_hash[0].id, worker_and_hash[1]
+            )
         organization = (
             organizations.fetch(tx, worker_and_hash[0].organization_id) if worker_and_hash else None
         )
         may_enter = (
             worker_and_hash is not None
             and organization is not None
-            and right
+            and password_matches
             and _may_enter(worker_and_hash[0], organization)
         )
         self._guesses.settle(guess, may_enter, now)

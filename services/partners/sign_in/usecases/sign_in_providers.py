@@ -181,8 +181,8 @@ class SignInProviders:
         """
         if not compare_digest(state.encode(), _state(secret).encode()):
             raise Unauthenticated("sign_in_failed")
-        with self._database.transaction(SYSTEM) as own:  # committed even if this call is refused
-            sent = sign_in_providers.take_question(own, mark_of(secret), now)
+        with self._database.transaction(SYSTEM) as own_tx:  # committed even if this call is refused
+            sent = sign_in_providers.take_question(own_tx, mark_of(secret), now)
         provider = sign_in_providers.fetch(tx, id=sent[0]) if sent else None
         client = self._client(tx, provider) if provider else None
         # If the provider was replaced meanwhile, the new provider can't check the answer of the old
@@ -238,12 +238,12 @@ def _fetch(tx: Transaction, organization_id: str, *, lock: bool = False) -> Sign
 
     With `lock`, the provider and its organisation are locked.
     """
-    known = (
+    organization = (
         organizations.fetch(tx, organization_id, lock="UPDATE" if lock else "")
         if is_id(organization_id)
         else None
     )
-    if known is None:
+    if organization is None:
         raise NotFound
     return sign_in_providers.fetch(
         tx, organization_id=organization_id, lock=lock

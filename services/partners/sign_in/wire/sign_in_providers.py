@@ -7,14 +7,14 @@ from services.partners.sign_in.domain.sign_in_provider import SignInProvider
 
 def sign_in_provider(provider: SignInProvider) -> pb.SignInProvider:
     """Returns an organisation's provider as a message, without its secret."""
-    entry, wanted = provider.entry, provider.proposal
+    entry, proposed = provider.entry, provider.proposal
     proposal = None
-    if wanted is not None:
+    if proposed is not None:
         proposal = pb.ProposedSignInProvider(
-            issuer=wanted.entry.issuer,
-            client_id=wanted.entry.client_id,
-            worker_id=wanted.worker_id,
-            time=timestamp(wanted.time),
+            issuer=proposed.entry.issuer,
+            client_id=proposed.entry.client_id,
+            worker_id=proposed.worker_id,
+            time=timestamp(proposed.time),
         )
     return pb.SignInProvider(
         provider_id=provider.id,

@@ -252,8 +252,10 @@ class Receipt:
         check.require(explained, "receipt.explained_codes", "required")
         if self.is_about_child:
             # if the age is unknown, the missing guardian is reported first
-            alone = self.giver_code == HERSELF and not self.about.age_band
-            check.require(bool(self.assent_code) or alone, "receipt.assent_code", "required")
+            is_unconfirmed_self = self.giver_code == HERSELF and not self.about.age_band
+            check.require(
+                bool(self.assent_code) or is_unconfirmed_self, "receipt.assent_code", "required"
+            )
             too_young = (
                 self.assent_code == "too_young" and self.about.age_band not in TOO_YOUNG_TO_ASK
             )

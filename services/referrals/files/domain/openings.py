@@ -16,12 +16,12 @@ not count.
 HOUR = timedelta(hours=1)
 
 
-def wait(opened: Mapping[str, datetime], identifier: str, most: int, now: datetime) -> timedelta:
+def wait(opened: Mapping[str, datetime], identifier: str, maximum: int, now: datetime) -> timedelta:
     """Returns how long the worker must wait before this access; zero if not at all.
 
     `identifier` is the person or contact. `opened` maps each person or contact opened in the past
     hour to the time of the last access.
     """
-    if identifier in opened or len(opened) < most:
+    if identifier in opened or len(opened) < maximum:
         return timedelta(0)
-    return max(sorted(opened.values())[len(opened) - most] + HOUR - now, timedelta(seconds=1))
+    return max(sorted(opened.values())[len(opened) - maximum] + HOUR - now, timedelta(seconds=1))

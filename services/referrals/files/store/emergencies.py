@@ -130,8 +130,8 @@ def page(
         " ORDER BY create_time DESC, id LIMIT %s",
         (person_id, referral_id, waiting, time, time, identifier, limit + 1),
     ).fetchall()
-    more = [rows[limit - 1]["key"], rows[limit - 1]["id"]] if len(rows) > limit else None
-    return [_read(row) for row in rows[:limit]], more
+    next_cursor = [rows[limit - 1]["key"], rows[limit - 1]["id"]] if len(rows) > limit else None
+    return [_read(row) for row in rows[:limit]], next_cursor
 
 
 def due(tx: Transaction, now: datetime, limit: int) -> list[str]:

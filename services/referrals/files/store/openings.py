@@ -22,7 +22,7 @@ def lock(tx: Transaction, worker_id: str) -> None:
     advisory_lock(tx, f"openings/{worker_id}")
 
 
-def is_of(tx: Transaction, identifier: str, organization_id: str) -> bool:
+def belongs_to(tx: Transaction, identifier: str, organization_id: str) -> bool:
     """Returns whether the person's file or the contact with this id belongs to an organisation."""
     row = tx.execute(
         "SELECT EXISTS (SELECT FROM people WHERE id = %(id)s"

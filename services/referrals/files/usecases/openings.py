@@ -13,8 +13,8 @@ from services.referrals.files.store import openings
 class Openings:
     """The access quota. Accesses are counted on the trail, and so across all processes."""
 
-    def __init__(self, most: int) -> None:
-        self.most = most
+    def __init__(self, maximum: int) -> None:
+        self.most = maximum
 
     def admit(self, tx: Transaction, caller: Caller, now: datetime, identifier: str) -> None:
         """Allows an access to a person or contact, or raises Exhausted (opening_quota).
@@ -24,7 +24,7 @@ class Openings:
         and they hold no data of other organisations.
         """
         is_system = caller.kind == "key"
-        if is_system and openings.is_of(tx, identifier, caller.organization_id):
+        if is_system and openings.belongs_to(tx, identifier, caller.organization_id):
             return
         openings.lock(tx, caller.id)
         delay = wait(

@@ -67,7 +67,7 @@ class Callbacks:
     ) -> pb.ListCallbacksResponse:
         """Lists the callbacks that the caller's line owes, the earliest due first."""
         size, after = (
-            page_size(request.page_size, default=50, most=200),
+            page_size(request.page_size, default=50, maximum=200),
             self._pages.cursor(request, str, str),
         )
         page, more = callbacks.page(call.tx, call.caller.organization_id, size, after)

@@ -55,7 +55,7 @@ class Campaigns:
     ) -> pb.ListCampaignsResponse:
         """Lists all campaigns, newest first."""
         size, after = (
-            page_size(request.page_size, default=50, most=200),
+            page_size(request.page_size, default=50, maximum=200),
             self._pages.cursor(request, str, str),
         )
         page, more = campaigns.page(call.tx, size, after)

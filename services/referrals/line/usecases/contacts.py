@@ -46,15 +46,27 @@ from services.referrals.network.usecases.policies import Policies
 # A stranger who knows a reference can try 100 of the 10,000 PINs, and then one a day. So the
 # probability of finding the right PIN within a year is 4.6 %.
 REFERENCE_BUDGET = Budget(
-    10, timedelta(hours=2), timedelta(days=365), most=100, then=timedelta(days=1)
+    10, timedelta(hours=2), timedelta(days=365), wrong_limit=100, slow_interval=timedelta(days=1)
 )
 ADDRESS_BUDGET = Budget(30, timedelta(minutes=10), timedelta(0))
 # Strangers can delay a caller but not lock her out (decision 17): their own addresses are blocked,
 # and an address that made no wrong attempt, such as the caller's, has a budget of its own.
 LANES = Lanes(
     at_address=Budget(5, timedelta(days=1), timedelta(days=30)),
-    newcomer=Budget(5, timedelta(hours=1), timedelta(days=365), most=50, then=timedelta(hours=12)),
-    desk=Budget(10, timedelta(minutes=5), timedelta(days=365), most=100, then=timedelta(hours=1)),
+    newcomer=Budget(
+        5,
+        timedelta(hours=1),
+        timedelta(days=365),
+        wrong_limit=50,
+        slow_interval=timedelta(hours=12),
+    ),
+    desk=Budget(
+        10,
+        timedelta(minutes=5),
+        timedelta(days=365),
+        wrong_limit=100,
+        slow_interval=timedelta(hours=1),
+    ),
 )
 # 19 MiB and 2 passes: OWASP's minimum for argon2id, about 30 ms. The budgets above, not this cost,
 # protect the 10,000 PINs.
@@ -176,7 +188,7 @@ class Contacts(Callbacks):
         If the request names an outcome, lists only contacts with that outcome.
         """
         size, after = (
-            page_size(request.page_size, default=50, most=200),
+            page_size(request.page_size, default=50, maximum=200),
             self._pages.cursor(request, str, str),
         )
         outcome = word(pb.ContactOutcome, request.outcome_code, "outcome_code")
@@ -248,7 +260,7 @@ class Contacts(Callbacks):
     ) -> pb.ListTakeOversResponse:
         """Lists the take-overs of the caller's line, newest first."""
         size, after = (
-            page_size(request.page_size, default=50, most=200),
+            page_size(request.page_size, default=50, maximum=200),
             self._pages.cursor(request, str, str),
         )
         page, more = take_overs.page(call.tx, call.caller.organization_id, size, after)

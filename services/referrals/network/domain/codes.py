@@ -84,13 +84,13 @@ def checked_code(text: str, length: int) -> str:
 
     Because of the check character, a typing error hardly ever yields a different valid code.
     """
-    meant = normalize_code(text)
+    normalized = normalize_code(text)
     holds = (
-        len(meant) == length
-        and all(character in ALPHABET for character in meant)
-        and check_character(meant[:-1]) == meant[-1]
+        len(normalized) == length
+        and all(character in ALPHABET for character in normalized)
+        and check_character(normalized[:-1]) == normalized[-1]
     )
-    return meant if holds else ""
+    return normalized if holds else ""
 
 
 def check_character(body: str) -> str:
@@ -120,12 +120,12 @@ def beginnings_of(code: str) -> list[str]:
     Four beginnings are possible, since the code holds 30 of their 32 bits. The list is empty for an
     invalid code.
     """
-    meant = normalize_code(code)
-    if len(meant) != 6 or any(character not in ALPHABET for character in meant):
+    normalized = normalize_code(code)
+    if len(normalized) != 6 or any(character not in ALPHABET for character in normalized):
         return []
     number = sum(
         ALPHABET.index(character) << shift
-        for character, shift in zip(meant, range(0, 30, 5), strict=True)
+        for character, shift in zip(normalized, range(0, 30, 5), strict=True)
     )
     return [f"{number | high << 30:08x}" for high in range(4)]
 

@@ -180,16 +180,16 @@ class Policy:
         No span may be too short or too long. More urgent referrals may not get more time, and the
         time to decide may not be shorter than the time to acknowledge.
         """
-        wrong = [(path_of(key), "required") for key in KEYS if key not in self.spans]
-        wrong += [(path_of(key), "unknown_code") for key in self.spans if key not in KEYS]
+        violations = [(path_of(key), "required") for key in KEYS if key not in self.spans]
+        violations += [(path_of(key), "unknown_code") for key in self.spans if key not in KEYS]
         for key, span in self.spans.items():
             # spans that can concern people in danger must not count working days, so that nobody in
             # danger waits until Monday
             by_days = isinstance(span, int) and (key[0] is None or key[0] in LONGEST_IN_DANGER)
             longest = LONGEST_IN_DANGER.get(key[0], LONGEST) if key[0] else LONGEST
             if by_days or not SHORTEST <= _at_least(span) <= longest:
-                wrong.append((path_of(key), "out_of_range"))
-        if not wrong:
+                violations.append((path_of(key), "out_of_range"))
+        if not violations:
             ordered = [
                 ((more, kind), (less, kind))
                 for less, more in pairwise(Urgency)
@@ -199,13 +199,13 @@ class Policy:
                 ((urgency, DeadlineKind.ACKNOWLEDGE), (urgency, DeadlineKind.DECIDE))
                 for urgency in Urgency
             ]
-            wrong += [
+            violations += [
                 (path_of(key), "not_in_order")
                 for key, other in ordered
                 if _at_least(self.spans[key]) > _at_least(self.spans[other])
             ]
-        if wrong:
-            raise Invalid(*dict.fromkeys(wrong))
+        if violations:
+            raise Invalid(*dict.fromkeys(violations))
 
     def check_following(self, derived: Mapping[Key, Span], before: "Policy") -> None:
         """Refuses a derived or fixed span that is neither in this policy nor in `before`.
@@ -213,13 +213,13 @@ class Policy:
         So nobody can change a fixed span.
         """
         possible = [dict(before.all()), dict(self.all())]
-        wrong = [
+        violations = [
             (path_of(key), "out_of_range")
             for key, span in derived.items()
             if all(span != spans[key] for spans in possible)
         ]
-        if wrong:
-            raise Invalid(*wrong)
+        if violations:
+            raise Invalid(*violations)
 
 
 def is_fixed_or_derived(key: Key) -> bool:
@@ -388,16 +388,16 @@ def recent_assault_time(assault_time: datetime | None, now: datetime) -> datetim
 
 
 def assault_to_the_hour(
-    path: str, time: datetime, now: datetime, known: datetime | None
+    path: str, time: datetime, now: datetime, stored: datetime | None
 ) -> datetime:
     """Returns the time of an assault, rounded down to the hour.
 
     A more exact time is neither known nor needed. Refuses a time in the future, or a time so long
-    ago that no health deadline runs. The stored time (`known`) may always be sent again, since a
+    ago that no health deadline runs. The stored time may always be sent again, since a
     form does that.
     """
     hour = time.replace(minute=0, second=0, microsecond=0)
-    if hour != known:
+    if hour != stored:
         check_between(path, now - max(HEALTH.values()), time, now)
     return hour
 

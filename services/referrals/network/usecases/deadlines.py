@@ -168,10 +168,10 @@ def fire_one_deadline(
     """
 
     def fire(identifier: str) -> list[DeadlineFired]:
-        held = lock(identifier)
-        verb = act(held)
+        locked = lock(identifier)
+        verb = act(locked)
         if verb:
-            save(held, verb)
+            save(locked, verb)
         return [DeadlineFired(verb, clock)] if verb else []
 
     return fire_singly(fire)

@@ -111,7 +111,7 @@ class Consents:
             receipts = [
                 receipt
                 for receipt in receipts
-                if receipt.id not in used_by_others and referral.could_stand_on(receipt, now)
+                if receipt.id not in used_by_others and referral.could_be_based_on(receipt, now)
             ]
         return pb.ListReceiptsResponse(
             receipts=[receipt_message(receipt, now) for receipt in receipts]
@@ -122,7 +122,7 @@ class Consents:
     ) -> pb.ListReceiptsResponse:
         """Lists the receipts that a second person at the caller's organisation may confirm."""
         size, after = (
-            page_size(request.page_size, default=50, most=200),
+            page_size(request.page_size, default=50, maximum=200),
             self._pages.cursor(request, str, str),
         )
         now = call.clock.now()

@@ -95,7 +95,7 @@ class Emergencies:
         The newest come first. Coordinators and auditors get all accesses in the network.
         """
         size, after = (
-            page_size(request.page_size, default=50, most=200),
+            page_size(request.page_size, default=50, maximum=200),
             self._pages.cursor(request, str, str),
         )
         page, more = emergencies.page(

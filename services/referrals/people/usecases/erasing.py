@@ -93,7 +93,7 @@ class ErasureRpcs:
     def ListErasures(self, request: pb.ListErasuresRequest, call: Call) -> pb.ListErasuresResponse:
         """Lists the proposals that a second person of the caller's organisation may confirm."""
         size, after = (
-            page_size(request.page_size, default=50, most=200),
+            page_size(request.page_size, default=50, maximum=200),
             self._pages.cursor(request, str, str),
         )
         now = call.clock.now()

@@ -122,7 +122,7 @@ class People:
     def ListPeople(self, request: pb.ListPeopleRequest, call: Call) -> pb.ListPeopleResponse:
         """Lists the files of the caller's organisation, newest first."""
         size, after = (
-            page_size(request.page_size, default=50, most=200),
+            page_size(request.page_size, default=50, maximum=200),
             self._pages.cursor(request, str, str),
         )
         people, more = self._files.page(call.tx, call.caller.organization_id, size, after)
@@ -237,7 +237,7 @@ class People:
         Equal accesses by one worker within a clock hour are listed once; every refusal is listed.
         """
         size, after = (
-            page_size(request.page_size, default=50, most=200),
+            page_size(request.page_size, default=50, maximum=200),
             self._pages.cursor(request, int),
         )
         person_id = object_id(request.person_id)
@@ -271,7 +271,7 @@ class People:
         if since is None:
             raise Invalid(("since_time", "required"))
         size, after = (
-            page_size(request.page_size, default=200, most=200),
+            page_size(request.page_size, default=200, maximum=200),
             self._pages.cursor(request, int),
         )
         rows = exported_since(

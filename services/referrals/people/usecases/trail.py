@@ -61,7 +61,7 @@ class Audit:
     def ListTrail(self, request: pb.ListTrailRequest, call: Call) -> pb.ListTrailResponse:
         """Lists rows of the trail, newest first."""
         size, after = (
-            page_size(request.page_size, default=50, most=200),
+            page_size(request.page_size, default=50, maximum=200),
             self._pages.cursor(request, int),
         )
         rows = audit.search(
@@ -113,7 +113,7 @@ class Audit:
         auditors may call it.
         """
         size, after = (
-            page_size(request.page_size, default=50, most=200),
+            page_size(request.page_size, default=50, maximum=200),
             self._pages.cursor(request, str, str),
         )
         elevate_to_system_scope(call.tx)

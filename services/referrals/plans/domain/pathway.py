@@ -160,7 +160,7 @@ class _Reader:
         )
         if "version" in parts and number and identifier:
             wanted = version(identifier) if version else int(number)
-            self._that(int(number) == wanted and wanted >= 1, parts["version"], "out_of_range")
+            self._require(int(number) == wanted and wanted >= 1, parts["version"], "out_of_range")
         whom = (
             self._map(parts["for_whom"], [], "needs age_bands urgencies countries".split())
             if "for_whom" in parts
@@ -168,7 +168,7 @@ class _Reader:
         )
         written = self._list(parts.get("steps"), MAX_STEPS)
         if "steps" in parts:
-            self._that(parts["steps"].value != [], parts["steps"], "too_short")
+            self._require(parts["steps"].value != [], parts["steps"], "too_short")
         steps = [(part, step) for part in written if (step := self._step(part))]
         self._check_order(steps)
         return Pathway(
@@ -211,12 +211,12 @@ class _Reader:
         parts = self._map(node, [], ["hours", "days", "from"])
         units = [unit for unit in ("hours", "days") if unit in parts]
         self.check.require(bool(units), f"text.{node.line}.hours", "required")
-        self._that(len(units) <= 1, node, "repeated")
+        self._require(len(units) <= 1, node, "repeated")
         if len(units) != 1:
             return None, ""
         number = self._text(parts[units[0]], _NUMBER)
         span = timedelta(**{units[0]: int(number or 0)})
-        self._that(
+        self._require(
             not number or timedelta(0) < span <= MAX_DEADLINE, parts[units[0]], "out_of_range"
         )
         return span, self._text(parts.get("from"))
@@ -226,17 +226,17 @@ class _Reader:
         lines = {step.key: node for node, step in steps}
         seen = set[str]()
         for node, step in steps:
-            self._that(step.key not in seen, node, "repeated")
+            self._require(step.key not in seen, node, "repeated")
             seen.add(step.key)
             for other in earlier_steps(step):
-                self._that(other in lines, self._line_of(node, other), "unknown_step")
+                self._require(other in lines, self._line_of(node, other), "unknown_step")
         for key in _keys_in_cycles(
             {
                 step.key: [other for other in earlier_steps(step) if other in lines]
                 for _, step in steps
             }
         ):
-            self._that(False, lines[key], "cycle")
+            self._require(False, lines[key], "cycle")
         self._check_legs(steps)
 
     def _check_legs(self, steps: list[tuple[TextNode, Step]]) -> None:
@@ -247,10 +247,10 @@ class _Reader:
         waits, departure = {step.key: step.after_keys for _, step in steps}, ""
         for node, step in steps:
             if step.leg is LegKind.DEPARTURE:
-                self._that(not departure, self._leg_of(node), "repeated")
+                self._require(not departure, self._leg_of(node), "repeated")
                 departure = departure or step.key
             elif step.leg is LegKind.ARRIVAL:
-                self._that(
+                self._require(
                     bool(departure) and _reaches(step.key, departure, waits),
                     self._leg_of(node),
                     "required",
@@ -283,7 +283,7 @@ class _Reader:
     ) -> dict[str, TextNode]:
         needed = list(needed)
         if not isinstance(node.value, dict):
-            self._that(False, node, "malformed")
+            self._require(False, node, "malformed")
             return {}
         parts = dict[str, TextNode]()
         for word, value in node.value.items():
@@ -300,9 +300,9 @@ class _Reader:
         if node is None:
             return []
         if not isinstance(node.value, list):
-            self._that(False, node, "malformed")
+            self._require(False, node, "malformed")
             return []
-        self._that(len(node.value) <= most, node, "too_long")
+        self._require(len(node.value) <= most, node, "too_long")
         return node.value[:most]
 
     def _names(self, node: TextNode | None) -> dict[str, str]:
@@ -310,32 +310,34 @@ class _Reader:
             return {}
         parts = self._map(node, [], LANGUAGES)
         for language in self._lists.languages if isinstance(node.value, dict) else ():
-            self._that(bool(language in parts and parts[language].value), node, "language_missing")
+            self._require(
+                bool(language in parts and parts[language].value), node, "language_missing"
+            )
         names = {
             language: self._text(parts[language]) for language in LANGUAGES if language in parts
         }
         for language, name in names.items():
-            self._that(len(name) <= MAX_NAME_LENGTH, parts[language], "too_long")
+            self._require(len(name) <= MAX_NAME_LENGTH, parts[language], "too_long")
         return names
 
     def _text(self, node: TextNode | None, pattern: re.Pattern[str] | None = None) -> str:
         if node is None:
             return ""
         if not isinstance(node.value, str) or (pattern and not pattern.fullmatch(node.value)):
-            self._that(False, node, "malformed")
+            self._require(False, node, "malformed")
             return ""
         return node.value
 
     def _code(self, node: TextNode | None, codes: Collection[str]) -> str:
         text = self._text(node)
         if node is not None and isinstance(node.value, str):
-            self._that(text in codes, node, "unknown_code")
+            self._require(text in codes, node, "unknown_code")
         return text
 
     def _codes(self, node: TextNode | None, codes: Collection[str]) -> tuple[str, ...]:
         return tuple(self._code(part, codes) for part in self._list(node))
 
-    def _that(self, holds: bool, node: TextNode, reason: str) -> None:
+    def _require(self, holds: bool, node: TextNode, reason: str) -> None:
         self.check.require(holds, f"text.{node.line}", reason)
 
 

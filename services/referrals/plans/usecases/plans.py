@@ -219,7 +219,7 @@ class Plans:
     ) -> pb.ListLateStepsResponse:
         """Lists late steps in the plans of the caller's organisation, the longest due first."""
         size, after = (
-            page_size(request.page_size, default=50, most=200),
+            page_size(request.page_size, default=50, maximum=200),
             self._pages.cursor(request, str, str, str),
         )
         rows, more = plans.late_steps(

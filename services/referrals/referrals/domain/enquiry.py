@@ -166,16 +166,16 @@ def _leading_zeros(data: bytes) -> int:
     return len(data) * 8 - int.from_bytes(data).bit_length()
 
 
-def attribute_to_omit(alike: int, without: Mapping[Attribute, int]) -> Attribute | None:
+def attribute_to_omit(similar_count: int, without: Mapping[Attribute, int]) -> Attribute | None:
     """Returns the attribute whose omission makes the most cases similar to the person's.
 
     Compares disclosed counts. If no omission raises the count, the first attribute is returned.
     Returns None if nothing needs to be hidden, or if there is no attribute to leave out.
     """
-    if alike >= FEW or not without:
+    if similar_count >= FEW or not without:
         return None
     best = max(without, key=lambda attribute: without[attribute])
-    return best if without[best] > alike else next(iter(without))
+    return best if without[best] > similar_count else next(iter(without))
 
 
 @dataclass

@@ -128,12 +128,12 @@ class ReferralRecord:
 
     def sides(self, actor: Actor) -> frozenset[Side]:
         """Returns the sides on which an actor stands; nobody is the receiver of a draft."""
-        known = actor.organization_id
+        own_organization_id = actor.organization_id
         return _sides(
             actor.kind,
-            known != "" and known == self.sender_organization_id,
-            known != ""
-            and known == self.receiver_organization_id
+            own_organization_id != "" and own_organization_id == self.sender_organization_id,
+            own_organization_id != ""
+            and own_organization_id == self.receiver_organization_id
             and self.state is not State.DRAFT,
             actor.coordinates,
         )
@@ -148,7 +148,7 @@ class ReferralRecord:
             )
         ]
 
-    def could_stand_on(self, receipt: Receipt, now: datetime) -> bool:
+    def could_be_based_on(self, receipt: Receipt, now: datetime) -> bool:
         """Returns whether the referral could now be based on this receipt, which must be a consent.
 
         The consent must cover the receiver and the need. A referral that was sent can't exchange
@@ -216,8 +216,8 @@ class ReferralRecord:
     def deadlines_for(self, actor: Actor) -> list[Deadline]:
         """Returns the deadlines that this actor may see, with the running deadlines first."""
         hidden = self._hidden_deadlines(actor)
-        known = [deadline for deadline in self.deadlines if deadline.kind not in hidden]
-        return sorted(known, key=lambda deadline: (not deadline.running, deadline.due_time))
+        visible = [deadline for deadline in self.deadlines if deadline.kind not in hidden]
+        return sorted(visible, key=lambda deadline: (not deadline.running, deadline.due_time))
 
     def side_to_act(self, actor: Actor) -> Side | None:
         """Returns the side that has to act, as far as this actor may know; None if no side has."""
@@ -342,10 +342,10 @@ class ReferralRecord:
             return max(
                 self.urgency or answered_urgency, answered_urgency, key=lambda level: level.rank
             )
-        known = self.urgency_reason_code if urgency is self.urgency else ""
-        check_urgency(urgency, answered_urgency, reason_code or known, path)
+        stored_reason = self.urgency_reason_code if urgency is self.urgency else ""
+        check_urgency(urgency, answered_urgency, reason_code or stored_reason, path)
         self.urgency_reason_code = (
-            (reason_code or known) if urgency.rank < answered_urgency.rank else ""
+            (reason_code or stored_reason) if urgency.rank < answered_urgency.rank else ""
         )
         return urgency
 

@@ -106,41 +106,42 @@ _BOXES = {
 }
 
 
-def conditions(wanted: Filter) -> tuple[str, dict[str, Any]]:
+def conditions(query: Filter) -> tuple[str, dict[str, Any]]:
     """Returns a filter as an SQL condition on `referrals`, and the parameters of the condition."""
-    return f"({' OR '.join(f'({_where(wanted, part)})' for part in _BOXES[wanted.box])})", _values(
-        wanted
+    return (
+        f"({' OR '.join(f'({_condition(query, part)})' for part in _BOXES[query.box])})",
+        _values(query),
     )
 
 
-def _where(wanted: Filter, part: _Part) -> str:
+def _condition(query: Filter, part: _Part) -> str:
     where, due, unanswered = part
     conditions = (
-        (wanted.is_open, _OPEN),
-        (wanted.states, "state = ANY(%(states)s)"),
-        (wanted.need_code, "(need_code = %(need)s OR need_code LIKE %(need)s || '.%%')"),
-        (wanted.urgency, "urgency = %(urgency)s"),
-        (wanted.due_before, f"{due} < %(due_before)s"),
-        (wanted.due_after, f"{due} >= %(due_after)s"),
-        (wanted.modified_after, "update_time > %(modified_after)s"),
-        (wanted.live, f"({_LIVE} OR {_TO_DELETE})"),
-        (wanted.waiting_for_me, MINE),
-        (wanted.waiting_for_other, _OTHER),
+        (query.is_open, _OPEN),
+        (query.states, "state = ANY(%(states)s)"),
+        (query.need_code, "(need_code = %(need)s OR need_code LIKE %(need)s || '.%%')"),
+        (query.urgency, "urgency = %(urgency)s"),
+        (query.due_before, f"{due} < %(due_before)s"),
+        (query.due_after, f"{due} >= %(due_after)s"),
+        (query.modified_after, "update_time > %(modified_after)s"),
+        (query.live, f"({_LIVE} OR {_TO_DELETE})"),
+        (query.waiting_for_me, MINE),
+        (query.waiting_for_other, _OTHER),
         # An outsider does not see a person's id, and must not learn what became of the person by
         # filtering for the id.
         (
-            wanted.person_id,
+            query.person_id,
             (
                 f"person_id = %(person)s AND ({_SENT_BY}"
                 " OR receiver_organization_id = %(organization)s)"
             ),
         ),
-        (wanted.contact_id, f"contact_id = %(contact)s AND {_SENT_BY}"),
-        (wanted.late, f"{due} < %(now)s"),
-        (wanted.due_soon, f"{due} >= %(now)s AND {due} < %(soon)s"),
-        (wanted.unanswered, unanswered),
-        (wanted.pressing, f"({due} < %(soon)s OR {unanswered} OR {_STRANDED})"),
-        (wanted.code, _begins(wanted.code)),
+        (query.contact_id, f"contact_id = %(contact)s AND {_SENT_BY}"),
+        (query.late, f"{due} < %(now)s"),
+        (query.due_soon, f"{due} >= %(now)s AND {due} < %(soon)s"),
+        (query.unanswered, unanswered),
+        (query.pressing, f"({due} < %(soon)s OR {unanswered} OR {_STRANDED})"),
+        (query.code, _begins(query.code)),
     )
     return " AND ".join([where, *(condition for is_set, condition in conditions if is_set)])
 
@@ -158,27 +159,27 @@ def _begins(code: str) -> str:
     return f"({' OR '.join(begins) or 'false'})"
 
 
-def _values(wanted: Filter) -> dict[str, Any]:
+def _values(query: Filter) -> dict[str, Any]:
     return {
-        **{f"begin{n}": beginning for n, beginning in enumerate(beginnings_of(wanted.code))},
-        "organization": wanted.organization_id,
-        "states": [state.value for state in wanted.states],
-        "need": wanted.need_code,
-        "urgency": wanted.urgency.value if wanted.urgency else None,
-        "due_before": wanted.due_before,
-        "due_after": wanted.due_after,
-        "modified_after": wanted.modified_after,
-        "person": wanted.person_id,
-        "contact": wanted.contact_id,
+        **{f"begin{n}": beginning for n, beginning in enumerate(beginnings_of(query.code))},
+        "organization": query.organization_id,
+        "states": [state.value for state in query.states],
+        "need": query.need_code,
+        "urgency": query.urgency.value if query.urgency else None,
+        "due_before": query.due_before,
+        "due_after": query.due_after,
+        "modified_after": query.modified_after,
+        "person": query.person_id,
+        "contact": query.contact_id,
         "urgencies": [urgency.value for urgency in Urgency],
-        "now": wanted.now,
-        "soon": wanted.now + SOON,
+        "now": query.now,
+        "soon": query.now + SOON,
     }
 
 
 def find(
     tx: Transaction,
-    wanted: Filter,
+    query: Filter,
     limit: int,
     after: Cursor | None = None,
     *,
@@ -188,26 +189,26 @@ def find(
 
     With `by_urgency`, the most urgent come first; the deadline orders referrals of equal urgency.
     """
-    values, beyond = _values(wanted) | {"limit": limit + 1}, "true"
+    values, after_condition = _values(query) | {"limit": limit + 1}, "true"
     if after:
         *rank, values["due"], values["updated"], values["after"] = after
         # The directions differ, so the row comparison is written out.
-        beyond = (
+        after_condition = (
             "({due} > %(due)s::timestamptz OR ({due} = %(due)s::timestamptz"
             " AND (update_time < %(updated)s::timestamptz"
             " OR (update_time = %(updated)s::timestamptz AND id > %(after)s))))"
         )
         if rank:
-            values["rank"], beyond = (
+            values["rank"], after_condition = (
                 rank[0],
-                f"({_RANK} < %(rank)s OR ({_RANK} = %(rank)s AND {beyond}))",
+                f"({_RANK} < %(rank)s OR ({_RANK} = %(rank)s AND {after_condition}))",
             )
     order = f"{'rank_key DESC, ' if by_urgency else ''}due, update_time DESC, id LIMIT %(limit)s"
     parts = [
         f"(SELECT *, {_RANK} AS rank_key, {due} AS due, {due}::text AS due_key, update_time::text"
         " AS update_key FROM referrals"
-        f" WHERE {_where(wanted, part)} AND {beyond.format(due=due)} ORDER BY {order})"
-        for part in _BOXES[wanted.box]
+        f" WHERE {_condition(query, part)} AND {after_condition.format(due=due)} ORDER BY {order})"
+        for part in _BOXES[query.box]
         for due in [f"coalesce({part.due}, 'infinity')"]
     ]
     columns = ", ".join([*referrals.COLUMNS, "rank_key", "due_key", "update_key"])
@@ -215,45 +216,45 @@ def find(
         f"SELECT {columns} FROM ({' UNION ALL '.join(parts)}) AS found ORDER BY {order}", values
     ).fetchall()
     page = rows[:limit]
-    more = None
+    next_cursor = None
     if len(rows) > limit:
         last = page[-1]
-        more = [
+        next_cursor = [
             *([last["rank_key"]] if by_urgency else []),
             last["due_key"],
             last["update_key"],
             last["id"],
         ]
-    return referrals.read(tx, page), more
+    return referrals.read(tx, page), next_cursor
 
 
-def count(tx: Transaction, wanted: Filter) -> Row:
+def count(tx: Transaction, query: Filter) -> Row:
     """Counts referrals for the page Today and for the board.
 
     All counts except `total` and `by_state` are of open referrals. Closed referrals are counted
     only if the filter can match them.
     """
-    mine, other = (MINE, _OTHER) if wanted.box != "network" else ("false", _FOR_RECEIVER)
+    own_side, other = (MINE, _OTHER) if query.box != "network" else ("false", _FOR_RECEIVER)
     columns = (
         "state, next_due_time, need_code, department, sender_organization_id,"
         " receiver_organization_id"
     )
-    parts = [(part.due, _where(wanted, part)) for part in _BOXES[wanted.box]]
+    parts = [(part.due, _condition(query, part)) for part in _BOXES[query.box]]
     chosen = " UNION ALL ".join(
         f"SELECT {columns}, {due} AS due FROM referrals WHERE {where} AND {_OPEN}"
         for due, where in parts
     )
-    past = "".join(
+    ended = "".join(
         f" UNION ALL SELECT state FROM referrals WHERE {where} AND NOT {_OPEN}"
-        for _, where in ([] if wanted.is_open else parts)
+        for _, where in ([] if query.is_open else parts)
     )
-    unanswered = _UNANSWERED if wanted.box == "network" else f"{_SENT_BY} AND {_UNANSWERED}"
+    unanswered = _UNANSWERED if query.box == "network" else f"{_SENT_BY} AND {_UNANSWERED}"
     row = tx.execute(
         f"WITH chosen AS ({chosen}), states AS (SELECT state, count(*) AS n FROM (SELECT state"
-        f" FROM chosen{past}) AS s GROUP BY 1)"
+        f" FROM chosen{ended}) AS s GROUP BY 1)"
         " SELECT count(*) FILTER (WHERE due < %(now)s) AS late, count(*) FILTER (WHERE due >="
         " %(now)s AND due < %(soon)s) AS due_soon,"
-        f" count(*) FILTER (WHERE {mine}) AS waiting_for_me, count(*) FILTER (WHERE {other}) AS"
+        f" count(*) FILTER (WHERE {own_side}) AS waiting_for_me, count(*) FILTER (WHERE {other}) AS"
         " waiting_for_other,"
         " count(*) FILTER (WHERE state = 'sent') AS fresh, (SELECT coalesce(sum(n), 0)::int FROM"
         " states) AS total,"
@@ -269,7 +270,7 @@ def count(tx: Transaction, wanted: Filter) -> Row:
         "   SELECT left(need_code, 3) AS need, department, count(*) AS n FROM chosen"
         f" WHERE {unanswered} GROUP BY 1, 2) u) AS unanswered"
         " FROM chosen",
-        _values(wanted),
+        _values(query),
     ).fetchone()
     assert row is not None
     return row

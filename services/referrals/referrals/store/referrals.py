@@ -394,9 +394,9 @@ def read(
     if deadline_rows is None:
         deadline_rows = deadlines.rows_of(tx, [row["id"] for row in rows])
     following = _following(tx, [row["id"] for row in rows if row["state"] in _CAME_BACK])
-    known: dict[str, list[Deadline]] = {}
+    deadlines_by_referral: dict[str, list[Deadline]] = {}
     for c in deadline_rows():
-        known.setdefault(c["referral_id"], []).append(
+        deadlines_by_referral.setdefault(c["referral_id"], []).append(
             Deadline(DeadlineKind(c["kind"]), *_clock_values(c))
         )
     return [
@@ -406,7 +406,7 @@ def read(
             state=State(row["state"]),
             urgency=Urgency(row["urgency"]) if row["urgency"] else None,
             delivered_need_codes=tuple(row["delivered_need_codes"]),
-            deadlines=known.get(row["id"], []),
+            deadlines=deadlines_by_referral.get(row["id"], []),
             unsafe=Unsafe(
                 row["unsafe_code"],
                 tuple(row["unsafe_organization_ids"]),

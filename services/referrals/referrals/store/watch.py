@@ -89,11 +89,11 @@ def changes(tx: Transaction, wanted: Filter, after: int, until: int, limit: int)
             "undeciding": sorted(UNDECIDING),
         },
     ).fetchall()
-    shown = referrals.by_ids(tx, {row["referral_id"] for row in rows})
+    referrals_by_id = referrals.by_ids(tx, {row["referral_id"] for row in rows})
     return [
         Change(
             row["place"],
-            shown[row["referral_id"]],
+            referrals_by_id[row["referral_id"]],
             referrals.read_event(row, None),
             row["step_version"],
         )

@@ -235,7 +235,7 @@ class Enquiries:
             name: optional_id(getattr(request, name), name) for name in ("contact_id", "person_id")
         }
         size, after = (
-            page_size(request.page_size, default=50, most=200),
+            page_size(request.page_size, default=50, maximum=200),
             self._pages.cursor(request, str, str),
         )
         if request.box != pb.ENQUIRY_BOX_RECEIVED:

@@ -187,16 +187,16 @@ class Referrals(Steps):
             raise Invalid(("order_by", "unknown_code"))
         by_urgency, size, now = (
             request.order_by == pb.ORDER_URGENCY,
-            page_size(request.page_size, default=50, most=200),
+            page_size(request.page_size, default=50, maximum=200),
             call.clock.now(),
         )
         after = self._pages.cursor(request, *([int] if by_urgency else []), str, str, str)
-        page, more = boxes.find(
+        page, next_cursor = boxes.find(
             call.tx, filter(request.filter, call.caller, now), size, after, by_urgency=by_urgency
         )
         return pb.ListReferralsResponse(
             referrals=[referral_message(referral, actor_of(call.caller), now) for referral in page],
-            next_page_token=self._pages.token(request, more),
+            next_page_token=self._pages.token(request, next_cursor),
         )
 
     def CountReferrals(
@@ -259,7 +259,7 @@ class Referrals(Steps):
             yield pb.WatchReferralsResponse(
                 resume_token=self._resume.token(request, scope, [store, position])
             )
-            while stream.goes_on():
+            while stream.is_open():
                 with stream.transaction() as tx:
                     changes, position = self._changes.changes(tx, stream.caller, wanted, position)
                 for change in changes:

@@ -170,15 +170,17 @@ class Steps:
             URGENCIES.member(request.urgency, "urgency"),
         )
         referral, calendar = self._lives.lock(tx, object_id(request.id), version(request.etag))
-        mine = call.caller.organization_id == referral.sender_organization_id
+        is_sender = call.caller.organization_id == referral.sender_organization_id
         referral.amend(
             actor_of(call.caller),
             now,
             calendar,
             urgency=urgency,
-            coarse=self._people.get(tx, referral.person_id).coarse if mine else referral.coarse,
+            coarse=self._people.get(tx, referral.person_id).coarse
+            if is_sender
+            else referral.coarse,
             note=request.note,
-            answered_urgency=contacts.urgency_of(tx, referral.contact_id) if mine else None,
+            answered_urgency=contacts.urgency_of(tx, referral.contact_id) if is_sender else None,
             urgency_reason_code=word(
                 pb.UrgencyReason, request.urgency_reason_code, "urgency_reason_code"
             ),
@@ -241,11 +243,14 @@ def _check_worker(call: Call, worker_id: str) -> None:
     """
     if not worker_id:
         return
-    known, own = members.lock_worker(call.tx, worker_id), call.caller.organization_id
-    if known is None or not known[0] or known[1] not in (own, ""):
+    standing, own_organization_id = (
+        members.lock_worker(call.tx, worker_id),
+        call.caller.organization_id,
+    )
+    if standing is None or not standing[0] or standing[1] not in (own_organization_id, ""):
         if worker_id != call.caller.id:
             raise Invalid(("responsible_worker_id", "unknown_code"))
-        if known and not known[0]:
+        if standing and not standing[0]:
             raise NotAllowed("organization_not_active")
 
 

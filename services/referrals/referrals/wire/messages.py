@@ -53,7 +53,7 @@ def referral_message(
     party, alone = side != referrals_pb2.SIDE_NETWORK, referral.is_only_receiver(actor)
     turn, deadlines = referral.side_to_act(actor), referral.deadlines_for(actor)
     allowed = referral.allowed_verbs(actor, now)
-    shown: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "etag": etag(referral.step_version),
         "code": short_code(referral.id),
         "person_id": referral.person_id if party else "",
@@ -83,9 +83,9 @@ def referral_message(
         if alone and referral.state in CAME_BACK
         else timestamp(referral.remind_time),
     }
-    for name, numbers_of_words in _plain(tuple(shown)):
-        shown[name] = _converted(getattr(referral, name), numbers_of_words)
-    return referrals_pb2.Referral(**shown)
+    for name, numbers_of_words in _plain(tuple(fields)):
+        fields[name] = _converted(getattr(referral, name), numbers_of_words)
+    return referrals_pb2.Referral(**fields)
 
 
 @cache

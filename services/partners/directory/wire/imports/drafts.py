@@ -98,34 +98,41 @@ class CellReader:
         return codes
 
     def service(
-        self, line: Line, texts: Mapping[str, str], more: Callable[[pb.Service], None] | None = None
+        self,
+        line: Line,
+        texts: Mapping[str, str],
+        add_fields: Callable[[pb.Service], None] | None = None,
     ) -> tuple[ServiceEntry, frozenset[str]] | None:
         """Returns the service that a row describes, and the names of the fields that it states.
 
         Returns None if the line has problems, which are recorded in the line. `texts`: the row's
-        cells, by field. `more` adds fields that do not come from texts.
+        cells, by field. `add_fields` adds fields that do not come from texts.
         """
-        message, stated = pb.Service(), set[str]()
+        message, stated_fields = pb.Service(), set[str]()
         self._phone_number = ""
         country = self._country(line, texts)
         for name, text in texts.items():
             if name in _SERVICE and text.strip():
-                stated |= set(self._read_cell(line, message, name, text, country))
+                stated_fields |= set(self._read_cell(line, message, name, text, country))
         message.country = country if texts.get("country", "").strip() else ""
-        if more:
+        if add_fields:
             before = {field.name for field, _ in message.ListFields()}
-            more(message)
-            stated |= {field.name for field, _ in message.ListFields()} - before - {"eligibility"}
-            stated |= {f"eligibility.{field.name}" for field, _ in message.eligibility.ListFields()}
+            add_fields(message)
+            stated_fields |= (
+                {field.name for field, _ in message.ListFields()} - before - {"eligibility"}
+            )
+            stated_fields |= {
+                f"eligibility.{field.name}" for field, _ in message.eligibility.ListFields()
+            }
         for path, reason in violations(pb.CreateServiceRequest(service=message)):
             line.refuse(path.removeprefix("service."), reason)
         if line.problems:
             return None
         try:
             entry = messages.service_entry(
-                message, active=message.active if "active" in stated else True
+                message, active=message.active if "active" in stated_fields else True
             )
-            return replace(entry, phone=self._phone_number), frozenset(stated)
+            return replace(entry, phone=self._phone_number), frozenset(stated_fields)
         except Invalid as error:
             for path, reason in error.violations:
                 line.refuse(path.removeprefix("service."), reason)
@@ -140,7 +147,7 @@ class CellReader:
         cells, by field. `hidden`: the place is confidential, whatever the file states, because the
         location of its service must stay hidden.
         """
-        message, stated = locations_pb2.Location(), set[str]()
+        message, stated_fields = locations_pb2.Location(), set[str]()
         country = self._country(line, texts)
         for name, text in texts.items():
             if name in _PLACE and text.strip():
@@ -161,20 +168,20 @@ class CellReader:
                         message.confidential = _flag(text)
                     else:
                         setattr(message, name, " ".join(text.split()))
-                    stated.add(name)
+                    stated_fields.add(name)
                 except CellError as error:
                     line.refuse(name, str(error))
         if message.area_code and not message.department:
             message.department = message.area_code.partition(".")[0]
-            stated.add("department")
+            stated_fields.add("department")
         if message.address and not message.department:
             line.refuse("department", "required")
         if hidden or message.confidential:
             message.confidential = True
-            stated.add("confidential")
+            stated_fields.add("confidential")
         for path, reason in violations(locations_pb2.CreateLocationRequest(location=message)):
             line.refuse(path.removeprefix("location."), reason)
-        return None if line.problems else (places.location_entry(message), frozenset(stated))
+        return None if line.problems else (places.location_entry(message), frozenset(stated_fields))
 
     def offer(
         self, line: Line, numbers: Sequence[str], schedules: Sequence[pb.Schedule], languages: str
@@ -190,16 +197,16 @@ class CellReader:
             message.languages.extend(_language_tags(languages))
             for number in numbers:
                 message.phones.add(number=phone("phones", number, self.country))
-            wrong = violations(
+            found_violations = violations(
                 locations_pb2.SetServiceAtLocationRequest(service_at_location=message)
             )
-            if not wrong:
+            if not found_violations:
                 return places.service_at_location(message, "")
         except CellError as error:
-            wrong = [("languages", str(error))]
+            found_violations = [("languages", str(error))]
         except Invalid as error:
-            wrong = error.violations
-        for path, reason in wrong:
+            found_violations = error.violations
+        for path, reason in found_violations:
             line.refuse(path.removeprefix("service_at_location."), reason)
         return None
 

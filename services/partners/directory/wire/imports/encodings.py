@@ -43,9 +43,9 @@ def detect(texts: Sequence[bytes], encoding: Encoding | None) -> DecodingInfo:
     `encoding`: the encoding that the caller states, or None. Raises Invalid if no encoding fits.
     """
     for text in texts:
-        for mark, shown in _MARKS:
+        for mark, encoding_name in _MARKS:
             if text.startswith(mark):
-                return DecodingInfo(shown)
+                return DecodingInfo(encoding_name)
         head = text[:200]
         if head.count(0) * 3 > len(head):
             return DecodingInfo(Encoding.UTF_16)
@@ -62,7 +62,7 @@ def detect(texts: Sequence[bytes], encoding: Encoding | None) -> DecodingInfo:
     ranked = sorted(
         fitting,
         key=lambda match: (
-            _unusualness(str(match)),
+            _unusual_letters_score(str(match)),
             match.chaos,
             -match.coherence,
             _GUESSED.index(match.encoding),
@@ -96,7 +96,7 @@ def _decodes(text: bytes, codec: str) -> bool:
     return True
 
 
-def _unusualness(text: str) -> int:
+def _unusual_letters_score(text: str) -> int:
     return sum(
         0 if letter in _LETTERS else 1 if letter in _SIGNS else 2
         for letter in text

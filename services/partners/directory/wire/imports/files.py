@@ -87,8 +87,8 @@ def _text(content: bytes, encoding: Encoding | None) -> File:
     text = encodings.decode(content, decoded.encoding)
     if text.lstrip()[:1] in ("{", "["):
         # Half a surrogate pair, from a text that was cut, becomes a sign of a wrong encoding.
-        whole = json.dumps(json.loads(text), ensure_ascii=False).encode("utf-16", "surrogatepass")
-        return File(json.loads(whole.decode("utf-16", "replace")), decoded)
+        encoded = json.dumps(json.loads(text), ensure_ascii=False).encode("utf-16", "surrogatepass")
+        return File(json.loads(encoded.decode("utf-16", "replace")), decoded)
     return File(_csv(text), decoded)
 
 

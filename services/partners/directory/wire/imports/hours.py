@@ -96,8 +96,8 @@ def _days(text: str) -> list[str]:
     if not text:
         raise Unclear("ambiguous")  # hours without days could mean every day or every working day
     days: list[str] = []
-    for listed in re.split(r",|\by\b|\band\b|\bet\b|&|/", text):
-        ends = [word.strip(" .:") for word in re.split(r"-|\ba\b|\bto\b|\bau\b", listed)]
+    for listed_days in re.split(r",|\by\b|\band\b|\bet\b|&|/", text):
+        ends = [word.strip(" .:") for word in re.split(r"-|\ba\b|\bto\b|\bau\b", listed_days)]
         if not any(ends):
             continue
         if len(ends) > 2 or not all(ends):

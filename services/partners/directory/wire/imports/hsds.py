@@ -169,20 +169,20 @@ def _add(parsed: ParsedFile, places: dict[str, PlaceDraft], node: Node, reader: 
     texts["languages"] = ",".join(_languages(node))
     texts["need_codes"] = texts["need_codes"] or _needs(node, reader.taxonomy)
 
-    def more(message: pb.Service) -> None:
+    def add_fields(message: pb.Service) -> None:
         message.schedules.extend(_schedules(line, node))
 
-    read = reader.service(line, {name: text for name, text in texts.items() if text}, more)
+    read = reader.service(line, {name: text for name, text in texts.items() if text}, add_fields)
     if read is None:
         return
-    entry, stated = read
+    entry, stated_fields = read
     draft = ServiceDraft(
         line,
         plain_id(_text(node.get("id"))),
         plain_id(_text(organization.get("id"))),
         _text(organization.get("name")),
         entry,
-        stated,
+        stated_fields,
         has_area=bool(texts["department"] or _departments(node)),
     )
     for at in _list(node, "service_at_locations"):
@@ -318,12 +318,13 @@ def _schedules(line: Line, node: Mapping[str, Any]) -> list[pb.Schedule]:
             continue
         # A rule that is not supported would change the opening hours, so the schedule is refused
         # instead of being read without the rule.
-        beyond = [
+        unsupported = [
             name for name in ("bymonthday", "byweekno", "byyearday", "count") if item.get(name)
         ]
-        if beyond or _text(item.get("interval")) not in ("", "1", "1.0"):
+        if unsupported or _text(item.get("interval")) not in ("", "1", "1.0"):
             own_line.refuse(
-                (*beyond, "interval")[0] if own_line is not line else "schedules", "out_of_range"
+                (*unsupported, "interval")[0] if own_line is not line else "schedules",
+                "out_of_range",
             )
             continue
         message.freq = pb.Frequency.Value(f"FREQUENCY_{freq}")

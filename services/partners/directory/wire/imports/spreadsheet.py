@@ -91,19 +91,19 @@ def _service(line: Line, texts: Mapping[str, str], reader: CellReader) -> Servic
     read = reader.service(line, texts)
     if read is None:
         return None
-    entry, stated = read
+    entry, stated_fields = read
     draft = ServiceDraft(
         line,
         texts.get("id", ""),
         "",
         texts.get("organization", ""),
         entry,
-        stated,
+        stated_fields,
         has_area=bool(texts.get("department")),
     )
     if any(texts.get(name) for name in _PLACE_FIELDS):
-        about = {**texts, "name": texts.get("place") or texts["name"], "confidential": ""}
-        place = reader.place(line, about, hidden=entry.is_shelter)
+        place_texts = {**texts, "name": texts.get("place") or texts["name"], "confidential": ""}
+        place = reader.place(line, place_texts, hidden=entry.is_shelter)
         if place is None:
             return None
         draft.places.append(ServiceAtPlace(PlaceDraft(line, "", *place)))

@@ -175,7 +175,7 @@ def backlog(tx: Transaction) -> int:
 def mark_published(
     tx: Transaction,
     facts: Sequence[Fact],
-    told_round: int,
+    in_round: int,
     offsets: Mapping[int, int] | None = None,
 ) -> None:
     """Records that the broker acknowledged these facts in this round, and the offsets after
@@ -190,7 +190,7 @@ def mark_published(
         " WHERE outbox.subject = told.subject AND outbox.version = told.version",
         {
             "offsets": json.dumps(offsets or {}),
-            "round": told_round,
+            "round": in_round,
             "subjects": [fact.subject for fact in facts],
             "versions": [fact.version for fact in facts],
         },

@@ -16,7 +16,7 @@ MAX_OTHER_FILES = 20
 No worker should need more: the whole network receives fewer people in a day.
 """
 MANY_ORGANIZATIONS = 5
-"""The number of other organisations whose files make an anomaly if a worker opens them in a day.
+"""A worker who opens files of at least this many other organisations in a day is reported.
 
 An organisation that receives people from so many others has several workers at its desk, so one
 worker alone seldom opens files from all of them.
@@ -39,7 +39,7 @@ DUTY = (
     "answer_referral",
     "start_referral",
 )
-"""The actions that show that a worker is on duty: on the line, or receiving people."""
+"""The actions by which a worker counts as on duty: at the line, or receiving people."""
 _MORNING = timedelta(hours=5)
 
 
@@ -97,7 +97,7 @@ class Anomaly:
 
 def day_of(time: datetime, zone: tzinfo) -> date:
     """Returns the local day to which a time belongs; a day begins at five in the morning."""
-    return _moved_back(time, zone).date()
+    return _five_hours_earlier(time, zone).date()
 
 
 def span_of(day: date, zone: tzinfo) -> tuple[datetime, datetime]:
@@ -108,7 +108,7 @@ def span_of(day: date, zone: tzinfo) -> tuple[datetime, datetime]:
 
 def is_night(time: datetime, zone: tzinfo) -> bool:
     """Returns whether the time is in the local night."""
-    return _moved_back(time, zone).hour + 5 in NIGHT
+    return _five_hours_earlier(time, zone).hour + 5 in NIGHT
 
 
 def on_duty(acts: Iterable[datetime], day: date, zone: tzinfo) -> bool:
@@ -122,18 +122,19 @@ def on_duty(acts: Iterable[datetime], day: date, zone: tzinfo) -> bool:
 
 
 def find_anomalies(
-    openings: Iterable[Opening], own: str, zone: tzinfo, *, on_duty_at_night: bool
+    openings: Iterable[Opening], own_organization_id: str, zone: tzinfo, *, on_duty_at_night: bool
 ) -> dict[AnomalyKind, int]:
     """Returns the count of each kind of anomaly in a worker's accesses on one day.
 
-    Kinds that did not occur are left out. `own` is the worker's organisation. If `on_duty_at_night`
-    is True, the worker is on duty at night, and her accesses at night do not count.
+    Kinds that did not occur are left out. `own_organization_id` is the worker's organisation. If
+    `on_duty_at_night` is True, the worker is on duty at night, and her accesses at night do not
+    count.
     """
-    allowed = [opening for opening in openings if not opening.refused]
+    allowed_openings = [opening for opening in openings if not opening.refused]
     others = {
         opening.object_id: opening.organization_id
-        for opening in allowed
-        if opening.organization_id not in ("", own)
+        for opening in allowed_openings
+        if opening.organization_id not in ("", own_organization_id)
     }
     counts = {
         AnomalyKind.OUTSIDE_FILES: len(others) if len(others) > MAX_OTHER_FILES else 0,
@@ -142,12 +143,14 @@ def find_anomalies(
         else 0,
         AnomalyKind.AT_NIGHT: 0
         if on_duty_at_night
-        else len({o.object_id for o in allowed if is_night(o.time, zone)}),
+        else len(
+            {opening.object_id for opening in allowed_openings if is_night(opening.time, zone)}
+        ),
         AnomalyKind.OPENING_QUOTA: sum(opening.refused for opening in openings),
     }
     return {kind: count for kind, count in counts.items() if count}
 
 
-def _moved_back(time: datetime, zone: tzinfo) -> datetime:
+def _five_hours_earlier(time: datetime, zone: tzinfo) -> datetime:
     """Returns the local time five hours earlier, so that a day begins at 00:00 and not at 05:00."""
     return time.astimezone(zone) - _MORNING

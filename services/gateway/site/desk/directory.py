@@ -68,13 +68,6 @@ def search(
     )
 
 
-def country_to_count(question: d.SearchServicesRequest) -> str:
-    """Returns the country that the map shows: the country of the query, or the reader's own."""
-    country = question.country or question.department.partition("-")[0]
-    # the service refuses an unknown country and names the field
-    return country if country in i18n.locale().territories else session.me().country
-
-
 def filters(question: d.SearchServicesRequest) -> dict[str, tuple[str, dict[str, Any]]]:
     """Returns the filters that one tap turns on or off: label, and fields of the question."""
     here = session.me().department
@@ -111,7 +104,10 @@ def results() -> str | tuple[str, int]:
     """Shows the services that fit. A form, not a link, requests each further page."""
     rpc_request = forms.filled(d.SearchServicesRequest(page_size=25, page_token=forms.text("page")))
     tap(rpc_request, forms.text("chip"))
-    rpc_request.count_country = country_to_count(rpc_request)
+    # the map shows the country of the query; the service refuses an unknown country
+    country = rpc_request.country or rpc_request.department.partition("-")[0]
+    known = country in i18n.locale().territories
+    rpc_request.count_country = country if known else session.me().country
     try:
         return search(rpc_request, clients().directory.SearchServices(rpc_request))
     except forms.SHOWN_IN_PLACE as refusal:

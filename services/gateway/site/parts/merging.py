@@ -42,16 +42,14 @@ def merge(typed: M, fresh: M, paths: Sequence[str]) -> M:
     result = type(typed)()
     result.CopyFrom(fresh)
     for path in paths:
-        if _of(typed, path) != _of(old, path):
+        if (changed := _part(typed, path)) != _part(old, path):
             result.ClearField(path)
-            part = type(typed)()
-            FieldMask(paths=[path]).MergeMessage(typed, part)
-            result.MergeFrom(part)
+            result.MergeFrom(changed)
     return result
 
 
-def _of(entry: Message, path: str) -> object:
-    """Returns the encoding of a single field, for comparisons."""
+def _part(entry: M, path: str) -> M:
+    """Returns a message with this field alone."""
     part = type(entry)()
     FieldMask(paths=[path]).MergeMessage(entry, part)
-    return part.SerializeToString(deterministic=True)
+    return part

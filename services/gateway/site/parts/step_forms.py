@@ -99,23 +99,15 @@ def _ask(field: FieldDescriptor) -> Ask:
     return Ask(field.name, kind, words.kind_of(enum) if enum else "", shape(field).required)
 
 
-def _form(step: str, rpc: MethodDescriptor) -> StepForm:
+def _asks(rpc: MethodDescriptor) -> tuple[Ask, ...]:
+    """Returns the questions of a step: required questions first, the note last."""
     asks = [_ask(field) for field in rpc.input_type.fields if field.name not in _CARRIED]
-    return StepForm(
-        rpc,
-        tuple(sorted(asks, key=lambda ask: (ask.kind == "note", not ask.required))),
-        step in _GRAVE,
-    )
+    return tuple(sorted(asks, key=lambda ask: (ask.kind == "note", not ask.required)))
 
 
-def _steps() -> dict[str, StepForm]:
-    forms_by_step = {}
-    for rpc in r.DESCRIPTOR.services_by_name["Referrals"].methods:
-        path = rpc.GetOptions().Extensions[annotations_pb2.http].post
-        step = path.removeprefix(_STEP).replace("-", "_")
-        if path.startswith(_STEP) and step not in _WITH_OWN_PAGE:
-            forms_by_step[step] = _form(step, rpc)
-    return forms_by_step
-
-
-STEPS: dict[str, StepForm] = _steps()
+STEPS: dict[str, StepForm] = {
+    step: StepForm(rpc, _asks(rpc), step in _GRAVE)
+    for rpc in r.DESCRIPTOR.services_by_name["Referrals"].methods
+    if (path := rpc.GetOptions().Extensions[annotations_pb2.http].post).startswith(_STEP)
+    and (step := path.removeprefix(_STEP).replace("-", "_")) not in _WITH_OWN_PAGE
+}

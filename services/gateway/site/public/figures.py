@@ -132,17 +132,20 @@ def sheet(
     unit: str = "people",
 ) -> Response:
     """Returns a file with a row for each figure, and with notes on the figures."""
-    text = StringIO()
-    rows = csv.writer(text)
-    rows.writerow(["table", "code", "name", unit])
-    rows.writerows(totals)
-    for chart in charts:
-        rows.writerows([chart.code, bar.code, bar.label, bar.text] for bar in chart.bars)
-    today = i18n.today().isoformat()
     demo = {"demo": words.made_up()} if words.made_up() else {}
-    rows.writerows(
-        ["note", about, value, ""]
-        for about, value in {**notes, **demo, "method": method, "date": today}.items()
+    about = {**notes, **demo, "method": method, "date": i18n.today().isoformat()}
+    text = StringIO()
+    csv.writer(text).writerows(
+        [
+            ("table", "code", "name", unit),
+            *totals,
+            *(
+                (chart.code, bar.code, bar.label, bar.text)
+                for chart in charts
+                for bar in chart.bars
+            ),
+            *(("note", name, value, "") for name, value in about.items()),
+        ]
     )
     return Response(
         "\ufeff" + text.getvalue(),  # the byte order mark tells a spreadsheet how to read accents

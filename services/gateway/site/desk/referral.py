@@ -227,11 +227,9 @@ def openable(referral: r.Referral, receipt: p.Receipt | None) -> tuple[list[tupl
     """
     # the notes are in the history
     groups = [(code, word) for code, word in words.options("field_group") if code != "notes"]
-    if not may_open():
-        return [], ""
-    if referral.side == r.SIDE_SENDER:
+    if may_open() and referral.side == r.SIDE_SENDER:
         return groups, "file"
-    if receipt is None:
+    if not may_open() or receipt is None:
         return [], ""
     basis = basis_of(receipt)
     named = (

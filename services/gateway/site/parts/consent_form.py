@@ -78,10 +78,11 @@ def next_page(recipient: str, age: str) -> tuple[str, dict[str, str]]:
 
 
 def _missing(page: str, age: str) -> dict[str, str]:
-    if page == "points" and age != ADULT and child_not_asked():
-        return {}
+    """Returns the questions of a page that have no answer yet, each with its problem."""
+    not_asked = child_not_asked()
     if page == "points":
-        explained = forms.texts("explained_codes")
+        skipped = age != ADULT and not_asked
+        explained = POINTS if skipped else forms.texts("explained_codes")
         return {
             f"point_{code}": _("falta; márquelo cuando se lo haya explicado")
             for code in POINTS
@@ -94,21 +95,21 @@ def _missing(page: str, age: str) -> dict[str, str]:
             for name in ANSWERS
             if (forms.text(name) or rest) not in ("yes", "no")
         }
-        if not forms.text("purpose_codes"):
-            open_["purpose_codes"] = words.violation("required")
-        return open_
-    questions = []
-    minor = age == CHILD or (
-        age == UNKNOWN and (child_not_asked() or forms.text("adult_ground_code") == NOT_ADULT)
-    )
-    if age != UNKNOWN or minor:
-        questions.append("giver_code")
-    if minor:
-        questions.append("assent_code")
-    if age == UNKNOWN and not child_not_asked():
-        questions.append("adult_ground_code")
-    questions.append("manner_code")
-    return {name: words.violation("required", name) for name in questions if not forms.text(name)}
+        no_purpose = {"purpose_codes": words.violation("required")}
+        return open_ if forms.text("purpose_codes") else open_ | no_purpose
+    unknown_minor = not_asked or forms.text("adult_ground_code") == NOT_ADULT
+    minor = age == CHILD or (age == UNKNOWN and unknown_minor)
+    asked = {
+        "giver_code": age != UNKNOWN or minor,
+        "assent_code": minor,
+        "adult_ground_code": age == UNKNOWN and not not_asked,
+        "manner_code": True,
+    }
+    return {
+        name: words.violation("required", name)
+        for name, is_asked in asked.items()
+        if is_asked and not forms.text(name)
+    }
 
 
 def child_not_asked() -> bool:

@@ -52,17 +52,19 @@ def test_nothing_on_the_poster_lies_outside_the_paper_or_on_something_else() -> 
 
 def test_all_text_of_the_poster_is_in_both_formats() -> None:
     lines, _boxes = lines_and_boxes()
-    drawn = poster.svg(WORDS, "A4")
+    with pages(PlayedServices()).app_context():
+        drawn, large = poster.svg(WORDS, "A4"), poster.svg(WORDS, "A3")
     assert all(line.text in drawn for line in lines)
     assert 'width="210.0mm" height="297.0mm"' in drawn
-    assert 'width="297.0mm" height="420.0mm"' in poster.svg(WORDS, "A3")
+    assert 'width="297.0mm" height="420.0mm"' in large
     assert poster.pdf(WORDS, "A4").startswith(b"%PDF-")
     assert b"/MediaBox [ 0 0 841.853" in poster.pdf(WORDS, "A3")
 
 
 def test_markup_in_a_name_stays_text() -> None:
     words = poster.Words(**{**vars(WORDS), "title": "<script>&"})
-    assert "<script>" not in poster.svg(words, "A4")
+    with pages(PlayedServices()).app_context():
+        assert "<script>" not in poster.svg(words, "A4")
     assert poster.pdf(words, "A4").startswith(b"%PDF-")
 
 

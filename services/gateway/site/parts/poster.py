@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from io import BytesIO
 
 import segno
-from markupsafe import escape
+from flask import current_app
 
 WIDTH, HEIGHT = 595.28, 841.89  # the size of A4; all lengths in this module are in points
 CAMPAIGN_NAME = "Llama y Vive"
@@ -75,29 +75,15 @@ def svg(words: Words, paper: str) -> str:
     from reportlab.pdfbase.pdfmetrics import stringWidth
 
     width, height = (f"{side * PAPER_SCALES[paper] / 72 * 25.4:.1f}mm" for side in (WIDTH, HEIGHT))
-    parts = [
-        (
-            f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0'
-            f' 0 {WIDTH} {HEIGHT}" xml:lang="{escape(words.language)}">'
-        ),
-        f"<title>{escape(words.title)}</title>",
-    ]
-    for shape in shapes(words):
-        if isinstance(shape, Box):
-            parts.append(
-                f'<path fill="{shape.color}" d="M{shape.x:.2f}'
-                f' {shape.y:.2f}h{shape.width:.2f}v{shape.height:.2f}h-{shape.width:.2f}z"/>'
-            )
-        else:
-            weight = ' font-weight="bold"' if shape.font == BOLD else ""
-            parts.append(
-                f'<text x="{shape.x:.2f}" y="{shape.y:.2f}" font-family="Helvetica, Arial,'
-                f' sans-serif" font-size="{shape.size:g}"{weight}'
-                f' fill="{shape.color}"'
-                f' textLength="{stringWidth(shape.text, shape.font, shape.size):.1f}"'
-                f' lengthAdjust="spacingAndGlyphs">{escape(shape.text)}</text>'
-            )
-    return "\n".join([*parts, "</svg>\n"])
+    return current_app.jinja_env.get_template("poster.svg").render(
+        words=words,
+        shapes=shapes(words),
+        width=width,
+        height=height,
+        size=(WIDTH, HEIGHT),
+        bold=BOLD,
+        width_of=stringWidth,
+    )
 
 
 def pdf(words: Words, paper: str) -> bytes:

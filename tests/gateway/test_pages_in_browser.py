@@ -452,6 +452,22 @@ def test_a_text_area_says_what_still_fits_and_that_a_pasted_text_was_cut(
     context.close()
 
 
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("script", [False, True])
+def test_a_search_on_a_phone_leads_to_its_results(
+    browser: Browser, site: str, script: bool, signed: bool
+) -> None:
+    context = browser.new_context(
+        java_script_enabled=script, viewport={"width": 360, "height": 640}
+    )
+    page = open_pages(context, site, signed)
+    page.goto(site + ("/directory" if signed else "/services"))
+    page.fill("main [name=words]", "abogado")
+    page.get_by_role("main").get_by_role("button", name="Buscar", exact=True).click()
+    expect(page.locator("#found")).to_be_in_viewport()
+    context.close()
+
+
 def test_a_contact_can_be_recorded_with_the_keyboard_alone(browser: Browser, site: str) -> None:
     context = browser.new_context(locale="es-NI")
     page = open_pages(context, site, signed=True)

@@ -1,4 +1,4 @@
-// Runs on every page. Shift three times within a second and a half is the quick exit, which leaves this page out of the tab's history; the key / moves to the search.
+// Shift three times within a second and a half is the quick exit, which leaves this page out of the tab's history; / moves to the search.
 "use strict";
 (() => {
   const link = document.getElementById("exit");
@@ -11,10 +11,10 @@
     presses = [...presses.slice(-2), event.timeStamp];
     if (presses.length === 3 && presses[2] - presses[0] < 1500) leave();
   });
-  document.addEventListener("keydown", (event) => { if (event.key !== "Shift") presses = []; });
   // A page that comes back by the Back button is loaded again, and then needs a session.
   window.addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
   document.addEventListener("keydown", (event) => {
+    if (event.key !== "Shift") presses = [];
     const field = document.getElementById("q-top");
     if (event.key !== "/" || !field || event.target.closest("input, textarea, select")) return;
     event.preventDefault();
@@ -32,6 +32,8 @@
       document.open();
       document.write(page);
       document.close();
+      const { hash } = new URL(form.action);
+      if (hash) location.replace(hash);
     } catch {
       form.submit();
     }

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from playwright.sync_api import Browser, expect
 
 from chassis import errors
 from protos.contract.v1 import contract_pb2
@@ -20,7 +21,15 @@ from protos.partners.v1 import members_pb2 as m
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import ServiceFault
 from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import PlayedServices, enter, pages, signed_in, token_of
+from tests.gateway.pages_gateway import (
+    PlayedServices,
+    enter,
+    pages,
+    served,
+    signed_in,
+    token_of,
+)
+from tests.gateway.test_pages_in_browser import open_pages
 
 IDS = [f"{number:032x}" for number in range(1, 6)]
 
@@ -86,6 +95,23 @@ def test_a_row_can_be_ticked_only_for_steps_that_it_allows(
     ) == [f"{IDS[0]}:v3", f"{IDS[1]}:v4"]
     assert re.findall(r'form="several" name="only" value="([^"]+)"', page) == [f"{IDS[0]}:v3"]
     assert page.count('<form id="several"') == 1
+
+
+def test_the_bar_for_several_rows_is_there_while_a_row_is_ticked(
+    browser: Browser, played: PlayedServices
+) -> None:
+    listed(played, standing(IDS[0]))
+    with served(pages(played)) as site:
+        context = browser.new_context(viewport={"width": 360, "height": 640})
+        page = open_pages(context, site, signed=True)
+        page.goto(f"{site}/board")
+        tick, bar = page.locator("[name=chosen]"), page.locator("#several")
+        expect(bar).to_be_hidden()
+        tick.check()
+        expect(bar).to_be_visible()
+        tick.uncheck()
+        expect(bar).to_be_hidden()
+        context.close()
 
 
 def test_each_referral_is_reminded_on_its_own_version_and_with_its_own_request_id(

@@ -6,6 +6,7 @@ catalogue gets one. A new entry is empty: pages show the Spanish source until so
 it. Prints the number of texts that are not translated, by catalogue.
 """
 
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -75,9 +76,12 @@ class Words:
                 complete.add(message.id, message.string)
         for text in sorted(source_texts - self.translations(language).keys(), key=str):
             complete.add(text)
-        entries = BytesIO()
-        write_po(entries, complete, width=0, omit_header=True)
-        return f"{self._header(complete, language)}\n{entries.getvalue().decode().rstrip()}\n"
+        written = BytesIO()
+        write_po(written, complete, width=0, omit_header=True)
+        entries = written.getvalue().decode().rstrip()
+        if language == "fr":  # a line must not begin with the mark that ends the last one
+            entries = re.sub(r" (?=[?!:;»])|(?<=«) ", "\N{NO-BREAK SPACE}", entries)
+        return f"{self._header(complete, language)}\n{entries}\n"
 
     def forms_in(self, language: str) -> Iterator[str]:
         """Yields each form of each text in a language."""

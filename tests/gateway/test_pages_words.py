@@ -201,6 +201,11 @@ def test_no_text_contains_a_forbidden_word_such_as_victim_case_or_late_by(langua
     assert {text for text in texts if re.search(FORBIDDEN[language], text, re.IGNORECASE)} == set()
 
 
+def test_no_french_text_has_a_line_that_begins_with_the_mark_of_the_last_one() -> None:
+    texts = [text for words in SERVICES.values() for text in words.forms_in("fr")]
+    assert [text for text in texts if re.search(r" [?!:;»]|« ", text)] == []
+
+
 def test_an_empty_required_field_says_what_to_do() -> None:
     with pages(PlayedServices()).test_request_context("/"):
         assert words.violation("required", "channel_code") == "elija cómo se la puede contactar"

@@ -196,6 +196,22 @@ def test_a_secret_is_exchanged_and_shown_once(played: PlayedServices, client: Fl
     assert played.last("RotateWebhookSecret").at_once
 
 
+@pytest.mark.parametrize(
+    ("page", "rpc", "field", "typed"),
+    [
+        ("/webhooks", "CreateWebhook", "url", "https://one.example/"),
+        ("/keys", "CreateApiKey", "label", "Sistema de casos"),
+    ],
+)
+def test_a_form_that_was_saved_is_empty_again_and_one_that_was_refused_is_not(
+    page: str, rpc: str, field: str, typed: str, played: PlayedServices, client: FlaskClient
+) -> None:
+    shown = re.compile(rf'<input[^>]* name="{field}"[^>]* value="([^"]*)"')
+    assert shown.findall(post(client, page, page, **{field: typed}).text) == [""]
+    played.answers[rpc] = errors.Invalid((field, "invalid"))
+    assert shown.findall(post(client, page, page, **{field: typed}).text) == [typed]
+
+
 def test_a_second_exchange_of_a_secret_is_refused_with_what_to_do(
     played: PlayedServices, client: FlaskClient
 ) -> None:

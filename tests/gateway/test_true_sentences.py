@@ -30,7 +30,7 @@ from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import Clients, ServiceFault
 from services.gateway.edge.gates import RECENT_SECONDS, Gate
 from services.gateway.site.language import i18n, vocabulary
-from services.gateway.site.parts import due
+from services.gateway.site.parts import due, steps
 from services.referrals.line.domain.triage import RULES, Rule
 from services.referrals.referrals.store.enquiries import UNMET_SINCE
 from tests.gateway.api_gateway import ID
@@ -708,6 +708,15 @@ def test_d25_the_number_of_those_who_can_open_her_data_names_the_one_it_leaves_o
     )
 
 
+@pytest.mark.parametrize("state", [r.STATE_CONSENT_WITHDRAWN, r.STATE_ENTERED_IN_ERROR])
+def test_a_draft_that_ended_is_not_shown_as_sent(state: r.State.ValueType) -> None:
+    never, once = (
+        [point.text for point in said_of(r.Referral(state=state, send_time=sent))]
+        for sent in (None, stamp(-5))
+    )
+    assert (never[0], once[0]) == ("Borrador", "Enviada")
+
+
 # D25
 @pytest.mark.parametrize("side", [r.SIDE_SENDER, r.SIDE_RECEIVER])
 def test_d25_a_pause_of_the_receivers_deadline_is_not_read_as_a_pause_of_the_question(
@@ -722,6 +731,11 @@ def test_d25_a_pause_of_the_receivers_deadline_is_not_read_as_a_pause_of_the_que
         ),
     )
     assert "el plazo de quien la recibe está en pausa hasta que se responda" in said
+
+
+def said_of(shown: r.Referral) -> list[steps.Point]:
+    with pages(PlayedServices()).test_request_context():
+        return steps.progress(shown)
 
 
 class Time:

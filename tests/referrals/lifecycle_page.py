@@ -80,7 +80,7 @@ CARRIES = {
     "withdraw": "withdraw code (`other` needs a note)",
     "withdraw_consent": (
         "the withdrawn receipt, through any partner that holds it; or her reference, which ends"
-        " everything"
+        " everything, also drafts (without a deletion) and open needs"
     ),
     "assign": (
         "a worker of the receiver, or nobody: then the desk is responsible, as it is when its"

@@ -3,6 +3,7 @@
 A contact is open while there is something to do, and referred when help is on its way.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -39,10 +40,8 @@ def contact(outcome: str = "open") -> Contact:
 def test_a_contact_is_referred_unless_its_referral_came_back(state: State) -> None:
     came_back = state in (State.DECLINED, State.EXPIRED, State.NOT_DELIVERED, State.REROUTED)
     for before in ("open", "referred"):
-        call = contact(before)
-        assert call.follow(still_to_refer([in_state(state)]), NOON, DAYS) == (
-            call.outcome_code != before
-        )
+        call, sent = contact(before), replace(in_state(state), send_time=NOON)
+        assert call.follow(still_to_refer([sent]), NOON, DAYS) == (call.outcome_code != before)
         assert call.outcome_code == ("open" if came_back else "referred")
         assert call.version == 1 + (call.outcome_code != before)
 

@@ -230,7 +230,7 @@ def test_the_offered_steps_are_the_allowed_ones(side: Side | None) -> None:
         assert set(referral.allowed_verbs(ACTORS[side], NOON)) == offered
 
 
-def test_a_withdrawn_consent_ends_only_live_referrals_whoever_records_it() -> None:
+def test_a_withdrawn_consent_ends_all_that_is_still_asked_for_whoever_records_it() -> None:
     for state in State:
         for actor in ACTORS.values():
             referral = in_state(state)
@@ -243,6 +243,12 @@ def test_a_withdrawn_consent_ends_only_live_referrals_whoever_records_it() -> No
                     DeadlineKind.DELETION
                 ]
                 assert referral.side_to_act(ACTORS[Side.SENDER]) is Side.RECEIVER
+            elif state is State.DRAFT:
+                assert referral.state is State.CONSENT_WITHDRAWN
+                assert not any(clock.running for clock in referral.deadlines), "nothing to delete"
+            elif state in CAME_BACK:
+                assert (referral.state, referral.need_is_open) == (state, False)
+                assert referral.need_close_reason_code == "person_declined"
             else:
                 assert referral == before
 
@@ -1432,12 +1438,10 @@ class Life(RuleBasedStateMachine):
         if self.now > NOON + timedelta(days=4):  # otherwise few lives would reach late states
             live = self.state in MODEL["withdraw"][0].split()
             self.referral.withdraw_consent(ACTORS[Side.PERSON], self.now, DAYS)
-            if live:
-                self.state, self.version, self.deleting = (
-                    "consent_withdrawn",
-                    self.version + 1,
-                    True,
-                )
+            self.version += live or self.state == "draft" or self.need_is_open
+            if live or self.state == "draft":
+                self.state, self.deleting = "consent_withdrawn", live
+            self.need_is_open = False
 
     @rule(side=st.sampled_from([Side.RECEIVER, *ACTORS]))
     def confirm_the_deletion(self, side: Side | None) -> None:

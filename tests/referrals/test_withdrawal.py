@@ -14,7 +14,7 @@ import grpc
 import pytest
 
 from chassis.tokens import SYSTEM
-from protos.referrals.v1 import contacts_pb2, enquiries_pb2, erasures_pb2, people_pb2
+from protos.referrals.v1 import contacts_pb2, enquiries_pb2, erasures_pb2, facts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests.builders import ASKED, refusal
 from tests.parts.loops import eventually
@@ -308,6 +308,105 @@ def test_a_withdrawal_by_reference_ends_all_consents_and_overrides_of_the_person
     receipts = operator.ListReceipts(people_pb2.ListReceiptsRequest(person_id=person.id)).receipts
     assert len(receipts) == 3
     assert all(each.HasField("withdraw_time") and each.genuine for each in receipts)
+
+
+def draft_beside(story: Story, operator: Client, first: pb.Referral) -> pb.Referral:
+    """Opens a second draft for the person and the contact of a referral."""
+    draft: pb.Referral = operator.CreateReferral(
+        pb.CreateReferralRequest(
+            **ASKED,
+            person_id=first.person_id,
+            contact_id=first.contact_id,
+            need_code="HOU.EMG",
+            urgency=pb.URGENCY_EMERGENCY,
+            service_id=SERVICE["shelter_bed"],
+            request_id=story.request_id(),
+        )
+    )
+    return draft
+
+
+def decline(shelter: Client, referral: pb.Referral) -> None:
+    shelter.DeclineReferral(
+        pb.DeclineReferralRequest(
+            id=referral.id, etag=referral.etag, reason_code=pb.DECLINE_REASON_NO_CAPACITY
+        )
+    )
+
+
+def facts_of(service: Service, referral: pb.Referral, verb: str) -> list[facts_pb2.ReferralFact]:
+    with service.database.transaction(SYSTEM) as tx:
+        rows = tx.execute(
+            "SELECT payload FROM outbox WHERE subject = %s AND type = %s",
+            (referral.id, f"enlace.referral.{verb}.v1"),
+        )
+        return [facts_pb2.ReferralFact.FromString(row["payload"]) for row in rows]
+
+
+def test_a_withdrawal_of_everything_ends_drafts_and_needs_that_no_one_met_and_the_desk_hears_of_it(
+    story: Story, service: Service
+) -> None:
+    made = story.contact()
+    declined, operator = referral_for(story, made)
+    decline(story.shelter, declined)
+    draft = draft_beside(story, operator, declined)
+    before = status(service.public(), made)
+    assert before.may_withdraw
+    after = service.public().WithdrawConsentByReference(withdrawing(made))
+    assert contacts_pb2.REFERENCE_STATE_BEING_PREPARED not in {
+        item.status_code for item in after.items
+    }
+    assert not after.may_withdraw
+    ended = operator.GetReferral(pb.GetReferralRequest(id=draft.id))
+    assert (ended.state, ended.clocks[0].HasField("stop_time")) == (
+        pb.STATE_CONSENT_WITHDRAWN,
+        True,
+    )
+    assert list(ended.allowed_verbs) == ["enter_in_error"]
+    came_back = operator.GetReferral(pb.GetReferralRequest(id=declined.id))
+    assert came_back.need_close_reason_code == pb.NEED_CLOSE_REASON_PERSON_DECLINED
+    assert not came_back.unanswered
+    [fact] = facts_of(service, draft, "consent_withdrawn")
+    assert (fact.sender_organization_id, fact.receiver_organization_id) == (ORG["hotline"], "")
+    assert refusal(partial(story.shelter.GetReferral, pb.GetReferralRequest(id=draft.id))) == (
+        "NOT_FOUND",
+        "not_found",
+    )
+
+
+def test_a_caller_can_stop_a_draft_or_an_open_need_alone_and_the_rest_goes_on(
+    story: Story, service: Service
+) -> None:
+    made, public = story.contact(), service.public()
+    first, operator = referral_for(story, made)
+    draft = draft_beside(story, operator, first)
+    keys = {item.status_code: item.key for item in status(public, made).items}
+    stop = withdrawing(made)
+    stop.item_key = keys[contacts_pb2.REFERENCE_STATE_BEING_PREPARED]
+    public.WithdrawConsentByReference(stop)
+    assert [state_of(operator, each) for each in (first, draft)] == [
+        pb.STATE_SENT,
+        pb.STATE_CONSENT_WITHDRAWN,
+    ]
+    decline(story.shelter, first)
+    stop = withdrawing(made)
+    stop.item_key = keys[contacts_pb2.REFERENCE_STATE_ASKED]
+    public.WithdrawConsentByReference(stop)
+    assert not operator.GetReferral(pb.GetReferralRequest(id=first.id)).unanswered
+
+
+def test_a_contact_whose_only_draft_ended_with_a_withdrawal_counts_as_open_and_not_as_referred(
+    story: Story, service: Service
+) -> None:
+    made = story.contact()
+    operator = service.as_("hotline", "OPERATOR")
+    person = operator.CreatePerson(people_pb2.CreatePersonRequest())
+    operator.CreateReferral(
+        pb.CreateReferralRequest(**ASKED, person_id=person.id, contact_id=made.contact.id)
+    )
+    service.public().WithdrawConsentByReference(withdrawing(made))
+    contact = operator.GetContact(contacts_pb2.GetContactRequest(id=made.contact.id))
+    assert contact.outcome_code == contacts_pb2.CONTACT_OUTCOME_OPEN
 
 
 def test_a_reference_can_withdraw_for_the_file_of_its_contact_even_before_any_referral(

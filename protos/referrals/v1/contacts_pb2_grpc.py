@@ -567,8 +567,8 @@ class ReferencesServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WithdrawConsentByReference(self, request, context):
-        """Withdraws every consent and override of the person, whoever recorded them, and ends her requests; access ends at once. With `item_key` it ends one request,
-        and those that use the same consent.
+        """Withdraws every consent and override of the person, whoever recorded them, and ends her requests, also drafts and the open needs of requests that came
+        back; access ends at once. With `item_key` it ends one request, and those that use the same consent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -207,8 +207,8 @@ class ReferencesStub:
     that address has 30 wrong PINs, then one every ten minutes.
     """
     WithdrawConsentByReference: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.WithdrawConsentByReferenceRequest, _contacts_pb2.ReferenceStatus]
-    """Withdraws every consent and override of the person, whoever recorded them, and ends her requests; access ends at once. With `item_key` it ends one request,
-    and those that use the same consent.
+    """Withdraws every consent and override of the person, whoever recorded them, and ends her requests, also drafts and the open needs of requests that came
+    back; access ends at once. With `item_key` it ends one request, and those that use the same consent.
     """
     ListReadingsByReference: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.ListReadingsByReferenceRequest, _contacts_pb2.ListReadingsByReferenceResponse]
     """Returns the accesses to the data stored about her, newest first: on which day, by what kind of organisation, and why; never by which organisation, or
@@ -239,8 +239,8 @@ class ReferencesAsyncStub(ReferencesStub):
     that address has 30 wrong PINs, then one every ten minutes.
     """
     WithdrawConsentByReference: _aio.UnaryUnaryMultiCallable[_contacts_pb2.WithdrawConsentByReferenceRequest, _contacts_pb2.ReferenceStatus]  # type: ignore[assignment]
-    """Withdraws every consent and override of the person, whoever recorded them, and ends her requests; access ends at once. With `item_key` it ends one request,
-    and those that use the same consent.
+    """Withdraws every consent and override of the person, whoever recorded them, and ends her requests, also drafts and the open needs of requests that came
+    back; access ends at once. With `item_key` it ends one request, and those that use the same consent.
     """
     ListReadingsByReference: _aio.UnaryUnaryMultiCallable[_contacts_pb2.ListReadingsByReferenceRequest, _contacts_pb2.ListReadingsByReferenceResponse]  # type: ignore[assignment]
     """Returns the accesses to the data stored about her, newest first: on which day, by what kind of organisation, and why; never by which organisation, or
@@ -280,8 +280,8 @@ class ReferencesServicer(metaclass=_abc_1.ABCMeta):
         request: _contacts_pb2.WithdrawConsentByReferenceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_contacts_pb2.ReferenceStatus, _abc.Awaitable[_contacts_pb2.ReferenceStatus]]:
-        """Withdraws every consent and override of the person, whoever recorded them, and ends her requests; access ends at once. With `item_key` it ends one request,
-        and those that use the same consent.
+        """Withdraws every consent and override of the person, whoever recorded them, and ends her requests, also drafts and the open needs of requests that came
+        back; access ends at once. With `item_key` it ends one request, and those that use the same consent.
         """
 
     @_abc_1.abstractmethod

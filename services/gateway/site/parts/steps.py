@@ -31,12 +31,17 @@ def progress(referral: r.Referral) -> list[tuple[str, str, bool]]:
     """Returns the points of a referral's progress line: five, or two for a referral that stopped.
 
     A point has its text, its look (past, stopped or empty), and whether it is the current state.
-    The two points are the sending and the state in which the referral stopped.
+    The two points are the sending, or the draft if it was never sent, and the state in which the
+    referral stopped.
     """
     state = words.code("state", referral.state)
     if state not in _WAY and state not in _REACHED:
         return [
-            (words.word("state", "sent"), "past", False),
+            (
+                words.word("state", "sent" if referral.HasField("send_time") else "draft"),
+                "past",
+                False,
+            ),
             (words.word("state", state), "stopped", True),
         ]
     reached = _REACHED.get(state, _WAY.index(state) if state in _WAY else 0)

@@ -102,7 +102,7 @@ NOTICES: tuple[Notice, ...] = (
         "referral_need_closed",
         "need_closed",
         (Party.SENDER_OF_OTHERS_DEED,),
-        N_("La coordinación cerró la búsqueda de otro servicio para una remisión: vea el motivo."),
+        N_("Se cerró la búsqueda de otro servicio para una remisión: vea el motivo."),
     ),
     Notice(
         "referral_appointment_scheduled",

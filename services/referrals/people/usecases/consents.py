@@ -191,7 +191,8 @@ class Consents:
             contact_ids = ids_of(tx, person_id).alone
             cancel_waiting(tx, now, contact_ids, [person_id], receipt.organization_id)
         for each in ended:
-            self._lives.withdraw_consent(tx, actor, now, person_id, each.id)
+            based_on_it = referrals.live_of_person(tx, person_id, each.id)
+            self._lives.withdraw_consent(tx, actor, now, based_on_it)
             self._end_emergencies(tx, now, person_id, each.recipient_organization_id)
         if was_last:
             self._plans.close_on_withdrawal(tx, person_id, now)
@@ -231,7 +232,12 @@ class Consents:
             receipt.withdraw(now)
             self._receipts.change(tx, receipt, "withdrawn")
         self._end_emergencies(tx, now, person_id, "")
-        self._lives.withdraw_consent(tx, actor, now, person_id)
+        self._lives.withdraw_consent(
+            tx,
+            actor,
+            now,
+            [each.id for each in referrals.of_people(tx, [person_id]) if each.is_asked_for],
+        )
         self._plans.close_on_withdrawal(tx, person_id, now)
         return ended
 
@@ -243,13 +249,15 @@ class Consents:
         referral: Referral,
         trail: list[Entry],
     ) -> None:
-        """Withdraws the consent or override of one referral, and ends what is based on it.
+        """Ends one referral, and withdraws its consent or override with what is based on it.
 
         This is the person's own request, made with her reference.
         """
+        actor = Actor("person", contact_id, "")
         if referral.receipt_id:
-            actor = Actor("person", contact_id, "")
             self._withdraw(tx, actor, now, referral.receipt_id, trail, one_request=True)
+        self._files.lock(tx, referral.person_id)
+        self._lives.withdraw_consent(tx, actor, now, [referral.id])
 
     @staticmethod
     def _end_emergencies(

@@ -142,7 +142,6 @@ class ErasureRpcs:
         her = ids_of(tx, person.id)
         live = len(referrals.live_of_person(tx, person.id))
         receipts = self._consents.end_all(tx, actor, now, person.id)
-        self._lives.drop_open(tx, actor, now, person.id)
         callbacks.end(tx, now, callback_book.owed_to_person(tx, person.id))
         for contact_id in her.alone:
             self._contacts.erase(tx, now, contact_id)

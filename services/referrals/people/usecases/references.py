@@ -249,7 +249,7 @@ class References:
         ]
         if not matching:
             raise NotFound
-        if matching[0].state in LIVE:
+        if matching[0].is_asked_for:
             self._consents.withdraw_for(
                 call.tx, call.clock.now(), first.id, matching[0], call.trail
             )
@@ -274,7 +274,7 @@ class References:
             for person in her.people
             for receipt in self._receipts.of_person(tx, person)
         }
-        for referral in referrals.of_people(tx, her.people):
+        for referral in referrals.of_people(tx, [file.id for file in files]):
             live = (
                 referral.state in LIVE
                 and referral.receipt_id in receipts
@@ -298,7 +298,7 @@ class References:
             )
             if status is not None:  # referrals entered in error are not shown
                 state.items.append((referral, status, live))
-            state.may_withdraw |= referral.state in LIVE
+            state.may_withdraw |= referral.is_asked_for
         state.may_withdraw |= any(receipt.is_live(now) for receipt in receipts.values())
         state.may_withdraw |= bool(
             callback_book.first_owed(tx, her.contacts)
@@ -317,7 +317,7 @@ class References:
                 update_time=timestamp(referral.update_time),
                 may_be_contacted=live and state.may_be_contacted,
                 key=self._book.item_key(contact.id, referral.id),
-                may_withdraw=referral.state in LIVE,
+                may_withdraw=referral.is_asked_for,
                 deletion_due_time=timestamp(
                     referral.deletion.due_time
                     if referral.deletion and referral.deletion.running

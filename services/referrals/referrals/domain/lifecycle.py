@@ -105,6 +105,8 @@ REFER_AGAIN = "refer_again"
 
 This step is not a row of the table: it opens a new draft that is based on the referral.
 """
+PERSON_DECLINED = "person_declined"
+"""The reason for which the need of a person who withdrew everything is closed."""
 TAKEN_ON = frozenset({S.ACCEPTED, S.IN_PROGRESS, S.COMPLETED})
 """States in which the receiver has accepted the referral and is still responsible for it."""
 UNDECIDED = frozenset({S.SENT, S.ACKNOWLEDGED})
@@ -439,7 +441,7 @@ TRANSITIONS: tuple[Step, ...] = (
         carries=(REASON, NOTE), reason="reason_code", attribution="network", stops=_ALL,
     ),
     Step(
-        "withdraw_consent", "consent_withdrawn", LIVE, S.CONSENT_WITHDRAWN,
+        "withdraw_consent", "consent_withdrawn", LIVE | {S.DRAFT}, S.CONSENT_WITHDRAWN,
         frozenset({Side.PERSON}),
         attribution="person", starts=(K.DELETION,), stops=_ALL, offered=False,
     ),

@@ -22,6 +22,7 @@ from services.referrals.network.domain.deadline import (
 from services.referrals.referrals.domain.lifecycle import (
     BY_VERB,
     CAME_BACK,
+    LIVE,
     NOT_NOW,
     OFFERED_IN,
     REFER_AGAIN,
@@ -181,6 +182,11 @@ class ReferralRecord:
         with a reason. No deadline closes the need.
         """
         return self.state in CAME_BACK and not self.followed_up and not self.need_close_reason_code
+
+    @property
+    def is_asked_for(self) -> bool:
+        """Returns whether the referral is live, a draft, or came back and its need is open."""
+        return self.state in LIVE or self.state is State.DRAFT or self.need_is_open
 
     def shows_open_need(self, actor: Actor) -> bool:
         """Returns whether the person's need is open and this actor may know that."""
@@ -367,14 +373,16 @@ def _sides(kind: str, sends: bool, receives: bool, coordinates: bool) -> frozens
 
 
 def still_to_refer(referrals: Iterable[ReferralRecord]) -> list[bool]:
-    """Returns one flag for each referral that was not entered in error.
+    """Returns one flag for each referral that was sent or may still be sent.
 
     The flag is True if the referral is a draft, or if it came back and its need is still open.
+    Referrals that were entered in error are left out.
     """
     return [
         referral.state is State.DRAFT or referral.need_is_open
         for referral in referrals
         if referral.state is not State.ENTERED_IN_ERROR
+        and (referral.send_time or referral.state is not State.CONSENT_WITHDRAWN)
     ]
 
 

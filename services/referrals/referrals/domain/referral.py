@@ -27,6 +27,7 @@ from services.referrals.referrals.domain.fields import check_note
 from services.referrals.referrals.domain.lifecycle import (
     BY_VERB,
     EXITS,
+    PERSON_DECLINED,
     TRANSITIONS,
     State,
     Step,
@@ -266,12 +267,19 @@ class Referral(ReferralWithDeadlines):
         self._move(step, actor, now, calendar)
 
     def withdraw_consent(self, actor: Actor, now: datetime, calendar: Calendar) -> None:
-        """Ends the referral, if it is live, because the person withdrew her consent.
+        """Ends what the referral asks for, because the person withdrew her consent.
 
-        She may have withdrawn it through any worker, or with her reference.
+        She may have withdrawn it through any worker, or with her reference. A draft ends as well,
+        of which no receiver has to delete anything; the open need of a referral that came back is
+        closed.
         """
         step = BY_VERB["withdraw_consent"]
-        if self.state in step.sources:
+        if self.need_is_open:
+            self.need_close_reason_code = PERSON_DECLINED
+            self._move(BY_VERB["close_need"], actor, now, calendar, reason_code=PERSON_DECLINED)
+        elif self.state is State.DRAFT:
+            self._move(replace(step, starts=()), actor, now, calendar)
+        elif self.state in step.sources:
             self._move(step, actor, now, calendar)
 
     def reroute(

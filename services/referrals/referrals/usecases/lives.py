@@ -14,7 +14,7 @@ from services.referrals.network.domain.deadline import Calendar, DeadlineKind
 from services.referrals.network.store import members
 from services.referrals.network.usecases.deadlines import fire_each
 from services.referrals.network.usecases.policies import Policies
-from services.referrals.referrals.domain.enquiry import BY_ASKER, NOT_REFERRED
+from services.referrals.referrals.domain.enquiry import BY_ASKER, CONSENT_WITHDRAWN, NOT_REFERRED
 from services.referrals.referrals.domain.lifecycle import State
 from services.referrals.referrals.domain.record import Actor, Event, still_to_refer
 from services.referrals.referrals.domain.referral import Referral
@@ -162,43 +162,21 @@ class Lives:
         return len(waiting) == _MAX_CHANGED
 
     def withdraw_consent(
-        self, tx: Transaction, actor: Actor, now: datetime, person_id: str, receipt_id: str = ""
+        self, tx: Transaction, actor: Actor, now: datetime, identifiers: Sequence[str]
     ) -> None:
-        """Ends a person's live referrals, or only the referrals that are based on a given receipt.
+        """Ends these referrals because their person withdrew her consent.
 
-        The calling code must have locked the person.
+        A taken offer of a draft is released. The calling code must have locked the person.
         """
         ended = []
-        for identifier in referrals.live_of_person(tx, person_id, receipt_id):
+        for identifier in identifiers:
             referral = referrals.get(tx, identifier, for_update=True)
+            if not referral.is_asked_for:
+                continue
+            was_draft = referral.state is State.DRAFT
             referral.withdraw_consent(actor, now, self.calendar(tx, referral))
-            self.save(tx, referral)
-            ended.append(referral)
-        self.follow(tx, now, *ended)
-
-    def drop_open(self, tx: Transaction, actor: Actor, now: datetime, person_id: str) -> None:
-        """Ends the drafts and closes the open needs of a person whose file is erased.
-
-        The calling code must have locked the person; `actor` acts for the sender.
-        """
-        ended = []
-        for identifier in [
-            referral.id
-            for referral in referrals.of_people(tx, [person_id])
-            if referral.state is State.DRAFT or referral.need_is_open
-        ]:
-            referral = referrals.get(tx, identifier, for_update=True)
-            if referral.state is State.DRAFT:
-                referral.take("enter_in_error", actor, now, self.calendar(tx, referral))
-                self.release_offer(tx, now, referral)
-            else:
-                referral.take(
-                    "close_need",
-                    actor,
-                    now,
-                    self.calendar(tx, referral),
-                    reason_code="person_declined",
-                )
+            if was_draft:
+                self.release_offer(tx, now, referral, CONSENT_WITHDRAWN)
             self.save(tx, referral)
             ended.append(referral)
         self.follow(tx, now, *ended)

@@ -711,7 +711,7 @@ def test_d25_the_number_of_those_who_can_open_her_data_names_the_one_it_leaves_o
 @pytest.mark.parametrize("state", [r.STATE_CONSENT_WITHDRAWN, r.STATE_ENTERED_IN_ERROR])
 def test_a_draft_that_ended_is_not_shown_as_sent(state: r.State.ValueType) -> None:
     never, once = (
-        [point.text for point in said_of(r.Referral(state=state, send_time=sent))]
+        [text for text, _, _ in said_of(r.Referral(state=state, send_time=sent))]
         for sent in (None, stamp(-5))
     )
     assert (never[0], once[0]) == ("Borrador", "Enviada")
@@ -733,7 +733,7 @@ def test_d25_a_pause_of_the_receivers_deadline_is_not_read_as_a_pause_of_the_que
     assert "el plazo de quien la recibe está en pausa hasta que se responda" in said
 
 
-def said_of(shown: r.Referral) -> list[steps.Point]:
+def said_of(shown: r.Referral) -> list[tuple[str, str, bool]]:
     with pages(PlayedServices()).test_request_context():
         return steps.progress(shown)
 

@@ -376,7 +376,7 @@ def test_nothing_that_leads_to_a_confidential_place_is_stored_in_clear() -> None
     [
         ({"department": "GT-01", "area_code": ""}, "department", "unknown_code"),
         ({"department": "NI-ZZ", "area_code": ""}, "department", "unknown_code"),
-        ({"department": "NI-ZZ", "area_code": "", "country": ""}, "department", "unknown_code"),
+        ({"country": ""}, "country", "required"),
         ({"area_code": "NI-CI.nowhere"}, "area_code", "unknown_code"),
         ({"department": "NI-LE"}, "area_code", "unknown_code"),
         ({"country": "GT", "department": ""}, "area_code", "unknown_code"),

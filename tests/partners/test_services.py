@@ -15,13 +15,16 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from chassis.db import Transaction
 from chassis.ids import new_id
 from chassis.store_faults import FoundDead
+from chassis.sweeper import Sweeper
+from chassis.tokens import SYSTEM
 from protos.partners.v1 import directory_pb2 as pb
 from protos.partners.v1 import facts_pb2
 from services.partners.directory.domain.service import Eligibility
+from services.partners.directory.usecases.housekeeping import sweep
 from services.partners.members.domain.organization import OrganizationType
 from services.partners.members.domain.worker import Role
 from services.partners.network.wire.messages import etag_of
-from tests.partners.scene import NOON, Scene, refused
+from tests.partners.scene import MIGRATIONS, NOON, Scene, refused
 
 UNKNOWN: Any = 77  # a value of an enum that a newer caller may know
 
@@ -235,6 +238,20 @@ def test_the_country_of_a_service_cannot_be_emptied(scene: Scene) -> None:
             pb.UpdateServiceRequest(service=change, update_mask=FieldMask(paths=["country"]))
         )
     assert refusal.violations == [("service.country", "required")]
+
+
+def test_after_an_update_entries_without_a_country_are_in_that_of_their_organisation(
+    scene: Scene,
+) -> None:
+    made = scene.service(scene.coalition, "Casa")
+    with scene.owner.transaction(SYSTEM) as tx:  # as an earlier version stored it
+        tx.execute("UPDATE services SET country = '', facets = '{}' WHERE id = %s", (made.id,))
+        migration = next(MIGRATIONS[1].glob("*_countries.sql")).read_text()
+        for command in migration.partition("-- migrate:down")[0].strip(" \n;").split(";\n"):
+            tx.execute(command.encode())
+    Sweeper(scene.database, scene.clock, sweep).sweep()
+    found = scene.coordinator.SearchServices(pb.SearchServicesRequest(country="NI"))
+    assert [service.id for service in found.services] == [made.id]
 
 
 def test_a_service_of_another_member_is_not_found_for_a_change(scene: Scene) -> None:

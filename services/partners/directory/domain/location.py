@@ -57,6 +57,8 @@ class LocationEntry:
     def check(self, areas: Areas) -> None:
         """Raises Invalid if a field of the entry is wrong."""
         check = Check("location")
+        if not self.country:
+            check.refuse("country", "required")
         check.department("department", self.department, self.country, areas.knows)
         if self.area_code and not (
             areas.knows(self.area_code)

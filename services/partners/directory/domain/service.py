@@ -225,6 +225,8 @@ class ServiceEntry:
         for number, code in enumerate(self.need_codes):
             if not taxonomy.knows(code):
                 check.refuse(f"need_codes.{number}", "unknown_code")
+        if not self.country:
+            check.refuse("country", "required")
         check.department("department", self.department, self.country, areas.knows)
         check.distinct("languages", self.languages)
         self.eligibility.check(check)

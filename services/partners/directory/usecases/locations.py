@@ -114,8 +114,6 @@ class Locations:
             path: getattr(entry, path, None)
             for path in sorted(mask_names(request.update_mask, LocationEntry.__dataclass_fields__))
         }
-        if changes.get("country") == "":
-            raise Invalid(("location.country", "required"))
         location = _locked(call, request.location.id)
         check_etag(request.location.etag, etag_of(location), "location.etag")
         is_owner = call.caller.organization_id == location.organization_id

@@ -121,8 +121,6 @@ class Services:
             messages.service_entry(requested, active=requested.active),
             "assured_time",
         )
-        if changes.get("country") == "":
-            raise Invalid(("service.country", "required"))
         service = locked_service(call.tx, call.caller, requested.id)
         check_etag(
             requested.etag, messages.service(service, viewer(call.caller), now).etag, "service.etag"

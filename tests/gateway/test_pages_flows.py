@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from flask.testing import FlaskClient
@@ -1249,6 +1249,16 @@ def test_the_line_sees_the_calls_that_it_owes_without_their_numbers(played: Play
         f"/line/{ID}/call", data={**data, "day_code": "today", "hour_code": "evening"}
     )
     assert (refused.status_code, "no permite llamadas" in refused.text) == (422, True)
+
+
+@pytest.mark.parametrize(("now", "weekday"), [(5, "domingo"), (6, "lunes")])
+def test_the_days_for_a_call_have_their_weekday_at_the_place_of_the_caller(
+    now: int, weekday: str, played: PlayedServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(i18n, "now", lambda: datetime(2026, 11, 30, now, 30, tzinfo=UTC))
+    played.answers["GetContact"] = c.Contact(id=ID, line_country="NI")
+    page = enter(pages(played).test_client()).get(f"/line/{ID}").text
+    assert f'<option value="today">hoy ({weekday})</option>' in page
 
 
 def test_hours_that_are_over_are_refused_in_the_list_where_other_hours_can_be_chosen(

@@ -4,6 +4,7 @@ All operators share the queue, and any of them can continue with a contact.
 """
 
 from collections.abc import Callable
+from datetime import timedelta
 from operator import itemgetter
 from typing import TypeVar
 
@@ -13,6 +14,7 @@ from google.protobuf.message import Message
 
 from chassis.errors import Exhausted, Invalid, Stale, Unauthenticated
 from chassis.languages import N_
+from chassis.local_time import zone_of
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import advice_pb2 as ad
 from protos.referrals.v1 import contacts_pb2 as c
@@ -21,7 +23,7 @@ from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge import origin
 from services.gateway.edge.clients import clients, send
 from services.gateway.site.backend import lists, names, queues, references, referrals
-from services.gateway.site.language import _, words
+from services.gateway.site.language import _, i18n, words
 from services.gateway.site.parts import devices, forms, merging
 from services.gateway.site.shell import access, session
 
@@ -253,8 +255,21 @@ def page(
         if contact.id
         else [],
         cards=send(ad.ListAdviceCardsRequest(contact_id=contact.id)).cards,
+        days=call_days(contact),
         names=names.names_of(related, organizations=[contact.handed_over_organization_id]),
     )
+
+
+def call_days(contact: c.Contact) -> list[tuple[str, str]]:
+    """Returns the days for a call, each with its weekday at the caller's place.
+
+    After midnight, people say "tomorrow" and mean the day that has begun.
+    """
+    there = zone_of(contact.line_country, contact.department)
+    return [
+        (code, f"{text} ({i18n.format_time(i18n.now() + timedelta(days=number), 'EEEE', there)})")
+        for number, (code, text) in enumerate(words.options("day_band"))
+    ]
 
 
 @pages.post("/line/new", access.LINE)

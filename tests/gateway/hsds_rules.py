@@ -171,17 +171,17 @@ _DEFS = {
 }
 
 
-def check(kind: str, said: Any) -> None:
+def check(kind: str, value: Any) -> None:
     """Raises an error if an object has a fault."""
     Draft202012Validator({"$defs": _DEFS, **ref(kind)}, format_checker=FormatChecker()).validate(
-        said
+        value
     )
 
 
-def check_page(kind: str, said: Any) -> list[Any]:
+def check_page(kind: str, page: Any) -> list[Any]:
     """Raises an error if a page has a fault; returns the objects on the page."""
-    Draft202012Validator(PAGE).validate(said)
-    for each in said["contents"]:
+    Draft202012Validator(PAGE).validate(page)
+    for each in page["contents"]:
         check(kind, each)
-    contents: list[Any] = said["contents"]
+    contents: list[Any] = page["contents"]
     return contents

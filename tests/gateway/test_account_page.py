@@ -264,14 +264,14 @@ def test_passkeys_are_added_and_removed_with_the_password(
         True,
         True,
     )
-    made = {
+    created = {
         "form_token": token_of(page),
         "request_id": "two",
         "challenge": "c",
         "passkey": "{}",
         "label": "Otro",
     }
-    assert client.post("/account/passkeys", data=made).status_code == 303
+    assert client.post("/account/passkeys", data=created).status_code == 303
     assert (played.last("CreatePasskey").credential, played.last("CreatePasskey").label) == (
         "{}",
         "Otro",
@@ -284,9 +284,9 @@ def test_passkeys_are_added_and_removed_with_the_password(
         wrong = client.post(path, data=typed | {"passkey": phone.id})
         assert (wrong.status_code, wrong.text.count("no es la contraseña")) == (422, 2)
     played.answers["CreatePasskey"] = errors.Invalid(("credential", "wrong"))
-    assert "La llave no se guardó" in client.post("/account/passkeys", data=made).text
+    assert "La llave no se guardó" in client.post("/account/passkeys", data=created).text
     played.answers["CreatePasskey"] = errors.Conflict("too_many_passkeys")
-    assert "Quite una que no use" in client.post("/account/passkeys", data=made).text
+    assert "Quite una que no use" in client.post("/account/passkeys", data=created).text
     played.answers["EndPasskey"] = pb.SecondFactor()
     assert (
         client.post("/account/passkeys/end", data=typed | {"passkey": phone.id}).status_code == 303

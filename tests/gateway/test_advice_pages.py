@@ -66,8 +66,8 @@ def test_the_unchanged_form_of_a_card_publishes_its_next_version(
 ) -> None:
     page = client.get("/advice/publish?card=still_held").text
     assert all(
-        said in page
-        for said in ("No prometa hora.", "Pas d’heure.", 'value="4"', 'value="still_held" checked')
+        text in page
+        for text in ("No prometa hora.", "Pas d’heure.", 'value="4"', 'value="still_held" checked')
     )
     played.answers["PublishAdviceCard"] = pb.AdviceCard(id="still_held", version=4)
     answer = client.post("/advice/publish", data=form(page))
@@ -92,14 +92,14 @@ def test_errors_are_shown_at_their_fields_and_nothing_typed_is_lost(
         data=form(page, title_es="", lines_fr="Seulement.", no=["safe_place_tonight"]),
     )
     assert answer.status_code == 422
-    for said in (
+    for text in (
         "no tiene las mismas frases",
         'id="title_es-error"',
         'id="lines_fr-error"',
         'id="lines_en-error"',
         ">Seulement.<",
     ):
-        assert said in answer.text, said
+        assert text in answer.text, text
     assert 'value="safe_place_tonight" checked' in answer.text
 
 
@@ -121,8 +121,8 @@ def test_a_card_states_in_words_when_it_opens_and_is_shown_in_each_language(
 ) -> None:
     page = client.get("/advice/still_held").text
     assert all(
-        said in page
-        for said in (
+        text in page
+        for text in (
             "¿Todavía la retienen o la controlan?",
             "<b>Sí</b>",
             "Held",
@@ -178,4 +178,4 @@ def test_on_a_contact_an_answer_opens_its_card_and_without_answers_the_first_car
 def opened(page: str) -> list[str]:
     """Returns the keys of the open cards."""
     tags = [part.split(">")[0] for part in page.split('data-card="')[1:]]
-    return [each.split('"')[0] for each in tags if each.endswith(" open")]
+    return [tag.split('"')[0] for tag in tags if tag.endswith(" open")]

@@ -106,7 +106,7 @@ def test_a_generated_python_client_searches_and_has_every_field(stack: Any, tmp_
         "enlace",
     ]
     environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
-    made = subprocess.run(
+    created = subprocess.run(
         [*command, "--fail-on-warning"],
         cwd=tmp_path,
         env=environment,
@@ -115,7 +115,7 @@ def test_a_generated_python_client_searches_and_has_every_field(stack: Any, tmp_
         timeout=110,
         check=False,
     )
-    assert made.returncode == 0, made.stdout + made.stderr
+    assert created.returncode == 0, created.stdout + created.stderr
     (tmp_path / "search.py").write_text(SEARCH)
     assert run(
         tmp_path, sys.executable, "search.py", stack.gateway, stack.api_key("Asociación Puentes")

@@ -39,7 +39,7 @@ def answer(document: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "expected"),
     [
         (lambda document: document["paths"].pop(SENDS), "is gone"),
         (lambda document: body(document)["properties"].pop("note"), ".note: is gone"),
@@ -76,11 +76,11 @@ def answer(document: dict[str, Any]) -> dict[str, Any]:
     ],
 )
 def test_every_change_that_would_break_a_client_is_found(
-    change: Callable[[dict[str, Any]], Any], said: str
+    change: Callable[[dict[str, Any]], Any], expected: str
 ) -> None:
     changed = copy.deepcopy(NOW)
     change(changed)
-    assert [line for line in narrowed(Document(NOW), Document(changed)) if said in line]
+    assert [line for line in narrowed(Document(NOW), Document(changed)) if expected in line]
 
 
 def test_a_change_that_accepts_more_is_allowed() -> None:

@@ -74,11 +74,11 @@ def test_every_message_of_the_contracts_survives_the_conversion_to_json_and_back
     assert from_json(with_times(to_json(message), message), kind()) == message
 
 
-def with_times(said: dict[str, Any], message: Message) -> dict[str, Any]:
+def with_times(values: dict[str, Any], message: Message) -> dict[str, Any]:
     """Returns the JSON with its times parsed, as a schema does."""
     return {
         name: with_time(value, message.DESCRIPTOR.fields_by_name[name])
-        for name, value in said.items()
+        for name, value in values.items()
     }
 
 

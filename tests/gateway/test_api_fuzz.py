@@ -48,11 +48,11 @@ EXAMPLES = 3
 @pytest.fixture(scope="module")
 def own_stack() -> Iterator[LocalStack]:
     """A stack that may be left in any state."""
-    made = LocalStack()
+    created = LocalStack()
     try:
-        yield made.start()
+        yield created.start()
     finally:
-        made.stop()
+        created.stop()
 
 
 def session_of(stack: LocalStack, words: str) -> str:

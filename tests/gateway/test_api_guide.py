@@ -38,11 +38,11 @@ class Read(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
-        said = dict(attrs)
-        if name := said.get("id"):
+        attributes = dict(attrs)
+        if name := attributes.get("id"):
             self.places.append(name)
         if tag == "a":
-            self.links.append(str(said["href"]))
+            self.links.append(str(attributes["href"]))
 
 
 def page(system: System, address: str) -> Any:
@@ -155,7 +155,9 @@ def test_the_reference_lists_every_field_of_every_request_with_its_values(
                     content["schema"]["$ref"].rpartition("/")[2]
                 ]
                 sent = {
-                    name for name, said in schema["properties"].items() if not said.get("readOnly")
+                    name
+                    for name, field_schema in schema["properties"].items()
+                    if not field_schema.get("readOnly")
                 }
                 assert sent <= rows.keys(), path
                 assert {name for name in sent if rows[name].required} == sent & set(

@@ -88,18 +88,20 @@ class Partner:
 def check(method: str, path: str, answer: requests.Response) -> None:
     """Checks an answer against the document."""
     bare = "/api/v1" + path.split("?")[0]
-    template = next((said for pattern, said in TEMPLATES.items() if pattern.match(bare)), None)
+    template = next(
+        (documented for pattern, documented in TEMPLATES.items() if pattern.match(bare)), None
+    )
     if template is None or method.lower() not in DOCUMENT["paths"][template]:
         return
     responses = DOCUMENT["paths"][template][method.lower()]["responses"]
-    said = responses.get(str(answer.status_code), responses["default"])
-    if "$ref" in said:
-        said = DOCUMENT["components"]["responses"][said["$ref"].rsplit("/", 1)[1]]
-    if "content" not in said:
+    documented = responses.get(str(answer.status_code), responses["default"])
+    if "$ref" in documented:
+        documented = DOCUMENT["components"]["responses"][documented["$ref"].rsplit("/", 1)[1]]
+    if "content" not in documented:
         assert not answer.content
         return
-    assert answer.headers["Content-Type"] in said["content"], answer.text
-    schema = {"components": DOCUMENT["components"], **body_of(said)}
+    assert answer.headers["Content-Type"] in documented["content"], answer.text
+    schema = {"components": DOCUMENT["components"], **body_of(documented)}
     assert [
         f"{wrong.json_path}: {wrong.message}"
         for wrong in Draft202012Validator(schema).iter_errors(answer.json())
@@ -300,7 +302,7 @@ def test_a_request_sent_twice_acts_once(puentes: Partner) -> None:
     )
 
 
-def test_of_two_changes_to_one_object_the_later_is_refused(puentes: Partner) -> None:
+def test_the_later_of_two_changes_to_one_object_is_refused(puentes: Partner) -> None:
     person = a_person(puentes)
     draft = puentes.post("/referrals", {"person_id": person["id"]}, status=201)
     path = f"/referrals/{draft['id']}"
@@ -380,8 +382,8 @@ def test_an_enquiry_asks_several_services_at_once_and_one_offer_becomes_a_draft(
         for one in shelter.get("/enquiries?box=received&state=open")["items"]
         if one["id"] == enquiry["id"]
     ]
-    said = {name: value for name, value in received["content"].items() if value != []}
-    assert said.items() <= content.items()
+    values = {name: value for name, value in received["content"].items() if value != []}
+    assert values.items() <= content.items()
     assert not received.keys() & {"contact_id", "person_id", "reason_code"}
     path, answer = (
         f"/enquiries/{enquiry['id']}",
@@ -449,12 +451,14 @@ def test_a_caller_learns_the_status_of_her_call(stack: Any) -> None:
 
 def test_a_key_may_do_what_its_scopes_allow_and_ends_when_revoked(stack: Any) -> None:
     manager = session_of(stack, "MANAGER", "Casa Amanecer")
-    made = manager.post("/api-keys", {"label": "Prueba", "scopes": ["directory.read"]}, status=201)
-    system = Partner(stack.gateway, made["secret"])
+    created = manager.post(
+        "/api-keys", {"label": "Prueba", "scopes": ["directory.read"]}, status=201
+    )
+    system = Partner(stack.gateway, created["secret"])
     assert system.get("/organizations")["items"]
     assert system.get("/people", status=403)["reason"] == "right_missing"
     assert system.get("/workers", status=403)["reason"] == "right_missing"
-    manager.post(f"/api-keys/{made['id']}/revoke")
+    manager.post(f"/api-keys/{created['id']}/revoke")
     deadline = time.monotonic() + 6
     while system.raw("GET", "/organizations").status_code == 200:
         assert time.monotonic() < deadline, "a revoked key still opens doors after 6 s"
@@ -467,14 +471,14 @@ def test_a_key_may_do_what_its_scopes_allow_and_ends_when_revoked(stack: Any) ->
 
 def test_a_member_is_registered_approved_suspended_and_reinstated(stack: Any) -> None:
     coordinator = session_of(stack, "COORDINATOR")
-    made = coordinator.post(
+    created = coordinator.post(
         "/organizations",
         {"name": "Casa de prueba (demo)", "type": "shelter", "country": "NI"},
         status=201,
     )
-    assert made["status"] == "probation"
+    assert created["status"] == "probation"
     refused = coordinator.post(
-        f"/organizations/{made['id']}/approve", status=409, If_Match=f'"{made["etag"]}"'
+        f"/organizations/{created['id']}/approve", status=409, If_Match=f'"{created["etag"]}"'
     )
     assert refused["reason"] == "evidence_missing"
     for number, kind in enumerate(
@@ -485,21 +489,23 @@ def test_a_member_is_registered_approved_suspended_and_reinstated(stack: Any) ->
             "reference": f"EXP-{number} (demo)",
             "seen_date": soon(days=-1)[:10],
         } | ({"expire_date": soon(days=300)[:10]} if kind == "agreement" else {})
-        made = coordinator.post(
-            f"/organizations/{made['id']}/evidence", seen, If_Match=f'"{made["etag"]}"'
+        created = coordinator.post(
+            f"/organizations/{created['id']}/evidence", seen, If_Match=f'"{created["etag"]}"'
         )
-    made = coordinator.post(f"/organizations/{made['id']}/approve", If_Match=f'"{made["etag"]}"')
-    assert made["status"] == "probation", "the first of two"
+    created = coordinator.post(
+        f"/organizations/{created['id']}/approve", If_Match=f'"{created["etag"]}"'
+    )
+    assert created["status"] == "probation", "the first of two"
     refused = coordinator.post(
-        f"/organizations/{made['id']}/approve", status=409, If_Match=f'"{made["etag"]}"'
+        f"/organizations/{created['id']}/approve", status=409, If_Match=f'"{created["etag"]}"'
     )
     assert refused["reason"] == "second_person_required"
     second = session_of(stack, "COORDINATOR", email="segunda")
     elsewhere = session_of(stack, "COORDINATOR", email="coordinacion@gobernacion")
-    path = f"/organizations/{made['id']}"
-    made = second.post(f"{path}/approve", If_Match=f'"{made["etag"]}"')
-    assert made["status"] == "approved"
-    refused = second.post(f"{path}/suspend", status=400, If_Match=f'"{made["etag"]}"')
+    path = f"/organizations/{created['id']}"
+    created = second.post(f"{path}/approve", If_Match=f'"{created["etag"]}"')
+    assert created["status"] == "approved"
+    refused = second.post(f"{path}/suspend", status=400, If_Match=f'"{created["etag"]}"')
     assert [(one["pointer"], one["reason"]) for one in refused["errors"]] == [
         ("/reason", "required")
     ]
@@ -512,26 +518,32 @@ def test_a_member_is_registered_approved_suspended_and_reinstated(stack: Any) ->
         (second, "reinstate", {}, "suspended"),
         (elsewhere, "reinstate", {}, "approved"),
     ):
-        made = by.post(f"{path}/{verb}", body, If_Match=f'"{made["etag"]}"')
-        assert made["status"] == status, (verb, body)
+        created = by.post(f"{path}/{verb}", body, If_Match=f'"{created["etag"]}"')
+        assert created["status"] == status, (verb, body)
     for service in ("access", "work", "webhook-count"):
         assert second.get(f"{path}/{service}")
-    path = f"/organizations/{made['id']}/reinstate"
+    path = f"/organizations/{created['id']}/reinstate"
     assert (
-        coordinator.post(path, status=409, If_Match=f'"{made["etag"]}"')["reason"]
+        coordinator.post(path, status=409, If_Match=f'"{created["etag"]}"')["reason"]
         == "illegal_transition"
     )
     wanted = {"type": "ngo", "hotline_number": "000-777"}
     refused = coordinator.call(
-        "PATCH", f"/organizations/{made['id']}", wanted, status=409, If_Match=f'"{made["etag"]}"'
+        "PATCH",
+        f"/organizations/{created['id']}",
+        wanted,
+        status=409,
+        If_Match=f'"{created["etag"]}"',
     )
     assert refused["reason"] == "two_people_required"
-    made = coordinator.post(
-        f"/organizations/{made['id']}/propose-change", wanted, If_Match=f'"{made["etag"]}"'
+    created = coordinator.post(
+        f"/organizations/{created['id']}/propose-change", wanted, If_Match=f'"{created["etag"]}"'
     )
-    assert (made["type"], made["proposal"]["type"]) == ("shelter", "ngo")
-    made = second.post(f"/organizations/{made['id']}/confirm-change", If_Match=f'"{made["etag"]}"')
-    assert (made["type"], made["hotline_number"]) == ("ngo", "000-777")
+    assert (created["type"], created["proposal"]["type"]) == ("shelter", "ngo")
+    created = second.post(
+        f"/organizations/{created['id']}/confirm-change", If_Match=f'"{created["etag"]}"'
+    )
+    assert (created["type"], created["hotline_number"]) == ("ngo", "000-777")
 
 
 def test_a_service_keeps_the_fields_that_a_patch_does_not_name(stack: Any) -> None:
@@ -590,8 +602,10 @@ def listening() -> Iterator[PartnerEndpoint]:
 def test_a_webhook_is_delivered_and_can_be_verified_as_the_guide_describes(
     puentes: Partner, listening: PartnerEndpoint
 ) -> None:
-    made = puentes.post("/webhooks", {"url": listening.url, "kinds": ["referral_sent"]}, status=201)
-    path = f"/webhooks/{made['id']}"
+    created = puentes.post(
+        "/webhooks", {"url": listening.url, "kinds": ["referral_sent"]}, status=201
+    )
+    path = f"/webhooks/{created['id']}"
     try:
         delivery = puentes.post(f"{path}/test")
         deadline = time.monotonic() + 10
@@ -599,16 +613,16 @@ def test_a_webhook_is_delivered_and_can_be_verified_as_the_guide_describes(
             time.sleep(0.05)
         headers, body = listening.heard[0]
         assert headers["webhook-id"] == delivery["id"]
-        given: dict[str, Any] = {}
-        exec(re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)[0], given)
-        assert given["is_ours"](made["secret"], headers, body)
+        namespace: dict[str, Any] = {}
+        exec(re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)[0], namespace)
+        assert namespace["is_ours"](created["secret"], headers, body)
         while (known := puentes.get(f"{path}/deliveries")["items"])[0]["status"] != "delivered":
             assert time.monotonic() < deadline
             time.sleep(0.05)
         assert known[0]["last_http_status"] == 204
         again = puentes.post(f"{path}/deliveries/{delivery['id']}/resend")
         assert again["id"] == delivery["id"]
-        off = puentes.call("PATCH", path, {"enabled": False}, If_Match=f'"{made["etag"]}"')
+        off = puentes.call("PATCH", path, {"enabled": False}, If_Match=f'"{created["etag"]}"')
         assert (off["enabled"], off["disabled_reason_code"]) == (False, "by_owner")
         assert (
             puentes.post("/webhooks", {"url": "ftp://example.org/"}, status=400)["errors"][0][

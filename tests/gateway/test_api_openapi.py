@@ -103,8 +103,8 @@ def test_every_field_has_a_description() -> None:
     bare = [
         f"{name}.{field}"
         for name, schema in DOCUMENT["components"]["schemas"].items()
-        for field, said in schema.get("properties", {}).items()
-        if "description" not in said and "$ref" not in said
+        for field, field_schema in schema.get("properties", {}).items()
+        if "description" not in field_schema and "$ref" not in field_schema
     ]
     assert bare == []
 
@@ -129,12 +129,12 @@ def test_every_field_may_be_sent_and_every_field_of_the_answer_is_documented(
     answer = request_all(System(app_with(played).test_client()), path, method)
     assert 200 <= answer.status_code < 300, answer.text
     operation = METHODS[path, method]
-    said = operation["responses"][str(answer.status_code)]
+    documented = operation["responses"][str(answer.status_code)]
     if answer.status_code != 204:
         schema = {
             "$schema": Draft202012Validator.META_SCHEMA["$id"],
             "components": loose(DOCUMENT["components"]),
-            **loose(body_of(said)),
+            **loose(body_of(documented)),
         }
         errors = [
             f"{error.json_path}: {error.message}"
@@ -227,8 +227,8 @@ def test_every_reason_of_the_services_is_explained() -> None:
 def test_the_guides_code_for_verifying_a_webhook_works() -> None:
     guide = (ROOT / "docs" / "api.md").read_text()
     (snippet,) = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
-    given: dict[str, Any] = {}
-    exec(snippet, given)
+    namespace: dict[str, Any] = {}
+    exec(snippet, namespace)
     secret, body, now = (
         "whsec_" + base64.b64encode(b"k" * 24).decode(),
         '{"type":"enlace.webhook.test.v1"}',
@@ -239,12 +239,12 @@ def test_the_guides_code_for_verifying_a_webhook_works() -> None:
         "webhook-timestamp": str(int(now.timestamp())),
         "webhook-signature": "v1,AAAA " + Webhook(secret).sign(ID, now, body),
     }
-    assert given["is_ours"](secret, signed, body.encode())
-    assert not given["is_ours"](secret, signed, body.encode() + b" ")
-    assert not given["is_ours"](
+    assert namespace["is_ours"](secret, signed, body.encode())
+    assert not namespace["is_ours"](secret, signed, body.encode() + b" ")
+    assert not namespace["is_ours"](
         secret, {**signed, "webhook-timestamp": "1700000000"}, body.encode()
     )
-    assert not given["is_ours"](
+    assert not namespace["is_ours"](
         "whsec_" + base64.b64encode(b"x" * 24).decode(), signed, body.encode()
     )
 
@@ -330,9 +330,9 @@ def test_answers_have_the_documented_headers(system: System, played: Played) -> 
         place: operation["responses"][min(operation["responses"])].get("headers", {})
         for place, operation in METHODS.items()
     }
-    for (path, method), said in headers.items():
-        assert {"X-Request-Id", "RateLimit", "RateLimit-Policy"} <= said.keys(), path
-        assert method != "get" or "ETag" in said, path
+    for (path, method), documented in headers.items():
+        assert {"X-Request-Id", "RateLimit", "RateLimit-Policy"} <= documented.keys(), path
+        assert method != "get" or "ETag" in documented, path
     assert "Location" in headers["/api/v1/people", "post"]
     assert "Link" in headers["/api/v1/referrals", "get"]
     assert "Link" not in headers["/api/v1/taxonomy", "get"]
@@ -344,8 +344,10 @@ def test_answers_have_the_documented_headers(system: System, played: Played) -> 
         & parts["SERVICE_UNAVAILABLE"]["headers"].keys()
         & parts["GATEWAY_TIMEOUT"]["headers"].keys()
     )
-    problems = [said for name, said in parts.items() if name != "NOT_MODIFIED"]
-    assert all(body_of(said) == {"$ref": "#/components/schemas/Problem"} for said in problems)
+    problems = [documented for name, documented in parts.items() if name != "NOT_MODIFIED"]
+    assert all(
+        body_of(documented) == {"$ref": "#/components/schemas/Problem"} for documented in problems
+    )
 
 
 def test_no_documented_example_makes_a_second_request_repeat_the_first() -> None:
@@ -392,9 +394,9 @@ def path_of(path: str) -> str:
     )
 
 
-def body_of(said: dict[str, Any]) -> dict[str, Any]:
+def body_of(response: dict[str, Any]) -> dict[str, Any]:
     """Returns the schema of a body."""
-    (content,) = said["content"].values()
+    (content,) = response["content"].values()
     schema: dict[str, Any] = content["schema"]
     return schema
 
@@ -402,15 +404,18 @@ def body_of(said: dict[str, Any]) -> dict[str, Any]:
 def parameters(operation: dict[str, Any]) -> dict[str, str]:
     """Returns the query parameters, each with an example."""
     examples = {}
-    for said in operation.get("parameters", []):
-        if said.get("in") == "query":
-            schema = said["schema"]
+    for parameter in operation.get("parameters", []):
+        if parameter.get("in") == "query":
+            schema = parameter["schema"]
             value = example(
-                {**schema, **{key: said[key] for key in ("examples", "example") if key in said}}
+                {
+                    **schema,
+                    **{key: parameter[key] for key in ("examples", "example") if key in parameter},
+                }
             )
-            examples[said["name"]] = str(value[0] if isinstance(value, list) else value).replace(
-                "True", "true"
-            )
+            examples[parameter["name"]] = str(
+                value[0] if isinstance(value, list) else value
+            ).replace("True", "true")
     return examples
 
 
@@ -472,26 +477,26 @@ def loose(schema: Any) -> Any:
         return [loose(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    kept = {
+    values = {
         name: loose(part)
         for name, part in schema.items()
         if name not in ("enum", "pattern", "maxLength", "minLength", "minimum", "maximum", "format")
     }
     if isinstance(schema.get("properties"), dict) and "type" in schema:
-        kept = {
-            **kept,
+        values = {
+            **values,
             "properties": {name: loose(part) for name, part in schema["properties"].items()},
             "additionalProperties": False,
         }
-    return kept
+    return values
 
 
 def test_every_binding_of_the_contract_is_a_route_with_its_rpcs_right_and_no_other_exists() -> None:
     bound = {
-        (_VARIABLE.sub("{}", each.path), each.verb): each
+        (_VARIABLE.sub("{}", binding.path), binding.verb): binding
         for service in SERVICES
         for rpc in service.methods
-        for each in bindings(rpc)
+        for binding in bindings(rpc)
     }
     there = {
         (_VARIABLE.sub("{}", path), method): operation
@@ -518,7 +523,7 @@ def test_every_binding_of_the_contract_is_a_route_with_its_rpcs_right_and_no_oth
 
 def test_a_path_names_the_fields_of_its_request_and_a_body_is_one_of_them() -> None:
     for service in SERVICES:
-        for each in (each for rpc in service.methods for each in bindings(rpc)):
+        for each in (binding for rpc in service.methods for binding in bindings(rpc)):
             assert each.body in ("", "*") or each.body in each.rpc.input_type.fields_by_name
             for path in each.variables.values():
                 place: Any = each.rpc.input_type

@@ -84,21 +84,21 @@ def own_service(partner: Partner) -> Any:
 
 def draft(partner: Partner) -> Any:
     person = a_person(partner)
-    made = partner.post(
+    created = partner.post(
         "/referrals",
         {"person_id": person["id"], "need_code": "HOU.EMG", "urgency": "urgent"},
         status=201,
     )
-    return partner.get(f"/referrals/{made['id']}")
+    return partner.get(f"/referrals/{created['id']}")
 
 
 def location(partner: Partner, **more: Any) -> Any:
-    made = partner.post(
+    created = partner.post(
         "/locations",
         {"name": "Casa de prueba", "country": "NI", "department": "NI-MN"} | more,
         status=201,
     )
-    return partner.get(f"/locations/{made['id']}")
+    return partner.get(f"/locations/{created['id']}")
 
 
 def service_at_location(partner: Partner) -> Any:
@@ -129,14 +129,16 @@ def plan(partner: Partner) -> Any:
 
 
 def webhook(partner: Partner) -> Any:
-    made = partner.post("/webhooks", {"url": "https://sistema.ejemplo.example/enlace"}, status=201)
-    return partner.get(f"/webhooks/{made['id']}")
+    created = partner.post(
+        "/webhooks", {"url": "https://sistema.ejemplo.example/enlace"}, status=201
+    )
+    return partner.get(f"/webhooks/{created['id']}")
 
 
 def contact(partner: Partner) -> Any:
     body = {"line_country": "NI", "kind_code": "crisis", "speaker_code": "person"}
-    made = partner.post("/contacts", body, status=201)
-    return partner.get(f"/contacts/{made['id']}")
+    created = partner.post("/contacts", body, status=201)
+    return partner.get(f"/contacts/{created['id']}")
 
 
 def next_version(read: Any) -> Any:
@@ -144,9 +146,9 @@ def next_version(read: Any) -> Any:
 
 
 def next_text(read: Any) -> Any:
-    said = f"version: {read['version']}"
-    assert said in read["text"]
-    return read | {"text": read["text"].replace(said, f"version: {read['version'] + 1}", 1)}
+    version_line = f"version: {read['version']}"
+    assert version_line in read["text"]
+    return read | {"text": read["text"].replace(version_line, f"version: {read['version'] + 1}", 1)}
 
 
 ROUND_TRIPS = {

@@ -24,9 +24,9 @@ ID = "a" * 32
 
 @pytest.fixture
 def played() -> PlayedServices:
-    made = PlayedServices()
-    made.answers["IssueToken"] = signed_in(contract_pb2.ROLE_AUDITOR)
-    return made
+    created = PlayedServices()
+    created.answers["IssueToken"] = signed_in(contract_pb2.ROLE_AUDITOR)
+    return created
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def client(played: PlayedServices) -> FlaskClient:
 
 
 def anomaly(**values: object) -> a.ListAnomaliesResponse:
-    one = a.Anomaly(
+    anomaly = a.Anomaly(
         id=ID,
         etag="v1",
         kind=a.ANOMALY_KIND_AT_NIGHT,
@@ -44,7 +44,7 @@ def anomaly(**values: object) -> a.ListAnomaliesResponse:
         count=2,
         **values,  # type: ignore[arg-type]
     )
-    return a.ListAnomaliesResponse(anomalies=[one])
+    return a.ListAnomaliesResponse(anomalies=[anomaly])
 
 
 def test_a_waiting_anomaly_can_be_reviewed_with_an_explanation(
@@ -123,8 +123,8 @@ def test_the_trail_is_searched_by_the_typed_fields_and_an_invalid_id_is_not_requ
     )
     assert request.end_time.ToJsonString() == "2026-03-05T11:00:00Z"
     assert all(
-        said in page
-        for said in ("Abrió datos sellados", "No se le permitió", "page=more", f"object_id={ID}")
+        text in page
+        for text in ("Abrió datos sellados", "No se le permitió", "page=more", f"object_id={ID}")
     )
     row.action_code, row.reason_code = "get_person", "not_found"
     played.answers["ListTrail"] = a.ListTrailResponse(rows=[row])

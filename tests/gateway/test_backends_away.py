@@ -42,16 +42,16 @@ DRAFT = referrals_pb2.CreateReferralRequest()
 
 @pytest.fixture
 def service() -> Iterator[Service]:
-    made = Service()
-    yield made
-    made.stop()
+    created = Service()
+    yield created
+    created.stop()
 
 
 @pytest.fixture
 def clients(service: Service) -> Iterator[Clients]:
-    made = Clients(*[f"127.0.0.1:{service.port}"] * 3)
-    yield made
-    made.close()
+    created = Clients(*[f"127.0.0.1:{service.port}"] * 3)
+    yield created
+    created.close()
 
 
 def reason(act: object) -> str:
@@ -104,9 +104,9 @@ def health() -> Health:
 
 @pytest.fixture
 def gate(health: Health) -> Iterator[Gate]:
-    made = Gate("referrals", health, room=2, patience=0.2, pause=0.01)
-    yield made
-    made.close()
+    created = Gate("referrals", health, room=2, patience=0.2, pause=0.01)
+    yield created
+    created.close()
 
 
 # 12
@@ -231,15 +231,15 @@ def test_a_stopping_service_and_a_late_one_are_not_logged_as_faults(
     with pytest.raises(errors.Unavailable, match="deadline_exceeded"):
         clients.referrals.CreateReferral(DRAFT, timeout=0.1)
     held.clear()
-    said: list[str] = []
+    lines: list[str] = []
     asking = threading.Thread(
-        target=lambda: said.append(reason(lambda: clients.referrals.CreateReferral(DRAFT)))
+        target=lambda: lines.append(reason(lambda: clients.referrals.CreateReferral(DRAFT)))
     )
     asking.start()
     assert held.wait(5)
     service.stop(grace=0)
     asking.join(5)
-    assert said == ["service_unreachable"]
+    assert lines == ["service_unreachable"]
 
 
 # 12
@@ -374,9 +374,9 @@ def before_the_dead(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gatewa
         "referrals": f"127.0.0.1:{silent.port}",
         "notifications": f"127.0.0.1:{away.port}",
     }
-    made = Gateway(tmp_path_factory.mktemp("gateway"), addresses)
-    yield made
-    made.process.stop()
+    created = Gateway(tmp_path_factory.mktemp("gateway"), addresses)
+    yield created
+    created.process.stop()
     over.set()
     silent.stop()
     away.stop()
@@ -483,9 +483,9 @@ def test_a_service_is_called_again_within_two_seconds_of_its_return(tmp_path: Pa
         service.answer = store_unavailable
         service.ready(False)
         until(lambda: gateway.api().json().get("reason") == "service_away", 10)
-        asked = len(service.asked)
+        count_before = len(service.asked)
         assert max(timed(lambda: gateway.api()) for _ in range(20)) < 2
-        assert len(service.asked) == asked, "no client's call is used to test the service"
+        assert len(service.asked) == count_before, "no client's call is used to test the service"
         service.answer = lambda rpc, context: None
         service.ready(True)
         assert timed(lambda: until(lambda: gateway.api().status_code == 200, 10)) < 5

@@ -121,12 +121,12 @@ def test_no_empty_box_is_shown(played: PlayedServices, client: FlaskClient) -> N
     )
     played.answers["ListUnmetNeeds"] = e.ListUnmetNeedsResponse()
     page = client.get("/board").text
-    for said in (
+    for text in (
         "ningún pedido volvió sin ayuda.",
         "Ninguna remisión vence en las próximas 12 horas.",
         "Nada que no pueda esperar.",
     ):
-        assert said in page
+        assert text in page
     for drawn in ("<path", "<circle", "<table", "Cuánto tardan", "período de prueba"):
         assert drawn not in page
 
@@ -328,8 +328,8 @@ def test_every_count_on_a_page_is_restricted_to_live_or_pressing_referrals(
     )
     board = client.get("/board").text
     assert all(
-        said in board
-        for said in ("25 remisiones abiertas", "21 con atraso", "22 vencen en 4 horas")
+        text in board
+        for text in ("25 remisiones abiertas", "21 con atraso", "22 vencen en 4 horas")
     )
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_WORKER)
     client.get("/today")

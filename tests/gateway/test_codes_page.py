@@ -38,9 +38,10 @@ def test_a_list_that_pages_show_has_its_words_in_three_languages() -> None:
         rows = [row for row in section.splitlines() if row.startswith("| `")]
         assert len(rows) == len(enum.DESCRIPTOR.values) - 1, kind
         # values that forms state by leaving the field out
-        said = [row for row in rows if "`NonSpecifiedUnknown`" not in row]
+        rows_with_words = [row for row in rows if "`NonSpecifiedUnknown`" not in row]
         assert all(
-            len(row.split(" | ")) == 2 + len(LANGUAGES) and "–" not in row for row in said
+            len(row.split(" | ")) == 2 + len(LANGUAGES) and "–" not in row
+            for row in rows_with_words
         ), kind
 
 

@@ -28,11 +28,11 @@ def client(played: PlayedServices) -> FlaskClient:
 
 def form(page: str, **changes: str) -> dict[str, str]:
     """Returns the fields that a browser would send with the form, with changes."""
-    said = dict[str, str]()
+    values = dict[str, str]()
     for deadline in policy_message(FIRST_POLICY).deadlines:
         name, (number, unit) = deadlines.name_of(deadline), deadlines.number_and_unit(deadline)
-        said |= {name: str(number), f"{name}.unit": unit}
-    return said | {"form_token": token_of(page), "request_id": "one", "version": "2"} | changes
+        values |= {name: str(number), f"{name}.unit": unit}
+    return values | {"form_token": token_of(page), "request_id": "one", "version": "2"} | changes
 
 
 def test_everybody_sees_the_deadlines_and_a_coordinator_changes_them(
@@ -40,7 +40,7 @@ def test_everybody_sees_the_deadlines_and_a_coordinator_changes_them(
 ) -> None:
     page = client.get("/deadlines").text
     assert all(
-        said in page for said in ("15 min", "2 días hábiles", "14 días", "/deadlines/publish")
+        text in page for text in ("15 min", "2 días hábiles", "14 días", "/deadlines/publish")
     )
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_WORKER)
     worker = enter(pages(played).test_client())

@@ -66,9 +66,9 @@ def test_a_deprecated_operation_is_announced_on_every_answer_and_in_the_document
     assert answer.headers["Deprecation"] == "@1798761600"
     assert answer.headers["Sunset"] == "Sat, 01 Jan 2028 00:00:00 GMT"
     assert 'rel="deprecation"' in answer.headers["Link"]
-    said = api.spec.to_dict()["paths"]["/api/v1/old"]["get"]
-    assert {"Deprecation", "Sunset"} <= said["responses"]["204"]["headers"].keys()
-    assert (said["deprecated"], said["x-deprecate-date"], said["x-sunset-date"]) == (
+    operation = api.spec.to_dict()["paths"]["/api/v1/old"]["get"]
+    assert {"Deprecation", "Sunset"} <= operation["responses"]["204"]["headers"].keys()
+    assert (operation["deprecated"], operation["x-deprecate-date"], operation["x-sunset-date"]) == (
         True,
         SINCE,
         UNTIL,
@@ -91,6 +91,6 @@ def test_nothing_is_deprecated_today() -> None:
     assert not [
         path
         for path, item in openapi()["paths"].items()
-        for said in item.values()
-        if "deprecated" in said
+        for operation in item.values()
+        if "deprecated" in operation
     ]

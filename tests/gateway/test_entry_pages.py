@@ -25,8 +25,8 @@ from tests.gateway.pages_gateway import PlayedServices, enter, pages, token_of
 OTHER = "0" * 32
 
 
-def service(**said: object) -> d.Service:
-    made = d.Service(
+def service(**fields: object) -> d.Service:
+    created = d.Service(
         id=ID,
         etag="v1",
         organization_id=ID,
@@ -36,9 +36,9 @@ def service(**said: object) -> d.Service:
         active=True,
         phone="+50522220000",
     )
-    made.update_time.FromJsonString("2026-11-27T10:00:00Z")
-    made.MergeFrom(d.Service(**said))  # type: ignore[arg-type]
-    return made
+    created.update_time.FromJsonString("2026-11-27T10:00:00Z")
+    created.MergeFrom(d.Service(**fields))  # type: ignore[arg-type]
+    return created
 
 
 @pytest.fixture
@@ -67,8 +67,8 @@ def hidden(page: str, name: str) -> str:
 def save(client: FlaskClient, path: str, **fields: object) -> tuple[int, str]:
     """Sends the form of a page with these fields in place of its own."""
     page = client.get(path).text
-    kept = {name: hidden(page, name) for name in ("shown", "seen") if f'name="{name}"' in page}
-    data = MultiDict({"form_token": token_of(page), "request_id": "r1", "etag": "v1", **kept})
+    values = {name: hidden(page, name) for name in ("shown", "seen") if f'name="{name}"' in page}
+    data = MultiDict({"form_token": token_of(page), "request_id": "r1", "etag": "v1", **values})
     for name, value in fields.items():
         data.setlist(name.replace("__", "-"), value if isinstance(value, list) else [str(value)])
     answer = client.post(path, data=data)
@@ -76,9 +76,9 @@ def save(client: FlaskClient, path: str, **fields: object) -> tuple[int, str]:
 
 
 def change(field: str, old: str, new: str, time: str) -> pb.FieldChange:
-    made = pb.FieldChange(field=field, worker_id=ID, old_value=old, new_value=new)
-    made.change_time.FromJsonString(time)
-    return made
+    created = pb.FieldChange(field=field, worker_id=ID, old_value=old, new_value=new)
+    created.change_time.FromJsonString(time)
+    return created
 
 
 def test_fields_left_open_are_not_stated_and_hours_are_sent_as_typed(
@@ -99,14 +99,19 @@ def test_fields_left_open_are_not_stated_and_hours_are_sent_as_typed(
         active="1",
     )
     assert status == 303
-    said = played.last("UpdateService").service
-    assert (said.eligibility.takes_dependants, said.eligibility.takes_pregnant) == (True, False)
-    assert not said.eligibility.HasField("takes_without_papers")
-    assert not said.eligibility.HasField("takes_with_addiction")
-    assert list(said.schedules) == [
+    service_sent = played.last("UpdateService").service
+    assert (service_sent.eligibility.takes_dependants, service_sent.eligibility.takes_pregnant) == (
+        True,
+        False,
+    )
+    assert not service_sent.eligibility.HasField("takes_without_papers")
+    assert not service_sent.eligibility.HasField("takes_with_addiction")
+    assert list(service_sent.schedules) == [
         d.Schedule(freq=d.FREQUENCY_WEEKLY, byday=["MO", "TU"], opens_at="08:00", closes_at="17:00")
     ]
-    assert list(said.tiers) == [d.FieldTier(field="phone", tier=contract_pb2.TIER_COORDINATOR)]
+    assert list(service_sent.tiers) == [
+        d.FieldTier(field="phone", tier=contract_pb2.TIER_COORDINATOR)
+    ]
     assert "assured_time" in played.last("UpdateService").update_mask.paths, (
         "saving confirms the entry"
     )

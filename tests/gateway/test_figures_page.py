@@ -29,12 +29,12 @@ def client(played: PlayedServices) -> FlaskClient:
 
 
 def pilot(**tables: list[tuple[str, int]]) -> PilotFigures:
-    said = {
+    values = {
         name: [Figure(code=code, count=count) for code, count in rows]
         for name, rows in tables.items()
     }
     return PilotFigures(
-        assisted=26, from_chinandega=13, period_start="2006-01", period_end="2006-10", **said
+        assisted=26, from_chinandega=13, period_start="2006-01", period_end="2006-10", **values
     )
 
 
@@ -107,17 +107,21 @@ def test_the_file_of_the_pilot_has_the_figures_of_the_page_with_method_and_date(
     )
     rows = list(csv.reader(StringIO(answer.text.removeprefix("\ufeff"))))
     assert rows[0] == ["table", "code", "name", "people"]
-    said = {(table, code): (word, people) for table, code, word, people in rows[1:]}
-    assert said["total", "assisted"][1] == "26"
-    assert said["country", "SV"] == (name, "10")
-    assert (said["country", "CR"][1], said["month", "2006-07"][1], said["month", "2006-01"][1]) == (
+    values = {(table, code): (word, people) for table, code, word, people in rows[1:]}
+    assert values["total", "assisted"][1] == "26"
+    assert values["country", "SV"] == (name, "10")
+    assert (
+        values["country", "CR"][1],
+        values["month", "2006-07"][1],
+        values["month", "2006-01"][1],
+    ) == (
         "<10",
         "12",
         "0",
     )
-    assert said["note", "period"][0] == "2006-01/2006-10"
-    assert re.fullmatch(r"20\d\d-\d\d-\d\d", said["note", "date"][0])
-    assert "<10" in said["note", "method"][0]
+    assert values["note", "period"][0] == "2006-01/2006-10"
+    assert re.fullmatch(r"20\d\d-\d\d-\d\d", values["note", "date"][0])
+    assert "<10" in values["note", "method"][0]
 
 
 NETWORK = Figures(
@@ -239,33 +243,37 @@ def test_the_file_of_the_network_states_its_contents_method_and_date(
         "attachment; filename=enlace.csv",
     )
     rows = list(csv.reader(StringIO(answer.text.removeprefix("\ufeff"))))
-    said = {(table, code): (word, people) for table, code, word, people in rows[1:]}
-    assert (rows[0], said["total", "all"][1]) == (["table", "code", "name", "at_least"], "70")
-    assert said["route", "SV>NI"] == ("El Salvador → Nicaragua", "45")
-    assert (said["quarter", "2026-Q2"][1], said["route", "other"][1], said["country", "HN"][1]) == (
+    values = {(table, code): (word, people) for table, code, word, people in rows[1:]}
+    assert (rows[0], values["total", "all"][1]) == (["table", "code", "name", "at_least"], "70")
+    assert values["route", "SV>NI"] == ("El Salvador → Nicaragua", "45")
+    assert (
+        values["quarter", "2026-Q2"][1],
+        values["route", "other"][1],
+        values["country", "HN"][1],
+    ) == (
         "<10",
         "<10",
         "25",
     )
     assert (
-        said["note", "period"][0],
-        said["note", "country"][0],
-        said["note", "counted_until"][0],
+        values["note", "period"][0],
+        values["note", "country"][0],
+        values["note", "counted_until"][0],
     ) == ("2026", "NI", "2026-Q3")
-    assert re.fullmatch(r"20\d\d-\d\d-\d\d", said["note", "date"][0])
-    assert "de cinco en cinco" in said["note", "method"][0]
+    assert re.fullmatch(r"20\d\d-\d\d-\d\d", values["note", "date"][0])
+    assert "de cinco en cinco" in values["note", "method"][0]
 
 
 def test_a_demo_network_states_on_every_page_and_in_every_file_that_it_is_made_up(
     anybody: FlaskClient,
 ) -> None:
-    said = "las cifras, es inventado"
+    statement = "las cifras, es inventado"
     for path in ("/", "/figures", "/figures.csv"):
-        assert said not in anybody.get(path).text
+        assert statement not in anybody.get(path).text
     anybody.application.config["DEMO"] = True
     for path in ("/", "/figures", "/figures.csv"):
-        assert said in anybody.get(path).text
-    assert said in enter(anybody).get("/today").text
+        assert statement in anybody.get(path).text
+    assert statement in enter(anybody).get("/today").text
 
 
 def test_arcs_go_south_on_the_right_and_north_on_the_left_and_are_as_broad_as_their_number() -> (

@@ -19,19 +19,19 @@ UNHEARD = "exec >/dev/full 2>&1; exec " + sys.executable + " -m services.gateway
 
 @pytest.fixture
 def service() -> Iterator[Service]:
-    made = Service()
-    yield made
-    made.stop()
+    created = Service()
+    yield created
+    created.stop()
 
 
 @pytest.fixture
 def gateway(tmp_path: Path, service: Service) -> Iterator[Gateway]:
     """A gateway whose standard output and error are full."""
-    made = Gateway(
+    created = Gateway(
         tmp_path, dict.fromkeys(NAMES, f"127.0.0.1:{service.port}"), command=["sh", "-c", UNHEARD]
     )
-    yield made
-    made.process.stop()
+    yield created
+    created.process.stop()
 
 
 def test_pages_the_api_and_quick_exit_keep_working_when_the_log_has_no_room(
@@ -67,17 +67,17 @@ def test_an_upload_is_accepted_where_no_file_can_be_written(
 ) -> None:
     # not even a line of the log can be written
     command = ["sh", "-c", f"ulimit -f 0; exec {sys.executable} -m services.gateway serve"]
-    made = Gateway(tmp_path, dict.fromkeys(NAMES, f"127.0.0.1:{service.port}"), command=command)
+    created = Gateway(tmp_path, dict.fromkeys(NAMES, f"127.0.0.1:{service.port}"), command=command)
     try:
         cookies = {"s": SECRET}
         form = {
             "form_token": token_of(
-                requests.get(f"{made.url}/directory/import", cookies=cookies, timeout=15).text
+                requests.get(f"{created.url}/directory/import", cookies=cookies, timeout=15).text
             ),
             "step": "try",
         }
         sent = requests.post(
-            f"{made.url}/directory/import",
+            f"{created.url}/directory/import",
             form,
             files={"content": ("x.csv", b"a" * 600_000)},
             cookies=cookies,
@@ -87,4 +87,4 @@ def test_an_upload_is_accepted_where_no_file_can_be_written(
         assert sent.status_code == 303, sent.text
         assert "CreateImport" in service.asked
     finally:
-        made.process.stop()
+        created.process.stop()

@@ -19,7 +19,7 @@ HEX = "0123456789abcdef0123456789abcdef"
 
 def one() -> o.PublicService:
     """Returns a service with every field that a public one can have."""
-    said = o.PublicService(
+    public_service = o.PublicService(
         service=d.Service(
             id=HEX,
             organization_id=ID,
@@ -61,9 +61,11 @@ def one() -> o.PublicService:
             languages=["es"],
         ),
     )
-    said.service.assured_time.FromJsonString("2026-03-14T09:30:00Z")
-    said.modify_time.FromJsonString("2026-03-14T09:30:00.5Z")
-    at = said.service_at_locations.add(id=HEX, service_id=HEX, location_id=HEX, languages=["es"])
+    public_service.service.assured_time.FromJsonString("2026-03-14T09:30:00Z")
+    public_service.modify_time.FromJsonString("2026-03-14T09:30:00.5Z")
+    at = public_service.service_at_locations.add(
+        id=HEX, service_id=HEX, location_id=HEX, languages=["es"]
+    )
     at.phones.add(number="+50523410002", extension="12", languages=["es"])
     at.schedules.add(freq=d.FREQUENCY_WEEKLY, byday=["MO"], opens_at="08:00", closes_at="17:00")
     at.location.id, at.location.name, at.location.address, at.location.country = (
@@ -79,7 +81,7 @@ def one() -> o.PublicService:
         -87.1,
     )
     at.location.accessibility.append(d.ACCESSIBILITY_LOW_VISION)
-    return said
+    return public_service
 
 
 @pytest.fixture
@@ -116,9 +118,9 @@ def get(api: Flask, path: str, **headers: str) -> Any:
 
 
 def test_the_first_page_names_the_version_of_hsds(api: Flask) -> None:
-    said = get(api, "").json
-    assert said["version"] == "3.0"
-    assert said["openapi_url"].startswith("https://")
+    body = get(api, "").json
+    assert body["version"] == "3.0"
+    assert body["openapi_url"].startswith("https://")
 
 
 @pytest.mark.parametrize(
@@ -160,7 +162,7 @@ def test_every_object_is_valid_when_read_by_its_id(
 
 
 @pytest.mark.parametrize(
-    ("address", "said"),
+    ("address", "expected"),
     [
         ("https://casa.example", "https://casa.example"),
         (
@@ -181,14 +183,14 @@ def test_every_object_is_valid_when_read_by_its_id(
     ],
 )
 def test_a_website_that_is_no_uri_is_left_out(
-    api: Flask, open_directory: Played, address: str, said: str | None
+    api: Flask, open_directory: Played, address: str, expected: str | None
 ) -> None:
     casa = d.Organization(id=ID, name="Casa", url=address)
     open_directory.answers["ListPublicOrganizations"] = o.ListPublicOrganizationsResponse(
         organizations=[casa], total_size=1
     )
     contents = check_page("organization", get(api, "/organizations").json)
-    assert contents[0].get("website") == said
+    assert contents[0].get("website") == expected
 
 
 def test_terms_are_found_by_their_ids_and_parents(api: Flask, open_directory: Played) -> None:
@@ -202,19 +204,19 @@ def test_terms_are_found_by_their_ids_and_parents(api: Flask, open_directory: Pl
 
 
 def test_a_service_contains_all_that_belongs_to_it(api: Flask, open_directory: Played) -> None:
-    said = get(api, f"/services/{UUID(HEX)}").json
+    body = get(api, f"/services/{UUID(HEX)}").json
     assert open_directory.last("GetPublicService").id == HEX
-    assert [each["byday"] for each in said["schedules"]] == ["MO,TU,WE,TH,FR,SA,SU", "1MO,-1FR"]
-    [at] = said["service_at_locations"]
+    assert [each["byday"] for each in body["schedules"]] == ["MO,TU,WE,TH,FR,SA,SU", "1MO,-1FR"]
+    [at] = body["service_at_locations"]
     assert (
         at["location"]["addresses"][0]["city"],
         at["location"]["addresses"][0]["state_province"],
     ) == ("Chichigalpa", "Chinandega")
     assert at["phones"][0]["extension"] == 12
     assert (
-        said["minimum_age"],
-        said["x_takes_dependants"],
-        said["attributes"][0]["taxonomy_term"]["code"],
+        body["minimum_age"],
+        body["x_takes_dependants"],
+        body["attributes"][0]["taxonomy_term"]["code"],
     ) == (18, False, "LEG")
 
 

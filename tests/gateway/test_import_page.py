@@ -42,12 +42,12 @@ def send(client: FlaskClient, step: str, content: bytes = b"Nombre\n") -> tuple[
     return answer.status_code, answer.headers.get("Location", "") or answer.text
 
 
-def report(played: PlayedServices, *, dry_run: bool = True, **said: object) -> None:
+def report(played: PlayedServices, *, dry_run: bool = True, **fields: object) -> None:
     done = o.Import(
         id=JOB,
         state=o.IMPORT_STATE_DONE,
         dry_run=dry_run,
-        report=o.ImportReport(**said),  # type: ignore[arg-type]
+        report=o.ImportReport(**fields),  # type: ignore[arg-type]
     )
     played.answers["GetImport"] = done
 
@@ -126,11 +126,11 @@ def test_a_word_that_is_none_of_the_options_is_not_answered_with_choose_one(
 def test_a_row_without_an_id_leads_to_a_question_and_the_answer_goes_with_the_same_file(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    asked = [
+    values = [
         o.ImportLine(row=row, outcome=o.IMPORT_OUTCOME_ASKED, candidate_ids=[TWIN])
         for row in (4, 5)
     ]
-    report(played, asked=2, lines=asked)
+    report(played, asked=2, lines=values)
     played.answers["BatchGet"] = d.BatchGetResponse(
         services=[d.Service(id=TWIN, name="Consejería", phone="+50523410000")]
     )

@@ -21,9 +21,9 @@ def client(played: PlayedServices) -> FlaskClient:
     return pages(played).test_client()
 
 
-def send(client: FlaskClient, path: str, **said: str) -> tuple[int, str]:
+def send(client: FlaskClient, path: str, **fields: str) -> tuple[int, str]:
     answer = client.post(
-        path, data={"form_token": token_of(client.get(path).text), "request_id": "one"} | said
+        path, data={"form_token": token_of(client.get(path).text), "request_id": "one"} | fields
     )
     return answer.status_code, answer.text
 

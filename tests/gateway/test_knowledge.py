@@ -18,7 +18,7 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 
 
 def receipt(**fields: object) -> p.Receipt:
-    made = p.Receipt(
+    created = p.Receipt(
         id="b" * 32,
         person_id=ID,
         recipient_organization_id=SHELTER,
@@ -28,41 +28,41 @@ def receipt(**fields: object) -> p.Receipt:
         genuine=True,
         live=True,
     )
-    made.create_time.FromDatetime(NOW - timedelta(days=10))
-    made.until_time.FromDatetime(NOW + timedelta(days=80))
+    created.create_time.FromDatetime(NOW - timedelta(days=10))
+    created.until_time.FromDatetime(NOW + timedelta(days=80))
     for name, value in fields.items():
         if isinstance(value, datetime):
-            getattr(made, name).FromDatetime(value)
+            getattr(created, name).FromDatetime(value)
         else:
-            setattr(made, name, value)
-    return made
+            setattr(created, name, value)
+    return created
 
 
 def reading(days: int, allowed: bool = True, organization: str = SHELTER) -> p.Reading:
-    made = p.Reading(
+    created = p.Reading(
         organization_id=organization, field_groups=[p.FIELD_GROUP_IDENTITY], allowed=allowed
     )
-    made.time.FromDatetime(NOW - timedelta(days=days))
-    return made
+    created.time.FromDatetime(NOW - timedelta(days=days))
+    return created
 
 
 @pytest.fixture
 def played() -> PlayedServices:
-    made = PlayedServices()
-    made.answers["GetPerson"] = p.Person(id=ID, organization_id=ID, code="7QK4M2")
-    made.answers["BatchGet"] = d.BatchGetResponse(
+    created = PlayedServices()
+    created.answers["GetPerson"] = p.Person(id=ID, organization_id=ID, code="7QK4M2")
+    created.answers["BatchGet"] = d.BatchGetResponse(
         organizations=[
             d.Organization(id=ID, name="Casa Puentes"),
             d.Organization(id=SHELTER, name="Luna Nueva"),
         ]
     )
-    made.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[receipt()])
-    made.answers["ListReadings"] = p.ListReadingsResponse(
+    created.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[receipt()])
+    created.answers["ListReadings"] = p.ListReadingsResponse(
         readings=[reading(1), reading(3), reading(20), reading(2, allowed=False)]
     )
-    made.answers["ListReferrals"] = r.ListReferralsResponse()
-    made.answers["ListEnquiries"] = e.ListEnquiriesResponse()
-    return made
+    created.answers["ListReferrals"] = r.ListReferralsResponse()
+    created.answers["ListEnquiries"] = e.ListEnquiriesResponse()
+    return created
 
 
 def sheet(played: PlayedServices, end: str = "") -> str:
@@ -92,7 +92,7 @@ def test_a_consent_that_ends_soon_is_marked(played: PlayedServices) -> None:
 
 
 @pytest.mark.parametrize(
-    ("confirmed", "due", "said"),
+    ("confirmed", "due", "expected"),
     [
         ([False], 2, "Tienen que confirmar hasta el"),
         ([False], -1, "y todavía no lo hicieron"),
@@ -102,7 +102,7 @@ def test_a_consent_that_ends_soon_is_marked(played: PlayedServices) -> None:
     ],
 )
 def test_after_a_withdrawal_the_sheet_states_whether_the_data_were_destroyed(
-    played: PlayedServices, confirmed: list[bool], due: int, said: str
+    played: PlayedServices, confirmed: list[bool], due: int, expected: str
 ) -> None:
     gone = receipt(live=False, withdraw_time=NOW - timedelta(days=1))
     played.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[gone])
@@ -115,12 +115,12 @@ def test_after_a_withdrawal_the_sheet_states_whether_the_data_were_destroyed(
         referrals.append(r.Referral(id=ID, receipt_id=gone.id, clocks=[clock]))
     played.answers["ListReferrals"] = r.ListReferralsResponse(referrals=referrals)
     page = sheet(played)
-    assert said in page
+    assert expected in page
     assert "Se retiró el" in page
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "expected"),
     [
         ({"until_time": NOW - timedelta(days=1)}, "ya no abre nada"),
         (
@@ -144,13 +144,13 @@ def test_after_a_withdrawal_the_sheet_states_whether_the_data_were_destroyed(
     ],
 )
 def test_the_sheet_says_that_a_receipt_opens_nothing_and_why(
-    played: PlayedServices, fields: dict[str, object], said: str
+    played: PlayedServices, fields: dict[str, object], expected: str
 ) -> None:
     played.answers["ListReceipts"] = p.ListReceiptsResponse(
         receipts=[receipt(live=False, **fields)]
     )
     page = sheet(played)
-    assert said in page
+    assert expected in page
     assert "Hasta el" not in page
 
 
@@ -162,14 +162,14 @@ def test_an_organisation_that_still_holds_an_enquiry_about_her_is_on_the_screen_
     )
     put_to = [e.Offer(organization_id=SHELTER, holds_content=True), e.Offer(organization_id=ID)]
     left_out = [e.ENQUIRY_ATTRIBUTE_LANGUAGES]
-    asked = [
+    values = [
         e.Enquiry(state=state, content=content, offers=put_to, left_out_attributes=left_out)
         for state in (e.ENQUIRY_STATE_OPEN, e.ENQUIRY_STATE_MATCHED)
     ]
     answers = iter(
         [
-            e.ListEnquiriesResponse(enquiries=asked[:1], next_page_token="more"),
-            e.ListEnquiriesResponse(enquiries=asked[1:]),
+            e.ListEnquiriesResponse(enquiries=values[:1], next_page_token="more"),
+            e.ListEnquiriesResponse(enquiries=values[1:]),
         ]
     )
     played.answers["ListEnquiries"] = lambda request: next(answers)
@@ -180,11 +180,11 @@ def test_an_organisation_that_still_holds_an_enquiry_about_her_is_on_the_screen_
     }
     assert (page.count("<h2>Luna Nueva</h2>"), page.count("<h2>Casa Puentes</h2>")) == (1, 0)
     assert "ayuda y urgencia, edad, hijos o familiares a cargo." in page
-    for said in (
+    for text in (
         "Hasta que se cierre la consulta: entonces se borra.",
         "Se aceptó lo que ofreció: lo conserva.",
     ):
-        assert said in page
+        assert text in page
     assert "Retirar o imprimir el permiso" not in page, "there is no consent to withdraw"
     printed = list[object]()
 
@@ -193,7 +193,7 @@ def test_an_organisation_that_still_holds_an_enquiry_about_her_is_on_the_screen_
         return b"%PDF-"
 
     monkeypatch.setattr(paper, "pdf", pdf)
-    played.answers["ListEnquiries"] = e.ListEnquiriesResponse(enquiries=asked)
+    played.answers["ListEnquiries"] = e.ListEnquiriesResponse(enquiries=values)
     sheet(played, ".pdf")
     assert "Luna Nueva" in repr(printed)
     assert "Nadie más sabe" not in repr(printed)

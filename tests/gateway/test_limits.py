@@ -24,11 +24,11 @@ def app() -> Iterator[Flask]:
 
     The clock of its limits stands still, so that no test outlasts the counted second.
     """
-    made = pages(PlayedServices(), caller_rate=1)
-    for limiter in made.extensions["limits"]._limiters.values():
+    created = pages(PlayedServices(), caller_rate=1)
+    for limiter in created.extensions["limits"]._limiters.values():
         limiter._now = lambda: 0.0
-    with made.app_context():
-        yield made
+    with created.app_context():
+        yield created
 
 
 @pytest.fixture

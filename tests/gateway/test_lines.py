@@ -29,9 +29,9 @@ KNOWN = [Hotline(country="NI", number="133"), Hotline(country="CR", number="1022
 
 @pytest.fixture
 def played() -> PlayedServices:
-    made = PlayedServices()
-    made.answers["ListHotlines"] = ListHotlinesResponse(hotlines=KNOWN)
-    return made
+    created = PlayedServices()
+    created.answers["ListHotlines"] = ListHotlinesResponse(hotlines=KNOWN)
+    return created
 
 
 def everything_away(played: PlayedServices) -> None:
@@ -41,12 +41,12 @@ def everything_away(played: PlayedServices) -> None:
 def test_d17_every_public_page_has_a_number_to_call(played: PlayedServices) -> None:
     app = pages(played)
     client = app.test_client()
-    shown = {
+    values = {
         path: page_at(client, path)
         for endpoint, path in routes(app)
         if (page := access.declaration_of(app, endpoint)) and page.is_public
     }
-    assert {path for path, page in shown.items() if page and DIAL not in page} == set()
+    assert {path for path, page in values.items() if page and DIAL not in page} == set()
 
 
 # D17

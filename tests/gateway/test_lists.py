@@ -38,10 +38,10 @@ def paged(field: str, kind: type[Message], rows: list[Message]) -> Callable[[Any
 
     def answer(request: Any) -> Message:
         start, size = int(request.page_token or 0), min(request.page_size or 50, ANSWERS_MOST)
-        made = kind(**{field: rows[start : start + size]})
+        created = kind(**{field: rows[start : start + size]})
         if start + size < len(rows):
-            made.next_page_token = str(start + size)  # type: ignore[attr-defined]
-        return made
+            created.next_page_token = str(start + size)  # type: ignore[attr-defined]
+        return created
 
     return answer
 
@@ -51,25 +51,28 @@ def names_of_those(request: d.BatchGetRequest) -> d.BatchGetResponse:
     assert 0 < len(asked) <= ANSWERS_MOST
     return d.BatchGetResponse(
         organizations=[
-            d.Organization(id=each, name=f"O {each}") for each in request.organization_ids
+            d.Organization(id=organization_id, name=f"O {organization_id}")
+            for organization_id in request.organization_ids
         ],
-        services=[d.Service(id=each, name=f"S {each}") for each in request.service_ids],
-        worker_names={each: f"W {each}" for each in request.worker_ids},
+        services=[
+            d.Service(id=service_id, name=f"S {service_id}") for service_id in request.service_ids
+        ],
+        worker_names={worker_id: f"W {worker_id}" for worker_id in request.worker_ids},
     )
 
 
 @pytest.fixture
 def played() -> PlayedServices:
-    made = PlayedServices()
-    made.answers["BatchGet"] = names_of_those
-    return made
+    created = PlayedServices()
+    created.answers["BatchGet"] = names_of_those
+    return created
 
 
 @pytest.fixture
 def app(played: PlayedServices) -> Iterator[Flask]:
-    made = pages(played)
-    with made.app_context():
-        yield made
+    created = pages(played)
+    with created.app_context():
+        yield created
 
 
 def test_c16_names_of_more_than_two_hundred_ids_are_requested_in_several_calls(
@@ -79,18 +82,20 @@ def test_c16_names_of_more_than_two_hundred_ids_are_requested_in_several_calls(
     calling.set(calling.get())
     with app.test_request_context("/"):
         known = names.names(organizations, services, workers)
-    assert [known.organization(each) for each in organizations] == [
-        f"O {each}" for each in organizations
+    assert [known.organization(organization) for organization in organizations] == [
+        f"O {organization}" for organization in organizations
     ]
-    assert [known.service(each) for each in services] == [f"S {each}" for each in services]
-    assert [known.worker(each) for each in workers] == [f"W {each}" for each in workers]
+    assert [known.service(service) for service in services] == [
+        f"S {service}" for service in services
+    ]
+    assert [known.worker(worker) for worker in workers] == [f"W {worker}" for worker in workers]
     assert len([rpc for rpc, *_ in played.asked if rpc == "BatchGet"]) == 4
 
 
 def callback(identifier: str) -> Message:
-    made = sound(filled(c.Callback))
-    made.MergeFrom(c.Callback(id=identifier))
-    return made
+    created = sound(filled(c.Callback))
+    created.MergeFrom(c.Callback(id=identifier))
+    return created
 
 
 def shown(played: PlayedServices, path: str, *roles: contract_pb2.Role.ValueType) -> str:

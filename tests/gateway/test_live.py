@@ -121,14 +121,14 @@ def test_one_viewers_request_refreshes_the_versions_of_every_watched_organisatio
     for _ in range(4):
         time.now += LEFT_SECONDS / 4
         live.known("rosa", rosa), live.known("ana", ana)
-    asked: list[list[tuple[str, str]]] = []
+    results: list[list[tuple[str, str]]] = []
 
     def for_all(tokens: list[tuple[str, str]]) -> list[Answer]:
-        asked.append(tokens)
-        return [answer("new", each) for each in tokens]
+        results.append(tokens)
+        return [answer("new", token) for token in tokens]
 
     assert live.version(ROSA, must_not_be_asked, for_all) == "new."
-    assert asked == [[OURS, THEIRS]], (
+    assert results == [[OURS, THEIRS]], (
         "no version for organisations that nobody has watched for ten seconds"
     )
     assert live.known("ana", ana) == "new."
@@ -145,7 +145,7 @@ def test_a_viewer_whose_tokens_are_refused_asks_in_her_own_name(live: Live, time
         live.version(
             ROSA,
             lambda: answer("own", THEIRS),
-            lambda tokens: [answer("", each) for each in tokens],
+            lambda tokens: [answer("", token) for token in tokens],
         )
         == "own."
     )
@@ -233,7 +233,7 @@ def test_no_thread_and_no_connection_is_held_for_a_viewer(tmp_path: Path) -> Non
             first = viewer.get(f"{gateway.url}/live", timeout=10)
             if first.status_code == 503:  # the crowd of the round before still waits
                 continue
-            said, heard = first.json(), "GetQueueVersion" in service.asked
+            body, heard = first.json(), "GetQueueVersion" in service.asked
             assert "X-Request-Id" in first.headers, "the app answered"
             service.asked.clear()
             over = threading.Event()
@@ -241,16 +241,16 @@ def test_no_thread_and_no_connection_is_held_for_a_viewer(tmp_path: Path) -> Non
             service.answer = hanging(over)
             until(lambda: service.asked.count("ListPeople") + service.asked.count("IssueToken") > 2)
             fresh = heard and monotonic() - began < FRESH_SECONDS / 2
-        asked = len(service.asked)
+        count_before = len(service.asked)
         answer = viewer.get(
-            f"{gateway.url}/live", headers={"Live-Ticket": said["ticket"]}, timeout=10
+            f"{gateway.url}/live", headers={"Live-Ticket": body["ticket"]}, timeout=10
         )
         assert (answer.json(), "X-Request-Id" in answer.headers) == (
-            {"version": said["version"]},
+            {"version": body["version"]},
             False,
         )
         assert answer.headers["Connection"] == "close"
-        assert service.asked[asked:].count("GetQueueVersion") == 0
+        assert service.asked[count_before:].count("GetQueueVersion") == 0
 
 
 @pytest.fixture
@@ -317,11 +317,11 @@ def test_the_services_are_queried_with_the_tokens_that_they_issued(
     monkeypatch.setattr(without_app, "FRESH_SECONDS", 0.0)
     played.answers["GetQueueVersion"] = r.QueueVersion(version="q", watch_token="tq")
     played.answers["CountUnread"] = n.CountUnreadResponse(unread=3, version="u", watch_token="tu")
-    played.answers["BatchGetQueueVersions"] = lambda asked: r.BatchGetQueueVersionsResponse(
-        versions=[f"for {one}" for one in asked.watch_tokens]
+    played.answers["BatchGetQueueVersions"] = lambda request: r.BatchGetQueueVersionsResponse(
+        versions=[f"for {watch_token}" for watch_token in request.watch_tokens]
     )
-    played.answers["BatchGetUnreadVersions"] = lambda asked: n.BatchGetUnreadVersionsResponse(
-        versions=[f"for {one}" for one in asked.watch_tokens]
+    played.answers["BatchGetUnreadVersions"] = lambda request: n.BatchGetUnreadVersionsResponse(
+        versions=[f"for {watch_token}" for watch_token in request.watch_tokens]
     )
     assert [live_answer(client)["version"], live_answer(client)["version"]] == [
         "q.u",
@@ -344,14 +344,14 @@ def test_a_version_needs_the_referrals_service_but_not_the_count_of_messages(
 
 
 def test_every_page_of_a_worker_has_the_time_of_the_server(client: FlaskClient, app: Flask) -> None:
-    said = {
+    values = {
         path: re.search(r'id="live" [^>]*data-now="([^"]*)"', page_at(client, path))
         for _, path in routes(app)
         if path != "/sign-out"
     }
-    shown = {path: element[1] for path, element in said.items() if element}
-    assert len(shown) > 20
-    assert [path for path, now in shown.items() if not now.isdigit()] == []
+    by_name = {path: element[1] for path, element in values.items() if element}
+    assert len(by_name) > 20
+    assert [path for path, now in by_name.items() if not now.isdigit()] == []
 
 
 @pytest.mark.parametrize(

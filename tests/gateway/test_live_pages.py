@@ -40,8 +40,8 @@ class Desk(PlayedServices):
         self.version = 0
         self.issued_passive: list[bool] = []
         self.session = signed_in(*ALL_ROLES)
-        self.answers["ListReferrals"] = lambda asked: r.ListReferralsResponse(
-            referrals=[] if asked.filter.unanswered else self.rows
+        self.answers["ListReferrals"] = lambda request: r.ListReferralsResponse(
+            referrals=[] if request.filter.unanswered else self.rows
         )
         self.answers["CountReferrals"] = lambda _: r.CountReferralsResponse(
             waiting_for_me=len(self.rows)

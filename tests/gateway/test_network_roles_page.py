@@ -22,10 +22,10 @@ ID, HERS, OTHER = "a" * 32, "d" * 32, "e" * 32
 
 @pytest.fixture
 def played() -> PlayedServices:
-    made = PlayedServices()
-    made.answers["IssueToken"] = signed_in(c.ROLE_COORDINATOR)
-    made.answers["ListNetworkRoles"] = accounts()
-    return made
+    created = PlayedServices()
+    created.answers["IssueToken"] = signed_in(c.ROLE_COORDINATOR)
+    created.answers["ListNetworkRoles"] = accounts()
+    return created
 
 
 def accounts(*others: m.Worker, proposed_by: str = "") -> m.ListNetworkRolesResponse:
@@ -154,7 +154,7 @@ def test_an_account_is_not_suspended_without_a_reason(
     assert "SuspendWorker" not in {name for name, *_ in played.asked}
 
 
-def test_where_all_coordinators_are_of_one_member_the_page_says_what_to_do(
+def test_the_page_says_what_to_do_if_all_coordinators_are_of_one_member(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     assert "inscriba una coordinadora de otra organización" in client.get("/network/roles").text

@@ -25,22 +25,22 @@ OF_PAGES = {"Content-Security-Policy", "X-Frame-Options", "Permissions-Policy", 
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
-    made = Service()
-    yield made
-    made.stop()
+    created = Service()
+    yield created
+    created.stop()
 
 
 def _started(
     folder: str, tmp: pytest.TempPathFactory, service: Service, *more: str, **settings: str
 ) -> Iterator[Gateway]:
-    made = Gateway(
+    created = Gateway(
         tmp.mktemp(folder),
         dict.fromkeys(NAMES, f"127.0.0.1:{service.port}"),
         (*SERVE, *more),
         settings,
     )
-    yield made
-    made.process.stop()
+    yield created
+    created.process.stop()
 
 
 @pytest.fixture(scope="module")

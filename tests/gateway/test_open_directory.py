@@ -27,11 +27,11 @@ PUBLIC_RPCS = {"ListPublicServices", "ListPublicOrganizations", "ListHotlines", 
 
 @pytest.fixture
 def played() -> PlayedServices:
-    made = PlayedServices()
-    made.answers["ListHotlines"] = d.ListHotlinesResponse(
+    created = PlayedServices()
+    created.answers["ListHotlines"] = d.ListHotlinesResponse(
         hotlines=[d.Hotline(country="NI", number="133"), d.Hotline(country="CR", number="911")]
     )
-    return made
+    return created
 
 
 @pytest.fixture
@@ -39,9 +39,9 @@ def client(played: PlayedServices) -> FlaskClient:
     return pages(played).test_client()
 
 
-def service(**said: object) -> o.PublicService:
+def service(**fields: object) -> o.PublicService:
     """Returns a public service with a free place."""
-    made = o.PublicService(
+    created = o.PublicService(
         service=d.Service(
             id=ID,
             organization_id=ID,
@@ -69,12 +69,12 @@ def service(**said: object) -> o.PublicService:
             url="https://casa.example",
         ),
     )
-    at = made.service_at_locations.add(
+    at = created.service_at_locations.add(
         location=l.Location(name="Oficina", address="Del parque 2c", department="NI-CI")
     )
     at.phones.add(number="+50523410002")
-    made.MergeFrom(o.PublicService(**said))  # type: ignore[arg-type]
-    return made
+    created.MergeFrom(o.PublicService(**fields))  # type: ignore[arg-type]
+    return created
 
 
 def ask(
@@ -82,14 +82,14 @@ def ask(
     played: PlayedServices,
     *services: o.PublicService,
     more: str = "",
-    **asked: str,
+    **fields: str,
 ) -> TestResponse:
     """Returns the answer to the form when these services are found."""
     played.answers["ListPublicServices"] = o.ListPublicServicesResponse(
         services=services, total_size=len(services), next_page_token=more
     )
     return client.post(
-        "/services", data={"form_token": token_of(client.get("/services").text), **asked}
+        "/services", data={"form_token": token_of(client.get("/services").text), **fields}
     )
 
 
@@ -126,16 +126,17 @@ def test_a_result_states_whom_to_call_when_and_where(
 
 
 @pytest.mark.parametrize(
-    ("total", "said"), [(1, "1 servicio"), (999, "999 servicios"), (1000, "Mil servicios o más")]
+    ("total", "expected"),
+    [(1, "1 servicio"), (999, "999 servicios"), (1000, "Mil servicios o más")],
 )
 def test_no_total_is_stated_where_services_are_not_counted(
-    client: FlaskClient, played: PlayedServices, total: int, said: str
+    client: FlaskClient, played: PlayedServices, total: int, expected: str
 ) -> None:
     fields = {"form_token": token_of(client.get("/services").text)}
     played.answers["ListPublicServices"] = o.ListPublicServicesResponse(
         services=[service()], total_size=total
     )
-    assert f'<h2 id="found">{said}</h2>' in client.post("/services", data=fields).text
+    assert f'<h2 id="found">{expected}</h2>' in client.post("/services", data=fields).text
 
 
 def test_no_result_for_housing_shows_its_place(client: FlaskClient, played: PlayedServices) -> None:
@@ -162,10 +163,10 @@ def test_no_result_for_housing_shows_its_place(client: FlaskClient, played: Play
 def test_a_search_for_housing_says_that_shelters_are_reached_by_phone(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    said = "Los albergues y las casas seguras no están en esta lista"
+    notice = "Los albergues y las casas seguras no están en esta lista"
     for code in ("HOU", "HOU.EMG"):
-        assert said in ask(client, played, need_code=code).text
-    assert said not in ask(client, played, need_code="LEG").text
+        assert notice in ask(client, played, need_code=code).text
+    assert notice not in ask(client, played, need_code="LEG").text
 
 
 def test_search_words_are_in_no_address_and_only_open_data_are_requested(
@@ -381,12 +382,12 @@ def test_hours_are_worded_as_people_say_them(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("language", "said"), [("en", "Find help"), ("fr", "Trouver de"), ("es", "Buscar ayuda")]
+    ("language", "expected"), [("en", "Find help"), ("fr", "Trouver de"), ("es", "Buscar ayuda")]
 )
 def test_the_directory_has_three_languages_and_keeps_the_chosen_one(
-    client: FlaskClient, language: str, said: str
+    client: FlaskClient, language: str, expected: str
 ) -> None:
     page = client.get(f"/services?lang={language}").text
-    assert said in page
+    assert expected in page
     assert f'action="/services?lang={language}#found"' in page
     assert Form(page).said["form_token"]

@@ -174,8 +174,10 @@ def test_going_back_keeps_the_answers_of_every_page(client: FlaskClient) -> None
 
 def test_no_page_can_be_skipped(played: PlayedServices, client: FlaskClient) -> None:
     start = hidden_fields(client.get(CONSENT).text)
-    for said, wanted in (({}, "point_uses"), ({"explained_codes": SEVEN}, "answer_identity")):
-        answer = client.post(CONSENT, data={**start.to_dict(), "page": "manner", **GIVEN, **said})
+    for answers, wanted in (({}, "point_uses"), ({"explained_codes": SEVEN}, "answer_identity")):
+        answer = client.post(
+            CONSENT, data={**start.to_dict(), "page": "manner", **GIVEN, **answers}
+        )
         assert answer.status_code == 422
         assert f'href="#{wanted}"' in answer.text
     assert asked(played, "CreateReceipt") == 0
@@ -192,8 +194,8 @@ def test_how_the_consent_was_given_must_be_stated(
         "giver_code",
         "manner_code",
     ], "in the order of the page"
-    for said in ("marque quién lo da", "marque si fue de palabra o por escrito"):
-        assert answer.text.count(said) == 2, "in the list, and at the field"
+    for text in ("marque quién lo da", "marque si fue de palabra o por escrito"):
+        assert answer.text.count(text) == 2, "in the list, and at the field"
     assert asked(played, "CreateReceipt") == 0
 
 

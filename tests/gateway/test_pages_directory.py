@@ -49,38 +49,40 @@ class Fields(HTMLParser):
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        said = {name: value or "" for name, value in attrs}
+        attributes = {name: value or "" for name, value in attrs}
         if tag == "form":
-            self._ours = said.get("action", "").partition("#")[0] == "/directory"
+            self._ours = attributes.get("action", "").partition("#")[0] == "/directory"
             self.forms += [[]] if self._ours else []
         elif tag == "input" and self._ours:
-            self.forms[-1].append((said["name"], said.get("value", "")))
+            self.forms[-1].append((attributes["name"], attributes.get("value", "")))
         elif tag == "select":
-            self._select = said["name"]
-        elif tag == "option" and self._ours and "selected" in said:
-            self.forms[-1].append((self._select, said["value"]))
+            self._select = attributes["name"]
+        elif tag == "option" and self._ours and "selected" in attributes:
+            self.forms[-1].append((self._select, attributes["value"]))
 
 
-def room(**said: object) -> d.Capacity:
+def room(**fields: object) -> d.Capacity:
     """Returns a capacity: open with two beds since this morning.
 
     With `declined`, a request was declined two hours ago.
     """
-    made = d.Capacity(intake=d.INTAKE_OPEN, available=2, unit=d.CAPACITY_UNIT_BEDS)
-    made.update_time.FromDatetime(i18n.now() - timedelta(hours=5))
-    if said.pop("declined", False):
-        made.declined_time.FromDatetime(i18n.now() - timedelta(hours=2, minutes=10))
-    made.MergeFrom(d.Capacity(**said))  # type: ignore[arg-type]
-    return made
+    created = d.Capacity(intake=d.INTAKE_OPEN, available=2, unit=d.CAPACITY_UNIT_BEDS)
+    created.update_time.FromDatetime(i18n.now() - timedelta(hours=5))
+    if fields.pop("declined", False):
+        created.declined_time.FromDatetime(i18n.now() - timedelta(hours=2, minutes=10))
+    created.MergeFrom(d.Capacity(**fields))  # type: ignore[arg-type]
+    return created
 
 
 def results_page(client: FlaskClient, played: PlayedServices, **service: object) -> str:
     """Returns the page of results with this one service."""
-    said = d.Service(
+    found_service = d.Service(
         id=ID, organization_id=ID, name="Albergue", country="NI", need_codes=["HOU.EMG"]
     )
-    said.MergeFrom(d.Service(**service))  # type: ignore[arg-type]
-    played.answers["SearchServices"] = d.SearchServicesResponse(services=[said], total_size=1)
+    found_service.MergeFrom(d.Service(**service))  # type: ignore[arg-type]
+    played.answers["SearchServices"] = d.SearchServicesResponse(
+        services=[found_service], total_size=1
+    )
     return send(client, "/directory", words="albergue").text
 
 
@@ -158,7 +160,7 @@ def test_before_a_search_the_needs_are_shown_as_tiles_that_search(
 
 
 @pytest.mark.parametrize(
-    ("chip", "asked"),
+    ("chip", "request_fields"),
     [
         ("room", d.SearchServicesRequest(has_room=True)),
         ("here", d.SearchServicesRequest(department="NI-CI")),
@@ -167,11 +169,13 @@ def test_before_a_search_the_needs_are_shown_as_tiles_that_search(
     ],
 )
 def test_a_chip_sets_a_filter_with_one_tap_and_removes_it_with_another(
-    client: FlaskClient, played: PlayedServices, chip: str, asked: d.SearchServicesRequest
+    client: FlaskClient, played: PlayedServices, chip: str, request_fields: d.SearchServicesRequest
 ) -> None:
     page = send(client, "/directory", words="casa", chip=chip).text
-    asked.MergeFrom(d.SearchServicesRequest(words="casa", page_size=25, count_country="NI"))
-    assert played.last("SearchServices") == asked
+    request_fields.MergeFrom(
+        d.SearchServicesRequest(words="casa", page_size=25, count_country="NI")
+    )
+    assert played.last("SearchServices") == request_fields
     pressed = re.findall(r'name="chip" value="(\w+)" aria-pressed="true"', page)
     assert pressed == ([chip] if chip != "something else" else [])
     form = Fields(page).forms[0]
@@ -205,9 +209,11 @@ def test_counts_by_department_of_everything_found_are_shown_beside_the_list(
         d.DepartmentCount(department="NI-LE", count=1),
         d.DepartmentCount(count=3),
     ]
-    one = d.Service(id=ID, organization_id=ID, name="Casa", country="NI", need_codes=["HOU.EMG"])
+    service = d.Service(
+        id=ID, organization_id=ID, name="Casa", country="NI", need_codes=["HOU.EMG"]
+    )
     played.answers["SearchServices"] = d.SearchServicesResponse(
-        services=[one], total_size=11, departments=counts
+        services=[service], total_size=11, departments=counts
     )
     page = send(client, "/directory", words="casa").text
     assert page.index('class="rows"') < page.index('<svg class="map"'), (
@@ -237,7 +243,7 @@ def test_counts_by_department_of_everything_found_are_shown_beside_the_list(
 
 
 @pytest.mark.parametrize(
-    ("asked", "country", "drawn"),
+    ("request_fields", "country", "drawn"),
     [
         ({}, "NI", True),
         ({"country": "CR"}, "CR", False),
@@ -247,13 +253,17 @@ def test_counts_by_department_of_everything_found_are_shown_beside_the_list(
     ],
 )
 def test_counts_are_for_the_searched_or_own_country_and_without_outlines_in_a_table(
-    client: FlaskClient, played: PlayedServices, asked: dict[str, str], country: str, drawn: bool
+    client: FlaskClient,
+    played: PlayedServices,
+    request_fields: dict[str, str],
+    country: str,
+    drawn: bool,
 ) -> None:
     counts = [d.DepartmentCount(department=f"{country}-SS", count=2)]
     played.answers["SearchServices"] = d.SearchServicesResponse(
         services=[d.Service(id=ID, name="Casa")], departments=counts
     )
-    page = send(client, "/directory", words="casa", **asked).text
+    page = send(client, "/directory", words="casa", **request_fields).text
     assert played.last("SearchServices").count_country == country
     assert ('<svg class="map"' in page) is drawn
     assert "Servicios encontrados por departamento" in page
@@ -300,7 +310,7 @@ def test_a_service_for_everybody_does_not_list_every_gender(
 
 
 @pytest.mark.parametrize(
-    ("tag", "said"),
+    ("tag", "expected"),
     [
         ("miq", "miskito"),
         ("x-lsn", "lengua de señas de Nicaragua"),
@@ -314,13 +324,13 @@ def test_a_service_for_everybody_does_not_list_every_gender(
         ("", "–"),
     ],
 )
-def test_no_language_is_shown_as_a_code(client: FlaskClient, tag: str, said: str) -> None:
+def test_no_language_is_shown_as_a_code(client: FlaskClient, tag: str, expected: str) -> None:
     with client.application.test_request_context():
-        assert words.language(tag) == said
+        assert words.language(tag) == expected
 
 
 @pytest.mark.parametrize(
-    ("subdivision", "country", "said", "where"),
+    ("subdivision", "country", "expected", "where"),
     [
         ("NI-CI", "NI", "Chinandega", "Chinandega, Nicaragua"),
         ("US-CA", "US", "California", "California, Estados Unidos"),
@@ -329,10 +339,10 @@ def test_no_language_is_shown_as_a_code(client: FlaskClient, tag: str, said: str
     ],
 )
 def test_no_place_is_shown_as_a_code(
-    client: FlaskClient, subdivision: str, country: str, said: str, where: str
+    client: FlaskClient, subdivision: str, country: str, expected: str, where: str
 ) -> None:
     with client.application.test_request_context():
-        assert words.department(subdivision).startswith(said)
+        assert words.department(subdivision).startswith(expected)
         assert words.place(subdivision, country).startswith(where)
 
 
@@ -377,8 +387,12 @@ def test_a_result_leads_to_a_new_referral_to_that_service_if_it_fits(
     )
     answer = asked_all(client, first)
     assert answer.headers["Location"] == f"/referrals/{ID}/consent"
-    kept = played.last("UpdateReferral").referral
-    assert (kept.service_id, kept.need_code, kept.etag) == (ID, "HOU.EMG", "d")
+    referral_sent = played.last("UpdateReferral").referral
+    assert (referral_sent.service_id, referral_sent.need_code, referral_sent.etag) == (
+        ID,
+        "HOU.EMG",
+        "d",
+    )
 
 
 def asked_all(client: FlaskClient, page: str) -> TestResponse:
@@ -387,8 +401,10 @@ def asked_all(client: FlaskClient, page: str) -> TestResponse:
     The kind of help is not asked if there is only one.
     """
     answers = {"need": {"need_code": "HOU.EMG"}, "urgency": {"urgency": "urgent"}, "about": {}}
-    while (said := Form(page).said)["page"] in answers:
-        page = client.post("/referrals/new", data={**said, **answers[said["page"]]}).text
+    while (answers_sent := Form(page).said)["page"] in answers:
+        page = client.post(
+            "/referrals/new", data={**answers_sent, **answers[answers_sent["page"]]}
+        ).text
     page = client.post("/referrals/new", data={**Form(page).said, "channel_code": "phone"}).text
     return client.post("/referrals/new", data={**Form(page).said, "names_nothing": "1"})
 

@@ -283,16 +283,16 @@ def test_d23_she_can_name_an_organisation_that_does_not_give_this_help(
         "f" * 32,
         True,
     )
-    said = Form(page).said | {"sure": "1"}
-    assert client.post("/enquiries/new", data=said).status_code == 303
+    values = Form(page).said | {"sure": "1"}
+    assert client.post("/enquiries/new", data=values).status_code == 303
     assert list(played.last("CreateEnquiry").excluded_organization_ids) == ["f" * 32]
 
 
 @pytest.mark.parametrize(
-    ("many", "asked", "more"), [(50, 50, False), (51, 50, True), (100, 50, True)]
+    ("many", "request_fields", "more"), [(50, 50, False), (51, 50, True), (100, 50, True)]
 )
 def test_the_page_says_so_when_more_services_fit_than_one_enquiry_asks(
-    played: PlayedServices, client: FlaskClient, many: int, asked: int, more: bool
+    played: PlayedServices, client: FlaskClient, many: int, request_fields: int, more: bool
 ) -> None:
     matches = [
         d.Match(service=d.Service(id=f"{each:032x}", organization_id=OTHER), verdict=d.VERDICT_FITS)
@@ -300,7 +300,7 @@ def test_the_page_says_so_when_more_services_fit_than_one_enquiry_asks(
     ]
     played.answers["MatchServices"] = d.MatchServicesResponse(matches=matches)
     _, page, _ = post(client, **ASKED)
-    assert len(played.last("PreviewEnquiry").service_ids) == asked
+    assert len(played.last("PreviewEnquiry").service_ids) == request_fields
     assert ("Encajan más servicios de los que caben en una consulta" in page) == more
 
 
@@ -470,7 +470,7 @@ def test_a_person_with_a_file_gets_a_draft_at_once_and_others_are_asked_about_sa
     )
 
 
-def test_the_questions_go_on_without_an_enquiry_that_was_closed_meanwhile(
+def test_the_questions_continue_without_an_enquiry_that_was_closed_meanwhile(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["GetEnquiry"] = enquiry(taken_service_id=ID, state=e.ENQUIRY_STATE_MATCHED)
@@ -479,8 +479,8 @@ def test_the_questions_go_on_without_an_enquiry_that_was_closed_meanwhile(
     answer = client.post("/referrals/new", data=fields | {"nobody_calls": "1"})
     assert answer.status_code == 422
     assert "Esta consulta se canceló" in answer.text
-    kept = Form(answer.text).said
-    assert (kept["need_code"], kept["channel_code"], "enquiry" in kept) == (
+    stored = Form(answer.text).said
+    assert (stored["need_code"], stored["channel_code"], "enquiry" in stored) == (
         "HOU.EMG",
         "none",
         False,
@@ -517,8 +517,8 @@ def test_an_own_enquiry_is_listed_until_a_referral_follows_it_and_none_is_fetche
         return e.ListEnquiriesResponse(enquiries=rows)
 
     played.answers["ListEnquiries"] = listed
-    shown = client.get(page).text
-    assert [f"/enquiries/{each}" in shown for each in (unanswered, taken, followed)] == [
+    page_text = client.get(page).text
+    assert [f"/enquiries/{each}" in page_text for each in (unanswered, taken, followed)] == [
         True,
         True,
         False,

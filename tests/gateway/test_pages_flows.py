@@ -72,11 +72,11 @@ def asked(played: PlayedServices, rpc: str) -> int:
 
 @pytest.mark.parametrize("side", [r.SIDE_SENDER, r.SIDE_RECEIVER])
 @pytest.mark.parametrize(
-    ("verb", "said"),
+    ("verb", "expected"),
     [("side_out", "quedó suspendida o se retiró: "), ("side_back", "está otra vez en la red: ")],
 )
 def test_a_member_whose_standing_changed_is_named_to_either_side(
-    played: PlayedServices, client: FlaskClient, side: r.Side.ValueType, verb: str, said: str
+    played: PlayedServices, client: FlaskClient, side: r.Side.ValueType, verb: str, expected: str
 ) -> None:
     away = "c" * 32
     named = played.answers["BatchGet"]
@@ -97,7 +97,7 @@ def test_a_member_whose_standing_changed_is_named_to_either_side(
         "ListReferralEvents": r.ListReferralEventsResponse(events=events),
     }
     page = client.get(f"/referrals/{ID}").text
-    assert (said + "Luna Nueva" in page, said + "Casa Puentes" in page) == (True, True)
+    assert (expected + "Luna Nueva" in page, expected + "Casa Puentes" in page) == (True, True)
     assert "La otra organización" not in page[page.index('id="timeline"') :]
 
 
@@ -142,9 +142,9 @@ def test_a_device_is_remembered_only_after_a_correct_sign_in_or_lookup(
     )
     played.answers[rpc] = right
     send(client, form, reference="7QK4-M2X7", pin="4821", email="a", password="b")
-    kept = client.get_cookie("d")
-    assert kept is not None
-    assert (len(kept.value), kept.max_age, kept.http_only, kept.same_site) == (
+    stored = client.get_cookie("d")
+    assert stored is not None
+    assert (len(stored.value), stored.max_age, stored.http_only, stored.same_site) == (
         43,
         180 * 24 * 3600,
         True,
@@ -154,7 +154,7 @@ def test_a_device_is_remembered_only_after_a_correct_sign_in_or_lookup(
     send(client, "/my-referral", reference="7QK4-M2X7", pin="4821")
     assert played.asked[-1][2].origin == {
         "client-address": "127.0.0.1",
-        "client-device": kept.value,
+        "client-device": stored.value,
     }
 
 
@@ -162,9 +162,9 @@ def test_a_device_with_an_invalid_cookie_is_a_new_device(played: PlayedServices)
     client = pages(played).test_client()
     client.set_cookie("d", "x; path=/")
     send(client, "/my-referral", reference="7QK4-M2X7", pin="4821")
-    kept = client.get_cookie("d")
-    assert kept is not None
-    assert len(kept.value) == 43
+    stored = client.get_cookie("d")
+    assert stored is not None
+    assert len(stored.value) == 43
 
 
 def test_signing_out_ends_the_session_everywhere(
@@ -234,10 +234,12 @@ def test_a_contact_with_an_unknown_code_of_a_poster_is_saved_without_the_code(
         )
 
     played.answers["CreateContact"] = create
-    made = send(client, "/line/new", danger_now="yes", placement_code="ZZZZ")
-    assert (made.status_code, "W43P-VWJF" in made.text) == (200, True)
-    assert made.text.count(NO_SUCH_CODE) == 3, "in the summary, beside the time, and at the field"
-    assert 'name="placement_code" type="text" value="ZZZZ"' in made.text
+    created = send(client, "/line/new", danger_now="yes", placement_code="ZZZZ")
+    assert (created.status_code, "W43P-VWJF" in created.text) == (200, True)
+    assert created.text.count(NO_SUCH_CODE) == 3, (
+        "in the summary, beside the time, and at the field"
+    )
+    assert 'name="placement_code" type="text" value="ZZZZ"' in created.text
 
     def update(request: c.UpdateContactRequest) -> c.Contact:
         if request.contact.placement_code:
@@ -265,17 +267,17 @@ def test_a_contact_is_not_saved_without_its_code_if_anything_else_is_wrong(
 
 @pytest.mark.parametrize("path", ["/line/new", f"/line/{ID}"])
 @pytest.mark.parametrize(
-    ("typed", "said"),
+    ("typed", "expected"),
     [
         ("ayer a las 8", "escriba el día y la hora así: 2026-11-29 14:30"),
         ("0026-11-29T14:30", "está fuera de lo permitido; revise la cifra o la fecha"),
     ],
 )
 def test_a_time_of_an_assault_that_cannot_be_read_is_refused_at_its_field(
-    played: PlayedServices, client: FlaskClient, path: str, typed: str, said: str
+    played: PlayedServices, client: FlaskClient, path: str, typed: str, expected: str
 ) -> None:
     refused = send(client, path, danger_now="yes", note="llama sola", assault_time=typed)
-    assert (refused.status_code, refused.text.count(said)) == (422, 2)
+    assert (refused.status_code, refused.text.count(expected)) == (422, 2)
     assert 'href="#assault_time"' in refused.text
     assert 'name="etag" value="e1"' in refused.text, "what a colleague saved is not replaced unseen"
     assert (typed in refused.text, "llama sola</textarea>" in refused.text) == (True, True)
@@ -283,10 +285,10 @@ def test_a_time_of_an_assault_that_cannot_be_read_is_refused_at_its_field(
 
 
 @pytest.mark.parametrize(
-    ("language", "said"), [("es", "Sin valorar"), ("en", "Not assessed"), ("fr", "Non évaluée")]
+    ("language", "expected"), [("es", "Sin valorar"), ("en", "Not assessed"), ("fr", "Non évaluée")]
 )
 def test_a_contact_that_was_not_assessed_is_never_called_normal(
-    played: PlayedServices, client: FlaskClient, language: str, said: str
+    played: PlayedServices, client: FlaskClient, language: str, expected: str
 ) -> None:
     unknown = c.Contact(id=ID, etag="1", outcome_code=c.CONTACT_OUTCOME_OPEN, reference_hint="7K")
     played.answers["ListContacts"] = c.ListContactsResponse(contacts=[unknown])
@@ -294,9 +296,9 @@ def test_a_contact_that_was_not_assessed_is_never_called_normal(
     played.answers["ListReferrals"] = r.ListReferralsResponse()
     played.answers["ListEnquiries"] = e.ListEnquiriesResponse()
     for page in ("/line", "/line/new", f"/line/{ID}"):
-        shown = client.get(f"{page}?lang={language}").text
-        assert said in shown
-        assert ">Normal" not in shown
+        page_text = client.get(f"{page}?lang={language}").text
+        assert expected in page_text
+        assert ">Normal" not in page_text
 
 
 @pytest.mark.parametrize("urgency", [r.URGENCY_IMMEDIATE, r.URGENCY_NORMAL])
@@ -319,11 +321,11 @@ def test_contacts_that_nobody_assessed_are_on_top_of_the_queue(
         c.Contact(id="4" * 32, outcome_code=is_open),
         c.Contact(id="5" * 32, outcome_code=done, urgency=r.URGENCY_IMMEDIATE),
     ]
-    played.answers["ListContacts"] = lambda asked: c.ListContactsResponse(
+    played.answers["ListContacts"] = lambda request: c.ListContactsResponse(
         contacts=[
             contact
             for contact in contacts
-            if asked.outcome_code in (c.CONTACT_OUTCOME_UNSPECIFIED, contact.outcome_code)
+            if request.outcome_code in (c.CONTACT_OUTCOME_UNSPECIFIED, contact.outcome_code)
         ]
     )
     rows = re.findall(r'<h3><a href="/line/(\d)\1+"', client.get("/line").text)
@@ -347,10 +349,12 @@ def test_a_contact_shows_its_requests_and_what_to_do_about_those_that_came_back(
         unanswered=True,
     )
     played.answers["ListReferrals"] = r.ListReferralsResponse(referrals=[back])
-    shown = client.get(f"/line/{ID}").text
+    page_text = client.get(f"/line/{ID}").text
     assert played.last("ListReferrals").filter == r.ReferralFilter(box=r.BOX_OUTBOX, contact_id=ID)
-    block = shown[
-        shown.index('id="referrals"') : shown.index("</section>", shown.index('id="referrals"'))
+    block = page_text[
+        page_text.index('id="referrals"') : page_text.index(
+            "</section>", page_text.index('id="referrals"')
+        )
     ]
     assert {f"/referrals/{'b' * 32}", f"/referrals/{'b' * 32}/reroute"} <= set(
         re.findall(r'href="([^"?#]+)', block)
@@ -458,9 +462,9 @@ def test_another_reason_has_to_be_explained_and_is_then_shown_without_the_instru
     played.answers["GetReferral"] = r.Referral(
         id=ID, state=r.STATE_DECLINED, side=r.SIDE_SENDER, reason_code="other"
     )
-    shown = client.get(f"/referrals/{ID}").text
-    assert "Motivo: Otro motivo</p>" in shown
-    assert "explíquelo" not in shown
+    page_text = client.get(f"/referrals/{ID}").text
+    assert "Motivo: Otro motivo</p>" in page_text
+    assert "explíquelo" not in page_text
 
 
 def received(state: r.State.ValueType, *allowed_verbs: str) -> r.Referral:
@@ -509,7 +513,7 @@ def test_the_form_that_ends_the_help_assumes_no_help_and_keeps_what_was_ticked(
 
 
 @pytest.mark.parametrize(
-    ("step", "rpc", "field", "said"),
+    ("step", "rpc", "field", "expected"),
     [
         ("schedule_appointment", "ScheduleAppointment", "appointment_time", "en los próximos 90"),
         ("waitlist", "WaitlistReferral", "review_time", "elija un día desde hoy"),
@@ -517,7 +521,7 @@ def test_the_form_that_ends_the_help_assumes_no_help_and_keeps_what_was_ticked(
     ],
 )
 def test_a_time_that_is_not_possible_is_refused_with_what_is(
-    played: PlayedServices, client: FlaskClient, step: str, rpc: str, field: str, said: str
+    played: PlayedServices, client: FlaskClient, step: str, rpc: str, field: str, expected: str
 ) -> None:
     played.answers["GetReferral"] = r.Referral(
         id=ID, etag="e1", side=r.SIDE_RECEIVER, allowed_verbs=[step]
@@ -530,7 +534,7 @@ def test_a_time_that_is_not_possible_is_refused_with_what_is(
         expected_wait_days="3",
         **{field: "2020-01-02T10:00"},
     )
-    assert (answer.status_code, answer.text.count(said)) == (422, 2)
+    assert (answer.status_code, answer.text.count(expected)) == (422, 2)
     assert "fuera de lo permitido" not in answer.text
 
 
@@ -589,7 +593,7 @@ LATER = timestamp_pb2.Timestamp(seconds=1)
 
 
 @pytest.mark.parametrize(
-    ("receipt", "said"),
+    ("receipt", "expected"),
     [
         (p.Receipt(giver_code=p.GIVER_PERSON), "Se abre solo lo que ella autorizó"),
         (p.Receipt(giver_code=p.GIVER_BEST_INTEREST), "Ella no dio el permiso"),
@@ -604,18 +608,20 @@ LATER = timestamp_pb2.Timestamp(seconds=1)
     ],
 )
 def test_the_page_states_on_what_ground_her_data_open(
-    played: PlayedServices, worker: FlaskClient, receipt: p.Receipt, said: str
+    played: PlayedServices, worker: FlaskClient, receipt: p.Receipt, expected: str
 ) -> None:
     played.answers["GetReferral"] = r.Referral(
         id=ID, etag="1", side=r.SIDE_RECEIVER, person_id=ID, receipt_id=ID, live=True
     )
-    kept = p.Receipt(id=ID, field_groups=[p.FIELD_GROUP_IDENTITY, p.FIELD_GROUP_HEALTH], live=True)
-    kept.MergeFrom(receipt)
-    played.answers["GetReceipt"] = kept
+    own_receipt = p.Receipt(
+        id=ID, field_groups=[p.FIELD_GROUP_IDENTITY, p.FIELD_GROUP_HEALTH], live=True
+    )
+    own_receipt.MergeFrom(receipt)
+    played.answers["GetReceipt"] = own_receipt
     played.answers["ListEmergencies"] = em.ListEmergenciesResponse()
     page = worker.get(f"/referrals/{ID}").text
-    unconfirmed = "nombre de pila" in said
-    assert said in page
+    unconfirmed = "nombre de pila" in expected
+    assert expected in page
     assert ("lo que ella autorizó" in page) is (receipt.giver_code == p.GIVER_PERSON)
     assert ('value="health"' in page, "Acceso de emergencia" in page) == (
         not unconfirmed,
@@ -688,7 +694,7 @@ def test_the_page_says_that_nobody_may_call_her_and_offers_no_details(
         (errors.NotFound(), ""),
     ],
 )
-def test_where_the_contact_plan_is_closed_the_page_says_why_and_not_to_call(
+def test_the_page_says_why_the_contact_plan_is_closed_and_not_to_call(
     refusal: errors.Refusal, says: str, played: PlayedServices, worker: FlaskClient
 ) -> None:
     played.answers["GetSafeContact"] = refusal
@@ -732,9 +738,9 @@ def test_search_words_are_in_no_address(played: PlayedServices, client: FlaskCli
 def test_capacity_is_stated_with_one_tap(played: PlayedServices, client: FlaskClient) -> None:
     answer = send(client, f"/capacity/{ID}", intake="closed")
     assert answer.headers["Location"] == f"/capacity/{ID}?done=capacity"
-    asked = played.last("SetCapacity").capacity
-    assert asked.intake == d.INTAKE_CLOSED
-    assert not asked.HasField("available")
+    capacity_sent = played.last("SetCapacity").capacity
+    assert capacity_sent.intake == d.INTAKE_CLOSED
+    assert not capacity_sent.HasField("available")
 
 
 def test_more_free_places_than_there_are_is_refused_with_what_to_correct(
@@ -787,7 +793,7 @@ def test_one_bed_fewer_counts_from_the_number_that_was_shown(
 
 
 @pytest.mark.parametrize(
-    ("intake", "available", "said"),
+    ("intake", "available", "expected"),
     [
         (d.INTAKE_WAITLIST, 0, "waitlist"),
         (d.INTAKE_CLOSED, 3, "closed"),
@@ -801,16 +807,16 @@ def test_confirming_the_number_of_beds_changes_nothing_else(
     client: FlaskClient,
     intake: d.Intake.ValueType,
     available: int,
-    said: str,
+    expected: str,
 ) -> None:
     room = d.Capacity(unit=d.CAPACITY_UNIT_BEDS, available=available, maximum=6, intake=intake)
     shelter = d.Service(id=ID, etag="v7", name="Albergue", organization_id=ID, capacity=room)
     played.answers["SearchServices"] = d.SearchServicesResponse(services=[shelter])
     page = client.get("/today").text
     values = re.findall(r'name="intake" value="(\w+)">', page)
-    assert values[-1] == said, "the button that confirms"
+    assert values[-1] == expected, "the button that confirms"
     if available:
-        assert values[0] == said, "one bed fewer neither opens nor closes a shelter"
+        assert values[0] == expected, "one bed fewer neither opens nor closes a shelter"
     assert (">Sin lugar</b>" in page) == (intake == d.INTAKE_CLOSED)
 
 
@@ -861,7 +867,7 @@ def test_reference_and_pin_are_never_in_an_address(played: PlayedServices) -> No
     )
 
 
-def test_what_she_adds_is_sent_by_a_form_and_errors_are_shown_there(
+def test_her_addition_is_sent_by_a_form_and_errors_are_shown_there(
     played: PlayedServices,
 ) -> None:
     client = pages(played).test_client()
@@ -875,14 +881,14 @@ def test_what_she_adds_is_sent_by_a_form_and_errors_are_shown_there(
     }
     assert "Lo lee solo la línea" in client.post("/my-referral/note", data=data).text
     assert played.last("AddNoteByReference").note == "ya salió"
-    for refused, said in (
+    for refused, expected in (
         (errors.Invalid(("note", "too_long")), "Lo que quiere que sepan: es demasiado largo"),
         (errors.Conflict("too_much_said"), "Llame a la línea"),
     ):
         played.answers["AddNoteByReference"] = refused
         answer = client.post("/my-referral/note", data=data)
         assert answer.status_code == 200
-        assert said in re.sub("<[^>]+>", "", answer.text)
+        assert expected in re.sub("<[^>]+>", "", answer.text)
         assert 'class="note bad"' in answer.text
         assert ">ya salió</textarea>" in answer.text, "her words are not lost"
     played.answers["AddNoteByReference"] = errors.Invalid(("note", "required"))
@@ -922,7 +928,7 @@ def test_she_withdraws_one_request_and_the_page_says_what_that_means_in_its_stat
         "pin": "4821",
         "item_key": "aa",
     }
-    for still, said in ((False, "ese pedido se detuvo"), (True, "No se pudo detener")):
+    for still, expected in ((False, "ese pedido se detuvo"), (True, "No se pudo detener")):
         after = [
             c.ReferenceItem(
                 need_group_code="HOU",
@@ -935,11 +941,13 @@ def test_she_withdraws_one_request_and_the_page_says_what_that_means_in_its_stat
         played.answers["WithdrawConsentByReference"] = c.ReferenceStatus(
             contact_time_band=c.TIME_BAND_TODAY, items=after
         )
-        assert said in client.post("/my-referral/withdraw", data=data).text
+        assert expected in client.post("/my-referral/withdraw", data=data).text
     assert played.last("WithdrawConsentByReference").item_key == "aa"
 
 
-def test_who_looked_at_her_data_is_shown_on_request_in_plain_words(played: PlayedServices) -> None:
+def test_the_accesses_to_her_data_are_shown_on_request_in_plain_words(
+    played: PlayedServices,
+) -> None:
     client = pages(played).test_client()
     page = send(client, "/my-referral", reference="w43p-vwjf", pin="4821").text
     assert "ListReadingsByReference" not in {rpc for rpc, _, _ in played.asked}
@@ -966,8 +974,8 @@ def test_who_looked_at_her_data_is_shown_on_request_in_plain_words(played: Playe
         "reference": "w43p-vwjf",
         "pin": "4821",
     }
-    shown = client.post("/my-referral/readings", data=data).text
-    for said in (
+    page_text = client.post("/my-referral/readings", data=data).text
+    for text in (
         "25 nov 2026",
         "ONG",
         "2 veces",
@@ -977,7 +985,7 @@ def test_who_looked_at_her_data_is_shown_on_request_in_plain_words(played: Playe
         "Quiso ver y no se le permitió",
         "Lo que usted contó",
     ):
-        assert said in shown
+        assert text in page_text
     played.answers["ListReadingsByReference"] = c.ListReadingsByReferenceResponse()
     assert "Nadie abrió sus datos" in client.post("/my-referral/readings", data=data).text
 
@@ -1006,27 +1014,27 @@ def test_a_call_is_offered_only_where_her_plan_allows_it_and_requested_by_day_an
     )
     request = played.last("AskForCallByReference")
     assert (request.day_code, request.hour_code) == (c.DAY_BAND_TOMORROW, c.HOUR_BAND_NIGHT)
-    for refused, said in (
+    for refused, expected in (
         (errors.Invalid(("hour_code", "required")), "A qué hora: elija a qué hora"),
         (errors.Conflict("call_not_safe"), "Se puede llamar a la línea a cualquier hora."),
     ):
         played.answers["AskForCallByReference"] = refused
         page = client.post("/my-referral/call", data=data).text
-        assert said in re.sub("<[^>]+>", "", page)
+        assert expected in re.sub("<[^>]+>", "", page)
 
 
 @pytest.mark.parametrize(
-    ("said", "kind"), [("unrelated", c.CONTACT_KIND_UNRELATED), ("prank", c.CONTACT_KIND_PRANK)]
+    ("expected", "kind"), [("unrelated", c.CONTACT_KIND_UNRELATED), ("prank", c.CONTACT_KIND_PRANK)]
 )
 def test_a_contact_that_needs_nothing_is_closed_by_the_button_that_names_its_kind(
-    said: str, kind: c.ContactKind.ValueType, played: PlayedServices
+    expected: str, kind: c.ContactKind.ValueType, played: PlayedServices
 ) -> None:
     played.answers["GetContact"] = c.Contact(
         id=ID, etag="v7", urgency=r.URGENCY_NORMAL, outcome_code=c.CONTACT_OUTCOME_OPEN
     )
     client = enter(pages(played).test_client())
     page = client.get(f"/line/{ID}").text
-    assert f'name="close_as" value="{said}"' in page
+    assert f'name="close_as" value="{expected}"' in page
     assert page.index(">Guardar<") < page.index('name="close_as"'), (
         "Enter in a field saves; the first button of a form is what it presses"
     )
@@ -1034,7 +1042,7 @@ def test_a_contact_that_needs_nothing_is_closed_by_the_button_that_names_its_kin
         "form_token": token_of(page),
         "request_id": "1" * 32,
         "kind_code": "crisis",
-        "close_as": said,
+        "close_as": expected,
     }
     assert (
         client.post(f"/line/{ID}", data={**data, "etag": "v7"}).headers["Location"]
@@ -1087,7 +1095,7 @@ def test_d18_a_new_contact_cannot_be_closed_by_one_press(played: PlayedServices)
 
 
 @pytest.mark.parametrize(
-    ("language", "said"),
+    ("language", "expected"),
     [
         ("es", "Sin valorar · faltan 10"),
         ("en", "Not assessed · 10 to ask"),
@@ -1095,13 +1103,13 @@ def test_d18_a_new_contact_cannot_be_closed_by_one_press(played: PlayedServices)
     ],
 )
 def test_d18_a_contact_with_open_questions_states_how_many_are_left(
-    language: str, said: str, played: PlayedServices
+    language: str, expected: str, played: PlayedServices
 ) -> None:
     played.answers["GetContact"] = c.Contact(
         id=ID, etag="1", open_question_count=10, triage=c.Triage(danger_now=c.ANSWER_NO)
     )
     page = enter(pages(played).test_client()).get(f"/line/{ID}?lang={language}").text
-    assert said in page
+    assert expected in page
     assert 'class="pill normal"' not in page
 
 
@@ -1296,10 +1304,10 @@ def test_she_is_told_of_contact_only_where_her_plan_and_a_live_request_allow_it(
                 client, f"/my-referral?lang={language}", reference="w43p-vwjf", pin="4821"
             ).text
             assert (promise in page) == (may and state == c.REFERENCE_STATE_ACCEPTED)
-    said = vocabulary.TABLES["reference_status"].values()
+    sentences = vocabulary.TABLES["reference_status"].values()
     assert not [
         text
-        for text in said
+        for text in sentences
         if re.search("pronto|contacto|buscamos|estamos buscando|la llamar", text, re.IGNORECASE)
     ]
 
@@ -1362,9 +1370,9 @@ def test_today_keeps_showing_a_declined_referral(
         return r.ListReferralsResponse(referrals=[refused] if request.filter.unanswered else [])
 
     played.answers["ListReferrals"] = listed
-    shown = client.get("/today").text
-    assert f"/referrals/{refused.id}/reroute" in shown
-    assert "buscar otro servicio" in shown
+    page_text = client.get("/today").text
+    assert f"/referrals/{refused.id}/reroute" in page_text
+    assert "buscar otro servicio" in page_text
 
 
 def unanswered(identifier: str, urgency: r.Urgency.ValueType, hours: int) -> r.Referral:
@@ -1397,9 +1405,9 @@ def test_a_declined_emergency_is_above_less_urgent_referrals_whatever_their_dead
         return r.ListReferralsResponse(referrals=rows if request.filter.unanswered else [])
 
     played.answers["ListReferrals"] = listed
-    shown = client.get("/today").text
-    assert "Sin servicio: buscar otro" in shown
-    assert re.findall(r'<h3><a href="/referrals/(\d)\1+"', shown) == ["4", "3", "2", "1"]
+    page_text = client.get("/today").text
+    assert "Sin servicio: buscar otro" in page_text
+    assert re.findall(r'<h3><a href="/referrals/(\d)\1+"', page_text) == ["4", "3", "2", "1"]
 
 
 def test_looking_for_another_service_continues_the_draft_that_was_begun(
@@ -1423,29 +1431,29 @@ def test_the_filters_of_the_list_are_folded_until_one_is_used(client: FlaskClien
 def test_late_and_soon_due_referrals_are_chosen_by_the_service_and_all_are_shown(
     page: str, played: PlayedServices, client: FlaskClient
 ) -> None:
-    asked: list[r.ReferralFilter] = []
+    results: list[r.ReferralFilter] = []
 
     def listed(request: r.ListReferralsRequest) -> r.ListReferralsResponse:
-        asked.append(request.filter)
+        results.append(request.filter)
         rows = [referral(id=f"{number:032x}", need_code="HOU.EMG") for number in range(50)]
         return r.ListReferralsResponse(referrals=rows, next_page_token="more")
 
     played.answers["ListReferrals"] = listed
-    shown = client.get(page).text
-    assert all(f"/referrals/{number:032x}" in shown for number in range(50))
-    assert [(wanted.late, wanted.due_soon, wanted.unanswered) for wanted in asked] == {
+    page_text = client.get(page).text
+    assert all(f"/referrals/{number:032x}" in page_text for number in range(50))
+    assert [(wanted.late, wanted.due_soon, wanted.unanswered) for wanted in results] == {
         "/today?show=late": [(True, False, False)],
         "/today?show=soon": [(False, True, False)],
     }[page]
 
 
 @pytest.mark.parametrize(
-    ("said", "known"), [({}, False), ({"dependants": ""}, False), ({"dependants": "0"}, True)]
+    ("expected", "known"), [({}, False), ({"dependants": ""}, False), ({"dependants": "0"}, True)]
 )
 def test_a_number_that_nobody_stated_is_shown_as_unknown(
-    played: PlayedServices, client: FlaskClient, said: dict[str, str], known: bool
+    played: PlayedServices, client: FlaskClient, expected: dict[str, str], known: bool
 ) -> None:
-    send(client, "/people/new", channel_code="none", **said)
+    send(client, "/people/new", channel_code="none", **expected)
     coarse = played.last("CreatePerson").coarse
     assert coarse.HasField("dependants") == known
     played.answers["GetReferral"] = r.Referral(
@@ -1477,13 +1485,13 @@ def test_the_coordination_invites_the_first_manager_of_a_member_that_has_none(
         client, page, f"{page}/invite", email=" directora@casa.example ", invited_language="fr"
     )
     assert (answer.status_code, "done=invited" in answer.headers["Location"]) == (303, True)
-    said = played.last("CreateInvitation").invitation
-    assert (said.organization_id, said.email, said.language) == (
+    invitation_sent = played.last("CreateInvitation").invitation
+    assert (invitation_sent.organization_id, invitation_sent.email, invitation_sent.language) == (
         other,
         "directora@casa.example",
         "fr",
     )
-    assert list(said.roles) == [contract_pb2.ROLE_MANAGER, contract_pb2.ROLE_WORKER]
+    assert list(invitation_sent.roles) == [contract_pb2.ROLE_MANAGER, contract_pb2.ROLE_WORKER]
     assert played.last("CreateInvitation").request_id
     for status, has_manager, offered in (
         (d.ORGANIZATION_STATUS_PROBATION, False, True),

@@ -50,11 +50,11 @@ class Forms(HTMLParser):
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        said = {name: value or "" for name, value in attrs}
+        attributes = {name: value or "" for name, value in attrs}
         if tag == "form":
-            self.forms.append((said.get("method", "get"), said.get("action", ""), {}))
-        elif tag == "input" and said.get("type") == "hidden" and self.forms:
-            self.forms[-1][2][said["name"]] = said.get("value", "")
+            self.forms.append((attributes.get("method", "get"), attributes.get("action", ""), {}))
+        elif tag == "input" and attributes.get("type") == "hidden" and self.forms:
+            self.forms[-1][2][attributes["name"]] = attributes.get("value", "")
 
 
 # Written down a second time on purpose: a page that becomes public by mistake fails here.
@@ -230,12 +230,13 @@ class Fields(HTMLParser):
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        said = {name: value or "" for name, value in attrs}
+        attributes = {name: value or "" for name, value in attrs}
         if tag == "textarea" or (
             tag == "input"
-            and said.get("type", "text") not in ("hidden", "checkbox", "radio", "submit", "file")
+            and attributes.get("type", "text")
+            not in ("hidden", "checkbox", "radio", "submit", "file")
         ):
-            self.fields.append(said)
+            self.fields.append(attributes)
 
 
 def test_a_shared_computer_remembers_nothing_that_is_typed(client: FlaskClient) -> None:

@@ -196,12 +196,16 @@ def faults_shown(page: Page) -> list[str]:
 def test_every_page_is_valid_html() -> None:
     app = pages(PlayedServices())
     nobody, somebody = app.test_client(), enter(app.test_client())
-    shown = {path: (nobody if page.is_public else somebody).get(path) for path, page in all_pages()}
-    texts = {path: answer.text for path, answer in shown.items() if answer.status_code == 200}
-    assert shown.keys() - texts.keys() == {path for path in shown if path.endswith("/reroute")}, (
-        "these pages redirect to the draft that was begun"
-    )
-    assert html.faults(texts | answers_to_forms()) == []
+    values = {
+        path: (nobody if page.is_public else somebody).get(path) for path, page in all_pages()
+    }
+    text_by_path = {
+        path: answer.text for path, answer in values.items() if answer.status_code == 200
+    }
+    assert values.keys() - text_by_path.keys() == {
+        path for path in values if path.endswith("/reroute")
+    }, "these pages redirect to the draft that was begun"
+    assert html.faults(text_by_path | answers_to_forms()) == []
 
 
 @functools.cache
@@ -228,11 +232,11 @@ def answers_to_forms() -> dict[str, str]:
             where, text, depth = todo.pop()
             for action, inside in _FORM.findall(text):
                 to = unescape(action) or where
-                for how, app in (("filled in", works), ("empty", works), ("refused", refuses)):
-                    fields = fields_of(inside, hidden_only=how == "empty")
+                for case, app in (("filled in", works), ("empty", works), ("refused", refuses)):
+                    fields = fields_of(inside, hidden_only=case == "empty")
                     form = (
                         to,
-                        how,
+                        case,
                         signed,
                         *(
                             (name, value)
@@ -247,7 +251,7 @@ def answers_to_forms() -> dict[str, str]:
                     client.get(path)  # public forms bring a cookie of their own
                     answer = client.post(to, data=fields)
                     title = _TITLE.search(answer.text)
-                    name = f"POST {to}: {title[1] if title else ''}, {how}"
+                    name = f"POST {to}: {title[1] if title else ''}, {case}"
                     if (
                         answer.status_code in (200, 409, 422)
                         and answer.mimetype == "text/html"
@@ -256,7 +260,7 @@ def answers_to_forms() -> dict[str, str]:
                         answers[name] = answer.text
                         todo += (
                             [(to, answer.text, depth + 1)]
-                            if depth < 6 and how == "filled in"
+                            if depth < 6 and case == "filled in"
                             else []
                         )
     assert len(answers) > 40, "pages that are shown only in answer to a form"
@@ -270,8 +274,8 @@ def fields_of(form: str, *, hidden_only: bool) -> MultiDict[str, str]:
     chosen, and texts stay as they are.
     """
     sent: MultiDict[str, str] = MultiDict()
-    for said in _INPUT.findall(form):
-        field = {name: unescape(value) for name, value in _ATTRIBUTE.findall(said)}
+    for tag in _INPUT.findall(form):
+        field = {name: unescape(value) for name, value in _ATTRIBUTE.findall(tag)}
         kind = field.get("type", "text")
         if kind == "hidden" or (kind == "checkbox" and not hidden_only):
             sent.add(field["name"], field["value"])
@@ -288,11 +292,11 @@ class RefusingServices(PlayedServices):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        kept = ("IssueToken", "SignIn")
+        stored = ("IssueToken", "SignIn")
         self.answers |= {
             rpc: errors.Invalid(("note", "required"))
             for rpc in OUTPUTS
-            if not rpc.startswith(READING_VERBS) and rpc not in kept
+            if not rpc.startswith(READING_VERBS) and rpc not in stored
         }
 
 
@@ -354,7 +358,7 @@ def test_the_exit_button_is_always_in_the_same_corner_and_big_enough(
     assert len(places) == 1
 
 
-def test_what_a_caller_added_does_not_cover_the_time_of_her_contact(
+def test_a_callers_addition_does_not_cover_the_time_of_her_contact(
     browser: Browser, site: str
 ) -> None:
     context = browser.new_context(locale="fr", viewport={"width": 360, "height": 740})
@@ -429,25 +433,29 @@ def test_a_text_area_says_what_still_fits_and_that_a_pasted_text_was_cut(
     context.grant_permissions(["clipboard-read", "clipboard-write"])
     page = open_pages(context, site, signed=True)
     page.goto(f"{site}/line/{ID}")
-    note, said = page.locator("#note"), page.locator("#note + .limit")
+    note, remaining_hint = page.locator("#note"), page.locator("#note + .limit")
 
     def paste(text: str) -> None:
         page.evaluate("text => navigator.clipboard.writeText(text)", text)
         note.press("Control+v")
 
     note.fill("x" * 1799)
-    expect(said).to_be_empty()
+    expect(remaining_hint).to_be_empty()
     note.press("End")
     note.press("y")
-    expect(said).to_have_text("Caracteres que todavía caben: 200.")
+    expect(remaining_hint).to_have_text("Caracteres que todavía caben: 200.")
     paste("a" * 200)
-    expect(said).to_have_text("Llegó al límite: no cabe más.")
+    expect(remaining_hint).to_have_text("Llegó al límite: no cabe más.")
     paste("dos")
-    expect(said).to_have_text("No cabe todo: se cortó a los 2000 caracteres. Revise el final.")
+    expect(remaining_hint).to_have_text(
+        "No cabe todo: se cortó a los 2000 caracteres. Revise el final."
+    )
     note.fill("x")
-    expect(said).to_be_empty()
+    expect(remaining_hint).to_be_empty()
     paste("línea\n" * 400)
-    expect(said).to_have_text("No cabe todo: se cortó a los 2000 caracteres. Revise el final.")
+    expect(remaining_hint).to_have_text(
+        "No cabe todo: se cortó a los 2000 caracteres. Revise el final."
+    )
     expect(note).to_have_value("x" + ("línea\n" * 400)[:1999])
     context.close()
 

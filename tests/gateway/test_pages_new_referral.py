@@ -60,7 +60,7 @@ def client(played: PlayedServices) -> FlaskClient:
     return enter(pages(played).test_client())
 
 
-def draft(**said: object) -> r.Referral:
+def draft(**fields: object) -> r.Referral:
     """Returns a draft; by default, the person was asked where she is not safe."""
     usual: dict[str, object] = {"unsafe_code": r.UNSAFE_ANSWER_NOTHING}
     return r.Referral(
@@ -69,7 +69,7 @@ def draft(**said: object) -> r.Referral:
         state=r.STATE_DRAFT,
         side=r.SIDE_SENDER,
         person_id=ID,
-        **usual | said,  # type: ignore[arg-type]
+        **usual | fields,  # type: ignore[arg-type]
     )
 
 
@@ -169,13 +169,13 @@ def test_no_page_promises_a_choice_of_the_service_that_may_not_come(
 
 
 @pytest.mark.parametrize(
-    ("said", "wanted"), [({}, "need_code"), ({"need_code": "HOU.EMG"}, "urgency")]
+    ("expected", "wanted"), [({}, "need_code"), ({"need_code": "HOU.EMG"}, "urgency")]
 )
 def test_a_question_left_unanswered_says_what_to_do(
-    client: FlaskClient, said: dict[str, str], wanted: str
+    client: FlaskClient, expected: dict[str, str], wanted: str
 ) -> None:
     page = client.get(NEW)
-    page = answer(client, answer(client, page, **said) if said else page)
+    page = answer(client, answer(client, page, **expected) if expected else page)
     assert page.status_code == 422
     assert "Hay un problema" in page.text
     assert f'href="#{wanted}"' in page.text
@@ -247,10 +247,14 @@ def test_an_answer_can_be_changed_from_the_last_question_and_leads_back_to_it(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     page = up_to_services(client)
-    for to, said in (("about", {"age": "16"}), ("need", {}), ("urgency", {"urgency": "normal"})):
+    for to, answers in (
+        ("about", {"age": "16"}),
+        ("need", {}),
+        ("urgency", {"urgency": "normal"}),
+    ):
         page = answer(client, page, to=to)
         assert question(page).startswith(to)
-        page = answer(client, page, **said)
+        page = answer(client, page, **answers)
         assert question(page) == "services 6/6"
     assert played.last("MatchServices").age == 16
     assert "12 a 17 años" in page.text
@@ -258,8 +262,8 @@ def test_an_answer_can_be_changed_from_the_last_question_and_leads_back_to_it(
 
 def test_the_enter_key_never_goes_back(client: FlaskClient) -> None:
     page = client.get(NEW)
-    for said in ({"need_code": "HOU.EMG"}, {"urgency": "urgent"}, {}):
-        page = answer(client, page, **said)
+    for answers in ({"need_code": "HOU.EMG"}, {"urgency": "urgent"}, {}):
+        page = answer(client, page, **answers)
         form = page.text[page.text.index('<form method="post" action="/referrals/new"') :]
         first = re.search(r"<button[^>]*>", form)
         assert first
@@ -280,14 +284,14 @@ def test_a_session_that_ends_loses_no_answer(played: PlayedServices, client: Fla
     entrance = answer(client, about, age="19", department="NI-CI")
     assert entrance.status_code == 401
     assert "HOU.EMG" not in entrance.text
-    kept = re.search(r'name="kept" value="([^"]*)"', entrance.text)
-    assert kept
+    stored = re.search(r'name="kept" value="([^"]*)"', entrance.text)
+    assert stored
     played.answers["SignIn"] = m.SignInResponse(session_secret="fresh", worker=m.Worker(id=ID))
     data = {
         "email": "a@b.demo",
         "password": "p",
         "form_token": token_of(entrance.text),
-        "kept": html.unescape(kept[1]),
+        "kept": html.unescape(stored[1]),
     }
     second_answer = client.post("/sign-in", data=data)
     assert f'action="{NEW}"' in second_answer.text
@@ -307,11 +311,11 @@ def test_reloading_a_page_changes_nothing(played: PlayedServices, client: FlaskC
     fields = {**Form(page.text).said, "urgency": "urgent"}
     first, again = (client.post(NEW, data=fields) for _ in range(2))
     own = {"request_id", "form_token"}  # each page has its own; a token has the second in it
-    shown = [
+    values = [
         {name: value for name, value in Form(page.text).said.items() if name not in own}
         for page in (first, again)
     ]
-    assert shown[0] == shown[1]
+    assert values[0] == values[1]
 
 
 def test_answers_in_two_tabs_do_not_mix(played: PlayedServices, client: FlaskClient) -> None:
@@ -410,7 +414,7 @@ def born(client: FlaskClient, years: int) -> str:
 
 
 @pytest.mark.parametrize(
-    ("said", "refused"),
+    ("expected", "refused"),
     [
         ({"age": "40"}, True),
         ({"age": "17"}, True),
@@ -421,10 +425,10 @@ def born(client: FlaskClient, years: int) -> str:
     ],
 )
 def test_a_birth_date_does_not_silently_replace_the_stated_age(
-    said: dict[str, str], refused: bool, played: PlayedServices, client: FlaskClient
+    expected: dict[str, str], refused: bool, played: PlayedServices, client: FlaskClient
 ) -> None:
     date = born(client, 18)
-    sent = send(client, "/people/new", channel_code="none", birth_date=date, **said)
+    sent = send(client, "/people/new", channel_code="none", birth_date=date, **expected)
     assert ("no coincide con la edad" in sent.text) == refused
     assert asked(played, "CreatePerson") == (not refused)
 
@@ -453,7 +457,7 @@ def test_contradictory_years_and_age_band_are_refused(
 
 
 @pytest.mark.parametrize(
-    ("said", "first"),
+    ("expected", "first"),
     [
         (
             {
@@ -470,9 +474,9 @@ def test_contradictory_years_and_age_band_are_refused(
     ],
 )
 def test_data_of_the_contact_are_not_asked_for_again(
-    played: PlayedServices, client: FlaskClient, said: dict[str, object], first: str
+    played: PlayedServices, client: FlaskClient, expected: dict[str, object], first: str
 ) -> None:
-    played.answers["GetContact"] = c.Contact(id=ID, etag="1", **said)  # type: ignore[arg-type]
+    played.answers["GetContact"] = c.Contact(id=ID, etag="1", **expected)  # type: ignore[arg-type]
     page = client.get(f"{NEW}?contact={ID}")
     assert question(page) == first
     if first == "about 3/6":
@@ -594,7 +598,7 @@ def test_the_choice_of_another_service_warns_that_the_one_that_offered_is_notifi
 
 
 @pytest.mark.parametrize(
-    ("said", "page"),
+    ("expected", "page"),
     [
         ({}, "need"),
         ({"need_code": "HOU.EMG"}, "urgency"),
@@ -613,9 +617,9 @@ def test_the_choice_of_another_service_warns_that_the_one_that_offered_is_notifi
     ],
 )
 def test_a_draft_continues_where_something_is_missing(
-    played: PlayedServices, client: FlaskClient, said: dict[str, object], page: str
+    played: PlayedServices, client: FlaskClient, expected: dict[str, object], page: str
 ) -> None:
-    played.answers["GetReferral"] = draft(**said)
+    played.answers["GetReferral"] = draft(**expected)
     assert client.get(f"/referrals/{ID}/draft").headers["Location"] == f"/referrals/{ID}/{page}"
 
 
@@ -633,7 +637,7 @@ def test_a_change_in_a_draft_leads_back_to_the_check_unless_other_answers_depend
         need_code="HOU.EMG", urgency=r.URGENCY_URGENT, service_id=ID, receipt_id=ID
     )
     played.answers["GetReferral"] = played.answers["UpdateReferral"] = complete_draft
-    for page, said, leads in (
+    for page, changes, leads in (
         ("urgency", {"urgency": "normal"}, "check"),
         ("need", {"need_code": "HOU.EMG"}, "services"),
         ("services", {"service_id": ID}, "consent"),
@@ -643,12 +647,12 @@ def test_a_change_in_a_draft_leads_back_to_the_check_unless_other_answers_depend
             f"/referrals/{ID}/{page}",
             data={"form_token": token_of(client.get(f"/referrals/{ID}/{page}").text)},
         )
-        assert (empty.status_code, f'href="#{next(iter(said))}"' in empty.text) == (422, True)
+        assert (empty.status_code, f'href="#{next(iter(changes))}"' in empty.text) == (422, True)
         assert (
-            send(client, f"/referrals/{ID}/{page}", **said).headers["Location"]
+            send(client, f"/referrals/{ID}/{page}", **changes).headers["Location"]
             == f"/referrals/{ID}/{leads}"
         )
-        assert played.last("UpdateReferral").update_mask.paths == [*said]
+        assert played.last("UpdateReferral").update_mask.paths == [*changes]
     contact = f"/referrals/{ID}/contact"
     assert f'href="{contact}"' in client.get(f"/referrals/{ID}/check").text
     assert 'value="none" checked' in client.get(contact).text
@@ -744,12 +748,12 @@ def test_b9_sending_her_where_her_age_is_not_accepted_has_to_be_acknowledged(
     played.answers["SendReferral"] = errors.Conflict("age_not_taken")
     refused = send(client, check, note="Llega a las seis")
     assert refused.status_code == 422
-    for shown in (
+    for text in (
         "No es para su edad.",
         'name="acknowledged_codes" value="age_not_taken"',
         "Llega a las seis",
     ):
-        assert shown in refused.text
+        assert text in refused.text
     played.answers["SendReferral"] = draft()
     assert send(client, check, acknowledged_codes="age_not_taken").status_code == 303
     assert list(played.last("SendReferral").acknowledged_codes) == [r.ACKNOWLEDGEMENT_AGE_NOT_TAKEN]
@@ -792,14 +796,14 @@ def test_d19_missing_answers_about_her_arrival_are_reported_at_their_fields_and_
         check, data={**form, "way": "en bus desde Somotillo", "note": "lleva una mochila"}
     )
     assert answer.status_code == 422
-    for said in (
+    for text in (
         "diga cuándo llega",
         "diga con quién viene",
         "en bus desde Somotillo",
         "lleva una mochila",
         'id="expected-error"',
     ):
-        assert said in answer.text, said
+        assert text in answer.text, text
 
 
 def test_d23_the_question_with_whom_or_where_she_is_not_safe_needs_an_answer(
@@ -818,16 +822,16 @@ def test_d23_the_question_with_whom_or_where_she_is_not_safe_needs_an_answer(
     asked_it = answer(client, up_to_services(client), back="1")
     assert question(asked_it) == "unsafe 5/6"
     assert all(name in asked_it.text for name in ("Casa Amanecer", "León"))
-    said = {
+    values = {
         name: value for name, value in Form(asked_it.text).said.items() if name != "unsafe_code"
     }
-    refused = client.post(NEW, data=said)
+    refused = client.post(NEW, data=values)
     assert (
         refused.status_code,
         'id="unsafe_code-error"' in refused.text,
         Form(refused.text).said["hours"],
     ) == (422, True, "de 9 a 11")
-    refused = client.post(NEW, data={**said, "unsafe_code": "named"})
+    refused = client.post(NEW, data={**values, "unsafe_code": "named"})
     assert (refused.status_code, 'id="unsafe_organization_ids-error"' in refused.text) == (
         422,
         True,
@@ -835,7 +839,7 @@ def test_d23_the_question_with_whom_or_where_she_is_not_safe_needs_an_answer(
     services = client.post(
         NEW,
         data={
-            **said,
+            **values,
             "unsafe_code": "nothing",
             "unsafe_organization_ids": OTHER,
             "unsafe_departments": "NI-LE",
@@ -848,11 +852,11 @@ def test_d23_the_question_with_whom_or_where_she_is_not_safe_needs_an_answer(
         ["NI-LE"],
     )
     answer(client, services, service_id=ID)
-    kept = played.last("UpdateReferral").referral
+    referral_sent = played.last("UpdateReferral").referral
     assert (
-        kept.unsafe_code,
-        list(kept.unsafe_organization_ids),
-        list(kept.unsafe_departments),
+        referral_sent.unsafe_code,
+        list(referral_sent.unsafe_organization_ids),
+        list(referral_sent.unsafe_departments),
     ) == (
         r.UNSAFE_ANSWER_NAMED,
         [OTHER],
@@ -902,10 +906,11 @@ def test_d23_she_can_name_an_organisation_that_does_not_give_this_help(
     )
     many = [police(f"Policía {number:02}", f"{number:032x}") for number in range(31)]
     played.answers["SearchServices"] = d.SearchServicesResponse(services=many)
-    shown = answer(client, back, unsafe_search="policía", unsafe_look="1").text
-    assert (shown.count(">Policía "), "Hay más: escriba más del nombre." in shown) == (31, True), (
-        "thirty results and the ticked organisation"
-    )
+    page_text = answer(client, back, unsafe_search="policía", unsafe_look="1").text
+    assert (page_text.count(">Policía "), "Hay más: escriba más del nombre." in page_text) == (
+        31,
+        True,
+    ), "thirty results and the ticked organisation"
 
 
 def test_d23_she_can_name_a_department_without_any_listed_service(

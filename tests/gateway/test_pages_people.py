@@ -51,7 +51,7 @@ def played() -> PlayedServices:
             ),
         ]
     )
-    played.answers["WithdrawReceipt"] = lambda asked: p.Receipt(id=asked.id, person_id=ID)
+    played.answers["WithdrawReceipt"] = lambda request: p.Receipt(id=request.id, person_id=ID)
     return played
 
 
@@ -183,9 +183,9 @@ def test_d22_a_file_shows_no_code_word_and_reads_nothing_until_a_button_opens_it
     played.answers["GetPerson"] = get
     page = client.get(f"/people/{ID}").text
     assert not [
-        said
-        for said in ("mango", "de noche", "refugio", f'action="/people/{ID}/safe-contact"')
-        if said in page
+        text
+        for text in ("mango", "de noche", "refugio", f'action="/people/{ID}/safe-contact"')
+        if text in page
     ]
     for path in (
         f"/people/{ID}/knows",
@@ -198,8 +198,8 @@ def test_d22_a_file_shows_no_code_word_and_reads_nothing_until_a_button_opens_it
     to = f"/people/{ID}/safe-contact/open"
     opened = client.post(to, data=form(page, to + "#safe")).text
     assert [
-        said
-        for said in ("mango", "de noche", "refugio", f'action="/people/{ID}/safe-contact"')
-        if said in opened
+        text
+        for text in ("mango", "de noche", "refugio", f'action="/people/{ID}/safe-contact"')
+        if text in opened
     ]
     assert not played.last("GetPerson").outline_only

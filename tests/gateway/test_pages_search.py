@@ -71,8 +71,8 @@ def test_two_referrals_with_the_same_code_are_both_shown(
         for letter in "ab"
     ]
     played.answers["ListReferrals"] = r.ListReferralsResponse(referrals=both)
-    shown = post(operator, q="4BGZ42").text
-    assert {f'href="/referrals/{letter * 32}"' in shown for letter in "ab"} == {True}
+    page_text = post(operator, q="4BGZ42").text
+    assert {f'href="/referrals/{letter * 32}"' in page_text for letter in "ab"} == {True}
 
 
 def test_the_code_of_anothers_referral_looks_like_an_unused_code(
@@ -119,19 +119,19 @@ def test_a_manager_without_other_roles_searches_no_names(played: PlayedServices)
 
 
 @pytest.mark.parametrize(
-    ("refusal", "said"),
+    ("refusal", "expected"),
     [
         (errors.Exhausted("too_many_attempts", 300), "5 minutos"),
         (errors.NotAllowed("member_on_probation"), "Los nombres no se buscaron"),
     ],
 )
 def test_the_page_says_why_names_were_not_searched(
-    played: PlayedServices, operator: FlaskClient, refusal: errors.Refusal, said: str
+    played: PlayedServices, operator: FlaskClient, refusal: errors.Refusal, expected: str
 ) -> None:
     played.answers["SearchPeople"] = refusal
     answer = post(operator, q="Ximena")
     assert answer.status_code == 200
-    assert said in answer.text
+    assert expected in answer.text
 
 
 def test_an_empty_search_calls_no_service_and_says_what_to_type(
@@ -214,16 +214,18 @@ def test_after_a_wrong_pin_it_is_asked_for_again_and_after_too_many_there_is_a_w
 def test_searched_text_is_in_no_address_and_no_log(
     played: PlayedServices, operator: FlaskClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    answers = [post(operator, q=said) for said in ("Quetzalli", REFERENCE, "4BGZ42")] + [
+    answers = [post(operator, q=searched) for searched in ("Quetzalli", REFERENCE, "4BGZ42")] + [
         status(operator)
     ]
     logged = "".join(capsys.readouterr())
     assert "/search" in logged
-    for said in ("Quetzalli", REFERENCE, "4BGZ42", PIN):
-        assert said not in logged
+    for searched in ("Quetzalli", REFERENCE, "4BGZ42", PIN):
+        assert searched not in logged
         for answer in answers:
-            assert said not in "".join(re.findall(r'(?:href|action|src)="([^"]*)"', answer.text))
-            assert said not in str(answer.headers)
+            assert searched not in "".join(
+                re.findall(r'(?:href|action|src)="([^"]*)"', answer.text)
+            )
+            assert searched not in str(answer.headers)
 
 
 def test_an_operator_records_a_call_under_the_same_reference_which_is_in_no_address(

@@ -85,15 +85,15 @@ def test_forms_offer_exactly_the_codes_that_the_services_know(
 
 def test_every_reason_of_a_match_has_a_word() -> None:
     source = Path(matching.__file__).read_text()
-    said = set(re.findall(r'Reason\("\w+", Verdict\.\w+, "(\w+)"', source))
+    reasons = set(re.findall(r'Reason\("\w+", Verdict\.\w+, "(\w+)"', source))
     asked, codes = matching.Question("HOU"), matching.CRITERIA
-    said |= {
+    reasons |= {
         codes[name].judge(asked, takes).code
         for name in ("pregnancy", "addiction", "papers")
         for takes in (None, True, False)
     }
-    assert len(said) > 25
-    assert said == vocabulary.TABLES["match_reason"].keys()
+    assert len(reasons) > 25
+    assert reasons == vocabulary.TABLES["match_reason"].keys()
 
 
 def test_every_offered_verb_has_its_form() -> None:
@@ -142,7 +142,7 @@ def test_every_question_that_can_be_refused_has_its_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "field", "said"),
+    ("reason", "field", "expected"),
     [
         ("malformed", "placement_code", "ese código no existe"),
         ("unknown_code", "placement_code", "ese código no existe"),
@@ -151,24 +151,24 @@ def test_every_question_that_can_be_refused_has_its_words() -> None:
         ("out_of_range", "age", "revise la cifra o la fecha"),
     ],
 )
-def test_a_refused_field_says_what_to_do_about_it(reason: str, field: str, said: str) -> None:
+def test_a_refused_field_says_what_to_do_about_it(reason: str, field: str, expected: str) -> None:
     with pages(PlayedServices()).test_request_context("/"):
-        assert said in words.violation(reason, field)
+        assert expected in words.violation(reason, field)
 
 
 def test_every_conflict_of_the_services_has_words_that_say_what_to_do() -> None:
     root = SITE.parent.parent
-    said = {
+    texts = {
         reason
         for service in ("partners", "referrals", "notifications")
         for file in (root / service).rglob("*.py")
         for reason in re.findall(r'Conflict\("(\w+)"', file.read_text())
     }
-    assert said - vocabulary.TABLES["conflict"].keys() == set()
+    assert texts - vocabulary.TABLES["conflict"].keys() == set()
 
 
 @pytest.mark.parametrize(
-    ("length", "said"),
+    ("length", "expected"),
     [
         (timedelta(seconds=20), "0 min"),
         (timedelta(minutes=12), "12 min"),
@@ -181,9 +181,9 @@ def test_every_conflict_of_the_services_has_words_that_say_what_to_do() -> None:
         (timedelta(days=20), "20 días"),
     ],
 )
-def test_a_length_of_time_is_worded_as_people_say_it(length: timedelta, said: str) -> None:
+def test_a_length_of_time_is_worded_as_people_say_it(length: timedelta, expected: str) -> None:
     with pages(PlayedServices()).test_request_context("/"):
-        assert i18n.span(length) == said
+        assert i18n.span(length) == expected
 
 
 # Codes that are shown on no page for workers. The codes of the trafficking-statement standard have
@@ -209,16 +209,16 @@ def test_no_french_text_has_a_line_that_begins_with_the_mark_of_the_last_one() -
 def test_an_empty_required_field_says_what_to_do() -> None:
     with pages(PlayedServices()).test_request_context("/"):
         assert words.violation("required", "channel_code") == "elija cómo se la puede contactar"
-        asked = {
+        values = {
             ask.name for form in step_forms.STEPS.values() for ask in form.asks if ask.required
         }
-        assert asked - vocabulary.TABLES["missing"].keys() == set()
+        assert values - vocabulary.TABLES["missing"].keys() == set()
 
 
 def stamp(offset: timedelta) -> Timestamp:
-    made = Timestamp()
-    made.FromDatetime((i18n.now() + offset).replace(tzinfo=None))
-    return made
+    created = Timestamp()
+    created.FromDatetime((i18n.now() + offset).replace(tzinfo=None))
+    return created
 
 
 def clock(
@@ -246,7 +246,7 @@ def test_a_clock_empties_and_states_the_time_left() -> None:
 
 
 @pytest.mark.parametrize(
-    ("language", "policy", "said"),
+    ("language", "policy", "expected"),
     [
         (
             "es",
@@ -277,14 +277,14 @@ def test_a_clock_empties_and_states_the_time_left() -> None:
     ],
 )
 def test_the_page_states_how_soon_the_other_side_answers_as_the_service_has_it(
-    language: str, policy: dict[str, int], said: str
+    language: str, policy: dict[str, int], expected: str
 ) -> None:
     played = PlayedServices()
     first = r.PolicyDeadline(urgency=r.URGENCY_IMMEDIATE, clock=r.CLOCK_KIND_ACKNOWLEDGE, **policy)
     later = r.PolicyDeadline(urgency=r.URGENCY_IMMEDIATE, clock=r.CLOCK_KIND_DECIDE, seconds=7 * 60)
     played.answers["GetDeadlinePolicy"] = r.DeadlinePolicy(deadlines=[later, first])
     page = enter(pages(played).test_client()).get(f"/referrals/{ID}/urgency?lang={language}").text
-    assert said in page
+    assert expected in page
 
 
 def test_the_clock_that_is_shown_is_the_earliest_running_one() -> None:

@@ -28,8 +28,8 @@ WORDS = poster.Words(
 
 def lines_and_boxes() -> tuple[list[poster.Line], list[poster.Box]]:
     shapes = list(poster.shapes(WORDS))
-    return [each for each in shapes if isinstance(each, poster.Line)], [
-        each for each in shapes if isinstance(each, poster.Box)
+    return [shape for shape in shapes if isinstance(shape, poster.Line)], [
+        shape for shape in shapes if isinstance(shape, poster.Box)
     ]
 
 
@@ -70,14 +70,14 @@ def test_markup_in_a_name_stays_text() -> None:
 
 @pytest.fixture
 def played() -> PlayedServices:
-    made = PlayedServices()
-    made.answers["ListHotlines"] = ListHotlinesResponse(
+    created = PlayedServices()
+    created.answers["ListHotlines"] = ListHotlinesResponse(
         hotlines=[Hotline(country="NI", number="133"), Hotline(country="CR", number="000-1331")]
     )
-    made.answers["GetPlacement"] = pb.Placement(
+    created.answers["GetPlacement"] = pb.Placement(
         code="7K2V", medium_code=c.CAMPAIGN_POSTER, country="NI", active=True
     )
-    return made
+    return created
 
 
 def test_a_poster_leads_to_the_page_of_its_country_with_its_code(played: PlayedServices) -> None:

@@ -29,7 +29,7 @@ def asked(proxies: int) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("proxies", "said", "seen"),
+    ("proxies", "expected", "seen"),
     [
         (0, "", "127.0.0.1"),
         (0, "203.0.113.9", "127.0.0.1"),
@@ -40,16 +40,16 @@ def asked(proxies: int) -> Iterator[str]:
     ],
 )
 def test_the_clients_address_is_the_one_our_outermost_proxy_saw_and_never_one_the_caller_made_up(
-    proxies: int, said: str, seen: str
+    proxies: int, expected: str, seen: str
 ) -> None:
     with asked(proxies) as url:
         headers = (
             {
-                "X-Forwarded-For": said,
+                "X-Forwarded-For": expected,
                 "X-Forwarded-Host": "evil.example",
                 "Forwarded": "for=198.51.100.7",
             }
-            if said
+            if expected
             else {}
         )
         assert requests.get(url, headers=headers, timeout=5).text == seen

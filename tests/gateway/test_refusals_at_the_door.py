@@ -47,9 +47,9 @@ class Gateway:
         while not self.limits._limiters["caller"].take(fingerprint(who)).wait:
             pass
 
-    def send(self, said: bytes) -> socket.socket:
+    def send(self, data: bytes) -> socket.socket:
         line = socket.create_connection(("127.0.0.1", self.server.effective_port), timeout=10)
-        line.sendall(said)
+        line.sendall(data)
         return line
 
 
@@ -158,11 +158,11 @@ def test_nothing_is_left_after_a_caller_hangs_up_or_the_server_stops(gateway: Ga
 
 
 def statuses(lines: list[socket.socket]) -> list[bytes]:
-    heard = []
+    results = []
     for line in lines:
         with line:
-            heard.append(line.recv(65536).split(b" ", 2)[1])
-    return heard
+            results.append(line.recv(65536).split(b" ", 2)[1])
+    return results
 
 
 def test_a_caller_has_a_limited_number_of_requests_under_way_and_others_have_their_own(

@@ -192,10 +192,10 @@ class Received(PlayedServices):
             receipt_id=ID,
             service_id=ID,
         )
-        asked = e.Enquiry(
+        enquiry = e.Enquiry(
             id=ID, etag="v1", side=r.SIDE_RECEIVER, turn=r.TURN_RECEIVER, state=e.ENQUIRY_STATE_OPEN
         )
-        asked.offers.add(service_id=ID)
+        enquiry.offers.add(service_id=ID)
         plan = pl.Plan(id=ID, etag="v1", person_id=ID)
         plan.pathway.steps.add(key=ID, need_code="HOU.EMG")
         plan.steps.add(key=ID, state=pl.PLAN_STEP_STATE_OPEN)
@@ -216,7 +216,7 @@ class Received(PlayedServices):
             "GetEmergency": em.Emergency(
                 id=ID, organization_id=OTHER, file_organization_id=ID, referral_id=ID
             ),
-            "GetEnquiry": asked,
+            "GetEnquiry": enquiry,
             "GetPlan": plan,
         }
 
@@ -293,8 +293,8 @@ def forms_of_pages() -> list[Form]:
         client = enter(pages(kind()).test_client())
 
         def take(page: str, path: str, number: int = number) -> list[Form]:
-            made = [form for form in Forms(page, path).forms if form.path not in LEADS_OUT]
-            new = [form for form in made if (form.path, tuple(sorted(form.sent))) not in forms]
+            created = [form for form in Forms(page, path).forms if form.path not in LEADS_OUT]
+            new = [form for form in created if (form.path, tuple(sorted(form.sent))) not in forms]
             for form in new:
                 form.kind = number
                 forms[form.path, tuple(sorted(form.sent))] = form
@@ -324,10 +324,10 @@ def forms_of_pages() -> list[Form]:
 
 @pytest.fixture
 def site(forms_of_pages: list[Form]) -> Site:
-    made = Site(forms_of_pages)
+    created = Site(forms_of_pages)
     for form in forms_of_pages:
-        form.sent["form_token"] = [made.token(SECRET, signed_in().worker.id)]
-    return made
+        form.sent["form_token"] = [created.token(SECRET, signed_in().worker.id)]
+    return created
 
 
 def lost(data: dict[str, Any], answer: TestResponse, path: str) -> list[str]:
@@ -482,13 +482,13 @@ def test_d26_every_form_sent_after_the_session_ended_is_kept_sealed_and_comes_ba
 
 def signed_in_again(site: Site, form: Form, page: TestResponse, worker_id: str) -> TestResponse:
     """Returns the answer after signing in on the page that keeps a form."""
-    kept = re.search(r'name="kept" value="([^"]*)"', page.text)
+    stored = re.search(r'name="kept" value="([^"]*)"', page.text)
     site.answer("SignIn", m.SignInResponse(session_secret="fresh", worker=m.Worker(id=worker_id)))
     data = {
         "email": "a@b.demo",
         "password": "p",
         "form_token": token_of(page.text),
-        "kept": html.unescape(kept[1]) if kept else "",
+        "kept": html.unescape(stored[1]) if stored else "",
     }
     return site.client(form).post("/sign-in", data=data)
 

@@ -19,17 +19,17 @@ DRAFT = referrals_pb2.CreateReferralRequest()
 
 @pytest.fixture
 def service() -> Iterator[Service]:
-    made = Service()
-    made.answer = no_old_token
-    yield made
-    made.stop()
+    created = Service()
+    created.answer = no_old_token
+    yield created
+    created.stop()
 
 
 @pytest.fixture
 def clients(service: Service) -> Iterator[Clients]:
-    made = Clients(*[f"127.0.0.1:{service.port}"] * 3)
-    yield made
-    made.close()
+    created = Clients(*[f"127.0.0.1:{service.port}"] * 3)
+    yield created
+    created.close()
     calling.set(NOBODY)
 
 

@@ -121,10 +121,10 @@ def test_each_referral_is_reminded_on_its_own_version_and_with_its_own_request_i
     page = client.get("/board").text
     chosen = [f"{IDS[0]}:v3", f"{IDS[1]}:v9", f"{IDS[0]}:v3"]
     for _twice in range(2):
-        said = post(client, "/board/several", page, step="remind", chosen=chosen).text
-        assert "2 hechas" in said
+        page_text = post(client, "/board/several", page, step="remind", chosen=chosen).text
+        assert "2 hechas" in page_text
     requests = asked(played, "RemindReferral")
-    assert [(one.id, one.etag, one.request_id) for one in requests] == [
+    assert [(request.id, request.etag, request.request_id) for request in requests] == [
         (IDS[0], "v3", f"one-{IDS[0]}"),
         (IDS[1], "v9", f"one-{IDS[1]}"),
     ] * 2
@@ -231,10 +231,12 @@ def matches(*services: str) -> d.MatchServicesResponse:
     return d.MatchServicesResponse(
         matches=[
             d.Match(
-                service=d.Service(id=each * 32, name=f"Casa {each}", organization_name="Luna"),
+                service=d.Service(
+                    id=service * 32, name=f"Casa {service}", organization_name="Luna"
+                ),
                 verdict=d.VERDICT_FITS,
             )
-            for each in services
+            for service in services
         ]
     )
 
@@ -242,10 +244,10 @@ def matches(*services: str) -> d.MatchServicesResponse:
 def test_another_service_is_chosen_for_each_referral_before_anything_is_done(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    kept = standing(IDS[2], "v7", "remind")
-    kept.unanswered = True
+    stored = standing(IDS[2], "v7", "remind")
+    stored.unanswered = True
     played.answers["GetReferral"] = lambda request: (
-        kept if request.id == IDS[2] else standing(request.id, "v6")
+        stored if request.id == IDS[2] else standing(request.id, "v6")
     )
     played.answers["MatchServices"] = matches("a", "b")
     page = client.get("/board").text
@@ -275,7 +277,7 @@ def test_another_service_is_chosen_for_each_referral_before_anything_is_done(
     assert "1 hecha" in text
 
 
-def test_where_no_service_fits_there_is_nothing_to_send(
+def test_nothing_can_be_sent_if_no_service_fits(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["GetReferral"] = lambda request: standing(request.id)

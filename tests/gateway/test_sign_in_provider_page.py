@@ -54,7 +54,7 @@ def test_a_link_leads_to_the_ministry_and_its_answer_opens_a_session_in_this_bro
     cookie = next(
         value for name, value in away.headers if name == "Set-Cookie" and value.startswith("p=")
     )
-    assert all(said in cookie for said in ("stays-here", "HttpOnly", "SameSite=Lax", "Max-Age=600"))
+    assert all(text in cookie for text in ("stays-here", "HttpOnly", "SameSite=Lax", "Max-Age=600"))
     back = client.get("/sign-in/return?state=s&code=c&iss=i")
     question = played.last("FinishProviderSignIn")
     assert (question.challenge, question.state, question.code, question.issuer) == (
@@ -121,8 +121,8 @@ def test_a_failed_sign_in_through_a_provider_leads_to_the_sign_in_page(
     client = pages(played).test_client()
     answer = client.get(path)
     assert (answer.status_code, answer.location.partition("?")[0]) == (303, "/sign-in")
-    shown = client.get(answer.location).text
-    assert (why in shown, 'id="password"' in shown) == (True, True)
+    page_text = client.get(answer.location).text
+    assert (why in page_text, 'id="password"' in page_text) == (True, True)
 
 
 def test_one_coordinator_proposes_a_provider_and_another_confirms_what_she_sees(
@@ -155,9 +155,9 @@ def test_one_coordinator_proposes_a_provider_and_another_confirms_what_she_sees(
     played.answers["GetSignInProvider"] = m.SignInProvider(
         provider_id=ID, etag="v1", issuer="https://old.example", proposal=WANTED
     )
-    shown = client.get(PAGE).text
+    page_text = client.get(PAGE).text
     assert all(
-        part in shown
+        part in page_text
         for part in (
             "https://old.example",
             "https://sso.example",

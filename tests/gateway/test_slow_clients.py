@@ -32,18 +32,18 @@ ONE_BYTE_OF_A_THOUSAND = (
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
-    made = Service()
-    yield made
-    made.stop()
+    created = Service()
+    yield created
+    created.stop()
 
 
 @pytest.fixture(scope="module")
 def gateway(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    made = Gateway(
+    created = Gateway(
         tmp_path_factory.mktemp("gateway"), dict.fromkeys(NAMES, f"127.0.0.1:{service.port}")
     )
-    yield made
-    made.process.stop()
+    yield created
+    created.process.stop()
 
 
 def test_a_slow_client_never_holds_a_thread(gateway: Gateway) -> None:

@@ -190,10 +190,10 @@ def test_a4_a_code_or_a_passkey_is_asked_for_where_the_account_has_one(
 def test_a4_the_carried_form_of_another_session_is_refused(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    kept = first_form_fields(refused_invitation(client).text)
+    stored = first_form_fields(refused_invitation(client).text)
     played.answers["SignIn"] = m.SignInResponse(session_secret="another-session")
     other = enter(pages(played).test_client())
-    stolen = other.post("/members/workers", data={**kept, "password": "x"})
+    stolen = other.post("/members/workers", data={**stored, "password": "x"})
     assert (stolen.status_code, "ya no sirve" in stolen.text) == (403, True)
     assert "ProveSession" not in {name for name, *_ in played.asked}
 
@@ -246,12 +246,12 @@ def test_a4_a_worker_who_signs_in_through_her_organisation_proves_herself_there_
         "the open session continues"
     )
     played.answers["CreateInvitation"] = m.Invitation(id=ID)
-    asked = len([name for name, *_ in played.asked if name == "ProveSession"])
+    count_before = len([name for name, *_ in played.asked if name == "ProveSession"])
     done = client.post("/members/workers", data=first_form_fields(page.text))
     assert (
         done.status_code,
         len([name for name, *_ in played.asked if name == "ProveSession"]),
-    ) == (303, asked)
+    ) == (303, count_before)
     played.answers["ProveSession"] = errors.Invalid(("challenge", "wrong"))
     client.get("/account/proof/provider")
     assert client.get("/sign-in/return?state=s&error=x").status_code == 422

@@ -93,7 +93,7 @@ def test_d24_the_page_states_the_effects_of_a_suspension_beforehand(
 ) -> None:
     played.answers["GetOrganization"] = member(hotline_number="133")
     page = client.get(PAGE).text
-    for said in (
+    for text in (
         "<b>133</b>: deja de salir en la página pública.",
         "7 personas dejan de entrar",
         "1 invitación no se puede aceptar",
@@ -110,7 +110,7 @@ def test_d24_the_page_states_the_effects_of_a_suspension_beforehand(
         "Hasta 15 que solo tiene ella",
         "Hasta 5 planes",
     ):
-        assert said in page, said
+        assert text in page, text
     assert page.index("Qué le pasa a quién") < page.index("Proponer la suspensión")
     assert f'href="{PAGE}"' in client.get(f"/directory/organizations/{OTHER}").text
     assert "Suspender</button>" not in client.get(f"/directory/organizations/{OTHER}").text, (
@@ -161,8 +161,8 @@ def test_d24_another_coordinator_sees_until_when_a_member_is_held(
     )
     page = client.get(PAGE).text
     assert all(
-        said in page
-        for said in (
+        text in page
+        for text in (
             "Detenida: Casa Luna",
             "entra otra vez",
             "Confirmar la suspensión",

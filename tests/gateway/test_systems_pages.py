@@ -122,16 +122,17 @@ def test_a_delivery_shows_its_attempts_its_headers_and_its_body(
 
 
 @pytest.mark.parametrize(
-    ("attempts", "said"), [(0, "Ningún intento todavía."), (4, "Los intentos se guardan 30 días.")]
+    ("attempts", "expected"),
+    [(0, "Ningún intento todavía."), (4, "Los intentos se guardan 30 días.")],
 )
 def test_a_delivery_without_attempts_says_why(
-    played: PlayedServices, client: FlaskClient, attempts: int, said: str
+    played: PlayedServices, client: FlaskClient, attempts: int, expected: str
 ) -> None:
     played.answers["GetDelivery"] = n.Delivery(
         id=ID, kind="referral_sent", attempts=attempts, sent=n.DeliveryContent(body="{}")
     )
     page = client.get(f"/webhooks/{ID}/deliveries/{ID}").text
-    assert said in page
+    assert expected in page
     assert "curl" not in page
 
 

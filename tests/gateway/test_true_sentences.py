@@ -48,9 +48,9 @@ Arrange = Callable[[PlayedServices], None]
 
 def stamp(minutes: float) -> Timestamp:
     """Returns the time in `minutes` minutes from now."""
-    made = Timestamp()
-    made.FromDatetime((datetime.now(UTC) + timedelta(minutes=minutes)).replace(tzinfo=None))
-    return made
+    created = Timestamp()
+    created.FromDatetime((datetime.now(UTC) + timedelta(minutes=minutes)).replace(tzinfo=None))
+    return created
 
 
 def clock(minutes: float) -> r.Clock:
@@ -67,9 +67,9 @@ def contact(minutes: float) -> c.Contact:
 
 
 def referral(**fields: Any) -> r.Referral:
-    made = r.Referral(id=ID, code="4BGZ42", need_code="HOU.EMG", state=r.STATE_SENT, live=True)
-    made.MergeFrom(r.Referral(**fields))
-    return made
+    created = r.Referral(id=ID, code="4BGZ42", need_code="HOU.EMG", state=r.STATE_SENT, live=True)
+    created.MergeFrom(r.Referral(**fields))
+    return created
 
 
 def quiet(played: PlayedServices) -> None:
@@ -423,11 +423,11 @@ def test_d25_a_manager_with_referrals_under_way_is_not_told_that_there_are_none(
 
 
 # D25
-def test_d25_what_is_due_within_the_hour_comes_first_and_the_rest_is_not_called_today() -> None:
+def test_d25_work_due_within_the_hour_comes_first_and_the_rest_is_not_called_today() -> None:
     rows = [referral(next_due_time=stamp(minutes)) for minutes in (30, 19 * 24 * 60)]
     both = waiting(
-        ListReferrals=lambda asked: r.ListReferralsResponse(
-            referrals=[] if asked.filter.unanswered else rows
+        ListReferrals=lambda request: r.ListReferralsResponse(
+            referrals=[] if request.filter.unanswered else rows
         ),
         ListEnquiries=PUT_TO_US,
     )
@@ -480,9 +480,9 @@ def test_d25_the_network_is_told_that_all_is_listed_only_where_all_is_listed() -
             "/today",
             COORDINATOR,
             waiting(
-                ListReferrals=lambda asked: r.ListReferralsResponse(
+                ListReferrals=lambda request: r.ListReferralsResponse(
                     referrals=[]
-                    if asked.filter.unanswered
+                    if request.filter.unanswered
                     else [rows[minutes] for minutes in listed]
                 )
             ),
@@ -494,14 +494,14 @@ def test_d25_the_network_is_told_that_all_is_listed_only_where_all_is_listed() -
 
 
 # D25
-@pytest.mark.parametrize(("beds", "said"), [(1, "libre de 14"), (2, "libres de 14")])
-def test_d25_one_free_bed_is_counted_as_one(beds: int, said: str) -> None:
+@pytest.mark.parametrize(("beds", "expected"), [(1, "libre de 14"), (2, "libres de 14")])
+def test_d25_one_free_bed_is_counted_as_one(beds: int, expected: str) -> None:
     room = d.Capacity(available=beds, maximum=14, unit=d.CAPACITY_UNIT_BEDS)
     shelter = d.Service(id=ID, name="Casa segura", capacity=room)
-    shown = page(
+    page_text = page(
         "/today", WORKER, waiting(SearchServices=d.SearchServicesResponse(services=[shelter]))
     )
-    assert f">{said}<" in shown
+    assert f">{expected}<" in page_text
 
 
 def tiles(text: str) -> dict[str, int]:
@@ -537,20 +537,20 @@ def test_d25_the_number_of_late_rows_counts_every_late_row_and_opens_exactly_the
 
 
 # D25
-def test_d25_who_sends_in_an_emergency_reads_beforehand_when_the_note_can_be_read() -> None:
+def test_d25_a_sender_in_an_emergency_reads_beforehand_when_the_note_can_be_read() -> None:
     def arrange(played: PlayedServices) -> None:
         played.answers["IssueToken"] = signed_in(OPERATOR, contract_pb2.ROLE_EMERGENCY)
         opened_on(r.SIDE_SENDER)(played)
 
-    shown = page(f"/referrals/{ID}/check", OPERATOR, arrange)
-    assert "lo demás, también la nota, cuando otra persona lo confirme" in shown
+    page_text = page(f"/referrals/{ID}/check", OPERATOR, arrange)
+    assert "lo demás, también la nota, cuando otra persona lo confirme" in page_text
 
 
 # D25
 def test_d25_the_number_of_unseen_referrals_does_not_deny_those_that_the_desk_has_sent() -> None:
     sent = waiting(
-        CountReferrals=lambda asked: r.CountReferralsResponse(
-            fresh=0 if asked.filter.waiting_for_me else 2
+        CountReferrals=lambda request: r.CountReferralsResponse(
+            fresh=0 if request.filter.waiting_for_me else 2
         )
     )
     for role, label, count in ((OPERATOR, "Recibidas sin ver", 0), (COORDINATOR, "Enviadas", 2)):
@@ -695,16 +695,16 @@ def test_d25_a_late_confirmation_is_not_described_as_still_to_come() -> None:
 
 # D25
 def test_d25_the_page_does_not_claim_that_she_authorised_those_who_can_open_her_data() -> None:
-    said = status_said(organizations_with_access=1)
-    assert "puede abrir datos suyos" in said
-    assert "autorizó" not in said
+    sentence = status_said(organizations_with_access=1)
+    assert "puede abrir datos suyos" in sentence
+    assert "autorizó" not in sentence
 
 
 # D25
 def test_d25_the_number_of_those_who_can_open_her_data_names_the_one_it_leaves_out() -> None:
-    said = status_said(organizations_with_access=1, file_count=1)
+    sentence = status_said(organizations_with_access=1, file_count=1)
     assert "Ahora 1 organización puede abrir datos suyos, además de quien abrió su expediente." in (
-        html.unescape(said)
+        html.unescape(sentence)
     )
 
 
@@ -723,14 +723,14 @@ def test_d25_a_pause_of_the_receivers_deadline_is_not_read_as_a_pause_of_the_que
     side: r.Side.ValueType,
 ) -> None:
     paused = referral(state=r.STATE_INFO_REQUESTED, side=side)
-    said = page(
+    page_text = page(
         f"/referrals/{ID}",
         WORKER,
         lambda played: played.answers.update(
             GetReferral=paused, ListReferralEvents=r.ListReferralEventsResponse()
         ),
     )
-    assert "el plazo de quien la recibe está en pausa hasta que se responda" in said
+    assert "el plazo de quien la recibe está en pausa hasta que se responda" in page_text
 
 
 def said_of(shown: r.Referral) -> list[tuple[str, str, bool]]:
@@ -799,9 +799,9 @@ def test_d25_a_callers_error_is_no_failure_of_the_service() -> None:
 
 @pytest.fixture
 def service() -> Iterator[Service]:
-    made = Service()
-    yield made
-    made.stop()
+    created = Service()
+    yield created
+    created.stop()
 
 
 # D25

@@ -38,8 +38,8 @@ Scheme = Literal["light", "dark"]
 
 @pytest.fixture
 def played() -> PlayedServices:
-    made = PlayedServices()
-    made.answers["GetReferral"] = r.Referral(
+    created = PlayedServices()
+    created.answers["GetReferral"] = r.Referral(
         id=ID,
         etag="1",
         code="H7JX7J",
@@ -52,11 +52,11 @@ def played() -> PlayedServices:
         main_step="acknowledge",
         allowed_verbs=["acknowledge", "accept", "decline"],
     )
-    made.answers["GetSafeContact"] = p.SafeContact(channel_code=p.SAFE_CHANNEL_NONE)
-    made.answers["ListHotlines"] = d.ListHotlinesResponse(
+    created.answers["GetSafeContact"] = p.SafeContact(channel_code=p.SAFE_CHANNEL_NONE)
+    created.answers["ListHotlines"] = d.ListHotlinesResponse(
         hotlines=[d.Hotline(country="NI", number="133")]
     )
-    return made
+    return created
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def test_d19_how_she_arrives_comes_before_everything_but_the_warning(
     )
     page.goto(f"/referrals/{ID}")
     shown = page.locator("main .card").first
-    assert [said for said in vars_of(arrival) if said not in shown.inner_text()] == []
+    assert [text for text in vars_of(arrival) if text not in shown.inner_text()] == []
     assert "con su hijo" in printed(page)
 
 
@@ -162,7 +162,7 @@ def test_d21_the_receivers_copy_is_a_separate_sheet_that_names_the_sender_and_fo
     page: Page,
 ) -> None:
     copy = printed(page)
-    for said in (
+    for text in (
         "H7JX7J",
         "La envía",
         "La recibe",
@@ -170,5 +170,5 @@ def test_d21_the_receivers_copy_is_a_separate_sheet_that_names_the_sender_and_fo
         "no sale de aquí",
         "Firma de quien la recibe",
     ):
-        assert said in copy
+        assert text in copy
     assert not re.search("Rosa", copy)

@@ -145,7 +145,7 @@ def service(
     clock = SettableClock(NOON)
     database = Database(place.url, view_of=view_of)
     database.open()
-    made = make(
+    created = make(
         database,
         key_folder.keyring(folder, "referrals"),
         Signer(key_folder.signing(folder, "facts.referrals")),
@@ -157,7 +157,7 @@ def service(
         lambda: key_folder.all_verifying(folder, "calls.gateway"), "enlace.referrals", clock
     )
     server = Server(
-        "127.0.0.1:0", made.servicers, addresses, threads=8, reflect=True, caller_rate=100_000
+        "127.0.0.1:0", created.servicers, addresses, threads=8, reflect=True, caller_rate=100_000
     )
     server.start()
     with database.transaction(SYSTEM) as tx:
@@ -175,7 +175,15 @@ def service(
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         gateway = AddressSigner(key_folder.signing(folder, "calls.gateway"), clock)
         yield Service(
-            clock, database, place.url, place.migration_url, folder, made, issuer, gateway, channel
+            clock,
+            database,
+            place.url,
+            place.migration_url,
+            folder,
+            created,
+            issuer,
+            gateway,
+            channel,
         )
     usecases.HASHER = slow
     server.stop(1)
@@ -227,8 +235,8 @@ class Story:
             safe_contact=plan,
             request_id=self.request_id(),
         )
-        made: people_pb2.Person = self.ngo.CreatePerson(request)
-        return made
+        created: people_pb2.Person = self.ngo.CreatePerson(request)
+        return created
 
     def draft(
         self, person: people_pb2.Person | None = None, **values: Any
@@ -242,8 +250,8 @@ class Story:
             request_id=self.request_id(),
             **values,
         )
-        made: referrals_pb2.Referral = self.ngo.CreateReferral(request)
-        return made
+        created: referrals_pb2.Referral = self.ngo.CreateReferral(request)
+        return created
 
     def child(self, **identity: Any) -> people_pb2.Person:
         """Adds a person who is fifteen years old."""
@@ -268,8 +276,8 @@ class Story:
             arrival=ARRIVAL,
             request_id=self.request_id(),
         )
-        made: referrals_pb2.Referral = (by or self.rescuer).SendReferral(request)
-        return made
+        created: referrals_pb2.Referral = (by or self.rescuer).SendReferral(request)
+        return created
 
     def receipt(self, person_id: str, **values: Any) -> people_pb2.Receipt:
         receipt = people_pb2.Receipt(
@@ -286,10 +294,10 @@ class Story:
             explained_codes=values.pop("explained_codes", SEVEN_POINTS),
             **values,
         )
-        made: people_pb2.Receipt = self.ngo.CreateReceipt(
+        created: people_pb2.Receipt = self.ngo.CreateReceipt(
             people_pb2.CreateReceiptRequest(receipt=receipt, request_id=self.request_id())
         )
-        return made
+        return created
 
     def sent(self, **values: Any) -> referrals_pb2.Referral:
         """Sends a referral on a consent to identity and contact, or to `field_groups` if given."""
@@ -303,8 +311,8 @@ class Story:
             arrival=ARRIVAL,
             request_id=self.request_id(),
         )
-        made: referrals_pb2.Referral = self.ngo.SendReferral(request)
-        return made
+        created: referrals_pb2.Referral = self.ngo.SendReferral(request)
+        return created
 
     def accepted(self, **values: Any) -> referrals_pb2.Referral:
         sent = self.sent(**values)
@@ -312,8 +320,8 @@ class Story:
             id=sent.id, etag=sent.etag, request_id=self.request_id()
         )
         request.planned_first_contact_time.FromDatetime(self.service.clock.now())
-        made: referrals_pb2.Referral = self.shelter.AcceptReferral(request)
-        return made
+        created: referrals_pb2.Referral = self.shelter.AcceptReferral(request)
+        return created
 
     def campaign(
         self, *media: contacts_pb2.Campaign.ValueType, country: str = "NI"
@@ -323,10 +331,10 @@ class Story:
             country=country,
             media_codes=media or [contacts_pb2.CAMPAIGN_POSTER],
         )
-        made: campaigns_pb2.LineCampaign = self.coordinator.CreateCampaign(
+        created: campaigns_pb2.LineCampaign = self.coordinator.CreateCampaign(
             campaigns_pb2.CreateCampaignRequest(campaign=wanted, request_id=self.request_id())
         )
-        return made
+        return created
 
     def contact(
         self,
@@ -340,12 +348,12 @@ class Story:
             speaker_code=speaker,
             triage=contacts_pb2.Triage(**triage),
         )
-        made: contacts_pb2.CreateContactResponse = operator.CreateContact(
+        created: contacts_pb2.CreateContactResponse = operator.CreateContact(
             contacts_pb2.CreateContactRequest(
                 contact=contact, pin="4821", request_id=self.request_id()
             )
         )
-        return made
+        return created
 
 
 _numbers = iter(range(1_000_000))

@@ -170,9 +170,9 @@ def test_a_receipt_changed_in_the_database_opens_nothing_and_raises_an_alarm(
     assert story.shelter.OpenPerson(request).given_name
     as_owner(service, f"UPDATE receipts SET {widened} WHERE id = %s", sent.receipt_id)
     before = alarms()
-    said = refusal(lambda: story.shelter.OpenPerson(request))
-    assert said in {("FAILED_PRECONDITION", "receipt_missing"), ("NOT_FOUND", "not_found")}
-    assert alarms() > before or said[0] == "NOT_FOUND"
+    refused = refusal(lambda: story.shelter.OpenPerson(request))
+    assert refused in {("FAILED_PRECONDITION", "receipt_missing"), ("NOT_FOUND", "not_found")}
+    assert alarms() > before or refused[0] == "NOT_FOUND"
     draft = story.draft(person=people_pb2.Person(id=sent.person_id))
     again = pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=sent.receipt_id)
     assert refusal(lambda: story.ngo.SendReferral(again))[1] in {"receipt_missing", "not_found"}
@@ -379,16 +379,16 @@ def test_a_member_on_probation_sends_at_most_five_referrals_even_concurrently(
 def test_the_right_pin_is_never_counted_as_a_guess_even_if_the_request_is_refused(
     story: Story, service: Service
 ) -> None:
-    made = story.contact()
+    created = story.contact()
     nothing = contacts_pb2.ConfirmHelpRequest(
-        reference=made.reference, pin=made.pin, help_came=True
+        reference=created.reference, pin=created.pin, help_came=True
     )
     for _ in range(7):
         assert refusal(lambda: service.public().ConfirmHelp(nothing)) == (
             "FAILED_PRECONDITION",
             "nothing_to_confirm",
         )
-    assert status(service.public(), made).contact_time_band == contacts_pb2.TIME_BAND_TODAY
+    assert status(service.public(), created).contact_time_band == contacts_pb2.TIME_BAND_TODAY
 
 
 def test_only_sender_and_receiver_can_list_the_referrals_of_a_person(

@@ -31,7 +31,7 @@ CARD = AdviceCard(
 
 
 @pytest.mark.parametrize(
-    ("said", "need_code", "opens"),
+    ("expected", "need_code", "opens"),
     [
         (Triage(), "", False),
         (Triage(still_held=YES), "", True),
@@ -45,9 +45,9 @@ CARD = AdviceCard(
     ],
 )
 def test_an_answer_or_a_need_opens_an_advice_card(
-    said: Triage, need_code: str, opens: bool
+    expected: Triage, need_code: str, opens: bool
 ) -> None:
-    assert CARD.opens(said, need_code) is opens
+    assert CARD.opens(expected, need_code) is opens
 
 
 @pytest.mark.parametrize(
@@ -134,12 +134,12 @@ def texts_of(story: Story) -> dict[str, Any]:
     return {language: text(story, language) for language in REQUIRED}
 
 
-def publish(story: Story, **said: Any) -> pb.AdviceCard:
-    card = pb.AdviceCard(**{"version": 1, **texts_of(story), **said})
-    made: pb.AdviceCard = story.coordinator.PublishAdviceCard(
+def publish(story: Story, **fields: Any) -> pb.AdviceCard:
+    card = pb.AdviceCard(**{"version": 1, **texts_of(story), **fields})
+    created: pb.AdviceCard = story.coordinator.PublishAdviceCard(
         pb.PublishAdviceCardRequest(card=card, request_id=story.request_id())
     )
-    return made
+    return created
 
 
 def used(client: Any, contact_id: str = "") -> dict[str, pb.AdviceCard]:

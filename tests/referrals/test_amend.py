@@ -130,23 +130,23 @@ def amending(
 def test_the_receiver_sees_the_current_coarse_data_once_the_sender_has_amended_the_referral(
     story: Story,
 ) -> None:
-    made = story.sent(urgency=pb.URGENCY_URGENT)
-    file = story.ngo.GetPerson(people_pb2.GetPersonRequest(id=made.person_id))
+    created = story.sent(urgency=pb.URGENCY_URGENT)
+    file = story.ngo.GetPerson(people_pb2.GetPersonRequest(id=created.person_id))
     born = people_pb2.Identity(given_name="Ximena", birth_date="1996-05-04")
     story.ngo.UpdateIdentity(
         people_pb2.UpdateIdentityRequest(id=file.id, etag=file.etag, identity=born)
     )
-    assert read(story.shelter, made.id).person.age_band == pb.AGE_BAND_18_TO_24
-    amended = story.ngo.AmendReferral(amending(made, pb.URGENCY_EMERGENCY))
-    seen = read(story.shelter, made.id)
+    assert read(story.shelter, created.id).person.age_band == pb.AGE_BAND_18_TO_24
+    amended = story.ngo.AmendReferral(amending(created, pb.URGENCY_EMERGENCY))
+    seen = read(story.shelter, created.id)
     assert (seen.person.age_band, seen.urgency, seen.state) == (
         pb.AGE_BAND_25_TO_59,
         pb.URGENCY_EMERGENCY,
-        made.state,
+        created.state,
     )
-    assert seen.next_due_time.ToDatetime() - made.send_time.ToDatetime() == 1 * H
+    assert seen.next_due_time.ToDatetime() - created.send_time.ToDatetime() == 1 * H
     last = story.shelter.ListReferralEvents(
-        pb.ListReferralEventsRequest(referral_id=made.id)
+        pb.ListReferralEventsRequest(referral_id=created.id)
     ).events[-1]
     assert (last.verb, list(last.changed_field_codes)) == ("amended", ["age_band", "urgency"])
     assert refusal_with_fields(lambda: story.ngo.AmendReferral(amending(amended))) == (
@@ -157,8 +157,8 @@ def test_the_receiver_sees_the_current_coarse_data_once_the_sender_has_amended_t
 
 
 def test_only_the_sender_amends_a_referral_and_only_with_the_current_etag(story: Story) -> None:
-    made = story.sent(urgency=pb.URGENCY_URGENT)
-    asked = amending(made, pb.URGENCY_IMMEDIATE)
+    created = story.sent(urgency=pb.URGENCY_URGENT)
+    asked = amending(created, pb.URGENCY_IMMEDIATE)
     assert refusal(lambda: story.shelter.AmendReferral(asked)) == (
         "FAILED_PRECONDITION",
         "illegal_transition",
@@ -168,5 +168,7 @@ def test_only_the_sender_amends_a_referral_and_only_with_the_current_etag(story:
         "not_found",
     )
     assert refusal(lambda: story.coordinator.AmendReferral(asked))[0] == "PERMISSION_DENIED"
-    story.shelter.AcknowledgeReferral(pb.AcknowledgeReferralRequest(id=made.id, etag=made.etag))
+    story.shelter.AcknowledgeReferral(
+        pb.AcknowledgeReferralRequest(id=created.id, etag=created.etag)
+    )
     assert refusal(lambda: story.ngo.AmendReferral(asked)) == ("ABORTED", "stale_etag")

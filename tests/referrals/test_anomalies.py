@@ -210,10 +210,10 @@ def test_a_worker_who_opens_a_file_at_night_is_reported(story: Story, service: S
         speaker_code=contacts_pb2.SPEAKER_PERSON,
         note="x",
     )
-    made = on_line.CreateContact(
+    created = on_line.CreateContact(
         contacts_pb2.CreateContactRequest(contact=contact, pin="4821")
     ).contact
-    on_line.GetContact(contacts_pb2.GetContactRequest(id=made.id))
+    on_line.GetContact(contacts_pb2.GetContactRequest(id=created.id))
     open_person(looker, person.id), open_person(system, person.id)
     assert anomalies_of(service, looker) == [("at_night", 1)]
     assert anomalies_of(service, on_line) == []
@@ -256,7 +256,7 @@ def test_only_an_auditor_reviews_an_anomaly(
             )
             anomalies, token = [*anomalies, *answer.anomalies], answer.next_page_token
             if not token:
-                return [one for one in anomalies if one.worker_id == worker.caller.id]
+                return [anomaly for anomaly in anomalies if anomaly.worker_id == worker.caller.id]
 
     [anomaly] = listed(waiting=True)
     assert (anomaly.kind, anomaly.day, anomaly.count) == (

@@ -64,46 +64,50 @@ def read_contact(client: Client, contact: c.Contact) -> c.Contact:
 def test_a_call_to_another_line_keeps_the_callers_reference_and_makes_a_contact_of_that_line(
     story: Story,
 ) -> None:
-    made = story.contact()
-    again = call_again(story, made)
+    created = story.contact()
+    again = call_again(story, created)
     assert (again.reference, again.pin, again.contact.reference_hint) == (
-        made.reference,
-        made.pin,
-        made.contact.reference_hint,
+        created.reference,
+        created.pin,
+        created.contact.reference_hint,
     )
-    assert (made.contact.called_before, again.contact.called_before) == (False, True)
-    known = c.GetContactByReferenceRequest(reference=made.reference, pin=made.pin)
-    assert operator_of(story).GetContactByReference(known).id == made.contact.id
+    assert (created.contact.called_before, again.contact.called_before) == (False, True)
+    known = c.GetContactByReferenceRequest(reference=created.reference, pin=created.pin)
+    assert operator_of(story).GetContactByReference(known).id == created.contact.id
     assert operator_of(story, "clinic").GetContactByReference(known).id == again.contact.id
     assert refusal(lambda: operator_of(story, "shelter").GetContactByReference(known)) == NOT_THERE
     assert refusal(lambda: read_contact(operator_of(story), again.contact)) == NOT_THERE
-    assert refusal(lambda: read_contact(operator_of(story, "clinic"), made.contact)) == NOT_THERE
+    assert refusal(lambda: read_contact(operator_of(story, "clinic"), created.contact)) == NOT_THERE
     story.service.clock.advance(timedelta(minutes=1))
-    later = call_again(story, made)
+    later = call_again(story, created)
     assert operator_of(story, "clinic").GetContactByReference(known).id == later.contact.id, (
         "the latest of several contacts"
     )
 
 
 def test_a_contact_is_linked_to_a_caller_only_by_her_reference_and_pin(story: Story) -> None:
-    made = story.contact()
-    for reference, pin in ((made.reference, "0000"), (made.reference, ""), ("AAAA-AAAA", made.pin)):
+    created = story.contact()
+    for reference, pin in (
+        (created.reference, "0000"),
+        (created.reference, ""),
+        ("AAAA-AAAA", created.pin),
+    ):
         request = c.CreateContactRequest(
             contact=c.Contact(line_country="CR"), reference=reference, pin=pin
         )
         assert refusal(partial(operator_of(story, "clinic").CreateContact, request)) == WRONG
-    wrong = partial(call_again, story, made, pin="0000")
+    wrong = partial(call_again, story, created, pin="0000")
     assert [refusal(wrong) for _ in range(9)] == [WRONG] * 8 + [
         ("RESOURCE_EXHAUSTED", "too_many_attempts")
     ]
 
 
 def test_the_status_of_a_reference_covers_the_requests_of_all_lines(story: Story) -> None:
-    made = story.contact()
-    again = call_again(story, made, "hotline")
-    referral_for(story, made)
+    created = story.contact()
+    again = call_again(story, created, "hotline")
+    referral_for(story, created)
     sent, _ = referral_for(story, again)
-    known = {"reference": made.reference, "pin": made.pin}
+    known = {"reference": created.reference, "pin": created.pin}
     public = story.service.public()
     assert len(public.GetReferenceStatus(c.GetReferenceStatusRequest(**known)).items) == 2
     completed(story, sent)
@@ -119,13 +123,15 @@ def test_the_status_of_a_reference_covers_the_requests_of_all_lines(story: Story
 def test_a_callers_note_reaches_the_lines_that_she_called_and_reopens_their_contacts(
     story: Story, service: Service
 ) -> None:
-    made = story.contact()
-    again = call_again(story, made)
-    referral_for(story, made)
-    assert read_contact(operator_of(story), made.contact).outcome_code == c.CONTACT_OUTCOME_REFERRED
-    add_note(story, made, "he took the passport")
+    created = story.contact()
+    again = call_again(story, created)
+    referral_for(story, created)
+    assert (
+        read_contact(operator_of(story), created.contact).outcome_code == c.CONTACT_OUTCOME_REFERRED
+    )
+    add_note(story, created, "he took the passport")
     for client, contact in (
-        (operator_of(story), made.contact),
+        (operator_of(story), created.contact),
         (operator_of(story, "clinic"), again.contact),
     ):
         heard = read_contact(client, contact)
@@ -137,7 +143,7 @@ def test_a_callers_note_reaches_the_lines_that_she_called_and_reopens_their_cont
         rows = tx.execute(
             "SELECT subject, type FROM outbox WHERE type = 'enlace.contact.told.v1'"
             " AND subject = ANY(%s)",
-            ([made.contact.id, again.contact.id],),
+            ([created.contact.id, again.contact.id],),
         ).fetchall()
     assert len(rows) == 2
 
@@ -145,12 +151,12 @@ def test_a_callers_note_reaches_the_lines_that_she_called_and_reopens_their_cont
 def test_after_an_erasure_at_one_line_only_the_other_line_hears_and_calls_the_caller(
     story: Story,
 ) -> None:
-    made = story.contact()
-    again = call_again(story, made)
+    created = story.contact()
+    again = call_again(story, created)
     clinic, colleague = (
         story.service.as_("clinic", "OPERATOR", *more) for more in ((), ("MANAGER",))
     )
-    for client, contact in ((operator_of(story), made.contact), (clinic, again.contact)):
+    for client, contact in ((operator_of(story), created.contact), (clinic, again.contact)):
         plan = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE)
         person = client.CreatePerson(
             people_pb2.CreatePersonRequest(safe_contact=plan, request_id=story.request_id())
@@ -169,23 +175,23 @@ def test_after_an_erasure_at_one_line_only_the_other_line_hears_and_calls_the_ca
     propose(clinic, person.id)
     confirm(colleague, person.id)
     before = read_contact(clinic, again.contact)
-    status = add_note(story, made, "she may be called")
+    status = add_note(story, created, "she may be called")
     assert read_contact(clinic, again.contact) == before, "nothing more is written about her there"
-    assert [note.note for note in read_contact(operator_of(story), made.contact).later_notes] == [
-        "she may be called"
-    ]
+    assert [
+        note.note for note in read_contact(operator_of(story), created.contact).later_notes
+    ] == ["she may be called"]
     assert (status.file_count, status.may_ask_for_call) == (1, True)
-    asked = c.AskForCallByReferenceRequest(
-        reference=made.reference,
-        pin=made.pin,
+    request = c.AskForCallByReferenceRequest(
+        reference=created.reference,
+        pin=created.pin,
         day_code=c.DAY_BAND_TOMORROW,
         hour_code=c.HOUR_BAND_MORNING,
         request_id=story.request_id(),
     )
-    assert story.service.public().AskForCallByReference(asked).HasField("call_until_time")
+    assert story.service.public().AskForCallByReference(request).HasField("call_until_time")
     owed = c.ListCallbacksRequest()
     assert [call.contact_id for call in clinic.ListCallbacks(owed).callbacks] == []
-    assert made.contact.id in {
+    assert created.contact.id in {
         call.contact_id for call in operator_of(story).ListCallbacks(owed).callbacks
     }
 
@@ -193,17 +199,17 @@ def test_after_an_erasure_at_one_line_only_the_other_line_hears_and_calls_the_ca
 def test_a_contact_with_a_new_note_stays_open_until_an_operator_has_handled_it(
     story: Story,
 ) -> None:
-    made = story.contact()
-    sent, operator = referral_for(story, made)
-    add_note(story, made, "she moved to her aunt")
+    created = story.contact()
+    sent, operator = referral_for(story, created)
+    add_note(story, created, "she moved to her aunt")
     completed(story, sent)
-    heard = read_contact(operator, made.contact)
+    heard = read_contact(operator, created.contact)
     assert (heard.outcome_code, heard.unheard) == (c.CONTACT_OUTCOME_OPEN, True), (
         "even though the referral continued"
     )
     request = c.UpdateContactRequest(
         contact=c.Contact(
-            id=heard.id, etag=made.contact.etag, outcome_code=c.CONTACT_OUTCOME_ADVISED
+            id=heard.id, etag=created.contact.etag, outcome_code=c.CONTACT_OUTCOME_ADVISED
         )
     )
     request.update_mask.paths.append("outcome_code")
@@ -218,11 +224,11 @@ def test_a_contact_with_a_new_note_stays_open_until_an_operator_has_handled_it(
 def test_a_callers_note_appears_in_no_list_and_in_no_answer_to_a_lookup_by_reference(
     story: Story,
 ) -> None:
-    made = story.contact()
-    sent, operator = referral_for(story, made)
-    said = add_note(story, made, "quetzal")
-    assert b"quetzal" not in said.SerializeToString()
-    known = c.GetContactByReferenceRequest(reference=made.reference, pin=made.pin)
+    created = story.contact()
+    sent, operator = referral_for(story, created)
+    noted = add_note(story, created, "quetzal")
+    assert b"quetzal" not in noted.SerializeToString()
+    known = c.GetContactByReferenceRequest(reference=created.reference, pin=created.pin)
     assert b"quetzal" not in operator.GetContactByReference(known).SerializeToString()
     assert b"quetzal" not in operator.ListContacts(c.ListContactsRequest()).SerializeToString()
     assert sent.id
@@ -232,20 +238,21 @@ def test_a_callers_note_appears_in_no_list_and_in_no_answer_to_a_lookup_by_refer
 def test_a_callers_notes_are_sealed_with_the_key_of_her_file_if_she_has_one(
     with_file: bool, story: Story, service: Service
 ) -> None:
-    made = story.contact()
+    created = story.contact()
     operator = operator_of(story)
     person = operator.CreatePerson(people_pb2.CreatePersonRequest(request_id=story.request_id()))
     if with_file:
-        current = read_contact(operator, made.contact)
+        current = read_contact(operator, created.contact)
         request = c.UpdateContactRequest(
             contact=c.Contact(id=current.id, etag=current.etag, person_id=person.id)
         )
         request.update_mask.paths.append("person_id")
         operator.UpdateContact(request)
-    add_note(story, made, "tepezcuintle")
+    add_note(story, created, "tepezcuintle")
     with psycopg.connect(service.migration_url) as owner:
         (sealed, by) = owner.execute(
-            "SELECT sealed, person_id FROM contact_notes WHERE contact_id = %s", (made.contact.id,)
+            "SELECT sealed, person_id FROM contact_notes WHERE contact_id = %s",
+            (created.contact.id,),
         ).fetchone() or (b"", None)
         assert b"tepezcuintle" not in bytes(sealed)
         assert by == (person.id if with_file else "")
@@ -253,20 +260,20 @@ def test_a_callers_notes_are_sealed_with_the_key_of_her_file_if_she_has_one(
             owner.execute(
                 "UPDATE person_keys SET wrapped = NULL WHERE person_id = %s", (person.id,)
             )
-    assert [later.note for later in read_contact(operator, made.contact).later_notes] == (
+    assert [later.note for later in read_contact(operator, created.contact).later_notes] == (
         [] if with_file else ["tepezcuintle"]
     )
 
 
 def test_reading_a_callers_note_is_recorded_in_the_trail(story: Story, service: Service) -> None:
-    made = story.contact()
-    add_note(story, made, "he came back")
+    created = story.contact()
+    add_note(story, created, "he came back")
     with service.database.transaction(SYSTEM) as tx:
-        tx.execute("UPDATE contacts SET person_id = '' WHERE id = %s", (made.contact.id,))
-    read_contact(operator_of(story), made.contact)
+        tx.execute("UPDATE contacts SET person_id = '' WHERE id = %s", (created.contact.id,))
+    read_contact(operator_of(story), created.contact)
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
-            "SELECT action FROM audit WHERE object_id = %s", (made.contact.id,)
+            "SELECT action FROM audit WHERE object_id = %s", (created.contact.id,)
         ).fetchall()
     assert "read_contact" in {row["action"] for row in rows}
 
@@ -274,39 +281,39 @@ def test_reading_a_callers_note_is_recorded_in_the_trail(story: Story, service: 
 def test_a_reference_accepts_a_limited_number_of_notes_a_day(
     story: Story, service: Service
 ) -> None:
-    made = story.contact()
+    created = story.contact()
     for number in range(20):
-        add_note(story, made, f"note {number}")
-    assert refusal(partial(add_note, story, made, "one more")) == (
+        add_note(story, created, f"note {number}")
+    assert refusal(partial(add_note, story, created, "one more")) == (
         "FAILED_PRECONDITION",
         "too_much_said",
     )
     service.clock.advance(timedelta(days=1, seconds=1))
-    add_note(story, made, "tomorrow again")
+    add_note(story, created, "tomorrow again")
 
 
 def test_an_empty_note_is_refused_and_a_wrong_pin_writes_nothing(
     story: Story, service: Service
 ) -> None:
-    made = story.contact()
-    assert refusal_with_fields(partial(add_note, story, made, "  "))[2] == {"note": "required"}
+    created = story.contact()
+    assert refusal_with_fields(partial(add_note, story, created, "  "))[2] == {"note": "required"}
     guess: Any = c.AddNoteByReferenceRequest(
-        reference=made.reference, pin="0000", note="call me at this number"
+        reference=created.reference, pin="0000", note="call me at this number"
     )
     assert refusal(partial(service.public().AddNoteByReference, guess)) == WRONG
-    assert not read_contact(operator_of(story), made.contact).later_notes
+    assert not read_contact(operator_of(story), created.contact).later_notes
 
 
 def test_a_note_sent_twice_with_the_same_request_id_is_stored_once(
     story: Story, service: Service
 ) -> None:
-    made = story.contact()
+    created = story.contact()
     request = c.AddNoteByReferenceRequest(
-        reference=made.reference, pin=made.pin, note="once", request_id=story.request_id()
+        reference=created.reference, pin=created.pin, note="once", request_id=story.request_id()
     )
     for _ in range(2):
         service.public().AddNoteByReference(request)
-    assert len(read_contact(operator_of(story), made.contact).later_notes) == 1
+    assert len(read_contact(operator_of(story), created.contact).later_notes) == 1
 
 
 def items(story: Story, made: c.CreateContactResponse) -> list[c.ReferenceItem]:
@@ -323,12 +330,12 @@ def withdraw(story: Story, made: c.CreateContactResponse, key: str) -> c.Referen
 
 
 def test_a_caller_can_withdraw_one_request_and_the_others_continue(story: Story) -> None:
-    made = story.contact()
-    (first, operator), (second, _) = referral_for(story, made), referral_for(story, made)
-    before = items(story, made)
+    created = story.contact()
+    (first, operator), (second, _) = referral_for(story, created), referral_for(story, created)
+    before = items(story, created)
     assert [item.may_withdraw for item in before] == [True, True]
     assert len({item.key for item in before}) == 2
-    after = withdraw(story, made, before[0].key)
+    after = withdraw(story, created, before[0].key)
     assert [
         (item.key, item.status_code, item.consent_live, item.may_withdraw) for item in after.items
     ] == [
@@ -339,17 +346,17 @@ def test_a_caller_can_withdraw_one_request_and_the_others_continue(story: Story)
         operator.GetReferral(pb.GetReferralRequest(id=sent.id)).state for sent in (first, second)
     ]
     assert sorted(states) == [pb.STATE_SENT, pb.STATE_CONSENT_WITHDRAWN]
-    assert withdraw(story, made, before[0].key) == after, "a second withdrawal changes nothing"
+    assert withdraw(story, created, before[0].key) == after, "a second withdrawal changes nothing"
 
 
 def test_a_request_with_the_same_permission_as_a_withdrawn_one_stops_as_her_page_says(
     story: Story,
 ) -> None:
-    made = story.contact()
-    (first, operator), (_other, _) = referral_for(story, made), referral_for(story, made)
+    created = story.contact()
+    (first, operator), (_other, _) = referral_for(story, created), referral_for(story, created)
     second = referral_beside(story, first, operator)
-    key = story.service.made.contacts._book.item_key(made.contact.id, second.id)
-    after = withdraw(story, made, key)
+    key = story.service.made.contacts._book.item_key(created.contact.id, second.id)
+    after = withdraw(story, created, key)
     assert sorted(item.status_code for item in after.items) == [
         c.REFERENCE_STATE_ASKED,
         c.REFERENCE_STATE_STOPPED,
@@ -360,23 +367,23 @@ def test_a_request_with_the_same_permission_as_a_withdrawn_one_stops_as_her_page
 def test_a_completed_request_cannot_be_withdrawn(
     story: Story,
 ) -> None:
-    made = story.contact()
-    sent, operator = referral_for(story, made)
+    created = story.contact()
+    sent, operator = referral_for(story, created)
     done = completed(story, sent)
     operator.CloseReferral(
         pb.CloseReferralRequest(id=done.id, etag=done.etag, help_came_code=pb.HELP_CAME_YES)
     )
-    (item,) = items(story, made)
+    (item,) = items(story, created)
     assert not item.may_withdraw
-    assert withdraw(story, made, item.key).items[0].status_code == c.REFERENCE_STATE_DONE
+    assert withdraw(story, created, item.key).items[0].status_code == c.REFERENCE_STATE_DONE
 
 
 def test_a_caller_cannot_withdraw_another_callers_request(story: Story) -> None:
-    made, other = story.contact(), story.contact()
-    referral_for(story, made)
+    created, other = story.contact(), story.contact()
+    referral_for(story, created)
     referral_for(story, other)
     for key in (items(story, other)[0].key, "0" * 12):
-        assert refusal(partial(withdraw, story, made, key)) == NOT_THERE
+        assert refusal(partial(withdraw, story, created, key)) == NOT_THERE
     assert [item.may_withdraw for item in items(story, other)] == [True]
 
 
@@ -388,9 +395,9 @@ def readings_of(story: Story, made: c.CreateContactResponse) -> list[c.Reference
 def test_a_caller_sees_accesses_by_day_and_kind_of_organisation_but_never_by_name_or_place(
     story: Story, service: Service
 ) -> None:
-    made = story.contact()
-    assert not readings_of(story, made)
-    sent, operator = referral_for(story, made)
+    created = story.contact()
+    assert not readings_of(story, created)
+    sent, operator = referral_for(story, created)
     opening = people_pb2.OpenPersonRequest(
         id=sent.person_id, purpose_code="HOU.EMG", referral_id=sent.id
     )
@@ -406,79 +413,79 @@ def test_a_caller_sees_accesses_by_day_and_kind_of_organisation_but_never_by_nam
     )
     service.clock.advance(timedelta(days=1))
     operator.GetPerson(people_pb2.GetPersonRequest(id=sent.person_id))
-    readings = readings_of(story, made)
+    readings = readings_of(story, created)
     assert [
         (
-            each.date,
-            each.organization_type_code,
-            each.need_group_code,
-            list(each.field_groups),
-            each.allowed,
-            each.count,
+            reading.date,
+            reading.organization_type_code,
+            reading.need_group_code,
+            list(reading.field_groups),
+            reading.allowed,
+            reading.count,
         )
-        for each in readings
+        for reading in readings
     ] == [
         ("2026-03-05", "NGO", "", [people_pb2.FIELD_GROUP_CONTACT], True, 1),
         ("2026-03-04", "NGO", "HOU", [people_pb2.FIELD_GROUP_HEALTH], False, 1),
         ("2026-03-04", "NGO", "HOU", [people_pb2.FIELD_GROUP_IDENTITY], True, 2),
     ]
-    said = b"".join(each.SerializeToString() for each in readings)
+    serialized = b"".join(reading.SerializeToString() for reading in readings)
     assert not [
         one
         for one in (*ORG.values(), sent.id, sent.person_id, story.shelter.caller.id)
-        if one.encode() in said
+        if one.encode() in serialized
     ]
 
 
 def test_a_caller_sees_who_read_her_notes_even_if_she_has_no_file(
     story: Story, service: Service
 ) -> None:
-    made = story.contact()
-    again = call_again(story, made)
-    add_note(story, made, "he came back")
+    created = story.contact()
+    again = call_again(story, created)
+    add_note(story, created, "he came back")
     for client, contact in (
-        (operator_of(story), made.contact),
+        (operator_of(story), created.contact),
         (operator_of(story, "clinic"), again.contact),
     ):
         read_contact(client, contact)
-    (reading,) = readings_of(story, made)
+    (reading,) = readings_of(story, created)
     assert (reading.need_group_code, list(reading.field_groups), reading.count) == (
         "",
         [people_pb2.FIELD_GROUP_NOTES],
         2,
     )
-    referral_for(story, made)
+    referral_for(story, created)
     service.clock.advance(timedelta(hours=1))
-    read_contact(operator_of(story), made.contact)
-    (reading,) = readings_of(story, made)
+    read_contact(operator_of(story), created.contact)
+    (reading,) = readings_of(story, created)
     assert reading.count == 3, "each reading counts once, even those from before the file existed"
 
 
 def test_a_callers_note_is_sealed_with_the_key_of_the_file_in_her_referral(
     story: Story, service: Service
 ) -> None:
-    made = story.contact()
-    sent, operator = referral_for(story, made)
-    add_note(story, made, "tepezcuintle")
+    created = story.contact()
+    sent, operator = referral_for(story, created)
+    add_note(story, created, "tepezcuintle")
     with service.database.transaction(SYSTEM) as tx:
         row = tx.execute(
-            "SELECT person_id FROM contact_notes WHERE contact_id = %s", (made.contact.id,)
+            "SELECT person_id FROM contact_notes WHERE contact_id = %s", (created.contact.id,)
         ).fetchone()
     assert row is not None
     assert row["person_id"] == sent.person_id
-    assert [later.note for later in read_contact(operator, made.contact).later_notes] == [
+    assert [later.note for later in read_contact(operator, created.contact).later_notes] == [
         "tepezcuintle"
     ]
 
 
 def test_b9_a_line_cannot_record_a_contact_for_a_line_of_another_country(story: Story) -> None:
-    made = story.contact()
+    created = story.contact()
     for organization, other in (("hotline", "CR"), ("clinic", "NI")):
         new = c.CreateContactRequest(
             contact=c.Contact(line_country=other), pin="4821", request_id=story.request_id()
         )
         again = c.CreateContactRequest(
-            contact=c.Contact(line_country=other), reference=made.reference, pin=made.pin
+            contact=c.Contact(line_country=other), reference=created.reference, pin=created.pin
         )
         for request in (new, again):
             recorded = partial(operator_of(story, organization).CreateContact, request)

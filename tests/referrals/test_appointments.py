@@ -172,21 +172,23 @@ def schedule(client: Client, referral: pb.Referral, time: datetime, **values: An
 def test_sender_and_receiver_see_the_open_appointment_and_its_outcome(
     story: Story, service: Service
 ) -> None:
-    made = schedule(story.shelter, started(story), NOON + D)
-    seen = story.ngo.GetReferral(pb.GetReferralRequest(id=made.id))
+    created = schedule(story.shelter, started(story), NOON + D)
+    seen = story.ngo.GetReferral(pb.GetReferralRequest(id=created.id))
     assert seen.appointment_time.ToDatetime(tzinfo=UTC) == NOON + D
-    assert (seen.state, seen.etag) == (pb.STATE_IN_PROGRESS, made.etag)
+    assert (seen.state, seen.etag) == (pb.STATE_IN_PROGRESS, created.etag)
     service.clock.advance(D)
     missed = story.shelter.MissAppointment(
         pb.MissAppointmentRequest(
-            id=made.id,
-            etag=made.etag,
+            id=created.id,
+            etag=created.etag,
             reason_code=pb.MISS_REASON_NO_TRANSPORT,
             note="the bus did not run",
         )
     )
     assert not missed.HasField("appointment_time")
-    events = story.ngo.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=made.id)).events
+    events = story.ngo.ListReferralEvents(
+        pb.ListReferralEventsRequest(referral_id=created.id)
+    ).events
     assert [(event.verb, event.reason_code) for event in events[-2:]] == [
         ("appointment_scheduled", ""),
         ("appointment_missed", "no_transport"),
@@ -197,20 +199,20 @@ def test_sender_and_receiver_see_the_open_appointment_and_its_outcome(
 def test_the_note_of_an_appointment_is_sealed_like_any_other(
     story: Story, service: Service
 ) -> None:
-    made = schedule(story.shelter, started(story), NOON + D, note="at the side door")
+    created = schedule(story.shelter, started(story), NOON + D, note="at the side door")
     with service.database.transaction(SYSTEM) as tx:
         row = tx.execute(
             "SELECT note_sealed FROM referral_events WHERE referral_id = %s ORDER BY version DESC"
             " LIMIT 1",
-            (made.id,),
+            (created.id,),
         ).fetchone()
     assert row is not None
     assert row["note_sealed"]
     assert b"side door" not in row["note_sealed"]
-    told = story.coordinator.ListReferralEvents(
-        pb.ListReferralEventsRequest(referral_id=made.id)
+    events = story.coordinator.ListReferralEvents(
+        pb.ListReferralEventsRequest(referral_id=created.id)
     ).events[-1]
-    assert (told.note, told.note_withheld) == ("", True)
+    assert (events.note, events.note_withheld) == ("", True)
 
 
 def test_the_scheduler_waits_for_the_appointment_and_asks_for_news_after_it(
@@ -220,15 +222,15 @@ def test_the_scheduler_waits_for_the_appointment_and_asks_for_news_after_it(
         service.made.lives, service.database, service.clock, next_time, "clocks"
     )
     watch.fire()
-    made = schedule(story.shelter, started(story), NOON + 20 * D)
+    created = schedule(story.shelter, started(story), NOON + 20 * D)
     service.clock.advance(20 * D)
     watch.fire()
-    assert story.ngo.GetReferral(pb.GetReferralRequest(id=made.id)).etag == made.etag
+    assert story.ngo.GetReferral(pb.GetReferralRequest(id=created.id)).etag == created.etag
     service.clock.advance(SILENCE)
     watch.fire()
-    last = story.ngo.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=made.id)).events[
-        -1
-    ]
+    last = story.ngo.ListReferralEvents(
+        pb.ListReferralEventsRequest(referral_id=created.id)
+    ).events[-1]
     assert (last.verb, last.clock) == ("clock_breached", pb.CLOCK_KIND_SILENCE)
 
 
@@ -246,8 +248,8 @@ def test_only_the_receiver_makes_appointments_and_only_within_ninety_days(story:
 
 
 def test_a_withdrawn_consent_ends_the_appointment(story: Story) -> None:
-    made = schedule(story.shelter, started(story), NOON + D)
-    story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=made.receipt_id))
-    ended = story.ngo.GetReferral(pb.GetReferralRequest(id=made.id))
+    created = schedule(story.shelter, started(story), NOON + D)
+    story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=created.receipt_id))
+    ended = story.ngo.GetReferral(pb.GetReferralRequest(id=created.id))
     assert (ended.state, ended.HasField("appointment_time")) == (pb.STATE_CONSENT_WITHDRAWN, False)
     assert ended.receiver_organization_id == ORG["shelter"]

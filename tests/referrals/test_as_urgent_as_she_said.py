@@ -72,11 +72,13 @@ def send(operator: Client, story: Story, draft: pb.Referral) -> pb.Referral:
         manner_code=p.MANNER_SPOKEN,
         explained_codes=SEVEN_POINTS,
     )
-    given = operator.CreateReceipt(
+    new_receipt = operator.CreateReceipt(
         p.CreateReceiptRequest(receipt=receipt, request_id=story.request_id())
     )
     sent: pb.Referral = operator.SendReferral(
-        pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=given.id, arrival=ARRIVAL)
+        pb.SendReferralRequest(
+            id=draft.id, etag=draft.etag, receipt_id=new_receipt.id, arrival=ARRIVAL
+        )
     )
     return sent
 

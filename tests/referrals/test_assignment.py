@@ -156,13 +156,13 @@ def test_nobody_is_made_responsible_while_her_account_ends(
 def test_very_many_referrals_of_a_worker_who_left_return_to_her_desk_in_several_parts(
     story: Story, service: Service, night: Client, hear: Hearing
 ) -> None:
-    one = story.shelter.AssignReferral(assigning(story.accepted(), night.caller.id))
+    assigned = story.shelter.AssignReferral(assigning(story.accepted(), night.caller.id))
     with service.database.transaction(SYSTEM) as tx:
         copies = tx.execute(
             "INSERT INTO referrals SELECT (jsonb_populate_record(r, jsonb_build_object('id',"
             " md5(n::text)))).*"
             " FROM referrals r, generate_series(1, 1499) AS n WHERE id = %s",
-            (one.id,),
+            (assigned.id,),
         )
         assert copies.rowcount == 1499
     assert hear.worker(night, "SUSPENDED") > 10
@@ -171,8 +171,8 @@ def test_very_many_referrals_of_a_worker_who_left_return_to_her_desk_in_several_
         left = tx.execute(
             f"SELECT FROM referrals WHERE responsible_worker_id <> '' AND id {copied}"
         ).rowcount
-        told = tx.execute(
+        rows = tx.execute(
             f"SELECT FROM outbox WHERE type = 'enlace.referral.assigned.v1' AND subject {copied}"
         ).rowcount
-    assert (left, told) == (0, 1499)
+    assert (left, rows) == (0, 1499)
     hear.worker(night, "ACTIVE")

@@ -155,7 +155,12 @@ def test_open_needs_are_counted_by_group_and_department_until_another_request_or
 def response_times(story: Story) -> dict[str, tuple[int, int, int]]:
     organizations = story.coordinator.GetResponseTimes(pb.GetResponseTimesRequest()).organizations
     return {
-        one.organization_id: (one.sent, one.answered, one.median_seconds) for one in organizations
+        organization.organization_id: (
+            organization.sent,
+            organization.answered,
+            organization.median_seconds,
+        )
+        for organization in organizations
     }
 
 

@@ -183,19 +183,19 @@ def published_verbs(service: Service, callback: c.Callback) -> list[str]:
 def test_a_call_that_the_person_asked_for_is_listed_among_the_calls_owed(
     story: Story, service: Service
 ) -> None:
-    made = story.contact()
-    person = file_of(story, made, people_pb2.SAFE_CHANNEL_PHONE)
-    status = ask_for_call(story, made)
+    created = story.contact()
+    person = file_of(story, created, people_pb2.SAFE_CHANNEL_PHONE)
+    status = ask_for_call(story, created)
     assert status.may_ask_for_call
     assert (status.call_from_time.ToDatetime(), status.call_until_time.ToDatetime()) == (
         datetime(2026, 3, 5, 23),
         datetime(2026, 3, 6, 2),
     )
-    (callback,) = owed_calls(story, made)
+    (callback,) = owed_calls(story, created)
     assert (callback.asked_by_herself, callback.person_id, callback.reference_hint) == (
         True,
         person.id,
-        made.contact.reference_hint,
+        created.contact.reference_hint,
     )
     assert callback.clocks[0].due_time == status.call_until_time
     assert published_verbs(service, callback) == ["asked"]
@@ -219,13 +219,13 @@ def test_the_status_of_a_reference_has_the_local_time_of_the_call(
 
 
 def test_a_new_time_for_a_call_replaces_the_earlier_one(story: Story) -> None:
-    made = story.contact()
-    file_of(story, made, people_pb2.SAFE_CHANNEL_PHONE)
-    ask_for_call(story, made)
-    status = ask_for_call(story, made, hour=NIGHT)
-    (callback,) = owed_calls(story, made)
+    created = story.contact()
+    file_of(story, created, people_pb2.SAFE_CHANNEL_PHONE)
+    ask_for_call(story, created)
+    status = ask_for_call(story, created, hour=NIGHT)
+    (callback,) = owed_calls(story, created)
     assert callback.clocks[0].due_time == status.call_until_time
-    moved = arrange_call(story, made.contact.id)
+    moved = arrange_call(story, created.contact.id)
     assert (moved.id, moved.asked_by_herself) == (callback.id, False)
 
 
@@ -264,41 +264,41 @@ def test_a_time_that_the_person_asks_for_replaces_the_times_of_all_lines(story: 
 def test_a_call_that_the_safe_contact_plan_forbids_is_neither_offered_nor_arranged(
     channel: people_pb2.SafeChannel.ValueType | None, story: Story
 ) -> None:
-    made = story.contact()
-    file_of(story, made, channel)
-    known = c.GetReferenceStatusRequest(reference=made.reference, pin=made.pin)
+    created = story.contact()
+    file_of(story, created, channel)
+    known = c.GetReferenceStatusRequest(reference=created.reference, pin=created.pin)
     assert not story.service.public().GetReferenceStatus(known).may_ask_for_call
-    assert refusal(partial(ask_for_call, story, made)) == NOT_SAFE
+    assert refusal(partial(ask_for_call, story, created)) == NOT_SAFE
     expected = NOT_SAFE if channel else ("FAILED_PRECONDITION", "safe_contact_missing")
-    assert refusal(partial(arrange_call, story, made.contact.id)) == expected
-    assert not owed_calls(story, made)
+    assert refusal(partial(arrange_call, story, created.contact.id)) == expected
+    assert not owed_calls(story, created)
 
 
 def test_without_a_file_a_call_is_arranged_by_an_operator_but_not_by_reference(
     story: Story,
 ) -> None:
-    made = story.contact()
-    assert refusal(partial(ask_for_call, story, made)) == NOT_SAFE, (
+    created = story.contact()
+    assert refusal(partial(ask_for_call, story, created)) == NOT_SAFE, (
         "nobody has asked her yet how she can be called"
     )
-    arrange_call(story, made.contact.id)
-    assert [callback.asked_by_herself for callback in owed_calls(story, made)] == [False]
+    arrange_call(story, created.contact.id)
+    assert [callback.asked_by_herself for callback in owed_calls(story, created)] == [False]
 
 
 @pytest.mark.parametrize("end", ["plan", "withdrawal"])
 def test_a_call_that_is_no_longer_safe_is_no_longer_owed(
     end: str, story: Story, service: Service
 ) -> None:
-    made = story.contact()
-    person = file_of(story, made, people_pb2.SAFE_CHANNEL_PHONE)
-    ask_for_call(story, made)
-    (callback,) = owed_calls(story, made)
+    created = story.contact()
+    person = file_of(story, created, people_pb2.SAFE_CHANNEL_PHONE)
+    ask_for_call(story, created)
+    (callback,) = owed_calls(story, created)
     if end == "plan":
         plan(story, person, people_pb2.SAFE_CHANNEL_NONE)
     else:
-        known = c.WithdrawConsentByReferenceRequest(reference=made.reference, pin=made.pin)
+        known = c.WithdrawConsentByReferenceRequest(reference=created.reference, pin=created.pin)
         assert not service.public().WithdrawConsentByReference(known).HasField("call_until_time")
-    assert not owed_calls(story, made)
+    assert not owed_calls(story, created)
     assert published_verbs(service, callback) == ["asked", "settled"]
     refused = partial(settle, story, callback, c.CALLBACK_OUTCOME_REACHED)
     assert refusal(refused) == ("ABORTED", "stale_etag")
@@ -320,30 +320,30 @@ def test_a_call_that_was_agreed_before_the_file_is_not_owed_if_the_file_forbids_
 def test_a_call_that_did_not_reach_the_person_is_retried_and_needs_the_current_etag(
     story: Story, service: Service
 ) -> None:
-    made = story.contact()
-    first = arrange_call(story, made.contact.id)
+    created = story.contact()
+    first = arrange_call(story, created.contact.id)
     again = settle(story, first, c.CALLBACK_OUTCOME_AGAIN)
-    assert (again.tries, again.outcome_code, len(owed_calls(story, made))) == (1, 0, 1)
+    assert (again.tries, again.outcome_code, len(owed_calls(story, created))) == (1, 0, 1)
     assert refusal(partial(settle, story, first, c.CALLBACK_OUTCOME_REACHED)) == (
         "ABORTED",
         "stale_etag",
     )
     done = settle(story, again, c.CALLBACK_OUTCOME_REACHED)
     assert done.clocks[0].HasField("stop_time")
-    assert not owed_calls(story, made)
+    assert not owed_calls(story, created)
     assert refusal(partial(settle, story, done, c.CALLBACK_OUTCOME_GIVEN_UP)) == (
         "FAILED_PRECONDITION",
         "callback_settled",
     )
     assert published_verbs(service, first) == ["changed", "changed", "settled"]
-    arrange_call(story, made.contact.id)
-    assert len(owed_calls(story, made)) == 1, "another call can be arranged"
+    arrange_call(story, created.contact.id)
+    assert len(owed_calls(story, created)) == 1, "another call can be arranged"
 
 
 def test_a_retry_of_a_call_also_needs_a_safe_contact_plan_that_allows_it(story: Story) -> None:
-    made = story.contact()
-    callback = arrange_call(story, made.contact.id)
-    file_of(story, made, None)
+    created = story.contact()
+    callback = arrange_call(story, created.contact.id)
+    file_of(story, created, None)
     again = partial(settle, story, callback, c.CALLBACK_OUTCOME_AGAIN)
     assert refusal(again) == ("FAILED_PRECONDITION", "safe_contact_missing")
     other = story.contact()
@@ -372,13 +372,13 @@ def test_a_retry_needs_a_time_and_an_outcome_must_be_one_that_an_operator_may_ch
 def test_the_deadline_of_a_call_reminds_the_line_and_then_the_coordinators(
     story: Story, service: Service
 ) -> None:
-    made = story.contact()
-    callback = arrange_call(story, made.contact.id)
+    created = story.contact()
+    callback = arrange_call(story, created.contact.id)
     clocks = DeadlineScheduler(
         service.made.contacts, service.database, service.clock, contacts.next_time, "contacts"
     )
     begin = callback.clocks[0].start_time.ToDatetime(tzinfo=MANAGUA)
-    for hours, said in (
+    for hours, expected in (
         (1, []),
         (1.6, ["waiting"]),
         (3.1, ["waiting"] * 2),
@@ -387,19 +387,19 @@ def test_the_deadline_of_a_call_reminds_the_line_and_then_the_coordinators(
     ):
         service.clock.set(begin + timedelta(hours=hours))
         clocks.fire()
-        assert published_verbs(service, callback) == ["changed", *said]
-    (still_owed,) = owed_calls(story, made)
+        assert published_verbs(service, callback) == ["changed", *expected]
+    (still_owed,) = owed_calls(story, created)
     assert settle(story, still_owed, c.CALLBACK_OUTCOME_REACHED).id == callback.id, (
         "a fired deadline makes no etag stale"
     )
 
 
 def test_a_line_sees_and_settles_only_its_own_calls(story: Story) -> None:
-    made = story.contact()
-    again = call_again(story, made)
-    callback = arrange_call(story, made.contact.id)
+    created = story.contact()
+    again = call_again(story, created)
+    callback = arrange_call(story, created.contact.id)
     clinic = operator_of(story, "clinic")
-    assert not owed_calls(story, made, clinic)
+    assert not owed_calls(story, created, clinic)
     request = c.SettleCallbackRequest(
         id=callback.id, etag=callback.etag, outcome_code=c.CALLBACK_OUTCOME_REACHED
     )
@@ -443,28 +443,28 @@ def test_take_overs_of_a_line_are_stored_with_their_time_and_shown_only_to_that_
 def test_the_safe_contact_plan_of_the_referred_file_also_applies(
     story: Story, service: Service
 ) -> None:
-    made = story.contact()
-    sent, _ = referral_for(story, made)
-    assert refusal(partial(arrange_call, story, made.contact.id)) == NOT_SAFE, (
+    created = story.contact()
+    sent, _ = referral_for(story, created)
+    assert refusal(partial(arrange_call, story, created.contact.id)) == NOT_SAFE, (
         "her plan forbids calls, even though the contact names no file"
     )
     person = operator_of(story).GetPerson(people_pb2.GetPersonRequest(id=sent.person_id))
     plan(story, person, people_pb2.SAFE_CHANNEL_PHONE)
-    assert arrange_call(story, made.contact.id).person_id == person.id
-    assert [callback.person_id for callback in owed_calls(story, made)] == [person.id]
+    assert arrange_call(story, created.contact.id).person_id == person.id
+    assert [callback.person_id for callback in owed_calls(story, created)] == [person.id]
     plan(story, person, people_pb2.SAFE_CHANNEL_VISIT)
-    assert not owed_calls(story, made)
+    assert not owed_calls(story, created)
 
 
 def test_a_call_that_the_plan_at_one_line_forbids_is_arranged_by_no_other_line(
     story: Story,
 ) -> None:
-    made = story.contact()
-    again, clinic = call_again(story, made), operator_of(story, "clinic")
+    created = story.contact()
+    again, clinic = call_again(story, created), operator_of(story, "clinic")
     wanted = c.Callback(contact_id=again.contact.id, day_code=TOMORROW, hour_code=EVENING)
     request = c.CreateCallbackRequest(callback=wanted)
     callback = clinic.CreateCallback(request)
-    person = file_of(story, made, people_pb2.SAFE_CHANNEL_PHONE)
+    person = file_of(story, created, people_pb2.SAFE_CHANNEL_PHONE)
     assert (callback.person_id, owed_calls(story, again, clinic)[0].person_id) == ("", ""), (
         "nothing about another organisation's file is shown"
     )

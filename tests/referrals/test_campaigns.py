@@ -18,21 +18,23 @@ MEDIA = (c.CAMPAIGN_POSTER, c.CAMPAIGN_RADIO)
 PLACED = Placed("7QK2", "poster", "NI", "1" * 32)
 
 
-def named(story: Story, code: str, **said: Any) -> c.Contact:
+def named(story: Story, code: str, **fields: Any) -> c.Contact:
     """Returns a contact whose caller named a code."""
     operator = story.service.as_("hotline", "OPERATOR")
     contact = c.Contact(
-        line_country="NI", kind_code=c.CONTACT_KIND_CRISIS, placement_code=code, **said
+        line_country="NI", kind_code=c.CONTACT_KIND_CRISIS, placement_code=code, **fields
     )
-    made: c.Contact = operator.CreateContact(
+    created: c.Contact = operator.CreateContact(
         c.CreateContactRequest(contact=contact, request_id=story.request_id())
     ).contact
-    return made
+    return created
 
 
 def figures(story: Story, campaign: pb.LineCampaign) -> dict[str, pb.PlacementFigures]:
-    told = story.coordinator.GetCampaignFigures(pb.GetCampaignFiguresRequest(id=campaign.id))
-    return {each.placement.code: each for each in told.placements}
+    campaign_figures = story.coordinator.GetCampaignFigures(
+        pb.GetCampaignFiguresRequest(id=campaign.id)
+    )
+    return {placement.placement.code: placement for placement in campaign_figures.placements}
 
 
 def test_no_single_wrong_character_turns_one_campaign_code_into_another() -> None:
@@ -51,9 +53,9 @@ def test_no_single_wrong_character_turns_one_campaign_code_into_another() -> Non
     assert {checked_code(other, LENGTH) for other in others} == {""}
 
 
-@pytest.mark.parametrize(("count", "told"), [(0, -1), (9, -1), (10, 10), (14, 10), (15, 15)])
-def test_the_contacts_of_a_campaign_code_are_published_in_tens(count: int, told: int) -> None:
-    assert counts_of(PLACED, {"normal": count}, {"open": count}).contacts == told
+@pytest.mark.parametrize(("count", "expected"), [(0, -1), (9, -1), (10, 10), (14, 10), (15, 15)])
+def test_the_contacts_of_a_campaign_code_are_published_in_tens(count: int, expected: int) -> None:
+    assert counts_of(PLACED, {"normal": count}, {"open": count}).contacts == expected
 
 
 def test_fewer_than_ten_contacts_are_published_without_urgency_and_outcome() -> None:
@@ -70,7 +72,7 @@ def test_fewer_than_ten_contacts_are_published_without_urgency_and_outcome() -> 
 def test_a_campaign_code_is_stored_with_the_contact(story: Story) -> None:
     campaign = story.campaign(*MEDIA)
     assert (
-        [each.medium_code for each in campaign.placements]
+        [placement.medium_code for placement in campaign.placements]
         == list(MEDIA)
         == list(campaign.media_codes)
     )
@@ -102,7 +104,7 @@ def test_campaign_figures_count_the_contacts_of_all_lines_and_hide_small_numbers
     story: Story,
 ) -> None:
     campaign = story.campaign(*MEDIA)
-    poster, radio = (each.code for each in campaign.placements)
+    poster, radio = (placement.code for placement in campaign.placements)
     for number in range(12):
         named(
             story,
@@ -111,10 +113,10 @@ def test_campaign_figures_count_the_contacts_of_all_lines_and_hide_small_numbers
         )
     for _ in range(9):
         named(story, radio)
-    told = figures(story, campaign)
-    assert (told[poster].contacts, told[radio].contacts) == (10, -1)
-    assert {each.code: each.count for each in told[poster].by_urgency} == {"immediate": 10}
-    assert not told[radio].by_outcome
+    counts = figures(story, campaign)
+    assert (counts[poster].contacts, counts[radio].contacts) == (10, -1)
+    assert {each.code: each.count for each in counts[poster].by_urgency} == {"immediate": 10}
+    assert not counts[radio].by_outcome
 
 
 def test_an_ended_campaign_is_inactive_on_its_page_but_its_codes_still_count(
@@ -164,13 +166,13 @@ def test_a_campaign_that_names_a_medium_twice_is_refused(story: Story) -> None:
 
 
 def test_campaigns_are_listed_newest_first_page_by_page(story: Story) -> None:
-    made = [story.campaign().id for _ in range(3)]
+    created = [story.campaign().id for _ in range(3)]
     seen: list[str] = []
     token = ""
-    while not set(made) <= set(seen):
+    while not set(created) <= set(seen):
         answer = story.coordinator.ListCampaigns(
             pb.ListCampaignsRequest(page_size=2, page_token=token)
         )
-        seen += [each.id for each in answer.campaigns]
+        seen += [campaign.id for campaign in answer.campaigns]
         token = answer.next_page_token
     assert len(seen) == len(set(seen))

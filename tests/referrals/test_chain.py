@@ -318,8 +318,8 @@ def test_the_chain_names_the_organisation_that_takes_the_next_step_of_each_leg()
     assert acting_organizations(plan) == ["travel ngo", "reception ngo", "housing ngo"]
     by = {key: refer_leg(plan, key) for key in WHO}
     assert acting_organizations(plan) == ["travel mission", "reception border", "housing shelter"]
-    for each in ("travel", "housing"):
-        move(plan, by[each], State.ACCEPTED)
+    for text in ("travel", "housing"):
+        move(plan, by[text], State.ACCEPTED)
     assert acting_organizations(plan) == ["travel", "reception border", "housing"], (
         "the other receivers have accepted and wait for the border"
     )

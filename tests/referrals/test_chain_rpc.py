@@ -539,7 +539,7 @@ def waiting_transactions(tx: Transaction) -> int:
     return int(row["n"])
 
 
-def test_of_two_legs_sent_concurrently_on_one_consent_only_one_is_accepted(
+def test_only_one_of_two_legs_sent_concurrently_on_one_consent_is_accepted(
     story: Story, threads: ThreadPoolExecutor
 ) -> None:
     for _ in range(4):

@@ -70,8 +70,9 @@ def test_the_urgency_sets_the_deadlines(
 def test_deadlines_follow_the_published_policy(story: Story) -> None:
     policy = {
         # from a Wednesday, as above
-        (each.urgency, each.clock): timedelta(seconds=each.seconds) + each.working_days * 24 * H
-        for each in story.ngo.GetDeadlinePolicy(pb.GetDeadlinePolicyRequest()).deadlines
+        (deadline.urgency, deadline.clock): timedelta(seconds=deadline.seconds)
+        + deadline.working_days * 24 * H
+        for deadline in story.ngo.GetDeadlinePolicy(pb.GetDeadlinePolicyRequest()).deadlines
     }
     for urgency in (
         pb.URGENCY_NORMAL,
@@ -267,7 +268,7 @@ def test_another_urgency_prolongs_a_deadline_from_its_start_and_shortens_it_from
 
 
 @pytest.mark.parametrize(
-    ("fired", "now", "kept"),
+    ("fired", "now", "stored"),
     [
         # from one hour to one day: due after 24 hours, and escalated after 36
         (0, 2 * H, 0),
@@ -281,14 +282,14 @@ def test_another_urgency_prolongs_a_deadline_from_its_start_and_shortens_it_from
 )
 @pytest.mark.parametrize("paused", [False, True])
 def test_a_prolonged_deadline_reports_again_that_it_passed_and_repeats_no_reminder(
-    fired: int, now: timedelta, kept: int, paused: bool
+    fired: int, now: timedelta, stored: int, paused: bool
 ) -> None:
     clock = Deadline(K.ACKNOWLEDGE, NOON, NOON + H, fired_percent=fired)
     if paused:
         clock.pause(NOON + now)
         now += 1_000 * H
     clock.recount(NOON + now, Urgency.URGENT, NICARAGUA)
-    assert (clock.due_time, clock.fired_percent) == (NOON + 24 * H, kept)
+    assert (clock.due_time, clock.fired_percent) == (NOON + 24 * H, stored)
 
 
 def test_a_deadline_that_has_not_begun_is_shortened_from_its_beginning() -> None:
@@ -378,14 +379,16 @@ def test_a_question_pauses_the_time_to_decide_and_the_answer_resumes_it(
 ) -> None:
     sent = story.sent()
     before = decide(sent)
-    asked = story.shelter.AskReferral(
+    question = story.shelter.AskReferral(
         pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code=pb.QUESTION_DATES)
     )
-    assert decide(asked).stop_time.ToDatetime(tzinfo=UTC) == NOON
-    assert asked.next_due_time.ToDatetime(tzinfo=UTC) == NOON + 1 * H, "the deadline of the answer"
+    assert decide(question).stop_time.ToDatetime(tzinfo=UTC) == NOON
+    assert question.next_due_time.ToDatetime(tzinfo=UTC) == NOON + 1 * H, (
+        "the deadline of the answer"
+    )
     service.clock.advance(5 * H)
     answered = story.ngo.AnswerReferral(
-        pb.AnswerReferralRequest(id=asked.id, etag=asked.etag, note="on Monday")
+        pb.AnswerReferralRequest(id=question.id, etag=question.etag, note="on Monday")
     )
     after = decide(answered)
     assert not after.HasField("stop_time")
@@ -500,7 +503,7 @@ def test_the_most_urgent_referrals_fire_first_and_replicas_share_them(
         pb.URGENCY_URGENT,
         pb.URGENCY_EMERGENCY,
     ] * 2
-    urgency_of = {story.sent(urgency=each).id: each for each in urgencies}
+    urgency_of = {story.sent(urgency=urgency).id: urgency for urgency in urgencies}
     later = NOON + timedelta(days=10)
     with (
         service.database.transaction(SYSTEM) as first_replica,

@@ -40,7 +40,7 @@ def request_for(person_id: str, /, **values: object) -> people_pb2.CreateReceipt
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "expected"),
     [
         ({"recipient_organization_id": ""}, {"receipt.recipient_organization_id": "required"}),
         (
@@ -82,13 +82,13 @@ def request_for(person_id: str, /, **values: object) -> people_pb2.CreateReceipt
     ],
 )
 def test_an_invalid_consent_record_is_refused(
-    wrong: dict[str, object], said: dict[str, str], story: Story
+    wrong: dict[str, object], expected: dict[str, str], story: Story
 ) -> None:
     request = request_for(story.person().id, **wrong)
     assert refusal_with_fields(lambda: story.ngo.CreateReceipt(request)) == (
         "INVALID_ARGUMENT",
         "invalid_fields",
-        said,
+        expected,
     )
 
 
@@ -102,13 +102,13 @@ def test_a_consent_without_every_point_explained_is_refused(
     giver: str, point: int, story: Story
 ) -> None:
     person = story.person() if giver == "person" else story.child()
-    told = [one for one in SEVEN_POINTS if one != point]
+    texts = [one for one in SEVEN_POINTS if one != point]
     given = partial(
         story.receipt,
         person.id,
         giver=giver,
         assent_code="" if giver == "person" else "given",
-        explained_codes=told,
+        explained_codes=texts,
     )
     assert refusal_with_fields(given)[2] == {"receipt.explained_codes": "required"}
 
@@ -137,19 +137,19 @@ def test_a_consent_lasts_ninety_days_by_default_and_at_most_a_year(story: Story)
 def test_a_receipts_signature_covers_every_field_and_is_verified_with_the_public_key(
     story: Story, service: Service
 ) -> None:
-    made = story.receipt(story.person().id)
+    created = story.receipt(story.person().id)
     check = SignatureCheck(key_folder.verifying(service.keys, "facts.referrals"))
-    signature = base64.urlsafe_b64decode(made.signature + "=" * (-len(made.signature) % 4))
+    signature = base64.urlsafe_b64decode(created.signature + "=" * (-len(created.signature) % 4))
     with service.database.transaction(SYSTEM) as tx:
-        kept = Receipts(Signer(key_folder.signing(service.keys, "facts.referrals"))).get(
-            tx, made.id
+        stored = Receipts(Signer(key_folder.signing(service.keys, "facts.referrals"))).get(
+            tx, created.id
         )
-    assert check.holds(signature, kept.canonical())
+    assert check.holds(signature, stored.canonical())
     for name, value in (
         ("recipient_organization_id", ORG["police"]),
-        ("field_groups", kept.field_groups | {FieldGroup.HEALTH}),
+        ("field_groups", stored.field_groups | {FieldGroup.HEALTH}),
         ("purpose_codes", ("HOU", "PRO")),
-        ("until_time", kept.until_time + timedelta(days=1)),
+        ("until_time", stored.until_time + timedelta(days=1)),
         ("person_id", "f" * 32),
         ("giver_code", "guardian"),
         ("withdraw_time", NOON),
@@ -157,11 +157,11 @@ def test_a_receipts_signature_covers_every_field_and_is_verified_with_the_public
         ("reason_code", "life_at_risk"),
         ("version", 2),
     ):
-        before = getattr(kept, name)
-        setattr(kept, name, value)
-        assert not check.holds(signature, kept.canonical()), name
-        setattr(kept, name, before)
-    assert check.holds(signature, kept.canonical())
+        before = getattr(stored, name)
+        setattr(stored, name, value)
+        assert not check.holds(signature, stored.canonical()), name
+        setattr(stored, name, before)
+    assert check.holds(signature, stored.canonical())
 
 
 @pytest.mark.parametrize(
@@ -286,8 +286,8 @@ def test_a_decision_is_published_as_awaiting_a_second_person_of_its_organisation
         "enlace.receipt.proposed.v1",
         "enlace.receipt.confirmed.v1",
     ]
-    said = facts_pb2.ReceiptFact.FromString(bytes(rows[0]["payload"]))
-    assert (said.receipt_id, said.organization_id, said.recipient_organization_id) == (
+    body = facts_pb2.ReceiptFact.FromString(bytes(rows[0]["payload"]))
+    assert (body.receipt_id, body.organization_id, body.recipient_organization_id) == (
         decided.id,
         ORG["ngo"],
         ORG["shelter"],

@@ -155,17 +155,17 @@ def outcome(operator: Any, made: c.CreateContactResponse) -> c.ContactOutcome.Va
 
 
 def decline(story: Story, sent: pb.Referral) -> pb.Referral:
-    made: pb.Referral = story.shelter.DeclineReferral(
+    created: pb.Referral = story.shelter.DeclineReferral(
         pb.DeclineReferralRequest(
             id=sent.id, etag=sent.etag, reason_code=pb.DECLINE_REASON_NO_CAPACITY
         )
     )
-    return made
+    return created
 
 
 def draft_following(story: Story, operator: Any, back: pb.Referral) -> pb.Referral:
     """Drafts a referral to follow a returned one, for the same person and contact."""
-    made: pb.Referral = operator.CreateReferral(
+    created: pb.Referral = operator.CreateReferral(
         pb.CreateReferralRequest(
             **ASKED,
             person_id=back.person_id,
@@ -177,53 +177,56 @@ def draft_following(story: Story, operator: Any, back: pb.Referral) -> pb.Referr
             request_id=story.request_id(),
         )
     )
-    return made
+    return created
 
 
 def test_a_contact_leaves_the_open_queue_when_its_referral_is_sent_and_returns_with_a_decline(
     story: Story, service: Service
 ) -> None:
-    made = story.contact()
-    sent, operator = referral_for(story, made)
-    assert outcome(operator, made) == REFERRED
+    created = story.contact()
+    sent, operator = referral_for(story, created)
+    assert outcome(operator, created) == REFERRED
     back = decline(story, sent)
-    assert outcome(operator, made) == OPEN
+    assert outcome(operator, created) == OPEN
     follows = draft_following(story, operator, back)
-    assert outcome(operator, made) == OPEN, "nobody has been asked yet"
+    assert outcome(operator, created) == OPEN, "nobody has been asked yet"
     operator.SendReferral(
         pb.SendReferralRequest(
             id=follows.id, etag=follows.etag, receipt_id=sent.receipt_id, arrival=ARRIVAL
         )
     )
-    assert outcome(operator, made) == REFERRED
+    assert outcome(operator, created) == REFERRED
     with service.database.transaction(SYSTEM) as tx:
-        told = [
+        texts = [
             row["type"]
             for row in tx.execute(
-                "SELECT type FROM outbox WHERE subject = %s ORDER BY version", (made.contact.id,)
+                "SELECT type FROM outbox WHERE subject = %s ORDER BY version", (created.contact.id,)
             )
         ]
-    assert told == ["enlace.contact.recorded.v1", *["enlace.contact.changed.v1"] * 3]
+    assert texts == ["enlace.contact.recorded.v1", *["enlace.contact.changed.v1"] * 3]
 
 
 def test_a_second_draft_reopens_a_referred_contact(story: Story) -> None:
-    made = story.contact()
-    sent, operator = referral_for(story, made)
-    assert outcome(operator, made) == REFERRED
+    created = story.contact()
+    sent, operator = referral_for(story, created)
+    assert outcome(operator, created) == REFERRED
     request = pb.CreateReferralRequest(
-        **ASKED, person_id=sent.person_id, contact_id=made.contact.id, request_id=story.request_id()
+        **ASKED,
+        person_id=sent.person_id,
+        contact_id=created.contact.id,
+        request_id=story.request_id(),
     )
     second = operator.CreateReferral(request)
-    assert outcome(operator, made) == OPEN
+    assert outcome(operator, created) == OPEN
     operator.EnterReferralInError(pb.EnterReferralInErrorRequest(id=second.id, etag=second.etag))
-    assert outcome(operator, made) == REFERRED
+    assert outcome(operator, created) == REFERRED
 
 
 def test_a_contact_is_not_open_once_the_person_has_closed_its_referral(
     story: Story, service: Service
 ) -> None:
-    made = story.contact()
-    sent, operator = referral_for(story, made)
+    created = story.contact()
+    sent, operator = referral_for(story, created)
     completed(story, sent)
     for came in (False, True):
         if came:
@@ -235,49 +238,49 @@ def test_a_contact_is_not_open_once_the_person_has_closed_its_referral(
             )
         service.public().ConfirmHelp(
             c.ConfirmHelpRequest(
-                reference=made.reference,
-                pin=made.pin,
+                reference=created.reference,
+                pin=created.pin,
                 help_came=came,
                 request_id=story.request_id(),
             )
         )
-        assert outcome(operator, made) == REFERRED
+        assert outcome(operator, created) == REFERRED
     assert operator.GetReferral(pb.GetReferralRequest(id=sent.id)).state == pb.STATE_CLOSED
 
 
 def test_a_withdrawn_consent_does_not_reopen_the_contact(story: Story) -> None:
-    made = story.contact()
-    sent, operator = referral_for(story, made)
+    created = story.contact()
+    sent, operator = referral_for(story, created)
     operator.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=sent.receipt_id))
-    assert outcome(operator, made) == REFERRED
+    assert outcome(operator, created) == REFERRED
 
 
 def test_an_outcome_written_by_an_operator_is_not_overwritten_by_a_later_decline(
     story: Story,
 ) -> None:
-    made = story.contact()
-    sent, operator = referral_for(story, made)
-    current = operator.GetContact(c.GetContactRequest(id=made.contact.id))
+    created = story.contact()
+    sent, operator = referral_for(story, created)
+    current = operator.GetContact(c.GetContactRequest(id=created.contact.id))
     request = c.UpdateContactRequest(
         contact=c.Contact(id=current.id, etag=current.etag, outcome_code=ADVISED)
     )
     request.update_mask.paths.append("outcome_code")
     operator.UpdateContact(request)
     decline(story, sent)
-    assert outcome(operator, made) == ADVISED
+    assert outcome(operator, created) == ADVISED
 
 
 def test_a_note_does_not_change_a_contact_that_an_operator_left_open(story: Story) -> None:
-    made = story.contact()
-    sent, operator = referral_for(story, made)
-    current = operator.GetContact(c.GetContactRequest(id=made.contact.id))
+    created = story.contact()
+    sent, operator = referral_for(story, created)
+    current = operator.GetContact(c.GetContactRequest(id=created.contact.id))
     request = c.UpdateContactRequest(
         contact=c.Contact(id=current.id, etag=current.etag, outcome_code=OPEN)
     )
     request.update_mask.paths.append("outcome_code")
     operator.UpdateContact(request)
     story.shelter.AddNote(pb.AddNoteRequest(id=sent.id, etag=sent.etag, note="when does she come?"))
-    assert outcome(operator, made) == OPEN
+    assert outcome(operator, created) == OPEN
 
 
 def test_the_migration_gives_open_contacts_the_outcome_that_their_referrals_imply(

@@ -35,7 +35,7 @@ from tests.builders import ASKED, refusal, refusal_with_fields
 from tests.referrals.conftest import ARRIVAL, ORG, SERVICE, SEVEN_POINTS, Client, Service, Story
 
 WRONG = ("UNAUTHENTICATED", "reference_or_pin_wrong")
-QUESTIONS = [each.name for each in fields(Triage)]
+QUESTIONS = [field.name for field in fields(Triage)]
 CALM = dict.fromkeys(DECIDING, NO) | {"safe_place_tonight": YES}
 TRIAGES = st.builds(
     Triage, **{name: st.sampled_from([YES, NO, DID_NOT_SAY, NOT_ASKED]) for name in QUESTIONS}
@@ -114,8 +114,8 @@ def test_no_triage_rule_is_redundant(rule: Rule, monkeypatch: pytest.MonkeyPatch
 @given(TRIAGES, st.sampled_from(QUESTIONS))
 def test_a_missing_answer_never_lowers_the_urgency(triage: Triage, question: str) -> None:
     unsaid = replace(triage, **{question: DID_NOT_SAY}).urgency()
-    said = [replace(triage, **{question: answer}).urgency() for answer in (YES, NO)]
-    ranks = [urgency.rank for urgency in said if urgency]
+    urgencies = [replace(triage, **{question: answer}).urgency() for answer in (YES, NO)]
+    ranks = [urgency.rank for urgency in urgencies if urgency]
     assert unsaid is None or unsaid.rank >= min(ranks)
     assert replace(triage, **{question: NOT_ASKED}).urgency() in (None, unsaid)
 
@@ -198,9 +198,9 @@ def test_a_reference_is_recognised_despite_case_spaces_and_similar_letters() -> 
 
 
 def test_references_are_distinct_and_use_the_whole_alphabet() -> None:
-    made = {new_reference() for _ in range(2_000)}
-    assert len(made) == 2_000
-    assert set("".join(reference[:7] for reference in made)) == set(ALPHABET)
+    created = {new_reference() for _ in range(2_000)}
+    assert len(created) == 2_000
+    assert set("".join(reference[:7] for reference in created)) == set(ALPHABET)
 
 
 # The caller's side.
@@ -290,18 +290,18 @@ def completed(story: Story, sent: pb.Referral) -> pb.Referral:
 def test_reference_and_pin_show_the_status_to_the_public_and_to_any_line(
     story: Story, service: Service
 ) -> None:
-    made = story.contact(danger_now=contacts_pb2.ANSWER_YES)
-    assert made.pin == "4821"
-    sent, _ = referral_for(story, made)
+    created = story.contact(danger_now=contacts_pb2.ANSWER_YES)
+    assert created.pin == "4821"
+    sent, _ = referral_for(story, created)
     for client in (service.public(), service.as_("clinic", "OPERATOR")):
-        answer = status(client, made)
+        answer = status(client, created)
         assert answer.contact_time_band == contacts_pb2.TIME_BAND_TODAY
         assert [
             (i.need_group_code, i.status_code, i.may_confirm, i.consent_live) for i in answer.items
         ] == [("HOU", contacts_pb2.REFERENCE_STATE_ASKED, False, True)]
     service.clock.advance(timedelta(days=2))
     completed(story, sent)
-    answer = status(service.public(), made)
+    answer = status(service.public(), created)
     assert answer.contact_time_band == contacts_pb2.TIME_BAND_THIS_WEEK
     assert [(i.status_code, i.may_confirm) for i in answer.items] == [
         (contacts_pb2.REFERENCE_STATE_DONE, True)
@@ -309,20 +309,20 @@ def test_reference_and_pin_show_the_status_to_the_public_and_to_any_line(
 
 
 def test_the_status_names_neither_people_nor_places(story: Story, service: Service) -> None:
-    made = story.contact()
-    sent, _ = referral_for(story, made)
-    said = status(service.public(), made).SerializeToString()
+    created = story.contact()
+    sent, _ = referral_for(story, created)
+    answer = status(service.public(), created).SerializeToString()
     secret = [
         *ORG.values(),
         *SERVICE.values(),
         sent.id,
         sent.person_id,
         sent.receipt_id,
-        made.contact.id,
+        created.contact.id,
         "NI-",
         "EMG",
     ]
-    assert not [word for word in secret if word.encode() in said]
+    assert not [word for word in secret if word.encode() in answer]
     assert {field.name for field in contacts_pb2.ReferenceItem.DESCRIPTOR.fields} == {
         "need_group_code",
         "status_code",
@@ -341,7 +341,7 @@ def test_a_caller_may_be_contacted_only_while_a_referral_is_live_and_every_plan_
     story: Story, service: Service
 ) -> None:
     def promised() -> list[bool]:
-        return [item.may_be_contacted for item in status(service.public(), made).items]
+        return [item.may_be_contacted for item in status(service.public(), created).items]
 
     def plan(channel: people_pb2.SafeChannel.ValueType) -> None:
         file = operator.GetPerson(people_pb2.GetPersonRequest(id=sent.person_id))
@@ -349,8 +349,8 @@ def test_a_caller_may_be_contacted_only_while_a_referral_is_live_and_every_plan_
         request.safe_contact.channel_code = channel
         operator.SetSafeContact(request)
 
-    made = story.contact()
-    sent, operator = referral_for(story, made)
+    created = story.contact()
+    sent, operator = referral_for(story, created)
     assert promised() == [False], "her plan forbids any contact"
     plan(people_pb2.SAFE_CHANNEL_PHONE)
     assert promised() == [True]
@@ -364,13 +364,13 @@ def test_a_caller_may_be_contacted_only_while_a_referral_is_live_and_every_plan_
             person_id=operator.CreatePerson(
                 people_pb2.CreatePersonRequest(request_id=story.request_id())
             ).id,
-            contact_id=made.contact.id,
+            contact_id=created.contact.id,
             request_id=story.request_id(),
         )
     )
     assert promised() == [False, False], "another file of hers has no plan yet"
     service.public().WithdrawConsentByReference(
-        contacts_pb2.WithdrawConsentByReferenceRequest(reference=made.reference, pin=made.pin)
+        contacts_pb2.WithdrawConsentByReferenceRequest(reference=created.reference, pin=created.pin)
     )
     assert not any(promised())
 
@@ -379,13 +379,13 @@ def test_a_caller_may_be_contacted_only_while_a_referral_is_live_and_every_plan_
 def test_a_caller_may_not_be_contacted_once_no_referral_is_live(
     end: str, story: Story, service: Service
 ) -> None:
-    made = story.contact()
-    sent, operator = referral_for(story, made)
+    created = story.contact()
+    sent, operator = referral_for(story, created)
     file = operator.GetPerson(people_pb2.GetPersonRequest(id=sent.person_id))
     request = people_pb2.SetSafeContactRequest(id=file.id, etag=file.etag)
     request.safe_contact.channel_code = people_pb2.SAFE_CHANNEL_VISIT
     operator.SetSafeContact(request)
-    assert [item.may_be_contacted for item in status(service.public(), made).items] == [True]
+    assert [item.may_be_contacted for item in status(service.public(), created).items] == [True]
     if end == "decline":
         reason = pb.DECLINE_REASON_NO_CAPACITY
         story.shelter.DeclineReferral(
@@ -393,7 +393,7 @@ def test_a_caller_may_not_be_contacted_once_no_referral_is_live(
         )
     else:
         service.clock.advance(timedelta(days=400))
-    assert [item.may_be_contacted for item in status(service.public(), made).items] == [False]
+    assert [item.may_be_contacted for item in status(service.public(), created).items] == [False]
 
 
 def test_every_state_except_entered_in_error_has_a_status_in_plain_words() -> None:
@@ -406,7 +406,7 @@ def test_every_state_except_entered_in_error_has_a_status_in_plain_words() -> No
 
 @pytest.mark.parametrize("by_herself", [True, False])
 @pytest.mark.parametrize(
-    ("outcome", "shown"),
+    ("outcome", "expected"),
     [
         ("FULLY_MET", "DONE"),
         ("PARTLY_MET", "DONE"),
@@ -415,10 +415,10 @@ def test_every_state_except_entered_in_error_has_a_status_in_plain_words() -> No
     ],
 )
 def test_a_caller_is_told_that_help_was_given_only_if_it_was(
-    outcome: str, shown: str, by_herself: bool, story: Story, service: Service
+    outcome: str, expected: str, by_herself: bool, story: Story, service: Service
 ) -> None:
-    made, public = story.contact(), service.public()
-    sent, operator = referral_for(story, made)
+    created, public = story.contact(), service.public()
+    sent, operator = referral_for(story, created)
     accept = pb.AcceptReferralRequest(id=sent.id, etag=sent.etag)
     start = pb.StartReferralRequest(id=sent.id)
     for time in (accept.planned_first_contact_time, start.first_contact_time):
@@ -429,8 +429,8 @@ def test_a_caller_is_told_that_help_was_given_only_if_it_was(
     )
     complete.etag = story.shelter.StartReferral(start).etag
     completed = story.shelter.CompleteReferral(complete)
-    assert [(item.status_code, item.may_confirm) for item in status(public, made).items] == [
-        (contacts_pb2.ReferenceState.Value(f"REFERENCE_STATE_{shown}"), True)
+    assert [(item.status_code, item.may_confirm) for item in status(public, created).items] == [
+        (contacts_pb2.ReferenceState.Value(f"REFERENCE_STATE_{expected}"), True)
     ]
     if not by_herself:
         operator.CloseReferral(
@@ -438,27 +438,29 @@ def test_a_caller_is_told_that_help_was_given_only_if_it_was(
                 id=sent.id, etag=completed.etag, help_came_code=pb.HELP_CAME_COULD_NOT_REACH
             )
         )
-        assert [item.status_code for item in status(public, made).items] == [
-            contacts_pb2.ReferenceState.Value(f"REFERENCE_STATE_{shown}")
+        assert [item.status_code for item in status(public, created).items] == [
+            contacts_pb2.ReferenceState.Value(f"REFERENCE_STATE_{expected}")
         ], "nobody reached her, so nobody knows more"
         return
-    yes = contacts_pb2.ConfirmHelpRequest(reference=made.reference, pin=made.pin, help_came=True)
+    yes = contacts_pb2.ConfirmHelpRequest(
+        reference=created.reference, pin=created.pin, help_came=True
+    )
     assert [item.status_code for item in public.ConfirmHelp(yes).items] == [
         contacts_pb2.REFERENCE_STATE_DONE
     ], "her own word counts"
 
 
-def test_of_a_rerouted_request_a_caller_sees_that_only_the_next_one_goes_on(
+def test_a_caller_sees_only_the_following_request_continue_after_a_rerouting(
     story: Story, service: Service
 ) -> None:
-    made = story.contact()
-    sent, operator = referral_for(story, made)
+    created = story.contact()
+    sent, operator = referral_for(story, created)
     operator.RerouteReferral(
         pb.RerouteReferralRequest(
             id=sent.id, etag=sent.etag, service_id=SERVICE["clinic_visit"], note="no answer"
         )
     )
-    assert {item.status_code for item in status(service.public(), made).items} == {
+    assert {item.status_code for item in status(service.public(), created).items} == {
         contacts_pb2.REFERENCE_STATE_NOT_POSSIBLE,
         contacts_pb2.REFERENCE_STATE_BEING_PREPARED,
     }
@@ -467,8 +469,8 @@ def test_of_a_rerouted_request_a_caller_sees_that_only_the_next_one_goes_on(
 def test_an_unknown_or_mistyped_reference_is_answered_like_a_wrong_pin(
     story: Story, service: Service
 ) -> None:
-    made, public = story.contact(), service.public()
-    mistyped = ("0" if made.reference[0] != "0" else "1") + made.reference[1:]
+    created, public = story.contact(), service.public()
+    mistyped = ("0" if created.reference[0] != "0" else "1") + created.reference[1:]
     refusals = {
         refusal(
             partial(
@@ -477,11 +479,11 @@ def test_an_unknown_or_mistyped_reference_is_answered_like_a_wrong_pin(
             )
         )
         for reference, pin in (
-            (made.reference, "0000"),
+            (created.reference, "0000"),
             (new_reference(), "4821"),
             (mistyped, "4821"),
             ("", ""),
-            (made.reference, ""),
+            (created.reference, ""),
         )
     }
     assert refusals == {WRONG}
@@ -494,9 +496,9 @@ def test_neither_reference_nor_pin_is_stored_readably(story: Story, service: Ser
         pin="7319",
         request_id=story.request_id(),
     )
-    made = operator.CreateContact(request)
-    plain = made.reference.replace("-", "")
-    status(service.public(), made)
+    created = operator.CreateContact(request)
+    plain = created.reference.replace("-", "")
+    status(service.public(), created)
     with psycopg.connect(service.migration_url) as connection:
         tables = connection.execute(
             "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'"
@@ -508,10 +510,10 @@ def test_neither_reference_nor_pin_is_stored_readably(story: Story, service: Ser
             )
             for (table,) in tables
         }
-    assert made.contact.id in stored["contacts"]
+    assert created.contact.id in stored["contacts"]
     for secret in (
         plain,
-        made.reference,
+        created.reference,
         "tepezcuintle",
         plain.encode().hex(),
         b"tepezcuintle".hex(),
@@ -521,7 +523,7 @@ def test_neither_reference_nor_pin_is_stored_readably(story: Story, service: Ser
     with psycopg.connect(service.migration_url) as connection:
         row = connection.execute(
             "SELECT fingerprint, pin_hash FROM contact_references WHERE contact_id = %s",
-            (made.contact.id,),
+            (created.contact.id,),
         ).fetchone()
     assert row is not None
     assert b"7319" not in bytes(row[0])
@@ -539,29 +541,29 @@ def test_a_pin_must_have_four_digits_and_is_generated_if_missing(
         assert refusal_with_fields(partial(operator.CreateContact, request))[2] == {
             "pin": "malformed"
         }
-    made = operator.CreateContact(
+    created = operator.CreateContact(
         contacts_pb2.CreateContactRequest(contact=contacts_pb2.Contact(line_country="NI"))
     )
-    assert len(made.pin) == 4
-    assert made.pin.isdigit()
-    assert status(service.public(), made).contact_time_band == contacts_pb2.TIME_BAND_TODAY
+    assert len(created.pin) == 4
+    assert created.pin.isdigit()
+    assert status(service.public(), created).contact_time_band == contacts_pb2.TIME_BAND_TODAY
 
 
 def test_a_caller_confirms_that_help_came_or_reopens_her_referral(
     story: Story, service: Service
 ) -> None:
-    made, public = story.contact(), service.public()
+    created, public = story.contact(), service.public()
     nothing = contacts_pb2.ConfirmHelpRequest(
-        reference=made.reference, pin=made.pin, help_came=True
+        reference=created.reference, pin=created.pin, help_came=True
     )
     assert refusal(lambda: public.ConfirmHelp(nothing)) == (
         "FAILED_PRECONDITION",
         "nothing_to_confirm",
     )
-    sent, operator = referral_for(story, made)
+    sent, operator = referral_for(story, created)
     completed(story, sent)
     no = contacts_pb2.ConfirmHelpRequest(
-        reference=made.reference, pin=made.pin, help_came=False, request_id=story.request_id()
+        reference=created.reference, pin=created.pin, help_came=False, request_id=story.request_id()
     )
     assert [item.status_code for item in public.ConfirmHelp(no).items] == [
         contacts_pb2.REFERENCE_STATE_IN_PROGRESS
@@ -573,7 +575,9 @@ def test_a_caller_confirms_that_help_came_or_reopens_her_referral(
     story.shelter.CompleteReferral(
         pb.CompleteReferralRequest(id=sent.id, etag=again.etag, outcome_code=pb.OUTCOME_FULLY_MET)
     )
-    yes = contacts_pb2.ConfirmHelpRequest(reference=made.reference, pin=made.pin, help_came=True)
+    yes = contacts_pb2.ConfirmHelpRequest(
+        reference=created.reference, pin=created.pin, help_came=True
+    )
     answer = public.ConfirmHelp(yes)
     assert [(item.status_code, item.may_confirm) for item in answer.items] == [
         (contacts_pb2.REFERENCE_STATE_DONE, False)
@@ -582,29 +586,33 @@ def test_a_caller_confirms_that_help_came_or_reopens_her_referral(
     assert [
         (e.verb, e.actor_kind, e.actor_id) for e in events if e.verb in ("reopened", "closed")
     ] == [
-        ("reopened", pb.ACTOR_KIND_PERSON, made.contact.id),
-        ("closed", pb.ACTOR_KIND_PERSON, made.contact.id),
+        ("reopened", pb.ACTOR_KIND_PERSON, created.contact.id),
+        ("closed", pb.ACTOR_KIND_PERSON, created.contact.id),
     ]
 
 
 def test_a_caller_confirms_each_help_that_she_is_asked_about_also_without_a_contact(
     story: Story, service: Service
 ) -> None:
-    made = story.contact()
-    first, operator = referral_for(story, made)
+    created = story.contact()
+    first, operator = referral_for(story, created)
     second = referral_beside(story, first, operator)
     completed(story, second)
     public = service.public()
-    assert sorted(item.may_confirm for item in status(public, made).items) == [False, True]
-    yes = contacts_pb2.ConfirmHelpRequest(reference=made.reference, pin=made.pin, help_came=True)
+    assert sorted(item.may_confirm for item in status(public, created).items) == [False, True]
+    yes = contacts_pb2.ConfirmHelpRequest(
+        reference=created.reference, pin=created.pin, help_came=True
+    )
     assert [item.may_confirm for item in public.ConfirmHelp(yes).items] == [False, False]
     assert operator.GetReferral(pb.GetReferralRequest(id=second.id)).state == pb.STATE_CLOSED
 
 
 def test_a_caller_withdraws_her_consent_with_her_reference(story: Story, service: Service) -> None:
-    made, public = story.contact(), service.public()
-    sent, operator = referral_for(story, made)
-    request = contacts_pb2.WithdrawConsentByReferenceRequest(reference=made.reference, pin=made.pin)
+    created, public = story.contact(), service.public()
+    sent, operator = referral_for(story, created)
+    request = contacts_pb2.WithdrawConsentByReferenceRequest(
+        reference=created.reference, pin=created.pin
+    )
     for _ in range(2):
         answer = public.WithdrawConsentByReference(request)
         assert [(item.status_code, item.consent_live) for item in answer.items] == [
@@ -623,7 +631,7 @@ def test_a_caller_withdraws_her_consent_with_her_reference(story: Story, service
     with service.database.transaction(SYSTEM) as tx:
         trail = tx.execute(
             "SELECT action FROM audit WHERE object_id = ANY(%s)",
-            ([made.contact.id, sent.person_id],),
+            ([created.contact.id, sent.person_id],),
         ).fetchall()
     assert {"enter_by_reference", "withdraw_consent"} <= {row["action"] for row in trail}
 
@@ -661,22 +669,22 @@ def test_contacts_can_be_listed_by_outcome(story: Story, service: Service) -> No
 def test_a_contact_is_not_assessed_until_each_deciding_question_is_answered(
     story: Story, service: Service
 ) -> None:
-    operator, made = (
+    operator, created = (
         service.as_("hotline", "OPERATOR"),
         story.contact(danger_now=contacts_pb2.ANSWER_DID_NOT_SAY).contact,
     )
-    assert (made.urgency, made.pathway_code) == (
+    assert (created.urgency, created.pathway_code) == (
         pb.URGENCY_UNSPECIFIED,
         contacts_pb2.PATHWAY_UNSPECIFIED,
     )
-    assert made.open_question_count == 10
+    assert created.open_question_count == 10
     listed = {
-        each.id: each.urgency
-        for each in operator.ListContacts(contacts_pb2.ListContactsRequest()).contacts
+        contact.id: contact.urgency
+        for contact in operator.ListContacts(contacts_pb2.ListContactsRequest()).contacts
     }
-    assert listed[made.id] == pb.URGENCY_UNSPECIFIED
+    assert listed[created.id] == pb.URGENCY_UNSPECIFIED
     change = contacts_pb2.UpdateContactRequest(
-        contact=contacts_pb2.Contact(id=made.id, etag=made.etag)
+        contact=contacts_pb2.Contact(id=created.id, etag=created.etag)
     )
     change.update_mask.paths.append("triage")
     for name, answer in CALM.items():
@@ -689,7 +697,7 @@ def test_a_contact_is_not_assessed_until_each_deciding_question_is_answered(
     assert (changed.urgency, changed.open_question_count) == (pb.URGENCY_NORMAL, 0)
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
-            "SELECT payload FROM outbox WHERE subject = %s ORDER BY version", (made.id,)
+            "SELECT payload FROM outbox WHERE subject = %s ORDER BY version", (created.id,)
         ).fetchall()
     assert [facts_pb2.ContactFact.FromString(bytes(row["payload"])).urgency for row in rows] == [
         pb.URGENCY_UNSPECIFIED,
@@ -704,9 +712,9 @@ def test_an_unknown_code_in_a_contact_is_refused(name: str, story: Story, servic
     setattr(new.contact, name, 99)
     assert refusal_with_fields(lambda: operator.CreateContact(new))[2] == wrong
     if name != "campaign_code":
-        made = story.contact().contact
+        created = story.contact().contact
         change: Any = contacts_pb2.UpdateContactRequest(
-            contact=contacts_pb2.Contact(id=made.id, etag=made.etag)
+            contact=contacts_pb2.Contact(id=created.id, etag=created.etag)
         )
         change.update_mask.paths.append(name)
         setattr(change.contact, name, 99)
@@ -723,22 +731,22 @@ def test_an_unknown_triage_answer_is_refused(service: Service) -> None:
 
 
 def test_only_operators_of_the_line_see_its_queue(story: Story, service: Service) -> None:
-    made = story.contact()
+    created = story.contact()
     colleague, other = (
         service.as_("hotline", "OPERATOR", "WORKER"),
         service.as_("clinic", "OPERATOR"),
     )
-    assert made.contact.id in [
+    assert created.contact.id in [
         contact.id
         for contact in colleague.ListContacts(contacts_pb2.ListContactsRequest()).contacts
     ]
-    assert made.contact.id not in [
+    assert created.contact.id not in [
         contact.id for contact in other.ListContacts(contacts_pb2.ListContactsRequest()).contacts
     ]
     assert refusal(
-        lambda: other.GetContact(contacts_pb2.GetContactRequest(id=made.contact.id))
+        lambda: other.GetContact(contacts_pb2.GetContactRequest(id=created.contact.id))
     ) == ("NOT_FOUND", "not_found")
-    request = contacts_pb2.UpdateContactRequest(contact=made.contact)
+    request = contacts_pb2.UpdateContactRequest(contact=created.contact)
     request.update_mask.paths.append("outcome_code")
     assert refusal(lambda: other.UpdateContact(request)) == ("NOT_FOUND", "not_found")
     assert (
@@ -754,12 +762,12 @@ def test_only_operators_of_the_line_see_its_queue(story: Story, service: Service
 def test_a_colleague_of_the_next_shift_can_continue_a_contact(
     story: Story, service: Service
 ) -> None:
-    made = story.contact()
+    created = story.contact()
     colleague = service.as_("hotline", "OPERATOR", "WORKER")
     request = contacts_pb2.UpdateContactRequest(
         contact=contacts_pb2.Contact(
-            id=made.contact.id,
-            etag=made.contact.etag,
+            id=created.contact.id,
+            etag=created.contact.etag,
             note="calls again at six",
             outcome_code=contacts_pb2.CONTACT_OUTCOME_ADVISED,
         )
@@ -772,14 +780,14 @@ def test_a_colleague_of_the_next_shift_can_continue_a_contact(
         contacts_pb2.PATHWAY_CHILD,
         contacts_pb2.CONTACT_OUTCOME_ADVISED,
     )
-    assert colleague.GetContact(contacts_pb2.GetContactRequest(id=made.contact.id)) == changed
+    assert colleague.GetContact(contacts_pb2.GetContactRequest(id=created.contact.id)) == changed
     assert refusal(lambda: colleague.UpdateContact(request)) == ("ABORTED", "stale_etag")
     emptied = contacts_pb2.UpdateContactRequest(
         contact=contacts_pb2.Contact(id=changed.id, etag=changed.etag)
     )
     emptied.update_mask.paths.append("note")
     assert colleague.UpdateContact(emptied).note == ""
-    assert colleague.GetContact(contacts_pb2.GetContactRequest(id=made.contact.id)).note == ""
+    assert colleague.GetContact(contacts_pb2.GetContactRequest(id=created.contact.id)).note == ""
 
 
 def test_a_repeated_request_gets_the_same_reference_and_pin(story: Story, service: Service) -> None:
@@ -793,5 +801,5 @@ def test_a_repeated_request_gets_the_same_reference_and_pin(story: Story, servic
 
 
 def test_a_referral_can_be_linked_only_to_a_contact_of_its_own_organisation(story: Story) -> None:
-    made = story.contact()
-    assert refusal(lambda: story.draft(contact_id=made.contact.id)) == ("NOT_FOUND", "not_found")
+    created = story.contact()
+    assert refusal(lambda: story.draft(contact_id=created.contact.id)) == ("NOT_FOUND", "not_found")

@@ -237,36 +237,40 @@ def damaged_contact(story: Story, service: Service) -> c.CreateContactResponse:
     contact = c.Contact(
         line_country="NI", kind_code=c.CONTACT_KIND_CRISIS, note="ella espera en la terminal"
     )
-    made: c.CreateContactResponse = operator.CreateContact(
+    created: c.CreateContactResponse = operator.CreateContact(
         c.CreateContactRequest(contact=contact, pin="4821", request_id=story.request_id())
     )
     for note in ("tiene un teléfono", "ya no lo tiene"):
         service.public().AddNoteByReference(
-            c.AddNoteByReferenceRequest(reference=made.reference, pin=made.pin, note=note)
+            c.AddNoteByReferenceRequest(reference=created.reference, pin=created.pin, note=note)
         )
     change(
         service,
         "UPDATE contacts SET note_sealed = set_byte(note_sealed, 30, get_byte(note_sealed, 30) # 1)"
         " WHERE id = %s",
-        made.contact.id,
+        created.contact.id,
     )
     change(
         service,
         "UPDATE contact_notes SET sealed = set_byte(sealed, 30, get_byte(sealed, 30) # 1)"
         " WHERE contact_id = %s AND number = 0",
-        made.contact.id,
+        created.contact.id,
     )
-    return made
+    return created
 
 
 def test_a_contact_with_a_changed_note_is_served_without_that_note(
     story: Story, service: Service
 ) -> None:
     before = unreadable("contacts"), unreadable("contact_notes")
-    made, operator = damaged_contact(story, service), service.as_("hotline", "OPERATOR")
-    shown = operator.GetContact(c.GetContactRequest(id=made.contact.id))
-    assert (shown.note, shown.note_withheld, shown.kind_code) == ("", True, c.CONTACT_KIND_CRISIS)
-    assert [(later.note, later.note_withheld) for later in shown.later_notes] == [
+    created, operator = damaged_contact(story, service), service.as_("hotline", "OPERATOR")
+    contact = operator.GetContact(c.GetContactRequest(id=created.contact.id))
+    assert (contact.note, contact.note_withheld, contact.kind_code) == (
+        "",
+        True,
+        c.CONTACT_KIND_CRISIS,
+    )
+    assert [(later.note, later.note_withheld) for later in contact.later_notes] == [
         ("", True),
         ("ya no lo tiene", False),
     ]
@@ -276,24 +280,24 @@ def test_a_contact_with_a_changed_note_is_served_without_that_note(
 def test_a_caller_is_found_by_her_reference_even_if_a_note_was_changed(
     story: Story, service: Service
 ) -> None:
-    made = damaged_contact(story, service)
-    status = c.GetReferenceStatusRequest(reference=made.reference, pin=made.pin)
+    created = damaged_contact(story, service)
+    status = c.GetReferenceStatusRequest(reference=created.reference, pin=created.pin)
     assert service.public().GetReferenceStatus(status).contact_time_band == c.TIME_BAND_TODAY
     known = service.as_("hotline", "OPERATOR").GetContactByReference(
-        c.GetContactByReferenceRequest(reference=made.reference, pin=made.pin)
+        c.GetContactByReferenceRequest(reference=created.reference, pin=created.pin)
     )
-    assert known.id == made.contact.id
+    assert known.id == created.contact.id
 
 
 def test_saving_a_form_without_the_unreadable_note_leaves_the_note_unchanged(
     story: Story, service: Service
 ) -> None:
-    made, operator = damaged_contact(story, service), service.as_("hotline", "OPERATOR")
-    shown = operator.GetContact(c.GetContactRequest(id=made.contact.id))
-    kept = operator.UpdateContact(writing(shown, ""))
-    assert operator.GetContact(c.GetContactRequest(id=made.contact.id)).note_withheld
-    operator.UpdateContact(writing(kept, "llamó otra vez"))
-    again = operator.GetContact(c.GetContactRequest(id=made.contact.id))
+    created, operator = damaged_contact(story, service), service.as_("hotline", "OPERATOR")
+    contact = operator.GetContact(c.GetContactRequest(id=created.contact.id))
+    answer = operator.UpdateContact(writing(contact, ""))
+    assert operator.GetContact(c.GetContactRequest(id=created.contact.id)).note_withheld
+    operator.UpdateContact(writing(answer, "llamó otra vez"))
+    again = operator.GetContact(c.GetContactRequest(id=created.contact.id))
     assert (again.note, again.note_withheld) == ("llamó otra vez", False)
 
 

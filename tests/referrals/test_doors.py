@@ -89,10 +89,10 @@ def readable(method: Any, sent: bytes) -> bool:
     ],
 )
 def test_a_request_id_that_is_no_id_does_not_reach_the_log(sent: str, story: Story) -> None:
-    said = sent.encode("ascii", "replace").decode()
-    [entry] = logged(story, said)
+    logged_id = sent.encode("ascii", "replace").decode()
+    [entry] = logged(story, logged_id)
     assert is_id(entry["request_id"])
-    assert said not in str(entry)
+    assert logged_id not in str(entry)
 
 
 @pytest.mark.parametrize(
@@ -124,10 +124,10 @@ def test_two_anonymous_callers_with_the_same_request_id_do_not_collide(
 ) -> None:
     withdrawn = []
     for _ in range(2):
-        made = story.contact()
-        sent, operator = referral_for(story, made)
+        created = story.contact()
+        sent, operator = referral_for(story, created)
         request = contacts_pb2.WithdrawConsentByReferenceRequest(
-            reference=made.reference, pin=made.pin, request_id="1"
+            reference=created.reference, pin=created.pin, request_id="1"
         )
         for _ in range(2):  # each caller sends the request twice, and it takes effect once
             withdrawn.append(
@@ -143,14 +143,14 @@ def test_two_anonymous_callers_with_the_same_request_id_do_not_collide(
 def test_an_anonymous_caller_cannot_fetch_anothers_answer_with_a_request_id(
     story: Story, service: Service
 ) -> None:
-    made = story.contact()
-    referral_for(story, made)
+    created = story.contact()
+    referral_for(story, created)
     request = contacts_pb2.WithdrawConsentByReferenceRequest(
-        reference=made.reference, pin=made.pin, request_id="guessed"
+        reference=created.reference, pin=created.pin, request_id="guessed"
     )
     service.public().WithdrawConsentByReference(request)
     guess = contacts_pb2.WithdrawConsentByReferenceRequest(
-        reference=made.reference, pin="0000", request_id="guessed"
+        reference=created.reference, pin="0000", request_id="guessed"
     )
     assert refusal(lambda: service.public().WithdrawConsentByReference(guess)) == (
         "UNAUTHENTICATED",

@@ -55,10 +55,10 @@ def declare(
     client: Client, referral: r.Referral, reason: str = "life_at_risk", note: str = NOTE
 ) -> pb.Emergency:
     reason_code = r.OverrideReason.Value(f"OVERRIDE_REASON_{reason.upper()}")
-    made: pb.Emergency = client.OpenInEmergency(
+    created: pb.Emergency = client.OpenInEmergency(
         pb.OpenInEmergencyRequest(referral_id=referral.id, reason_code=reason_code, note=note)
     )
-    return made
+    return created
 
 
 def opens(
@@ -318,8 +318,8 @@ def test_only_the_receiver_of_a_live_referral_can_declare_an_emergency(
     )
     assert refusal(lambda: declare(nurse, referral)) == NOT_THERE
     assert [
-        each.id
-        for each in story.ngo.ListEmergencies(
+        emergency.id
+        for emergency in story.ngo.ListEmergencies(
             pb.ListEmergenciesRequest(person_id=referral.person_id)
         ).emergencies
     ] == [emergency.id]
@@ -329,13 +329,13 @@ def test_police_members_on_probation_and_keys_cannot_declare_an_emergency(
     story: Story, service: Service, nurse: Client
 ) -> None:
     referral = expired(story, service)
-    for kind, status, said in (
+    for kind, status, expected in (
         ("LAW_ENFORCEMENT", "APPROVED", MISSING),
         ("NGO", "PROBATION", ("PERMISSION_DENIED", "member_on_probation")),
     ):
         note_shelter(service, status, kind)
         try:
-            assert refusal(lambda: declare(nurse, referral)) == said
+            assert refusal(lambda: declare(nurse, referral)) == expected
         finally:
             note_shelter(service, "APPROVED", "NGO")
     emergency = declare(nurse, referral)

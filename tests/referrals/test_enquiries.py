@@ -62,8 +62,8 @@ class EnquiryScene:
             request_id=self.story.request_id(),
             **(values if "excluded_organization_ids" in values else ASKED | values),
         )
-        made: e.Enquiry = self.ngo.CreateEnquiry(request)
-        return made
+        created: e.Enquiry = self.ngo.CreateEnquiry(request)
+        return created
 
     def seen(self, client: Client, enquiry: e.Enquiry) -> e.Enquiry:
         current: e.Enquiry = client.GetEnquiry(e.GetEnquiryRequest(id=enquiry.id))
@@ -72,8 +72,8 @@ class EnquiryScene:
     def answer(self, name: str, enquiry: e.Enquiry, answer: str, reason: str = "") -> e.Enquiry:
         client = getattr(self, name)
         etag = self.seen(client, enquiry).etag
-        made: e.Enquiry = client.AnswerEnquiry(answering(name, enquiry, answer, reason, etag))
-        return made
+        created: e.Enquiry = client.AnswerEnquiry(answering(name, enquiry, answer, reason, etag))
+        return created
 
     def take(
         self,
@@ -82,8 +82,8 @@ class EnquiryScene:
         answer: str = "yes",
         client: Client | None = None,
     ) -> e.Enquiry:
-        made: e.Enquiry = (client or self.ngo).TakeOffer(taking(enquiry, name, answer))
-        return made
+        created: e.Enquiry = (client or self.ngo).TakeOffer(taking(enquiry, name, answer))
+        return created
 
     def refer(self, enquiry: e.Enquiry, **values: Any) -> pb.Referral:
         """Opens a draft for the offer that was taken."""
@@ -160,8 +160,8 @@ def asking(service: Service, story: Story) -> Iterator[EnquiryScene]:
 
 def contents(client: Client, box: e.EnquiryBox.ValueType, **values: Any) -> list[str]:
     return [
-        each.id
-        for each in client.ListEnquiries(e.ListEnquiriesRequest(box=box, **values)).enquiries
+        enquiry.id
+        for enquiry in client.ListEnquiries(e.ListEnquiriesRequest(box=box, **values)).enquiries
     ]
 
 
@@ -209,7 +209,7 @@ def test_a_receiver_of_an_enquiry_sees_its_content_but_no_asker_other_receiver_o
     assert seen.content == CONTENT
     assert (seen.side, seen.turn) == (pb.SIDE_RECEIVER, pb.TURN_RECEIVER)
     assert [offer.service_id for offer in seen.offers] == [SERVICE["shelter_bed"]]
-    said = seen.SerializeToString()
+    answer = seen.SerializeToString()
     for hidden in (
         ORG["ngo"],
         ORG["clinic"],
@@ -218,7 +218,7 @@ def test_a_receiver_of_an_enquiry_sees_its_content_but_no_asker_other_receiver_o
         ORG["police"],
         asking.ngo.caller.id,
     ):
-        assert hidden.encode() not in said
+        assert hidden.encode() not in answer
 
 
 def test_the_answer_of_one_receiver_changes_nothing_for_another(asking: EnquiryScene) -> None:
@@ -357,8 +357,8 @@ def test_cancelling_enquiries_does_not_evade_the_limit(asking: EnquiryScene) -> 
         members.note_member(tx, "organization", ORG["ngo"], True, "PROBATION", "NGO")
     try:
         for _ in range(5):
-            made = asking.create()
-            asking.ngo.CancelEnquiry(e.CancelEnquiryRequest(id=made.id, etag=made.etag))
+            created = asking.create()
+            asking.ngo.CancelEnquiry(e.CancelEnquiryRequest(id=created.id, etag=created.etag))
         assert refusal(asking.create) == (CONFLICT, "too_many_enquiries")
         asking.service.clock.advance(timedelta(hours=25))
         asking.create()
@@ -394,17 +394,17 @@ def test_only_the_first_offer_is_published_as_first_offer(asking: EnquiryScene) 
     asking.answer("shelter", enquiry, "maybe")
     asking.answer("shelter", enquiry, "yes")
     asking.answer("clinic", enquiry, "yes")
-    told = asking.facts(enquiry)
-    assert [(verb, fact.first_offer) for verb, fact in told] == [
+    published = asking.facts(enquiry)
+    assert [(verb, fact.first_offer) for verb, fact in published] == [
         ("opened", False),
         ("answered", False),
         ("answered", True),
         ("answered", False),
         ("answered", False),
     ]
-    assert list(told[0][1].asked_organization_ids) == sorted([ORG["shelter"], ORG["clinic"]])
-    assert told[1][1].reason_code == "no_capacity"
-    assert (told[1][1].service_id, told[1][1].actor_organization_id) == (
+    assert list(published[0][1].asked_organization_ids) == sorted([ORG["shelter"], ORG["clinic"]])
+    assert published[1][1].reason_code == "no_capacity"
+    assert (published[1][1].service_id, published[1][1].actor_organization_id) == (
         SERVICE["clinic_visit"],
         ORG["clinic"],
     )
@@ -479,7 +479,7 @@ def test_the_offer_of_a_suspended_member_cannot_be_taken_and_the_others_stay_ope
     assert asking.take(enquiry, "clinic").state == e.ENQUIRY_STATE_MATCHED
 
 
-def test_of_two_concurrent_takers_one_wins(asking: EnquiryScene) -> None:
+def test_one_of_two_concurrent_takers_of_an_offer_succeeds(asking: EnquiryScene) -> None:
     for _ in range(5):
         enquiry = asking.create()
         asking.answer("shelter", enquiry, "yes")
@@ -661,10 +661,10 @@ def test_an_enquiry_belongs_to_the_person_of_the_referral_that_follows_it(
 
 
 def test_two_processes_fire_each_enquiry_once(asking: EnquiryScene) -> None:
-    made = [asking.create() for _ in range(10)]
+    created = [asking.create() for _ in range(10)]
     asking.service.clock.advance(timedelta(hours=1))
     with ThreadPoolExecutor(2) as pool:
-        assert sum(pool.map(lambda _: asking.fire(), range(2))) == len(made)
+        assert sum(pool.map(lambda _: asking.fire(), range(2))) == len(created)
 
 
 def test_an_enquiry_whose_deadline_cannot_fire_does_not_delay_others(asking: EnquiryScene) -> None:
@@ -821,14 +821,14 @@ def test_the_end_of_a_referral_that_was_sent_changes_nothing_in_its_enquiry(
 def test_an_enquiry_ends_when_the_person_withdraws_her_consent(
     asking: EnquiryScene, drafted: bool
 ) -> None:
-    made = asking.story.contact()
+    created = asking.story.contact()
     operator = asking.service.as_("hotline", "OPERATOR")
     enquiry = operator.CreateEnquiry(
         e.CreateEnquiryRequest(
             **ASKED,
             content=CONTENT,
             service_ids=[SERVICE["shelter_bed"]],
-            contact_id=made.contact.id,
+            contact_id=created.contact.id,
         )
     )
     if drafted:
@@ -839,7 +839,7 @@ def test_an_enquiry_ends_when_the_person_withdraws_her_consent(
             pb.CreateReferralRequest(person_id=person.id, enquiry_id=enquiry.id)
         )
     asking.service.public().WithdrawConsentByReference(
-        contacts_pb2.WithdrawConsentByReferenceRequest(reference=made.reference, pin=made.pin)
+        contacts_pb2.WithdrawConsentByReferenceRequest(reference=created.reference, pin=created.pin)
     )
     seen = asking.seen(operator, enquiry)
     assert (seen.state, seen.reason_code) == (e.ENQUIRY_STATE_CANCELLED, "consent_withdrawn")
@@ -887,32 +887,32 @@ def test_the_enquiries_of_a_file_end_when_its_last_consent_is_withdrawn(
 
 
 @pytest.mark.usefixtures("abroad")
-def test_an_enquiry_of_another_line_goes_on_when_a_file_has_no_consent_left(
+def test_an_enquiry_of_another_line_continues_when_a_file_has_no_consent_left(
     asking: EnquiryScene,
 ) -> None:
-    made, operator = asking.story.contact(), asking.service.as_("hotline", "OPERATOR")
-    sent, _ = referral_for(asking.story, made)
+    created, operator = asking.story.contact(), asking.service.as_("hotline", "OPERATOR")
+    sent, _ = referral_for(asking.story, created)
     asking.ngo = operator_of(asking.story, "clinic")
-    again = call_again(asking.story, made, "clinic")
+    again = call_again(asking.story, created, "clinic")
     enquiry = asking.create(contact_id=again.contact.id)
     withdraw(operator, people_pb2.Receipt(id=sent.receipt_id))
     assert asking.seen(asking.ngo, enquiry).state == e.ENQUIRY_STATE_OPEN
 
 
-def test_an_enquiry_goes_on_when_the_person_stops_only_one_request_by_her_reference(
+def test_an_enquiry_continues_when_the_person_stops_only_one_request_by_her_reference(
     asking: EnquiryScene,
 ) -> None:
-    made = asking.story.contact()
-    sent, operator = referral_for(asking.story, made)
+    created = asking.story.contact()
+    sent, operator = referral_for(asking.story, created)
     asking.ngo = operator
     enquiry = asking.create(person_id=sent.person_id)
-    [item] = status(asking.service.public(), made).items
+    [item] = status(asking.service.public(), created).items
     asking.service.public().WithdrawConsentByReference(
         contacts_pb2.WithdrawConsentByReferenceRequest(
-            reference=made.reference, pin=made.pin, item_key=item.key
+            reference=created.reference, pin=created.pin, item_key=item.key
         )
     )
-    [item] = status(asking.service.public(), made).items
+    [item] = status(asking.service.public(), created).items
     assert not item.may_withdraw
     assert asking.seen(operator, enquiry).state == e.ENQUIRY_STATE_OPEN
 
@@ -920,17 +920,17 @@ def test_an_enquiry_goes_on_when_the_person_stops_only_one_request_by_her_refere
 def test_a_caller_may_stop_an_enquiry_by_her_reference_before_any_consent(
     asking: EnquiryScene,
 ) -> None:
-    made = asking.story.contact()
+    created = asking.story.contact()
     asking.ngo = asking.service.as_("hotline", "OPERATOR")
     public = asking.service.public()
-    assert not status(public, made).may_withdraw
-    enquiry = asking.create(contact_id=made.contact.id)
-    assert status(public, made).may_withdraw
+    assert not status(public, created).may_withdraw
+    enquiry = asking.create(contact_id=created.contact.id)
+    assert status(public, created).may_withdraw
     public.WithdrawConsentByReference(
-        contacts_pb2.WithdrawConsentByReferenceRequest(reference=made.reference, pin=made.pin)
+        contacts_pb2.WithdrawConsentByReferenceRequest(reference=created.reference, pin=created.pin)
     )
     assert asking.seen(asking.ngo, enquiry).state == e.ENQUIRY_STATE_CANCELLED
-    assert not status(public, made).may_withdraw
+    assert not status(public, created).may_withdraw
 
 
 # Lists.
@@ -985,16 +985,16 @@ def test_enquiries_about_a_person_are_listed_with_the_organisations_that_still_h
     asking.create(person_id=story.person().id)
     asking.create()
     hers = asking.ngo.ListEnquiries(e.ListEnquiriesRequest(person_id=person.id)).enquiries
-    assert {each.id for each in hers} == {first.id, second.id}
-    assert {offer.holds_content for each in hers for offer in each.offers} == {True}
+    assert {her.id for her in hers} == {first.id, second.id}
+    assert {offer.holds_content for her in hers for offer in her.offers} == {True}
     asking.answer("shelter", first, "yes")
     asking.take(first)
     asking.ngo.CancelEnquiry(e.CancelEnquiryRequest(id=second.id, etag=second.etag))
     hers = asking.ngo.ListEnquiries(e.ListEnquiriesRequest(person_id=person.id)).enquiries
     holding = [
-        (each.id, offer.organization_id)
-        for each in hers
-        for offer in each.offers
+        (her.id, offer.organization_id)
+        for her in hers
+        for offer in her.offers
         if offer.holds_content
     ]
     assert holding == [(first.id, ORG["shelter"])]
@@ -1002,9 +1002,9 @@ def test_enquiries_about_a_person_are_listed_with_the_organisations_that_still_h
 
 
 def test_enquiries_are_listed_in_pages(asking: EnquiryScene) -> None:
-    made = []
+    created = []
     for _ in range(5):
-        made.append(asking.create().id)
+        created.append(asking.create().id)
         asking.service.clock.advance(timedelta(seconds=1))
     for client, box in ((asking.ngo, e.ENQUIRY_BOX_ASKED), (asking.clinic, e.ENQUIRY_BOX_RECEIVED)):
         ids, token = [], ""
@@ -1012,11 +1012,11 @@ def test_enquiries_are_listed_in_pages(asking: EnquiryScene) -> None:
             answer = client.ListEnquiries(
                 e.ListEnquiriesRequest(box=box, page_size=2, page_token=token)
             )
-            ids += [each.id for each in answer.enquiries]
+            ids += [enquiry.id for enquiry in answer.enquiries]
             token = answer.next_page_token
             if not token:
                 break
-        assert ids == made[::-1]
+        assert ids == created[::-1]
 
 
 # The leak budget.
@@ -1102,17 +1102,17 @@ def test_attributes_that_no_service_uses_are_named_and_omitted_unless_kept(
             e.ENQUIRY_ATTRIBUTE_DEPENDANTS,
         }
         assert set(preview(asking).unused_attributes) == unused
-        made = asking.create()
-        assert (made.content, set(made.left_out_attributes)) == (CONTENT, unused), (
+        created = asking.create()
+        assert (created.content, set(created.left_out_attributes)) == (CONTENT, unused), (
             "the asker keeps the data for the referral"
         )
-        said = asking.seen(asking.shelter, made).content
-        assert (said.department, list(said.languages), said.HasField("dependants")) == (
+        content = asking.seen(asking.shelter, created).content
+        assert (content.department, list(content.languages), content.HasField("dependants")) == (
             "",
             [],
             False,
         )
-        assert (said.age_band, said.gender_code) == (CONTENT.age_band, CONTENT.gender_code)
+        assert (content.age_band, content.gender_code) == (CONTENT.age_band, CONTENT.gender_code)
         assert asking.seen(asking.shelter, asking.create(keep_unused=True)).content == CONTENT
     finally:
         note(None)
@@ -1137,8 +1137,8 @@ def test_enquiries_dated_by_a_fast_clock_do_not_count_for_longer_than_a_day(
     try:
         asking.service.clock.advance(timedelta(hours=20))
         for _ in range(5):
-            made = asking.create()
-            asking.ngo.CancelEnquiry(e.CancelEnquiryRequest(id=made.id, etag=made.etag))
+            created = asking.create()
+            asking.ngo.CancelEnquiry(e.CancelEnquiryRequest(id=created.id, etag=created.etag))
         asking.service.clock.set(right)
         asking.create()
     finally:

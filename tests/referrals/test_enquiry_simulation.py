@@ -38,17 +38,17 @@ SAYS = {
 
 def desks(service: Service) -> dict[str, Client]:
     """Adds twenty members with a service each; returns their clients."""
-    made = {}
+    created = {}
     base = service.as_("ngo", "WORKER")
     with service.database.transaction(SYSTEM) as tx:
         for _ in range(SERVICES):
             organization, offered = new_id(), new_id()
             members.note_member(tx, "organization", organization, True, "APPROVED", "SHELTER")
             members.note_service(tx, offered, organization, True)
-            made[offered] = replace(
+            created[offered] = replace(
                 base, caller=Caller(new_id(), "worker", organization, frozenset({"WORKER"}))
             )
-    return made
+    return created
 
 
 @pytest.mark.long
@@ -71,14 +71,14 @@ def test_the_median_time_until_the_first_yes_is_below_fifteen_minutes(service: S
                 [pb.URGENCY_IMMEDIATE, pb.URGENCY_EMERGENCY, pb.URGENCY_EMERGENCY]
             )
             content = e.EnquiryContent(need_code="HOU.EMG", urgency=urgency, country="NI")
-            made = line.CreateEnquiry(
+            created = line.CreateEnquiry(
                 e.CreateEnquiryRequest(**ASKED, content=content, service_ids=list(asked))
             )
-            begun[made.id] = minute
+            begun[created.id] = minute
             for offered in asked:
                 order += 1
                 heapq.heappush(
-                    agenda, (minute + chance.lognormvariate(2.6, 0.9), order, (offered, made.id))
+                    agenda, (minute + chance.lognormvariate(2.6, 0.9), order, (offered, created.id))
                 )
             continue
         said = chance.choices(list(SAYS), list(SAYS.values()))[0]
@@ -110,7 +110,7 @@ def test_the_median_time_until_the_first_yes_is_below_fifteen_minutes(service: S
                 " AS end, count(*) AS n FROM enquiries GROUP BY 1"
             )
         }
-        kept = tx.execute(
+        stored = tx.execute(
             "SELECT count(*) AS n FROM enquiry_offers WHERE need_code IS NOT NULL AND NOT taken"
         ).fetchone()
     times = list(first_yes.values())
@@ -122,5 +122,5 @@ def test_the_median_time_until_the_first_yes_is_below_fifteen_minutes(service: S
     assert sum(ended.values()) == ENQUIRIES
     assert {"open", "matched"}.isdisjoint(ended)
     assert ended["not_referred"] == len(times), "nobody began a referral"
-    assert kept == {"n": 0}, "no receiver keeps data that it no longer needs"
+    assert stored == {"n": 0}, "no receiver keeps data that it no longer needs"
     assert median(times) < 15

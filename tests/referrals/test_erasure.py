@@ -55,17 +55,17 @@ def other(service: Service) -> Client:
 
 
 def propose(client: Client, person_id: str) -> erasures_pb2.Erasure:
-    made: erasures_pb2.Erasure = client.ProposeErasure(
+    created: erasures_pb2.Erasure = client.ProposeErasure(
         erasures_pb2.ProposeErasureRequest(person_id=person_id, request_id=new_id())
     )
-    return made
+    return created
 
 
 def confirm(client: Client, person_id: str) -> erasures_pb2.Erasure:
-    made: erasures_pb2.Erasure = client.ConfirmErasure(
+    created: erasures_pb2.Erasure = client.ConfirmErasure(
         erasures_pb2.ConfirmErasureRequest(person_id=person_id, request_id=new_id())
     )
-    return made
+    return created
 
 
 def get_erasure(client: Client, person_id: str) -> erasures_pb2.Erasure:
@@ -84,10 +84,10 @@ def proposed_erasures(client: Client) -> list[str]:
 
 def open_identity(client: Client, person_id: str) -> people_pb2.Identity:
     groups = [people_pb2.FIELD_GROUP_IDENTITY, people_pb2.FIELD_GROUP_CONTACT]
-    made: people_pb2.Identity = client.OpenPerson(
+    created: people_pb2.Identity = client.OpenPerson(
         people_pb2.OpenPersonRequest(id=person_id, purpose_code="HOU.EMG", field_groups=groups)
     )
-    return made
+    return created
 
 
 def person_with_data(story: Story) -> tuple[pb.Referral, str]:
@@ -318,8 +318,12 @@ def test_after_an_erasure_no_stored_data_of_the_person_can_be_opened(
             "trafficking_status_code"
         ), "safe_contact_channel", "has_identity"
     }  # fmt: skip
-    shown = story.ngo.GetPerson(people_pb2.GetPersonRequest(id=her))
-    assert (shown.erased, shown.coarse, shown.exploitation_country) == (True, pb.CoarsePerson(), "")
+    answer = story.ngo.GetPerson(people_pb2.GetPersonRequest(id=her))
+    assert (answer.erased, answer.coarse, answer.exploitation_country) == (
+        True,
+        pb.CoarsePerson(),
+        "",
+    )
 
 
 def test_an_erasure_is_published_with_ids_only_and_recorded_for_both_workers(
@@ -336,8 +340,8 @@ def test_an_erasure_is_published_with_ids_only_and_recorded_for_both_workers(
         (1, "enlace.erasure.proposed.v1"),
         (2, "enlace.erasure.done.v1"),
     ]
-    said = facts_pb2.ErasureFact.FromString(told[1]["payload"])
-    assert (said.person_id, said.organization_id, said.confirmed_by_worker_id) == (
+    body = facts_pb2.ErasureFact.FromString(told[1]["payload"])
+    assert (body.person_id, body.organization_id, body.confirmed_by_worker_id) == (
         person.id,
         ORG["ngo"],
         other.caller.id,
@@ -479,9 +483,9 @@ def memories(
     for database in databases.values():
         database.open()
     (tmp_path / "keys").mkdir()
-    made = Memories(service, watch, places, databases, tmp_path / "keys", monkeypatch)
-    made.lose_the_broker()  # a topic of this test alone
-    yield made
+    created = Memories(service, watch, places, databases, tmp_path / "keys", monkeypatch)
+    created.lose_the_broker()  # a topic of this test alone
+    yield created
     for database in databases.values():
         database.close()
     watch.stop()
@@ -597,8 +601,8 @@ def test_a_backup_from_before_an_erasure_does_not_bring_the_person_back(
     assert memories.catch_up(memories.start()) == 1
     assert service.made.names.note() > 0
     assert somebody in [
-        one.id
-        for one in story.ngo.SearchPeople(people_pb2.SearchPeopleRequest(name="Abril")).people
+        person.id
+        for person in story.ngo.SearchPeople(people_pb2.SearchPeopleRequest(name="Abril")).people
     ]
     assert refusal(lambda: open_identity(story.ngo, her)) == (
         "FAILED_PRECONDITION",
@@ -824,7 +828,7 @@ def test_c16_proposed_erasures_are_listed_in_pages(story: Story, other: Client) 
     seen, token = list[str](), ""
     while True:
         page = other.ListErasures(erasures_pb2.ListErasuresRequest(page_size=2, page_token=token))
-        seen += [one.person_id for one in page.erasures]
+        seen += [erasure.person_id for erasure in page.erasures]
         token = page.next_page_token
         if not token:
             break

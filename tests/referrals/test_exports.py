@@ -27,8 +27,8 @@ def exports(by: Client, since: datetime) -> list[str]:
     at = Timestamp()
     at.FromDatetime(since)
     return [
-        each.person_id
-        for each in by.ListOwnExports(pb.ListOwnExportsRequest(since_time=at)).exports
+        export.person_id
+        for export in by.ListOwnExports(pb.ListOwnExportsRequest(since_time=at)).exports
     ]
 
 
@@ -88,7 +88,7 @@ def test_a4_further_exports_push_none_off_the_list(service: Service, story: Stor
             pb.ListOwnExportsRequest(since_time=at, page_size=2, page_token=token)
         )
         assert len(answer.exports) <= 2
-        seen += [each.person_id for each in answer.exports]
+        seen += [export.person_id for export in answer.exports]
         token = answer.next_page_token
         assert bool(token) == (len(seen) < 5)
     assert (seen[-1], len(set(seen))) == (person_id, 5)

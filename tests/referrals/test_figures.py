@@ -59,8 +59,8 @@ def all_answers(of: Counts) -> list[Answer]:
 
     The page, the spreadsheet file, the arcs and REST are made of these answers only.
     """
-    kept = published_cells(of)
-    return [answer(kept, UNTIL, question) for question in QUESTIONS]
+    stored = published_cells(of)
+    return [answer(stored, UNTIL, question) for question in QUESTIONS]
 
 
 def small_cells(of: Counts) -> list[Cell]:
@@ -137,9 +137,9 @@ def test_changes_within_a_small_cell_do_not_change_any_answer(
 def test_an_answer_exceeds_a_narrower_one_by_none_or_by_at_least_ten_people(
     of: Counts,
 ) -> None:
-    kept = published_cells(of)
+    stored = published_cells(of)
     for question in QUESTIONS:
-        wider = answer(kept, UNTIL, question)
+        wider = answer(stored, UNTIL, question)
         for narrower in (
             Question(period, country, need)
             for period, country, need in product(PERIODS, ("", *COUNTRIES), ("", *NEEDS))
@@ -150,7 +150,7 @@ def test_an_answer_exceeds_a_narrower_one_by_none_or_by_at_least_ten_people(
                     vars(narrower).values(), vars(question).values(), strict=True
                 )
             ):
-                difference = max(wider.total, 0) - max(answer(kept, UNTIL, narrower).total, 0)
+                difference = max(wider.total, 0) - max(answer(stored, UNTIL, narrower).total, 0)
                 assert difference == 0 or difference >= SMALLEST
 
 
@@ -210,13 +210,13 @@ def test_the_attacker_finds_a_small_count_in_conventional_tables() -> None:
 
 
 def test_a_narrower_question_is_answered_from_the_same_cells() -> None:
-    kept = {
+    fields = {
         Cell("2025-Q4", "NI", "SV", "HOU"): 20,
         Cell("2026-Q2", "NI", "SV", "HOU"): 10,
         Cell("2026-Q2", "NI", "SV", "MED"): 15,
         Cell("2026-Q2", "HN", "NI", "MED"): 25,
     }
-    wide = answer(kept, UNTIL, Question())
+    wide = answer(fields, UNTIL, Question())
     assert (wide.total, wide.by_quarter) == (
         70,
         [("2025-Q4", 20), ("2026-Q1", FEW), ("2026-Q2", 50)],
@@ -234,7 +234,7 @@ def test_a_narrower_question_is_answered_from_the_same_cells() -> None:
         ["HN", "NI", "SV"],
         ["HOU", "MED"],
     )
-    narrow = answer(kept, UNTIL, Question("2026", "HN", "MED"))
+    narrow = answer(fields, UNTIL, Question("2026", "HN", "MED"))
     assert (narrow.total, narrow.by_quarter, narrow.by_country) == (
         25,
         [("2026-Q1", FEW), ("2026-Q2", 25)],
@@ -250,7 +250,7 @@ def test_a_narrower_question_is_answered_from_the_same_cells() -> None:
         wide.countries,
         wide.need_groups,
     )
-    nothing = answer(kept, UNTIL, Question("2031"))
+    nothing = answer(fields, UNTIL, Question("2031"))
     assert (nothing.total, nothing.by_quarter, nothing.routes) == (FEW, [], [])
     assert answer({}, UNTIL, Question()).by_quarter == [(UNTIL, FEW)]
 

@@ -56,13 +56,13 @@ def completed(
     sent = story.ngo.SendReferral(
         pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
     )
-    them, now = story.service.as_(receiver, "WORKER"), story.service.clock.now()
+    receiver_client, now = story.service.as_(receiver, "WORKER"), story.service.clock.now()
     accept = pb.AcceptReferralRequest(id=sent.id, etag=sent.etag)
     accept.planned_first_contact_time.FromDatetime(now)
-    start = pb.StartReferralRequest(id=sent.id, etag=them.AcceptReferral(accept).etag)
+    start = pb.StartReferralRequest(id=sent.id, etag=receiver_client.AcceptReferral(accept).etag)
     start.first_contact_time.FromDatetime(now)
-    started = them.StartReferral(start)
-    done: pb.Referral = them.CompleteReferral(
+    started = receiver_client.StartReferral(start)
+    done: pb.Referral = receiver_client.CompleteReferral(
         pb.CompleteReferralRequest(id=sent.id, etag=started.etag, outcome_code=outcome)
     )
     return done
@@ -210,11 +210,11 @@ def test_small_counts_are_not_stored_and_published_figures_cannot_be_changed(
     story.service.clock.set(SUMMER)
     figures(story.service)
     with story.service.database.transaction(SYSTEM) as tx:
-        kept = tx.execute(
+        stored = tx.execute(
             "SELECT quarter, exploitation_country, country, need_group, people"
             " FROM published_figures"
         ).fetchall()
-    assert [tuple(row.values()) for row in kept] == [("2026-Q2", "GT", "NI", "HOU", 10)]
+    assert [tuple(row.values()) for row in stored] == [("2026-Q2", "GT", "NI", "HOU", 10)]
     with psycopg.connect(story.service.database_url) as connection:
         for sentence in (
             "UPDATE published_figures SET people = 20",

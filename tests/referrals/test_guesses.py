@@ -44,14 +44,14 @@ def ask(
 
 
 def refusals_of(
-    service: Service, reference: str, often: int = 1, **how: str
+    service: Service, reference: str, often: int = 1, **options: str
 ) -> set[tuple[str, str]]:
-    return {refusal(partial(ask, service, reference, **how)) for _ in range(often)}
+    return {refusal(partial(ask, service, reference, **options)) for _ in range(often)}
 
 
-def retry_delay(service: Service, reference: str, **how: str) -> timedelta:
+def retry_delay(service: Service, reference: str, **options: str) -> timedelta:
     with pytest.raises(grpc.RpcError) as caught:
-        ask(service, reference, **how)
+        ask(service, reference, **options)
     error: Any = caught.value
     status, retry = rpc_status.from_call(error), error_details_pb2.RetryInfo()
     assert status is not None
@@ -61,12 +61,12 @@ def retry_delay(service: Service, reference: str, **how: str) -> timedelta:
 
 
 def test_after_ten_wrong_pins_the_right_pin_has_to_wait_too(story: Story, service: Service) -> None:
-    made = story.contact()
-    assert refusals_of(service, made.reference, 10) == {WRONG}
+    created = story.contact()
+    assert refusals_of(service, created.reference, 10) == {WRONG}
     service.clock.advance(timedelta(minutes=10))
-    assert retry_delay(service, made.reference, pin=made.pin) == timedelta(minutes=110)
+    assert retry_delay(service, created.reference, pin=created.pin) == timedelta(minutes=110)
     service.clock.advance(timedelta(minutes=110))
-    assert ask(service, made.reference, made.pin).contact_time_band == pb.TIME_BAND_TODAY
+    assert ask(service, created.reference, created.pin).contact_time_band == pb.TIME_BAND_TODAY
 
 
 def test_guesses_are_answered_alike_for_an_existing_and_an_unknown_reference(
@@ -87,13 +87,13 @@ def test_guesses_are_answered_alike_for_an_existing_and_an_unknown_reference(
 def test_c13_guesses_from_one_address_block_that_address_but_not_the_callers(
     story: Story, service: Service
 ) -> None:
-    made = story.contact()
-    assert refusals_of(service, made.reference, 12, address="192.0.2.66") == {WRONG, WAIT}
-    assert retry_delay(service, made.reference, pin=made.pin, address="192.0.2.66") == timedelta(
-        days=1
-    ), "at this address, guessing stops"
+    created = story.contact()
+    assert refusals_of(service, created.reference, 12, address="192.0.2.66") == {WRONG, WAIT}
+    assert retry_delay(
+        service, created.reference, pin=created.pin, address="192.0.2.66"
+    ) == timedelta(days=1), "at this address, guessing stops"
     assert (
-        ask(service, made.reference, made.pin, address="192.0.2.67").contact_time_band
+        ask(service, created.reference, created.pin, address="192.0.2.67").contact_time_band
         == pb.TIME_BAND_TODAY
     )
 
@@ -101,7 +101,7 @@ def test_c13_guesses_from_one_address_block_that_address_but_not_the_callers(
 def test_c13_guesses_from_many_addresses_delay_the_caller_but_never_lock_her_out(
     story: Story, service: Service
 ) -> None:
-    made, unknown = story.contact(), new_reference()
+    created, unknown = story.contact(), new_reference()
 
     def try_everywhere(reference: str) -> list[tuple[str, str]]:
         return [
@@ -109,17 +109,18 @@ def test_c13_guesses_from_many_addresses_delay_the_caller_but_never_lock_her_out
             for number in range(40)
         ]
 
-    heard = try_everywhere(made.reference)
+    heard = try_everywhere(created.reference)
     assert heard == try_everywhere(unknown)
     assert heard[-1] == WAIT
     assert (
-        refusal(partial(ask, service, made.reference, made.pin, address="198.51.100.3")) == WAIT
+        refusal(partial(ask, service, created.reference, created.pin, address="198.51.100.3"))
+        == WAIT
     ), "an address with wrong guesses waits longer"
-    longest = retry_delay(service, made.reference, pin=made.pin, address="192.0.2.67")
+    longest = retry_delay(service, created.reference, pin=created.pin, address="192.0.2.67")
     assert longest <= timedelta(hours=1)
     service.clock.advance(longest)
     assert (
-        ask(service, made.reference, made.pin, address="192.0.2.67").contact_time_band
+        ask(service, created.reference, created.pin, address="192.0.2.67").contact_time_band
         == pb.TIME_BAND_TODAY
     )
 
@@ -127,29 +128,31 @@ def test_c13_guesses_from_many_addresses_delay_the_caller_but_never_lock_her_out
 def test_c13_a_line_finds_a_caller_despite_guesses_and_is_never_blocked_for_long(
     story: Story, service: Service
 ) -> None:
-    made, operator = story.contact(), service.as_("hotline", "OPERATOR")
+    created, operator = story.contact(), service.as_("hotline", "OPERATOR")
     for number in range(40):
-        refusal(partial(ask, service, made.reference, address=f"203.0.113.{number}"))
+        refusal(partial(ask, service, created.reference, address=f"203.0.113.{number}"))
     wrong = pb.GetContactByReferenceRequest(
-        reference=made.reference, pin="0000" if made.pin != "0000" else "1111"
+        reference=created.reference, pin="0000" if created.pin != "0000" else "1111"
     )
     for _ in range(20):
         refusal(partial(operator.GetContactByReference, wrong))
     service.clock.advance(timedelta(minutes=5))
-    right = pb.GetContactByReferenceRequest(reference=made.reference, pin=made.pin)
-    assert operator.GetContactByReference(right).id == made.contact.id
+    right = pb.GetContactByReferenceRequest(reference=created.reference, pin=created.pin)
+    assert operator.GetContactByReference(right).id == created.contact.id
 
 
 def test_wrong_pins_of_others_do_not_lock_out_a_known_device(
     story: Story, service: Service
 ) -> None:
-    made = story.contact()
-    ask(service, made.reference, made.pin, address="192.0.2.7", device=PHONE)
+    created = story.contact()
+    ask(service, created.reference, created.pin, address="192.0.2.7", device=PHONE)
     for number in range(60, 100):
-        refusals_of(service, made.reference, 1, address=f"192.0.2.{number}")
-    assert retry_delay(service, made.reference, pin=made.pin, address="192.0.2.69")
+        refusals_of(service, created.reference, 1, address=f"192.0.2.{number}")
+    assert retry_delay(service, created.reference, pin=created.pin, address="192.0.2.69")
     assert (
-        ask(service, made.reference, made.pin, address="192.0.2.68", device=PHONE).contact_time_band
+        ask(
+            service, created.reference, created.pin, address="192.0.2.68", device=PHONE
+        ).contact_time_band
         == pb.TIME_BAND_TODAY
     )
     other = story.contact()
@@ -162,28 +165,28 @@ def test_wrong_pins_of_others_do_not_lock_out_a_known_device(
 def test_public_guesses_do_not_keep_a_line_from_finding_a_caller(
     story: Story, service: Service
 ) -> None:
-    made = story.contact()
-    refusals_of(service, made.reference, 20, address="192.0.2.66")
+    created = story.contact()
+    refusals_of(service, created.reference, 20, address="192.0.2.66")
     operator, other = service.as_("hotline", "OPERATOR"), service.as_("ngo", "OPERATOR")
-    known = pb.GetContactByReferenceRequest(reference=made.reference, pin=made.pin)
-    wrong = pb.GetContactByReferenceRequest(reference=made.reference, pin="0000")
-    assert operator.GetContactByReference(known).id == made.contact.id
+    known = pb.GetContactByReferenceRequest(reference=created.reference, pin=created.pin)
+    wrong = pb.GetContactByReferenceRequest(reference=created.reference, pin="0000")
+    assert operator.GetContactByReference(known).id == created.contact.id
     assert {refusal(partial(other.GetContactByReference, wrong)) for _ in range(10)} == {WRONG}
     assert refusal(partial(other.GetContactByReference, known)) == WAIT, (
         "each organisation has as many guesses as the public has together"
     )
-    assert operator.GetContactByReference(known).id == made.contact.id
+    assert operator.GetContactByReference(known).id == created.contact.id
 
 
 def test_one_address_cannot_try_a_pin_on_every_reference(story: Story, service: Service) -> None:
-    made = story.contact()
+    created = story.contact()
     for _ in range(30):
         assert refusals_of(service, new_reference(), address="192.0.2.99") == {WRONG}
-    assert retry_delay(service, made.reference, pin=made.pin, address="192.0.2.99") == timedelta(
-        minutes=10
-    )
+    assert retry_delay(
+        service, created.reference, pin=created.pin, address="192.0.2.99"
+    ) == timedelta(minutes=10)
     assert (
-        ask(service, made.reference, made.pin, address="192.0.2.98").contact_time_band
+        ask(service, created.reference, created.pin, address="192.0.2.98").contact_time_band
         == pb.TIME_BAND_TODAY
     )
 
@@ -191,37 +194,40 @@ def test_one_address_cannot_try_a_pin_on_every_reference(story: Story, service: 
 def test_the_right_pin_costs_no_guess_even_if_the_request_is_refused(
     story: Story, service: Service
 ) -> None:
-    made, public = story.contact(), service.public()
+    created, public = story.contact(), service.public()
     for _ in range(15):
         request = pb.ConfirmHelpRequest(
-            reference=made.reference, pin=made.pin, help_came=True, request_id=story.request_id()
+            reference=created.reference,
+            pin=created.pin,
+            help_came=True,
+            request_id=story.request_id(),
         )
         assert refusal(partial(public.ConfirmHelp, request)) == (
             "FAILED_PRECONDITION",
             "nothing_to_confirm",
         )
-    assert ask(service, made.reference, made.pin).contact_time_band == pb.TIME_BAND_TODAY
+    assert ask(service, created.reference, created.pin).contact_time_band == pb.TIME_BAND_TODAY
 
 
 def test_guesses_dated_by_a_fast_clock_block_nobody_once_the_clock_is_right(
     story: Story, service: Service
 ) -> None:
-    made, right = story.contact(), service.clock.now()
+    created, right = story.contact(), service.clock.now()
     service.clock.advance(timedelta(days=30))
-    assert refusals_of(service, made.reference, 3, address="192.0.2.7") == {WRONG}
+    assert refusals_of(service, created.reference, 3, address="192.0.2.7") == {WRONG}
     service.clock.set(right)
     assert (
-        ask(service, made.reference, made.pin, address="192.0.2.7").contact_time_band
+        ask(service, created.reference, created.pin, address="192.0.2.7").contact_time_band
         == pb.TIME_BAND_TODAY
     )
-    assert refusals_of(service, made.reference, 2, address="192.0.2.7") == {WRONG}
-    assert retry_delay(service, made.reference, address="192.0.2.7") == timedelta(days=1)
+    assert refusals_of(service, created.reference, 2, address="192.0.2.7") == {WRONG}
+    assert retry_delay(service, created.reference, address="192.0.2.7") == timedelta(days=1)
 
 
 def test_concurrent_guesses_do_not_evade_the_limit(
     story: Story, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = story.contact()
+    created = story.contact()
     looked: list[str] = []
     real = usecases._matches
 
@@ -231,14 +237,18 @@ def test_concurrent_guesses_do_not_evade_the_limit(
 
     monkeypatch.setattr(usecases, "_matches", counting)
     begin = threading.Barrier(20)
-    heard: list[tuple[str, str]] = []
+    results: list[tuple[str, str]] = []
 
     def guess(number: int) -> None:
         begin.wait()
-        heard.append(
+        results.append(
             refusal(
                 partial(
-                    ask, service, made.reference, f"{number:04d}", address=f"192.0.2.{number % 2}"
+                    ask,
+                    service,
+                    created.reference,
+                    f"{number:04d}",
+                    address=f"192.0.2.{number % 2}",
                 )
             )
         )
@@ -249,13 +259,13 @@ def test_concurrent_guesses_do_not_evade_the_limit(
     for thread in threads:
         thread.join(30)
     assert len(looked) == 10
-    assert Counter(heard) == {WRONG: 10, WAIT: 10}
+    assert Counter(results) == {WRONG: 10, WAIT: 10}
 
 
 def test_c15_forged_addresses_count_as_one_and_leave_the_callers_own_limit_untouched(
     story: Story, service: Service
 ) -> None:
-    made, public = story.contact(), contacts_pb2_grpc.ReferencesStub(service.channel)
+    created, public = story.contact(), contacts_pb2_grpc.ReferencesStub(service.channel)
 
     def guess(reference: str, address: str) -> tuple[str, str]:
         request = pb.GetReferenceStatusRequest(reference=reference, pin="0000")
@@ -265,12 +275,12 @@ def test_c15_forged_addresses_count_as_one_and_leave_the_callers_own_limit_untou
             )
         )
 
-    heard = [guess(made.reference, f"203.0.113.{number}") for number in range(12)]
-    assert heard == [WRONG] * 5 + [WAIT] * 7, "five guesses from one address, then one a day"
+    outcomes = [guess(created.reference, f"203.0.113.{number}") for number in range(12)]
+    assert outcomes == [WRONG] * 5 + [WAIT] * 7, "five guesses from one address, then one a day"
     assert [guess(new_reference(), f"203.0.113.{number}") for number in range(26)] == [
         WRONG
     ] * 25 + [WAIT]
     assert (
-        ask(service, made.reference, made.pin, address="192.0.2.7").contact_time_band
+        ask(service, created.reference, created.pin, address="192.0.2.7").contact_time_band
         == pb.TIME_BAND_TODAY
     )

@@ -31,9 +31,12 @@ def test_a_hand_over_records_its_receiver_and_whether_it_was_connected_live(stor
         "handed_over_organization_id": ORG["clinic"],
         "outcome_code": c.CONTACT_OUTCOME_HANDED_OVER,
     }
-    kept = hand_over(story, contact, **to_member)
-    assert (kept.connected_live, kept.handed_over_organization_id) == (c.ANSWER_YES, ORG["clinic"])
-    assert read_contact(operator_of(story), contact) == kept
+    stored = hand_over(story, contact, **to_member)
+    assert (stored.connected_live, stored.handed_over_organization_id) == (
+        c.ANSWER_YES,
+        ORG["clinic"],
+    )
+    assert read_contact(operator_of(story), contact) == stored
     instead = {
         "connected_live": c.ANSWER_NO,
         "handed_over_organization_id": "",
@@ -53,14 +56,14 @@ def test_a_hand_over_to_an_unknown_organisation_is_refused(
     organization_id: str, reason: str, story: Story
 ) -> None:
     contact = story.contact().contact
-    said = refusal_with_fields(
+    refused = refusal_with_fields(
         partial(hand_over, story, contact, handed_over_organization_id=organization_id)
     )[2]
-    assert said == {"contact.handed_over_organization_id": reason}
+    assert refused == {"contact.handed_over_organization_id": reason}
     request = c.CreateContactRequest(
         contact=c.Contact(line_country="NI", handed_over_organization_id=organization_id)
     )
-    assert refusal_with_fields(lambda: operator_of(story).CreateContact(request))[2] == said
+    assert refusal_with_fields(lambda: operator_of(story).CreateContact(request))[2] == refused
 
 
 def test_a_hand_over_to_both_a_member_and_a_number_is_refused(story: Story) -> None:
@@ -68,8 +71,8 @@ def test_a_hand_over_to_both_a_member_and_a_number_is_refused(story: Story) -> N
         "handed_over_organization_id": ORG["clinic"],
         "emergency_number_code": c.EMERGENCY_NUMBER_POLICE,
     }
-    said = refusal_with_fields(partial(hand_over, story, story.contact().contact, **both))[2]
-    assert said == {"contact.emergency_number_code": "out_of_range"}
+    refused = refusal_with_fields(partial(hand_over, story, story.contact().contact, **both))[2]
+    assert refused == {"contact.emergency_number_code": "out_of_range"}
 
 
 def test_no_fact_names_the_receiver_of_a_hand_over(story: Story, service: Service) -> None:

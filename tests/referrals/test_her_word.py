@@ -25,7 +25,7 @@ ALL_GROUPS = [group for group in p.FieldGroup.values() if group]
 
 def ageless(story: Story) -> p.Person:
     """Makes a file without a known age."""
-    made: p.Person = story.ngo.CreatePerson(
+    created: p.Person = story.ngo.CreatePerson(
         p.CreatePersonRequest(
             identity=p.Identity(given_name="Ximena"),
             coarse=pb.CoarsePerson(language="es", country="NI"),
@@ -33,7 +33,7 @@ def ageless(story: Story) -> p.Person:
             request_id=story.request_id(),
         )
     )
-    return made
+    return created
 
 
 def set_birth_date(story: Story, person_id: str, birth_date: str) -> None:
@@ -105,11 +105,11 @@ def test_b6_a_consent_for_a_child_too_young_to_ask_ends_when_she_turns_out_to_be
     story: Story,
 ) -> None:
     draft = story.draft(story.person(birth_date="2020-01-01"))
-    given = story.receipt(draft.person_id, giver="guardian", assent_code="too_young")
-    assert is_live(story, given)
+    new_receipt = story.receipt(draft.person_id, giver="guardian", assent_code="too_young")
+    assert is_live(story, new_receipt)
     set_birth_date(story, draft.person_id, "2012-01-01")
-    assert not is_live(story, given)
-    assert refusal(lambda: send(story, draft, given)) == (REFUSED, "assent_required")
+    assert not is_live(story, new_receipt)
+    assert refusal(lambda: send(story, draft, new_receipt)) == (REFUSED, "assent_required")
 
 
 # An unknown age.
@@ -127,9 +127,9 @@ def test_b6_a_person_of_unknown_age_is_treated_as_an_adult_if_a_ground_is_given(
     story: Story,
 ) -> None:
     draft = story.draft(ageless(story))
-    given = story.receipt(draft.person_id, adult_ground_code=p.ADULT_GROUND_HER_WORD)
-    assert (given.live, given.adult_ground_code) == (True, p.ADULT_GROUND_HER_WORD)
-    assert send(story, draft, given).state == pb.STATE_SENT
+    new_receipt = story.receipt(draft.person_id, adult_ground_code=p.ADULT_GROUND_HER_WORD)
+    assert (new_receipt.live, new_receipt.adult_ground_code) == (True, p.ADULT_GROUND_HER_WORD)
+    assert send(story, draft, new_receipt).state == pb.STATE_SENT
 
 
 def test_b6_a_consent_given_at_unknown_age_opens_nothing_once_the_person_is_known_to_be_ten(
@@ -192,16 +192,16 @@ def test_b7_consent_by_another_for_an_adult_needs_a_second_worker(
     story: Story, service: Service
 ) -> None:
     draft = story.draft()
-    given = consent_by_another(story, draft.person_id)
-    assert refusal(lambda: send(story, draft, given)) == (REFUSED, "receipt_unconfirmed")
-    alone = partial(story.rescuer.ConfirmReceipt, p.ConfirmReceiptRequest(id=given.id))
+    new_receipt = consent_by_another(story, draft.person_id)
+    assert refusal(lambda: send(story, draft, new_receipt)) == (REFUSED, "receipt_unconfirmed")
+    alone = partial(story.rescuer.ConfirmReceipt, p.ConfirmReceiptRequest(id=new_receipt.id))
     assert refusal(alone) == (REFUSED, "second_person_required")
     waiting = (
         service.as_("ngo", "MANAGER").ListProposedReceipts(p.ListProposedReceiptsRequest()).receipts
     )
-    assert given.id in {one.id for one in waiting}
-    confirm(service, given)
-    sent = send(story, draft, given)
+    assert new_receipt.id in {one.id for one in waiting}
+    confirm(service, new_receipt)
+    sent = send(story, draft, new_receipt)
     assert opened_by(story.shelter, sent).given_name == "Ximena"
 
 
@@ -287,9 +287,9 @@ def test_b6_a_child_now_old_enough_is_asked_before_a_consent_replaces_an_overrid
     story: Story,
 ) -> None:
     sent = story.overridden(person=story.person(birth_date="2016-05-01"))
-    given = story.receipt(sent.person_id, giver="guardian", assent_code="too_young")
+    new_receipt = story.receipt(sent.person_id, giver="guardian", assent_code="too_young")
     set_birth_date(story, sent.person_id, "2012-05-01")
-    assert refusal(lambda: attach(story, sent, given)) == (REFUSED, "assent_required")
+    assert refusal(lambda: attach(story, sent, new_receipt)) == (REFUSED, "assent_required")
 
 
 def test_b7_consent_by_another_is_void_once_its_receiver_is_the_police(
@@ -370,16 +370,16 @@ def test_c16_receipts_awaiting_a_second_person_are_listed_in_pages(
     story: Story, service: Service
 ) -> None:
     manager = service.as_("ngo", "MANAGER")
-    made = {consent_by_another(story, story.person().id).id for _ in range(3)}
+    created = {consent_by_another(story, story.person().id).id for _ in range(3)}
     seen, token = list[str](), ""
     while True:
         page = manager.ListProposedReceipts(
             p.ListProposedReceiptsRequest(page_size=2, page_token=token)
         )
-        seen += [one.id for one in page.receipts]
+        seen += [receipt.id for receipt in page.receipts]
         token = page.next_page_token
         if not token:
             break
         assert len(page.receipts) == 2
-    assert made <= set(seen)
+    assert created <= set(seen)
     assert len(seen) == len(set(seen))

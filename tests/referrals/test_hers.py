@@ -65,8 +65,10 @@ def test_every_table_and_column_with_a_persons_data_is_on_the_list(postgres: Pos
         assert missing_tables(owner) == set()
         for table in {part.table for part in PARTS}:
             parts = [part for part in PARTS if part.table == table]
-            said = {name for part in parts for name in (*part.kept.split(), *(part.erased or {}))}
-            assert said == there[table] or any(part.erased is None for part in parts), table
+            column_names = {
+                name for part in parts for name in (*part.kept.split(), *(part.erased or {}))
+            }
+            assert column_names == there[table] or any(part.erased is None for part in parts), table
 
 
 @pytest.mark.parametrize(
@@ -111,7 +113,7 @@ def called(story: Story, service: Service) -> CallerWithData:
         service.as_("hotline", "OPERATOR", "WORKER"),
         service.as_("hotline", "MANAGER"),
     )
-    made = story.contact(wants_protection=contacts_pb2.ANSWER_NO)
+    created = story.contact(wants_protection=contacts_pb2.ANSWER_NO)
     person = operator.CreatePerson(
         people_pb2.CreatePersonRequest(
             identity=people_pb2.Identity(given_name="Ximena", phone="+50581234567"),
@@ -122,8 +124,8 @@ def called(story: Story, service: Service) -> CallerWithData:
         )
     )
     change = contacts_pb2.Contact(
-        id=made.contact.id,
-        etag=made.contact.etag,
+        id=created.contact.id,
+        etag=created.contact.etag,
         person_id=person.id,
         need_code="HOU.EMG",
         language="es",
@@ -160,12 +162,12 @@ def called(story: Story, service: Service) -> CallerWithData:
         id=second.id, etag="v1", service_id=SERVICE["shelter_bed"], answer=e.OFFER_ANSWER_YES
     )
     story.shelter.AnswerEnquiry(answering)
-    taken = operator.TakeOffer(
+    answer = operator.TakeOffer(
         e.TakeOfferRequest(
             id=second.id, service_id=SERVICE["shelter_bed"], answer=e.OFFER_ANSWER_YES
         )
     )
-    return CallerWithData(operator, manager, made, contact, person, referral, first, taken)
+    return CallerWithData(operator, manager, created, contact, person, referral, first, answer)
 
 
 def calling(contact_id: str) -> contacts_pb2.CreateCallbackRequest:

@@ -102,12 +102,12 @@ class Network:
 
     @contextmanager
     def running(self, **environment: str) -> Iterator["RunningService"]:
-        made = RunningService(self, environment)
+        created = RunningService(self, environment)
         try:
-            yield made
+            yield created
         finally:
-            made.channel.close()
-            made.process.kill()
+            created.channel.close()
+            created.process.kill()
 
     def add_people(self, count: int) -> None:
         """Adds files whose keys are wrapped by the token."""
@@ -116,11 +116,14 @@ class Network:
             cursor.executemany(
                 "INSERT INTO people (id, organization_id, version, create_time, update_time,"
                 " names_form) VALUES (%s, %s, 1, now(), now(), 9)",
-                [(one, ORG["ngo"]) for one in identifiers],
+                [(identifier, ORG["ngo"]) for identifier in identifiers],
             )
             cursor.executemany(
                 "INSERT INTO person_keys (person_id, wrapped) VALUES (%s, %s)",
-                [(one, keyring.new_key(f"person_keys/{one}/wrapped")[1]) for one in identifiers],
+                [
+                    (identifier, keyring.new_key(f"person_keys/{identifier}/wrapped")[1])
+                    for identifier in identifiers
+                ],
             )
 
     def wrapped_by(self, number: int) -> int:
@@ -187,10 +190,10 @@ class RunningService:
             safe_contact=plan,
             request_id=new_id(),
         )
-        made: people_pb2.Person = self.people.CreatePerson(
+        created: people_pb2.Person = self.people.CreatePerson(
             request, metadata=self.as_worker(), timeout=10
         )
-        return made
+        return created
 
     def name(self, identifier: str) -> str:
         request = people_pb2.OpenPersonRequest(
@@ -209,19 +212,19 @@ class RunningService:
 
 @pytest.fixture(scope="module")
 def softhsm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SoftHsm]:
-    made = SoftHsm(tmp_path_factory.mktemp("softhsm"))
+    created = SoftHsm(tmp_path_factory.mktemp("softhsm"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SOFTHSM2_CONF", made.environment["SOFTHSM2_CONF"])
-        yield made
+        patch.setenv("SOFTHSM2_CONF", created.environment["SOFTHSM2_CONF"])
+        yield created
 
 
 @pytest.fixture
 def network(softhsm: SoftHsm, postgres: parts.Server, tmp_path: Path) -> Iterator[Network]:
     """Returns a network whose sealing keys were never in a file."""
-    made = Network(postgres, softhsm, new_id()[:12], tmp_path)
-    assert made.begin("make-keys").wait(60) == 0
-    yield made
-    made.database.close()
+    created = Network(postgres, softhsm, new_id()[:12], tmp_path)
+    assert created.begin("make-keys").wait(60) == 0
+    yield created
+    created.database.close()
 
 
 def test_sealed_data_opens_after_a_restart_and_no_key_is_stored_in_the_clear(

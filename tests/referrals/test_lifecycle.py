@@ -446,7 +446,7 @@ def test_deadlines_are_listed_with_the_running_ones_first_and_then_by_their_due_
 
 
 def test_every_wait_has_a_deadline_of_the_side_whose_turn_it_is() -> None:
-    ways: dict[str, list[str]] = {
+    conditions: dict[str, list[str]] = {
         "draft": [],
         "sent": [],
         "acknowledged": ["acknowledge"],
@@ -461,10 +461,10 @@ def test_every_wait_has_a_deadline_of_the_side_whose_turn_it_is() -> None:
         "rerouted": ["reroute"],
         "consent_withdrawn": ["withdraw_consent"],
     }
-    assert ways.keys() == {
+    assert conditions.keys() == {
         state.value for state in LIVE | CAME_BACK | {State.DRAFT, State.CONSENT_WITHDRAWN}
     }, "a new waiting state needs an entry here"
-    for state, verbs in ways.items():
+    for state, verbs in conditions.items():
         referral = draft()
         if state != "draft":
             STEPS["send"](referral, ACTORS[Side.SENDER], NOON)
@@ -524,11 +524,11 @@ def test_each_level_that_a_deadline_reaches_is_an_event_of_the_clock_and_makes_n
 def test_an_unanswered_referral_expires_at_twice_the_time_to_decide() -> None:
     referral = draft()
     STEPS["send"](referral, ACTORS[Side.SENDER], NOON)
-    said = [
+    texts = [
         [event.verb for event in referral.fire_deadlines(NOON + timedelta(hours=hours), DAYS)]
         for hours in (36, 47, 48, 400)
     ]
-    assert said[:3] == [["clock_escalated", "clock_escalated"], [], ["expired"]], (
+    assert texts[:3] == [["clock_escalated", "clock_escalated"], [], ["expired"]], (
         "the deadline of the need starts with the end"
     )
     assert referral.state is State.EXPIRED
@@ -1016,7 +1016,7 @@ def test_every_change_of_a_draft_makes_what_was_read_before_stale() -> None:
         ),
     ],
 )
-def test_what_the_system_notes_is_an_event_of_the_system_that_changes_no_state(
+def test_a_note_of_the_system_is_an_event_of_the_system_and_changes_no_state(
     record: Callable[[Referral, datetime], None], verb: str, actor: Actor
 ) -> None:
     referral = in_state(State.SENT)
@@ -1040,11 +1040,11 @@ def test_what_the_system_notes_is_an_event_of_the_system_that_changes_no_state(
 
 def test_each_side_is_out_until_it_is_back() -> None:
     referral = in_state(State.SENT)
-    said = []
+    results = []
     for side, out in (("sender", True), ("receiver", True), ("sender", False), ("receiver", False)):
         referral.note_standing(side, NOON, out=out)
-        said.append(list(referral.sides_out))
-    assert said == [["sender"], ["sender", "receiver"], ["receiver"], []]
+        results.append(list(referral.sides_out))
+    assert results == [["sender"], ["sender", "receiver"], ["receiver"], []]
 
 
 @pytest.mark.parametrize(

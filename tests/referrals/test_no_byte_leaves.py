@@ -127,11 +127,11 @@ class World:
                 )
             self.receipt_holds = False
         elif action == "review":
-            for one in self.story.ngo.ListEmergencies(
+            for emergency in self.story.ngo.ListEmergencies(
                 em.ListEmergenciesRequest(person_id=self.referral.person_id, waiting=True)
             ).emergencies:
                 self.story.ngo.ReviewEmergency(
-                    em.ReviewEmergencyRequest(id=one.id, etag=one.etag, review_code=1)  # type: ignore[arg-type]
+                    em.ReviewEmergencyRequest(id=emergency.id, etag=emergency.etag, review_code=1)  # type: ignore[arg-type]
                 )
 
 
@@ -172,8 +172,8 @@ def revealed_groups(client: Client, world: World) -> set[FieldGroup]:
         answer_of(client.ListReadings, p.ListReadingsRequest(person_id=person)),
         answer_of(client.ListEmergencies, em.ListEmergenciesRequest(referral_id=referral)),
         *(
-            answer_of(client.GetEmergency, em.GetEmergencyRequest(id=one.id))
-            for one in world.story.ngo.ListEmergencies(
+            answer_of(client.GetEmergency, em.GetEmergencyRequest(id=emergency.id))
+            for emergency in world.story.ngo.ListEmergencies(
                 em.ListEmergenciesRequest(referral_id=referral)
             ).emergencies
         ),
@@ -284,7 +284,7 @@ def groups_in_pages_and_rest(
     )
     page = browser.get(f"/referrals/{referral}").text
     proof = {"form_token": token_of(page)} if 'name="form_token"' in page else {}
-    asked = {**proof, "purpose_code": "HOU.EMG"}
+    fields = {**proof, "purpose_code": "HOU.EMG"}
     emergencies = world.story.ngo.ListEmergencies(
         em.ListEmergenciesRequest(referral_id=referral)
     ).emergencies
@@ -292,18 +292,18 @@ def groups_in_pages_and_rest(
         page,
         *(
             browser.post(
-                f"/referrals/{referral}/open", data={**asked, "field_groups": group.value}
+                f"/referrals/{referral}/open", data={**fields, "field_groups": group.value}
             ).text
             for group in MARKS
         ),
         browser.post(
             f"/referrals/{referral}/open",
-            data={**asked, "field_groups": [group.value for group in MARKS]},
+            data={**fields, "field_groups": [group.value for group in MARKS]},
         ).text,
-        browser.post(f"/referrals/{referral}/safe-contact", data=asked).text,
+        browser.post(f"/referrals/{referral}/safe-contact", data=fields).text,
         browser.post(
             f"/people/{person}/open",
-            data={**asked, "field_groups": [group.value for group in MARKS]},
+            data={**fields, "field_groups": [group.value for group in MARKS]},
         ).text,
         *(
             browser.get(f"/{path}").text
@@ -313,7 +313,7 @@ def groups_in_pages_and_rest(
             browser.get(f"/people/{path}").text
             for path in (person, f"{person}/readings", f"{person}/knows", f"receipts/{receipt}")
         ),
-        *(browser.get(f"/emergencies/{one.id}").text for one in emergencies),
+        *(browser.get(f"/emergencies/{emergency.id}").text for emergency in emergencies),
         *(
             rest.get(f"/referrals{path}").text
             for path in ("", f"/{referral}", f"/{referral}/history", f"/{referral}/safe-contact")
@@ -324,7 +324,7 @@ def groups_in_pages_and_rest(
         ),
         *(
             rest.get(f"/emergencies{path}").text
-            for path in ("", *(f"/{one.id}" for one in emergencies))
+            for path in ("", *(f"/{emergency.id}" for emergency in emergencies))
         ),
         *(
             rest.post(

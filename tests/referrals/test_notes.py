@@ -77,10 +77,10 @@ def test_after_too_long_a_silence_a_note_is_the_receivers_main_step() -> None:
 
 
 def write(client: Client, referral: pb.Referral, note: str = "she is well") -> pb.Referral:
-    made: pb.Referral = client.AddNote(
+    created: pb.Referral = client.AddNote(
         pb.AddNoteRequest(id=referral.id, etag=referral.etag, note=note)
     )
-    return made
+    return created
 
 
 def test_a_note_answers_the_request_for_news_and_both_sides_read_it(
@@ -111,16 +111,16 @@ def test_a_note_answers_the_request_for_news_and_both_sides_read_it(
 
 
 def test_a_note_is_sealed_and_published_with_ids_only(story: Story, service: Service) -> None:
-    made = write(story.shelter, started(story), "at the side door")
+    created = write(story.shelter, started(story), "at the side door")
     with service.database.transaction(SYSTEM) as tx:
         row = tx.execute(
             "SELECT note_sealed FROM referral_events WHERE referral_id = %s ORDER BY version DESC"
             " LIMIT 1",
-            (made.id,),
+            (created.id,),
         ).fetchone()
         fact = tx.execute(
             "SELECT type, payload FROM outbox WHERE subject = %s ORDER BY version DESC LIMIT 1",
-            (made.id,),
+            (created.id,),
         ).fetchone()
     assert row is not None
     assert fact is not None
@@ -128,7 +128,7 @@ def test_a_note_is_sealed_and_published_with_ids_only(story: Story, service: Ser
     assert fact["type"] == "enlace.referral.note_added.v1"
     assert b"side door" not in fact["payload"]
     told = story.coordinator.ListReferralEvents(
-        pb.ListReferralEventsRequest(referral_id=made.id)
+        pb.ListReferralEventsRequest(referral_id=created.id)
     ).events[-1]
     assert (told.note, told.note_withheld) == ("", True)
 
@@ -179,7 +179,7 @@ def test_d26_a_note_is_saved_even_with_a_stale_etag(story: Story) -> None:
 # D26
 def test_d26_concurrent_notes_are_all_saved_exactly_once(story: Story) -> None:
     seen = started(story)
-    asked = [
+    values = [
         pb.AddNoteRequest(
             id=seen.id, etag=seen.etag, note=f"note {number}", request_id=story.request_id()
         )
@@ -187,11 +187,11 @@ def test_d26_concurrent_notes_are_all_saved_exactly_once(story: Story) -> None:
     ]
     sides = [story.ngo, story.shelter] * 3
     with ThreadPoolExecutor(6) as threads:
-        list(threads.map(lambda side, request: side.AddNote(request), sides, asked))
-        list(threads.map(lambda side, request: side.AddNote(request), sides, asked))
+        list(threads.map(lambda side, request: side.AddNote(request), sides, values))
+        list(threads.map(lambda side, request: side.AddNote(request), sides, values))
     events = story.ngo.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=seen.id)).events
     assert sorted(event.note for event in events if event.verb == "note_added") == [
-        request.note for request in asked
+        request.note for request in values
     ]
 
 

@@ -44,19 +44,19 @@ class Directory:
             status_code=status,
             country_code="NI",
         )
-        self._hear("enlace.organization.changed.v1", body)
+        self._apply("enlace.organization.changed.v1", body)
 
     def offers(self, service: str, owner: str, *, shelter: bool) -> None:
         body = facts_pb2.ServiceFact(
             service_id=SERVICE[service], organization_id=ORG[owner], active=True, shelter=shelter
         )
-        self._hear("enlace.service.changed.v1", body)
+        self._apply("enlace.service.changed.v1", body)
 
-    def _hear(self, type_: str, said: Any) -> None:
-        made, clock = self._service.made, self._service.clock
+    def _apply(self, type_: str, body: Any) -> None:
+        created, clock = self._service.made, self._service.clock
         with self._service.database.transaction(SYSTEM) as tx:
             subscriptions.consume(
-                made.lives, clock, tx, Fact("subject", 1, type_, said.SerializeToString(), NOON)
+                created.lives, clock, tx, Fact("subject", 1, type_, body.SerializeToString(), NOON)
             )
 
 
@@ -227,7 +227,7 @@ def test_c12_an_older_fact_does_not_clear_the_mark_of_a_known_shelter(
     directory: Directory, service: Service
 ) -> None:
     body = facts_pb2.ServiceFact(service_id=SHELTER, organization_id=ORG["shelter"], active=True)
-    directory._hear("enlace.service.changed.v1", body)
+    directory._apply("enlace.service.changed.v1", body)
     with service.database.transaction(SYSTEM) as tx:
         assert members.shelters(tx, [SHELTER, CLINIC]) == {SHELTER}
 

@@ -102,8 +102,8 @@ class Cheat:
 
 
 def account(service: Service, organization: str, *roles: str) -> Client:
-    made = somebody(service, organization)
-    return replace(made, caller=replace(made.caller, roles=frozenset(roles)))
+    created = somebody(service, organization)
+    return replace(created, caller=replace(created.caller, roles=frozenset(roles)))
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -115,10 +115,10 @@ def test_d24_one_person_with_several_accounts_never_counts_as_two_in_referrals(
         account(service, "shelter", "WORKER"),
         *(account(service, "ngo", *roles) for roles in ROLES),
     ]
-    marks = frozenset(mark_of(each.caller.id) for each in hers)
+    marks = frozenset(mark_of(her.caller.id) for her in hers)
     nurse, *accounts = [
-        replace(each, caller=replace(each.caller, kin=Kin(marks - {mark_of(each.caller.id)}, "")))
-        for each in hers
+        replace(her, caller=replace(her.caller, kin=Kin(marks - {mark_of(her.caller.id)}, "")))
+        for her in hers
     ]
     first = replace(story, ngo=accounts[0])
     girl = people_pb2.CreatePersonRequest(

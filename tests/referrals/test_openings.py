@@ -174,7 +174,7 @@ def test_notes_of_contacts_count_towards_the_quota_and_a_known_person_counts_onc
     operator = somebody(service, "hotline", "OPERATOR")
 
     def contact(**values: Any) -> contacts_pb2.Contact:
-        said = contacts_pb2.Contact(
+        new_contact = contacts_pb2.Contact(
             line_country="NI",
             kind_code=contacts_pb2.CONTACT_KIND_CRISIS,
             speaker_code=contacts_pb2.SPEAKER_PERSON,
@@ -182,7 +182,7 @@ def test_notes_of_contacts_count_towards_the_quota_and_a_known_person_counts_onc
             **values,
         )
         made: contacts_pb2.Contact = operator.CreateContact(
-            contacts_pb2.CreateContactRequest(contact=said, pin="4821")
+            contacts_pb2.CreateContactRequest(contact=new_contact, pin="4821")
         ).contact
         return made
 

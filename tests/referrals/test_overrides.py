@@ -263,9 +263,9 @@ def test_a_matching_consent_replaces_an_override(story: Story, service: Service)
     assert refusal_with_fields(lambda: story.ngo.AttachConsent(request))[2] == {
         "receipt_id": "required"
     }
-    given = story.receipt(sent.person_id, field_groups=[G.FIELD_GROUP_IDENTITY])
-    attached = attach(story, sent, given.id)
-    assert (attached.receipt_id, attached.state) == (given.id, pb.STATE_SENT)
+    receipt = story.receipt(sent.person_id, field_groups=[G.FIELD_GROUP_IDENTITY])
+    attached = attach(story, sent, receipt.id)
+    assert (attached.receipt_id, attached.state) == (receipt.id, pb.STATE_SENT)
     service.clock.set(NOON + END)
     assert story.shelter.OpenPerson(opening(attached, purpose="HOU")).given_name
     # From now on, her consent counts, and not the override from before she could be asked.

@@ -213,7 +213,7 @@ def test_a_pathway_has_everything_that_its_text_states() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bands", "age_band", "taken"),
+    ("bands", "age_band", "accepted"),
     [
         ((), "0-11", True),
         (("12-17",), "12-17", True),
@@ -224,9 +224,9 @@ def test_a_pathway_has_everything_that_its_text_states() -> None:
     ],
 )
 def test_a_child_follows_no_pathway_for_other_ages(
-    bands: tuple[str, ...], age_band: str, taken: bool
+    bands: tuple[str, ...], age_band: str, accepted: bool
 ) -> None:
-    assert replace(read(parse(TEXT), LISTS), age_bands=bands).takes(age_band) is taken
+    assert replace(read(parse(TEXT), LISTS), age_bands=bands).takes(age_band) is accepted
 
 
 STEP = TEXT[TEXT.index("  - key: bed") : TEXT.index("  - key: doctor")]
@@ -320,10 +320,10 @@ def test_a_coordinator_publishes_the_next_version_and_everybody_sees_it(story: S
         .replace("version: 1", "version: 2")
         .replace("hours: 24", "hours: 12")
     )
-    made = story.coordinator.PublishPathway(
+    created = story.coordinator.PublishPathway(
         pb.PublishPathwayRequest(text=text, request_id=story.request_id())
     )
-    assert (made.id, made.version, made.text) == ("child", 2, text)
+    assert (created.id, created.version, created.text) == ("child", 2, text)
     for reader in (
         story.ngo,
         story.coordinator,
@@ -331,9 +331,9 @@ def test_a_coordinator_publishes_the_next_version_and_everybody_sees_it(story: S
         story.service.as_("ngo", scopes=("directory.read",)),
     ):
         (child,) = [
-            each
-            for each in reader.ListPathways(pb.ListPathwaysRequest()).pathways
-            if each.id == "child"
+            pathway
+            for pathway in reader.ListPathways(pb.ListPathwaysRequest()).pathways
+            if pathway.id == "child"
         ]
         assert (child.version, child.steps[0].deadline_hours, child.text) == (2, 12, "")
         assert (
@@ -341,7 +341,7 @@ def test_a_coordinator_publishes_the_next_version_and_everybody_sees_it(story: S
             == 24
         )
         versions = reader.ListPathwayVersions(pb.ListPathwayVersionsRequest(id="child")).versions
-        assert [(each.version, each.HasField("publish_time")) for each in versions] == [
+        assert [(version.version, version.HasField("publish_time")) for version in versions] == [
             (2, True),
             (1, False),
         ]
@@ -358,8 +358,8 @@ def test_a_new_pathway_can_be_published_as_the_first_version(story: Story) -> No
         pb.PublishPathwayRequest(text=TEXT.replace("version: 1", "version: 2"))
     )
     assert [
-        each.version
-        for each in story.ngo.ListPathwayVersions(
+        version.version
+        for version in story.ngo.ListPathwayVersions(
             pb.ListPathwayVersionsRequest(id="short")
         ).versions
     ] == [
@@ -384,7 +384,7 @@ def test_an_invalid_pathway_is_refused_by_line_and_not_published(story: Story) -
     assert refused[2] == {f"text.{line}": "out_of_range"}
 
 
-def test_of_two_concurrent_publications_of_a_version_one_is_refused(
+def test_one_of_two_concurrent_publications_of_a_version_is_refused(
     service: Service, story: Story
 ) -> None:
     text = TEXT.replace("id: short", "id: raced")

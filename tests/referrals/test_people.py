@@ -45,10 +45,10 @@ def opening(
 
 
 def marked_identity() -> people_pb2.Identity:
-    made = people_pb2.Identity()
+    created = people_pb2.Identity()
     for name, value in MARKED.items():
-        setattr(made, name, value)
-    return made
+        setattr(created, name, value)
+    return created
 
 
 def readings(client: Client, person_id: str) -> list[tuple[str, list[int], bool]]:
@@ -105,7 +105,7 @@ def test_no_sealed_value_of_a_person_is_readable_anywhere_in_the_database(
     request.coarse.age_band = pb.AGE_BAND_18_TO_24
     person = story.ngo.CreatePerson(request)
     sent = story.sent(person=person)
-    asked = story.shelter.AskReferral(
+    question = story.shelter.AskReferral(
         pb.AskReferralRequest(
             id=sent.id,
             etag=sent.etag,
@@ -116,7 +116,7 @@ def test_no_sealed_value_of_a_person_is_readable_anywhere_in_the_database(
     )
     story.ngo.AnswerReferral(
         pb.AnswerReferralRequest(
-            id=asked.id, etag=asked.etag, note=marked[12], request_id=story.request_id()
+            id=question.id, etag=question.etag, note=marked[12], request_id=story.request_id()
         )
     )
     assert story.ngo.OpenPerson(opening(person.id, *EVERYTHING)).given_name == "Quetzalli"
@@ -244,8 +244,8 @@ def test_a_receiver_is_refused_field_groups_and_purposes_that_the_receipt_does_n
         (opening(sent.person_id, referral_id="f" * 32), ("NOT_FOUND", "not_found")),
         (opening(sent.person_id, referral_id=story.sent().id), ("NOT_FOUND", "not_found")),
     ]
-    for request, said in differs:
-        assert refusal(partial(open_, request)) == said
+    for request, expected in differs:
+        assert refusal(partial(open_, request)) == expected
     service.clock.advance(timedelta(days=90))
     assert refusal(partial(open_, opening(sent.person_id, referral_id=sent.id))) == (
         "FAILED_PRECONDITION",
@@ -508,11 +508,13 @@ def test_a_coordinator_ends_a_referral_with_a_note_that_she_cannot_read_afterwar
         note="asked twice by mistake",
     )
     assert story.coordinator.WithdrawReferral(request).state == pb.STATE_WITHDRAWN
-    asked = pb.ListReferralEventsRequest(referral_id=sent.id)
-    assert [event.note for event in story.ngo.ListReferralEvents(asked).events][
+    referral_events_request = pb.ListReferralEventsRequest(referral_id=sent.id)
+    assert [event.note for event in story.ngo.ListReferralEvents(referral_events_request).events][
         -1
     ] == "asked twice by mistake"
-    assert not any(event.note for event in story.coordinator.ListReferralEvents(asked).events)
+    assert not any(
+        event.note for event in story.coordinator.ListReferralEvents(referral_events_request).events
+    )
 
 
 def test_a_receiver_does_not_learn_from_her_file_where_she_had_been_taken(story: Story) -> None:
@@ -592,9 +594,9 @@ def test_a_person_is_of_age_when_her_birthday_begins_in_her_local_time(
         coarse=pb.CoarsePerson(country=country),
         request_id=story.request_id(),
     )
-    made = story.ngo.CreatePerson(eve)
-    assert made.coarse.age_band == band
+    created = story.ngo.CreatePerson(eve)
+    assert created.coarse.age_band == band
     corrected = people_pb2.UpdateIdentityRequest(
-        id=made.id, etag=made.etag, identity=people_pb2.Identity(given_name="Ana")
+        id=created.id, etag=created.etag, identity=people_pb2.Identity(given_name="Ana")
     )
     assert story.ngo.UpdateIdentity(corrected).coarse.age_band == band

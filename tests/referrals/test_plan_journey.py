@@ -184,7 +184,7 @@ def refer(page: Page, story: Story, plan_id: str, key: str, step: str) -> str:
     row(page, step).get_by_role("button", name="Remitir").click()
     plan = story.ngo.GetPlan(plans_pb2.GetPlanRequest(id=plan_id))
     draft = story.ngo.GetReferral(
-        r.GetReferralRequest(id=next(one.referral_id for one in plan.steps if one.key == key))
+        r.GetReferralRequest(id=next(step.referral_id for step in plan.steps if step.key == key))
     )
     need, service, organization = LEGS[key]
     assert (draft.need_code, draft.person_id) == (need, plan.person_id)
@@ -211,7 +211,9 @@ def test_a_woman_is_handed_over_on_her_way_home_and_her_plan_follows_her_for_a_y
     worker: Page, escort: Page, coordinator: Page, story: Story, service: Service
 ) -> None:
     page = worker
-    mission, border, shelter = (Partner(service, each) for each in ("mission", "border", "shelter"))
+    mission, border, shelter = (
+        Partner(service, expected_text) for expected_text in ("mission", "border", "shelter")
+    )
     her = story.person()
     origin = page.url.removesuffix("/today")
     page.goto(f"{origin}/people/{her.id}")

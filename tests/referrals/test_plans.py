@@ -49,7 +49,7 @@ def refused(act: Callable[[], Any]) -> str:
 
 def test_a_plan_begins_with_open_steps_and_the_due_times_that_count_from_its_start() -> None:
     plan = begun()
-    assert {each.state for each in plan.steps.values()} == {OPEN}
+    assert {step.state for step in plan.steps.values()} == {OPEN}
     assert plan.steps["risk_check"].due_time == NOON + 14 * DAY == plan.next_due_time
     assert plan.steps["housing"].due_time is None, "she has not arrived"
     assert begun(start=NOON - 10 * DAY).steps["risk_check"].due_time == NOON + 4 * DAY
@@ -73,13 +73,13 @@ def test_a_plan_that_would_begin_later_or_earlier_is_refused(start: datetime) ->
 
 def test_a_step_waits_for_earlier_steps_and_names_them() -> None:
     plan = begun()
-    before = [(each.key, each.state) for each in plan.steps.values()]
+    before = [(step.key, step.state) for step in plan.steps.values()]
     assert refused(lambda: plan.take("travel", MET, NOON)) == "step_waits risk_check travel_papers"
     assert (
         refused(lambda: plan.take("travel", REFERRED, NOON, referral=("r", State.SENT)))
         == "step_waits risk_check travel_papers"
     )
-    assert (before, plan.version) == ([(each.key, each.state) for each in plan.steps.values()], 1)
+    assert (before, plan.version) == ([(step.key, step.state) for step in plan.steps.values()], 1)
     plan.take("risk_check", MET, NOON)
     assert refused(lambda: plan.take("travel", MET, NOON)) == "step_waits travel_papers"
     plan.take("travel_papers", NOT_NEEDED, NOON, reason_code="has_it")
@@ -192,7 +192,7 @@ def test_a_newer_pathway_version_keeps_the_steps_with_the_same_key() -> None:
     plan.take("a", MET, NOON)
     plan.take("b", NOT_NEEDED, NOON, reason_code="has_it")
     plan.move(pathway(step("new", deadline=DAY), step("a"), version=2), NOON + DAY)
-    assert [(each.key, each.state) for each in plan.steps.values()] == [("new", OPEN), ("a", MET)]
+    assert [(step.key, step.state) for step in plan.steps.values()] == [("new", OPEN), ("a", MET)]
     assert (plan.steps["a"].settle_time, plan.next_due_time) == (NOON, NOON + DAY)
     for version in (1, 2):
         with pytest.raises(Invalid) as caught:
@@ -281,7 +281,7 @@ def test_random_plans_keep_settle_times_due_times_and_the_order_of_steps(
     now = NOON
     for key, state, referral, days in acts:
         now += days * timedelta(hours=1)
-        one = next(each for each in steps if each.key == key)
+        one = next(step for step in steps if step.key == key)
         waits, before, version = plan.waits_for(one), plan.steps[key].state, plan.version
         try:
             plan.take(
@@ -307,8 +307,8 @@ def test_random_plans_keep_settle_times_due_times_and_the_order_of_steps(
             assert standing.due_time == (start + each.deadline if each.deadline and start else None)
             assert bool(standing.reason_code) == (standing.state is NOT_NEEDED)
         times = [
-            each.due_time
-            for each in plan.steps.values()
-            if each.due_time and each.state not in SETTLED
+            step.due_time
+            for step in plan.steps.values()
+            if step.due_time and step.state not in SETTLED
         ]
         assert plan.next_due_time == min(times, default=None)

@@ -402,10 +402,10 @@ def test_a_running_plan_keeps_its_version_until_somebody_moves_it(story: Story) 
         .replace("key: counselling", "key: therapy")
     )
     story.coordinator.PublishPathway(pb.PublishPathwayRequest(text=text))
-    kept = current_plan(story, plan)
-    assert (kept.pathway.version, kept.latest_version, kept.steps) == (1, 2, plan.steps)
+    stored = current_plan(story, plan)
+    assert (stored.pathway.version, stored.latest_version, stored.steps) == (1, 2, plan.steps)
     assert begun(story, "sexual_violence_120h").pathway.version == 2
-    moved = story.ngo.MovePlan(pb.MovePlanRequest(id=plan.id, etag=kept.etag, version=2))
+    moved = story.ngo.MovePlan(pb.MovePlanRequest(id=plan.id, etag=stored.etag, version=2))
     assert (
         moved.pathway.version,
         step_of(moved, "first_aid").state,
@@ -546,16 +546,18 @@ def test_the_plan_ends_only_when_the_person_withdraws_her_last_consent(story: St
 def test_the_plan_ends_when_the_person_withdraws_by_her_reference(
     story: Story, service: Service
 ) -> None:
-    made, operator = story.contact(), service.as_("hotline", "OPERATOR")
+    created, operator = story.contact(), service.as_("hotline", "OPERATOR")
     her = operator.CreatePerson(people_pb2.CreatePersonRequest())
     change = contacts_pb2.UpdateContactRequest(
-        contact=contacts_pb2.Contact(id=made.contact.id, etag=made.contact.etag, person_id=her.id),
+        contact=contacts_pb2.Contact(
+            id=created.contact.id, etag=created.contact.etag, person_id=her.id
+        ),
         update_mask=FieldMask(paths=["person_id"]),
     )
     operator.UpdateContact(change)
     plan = operator.CreatePlan(pb.CreatePlanRequest(person_id=her.id, pathway_id="child"))
     service.public().WithdrawConsentByReference(
-        contacts_pb2.WithdrawConsentByReferenceRequest(reference=made.reference, pin=made.pin)
+        contacts_pb2.WithdrawConsentByReferenceRequest(reference=created.reference, pin=created.pin)
     )
     assert (
         operator.GetPlan(pb.GetPlanRequest(id=plan.id)).close_reason_code
@@ -599,28 +601,28 @@ def test_compliance_shows_own_plans_in_full_and_network_cells_of_ten_plans_or_mo
     def plan(number: int, department: str) -> None:
         coarse = r.CoarsePerson(department=department)
         her = client.CreatePerson(people_pb2.CreatePersonRequest(coarse=coarse))
-        made = client.CreatePlan(pb.CreatePlanRequest(person_id=her.id, pathway_id="child"))
+        created = client.CreatePlan(pb.CreatePlanRequest(person_id=her.id, pathway_id="child"))
         skip = {"state": pb.PLAN_STEP_STATE_NOT_NEEDED, "reason_code": pb.SKIP_REASON_HAS_IT}
-        made = (
-            update(client, made, "authority", **skip)
+        created = (
+            update(client, created, "authority", **skip)
             if number < 11
-            else update(client, made, "authority", MET)
+            else update(client, created, "authority", MET)
         )
         if number < 3:
-            update(client, made, "school", pb.PLAN_STEP_STATE_REFUSED_BY_PERSON)
+            update(client, created, "school", pb.PLAN_STEP_STATE_REFUSED_BY_PERSON)
 
     for number in range(23):
         plan(number, "NI-ES")
     for number in range(9):
         plan(number + 11, "NI-MD")
-    told = story.coordinator.GetCompliance(pb.GetComplianceRequest())
-    assert told.network
+    compliance = story.coordinator.GetCompliance(pb.GetComplianceRequest())
+    assert compliance.network
     (group,) = [
-        each
-        for each in told.groups
-        if each.pathway_id == "child"
-        and each.department.startswith("NI-")
-        and each.department != "NI-CI"
+        group
+        for group in compliance.groups
+        if group.pathway_id == "child"
+        and group.department.startswith("NI-")
+        and group.department != "NI-CI"
     ]
     assert (group.department, group.plans) == ("NI-ES", 20)
     authority, school = (
@@ -637,13 +639,16 @@ def test_compliance_shows_own_plans_in_full_and_network_cells_of_ten_plans_or_mo
     )
     own = client.GetCompliance(pb.GetComplianceRequest())
     assert not own.network
-    assert {(each.department, each.plans) for each in own.groups} == {("NI-ES", 23), ("NI-MD", 9)}
+    assert {(group.department, group.plans) for group in own.groups} == {
+        ("NI-ES", 23),
+        ("NI-MD", 9),
+    }
     service.clock.set(NOON + 2 * DAY)
     late = {
         step.key: step.late
-        for each in client.GetCompliance(pb.GetComplianceRequest()).groups
-        for step in each.steps
-        if each.plans == 9
+        for group in client.GetCompliance(pb.GetComplianceRequest()).groups
+        for step in group.steps
+        if group.plans == 9
     }
     assert (late["care"], late["medical_check"]) == (9, 0)
     assert not service.as_("coalition", "MANAGER").GetCompliance(pb.GetComplianceRequest()).groups

@@ -133,7 +133,9 @@ def test_a_policy_can_be_published_as_it_was_read(story: Story, alone: None) -> 
     published = story.coordinator.PublishDeadlinePolicy(
         with_(changed, pb.URGENCY_URGENT, pb.CLOCK_KIND_DECIDE, timedelta(hours=48))
     )
-    spans = {(each.urgency, each.clock): each.seconds for each in published.deadlines}
+    spans = {
+        (deadline.urgency, deadline.clock): deadline.seconds for deadline in published.deadlines
+    }
     assert (
         spans[pb.URGENCY_URGENT, pb.CLOCK_KIND_REPLACE]
         == spans[pb.URGENCY_URGENT, pb.CLOCK_KIND_DECIDE]
@@ -196,7 +198,7 @@ def next_policy(story: Story) -> pb.PublishDeadlinePolicyRequest:
     }
     return pb.PublishDeadlinePolicyRequest(
         version=newest.version + 1,
-        deadlines=[each for each in newest.deadlines if each.clock in free],
+        deadlines=[deadline for deadline in newest.deadlines if deadline.clock in free],
         request_id=story.request_id(),
     )
 
@@ -204,9 +206,9 @@ def next_policy(story: Story) -> pb.PublishDeadlinePolicyRequest:
 def with_(
     request: pb.PublishDeadlinePolicyRequest, urgency: int, clock: int, span: timedelta
 ) -> pb.PublishDeadlinePolicyRequest:
-    for each in request.deadlines:
-        if (each.urgency, each.clock) == (urgency, clock):
-            each.seconds, each.working_days = int(span.total_seconds()), 0
+    for deadline in request.deadlines:
+        if (deadline.urgency, deadline.clock) == (urgency, clock):
+            deadline.seconds, deadline.working_days = int(span.total_seconds()), 0
     return request
 
 
@@ -220,7 +222,7 @@ def slower(story: Story) -> pb.DeadlinePolicy:
 
 def due(referral: pb.Referral, kind: int, service: Service) -> timedelta:
     [clock] = [
-        each for each in referral.clocks if each.kind == kind and not each.HasField("stop_time")
+        clock for clock in referral.clocks if clock.kind == kind and not clock.HasField("stop_time")
     ]
     return clock.due_time.ToDatetime(tzinfo=service.clock.now().tzinfo) - service.clock.now()
 
@@ -241,9 +243,9 @@ def test_a_deadline_follows_the_policy_version_under_which_it_began(
     first = story.ngo.GetDeadlinePolicy(pb.GetDeadlinePolicyRequest(version=1))
     assert first.version == 1
     assert {
-        each.seconds
-        for each in first.deadlines
-        if (each.urgency, each.clock) == (pb.URGENCY_EMERGENCY, pb.CLOCK_KIND_ACKNOWLEDGE)
+        deadline.seconds
+        for deadline in first.deadlines
+        if (deadline.urgency, deadline.clock) == (pb.URGENCY_EMERGENCY, pb.CLOCK_KIND_ACKNOWLEDGE)
     } == {3600}
     assert refusal(lambda: story.ngo.GetDeadlinePolicy(pb.GetDeadlinePolicyRequest(version=3))) == (
         "NOT_FOUND",
@@ -256,10 +258,10 @@ def test_a_question_waits_as_long_as_the_deadline_that_it_follows(
 ) -> None:
     slower(story)
     sent = story.sent()
-    asked = story.shelter.AskReferral(
+    question = story.shelter.AskReferral(
         pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code=pb.QUESTION_DATES)
     )
-    assert due(asked, pb.CLOCK_KIND_ANSWER, service) == 2 * H
+    assert due(question, pb.CLOCK_KIND_ANSWER, service) == 2 * H
 
 
 def test_a_deadline_whose_policy_is_missing_uses_the_last_version_and_counts_it(
@@ -285,7 +287,7 @@ def test_a_deadline_whose_policy_is_missing_uses_the_last_version_and_counts_it(
     ), "and the deadline fires"
 
 
-def test_of_two_concurrent_publications_of_a_policy_one_is_stale(
+def test_one_of_two_concurrent_publications_of_a_policy_is_stale(
     story: Story, service: Service, alone: None
 ) -> None:
     requests = [next_policy(story), next_policy(story)]

@@ -148,10 +148,10 @@ def test_a_watch_token_is_valid_for_a_minute_and_a_forged_one_never(story: Story
 
 def test_an_owed_call_changes_the_version_of_its_line(story: Story, service: Service) -> None:
     operator = service.as_("hotline", "OPERATOR")
-    made = story.contact()
+    created = story.contact()
     before = version(operator)
     wanted = c.Callback(
-        contact_id=made.contact.id, day_code=c.DAY_BAND_TOMORROW, hour_code=c.HOUR_BAND_EVENING
+        contact_id=created.contact.id, day_code=c.DAY_BAND_TOMORROW, hour_code=c.HOUR_BAND_EVENING
     )
     operator.CreateCallback(c.CreateCallbackRequest(callback=wanted))
     assert version(operator) != before

@@ -68,7 +68,7 @@ def test_a_complete_record_is_valid(receipt: Receipt) -> None:
 
 
 @pytest.mark.parametrize(
-    ("receipt", "said"),
+    ("receipt", "expected"),
     [
         (replace(OWN, purpose_codes=("HOU", "")), ("purpose_codes.1", "required")),
         (replace(OWN, purpose_codes=("XYZ",)), ("purpose_codes.0", "unknown_code")),
@@ -88,8 +88,10 @@ def test_a_complete_record_is_valid(receipt: Receipt) -> None:
         (replace(ANOTHER, purpose_codes=("HOU", "MED")), ("purpose_codes", "out_of_range")),
     ],
 )
-def test_an_incomplete_record_is_refused_by_field(receipt: Receipt, said: tuple[str, str]) -> None:
-    assert violations_of(receipt) == [said]
+def test_an_incomplete_record_is_refused_by_field(
+    receipt: Receipt, expected: tuple[str, str]
+) -> None:
+    assert violations_of(receipt) == [expected]
 
 
 def test_a_consent_may_last_a_year_and_one_by_another_person_three_days() -> None:
@@ -277,10 +279,10 @@ def test_only_its_own_organisation_has_a_grant_to_a_whole_file() -> None:
 
 
 def test_an_override_covers_one_need_one_recipient_and_three_days() -> None:
-    given = Receipt.override(
+    receipt = Receipt.override(
         "receipt", "person", "ngo", "worker", "shelter", "HOU.EMG", "life_in_danger", NOON
     )
-    assert given == Receipt(
+    assert receipt == Receipt(
         id="receipt",
         person_id="person",
         organization_id="ngo",
@@ -294,7 +296,7 @@ def test_an_override_covers_one_need_one_recipient_and_three_days() -> None:
         reason_code="life_in_danger",
         recorded_by_worker_id="worker",
     )
-    assert given.confirm_until == NOON + 12 * HOUR
+    assert receipt.confirm_until == NOON + 12 * HOUR
 
 
 @pytest.mark.parametrize(
@@ -314,14 +316,14 @@ def test_an_override_covers_one_need_one_recipient_and_three_days() -> None:
 def test_a_second_person_confirms_a_live_record_once_if_it_needs_confirmation(
     receipt: Receipt, when: timedelta, why: str
 ) -> None:
-    given = replace(receipt)
+    new_receipt = replace(receipt)
     if why:
         with pytest.raises(Conflict, match=f"^{why}$"):
-            given.confirm(SECOND, NOON + when)
-        assert given == receipt
+            new_receipt.confirm(SECOND, NOON + when)
+        assert new_receipt == receipt
         return
-    given.confirm(SECOND, NOON + when)
-    assert given == replace(
+    new_receipt.confirm(SECOND, NOON + when)
+    assert new_receipt == replace(
         receipt, confirm_time=NOON + when, confirmed_by_worker_id="second", version=2
     )
 
@@ -334,13 +336,13 @@ def test_a_token_older_than_the_record_cannot_confirm_it() -> None:
 
 
 def test_a_withdrawal_and_an_end_each_make_a_new_version() -> None:
-    given = replace(OWN)
-    given.withdraw(NOON + HOUR)
-    assert given == replace(OWN, withdraw_time=NOON + HOUR, version=2)
-    given.end(NOON + 2 * HOUR)
-    assert (given.until_time, given.version) == (NOON + 2 * HOUR, 3)
-    given.end(NOON + 3 * HOUR)
-    assert given.until_time == NOON + 2 * HOUR
+    receipt = replace(OWN)
+    receipt.withdraw(NOON + HOUR)
+    assert receipt == replace(OWN, withdraw_time=NOON + HOUR, version=2)
+    receipt.end(NOON + 2 * HOUR)
+    assert (receipt.until_time, receipt.version) == (NOON + 2 * HOUR, 3)
+    receipt.end(NOON + 3 * HOUR)
+    assert receipt.until_time == NOON + 2 * HOUR
 
 
 def test_the_signed_text_is_the_same_in_every_time_zone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -356,14 +358,14 @@ def test_the_signed_text_is_the_same_in_every_time_zone(monkeypatch: pytest.Monk
 
 
 def test_the_signed_text_holds_every_field_on_its_own_line_in_a_fixed_form() -> None:
-    given = replace(
+    receipt = replace(
         OWN,
         field_groups=frozenset({FieldGroup.IDENTITY, FieldGroup.CONTACT}),
         purpose_codes=("MED", "HOU"),
         signature="not itself",
         in_private=True,
     )
-    assert given.canonical().decode().split("\n") == [
+    assert receipt.canonical().decode().split("\n") == [
         "id=receipt",
         "person_id=person",
         "organization_id=ngo",

@@ -179,7 +179,7 @@ def test_the_coordinator_sees_codes_but_no_identifier_of_the_person(story: Story
 
 
 def test_pages_continue_where_the_previous_one_ended(story: Story) -> None:
-    made = {story.draft().id for _ in range(5)}
+    created = {story.draft().id for _ in range(5)}
     ids: list[str] = []
     token = ""
     while True:
@@ -193,7 +193,7 @@ def test_pages_continue_where_the_previous_one_ended(story: Story) -> None:
         if not token:
             break
     assert len(ids) == len(set(ids))
-    assert made <= set(ids)
+    assert created <= set(ids)
 
 
 def test_a_page_token_is_refused_with_other_filters(story: Story) -> None:
@@ -216,12 +216,12 @@ def hers(referral: pb.Referral) -> people_pb2.Person:
 
 def declined(story: Story, **values: Any) -> pb.Referral:
     sent = story.sent(**values)
-    made: pb.Referral = story.shelter.DeclineReferral(
+    created: pb.Referral = story.shelter.DeclineReferral(
         pb.DeclineReferralRequest(
             id=sent.id, etag=sent.etag, reason_code=pb.DECLINE_REASON_NO_CAPACITY
         )
     )
-    return made
+    return created
 
 
 def shown(client: Client, **wanted: Any) -> dict[str, pb.Referral]:
@@ -301,7 +301,7 @@ def test_an_open_need_never_ends_by_time_but_can_be_closed_with_a_reason(
     assert refused.id not in shown(story.ngo, unanswered=True)
     seen = story.shelter.GetReferral(pb.GetReferralRequest(id=refused.id))
     assert seen.need_close_reason_code == pb.NEED_CLOSE_REASON_UNSPECIFIED
-    told = {
+    values = {
         name: [
             e.verb
             for e in client.ListReferralEvents(
@@ -310,7 +310,7 @@ def test_an_open_need_never_ends_by_time_but_can_be_closed_with_a_reason(
         ]
         for name, client in (("ngo", story.ngo), ("shelter", story.shelter))
     }
-    assert ("need_closed" in told["ngo"], "need_closed" in told["shelter"]) == (True, False)
+    assert ("need_closed" in values["ngo"], "need_closed" in values["shelter"]) == (True, False)
 
 
 def test_a_declined_emergency_has_a_deadline_that_sender_and_network_see_and_count(
@@ -548,7 +548,8 @@ def test_the_refusal_of_a_missing_or_unknown_code_names_its_list(story: Story) -
                 )
             )
         info, wrong, _ = details_of(caught.value)
-        assert [(each.field, each.reason) for each in wrong.field_violations] == [
-            ("reason_code", reason)
-        ]
+        assert [
+            (field_violation.field, field_violation.reason)
+            for field_violation in wrong.field_violations
+        ] == [("reason_code", reason)]
         assert info.metadata["lists"] == "reason_code=DeclineReason"

@@ -107,11 +107,11 @@ def test_a_referral_entered_in_error_cannot_be_entered_in_error_again(story: Sto
 
 def test_a_second_question_is_refused(story: Story) -> None:
     sent = story.sent()
-    asked = story.shelter.AskReferral(
+    question = story.shelter.AskReferral(
         pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code=pb.QUESTION_HEALTH)
     )
     answered = story.ngo.AnswerReferral(
-        pb.AnswerReferralRequest(id=sent.id, etag=asked.etag, note="well")
+        pb.AnswerReferralRequest(id=sent.id, etag=question.etag, note="well")
     )
     again = pb.AskReferralRequest(id=sent.id, etag=answered.etag, question_code=pb.QUESTION_DATES)
     assert refusal(lambda: story.shelter.AskReferral(again)) == (
@@ -253,8 +253,8 @@ def test_a_consent_given_before_the_person_was_known_to_be_a_child_replaces_no_o
 def test_guesses_are_stopped_at_each_rpc_that_takes_a_pin(
     request_: Any, story: Story, service: Service
 ) -> None:
-    made = story.contact()
-    request_.reference, request_.pin = made.reference, "0000"
+    created = story.contact()
+    request_.reference, request_.pin = created.reference, "0000"
     refusals = [
         refusal(lambda: getattr(service.public(), step_of(request_))(request_)) for _ in range(11)
     ]

@@ -47,11 +47,11 @@ def test_a_reminder_names_the_side_whose_turn_it_is_and_keeps_the_etag(story: St
     seen = story.shelter.AcknowledgeReferral(
         pb.AcknowledgeReferralRequest(id=sent.id, etag=sent.etag)
     )
-    asked = story.shelter.AskReferral(
+    question = story.shelter.AskReferral(
         pb.AskReferralRequest(id=sent.id, etag=seen.etag, question_code=pb.QUESTION_HEALTH)
     )
     story.service.clock.advance(timedelta(hours=1))
-    remind(story, asked)
+    remind(story, question)
     assert reminded_organizations(story, sent) == [ORG["shelter"], ORG["ngo"]]
     history = story.shelter.ListReferralEvents(
         pb.ListReferralEventsRequest(referral_id=sent.id)
@@ -86,13 +86,13 @@ def test_a_reminder_of_a_returned_referral_reaches_only_its_sender(
     assert read(story.ngo, refused.id).HasField("remind_time")
     assert not read(story.shelter, refused.id).HasField("remind_time")
     verbs = {
-        who: [
+        side: [
             event.verb
             for event in client.ListReferralEvents(
                 pb.ListReferralEventsRequest(referral_id=refused.id)
             ).events
         ]
-        for who, client in (("ngo", story.ngo), ("shelter", story.shelter))
+        for side, client in (("ngo", story.ngo), ("shelter", story.shelter))
     }
     assert ("reminded" in verbs["ngo"], "reminded" in verbs["shelter"]) == (True, False)
 

@@ -195,59 +195,59 @@ def at(message: Message, name: str, story: Story, later: timedelta = timedelta()
 
 def started(story: Story) -> pb.Referral:
     accepted = story.accepted()
-    made: pb.Referral = story.shelter.StartReferral(
+    created: pb.Referral = story.shelter.StartReferral(
         at(pb.StartReferralRequest(id=accepted.id, etag=accepted.etag), "first_contact_time", story)
     )
-    return made
+    return created
 
 
 def met(story: Story) -> pb.Referral:
     """Returns a started referral with an appointment at the present time."""
     referral = started(story)
-    made: pb.Referral = story.shelter.ScheduleAppointment(
+    created: pb.Referral = story.shelter.ScheduleAppointment(
         at(
             pb.ScheduleAppointmentRequest(id=referral.id, etag=referral.etag),
             "appointment_time",
             story,
         )
     )
-    return made
+    return created
 
 
 def back(story: Story) -> pb.Referral:
     sent = story.sent()
-    made: pb.Referral = story.shelter.DeclineReferral(
+    created: pb.Referral = story.shelter.DeclineReferral(
         pb.DeclineReferralRequest(
             id=sent.id, etag=sent.etag, reason_code=pb.DECLINE_REASON_NO_CAPACITY
         )
     )
-    return made
+    return created
 
 
 def taken_back(story: Story) -> pb.Referral:
     """Returns a referral whose consent was withdrawn, as its receiver sees it."""
     sent = story.sent()
     story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=sent.receipt_id))
-    made: pb.Referral = story.shelter.GetReferral(pb.GetReferralRequest(id=sent.id))
-    return made
+    created: pb.Referral = story.shelter.GetReferral(pb.GetReferralRequest(id=sent.id))
+    return created
 
 
 def completed(story: Story) -> pb.Referral:
     referral = started(story)
-    made: pb.Referral = story.shelter.CompleteReferral(
+    created: pb.Referral = story.shelter.CompleteReferral(
         pb.CompleteReferralRequest(
             id=referral.id, etag=referral.etag, outcome_code=pb.OUTCOME_FULLY_MET
         )
     )
-    return made
+    return created
 
 
 def asked(story: Story) -> pb.Referral:
     sent = story.sent()
-    made: pb.Referral = story.shelter.AskReferral(
+    created: pb.Referral = story.shelter.AskReferral(
         pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code=pb.QUESTION_DATES)
     )
-    return made
+    return created
 
 
 def referral_beginnings() -> dict[str, Beginning]:
@@ -542,15 +542,15 @@ def line_beginnings() -> dict[str, Beginning]:
 
     def caller(make: Callable[..., Any]) -> Beginning:
         def beginning(story: Story) -> tuple[Client, Any]:
-            made = story.contact()
-            return story.service.public(), make(reference=made.reference, pin=made.pin)
+            created = story.contact()
+            return story.service.public(), make(reference=created.reference, pin=created.pin)
 
         return beginning
 
     def known(story: Story) -> tuple[Client, Any]:
-        made = story.contact()
+        created = story.contact()
         return operator(story), contacts_pb2.GetContactByReferenceRequest(
-            reference=made.reference, pin=made.pin
+            reference=created.reference, pin=created.pin
         )
 
     def owed(story: Story) -> contacts_pb2.Callback:
@@ -574,29 +574,29 @@ def line_beginnings() -> dict[str, Beginning]:
         return operator(story), contacts_pb2.CreateCallbackRequest(callback=wanted)
 
     def settle(story: Story) -> tuple[Client, Any]:
-        made = owed(story)
+        created = owed(story)
         return operator(story), contacts_pb2.SettleCallbackRequest(
-            id=made.id,
-            etag=made.etag,
+            id=created.id,
+            etag=created.etag,
             outcome_code=contacts_pb2.CALLBACK_OUTCOME_AGAIN,
             day_code=contacts_pb2.DAY_BAND_TOMORROW,
             hour_code=contacts_pb2.HOUR_BAND_NIGHT,
         )
 
     def callable_caller(story: Story) -> tuple[Client, Any]:
-        made = story.contact()
+        created = story.contact()
         person = operator(story).CreatePerson(
             people_pb2.CreatePersonRequest(
                 safe_contact=people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE)
             )
         )
-        request = contacts_pb2.UpdateContactRequest(contact=made.contact)
+        request = contacts_pb2.UpdateContactRequest(contact=created.contact)
         request.contact.person_id = person.id
         request.update_mask.paths.append("person_id")
         operator(story).UpdateContact(request)
         return story.service.public(), contacts_pb2.AskForCallByReferenceRequest(
-            reference=made.reference,
-            pin=made.pin,
+            reference=created.reference,
+            pin=created.pin,
             day_code=contacts_pb2.DAY_BAND_TOMORROW,
             hour_code=contacts_pb2.HOUR_BAND_EVENING,
         )
@@ -657,10 +657,10 @@ def campaign_beginnings() -> dict[str, Beginning]:
 def plan_beginnings() -> dict[str, Beginning]:
     def plan(make: Callable[..., Any], **values: Any) -> Beginning:
         def beginning(story: Story) -> tuple[Client, Any]:
-            made = story.ngo.CreatePlan(
+            created = story.ngo.CreatePlan(
                 plans_pb2.CreatePlanRequest(person_id=story.child().id, pathway_id="child")
             )
-            known = {"id": made.id, "etag": made.etag, "person_id": made.person_id}
+            known = {"id": created.id, "etag": created.etag, "person_id": created.person_id}
             return story.ngo, make(
                 **{name: known[name] for name in make.DESCRIPTOR.fields_by_name if name in known},  # type: ignore[attr-defined]
                 **values,

@@ -147,28 +147,28 @@ def test_a_repeated_request_makes_no_second_draft(story: Story) -> None:
     ] == [first.following_id]
 
 
-def test_of_a_concurrent_acceptance_and_rerouting_one_succeeds(
+def test_a_concurrent_acceptance_or_rerouting_succeeds_but_not_both(
     story: Story, service: Service
 ) -> None:
     for _ in range(6):
         sent = story.sent()
         accepting = pb.AcceptReferralRequest(id=sent.id, etag=sent.etag)
         accepting.planned_first_contact_time.FromDatetime(service.clock.now())
-        begin, said = threading.Barrier(2), list[str]()
+        begin, outcomes = threading.Barrier(2), list[str]()
 
         def ask(
             client: Client,
             rpc: str,
             request: Any,
             begin: threading.Barrier = begin,
-            said: list[str] = said,
+            outcomes: list[str] = outcomes,
         ) -> None:
             begin.wait()
             try:
                 getattr(client, rpc)(request)
-                said.append("done")
+                outcomes.append("done")
             except Exception as error:  # either of two refusals is possible
-                said.append(str(error.details()))  # type: ignore[attr-defined]
+                outcomes.append(str(error.details()))  # type: ignore[attr-defined]
 
         asked = (
             (story.shelter, "AcceptReferral", accepting),
@@ -179,6 +179,6 @@ def test_of_a_concurrent_acceptance_and_rerouting_one_succeeds(
             thread.start()
         for thread in threads:
             thread.join(20)
-        assert sorted(said) == ["done", "stale_etag"]
+        assert sorted(outcomes) == ["done", "stale_etag"]
         mine = read(story.ngo, sent.id)
         assert (mine.state == pb.STATE_REROUTED) == bool(mine.following_id)

@@ -95,10 +95,10 @@ def call(client: Client, rpc: str, request: Any) -> tuple[str, bytes]:
         getattr(client, rpc)(request)
     except grpc.RpcError as caught:
         error: Any = caught
-        said = [
+        texts = [
             value for key, value in error.trailing_metadata() if key == "grpc-status-details-bin"
         ]
-        return error.code().name, b"".join(said) + str(error.details()).encode()
+        return error.code().name, b"".join(texts) + str(error.details()).encode()
     return "OK", b""
 
 

@@ -87,7 +87,7 @@ def test_a_key_is_rotated_while_the_service_runs_and_all_data_stay_readable(
     contact = contacts_pb2.Contact(
         line_country="NI", kind_code=contacts_pb2.CONTACT_KIND_CRISIS, note="she said it"
     )
-    made = operator.CreateContact(
+    created = operator.CreateContact(
         contacts_pb2.CreateContactRequest(contact=contact, request_id=new_id())
     ).contact
     person = story.person()
@@ -97,7 +97,7 @@ def test_a_key_is_rotated_while_the_service_runs_and_all_data_stay_readable(
     assert output["wrapped"] >= 2
     assert remaining_rows(service, key_folder.keyring(service.keys, "referrals")) == 0
     assert open_identity(story.ngo, person.id).given_name == "Ximena"
-    assert operator.GetContact(contacts_pb2.GetContactRequest(id=made.id)).note == "she said it"
+    assert operator.GetContact(contacts_pb2.GetContactRequest(id=created.id)).note == "she said it"
     later = story.person(given_name="Abril")  # made by the running service, which was not restarted
     assert run_command(service, "rotate-keys", "--dry-run") == (
         0,

@@ -98,17 +98,17 @@ def full(service: Service) -> dict[str, int]:
         recipient=ORG["police"],
         adult_ground_code=people_pb2.ADULT_GROUND_DOCUMENT,
     )
-    made = story.contact()
+    created = story.contact()
     service.public().AddNoteByReference(
         c.AddNoteByReferenceRequest(
-            reference=made.reference, pin=made.pin, note="she found a phone"
+            reference=created.reference, pin=created.pin, note="she found a phone"
         )
     )
     service.as_("hotline", "OPERATOR").TakeOverLine(c.TakeOverLineRequest())
     service.as_("hotline", "OPERATOR").CreateCallback(
         c.CreateCallbackRequest(
             callback=c.Callback(
-                contact_id=made.contact.id,
+                contact_id=created.contact.id,
                 day_code=c.DAY_BAND_TOMORROW,
                 hour_code=c.HOUR_BAND_NIGHT,
             )

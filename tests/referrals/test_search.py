@@ -99,8 +99,8 @@ def test_a_name_of_one_character_is_found_and_an_initial_hides_no_name(
 def test_an_id_starts_with_one_of_the_prefixes_of_its_short_code(identifier: Any) -> None:
     code = short_code(identifier.hex)
     assert identifier.hex[:8] in beginnings_of(code)
-    said = code.lower().replace("0", "o").replace("1", "l")
-    assert beginnings_of(f" {said[:3]}-{said[3:]}") == beginnings_of(code)
+    typed = code.lower().replace("0", "o").replace("1", "l")
+    assert beginnings_of(f" {typed[:3]}-{typed[3:]}") == beginnings_of(code)
     assert {short_code(beginning) for beginning in beginnings_of(code)} == {code}
 
 
@@ -122,13 +122,13 @@ def test_a_short_code_finds_only_referrals_that_the_caller_may_see(
     story: Story, service: Service
 ) -> None:
     sent, own = story.sent(), story.draft()
-    said = f"{sent.code[:3].lower()} - {sent.code[3:].lower()}"
+    typed = f"{sent.code[:3].lower()} - {sent.code[3:].lower()}"
     for client, box in (
         (story.ngo, pb.BOX_MINE),
         (story.shelter, pb.BOX_MINE),
         (story.coordinator, pb.BOX_NETWORK),
     ):
-        assert by_code(client, said, box) == [sent.id]
+        assert by_code(client, typed, box) == [sent.id]
     assert by_code(service.as_("clinic", "WORKER"), sent.code) == []
     assert by_code(service.as_("clinic", "WORKER"), sent.code, pb.BOX_NETWORK) == []
     assert by_code(story.ngo, own.code) == [own.id]
@@ -204,16 +204,16 @@ def test_a_file_is_found_by_any_of_its_words_and_has_to_match_every_searched_wor
 
 
 @pytest.mark.parametrize(
-    "said",
+    "expected",
     ["Núñez", "nunez", "Ibañez", "IBÁÑEZ NUÑEZ", "ximena ybanes", "Jimena José Núñez Ibáñez"],
 )
 def test_a_person_is_found_by_either_or_both_surnames_with_or_without_accents(
-    said: str, story: Story, searcher: Any
+    expected: str, story: Story, searcher: Any
 ) -> None:
     her = story.person(given_name="Ximena José", family_name="Núñez Ibáñez").id
     story.person(given_name="Ximena", family_name="Núnes Peralta")
-    assert her in ids_named(searcher, said)
-    assert her not in ids_named(searcher, f"{said} Zeledón"), "every searched word has to match"
+    assert her in ids_named(searcher, expected)
+    assert her not in ids_named(searcher, f"{expected} Zeledón"), "every searched word has to match"
 
 
 def test_nobody_finds_files_of_another_organisation_not_even_the_receiver_of_a_referral(
@@ -311,15 +311,15 @@ def test_a_search_is_recorded_with_the_files_that_it_found_and_without_the_name(
 def test_a_search_returns_a_limited_number_of_files_and_says_if_there_are_more(
     story: Story, searcher: Any
 ) -> None:
-    made = [
+    created = [
         story.person(given_name="Perla", family_name=f"Reyes{'abcdefghijklmnopqrstuvwxyz'[n]}").id
         for n in range(MAX_RESULTS)
     ]
     assert search(searcher, "Perla").incomplete is False
-    made.append(story.person(given_name="Perla").id)
+    created.append(story.person(given_name="Perla").id)
     answer = search(searcher, "perla")
     assert (len(answer.people), answer.incomplete) == (MAX_RESULTS, True)
-    assert {person.id for person in answer.people} < set(made)
+    assert {person.id for person in answer.people} < set(created)
 
 
 def test_the_stored_mark_of_a_name_is_a_keyed_fingerprint_that_differs_by_organisation(
@@ -391,11 +391,14 @@ def find(client: Any, made: contacts_pb2.CreateContactResponse, pin: str = "4821
 def test_only_an_operator_of_the_line_finds_a_callers_contact(
     story: Story, service: Service
 ) -> None:
-    made = story.contact()
-    answer = find(service.as_("hotline", "OPERATOR"), made)
-    assert (answer.id, answer.note) == (made.contact.id, "")
-    assert refusal(lambda: find(service.as_("ngo", "OPERATOR"), made)) == ("NOT_FOUND", "not_found")
-    assert refusal(lambda: find(service.as_("hotline", "WORKER"), made)) == (
+    created = story.contact()
+    answer = find(service.as_("hotline", "OPERATOR"), created)
+    assert (answer.id, answer.note) == (created.contact.id, "")
+    assert refusal(lambda: find(service.as_("ngo", "OPERATOR"), created)) == (
+        "NOT_FOUND",
+        "not_found",
+    )
+    assert refusal(lambda: find(service.as_("hotline", "WORKER"), created)) == (
         "PERMISSION_DENIED",
         "right_missing",
     )
@@ -404,14 +407,14 @@ def test_only_an_operator_of_the_line_finds_a_callers_contact(
 def test_an_operators_guesses_of_a_pin_are_limited_like_anybodys(
     story: Story, service: Service
 ) -> None:
-    made, operator = story.contact(), service.as_("hotline", "OPERATOR")
+    created, operator = story.contact(), service.as_("hotline", "OPERATOR")
     for _ in range(10):
-        assert refusal(lambda: find(operator, made, "0000")) == (
+        assert refusal(lambda: find(operator, created, "0000")) == (
             "UNAUTHENTICATED",
             "reference_or_pin_wrong",
         )
-    assert refusal(lambda: find(operator, made)) == ("RESOURCE_EXHAUSTED", "too_many_attempts")
-    status = contacts_pb2.GetReferenceStatusRequest(reference=made.reference, pin=made.pin)
+    assert refusal(lambda: find(operator, created)) == ("RESOURCE_EXHAUSTED", "too_many_attempts")
+    status = contacts_pb2.GetReferenceStatusRequest(reference=created.reference, pin=created.pin)
     assert service.public().GetReferenceStatus(status).contact_time_band, (
         "the caller's own guesses are counted apart"
     )

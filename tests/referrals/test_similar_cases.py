@@ -239,13 +239,13 @@ def guessed(answers: Sequence[tuple[Sequence[int], bool]]) -> float:
 @pytest.fixture(scope="module")
 def senders(service: Service) -> list[str]:
     """Adds members that send, and two that the searcher invented, on probation."""
-    made = [new_id() for _ in range(SENDERS)]
+    created = [new_id() for _ in range(SENDERS)]
     with service.database.transaction(SYSTEM) as tx:
-        for sender in made:
+        for sender in created:
             members.note_member(tx, "organization", sender, True, "APPROVED", "NGO")
         for front in FRONTS:
             members.note_member(tx, "organization", front, True, "PROBATION", "NGO")
-    return made
+    return created
 
 
 FRONTS = [new_id(), new_id()]
@@ -255,7 +255,7 @@ def test_c11_a_searcher_guesses_right_no_more_often_than_the_leak_budget_allows(
     service: Service, senders: list[str]
 ) -> None:
     chance = random.Random(20)
-    shown: list[tuple[list[int], bool]] = []
+    results: list[tuple[list[int], bool]] = []
     exact: list[tuple[list[int], bool]] = []
     for number in range(NETWORKS):
         country, there = f"{number:03}", chance.random() < CHANCE
@@ -282,7 +282,7 @@ def test_c11_a_searcher_guesses_right_no_more_often_than_the_leak_budget_allows(
                     open_case(tx, own, her)
             after = [service.made.enquiries.similar(tx, content, SEARCHER) for content in asked]
             assert [figure for figure, _ in after] == before, "invented people change no count"
-            shown.append(
+            results.append(
                 (
                     [
                         *before,
@@ -298,4 +298,4 @@ def test_c11_a_searcher_guesses_right_no_more_often_than_the_leak_budget_allows(
                 ([store.count_alike(tx, content, SEARCHER)[0] for content in asked], there)
             )
     assert guessed(exact) > 0.9, "an exact count would have revealed the case"
-    assert guessed(shown) <= LEARNED
+    assert guessed(results) <= LEARNED

@@ -126,10 +126,10 @@ def test_a_member_on_probation_can_work_and_send_five_referrals_in_all(
         receipt = story.receipt(draft.person_id)
         request = pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
         if sent < 5:
-            made = story.ngo.SendReferral(request)
+            created = story.ngo.SendReferral(request)
             story.ngo.WithdrawReferral(  # those that have ended count, too
                 pb.WithdrawReferralRequest(
-                    id=made.id, etag=made.etag, reason_code=pb.WITHDRAW_REASON_MOVED
+                    id=created.id, etag=created.etag, reason_code=pb.WITHDRAW_REASON_MOVED
                 )
             )
             sent += 1

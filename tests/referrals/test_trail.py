@@ -72,20 +72,23 @@ def test_reading_a_contacts_note_is_recorded_with_the_contact_and_with_the_perso
         speaker_code=contacts_pb2.SPEAKER_PERSON,
         note="llama desde la terminal",
     )
-    made = operator.CreateContact(
+    created = operator.CreateContact(
         contacts_pb2.CreateContactRequest(contact=contact, pin="4821")
     ).contact
     person = operator.CreatePerson(
         people_pb2.CreatePersonRequest(coarse=pb.CoarsePerson(language="es", country="NI"))
     )
     request = contacts_pb2.UpdateContactRequest(
-        contact=contacts_pb2.Contact(id=made.id, etag=made.etag, person_id=person.id)
+        contact=contacts_pb2.Contact(id=created.id, etag=created.etag, person_id=person.id)
     )
     request.update_mask.paths.append("person_id")
     operator.UpdateContact(request)
     before = last_sequence(service)
-    operator.GetContact(contacts_pb2.GetContactRequest(id=made.id))
-    assert rows(service, before) == [("read_contact", made.id, ""), ("read_contact", person.id, "")]
+    operator.GetContact(contacts_pb2.GetContactRequest(id=created.id))
+    assert rows(service, before) == [
+        ("read_contact", created.id, ""),
+        ("read_contact", person.id, ""),
+    ]
     readings = operator.ListReadings(people_pb2.ListReadingsRequest(person_id=person.id)).readings
     assert [list(reading.field_groups) for reading in readings] == [[people_pb2.FIELD_GROUP_NOTES]]
 
@@ -131,9 +134,9 @@ def test_a_repeated_request_is_recorded_again_because_it_is_answered_again(
         coarse=pb.CoarsePerson(language="es", country="NI"), request_id="twice-the-same"
     )
     before = last_sequence(service)
-    made = story.ngo.CreatePerson(request)
-    assert story.ngo.CreatePerson(request) == made
-    assert rows(service, before) == [("create_person", made.id, "")] * 2
+    created = story.ngo.CreatePerson(request)
+    assert story.ngo.CreatePerson(request) == created
+    assert rows(service, before) == [("create_person", created.id, "")] * 2
 
 
 def test_without_the_trail_a_call_neither_changes_nor_returns_anything(

@@ -65,9 +65,9 @@ def of_plan(story: Story, service: Service) -> Rule:
         coarse=pb.CoarsePerson(age_band=pb.AGE_BAND_12_TO_17), request_id=story.request_id()
     )
     plan = begun(story, "child", story.ngo.CreatePerson(girl))
-    said: dict[str, Any] = {"id": plan.id, "reason_code": plans_pb2.PLAN_CLOSE_REASON_FULFILLED}
-    seen = story.ngo.ClosePlan(plans_pb2.ClosePlanRequest(etag=plan.etag, **said))
-    request = plans_pb2.ClosePlanRequest(etag=seen.etag, **said)
+    fields: dict[str, Any] = {"id": plan.id, "reason_code": plans_pb2.PLAN_CLOSE_REASON_FULFILLED}
+    seen = story.ngo.ClosePlan(plans_pb2.ClosePlanRequest(etag=plan.etag, **fields))
+    request = plans_pb2.ClosePlanRequest(etag=seen.etag, **fields)
     return story.ngo, somebody(service, "ngo"), lambda by: by.ClosePlan(request)
 
 
@@ -109,7 +109,7 @@ def test_a_token_older_than_the_first_persons_act_cannot_confirm_it(
 
 
 @pytest.mark.parametrize("rule", [of_erasure, of_best_interest, of_plan])
-def test_what_a_worker_proposed_needs_two_others_once_her_account_is_suspended(
+def test_a_proposal_of_a_worker_whose_account_is_suspended_needs_two_others(
     rule: Callable[[Story, Service], Rule], story: Story, service: Service
 ) -> None:
     """Nothing but the end of a child's plan can be confirmed; that is proposed again."""
@@ -119,8 +119,12 @@ def test_what_a_worker_proposed_needs_two_others_once_her_account_is_suspended(
     def waiting() -> list[bool]:
         erasures = second.ListErasures(erasures_pb2.ListErasuresRequest()).erasures
         receipts = second.ListProposedReceipts(people_pb2.ListProposedReceiptsRequest()).receipts
-        of_first = [each for each in erasures if each.proposed_by_worker_id == first.caller.id]
-        of_first += [each for each in receipts if each.recorded_by_worker_id == first.caller.id]
+        of_first = [
+            erasure for erasure in erasures if erasure.proposed_by_worker_id == first.caller.id
+        ]
+        of_first += [
+            receipt for receipt in receipts if receipt.recorded_by_worker_id == first.caller.id
+        ]
         return [each.HasField("confirm_until_time") for each in of_first]
 
     assert waiting() == ([] if rule is of_plan else [True])

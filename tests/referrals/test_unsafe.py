@@ -113,16 +113,16 @@ def test_d23_a_referral_is_not_sent_before_the_person_was_asked_and_its_draft_is
     draft = story.draft(unsafe_code=0)
     request = sending(story, draft)
     assert refusal(lambda: story.ngo.SendReferral(request)) == (CONFLICT, "unsafe_not_asked")
-    kept = story.ngo.GetReferral(pb.GetReferralRequest(id=draft.id))
-    assert (kept.state, kept.need_code, kept.service_id, kept.etag) == (
+    referral = story.ngo.GetReferral(pb.GetReferralRequest(id=draft.id))
+    assert (referral.state, referral.need_code, referral.service_id, referral.etag) == (
         pb.STATE_DRAFT,
         draft.need_code,
         draft.service_id,
         draft.etag,
     )
-    said = pb.Referral(id=draft.id, etag=draft.etag, unsafe_code=pb.UNSAFE_ANSWER_NOT_ALONE)
+    change = pb.Referral(id=draft.id, etag=draft.etag, unsafe_code=pb.UNSAFE_ANSWER_NOT_ALONE)
     changed = story.ngo.UpdateReferral(
-        pb.UpdateReferralRequest(referral=said, update_mask=FieldMask(paths=["unsafe_code"]))
+        pb.UpdateReferralRequest(referral=change, update_mask=FieldMask(paths=["unsafe_code"]))
     )
     request.etag = changed.etag
     assert story.ngo.SendReferral(request).state == pb.STATE_SENT
@@ -250,9 +250,9 @@ def test_d23_excluded_organisations_without_an_answer_count_as_an_answer(story: 
         service_ids=[SERVICE["shelter_bed"], SERVICE["clinic_visit"]],
         excluded_organization_ids=[ORG["shelter"]],
     )
-    made = story.ngo.CreateEnquiry(request)
-    assert made.unsafe_code == pb.UNSAFE_ANSWER_NAMED
-    assert [offer.service_id for offer in made.offers] == [SERVICE["clinic_visit"]]
+    created = story.ngo.CreateEnquiry(request)
+    assert created.unsafe_code == pb.UNSAFE_ANSWER_NAMED
+    assert [offer.service_id for offer in created.offers] == [SERVICE["clinic_visit"]]
 
 
 @pytest.mark.usefixtures("in_leon")
@@ -268,8 +268,8 @@ def test_d23_an_enquiry_asks_no_service_in_an_unsafe_department_and_its_referral
         unsafe_code=pb.UNSAFE_ANSWER_NAMED,
         unsafe_departments=["NI-LE"],
     )
-    asked = story.ngo.CreateEnquiry(request)
-    assert [offer.service_id for offer in asked.offers] == [SERVICE["clinic_visit"]]
+    enquiry = story.ngo.CreateEnquiry(request)
+    assert [offer.service_id for offer in enquiry.offers] == [SERVICE["clinic_visit"]]
     preview = e.PreviewEnquiryRequest(
         content=CONTENT, service_ids=both, unsafe_departments=["NI-LE"]
     )
@@ -281,11 +281,11 @@ def test_d23_an_enquiry_asks_no_service_in_an_unsafe_department_and_its_referral
     )
     yes = {"service_id": SERVICE["clinic_visit"], "answer": e.OFFER_ANSWER_YES}
     clinic = story.service.as_("clinic", "WORKER")
-    seen = clinic.GetEnquiry(e.GetEnquiryRequest(id=asked.id))
-    clinic.AnswerEnquiry(e.AnswerEnquiryRequest(id=asked.id, etag=seen.etag, **yes))  # type: ignore[arg-type]
-    story.ngo.TakeOffer(e.TakeOfferRequest(id=asked.id, **yes))  # type: ignore[arg-type]
+    seen = clinic.GetEnquiry(e.GetEnquiryRequest(id=enquiry.id))
+    clinic.AnswerEnquiry(e.AnswerEnquiryRequest(id=enquiry.id, etag=seen.etag, **yes))  # type: ignore[arg-type]
+    story.ngo.TakeOffer(e.TakeOfferRequest(id=enquiry.id, **yes))  # type: ignore[arg-type]
     follows = pb.CreateReferralRequest(
-        person_id=person.id, based_on_id=direct.id, enquiry_id=asked.id
+        person_id=person.id, based_on_id=direct.id, enquiry_id=enquiry.id
     )
     assert list(story.ngo.CreateReferral(follows).unsafe_departments) == ["NI-LE"], (
         "the enquiry is the later answer"
@@ -303,8 +303,8 @@ def test_d23_an_earlier_answer_holds_for_the_persons_next_enquiry(
     request = e.CreateEnquiryRequest(
         content=CONTENT, service_ids=both, person_id=person.id, unsafe_code=again
     )
-    made = story.ngo.CreateEnquiry(request)
-    assert [offer.service_id for offer in made.offers] == [SERVICE["clinic_visit"]]
+    created = story.ngo.CreateEnquiry(request)
+    assert [offer.service_id for offer in created.offers] == [SERVICE["clinic_visit"]]
     del request.service_ids[1:]
     assert refusal(lambda: story.ngo.CreateEnquiry(request)) == (CONFLICT, "service_unknown")
     request.person_id = story.person().id

@@ -242,12 +242,12 @@ def test_after_a_decline_the_receiver_gets_no_more_events_and_a_third_party_gets
             id=refused.id, etag=refused.etag, reason_code=pb.NEED_CLOSE_REASON_MOVED
         )
     )
-    heard = [
+    texts = [
         verb
         for identifier, verb in ids_and_verbs(changes_since(story, story.shelter, shelter))
         if identifier == refused.id
     ]
-    assert heard == ["sent", "declined"]
+    assert texts == ["sent", "declined"]
     with watching(clinic, third) as stream:
         next(stream)
         service.clock.advance(LIFETIME + timedelta(seconds=LEEWAY))
@@ -473,16 +473,16 @@ def test_two_processes_stream_the_same_changes_and_one_resumes_where_the_other_s
     database = Database(service.database_url, view_of=view_of)
     database.open()
     folder = service.keys
-    made = make(
+    created = make(
         database,
         Keyring(key_folder.secret(folder, "sealing.referrals")),
         Signer(key_folder.signing(folder, "facts.referrals")),
         Verifier(key_folder.verifying(folder, "tokens"), "enlace.referrals", service.clock),
         service.clock,
     )
-    server = Server("127.0.0.1:0", made.servicers, threads=4, reflect=False)
+    server = Server("127.0.0.1:0", created.servicers, threads=4, reflect=False)
     server.start()
-    loop = made.watch.loop()
+    loop = created.watch.loop()
     loop.start()
     place_events(service)
     try:

@@ -94,8 +94,8 @@ def test_no_referral_is_sent_on_a_consent_withdrawn_concurrently(story: Story) -
 def test_no_override_slips_through_a_concurrent_withdrawal_by_reference(
     story: Story, service: Service
 ) -> None:
-    made = story.contact()
-    first, operator = referral_for(story, made)
+    created = story.contact()
+    first, operator = referral_for(story, created)
     rescuer, public = service.as_("hotline", "OPERATOR", "EMERGENCY"), service.public()
     outcomes = set()
     for _ in range(RACES // 4):
@@ -117,14 +117,14 @@ def test_no_override_slips_through_a_concurrent_withdrawal_by_reference(
         )
         sent, withdrawn = run_concurrently(
             partial(rescuer.SendReferral, request),
-            partial(public.WithdrawConsentByReference, withdrawing(made)),
+            partial(public.WithdrawConsentByReference, withdrawing(created)),
         )
         assert withdrawn == "OK"
         if state_of(operator, draft) in LIVE:
             # The override was sent after her withdrawal. Nothing had gone to the clinic before,
             # so it is an ordinary override, which she can withdraw too.
             assert sent == "OK"
-            public.WithdrawConsentByReference(withdrawing(made))
+            public.WithdrawConsentByReference(withdrawing(created))
         assert state_of(operator, draft) not in LIVE
         outcomes.add(sent)
         if sent == "OK":
@@ -137,23 +137,23 @@ def matched_enquiry(operator: Client, shelter: Client, person_id: str) -> str:
     content = enquiries_pb2.EnquiryContent(
         need_code="HOU.EMG", urgency=pb.URGENCY_EMERGENCY, country="NI"
     )
-    made = operator.CreateEnquiry(
+    created = operator.CreateEnquiry(
         enquiries_pb2.CreateEnquiryRequest(
             **ASKED, content=content, service_ids=[SERVICE["shelter_bed"]], person_id=person_id
         )
     )
-    known = {"id": made.id, "service_id": SERVICE["shelter_bed"]}
+    known = {"id": created.id, "service_id": SERVICE["shelter_bed"]}
     shelter.AnswerEnquiry(
         enquiries_pb2.AnswerEnquiryRequest(
             **known,
-            etag=shelter.GetEnquiry(enquiries_pb2.GetEnquiryRequest(id=made.id)).etag,
+            etag=shelter.GetEnquiry(enquiries_pb2.GetEnquiryRequest(id=created.id)).etag,
             answer=enquiries_pb2.OFFER_ANSWER_YES,
         )
     )
     operator.TakeOffer(
         enquiries_pb2.TakeOfferRequest(**known, answer=enquiries_pb2.OFFER_ANSWER_YES)
     )
-    return str(made.id)
+    return str(created.id)
 
 
 def end_of_her_case(
@@ -215,22 +215,24 @@ def test_a_referral_from_an_enquiry_and_a_concurrent_end_of_her_case_do_not_wait
 def test_the_end_of_her_case_locks_a_draft_before_its_enquiry_and_contact_as_the_drafts_steps_do(
     story: Story, service: Service, way: str
 ) -> None:
-    made = story.contact()
-    first, operator = referral_for(story, made)
+    created = story.contact()
+    first, operator = referral_for(story, created)
     enquiry_id = matched_enquiry(operator, story.shelter, first.person_id)
     draft = operator.CreateReferral(
         pb.CreateReferralRequest(**ASKED, person_id=first.person_id, enquiry_id=enquiry_id)
     )
     known = {"person_id": first.person_id}
     operator.ProposeErasure(erasures_pb2.ProposeErasureRequest(**known))
-    end = end_of_her_case(service, made, first.person_id)[way]
+    end = end_of_her_case(service, created, first.person_id)[way]
     with ThreadPoolExecutor(1) as pool:
         with service.database.transaction(SYSTEM) as tx:
             tx.execute("SELECT FROM referrals WHERE id = %s FOR UPDATE", (draft.id,))
             ended = pool.submit(run_concurrently, end)
             assert eventually(lambda: waiting(service) == 1)
             tx.execute("SELECT FROM enquiries WHERE id = %s FOR UPDATE NOWAIT", (enquiry_id,))
-            tx.execute("SELECT FROM contacts WHERE id = %s FOR UPDATE NOWAIT", (made.contact.id,))
+            tx.execute(
+                "SELECT FROM contacts WHERE id = %s FOR UPDATE NOWAIT", (created.contact.id,)
+            )
         assert ended.result() == ["OK"]
 
 
@@ -273,12 +275,12 @@ def test_a_withdrawal_by_reference_ends_all_consents_and_overrides_of_the_person
     receipt.field_groups.append(people_pb2.FIELD_GROUP_IDENTITY)
     receipt.giver_code, receipt.manner_code = people_pb2.GIVER_PERSON, people_pb2.MANNER_SPOKEN
     receipt.explained_codes.extend(SEVEN_POINTS)
-    given = operator.CreateReceipt(
+    new_receipt = operator.CreateReceipt(
         people_pb2.CreateReceiptRequest(receipt=receipt, request_id=story.request_id())
     )
     unlinked = operator.SendReferral(
         pb.SendReferralRequest(
-            id=drafted.id, etag=drafted.etag, receipt_id=given.id, arrival=ARRIVAL
+            id=drafted.id, etag=drafted.etag, receipt_id=new_receipt.id, arrival=ARRIVAL
         )
     )
 
@@ -307,7 +309,7 @@ def test_a_withdrawal_by_reference_ends_all_consents_and_overrides_of_the_person
         )
     receipts = operator.ListReceipts(people_pb2.ListReceiptsRequest(person_id=person.id)).receipts
     assert len(receipts) == 3
-    assert all(each.HasField("withdraw_time") and each.genuine for each in receipts)
+    assert all(receipt.HasField("withdraw_time") and receipt.genuine for receipt in receipts)
 
 
 def draft_beside(story: Story, operator: Client, first: pb.Referral) -> pb.Referral:
@@ -412,7 +414,7 @@ def test_a_contact_whose_only_draft_ended_with_a_withdrawal_counts_as_open_and_n
 def test_a_reference_can_withdraw_for_the_file_of_its_contact_even_before_any_referral(
     story: Story, service: Service
 ) -> None:
-    made = story.contact()
+    created = story.contact()
     operator = service.as_("hotline", "OPERATOR")
     hers = operator.CreatePerson(
         people_pb2.CreatePersonRequest(
@@ -420,13 +422,15 @@ def test_a_reference_can_withdraw_for_the_file_of_its_contact_even_before_any_re
         )
     )
     change = contacts_pb2.UpdateContactRequest(
-        contact=contacts_pb2.Contact(id=made.contact.id, etag=made.contact.etag, person_id=hers.id)
+        contact=contacts_pb2.Contact(
+            id=created.contact.id, etag=created.contact.etag, person_id=hers.id
+        )
     )
     change.update_mask.paths.append("person_id")
     operator.UpdateContact(change)
-    assert status(service.public(), made).file_count == 1
+    assert status(service.public(), created).file_count == 1
     other = contacts_pb2.UpdateContactRequest(
-        contact=contacts_pb2.Contact(id=made.contact.id, etag="v2", person_id=story.person().id)
+        contact=contacts_pb2.Contact(id=created.contact.id, etag="v2", person_id=story.person().id)
     )
     other.update_mask.paths.append("person_id")
     assert refusal(lambda: operator.UpdateContact(other)) == ("NOT_FOUND", "not_found"), (
@@ -475,10 +479,10 @@ def test_concurrent_withdrawals_and_steps_neither_hang_nor_fail(
     story: Story, service: Service
 ) -> None:
     for _ in range(20):
-        made = story.contact()
-        sent, operator = referral_for(story, made)
+        created = story.contact()
+        sent, operator = referral_for(story, created)
         acts = [
-            partial(service.public().WithdrawConsentByReference, withdrawing(made)),
+            partial(service.public().WithdrawConsentByReference, withdrawing(created)),
             partial(
                 operator.WithdrawReceipt, people_pb2.WithdrawReceiptRequest(id=sent.receipt_id)
             ),
@@ -516,8 +520,8 @@ def test_a_receiver_confirms_the_deletion_within_three_days_of_a_withdrawal(
         box=pb.BOX_INBOX, live=True, waiting_for_me=True, person_id=sent.person_id
     )
     mine = {
-        one.id: one
-        for one in story.shelter.ListReferrals(
+        referral.id: referral
+        for referral in story.shelter.ListReferrals(
             pb.ListReferralsRequest(filter=wanted, page_size=50)
         ).referrals
     }[sent.id]
@@ -552,12 +556,12 @@ def test_a_receiver_confirms_the_deletion_within_three_days_of_a_withdrawal(
 def test_the_status_of_a_reference_shows_whether_the_receiver_has_deleted_the_data(
     story: Story, service: Service
 ) -> None:
-    made = story.contact()
-    sent, _operator = referral_for(story, made)
-    (item,) = status(service.public(), made).items
+    created = story.contact()
+    sent, _operator = referral_for(story, created)
+    (item,) = status(service.public(), created).items
     assert not item.HasField("deletion_due_time")
-    service.public().WithdrawConsentByReference(withdrawing(made))
-    (item,) = status(service.public(), made).items
+    service.public().WithdrawConsentByReference(withdrawing(created))
+    (item,) = status(service.public(), created).items
     assert item.deletion_due_time.ToDatetime(tzinfo=UTC) - service.clock.now() == timedelta(
         hours=72
     )
@@ -565,7 +569,7 @@ def test_the_status_of_a_reference_shows_whether_the_receiver_has_deleted_the_da
     owed = story.shelter.GetReferral(pb.GetReferralRequest(id=sent.id))
     service.clock.advance(timedelta(hours=5))
     story.shelter.ConfirmDeletion(pb.ConfirmDeletionRequest(id=sent.id, etag=owed.etag))
-    (item,) = status(service.public(), made).items
+    (item,) = status(service.public(), created).items
     assert (
         item.HasField("deletion_due_time"),
         item.deletion_confirm_time.ToDatetime(tzinfo=UTC),

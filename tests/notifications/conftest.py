@@ -184,10 +184,10 @@ class Service:
 
     def webhook(self, organization: str, url: str, *kinds: str) -> pb.CreateWebhookResponse:
         """Adds a webhook of an organisation, as its manager."""
-        made: pb.CreateWebhookResponse = self.as_(organization, "MANAGER").CreateWebhook(
+        created: pb.CreateWebhookResponse = self.as_(organization, "MANAGER").CreateWebhook(
             webhook=pb.Webhook(url=url, kinds=kinds)
         )
-        return made
+        return created
 
     def deliveries(self, webhook_id: str, organization: str = RECEIVER) -> list[pb.Delivery]:
         return list(
@@ -318,15 +318,15 @@ def running(
     postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
     """Runs the service for a module; the fixture `service` hands it to a test."""
-    with served(postgres, tmp_path_factory.mktemp("keys"), development=True) as made:
-        yield made
+    with served(postgres, tmp_path_factory.mktemp("keys"), development=True) as created:
+        yield created
 
 
 @pytest.fixture
 def production(postgres: PostgresServer, tmp_path: Path) -> Iterator[Service]:
     """Runs the service as in a cluster instead of in development."""
-    with served(postgres, tmp_path, development=False) as made:
-        yield made
+    with served(postgres, tmp_path, development=False) as created:
+        yield created
 
 
 @pytest.fixture

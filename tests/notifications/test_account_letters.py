@@ -146,8 +146,8 @@ def test_every_kind_of_account_notice_has_an_email() -> None:
 
 
 def test_a_link_revoked_before_the_email_left_is_not_sent(service: Service, post: Post) -> None:
-    told = hear(service, fact(service))
-    hear(service, fact(service, "reset_ended", told.subject))
+    received_fact = hear(service, fact(service))
+    hear(service, fact(service, "reset_ended", received_fact.subject))
     assert service.send_mails(smtp(service, post)) == 0
     assert [mail["status"] for mail in emails(service)] == ["DISCARDED"]
     assert own_messages(service) == ["password_reset_asked"]
@@ -156,17 +156,17 @@ def test_a_link_revoked_before_the_email_left_is_not_sent(service: Service, post
 def test_a_changed_password_is_notified_under_the_subject_of_its_reset(
     service: Service, post: Post
 ) -> None:
-    told = hear(service, fact(service))
+    received_fact = hear(service, fact(service))
     assert service.send_mails(smtp(service, post)) == 1
     service.advance(minutes=5)
-    hear(service, fact(service, "password_changed", told.subject))
+    hear(service, fact(service, "password_changed", received_fact.subject))
     assert service.send_mails(smtp(service, post)) == 1
     assert own_messages(service) == ["password_changed", "password_reset_asked"]
 
 
 def test_an_expired_link_is_not_sent(service: Service, post: Post) -> None:
-    told = fact(service)
-    hear(service, told)
+    received_fact = fact(service)
+    hear(service, received_fact)
     service.advance(hours=1)
     service.send_mails(smtp(service, post))
     assert post.got == []
@@ -182,10 +182,10 @@ def test_an_expired_link_is_not_sent(service: Service, post: Post) -> None:
 
 
 def test_a_repeated_fact_sends_no_second_email(service: Service, post: Post) -> None:
-    told = hear(service, fact(service))
-    hear(service, told)
+    received_fact = hear(service, fact(service))
+    hear(service, received_fact)
     assert service.send_mails(smtp(service, post)) == 1
-    hear(service, told)
+    hear(service, received_fact)
     assert service.send_mails(smtp(service, post)) == 0
     assert own_messages(service) == ["password_reset_asked"]
 

@@ -33,12 +33,12 @@ OPEN = Webhook("webhook", "ngo", URL, KINDS, True, "", 1, NOON, NOON)
 
 
 def opened(existing_count: int = 0, **more: Any) -> Webhook:
-    given: dict[str, Any] = {"url": URL, "kinds": [*reversed(KINDS), *KINDS], **more}
+    fields: dict[str, Any] = {"url": URL, "kinds": [*reversed(KINDS), *KINDS], **more}
     return new_webhook(
         "webhook",
         "ngo",
-        given["url"],
-        given["kinds"],
+        fields["url"],
+        fields["kinds"],
         NOON,
         existing_count=existing_count,
         reach=OUTSIDE,

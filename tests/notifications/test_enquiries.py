@@ -51,13 +51,13 @@ def kinds(service: Service, organization: str, *roles: str) -> list[str]:
 
 def notified(service: Service) -> dict[str, list[str]]:
     coordinator = kinds(service, COALITION, "COORDINATOR")
-    heard = {
+    fields = {
         "asker": kinds(service, SENDER),
         "asked": kinds(service, RECEIVER),
         "other": kinds(service, OTHER),
         "coordination": coordinator,
     }
-    return {who: said for who, said in heard.items() if said}
+    return {who: said for who, said in fields.items() if said}
 
 
 def test_each_asked_desk_learns_need_and_urgency_but_not_the_asker(

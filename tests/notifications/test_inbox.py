@@ -410,9 +410,9 @@ def test_a_change_needs_the_current_etag_and_a_known_field(service: Service) -> 
     manager = service.as_(RECEIVER, "MANAGER")
 
     def update(etag: str, *paths: str) -> tuple[str, str, dict[str, str]]:
-        asked = pb.Webhook(id=webhook.id, etag=etag, url="https://10.0.0.1/")
+        webhook_change = pb.Webhook(id=webhook.id, etag=etag, url="https://10.0.0.1/")
         return refusal_with_fields(
-            lambda: manager.UpdateWebhook(webhook=asked, update_mask={"paths": paths})
+            lambda: manager.UpdateWebhook(webhook=webhook_change, update_mask={"paths": paths})
         )
 
     assert update("v0", "kinds")[:2] == ("ABORTED", "stale_etag")

@@ -61,10 +61,10 @@ def fact(
     )
 
 
-def hear(service: Service, told: Fact, *, by_email: bool = True) -> Fact:
+def hear(service: Service, fact_to_apply: Fact, *, by_email: bool = True) -> Fact:
     with service.database.transaction(SYSTEM) as tx:
-        subscriptions.partners(service.clock, by_email=by_email)(tx, told)
-    return told
+        subscriptions.partners(service.clock, by_email=by_email)(tx, fact_to_apply)
+    return fact_to_apply
 
 
 def kinds(service: Service, organization: str = RECEIVER) -> list[str]:
@@ -106,20 +106,29 @@ def test_the_desk_is_notified_of_the_invitation_and_of_the_opened_account(
 
 
 def test_an_invitation_by_the_organisation_itself_has_a_notice_of_its_own(service: Service) -> None:
-    told = fact(service)
-    body = facts_pb2.InvitationFact.FromString(told.payload)
+    received_fact = fact(service)
+    body = facts_pb2.InvitationFact.FromString(received_fact.payload)
     body.first_manager = False
-    hear(service, Fact(told.subject, 1, told.type, body.SerializeToString(), told.time))
+    hear(
+        service,
+        Fact(
+            received_fact.subject,
+            1,
+            received_fact.type,
+            body.SerializeToString(),
+            received_fact.time,
+        ),
+    )
     assert kinds(service) == ["worker_invited"]
 
 
 def test_a_webhook_reports_an_invitation_without_a_name(service: Service) -> None:
     receiver = service.receiver()
     service.webhook(RECEIVER, receiver.url)
-    told = hear(service, fact(service))
+    received_fact = hear(service, fact(service))
     service.send_webhooks()
     [got] = receiver.got
-    assert told.subject in got.body
+    assert received_fact.subject in got.body
     assert TOKEN not in got.body
     assert EMAIL not in got.body
 
@@ -139,12 +148,12 @@ def test_an_invitation_says_only_in_the_chosen_language_that_there_is_an_account
 
 
 def test_a_repeated_fact_sends_no_second_email(service: Service, post: Post) -> None:
-    told = hear(service, fact(service))
-    hear(service, told)
+    received_fact = hear(service, fact(service))
+    hear(service, received_fact)
     assert service.send_mails(smtp(service, post)) == 1
     # if the broker or the inbox lost everything, the derived ids prevent a second message
     for _ in range(2):
-        hear(service, told)
+        hear(service, received_fact)
         service.advance(hours=1)
         assert service.send_mails(smtp(service, post)) == 0
     assert len(post.got) == 1
@@ -154,10 +163,10 @@ def test_a_repeated_fact_sends_no_second_email(service: Service, post: Post) -> 
 def test_a_repeated_fact_does_not_delay_an_email_that_has_not_left(
     service: Service, post: Post
 ) -> None:
-    told = hear(service, fact(service))
+    received_fact = hear(service, fact(service))
     post.rcpt.append("451 come back later")
     service.send_mails(smtp(service, post))
-    hear(service, told)
+    hear(service, received_fact)
     service.advance(minutes=5)
     assert service.send_mails(smtp(service, post)) == 1
     assert len(post.got) == 1
@@ -166,10 +175,10 @@ def test_a_repeated_fact_does_not_delay_an_email_that_has_not_left(
 def test_after_a_lost_database_the_email_has_the_same_message_id(
     service: Service, post: Post
 ) -> None:
-    told = hear(service, fact(service))
+    received_fact = hear(service, fact(service))
     service.send_mails(smtp(service, post))
     service.clear()
-    hear(service, told)
+    hear(service, received_fact)
     service.send_mails(smtp(service, post))
     first, second = (re.search(r"Message-ID: (\S+)", post.text(number)) for number in (0, 1))
     assert first
@@ -181,8 +190,8 @@ def test_after_a_lost_database_the_email_has_the_same_message_id(
 def test_an_invitation_no_longer_needed_is_not_sent(
     service: Service, post: Post, verb: str
 ) -> None:
-    told = hear(service, fact(service))
-    hear(service, fact(service, verb, told.subject))
+    received_fact = hear(service, fact(service))
+    hear(service, fact(service, verb, received_fact.subject))
     assert service.send_mails(smtp(service, post)) == 0
     assert service.rows("SELECT FROM letters") == []
     assert [mail["status"] for mail in emails(service)] == ["DISCARDED"]
@@ -197,9 +206,9 @@ def test_an_expired_invitation_is_not_sent(service: Service, post: Post) -> None
 
 
 def test_an_old_fact_invites_nobody(service: Service, post: Post) -> None:
-    told = fact(service)
+    received_fact = fact(service)
     service.advance(hours=73)
-    hear(service, told)
+    hear(service, received_fact)
     assert kinds(service) == ["manager_invited"], "the desk is notified even so"
     assert service.send_mails(smtp(service, post)) == 0
     old = fact(service)

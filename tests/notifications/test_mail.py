@@ -138,10 +138,10 @@ class PostController(Controller):
 
 @pytest.fixture
 def post() -> Iterator[Post]:
-    made = Post(port=free_port("127.0.0.1"))
-    controller = PostController(made, hostname="127.0.0.1", port=made.port)
+    created = Post(port=free_port("127.0.0.1"))
+    controller = PostController(created, hostname="127.0.0.1", port=created.port)
     controller.start()
-    yield made
+    yield created
     controller.stop()
 
 
@@ -343,14 +343,14 @@ def test_a_message_that_reached_nobody_is_published_and_notified_to_the_coordina
     post.rcpt += ["550 no such mailbox"] * 2
     assert service.send_mails(smtp(service, post)) == 2
     assert service.send_mails(smtp(service, post)) == 0
-    [told] = service.rows("SELECT subject, version, type, payload FROM outbox")
-    said = facts_pb2.MessageFact.FromString(told["payload"])
-    assert (told["version"], told["type"], told["subject"]) == (
+    [row] = service.rows("SELECT subject, version, type, payload FROM outbox")
+    body = facts_pb2.MessageFact.FromString(row["payload"])
+    assert (row["version"], row["type"], row["subject"]) == (
         1,
         "enlace.message.undeliverable.v1",
-        said.message_id,
+        body.message_id,
     )
-    assert (said.referral_id, said.organization_id, said.kind_code, said.reason_code) == (
+    assert (body.referral_id, body.organization_id, body.kind_code, body.reason_code) == (
         fact.subject,
         RECEIVER,
         "referral_sent",
@@ -523,18 +523,18 @@ def secure_post(certificate: Path) -> Iterator[Post]:
     """Runs a mail server that accepts mail only over STARTTLS and after a sign-in."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(certificate)
-    made = Post(port=free_port("127.0.0.1"))
+    created = Post(port=free_port("127.0.0.1"))
     controller = Controller(
-        made,
+        created,
         hostname="127.0.0.1",
-        port=made.port,
+        port=created.port,
         tls_context=tls,
         require_starttls=True,
         auth_required=True,
         authenticator=check_password,
     )
     controller.start()
-    yield made
+    yield created
     controller.stop()
 
 
@@ -734,10 +734,10 @@ def test_invalid_mail_settings_are_reported_without_the_password(
     monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
 ) -> None:
     set_environment(monkeypatch, environment)
-    with pytest.raises(WrongSettings) as said:
+    with pytest.raises(WrongSettings) as raised:
         config.load()
-    assert "ENLACE_" in str(said.value)
-    assert "hush" not in str(said.value)
+    assert "ENLACE_" in str(raised.value)
+    assert "hush" not in str(raised.value)
 
 
 def set_environment(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:

@@ -68,9 +68,9 @@ def test_a_happening_makes_one_message_for_each_recipient() -> None:
 def test_the_message_of_a_desk_names_the_worker_who_gets_the_same_message() -> None:
     other = replace(DESK, organization_id="ngo")
     another_kind = replace(DESK, kind="reminded")
-    made = messages_of(HAPPENING, [DESK, WORKER, other, another_kind])
-    assert [message.besides_worker_id for message in made] == ["worker", "", "", ""]
-    assert [message.worker_id for message in made] == ["", "worker", "", ""]
+    created = messages_of(HAPPENING, [DESK, WORKER, other, another_kind])
+    assert [message.besides_worker_id for message in created] == ["worker", "", "", ""]
+    assert [message.worker_id for message in created] == ["", "worker", "", ""]
 
 
 @pytest.mark.parametrize(
@@ -140,9 +140,9 @@ def blank(id: str, recipient: Recipient) -> Message:
 
 def test_a_desk_is_notified_each_time_its_webhook_is_disabled() -> None:
     recipient = Recipient("webhook_disabled", Audience.DESK, "ngo")
-    made = about_disabled("webhook", "ngo", NOON)
-    assert made == blank(derived_id(f"webhook/{NOON.isoformat()}", recipient), recipient)
-    assert made.id != about_disabled("webhook", "ngo", NOON + timedelta(days=1)).id
+    created = about_disabled("webhook", "ngo", NOON)
+    assert created == blank(derived_id(f"webhook/{NOON.isoformat()}", recipient), recipient)
+    assert created.id != about_disabled("webhook", "ngo", NOON + timedelta(days=1)).id
 
 
 def test_a_message_without_a_referral_is_made_once_for_each_cause() -> None:
@@ -165,11 +165,11 @@ def test_only_the_askers_copies_of_an_enquirys_message_name_the_asker() -> None:
         Recipient(kind, Audience.WORKER, "ngo", "worker"),
         Recipient(kind, Audience.DESK, "shelter"),
     ]
-    made = about_enquiry(recipients, "enquiry", "ngo", "sent", "HIGH", "HOU.EMG", NOON)
+    created = about_enquiry(recipients, "enquiry", "ngo", "sent", "HIGH", "HOU.EMG", NOON)
     cause = f"enquiry/sent/{NOON.isoformat()}"
     about: dict[str, Any] = {"urgency": "HIGH", "need_code": "HOU.EMG", "enquiry_id": "enquiry"}
     asker: dict[str, Any] = {"sender_organization_id": "ngo"}
-    assert made == [
+    assert created == [
         replace(
             blank(derived_id(cause, recipients[0]), recipients[0]),
             besides_worker_id="worker",

@@ -60,7 +60,7 @@ def in_words(recipients: list[Recipient]) -> set[str]:
         (Audience.WORKER, SENDER): TO_WORKER,
         (Audience.COORDINATION, ""): TO_COORDINATION,
     }
-    words = [names[one.audience, one.organization_id] for one in recipients]
+    words = [names[recipient.audience, recipient.organization_id] for recipient in recipients]
     assert len(words) == len(set(words))
     return set(words)
 
@@ -234,12 +234,12 @@ def test_the_other_side_is_notified_of_a_note() -> None:
 def test_the_coordinators_are_notified_of_an_override_when_it_is_sent() -> None:
     recipients = recipients_of(event_of("sent", override=True), NOW)
     assert in_words(recipients) == {TO_RECEIVER, TO_SENDER, TO_COORDINATION}
-    assert {one.kind for one in recipients if one.audience is Audience.COORDINATION} == {
+    assert {
+        recipient.kind for recipient in recipients if recipient.audience is Audience.COORDINATION
+    } == {"override_used"}
+    assert {recipient.kind for recipient in recipients if recipient.organization_id == SENDER} == {
         "override_used"
-    }
-    assert {one.kind for one in recipients if one.organization_id == SENDER} == {"override_used"}, (
-        "a manager there may confirm it"
-    )
+    }, "a manager there may confirm it"
     assert in_words(recipients_of(event_of("accepted", override=True), NOW)) == {
         TO_SENDER,
         TO_WORKER,

@@ -50,20 +50,20 @@ def test_every_notice_has_exactly_one_row_and_a_text_in_every_language() -> None
     assert all(
         notice.parties if notice.verb else not notice.parties or notice.fact for notice in NOTICES
     )
-    assert all(said.strip() == said != "" for texts in TEXTS.values() for said in texts.values())
+    assert all(text.strip() == text != "" for texts in TEXTS.values() for text in texts.values())
 
 
 def test_no_two_kinds_have_the_same_text() -> None:
     for language in LANGUAGES:
-        said = [texts[language] for texts in TEXTS.values()]
-        assert len(said) == len(set(said))
+        values = [texts[language] for texts in TEXTS.values()]
+        assert len(values) == len(set(values))
 
 
 def test_texts_have_no_placeholders_and_no_digits() -> None:
     assert not any(
-        mark in said
+        mark in text
         for texts in TEXTS.values()
-        for said in texts.values()
+        for text in texts.values()
         for mark in "{}%<>0123456789"
     )
 
@@ -89,11 +89,11 @@ def test_an_email_without_a_referral_leads_to_the_inbox() -> None:
 def test_an_email_says_that_there_is_a_task_and_nothing_else() -> None:
     for language in LANGUAGES:
         message = sent(new_id(), language)
-        for said in (
+        for part in (
             message["Subject"],
             message.get_content().replace("https://enlace.example/referrals/", ""),
         ):
-            assert not TELLING.search(said)
+            assert not TELLING.search(part)
 
 
 def test_the_message_id_is_the_delivery_id_and_has_a_fixed_length() -> None:

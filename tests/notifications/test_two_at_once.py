@@ -22,17 +22,17 @@ def test_a_manager_can_disable_an_endpoint_while_an_attempt_is_being_recorded(
         [claim] = service.sending.next_webhooks(
             connection, service.clock.now(), slow=False, limit=20
         )
-    said: list[object] = []
+    results: list[object] = []
 
     def note() -> None:
         try:
-            said.append(
+            results.append(
                 service.sending.finish(
                     Channel.WEBHOOK, claim, Outcome(code=204, duration_ms=3), service.clock.now()
                 ).value
             )
         except Exception as error:
-            said.append(error)
+            results.append(error)
 
     sender = threading.Thread(target=note)
     with service.database.transaction(SYSTEM) as tx:
@@ -43,4 +43,4 @@ def test_a_manager_can_disable_an_endpoint_while_an_attempt_is_being_recorded(
             time.sleep(0.01)
         deliveries.discard_of_webhook(tx, webhook.id)
     sender.join(10)
-    assert said == ["DELIVERED"]
+    assert results == ["DELIVERED"]

@@ -33,10 +33,10 @@ def delivery_of(service: Service, webhook_id: str, organization: str = RECEIVER)
 
 def test_an_attempt_is_shown_exactly_as_the_receiver_got_it(service: Service) -> None:
     system = service.receiver()
-    made = service.webhook(RECEIVER, system.url)
+    created = service.webhook(RECEIVER, system.url)
     service.hear("sent")
     service.send_webhooks()
-    shown = delivery_of(service, made.webhook.id)
+    shown = delivery_of(service, created.webhook.id)
     [got], [attempt] = system.got, shown.sent.attempts
     assert shown.sent.body == got.body
     assert dict(attempt.headers) == {
@@ -45,7 +45,7 @@ def test_an_attempt_is_shown_exactly_as_the_receiver_got_it(service: Service) ->
     assert (attempt.http_status, attempt.error_code) == (204, 0)
     assert attempt.duration_ms == shown.last_duration_ms
     assert str(attempt.attempt_time.seconds) == got.headers["webhook-timestamp"]
-    got.verified(made.secret)
+    got.verified(created.secret)
 
 
 def test_each_attempt_shows_its_time_status_and_reason_of_failure(service: Service) -> None:
@@ -56,14 +56,14 @@ def test_each_attempt_shows_its_time_status_and_reason_of_failure(service: Servi
         service.advance(seconds=step)
         service.send_webhooks()
     shown = delivery_of(service, webhook.id)
-    assert [(each.http_status, each.error_code) for each in shown.sent.attempts] == [
+    assert [(attempt.http_status, attempt.error_code) for attempt in shown.sent.attempts] == [
         (204, 0), (500, pb.DELIVERY_ERROR_HTTP), (503, pb.DELIVERY_ERROR_HTTP),
     ]  # fmt: skip
     assert shown.attempts == len(shown.sent.attempts)
-    assert [each.headers["webhook-timestamp"] for each in shown.sent.attempts] == [
+    assert [attempt.headers["webhook-timestamp"] for attempt in shown.sent.attempts] == [
         got.headers["webhook-timestamp"] for got in system.got[::-1]
     ]
-    assert [each.headers["webhook-signature"] for each in shown.sent.attempts] == [
+    assert [attempt.headers["webhook-signature"] for attempt in shown.sent.attempts] == [
         got.headers["webhook-signature"] for got in system.got[::-1]
     ]
     assert "who knows what" not in str(service.rows("SELECT * FROM attempts"))
@@ -104,7 +104,7 @@ def test_a_delivery_with_many_attempts_shows_the_latest(service: Service) -> Non
         " FROM generate_series(1, %s) n RETURNING 1) SELECT FROM made",
         sample.id, webhook.id, MAX_SHOWN_ATTEMPTS + 20,
     )  # fmt: skip
-    statuses = [each.http_status for each in delivery_of(service, webhook.id).sent.attempts]
+    statuses = [attempt.http_status for attempt in delivery_of(service, webhook.id).sent.attempts]
     assert statuses == list(range(MAX_SHOWN_ATTEMPTS + 20, 20, -1))
 
 
@@ -160,16 +160,16 @@ def test_attempts_are_counted_by_endpoint_and_hour(service: Service) -> None:
     service.hear("sent")
     service.send_webhooks()
 
-    def counted(**asked: str) -> list[tuple[str, int, int, int]]:
-        hours = manager.ListDeliveryHours(**asked).hours
+    def counted(**fields: str) -> list[tuple[str, int, int, int]]:
+        hours = manager.ListDeliveryHours(**fields).hours
         return [
             (
-                each.webhook_id,
-                (each.start_time.seconds - int(first.timestamp())) // 3600,
-                each.delivered,
-                each.failed,
+                hour.webhook_id,
+                (hour.start_time.seconds - int(first.timestamp())) // 3600,
+                hour.delivered,
+                hour.failed,
             )
-            for each in hours
+            for hour in hours
         ]
 
     # Each of the three deliveries to the failing endpoint was tried once more.

@@ -48,12 +48,12 @@ def signers(got: ReceivedRequest, **secrets: str) -> list[str]:
 
 def test_both_secrets_sign_for_a_day_and_then_only_the_new_one(service: Service) -> None:
     system = service.receiver()
-    made = service.webhook(RECEIVER, system.url)
+    created = service.webhook(RECEIVER, system.url)
     manager = service.as_(RECEIVER, "MANAGER")
-    rotated = manager.RotateWebhookSecret(id=made.webhook.id)
+    rotated = manager.RotateWebhookSecret(id=created.webhook.id)
     assert rotated.secret.startswith("whsec_")
-    assert rotated.secret != made.secret
-    assert rotated.webhook == manager.GetWebhook(id=made.webhook.id)
+    assert rotated.secret != created.secret
+    assert rotated.webhook == manager.GetWebhook(id=created.webhook.id)
     assert rotated.webhook.etag == "v2"
     assert (
         rotated.webhook.former_secret_expire_time.ToDatetime(service.clock.now().tzinfo)
@@ -63,13 +63,13 @@ def test_both_secrets_sign_for_a_day_and_then_only_the_new_one(service: Service)
         service.clock.advance(step)
         service.hear("sent")
         service.send_webhooks()
-    known = {"new": rotated.secret, "old": made.secret}
+    known = {"new": rotated.secret, "old": created.secret}
     assert [signers(got, **known) for got in system.got] == [
         ["new", "old"],
         ["new", "old"],
         ["new"],
     ]
-    system.got[0].verified(made.secret)  # a partner's library accepts either secret
+    system.got[0].verified(created.secret)  # a partner's library accepts either secret
     system.got[0].verified(rotated.secret)
     with pytest.raises(WebhookVerificationError):
         system.got[0].verified("whsec_" + base64.b64encode(b"x" * 32).decode())
@@ -78,9 +78,9 @@ def test_both_secrets_sign_for_a_day_and_then_only_the_new_one(service: Service)
 def test_the_former_secret_is_stored_sealed_and_deleted_after_a_day(
     service: Service,
 ) -> None:
-    made = service.webhook(RECEIVER, service.receiver().url)
+    created = service.webhook(RECEIVER, service.receiver().url)
     manager = service.as_(RECEIVER, "MANAGER")
-    rotated = manager.RotateWebhookSecret(id=made.webhook.id)
+    rotated = manager.RotateWebhookSecret(id=created.webhook.id)
     assert rotated.secret not in str(manager.ListWebhooks())
     for step, kept in ((ROTATION - timedelta(seconds=1), True), (timedelta(seconds=1), False)):
         service.clock.advance(step)
@@ -89,23 +89,25 @@ def test_the_former_secret_is_stored_sealed_and_deleted_after_a_day(
         [row] = service.rows("SELECT secret, former_secret FROM webhooks")
         assert (row["former_secret"] is not None) is kept
         assert rotated.secret.encode() not in bytes(row["secret"])
-        assert not kept or made.secret.encode() not in bytes(row["former_secret"])
+        assert not kept or created.secret.encode() not in bytes(row["former_secret"])
     # deleting the former secret does not change the data of this etag
-    assert manager.GetWebhook(id=made.webhook.id) == rotated.webhook
+    assert manager.GetWebhook(id=created.webhook.id) == rotated.webhook
 
 
 def test_no_third_secret_can_be_made_while_two_sign(service: Service) -> None:
     system = service.receiver()
-    made = service.webhook(RECEIVER, system.url)
+    created = service.webhook(RECEIVER, system.url)
     manager = service.as_(RECEIVER, "MANAGER")
-    second = manager.RotateWebhookSecret(id=made.webhook.id)
+    second = manager.RotateWebhookSecret(id=created.webhook.id)
     service.clock.advance(ROTATION - timedelta(seconds=1))
-    assert refusal(lambda: manager.RotateWebhookSecret(id=made.webhook.id)) == ROTATING
+    assert refusal(lambda: manager.RotateWebhookSecret(id=created.webhook.id)) == ROTATING
     service.advance(seconds=1)
-    third = manager.RotateWebhookSecret(id=made.webhook.id)
+    third = manager.RotateWebhookSecret(id=created.webhook.id)
     service.hear("sent")
     service.send_webhooks()
-    assert signers(system.got[0], first=made.secret, second=second.secret, third=third.secret) == [
+    assert signers(
+        system.got[0], first=created.secret, second=second.secret, third=third.secret
+    ) == [
         "third",
         "second",
     ]
@@ -113,11 +115,11 @@ def test_no_third_secret_can_be_made_while_two_sign(service: Service) -> None:
 
 def test_a_leaked_secret_ends_at_once_even_during_a_rotation(service: Service) -> None:
     system = service.receiver()
-    made = service.webhook(RECEIVER, system.url)
+    created = service.webhook(RECEIVER, system.url)
     manager = service.as_(RECEIVER, "MANAGER")
-    secrets = {"first": made.secret}
+    secrets = {"first": created.secret}
     for name, at_once in (("second", True), ("third", False), ("fourth", True)):
-        rotated = manager.RotateWebhookSecret(id=made.webhook.id, at_once=at_once)
+        rotated = manager.RotateWebhookSecret(id=created.webhook.id, at_once=at_once)
         assert rotated.webhook.HasField("former_secret_expire_time") is not at_once
         secrets[name] = rotated.secret
         service.hear("sent")
@@ -131,37 +133,39 @@ def test_a_leaked_secret_ends_at_once_even_during_a_rotation(service: Service) -
     assert row["former_secret"] is None
 
 
-def test_of_two_concurrent_rotations_one_succeeds_and_the_other_is_refused(
+def test_one_of_two_concurrent_rotations_succeeds_and_the_other_is_refused(
     service: Service,
 ) -> None:
     system = service.receiver()
-    made = service.webhook(RECEIVER, system.url)
-    said: list[pb.RotateWebhookSecretResponse | tuple[str, str]] = []
+    created = service.webhook(RECEIVER, system.url)
+    lines: list[pb.RotateWebhookSecretResponse | tuple[str, str]] = []
 
     def rotate(manager: Client) -> Callable[[], None]:
         def ask() -> None:
             try:
-                said.append(manager.RotateWebhookSecret(id=made.webhook.id, request_id=new_id()))
+                lines.append(
+                    manager.RotateWebhookSecret(id=created.webhook.id, request_id=new_id())
+                )
             except grpc.RpcError as error:
-                said.append(refused(error))
+                lines.append(refused(error))
 
         return ask
 
     both = [threading.Thread(target=rotate(service.as_(RECEIVER, "MANAGER"))) for _ in range(2)]
     # both have started before the first one continues
     with service.database.transaction(SYSTEM) as tx:
-        webhooks.fetch(tx, RECEIVER, made.webhook.id, to_change=True)
+        webhooks.fetch(tx, RECEIVER, created.webhook.id, to_change=True)
         for thread in both:
             thread.start()
         while len(service.rows(_WAITING)) < 2:
             assert all(thread.is_alive() for thread in both)
     for thread in both:
         thread.join(10)
-    [rotated] = [each for each in said if not isinstance(each, tuple)]
-    assert [each for each in said if isinstance(each, tuple)] == [ROTATING]
+    [rotated] = [line for line in lines if not isinstance(line, tuple)]
+    assert [line for line in lines if isinstance(line, tuple)] == [ROTATING]
     service.hear("sent")
     service.send_webhooks()
-    assert signers(system.got[0], old=made.secret, new=rotated.secret) == ["new", "old"]
+    assert signers(system.got[0], old=created.secret, new=rotated.secret) == ["new", "old"]
 
 
 def refused(error: grpc.RpcError) -> tuple[str, str]:
@@ -176,24 +180,24 @@ def refused(error: grpc.RpcError) -> tuple[str, str]:
 @pytest.mark.parametrize("at_once", [False, True])
 def test_a_rotation_during_a_delivery_loses_nothing(service: Service, at_once: bool) -> None:
     system = service.receiver(answers=[500])
-    made = service.webhook(RECEIVER, system.url)
+    created = service.webhook(RECEIVER, system.url)
     service.hear("sent")
     with service.database.dedicated() as connection:
         [claim] = service.sending.next_webhooks(
             connection, service.clock.now(), slow=False, limit=5
         )
     rotated = service.as_(RECEIVER, "MANAGER").RotateWebhookSecret(
-        id=made.webhook.id, at_once=at_once
+        id=created.webhook.id, at_once=at_once
     )
     service.web_sender().send(claim)  # a delivery that was claimed before is sent unchanged
     service.advance(seconds=7)
     assert service.send_webhooks() == 1
-    known = {"old": made.secret, "new": rotated.secret}
+    known = {"old": created.secret, "new": rotated.secret}
     assert [signers(got, **known) for got in system.got] == [
         ["old"],
         ["new"] if at_once else ["new", "old"],
     ]
-    [delivery] = service.deliveries(made.webhook.id)
+    [delivery] = service.deliveries(created.webhook.id)
     assert (delivery.status, delivery.attempts) == (pb.DELIVERY_STATUS_DELIVERED, 2)
 
 
@@ -214,10 +218,10 @@ def test_a_rotation_changes_neither_the_state_of_the_endpoint_nor_its_failures(
 
 
 def test_a_repeated_rotation_request_returns_the_same_secret(service: Service) -> None:
-    made = service.webhook(RECEIVER, service.receiver().url)
+    created = service.webhook(RECEIVER, service.receiver().url)
     manager, request = service.as_(RECEIVER, "MANAGER"), new_id()
-    rotated = manager.RotateWebhookSecret(id=made.webhook.id, request_id=request)
-    assert manager.RotateWebhookSecret(id=made.webhook.id, request_id=request) == rotated
+    rotated = manager.RotateWebhookSecret(id=created.webhook.id, request_id=request)
+    assert manager.RotateWebhookSecret(id=created.webhook.id, request_id=request) == rotated
 
 
 def test_nobody_can_rotate_the_secret_of_another_organisation(service: Service) -> None:

@@ -104,10 +104,10 @@ def test_a_failure_is_retried_later_with_the_same_id_and_body(
     service: Service,
 ) -> None:
     system = service.receiver(answers=[500, 503])
-    made = service.webhook(RECEIVER, system.url)
+    created = service.webhook(RECEIVER, system.url)
     service.hear("sent")
     assert service.send_webhooks() == 1
-    [failed] = service.deliveries(made.webhook.id)
+    [failed] = service.deliveries(created.webhook.id)
     assert (failed.status, failed.last_error_code, failed.last_http_status) == (
         RETRYING,
         pb.DELIVERY_ERROR_HTTP,
@@ -119,12 +119,12 @@ def test_a_failure_is_retried_later_with_the_same_id_and_body(
     service.send_webhooks()
     service.advance(minutes=1)
     service.send_webhooks()
-    [done] = service.deliveries(made.webhook.id)
+    [done] = service.deliveries(created.webhook.id)
     assert (done.status, done.attempts) == (DELIVERED, 3)
     assert {(got.id, got.body) for got in system.got} == {(done.id, system.got[0].body)}
     assert len({got.headers["webhook-timestamp"] for got in system.got}) == 3
     for got in system.got:
-        got.verified(made.secret)
+        got.verified(created.secret)
 
 
 @pytest.mark.parametrize(
@@ -146,10 +146,10 @@ def test_a_busy_receiver_is_tried_again_when_it_asks_but_within_an_hour(
     service: Service, code: int, retry_after: str, seconds: int
 ) -> None:
     system = service.receiver(answers=[code], retry_after=retry_after)
-    made = service.webhook(RECEIVER, system.url)
+    created = service.webhook(RECEIVER, system.url)
     service.hear("sent")
     service.send_webhooks()
-    [waiting] = service.deliveries(made.webhook.id)
+    [waiting] = service.deliveries(created.webhook.id)
     wait = waiting.next_attempt_time.ToDatetime(UTC) - service.clock.now()
     assert timedelta(seconds=seconds) * 0.8 <= wait <= timedelta(seconds=seconds) * 1.2
     soon = min(wait - timedelta(milliseconds=1), timedelta(seconds=61))
@@ -161,10 +161,10 @@ def test_a_busy_receiver_is_tried_again_when_it_asks_but_within_an_hour(
 
 def test_a_receiver_that_is_gone_is_not_sent_the_same_delivery_again(service: Service) -> None:
     system = service.receiver(answers=[410])
-    made = service.webhook(RECEIVER, system.url)
+    created = service.webhook(RECEIVER, system.url)
     service.hear("sent")
     service.send_webhooks()
-    [given_up] = service.deliveries(made.webhook.id)
+    [given_up] = service.deliveries(created.webhook.id)
     assert (given_up.status, given_up.last_http_status) == (DEAD, 410)
     service.advance(days=1)
     assert service.send_webhooks() == 0
@@ -172,7 +172,7 @@ def test_a_receiver_that_is_gone_is_not_sent_the_same_delivery_again(service: Se
 
 def test_a_delivery_of_a_sender_that_died_is_sent_again_with_the_same_id(service: Service) -> None:
     system = service.receiver()
-    made = service.webhook(RECEIVER, system.url)
+    created = service.webhook(RECEIVER, system.url)
     service.hear("sent")
     with service.database.dedicated() as connection:
         [claim] = service.sending.next_webhooks(
@@ -185,17 +185,17 @@ def test_a_delivery_of_a_sender_that_died_is_sent_again_with_the_same_id(service
     assert service.send_webhooks() == 1
     assert [got.id for got in system.got] == [claim.id] * 2
     service.web_sender().send(claim)  # the sender only slept: its late result changes nothing
-    [done] = service.deliveries(made.webhook.id)
+    [done] = service.deliveries(created.webhook.id)
     assert (done.status, done.attempts) == (DELIVERED, 1)
 
 
 def test_a_redirect_is_a_failure_and_is_not_followed(service: Service) -> None:
     elsewhere = service.receiver()
     system = service.receiver(answers=[307], location=elsewhere.url)
-    made = service.webhook(RECEIVER, system.url)
+    created = service.webhook(RECEIVER, system.url)
     service.hear("sent")
     service.send_webhooks()
-    [failed] = service.deliveries(made.webhook.id)
+    [failed] = service.deliveries(created.webhook.id)
     assert (failed.status, failed.last_http_status, failed.last_error_code) == (
         RETRYING,
         307,
@@ -262,17 +262,17 @@ def drip(server: socket.socket) -> None:
 @contextmanager
 def resolving_to(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> Iterator[list[str]]:
     """Makes every name resolve to these addresses; yields the names that were looked up."""
-    asked: list[str] = []
+    results: list[str] = []
 
     def look_up(host: str, port: int, *_: Any, **__: Any) -> list[Any]:
-        asked.append(host)
+        results.append(host)
         return [
             (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses
         ]
 
     with monkeypatch.context() as patch:
         patch.setattr(socket, "getaddrinfo", look_up)
-        yield asked
+        yield results
 
 
 @pytest.mark.parametrize(
@@ -307,10 +307,10 @@ def test_a_closed_port_is_recorded_as_a_connection_error(service: Service) -> No
     system = service.receiver()
     system.close()
     service.receivers.clear()
-    made = service.webhook(RECEIVER, system.url)
+    created = service.webhook(RECEIVER, system.url)
     service.hear("sent")
     service.send_webhooks()
-    [failed] = service.deliveries(made.webhook.id)
+    [failed] = service.deliveries(created.webhook.id)
     assert (failed.status, failed.last_error_code, failed.last_http_status) == (
         RETRYING,
         pb.DELIVERY_ERROR_CONNECTION,
@@ -492,7 +492,7 @@ def wait_for_total(systems: list[Receiver], count: int) -> None:
 
 
 def test_the_endpoint_served_longest_ago_is_served_first(service: Service) -> None:
-    made = [service.webhook(RECEIVER, service.receiver().url).webhook.id for _ in range(3)]
+    created = [service.webhook(RECEIVER, service.receiver().url).webhook.id for _ in range(3)]
     for _ in range(2):
         service.hear("sent")
     order = []
@@ -505,7 +505,7 @@ def test_the_endpoint_served_longest_ago_is_served_first(service: Service) -> No
             )
             order.append(claim.webhook_id)
             sender.send(claim)
-    assert sorted(order[:3]) == sorted(made)
+    assert sorted(order[:3]) == sorted(created)
     assert order[3:] == order[:3]
 
 
@@ -602,7 +602,7 @@ def test_a_delivery_is_given_up_after_three_days(service: Service) -> None:
 
 def test_a_delivery_can_be_sent_again_with_its_id_whatever_its_outcome(service: Service) -> None:
     system = service.receiver()
-    made = service.webhook(RECEIVER, system.url)
+    created = service.webhook(RECEIVER, system.url)
     service.hear("sent")
     service.send_webhooks()
     manager = service.as_(RECEIVER, "MANAGER")
@@ -611,19 +611,19 @@ def test_a_delivery_can_be_sent_again_with_its_id_whatever_its_outcome(service: 
     service.send_webhooks()
     assert [got.id for got in system.got] == [again.id] * 2
     assert system.got[0].body == system.got[1].body
-    [done] = service.deliveries(made.webhook.id)
+    [done] = service.deliveries(created.webhook.id)
     assert (done.status, done.attempts) == (DELIVERED, 2)
-    system.got[1].verified(made.secret)
+    system.got[1].verified(created.secret)
 
 
 def test_a_test_delivery_uses_the_ordinary_queue_even_for_a_disabled_endpoint(
     service: Service,
 ) -> None:
     system = service.receiver()
-    made = service.webhook(RECEIVER, system.url)
+    created = service.webhook(RECEIVER, system.url)
     manager = service.as_(RECEIVER, "MANAGER")
     off = manager.UpdateWebhook(
-        webhook=pb.Webhook(id=made.webhook.id, etag="v1", enabled=False),
+        webhook=pb.Webhook(id=created.webhook.id, etag="v1", enabled=False),
         update_mask={"paths": ["enabled"]},
     )
     assert (off.enabled, off.disabled_reason_code, off.etag) == (
@@ -631,12 +631,12 @@ def test_a_test_delivery_uses_the_ordinary_queue_even_for_a_disabled_endpoint(
         pb.DISABLED_REASON_BY_OWNER,
         "v2",
     )
-    sample = manager.TestWebhook(id=made.webhook.id)
+    sample = manager.TestWebhook(id=created.webhook.id)
     service.hear("sent")
     service.send_webhooks()
     assert [got.id for got in system.got] == [sample.id]
-    assert system.got[0].verified(made.secret)["type"] == "enlace.webhook.test.v1"
-    assert system.got[0].verified(made.secret)["data"] == {"webhook_id": made.webhook.id}
+    assert system.got[0].verified(created.secret)["type"] == "enlace.webhook.test.v1"
+    assert system.got[0].verified(created.secret)["data"] == {"webhook_id": created.webhook.id}
 
 
 def test_deliveries_waiting_for_a_disabled_or_deleted_endpoint_are_discarded(
@@ -679,27 +679,27 @@ def test_the_secret_is_stored_sealed_and_shown_once(service: Service) -> None:
         "webhook": pb.Webhook(url="http://127.0.0.1:9/"),
         "request_id": request,
     }
-    made = manager.CreateWebhook(**values)
-    assert made.secret.startswith("whsec_")
-    assert manager.CreateWebhook(**values) == made  # a lost answer is not a lost secret
+    created = manager.CreateWebhook(**values)
+    assert created.secret.startswith("whsec_")
+    assert manager.CreateWebhook(**values) == created  # a lost answer is not a lost secret
     assert len(manager.ListWebhooks().webhooks) == 1
-    assert made.secret not in str(manager.ListWebhooks()) + str(
-        manager.GetWebhook(id=made.webhook.id)
+    assert created.secret not in str(manager.ListWebhooks()) + str(
+        manager.GetWebhook(id=created.webhook.id)
     )
     [row] = service.rows("SELECT secret FROM webhooks")
-    assert made.secret.encode() not in bytes(row["secret"])
+    assert created.secret.encode() not in bytes(row["secret"])
 
 
 def test_a_stopped_sender_does_not_wait_for_a_receiver_that_hangs(service: Service) -> None:
     system = service.receiver(hold=threading.Event())
-    made = service.webhook(RECEIVER, system.url)
+    created = service.webhook(RECEIVER, system.url)
     sender = service.web_sender(timeout=60).loop()
     sender.start()
     service.hear("sent")
     system.wait_for(1)
     sender.stop()
     assert sender.join(5)
-    [cut] = service.deliveries(made.webhook.id)
+    [cut] = service.deliveries(created.webhook.id)
     assert (cut.status, cut.last_error_code) == (RETRYING, pb.DELIVERY_ERROR_TIMEOUT)
 
 
@@ -737,33 +737,33 @@ def test_an_attempt_dated_by_a_fast_clock_blocks_no_endpoint_once_the_clock_is_r
     service: Service,
 ) -> None:
     system = service.receiver(answers=[500])
-    made = service.webhook(RECEIVER, system.url)
+    created = service.webhook(RECEIVER, system.url)
     service.advance(days=1)
     service.hear("sent")
     assert service.send_webhooks() == 1  # it fails, and the next attempt is seconds away
     service.hear("accepted")
     service.advance(days=-1)
     service.send_webhooks()
-    assert {delivery.status for delivery in service.deliveries(made.webhook.id)} == {DELIVERED}
+    assert {delivery.status for delivery in service.deliveries(created.webhook.id)} == {DELIVERED}
 
 
 def test_a_wait_of_allowed_length_is_not_shortened(service: Service) -> None:
     system = service.receiver(answers=[500] * 4)
-    made = service.webhook(RECEIVER, system.url)
+    created = service.webhook(RECEIVER, system.url)
     service.hear("sent")
     for _ in range(4):
         assert service.send_webhooks() == 1
         service.advance(minutes=7)
     service.advance(minutes=-7)  # now it waits about five minutes
     assert service.send_webhooks() == 0
-    [waiting] = service.deliveries(made.webhook.id)
+    [waiting] = service.deliveries(created.webhook.id)
     assert waiting.status == RETRYING
 
 
 def test_a_secret_changed_under_a_fast_clock_can_be_changed_again(service: Service) -> None:
-    made = service.webhook(RECEIVER, service.receiver().url)
+    created = service.webhook(RECEIVER, service.receiver().url)
     manager = service.as_(RECEIVER, "MANAGER")
     service.advance(days=3)
-    manager.RotateWebhookSecret(id=made.webhook.id)
+    manager.RotateWebhookSecret(id=created.webhook.id)
     service.advance(days=-3)
-    assert manager.RotateWebhookSecret(id=made.webhook.id).secret
+    assert manager.RotateWebhookSecret(id=created.webhook.id).secret

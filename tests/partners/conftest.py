@@ -17,9 +17,9 @@ from tests.parts.postgres import Server
 def running(postgres: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     folder = tmp_path_factory.mktemp("keys")
     key_folder.create(folder, ["partners"])
-    made = Scene(postgres, folder)
-    yield made
-    made.close()
+    created = Scene(postgres, folder)
+    yield created
+    created.close()
 
 
 @pytest.fixture

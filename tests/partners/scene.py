@@ -270,11 +270,11 @@ class Scene:
         approved: bool = True,
         **entry: Any,
     ) -> Organization:
-        said = OrganizationEntry(
+        organization_entry = OrganizationEntry(
             **({"name": name, "type": type, "country": "NI", "department": "NI-CI"} | entry)
         )
         with self.database.transaction(SYSTEM) as tx:
-            return register(tx, said, self.clock.now(), approved=approved)
+            return register(tx, organization_entry, self.clock.now(), approved=approved)
 
     def vet(self, organization_id: str, *, until: date = date(2027, 3, 14)) -> Organization:
         """Records that an organisation was vetted; its agreement holds until the given day."""
@@ -361,10 +361,10 @@ class Scene:
             "department": "NI-CI",
             "eligibility": EVERYBODY,
         }
-        said = ServiceEntry(**(usual | entry))
+        service_entry = ServiceEntry(**(usual | entry))
         with self.database.transaction(SYSTEM) as tx:
             return offer(
-                tx, organization, said, Capacity(intake, room, 9, "beds"), self.clock.now()
+                tx, organization, service_entry, Capacity(intake, room, 9, "beds"), self.clock.now()
             )
 
     def worker(
@@ -441,19 +441,19 @@ class Scene:
         )
 
     def import_report(
-        self, by: Stubs, content: bytes = b"", **said: Any
+        self, by: Stubs, content: bytes = b"", **fields: Any
     ) -> open_data_pb2.ImportReport:
         """Imports a file; returns the report once the import is done."""
-        done = self.run_import(by, content, **said)
+        done = self.run_import(by, content, **fields)
         assert done.state == open_data_pb2.IMPORT_STATE_DONE, done
         return done.report
 
-    def run_import(self, by: Stubs, content: bytes = b"", **said: Any) -> open_data_pb2.Import:
+    def run_import(self, by: Stubs, content: bytes = b"", **fields: Any) -> open_data_pb2.Import:
         """Imports a file; returns the import once it has ended."""
-        made = by.CreateImport(open_data_pb2.CreateImportRequest(content=content, **said))
+        created = by.CreateImport(open_data_pb2.CreateImportRequest(content=content, **fields))
         while run_import(self.database, self.keyring, self.clock):
             pass
-        return by.GetImport(open_data_pb2.GetImportRequest(id=made.id))  # type: ignore[no-any-return]
+        return by.GetImport(open_data_pb2.GetImportRequest(id=created.id))  # type: ignore[no-any-return]
 
     def rows(self, sql: str, *values: object) -> list[Row]:
         with self.database.transaction(SYSTEM) as tx:

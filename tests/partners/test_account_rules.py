@@ -65,8 +65,8 @@ def invitation(entry: InvitationEntry = INVITED, recent: int = 0) -> Invitation:
 
 
 def test_a_new_invitation_is_open_for_three_days() -> None:
-    made = invitation()
-    assert made == Invitation(
+    created = invitation()
+    assert created == Invitation(
         id="invitation",
         create_time=NOON,
         update_time=NOON,
@@ -78,9 +78,12 @@ def test_a_new_invitation_is_open_for_three_days() -> None:
         expire_time=NOON + 72 * HOUR,
         status=InvitationStatus.OPEN,
     )
-    assert made.facts == ["created"]
-    assert [made.is_open(NOON + 72 * HOUR - pause) for pause in (HOUR, 0 * HOUR)] == [True, False]
-    assert not made.waits(NOON)
+    assert created.facts == ["created"]
+    assert [created.is_open(NOON + 72 * HOUR - pause) for pause in (HOUR, 0 * HOUR)] == [
+        True,
+        False,
+    ]
+    assert not created.waits(NOON)
 
 
 def test_an_organisation_may_have_at_most_twenty_invitations_at_a_time() -> None:
@@ -91,12 +94,16 @@ def test_an_organisation_may_have_at_most_twenty_invitations_at_a_time() -> None
 
 @pytest.mark.parametrize("role", [Role.COORDINATOR, Role.AUDITOR])
 def test_an_invitation_to_a_network_role_waits_for_a_second_coordinator(role: Role) -> None:
-    made = invitation(replace(INVITED, roles=(Role.WORKER, role)))
-    assert (made.status, made.facts, made.is_open(NOON)) == (InvitationStatus.WAITING, [], False)
-    assert [made.waits(NOON + 72 * HOUR - pause) for pause in (HOUR, 0 * HOUR)] == [True, False]
-    made.confirm(Person("second"), "ministry", LATER)
-    assert (made.status, made.expire_time) == (InvitationStatus.OPEN, LATER + 72 * HOUR)
-    assert (made.facts, made.is_open(LATER)) == (["created"], True)
+    created = invitation(replace(INVITED, roles=(Role.WORKER, role)))
+    assert (created.status, created.facts, created.is_open(NOON)) == (
+        InvitationStatus.WAITING,
+        [],
+        False,
+    )
+    assert [created.waits(NOON + 72 * HOUR - pause) for pause in (HOUR, 0 * HOUR)] == [True, False]
+    created.confirm(Person("second"), "ministry", LATER)
+    assert (created.status, created.expire_time) == (InvitationStatus.OPEN, LATER + 72 * HOUR)
+    assert (created.facts, created.is_open(LATER)) == (["created"], True)
 
 
 @pytest.mark.parametrize(
@@ -118,11 +125,11 @@ def test_an_invitation_to_a_network_role_waits_for_a_second_coordinator(role: Ro
 def test_an_invitation_cannot_be_confirmed_by_its_maker_or_her_kin_or_a_colleague_or_too_late(
     second: Person, organization: str, when: Any, why: str, about: tuple[str, ...]
 ) -> None:
-    made = invitation(OF_THE_NETWORK)
+    created = invitation(OF_THE_NETWORK)
     with pytest.raises(Conflict, match=f"^{why}$") as refused:
-        made.confirm(second, organization, when)
+        created.confirm(second, organization, when)
     assert refused.value.about == about
-    assert made == invitation(OF_THE_NETWORK)
+    assert created == invitation(OF_THE_NETWORK)
 
 
 def test_an_invitation_that_waits_for_nobody_cannot_be_confirmed() -> None:
@@ -140,14 +147,18 @@ ENDS: dict[str, tuple[Callable[[Invitation], None], InvitationStatus]] = {
 @pytest.mark.parametrize("fact", ENDS)
 def test_an_invitation_ends_once_and_its_end_is_published_if_its_creation_was(fact: str) -> None:
     end, status = ENDS[fact]
-    told, silent = invitation(), invitation(OF_THE_NETWORK)
-    end(told)
-    assert (told.status, told.facts, told.update_time) == (status, ["created", fact], LATER)
+    published, silent = invitation(), invitation(OF_THE_NETWORK)
+    end(published)
+    assert (published.status, published.facts, published.update_time) == (
+        status,
+        ["created", fact],
+        LATER,
+    )
     end(silent)
     assert (silent.status, silent.facts) == (status, [])
-    for it in (told, silent):
+    for invited in (published, silent):
         with pytest.raises(Conflict, match=r"^illegal_transition$"):
-            end(it)
+            end(invited)
     over = invitation()
     over.expire_time = LATER
     with pytest.raises(Conflict, match=r"^illegal_transition$"):
@@ -202,7 +213,7 @@ def test_an_invitation_goes_by_email_and_on_paper_only_where_there_is_no_email(
 
 @pytest.mark.parametrize("kind", [InvitationEntry, WorkerEntry])
 @pytest.mark.parametrize(
-    ("email", "roles", "said"),
+    ("email", "roles", "expected"),
     [
         ("", (Role.WORKER,), ("email", "required")),
         ("ana", (Role.WORKER,), ("email", "malformed")),
@@ -214,13 +225,13 @@ def test_an_invitation_goes_by_email_and_on_paper_only_where_there_is_no_email(
     ],
 )
 def test_an_invalid_entry_is_refused_with_its_field(
-    kind: Any, email: str, roles: tuple[Role, ...], said: tuple[str, str]
+    kind: Any, email: str, roles: tuple[Role, ...], expected: tuple[str, str]
 ) -> None:
     entry = kind("Ana", email, roles) if kind is WorkerEntry else kind(email, roles)
     with pytest.raises(Invalid) as refused:
         entry.check()
     at = "worker" if kind is WorkerEntry else "invitation"
-    assert refused.value.violations == [(f"{at}.{said[0]}", said[1])]
+    assert refused.value.violations == [(f"{at}.{expected[0]}", expected[1])]
 
 
 # Accounts
@@ -331,8 +342,8 @@ def key(maker: Manager | None = MANAGER, live: int = 0) -> ApiKey:
 
 
 def test_a_new_key_records_who_made_it() -> None:
-    made = key()
-    assert made == ApiKey(
+    created = key()
+    assert created == ApiKey(
         id="key",
         create_time=NOON,
         update_time=NOON,
@@ -342,8 +353,11 @@ def test_a_new_key_records_who_made_it() -> None:
         made_by_worker_id="first",
         worker_id="first",
     )
-    assert made.facts == ["created"]
-    assert [made.is_live(NOON + 365 * DAY - pause) for pause in (HOUR, 0 * HOUR)] == [True, False]
+    assert created.facts == ["created"]
+    assert [created.is_live(NOON + 365 * DAY - pause) for pause in (HOUR, 0 * HOUR)] == [
+        True,
+        False,
+    ]
     founded = key(None)
     assert (founded.worker_id, founded.made_by_worker_id, founded.in_force) == ("", "", True)
 
@@ -355,7 +369,7 @@ def test_an_organisation_may_have_two_keys_one_in_use_and_one_to_rotate_to() -> 
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "expected"),
     [
         ({"scopes": ("a", "a")}, ("scopes", "malformed")),
         ({"expire_time": NOON}, ("expire_time", "out_of_range")),
@@ -363,11 +377,11 @@ def test_an_organisation_may_have_two_keys_one_in_use_and_one_to_rotate_to() -> 
     ],
 )
 def test_an_invalid_key_is_refused_with_its_field(
-    wrong: dict[str, Any], said: tuple[str, str]
+    wrong: dict[str, Any], expected: tuple[str, str]
 ) -> None:
     with pytest.raises(Invalid) as refused:
         ApiKey.create("key", "ngo", replace(KEY, **wrong), 0, NOON, MANAGER)
-    assert refused.value.violations == [said]
+    assert refused.value.violations == [expected]
 
 
 def test_a_key_lives_two_years_at_most() -> None:
@@ -375,43 +389,51 @@ def test_a_key_lives_two_years_at_most() -> None:
 
 
 def test_a_key_that_may_do_more_than_its_manager_waits_for_a_second_manager() -> None:
-    made = key(LESSER)
-    assert (made.unconfirmed, made.in_force, made.is_live(NOON)) == (True, False, False)
+    created = key(LESSER)
+    assert (created.unconfirmed, created.in_force, created.is_live(NOON)) == (True, False, False)
     with pytest.raises(Conflict, match=r"^second_person_required$"):
-        made.confirm(MANAGER, LATER)
-    made.confirm(OTHER, LATER)
-    assert (made.unconfirmed, made.confirmed_by_worker_id) == (False, "second")
-    assert (made.is_live(NOON), made.facts) == (True, ["created", "confirmed"])
+        created.confirm(MANAGER, LATER)
+    created.confirm(OTHER, LATER)
+    assert (created.unconfirmed, created.confirmed_by_worker_id) == (False, "second")
+    assert (created.is_live(NOON), created.facts) == (True, ["created", "confirmed"])
     with pytest.raises(Conflict, match=r"^nothing_to_confirm$"):
-        made.confirm(OTHER, LATER)
+        created.confirm(OTHER, LATER)
 
 
 def test_a_revoked_key_cannot_be_confirmed_or_taken_over_and_stays_revoked() -> None:
-    made = key(LESSER)
-    made.revoke(LATER)
-    made.revoke(LATER + HOUR)
-    assert (made.revoke_time, made.facts, made.in_force) == (LATER, ["created", "revoked"], False)
-    before = deepcopy(made)
+    created = key(LESSER)
+    created.revoke(LATER)
+    created.revoke(LATER + HOUR)
+    assert (created.revoke_time, created.facts, created.in_force) == (
+        LATER,
+        ["created", "revoked"],
+        False,
+    )
+    before = deepcopy(created)
     with pytest.raises(Conflict, match=r"^nothing_to_confirm$"):
-        made.confirm(OTHER, LATER)
+        created.confirm(OTHER, LATER)
     with pytest.raises(Conflict, match=r"^illegal_transition$"):
-        made.transfer(OTHER, LATER)
-    assert made == before
+        created.transfer(OTHER, LATER)
+    assert created == before
     confirmed = key()
     confirmed.revoke(LATER)
     assert not confirmed.in_force
 
 
 def test_a_manager_who_takes_over_a_key_with_more_rights_than_hers_needs_a_second_manager() -> None:
-    made = key()
-    made.transfer(MANAGER, LATER)
-    assert made == key()  # the key was hers already
-    made.transfer(OTHER, LATER)
-    assert (made.worker_id, made.unconfirmed, made.made_by_worker_id) == ("second", False, "first")
-    made.transfer(replace(LESSER, id="third"), LATER)
-    assert (made.worker_id, made.unconfirmed) == ("third", True)
-    assert made.facts == ["created", "transferred", "transferred"]
-    assert made.update_time == LATER
+    created = key()
+    created.transfer(MANAGER, LATER)
+    assert created == key()  # the key was hers already
+    created.transfer(OTHER, LATER)
+    assert (created.worker_id, created.unconfirmed, created.made_by_worker_id) == (
+        "second",
+        False,
+        "first",
+    )
+    created.transfer(replace(LESSER, id="third"), LATER)
+    assert (created.worker_id, created.unconfirmed) == ("third", True)
+    assert created.facts == ["created", "transferred", "transferred"]
+    assert created.update_time == LATER
 
 
 @pytest.mark.parametrize(
@@ -426,10 +448,10 @@ def test_a_manager_who_takes_over_a_key_with_more_rights_than_hers_needs_a_secon
 def test_the_manager_who_confirmed_a_key_may_be_the_second_person_for_its_next_manager_too(
     confirmed_by: str, kin: Kin, unconfirmed: bool
 ) -> None:
-    made = key(LESSER)
-    made.confirmed_by_worker_id = confirmed_by
-    made.transfer(Manager("third", kin, LESSER.scopes), LATER)
-    assert made.unconfirmed is unconfirmed
+    created = key(LESSER)
+    created.confirmed_by_worker_id = confirmed_by
+    created.transfer(Manager("third", kin, LESSER.scopes), LATER)
+    assert created.unconfirmed is unconfirmed
 
 
 @pytest.mark.parametrize(

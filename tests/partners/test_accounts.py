@@ -28,10 +28,10 @@ def session_of(scene: Scene) -> tuple[Stubs, str]:
     return scene.with_token(signed_in.tokens["enlace.partners"]), signed_in.session_secret
 
 
-def change(me: Stubs, secret: str = "", **said: Any) -> None:
+def change(me: Stubs, secret: str = "", **fields: Any) -> None:
     me.ChangePassword(
         pb.ChangePasswordRequest(
-            **{"password": PASSWORD, "new_password": OTHER, "session_secret": secret, **said}
+            **{"password": PASSWORD, "new_password": OTHER, "session_secret": secret, **fields}
         )
     )
 
@@ -101,13 +101,13 @@ def test_no_password_and_no_secret_is_stored_or_published(member: Scene) -> None
     change(me, secret, request_id="one")
     # a repeated request has its one effect, although the password has changed by now
     change(me, secret, request_id="one")
-    kept = str(
+    stored = str(
         [
             member.rows(f"SELECT * FROM {table}")
             for table in ("workers", "sessions", "audit", "outbox", "requests", "guesses")
         ]
     )
-    assert not [word for word in (PASSWORD, OTHER, secret) if word in kept]
+    assert not [word for word in (PASSWORD, OTHER, secret) if word in stored]
     assert member.rows("SELECT count(*) AS n FROM audit WHERE action = 'password_change'") == [
         {"n": 1}
     ]
@@ -127,9 +127,9 @@ def test_a_worker_sees_where_she_is_signed_in_and_ends_one_session_or_all_others
     one = mine[1].id
     assert me.EndSessions(pb.EndSessionsRequest(id=one, session_secret=secret)).ended == 1
     assert me.EndSessions(pb.EndSessionsRequest(id=one, session_secret=secret)).ended == 0
-    assert {each.id for each in sessions(me, secret)} == {mine[0].id, mine[2].id}
+    assert {session.id for session in sessions(me, secret)} == {mine[0].id, mine[2].id}
     assert me.EndSessions(pb.EndSessionsRequest(session_secret=secret)).ended == 1
-    assert [each.current for each in sessions(me, secret)] == [True]
+    assert [session.current for session in sessions(me, secret)] == [True]
     for ended in (first, second):
         with refused("UNAUTHENTICATED", "session_ended"):
             token_of(member, ended)
@@ -141,7 +141,7 @@ def test_nobody_ends_or_sees_the_session_of_another(member: Scene) -> None:
     colleague = member.as_worker(
         member.worker(member.coalition, Role.MANAGER, email="m@ejemplo.org")
     )
-    (mine,) = (each for each in sessions(me, secret) if each.current)
+    (mine,) = (session for session in sessions(me, secret) if session.current)
     assert sessions(colleague, secret) == []
     assert colleague.EndSessions(pb.EndSessionsRequest(id=mine.id)).ended == 0
     assert colleague.EndSessions(pb.EndSessionsRequest()).ended == 0
@@ -152,7 +152,7 @@ def test_a_session_that_was_idle_for_too_long_is_not_listed(member: Scene) -> No
     sign_in(member)
     member.advance(minutes=16)
     me, secret = session_of(member)
-    assert [each.current for each in sessions(me, secret)] == [True]
+    assert [session.current for session in sessions(me, secret)] == [True]
 
 
 def test_the_id_of_a_session_does_not_serve_as_its_secret(member: Scene) -> None:

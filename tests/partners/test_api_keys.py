@@ -25,9 +25,9 @@ OPENING = ["people.open", "people.read"]
 
 
 def make(manager: Stubs, *scopes: str) -> pb.CreateApiKeyResponse:
-    said = [number(contract_pb2.Scope, scope) for scope in scopes or OPENING]
+    scope_numbers = [number(contract_pb2.Scope, scope) for scope in scopes or OPENING]
     answer: pb.CreateApiKeyResponse = manager.CreateApiKey(
-        pb.CreateApiKeyRequest(label="Sistema", scopes=said)
+        pb.CreateApiKeyRequest(label="Sistema", scopes=scope_numbers)
     )
     return answer
 
@@ -60,13 +60,13 @@ def live(scene: Scene, id: str) -> list[tuple[int, str]]:
 def test_a_key_with_more_rights_than_its_maker_is_invalid_until_it_is_confirmed(
     roles: tuple[Role, ...], scopes: tuple[str, ...], unconfirmed: bool, scene: Scene
 ) -> None:
-    made = make(scene.by(scene.organization(), *roles), *scopes)
-    assert made.api_key.unconfirmed == unconfirmed
+    created = make(scene.by(scene.organization(), *roles), *scopes)
+    assert created.api_key.unconfirmed == unconfirmed
     if unconfirmed:
         with refused("UNAUTHENTICATED", "key_invalid"):
-            exchange(scene, made.secret)
+            exchange(scene, created.secret)
     else:
-        exchange(scene, made.secret)
+        exchange(scene, created.secret)
 
 
 def test_every_scope_is_a_right_of_some_role() -> None:
@@ -77,8 +77,8 @@ def test_every_scope_is_a_right_of_some_role() -> None:
 def test_a_key_is_confirmed_by_a_second_manager_and_not_by_its_maker(scene: Scene) -> None:
     own = scene.organization("Propia")
     maker, second = scene.by(own, Role.MANAGER), scene.by(own, Role.MANAGER)
-    made = make(maker)
-    request = pb.ConfirmApiKeyRequest(id=made.api_key.id)
+    created = make(maker)
+    request = pb.ConfirmApiKeyRequest(id=created.api_key.id)
     with refused("FAILED_PRECONDITION", "second_person_required"):
         maker.ConfirmApiKey(request)
     with refused("PERMISSION_DENIED", "right_missing"):
@@ -91,10 +91,10 @@ def test_a_key_is_confirmed_by_a_second_manager_and_not_by_its_maker(scene: Scen
             stranger.ConfirmApiKey(request)
     confirmed = second.ConfirmApiKey(request)
     assert (confirmed.unconfirmed, bool(confirmed.confirmed_by_worker_id)) == (False, True)
-    exchange(scene, made.secret)
+    exchange(scene, created.secret)
     with refused("FAILED_PRECONDITION", "nothing_to_confirm"):
         second.ConfirmApiKey(request)
-    assert [verb for _, verb in live(scene, made.api_key.id)] == [
+    assert [verb for _, verb in live(scene, created.api_key.id)] == [
         "enlace.api_key.created.v1",
         "enlace.api_key.confirmed.v1",
     ]
@@ -102,9 +102,9 @@ def test_a_key_is_confirmed_by_a_second_manager_and_not_by_its_maker(scene: Scen
 
 def test_an_unconfirmed_key_is_refused_even_with_a_valid_token(scene: Scene) -> None:
     own = scene.organization()
-    made = make(scene.by(own, Role.MANAGER))
+    created = make(scene.by(own, Role.MANAGER))
     forged = scene.with_token(
-        Caller(made.api_key.id, "key", own.id, scopes=frozenset([*OPENING, "directory.read"]))
+        Caller(created.api_key.id, "key", own.id, scopes=frozenset([*OPENING, "directory.read"]))
     )
     with refused("PERMISSION_DENIED", "organization_not_active"):
         forged.ListOrganizations(directory_pb2.ListOrganizationsRequest())
@@ -169,11 +169,11 @@ def test_a_key_that_another_manager_took_over_stays_valid(scene: Scene) -> None:
     own = scene.organization()
     maker = scene.worker(own, Role.MANAGER, Role.WORKER)
     other = scene.by(own, Role.MANAGER, Role.WORKER)
-    made = make(scene.as_worker(maker))
-    taken = other.TransferApiKey(pb.TransferApiKeyRequest(id=made.api_key.id))
-    assert (taken.unconfirmed, taken.worker_id != maker.id) == (False, True)
+    created = make(scene.as_worker(maker))
+    transferred = other.TransferApiKey(pb.TransferApiKeyRequest(id=created.api_key.id))
+    assert (transferred.unconfirmed, transferred.worker_id != maker.id) == (False, True)
     other.SuspendWorker(pb.SuspendWorkerRequest(id=maker.id))
-    exchange(scene, made.secret)
+    exchange(scene, created.secret)
 
 
 def test_a_key_taken_over_by_a_manager_with_fewer_rights_has_to_be_confirmed_again(
@@ -181,13 +181,15 @@ def test_a_key_taken_over_by_a_manager_with_fewer_rights_has_to_be_confirmed_aga
 ) -> None:
     own = scene.organization()
     able = scene.by(own, Role.MANAGER, Role.WORKER)
-    made = make(able)
-    taken = scene.by(own, Role.MANAGER).TransferApiKey(pb.TransferApiKeyRequest(id=made.api_key.id))
-    assert taken.unconfirmed
+    created = make(able)
+    transferred = scene.by(own, Role.MANAGER).TransferApiKey(
+        pb.TransferApiKeyRequest(id=created.api_key.id)
+    )
+    assert transferred.unconfirmed
     with refused("UNAUTHENTICATED", "key_invalid"):
-        exchange(scene, made.secret)
-    able.ConfirmApiKey(pb.ConfirmApiKeyRequest(id=made.api_key.id))
-    exchange(scene, made.secret)
+        exchange(scene, created.secret)
+    able.ConfirmApiKey(pb.ConfirmApiKeyRequest(id=created.api_key.id))
+    exchange(scene, created.secret)
 
 
 def test_one_manager_cannot_confirm_her_own_key_by_transferring_it_back_and_forth(
@@ -195,8 +197,8 @@ def test_one_manager_cannot_confirm_her_own_key_by_transferring_it_back_and_fort
 ) -> None:
     own = scene.organization()
     first, second = scene.by(own, Role.MANAGER), scene.by(own, Role.MANAGER)
-    made = make(first)
-    id = made.api_key.id
+    created = make(first)
+    id = created.api_key.id
     second.TransferApiKey(pb.TransferApiKeyRequest(id=id))
     with refused("FAILED_PRECONDITION", "second_person_required"):
         second.ConfirmApiKey(pb.ConfirmApiKeyRequest(id=id))
@@ -208,12 +210,12 @@ def test_one_manager_cannot_confirm_her_own_key_by_transferring_it_back_and_fort
 def test_a_revoked_key_cannot_be_taken_over_or_confirmed(scene: Scene) -> None:
     own = scene.organization()
     first, second = scene.by(own, Role.MANAGER), scene.by(own, Role.MANAGER)
-    made = make(first, "directory.read")
-    first.RevokeApiKey(pb.RevokeApiKeyRequest(id=made.api_key.id))
+    created = make(first, "directory.read")
+    first.RevokeApiKey(pb.RevokeApiKeyRequest(id=created.api_key.id))
     with refused("FAILED_PRECONDITION", "illegal_transition"):
-        second.TransferApiKey(pb.TransferApiKeyRequest(id=made.api_key.id))
+        second.TransferApiKey(pb.TransferApiKeyRequest(id=created.api_key.id))
     with refused("FAILED_PRECONDITION", "nothing_to_confirm"):
-        second.ConfirmApiKey(pb.ConfirmApiKeyRequest(id=made.api_key.id))
+        second.ConfirmApiKey(pb.ConfirmApiKeyRequest(id=created.api_key.id))
 
 
 def test_nobody_not_even_a_coordinator_makes_a_key_for_another_organisation(scene: Scene) -> None:

@@ -25,8 +25,8 @@ def from_address(scene: Scene, address: str, **other: Any) -> pb.ApplyForMembers
 def listed(scene: Scene) -> list[str]:
     """Returns the names of the organisations that wait for the coordinators."""
     return [
-        one.name
-        for one in scene.coordinator.ListOrganizations(
+        organization.name
+        for organization in scene.coordinator.ListOrganizations(
             pb.ListOrganizationsRequest(status=APPLIED)
         ).organizations
     ]

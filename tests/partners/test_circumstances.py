@@ -24,29 +24,29 @@ FITS, ASK, NO = Verdict.FITS, Verdict.ASK, Verdict.DOES_NOT_FIT
 NEEDS_STEPS = (Accessibility.STEP_FREE,)
 
 
-def candidate(id: str = "s", **said: Any) -> Candidate:
-    takes = Eligibility(0, 99, (), True, 5, **said.pop("takes", {}))
+def candidate(id: str = "s", **fields: Any) -> Candidate:
+    takes = Eligibility(0, 99, (), True, 5, **fields.pop("takes", {}))
     room = Capacity(Intake.OPEN, 3, 9, "beds", NOW)
     return Candidate(
         id,
-        said.pop("name", "a"),
+        fields.pop("name", "a"),
         ("HOU.EMG",),
-        said.pop("department", ""),
+        fields.pop("department", ""),
         (),
         takes,
         room,
         NOW,
-        **said,
+        **fields,
     )
 
 
-def judged(question: dict[str, Any], **said: Any) -> dict[str, tuple[Verdict, str]]:
-    (matched,) = match(Question("HOU.EMG", **question), [candidate(**said)], NOW)
+def judged(question: dict[str, Any], **fields: Any) -> dict[str, tuple[Verdict, str]]:
+    (matched,) = match(Question("HOU.EMG", **question), [candidate(**fields)], NOW)
     return {reason.criterion: (reason.verdict, reason.code) for reason in matched.reasons}
 
 
 @pytest.mark.parametrize(
-    ("question", "said", "criterion", "verdict", "code"),
+    ("question", "expected", "criterion", "verdict", "code"),
     [
         (
             {"pregnant": True},
@@ -130,10 +130,10 @@ def judged(question: dict[str, Any], **said: Any) -> dict[str, tuple[Verdict, st
         ),
     ],
 )
-def test_what_a_service_states_decides_and_what_it_does_not_state_has_to_be_asked(
-    question: dict[str, Any], said: dict[str, Any], criterion: str, verdict: Verdict, code: str
+def test_a_services_statements_decide_and_a_missing_statement_means_ask(
+    question: dict[str, Any], expected: dict[str, Any], criterion: str, verdict: Verdict, code: str
 ) -> None:
-    assert judged(question, **said)[criterion] == (verdict, code)
+    assert judged(question, **expected)[criterion] == (verdict, code)
 
 
 def test_circumstances_that_are_not_given_are_not_judged_and_kept_promises_are_no_reason() -> None:
@@ -155,13 +155,13 @@ def test_the_rpc_judges_circumstances_by_what_a_service_states(scene: Scene) -> 
     own = scene.organization("Casa")
     manager = scene.by(own, Role.MANAGER)
     takes = pb.Eligibility(takes_pregnant=True, takes_without_papers=False, maximum_age_of_boys=12)
-    said = pb.Service(
+    service = pb.Service(
         name="Consulta",
         need_codes=["PSS.CNS"],
         eligibility=takes,
         accessibility=[pb.ACCESSIBILITY_SIGN_LANGUAGE],
     )
-    manager.CreateService(pb.CreateServiceRequest(service=said, request_id=new_id()))
+    manager.CreateService(pb.CreateServiceRequest(service=service, request_id=new_id()))
     question = pb.MatchServicesRequest(
         need_code="PSS.CNS",
         pregnant=True,

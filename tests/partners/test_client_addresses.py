@@ -29,11 +29,11 @@ def sign_in(
 
 
 def test_c15_a_made_up_address_evades_no_budget(scene: Scene) -> None:
-    heard = [
+    texts = [
         sign_in(scene, number, (("client-address", f"203.0.113.{number}"),))
         for number in range(AT_ONCE + 5)
     ]
-    assert heard == [WRONG] * AT_ONCE + [WAIT] * 5
+    assert texts == [WRONG] * AT_ONCE + [WAIT] * 5
     assert sign_in(scene, 90) == WAIT, "the budget is that of the connection's own address"
     assert sign_in(scene, 91, scene.origin("203.0.113.1")) == WRONG, (
         "a client of the gateway at that address has lost none of its budget"
@@ -44,9 +44,9 @@ def test_c15_a_made_up_address_evades_no_budget(scene: Scene) -> None:
 def gateway(scene: Scene) -> Iterator[Clients]:
     nowhere = "127.0.0.1:9"
     scene._server.set_ready(True)
-    made = Clients(f"127.0.0.1:{scene._server.port}", nowhere, nowhere, signer=scene.gateway)
-    yield made
-    made.close()
+    created = Clients(f"127.0.0.1:{scene._server.port}", nowhere, nowhere, signer=scene.gateway)
+    yield created
+    created.close()
     calling.set(Caller())
 
 

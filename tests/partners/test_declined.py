@@ -46,7 +46,7 @@ class Shelter:
         self.staff = scene.by(self.organization, Role.WORKER, Role.MANAGER)
         scene.advance(hours=2)
 
-    def hear(
+    def apply_fact(
         self,
         verb: str = "declined",
         *,
@@ -64,7 +64,7 @@ class Shelter:
         )
         self.fact(f"enlace.referral.{verb}.v1", fact.SerializeToString(), at)
 
-    def hear_answer(
+    def apply_answer_fact(
         self, reason: str = "no_capacity", *, by: str = "", at: datetime | None = None
     ) -> None:
         """Applies the fact of an answer to an enquiry."""
@@ -118,7 +118,7 @@ def test_declining_for_lack_of_room_puts_the_figure_in_doubt_and_does_not_change
 ) -> None:
     before = shelter.seen()
     assert shelter.declined is None
-    shelter.hear()
+    shelter.apply_fact()
     after = shelter.seen()
     assert shelter.declined == timedelta(hours=2)
     assert (after.capacity.intake, after.capacity.available) == (pb.INTAKE_OPEN, 3)
@@ -134,14 +134,14 @@ def test_refusing_an_enquiry_for_lack_of_room_puts_the_figure_in_doubt_once_too(
     shelter: Shelter,
 ) -> None:
     for other in ("out_of_area", ""):
-        shelter.hear_answer(other)
-    shelter.hear_answer(by=shelter.scene.coalition.id)
+        shelter.apply_answer_fact(other)
+    shelter.apply_answer_fact(by=shelter.scene.coalition.id)
     assert shelter.declined is None
     for _ in range(2):
-        shelter.hear_answer(at=NOON + timedelta(hours=1))
+        shelter.apply_answer_fact(at=NOON + timedelta(hours=1))
     assert shelter.declined == timedelta(hours=1)
     etag = shelter.seen().etag
-    shelter.hear_answer(at=NOON + timedelta(hours=1))
+    shelter.apply_answer_fact(at=NOON + timedelta(hours=1))
     assert shelter.seen().etag == etag
 
 
@@ -159,7 +159,7 @@ def test_other_facts_of_an_enquiry_cast_no_doubt_on_the_figure(shelter: Shelter,
 
 
 def test_the_doubt_ends_when_the_service_states_its_room_again(shelter: Shelter) -> None:
-    shelter.hear()
+    shelter.apply_fact()
     shelter.scene.advance(minutes=1)
     shelter.staff.SetCapacity(
         pb.SetCapacityRequest(
@@ -167,7 +167,7 @@ def test_the_doubt_ends_when_the_service_states_its_room_again(shelter: Shelter)
         )
     )
     assert shelter.declined is None
-    shelter.hear(at=NOON + timedelta(hours=2))  # published late, or again
+    shelter.apply_fact(at=NOON + timedelta(hours=2))  # published late, or again
     assert shelter.declined is None
     assert shelter.room() == ("Albergue", "room_free")
 
@@ -176,13 +176,13 @@ def test_facts_that_come_twice_or_out_of_order_count_once_and_the_newest_decides
     shelter: Shelter,
 ) -> None:
     for minutes in (70, 100, 100, 80, 70):
-        shelter.hear(at=NOON + timedelta(minutes=minutes))
+        shelter.apply_fact(at=NOON + timedelta(minutes=minutes))
     assert shelter.declined == timedelta(minutes=100)
 
 
 def test_a_decline_from_before_the_figure_casts_no_doubt_on_it(shelter: Shelter) -> None:
     for at in (NOON - timedelta(hours=1), NOON):
-        shelter.hear(at=at)
+        shelter.apply_fact(at=at)
     assert shelter.declined is None
 
 
@@ -192,31 +192,31 @@ def test_a_decline_from_before_the_figure_casts_no_doubt_on_it(shelter: Shelter)
 def test_declining_for_another_reason_casts_no_doubt_on_the_figure(
     shelter: Shelter, reason: str
 ) -> None:
-    shelter.hear(reason=reason)
+    shelter.apply_fact(reason=reason)
     assert shelter.declined is None
 
 
 @pytest.mark.parametrize("verb", ["accepted", "waitlisted", "expired", "withdrawn", "drafted"])
 def test_no_other_step_of_a_referral_casts_doubt_on_the_figure(shelter: Shelter, verb: str) -> None:
-    shelter.hear(verb)
+    shelter.apply_fact(verb)
     assert shelter.declined is None
 
 
 def test_nobody_else_can_put_the_figure_in_doubt(shelter: Shelter) -> None:
     other = shelter.scene.organization("Ajena")
-    shelter.hear(by=other.id)
-    shelter.hear(by=shelter.scene.coalition.id)
+    shelter.apply_fact(by=other.id)
+    shelter.apply_fact(by=shelter.scene.coalition.id)
     assert shelter.declined is None
 
 
 def test_a_decline_by_an_unknown_service_or_one_without_a_figure_is_ignored(
     shelter: Shelter,
 ) -> None:
-    shelter.hear(service=new_id())
+    shelter.apply_fact(service=new_id())
     silent = shelter.staff.CreateService(
         pb.CreateServiceRequest(service=pb.Service(name="Ropero", need_codes=["MAT.NFI"]))
     )
-    shelter.hear(service=silent.id)
+    shelter.apply_fact(service=silent.id)
     assert not shelter.scene.coordinator.GetService(pb.GetServiceRequest(id=silent.id)).HasField(
         "capacity"
     )
@@ -227,7 +227,7 @@ def test_a_service_in_doubt_ranks_below_those_with_room_and_is_not_found_among_t
 ) -> None:
     shelter.scene.service(shelter.scene.organization("Zaguán"), "Zaguán", "HOU.TRANS", room=1)
     assert shelter.room() == ("Albergue", "room_free")
-    shelter.hear()
+    shelter.apply_fact()
     assert shelter.room() == ("Zaguán", "room_free")
     matches = shelter.scene.coordinator.MatchServices(pb.MatchServicesRequest(**WOMAN)).matches  # type: ignore[arg-type]
     reasons = {reason.reason_code: reason.verdict for reason in matches[1].reasons}
@@ -246,13 +246,13 @@ def test_a_closed_service_stays_closed_and_a_full_one_stays_full(shelter: Shelte
     ):
         shelter.staff.SetCapacity(pb.SetCapacityRequest(id=shelter.service.id, capacity=room))
         shelter.scene.advance(minutes=1)
-        shelter.hear()
+        shelter.apply_fact()
         assert shelter.room() == ("Albergue", reason)
 
 
 def test_an_etag_from_before_the_doubt_is_stale(shelter: Shelter) -> None:
     before = shelter.seen().etag
-    shelter.hear()
+    shelter.apply_fact()
     open_again = pb.SetCapacityRequest(
         id=shelter.service.id, etag=before, capacity=pb.Capacity(intake=pb.INTAKE_OPEN)
     )

@@ -36,7 +36,7 @@ def asked(scene: Scene, need: str = "MED.PRI") -> list[str]:
     ).matches
     searched = scene.coordinator.SearchServices(pb.SearchServicesRequest(need_code=need))
     names = sorted(one.service.name for one in matched)
-    assert names == [one.name for one in searched.services]
+    assert names == [service.name for service in searched.services]
     assert len(names) == searched.total_size
     return names
 
@@ -48,17 +48,17 @@ def meets(need: str) -> str:
 
 def test_a_change_counts_from_the_next_query_on(scene: Scene) -> None:
     own = scene.organization("Propia")
-    made = scene.service(own, "Casa", "MED.PRI")
+    created = scene.service(own, "Casa", "MED.PRI")
     assert asked(scene) == ["Casa"]
     scene.suspend(own.id)
     assert asked(scene) == []
     with scene.database.transaction(SYSTEM) as tx:
         tx.execute(
-            f"UPDATE services SET listed = true, {meets('MED.DENT')} WHERE id = %s", (made.id,)
+            f"UPDATE services SET listed = true, {meets('MED.DENT')} WHERE id = %s", (created.id,)
         )
     assert (asked(scene), asked(scene, "MED.DENT")) == ([], ["Casa"])
     with scene.database.transaction(SYSTEM) as tx:
-        tx.execute("DELETE FROM services WHERE id = %s", (made.id,))
+        tx.execute("DELETE FROM services WHERE id = %s", (created.id,))
     assert asked(scene, "MED.DENT") == []
 
 
@@ -89,14 +89,14 @@ def test_the_index_keeps_up_without_queries_even_if_an_announcement_is_lost(
 
 
 def test_a_change_by_an_older_transaction_that_ends_later_is_not_missed(scene: Scene) -> None:
-    made = scene.service(scene.coalition, "Casa", "MED.PRI")
+    created = scene.service(scene.coalition, "Casa", "MED.PRI")
     assert asked(scene) == ["Casa"]
     with scene.database.transaction(SYSTEM) as older:
         older.execute("SELECT pg_current_xact_id()")
         with scene.database.transaction(SYSTEM) as tx:
-            tx.execute(f"UPDATE services SET {meets('MED.DENT')} WHERE id = %s", (made.id,))
+            tx.execute(f"UPDATE services SET {meets('MED.DENT')} WHERE id = %s", (created.id,))
         assert asked(scene, "MED.DENT") == ["Casa"]
-        older.execute(f"UPDATE services SET {meets('MED.MAT')} WHERE id = %s", (made.id,))
+        older.execute(f"UPDATE services SET {meets('MED.MAT')} WHERE id = %s", (created.id,))
         assert asked(scene, "MED.DENT") == ["Casa"]  # not yet committed
     assert (asked(scene, "MED.DENT"), asked(scene, "MED.MAT")) == ([], ["Casa"])
 
@@ -104,13 +104,13 @@ def test_a_change_by_an_older_transaction_that_ends_later_is_not_missed(scene: S
 def test_a_directory_that_was_restored_beneath_a_running_process_is_read_again(
     scene: Scene,
 ) -> None:
-    made = scene.service(scene.coalition, "Casa", "MED.PRI")
+    created = scene.service(scene.coalition, "Casa", "MED.PRI")
     assert asked(scene) == ["Casa"]
     with scene.owner.transaction(SYSTEM) as tx:
         tx.execute("CREATE TEMP TABLE kept AS SELECT * FROM services")
         tx.execute("TRUNCATE services, service_changes CASCADE")
         tx.execute(f"UPDATE kept SET {meets('MED.DENT')}")
-        tx.execute("INSERT INTO services SELECT * FROM kept WHERE id = %s", (made.id,))
+        tx.execute("INSERT INTO services SELECT * FROM kept WHERE id = %s", (created.id,))
         tx.execute("UPDATE service_changes SET changed = '3'")
         tx.execute("DROP TABLE kept")
     assert (asked(scene), asked(scene, "MED.DENT")) == ([], ["Casa"])
@@ -195,7 +195,7 @@ def test_a_caller_that_waited_for_anothers_first_reading_knows_what_was_committe
 
 
 def test_many_callers_that_search_while_figures_change_get_no_false_answer(scene: Scene) -> None:
-    made = [scene.service(scene.coalition, f"Casa {number}", "MED.PRI") for number in range(20)]
+    created = [scene.service(scene.coalition, f"Casa {number}", "MED.PRI") for number in range(20)]
     wrong: list[object] = []
 
     def ask() -> None:
@@ -203,9 +203,9 @@ def test_many_callers_that_search_while_figures_change_get_no_false_answer(scene
             matches = scene.coordinator.MatchServices(
                 pb.MatchServicesRequest(need_code="MED.PRI", limit=100)
             ).matches
-            if len({one.service.id for one in matches}) != 20 or [
-                one.verdict for one in matches
-            ] != sorted(one.verdict for one in matches):
+            if len({match.service.id for match in matches}) != 20 or [
+                match.verdict for match in matches
+            ] != sorted(match.verdict for match in matches):
                 wrong.append(matches)
 
     asking = [threading.Thread(target=ask) for _ in range(4)]
@@ -215,7 +215,7 @@ def test_many_callers_that_search_while_figures_change_get_no_false_answer(scene
         with scene.database.transaction(SYSTEM) as tx:
             tx.execute(
                 "UPDATE services SET available = %s, intake = 'OPEN' WHERE id = %s",
-                (number % 3, made[number % 20].id),
+                (number % 3, created[number % 20].id),
             )
     for one in asking:
         one.join()
@@ -244,7 +244,7 @@ def test_a_query_is_repeated_if_a_service_is_deleted_or_renamed_before_its_page_
 
     monkeypatch.setattr(search, "_rows", slow)
     answer = scene.coordinator.SearchServices(pb.SearchServicesRequest(need_code="MED.PRI"))
-    assert [one.name for one in answer.services] == ["Abrigo"]
+    assert [service.name for service in answer.services] == ["Abrigo"]
     assert answer.total_size == 1
     assert looks == [2, 1]
 
@@ -253,7 +253,7 @@ def test_an_outgrown_index_is_rebuilt_and_queries_meanwhile_miss_nothing(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search_index, "_MANY_LATER", 2)
-    made = [scene.service(scene.coalition, f"Casa {number}", "MED.PRI") for number in range(3)]
+    created = [scene.service(scene.coalition, f"Casa {number}", "MED.PRI") for number in range(3)]
     known, real, transactions = DirectoryIndex(), directory_index._by_name, list[int]()
 
     @contextmanager
@@ -268,7 +268,7 @@ def test_an_outgrown_index_is_rebuilt_and_queries_meanwhile_miss_nothing(
 
     def rename(name: str) -> None:
         with scene.database.transaction(SYSTEM) as tx:
-            tx.execute("UPDATE services SET name_key = %s WHERE id = %s", (name, made[0].id))
+            tx.execute("UPDATE services SET name_key = %s WHERE id = %s", (name, created[0].id))
 
     known.keep_up(begin, NOW)
     # one transaction for each part, so that no directory is too large for a single transaction

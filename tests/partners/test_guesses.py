@@ -46,15 +46,15 @@ def sign_in(
     )
 
 
-def guesses(scene: Scene, often: int, **how: Any) -> None:
+def guesses(scene: Scene, often: int, **options: Any) -> None:
     for _ in range(often):
         with refused("UNAUTHENTICATED", "sign_in_failed"):
-            sign_in(scene, **how)
+            sign_in(scene, **options)
 
 
-def waits(scene: Scene, **how: Any) -> float:
+def waits(scene: Scene, **options: Any) -> float:
     with refused("RESOURCE_EXHAUSTED", "too_many_attempts") as refusal:
-        sign_in(scene, **how)
+        sign_in(scene, **options)
     return refusal.retry_after
 
 
@@ -152,10 +152,10 @@ def test_guesses_for_an_email_without_an_account_are_counted_like_any_others(
 def test_neither_email_nor_address_nor_device_is_stored_in_clear(member: Scene) -> None:
     guesses(member, 1, email="nadie@puentes.org", address="192.0.2.66", device=PHONE)
     sign_in(member, PASSWORD, address="192.0.2.66", device=PHONE)
-    kept = str([bytes(row["mark"]) for row in member.rows("SELECT mark FROM guesses")])
-    assert len(kept) > 100
+    stored = str([bytes(row["mark"]) for row in member.rows("SELECT mark FROM guesses")])
+    assert len(stored) > 100
     for readable in ("nadie", "192.0.2", PHONE, "xiomara"):
-        assert readable not in kept
+        assert readable not in stored
 
 
 def test_many_guesses_at_once_do_not_evade_the_limit(member: Scene) -> None:

@@ -177,9 +177,9 @@ def test_an_address_without_a_department_is_an_error_at_its_cell(scene: Scene) -
         scene.by(scene.organization(), Role.MANAGER), tables(addresses=addresses)
     )
     wrong = {
-        (line.file, line.row, each.column, each.field, each.reason_code)
+        (line.file, line.row, problem.column, problem.field, problem.reason_code)
         for line in report.lines
-        for each in line.problems
+        for problem in line.problems
     }
     assert ("addresses.csv", 2, "D", "state_province", "required") in wrong
 
@@ -192,11 +192,11 @@ def workbook(cells: bytes) -> bytes:
     book.save(plain)
     with (
         zipfile.ZipFile(plain) as source,
-        zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as made,
+        zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as created,
     ):
         for name in source.namelist():
             text = source.read(name)
-            made.writestr(
+            created.writestr(
                 name,
                 text.replace(b"</sheetData>", b"<row>" + cells + b"</row></sheetData>")
                 if "sheet1" in name

@@ -59,11 +59,11 @@ def manager(scene: Scene, house: Organization) -> Stubs:
     return scene.by(house, Role.MANAGER)
 
 
-def create(by: Stubs, content: bytes | None = None, **said: object) -> pb.Import:
-    made: pb.Import = by.CreateImport(
-        pb.CreateImportRequest(content=sheet(*GOOD) if content is None else content, **said)  # type: ignore[arg-type]
+def create(by: Stubs, content: bytes | None = None, **fields: object) -> pb.Import:
+    created: pb.Import = by.CreateImport(
+        pb.CreateImportRequest(content=sheet(*GOOD) if content is None else content, **fields)  # type: ignore[arg-type]
     )
-    return made
+    return created
 
 
 def get(by: Stubs, job: pb.Import) -> pb.Import:
@@ -226,10 +226,10 @@ def test_a_process_killed_before_the_commit_leaves_nothing_and_another_does_the_
     scene: Scene, manager: Stubs
 ) -> None:
     job = create(manager)
-    said = f"{scene.url} {scene.sealing_key.hex()} {scene.clock.now().isoformat()}"
+    arguments = f"{scene.url} {scene.sealing_key.hex()} {scene.clock.now().isoformat()}"
     killed = subprocess.run(
         [sys.executable, "-c", KILLED],
-        input=said,
+        input=arguments,
         text=True,
         cwd=ROOT,
         capture_output=True,
@@ -346,17 +346,17 @@ def test_the_import_of_another_organisation_is_not_found(scene: Scene, manager: 
 
 
 def test_an_answer_that_names_no_id_is_refused(scene: Scene, manager: Stubs) -> None:
-    with refused("INVALID_ARGUMENT", "invalid_fields") as said:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal_raised:
         create(manager, answers=[pb.ImportAnswer(row=2, subject_id="x\0")])
-    assert said.violations == [("answers", "malformed")]
+    assert refusal_raised.violations == [("answers", "malformed")]
 
 
 def test_at_most_five_imports_may_wait_and_an_empty_file_is_refused(
     scene: Scene, manager: Stubs
 ) -> None:
-    with refused("INVALID_ARGUMENT", "invalid_fields") as said:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal_raised:
         create(manager, b"")
-    assert said.violations == [("content", "required")]
+    assert refusal_raised.violations == [("content", "required")]
     for _ in range(5):
         create(manager)
     with refused("RESOURCE_EXHAUSTED", "too_many_requests"):

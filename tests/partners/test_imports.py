@@ -42,9 +42,9 @@ def sheet(*rows: str, headings: str = HEADINGS) -> bytes:
 
 def problems(report: pb.ImportReport) -> list[tuple[int, str, str, str]]:
     return [
-        (line.row, each.column, each.field, each.reason_code)
+        (line.row, problem.column, problem.field, problem.reason_code)
         for line in report.lines
-        for each in line.problems
+        for problem in line.problems
     ]
 
 
@@ -109,8 +109,8 @@ def test_hours_that_can_be_read_in_two_ways_are_not_guessed(
 ) -> None:
     try:
         found: str | list[str] = [
-            f"{each.byday[0]}-{each.byday[-1]} {each.opens_at}-{each.closes_at}"
-            for each in hours.schedules(text)
+            f"{schedule.byday[0]}-{schedule.byday[-1]} {schedule.opens_at}-{schedule.closes_at}"
+            for schedule in hours.schedules(text)
         ]
     except hours.Unclear as error:
         found = str(error)
@@ -144,7 +144,7 @@ def test_a_dry_run_reports_what_would_change_and_writes_nothing(scene: Scene) ->
     assert not scene.rows("SELECT * FROM services")
 
 
-def test_where_one_row_is_refused_nothing_is_written_and_each_wrong_cell_is_named(
+def test_nothing_is_written_if_one_row_is_refused_and_each_wrong_cell_is_named(
     scene: Scene,
 ) -> None:
     manager = scene.by(scene.organization(), Role.MANAGER)
@@ -493,9 +493,9 @@ def test_an_error_in_a_table_is_reported_with_the_name_of_the_table(scene: Scene
     at = [{"id": "x1", "service_id": "s1", "location_id": "l9"}]
     report = scene.import_report(manager, tables(schedules=hours, service_at_locations=at))
     assert {
-        (line.file, line.row, each.column, each.field, each.reason_code)
+        (line.file, line.row, problem.column, problem.field, problem.reason_code)
         for line in report.lines
-        for each in line.problems
+        for problem in line.problems
     } == {
         ("schedules.csv", 2, "E", "opens_at", "malformed"),
         ("schedules.csv", 3, "G", "interval", "out_of_range"),
@@ -606,9 +606,9 @@ def test_a_file_that_would_not_fit_is_refused_before_it_is_unpacked(scene: Scene
     bomb = io.BytesIO()
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("services.csv", b"0" * 40_000_000)
-    with refused("INVALID_ARGUMENT", "invalid_fields") as said:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal_raised:
         scene.run_import(manager, b"n" * 700_001)
-    assert said.violations == [("content", "too_long")]
+    assert refusal_raised.violations == [("content", "too_long")]
     for content in (bomb.getvalue(), b"Nombre\n" + b"a\n" * 5001):
         ended = scene.run_import(manager, content)
         assert (ended.state, ended.failure_code) == (pb.IMPORT_STATE_FAILED, "too_long")
@@ -631,19 +631,19 @@ def test_two_imports_of_one_file_create_everything_once_however_many_workers_run
     own = scene.organization("Casa")
     by = scene.by(own, Role.MANAGER)
     content = sheet(*(f"Servicio {number};PSS;León;;;;" for number in range(40)))
-    made = [by.CreateImport(pb.CreateImportRequest(content=content)) for _ in range(2)]
+    created = [by.CreateImport(pb.CreateImportRequest(content=content)) for _ in range(2)]
 
     def work() -> None:
         while any(
             by.GetImport(pb.GetImportRequest(id=each.id)).state != pb.IMPORT_STATE_DONE
-            for each in made
+            for each in created
         ):
             run_import(scene.database, scene.keyring, scene.clock)
 
     with ThreadPoolExecutor(2) as pool:
         for working in [pool.submit(work) for _ in range(2)]:
             working.result()
-    reports = [by.GetImport(pb.GetImportRequest(id=each.id)).report for each in made]
+    reports = [by.GetImport(pb.GetImportRequest(id=each.id)).report for each in created]
     assert sorted((report.created, report.unchanged) for report in reports) == [(0, 40), (40, 0)]
 
 

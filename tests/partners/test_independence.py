@@ -53,12 +53,12 @@ def invited(
     scene: Scene, by: Stubs, email: str, *roles: contract_pb2.Role.ValueType, device: str = ""
 ) -> Stubs:
     """Makes an account that `by` invited, and that was accepted and used from this device."""
-    made = invite(by, None, *roles, email=email)
-    if made.unconfirmed:
+    created = invite(by, None, *roles, email=email)
+    if created.unconfirmed:
         founder(scene, of=scene.organization("Otra sede")).ConfirmInvitation(
-            pb.ConfirmInvitationRequest(id=made.id)
+            pb.ConfirmInvitationRequest(id=created.id)
         )
-    token = letter(scene, made).token
+    token = letter(scene, created).token
     acceptance = pb.AcceptInvitationRequest(token=token, name="Otra", password=OWN_PASSWORD)
     PartnersStubs(scene.channel).members.AcceptInvitation(
         acceptance, metadata=scene.origin(device=device)
@@ -92,9 +92,9 @@ def of_first_manager(scene: Scene, first: Stubs) -> Callable[[Stubs], object]:
     entry = directory_pb2.Organization(
         name="Fachada", type=directory_pb2.ORGANIZATION_TYPE_NGO, country="NI"
     )
-    made = first.CreateOrganization(directory_pb2.CreateOrganizationRequest(organization=entry))
+    created = first.CreateOrganization(directory_pb2.CreateOrganizationRequest(organization=entry))
     front = Organization(
-        id=made.id,
+        id=created.id,
         create_time=scene.clock.now(),
         update_time=scene.clock.now(),
         entry=None,  # type: ignore[arg-type]
@@ -242,7 +242,7 @@ def test_a_token_names_the_keys_that_its_worker_made_even_if_another_has_taken_t
     assert token_of(scene, worker.entry.email).includes(id)
 
 
-def test_where_a_second_factor_is_required_nobody_is_a_second_person_with_only_a_password(
+def test_nobody_is_a_second_person_with_only_a_password_if_a_second_factor_is_required(
     scene: Scene,
 ) -> None:
     worker = scene.worker(scene.coalition, Role.COORDINATOR)

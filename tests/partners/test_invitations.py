@@ -70,8 +70,8 @@ def invite(
     *roles: contract_pb2.Role.ValueType,
     **more: Any,
 ) -> pb.Invitation:
-    made: pb.Invitation = by.CreateInvitation(invitation(organization, *roles, **more))
-    return made
+    created: pb.Invitation = by.CreateInvitation(invitation(organization, *roles, **more))
+    return created
 
 
 def letter(scene: Scene, made: pb.Invitation) -> letters_pb2.InvitationLetter:
@@ -105,11 +105,11 @@ def answer(ask: Any) -> str:
 
 def test_the_first_manager_comes_by_invitation_and_chooses_her_own_password(scene: Scene) -> None:
     new = scene.organization("Casa Nueva")
-    made = invite(scene.coordinator, new, contract_pb2.ROLE_MANAGER, contract_pb2.ROLE_WORKER)
+    created = invite(scene.coordinator, new, contract_pb2.ROLE_MANAGER, contract_pb2.ROLE_WORKER)
     assert scene.rows("SELECT FROM workers WHERE organization_id = %s", new.id) == [], (
         "there is no account yet, only an invitation"
     )
-    accept(scene, made)
+    accept(scene, created)
     signed = scene.nobody.SignIn(pb.SignInRequest(email=EMAIL, password=OWN_PASSWORD)).worker
     assert (signed.organization_id, signed.name, list(signed.roles)) == (
         new.id,
@@ -118,7 +118,7 @@ def test_the_first_manager_comes_by_invitation_and_chooses_her_own_password(scen
     )
     (row,) = scene.rows("SELECT password_hash FROM workers WHERE id = %s", signed.id)
     assert row["password_hash"].startswith("$argon2id$")
-    assert scene.facts(made.id) == [
+    assert scene.facts(created.id) == [
         (1, "enlace.invitation.created.v1"),
         (2, "enlace.invitation.accepted.v1"),
     ]
@@ -150,15 +150,15 @@ def test_the_registrar_of_a_member_invites_nobody_to_it_before_another_has_appro
     entry = directory_pb2.Organization(
         name="Casa Nueva", type=directory_pb2.ORGANIZATION_TYPE_NGO, country="NI"
     )
-    made = scene.coordinator.CreateOrganization(
+    created = scene.coordinator.CreateOrganization(
         directory_pb2.CreateOrganizationRequest(organization=entry)
     )
     with refused("FAILED_PRECONDITION", "second_person_required"):
-        scene.coordinator.CreateInvitation(invitation(organization_id=made.id))
+        scene.coordinator.CreateInvitation(invitation(organization_id=created.id))
     other = scene.by(scene.coalition, Role.COORDINATOR)
-    other.CreateInvitation(invitation(organization_id=made.id))
-    scene.approve(made.id)
-    scene.coordinator.CreateInvitation(invitation(organization_id=made.id))
+    other.CreateInvitation(invitation(organization_id=created.id))
+    scene.approve(created.id)
+    scene.coordinator.CreateInvitation(invitation(organization_id=created.id))
 
 
 def test_no_rpc_makes_an_account_with_a_password_that_another_knows() -> None:
@@ -190,14 +190,14 @@ def test_an_organisation_without_active_managers_can_be_given_a_first_manager_ag
 
 def test_a_suspended_organisation_gets_no_manager(scene: Scene) -> None:
     new = scene.organization("Casa Nueva")
-    made = invite(scene.coordinator, new)
+    created = invite(scene.coordinator, new)
     scene.suspend(new.id)
     with refused("FAILED_PRECONDITION", "illegal_transition"):
         invite(scene.coordinator, new)
     with refused("UNAUTHENTICATED", "invitation_invalid"):
-        accept(scene, made)
+        accept(scene, created)
     scene.reinstate(new.id)
-    accept(scene, made)
+    accept(scene, created)
 
 
 def test_an_organisation_that_does_not_exist_or_is_not_the_callers_own_is_not_found(
@@ -221,10 +221,12 @@ def test_a_manager_invites_her_own_people_and_gives_no_role_in_the_network(scene
     for role in (contract_pb2.ROLE_COORDINATOR, contract_pb2.ROLE_AUDITOR):
         with refused("PERMISSION_DENIED", "right_missing"):
             invite(manager, None, contract_pb2.ROLE_WORKER, role)
-    made = invite(manager, None, contract_pb2.ROLE_OPERATOR, language="en")
-    accept(scene, made)
+    created = invite(manager, None, contract_pb2.ROLE_OPERATOR, language="en")
+    accept(scene, created)
     (worker,) = [
-        one for one in manager.ListWorkers(pb.ListWorkersRequest()).workers if one.email == EMAIL
+        worker
+        for worker in manager.ListWorkers(pb.ListWorkersRequest()).workers
+        if worker.email == EMAIL
     ]
     assert (worker.organization_id, worker.language, list(worker.roles)) == (
         own.id,
@@ -239,9 +241,9 @@ def test_the_networks_roles_are_given_in_the_coordinating_organisation_only(scen
         (contract_pb2.ROLE_COORDINATOR, EMAIL),
         (contract_pb2.ROLE_AUDITOR, "auditora@ejemplo.org"),
     ):
-        made = invite(scene.coordinator, None, role, email=email)
-        abroad.ConfirmInvitation(pb.ConfirmInvitationRequest(id=made.id))
-        accept(scene, made)
+        created = invite(scene.coordinator, None, role, email=email)
+        abroad.ConfirmInvitation(pb.ConfirmInvitationRequest(id=created.id))
+        accept(scene, created)
     rows = scene.rows(
         "SELECT organization_id FROM workers WHERE email IN (%s, 'auditora@ejemplo.org')", EMAIL
     )
@@ -256,10 +258,10 @@ def test_an_invitation_gets_the_same_answer_whether_or_not_the_address_has_an_ac
     manager = scene.by(own, Role.MANAGER)
 
     def said(email: str) -> bytes:
-        made = invite(manager, None, contract_pb2.ROLE_WORKER, email=email)
-        assert made.id
-        made.id = ""
-        return made.SerializeToString(deterministic=True)
+        created = invite(manager, None, contract_pb2.ROLE_WORKER, email=email)
+        assert created.id
+        created.id = ""
+        return created.SerializeToString(deterministic=True)
 
     taken, free = said("ocupada@ejemplo.org"), said("ninguna@ejemplo.org")
     assert taken == free.replace(b"ninguna", b"ocupada")
@@ -274,12 +276,12 @@ def test_an_invitation_gets_the_same_answer_whether_or_not_the_address_has_an_ac
 
 def test_only_the_owner_of_a_mailbox_learns_that_its_address_has_an_account(scene: Scene) -> None:
     scene.worker(scene.organization("Ajena"), email=EMAIL.upper())
-    made = invite(scene.coordinator, scene.organization("Casa Nueva"))
+    created = invite(scene.coordinator, scene.organization("Casa Nueva"))
     for _ in range(2):
         with refused("FAILED_PRECONDITION", "email_taken"):
-            accept(scene, made)
+            accept(scene, created)
     assert len(scene.rows("SELECT FROM workers WHERE lower(email) = %s", EMAIL)) == 1
-    assert scene.facts(made.id) == [(1, "enlace.invitation.created.v1")]
+    assert scene.facts(created.id) == [(1, "enlace.invitation.created.v1")]
 
 
 def test_people_of_an_organisation_that_left_and_came_back_keep_their_addresses(
@@ -335,12 +337,12 @@ def test_an_invitation_from_before_a_suspension_does_not_let_the_worker_in_again
 ) -> None:
     own = scene.organization("Casa")
     manager, worker = scene.by(own, Role.MANAGER), scene.worker(own, Role.WORKER, email=EMAIL)
-    made = invite(manager, None, contract_pb2.ROLE_WORKER)
+    created = invite(manager, None, contract_pb2.ROLE_WORKER)
     scene.advance(minutes=1)
     manager.SuspendWorker(pb.SuspendWorkerRequest(id=worker.id))
     scene.advance(minutes=1)
     with refused("UNAUTHENTICATED", "invitation_invalid"):
-        accept(scene, made)
+        accept(scene, created)
 
 
 def test_a_manager_who_is_invited_again_to_another_role_loses_her_keys(scene: Scene) -> None:
@@ -355,7 +357,9 @@ def test_a_manager_who_is_invited_again_to_another_role_loses_her_keys(scene: Sc
     )
     accept(scene, invite(manager, None, contract_pb2.ROLE_WORKER))
     (revoked,) = [
-        one for one in manager.ListApiKeys(pb.ListApiKeysRequest()).api_keys if one.id == key.id
+        api_key
+        for api_key in manager.ListApiKeys(pb.ListApiKeysRequest()).api_keys
+        if api_key.id == key.id
     ]
     assert revoked.HasField("revoke_time")
 
@@ -366,12 +370,12 @@ def test_a_key_waits_for_a_second_manager_once_its_manager_has_fewer_rights_than
     own = scene.organization("Casa")
     manager = scene.by(own, Role.MANAGER)
     other = scene.as_worker(scene.worker(own, Role.MANAGER, Role.WORKER, email=EMAIL))
-    made = {}
+    created = {}
     for scope in (contract_pb2.SCOPE_PEOPLE_OPEN, contract_pb2.SCOPE_DIRECTORY_WRITE):
-        made[scope] = other.CreateApiKey(pb.CreateApiKeyRequest(label="Sistema", scopes=[scope]))
-    assert not any(key.api_key.unconfirmed for key in made.values())
+        created[scope] = other.CreateApiKey(pb.CreateApiKeyRequest(label="Sistema", scopes=[scope]))
+    assert not any(key.api_key.unconfirmed for key in created.values())
     accept(scene, invite(manager))
-    wide, narrow = made.values()
+    wide, narrow = created.values()
     with refused("UNAUTHENTICATED", "key_invalid"):
         scene.nobody.IssueToken(pb.IssueTokenRequest(api_key=wide.secret))
     assert scene.nobody.IssueToken(pb.IssueTokenRequest(api_key=narrow.secret)).tokens
@@ -392,9 +396,9 @@ def test_all_invalid_invitation_tokens_get_the_same_answer(scene: Scene) -> None
         invitation(organization_id=replaced.organization_id, email="otra@ejemplo.org")
     )
     scene.advance(hours=72)
-    made = invite(scene.by(scene.coalition, Role.COORDINATOR), new, email="nueva@ejemplo.org")
-    token = letter(scene, made).token
-    for wrong in (*tokens, token + "x", token[:-1], token.swapcase(), "x", made.id, "\x00"):
+    created = invite(scene.by(scene.coalition, Role.COORDINATOR), new, email="nueva@ejemplo.org")
+    token = letter(scene, created).token
+    for wrong in (*tokens, token + "x", token[:-1], token.swapcase(), "x", created.id, "\x00"):
         with refused("UNAUTHENTICATED", "invitation_invalid"):
             scene.nobody.AcceptInvitation(acceptance(wrong))
         # a malformed request is refused before the token is checked
@@ -404,26 +408,26 @@ def test_all_invalid_invitation_tokens_get_the_same_answer(scene: Scene) -> None
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         scene.nobody.AcceptInvitation(acceptance(""))
     assert refusal.violations == [("token", "required")]
-    accept(scene, made)
+    accept(scene, created)
 
 
 def test_an_invitation_is_valid_for_72_hours(scene: Scene) -> None:
-    made = invite(scene.coordinator, scene.organization("Casa Nueva"))
+    created = invite(scene.coordinator, scene.organization("Casa Nueva"))
     scene.advance(hours=71, minutes=59)
-    accept(scene, made)
+    accept(scene, created)
 
 
 def test_an_invitation_is_revoked_when_its_maker_is_suspended(scene: Scene) -> None:
     own = scene.organization()
     maker, manager = scene.worker(own, Role.MANAGER), scene.by(own, Role.MANAGER)
-    made = invite(scene.as_worker(maker), None, contract_pb2.ROLE_WORKER)
+    created = invite(scene.as_worker(maker), None, contract_pb2.ROLE_WORKER)
     other = invite(manager, None, contract_pb2.ROLE_WORKER, email="otra@ejemplo.org")
     manager.SuspendWorker(pb.SuspendWorkerRequest(id=maker.id))
     listed = manager.ListInvitations(pb.ListInvitationsRequest()).invitations
     assert [invitation.id for invitation in listed] == [other.id]
-    assert scene.facts(made.id)[-1] == (2, "enlace.invitation.revoked.v1")
+    assert scene.facts(created.id)[-1] == (2, "enlace.invitation.revoked.v1")
     with refused("UNAUTHENTICATED", "invitation_invalid"):
-        accept(scene, made)
+        accept(scene, created)
 
 
 def test_a_newer_invitation_replaces_an_open_one(scene: Scene) -> None:
@@ -460,7 +464,10 @@ def test_a_manager_sees_and_revokes_open_invitations_of_her_own_organisation_onl
         invite(manager, None, contract_pb2.ROLE_MANAGER, email=f"{name}@ejemplo.org")
         for name in ("equivocada", "correcta")
     )
-    assert {one.id for one in manager.ListInvitations(pb.ListInvitationsRequest()).invitations} == {
+    assert {
+        invitation.id
+        for invitation in manager.ListInvitations(pb.ListInvitationsRequest()).invitations
+    } == {
         wrong.id,
         right.id,
     }
@@ -497,21 +504,21 @@ def test_an_invitation_that_is_revoked_and_accepted_at_once_is_either_revoked_or
     own = scene.organization("Propia")
     manager = scene.by(own, Role.MANAGER)
     for n in range(5):
-        made = invite(manager, None, contract_pb2.ROLE_WORKER, email=f"persona-{n}@ejemplo.org")
-        token = letter(scene, made).token
+        created = invite(manager, None, contract_pb2.ROLE_WORKER, email=f"persona-{n}@ejemplo.org")
+        token = letter(scene, created).token
         with ThreadPoolExecutor(2) as pool:
             accepted = pool.submit(
                 answer, lambda token=token: scene.nobody.AcceptInvitation(acceptance(token))
             )
             revoked = pool.submit(
                 answer,
-                lambda id=made.id: manager.RevokeInvitation(pb.RevokeInvitationRequest(id=id)),
+                lambda id=created.id: manager.RevokeInvitation(pb.RevokeInvitationRequest(id=id)),
             )
         assert (accepted.result(), revoked.result()) in (
             ("OK", "illegal_transition"),
             ("invitation_invalid", "OK"),
         )
-        assert len(scene.rows("SELECT FROM workers WHERE email = %s", made.email)) == (
+        assert len(scene.rows("SELECT FROM workers WHERE email = %s", created.email)) == (
             accepted.result() == "OK"
         )
 
@@ -519,7 +526,7 @@ def test_an_invitation_that_is_revoked_and_accepted_at_once_is_either_revoked_or
 def test_of_several_first_managers_invited_at_once_only_one_can_accept(scene: Scene) -> None:
     new = scene.organization("Casa Nueva")
     with ThreadPoolExecutor(4) as pool:
-        made = list(
+        created = list(
             pool.map(
                 lambda n: invite(scene.coordinator, new, email=f"persona-{n}@ejemplo.org"), range(4)
             )
@@ -527,7 +534,7 @@ def test_of_several_first_managers_invited_at_once_only_one_can_accept(scene: Sc
         assert [
             row["status"] for row in scene.rows("SELECT status FROM invitations ORDER BY status")
         ] == ["OPEN"] + ["REPLACED"] * 3
-        answers = list(pool.map(lambda one: answer(lambda: accept(scene, one)), made))
+        answers = list(pool.map(lambda one: answer(lambda: accept(scene, one)), created))
     assert sorted(answers) == ["OK"] + ["invitation_invalid"] * 3
     assert len(scene.rows("SELECT FROM workers WHERE organization_id = %s", new.id)) == 1
 
@@ -552,16 +559,16 @@ def test_a_first_manager_who_comes_second_is_refused(scene: Scene) -> None:
     Both ways check under the same lock that there is no manager yet.
     """
     new = scene.organization("Casa Nueva")
-    made = invite(scene.coordinator, new)
+    created = invite(scene.coordinator, new)
     scene.worker(new, Role.MANAGER)
     with refused("FAILED_PRECONDITION", "manager_exists"):
-        accept(scene, made)
+        accept(scene, created)
 
 
 def test_one_address_invited_by_two_organisations_becomes_one_account(scene: Scene) -> None:
-    made = [invite(scene.coordinator, scene.organization(f"Casa {n}")) for n in range(3)]
+    created = [invite(scene.coordinator, scene.organization(f"Casa {n}")) for n in range(3)]
     with ThreadPoolExecutor(3) as pool:
-        answers = list(pool.map(lambda one: answer(lambda: accept(scene, one)), made))
+        answers = list(pool.map(lambda one: answer(lambda: accept(scene, one)), created))
     assert sorted(answers) == ["OK", "email_taken", "email_taken"]
 
 
@@ -578,11 +585,11 @@ def test_one_address_invited_by_two_organisations_becomes_one_account(scene: Sce
 def test_errors_in_an_acceptance_are_reported_and_the_link_stays_valid(
     scene: Scene, wrong: dict[str, str], violation: tuple[str, str]
 ) -> None:
-    made = invite(scene.coordinator, scene.organization("Casa Nueva"))
+    created = invite(scene.coordinator, scene.organization("Casa Nueva"))
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
-        accept(scene, made, **wrong)
+        accept(scene, created, **wrong)
     assert refusal.violations == [violation]
-    accept(scene, made)
+    accept(scene, created)
 
 
 def test_every_address_that_can_be_invited_can_be_written_to() -> None:
@@ -652,17 +659,17 @@ def test_the_token_and_the_address_are_nowhere_but_in_the_sealed_letter(
 ) -> None:
     request = invitation(scene.organization("Casa Nueva"))
     request.request_id = "uno"
-    made = scene.coordinator.CreateInvitation(request)
-    assert scene.coordinator.CreateInvitation(request) == made, (
+    created = scene.coordinator.CreateInvitation(request)
+    assert scene.coordinator.CreateInvitation(request) == created, (
         "the same request gets the same answer, and makes no second invitation"
     )
-    opened = letter(scene, made)
+    opened = letter(scene, created)
     assert (opened.email, opened.language) == (EMAIL, "es")
     assert re.fullmatch(r"[\w-]{43}", opened.token), "256 random bits"
-    assert opened.token.encode() not in made.SerializeToString()
+    assert opened.token.encode() not in created.SerializeToString()
     with refused("INVALID_ARGUMENT", "invalid_fields"):
-        accept(scene, made, password="corta")
-    accept(scene, made)
+        accept(scene, created, password="corta")
+    accept(scene, created)
     tables = [
         row["t"]
         for row in scene.rows("SELECT tablename AS t FROM pg_tables WHERE schemaname = 'public'")
@@ -677,9 +684,9 @@ def test_the_token_and_the_address_are_nowhere_but_in_the_sealed_letter(
     for row in scene.rows("SELECT payload FROM outbox"):
         assert EMAIL.encode() not in bytes(row["payload"])
         assert opened.token.encode() not in bytes(row["payload"])
-    said = capfd.readouterr()
-    assert opened.token not in said.out + said.err
-    assert EMAIL not in said.out + said.err
+    captured = capfd.readouterr()
+    assert opened.token not in captured.out + captured.err
+    assert EMAIL not in captured.out + captured.err
 
 
 def test_a_sealed_letter_can_be_opened_only_for_its_own_invitation(scene: Scene) -> None:
@@ -699,8 +706,8 @@ def test_expired_invitations_are_deleted(scene: Scene) -> None:
 
 
 def test_inviting_and_accepting_are_on_the_trail(scene: Scene) -> None:
-    made = invite(scene.coordinator, scene.organization("Casa Nueva"))
-    accept(scene, made)
+    created = invite(scene.coordinator, scene.organization("Casa Nueva"))
+    accept(scene, created)
     (worker,) = scene.rows("SELECT id FROM workers WHERE email = %s", EMAIL)
     trail = scene.rows(
         "SELECT action, object_id, organization_id, detail_codes FROM audit"
@@ -710,8 +717,8 @@ def test_inviting_and_accepting_are_on_the_trail(scene: Scene) -> None:
         (row["action"], row["object_id"], row["organization_id"], row["detail_codes"])
         for row in trail
     ] == [
-        ("invitation_create", made.id, scene.coalition.id, ["MANAGER"]),
-        ("invitation_accept", made.id, "", []),
+        ("invitation_create", created.id, scene.coalition.id, ["MANAGER"]),
+        ("invitation_accept", created.id, "", []),
         ("worker_create", worker["id"], "", ["MANAGER"]),
     ]
 
@@ -776,18 +783,18 @@ def test_without_email_an_invitation_needs_a_link_on_paper_which_is_shown_once(
         )
         asked = invitation(None, contract_pb2.ROLE_WORKER, on_paper=True)
         asked.request_id = new_id()
-        made = manager.CreateInvitation(asked)
-        address, token = made.link.split("#")
+        created = manager.CreateInvitation(asked)
+        address, token = created.link.split("#")
         assert address == f"{SITE}/invitation"
-        assert manager.CreateInvitation(asked).link == made.link, (
+        assert manager.CreateInvitation(asked).link == created.link, (
             "the link is repeated for the same request only"
         )
         [listed] = manager.ListInvitations(pb.ListInvitationsRequest()).invitations
-        assert (listed.id, listed.link) == (made.id, "")
+        assert (listed.id, listed.link) == (created.id, "")
         (row,) = scene.rows(
             "SELECT payload FROM outbox WHERE subject = %s"
             " AND type = 'enlace.invitation.created.v1'",
-            made.id,
+            created.id,
         )
         assert not facts_pb2.InvitationFact.FromString(row["payload"]).sealed_letter
         Stubs(channel).AcceptInvitation(
@@ -795,13 +802,13 @@ def test_without_email_an_invitation_needs_a_link_on_paper_which_is_shown_once(
         )
     (entry,) = scene.rows(
         "SELECT detail_codes FROM audit WHERE object_id = %s AND action = 'invitation_create'",
-        made.id,
+        created.id,
     )
     assert "on_paper" in entry["detail_codes"]
 
 
 # D22
-def test_where_there_is_email_nobody_but_the_invited_person_sees_the_link(scene: Scene) -> None:
+def test_only_the_invited_person_sees_the_link_in_a_network_with_email(scene: Scene) -> None:
     own = scene.organization("Casa Nueva")
     with refused("FAILED_PRECONDITION", "illegal_transition"):
         invite(scene.by(own, Role.MANAGER), None, contract_pb2.ROLE_WORKER, on_paper=True)

@@ -60,11 +60,11 @@ def other(scene: Scene) -> Stubs:
     return scene.by(scene.organization("Otra"), Role.WORKER)
 
 
-def make(by: Stubs, **said: Any) -> pb.Location:
-    made: pb.Location = by.CreateLocation(
-        pb.CreateLocationRequest(location=pb.Location(**said), request_id=new_id())
+def make(by: Stubs, **fields: Any) -> pb.Location:
+    created: pb.Location = by.CreateLocation(
+        pb.CreateLocationRequest(location=pb.Location(**fields), request_id=new_id())
     )
-    return made
+    return created
 
 
 def get(by: Stubs, location: pb.Location) -> pb.Location:
@@ -72,18 +72,18 @@ def get(by: Stubs, location: pb.Location) -> pb.Location:
     return answer
 
 
-def change(by: Stubs, location: pb.Location, **said: Any) -> pb.Location:
-    wanted = pb.Location(id=location.id, etag=location.etag, **said)
+def change(by: Stubs, location: pb.Location, **fields: Any) -> pb.Location:
+    wanted = pb.Location(id=location.id, etag=location.etag, **fields)
     done: pb.Location = by.UpdateLocation(
         pb.UpdateLocationRequest(
-            location=wanted, update_mask=FieldMask(paths=list(said)), request_id=new_id()
+            location=wanted, update_mask=FieldMask(paths=list(fields)), request_id=new_id()
         )
     )
     return done
 
 
-def offer(by: Stubs, service_id: str, location: pb.Location, **said: Any) -> pb.ServiceAtLocation:
-    there = pb.ServiceAtLocation(service_id=service_id, location_id=location.id, **said)
+def offer(by: Stubs, service_id: str, location: pb.Location, **fields: Any) -> pb.ServiceAtLocation:
+    there = pb.ServiceAtLocation(service_id=service_id, location_id=location.id, **fields)
     done: pb.ServiceAtLocation = by.SetServiceAtLocation(
         pb.SetServiceAtLocationRequest(service_at_location=there, request_id=new_id())
     )
@@ -100,7 +100,7 @@ def where(by: Stubs, service_id: str) -> list[pb.ServiceAtLocation]:
 
 def changes(by: Stubs, id: str) -> list[tuple[str, str, str]]:
     answer = by.ListFieldChanges(pb.ListFieldChangesRequest(subject_id=id))
-    return [(each.field, each.old_value, each.new_value) for each in answer.changes]
+    return [(change.field, change.old_value, change.new_value) for change in answer.changes]
 
 
 def test_an_office_is_shown_to_everybody_with_street_and_coordinates(
@@ -118,17 +118,17 @@ def test_an_office_is_shown_to_everybody_with_street_and_coordinates(
 def test_others_see_only_the_department_of_a_confidential_place_and_its_street_is_nowhere(
     scene: Scene, manager: Stubs, other: Stubs
 ) -> None:
-    made = make(manager, **HOUSE, latitude=12.6, longitude=-87.1, area_code="NI-CI.el-viejo")
+    created = make(manager, **HOUSE, latitude=12.6, longitude=-87.1, area_code="NI-CI.el-viejo")
     for by in (manager, other, scene.coordinator):
-        seen = get(by, made)
+        seen = get(by, created)
         assert (seen.department, seen.address, seen.area_code, seen.HasField("latitude")) == (
             "NI-CI",
             "",
             "",
             False,
         )
-    assert (get(manager, made).name, get(other, made).name) == (HOUSE["name"], "")
-    (row,) = scene.rows("SELECT * FROM locations WHERE id = %s", made.id)
+    assert (get(manager, created).name, get(other, created).name) == (HOUSE["name"], "")
+    (row,) = scene.rows("SELECT * FROM locations WHERE id = %s", created.id)
     assert HIDDEN_STREET.encode() not in row["secret"]
     assert HIDDEN_STREET not in str(
         {name: value for name, value in row.items() if name != "secret"}
@@ -145,10 +145,10 @@ def test_others_see_only_the_department_of_a_confidential_place_and_its_street_i
 def test_other_changes_leave_the_sealed_street_as_it_was(
     scene: Scene, shelter: Organization, manager: Stubs
 ) -> None:
-    made = make(manager, **HOUSE)
-    change(manager, made, name="Casa del río")
+    created = make(manager, **HOUSE)
+    change(manager, created, name="Casa del río")
     service = scene.service(shelter, confidential=True)
-    offer(manager, service.id, made)
+    offer(manager, service.id, created)
     sender = scene.organization("Manda")
     accept(scene, REFERRAL, service.id, shelter.id, sender.id)
     (opened,) = open_address(scene.by(sender, Role.WORKER), REFERRAL)
@@ -158,29 +158,31 @@ def test_other_changes_leave_the_sealed_street_as_it_was(
 def test_nobody_but_its_own_organisation_states_where_a_confidential_place_is(
     scene: Scene, manager: Stubs
 ) -> None:
-    made = make(manager, **HOUSE)
+    created = make(manager, **HOUSE)
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
-        change(scene.coordinator, made, address="A otra casa")
+        change(scene.coordinator, created, address="A otra casa")
     assert refusal.violations == [("location.address", "out_of_range")]
-    change(scene.coordinator, made, department="NI-LE")
+    change(scene.coordinator, created, department="NI-LE")
 
 
 def test_a_manager_checks_the_address_of_her_own_place_on_record_and_nobody_else_does(
     scene: Scene, shelter: Organization, manager: Stubs, other: Stubs
 ) -> None:
-    made, office = make(manager, **HOUSE), make(manager, **OFFICE)
-    opened = manager.OpenOwnAddress(pb.OpenOwnAddressRequest(location_id=made.id))
+    created, office = make(manager, **HOUSE), make(manager, **OFFICE)
+    opened = manager.OpenOwnAddress(pb.OpenOwnAddressRequest(location_id=created.id))
     assert (opened.name, opened.address) == (HOUSE["name"], HIDDEN_STREET)
     trail = scene.rows("SELECT object_id FROM audit WHERE action = 'address_open' AND allowed")
-    assert [row["object_id"] for row in trail] == [made.id]
+    assert [row["object_id"] for row in trail] == [created.id]
     for by in (
         scene.by(scene.organization("Ajena"), Role.MANAGER),
         scene.by(scene.coalition, Role.COORDINATOR, Role.MANAGER),
     ):
         with refused("NOT_FOUND", "not_found"):
-            by.OpenOwnAddress(pb.OpenOwnAddressRequest(location_id=made.id))
+            by.OpenOwnAddress(pb.OpenOwnAddressRequest(location_id=created.id))
     with refused("PERMISSION_DENIED", "right_missing"):
-        scene.by(shelter, Role.WORKER).OpenOwnAddress(pb.OpenOwnAddressRequest(location_id=made.id))
+        scene.by(shelter, Role.WORKER).OpenOwnAddress(
+            pb.OpenOwnAddressRequest(location_id=created.id)
+        )
     with refused("NOT_FOUND", "not_found"):
         manager.OpenOwnAddress(pb.OpenOwnAddressRequest(location_id=office.id))
 
@@ -188,17 +190,17 @@ def test_a_manager_checks_the_address_of_her_own_place_on_record_and_nobody_else
 def test_a_place_that_becomes_confidential_loses_all_directions_and_never_becomes_open_again(
     scene: Scene, shelter: Organization, manager: Stubs, other: Stubs
 ) -> None:
-    made = make(manager, **OFFICE)
-    made = change(manager, made, address="Portón verde", transportation="Ruta 2")
+    created = make(manager, **OFFICE)
+    created = change(manager, created, address="Portón verde", transportation="Ruta 2")
     service = scene.service(shelter, "Acogida", "PSS")
     offer(
         manager,
         service.id,
-        made,
+        created,
         phones=[d.Phone(number="+50522220000")],
         contacts=[d.ContactPoint(name="Ana Inventada")],
     )
-    hidden = change(manager, made, confidential=True)
+    hidden = change(manager, created, confidential=True)
     assert (get(other, hidden).address, get(other, hidden).area_code, get(other, hidden).name) == (
         "",
         "",
@@ -236,7 +238,7 @@ def test_an_open_place_leads_nobody_to_a_service_that_became_confidential(
     )
     for by in (other, scene.coordinator):
         assert not where(by, hidden.id)
-        assert [each.id for each in by.ListLocations(everybody).locations] == [office.id]
+        assert [location.id for location in by.ListLocations(everybody).locations] == [office.id]
         with refused("NOT_FOUND", "not_found"):
             get(by, place)
     assert (get(manager, place).address, get(other, office).id) == (OFFICE["address"], office.id)
@@ -246,13 +248,13 @@ def test_an_open_place_leads_nobody_to_a_service_that_became_confidential(
 def test_the_sealed_fields_of_a_confidential_place_are_replaced_but_not_emptied(
     manager: Stubs,
 ) -> None:
-    made = make(manager, **HOUSE)
+    created = make(manager, **HOUSE)
     for emptied in ({"transportation": ""}, {"address": "", "transportation": "Ruta 3"}):
         with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
-            change(manager, made, **emptied)
+            change(manager, created, **emptied)
         assert refusal.violations == [(f"location.{next(iter(emptied))}", "required")]
-    change(manager, made, transportation="Ruta 3")
-    opened = manager.OpenOwnAddress(pb.OpenOwnAddressRequest(location_id=made.id))
+    change(manager, created, transportation="Ruta 3")
+    opened = manager.OpenOwnAddress(pb.OpenOwnAddressRequest(location_id=created.id))
     assert (opened.address, opened.transportation) == (HOUSE["address"], "Ruta 3")
 
 
@@ -269,21 +271,21 @@ def test_errors_in_a_place_are_reported_with_their_fields(manager: Stubs) -> Non
 
 
 def test_a_place_of_another_organisation_is_not_found(scene: Scene, manager: Stubs) -> None:
-    made = make(manager, **OFFICE)
+    created = make(manager, **OFFICE)
     stranger = scene.by(scene.organization("Ajena"), Role.MANAGER)
     with refused("NOT_FOUND", "not_found"):
-        change(stranger, made, name="Mía")
+        change(stranger, created, name="Mía")
     with refused("NOT_FOUND", "not_found"):
         stranger.DeleteLocation(
-            pb.DeleteLocationRequest(id=made.id, etag=made.etag, request_id=new_id())
+            pb.DeleteLocationRequest(id=created.id, etag=created.etag, request_id=new_id())
         )
     with refused("NOT_FOUND", "not_found"):
-        make(stranger, **OFFICE, organization_id=made.organization_id)
+        make(stranger, **OFFICE, organization_id=created.organization_id)
     own = scene.service(scene.organization("Tercera"), "Ajeno", "PSS")
     with refused("NOT_FOUND", "not_found"):
-        offer(manager, own.id, made)
+        offer(manager, own.id, created)
     with refused("NOT_FOUND", "not_found"):
-        offer(scene.coordinator, own.id, made)
+        offer(scene.coordinator, own.id, created)
 
 
 def test_the_country_of_a_place_cannot_be_emptied(manager: Stubs) -> None:
@@ -296,41 +298,43 @@ def test_the_country_of_a_place_cannot_be_emptied(manager: Stubs) -> None:
 def test_a_member_on_probation_sees_no_confidential_place(
     scene: Scene, shelter: Organization, manager: Stubs
 ) -> None:
-    made, office = make(manager, **HOUSE), make(manager, **OFFICE)
+    created, office = make(manager, **HOUSE), make(manager, **OFFICE)
     new = scene.by(scene.organization("Nueva", approved=False), Role.WORKER)
     with refused("NOT_FOUND", "not_found"):
-        get(new, made)
+        get(new, created)
     listed = new.ListLocations(pb.ListLocationsRequest(organization_id=shelter.id)).locations
     assert [each.id for each in listed] == [office.id]
 
 
 def test_places_are_listed_a_page_at_a_time(shelter: Organization, manager: Stubs) -> None:
-    made = [make(manager, **OFFICE | {"name": f"Oficina {number}"}).id for number in range(3)]
+    created = [make(manager, **OFFICE | {"name": f"Oficina {number}"}).id for number in range(3)]
     first = manager.ListLocations(pb.ListLocationsRequest(page_size=2))
     rest = manager.ListLocations(
         pb.ListLocationsRequest(page_size=2, page_token=first.next_page_token)
     )
-    assert sorted(each.id for page in (first, rest) for each in page.locations) == sorted(made)
+    assert sorted(location.id for page in (first, rest) for location in page.locations) == sorted(
+        created
+    )
     assert not rest.next_page_token
 
 
 def test_a_place_can_be_deleted_only_when_nothing_is_offered_there(
     scene: Scene, shelter: Organization, manager: Stubs
 ) -> None:
-    made = make(manager, **OFFICE)
-    there = offer(manager, scene.service(shelter, "Acogida", "PSS").id, made)
+    created = make(manager, **OFFICE)
+    there = offer(manager, scene.service(shelter, "Acogida", "PSS").id, created)
     with refused("FAILED_PRECONDITION", "location_in_use"):
         manager.DeleteLocation(
-            pb.DeleteLocationRequest(id=made.id, etag=made.etag, request_id=new_id())
+            pb.DeleteLocationRequest(id=created.id, etag=created.etag, request_id=new_id())
         )
     manager.DeleteServiceAtLocation(
         pb.DeleteServiceAtLocationRequest(id=there.id, request_id=new_id())
     )
     manager.DeleteLocation(
-        pb.DeleteLocationRequest(id=made.id, etag=made.etag, request_id=new_id())
+        pb.DeleteLocationRequest(id=created.id, etag=created.etag, request_id=new_id())
     )
     with refused("NOT_FOUND", "not_found"):
-        get(manager, made)
+        get(manager, created)
     with refused("NOT_FOUND", "not_found"):
         manager.DeleteServiceAtLocation(
             pb.DeleteServiceAtLocationRequest(id=there.id, request_id=new_id())
@@ -340,15 +344,15 @@ def test_a_place_can_be_deleted_only_when_nothing_is_offered_there(
 def test_a_service_states_its_details_at_a_place_and_can_replace_them(
     scene: Scene, shelter: Organization, manager: Stubs, other: Stubs
 ) -> None:
-    service, made = scene.service(shelter, "Acogida", "PSS"), make(manager, **OFFICE)
+    service, created = scene.service(shelter, "Acogida", "PSS"), make(manager, **OFFICE)
     first = offer(
         manager,
         service.id,
-        made,
+        created,
         phones=[d.Phone(number="+505 2222 0000", description="Portería")],
         languages=["es", "miq"],
     )
-    again = offer(manager, service.id, made, phones=[d.Phone(number="+50522220001")])
+    again = offer(manager, service.id, created, phones=[d.Phone(number="+50522220001")])
     assert first.id == again.id
     (there,) = where(other, service.id)
     assert [phone.number for phone in there.phones] == ["+50522220001"]
@@ -394,8 +398,8 @@ def test_a_service_is_open_according_to_the_time_in_its_own_country(
 def test_the_hours_at_a_services_places_count_too_and_are_deleted_with_them(
     scene: Scene, shelter: Organization, manager: Stubs, other: Stubs
 ) -> None:
-    service, made = scene.service(shelter, "Consulta", "PSS"), make(manager, **OFFICE)
-    there = offer(manager, service.id, made, schedules=[weekday("00:00", "00:00")])
+    service, created = scene.service(shelter, "Consulta", "PSS"), make(manager, **OFFICE)
+    there = offer(manager, service.id, created, schedules=[weekday("00:00", "00:00")])
     assert other.GetService(d.GetServiceRequest(id=service.id)).open_now
     manager.DeleteServiceAtLocation(
         pb.DeleteServiceAtLocationRequest(id=there.id, request_id=new_id())
@@ -419,8 +423,11 @@ def test_hours_follow_a_service_and_a_place_to_another_time_zone(
             request_id=new_id(),
         )
     )
-    there, made = scene.service(shelter, "Allá", "PSS"), make(manager, **OFFICE | {"area_code": ""})
-    offer(manager, there.id, made, schedules=hours)
+    there, created = (
+        scene.service(shelter, "Allá", "PSS"),
+        make(manager, **OFFICE | {"area_code": ""}),
+    )
+    offer(manager, there.id, created, schedules=hours)
     assert (is_open(own.id), is_open(there.id)) == (True, True)
     seen = manager.GetService(d.GetServiceRequest(id=own.id))
     east = d.Service(id=own.id, etag=seen.etag, country="ES")  # 17:30 there
@@ -431,7 +438,7 @@ def test_hours_follow_a_service_and_a_place_to_another_time_zone(
             request_id=new_id(),
         )
     )
-    change(manager, made, country="ES", department="")
+    change(manager, created, country="ES", department="")
     assert (is_open(own.id), is_open(there.id)) == (False, False)
 
 
@@ -455,10 +462,10 @@ def test_a_service_keeps_its_hours_across_the_night_in_which_the_clocks_go_forwa
 def test_hours_stay_known_though_nobody_touches_the_entry_for_a_year(
     scene: Scene, shelter: Organization, manager: Stubs, other: Stubs
 ) -> None:
-    service, made = scene.service(shelter, "Guardia", "PSS"), make(manager, **OFFICE)
+    service, created = scene.service(shelter, "Guardia", "PSS"), make(manager, **OFFICE)
     round_the_clock = weekday("00:00", "00:00")
     round_the_clock.holidays = True
-    offer(manager, service.id, made, schedules=[round_the_clock])
+    offer(manager, service.id, created, schedules=[round_the_clock])
     for _ in range(12):
         scene.advance(days=30)
         with scene.database.transaction(SYSTEM) as tx:
@@ -469,13 +476,13 @@ def test_hours_stay_known_though_nobody_touches_the_entry_for_a_year(
 def test_hours_that_contradict_each_other_are_refused_at_the_second_schedule(
     manager: Stubs,
 ) -> None:
-    said = d.Service(
+    service = d.Service(
         name="Consulta",
         need_codes=["PSS"],
         schedules=[weekday("08:00", "17:00", "MO"), weekday("16:00", "18:00", "MO")],
     )
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
-        manager.CreateService(d.CreateServiceRequest(service=said, request_id=new_id()))
+        manager.CreateService(d.CreateServiceRequest(service=service, request_id=new_id()))
     assert refusal.violations == [("service.schedules.1", "overlaps")]
 
 
@@ -485,7 +492,7 @@ def test_hours_that_contradict_each_other_are_refused_at_the_second_schedule(
 def accept(
     scene: Scene, referral: str, service: str, receiver: str, sender: str, verb: str = "accepted"
 ) -> None:
-    said = facts_pb2.ReferralFact(
+    body = facts_pb2.ReferralFact(
         referral_id=referral,
         service_id=service,
         receiver_organization_id=receiver,
@@ -500,7 +507,7 @@ def accept(
                 referral,
                 1,
                 f"enlace.referral.{verb}.v1",
-                said.SerializeToString(),
+                body.SerializeToString(),
                 scene.clock.now(),
             ),
         )
@@ -619,15 +626,15 @@ def test_a_member_that_is_back_on_probation_opens_nothing(scene: Scene, road: Ro
 def test_each_change_of_a_field_is_listed_with_its_author_and_the_old_value(
     scene: Scene, shelter: Organization, manager: Stubs
 ) -> None:
-    made = make(manager, **OFFICE)
+    created = make(manager, **OFFICE)
     worker = scene.worker(shelter, Role.MANAGER)
-    change(scene.as_worker(worker), made, name="Oficina nueva", address="Frente al mercado")
-    answer = manager.ListFieldChanges(pb.ListFieldChangesRequest(subject_id=made.id)).changes
-    assert {(each.field, each.old_value, each.new_value) for each in answer} == {
+    change(scene.as_worker(worker), created, name="Oficina nueva", address="Frente al mercado")
+    changes = manager.ListFieldChanges(pb.ListFieldChangesRequest(subject_id=created.id)).changes
+    assert {(change.field, change.old_value, change.new_value) for change in changes} == {
         ("name", '"Oficina"', '"Oficina nueva"'),
         ("address", '"Del parque, dos cuadras al norte"', '"Frente al mercado"'),
     }
-    assert {each.worker_id for each in answer} == {worker.id}
+    assert {change.worker_id for change in changes} == {worker.id}
 
 
 def test_services_and_organisations_have_a_history_too(
@@ -685,9 +692,9 @@ def test_a_service_that_becomes_confidential_loses_the_history_of_its_phone(
 def test_field_changes_are_shown_only_to_the_member_itself_and_the_coordination(
     scene: Scene, manager: Stubs, other: Stubs
 ) -> None:
-    made = change(manager, make(manager, **OFFICE), name="Otra")
-    assert changes(other, made.id) == []
-    assert [field for field, _, _ in changes(scene.coordinator, made.id)] == ["name"]
+    created = change(manager, make(manager, **OFFICE), name="Otra")
+    assert changes(other, created.id) == []
+    assert [field for field, _, _ in changes(scene.coordinator, created.id)] == ["name"]
 
 
 # --- tiers
@@ -718,7 +725,7 @@ def test_the_public_sees_no_room_and_nothing_of_what_the_coordination_decides() 
 def test_a_phone_and_a_text_that_are_shown_to_fewer_people_are_not_searched_for_others(
     scene: Scene, shelter: Organization, manager: Stubs, other: Stubs
 ) -> None:
-    made = manager.CreateService(
+    created = manager.CreateService(
         d.CreateServiceRequest(
             service=d.Service(
                 name="Consulta",
@@ -734,7 +741,7 @@ def test_a_phone_and_a_text_that_are_shown_to_fewer_people_are_not_searched_for_
         )
     )
     for by, seen in ((other, False), (manager, True), (scene.coordinator, True)):
-        service = by.GetService(d.GetServiceRequest(id=made.id))
+        service = by.GetService(d.GetServiceRequest(id=created.id))
         assert (bool(service.phone), bool(service.description), bool(service.tiers)) == (
             seen,
             seen,
@@ -745,7 +752,7 @@ def test_a_phone_and_a_text_that_are_shown_to_fewer_people_are_not_searched_for_
 
 
 @pytest.mark.parametrize(
-    ("said", "violations"),
+    ("expected", "violations"),
     [
         (
             {"tiers": [d.FieldTier(field="name", tier=contract_pb2.TIER_PARTNER)]},
@@ -768,12 +775,12 @@ def test_a_phone_and_a_text_that_are_shown_to_fewer_people_are_not_searched_for_
     ],
 )
 def test_fields_that_no_service_may_have_are_reported(
-    manager: Stubs, said: dict[str, Any], violations: list[tuple[str, str]]
+    manager: Stubs, expected: dict[str, Any], violations: list[tuple[str, str]]
 ) -> None:
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         manager.CreateService(
             d.CreateServiceRequest(
-                service=d.Service(**{"name": "X", "need_codes": ["PSS"]} | said),
+                service=d.Service(**{"name": "X", "need_codes": ["PSS"]} | expected),
                 request_id=new_id(),
             )
         )
@@ -819,8 +826,8 @@ def test_the_list_of_areas_has_the_subdivisions_and_the_153_municipalities(scene
 # --- search by place and hour
 
 
-def names(by: Stubs, **asked: Any) -> list[str]:
-    answer = by.SearchServices(d.SearchServicesRequest(**asked))
+def names(by: Stubs, **fields: Any) -> list[str]:
+    answer = by.SearchServices(d.SearchServicesRequest(**fields))
     assert answer.total_size == len(answer.services)
     return [service.name for service in answer.services]
 
@@ -847,8 +854,8 @@ def test_a_confidential_service_is_found_near_no_point(
 ) -> None:
     service, office = scene.service(shelter, "Casa", "PSS"), make(manager, **OFFICE)
     offer(manager, service.id, office)
-    asked = d.Near(latitude=12.62, longitude=-87.13, radius_km=1)
-    assert names(other, near=asked) == ["Casa"]
+    near = d.Near(latitude=12.62, longitude=-87.13, radius_km=1)
+    assert names(other, near=near) == ["Casa"]
     seen = manager.GetService(d.GetServiceRequest(id=service.id))
     hidden = d.Service(id=service.id, etag=seen.etag, confidential=True)
     manager.UpdateService(
@@ -856,7 +863,7 @@ def test_a_confidential_service_is_found_near_no_point(
             service=hidden, update_mask=FieldMask(paths=["confidential"]), request_id=new_id()
         )
     )
-    assert names(other, near=asked) == []
+    assert names(other, near=near) == []
     assert where(other, service.id) == []
     with refused("INVALID_ARGUMENT", "invalid_fields") as wrong:
         offer(manager, service.id, office)
@@ -868,12 +875,12 @@ def test_a_search_for_open_services_uses_their_hours_in_their_own_time_zone(
 ) -> None:
     scene.service(shelter, "Sin horario", "PSS")
     for name, opens, closes in (("De día", "08:00", "17:00"), ("De noche", "20:00", "06:00")):
-        said = d.Service(
+        service = d.Service(
             name=name,
             need_codes=["PSS"],
             schedules=[d.Schedule(freq=d.FREQUENCY_WEEKLY, opens_at=opens, closes_at=closes)],
         )
-        manager.CreateService(d.CreateServiceRequest(service=said, request_id=new_id()))
+        manager.CreateService(d.CreateServiceRequest(service=service, request_id=new_id()))
     scene.clock.set(scene.clock.now().replace(hour=18))  # noon in Managua
     assert names(other, open_now=True) == ["De día"]
     scene.advance(hours=10)

@@ -43,9 +43,9 @@ def worker_with_second_factor(scene: Scene, organization: Organization, *roles: 
     return worker
 
 
-def remove_second_factor(by: Stubs, worker: Worker | str, **said: str) -> None:
+def remove_second_factor(by: Stubs, worker: Worker | str, **fields: str) -> None:
     by.ResetSecondFactor(
-        m.ResetSecondFactorRequest(id=worker if isinstance(worker, str) else worker.id, **said)
+        m.ResetSecondFactorRequest(id=worker if isinstance(worker, str) else worker.id, **fields)
     )
 
 
@@ -208,20 +208,20 @@ def test_a_reset_link_from_before_the_removal_does_not_open_the_account(
         reset(scene, token)
 
 
-def test_where_a_second_factor_is_required_the_worker_sets_up_a_new_one(
+def test_a_worker_sets_up_a_new_second_factor_if_one_is_required(
     scene: Scene,
     own: Organization,
     strict: Stubs,  # noqa: F811
 ) -> None:
     worker = worker_with_second_factor(scene, own, Role.OPERATOR)
     remove_second_factor(scene.by(own, Role.MANAGER), worker)
-    asked = strict.SignIn(m.SignInRequest(email=EMAIL, password="una clave larga"))
-    assert (asked.session_secret, bool(asked.set_up_secret)) == ("", True)
-    code = App(scene, asked.set_up_secret).code()
+    sign_in_response = strict.SignIn(m.SignInRequest(email=EMAIL, password="una clave larga"))
+    assert (sign_in_response.session_secret, bool(sign_in_response.set_up_secret)) == ("", True)
+    code = App(scene, sign_in_response.set_up_secret).code()
     assert (
         len(
             strict.FinishSignIn(
-                m.FinishSignInRequest(challenge=asked.challenge, code=code)
+                m.FinishSignInRequest(challenge=sign_in_response.challenge, code=code)
             ).recovery_codes
         )
         == 10

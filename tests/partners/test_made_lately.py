@@ -113,8 +113,8 @@ def test_a4_an_account_that_an_invited_account_invited_is_listed_too(
     [row] = scene.rows("SELECT * FROM workers WHERE id = %s", first)
     opened(scene, invite(scene.as_worker(workers.read(row)), "tercera@correo.example"))
     accounts = [each for each in made(by, since) if each.kind == pb.MADE_KIND_ACCOUNT]
-    assert {each.label for each in accounts} == {THIEF, "tercera@correo.example"}
-    assert end(by, since, *(each.id for each in accounts)) == 2
+    assert {account.label for account in accounts} == {THIEF, "tercera@correo.example"}
+    assert end(by, since, *(account.id for account in accounts)) == 2
 
 
 def test_a4_an_older_account_that_was_invited_again_is_shown_and_cannot_be_ended(

@@ -31,7 +31,7 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00
 def environment(postgres: Server, tmp_path: Path) -> Iterator[dict[str, str]]:
     place = postgres.database("partners")
     key_folder.create(tmp_path / "keys", ["partners", "referrals"])
-    made = os.environ | {
+    created = os.environ | {
         "ENLACE_DATABASE_URL": place.url,
         "ENLACE_MIGRATION_URL": place.migration_url,
         "ENLACE_KEYS": str(tmp_path / "keys"),
@@ -40,9 +40,9 @@ def environment(postgres: Server, tmp_path: Path) -> Iterator[dict[str, str]]:
         "KAFKA_BOOTSTRAP_SERVERS": NOWHERE,
     }
     subprocess.run(
-        [sys.executable, "-m", "services.partners", "migrate"], cwd=ROOT, env=made, check=True
+        [sys.executable, "-m", "services.partners", "migrate"], cwd=ROOT, env=created, check=True
     )
-    yield made
+    yield created
     postgres.drop(place)
 
 
@@ -76,11 +76,13 @@ def crowd() -> Iterator[Callable[[str, int, bytes], list[socket.socket]]]:
 
         def connect(address: str, count: int, words: bytes) -> list[socket.socket]:
             host, _, port = address.rpartition(":")
-            made = []
+            created = []
             for _ in range(count):
-                made.append(ending.enter_context(socket.create_connection((host, int(port)), 10)))
-                made[-1].sendall(words)
-            return made
+                created.append(
+                    ending.enter_context(socket.create_connection((host, int(port)), 10))
+                )
+                created[-1].sendall(words)
+            return created
 
         yield connect
 

@@ -145,7 +145,7 @@ def test_a_question_without_a_language_gets_no_reason_about_language() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "where", "verdict", "code"),
+    ("request_fields", "where", "verdict", "code"),
     [
         ("NI-CI", "NI-CI", FITS, "department_same"),
         ("NI-CI", "", FITS, "whole_country"),
@@ -153,8 +153,8 @@ def test_a_question_without_a_language_gets_no_reason_about_language() -> None:
         ("", "NI-MN", FITS, "country_same"),
     ],
 )
-def test_area(asked: str, where: str, verdict: Verdict, code: str) -> None:
-    reason = reasons(replace(WOMAN, department=asked), department=where)["area"]
+def test_area(request_fields: str, where: str, verdict: Verdict, code: str) -> None:
+    reason = reasons(replace(WOMAN, department=request_fields), department=where)["area"]
     assert (reason.verdict, reason.code) == (verdict, code)
 
 

@@ -59,8 +59,8 @@ ALONE = replace(FIRST, has_second=False)
 
 
 def member(status: OrganizationStatus = S.APPROVED, **more: Any) -> Organization:
-    given = {"create_time": NOON, "update_time": NOON, "entry": ENTRY, **more}
-    return Organization(id="member", status=status, **given)
+    fields = {"create_time": NOON, "update_time": NOON, "entry": ENTRY, **more}
+    return Organization(id="member", status=status, **fields)
 
 
 def seen(kind: EvidenceKind, reference: str = "1", days: int | None = None) -> Evidence:
@@ -91,7 +91,7 @@ def test_an_application_and_a_registration_are_published_with_the_entry() -> Non
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "expected"),
     [
         ({"department": "GT-01"}, ("department", "unknown_code")),
         ({"phone": "22334455"}, ("phone", "malformed")),
@@ -99,9 +99,9 @@ def test_an_application_and_a_registration_are_published_with_the_entry() -> Non
     ],
 )
 def test_an_invalid_entry_is_refused_with_its_field(
-    wrong: dict[str, Any], said: tuple[str, str]
+    wrong: dict[str, Any], expected: tuple[str, str]
 ) -> None:
-    entry, (path, reason) = replace(ENTRY, **wrong), said
+    entry, (path, reason) = replace(ENTRY, **wrong), expected
     with pytest.raises(Invalid) as refused:
         Organization.register("member", entry, NOON)
     assert refused.value.violations == [(f"organization.{path}", reason)]
@@ -111,23 +111,29 @@ def test_an_invalid_entry_is_refused_with_its_field(
 
 
 STEPS: dict[str, tuple[Callable[[Organization], None], set[OrganizationStatus]]] = {
-    "admit": (lambda it: it.admit(LATER, "first"), {S.APPLIED}),
-    "reject": (lambda it: it.reject(RejectionReason.DUPLICATE, LATER), {S.APPLIED}),
-    "approve": (lambda it: it.approve(LATER, TODAY), {S.PROBATION}),
+    "admit": (lambda organization: organization.admit(LATER, "first"), {S.APPLIED}),
+    "reject": (
+        lambda organization: organization.reject(RejectionReason.DUPLICATE, LATER),
+        {S.APPLIED},
+    ),
+    "approve": (lambda organization: organization.approve(LATER, TODAY), {S.PROBATION}),
     "record": (
-        lambda it: it.record(seen(EvidenceKind.REGISTRATION), LATER, TODAY),
+        lambda organization: organization.record(seen(EvidenceKind.REGISTRATION), LATER, TODAY),
         {S.PROBATION, S.APPROVED},
     ),
     "propose to suspend": (
-        lambda it: it.suspend(FIRST, SuspensionReason.HARM, LATER),
+        lambda organization: organization.suspend(FIRST, SuspensionReason.HARM, LATER),
         {S.APPROVED},
     ),
     "hold": (
-        lambda it: it.suspend(FIRST, SuspensionReason.HARM, LATER, hold=True),
+        lambda organization: organization.suspend(FIRST, SuspensionReason.HARM, LATER, hold=True),
         {S.APPROVED},
     ),
-    "reinstate": (lambda it: it.reinstate(FIRST, LATER, TODAY), {S.SUSPENDED}),
-    "leave": (lambda it: it.leave(LATER), {S.PROBATION, S.APPROVED, S.SUSPENDED}),
+    "reinstate": (lambda organization: organization.reinstate(FIRST, LATER, TODAY), {S.SUSPENDED}),
+    "leave": (
+        lambda organization: organization.leave(LATER),
+        {S.PROBATION, S.APPROVED, S.SUSPENDED},
+    ),
 }
 
 
@@ -137,43 +143,57 @@ def test_a_step_is_possible_only_from_its_states_and_otherwise_changes_nothing(
     step: str, status: OrganizationStatus
 ) -> None:
     take, states = STEPS[step]
-    it = member(status)
+    organization = member(status)
     if status in states:
-        take(it)
-        assert (it.version, it.update_time, len(it.facts)) == (1, LATER, 1)
+        take(organization)
+        assert (organization.version, organization.update_time, len(organization.facts)) == (
+            1,
+            LATER,
+            1,
+        )
     else:
         with pytest.raises(Conflict, match=r"^illegal_transition$"):
-            take(it)
-        assert it == member(status)
+            take(organization)
+        assert organization == member(status)
 
 
 def test_an_admitted_member_is_on_probation_and_records_who_admitted_it() -> None:
-    it = member(S.APPLIED)
-    it.admit(LATER, "first")
-    assert (it.status, it.registered_by_worker_id, it.facts) == (S.PROBATION, "first", ["admitted"])
+    organization = member(S.APPLIED)
+    organization.admit(LATER, "first")
+    assert (organization.status, organization.registered_by_worker_id, organization.facts) == (
+        S.PROBATION,
+        "first",
+        ["admitted"],
+    )
 
 
-def test_of_a_rejected_applicant_only_what_identifies_it_is_kept() -> None:
-    it = member(S.APPLIED)
-    it.reject(RejectionReason.DUPLICATE, LATER)
-    assert it.entry == replace(ENTRY, phone="", url="", description="")
-    assert (it.status, it.rejection_reason) == (S.REJECTED, RejectionReason.DUPLICATE)
-    assert it.facts == ["rejected"]
+def test_only_the_identifying_data_of_a_rejected_applicant_are_kept() -> None:
+    organization = member(S.APPLIED)
+    organization.reject(RejectionReason.DUPLICATE, LATER)
+    assert organization.entry == replace(ENTRY, phone="", url="", description="")
+    assert (organization.status, organization.rejection_reason) == (
+        S.REJECTED,
+        RejectionReason.DUPLICATE,
+    )
+    assert organization.facts == ["rejected"]
 
 
 # The member's own entry
 
 
 def test_a_change_is_published_once_and_a_change_without_effect_is_not() -> None:
-    it = member()
-    it.change({"name": "Casa Sol"}, LATER)
-    assert (it.entry, it.facts) == (replace(ENTRY, name="Casa Sol"), ["changed"])
-    it.change({"name": "Casa Sol"}, LATER)
-    assert it.facts == ["changed"]
+    organization = member()
+    organization.change({"name": "Casa Sol"}, LATER)
+    assert (organization.entry, organization.facts) == (
+        replace(ENTRY, name="Casa Sol"),
+        ["changed"],
+    )
+    organization.change({"name": "Casa Sol"}, LATER)
+    assert organization.facts == ["changed"]
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "expected"),
     [
         ({}, [("update_mask", "required")]),
         (
@@ -184,13 +204,13 @@ def test_a_change_is_published_once_and_a_change_without_effect_is_not() -> None
     ],
 )
 def test_a_wrong_change_is_refused_and_changes_nothing(
-    changes: dict[str, Any], said: list[tuple[str, str]]
+    changes: dict[str, Any], expected: list[tuple[str, str]]
 ) -> None:
-    it = member()
+    organization = member()
     with pytest.raises(Invalid) as refused:
-        it.change(changes, LATER)
-    assert refused.value.violations == said
-    assert it == member()
+        organization.change(changes, LATER)
+    assert refused.value.violations == expected
+    assert organization == member()
 
 
 @pytest.mark.parametrize(
@@ -204,33 +224,33 @@ def test_a_wrong_change_is_refused_and_changes_nothing(
 def test_fields_that_others_depend_on_are_not_changed_by_one_person(
     changes: dict[str, Any],
 ) -> None:
-    it = member()
+    organization = member()
     with pytest.raises(Conflict, match=r"^two_people_required$"):
-        it.change({"name": "x", **changes}, LATER)
-    assert it == member()
+        organization.change({"name": "x", **changes}, LATER)
+    assert organization == member()
 
 
 def test_a_change_that_others_depend_on_is_proposed_by_one_person_and_confirmed_by_another() -> (
     None
 ):
-    it = member()
-    it.propose({"country": "GT", "hotline_number": "133"}, "first", LATER)
-    assert it.proposal == Proposal(OrganizationType.SHELTER, "GT", "133", "first", LATER)
-    assert (it.entry, it.facts) == (ENTRY, ["change_proposed"])
+    organization = member()
+    organization.propose({"country": "GT", "hotline_number": "133"}, "first", LATER)
+    assert organization.proposal == Proposal(OrganizationType.SHELTER, "GT", "133", "first", LATER)
+    assert (organization.entry, organization.facts) == (ENTRY, ["change_proposed"])
     with pytest.raises(Conflict, match=r"^second_person_required$"):
-        it.confirm_change(Person("first"), LATER)
-    it.confirm_change(Person("second"), LATER)
+        organization.confirm_change(Person("first"), LATER)
+    organization.confirm_change(Person("second"), LATER)
     # A department of the former country is no department of the new country.
-    assert it.entry == replace(ENTRY, country="GT", hotline_number="133", department="")
-    assert it.proposal is None
-    assert it.facts == ["change_proposed", "changed"]
+    assert organization.entry == replace(ENTRY, country="GT", hotline_number="133", department="")
+    assert organization.proposal is None
+    assert organization.facts == ["change_proposed", "changed"]
 
 
 def test_a_department_is_kept_while_the_country_stays() -> None:
-    it = member()
-    it.propose({"type": OrganizationType.NGO}, "first", LATER)
-    it.confirm_change(Person("second"), LATER)
-    assert it.entry == replace(ENTRY, type=OrganizationType.NGO)
+    organization = member()
+    organization.propose({"type": OrganizationType.NGO}, "first", LATER)
+    organization.confirm_change(Person("second"), LATER)
+    assert organization.entry == replace(ENTRY, type=OrganizationType.NGO)
 
 
 def test_a_proposal_that_changes_nothing_at_all_is_refused() -> None:
@@ -255,21 +275,29 @@ def test_only_fields_that_others_depend_on_can_be_proposed() -> None:
 
 
 @pytest.mark.parametrize(
-    "act", [lambda it: it.confirm_change(Person("second"), LATER), lambda it: it.drop_change(LATER)]
+    "act",
+    [
+        lambda organization: organization.confirm_change(Person("second"), LATER),
+        lambda organization: organization.drop_change(LATER),
+    ],
 )
-def test_where_nothing_was_proposed_nothing_can_be_confirmed_or_dropped(
+def test_nothing_can_be_confirmed_or_dropped_without_a_proposal(
     act: Callable[[Organization], None],
 ) -> None:
-    it = member()
+    organization = member()
     with pytest.raises(Conflict, match=r"^nothing_to_confirm$"):
-        act(it)
+        act(organization)
 
 
 def test_a_proposal_that_is_dropped_is_gone() -> None:
-    it = member()
-    it.propose({"hotline_number": "133"}, "first", LATER)
-    it.drop_change(LATER)
-    assert (it.proposal, it.entry, it.facts[1:]) == (None, ENTRY, ["change_dropped"])
+    organization = member()
+    organization.propose({"hotline_number": "133"}, "first", LATER)
+    organization.drop_change(LATER)
+    assert (organization.proposal, organization.entry, organization.facts[1:]) == (
+        None,
+        ENTRY,
+        ["change_dropped"],
+    )
 
 
 # Evidence
@@ -288,33 +316,35 @@ def test_a_proposal_that_is_dropped_is_gone() -> None:
 def test_evidence_that_nobody_has_seen_or_that_has_expired_is_missing(
     evidence: tuple[Evidence, ...], missing: list[str]
 ) -> None:
-    it = member(S.PROBATION, evidence=evidence)
-    assert [kind.value for kind in it.missing_evidence(TODAY)] == missing
+    organization = member(S.PROBATION, evidence=evidence)
+    assert [kind.value for kind in organization.missing_evidence(TODAY)] == missing
     if missing:
         with pytest.raises(Conflict, match=r"^evidence_missing$") as refused:
-            it.approve(LATER, TODAY, Person("first"))
+            organization.approve(LATER, TODAY, Person("first"))
         assert refused.value.about == tuple(name.lower() for name in missing)
 
 
 def test_the_newest_evidence_of_each_kind_counts_and_the_two_newest_references_do() -> None:
-    it = member(evidence=ALL_SEEN, warned_days=30, approval_proposed_by_worker_id="first")
+    organization = member(evidence=ALL_SEEN, warned_days=30, approval_proposed_by_worker_id="first")
     third = seen(EvidenceKind.REFERENCES, "3")
-    it.record(third, LATER, TODAY)
-    assert set(it.evidence) == {*ALL_SEEN, third} - {ALL_SEEN[1]}
+    organization.record(third, LATER, TODAY)
+    assert set(organization.evidence) == {*ALL_SEEN, third} - {ALL_SEEN[1]}
     again = seen(EvidenceKind.REFERENCES, "3")
-    it.record(again, LATER, TODAY)
-    assert set(it.evidence) == {*ALL_SEEN, again} - {ALL_SEEN[1]}
+    organization.record(again, LATER, TODAY)
+    assert set(organization.evidence) == {*ALL_SEEN, again} - {ALL_SEEN[1]}
     newer = seen(EvidenceKind.REGISTRATION, "2")
-    it.record(newer, LATER, TODAY)
-    assert [one for one in it.evidence if one.kind is EvidenceKind.REGISTRATION] == [newer]
-    assert (it.warned_days, it.approval_proposed_by_worker_id) == (30, "")
-    it.record(seen(EvidenceKind.AGREEMENT, "2", days=90), LATER, TODAY)
-    assert (it.warned_days, it.agreement_days(TODAY)) == (None, 90)
-    assert it.facts == ["evidence_recorded"] * 4
+    organization.record(newer, LATER, TODAY)
+    assert [one for one in organization.evidence if one.kind is EvidenceKind.REGISTRATION] == [
+        newer
+    ]
+    assert (organization.warned_days, organization.approval_proposed_by_worker_id) == (30, "")
+    organization.record(seen(EvidenceKind.AGREEMENT, "2", days=90), LATER, TODAY)
+    assert (organization.warned_days, organization.agreement_days(TODAY)) == (None, 90)
+    assert organization.facts == ["evidence_recorded"] * 4
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "expected"),
     [
         (seen(EvidenceKind.REGISTRATION, ""), ("reference", "required")),
         (
@@ -328,13 +358,13 @@ def test_the_newest_evidence_of_each_kind_counts_and_the_two_newest_references_d
     ],
 )
 def test_evidence_that_cannot_have_been_seen_is_refused(
-    wrong: Evidence, said: tuple[str, str]
+    wrong: Evidence, expected: tuple[str, str]
 ) -> None:
-    it = member()
+    organization = member()
     with pytest.raises(Invalid) as refused:
-        it.record(wrong, LATER, TODAY)
-    assert refused.value.violations == [(f"evidence.{said[0]}", said[1])]
-    assert it == member()
+        organization.record(wrong, LATER, TODAY)
+    assert refused.value.violations == [(f"evidence.{expected[0]}", expected[1])]
+    assert organization == member()
 
 
 @pytest.mark.parametrize("days", [0, 5 * 366])
@@ -343,14 +373,17 @@ def test_an_agreement_may_end_today_or_in_five_years(days: int) -> None:
 
 
 def test_a_member_is_approved_by_two_people_who_have_seen_the_same_evidence() -> None:
-    it = member(S.PROBATION, evidence=ALL_SEEN)
-    it.approve(LATER, TODAY, Person("first"))
-    assert (it.status, it.approval_proposed_by_worker_id) == (S.PROBATION, "first")
+    organization = member(S.PROBATION, evidence=ALL_SEEN)
+    organization.approve(LATER, TODAY, Person("first"))
+    assert (organization.status, organization.approval_proposed_by_worker_id) == (
+        S.PROBATION,
+        "first",
+    )
     with pytest.raises(Conflict, match=r"^second_person_required$"):
-        it.approve(LATER, TODAY, Person("first"))
-    it.approve(LATER, TODAY, Person("second"))
-    assert (it.status, it.approval_proposed_by_worker_id) == (S.APPROVED, "")
-    assert it.facts == ["approval_proposed", "approved"]
+        organization.approve(LATER, TODAY, Person("first"))
+    organization.approve(LATER, TODAY, Person("second"))
+    assert (organization.status, organization.approval_proposed_by_worker_id) == (S.APPROVED, "")
+    assert organization.facts == ["approval_proposed", "approved"]
 
 
 def test_the_registrar_of_a_member_does_not_invite_its_first_manager_before_its_approval() -> None:
@@ -366,24 +399,32 @@ def test_the_registrar_of_a_member_does_not_invite_its_first_manager_before_its_
 
 
 def test_one_coordinator_proposes_a_suspension_and_one_of_another_member_confirms_it() -> None:
-    it = member()
-    it.suspend(FIRST, SuspensionReason.HARM, LATER)
+    organization = member()
+    organization.suspend(FIRST, SuspensionReason.HARM, LATER)
     first = FirstCoordinator("first", "coalition", LATER)
-    assert it.suspension == Suspension(SuspensionReason.HARM, first, LATER + 7 * DAY)
-    assert (it.status, it.stop, it.facts) == (S.APPROVED, "", ["suspension_proposed"])
-    it.suspend(SECOND, None, LATER + HOUR)
-    assert it.suspension == Suspension(SuspensionReason.HARM, first, None, "second")
-    assert (it.status, it.stop, it.facts[1:]) == (S.SUSPENDED, "suspended", ["suspended"])
+    assert organization.suspension == Suspension(SuspensionReason.HARM, first, LATER + 7 * DAY)
+    assert (organization.status, organization.stop, organization.facts) == (
+        S.APPROVED,
+        "",
+        ["suspension_proposed"],
+    )
+    organization.suspend(SECOND, None, LATER + HOUR)
+    assert organization.suspension == Suspension(SuspensionReason.HARM, first, None, "second")
+    assert (organization.status, organization.stop, organization.facts[1:]) == (
+        S.SUSPENDED,
+        "suspended",
+        ["suspended"],
+    )
 
 
 @pytest.mark.parametrize("who", [FIRST, COLLEAGUE])
 def test_a_proposal_cannot_be_confirmed_by_its_maker_or_a_colleague(who: Coordinator) -> None:
-    it = member()
-    it.suspend(FIRST, SuspensionReason.HARM, LATER)
-    before = deepcopy(it)
+    organization = member()
+    organization.suspend(FIRST, SuspensionReason.HARM, LATER)
+    before = deepcopy(organization)
     with pytest.raises(Conflict):
-        it.suspend(who, None, LATER + HOUR)
-    assert it == before
+        organization.suspend(who, None, LATER + HOUR)
+    assert organization == before
 
 
 def test_a_suspension_needs_a_reason_and_cannot_be_proposed_where_nobody_could_agree() -> None:
@@ -395,138 +436,166 @@ def test_a_suspension_needs_a_reason_and_cannot_be_proposed_where_nobody_could_a
 
 
 def test_agreeing_to_an_expired_proposal_makes_a_new_proposal() -> None:
-    it = member()
-    it.suspend(FIRST, SuspensionReason.HARM, NOON)
-    it.suspend(SECOND, None, NOON + 7 * DAY)  # a new proposal, for the same reason
+    organization = member()
+    organization.suspend(FIRST, SuspensionReason.HARM, NOON)
+    organization.suspend(SECOND, None, NOON + 7 * DAY)  # a new proposal, for the same reason
     first = FirstCoordinator("second", "ministry", NOON + 7 * DAY)
-    assert it.suspension == Suspension(SuspensionReason.HARM, first, NOON + 14 * DAY)
-    assert it.status is S.APPROVED
+    assert organization.suspension == Suspension(SuspensionReason.HARM, first, NOON + 14 * DAY)
+    assert organization.status is S.APPROVED
 
 
 def test_one_coordinator_alone_can_suspend_a_member_for_a_day() -> None:
-    it = member()
-    it.suspend(ALONE, SuspensionReason.FRONT, NOON, hold=True)
+    organization = member()
+    organization.suspend(ALONE, SuspensionReason.FRONT, NOON, hold=True)
     held = Suspension(
         SuspensionReason.FRONT, FirstCoordinator("first", "coalition", NOON), NOON + DAY
     )
-    assert (it.status, it.suspension, it.stop) == (S.SUSPENDED, held, "held")
-    it.watch_proposals(NOON + DAY - HOUR, TODAY)
-    assert it.facts == ["held"]
-    it.watch_proposals(NOON + DAY, TODAY)
-    assert (it.status, it.suspension, it.last_hold) == (S.APPROVED, None, held.first)
-    assert it.facts == ["held", "hold_ended"]
+    assert (organization.status, organization.suspension, organization.stop) == (
+        S.SUSPENDED,
+        held,
+        "held",
+    )
+    organization.watch_proposals(NOON + DAY - HOUR, TODAY)
+    assert organization.facts == ["held"]
+    organization.watch_proposals(NOON + DAY, TODAY)
+    assert (organization.status, organization.suspension, organization.last_hold) == (
+        S.APPROVED,
+        None,
+        held.first,
+    )
+    assert organization.facts == ["held", "hold_ended"]
 
 
 def test_a_second_coordinator_turns_a_hold_into_a_suspension_within_its_day() -> None:
-    it = member()
-    it.suspend(FIRST, SuspensionReason.FRONT, NOON, hold=True)
-    late = deepcopy(it)
-    it.suspend(SECOND, None, NOON + DAY - HOUR)
-    assert (it.stop, it.last_hold, it.facts[1:]) == ("suspended", None, ["suspension_confirmed"])
+    organization = member()
+    organization.suspend(FIRST, SuspensionReason.FRONT, NOON, hold=True)
+    late = deepcopy(organization)
+    organization.suspend(SECOND, None, NOON + DAY - HOUR)
+    assert (organization.stop, organization.last_hold, organization.facts[1:]) == (
+        "suspended",
+        None,
+        ["suspension_confirmed"],
+    )
     with pytest.raises(Conflict, match=r"^illegal_transition$"):
         late.suspend(SECOND, None, NOON + DAY)
 
 
 def test_a_hold_by_a_second_coordinator_confirms_the_proposed_suspension() -> None:
-    it = member()
-    it.suspend(FIRST, SuspensionReason.FRONT, NOON)
-    it.suspend(SECOND, None, NOON + HOUR, hold=True)
-    assert (it.stop, it.facts[1:]) == ("suspended", ["suspended"])
+    organization = member()
+    organization.suspend(FIRST, SuspensionReason.FRONT, NOON)
+    organization.suspend(SECOND, None, NOON + HOUR, hold=True)
+    assert (organization.stop, organization.facts[1:]) == ("suspended", ["suspended"])
 
 
 def test_the_proposer_of_a_suspension_may_hold_the_member_for_the_same_reason() -> None:
-    it = member()
-    it.suspend(FIRST, SuspensionReason.FRONT, NOON)
-    it.suspend(FIRST, None, NOON + HOUR, hold=True)
-    assert it.stop == "held"
-    assert it.suspension is not None
-    assert it.suspension.reason is SuspensionReason.FRONT
+    organization = member()
+    organization.suspend(FIRST, SuspensionReason.FRONT, NOON)
+    organization.suspend(FIRST, None, NOON + HOUR, hold=True)
+    assert organization.stop == "held"
+    assert organization.suspension is not None
+    assert organization.suspension.reason is SuspensionReason.FRONT
 
 
 def test_nobody_can_hold_a_member_day_after_day() -> None:
-    it = member(last_hold=FirstCoordinator("first", "coalition", NOON))
+    organization = member(last_hold=FirstCoordinator("first", "coalition", NOON))
     for who in (FIRST, COLLEAGUE):
         with pytest.raises(Conflict, match=r"^held_lately$"):
-            deepcopy(it).suspend(who, SuspensionReason.HARM, NOON + 30 * DAY - HOUR, hold=True)
-    deepcopy(it).suspend(SECOND, SuspensionReason.HARM, NOON + DAY, hold=True)
-    it.suspend(FIRST, SuspensionReason.HARM, NOON + 30 * DAY, hold=True)
-    assert it.stop == "held"
+            deepcopy(organization).suspend(
+                who, SuspensionReason.HARM, NOON + 30 * DAY - HOUR, hold=True
+            )
+    deepcopy(organization).suspend(SECOND, SuspensionReason.HARM, NOON + DAY, hold=True)
+    organization.suspend(FIRST, SuspensionReason.HARM, NOON + 30 * DAY, hold=True)
+    assert organization.stop == "held"
 
 
 def test_two_coordinators_reinstate_a_member() -> None:
-    it = member()
-    it.suspend(FIRST, SuspensionReason.HARM, NOON)
-    it.suspend(SECOND, None, NOON)
-    it.reinstate(FIRST, LATER, TODAY)
-    assert (it.status, it.reinstatement) == (
+    organization = member()
+    organization.suspend(FIRST, SuspensionReason.HARM, NOON)
+    organization.suspend(SECOND, None, NOON)
+    organization.reinstate(FIRST, LATER, TODAY)
+    assert (organization.status, organization.reinstatement) == (
         S.SUSPENDED,
         FirstCoordinator("first", "coalition", LATER),
     )
     with pytest.raises(Conflict):
-        it.reinstate(COLLEAGUE, LATER, TODAY)
-    it.reinstate(SECOND, LATER, TODAY)
-    assert (it.status, it.reinstatement, it.suspension) == (S.APPROVED, None, None)
-    assert (it.last_hold, it.facts[2:]) == (None, ["reinstatement_proposed", "reinstated"])
+        organization.reinstate(COLLEAGUE, LATER, TODAY)
+    organization.reinstate(SECOND, LATER, TODAY)
+    assert (organization.status, organization.reinstatement, organization.suspension) == (
+        S.APPROVED,
+        None,
+        None,
+    )
+    assert (organization.last_hold, organization.facts[2:]) == (
+        None,
+        ["reinstatement_proposed", "reinstated"],
+    )
 
 
 def test_the_author_of_a_hold_that_was_ended_early_is_remembered() -> None:
-    it = member()
-    it.suspend(FIRST, SuspensionReason.HARM, NOON, hold=True)
-    it.reinstate(FIRST, NOON, TODAY)
-    it.reinstate(SECOND, NOON, TODAY)
-    assert it.last_hold == FirstCoordinator("first", "coalition", NOON)
+    organization = member()
+    organization.suspend(FIRST, SuspensionReason.HARM, NOON, hold=True)
+    organization.reinstate(FIRST, NOON, TODAY)
+    organization.reinstate(SECOND, NOON, TODAY)
+    assert organization.last_hold == FirstCoordinator("first", "coalition", NOON)
 
 
 def test_a_member_that_comes_back_after_the_end_of_its_agreement_is_on_probation() -> None:
-    it = member(evidence=agreed(-1))
-    it.suspend(FIRST, SuspensionReason.HARM, NOON, hold=True)
-    other = deepcopy(it)
-    it.watch_proposals(NOON + DAY, TODAY)
-    assert (it.status, it.facts[-1]) == (S.PROBATION, "agreement_expired")
+    organization = member(evidence=agreed(-1))
+    organization.suspend(FIRST, SuspensionReason.HARM, NOON, hold=True)
+    other = deepcopy(organization)
+    organization.watch_proposals(NOON + DAY, TODAY)
+    assert (organization.status, organization.facts[-1]) == (S.PROBATION, "agreement_expired")
     other.reinstate(FIRST, NOON, TODAY)
     other.reinstate(SECOND, NOON, TODAY)
     assert other.status is S.PROBATION
 
 
 def test_a_proposal_to_which_nobody_agreed_in_time_is_dropped() -> None:
-    it = member()
-    it.suspend(FIRST, SuspensionReason.HARM, NOON)
-    it.watch_proposals(NOON + 7 * DAY - HOUR, TODAY)
-    assert it.suspension is not None
-    it.watch_proposals(NOON + 7 * DAY, TODAY)
-    assert it.suspension is None
-    assert it.last_hold is None
-    assert it.facts == ["suspension_proposed", "suspension_dropped"]
+    organization = member()
+    organization.suspend(FIRST, SuspensionReason.HARM, NOON)
+    organization.watch_proposals(NOON + 7 * DAY - HOUR, TODAY)
+    assert organization.suspension is not None
+    organization.watch_proposals(NOON + 7 * DAY, TODAY)
+    assert organization.suspension is None
+    assert organization.last_hold is None
+    assert organization.facts == ["suspension_proposed", "suspension_dropped"]
 
 
 def test_a_suspension_that_two_agreed_to_never_ends_by_itself() -> None:
-    it = member()
-    it.suspend(FIRST, SuspensionReason.HARM, NOON)
-    it.suspend(SECOND, None, NOON)
-    it.watch_proposals(NOON + 365 * DAY, TODAY)
-    assert it.stop == "suspended"
+    organization = member()
+    organization.suspend(FIRST, SuspensionReason.HARM, NOON)
+    organization.suspend(SECOND, None, NOON)
+    organization.watch_proposals(NOON + 365 * DAY, TODAY)
+    assert organization.stop == "suspended"
 
 
 def test_a_manager_alone_ends_her_organisations_membership_and_all_its_proposals_are_dropped() -> (
     None
 ):
-    it = member(
+    organization = member(
         approval_proposed_by_worker_id="first", reinstatement=FirstCoordinator("x", "y", NOON)
     )
-    it.propose({"hotline_number": "133"}, "first", NOON)
-    it.suspend(FIRST, SuspensionReason.HARM, NOON)
-    it.leave(LATER)
-    assert it == member(S.LEFT, version=3, update_time=LATER)
+    organization.propose({"hotline_number": "133"}, "first", NOON)
+    organization.suspend(FIRST, SuspensionReason.HARM, NOON)
+    organization.leave(LATER)
+    assert organization == member(S.LEFT, version=3, update_time=LATER)
 
 
 def test_it_takes_two_coordinators_to_end_a_membership() -> None:
-    it = member()
-    it.leave(LATER, FIRST)
-    assert (it.status, it.leaving) == (S.APPROVED, FirstCoordinator("first", "coalition", LATER))
+    organization = member()
+    organization.leave(LATER, FIRST)
+    assert (organization.status, organization.leaving) == (
+        S.APPROVED,
+        FirstCoordinator("first", "coalition", LATER),
+    )
     with pytest.raises(Conflict):
-        it.leave(LATER, COLLEAGUE)
-    it.leave(LATER, SECOND)
-    assert (it.status, it.leaving, it.facts) == (S.LEFT, None, ["leaving_proposed", "left"])
+        organization.leave(LATER, COLLEAGUE)
+    organization.leave(LATER, SECOND)
+    assert (organization.status, organization.leaving, organization.facts) == (
+        S.LEFT,
+        None,
+        ["leaving_proposed", "left"],
+    )
 
 
 # The end of its agreement
@@ -551,10 +620,10 @@ def test_a_warning_is_given_once_each_sixty_thirty_and_seven_days_before_the_end
     days: int, warned: int | None, due: int | None
 ) -> None:
     assert due_warning(days, warned) == due
-    it = member(evidence=agreed(days), warned_days=warned)
-    it.watch_agreement(LATER, TODAY)
-    assert it.warned_days == (due or warned)
-    assert it.facts == (["agreement_ending"] if due else [])
+    organization = member(evidence=agreed(days), warned_days=warned)
+    organization.watch_agreement(LATER, TODAY)
+    assert organization.warned_days == (due or warned)
+    assert organization.facts == (["agreement_ending"] if due else [])
 
 
 def test_an_expired_agreement_leads_back_to_probation_and_a_member_without_one_stays_approved() -> (
@@ -572,6 +641,6 @@ def test_an_expired_agreement_leads_back_to_probation_and_a_member_without_one_s
 
 @pytest.mark.parametrize("status", [status for status in S if status is not S.APPROVED])
 def test_only_the_agreement_of_a_full_member_is_watched(status: OrganizationStatus) -> None:
-    it = member(status, evidence=agreed(-1))
-    it.watch_agreement(LATER, TODAY)
-    assert (it.status, it.facts) == (status, [])
+    organization = member(status, evidence=agreed(-1))
+    organization.watch_agreement(LATER, TODAY)
+    assert (organization.status, organization.facts) == (status, [])

@@ -89,15 +89,15 @@ def test_a_keys_secret_is_shown_once_and_kept_as_a_hash(scene: Scene) -> None:
         scopes=[contract_pb2.SCOPE_PEOPLE_READ, contract_pb2.SCOPE_REFERRALS_WRITE],
         request_id="uno",
     )
-    made = manager.CreateApiKey(request)
-    assert made.secret.startswith(f"enl_{made.api_key.id}_")
-    assert manager.CreateApiKey(request) == made, (
+    created = manager.CreateApiKey(request)
+    assert created.secret.startswith(f"enl_{created.api_key.id}_")
+    assert manager.CreateApiKey(request) == created, (
         "the same request gets the same answer, and makes no second key"
     )
-    assert scene.facts(made.api_key.id) == [(1, "enlace.api_key.created.v1")]
-    assert made.api_key.expire_time.ToDatetime(tzinfo=UTC) == NOON + timedelta(days=365)
-    assert list(manager.ListApiKeys(pb.ListApiKeysRequest()).api_keys) == [made.api_key]
-    secret = made.secret.split("_")[2].encode()
+    assert scene.facts(created.api_key.id) == [(1, "enlace.api_key.created.v1")]
+    assert created.api_key.expire_time.ToDatetime(tzinfo=UTC) == NOON + timedelta(days=365)
+    assert list(manager.ListApiKeys(pb.ListApiKeysRequest()).api_keys) == [created.api_key]
+    secret = created.secret.split("_")[2].encode()
     for table in ("api_keys", "requests", "outbox", "audit"):
         assert secret not in str(scene.rows(f"SELECT * FROM {table}")).encode()
 
@@ -182,15 +182,15 @@ def test_a_key_of_another_organisation_is_not_found(scene: Scene) -> None:
 def test_each_step_of_an_account_or_a_key_is_on_the_trail(scene: Scene) -> None:
     own = scene.organization()
     manager = scene.by(own, Role.MANAGER)
-    made = scene.worker(own)
-    manager.SuspendWorker(pb.SuspendWorkerRequest(id=made.id))
+    created = scene.worker(own)
+    manager.SuspendWorker(pb.SuspendWorkerRequest(id=created.id))
     key = manager.CreateApiKey(
         pb.CreateApiKeyRequest(label="x", scopes=[contract_pb2.SCOPE_DIRECTORY_READ])
     ).api_key
     manager.RevokeApiKey(pb.RevokeApiKeyRequest(id=key.id))
     trail = scene.rows("SELECT action, object_id, organization_id FROM audit ORDER BY sequence")
     assert [(row["action"], row["object_id"]) for row in trail] == [
-        ("worker_suspend", made.id),
+        ("worker_suspend", created.id),
         ("api_key_create", key.id),
         ("api_key_revoke", key.id),
     ]

@@ -155,10 +155,10 @@ def test_an_applicants_contact_is_stored_sealed_and_is_in_no_fact_and_on_no_trai
     apply(scene)
     scene.nobody.ApplyForMembership(application())
     for table in ("applications", "application_requests", "outbox", "audit", "organizations"):
-        kept = str(scene.rows(f"SELECT t::text AS row FROM {table} AS t"))
+        stored = str(scene.rows(f"SELECT t::text AS row FROM {table} AS t"))
         for secret in ("Persona de prueba", "parroquia@ejemplo", "a quién llamar"):
-            assert secret not in kept
-            assert secret.encode().hex() not in kept
+            assert secret not in stored
+            assert secret.encode().hex() not in stored
 
 
 def test_the_answer_is_the_same_for_a_member_and_for_a_stranger(scene: Scene) -> None:
@@ -216,8 +216,10 @@ def test_an_applicant_does_not_exist_for_anybody_else(scene: Scene) -> None:
             pb.BatchGetRequest(organization_ids=[applicant.id])
         ).organizations
         assert applicant.id not in [
-            each.id
-            for each in caller.ListOrganizations(pb.ListOrganizationsRequest()).organizations
+            organization.id
+            for organization in caller.ListOrganizations(
+                pb.ListOrganizationsRequest()
+            ).organizations
         ]
         assert not caller.ListOrganizations(
             pb.ListOrganizationsRequest(status=APPLIED)
@@ -425,7 +427,7 @@ def test_one_coordinator_does_not_approve_twice_with_two_sessions(scene: Scene) 
             scene.as_worker(worker).ApproveOrganization(request)
 
 
-def test_of_two_coordinators_who_approve_at_once_the_second_has_to_look_again(
+def test_the_second_of_two_coordinators_who_approve_at_once_has_to_look_again(
     scene: Scene,
 ) -> None:
     member = scene.organization("Nueva", approved=False)
@@ -591,9 +593,10 @@ def test_agreements_that_end_soon_are_listed_for_coordinators_and_auditors(scene
         one = scene.organization(name, approved=False)
         scene.approve(one.id, until=until)
     request = pb.ListOrganizationsRequest(agreement_expire_before_date="2026-05-01")
-    assert [one.name for one in scene.coordinator.ListOrganizations(request).organizations] == [
-        "Pronto"
-    ]
+    assert [
+        organization.name
+        for organization in scene.coordinator.ListOrganizations(request).organizations
+    ] == ["Pronto"]
     assert (
         not scene.by(scene.organization("Otra"), Role.MANAGER)
         .ListOrganizations(request)

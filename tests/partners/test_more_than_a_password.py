@@ -78,20 +78,20 @@ def test_a_worker_who_needs_a_second_factor_sets_up_a_code_before_there_is_a_ses
     scene: Scene, strict: Stubs, role: Role
 ) -> None:
     scene.worker(scene.organization("Puentes"), Role.WORKER, role, email=EMAIL)
-    asked = sign_in(strict)
-    assert {field.name for field, _ in asked.ListFields()} == {
+    sign_in_response = sign_in(strict)
+    assert {field.name for field, _ in sign_in_response.ListFields()} == {
         "challenge",
         "asks_code",
         "set_up_secret",
         "set_up_uri",
     }
-    app = App(scene, asked.set_up_secret)
-    fails(lambda: finish(strict, asked.challenge, wrong_code_of(app)))
+    app = App(scene, sign_in_response.set_up_secret)
+    fails(lambda: finish(strict, sign_in_response.challenge, wrong_code_of(app)))
     assert scene.rows("SELECT * FROM sessions") == []
     code = app.code()
-    entered = finish(strict, asked.challenge, code)
+    entered = finish(strict, sign_in_response.challenge, code)
     assert (entered.worker.email, len(entered.recovery_codes)) == (EMAIL, 10)
-    fails(lambda: finish(strict, asked.challenge, app.code(30)))
+    fails(lambda: finish(strict, sign_in_response.challenge, app.code(30)))
     again = sign_in(strict)
     assert (again.asks_code, again.set_up_secret) == (True, "")
     fails(lambda: finish(strict, again.challenge, code))
@@ -113,11 +113,11 @@ def test_a_passkey_is_enough(scene: Scene, strict: Stubs) -> None:
     me, phone = scene.as_worker(worker), Authenticator(SITE)
     begun = begin(me)
     create(me, begun, phone.make(begun.options))
-    asked = sign_in(strict)
-    assert (asked.asks_code, asked.set_up_secret) == (False, "")
-    signed = phone.sign(asked.passkey_options)
+    sign_in_response = sign_in(strict)
+    assert (sign_in_response.asks_code, sign_in_response.set_up_secret) == (False, "")
+    signed = phone.sign(sign_in_response.passkey_options)
     assert strict.FinishSignIn(
-        m.FinishSignInRequest(challenge=asked.challenge, passkey=signed)
+        m.FinishSignInRequest(challenge=sign_in_response.challenge, passkey=signed)
     ).session_secret
 
 
@@ -159,15 +159,21 @@ def test_a_sign_in_at_the_moment_in_which_an_app_is_activated_replaces_no_secret
 
 def test_a_worker_who_is_suspended_meanwhile_sets_up_no_code(scene: Scene, strict: Stubs) -> None:
     scene.worker(scene.organization("Puentes"), Role.OPERATOR, email=EMAIL)
-    asked = sign_in(strict)
+    sign_in_response = sign_in(strict)
     scene.rows("UPDATE workers SET status = 'SUSPENDED' WHERE email = %s RETURNING id", EMAIL)
-    fails(lambda: finish(strict, asked.challenge, App(scene, asked.set_up_secret).code()))
+    fails(
+        lambda: finish(
+            strict, sign_in_response.challenge, App(scene, sign_in_response.set_up_secret).code()
+        )
+    )
     assert scene.rows("SELECT * FROM second_factors WHERE confirm_time IS NOT NULL") == []
 
 
-@pytest.mark.parametrize(("ways", "asked"), [(("pwd",), True), (("pwd", "otp", "mfa"), False)])
+@pytest.mark.parametrize(
+    ("ways", "request_fields"), [(("pwd",), True), (("pwd", "otp", "mfa"), False)]
+)
 def test_a_provider_that_required_a_second_factor_is_trusted_and_another_is_not_enough(
-    scene: Scene, strict: Stubs, ways: tuple[str, ...], asked: bool
+    scene: Scene, strict: Stubs, ways: tuple[str, ...], request_fields: bool
 ) -> None:
     scene.worker(scene.coalition, Role.COORDINATOR, email=EMAIL)
     provider = Provider(
@@ -185,8 +191,8 @@ def test_a_provider_that_required_a_second_factor_is_trusted_and_another_is_not_
     )
     provider.stop()
     assert (bool(provider_says.set_up_secret), bool(provider_says.session_secret)) == (
-        asked,
-        not asked,
+        request_fields,
+        not request_fields,
     )
 
 

@@ -49,21 +49,21 @@ def suspend(by: Stubs, id: str) -> pb.Worker:
 def test_a1_a_network_role_is_given_by_two_coordinators_of_different_organisations(
     role: contract_pb2.Role.ValueType, scene: Scene, abroad: Stubs
 ) -> None:
-    made = invite(scene.coordinator, None, role)
-    assert made.unconfirmed
-    assert scene.facts(made.id) == [], "no link went out"
+    created = invite(scene.coordinator, None, role)
+    assert created.unconfirmed
+    assert scene.facts(created.id) == [], "no link went out"
     with refused("FAILED_PRECONDITION", "second_person_required"):
-        agree(scene.coordinator, made)
+        agree(scene.coordinator, created)
     with refused("FAILED_PRECONDITION", "not_independent"):
-        agree(scene.by(scene.coalition, Role.COORDINATOR), made)
+        agree(scene.by(scene.coalition, Role.COORDINATOR), created)
     (seen,) = abroad.ListNetworkRoles(pb.ListNetworkRolesRequest()).invitations
-    assert (seen.id, seen.email, seen.unconfirmed) == (made.id, EMAIL, True)
+    assert (seen.id, seen.email, seen.unconfirmed) == (created.id, EMAIL, True)
     scene.advance(hours=71)
-    assert not agree(abroad, made).unconfirmed
+    assert not agree(abroad, created).unconfirmed
     scene.advance(hours=71)
-    accept(scene, made)
+    accept(scene, created)
     with refused("FAILED_PRECONDITION", "nothing_to_confirm"):
-        agree(abroad, made)
+        agree(abroad, created)
     assert EMAIL in {
         worker.email for worker in abroad.ListNetworkRoles(pb.ListNetworkRolesRequest()).workers
     }
@@ -112,9 +112,9 @@ def test_a2_a_manager_of_the_coordinations_organisation_suspends_nobody_with_a_n
     with refused("FAILED_PRECONDITION", "illegal_transition"):
         suspend(abroad, target.id)
     scene.advance(seconds=1)
-    made = invite(first, None, contract_pb2.Role.Value(f"ROLE_{role}"), email=target.entry.email)
-    agree(abroad, made)
-    accept(scene, made)
+    created = invite(first, None, contract_pb2.Role.Value(f"ROLE_{role}"), email=target.entry.email)
+    agree(abroad, created)
+    accept(scene, created)
     assert (
         scene.rows("SELECT status FROM workers WHERE id = %s", target.id)[0]["status"] == "ACTIVE"
     )
@@ -135,9 +135,9 @@ def test_a_coordinator_suspends_nobody_without_a_network_role_in_another_organis
 
 def test_an_invitation_without_a_network_role_takes_no_network_role_away(scene: Scene) -> None:
     target = scene.worker(scene.coalition, Role.COORDINATOR, email=EMAIL)
-    made = invite(scene.by(scene.coalition, Role.MANAGER), None, MANAGER)
+    created = invite(scene.by(scene.coalition, Role.MANAGER), None, MANAGER)
     with refused("UNAUTHENTICATED", "invitation_invalid"):
-        accept(scene, made)
+        accept(scene, created)
     assert scene.rows("SELECT roles FROM workers WHERE id = %s", target.id)[0]["roles"] == [
         "COORDINATOR"
     ]
@@ -169,14 +169,14 @@ def test_an_auditor_whose_organisation_has_left_has_no_network_role_any_more(sce
     assert auditor.id not in listed()
 
 
-def test_what_a_coordinator_proposed_about_others_is_dropped_when_she_is_suspended(
+def test_the_proposals_of_a_coordinator_about_others_are_dropped_when_she_is_suspended(
     scene: Scene, abroad: Stubs
 ) -> None:
     bribed = scene.worker(scene.organization("Red del sur"), Role.COORDINATOR)
     target = scene.worker(scene.coalition, Role.AUDITOR)
     ministry = scene.organization("Ministerio")
     suspend(scene.as_worker(bribed), target.id)
-    made = invite(scene.as_worker(bribed), None, COORDINATOR)
+    created = invite(scene.as_worker(bribed), None, COORDINATOR)
     scene.as_worker(bribed).ProposeSignInProvider(
         pb.ProposeSignInProviderRequest(
             organization_id=ministry.id,
@@ -193,7 +193,7 @@ def test_what_a_coordinator_proposed_about_others_is_dropped_when_she_is_suspend
     assert not listed.invitations
     assert not any(worker.suspension_proposed_by_worker_id for worker in listed.workers)
     with refused("FAILED_PRECONDITION", "nothing_to_confirm"):
-        agree(abroad, made)
+        agree(abroad, created)
     assert suspend(abroad, target.id).status == pb.WORKER_STATUS_ACTIVE, "she is the first now"
     assert not abroad.GetSignInProvider(
         pb.GetSignInProviderRequest(organization_id=ministry.id)

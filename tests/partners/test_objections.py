@@ -29,7 +29,7 @@ def test_a1_managers_are_notified_of_a_proposed_provider_at_once_and_have_three_
     )
     letters = facts_with_letters(scene, "provider_proposed")
     assert sorted((fact.worker_id, letter.email) for fact, letter in letters) == sorted(
-        (each.id, each.entry.email) for each in managers
+        (manager.id, manager.entry.email) for manager in managers
     )
     assert other.id not in {fact.worker_id for fact, _ in letters}
     scene.advance(days=3, seconds=-1)

@@ -83,7 +83,7 @@ def test_c12_a_member_on_probation_sees_no_shelter_by_any_list_name_or_search(
     shelter = make(scene)
     assert answers(worker, shelter) == before
     assert not [
-        said for said in map(str, answers(worker, shelter)) if any(word in said for word in SECRET)
+        text for text in map(str, answers(worker, shelter)) if any(word in text for word in SECRET)
     ]
     with refused("NOT_FOUND", "not_found"):
         worker.GetOrganization(pb.GetOrganizationRequest(id=shelter.id))
@@ -107,7 +107,7 @@ def test_c12_open_places_of_a_shelter_are_hidden_too(scene: Scene) -> None:
     place = locations_pb2.Location(
         name="Oficina de la Luna", country="NI", department="NI-JI", address="Calle Luna 1"
     )
-    made = scene.by(shelter, Role.MANAGER).CreateLocation(
+    created = scene.by(shelter, Role.MANAGER).CreateLocation(
         locations_pb2.CreateLocationRequest(location=place)
     )
     worker = scene.by(scene.organization("Nueva", approved=False), Role.WORKER)
@@ -115,10 +115,10 @@ def test_c12_open_places_of_a_shelter_are_hidden_too(scene: Scene) -> None:
         locations_pb2.ListLocationsRequest(organization_id=shelter.id)
     ).locations
     with refused("NOT_FOUND", "not_found"):
-        worker.GetLocation(locations_pb2.GetLocationRequest(id=made.id))
+        worker.GetLocation(locations_pb2.GetLocationRequest(id=created.id))
     partner = scene.by(scene.organization("Miembro"), Role.WORKER)
     assert (
-        partner.GetLocation(locations_pb2.GetLocationRequest(id=made.id)).name
+        partner.GetLocation(locations_pb2.GetLocationRequest(id=created.id)).name
         == "Oficina de la Luna"
     )
 
@@ -144,13 +144,15 @@ def test_c12_a_member_that_offers_more_than_beds_is_shown_without_its_beds(scene
     worker = scene.by(scene.organization("Nueva", approved=False), Role.WORKER)
     assert worker.GetOrganization(pb.GetOrganizationRequest(id=ngo.id)).name == "Mar"
     assert [
-        one.name
-        for one in worker.SearchServices(pb.SearchServicesRequest(organization_id=ngo.id)).services
+        service.name
+        for service in worker.SearchServices(
+            pb.SearchServicesRequest(organization_id=ngo.id)
+        ).services
     ] == ["Apoyo"]
     places = locations_pb2.ListLocationsRequest(organization_id=ngo.id)
-    assert [one.name for one in worker.ListLocations(places).locations] == ["Apoyo"]
+    assert [location.name for location in worker.ListLocations(places).locations] == ["Apoyo"]
     all_places = manager.ListLocations(places).locations
-    [night] = [one for one in all_places if one.name == "Luna de noche"]
+    [night] = [all_place for all_place in all_places if all_place.name == "Luna de noche"]
     with refused("NOT_FOUND", "not_found"):
         worker.GetLocation(locations_pb2.GetLocationRequest(id=night.id))
     partner = scene.by(scene.organization("Miembro"), Role.WORKER)
@@ -163,9 +165,9 @@ def test_c12_public_services_of_a_shelter_are_shown_to_a_member_on_probation_too
     shelter = by_type(scene)
     scene.service(shelter, "Charlas", "INF", public=True)
     worker = scene.by(scene.organization("Nueva", approved=False), Role.WORKER)
-    assert [one.name for one in worker.SearchServices(pb.SearchServicesRequest()).services] == [
-        "Charlas"
-    ]
+    assert [
+        service.name for service in worker.SearchServices(pb.SearchServicesRequest()).services
+    ] == ["Charlas"]
     assert worker.GetOrganization(pb.GetOrganizationRequest(id=shelter.id)).name == "Luna"
 
 
@@ -177,7 +179,8 @@ def test_c12_a_shelter_on_probation_sees_itself_and_the_coordination_sees_all(sc
     worker = scene.by(own, Role.WORKER)
     assert worker.GetOrganization(pb.GetOrganizationRequest(id=own.id)).name == "Sol"
     assert {
-        one.name for one in worker.ListOrganizations(pb.ListOrganizationsRequest()).organizations
+        organization.name
+        for organization in worker.ListOrganizations(pb.ListOrganizationsRequest()).organizations
     } == {"Coalición", "Sol"}
     assert scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=other.id)).name == "Luna"
 
@@ -203,7 +206,7 @@ def test_c12_when_an_organisation_becomes_a_shelter_its_services_are_hidden_with
     )
     assert worker.SearchServices(pb.SearchServicesRequest(words="luna")).total_size == 1
     # The referrals service learns it too: the member on probation still knows the service's id.
-    told = {
+    values = {
         service.id: [
             facts_pb2.ServiceFact.FromString(row["payload"]).shelter
             for row in scene.rows(
@@ -212,4 +215,4 @@ def test_c12_when_an_organisation_becomes_a_shelter_its_services_are_hidden_with
         ]
         for service in (listens, public)
     }
-    assert told == {listens.id: [False, True], public.id: [False]}
+    assert values == {listens.id: [False, True], public.id: [False]}

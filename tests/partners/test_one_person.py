@@ -110,7 +110,7 @@ class Cheat:
     def accept(self, _: Stubs) -> None:
         """Accepts an invitation: she reads every mailbox to which she sends one."""
         invitation = self.random.choice(
-            [each for each in self.invitations if not each.unconfirmed] or [None]
+            [invitation for invitation in self.invitations if not invitation.unconfirmed] or [None]
         )
         if invitation is None:
             return

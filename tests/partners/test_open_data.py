@@ -18,9 +18,9 @@ from services.partners.members.domain.worker import Role
 from tests.partners.scene import Scene, refused
 
 
-def listed(scene: Scene, **asked: Any) -> pb.ListPublicServicesResponse:
+def listed(scene: Scene, **fields: Any) -> pb.ListPublicServicesResponse:
     answer: pb.ListPublicServicesResponse = scene.nobody.ListPublicServices(
-        pb.ListPublicServicesRequest(**asked)
+        pb.ListPublicServicesRequest(**fields)
     )
     return answer
 
@@ -74,7 +74,10 @@ def test_public_services_of_approved_members_are_shown_to_anybody(scene: Scene) 
     )
     assert scene.nobody.GetPublicService(pb.GetPublicServiceRequest(id=service.id)) == one
     members = scene.nobody.ListPublicOrganizations(pb.ListPublicOrganizationsRequest())
-    assert ([each.id for each in members.organizations], members.total_size) == ([house.id], 1)
+    assert ([organization.id for organization in members.organizations], members.total_size) == (
+        [house.id],
+        1,
+    )
 
 
 def test_public_services_are_searched_by_words_need_member_and_time_of_change(scene: Scene) -> None:
@@ -83,8 +86,8 @@ def test_public_services_are_searched_by_words_need_member_and_time_of_change(sc
     scene.advance(hours=1)
     school = scene.service(other, "Escuela nocturna", "EDU", public=True)
 
-    def ids(**asked: Any) -> set[str]:
-        return {each.service.id for each in listed(scene, **asked).services}
+    def ids(**fields: Any) -> set[str]:
+        return {service.service.id for service in listed(scene, **fields).services}
 
     assert (
         ids(words="ESCUELAS")
@@ -99,11 +102,11 @@ def test_public_services_are_searched_by_words_need_member_and_time_of_change(sc
     assert ids(words="necesito una abogada") == set(), "a system's search requires every word"
     since = pb.ListPublicServicesRequest()
     since.modified_after.FromDatetime(scene.clock.now())
-    assert {each.service.id for each in scene.nobody.ListPublicServices(since).services} == {
+    assert {service.service.id for service in scene.nobody.ListPublicServices(since).services} == {
         school.id
     }
     pages = [listed(scene, page_size=1, page=number) for number in (1, 2, 3)]
-    assert [[each.service.id for each in page.services] for page in pages] == [
+    assert [[service.service.id for service in page.services] for page in pages] == [
         [id] for id in sorted((legal.id, school.id))
     ] + [[]]
     assert {page.total_size for page in pages} == {2}
@@ -140,9 +143,9 @@ def narrowed_words(scene: Scene, house: Organization, service: Service) -> None:
     """Changes a description that only partners see, so that nobody else sees a change."""
     manager = scene.by(house, Role.MANAGER)
     scene.advance(days=1)
-    kept = manager.GetService(d.GetServiceRequest(id=service.id))
-    kept.description, kept.update_time.seconds = "un secreto de albergue", 0
-    ask = d.UpdateServiceRequest(service=kept)
+    own_service = manager.GetService(d.GetServiceRequest(id=service.id))
+    own_service.description, own_service.update_time.seconds = "un secreto de albergue", 0
+    ask = d.UpdateServiceRequest(service=own_service)
     for path in (
         "create_time",
         "update_time",
@@ -280,7 +283,7 @@ def test_sorted_by_name_each_page_continues_where_the_last_one_ended(scene: Scen
     seen, token = list[str](), ""
     while True:
         page = listed(scene, by_name=True, page_size=2, page_token=token)
-        seen += [one.service.name for one in page.services]
+        seen += [service.service.name for service in page.services]
         assert page.total_size == len(names)
         if not (token := page.next_page_token):
             break
@@ -323,9 +326,9 @@ def test_a_department_gets_its_own_and_countrywide_services_and_housing_never_sh
     def names(department: str) -> set[str]:
         pages = [listed(scene, department=department, **way) for way in ({}, {"by_name": True})]
         assert pages[0].total_size == pages[1].total_size
-        said = [{one.service.name for one in page.services} for page in pages]
-        assert said[0] == said[1]
-        return said[0]
+        names_by_page = [{service.service.name for service in page.services} for page in pages]
+        assert names_by_page[0] == names_by_page[1]
+        return names_by_page[0]
 
     assert names("NI-CI") == {"Chinandega", "Todo", "Alquiler"}
     assert names("NI-LE") == {"León", "Todo", "Alquiler"}

@@ -65,8 +65,8 @@ def all_pages(client: FlaskClient, *organizations: str) -> list[tuple[int, str]]
     ]
     answers += [client.get(f"/services/organizations/{id}") for id in organizations]
     return [
-        (each.status_code, re.sub(r'name="form_token" value="[^"]+"', "", each.text))
-        for each in answers
+        (answer.status_code, re.sub(r'name="form_token" value="[^"]+"', "", answer.text))
+        for answer in answers
     ]
 
 

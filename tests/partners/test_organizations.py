@@ -23,10 +23,10 @@ def entry(**more: object) -> pb.Organization:
 
 
 def create(scene: Scene, **more: object) -> pb.Organization:
-    made: pb.Organization = scene.coordinator.CreateOrganization(
+    created: pb.Organization = scene.coordinator.CreateOrganization(
         pb.CreateOrganizationRequest(organization=entry(**more))
     )
-    return made
+    return created
 
 
 def another(scene: Scene) -> Stubs:
@@ -35,12 +35,12 @@ def another(scene: Scene) -> Stubs:
 
 
 def test_a_new_member_is_on_probation_whatever_was_sent(scene: Scene) -> None:
-    made = create(scene, status=pb.ORGANIZATION_STATUS_APPROVED, id="mine", etag="mine")
-    assert made.status == pb.ORGANIZATION_STATUS_PROBATION
-    assert len(made.id) == 32
-    organization = scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=made.id))
+    created = create(scene, status=pb.ORGANIZATION_STATUS_APPROVED, id="mine", etag="mine")
+    assert created.status == pb.ORGANIZATION_STATUS_PROBATION
+    assert len(created.id) == 32
+    organization = scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=created.id))
     organization.ClearField("has_manager")  # only this answer has the field
-    assert organization == made
+    assert organization == created
 
 
 def test_a_phone_number_is_stored_in_its_international_form(scene: Scene) -> None:
@@ -111,18 +111,20 @@ def test_the_same_request_id_registers_once(scene: Scene) -> None:
 
 
 def test_the_life_of_a_member_is_published_without_a_gap(scene: Scene) -> None:
-    made = create(scene)
-    step = scene.approve(made.id)
-    step = scene.suspend(made.id)
+    created = create(scene)
+    step = scene.approve(created.id)
+    step = scene.suspend(created.id)
     assert step.status == pb.ORGANIZATION_STATUS_SUSPENDED
-    step = scene.reinstate(made.id)
+    step = scene.reinstate(created.id)
     assert step.status == pb.ORGANIZATION_STATUS_APPROVED
     suspended = ["suspension_proposed", "suspended", "reinstatement_proposed", "reinstated"]
     words = ["registered", *["evidence_recorded"] * 5, "approval_proposed", "approved", *suspended]
-    assert scene.facts(made.id) == [
+    assert scene.facts(created.id) == [
         (n, f"enlace.organization.{word}.v1") for n, word in enumerate(words, 1)
     ]
-    row = scene.rows("SELECT payload FROM outbox WHERE subject = %s AND version = 10", made.id)[0]
+    row = scene.rows("SELECT payload FROM outbox WHERE subject = %s AND version = 10", created.id)[
+        0
+    ]
     fact = facts_pb2.OrganizationFact.FromString(row["payload"])
     assert (fact.status_code, fact.organization_type_code, fact.country_code) == (
         "SUSPENDED",
@@ -132,17 +134,17 @@ def test_the_life_of_a_member_is_published_without_a_gap(scene: Scene) -> None:
 
 
 def test_a_step_that_the_state_does_not_allow_is_refused(scene: Scene) -> None:
-    made = create(scene)
+    created = create(scene)
     for rpc, request in (
         (scene.coordinator.SuspendOrganization, pb.SuspendOrganizationRequest),
         (scene.coordinator.ReinstateOrganization, pb.ReinstateOrganizationRequest),
     ):
         with refused("FAILED_PRECONDITION", "illegal_transition"):
-            rpc(request(id=made.id, etag=made.etag))
-    approved = scene.approve(made.id)
+            rpc(request(id=created.id, etag=created.etag))
+    approved = scene.approve(created.id)
     with refused("FAILED_PRECONDITION", "illegal_transition"):
         another(scene).ApproveOrganization(
-            pb.ApproveOrganizationRequest(id=made.id, etag=approved.etag)
+            pb.ApproveOrganizationRequest(id=created.id, etag=approved.etag)
         )
 
 
@@ -154,13 +156,13 @@ def test_coordinators_cannot_suspend_the_coordinating_organisation(scene: Scene)
 
 
 def test_a_step_needs_the_etag_of_the_current_version(scene: Scene) -> None:
-    made = create(scene)
+    created = create(scene)
     with refused("ABORTED", "stale_etag"):
         scene.coordinator.ApproveOrganization(
-            pb.ApproveOrganizationRequest(id=made.id, etag="other")
+            pb.ApproveOrganizationRequest(id=created.id, etag="other")
         )
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
-        scene.coordinator.ApproveOrganization(pb.ApproveOrganizationRequest(id=made.id))
+        scene.coordinator.ApproveOrganization(pb.ApproveOrganizationRequest(id=created.id))
     assert refusal.violations == [("etag", "required")]
     for unknown in ("0" * 32, "x", ""):
         with refused("NOT_FOUND", "not_found"):
@@ -217,7 +219,7 @@ def test_a_mask_may_name_only_fields_that_can_be_changed(
     assert refusal.violations == [violation]
 
 
-def test_of_two_changes_of_the_same_version_one_wins(scene: Scene) -> None:
+def test_one_of_two_changes_of_the_same_version_succeeds(scene: Scene) -> None:
     own = scene.organization("Propia")
 
     def change(name: str) -> str:
@@ -305,10 +307,10 @@ def test_a_suspension_ends_access_at_once_even_for_tokens_that_are_still_valid(
 
 
 def test_each_step_of_a_membership_is_on_the_trail(scene: Scene) -> None:
-    made = create(scene)
-    scene.approve(made.id)
+    created = create(scene)
+    scene.approve(created.id)
     trail = scene.rows(
-        "SELECT action, allowed FROM audit WHERE object_id = %s ORDER BY sequence", made.id
+        "SELECT action, allowed FROM audit WHERE object_id = %s ORDER BY sequence", created.id
     )
     assert [(row["action"], row["allowed"]) for row in trail] == [
         ("organization_create", True),

@@ -89,10 +89,16 @@ def test_after_the_password_a_passkey_opens_the_session_and_its_last_use_is_show
     member: Scene,
 ) -> None:
     me, phone = with_passkey(member)
-    asked = sign_in(member)
-    assert (asked.session_secret, asked.asks_code, bool(asked.challenge)) == ("", False, True)
+    sign_in_response = sign_in(member)
+    assert (
+        sign_in_response.session_secret,
+        sign_in_response.asks_code,
+        bool(sign_in_response.challenge),
+    ) == ("", False, True)
     member.advance(minutes=1)
-    signed = by_passkey(member, asked.challenge, phone.sign(asked.passkey_options))
+    signed = by_passkey(
+        member, sign_in_response.challenge, phone.sign(sign_in_response.passkey_options)
+    )
     assert signed.worker.email == EMAIL
     [shown] = me.GetSecondFactor(pb.GetSecondFactorRequest()).passkeys
     assert (shown.label, shown.last_use_time.ToSeconds()) == (
@@ -103,14 +109,20 @@ def test_after_the_password_a_passkey_opens_the_session_and_its_last_use_is_show
 
 def test_a_passkey_alone_signs_in_if_the_device_verified_its_user(member: Scene) -> None:
     _me, phone = with_passkey(member)
-    asked = begin_without_password(member)
-    assert "allowCredentials" not in json.loads(asked.passkey_options), (
+    sign_in_response = begin_without_password(member)
+    assert "allowCredentials" not in json.loads(sign_in_response.passkey_options), (
         "nothing is revealed about any account"
     )
     phone.verifies = False
-    fails(lambda: by_passkey(member, asked.challenge, phone.sign(asked.passkey_options)))
+    fails(
+        lambda: by_passkey(
+            member, sign_in_response.challenge, phone.sign(sign_in_response.passkey_options)
+        )
+    )
     phone.verifies = True
-    assert by_passkey(member, asked.challenge, phone.sign(asked.passkey_options)).session_secret
+    assert by_passkey(
+        member, sign_in_response.challenge, phone.sign(sign_in_response.passkey_options)
+    ).session_secret
 
 
 def test_a_code_is_accepted_instead_of_a_passkey_and_never_without_the_password(
@@ -118,9 +130,9 @@ def test_a_code_is_accepted_instead_of_a_passkey_and_never_without_the_password(
 ) -> None:
     app, _spare = turn_on_code(member)
     with_passkey(member)
-    asked = sign_in(member)
-    assert (asked.asks_code, bool(asked.passkey_options)) == (True, True)
-    assert finish(member, asked.challenge, app.code()).session_secret
+    sign_in_response = sign_in(member)
+    assert (sign_in_response.asks_code, bool(sign_in_response.passkey_options)) == (True, True)
+    assert finish(member, sign_in_response.challenge, app.code()).session_secret
     member.advance(seconds=60)
     fails(lambda: finish(member, begin_without_password(member).challenge, app.code()))
 
@@ -138,12 +150,12 @@ def test_a_signature_is_valid_once_and_for_one_challenge(member: Scene) -> None:
 
 def test_a_signature_that_is_sent_several_times_at_once_opens_one_session(member: Scene) -> None:
     _me, phone = with_passkey(member, counts=False)
-    asked = sign_in(member)
-    signed = phone.sign(asked.passkey_options)
+    sign_in_response = sign_in(member)
+    signed = phone.sign(sign_in_response.passkey_options)
 
     def goes(_: int) -> bool:
         try:
-            return bool(by_passkey(member, asked.challenge, signed).session_secret)
+            return bool(by_passkey(member, sign_in_response.challenge, signed).session_secret)
         except grpc.RpcError:
             return False
 
@@ -153,7 +165,7 @@ def test_a_signature_that_is_sent_several_times_at_once_opens_one_session(member
 
 def test_a_signature_made_on_a_false_page_is_refused(member: Scene) -> None:
     _me, phone = with_passkey(member)
-    asked = sign_in(member)
+    sign_in_response = sign_in(member)
     for origin in (
         "https://enlace.example.evil.example",
         "http://enlace.example",
@@ -162,17 +174,23 @@ def test_a_signature_made_on_a_false_page_is_refused(member: Scene) -> None:
     ):
         fails(
             lambda origin=origin: by_passkey(  # type: ignore[misc]
-                member, asked.challenge, phone.sign(asked.passkey_options, origin=origin)
+                member,
+                sign_in_response.challenge,
+                phone.sign(sign_in_response.passkey_options, origin=origin),
             )
         )
     fails(
         lambda: by_passkey(
-            member, asked.challenge, phone.sign(asked.passkey_options, type="webauthn.create")
+            member,
+            sign_in_response.challenge,
+            phone.sign(sign_in_response.passkey_options, type="webauthn.create"),
         )
     )
-    of_another = json.dumps(json.loads(asked.passkey_options) | {"rpId": "evil.example"})
-    fails(lambda: by_passkey(member, asked.challenge, phone.sign(of_another)))
-    assert by_passkey(member, asked.challenge, phone.sign(asked.passkey_options)).session_secret
+    of_another = json.dumps(json.loads(sign_in_response.passkey_options) | {"rpId": "evil.example"})
+    fails(lambda: by_passkey(member, sign_in_response.challenge, phone.sign(of_another)))
+    assert by_passkey(
+        member, sign_in_response.challenge, phone.sign(sign_in_response.passkey_options)
+    ).session_secret
 
 
 def test_a_copy_of_a_device_is_detected_by_its_counter(member: Scene) -> None:
@@ -185,14 +203,22 @@ def test_a_copy_of_a_device_is_detected_by_its_counter(member: Scene) -> None:
 
 def test_another_key_another_account_and_another_id_sign_nobody_in(member: Scene) -> None:
     _me, phone = with_passkey(member)
-    asked = sign_in(member)
+    sign_in_response = sign_in(member)
     thief = Authenticator(SITE, id=phone.id, account=phone.account)
-    fails(lambda: by_passkey(member, asked.challenge, thief.sign(asked.passkey_options)))
+    fails(
+        lambda: by_passkey(
+            member, sign_in_response.challenge, thief.sign(sign_in_response.passkey_options)
+        )
+    )
     stranger = member.worker(member.organization("Otra"), Role.WORKER)
     hers, theirs = member.as_worker(stranger), Authenticator(SITE)
     begun = begin(hers)
     create(hers, begun, theirs.make(begun.options))
-    fails(lambda: by_passkey(member, asked.challenge, theirs.sign(asked.passkey_options)))
+    fails(
+        lambda: by_passkey(
+            member, sign_in_response.challenge, theirs.sign(sign_in_response.passkey_options)
+        )
+    )
     begun_alone = begin_without_password(member)
     theirs.account = phone.account
     fails(
@@ -300,18 +326,26 @@ def test_a_removed_passkey_no_longer_signs_in_and_only_its_owner_removes_it(memb
     [shown] = me.GetSecondFactor(pb.GetSecondFactorRequest()).passkeys
     other = member.as_worker(member.worker(member.organization("Otra"), Role.WORKER))
     other.EndPasskey(pb.EndPasskeyRequest(id=shown.id, password=PASSWORD))
-    asked = sign_in(member)
-    assert asked.passkey_options
+    sign_in_response = sign_in(member)
+    assert sign_in_response.passkey_options
     assert not me.EndPasskey(pb.EndPasskeyRequest(id=shown.id, password=PASSWORD)).passkeys
-    fails(lambda: by_passkey(member, asked.challenge, phone.sign(asked.passkey_options)))
+    fails(
+        lambda: by_passkey(
+            member, sign_in_response.challenge, phone.sign(sign_in_response.passkey_options)
+        )
+    )
     assert sign_in(member).session_secret, "the password alone suffices, as before"
 
 
 def test_a_suspended_account_cannot_be_entered_with_a_passkey(member: Scene) -> None:
     _me, phone = with_passkey(member)
-    asked = begin_without_password(member)
+    sign_in_response = begin_without_password(member)
     member.rows("UPDATE workers SET status = 'SUSPENDED' WHERE email = %s RETURNING id", EMAIL)
-    fails(lambda: by_passkey(member, asked.challenge, phone.sign(asked.passkey_options)))
+    fails(
+        lambda: by_passkey(
+            member, sign_in_response.challenge, phone.sign(sign_in_response.passkey_options)
+        )
+    )
 
 
 def test_a_site_without_a_host_name_has_no_passkeys_except_localhost(
@@ -333,7 +367,7 @@ def test_a_site_without_a_host_name_has_no_passkeys_except_localhost(
 
 
 @pytest.mark.parametrize("ask", ["BeginPasskey", "BeginPasskeySignIn"])
-def test_where_passkeys_are_impossible_the_refusal_says_so(
+def test_the_refusal_says_that_passkeys_are_impossible(
     member: Scene, monkeypatch: pytest.MonkeyPatch, ask: str
 ) -> None:
     me = herself(member)

@@ -54,12 +54,12 @@ def member(scene: Scene) -> Scene:
 
 
 def ask(
-    scene: Scene, email: str = EMAIL, address: str = "", **said: str
+    scene: Scene, email: str = EMAIL, address: str = "", **fields: str
 ) -> pb.RequestPasswordResetResponse:
     stub = accounts_pb2_grpc.AccountsStub(scene.channel)
     metadata = scene.origin(address)
     answer: pb.RequestPasswordResetResponse = stub.RequestPasswordReset(
-        pb.RequestPasswordResetRequest(email=email, **said), metadata=metadata, timeout=10
+        pb.RequestPasswordResetRequest(email=email, **fields), metadata=metadata, timeout=10
     )
     return answer
 
@@ -94,8 +94,8 @@ def link(scene: Scene, email: str = EMAIL) -> str:
     return facts_with_letters(scene)[-1][1].token
 
 
-def reset(scene: Scene, token: str, password: str = NEW, **said: str) -> None:
-    scene.nobody.ResetPassword(pb.ResetPasswordRequest(token=token, password=password, **said))
+def reset(scene: Scene, token: str, password: str = NEW, **fields: str) -> None:
+    scene.nobody.ResetPassword(pb.ResetPasswordRequest(token=token, password=password, **fields))
 
 
 def answer(call: Callable[[], Any]) -> str:
@@ -247,9 +247,13 @@ def test_a_new_password_does_not_replace_the_code_or_passkey(member: Scene) -> N
     begun = begin(me)
     create(me, begun, phone.make(begun.options))
     reset(member, link(member))
-    asked = sign_in(member, password=NEW)
-    assert (asked.session_secret, asked.asks_code, bool(asked.passkey_options)) == ("", True, True)
-    assert finish(member, asked.challenge, app.code()).session_secret
+    sign_in_response = sign_in(member, password=NEW)
+    assert (
+        sign_in_response.session_secret,
+        sign_in_response.asks_code,
+        bool(sign_in_response.passkey_options),
+    ) == ("", True, True)
+    assert finish(member, sign_in_response.challenge, app.code()).session_secret
     again = sign_in(member, password=NEW)
     assert finish(member, again.challenge, spare[0]).session_secret
 
@@ -345,9 +349,9 @@ def test_a_reset_link_is_invalid_once_the_worker_has_accepted_another_invitation
     own = scene.organization("Puentes")
     scene.worker(own, Role.WORKER, email=EMAIL)
     token = link(scene)
-    made = invite(scene.by(own, Role.MANAGER), None, contract_pb2.ROLE_WORKER, email=EMAIL)
+    created = invite(scene.by(own, Role.MANAGER), None, contract_pb2.ROLE_WORKER, email=EMAIL)
     scene.nobody.AcceptInvitation(
-        acceptance(invitation_letter(scene, made).token, password="otra frase de prueba")
+        acceptance(invitation_letter(scene, created).token, password="otra frase de prueba")
     )
     with refused(*INVALID):
         reset(scene, token)
@@ -526,9 +530,11 @@ def test_the_link_and_the_address_are_nowhere_but_in_the_sealed_letter(
     reset(member, token, request_id="three")
     assert holding(token) == holding(NEW) == holding("tampoco-esta") == set()
     assert holding(email) == {"workers"}
-    said = capfd.readouterr()
+    captured = capfd.readouterr()
     assert not [
-        secret for secret in (token, NEW, email, "tampoco-esta") if secret in said.out + said.err
+        secret
+        for secret in (token, NEW, email, "tampoco-esta")
+        if secret in captured.out + captured.err
     ]
 
 

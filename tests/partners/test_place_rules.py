@@ -66,8 +66,8 @@ def service(entry: ServiceEntry = TALK, capacity: Capacity = NOT_STATED) -> Serv
 
 def registered(entry: ServiceEntry = TALK, **more: Any) -> Service:
     """Returns a service as it was registered."""
-    given = {"create_time": NOON, "update_time": NOON, "version": 1, "assured_time": NOON, **more}
-    return Service(id="service", organization_id="ngo", entry=entry, **given)
+    fields = {"create_time": NOON, "update_time": NOON, "version": 1, "assured_time": NOON, **more}
+    return Service(id="service", organization_id="ngo", entry=entry, **fields)
 
 
 def test_the_registration_of_a_service_confirms_its_entry() -> None:
@@ -76,12 +76,12 @@ def test_the_registration_of_a_service_confirms_its_entry() -> None:
 
 
 def test_a_figure_has_a_time_and_a_unit() -> None:
-    said = service(capacity=Capacity(Intake.OPEN, 3, 5, declined_time=NOON))
-    assert said == registered(capacity=Capacity(Intake.OPEN, 3, 5, "places", NOON))
-    said.set_capacity(Capacity(Intake.OPEN, 2, unit="beds"), LATER)
-    said.set_capacity(Capacity(Intake.WAITLIST), LATER)
-    assert said.capacity == Capacity(Intake.WAITLIST, unit="beds", update_time=LATER)
-    assert said.facts == ["registered", "capacity_changed", "capacity_changed"]
+    stated_service = service(capacity=Capacity(Intake.OPEN, 3, 5, declined_time=NOON))
+    assert stated_service == registered(capacity=Capacity(Intake.OPEN, 3, 5, "places", NOON))
+    stated_service.set_capacity(Capacity(Intake.OPEN, 2, unit="beds"), LATER)
+    stated_service.set_capacity(Capacity(Intake.WAITLIST), LATER)
+    assert stated_service.capacity == Capacity(Intake.WAITLIST, unit="beds", update_time=LATER)
+    assert stated_service.facts == ["registered", "capacity_changed", "capacity_changed"]
 
 
 @pytest.mark.parametrize(
@@ -129,15 +129,15 @@ def test_a_figure_has_a_time_and_a_unit() -> None:
 def test_an_invalid_entry_is_refused_with_its_field(
     wrong: dict[str, Any], path: str, reason: str
 ) -> None:
-    it = service()
+    tested_service = service()
     for act in (
         lambda: service(replace(TALK, **wrong)),
-        lambda: it.change(wrong, TAXONOMY, AREAS, LATER),
+        lambda: tested_service.change(wrong, TAXONOMY, AREAS, LATER),
     ):
         with pytest.raises(Invalid) as refused:
             act()
         assert refused.value.violations == [(f"service.{path}", reason)]
-    assert it == registered()
+    assert tested_service == registered()
 
 
 @pytest.mark.parametrize(
@@ -161,33 +161,37 @@ def test_no_more_places_can_be_free_than_there_are() -> None:
     with pytest.raises(Invalid) as refused:
         service(capacity=Capacity(Intake.OPEN, 6, 5))
     assert refused.value.violations == [("service.capacity.available", "out_of_range")]
-    it = service(capacity=Capacity(Intake.OPEN, 5, 5))
+    tested_service = service(capacity=Capacity(Intake.OPEN, 5, 5))
     with pytest.raises(Invalid) as refused:
-        it.set_capacity(Capacity(Intake.OPEN, 6, 5), LATER)
+        tested_service.set_capacity(Capacity(Intake.OPEN, 6, 5), LATER)
     assert refused.value.violations == [("capacity.available", "out_of_range")]
 
 
 def test_a_confidential_service_keeps_no_phone() -> None:
     assert service(replace(BED, confidential=True)).entry.phone == ""
-    it = service(BED)
-    it.change({"confidential": True}, TAXONOMY, AREAS, LATER)
-    assert it.entry == replace(BED, confidential=True, phone="")
+    tested_service = service(BED)
+    tested_service.change({"confidential": True}, TAXONOMY, AREAS, LATER)
+    assert tested_service.entry == replace(BED, confidential=True, phone="")
 
 
 def test_a_change_is_published_once_and_a_confirmation_is_a_change() -> None:
-    it = service()
-    it.change({"name": "x"}, TAXONOMY, AREAS, LATER)
-    assert (it.entry.name, it.entry_time, it.assured_time) == ("x", LATER, NOON)
-    it.change({"name": "x"}, TAXONOMY, AREAS, LATER + HOUR)
-    assert (it.facts, it.entry_time) == (["registered", "changed"], LATER)
-    it.change({"assured_time": None}, TAXONOMY, AREAS, LATER + HOUR)
-    assert (it.assured_time, it.entry.name) == (LATER + HOUR, "x")
-    it.change({"assured_time": None, "name": "y"}, TAXONOMY, AREAS, LATER + 2 * HOUR)
-    assert (it.assured_time, it.entry.name) == (LATER + 2 * HOUR, "y")
-    assert it.facts == ["registered", "changed", "changed", "changed"]
+    tested_service = service()
+    tested_service.change({"name": "x"}, TAXONOMY, AREAS, LATER)
+    assert (tested_service.entry.name, tested_service.entry_time, tested_service.assured_time) == (
+        "x",
+        LATER,
+        NOON,
+    )
+    tested_service.change({"name": "x"}, TAXONOMY, AREAS, LATER + HOUR)
+    assert (tested_service.facts, tested_service.entry_time) == (["registered", "changed"], LATER)
+    tested_service.change({"assured_time": None}, TAXONOMY, AREAS, LATER + HOUR)
+    assert (tested_service.assured_time, tested_service.entry.name) == (LATER + HOUR, "x")
+    tested_service.change({"assured_time": None, "name": "y"}, TAXONOMY, AREAS, LATER + 2 * HOUR)
+    assert (tested_service.assured_time, tested_service.entry.name) == (LATER + 2 * HOUR, "y")
+    assert tested_service.facts == ["registered", "changed", "changed", "changed"]
     for changes in ({}, {"organization_id": "x"}):
         with pytest.raises(Invalid):
-            it.change(changes, TAXONOMY, AREAS, LATER)
+            tested_service.change(changes, TAXONOMY, AREAS, LATER)
 
 
 ROOM = Capacity(Intake.OPEN, 3, 5, "beds", NOON)
@@ -206,9 +210,11 @@ ROOM = Capacity(Intake.OPEN, 3, 5, "beds", NOON)
 def test_a_figure_is_in_doubt_when_somebody_was_declined_after_it_was_stated(
     capacity: Capacity, declined: datetime, doubts: bool
 ) -> None:
-    it = registered(capacity=capacity)
-    assert it.doubt_capacity(declined) is doubts
-    assert it.capacity == (replace(capacity, declined_time=declined) if doubts else capacity)
+    tested_service = registered(capacity=capacity)
+    assert tested_service.doubt_capacity(declined) is doubts
+    assert tested_service.capacity == (
+        replace(capacity, declined_time=declined) if doubts else capacity
+    )
 
 
 @pytest.mark.parametrize(
@@ -230,9 +236,9 @@ def test_a_figure_is_in_doubt_when_somebody_was_declined_after_it_was_stated(
 def test_an_arrival_takes_a_place_and_a_departure_gives_it_back(
     capacity: Capacity, free: int, at: datetime, available: int | None
 ) -> None:
-    it = registered(capacity=capacity)
-    assert it.add_free_places(free, at) is (available != capacity.available)
-    assert it.capacity == replace(capacity, available=available)
+    tested_service = registered(capacity=capacity)
+    assert tested_service.add_free_places(free, at) is (available != capacity.available)
+    assert tested_service.capacity == replace(capacity, available=available)
 
 
 @pytest.mark.parametrize(
@@ -245,8 +251,8 @@ def test_a_step_of_time_lasts_six_hours(hour: int, minute: int, begins: int) -> 
 
 def test_others_see_a_shelters_figure_as_it_was_when_the_current_step_of_time_began() -> None:
     assert time_step_of(NOON) == NOON
-    said = replace(ROOM, update_time=NOON + HOUR, declined_time=NOON + 2 * HOUR)
-    live = Figure(said, 3, 1)
+    stated_figure = replace(ROOM, update_time=NOON + HOUR, declined_time=NOON + 2 * HOUR)
+    live = Figure(stated_figure, 3, 1)
     before = Figure(replace(ROOM, available=5, update_time=NOON - HOUR), 2, 0, NOON)
     coarse = replace(ROOM, update_time=NOON, declined_time=NOON)
     assert for_others(live, None, NOON + 3 * HOUR) == Figure(coarse, 3, 1)
@@ -313,10 +319,12 @@ def test_a_service_decides_by_the_limits_that_it_has_set(
 
 
 def test_values_that_are_shown_besides_the_entry_change_its_etag() -> None:
-    it = registered(organization_name="Casa Luz", organization_type=OrganizationType.NGO)
-    assert it.data_outside_version() == ("Casa Luz", "NGO", "", "")
-    it.capacity = replace(ROOM, available=0, declined_time=NOON)
-    assert it.data_outside_version() == ("Casa Luz", "NGO", NOON.isoformat(), "0")
+    tested_service = registered(
+        organization_name="Casa Luz", organization_type=OrganizationType.NGO
+    )
+    assert tested_service.data_outside_version() == ("Casa Luz", "NGO", "", "")
+    tested_service.capacity = replace(ROOM, available=0, declined_time=NOON)
+    assert tested_service.data_outside_version() == ("Casa Luz", "NGO", NOON.isoformat(), "0")
     assert registered().data_outside_version() == ("", "", "", "")
 
 
@@ -324,7 +332,7 @@ def test_values_that_are_shown_besides_the_entry_change_its_etag() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tier", "said", "narrowed", "may"),
+    ("tier", "expected", "narrowed", "may"),
     [
         (Tier.PUBLIC, Tier.PUBLIC, None, True),
         (Tier.PUBLIC, Tier.PARTNER, None, False),
@@ -334,9 +342,9 @@ def test_values_that_are_shown_besides_the_entry_change_its_etag() -> None:
     ],
 )
 def test_a_field_is_shown_from_its_tier_upwards(
-    tier: Tier, said: Tier, narrowed: Tier | None, may: bool
+    tier: Tier, expected: Tier, narrowed: Tier | None, may: bool
 ) -> None:
-    assert sees(tier, said, narrowed) is may
+    assert sees(tier, expected, narrowed) is may
 
 
 def test_an_organisation_sees_all_fields_of_its_own_entries() -> None:
@@ -388,15 +396,15 @@ def test_nothing_that_leads_to_a_confidential_place_is_stored_in_clear() -> None
 def test_an_invalid_place_is_refused_with_its_field(
     wrong: dict[str, Any], path: str, reason: str
 ) -> None:
-    it = place()
+    tested_place = place()
     for act in (
         lambda: place(replace(HOUSE, **wrong)),
-        lambda: it.change(wrong, AREAS, LATER),
+        lambda: tested_place.change(wrong, AREAS, LATER),
     ):
         with pytest.raises(Invalid) as refused:
             act()
         assert refused.value.violations == [(f"location.{path}", reason)]
-    assert it == place()
+    assert tested_place == place()
 
 
 def test_a_place_may_state_less() -> None:
@@ -410,24 +418,27 @@ def test_a_place_is_in_the_country_of_its_organisation_unless_stated_otherwise()
 
 
 def test_a_confidential_place_stays_confidential() -> None:
-    it = place(HIDDEN)
+    tested_place = place(HIDDEN)
     with pytest.raises(Invalid) as refused:
-        it.change({"confidential": False}, AREAS, LATER)
+        tested_place.change({"confidential": False}, AREAS, LATER)
     assert refused.value.violations == [("location.confidential", "out_of_range")]
-    assert it == place(HIDDEN)
-    it.change({"name": "Home", "area_code": "NI-CI.chichigalpa"}, AREAS, LATER)
-    assert (it.entry, it.facts) == (replace(OPENLY, name="Home"), ["registered", "changed"])
+    assert tested_place == place(HIDDEN)
+    tested_place.change({"name": "Home", "area_code": "NI-CI.chichigalpa"}, AREAS, LATER)
+    assert (tested_place.entry, tested_place.facts) == (
+        replace(OPENLY, name="Home"),
+        ["registered", "changed"],
+    )
     opened = place()
     opened.change({"confidential": True}, AREAS, LATER)
     assert opened.entry == OPENLY
 
 
 def test_a_change_of_a_place_that_changes_nothing_stored_is_not_published() -> None:
-    it = place(HIDDEN)
-    it.change({"area_code": "NI-CI.chichigalpa"}, AREAS, LATER)
-    assert (it.facts, it.update_time) == (["registered"], NOON)
+    tested_place = place(HIDDEN)
+    tested_place.change({"area_code": "NI-CI.chichigalpa"}, AREAS, LATER)
+    assert (tested_place.facts, tested_place.update_time) == (["registered"], NOON)
     with pytest.raises(Invalid) as refused:
-        it.change({"id": "x"}, AREAS, LATER)
+        tested_place.change({"id": "x"}, AREAS, LATER)
     assert refused.value.violations == [("location.id", "unknown_code")]
 
 

@@ -43,7 +43,7 @@ class Shelter:
             room.maximum = int(str(maximum))
         self.staff.SetCapacity(pb.SetCapacityRequest(id=self.service.id, capacity=room))
 
-    def hear(
+    def apply_fact(
         self,
         verb: str,
         referral_id: str,
@@ -52,7 +52,7 @@ class Shelter:
         by: str = "",
         at: datetime | None = None,
     ) -> None:
-        said = facts_pb2.ReferralFact(
+        body = facts_pb2.ReferralFact(
             referral_id=referral_id,
             service_id=self.service.id,
             receiver_organization_id=by or self.organization.id,
@@ -62,7 +62,7 @@ class Shelter:
             referral_id,
             1,
             f"enlace.referral.{verb}.v1",
-            said.SerializeToString(),
+            body.SerializeToString(),
             at or self.scene.clock.now(),
         )
         with self.scene.database.transaction(SYSTEM) as tx:
@@ -95,25 +95,25 @@ def shelter(scene: Scene) -> Shelter:
 )
 def test_an_accept_takes_a_bed_and_each_exit_gives_it_back(shelter: Shelter, verb: str) -> None:
     before, her = shelter.seen(), new_id()
-    shelter.hear("accepted", her)
+    shelter.apply_fact("accepted", her)
     assert shelter.free == 2
     assert shelter.seen().etag != before.etag, "a reader sees other content"
     assert shelter.seen().capacity.update_time == before.capacity.update_time, (
         "nobody has counted the beds again"
     )
-    shelter.hear("started", her)
-    shelter.hear(verb, her)
+    shelter.apply_fact("started", her)
+    shelter.apply_fact(verb, her)
     assert shelter.free == 3
     for again in (verb, "closed", "withdrawn"):
-        shelter.hear(again, her)
+        shelter.apply_fact(again, her)
     assert shelter.free == 3
 
 
 def test_a_person_who_comes_with_children_takes_a_bed_for_each(shelter: Shelter) -> None:
     her = new_id()
-    shelter.hear("accepted", her, people=3)
+    shelter.apply_fact("accepted", her, people=3)
     assert shelter.free == 0
-    shelter.hear("completed", her)
+    shelter.apply_fact("completed", her)
     assert shelter.free == 3
 
 
@@ -127,36 +127,36 @@ def test_a_reopened_referral_takes_a_bed_again(shelter: Shelter) -> None:
         ("closed", 3),
     ):
         shelter.scene.advance(minutes=1)
-        shelter.hear(verb, her)
+        shelter.apply_fact(verb, her)
         assert shelter.free == free, verb
 
 
 def test_a_fact_that_arrives_several_times_counts_once(shelter: Shelter) -> None:
     her = new_id()
     for _ in range(3):
-        shelter.hear("accepted", her)
+        shelter.apply_fact("accepted", her)
     assert shelter.free == 2
 
 
 def test_a_figure_stated_after_the_arrival_already_counts_the_person(shelter: Shelter) -> None:
     her = new_id()
     shelter.say(1)
-    shelter.hear("accepted", her, at=shelter.scene.clock.now() - M)  # received late
+    shelter.apply_fact("accepted", her, at=shelter.scene.clock.now() - M)  # received late
     assert shelter.free == 1
     shelter.scene.advance(minutes=1)
-    shelter.hear("completed", her)
+    shelter.apply_fact("completed", her)
     assert shelter.free == 2, "her bed is free again when she leaves"
 
 
 def test_free_beds_never_fall_below_zero_or_exceed_the_maximum(shelter: Shelter) -> None:
     early = new_id()
-    shelter.hear("accepted", early)
+    shelter.apply_fact("accepted", early)
     shelter.scene.advance(minutes=1)
     shelter.say(2, maximum=2)
     shelter.scene.advance(minutes=1)
-    shelter.hear("completed", early)
+    shelter.apply_fact("completed", early)
     assert shelter.free == 2
-    shelter.hear("accepted", new_id(), people=3)
+    shelter.apply_fact("accepted", new_id(), people=3)
     assert shelter.free == 0
 
 
@@ -166,46 +166,46 @@ def test_a_shelter_that_took_in_more_people_than_it_has_beds_has_none_free_until
     shelter.say(1)
     shelter.scene.advance(minutes=1)
     with_child, alone = new_id(), new_id()
-    shelter.hear("accepted", with_child, people=2)
-    shelter.hear("accepted", alone)
+    shelter.apply_fact("accepted", with_child, people=2)
+    shelter.apply_fact("accepted", alone)
     assert shelter.free == 0
-    shelter.hear("completed", alone)
+    shelter.apply_fact("completed", alone)
     assert shelter.free == 0
-    shelter.hear("completed", with_child)
+    shelter.apply_fact("completed", with_child)
     assert shelter.free == 1
-    shelter.hear("accepted", new_id(), people=3)
+    shelter.apply_fact("accepted", new_id(), people=3)
     shelter.scene.advance(minutes=1)
     shelter.say(0)
     shelter.scene.advance(minutes=1)
-    shelter.hear("reopened", with_child)
-    shelter.hear("completed", with_child)
+    shelter.apply_fact("reopened", with_child)
+    shelter.apply_fact("completed", with_child)
     assert shelter.free == 0, "a new figure already counts everybody"
 
 
 def test_a_figure_that_counts_no_people_or_was_not_stated_stays_as_it_is(shelter: Shelter) -> None:
     shelter.say(3, unit=pb.CAPACITY_UNIT_APPOINTMENTS)
     shelter.scene.advance(minutes=1)
-    shelter.hear("accepted", new_id())
+    shelter.apply_fact("accepted", new_id())
     assert shelter.free == 3
     shelter.staff.SetCapacity(
         pb.SetCapacityRequest(id=shelter.service.id, capacity=pb.Capacity(intake=pb.INTAKE_OPEN))
     )
     shelter.scene.advance(minutes=1)
-    shelter.hear("accepted", new_id())
+    shelter.apply_fact("accepted", new_id())
     assert shelter.seen().capacity.intake == pb.INTAKE_OPEN
 
 
 def test_nobody_else_takes_or_gives_a_bed(shelter: Shelter) -> None:
     other = shelter.scene.organization("Ajena")
-    shelter.hear("accepted", new_id(), by=other.id)
+    shelter.apply_fact("accepted", new_id(), by=other.id)
     assert shelter.free == 3
-    shelter.hear("completed", new_id())
+    shelter.apply_fact("completed", new_id())
     assert shelter.free == 3, "a person who took no bed gives none back"
 
 
 def test_an_etag_from_before_a_bed_was_taken_is_stale(shelter: Shelter) -> None:
     before = shelter.seen().etag
-    shelter.hear("accepted", new_id())
+    shelter.apply_fact("accepted", new_id())
     with refused("ABORTED", "stale_etag"):
         shelter.staff.SetCapacity(
             pb.SetCapacityRequest(

@@ -47,9 +47,9 @@ pytestmark = pytest.mark.long
 
 @pytest.fixture
 def place(postgres: Server) -> Iterator[Place]:
-    made = postgres.database("partners")  # empty: migrating it is part of the test
-    yield made
-    postgres.drop(made)
+    created = postgres.database("partners")  # empty: migrating it is part of the test
+    yield created
+    postgres.drop(created)
 
 
 @pytest.fixture
@@ -204,11 +204,13 @@ def test_the_service_receives_that_a_referral_was_declined_for_lack_of_room(
         organization = organizations.fetch(tx, owner)
         assert organization
         service = scene.offer(tx, organization, ServiceEntry("Albergue", ("HOU.EMG",)), room, NOON)
-    said = facts_pb2.ReferralFact(
+    referral_fact = facts_pb2.ReferralFact(
         service_id=service.id, reason_code="no_capacity", actor_organization_id=owner
     )
     later = NOON + timedelta(hours=2)
-    fact = Fact(new_id(), 1, "enlace.referral.declined.v1", said.SerializeToString(), later)
+    fact = Fact(
+        new_id(), 1, "enlace.referral.declined.v1", referral_fact.SerializeToString(), later
+    )
     signer = Signer(key_folder.signing(Path(environment["ENLACE_KEYS"]), "facts.referrals"))
     serving = subprocess.Popen(
         [sys.executable, "-m", "services.partners", "serve"],
@@ -281,9 +283,9 @@ def test_a_new_network_gets_two_coordinators_by_one_command_and_only_once(
         "one alone can decide nothing"
     )
     assert command(environment, *organization, "Nicaragua", *first, *second).returncode == 2
-    said = command(environment, *organization, "NI", *first, *second)
-    assert said.returncode == 0, said.stderr
-    assert [line.split()[0] for line in said.stdout.splitlines()] == [
+    output = command(environment, *organization, "NI", *first, *second)
+    assert output.returncode == 0, output.stderr
+    assert [line.split()[0] for line in output.stdout.splitlines()] == [
         "primera@coalicion.example",
         "segunda@coalicion.example",
     ]
@@ -305,8 +307,10 @@ def test_a_new_network_gets_two_coordinators_by_one_command_and_only_once(
         "--name",
         "Tercera",
     ]
-    said = command(environment, *elsewhere)
-    assert (said.returncode, said.stdout.split()[0]) == (0, "tercera@otra.example"), said.stderr
+    output = command(environment, *elsewhere)
+    assert (output.returncode, output.stdout.split()[0]) == (0, "tercera@otra.example"), (
+        output.stderr
+    )
     assert (
         command(environment, *(word.replace("otra", "cuarta") for word in elsewhere)).returncode
         == 1
@@ -323,5 +327,5 @@ def test_a_new_network_gets_two_coordinators_by_one_command_and_only_once(
         ).fetchone()
     database.close()
     assert len(roles) == 3
-    assert all("COORDINATOR" in each for each in roles)
+    assert all("COORDINATOR" in role for role in roles)
     assert (organizations, on_record) == ({"n": 2}, {"n": 3})

@@ -34,7 +34,7 @@ __all__ = ["ministry", "provider"]
 
 
 @pytest.mark.parametrize(
-    ("said", "why"),
+    ("expected", "why"),
     [
         ({"issuer": "https://other.example"}, "issuer_differs"),
         ({"issuer": "https://login.example/{tenantid}/v2.0"}, "issuer_of_many_tenants"),
@@ -65,29 +65,29 @@ __all__ = ["ministry", "provider"]
     ],
 )
 def test_a_provider_with_an_impossible_discovery_document_is_not_used(
-    scene: Scene, ministry: Organization, provider: Provider, said: dict[str, Any], why: str
+    scene: Scene, ministry: Organization, provider: Provider, expected: dict[str, Any], why: str
 ) -> None:
-    provider.discovery = said
+    provider.discovery = expected
     with capture_logs() as lines, refused("UNAVAILABLE", "provider_unavailable"):
         begin(scene, ministry)
     assert unusable(lines) == [(why, provider_id(scene, ministry))]
-    asked = len(provider.asked)
+    count_before = len(provider.asked)
     with refused("UNAVAILABLE", "provider_unavailable"):
         begin(scene, ministry)
-    assert len(provider.asked) == asked, "the provider is not called again at once"
+    assert len(provider.asked) == count_before, "the provider is not called again at once"
 
 
 @pytest.fixture
 def spread(scene: Scene) -> Iterator[Provider]:
     """A provider whose addresses are on several hosts, as Google's are."""
-    made = Provider(
+    created = Provider(
         f"{SITE}/sign-in/return",
         {"ana": Person("ana-1", EMAIL)},
         now=lambda: scene.clock.now().timestamp(),
         spread=True,
     )
-    yield made
-    made.stop()
+    yield created
+    created.stop()
 
 
 def test_an_official_signs_in_through_a_provider_on_several_hosts(
@@ -161,7 +161,7 @@ def test_a_provider_that_declares_that_it_returns_its_issuer_has_to_return_it(
 
 
 @pytest.mark.parametrize(
-    ("said", "comes"),
+    ("expected", "comes"),
     [
         (True, True),
         ("1", True),
@@ -173,12 +173,12 @@ def test_a_provider_that_declares_that_it_returns_its_issuer_has_to_return_it(
     ],
 )
 def test_microsofts_own_claim_decides_whether_an_email_is_verified(
-    scene: Scene, ministry: Organization, provider: Provider, said: object, comes: bool
+    scene: Scene, ministry: Organization, provider: Provider, expected: object, comes: bool
 ) -> None:
     provider.cheat = lambda claims: provider.sign(
         {
             name: value
-            for name, value in (claims | {"email_verified": None, "xms_edov": said}).items()
+            for name, value in (claims | {"email_verified": None, "xms_edov": expected}).items()
             if value is not None
         }
     )

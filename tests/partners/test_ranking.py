@@ -153,8 +153,8 @@ def test_the_ranking_equals_that_of_judging_each_candidate_by_itself_whatever_ch
 def test_a_figure_is_fresh_to_its_last_moment_and_stale_after_it() -> None:
     ranking, question = Ranking(), Question("MED.PRI")
     stated = Chance(1).candidate("")
-    for id, said in (("a", NOW), ("b", NOW + timedelta(microseconds=1))):
-        room = Capacity(Intake.OPEN, 3, None, "places", said)
+    for id, stated_time in (("a", NOW), ("b", NOW + timedelta(microseconds=1))):
+        room = Capacity(Intake.OPEN, 3, None, "places", stated_time)
         ranking.put(
             [Candidate(id, id, ("MED.PRI",), "", ("es",), stated.eligibility, room, NOW)], NOW
         )
@@ -173,9 +173,9 @@ def test_the_best_of_very_many_services_is_found_whatever_its_position(scene: Sc
         scene.coalition, "Última", "MED.PRI", eligibility=Eligibility(0, 99, tuple(Gender), True, 5)
     )
 
-    def asked(**said: int) -> list[str]:
+    def asked(**fields: int) -> list[str]:
         answer = scene.coordinator.MatchServices(
-            pb.MatchServicesRequest(need_code="MED.PRI", country="NI", **said)  # type: ignore[arg-type]
+            pb.MatchServicesRequest(need_code="MED.PRI", country="NI", **fields)  # type: ignore[arg-type]
         )
         return [one.service.name for one in answer.matches]
 

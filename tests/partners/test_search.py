@@ -243,8 +243,10 @@ def test_a_member_on_probation_is_shown_no_shelters_not_even_in_the_count(scene:
 
 
 def test_a_changed_service_is_found_by_its_new_words_only(scene: Scene) -> None:
-    made = scene.service(scene.coalition, "Jornada", "MED.PRI")
-    change = pb.Service(id=made.id, etag=etag_of(made), name="Odontología", need_codes=["MED.DENT"])
+    created = scene.service(scene.coalition, "Jornada", "MED.PRI")
+    change = pb.Service(
+        id=created.id, etag=etag_of(created), name="Odontología", need_codes=["MED.DENT"]
+    )
     scene.coordinator.UpdateService(
         pb.UpdateServiceRequest(service=change, update_mask=FieldMask(paths=["name", "need_codes"]))
     )

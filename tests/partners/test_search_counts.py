@@ -14,10 +14,10 @@ from tests.partners.scene import Scene, refused
 from tests.partners.scene import Stubs as Caller
 
 
-def counts(caller: Caller, of: str = "NI", **asked: Any) -> dict[str, int]:
-    answer = caller.SearchServices(pb.SearchServicesRequest(**asked, count_country=of))
-    assert not any(each.count == 0 for each in answer.departments)
-    return {each.department: each.count for each in answer.departments}
+def counts(caller: Caller, of: str = "NI", **fields: Any) -> dict[str, int]:
+    answer = caller.SearchServices(pb.SearchServicesRequest(**fields, count_country=of))
+    assert not any(department.count == 0 for department in answer.departments)
+    return {department.department: department.count for department in answer.departments}
 
 
 def directory(scene: Scene) -> None:
@@ -40,7 +40,9 @@ def test_the_counts_cover_everything_found_and_not_only_the_page(scene: Scene) -
     directory(scene)
     caller, expected = scene.by(scene.organization()), {"NI-CI": 5, "NI-LE": 2, "": 1}
     first = caller.SearchServices(pb.SearchServicesRequest(page_size=1, count_country="NI"))
-    assert [(each.department, each.count) for each in first.departments] == list(expected.items())
+    assert [(department.department, department.count) for department in first.departments] == list(
+        expected.items()
+    )
     second = caller.SearchServices(
         pb.SearchServicesRequest(page_size=1, count_country="NI", page_token=first.next_page_token)
     )
@@ -51,7 +53,7 @@ def test_the_counts_cover_everything_found_and_not_only_the_page(scene: Scene) -
 
 
 @pytest.mark.parametrize(
-    ("asked", "expected"),
+    ("request_fields", "expected"),
     [
         ({"words": "escuela"}, {"NI-CI": 5}),
         ({"words": "casa luna", "need_code": "MED"}, {"NI-LE": 2}),
@@ -66,11 +68,11 @@ def test_the_counts_cover_everything_found_and_not_only_the_page(scene: Scene) -
     ],
 )
 def test_the_counts_are_narrowed_as_the_search_is(
-    scene: Scene, asked: dict[str, Any], expected: dict[str, int]
+    scene: Scene, request_fields: dict[str, Any], expected: dict[str, int]
 ) -> None:
     directory(scene)
     caller = scene.by(scene.organization())
-    assert counts(caller, **asked) == expected
+    assert counts(caller, **request_fields) == expected
 
 
 def test_a_member_on_probation_counts_no_shelter_and_another_counts_it_by_department(

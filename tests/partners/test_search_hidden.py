@@ -40,12 +40,12 @@ QUESTIONS: list[Question] = [
 
 def answers(caller: Caller, coalition: str) -> list[bytes]:
     """Returns all answers to these questions, page by page, with the first rows of matches."""
-    said = []
+    results = []
     for question in QUESTIONS:
         token = ""
         while True:
             page = caller.SearchServices(pb.SearchServicesRequest(**question, page_token=token))
-            said.append(page.SerializeToString(deterministic=True))
+            results.append(page.SerializeToString(deterministic=True))
             token = page.next_page_token
             if not token:
                 break
@@ -53,8 +53,8 @@ def answers(caller: Caller, coalition: str) -> list[bytes]:
         matched = pb.MatchServicesRequest(
             need_code=need, country="NI", excluded_organization_ids=[coalition]
         )
-        said.append(caller.MatchServices(matched).SerializeToString(deterministic=True))
-    return said
+        results.append(caller.MatchServices(matched).SerializeToString(deterministic=True))
+    return results
 
 
 def shelters(scene: Scene) -> None:
@@ -149,7 +149,7 @@ def test_pages_order_and_total_equal_those_of_checking_each_service(
 ) -> None:
     chance = random.Random(seed)
     others = [scene.organization(f"Otra {number}") for number in range(4)]
-    made = [
+    created = [
         scene.service(
             chance.choice(others),
             f"{chance.choice(['Luna', 'Sol', 'Mar'])} {number:02}",
@@ -168,8 +168,8 @@ def test_pages_order_and_total_equal_those_of_checking_each_service(
         for number in range(25)
     ]
     for _ in range(40):
-        number = chance.randrange(len(made))
-        made[number] = change(scene, chance, made[number])
+        number = chance.randrange(len(created))
+        created[number] = change(scene, chance, created[number])
         scene.advance(hours=6)  # by then, other members see the shelter's room
         age, gender, dependants = (
             chance.choice([None, 15, 35]),
@@ -192,7 +192,7 @@ def test_pages_order_and_total_equal_those_of_checking_each_service(
         )
         expected = [
             one
-            for one in sorted(made, key=lambda one: (one.entry.name.lower(), one.id))
+            for one in sorted(created, key=lambda one: (one.entry.name.lower(), one.id))
             if wanted["words"] in ("", one.entry.name.partition(" ")[0].lower())
             and any(code.startswith(wanted["need_code"]) for code in one.entry.need_codes)
             and (not wanted["department"] or one.entry.department in ("NI-CI", ""))
@@ -229,7 +229,7 @@ def test_organisations_and_areas_named_as_unsafe_are_left_out_of_search_and_matc
     scene.service(unsafe, "Una", "MED.PRI", department="NI-CI")
     scene.service(safe, "Otra", "MED.PRI", department="NI-LE")
     scene.service(safe, "Todo el país", "MED.PRI", department="")
-    for said, left in (
+    for expected, left in (
         ({"excluded_organization_ids": [unsafe.id, "0" * 32]}, {"Otra", "Todo el país"}),
         ({"excluded_areas": ["NI-LE", "NI-RI"]}, {"Una", "Todo el país"}),
         ({"excluded_organization_ids": [unsafe.id], "excluded_areas": ["NI-LE"]}, {"Todo el país"}),
@@ -238,9 +238,12 @@ def test_organisations_and_areas_named_as_unsafe_are_left_out_of_search_and_matc
             {"Una", "Otra", "Todo el país"},
         ),
     ):
-        request: dict[str, Any] = {"need_code": "MED.PRI", **said}
+        request: dict[str, Any] = {"need_code": "MED.PRI", **expected}
         searched = scene.coordinator.SearchServices(pb.SearchServicesRequest(**request))
-        assert ({one.name for one in searched.services}, searched.total_size) == (left, len(left))
+        assert ({service.name for service in searched.services}, searched.total_size) == (
+            left,
+            len(left),
+        )
         matched = scene.coordinator.MatchServices(
             pb.MatchServicesRequest(country="NI", **request)
         ).matches

@@ -105,7 +105,8 @@ def test_hits_and_their_order_equal_those_of_checking_each_service(
         f"s{number}": chance.said(f"s{number}") for number in range(chance.choice([0, 5, 40]))
     }
     index.fill(
-        said.entry() for said in sorted(directory.values(), key=lambda said: (said.name, said.id))
+        written.entry()
+        for written in sorted(directory.values(), key=lambda written: (written.name, written.id))
     )
     for _ in range(60):
         id = f"s{chance.randrange(60)}"
@@ -120,14 +121,17 @@ def test_hits_and_their_order_equal_those_of_checking_each_service(
             )
             index.put([directory[id].entry()])
         else:  # its present state, or its former and its present state at once
-            told = [chance.said(id) for _ in range(chance.randint(1, 2))]
-            told += [
-                replace(told[-1], country=chance.choice(["NI", "CR"]))
+            entries = [chance.said(id) for _ in range(chance.randint(1, 2))]
+            entries += [
+                replace(entries[-1], country=chance.choice(["NI", "CR"]))
                 for _ in range(chance.randint(0, 1))
             ]
-            directory[id] = told[-1]
+            directory[id] = entries[-1]
             index.put(
-                [said.entry() for said in (*told, directory.setdefault("s0", chance.said("s0")))]
+                [
+                    written.entry()
+                    for written in (*entries, directory.setdefault("s0", chance.said("s0")))
+                ]
             )
         assert len(index) == len(directory)
         words, least, country = (
@@ -143,28 +147,28 @@ def test_hits_and_their_order_equal_those_of_checking_each_service(
         for places in saying:
             hits &= BitMap.union(*places)
         fit = [
-            said
-            for said in directory.values()
-            if said.country == country
-            and said.age >= least
-            and all(said.weight(word) for word in words)
+            written
+            for written in directory.values()
+            if written.country == country
+            and written.age >= least
+            and all(written.weight(word) for word in words)
         ]
 
-        def rank(said: WrittenService, words: list[Word] = words) -> tuple[object, ...]:
+        def rank(written: WrittenService, words: list[Word] = words) -> tuple[object, ...]:
             return (
-                *(-sum(weight in said.weight(word) for word in words) for weight in WEIGHTS[:3]),
-                said.name,
-                said.id,
+                *(-sum(weight in written.weight(word) for word in words) for weight in WEIGHTS[:3]),
+                written.name,
+                written.id,
             )
 
         tests = [[places[number] for places in saying] for number in range(3)]
         assert [id for _, _, id in page_by_page(index, hits, tests, chance.choice([1, 3, 50]))] == [
-            said.id for said in sorted(fit, key=rank)
+            written.id for written in sorted(fit, key=rank)
         ]
         assert index.count("country", index.slots_of(directory)) == {
             code: number
             for code in ("NI", "CR")
-            if (number := sum(said.country == code for said in directory.values()))
+            if (number := sum(written.country == code for written in directory.values()))
         }
 
 
@@ -172,11 +176,11 @@ def test_an_index_with_too_many_later_additions_reports_that_it_should_be_rebuil
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(search_index, "_MANY_LATER", 2)
-    index, said = SearchIndex(), replace(Chance(1).said("a"), name="a")
-    index.fill([said.entry()])
+    index, written = SearchIndex(), replace(Chance(1).said("a"), name="a")
+    index.fill([written.entry()])
     for number in range(3):
         assert not index.outgrown
-        index.put([replace(said, name=f"b{number}").entry()])
-        index.put([replace(said, name=f"b{number}", age=number + 10).entry()])
+        index.put([replace(written, name=f"b{number}").entry()])
+        index.put([replace(written, name=f"b{number}", age=number + 10).entry()])
     assert index.outgrown
     assert len(index) == 1

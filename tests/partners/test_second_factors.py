@@ -182,20 +182,20 @@ def test_only_somebody_who_knows_the_password_turns_the_code_off_and_it_is_asked
 
 def test_no_secret_and_no_code_is_stored_or_published_in_clear(member: Scene) -> None:
     me, _secret = session_of(member)
-    made = me.BeginSecondFactor(pb.BeginSecondFactorRequest(password=PASSWORD, request_id="one"))
+    created = me.BeginSecondFactor(pb.BeginSecondFactorRequest(password=PASSWORD, request_id="one"))
     spare = me.ConfirmSecondFactor(
-        pb.ConfirmSecondFactorRequest(code=App(member, made.secret).code(), request_id="two")
+        pb.ConfirmSecondFactorRequest(code=App(member, created.secret).code(), request_id="two")
     ).recovery_codes
     tables = ("second_factors", "challenges", "audit", "outbox", "requests", "guesses")
-    kept = str([member.rows(f"SELECT * FROM {table}") for table in tables])
+    stored = str([member.rows(f"SELECT * FROM {table}") for table in tables])
     secrets = [
-        made.secret,
-        str(base64.b32decode(made.secret))[2:-1],
+        created.secret,
+        str(base64.b32decode(created.secret))[2:-1],
         *spare,
         *(each.replace("-", "") for each in spare),
     ]
-    assert not [word for word in secrets if word in kept]
-    assert EMAIL.replace("@", "%40") in made.uri
+    assert not [word for word in secrets if word in stored]
+    assert EMAIL.replace("@", "%40") in created.uri
 
 
 def test_an_account_that_is_suspended_before_the_code_is_given_cannot_be_entered(
@@ -212,7 +212,7 @@ def test_the_secret_of_a_code_is_rewrapped_with_the_next_key_and_opens_as_before
     member: Scene,
 ) -> None:
     me, _secret = session_of(member)
-    made = me.BeginSecondFactor(pb.BeginSecondFactorRequest(password=PASSWORD))
+    created = me.BeginSecondFactor(pb.BeginSecondFactorRequest(password=PASSWORD))
     worker_id = member.rows("SELECT worker_id FROM second_factors")[0]["worker_id"]
     both = Keyring(
         member.sealing_key, lambda: {0: AESGCM(member.sealing_key), 1: AESGCM(b"1" * 32)}
@@ -220,7 +220,7 @@ def test_the_secret_of_a_code_is_rewrapped_with_the_next_key_and_opens_as_before
     assert rewrap(member.database, both, [DEAD_LETTERS, *SEALED]) == (1, 0)
     with member.database.transaction(SYSTEM) as tx:
         assert remaining(tx, both, SEALED) == 0
-        assert second_factors.secret(tx, both, worker_id) == base64.b32decode(made.secret)
+        assert second_factors.secret(tx, both, worker_id) == base64.b32decode(created.secret)
 
 
 def test_a_password_and_a_first_code_can_be_guessed_ten_times_at_an_unlocked_screen(

@@ -37,15 +37,15 @@ def entry(**more: object) -> pb.Service:
 
 def test_a_manager_adds_a_service_to_her_own_organisation(scene: Scene) -> None:
     own = scene.organization("Luna Nueva", type=OrganizationType.SHELTER)
-    made = scene.by(own, Role.MANAGER).CreateService(pb.CreateServiceRequest(service=entry()))
-    assert (made.organization_id, made.organization_name, made.organization_type) == (
+    created = scene.by(own, Role.MANAGER).CreateService(pb.CreateServiceRequest(service=entry()))
+    assert (created.organization_id, created.organization_name, created.organization_type) == (
         own.id,
         "Luna Nueva",
         pb.ORGANIZATION_TYPE_SHELTER,
     )
-    assert (made.country, made.active, made.HasField("capacity")) == ("NI", True, False)
-    assert made.assured_time == made.create_time
-    assert scene.facts(made.id) == [(1, "enlace.service.registered.v1")]
+    assert (created.country, created.active, created.HasField("capacity")) == ("NI", True, False)
+    assert created.assured_time == created.create_time
+    assert scene.facts(created.id) == [(1, "enlace.service.registered.v1")]
 
 
 def test_a_service_belongs_to_the_callers_organisation_unless_a_coordinator_states_another(
@@ -88,9 +88,9 @@ def test_a_call_passes_over_connections_that_are_found_dead(
 
     manager = scene.by(scene.organization(), Role.MANAGER)
     monkeypatch.setattr(scene.database, "_open_transaction", find_dead)
-    made = manager.CreateService(pb.CreateServiceRequest(service=entry(), request_id=new_id()))
+    created = manager.CreateService(pb.CreateServiceRequest(service=entry(), request_id=new_id()))
     assert next(dead, None) is None
-    assert scene.facts(made.id) == [(1, "enlace.service.registered.v1")]
+    assert scene.facts(created.id) == [(1, "enlace.service.registered.v1")]
 
 
 def test_a_worker_or_a_reading_key_cannot_add_a_service(scene: Scene) -> None:
@@ -156,40 +156,43 @@ def test_a_wrong_entry_is_refused_with_the_path_of_its_field(
 
 
 def test_unstated_fields_stay_unstated(scene: Scene) -> None:
-    made = scene.coordinator.CreateService(
+    created = scene.coordinator.CreateService(
         pb.CreateServiceRequest(service=entry(eligibility=pb.Eligibility(minimum_age=0)))
     )
-    read = scene.coordinator.GetService(pb.GetServiceRequest(id=made.id))
+    read = scene.coordinator.GetService(pb.GetServiceRequest(id=created.id))
     stated = read.eligibility
     assert stated.HasField("minimum_age")
     assert not any(
         stated.HasField(name) for name in ("maximum_age", "takes_dependants", "maximum_dependants")
     )
-    assert read == made
+    assert read == created
 
 
 def test_a_confidential_service_never_has_a_phone(scene: Scene) -> None:
     service = entry(confidential=True, phone="+50520000101")
-    made = scene.coordinator.CreateService(pb.CreateServiceRequest(service=service))
-    assert (made.confidential, made.phone) == (True, "")
-    change = pb.Service(id=made.id, etag=made.etag, phone="+50520000101")
+    created = scene.coordinator.CreateService(pb.CreateServiceRequest(service=service))
+    assert (created.confidential, created.phone) == (True, "")
+    change = pb.Service(id=created.id, etag=created.etag, phone="+50520000101")
     request = pb.UpdateServiceRequest(service=change, update_mask=FieldMask(paths=["phone"]))
     assert scene.coordinator.UpdateService(request).phone == ""
     # The former public data are deleted with the change, not only hidden.
-    made = scene.coordinator.CreateService(
+    created = scene.coordinator.CreateService(
         pb.CreateServiceRequest(service=entry(phone="+50520000101"))
     )
-    change = pb.Service(id=made.id, etag=made.etag, confidential=True)
+    change = pb.Service(id=created.id, etag=created.etag, confidential=True)
     request = pb.UpdateServiceRequest(service=change, update_mask=FieldMask(paths=["confidential"]))
     scene.coordinator.UpdateService(request)
-    assert scene.rows("SELECT phone FROM services WHERE id = %s", made.id) == [{"phone": ""}]
+    assert scene.rows("SELECT phone FROM services WHERE id = %s", created.id) == [{"phone": ""}]
 
 
 def test_fields_are_changed_by_their_mask_and_others_stay(scene: Scene) -> None:
     own = scene.organization()
-    made = scene.service(own, "Albergue")
+    created = scene.service(own, "Albergue")
     change = pb.Service(
-        id=made.id, etag=etag_of(made), name="Casa", eligibility=pb.Eligibility(minimum_age=18)
+        id=created.id,
+        etag=etag_of(created),
+        name="Casa",
+        eligibility=pb.Eligibility(minimum_age=18),
     )
     request = pb.UpdateServiceRequest(
         service=change, update_mask=FieldMask(paths=["name", "eligibility"])
@@ -200,18 +203,18 @@ def test_fields_are_changed_by_their_mask_and_others_stay(scene: Scene) -> None:
         pb.Eligibility(minimum_age=18),
         ["HOU.EMG"],
     )
-    assert changed.etag != etag_of(made)
+    assert changed.etag != etag_of(created)
     with refused("ABORTED", "stale_etag"):
         scene.coordinator.UpdateService(request)
-    assert scene.facts(made.id) == [
+    assert scene.facts(created.id) == [
         (1, "enlace.service.registered.v1"),
         (2, "enlace.service.changed.v1"),
     ]
 
 
 def test_a_change_needs_the_version_it_is_based_on(scene: Scene) -> None:
-    made = scene.service(scene.coalition)
-    change = pb.Service(id=made.id, name="Casa")
+    created = scene.service(scene.coalition)
+    change = pb.Service(id=created.id, name="Casa")
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         scene.coordinator.UpdateService(
             pb.UpdateServiceRequest(service=change, update_mask=FieldMask(paths=["name"]))
@@ -221,8 +224,8 @@ def test_a_change_needs_the_version_it_is_based_on(scene: Scene) -> None:
 
 @pytest.mark.parametrize("path", ["capacity", "organization_id", "id", "eligibility.minimum_age"])
 def test_fields_outside_the_entry_are_not_changed_with_it(scene: Scene, path: str) -> None:
-    made = scene.service(scene.coalition)
-    change = pb.Service(id=made.id, etag=etag_of(made))
+    created = scene.service(scene.coalition)
+    change = pb.Service(id=created.id, etag=etag_of(created))
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         scene.coordinator.UpdateService(
             pb.UpdateServiceRequest(service=change, update_mask=FieldMask(paths=[path]))
@@ -231,8 +234,8 @@ def test_fields_outside_the_entry_are_not_changed_with_it(scene: Scene, path: st
 
 
 def test_the_country_of_a_service_cannot_be_emptied(scene: Scene) -> None:
-    made = scene.service(scene.coalition)
-    change = pb.Service(id=made.id, etag=etag_of(made))
+    created = scene.service(scene.coalition)
+    change = pb.Service(id=created.id, etag=etag_of(created))
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
         scene.coordinator.UpdateService(
             pb.UpdateServiceRequest(service=change, update_mask=FieldMask(paths=["country"]))
@@ -255,9 +258,9 @@ def test_after_an_update_entries_without_a_country_are_in_that_of_their_organisa
 
 
 def test_a_service_of_another_member_is_not_found_for_a_change(scene: Scene) -> None:
-    made = scene.service(scene.organization("Ajena"))
+    created = scene.service(scene.organization("Ajena"))
     stranger = scene.by(scene.organization("Propia"), Role.MANAGER)
-    change = pb.Service(id=made.id, etag=etag_of(made), name="Tomado")
+    change = pb.Service(id=created.id, etag=etag_of(created), name="Tomado")
     with refused("NOT_FOUND", "not_found"):
         stranger.UpdateService(
             pb.UpdateServiceRequest(service=change, update_mask=FieldMask(paths=["name"]))
@@ -265,7 +268,7 @@ def test_a_service_of_another_member_is_not_found_for_a_change(scene: Scene) -> 
     for caller in (stranger, scene.coordinator):
         with refused("NOT_FOUND", "not_found"):
             caller.SetCapacity(
-                pb.SetCapacityRequest(id=made.id, capacity=pb.Capacity(intake=pb.INTAKE_CLOSED))
+                pb.SetCapacityRequest(id=created.id, capacity=pb.Capacity(intake=pb.INTAKE_CLOSED))
             )
     for id in ("0" * 32, "", "' OR 1"):
         with refused("NOT_FOUND", "not_found"):
@@ -273,10 +276,10 @@ def test_a_service_of_another_member_is_not_found_for_a_change(scene: Scene) -> 
 
 
 def test_a_confirmed_entry_is_fresh_as_of_the_servers_time(scene: Scene) -> None:
-    made = scene.service(scene.coalition)
+    created = scene.service(scene.coalition)
     scene.advance(seconds=40)
     request = pb.UpdateServiceRequest(
-        service=pb.Service(id=made.id, etag=etag_of(made)),
+        service=pb.Service(id=created.id, etag=etag_of(created)),
         update_mask=FieldMask(paths=["assured_time"]),
     )
     assert scene.coordinator.UpdateService(request).assured_time.ToDatetime(
@@ -286,12 +289,12 @@ def test_a_confirmed_entry_is_fresh_as_of_the_servers_time(scene: Scene) -> None
 
 def test_any_worker_states_the_room_and_the_server_sets_its_time(scene: Scene) -> None:
     own = scene.organization()
-    made = scene.service(own, "Consulta", "MED.PRI")
+    created = scene.service(own, "Consulta", "MED.PRI")
     scene.advance(seconds=30)
     room = pb.Capacity(intake=pb.INTAKE_OPEN, available=0, maximum=4)
     room.update_time.FromDatetime(NOON - timedelta(days=9))
     answer = scene.by(own, Role.WORKER).SetCapacity(
-        pb.SetCapacityRequest(id=made.id, capacity=room)
+        pb.SetCapacityRequest(id=created.id, capacity=room)
     )
     assert (answer.capacity.available, answer.capacity.maximum, answer.capacity.unit) == (
         0,
@@ -299,8 +302,8 @@ def test_any_worker_states_the_room_and_the_server_sets_its_time(scene: Scene) -
         pb.CAPACITY_UNIT_BEDS,
     )
     assert answer.capacity.update_time.ToDatetime(tzinfo=UTC) == NOON + timedelta(seconds=30)
-    assert scene.facts(made.id)[-1] == (2, "enlace.service.capacity_changed.v1")
-    row = scene.rows("SELECT payload FROM outbox WHERE subject = %s AND version = 2", made.id)[0]
+    assert scene.facts(created.id)[-1] == (2, "enlace.service.capacity_changed.v1")
+    row = scene.rows("SELECT payload FROM outbox WHERE subject = %s AND version = 2", created.id)[0]
     fact = facts_pb2.ServiceFact.FromString(row["payload"])
     assert (fact.intake_code, list(fact.need_codes), fact.organization_id) == (
         "OPEN",
@@ -311,8 +314,8 @@ def test_any_worker_states_the_room_and_the_server_sets_its_time(scene: Scene) -
 
 def test_b9_the_fact_of_a_service_contains_the_ages_that_it_states(scene: Scene) -> None:
     own = scene.organization()
-    made = scene.service(own, eligibility=Eligibility(minimum_age=18))
-    row = scene.rows("SELECT payload FROM outbox WHERE subject = %s AND version = 1", made.id)[0]
+    created = scene.service(own, eligibility=Eligibility(minimum_age=18))
+    row = scene.rows("SELECT payload FROM outbox WHERE subject = %s AND version = 1", created.id)[0]
     fact = facts_pb2.ServiceFact.FromString(row["payload"])
     assert (fact.minimum_age, fact.HasField("maximum_age")) == (18, False)
 
@@ -338,31 +341,31 @@ def test_b9_the_fact_of_a_service_contains_the_ages_that_it_states(scene: Scene)
 def test_an_invalid_figure_is_refused_with_its_field(
     scene: Scene, room: pb.Capacity, path: str, reason: str
 ) -> None:
-    made = scene.service(scene.coalition)
+    created = scene.service(scene.coalition)
     with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
-        scene.coordinator.SetCapacity(pb.SetCapacityRequest(id=made.id, capacity=room))
+        scene.coordinator.SetCapacity(pb.SetCapacityRequest(id=created.id, capacity=room))
     assert refusal.violations == [(path, reason)]
 
 
 def test_an_etag_is_checked_for_capacity_only_if_one_is_sent(scene: Scene) -> None:
-    made = scene.service(scene.coalition)
+    created = scene.service(scene.coalition)
     room = pb.Capacity(intake=pb.INTAKE_OPEN, available=1)
-    scene.coordinator.SetCapacity(pb.SetCapacityRequest(id=made.id, capacity=room))
+    scene.coordinator.SetCapacity(pb.SetCapacityRequest(id=created.id, capacity=room))
     with refused("ABORTED", "stale_etag"):
         scene.coordinator.SetCapacity(
-            pb.SetCapacityRequest(id=made.id, etag=etag_of(made), capacity=room)
+            pb.SetCapacityRequest(id=created.id, etag=etag_of(created), capacity=room)
         )
 
 
 def test_the_same_tap_sent_twice_counts_once_and_many_taps_leave_no_gap(scene: Scene) -> None:
-    made = scene.service(scene.coalition)
+    created = scene.service(scene.coalition)
     room = pb.Capacity(intake=pb.INTAKE_OPEN, available=1)
     first = scene.coordinator.SetCapacity(
-        pb.SetCapacityRequest(id=made.id, capacity=room, request_id="tap")
+        pb.SetCapacityRequest(id=created.id, capacity=room, request_id="tap")
     )
     assert (
         scene.coordinator.SetCapacity(
-            pb.SetCapacityRequest(id=made.id, capacity=room, request_id="tap")
+            pb.SetCapacityRequest(id=created.id, capacity=room, request_id="tap")
         )
         == first
     )
@@ -370,19 +373,19 @@ def test_the_same_tap_sent_twice_counts_once_and_many_taps_leave_no_gap(scene: S
         list(
             pool.map(
                 lambda _: scene.coordinator.SetCapacity(
-                    pb.SetCapacityRequest(id=made.id, capacity=room)
+                    pb.SetCapacityRequest(id=created.id, capacity=room)
                 ),
                 range(8),
             )
         )
-    assert [version for version, _ in scene.facts(made.id)] == list(range(1, 11))
+    assert [version for version, _ in scene.facts(created.id)] == list(range(1, 11))
 
 
-def test_of_two_changes_of_the_same_version_one_wins(scene: Scene) -> None:
-    made = scene.service(scene.coalition)
+def test_one_of_two_changes_of_the_same_version_succeeds(scene: Scene) -> None:
+    created = scene.service(scene.coalition)
 
     def change(name: str) -> str:
-        service = pb.Service(id=made.id, etag=etag_of(made), name=name)
+        service = pb.Service(id=created.id, etag=etag_of(created), name=name)
         try:
             scene.coordinator.UpdateService(
                 pb.UpdateServiceRequest(service=service, update_mask=FieldMask(paths=["name"]))
@@ -399,14 +402,14 @@ def test_of_two_changes_of_the_same_version_one_wins(scene: Scene) -> None:
 
 def test_a_new_name_of_an_organisation_is_shown_with_its_services(scene: Scene) -> None:
     own = scene.organization("Antes")
-    made = scene.service(own)
+    created = scene.service(own)
     change = pb.Organization(id=own.id, etag=etag_of(own), name="Después")
     scene.coordinator.UpdateOrganization(
         pb.UpdateOrganizationRequest(organization=change, update_mask=FieldMask(paths=["name"]))
     )
-    read = scene.coordinator.GetService(pb.GetServiceRequest(id=made.id))
+    read = scene.coordinator.GetService(pb.GetServiceRequest(id=created.id))
     assert read.organization_name == "Después"
-    assert read.etag != etag_of(made)  # a strong etag: another answer has another etag
+    assert read.etag != etag_of(created)  # a strong etag: another answer has another etag
 
 
 def test_many_names_are_fetched_at_once_and_unknown_ids_are_left_out(scene: Scene) -> None:
@@ -420,8 +423,8 @@ def test_many_names_are_fetched_at_once_and_unknown_ids_are_left_out(scene: Scen
             worker_ids=[me.id, stranger.id, "\x00"],
         )
     )
-    assert [one.id for one in batch.services] == [service.id]
-    assert {one.name for one in batch.organizations} == {"Propia", "Ajena"}
+    assert [service.id for service in batch.services] == [service.id]
+    assert {organization.name for organization in batch.organizations} == {"Propia", "Ajena"}
     assert dict(batch.worker_names) == {me.id: "Xiomara"}, (
         "names of workers are shown only within their organisation"
     )

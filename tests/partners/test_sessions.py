@@ -126,10 +126,10 @@ def test_an_unknown_email_costs_the_same_work(
 
 def test_checking_a_password_is_slow_whether_or_not_the_account_has_one() -> None:
     passwords.unknown_hash.cache_clear()
-    kept = passwords.hash_of(PASSWORD)
-    assert kept.startswith("$argon2id$v=19$m=32768,t=2,p=1$")
+    stored = passwords.hash_of(PASSWORD)
+    assert stored.startswith("$argon2id$v=19$m=32768,t=2,p=1$")
     assert passwords.unknown_hash().startswith("$argon2id$v=19$m=32768,t=2,p=1$")
-    assert passwords.holds(kept, PASSWORD)
+    assert passwords.holds(stored, PASSWORD)
     assert not passwords.holds(None, PASSWORD)
     assert not passwords.holds("no hash", PASSWORD)
 
@@ -241,12 +241,12 @@ def test_a_credential_is_required(scene: Scene) -> None:
 
 def test_a_key_yields_tokens_with_its_scopes(member: Scene) -> None:
     own = member.organization("Luna", languages=("en",))
-    made = member.by(own, Role.MANAGER).CreateApiKey(
+    created = member.by(own, Role.MANAGER).CreateApiKey(
         pb.CreateApiKeyRequest(
             label="x", scopes=[contract_pb2.SCOPE_REFERRALS_READ, contract_pb2.SCOPE_DIRECTORY_READ]
         )
     )
-    issued = member.nobody.IssueToken(pb.IssueTokenRequest(api_key=made.secret))
+    issued = member.nobody.IssueToken(pb.IssueTokenRequest(api_key=created.secret))
     assert (issued.HasField("worker"), issued.organization.name, list(issued.scopes)) == (
         False,
         "Luna",
@@ -254,7 +254,7 @@ def test_a_key_yields_tokens_with_its_scopes(member: Scene) -> None:
     )
     caller = member.verifier.verify(issued.tokens["enlace.partners"])
     assert (caller.id, caller.kind, caller.organization_id, caller.language) == (
-        made.api_key.id,
+        created.api_key.id,
         "key",
         own.id,
         "en",
@@ -297,12 +297,12 @@ def test_a_wrong_revoked_or_expired_key_is_invalid(member: Scene) -> None:
 
 def test_a_suspended_members_key_is_invalid(member: Scene) -> None:
     own = member.organization("Luna")
-    made = member.by(own, Role.MANAGER).CreateApiKey(
+    created = member.by(own, Role.MANAGER).CreateApiKey(
         pb.CreateApiKeyRequest(label="x", scopes=[contract_pb2.SCOPE_DIRECTORY_READ])
     )
     member.suspend(own.id)
     with refused("UNAUTHENTICATED", "key_invalid"):
-        member.nobody.IssueToken(pb.IssueTokenRequest(api_key=made.secret))
+        member.nobody.IssueToken(pb.IssueTokenRequest(api_key=created.secret))
 
 
 def test_ended_sessions_are_swept_and_live_ones_stay(member: Scene) -> None:

@@ -34,7 +34,7 @@ def test_d23_services_of_marked_organisations_are_marked_wherever_found_and_no_m
     type: OrganizationType, scene: Scene
 ) -> None:
     own = scene.organization("Comisaría", type=type)
-    made = scene.service(own, "Denuncia", "LEG.CRM", tiers=())
+    created = scene.service(own, "Denuncia", "LEG.CRM", tiers=())
     other = scene.service(scene.organization("Puentes"), "Consejería", "LEG.CRM")
     worker = scene.by(scene.organization("Otra"), Role.WORKER)
     mark = pb.SharesWith.Value(f"SHARES_WITH_{shares_with(type)}")
@@ -45,15 +45,18 @@ def test_d23_services_of_marked_organisations_are_marked_wherever_found_and_no_m
             pb.MatchServicesRequest(need_code="LEG.CRM", country="NI")
         ).matches
     ]
-    named = worker.BatchGet(pb.BatchGetRequest(service_ids=[made.id, other.id])).services
+    named = worker.BatchGet(pb.BatchGetRequest(service_ids=[created.id, other.id])).services
     for services in (searched, matched, named):
-        assert {one.id: one.shares_with for one in services} == {made.id: mark, other.id: 0}
-    assert worker.GetService(pb.GetServiceRequest(id=made.id)).shares_with == mark
+        assert {service.id: service.shares_with for service in services} == {
+            created.id: mark,
+            other.id: 0,
+        }
+    assert worker.GetService(pb.GetServiceRequest(id=created.id)).shares_with == mark
     assert worker.GetOrganization(pb.GetOrganizationRequest(id=own.id)).shares_with == mark
     manager = scene.by(own, Role.MANAGER)
-    etag = manager.GetService(pb.GetServiceRequest(id=made.id)).etag
+    etag = manager.GetService(pb.GetServiceRequest(id=created.id)).etag
     narrowed = pb.Service(
-        id=made.id,
+        id=created.id,
         etag=etag,
         tiers=[pb.FieldTier(field="shares_with", tier=contract_pb2.TIER_COORDINATOR)],
     )

@@ -40,9 +40,9 @@ EMAIL = "oficial@ministerio.example"
 @pytest.fixture
 def provider(scene: Scene) -> Iterator[Provider]:
     people = {"ana": Person("ana-1", EMAIL), "eva": Person("eva-9", "eva@ministerio.example")}
-    made = Provider(f"{SITE}/sign-in/return", people, now=lambda: scene.clock.now().timestamp())
-    yield made
-    made.stop()
+    created = Provider(f"{SITE}/sign-in/return", people, now=lambda: scene.clock.now().timestamp())
+    yield created
+    created.stop()
 
 
 @pytest.fixture
@@ -273,11 +273,15 @@ def test_a_provider_is_asked_to_send_people_back_to_our_own_address(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
     begun = begin(scene, ministry)
-    asked = {
+    by_name = {
         name: values[0]
         for name, values in parse_qs(urlsplit(begun.authorization_url).query).items()
     }
-    assert (asked["redirect_uri"], asked["code_challenge_method"], asked["response_type"]) == (
+    assert (
+        by_name["redirect_uri"],
+        by_name["code_challenge_method"],
+        by_name["response_type"],
+    ) == (
         f"{SITE}/sign-in/return",
         "S256",
         "code",
@@ -302,8 +306,8 @@ def _by_public_key(provider: Provider) -> Callable[[dict[str, Any]], str]:
     pem = provider.key.public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
     def cheat(claims: dict[str, Any]) -> str:
-        said = f"{_part(HS256)}.{_part(json.dumps(claims).encode())}"
-        return f"{said}.{_part(hmac.digest(pem, said.encode(), 'sha256'))}"
+        signed_part = f"{_part(HS256)}.{_part(json.dumps(claims).encode())}"
+        return f"{signed_part}.{_part(hmac.digest(pem, signed_part.encode(), 'sha256'))}"
 
     return cheat
 
@@ -311,9 +315,9 @@ def _by_public_key(provider: Provider) -> Callable[[dict[str, Any]], str]:
 def _says(**changed: Any) -> Callable[[Provider], Callable[[dict[str, Any]], str]]:
     def cheat(provider: Provider) -> Callable[[dict[str, Any]], str]:
         now = provider.now()
-        said = {name: value(now) if callable(value) else value for name, value in changed.items()}
+        values = {name: value(now) if callable(value) else value for name, value in changed.items()}
         return lambda claims: provider.sign(
-            {name: value for name, value in (claims | said).items() if value is not None}
+            {name: value for name, value in (claims | values).items() if value is not None}
         )
 
     return cheat
@@ -573,7 +577,7 @@ def test_providers_that_hang_do_not_take_all_the_threads(
     The other threads keep answering, and further sign-ins are refused at once.
     """
     questions = [begin(scene, ministry) for _ in range(5)]
-    came = [provider.signs_in(each.authorization_url, "ana") for each in questions]
+    came = [provider.signs_in(question.authorization_url, "ana") for question in questions]
     provider.hangs.set()
 
     def takes(number: int) -> float:

@@ -34,9 +34,9 @@ class Person:
 def refused(
     issuer: str, client: str = "enlace", secret: str = "s", *, at_home: bool = False
 ) -> list[tuple[str, str]]:
-    with pytest.raises(Invalid) as told:
+    with pytest.raises(Invalid) as raised:
         ProviderEntry(issuer, client).check(secret, development=at_home)
-    return [(path.removeprefix("provider."), why) for path, why in told.value.violations]
+    return [(path.removeprefix("provider."), why) for path, why in raised.value.violations]
 
 
 @pytest.mark.parametrize(
@@ -106,45 +106,47 @@ def test_all_errors_of_an_entry_are_reported_at_once() -> None:
 
 
 def test_a_proposed_provider_takes_effect_when_a_second_person_has_agreed() -> None:
-    it = SignInProvider("provider", "ngo")
+    provider = SignInProvider("provider", "ngo")
     with pytest.raises(Conflict, match=r"^nothing_to_confirm$"):
-        it.confirm(Person("second"), NOON)
-    it.propose(ENTRY, "first", NOON)
-    assert it == SignInProvider(
+        provider.confirm(Person("second"), NOON)
+    provider.propose(ENTRY, "first", NOON)
+    assert provider == SignInProvider(
         "provider", "ngo", 1, proposal=ProposedProvider(ENTRY, "first", NOON)
     )
     with pytest.raises(Conflict, match=r"^second_person_required$"):
-        it.confirm(Person("first"), NOON + 365 * DAY)
+        provider.confirm(Person("first"), NOON + 365 * DAY)
     with pytest.raises(Conflict, match=r"^objection_time$"):
-        it.confirm(Person("second"), NOON + 3 * DAY - HOUR)
-    it.confirm(Person("second"), NOON + 3 * DAY)
-    assert it == SignInProvider("provider", "ngo", 2, ENTRY, NOON + 3 * DAY)
+        provider.confirm(Person("second"), NOON + 3 * DAY - HOUR)
+    provider.confirm(Person("second"), NOON + 3 * DAY)
+    assert provider == SignInProvider("provider", "ngo", 2, ENTRY, NOON + 3 * DAY)
 
 
 def test_a_newer_proposal_replaces_an_older_one_and_the_provider_in_use_stays() -> None:
-    it = SignInProvider("provider", "ngo", 2, ENTRY, NOON)
-    it.propose(OTHER, "first", LATER)
-    it.propose(OTHER, "third", LATER + HOUR)
-    assert it.proposal == ProposedProvider(OTHER, "third", LATER + HOUR)
-    assert (it.entry, it.version) == (ENTRY, 4)
-    it.object()
-    assert it == SignInProvider("provider", "ngo", 5, ENTRY, NOON)
+    provider = SignInProvider("provider", "ngo", 2, ENTRY, NOON)
+    provider.propose(OTHER, "first", LATER)
+    provider.propose(OTHER, "third", LATER + HOUR)
+    assert provider.proposal == ProposedProvider(OTHER, "third", LATER + HOUR)
+    assert (provider.entry, provider.version) == (ENTRY, 4)
+    provider.object()
+    assert provider == SignInProvider("provider", "ngo", 5, ENTRY, NOON)
     with pytest.raises(Conflict, match=r"^nothing_to_confirm$"):
-        it.object()
+        provider.object()
 
 
 @pytest.mark.parametrize(
-    "it",
+    "provider",
     [
         SignInProvider("provider", "ngo", 4, ENTRY, NOON),
         SignInProvider("provider", "ngo", 4, None, None, ProposedProvider(OTHER, "first", NOON)),
     ],
 )
-def test_a_provider_ends_only_once_and_with_the_proposal_for_it(it: SignInProvider) -> None:
-    it.end()
-    assert it == SignInProvider("provider", "ngo", 5)
+def test_a_provider_ends_only_once_and_with_the_proposal_for_it(
+    provider: SignInProvider,
+) -> None:
+    provider.end()
+    assert provider == SignInProvider("provider", "ngo", 5)
     with pytest.raises(Conflict, match=r"^illegal_transition$"):
-        it.end()
+        provider.end()
 
 
 # Notices about the account
@@ -159,8 +161,8 @@ ANA = Worker(
 
 
 def test_an_email_about_an_account_waits_a_week_for_a_mail_server() -> None:
-    told = AccountNotice.of("notice", ANA, "password_changed", LATER, by_role="MANAGER")
-    assert told == AccountNotice(
+    notice = AccountNotice.of("notice", ANA, "password_changed", LATER, by_role="MANAGER")
+    assert notice == AccountNotice(
         id="notice",
         create_time=LATER,
         update_time=LATER,
@@ -170,19 +172,29 @@ def test_an_email_about_an_account_waits_a_week_for_a_mail_server() -> None:
         expire_time=LATER + 7 * DAY,
         by_role="MANAGER",
     )
-    assert told.facts == ["password_changed"]
+    assert notice.facts == ["password_changed"]
     assert AccountNotice.of("notice", ANA, "x", NOON).by_role == ""
 
 
 def test_a_reset_link_is_valid_for_an_hour() -> None:
-    it = PasswordReset.ask("reset", ANA, NOON)
-    assert (it.facts, it.expire_time, it.by_role) == (["reset_asked"], NOON + HOUR, "")
+    reset = PasswordReset.ask("reset", ANA, NOON)
+    assert (reset.facts, reset.expire_time, reset.by_role) == (
+        ["reset_asked"],
+        NOON + HOUR,
+        "",
+    )
     second = timedelta(seconds=1)
-    assert [it.is_open(NOON + HOUR - left) for left in (second, 0 * second)] == [True, False]
+    assert [reset.is_open(NOON + HOUR - left) for left in (second, 0 * second)] == [
+        True,
+        False,
+    ]
     # as if the reset had been made by a clock that was ahead
-    assert [it.is_open(NOON - HOUR + more) for more in (second, 0 * second)] == [True, False]
-    it.use(LATER)
-    assert (it.expire_time, it.update_time) == (LATER + 7 * DAY, LATER)
-    it.end(LATER + HOUR)
-    assert it.facts == ["reset_asked", "password_changed", "reset_ended"]
-    assert it.update_time == LATER + HOUR
+    assert [reset.is_open(NOON - HOUR + more) for more in (second, 0 * second)] == [
+        True,
+        False,
+    ]
+    reset.use(LATER)
+    assert (reset.expire_time, reset.update_time) == (LATER + 7 * DAY, LATER)
+    reset.end(LATER + HOUR)
+    assert reset.facts == ["reset_asked", "password_changed", "reset_ended"]
+    assert reset.update_time == LATER + HOUR

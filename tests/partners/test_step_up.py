@@ -61,28 +61,28 @@ def of_session(scene: Scene, secret: str) -> Stubs:
 
 
 def make_key(by: Stubs, label: str = "sistema") -> m.CreateApiKeyResponse:
-    made: m.CreateApiKeyResponse = by.CreateApiKey(
+    created: m.CreateApiKeyResponse = by.CreateApiKey(
         m.CreateApiKeyRequest(label=label, scopes=[contract_pb2.SCOPE_DIRECTORY_READ])
     )
-    return made
+    return created
 
 
 def invite(by: Stubs, email: str, *roles: contract_pb2.Role.ValueType) -> m.Invitation:
     wanted = m.Invitation(email=email, roles=roles or (contract_pb2.ROLE_MANAGER,), language="es")
-    made: m.Invitation = by.CreateInvitation(m.CreateInvitationRequest(invitation=wanted))
-    return made
+    created: m.Invitation = by.CreateInvitation(m.CreateInvitationRequest(invitation=wanted))
+    return created
 
 
-def prove(by: Stubs, secret: str, **said: Any) -> pb.ProveSessionResponse:
+def prove(by: Stubs, secret: str, **fields: Any) -> pb.ProveSessionResponse:
     answer: pb.ProveSessionResponse = by.ProveSession(
-        pb.ProveSessionRequest(session_secret=secret, **said)
+        pb.ProveSessionRequest(session_secret=secret, **fields)
     )
     return answer
 
 
-def fails_to_prove(by: Stubs, secret: str, path: str, reason: str = "wrong", **said: Any) -> None:
+def fails_to_prove(by: Stubs, secret: str, path: str, reason: str = "wrong", **fields: Any) -> None:
     with refused("INVALID_ARGUMENT", "invalid_fields") as wrong:
-        prove(by, secret, **said)
+        prove(by, secret, **fields)
     assert wrong.violations == [(path, reason)]
 
 
@@ -220,12 +220,12 @@ def test_a4_a_worker_with_a_code_proves_herself_with_the_code_and_not_with_the_p
     secret = finish(scene, sign_in(scene).challenge, app.code()).session_secret
     by = of_session(scene, secret)
     scene.advance(minutes=11)
-    asked = by.BeginProof(pb.BeginProofRequest())
+    answer = by.BeginProof(pb.BeginProofRequest())
     assert (
-        asked.asks_code,
-        asked.asks_password,
-        asked.passkey_options,
-        asked.authorization_url,
+        answer.asks_code,
+        answer.asks_password,
+        answer.passkey_options,
+        answer.authorization_url,
     ) == (True, False, "", "")
     fails_to_prove(by, secret, "code", "required", password=PASSWORD)
     with refused(*STEP_UP):
@@ -243,9 +243,12 @@ def test_a4_a_worker_proves_herself_with_a_passkey_that_signed_for_this_proof_al
     me, phone, stranger = scene.as_worker(manager), Authenticator(SITE), Authenticator(SITE)
     begun = begin_passkey(me)
     create(me, begun, phone.make(begun.options))
-    asked = sign_in(scene)
+    sign_in_response = sign_in(scene)
     secret = scene.nobody.FinishSignIn(
-        m.FinishSignInRequest(challenge=asked.challenge, passkey=phone.sign(asked.passkey_options))
+        m.FinishSignInRequest(
+            challenge=sign_in_response.challenge,
+            passkey=phone.sign(sign_in_response.passkey_options),
+        )
     ).session_secret
     by = of_session(scene, secret)
     scene.advance(minutes=11)
@@ -382,8 +385,8 @@ def test_a4_a_key_proves_nothing(scene: Scene, own: Organization, manager: Worke
     key, secret = scene.by_key(own, "directory.read"), sign_in(scene).session_secret
     with refused("PERMISSION_DENIED", "right_missing"):
         prove(key, secret, password=PASSWORD)
-    made = make_key(scene.as_worker(manager)).secret
-    fails_to_prove(scene.as_worker(manager), made, "session_secret", password=PASSWORD)
+    created = make_key(scene.as_worker(manager)).secret
+    fails_to_prove(scene.as_worker(manager), created, "session_secret", password=PASSWORD)
 
 
 # --- the story, and who is notified
@@ -448,14 +451,14 @@ def test_a4_the_facts_contain_no_name_and_a_repeated_request_publishes_once(
 def test_a4_the_coordinators_are_notified_of_a_network_role(scene: Scene) -> None:
     first, elsewhere = scene.worker(scene.coalition, Role.COORDINATOR), scene.organization("Otra")
     second = scene.worker(elsewhere, Role.COORDINATOR)
-    made = invite(
+    created = invite(
         scene.as_worker(first), "tercera@coalicion.example", contract_pb2.ROLE_COORDINATOR
     )
     coordinators = {
         row["id"] for row in scene.rows("SELECT id FROM workers WHERE 'COORDINATOR' = ANY (roles)")
     }
     assert coordinators == recipients_of(scene, "role_given") >= {first.id, second.id}
-    scene.as_worker(second).ConfirmInvitation(m.ConfirmInvitationRequest(id=made.id))
+    scene.as_worker(second).ConfirmInvitation(m.ConfirmInvitationRequest(id=created.id))
     assert len(facts_with_letters(scene, "role_given")) == 2 * len(coordinators)
 
 

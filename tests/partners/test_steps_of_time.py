@@ -54,7 +54,7 @@ class Shelters:
         self.looks = scene.by(self.sender, Role.WORKER)
         scene.advance(hours=1)
 
-    def hear(
+    def apply_fact(
         self,
         verb: str,
         referral_id: str = "",
@@ -63,7 +63,7 @@ class Shelters:
         at: datetime | None = None,
     ) -> None:
         of = service or self.service
-        said = facts_pb2.ReferralFact(
+        body = facts_pb2.ReferralFact(
             referral_id=referral_id or new_id(),
             service_id=of.id,
             receiver_organization_id=of.organization_id,
@@ -73,10 +73,10 @@ class Shelters:
             people=1,
         )
         fact = Fact(
-            said.referral_id,
+            body.referral_id,
             1,
             f"enlace.referral.{verb}.v1",
-            said.SerializeToString(),
+            body.SerializeToString(),
             at or self.scene.clock.now(),
         )
         with self.scene.database.transaction(SYSTEM) as tx:
@@ -98,7 +98,7 @@ class Shelters:
     def answers(self, by: Stubs) -> dict[str, bytes]:
         """Returns all answers of the directory about the shelters, byte for byte, by name."""
         both = [self.service.id, self.beside.id]
-        said = [
+        answers = [
             self.seen(by),
             by.BatchGet(pb.BatchGetRequest(service_ids=both)),
             by.SearchServices(pb.SearchServicesRequest()),
@@ -109,8 +109,8 @@ class Shelters:
             by.ListFieldChanges(locations_pb2.ListFieldChangesRequest(subject_id=self.service.id)),
         ]
         return {
-            f"{number} {type(each).__name__}": each.SerializeToString(deterministic=True)
-            for number, each in enumerate(said)
+            f"{number} {type(answer).__name__}": answer.SerializeToString(deterministic=True)
+            for number, answer in enumerate(answers)
         }
 
 
@@ -125,12 +125,12 @@ def test_c12_no_byte_that_others_see_of_a_shelter_changes_before_the_step_of_tim
     others = (shelters.looks, shelters.scene.coordinator)
     her, before = new_id(), [shelters.answers(by) for by in others]
     events: tuple[Callable[[], None], ...] = (
-        lambda: shelters.hear("accepted", her),
-        lambda: shelters.hear("declined"),
-        lambda: shelters.hear("completed", her),
+        lambda: shelters.apply_fact("accepted", her),
+        lambda: shelters.apply_fact("declined"),
+        lambda: shelters.apply_fact("completed", her),
         lambda: shelters.say(0),
         lambda: shelters.say(5, pb.INTAKE_CLOSED),
-        lambda: shelters.hear("accepted"),
+        lambda: shelters.apply_fact("accepted"),
     )
     for number, happens in enumerate(events):
         shelters.scene.advance(minutes=10)
@@ -167,7 +167,7 @@ def test_c12_the_order_of_an_answer_does_not_show_whose_row_was_written_last(
 
 def test_c12_a_shelters_own_people_see_at_once_that_a_bed_is_taken(shelters: Shelters) -> None:
     before = shelters.seen(shelters.staff)
-    shelters.hear("accepted")
+    shelters.apply_fact("accepted")
     after = shelters.seen(shelters.staff)
     assert (before.capacity.available, after.capacity.available) == (1, 0)
     assert before.etag != after.etag
@@ -188,7 +188,7 @@ def test_c12_search_and_match_change_with_the_step_of_time_and_without_another_e
         return [one.name for one in searched], free
 
     assert with_room() == (["Albergue", "Otro albergue"],) * 2
-    shelters.hear("accepted")
+    shelters.apply_fact("accepted")
     assert with_room() == (["Albergue", "Otro albergue"],) * 2
     shelters.scene.clock.set(NOON + STEP)
     assert with_room() == (["Otro albergue"],) * 2
@@ -197,7 +197,7 @@ def test_c12_search_and_match_change_with_the_step_of_time_and_without_another_e
 def test_c12_a_process_that_reads_the_directory_in_the_middle_of_a_step_answers_the_same(
     shelters: Shelters,
 ) -> None:
-    shelters.hear("accepted")
+    shelters.apply_fact("accepted")
     for now, with_room in ((shelters.scene.clock.now(), 2), (NOON + STEP, 1)):
         with (
             shelters.scene.database.transaction(SYSTEM) as tx,
@@ -218,7 +218,7 @@ def test_a_query_reads_no_list_of_waiting_shelters_before_the_step_ends(
             self.readings += 1
             return super().items()
 
-    shelters.hear("accepted")
+    shelters.apply_fact("accepted")
     now = shelters.scene.clock.now()
     with (
         shelters.scene.database.transaction(SYSTEM) as tx,
@@ -229,7 +229,7 @@ def test_a_query_reads_no_list_of_waiting_shelters_before_the_step_ends(
         assert content.due(NOON + STEP) == [shelters.service.id]
 
 
-def test_c12_what_others_see_after_a_step_does_not_reveal_when_in_it_something_happened(
+def test_c12_the_figure_for_others_does_not_reveal_when_in_a_step_something_happened(
     shelters: Shelters,
 ) -> None:
     scene = shelters.scene
@@ -238,11 +238,11 @@ def test_c12_what_others_see_after_a_step_does_not_reveal_when_in_it_something_h
         for when in ("temprana", "tardía")
     )
     scene.advance(minutes=1)
-    shelters.hear("accepted", service=early)
-    shelters.hear("declined", service=early)
+    shelters.apply_fact("accepted", service=early)
+    shelters.apply_fact("declined", service=early)
     scene.clock.set(NOON + STEP - timedelta(seconds=1))
-    shelters.hear("accepted", service=late)
-    shelters.hear("declined", service=late)
+    shelters.apply_fact("accepted", service=late)
+    shelters.apply_fact("declined", service=late)
     scene.clock.set(NOON + STEP)
     after = [shelters.seen(service=one) for one in (early, late)]
     assert [one.capacity.available for one in after] == [3, 3]
@@ -256,7 +256,7 @@ def test_c12_the_first_change_of_a_step_is_not_shown_even_if_nobody_looked_befor
 ) -> None:
     shelters.say(4)
     shelters.scene.clock.set(NOON + STEP + HOUR)
-    shelters.hear("accepted")
+    shelters.apply_fact("accepted")
     assert shelters.free() == 4, "the figure at the start of the step"
     shelters.scene.clock.set(NOON + 2 * STEP)
     assert shelters.free() == 3
@@ -266,7 +266,7 @@ def test_c12_an_accept_that_is_received_late_counts_from_when_it_was_received(
     shelters: Shelters,
 ) -> None:
     shelters.scene.clock.set(NOON + STEP + HOUR)
-    shelters.hear("accepted", at=NOON + STEP - HOUR)
+    shelters.apply_fact("accepted", at=NOON + STEP - HOUR)
     assert (shelters.free(shelters.staff), shelters.free()) == (0, 1)
 
 
@@ -277,13 +277,13 @@ def test_c12_kept_promises_change_the_order_only_with_the_step_of_time(
 
     def order() -> list[str]:
         return [
-            one.service.name
-            for one in shelters.looks.MatchServices(pb.MatchServicesRequest(**WOMAN)).matches  # type: ignore[arg-type]
+            match.service.name
+            for match in shelters.looks.MatchServices(pb.MatchServicesRequest(**WOMAN)).matches  # type: ignore[arg-type]
         ]
 
     assert order() == ["Albergue", "Otro albergue"]
     for _ in range(3):  # the shelter had stated room, declines, and states again that there is room
-        shelters.hear("declined")
+        shelters.apply_fact("declined")
         scene.advance(minutes=1)
         shelters.say(1)
     assert order() == ["Albergue", "Otro albergue"]
@@ -293,11 +293,15 @@ def test_c12_kept_promises_change_the_order_only_with_the_step_of_time(
 
 def test_c12_a_first_figure_is_shown_at_once_and_later_events_are_not(scene: Scene) -> None:
     own = scene.organization("Casa nueva")
-    made = scene.by(own, Role.MANAGER).CreateService(
+    created = scene.by(own, Role.MANAGER).CreateService(
         pb.CreateServiceRequest(service=pb.Service(name="Casa", need_codes=["HOU.SAFE"]))
     )
     shelters = Shelters(scene)
-    shelters.service, shelters.organization, shelters.staff = made, own, scene.by(own, Role.MANAGER)
+    shelters.service, shelters.organization, shelters.staff = (
+        created,
+        own,
+        scene.by(own, Role.MANAGER),
+    )
     shelters.say(4)
     assert shelters.free() == 4
     assert shelters.seen().capacity.update_time.ToDatetime(NOON.tzinfo) == NOON, (
@@ -312,7 +316,7 @@ def test_c12_a_change_at_a_service_that_is_no_shelter_is_shown_at_once(shelters:
         shelters.scene.organization("Clínica"), "Consulta", "MED.PRI", room=3
     )
     shelters.scene.advance(minutes=1)
-    shelters.hear("accepted", service=clinic)
+    shelters.apply_fact("accepted", service=clinic)
     assert shelters.seen(service=clinic).capacity.available == 2
 
 
@@ -321,7 +325,7 @@ def test_c12_other_services_of_a_shelter_do_not_reveal_a_moment_either(
 ) -> None:
     advice = shelters.scene.service(shelters.organization, "Apoyo", "PSS", room=3)
     shelters.scene.advance(minutes=1)
-    shelters.hear("accepted", service=advice)
+    shelters.apply_fact("accepted", service=advice)
     assert shelters.seen(service=advice).capacity.available == 3
 
 
@@ -330,7 +334,7 @@ def test_c12_the_coordination_changes_an_entry_by_the_version_that_it_sees(
 ) -> None:
     coordinator = shelters.scene.coordinator
     seen = shelters.seen(coordinator)
-    shelters.hear("accepted")
+    shelters.apply_fact("accepted")
     change = pb.UpdateServiceRequest(
         service=pb.Service(id=seen.id, etag=seen.etag, name="Casa"),
         update_mask=FieldMask(paths=["name"]),
@@ -347,7 +351,7 @@ def test_c12_a_shelters_own_people_read_the_history_of_its_room_and_the_coordina
     shelters.say(4)
     request = locations_pb2.ListFieldChangesRequest(subject_id=shelters.service.id)
     assert not shelters.scene.coordinator.ListFieldChanges(request).changes
-    assert {each.field for each in shelters.staff.ListFieldChanges(request).changes} == {
+    assert {change.field for change in shelters.staff.ListFieldChanges(request).changes} == {
         "capacity.available",
         "capacity.maximum",
     }
@@ -356,8 +360,8 @@ def test_c12_a_shelters_own_people_read_the_history_of_its_room_and_the_coordina
 def test_c12_a_fact_of_a_shelter_says_nothing_about_its_room(shelters: Shelters) -> None:
     shelters.say(0, pb.INTAKE_CLOSED)
     rows = shelters.scene.rows("SELECT payload FROM outbox WHERE subject = %s", shelters.service.id)
-    said = [told_pb2.ServiceFact.FromString(row["payload"]) for row in rows]
-    assert [(each.intake_code, each.shelter) for each in said] == [("", True)] * 2
+    bodies = [told_pb2.ServiceFact.FromString(row["payload"]) for row in rows]
+    assert [(body.intake_code, body.shelter) for body in bodies] == [("", True)] * 2
 
 
 @pytest.mark.parametrize("hour", [0, 5, 6, 17, 23])

@@ -60,7 +60,7 @@ def test_every_need_has_synonyms_in_each_language() -> None:
 
 def test_every_kind_of_organisation_has_synonyms_in_each_language() -> None:
     assert set(DATA["organization_types"]) == set(OrganizationType)
-    assert {tuple(said) for said in DATA["organization_types"].values()} == {LANGUAGES}
+    assert {tuple(languages) for languages in DATA["organization_types"].values()} == {LANGUAGES}
 
 
 def test_no_synonym_names_two_unrelated_needs_unless_on_purpose() -> None:
@@ -194,16 +194,16 @@ def test_partner_systems_get_the_synonyms_with_the_taxonomy(scene: Scene) -> Non
         term.code: term
         for term in scene.nobody.ListTaxonomyTerms(pb.ListTaxonomyTermsRequest()).terms
     }
-    said = {synonyms.language: list(synonyms.words) for synonyms in terms["MED.DENT"].synonyms}
-    assert tuple(said) == LANGUAGES
-    assert "dentista" in said["es"]
+    values = {synonyms.language: list(synonyms.words) for synonyms in terms["MED.DENT"].synonyms}
+    assert tuple(values) == LANGUAGES
+    assert "dentista" in values["es"]
 
 
 def test_after_an_update_of_the_synonyms_services_are_found_by_the_new_ones(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = scene.service(scene.coalition, "Jornada", "MED.DENT")
-    facts = scene.facts(made.id)
+    created = scene.service(scene.coalition, "Jornada", "MED.DENT")
+    facts = scene.facts(created.id)
     terms = taxonomy().terms
     monkeypatch.setitem(
         terms, "MED.DENT", replace(terms["MED.DENT"], synonyms={"es": ("jolgorio",)})
@@ -214,7 +214,7 @@ def test_after_an_update_of_the_synonyms_services_are_found_by_the_new_ones(
     sweeper.sweep()
     assert names(scene, "jolgorio") == ["Jornada"]
     assert names(scene, "dentista") == []
-    assert scene.facts(made.id) == facts  # the change has no new content
+    assert scene.facts(created.id) == facts  # the change has no new content
     written = scene.rows("SELECT xmin::text FROM services")
     sweeper.sweep()
     assert scene.rows("SELECT xmin::text FROM services") == written
@@ -223,13 +223,15 @@ def test_after_an_update_of_the_synonyms_services_are_found_by_the_new_ones(
 def test_after_an_update_a_service_that_stated_only_housing_is_a_shelter_and_others_learn_it(
     scene: Scene,
 ) -> None:
-    made = scene.service(scene.coalition, "Casa", "HOU")
+    created = scene.service(scene.coalition, "Casa", "HOU")
     with scene.owner.transaction(SYSTEM) as tx:  # as an earlier version stored it
-        tx.execute("UPDATE services SET shelter = false, public = true WHERE id = %s", (made.id,))
+        tx.execute(
+            "UPDATE services SET shelter = false, public = true WHERE id = %s", (created.id,)
+        )
         migration = next(MIGRATIONS[1].glob("*_only_housing.sql")).read_text()
         tx.execute(migration.partition("-- migrate:down")[0].encode())
     Sweeper(scene.database, scene.clock, sweep).sweep()
     assert scene.rows("SELECT shelter, public FROM services") == [
         {"shelter": True, "public": False}
     ]
-    assert [type.split(".")[2] for _, type in scene.facts(made.id)] == ["registered", "changed"]
+    assert [type.split(".")[2] for _, type in scene.facts(created.id)] == ["registered", "changed"]

@@ -237,8 +237,8 @@ def test_a_rotation_by_command_can_be_resumed_after_it_was_killed(folder: Path) 
     first.kill()
     first.wait()
     assert len(key_folder.all_verifying(folder, "tokens")) == 2
-    made = time.time() - key_folder.SETTLED - 10
-    os.utime(folder / "tokens.1.pub.jwk", (made, made))
+    created = time.time() - key_folder.SETTLED - 10
+    os.utime(folder / "tokens.1.pub.jwk", (created, created))
     done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30
     )

@@ -39,9 +39,11 @@ class Shelter:
         self.staff = scene.by(self.organization, Role.WORKER)
         scene.advance(hours=1)
 
-    def hear(self, verb: str, referral_id: str = "", *, sender: str = "", reason: str = "") -> None:
+    def apply_fact(
+        self, verb: str, referral_id: str = "", *, sender: str = "", reason: str = ""
+    ) -> None:
         referral_id = referral_id or new_id()
-        said = facts_pb2.ReferralFact(
+        body = facts_pb2.ReferralFact(
             referral_id=referral_id,
             service_id=self.service.id,
             receiver_organization_id=self.organization.id,
@@ -50,13 +52,13 @@ class Shelter:
             reason_code=reason,
             people=1,
         )
-        self._tell(referral_id, f"enlace.referral.{verb}.v1", said.SerializeToString())
+        self._tell(referral_id, f"enlace.referral.{verb}.v1", body.SerializeToString())
 
-    def decline(self, **said: str) -> None:
-        self.hear("declined", reason="no_capacity", **said)
+    def decline(self, **fields: str) -> None:
+        self.apply_fact("declined", reason="no_capacity", **fields)
 
     def answer(self, *, yes: bool) -> None:
-        said = facts_pb2.EnquiryFact(
+        body = facts_pb2.EnquiryFact(
             enquiry_id=new_id(),
             service_id=self.service.id,
             actor_organization_id=self.organization.id,
@@ -64,7 +66,7 @@ class Shelter:
             answer=enquiries_pb2.OFFER_ANSWER_YES if yes else enquiries_pb2.OFFER_ANSWER_NO,
             reason_code="" if yes else "no_capacity",
         )
-        self._tell(said.enquiry_id, "enlace.enquiry.answered.v1", said.SerializeToString())
+        self._tell(body.enquiry_id, "enlace.enquiry.answered.v1", body.SerializeToString())
 
     def say(self, available: int, intake: d.Intake.ValueType = d.INTAKE_OPEN) -> None:
         room = d.Capacity(intake=intake, available=available, unit=d.CAPACITY_UNIT_BEDS)
@@ -96,7 +98,7 @@ def shelter(scene: Scene) -> Shelter:
 
 
 def test_a_shelter_that_stated_room_and_accepts_has_kept_a_promise(shelter: Shelter) -> None:
-    shelter.hear("accepted")
+    shelter.apply_fact("accepted")
     assert shelter.promises == (1, 0)
 
 
@@ -120,7 +122,7 @@ def test_refusing_an_enquiry_breaks_a_promise_too_and_a_yes_makes_one_for_a_day(
     shelter.decline()
     assert shelter.promises == (0, 1), "it had stated that it is closed"
     shelter.answer(yes=True)
-    shelter.hear("accepted")
+    shelter.apply_fact("accepted")
     assert shelter.promises == (1, 1)
     shelter.scene.advance(hours=24)
     shelter.decline()
@@ -129,19 +131,19 @@ def test_refusing_an_enquiry_breaks_a_promise_too_and_a_yes_makes_one_for_a_day(
 
 def test_a_fact_that_comes_twice_counts_once(shelter: Shelter) -> None:
     referral = new_id()
-    shelter.hear("accepted", referral)
-    shelter.hear("accepted", referral)
+    shelter.apply_fact("accepted", referral)
+    shelter.apply_fact("accepted", referral)
     assert shelter.promises == (1, 0)
 
 
 def test_no_shelter_improves_its_record_by_referring_to_itself(shelter: Shelter) -> None:
     for _ in range(5):
-        shelter.hear("accepted", sender=shelter.organization.id)
+        shelter.apply_fact("accepted", sender=shelter.organization.id)
     assert shelter.promises == (0, 0)
 
 
 def test_declining_for_another_reason_breaks_no_promise(shelter: Shelter) -> None:
-    shelter.hear("declined", reason="not_eligible")
+    shelter.apply_fact("declined", reason="not_eligible")
     assert shelter.promises == (0, 0)
 
 
@@ -177,7 +179,7 @@ def test_the_coordination_lists_services_that_nobody_confirms_or_that_break_prom
     shelter.decline()
     assert doubtful() == [shelter.service.id]
     shelter.say(3)
-    shelter.hear("accepted")
+    shelter.apply_fact("accepted")
     assert doubtful() == []
     shelter.scene.advance(days=184)
     assert doubtful() == [shelter.service.id]
@@ -187,12 +189,14 @@ def test_a_figure_states_when_it_becomes_stale_for_beds_after_a_day_and_for_talk
     shelter: Shelter,
 ) -> None:
     talk = shelter.scene.service(shelter.organization, "Escucha", "PSS")
-    for id, said, hours in (
+    for id, stated_time, hours in (
         (shelter.service.id, NOON, 24),
         (talk.id, NOON + timedelta(hours=1), 168),
     ):
         figure = shelter.staff.GetService(d.GetServiceRequest(id=id)).capacity
-        assert figure.stale_time.ToDatetime(tzinfo=NOON.tzinfo) == said + timedelta(hours=hours)
+        assert figure.stale_time.ToDatetime(tzinfo=NOON.tzinfo) == stated_time + timedelta(
+            hours=hours
+        )
 
 
 def test_every_change_of_the_figure_is_in_the_history(shelter: Shelter) -> None:
@@ -202,14 +206,14 @@ def test_every_change_of_the_figure_is_in_the_history(shelter: Shelter) -> None:
         pb.ListFieldChangesRequest(subject_id=shelter.service.id)
     )
     assert [
-        (each.field, each.old_value, each.new_value)
-        for each in answer.changes
-        if each.field == "capacity.available"
+        (change.field, change.old_value, change.new_value)
+        for change in answer.changes
+        if change.field == "capacity.available"
     ] == [("capacity.available", "3", "2")]
 
 
 @pytest.mark.parametrize(
-    ("kept", "broken", "hours", "score"),
+    ("stored", "broken", "hours", "score"),
     [
         (0, 0, 1, 100),  # nobody was sent there yet: the figure is trusted
         (0, 0, 24, 100),
@@ -223,9 +227,9 @@ def test_every_change_of_the_figure_is_in_the_history(shelter: Shelter) -> None:
     ],
 )
 def test_half_of_the_score_is_how_often_the_figure_was_true_and_half_depends_on_its_age(
-    kept: int, broken: int, hours: int, score: int
+    stored: int, broken: int, hours: int, score: int
 ) -> None:
-    assert ReliabilityScore(kept, broken, ROOM, BED).score(NOON + timedelta(hours=hours)) == score
+    assert ReliabilityScore(stored, broken, ROOM, BED).score(NOON + timedelta(hours=hours)) == score
 
 
 def test_neither_a_figure_in_doubt_nor_a_missing_one_is_fresh() -> None:
@@ -240,12 +244,13 @@ def test_neither_a_figure_in_doubt_nor_a_missing_one_is_fresh() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kept", "broken", "place"), [(0, 0, 0), (8, 2, 0), (0, 1, 1), (2, 2, 1), (0, 3, 2), (1, 9, 2)]
+    ("stored", "broken", "place"),
+    [(0, 0, 0), (8, 2, 0), (0, 1, 1), (2, 2, 1), (0, 3, 2), (1, 9, 2)],
 )
 def test_services_that_often_break_promises_come_last_among_those_that_state_the_same(
-    kept: int, broken: int, place: int
+    stored: int, broken: int, place: int
 ) -> None:
-    assert rank(kept, broken) == place
+    assert rank(stored, broken) == place
 
 
 @pytest.mark.parametrize(

@@ -33,17 +33,17 @@ def update_request(
 def propose(
     client: Stubs, organization: Organization | pb.Organization, **values: object
 ) -> pb.Organization:
-    said: pb.Organization = client.ProposeOrganizationChange(
+    answer: pb.Organization = client.ProposeOrganizationChange(
         pb.ProposeOrganizationChangeRequest(**update_request(organization, **values))  # type: ignore[arg-type]
     )
-    return said
+    return answer
 
 
 def confirm(client: Stubs, organization: pb.Organization) -> pb.Organization:
-    said: pb.Organization = client.ConfirmOrganizationChange(
+    answer: pb.Organization = client.ConfirmOrganizationChange(
         pb.ConfirmOrganizationChangeRequest(id=organization.id, etag=organization.etag)
     )
-    return said
+    return answer
 
 
 def numbers(scene: Scene) -> list[tuple[str, str]]:
@@ -180,8 +180,8 @@ def test_the_registrar_of_a_member_does_not_approve_it_alone(scene: Scene) -> No
         country="EC",
         hotline_number="199",
     )
-    made = scene.coordinator.CreateOrganization(pb.CreateOrganizationRequest(organization=entry))
-    request = pb.ApproveOrganizationRequest(id=made.id, etag=etag_of(scene.vet(made.id)))
+    created = scene.coordinator.CreateOrganization(pb.CreateOrganizationRequest(organization=entry))
+    request = pb.ApproveOrganizationRequest(id=created.id, etag=etag_of(scene.vet(created.id)))
     proposed = scene.coordinator.ApproveOrganization(request)
     assert proposed.status == pb.ORGANIZATION_STATUS_PROBATION
     request.etag = proposed.etag

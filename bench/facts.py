@@ -102,16 +102,16 @@ def measure_webhook(stack: LocalStack) -> list[Measurement]:
     counted = [referral.id for referral in sent[20:]]  # the first second is the warm-up
     after = [(receiver.arrival_times[id] - answered[id]) * 1000 for id in counted]
     since_fact = [(receiver.arrival_times[id] - noted[id]) * 1000 for id in counted]
-    how = (
+    method = (
         f"{len(counted)} at {PER_SECOND} a second, from the rpc's answer, just after the commit, to"
         " a local server; beside: from the fact's time, before it"
     )
     return [
         Measurement(
-            "commit_to_webhook_ms_p50", percentile(after, 50), how, percentile(since_fact, 50)
+            "commit_to_webhook_ms_p50", percentile(after, 50), method, percentile(since_fact, 50)
         ),
         Measurement(
-            "commit_to_webhook_ms_p99", percentile(after, 99), how, percentile(since_fact, 99)
+            "commit_to_webhook_ms_p99", percentile(after, 99), method, percentile(since_fact, 99)
         ),
     ]
 
@@ -134,11 +134,11 @@ def measure_relay(stack: LocalStack) -> list[Measurement]:
         taken = "SELECT count(*) AS n FROM inbox WHERE subject LIKE 'bench-%%' AND version = 1"
         with stack.database("notifications") as listener:
             until(lambda: all(row["n"] == FACTS for row in listener.execute(taken)), 120)
-    how = (
+    method = (
         f"{FACTS} facts in the outbox at once, read, signed, sent, marked, while notifications"
         " takes them in; beside: kafka-python alone to the same broker"
     )
-    return [Measurement("relay_per_s", rate, how, bare_producer(stack.state["kafka"], payload))]
+    return [Measurement("relay_per_s", rate, method, bare_producer(stack.state["kafka"], payload))]
 
 
 def bare_producer(bootstrap: str, payload: bytes) -> float:

@@ -121,11 +121,11 @@ def _ratio(name: str, networks: Sequence[Network]) -> Measurement:
             f" {spread(p50)}) with {network.size:,}"
         )
     counts = networks[0].took[name]
-    how = (
+    method = (
         f"{len(counts)} rounds by turns of {len(counts[0])} times at each size beside {LIVE:,} live"
         f" ones; p99 (p50) in ms: {', '.join(texts)} ended referrals"
     )
-    return Measurement(f"growth_{name}_p99", median(p99[-1]) / median(p99[0]), how)
+    return Measurement(f"growth_{name}_p99", median(p99[-1]) / median(p99[0]), method)
 
 
 def spread(values: Sequence[float]) -> str:

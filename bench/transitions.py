@@ -81,7 +81,7 @@ def measure(stack: LocalStack) -> list[Measurement]:
     rate = len(lives.milliseconds) / (time.perf_counter() - begin)
     many = f"{len(lives.milliseconds)} transitions by {THREADS} callers in one process"
     rest = through_rest(stack, lives)
-    how = f"{len(alone)} transitions by one caller, one after another, durable writes (fsync on)"
+    method = f"{len(alone)} transitions by one caller, one after another, durable writes (fsync on)"
     return [
         Measurement(
             "transition_per_s",
@@ -89,8 +89,8 @@ def measure(stack: LocalStack) -> list[Measurement]:
             f"{many}; beside: an empty grpcio server in another process, the same callers",
             echo_calls_per_second(),
         ),
-        Measurement("transition_ms_p50", percentile(alone, 50), how),
-        Measurement("transition_ms_p99", percentile(alone, 99), how),
+        Measurement("transition_ms_p50", percentile(alone, 50), method),
+        Measurement("transition_ms_p99", percentile(alone, 99), method),
         Measurement(
             "rest_transition_ms_p99",
             percentile(rest, 99),

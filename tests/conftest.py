@@ -93,11 +93,11 @@ def stack() -> Iterator[LocalStack]:
 
     Tests may add data but not change existing data; a test that breaks a stack starts its own.
     """
-    made = LocalStack()
+    created = LocalStack()
     try:
-        yield made.start()
+        yield created.start()
     finally:
-        made.stop()
+        created.stop()
 
 
 @pytest.hookimpl(optionalhook=True)  # the hook does not exist under -p no:xdist
@@ -150,10 +150,10 @@ def _scope(item: pytest.Item, fixture: str) -> str:
 def pytest_configure(config: pytest.Config) -> None:
     """Makes the folder that all processes of this run share."""
     if not hasattr(config, "workerinput") and RUN not in os.environ:
-        made = tempfile.mkdtemp(prefix="enlace-test-run-")
-        Path(made).chmod(0o711)  # PostgreSQL, which does not run as root, uses copies in it
-        os.environ[RUN] = made
-        config.add_cleanup(lambda: shutil.rmtree(made, ignore_errors=True))
+        created = tempfile.mkdtemp(prefix="enlace-test-run-")
+        Path(created).chmod(0o711)  # PostgreSQL, which does not run as root, uses copies in it
+        os.environ[RUN] = created
+        config.add_cleanup(lambda: shutil.rmtree(created, ignore_errors=True))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

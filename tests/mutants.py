@@ -43,15 +43,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     from mutmut.utils.file_utils import walk_mutatable_files
 
     words = {word for path in walk_mutatable_files() for word in path.with_suffix("").parts}
-    kept = [item for item in items if _belongs(item, words)]
+    stored = [item for item in items if _belongs(item, words)]
     mutant = os.environ.get("MUTANT_UNDER_TEST", "")
     if "__mutmut_" in mutant:
         words = set(mutant.partition(".x")[0].split("."))
-        kept.sort(key=lambda item: (_has_database(item), not _is_named_like(item, words)))
-        kept = kept[: sum(not _has_database(item) for item in kept) + MAX_DATABASE_TESTS]
-    chosen = set(kept)
+        stored.sort(key=lambda item: (_has_database(item), not _is_named_like(item, words)))
+        stored = stored[: sum(not _has_database(item) for item in stored) + MAX_DATABASE_TESTS]
+    chosen = set(stored)
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
-    items[:] = kept
+    items[:] = stored
 
 
 def folder(path: Path) -> str:

@@ -230,7 +230,7 @@ def take_all(browser: Browser, stack: LocalStack, app: Flask) -> list[str]:
     """Takes every picture; returns the pages that could not be reached."""
     starts = [rule.rule for rule in app.url_map.iter_rules() if "GET" in (rule.methods or ())]
     taken: set[str] = set()
-    shown: list[Path] = []
+    results: list[Path] = []
     for role, email in ROLES.items():
         context = browser.new_context(locale="es-NI")
         walk = Walk(context.new_page(), stack.gateway, app, role)
@@ -243,11 +243,11 @@ def take_all(browser: Browser, stack: LocalStack, app: Flask) -> list[str]:
             for size in SIZES:
                 file = OUT / f"{role}-{name.replace('.', '_')}-{size}.png"
                 take_one(walk.page, SIZES[size], file)
-                shown.append(file)
+                results.append(file)
             set_view(walk.page, SIZES["desk"])
         taken |= walk.seen
         context.close()
-    (OUT / "index.html").write_text(index(shown), encoding="utf-8")
+    (OUT / "index.html").write_text(index(results), encoding="utf-8")
     return sorted({endpoint for endpoint, _ in routes(app)} - taken - NO_PAGES)
 
 

@@ -92,7 +92,11 @@ class Words:
 
     def missing(self, language: str) -> list[Text]:
         """Returns the texts that are not translated."""
-        return [text for text, said in self.translations(language).items() if not all(said)]
+        return [
+            text
+            for text, translations in self.translations(language).items()
+            if not all(translations)
+        ]
 
     def _header(self, catalogue: Catalog, language: str) -> str:
         name = Locale.parse(language).get_display_name("en")

@@ -11,5 +11,5 @@ from tests.parts.postgres import Server
 @pytest.fixture
 def world(broker: brokers.Broker, postgres: Server, tmp_path: Path) -> Iterator[World]:
     """A publishing and a consuming service, running."""
-    with running(broker, postgres, tmp_path) as made:
-        yield made
+    with running(broker, postgres, tmp_path) as created:
+        yield created

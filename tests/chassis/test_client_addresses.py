@@ -44,13 +44,13 @@ def test_c15_an_address_signed_by_the_gateway_is_accepted(gateway: Gateway, addr
 
 
 def test_c15_an_address_made_up_by_a_caller_is_rejected(gateway: Gateway) -> None:
-    who = Caller("w" * 32, "worker", "o" * 32)
+    caller = Caller("w" * 32, "worker", "o" * 32)
     made_up = [
         "192.0.2.7",
         "",
         gateway.sign("192.0.2.7", key="tokens"),
         gateway.sign("192.0.2.7", audience="enlace.referrals"),
-        Issuer(key_folder.signing(gateway.folder, "tokens"), gateway.clock).issue(who, HERE)[0],
+        Issuer(key_folder.signing(gateway.folder, "tokens"), gateway.clock).issue(caller, HERE)[0],
         gateway.sign("192.0.2.7")[:-4] + "AAAA",
     ]
     assert [gateway.reader.read(each) for each in made_up] == [None] * len(made_up)

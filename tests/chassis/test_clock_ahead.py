@@ -22,10 +22,10 @@ DAY = timedelta(days=1)
 
 @pytest.fixture
 def database(postgres: Server) -> Iterator[Database]:
-    made = Database(postgres.database("listener", MIGRATIONS).url, max_size=2)
-    made.open()
-    yield made
-    made.close()
+    created = Database(postgres.database("listener", MIGRATIONS).url, max_size=2)
+    created.open()
+    yield created
+    created.close()
 
 
 def fact(version: int) -> Fact:

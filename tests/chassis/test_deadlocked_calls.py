@@ -39,7 +39,7 @@ class LockingService:
         return members_pb2.EndSessionResponse()
 
 
-def test_of_two_calls_that_wait_for_each_other_both_succeed(
+def test_two_calls_that_wait_for_each_other_both_succeed(
     postgres: Postgres, tmp_path: Path
 ) -> None:
     place, service = postgres.database(), LockingService()

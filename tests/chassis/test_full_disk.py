@@ -172,8 +172,8 @@ def test_a_server_refuses_writes_before_its_disk_is_full_says_so_and_keeps_runni
     disk: Path,
 ) -> None:
     with served(disk, durable=True) as (engine, database):
-        said: list[str] = []
-        engine._say = said.append
+        lines: list[str] = []
+        engine._say = lines.append
         write(database)
         assert engine.process
         server = engine.process.pid
@@ -189,7 +189,7 @@ def test_a_server_refuses_writes_before_its_disk_is_full_says_so_and_keeps_runni
         engine.keep_room()
         _until(lambda: _written(database))
         assert engine.process.pid == server
-        assert said == [
+        assert lines == [
             f"the disk of {disk / 'postgres'} is full: changes are refused until 128 MB are free",
             "the disk has room again: changes are accepted",
         ]

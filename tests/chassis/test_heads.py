@@ -161,10 +161,10 @@ def pair(broker: brokers.Broker, postgres: parts.Server, tmp_path: Path) -> Iter
     databases = {name: Database(place.url, max_size=4) for name, place in places.items()}
     for database in databases.values():
         database.open()
-    made = Pair(watch, tmp_path, places, databases, {})
+    created = Pair(watch, tmp_path, places, databases, {})
     for name in names:
-        made.start(name)
-    yield made
+        created.start(name)
+    yield created
     for database in databases.values():
         database.close()
     watch.stop()

@@ -27,8 +27,8 @@ def world(
     broker: brokers.Broker, postgres: Server, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[World]:
     """One world for all tests of this file; each test has subjects of its own."""
-    with running(broker, postgres, tmp_path_factory.mktemp("world")) as made:
-        yield made
+    with running(broker, postgres, tmp_path_factory.mktemp("world")) as created:
+        yield created
 
 
 def test_a_fact_that_its_handler_refuses_holds_its_subject_and_no_other(world: World) -> None:

@@ -21,18 +21,18 @@ SECOND = timedelta(seconds=1)
 
 @pytest.fixture(scope="module")
 def database(postgres: Server) -> Iterator[Database]:
-    made = Database(postgres.database("listener", MIGRATIONS).url, max_size=2)
-    made.open()
-    yield made
-    made.close()
+    created = Database(postgres.database("listener", MIGRATIONS).url, max_size=2)
+    created.open()
+    yield created
+    created.close()
 
 
 @pytest.fixture
 def tx(database: Database) -> Iterator[Transaction]:
     """A transaction that leaves nothing behind."""
-    with database.transaction(SYSTEM) as made:
-        yield made
-        made.rollback()
+    with database.transaction(SYSTEM) as created:
+        yield created
+        created.rollback()
 
 
 def fact(version: int, *, subject: str = SUBJECT, epoch: int = 0, base: int = 0) -> Fact:
@@ -47,7 +47,7 @@ def apply(tx: Transaction, *facts: Fact) -> None:
 
 
 @pytest.mark.parametrize(
-    ("taken", "given", "position"),
+    ("accepted", "new_fact", "position"),
     [
         ([], fact(1), FactPosition.NEXT),
         ([], fact(2), FactPosition.AHEAD),
@@ -80,11 +80,11 @@ def apply(tx: Transaction, *facts: Fact) -> None:
     ],
 )
 def test_the_position_of_a_fact_follows_from_the_facts_applied_before(
-    tx: Transaction, taken: list[Fact], given: Fact, position: FactPosition
+    tx: Transaction, accepted: list[Fact], new_fact: Fact, position: FactPosition
 ) -> None:
-    apply(tx, *taken)
-    assert inbox.position(tx, "listener", given) is position
-    assert inbox.position(tx, "another", given) in (FactPosition.NEXT, FactPosition.AHEAD)
+    apply(tx, *accepted)
+    assert inbox.position(tx, "listener", new_fact) is position
+    assert inbox.position(tx, "another", new_fact) in (FactPosition.NEXT, FactPosition.AHEAD)
 
 
 def test_after_two_restores_the_longest_history_counts_as_applied(tx: Transaction) -> None:

@@ -62,16 +62,16 @@ class Names:
 
 @pytest.fixture
 def names() -> Iterator[Names]:
-    with closing(Names("127.0.0.1")) as made:
-        yield made
+    with closing(Names("127.0.0.1")) as created:
+        yield created
 
 
 def server(address: str) -> grpc_server.Server:
     """Returns a ready server that serves only its health."""
-    made = grpc_server.Server(address, [], threads=1, reflect=False)
-    made.set_ready(True)
-    made.start()
-    return made
+    created = grpc_server.Server(address, [], threads=1, reflect=False)
+    created.set_ready(True)
+    created.start()
+    return created
 
 
 # D24

@@ -113,25 +113,25 @@ class CrowdedService:
 
 @pytest.fixture
 def database(postgres: PostgresServer) -> Iterator[Database]:
-    made = Database(postgres.database("tests", MIGRATIONS).url, max_size=2 * THREADS)
-    made.open()
-    yield made
-    made.close()
+    created = Database(postgres.database("tests", MIGRATIONS).url, max_size=2 * THREADS)
+    created.open()
+    yield created
+    created.close()
 
 
 @pytest.fixture
 def crowded(database: Database, tmp_path: Path) -> Iterator[CrowdedService]:
-    made = CrowdedService(database, tmp_path)
-    yield made
-    made.close()
+    created = CrowdedService(database, tmp_path)
+    yield created
+    created.close()
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> SettableClock:
     """The pool's clock, which stands still until the test advances it."""
-    made = SettableClock(NOON)
-    monkeypatch.setattr(admission, "monotonic", lambda: made.now().timestamp())
-    return made
+    created = SettableClock(NOON)
+    monkeypatch.setattr(admission, "monotonic", lambda: created.now().timestamp())
+    return created
 
 
 def outcome(call: Any) -> str:

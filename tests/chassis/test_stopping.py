@@ -114,24 +114,24 @@ def running(
 ) -> Iterator[Service]:
     place = postgres.database(name)
     migrate(place.migration_url, migrations)
-    made = Service(name, place, broker.bootstrap, folder)
+    created = Service(name, place, broker.bootstrap, folder)
     try:
-        yield made
+        yield created
     finally:
-        made.close()
+        created.close()
 
 
 @pytest.fixture
 def notifications(postgres: Postgres, broker: brokers.Broker, tmp_path: Path) -> Iterator[Service]:
     """The service with the most loops."""
-    with running("notifications", MIGRATIONS, postgres, broker, tmp_path) as made:
-        yield made
+    with running("notifications", MIGRATIONS, postgres, broker, tmp_path) as created:
+        yield created
 
 
 @pytest.fixture
 def referrals(postgres: Postgres, broker: brokers.Broker, tmp_path: Path) -> Iterator[Service]:
-    with running("referrals", REFERRALS, postgres, broker, tmp_path) as made:
-        yield made
+    with running("referrals", REFERRALS, postgres, broker, tmp_path) as created:
+        yield created
 
 
 def pid_of(part: Any) -> int:

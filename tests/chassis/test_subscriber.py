@@ -138,10 +138,10 @@ class Listener:
 
 @pytest.fixture(scope="module")
 def database(postgres: Server) -> Iterator[Database]:
-    made = Database(postgres.database("listener", MIGRATIONS).url, max_size=2)
-    made.open()
-    yield made
-    made.close()
+    created = Database(postgres.database("listener", MIGRATIONS).url, max_size=2)
+    created.open()
+    yield created
+    created.close()
 
 
 @pytest.fixture(scope="module")
@@ -154,13 +154,13 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def listener(database: Database, keys: Path, monkeypatch: pytest.MonkeyPatch) -> Listener:
     """A consumer of its own for each test."""
-    made = Listener(database, keys)
+    created = Listener(database, keys)
 
     def caught(_: object, topic: str, records: list[tuple[bytes, bytes, list[object]]]) -> None:
-        made.requested.append((topic, [(key, value) for key, value, _ in records]))
+        created.requested.append((topic, [(key, value) for key, value, _ in records]))
 
     monkeypatch.setattr(subscriber, "send", caught)
-    return made
+    return created
 
 
 def test_facts_are_applied_in_order_and_each_once(listener: Listener) -> None:
@@ -448,13 +448,13 @@ def test_the_facts_of_an_unreadable_records_key_are_requested_once(listener: Lis
 def test_while_nothing_waits_the_database_is_asked_for_missing_facts_once_a_minute(
     listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[str] = []
+    calls: list[str] = []
 
     def watch(name: str) -> None:
         ask = getattr(inbox, name)
 
         def watched(*given: object) -> object:
-            asked.append(name)
+            calls.append(name)
             return ask(*given)
 
         monkeypatch.setattr(inbox, name, watched)
@@ -469,9 +469,9 @@ def test_while_nothing_waits_the_database_is_asked_for_missing_facts_once_a_minu
         (1, at_rest),
         (60, at_rest),
     ):
-        asked.clear()
+        calls.clear()
         assert listener.requests_after(SECOND * pause) == []
-        assert asked == expected
+        assert calls == expected
         listener.works.sweep()
 
 

@@ -35,10 +35,10 @@ STRANGE = [
 
 @pytest.fixture
 def database(postgres: Server) -> Iterator[Database]:
-    made = Database(postgres.database("tests", MIGRATIONS).url, max_size=2)
-    made.open()
-    yield made
-    made.close()
+    created = Database(postgres.database("tests", MIGRATIONS).url, max_size=2)
+    created.open()
+    yield created
+    created.close()
 
 
 @pytest.fixture

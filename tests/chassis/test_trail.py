@@ -39,10 +39,10 @@ def place(postgres: parts.Server) -> parts.Database:
 
 @pytest.fixture
 def database(place: parts.Database) -> Iterator[Database]:
-    made = Database(place.url, max_size=10)
-    made.open()
-    yield made
-    made.close()
+    created = Database(place.url, max_size=10)
+    created.open()
+    yield created
+    created.close()
 
 
 def write(tx: Transaction, rows: int, caller: Caller = WORKER) -> None:
@@ -292,10 +292,10 @@ COPY = (
 @pytest.fixture
 def marking(place: parts.Database) -> Iterator[Database]:
     """The trail's database as a service has it, with its key."""
-    made = Database(place.url, max_size=4, marker=Marker(KEYRING))
-    made.open()
-    yield made
-    made.close()
+    created = Database(place.url, max_size=4, marker=Marker(KEYRING))
+    created.open()
+    yield created
+    created.close()
 
 
 def marks(database: Database) -> list[str]:

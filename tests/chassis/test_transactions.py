@@ -71,7 +71,7 @@ def test_a_row_that_was_not_changed_ends_the_transaction_as_stale(database: Data
     assert names(database) == ["a", "beside a"]
 
 
-def test_of_two_transactions_that_wait_for_each_other_one_is_refused_as_busy(
+def test_one_of_two_transactions_that_wait_for_each_other_is_refused_as_busy(
     database: Database,
 ) -> None:
     write(database, "INSERT INTO held (name) VALUES ('a'), ('b')")

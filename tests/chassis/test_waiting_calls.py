@@ -97,10 +97,10 @@ def pass_time(clock: SettableClock, monkeypatch: pytest.MonkeyPatch) -> Callable
 def busy(postgres: PostgresServer, tmp_path: Path, clock: SettableClock) -> Iterator[BusyService]:
     database = Database(postgres.database("tests", MIGRATIONS).url, max_size=4)
     database.open()
-    made = BusyService(database, tmp_path, clock)
-    yield made
-    made.channel.close()
-    made.server.stop(0)
+    created = BusyService(database, tmp_path, clock)
+    yield created
+    created.channel.close()
+    created.server.stop(0)
     database.close()
 
 

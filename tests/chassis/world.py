@@ -114,14 +114,14 @@ class World:
                 Relay(name, self.topic, database, self.watch, self.signer, clock),
                 Replays(name, self.topic, database, self.watch),
             ]
-        given = {
+        arguments = {
             "database": database,
             "broker": self.watch,
             "trusted_signers": self.trusted_signers,
             "keyring": self.keyring,
             "clock": clock,
         }
-        return [Subscriber(self.name, [self.topic], self.apply, **given)]  # type: ignore[arg-type]
+        return [Subscriber(self.name, [self.topic], self.apply, **arguments)]  # type: ignore[arg-type]
 
     @property
     def publisher(self) -> Database:

@@ -64,32 +64,32 @@ class Output:
 
 
 @pytest.fixture(scope="module")
-def told(
+def output(
     victim: LocalStack,
     cast: Cast,
     playwright: Playwright,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Output]:
     """The output of the whole story, run once."""
-    told, profile = Output(victim, Marks()), tmp_path_factory.mktemp("profile")
+    output, profile = Output(victim, Marks()), tmp_path_factory.mktemp("profile")
     receiver = Receiver()
     try:
         webhook = notifications_pb2.Webhook(url=receiver.url, enabled=True)
-        made = cast.sender.webhooks.CreateWebhook(
+        created = cast.sender.webhooks.CreateWebhook(
             notifications_pb2.CreateWebhookRequest(webhook=webhook)
         )
-        referral_id = by_grpc(told, cast)
-        by_wrong_grpc(told, cast)
-        by_rest(told)
-        by_pages(told)
-        by_browser(told, playwright, profile)
-        told.profile = canary.in_folder(profile)
+        referral_id = by_grpc(output, cast)
+        by_wrong_grpc(output, cast)
+        by_rest(output)
+        by_pages(output)
+        by_browser(output, playwright, profile)
+        output.profile = canary.in_folder(profile)
         receiver.wait_for(6, 30)
         settled(victim, referral_id)
         cast.sender.webhooks.DeleteWebhook(
-            notifications_pb2.DeleteWebhookRequest(id=made.webhook.id)
+            notifications_pb2.DeleteWebhookRequest(id=created.webhook.id)
         )
-        told.webhooks = {
+        output.webhooks = {
             f"{n} {got.path}": (got.body + repr(got.headers)).encode()
             for n, got in enumerate(receiver.got)
         }
@@ -97,22 +97,22 @@ def told(
         answer = worker.notifications.ListDevelopmentMails(
             notifications_pb2.ListDevelopmentMailsRequest()
         )
-        told.mails = {
+        output.mails = {
             mail.id: str(mail).encode() + mail.body.encode() + mail.subject.encode()
             for mail in answer.mails
         }
-        yield told
+        yield output
     finally:
         receiver.close()
 
 
-def by_grpc(told: Output, cast: Cast) -> str:
+def by_grpc(output: Output, cast: Cast) -> str:
     """Makes a file, a contact, and a referral with a note at every step."""
-    text = told.marks.text
+    text = output.marks.text
     identity = people_pb2.Identity(
         given_name=text("given name"),
         family_name=text("family name"),
-        phone=told.marks.phone("phone"),
+        phone=output.marks.phone("phone"),
         address=text("address"),
         health_note=text("health note"),
         exploitation_note=text("exploitation note"),
@@ -126,7 +126,7 @@ def by_grpc(told: Output, cast: Cast) -> str:
         never_say=text("never say"),
     )
     person_id, receipt_id = cast.person(identity, plan)
-    operator = told.stack.worker("operadora@llamayvive")
+    operator = output.stack.worker("operadora@llamayvive")
     contact = contacts_pb2.Contact(
         line_country="NI",
         kind_code=contacts_pb2.CONTACT_KIND_CRISIS,
@@ -157,7 +157,7 @@ def by_grpc(told: Output, cast: Cast) -> str:
             opening = people_pb2.OpenPersonRequest(
                 id=person_id, purpose_code=NEED, field_groups=GROUPS, referral_id=referral.id
             )
-            told.opened = cast.receiver.people.OpenPerson(opening).given_name
+            output.opened = cast.receiver.people.OpenPerson(opening).given_name
     other = cast.sender.referrals.CreateReferral(cast.draft(person_id))
     sending = pb.SendReferralRequest(
         id=other.id,
@@ -178,70 +178,70 @@ def by_grpc(told: Output, cast: Cast) -> str:
     return referral.id
 
 
-def by_wrong_grpc(told: Output, cast: Cast) -> None:
+def by_wrong_grpc(output: Output, cast: Cast) -> None:
     """Sends marked texts instead of codes, dates, ids and tokens."""
-    text, people, referrals = told.marks.text, cast.sender.people, cast.sender.referrals
+    text, people, referrals = output.marks.text, cast.sender.people, cast.sender.referrals
     identity = people_pb2.Identity(
         given_name=text("name in a refused file"),
         birth_date=text("birth date"),
         phone=text("phone in words"),
     )
     coarse = pb.CoarsePerson(language=text("language"), country=text("country"))
-    told.refused(
+    output.refused(
         "CreatePerson",
         lambda: people.CreatePerson(
             people_pb2.CreatePersonRequest(identity=identity, coarse=coarse)
         ),
     )
     long = people_pb2.Identity(health_note=text("note that is too long") * 2000)
-    told.refused(
+    output.refused(
         "CreatePerson long",
         lambda: people.CreatePerson(people_pb2.CreatePersonRequest(identity=long)),
     )
     plan = people_pb2.SafeContact(hours=text("hours of a refused plan"))
-    told.refused(
+    output.refused(
         "CreatePerson plan",
         lambda: people.CreatePerson(people_pb2.CreatePersonRequest(safe_contact=plan)),
     )
-    told.refused(
+    output.refused(
         "GetPerson", lambda: people.GetPerson(people_pb2.GetPersonRequest(id=text("person id")))
     )
-    told.refused(
+    output.refused(
         "CreateReferral",
         lambda: referrals.CreateReferral(
             pb.CreateReferralRequest(person_id=text("id"), need_code=text("need"))
         ),
     )
-    told.refused(
+    output.refused(
         "ListReferrals",
         lambda: referrals.ListReferrals(pb.ListReferralsRequest(page_token=text("page token"))),
     )
     stale = pb.AcknowledgeReferralRequest(id=new_id(), etag=text("etag"))
-    told.refused("AcknowledgeReferral", lambda: referrals.AcknowledgeReferral(stale))
+    output.refused("AcknowledgeReferral", lambda: referrals.AcknowledgeReferral(stale))
     cast.sender.directory.SearchServices(
         directory_pb2.SearchServicesRequest(words=text("search words"))
     )
     wrong = contacts_pb2.GetReferenceStatusRequest(reference=text("reference"), pin=text("pin"))
-    told.refused("GetReferenceStatus", lambda: cast.sender.references.GetReferenceStatus(wrong))
+    output.refused("GetReferenceStatus", lambda: cast.sender.references.GetReferenceStatus(wrong))
     planned = pb.AcceptReferralRequest(
         id=new_id(),
         etag="v3",
         planned_first_contact_time=seconds_from_now(60),
         note=text("note on nothing"),
     )
-    told.refused("AcceptReferral", lambda: referrals.AcceptReferral(planned))
+    output.refused("AcceptReferral", lambda: referrals.AcceptReferral(planned))
 
 
-def by_rest(told: Output) -> None:
+def by_rest(output: Output) -> None:
     """Sends a correct file, and every kind of wrong request."""
-    text = told.marks.text
-    root = f"{told.stack.gateway}/api/v1"
+    text = output.marks.text
+    root = f"{output.stack.gateway}/api/v1"
     with requests.Session() as session:
-        session.headers["Authorization"] = f"Bearer {told.stack.api_key('Puentes')}"
+        session.headers["Authorization"] = f"Bearer {output.stack.api_key('Puentes')}"
         right = {
             "identity": {
                 "given_name": text("name by REST"),
-                "phone": told.marks.phone("phone by REST"),
+                "phone": output.marks.phone("phone by REST"),
             },
             "coarse": {"country": "NI"},
         }
@@ -305,17 +305,17 @@ def by_rest(told: Output) -> None:
         for number, (method, path, given) in enumerate(wrong):
             answer = session.request(method, root + path, timeout=10, **given)
             assert 400 <= answer.status_code < 500, (method, path, answer.status_code)
-            told.errors[f"{number} {method} {path[:20]} {answer.status_code}"] = (
+            output.errors[f"{number} {method} {path[:20]} {answer.status_code}"] = (
                 answer.content + repr(answer.headers).encode()
             )
 
 
-def by_pages(told: Output) -> None:
+def by_pages(output: Output) -> None:
     """Sends marked texts to pages: in addresses, a wrong sign-in, a refused form, and headers.
 
     A page may show such text again to the person who typed it.
     """
-    text, gateway = told.marks.text, told.stack.gateway
+    text, gateway = output.marks.text, output.stack.gateway
     with requests.Session() as session:
         session.get(f"{gateway}/{quote(text('page address'))}", timeout=10)
         session.get(
@@ -347,21 +347,21 @@ def by_pages(told: Output) -> None:
         )
 
 
-def by_browser(told: Output, playwright: Playwright, folder: Path) -> None:
+def by_browser(output: Output, playwright: Playwright, folder: Path) -> None:
     """Types and reads as workers do, in a browser with a profile, as on a shared computer."""
-    text, gateway = told.marks.text, told.stack.gateway
+    text, gateway = output.marks.text, output.stack.gateway
     context = playwright.chromium.launch_persistent_context(
         str(folder), executable_path=PROGRAM, args=["--no-sandbox"], locale="es-NI"
     )
     page = context.pages[0]
     for name, do in (("operadora@llamayvive", a_contact), ("trabajadora@puentes", a_file)):
-        account = told.stack.account(name)
+        account = output.stack.account(name)
         page.goto(f"{gateway}/sign-in")
         page.fill("#email", account["email"])
         page.fill("#password", account["password"])
         page.press("#password", "Enter")
         page.wait_for_url("**/today*")
-        do(page, gateway, text, told.marks.phone)
+        do(page, gateway, text, output.marks.phone)
         page.locator("#exit").click()
         page.wait_for_load_state()
     context.close()
@@ -409,28 +409,28 @@ def settled(stack: LocalStack, referral_id: str) -> None:
 
 
 PLACES: dict[str, Callable[[Output], Place]] = {
-    "topics": lambda told: canary.in_topics(told.stack),
-    "logs": lambda told: canary.in_logs(told.stack),
-    "databases": lambda told: canary.in_databases(told.stack),
-    "metrics": lambda told: canary.in_metrics(told.stack),
-    "webhooks": lambda told: told.webhooks,
-    "mails": lambda told: told.mails,
-    "errors": lambda told: told.errors,
-    "a browser's profile": lambda told: told.profile,
+    "topics": lambda output: canary.in_topics(output.stack),
+    "logs": lambda output: canary.in_logs(output.stack),
+    "databases": lambda output: canary.in_databases(output.stack),
+    "metrics": lambda output: canary.in_metrics(output.stack),
+    "webhooks": lambda output: output.webhooks,
+    "mails": lambda output: output.mails,
+    "errors": lambda output: output.errors,
+    "a browser's profile": lambda output: output.profile,
 }
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_no_planted_text_is_found_in(told: Output, place: str) -> None:
-    hay = PLACES[place](told)
+def test_no_planted_text_is_found_in(output: Output, place: str) -> None:
+    hay = PLACES[place](output)
     assert sum(len(part) for part in hay.values()) > 100, (
         "the place is empty, so the search proves nothing"
     )
-    assert canary.hits(told.marks, hay) == []
+    assert canary.hits(output.marks, hay) == []
 
 
-def test_a_receiver_with_consent_reads_the_planted_text(told: Output) -> None:
-    assert told.marks.cores["given name"] in told.opened
+def test_a_receiver_with_consent_reads_the_planted_text(output: Output) -> None:
+    assert output.marks.cores["given name"] in output.opened
 
 
 ENCODINGS: dict[str, Callable[[str], bytes]] = {
@@ -461,8 +461,8 @@ def test_the_scanner_finds_a_mark_encoded_as(encoding: str) -> None:
         assert not Marks().found_in(planted)
 
 
-def test_the_scanner_finds_a_mark_in_every_place(told: Output) -> None:
-    marks, stack = Marks(), told.stack
+def test_the_scanner_finds_a_mark_in_every_place(output: Output) -> None:
+    marks, stack = Marks(), output.stack
     (stack.logs / "partners.log").open("ab").write(ENCODINGS["json"](marks.text("log")))
     producer = KafkaProducer(bootstrap_servers=stack.state["kafka"])
     # A replay request for a topic that does not exist: no service acts on it.
@@ -481,9 +481,9 @@ def test_the_scanner_finds_a_mark_in_every_place(told: Output) -> None:
             assert database.execute(planting, (marks.text(service),)).rowcount
             hits += canary.hits(marks, canary.dump(database))
     for what, contents in (
-        ("webhook", told.webhooks),
-        ("mail", told.mails),
-        ("error", told.errors),
+        ("webhook", output.webhooks),
+        ("mail", output.mails),
+        ("error", output.errors),
     ):
         hits += canary.hits(
             marks, {**contents, "planted": ENCODINGS["quoted-printable"](marks.text(what))}

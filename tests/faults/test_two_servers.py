@@ -108,9 +108,9 @@ class Pods:
 
 @pytest.fixture
 def pods(tmp_path: Path) -> Iterator[Pods]:
-    made = Pods(tmp_path)
-    yield made
-    made.end()
+    created = Pods(tmp_path)
+    yield created
+    created.end()
 
 
 @pytest.fixture

@@ -151,16 +151,14 @@ class Work:
         cast = self._cast
         person_id, receipt_id = next(self._people)
         draft = cast.draft(person_id)
-        made = self._act(way, cast.sender, "CreateReferral", "amended", draft, "", gives_up)
+        created = self._act(way, cast.sender, "CreateReferral", "amended", draft, "", gives_up)
         sending = pb.SendReferralRequest(
-            id=made.id, etag=made.etag, request_id=new_id(), receipt_id=receipt_id
+            id=created.id, etag=created.etag, request_id=new_id(), receipt_id=receipt_id
         )
-        answer = self._act(way, cast.sender, "SendReferral", "sent", sending, made.id, gives_up)
+        sent = self._act(way, cast.sender, "SendReferral", "sent", sending, created.id, gives_up)
         for step in STEPS:
-            request = step.request(id=answer.id, etag=answer.etag, request_id=new_id())
-            answer = self._act(
-                way, cast.who(step), step.rpc, step.fact, request, answer.id, gives_up
-            )
+            request = step.request(id=sent.id, etag=sent.etag, request_id=new_id())
+            sent = self._act(way, cast.who(step), step.rpc, step.fact, request, sent.id, gives_up)
 
     def _act(
         self,

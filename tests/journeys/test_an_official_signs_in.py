@@ -24,9 +24,9 @@ def provider(stack: LocalStack) -> Iterator[Provider]:
         "oficial": Person("o-17", OFFICIAL),
         "otra": Person("o-18", "coordinacion@coalicion.demo"),
     }
-    made = Provider(f"{stack.gateway}/sign-in/return", people)
-    yield made
-    made.stop()
+    created = Provider(f"{stack.gateway}/sign-in/return", people)
+    yield created
+    created.stop()
 
 
 def says_who_she_is(page: Page, user: str) -> None:

@@ -73,14 +73,14 @@ def hand(browser: Browser, stack: LocalStack) -> Iterator[Callable[..., Hand]]:
         contexts.append(
             browser.new_context(locale="es-NI", viewport=viewport, java_script_enabled=script)
         )
-        made = Hand(contexts[-1], stack.gateway)
+        created = Hand(contexts[-1], stack.gateway)
         if email:
-            made.page.goto(f"{stack.gateway}/sign-in")
-            made.page.fill("#email", email)
-            made.page.fill("#password", stack.account(email)["password"])
-            made.page.click("main button")
-            made.page.wait_for_url("**/today**")
-        return made
+            created.page.goto(f"{stack.gateway}/sign-in")
+            created.page.fill("#email", email)
+            created.page.fill("#password", stack.account(email)["password"])
+            created.page.click("main button")
+            created.page.wait_for_url("**/today**")
+        return created
 
     yield make
     for context in contexts:
@@ -109,7 +109,7 @@ def sent_to(stack: LocalStack, words: str, need_code: str) -> tuple[str, str]:
         in_private=True,
         explained_codes=[point for point in people_pb2.Explained.values() if point],
     )
-    given = sender.people.CreateReceipt(
+    new_receipt = sender.people.CreateReceipt(
         people_pb2.CreateReceiptRequest(receipt=receipt, request_id=new_id())
     )
     drafted = pb.CreateReferralRequest(
@@ -123,7 +123,7 @@ def sent_to(stack: LocalStack, words: str, need_code: str) -> tuple[str, str]:
     draft = sender.referrals.CreateReferral(drafted)
     sent = sender.referrals.SendReferral(
         pb.SendReferralRequest(
-            id=draft.id, etag=draft.etag, receipt_id=given.id, request_id=new_id()
+            id=draft.id, etag=draft.etag, receipt_id=new_receipt.id, request_id=new_id()
         )
     )
     return sent.id, sent.code

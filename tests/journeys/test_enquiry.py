@@ -27,28 +27,28 @@ ASKED = {
 
 
 @pytest.fixture(scope="module")
-def twelve(stack: LocalStack) -> dict[str, Any]:
+def members(stack: LocalStack) -> dict[str, Any]:
     """Members, all signed in, with twelve services that state whom they accept."""
     coordinator = stack.worker("coordinacion@coalicion")
     staff = {email: stack.worker(email) for email in ASKED}
-    made: list[str] = []
+    created: list[str] = []
     for email, number in ASKED.items():
         for _ in range(number):
             service = d.Service(
                 organization_id=staff[email].organization_id,
-                name=f"Alquiler {len(made) + 1}",
+                name=f"Alquiler {len(created) + 1}",
                 need_codes=[NEED],
                 eligibility=d.Eligibility(minimum_age=18),
             )
-            asked = d.CreateServiceRequest(service=service, request_id=new_id())
-            made.append(coordinator.directory.CreateService(asked).id)
+            service_request = d.CreateServiceRequest(service=service, request_id=new_id())
+            created.append(coordinator.directory.CreateService(service_request).id)
     with stack.database("referrals") as database:
         heard = "SELECT count(*) AS n FROM directory_services WHERE id = ANY(%s)"
-        until(lambda: database.execute(heard, (made,)).fetchone() == {"n": 12})
+        until(lambda: database.execute(heard, (created,)).fetchone() == {"n": 12})
     return staff
 
 
-def rest_says_no(staff: dict[str, Any], identifier: str) -> None:
+def decline_eleven_times(staff: dict[str, Any], identifier: str) -> None:
     """Declines eleven times, each time as another member."""
     for email, client in staff.items():
         if email.startswith("albergue"):
@@ -69,7 +69,7 @@ def rest_says_no(staff: dict[str, Any], identifier: str) -> None:
 
 
 def test_one_yes_among_twelve_answers_leads_to_a_draft(
-    browser: Browser, stack: LocalStack, twelve: dict[str, Any]
+    browser: Browser, stack: LocalStack, members: dict[str, Any]
 ) -> None:
     operator, petrona = Actor(browser, stack), Actor(browser, stack)
     operator.signs_in("operadora@llamayvive.demo")
@@ -111,7 +111,7 @@ def test_one_yes_among_twelve_answers_leads_to_a_draft(
     assert "Llama y Vive" not in petrona.page.inner_text("main")
     petrona.presses("^Sí")
     petrona.sees("Respuesta enviada")
-    rest_says_no(twelve, identifier)
+    decline_eleven_times(members, identifier)
 
     operator.goes_to("/today")
     operator.sees("Sus consultas")
@@ -119,7 +119,7 @@ def test_one_yes_among_twelve_answers_leads_to_a_draft(
     operator.sees("1 sí · 11 no")
     operator.presses("^Tomar")
     operator.sees("Lo que ya se dijo no se pregunta otra vez.")
-    twelve_th = twelve["casa@amanecer.demo"].enquiries.GetEnquiry(
+    twelve_th = members["casa@amanecer.demo"].enquiries.GetEnquiry(
         e.GetEnquiryRequest(id=identifier)
     )
     assert (twelve_th.state, twelve_th.HasField("content")) == (e.ENQUIRY_STATE_MATCHED, False)
@@ -138,7 +138,7 @@ def test_one_yes_among_twelve_answers_leads_to_a_draft(
         NEED,
         r.URGENCY_EMERGENCY,
     )
-    assert draft.receiver_organization_id == twelve["albergue@lunanueva.demo"].organization_id
+    assert draft.receiver_organization_id == members["albergue@lunanueva.demo"].organization_id
     assert (draft.person.age_band, draft.person.dependants, draft.person.department) == (
         r.AGE_BAND_25_TO_59,
         2,

@@ -32,7 +32,7 @@ def registered(stack: LocalStack) -> tuple[str, str]:
     entry = d.Organization(
         name=name, type=d.ORGANIZATION_TYPE_SHELTER, country="NI", department="NI-CI"
     )
-    made = coordinator.CreateOrganization(d.CreateOrganizationRequest(organization=entry))
+    created = coordinator.CreateOrganization(d.CreateOrganizationRequest(organization=entry))
     today = datetime.now(UTC).date()
     for number, kind in enumerate((*d.EvidenceKind.values()[1:], d.EVIDENCE_KIND_REFERENCES)):
         until = str(today + timedelta(days=365)) if kind == d.EVIDENCE_KIND_AGREEMENT else ""
@@ -43,13 +43,15 @@ def registered(stack: LocalStack) -> tuple[str, str]:
             seen_date=str(today - timedelta(days=1)),
             expire_date=until,
         )
-        made = coordinator.RecordEvidence(
-            d.RecordEvidenceRequest(id=made.id, etag=made.etag, evidence=seen, request_id=new_id())
+        created = coordinator.RecordEvidence(
+            d.RecordEvidenceRequest(
+                id=created.id, etag=created.etag, evidence=seen, request_id=new_id()
+            )
         )
     coordinator.ApproveOrganization(
-        d.ApproveOrganizationRequest(id=made.id, etag=made.etag, request_id=new_id())
+        d.ApproveOrganizationRequest(id=created.id, etag=created.etag, request_id=new_id())
     )
-    return name, f"/directory/organizations/{made.id}"
+    return name, f"/directory/organizations/{created.id}"
 
 
 def invited(browser: Browser, stack: LocalStack, page: str, email: str) -> None:
@@ -107,8 +109,8 @@ def test_a_new_member_gets_its_first_manager(
         locale="es-NI", viewport={"width": 360, "height": 740}, java_script_enabled=script
     )
     page = context.new_page()
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url + str(request.headers)))
+    results: list[str] = []
+    page.on("request", lambda request: results.append(request.url + str(request.headers)))
     page.goto(stack.gateway + link)
     if script:
         expect(page.locator("#token")).to_be_hidden()
@@ -120,7 +122,7 @@ def test_a_new_member_gets_its_first_manager(
         page.fill("#token", secret)
     opens(page)
     expect(page.get_by_role("main")).to_contain_text("Su cuenta está lista")
-    assert [url for url in asked if secret in url] == [], (
+    assert [url for url in results if secret in url] == [], (
         "no address and no header that the browser sent held it"
     )
 

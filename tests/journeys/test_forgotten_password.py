@@ -95,8 +95,8 @@ def test_a_worker_who_forgot_her_password_signs_in_again_by_her_mailbox(
     until(lambda: any(LINK.search(mail) for mail in mails(stack, email)), 30)
     [link] = [links[0] for mail in mails(stack, email) if (links := LINK.findall(mail))]
     secret = link.partition("#")[2]
-    asked: list[str] = []
-    she.page.on("request", lambda request: asked.append(request.url + str(request.headers)))
+    results: list[str] = []
+    she.page.on("request", lambda request: results.append(request.url + str(request.headers)))
     she.goes_to(link)
     if script:
         expect(she.page.locator("#token")).to_be_hidden()
@@ -107,7 +107,7 @@ def test_a_worker_who_forgot_her_password_signs_in_again_by_her_mailbox(
     she.sees("se adivinan pronto")
     chooses(she, SECOND)
     she.sees("Contraseña cambiada")
-    assert [url for url in asked if secret in url] == [], (
+    assert [url for url in results if secret in url] == [], (
         "no address and no header that the browser sent held it"
     )
 

@@ -51,13 +51,13 @@ def run_python(name: str) -> None:
     """Runs each statement by itself, and compares its output with the text behind it."""
     source = blocks(name, "python")
     lines = source.splitlines()
-    given: dict[str, Any] = {"__name__": "__guide__"}
+    fields: dict[str, Any] = {"__name__": "__guide__"}
     for statement in ast.parse(source).body:
-        said: list[str] = []
-        given["print"] = lambda *words, said=said: said.append(" ".join(map(str, words)))
-        exec(compile(ast.Module([statement], []), f"docs/{name}", "exec"), given)
+        printed: list[str] = []
+        fields["print"] = lambda *words, printed=printed: printed.append(" ".join(map(str, words)))
+        exec(compile(ast.Module([statement], []), f"docs/{name}", "exec"), fields)
         wanted = EXPECTED.findall("\n".join(lines[statement.lineno - 1 : statement.end_lineno]))
-        assert said == wanted, f"docs/{name}:{statement.lineno}"
+        assert printed == wanted, f"docs/{name}:{statement.lineno}"
 
 
 @pytest.mark.parametrize("name", ["quickstart.md", "grpc.md"])

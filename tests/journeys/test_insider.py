@@ -21,12 +21,12 @@ from tests.parts.local_stack import LocalStack, until
 @pytest.fixture(scope="module")
 def narrow() -> Iterator[LocalStack]:
     """A stack in which a worker may look at two people an hour."""
-    made = LocalStack(settings={"ENLACE_OPENINGS_AN_HOUR": "2"})
+    created = LocalStack(settings={"ENLACE_OPENINGS_AN_HOUR": "2"})
     try:
-        yield made.start()
-        assert canary.left_in(made, typed.MARKS) == []
+        yield created.start()
+        assert canary.left_in(created, typed.MARKS) == []
     finally:
-        made.stop()
+        created.stop()
 
 
 def test_a_worker_who_opens_too_many_files_is_stopped_and_the_auditor_is_told_who_it_was(

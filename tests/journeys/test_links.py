@@ -35,11 +35,11 @@ class Links(HTMLParser):
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        said = {name: value or "" for name, value in attrs}
-        if tag == "a" and "href" in said:
-            self.links.append(said["href"])
-        if said.get("name") == "form_token":
-            self.token = said["value"]
+        attributes = {name: value or "" for name, value in attrs}
+        if tag == "a" and "href" in attributes:
+            self.links.append(attributes["href"])
+        if attributes.get("name") == "form_token":
+            self.token = attributes["value"]
 
 
 def sign_in(session: requests.Session, stack: Any, email: str) -> None:

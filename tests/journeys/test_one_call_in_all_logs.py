@@ -22,12 +22,12 @@ PARTS = ("gateway", "partners", "referrals", "notifications")
 
 def lines(stack: LocalStack, trace_id: str) -> list[dict[str, Any]]:
     """Returns the log lines of all processes with this id."""
-    said = []
+    results = []
     for part in PARTS:
         for line in (stack.logs / f"{part}.log").read_text().splitlines():
             if trace_id in line:
-                said.append(json.loads(line))
-    return said
+                results.append(json.loads(line))
+    return results
 
 
 def set_email(manager: Client, email: str) -> str:

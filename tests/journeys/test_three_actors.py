@@ -41,12 +41,12 @@ class Actor:
 
     def says_how_she_arrives(self) -> None:
         """Fills in the arrival, for a receiver who may not contact the person."""
-        for name, said in (
+        for name, value in (
             ("expected", "hoy a las siete"),
             ("way", "en bus, a la terminal"),
             ("company", "con una promotora"),
         ):
-            self.page.fill(f"[name={name}]", hers(said))
+            self.page.fill(f"[name={name}]", hers(value))
 
     def presses(self, words: str) -> None:
         """Presses a button, or a link that looks like one."""
@@ -86,9 +86,9 @@ class Operator(Actor):
         self.page.select_option("[name=need_code]", "HOU.EMG")
         self.presses("Guardar y dar referencia")
         self.sees("Emergencia")
-        said = self.page.locator(".readout b").all_inner_texts()
-        typed.reads_out(said[0])
-        return said[0], said[1]
+        readout = self.page.locator(".readout b").all_inner_texts()
+        typed.reads_out(readout[0])
+        return readout[0], readout[1]
 
     def refers_the_caller_to(self, shelter_service: str) -> str:
         """Answers all questions of a new referral; returns its address."""

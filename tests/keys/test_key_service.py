@@ -31,11 +31,11 @@ NOW = 1_800_000_000.0
 
 @pytest.fixture(scope="module")
 def softhsm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SoftHsm]:
-    made = SoftHsm(tmp_path_factory.mktemp("softhsm"))
+    created = SoftHsm(tmp_path_factory.mktemp("softhsm"))
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in made.environment.items():
+        for name, value in created.environment.items():
             patch.setenv(name, value)
-        yield made
+        yield created
 
 
 @pytest.fixture
@@ -52,9 +52,9 @@ def folder(tmp_path: Path) -> Path:
 
 def new_keys(token: KeyServiceSettings, folder: Path) -> SealingKeys:
     """Returns the keys of a service that had no keys before it used the token."""
-    made = SealingKeys(folder, "tests", KeyService(token))
-    assert made.begin(os.urandom(32), NOW)
-    return made
+    created = SealingKeys(folder, "tests", KeyService(token))
+    assert created.begin(os.urandom(32), NOW)
+    return created
 
 
 @pytest.fixture
@@ -267,12 +267,12 @@ def test_another_token_a_token_without_keys_and_other_marks_are_reported_by_name
 ) -> None:
     database = Database(postgres.database("partners", MIGRATIONS).url, max_size=2)
     database.open()
-    made = new_keys(token, folder)
+    created = new_keys(token, folder)
 
     def problem(keys: SealingKeys) -> str:
         return KeyCheck(database, keys.keyring()).turn()
 
-    assert (problem(made), problem(SealingKeys(folder, "tests", KeyService(token)))) == ("", "")
+    assert (problem(created), problem(SealingKeys(folder, "tests", KeyService(token)))) == ("", "")
     assert (
         problem(SealingKeys(folder, "tests", KeyService(softhsm.token("empty"))))
         == "sealing_key_missing"
@@ -287,7 +287,7 @@ def test_another_token_a_token_without_keys_and_other_marks_are_reported_by_name
     assert KeyCheck(database, other_marks).turn() == "sealing_key_wrong", (
         "fingerprints made with other marks would find no stored row"
     )
-    check = KeyCheck(database, made.keyring())
+    check = KeyCheck(database, created.keyring())
     with softhsm.away(), pytest.raises(Unavailable):
         check.turn()
     assert (check.confirmed, check.turn(), check.confirmed) == (False, "", True)

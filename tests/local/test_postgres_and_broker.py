@@ -38,12 +38,12 @@ def engine() -> Iterator[Postgres]:
 
     This is the hard case for a stack that root starts.
     """
-    made = Postgres(Path(tempfile.mkdtemp()) / "postgres", durable=False)
+    created = Postgres(Path(tempfile.mkdtemp()) / "postgres", durable=False)
     umask = os.umask(0)  # the second hard case: what has no mode of its own can be written by all
-    made.start()
+    created.start()
     os.umask(umask)
-    yield made
-    made.remove()
+    yield created
+    created.remove()
 
 
 class TestPostgres:

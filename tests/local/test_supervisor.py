@@ -30,19 +30,19 @@ class Lines(list[str]):
 
 
 @pytest.fixture
-def said() -> Lines:
+def lines() -> Lines:
     return Lines()
 
 
 @pytest.fixture
-def supervisor(said: Lines) -> Iterator[Supervisor]:
-    made = Supervisor(said.append)
-    yield made
-    made.stop(timeout=0.1)
+def supervisor(lines: Lines) -> Iterator[Supervisor]:
+    created = Supervisor(lines.append)
+    yield created
+    created.stop(timeout=0.1)
 
 
 def test_a_part_that_dies_is_started_again_and_reported_in_one_line(
-    supervisor: Supervisor, said: Lines, tmp_path: Path
+    supervisor: Supervisor, lines: Lines, tmp_path: Path
 ) -> None:
     part = _part("worker", SLEEP, tmp_path)
     supervisor.begin([part])
@@ -51,24 +51,24 @@ def test_a_part_that_dies_is_started_again_and_reported_in_one_line(
     first = part.process
     first.kill()
     _until(supervisor, lambda: part.process is not first and part.up)
-    assert said == ["worker was killed by signal 9 (Killed); starting it again"]
+    assert lines == ["worker was killed by signal 9 (Killed); starting it again"]
 
 
 def test_a_part_that_keeps_dying_waits_longer_before_each_start(
-    supervisor: Supervisor, said: Lines, tmp_path: Path
+    supervisor: Supervisor, lines: Lines, tmp_path: Path
 ) -> None:
     fails = "print('no luck'); raise SystemExit(3)"
     supervisor.begin([_part("broken", fails, tmp_path, ready=lambda: False)])
     with pytest.raises(StackFailure, match="broken does not become ready"):
         supervisor.wait()
-    assert len(said) == LIMIT
-    assert said[-1] == "broken ended with 3; starting it again in 2 s\nno luck"
+    assert len(lines) == LIMIT
+    assert lines[-1] == "broken ended with 3; starting it again in 2 s\nno luck"
 
 
 def test_a_part_that_was_up_long_enough_is_started_again_at_once(
-    said: Lines, tmp_path: Path
+    lines: Lines, tmp_path: Path
 ) -> None:
-    supervisor = Supervisor(said.append, calm=0)
+    supervisor = Supervisor(lines.append, calm=0)
     part = _part("worker", SLEEP, tmp_path)
     supervisor.begin([part])
     supervisor.wait()
@@ -78,13 +78,13 @@ def test_a_part_that_was_up_long_enough_is_started_again_at_once(
         killed.kill()
         _until(supervisor, lambda: part.process is not killed and part.up)  # noqa: B023
     supervisor.stop(timeout=0.1)
-    assert said == ["worker was killed by signal 9 (Killed); starting it again"] * 3
+    assert lines == ["worker was killed by signal 9 (Killed); starting it again"] * 3
 
 
 def test_a_part_that_does_nothing_is_restarted_but_not_after_a_short_pause(
-    said: Lines, tmp_path: Path
+    lines: Lines, tmp_path: Path
 ) -> None:
-    supervisor = Supervisor(said.append, examine=0.01, patience=0.5)
+    supervisor = Supervisor(lines.append, examine=0.01, patience=0.5)
     part = _part("worker", SLEEP, tmp_path)
     idle = {"pid": 0, "until": 0.0}
     part.works = lambda: (
@@ -100,16 +100,16 @@ def test_a_part_that_does_nothing_is_restarted_but_not_after_a_short_pause(
     idle["until"] = time.monotonic() + 60
     _until(supervisor, lambda: part.process is not first and part.up)
     supervisor.stop(timeout=0.1)
-    assert said == [
+    assert lines == [
         "worker hangs; killing it",
         "worker was killed by signal 9 (Killed); starting it again",
     ]
 
 
 def test_a_part_that_hangs_while_it_starts_is_killed_and_started_again(
-    said: Lines, tmp_path: Path
+    lines: Lines, tmp_path: Path
 ) -> None:
-    supervisor = Supervisor(said.append, examine=0.01, patience=0.1)
+    supervisor = Supervisor(lines.append, examine=0.01, patience=0.1)
     pids = list[int | None]()
 
     def is_later_process() -> bool:
@@ -123,7 +123,7 @@ def test_a_part_that_hangs_while_it_starts_is_killed_and_started_again(
     supervisor.begin([part])
     _until(supervisor, lambda: part.up)
     supervisor.stop(timeout=0.1)
-    assert said == [
+    assert lines == [
         "hung hangs; killing it",
         "hung was killed by signal 9 (Killed); starting it again",
     ]
@@ -138,29 +138,29 @@ def test_a_part_that_hangs_stops_the_restarts_of_others_for_three_seconds_at_mos
     assert time.monotonic() - begun < 8
 
 
-def test_a_part_that_works_is_not_killed_while_it_starts(said: Lines, tmp_path: Path) -> None:
-    supervisor, checks = Supervisor(said.append, examine=0.01, patience=0.1), itertools.count(1)
+def test_a_part_that_works_is_not_killed_while_it_starts(lines: Lines, tmp_path: Path) -> None:
+    supervisor, checks = Supervisor(lines.append, examine=0.01, patience=0.1), itertools.count(1)
     part = _part("late", SLEEP, tmp_path, ready=lambda: next(checks) > 20)
     part.works, part.start_limit = lambda: next(checks) > 0, 0.0
     supervisor.begin([part])
     _until(supervisor, lambda: part.up)
     supervisor.stop(timeout=0.1)
-    assert said == []
+    assert lines == []
 
 
-def test_a_part_that_is_late_is_named_and_waited_for(said: Lines, tmp_path: Path) -> None:
+def test_a_part_that_is_late_is_named_and_waited_for(lines: Lines, tmp_path: Path) -> None:
     """Checks that the wait has no limit, because a part that runs may be on a slow machine."""
-    supervisor = Supervisor(said.append, remind=0.01)
-    part = _part("late", SLEEP, tmp_path, ready=lambda: len(said) >= 3)
+    supervisor = Supervisor(lines.append, remind=0.01)
+    part = _part("late", SLEEP, tmp_path, ready=lambda: len(lines) >= 3)
     supervisor.begin([part])
     supervisor.wait()
     supervisor.stop(timeout=0.1)
     assert part.ever_up
-    assert set(said) == {f"still starting: late (its log: {tmp_path / 'late.log'})"}
+    assert set(lines) == {f"still starting: late (its log: {tmp_path / 'late.log'})"}
 
 
 def test_a_part_that_cannot_be_started_is_given_up_and_the_reason_reported_once(
-    supervisor: Supervisor, said: Lines
+    supervisor: Supervisor, lines: Lines
 ) -> None:
     def begin() -> Process:
         raise StackFailure("no Java runtime")
@@ -168,13 +168,13 @@ def test_a_part_that_cannot_be_started_is_given_up_and_the_reason_reported_once(
     supervisor.begin([Part("broker", 0, begin, lambda: True)])
     with pytest.raises(StackFailure, match="broker does not become ready: no Java runtime"):
         supervisor.wait()
-    assert said == ["broker could not be started: no Java runtime"]
+    assert lines == ["broker could not be started: no Java runtime"]
 
 
 def test_one_failed_check_after_a_long_gap_between_checks_kills_no_part(
-    said: Lines, tmp_path: Path
+    lines: Lines, tmp_path: Path
 ) -> None:
-    supervisor, works = Supervisor(said.append, examine=0.01, patience=0.1), iter([True, False])
+    supervisor, works = Supervisor(lines.append, examine=0.01, patience=0.1), iter([True, False])
     part = _part("worker", SLEEP, tmp_path)
     part.works = lambda: next(works, True)
     supervisor.begin([part])
@@ -184,7 +184,7 @@ def test_one_failed_check_after_a_long_gap_between_checks_kills_no_part(
         time.sleep(0.2)  # this process did not run meanwhile
         supervisor.tick()
     supervisor.stop(timeout=0.1)
-    assert (part.process, said) == (first, [])
+    assert (part.process, lines) == (first, [])
 
 
 def test_the_last_words_of_a_child_contain_no_lines_of_an_earlier_start(tmp_path: Path) -> None:
@@ -245,10 +245,10 @@ def test_a_log_stays_small_while_its_writer_keeps_writing(tmp_path: Path) -> Non
 
 def test_a_log_that_cannot_be_copied_is_left_unchanged(tmp_path: Path) -> None:
     log = tmp_path / "worker.log"
-    log.write_text("said\n" * 100)
+    log.write_text("lines\n" * 100)
     (tmp_path / "worker.log.1" / "in the way").mkdir(parents=True)
     logs.trim(log, max_bytes=100, older=1)
-    assert log.read_text() == "said\n" * 100
+    assert log.read_text() == "lines\n" * 100
 
 
 def test_a_higher_level_ends_before_the_lower_level_is_asked_to_stop(tmp_path: Path) -> None:

@@ -44,9 +44,9 @@ class Authenticator:
         self.account = websafe_decode(request["user"]["id"])
         public = ES256.from_cryptography_key(self.key.public_key())  # type: ignore[no-untyped-call]
         data = AttestedCredentialData.create(b"\0" * 16, self.id, public)
-        made = self._data(request["rp"]["id"], self._flags() | AuthenticatorData.FLAG.AT, data)
+        created = self._data(request["rp"]["id"], self._flags() | AuthenticatorData.FLAG.AT, data)
         client = self._client(CollectedClientData.TYPE.CREATE, request["challenge"], lie)
-        attestation = AttestationObject.create("none", made, {})
+        attestation = AttestationObject.create("none", created, {})
         return self._as_json(
             {
                 "clientDataJSON": websafe_encode(client),

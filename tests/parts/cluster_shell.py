@@ -91,8 +91,8 @@ class Cluster:
             case ["get", "secret", name, "-o", "yaml"]:
                 print(self._local("yaml", str(self._file(name)), "--patch={}"))
             case ["replace", "--force", "-f", "-"]:
-                made = json.loads(self._local("json", "-", "--patch={}"))
-                self._save(made["metadata"]["name"], made)
+                created = json.loads(self._local("json", "-", "--patch={}"))
+                self._save(created["metadata"]["name"], created)
             case ["rollout", "restart", *deployments]:
                 for deployment in deployments:
                     self.restart(deployment.removeprefix("deploy/"))

@@ -291,12 +291,12 @@ def _fill(folder: Path, root: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if folder.exists():
             return
-        made = LocalStack(fresh=True, root=root)
+        created = LocalStack(fresh=True, root=root)
         try:
-            made.start().stop(keep=True)
-            made.var.rename(folder)
+            created.start().stop(keep=True)
+            created.var.rename(folder)
         finally:
-            made.stop()
+            created.stop()
 
 
 class Client(PartnersStubs, ReferralsStubs, NotificationsStubs):

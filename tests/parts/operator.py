@@ -98,11 +98,11 @@ class Operator:
     def running(self, command: str) -> Iterator[None]:
         """Runs a documented `make run …` in a second shell, and ends it with Ctrl-C."""
         assert command.startswith("make run ")
-        made = command.replace("make run ", f"make -s -C {ROOT} -o .venv/.run run ", 1).replace(
+        created = command.replace("make run ", f"make -s -C {ROOT} -o .venv/.run run ", 1).replace(
             'ARGS="', f'ARGS="--var {self.var} '
         )
         shell = subprocess.Popen(
-            [*WITH_DEFAULT_SIGNALS, "bash", "-c", made],
+            [*WITH_DEFAULT_SIGNALS, "bash", "-c", created],
             cwd=self.folder,
             env=self._environment(),
             stdout=subprocess.PIPE,

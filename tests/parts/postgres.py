@@ -75,12 +75,12 @@ class Server:
         """
         folders = " ".join(str(folder) for folder in migrations)
         template = f"template_{service}_{zlib.crc32(folders.encode()):x}"
-        made = self._home / template  # tells other processes that the template is complete
-        if not made.exists():
+        created = self._home / template  # tells other processes that the template is complete
+        if not created.exists():
             self.engine.ensure(template, _owner(service), _app(service))
             if migrations:
                 migrate(self._place(template, service).migration_url, list(migrations))
-            made.touch()
+            created.touch()
         place = self._place(f"{service}_{os.getpid()}_{len(self._made)}", service)
         self._made.append(place.name)
         self.engine.clone(template, place.name)

@@ -153,10 +153,10 @@ class Cast:
             in_private=True,
             explained_codes=[point for point in people_pb2.Explained.values() if point],
         )
-        given = self.sender.people.CreateReceipt(
+        new_receipt = self.sender.people.CreateReceipt(
             people_pb2.CreateReceiptRequest(receipt=receipt, request_id=new_id())
         )
-        return person.id, given.id
+        return person.id, new_receipt.id
 
     def draft(self, person_id: str, request_id: str = "") -> pb.CreateReferralRequest:
         """Returns the request for a draft that can be sent."""

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def quick() -> list[str]:
     """Returns the test files that the Makefile names for `make check`."""
-    made = subprocess.run(
+    created = subprocess.run(
         # plain options, because `make test` may be the parent of this make
         ["make", "--no-print-directory", "-f", "Makefile", "-f", "-", "quick"],
         cwd=ROOT,
@@ -22,7 +22,7 @@ def quick() -> list[str]:
         text=True,
         check=True,
     )
-    return made.stdout.split()
+    return created.stdout.split()
 
 
 def test_the_tests_of_make_check_exist_and_need_no_part() -> None:

@@ -43,8 +43,8 @@ def recipe(words: str) -> list[str]:
 @pytest.fixture
 def make_cluster(tmp_path: Path) -> Callable[[bool], Cluster]:
     def make(immutable: bool) -> Cluster:
-        cluster, made = Cluster(tmp_path, kubectl()), make_secrets.make_all()
-        for name, contents in {"enlace-keys": made, **make_secrets.cut(made)}.items():
+        cluster, created = Cluster(tmp_path, kubectl()), make_secrets.make_all()
+        for name, contents in {"enlace-keys": created, **make_secrets.cut(created)}.items():
             cluster.add(name, contents, immutable=immutable)
         for name in (*SERVICES, "gateway"):
             cluster.restart(name)
@@ -60,10 +60,10 @@ def cluster(make_cluster: Callable[[bool], Cluster]) -> Iterator[Cluster]:
     At the end the Secret of all keys and the Secrets cut from it have the same content, so that a
     lost Secret can be created again.
     """
-    made = make_cluster(False)
-    yield made
-    for name, contents in make_secrets.cut(made.contents("enlace-keys")).items():
-        assert made.contents(name) == contents, name
+    created = make_cluster(False)
+    yield created
+    for name, contents in make_secrets.cut(created.contents("enlace-keys")).items():
+        assert created.contents(name) == contents, name
 
 
 def token(cluster: Cluster) -> str:

@@ -88,8 +88,8 @@ def test_the_tables_of_the_pilot_reveal_no_small_count() -> None:
 
 
 def test_the_last_quarters_are_published_without_counts_that_are_too_small() -> None:
-    made = figures_of(NOW)
-    assert {cell.quarter for cell in made} == {
+    created = figures_of(NOW)
+    assert {cell.quarter for cell in created} == {
         "2024-Q2",
         "2024-Q3",
         "2024-Q4",
@@ -98,8 +98,8 @@ def test_the_last_quarters_are_published_without_counts_that_are_too_small() -> 
         "2025-Q3",
         "2025-Q4",
     }
-    assert len(made) > len(published_cells(made)) > len(made) / 4
-    assert figures_of(NOW) == made
+    assert len(created) > len(published_cells(created)) > len(created) / 4
+    assert figures_of(NOW) == created
 
 
 def test_every_referral_of_the_pilot_has_a_complete_history_of_2006() -> None:
@@ -273,7 +273,7 @@ def test_filling_that_is_killed_again_and_again_continues_without_duplicates(
         assert begun
         rows = tx.execute("SELECT id, create_time FROM contacts ORDER BY id").fetchall()
     assert [(row["id"], row["create_time"]) for row in rows] == sorted(
-        (each.contact.id, each.contact.create_time) for each in contacts(network(), begun)
+        (contact.contact.id, contact.contact.create_time) for contact in contacts(network(), begun)
     )
 
 
@@ -323,8 +323,8 @@ class Stores:
                 Path(chassis.__file__).parent / "migrations",
                 Path(services.__file__).parent / service / "migrations",
             ]
-            made = postgres.database(service, folders)
-            self.urls[service], self._owned[service] = made.url, made.migration_url
+            created = postgres.database(service, folders)
+            self.urls[service], self._owned[service] = created.url, created.migration_url
         self.environment = {
             **os.environ,
             **{f"ENLACE_{name.upper()}_DATABASE_URL": url for name, url in self.urls.items()},

@@ -77,13 +77,13 @@ def local() -> tuple[Object, ...]:
 
 def pods() -> Iterator[tuple[str, Object]]:
     """Yields every pod template by the name of the object that makes it."""
-    for thing in local():
-        if thing["kind"] in ("Deployment", "StatefulSet", "Job"):
-            name = thing["metadata"]["name"]
+    for manifest in local():
+        if manifest["kind"] in ("Deployment", "StatefulSet", "Job"):
+            name = manifest["metadata"]["name"]
             # the name of the Job ends in a tag
             yield (
                 "make-secrets" if name.startswith("make-secrets-") else name,
-                thing["spec"]["template"],
+                manifest["spec"]["template"],
             )
 
 
@@ -95,12 +95,12 @@ def containers() -> Iterator[tuple[str, Object]]:
 
 @pytest.mark.parametrize("folder", ["base", "overlays/local"])
 def test_every_object_follows_the_schema_of_its_kind(folder: str) -> None:
-    for thing in render(folder):
-        kubernetes_validate.validate(thing, "1.37", strict=True)
+    for manifest in render(folder):
+        kubernetes_validate.validate(manifest, "1.37", strict=True)
 
 
 def test_every_object_is_in_the_same_namespace() -> None:
-    assert {thing["metadata"].get("namespace") for thing in local()} == {"enlace"}
+    assert {manifest["metadata"].get("namespace") for manifest in local()} == {"enlace"}
 
 
 def test_every_pod_meets_the_restricted_standard_and_has_a_read_only_root() -> None:
@@ -192,34 +192,36 @@ def test_probes_use_existing_ports_and_distinguish_live_from_ready() -> None:
 
 
 def test_services_select_pods_and_their_ports_exist() -> None:
-    for thing in (thing for thing in local() if thing["kind"] == "Service"):
+    for manifest in (manifest for manifest in local() if manifest["kind"] == "Service"):
         chosen = [
             pod
             for _, pod in pods()
-            if thing["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
+            if manifest["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
         ]
-        assert len(chosen) == 1, thing["metadata"]["name"]
+        assert len(chosen) == 1, manifest["metadata"]["name"]
         names = {
             port["name"]
             for container in chosen[0]["spec"]["containers"]
             for port in container["ports"]
         }
-        assert {port["targetPort"] for port in thing["spec"]["ports"]} <= names
+        assert {port["targetPort"] for port in manifest["spec"]["ports"]} <= names
 
 
 def test_every_deployment_has_a_disruption_budget_and_scaling() -> None:
-    deployments = {thing["metadata"]["name"] for thing in local() if thing["kind"] == "Deployment"}
+    deployments = {
+        manifest["metadata"]["name"] for manifest in local() if manifest["kind"] == "Deployment"
+    }
     for kind in ("PodDisruptionBudget", "HorizontalPodAutoscaler"):
         assert {
-            thing["metadata"]["name"] for thing in local() if thing["kind"] == kind
+            manifest["metadata"]["name"] for manifest in local() if manifest["kind"] == kind
         } == deployments
 
 
 def test_everything_that_a_pod_mounts_exists_and_is_declared() -> None:
     # the cluster itself adds the last name
-    maps = {thing["metadata"]["name"] for thing in local() if thing["kind"] == "ConfigMap"} | {
-        "kube-root-ca.crt"
-    }
+    maps = {
+        manifest["metadata"]["name"] for manifest in local() if manifest["kind"] == "ConfigMap"
+    } | {"kube-root-ca.crt"}
     for name, pod in pods():
         text = yaml.safe_dump(pod)
         assert set(
@@ -252,20 +254,20 @@ def settings_read_by(service: str) -> set[str]:
 @pytest.mark.parametrize("service", [*SERVICES, "gateway"])
 def test_every_setting_in_the_objects_is_read_by_its_service(service: str) -> None:
     maps = {
-        thing["metadata"]["name"]: thing["data"]
-        for thing in local()
-        if thing["kind"] == "ConfigMap"
+        manifest["metadata"]["name"]: manifest["data"]
+        for manifest in local()
+        if manifest["kind"] == "ConfigMap"
     }
     known = settings_read_by(service)
     for name, container in containers():
         if name == service:
-            given = {variable["name"] for variable in container.get("env", [])}
-            given |= {
+            values = {variable["name"] for variable in container.get("env", [])}
+            values |= {
                 variable
                 for source in container.get("envFrom", [])
                 for variable in maps[source["configMapRef"]["name"]]
             }
-            assert {variable.removesuffix("_FILE") for variable in given} <= known
+            assert {variable.removesuffix("_FILE") for variable in values} <= known
 
 
 @pytest.mark.parametrize("service", [*SERVICES, "gateway"])
@@ -289,7 +291,7 @@ def edges() -> set[tuple[str, str, int]]:
 
     If both ends are our own pods, policies of both have to allow the connection.
     """
-    policies = [thing["spec"] for thing in local() if thing["kind"] == "NetworkPolicy"]
+    policies = [manifest["spec"] for manifest in local() if manifest["kind"] == "NetworkPolicy"]
     labels = {name: pod["metadata"]["labels"] for name, pod in pods()}
 
     def chosen(selector: Object) -> set[str]:
@@ -340,9 +342,9 @@ def edges() -> set[tuple[str, str, int]]:
 
 def test_all_connections_are_denied_by_default() -> None:
     closed = [
-        thing["spec"]
-        for thing in local()
-        if thing["kind"] == "NetworkPolicy" and thing["metadata"]["name"] == "default-deny"
+        manifest["spec"]
+        for manifest in local()
+        if manifest["kind"] == "NetworkPolicy" and manifest["metadata"]["name"] == "default-deny"
     ]
     assert closed == [{"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}]
 
@@ -373,7 +375,11 @@ def test_neither_a_webhook_nor_a_provider_of_sign_ins_reaches_a_private_address(
     assert provider["spec"]["egress"][0]["ports"] == [{"port": 443}]
     for policy in (
         provider,
-        next(thing for thing in local() if thing["metadata"]["name"] == "notifications-outside"),
+        next(
+            manifest
+            for manifest in local()
+            if manifest["metadata"]["name"] == "notifications-outside"
+        ),
     ):
         for peer in policy["spec"]["egress"][0]["to"]:
             block, private = (
@@ -405,10 +411,10 @@ def with_component(folder: Path, name: str) -> tuple[Object, ...]:
 
 
 def test_pages_and_api_may_run_in_separate_pods(tmp_path: Path) -> None:
-    things = with_component(tmp_path, "apart")
-    for thing in things:
-        kubernetes_validate.validate(thing, "1.37", strict=True)
-    found = {(thing["kind"], thing["metadata"]["name"]): thing for thing in things}
+    manifests = with_component(tmp_path, "apart")
+    for manifest in manifests:
+        kubernetes_validate.validate(manifest, "1.37", strict=True)
+    found = {(manifest["kind"], manifest["metadata"]["name"]): manifest for manifest in manifests}
     both = {"gateway": "--only=site", "gateway-api": "--only=api"}
     pods_of = {name: found["Deployment", name]["spec"]["template"] for name in both}
     for name, only in both.items():
@@ -435,17 +441,19 @@ def test_pages_and_api_may_run_in_separate_pods(tmp_path: Path) -> None:
 
 
 def test_without_the_component_the_partners_service_reaches_nothing_outside(tmp_path: Path) -> None:
-    assert not [thing for thing in local() if thing["metadata"]["name"] == "partners-outside"]
+    assert not [
+        manifest for manifest in local() if manifest["metadata"]["name"] == "partners-outside"
+    ]
     assert [
-        thing
-        for thing in with_component(tmp_path, "sign-in-providers")
-        if thing["metadata"]["name"] == "partners-outside"
+        manifest
+        for manifest in with_component(tmp_path, "sign-in-providers")
+        if manifest["metadata"]["name"] == "partners-outside"
     ]
 
 
 def test_no_secret_is_in_the_tree() -> None:
     for folder in ("base", "overlays/local"):
-        assert not [thing for thing in render(folder) if thing["kind"] == "Secret"]
+        assert not [manifest for manifest in render(folder) if manifest["kind"] == "Secret"]
     for file in DEPLOY.rglob("*"):
         if file.is_file() and file.suffix != ".pyc":
             assert not re.search(

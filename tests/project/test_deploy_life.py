@@ -40,15 +40,20 @@ IDLE = {"gateway": 1, "partners": 28, "referrals": 44, "notifications": 32}
 
 
 def of_kind(kind: str) -> dict[str, Object]:
-    return {thing["metadata"]["name"]: thing["spec"] for thing in local() if thing["kind"] == kind}
+    return {
+        manifest["metadata"]["name"]: manifest["spec"]
+        for manifest in local()
+        if manifest["kind"] == kind
+    }
 
 
 def settings_of(name: str) -> dict[str, str]:
     """Returns the ConfigMap of the gateway or of the services."""
     maps = [
-        thing
-        for thing in local()
-        if thing["kind"] == "ConfigMap" and thing["metadata"]["name"].startswith(f"{name}-settings")
+        manifest
+        for manifest in local()
+        if manifest["kind"] == "ConfigMap"
+        and manifest["metadata"]["name"].startswith(f"{name}-settings")
     ]
     data: dict[str, str] = maps[0]["data"]
     return data
@@ -56,7 +61,7 @@ def settings_of(name: str) -> dict[str, str]:
 
 class TestDeleting:
     def test_kubectl_delete_k_leaves_claims_and_keys(self) -> None:
-        assert not {thing["kind"] for thing in local()} & {
+        assert not {manifest["kind"] for manifest in local()} & {
             "Namespace",
             "PersistentVolumeClaim",
             "PersistentVolume",
@@ -72,7 +77,7 @@ class TestDeleting:
         self,
     ) -> None:
         kubernetes_validate.validate(NAMESPACE, "1.37", strict=True)
-        assert {thing["metadata"]["namespace"] for thing in local()} == {
+        assert {manifest["metadata"]["namespace"] for manifest in local()} == {
             NAMESPACE["metadata"]["name"]
         }
         assert NAMESPACE["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
@@ -105,7 +110,9 @@ class TestCorrecting:
             text=True,
             check=True,
         )
-        other = [thing for thing in yaml.safe_load_all(done.stdout) if thing["kind"] == "Job"]
+        other = [
+            manifest for manifest in yaml.safe_load_all(done.stdout) if manifest["kind"] == "Job"
+        ]
         assert "0.1.1-rc" in done.stdout
         assert f"enlace:{VERSION}" not in done.stdout, "one file sets the tag of all images"
         assert [
@@ -251,9 +258,10 @@ class TestGrowing:
 
     def test_the_gateway_calls_the_services_by_the_names_and_ports_of_their_pods(self) -> None:
         settings = next(
-            thing["data"]
-            for thing in local()
-            if thing["kind"] == "ConfigMap" and thing["metadata"]["name"].startswith("gateway-")
+            manifest["data"]
+            for manifest in local()
+            if manifest["kind"] == "ConfigMap"
+            and manifest["metadata"]["name"].startswith("gateway-")
         )
         for name in SERVICES:
             assert (
@@ -310,9 +318,9 @@ class TestGrowing:
 class TestWatching:
     def test_metrics_listen_on_a_port_that_the_pod_declares(self) -> None:
         maps = {
-            thing["metadata"]["name"]: thing["data"]
-            for thing in local()
-            if thing["kind"] == "ConfigMap"
+            manifest["metadata"]["name"]: manifest["data"]
+            for manifest in local()
+            if manifest["kind"] == "ConfigMap"
         }
         for name, container in containers():
             if name in (*SERVICES, "gateway") and container["name"] == "enlace":

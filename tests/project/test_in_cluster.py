@@ -101,10 +101,10 @@ class Api:
 
 @pytest.fixture
 def api() -> Iterator[Api]:
-    made = Api()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
+    created = Api()
+    yield created
+    created.server.shutdown()
+    created.server.server_close()
 
 
 @pytest.fixture
@@ -178,9 +178,9 @@ def test_the_mail_catcher_is_the_mail_server_of_the_local_overlay(
     monkeypatch.setenv("ENLACE_MAIL_FROM_FILE", str(tmp_path / "from"))
     server = config.load().mail_server
     [service] = [
-        thing
-        for thing in local()
-        if (thing["kind"], thing["metadata"]["name"]) == ("Service", "mail")
+        manifest
+        for manifest in local()
+        if (manifest["kind"], manifest["metadata"]["name"]) == ("Service", "mail")
     ]
     assert server
     assert (server.host, server.port) == (

@@ -89,12 +89,12 @@ def environment(version: str) -> Path:
     KEPT.mkdir(parents=True, exist_ok=True)
     with (KEPT / f"{version}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another test process may be creating the environment
-        made = make(
+        created = make(
             f"VENV={folder.relative_to(ROOT)}",
             f"PYTHON={program}",
             f"{folder.relative_to(ROOT)}/.pythons",
         )
-        assert made.returncode == 0, made.stdout
+        assert created.returncode == 0, created.stdout
     return folder / "bin" / "python"
 
 
@@ -182,12 +182,12 @@ class Works:
 
 @pytest.fixture(scope="module")
 def works(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Works]:
-    made = Works(tmp_path_factory.mktemp("works"))
+    created = Works(tmp_path_factory.mktemp("works"))
     try:
-        made.begin()
-        yield made
+        created.begin()
+        yield created
     finally:
-        made.end()
+        created.end()
 
 
 @pytest.mark.timeout(600)  # the first run makes the environments

@@ -27,8 +27,8 @@ def topic(broker: brokers.Broker) -> str:
 
 
 def test_a_published_record_can_be_read(broker: brokers.Broker, topic: str) -> None:
-    _say(broker, topic, b"hello")
-    assert _hear(broker, topic) == [b"hello"]
+    _send_value(broker, topic, b"hello")
+    assert _read_value(broker, topic) == [b"hello"]
 
 
 def test_a_topic_that_nobody_created_does_not_exist(broker: brokers.Broker) -> None:
@@ -42,11 +42,11 @@ def test_records_and_the_cluster_id_survive_a_kill() -> None:
     try:
         own.start()
         topic, before = _topic(own), _cluster(own)
-        _say(own, topic, b"stored?")
+        _send_value(own, topic, b"stored?")
         own.kill()
         own.start()
         assert _cluster(own) == before
-        assert _hear(own, topic) == [b"stored?"]
+        assert _read_value(own, topic) == [b"stored?"]
         brokers.forget(own)
         assert _cluster(own) != before
     finally:
@@ -135,13 +135,13 @@ def _cluster(broker: brokers.Broker) -> str:
     return cluster_id
 
 
-def _say(broker: brokers.Broker, topic: str, value: bytes) -> None:
+def _send_value(broker: brokers.Broker, topic: str, value: bytes) -> None:
     producer = KafkaProducer(bootstrap_servers=broker.bootstrap, acks="all")
     producer.send(topic, value).get(TIMEOUT)
     producer.close()
 
 
-def _hear(broker: brokers.Broker, topic: str) -> list[bytes]:
+def _read_value(broker: brokers.Broker, topic: str) -> list[bytes]:
     consumer = KafkaConsumer(
         topic,
         bootstrap_servers=broker.bootstrap,

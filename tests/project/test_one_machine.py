@@ -100,9 +100,9 @@ def stack() -> Iterator[LocalStack]:
     # and under root the database runs as the user nobody.
     folder = Path(tempfile.mkdtemp(prefix="enlace-test-machine-"))
     folder.chmod(0o711)
-    made = LocalStack(folder / "var")
-    yield made
-    made.end(signal.SIGTERM)
+    created = LocalStack(folder / "var")
+    yield created
+    created.end(signal.SIGTERM)
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -215,12 +215,12 @@ def test_on_a_busy_machine_a_killed_stack_continues_and_is_ready_once_people_can
             stack.end(signal.SIGKILL)
         output = stack.start(demo=True)
     assert re.search(r"^ready in ", output, re.MULTILINE)
-    made = json.loads((stack.var / "demo.json").read_text())
-    assert [account["email"] for account in made["accounts"]] == [
+    created = json.loads((stack.var / "demo.json").read_text())
+    assert [account["email"] for account in created["accounts"]] == [
         worker.email for worker in network().workers
     ]
     shown = re.findall(r"^ {8}(\S+@\S+) +(\S+)", output, re.MULTILINE)
-    assert len(shown) == len({account["role"] for account in made["accounts"]})
+    assert len(shown) == len({account["role"] for account in created["accounts"]})
     with grpc.insecure_channel(stack.state["parts"]["partners"]["listen"]) as channel:
         for email, password in shown:
             assert (

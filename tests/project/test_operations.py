@@ -81,11 +81,11 @@ ALSO_AFTER_A_RESTORE = (
 @pytest.fixture(scope="module")
 def stack() -> Iterator[LocalStack]:
     """A stack of this module's own, because the tests break, stop and restore it."""
-    made = LocalStack()
+    created = LocalStack()
     try:
-        yield made.start()
+        yield created.start()
     finally:
-        made.stop()
+        created.stop()
 
 
 @pytest.fixture(scope="module")

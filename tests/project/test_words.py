@@ -32,8 +32,10 @@ def test_every_text_is_translated_with_its_placeholders(service: str, language: 
     assert words.missing(language) == []
     assert not any(message.fuzzy for message in words.catalogue(language) if message.id)
     for text, translation in words.translations(language).items():
-        kept = set(PLACEHOLDER.findall(forms(text)[0]))
-        assert [form for form in translation if set(PLACEHOLDER.findall(form)) != kept] == [], text
+        stored = set(PLACEHOLDER.findall(forms(text)[0]))
+        assert [form for form in translation if set(PLACEHOLDER.findall(form)) != stored] == [], (
+            text
+        )
 
 
 def test_cldr_names_every_language_as_the_table_does() -> None:
@@ -49,10 +51,10 @@ def test_a_text_that_is_not_translated_is_shown_in_spanish() -> None:
 
 
 @pytest.mark.parametrize(
-    ("language", "shown"), [("es", "uno"), ("en", "one"), ("fr", "uno"), ("qu", "uno")]
+    ("language", "expected"), [("es", "uno"), ("en", "one"), ("fr", "uno"), ("qu", "uno")]
 )
-def test_content_without_a_translation_is_shown_in_spanish(language: str, shown: str) -> None:
-    assert in_language({"es": "uno", "en": "one", "fr": ""}, language) == shown
+def test_content_without_a_translation_is_shown_in_spanish(language: str, expected: str) -> None:
+    assert in_language({"es": "uno", "en": "one", "fr": ""}, language) == expected
     assert in_language({}, language) is None
 
 

@@ -232,12 +232,14 @@ class RelyingParty:
                 self._web_address(metadata.get(name))
                 for name in ("authorization_endpoint", "token_endpoint", "jwks_uri")
             )
-            ways = metadata.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
+            auth_methods = metadata.get(
+                "token_endpoint_auth_methods_supported", ["client_secret_basic"]
+            )
             return _Provider(
                 authorize,
                 token,
                 keys,
-                secret_in_body="client_secret_basic" not in ways,
+                secret_in_body="client_secret_basic" not in auth_methods,
                 names_itself=metadata.get("authorization_response_iss_parameter_supported") is True,
             )
 
@@ -354,7 +356,7 @@ def _identity(client: Client, claims: dict[str, Any], now: datetime) -> Identity
         or now.timestamp() - proved > MAX_AGE + LEEWAY
     ):
         raise NotBelieved
-    subject, email, ways = claims["sub"], claims.get("email"), claims.get("amr")
+    subject, email, amr = claims["sub"], claims.get("email"), claims.get("amr")
     if not isinstance(subject, str) or not 0 < len(subject) <= 255 or not subject.isprintable():
         raise NotBelieved
     # Microsoft's claim for a verified address (xms_edov) states that the organisation has proved
@@ -369,7 +371,7 @@ def _identity(client: Client, claims: dict[str, Any], now: datetime) -> Identity
     return Identity(
         subject,
         verified_email,
-        isinstance(ways, list) and "mfa" in ways,
+        isinstance(amr, list) and "mfa" in amr,
         datetime.fromtimestamp(proved, UTC),
     )
 

@@ -85,6 +85,11 @@ def need(code: str) -> str:
     return called(term.names) if term else (code or "–")
 
 
+def need_group(code: str) -> str:
+    """Returns the name of a need's group."""
+    return need(code.partition(".")[0])
+
+
 def needs() -> list[tuple[str, str, list[tuple[str, str]]]]:
     """Returns the groups with their needs, for a form: code, name, [(code, name)]."""
     listed = terms().values()

@@ -59,6 +59,7 @@ def install(app: Flask) -> None:
         advice_text=advice.text,
         called=names.called,
         need=names.need,
+        need_group=names.need_group,
         needs=names.needs,
         due=due.due,
         overridden=due.overridden,

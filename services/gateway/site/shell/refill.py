@@ -25,8 +25,8 @@ _ATTRIBUTE = re.compile(r'([\w-]+)="([^"]*)"')
 def fill(response: Response) -> None:
     """Fills this request's form if the answer shows the form again to its writer.
 
-    Opens the folds around it. If the answer has no form for this path, adds the typed values as
-    text.
+    Opens the folds around a form with fields. If the answer has no form for this path, adds the
+    typed values as text.
     """
     refused = (
         request.method == "POST"
@@ -42,7 +42,10 @@ def fill(response: Response) -> None:
     edits = set[tuple[int, int, str]]()
     for form in (form for form in forms if _carries(form[0], sent)):
         edits.add((*form.span(), _filled(form[0], sent)))
-        edits |= {(*fold.span(), _opened(fold[0])) for fold in _folds_around(form.start(), page)}
+        if any(_is_filled(_attributes(field[0])) for field in _FIELD.finditer(form[0])):
+            edits |= {
+                (*fold.span(), _opened(fold[0])) for fold in _folds_around(form.start(), page)
+            }
     for start, end, text in sorted(edits, reverse=True):
         page = page[:start] + text + page[end:]
     response.set_data(page)
@@ -81,6 +84,11 @@ def _folds_around(position: int, page: str) -> list[re.Match[str]]:
     return folds
 
 
+def _is_filled(has: Mapping[str, str]) -> bool:
+    """Returns whether a field with these attributes gets the value that was sent."""
+    return has.get("name", "") not in {"", *SECRETS} and has.get("type") not in NOT_REFILLED
+
+
 def _opened(fold: str) -> str:
     return re.sub(r"<details(?![^>]*\sopen\b)", "<details open", fold)
 
@@ -96,9 +104,9 @@ def _filled_field(
 ) -> str:
     """Returns a field with its value. `left` has the sent values that no field has yet."""
     has = _attributes(field)
-    name, kind = has.get("name", ""), has.get("type", "text")
-    if not name or name in SECRETS or kind in NOT_REFILLED:
+    if not _is_filled(has):
         return field
+    name, kind = has["name"], has.get("type")
     if field.startswith("<select") and name in sent:
         return re.sub(
             r"<option\b[^>]*>", lambda option: _marked(option[0], "selected", sent[name]), field

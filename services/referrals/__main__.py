@@ -162,7 +162,7 @@ def make(
     grants = Grants(files, receipts)
     lives = Lives(files, plans, policies)
     searches = Guesses(database, keyring, "name", SEARCH_BUDGET, SEARCH_BUDGET)
-    people = People(files, grants, openings, searches, pages)
+    people = People(files, grants, openings, policies, searches, pages)
     consents = Consents(files, lives, receipts, plans, pages)
     notes = ContactNotes(keyring, files)
     gate = ReferenceGate(

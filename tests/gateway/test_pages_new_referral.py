@@ -493,7 +493,7 @@ def test_data_of_the_contact_are_not_asked_for_again(
         answer(client, answer(client, unsafe, names_nothing="1"), service_id=ID)
         assert (
             played.last("CreateReferral").contact_id,
-            played.last("UpdateContact").contact.person_id,
+            played.last("CreatePerson").contact_id,
         ) == (ID, ID)
         assert played.last("UpdateReferral").referral.urgency == r.URGENCY_EMERGENCY
     else:

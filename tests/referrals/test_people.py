@@ -1,5 +1,6 @@
 """A person's identity: stored sealed, opened for a purpose, each access recorded."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -10,14 +11,16 @@ import pytest
 from chassis.tokens import SYSTEM
 from keys import key_folder
 from keys.sealing import CannotOpen, Keyring
-from protos.referrals.v1 import people_pb2
+from protos.referrals.v1 import contacts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.files.domain.consent import Grant
 from services.referrals.files.domain.person import FieldGroup
 from services.referrals.files.store.people import People as Files
 from services.referrals.network.store import members
 from tests.builders import refusal, refusal_with_fields
+from tests.parts.loops import eventually
 from tests.referrals.conftest import ORG, Client, Service, Story
+from tests.referrals.test_withdrawal import waiting
 
 G = people_pb2
 IDENTITY, CONTACT, HEALTH = G.FIELD_GROUP_IDENTITY, G.FIELD_GROUP_CONTACT, G.FIELD_GROUP_HEALTH
@@ -600,3 +603,33 @@ def test_a_person_is_of_age_when_her_birthday_begins_in_her_local_time(
         id=created.id, etag=created.etag, identity=people_pb2.Identity(given_name="Ana")
     )
     assert story.ngo.UpdateIdentity(corrected).coarse.age_band == band
+
+
+def test_simultaneous_requests_for_the_file_of_one_contact_create_only_one(
+    story: Story, service: Service
+) -> None:
+    operators = [
+        service.as_("hotline", *roles) for roles in (("OPERATOR",), ("OPERATOR", "WORKER"))
+    ]
+    contact = story.contact().contact
+
+    def create(operator: Client) -> people_pb2.Person:
+        person: people_pb2.Person = operator.CreatePerson(
+            people_pb2.CreatePersonRequest(contact_id=contact.id, request_id=story.request_id())
+        )
+        return person
+
+    with ThreadPoolExecutor(2) as pool:
+        with service.database.transaction(SYSTEM) as tx:
+            tx.execute("SELECT FROM contacts WHERE id = %s FOR UPDATE", (contact.id,))
+            both = [pool.submit(create, operator) for operator in operators]
+            assert eventually(lambda: waiting(service) == 2)
+        [person_id] = {each.result().id for each in both}
+    linked = operators[0].GetContact(contacts_pb2.GetContactRequest(id=contact.id))
+    assert linked.person_id == person_id
+    assert create(operators[0]).id == person_id, "also in a tab that is sent later"
+
+
+def test_a_file_is_linked_only_to_a_contact_of_its_own_organisation(story: Story) -> None:
+    request = people_pb2.CreatePersonRequest(contact_id=story.contact().contact.id)
+    assert refusal(partial(story.ngo.CreatePerson, request)) == ("NOT_FOUND", "not_found")

@@ -424,11 +424,14 @@ class CreatePersonRequest(_message.Message):
     EXPLOITATION_COUNTRY_FIELD_NUMBER: _builtins.int
     SAFE_CONTACT_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    CONTACT_ID_FIELD_NUMBER: _builtins.int
     trafficking_status_code: Global___TraffickingStatus.ValueType
     """HTCDS vic_TraffickingStatus."""
     exploitation_country: _builtins.str
     """The country to which she had been taken, ISO 3166-1."""
     request_id: _builtins.str
+    contact_id: _builtins.str
+    """The contact of the line from which the file is opened; it then names the file. If it names one already, that file is returned, and none is opened."""
     @_builtins.property
     def identity(self) -> Global___Identity:
         """The sealed part."""
@@ -450,10 +453,11 @@ class CreatePersonRequest(_message.Message):
         exploitation_country: _builtins.str = ...,
         safe_contact: Global___SafeContact | None = ...,
         request_id: _builtins.str = ...,
+        contact_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["coarse", b"coarse", "identity", b"identity", "safe_contact", b"safe_contact"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["coarse", b"coarse", "exploitation_country", b"exploitation_country", "identity", b"identity", "request_id", b"request_id", "safe_contact", b"safe_contact", "trafficking_status_code", b"trafficking_status_code"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["coarse", b"coarse", "contact_id", b"contact_id", "exploitation_country", b"exploitation_country", "identity", b"identity", "request_id", b"request_id", "safe_contact", b"safe_contact", "trafficking_status_code", b"trafficking_status_code"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

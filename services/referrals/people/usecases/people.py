@@ -41,8 +41,10 @@ from services.referrals.files.wire.messages import (
     safe_contact_message,
 )
 from services.referrals.line.store import callbacks as callback_book
+from services.referrals.line.store import contacts
 from services.referrals.line.usecases import callbacks
 from services.referrals.network.domain.codes import Check
+from services.referrals.network.usecases.policies import Policies
 from services.referrals.referrals.store import referrals
 from services.referrals.referrals.usecases.grants import Grants, check_knows_people
 
@@ -57,17 +59,24 @@ class People:
         files: Files,
         grants: Grants,
         openings: Openings,
+        policies: Policies,
         searches: Guesses,
         pages: PageTokens,
     ) -> None:
         self._files = files
         self._grants = grants
         self._openings = openings
+        self._policies = policies
         self._searches = searches
         self._pages = pages
 
     def CreatePerson(self, request: pb.CreatePersonRequest, call: Call) -> pb.Person:
-        """Creates a file; if the request has a birth date, the age band follows from that date."""
+        """Creates a file; if the request has a birth date, the age band follows from that date.
+
+        If the request names a contact, links the contact to the file. If the contact has a file
+        already, returns that file, so that simultaneous requests create only one.
+        """
+        tx, contact_id = call.tx, optional_id(request.contact_id, "contact_id")
         now, identity, coarse = (
             call.clock.now(),
             read_identity(request.identity),
@@ -76,6 +85,11 @@ class People:
         plan = read_safe_contact(request.safe_contact) if request.HasField("safe_contact") else None
         today = day_at(now, coarse.country, coarse.department)
         identity.check(today)
+        contact = contacts.lock(tx, contact_id) if contact_id else None
+        if contact is not None:
+            contact.check_not_erased()
+            if contact.person_id:
+                return person_message(self._files.get(tx, contact.person_id))
         person = Person(
             new_id(),
             call.caller.organization_id,
@@ -90,7 +104,13 @@ class People:
             safe_contact_channel=plan.channel_code if plan else "",
             message_may_be_left=plan is not None and plan.message_may_be_left,
         )
-        self._files.add(call.tx, person, identity, plan)
+        self._files.add(tx, person, identity, plan)
+        if contact is not None:
+            contact.person_id = person.id
+            contact.change(
+                now, self._policies.calendar(tx, contact.line_country, contact.department)
+            )
+            contacts.save(tx, contact, "changed")
         return person_message(person, plan)
 
     def GetPerson(self, request: pb.GetPersonRequest, call: Call) -> pb.Person:

@@ -11,10 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from flask import redirect, render_template, request, url_for
-from google.protobuf.field_mask_pb2 import FieldMask
 from werkzeug.datastructures import MultiDict
 
-from chassis.errors import Refusal
 from chassis.ids import new_id
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import contacts_pb2 as c
@@ -263,8 +261,8 @@ def create_draft(start: Start, answers: MultiDict[str, str], service_id: str) ->
         rpc_request.safe_contact.channel_code = words.number(
             "safe_channel", answers["channel_code"]
         )
+        rpc_request.contact_id = start.contact.id if start.contact else ""
         person_id = clients().people.CreatePerson(rpc_request).id
-        link(start.contact, person_id, once)
     creation = r.CreateReferralRequest(
         person_id=person_id,
         contact_id=start.contact.id if start.contact else "",
@@ -289,27 +287,6 @@ def create_draft(start: Start, answers: MultiDict[str, str], service_id: str) ->
         **reason_given(),
         **({"assault_time": time} if (time := forms.moment("assault_time")) else {}),
     )
-
-
-def link(contact: c.Contact | None, person_id: str, once: str) -> None:
-    """Records in the contact which person it was about.
-
-    The referral names the contact, too. So if the contact cannot be changed, for example because
-    somebody else changed it meanwhile, the referral is created all the same.
-    """
-    if contact is None or contact.person_id:
-        return
-    changed = c.Contact(id=contact.id, etag=contact.etag, person_id=person_id)
-    try:
-        clients().contacts.UpdateContact(
-            c.UpdateContactRequest(
-                contact=changed,
-                update_mask=FieldMask(paths=["person_id"]),
-                request_id=forms.part_of(once, "contact"),
-            )
-        )
-    except Refusal:
-        return
 
 
 def hidden_fields(

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from demo.campaigns import code
 from demo.network import Network, id_of
 from demo.people import PEOPLE
-from services.referrals.line.domain.contact import Contact
+from services.referrals.line.domain.contact import HANDED_OVER, Contact
 from services.referrals.line.domain.triage import Triage
 
 QUOTING_CONTACTS = ("leaflet", "offer")
@@ -51,6 +51,7 @@ def contacts(network: Network, now: datetime) -> list[NotedContact]:
             language="es",
             triage=triage,
             outcome_code=outcome,
+            emergency_number_code="general" if outcome == HANDED_OVER else "",
             department=department,
             need_code=need,
             person_id=id_of("person", word) if word in PEOPLE else "",

@@ -263,6 +263,24 @@ def test_an_erasure_ends_live_referrals_and_asks_their_receivers_to_delete_their
     assert states == ["consent_withdrawn"] * 2, "and the draft is ended"
 
 
+def test_no_contact_is_linked_to_an_erased_file_and_an_erased_contact_gets_no_file(
+    story: Story, other: Client
+) -> None:
+    operator, manager = (story.service.as_("hotline", role) for role in ("OPERATOR", "MANAGER"))
+    hers = people_pb2.CreatePersonRequest(contact_id=story.contact().contact.id)
+    person = operator.CreatePerson(hers)
+    operator.ProposeErasure(erasures_pb2.ProposeErasureRequest(person_id=person.id))
+    manager.ConfirmErasure(erasures_pb2.ConfirmErasureRequest(person_id=person.id))
+    contact = story.contact().contact
+    linked = contacts_pb2.UpdateContactRequest(
+        contact=contacts_pb2.Contact(id=contact.id, etag=contact.etag, person_id=person.id),
+        update_mask=FieldMask(paths=["person_id"]),
+    )
+    erased = ("FAILED_PRECONDITION", "person_erased")
+    assert refusal(lambda: operator.UpdateContact(linked)) == erased
+    assert refusal(lambda: operator.CreatePerson(hers)) == erased
+
+
 def test_an_erasure_closes_an_open_need(story: Story, other: Client) -> None:
     sent = story.sent()
     declining = pb.DeclineReferralRequest(

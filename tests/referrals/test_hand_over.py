@@ -49,6 +49,18 @@ def test_a_hand_over_records_its_receiver_and_whether_it_was_connected_live(stor
     )
 
 
+def test_a_contact_is_not_saved_as_handed_over_to_nobody(story: Story) -> None:
+    contact = story.contact().contact
+    missing = {"contact.handed_over_organization_id": "required"}
+    handed: dict[str, Any] = {"outcome_code": c.CONTACT_OUTCOME_HANDED_OVER}
+    assert refusal_with_fields(partial(hand_over, story, contact, **handed))[2] == missing
+    new = c.CreateContactRequest(contact=c.Contact(line_country="NI", **handed))
+    assert refusal_with_fields(partial(operator_of(story).CreateContact, new))[2] == missing
+    hand_over(story, contact, **handed, emergency_number_code=c.EMERGENCY_NUMBER_POLICE)
+    cleared = {"emergency_number_code": c.EMERGENCY_NUMBER_UNSPECIFIED}
+    assert refusal_with_fields(partial(hand_over, story, contact, **cleared))[2] == missing
+
+
 @pytest.mark.parametrize(
     ("organization_id", "reason"), [("f" * 32, "unknown_code"), ("not-an-id", "malformed")]
 )

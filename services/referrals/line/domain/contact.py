@@ -20,7 +20,7 @@ from services.referrals.network.domain.deadline import (
     due_time,
 )
 
-OPEN, REFERRED, DROPPED = "open", "referred", "dropped"
+OPEN, REFERRED, DROPPED, HANDED_OVER = "open", "referred", "dropped", "handed_over"
 HERSELF, GUARDIAN = "person", "guardian"
 """The speakers who may speak for the person's file with the contact's reference."""
 UNASSESSED = Urgency.EMERGENCY
@@ -82,13 +82,19 @@ class Contact:
     clock: Deadline | None = None
 
     def check(self) -> None:
-        """Refuses an unknown need code, and a hand-over to two recipients."""
+        """Refuses an unknown need code, and a hand-over to two recipients or to nobody."""
         check = Check()
         check.need("contact.need_code", self.need_code)
         check.require(
             not (self.handed_over_organization_id and self.emergency_number_code),
             "contact.emergency_number_code",
             "out_of_range",
+        )
+        check.require(
+            self.outcome_code != HANDED_OVER
+            or bool(self.handed_over_organization_id or self.emergency_number_code),
+            "contact.handed_over_organization_id",
+            "required",
         )
         check.done()
 

@@ -226,14 +226,16 @@ class Contacts(Callbacks):
             object_id(request.contact.id),
             version(request.contact.etag, "contact.etag"),
         )
+        if person_id := values.get("person_id"):
+            self._files.lock(tx, person_id)  # before the contact, as an erasure does
+            person = self._files.get(tx, person_id)
+            if person.organization_id != call.caller.organization_id:
+                raise NotFound
+            person.check_not_erased()
         contact, former = self._book.get(tx, identifier, for_update=True)
         contact.check_not_erased()
         if contact.step_version != base_version:
             raise Stale
-        if (person_id := values.get("person_id")) and self._files.get(
-            tx, person_id
-        ).organization_id != call.caller.organization_id:
-            raise NotFound
         _check_handed_over(tx, values)
         contact = replace(
             contact,

@@ -125,6 +125,35 @@ def test_the_asker_is_notified_of_fired_deadlines(service: Service, verb: str, k
     assert notified(service) == {"asker": [kind]}
 
 
+def test_a_desk_whose_offer_was_not_taken_learns_that_it_is_closed_and_nothing_of_the_other_service(
+    service: Service,
+) -> None:
+    hook = service.webhook(RECEIVER, "https://partner.example/hook")
+    own = new_id()
+    service.apply(
+        fact(
+            service,
+            "not_taken",
+            5,
+            actor_organization_id="",
+            service_organization_id=RECEIVER,
+            service_id=own,
+            reason_code="consent_withdrawn",
+        )
+    )
+    assert notified(service) == {"asked": ["enquiry_not_taken"]}
+    [row] = service.rows("SELECT body FROM deliveries WHERE webhook_id = %s", hook.webhook.id)
+    body = json.loads(row["body"])
+    assert body["type"] == "enlace.enquiry.not_taken.v1"
+    assert body["data"] == {
+        "enquiry_id": ENQUIRY,
+        "urgency": "immediate",
+        "need_code": "HOU.EMG",
+        "service_id": own,
+        "url": f"{PUBLIC_URL}/api/v1/enquiries/{ENQUIRY}",
+    }
+
+
 def test_cancelling_an_enquiry_notifies_only_the_owner_of_an_offer_that_was_taken(
     service: Service,
 ) -> None:

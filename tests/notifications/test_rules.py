@@ -400,6 +400,10 @@ def test_the_persons_withdrawal_notifies_the_asker_and_the_desk_whose_offer_was_
     assert of_enquiry("cancelled", taken="") == of_asker("enquiry_cancelled")
 
 
+def test_a_desk_whose_offer_was_not_taken_is_notified_that_the_enquiry_is_closed() -> None:
+    assert of_enquiry("not_taken") == [Recipient("enquiry_not_taken", Audience.DESK, OTHER)]
+
+
 def test_further_offers_and_referrals_from_an_enquiry_notify_nobody() -> None:
     assert of_enquiry("answered") == []
     assert of_enquiry("referred", first_offer=True) == []

@@ -593,6 +593,7 @@ def test_waiting_offers_are_reported_once_and_released_if_nobody_takes_one(
         "answered",
         "offers_waiting",
         "cancelled",
+        "not_taken",
     ]
 
 

@@ -418,14 +418,30 @@ def test_a_cancelled_enquiry_keeps_the_reason_and_names_the_organisation_that_ca
     enquiry.cancel(LATER)
     assert [offer.version for offer in enquiry.offers] == [version + 1 for version in versions]
     assert {offer.update_time for offer in enquiry.offers} == {LATER}
-    assert events_of(enquiry) == [("cancelled", "asker", "", False)]
-    [event] = enquiry.events
+    assert events_of(enquiry) == [("cancelled", "asker", "", False), ("not_taken", "", "a", False)]
+    event = enquiry.events[0]
     assert (event.time, event.clock) == (LATER, None)
     assert (enquiry.reason_code, enquiry.due_time, enquiry.update_time) == (
         "by_asker",
         None,
         LATER,
     )
+
+
+def test_each_organisation_whose_offer_was_not_taken_hears_once_that_the_enquiry_is_closed() -> (
+    None
+):
+    two_of_b = Service("b2", "org-b", frozenset())
+    enquiry = opened([*SERVICES, two_of_b, Service("a2", "org-a", frozenset())])
+    for name, given_answer in (("a", "yes"), ("b", "maybe"), ("c", "no")):
+        answer(enquiry, name, given_answer)
+    for name, organization in (("a2", "org-a"), ("b2", "org-b")):
+        enquiry.answer(name, organization, "waitlist", "", NOON)
+    enquiry.take("a", "yes", LATER, EveryDay())
+    assert [service for verb, _, service, _ in events_of(enquiry) if verb == "not_taken"] == ["b"]
+    enquiry.events.clear()
+    enquiry.cancel(LATER)
+    assert [verb for verb, *_ in events_of(enquiry)] == ["cancelled"], "not again"
 
 
 def test_a_new_enquiry_keeps_the_private_data_of_its_organisation() -> None:
@@ -466,7 +482,11 @@ def firings(enquiry: Enquiry, *hours: float) -> list[list[str]]:
         enquiry.events.clear()
         enquiry.fire(NOON + hour * HOUR, EveryDay())
         assert all(event.time == NOON + hour * HOUR for event in enquiry.events)
-        assert all(event.clock is DeadlineKind.ACKNOWLEDGE for event in enquiry.events)
+        assert all(
+            event.clock is DeadlineKind.ACKNOWLEDGE
+            for event in enquiry.events
+            if event.verb != "not_taken"
+        )
         assert all(not event.actor_organization_id for event in enquiry.events)
         fired.append([event.verb for event in enquiry.events])
     return fired
@@ -489,7 +509,7 @@ def test_offers_wait_for_the_same_time_once_more_before_they_lapse(given_answer:
     assert firings(enquiry, 0.99, 1.5) == [[], ["offers_waiting"]]
     assert (enquiry.state, enquiry.reminded) == (EnquiryState.OPEN, True)
     assert (enquiry.start_time, enquiry.due_time) == (NOON + 1.5 * HOUR, NOON + 2.5 * HOUR)
-    assert firings(enquiry, 2.49, 2.5, 9) == [[], ["cancelled"], []]
+    assert firings(enquiry, 2.49, 2.5, 9) == [[], ["cancelled", "not_taken"], []]
     assert (enquiry.state, enquiry.reason_code, enquiry.due_time) == (
         EnquiryState.CANCELLED,
         "not_taken",

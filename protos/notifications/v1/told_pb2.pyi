@@ -118,6 +118,8 @@ class _ToldKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToldKind.Val
     """Your offer was taken: a referral follows."""
     TOLD_KIND_ENQUIRY_RELEASED: _ToldKind.ValueType  # 64
     """Your offer was taken, but no referral will follow: keep no place."""
+    TOLD_KIND_ENQUIRY_NOT_TAKEN: _ToldKind.ValueType  # 65
+    """The enquiry on which you made an offer was closed, and your offer was not taken: keep no place."""
     TOLD_KIND_ENQUIRY_EXHAUSTED: _ToldKind.ValueType  # 37
     """No service was found for your enquiry."""
     TOLD_KIND_ENQUIRY_CANCELLED: _ToldKind.ValueType  # 38
@@ -243,6 +245,8 @@ TOLD_KIND_ENQUIRY_MATCHED: ToldKind.ValueType  # 36
 """Your offer was taken: a referral follows."""
 TOLD_KIND_ENQUIRY_RELEASED: ToldKind.ValueType  # 64
 """Your offer was taken, but no referral will follow: keep no place."""
+TOLD_KIND_ENQUIRY_NOT_TAKEN: ToldKind.ValueType  # 65
+"""The enquiry on which you made an offer was closed, and your offer was not taken: keep no place."""
 TOLD_KIND_ENQUIRY_EXHAUSTED: ToldKind.ValueType  # 37
 """No service was found for your enquiry."""
 TOLD_KIND_ENQUIRY_CANCELLED: ToldKind.ValueType  # 38

@@ -364,7 +364,7 @@ class EnquiryFact(_message.Message):
     """the organisation that asks"""
     worker_id: _builtins.str
     service_id: _builtins.str
-    """for answered and matched, and for cancelled if an offer was taken"""
+    """for answered, matched and not_taken, and for cancelled if an offer was taken"""
     service_organization_id: _builtins.str
     answer: _enquiries_pb2.OfferAnswer.ValueType
     reason_code: _builtins.str

@@ -69,6 +69,7 @@ ENQUIRY_OPENED, ENQUIRY_OFFERED, ENQUIRY_OFFERS_WAITING = (
     "enquiry_offered",
     "enquiry_offers_waiting",
 )
+ENQUIRY_NOT_TAKEN = "enquiry_not_taken"
 ENQUIRY_MATCHED, ENQUIRY_RELEASED, ENQUIRY_EXHAUSTED, ENQUIRY_CANCELLED = (
     "enquiry_matched",
     "enquiry_released",
@@ -184,10 +185,11 @@ def recipients_of_enquiry(
 ) -> list[Recipient]:
     """Returns the recipients of a fact about an enquiry.
 
-    The organisations in `asked_ids` are notified when the enquiry opens; the organisation
-    `chosen_organization_id` when its offer is taken, and again if no referral will follow. `asker`
-    (organisation, worker) gets all other notices, but none about further offers after the first,
-    and none about its own cancellation. The coordinators are also notified when nobody could help.
+    The organisations in `asked_ids` are notified when the enquiry opens. The organisation
+    `chosen_organization_id` is notified when its offer is taken, when no referral will follow, and
+    when its offer was not taken although the enquiry is closed. `asker` (organisation, worker) gets
+    all other notices, but none about further offers after the first, and none about its own
+    cancellation. The coordinators are also notified when nobody could help.
     """
     organization_id, worker_id = asker
 
@@ -209,6 +211,8 @@ def recipients_of_enquiry(
         return to_asker(ENQUIRY_OFFERS_WAITING)
     if verb == "matched":
         return list(_desk(ENQUIRY_MATCHED, chosen_organization_id))
+    if verb == "not_taken":
+        return list(_desk(ENQUIRY_NOT_TAKEN, chosen_organization_id))
     if verb == "exhausted":
         return [*to_asker(ENQUIRY_EXHAUSTED), Recipient(ENQUIRY_EXHAUSTED, Audience.COORDINATION)]
     if verb == "cancelled":

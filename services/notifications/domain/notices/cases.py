@@ -117,6 +117,13 @@ NOTICES: tuple[Notice, ...] = (
         N_("Ya no llegará la remisión de un ofrecimiento que tomaron: no guarde el lugar."),
     ),
     Notice(
+        "enquiry_not_taken",
+        "",
+        (),
+        N_("Se cerró una consulta a la que ofrecieron ayuda: no guarden el lugar."),
+        fact="enquiry.not_taken",
+    ),
+    Notice(
         "enquiry_exhausted",
         "",
         (),

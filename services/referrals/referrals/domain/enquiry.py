@@ -325,6 +325,7 @@ class Enquiry:
         self._close(S.MATCHED, now)
         self.due_time = due_time(DeadlineKind.ACKNOWLEDGE, self.content.urgency, now, calendar)
         self._note("matched", now, self.organization_id, offer)
+        self._note_not_taken(now)
 
     def cancel(self, now: datetime) -> None:
         """Cancels the enquiry. Raises Conflict if it has ended, or a referral follows it."""
@@ -338,12 +339,14 @@ class Enquiry:
         The event names the offer that was taken, so that its service learns that nobody will come.
         It names the asker only if the asker cancelled the enquiry; otherwise the asker is notified.
         """
-        released = self._offer(self.taken_service_id)
+        was_open, released = self.state is S.OPEN, self._offer(self.taken_service_id)
         if released:
             released.taken = False
         self.taken_service_id = ""
         by = self.organization_id if reason_code == BY_ASKER else ""
         self._end(S.CANCELLED, "cancelled", reason_code, now, by, released)
+        if was_open:
+            self._note_not_taken(now)
 
     def stop_asking(self, service_ids: Collection[str], now: datetime) -> None:
         """Blanks the copies of these services.
@@ -441,6 +444,14 @@ class Enquiry:
             if not offer.taken:
                 offer.content = None
 
+    def _note_not_taken(self, now: datetime) -> None:
+        """Records once for each organisation that made an offer that nobody will take it."""
+        told = {offer.organization_id for offer in self.offers if offer.taken}
+        for offer in self.offers:
+            if offer.answer in OFFERS and offer.organization_id not in told:
+                told.add(offer.organization_id)
+                self._note(NOT_TAKEN, now, offer=offer)
+
     def _note(
         self,
         verb: str,
@@ -451,7 +462,7 @@ class Enquiry:
         first_offer: bool = False,
     ) -> None:
         self.version, self.update_time = self.version + 1, now
-        clock = None if by else DeadlineKind.ACKNOWLEDGE
+        clock = None if by or verb == NOT_TAKEN else DeadlineKind.ACKNOWLEDGE
         self.events.append(EnquiryEvent(self.version, verb, now, by, offer, first_offer, clock))
 
 

@@ -319,12 +319,12 @@ class Enquiries:
         return pb.ListUnmetNeedsResponse(needs=[pb.UnmetNeed(**row) for row in rows])
 
     def fire_deadlines(self, tx: Transaction, now: datetime, limit: int) -> list[EnquiryEvent]:
-        """Acts on enquiries whose deadline has passed; returns the events."""
+        """Acts on enquiries whose deadline has passed; returns the events of the deadlines."""
 
         def fire(identifier: str) -> list[EnquiryEvent]:
             enquiry = enquiries.get(tx, identifier, for_update=True)
             enquiry.fire(now, self._calendar(tx, enquiry.content))
-            events = list(enquiry.events)
+            events = [event for event in enquiry.events if event.clock]
             enquiries.save(tx, enquiry)
             return events
 

@@ -45,6 +45,7 @@ TABLES: dict[str, dict[str, str]] = {
         "enquiry_offers_waiting": N_("Una consulta espera"),
         "enquiry_matched": N_("Tomaron su ofrecimiento"),
         "enquiry_released": N_("Ya no llegará una remisión"),
+        "enquiry_not_taken": N_("No hace falta el lugar"),
         "enquiry_exhausted": N_("Nadie pudo ayudar"),
         "enquiry_cancelled": N_("Una consulta se cerró"),
     },

@@ -34,7 +34,7 @@ The longest normal turn is a batch that the broker does not acknowledge (15 s).
 _LONGEST_PAUSE = 5.0
 # Seconds of turns after which a try counts as working, so that a try that fails at once does not
 # reset the state and the pauses.
-_PROVEN = 0.5
+_WORKING_AFTER = 0.5
 
 
 class State(Enum):
@@ -76,10 +76,10 @@ class Loop:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         # when the last turn began; during a wait, when the wait ends
-        self._turned_at = time.monotonic()
-        self._began_at = self._turned_at  # when the current try began
+        self._turn_began_at = time.monotonic()
+        self._began_at = self._turn_began_at  # when the current try began
         self._try: RetryCallState | None = None
-        self._trouble: State | None = None
+        self._problem_state: State | None = None
 
     def start(self) -> None:
         """Starts the thread, or a new one if it has died; does nothing if it runs."""
@@ -88,7 +88,7 @@ class Loop:
         if self._thread is not None:
             log.get().error("loop_died", loop=self.name)
             metrics.LOOP_FAILURES.labels(self.name).inc()
-        self._turned_at = time.monotonic()
+        self._turn_began_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
         self._thread.start()
 
@@ -111,7 +111,7 @@ class Loop:
     @property
     def age(self) -> float:
         """Seconds since the last turn began, without waits."""
-        return max(0.0, time.monotonic() - self._turned_at)
+        return max(0.0, time.monotonic() - self._turn_began_at)
 
     @property
     def state(self) -> State:
@@ -120,21 +120,21 @@ class Loop:
             return State.DEAD
         if self.age > self.limit:
             return State.STUCK
-        return self._trouble or State.RUNNING
+        return self._problem_state or State.RUNNING
 
     def turn(self) -> bool:
         """Records that a turn begins; returns False when it is time to stop."""
-        self._turned_at = time.monotonic()
-        if self._try is not None and self._turned_at - self._began_at > _PROVEN:
+        self._turn_began_at = time.monotonic()
+        if self._try is not None and self._turn_began_at - self._began_at > _WORKING_AFTER:
             self._try.attempt_number = 1  # resets the pauses
-            self._trouble = None
+            self._problem_state = None
         return not self.stopping
 
     def wait(self, seconds: float) -> bool:
         """Waits `seconds`, or until the loop is asked to stop; returns True if it was asked."""
-        self._turned_at = time.monotonic() + seconds
+        self._turn_began_at = time.monotonic() + seconds
         stopped = self._stopping.wait(seconds)
-        self._turned_at = time.monotonic()
+        self._turn_began_at = time.monotonic()
         return stopped
 
     def _run(self) -> None:
@@ -147,7 +147,7 @@ class Loop:
         )
         for attempt in attempts:
             self._try = attempt.retry_state
-            self._began_at = self._turned_at = time.monotonic()
+            self._began_at = self._turn_began_at = time.monotonic()
             with attempt:
                 self._once()
 
@@ -158,7 +158,7 @@ class Loop:
         try:
             self._work(self)
         except self._waits_for as error:
-            was_waiting, self._trouble = self._trouble is State.WAITING, State.WAITING
+            was_waiting, self._problem_state = self._problem_state is State.WAITING, State.WAITING
             if not was_waiting:  # logged once, not at every try
                 reason = error.reason if isinstance(error, Refusal) else ""
                 log.get().info(
@@ -166,6 +166,6 @@ class Loop:
                 )
         # Any exception, even SystemExit, is logged, and the work continues.
         except BaseException as error:
-            self._trouble = State.FAILING
+            self._problem_state = State.FAILING
             metrics.LOOP_FAILURES.labels(self.name).inc()
             log.get().error("loop_failed", loop=self.name, fault=log.fault(error))

@@ -131,7 +131,8 @@ def test_each_decision_for_a_girl_of_fifteen_needs_two_people(
     operator.presses("^Empezar$")
     operator.sees("Alguien que responda por ella")
     for message in (
-        "Es de una niña, un niño o adolescente, así que falta otra persona.",
+        "Es de una niña, un niño o adolescente, o falta su edad en el expediente, así que falta"
+        " otra persona.",
         "Lo tiene que confirmar otra persona",
     ):
         operator.page.locator("summary", has_text="Terminar el plan").click()

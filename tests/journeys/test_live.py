@@ -71,6 +71,7 @@ def test_while_a_worker_writes_the_other_side_takes_a_step_and_nothing_written_i
 ) -> None:
     sent = send(cast)
     shelter.goto(f"{stack.gateway}/referrals/{sent.id}")
+    shelter.get_by_text("Más…", exact=True).click()
     shelter.locator("#form-ask > summary").click()
     note = shelter.locator("#ask textarea")
     note.fill(hers("¿Viene con sus hijos?"))

@@ -65,7 +65,7 @@ def test_a_comparison_has_medians_their_ratio_and_the_spread() -> None:
 
 
 def test_a_busy_stack_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quiet, "_unrest", lambda stack: "facts of partners wait")
+    monkeypatch.setattr(quiet, "_activity", lambda stack: "facts of partners wait")
     stack = LocalStack()
     with pytest.raises(quiet.Busy, match="facts of partners wait"):
         quiet.silence(stack, patience=0.0)

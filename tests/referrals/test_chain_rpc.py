@@ -349,23 +349,27 @@ def test_a_receiver_that_declined_disappears_from_the_chain_and_no_longer_sees_i
 
 
 def test_the_receiver_of_a_referral_sent_in_place_of_a_declined_leg_receives_her(
-    way: HandOver,
+    hand_over: HandOver,
 ) -> None:
-    way.accept("travel", "reception")
-    declined = way.do("housing", r.DeclineReferralRequest(reason_code=r.DECLINE_REASON_NO_CAPACITY))
-    draft = way.story.draft(
-        person(way.plan),
+    hand_over.accept("travel", "reception")
+    declined = hand_over.do(
+        "housing", r.DeclineReferralRequest(reason_code=r.DECLINE_REASON_NO_CAPACITY)
+    )
+    draft = hand_over.story.draft(
+        person(hand_over.plan),
         need_code=declined.need_code,
         service_id=SERVICE["shelter_bed"],
         based_on_id=declined.id,
     )
-    receipt = way.story.receipt(way.plan.person_id, recipient=ORG["shelter"], purposes=["HOU"])
-    way.legs["housing"] = way.story.ngo.SendReferral(
+    receipt = hand_over.story.receipt(
+        hand_over.plan.person_id, recipient=ORG["shelter"], purposes=["HOU"]
+    )
+    hand_over.legs["housing"] = hand_over.story.ngo.SendReferral(
         r.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
     )
-    way.accept("housing")
-    assert set(way.seen("housing")) == {"reception", "housing"}
-    assert way.start("travel").state == r.STATE_IN_PROGRESS
+    hand_over.accept("housing")
+    assert set(hand_over.seen("housing")) == {"reception", "housing"}
+    assert hand_over.start("travel").state == r.STATE_IN_PROGRESS
 
 
 def test_a_caller_who_may_not_open_the_persons_data_does_not_see_where_she_goes(

@@ -18,7 +18,7 @@ import chassis
 from chassis import metrics
 from chassis.config import ServiceSettings
 from chassis.db import Database
-from chassis.errors import Unavailable
+from chassis.errors import Conflict, Unavailable
 from chassis.ids import new_id
 from chassis.migrate import migrate
 from chassis.tokens import SYSTEM
@@ -33,6 +33,9 @@ from keys.sealing import CannotOpen, Keyring, Signer
 from protos.referrals.v1 import contacts_pb2, erasures_pb2, facts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.__main__ import MIGRATIONS
+from services.referrals.files.domain.consent import Grant
+from services.referrals.files.domain.person import FieldGroup
+from services.referrals.files.store.people import People as Files
 from services.referrals.people.store import erasures as erasures_store
 from services.referrals.people.usecases import erasures
 from services.referrals.people.usecases.erasures import Erasures
@@ -342,6 +345,17 @@ def test_after_an_erasure_no_stored_data_of_the_person_can_be_opened(
         pb.CoarsePerson(),
         "",
     )
+
+
+def test_an_access_during_an_erasure_is_refused_rather_than_answered_with_nothing(
+    story: Story, other: Client, service: Service
+) -> None:
+    files = Files(Keyring(key_folder.secret(service.keys, "sealing.referrals")))
+    person = story.person()
+    granted = Grant(person.id, frozenset(FieldGroup))
+    erase(story, other, person.id)
+    with service.database.transaction(SYSTEM) as tx, pytest.raises(Conflict, match="person_erased"):
+        files.identity(tx, granted)
 
 
 def test_an_erasure_is_published_with_ids_only_and_recorded_for_both_workers(

@@ -132,7 +132,11 @@ class People:
         The calling code must record the access.
         """
         values = self._open(tx, grant.person_id, "identity") if grant.groups else None
-        return grant.shows(Identity(**values)) if values else Identity()
+        if values:
+            return grant.shows(Identity(**values))
+        if grant.groups:
+            self.key(tx, grant.person_id)  # refuses if the file was erased after the grant was made
+        return Identity()
 
     def safe_contact(self, tx: Transaction, grant: Grant) -> SafeContact | None:
         """Returns the safe-contact plan. The calling code must record the access.

@@ -2,7 +2,6 @@
 
 from flask import redirect, render_template, request, url_for
 
-from chassis.errors import Invalid, Stale
 from chassis.languages import LANGUAGES
 from protos.referrals.v1 import advice_pb2 as pb
 from protos.referrals.v1 import contacts_pb2 as c
@@ -67,20 +66,13 @@ def form(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
 @pages.form("/advice/publish", access.NETWORK, again=form)
 def publish() -> access.Answer:
     """Publishes the card."""
-    try:
+    stale = _(
+        "Alguien publicó otra versión mientras tanto. Vuelva a abrir la tarjeta y mire qué cambió."
+    )
+    with forms.publishing(field_of, stale):
         published = clients().advice.PublishAdviceCard(
             pb.PublishAdviceCardRequest(card=card_in_form(), request_id=forms.request_id())
         )
-    except Invalid as refusal:
-        raise forms.Incomplete(
-            {field_of(path): words.violation(reason) for path, reason in refusal.violations}
-        ) from refusal
-    except Stale as refusal:
-        problem = _(
-            "Alguien publicó otra versión mientras tanto. Vuelva a abrir la tarjeta y mire"
-            " qué cambió."
-        )
-        raise forms.Incomplete({"_form": problem}) from refusal
     return redirect(url_for("advice.show", identifier=published.id, done="card_published"), 303)
 
 

@@ -4,7 +4,6 @@ from datetime import timedelta
 
 from flask import redirect, render_template, url_for
 
-from chassis.errors import Invalid, Stale
 from chassis.languages import N_
 from chassis.shape import INT32
 from protos.referrals.v1 import referrals_pb2 as pb
@@ -69,7 +68,10 @@ def form(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
 @pages.form("/deadlines/publish", access.NETWORK, again=form)
 def publish() -> access.Answer:
     """Publishes the next version."""
-    try:
+    stale = _(
+        "Alguien publicó otra versión mientras tanto. Vuelva a abrir los plazos y mire qué cambió."
+    )
+    with forms.publishing(lambda path: path.removeprefix("deadlines."), stale):
         send(
             pb.PublishDeadlinePolicyRequest(
                 version=forms.whole_number("version") or 0,
@@ -77,19 +79,6 @@ def publish() -> access.Answer:
                 request_id=forms.request_id(),
             )
         )
-    except Invalid as refusal:
-        raise forms.Incomplete(
-            {
-                field.removeprefix("deadlines."): words.violation(reason)
-                for field, reason in refusal.violations
-            }
-        ) from refusal
-    except Stale as refusal:
-        problem = _(
-            "Alguien publicó otra versión mientras tanto. Vuelva a abrir los plazos y mire"
-            " qué cambió."
-        )
-        raise forms.Incomplete({"_form": problem}) from refusal
     return redirect(url_for("deadlines.show", done="deadlines_published"), 303)
 
 

@@ -5,7 +5,8 @@ allowed.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -165,6 +166,23 @@ def refuse(errors: dict[str, str]) -> None:
     """Rejects the form with these problems, if there are any. Raises Incomplete."""
     if errors:
         raise Incomplete(errors)
+
+
+@contextmanager
+def publishing(field_of: Callable[[str], str], stale: str) -> Iterator[None]:
+    """Rejects the form if the block's request is refused as invalid or stale. Raises Incomplete.
+
+    `field_of` returns the form field for the path of a problem; `stale` is the text for a version
+    that somebody else has published meanwhile.
+    """
+    try:
+        yield
+    except Invalid as refusal:
+        raise Incomplete(
+            {field_of(path): words.violation(reason) for path, reason in refusal.violations}
+        ) from refusal
+    except Stale as refusal:
+        raise Incomplete({"_form": stale}) from refusal
 
 
 def problems(refusal: Refusal | Incomplete) -> dict[str, str]:

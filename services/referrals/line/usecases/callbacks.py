@@ -187,17 +187,15 @@ def end(tx: Transaction, now: datetime, owed: Sequence[Callback], worker_id: str
         callbacks.save(tx, callback, "settled")
 
 
-def end_forbidden(
-    tx: Transaction, files: Files, now: datetime, person_id: str, worker_id: str
-) -> None:
+def end_forbidden(tx: Transaction, now: datetime, person: Person, worker_id: str) -> None:
     """Ends the callbacks owed to a person, if the safe-contact plan in this file forbids calls.
 
-    They may have been agreed before the contact belonged to the file. Widens the scope.
+    They may have been agreed before the contact belonged to the file. The calling code must have
+    read the person for update. Widens the scope.
     """
-    person = files.get(tx, person_id, for_update=True)
     if person.safe_contact_channel and not person.may_be_called:
         elevate_to_system_scope(tx)  # a different line may have agreed on a call with her
-        end(tx, now, callbacks.owed_to_person(tx, person_id), worker_id)
+        end(tx, now, callbacks.owed_to_person(tx, person.id), worker_id)
 
 
 def fire_deadlines(tx: Transaction, now: datetime, limit: int) -> list[DeadlineFired]:

@@ -248,7 +248,8 @@ class Contacts(Callbacks):
         unread = former is None and not note
         self._book.change(tx, contact, None if unread else note)
         if person_id:
-            callbacks.end_forbidden(tx, self._files, now, person_id, call.caller.id)
+            person = self._files.get(tx, person_id, for_update=True)
+            callbacks.end_forbidden(tx, now, person, call.caller.id)
         return contact_message(contact, note or "")
 
     def TakeOverLine(self, request: pb.TakeOverLineRequest, call: Call) -> pb.TakeOver:

@@ -5,7 +5,7 @@ from typing import Any
 
 from chassis import audit
 from chassis.audit import Entry
-from chassis.db import Transaction, elevate_to_system_scope
+from chassis.db import Transaction
 from chassis.errors import Conflict, Invalid, NotFound, Stale
 from chassis.guesses import Guesses, Origin
 from chassis.ids import new_id, object_id
@@ -40,7 +40,6 @@ from services.referrals.files.wire.messages import (
     read_safe_contact,
     safe_contact_message,
 )
-from services.referrals.line.store import callbacks as callback_book
 from services.referrals.line.store import contacts
 from services.referrals.line.usecases import callbacks
 from services.referrals.network.domain.codes import Check
@@ -215,9 +214,7 @@ class People:
         person = self._own(tx, call.caller, object_id(request.id), version(request.etag))
         person.plan_contact(plan, now)
         self._files.change(tx, person, plan=plan)
-        if not person.may_be_called:
-            elevate_to_system_scope(tx)  # a different line may have agreed on a call with her
-            callbacks.end(tx, now, callback_book.owed_to_person(tx, person.id), call.caller.id)
+        callbacks.end_forbidden(tx, now, person, call.caller.id)
         return person_message(person, plan)
 
     def GetSafeContact(self, request: pb.GetSafeContactRequest, call: Call) -> pb.SafeContact:

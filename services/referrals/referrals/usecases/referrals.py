@@ -145,7 +145,8 @@ class Referrals(Steps):
         referrals.save(tx, referral, None)
         self._lives.follow_contacts(tx, now, referral.contact_id)
         if referral.contact_id:
-            callbacks.end_forbidden(tx, self._people, now, person_id, caller.id)
+            person = self._people.get(tx, person_id, for_update=True)
+            callbacks.end_forbidden(tx, now, person, caller.id)
         return referral_message(referral, actor, now)
 
     def UpdateReferral(self, request: pb.UpdateReferralRequest, call: Call) -> pb.Referral:
@@ -169,7 +170,8 @@ class Referrals(Steps):
             self._lives.release_offer(call.tx, now, referral)
         if referral.contact_id != contact_id:
             self._lives.follow_contacts(call.tx, now, contact_id, referral.contact_id)
-            callbacks.end_forbidden(call.tx, self._people, now, referral.person_id, call.caller.id)
+            person = self._people.get(call.tx, referral.person_id, for_update=True)
+            callbacks.end_forbidden(call.tx, now, person, call.caller.id)
         return referral_message(referral, actor, now)
 
     def GetReferral(self, request: pb.GetReferralRequest, call: Call) -> pb.Referral:

@@ -44,9 +44,13 @@ def create(directory: Path, services: Sequence[str], *, sealing: bool = True) ->
     mail key; and from each private half its public half, if that was lost. Leaves existing keys
     alone, and does not restore a first key that was replaced or retired.
 
-    `sealing` is False if a key service holds the sealing keys.
+    `sealing` is False if a key service holds the sealing keys. Raises FileNotFoundError if only the
+    private half of a pair was lost: a new pair would sign what nobody who has the old public half
+    believes.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name in ("tokens", "calls.gateway", *(f"facts.{service}" for service in services)):
+        _refuse_lost_private_half(directory, name)
     for file in directory.glob("*.jwk"):
         if not file.name.endswith(".pub.jwk"):
             _restore_public_half(file)
@@ -351,13 +355,23 @@ def readable(directory: Path, file_name: str) -> bool:
     return True
 
 
+def _refuse_lost_private_half(directory: Path, name: str) -> None:
+    pairs = _pairs(directory, name)
+    private = directory / f"{pairs[-1]}.jwk"
+    if private.with_suffix(".pub.jwk").exists() and not any(
+        (directory / f"{pair}.jwk").exists() for pair in pairs
+    ):
+        raise FileNotFoundError(errno.ENOENT, "the private half is lost", str(private))
+
+
 def _create_pair(directory: Path, name: str) -> None:
-    if (directory / f"{name}.jwk").exists():
-        return
-    private, public = _new_pair()
-    # The private half is written last: after a crash between the halves, both are created again.
-    _write(directory / f"{name}.pub.jwk", public, 0o644)
-    _write(directory / f"{name}.jwk", private, 0o600)
+    private = directory / f"{name}.jwk"
+    if not private.exists():
+        private.with_suffix(".pub.jwk").unlink(missing_ok=True)
+        # The private half is written first: after a crash between the halves, the public half is
+        # created from it.
+        _write(private, _new_pair()[0], 0o600)
+    _restore_public_half(private)
 
 
 def _restore_public_half(private: Path) -> None:

@@ -17,6 +17,11 @@ KEYS = ("*.jwk", "sealing.*.key", "marks.*.key", "gateway.key", "mail.key")
 def main(folder: Path, services: list[str]) -> None:
     try:
         key_folder.create(folder, services, sealing=not os.environ.get("ENLACE_PKCS11_MODULE"))
+    except FileNotFoundError as error:
+        sys.exit(
+            f"{error.filename} is missing, and its public half is not: restore it from a copy of"
+            ' the keys; without a copy, see docs/operations.md, "the private half of a key is lost"'
+        )
     except OSError as error:
         sys.exit(
             f"{error.filename or folder} can't be read or written: {error.strerror} (let this"

@@ -44,6 +44,36 @@ def test_a_lost_public_half_is_made_again_from_the_private_half(tmp_path: Path, 
     assert (set(tmp_path.iterdir()), key_folder.verifying(tmp_path, name).as_dict()) == (files, key)
 
 
+@pytest.mark.parametrize("name", ["tokens", "tokens.1", "calls.gateway", "facts.referrals"])
+def test_a_lost_private_half_is_named_and_makes_no_new_pair(tmp_path: Path, name: str) -> None:
+    key_folder.create(tmp_path, ["referrals"])
+    if name == "tokens.1":
+        key_folder.replace_pair(tmp_path, "tokens")
+        key_folder.drop_older_pairs(tmp_path, "tokens")
+    (tmp_path / f"{name}.jwk").unlink()
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    done = make_keys(tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"{tmp_path / name}.jwk is missing, and its public half is not: restore it from a copy of"
+        ' the keys; without a copy, see docs/operations.md, "the private half of a key is lost"\n'
+    )
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+    (tmp_path / f"{name}.pub.jwk").unlink()
+    assert make_keys(tmp_path).returncode == 0, "an operator who has no copy deletes both halves"
+
+
+def test_a_rotation_that_was_killed_as_it_ended_does_not_stop_the_next_start(
+    tmp_path: Path,
+) -> None:
+    key_folder.create(tmp_path, ["referrals"])
+    key_folder.replace_pair(tmp_path, "tokens")
+    (tmp_path / "tokens.jwk").unlink()
+    done = make_keys(tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not (tmp_path / "tokens.jwk").exists()
+
+
 @pytest.mark.parametrize(
     ("name", "damage"),
     [

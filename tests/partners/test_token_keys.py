@@ -104,14 +104,15 @@ def test_a_removed_key_is_invalid_after_a_few_seconds(
     assert len(key_folder.all_verifying(folder, "tokens")) == 1, "a start makes no second first key"
 
 
+@pytest.mark.parametrize("missing", [".jwk", ".pub.jwk"])
 def test_a_rotation_killed_between_the_halves_of_a_pair_can_be_resumed(
-    folder: Path, later: Callable[[float], None]
+    folder: Path, later: Callable[[float], None], missing: str
 ) -> None:
     issuer, verifier = pair(folder)
     before, _ = issuer.issue(WHO, "enlace.tests")
     newest = key_folder.replace_pair(folder, "tokens")
-    (folder / f"{newest}.jwk").unlink()
     make_older(folder, newest)
+    (folder / f"{newest}{missing}").unlink()
     later(1.1)
     assert kid(issuer.issue(WHO, "enlace.tests")[0]) == kid(before), "nobody has the new public key"
     assert key_folder.replace_pair(folder, "tokens") == newest

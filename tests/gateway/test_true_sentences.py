@@ -693,6 +693,12 @@ def test_d25_a_late_confirmation_is_not_described_as_still_to_come() -> None:
     assert "todavía no lo hicieron" in item(-30)
 
 
+def test_a_deletion_is_due_on_a_day_since_an_hour_would_be_of_another_country() -> None:
+    due = timestamp(datetime(2126, 3, 5, 22, tzinfo=UTC))
+    said = status_said(items=[c.ReferenceItem(need_group_code="HOU", deletion_due_time=due)])
+    assert "Tienen que confirmar hasta el 5 mar 2126 que ya no guardan nada." in said
+
+
 # D25
 def test_d25_the_page_does_not_claim_that_she_authorised_those_who_can_open_her_data() -> None:
     sentence = status_said(organizations_with_access=1)

@@ -136,6 +136,26 @@ def test_the_trail_is_searched_by_the_typed_fields_and_an_invalid_id_is_not_requ
     assert "ListTrail" not in [rpc for rpc, _, _ in played.asked[before:]]
 
 
+@pytest.mark.parametrize(
+    ("day", "start", "end"),
+    [
+        ("2026-03-28", "2026-03-28T04:00:00Z", "2026-03-29T03:00:00Z"),
+        ("2026-03-29", "2026-03-29T03:00:00Z", "2026-03-30T03:00:00Z"),
+        ("2026-10-24", "2026-10-24T03:00:00Z", "2026-10-25T04:00:00Z"),
+        ("2026-10-25", "2026-10-25T04:00:00Z", "2026-10-26T04:00:00Z"),
+    ],
+)
+def test_a_day_of_the_trail_is_from_five_to_five_also_where_the_clocks_change(
+    played: PlayedServices, day: str, start: str, end: str
+) -> None:
+    inside = signed_in(contract_pb2.ROLE_AUDITOR)
+    inside.organization.country, inside.organization.department = "ES", ""
+    played.answers["IssueToken"] = inside
+    enter(pages(played).test_client()).get(f"/audit/trail?day={day}")
+    request = played.last("ListTrail")
+    assert (request.start_time.ToJsonString(), request.end_time.ToJsonString()) == (start, end)
+
+
 def test_the_auditors_message_leads_to_the_page(
     client: FlaskClient, played: PlayedServices
 ) -> None:

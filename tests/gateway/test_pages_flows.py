@@ -1269,6 +1269,22 @@ def test_the_days_for_a_call_have_their_weekday_at_the_place_of_the_caller(
     assert f'<option value="today">hoy ({weekday})</option>' in page
 
 
+@pytest.mark.parametrize(
+    ("now", "weekday"),
+    [
+        (datetime(2026, 3, 28, 22, 30, tzinfo=UTC), "domingo"),  # 23:30, before a day of 23 hours
+        (datetime(2026, 10, 24, 22, 30, tzinfo=UTC), "lunes"),  # 00:30 on a day of 25 hours
+    ],
+)
+def test_tomorrow_is_the_next_day_also_where_the_clocks_change(
+    now: datetime, weekday: str, played: PlayedServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(i18n, "now", lambda: now)
+    played.answers["GetContact"] = c.Contact(id=ID, line_country="ES")
+    page = enter(pages(played).test_client()).get(f"/line/{ID}").text
+    assert f">mañana ({weekday})</option>" in page
+
+
 def test_hours_that_are_over_are_refused_in_the_list_where_other_hours_can_be_chosen(
     played: PlayedServices,
 ) -> None:

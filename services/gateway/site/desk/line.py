@@ -266,8 +266,10 @@ def call_days(contact: c.Contact) -> list[tuple[str, str]]:
     After midnight, people say "tomorrow" and mean the day that has begun.
     """
     there = zone_of(contact.line_country, contact.department)
+    # a local time: where the clocks change, not every day has 24 hours
+    now = i18n.now().astimezone(there)
     return [
-        (code, f"{text} ({i18n.format_time(i18n.now() + timedelta(days=number), 'EEEE', there)})")
+        (code, f"{text} ({i18n.format_time(now + timedelta(days=number), 'EEEE', there)})")
         for number, (code, text) in enumerate(words.options("day_band"))
     ]
 

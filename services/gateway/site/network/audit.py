@@ -91,10 +91,12 @@ def trail() -> str:
         page_size=50,
         page_token=request.args.get("page", ""),
     )
-    start = i18n.start_of_day(filters["day"])
+    start = i18n.moment(i18n.start_of_day(filters["day"]))
     if start is not None:
-        wanted.start_time.FromDatetime(start.ToDatetime() + MORNING)
-        wanted.end_time.FromDatetime(start.ToDatetime() + MORNING + timedelta(days=1))
+        # local times: where the clocks change, not every day has 24 hours
+        morning = start.astimezone(i18n.zone()) + MORNING
+        wanted.start_time.FromDatetime(morning)
+        wanted.end_time.FromDatetime(morning + timedelta(days=1))
     sound = all(is_id(filters[name]) for name in IDS if filters[name]) and (
         start is not None or not filters["day"]
     )

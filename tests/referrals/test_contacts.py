@@ -2,7 +2,7 @@
 
 import itertools
 from dataclasses import fields, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -285,6 +285,24 @@ def completed(story: Story, sent: pb.Referral) -> pb.Referral:
         pb.CompleteReferralRequest(id=sent.id, etag=started.etag, outcome_code=pb.OUTCOME_FULLY_MET)
     )
     return referral
+
+
+def test_a_contact_of_yesterday_is_not_described_as_of_today(
+    story: Story, service: Service
+) -> None:
+    evening = datetime(2026, 9, 11, 3, tzinfo=UTC)  # 21:00 in Nicaragua
+    service.clock.set(evening)
+    created = story.contact()
+    bands = []
+    for hours in (2, 4, 24 * 6, 24 * 7):
+        service.clock.set(evening + timedelta(hours=hours))
+        bands.append(status(service.public(), created).contact_time_band)
+    assert bands == [
+        contacts_pb2.TIME_BAND_TODAY,
+        contacts_pb2.TIME_BAND_THIS_WEEK,
+        contacts_pb2.TIME_BAND_THIS_WEEK,
+        contacts_pb2.TIME_BAND_EARLIER,
+    ]
 
 
 def test_reference_and_pin_show_the_status_to_the_public_and_to_any_line(

@@ -214,7 +214,7 @@ class _DayBandEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DayBand.Value
     DAY_BAND_IN_THREE_DAYS: _DayBand.ValueType  # 4
 
 class DayBand(_DayBand, metaclass=_DayBandEnumTypeWrapper):
-    """The day of a call, in the time zone of the network."""
+    """The day of a call, in the local time of the caller's place."""
 
 DAY_BAND_UNSPECIFIED: DayBand.ValueType  # 0
 DAY_BAND_TODAY: DayBand.ValueType  # 1
@@ -240,7 +240,7 @@ class _HourBandEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HourBand.Val
     """20 to 23"""
 
 class HourBand(_HourBand, metaclass=_HourBandEnumTypeWrapper):
-    """The hours of a call, in the time zone of the network."""
+    """The hours of a call, in the local time of the caller's place."""
 
 HOUR_BAND_UNSPECIFIED: HourBand.ValueType  # 0
 HOUR_BAND_MORNING: HourBand.ValueType  # 1
@@ -1158,7 +1158,7 @@ class ReferenceReading(_message.Message):
     ALLOWED_FIELD_NUMBER: _builtins.int
     COUNT_FIELD_NUMBER: _builtins.int
     date: _builtins.str
-    """The day, in the time zone of the network."""
+    """The day, in the local time of the caller's place."""
     organization_type_code: _builtins.str
     """The kind of organisation, as in the directory; absent: no longer known."""
     need_group_code: _builtins.str
@@ -1310,7 +1310,7 @@ class ReferenceStatus(_message.Message):
     CALL_UTC_OFFSET_MINUTES_FIELD_NUMBER: _builtins.int
     ONLY_THE_CALL_FIELD_NUMBER: _builtins.int
     contact_time_band: Global___TimeBand.ValueType
-    """The time since she called."""
+    """When she called, in local days of her place."""
     organizations_with_access: _builtins.int
     """The number of organisations that may open her data now, besides those that hold a file."""
     file_count: _builtins.int

@@ -11,7 +11,7 @@ from chassis import audit
 from chassis.clock import AHEAD
 from chassis.db import Transaction
 from chassis.errors import Conflict, Invalid, NotFound
-from chassis.local_time import zone_of
+from chassis.local_time import day_at, zone_of
 from chassis.rpc import Call
 from chassis.wire import number, timestamp
 from protos.referrals.v1 import contacts_pb2 as pb
@@ -330,7 +330,7 @@ class References:
             for referral, status, live in state.items
         ]
         return pb.ReferenceStatus(
-            contact_time_band=number(pb.TimeBand, _band(contact.create_time, call.clock.now())),
+            contact_time_band=number(pb.TimeBand, _band(contact, call.clock.now())),
             items=items,
             organizations_with_access=len(state.open_to),
             organizations_asked=state.enquiry_holders,
@@ -344,12 +344,11 @@ class References:
         )
 
 
-def _band(then: datetime, now: datetime) -> str:
-    age = now - then
-    return (
-        "today"
-        if age < timedelta(days=1)
-        else "this_week"
-        if age < timedelta(days=7)
-        else "earlier"
+def _band(contact: Contact, now: datetime) -> str:
+    """Returns how long ago the contact was, in local days of the caller's place."""
+    today, day = (
+        day_at(time, contact.line_country, contact.department)
+        for time in (now, contact.create_time)
     )
+    days = (today - day).days
+    return "today" if days < 1 else "this_week" if days < 7 else "earlier"

@@ -9,12 +9,14 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import psycopg
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import enquiries_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.__main__ import MIGRATIONS
 from tests.builders import ASKED, refusal
 from tests.referrals.conftest import ORG, SERVICE, SEVEN_POINTS, Client, Story
 from tests.referrals.test_any_line import operator_of, read_contact
@@ -208,14 +210,74 @@ def test_a_relative_of_a_child_does_not_share_the_guardians_view_nor_a_guardian_
     assert status_of(story, made).only_the_call
 
 
-def test_a_guardians_reference_ends_with_the_childs_eighteenth_birthday(story: Story) -> None:
-    made = story.contact(c.SPEAKER_GUARDIAN)
-    sent = child_of(story, made, people_pb2.GIVER_GUARDIAN)
+def grow_up(story: Story, referral: pb.Referral) -> None:
+    """Records a birth date by which the person of the referral is an adult."""
     operator = operator_of(story)
-    person = operator.GetPerson(people_pb2.GetPersonRequest(id=sent.person_id))
+    person = operator.GetPerson(people_pb2.GetPersonRequest(id=referral.person_id))
     operator.UpdateIdentity(
         people_pb2.UpdateIdentityRequest(
             id=person.id, etag=person.etag, identity=people_pb2.Identity(birth_date="2000-01-01")
         )
     )
+
+
+def test_a_guardians_reference_ends_with_the_childs_eighteenth_birthday(story: Story) -> None:
+    made = story.contact(c.SPEAKER_GUARDIAN)
+    grow_up(story, child_of(story, made, people_pb2.GIVER_GUARDIAN))
     assert status_of(story, made).only_the_call
+
+
+GUARDIANS = (MIGRATIONS[1] / "20261223100001_guardians.sql").read_text().split("-- migrate:down")[0]
+
+
+def after_migration(story: Story, made: c.CreateContactResponse) -> tuple[int, bool]:
+    """Applies the migration; returns who spoke in the contact, and whether the reference shows a
+    request.
+    """
+    with psycopg.connect(story.service.migration_url) as owner:
+        owner.execute(GUARDIANS)
+    contact = operator_of(story).GetContact(c.GetContactRequest(id=made.contact.id))
+    return contact.speaker_code, bool(status_of(story, made).items)
+
+
+@pytest.mark.parametrize("speaker", c.Speaker.values(), ids=c.Speaker.Name)
+@pytest.mark.parametrize("giver", [people_pb2.GIVER_GUARDIAN, people_pb2.GIVER_AUTHORITY])
+def test_the_migration_makes_only_a_relative_with_a_guardians_consent_a_guardian(
+    story: Story, giver: people_pb2.Giver.ValueType, speaker: c.Speaker.ValueType
+) -> None:
+    made = story.contact(speaker)
+    child_of(story, made, giver)
+    consented = giver == people_pb2.GIVER_GUARDIAN
+    expected = c.SPEAKER_GUARDIAN if speaker == c.SPEAKER_FAMILY and consented else speaker
+    opens = expected == c.SPEAKER_PERSON or (expected == c.SPEAKER_GUARDIAN and consented)
+    assert after_migration(story, made) == (expected, opens)
+
+
+def test_the_migration_looks_at_the_file_that_the_contact_names_too(story: Story) -> None:
+    first, second = story.contact(c.SPEAKER_FAMILY), story.contact(c.SPEAKER_FAMILY)
+    sent = child_of(story, first, people_pb2.GIVER_GUARDIAN)
+    change_contact(operator_of(story), second.contact.id, person_id=sent.person_id)
+    assert after_migration(story, second) == (c.SPEAKER_GUARDIAN, True)
+
+
+def test_the_migration_counts_a_guardians_consent_that_was_withdrawn(story: Story) -> None:
+    made = story.contact(c.SPEAKER_FAMILY)
+    sent = child_of(story, made, people_pb2.GIVER_GUARDIAN)
+    operator_of(story).WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=sent.receipt_id))
+    assert after_migration(story, made) == (c.SPEAKER_GUARDIAN, True)
+
+
+def test_the_migration_leaves_a_relative_without_a_guardians_consent_as_he_is(
+    story: Story,
+) -> None:
+    child_of(story, story.contact(c.SPEAKER_FAMILY), people_pb2.GIVER_GUARDIAN)  # another's file
+    without_file, of_adult = story.contact(c.SPEAKER_FAMILY), story.contact(c.SPEAKER_FAMILY)
+    referral_for(story, of_adult)
+    for made in (without_file, of_adult):
+        assert after_migration(story, made) == (c.SPEAKER_FAMILY, False)
+
+
+def test_the_migration_opens_nothing_of_a_child_who_has_come_of_age(story: Story) -> None:
+    made = story.contact(c.SPEAKER_FAMILY)
+    grow_up(story, child_of(story, made, people_pb2.GIVER_GUARDIAN))
+    assert after_migration(story, made) == (c.SPEAKER_GUARDIAN, False)

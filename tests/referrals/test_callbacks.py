@@ -24,6 +24,7 @@ from tests.builders import NOON, refusal, refusal_with_fields
 from tests.referrals.conftest import Client, Service, Story
 from tests.referrals.test_any_line import call_again, operator_of
 from tests.referrals.test_contacts import referral_for
+from tests.referrals.test_withdrawal import run_concurrently
 
 pytestmark = pytest.mark.usefixtures("abroad")
 TOMORROW, EVENING, NIGHT = c.DAY_BAND_TOMORROW, c.HOUR_BAND_EVENING, c.HOUR_BAND_NIGHT
@@ -238,6 +239,15 @@ def test_a_time_agreed_in_a_second_call_replaces_the_one_agreed_in_the_first(sto
     (callback,) = owed_calls(story, made)
     assert callback.clocks[0].start_time.ToDatetime() == datetime(2026, 3, 6, 2)
     assert not owed_calls(story, again), "she is called once"
+
+
+def test_calls_agreed_at_once_for_two_contacts_of_a_caller_are_one_call(story: Story) -> None:
+    for _ in range(10):
+        made = story.contact()
+        again = call_again(story, made, "hotline")
+        agree = [partial(arrange_call, story, each.contact.id) for each in (made, again)]
+        assert run_concurrently(*agree) == ["OK", "OK"]
+        assert len([*owed_calls(story, made), *owed_calls(story, again)]) == 1
 
 
 def test_a_time_that_the_person_asks_for_replaces_the_times_of_all_lines(story: Story) -> None:

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from chassis.db import Row, Transaction
 from chassis.errors import Conflict, NotFound, Stale
+from chassis.locks import advisory_lock
 from chassis.wire import Cursor
 from facts import outbox
 from keys.sealing import CannotOpen, Keyring
@@ -177,6 +178,21 @@ def of_caller(tx: Transaction, first_id: str, *, for_update: bool = False) -> li
         (first_id, first_id),
     )
     return [_read(row) for row in rows]
+
+
+def lock_caller(tx: Transaction, identifier: str) -> None:
+    """Locks the caller of a contact, for transactions that agree on a call with her.
+
+    A transaction must take this lock before it locks any of her contacts. Raises NotFound outside
+    the scope.
+    """
+    row = tx.execute(
+        "SELECT coalesce(nullif(tied_to_id, ''), id) AS first FROM contacts WHERE id = %s",
+        (identifier,),
+    ).fetchone()
+    if row is None:
+        raise NotFound
+    advisory_lock(tx, f"caller/{row['first']}")
 
 
 def people_of(tx: Transaction, own: Sequence[Contact]) -> list[str]:

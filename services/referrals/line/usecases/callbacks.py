@@ -55,7 +55,9 @@ class Callbacks:
         If the line owes her a callback already, also for another contact, that callback moves.
         """
         wish = parse_wish(request.callback, "callback.")
-        contact = contacts.lock(call.tx, object_id(request.callback.contact_id))
+        identifier = object_id(request.callback.contact_id)
+        contacts.lock_caller(call.tx, identifier)
+        contact = contacts.lock(call.tx, identifier)
         contact.check_not_erased()
         own = [each.id for each in contacts.of_caller(call.tx, contact.tied_to_id or contact.id)]
         person_id = self._check_plans(call.tx, contact)

@@ -119,7 +119,13 @@ def sound(message: Message) -> Message:
                 setattr(message, part.name, ID)
             elif part.name in ("country", "line_country", "exploitation_country"):
                 setattr(message, part.name, "NI")
-            elif part.name in ("date", "seen_date", "expire_date", "agreement_expire_date"):
+            elif part.name in (
+                "date",
+                "local_date",
+                "seen_date",
+                "expire_date",
+                "agreement_expire_date",
+            ):
                 setattr(message, part.name, "2027-03-31")
             elif part.name == "main_step":
                 # every field of an enum is its first value: a draft, on the sender's side

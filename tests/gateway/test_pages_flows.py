@@ -1283,6 +1283,23 @@ def test_tomorrow_is_the_next_day_also_where_the_clocks_change(
     played.answers["GetContact"] = c.Contact(id=ID, line_country="ES")
     page = enter(pages(played).test_client()).get(f"/line/{ID}").text
     assert f">mañana ({weekday})</option>" in page
+def test_the_days_for_another_try_have_their_weekday_at_the_place_of_the_caller(
+    played: PlayedServices,
+) -> None:
+    owed = [c.Callback(id=ID, contact_id=ID, local_date="2026-11-29", clocks=[r.Clock()])]
+    played.answers["ListCallbacks"] = c.ListCallbacksResponse(callbacks=owed)
+    page = enter(pages(played).test_client()).get("/line").text
+    assert '<option value="today">hoy (domingo)</option>' in page
+
+
+def test_the_days_on_the_page_of_a_reference_have_their_weekday(played: PlayedServices) -> None:
+    status = c.ReferenceStatus(may_ask_for_call=True, local_date="2026-11-29")
+    played.answers["GetReferenceStatus"] = status
+    client = pages(played).test_client()
+    data = {"form_token": token_of(client.get("/my-referral").text)}
+    page = client.post("/my-referral", data={**data, "reference": "7QK4-M2X7", "pin": "4821"}).text
+    assert "hoy (domingo)" in page
+    assert "mañana (lunes)" in page
 
 
 def test_hours_that_are_over_are_refused_in_the_list_where_other_hours_can_be_chosen(

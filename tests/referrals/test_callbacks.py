@@ -219,6 +219,24 @@ def test_the_status_of_a_reference_has_the_local_time_of_the_call(
     assert status.call_from_time.ToDatetime() == start
 
 
+@pytest.mark.parametrize(("department", "date"), [("NI-CI", "2026-03-03"), ("ES-CN", "2026-03-04")])
+def test_a_day_for_a_call_counts_from_the_date_at_the_place_of_the_caller(
+    department: str, date: str, story: Story, service: Service
+) -> None:
+    service.clock.set(datetime(2026, 3, 4, 5, 59, tzinfo=UTC))
+    request = c.CreateContactRequest(
+        contact=c.Contact(line_country="NI", department=department, speaker_code=c.SPEAKER_PERSON),
+        pin="4821",
+    )
+    made = operator_of(story).CreateContact(request)
+    file_of(story, made, people_pb2.SAFE_CHANNEL_PHONE)
+    arranged = arrange_call(story, made.contact.id)
+    (listed,) = owed_calls(story, made)
+    settled = settle(story, listed, c.CALLBACK_OUTCOME_AGAIN)
+    dates = {each.local_date for each in (arranged, listed, settled, ask_for_call(story, made))}
+    assert dates == {date}
+
+
 def test_a_new_time_for_a_call_replaces_the_earlier_one(story: Story) -> None:
     created = story.contact()
     file_of(story, created, people_pb2.SAFE_CHANNEL_PHONE)

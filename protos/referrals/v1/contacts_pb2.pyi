@@ -767,6 +767,7 @@ class Callback(_message.Message):
     OUTCOME_CODE_FIELD_NUMBER: _builtins.int
     REFERENCE_HINT_FIELD_NUMBER: _builtins.int
     PERSON_ID_FIELD_NUMBER: _builtins.int
+    LOCAL_DATE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The callback."""
     etag: _builtins.str
@@ -787,6 +788,8 @@ class Callback(_message.Message):
     """The last two characters of the contact's reference."""
     person_id: _builtins.str
     """The person's file, if she has one: it says how to call her without danger."""
+    local_date: _builtins.str
+    """Today's date at the caller's place, from which day_code counts."""
     @_builtins.property
     def clocks(self) -> _containers.RepeatedCompositeFieldContainer[_referrals_pb2.Clock]:
         """The time from which and until which to call; stopped once the call is settled."""
@@ -805,10 +808,11 @@ class Callback(_message.Message):
         outcome_code: Global___CallbackOutcome.ValueType = ...,
         reference_hint: _builtins.str = ...,
         person_id: _builtins.str = ...,
+        local_date: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked_by_herself", b"asked_by_herself", "clocks", b"clocks", "contact_id", b"contact_id", "day_code", b"day_code", "etag", b"etag", "hour_code", b"hour_code", "id", b"id", "outcome_code", b"outcome_code", "person_id", b"person_id", "reference_hint", b"reference_hint", "tries", b"tries"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked_by_herself", b"asked_by_herself", "clocks", b"clocks", "contact_id", b"contact_id", "day_code", b"day_code", "etag", b"etag", "hour_code", b"hour_code", "id", b"id", "local_date", b"local_date", "outcome_code", b"outcome_code", "person_id", b"person_id", "reference_hint", b"reference_hint", "tries", b"tries"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1309,6 +1313,7 @@ class ReferenceStatus(_message.Message):
     ORGANIZATIONS_ASKED_FIELD_NUMBER: _builtins.int
     CALL_UTC_OFFSET_MINUTES_FIELD_NUMBER: _builtins.int
     ONLY_THE_CALL_FIELD_NUMBER: _builtins.int
+    LOCAL_DATE_FIELD_NUMBER: _builtins.int
     contact_time_band: Global___TimeBand.ValueType
     """When she called, in local days of her place."""
     organizations_with_access: _builtins.int
@@ -1327,6 +1332,8 @@ class ReferenceStatus(_message.Message):
     """Whether the caller learns about her own call alone. This is so unless she is the person herself, or is recorded as the guardian of a child and has given a
     consent for her; nothing that was requested for the person is shown, and nothing of it can be stopped.
     """
+    local_date: _builtins.str
+    """If she may ask to be called: today's date at her place, from which day_code of AskForCallByReference counts."""
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReferenceItem]:
         """one item for each referral of hers; empty: nothing was requested yet"""
@@ -1353,10 +1360,11 @@ class ReferenceStatus(_message.Message):
         organizations_asked: _builtins.int = ...,
         call_utc_offset_minutes: _builtins.int = ...,
         only_the_call: _builtins.bool = ...,
+        local_date: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["call_from_time", b"call_from_time", "call_until_time", b"call_until_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_from_time", b"call_from_time", "call_until_time", b"call_until_time", "call_utc_offset_minutes", b"call_utc_offset_minutes", "contact_time_band", b"contact_time_band", "file_count", b"file_count", "items", b"items", "may_ask_for_call", b"may_ask_for_call", "may_withdraw", b"may_withdraw", "only_the_call", b"only_the_call", "organizations_asked", b"organizations_asked", "organizations_with_access", b"organizations_with_access"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_from_time", b"call_from_time", "call_until_time", b"call_until_time", "call_utc_offset_minutes", b"call_utc_offset_minutes", "contact_time_band", b"contact_time_band", "file_count", b"file_count", "items", b"items", "local_date", b"local_date", "may_ask_for_call", b"may_ask_for_call", "may_withdraw", b"may_withdraw", "only_the_call", b"only_the_call", "organizations_asked", b"organizations_asked", "organizations_with_access", b"organizations_with_access"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -4,7 +4,6 @@ All operators share the queue, and any of them can continue with a contact.
 """
 
 from collections.abc import Callable
-from datetime import timedelta
 from operator import itemgetter
 from typing import TypeVar
 
@@ -14,7 +13,7 @@ from google.protobuf.message import Message
 
 from chassis.errors import Exhausted, Invalid, Stale, Unauthenticated
 from chassis.languages import N_
-from chassis.local_time import zone_of
+from chassis.local_time import day_at
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import advice_pb2 as ad
 from protos.referrals.v1 import contacts_pb2 as c
@@ -255,23 +254,9 @@ def page(
         if contact.id
         else [],
         cards=send(ad.ListAdviceCardsRequest(contact_id=contact.id)).cards,
-        days=call_days(contact),
+        local_date=day_at(i18n.now(), contact.line_country, contact.department).isoformat(),
         names=names.names_of(related, organizations=[contact.handed_over_organization_id]),
     )
-
-
-def call_days(contact: c.Contact) -> list[tuple[str, str]]:
-    """Returns the days for a call, each with its weekday at the caller's place.
-
-    After midnight, people say "tomorrow" and mean the day that has begun.
-    """
-    there = zone_of(contact.line_country, contact.department)
-    # a local time: where the clocks change, not every day has 24 hours
-    now = i18n.now().astimezone(there)
-    return [
-        (code, f"{text} ({i18n.format_time(now + timedelta(days=number), 'EEEE', there)})")
-        for number, (code, text) in enumerate(words.options("day_band"))
-    ]
 
 
 @pages.post("/line/new", access.LINE)

@@ -153,6 +153,15 @@ def full_date(text: str) -> str:
     return str(format_date(date.fromisoformat(text), "d MMM y", locale=locale()))
 
 
+def weekday(text: str, days: int) -> str:
+    """Returns the weekday of the day that is `days` days after a full-date (RFC 3339).
+
+    Without a date, which a service of an older version does not send, it is the reader's own.
+    """
+    start = date.fromisoformat(text) if text else today()
+    return str(format_date(start + timedelta(days), "EEEE", locale=locale()))
+
+
 def today_text() -> str:
     """Formats today's date as `day` formats the date of a time."""
     return format_time(now(), "d MMM y")

@@ -144,6 +144,18 @@ def options(kind: str) -> list[tuple[str, str]]:
     return [(key, _(text)) for key, text in vocabulary.TABLES[kind].items() if key]
 
 
+def call_days(local_date: str) -> list[tuple[str, str]]:
+    """Returns the days for a call, each with its weekday; `local_date` is today at the caller's
+    place.
+
+    After midnight, people say "tomorrow" and mean the day that has begun.
+    """
+    return [
+        (code, f"{text} ({i18n.weekday(local_date, number)})")
+        for number, (code, text) in enumerate(options("day_band"))
+    ]
+
+
 def shares(service: Any) -> str:
     """Returns the authority with which a service shares information, to be put after its name.
 

@@ -30,6 +30,7 @@ def install(app: Flask) -> None:
     app.jinja_env.globals.update(
         word=words.word,
         options=words.options,
+        call_days=words.call_days,
         code_of=words.code,
         codes_of=words.codes,
         area_name=words.area,

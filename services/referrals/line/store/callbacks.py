@@ -79,16 +79,16 @@ def owed_to_person(tx: Transaction, person_id: str) -> list[Callback]:
 
 def page(
     tx: Transaction, organization_id: str, limit: int, after: Cursor | None
-) -> tuple[list[tuple[Callback, str, str]], Cursor | None]:
+) -> tuple[list[tuple[Callback, Row]], Cursor | None]:
     """Returns a page of the callbacks that an organisation owes, the earliest due first.
 
-    Each callback comes with the reference hint and the person of its contact. The second value is
-    the cursor of the next page.
+    Each callback comes with the reference hint, the person, the line's country and the department
+    of its contact. The second value is the cursor of the next page.
     """
     time, identifier = after or ("-infinity", "")
     rows = tx.execute(
-        "SELECT b.*, c.reference_hint, coalesce(nullif(c.person_id, ''), (SELECT min(person_id)"
-        " FROM referrals WHERE contact_id = c.id), '')"
+        "SELECT b.*, c.reference_hint, c.line_country, c.department, coalesce(nullif(c.person_id,"
+        " ''), (SELECT min(person_id) FROM referrals WHERE contact_id = c.id), '')"
         " AS person_id, b.clock_due_time::text AS key FROM callbacks b"
         " JOIN contacts c ON c.id = b.contact_id"
         " WHERE b.organization_id = %s AND b.outcome_code = ''"
@@ -96,7 +96,7 @@ def page(
         " ORDER BY b.clock_due_time, b.id LIMIT %s",
         (organization_id, time, identifier, limit + 1),
     ).fetchall()
-    callbacks = [(_read(row), row["reference_hint"], row["person_id"]) for row in rows[:limit]]
+    callbacks = [(_read(row), row) for row in rows[:limit]]
     return callbacks, [rows[limit - 1]["key"], rows[limit - 1]["id"]] if len(rows) > limit else None
 
 

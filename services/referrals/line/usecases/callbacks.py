@@ -11,7 +11,7 @@ from functools import partial
 from chassis.db import Transaction, elevate_to_system_scope
 from chassis.errors import Conflict, Invalid, Stale
 from chassis.ids import new_id, object_id
-from chassis.local_time import zone_of
+from chassis.local_time import day_at, zone_of
 from chassis.rpc import Call
 from chassis.wire import PageTokens, page_size, version, word
 from protos.referrals.v1 import contacts_pb2 as pb
@@ -62,7 +62,7 @@ class Callbacks:
         own = [each.id for each in contacts.of_caller(call.tx, contact.tied_to_id or contact.id)]
         person_id = self._check_plans(call.tx, contact)
         callback = _owe(call.tx, call.clock.now(), contact, wish, own, by_herself=False)
-        return callback_message(callback, contact.reference_hint, person_id)
+        return _message(callback, contact, person_id, call)
 
     def ListCallbacks(
         self, request: pb.ListCallbacksRequest, call: Call
@@ -74,7 +74,15 @@ class Callbacks:
         )
         page, more = callbacks.page(call.tx, call.caller.organization_id, size, after)
         return pb.ListCallbacksResponse(
-            callbacks=[callback_message(*row) for row in page],
+            callbacks=[
+                callback_message(
+                    callback,
+                    row["reference_hint"],
+                    row["person_id"],
+                    day_at(call.clock.now(), row["line_country"], row["department"]),
+                )
+                for callback, row in page
+            ],
             next_page_token=self._pages.token(request, more),
         )
 
@@ -105,7 +113,7 @@ class Callbacks:
         else:
             callback.settle(now, outcome, call.caller.id)
         callbacks.save(tx, callback, "changed" if outcome == AGAIN else "settled")
-        return callback_message(callback, contact.reference_hint, person_id)
+        return _message(callback, contact, person_id, call)
 
     def _check_plans(self, tx: Transaction, contact: Contact) -> str:
         """Refuses a callback that a safe-contact plan does not allow.
@@ -141,8 +149,13 @@ def ask(
     """
     if not may_ask(files.unerased(tx, people, for_update=True)):
         raise Conflict("call_not_safe")
-    known = [contact for contact in own if files.unerased(tx, contacts.people_of(tx, [contact]))]
-    _owe(tx, now, known[-1], wish, [contact.id for contact in own], by_herself=True)
+    contact = last_with_file(tx, files, own)
+    _owe(tx, now, contact, wish, [contact.id for contact in own], by_herself=True)
+
+
+def last_with_file(tx: Transaction, files: Files, own: Sequence[Contact]) -> Contact:
+    """Returns the last contact of a caller whose line has a file about her; there must be one."""
+    return [contact for contact in own if files.unerased(tx, contacts.people_of(tx, [contact]))][-1]
 
 
 def may_ask(files: Sequence[Person]) -> bool:
@@ -175,6 +188,11 @@ def _owe(
     for callback in owed:
         callbacks.save(tx, callback, "asked" if by_herself else "changed")
     return owed[0]
+
+
+def _message(callback: Callback, contact: Contact, person_id: str, call: Call) -> pb.Callback:
+    today = day_at(call.clock.now(), contact.line_country, contact.department)
+    return callback_message(callback, contact.reference_hint, person_id, today)
 
 
 def _hours(contact: Contact, wish: Wish, now: datetime) -> Hours:

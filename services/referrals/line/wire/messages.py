@@ -1,6 +1,7 @@
 """Translates contacts and callbacks into messages, and parses the answers of a triage."""
 
 from collections.abc import Iterable
+from datetime import date
 from typing import Any
 
 from chassis.wire import etag, number, timestamp, word
@@ -80,9 +81,13 @@ def contact_message(
 
 
 def callback_message(
-    callback: Callback, reference_hint: str, person_id: str
+    callback: Callback, reference_hint: str, person_id: str, local_date: date
 ) -> contacts_pb2.Callback:
-    """Returns a callback as a message, with the reference hint and the file id of its contact."""
+    """Returns a callback as a message.
+
+    The reference hint and the file id are those of its contact; `local_date` is today's date at the
+    contact's place.
+    """
     return contacts_pb2.Callback(
         id=callback.id,
         etag=etag(callback.step_version),
@@ -93,4 +98,5 @@ def callback_message(
         outcome_code=number(contacts_pb2.CallbackOutcome, callback.outcome_code),
         reference_hint=reference_hint,
         person_id=person_id,
+        local_date=local_date.isoformat(),
     )

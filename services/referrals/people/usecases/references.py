@@ -71,6 +71,7 @@ class RequestsState:
     may_withdraw: bool = False
     may_be_contacted: bool = False
     may_ask_for_call: bool = False
+    local_date: str = ""  # today's date where she would be called, if she may ask for a call
     call: Callback | None = None  # the callback that a line owes the caller and that is due first
     call_utc_offset: timedelta = timedelta()  # offset of the caller's local time when it begins
     # the number of organisations that hold enquiry content about the caller
@@ -261,6 +262,9 @@ class References:
         files = self._files.unerased(tx, her.people)
         state = RequestsState(files=len(files), only_the_call=not (her.people or her.contacts))
         state.may_ask_for_call = callbacks.may_ask(files)
+        if state.may_ask_for_call:
+            contact = callbacks.last_with_file(tx, self._files, own)
+            state.local_date = day_at(now, contact.line_country, contact.department).isoformat()
         state.enquiry_holders = enquiries.holders(tx, her)
         state.call = callback_book.first_owed(tx, [contact.id for contact in own])
         if state.call:
@@ -338,6 +342,7 @@ class References:
             may_withdraw=state.may_withdraw,
             may_ask_for_call=state.may_ask_for_call,
             only_the_call=state.only_the_call,
+            local_date=state.local_date,
             call_from_time=timestamp(state.call.clock.start_time if state.call else None),
             call_until_time=timestamp(state.call.clock.due_time if state.call else None),
             call_utc_offset_minutes=state.call_utc_offset // timedelta(minutes=1),

@@ -193,6 +193,21 @@ def test_a_receiver_that_did_not_deliver_does_not_count_as_having_accepted() -> 
     )
 
 
+def test_a_receiver_that_is_suspended_does_not_count_as_having_accepted() -> None:
+    plan, by = plan_with_referrals()
+    by["reception"].note_standing("border", NOON, out=True)
+    assert acting_organizations(plan) == ["travel", "reception ngo", "housing"]
+    for act in (
+        lambda: plan.follow("for-travel", State.IN_PROGRESS, "", NOON),
+        lambda: plan.take("travel", MET, NOON),
+    ):
+        assert conflict_of(act) == "legs_not_accepted reception"
+    by["reception"].note_standing("ngo", NOON, out=True)
+    by["reception"].note_standing("border", NOON, out=False)
+    assert acting_organizations(plan) == ["travel mission", "reception", "housing"]
+    move(plan, by["travel"], State.IN_PROGRESS)
+
+
 def test_a_reopened_travel_leg_does_not_check_the_later_legs_again() -> None:
     plan, by = plan_with_referrals()
     move(plan, by["travel"], State.IN_PROGRESS)

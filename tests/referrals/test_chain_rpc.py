@@ -23,6 +23,7 @@ from services.referrals.network.store import members
 from tests.builders import NOON, refusal
 from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story, read
 from tests.referrals.test_plans_rpc import begun, current_plan, outcome, person, update
+from tests.referrals.test_subscriptions import Hearing
 
 MET, OPEN, REFERRED = pb.PLAN_STEP_STATE_MET, pb.PLAN_STEP_STATE_OPEN, pb.PLAN_STEP_STATE_REFERRED
 LEGS = {
@@ -143,6 +144,20 @@ def test_the_travel_starts_once_every_later_leg_is_accepted(hand_over: HandOver)
     )
     hand_over.accept("reception")
     assert list(hand_over.seen("travel")["travel"].waits_for_keys) == []
+    assert hand_over.start("travel").state == r.STATE_IN_PROGRESS
+
+
+def test_d24_she_does_not_leave_while_the_receiver_of_an_arrival_is_suspended(
+    hand_over: HandOver, service: Service
+) -> None:
+    hear = Hearing(service)
+    hand_over.accept(*LEGS)
+    hear.organization("shelter", "SUSPENDED")
+    assert refusal(lambda: hand_over.start("travel")) == NOT_ACCEPTED
+    legs = hand_over.seen("travel", hand_over.story.ngo)
+    assert list(legs["travel"].waits_for_keys) == ["housing"]
+    assert legs["housing"].acting_organization_id == ORG["ngo"], "she needs another place"
+    hear.organization("shelter", "APPROVED")
     assert hand_over.start("travel").state == r.STATE_IN_PROGRESS
 
 

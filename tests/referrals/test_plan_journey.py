@@ -251,8 +251,8 @@ def test_a_woman_is_handed_over_on_her_way_home_and_her_plan_follows_her_for_a_y
         "Puesto de El Guasaule, Nicaragua Enviada Le toca a Puesto de El Guasaule"
     )
     expect(page.locator("main")).to_contain_text(
-        "Todavía no puede salir. Antes tienen que aceptar: recepción en la frontera o el"
-        " aeropuerto."
+        "Todavía no puede salir. Falta que acepte una organización activa: recepción en la frontera"
+        " o el aeropuerto."
     )
     escort.goto(f"{escort.url.removesuffix('/today')}/referrals/{travel}")
     assert [leg.split(" ")[0] for leg in leg_texts(escort)] == ["Viaje", "Recepción"], (

@@ -236,7 +236,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_TOO_MANY_ENQUIRIES: _Reason.ValueType  # 87
     """A member may have only so many enquiries open, and make only so many in a day. Close one, or wait."""
     REASON_LEGS_NOT_ACCEPTED: _Reason.ValueType  # 88
-    """The person does not leave before every later leg is accepted; `about` names the legs that are not. Wait for them, or ask another service for them."""
+    """The person does not leave before a member in good standing has accepted every later leg; `about` names the other legs. Wait, or ask another service for them."""
     REASON_RECEIPT_OF_ANOTHER_LEG: _Reason.ValueType  # 89
     """Another leg of the same hand-over uses this consent; `about` names it. Each leg needs its own consent."""
     REASON_RESUME_TOKEN_LOST: _Reason.ValueType  # 90
@@ -453,7 +453,7 @@ REASON_OFFER_GONE: Reason.ValueType  # 86
 REASON_TOO_MANY_ENQUIRIES: Reason.ValueType  # 87
 """A member may have only so many enquiries open, and make only so many in a day. Close one, or wait."""
 REASON_LEGS_NOT_ACCEPTED: Reason.ValueType  # 88
-"""The person does not leave before every later leg is accepted; `about` names the legs that are not. Wait for them, or ask another service for them."""
+"""The person does not leave before a member in good standing has accepted every later leg; `about` names the other legs. Wait, or ask another service for them."""
 REASON_RECEIPT_OF_ANOTHER_LEG: Reason.ValueType  # 89
 """Another leg of the same hand-over uses this consent; `about` names it. Each leg needs its own consent."""
 REASON_RESUME_TOKEN_LOST: Reason.ValueType  # 90

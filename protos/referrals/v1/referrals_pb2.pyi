@@ -1205,7 +1205,7 @@ class Leg(_message.Message):
 
     @_builtins.property
     def waits_for_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """For the departure: the legs that are not accepted yet, without which it does not begin."""
+        """For the departure: the legs that no member in good standing has accepted yet, without which it does not begin."""
 
     def __init__(
         self,

@@ -400,7 +400,7 @@ class ReferralsServicer:
 
     def StartReferral(self, request, context):
         """Records that help has begun: accepted → in_progress. Callers: the receiver. legs_not_accepted: the referral is the departure of a hand-over, and later legs
-        are not accepted. step_waits: the referral is a later leg of a hand-over, and the person has not left.
+        are not accepted, or their receivers are suspended or have left. step_waits: the referral is a later leg of a hand-over, and the person has not left.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -113,7 +113,7 @@ class ReferralsStub:
     """
     StartReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.StartReferralRequest, _referrals_pb2.Referral]
     """Records that help has begun: accepted → in_progress. Callers: the receiver. legs_not_accepted: the referral is the departure of a hand-over, and later legs
-    are not accepted. step_waits: the referral is a later leg of a hand-over, and the person has not left.
+    are not accepted, or their receivers are suspended or have left. step_waits: the referral is a later leg of a hand-over, and the person has not left.
     """
     ScheduleAppointment: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.ScheduleAppointmentRequest, _referrals_pb2.Referral]
     """Schedules a meeting with the person; the state stays in_progress. Callers: the receiver. One appointment is open at a time: another replaces it. SILENCE
@@ -254,7 +254,7 @@ class ReferralsAsyncStub(ReferralsStub):
     """
     StartReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.StartReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """Records that help has begun: accepted → in_progress. Callers: the receiver. legs_not_accepted: the referral is the departure of a hand-over, and later legs
-    are not accepted. step_waits: the referral is a later leg of a hand-over, and the person has not left.
+    are not accepted, or their receivers are suspended or have left. step_waits: the referral is a later leg of a hand-over, and the person has not left.
     """
     ScheduleAppointment: _aio.UnaryUnaryMultiCallable[_referrals_pb2.ScheduleAppointmentRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """Schedules a meeting with the person; the state stays in_progress. Callers: the receiver. One appointment is open at a time: another replaces it. SILENCE
@@ -524,7 +524,7 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
         """Records that help has begun: accepted → in_progress. Callers: the receiver. legs_not_accepted: the referral is the departure of a hand-over, and later legs
-        are not accepted. step_waits: the referral is a later leg of a hand-over, and the person has not left.
+        are not accepted, or their receivers are suspended or have left. step_waits: the referral is a later leg of a hand-over, and the person has not left.
         """
 
     @_abc_1.abstractmethod

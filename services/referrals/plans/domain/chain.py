@@ -72,6 +72,6 @@ def leg_with_neighbours(links: Sequence[Link], referral_id: str) -> list[Link]:
 def _acting(plan: Plan, referral: Referral | None, settled: bool, held: bool) -> str:
     if settled or plan.close_time:
         return ""
-    if referral is None or referral.state in WAITS_FOR_SENDER:
+    if referral is None or referral.state in WAITS_FOR_SENDER or referral.receiver_is_out:
         return plan.organization_id
     return "" if held and referral.state is State.ACCEPTED else referral.receiver_organization_id

@@ -260,7 +260,7 @@ class Plan:
         )
 
     def arrivals_not_accepted(self) -> list[str]:
-        """Returns the keys of the arrivals that no receiver has accepted yet."""
+        """Returns the keys of the arrivals that no receiver in good standing has accepted yet."""
         return [leg.key for leg in self.legs[1:] if not self._is_taken_on(leg.key)]
 
     def has_begun(self, key: str) -> bool:
@@ -325,14 +325,16 @@ class Plan:
 
     def _is_taken_on(self, key: str) -> bool:
         referral = self.referral_of_leg(key)
-        return self.steps[key].settled or (referral is not None and referral.state in TAKEN_ON)
+        return self.steps[key].settled or (
+            referral is not None and referral.state in TAKEN_ON and not referral.receiver_is_out
+        )
 
     def _check_accepted(self) -> None:
         if missing := self.arrivals_not_accepted():
             raise Conflict("legs_not_accepted", *missing)
 
     def _check_leg(self, step: PlanStep, state: State) -> None:
-        """Refuses to begin a departure before all arrivals are accepted.
+        """Refuses to begin a departure while `arrivals_not_accepted` returns arrivals.
 
         Also refuses to begin an arrival before the departure has begun.
         """

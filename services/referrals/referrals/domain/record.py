@@ -188,6 +188,11 @@ class ReferralRecord:
         """Returns whether the referral is live, a draft, or came back and its need is open."""
         return self.state in LIVE or self.state is State.DRAFT or self.need_is_open
 
+    @property
+    def receiver_is_out(self) -> bool:
+        """Returns whether the receiver is suspended or has left, as last reported to the sender."""
+        return self.receiver_organization_id in self.sides_out
+
     def shows_open_need(self, actor: Actor) -> bool:
         """Returns whether the person's need is open and this actor may know that."""
         return self.need_is_open and not self.is_only_receiver(actor)

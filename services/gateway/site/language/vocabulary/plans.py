@@ -121,8 +121,8 @@ TABLES: dict[str, dict[str, str]] = {
         "step_waits": N_("Antes falta otro paso. Cúmplalo, o diga que no hace falta."),
         "plan_closed": N_("Este plan ya terminó. Si hace falta, empiece otro."),
         "legs_not_accepted": N_(
-            "Todavía no puede salir: falta que acepten las etapas que siguen."
-            " Vea cuáles en el viaje por etapas."
+            "Todavía no puede salir: en cada etapa que sigue tiene que haber aceptado una"
+            " organización activa. Vea cuáles faltan en el viaje por etapas."
         ),
         "receipt_of_another_leg": N_(
             "Otra etapa del viaje ya va con este consentimiento. Cada etapa lleva el suyo:"

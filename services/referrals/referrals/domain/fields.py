@@ -1,4 +1,7 @@
-"""The fields that the requests for steps carry, with their checks."""
+"""The fields that the requests for steps carry, with their checks.
+
+A field of only one step stands in the row of that step.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -51,14 +54,15 @@ def check_delivered(outcome_code: str, need_codes: tuple[str, ...]) -> None:
         raise Invalid(("delivered_need_codes", "contradicts"))
 
 
-def _stored(
+def stored(
     name: str, default: Any = "", check: Callable[[Any, datetime], None] | None = None
 ) -> Field:
+    """Returns a field whose value the referral stores under the same name."""
     return Field(name, default, name, check)
 
 
-def _time(name: str, earliest: timedelta | None, latest: timedelta) -> Field:
-    """Returns a field for a required time.
+def moment(name: str, earliest: timedelta | None, latest: timedelta) -> Field:
+    """Returns a field for a required time, which the referral stores under the same name.
 
     The limits are relative to now; without an earliest limit, any earlier time is allowed.
     """
@@ -66,7 +70,7 @@ def _time(name: str, earliest: timedelta | None, latest: timedelta) -> Field:
     def check(time: datetime | None, now: datetime) -> None:
         check_between(name, None if earliest is None else now + earliest, time, now + latest)
 
-    return _stored(name, None, check)
+    return stored(name, None, check)
 
 
 def _check_delivered(codes: tuple[str, ...], now: datetime) -> None:
@@ -76,15 +80,8 @@ def _check_delivered(codes: tuple[str, ...], now: datetime) -> None:
     check.done()
 
 
-_YEAR, _AT_ONCE = timedelta(days=365), timedelta(microseconds=1)
+YEAR, AT_ONCE = timedelta(days=365), timedelta(microseconds=1)
 NOTE, REASON = Field("note"), Field("reason_code")
 HELP_CAME, RECEIPT = Field("help_came_code"), Field("receipt_id")
-NEED_CLOSE_REASON = Field("reason_code", stored_as="need_close_reason_code")
-QUESTION, OUTCOME = _stored("question_code"), _stored("outcome_code")
-RESPONSIBLE_WORKER = _stored("responsible_worker_id")
-PLANNED_FIRST_CONTACT = _time("planned_first_contact_time", -timedelta(days=1), _YEAR)
-EXPECTED_WAIT, REVIEW_TIME = _stored("expected_wait_days", 0), _time("review_time", _AT_ONCE, _YEAR)
-ALTERNATIVE_SERVICE = _stored("alternative_service_id")
-FIRST_CONTACT = _time("first_contact_time", None, timedelta(days=60))
-APPOINTMENT = _time("appointment_time", -APPOINTMENT_TOLERANCE, FARTHEST_APPOINTMENT)
-DELIVERED = _stored("delivered_need_codes", (), _check_delivered)
+RESPONSIBLE_WORKER = stored("responsible_worker_id")
+DELIVERED = stored("delivered_need_codes", (), _check_delivered)

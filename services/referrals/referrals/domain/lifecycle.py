@@ -17,25 +17,21 @@ from chassis.errors import Conflict
 from chassis.second import refusal
 from services.referrals.network.domain.deadline import HEALTH, Calendar, DeadlineKind
 from services.referrals.referrals.domain.fields import (
-    ALTERNATIVE_SERVICE,
-    APPOINTMENT,
     APPOINTMENT_TOLERANCE,
+    AT_ONCE,
     DELIVERED,
-    EXPECTED_WAIT,
-    FIRST_CONTACT,
+    FARTHEST_APPOINTMENT,
     HELP_CAME,
-    NEED_CLOSE_REASON,
     NOTE,
-    OUTCOME,
-    PLANNED_FIRST_CONTACT,
-    QUESTION,
     REASON,
     RECEIPT,
     RESPONSIBLE_WORKER,
-    REVIEW_TIME,
+    YEAR,
     Field,
     check_delivered,
     check_note,
+    moment,
+    stored,
 )
 
 if TYPE_CHECKING:
@@ -326,7 +322,7 @@ TRANSITIONS: tuple[Step, ...] = (
         stops=(K.ACKNOWLEDGE,), main=True),
     Step(
         "ask", "info_requested", UNDECIDED, S.INFO_REQUESTED, _RECEIVER,
-        carries=(QUESTION, NOTE), reason="question_code", guards=(not_asked_before,),
+        carries=(stored("question_code"), NOTE), reason="question_code", guards=(not_asked_before,),
         effects=(pause_decision,), starts=(K.ANSWER,), stops=(K.ACKNOWLEDGE,),
     ),
     Step(
@@ -335,18 +331,20 @@ TRANSITIONS: tuple[Step, ...] = (
     ),
     Step(
         "accept", "accepted", UNDECIDED | {S.WAITLISTED}, S.ACCEPTED, _RECEIVER,
-        carries=(RESPONSIBLE_WORKER, PLANNED_FIRST_CONTACT, NOTE), effects=(name_desk,),
-        starts=(K.FIRST_CONTACT,), stops=(K.ACKNOWLEDGE, K.DECIDE, K.REVIEW), main=True,
+        carries=(RESPONSIBLE_WORKER,
+            moment("planned_first_contact_time", -timedelta(days=1), YEAR), NOTE),
+        effects=(name_desk,), starts=(K.FIRST_CONTACT,),
+        stops=(K.ACKNOWLEDGE, K.DECIDE, K.REVIEW), main=True,
     ),
     Step(
         "waitlist", "waitlisted", UNDECIDED, S.WAITLISTED, _RECEIVER,
-        carries=(EXPECTED_WAIT, REVIEW_TIME, NOTE), starts=(K.REVIEW,), stops=(K.ACKNOWLEDGE,
-            K.DECIDE),
+        carries=(stored("expected_wait_days", 0), moment("review_time", AT_ONCE, YEAR), NOTE),
+        starts=(K.REVIEW,), stops=(K.ACKNOWLEDGE, K.DECIDE),
     ),
     Step(
         "decline", "declined", UNDECIDED | {S.WAITLISTED}, S.DECLINED, _RECEIVER,
-        carries=(REASON, ALTERNATIVE_SERVICE, NOTE), reason="reason_code", attribution="provider",
-        starts=_REPLACED, stops=_WAITS,
+        carries=(REASON, stored("alternative_service_id"), NOTE), reason="reason_code",
+        attribution="provider", starts=_REPLACED, stops=_WAITS,
     ),
     Step(
         "expire", "expired", UNDECIDED, S.EXPIRED, frozenset({Side.SYSTEM}),
@@ -354,8 +352,8 @@ TRANSITIONS: tuple[Step, ...] = (
     ),
     Step(
         "start", "started", frozenset({S.ACCEPTED}), S.IN_PROGRESS, _RECEIVER,
-        carries=(FIRST_CONTACT, NOTE), starts=(K.SILENCE,), stops=(K.FIRST_CONTACT, *HEALTH),
-        main=True,
+        carries=(moment("first_contact_time", None, timedelta(days=60)), NOTE),
+        starts=(K.SILENCE,), stops=(K.FIRST_CONTACT, *HEALTH), main=True,
     ),
     # When the time of an appointment has come, its result is the next thing to record.
     Step(
@@ -385,7 +383,8 @@ TRANSITIONS: tuple[Step, ...] = (
     ),
     Step(
         "schedule_appointment", "appointment_scheduled", _HELPING, None, _RECEIVER,
-        carries=(APPOINTMENT, NOTE), starts=(K.SILENCE,), stops=(K.SILENCE,),
+        carries=(moment("appointment_time", -APPOINTMENT_TOLERANCE, FARTHEST_APPOINTMENT), NOTE),
+        starts=(K.SILENCE,), stops=(K.SILENCE,),
     ),
     Step(
         "cancel_appointment", "appointment_cancelled", _HELPING, None, _RECEIVER,
@@ -394,8 +393,8 @@ TRANSITIONS: tuple[Step, ...] = (
     ),
     Step(
         "complete", "completed", frozenset({S.IN_PROGRESS}), S.COMPLETED, _RECEIVER,
-        carries=(OUTCOME, DELIVERED, NOTE), reason="outcome_code", attribution="provider",
-        starts=(K.CLOSE,), stops=(K.SILENCE,), main=True,
+        carries=(stored("outcome_code"), DELIVERED, NOTE), reason="outcome_code",
+        attribution="provider", starts=(K.CLOSE,), stops=(K.SILENCE,), main=True,
     ),
     Step(
         "not_deliver", "not_delivered", frozenset({S.ACCEPTED, S.IN_PROGRESS}), S.NOT_DELIVERED,
@@ -410,8 +409,8 @@ TRANSITIONS: tuple[Step, ...] = (
     ),
     Step(
         "close_need", "need_closed", CAME_BACK, None, _SENDING,
-        carries=(NEED_CLOSE_REASON, NOTE), reason="reason_code", guards=(need_is_open,),
-        stops=(*_REPLACED, *HEALTH),
+        carries=(Field("reason_code", stored_as="need_close_reason_code"), NOTE),
+        reason="reason_code", guards=(need_is_open,), stops=(*_REPLACED, *HEALTH),
     ),
     Step(
         "close", "closed", frozenset({S.COMPLETED}), S.CLOSED, _CLOSING,

@@ -23,7 +23,7 @@ from protos.areas import MUNICIPALITIES
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import locations_pb2 as pb
-from services.gateway.edge.clients import clients
+from services.gateway.edge.clients import clients, send
 from services.gateway.site.backend import directory, lists, names
 from services.gateway.site.language import _, words
 from services.gateway.site.parts import forms, merging
@@ -82,13 +82,14 @@ def save() -> access.Answer:
     """Saves the fields of the organisation."""
     before = own_organization()
     typed = forms.filled(d.Organization(id=before.id, etag=forms.etag()))
-    rpc_request = d.UpdateOrganizationRequest(
-        organization=typed,
-        update_mask=FieldMask(paths=_ORGANIZATION),
-        request_id=forms.request_id(),
-    )
     return _save_or_show_again(
-        lambda: clients().directory.UpdateOrganization(rpc_request),
+        lambda: send(
+            d.UpdateOrganizationRequest(
+                organization=typed,
+                update_mask=FieldMask(paths=_ORGANIZATION),
+                request_id=forms.request_id(),
+            )
+        ),
         show,
         typed,
         before,
@@ -116,14 +117,15 @@ def service(identifier: str) -> access.Answer:
 @pages.post("/entry/services/<identifier>/confirm", access.MANAGERS, then="entry.show")
 def confirm(identifier: str) -> tuple[str, int] | None:
     """Confirms that everything about a service is still true."""
-    before = _own_service(identifier)
-    rpc_request = d.UpdateServiceRequest(
-        service=d.Service(id=before.id, etag=forms.etag()),
-        update_mask=FieldMask(paths=["assured_time"]),
-        request_id=forms.request_id(),
-    )
+    confirmed = d.Service(id=_own_service(identifier).id, etag=forms.etag())
     try:
-        clients().directory.UpdateService(rpc_request)
+        send(
+            d.UpdateServiceRequest(
+                service=confirmed,
+                update_mask=FieldMask(paths=["assured_time"]),
+                request_id=forms.request_id(),
+            )
+        )
     except Stale:  # it was changed, so the manager would confirm data that she has not read
         problem = _("Otra persona acaba de cambiarlo: mírelo antes de confirmarlo.")
         return show(errors={"_form": problem}), 412
@@ -146,18 +148,15 @@ def place(identifier: str) -> access.Answer:
 
 
 def _save_place(before: pb.Location, typed: pb.Location) -> None:
-    locations, request_id = clients().locations, forms.request_id()
     if not before.id:
-        locations.CreateLocation(pb.CreateLocationRequest(location=typed, request_id=request_id))
+        send(pb.CreateLocationRequest(location=typed, request_id=forms.request_id()))
         return
     # Sealed fields are not shown, so an empty field means that the value stays.
     sealed = ("address", "transportation") if before.confidential else ()
     mask = FieldMask(
         paths=[path for path in _LOCATION if path not in sealed or getattr(typed, path)]
     )
-    locations.UpdateLocation(
-        pb.UpdateLocationRequest(location=typed, update_mask=mask, request_id=request_id)
-    )
+    send(pb.UpdateLocationRequest(location=typed, update_mask=mask, request_id=forms.request_id()))
 
 
 @pages.post("/entry/places/<identifier>/address", access.MANAGERS)
@@ -308,11 +307,10 @@ def changed_since(identifier: str) -> list[dict[str, Any]]:
         shown.FromJsonString(forms.text("seen"))
     except ValueError:  # no valid time in the form, so show all changes
         return history(identifier)
-    shown_at = (shown.seconds, shown.nanos)
     return [
         change
         for change in history(identifier)
-        if (change["time"].seconds, change["time"].nanos) > shown_at
+        if change["time"].ToNanoseconds() > shown.ToNanoseconds()
     ]
 
 
@@ -406,15 +404,16 @@ def _is_simple(schedule: d.Schedule) -> bool:
 
 
 def _save_service(before: d.Service, typed: d.Service) -> d.Service:
-    directory, request_id = clients().directory, forms.request_id()
     if not before.id:
         typed.ClearField("active")
-        return directory.CreateService(d.CreateServiceRequest(service=typed, request_id=request_id))
-    return directory.UpdateService(
+        return clients().directory.CreateService(
+            d.CreateServiceRequest(service=typed, request_id=forms.request_id())
+        )
+    return clients().directory.UpdateService(
         d.UpdateServiceRequest(
             service=typed,
             update_mask=FieldMask(paths=[*_SERVICE, "assured_time"]),
-            request_id=request_id,
+            request_id=forms.request_id(),
         )
     )
 
@@ -424,11 +423,10 @@ def _offer_at(service_id: str, wanted: Sequence[str]) -> None:
 
     At a place that stays, the details of the service are kept.
     """
-    locations = clients().locations
     offer_ids = _offered_at(service_id)
     for location_id in wanted:
         if location_id not in offer_ids:
-            locations.SetServiceAtLocation(
+            send(
                 pb.SetServiceAtLocationRequest(
                     service_at_location=pb.ServiceAtLocation(
                         service_id=service_id, location_id=location_id
@@ -438,7 +436,7 @@ def _offer_at(service_id: str, wanted: Sequence[str]) -> None:
             )
     for location_id, identifier in offer_ids.items():
         if location_id not in wanted:
-            locations.DeleteServiceAtLocation(
+            send(
                 pb.DeleteServiceAtLocationRequest(
                     id=identifier, request_id=f"{forms.request_id()}-{identifier}"[:100]
                 )

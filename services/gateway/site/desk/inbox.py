@@ -4,7 +4,7 @@ from flask import redirect, render_template, request, url_for
 
 from chassis.languages import N_
 from protos.notifications.v1 import notifications_pb2 as n
-from services.gateway.edge.clients import clients
+from services.gateway.edge.clients import clients, send
 from services.gateway.site.backend import names
 from services.gateway.site.parts import forms
 from services.gateway.site.shell import access, session
@@ -87,16 +87,13 @@ def inbox(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
             unread_only=unread, page_size=50, page_token=request.args.get("page", "")
         )
     )
-    desk = (
-        clients().notifications.GetDesk(n.GetDeskRequest()) if session.me().may("manager") else None
-    )
     return render_template(
         "inbox.html",
         messages=answer.messages,
         names=names.names(message.organization_id for message in answer.messages),
         unread=unread,
         next_page=answer.next_page_token,
-        desk=desk,
+        desk=send(n.GetDeskRequest()) if session.me().may("manager") else None,
         errors=errors,
     )
 

@@ -136,14 +136,13 @@ def queue(errors: forms.Problems = forms.NO_PROBLEMS, identifier: str = "") -> s
     answer = clients().contacts.ListContacts(
         c.ListContactsRequest(page_size=50, page_token=request.args.get("page", ""))
     )
-    others = [
-        contact for contact in answer.contacts if contact.outcome_code != c.CONTACT_OUTCOME_OPEN
-    ]
     return render_template(
         "line.html",
         waiting=queues.open_contacts(),
         calls=queues.calls_owed(),
-        others=others,
+        others=[
+            contact for contact in answer.contacts if contact.outcome_code != c.CONTACT_OUTCOME_OPEN
+        ],
         next_page=answer.next_page_token,
         errors=errors,
         part=identifier,
@@ -233,8 +232,11 @@ def page(
     reference and PIN that the caller gave, until the contact is recorded. `shown` is the state
     (merging.encode) from which the form was made; None stands for the state of `contact`.
     """
-    asked_for = r.ReferralFilter(box=r.BOX_OUTBOX, contact_id=contact.id)
-    related = referrals.matching(asked_for) if contact.id else lists.Listed()
+    related = (
+        referrals.matching(r.ReferralFilter(box=r.BOX_OUTBOX, contact_id=contact.id))
+        if contact.id
+        else lists.Listed()
+    )
     return render_template(
         "contact.html",
         contact=contact,

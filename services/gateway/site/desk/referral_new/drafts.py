@@ -93,10 +93,9 @@ def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> acce
     `before` is the endpoint to which "back" on the page leads.
     """
     draft, errors = referrals.fetch(identifier), dict[str, str]()
-    only_searches = page == "unsafe" and unsafe_form.only_searches(request.form)
     if (
         request.method == "POST"
-        and not only_searches
+        and not (page == "unsafe" and unsafe_form.only_searches(request.form))
         and not (errors := problems(page, values_in_form()))
     ):
         try:

@@ -109,8 +109,12 @@ def start_in_request() -> Start:
         clients().contacts.GetContact(c.GetContactRequest(id=contact_id)) if contact_id else None
     )
     person_id = request.values.get("person", "") or (contact.person_id if contact else "")
-    service = names.names(services=[service_id]).services.get(service_id) if service_id else None
-    return Start(contact, referrals.file_of(person_id) if person_id else None, service, enquiry)
+    return Start(
+        contact,
+        referrals.file_of(person_id) if person_id else None,
+        names.names(services=[service_id]).services.get(service_id) if service_id else None,
+        enquiry,
+    )
 
 
 def is_one_need(code: str) -> bool:
@@ -175,9 +179,10 @@ def chosen_service(start: Start, answers: MultiDict[str, str], page: str, shown:
         return start.enquiry.taken_service_id
     if shown == page or not start.service:
         return answers.get("service_id", "")
-    matches = matches_for(start, answers, 100)
     accepting_ids = {
-        match.service.id for match in matches if match.verdict in (d.VERDICT_FITS, d.VERDICT_ASK)
+        match.service.id
+        for match in matches_for(start, answers, 100)
+        if match.verdict in (d.VERDICT_FITS, d.VERDICT_ASK)
     }
     return start.service.id if start.service.id in accepting_ids else ""
 
@@ -198,18 +203,14 @@ def first_incomplete(
 
 def matches_for(start: Start, answers: MultiDict[str, str], limit: int = 30) -> list[d.Match]:
     """Returns the matches for the answers, without services that the person named as unsafe."""
-    unsafe, excluded = (
-        answers.getlist(unsafe_form.DEPARTMENTS),
-        answers.getlist(unsafe_form.ORGANIZATIONS),
-    )
     return directory.matches(
         answers["need_code"],
         coarse(start),
         session.me().country,
         forms.whole_number("age"),
         limit,
-        unsafe,
-        excluded,
+        unsafe=answers.getlist(unsafe_form.DEPARTMENTS),
+        excluded=answers.getlist(unsafe_form.ORGANIZATIONS),
     )
 
 

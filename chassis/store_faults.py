@@ -76,9 +76,8 @@ def found_dead(refusal: Unavailable) -> bool:
 def may_be_repeated(refusal: Unavailable) -> bool:
     """Returns True if the transaction did nothing, and a retry may succeed.
 
-    Either a migration invalidated a prepared statement, which the connection prepares again, or the
-    transaction and another one waited for each other, and PostgreSQL ended this one, or the
-    connection was found dead.
+    There are three cases: a migration invalidated a prepared statement, and the connection prepares
+    it again; PostgreSQL ended the transaction because of a deadlock; the connection was found dead.
     """
     return found_dead(refusal) or isinstance(
         refusal.__cause__, pg.FeatureNotSupported | pg.DeadlockDetected

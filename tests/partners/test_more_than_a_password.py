@@ -140,21 +140,21 @@ def test_a_sign_in_at_the_moment_in_which_an_app_is_activated_replaces_no_secret
 ) -> None:
     """Otherwise somebody with only the password would get the secret of the app that is in use."""
     scene.worker(scene.organization("Puentes"), Role.OPERATOR, email=EMAIL)
-    asked, read = sign_in(strict), second_factors.get
-    app = App(scene, asked.set_up_secret)
+    first, get = sign_in(strict), second_factors.get
+    app = App(scene, first.set_up_secret)
 
     def read_before_the_activation(*args: Any, **more: Any) -> Any:
-        monkeypatch.setattr(second_factors, "get", read)
-        found = read(*args, **more)
-        assert finish(strict, asked.challenge, app.code()).session_secret
-        return found
+        monkeypatch.setattr(second_factors, "get", get)
+        factor = get(*args, **more)
+        assert finish(strict, first.challenge, app.code()).session_secret
+        return factor
 
     monkeypatch.setattr(second_factors, "get", read_before_the_activation)
-    late = sign_in(strict)
+    second = sign_in(strict)
     scene.advance(seconds=60)
-    again = sign_in(strict)
-    fails(lambda: finish(strict, again.challenge, App(scene, late.set_up_secret).code()))
-    assert finish(strict, again.challenge, app.code()).session_secret
+    third = sign_in(strict)
+    fails(lambda: finish(strict, third.challenge, App(scene, second.set_up_secret).code()))
+    assert finish(strict, third.challenge, app.code()).session_secret
 
 
 def test_a_worker_who_is_suspended_meanwhile_sets_up_no_code(scene: Scene, strict: Stubs) -> None:
@@ -170,29 +170,29 @@ def test_a_worker_who_is_suspended_meanwhile_sets_up_no_code(scene: Scene, stric
 
 
 @pytest.mark.parametrize(
-    ("ways", "request_fields"), [(("pwd",), True), (("pwd", "otp", "mfa"), False)]
+    ("methods", "needs_code"), [(("pwd",), True), (("pwd", "otp", "mfa"), False)]
 )
 def test_a_provider_that_required_a_second_factor_is_trusted_and_another_is_not_enough(
-    scene: Scene, strict: Stubs, ways: tuple[str, ...], request_fields: bool
+    scene: Scene, strict: Stubs, methods: tuple[str, ...], needs_code: bool
 ) -> None:
     scene.worker(scene.coalition, Role.COORDINATOR, email=EMAIL)
     provider = Provider(
         f"{SITE}/sign-in/return",
-        {"ana": Person("ana-1", EMAIL, ways=ways)},
+        {"ana": Person("ana-1", EMAIL, ways=methods)},
         now=lambda: scene.clock.now().timestamp(),
     )
     id = set_up(scene, scene.coalition, provider).provider_id
     begun = strict.BeginProviderSignIn(m.BeginProviderSignInRequest(provider_id=id))
     back = provider.signs_in(begun.authorization_url, "ana")
-    provider_says: m.SignInResponse = strict.FinishProviderSignIn(
+    response: m.SignInResponse = strict.FinishProviderSignIn(
         m.FinishProviderSignInRequest(
             challenge=begun.challenge, state=back["state"], code=back["code"]
         )
     )
     provider.stop()
-    assert (bool(provider_says.set_up_secret), bool(provider_says.session_secret)) == (
-        request_fields,
-        not request_fields,
+    assert (bool(response.set_up_secret), bool(response.session_secret)) == (
+        needs_code,
+        not needs_code,
     )
 
 
@@ -202,9 +202,9 @@ def test_a_worker_with_a_code_is_asked_for_it_whatever_her_provider_required(sce
     people = {"ana": Person("ana-1", EMAIL, ways=("mfa",))}
     provider = Provider(f"{SITE}/sign-in/return", people, now=lambda: scene.clock.now().timestamp())
     set_up(scene, scene.coalition, provider)
-    came = sign_in_through(scene, scene.coalition, provider)
+    response = sign_in_through(scene, scene.coalition, provider)
     provider.stop()
-    assert (came.session_secret, came.asks_code) == ("", True)
+    assert (response.session_secret, response.asks_code) == ("", True)
     assert scene.nobody.FinishSignIn(
-        m.FinishSignInRequest(challenge=came.challenge, code=app.code())
+        m.FinishSignInRequest(challenge=response.challenge, code=app.code())
     ).session_secret

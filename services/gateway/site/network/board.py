@@ -24,7 +24,7 @@ pages = access.Pages("board")
 
 COUNTRY = "NI"
 LOOKAHEAD = timedelta(hours=12)
-SLOWEST = 8
+SLOWEST = 8  # number of organisations whose response times are shown unfolded
 
 
 @pages.get("/board", access.NETWORK, navigation=N_("Tablero"), section="network")
@@ -61,11 +61,11 @@ def board() -> str:
         )
     )
     known = names.names_of(answer.referrals)
-    opened = lists.all_of(em.ListEmergenciesRequest(waiting=True))
+    emergencies = lists.all_of(em.ListEmergenciesRequest(waiting=True))
     known.organizations |= names.names(
         {
             *(time.organization_id for time in times),
-            *(emergency.organization_id for emergency in opened),
+            *(emergency.organization_id for emergency in emergencies),
         }
     ).organizations
     return render_template(
@@ -74,7 +74,7 @@ def board() -> str:
         names=known,
         first=True,
         counts=counts,
-        emergencies=opened,
+        emergencies=emergencies,
         running=sum(live.live_by_need_group.values()),
         needs=needs,
         map_=pictures.map_of(COUNTRY, dict(needs["by_department"])),

@@ -18,7 +18,7 @@ from services.gateway.site.parts import forms
 
 POINTS = tuple(vocabulary.TABLES["explained"])
 ANSWERS = {f"answer_{code}": code for code in vocabulary.TABLES["field_group"]}
-ASKED: Mapping[str, tuple[str, ...]] = {
+FIELDS_OF_PAGE: Mapping[str, tuple[str, ...]] = {
     "points": ("explained_codes",),
     "answers": (*ANSWERS, "purpose_codes", "no_to_the_rest"),
     "manner": (
@@ -32,7 +32,7 @@ ASKED: Mapping[str, tuple[str, ...]] = {
         "interpreter",
     ),
 }
-"""The pages, with the fields of each."""
+"""The fields of each page, in the order of the pages."""
 PREVIOUS_PAGE = {"answers": "points", "manner": "answers", "refused": "answers"}
 NEXT_PAGE = {"points": "answers", "answers": "manner"}
 CHILD, UNKNOWN, ADULT = "child", "unknown", "adult"
@@ -67,7 +67,7 @@ def next_page(recipient: str, age: str) -> tuple[str, dict[str, str]]:
     shown = forms.text("page")
     if "back" in request.form:
         return PREVIOUS_PAGE.get(shown, "points"), {}
-    for page in ASKED:
+    for page in FIELDS_OF_PAGE:
         if errors := _missing(page, age):
             return page, errors
         if page == "answers" and not agreed_groups():
@@ -113,9 +113,9 @@ def _missing(page: str, age: str) -> dict[str, str]:
 
 
 def child_not_asked() -> bool:
-    """Returns whether, as the form says, a child can't be asked for consent or said no.
+    """Returns whether two workers decide in the child's best interest, according to the form.
 
-    If so, two workers decide in the child's best interest.
+    They do so if the child can't be asked for consent, or said no.
     """
     return forms.flag("unasked")
 
@@ -133,7 +133,7 @@ def values_for(recipient: str) -> MultiDict[str, str]:
 def hidden_fields(page: str, recipient: str) -> Iterator[tuple[str, str]]:
     """Yields the values of the other pages, for hidden fields."""
     for name, value in values_for(recipient).items(multi=True):
-        if any(name in fields for other, fields in ASKED.items() if other != page):
+        if any(name in fields for other, fields in FIELDS_OF_PAGE.items() if other != page):
             yield name, value
 
 
@@ -142,7 +142,7 @@ def page_of(errors: Mapping[str, Any]) -> str:
     return next(
         (
             page
-            for page, fields in ASKED.items()
+            for page, fields in FIELDS_OF_PAGE.items()
             if errors.keys() & {*fields, *(("field_groups",) if page == "answers" else ())}
         ),
         "manner",

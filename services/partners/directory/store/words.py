@@ -11,7 +11,7 @@ from services.partners.network.store.sort_keys import fold
 
 @dataclass(frozen=True, slots=True)
 class Lexeme:
-    """A lexeme of the documents; with `begins`, the beginning of lexemes."""
+    """A lexeme to look for in the documents; if `begins`, every lexeme that begins with `text`."""
 
     text: str
     begins: bool

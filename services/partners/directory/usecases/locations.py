@@ -120,7 +120,7 @@ class Locations:
         sealed = [name for name in SEALED if name in changes and location.entry.confidential]
         if sealed and not is_owner:
             raise Invalid(*((f"location.{name}", "out_of_range") for name in sealed))
-        # An empty text would leave the stored text as it is: nobody reads it before writing.
+        # An empty text is refused, because the store keeps a sealed field if its new text is empty.
         if empty := [name for name in sealed if not changes[name]]:
             raise Invalid(*((f"location.{name}", "required") for name in empty))
         change_location(call.tx, self._keyring, call.caller, call.clock.now(), location, changes)
@@ -367,7 +367,7 @@ def grant_address(
 
 
 def end_address(tx: Transaction, referral_id: str, at: datetime) -> None:
-    """Ends the right to open the address, after the person has left the service or not come."""
+    """Ends the right to open the address when the person has left the service or did not come."""
     address_grants.end(tx, referral_id, at)
 
 

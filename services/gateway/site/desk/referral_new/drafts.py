@@ -219,7 +219,9 @@ def consent(identifier: str) -> access.Answer:
         errors=errors,
         labels=consent_form.labels(),
         page=page,
-        number=list(consent_form.ASKED).index(page) + 1 if page in consent_form.ASKED else 0,
+        number=list(consent_form.FIELDS_OF_PAGE).index(page) + 1
+        if page in consent_form.FIELDS_OF_PAGE
+        else 0,
         values=consent_form.values_for(recipient),
         carried=list(consent_form.hidden_fields(page, recipient)),
         answers=consent_form.ANSWERS,

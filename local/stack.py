@@ -470,13 +470,13 @@ def _health(address: str, *names: str) -> list[bool | None]:
     from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
     from grpc_health.v1.health_pb2_grpc import HealthStub
 
-    found: list[bool | None] = []
+    statuses: list[bool | None] = []
     with grpc.insecure_channel(address) as channel:
         check = HealthStub(channel).Check  # type: ignore[attr-defined]  # the stubs lack the methods
         for name in names:
             try:
                 answer = check(HealthCheckRequest(service=name), timeout=ALIVE)
             except grpc.RpcError:
-                return found + [None] * (len(names) - len(found))
-            found.append(answer.status == HealthCheckResponse.SERVING)
-    return found
+                return statuses + [None] * (len(names) - len(statuses))
+            statuses.append(answer.status == HealthCheckResponse.SERVING)
+    return statuses

@@ -147,7 +147,7 @@ def comments(described: Path) -> dict[str, str]:
     An element is a message, field, enum, value, service or rpc; its comment stands above or after
     it.
     """
-    found: dict[str, str] = {}
+    comment_of: dict[str, str] = {}
     for file in FileDescriptorSet.FromString(described.read_bytes()).file:
         if file.package.startswith("enlace."):
             names = dict(_names(file))
@@ -156,8 +156,8 @@ def comments(described: Path) -> dict[str, str]:
                     (location.leading_comments or location.trailing_comments).split()
                 )
                 if comment and tuple(location.path) in names:
-                    found[names[tuple(location.path)]] = comment
-    return dict(sorted(found.items()))
+                    comment_of[names[tuple(location.path)]] = comment
+    return dict(sorted(comment_of.items()))
 
 
 Name = tuple[tuple[int, ...], str]
@@ -195,14 +195,14 @@ def _names_in_enum(path: tuple[int, ...], name: str, enum: EnumDescriptorProto) 
 
 def generated_files(below: Path) -> dict[str, Path]:
     """Returns the generated files below a folder, by their relative name."""
-    found = [
+    generated = [
         path
         for pattern in ("*_pb2.py", "*_pb2.pyi", "*_pb2_grpc.py", "*_pb2_grpc.pyi")
         for path in below.glob(f"protos/*/v1/{pattern}")
     ]
     return {
         str(path.relative_to(below)): path
-        for path in [*found, *below.glob(COMMENTS), *below.glob(STUBS)]
+        for path in [*generated, *below.glob(COMMENTS), *below.glob(STUBS)]
     }
 
 

@@ -237,7 +237,7 @@ def run(settings: ServiceSettings, openings_an_hour: int, only: str | None = Non
         view_of=view_of,
         sealed_tables=[*SEALED_BY_PERSON, *(sealed.table for sealed in SEALED)],
     )
-    made = make(
+    components = make(
         parts.database,
         parts.keyring,
         parts.signer,
@@ -246,13 +246,13 @@ def run(settings: ServiceSettings, openings_an_hour: int, only: str | None = Non
         openings_an_hour,
         lambda: parts.heads.witnessed,
     )
-    server = parts.server(made.servicers)
+    server = parts.server(components.servicers)
     loops = [
         *parts.loops(guesses.forget),
         Subscriber(
             NAME,
             [subscriptions.TOPIC],
-            partial(subscriptions.consume, made.lives, parts.clock),
+            partial(subscriptions.consume, components.lives, parts.clock),
             database=parts.database,
             broker=parts.broker,
             trusted_signers=key_folder.trusted_signers(settings.keys, "partners"),
@@ -261,16 +261,16 @@ def run(settings: ServiceSettings, openings_an_hour: int, only: str | None = Non
             on_held=lambda held: server.set_status("facts", not held),
         ).loop(),
         DeadlineScheduler(
-            made.lives, parts.database, parts.clock, deadlines.next_time, "clocks"
+            components.lives, parts.database, parts.clock, deadlines.next_time, "clocks"
         ).loop(),
         DeadlineScheduler(
-            made.enquiries, parts.database, parts.clock, enquiry_book.next_time, "enquiries"
+            components.enquiries, parts.database, parts.clock, enquiry_book.next_time, "enquiries"
         ).loop(),
         DeadlineScheduler(
-            made.contacts, parts.database, parts.clock, contact_book.next_time, "contacts"
+            components.contacts, parts.database, parts.clock, contact_book.next_time, "contacts"
         ).loop(),
         erasures.Erasures(
-            made.erasing,
+            components.erasing,
             parts.database,
             parts.broker,
             parts.signer,
@@ -279,16 +279,20 @@ def run(settings: ServiceSettings, openings_an_hour: int, only: str | None = Non
             settings.keys,
         ).loop(),
         DeadlineScheduler(
-            made.renewals, parts.database, parts.clock, renewal_book.next_time, "renewals"
+            components.renewals, parts.database, parts.clock, renewal_book.next_time, "renewals"
         ).loop(),
         DeadlineScheduler(
-            made.emergencies, parts.database, parts.clock, emergency_book.next_time, "emergencies"
+            components.emergencies,
+            parts.database,
+            parts.clock,
+            emergency_book.next_time,
+            "emergencies",
         ).loop(),
-        made.names.loop(),
-        made.ages.loop(),
-        made.anomalies.loop(),
+        components.names.loop(),
+        components.ages.loop(),
+        components.anomalies.loop(),
     ]
-    return parts.run(server, loops, for_calls=[made.watch.loop()])
+    return parts.run(server, loops, for_calls=[components.watch.loop()])
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ class PlayedServices(Played):
         for stub in STUBS:
             setattr(self, stub, Patient(self))
         self.standings = {
-            name: Standing(answers=True, ready=True, tells=True)
+            name: Standing(answers=True, ready=True, publishes=True)
             for name in ("partners", "referrals", "notifications")
         }
 

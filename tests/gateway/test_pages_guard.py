@@ -445,9 +445,9 @@ def test_readiness_is_about_this_process_and_the_status_page_about_the_whole(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     assert "Todas las partes responden." in client.get("/status").text
-    played.standings["partners"] = Standing(answers=True, ready=False, tells=False)
-    played.standings["referrals"] = Standing(answers=False, ready=False, tells=False)
-    played.standings["notifications"] = Standing(answers=True, ready=True, tells=False)
+    played.standings["partners"] = Standing(answers=True, ready=False, publishes=False)
+    played.standings["referrals"] = Standing(answers=False, ready=False, publishes=False)
+    played.standings["notifications"] = Standing(answers=True, ready=True, publishes=False)
     assert client.get("/healthz").json == {"status": "alive"}
     assert (client.get("/readyz").status_code, client.get("/readyz").json) == (
         200,
@@ -466,7 +466,9 @@ def test_readiness_is_about_this_process_and_the_status_page_about_the_whole(
 def test_the_status_page_names_a_service_that_holds_received_facts(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    played.standings["notifications"] = Standing(answers=True, ready=True, tells=False, holds=True)
+    played.standings["notifications"] = Standing(
+        answers=True, ready=True, publishes=False, holds=True
+    )
     for language, says, leads in (
         ("es", "algo quedó en espera", "Una novedad aún no llegó"),
         ("en", "something is held up", "has not yet reached"),

@@ -91,13 +91,15 @@ class Parser(FlaskParser):
 
         webargs groups the messages by the place where it looked (json, query).
         """
-        where = error.messages if isinstance(error.messages, dict) else {"json": error.messages}
-        found = [violation for messages in where.values() for violation in violations(messages)]
-        raise Invalid(*dict.fromkeys(found))
+        by_place = error.messages if isinstance(error.messages, dict) else {"json": error.messages}
+        all_violations = [
+            violation for messages in by_place.values() for violation in violations(messages)
+        ]
+        raise Invalid(*dict.fromkeys(all_violations))
 
 
 def _no_number(_constant: str) -> NoReturn:
-    raise ValueError("NaN and Infinity are no JSON")
+    raise ValueError("NaN and Infinity are not JSON")
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -113,12 +115,12 @@ def violations(messages: Any, path: tuple[str, ...] = ()) -> list[tuple[str, str
     The path leaves out names that do not look like the name of a field.
     """
     if isinstance(messages, Mapping):
-        found = []
+        pairs = []
         for name, inner in messages.items():
             is_path_element = isinstance(name, int) or bool(NAME.match(str(name)))
             # `_schema` stands for the object as a whole
-            found += violations(inner, (*path, str(name)) if is_path_element else path)
-        return found
+            pairs += violations(inner, (*path, str(name)) if is_path_element else path)
+        return pairs
     return [
         (".".join(path), WORDS.get(word, word if REASON.match(word) else "malformed"))
         for word in messages[:1]

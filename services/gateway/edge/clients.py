@@ -286,14 +286,14 @@ def details_of(
 class Standing:
     """The state of a service.
 
-    `answers`: the service answers health checks. `ready`: its database answers. `tells`: its facts
-    reach the broker. `holds`: it has received facts that wait for an operator. `fails`: a recent
-    call to the service failed through the service's fault.
+    `answers`: the service answers health checks. `ready`: its database answers. `publishes`: its
+    facts reach the broker. `holds`: it has received facts that wait for an operator. `fails`: a
+    recent call to the service failed through the service's fault.
     """
 
     answers: bool
     ready: bool
-    tells: bool
+    publishes: bool
     holds: bool = False
     fails: bool = False
 
@@ -425,7 +425,7 @@ def standing_of(overall: Any, broker: Any = None, facts: Any = None) -> Standing
     return Standing(
         answers=statuses[0] is not None,
         ready=statuses[0] == health_pb2.HealthCheckResponse.SERVING,
-        tells=statuses[1] == health_pb2.HealthCheckResponse.SERVING,
+        publishes=statuses[1] == health_pb2.HealthCheckResponse.SERVING,
         holds=statuses[2] == health_pb2.HealthCheckResponse.NOT_SERVING,
     )
 

@@ -57,7 +57,7 @@ def words_of(standing: Standing) -> tuple[str, str]:
         (not standing.ready, N_("No llega a sus datos"), "late"),
         (standing.fails, N_("Algo falló hace poco"), "late"),
         (standing.holds, N_("Responde; algo quedó en espera"), "soon"),
-        (not standing.tells, N_("Responde; lo nuevo se avisará más tarde"), "soon"),
+        (not standing.publishes, N_("Responde; lo nuevo se avisará más tarde"), "soon"),
         (True, N_("Responde"), "done"),
     )
     return next((words, tone) for applies, words, tone in table if applies)

@@ -203,11 +203,11 @@ def _prove_session(challenge: str, parameters: dict[str, str]) -> Response:
 
     The form that waits for the step-up is in another window.
     """
-    came = a.ProviderAnswer(issuer=request.args.get("iss", ""), **parameters)
+    answer = a.ProviderAnswer(issuer=request.args.get("iss", ""), **parameters)
     try:
         clients().accounts.ProveSession(
             a.ProveSessionRequest(
-                session_secret=session.me().secret, challenge=challenge, provider=came
+                session_secret=session.me().secret, challenge=challenge, provider=answer
             )
         )
     except Invalid:
@@ -222,12 +222,12 @@ def _prove_session(challenge: str, parameters: dict[str, str]) -> Response:
     return response
 
 
-def back_with_problem(why: str) -> Response:
+def back_with_problem(problem: str) -> Response:
     """Redirects to the sign-in page, which shows the problem.
 
     The new address contains nothing that the provider sent.
     """
-    return redirect(url_for("signin.form", by=why), 303)
+    return redirect(url_for("signin.form", by=problem), 303)
 
 
 @pages.post("/sign-out", access.ANYBODY)

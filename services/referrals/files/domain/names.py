@@ -60,6 +60,6 @@ def _plain_words(*names: str) -> list[str]:
 
 def _sound(word: str) -> str:
     sound = word
-    for spelt, heard in _SOUNDS:
-        sound = spelt.sub(heard, sound)
+    for spelt, sound_of_letters in _SOUNDS:
+        sound = spelt.sub(sound_of_letters, sound)
     return sound or word  # a lone "h" has no sound

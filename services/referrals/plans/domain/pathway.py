@@ -159,28 +159,30 @@ class _Reader:
             self._text(parts.get("version"), _NUMBER),
         )
         if "version" in parts and number and identifier:
-            wanted = version(identifier) if version else int(number)
-            self._require(int(number) == wanted and wanted >= 1, parts["version"], "out_of_range")
-        whom = (
+            expected = version(identifier) if version else int(number)
+            self._require(
+                int(number) == expected and expected >= 1, parts["version"], "out_of_range"
+            )
+        criteria = (
             self._map(parts["for_whom"], [], "needs age_bands urgencies countries".split())
             if "for_whom" in parts
             else {}
         )
-        written = self._list(parts.get("steps"), MAX_STEPS)
+        step_nodes = self._list(parts.get("steps"), MAX_STEPS)
         if "steps" in parts:
             self._require(parts["steps"].value != [], parts["steps"], "too_short")
-        steps = [(part, step) for part in written if (step := self._step(part))]
+        steps = [(part, step) for part in step_nodes if (step := self._step(part))]
         self._check_order(steps)
         return Pathway(
             identifier,
             int(number or 0),
             self._names(parts.get("names")),
             tuple(step for _, step in steps),
-            need_codes=self._codes(whom.get("needs"), NEEDS),
-            age_bands=self._codes(whom.get("age_bands"), self._lists.age_bands),
-            urgencies=self._codes(whom.get("urgencies"), self._lists.urgencies),
+            need_codes=self._codes(criteria.get("needs"), NEEDS),
+            age_bands=self._codes(criteria.get("age_bands"), self._lists.age_bands),
+            urgencies=self._codes(criteria.get("urgencies"), self._lists.urgencies),
             countries=tuple(
-                self._text(part, _COUNTRY) for part in self._list(whom.get("countries"))
+                self._text(part, _COUNTRY) for part in self._list(criteria.get("countries"))
             ),
             text=text,
         )

@@ -446,10 +446,10 @@ class Enquiry:
 
     def _note_not_taken(self, now: datetime) -> None:
         """Records once for each organisation that made an offer that nobody will take it."""
-        told = {offer.organization_id for offer in self.offers if offer.taken}
+        notified = {offer.organization_id for offer in self.offers if offer.taken}
         for offer in self.offers:
-            if offer.answer in OFFERS and offer.organization_id not in told:
-                told.add(offer.organization_id)
+            if offer.answer in OFFERS and offer.organization_id not in notified:
+                notified.add(offer.organization_id)
                 self._note(NOT_TAKEN, now, offer=offer)
 
     def _note(

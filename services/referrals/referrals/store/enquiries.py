@@ -51,7 +51,7 @@ _UPDATE = (
     "UPDATE enquiries SET"
     f" {', '.join(f'{c} = %({c})s' for c in _COLUMNS if c not in ('id', 'create_time'))},"
     " put_aside_time = NULL"
-    " WHERE id = %(id)s AND version = %(was)s"
+    " WHERE id = %(id)s AND version = %(former_version)s"
 )
 # A copy keeps the creation time and the first deadline of the enquiry, whatever happens later,
 # since the offers of other services do not concern the organisation that is asked.
@@ -97,9 +97,9 @@ def save(tx: Transaction, enquiry: Enquiry) -> None:
     events, enquiry.events = enquiry.events, []
     if not events:
         return
-    was = events[0].version - 1
+    former_version = events[0].version - 1
     values = {name: getattr(enquiry, name) for name in _PLAIN} | _content_values(enquiry.content)
-    values |= {"state": enquiry.state.value, "was": was}
+    values |= {"state": enquiry.state.value, "former_version": former_version}
     values |= {
         "left_out": [attribute.value for attribute in enquiry.left_out],
         "unsafe_code": enquiry.unsafe.code,
@@ -108,7 +108,7 @@ def save(tx: Transaction, enquiry: Enquiry) -> None:
         "excluded_organization_ids": list(enquiry.unsafe.organization_ids),
         "unsafe_departments": list(enquiry.unsafe.departments),
     }
-    if tx.execute(_INSERT if was == 0 else _UPDATE, values).rowcount != 1:
+    if tx.execute(_INSERT if former_version == 0 else _UPDATE, values).rowcount != 1:
         raise Stale
     save_copies(tx, enquiry)
     outbox.save(tx, enquiry_facts(enquiry, events))

@@ -65,12 +65,12 @@ def get(tx: Transaction, identifier: str, *, for_update: bool = False) -> Referr
 
     `for_update` locks the referral against other writers.
     """
-    found = tx.execute(
+    result = tx.execute(
         "SELECT * FROM referrals WHERE id = %s" + (" FOR UPDATE" if for_update else ""),
         (identifier,),
     )
     deadline_rows = deadlines.rows_of(tx, [identifier])  # both queries share a round trip
-    row = found.fetchone()
+    row = result.fetchone()
     if row is None:
         raise NotFound
     return read(tx, [row], deadline_rows)[0]

@@ -231,7 +231,7 @@ class Enquiries:
             raise Invalid(("box", "unknown_code"))
         tx, own, waiting = call.tx, call.caller.organization_id, request.waiting_for_me
         states = STATES.members(request.states, "states")
-        of = {
+        subject_ids = {
             name: optional_id(getattr(request, name), name) for name in ("contact_id", "person_id")
         }
         size, after = (
@@ -240,7 +240,7 @@ class Enquiries:
         )
         if request.box != pb.ENQUIRY_BOX_RECEIVED:
             sent, more = enquiries.sent_by(
-                tx, own, states, size, after, **of, waiting=waiting, live=request.live
+                tx, own, states, size, after, **subject_ids, waiting=waiting, live=request.live
             )
             messages = [asker_message(enquiry) for enquiry in sent]
         elif members.on_probation(tx, own):
@@ -421,23 +421,23 @@ def stop_asking(
     for identifier in received_ids + sent_ids:
         enquiry = enquiries.get(tx, identifier, for_update=True)
         if enquiry.organization_id == organization_id:
-            gone = members.shelters(tx, [offer.service_id for offer in enquiry.offers])
+            ended_service_ids = members.shelters(tx, [offer.service_id for offer in enquiry.offers])
         else:
-            gone = {
+            ended_service_ids = {
                 offer.service_id
                 for offer in enquiry.offers
                 if offer.organization_id == organization_id
             }
         if (
             not on_probation
-            and enquiry.taken_service_id in gone
+            and enquiry.taken_service_id in ended_service_ids
             and (
                 not enquiry.referral_id
                 or referrals.get(tx, enquiry.referral_id).state is State.DRAFT
             )
         ):
             enquiry.withdraw(now, rules.OFFER_GONE)
-        enquiry.stop_asking(gone, now)
+        enquiry.stop_asking(ended_service_ids, now)
         enquiries.save_copies(tx, enquiry)
         enquiries.save(tx, enquiry)
     return len(received_ids) == _MAX_STOPPED

@@ -10,5 +10,5 @@ _TURN = 0.0005
 
 
 def shorten_turns() -> None:
-    """Makes threads pass Python's lock on soon to the threads that wait for it."""
+    """Makes a thread that computes hand over Python's lock to waiting threads sooner."""
     sys.setswitchinterval(_TURN)

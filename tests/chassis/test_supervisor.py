@@ -141,11 +141,11 @@ def test_a_loop_that_keeps_failing_can_be_stopped_at_once() -> None:
 
 
 def test_work_that_asks_the_whole_process_to_exit_is_a_fault_like_any_other() -> None:
-    lives: list[int] = []
+    starts: list[int] = []
 
     def work(loop: Loop) -> None:
-        lives.append(1)
-        if len(lives) < 3:
+        starts.append(1)
+        if len(starts) < 3:
             raise SystemExit
         while loop.turn():
             loop.wait(0.01)

@@ -21,7 +21,7 @@ from chassis import errors
 from protos.referrals.v1 import people_pb2, referrals_pb2
 from services.gateway.edge import gates
 from services.gateway.edge.clients import FAREWELLS, Clients
-from services.gateway.edge.gates import FAILURES, ROOMS, THREADS, Gate
+from services.gateway.edge.gates import CAPACITIES, FAILURES, THREADS, Gate
 from tests.gateway.api_gateway import KEY
 from tests.gateway.pages_gateway import EXIT, SECRET
 from tests.gateway.served_gateway import (
@@ -104,7 +104,7 @@ def health() -> Health:
 
 @pytest.fixture
 def gate(health: Health) -> Iterator[Gate]:
-    created = Gate("referrals", health, room=2, patience=0.2, pause=0.01)
+    created = Gate("referrals", health, capacity=2, patience=0.2, pause=0.01)
     yield created
     created.close()
 
@@ -193,7 +193,7 @@ def test_a_full_service_lets_a_few_calls_wait_for_a_moment_and_refuses_the_rest(
 def test_one_caller_has_at_most_two_calls_under_way_and_another_is_let_in_at_once(
     health: Health,
 ) -> None:
-    gate = Gate("referrals", health, room=8, patience=0.2, pause=0.01)
+    gate = Gate("referrals", health, capacity=8, patience=0.2, pause=0.01)
     with ExitStack() as cleanup:
         for _ in range(2):
             cleanup.enter_context(gate.passage("one"))
@@ -213,7 +213,7 @@ def test_one_caller_has_at_most_two_calls_under_way_and_another_is_let_in_at_onc
 
 # 12
 def test_the_pool_leaves_threads_when_every_gate_is_full() -> None:
-    assert sum(2 * room for room in ROOMS.values()) < THREADS
+    assert sum(2 * capacity for capacity in CAPACITIES.values()) < THREADS
 
 
 # 12
@@ -459,7 +459,7 @@ def test_one_hanging_service_leaves_the_others_their_threads(tmp_path: Path) -> 
 
         with crowd(30, ask):
             time.sleep(1)
-            assert len(hangs.asked) == ROOMS["referrals"], "the other calls were refused"
+            assert len(hangs.asked) == CAPACITIES["referrals"], "the other calls were refused"
             took = [timed(lambda: gateway.api("notifications")) for _ in range(10)]
             assert sorted(took)[5] < 2
             until(lambda: 504 in statuses, 10)

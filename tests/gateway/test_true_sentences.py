@@ -777,7 +777,7 @@ def test_d25_a_failed_call_is_remembered_until_the_same_one_succeeds_or_for_five
     ends: Exception,
 ) -> None:
     time = Time()
-    gate = Gate("partners", lambda: True, room=4, clock=time)
+    gate = Gate("partners", lambda: True, capacity=4, clock=time)
     ask(gate, "SignIn", ends)
     ask(gate, "GetService")
     assert gate.fails()
@@ -791,7 +791,7 @@ def test_d25_a_failed_call_is_remembered_until_the_same_one_succeeds_or_for_five
 
 # D25
 def test_d25_a_callers_error_is_no_failure_of_the_service() -> None:
-    gate = Gate("partners", lambda: True, room=4, clock=Time())
+    gate = Gate("partners", lambda: True, capacity=4, clock=Time())
     for refusal in (
         errors.Stale(),
         errors.NotFound(),

@@ -87,7 +87,7 @@ class Operator(Actor):
         self.presses("Guardar y dar referencia")
         self.sees("Emergencia")
         readout = self.page.locator(".readout b").all_inner_texts()
-        typed.reads_out(readout[0])
+        typed.record_read_out(readout[0])
         return readout[0], readout[1]
 
     def refers_the_caller_to(self, shelter_service: str) -> str:

@@ -1,4 +1,4 @@
-"""The texts that journeys type about a person and read.
+"""The texts about a person that journeys type into pages, and the addresses that they open.
 
 Each value contains a mark, and after all journeys no mark may be found anywhere unsealed
 (conftest.py). The addresses and titles of all opened pages are recorded here too, because whoever
@@ -28,7 +28,7 @@ def phone() -> str:
     return MARKS.phone("phone")
 
 
-def reads_out(reference: str) -> None:
+def record_read_out(reference: str) -> None:
     """Records what an operator reads out to the person, as it is read and as it is stored."""
     MARKS.cores |= {name: name for name in (reference, reference.replace("-", ""))}
 

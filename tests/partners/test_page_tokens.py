@@ -12,13 +12,13 @@ from tests.partners.scene import Scene
 
 
 @pytest.mark.parametrize(
-    "place",
+    "cursor",
     [["\ud800", "a"], ["a", "x\udfff"], ["a\x00", "b"], ["a"], ["a", 1], {"a": "b"}, "a", None],
 )
 def test_a_page_token_with_values_that_the_database_cannot_compare_is_refused(
-    place: object, scene: Scene
+    cursor: object, scene: Scene
 ) -> None:
-    token = base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
+    token = base64.urlsafe_b64encode(json.dumps(cursor).encode()).decode().rstrip("=")
     manager = scene.by(scene.organization(), Role.MANAGER)
     for ask in (
         lambda: manager.ListOrganizations(directory_pb2.ListOrganizationsRequest(page_token=token)),

@@ -32,7 +32,7 @@ from chassis.contract import words_of
 from chassis.tokens import AddressSigner
 from protos.partners.v1 import members_pb2
 from protos.stubs import FILES, NotificationsStubs, PartnersStubs, ReferralsStubs
-from services.gateway.edge.gates import ROOMS, SPARE, Gate
+from services.gateway.edge.gates import CAPACITIES, SPARE, Gate
 
 DEADLINE_SECONDS = 5.0
 HEALTH_SECONDS = 1.0
@@ -63,7 +63,7 @@ class Caller:
     tokens: Mapping[str, str] = field(default_factory=dict)
     request_id: str = ""
     language: str = "es"
-    # a hash of the credential or the address; the gates use it to share their room between callers
+    # a hash of the credential or the address; the gates share their capacity between callers
     mark: str = ""
     # metadata about the origin of a caller without a token
     origin: Mapping[str, str] = field(default_factory=dict)
@@ -322,7 +322,7 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
             for name, address in addresses.items()
         }
         self._gates = {
-            name: Gate(name, partial(_is_serving, channel), ROOMS[name])
+            name: Gate(name, partial(_is_serving, channel), CAPACITIES[name])
             for name, channel in self._plain.items()
         }
         channels = {

@@ -1,4 +1,4 @@
-"""The gate before a service: bulkhead and circuit breaker in one.
+"""The gate in front of a service: bulkhead and circuit breaker in one.
 
 Bulkhead: only a limited number of calls may be under way at once, and the same number may wait. A
 service that is down or slow therefore holds only its own share of the threads. Each caller may have
@@ -25,9 +25,11 @@ from chassis.errors import Refusal, Unavailable
 
 # Calls that may be under way at once. A call takes 5 to 20 ms, so this allows several hundred calls
 # a second, more than one process needs for all the pages that it can render.
-ROOMS = {"partners": 8, "referrals": 8, "notifications": 4}
+CAPACITIES = {"partners": 8, "referrals": 8, "notifications": 4}
 SPARE = 4  # threads that no gate can occupy
-THREADS = sum(2 * room for room in ROOMS.values()) + SPARE  # calls under way and waiting, and SPARE
+THREADS = (
+    sum(2 * capacity for capacity in CAPACITIES.values()) + SPARE
+)  # calls under way and waiting, and SPARE
 PATIENCE = 0.5  # seconds that a call waits at the gate
 # seconds for which a failure caused by the service counts as recent, unless the same method
 # succeeds in the meantime
@@ -45,18 +47,18 @@ BACKEND_AWAY = Gauge(
 
 
 class Gate:
-    """The gate before one service; thread-safe."""
+    """The gate in front of one service; thread-safe."""
 
     def __init__(
         self,
         name: str,
         healthy: Callable[[], bool],
-        room: int,
+        capacity: int,
         patience: float = PATIENCE,
         pause: float = PAUSE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Creates the gate, open.
+        """Creates an open gate.
 
         `healthy` asks the service whether it is ready. It is called from a thread of its own and
         must return within a second.
@@ -65,14 +67,14 @@ class Gate:
         self._failed_at = dict[str, float]()  # by method
         self._name = name
         self._healthy = healthy
-        self._room = room
+        self._capacity = capacity
         self._patience = patience
         self._pause = pause
         self._condition = threading.Condition()
         self._inside = self._waiting = self._failures = 0
         # calls that one caller may have under way: at least two, because somebody may open pages in
         # two tabs, and a ministry's system makes more than one call at a time
-        self._share = max(2, room // 4)
+        self._share = max(2, capacity // 4)
         self._inside_by, self._waiting_by = Counter[str](), Counter[str]()
         self._away = self._watched = False
         self._closed = threading.Event()
@@ -117,13 +119,15 @@ class Gate:
             return True
         # During a health check new calls wait for its result, so that they don't all run into the
         # same timeout as the failed call.
-        return self._watched or self._inside >= (1 if self._failures >= FAILURES else self._room)
+        return self._watched or self._inside >= (
+            1 if self._failures >= FAILURES else self._capacity
+        )
 
     def _enter(self, caller_mark: str) -> None:
         with self._condition:
             if self._full(caller_mark) and not self._away:
-                if self._waiting >= self._room or (
-                    caller_mark and self._waiting_by[caller_mark] >= self._room - self._share
+                if self._waiting >= self._capacity or (
+                    caller_mark and self._waiting_by[caller_mark] >= self._capacity - self._share
                 ):
                     raise Unavailable("service_busy")
                 self._waiting += 1

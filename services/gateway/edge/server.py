@@ -27,7 +27,7 @@ from waitress.utilities import RequestEntityTooLarge
 
 from chassis import handles
 from services.gateway.edge import bodies
-from services.gateway.edge.gates import ROOMS, THREADS
+from services.gateway.edge.gates import CAPACITIES, THREADS
 from services.gateway.edge.limits import Reply, refusal
 from services.gateway.edge.problems import RETRY_SECONDS
 
@@ -59,7 +59,7 @@ EXPRESS_THREADS = 2
 MAX_UNDER_WAY = 2 * THREADS
 # REST requests that one credential may have under way: as many as the largest gate lets one caller
 # have, passing or waiting
-MAX_PER_CALLER = max(ROOMS.values())
+MAX_PER_CALLER = max(CAPACITIES.values())
 # Any peer counts as our proxy, because the network lets in nothing else. Among the headers that a
 # proxy adds, only the client's address is used.
 _PROXY_OPTIONS: dict[str, Any] = {

@@ -28,7 +28,7 @@ _COLUMNS = (
 # measured in milliseconds. A delivery's id is derived from its message and destination, so that if
 # a fact is received again after a backup was restored, it is sent under the same webhook-id or
 # Message-ID.
-_KEEP = """
+_INSERT_MESSAGES = """
 WITH made AS (
     INSERT INTO messages (
         id, audience, organization_id, worker_id, besides_worker_id, kind, referral_id, urgency,
@@ -110,7 +110,7 @@ def save(
     }
     values |= {"audience": [message.audience.value for message in messages]}
     tx.execute(
-        _KEEP,
+        _INSERT_MESSAGES,
         {**values, "body": body, "now": now, "by_email": by_email, "trace": trace.current()},
     )
 

@@ -43,7 +43,7 @@ _UPDATE = (
     f"UPDATE receipts SET {', '.join(f'{c} = %({c})s' for c in _CHANGED)} WHERE id = %(id)s"
     " AND version = %(version)s - 1"
 )
-_RECORDER_OUT = members.is_out("r.recorded_by_worker_id")
+_RECORDER_SUSPENDED = members.is_suspended("r.recorded_by_worker_id")
 _ABOUT = (
     "SELECT (SELECT age_band FROM people WHERE people.id = {person}) AS age_band,"
     " (SELECT type FROM members WHERE members.id = {recipient}"
@@ -53,7 +53,7 @@ _ABOUT = (
 # valid signature, since the outbox still has the newer version.
 _SELECT = (
     f"SELECT {', '.join(f'r.{c}' for c in _COLUMNS)}, {', '.join(f'g.{c}' for c in _GROUNDS)},"
-    f" about.*, {_RECORDER_OUT} AS recorder_out,"
+    f" about.*, {_RECORDER_SUSPENDED} AS recorder_out,"
     " (SELECT max(o.version) FROM outbox o WHERE o.subject = r.id) AS told FROM receipts r LEFT"
     " JOIN receipt_grounds g ON g.receipt_id = r.id"
     " CROSS JOIN LATERAL"
@@ -145,7 +145,7 @@ class Receipts:
             " AND withdraw_time IS NULL"
             " UNION ALL SELECT receipt_id FROM receipt_grounds WHERE giver_ground_code <> '')"
             " AND r.organization_id = %(own)s AND r.confirm_time IS NULL"
-            f" AND r.withdraw_time IS NULL AND r.until_time > %(now)s AND NOT {_RECORDER_OUT}"
+            f" AND r.withdraw_time IS NULL AND r.until_time > %(now)s AND NOT {_RECORDER_SUSPENDED}"
             " AND (r.create_time, r.id) > (%(time)s::timestamptz, %(id)s)"
             " ORDER BY r.create_time, r.id LIMIT %(limit)s",
             {

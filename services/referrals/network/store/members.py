@@ -176,7 +176,7 @@ def is_active(tx: Transaction, identifier: str) -> bool:
     )
 
 
-def is_out(column: str) -> str:
+def is_suspended(column: str) -> str:
     """Returns the condition that a column has the id of a worker whose account is suspended."""
     return (
         f"EXISTS (SELECT FROM members m WHERE m.id = {column} AND m.kind = 'worker'"

@@ -42,7 +42,7 @@ class Erasure:
     erase_time: datetime | None = None
     witness_time: datetime | None = None  # when the erasure was read back from the topic
     destroyed: DestroyedCounts = field(default_factory=DestroyedCounts)
-    proposer_out: bool = False  # whether the first person's account was suspended since
+    proposer_suspended: bool = False  # whether the first person's account was suspended since
 
     @property
     def confirm_until(self) -> datetime:
@@ -51,13 +51,17 @@ class Erasure:
 
     def may_be_confirmed(self, now: datetime) -> bool:
         """Returns whether a second person can still confirm the erasure."""
-        return self.erase_time is None and now < self.confirm_until and not self.proposer_out
+        return self.erase_time is None and now < self.confirm_until and not self.proposer_suspended
 
     def propose_again(self, worker_id: str, now: datetime) -> None:
         """Replaces this proposal with a newer one. Raises Conflict if the file is erased."""
         if self.erase_time is not None:
             raise Conflict("person_erased")
-        self.proposed_by_worker_id, self.propose_time, self.proposer_out = worker_id, now, False
+        self.proposed_by_worker_id, self.propose_time, self.proposer_suspended = (
+            worker_id,
+            now,
+            False,
+        )
         self.version += 1
 
     def confirm(self, second: Second, now: datetime) -> None:

@@ -20,17 +20,17 @@ from services.referrals.people.wire.facts import erasure_fact
 CHANNEL = "erasures"
 """The channel that announces completed erasures."""
 _PLAIN = [
-    field.name for field in fields(Erasure) if field.name not in ("destroyed", "proposer_out")
+    field.name for field in fields(Erasure) if field.name not in ("destroyed", "proposer_suspended")
 ]
 _COLUMNS = [*_PLAIN, *(field.name for field in fields(DestroyedCounts))]
-_KEEP = (
+_UPSERT = (
     f"INSERT INTO erasures ({', '.join(_COLUMNS)})"
     f" VALUES ({', '.join(f'%({c})s' for c in _COLUMNS)})"
     " ON CONFLICT (person_id) DO UPDATE SET"
     f" {', '.join(f'{c} = excluded.{c}' for c in _COLUMNS if c not in ('id', 'person_id'))}"
     " WHERE erasures.version < excluded.version"
 )
-_PROPOSER_OUT = members.is_out("erasures.proposed_by_worker_id")
+_PROPOSER_SUSPENDED = members.is_suspended("erasures.proposed_by_worker_id")
 
 
 def save(tx: Transaction, erasure: Erasure, verb: str) -> None:
@@ -38,7 +38,7 @@ def save(tx: Transaction, erasure: Erasure, verb: str) -> None:
 
     Raises Stale unless the stored version is older.
     """
-    if tx.execute(_KEEP, _values(erasure)).rowcount != 1:
+    if tx.execute(_UPSERT, _values(erasure)).rowcount != 1:
         raise Stale
     outbox.save(tx, [erasure_fact(erasure, verb)])
     if erasure.erase_time is not None:
@@ -48,7 +48,7 @@ def save(tx: Transaction, erasure: Erasure, verb: str) -> None:
 def of_person(tx: Transaction, person_id: str, *, for_update: bool = False) -> Erasure | None:
     """Returns the erasure of a file, or None if the scope shows none."""
     row = tx.execute(
-        f"SELECT *, {_PROPOSER_OUT} AS proposer_out FROM erasures WHERE person_id = %s"
+        f"SELECT *, {_PROPOSER_SUSPENDED} AS proposer_suspended FROM erasures WHERE person_id = %s"
         + (" FOR UPDATE" if for_update else ""),
         (person_id,),
     ).fetchone()
@@ -65,7 +65,7 @@ def open_proposals(
     time, identifier = after or ("-infinity", "")
     rows = tx.execute(
         "SELECT *, propose_time::text AS key FROM erasures WHERE organization_id = %s"
-        f" AND erase_time IS NULL AND propose_time > %s AND NOT {_PROPOSER_OUT}"
+        f" AND erase_time IS NULL AND propose_time > %s AND NOT {_PROPOSER_SUSPENDED}"
         " AND (propose_time, id) > (%s::timestamptz, %s) ORDER BY propose_time, id LIMIT %s",
         (organization_id, since, time, identifier, limit + 1),
     ).fetchall()
@@ -114,8 +114,8 @@ def people_without_erasure(tx: Transaction, people: Collection[str]) -> set[str]
     still has the person's file or never had it.
     """
     rows = tx.execute(
-        "SELECT id FROM unnest(%s::text[]) AS said (id) WHERE NOT EXISTS (SELECT FROM erasures"
-        " WHERE person_id = said.id AND erase_time IS NOT NULL)",
+        "SELECT id FROM unnest(%s::text[]) AS erased (id) WHERE NOT EXISTS (SELECT FROM erasures"
+        " WHERE person_id = erased.id AND erase_time IS NOT NULL)",
         (list(people),),
     )
     return {row["id"] for row in rows}
@@ -181,4 +181,6 @@ def _read(row: Row) -> Erasure:
         **{field.name: row[field.name] for field in fields(DestroyedCounts)}
     )
     plain = {name: row[name] for name in _PLAIN}
-    return Erasure(**plain, destroyed=destroyed, proposer_out=row.get("proposer_out", False))
+    return Erasure(
+        **plain, destroyed=destroyed, proposer_suspended=row.get("proposer_suspended", False)
+    )

@@ -24,7 +24,8 @@ _COLUMNS = (
 _SETTLED = "('met', 'not_needed', 'refused_by_person')"
 # A proposal to end a plan does not count once the account of its worker is suspended.
 _PLAN = (
-    f"SELECT *, {members.is_out('plans.close_proposed_by_worker_id')} AS proposer_out FROM plans"
+    f"SELECT *, {members.is_suspended('plans.close_proposed_by_worker_id')} AS proposer_suspended"
+    " FROM plans"
 )
 PathwayLookup = Callable[[str, int], Pathway]
 
@@ -212,7 +213,7 @@ def _read(tx: Transaction, row: Row, pathway_of: PathwayLookup) -> Plan:
     values = dict(row)
     pathway = pathway_of(values.pop("pathway_id"), values.pop("pathway_version"))
     del values["next_due_time"]
-    if values.pop("proposer_out") and values["close_time"] is None:
+    if values.pop("proposer_suspended") and values["close_time"] is None:
         values["close_proposed_reason_code"] = values["close_proposed_by_worker_id"] = ""
     rows = tx.execute("SELECT * FROM plan_steps WHERE plan_id = %s", (row["id"],)).fetchall()
     steps = {

@@ -17,10 +17,9 @@ _HELPED = f"r.state IN ('completed', 'closed') AND r.outcome_code <> '{NOT_MET}'
 def count_assisted(tx: Transaction, start: datetime, end: datetime) -> dict[str, Any]:
     """Counts people whose file was opened in [start, end) and who got help.
 
-    Help that resolved nothing does not count.
-
-    Counts them in total, and by the department in their file, by the country that they had been
-    taken to, by need group and by the month in which the file was opened.
+    The counts are the total, and the counts by the department in the file, by the country that the
+    people had been taken to, by need group and by the month in which the file was opened. Help that
+    resolved nothing does not count.
     """
     row = tx.execute(
         "WITH helped AS (SELECT p.* FROM people p WHERE p.create_time >= %(start)s"
@@ -47,16 +46,16 @@ def count_assisted(tx: Transaction, start: datetime, end: datetime) -> dict[str,
     return row
 
 
-def of_member(
+def count_open_work(
     tx: Transaction, organization_id: str, due_before: datetime, step: datetime
 ) -> dict[str, int]:
     """Counts the open work of an organisation.
 
-    Open work is live referrals, what is due before `due_before` (referrals that are the
-    organisation's turn, open contacts and owed calls of a line), open enquiries that it made, open
-    enquiries that it has not answered, and files and running plans as of the time `step`. The
-    counts of files and plans are at least 1 once the organisation has had any, so that zero can't
-    be distinguished from a few.
+    Open work is live referrals, what is due before `due_before` (referrals in which it is the
+    organisation's turn to act, open contacts and owed calls of a line), open enquiries that it
+    made, open enquiries that it has not answered, and files and running plans as of the time
+    `step`. The counts of files and plans are at least 1 once the organisation has had any, so that
+    zero can't be distinguished from a few.
     """
     row = tx.execute(
         "SELECT (SELECT count(*) FROM referrals WHERE receiver_organization_id = %(organization)s"
@@ -124,9 +123,9 @@ def counted_until(tx: Transaction) -> str:
 def count_completed(tx: Transaction, start: datetime, end: datetime) -> dict[Cell, int]:
     """Counts the people for whom help was completed in [start, end), by cell.
 
-    Help that resolved nothing is not counted. Neither is help that did not come, as was found out
-    later: then the referral was reopened. People are in no cell if their country, or the country
-    they had been taken to, is not known.
+    Help that resolved nothing is not counted, nor is help of which it was found out later that it
+    had not been given, so that the referral was reopened. People whose country is not known, or
+    the country that they had been taken to, are in no cell.
     """
     rows = tx.execute(
         "SELECT to_char(e.time AT TIME ZONE 'UTC', 'YYYY-\"Q\"Q') AS quarter,"

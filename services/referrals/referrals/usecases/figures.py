@@ -81,7 +81,7 @@ class Statistics:
         """
         organization_id, now = object_id(request.organization_id), call.clock.now()
         elevate_to_system_scope(call.tx)
-        counts = figures.of_member(
+        counts = figures.count_open_work(
             call.tx, organization_id, now + timedelta(days=1), time_step_of(now)
         )
         steps = {name: round_up(counts[name]) for name in ("most_people", "most_plans")}
